@@ -1,0 +1,122 @@
+// matmul: output[m, n] = sum over k of left[m, k] * right[k, n], added to what is there where `accumulate` is 1.
+//
+// Shapes: left (rows, depth), right (depth, columns), each with a stride for either dimension, so that transposed operands cost
+// nothing; output (rows, columns), contiguous. Bindings: 0 output, 1 left, 2 right; where both operands are in one storage the
+// host binds it once, as left.
+//
+// A workgroup of 16 by 16 invocations makes a tile of 64 by 64; each invocation makes 4 by 4 of it. The operands pass through
+// workgroup memory in slices of 16 along the depth. Dispatch a workgroup a tile. At most depth / 16 * 24 turns of loops: the
+// host adds up slices of 32,768 along the depth, under the 65,535 turns that Mesa allows.
+
+alias Element = f32;
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    accumulate: u32,
+    left_offset: u32,
+    left_row: u32,
+    left_column: u32,
+    tiles_across: u32,
+    right_offset: u32,
+    right_row: u32,
+    right_column: u32,
+    tiles: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> left: array<Element>;
+@group(0) @binding(2) var<storage, read_write> right: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+const TILE: u32 = 64u;
+const SLICE: u32 = 16u;
+const SIDE: u32 = 16u;
+
+// Slices of the operands, depth first: [k][row] and [k][column].
+var<workgroup> left_slice: array<Element, 1024>;
+var<workgroup> right_slice: array<Element, 1024>;
+
+fn load_slices(row: u32, column: u32, depth: u32, local: u32) {
+    for (var part = 0u; part < 4u; part += 1u) {
+        let at = part * 256u + local;
+        // Neighbouring invocations read along the dimension that is contiguous in memory.
+        var m = at % TILE;
+        var k = at / TILE;
+        if params.left_column == 1u {
+            m = at / SLICE;
+            k = at % SLICE;
+        }
+        var value = Element(0);
+        if row + m < params.rows && depth + k < params.depth {
+            value = left[params.left_offset + (row + m) * params.left_row + (depth + k) * params.left_column];
+        }
+        left_slice[k * TILE + m] = value;
+        var n = at % TILE;
+        k = at / TILE;
+        if params.right_row == 1u {
+            n = at / SLICE;
+            k = at % SLICE;
+        }
+        value = Element(0);
+        if column + n < params.columns && depth + k < params.depth {
+            value = right[params.right_offset + (depth + k) * params.right_row + (column + n) * params.right_column];
+        }
+        right_slice[k * TILE + n] = value;
+    }
+}
+
+fn store(row: u32, column: u32, values: vec4<Element>) {
+    if row >= params.rows {
+        return;
+    }
+    for (var n = 0u; n < 4u; n += 1u) {
+        if column + n < params.columns {
+            let at = row * params.columns + column + n;
+            if params.accumulate == 1u {
+                output[at] += values[n];
+            } else {
+                output[at] = values[n];
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(SIDE, SIDE)
+fn matmul(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) invocation: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tile = workgroup.y * workgroups.x + workgroup.x;
+    let row = tile / params.tiles_across * TILE;
+    let column = tile % params.tiles_across * TILE;
+    var sum_0 = vec4<Element>();
+    var sum_1 = vec4<Element>();
+    var sum_2 = vec4<Element>();
+    var sum_3 = vec4<Element>();
+    for (var depth = 0u; depth < params.depth; depth += SLICE) {
+        load_slices(row, column, depth, local);
+        workgroupBarrier();
+        for (var k = 0u; k < SLICE; k += 1u) {
+            let l = k * TILE + invocation.y * 4u;
+            let r = k * TILE + invocation.x * 4u;
+            let across = vec4(right_slice[r], right_slice[r + 1u], right_slice[r + 2u], right_slice[r + 3u]);
+            sum_0 += left_slice[l] * across;
+            sum_1 += left_slice[l + 1u] * across;
+            sum_2 += left_slice[l + 2u] * across;
+            sum_3 += left_slice[l + 3u] * across;
+        }
+        workgroupBarrier();
+    }
+    if tile < params.tiles {
+        let top = row + invocation.y * 4u;
+        let start = column + invocation.x * 4u;
+        store(top, start, sum_0);
+        store(top + 1u, start, sum_1);
+        store(top + 2u, start, sum_2);
+        store(top + 3u, start, sum_3);
+    }
+}

@@ -1,0 +1,165 @@
+//! Opening a device of our own.
+
+use super::Gpu;
+use crate::error::DeviceError;
+use std::sync::Arc;
+
+/// The size of the driver blocks that wgpu carves small buffers out of, on a device that is opened here. Larger buffers
+/// get memory of their own, which the driver has back when they are destroyed.
+pub(super) const DRIVER_BLOCK: u64 = 4 << 20;
+
+/// Which adapter to open, and with what.
+#[derive(Clone, Debug)]
+pub struct GpuOptions {
+    /// Backends to look at; the environment's `WGPU_BACKEND` has the last word. All of them by default.
+    pub backends: wgpu::Backends,
+    /// Part of the adapter's name, in any case; the environment's `WGPU_ADAPTER_NAME` has the last word.
+    pub adapter_name: Option<String>,
+    /// Features to ask for beyond the pool's own, where the adapter has them.
+    pub features: wgpu::Features,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self { backends: wgpu::Backends::all(), adapter_name: None, features: wgpu::Features::empty() }
+    }
+}
+
+/// Features that kernels use where the adapter has them.
+const USED_FEATURES: wgpu::Features = wgpu::Features::IMMEDIATES
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::TIMESTAMP_QUERY);
+
+impl Gpu {
+    /// Opens the best adapter: a real GPU before a software one, and a modern backend before GL. The device gets the
+    /// adapter's limits, and memory hints that let destroyed segments go back to the driver.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoAdapter`] or [`DeviceError::NoDevice`], with what was there.
+    pub async fn open(options: &GpuOptions) -> Result<Self, DeviceError> {
+        let backends = wgpu::Backends::from_env().unwrap_or(options.backends);
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let name = environment("WGPU_ADAPTER_NAME").or_else(|| options.adapter_name.clone());
+        let adapter = choose(&instance, backends, name.as_deref()).await?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgpu-pool"),
+            required_features: adapter.features() & (USED_FEATURES | options.features),
+            required_limits: adapter.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Manual {
+                suballocated_device_memory_block_size: DRIVER_BLOCK..DRIVER_BLOCK,
+            },
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| DeviceError::NoDevice {
+            adapter: adapter.get_info().name,
+            reason: error.to_string(),
+        })?;
+        let gpu = Self::from_device(device, queue);
+        // The device is ours alone, so its one callback slot is too.
+        let progress = Arc::clone(&gpu.progress);
+        gpu.device.set_device_lost_callback(move |reason, message| {
+            progress.lost.get_or_init(|| format!("{reason:?}: {message}"));
+        });
+        Ok(gpu)
+    }
+
+    /// What the device runs on.
+    #[must_use]
+    pub fn adapter_info(&self) -> wgpu::AdapterInfo {
+        self.device.adapter_info()
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn choose(
+    instance: &wgpu::Instance,
+    backends: wgpu::Backends,
+    name: Option<&str>,
+) -> Result<wgpu::Adapter, DeviceError> {
+    let adapters = instance.enumerate_adapters(backends).await;
+    let found: Vec<String> = adapters.iter().map(|adapter| describe(&adapter.get_info())).collect();
+    let wanted = name.map(str::to_lowercase);
+    let fits = |adapter: &wgpu::Adapter| {
+        let computes = wgpu::DownlevelFlags::COMPUTE_SHADERS;
+        adapter.get_downlevel_capabilities().flags.contains(computes)
+            && wanted.as_ref().is_none_or(|part| adapter.get_info().name.to_lowercase().contains(part))
+    };
+    adapters.into_iter().filter(fits).min_by_key(|adapter| rank(&adapter.get_info())).ok_or_else(|| {
+        let name = name.map_or(String::new(), |name| format!(" with `{name}` in its name"));
+        let reason = format!("none of {backends:?}{name} runs compute shaders; there are: {found:?}");
+        DeviceError::NoAdapter { reason }
+    })
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn choose(
+    instance: &wgpu::Instance,
+    _backends: wgpu::Backends,
+    _name: Option<&str>,
+) -> Result<wgpu::Adapter, DeviceError> {
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    };
+    let adapter = instance.request_adapter(&options).await;
+    adapter.map_err(|error| DeviceError::NoAdapter { reason: error.to_string() })
+}
+
+/// The lower, the better: real GPUs before software, and among equals the backends that manage memory themselves first.
+#[cfg(not(target_arch = "wasm32"))]
+fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    let backend = match info.backend {
+        wgpu::Backend::Vulkan | wgpu::Backend::Metal => 0,
+        wgpu::Backend::Dx12 => 1,
+        wgpu::Backend::BrowserWebGpu => 2,
+        wgpu::Backend::Gl => 3,
+        wgpu::Backend::Noop => 4,
+    };
+    // GL names every adapter `Other`: a software one must not pass for a GPU.
+    let software = info.backend == wgpu::Backend::Gl && info.name.to_lowercase().contains("llvmpipe");
+    (if software { 4 } else { kind }, backend)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn describe(info: &wgpu::AdapterInfo) -> String {
+    format!("{} ({:?}, {:?})", info.name, info.backend, info.device_type)
+}
+
+fn environment(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, backend: wgpu::Backend, device_type: wgpu::DeviceType) -> wgpu::AdapterInfo {
+        let mut info = wgpu::AdapterInfo::new(device_type, backend);
+        info.name = name.into();
+        info
+    }
+
+    #[test]
+    fn a_real_gpu_ranks_before_a_software_one_whatever_the_backend() {
+        use wgpu::{Backend, DeviceType};
+        let discrete = info("card", Backend::Vulkan, DeviceType::DiscreteGpu);
+        let through_gl = info("card", Backend::Gl, DeviceType::Other);
+        let lavapipe = info("llvmpipe (LLVM 15)", Backend::Vulkan, DeviceType::Cpu);
+        let llvmpipe = info("llvmpipe (LLVM 15)", Backend::Gl, DeviceType::Other);
+        let ranks = [&discrete, &through_gl, &lavapipe, &llvmpipe].map(rank);
+        assert!(ranks.is_sorted(), "{ranks:?}");
+        assert!(rank(&lavapipe) < rank(&llvmpipe));
+    }
+}

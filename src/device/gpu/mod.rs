@@ -1,0 +1,286 @@
+//! The memory on a GPU: segments are wgpu buffers.
+//!
+//! # Locks
+//! Every lock of the crate, outermost first; whoever holds one takes only those below it:
+//! 1. the pool's growth lock (`pool/ladder.rs`): one thread at a time makes segments;
+//! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands recorded;
+//! 3. the heap (`pool/mod.rs`): plain arithmetic, no call into wgpu;
+//! 4. leaves, which take no other lock: the outbox's queue, the staging buffers that came back, the bind-group layouts, the
+//!    fault latch, the wakers of readbacks, the cache of programs.
+//!
+//! wgpu runs map callbacks inside `submit` and `poll`, on whatever thread calls them, and a callback may drop a tensor, read
+//! or record. So no lock is held across either call: the recorder is closed under its lock into the [`outbox`], and the
+//! outbox is emptied without one.
+
+pub(crate) mod adapter;
+mod bind_groups;
+mod outbox;
+mod parameters;
+#[cfg(not(target_arch = "wasm32"))]
+mod poller;
+mod program;
+mod readback;
+mod recorder;
+mod scope;
+mod staging;
+
+pub use adapter::GpuOptions;
+pub use readback::GpuReadback;
+pub use recorder::GpuCommands;
+
+pub(crate) use program::{Program, ProgramDescriptor, ProgramKey};
+
+use super::{Memory, MemoryLimits, Reclaimed};
+use crate::error::DeviceError;
+use bind_groups::Layouts;
+use outbox::Outbox;
+#[cfg(not(target_arch = "wasm32"))]
+use poller::Poller;
+use program::Programs;
+use recorder::Recorder;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Duration;
+
+/// How long one wait for the device lasts before it is taken up again. A wait holds a lock of wgpu's that destroying a
+/// buffer needs, so it must be short; `poll` returns at once when the work is done.
+#[cfg(not(target_arch = "wasm32"))]
+const WAIT_SLICE: Duration = Duration::from_millis(5);
+
+/// A segment on the GPU: a wgpu buffer, and the last batch of commands that names it.
+#[derive(Clone, Debug)]
+pub struct GpuSegment(Arc<SegmentInner>);
+
+#[derive(Debug)]
+struct SegmentInner {
+    buffer: wgpu::Buffer,
+    last_batch: AtomicU64,
+}
+
+impl GpuSegment {
+    /// The segment's buffer.
+    #[must_use]
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.0.buffer
+    }
+
+    fn used_in(&self, batch: u64) {
+        self.0.last_batch.store(batch, Ordering::Relaxed);
+    }
+}
+
+/// What callbacks of wgpu tell the memory; they own no more of it than this.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The newest batch that the device has finished.
+    completed: AtomicU64,
+    /// Why the device is lost, once it is.
+    lost: OnceLock<String>,
+    /// The first error in a batch: what came after it can't be trusted.
+    fault: Mutex<Option<DeviceError>>,
+}
+
+impl Progress {
+    fn check(&self) -> Result<(), DeviceError> {
+        if let Some(reason) = self.lost.get() {
+            return Err(DeviceError::Lost { reason: reason.clone() });
+        }
+        match lock(&self.fault).as_ref() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn latch(&self, error: &DeviceError) {
+        log::error!("wgpu-pool: {error}");
+        lock(&self.fault).get_or_insert_with(|| error.clone());
+    }
+}
+
+/// A memory in wgpu buffers, with the recorder through which all commands on it go.
+#[derive(Debug)]
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    limits: MemoryLimits,
+    /// Bytes of immediates that a shader may have; 0 where the device has none.
+    immediate_bytes: u32,
+    recorder: Mutex<Recorder>,
+    outbox: Outbox,
+    layouts: Layouts,
+    programs: Programs,
+    #[cfg(not(target_arch = "wasm32"))]
+    poller: Poller,
+    progress: Arc<Progress>,
+}
+
+impl Gpu {
+    /// A memory on a device that the program already has. No handler is installed on it: call [`Gpu::notify_lost`] from
+    /// the program's own device-lost callback.
+    ///
+    /// With wgpu's default memory hints the driver's blocks are 128 to 256 MiB and segments below that share them, so
+    /// trimming may give nothing back: ask for `MemoryHints::Manual` with 4 MiB when you make the device, or choose large
+    /// segments.
+    #[must_use]
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let limits = device.limits();
+        let immediates = device.features().contains(wgpu::Features::IMMEDIATES);
+        let progress = Arc::new(Progress::default());
+        Self {
+            limits: MemoryLimits {
+                alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
+                largest_segment: limits.max_buffer_size & !255,
+                largest_binding: limits.max_storage_buffer_binding_size & !3,
+                shared_below: adapter::DRIVER_BLOCK,
+            },
+            immediate_bytes: if immediates { limits.max_immediate_size } else { 0 },
+            recorder: Mutex::new(Recorder::new()),
+            outbox: Outbox::default(),
+            layouts: Layouts::default(),
+            programs: Programs::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            poller: Poller::new(device.clone(), Arc::clone(&progress)),
+            progress,
+            device,
+            queue,
+        }
+    }
+
+    /// The wgpu device.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The wgpu queue. Commands submitted on it directly come after those that the pool has submitted so far.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Tells the memory that its device is lost: from now on every call returns [`DeviceError::Lost`]. Only the first
+    /// reason is kept.
+    pub fn notify_lost(&self, reason: impl Into<String>) {
+        self.progress.lost.get_or_init(|| reason.into());
+    }
+
+    /// Whether the device is known to work.
+    ///
+    /// # Errors
+    /// [`DeviceError::Lost`], or the first error in an earlier batch of commands.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        self.progress.check()
+    }
+
+    fn lock_recorder(&self) -> MutexGuard<'_, Recorder> {
+        lock(&self.recorder)
+    }
+
+    fn segment(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.buffer("wgpu-pool segment", bytes, usage, false)
+    }
+
+    /// Makes a buffer within error scopes, limits first.
+    fn buffer(
+        &self,
+        label: &'static str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        mapped: bool,
+    ) -> Result<wgpu::Buffer, DeviceError> {
+        self.progress.check()?;
+        let limit = self.limits.largest_segment;
+        if bytes > limit {
+            return Err(DeviceError::TooLarge { bytes, limit });
+        }
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: mapped };
+        let (buffer, verdict) = scope::guarded(&self.device, || self.device.create_buffer(&descriptor));
+        verdict.map_err(|error| scope::device_error(error, bytes))?;
+        // wgpu says nothing when the device was lost meanwhile: the buffer is then an invalid handle.
+        self.progress.check()?;
+        Ok(buffer)
+    }
+
+    /// Waits for the device until `done` says so, or until it is idle.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn poll_until(&self, mut done: impl FnMut() -> bool) {
+        while self.progress.lost.get().is_none() && !done() {
+            let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
+            if self.device.poll(wait).is_ok() {
+                // Everything submitted is finished, and its callbacks have run.
+                break;
+            }
+        }
+    }
+}
+
+impl Memory for Gpu {
+    type Segment = GpuSegment;
+    type Commands<'a> = GpuCommands<'a>;
+    type Readback = GpuReadback;
+
+    fn limits(&self) -> MemoryLimits {
+        self.limits
+    }
+
+    fn create_segment(&self, bytes: u64) -> Result<GpuSegment, DeviceError> {
+        let buffer = self.segment(bytes)?;
+        Ok(GpuSegment(Arc::new(SegmentInner { buffer, last_batch: AtomicU64::new(0) })))
+    }
+
+    fn commands(&self) -> GpuCommands<'_> {
+        GpuCommands::new(self)
+    }
+
+    fn submit(&self) -> Result<(), DeviceError> {
+        self.lock_recorder().close(&self.outbox);
+        self.outbox.empty(self)?;
+        self.progress.check()
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        self.submit()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let last = self.outbox.settle();
+            self.poll_until(|| self.progress.completed.load(Ordering::Acquire) >= last);
+        }
+        self.progress.check()
+    }
+
+    fn reclaim(&self) -> Reclaimed {
+        if self.progress.lost.get().is_none() {
+            // An error here is a timeout, which a poll that doesn't wait can't meet.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
+        self.outbox.reclaim(self.progress.completed.load(Ordering::Acquire))
+    }
+
+    fn readback(&self, bytes: u64) -> Result<GpuReadback, DeviceError> {
+        GpuReadback::new(self, bytes)
+    }
+
+    async fn collect(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
+        readback.collect(self).await
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn collect_blocking(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
+        readback.collect_blocking(self)
+    }
+
+    fn driver_bytes(&self) -> Option<u64> {
+        self.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
+    }
+
+    fn drop_caches(&self) {
+        self.lock_recorder().drop_caches();
+    }
+}
+
+/// Locks, whether or not a thread panicked with it: every critical section of the crate leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

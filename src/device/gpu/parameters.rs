@@ -1,0 +1,90 @@
+//! Scalar parameters of kernels where the device has no immediates: slots of a ring in one uniform buffer.
+//!
+//! A group of slots is copied into the ring, in program order, before the first dispatch that reads it; the bytes to copy are
+//! written while the batch is open. The ring may wrap within a batch, since the copies are in order with the dispatches.
+
+use super::staging::{Staged, Staging};
+use super::{Gpu, scope};
+use crate::error::DeviceError;
+
+/// Bytes of a slot: the alignment of uniform offsets in WebGPU, and the most that a kernel's parameters may have here.
+pub(super) const SLOT_BYTES: u64 = 256;
+const SLOTS_IN_GROUP: u32 = 32;
+const GROUPS: u32 = 8;
+
+#[derive(Debug)]
+pub(super) struct Ring {
+    buffer: wgpu::Buffer,
+    /// Binds one slot; the dispatch says which.
+    pub(super) group: wgpu::BindGroup,
+    /// The slot that was handed out last.
+    slot: u32,
+    /// Where the current group's bytes are staged; none when the batch has no group yet.
+    staged: Option<Staged>,
+}
+
+/// A slot, ready to be bound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    /// Dynamic offset of the slot, in bytes.
+    pub(super) offset: u32,
+}
+
+impl Ring {
+    pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
+        let size = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let buffer = gpu.buffer("wgpu-pool parameters", size, usage, false)?;
+        let layout = gpu.layouts.parameters(&gpu.device);
+        let binding = wgpu::BufferBinding { buffer: &buffer, offset: 0, size: wgpu::BufferSize::new(SLOT_BYTES) };
+        let entry = wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) };
+        let descriptor =
+            wgpu::BindGroupDescriptor { label: Some("wgpu-pool parameters"), layout: &layout, entries: &[entry] };
+        let (group, verdict) = scope::guarded(&gpu.device, || gpu.device.create_bind_group(&descriptor));
+        verdict.map_err(|error| scope::device_error(error, 0))?;
+        Ok(Self { buffer, group, slot: 0, staged: None })
+    }
+
+    /// Whether the next slot begins a group, whose copy has to be recorded outside of a pass.
+    pub(super) fn needs_group(&self) -> bool {
+        self.staged.is_none() || (self.slot + 1).is_multiple_of(SLOTS_IN_GROUP)
+    }
+
+    /// Begins a group: records the copy of bytes that are still to be written.
+    pub(super) fn begin_group(
+        &mut self,
+        gpu: &Gpu,
+        staging: &mut Staging,
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> Result<(), DeviceError> {
+        let bytes = SLOT_BYTES * u64::from(SLOTS_IN_GROUP);
+        let staged = staging.reserve(gpu, bytes)?;
+        let first = (self.slot / SLOTS_IN_GROUP + 1) % GROUPS * SLOTS_IN_GROUP;
+        encoder.copy_buffer_to_buffer(
+            &staged.buffer,
+            staged.offset,
+            &self.buffer,
+            u64::from(first) * SLOT_BYTES,
+            bytes,
+        );
+        self.staged = Some(staged);
+        // One before the first, so that the next slot to hand out is the first.
+        self.slot = (first + GROUPS * SLOTS_IN_GROUP - 1) % (GROUPS * SLOTS_IN_GROUP);
+        Ok(())
+    }
+
+    /// Writes parameters into the next slot of the group that was begun.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<Slot, DeviceError> {
+        self.slot = (self.slot + 1) % (GROUPS * SLOTS_IN_GROUP);
+        let within = u64::from(self.slot % SLOTS_IN_GROUP) * SLOT_BYTES;
+        let staged = self.staged.as_ref().expect("a group was begun for this slot");
+        staged.write(within, bytes)?;
+        let offset = self.slot * u32::try_from(SLOT_BYTES).expect("a slot is a few hundred bytes");
+        Ok(Slot { offset })
+    }
+
+    /// The batch is closed; its staged bytes can't be written any more.
+    pub(super) fn close(&mut self) {
+        self.staged = None;
+    }
+}

@@ -1,0 +1,133 @@
+//! A compiled kernel: a pipeline, and what has to be bound to it.
+
+use super::parameters::SLOT_BYTES;
+use super::{Gpu, lock, scope};
+use crate::error::DeviceError;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How a shader declares its parameters; where the device has immediates, this becomes [`IMMEDIATE`].
+const UNIFORM: &str = "@group(1) @binding(0) var<uniform> params";
+const IMMEDIATE: &str = "var<immediate> params";
+
+/// What to compile. Tensors are bound at group 0, from binding 0 on, all `read_write`; parameters at group 1, binding 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProgramDescriptor<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) entry: &'a str,
+    /// Number of tensors.
+    pub(crate) tensors: usize,
+    /// Bytes of the parameters; 0 for none.
+    pub(crate) parameter_bytes: u32,
+    /// Values for the shader's `override` constants.
+    pub(crate) constants: &'a [(&'a str, f64)],
+}
+
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(super) number: u64,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) passing: Passing,
+}
+
+/// What a program is found again by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ProgramKey {
+    pub(crate) shader: &'static str,
+    pub(crate) operation: &'static str,
+    pub(crate) dtype: &'static str,
+    /// Whether two operands are bound as one.
+    pub(crate) shared: bool,
+}
+
+/// Programs that were compiled; there are as many as the program uses, so none is ever dropped.
+#[derive(Debug, Default)]
+pub(super) struct Programs(Mutex<HashMap<ProgramKey, Arc<Program>>>);
+
+/// How parameters reach the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passing {
+    None,
+    Immediates,
+    Uniform,
+}
+
+impl Gpu {
+    /// Compiles a kernel. May take milliseconds; holds no lock.
+    ///
+    /// # Errors
+    /// [`DeviceError::Validation`] with naga's message when the shader or its bindings are wrong.
+    pub(crate) fn program(&self, wanted: &ProgramDescriptor<'_>) -> Result<Program, DeviceError> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        self.progress.check()?;
+        if u64::from(wanted.parameter_bytes) > SLOT_BYTES {
+            let message = format!("{} bytes of parameters are above {SLOT_BYTES}", wanted.parameter_bytes);
+            return Err(DeviceError::Validation { message });
+        }
+        let passing = self.passing(wanted);
+        let source = match passing {
+            Passing::Immediates => Cow::from(wanted.source.replacen(UNIFORM, IMMEDIATE, 1)),
+            Passing::None | Passing::Uniform => Cow::from(wanted.source),
+        };
+        let (pipeline, verdict) = scope::guarded(&self.device, || self.pipeline(wanted, source, passing));
+        verdict.map_err(|error| scope::device_error(error, 0))?;
+        Ok(Program { number: NUMBERS.fetch_add(1, Ordering::Relaxed), pipeline, passing })
+    }
+
+    /// The program for a key, compiled by `build` if it is the first time. Two threads may both compile it then; one of the
+    /// results is kept.
+    pub(crate) fn cached_program(
+        &self,
+        key: ProgramKey,
+        build: impl FnOnce() -> Result<Program, DeviceError>,
+    ) -> Result<Arc<Program>, DeviceError> {
+        if let Some(program) = lock(&self.programs.0).get(&key) {
+            return Ok(Arc::clone(program));
+        }
+        let program = Arc::new(build()?);
+        Ok(Arc::clone(lock(&self.programs.0).entry(key).or_insert(program)))
+    }
+
+    fn passing(&self, wanted: &ProgramDescriptor<'_>) -> Passing {
+        if wanted.parameter_bytes == 0 {
+            Passing::None
+        } else if wanted.parameter_bytes <= self.immediate_bytes && wanted.source.contains(UNIFORM) {
+            Passing::Immediates
+        } else {
+            Passing::Uniform
+        }
+    }
+
+    fn pipeline(&self, wanted: &ProgramDescriptor<'_>, source: Cow<'_, str>, passing: Passing) -> wgpu::ComputePipeline {
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(wanted.label),
+            source: wgpu::ShaderSource::Wgsl(source),
+        });
+        let tensors = self.layouts.tensors(&self.device, wanted.tensors);
+        let parameters = self.layouts.parameters(&self.device);
+        let groups: &[Option<&wgpu::BindGroupLayout>] = match passing {
+            Passing::Uniform => &[Some(&tensors), Some(&parameters)],
+            Passing::None | Passing::Immediates => &[Some(&tensors)],
+        };
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(wanted.label),
+            bind_group_layouts: groups,
+            immediate_size: if passing == Passing::Immediates { wanted.parameter_bytes } else { 0 },
+        });
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(wanted.label),
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some(wanted.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: wanted.constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: true,
+            },
+            cache: None,
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! The memory in the program's own address space.
+
+use super::{Commands, Location, Memory, MemoryLimits, Reclaimed, check_alignment, check_range, check_transfer};
+use crate::error::DeviceError;
+use crate::heap::SegmentId;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a [`HostMemory`] behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostOptions {
+    /// Bytes that all segments together may have; a segment beyond it is refused. Unlimited by default.
+    pub budget: u64,
+    /// What the memory claims to be able to do.
+    pub limits: MemoryLimits,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            budget: u64::MAX,
+            limits: MemoryLimits {
+                alignment: 32,
+                largest_segment: 1 << 40,
+                largest_binding: 1 << 40,
+                shared_below: 4 << 20,
+            },
+        }
+    }
+}
+
+/// A memory that holds its bytes on the host, for tests and for machines without a GPU.
+///
+/// It can be hostile on purpose: a budget, and failures planned for the n-th segment. Commands take effect at once. Untouched
+/// bytes of a segment cost nothing where the operating system commits memory lazily.
+#[derive(Debug)]
+pub struct HostMemory {
+    options: HostOptions,
+    used: AtomicU64,
+    created: AtomicU64,
+    fail_at: AtomicU64,
+    freed: AtomicU64,
+    order: Mutex<()>,
+}
+
+impl HostMemory {
+    /// A memory with these options.
+    #[must_use]
+    pub fn new(options: HostOptions) -> Self {
+        Self {
+            options,
+            used: AtomicU64::new(0),
+            created: AtomicU64::new(0),
+            fail_at: AtomicU64::new(u64::MAX),
+            freed: AtomicU64::new(0),
+            order: Mutex::new(()),
+        }
+    }
+
+    /// Plans a failure: the `n`-th creation of a segment from now on, counted from 0, is refused, once.
+    pub fn fail_at(&self, n: u64) {
+        let created = self.created.load(Ordering::Relaxed);
+        self.fail_at.store(created.saturating_add(n), Ordering::Relaxed);
+    }
+
+    /// Bytes of all segments that are alive.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for HostMemory {
+    fn default() -> Self {
+        Self::new(HostOptions::default())
+    }
+}
+
+/// A segment on the host: shared bytes.
+#[derive(Clone, Debug)]
+pub struct HostSegment(Arc<Mutex<Vec<u8>>>);
+
+impl HostSegment {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory for HostMemory {
+    type Segment = HostSegment;
+    type Commands<'a> = HostCommands<'a>;
+    type Readback = HostReadback;
+
+    fn limits(&self) -> MemoryLimits {
+        self.options.limits
+    }
+
+    fn create_segment(&self, bytes: u64) -> Result<HostSegment, DeviceError> {
+        let limit = self.options.limits.largest_segment;
+        if bytes > limit {
+            return Err(DeviceError::TooLarge { bytes, limit });
+        }
+        let number = self.created.fetch_add(1, Ordering::Relaxed);
+        let refused = DeviceError::Refused { bytes };
+        if number == self.fail_at.load(Ordering::Relaxed) {
+            return Err(refused);
+        }
+        let room = |used: u64| used.checked_add(bytes).filter(|&after| after <= self.options.budget);
+        if self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
+            return Err(refused);
+        }
+        let content = usize::try_from(bytes).ok().and_then(zeroed);
+        content.map(|content| HostSegment(Arc::new(Mutex::new(content)))).ok_or_else(|| {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            refused
+        })
+    }
+
+    fn commands(&self) -> HostCommands<'_> {
+        HostCommands { memory: self, _order: self.order.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    fn submit(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn reclaim(&self) -> Reclaimed {
+        Reclaimed { freed: self.freed.swap(0, Ordering::Relaxed), pending: 0 }
+    }
+
+    fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
+        let capacity = usize::try_from(bytes).map_err(|_| DeviceError::Refused { bytes })?;
+        let mut content = Vec::new();
+        content.try_reserve_exact(capacity).map_err(|_| DeviceError::Refused { bytes })?;
+        Ok(HostReadback { content, capacity: bytes })
+    }
+
+    async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
+        Ok(readback.content)
+    }
+
+    fn driver_bytes(&self) -> Option<u64> {
+        Some(self.used_bytes())
+    }
+}
+
+/// Zeroed bytes that the operating system need not commit before they are touched, or nothing if it refuses.
+///
+/// `vec![0; n]` asks the system for zero pages but aborts on refusal; a trial reservation of the same size turns the
+/// refusals that can be foreseen into an answer.
+fn zeroed(bytes: usize) -> Option<Vec<u8>> {
+    Vec::<u8>::new().try_reserve_exact(bytes).ok()?;
+    Some(vec![0; bytes])
+}
+
+/// The right to act on a host memory's segments.
+#[derive(Debug)]
+pub struct HostCommands<'a> {
+    memory: &'a HostMemory,
+    _order: MutexGuard<'a, ()>,
+}
+
+/// The index range of a location whose ends fit the address space, since its segment exists.
+fn indices(place: &Location<HostSegment>, length: usize) -> Result<std::ops::Range<usize>, DeviceError> {
+    let out_of_range = DeviceError::OutOfRange { offset: place.offset, length: length as u64, size: place.size };
+    let start = usize::try_from(place.offset).map_err(|_| out_of_range)?;
+    Ok(start..start + length)
+}
+
+impl Commands<HostMemory> for HostCommands<'_> {
+    fn write(&mut self, to: &Location<HostSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
+        check_transfer(to, bytes.len() as u64)?;
+        to.segment.bytes()[indices(to, bytes.len())?].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn clear(&mut self, to: &Location<HostSegment>) -> Result<(), DeviceError> {
+        check_transfer(to, to.size)?;
+        let length = usize::try_from(to.size).map_err(|_| DeviceError::Refused { bytes: to.size })?;
+        to.segment.bytes()[indices(to, length)?].fill(0);
+        Ok(())
+    }
+
+    fn copy(&mut self, from: &Location<HostSegment>, to: &Location<HostSegment>) -> Result<(), DeviceError> {
+        check_transfer(from, from.size)?;
+        check_transfer(to, from.size)?;
+        let length = usize::try_from(from.size).map_err(|_| DeviceError::Refused { bytes: from.size })?;
+        let (source, target) = (indices(from, length)?, indices(to, length)?);
+        if from.id == to.id {
+            from.segment.bytes().copy_within(source, target.start);
+        } else {
+            to.segment.bytes()[target].copy_from_slice(&from.segment.bytes()[source]);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, from: &Location<HostSegment>, into: &mut HostReadback) -> Result<(), DeviceError> {
+        check_alignment(from.offset, from.size)?;
+        check_range(into.content.len() as u64, from.size, into.capacity)?;
+        let length = usize::try_from(from.size).map_err(|_| DeviceError::Refused { bytes: from.size })?;
+        into.content.extend_from_slice(&from.segment.bytes()[indices(from, length)?]);
+        Ok(())
+    }
+
+    fn destroy(&mut self, _id: SegmentId, segment: HostSegment, bytes: u64) {
+        // Readers may still hold the handle; the bytes go now, as a destroyed wgpu buffer's do.
+        *segment.bytes() = Vec::new();
+        self.memory.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.memory.freed.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes read from a host memory.
+#[derive(Debug)]
+pub struct HostReadback {
+    content: Vec<u8>,
+    capacity: u64,
+}

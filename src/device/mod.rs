@@ -1,0 +1,208 @@
+//! Where segments come from, and how commands reach them.
+//!
+//! One small trait, [`Memory`], and three memories behind it:
+//! - [`AccountingMemory`] counts and holds no bytes: any size runs anywhere;
+//! - [`HostMemory`] holds its bytes in the program's own memory, with a budget and planned failures, for tests and for
+//!   machines without a GPU;
+//! - [`Gpu`] holds them in wgpu buffers.
+//!
+//! # Commands
+//! All commands of a memory are in one order, the order in which they were recorded, as on a CUDA stream. They are
+//! recorded through [`Memory::commands`], which hands out a guard: while one thread holds it, no other records. Whoever
+//! turns a block into a [`Location`] does so with the guard in hand, so that no move can slip in between. Destroying a
+//! segment is a command too: it takes effect after everything that was recorded before it.
+
+mod accounting;
+pub(crate) mod gpu;
+mod host;
+
+pub use accounting::{AccountingMemory, NoCommands, NoReadback};
+pub use gpu::{Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
+pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
+
+use crate::error::DeviceError;
+use crate::heap::SegmentId;
+use std::fmt;
+use std::future::Future;
+use wgpu::WasmNotSendSync;
+
+/// The unit of offsets and lengths of transfers, in bytes: that of WebGPU's buffer copies.
+pub const COPY_UNIT: u64 = 4;
+
+/// Where some bytes lie at the moment: a range of one segment. It holds until the next command is recorded.
+#[derive(Clone, Debug)]
+pub struct Location<S> {
+    /// The segment's id in the heap.
+    pub id: SegmentId,
+    /// The segment.
+    pub segment: S,
+    /// First byte, from the segment's start.
+    pub offset: u64,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+impl<S: Clone> Location<S> {
+    /// The part of it that starts at `offset` and is `size` bytes long.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfRange`] if the part reaches beyond the whole.
+    pub fn part(&self, offset: u64, size: u64) -> Result<Self, DeviceError> {
+        check_range(offset, size, self.size)?;
+        Ok(Self { offset: self.offset + offset, size, ..self.clone() })
+    }
+}
+
+/// What a memory can do. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Every binding's offset must be a multiple of this; the heap's granule is at least this.
+    pub alignment: u64,
+    /// The largest segment.
+    pub largest_segment: u64,
+    /// The largest range that a shader can be bound to.
+    pub largest_binding: u64,
+    /// A segment above this size goes back to the driver whole when it is destroyed; one up to it may share the
+    /// driver's own block with others.
+    pub shared_below: u64,
+}
+
+/// What became of destroyed segments since [`Memory::reclaim`] was last called. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Given back by now.
+    pub freed: u64,
+    /// Still held: commands that are not finished name them.
+    pub pending: u64,
+}
+
+/// A source of segments. Nothing in it waits, except [`Memory::wait`].
+pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
+    /// A segment: a cheap handle to its bytes.
+    type Segment: Clone + fmt::Debug + WasmNotSendSync;
+    /// The guard through which commands are recorded.
+    type Commands<'a>: Commands<Self>
+    where
+        Self: 'a;
+    /// Bytes on their way to the host.
+    type Readback: fmt::Debug;
+
+    /// What the memory can do.
+    fn limits(&self) -> MemoryLimits;
+
+    /// Makes a segment of `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`DeviceError::TooLarge`] above the largest segment, [`DeviceError::Refused`] when there is no room, and
+    /// [`DeviceError::Lost`]. The memory stays usable, except when lost.
+    fn create_segment(&self, bytes: u64) -> Result<Self::Segment, DeviceError>;
+
+    /// The right to record. Held by one thread at a time; hold it briefly, and take no lock but the heap's meanwhile.
+    fn commands(&self) -> Self::Commands<'_>;
+
+    /// Hands what was recorded to the device, in order. Doesn't wait for it.
+    ///
+    /// # Errors
+    /// What the device found wrong with it.
+    fn submit(&self) -> Result<(), DeviceError>;
+
+    /// Submits, then waits until the device has finished everything. In a browser, where nothing can wait, it only submits.
+    ///
+    /// # Errors
+    /// As [`Memory::submit`].
+    fn wait(&self) -> Result<(), DeviceError>;
+
+    /// Takes note of destroyed segments that are back with the driver. Each byte is reported as freed once.
+    fn reclaim(&self) -> Reclaimed;
+
+    /// Makes room on the host's side for `bytes` bytes to be read.
+    ///
+    /// # Errors
+    /// As [`Memory::create_segment`].
+    fn readback(&self, bytes: u64) -> Result<Self::Readback, DeviceError>;
+
+    /// Submits, and gives the bytes that were read, in the order in which they were recorded, once the device is there.
+    ///
+    /// # Errors
+    /// As [`Memory::submit`].
+    fn collect(
+        &self,
+        readback: Self::Readback,
+    ) -> impl Future<Output = Result<Vec<u8>, DeviceError>> + wgpu::WasmNotSend;
+
+    /// The same, waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Memory::submit`].
+    #[cfg(not(target_arch = "wasm32"))]
+    fn collect_blocking(&self, readback: Self::Readback) -> Result<Vec<u8>, DeviceError> {
+        pollster::block_on(self.collect(readback))
+    }
+
+    /// Bytes that the driver holds for this device, where the backend can tell.
+    fn driver_bytes(&self) -> Option<u64>;
+
+    /// Gives up what the memory keeps for its own speed (staging, caches) and can make again.
+    fn drop_caches(&self) {}
+}
+
+/// Commands in program order, recorded through the guard that [`Memory::commands`] hands out.
+///
+/// Offsets and lengths must be multiples of [`COPY_UNIT`].
+pub trait Commands<M: Memory + ?Sized> {
+    /// Writes `bytes` to the start of `to`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or a lack of staging memory.
+    fn write(&mut self, to: &Location<M::Segment>, bytes: &[u8]) -> Result<(), DeviceError>;
+
+    /// Fills `to` with zero bytes.
+    ///
+    /// # Errors
+    /// [`DeviceError::Misaligned`].
+    fn clear(&mut self, to: &Location<M::Segment>) -> Result<(), DeviceError>;
+
+    /// Copies all of `from` to the start of `to`. The two may lie in one segment; they must not overlap.
+    ///
+    /// # Errors
+    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or a lack of memory for the detour that a copy within one
+    /// segment takes.
+    fn copy(&mut self, from: &Location<M::Segment>, to: &Location<M::Segment>) -> Result<(), DeviceError>;
+
+    /// Appends the bytes of `from`, as they are at this point of the order, to `into`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Misaligned`], or [`DeviceError::OutOfRange`] when `into` has no room left.
+    fn read(&mut self, from: &Location<M::Segment>, into: &mut M::Readback) -> Result<(), DeviceError>;
+
+    /// Whether enough is recorded that submitting it now pays.
+    fn due(&self) -> bool {
+        false
+    }
+
+    /// Destroys a segment of `bytes` bytes after everything recorded so far.
+    fn destroy(&mut self, id: SegmentId, segment: M::Segment, bytes: u64);
+}
+
+/// Checks that a part lies within a whole of `size` bytes.
+pub(crate) fn check_range(offset: u64, length: u64, size: u64) -> Result<(), DeviceError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(DeviceError::OutOfRange { offset, length, size }),
+    }
+}
+
+/// Checks that a transfer is made of whole copy units.
+pub(crate) fn check_alignment(offset: u64, length: u64) -> Result<(), DeviceError> {
+    if offset.is_multiple_of(COPY_UNIT) && length.is_multiple_of(COPY_UNIT) {
+        Ok(())
+    } else {
+        Err(DeviceError::Misaligned { offset, length, unit: COPY_UNIT })
+    }
+}
+
+/// Checks one transfer from or to `place`, of `length` bytes.
+pub(crate) fn check_transfer<S>(place: &Location<S>, length: u64) -> Result<(), DeviceError> {
+    check_alignment(place.offset, length)?;
+    check_range(0, length, place.size)
+}

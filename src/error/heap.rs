@@ -1,0 +1,294 @@
+//! What can go wrong in the heap: misuse of an id, and a broken law.
+
+use super::Bytes;
+use thiserror::Error;
+
+/// Why the heap refused. Nothing was changed by the refusal.
+///
+/// Running out of memory is not among these: an allocation that finds no block answers with the segment that it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HeapError {
+    /// The granule is not a power of two within the heap's range.
+    #[error("granule of {granule} B is not a power of two from {least} B to {most} B")]
+    Granule {
+        /// The granule asked for, in bytes.
+        granule: u64,
+        /// The smallest granule, in bytes.
+        least: u64,
+        /// The largest granule, in bytes.
+        most: u64,
+    },
+    /// The id names a block that is not active any more: it was freed, and may have been handed out again.
+    #[error("block {key}.{generation} is not active any more")]
+    StaleBlock {
+        /// The slot that the id names.
+        key: u32,
+        /// The generation that the id names.
+        generation: u32,
+    },
+    /// The block was freed, and is active only because it is still pinned.
+    #[error("block {key}.{generation} was freed, {pins} pins are left on it")]
+    FreedBlock {
+        /// The slot that the id names.
+        key: u32,
+        /// The generation that the id names.
+        generation: u32,
+        /// Pins that keep the block active.
+        pins: u32,
+    },
+    /// The block has no pin that could be taken off.
+    #[error("block {key}.{generation} is not pinned")]
+    NotPinned {
+        /// The slot that the id names.
+        key: u32,
+        /// The generation that the id names.
+        generation: u32,
+    },
+    /// The block carries as many pins as can be counted.
+    #[error("block {key}.{generation} is pinned {pins} times, the most that can be counted")]
+    TooManyPins {
+        /// The slot that the id names.
+        key: u32,
+        /// The generation that the id names.
+        generation: u32,
+        /// Pins on the block.
+        pins: u32,
+    },
+    /// The size of a segment is zero, or not a multiple of the granule.
+    #[error("segment of {bytes} B is not a positive multiple of {granule} B")]
+    SegmentSize {
+        /// The size asked for, in bytes.
+        bytes: u64,
+        /// The granule, in bytes.
+        granule: u64,
+    },
+    /// The segment has more granules than the heap can count.
+    #[error("segment of {} is above the heap's largest, {}", Bytes(*bytes), Bytes(*limit))]
+    SegmentTooLarge {
+        /// The size asked for, in bytes.
+        bytes: u64,
+        /// The heap's largest segment with this granule, in bytes.
+        limit: u64,
+    },
+    /// The heap has no segment of this number: it was released, or is another heap's.
+    #[error("segment {segment} is not in the heap")]
+    UnknownSegment {
+        /// The segment's number.
+        segment: u64,
+    },
+    /// The segment still holds active blocks.
+    #[error("segment {segment} holds {} in active blocks", Bytes(*active))]
+    SegmentInUse {
+        /// The segment's number.
+        segment: u64,
+        /// Bytes of its active blocks.
+        active: u64,
+    },
+}
+
+/// A law of the heap that does not hold: a bug of the crate, with the place where it shows.
+///
+/// `segment` is a segment's number, `offset` and `size` are bytes, and `block` is a block's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LawBroken {
+    /// The blocks of a segment leave a gap, overlap, or end before or after the segment does.
+    #[error("segment {segment}: a block at {offset} where the one before ends at {expected}")]
+    Tiling {
+        /// The segment.
+        segment: u64,
+        /// Where the next block starts, or where the segment ends.
+        offset: u64,
+        /// Where the block before it ends.
+        expected: u64,
+    },
+    /// A block of no size.
+    #[error("segment {segment}: an empty block at {offset}")]
+    EmptyBlock {
+        /// The segment.
+        segment: u64,
+        /// The block's offset.
+        offset: u64,
+    },
+    /// Two neighbours are both inactive.
+    #[error("segment {segment}: two inactive neighbours meet at {offset}")]
+    Uncoalesced {
+        /// The segment.
+        segment: u64,
+        /// The offset of the second.
+        offset: u64,
+    },
+    /// A block and its neighbour, or its segment, do not name each other.
+    #[error("block {block} of segment {segment} and its neighbour do not name each other")]
+    Neighbours {
+        /// The block.
+        block: u32,
+        /// The segment in which it was met.
+        segment: u64,
+    },
+    /// A block that is in the map of a segment is not in use as a record, or is in two places.
+    #[error("{records} block records are in use, {mapped} are in the segments")]
+    Records {
+        /// Records in use.
+        records: u64,
+        /// Blocks in the segments.
+        mapped: u64,
+    },
+    /// The unused block records are not all in their chain.
+    #[error("{vacant} block records are vacant, {chained} are in the chain")]
+    Vacancies {
+        /// Vacant records.
+        vacant: u64,
+        /// Records in the chain, counted until it leaves the vacant ones.
+        chained: u64,
+    },
+    /// More was requested of a block than it has.
+    #[error("segment {segment}: {requested} B requested of the {size} B at {offset}")]
+    Requested {
+        /// The segment.
+        segment: u64,
+        /// The block's offset.
+        offset: u64,
+        /// Bytes requested.
+        requested: u64,
+        /// Bytes of the block.
+        size: u64,
+    },
+    /// A block was freed and has no pin, yet it is active.
+    #[error("segment {segment}: the freed block at {offset} is active without a pin")]
+    Unpinned {
+        /// The segment.
+        segment: u64,
+        /// The block's offset.
+        offset: u64,
+    },
+    /// A free list holds a block that does not belong there.
+    #[error("the list of class {class} holds block {block}, which is not an inactive block of that class and pool")]
+    Membership {
+        /// The class of the list.
+        class: u16,
+        /// The block.
+        block: u32,
+    },
+    /// An entry of a free list and its block differ about the position or the size.
+    #[error("the list of class {class} and block {block} do not agree on position and size")]
+    Entry {
+        /// The class of the list.
+        class: u16,
+        /// The block.
+        block: u32,
+    },
+    /// A bit says that a list is empty and it is not, or the reverse.
+    #[error("the bit of class {class} says {bit}, its list holds a block: {filled}")]
+    Bitmap {
+        /// The class of the list.
+        class: u16,
+        /// The bit.
+        bit: bool,
+        /// Whether the list has a first block.
+        filled: bool,
+    },
+    /// The inactive blocks are not exactly those in the free lists.
+    #[error("{inactive} blocks are inactive, {listed} are in the free lists")]
+    Unlisted {
+        /// Inactive blocks in the segments.
+        inactive: u64,
+        /// Blocks in the free lists.
+        listed: u64,
+    },
+    /// The list of wholly inactive segments is not exactly that, or is not linked both ways.
+    #[error("the list of idle segments is wrong at segment {segment}")]
+    Idle {
+        /// The segment at which it shows.
+        segment: u64,
+    },
+    /// The table from numbers to segments does not match the segments.
+    #[error("the table of segments is wrong at segment {segment}")]
+    Table {
+        /// The segment at which it shows.
+        segment: u64,
+    },
+    /// A counter differs from the sum over the map.
+    #[error("{metric} is counted as {counted}, the sum is {sum}")]
+    Stats {
+        /// The metric.
+        metric: &'static str,
+        /// The counter's current value.
+        counted: u64,
+        /// The sum over all blocks or segments.
+        sum: u64,
+    },
+    /// Two metrics are in the wrong order, or a counter contradicts itself.
+    #[error("{lesser} at {low} is above {greater} at {high}")]
+    Order {
+        /// The metric that may not be above the other.
+        lesser: &'static str,
+        /// Its value.
+        low: u64,
+        /// The metric that may not be below.
+        greater: &'static str,
+        /// Its value.
+        high: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_name_the_block_or_the_segment_with_numbers() {
+        let shown = [
+            (
+                HeapError::Granule { granule: 48, least: 16, most: 4096 },
+                "granule of 48 B is not a power of two from 16 B to 4096 B",
+            ),
+            (HeapError::StaleBlock { key: 7, generation: 2 }, "block 7.2 is not active any more"),
+            (HeapError::FreedBlock { key: 7, generation: 2, pins: 1 }, "block 7.2 was freed, 1 pins are left on it"),
+            (HeapError::NotPinned { key: 7, generation: 2 }, "block 7.2 is not pinned"),
+            (
+                HeapError::TooManyPins { key: 7, generation: 2, pins: u32::MAX },
+                "block 7.2 is pinned 4294967295 times, the most that can be counted",
+            ),
+            (
+                HeapError::SegmentSize { bytes: 100, granule: 64 },
+                "segment of 100 B is not a positive multiple of 64 B",
+            ),
+            (
+                HeapError::SegmentTooLarge { bytes: 1 << 40, limit: 64 << 30 },
+                "segment of 1.0 TiB is above the heap's largest, 64.0 GiB",
+            ),
+            (HeapError::UnknownSegment { segment: 3 }, "segment 3 is not in the heap"),
+            (
+                HeapError::SegmentInUse { segment: 3, active: 4096 },
+                "segment 3 holds 4.0 KiB in active blocks",
+            ),
+        ];
+        for (error, text) in shown {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn broken_laws_say_where() {
+        let shown = [
+            (
+                LawBroken::Tiling { segment: 1, offset: 512, expected: 256 },
+                "segment 1: a block at 512 where the one before ends at 256",
+            ),
+            (LawBroken::Uncoalesced { segment: 1, offset: 256 }, "segment 1: two inactive neighbours meet at 256"),
+            (
+                LawBroken::Stats { metric: "active", counted: 256, sum: 512 },
+                "active is counted as 256, the sum is 512",
+            ),
+            (
+                LawBroken::Order { lesser: "requested", low: 3, greater: "allocated", high: 2 },
+                "requested at 3 is above allocated at 2",
+            ),
+        ];
+        for (error, text) in shown {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Why a tensor operation was refused.
+
+use super::{AllocateError, DeviceError};
+use thiserror::Error;
+
+/// Why a tensor was not made, viewed, read or computed with. Nothing was changed by the failure.
+///
+/// Shapes are listed outermost dimension first; dtypes by their WGSL name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TensorError {
+    /// Two shapes do not go together.
+    #[error("{operation}: shapes {left:?} and {right:?} do not match")]
+    Shape {
+        /// The operation.
+        operation: &'static str,
+        /// The left or given shape.
+        left: Vec<usize>,
+        /// The right or wanted shape.
+        right: Vec<usize>,
+    },
+    /// Two dtypes do not go together.
+    #[error("{operation}: dtypes {left} and {right} do not match")]
+    DType {
+        /// The operation.
+        operation: &'static str,
+        /// The left or given dtype.
+        left: &'static str,
+        /// The right or wanted dtype.
+        right: &'static str,
+    },
+    /// The operation is not defined for this dtype.
+    #[error("{operation} is not defined for {dtype}")]
+    NotDefined {
+        /// The operation.
+        operation: &'static str,
+        /// The dtype.
+        dtype: &'static str,
+    },
+    /// A slice's length is not the shape's number of elements.
+    #[error("{given} elements were given for shape {shape:?}, which holds {wanted}")]
+    Length {
+        /// Elements given.
+        given: usize,
+        /// Elements that the shape holds.
+        wanted: usize,
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// The shape's number of elements or bytes overflows.
+    #[error("shape {shape:?} of {element_bytes}-byte elements overflows")]
+    Overflow {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Bytes of an element.
+        element_bytes: u64,
+    },
+    /// The shape has too many dimensions.
+    #[error("rank {rank} is above the largest, {limit}")]
+    Rank {
+        /// Dimensions given.
+        rank: usize,
+        /// Dimensions allowed.
+        limit: usize,
+    },
+    /// An axis is not one of the tensor's.
+    #[error("{operation}: axis {axis} is not one of the {rank} of shape {shape:?}")]
+    Axis {
+        /// The operation.
+        operation: &'static str,
+        /// The axis given.
+        axis: usize,
+        /// The tensor's number of dimensions.
+        rank: usize,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
+    /// An axis is named twice.
+    #[error("{operation}: axis {axis} is named twice")]
+    RepeatedAxis {
+        /// The operation.
+        operation: &'static str,
+        /// The axis.
+        axis: usize,
+    },
+    /// A range reaches beyond its axis.
+    #[error("narrow: {start}..{} is outside of axis {axis}, which holds {size}", start.saturating_add(*length))]
+    Narrow {
+        /// The axis.
+        axis: usize,
+        /// First index.
+        start: usize,
+        /// Number of indices.
+        length: usize,
+        /// The axis's size.
+        size: usize,
+    },
+    /// The shape can't be had as a view of these strides; make the tensor contiguous first.
+    #[error("reshape: a tensor of shape {shape:?} and strides {strides:?} has no view of shape {wanted:?}")]
+    NotViewable {
+        /// The tensor's shape.
+        shape: Vec<usize>,
+        /// The tensor's strides, in elements.
+        strides: Vec<usize>,
+        /// The shape wanted.
+        wanted: Vec<usize>,
+    },
+    /// The operation takes contiguous tensors only.
+    #[error("{operation}: a tensor of shape {shape:?} and strides {strides:?} is not contiguous")]
+    NotContiguous {
+        /// The operation.
+        operation: &'static str,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+        /// The tensor's strides, in elements.
+        strides: Vec<usize>,
+    },
+    /// The tensors belong to different pools.
+    #[error("{operation}: the tensors belong to different pools")]
+    Pools {
+        /// The operation.
+        operation: &'static str,
+    },
+    /// An output shares elements with an input, or with itself.
+    #[error("{operation}: the output overlaps {other}")]
+    Overlap {
+        /// The operation.
+        operation: &'static str,
+        /// What it overlaps.
+        other: &'static str,
+    },
+    /// The tensor has more elements than a kernel can index or a dispatch can cover.
+    #[error("{operation}: {elements} elements are above the {limit} that a kernel can index")]
+    TooManyElements {
+        /// The operation.
+        operation: &'static str,
+        /// Elements of the largest operand.
+        elements: u64,
+        /// The most that can be indexed.
+        limit: u64,
+    },
+    /// Other handles share the tensor's memory, so it can't leave the device.
+    #[error("into_host: {others} other handles share the tensor's memory")]
+    Shared {
+        /// Handles beside this one.
+        others: usize,
+    },
+    /// There was no memory for the result.
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TensorError;
+
+    #[test]
+    fn a_mismatch_shows_both_sides() {
+        let shapes = TensorError::Shape { operation: "add", left: vec![2, 3], right: vec![4] };
+        assert_eq!(shapes.to_string(), "add: shapes [2, 3] and [4] do not match");
+        let dtypes = TensorError::DType { operation: "mul", left: "f32", right: "u32" };
+        assert_eq!(dtypes.to_string(), "mul: dtypes f32 and u32 do not match");
+        let narrow = TensorError::Narrow { axis: 1, start: 2, length: 5, size: 4 };
+        assert_eq!(narrow.to_string(), "narrow: 2..7 is outside of axis 1, which holds 4");
+    }
+}

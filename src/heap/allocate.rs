@@ -1,0 +1,226 @@
+//! Handing out blocks and taking them back.
+
+use super::address::{BlockId, Place, Shortfall};
+use super::blocks::{Block, Key, NONE, State};
+use super::{Heap, SubPool};
+use crate::error::HeapError;
+use std::num::NonZeroU64;
+
+impl Heap {
+    /// Hands out a block of at least `requested` bytes.
+    ///
+    /// Cost: O(1), and no host memory once the heap has held as many blocks before. Only when the answer would be a shortfall
+    /// is one free list walked to its end.
+    ///
+    /// # Errors
+    /// The [`Shortfall`]: the pool that has no inactive block of the size, and the size. Nothing is changed then.
+    pub fn allocate(&mut self, requested: NonZeroU64) -> Result<BlockId, Shortfall> {
+        self.allocate_from(self.pool_for(requested), requested)
+    }
+
+    /// Hands out a block of at least `requested` bytes from the holes of `pool`, whichever pool the request belongs to: a last
+    /// resort, since it lets small blocks hold large segments.
+    ///
+    /// Cost: as [`Heap::allocate`].
+    ///
+    /// # Errors
+    /// As [`Heap::allocate`].
+    pub fn allocate_from(&mut self, pool: SubPool, requested: NonZeroU64) -> Result<BlockId, Shortfall> {
+        let bytes = self.block_size(requested);
+        let shortfall = Shortfall { pool, bytes };
+        let size = u32::try_from(bytes >> self.granule_bits).map_err(|_| shortfall)?;
+        let key = self.lists[pool.index()].find(size).ok_or(shortfall)?;
+        self.lists[pool.index()].remove(&mut self.blocks, key);
+        if self.blocks[key].size > size {
+            self.split(key, size, pool);
+        }
+
+        #[expect(clippy::cast_possible_truncation, reason = "rounding adds less than one granule, at most 4096 bytes")]
+        let slack = (bytes - requested.get()) as u16;
+        let block = &mut self.blocks[key];
+        block.state = State::Active { pins: 0, slack, freed: false };
+        let id = BlockId { key, generation: block.generation };
+        let slot = block.segment;
+        self.occupy(slot, size);
+
+        let tallies = &mut self.tallies;
+        tallies.requested.add(requested.get());
+        tallies.allocated.add(bytes);
+        tallies.active.add(bytes);
+        tallies.blocks.add(1);
+        tallies.active_blocks.add(1);
+        tallies.pools[pool.index()].active += bytes;
+        Ok(id)
+    }
+
+    /// Takes a block back. It coalesces with inactive neighbours on both sides, and its id is stale from now on; if it is
+    /// pinned it stays active, though not allocated, until its last [`unpin`](Heap::unpin).
+    ///
+    /// Cost: O(1).
+    ///
+    /// # Errors
+    /// [`HeapError::StaleBlock`] if the block isn't active any more, [`HeapError::FreedBlock`] if it is so only for its pins.
+    pub fn free(&mut self, id: BlockId) -> Result<(), HeapError> {
+        let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
+        let State::Active { pins, slack, freed } = &mut block.state else { return Err(stale(id)) };
+        if *freed {
+            return Err(HeapError::FreedBlock { key: id.key, generation: id.generation, pins: *pins });
+        }
+        *freed = true;
+        let (pins, slack) = (*pins, *slack);
+        let bytes = u64::from(block.size) << self.granule_bits;
+        self.tallies.requested.subtract(bytes - u64::from(slack));
+        self.tallies.allocated.subtract(bytes);
+        self.tallies.blocks.subtract(1);
+        if pins == 0 {
+            self.deactivate(id.key);
+        }
+        Ok(())
+    }
+
+    /// Pins a block: until it is unpinned as often as it was pinned, it may not move, and if it is freed it is not handed out
+    /// again.
+    ///
+    /// Cost: O(1).
+    ///
+    /// # Errors
+    /// [`HeapError::StaleBlock`] if the block isn't active any more, [`HeapError::FreedBlock`] if it was freed: no new pin then;
+    /// [`HeapError::TooManyPins`] beyond 2³² − 1.
+    pub fn pin(&mut self, id: BlockId) -> Result<(), HeapError> {
+        let BlockId { key, generation } = id;
+        let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
+        let State::Active { pins, freed, .. } = &mut block.state else { return Err(stale(id)) };
+        if *freed {
+            return Err(HeapError::FreedBlock { key, generation, pins: *pins });
+        }
+        *pins = pins.checked_add(1).ok_or(HeapError::TooManyPins { key, generation, pins: *pins })?;
+        if *pins == 1 {
+            self.tallies.pinned.add(u64::from(block.size) << self.granule_bits);
+        }
+        Ok(())
+    }
+
+    /// Takes one pin off. If it was the last on a freed block, the block becomes inactive now, and its id stale.
+    ///
+    /// Cost: O(1).
+    ///
+    /// # Errors
+    /// [`HeapError::StaleBlock`] if the block isn't active any more, [`HeapError::NotPinned`] if it has no pin.
+    pub fn unpin(&mut self, id: BlockId) -> Result<(), HeapError> {
+        let BlockId { key, generation } = id;
+        let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
+        let State::Active { pins, freed, .. } = &mut block.state else { return Err(stale(id)) };
+        *pins = pins.checked_sub(1).ok_or(HeapError::NotPinned { key, generation })?;
+        let (left, freed) = (*pins, *freed);
+        if left == 0 {
+            self.tallies.pinned.subtract(u64::from(block.size) << self.granule_bits);
+            if freed {
+                self.deactivate(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a block lies now, or `None` if it isn't active any more. O(1).
+    #[must_use]
+    pub fn resolve(&self, id: BlockId) -> Option<Place> {
+        let block = self.blocks.active(id)?;
+        let State::Active { slack, .. } = block.state else { return None };
+        let size = self.bytes(block.size);
+        Some(Place {
+            segment: self.segments[block.segment].id,
+            offset: self.bytes(block.offset),
+            size,
+            requested: size - u64::from(slack),
+        })
+    }
+
+    /// Cuts a block that is in no list down to `size` granules; the rest becomes an inactive block behind it.
+    fn split(&mut self, key: Key, size: u32, pool: SubPool) {
+        let block = &mut self.blocks[key];
+        let rest = Block {
+            offset: block.offset + size,
+            size: block.size - size,
+            before: key,
+            state: State::UNLISTED,
+            ..*block
+        };
+        block.size = size;
+        let rest_key = self.blocks.insert(rest);
+        self.blocks[key].after = rest_key;
+        if rest.after != NONE {
+            self.blocks[rest.after].before = rest_key;
+        }
+        self.lists[pool.index()].insert(&mut self.blocks, rest_key);
+    }
+
+    /// Makes an active block inactive: its id becomes stale, and it takes its inactive neighbours in.
+    fn deactivate(&mut self, key: Key) {
+        let Block { size, segment, mut before, after, .. } = self.blocks[key];
+        self.blocks[key].generation = self.blocks[key].generation.wrapping_add(1);
+        let pool = self.vacate(segment, size);
+        let bytes = self.bytes(size);
+        self.tallies.active.subtract(bytes);
+        self.tallies.active_blocks.subtract(1);
+        self.tallies.pools[pool.index()].active -= bytes;
+
+        let lists = &mut self.lists[pool.index()];
+        if after != NONE && matches!(self.blocks[after].state, State::Inactive { .. }) {
+            lists.remove(&mut self.blocks, after);
+            self.absorb(key, after);
+        }
+        let lists = &mut self.lists[pool.index()];
+        if before != NONE && matches!(self.blocks[before].state, State::Inactive { .. }) {
+            lists.remove(&mut self.blocks, before);
+            self.absorb(before, key);
+        } else {
+            before = key;
+        }
+        self.lists[pool.index()].insert(&mut self.blocks, before);
+    }
+
+    /// Joins a block to the one before it. Neither may be in a list.
+    fn absorb(&mut self, key: Key, after: Key) {
+        let Block { size, after: next, .. } = self.blocks[after];
+        self.blocks.remove(after);
+        let block = &mut self.blocks[key];
+        block.size += size;
+        block.after = next;
+        if next != NONE {
+            self.blocks[next].before = key;
+        }
+    }
+
+    /// Counts `size` granules of a segment as active.
+    fn occupy(&mut self, slot: u32, size: u32) {
+        let segment = &mut self.segments[slot];
+        let idle = segment.active == 0;
+        segment.active += size;
+        let rest = segment.size - size;
+        if idle {
+            self.segments.unlink_idle(slot);
+            self.tallies.inactive_split.add(self.bytes(rest));
+        } else {
+            self.tallies.inactive_split.subtract(self.bytes(size));
+        }
+    }
+
+    /// Counts `size` granules of a segment as inactive again, and says which pool it serves.
+    fn vacate(&mut self, slot: u32, size: u32) -> SubPool {
+        let segment = &mut self.segments[slot];
+        segment.active -= size;
+        let pool = segment.pool;
+        let rest = segment.size - size;
+        if segment.active == 0 {
+            self.segments.push_idle(slot);
+            self.tallies.inactive_split.subtract(self.bytes(rest));
+        } else {
+            self.tallies.inactive_split.add(self.bytes(size));
+        }
+        pool
+    }
+}
+
+const fn stale(id: BlockId) -> HeapError {
+    HeapError::StaleBlock { key: id.key, generation: id.generation }
+}

@@ -1,0 +1,253 @@
+//! The laws of the heap, executable.
+//!
+//! Everything is worked out anew from the blocks as they follow each other in their segments, and compared with what the
+//! heap keeps for its speed: free lists, bits, the idle list, counters.
+
+use super::Heap;
+use super::address::SubPool;
+use super::blocks::{Block, Key, NONE, State};
+use super::class::{CLASSES, Class};
+use super::segments::Segment;
+use super::stats::SubPoolStats;
+use crate::error::LawBroken;
+
+/// What the map adds up to.
+#[derive(Default)]
+struct Sums {
+    requested: u64,
+    allocated: u64,
+    active: u64,
+    inactive_split: u64,
+    reserved: u64,
+    pinned: u64,
+    blocks: u64,
+    active_blocks: u64,
+    inactive_blocks: u64,
+    pools: [SubPoolStats; 2],
+}
+
+impl Heap {
+    /// Proves every law of the heap, or says which one is broken and where.
+    ///
+    /// - The blocks of a segment tile it without gap or overlap, and know their neighbours.
+    /// - No two neighbours are both inactive.
+    /// - A block is in exactly one free list iff it is inactive, and in that of its class and its segment's pool; it knows its
+    ///   position there, and the lists' bits say which are empty.
+    /// - A segment is in the list of idle ones iff it has no active block.
+    /// - A freed block is active only while it is pinned.
+    /// - requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
+    /// - Every counter is the sum over the map, and allocated − freed = current ≤ peak.
+    ///
+    /// Offsets are kept in granules, so each is a multiple of the granule.
+    ///
+    /// Cost: O(blocks + classes). Meant for tests and for doubt.
+    ///
+    /// # Errors
+    /// The first broken law found. That is a bug of this crate, whatever the caller did.
+    pub fn check(&self) -> Result<(), LawBroken> {
+        let sums = self.check_segments()?;
+        self.check_records(&sums)?;
+        self.check_lists(sums.inactive_blocks)?;
+        self.check_idle()?;
+        self.check_counters(&sums)
+    }
+
+    fn check_segments(&self) -> Result<Sums, LawBroken> {
+        let mut sums = Sums::default();
+        if self.segments.by_number().count() != self.segments.len() {
+            return Err(LawBroken::Table { segment: self.segments.len() as u64 });
+        }
+        for (id, slot) in self.segments.by_number() {
+            match self.segments.get(slot) {
+                Some(segment) if segment.id == id => self.check_segment(slot, segment, &mut sums)?,
+                _ => return Err(LawBroken::Table { segment: id.number() }),
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Walks one segment from its start to its end, and adds it to the sums.
+    fn check_segment(&self, slot: u32, segment: &Segment, sums: &mut Sums) -> Result<(), LawBroken> {
+        let number = segment.id.number();
+        let (mut active, mut inactive) = (0, 0);
+        let mut before: (Key, u64, bool) = (NONE, 0, false);
+        let mut key = segment.first;
+        while key != NONE {
+            let (previous, end, was_inactive) = before;
+            let block = self.blocks.get(key).ok_or(LawBroken::Neighbours { block: key, segment: number })?;
+            if block.before != previous || block.segment != slot {
+                return Err(LawBroken::Neighbours { block: key, segment: number });
+            }
+            let offset = u64::from(block.offset);
+            if offset != end || end >= u64::from(segment.size) {
+                return Err(self.untiled(number, offset, end));
+            }
+            if block.size == 0 {
+                return Err(LawBroken::EmptyBlock { segment: number, offset: self.bytes(block.offset) });
+            }
+            let is_inactive = self.check_block(number, key, block, sums)?;
+            if is_inactive && was_inactive {
+                return Err(LawBroken::Uncoalesced { segment: number, offset: self.bytes(block.offset) });
+            }
+            let size = self.bytes(block.size);
+            if is_inactive {
+                inactive += size;
+            } else {
+                active += size;
+            }
+            before = (key, end + u64::from(block.size), is_inactive);
+            key = block.after;
+        }
+        if before.1 != u64::from(segment.size) {
+            return Err(self.untiled(number, u64::from(segment.size), before.1));
+        }
+        equal("active of a segment", self.bytes(segment.active), active)?;
+
+        sums.active += active;
+        sums.reserved += self.bytes(segment.size);
+        sums.inactive_split += if active == 0 { 0 } else { inactive };
+        let pool = &mut sums.pools[segment.pool.index()];
+        pool.active += active;
+        pool.reserved += self.bytes(segment.size);
+        Ok(())
+    }
+
+    /// Checks one block by itself, adds it to the sums, and says whether it is inactive.
+    fn check_block(&self, segment: u64, key: Key, block: &Block, sums: &mut Sums) -> Result<bool, LawBroken> {
+        let (size, offset) = (self.bytes(block.size), self.bytes(block.offset));
+        match block.state {
+            State::Vacant { .. } => Err(LawBroken::Neighbours { block: key, segment }),
+            State::Inactive { .. } => {
+                sums.inactive_blocks += 1;
+                Ok(true)
+            }
+            State::Active { pins, slack, freed } => {
+                let slack = u64::from(slack);
+                if slack >= self.granule() {
+                    return Err(LawBroken::Requested { segment, offset, requested: size.wrapping_sub(slack), size });
+                }
+                if freed && pins == 0 {
+                    return Err(LawBroken::Unpinned { segment, offset });
+                }
+                sums.active_blocks += 1;
+                if pins > 0 {
+                    sums.pinned += size;
+                }
+                if !freed {
+                    sums.blocks += 1;
+                    sums.allocated += size;
+                    sums.requested += size - slack;
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn check_records(&self, sums: &Sums) -> Result<(), LawBroken> {
+        let (records, mapped) = (self.blocks.len() as u64, sums.active_blocks + sums.inactive_blocks);
+        if records != mapped {
+            return Err(LawBroken::Records { records, mapped });
+        }
+        let (vacant, chained) = (u64::from(self.blocks.vacancies()), self.blocks.chained() as u64);
+        if vacant != chained {
+            return Err(LawBroken::Vacancies { vacant, chained });
+        }
+        Ok(())
+    }
+
+    /// Walks every free list. With as many entries as there are inactive blocks, each naming an inactive block that names the
+    /// entry, each inactive block is in one list.
+    fn check_lists(&self, inactive: u64) -> Result<(), LawBroken> {
+        let mut listed = 0;
+        for pool in SubPool::ALL {
+            let before = listed;
+            for class in (0..CLASSES).map(Class::from_index) {
+                listed += self.check_list(pool, class)?;
+            }
+            equal("inactive blocks of a pool", self.lists[pool.index()].len() as u64, listed - before)?;
+        }
+        if listed == inactive { Ok(()) } else { Err(LawBroken::Unlisted { inactive, listed }) }
+    }
+
+    fn check_list(&self, pool: SubPool, class: Class) -> Result<u64, LawBroken> {
+        let lists = &self.lists[pool.index()];
+        let list = lists.list(class);
+        let (bit, octave_agrees) = lists.bit(class);
+        let filled = !list.is_empty();
+        if bit != filled || !octave_agrees {
+            return Err(LawBroken::Bitmap { class: class.number(), bit, filled });
+        }
+        for (index, entry) in list.iter().enumerate() {
+            let wrong = LawBroken::Membership { class: class.number(), block: entry.key };
+            let block = self.blocks.get(entry.key).ok_or(wrong)?;
+            let State::Inactive { position } = block.state else { return Err(wrong) };
+            let segment = self.segments.get(block.segment).ok_or(wrong)?;
+            if Class::of(block.size) != class || segment.pool != pool {
+                return Err(wrong);
+            }
+            if position as usize != index || entry.size != block.size {
+                return Err(LawBroken::Entry { class: class.number(), block: entry.key });
+            }
+        }
+        Ok(list.len() as u64)
+    }
+
+    fn check_idle(&self) -> Result<(), LawBroken> {
+        let mut last = NONE;
+        let mut listed = 0;
+        for slot in self.segments.idle() {
+            let segment = &self.segments[slot];
+            if segment.active != 0 || segment.older != last {
+                return Err(LawBroken::Idle { segment: segment.id.number() });
+            }
+            listed += 1;
+            last = slot;
+        }
+        let idle = self.segments.by_number().filter(|&(_, slot)| self.segments[slot].active == 0).count();
+        if listed != idle || self.segments.youngest_idle() != last {
+            let segment = self.segments.get(last).map_or(u64::MAX, |segment| segment.id.number());
+            return Err(LawBroken::Idle { segment });
+        }
+        Ok(())
+    }
+
+    fn check_counters(&self, sums: &Sums) -> Result<(), LawBroken> {
+        let stats = self.stats();
+        let metrics = [
+            ("requested", stats.requested, sums.requested),
+            ("allocated", stats.allocated, sums.allocated),
+            ("active", stats.active, sums.active),
+            ("inactive_split", stats.inactive_split, sums.inactive_split),
+            ("reserved", stats.reserved, sums.reserved),
+            ("pinned", stats.pinned, sums.pinned),
+            ("blocks", stats.blocks, sums.blocks),
+            ("active_blocks", stats.active_blocks, sums.active_blocks),
+            ("segments", stats.segments, self.segments.len() as u64),
+        ];
+        for (metric, counter, sum) in metrics {
+            equal(metric, counter.current, sum)?;
+            equal(metric, counter.allocated.wrapping_sub(counter.freed), sum)?;
+            ordered(("current", counter.current), ("peak", counter.peak))?;
+        }
+        equal("holes", stats.holes, sums.inactive_blocks)?;
+        equal("active of the small pool", stats.small.active, sums.pools[0].active)?;
+        equal("active of the large pool", stats.large.active, sums.pools[1].active)?;
+        equal("reserved of the small pool", stats.small.reserved, sums.pools[0].reserved)?;
+        equal("reserved of the large pool", stats.large.reserved, sums.pools[1].reserved)?;
+        ordered(("requested", sums.requested), ("allocated", sums.allocated))?;
+        ordered(("allocated", sums.allocated), ("active", sums.active))?;
+        ordered(("active", sums.active), ("reserved", sums.reserved))
+    }
+
+    fn untiled(&self, segment: u64, offset: u64, expected: u64) -> LawBroken {
+        LawBroken::Tiling { segment, offset: offset << self.granule_bits, expected: expected << self.granule_bits }
+    }
+}
+
+fn equal(metric: &'static str, counted: u64, sum: u64) -> Result<(), LawBroken> {
+    if counted == sum { Ok(()) } else { Err(LawBroken::Stats { metric, counted, sum }) }
+}
+
+fn ordered((lesser, low): (&'static str, u64), (greater, high): (&'static str, u64)) -> Result<(), LawBroken> {
+    if low <= high { Ok(()) } else { Err(LawBroken::Order { lesser, low, greater, high }) }
+}

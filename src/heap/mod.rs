@@ -1,0 +1,198 @@
+//! Which bytes of which segment a request gets: pure arithmetic, without a byte of memory behind it.
+//!
+//! A [`Heap`] carves segments into blocks. It never makes a segment: it serves a request from what it has, or answers with
+//! the [`Shortfall`], the segment that it lacks; whoever owns the memory decides where that comes from and tells the heap
+//! with [`Heap::add_segment`]. So one logic serves every memory, and all of it can be tested without one.
+//!
+//! # How a block is found
+//! Inactive blocks are kept in free lists by size class, 64 classes between two powers of two, with one bit for each list that
+//! holds a block. A request looks through the first few blocks of its own class, then takes from the next class that has any:
+//! near best fit, in a time that doesn't depend on how many blocks there are. What a block has beyond the request is split
+//! off; a freed block coalesces at once with inactive neighbours on both sides.
+//!
+//! # Two pools
+//! Requests up to [`HeapOptions::small_limit`] are served from segments of their own, so that no small block that lives long
+//! holds a segment of large ones. A segment that is wholly inactive can change over: [`Heap::adopt`].
+//!
+//! # Laws
+//! [`Heap::check`] proves them all; DESIGN.md states them. They hold after every call, also after one that was refused.
+
+mod address;
+mod allocate;
+mod blocks;
+mod check;
+mod class;
+mod lists;
+mod segment;
+mod segments;
+mod snapshot;
+mod stats;
+
+pub use address::{BlockId, Place, SegmentId, Shortfall, SubPool};
+pub use snapshot::{BlockSnapshot, BlockState, SegmentSnapshot, Snapshot};
+pub use stats::{Counter, Stats, SubPoolStats};
+
+use crate::error::HeapError;
+use blocks::{Block, Blocks, Key};
+use lists::FreeLists;
+use segments::Segments;
+use stats::Tallies;
+use std::num::NonZeroU64;
+
+/// How a heap rounds, and where it draws the line between small and large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeapOptions {
+    /// The unit of every offset and size, in bytes: a power of two from 16 to 4096.
+    pub granule: u64,
+    /// Requests up to this many bytes live in the small pool. 0 puts all in the large one.
+    pub small_limit: u64,
+}
+
+impl HeapOptions {
+    /// The smallest granule, in bytes.
+    pub const LEAST_GRANULE: u64 = 16;
+    /// The largest granule, in bytes.
+    pub const MOST_GRANULE: u64 = 4096;
+}
+
+impl Default for HeapOptions {
+    /// A granule of 256 bytes, which suits every device, and a small limit of 1 MiB.
+    fn default() -> Self {
+        Self { granule: 256, small_limit: 1 << 20 }
+    }
+}
+
+/// Segments, and the blocks that tile them.
+///
+/// # Examples
+/// ```
+/// use std::num::NonZeroU64;
+/// use wgpu_pool::heap::{Heap, HeapOptions};
+///
+/// let mut heap = Heap::new(HeapOptions::default())?;
+/// let request = NonZeroU64::new(5000).expect("not zero");
+/// let shortfall = heap.allocate(request).expect_err("the heap has no segment yet");
+/// assert_eq!(shortfall.bytes, 5120);
+///
+/// heap.add_segment(shortfall.pool, 1 << 20)?;
+/// let id = heap.allocate(request).expect("the segment has room");
+/// assert_eq!(heap.resolve(id).expect("active").size, 5120);
+/// assert_eq!(heap.stats().requested.current, 5000);
+///
+/// heap.free(id)?;
+/// assert_eq!(heap.resolve(id), None);
+/// assert_eq!(heap.release_inactive().len(), 1);
+/// # Ok::<(), wgpu_pool::HeapError>(())
+/// ```
+#[derive(Debug)]
+pub struct Heap {
+    /// Base-2 logarithm of the granule.
+    granule_bits: u32,
+    small_limit: u64,
+    blocks: Blocks,
+    segments: Segments,
+    /// The free lists of the two pools, by [`SubPool::index`].
+    lists: [FreeLists; 2],
+    tallies: Tallies,
+}
+
+impl Heap {
+    /// A heap without segments.
+    ///
+    /// # Errors
+    /// [`HeapError::Granule`] unless the granule is a power of two from 16 to 4096.
+    pub fn new(options: HeapOptions) -> Result<Self, HeapError> {
+        const LEAST: u64 = HeapOptions::LEAST_GRANULE;
+        const MOST: u64 = HeapOptions::MOST_GRANULE;
+        let HeapOptions { granule, small_limit } = options;
+        if !granule.is_power_of_two() || !(LEAST..=MOST).contains(&granule) {
+            return Err(HeapError::Granule { granule, least: LEAST, most: MOST });
+        }
+        Ok(Self {
+            granule_bits: granule.ilog2(),
+            small_limit,
+            blocks: Blocks::new(),
+            segments: Segments::new(),
+            lists: [FreeLists::new(), FreeLists::new()],
+            tallies: Tallies::default(),
+        })
+    }
+
+    /// The unit of every offset and size, in bytes.
+    #[must_use]
+    pub const fn granule(&self) -> u64 {
+        1 << self.granule_bits
+    }
+
+    /// The largest segment, and so the largest block, that the heap can hold, in bytes: 2³² − 1 granules.
+    #[must_use]
+    pub const fn largest_segment(&self) -> u64 {
+        self.bytes(u32::MAX)
+    }
+
+    /// The pool that serves requests of this size.
+    #[must_use]
+    pub const fn pool_for(&self, requested: NonZeroU64) -> SubPool {
+        if requested.get() <= self.small_limit { SubPool::Small } else { SubPool::Large }
+    }
+
+    /// The size of the block that a request of this size gets, in bytes: the next multiple of the granule.
+    #[must_use]
+    pub const fn block_size(&self, requested: NonZeroU64) -> u64 {
+        // Rounded down to a multiple where the next one isn't a u64: such a request is beyond every segment anyway.
+        match requested.get().checked_next_multiple_of(self.granule()) {
+            Some(size) => size,
+            None => u64::MAX & !(self.granule() - 1),
+        }
+    }
+
+    /// The counters. O(1).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.tallies.stats(self.holes())
+    }
+
+    /// Sets the peak of every counter to its current value.
+    pub fn reset_peaks(&mut self) {
+        self.tallies.each().into_iter().for_each(stats::Tally::reset_peak);
+    }
+
+    /// Forgets what has come and gone: of every counter, `allocated` becomes the current value and `freed` 0.
+    pub fn reset_accumulated(&mut self) {
+        self.tallies.each().into_iter().for_each(stats::Tally::reset_accumulated);
+    }
+
+    /// The largest inactive block of both pools, in bytes; 0 if there is none.
+    ///
+    /// Cost: walks one free list of each pool, the one of the highest class.
+    #[must_use]
+    pub fn largest_hole(&self) -> u64 {
+        SubPool::ALL.map(|pool| self.largest_hole_in(pool)).into_iter().max().unwrap_or(0)
+    }
+
+    /// The largest inactive block of one pool, in bytes; 0 if there is none. It is also the largest block that the pool could
+    /// hand out now.
+    ///
+    /// Cost: walks one free list, the one of the highest class.
+    #[must_use]
+    pub fn largest_hole_in(&self, pool: SubPool) -> u64 {
+        self.bytes(self.lists[pool.index()].largest())
+    }
+
+    /// Number of inactive blocks. O(1).
+    #[must_use]
+    pub const fn holes(&self) -> u64 {
+        (self.lists[0].len() + self.lists[1].len()) as u64
+    }
+
+    /// A number of granules in bytes.
+    const fn bytes(&self, granules: u32) -> u64 {
+        (granules as u64) << self.granule_bits
+    }
+
+    /// The blocks from `first` to the end of its segment.
+    fn blocks_of(&self, first: Key) -> impl Iterator<Item = (Key, &Block)> {
+        let found = |key| self.blocks.get(key).map(|block| (key, block));
+        std::iter::successors(found(first), move |(_, block)| found(block.after))
+    }
+}

@@ -1,0 +1,106 @@
+//! Segments coming, changing over and leaving.
+
+use super::Heap;
+use super::address::{SegmentId, SubPool};
+use super::blocks::{Block, NONE, State};
+use crate::error::HeapError;
+
+impl Heap {
+    /// Takes a new segment in: one inactive block of `bytes` bytes, for `pool`.
+    ///
+    /// # Errors
+    /// [`HeapError::SegmentSize`] unless `bytes` is a positive multiple of the granule, [`HeapError::SegmentTooLarge`] above
+    /// [`Heap::largest_segment`].
+    pub fn add_segment(&mut self, pool: SubPool, bytes: u64) -> Result<SegmentId, HeapError> {
+        if bytes == 0 || !bytes.is_multiple_of(self.granule()) {
+            return Err(HeapError::SegmentSize { bytes, granule: self.granule() });
+        }
+        let size = u32::try_from(bytes >> self.granule_bits)
+            .map_err(|_| HeapError::SegmentTooLarge { bytes, limit: self.largest_segment() })?;
+        let slot = self.segments.insert(pool, size);
+        let state = State::UNLISTED;
+        let block = Block { offset: 0, size, before: NONE, after: NONE, segment: slot, generation: 0, state };
+        let key = self.blocks.insert(block);
+        self.segments[slot].first = key;
+        self.lists[pool.index()].insert(&mut self.blocks, key);
+        self.tallies.reserved.add(bytes);
+        self.tallies.segments.add(1);
+        self.tallies.pools[pool.index()].reserved += bytes;
+        Ok(self.segments[slot].id)
+    }
+
+    /// The wholly inactive segments with their sizes in bytes, the one that has been so for longest first.
+    ///
+    /// Cost: O(1) for each, whatever else the heap holds.
+    pub fn inactive_segments(&self) -> impl Iterator<Item = (SegmentId, u64)> {
+        self.segments.idle().map(|slot| (self.segments[slot].id, self.bytes(self.segments[slot].size)))
+    }
+
+    /// The pool that a segment serves, or `None` if it isn't in the heap.
+    #[must_use]
+    pub fn pool_of(&self, id: SegmentId) -> Option<SubPool> {
+        self.segments.slot(id).map(|slot| self.segments[slot].pool)
+    }
+
+    /// All wholly inactive segments leave the heap. Answers with each of them and its size in bytes, the one that has been
+    /// inactive for longest first.
+    ///
+    /// Cost: O(log segments) for each that leaves.
+    #[must_use = "the memory behind the segments is still there"]
+    pub fn release_inactive(&mut self) -> Vec<(SegmentId, u64)> {
+        let idle: Vec<u32> = self.segments.idle().collect();
+        idle.into_iter().map(|slot| self.remove_segment(slot)).collect()
+    }
+
+    /// One wholly inactive segment leaves the heap. Answers with its size in bytes.
+    ///
+    /// Cost: O(log segments).
+    ///
+    /// # Errors
+    /// [`HeapError::UnknownSegment`], or [`HeapError::SegmentInUse`] while it holds an active block.
+    pub fn release_segment(&mut self, id: SegmentId) -> Result<u64, HeapError> {
+        let slot = self.idle_slot(id)?;
+        Ok(self.remove_segment(slot).1)
+    }
+
+    /// A wholly inactive segment changes over to `pool`, and counts as fallen idle when it did. If it serves that pool
+    /// already, nothing changes.
+    ///
+    /// Cost: O(log segments).
+    ///
+    /// # Errors
+    /// [`HeapError::UnknownSegment`], or [`HeapError::SegmentInUse`] while it holds an active block.
+    pub fn adopt(&mut self, id: SegmentId, pool: SubPool) -> Result<(), HeapError> {
+        let slot = self.idle_slot(id)?;
+        let segment = &mut self.segments[slot];
+        let (key, size) = (segment.first, segment.size);
+        let previous = std::mem::replace(&mut segment.pool, pool);
+        self.lists[previous.index()].remove(&mut self.blocks, key);
+        self.lists[pool.index()].insert(&mut self.blocks, key);
+        let bytes = self.bytes(size);
+        self.tallies.pools[previous.index()].reserved -= bytes;
+        self.tallies.pools[pool.index()].reserved += bytes;
+        Ok(())
+    }
+
+    /// The slot of a segment that must be wholly inactive.
+    fn idle_slot(&self, id: SegmentId) -> Result<u32, HeapError> {
+        let slot = self.segments.slot(id).ok_or(HeapError::UnknownSegment { segment: id.number() })?;
+        match self.segments[slot].active {
+            0 => Ok(slot),
+            active => Err(HeapError::SegmentInUse { segment: id.number(), active: self.bytes(active) }),
+        }
+    }
+
+    /// Takes an idle segment and its one block out.
+    fn remove_segment(&mut self, slot: u32) -> (SegmentId, u64) {
+        let segment = self.segments.remove(slot);
+        self.lists[segment.pool.index()].remove(&mut self.blocks, segment.first);
+        self.blocks.remove(segment.first);
+        let bytes = self.bytes(segment.size);
+        self.tallies.reserved.subtract(bytes);
+        self.tallies.segments.subtract(1);
+        self.tallies.pools[segment.pool.index()].reserved -= bytes;
+        (segment.id, bytes)
+    }
+}

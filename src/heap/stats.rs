@@ -1,0 +1,185 @@
+//! Counters that are always right and cost nothing to read.
+
+use super::SubPool;
+
+/// One metric over time.
+///
+/// Law: `allocated - freed = current`, and `current <= peak`, after every operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Now.
+    pub current: u64,
+    /// The most since the heap was made, or since [`Heap::reset_peaks`](super::Heap::reset_peaks).
+    pub peak: u64,
+    /// All increases, added up.
+    pub allocated: u64,
+    /// All decreases, added up.
+    pub freed: u64,
+}
+
+/// What one of the two pools holds now, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubPoolStats {
+    /// Bytes of its active blocks.
+    pub active: u64,
+    /// Bytes of its segments.
+    pub reserved: u64,
+}
+
+/// The heap's counters. O(1) to read.
+///
+/// Law: requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes asked for, of the blocks handed out.
+    pub requested: Counter,
+    /// Bytes of the blocks handed out, after rounding.
+    pub allocated: Counter,
+    /// Bytes of blocks that are allocated, or freed but still pinned.
+    pub active: Counter,
+    /// Bytes that are free, but in a segment that still holds an active block.
+    pub inactive_split: Counter,
+    /// Bytes of all segments.
+    pub reserved: Counter,
+    /// Number of blocks handed out.
+    pub blocks: Counter,
+    /// Number of blocks that are allocated, or freed but still pinned.
+    pub active_blocks: Counter,
+    /// Number of segments.
+    pub segments: Counter,
+    /// Bytes of pinned blocks, allocated or freed.
+    pub pinned: Counter,
+    /// Number of inactive blocks, now.
+    pub holes: u64,
+    /// What the small pool holds.
+    pub small: SubPoolStats,
+    /// What the large pool holds.
+    pub large: SubPoolStats,
+}
+
+impl Stats {
+    /// What one of the two pools holds.
+    #[must_use]
+    pub const fn pool(&self, pool: SubPool) -> SubPoolStats {
+        match pool {
+            SubPool::Small => self.small,
+            SubPool::Large => self.large,
+        }
+    }
+
+    /// Bytes that are cached and free, now.
+    #[must_use]
+    pub const fn inactive(&self) -> u64 {
+        self.reserved.current - self.active.current
+    }
+}
+
+/// A counter as it is kept: the decreases follow from the rest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) current: u64,
+    pub(super) peak: u64,
+    pub(super) allocated: u64,
+}
+
+impl Tally {
+    #[inline]
+    pub(super) fn add(&mut self, amount: u64) {
+        self.current += amount;
+        self.allocated += amount;
+        self.peak = self.peak.max(self.current);
+    }
+
+    #[inline]
+    pub(super) const fn subtract(&mut self, amount: u64) {
+        self.current -= amount;
+    }
+
+    /// From here on the peak is that of what follows.
+    pub(super) const fn reset_peak(&mut self) {
+        self.peak = self.current;
+    }
+
+    /// Forgets what has come and gone: what is there counts as just allocated, so that the counter's law holds on.
+    pub(super) const fn reset_accumulated(&mut self) {
+        self.allocated = self.current;
+    }
+
+    pub(super) const fn counter(&self) -> Counter {
+        Counter {
+            current: self.current,
+            peak: self.peak,
+            allocated: self.allocated,
+            freed: self.allocated - self.current,
+        }
+    }
+}
+
+/// All tallies of a heap.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tallies {
+    pub(super) requested: Tally,
+    pub(super) allocated: Tally,
+    pub(super) active: Tally,
+    pub(super) inactive_split: Tally,
+    pub(super) reserved: Tally,
+    pub(super) blocks: Tally,
+    pub(super) active_blocks: Tally,
+    pub(super) segments: Tally,
+    pub(super) pinned: Tally,
+    pub(super) pools: [SubPoolStats; 2],
+}
+
+impl Tallies {
+    /// Every tally, for what is done to each of them.
+    pub(super) const fn each(&mut self) -> [&mut Tally; 9] {
+        let Self {
+            requested,
+            allocated,
+            active,
+            inactive_split,
+            reserved,
+            blocks,
+            active_blocks,
+            segments,
+            pinned,
+            pools: _,
+        } = self;
+        [requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned]
+    }
+
+    /// The counters, with the number of inactive blocks.
+    pub(super) const fn stats(&self, holes: u64) -> Stats {
+        Stats {
+            requested: self.requested.counter(),
+            allocated: self.allocated.counter(),
+            active: self.active.counter(),
+            inactive_split: self.inactive_split.counter(),
+            reserved: self.reserved.counter(),
+            blocks: self.blocks.counter(),
+            active_blocks: self.active_blocks.counter(),
+            segments: self.segments.counter(),
+            pinned: self.pinned.counter(),
+            holes,
+            small: self.pools[0],
+            large: self.pools[1],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_keeps_its_law_through_both_resets() {
+        let mut tally = Tally::default();
+        tally.add(10);
+        tally.subtract(4);
+        assert_eq!(tally.counter(), Counter { current: 6, peak: 10, allocated: 10, freed: 4 });
+        tally.reset_peak();
+        assert_eq!(tally.counter(), Counter { current: 6, peak: 6, allocated: 10, freed: 4 });
+        tally.reset_accumulated();
+        assert_eq!(tally.counter(), Counter { current: 6, peak: 6, allocated: 6, freed: 0 });
+    }
+}

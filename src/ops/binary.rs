@@ -1,0 +1,129 @@
+//! Elementwise operations on two tensors, and on a tensor and a scalar.
+
+use super::elementwise::Elementwise;
+use super::launch::{check_kinds, is_in_place};
+use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, Operation};
+use crate::error::TensorError;
+use crate::tensor::{DType, Element, Tensor};
+
+const ADD: Operation = Operation { name: "add", expression: "x + y" };
+const SUB: Operation = Operation { name: "sub", expression: "x - y" };
+const MUL: Operation = Operation { name: "mul", expression: "x * y" };
+const DIV: Operation = Operation { name: "div", expression: "x / y" };
+
+/// Every operation there is.
+#[cfg(test)]
+pub(super) const ALL: [Operation; 4] = [ADD, SUB, MUL, DIV];
+
+impl Tensor {
+    fn binary(&self, operation: Operation, other: &Self) -> Result<Self, TensorError> {
+        check_kinds(operation.name, self, other)?;
+        self.check_defined(operation)?;
+        let shape = self.layout().broadcast_shape(operation.name, other.layout())?;
+        let output = Self::empty(&self.pool(), &*shape, self.dtype())?;
+        let run = Elementwise {
+            name: operation.name,
+            shader: &BINARY,
+            operation,
+            output: &output,
+            left: Some((self, self.layout().expand(operation.name, &shape)?)),
+            right: Some((other, other.layout().expand(operation.name, &shape)?)),
+            shared: self.storage().is_same(other.storage()),
+            scalar: 0,
+        };
+        run.run()?;
+        Ok(output)
+    }
+
+    fn binary_scalar<T: Element>(&self, operation: Operation, scalar: T) -> Result<Self, TensorError> {
+        self.check_scalar(operation.name, T::DTYPE)?;
+        self.check_defined(operation)?;
+        let output = Self::empty(&self.pool(), self.shape(), self.dtype())?;
+        let run = Elementwise {
+            name: operation.name,
+            shader: &BINARY_SCALAR,
+            operation,
+            output: &output,
+            left: Some((self, *self.layout())),
+            right: None,
+            shared: false,
+            scalar: scalar.bits(),
+        };
+        run.run()?;
+        Ok(output)
+    }
+
+    /// Adds `alpha` times `other`, broadcast to its own shape, in place: the step of gradient descent. Equals
+    /// `torch.Tensor.add_(other, alpha=alpha)`.
+    ///
+    /// # Errors
+    /// [`TensorError::Pools`], [`TensorError::DType`], [`TensorError::Shape`]; [`TensorError::Overlap`] if `other` shares
+    /// elements with it other than each with itself, or if its own elements share places.
+    pub fn add_<T: Element>(&self, other: &Self, alpha: T) -> Result<(), TensorError> {
+        let name = "add_";
+        check_kinds(name, self, other)?;
+        self.check_scalar(name, T::DTYPE)?;
+        self.check_writable(name)?;
+        let layout = other.layout().expand(name, self.shape())?;
+        let run = Elementwise {
+            name,
+            shader: &ADD_SCALED,
+            operation: AS_IT_IS,
+            output: self,
+            left: Some((other, layout)),
+            right: None,
+            shared: is_in_place(name, (self.storage(), self.layout()), (other.storage(), &layout))?,
+            scalar: alpha.bits(),
+        };
+        run.run()
+    }
+
+    /// PyTorch's `div` of integers gives floating point; here that would need a cast, so it is left undefined.
+    fn check_defined(&self, operation: Operation) -> Result<(), TensorError> {
+        if operation == DIV && self.dtype() != DType::F32 {
+            return Err(TensorError::NotDefined { operation: operation.name, dtype: self.dtype().name() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_scalar(&self, operation: &'static str, scalar: DType) -> Result<(), TensorError> {
+        if scalar == self.dtype() {
+            return Ok(());
+        }
+        Err(TensorError::DType { operation, left: self.dtype().name(), right: scalar.name() })
+    }
+}
+
+macro_rules! binary_operations {
+    ($($function:ident, $with_scalar:ident, $operation:ident, $formula:literal, $dtypes:literal, $equals:literal;)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!($formula, ", element by element, the shapes broadcast to each other. For ", $dtypes)]
+                #[doc = concat!(". Equals `", $equals, "`.")]
+                ///
+                /// # Errors
+                /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::NotDefined`]; as
+                /// [`Tensor::empty`].
+                pub fn $function(&self, other: &Self) -> Result<Self, TensorError> {
+                    self.binary($operation, other)
+                }
+
+                #[doc = concat!($formula, ", element by element, with a scalar y of the tensor's dtype. For ", $dtypes)]
+                #[doc = concat!(". Equals `", $equals, "`.")]
+                ///
+                /// # Errors
+                /// [`TensorError::DType`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
+                pub fn $with_scalar<T: Element>(&self, scalar: T) -> Result<Self, TensorError> {
+                    self.binary_scalar($operation, scalar)
+                }
+            )*
+        }
+    };
+}
+
+binary_operations! {
+    add, add_scalar, ADD, "x + y", "every dtype", "torch.add";
+    sub, sub_scalar, SUB, "x - y", "every dtype", "torch.sub";
+    mul, mul_scalar, MUL, "x * y", "every dtype", "torch.mul";
+    div, div_scalar, DIV, "x / y", "f32", "torch.div";
+}

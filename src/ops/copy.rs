@@ -1,0 +1,66 @@
+//! Copies between tensors of any strides.
+
+use super::elementwise::Elementwise;
+use super::launch::{check_kinds, is_in_place};
+use super::shader::{AS_IT_IS, COPY};
+use crate::error::TensorError;
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// The same elements, contiguous: itself if it is already, a copy otherwise. Equals `torch.Tensor.contiguous`.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    pub fn contiguous(&self) -> Result<Self, TensorError> {
+        if self.is_contiguous() { Ok(self.clone()) } else { self.copied() }
+    }
+
+    /// A contiguous copy in memory of its own. Equals `torch.clone`; Rust's `clone` makes another handle to the same memory.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    pub fn copied(&self) -> Result<Self, TensorError> {
+        let copy = Self::empty(&self.pool(), self.shape(), self.dtype())?;
+        copy.copy_(self)?;
+        Ok(copy)
+    }
+
+    /// Copies the elements of `source`, broadcast to its own shape, into its own places. Equals `torch.Tensor.copy_`.
+    ///
+    /// # Errors
+    /// [`TensorError::Pools`], [`TensorError::DType`], [`TensorError::Shape`]; [`TensorError::Overlap`] if the two share
+    /// elements, or if its own elements share places.
+    pub fn copy_(&self, source: &Self) -> Result<(), TensorError> {
+        let name = "copy_";
+        check_kinds(name, self, source)?;
+        self.check_writable(name)?;
+        let layout = source.layout().expand(name, self.shape())?;
+        if is_in_place(name, (self.storage(), self.layout()), (source.storage(), &layout))? && layout == *self.layout() {
+            return Ok(());
+        }
+        if self.storage().is_same(source.storage()) {
+            // One storage bound twice would be two writable bindings of the same bytes: copy by way of another.
+            return self.copy_(&source.copied()?);
+        }
+        let run = Elementwise {
+            name,
+            shader: &COPY,
+            operation: AS_IT_IS,
+            output: self,
+            left: Some((source, layout)),
+            right: None,
+            shared: false,
+            scalar: 0,
+        };
+        run.run()
+    }
+
+    /// Checks that no two elements share a place, so that each can be written.
+    pub(super) fn check_writable(&self, operation: &'static str) -> Result<(), TensorError> {
+        if self.layout().overlaps_itself() {
+            Err(TensorError::Overlap { operation, other: "itself" })
+        } else {
+            Ok(())
+        }
+    }
+}

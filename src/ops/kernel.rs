@@ -1,0 +1,188 @@
+//! The user's own kernels.
+
+use super::reflect::{Interface, TensorSlot, reflect};
+use crate::device::Memory;
+use crate::device::gpu::{Program, ProgramDescriptor};
+use crate::error::{DeviceError, KernelError, TensorError};
+use crate::pool::{Pool, Storage, record};
+use crate::tensor::{DType, Element, Tensor};
+
+/// A scalar parameter of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scalar {
+    dtype: DType,
+    bits: u32,
+}
+
+impl<T: Element> From<T> for Scalar {
+    fn from(value: T) -> Self {
+        Self { dtype: T::DTYPE, bits: value.bits() }
+    }
+}
+
+/// A kernel of the user's own, compiled for a pool. Made by [`Pool::kernel`].
+///
+/// It sees the range of each tensor and nothing beyond: on no backend can it write into a neighbour's block.
+#[derive(Debug)]
+pub struct Kernel {
+    pool: Pool,
+    program: Program,
+    interface: Interface,
+}
+
+impl Pool {
+    /// Compiles a compute shader of the user's own.
+    ///
+    /// Tensors are the storage variables of group 0, at the bindings from 0 on, all declared `var<storage, read_write>`; scalar
+    /// parameters are the members of one `var<uniform>` at group 1, binding 0.
+    ///
+    /// # Errors
+    /// [`KernelError::Compile`] with naga's message and the source line, [`KernelError::EntryPoint`],
+    /// [`KernelError::Declaration`], or what the device finds wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{DType, Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let scale = pool.kernel(
+    ///     "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+    ///      @group(1) @binding(0) var<uniform> factor: f32;
+    ///      @compute @workgroup_size(64)
+    ///      fn scale(@builtin(global_invocation_id) id: vec3<u32>) {
+    ///          if id.x < arrayLength(&x) { x[id.x] *= factor; }
+    ///      }",
+    ///     "scale",
+    /// )?;
+    /// let x = Tensor::full(&pool, [1000], 2.0_f32)?;
+    /// scale.dispatch(&[&x], &[3.0_f32.into()], [1000_u32.div_ceil(64), 1, 1])?;
+    /// assert_eq!(x.read_blocking::<f32>()?, vec![6.0; 1000]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
+        let interface = reflect(wgsl, entry)?;
+        let program = self.memory().program(&ProgramDescriptor {
+            label: entry,
+            source: wgsl,
+            entry,
+            tensors: interface.tensors.len(),
+            parameter_bytes: interface.scalar_bytes,
+            constants: &[],
+        })?;
+        Ok(Kernel { pool: self.clone(), program, interface })
+    }
+}
+
+/// A tensor's part of its storage, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Bound<'a> {
+    storage: &'a Storage,
+    offset: u64,
+    size: u64,
+}
+
+impl Bound<'_> {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.storage.is_same(other.storage)
+            && self.offset < other.offset + other.size
+            && other.offset < self.offset + self.size
+    }
+}
+
+impl Kernel {
+    /// Invocations of a workgroup in each dimension, as the shader declares them.
+    #[must_use]
+    pub fn workgroup_size(&self) -> [u32; 3] {
+        self.interface.workgroup_size
+    }
+
+    /// Records a dispatch over `workgroups` workgroups, with a tensor for each binding and a scalar for each member of the
+    /// uniform, in order. Tensors must be contiguous.
+    ///
+    /// # Errors
+    /// [`KernelError`], naming the binding or parameter that doesn't fit. Nothing is recorded then.
+    pub fn dispatch(&self, tensors: &[&Tensor], scalars: &[Scalar], workgroups: [u32; 3]) -> Result<(), KernelError> {
+        let bound = self.bind(tensors)?;
+        self.check_overlaps(&bound)?;
+        let parameters = self.parameters(scalars)?;
+        let limit = self.pool.memory().device().limits().max_compute_workgroups_per_dimension;
+        if workgroups.iter().any(|&count| count > limit) {
+            return Err(KernelError::Workgroups { given: workgroups, limit });
+        }
+        if workgroups.contains(&0) {
+            return Ok(());
+        }
+        let storages: Vec<_> = bound.iter().map(|tensor| tensor.storage).collect();
+        record(&storages, |commands, places| {
+            let parts: Result<Vec<_>, DeviceError> =
+                places.iter().zip(&bound).map(|(place, tensor)| place.part(tensor.offset, tensor.size)).collect();
+            commands.dispatch(&self.program, &parts?, &parameters, workgroups)
+        })?;
+        Ok(())
+    }
+
+    fn bind<'a>(&self, tensors: &[&'a Tensor]) -> Result<Vec<Bound<'a>>, KernelError> {
+        let slots = &self.interface.tensors;
+        if tensors.len() != slots.len() {
+            return Err(KernelError::TensorCount { wanted: slots.len(), given: tensors.len() });
+        }
+        let numbered = slots.iter().zip(tensors).enumerate();
+        numbered.map(|(binding, (slot, tensor))| self.bind_one(binding, slot, tensor)).collect()
+    }
+
+    fn bind_one<'a>(&self, binding: usize, slot: &TensorSlot, tensor: &'a Tensor) -> Result<Bound<'a>, KernelError> {
+        let name = || slot.name.clone();
+        if !tensor.pool().is_same(&self.pool) {
+            return Err(TensorError::Pools { operation: "dispatch" }.into());
+        }
+        if let Some(dtype) = slot.dtype.filter(|&dtype| dtype != tensor.dtype()) {
+            let (wanted, given) = (dtype.to_string(), tensor.dtype().name());
+            return Err(KernelError::Kind { binding, name: name(), wanted, given });
+        }
+        if !tensor.is_contiguous() {
+            let (shape, strides) = (tensor.shape().to_vec(), tensor.strides().to_vec());
+            return Err(TensorError::NotContiguous { operation: "dispatch", shape, strides }.into());
+        }
+        let element = tensor.dtype().bytes();
+        let size = tensor.elements() as u64 * element;
+        if size < slot.least_bytes {
+            return Err(KernelError::TooShort { binding, name: name(), wanted: slot.least_bytes, given: size });
+        }
+        let offset = tensor.layout().offset as u64 * element;
+        let alignment = self.pool.memory().limits().alignment;
+        if !offset.is_multiple_of(alignment) {
+            return Err(KernelError::Unaligned { binding, name: name(), offset, alignment });
+        }
+        Ok(Bound { storage: tensor.storage(), offset, size })
+    }
+
+    /// What is written must not be bound twice: each invocation would see the other binding's bytes at a time of its own.
+    fn check_overlaps(&self, bound: &[Bound<'_>]) -> Result<(), KernelError> {
+        let slots = &self.interface.tensors;
+        for (binding, (slot, tensor)) in slots.iter().zip(bound).enumerate() {
+            let meets = |(other, against): (usize, &Bound<'_>)| (other != binding && tensor.overlaps(against)).then_some(other);
+            if let (true, Some(other)) = (slot.is_written, bound.iter().enumerate().find_map(meets)) {
+                let (name, other_name) = (slot.name.clone(), slots[other].name.clone());
+                return Err(KernelError::Overlap { binding, name, other, other_name });
+            }
+        }
+        Ok(())
+    }
+
+    fn parameters(&self, scalars: &[Scalar]) -> Result<Vec<u8>, KernelError> {
+        let slots = &self.interface.scalars;
+        if scalars.len() != slots.len() {
+            return Err(KernelError::ParameterCount { wanted: slots.len(), given: scalars.len() });
+        }
+        let mut bytes = vec![0; self.interface.scalar_bytes as usize];
+        for (index, (slot, scalar)) in slots.iter().zip(scalars).enumerate() {
+            if slot.dtype != scalar.dtype {
+                let (wanted, given) = (slot.dtype.name(), scalar.dtype.name());
+                return Err(KernelError::ParameterKind { index, name: slot.name.clone(), wanted, given });
+            }
+            bytes[slot.offset..slot.offset + 4].copy_from_slice(&scalar.bits.to_le_bytes());
+        }
+        Ok(bytes)
+    }
+}

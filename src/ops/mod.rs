@@ -1,0 +1,23 @@
+//! Kernels: what is computed on tensors.
+//!
+//! Every operation records its dispatches and returns at once; the device runs them in program order. Names, argument order and
+//! meaning are those of the PyTorch operation that each doc names. Results are new tensors, except of the operations
+//! whose name ends in `_`, which write into the tensor they are called on.
+//!
+//! The WGSL is in `shaders/`, one kernel a file; `shader.rs` lists all of it and what is put into it.
+
+mod binary;
+mod copy;
+mod elementwise;
+mod fill;
+mod kernel;
+mod launch;
+mod matmul;
+pub mod philox;
+mod random;
+mod reduce;
+mod reflect;
+mod shader;
+mod unary;
+
+pub use kernel::{Kernel, Scalar};

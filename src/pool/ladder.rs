@@ -1,0 +1,213 @@
+//! The ladder of remedies for a request that no hole can serve.
+//!
+//! Each rung costs more than the one before: reuse a hole; take an idle segment of the other pool; give idle segments
+//! back and create one that fits; at the limit, or when the device refuses, wait for the device to finish with what was
+//! given back and try once more; take any hole of either pool; say what there is in an error. Only the rung before the
+//! error waits.
+
+use super::growth::Demand;
+use super::{Inner, Pool, State, Storage};
+use crate::device::Memory;
+use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
+use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
+use std::num::NonZeroU64;
+use std::sync::PoisonError;
+
+/// Why no segment was made.
+enum NoGrowth {
+    /// The limit leaves no room.
+    Limit,
+    /// The device refused this many bytes.
+    Refused(u64),
+    Failed(DeviceError),
+}
+
+/// What a growing pool does next.
+enum Step {
+    /// There was a hole after all.
+    Served(BlockId),
+    /// A segment of so many bytes.
+    Create { bytes: u64, shortfall: Shortfall },
+}
+
+impl<M: Memory> Pool<M> {
+    /// Hands out a block of at least `bytes` bytes, whose content is stale. Zero bytes are valid and take no memory.
+    ///
+    /// When a hole is large enough this takes constant time and calls nothing of the device. Otherwise the pool grows, which
+    /// doesn't wait for the device either, unless the alternative would be an error.
+    ///
+    /// # Errors
+    /// [`AllocateError::OutOfMemory`] at the limit or when the device refuses, [`AllocateError::TooLarge`] above the
+    /// device's largest buffer, [`AllocateError::Device`] when the device fails. Nothing is changed by an error.
+    pub fn allocate(&self, bytes: u64) -> Result<Storage<M>, AllocateError> {
+        let Some(requested) = NonZeroU64::new(bytes) else {
+            return Ok(Storage::new(&self.inner, None, None, 0));
+        };
+        let limit = self.inner.growth.maximum_segment;
+        if bytes > limit {
+            return Err(AllocateError::TooLarge { requested: bytes, limit });
+        }
+        let mut state = self.inner.state();
+        let block = if let Ok(block) = state.heap.allocate(requested) {
+            block
+        } else {
+            drop(state);
+            let block = self.inner.climb(requested)?;
+            state = self.inner.state();
+            block
+        };
+        let recycled = state.slots.pop();
+        drop(state);
+        Ok(Storage::new(&self.inner, recycled, Some(block), bytes))
+    }
+}
+
+impl<M: Memory> Inner<M> {
+    /// Every rung above the first.
+    fn climb(&self, requested: NonZeroU64) -> Result<BlockId, AllocateError> {
+        let refusal = match self.grow(requested) {
+            Ok(block) => return Ok(block),
+            Err(NoGrowth::Failed(error)) => return Err(error.into()),
+            Err(refusal @ (NoGrowth::Limit | NoGrowth::Refused(_))) => refusal,
+        };
+        // The next rung would be an error, so waiting is allowed: what was given back counts once the device is done with
+        // it. No lock is held, since callbacks run meanwhile and may free or allocate.
+        let wait = self.destroy_idle(|state| state.heap.release_inactive()) > 0 || self.memory.reclaim().pending > 0;
+        if wait || matches!(refusal, NoGrowth::Refused(_)) {
+            self.memory.drop_caches();
+            self.memory.wait()?;
+            self.memory.reclaim();
+        }
+        let refused = match self.grow(requested) {
+            Ok(block) => return Ok(block),
+            Err(NoGrowth::Failed(error)) => return Err(error.into()),
+            Err(NoGrowth::Limit) => None,
+            Err(NoGrowth::Refused(bytes)) => Some(bytes),
+        };
+        let mut state = self.state();
+        for pool in SubPool::ALL {
+            if let Ok(block) = state.heap.allocate_from(pool, requested) {
+                return Ok(block);
+            }
+        }
+        let error = self.out_of_memory(&state, requested.get(), refused);
+        drop(state);
+        log::warn!("wgpu-pool: {error}");
+        Err(AllocateError::OutOfMemory(Box::new(error)))
+    }
+
+    /// Makes room without waiting: by an idle segment of the other pool, or by a new one.
+    fn grow(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
+        let (growing, bytes, shortfall) = loop {
+            let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+            let (bytes, shortfall) = match self.plan_growth(requested)? {
+                Step::Served(block) => return Ok(block),
+                Step::Create { bytes, shortfall } => (bytes, shortfall),
+            };
+            if self.destroy_idle(|state| state.release_at_least(bytes)) == 0 {
+                break (growing, bytes, shortfall);
+            }
+            // Their memory should be back before more is asked for. Callbacks may run inside, so no lock is held; another
+            // thread may grow the pool meanwhile, so the plan is made anew.
+            drop(growing);
+            self.memory.submit().map_err(NoGrowth::Failed)?;
+        };
+        let (segment, bytes) = self.create(bytes, shortfall.bytes)?;
+        let mut state = self.state();
+        let added = state.heap.add_segment(shortfall.pool, bytes);
+        let id = added.map_err(|error| NoGrowth::Failed(DeviceError::Validation { message: error.to_string() }))?;
+        state.segments.insert(id, segment);
+        let reserved = state.heap.stats().reserved.current;
+        // Within one hold of the lock, so that no other thread takes what this one has made.
+        let block = state.heap.allocate(requested).expect("the new segment is large enough");
+        drop(state);
+        drop(growing);
+        let sizes = [bytes, requested.get(), reserved].map(Bytes);
+        log::debug!("wgpu-pool: segment {id} of {} for a request of {}, reserved {}", sizes[0], sizes[1], sizes[2]);
+        Ok(block)
+    }
+
+    /// Serves the request after all, or says what to create.
+    fn plan_growth(&self, requested: NonZeroU64) -> Result<Step, NoGrowth> {
+        let mut state = self.state();
+        // Another thread may have grown the pool meanwhile.
+        let shortfall = match state.heap.allocate(requested) {
+            Ok(block) => return Ok(Step::Served(block)),
+            Err(shortfall) => shortfall,
+        };
+        if let Some(idle) = state.idle_segment_for(&shortfall) {
+            state.heap.adopt(idle, shortfall.pool).expect("an idle segment may change pools");
+            return Ok(Step::Served(state.heap.allocate(requested).expect("the adopted segment is large enough")));
+        }
+        let bytes = self.growth.segment_bytes(&state.demand(&shortfall)).ok_or(NoGrowth::Limit)?;
+        Ok(Step::Create { bytes, shortfall })
+    }
+
+    /// Creates a segment of `bytes` bytes, or of the least that serves if the device refuses so much.
+    fn create(&self, bytes: u64, least: u64) -> Result<(M::Segment, u64), NoGrowth> {
+        for bytes in [bytes, least] {
+            match self.memory.create_segment(bytes) {
+                Ok(segment) => return Ok((segment, bytes)),
+                Err(DeviceError::Refused { .. }) => {}
+                Err(error) => return Err(NoGrowth::Failed(error)),
+            }
+        }
+        Err(NoGrowth::Refused(least))
+    }
+
+    fn out_of_memory(&self, state: &State<M>, requested: u64, refused: Option<u64>) -> OutOfMemory {
+        let now = state.heap.stats();
+        let granule = self.growth.granule;
+        let room = state.limit.unwrap_or(u64::MAX).saturating_sub(now.reserved.current);
+        let by_growth = if refused.is_some() { 0 } else { room.min(self.growth.maximum_segment) / granule * granule };
+        OutOfMemory {
+            requested,
+            rounded: requested.next_multiple_of(granule),
+            limit: state.limit,
+            refused,
+            allocated: now.allocated.current,
+            reserved: now.reserved.current,
+            largest_hole: state.heap.largest_hole(),
+            holes: state.heap.holes(),
+            largest_request: by_growth.max(state.heap.largest_hole()),
+        }
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// What the next segment is for. Idle segments count as gone, since they leave as far as they make up for it.
+    fn demand(&self, shortfall: &Shortfall) -> Demand {
+        let idle = |of: Option<SubPool>| -> u64 {
+            let segments = self.heap.inactive_segments();
+            segments.filter(|&(id, _)| of.is_none() || self.heap.pool_of(id) == of).map(|(_, bytes)| bytes).sum()
+        };
+        let stats = self.heap.stats();
+        let reserved = stats.reserved.current - idle(None);
+        Demand {
+            pool: shortfall.pool,
+            lacking: shortfall.bytes,
+            reserved,
+            reserved_in_pool: stats.pool(shortfall.pool).reserved - idle(Some(shortfall.pool)),
+            room: self.limit.map(|limit| limit.saturating_sub(reserved)),
+        }
+    }
+
+    /// The smallest idle segment of the other pool that would do.
+    fn idle_segment_for(&self, shortfall: &Shortfall) -> Option<SegmentId> {
+        let idle = self.heap.inactive_segments().filter(|&(_, bytes)| bytes >= shortfall.bytes);
+        idle.min_by_key(|&(_, bytes)| bytes).map(|(id, _)| id)
+    }
+
+    /// Takes idle segments out of the heap, longest idle first, until they make up for a new one of `bytes` bytes.
+    fn release_at_least(&mut self, bytes: u64) -> Vec<(SegmentId, u64)> {
+        let mut released = Vec::new();
+        let mut sum = 0;
+        while sum < bytes {
+            let Some((id, size)) = self.heap.inactive_segments().next() else { break };
+            self.heap.release_segment(id).expect("an idle segment may leave");
+            released.push((id, size));
+            sum += size;
+        }
+        released
+    }
+}

@@ -1,0 +1,229 @@
+//! The pool: a heap, a memory, and the policy between them.
+//!
+//! [`Pool`] hands out [`Storage`] handles; the last drop of a handle gives its block back at once. When no hole is large
+//! enough the pool climbs a ladder of remedies (`ladder.rs`), ending in a typed error. [`Pool::trim`] gives idle
+//! segments back to the driver.
+//!
+//! Turning a block into a place and recording a command on it are one step: whoever asks for a place shows that it holds
+//! the recorder. The order of all locks is said in `device/gpu/mod.rs`.
+
+mod download;
+mod growth;
+mod ladder;
+mod options;
+mod storage;
+mod trim;
+
+pub use download::Download;
+pub use options::PoolOptions;
+pub use storage::{Pinned, Storage};
+pub(crate) use storage::record;
+pub use trim::Trimmed;
+
+use crate::device::{Gpu, Location, Memory};
+use crate::error::{DeviceError, LawBroken, OptionsError};
+use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Snapshot, Stats};
+use growth::Growth;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use storage::Slot;
+
+/// A caching pool of memory. Cloning it gives another handle to the same pool, which lives as long as any handle or
+/// storage of it.
+///
+/// # Examples
+///
+/// Without a GPU, on the host's memory:
+///
+/// ```
+/// use wgpu_pool::{HostMemory, Pool, PoolOptions};
+///
+/// let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+/// let storage = pool.allocate(1000)?;
+/// assert_eq!(pool.stats().requested.current, 1000);
+/// drop(storage);
+/// assert_eq!(pool.stats().allocated.current, 0);
+/// assert!(pool.trim().freed > 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pool<M: Memory = Gpu> {
+    inner: Arc<Inner<M>>,
+}
+
+pub(crate) struct Inner<M: Memory> {
+    memory: M,
+    growth: Growth,
+    /// Held by the one thread that makes a segment; never across a wait.
+    growing: Mutex<()>,
+    state: Mutex<State<M>>,
+}
+
+/// What the heap's lock guards.
+struct State<M: Memory> {
+    heap: Heap,
+    segments: HashMap<SegmentId, M::Segment>,
+    /// Records of dropped storages, to be used again: allocating takes no host memory in steady state.
+    slots: Vec<Arc<Slot>>,
+    limit: Option<u64>,
+}
+
+impl<M: Memory> Pool<M> {
+    /// A pool over any memory.
+    ///
+    /// # Errors
+    /// [`OptionsError`] when the options don't suit the memory.
+    pub fn new(memory: M, options: PoolOptions) -> Result<Self, OptionsError> {
+        let limits = memory.limits();
+        let granule = options.granule_for(&limits)?;
+        let growth = options.growth_for(&limits, granule)?;
+        let heap = Heap::new(HeapOptions { granule, small_limit: options.small_limit }).map_err(|_| {
+            OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE }
+        })?;
+        let state = State { heap, segments: HashMap::new(), slots: Vec::new(), limit: options.limit };
+        let inner = Inner { memory, growth, growing: Mutex::new(()), state: Mutex::new(state) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The memory below the pool.
+    #[must_use]
+    pub fn memory(&self) -> &M {
+        &self.inner.memory
+    }
+
+    /// The counters: current, peak and totals. O(1).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.state().heap.stats()
+    }
+
+    /// Sets every peak to its current value, as `torch.cuda.reset_peak_memory_stats`.
+    pub fn reset_peaks(&self) {
+        self.inner.state().heap.reset_peaks();
+    }
+
+    /// Sets every total to zero, as `torch.cuda.reset_accumulated_memory_stats`.
+    pub fn reset_accumulated(&self) {
+        self.inner.state().heap.reset_accumulated();
+    }
+
+    /// The full map of segments and blocks. O(blocks), with the heap locked meanwhile.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner.state().heap.snapshot()
+    }
+
+    /// Proves every law of the heap. O(blocks), for tests.
+    ///
+    /// # Errors
+    /// The first law that doesn't hold.
+    pub fn check(&self) -> Result<(), LawBroken> {
+        self.inner.state().heap.check()
+    }
+
+    /// The limit on reserved bytes, if one is set.
+    #[must_use]
+    pub fn limit(&self) -> Option<u64> {
+        self.inner.state().limit
+    }
+
+    /// Sets or lifts the limit on reserved bytes. One below what is reserved loses nothing: requests that need a new
+    /// segment fail until there is room again.
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.inner.state().limit = limit;
+    }
+
+    /// Hands what was recorded to the device. Nothing waits; call it to have the device begin early.
+    ///
+    /// # Errors
+    /// What the device found wrong with the commands.
+    pub fn submit(&self) -> Result<(), DeviceError> {
+        self.inner.memory.submit()
+    }
+
+    /// Submits and waits until the device has finished everything, as `torch.cuda.synchronize`.
+    ///
+    /// # Errors
+    /// As [`Pool::submit`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.inner.memory.wait()
+    }
+
+    /// Whether two handles are of one pool.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Pool<Gpu> {
+    /// Opens the best adapter with a device made for pooling, and a pool on it.
+    ///
+    /// # Errors
+    /// [`OptionsError`] when there is no adapter or the options don't suit it.
+    pub async fn request(options: PoolOptions) -> Result<Self, OptionsError> {
+        let gpu = Gpu::open(&options.gpu).await?;
+        Self::new(gpu, options)
+    }
+
+    /// As [`Pool::request`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Pool::request`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn request_blocking(options: PoolOptions) -> Result<Self, OptionsError> {
+        pollster::block_on(Self::request(options))
+    }
+
+    /// A pool on a device that the program already has; see [`Gpu::from_device`] for what it should be made with.
+    ///
+    /// # Errors
+    /// [`OptionsError`] when the options don't suit the device.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, options: PoolOptions) -> Result<Self, OptionsError> {
+        Self::new(Gpu::from_device(device, queue), options)
+    }
+}
+
+impl<M: Memory> Inner<M> {
+    fn state(&self) -> MutexGuard<'_, State<M>> {
+        // Every critical section on the state leaves it whole, so a panic elsewhere in its thread does no harm.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the storages lie now. The commands in hand prove that nothing moves before they are recorded on; a storage
+    /// of zero bytes lies nowhere and is left out.
+    pub(crate) fn locate<'s>(
+        &self,
+        _recording: &M::Commands<'_>,
+        storages: impl IntoIterator<Item = &'s Storage<M>>,
+    ) -> Vec<Location<M::Segment>> {
+        let state = self.state();
+        storages.into_iter().filter_map(Storage::block).map(|block| state.place(block)).collect()
+    }
+}
+
+impl<M: Memory> State<M> {
+    fn place(&self, block: BlockId) -> Location<M::Segment> {
+        let place = self.heap.resolve(block).expect("a storage holds its block until its last handle is dropped");
+        let segment = self.segments.get(&place.segment).expect("every segment of the heap has its memory");
+        Location { id: place.segment, segment: segment.clone(), offset: place.offset, size: place.size }
+    }
+}
+
+impl<M: Memory> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<M: Memory> fmt::Debug for Pool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { memory, growth, growing: _, state: _ } = &*self.inner;
+        f.debug_struct("Pool")
+            .field("memory", memory)
+            .field("growth", growth)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! How a pool is made.
+
+use super::growth::Growth;
+use crate::device::{GpuOptions, MemoryLimits};
+use crate::error::OptionsError;
+use crate::heap::HeapOptions;
+
+/// How a pool is made. Sizes are in bytes; the defaults suit most programs.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// The most that all segments together may have. Unlimited by default: many drivers never refuse memory that they
+    /// haven't got, so a program that shares its machine should set one.
+    pub limit: Option<u64>,
+    /// The unit of offsets and block sizes: a power of two, at least the device's alignment for bindings, which is the
+    /// default.
+    pub granule: Option<u64>,
+    /// Requests up to this size are kept in segments of their own, so that a small tensor never holds a large segment.
+    /// 1 MiB by default.
+    pub small_limit: u64,
+    /// The smallest segment. By default just above the driver's own blocks, so that a trimmed segment really goes back.
+    pub smallest_segment: Option<u64>,
+    /// Which adapter to open; used by [`Pool::request`](super::Pool::request) alone.
+    pub gpu: GpuOptions,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self { limit: None, granule: None, small_limit: 1 << 20, smallest_segment: None, gpu: GpuOptions::default() }
+    }
+}
+
+impl PoolOptions {
+    /// The granule on a memory with these limits.
+    pub(super) fn granule_for(&self, limits: &MemoryLimits) -> Result<u64, OptionsError> {
+        let granule = self.granule.unwrap_or(limits.alignment);
+        if granule.is_power_of_two() && (limits.alignment..=HeapOptions::MOST_GRANULE).contains(&granule) {
+            Ok(granule)
+        } else {
+            Err(OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE })
+        }
+    }
+
+    /// The growth policy on a memory with these limits.
+    pub(super) fn growth_for(&self, limits: &MemoryLimits, granule: u64) -> Result<Growth, OptionsError> {
+        let smallest = self.smallest_segment.unwrap_or(limits.shared_below + 1).next_multiple_of(granule);
+        let largest = limits.largest_segment.min(u64::from(u32::MAX) * granule);
+        let largest = largest - largest % granule;
+        if smallest <= largest {
+            Ok(Growth { minimum_segment: smallest, maximum_segment: largest, granule })
+        } else {
+            Err(OptionsError::Segment { bytes: smallest, limit: largest })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: MemoryLimits =
+        MemoryLimits { alignment: 256, largest_segment: 1 << 30, largest_binding: 1 << 27, shared_below: 4 << 20 };
+
+    #[test]
+    fn a_granule_below_the_devices_alignment_is_refused() {
+        let options = PoolOptions { granule: Some(64), ..PoolOptions::default() };
+        let error = OptionsError::Granule { granule: 64, least: 256, most: 4096 };
+        assert_eq!(options.granule_for(&LIMITS), Err(error));
+        assert_eq!(PoolOptions::default().granule_for(&LIMITS), Ok(256));
+    }
+
+    #[test]
+    fn a_smallest_segment_above_the_largest_buffer_is_refused() {
+        let options = PoolOptions { smallest_segment: Some(2 << 30), ..PoolOptions::default() };
+        let error = OptionsError::Segment { bytes: 2 << 30, limit: 1 << 30 };
+        assert_eq!(options.growth_for(&LIMITS, 256).err(), Some(error));
+    }
+}

@@ -1,0 +1,276 @@
+//! Handles to blocks.
+
+use super::{Inner, Pool};
+use crate::device::{COPY_UNIT, Commands, Gpu, GpuSegment, Location, Memory, check_range};
+use crate::error::DeviceError;
+use crate::heap::BlockId;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+/// A large write goes in pieces of this size, each submitted with its batch, so that its staging comes back piece by piece.
+const PIECE_BYTES: usize = 16 << 20;
+
+/// [`COPY_UNIT`] as a length.
+const UNIT: usize = 4;
+const _: () = assert!(UNIT as u64 == COPY_UNIT);
+
+/// A reference-counted handle to a block of a pool. Cloning it shares the block; dropping the last handle gives the block
+/// back to the pool at once, without waiting for the device: commands already recorded run before any that reuse it.
+///
+/// Its bytes are stale when it is new: whatever the block held before.
+pub struct Storage<M: Memory = Gpu> {
+    inner: Arc<Inner<M>>,
+    slot: Arc<Slot>,
+}
+
+/// What the handles of one block share. A count of its own says which handle is the last, so that the record can go back
+/// to the pool whole and be used again.
+#[derive(Debug)]
+pub(super) struct Slot {
+    handles: AtomicUsize,
+    /// None for zero bytes, which need no block.
+    block: Option<BlockId>,
+    requested: u64,
+}
+
+impl<M: Memory> Storage<M> {
+    /// The first handle of a block; `recycled` is a record to use again.
+    pub(super) fn new(
+        inner: &Arc<Inner<M>>,
+        recycled: Option<Arc<Slot>>,
+        block: Option<BlockId>,
+        requested: u64,
+    ) -> Self {
+        let fresh = Slot { handles: AtomicUsize::new(1), block, requested };
+        let slot = match recycled {
+            Some(mut slot) => match Arc::get_mut(&mut slot) {
+                Some(unshared) => {
+                    *unshared = fresh;
+                    slot
+                }
+                // Its last handle is still being dropped on another thread.
+                None => Arc::new(fresh),
+            },
+            None => Arc::new(fresh),
+        };
+        Self { inner: Arc::clone(inner), slot }
+    }
+
+    /// Bytes that were asked for.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.slot.requested
+    }
+
+    /// How many handles share the block, this one included. Other threads may change it at any time.
+    #[must_use]
+    pub fn handles(&self) -> usize {
+        self.slot.handles.load(Ordering::Acquire)
+    }
+
+    /// The pool that the block belongs to.
+    #[must_use]
+    pub fn pool(&self) -> Pool<M> {
+        Pool { inner: Arc::clone(&self.inner) }
+    }
+
+    /// Whether two handles share one block.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.slot, &other.slot)
+    }
+
+    /// Whether two storages belong to one pool.
+    #[must_use]
+    pub fn is_of_same_pool(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    pub(super) fn block(&self) -> Option<BlockId> {
+        self.slot.block
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner<M>> {
+        &self.inner
+    }
+
+    /// Writes bytes from `offset` on, in program order: after every command recorded so far, before every later one. The
+    /// bytes are taken at once. Offset and length must be multiples of [`COPY_UNIT`], except that the length may end with
+    /// the storage.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfRange`], [`DeviceError::Misaligned`], or a lack of staging memory.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        let length = bytes.len() as u64;
+        check_range(offset, length, self.bytes())?;
+        let mut at = offset;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let whole = piece.len() - piece.len() % UNIT;
+            self.record(at, |commands, place| commands.write(place, &piece[..whole]))?;
+            at += whole as u64;
+            if whole < piece.len() {
+                self.write_tail(at, &piece[whole..], offset + length)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the last bytes of a storage whose length is no multiple of the copy unit; its block has room for the rest.
+    fn write_tail(&self, at: u64, bytes: &[u8], end: u64) -> Result<(), DeviceError> {
+        if end != self.bytes() {
+            return Err(DeviceError::Misaligned { offset: at, length: bytes.len() as u64, unit: COPY_UNIT });
+        }
+        let mut unit = [0; UNIT];
+        unit[..bytes.len()].copy_from_slice(bytes);
+        self.record(at, |commands, place| commands.write(place, &unit))
+    }
+
+    /// Fills it with zero bytes, in program order.
+    ///
+    /// # Errors
+    /// What the device finds wrong.
+    pub fn clear(&self) -> Result<(), DeviceError> {
+        self.record(0, |commands, place| commands.clear(place))
+    }
+
+    /// Copies all its bytes to the start of `to`, in program order.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfRange`] if `to` is shorter, or a lack of memory for the copy's detour.
+    ///
+    /// # Panics
+    /// When the two belong to different pools: their commands have no common order.
+    pub fn copy_to(&self, to: &Self) -> Result<(), DeviceError> {
+        assert!(Arc::ptr_eq(&self.inner, &to.inner), "storages of different pools");
+        check_range(0, self.bytes(), to.bytes())?;
+        if self.is_same(to) {
+            return Ok(());
+        }
+        let memory = &self.inner.memory;
+        let mut commands = memory.commands();
+        let places = self.inner.locate(&commands, [self, to]);
+        if let [from, to] = places.as_slice() {
+            commands.copy(&from.part(0, self.bytes().next_multiple_of(COPY_UNIT))?, to)?;
+        }
+        finish(memory, commands)
+    }
+
+    fn record(
+        &self,
+        offset: u64,
+        act: impl FnOnce(&mut M::Commands<'_>, &Location<M::Segment>) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let memory = &self.inner.memory;
+        let mut commands = memory.commands();
+        if let Some(place) = self.inner.locate(&commands, [self]).first() {
+            act(&mut commands, &place.part(offset, place.size - offset)?)?;
+        }
+        finish(memory, commands)
+    }
+}
+
+/// Ends a recording: submits if that pays by now, after the right to record is given back.
+pub(crate) fn finish<M: Memory>(memory: &M, commands: M::Commands<'_>) -> Result<(), DeviceError> {
+    let due = commands.due();
+    drop(commands);
+    if due { memory.submit() } else { Ok(()) }
+}
+
+/// Records on several storages of one pool, none of them of zero bytes: resolves where they lie, and lets `act` record, as
+/// one step.
+pub(crate) fn record<M: Memory>(
+    storages: &[&Storage<M>],
+    act: impl FnOnce(&mut M::Commands<'_>, &[Location<M::Segment>]) -> Result<(), DeviceError>,
+) -> Result<(), DeviceError> {
+    let Some(first) = storages.first() else { return Ok(()) };
+    let memory = &first.inner.memory;
+    let mut commands = memory.commands();
+    let places = first.inner.locate(&commands, storages.iter().copied());
+    act(&mut commands, &places)?;
+    finish(memory, commands)
+}
+
+impl Storage<Gpu> {
+    /// Pins the block and shows where it lies, for commands that the program records by itself: until the guard is
+    /// dropped, the block neither moves nor is handed out again. What the pool has recorded so far is submitted first, so
+    /// that it runs before what the program submits afterwards.
+    ///
+    /// Keep the guard until the commands are submitted; from then on the queue's order protects the bytes. Nothing is
+    /// returned for a storage of zero bytes.
+    ///
+    /// # Errors
+    /// What the device found wrong with the commands submitted.
+    pub fn pin(&self) -> Result<Option<Pinned>, DeviceError> {
+        let Some(block) = self.block() else { return Ok(None) };
+        let place = {
+            let mut state = self.inner.state();
+            state.heap.pin(block).expect("a storage holds its block, and 2^32 guards don't fit in memory");
+            state.place(block)
+        };
+        let pinned = Pinned { inner: Arc::clone(&self.inner), block, place, bytes: self.bytes() };
+        self.inner.memory.submit()?;
+        Ok(Some(pinned))
+    }
+}
+
+/// A block that stays where it is, for commands outside of the pool's own recorder.
+pub struct Pinned {
+    inner: Arc<Inner<Gpu>>,
+    block: BlockId,
+    place: Location<GpuSegment>,
+    bytes: u64,
+}
+
+impl Pinned {
+    /// The range of the wgpu buffer. Write nothing outside of it: the neighbours are other tensors.
+    #[must_use]
+    pub fn binding(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding {
+            buffer: self.place.segment.buffer(),
+            offset: self.place.offset,
+            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(COPY_UNIT)),
+        }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.inner.state().heap.unpin(self.block).expect("the guard pinned the block");
+    }
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inner: _, block, place, bytes } = self;
+        f.debug_struct("Pinned").field("block", block).field("place", place).field("bytes", bytes).finish()
+    }
+}
+
+impl<M: Memory> Clone for Storage<M> {
+    fn clone(&self) -> Self {
+        self.slot.handles.fetch_add(1, Ordering::Relaxed);
+        Self { inner: Arc::clone(&self.inner), slot: Arc::clone(&self.slot) }
+    }
+}
+
+impl<M: Memory> Drop for Storage<M> {
+    fn drop(&mut self) {
+        if self.slot.handles.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        // Everything that the other handles' threads did with the block happens before it is handed out again.
+        fence(Ordering::Acquire);
+        let Some(block) = self.slot.block else { return };
+        let mut state = self.inner.state();
+        state.heap.free(block).expect("only the last handle frees the block");
+        state.slots.push(Arc::clone(&self.slot));
+    }
+}
+
+impl<M: Memory> fmt::Debug for Storage<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inner: _, slot } = self;
+        f.debug_struct("Storage").field("slot", slot).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+//! Tensors out of nothing and out of the host's memory.
+
+use super::{DType, Element, Layout, Tensor};
+use crate::error::TensorError;
+use crate::pool::Pool;
+
+impl Tensor {
+    /// A contiguous tensor whose elements are stale: whatever the memory held before. Equals `torch.empty`.
+    ///
+    /// # Errors
+    /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`].
+    pub fn empty(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
+        let layout = Layout::contiguous(shape.as_ref(), dtype.bytes())?;
+        let storage = pool.allocate(layout.elements() as u64 * dtype.bytes())?;
+        Ok(Self::over(storage, layout, dtype))
+    }
+
+    /// A tensor of zeros. Equals `torch.zeros`.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    pub fn zeros(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
+        let tensor = Self::empty(pool, shape, dtype)?;
+        tensor.storage.clear()?;
+        Ok(tensor)
+    }
+
+    /// A tensor with these elements, in row-major order. Equals `torch.tensor` of a nested list. The slice is copied at
+    /// once.
+    ///
+    /// # Errors
+    /// [`TensorError::Length`] if the slice is not the shape's number of elements; as [`Tensor::empty`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let matrix = Tensor::from_slice(&pool, &[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3])?;
+    /// assert_eq!(matrix.shape(), [2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_slice<T: Element>(
+        pool: &Pool,
+        elements: &[T],
+        shape: impl AsRef<[usize]>,
+    ) -> Result<Self, TensorError> {
+        let shape = shape.as_ref();
+        let wanted = Layout::contiguous(shape, T::DTYPE.bytes())?.elements();
+        if wanted != elements.len() {
+            return Err(TensorError::Length { given: elements.len(), wanted, shape: shape.to_vec() });
+        }
+        let tensor = Self::empty(pool, shape, T::DTYPE)?;
+        tensor.storage.write(0, bytemuck::cast_slice(elements))?;
+        Ok(tensor)
+    }
+}

@@ -1,0 +1,84 @@
+//! Element types.
+
+use std::fmt;
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DType {
+    /// 32-bit floating point, PyTorch's `float32`.
+    F32,
+    /// 32-bit signed integer, PyTorch's `int32`. Arithmetic wraps.
+    I32,
+    /// 32-bit unsigned integer, PyTorch's `uint32`. Arithmetic wraps.
+    U32,
+}
+
+impl DType {
+    /// Every dtype there is.
+    pub const ALL: [Self; 3] = [Self::F32, Self::I32, Self::U32];
+
+    /// Bytes of one element.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::F32 | Self::I32 | Self::U32 => 4,
+        }
+    }
+
+    /// The type's name in WGSL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::I32 => "i32",
+            Self::U32 => "u32",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for i32 {}
+    impl Sealed for u32 {}
+}
+
+/// A Rust type that a tensor's elements can be read as and written from.
+pub trait Element: bytemuck::Pod + fmt::Debug + Default + PartialEq + Send + Sync + sealed::Sealed {
+    /// The dtype that it stands for.
+    const DTYPE: DType;
+
+    /// Its bits, as a kernel's parameter.
+    fn bits(self) -> u32;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+}
+
+impl Element for i32 {
+    const DTYPE: DType = DType::I32;
+
+    fn bits(self) -> u32 {
+        self.cast_unsigned()
+    }
+}
+
+impl Element for u32 {
+    const DTYPE: DType = DType::U32;
+
+    fn bits(self) -> u32 {
+        self
+    }
+}

@@ -1,0 +1,134 @@
+//! Tensors on their way to the host.
+
+use super::{Element, Tensor};
+use crate::error::TensorError;
+use crate::pool::{Download, Pool};
+use std::fmt;
+
+impl Tensor {
+    /// A copy of its elements on the host, in row-major order. The tensor stays on the device, with its memory.
+    ///
+    /// The elements are those of this point of the program's order; recorded commands are submitted. Of a view that is not
+    /// contiguous, all bytes from its first to its last element are read.
+    ///
+    /// # Errors
+    /// [`TensorError::DType`] if `T` isn't the tensor's dtype; what the device found wrong.
+    pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
+        let download = self.begin_read::<T>()?;
+        Ok(self.gather(&download.finish().await?))
+    }
+
+    /// As [`Tensor::read`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Tensor::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
+        let download = self.begin_read::<T>()?;
+        Ok(self.gather(&download.finish_blocking()?))
+    }
+
+    /// Moves the tensor to the host. Its memory on the device is back in the pool when this returns; nothing of the tensor
+    /// can stay there, since it is consumed and no other handle may share its memory.
+    ///
+    /// # Errors
+    /// [`IntoHostError`], which gives the tensor back: [`TensorError::Shared`] if a clone or a view still holds the memory,
+    /// and as [`Tensor::read`].
+    pub async fn into_host<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
+        match self.check_sole() {
+            Ok(()) => match self.read().await {
+                Ok(elements) => Ok(HostTensor { shape: self.shape().to_vec(), elements }),
+                Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
+            },
+            Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
+        }
+    }
+
+    /// As [`Tensor::into_host`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Tensor::into_host`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn into_host_blocking<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
+        match self.check_sole().and_then(|()| self.read_blocking()) {
+            Ok(elements) => Ok(HostTensor { shape: self.shape().to_vec(), elements }),
+            Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
+        }
+    }
+
+    fn check_sole(&self) -> Result<(), TensorError> {
+        match self.storage.handles() - 1 {
+            0 => Ok(()),
+            others => Err(TensorError::Shared { others }),
+        }
+    }
+
+    fn begin_read<T: Element>(&self) -> Result<Download<crate::device::Gpu>, TensorError> {
+        if T::DTYPE != self.dtype {
+            return Err(TensorError::DType {
+                operation: "read",
+                left: self.dtype.name(),
+                right: T::DTYPE.name(),
+            });
+        }
+        let span = self.layout.span();
+        let bytes = self.dtype.bytes();
+        let length = span.len() as u64 * bytes;
+        let mut download = self.pool().download(length)?;
+        if length > 0 {
+            download.add(&self.storage, span.start as u64 * bytes, length)?;
+        }
+        Ok(download)
+    }
+
+    /// The tensor's elements out of the bytes of its span.
+    fn gather<T: Element>(&self, bytes: &[u8]) -> Vec<T> {
+        let mut span = vec![T::default(); self.layout.span().len()];
+        bytemuck::cast_slice_mut(&mut span).copy_from_slice(bytes);
+        if self.is_contiguous() {
+            return span;
+        }
+        let start = self.layout.span().start;
+        self.layout.indices().map(|index| span[index - start]).collect()
+    }
+}
+
+/// A tensor's elements on the host, with their shape, in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor<T> {
+    /// The sizes of its dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Its elements.
+    pub elements: Vec<T>,
+}
+
+impl<T: Element> HostTensor<T> {
+    /// Copies the elements into a new tensor on the device.
+    ///
+    /// # Errors
+    /// As [`Tensor::from_slice`].
+    pub fn to_device(&self, pool: &Pool) -> Result<Tensor, TensorError> {
+        Tensor::from_slice(pool, &self.elements, &self.shape)
+    }
+}
+
+/// Why a tensor did not move to the host; it is given back whole.
+#[derive(Debug)]
+pub struct IntoHostError {
+    /// The tensor, as it was.
+    pub tensor: Box<Tensor>,
+    /// What went wrong.
+    pub error: TensorError,
+}
+
+impl fmt::Display for IntoHostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for IntoHostError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

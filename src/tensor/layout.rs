@@ -1,0 +1,357 @@
+//! Shape, strides and offset: which element of a storage is which element of a tensor.
+
+use crate::error::TensorError;
+use std::fmt;
+use std::ops::Deref;
+
+/// The most dimensions that a tensor may have.
+pub const MAX_RANK: usize = 6;
+
+/// Up to [`MAX_RANK`] numbers, one a dimension, outermost first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Dims {
+    rank: usize,
+    values: [usize; MAX_RANK],
+}
+
+impl Dims {
+    const EMPTY: Self = Self { rank: 0, values: [0; MAX_RANK] };
+
+    pub(crate) fn new(values: &[usize]) -> Result<Self, TensorError> {
+        let rank = values.len();
+        if rank > MAX_RANK {
+            return Err(TensorError::Rank { rank, limit: MAX_RANK });
+        }
+        let mut dims = Self { rank, values: [0; MAX_RANK] };
+        dims.values[..rank].copy_from_slice(values);
+        Ok(dims)
+    }
+
+    fn push(&mut self, value: usize) {
+        self.values[self.rank] = value;
+        self.rank += 1;
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [usize] {
+        &mut self.values[..self.rank]
+    }
+}
+
+impl Deref for Dims {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        &self.values[..self.rank]
+    }
+}
+
+impl fmt::Debug for Dims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.deref().fmt(f)
+    }
+}
+
+/// How a tensor's elements lie in its storage. Offset and strides are in elements and never negative; a stride of zero repeats
+/// elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) shape: Dims,
+    pub(crate) strides: Dims,
+    pub(crate) offset: usize,
+}
+
+impl Layout {
+    /// Row-major, from the storage's start.
+    ///
+    /// # Errors
+    /// [`TensorError::Rank`], or [`TensorError::Overflow`] if the bytes of it overflow.
+    pub(crate) fn contiguous(shape: &[usize], element_bytes: u64) -> Result<Self, TensorError> {
+        let shape = Dims::new(shape)?;
+        let overflow = || TensorError::Overflow { shape: shape.to_vec(), element_bytes };
+        let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        // A size of zero hides an overflow in the product, yet the strides would overflow all the same.
+        let extent = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size.max(1)));
+        let bytes = elements.and(extent).and_then(|extent| (extent as u64).checked_mul(element_bytes));
+        bytes.filter(|&bytes| bytes <= i64::MAX.unsigned_abs()).ok_or_else(overflow)?;
+        Ok(Self { shape, strides: row_major(&shape), offset: 0 })
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Number of elements; 1 for a scalar.
+    pub(crate) fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the elements lie one after the other in row-major order. Where a dimension has one index its stride says nothing.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        self.dimensions().rev().all(|(size, stride)| {
+            let fits = size == 1 || stride == expected;
+            expected *= size;
+            fits
+        }) || self.elements() == 0
+    }
+
+    fn dimensions(&self) -> impl DoubleEndedIterator<Item = (usize, usize)> + '_ {
+        self.shape.iter().copied().zip(self.strides.iter().copied())
+    }
+
+    /// The range of storage elements from the first to one past the last that belongs to the tensor.
+    pub(crate) fn span(&self) -> std::ops::Range<usize> {
+        if self.elements() == 0 {
+            return self.offset..self.offset;
+        }
+        let last: usize = self.dimensions().map(|(size, stride)| (size - 1) * stride).sum();
+        self.offset..self.offset + last + 1
+    }
+
+    /// Whether two of the tensor's elements share a place in the storage. May say so of a layout made of unusual strides
+    /// that doesn't; never the other way round.
+    pub(crate) fn overlaps_itself(&self) -> bool {
+        let mut steps: Vec<(usize, usize)> = self.dimensions().filter(|&(size, _)| size > 1).collect();
+        steps.sort_unstable_by_key(|&(_, stride)| stride);
+        let mut reach = 0;
+        self.elements() > 0
+            && steps.into_iter().any(|(size, stride)| {
+                let overlaps = stride <= reach;
+                reach += (size - 1) * stride;
+                overlaps
+            })
+    }
+
+    /// Whether two layouts over one storage share a place. May say so of two that interleave without meeting; never the other
+    /// way round.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let (left, right) = (self.span(), other.span());
+        if left.is_empty() || right.is_empty() || left.end <= right.start || right.end <= left.start {
+            return false;
+        }
+        // Both walk in steps of a common divisor, from starts that differ by no multiple of it: they never meet.
+        let steps = self.dimensions().chain(other.dimensions()).filter(|&(size, _)| size > 1);
+        let step = steps.fold(0, |divisor, (_, stride)| greatest_common_divisor(divisor, stride));
+        step == 0 || self.offset.abs_diff(other.offset).is_multiple_of(step)
+    }
+
+    /// The same elements in another shape, without moving any, if the strides allow it.
+    pub(crate) fn reshape(&self, shape: &[usize]) -> Result<Self, TensorError> {
+        let target = Dims::new(shape)?;
+        let wanted = target.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        if wanted != Some(self.elements()) {
+            return Err(TensorError::Shape {
+                operation: "reshape",
+                left: self.shape.to_vec(),
+                right: target.to_vec(),
+            });
+        }
+        let strides = if self.elements() == 0 { Some(row_major(&target)) } else { self.view_strides(&target) };
+        strides.map(|strides| Self { shape: target, strides, offset: self.offset }).ok_or_else(|| {
+            TensorError::NotViewable {
+                shape: self.shape.to_vec(),
+                strides: self.strides.to_vec(),
+                wanted: target.to_vec(),
+            }
+        })
+    }
+
+    /// Strides of a view of another shape: each new dimension has to lie within one run of old dimensions that are
+    /// contiguous among themselves.
+    fn view_strides(&self, target: &Dims) -> Option<Dims> {
+        let merged = self.collapsed();
+        let mut strides = *target;
+        let mut next = target.len();
+        for (size, stride) in merged.dimensions().rev() {
+            let mut covered = 1;
+            while covered < size {
+                next = next.checked_sub(1)?;
+                strides.as_mut_slice()[next] = stride * covered;
+                covered *= target[next];
+            }
+            if covered != size {
+                return None;
+            }
+        }
+        // What is left in front has one index each.
+        strides.as_mut_slice()[..next].fill(1);
+        Some(strides)
+    }
+
+    /// The same walk over the same elements in as few dimensions as possible: dimensions of one index go, and neighbours
+    /// that are contiguous to each other become one.
+    pub(crate) fn collapsed(&self) -> Self {
+        let [collapsed] = collapse([self]);
+        collapsed
+    }
+
+    /// Some neighbouring dimensions alone, from the same start.
+    pub(crate) fn part(&self, axes: std::ops::Range<usize>) -> Self {
+        let mut part = Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset };
+        for axis in axes {
+            part.shape.push(self.shape[axis]);
+            part.strides.push(self.strides[axis]);
+        }
+        part
+    }
+
+    /// The indices `start..start + length` of an axis.
+    pub(crate) fn narrow(&self, axis: usize, start: usize, length: usize) -> Result<Self, TensorError> {
+        self.check_axis("narrow", axis)?;
+        let size = self.shape[axis];
+        if start.checked_add(length).is_none_or(|end| end > size) {
+            return Err(TensorError::Narrow { axis, start, length, size });
+        }
+        let mut view = *self;
+        view.shape.as_mut_slice()[axis] = length;
+        view.offset += start * self.strides[axis];
+        Ok(view)
+    }
+
+    /// Two axes exchanged.
+    pub(crate) fn transpose(&self, first: usize, second: usize) -> Result<Self, TensorError> {
+        self.check_axis("transpose", first)?;
+        self.check_axis("transpose", second)?;
+        let mut view = *self;
+        view.shape.as_mut_slice().swap(first, second);
+        view.strides.as_mut_slice().swap(first, second);
+        Ok(view)
+    }
+
+    /// The axes in another order.
+    pub(crate) fn permute(&self, axes: &[usize]) -> Result<Self, TensorError> {
+        if axes.len() != self.rank() {
+            return Err(TensorError::Shape {
+                operation: "permute",
+                left: self.shape.to_vec(),
+                right: axes.to_vec(),
+            });
+        }
+        self.check_axes("permute", axes)?;
+        let mut view = *self;
+        for (to, &from) in axes.iter().enumerate() {
+            view.shape.as_mut_slice()[to] = self.shape[from];
+            view.strides.as_mut_slice()[to] = self.strides[from];
+        }
+        Ok(view)
+    }
+
+    /// The elements repeated to a larger shape, by the broadcasting rules of PyTorch and NumPy.
+    pub(crate) fn expand(&self, operation: &'static str, shape: &[usize]) -> Result<Self, TensorError> {
+        let target = Dims::new(shape)?;
+        let mismatch = || TensorError::Shape { operation, left: self.shape.to_vec(), right: target.to_vec() };
+        let lead = target.len().checked_sub(self.rank()).ok_or_else(mismatch)?;
+        let mut strides = target;
+        strides.as_mut_slice().fill(0);
+        for (axis, (size, stride)) in self.dimensions().enumerate() {
+            if size == target[lead + axis] {
+                strides.as_mut_slice()[lead + axis] = stride;
+            } else if size != 1 {
+                return Err(mismatch());
+            }
+        }
+        Ok(Self { shape: target, strides, offset: self.offset })
+    }
+
+    /// The shape that two shapes broadcast to.
+    pub(crate) fn broadcast_shape(&self, operation: &'static str, other: &Self) -> Result<Dims, TensorError> {
+        let rank = self.rank().max(other.rank());
+        let at = |layout: &Self, axis: usize| {
+            let lead = rank - layout.rank();
+            if axis < lead { 1 } else { layout.shape[axis - lead] }
+        };
+        let mut shape = Dims::EMPTY;
+        for axis in 0..rank {
+            shape.push(match (at(self, axis), at(other, axis)) {
+                (left, right) if left == right => left,
+                (1, size) | (size, 1) => size,
+                _ => {
+                    return Err(TensorError::Shape {
+                        operation,
+                        left: self.shape.to_vec(),
+                        right: other.shape.to_vec(),
+                    });
+                }
+            });
+        }
+        Ok(shape)
+    }
+
+    /// Checks that axes exist and that none is named twice.
+    pub(crate) fn check_axes(&self, operation: &'static str, axes: &[usize]) -> Result<(), TensorError> {
+        for (position, &axis) in axes.iter().enumerate() {
+            self.check_axis(operation, axis)?;
+            if axes[..position].contains(&axis) {
+                return Err(TensorError::RepeatedAxis { operation, axis });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_axis(&self, operation: &'static str, axis: usize) -> Result<(), TensorError> {
+        let rank = self.rank();
+        if axis < rank {
+            Ok(())
+        } else {
+            Err(TensorError::Axis { operation, axis, rank, shape: self.shape.to_vec() })
+        }
+    }
+
+    /// Storage indices of the elements, in row-major order of the tensor.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.elements()).map(|position| {
+            let mut rest = position;
+            let mut index = self.offset;
+            for (size, stride) in self.dimensions().rev() {
+                index += rest % size * stride;
+                rest /= size;
+            }
+            index
+        })
+    }
+}
+
+/// Collapses the dimensions of several layouts of one shape together, so that one walk serves all of them.
+pub(crate) fn collapse<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
+    let mut collapsed = layouts.map(|layout| Layout { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: layout.offset });
+    let Some(first) = layouts.first() else { return collapsed };
+    for axis in 0..first.rank() {
+        let size = first.shape[axis];
+        if size == 1 {
+            continue;
+        }
+        // The outer neighbour steps over exactly this dimension, in every layout.
+        let merges = collapsed.iter().zip(&layouts).all(|(done, layout)| {
+            done.strides.last().is_some_and(|&outer| outer == size * layout.strides[axis])
+        });
+        for (done, layout) in collapsed.iter_mut().zip(&layouts) {
+            if merges {
+                let last = done.rank() - 1;
+                done.shape.as_mut_slice()[last] *= size;
+                done.strides.as_mut_slice()[last] = layout.strides[axis];
+            } else {
+                done.shape.push(size);
+                done.strides.push(layout.strides[axis]);
+            }
+        }
+    }
+    collapsed
+}
+
+fn row_major(shape: &Dims) -> Dims {
+    let mut strides = *shape;
+    let mut step = 1;
+    for (stride, &size) in strides.as_mut_slice().iter_mut().zip(shape.iter()).rev() {
+        *stride = step;
+        step *= size.max(1);
+    }
+    strides
+}
+
+fn greatest_common_divisor(left: usize, right: usize) -> usize {
+    if right == 0 { left } else { greatest_common_divisor(right, left % right) }
+}
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! Tensors: shape, strides and dtype over a storage of the pool. A tensor knows no byte address.
+
+mod create;
+mod dtype;
+mod host;
+mod layout;
+
+pub use dtype::{DType, Element};
+pub use host::{HostTensor, IntoHostError};
+pub use layout::MAX_RANK;
+pub(crate) use layout::{Layout, collapse};
+
+use crate::error::TensorError;
+use crate::pool::{Pinned, Pool, Storage};
+use std::fmt;
+
+/// A handle to an array of elements on the device, of up to [`MAX_RANK`] dimensions.
+///
+/// Cloning it, and taking a view of it, shares the memory. Dropping the last handle gives the memory back to the pool at once,
+/// without waiting for the device.
+#[derive(Clone)]
+pub struct Tensor {
+    storage: Storage,
+    layout: Layout,
+    dtype: DType,
+}
+
+impl Tensor {
+    /// A tensor over a storage; the layout lies within it.
+    pub(crate) fn over(storage: Storage, layout: Layout, dtype: DType) -> Self {
+        Self { storage, layout, dtype }
+    }
+
+    /// The sizes of its dimensions, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// How many elements further in memory the next index of each dimension is.
+    #[must_use]
+    pub fn strides(&self) -> &[usize] {
+        &self.layout.strides
+    }
+
+    /// The number of its dimensions.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.layout.rank()
+    }
+
+    /// The number of its elements: 1 for a scalar, 0 if any dimension is empty.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.layout.elements()
+    }
+
+    /// The type of its elements.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Whether its elements lie one after the other, in row-major order.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        self.layout.is_contiguous()
+    }
+
+    /// The memory below it, shared with its views.
+    #[must_use]
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The pool it belongs to.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.storage.pool()
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The same elements in another shape, without a copy. Equals `torch.Tensor.view`.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] if the number of elements differs, [`TensorError::NotViewable`] if the strides don't allow it:
+    /// then take [`Tensor::contiguous`] first.
+    pub fn reshape(&self, shape: impl AsRef<[usize]>) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.reshape(shape.as_ref())?))
+    }
+
+    /// The indices `start..start + length` of an axis, as a view. Equals `torch.narrow`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`] or [`TensorError::Narrow`].
+    pub fn narrow(&self, axis: usize, start: usize, length: usize) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.narrow(axis, start, length)?))
+    }
+
+    /// Two axes exchanged, as a view. Equals `torch.transpose`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`].
+    pub fn transpose(&self, first: usize, second: usize) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.transpose(first, second)?))
+    }
+
+    /// The axes in another order, as a view. Equals `torch.permute`.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] if not every axis is named, [`TensorError::Axis`], [`TensorError::RepeatedAxis`].
+    pub fn permute(&self, axes: impl AsRef<[usize]>) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.permute(axes.as_ref())?))
+    }
+
+    /// The elements repeated to a larger shape, as a view with strides of zero. Equals `torch.Tensor.expand`.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] if the shapes don't broadcast.
+    pub fn expand(&self, shape: impl AsRef<[usize]>) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.expand("expand", shape.as_ref())?))
+    }
+
+    /// Pins the tensor's memory for commands that the program records by itself, and shows where its storage lies. The
+    /// tensor's elements are at its strides from its offset within the binding; take it of a contiguous tensor that was made
+    /// whole to find them from the start on. See [`Storage::pin`].
+    ///
+    /// # Errors
+    /// As [`Storage::pin`].
+    pub fn binding(&self) -> Result<Option<Pinned>, TensorError> {
+        Ok(self.storage.pin()?)
+    }
+
+    fn view(&self, layout: Layout) -> Self {
+        Self { storage: self.storage.clone(), layout, dtype: self.dtype }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { storage: _, layout, dtype } = self;
+        f.debug_struct("Tensor").field("dtype", dtype).field("layout", layout).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+//! The house and its floors, held by reading the sources: who may import whom, what each floor may not know, how long a
+//! file may be, which bindings a shader may have, and what lies at the top of the checkout.
+//!
+//! Each law is first shown to complain about made-up offenders (`offenders`), and only then believed about the crate.
+
+use std::{fs, path::Path};
+
+#[path = "house/laws.rs"]
+mod laws;
+#[path = "house/offenders.rs"]
+mod offenders;
+#[path = "house/source.rs"]
+mod source;
+
+/// Where sources are.
+const FOLDERS: [&str; 6] = ["src", "shaders", "tests", "examples", "benches", "xtask"];
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Adds each source below a folder: its path from the root of the checkout, with `/` on every system, and its text.
+fn collect(folder: &str, sources: &mut Vec<(String, String)>) {
+    for name in names_in(folder) {
+        let path = format!("{folder}/{name}");
+        let real = checkout().join(&path);
+        if real.is_dir() {
+            collect(&path, sources);
+        } else if path.ends_with(".rs") || path.ends_with(".wgsl") {
+            let text = fs::read_to_string(&real).unwrap_or_else(|error| panic!("{path}: {error}"));
+            sources.push((path, text));
+        }
+    }
+}
+
+/// The names in a folder, in order; none where there is no such folder.
+fn names_in(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(checkout().join(folder)).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn assert_none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "the house has {} faults:\n{}", complaints.len(), complaints.join("\n"));
+}
+
+#[test]
+fn every_source_keeps_the_laws_of_the_house() {
+    let mut sources = Vec::new();
+    for folder in FOLDERS {
+        collect(folder, &mut sources);
+    }
+    // A law that is shown no file is kept by all of them.
+    for expected in ["src/lib.rs", "src/error/mod.rs", "src/heap/mod.rs", "tests/house.rs", "xtask/src/main.rs"] {
+        assert!(sources.iter().any(|(path, _)| path == expected), "{expected} was not read");
+    }
+    let complaints: Vec<String> = sources.iter().flat_map(|(path, text)| laws::complaints(path, text)).collect();
+    assert_none(&complaints);
+}
+
+#[test]
+fn the_top_level_holds_only_known_names() {
+    let ignored = fs::read_to_string(checkout().join(".gitignore")).unwrap_or_default();
+    assert_none(&laws::top_level(&names_in("."), &ignored));
+}

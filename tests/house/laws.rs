@@ -1,0 +1,218 @@
+//! The laws of the house, each a function from a file's path and text to complaints, so that each can be shown an
+//! offender.
+
+use crate::source::{Kind, Path, Token, module_of, paths, tokens};
+
+/// The floors, bottom up. A file names its own floor and those below.
+const FLOORS: [&str; 6] = ["error", "heap", "device", "pool", "tensor", "ops"];
+
+/// Stands beside the floors: it reads what the heap and the pool publish, and no floor names it.
+const SIDE: &str = "report";
+
+/// No file is longer.
+const LONGEST_FILE: usize = 600;
+
+/// What may lie at the top of the checkout, apart from what `.gitignore` names.
+const TOP_LEVEL: [&str; 19] = [
+    ".cargo",
+    ".ci",
+    ".config",
+    ".git",
+    ".github",
+    ".gitignore",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "benches",
+    "examples",
+    "rustfmt.toml",
+    "shaders",
+    "src",
+    "tests",
+    "xtask",
+];
+
+/// Parts of the standard library that reach out of the program, or let another thread in.
+const OUTSIDE_WORLD: [&str; 9] = ["env", "fs", "io", "net", "os", "process", "sync", "thread", "time"];
+
+/// Macros that write to a terminal.
+const PRINTING: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
+
+/// Types that say where in a segment a block lies.
+const BYTE_ADDRESSES: [&str; 3] = ["Location", "Place", "SegmentId"];
+
+/// Every complaint about one file, by its path from the root of the checkout.
+pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
+    let mut found = length(path, text);
+    if path.ends_with(".wgsl") {
+        found.extend(bindings(path, &without_wgsl_comments(text)));
+    }
+    let Some(file) = path.strip_prefix("src/") else {
+        return found;
+    };
+    let tokens = tokens(text);
+    if file == "lib.rs" {
+        found.extend(forbids_unsafe_code(path, &tokens));
+        return found;
+    }
+    let floor = file.split('/').next().unwrap_or_default();
+    let paths = paths(&tokens, &module_of(file));
+    found.extend(names_only_what_it_may(path, floor, &paths));
+    match floor {
+        "heap" => found.extend(is_pure(path, &tokens, &paths)),
+        "tensor" => found.extend(knows_no_byte_address(path, &tokens)),
+        _ => {}
+    }
+    // One import of several names is one fault.
+    found.dedup();
+    found
+}
+
+/// A complaint for each name at the top of the checkout that has no reason to be there.
+pub(crate) fn top_level(names: &[String], ignored: &str) -> Vec<String> {
+    let ignored: Vec<&str> = ignored.lines().map(|line| line.trim().trim_matches('/')).collect();
+    let known = |name: &str| TOP_LEVEL.contains(&name) || ignored.contains(&name);
+    names.iter().filter(|name| !known(name)).map(|name| format!("{name}: not a known name at the top level")).collect()
+}
+
+fn complaint(path: &str, line: usize, text: &str) -> String {
+    format!("{path}:{line}: {text}")
+}
+
+fn length(path: &str, text: &str) -> Vec<String> {
+    let lines = text.lines().count();
+    let complaint = format!("{path}: {lines} lines, and no file is longer than {LONGEST_FILE}");
+    if lines > LONGEST_FILE { vec![complaint] } else { Vec::new() }
+}
+
+fn forbids_unsafe_code(path: &str, tokens: &[Token]) -> Vec<String> {
+    let forbidden = tokens.windows(8).any(|window| {
+        let words = ["forbid", "unsafe_code"];
+        let symbols = [(0, '#'), (1, '!'), (2, '['), (4, '('), (6, ')'), (7, ']')];
+        symbols.iter().all(|(at, symbol)| window[*at].is_symbol(*symbol))
+            && words.iter().zip([3, 5]).all(|(word, at)| window[at].is_word(word))
+    });
+    if forbidden { Vec::new() } else { vec![format!("{path}: lacks #![forbid(unsafe_code)]")] }
+}
+
+/// Imports go down, and every path says on which floor it ends.
+fn names_only_what_it_may(path: &str, floor: &str, paths: &[Path]) -> Vec<String> {
+    let rank = FLOORS.iter().position(|own| *own == floor);
+    if rank.is_none() && floor != SIDE {
+        return vec![format!("{path}: {floor} is no floor of the house")];
+    }
+    let judge = |named: &Path| {
+        let Some(target) = named.segments.first() else {
+            return Some("names the crate's root, which is above every floor".to_string());
+        };
+        if target == floor {
+            return None;
+        }
+        if target == SIDE {
+            return Some(format!("names {SIDE}, which stands beside the floors"));
+        }
+        let Some(other) = FLOORS.iter().position(|own| own == target) else {
+            return Some(format!("names crate::{target}, which does not say on which floor it is"));
+        };
+        match rank {
+            Some(own) if other > own => Some(format!("{floor} names {target}, which is above it")),
+            Some(_) => None,
+            None => judge_side(named),
+        }
+    };
+    let inside = paths.iter().filter(|named| named.inside);
+    inside.filter_map(|named| judge(named).map(|text| complaint(path, named.line, &text))).collect()
+}
+
+/// The side reads errors, stats and snapshots, and nothing that can be changed.
+fn judge_side(named: &Path) -> Option<String> {
+    let [floor, rest @ ..] = named.segments.as_slice() else {
+        return None;
+    };
+    let published = |name: &String| {
+        let lower = name.to_lowercase();
+        ["stats", "snapshot", "counter"].iter().any(|word| lower.contains(word))
+    };
+    let may = match floor.as_str() {
+        "error" => true,
+        "heap" | "pool" => rest.first().is_some_and(published),
+        _ => false,
+    };
+    (!may).then(|| format!("{SIDE} names {}, and it reads stats and snapshots only", named.segments.join("::")))
+}
+
+/// The heap: no wgpu, no clock, no I/O, no threads, no unsafe.
+fn is_pure(path: &str, tokens: &[Token], paths: &[Path]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let Kind::Word(word) = &token.kind else {
+            continue;
+        };
+        let called = tokens.get(index + 1).is_some_and(|next| next.is_symbol('!'));
+        if word == "wgpu" || word == "unsafe" {
+            found.push(complaint(path, token.line, &format!("the heap names {word}")));
+        } else if called && PRINTING.contains(&word.as_str()) {
+            found.push(complaint(path, token.line, &format!("the heap prints ({word}!)")));
+        }
+    }
+    for named in paths.iter().filter(|named| !named.inside) {
+        let [library, part, ..] = named.segments.as_slice() else {
+            continue;
+        };
+        let standard = ["std", "core", "alloc"].contains(&library.as_str());
+        if standard && (OUTSIDE_WORLD.contains(&part.as_str()) || part == "*") {
+            found.push(complaint(path, named.line, &format!("the heap names {library}::{part}")));
+        }
+    }
+    found
+}
+
+fn knows_no_byte_address(path: &str, tokens: &[Token]) -> Vec<String> {
+    let addresses = tokens.iter().filter_map(|token| match &token.kind {
+        Kind::Word(word) if BYTE_ADDRESSES.contains(&word.as_str()) => Some((token.line, word)),
+        _ => None,
+    });
+    addresses.map(|(line, word)| complaint(path, line, &format!("tensor names a byte address ({word})"))).collect()
+}
+
+/// wgpu refuses one buffer bound `read` and `read_write` in one dispatch, even for disjoint ranges, and all tensors
+/// lie in few buffers: so every storage binding is `read_write`.
+fn bindings(path: &str, wgsl: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (start, _) in wgsl.match_indices("var") {
+        let Some(qualifiers) = wgsl[start + 3..].trim_start().strip_prefix('<') else {
+            continue;
+        };
+        let qualifiers = qualifiers.split('>').next().unwrap_or_default();
+        let words: Vec<&str> = qualifiers.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        if words.first() == Some(&"storage") && words != ["storage", "read_write"] {
+            let line = 1 + wgsl[..start].matches('\n').count();
+            found.push(complaint(path, line, &format!("a storage binding that is not read_write: var<{qualifiers}>")));
+        }
+    }
+    found
+}
+
+/// The text with each comment blanked out, and every line where it was. WGSL's block comments nest.
+fn without_wgsl_comments(text: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::with_capacity(text.len());
+    let mut depth = 0_u32;
+    while let Some(character) = rest.chars().next() {
+        let mut length = character.len_utf8();
+        if rest.starts_with("/*") {
+            (depth, length) = (depth + 1, 2);
+        } else if depth > 0 && rest.starts_with("*/") {
+            (depth, length) = (depth - 1, 2);
+        } else if depth == 0 && rest.starts_with("//") {
+            length = rest.find('\n').unwrap_or(rest.len());
+        } else if depth == 0 || character == '\n' {
+            kept.push(character);
+        }
+        rest = &rest[length..];
+    }
+    kept
+}

@@ -1,0 +1,181 @@
+//! The proof that the laws are sharp: made-up sources that break each, and look-alikes that break none.
+
+use crate::laws::{complaints, top_level};
+
+/// The complaints about a made-up file, without its path.
+fn about(path: &str, text: &str) -> Vec<String> {
+    complaints(path, text)
+        .into_iter()
+        .map(|line| line.trim_start_matches(path).trim_start_matches(':').to_string())
+        .collect()
+}
+
+#[track_caller]
+fn refused(path: &str, text: &str, expected: &str) {
+    assert_eq!(about(path, text), [expected], "{path}: {text}");
+}
+
+#[track_caller]
+fn accepted(path: &str, text: &str) {
+    assert_eq!(about(path, text), Vec::<String>::new(), "{path}: {text}");
+}
+
+#[test]
+fn a_floor_may_name_itself_and_those_below() {
+    accepted("src/pool/mod.rs", "use crate::heap::Heap;\nuse crate::{device::Memory, error::DeviceError, pool::Pool};");
+    accepted("src/ops/mod.rs", "use crate::tensor::{self, Tensor};\nfn f(pool: &crate::pool::Pool) {}");
+    accepted("src/heap/class.rs", "use super::{Heap, lists::Lists};\nuse self::inner::*;");
+}
+
+#[test]
+fn a_floor_may_not_name_one_above() {
+    refused("src/heap/mod.rs", "\nuse crate::pool::Pool;", "2: heap names pool, which is above it");
+    refused(
+        "src/device/gpu/mod.rs",
+        "use crate::{error::X, pool::{Pool as P, self}};",
+        "1: device names pool, which is above it",
+    );
+    refused("src/heap/mod.rs", "use crate::r#pool::Pool;", "1: heap names pool, which is above it");
+    refused("src/tensor/mod.rs", "fn f() { crate::ops::add(); }", "1: tensor names ops, which is above it");
+    refused(
+        "src/pool/mod.rs",
+        "macro_rules! m { () => { $crate::tensor::Tensor } }",
+        "1: pool names tensor, which is above it",
+    );
+}
+
+#[test]
+fn error_names_nothing_of_the_crate_but_itself() {
+    accepted("src/error/heap.rs", "use super::Bytes;\nuse crate::error::DeviceError;");
+    refused("src/error/mod.rs", "use crate::heap::BlockId;", "1: error names heap, which is above it");
+}
+
+#[test]
+fn a_detour_through_parents_is_seen() {
+    refused("src/heap/mod.rs", "use super::pool::Pool;", "1: heap names pool, which is above it");
+    refused("src/heap/class.rs", "use super::super::pool::Pool;", "1: heap names pool, which is above it");
+    refused("src/heap/class.rs", "use self::super::super::pool::Pool;", "1: heap names pool, which is above it");
+    refused("src/heap/class_tests.rs", "use super::super::super::pool::Pool;", "1: heap names pool, which is above it");
+    let behind = "mod a { mod b {} }\nuse super::pool::Pool;";
+    refused("src/heap/mod.rs", behind, "2: heap names pool, which is above it");
+    let inline = "mod tests { mod deep { use super::super::super::super::pool::Pool; } }\nuse super::Heap;";
+    refused("src/heap/class.rs", inline, "1: heap names pool, which is above it");
+}
+
+#[test]
+fn inline_modules_and_test_files_count_as_levels() {
+    accepted("src/heap/mod.rs", "mod tests { use super::*; fn f() { if true {} } }\nuse self::x::Y;");
+    accepted("src/heap/class_tests.rs", "use super::*;\nuse super::super::Heap;");
+}
+
+#[test]
+fn the_crates_root_is_no_way_around() {
+    let root = "names the crate's root, which is above every floor";
+    refused("src/heap/mod.rs", "use crate as root;", &format!("1: {root}"));
+    refused("src/heap/mod.rs", "use super as root;", &format!("1: {root}"));
+    refused("src/heap/mod.rs", "use crate::{self as root};", &format!("1: {root}"));
+    let named = |name: &str| format!("1: names crate::{name}, which does not say on which floor it is");
+    refused("src/heap/mod.rs", "use crate::Pool;", &named("Pool"));
+    refused("src/heap/mod.rs", "use super::*;", &named("*"));
+}
+
+#[test]
+fn a_folder_that_is_no_floor_is_refused() {
+    refused("src/util/mod.rs", "", " util is no floor of the house");
+    refused("src/helpers.rs", "", " helpers.rs is no floor of the house");
+}
+
+#[test]
+fn words_in_comments_and_strings_are_no_paths() {
+    let source = r##"
+        //! See [`Pool`](crate::pool::Pool) and wgpu.
+        /* use crate::pool::Pool; /* nested */ unsafe */
+        /// `crate::ops::add`
+        const A: &str = "use crate::pool::Pool; \" unsafe";
+        const B: &str = r#"crate::pool::Pool "quoted" wgpu"#;
+        const C: (char, char, &[u8]) = ('"', '\'', br"crate::ops::X");
+        const D: [char; 2] = ['\'','"'];
+        pub(crate) fn f<'a>(x: &'a str) -> &'a str { x }
+        pub(in crate::heap) struct S;
+    "##;
+    accepted("src/heap/mod.rs", source);
+    // After all of that, the reader is still awake.
+    let offence = format!("{source}use crate::pool::Pool;");
+    refused("src/heap/mod.rs", &offence, "11: heap names pool, which is above it");
+}
+
+#[test]
+fn the_heap_is_pure() {
+    refused("src/heap/mod.rs", "fn f(buffer: &wgpu::Buffer) {}", "1: the heap names wgpu");
+    refused("src/heap/mod.rs", "fn f() { unsafe { g() } }", "1: the heap names unsafe");
+    refused("src/heap/mod.rs", "use std::time::Instant;", "1: the heap names std::time");
+    refused("src/heap/mod.rs", "use std::{fmt, sync::{Arc, Mutex}};", "1: the heap names std::sync");
+    refused("src/heap/mod.rs", "fn f() { std::thread::yield_now(); }", "1: the heap names std::thread");
+    refused("src/heap/mod.rs", "use std::fs;", "1: the heap names std::fs");
+    refused("src/heap/mod.rs", "use core::*;", "1: the heap names core::*");
+    refused("src/heap/mod.rs", "fn f() { println!(); }", "1: the heap prints (println!)");
+    accepted("src/heap/mod.rs", "use std::{collections::BTreeMap, fmt, num::NonZeroU64};");
+    accepted("src/device/gpu/mod.rs", "use std::{sync::Mutex, time::Duration};\nuse wgpu::Buffer;");
+}
+
+#[test]
+fn tensor_knows_no_byte_address() {
+    refused("src/tensor/mod.rs", "use crate::heap::Place;", "1: tensor names a byte address (Place)");
+    refused("src/tensor/layout.rs", "fn f(id: SegmentId) {}", "1: tensor names a byte address (SegmentId)");
+    accepted("src/tensor/mod.rs", "/// Not a `Place`.\nstruct Placement;");
+    accepted("src/pool/mod.rs", "use crate::heap::{Place, SegmentId};");
+}
+
+#[test]
+fn report_reads_stats_and_snapshots_only() {
+    accepted(
+        "src/report/mod.rs",
+        "use crate::heap::{Snapshot, Stats, snapshot::BlockState};\nuse crate::error::Bytes;",
+    );
+    accepted("src/report/json.rs", "use super::text;\nuse crate::report::text::Table;");
+    let only = "and it reads stats and snapshots only";
+    refused("src/report/mod.rs", "use crate::heap::{Heap, Stats};", &format!("1: report names heap::Heap, {only}"));
+    refused("src/report/mod.rs", "use crate::heap::*;", &format!("1: report names heap::*, {only}"));
+    refused("src/report/mod.rs", "use crate::pool::Pool;", &format!("1: report names pool::Pool, {only}"));
+    refused("src/report/mod.rs", "use crate::device::Memory;", &format!("1: report names device::Memory, {only}"));
+    refused("src/pool/mod.rs", "use crate::report::text;", "1: names report, which stands beside the floors");
+}
+
+#[test]
+fn lib_may_name_everything_and_must_forbid_unsafe_code() {
+    accepted("src/lib.rs", "#![forbid(unsafe_code)]\npub use crate::ops::add;\npub use report::Text;");
+    refused("src/lib.rs", "// #![forbid(unsafe_code)]\n", " lacks #![forbid(unsafe_code)]");
+    refused("src/lib.rs", "mod a;\n#[forbid(unsafe_code)]\nmod b;", " lacks #![forbid(unsafe_code)]");
+    refused("src/lib.rs", "#![deny(unsafe_code)]", " lacks #![forbid(unsafe_code)]");
+}
+
+#[test]
+fn a_long_file_is_refused_wherever_it_is() {
+    for path in ["src/heap/mod.rs", "tests/cases.rs", "xtask/src/main.rs", "shaders/matmul.wgsl"] {
+        accepted(path, &"\n".repeat(600));
+        refused(path, &"\n".repeat(601), " 601 lines, and no file is longer than 600");
+    }
+}
+
+#[test]
+fn every_storage_binding_is_read_write() {
+    let accepted_forms = "@group(0) @binding(0) var<storage, read_write> a: array<f32>;\n\
+        @group(0) @binding(1) var < storage,read_write , > b: array<f32>;\n\
+        // var<storage, read> c: array<f32>;\n/* /* */ var<storage> d: array<f32>; */\n\
+        @group(1) @binding(0) var<uniform> params: Params;\nvar<workgroup> tile: array<f32, 64>;\n\
+        fn f() { var i = 0u; let variable = i < storage; }";
+    accepted("shaders/good.wgsl", accepted_forms);
+    let refusal = "2: a storage binding that is not read_write: var<storage, read>";
+    refused("shaders/bad.wgsl", "/* a\n */ var<storage, read> a: array<f32>;", refusal);
+    refused("shaders/nested/bad.wgsl", "\nvar<storage, read> a: array<f32>;", refusal);
+    let refusal = "1: a storage binding that is not read_write: var<storage>";
+    refused("shaders/bad.wgsl", "var<storage> a: array<f32>;", refusal);
+}
+
+#[test]
+fn a_stray_name_at_the_top_is_refused() {
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let known = names(&["Cargo.toml", "src", "xtask", ".ci", "target", "notes"]);
+    assert_eq!(top_level(&known, "/target\nnotes/\n"), Vec::<String>::new());
+    assert_eq!(top_level(&names(&["src", "TODO.md"]), "/target\n"), ["TODO.md: not a known name at the top level"]);
+}

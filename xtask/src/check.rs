@@ -1,0 +1,87 @@
+//! `cargo xtask test`: everything that a change has to pass.
+
+use std::process::Stdio;
+
+use crate::step::{Run, Step};
+
+/// Subcommands of cargo that an installation may have left out, each with the command that adds it.
+const COMPONENTS: [(&str, &str); 2] =
+    [("fmt", "rustup component add rustfmt"), ("clippy", "rustup component add clippy")];
+
+/// Runs every check, cheapest first, and stops at the first that fails.
+pub(crate) fn run(run: &mut Run) -> Result<(), String> {
+    for (subcommand, remedy) in COMPONENTS {
+        if !answers(run, &format!("{subcommand} --version")) {
+            return Err(format!("cargo {subcommand} is not installed. Run:\n\n    {remedy}"));
+        }
+    }
+    for step in steps(answers(run, "nextest --version")) {
+        run.step(&step)?;
+    }
+    Ok(())
+}
+
+/// The checks in order. All of them build with the dev profile and the whole workspace's features, so that they share
+/// what they build: the linter and the documentation one set of dependencies, the tests and the documentation's
+/// examples the other.
+fn steps(nextest: bool) -> Vec<Step> {
+    let tests = if nextest {
+        "nextest run --workspace"
+    } else {
+        "test --workspace --lib --bins --tests --examples --no-fail-fast"
+    };
+    // Without it a test that finds no adapter is skipped, which is right for a contributor and wrong for a check.
+    let require_adapter = |step: Step| step.variable("WGPU_POOL_REQUIRE_ADAPTER", "1");
+    vec![
+        Step::cargo("format", "fmt --all --check"),
+        Step::cargo("lints", "clippy --workspace --all-targets -- -D warnings"),
+        require_adapter(Step::cargo("tests", tests)),
+        require_adapter(Step::cargo("documentation tests", "test --doc --package wgpu-pool")),
+        Step::cargo("documentation", "doc --no-deps --package wgpu-pool").variable("RUSTDOCFLAGS", "-Dwarnings"),
+    ]
+}
+
+/// Whether cargo can do what `arguments` ask, which print nothing here.
+fn answers(run: &Run, arguments: &str) -> bool {
+    Step::cargo("question", arguments)
+        .command(run.folder())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(nextest: bool) -> Vec<String> {
+        steps(nextest).iter().map(Step::to_string).collect()
+    }
+
+    #[test]
+    fn every_step_that_runs_tests_demands_an_adapter() {
+        for nextest in [false, true] {
+            for line in lines(nextest) {
+                let tests = line.contains(" test ") || line.contains(" nextest ");
+                assert_eq!(tests, line.starts_with("WGPU_POOL_REQUIRE_ADAPTER=1 "), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn nextest_runs_the_tests_where_it_is_installed_and_documentation_tests_run_either_way() {
+        assert!(lines(true).iter().any(|line| line.contains("cargo nextest run")));
+        assert!(!lines(false).iter().any(|line| line.contains("nextest")));
+        for nextest in [false, true] {
+            assert!(lines(nextest).iter().any(|line| line.contains("cargo test --doc")));
+        }
+    }
+
+    #[test]
+    fn a_subcommand_that_is_missing_is_noticed() {
+        let run = Run::new("test", std::env::temp_dir());
+        assert!(answers(&run, "version"));
+        assert!(!answers(&run, "no-such-subcommand --version"));
+    }
+}

@@ -1,0 +1,152 @@
+//! The project's own commands, as `cargo xtask COMMAND`.
+//!
+//! It needs what a Rust installation has and nothing else: each command makes sure that there is a graphics driver
+//! before it starts, and neither this program nor that search builds wgpu.
+
+mod check;
+mod demo;
+mod driver;
+mod step;
+#[cfg(test)]
+mod test_folder;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use crate::step::Run;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND [--assume-driver]
+
+commands:
+  demo     run the examples and replay the allocation traces
+  test     check formatting, lints, tests and documentation
+  driver   make sure that there is a graphics driver, and stop there
+
+Each command first makes sure that there is a graphics driver, and installs Mesa's software Vulkan
+driver through the system's package manager if there is none. --assume-driver leaves that step out.
+";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Command {
+    Demo,
+    Test,
+    Driver,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments {
+    command: Command,
+    assume_driver: bool,
+}
+
+/// Reads the command line. `Ok(None)` asks for the usage text.
+fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+    let mut command = None;
+    let mut assume_driver = false;
+    for argument in arguments {
+        let named = match argument.as_str() {
+            "demo" => Command::Demo,
+            "test" => Command::Test,
+            "driver" => Command::Driver,
+            "--assume-driver" => {
+                assume_driver = true;
+                continue;
+            }
+            "help" | "-h" | "--help" => return Ok(None),
+            other => return Err(format!("unknown argument `{other}`")),
+        };
+        if command.replace(named).is_some() {
+            return Err(format!("more than one command: `{argument}`"));
+        }
+    }
+    let command = command.ok_or_else(|| "no command given".to_string())?;
+    Ok(Some(Arguments { command, assume_driver }))
+}
+
+/// The root of the checkout that this run was started in. Cargo names the package at run time too, which holds after a
+/// checkout was moved.
+fn checkout() -> PathBuf {
+    let package =
+        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
+}
+
+fn main() -> ExitCode {
+    let arguments = match parse(env::args().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(mistake) => {
+            eprint!("xtask: {mistake}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let name = match arguments.command {
+        Command::Demo => "demo",
+        Command::Test => "test",
+        Command::Driver => "driver",
+    };
+    let mut run = Run::new(name, checkout());
+    match execute(&arguments, &mut run) {
+        Ok(()) => {
+            run.conclude();
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("\nxtask {name}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
+    if arguments.assume_driver {
+        run.note("driver: assumed");
+    } else {
+        run.task("driver", driver::ensure)?;
+    }
+    match arguments.command {
+        Command::Demo => demo::run(run),
+        Command::Test => check::run(run),
+        Command::Driver => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Option<Arguments>, String> {
+        parse(line.split_whitespace().map(str::to_string))
+    }
+
+    #[test]
+    fn each_command_is_read_with_its_option_on_either_side() {
+        let demo = Arguments { command: Command::Demo, assume_driver: false };
+        assert_eq!(parsed("demo"), Ok(Some(demo)));
+        for line in ["test --assume-driver", "--assume-driver test"] {
+            let test = Arguments { command: Command::Test, assume_driver: true };
+            assert_eq!(parsed(line), Ok(Some(test)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_is_named() {
+        assert_eq!(parsed(""), Err("no command given".to_string()));
+        assert_eq!(parsed("tset"), Err("unknown argument `tset`".to_string()));
+        assert_eq!(parsed("demo test"), Err("more than one command: `test`".to_string()));
+        assert_eq!(parsed("test --help"), Ok(None));
+    }
+
+    #[test]
+    fn the_checkout_holds_the_crate() {
+        let manifest = std::fs::read_to_string(checkout().join("Cargo.toml")).expect("the checkout has a manifest");
+        assert!(manifest.contains("name = \"wgpu-pool\""), "{manifest}");
+    }
+}
