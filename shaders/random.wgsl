@@ -36,7 +36,7 @@ struct Params {
 
 override WORKGROUP: u32 = 256u;
 
-// The upper word of left * right, by halves: WGSL has no 64-bit integer that every backend takes. No sum below can wrap.
+// The upper word of left * right, by halves, since not every backend has 64-bit integers. No sum below can wrap.
 fn multiply_high(left: u32, right: u32) -> u32 {
     let left_low = left & 0xffffu;
     let left_high = left >> 16u;
@@ -91,9 +91,9 @@ fn radius_of(word: u32) -> Radius {
     // u = (1 - t) * 2^-halvings with 0 <= t < 1/2, so -ln u = halvings * ln 2 - ln(1 - t). t is in units of 2^-33.
     let halvings = countLeadingZeros(word) + u32(word == 0u);
     let t = select(0u - (((word << 1u) | 1u) << (halvings & 31u)), 0u, word == 0u);
-    // -ln(1 - t) / t in units of 2^-31, a polynomial of degree 10 in x = 1 - 2 t, in units of 2^-32. Minimax in relative
-    // error by Remez exchange in 50 digits: 2^-30.7. Then rounded, and the last one below raised by 2 to centre what the
-    // truncated products lose: over all 2^32 words the radius is then within 2^-29.3 of its size.
+    // -ln(1 - t) / t in units of 2^-31, a polynomial of degree 10 in x = 1 - 2 t, in units of 2^-32. Minimax in
+    // relative error by Remez exchange in 50 digits: 2^-30.7. Then rounded, and the last one below raised by 2 to
+    // centre what the truncated products lose: over all 2^32 words the radius is then within 2^-29.3 of its size.
     let x = ~t;
     var series = 4636722u;
     series = 30637212u - multiply_high(x, series);
@@ -130,8 +130,8 @@ fn radius_of(word: u32) -> Radius {
 
 // The bits of the f32 nearest to radius * sin(pi / 2 * angle), angle in units of 2^-32 and not 0, before its sign.
 fn leg(radius: Radius, angle: u32) -> u32 {
-    // sin(pi / 2 * angle) / angle in units of 2^-31, a polynomial of degree 5 in x = angle^2. Minimax in relative error
-    // by Remez exchange in 50 digits: 2^-35.4. Then rounded: over all 2^30 angles the sine is within 2^-29.4 of its size.
+    // sin(pi / 2 * angle) / angle in units of 2^-31, a polynomial of degree 5 in x = angle^2. Minimax in relative
+    // error by Remez exchange in 50 digits: 2^-35.4. Then rounded: within 2^-29.4 over all 2^30 angles.
     let x = multiply_high(angle, angle);
     var series = 344128u - multiply_high(x, 7363u);
     series = 10053769u - multiply_high(x, series);
@@ -150,7 +150,7 @@ fn leg(radius: Radius, angle: u32) -> u32 {
     return (exponent << 23u) + rounded;
 }
 
-// Two normals, as bit patterns: one point of the plane, at the radius of the first word and the angle of the second.
+// Two normals as bits: one point of the plane, at the radius of the first word and the angle of the second.
 fn box_muller(words: vec2<u32>) -> vec2<u32> {
     let radius = radius_of(words.x);
     // The angle's top two bits are its quadrant, the other 30 and the half are the way through it.
@@ -165,6 +165,16 @@ fn box_muller(words: vec2<u32>) -> vec2<u32> {
     );
     let negative = vec2<u32>(((quadrant + 1u) >> 1u) & 1u, quadrant >> 1u);
     return magnitudes | (negative << vec2<u32>(31u));
+}
+
+// (word >> 8) * 2^-24 as bits: shifted until the top bit is bit 23, where adding lets it go to the exponent.
+// 0 has no top bit.
+fn uniforms_of(words: vec4<u32>) -> vec4<u32> {
+    let integers = words >> vec4<u32>(8u);
+    let leading = countLeadingZeros(integers) - vec4<u32>(8u);
+    let mantissas = integers << (leading & vec4<u32>(31u));
+    let bits = ((vec4<u32>(125u) - leading) << vec4<u32>(23u)) + mantissas;
+    return select(bits, vec4<u32>(0u), integers == vec4<u32>(0u));
 }
 
 fn words_of(group: u32) -> vec4<u32> {
@@ -201,12 +211,7 @@ fn uniform_numbers(
     if !is_inside(group) {
         return;
     }
-    let words = words_of(group) >> vec4<u32>(8u);
-    // word * 2^-24 as bits: the 24-bit word shifted until its top bit is bit 23, and 0 for 0.
-    let leading = countLeadingZeros(words) - vec4<u32>(8u);
-    let scaled = words << (leading & vec4<u32>(31u));
-    let bits = ((vec4<u32>(125u) - leading) << vec4<u32>(23u)) + scaled;
-    store(group, select(bits, vec4<u32>(0u), words == vec4<u32>(0u)));
+    store(group, uniforms_of(words_of(group)));
 }
 
 @compute @workgroup_size(WORKGROUP)

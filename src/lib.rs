@@ -13,6 +13,6 @@ pub use device::{AccountingMemory, COPY_UNIT, Gpu, GpuOptions, HostMemory, HostO
 pub use error::{AllocateError, Bytes, DeviceError, HeapError, KernelError, LawBroken, OptionsError, OutOfMemory, TensorError};
 pub use heap::{BlockState, Counter, Snapshot, Stats};
 pub use ops::{Kernel, Scalar};
-pub use pool::{Download, Pinned, Pool, PoolOptions, Storage, Trimmed};
+pub use pool::{Compacted, Download, Pinned, Pool, PoolOptions, Remedies, Storage, Trimmed};
 pub use report::MemoryTable;
 pub use tensor::{DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor};

@@ -9,6 +9,14 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeapError {
+    /// The heap was changed since a plan was made.
+    #[error("plan for version {planned} of the heap, which is at {now} now")]
+    StalePlan {
+        /// The version that the plan was made for.
+        planned: u64,
+        /// The version now.
+        now: u64,
+    },
     /// The granule is not a power of two within the heap's range.
     #[error("granule of {granule} B is not a power of two from {least} B to {most} B")]
     Granule {

@@ -30,6 +30,7 @@ impl Heap {
         let shortfall = Shortfall { pool, bytes };
         let size = u32::try_from(bytes >> self.granule_bits).map_err(|_| shortfall)?;
         let key = self.lists[pool.index()].find(size).ok_or(shortfall)?;
+        self.version += 1;
         self.lists[pool.index()].remove(&mut self.blocks, key);
         if self.blocks[key].size > size {
             self.split(key, size, pool);
@@ -67,6 +68,7 @@ impl Heap {
             return Err(HeapError::FreedBlock { key: id.key, generation: id.generation, pins: *pins });
         }
         *freed = true;
+        self.version += 1;
         let (pins, slack) = (*pins, *slack);
         let bytes = u64::from(block.size) << self.granule_bits;
         self.tallies.requested.subtract(bytes - u64::from(slack));
@@ -93,6 +95,7 @@ impl Heap {
         if *freed {
             return Err(HeapError::FreedBlock { key, generation, pins: *pins });
         }
+        self.version += 1;
         *pins = pins.checked_add(1).ok_or(HeapError::TooManyPins { key, generation, pins: *pins })?;
         if *pins == 1 {
             self.tallies.pinned.add(u64::from(block.size) << self.granule_bits);
@@ -112,6 +115,7 @@ impl Heap {
         let State::Active { pins, freed, .. } = &mut block.state else { return Err(stale(id)) };
         *pins = pins.checked_sub(1).ok_or(HeapError::NotPinned { key, generation })?;
         let (left, freed) = (*pins, *freed);
+        self.version += 1;
         if left == 0 {
             self.tallies.pinned.subtract(u64::from(block.size) << self.granule_bits);
             if freed {
@@ -136,7 +140,7 @@ impl Heap {
     }
 
     /// Cuts a block that is in no list down to `size` granules; the rest becomes an inactive block behind it.
-    fn split(&mut self, key: Key, size: u32, pool: SubPool) {
+    pub(super) fn split(&mut self, key: Key, size: u32, pool: SubPool) {
         let block = &mut self.blocks[key];
         let rest = Block {
             offset: block.offset + size,
@@ -156,14 +160,19 @@ impl Heap {
 
     /// Makes an active block inactive: its id becomes stale, and it takes its inactive neighbours in.
     fn deactivate(&mut self, key: Key) {
-        let Block { size, segment, mut before, after, .. } = self.blocks[key];
+        let Block { size, segment, .. } = self.blocks[key];
         self.blocks[key].generation = self.blocks[key].generation.wrapping_add(1);
         let pool = self.vacate(segment, size);
         let bytes = self.bytes(size);
         self.tallies.active.subtract(bytes);
         self.tallies.active_blocks.subtract(1);
         self.tallies.pools[pool.index()].active -= bytes;
+        self.join_neighbours(key, pool);
+    }
 
+    /// Lists a block that is inactive now, together with its inactive neighbours.
+    pub(super) fn join_neighbours(&mut self, key: Key, pool: SubPool) {
+        let Block { mut before, after, .. } = self.blocks[key];
         let lists = &mut self.lists[pool.index()];
         if after != NONE && matches!(self.blocks[after].state, State::Inactive { .. }) {
             lists.remove(&mut self.blocks, after);
@@ -192,7 +201,7 @@ impl Heap {
     }
 
     /// Counts `size` granules of a segment as active.
-    fn occupy(&mut self, slot: u32, size: u32) {
+    pub(super) fn occupy(&mut self, slot: u32, size: u32) {
         let segment = &mut self.segments[slot];
         let idle = segment.active == 0;
         segment.active += size;
@@ -206,7 +215,7 @@ impl Heap {
     }
 
     /// Counts `size` granules of a segment as inactive again, and says which pool it serves.
-    fn vacate(&mut self, slot: u32, size: u32) -> SubPool {
+    pub(super) fn vacate(&mut self, slot: u32, size: u32) -> SubPool {
         let segment = &mut self.segments[slot];
         segment.active -= size;
         let pool = segment.pool;

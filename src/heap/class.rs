@@ -13,7 +13,8 @@
 /// Bits of the bin within an octave.
 const BIN_BITS: u32 = 6;
 /// Bins in an octave: one bit each of a `u64`.
-pub(super) const BINS: usize = 1 << BIN_BITS;
+pub(super) const BINS: usize = BINS_U32 as usize;
+const BINS_U32: u32 = 1 << BIN_BITS;
 /// Octaves that reach every `u32`: sizes below `BINS`, then one octave for each bit from `BIN_BITS` to 31.
 pub(super) const OCTAVES: usize = (u32::BITS - BIN_BITS) as usize + 1;
 /// Number of classes.
@@ -26,11 +27,11 @@ pub(super) struct Class(u16);
 impl Class {
     /// The class that holds blocks of `granules` granules.
     pub(super) const fn of(granules: u32) -> Self {
-        if granules < BINS as u32 {
+        if granules < BINS_U32 {
             return Self::at(0, granules);
         }
         let shift = granules.ilog2() - BIN_BITS;
-        Self::at(shift + 1, (granules >> shift) & (BINS as u32 - 1))
+        Self::at(shift + 1, (granules >> shift) & (BINS_U32 - 1))
     }
 
     /// The class at `octave` and `bin`, both within their ranges.
@@ -72,7 +73,7 @@ impl Class {
     const fn least(self) -> u32 {
         match self.octave() {
             0 => self.0 as u32,
-            octave => (BINS as u32 | self.bin() as u32) << (octave - 1),
+            octave => (BINS_U32 | (self.0 as u32 & (BINS_U32 - 1))) << (octave - 1),
         }
     }
 
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn sizes_up_to_two_octaves_of_bins_have_a_class_of_their_own() {
-        for size in 0..2 * BINS as u32 {
+        for size in 0..2 * BINS_U32 {
             let class = Class::of(size);
             assert_eq!((class.least(), class.most()), (size, size));
         }

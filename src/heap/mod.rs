@@ -22,6 +22,7 @@ mod allocate;
 mod blocks;
 mod check;
 mod class;
+pub mod compaction;
 mod lists;
 mod segment;
 mod segments;
@@ -94,6 +95,8 @@ pub struct Heap {
     /// The free lists of the two pools, by [`SubPool::index`].
     lists: [FreeLists; 2],
     tallies: Tallies,
+    /// Counts changes, so that a plan can tell whether it still holds.
+    version: u64,
 }
 
 impl Heap {
@@ -115,6 +118,7 @@ impl Heap {
             segments: Segments::new(),
             lists: [FreeLists::new(), FreeLists::new()],
             tallies: Tallies::default(),
+            version: 0,
         })
     }
 
@@ -139,10 +143,10 @@ impl Heap {
     /// The size of the block that a request of this size gets, in bytes: the next multiple of the granule.
     #[must_use]
     pub const fn block_size(&self, requested: NonZeroU64) -> u64 {
-        // Rounded down to a multiple where the next one isn't a u64: such a request is beyond every segment anyway.
+        // The largest multiple there is, where the next one isn't a u64: such a request is beyond every segment anyway.
         match requested.get().checked_next_multiple_of(self.granule()) {
             Some(size) => size,
-            None => u64::MAX & !(self.granule() - 1),
+            None => !(self.granule() - 1),
         }
     }
 
@@ -188,6 +192,11 @@ impl Heap {
     /// A number of granules in bytes.
     const fn bytes(&self, granules: u32) -> u64 {
         (granules as u64) << self.granule_bits
+    }
+
+    /// The id of the block in a slot.
+    fn id_of(&self, key: Key) -> BlockId {
+        BlockId { key, generation: self.blocks[key].generation }
     }
 
     /// The blocks from `first` to the end of its segment.

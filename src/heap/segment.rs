@@ -17,6 +17,7 @@ impl Heap {
         }
         let size = u32::try_from(bytes >> self.granule_bits)
             .map_err(|_| HeapError::SegmentTooLarge { bytes, limit: self.largest_segment() })?;
+        self.version += 1;
         let slot = self.segments.insert(pool, size);
         let state = State::UNLISTED;
         let block = Block { offset: 0, size, before: NONE, after: NONE, segment: slot, generation: 0, state };
@@ -74,6 +75,7 @@ impl Heap {
         let slot = self.idle_slot(id)?;
         let segment = &mut self.segments[slot];
         let (key, size) = (segment.first, segment.size);
+        self.version += 1;
         let previous = std::mem::replace(&mut segment.pool, pool);
         self.lists[previous.index()].remove(&mut self.blocks, key);
         self.lists[pool.index()].insert(&mut self.blocks, key);
@@ -94,6 +96,7 @@ impl Heap {
 
     /// Takes an idle segment and its one block out.
     fn remove_segment(&mut self, slot: u32) -> (SegmentId, u64) {
+        self.version += 1;
         let segment = self.segments.remove(slot);
         self.lists[segment.pool.index()].remove(&mut self.blocks, segment.first);
         self.blocks.remove(segment.first);

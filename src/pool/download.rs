@@ -2,7 +2,7 @@
 
 use super::storage::finish;
 use super::{Inner, Pool, Storage};
-use crate::device::{Commands, Memory, check_range};
+use crate::device::{Commands, Memory, check_alignment, check_range};
 use crate::error::DeviceError;
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ impl<M: Memory> Download<M> {
     /// When the storage belongs to another pool.
     pub fn add(&mut self, storage: &Storage<M>, offset: u64, length: u64) -> Result<(), DeviceError> {
         assert!(Arc::ptr_eq(&self.inner, storage.inner()), "a storage of a different pool");
+        check_alignment(offset, length)?;
         check_range(offset, length, storage.bytes().next_multiple_of(crate::device::COPY_UNIT))?;
         let memory = &self.inner.memory;
         let mut commands = memory.commands();

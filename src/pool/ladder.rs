@@ -1,9 +1,9 @@
 //! The ladder of remedies for a request that no hole can serve.
 //!
-//! Each rung costs more than the one before: reuse a hole; take an idle segment of the other pool; give idle segments
-//! back and create one that fits; at the limit, or when the device refuses, wait for the device to finish with what was
-//! given back and try once more; take any hole of either pool; say what there is in an error. Only the rung before the
-//! error waits.
+//! Each rung costs more than the one before: reuse a hole; take an idle segment of the other pool; move a few blocks away
+//! so that a hole appears; give idle segments back and create one that fits; at the limit, or when the device refuses, wait
+//! for the device to finish with what was given back and try once more; take any hole of either pool, or move whatever is in
+//! the way; say what there is in an error. Only the rung before the error waits.
 
 use super::growth::Demand;
 use super::{Inner, Pool, State, Storage};
@@ -11,7 +11,25 @@ use crate::device::Memory;
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
 use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::sync::PoisonError;
+
+/// How often each rung above the first was taken. None of them has happened to a pool that only ever reused its holes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remedies {
+    /// Idle segments that changed over to the other pool.
+    pub adopted: u64,
+    /// Compactions, by the ladder and on demand.
+    pub compactions: u64,
+    /// Bytes that they moved.
+    pub bytes_moved: u64,
+    /// Waits for the device.
+    pub waits: u64,
+    /// Requests served from the other pool's holes, at the limit.
+    pub strayed: u64,
+    /// Requests that ended in [`OutOfMemory`].
+    pub out_of_memory: u64,
+}
 
 /// Why no segment was made.
 enum NoGrowth {
@@ -74,6 +92,7 @@ impl<M: Memory> Inner<M> {
         // it. No lock is held, since callbacks run meanwhile and may free or allocate.
         let wait = self.destroy_idle(|state| state.heap.release_inactive()) > 0 || self.memory.reclaim().pending > 0;
         if wait || matches!(refusal, NoGrowth::Refused(_)) {
+            self.state().remedies.waits += 1;
             self.memory.drop_caches();
             self.memory.wait()?;
             self.memory.reclaim();
@@ -84,16 +103,34 @@ impl<M: Memory> Inner<M> {
             Err(NoGrowth::Limit) => None,
             Err(NoGrowth::Refused(bytes)) => Some(bytes),
         };
-        let mut state = self.state();
-        for pool in SubPool::ALL {
-            if let Ok(block) = state.heap.allocate_from(pool, requested) {
-                return Ok(block);
-            }
+        if let Some(block) = self.last_resort(requested)? {
+            return Ok(block);
         }
+        let mut state = self.state();
+        state.remedies.out_of_memory += 1;
         let error = self.out_of_memory(&state, requested.get(), refused);
         drop(state);
         log::warn!("wgpu-pool: {error}");
         Err(AllocateError::OutOfMemory(Box::new(error)))
+    }
+
+    /// Any hole of either pool, and if there is none, one made by moving whatever is in the way.
+    fn last_resort(&self, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
+        for pool in SubPool::ALL {
+            let mut state = self.state();
+            if let Ok(block) = state.heap.allocate_from(pool, requested) {
+                state.remedies.strayed += u64::from(pool != state.heap.pool_for(requested));
+                return Ok(Some(block));
+            }
+        }
+        if self.compaction_share > 0.0 {
+            for pool in SubPool::ALL {
+                if let Some(block) = self.compact_for(pool, requested, u64::MAX)? {
+                    return Ok(Some(block));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Makes room without waiting: by an idle segment of the other pool, or by a new one.
@@ -104,6 +141,10 @@ impl<M: Memory> Inner<M> {
                 Step::Served(block) => return Ok(block),
                 Step::Create { bytes, shortfall } => (bytes, shortfall),
             };
+            let allowance = self.move_allowance();
+            if let Some(block) = self.compact_for(shortfall.pool, requested, allowance).map_err(NoGrowth::Failed)? {
+                return Ok(block);
+            }
             if self.destroy_idle(|state| state.release_at_least(bytes)) == 0 {
                 break (growing, bytes, shortfall);
             }
@@ -135,11 +176,16 @@ impl<M: Memory> Inner<M> {
             Ok(block) => return Ok(Step::Served(block)),
             Err(shortfall) => shortfall,
         };
-        if let Some(idle) = state.idle_segment_for(&shortfall) {
+        let demand = state.demand(&shortfall);
+        let created = self.growth.segment_bytes(&demand);
+        // A few small bytes that live long must not hold a segment much larger than the one they would get.
+        let most = if shortfall.pool == SubPool::Small { created.map_or(u64::MAX, |bytes| 2 * bytes) } else { u64::MAX };
+        if let Some(idle) = state.smallest_idle(shortfall.bytes..=most) {
             state.heap.adopt(idle, shortfall.pool).expect("an idle segment may change pools");
+            state.remedies.adopted += 1;
             return Ok(Step::Served(state.heap.allocate(requested).expect("the adopted segment is large enough")));
         }
-        let bytes = self.growth.segment_bytes(&state.demand(&shortfall)).ok_or(NoGrowth::Limit)?;
+        let bytes = created.ok_or(NoGrowth::Limit)?;
         Ok(Step::Create { bytes, shortfall })
     }
 
@@ -192,9 +238,9 @@ impl<M: Memory> State<M> {
         }
     }
 
-    /// The smallest idle segment of the other pool that would do.
-    fn idle_segment_for(&self, shortfall: &Shortfall) -> Option<SegmentId> {
-        let idle = self.heap.inactive_segments().filter(|&(_, bytes)| bytes >= shortfall.bytes);
+    /// The smallest idle segment of a size in the range. It is of the other pool, or its pool would have served the request.
+    fn smallest_idle(&self, sizes: RangeInclusive<u64>) -> Option<SegmentId> {
+        let idle = self.heap.inactive_segments().filter(|(_, bytes)| sizes.contains(bytes));
         idle.min_by_key(|&(_, bytes)| bytes).map(|(id, _)| id)
     }
 

@@ -7,6 +7,7 @@
 //! Turning a block into a place and recording a command on it are one step: whoever asks for a place shows that it holds
 //! the recorder. The order of all locks is said in `device/gpu/mod.rs`.
 
+mod compact;
 mod download;
 mod growth;
 mod ladder;
@@ -14,7 +15,9 @@ mod options;
 mod storage;
 mod trim;
 
+pub use compact::Compacted;
 pub use download::Download;
+pub use ladder::Remedies;
 pub use options::PoolOptions;
 pub use storage::{Pinned, Storage};
 pub(crate) use storage::record;
@@ -54,6 +57,7 @@ pub struct Pool<M: Memory = Gpu> {
 pub(crate) struct Inner<M: Memory> {
     memory: M,
     growth: Growth,
+    compaction_share: f64,
     /// Held by the one thread that makes a segment; never across a wait.
     growing: Mutex<()>,
     state: Mutex<State<M>>,
@@ -66,6 +70,7 @@ struct State<M: Memory> {
     /// Records of dropped storages, to be used again: allocating takes no host memory in steady state.
     slots: Vec<Arc<Slot>>,
     limit: Option<u64>,
+    remedies: Remedies,
 }
 
 impl<M: Memory> Pool<M> {
@@ -80,8 +85,14 @@ impl<M: Memory> Pool<M> {
         let heap = Heap::new(HeapOptions { granule, small_limit: options.small_limit }).map_err(|_| {
             OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE }
         })?;
-        let state = State { heap, segments: HashMap::new(), slots: Vec::new(), limit: options.limit };
-        let inner = Inner { memory, growth, growing: Mutex::new(()), state: Mutex::new(state) };
+        let state = State { heap, segments: HashMap::new(), slots: Vec::new(), limit: options.limit, remedies: Remedies::default() };
+        let inner = Inner {
+            memory,
+            growth,
+            compaction_share: options.compaction_share,
+            growing: Mutex::new(()),
+            state: Mutex::new(state),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -95,6 +106,12 @@ impl<M: Memory> Pool<M> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.state().heap.stats()
+    }
+
+    /// How often each remedy was taken for a request that no hole could serve. O(1).
+    #[must_use]
+    pub fn remedies(&self) -> Remedies {
+        self.inner.state().remedies
     }
 
     /// Sets every peak to its current value, as `torch.cuda.reset_peak_memory_stats`.
@@ -219,10 +236,11 @@ impl<M: Memory> Clone for Pool<M> {
 
 impl<M: Memory> fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { memory, growth, growing: _, state: _ } = &*self.inner;
+        let Inner { memory, growth, compaction_share, growing: _, state: _ } = &*self.inner;
         f.debug_struct("Pool")
             .field("memory", memory)
             .field("growth", growth)
+            .field("compaction_share", compaction_share)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

@@ -19,13 +19,23 @@ pub struct PoolOptions {
     pub small_limit: u64,
     /// The smallest segment. By default just above the driver's own blocks, so that a trimmed segment really goes back.
     pub smallest_segment: Option<u64>,
+    /// The most bytes that the pool moves to avoid growing, as a share of all bytes allocated so far. 0 turns this off;
+    /// 0.04 by default. Before the pool would answer that it is out of memory it may move more, unless this is 0.
+    pub compaction_share: f64,
     /// Which adapter to open; used by [`Pool::request`](super::Pool::request) alone.
     pub gpu: GpuOptions,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        Self { limit: None, granule: None, small_limit: 1 << 20, smallest_segment: None, gpu: GpuOptions::default() }
+        Self {
+            limit: None,
+            granule: None,
+            small_limit: 1 << 20,
+            smallest_segment: None,
+            compaction_share: 0.04,
+            gpu: GpuOptions::default(),
+        }
     }
 }
 

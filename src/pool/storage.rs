@@ -1,7 +1,7 @@
 //! Handles to blocks.
 
 use super::{Inner, Pool};
-use crate::device::{COPY_UNIT, Commands, Gpu, GpuSegment, Location, Memory, check_range};
+use crate::device::{COPY_UNIT, Commands, Gpu, GpuSegment, Location, Memory, check_alignment, check_range};
 use crate::error::DeviceError;
 use crate::heap::BlockId;
 use std::fmt;
@@ -104,23 +104,27 @@ impl<M: Memory> Storage<M> {
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         let length = bytes.len() as u64;
         check_range(offset, length, self.bytes())?;
+        // All of it is checked before any of it is recorded.
+        let ends = offset + length == self.bytes();
+        check_alignment(offset, if ends { 0 } else { length }).map_err(|_| DeviceError::Misaligned {
+            offset,
+            length,
+            unit: COPY_UNIT,
+        })?;
         let mut at = offset;
         for piece in bytes.chunks(PIECE_BYTES) {
             let whole = piece.len() - piece.len() % UNIT;
             self.record(at, |commands, place| commands.write(place, &piece[..whole]))?;
             at += whole as u64;
             if whole < piece.len() {
-                self.write_tail(at, &piece[whole..], offset + length)?;
+                self.write_tail(at, &piece[whole..])?;
             }
         }
         Ok(())
     }
 
     /// Writes the last bytes of a storage whose length is no multiple of the copy unit; its block has room for the rest.
-    fn write_tail(&self, at: u64, bytes: &[u8], end: u64) -> Result<(), DeviceError> {
-        if end != self.bytes() {
-            return Err(DeviceError::Misaligned { offset: at, length: bytes.len() as u64, unit: COPY_UNIT });
-        }
+    fn write_tail(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         let mut unit = [0; UNIT];
         unit[..bytes.len()].copy_from_slice(bytes);
         self.record(at, |commands, place| commands.write(place, &unit))

@@ -12,7 +12,7 @@ const SIDE: &str = "report";
 /// No file is longer.
 const LONGEST_FILE: usize = 600;
 
-/// What may lie at the top of the checkout, apart from what `.gitignore` names.
+/// What may lie at the top of the checkout, apart from what git is told to ignore.
 const TOP_LEVEL: [&str; 19] = [
     ".cargo",
     ".ci",

@@ -203,14 +203,28 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Waits for the device until `done` says so, or until it is idle.
+    /// Polls the device until `done` says so. What it waits for is a callback that was registered before.
     #[cfg(not(target_arch = "wasm32"))]
     fn poll_until(&self, mut done: impl FnMut() -> bool) {
         while self.progress.lost.get().is_none() && !done() {
             let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
             if self.device.poll(wait).is_ok() {
-                // Everything submitted is finished, and its callbacks have run.
-                break;
+                // Idle, yet another thread that polls may have taken the callback and be about to run it.
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Waits until the device has finished every batch up to `last`, which are with its queue.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn poll_until_finished(&self, last: u64) {
+        let progress = &self.progress;
+        while progress.lost.get().is_none() && progress.completed.load(Ordering::Acquire) < last {
+            let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
+            if self.device.poll(wait).is_ok() {
+                // Idle says it all. The callback that notes it may be with another thread, or with the very poll that
+                // called the callback that waits here.
+                progress.completed.fetch_max(last, Ordering::AcqRel);
             }
         }
     }
@@ -245,7 +259,7 @@ impl Memory for Gpu {
         #[cfg(not(target_arch = "wasm32"))]
         {
             let last = self.outbox.settle();
-            self.poll_until(|| self.progress.completed.load(Ordering::Acquire) >= last);
+            self.poll_until_finished(last);
         }
         self.progress.check()
     }

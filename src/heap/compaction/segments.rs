@@ -1,0 +1,68 @@
+//! Idle segments: the ones that are cheapest to evacuate.
+
+use super::super::Heap;
+use super::super::address::SubPool;
+use super::super::blocks::Key;
+use super::holes::Holes;
+use super::{Gain, Plan};
+use std::collections::HashSet;
+
+impl Heap {
+    /// Plans to move everything out of as many segments of `pool` as can be, the sparsest first, moving at most `budget`
+    /// bytes. None if no segment can be emptied.
+    ///
+    /// Cost: O(blocks of the pool), times the segments that are evacuated.
+    #[must_use]
+    pub fn plan_evacuation(&self, pool: SubPool, budget: u64) -> Option<Plan> {
+        let mut candidates: Vec<u32> = self
+            .segments
+            .by_number()
+            .map(|(_, slot)| slot)
+            .filter(|&slot| self.segments[slot].pool == pool && self.segments[slot].active > 0)
+            .collect();
+        // What leaves is worth its size, and costs its active bytes: the share of them decides, and of equals the younger goes.
+        candidates.sort_by_key(|&slot| {
+            let segment = &self.segments[slot];
+            let share = (u64::from(segment.active) << 32) / u64::from(segment.size);
+            (share, std::cmp::Reverse(segment.id))
+        });
+        let mut plan = Plan {
+            moves: Vec::new(),
+            pool,
+            gain: Gain::Idle { segments: Vec::new(), bytes: 0 },
+            version: self.version,
+        };
+        let mut holes = Holes::of(self, pool, &HashSet::new());
+        let mut filled = HashSet::new();
+        let mut left = budget;
+        for slot in candidates {
+            let segment = &self.segments[slot];
+            let active = self.bytes(segment.active);
+            // What was moved in is not moved on.
+            if active > left || filled.contains(&segment.id) {
+                continue;
+            }
+            let Some(keys) = self.movable_blocks(segment.first) else { continue };
+            let mut tried = holes.clone();
+            tried.exclude_segment(slot);
+            let Some(moves) = tried.fill(self, keys) else { continue };
+            holes = tried;
+            left -= active;
+            filled.extend(moves.iter().map(|one| one.to_segment));
+            plan.moves.extend(moves);
+            if let Gain::Idle { segments, bytes } = &mut plan.gain {
+                segments.push(segment.id);
+                *bytes += self.bytes(segment.size);
+            }
+        }
+        (!plan.moves.is_empty()).then_some(plan)
+    }
+
+    /// The active blocks of a segment, or none if one is pinned.
+    fn movable_blocks(&self, first: Key) -> Option<Vec<Key>> {
+        let blocks = || self.blocks_of(first);
+        blocks()
+            .all(|(_, block)| block.gives_way())
+            .then(|| blocks().filter(|(_, block)| block.is_active()).map(|(key, _)| key).collect())
+    }
+}

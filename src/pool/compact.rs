@@ -1,0 +1,104 @@
+//! Moving live blocks.
+//!
+//! A move is a command like any other: kernels recorded before it see the old place, those after it the new one, and nothing
+//! waits. Planning, recording the copies and committing are one step, with the recorder and the heap held. If a copy can't
+//! be recorded nothing is committed, and what was copied so far went into holes.
+
+use super::{Inner, Pool, State};
+use crate::device::{Commands, Location, Memory};
+use crate::error::{Bytes, DeviceError};
+use crate::heap::compaction::Plan;
+use crate::heap::{BlockId, Heap, SegmentId, SubPool};
+use std::num::NonZeroU64;
+
+/// What [`Pool::compact`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Blocks that were moved.
+    pub moves: usize,
+    /// Bytes that were moved.
+    pub bytes: u64,
+}
+
+impl<M: Memory> Pool<M> {
+    /// Moves live blocks out of the sparsest segments into holes of others, so that [`Pool::trim`] can give those segments
+    /// back. Moves at most `max_bytes` bytes; nothing waits. Contents survive to the bit, and pinned blocks stay.
+    ///
+    /// # Errors
+    /// A lack of memory for a copy's detour, or what the device found wrong; what was moved until then is whole.
+    pub fn compact(&self, max_bytes: u64) -> Result<Compacted, DeviceError> {
+        let mut done = Compacted::default();
+        for pool in SubPool::ALL {
+            let left = max_bytes - done.bytes;
+            if let Some((plan, ())) = self.inner.carry_out(|heap| heap.plan_evacuation(pool, left), |_| ())? {
+                done.moves += plan.moves().len();
+                done.bytes += plan.bytes();
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl<M: Memory> Inner<M> {
+    /// Makes a hole for a request by moving at most `budget` bytes, and hands it out.
+    pub(super) fn compact_for(
+        &self,
+        pool: SubPool,
+        requested: NonZeroU64,
+        budget: u64,
+    ) -> Result<Option<BlockId>, DeviceError> {
+        if budget == 0 {
+            return Ok(None);
+        }
+        let plan = |heap: &Heap| {
+            let held = heap.stats().pool(pool);
+            let bytes = heap.block_size(requested);
+            if held.reserved - held.active < bytes { None } else { heap.plan_hole(pool, bytes, budget) }
+        };
+        let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
+        Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
+    }
+
+    /// The bytes that may be moved now so that the pool need not grow.
+    pub(super) fn move_allowance(&self) -> u64 {
+        let state = self.state();
+        let allocated = state.heap.stats().allocated.allocated;
+        #[expect(clippy::cast_precision_loss, reason = "a share of bytes needs no more than 53 bits")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast stops at the limits")]
+        let share = (allocated as f64 * self.compaction_share) as u64;
+        share.saturating_sub(state.remedies.bytes_moved)
+    }
+
+    /// Plans, copies and commits in one step, then lets `then` use the gain before anyone else.
+    fn carry_out<R>(
+        &self,
+        plan: impl FnOnce(&Heap) -> Option<Plan>,
+        then: impl FnOnce(&mut State<M>) -> R,
+    ) -> Result<Option<(Plan, R)>, DeviceError> {
+        let mut commands = self.memory.commands();
+        let mut state = self.state();
+        let Some(plan) = plan(&state.heap) else { return Ok(None) };
+        for one in plan.moves() {
+            let from = state.location(one.from_segment, one.from_offset, one.size);
+            let to = state.location(one.to_segment, one.to_offset, one.size);
+            commands.copy(&from, &to)?;
+        }
+        state.heap.commit(&plan).expect("the heap was locked since the plan was made");
+        state.remedies.compactions += 1;
+        state.remedies.bytes_moved += plan.bytes();
+        let result = then(&mut state);
+        drop(state);
+        // Not submitted, even if that is due: the growth lock may be held, and callbacks run inside a submission.
+        drop(commands);
+        log::debug!("wgpu-pool: compaction: {} moves of {}", plan.moves().len(), Bytes(plan.bytes()));
+        log::trace!("wgpu-pool: {plan}");
+        Ok(Some((plan, result)))
+    }
+}
+
+impl<M: Memory> State<M> {
+    fn location(&self, id: SegmentId, offset: u64, size: u64) -> Location<M::Segment> {
+        let segment = self.segments.get(&id).expect("every segment of the heap has its memory").clone();
+        Location { id, segment, offset, size }
+    }
+}
