@@ -1,16 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod device;
 pub mod error;
 pub mod heap;
-pub mod device;
-pub mod pool;
-pub mod tensor;
 pub mod ops;
+pub mod pool;
 pub mod report;
+pub mod tensor;
 
 pub use device::{AccountingMemory, COPY_UNIT, Gpu, GpuOptions, HostMemory, HostOptions, Memory, MemoryLimits};
-pub use error::{AllocateError, Bytes, DeviceError, HeapError, KernelError, LawBroken, OptionsError, OutOfMemory, TensorError};
+pub use error::{
+    AllocateError, Bytes, DeviceError, HeapError, KernelError, LawBroken, OptionsError, OutOfMemory, TensorError,
+};
 pub use heap::{BlockState, Counter, Snapshot, Stats};
 pub use ops::{Kernel, Scalar};
 pub use pool::{Compacted, Download, Pinned, Pool, PoolOptions, Remedies, Storage, Trimmed};

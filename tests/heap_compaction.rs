@@ -116,7 +116,7 @@ fn evacuated_segments_are_idle_after_the_commit() {
         let mut random = Random(seed * 7919);
         let segments = 2 + random.below(6);
         let (mut heap, live) = shattered(&mut random, segments, seed % 3 == 0);
-        let Some(plan) = heap.plan_evacuation(SubPool::Large, u64::MAX) else { continue };
+        let Some(plan) = heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX) else { continue };
         made += 1;
         commit(&mut heap, &live, &plan);
         let Gain::Idle { segments, bytes } = plan.gain() else { panic!("idle segments were asked for") };
@@ -141,7 +141,7 @@ fn alternate_blocks_of_two_segments_move_into_one() {
         heap.free(*odd).expect("live");
     }
     let even: Vec<BlockId> = all.into_iter().step_by(2).collect();
-    let plan = heap.plan_evacuation(SubPool::Large, u64::MAX).expect("one segment's blocks fit the other's holes");
+    let plan = heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX).expect("one segment's blocks fit the other's holes");
     assert_eq!(plan.bytes(), size * 4);
     commit(&mut heap, &even, &plan);
     assert_eq!(heap.release_inactive().len(), 1);
@@ -171,7 +171,7 @@ fn a_pinned_block_never_moves_and_everything_else_may() {
         heap.pin(id).expect("live");
     }
     assert_eq!(heap.plan_hole(SubPool::Large, wanted, u64::MAX), None);
-    assert_eq!(heap.plan_evacuation(SubPool::Large, u64::MAX), None);
+    assert_eq!(heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX), None);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn no_plan_moves_more_than_its_budget() {
         let (heap, _) = shattered(&mut random, 4, false);
         let budget = GRANULE * random.below(40);
         let wanted = heap.largest_hole() + GRANULE * 4;
-        let plans = [heap.plan_hole(SubPool::Large, wanted, budget), heap.plan_evacuation(SubPool::Large, budget)];
+        let plans = [heap.plan_hole(SubPool::Large, wanted, budget), heap.plan_evacuation(SubPool::Large, u64::MAX, budget)];
         for plan in plans.into_iter().flatten() {
             assert!(plan.bytes() <= budget, "{} of {budget}\n{plan}", plan.bytes());
         }
@@ -192,7 +192,7 @@ fn no_plan_moves_more_than_its_budget() {
 #[test]
 fn a_plan_for_a_heap_that_was_changed_is_refused_and_moves_nothing() {
     let (mut heap, live) = shattered(&mut Random(5), 3, false);
-    let plan = heap.plan_evacuation(SubPool::Large, u64::MAX).expect("a plan");
+    let plan = heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX).expect("a plan");
     heap.free(live[0]).expect("live");
     let snapshot = heap.snapshot();
     assert!(matches!(heap.commit(&plan), Err(HeapError::StalePlan { .. })));
@@ -212,7 +212,7 @@ fn a_plan_shows_what_moves_where() {
     let other = all.iter().copied().find(|&id| place(&heap, id).segment.number() == 1).expect("the second segment");
     heap.free(freed).expect("live");
     heap.free(other).expect("live");
-    let text = heap.plan_evacuation(SubPool::Large, u64::MAX).expect("one block to move").to_string();
+    let text = heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX).expect("one block to move").to_string();
     assert!(text.starts_with("1 idle segments of 2.0 KiB for 1 moves of 1.0 KiB\n"), "{text}");
     assert!(text.contains(&format!("{kept:?} 1.0 KiB: 0+0x")) && text.contains(" -> 1+0x"), "{text}");
 }

@@ -259,19 +259,13 @@ mod tests {
                 HeapError::TooManyPins { key: 7, generation: 2, pins: u32::MAX },
                 "block 7.2 is pinned 4294967295 times, the most that can be counted",
             ),
-            (
-                HeapError::SegmentSize { bytes: 100, granule: 64 },
-                "segment of 100 B is not a positive multiple of 64 B",
-            ),
+            (HeapError::SegmentSize { bytes: 100, granule: 64 }, "segment of 100 B is not a positive multiple of 64 B"),
             (
                 HeapError::SegmentTooLarge { bytes: 1 << 40, limit: 64 << 30 },
                 "segment of 1.0 TiB is above the heap's largest, 64.0 GiB",
             ),
             (HeapError::UnknownSegment { segment: 3 }, "segment 3 is not in the heap"),
-            (
-                HeapError::SegmentInUse { segment: 3, active: 4096 },
-                "segment 3 holds 4.0 KiB in active blocks",
-            ),
+            (HeapError::SegmentInUse { segment: 3, active: 4096 }, "segment 3 holds 4.0 KiB in active blocks"),
         ];
         for (error, text) in shown {
             assert_eq!(error.to_string(), text);
@@ -286,10 +280,7 @@ mod tests {
                 "segment 1: a block at 512 where the one before ends at 256",
             ),
             (LawBroken::Uncoalesced { segment: 1, offset: 256 }, "segment 1: two inactive neighbours meet at 256"),
-            (
-                LawBroken::Stats { metric: "active", counted: 256, sum: 512 },
-                "active is counted as 256, the sum is 512",
-            ),
+            (LawBroken::Stats { metric: "active", counted: 256, sum: 512 }, "active is counted as 256, the sum is 512"),
             (
                 LawBroken::Order { lesser: "requested", low: 3, greater: "allocated", high: 2 },
                 "requested at 3 is above allocated at 2",

@@ -66,7 +66,9 @@ pub enum KernelError {
         given: u64,
     },
     /// A view starts where the device can't bind it.
-    #[error("binding {binding} `{name}`: the view starts {offset} bytes into its memory, not a multiple of {alignment}")]
+    #[error(
+        "binding {binding} `{name}`: the view starts {offset} bytes into its memory, not a multiple of {alignment}"
+    )]
     Unaligned {
         /// The binding.
         binding: usize,

@@ -52,6 +52,18 @@ impl FreeLists {
         (bins >> class.bin() & 1 == 1, (self.octaves >> class.octave() & 1 == 1) == (bins != 0))
     }
 
+    /// Breaks a law: flips the bit of a class.
+    #[cfg(test)]
+    pub(super) const fn flip_bit(&mut self, class: Class) {
+        self.bins[class.octave()] ^= 1 << class.bin();
+    }
+
+    /// Breaks a law: flips the bit of a class's octave.
+    #[cfg(test)]
+    pub(super) const fn flip_octave(&mut self, class: Class) {
+        self.octaves ^= 1 << class.octave();
+    }
+
     /// Puts a block into its class's list, and marks it inactive.
     #[expect(clippy::cast_possible_truncation, reason = "a list is no longer than the number of blocks, a u32")]
     pub(super) fn insert(&mut self, blocks: &mut Blocks, key: Key) {

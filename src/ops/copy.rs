@@ -35,7 +35,8 @@ impl Tensor {
         check_kinds(name, self, source)?;
         self.check_writable(name)?;
         let layout = source.layout().expand(name, self.shape())?;
-        if is_in_place(name, (self.storage(), self.layout()), (source.storage(), &layout))? && layout == *self.layout() {
+        if is_in_place(name, (self.storage(), self.layout()), (source.storage(), &layout))? && layout == *self.layout()
+        {
             return Ok(());
         }
         if self.storage().is_same(source.storage()) {
@@ -57,10 +58,6 @@ impl Tensor {
 
     /// Checks that no two elements share a place, so that each can be written.
     pub(super) fn check_writable(&self, operation: &'static str) -> Result<(), TensorError> {
-        if self.layout().overlaps_itself() {
-            Err(TensorError::Overlap { operation, other: "itself" })
-        } else {
-            Ok(())
-        }
+        if self.layout().overlaps_itself() { Err(TensorError::Overlap { operation, other: "itself" }) } else { Ok(()) }
     }
 }

@@ -161,7 +161,8 @@ impl Kernel {
     fn check_overlaps(&self, bound: &[Bound<'_>]) -> Result<(), KernelError> {
         let slots = &self.interface.tensors;
         for (binding, (slot, tensor)) in slots.iter().zip(bound).enumerate() {
-            let meets = |(other, against): (usize, &Bound<'_>)| (other != binding && tensor.overlaps(against)).then_some(other);
+            let meets =
+                |(other, against): (usize, &Bound<'_>)| (other != binding && tensor.overlaps(against)).then_some(other);
             if let (true, Some(other)) = (slot.is_written, bound.iter().enumerate().find_map(meets)) {
                 let (name, other_name) = (slot.name.clone(), slots[other].name.clone());
                 return Err(KernelError::Overlap { binding, name, other, other_name });

@@ -32,11 +32,7 @@ pub(super) fn index(operation: &'static str, elements: usize) -> Result<u32, Ten
 
 /// Checks that tensors are of one pool.
 pub(super) fn check_pools(operation: &'static str, left: &Tensor, right: &Tensor) -> Result<(), TensorError> {
-    if left.storage().is_of_same_pool(right.storage()) {
-        Ok(())
-    } else {
-        Err(TensorError::Pools { operation })
-    }
+    if left.storage().is_of_same_pool(right.storage()) { Ok(()) } else { Err(TensorError::Pools { operation }) }
 }
 
 /// Checks that tensors are of one pool and one dtype.
@@ -91,7 +87,6 @@ pub(super) fn is_in_place(
     }
     Ok(true)
 }
-
 
 #[cfg(test)]
 mod tests {

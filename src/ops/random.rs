@@ -38,13 +38,7 @@ impl Tensor {
     }
 }
 
-fn random(
-    name: &'static str,
-    shader: &Shader,
-    pool: &Pool,
-    shape: &[usize],
-    seed: u64,
-) -> Result<Tensor, TensorError> {
+fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], seed: u64) -> Result<Tensor, TensorError> {
     /// Elements that one invocation makes.
     const GROUP: u32 = 4;
     let output = Tensor::empty(pool, shape, DType::F32)?;

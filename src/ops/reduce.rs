@@ -85,7 +85,11 @@ impl Tensor {
     }
 
     fn reduction_of_nothing(&self, last: Operation, shape: &[usize]) -> Result<Self, TensorError> {
-        if last == MEAN { Self::full(&self.pool(), shape, f32::NAN) } else { Self::zeros(&self.pool(), shape, self.dtype()) }
+        if last == MEAN {
+            Self::full(&self.pool(), shape, f32::NAN)
+        } else {
+            Self::zeros(&self.pool(), shape, self.dtype())
+        }
     }
 
     /// Adds up the axes from `kept_rank` on; no axis is empty.

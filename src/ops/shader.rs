@@ -32,26 +32,14 @@ const RIGHT_AS_LEFT: [&str; 3] =
 const LEFT_AS_OUTPUT: [&str; 3] =
     ["@group(0) @binding(1) var<storage, read_write> left: array<Element>;\n", "left[", "output["];
 
-const STRIDED: Shader = Shader {
-    name: "",
-    source: "",
-    entry: "",
-    tensors: 2,
-    parameter_bytes: 128,
-    body: None,
-    shared: None,
-};
+const STRIDED: Shader =
+    Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: 128, body: None, shared: None };
 
 pub(super) const FILL: Shader =
     Shader { name: "fill", source: strided!("fill.wgsl"), entry: "fill", tensors: 1, ..STRIDED };
 pub(super) const COPY: Shader = Shader { name: "copy", source: strided!("copy.wgsl"), entry: "copy", ..STRIDED };
-pub(super) const UNARY: Shader = Shader {
-    name: "unary",
-    source: strided!("unary.wgsl"),
-    entry: "unary",
-    body: Some("return -x;"),
-    ..STRIDED
-};
+pub(super) const UNARY: Shader =
+    Shader { name: "unary", source: strided!("unary.wgsl"), entry: "unary", body: Some("return -x;"), ..STRIDED };
 pub(super) const BINARY: Shader = Shader {
     name: "binary",
     source: strided!("binary.wgsl"),

@@ -30,7 +30,7 @@ impl<M: Memory> Pool<M> {
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
             let left = max_bytes - done.bytes;
-            if let Some((plan, ())) = self.inner.carry_out(|heap| heap.plan_evacuation(pool, left), |_| ())? {
+            if let Some((plan, ())) = self.inner.carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, left), |_| ())? {
                 done.moves += plan.moves().len();
                 done.bytes += plan.bytes();
             }
@@ -57,6 +57,15 @@ impl<M: Memory> Inner<M> {
         };
         let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
         Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
+    }
+
+    /// Empties sparse segments of `bytes` bytes together by moving at most `budget` bytes, so that releasing them makes up for
+    /// a new one.
+    pub(super) fn evacuate(&self, pool: SubPool, bytes: u64, budget: u64) -> Result<(), DeviceError> {
+        if budget > 0 {
+            self.carry_out(|heap| heap.plan_evacuation(pool, bytes, budget), |_| ())?;
+        }
+        Ok(())
     }
 
     /// The bytes that may be moved now so that the pool need not grow.

@@ -145,6 +145,7 @@ impl<M: Memory> Inner<M> {
             if let Some(block) = self.compact_for(shortfall.pool, requested, allowance).map_err(NoGrowth::Failed)? {
                 return Ok(block);
             }
+            self.evacuate(shortfall.pool, bytes, self.move_allowance()).map_err(NoGrowth::Failed)?;
             if self.destroy_idle(|state| state.release_at_least(bytes)) == 0 {
                 break (growing, bytes, shortfall);
             }
@@ -179,7 +180,8 @@ impl<M: Memory> Inner<M> {
         let demand = state.demand(&shortfall);
         let created = self.growth.segment_bytes(&demand);
         // A few small bytes that live long must not hold a segment much larger than the one they would get.
-        let most = if shortfall.pool == SubPool::Small { created.map_or(u64::MAX, |bytes| 2 * bytes) } else { u64::MAX };
+        let most =
+            if shortfall.pool == SubPool::Small { created.map_or(u64::MAX, |bytes| 2 * bytes) } else { u64::MAX };
         if let Some(idle) = state.smallest_idle(shortfall.bytes..=most) {
             state.heap.adopt(idle, shortfall.pool).expect("an idle segment may change pools");
             state.remedies.adopted += 1;

@@ -19,8 +19,8 @@ pub use compact::Compacted;
 pub use download::Download;
 pub use ladder::Remedies;
 pub use options::PoolOptions;
-pub use storage::{Pinned, Storage};
 pub(crate) use storage::record;
+pub use storage::{Pinned, Storage};
 pub use trim::Trimmed;
 
 use crate::device::{Gpu, Location, Memory};
@@ -82,10 +82,15 @@ impl<M: Memory> Pool<M> {
         let limits = memory.limits();
         let granule = options.granule_for(&limits)?;
         let growth = options.growth_for(&limits, granule)?;
-        let heap = Heap::new(HeapOptions { granule, small_limit: options.small_limit }).map_err(|_| {
-            OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE }
-        })?;
-        let state = State { heap, segments: HashMap::new(), slots: Vec::new(), limit: options.limit, remedies: Remedies::default() };
+        let heap = Heap::new(HeapOptions { granule, small_limit: options.small_limit })
+            .map_err(|_| OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE })?;
+        let state = State {
+            heap,
+            segments: HashMap::new(),
+            slots: Vec::new(),
+            limit: options.limit,
+            remedies: Remedies::default(),
+        };
         let inner = Inner {
             memory,
             growth,

@@ -59,7 +59,10 @@ mod tests {
         let text = table.to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert_eq!(lines[1], format!("{:<32}{:>11}{:>11}{:>11}{:>11}", "opened", "1000 B", "0 B", "64.0 MiB", "unknown"));
+        assert_eq!(
+            lines[1],
+            format!("{:<32}{:>11}{:>11}{:>11}{:>11}", "opened", "1000 B", "0 B", "64.0 MiB", "unknown")
+        );
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
     }
 }

@@ -65,11 +65,7 @@ impl Tensor {
 
     fn begin_read<T: Element>(&self) -> Result<Download<crate::device::Gpu>, TensorError> {
         if T::DTYPE != self.dtype {
-            return Err(TensorError::DType {
-                operation: "read",
-                left: self.dtype.name(),
-                right: T::DTYPE.name(),
-            });
+            return Err(TensorError::DType { operation: "read", left: self.dtype.name(), right: T::DTYPE.name() });
         }
         let span = self.layout.span();
         let bytes = self.dtype.bytes();

@@ -140,11 +140,7 @@ impl Layout {
         let target = Dims::new(shape)?;
         let wanted = target.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
         if wanted != Some(self.elements()) {
-            return Err(TensorError::Shape {
-                operation: "reshape",
-                left: self.shape.to_vec(),
-                right: target.to_vec(),
-            });
+            return Err(TensorError::Shape { operation: "reshape", left: self.shape.to_vec(), right: target.to_vec() });
         }
         let strides = if self.elements() == 0 { Some(row_major(&target)) } else { self.view_strides(&target) };
         strides.map(|strides| Self { shape: target, strides, offset: self.offset }).ok_or_else(|| {
@@ -221,11 +217,7 @@ impl Layout {
     /// The axes in another order.
     pub(crate) fn permute(&self, axes: &[usize]) -> Result<Self, TensorError> {
         if axes.len() != self.rank() {
-            return Err(TensorError::Shape {
-                operation: "permute",
-                left: self.shape.to_vec(),
-                right: axes.to_vec(),
-            });
+            return Err(TensorError::Shape { operation: "permute", left: self.shape.to_vec(), right: axes.to_vec() });
         }
         self.check_axes("permute", axes)?;
         let mut view = *self;
@@ -290,11 +282,7 @@ impl Layout {
 
     pub(crate) fn check_axis(&self, operation: &'static str, axis: usize) -> Result<(), TensorError> {
         let rank = self.rank();
-        if axis < rank {
-            Ok(())
-        } else {
-            Err(TensorError::Axis { operation, axis, rank, shape: self.shape.to_vec() })
-        }
+        if axis < rank { Ok(()) } else { Err(TensorError::Axis { operation, axis, rank, shape: self.shape.to_vec() }) }
     }
 
     /// Storage indices of the elements, in row-major order of the tensor.
@@ -313,7 +301,8 @@ impl Layout {
 
 /// Collapses the dimensions of several layouts of one shape together, so that one walk serves all of them.
 pub(crate) fn collapse<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
-    let mut collapsed = layouts.map(|layout| Layout { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: layout.offset });
+    let mut collapsed =
+        layouts.map(|layout| Layout { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: layout.offset });
     let Some(first) = layouts.first() else { return collapsed };
     for axis in 0..first.rank() {
         let size = first.shape[axis];
@@ -321,9 +310,10 @@ pub(crate) fn collapse<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
             continue;
         }
         // The outer neighbour steps over exactly this dimension, in every layout.
-        let merges = collapsed.iter().zip(&layouts).all(|(done, layout)| {
-            done.strides.last().is_some_and(|&outer| outer == size * layout.strides[axis])
-        });
+        let merges = collapsed
+            .iter()
+            .zip(&layouts)
+            .all(|(done, layout)| done.strides.last().is_some_and(|&outer| outer == size * layout.strides[axis]));
         for (done, layout) in collapsed.iter_mut().zip(&layouts) {
             if merges {
                 let last = done.rank() - 1;

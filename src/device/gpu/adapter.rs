@@ -55,10 +55,10 @@ impl Gpu {
             },
             trace: wgpu::Trace::Off,
         };
-        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| DeviceError::NoDevice {
-            adapter: adapter.get_info().name,
-            reason: error.to_string(),
-        })?;
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| DeviceError::NoDevice { adapter: adapter.get_info().name, reason: error.to_string() })?;
         let gpu = Self::from_device(device, queue);
         // The device is ours alone, so its one callback slot is too.
         let progress = Arc::clone(&gpu.progress);
@@ -102,10 +102,8 @@ async fn choose(
     _backends: wgpu::Backends,
     _name: Option<&str>,
 ) -> Result<wgpu::Adapter, DeviceError> {
-    let options = wgpu::RequestAdapterOptions {
-        power_preference: wgpu::PowerPreference::HighPerformance,
-        ..Default::default()
-    };
+    let options =
+        wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
     let adapter = instance.request_adapter(&options).await;
     adapter.map_err(|error| DeviceError::NoAdapter { reason: error.to_string() })
 }

@@ -86,8 +86,7 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
             wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) }
         })
         .collect();
-    let descriptor =
-        wgpu::BindGroupDescriptor { label: Some("wgpu-pool tensors"), layout: &layout, entries: &entries };
+    let descriptor = wgpu::BindGroupDescriptor { label: Some("wgpu-pool tensors"), layout: &layout, entries: &entries };
     let (group, verdict) = scope::guarded(&gpu.device, || gpu.device.create_bind_group(&descriptor));
     verdict.map_err(|error| scope::device_error(error, 0))?;
     Ok(group)
@@ -114,8 +113,7 @@ impl Layouts {
 
     /// Group 1 of a kernel with parameters.
     pub(super) fn parameters(&self, device: &wgpu::Device) -> wgpu::BindGroupLayout {
-        let make =
-            || layout(device, "wgpu-pool parameters", &[entry(0, wgpu::BufferBindingType::Uniform, true)]);
+        let make = || layout(device, "wgpu-pool parameters", &[entry(0, wgpu::BufferBindingType::Uniform, true)]);
         lock(&self.parameters).get_or_insert_with(make).clone()
     }
 }

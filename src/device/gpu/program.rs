@@ -101,7 +101,12 @@ impl Gpu {
         }
     }
 
-    fn pipeline(&self, wanted: &ProgramDescriptor<'_>, source: Cow<'_, str>, passing: Passing) -> wgpu::ComputePipeline {
+    fn pipeline(
+        &self,
+        wanted: &ProgramDescriptor<'_>,
+        source: Cow<'_, str>,
+        passing: Passing,
+    ) -> wgpu::ComputePipeline {
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(wanted.label),
             source: wgpu::ShaderSource::Wgsl(source),

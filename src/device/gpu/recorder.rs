@@ -250,13 +250,7 @@ impl Commands<Gpu> for GpuCommands<'_> {
             return self.bounce(from, to);
         }
         let encoder = self.recorder.encoder(self.gpu);
-        encoder.copy_buffer_to_buffer(
-            from.segment.buffer(),
-            from.offset,
-            to.segment.buffer(),
-            to.offset,
-            from.size,
-        );
+        encoder.copy_buffer_to_buffer(from.segment.buffer(), from.offset, to.segment.buffer(), to.offset, from.size);
         Ok(())
     }
 

@@ -8,12 +8,12 @@ use super::{Gain, Plan};
 use std::collections::HashSet;
 
 impl Heap {
-    /// Plans to move everything out of as many segments of `pool` as can be, the sparsest first, moving at most `budget`
-    /// bytes. None if no segment can be emptied.
+    /// Plans to move everything out of segments of `pool`, the sparsest first, until those that are emptied have `goal` bytes
+    /// together, moving at most `budget` bytes. None if no segment can be emptied.
     ///
     /// Cost: O(blocks of the pool), times the segments that are evacuated.
     #[must_use]
-    pub fn plan_evacuation(&self, pool: SubPool, budget: u64) -> Option<Plan> {
+    pub fn plan_evacuation(&self, pool: SubPool, goal: u64, budget: u64) -> Option<Plan> {
         let mut candidates: Vec<u32> = self
             .segments
             .by_number()
@@ -36,6 +36,9 @@ impl Heap {
         let mut filled = HashSet::new();
         let mut left = budget;
         for slot in candidates {
+            if matches!(&plan.gain, Gain::Idle { bytes, .. } if *bytes >= goal) {
+                break;
+            }
             let segment = &self.segments[slot];
             let active = self.bytes(segment.active);
             // What was moved in is not moved on.

@@ -3,13 +3,16 @@
 //! Everything is worked out anew from the blocks as they follow each other in their segments, and compared with what the
 //! heap keeps for its speed: free lists, bits, the idle list, counters.
 
-use super::Heap;
-use super::address::SubPool;
-use super::blocks::{Block, Key, NONE, State};
-use super::class::{CLASSES, Class};
-use super::segments::Segment;
-use super::stats::SubPoolStats;
+#[cfg(test)]
+mod tests;
+
 use crate::error::LawBroken;
+use crate::heap::Heap;
+use crate::heap::address::SubPool;
+use crate::heap::blocks::{Block, Key, NONE, State};
+use crate::heap::class::{CLASSES, Class};
+use crate::heap::segments::Segment;
+use crate::heap::stats::SubPoolStats;
 
 /// What the map adds up to.
 #[derive(Default)]

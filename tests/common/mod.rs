@@ -1,0 +1,10 @@
+//! What the test binaries share: adapters, seeded random numbers, and a watchdog.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+pub(crate) mod adapter;
+pub(crate) mod random;
+pub(crate) mod watchdog;
+
+/// What a test returns, so that `?` names the error.
+pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;

@@ -1,0 +1,24 @@
+//! Deadlocks, turned into failures.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Far above what any of these tests needs on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs `act` on a thread of its own and gives back what it returned.
+///
+/// # Panics
+/// When it panicked, or did not return in time.
+pub(crate) fn guarded<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::spawn(move || sender.send(act()));
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(value) => value,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: no end after {PATIENCE:?}, a deadlock"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(_) => panic!("{what}: ended without a result"),
+        },
+    }
+}

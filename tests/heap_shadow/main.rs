@@ -1,0 +1,86 @@
+//! The heap against a shadow: random programs, each step taken by the heap and by a stupid model of it. After every step the
+//! heap must prove its laws and agree with the model.
+//!
+//! A program follows from its seed. A failure names the seed, the first step at which the two differ (so the shortest failing
+//! prefix), and the last steps up to there.
+
+#[path = "../common/random.rs"]
+#[expect(dead_code, reason = "this test needs no numbers for kernels")]
+mod random;
+mod shadow;
+
+use random::Random;
+use shadow::Shadow;
+use std::fmt::Write;
+use std::num::NonZeroU64;
+use wgpu_pool::heap::{Heap, HeapOptions};
+
+const STEPS: usize = 10_000;
+
+/// How a program draws the sizes of its requests.
+#[derive(Clone, Copy, Debug)]
+enum Sizes {
+    /// Small ones as likely as large ones.
+    Mixed,
+    /// A handful of sizes that come again and again, as in training.
+    Recurring,
+    /// Each a little larger than the one before, as in decoding.
+    Growing,
+    /// Around the small limit and the granule, and their multiples.
+    Edges,
+}
+
+fn draw(sizes: Sizes, granule: u64, small_limit: u64, step: usize, random: &mut Random) -> NonZeroU64 {
+    let size = match sizes {
+        Sizes::Mixed => random.size(2048 * granule),
+        Sizes::Recurring => [3, 40, 700, 1000, 4096, 6000, 65_000][random.below(7)] * granule / 64,
+        Sizes::Growing => (step as u64 % 1000 + 1) * granule / 2,
+        Sizes::Edges => {
+            let edge = [granule, small_limit, 64 * granule, 128 * granule, 256 * granule][random.below(5)];
+            edge * (1 + random.next() % 2) - 1 + random.next() % 3
+        }
+    };
+    NonZeroU64::new(size).unwrap_or(NonZeroU64::MIN)
+}
+
+/// Runs one program, and panics with its shortest failing prefix.
+fn run(seed: u64, granule: u64, sizes: Sizes) {
+    let small_limit = 16 * granule;
+    let mut heap = Heap::new(HeapOptions { granule, small_limit }).expect("a valid granule");
+    let mut shadow = Shadow::new(granule, small_limit);
+    let mut random = Random::new(seed);
+    for step in 0..STEPS {
+        let request = draw(sizes, granule, small_limit, step, &mut random);
+        let taken = shadow.step(&mut heap, &mut random, request).and_then(|()| shadow.compare(&heap));
+        if let Err(difference) = taken {
+            let mut prefix = String::new();
+            for (number, line) in shadow.log().iter().enumerate().rev().take(20) {
+                let _ = writeln!(prefix, "  {number}: {line}");
+            }
+            panic!("seed {seed}, granule {granule}, {sizes:?}, step {step}: {difference}\nlast steps first:\n{prefix}");
+        }
+    }
+    // Ending empty, every segment is one hole again.
+    shadow.empty(&mut heap).unwrap_or_else(|difference| panic!("seed {seed}, at the end: {difference}"));
+    assert_eq!(heap.holes(), heap.stats().segments.current);
+}
+
+#[test]
+fn random_programs_of_mixed_sizes_agree_with_the_shadow() {
+    [(1, 32), (2, 64), (3, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Mixed));
+}
+
+#[test]
+fn random_programs_of_recurring_sizes_agree_with_the_shadow() {
+    [(4, 32), (5, 64), (6, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Recurring));
+}
+
+#[test]
+fn random_programs_of_growing_sizes_agree_with_the_shadow() {
+    [(7, 32), (8, 64), (9, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Growing));
+}
+
+#[test]
+fn random_programs_at_the_edges_agree_with_the_shadow() {
+    [(10, 32), (11, 64), (12, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Edges));
+}

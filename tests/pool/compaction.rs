@@ -1,0 +1,190 @@
+//! Live blocks that move: contents survive to the bit, nothing waits, and an impossible request becomes possible.
+
+use crate::common::adapter as opener;
+use crate::common::{Outcome, random::Random};
+use crate::subjects::{
+    SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, spots, stamp,
+};
+use wgpu_pool::{AllocateError, DType, Memory, Pool, PoolOptions, Storage, Tensor};
+
+over_every_memory! {
+    alternate_blocks_of_two_segments_move_into_one,
+    a_request_that_no_hole_serves_is_served_after_moving_and_refused_without,
+    one_segment_alone_is_compacted_too,
+    random_programs_with_compactions_lose_no_byte,
+    a_pool_moves_no_more_than_its_share_before_it_grows,
+}
+
+const BLOCK: u64 = SEGMENT / 8;
+
+/// Eight blocks in each of two segments, stamped with their numbers; the odd ones are freed.
+fn two_half_empty_segments<M: Memory>(pool: &Pool<M>) -> Result<Vec<(u64, Storage<M>)>, Box<dyn std::error::Error>> {
+    let mut storages = Vec::new();
+    for number in 0..16 {
+        let storage = pool.allocate(BLOCK)?;
+        stamp(&storage, number)?;
+        storages.push((number, storage));
+    }
+    assert_eq!(pool.stats().segments.current, 2);
+    storages.retain(|(number, _)| number % 2 == 0);
+    Ok(storages)
+}
+
+// Case 41.
+fn alternate_blocks_of_two_segments_move_into_one<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let live = two_half_empty_segments(&pool)?;
+    assert_eq!(pool.trim().segments, 0, "each segment holds live blocks");
+    let compacted = pool.compact(u64::MAX)?;
+    assert_eq!((compacted.moves, compacted.bytes), (4, 4 * BLOCK));
+    assert_books_balance(&pool);
+    assert_eq!(pool.trim().segments, 1);
+    for (number, storage) in &live {
+        assert_stamp::<S>(storage, *number);
+    }
+    assert_eq!(pool.compact(u64::MAX)?.moves, 0, "there is nothing left to gain");
+    Ok(())
+}
+
+// Case 42.
+fn a_request_that_no_hole_serves_is_served_after_moving_and_refused_without<S: Subject>(memory: S::Memory) -> Outcome {
+    let limit = Some(2 * SEGMENT);
+    let rigid = PoolOptions { limit, compaction_share: 0.0, ..options() };
+    let pool = Pool::new(S::memory().ok_or("it opened before")?, rigid)?;
+    let live = two_half_empty_segments(&pool)?;
+    assert!(matches!(pool.allocate(SEGMENT), Err(AllocateError::OutOfMemory(_))));
+    drop(live);
+
+    let pool = Pool::new(memory, PoolOptions { limit, ..options() })?;
+    let live = two_half_empty_segments(&pool)?;
+    let large = pool.allocate(SEGMENT)?;
+    stamp(&large, 99)?;
+    assert_eq!(pool.stats().reserved.peak, 2 * SEGMENT);
+    assert_eq!(pool.stats().allocated.current, 2 * SEGMENT, "not a byte is left over");
+    assert_books_balance(&pool);
+    for (number, storage) in &live {
+        assert_stamp::<S>(storage, *number);
+    }
+    assert_stamp::<S>(&large, 99);
+    assert!(pool.remedies().compactions > 0);
+    Ok(())
+}
+
+fn one_segment_alone_is_compacted_too<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { limit: Some(SEGMENT), ..options() })?;
+    let mut live = Vec::new();
+    for number in 0..8 {
+        let storage = pool.allocate(BLOCK)?;
+        stamp(&storage, number)?;
+        live.push((number, storage));
+    }
+    // Holes of one block each; two of them are wanted as one, so that a block has to move within the segment.
+    live.retain(|(number, _)| ![1, 3].contains(number));
+    let large = pool.allocate(2 * BLOCK)?;
+    stamp(&large, 99)?;
+    for (number, storage) in &live {
+        assert_stamp::<S>(storage, *number);
+    }
+    assert_stamp::<S>(&large, 99);
+    Ok(())
+}
+
+fn random_programs_with_compactions_lose_no_byte<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { limit: Some(6 * SEGMENT), ..options() })?;
+    let mut random = Random::new(41);
+    let mut live: Vec<(u64, Storage<S::Memory>)> = Vec::new();
+    for number in 0..600 {
+        let bytes = random.next() % (SEGMENT / 2) + 1;
+        match pool.allocate(bytes) {
+            Ok(storage) => {
+                stamp(&storage, number)?;
+                live.push((number, storage));
+            }
+            Err(AllocateError::OutOfMemory(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if number % 50 == 0 {
+            pool.compact(random.next() % (2 * SEGMENT))?;
+            pool.trim();
+            assert_books_balance(&pool);
+        }
+        while pool.stats().allocated.current > 4 * SEGMENT || (random.below(3) == 0 && !live.is_empty()) {
+            let index = random.below(live.len());
+            let (stamped, storage) = live.swap_remove(index);
+            assert_stamp::<S>(&storage, stamped);
+        }
+    }
+    let remedies = pool.remedies();
+    assert!(remedies.compactions > 5, "{remedies:?}");
+    for (number, storage) in &live {
+        assert_stamp::<S>(storage, *number);
+    }
+    Ok(())
+}
+
+// Case 43.
+fn a_pool_moves_no_more_than_its_share_before_it_grows<S: Subject>(memory: S::Memory) -> Outcome {
+    let share = 0.05;
+    let pool = Pool::new(memory, PoolOptions { compaction_share: share, ..options() })?;
+    let mut random = Random::new(43);
+    let mut live = Vec::new();
+    for _ in 0..1500 {
+        live.push(pool.allocate(random.next() % (SEGMENT / 3) + 1)?);
+        if live.len() > 20 {
+            live.swap_remove(random.below(20));
+        }
+        let allocated = pool.stats().allocated.allocated;
+        #[expect(clippy::cast_precision_loss, reason = "a test's bytes are few")]
+        let allowed = allocated as f64 * share;
+        #[expect(clippy::cast_precision_loss, reason = "a test's bytes are few")]
+        let moved = pool.remedies().bytes_moved as f64;
+        assert!(moved <= allowed, "{moved} of {allowed}");
+    }
+    Ok(())
+}
+
+// Case 44.
+#[test]
+fn a_pinned_block_stays_where_it_is_and_everything_else_may_move() -> Outcome {
+    let Some(pool) = opener::open(options()) else { return Ok(()) };
+    let live = two_half_empty_segments(&pool)?;
+    let guards: Result<Vec<_>, _> = live.iter().map(|(_, storage)| storage.pin()).collect();
+    let before = spots(&pool);
+    assert_eq!(pool.compact(u64::MAX)?.moves, 0);
+    assert_eq!(spots(&pool), before);
+    drop(guards);
+    assert_eq!(pool.compact(u64::MAX)?.moves, 4);
+    Ok(())
+}
+
+// Case 45.
+#[test]
+fn kernels_recorded_before_a_compaction_see_the_old_place_and_those_after_it_the_new() -> Outcome {
+    let Some(pool) = opener::open(options()) else { return Ok(()) };
+    let elements = usize::try_from(BLOCK / 4)?;
+    let mut tensors: Vec<Tensor> = Vec::new();
+    for number in 0..16_u32 {
+        tensors.push(Tensor::full(&pool, [elements], number)?);
+    }
+    let mut index = 0;
+    tensors.retain(|_| {
+        index += 1;
+        index % 2 == 1
+    });
+    for tensor in &tensors {
+        tensor.add_(&Tensor::full(&pool, [elements], 100_u32)?, 1_u32)?;
+    }
+    let moved = pool.compact(u64::MAX)?;
+    assert!(moved.moves > 0);
+    // What the moved blocks left is handed out and written at once, while nothing is submitted yet.
+    let over = Tensor::full(&pool, [elements * 4], 7_u32)?;
+    for tensor in &tensors {
+        tensor.add_(tensor, 1_u32)?;
+    }
+    for (tensor, number) in tensors.iter().zip((0..16).step_by(2)) {
+        assert_eq!(tensor.dtype(), DType::U32);
+        assert_eq!(tensor.read_blocking::<u32>()?, vec![2 * (100 + number); elements]);
+    }
+    assert_eq!(over.read_blocking::<u32>()?, vec![7; elements * 4]);
+    Ok(())
+}

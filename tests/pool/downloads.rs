@@ -1,0 +1,120 @@
+//! Several ranges with one wait.
+
+use crate::common::Outcome;
+use crate::subjects::{Subject, assert_stamp, options, over_every_memory_with_bytes, pattern, stamp};
+use wgpu_pool::{AccountingMemory, DeviceError, Pool};
+
+over_every_memory_with_bytes! {
+    ranges_arrive_in_the_order_in_which_they_were_added,
+    each_range_is_taken_as_it_was_when_it_was_added,
+    a_download_of_nothing_is_empty,
+    a_range_that_has_no_room_is_refused_and_the_others_arrive,
+    a_download_that_is_dropped_harms_nothing,
+    a_download_outlives_its_storage,
+    a_download_can_be_awaited,
+}
+
+fn ranges_arrive_in_the_order_in_which_they_were_added<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let (one, two) = (pool.allocate(1000)?, pool.allocate(100_000)?);
+    stamp(&one, 1)?;
+    stamp(&two, 2)?;
+    let mut download = pool.download(2000)?;
+    download.add(&two, 40_000, 1000)?;
+    download.add(&one, 0, 4)?;
+    download.add(&two, 0, 0)?;
+    download.add(&one, 500, 500)?;
+    let (first, second) = (pattern(1, 1000), pattern(2, 100_000));
+    let wanted = [&second[40_000..41_000], &first[..4], &first[500..]].concat();
+    assert_eq!(download.finish_blocking()?, wanted);
+    Ok(())
+}
+
+fn each_range_is_taken_as_it_was_when_it_was_added<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let storage = pool.allocate(8)?;
+    let mut download = pool.download(24)?;
+    for value in 1..=3 {
+        storage.write(0, &[value; 8])?;
+        download.add(&storage, 0, 8)?;
+    }
+    storage.clear()?;
+    assert_eq!(download.finish_blocking()?, [[1; 8], [2; 8], [3; 8]].concat());
+    Ok(())
+}
+
+fn a_download_of_nothing_is_empty<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    assert_eq!(pool.download(0)?.finish_blocking()?, []);
+    let mut download = pool.download(0)?;
+    download.add(&pool.allocate(0)?, 0, 0)?;
+    assert_eq!(download.finish_blocking()?, []);
+    Ok(())
+}
+
+fn a_range_that_has_no_room_is_refused_and_the_others_arrive<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let storage = pool.allocate(100)?;
+    stamp(&storage, 1)?;
+    let mut download = pool.download(60)?;
+    download.add(&storage, 0, 40)?;
+    let beyond = download.add(&storage, 80, 24).expect_err("the storage has 100 bytes");
+    assert_eq!(beyond, DeviceError::OutOfRange { offset: 80, length: 24, size: 100 });
+    let full = download.add(&storage, 0, 24).expect_err("20 bytes of room are left");
+    assert_eq!(full, DeviceError::OutOfRange { offset: 40, length: 24, size: 60 });
+    let crooked = download.add(&storage, 2, 8).expect_err("the offset is no multiple of the unit");
+    assert_eq!(crooked, DeviceError::Misaligned { offset: 2, length: 8, unit: 4 });
+    let huge = download.add(&storage, u64::MAX - 3, 8).expect_err("the end overflows");
+    assert_eq!(huge, DeviceError::OutOfRange { offset: u64::MAX - 3, length: 8, size: 100 });
+    download.add(&storage, 80, 20)?;
+    let content = pattern(1, 100);
+    assert_eq!(download.finish_blocking()?, [&content[..40], &content[80..]].concat());
+    Ok(())
+}
+
+/// Its commands are recorded and not yet submitted: they stay valid.
+fn a_download_that_is_dropped_harms_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let storage = pool.allocate(100)?;
+    stamp(&storage, 1)?;
+    let mut download = pool.download(100)?;
+    download.add(&storage, 0, 100)?;
+    drop(download);
+    pool.submit()?;
+    assert_stamp::<S>(&storage, 1);
+    Ok(())
+}
+
+fn a_download_outlives_its_storage<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let storage = pool.allocate(100)?;
+    stamp(&storage, 1)?;
+    let mut download = pool.download(100)?;
+    download.add(&storage, 0, 100)?;
+    drop(storage);
+    let next = pool.allocate(100)?;
+    stamp(&next, 2)?;
+    drop(next);
+    pool.trim();
+    assert_eq!(download.finish_blocking()?, pattern(1, 100));
+    Ok(())
+}
+
+fn a_download_can_be_awaited<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let storage = pool.allocate(100)?;
+    stamp(&storage, 1)?;
+    let mut download = pool.download(100)?;
+    download.add(&storage, 0, 100)?;
+    assert_eq!(pollster::block_on(download.finish())?, pattern(1, 100));
+    Ok(())
+}
+
+#[test]
+fn a_memory_without_bytes_refuses_to_be_read() -> Outcome {
+    let pool = Pool::new(AccountingMemory::new(), options())?;
+    let storage = pool.allocate(100)?;
+    stamp(&storage, 1)?;
+    assert_eq!(pool.download(100).err(), Some(DeviceError::NoBytes));
+    Ok(())
+}

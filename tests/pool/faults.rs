@@ -1,0 +1,94 @@
+//! A memory that refuses: at every point where it can, and for as long as it likes.
+
+use crate::common::Outcome;
+use crate::common::random::Random;
+use crate::subjects::{Host, SEGMENT, assert_books_balance, assert_stamp, options, stamp};
+use wgpu_pool::{AllocateError, HostMemory, HostOptions, Pool, Storage};
+
+/// Runs a program of allocations, frees and trims; `before` acts before each allocation. Whatever was live stays so
+/// through every failure, and nothing is left behind. Returns how many allocations failed.
+fn run(
+    pool: &Pool<HostMemory>,
+    mut before: impl FnMut(&Pool<HostMemory>),
+) -> Result<usize, Box<dyn std::error::Error>> {
+    let mut random = Random::new(38);
+    let mut live: Vec<(Storage<HostMemory>, u64)> = Vec::new();
+    let mut failed = 0;
+    for number in 0..120 {
+        match random.below(8) {
+            0 => drop(pool.trim()),
+            1..=3 if !live.is_empty() => {
+                let (storage, number) = live.swap_remove(random.below(live.len()));
+                assert_stamp::<Host>(&storage, number);
+            }
+            _ => {
+                before(pool);
+                let (stats, used) = (pool.stats(), pool.memory().used_bytes());
+                match pool.allocate(random.size(2 * SEGMENT)) {
+                    Ok(storage) => {
+                        stamp(&storage, number)?;
+                        live.push((storage, number));
+                    }
+                    Err(AllocateError::OutOfMemory(numbers)) => {
+                        failed += 1;
+                        assert!(numbers.refused.is_some(), "{numbers}");
+                        assert_eq!(pool.stats().requested, stats.requested, "{numbers}");
+                        assert!(pool.memory().used_bytes() <= used, "{numbers}");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        assert_books_balance(pool);
+        assert_eq!(pool.memory().used_bytes(), pool.stats().reserved.current);
+    }
+    for (storage, number) in live {
+        assert_stamp::<Host>(&storage, number);
+    }
+    pool.trim();
+    assert_eq!((pool.memory().used_bytes(), pool.stats().reserved.current), (0, 0));
+    assert_books_balance(pool);
+    Ok(failed)
+}
+
+// Case 38.
+#[test]
+fn a_segment_refused_at_any_point_loses_nothing() -> Outcome {
+    let clean = Pool::new(HostMemory::default(), options())?;
+    assert_eq!(run(&clean, |_| {})?, 0);
+    let created = clean.stats().segments.allocated;
+    assert!(created > 10, "{created} segments are too few to tell");
+    for refused in 0..=created {
+        let pool = Pool::new(HostMemory::default(), options())?;
+        pool.memory().fail_at(refused);
+        run(&pool, |_| {}).map_err(|error| format!("the segment {refused} was refused: {error}"))?;
+    }
+    Ok(())
+}
+
+// Case 38: one refusal is met by a smaller segment, or by waiting; a budget refuses for good.
+#[test]
+fn a_memory_of_any_budget_loses_nothing() -> Outcome {
+    let mut failures = 0;
+    for eighths in 0..40 {
+        let budget = eighths * SEGMENT / 8;
+        let pool = Pool::new(HostMemory::new(HostOptions { budget, ..HostOptions::default() }), options())?;
+        let failed = run(&pool, |_| {}).map_err(|error| format!("a budget of {budget}: {error}"))?;
+        if budget == 0 {
+            assert_eq!(pool.stats().blocks.allocated, 0);
+            assert!(failed > 50);
+        }
+        failures += failed;
+    }
+    assert!(failures > 100, "{failures} failures are too few to tell");
+    Ok(())
+}
+
+// Case 38.
+#[test]
+fn a_memory_that_refuses_before_every_allocation_still_serves() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), options())?;
+    let failed = run(&pool, |pool| pool.memory().fail_at(0))?;
+    assert_eq!(failed, 0, "a refused segment was tried again, smaller");
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The pool's own limit, and the ladder that is climbed before it ends in an error.
+
+use crate::common::Outcome;
+use crate::subjects::{
+    SEGMENT, SMALL_LIMIT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp,
+};
+use wgpu_pool::{AllocateError, BlockState, Memory, OutOfMemory, Pool, PoolOptions, Storage};
+
+over_every_memory! {
+    live_bytes_may_reach_the_limit_and_not_pass_it,
+    an_error_at_the_limit_names_every_number,
+    a_failed_allocation_changes_nothing,
+    a_smaller_request_is_served_after_an_error,
+    two_halves_fit_and_a_third_does_once_one_is_gone,
+    cached_segments_go_before_the_limit_says_no,
+    the_last_hole_of_the_other_pool_serves_at_the_limit,
+    a_limit_below_what_is_live_loses_nothing,
+    a_lowered_limit_holds_for_the_next_segment,
+    a_lifted_limit_lets_the_pool_grow,
+    what_the_error_says_would_fit_fits,
+}
+
+fn limited(limit: u64) -> PoolOptions {
+    PoolOptions { limit: Some(limit), ..options() }
+}
+
+/// The numbers of a refusal.
+fn refusal<M: Memory>(outcome: Result<Storage<M>, AllocateError>) -> OutOfMemory {
+    match outcome {
+        Err(AllocateError::OutOfMemory(numbers)) => *numbers,
+        other => panic!("it ran out of memory, and the answer was {other:?}"),
+    }
+}
+
+// Case 30.
+fn live_bytes_may_reach_the_limit_and_not_pass_it<S: Subject>(memory: S::Memory) -> Outcome {
+    for piece in [SMALL_LIMIT, SEGMENT / 4, SEGMENT, 4 * SEGMENT] {
+        let pool = Pool::new(S::memory().ok_or("it opened before")?, limited(4 * SEGMENT))?;
+        let storages: Result<Vec<_>, _> = (0..4 * SEGMENT / piece).map(|_| pool.allocate(piece)).collect();
+        let storages = storages?;
+        assert_eq!(pool.stats().allocated.current, 4 * SEGMENT);
+        refusal(pool.allocate(1));
+        assert_eq!(pool.stats().reserved.peak, 4 * SEGMENT);
+        drop(storages);
+    }
+    drop(memory);
+    Ok(())
+}
+
+// Case 30.
+fn an_error_at_the_limit_names_every_number<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(2 * SEGMENT))?;
+    let _first = pool.allocate(SEGMENT)?;
+    let second = pool.allocate(SEGMENT / 2)?;
+    let _third = pool.allocate(SEGMENT / 4)?;
+    drop(second);
+    let error = pool.allocate(SEGMENT).expect_err("there is no room");
+    let numbers = refusal::<S::Memory>(Err(error.clone()));
+    assert_eq!((numbers.requested, numbers.rounded), (SEGMENT, SEGMENT));
+    assert_eq!((numbers.limit, numbers.refused), (Some(2 * SEGMENT), None));
+    let stats = pool.stats();
+    assert_eq!((numbers.allocated, numbers.reserved), (stats.allocated.current, stats.reserved.current));
+    assert_eq!(numbers.allocated, SEGMENT / 4 * 5);
+    assert_eq!(numbers.holes, stats.holes);
+    let snapshot = pool.snapshot();
+    let blocks = snapshot.segments.iter().flat_map(|segment| &segment.blocks);
+    let holes = blocks.filter(|block| block.state == BlockState::Inactive).map(|block| block.size);
+    assert_eq!(Some(numbers.largest_hole), holes.max());
+    let text = error.to_string();
+    assert!(text.starts_with("out of memory: requested 256.0 KiB, limit 512.0 KiB, allocated 320.0 KiB, "), "{text}");
+    Ok(())
+}
+
+// Case 27.
+fn a_failed_allocation_changes_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+    let largest = memory.limits().largest_segment;
+    let pool = Pool::new(memory, limited(2 * SEGMENT))?;
+    let live = pool.allocate(SEGMENT + 1)?;
+    stamp(&live, 1)?;
+    let (before, map) = (pool.stats(), pool.snapshot());
+    for bytes in [SEGMENT, 2 * SEGMENT, largest, largest + 1, u64::MAX] {
+        pool.allocate(bytes).expect_err("it is above the limit");
+        assert_eq!((pool.stats(), pool.snapshot()), (before, map.clone()), "{bytes} bytes");
+    }
+    assert_stamp::<S>(&live, 1);
+    Ok(())
+}
+
+// Case 31.
+fn a_smaller_request_is_served_after_an_error<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(2 * SEGMENT))?;
+    let _live = pool.allocate(SEGMENT)?;
+    refusal(pool.allocate(SEGMENT + 1));
+    let small = pool.allocate(SEGMENT)?;
+    stamp(&small, 2)?;
+    assert_stamp::<S>(&small, 2);
+    Ok(())
+}
+
+// Case 32.
+fn two_halves_fit_and_a_third_does_once_one_is_gone<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(2 * SEGMENT))?;
+    let first = pool.allocate(SEGMENT)?;
+    let _second = pool.allocate(SEGMENT)?;
+    refusal(pool.allocate(SEGMENT));
+    drop(first);
+    pool.allocate(SEGMENT)?;
+    Ok(())
+}
+
+// Case 33.
+fn cached_segments_go_before_the_limit_says_no<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(4 * SEGMENT))?;
+    let small: Result<Vec<_>, _> = (0..4 * SEGMENT / SMALL_LIMIT).map(|_| pool.allocate(SMALL_LIMIT)).collect();
+    drop(small?);
+    assert_eq!(pool.stats().reserved.current, 4 * SEGMENT);
+    let large = pool.allocate(4 * SEGMENT)?;
+    assert_eq!(pool.stats().reserved.peak, 4 * SEGMENT);
+    stamp(&large, 3)?;
+    assert_stamp::<S>(&large, 3);
+    drop(large);
+    let again: Result<Vec<_>, _> = (0..4 * SEGMENT / SMALL_LIMIT).map(|_| pool.allocate(SMALL_LIMIT)).collect();
+    assert_eq!(again?.len() as u64, 4 * SEGMENT / SMALL_LIMIT);
+    assert_books_balance(&pool);
+    Ok(())
+}
+
+/// Rather than run out, a request takes room among blocks of the other kind.
+fn the_last_hole_of_the_other_pool_serves_at_the_limit<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(SEGMENT))?;
+    let _large = pool.allocate(SEGMENT / 2)?;
+    let small = pool.allocate(1000)?;
+    assert_eq!(pool.stats().reserved.current, SEGMENT);
+    stamp(&small, 4)?;
+    assert_stamp::<S>(&small, 4);
+    assert_books_balance(&pool);
+    Ok(())
+}
+
+// Case 39.
+fn a_limit_below_what_is_live_loses_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut storages = Vec::new();
+    for number in 0..8 {
+        let storage = pool.allocate(SEGMENT)?;
+        stamp(&storage, number)?;
+        storages.push(storage);
+    }
+    pool.set_limit(Some(SEGMENT));
+    assert_eq!(pool.limit(), Some(SEGMENT));
+    while pool.snapshot().stats.inactive() >= SEGMENT {
+        storages.push(pool.allocate(SEGMENT)?);
+    }
+    refusal(pool.allocate(SEGMENT));
+    for (number, storage) in (0..8).zip(&storages) {
+        assert_stamp::<S>(storage, number);
+    }
+    storages.clear();
+    pool.trim();
+    pool.allocate(SEGMENT)?;
+    refusal(pool.allocate(2 * SEGMENT));
+    Ok(())
+}
+
+/// The limit is on all segments together, also where it was set when they were more.
+fn a_lowered_limit_holds_for_the_next_segment<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let live = pool.allocate(SEGMENT)?;
+    // Idle segments, each too short for the request to come, and together far above the limit to come.
+    let idle: Result<Vec<_>, _> = (0..8).map(|_| pool.allocate(SEGMENT)).collect();
+    drop(idle?);
+    let before = pool.stats();
+    let longest = pool.snapshot().segments.iter().map(|segment| segment.bytes).max().ok_or("there are segments")?;
+    let request = longest + SEGMENT;
+    let limit = 2 * longest + request;
+    if before.reserved.current > limit {
+        pool.set_limit(Some(limit));
+        pool.allocate(request)?;
+        assert!(pool.stats().reserved.current <= limit, "{} above {limit}", pool.stats().reserved.current);
+    }
+    drop(live);
+    Ok(())
+}
+
+fn a_lifted_limit_lets_the_pool_grow<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(SEGMENT))?;
+    refusal(pool.allocate(SEGMENT + 1));
+    pool.set_limit(None);
+    pool.allocate(SEGMENT + 1)?;
+    Ok(())
+}
+
+fn what_the_error_says_would_fit_fits<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(8 * SEGMENT))?;
+    let mut live = vec![pool.allocate(SEGMENT)?, pool.allocate(SEGMENT / 2)?, pool.allocate(5 * SEGMENT)?];
+    live.remove(1);
+    let numbers = refusal(pool.allocate(8 * SEGMENT));
+    assert!(numbers.largest_request > 0);
+    refusal(pool.allocate(numbers.largest_request + pool.snapshot().granule));
+    pool.allocate(numbers.largest_request)?;
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! One suite for the pool, over every memory: the one that only counts, the host's, wgpu without a driver, the machine's
+//! adapter, and GL. Numbers in comments are those of the list of cases that a caching allocator has to hold to.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod subjects;
+
+mod bytes;
+mod compaction;
+mod downloads;
+mod driver;
+mod faults;
+mod fuzz;
+mod limits;
+mod refusal;
+mod reuse;
+mod statistics;
+mod threads;
+mod trim;

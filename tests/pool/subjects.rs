@@ -1,0 +1,239 @@
+//! The memories under test, and how tests look at a pool over any of them.
+
+use crate::common::adapter;
+use wgpu_pool::heap::SegmentId;
+use wgpu_pool::{
+    AccountingMemory, AllocateError, BlockState, Counter, DeviceError, Gpu, HostMemory, Memory, Pool, PoolOptions,
+    Stats, Storage,
+};
+
+/// Requests up to this many bytes are small in [`options`].
+pub(crate) const SMALL_LIMIT: u64 = 16 << 10;
+/// The smallest segment of [`options`].
+pub(crate) const SEGMENT: u64 = 256 << 10;
+
+/// A memory to run the suite on.
+pub(crate) trait Subject {
+    type Memory: Memory;
+    /// Whether what was written can be read.
+    const HOLDS_BYTES: bool;
+
+    /// A new memory, or nothing where the machine has none of the kind.
+    fn memory() -> Option<Self::Memory>;
+}
+
+pub(crate) struct Accounting;
+pub(crate) struct Host;
+pub(crate) struct Noop;
+pub(crate) struct Adapter;
+pub(crate) struct Gl;
+
+impl Subject for Accounting {
+    type Memory = AccountingMemory;
+    const HOLDS_BYTES: bool = false;
+
+    fn memory() -> Option<AccountingMemory> {
+        Some(AccountingMemory::new())
+    }
+}
+
+impl Subject for Host {
+    type Memory = HostMemory;
+    const HOLDS_BYTES: bool = true;
+
+    fn memory() -> Option<HostMemory> {
+        Some(HostMemory::default())
+    }
+}
+
+impl Subject for Noop {
+    type Memory = Gpu;
+    const HOLDS_BYTES: bool = true;
+
+    fn memory() -> Option<Gpu> {
+        let (device, queue) = adapter::noop();
+        Some(Gpu::from_device(device, queue))
+    }
+}
+
+impl Subject for Adapter {
+    type Memory = Gpu;
+    const HOLDS_BYTES: bool = true;
+
+    fn memory() -> Option<Gpu> {
+        adapter::gpu()
+    }
+}
+
+impl Subject for Gl {
+    type Memory = Gpu;
+    const HOLDS_BYTES: bool = true;
+
+    fn memory() -> Option<Gpu> {
+        adapter::gl()
+    }
+}
+
+/// Makes a test of each case, a function of a new memory, on every memory.
+macro_rules! over_every_memory {
+    ($($case:ident),* $(,)?) => {
+        $crate::subjects::over_memories! { [accounting Accounting, host Host, noop Noop, adapter Adapter, gl Gl] $($case)* }
+    };
+}
+
+/// The same, on every memory that holds bytes.
+macro_rules! over_every_memory_with_bytes {
+    ($($case:ident),* $(,)?) => {
+        $crate::subjects::over_memories! { [host Host, noop Noop, adapter Adapter, gl Gl] $($case)* }
+    };
+}
+
+macro_rules! over_memories {
+    ([] $($case:ident)*) => {};
+    ([$module:ident $subject:ident $(, $rest:ident $rest_subject:ident)*] $($case:ident)*) => {
+        mod $module {
+            use $crate::subjects::Subject;
+            $(
+                #[test]
+                fn $case() -> $crate::common::Outcome {
+                    match $crate::subjects::$subject::memory() {
+                        Some(memory) => super::$case::<$crate::subjects::$subject>(memory),
+                        None => Ok(()),
+                    }
+                }
+            )*
+        }
+        $crate::subjects::over_memories! { [$($rest $rest_subject),*] $($case)* }
+    };
+}
+
+pub(crate) use {over_every_memory, over_every_memory_with_bytes, over_memories};
+
+/// Options under which few bytes make many segments.
+pub(crate) fn options() -> PoolOptions {
+    PoolOptions { small_limit: SMALL_LIMIT, smallest_segment: Some(SEGMENT), ..PoolOptions::default() }
+}
+
+/// Where a block lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) segment: SegmentId,
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+}
+
+/// Where the blocks lie that are handed out, in the order of their segments and offsets.
+pub(crate) fn spots<M: Memory>(pool: &Pool<M>) -> Vec<Spot> {
+    let snapshot = pool.snapshot();
+    let of_segment = |segment: &wgpu_pool::heap::SegmentSnapshot| {
+        let allocated = segment.blocks.iter().filter(|block| block.state == BlockState::Allocated);
+        let id = segment.id;
+        allocated.map(|block| Spot { segment: id, offset: block.offset, size: block.size }).collect::<Vec<_>>()
+    };
+    snapshot.segments.iter().flat_map(of_segment).collect()
+}
+
+/// Allocates, and finds out where.
+pub(crate) fn allocate_at<M: Memory>(pool: &Pool<M>, bytes: u64) -> Result<(Storage<M>, Spot), AllocateError> {
+    let before = spots(pool);
+    let storage = pool.allocate(bytes)?;
+    let new: Vec<Spot> = spots(pool).into_iter().filter(|spot| !before.contains(spot)).collect();
+    let [spot] = new[..] else { panic!("one allocation made the blocks {new:?}") };
+    Ok((storage, spot))
+}
+
+/// The bytes that a storage of this number and size is stamped with: no two numbers give the same, nor do two places.
+pub(crate) fn pattern(number: u64, bytes: usize) -> Vec<u8> {
+    let mut content: Vec<u8> = (0..bytes.div_ceil(8) as u64)
+        .flat_map(|word| {
+            (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ word.wrapping_mul(0xbf58_476d_1ce4_e5b9)).to_le_bytes()
+        })
+        .collect();
+    content.truncate(bytes);
+    content
+}
+
+/// Stamps a storage, where the memory holds bytes.
+pub(crate) fn stamp<M: Memory>(storage: &Storage<M>, number: u64) -> Result<(), DeviceError> {
+    storage.write(0, &pattern(number, length(storage)))
+}
+
+/// All bytes of a storage.
+pub(crate) fn read<M: Memory>(storage: &Storage<M>) -> Result<Vec<u8>, DeviceError> {
+    let whole = storage.bytes().next_multiple_of(wgpu_pool::COPY_UNIT);
+    let mut download = storage.pool().download(whole)?;
+    download.add(storage, 0, whole)?;
+    let mut bytes = download.finish_blocking()?;
+    bytes.truncate(length(storage));
+    Ok(bytes)
+}
+
+/// Asserts that a storage still holds its stamp, where the memory of `S` holds bytes.
+pub(crate) fn assert_stamp<S: Subject>(storage: &Storage<S::Memory>, number: u64) {
+    if !S::HOLDS_BYTES {
+        return;
+    }
+    let found = read(storage).expect("a live storage can be read");
+    let wanted = pattern(number, found.len());
+    let differs = found.iter().zip(&wanted).position(|(found, wanted)| found != wanted);
+    assert_eq!(differs, None, "storage {number} of {} bytes lost its content from there on", storage.bytes());
+}
+
+fn length<M: Memory>(storage: &Storage<M>) -> usize {
+    usize::try_from(storage.bytes()).expect("a test's storage fits the host")
+}
+
+/// Asserts that the heap keeps its laws, that every counter keeps its own, and that they equal the sums over the snapshot.
+pub(crate) fn assert_books_balance<M: Memory>(pool: &Pool<M>) {
+    pool.check().unwrap_or_else(|law| panic!("{law}"));
+    let snapshot = pool.snapshot();
+    let stats = snapshot.stats;
+    let Stats {
+        requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned, ..
+    } = stats;
+    let counters = [requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned];
+    for Counter { current, peak, allocated, freed } in counters {
+        assert_eq!(allocated - freed, current, "{stats:?}");
+        assert!(current <= peak, "{stats:?}");
+    }
+    let mut sums = Stats::default();
+    for segment in &snapshot.segments {
+        let is_split = segment.blocks.iter().any(|block| block.state != BlockState::Inactive);
+        sums.segments.current += 1;
+        sums.reserved.current += segment.bytes;
+        for block in &segment.blocks {
+            match block.state {
+                BlockState::Inactive => {
+                    sums.holes += 1;
+                    sums.inactive_split.current += if is_split { block.size } else { 0 };
+                }
+                BlockState::Allocated => {
+                    sums.requested.current += block.requested;
+                    sums.allocated.current += block.size;
+                    sums.blocks.current += 1;
+                }
+                BlockState::PendingFree => {}
+            }
+            if block.state != BlockState::Inactive {
+                sums.active.current += block.size;
+                sums.active_blocks.current += 1;
+            }
+            sums.pinned.current += if block.pins > 0 { block.size } else { 0 };
+        }
+    }
+    assert_eq!(currents(&stats), currents(&sums));
+    assert_eq!(stats.inactive() + stats.active.current, stats.reserved.current);
+}
+
+/// What a pool holds now, without its past.
+pub(crate) fn currents(stats: &Stats) -> [u64; 10] {
+    let Stats {
+        requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned, ..
+    } = stats;
+    let counters = [requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned];
+    let mut found = [stats.holes; 10];
+    for (slot, counter) in found.iter_mut().zip(counters) {
+        *slot = counter.current;
+    }
+    found
+}

@@ -1,0 +1,129 @@
+//! Giving idle segments back.
+
+use crate::common::Outcome;
+use crate::subjects::{
+    SEGMENT, Spot, Subject, allocate_at, assert_books_balance, assert_stamp, options, over_every_memory, stamp,
+};
+use std::collections::BTreeSet;
+use wgpu_pool::heap::SegmentId;
+use wgpu_pool::{Memory, Pool, Storage, Trimmed};
+
+over_every_memory! {
+    trimming_takes_the_idle_segments_and_no_others,
+    a_live_block_keeps_its_segment,
+    a_second_trim_finds_nothing,
+    trimming_an_empty_pool_does_nothing,
+    after_a_trim_the_pool_serves_again,
+    every_byte_given_back_is_reported_once,
+}
+
+/// Storages of `bytes` bytes, with where they lie, until the pool has so many segments.
+fn fill<M: Memory>(
+    pool: &Pool<M>,
+    bytes: u64,
+    segments: u64,
+) -> Result<Vec<(Storage<M>, Spot)>, Box<dyn std::error::Error>> {
+    let mut storages = Vec::new();
+    while pool.stats().segments.current < segments {
+        storages.push(allocate_at(pool, bytes)?);
+    }
+    Ok(storages)
+}
+
+fn segments<M: Memory>(pool: &Pool<M>) -> BTreeSet<SegmentId> {
+    pool.snapshot().segments.iter().map(|segment| segment.id).collect()
+}
+
+/// Trims until nothing is pending, and adds up.
+fn trim_fully<M: Memory>(pool: &Pool<M>) -> Result<Trimmed, Box<dyn std::error::Error>> {
+    let mut sum = pool.trim();
+    while sum.pending > 0 {
+        pool.synchronize()?;
+        let next = pool.trim();
+        sum = Trimmed { segments: sum.segments + next.segments, freed: sum.freed + next.freed, pending: next.pending };
+    }
+    Ok(sum)
+}
+
+// Case 15.
+fn trimming_takes_the_idle_segments_and_no_others<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut storages = fill(&pool, SEGMENT / 4, 4)?;
+    for (number, (storage, _)) in (0..).zip(&storages) {
+        stamp(storage, number)?;
+    }
+    let all: Vec<SegmentId> = segments(&pool).into_iter().collect();
+    let kept: BTreeSet<SegmentId> = all.iter().copied().step_by(2).collect();
+    let numbers: Vec<u64> =
+        (0..).zip(&storages).filter(|(_, (_, spot))| kept.contains(&spot.segment)).map(|(n, _)| n).collect();
+    storages.retain(|(_, spot)| kept.contains(&spot.segment));
+    assert_eq!(pool.trim().segments, all.len() - kept.len());
+    assert_eq!(segments(&pool), kept);
+    for (number, (storage, _)) in numbers.into_iter().zip(&storages) {
+        assert_stamp::<S>(storage, number);
+    }
+    assert_books_balance(&pool);
+    Ok(())
+}
+
+// Case 16, as far as the pool tells.
+fn a_live_block_keeps_its_segment<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let large = pool.allocate(SEGMENT / 2)?;
+    let live = pool.allocate(SEGMENT / 4)?;
+    stamp(&live, 7)?;
+    drop(large);
+    let reserved = pool.stats().reserved.current;
+    assert_eq!(pool.trim(), Trimmed::default());
+    assert_eq!(pool.stats().reserved.current, reserved);
+    assert_stamp::<S>(&live, 7);
+    Ok(())
+}
+
+// Case 17.
+fn a_second_trim_finds_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    drop(pool.allocate(SEGMENT)?);
+    assert_eq!(trim_fully(&pool)?.segments, 1);
+    assert_eq!(pool.trim(), Trimmed::default());
+    assert_eq!(pool.stats().reserved.current, 0);
+    Ok(())
+}
+
+fn trimming_an_empty_pool_does_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    assert_eq!(pool.trim(), Trimmed::default());
+    assert_eq!(pool.stats(), wgpu_pool::Stats::default());
+    Ok(())
+}
+
+fn after_a_trim_the_pool_serves_again<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    for number in 0..10 {
+        let storage = pool.allocate(SEGMENT)?;
+        stamp(&storage, number)?;
+        assert_stamp::<S>(&storage, number);
+        drop(storage);
+        assert_eq!(pool.trim().segments, 1);
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.segments.allocated, stats.segments.freed), (10, 10));
+    Ok(())
+}
+
+// Case 18: the memory that only counts has no driver to give back to.
+fn every_byte_given_back_is_reported_once<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut freed = 0;
+    for round in 0..5 {
+        let storages = fill(&pool, SEGMENT / 2, round + 1)?;
+        for (storage, _) in &storages {
+            stamp(storage, round)?;
+        }
+        drop(storages);
+        freed += trim_fully(&pool)?.freed;
+    }
+    let given_back = pool.stats().reserved.freed;
+    assert_eq!(freed, if S::HOLDS_BYTES { given_back } else { 0 });
+    Ok(())
+}
