@@ -1,0 +1,130 @@
+//! What the three programs share: opening the adapter, the table of the pool's memory, and claims that are checked.
+
+use std::process::ExitCode;
+use wgpu_pool::{Bytes, Memory, MemoryTable, OptionsError, Pool, PoolOptions, Tensor};
+
+/// What a program returns when something other than its claims goes wrong.
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// The pool of a program, with the table of its memory and the claims that hold or don't.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) pool: Pool,
+    table: MemoryTable,
+    /// Lines of the table that are on the terminal already.
+    shown: usize,
+    notes: Vec<String>,
+    claims: Vec<Claim>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    holds: bool,
+    text: String,
+}
+
+impl Report {
+    /// Opens the best adapter and says which one it is.
+    pub(crate) fn open() -> Result<Self, OptionsError> {
+        let pool = Pool::request_blocking(PoolOptions::default())?;
+        let info = pool.memory().adapter_info();
+        println!("adapter  {}", info.name);
+        println!("backend  {:?}, {:?}", info.backend, info.device_type);
+        println!("driver   {} {}", info.driver, info.driver_info);
+        println!();
+        Ok(Self { pool, table: MemoryTable::new(), shown: 0, notes: Vec::new(), claims: Vec::new() })
+    }
+
+    /// Uploads, computes on and reads a few numbers, and gives everything back: from here on, what the driver holds is the
+    /// tensors' doing. Returns what is held then.
+    pub(crate) fn warm_up(&mut self) -> Result<Held, Failure> {
+        let opened = self.step("opened");
+        let few = Tensor::from_slice(&self.pool, &[1.0_f32, 2.0], [2])?;
+        few.add(&few)?.read_blocking::<f32>()?;
+        drop(few);
+        self.pool.trim();
+        self.pool.synchronize()?;
+        self.pool.trim();
+        let warm = self.step("warmed up and trimmed");
+        match (opened.driver, warm.driver) {
+            (Some(before), Some(after)) if after > before => self.note(format!(
+                "The driver held {} when the device was opened, and holds {} since two numbers were added: wgpu carves its own\n\
+                 small buffers out of driver blocks of 4 MiB, and keeps one block of each kind of memory that was ever\n\
+                 used. No pool can give those back; what the tensors take is measured from there.",
+                Bytes(before),
+                Bytes(after)
+            )),
+            (None, _) | (_, None) => {
+                self.note("This backend can't tell what its driver holds: nothing is claimed about it.");
+            }
+            _ => {}
+        }
+        Ok(warm)
+    }
+
+    /// Adds a row to the table of the pool's memory, and shows it.
+    pub(crate) fn step(&mut self, step: &str) -> Held {
+        let held = Held { reserved: self.pool.stats().reserved.current, driver: self.pool.memory().driver_bytes() };
+        self.table.add(step, self.pool.stats(), held.driver);
+        let table = self.table.to_string();
+        for line in table.lines().skip(self.shown) {
+            println!("{line}");
+            self.shown += 1;
+        }
+        held
+    }
+
+    /// Adds a remark that is shown above the claims.
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    /// Notes a claim, with the numbers that decide it.
+    pub(crate) fn claim(&mut self, holds: bool, text: impl Into<String>) {
+        self.claims.push(Claim { holds, text: text.into() });
+    }
+
+    /// Claims that the pool, and the driver where it can tell, hold what they held at an earlier point.
+    pub(crate) fn claim_back(&mut self, before: Held, now: Held) {
+        let (was, is) = (before.reserved, now.reserved);
+        self.claim(is == was, format!("reserved is back: {}, was {}", Bytes(is), Bytes(was)));
+        if let (Some(was), Some(is)) = (before.driver, now.driver) {
+            self.claim(is <= was, format!("what the driver holds is back: {}, was {}", Bytes(is), Bytes(was)));
+        }
+    }
+
+    /// Prints the remarks and the claims. The program fails if one doesn't hold.
+    pub(crate) fn conclude(self) -> ExitCode {
+        println!();
+        for note in &self.notes {
+            println!("{note}\n");
+        }
+        for Claim { holds, text } in &self.claims {
+            println!("{} {text}", if *holds { "holds" } else { "FAILS" });
+        }
+        let failed: Vec<&str> =
+            self.claims.iter().filter(|claim| !claim.holds).map(|claim| claim.text.as_str()).collect();
+        if failed.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {} of {} claims fail: {}", failed.len(), self.claims.len(), failed.join("; "));
+        ExitCode::FAILURE
+    }
+}
+
+/// What is held at one point of a program, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) reserved: u64,
+    /// Nothing where the backend can't tell.
+    pub(crate) driver: Option<u64>,
+}
+
+/// Runs a program, and turns what it returns into an exit status.
+pub(crate) fn run(program: impl FnOnce() -> Result<ExitCode, Failure>) -> ExitCode {
+    env_logger::init();
+    program().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}

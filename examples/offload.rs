@@ -1,0 +1,78 @@
+//! A tensor moved to the host: reading a copy frees nothing while the tensor lives; `into_host` and `trim` do.
+//!
+//! Prints the pool's memory after each step. Exits with 1 if a step frees more or less than it should, or if a number is wrong.
+
+mod common;
+
+use common::{Failure, Report};
+use std::process::ExitCode;
+use wgpu_pool::ops::philox;
+use wgpu_pool::{Bytes, Tensor};
+
+const SIZE: usize = 1024;
+const BYTES: u64 = (SIZE * SIZE * size_of::<f32>()) as u64;
+const SEED: u64 = 7;
+
+fn main() -> ExitCode {
+    common::run(offload)
+}
+
+fn offload() -> Result<ExitCode, Failure> {
+    let mut report = Report::open()?;
+    let pool = report.pool.clone();
+    let before = report.warm_up()?;
+
+    let numbers = Tensor::randn(&pool, [SIZE, SIZE], SEED)?;
+    report.step("1024 x 1024 normal numbers");
+    let product = numbers.matmul(&numbers.t()?)?;
+    report.step("times their transpose");
+    drop(numbers);
+    report.step("the numbers dropped");
+
+    let copy = product.read_blocking::<f32>()?;
+    report.step("a copy of the product read");
+    pool.synchronize()?;
+    pool.trim();
+    let read = report.step("trimmed");
+    let requested = pool.stats().requested.current;
+    report.claim(
+        requested == BYTES && read.reserved >= BYTES,
+        format!(
+            "reading a copy frees nothing while the tensor lives: {} requested, {} reserved after trimming",
+            Bytes(requested),
+            Bytes(read.reserved)
+        ),
+    );
+
+    let host = product.into_host_blocking::<f32>()?;
+    let moved = report.step("the product moved to the host");
+    let requested = pool.stats().requested.current;
+    report.claim(
+        requested == 0 && moved.reserved == read.reserved,
+        format!(
+            "moving it to the host frees it in the pool: {} requested, {} reserved",
+            Bytes(requested),
+            Bytes(moved.reserved)
+        ),
+    );
+    pool.synchronize()?;
+    pool.trim();
+    let after = report.step("trimmed");
+    report.claim_back(before, after);
+
+    let same = host.shape == [SIZE, SIZE] && host.elements == copy;
+    report.claim(same, "what was moved is what was read");
+    check_values(&mut report, &host.elements);
+    Ok(report.conclude())
+}
+
+/// Holds some elements to dot products worked out on the host.
+fn check_values(report: &mut Report, product: &[f32]) {
+    let number = |row: usize, column: usize| f64::from(philox::normal(SEED, 0, (row * SIZE + column) as u64));
+    let mut largest = 0.0_f64;
+    for (row, column) in [(0, 0), (0, SIZE - 1), (17, 900), (511, 512), (SIZE - 1, SIZE - 1)] {
+        let expected: f64 = (0..SIZE).map(|inner| number(row, inner) * number(column, inner)).sum();
+        largest = largest.max((f64::from(product[row * SIZE + column]) - expected).abs());
+    }
+    report.claim(largest < 1e-2, format!("elements are within {largest:.1e} of their dot products"));
+}

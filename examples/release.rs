@@ -1,0 +1,123 @@
+//! A large tensor, some computation, and all of its memory given back: to the pool by `drop`, to the driver by `trim`.
+//!
+//! Prints the pool's memory after each step. Exits with 1 if the pool or the driver holds more at the end than before the tensor
+//! was made, or if a number is wrong.
+
+mod common;
+
+use common::{Failure, Report};
+use std::process::ExitCode;
+use wgpu_pool::ops::philox;
+use wgpu_pool::{AllocateError, Bytes, Memory, Tensor, TensorError};
+
+/// The tensor that the program is about: 1024 x 1024 x 1024 numbers of 4 bytes.
+const ORIGINAL_BYTES: u64 = 4 << 30;
+
+const SEED: u64 = 42;
+
+fn main() -> ExitCode {
+    common::run(release)
+}
+
+fn release() -> Result<ExitCode, Failure> {
+    let mut report = Report::open()?;
+    let pool = report.pool.clone();
+
+    let limits = pool.memory().limits();
+    let most = limits.largest_binding.min(limits.largest_segment).min(ORIGINAL_BYTES);
+    let elements = 1_usize << (most / 4).ilog2();
+    let shape = cube(elements);
+    println!("The original tensor is 1024 x 1024 x 1024 f32, {}.", Bytes(ORIGINAL_BYTES));
+    println!(
+        "A shader can be bound to {} here, a buffer can have {}.",
+        Bytes(limits.largest_binding),
+        Bytes(limits.largest_segment)
+    );
+    let bytes = elements as u64 * 4;
+    println!("The largest power of two: {} x {} x {} f32, {}.\n", shape[0], shape[1], shape[2], Bytes(bytes));
+
+    let before = report.warm_up()?;
+    let numbers = Tensor::rand(&pool, shape, SEED)?;
+    report.step("random numbers");
+    let tripled = match numbers.mul_scalar(2.0_f32) {
+        Ok(doubled) => {
+            report.step("doubled, as a result of its own");
+            doubled.add_(&numbers, 1.0_f32)?;
+            doubled
+        }
+        Err(TensorError::Allocate(AllocateError::OutOfMemory(error))) => {
+            report.note(format!("There was no room for a result of its own, so all was computed in place: {error}."));
+            numbers.add_(&numbers, 2.0_f32)?;
+            numbers.clone()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    report.step("tripled, in place");
+    check_values(&mut report, &tripled)?;
+    let used = report.step("some of it read, and its mean");
+
+    // One command more, so that the device is still at work when the memory is given back.
+    tripled.add_(&numbers, 1.0_f32)?;
+    drop((numbers, tripled));
+    let dropped = report.step("dropped");
+    let requested = pool.stats().requested.current;
+    report.claim(requested == 0, format!("dropping gives all blocks back to the pool: {} requested", Bytes(requested)));
+    report.claim(
+        dropped.reserved >= bytes && dropped.reserved == used.reserved,
+        format!("dropping gives nothing back to the driver: {} reserved, as before", Bytes(dropped.reserved)),
+    );
+    if let (Some(held), Some(at_first)) = (dropped.driver, before.driver) {
+        let grown = held.saturating_sub(at_first);
+        report.claim(
+            grown >= bytes,
+            format!("the driver holds the tensors until then: {} more than at first", Bytes(grown)),
+        );
+    }
+
+    let at_once = pool.trim();
+    report.step("trimmed at once");
+    pool.synchronize()?;
+    let afterwards = pool.trim();
+    let after = report.step("trimmed when the device was done");
+    report.claim(
+        at_once.freed + at_once.pending == dropped.reserved
+            && afterwards.freed == at_once.pending
+            && afterwards.pending == 0,
+        format!(
+            "trimming says what it did: {} freed and {} pending at once, then {} and {}, of {}",
+            Bytes(at_once.freed),
+            Bytes(at_once.pending),
+            Bytes(afterwards.freed),
+            Bytes(afterwards.pending),
+            Bytes(dropped.reserved)
+        ),
+    );
+    report.claim_back(before, after);
+    Ok(report.conclude())
+}
+
+/// The sizes of three dimensions, as near to each other as powers of two can be.
+fn cube(elements: usize) -> [usize; 3] {
+    let exponent = elements.ilog2();
+    [exponent.div_ceil(3), (exponent + 1) / 3, exponent / 3].map(|power| 1 << power)
+}
+
+/// Holds the tensor's ends and middle, and its mean, to three times the numbers of the generator.
+fn check_values(report: &mut Report, tripled: &Tensor) -> Result<(), Failure> {
+    const SAMPLE: usize = 64;
+    let elements = tripled.elements();
+    let flat = tripled.reshape([elements])?;
+    for start in [0, elements / 2 - SAMPLE / 2, elements - SAMPLE] {
+        let found = flat.narrow(0, start, SAMPLE)?.read_blocking::<f32>()?;
+        let wrong = (start..).zip(&found).find_map(|(index, &found)| {
+            let number = philox::uniform(SEED, 0, index as u64);
+            let expected = 2.0 * number + number;
+            (found != expected).then(|| format!("element {index} is {found}, not {expected}"))
+        });
+        let range = format!("elements {start} to {}", start + SAMPLE - 1);
+        report.claim(wrong.is_none(), wrong.unwrap_or(format!("{range} are three times what was drawn")));
+    }
+    let mean = flat.mean([], false)?.read_blocking::<f32>()?[0];
+    report.claim((mean - 1.5).abs() < 0.01, format!("the mean of all is {mean:.4}, near 1.5"));
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! What can go wrong: in a trace, which is then refused, and in a replay.
+
+use std::io;
+use thiserror::Error;
+use wgpu_pool::{AllocateError, Bytes, DeviceError, LawBroken, OptionsError};
+
+/// Why a trace was refused: its file, the line, and what is wrong there.
+#[derive(Debug, Error)]
+#[error("{path}:{}{fault}", LineNumber(*line))]
+pub(crate) struct TraceError {
+    pub(crate) path: String,
+    /// Counted from 1; 0 if the file could not be read at all.
+    pub(crate) line: u64,
+    pub(crate) fault: Fault,
+}
+
+/// A line's number within a message, left out if it is 0.
+struct LineNumber(u64);
+
+impl std::fmt::Display for LineNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 > 0 { write!(f, "{}: ", self.0) } else { write!(f, " ") }
+    }
+}
+
+/// What is wrong with a line of a trace.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    #[error("the gzip stream, or something that follows it, is cut off")]
+    CutOff,
+    #[error("the gzip stream is corrupt, or something follows it: {0}")]
+    Corrupt(io::Error),
+    #[error("the line is empty")]
+    Empty,
+    #[error("the line is longer than {most} bytes")]
+    TooLong { most: u64 },
+    #[error("unknown event `{found}`: an event is `a ID BYTES` or `f ID`")]
+    UnknownEvent { found: String },
+    #[error("a number is missing: an event is `a ID BYTES` or `f ID`")]
+    Missing,
+    #[error("`{found}` is no whole number")]
+    NoNumber { found: String },
+    #[error("`{found}` is too large, numbers have 64 bits")]
+    NumberTooLarge { found: String },
+    #[error("`{found}` is too much: an event is `a ID BYTES` or `f ID`")]
+    Extra { found: String },
+    #[error("id {found} is out of order, {expected} is next")]
+    OutOfOrder { found: u64, expected: u64 },
+    #[error("id {id} is freed and was never allocated")]
+    UnknownId { id: u64 },
+    #[error("id {id} is freed twice")]
+    FreedTwice { id: u64 },
+    #[error("the bytes of all allocations together are above 2^64")]
+    TotalTooLarge,
+    #[error("more than 2^32 allocations live at once")]
+    TooManyLive,
+}
+
+impl Fault {
+    /// What the decoder found wrong.
+    pub(crate) fn of_gzip(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::CutOff,
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Self::Corrupt(error),
+            _ => Self::Unreadable(error),
+        }
+    }
+}
+
+/// Why a replay ended early.
+#[derive(Debug, Error)]
+pub(crate) enum ReplayError {
+    #[error("no pool: {0}")]
+    Pool(#[from] OptionsError),
+    #[error("line {line}: {error}")]
+    Allocate { line: usize, error: AllocateError },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(
+        "block {id} of {}: the byte at {offset} is {found:#04x} when it is freed, and was stamped {stamped:#04x}",
+        Bytes(*bytes)
+    )]
+    Stamp { id: u64, bytes: u64, offset: u64, stamped: u8, found: u8 },
+    #[error("the pool counted a peak of {counted} requested bytes, the trace asks for {asked}")]
+    Miscounted { counted: u64, asked: u64 },
+    #[error("{left} bytes are still allocated after everything was dropped")]
+    Leak { left: u64 },
+    #[error("the heap broke a law: {0}")]
+    Law(#[from] LawBroken),
+}

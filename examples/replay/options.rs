@@ -1,0 +1,131 @@
+//! What the program was asked to do.
+
+use crate::replay::Trims;
+use clap::{Parser, ValueEnum};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Replays allocation traces in a pool, and prints what each shows: one JSON object a line.
+///
+/// A trace is text, plain or compressed with gzip, one event a line: `a ID BYTES` allocates, `f ID` frees; ids count up
+/// from 0; what is never freed lives to the end. Each trace is replayed once in a fresh pool (the peaks, the segments and the cold
+/// time are those of this replay), seven times more in the same pool (the warm time is their median), and once in another
+/// fresh pool that is trimmed at some points (the trim residue).
+///
+/// Exit status: 0; 1 if a replay failed (out of memory, a stamp that doesn't match, a device that fails); 2 if the
+/// arguments are wrong or a trace is refused, which is then named with its line on standard error. The other traces are
+/// replayed all the same.
+#[derive(Debug, Parser)]
+#[command(name = "replay", max_term_width = 100)]
+pub(crate) struct Options {
+    /// The memory below the pool.
+    #[arg(long, value_enum, default_value_t = MemoryKind::None)]
+    pub(crate) memory: MemoryKind,
+
+    /// Whether the pool may move live blocks before it grows, and compacts before it is trimmed.
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub(crate) compact: Switch,
+
+    /// The most that the pool's segments may have together: a number of bytes, or one with a unit (KiB, MiB, GiB, TiB).
+    /// Unlimited by default.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) limit: Option<u64>,
+
+    /// Points at which the last replay of a trace is trimmed: they cut it into parts of equal length. Points at which nothing
+    /// is requested don't count.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) trim_points: u32,
+
+    /// Times the pool alone: no block is stamped. Without it, the times of `host` and `wgpu` include writing each block's
+    /// stamp, reading it back and verifying it.
+    #[arg(long)]
+    pub(crate) time: bool,
+
+    /// The traces.
+    #[arg(value_name = "TRACE", required = true)]
+    pub(crate) traces: Vec<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn compacts(&self) -> bool {
+        self.compact == Switch::On
+    }
+
+    pub(crate) fn trims(&self) -> Trims {
+        Trims { points: self.trim_points, compact: self.compacts() }
+    }
+}
+
+/// A memory below the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemoryKind {
+    /// Counts, and holds no bytes: a trace of any size runs on any machine.
+    None,
+    /// Holds bytes in the program's own memory, and stamps every block.
+    Host,
+    /// Holds bytes in wgpu buffers on the best adapter (WGPU_BACKEND and WGPU_ADAPTER_NAME are respected), and stamps every
+    /// block.
+    Wgpu,
+}
+
+impl fmt::Display for MemoryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Host => "host",
+            Self::Wgpu => "wgpu",
+        })
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// Reads a number of bytes, with or without a unit.
+fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
+    let unit = UNITS.iter().find_map(|&(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (digits, shift) = unit.unwrap_or((text, 0));
+    let digits = digits.trim_end();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("not a number of bytes, such as 536870912 or 512MiB".into());
+    }
+    let number: Option<u64> = digits.parse().ok();
+    number.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(|| "too large, sizes have 64 bits".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_of_bytes_with_or_without_a_unit() {
+        let read = [("0", 0), ("536870912", 512 << 20), ("512MiB", 512 << 20), ("12 GiB", 12 << 30), ("7B", 7)];
+        for (text, expected) in read {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_no_number_of_bytes_is_refused() {
+        for text in ["", "MiB", "-1", "+1", "1.5GiB", "512MB", "0x10", "18446744073709551616", "16777216TiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_have_the_defaults_that_the_help_promises() {
+        let options = Options::try_parse_from(["replay", "a.trace"]).expect("a trace is all that is required");
+        assert_eq!(options.memory, MemoryKind::None);
+        assert_eq!(options.compact, Switch::Off);
+        assert_eq!((options.limit, options.trim_points, options.time), (None, 20, false));
+        assert!(Options::try_parse_from(["replay"]).is_err());
+        assert!(Options::try_parse_from(["replay", "--trim-points", "0", "a.trace"]).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! Replaying a trace in a pool, and what is learned from it.
+
+use crate::fault::ReplayError;
+use crate::progress::Progress;
+use crate::stamp::Witness;
+use crate::trace::{Event, Trace};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+use wgpu_pool::{Memory, OptionsError, Pool, Stats, Storage};
+
+/// Replays in the same pool after the first one; their median is the time of a warm one.
+const WARM_REPLAYS: usize = 7;
+
+/// Replays of a trace altogether: the cold one, the warm ones, and the one that is trimmed.
+pub(crate) const REPLAYS: usize = 1 + WARM_REPLAYS + 1;
+
+/// Events between two looks at the clock and at the progress bar.
+const STRETCH: usize = 1 << 14;
+
+/// What a trace's replays showed. Sizes are in bytes, times in nanoseconds; every number is finite.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Figures {
+    /// Allocations and frees.
+    pub(crate) events: usize,
+    /// The most that was asked for at once.
+    pub(crate) peak_requested: u64,
+    /// The most that all segments had at once, in the first replay.
+    pub(crate) peak_reserved: u64,
+    /// Peak reserved over peak requested; 1 where nothing was requested.
+    pub(crate) ratio: f64,
+    /// Segments that the first replay made, and those that it gave back.
+    pub(crate) segments_created: u64,
+    pub(crate) segments_released: u64,
+    /// Compactions in the first replay, and the bytes that they moved.
+    pub(crate) compactions: u64,
+    pub(crate) bytes_moved: u64,
+    /// Bytes of all blocks that the first replay was handed out.
+    pub(crate) bytes_allocated: u64,
+    /// Bytes moved over bytes allocated; 0 where nothing was allocated.
+    pub(crate) moved_ratio: f64,
+    /// Reserved over requested right after trimming, both summed over the points; 1 where nothing was requested at any.
+    pub(crate) trim_residue: f64,
+    pub(crate) ns_per_event_cold: f64,
+    pub(crate) ns_per_event_warm: f64,
+}
+
+/// How the last replay is trimmed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trims {
+    /// At how many points.
+    pub(crate) points: u32,
+    /// Whether the pool is compacted first.
+    pub(crate) compact: bool,
+}
+
+/// Replays a trace in pools that `open` makes: several times in one, and once in another that is trimmed.
+pub(crate) fn measure<M: Memory>(
+    trace: &Trace,
+    trims: Trims,
+    open: impl Fn() -> Result<Pool<M>, OptionsError>,
+    witness: &mut impl Witness<M>,
+    progress: &Progress,
+) -> Result<Figures, ReplayError> {
+    let pool = open()?;
+    let cold = replay(trace, &pool, witness, progress, |_| Ok(()))?;
+    let (stats, remedies) = (pool.stats(), pool.remedies());
+    check(trace, &pool, &stats)?;
+    let mut warm = Vec::with_capacity(WARM_REPLAYS);
+    for _ in 0..WARM_REPLAYS {
+        warm.push(replay(trace, &pool, witness, progress, |_| Ok(()))?);
+    }
+    check(trace, &pool, &pool.stats())?;
+    drop(pool);
+    let trim_residue = residue(trace, trims, &open()?, witness, progress)?;
+
+    warm.sort();
+    let per_event = |time: Duration| quotient(time.as_nanos() as f64, trace.events.len() as f64, 0.0);
+    let bytes_allocated = stats.allocated.allocated;
+    Ok(Figures {
+        events: trace.events.len(),
+        peak_requested: stats.requested.peak,
+        peak_reserved: stats.reserved.peak,
+        ratio: quotient(stats.reserved.peak as f64, stats.requested.peak as f64, 1.0),
+        segments_created: stats.segments.allocated,
+        segments_released: stats.segments.freed,
+        compactions: remedies.compactions,
+        bytes_moved: remedies.bytes_moved,
+        bytes_allocated,
+        moved_ratio: quotient(remedies.bytes_moved as f64, bytes_allocated as f64, 0.0),
+        trim_residue,
+        ns_per_event_cold: per_event(cold),
+        ns_per_event_warm: per_event(warm[WARM_REPLAYS / 2]),
+    })
+}
+
+fn quotient(dividend: f64, divisor: f64, of_nothing: f64) -> f64 {
+    if divisor == 0.0 { of_nothing } else { dividend / divisor }
+}
+
+/// Runs through the events once, then drops what still lives. The time is that of the events alone.
+fn replay<M: Memory>(
+    trace: &Trace,
+    pool: &Pool<M>,
+    witness: &mut impl Witness<M>,
+    progress: &Progress,
+    mut after: impl FnMut(usize) -> Result<(), ReplayError>,
+) -> Result<Duration, ReplayError> {
+    let mut live: Vec<Option<Storage<M>>> = Vec::new();
+    live.resize_with(trace.slots as usize, || None);
+    witness.begin(pool, trace.slots);
+    let mut time = Duration::ZERO;
+    let mut number = 0;
+    for stretch in trace.events.chunks(STRETCH) {
+        let start = Instant::now();
+        for &event in stretch {
+            number += 1;
+            match event {
+                Event::Allocate { slot, bytes } => {
+                    let storage =
+                        pool.allocate(bytes).map_err(|error| ReplayError::Allocate { line: number, error })?;
+                    witness.allocated(slot, &storage)?;
+                    live[slot as usize] = Some(storage);
+                }
+                Event::Free { slot } => {
+                    if let Some(storage) = live[slot as usize].take() {
+                        witness.freed(slot, &storage)?;
+                    }
+                }
+            }
+            after(number)?;
+        }
+        time += start.elapsed();
+        progress.advance(stretch.len());
+    }
+    for (slot, storage) in (0..).zip(&mut live) {
+        if let Some(storage) = storage.take() {
+            witness.freed(slot, &storage)?;
+        }
+    }
+    witness.end()?;
+    Ok(time)
+}
+
+/// Holds the pool to what the trace says by itself, and to the laws of its heap.
+fn check<M: Memory>(trace: &Trace, pool: &Pool<M>, stats: &Stats) -> Result<(), ReplayError> {
+    let (counted, asked) = (stats.requested.peak, trace.peak_requested);
+    if counted != asked {
+        return Err(ReplayError::Miscounted { counted, asked });
+    }
+    let left = stats.allocated.current;
+    if left > 0 {
+        return Err(ReplayError::Leak { left });
+    }
+    Ok(pool.check()?)
+}
+
+/// Replays the trace once more, trims at some points that cut it into equal parts, and adds up what is reserved and what
+/// is requested right after.
+fn residue<M: Memory>(
+    trace: &Trace,
+    trims: Trims,
+    pool: &Pool<M>,
+    witness: &mut impl Witness<M>,
+    progress: &Progress,
+) -> Result<f64, ReplayError> {
+    let mut points = points(trace.events.len(), trims.points);
+    let mut next = points.next();
+    let (mut reserved, mut requested) = (0.0, 0.0);
+    replay(trace, pool, witness, progress, |number| {
+        if next != Some(number) {
+            return Ok(());
+        }
+        while next == Some(number) {
+            next = points.next();
+        }
+        if trims.compact {
+            pool.compact(u64::MAX)?;
+        }
+        pool.trim();
+        let stats = pool.stats();
+        if stats.requested.current > 0 {
+            reserved += stats.reserved.current as f64;
+            requested += stats.requested.current as f64;
+        }
+        Ok(())
+    })?;
+    Ok(quotient(reserved, requested, 1.0))
+}
+
+/// After which events to trim: `count` points that cut the trace into `count + 1` parts, as equal as can be. A trace with
+/// fewer events repeats points; none lies before the first event.
+fn points(events: usize, count: u32) -> impl Iterator<Item = usize> {
+    let parts = u128::from(count) + 1;
+    let after = move |point| {
+        usize::try_from(events as u128 * point / parts).expect("a part of the trace is no longer than the trace")
+    };
+    (1..parts).map(after).filter(|&number| number > 0)
+}
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+//! The program as a whole: what goes where, and how it ends.
+
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+
+/// A folder of traces, gone when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wgpu-pool-replay-{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("the temporary folder takes another");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("the folder takes a file");
+        path.display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn replay(arguments: &[&str]) -> (Outcome, String, String) {
+    let options = Options::try_parse_from([&["replay"], arguments].concat()).expect("the arguments are valid");
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let outcome = run(&options, &mut out, &mut err);
+    let text = |bytes| String::from_utf8(bytes).expect("all is text");
+    (outcome, text(out), text(err))
+}
+
+#[test]
+fn each_trace_gives_one_json_object_on_a_line_of_its_own() {
+    let folder = Folder::new("lines");
+    let traces = [folder.write("one.trace", "a 0 100\nf 0\n"), folder.write("two", "")];
+    for memory in ["none", "host"] {
+        let (outcome, out, err) = replay(&["--memory", memory, &traces[0], &traces[1]]);
+        assert_eq!((outcome, err.as_str()), (Outcome::Success, ""));
+        let lines: Vec<serde_json::Value> =
+            out.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["trace"], &lines[1]["trace"]), (&"one".into(), &"two".into()));
+        assert_eq!(lines[0]["memory"], memory);
+        for line in lines {
+            for key in [
+                "events",
+                "peak_requested",
+                "peak_reserved",
+                "ratio",
+                "segments_created",
+                "segments_released",
+                "compactions",
+                "bytes_moved",
+                "bytes_allocated",
+                "moved_ratio",
+                "trim_residue",
+                "ns_per_event_cold",
+                "ns_per_event_warm",
+            ] {
+                assert!(line[key].as_f64().is_some_and(f64::is_finite), "{key}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_malformed_trace_is_named_with_its_line_and_the_others_are_replayed() {
+    let folder = Folder::new("malformed");
+    let (bad, good) = (folder.write("bad.trace", "a 0 100\nf 7\n"), folder.write("good.trace", "a 0 100\n"));
+    let (outcome, out, err) = replay(&[&bad, &good]);
+    assert_eq!(outcome, Outcome::Refused);
+    assert_eq!(err, format!("replay: {bad}:2: id 7 is freed and was never allocated\n"));
+    assert!(out.starts_with("{\"trace\":\"good\",") && out.lines().count() == 1, "{out}");
+}
+
+#[test]
+fn a_limit_that_is_too_low_fails_with_the_numbers_on_standard_error_alone() {
+    let folder = Folder::new("limit");
+    let large = folder.write("large.trace", "a 0 16777216\n");
+    let (outcome, out, err) = replay(&["--limit", "8MiB", &large]);
+    assert_eq!((outcome, out.as_str()), (Outcome::Failed, ""));
+    let start = format!("replay: {large}: line 1: out of memory: requested 16.0 MiB, limit 8.0 MiB, allocated 0 B");
+    assert!(err.starts_with(&start), "{err}");
+}
+
+#[test]
+fn compaction_serves_under_a_limit_what_is_refused_without_it() {
+    let folder = Folder::new("compact");
+    // Eight blocks fill the limit; every other one goes, and then half of it is wanted in one piece.
+    let block = 4 << 20;
+    let mut text: String = (0..8).map(|id| format!("a {id} {block}\n")).collect();
+    text += &(0..4).map(|half| format!("f {}\n", 2 * half)).collect::<String>();
+    text += &format!("a 8 {}\n", 4 * block);
+    let trace = folder.write("shattered.trace", &text);
+    let limit = ["--limit", "32MiB", "--memory", "host"];
+    let (outcome, out, err) = replay(&[&limit[..], &["--compact", "off", &trace]].concat());
+    assert_eq!((outcome, out.as_str()), (Outcome::Failed, ""));
+    assert!(err.contains("out of memory"), "{err}");
+    let (outcome, out, err) = replay(&[&limit[..], &["--compact", "on", &trace]].concat());
+    assert_eq!((outcome, err.as_str()), (Outcome::Success, ""));
+    let line: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert!(line["bytes_moved"].as_u64().is_some_and(|bytes| bytes >= 4 << 20), "{line}");
+}
+
+/// A reader that has gone away.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = Folder::new("pipe");
+    let trace = folder.write("one.trace", "a 0 100\n");
+    let options = Options::try_parse_from(["replay", &trace]).expect("the arguments are valid");
+    let mut err = Vec::new();
+    assert_eq!(run(&options, &mut Closed, &mut err), Outcome::Success);
+    assert!(err.is_empty());
+}
+
+#[test]
+fn a_trace_is_named_after_its_file() {
+    let names = ["tests/data/a.trace.gz", "a.trace", "a", "a.gz", "b/a.trace.gz"].map(|path| name(Path::new(path)));
+    assert!(names.iter().all(|name| name == "a"), "{names:?}");
+}

@@ -1,0 +1,161 @@
+//! Allocation traces: text, plain or compressed with gzip, one event a line.
+//!
+//! `a ID BYTES` allocates, `f ID` frees; ids count up from 0; what is never freed lives to the end. A trace is read whole
+//! before it is replayed, and every id is turned into a slot of a small table, so that the replay itself looks nothing up.
+
+use crate::fault::{Fault, TraceError};
+use flate2::bufread::MultiGzDecoder;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+/// No line of a trace is longer: two numbers of 20 digits each need far less.
+const LONGEST_LINE: u64 = 256;
+
+/// The first bytes of every gzip stream.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// One line of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Allocates `bytes` bytes, to be held in a slot that is empty.
+    Allocate { slot: u32, bytes: u64 },
+    /// Frees what the slot holds.
+    Free { slot: u32 },
+}
+
+/// A trace, ready to be replayed.
+///
+/// Law: an event that allocates names an empty slot below `slots`, one that frees names a full one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// The events, in order; the n-th is line n + 1.
+    pub(crate) events: Vec<Event>,
+    /// The most blocks that live at once.
+    pub(crate) slots: u32,
+    /// The most bytes that are asked for at once.
+    pub(crate) peak_requested: u64,
+}
+
+impl Trace {
+    /// Reads a trace from a file.
+    pub(crate) fn open(path: &Path) -> Result<Self, TraceError> {
+        let at_line = |line, fault| TraceError { path: path.display().to_string(), line, fault };
+        let file = File::open(path).map_err(|error| at_line(0, Fault::Unreadable(error)))?;
+        Self::read(BufReader::new(file)).map_err(|(line, fault)| at_line(line, fault))
+    }
+
+    /// Reads a trace; a fault comes with the number of its line, or with 0 if there is no line to blame.
+    pub(crate) fn read(mut source: impl BufRead) -> Result<Self, (u64, Fault)> {
+        let start = source.fill_buf().map_err(|error| (0, Fault::Unreadable(error)))?;
+        if start.starts_with(&GZIP) {
+            Self::read_text(BufReader::new(MultiGzDecoder::new(source)), Fault::of_gzip)
+        } else {
+            Self::read_text(source, Fault::Unreadable)
+        }
+    }
+
+    fn read_text(mut text: impl BufRead, unreadable: fn(io::Error) -> Fault) -> Result<Self, (u64, Fault)> {
+        let mut reader = Reader::default();
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            let length = text.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+            match length.map_err(|error| (number, unreadable(error)))? {
+                0 => break,
+                _ => reader.line(&line).map_err(|fault| (number, fault))?,
+            }
+        }
+        Ok(reader.trace)
+    }
+}
+
+/// What is known after some lines.
+#[derive(Debug, Default)]
+struct Reader {
+    trace: Trace,
+    /// By id: the slot and the bytes of a live allocation, nothing of one that was freed.
+    allocations: Vec<Option<(u32, u64)>>,
+    /// Slots that are empty, below `trace.slots`.
+    empty_slots: Vec<u32>,
+    requested: u64,
+    requested_in_total: u64,
+}
+
+impl Reader {
+    fn line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let line = match line.strip_suffix(b"\n") {
+            Some(line) => line,
+            None if line.len() as u64 == LONGEST_LINE => return Err(Fault::TooLong { most: LONGEST_LINE }),
+            None => line,
+        };
+        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let event = match fields.next() {
+            Some(b"a") => {
+                let (id, bytes) = (next_number(&mut fields)?, next_number(&mut fields)?);
+                self.allocate(id, bytes)?
+            }
+            Some(b"f") => {
+                let id = next_number(&mut fields)?;
+                self.free(id)?
+            }
+            Some(other) => return Err(Fault::UnknownEvent { found: shown(other) }),
+            None => return Err(Fault::Empty),
+        };
+        if let Some(extra) = fields.next() {
+            return Err(Fault::Extra { found: shown(extra) });
+        }
+        self.trace.events.push(event);
+        Ok(())
+    }
+
+    fn allocate(&mut self, id: u64, bytes: u64) -> Result<Event, Fault> {
+        let expected = self.allocations.len() as u64;
+        if id != expected {
+            return Err(Fault::OutOfOrder { found: id, expected });
+        }
+        // Counters of bytes are 64 bits wide, in the pool too.
+        self.requested_in_total = self.requested_in_total.checked_add(bytes).ok_or(Fault::TotalTooLarge)?;
+        self.requested += bytes;
+        self.trace.peak_requested = self.trace.peak_requested.max(self.requested);
+        let slot = match self.empty_slots.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = self.trace.slots;
+                self.trace.slots = slot.checked_add(1).ok_or(Fault::TooManyLive)?;
+                slot
+            }
+        };
+        self.allocations.push(Some((slot, bytes)));
+        Ok(Event::Allocate { slot, bytes })
+    }
+
+    fn free(&mut self, id: u64) -> Result<Event, Fault> {
+        let allocation = usize::try_from(id).ok().and_then(|id| self.allocations.get_mut(id));
+        let allocation = allocation.ok_or(Fault::UnknownId { id })?;
+        let (slot, bytes) = allocation.take().ok_or(Fault::FreedTwice { id })?;
+        self.requested -= bytes;
+        self.empty_slots.push(slot);
+        Ok(Event::Free { slot })
+    }
+}
+
+fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Result<u64, Fault> {
+    let field = fields.next().ok_or(Fault::Missing)?;
+    if !field.iter().all(u8::is_ascii_digit) {
+        return Err(Fault::NoNumber { found: shown(field) });
+    }
+    let digits = str::from_utf8(field).map_err(|_| Fault::NoNumber { found: shown(field) })?;
+    digits.parse().map_err(|_| Fault::NumberTooLarge { found: shown(field) })
+}
+
+/// A field as a message can show it: on one line, and not too long.
+fn shown(field: &[u8]) -> String {
+    const MOST: usize = 24;
+    let text = field[..field.len().min(MOST)].escape_ascii().to_string();
+    if field.len() > MOST { text + "..." } else { text }
+}
+
+#[cfg(test)]
+#[path = "trace_tests.rs"]
+mod tests;

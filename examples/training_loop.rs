@@ -1,0 +1,208 @@
+//! Training a linear layer: once as it should be, and once with `trim` in every step, which only costs.
+//!
+//! Linear(10, 1), mean squared error, gradient descent with a learning rate of 0.01, batches of 32 normal numbers, 10 epochs of 100
+//! steps; the targets are a fixed linear map. Forward and backward run in the crate's kernels, the gradients written out.
+//!
+//! Prints the pool's memory after each step of the program. Exits with 1 if the loss doesn't fall below 1e-3, or if the pool's
+//! segments change after the first step of training.
+
+mod common;
+
+use common::{Failure, Report};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use wgpu_pool::{Bytes, Pool, Tensor, TensorError};
+
+const FEATURES: usize = 10;
+const BATCH: usize = 32;
+const EPOCHS: usize = 10;
+const STEPS: usize = 100;
+const LEARNING_RATE: f32 = 0.01;
+const LOSS_WANTED: f32 = 1e-3;
+
+/// The map that is to be learned.
+const TRUE_WEIGHTS: [f32; FEATURES] = [1.5, -2.0, 0.5, 3.0, -1.0, 0.25, -0.75, 2.0, 1.0, -3.0];
+const TRUE_BIAS: f32 = 0.5;
+
+fn main() -> ExitCode {
+    common::run(training_loop)
+}
+
+fn training_loop() -> Result<ExitCode, Failure> {
+    let mut report = Report::open()?;
+    let pool = report.pool.clone();
+    let before = report.warm_up()?;
+    // The first step compiles the kernels; that is no part of either time.
+    train(&mut report, Mode::FirstStepOnly)?;
+    give_back(&pool)?;
+
+    let plain = train(&mut report, Mode::AsItShouldBe)?;
+    report.step("trained as it should be");
+    give_back(&pool)?;
+    report.step("trimmed");
+    let trimming = train(&mut report, Mode::TrimInEveryStep)?;
+    report.step("trained, trimming in every step");
+    give_back(&pool)?;
+    let after = report.step("trimmed");
+
+    println!("\nepoch  loss         loss, trimming in every step");
+    for (epoch, (one, other)) in (1..).zip(plain.losses.iter().zip(&trimming.losses)) {
+        println!("{epoch:>5}  {one:<11.4e}  {other:<11.4e}");
+    }
+    let ratio = trimming.time.as_secs_f64() / plain.time.as_secs_f64();
+    println!("\n1000 steps take {:.1} ms as it should be,", plain.time.as_secs_f64() * 1e3);
+    println!(
+        "            and {:.1} ms with trim() in every step: {ratio:.2} times.",
+        trimming.time.as_secs_f64() * 1e3
+    );
+    match trimming.segments_given_back {
+        0 => println!("No trim gave anything back, since the weights live in the pool's only segment: it only cost."),
+        count => println!("The trims gave back {count} segments, and the pool had to make them again."),
+    }
+
+    for (name, run) in [("as it should be", &plain), ("trimming", &trimming)] {
+        let last = run.losses.last().copied().unwrap_or(f32::NAN);
+        report.claim(last < LOSS_WANTED, format!("the last loss is {last:.1e}, below {LOSS_WANTED:.0e} ({name})"));
+    }
+    let Segments { bytes, count } = plain.after_first_step;
+    report.claim(
+        plain.change.is_none(),
+        plain.change.unwrap_or(format!(
+            "after the first step reserved stays at {}, and the number of segments at {count}",
+            Bytes(bytes)
+        )),
+    );
+    report.claim(plain.losses == trimming.losses, "trimming changes no loss");
+    report.claim_back(before, after);
+    Ok(report.conclude())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    FirstStepOnly,
+    AsItShouldBe,
+    TrimInEveryStep,
+}
+
+/// What a run showed.
+#[derive(Debug)]
+struct Run {
+    /// The mean loss of each epoch.
+    losses: Vec<f32>,
+    time: Duration,
+    after_first_step: Segments,
+    /// The first step after which the segments were others than after the first one, in words.
+    change: Option<String>,
+    segments_given_back: usize,
+}
+
+/// What the pool's segments are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Segments {
+    bytes: u64,
+    count: u64,
+}
+
+impl Segments {
+    fn of(pool: &Pool) -> Self {
+        let stats = pool.stats();
+        Self { bytes: stats.reserved.current, count: stats.segments.current }
+    }
+}
+
+fn train(report: &mut Report, mode: Mode) -> Result<Run, Failure> {
+    let pool = report.pool.clone();
+    let mut run = Run {
+        losses: Vec::new(),
+        time: Duration::ZERO,
+        after_first_step: Segments::default(),
+        change: None,
+        segments_given_back: 0,
+    };
+    let model = Model::new(&pool)?;
+    let truth = Model::truth(&pool)?;
+    let epoch_loss = Tensor::full(&pool, [], 0.0_f32)?;
+    let steps = if mode == Mode::FirstStepOnly { 1 } else { EPOCHS * STEPS };
+    pool.synchronize()?;
+    let start = Instant::now();
+    for step in 0..steps {
+        let inputs = Tensor::randn(&pool, [BATCH, FEATURES], step as u64)?;
+        let loss = model.step(&inputs, &truth.forward(&inputs)?)?;
+        epoch_loss.add_(&loss, 1.0 / STEPS as f32)?;
+        drop((inputs, loss));
+        if (step + 1) % STEPS == 0 {
+            run.losses.extend(epoch_loss.read_blocking::<f32>()?);
+            epoch_loss.fill_(0.0_f32)?;
+        }
+        if mode == Mode::TrimInEveryStep {
+            run.segments_given_back += pool.trim().segments;
+        }
+        let segments = Segments::of(&pool);
+        if step == 0 {
+            run.after_first_step = segments;
+            if mode == Mode::FirstStepOnly {
+                report.step("after a first step of training");
+            }
+        } else if segments != run.after_first_step && run.change.is_none() {
+            let first = run.after_first_step;
+            run.change = Some(format!(
+                "after step {} there are {} in {} segments, after the first one {} in {}",
+                step + 1,
+                Bytes(segments.bytes),
+                segments.count,
+                Bytes(first.bytes),
+                first.count
+            ));
+        }
+    }
+    pool.synchronize()?;
+    run.time = start.elapsed();
+    Ok(run)
+}
+
+/// Gives every idle segment back to the driver, and waits until it has them.
+fn give_back(pool: &Pool) -> Result<(), Failure> {
+    pool.trim();
+    pool.synchronize()?;
+    pool.trim();
+    Ok(())
+}
+
+/// A linear layer: outputs = inputs · weightsᵀ + bias.
+#[derive(Debug)]
+struct Model {
+    /// Of shape (1, features).
+    weights: Tensor,
+    /// Of shape (1).
+    bias: Tensor,
+}
+
+impl Model {
+    fn new(pool: &Pool) -> Result<Self, TensorError> {
+        Ok(Self { weights: Tensor::full(pool, [1, FEATURES], 0.0_f32)?, bias: Tensor::full(pool, [1], 0.0_f32)? })
+    }
+
+    /// The map that is to be learned.
+    fn truth(pool: &Pool) -> Result<Self, TensorError> {
+        let weights = Tensor::from_slice(pool, &TRUE_WEIGHTS, [1, FEATURES])?;
+        Ok(Self { weights, bias: Tensor::full(pool, [1], TRUE_BIAS)? })
+    }
+
+    /// (batch, features) gives (batch, 1).
+    fn forward(&self, inputs: &Tensor) -> Result<Tensor, TensorError> {
+        inputs.matmul(&self.weights.t()?)?.add(&self.bias)
+    }
+
+    /// One step of gradient descent; returns the loss before it, a scalar.
+    fn step(&self, inputs: &Tensor, targets: &Tensor) -> Result<Tensor, TensorError> {
+        let errors = self.forward(inputs)?.sub(targets)?;
+        let loss = errors.square()?.mean([], false)?;
+        // loss = mean(errors²), so d loss / d outputs = 2 errors / batch; the rest is the chain rule.
+        let outputs_gradient = errors.mul_scalar(2.0 / BATCH as f32)?;
+        let weights_gradient = outputs_gradient.t()?.matmul(inputs)?;
+        let bias_gradient = outputs_gradient.sum([0], false)?;
+        self.weights.add_(&weights_gradient, -LEARNING_RATE)?;
+        self.bias.add_(&bias_gradient, -LEARNING_RATE)?;
+        Ok(loss)
+    }
+}
