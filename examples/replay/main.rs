@@ -11,7 +11,7 @@ mod trace;
 
 use clap::Parser;
 use fault::ReplayError;
-use options::{MemoryKind, Options, Switch};
+use options::{MemoryKind, Options};
 use progress::Progress;
 use replay::{Figures, REPLAYS};
 use serde::Serialize;

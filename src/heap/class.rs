@@ -28,24 +28,18 @@ impl Class {
     /// The class that holds blocks of `granules` granules.
     pub(super) const fn of(granules: u32) -> Self {
         if granules < BINS_U32 {
-            return Self::at(0, granules);
+            return Self::at(0, granules as usize);
         }
         let shift = granules.ilog2() - BIN_BITS;
-        Self::at(shift + 1, (granules >> shift) & (BINS_U32 - 1))
+        Self::at(shift as usize + 1, (granules >> shift) as usize & (BINS - 1))
     }
 
     /// The class at `octave` and `bin`, both within their ranges.
-    #[expect(clippy::cast_possible_truncation, reason = "CLASSES is below 2^16, as the constant below proves")]
-    const fn at(octave: u32, bin: u32) -> Self {
+    #[expect(clippy::cast_possible_truncation, reason = "CLASSES is below 2^16, as the constant proves")]
+    pub(super) const fn at(octave: usize, bin: usize) -> Self {
         const { assert!(CLASSES <= u16::MAX as usize) };
+        debug_assert!(octave < OCTAVES && bin < BINS);
         Self((octave << BIN_BITS | bin) as u16)
-    }
-
-    /// The class at `index`, which must be below [`CLASSES`].
-    #[expect(clippy::cast_possible_truncation, reason = "every caller's index is below CLASSES, which is below 2^16")]
-    pub(super) const fn from_index(index: usize) -> Self {
-        debug_assert!(index < CLASSES);
-        Self(index as u16)
     }
 
     /// Its place among all classes, from 0.
@@ -92,7 +86,7 @@ mod tests {
     use super::*;
 
     fn classes() -> impl Iterator<Item = Class> {
-        (0..CLASSES).map(Class::from_index)
+        (0..CLASSES).map(|index| Class::at(index / BINS, index % BINS))
     }
 
     #[test]
@@ -148,7 +142,7 @@ mod tests {
     #[test]
     fn octave_and_bin_lead_back_to_the_class() {
         for class in classes() {
-            assert_eq!(Class::from_index(class.octave() * BINS + class.bin()), class);
+            assert_eq!(Class::at(class.octave(), class.bin()), class);
             assert_eq!(usize::from(class.number()), class.index());
         }
     }

@@ -1,9 +1,12 @@
-//! The free lists of one pool: one for each class of sizes, with a bit for each that holds a block.
+//! The free lists of one pool.
+//!
+//! Two sets of them: one for holes beside active blocks, one for holes that are a whole segment. A request is served from the
+//! first as long as that has anything that fits, so that idle segments stay idle and can be released.
 
-use super::blocks::{Blocks, Key, State};
+use super::blocks::{Block, Blocks, Key, NONE, State};
 use super::class::{BINS, CLASSES, Class, OCTAVES};
 
-/// How many blocks of a list are looked at before the tightest of them is taken: one or two cache lines of entries.
+/// How many blocks of a list are looked at before the tightest of them is taken: two cache lines of entries.
 const LOOK: usize = 16;
 
 /// An inactive block in a list. The size is here too, so that looking through a list touches no block.
@@ -15,12 +18,73 @@ pub(super) struct Entry {
     pub(super) size: u32,
 }
 
-/// Inactive blocks by class.
+/// All inactive blocks of a pool.
 ///
-/// Laws: a block is in exactly one list iff it is inactive, and in that of its class; it knows its position there; a bit of
-/// `bins` is set iff the list holds a block; a bit of `octaves` is set iff the octave's `bins` are not 0.
+/// Law: a block is in exactly one list iff it is inactive: of `whole` if it has no neighbours, else of `split`.
 #[derive(Debug)]
 pub(super) struct FreeLists {
+    split: ListSet,
+    whole: ListSet,
+}
+
+impl FreeLists {
+    pub(super) fn new() -> Self {
+        Self { split: ListSet::new(), whole: ListSet::new() }
+    }
+
+    /// Number of blocks in all lists.
+    pub(super) const fn len(&self) -> usize {
+        self.split.len + self.whole.len
+    }
+
+    /// The holes beside active blocks, and those that are whole segments.
+    pub(super) const fn split_and_whole(&self) -> (&ListSet, &ListSet) {
+        (&self.split, &self.whole)
+    }
+
+    /// Puts a block into its list, and marks it inactive. While it is there, no neighbour may appear beside it, nor its last
+    /// one vanish.
+    pub(super) fn insert(&mut self, blocks: &mut Blocks, key: Key) {
+        self.set_of(&blocks[key]).insert(blocks, key);
+    }
+
+    /// Takes a block out of its list. Its record says inactive until the caller makes it something else.
+    pub(super) fn remove(&mut self, blocks: &mut Blocks, key: Key) {
+        self.set_of(&blocks[key]).remove(blocks, key);
+    }
+
+    /// A block of at least `granules` granules, near the tightest; a whole segment only if nothing else is near.
+    ///
+    /// Only when neither set has one is the rest of the request's own class looked through, since a needless segment costs
+    /// more.
+    pub(super) fn find(&self, granules: u32) -> Option<Key> {
+        let near = self.split.find_near(granules).or_else(|| self.whole.find_near(granules));
+        near.or_else(|| self.split.find_far(granules)).or_else(|| self.whole.find_far(granules))
+    }
+
+    /// The largest block's size, in granules. Walks the lists of the highest classes that have one.
+    pub(super) fn largest(&self) -> u32 {
+        self.split.largest().max(self.whole.largest())
+    }
+
+    /// The set that a block belongs to.
+    const fn set_of(&mut self, block: &Block) -> &mut ListSet {
+        if block.before == NONE && block.after == NONE { &mut self.whole } else { &mut self.split }
+    }
+
+    /// The holes beside active blocks, to break laws of.
+    #[cfg(test)]
+    pub(super) const fn split_mut(&mut self) -> &mut ListSet {
+        &mut self.split
+    }
+}
+
+/// A list for each class of sizes, with a bit for each that holds a block.
+///
+/// Laws: a block is in the list of its class, and knows its position there; a bit of `bins` is set iff the list holds a block; a
+/// bit of `octaves` is set iff the octave's `bins` are not 0.
+#[derive(Debug)]
+pub(super) struct ListSet {
     /// One bit for each octave.
     octaves: u32,
     /// One bit for each class.
@@ -31,8 +95,8 @@ pub(super) struct FreeLists {
     len: usize,
 }
 
-impl FreeLists {
-    pub(super) fn new() -> Self {
+impl ListSet {
+    fn new() -> Self {
         Self { octaves: 0, bins: [0; OCTAVES], lists: vec![Vec::new(); CLASSES].into(), len: 0 }
     }
 
@@ -46,27 +110,18 @@ impl FreeLists {
         &self.lists[class.index()]
     }
 
-    /// The bit of a class, and whether the octave's bit agrees with the octave's bins.
-    pub(super) const fn bit(&self, class: Class) -> (bool, bool) {
-        let bins = self.bins[class.octave()];
-        (bins >> class.bin() & 1 == 1, (self.octaves >> class.octave() & 1 == 1) == (bins != 0))
+    /// The bits of an octave's classes; those of them whose lists hold a block; and whether the octave's own bit agrees.
+    pub(super) fn bits(&self, octave: usize) -> (u64, u64, bool) {
+        let bins = self.bins[octave];
+        let mut filled = 0;
+        for (bin, list) in self.lists[octave * BINS..][..BINS].iter().enumerate() {
+            filled |= u64::from(!list.is_empty()) << bin;
+        }
+        (bins, filled, (self.octaves >> octave & 1 == 1) == (bins != 0))
     }
 
-    /// Breaks a law: flips the bit of a class.
-    #[cfg(test)]
-    pub(super) const fn flip_bit(&mut self, class: Class) {
-        self.bins[class.octave()] ^= 1 << class.bin();
-    }
-
-    /// Breaks a law: flips the bit of a class's octave.
-    #[cfg(test)]
-    pub(super) const fn flip_octave(&mut self, class: Class) {
-        self.octaves ^= 1 << class.octave();
-    }
-
-    /// Puts a block into its class's list, and marks it inactive.
     #[expect(clippy::cast_possible_truncation, reason = "a list is no longer than the number of blocks, a u32")]
-    pub(super) fn insert(&mut self, blocks: &mut Blocks, key: Key) {
+    fn insert(&mut self, blocks: &mut Blocks, key: Key) {
         let block = &mut blocks[key];
         let class = Class::of(block.size);
         let list = &mut self.lists[class.index()];
@@ -77,8 +132,7 @@ impl FreeLists {
         self.len += 1;
     }
 
-    /// Takes a block out of its list. Its record says inactive until the caller makes it something else.
-    pub(super) fn remove(&mut self, blocks: &mut Blocks, key: Key) {
+    fn remove(&mut self, blocks: &mut Blocks, key: Key) {
         let block = &blocks[key];
         let State::Inactive { position } = block.state else { unreachable!("only inactive blocks are listed") };
         let class = Class::of(block.size);
@@ -95,28 +149,16 @@ impl FreeLists {
         self.len -= 1;
     }
 
-    /// A block of at least `granules` granules, near the tightest.
-    ///
-    /// The request's own class may hold blocks that are too small, and a class holds its blocks in no order: the last few of a
-    /// list are looked at, in the request's own class first. Any block of the next higher class that has one fits. Only
-    /// when nothing else is left does the rest of the own class get its turn, since a needless segment costs more.
-    pub(super) fn find(&self, granules: u32) -> Option<Key> {
+    /// The tightest of the first few that fit: in the request's own class, which may hold blocks that are too small, else in
+    /// the next higher class that has any, all of which fit.
+    fn find_near(&self, granules: u32) -> Option<Key> {
         let own = Class::of(granules);
-        if let Some(key) = self.tightest(own, granules, LOOK) {
-            return Some(key);
-        }
-        match self.next_filled(own) {
-            Some(class) => self.tightest(class, granules, LOOK),
-            None => self.tightest(own, granules, usize::MAX),
-        }
+        self.tightest(own, granules, LOOK).or_else(|| self.tightest(self.next_filled(own)?, granules, LOOK))
     }
 
-    /// The largest block's size, in granules. Walks the list of the highest class that has one.
-    pub(super) fn largest(&self) -> u32 {
-        let Some(octave) = self.octaves.checked_ilog2() else { return 0 };
-        let bin = self.bins[octave as usize].checked_ilog2().unwrap_or(0);
-        let class = Class::from_index(octave as usize * BINS + bin as usize);
-        self.list(class).iter().map(|entry| entry.size).max().unwrap_or(0)
+    /// The tightest of the request's own class.
+    fn find_far(&self, granules: u32) -> Option<Key> {
+        self.tightest(Class::of(granules), granules, usize::MAX)
     }
 
     /// The smallest block of at least `granules` among the last `look` of a class; of equals, the last.
@@ -138,14 +180,33 @@ impl FreeLists {
         let octave = class.octave();
         let bins = self.bins[octave] & above(class.bin());
         if bins != 0 {
-            return Some(Class::from_index(octave * BINS + bins.trailing_zeros() as usize));
+            return Some(Class::at(octave, bins.trailing_zeros() as usize));
         }
         let octaves = u64::from(self.octaves) & above(octave);
         if octaves == 0 {
             return None;
         }
         let octave = octaves.trailing_zeros() as usize;
-        Some(Class::from_index(octave * BINS + self.bins[octave].trailing_zeros() as usize))
+        Some(Class::at(octave, self.bins[octave].trailing_zeros() as usize))
+    }
+
+    fn largest(&self) -> u32 {
+        let Some(octave) = self.octaves.checked_ilog2() else { return 0 };
+        let bin = self.bins[octave as usize].checked_ilog2().unwrap_or(0);
+        let class = Class::at(octave as usize, bin as usize);
+        self.list(class).iter().map(|entry| entry.size).max().unwrap_or(0)
+    }
+
+    /// Breaks a law: flips the bit of a class.
+    #[cfg(test)]
+    pub(super) const fn flip_bit(&mut self, class: Class) {
+        self.bins[class.octave()] ^= 1 << class.bin();
+    }
+
+    /// Breaks a law: flips the bit of a class's octave.
+    #[cfg(test)]
+    pub(super) const fn flip_octave(&mut self, class: Class) {
+        self.octaves ^= 1 << class.octave();
     }
 }
 

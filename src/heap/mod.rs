@@ -7,8 +7,9 @@
 //! # How a block is found
 //! Inactive blocks are kept in free lists by size class, 64 classes between two powers of two, with one bit for each list that
 //! holds a block. A request looks through the first few blocks of its own class, then takes from the next class that has any:
-//! near best fit, in a time that doesn't depend on how many blocks there are. What a block has beyond the request is split
-//! off; a freed block coalesces at once with inactive neighbours on both sides.
+//! near best fit, in a time that doesn't depend on how many blocks there are. A wholly inactive segment is cut only when no
+//! other hole fits. What a block has beyond the request is split off; a freed block coalesces at once with inactive neighbours
+//! on both sides.
 //!
 //! # Two pools
 //! Requests up to [`HeapOptions::small_limit`] are served from segments of their own, so that no small block that lives long

@@ -7,6 +7,8 @@ use crate::tensor::{DType, Tensor};
 
 const NEG: Operation = Operation { name: "neg", expression: "-x" };
 const ABS: Operation = Operation { name: "abs", expression: "abs(x)" };
+// On GL, wgpu takes abs of a u32 by way of i32.
+const ABS_OF_UNSIGNED: Operation = Operation { name: "abs", expression: "x" };
 const EXP: Operation = Operation { name: "exp", expression: "exp(x)" };
 const LOG: Operation = Operation { name: "log", expression: "log(x)" };
 const SQRT: Operation = Operation { name: "sqrt", expression: "sqrt(x)" };
@@ -15,30 +17,35 @@ const COS: Operation = Operation { name: "cos", expression: "cos(x)" };
 // Beyond 15 the result is 1 to the last bit, and some drivers' own overflows on the way there.
 const TANH: Operation = Operation { name: "tanh", expression: "tanh(clamp(x, -15.0, 15.0))" };
 const SIGMOID: Operation = Operation { name: "sigmoid", expression: "1.0 / (1.0 + exp(-x))" };
-// A comparison lets NaN through, where `max` may drop it.
-const RELU: Operation = Operation { name: "relu", expression: "select(x, Element(0), x < Element(0))" };
+// By its bits, from above -0 to minus infinity: drivers make a `max` of a comparison, and that may drop a NaN.
+const RELU: Operation = Operation {
+    name: "relu",
+    expression: "select(x, 0.0, bitcast<u32>(x) > 0x80000000u && bitcast<u32>(x) <= 0xff800000u)",
+};
+const RELU_OF_INTEGERS: Operation = Operation { name: "relu", expression: "max(x, Element(0))" };
 const SQUARE: Operation = Operation { name: "square", expression: "x * x" };
 
 /// Every operation there is.
 #[cfg(test)]
 pub(super) const ALL: [Operation; 11] = [NEG, ABS, EXP, LOG, SQRT, SIN, COS, TANH, SIGMOID, RELU, SQUARE];
 
-/// Whether an operation is defined for a dtype of integers.
-pub(super) fn takes_integers(operation: Operation, dtype: DType) -> bool {
-    match dtype {
-        DType::U32 => [ABS, RELU, SQUARE].contains(&operation),
-        _ => [NEG, ABS, RELU, SQUARE].contains(&operation),
+/// The operation as it is done on a dtype, if it is defined for it.
+pub(super) fn on(operation: Operation, dtype: DType) -> Option<Operation> {
+    match (operation, dtype) {
+        (_, DType::F32) | (SQUARE, _) | (NEG | ABS, DType::I32) => Some(operation),
+        (ABS, DType::U32) => Some(ABS_OF_UNSIGNED),
+        (RELU, DType::I32 | DType::U32) => Some(RELU_OF_INTEGERS),
+        _ => None,
     }
 }
 
 impl Tensor {
     fn unary(&self, operation: Operation) -> Result<Self, TensorError> {
-        if self.dtype() != DType::F32 && !takes_integers(operation, self.dtype()) {
-            return Err(TensorError::NotDefined { operation: operation.name, dtype: self.dtype().name() });
-        }
+        let (name, dtype) = (operation.name, self.dtype());
+        let operation = on(operation, dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
         let output = Self::empty(&self.pool(), self.shape(), self.dtype())?;
         let run = Elementwise {
-            name: operation.name,
+            name,
             shader: &UNARY,
             operation,
             output: &output,

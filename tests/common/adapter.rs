@@ -1,7 +1,7 @@
 //! Adapters: opened where there is one, and missed loudly where there has to be one.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use wgpu_pool::{Gpu, GpuOptions, Pool, PoolOptions};
 
 /// Whether a machine without an adapter is a failure: in continuous integration, or when asked for.
@@ -65,7 +65,27 @@ pub(crate) fn gl() -> Option<Gpu> {
 
 /// Every pool that kernels are tested on. Empty, with the reason on standard error, where there is no adapter.
 pub(crate) fn all_shared() -> impl Iterator<Item = &'static Pool> {
-    shared().into_iter().chain(shared_gl())
+    shared().into_iter().chain(GlInTurn::default())
+}
+
+/// The pool on GL, for one test at a time: wgpu gives GL up for deadlocked when one thread keeps it from another for
+/// seconds, which a software driver may.
+#[derive(Default)]
+struct GlInTurn {
+    turn: Option<MutexGuard<'static, ()>>,
+}
+
+impl Iterator for GlInTurn {
+    type Item = &'static Pool;
+
+    fn next(&mut self) -> Option<&'static Pool> {
+        static TURN: Mutex<()> = Mutex::new(());
+        if self.turn.is_some() {
+            return None;
+        }
+        self.turn = Some(TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        shared_gl()
+    }
 }
 
 /// A device of the kind that an app has: the best adapter's, with wgpu's default limits and no features.

@@ -67,20 +67,28 @@ fn run(seed: u64, granule: u64, sizes: Sizes) {
 
 #[test]
 fn random_programs_of_mixed_sizes_agree_with_the_shadow() {
-    [(1, 32), (2, 64), (3, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Mixed));
+    for (seed, granule) in [(1, 32), (2, 64), (3, 256)] {
+        run(seed, granule, Sizes::Mixed);
+    }
 }
 
 #[test]
 fn random_programs_of_recurring_sizes_agree_with_the_shadow() {
-    [(4, 32), (5, 64), (6, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Recurring));
+    for (seed, granule) in [(4, 32), (5, 64), (6, 256)] {
+        run(seed, granule, Sizes::Recurring);
+    }
 }
 
 #[test]
 fn random_programs_of_growing_sizes_agree_with_the_shadow() {
-    [(7, 32), (8, 64), (9, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Growing));
+    for (seed, granule) in [(7, 32), (8, 64), (9, 256)] {
+        run(seed, granule, Sizes::Growing);
+    }
 }
 
 #[test]
 fn random_programs_at_the_edges_agree_with_the_shadow() {
-    [(10, 32), (11, 64), (12, 256)].map(|(seed, granule)| run(seed, granule, Sizes::Edges));
+    for (seed, granule) in [(10, 32), (11, 64), (12, 256)] {
+        run(seed, granule, Sizes::Edges);
+    }
 }

@@ -1,7 +1,7 @@
 //! The stupid model: it keeps its blocks in a `BTreeMap` of ranges, and finds everything by walking all of them.
 
 use crate::random::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Arguments, Debug};
 use std::num::NonZeroU64;
 use wgpu_pool::HeapError;
@@ -51,6 +51,8 @@ pub(crate) struct Shadow {
     /// Segments without a block, the one that has been so for longest first.
     idle: Vec<SegmentId>,
     stale: Vec<BlockId>,
+    /// Every id there ever was.
+    known: HashSet<BlockId>,
     log: Vec<String>,
 }
 
@@ -59,8 +61,8 @@ pub(crate) type Difference = String;
 
 impl Shadow {
     pub(crate) fn new(granule: u64, small_limit: u64) -> Self {
-        let (areas, idle, stale) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { granule, small_limit, areas, idle, stale, log: Vec::new() }
+        let (areas, idle, stale, known, log) = Default::default();
+        Self { granule, small_limit, areas, idle, stale, known, log }
     }
 
     /// The steps so far.
@@ -98,7 +100,7 @@ impl Shadow {
         let place = heap.resolve(id).ok_or("a new block does not resolve")?;
         same("size", (place.size, place.requested), (size, requested.get()))?;
         same("offset beyond the granule", place.offset % self.granule, 0)?;
-        if self.live().iter().any(|(_, _, block)| block.id == id) || self.stale.contains(&id) {
+        if !self.known.insert(id) {
             return Err(format!("{id:?} was handed out before"));
         }
         let area = self.areas.get_mut(&place.segment).ok_or("a segment that is not there")?;

@@ -35,18 +35,11 @@ use crate::error::DeviceError;
 use bind_groups::Layouts;
 use outbox::Outbox;
 #[cfg(not(target_arch = "wasm32"))]
-use poller::Poller;
+use poller::{Patience, Poller};
 use program::Programs;
 use recorder::Recorder;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-#[cfg(not(target_arch = "wasm32"))]
-use std::time::Duration;
-
-/// How long one wait for the device lasts before it is taken up again. A wait holds a lock of wgpu's that destroying a
-/// buffer needs, so it must be short; `poll` returns at once when the work is done.
-#[cfg(not(target_arch = "wasm32"))]
-const WAIT_SLICE: Duration = Duration::from_millis(5);
 
 /// A segment on the GPU: a wgpu buffer, and the last batch of commands that names it.
 #[derive(Clone, Debug)]
@@ -206,11 +199,11 @@ impl Gpu {
     /// Polls the device until `done` says so. What it waits for is a callback that was registered before.
     #[cfg(not(target_arch = "wasm32"))]
     fn poll_until(&self, mut done: impl FnMut() -> bool) {
+        let mut patience = Patience::default();
         while self.progress.lost.get().is_none() && !done() {
-            let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
-            if self.device.poll(wait).is_ok() {
+            if patience.poll(&self.device) {
                 // Idle, yet another thread that polls may have taken the callback and be about to run it.
-                std::thread::yield_now();
+                patience.rest();
             }
         }
     }
@@ -219,9 +212,9 @@ impl Gpu {
     #[cfg(not(target_arch = "wasm32"))]
     fn poll_until_finished(&self, last: u64) {
         let progress = &self.progress;
+        let mut patience = Patience::default();
         while progress.lost.get().is_none() && progress.completed.load(Ordering::Acquire) < last {
-            let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
-            if self.device.poll(wait).is_ok() {
+            if patience.poll(&self.device) {
                 // Idle says it all. The callback that notes it may be with another thread, or with the very poll that
                 // called the callback that waits here.
                 progress.completed.fetch_max(last, Ordering::AcqRel);

@@ -1,8 +1,44 @@
 //! Someone has to poll a native device for its callbacks to run. While a readback is awaited, a thread of ours does.
 //! Browsers poll by themselves, and have no threads.
 
-use super::{Progress, WAIT_SLICE, lock};
+use super::{Progress, lock};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Lets time pass between two polls of a device: next to none at first, since most waits are short, then more and more.
+///
+/// wgpu's own wait won't do. With a timeout, wgpu 30 panics when another thread's poll or submission takes note of the
+/// end just as the wait times out; without one, it holds a lock that destroying a buffer needs for as long as the device works.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    polls: u32,
+}
+
+impl Patience {
+    /// Polls between which a thread only yields: about as long as a small readback takes.
+    const EAGER: u32 = 200;
+    const SHORTEST: Duration = Duration::from_micros(20);
+    const LONGEST: Duration = Duration::from_millis(1);
+
+    /// Polls once; callbacks run inside. Says whether the device is idle, and lets time pass if it isn't.
+    pub(super) fn poll(&mut self, device: &wgpu::Device) -> bool {
+        // An error is a timeout, which a poll that doesn't wait can't meet.
+        let is_idle = matches!(device.poll(wgpu::PollType::Poll), Ok(wgpu::PollStatus::QueueEmpty));
+        if !is_idle {
+            self.rest();
+        }
+        is_idle
+    }
+
+    /// Lets time pass.
+    pub(super) fn rest(&mut self) {
+        self.polls += 1;
+        match self.polls.checked_sub(Self::EAGER) {
+            None => std::thread::yield_now(),
+            Some(late) => std::thread::sleep((Self::SHORTEST * (1 + late / 8)).min(Self::LONGEST)),
+        }
+    }
+}
 
 /// Polls the device as long as anyone waits. The thread starts with the first readback and ends after the last.
 #[derive(Debug)]
@@ -47,6 +83,7 @@ impl Poller {
     fn start(&self) -> bool {
         let (device, progress, state) = (self.device.clone(), Arc::clone(&self.progress), Arc::clone(&self.state));
         let poll = move || {
+            let mut patience = Patience::default();
             loop {
                 {
                     let mut state = lock(&state);
@@ -55,10 +92,9 @@ impl Poller {
                         return;
                     }
                 }
-                let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
-                if device.poll(wait).is_ok() {
+                if patience.poll(&device) {
                     // Idle, but someone still waits: for a batch that is about to be submitted.
-                    std::thread::yield_now();
+                    patience.rest();
                 }
             }
         };

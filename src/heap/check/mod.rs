@@ -10,7 +10,8 @@ use crate::error::LawBroken;
 use crate::heap::Heap;
 use crate::heap::address::SubPool;
 use crate::heap::blocks::{Block, Key, NONE, State};
-use crate::heap::class::{CLASSES, Class};
+use crate::heap::class::{BINS, Class, OCTAVES};
+use crate::heap::lists::{Entry, ListSet};
 use crate::heap::segments::Segment;
 use crate::heap::stats::SubPoolStats;
 
@@ -34,8 +35,8 @@ impl Heap {
     ///
     /// - The blocks of a segment tile it without gap or overlap, and know their neighbours.
     /// - No two neighbours are both inactive.
-    /// - A block is in exactly one free list iff it is inactive, and in that of its class and its segment's pool; it knows its
-    ///   position there, and the lists' bits say which are empty.
+    /// - A block is in exactly one free list iff it is inactive, and in that of its class and its segment's pool, apart
+    ///   from the others if it is a whole segment; it knows its position there, and the lists' bits say which are empty.
     /// - A segment is in the list of idle ones iff it has no active block.
     /// - A freed block is active only while it is pinned.
     /// - requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
@@ -163,36 +164,49 @@ impl Heap {
     fn check_lists(&self, inactive: u64) -> Result<(), LawBroken> {
         let mut listed = 0;
         for pool in SubPool::ALL {
-            let before = listed;
-            for class in (0..CLASSES).map(Class::from_index) {
-                listed += self.check_list(pool, class)?;
-            }
-            equal("inactive blocks of a pool", self.lists[pool.index()].len() as u64, listed - before)?;
+            let (split, whole) = self.lists[pool.index()].split_and_whole();
+            listed += self.check_set(pool, split, false)? + self.check_set(pool, whole, true)?;
         }
         if listed == inactive { Ok(()) } else { Err(LawBroken::Unlisted { inactive, listed }) }
     }
 
-    fn check_list(&self, pool: SubPool, class: Class) -> Result<u64, LawBroken> {
-        let lists = &self.lists[pool.index()];
-        let list = lists.list(class);
-        let (bit, octave_agrees) = lists.bit(class);
-        let filled = !list.is_empty();
-        if bit != filled || !octave_agrees {
-            return Err(LawBroken::Bitmap { class: class.number(), bit, filled });
+    fn check_set(&self, pool: SubPool, set: &ListSet, whole: bool) -> Result<u64, LawBroken> {
+        let mut listed = 0;
+        for octave in 0..OCTAVES {
+            let (bits, filled, octave_agrees) = set.bits(octave);
+            let wrong = bits ^ filled;
+            if wrong != 0 || !octave_agrees {
+                let bin = wrong.trailing_zeros() as usize % BINS;
+                let (bit, filled) = (bits >> bin & 1 == 1, filled >> bin & 1 == 1);
+                return Err(LawBroken::Bitmap { class: Class::at(octave, bin).number(), bit, filled });
+            }
+            let mut rest = filled;
+            while rest != 0 {
+                let class = Class::at(octave, rest.trailing_zeros() as usize);
+                self.check_list(pool, class, set.list(class), whole)?;
+                listed += set.list(class).len() as u64;
+                rest &= rest - 1;
+            }
         }
+        equal("inactive blocks of a pool", set.len() as u64, listed)?;
+        Ok(listed)
+    }
+
+    fn check_list(&self, pool: SubPool, class: Class, list: &[Entry], whole: bool) -> Result<(), LawBroken> {
         for (index, entry) in list.iter().enumerate() {
             let wrong = LawBroken::Membership { class: class.number(), block: entry.key };
             let block = self.blocks.get(entry.key).ok_or(wrong)?;
             let State::Inactive { position } = block.state else { return Err(wrong) };
             let segment = self.segments.get(block.segment).ok_or(wrong)?;
-            if Class::of(block.size) != class || segment.pool != pool {
+            let is_whole = block.before == NONE && block.after == NONE;
+            if Class::of(block.size) != class || segment.pool != pool || is_whole != whole {
                 return Err(wrong);
             }
             if position as usize != index || entry.size != block.size {
                 return Err(LawBroken::Entry { class: class.number(), block: entry.key });
             }
         }
-        Ok(list.len() as u64)
+        Ok(())
     }
 
     fn check_idle(&self) -> Result<(), LawBroken> {

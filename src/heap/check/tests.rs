@@ -2,7 +2,7 @@
 
 use crate::error::LawBroken;
 use crate::heap::address::{BlockId, SegmentId, SubPool};
-use crate::heap::blocks::{Key, State};
+use crate::heap::blocks::{Key, NONE, State};
 use crate::heap::class::Class;
 use crate::heap::{Heap, HeapOptions};
 use std::num::NonZeroU64;
@@ -42,7 +42,7 @@ fn sound() -> Sound {
     heap.free(pending).expect("active");
     // Their records are left behind vacant.
     let joined = [(); 3].map(|()| allocate(&mut heap, 1500));
-    joined.map(|id| heap.free(id).expect("active"));
+    joined.into_iter().for_each(|id| heap.free(id).expect("active"));
     heap.add_segment(SubPool::Small, 1 << 12).expect("a multiple of the granule");
     allocate(&mut heap, 100);
     let idle = heap.add_segment(SubPool::Small, 1 << 14).expect("a multiple of the granule");
@@ -95,7 +95,7 @@ fn a_stray_record_and_a_broken_chain_are_found() {
     expect("Vacancies", |s| {
         let stray = s.heap.blocks[s.first];
         let keys = [(); 2].map(|()| s.heap.blocks.insert(stray));
-        keys.map(|key| s.heap.blocks.remove(key));
+        keys.into_iter().for_each(|key| s.heap.blocks.remove(key));
         s.heap.blocks[keys[0]].state = stray.state;
     });
     expect("Vacancies", |s| {
@@ -117,6 +117,15 @@ fn a_block_in_the_wrong_list_or_in_none_is_found() {
     expect("Membership", |s| s.heap.segments[s.busy].pool = SubPool::Small);
     expect("Entry", |s| s.heap.blocks[s.hole].state = State::Inactive { position: 99 });
     expect("Unlisted", |s| s.heap.lists[SubPool::Large.index()].remove(&mut s.heap.blocks, s.hole));
+    // A hole that is said to be a whole segment, and the reverse.
+    expect("Membership", |s| {
+        let large = &mut s.heap.lists[SubPool::Large.index()];
+        large.remove(&mut s.heap.blocks, s.hole);
+        let before = std::mem::replace(&mut s.heap.blocks[s.hole].before, NONE);
+        let after = std::mem::replace(&mut s.heap.blocks[s.hole].after, NONE);
+        large.insert(&mut s.heap.blocks, s.hole);
+        (s.heap.blocks[s.hole].before, s.heap.blocks[s.hole].after) = (before, after);
+    });
     // In two lists at once: the second entry is not the one that the block names.
     expect("Entry", |s| {
         s.heap.lists[SubPool::Large.index()].insert(&mut s.heap.blocks, s.hole);
@@ -135,10 +144,10 @@ fn a_wrong_bit_is_found() {
     let large = SubPool::Large.index();
     expect("Bitmap", |s| {
         let class = Class::of(s.heap.blocks[s.hole].size);
-        s.heap.lists[large].flip_bit(class);
+        s.heap.lists[large].split_mut().flip_bit(class);
     });
-    expect("Bitmap", |s| s.heap.lists[large].flip_bit(Class::of(7)));
-    expect("Bitmap", |s| s.heap.lists[large].flip_octave(Class::of(1 << 20)));
+    expect("Bitmap", |s| s.heap.lists[large].split_mut().flip_bit(Class::of(7)));
+    expect("Bitmap", |s| s.heap.lists[large].split_mut().flip_octave(Class::of(1 << 20)));
 }
 
 #[test]

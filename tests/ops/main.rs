@@ -1,0 +1,19 @@
+//! Tensors and their operations against a plain model on the CPU, on the machine's adapter and on GL where it opens.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod model;
+
+mod broadcast;
+mod elementwise;
+mod host;
+mod in_place;
+mod matmul;
+mod philox;
+mod reduce;
+mod refusal;
+mod special;
+mod views;
+
+/// Sizes around a workgroup of 256 invocations, and of 64.
+const SIZES: [usize; 11] = [0, 1, 2, 3, 63, 64, 65, 255, 256, 257, 1000];

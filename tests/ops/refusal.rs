@@ -1,0 +1,193 @@
+//! Bad input to tensors: each its own error with both sides, and the pool usable afterwards.
+
+use crate::common::{Outcome, adapter};
+use wgpu_pool::{AllocateError, DType, DeviceError, Memory, Pool, PoolOptions, Tensor, TensorError};
+
+/// The error, whose text is pinned.
+#[track_caller]
+fn refused<T>(outcome: Result<T, TensorError>, text: &str) -> TensorError {
+    match outcome {
+        Ok(_) => panic!("it went through, instead of: {text}"),
+        Err(error) => {
+            assert_eq!(error.to_string(), text);
+            error
+        }
+    }
+}
+
+/// Nothing is held, and what comes next works.
+fn assert_usable(pool: &Pool, live: u64) -> Outcome {
+    assert_eq!(pool.stats().blocks.current, live, "a refused operation left a block behind");
+    pool.check()?;
+    let two = Tensor::full(pool, [3], 2.0_f32)?;
+    assert_eq!(two.add(&two)?.read_blocking::<f32>()?, [4.0; 3]);
+    Ok(())
+}
+
+#[test]
+fn shapes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let zeros = |shape: &[usize]| Tensor::zeros(&pool, shape, DType::F32);
+    let (x, y) = (zeros(&[2, 3])?, zeros(&[4])?);
+    refused(x.add(&y), "add: shapes [2, 3] and [4] do not match");
+    refused(y.sub(&x), "sub: shapes [4] and [2, 3] do not match");
+    refused(x.add_(&y, 1.0_f32), "add_: shapes [4] and [2, 3] do not match");
+    refused(y.copy_(&x), "copy_: shapes [2, 3] and [4] do not match");
+    refused(zeros(&[1])?.add_(&y, 1.0_f32), "add_: shapes [4] and [1] do not match");
+    refused(x.matmul(&x), "matmul: shapes [2, 3] and [2, 3] do not match");
+    refused(x.matmul(&y), "matmul: shapes [2, 3] and [4] do not match");
+    refused(x.reshape([4, 2]), "reshape: shapes [2, 3] and [4, 2] do not match");
+    refused(x.reshape([usize::MAX, 3]), &format!("reshape: shapes [2, 3] and [{}, 3] do not match", usize::MAX));
+    refused(x.expand([2, 4]), "expand: shapes [2, 3] and [2, 4] do not match");
+    refused(x.expand([3]), "expand: shapes [2, 3] and [3] do not match");
+    refused(x.permute([0]), "permute: shapes [2, 3] and [0] do not match");
+    refused(x.t()?.reshape([6]), "reshape: a tensor of shape [3, 2] and strides [1, 3] has no view of shape [6]");
+    refused(Tensor::from_slice(&pool, &[1.0_f32; 5], [2, 3]), "5 elements were given for shape [2, 3], which holds 6");
+    assert_usable(&pool, 2)
+}
+
+#[test]
+fn axes_and_ranges_that_are_not_there_are_refused() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let x = Tensor::zeros(&pool, [2, 3], DType::F32)?;
+    refused(x.sum([2], false), "sum: axis 2 is not one of the 2 of shape [2, 3]");
+    refused(x.mean([0, 5], true), "mean: axis 5 is not one of the 2 of shape [2, 3]");
+    refused(x.sum([1, 0, 1], false), "sum: axis 1 is named twice");
+    refused(x.permute([0, 0]), "permute: axis 0 is named twice");
+    refused(x.permute([0, 2]), "permute: axis 2 is not one of the 2 of shape [2, 3]");
+    refused(x.transpose(0, 2), "transpose: axis 2 is not one of the 2 of shape [2, 3]");
+    refused(x.narrow(2, 0, 1), "narrow: axis 2 is not one of the 2 of shape [2, 3]");
+    refused(x.narrow(1, 2, 2), "narrow: 2..4 is outside of axis 1, which holds 3");
+    let end = usize::MAX;
+    refused(x.narrow(1, end, 2), &format!("narrow: {end}..{end} is outside of axis 1, which holds 3"));
+    refused(Tensor::zeros(&pool, [3], DType::F32)?.t(), "transpose: axis 1 is not one of the 1 of shape [3]");
+    assert_usable(&pool, 1)
+}
+
+#[test]
+fn dtypes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let zeros = |dtype| Tensor::zeros(&pool, [2, 2], dtype);
+    let (floats, signed, unsigned) = (zeros(DType::F32)?, zeros(DType::I32)?, zeros(DType::U32)?);
+    refused(floats.add(&signed), "add: dtypes f32 and i32 do not match");
+    refused(signed.matmul(&unsigned), "matmul: dtypes i32 and u32 do not match");
+    refused(floats.add_(&signed, 1.0_f32), "add_: dtypes f32 and i32 do not match");
+    refused(floats.add_(&floats, 1_u32), "add_: dtypes f32 and u32 do not match");
+    refused(floats.mul_scalar(2_i32), "mul: dtypes f32 and i32 do not match");
+    refused(signed.fill_(1.0_f32), "fill_: dtypes i32 and f32 do not match");
+    refused(unsigned.copy_(&signed), "copy_: dtypes u32 and i32 do not match");
+    refused(unsigned.read_blocking::<i32>(), "read: dtypes u32 and i32 do not match");
+    refused(signed.div(&signed), "div is not defined for i32");
+    refused(unsigned.div_scalar(2_u32), "div is not defined for u32");
+    refused(signed.exp(), "exp is not defined for i32");
+    refused(unsigned.neg(), "neg is not defined for u32");
+    refused(signed.mean([], false), "mean is not defined for i32");
+    assert_usable(&pool, 3)
+}
+
+#[test]
+fn outputs_that_overlap_an_input_or_themselves_are_refused() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let x = Tensor::from_slice(&pool, &[1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 3])?;
+    let (top, bottom) = (x.narrow(0, 0, 2)?, x.narrow(0, 1, 2)?);
+    refused(top.add_(&bottom, 1), "add_: the output overlaps an input");
+    refused(top.copy_(&bottom), "copy_: the output overlaps an input");
+    refused(x.add_(&x.t()?, 1), "add_: the output overlaps an input");
+    refused(x.copy_(&x.t()?), "copy_: the output overlaps an input");
+    refused(x.add_(&x.narrow(0, 0, 1)?, 1), "add_: the output overlaps an input");
+    let wide = Tensor::full(&pool, [1], 1)?.expand([3])?;
+    let other = Tensor::full(&pool, [3], 1)?;
+    refused(wide.add_(&other, 1), "add_: the output overlaps itself");
+    refused(wide.copy_(&other), "copy_: the output overlaps itself");
+    assert_eq!(x.read_blocking::<i32>()?, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_usable(&pool, 3)
+}
+
+#[test]
+fn sizes_beyond_every_limit_are_refused_with_both_sides() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let zeros = |shape: &[usize]| Tensor::zeros(&pool, shape, DType::F32);
+    let huge = usize::MAX / 2;
+    refused(zeros(&[huge, 3]), &format!("shape [{huge}, 3] of 4-byte elements overflows"));
+    refused(zeros(&[huge]), &format!("shape [{huge}] of 4-byte elements overflows"));
+    refused(zeros(&[0, huge, 3]), &format!("shape [0, {huge}, 3] of 4-byte elements overflows"));
+    refused(zeros(&[1; 7]), "rank 7 is above the largest, 6");
+    refused(
+        Tensor::randn(&pool, [1 << 21, 1 << 20, 1 << 20], 1),
+        "shape [2097152, 1048576, 1048576] of 4-byte elements overflows",
+    );
+    let x = zeros(&[2])?;
+    refused(x.expand([1, 1, 1, 1, 1, 1, 2]), "rank 7 is above the largest, 6");
+    let limit = pool.memory().limits().largest_segment;
+    let elements = usize::try_from(limit / 4 + 1)?;
+    match zeros(&[elements]) {
+        Err(TensorError::Allocate(AllocateError::TooLarge { requested, limit: named })) => {
+            assert_eq!(requested, 4 * elements as u64);
+            assert!(named <= limit);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_usable(&pool, 1)
+}
+
+#[test]
+fn a_repeated_view_of_too_many_elements_is_refused() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let one = Tensor::full(&pool, [1], 1.0_f32)?;
+    let wide = one.expand([1 << 16, 1 << 16])?;
+    let error = wide.sum([], false).expect_err("2^32 elements are beyond a kernel's index");
+    assert!(matches!(error, TensorError::TooManyElements { elements: 0x1_0000_0000, .. }), "{error}");
+    let too_much = wide.expand([1 << 30, 1 << 16, 1 << 16]);
+    match too_much.and_then(|view| view.neg()) {
+        Err(TensorError::Overflow { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_usable(&pool, 1)
+}
+
+/// Larger than what a shader may be bound to, where that is less than the largest buffer.
+#[test]
+fn a_tensor_above_the_largest_binding_is_refused_by_kernels_and_can_be_read() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let limits = pool.memory().limits();
+    let elements = usize::try_from(limits.largest_binding / 4 + 1024)?;
+    if limits.largest_binding > 256 << 20 || limits.largest_binding + 4096 > limits.largest_segment {
+        eprintln!("skipped: a binding of {} bytes is more than a test should take", limits.largest_binding);
+        return Ok(());
+    }
+    let tensor = Tensor::zeros(&pool, [elements], DType::F32)?;
+    match tensor.fill_(1.0_f32) {
+        Err(TensorError::Device(DeviceError::BindingTooLarge { bytes, limit })) => {
+            assert!(bytes >= 4 * elements as u64);
+            assert_eq!(limit, limits.largest_binding);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(tensor.narrow(0, elements - 3, 3)?.read_blocking::<f32>()?, [0.0; 3]);
+    assert_usable(&pool, 1)
+}
+
+#[test]
+fn tensors_of_two_pools_are_refused() -> Outcome {
+    let (Some(pool), Some(other)) = (adapter::fresh(), adapter::fresh()) else { return Ok(()) };
+    let (x, y) = (Tensor::full(&pool, [2, 2], 1.0_f32)?, Tensor::full(&other, [2, 2], 2.0_f32)?);
+    refused(x.add(&y), "add: the tensors belong to different pools");
+    refused(x.matmul(&y), "matmul: the tensors belong to different pools");
+    refused(x.add_(&y, 1.0_f32), "add_: the tensors belong to different pools");
+    refused(x.copy_(&y), "copy_: the tensors belong to different pools");
+    assert_usable(&pool, 1)?;
+    assert_usable(&other, 1)
+}
+
+#[test]
+fn a_pool_without_memory_says_so_through_tensors_and_works_on() -> Outcome {
+    let Some(pool) = adapter::open(PoolOptions { limit: Some(8 << 20), ..PoolOptions::default() }) else {
+        return Ok(());
+    };
+    let kept = Tensor::full(&pool, [1 << 20], 1.5_f32)?;
+    let error = kept.expand([4, 1 << 20])?.contiguous().expect_err("16 MiB are above the limit");
+    assert!(matches!(&error, TensorError::Allocate(AllocateError::OutOfMemory(_))), "{error}");
+    assert!(error.to_string().starts_with("out of memory: requested 16.0 MiB, limit 8.0 MiB, "), "{error}");
+    assert_eq!(kept.sum([], false)?.read_blocking::<f32>()?, [1_572_864.0]);
+    assert_usable(&pool, 1)
+}
