@@ -141,7 +141,8 @@ fn alternate_blocks_of_two_segments_move_into_one() {
         heap.free(*odd).expect("live");
     }
     let even: Vec<BlockId> = all.into_iter().step_by(2).collect();
-    let plan = heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX).expect("one segment's blocks fit the other's holes");
+    let plan =
+        heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX).expect("one segment's blocks fit the other's holes");
     assert_eq!(plan.bytes(), size * 4);
     commit(&mut heap, &even, &plan);
     assert_eq!(heap.release_inactive().len(), 1);
@@ -182,7 +183,8 @@ fn no_plan_moves_more_than_its_budget() {
         let (heap, _) = shattered(&mut random, 4, false);
         let budget = GRANULE * random.below(40);
         let wanted = heap.largest_hole() + GRANULE * 4;
-        let plans = [heap.plan_hole(SubPool::Large, wanted, budget), heap.plan_evacuation(SubPool::Large, u64::MAX, budget)];
+        let plans =
+            [heap.plan_hole(SubPool::Large, wanted, budget), heap.plan_evacuation(SubPool::Large, u64::MAX, budget)];
         for plan in plans.into_iter().flatten() {
             assert!(plan.bytes() <= budget, "{} of {budget}\n{plan}", plan.bytes());
         }
@@ -206,8 +208,7 @@ fn a_plan_shows_what_moves_where() {
     heap.add_segment(SubPool::Large, size * 2).expect("a valid size");
     heap.add_segment(SubPool::Large, size * 4).expect("a valid size");
     let all: Vec<BlockId> = (0..6).map(|_| heap.allocate(bytes(size)).expect("room")).collect();
-    let in_first: Vec<&BlockId> =
-        all.iter().filter(|&&id| place(&heap, id).segment.number() == 0).collect();
+    let in_first: Vec<&BlockId> = all.iter().filter(|&&id| place(&heap, id).segment.number() == 0).collect();
     let (kept, freed) = (*in_first[0], *in_first[1]);
     let other = all.iter().copied().find(|&id| place(&heap, id).segment.number() == 1).expect("the second segment");
     heap.free(freed).expect("live");

@@ -102,6 +102,12 @@ pub(crate) fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
     or_skip(opened)
 }
 
+/// A new pool on a device of [`foreign`]'s kind.
+pub(crate) fn foreign_pool() -> Option<Pool> {
+    let (device, queue) = foreign()?;
+    Some(Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device"))
+}
+
 /// A device without a driver, as an app has it: it runs copies, and passes over dispatches.
 pub(crate) fn noop() -> (wgpu::Device, wgpu::Queue) {
     wgpu::Device::noop(&wgpu::DeviceDescriptor::default())

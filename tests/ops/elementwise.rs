@@ -45,7 +45,7 @@ fn unary_operations_equal_the_model_at_sizes_around_the_workgroup() -> Outcome {
     for pool in adapter::all_shared() {
         for size in SIZES {
             let real = Array::real(&[size], &mut random);
-            let small = real.map(|x| x * 3.14);
+            let small = real.map(|x| x * 3.25);
             let positive = real.map(|x| x.abs() * 50.0 + 1e-6);
             let wide = real.map(|x| x * 20.0);
             let sets = [(wide, ANYWHERE.as_slice()), (small, &UP_TO_PI), (positive, &POSITIVE)];

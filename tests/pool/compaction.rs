@@ -2,9 +2,7 @@
 
 use crate::common::adapter as opener;
 use crate::common::{Outcome, random::Random};
-use crate::subjects::{
-    SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, spots, stamp,
-};
+use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, spots, stamp};
 use wgpu_pool::{AllocateError, DType, Memory, Pool, PoolOptions, Storage, Tensor};
 
 over_every_memory! {
@@ -17,8 +15,11 @@ over_every_memory! {
 
 const BLOCK: u64 = SEGMENT / 8;
 
+/// Storages, each with the number that it is stamped with.
+type Numbered<M> = Vec<(u64, Storage<M>)>;
+
 /// Eight blocks in each of two segments, stamped with their numbers; the odd ones are freed.
-fn two_half_empty_segments<M: Memory>(pool: &Pool<M>) -> Result<Vec<(u64, Storage<M>)>, Box<dyn std::error::Error>> {
+fn two_half_empty_segments<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, Box<dyn std::error::Error>> {
     let mut storages = Vec::new();
     for number in 0..16 {
         let storage = pool.allocate(BLOCK)?;
