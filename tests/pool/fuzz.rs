@@ -133,7 +133,7 @@ fn run<S: Subject>(
                 }
             }
         }
-        if *at % 16 == 0 || *at == extent.steps {
+        if (*at).is_multiple_of(16) || *at == extent.steps {
             assert_books_balance(&pool);
         } else {
             pool.check()?;

@@ -22,7 +22,7 @@ fn fill<M: Memory>(
     pool: &Pool<M>,
     bytes: u64,
     segments: u64,
-) -> Result<Vec<(Storage<M>, Spot)>, Box<dyn std::error::Error>> {
+) -> Result<Vec<(Storage<M>, Spot)>, wgpu_pool::AllocateError> {
     let mut storages = Vec::new();
     while pool.stats().segments.current < segments {
         storages.push(allocate_at(pool, bytes)?);
