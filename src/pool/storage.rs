@@ -214,6 +214,7 @@ impl Storage<Gpu> {
         };
         let pinned = Pinned { inner: Arc::clone(&self.inner), block, place, bytes: self.bytes() };
         self.inner.memory.submit()?;
+        self.inner.memory.settle();
         Ok(Some(pinned))
     }
 }

@@ -63,7 +63,7 @@ impl Gpu {
         // The device is ours alone, so its one callback slot is too.
         let progress = Arc::clone(&gpu.progress);
         gpu.device.set_device_lost_callback(move |reason, message| {
-            progress.lost.get_or_init(|| format!("{reason:?}: {message}"));
+            progress.lose(|| format!("{reason:?}: {message}"));
         });
         Ok(gpu)
     }

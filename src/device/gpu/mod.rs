@@ -37,9 +37,10 @@ use outbox::Outbox;
 #[cfg(not(target_arch = "wasm32"))]
 use poller::{Patience, Poller};
 use program::Programs;
+use readback::Mapping;
 use recorder::Recorder;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// A segment on the GPU: a wgpu buffer, and the last batch of commands that names it.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ struct Progress {
     lost: OnceLock<String>,
     /// The first error in a batch: what came after it can't be trusted.
     fault: Mutex<Option<DeviceError>>,
+    /// Readbacks that are awaited: a loss has to wake them, since their callbacks may never run.
+    awaited: Mutex<Vec<Weak<Mutex<Mapping>>>>,
 }
 
 impl Progress {
@@ -83,6 +86,20 @@ impl Progress {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    /// Notes that the device is lost; the first reason stays.
+    fn lose(&self, reason: impl FnOnce() -> String) {
+        self.lost.get_or_init(reason);
+        let awaited = std::mem::take(&mut *lock(&self.awaited));
+        awaited.iter().filter_map(Weak::upgrade).for_each(|mapping| Mapping::wake(&mapping));
+    }
+
+    /// Notes that a readback is awaited, before its future first looks whether the device is lost.
+    fn await_readback(&self, mapping: &Arc<Mutex<Mapping>>) {
+        let mut awaited = lock(&self.awaited);
+        awaited.retain(|mapping| mapping.strong_count() > 0);
+        awaited.push(Arc::downgrade(mapping));
     }
 
     fn latch(&self, error: &DeviceError) {
@@ -155,7 +172,7 @@ impl Gpu {
     /// Tells the memory that its device is lost: from now on every call returns [`DeviceError::Lost`]. Only the first
     /// reason is kept.
     pub fn notify_lost(&self, reason: impl Into<String>) {
-        self.progress.lost.get_or_init(|| reason.into());
+        self.progress.lose(|| reason.into());
     }
 
     /// Whether the device is known to work.
@@ -164,6 +181,11 @@ impl Gpu {
     /// [`DeviceError::Lost`], or the first error in an earlier batch of commands.
     pub fn check(&self) -> Result<(), DeviceError> {
         self.progress.check()
+    }
+
+    /// Waits until what was submitted is with the queue, should another thread be submitting it.
+    pub(crate) fn settle(&self) {
+        self.outbox.settle();
     }
 
     fn lock_recorder(&self) -> MutexGuard<'_, Recorder> {

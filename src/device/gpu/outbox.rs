@@ -123,10 +123,10 @@ impl Outbox {
                 queue.handed_over = queue.handed_over.max(number);
             }
             gpu.queue.on_submitted_work_done(finished);
+            for chunk in staged {
+                chunk.recycle();
+            }
         });
-        for chunk in staged {
-            chunk.recycle();
-        }
         verdict.map_err(|error| {
             let error = scope::device_error(error, 0);
             gpu.progress.latch(&error);

@@ -61,13 +61,22 @@ impl Gpu {
     /// # Errors
     /// [`DeviceError::Validation`] with naga's message when the shader or its bindings are wrong.
     pub(crate) fn program(&self, wanted: &ProgramDescriptor<'_>) -> Result<Program, DeviceError> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         self.progress.check()?;
         if u64::from(wanted.parameter_bytes) > SLOT_BYTES {
             let message = format!("{} bytes of parameters are above {SLOT_BYTES}", wanted.parameter_bytes);
             return Err(DeviceError::Validation { message });
         }
         let passing = self.passing(wanted);
+        let compiled = self.compile(wanted, passing);
+        if compiled.is_err() && passing == Passing::Immediates {
+            // What looked like the declaration may have been a comment.
+            return self.compile(wanted, Passing::Uniform);
+        }
+        compiled
+    }
+
+    fn compile(&self, wanted: &ProgramDescriptor<'_>, passing: Passing) -> Result<Program, DeviceError> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let source = match passing {
             Passing::Immediates => Cow::from(wanted.source.replacen(UNIFORM, IMMEDIATE, 1)),
             Passing::None | Passing::Uniform => Cow::from(wanted.source),

@@ -1,7 +1,7 @@
 //! Bytes on their way from the device to the host.
 
 use super::super::{COPY_UNIT, Memory, check_range};
-use super::{Gpu, Progress, lock};
+use super::{Gpu, Progress, lock, scope};
 use crate::error::DeviceError;
 use std::future::Future;
 use std::pin::Pin;
@@ -20,9 +20,19 @@ pub struct GpuReadback {
 
 /// What the map callback and the future that awaits it share.
 #[derive(Debug, Default)]
-struct Mapping {
+pub(super) struct Mapping {
     outcome: Option<Result<(), wgpu::BufferAsyncError>>,
     waker: Option<Waker>,
+}
+
+impl Mapping {
+    /// Has the future look again.
+    pub(super) fn wake(mapping: &Mutex<Self>) {
+        let waker = lock(mapping).waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
 }
 
 impl GpuReadback {
@@ -49,17 +59,16 @@ impl GpuReadback {
 
     /// Asks for the bytes. The batch that copies them must be with the queue: a buffer that is being mapped can't be
     /// submitted.
-    fn map(&self) {
+    fn map(&self, gpu: &Gpu) -> Result<(), DeviceError> {
         let mapping = Arc::clone(&self.mapping);
-        self.buffer.map_async(wgpu::MapMode::Read, .., move |outcome| {
-            let mut mapping = lock(&mapping);
-            mapping.outcome = Some(outcome);
-            let waker = mapping.waker.take();
-            drop(mapping);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        });
+        let note = move |outcome| {
+            lock(&mapping).outcome = Some(outcome);
+            Mapping::wake(&mapping);
+        };
+        // On a lost device that nobody told of, the buffer is invalid.
+        let map = || self.buffer.map_async(wgpu::MapMode::Read, .., note);
+        let ((), verdict) = scope::guarded(&gpu.device, map);
+        verdict.map_err(|error| scope::device_error(error, 0))
     }
 
     fn bytes(&self) -> Result<Vec<u8>, DeviceError> {
@@ -82,8 +91,7 @@ impl GpuReadback {
     fn begin(&self, gpu: &Gpu) -> Result<(), DeviceError> {
         gpu.submit()?;
         gpu.outbox.settle();
-        self.map();
-        Ok(())
+        self.map(gpu)
     }
 
     /// The bytes, once the device has written them; the poller's thread sees to that.
@@ -91,6 +99,7 @@ impl GpuReadback {
         self.begin(gpu)?;
         #[cfg(not(target_arch = "wasm32"))]
         let _waiting = gpu.poller.watch();
+        self.progress.await_readback(&self.mapping);
         Mapped { mapping: Arc::clone(&self.mapping), progress: Arc::clone(&self.progress) }.await;
         self.bytes()
     }
