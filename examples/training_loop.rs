@@ -19,6 +19,7 @@ const EPOCHS: usize = 10;
 const STEPS: usize = 100;
 const LEARNING_RATE: f32 = 0.01;
 const LOSS_WANTED: f32 = 1e-3;
+const TIMED_RUNS: usize = 3;
 
 /// The map that is to be learned.
 const TRUE_WEIGHTS: [f32; FEATURES] = [1.5, -2.0, 0.5, 3.0, -1.0, 0.25, -0.75, 2.0, 1.0, -3.0];
@@ -36,27 +37,32 @@ fn training_loop() -> Result<ExitCode, Failure> {
     train(&mut report, Mode::FirstStepOnly)?;
     give_back(&pool)?;
 
-    let plain = train(&mut report, Mode::AsItShouldBe)?;
+    let mut plain = train(&mut report, Mode::AsItShouldBe)?;
     report.step("trained as it should be");
     give_back(&pool)?;
     report.step("trimmed");
-    let trimming = train(&mut report, Mode::TrimInEveryStep)?;
+    let mut trimming = train(&mut report, Mode::TrimInEveryStep)?;
     report.step("trained, trimming in every step");
     give_back(&pool)?;
     let after = report.step("trimmed");
+    // The machine does other work, too: the shortest of several runs, taken in turns, says what each costs.
+    for _ in 1..TIMED_RUNS {
+        for (mode, run) in [(Mode::AsItShouldBe, &mut plain), (Mode::TrimInEveryStep, &mut trimming)] {
+            run.time = run.time.min(train(&mut report, mode)?.time);
+            give_back(&pool)?;
+        }
+    }
 
     println!("\nepoch  loss         loss, trimming in every step");
     for (epoch, (one, other)) in (1..).zip(plain.losses.iter().zip(&trimming.losses)) {
         println!("{epoch:>5}  {one:<11.4e}  {other:<11.4e}");
     }
     let ratio = trimming.time.as_secs_f64() / plain.time.as_secs_f64();
-    println!("\n1000 steps take {:.1} ms as it should be,", plain.time.as_secs_f64() * 1e3);
-    println!(
-        "            and {:.1} ms with trim() in every step: {ratio:.2} times.",
-        trimming.time.as_secs_f64() * 1e3
-    );
+    println!("\n{} steps, the shortest of {TIMED_RUNS} runs of each:", EPOCHS * STEPS);
+    println!("{:>8.1} ms as it should be", plain.time.as_secs_f64() * 1e3);
+    println!("{:>8.1} ms with trim() in every step: {ratio:.2} times", trimming.time.as_secs_f64() * 1e3);
     match trimming.segments_given_back {
-        0 => println!("No trim gave anything back, since the weights live in the pool's only segment: it only cost."),
+        0 => println!("No trim gave anything back: the weights live in the pool's only segment."),
         count => println!("The trims gave back {count} segments, and the pool had to make them again."),
     }
 

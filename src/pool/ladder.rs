@@ -9,7 +9,7 @@ use super::growth::Demand;
 use super::{Inner, Pool, State, Storage};
 use crate::device::Memory;
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
-use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
+use crate::heap::{BlockId, Heap, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::sync::PoisonError;
@@ -90,12 +90,12 @@ impl<M: Memory> Inner<M> {
         };
         // The next rung would be an error, so waiting is allowed: what was given back counts once the device is done with
         // it. No lock is held, since callbacks run meanwhile and may free or allocate.
-        let wait = self.destroy_idle(|state| state.heap.release_inactive()) > 0 || self.memory.reclaim().pending > 0;
+        let wait = self.destroy_idle(|state| state.heap.release_inactive()) > 0 || self.reclaim() > 0;
         if wait || matches!(refusal, NoGrowth::Refused(_)) {
             self.state().remedies.waits += 1;
             self.memory.drop_caches();
             self.memory.wait()?;
-            self.memory.reclaim();
+            self.reclaim();
         }
         let refused = match self.grow(requested) {
             Ok(block) => return Ok(block),
@@ -112,6 +112,13 @@ impl<M: Memory> Inner<M> {
         drop(state);
         log::warn!("wgpu-pool: {error}");
         Err(AllocateError::OutOfMemory(Box::new(error)))
+    }
+
+    /// Takes note of what the driver has back, for the next trim to report. Returns the bytes that it hasn't.
+    fn reclaim(&self) -> u64 {
+        let reclaimed = self.memory.reclaim();
+        self.state().unreported += reclaimed.freed;
+        reclaimed.pending
     }
 
     /// Any hole of either pool, and if there is none, one made by moving whatever is in the way.
@@ -135,6 +142,7 @@ impl<M: Memory> Inner<M> {
 
     /// Makes room without waiting: by an idle segment of the other pool, or by a new one.
     fn grow(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
+        let mut released = 0;
         let (growing, bytes, shortfall) = loop {
             let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
             let (bytes, shortfall) = match self.plan_growth(requested)? {
@@ -145,8 +153,15 @@ impl<M: Memory> Inner<M> {
             if let Some(block) = self.compact_for(shortfall.pool, requested, allowance).map_err(NoGrowth::Failed)? {
                 return Ok(block);
             }
-            self.evacuate(shortfall.pool, bytes, self.move_allowance()).map_err(NoGrowth::Failed)?;
-            if self.destroy_idle(|state| state.release_at_least(bytes)) == 0 {
+            if released == 0 {
+                self.evacuate(shortfall.pool, bytes, self.move_allowance()).map_err(NoGrowth::Failed)?;
+            }
+            let release = |state: &mut State<M>| {
+                let segments = state.release_for(bytes, released);
+                released += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
+                segments
+            };
+            if self.destroy_idle(release) == 0 {
                 break (growing, bytes, shortfall);
             }
             // Their memory should be back before more is asked for. Callbacks may run inside, so no lock is held; another
@@ -246,11 +261,13 @@ impl<M: Memory> State<M> {
         idle.min_by_key(|&(_, bytes)| bytes).map(|(id, _)| id)
     }
 
-    /// Takes idle segments out of the heap, longest idle first, until they make up for a new one of `bytes` bytes.
-    fn release_at_least(&mut self, bytes: u64) -> Vec<(SegmentId, u64)> {
+    /// Takes idle segments out of the heap, longest idle first, until they and the `made_up` bytes before them make up for a
+    /// new one of `bytes` bytes, and until the limit has room for it.
+    fn release_for(&mut self, bytes: u64, made_up: u64) -> Vec<(SegmentId, u64)> {
         let mut released = Vec::new();
-        let mut sum = 0;
-        while sum < bytes {
+        let mut sum = made_up;
+        let is_above = |heap: &Heap, limit: u64| heap.stats().reserved.current + bytes > limit;
+        while sum < bytes || self.limit.is_some_and(|limit| is_above(&self.heap, limit)) {
             let Some((id, size)) = self.heap.inactive_segments().next() else { break };
             self.heap.release_segment(id).expect("an idle segment may leave");
             released.push((id, size));

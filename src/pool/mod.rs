@@ -71,6 +71,8 @@ struct State<M: Memory> {
     slots: Vec<Arc<Slot>>,
     limit: Option<u64>,
     remedies: Remedies,
+    /// Bytes that the driver has back and no trim has reported yet.
+    unreported: u64,
 }
 
 impl<M: Memory> Pool<M> {
@@ -90,6 +92,7 @@ impl<M: Memory> Pool<M> {
             slots: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),
+            unreported: 0,
         };
         let inner = Inner {
             memory,

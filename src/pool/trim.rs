@@ -37,7 +37,8 @@ impl<M: Memory> Pool<M> {
         if segments > 0 {
             log::debug!("wgpu-pool: trim: {segments} segments, {reclaimed:?}");
         }
-        Trimmed { segments, freed: reclaimed.freed, pending: reclaimed.pending }
+        let unreported = std::mem::take(&mut self.inner.state().unreported);
+        Trimmed { segments, freed: reclaimed.freed + unreported, pending: reclaimed.pending }
     }
 }
 

@@ -16,6 +16,7 @@ over_every_memory! {
     the_last_hole_of_the_other_pool_serves_at_the_limit,
     a_limit_below_what_is_live_loses_nothing,
     a_lowered_limit_holds_for_the_next_segment,
+    growing_gives_back_no_more_idle_segments_than_make_up_for_the_new_one,
     a_lifted_limit_lets_the_pool_grow,
     what_the_error_says_would_fit_fits,
 }
@@ -179,6 +180,24 @@ fn a_lowered_limit_holds_for_the_next_segment<S: Subject>(memory: S::Memory) -> 
         assert!(pool.stats().reserved.current <= limit, "{} above {limit}", pool.stats().reserved.current);
     }
     drop(live);
+    Ok(())
+}
+
+/// Idle segments are the cache: those that are not in the way stay.
+fn growing_gives_back_no_more_idle_segments_than_make_up_for_the_new_one<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut storages = Vec::new();
+    while pool.stats().segments.current < 8 {
+        storages.push(pool.allocate(SEGMENT)?);
+    }
+    storages.clear();
+    let (before, snapshot) = (pool.stats(), pool.snapshot());
+    let longest = snapshot.segments.iter().map(|segment| segment.bytes).max().ok_or("there are segments")?;
+    let _larger = pool.allocate(longest + SEGMENT)?;
+    let after = pool.stats();
+    let created = after.reserved.allocated - before.reserved.allocated;
+    let released = after.reserved.freed - before.reserved.freed;
+    assert!(released < created + longest, "{released} bytes went for {created}");
     Ok(())
 }
 

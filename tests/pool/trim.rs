@@ -6,7 +6,7 @@ use crate::subjects::{
 };
 use std::collections::BTreeSet;
 use wgpu_pool::heap::SegmentId;
-use wgpu_pool::{Memory, Pool, Storage, Trimmed};
+use wgpu_pool::{Memory, Pool, PoolOptions, Storage, Trimmed};
 
 over_every_memory! {
     trimming_takes_the_idle_segments_and_no_others,
@@ -15,6 +15,7 @@ over_every_memory! {
     trimming_an_empty_pool_does_nothing,
     after_a_trim_the_pool_serves_again,
     every_byte_given_back_is_reported_once,
+    what_went_back_at_the_limit_is_reported_by_the_next_trim,
 }
 
 /// Storages of `bytes` bytes, with where they lie, until the pool has so many segments.
@@ -124,6 +125,23 @@ fn every_byte_given_back_is_reported_once<S: Subject>(memory: S::Memory) -> Outc
         freed += trim_fully(&pool)?.freed;
     }
     let given_back = pool.stats().reserved.freed;
+    assert_eq!(freed, if S::HOLDS_BYTES { given_back } else { 0 });
+    Ok(())
+}
+
+fn what_went_back_at_the_limit_is_reported_by_the_next_trim<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { limit: Some(2 * SEGMENT), ..options() })?;
+    let live = pool.allocate(SEGMENT)?;
+    for round in 0..3 {
+        let idle = pool.allocate(SEGMENT)?;
+        stamp(&idle, round)?;
+        drop(idle);
+        pool.allocate(2 * SEGMENT).expect_err("the live block leaves half of it");
+    }
+    drop(live);
+    let freed = trim_fully(&pool)?.freed;
+    let given_back = pool.stats().reserved.freed;
+    assert!(given_back >= 4 * SEGMENT, "{given_back}");
     assert_eq!(freed, if S::HOLDS_BYTES { given_back } else { 0 });
     Ok(())
 }

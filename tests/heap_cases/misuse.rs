@@ -1,0 +1,42 @@
+//! What misuse gets: an error of its own, and a heap in which nothing has changed.
+
+use super::{GRANULE, allocate, empty, free, heap, place};
+use wgpu_pool::HeapError;
+use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
+
+#[test]
+fn a_stale_id_is_refused_whatever_is_in_its_place_now() {
+    let mut heap = heap();
+    let id = allocate(&mut heap, 100_000);
+    free(&mut heap, id);
+    let heir = allocate(&mut heap, 100_000);
+    assert_eq!(heir.key(), id.key());
+    let refusal = HeapError::StaleBlock { key: u32::try_from(id.key()).expect("a u32"), generation: id.generation() };
+    let answers = [heap.free(id), heap.pin(id), heap.unpin(id)];
+    assert_eq!(answers, [Err(refusal); 3]);
+    assert_eq!(heap.resolve(id), None);
+    assert!(heap.resolve(heir).is_some());
+}
+
+#[test]
+fn segments_of_a_wrong_size_are_refused() {
+    let mut heap = empty();
+    for size in [0, 1, GRANULE - 1, GRANULE + 1] {
+        let refusal = HeapError::SegmentSize { bytes: size, granule: GRANULE };
+        assert_eq!(heap.add_segment(SubPool::Large, size), Err(refusal));
+    }
+    let limit = heap.largest_segment();
+    let refusal = HeapError::SegmentTooLarge { bytes: limit + GRANULE, limit };
+    assert_eq!(heap.add_segment(SubPool::Large, limit + GRANULE), Err(refusal));
+    heap.add_segment(SubPool::Large, limit).expect("the largest there can be");
+    let id = allocate(&mut heap, limit);
+    assert_eq!(place(&heap, id).size, limit);
+}
+
+#[test]
+fn granules_that_are_no_power_of_two_or_out_of_range_are_refused() {
+    for granule in [0, 1, 8, 48, 8192, u64::MAX] {
+        let refusal = HeapError::Granule { granule, least: 16, most: 4096 };
+        assert_eq!(Heap::new(HeapOptions { granule, small_limit: 0 }).err(), Some(refusal));
+    }
+}
