@@ -12,13 +12,13 @@ pub struct AccountingMemory {
 }
 
 impl AccountingMemory {
-    /// A memory whose largest segment is 1 TiB, with the alignment of common GPUs.
+    /// A memory whose largest segment is 64 GiB, with the alignment of common GPUs.
     #[must_use]
     pub fn new() -> Self {
         Self::with_limits(MemoryLimits {
             alignment: 32,
-            largest_segment: 1 << 40,
-            largest_binding: 1 << 40,
+            largest_segment: 1 << 36,
+            largest_binding: 1 << 36,
             shared_below: 4 << 20,
         })
     }

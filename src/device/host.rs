@@ -21,8 +21,8 @@ impl Default for HostOptions {
             budget: u64::MAX,
             limits: MemoryLimits {
                 alignment: 32,
-                largest_segment: 1 << 40,
-                largest_binding: 1 << 40,
+                largest_segment: 1 << 36,
+                largest_binding: 1 << 36,
                 shared_below: 4 << 20,
             },
         }

@@ -54,7 +54,28 @@ pub(super) fn reflect(wgsl: &str, entry: &str) -> Result<Interface, KernelError>
         available: module.entry_points.iter().filter(computes).map(|point| point.name.clone()).collect(),
     })?;
     let reader = Reader { module: &module, uses: info.get_entry_point(index) };
-    reader.interface(module.entry_points[index].workgroup_size)
+    reader.interface(workgroup_size(&module, &info, index)?)
+}
+
+/// Invocations of a workgroup, with `override` constants at the values that the shader gives them.
+fn workgroup_size(
+    module: &naga::Module,
+    info: &naga::valid::ModuleInfo,
+    index: usize,
+) -> Result<[u32; 3], KernelError> {
+    let point = &module.entry_points[index];
+    if point.workgroup_size_overrides.is_none() {
+        return Ok(point.workgroup_size);
+    }
+    let processed = naga::back::pipeline_constants::process_overrides(
+        module,
+        info,
+        Some((ShaderStage::Compute, &point.name)),
+        &naga::back::PipelineConstants::default(),
+    );
+    let (module, _) = processed.map_err(|error| KernelError::Compile { message: error.to_string() })?;
+    let mut points = module.entry_points.iter().filter(|processed| processed.name == point.name);
+    Ok(points.next().map_or(point.workgroup_size, |processed| processed.workgroup_size))
 }
 
 struct Reader<'a> {

@@ -29,8 +29,10 @@ impl<M: Memory> Pool<M> {
     pub fn compact(&self, max_bytes: u64) -> Result<Compacted, DeviceError> {
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
-            let left = max_bytes - done.bytes;
-            if let Some((plan, ())) = self.inner.carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, left), |_| ())? {
+            // A plan doesn't move on what it has moved in; the next one may.
+            while let Some((plan, ())) =
+                self.inner.carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, max_bytes - done.bytes), |_| ())?
+            {
                 done.moves += plan.moves().len();
                 done.bytes += plan.bytes();
             }

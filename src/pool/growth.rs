@@ -39,8 +39,6 @@ pub(super) struct Demand {
     pub(super) pool: SubPool,
     /// The block that it must hold, in bytes: a positive multiple of the granule.
     pub(super) lacking: u64,
-    /// Bytes of all segments now.
-    pub(super) reserved: u64,
     /// Bytes of the pool's segments now.
     pub(super) reserved_in_pool: u64,
     /// Bytes that the limit leaves for the segment, if there is a limit.
@@ -81,7 +79,7 @@ mod tests {
     const GROWTH: Growth = Growth { minimum_segment: 4 * MIB + 256, maximum_segment: 4096 * MIB - 256, granule: 256 };
 
     fn large(lacking: u64, reserved_in_pool: u64) -> Demand {
-        Demand { pool: SubPool::Large, lacking, reserved: reserved_in_pool, reserved_in_pool, room: None }
+        Demand { pool: SubPool::Large, lacking, reserved_in_pool, room: None }
     }
 
     fn small(lacking: u64, reserved_in_pool: u64) -> Demand {

@@ -249,7 +249,6 @@ impl<M: Memory> State<M> {
         Demand {
             pool: shortfall.pool,
             lacking: shortfall.bytes,
-            reserved,
             reserved_in_pool: stats.pool(shortfall.pool).reserved - idle(Some(shortfall.pool)),
             room: self.limit.map(|limit| limit.saturating_sub(reserved)),
         }

@@ -1,0 +1,171 @@
+//! A pool on a device that the program made for itself: wgpu's default limits, no features, and commands of its own.
+
+use crate::common::{Outcome, adapter};
+use wgpu_pool::{DType, Gpu, Memory, Pool, PoolOptions, Tensor};
+
+#[test]
+fn a_device_of_default_limits_has_its_alignment_kept() -> Outcome {
+    let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
+    assert_eq!(pool.memory().limits().alignment, 256);
+    assert_eq!(pool.snapshot().granule, 256);
+    let tensors: Result<Vec<_>, _> = (1..50).map(|size| Tensor::full(&pool, [size], 1.0_f32)).collect();
+    for (size, tensor) in (1..).zip(tensors?) {
+        assert_eq!(tensor.add(&tensor)?.read_blocking::<f32>()?, vec![2.0; size]);
+    }
+    Ok(())
+}
+
+/// The ring of parameters has 256 slots, in groups of 32: more dispatches than that in a batch, and batches that end within
+/// a group.
+#[test]
+fn scalars_reach_their_dispatches_however_many_there_are() -> Outcome {
+    let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
+    let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+        struct Scalars { at: u32, value: u32 }
+        @group(1) @binding(0) var<uniform> params: Scalars;
+        @compute @workgroup_size(1) fn put() { x[params.at] = x[params.at] * 3u + params.value; }";
+    let put = pool.kernel(wgsl, "put")?;
+    for batch in [1, 31, 32, 33, 100, 255, 256, 257, 700] {
+        let x = Tensor::zeros(&pool, [batch], DType::U32)?;
+        for round in 1..=2_u32 {
+            for at in 0..u32::try_from(batch)? {
+                put.dispatch(&[&x], &[at.into(), (at * 10 + round).into()], [1, 1, 1])?;
+            }
+            if batch % 2 == 0 {
+                pool.submit()?;
+            }
+        }
+        let wanted: Vec<u32> = (0..u32::try_from(batch)?).map(|at| (at * 10 + 1) * 3 + at * 10 + 2).collect();
+        assert_eq!(x.read_blocking::<u32>()?, wanted, "{batch} dispatches");
+    }
+    Ok(())
+}
+
+/// Copies and uploads between the dispatches of one batch end the pass; the next dispatch binds everything anew.
+#[test]
+fn dispatches_between_copies_find_everything_bound() -> Outcome {
+    let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
+    let x = Tensor::full(&pool, [64], 1_u32)?;
+    for step in 0..50_u32 {
+        let y = Tensor::from_slice(&pool, &[step; 64], [64])?;
+        x.add_(&y, 1_u32)?;
+        let copy = Tensor::empty(&pool, [64], DType::U32)?;
+        x.storage().copy_to(copy.storage())?;
+        x.copy_(&copy.add_scalar(1_u32)?)?;
+    }
+    assert_eq!(x.read_blocking::<u32>()?, [1 + 50 * 49 / 2 + 50; 64]);
+    Ok(())
+}
+
+/// Doubles the elements of a binding, by commands of the program's own.
+fn double(gpu: &Gpu, tensor: &Tensor) -> Outcome {
+    let device = gpu.device();
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(
+            "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+             @compute @workgroup_size(64) fn double(@builtin(global_invocation_id) id: vec3<u32>) {
+                 if id.x < arrayLength(&x) { x[id.x] *= 2u; }
+             }"
+            .into(),
+        ),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: Some("double"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    let pinned = tensor.binding()?.ok_or("the tensor has elements")?;
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(pinned.binding()) }],
+    });
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        let elements = u32::try_from(tensor.elements())?;
+        pass.dispatch_workgroups(elements.div_ceil(64), 1, 1);
+    }
+    gpu.queue().submit([encoder.finish()]);
+    Ok(())
+}
+
+#[test]
+fn commands_of_the_programs_own_come_after_what_was_recorded_before() -> Outcome {
+    for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
+        let x = Tensor::full(&pool, [100], 3_u32)?;
+        let neighbour = Tensor::full(&pool, [100], 5_u32)?;
+        x.add_(&x, 1_u32)?;
+        double(pool.memory(), &x)?;
+        x.add_(&neighbour, 1_u32)?;
+        assert_eq!(x.read_blocking::<u32>()?, [17; 100]);
+        assert_eq!(neighbour.read_blocking::<u32>()?, [5; 100]);
+        assert_eq!(pool.stats().pinned.current, 0);
+    }
+    Ok(())
+}
+
+// Case 44, as far as it is about being handed out again.
+#[test]
+fn a_pinned_block_is_handed_out_again_only_after_its_guard_is_gone() -> Outcome {
+    let (device, queue) = adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let tensor = Tensor::zeros(&pool, [1000], DType::F32)?;
+    let pinned = tensor.binding()?.ok_or("the tensor has elements")?;
+    let again = tensor.binding()?.ok_or("the tensor has elements")?;
+    let (buffer, offset, size) = {
+        let binding = pinned.binding();
+        (binding.buffer.clone(), binding.offset, binding.size)
+    };
+    assert_eq!(size.map(u64::from), Some(4000));
+    drop(tensor);
+    let stats = pool.stats();
+    assert_eq!((stats.blocks.current, stats.active_blocks.current), (0, 1));
+    assert_eq!(stats.pinned.current, stats.active.current);
+    assert_eq!(pool.trim().segments, 0);
+    let other = Tensor::zeros(&pool, [1000], DType::F32)?;
+    let place = other.binding()?.ok_or("the tensor has elements")?;
+    assert!(*place.binding().buffer != buffer || place.binding().offset != offset);
+    drop((place, other, pinned));
+    assert_eq!(pool.stats().active_blocks.current, 1);
+    drop(again);
+    assert_eq!(pool.stats().active_blocks.current, 0);
+    assert_eq!(pool.trim().segments, 1);
+    pool.check()?;
+    Ok(())
+}
+
+#[test]
+fn a_tensor_without_elements_has_no_binding() -> Outcome {
+    let (device, queue) = adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    assert!(Tensor::zeros(&pool, [0], DType::F32)?.binding()?.is_none());
+    Ok(())
+}
+
+/// The program's handlers are the program's: the pool neither replaces them nor calls them.
+#[test]
+fn errors_of_the_pool_do_not_reach_the_programs_handler() -> Outcome {
+    let Some((device, queue)) = adapter::foreign() else { return Ok(()) };
+    let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&seen);
+    device.on_uncaptured_error(std::sync::Arc::new(move |_| {
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }));
+    let pool = Pool::from_device(device.clone(), queue, PoolOptions::default())?;
+    pool.allocate(1 << 60).expect_err("no device holds that");
+    pool.kernel("@compute @workgroup_size(70000) fn main() {}", "main").expect_err("no device runs that");
+    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 0);
+    // An error of the program's own still does.
+    let bad =
+        wgpu::BufferDescriptor { label: None, size: 6, usage: wgpu::BufferUsages::empty(), mapped_at_creation: true };
+    drop(device.create_buffer(&bad));
+    assert!(seen.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    Ok(())
+}

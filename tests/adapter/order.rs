@@ -1,0 +1,187 @@
+//! All commands of a pool are in one order: that of the program.
+
+use crate::common::{Outcome, adapter};
+use wgpu_pool::{BlockState, DType, Pool, Tensor};
+
+/// Offsets of the live blocks, where there is one segment.
+fn offsets(pool: &Pool) -> Vec<u64> {
+    let snapshot = pool.snapshot();
+    assert_eq!(snapshot.segments.len(), 1, "the test means blocks of one segment");
+    let blocks = snapshot.segments[0].blocks.iter().filter(|block| block.state == BlockState::Allocated);
+    blocks.map(|block| block.offset).collect()
+}
+
+/// What is new among sorted offsets.
+fn new_offset(before: &[u64], after: &[u64]) -> u64 {
+    let new: Vec<u64> = after.iter().copied().filter(|offset| !before.contains(offset)).collect();
+    assert_eq!(new.len(), 1, "{before:?}, {after:?}");
+    new[0]
+}
+
+// Case 46, too: all of them lie in one wgpu buffer.
+#[test]
+fn temporaries_of_a_batch_take_each_others_places_and_results_are_right() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let ones = Tensor::full(&pool, [1000], 1.0_f32)?;
+    let mut x = Tensor::zeros(&pool, [1000], DType::F32)?;
+    pool.synchronize()?;
+    for _ in 0..40 {
+        // Never submitted in between: the batch is far from due.
+        x = x.add(&ones)?.mul_scalar(2.0_f32)?.sub(&x)?;
+    }
+    assert_eq!(pool.stats().segments.current, 1);
+    assert!(pool.stats().blocks.peak <= 6, "temporaries stayed: {:?}", pool.stats().blocks);
+    // x -> 2 (x + 1) - x = x + 2.
+    assert_eq!(x.read_blocking::<f32>()?, [80.0; 1000]);
+    Ok(())
+}
+
+#[test]
+fn a_chain_longer_than_a_batch_is_in_order() -> Outcome {
+    for pool in adapter::all_shared() {
+        let x = Tensor::full(pool, [300], 1_u32)?;
+        for step in 0..1000_u32 {
+            if step % 7 == 3 {
+                x.add_(&x, 1_u32)?;
+            } else {
+                x.copy_(&x.add_scalar(step)?)?;
+            }
+        }
+        let wanted =
+            (0..1000_u32).fold(1_u32, |x, step| if step % 7 == 3 { x.wrapping_mul(2) } else { x.wrapping_add(step) });
+        assert_eq!(x.read_blocking::<u32>()?, [wanted; 300]);
+    }
+    Ok(())
+}
+
+// Case 47.
+#[test]
+fn an_upload_never_reaches_a_queued_kernel_that_reads_the_last_owner_of_its_place() -> Outcome {
+    for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
+        let empty = offsets_or_none(&pool);
+        let old = Tensor::full(&pool, [1000], 1.0_f32)?;
+        let place = new_offset(&empty, &offsets(&pool));
+        let sum = old.add_scalar(1.0_f32)?;
+        let before = offsets(&pool);
+        drop(old);
+        let without: Vec<u64> = before.into_iter().filter(|&offset| offset != place).collect();
+        let new = Tensor::from_slice(&pool, &[100.0_f32; 1000], [1000])?;
+        assert_eq!(new_offset(&without, &offsets(&pool)), place, "the new tensor took the freed place");
+        assert_eq!(sum.read_blocking::<f32>()?, [2.0; 1000]);
+        assert_eq!(new.read_blocking::<f32>()?, [100.0; 1000]);
+    }
+    Ok(())
+}
+
+fn offsets_or_none(pool: &Pool) -> Vec<u64> {
+    if pool.stats().segments.current == 0 { Vec::new() } else { offsets(pool) }
+}
+
+#[test]
+fn clears_fills_copies_and_reads_keep_their_places_in_the_order() -> Outcome {
+    for pool in adapter::all_shared() {
+        let (x, y) = (Tensor::full(pool, [64], 1_u32)?, Tensor::full(pool, [64], 10_u32)?);
+        x.storage().copy_to(y.storage())?;
+        let first = y.add_scalar(1_u32)?;
+        x.storage().clear()?;
+        let second = x.add(&y)?;
+        x.storage().write(0, bytemuck::cast_slice(&[7_u32; 64]))?;
+        y.fill_(5_u32)?;
+        let third = x.mul(&y)?;
+        let mut download = pool.download(3 * 256)?;
+        download.add(first.storage(), 0, 256)?;
+        first.fill_(0_u32)?;
+        download.add(second.storage(), 0, 256)?;
+        download.add(third.storage(), 0, 256)?;
+        let bytes = download.finish_blocking()?;
+        let mut found = [0_u32; 192];
+        bytemuck::cast_slice_mut(&mut found).copy_from_slice(&bytes);
+        assert_eq!(found, *[[2; 64], [1; 64], [35; 64]].as_flattened());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_segment_is_destroyed_after_the_commands_that_name_it() -> Outcome {
+    for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
+        for round in 0..5_u8 {
+            let x = Tensor::full(&pool, [3 << 20], f32::from(round))?;
+            let sum = x.sum([], false)?;
+            drop(x);
+            assert!(pool.trim().segments >= 1);
+            assert_eq!(sum.read_blocking::<f32>()?, [f32::from(round) * 3_145_728.0]);
+            pool.synchronize()?;
+        }
+        pool.memory().check()?;
+    }
+    Ok(())
+}
+
+/// The cache of bind groups must forget a destroyed segment: its successor has the same offsets.
+#[test]
+fn a_new_segment_is_not_mistaken_for_one_that_was_destroyed() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    for round in 0..20_u32 {
+        let (x, y) = (Tensor::full(&pool, [1000], round)?, Tensor::full(&pool, [1000], 1_u32)?);
+        assert_eq!(x.add(&y)?.read_blocking::<u32>()?, [round + 1; 1000]);
+        drop((x, y));
+        assert_eq!(pool.trim().segments, 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn more_bind_groups_than_are_kept_give_right_results() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let tensors: Result<Vec<_>, _> = (0..4500_u32).map(|number| Tensor::full(&pool, [2], number)).collect();
+    let tensors = tensors?;
+    for tensor in &tensors {
+        tensor.add_(tensor, 2_u32)?;
+    }
+    let mut download = pool.download(8 * 4500)?;
+    for tensor in &tensors {
+        download.add(tensor.storage(), 0, 8)?;
+    }
+    let bytes = download.finish_blocking()?;
+    let found: Vec<u32> =
+        bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().expect("four"))).collect();
+    let wanted: Vec<u32> = (0..4500).flat_map(|number| [3 * number; 2]).collect();
+    assert_eq!(found, wanted);
+    Ok(())
+}
+
+#[test]
+fn a_large_upload_is_in_order_with_the_kernels_around_it() -> Outcome {
+    for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
+        // Three pieces and a rest.
+        let elements: Vec<u32> = (0..(12 << 20) + 3).collect();
+        let x = Tensor::full(&pool, [elements.len()], 9_u32)?;
+        let before = x.narrow(0, elements.len() - 5, 5)?.add_scalar(1_u32)?;
+        x.storage().write(0, bytemuck::cast_slice(&elements))?;
+        let after = x.mul_scalar(2_u32)?;
+        x.fill_(0_u32)?;
+        assert_eq!(before.read_blocking::<u32>()?, [10; 5]);
+        let found = after.read_blocking::<u32>()?;
+        assert!(found.iter().zip(&elements).all(|(found, x)| *found == 2 * x));
+        assert_eq!(found.len(), elements.len());
+    }
+    Ok(())
+}
+
+/// A copy within one wgpu buffer takes a detour.
+#[test]
+fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
+    for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
+        // More than the detour holds at once.
+        let elements = 3 << 20;
+        let x = Tensor::full(&pool, [elements], 1_u32)?;
+        let y = Tensor::zeros(&pool, [elements], DType::U32)?;
+        for _ in 0..3 {
+            x.storage().copy_to(y.storage())?;
+            x.add_(&y, 1_u32)?;
+        }
+        let found = x.read_blocking::<u32>()?;
+        assert!(found.len() == elements && found.iter().all(|&element| element == 8));
+    }
+    Ok(())
+}

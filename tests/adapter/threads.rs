@@ -1,0 +1,135 @@
+//! Many threads at one device.
+
+use crate::common::{Outcome, adapter, watchdog};
+use wgpu_pool::{
+    AccountingMemory, AllocateError, DType, Download, Gpu, HostMemory, Kernel, KernelError, OptionsError, Pinned, Pool,
+    Storage, Tensor, TensorError,
+};
+
+fn is_send_and_sync<T: Send + Sync + 'static>() {}
+
+/// Compiling is the test.
+#[test]
+fn handles_and_errors_go_from_thread_to_thread() {
+    is_send_and_sync::<Pool>();
+    is_send_and_sync::<Pool<HostMemory>>();
+    is_send_and_sync::<Pool<AccountingMemory>>();
+    is_send_and_sync::<Storage>();
+    is_send_and_sync::<Storage<HostMemory>>();
+    is_send_and_sync::<Tensor>();
+    is_send_and_sync::<Kernel>();
+    is_send_and_sync::<Pinned>();
+    is_send_and_sync::<Gpu>();
+    is_send_and_sync::<Download<Gpu>>();
+    is_send_and_sync::<AllocateError>();
+    is_send_and_sync::<KernelError>();
+    is_send_and_sync::<OptionsError>();
+    is_send_and_sync::<TensorError>();
+}
+
+fn is_send<T: Send>(future: T) -> T {
+    future
+}
+
+#[test]
+fn threads_that_record_at_once_each_get_their_own_results() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let seen = pool.clone();
+    watchdog::guarded("threads that record", move || {
+        let shared = Tensor::full(&pool, [500], 2_u32).expect("there is room");
+        std::thread::scope(|scope| {
+            for thread in 0..4_u32 {
+                let (pool, shared) = (&pool, &shared);
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let mut x = Tensor::full(pool, [500], thread).expect("there is room");
+                        for _ in 0..30 {
+                            x = x.add(shared).expect("it can be recorded");
+                        }
+                        let found = x.read_blocking::<u32>().expect("it can be read");
+                        assert_eq!(found, [thread + 60; 500], "thread {thread}, round {round}");
+                    }
+                });
+            }
+        });
+    });
+    seen.check()?;
+    assert_eq!(seen.stats().blocks.current, 0);
+    Ok(())
+}
+
+#[test]
+fn reads_are_awaited_on_one_thread_while_another_records() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    watchdog::guarded("awaited reads", move || {
+        std::thread::scope(|scope| {
+            let pool = &pool;
+            for thread in 0..2_u32 {
+                scope.spawn(move || {
+                    for round in 0..30 {
+                        let x = Tensor::full(pool, [100], thread * 1000 + round).expect("there is room");
+                        let found = pollster::block_on(is_send(x.read::<u32>())).expect("it can be read");
+                        assert_eq!(found, [thread * 1000 + round; 100]);
+                    }
+                });
+            }
+            scope.spawn(move || {
+                let x = Tensor::zeros(pool, [1000], DType::U32).expect("there is room");
+                let one = Tensor::full(pool, [1000], 1_u32).expect("there is room");
+                for _ in 0..2000 {
+                    x.add_(&one, 1_u32).expect("it can be recorded");
+                }
+                assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [2000; 1000]);
+            });
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    drop(Tensor::zeros(pool, [2 << 20], DType::F32).expect("there is room"));
+                    pool.trim();
+                }
+            });
+        });
+    });
+    Ok(())
+}
+
+/// Wait after wait while the device is busy: none of them may end early, or in a panic of wgpu's.
+#[test]
+fn waits_on_several_threads_end_when_the_device_is_done() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    watchdog::guarded("waits on several threads", move || {
+        let x = Tensor::full(&pool, [300, 300], 1.0_f32).expect("there is room");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..25 {
+                        let product = x.matmul(&x).expect("it can be recorded");
+                        if round % 3 == 0 {
+                            pool.synchronize().expect("the device works");
+                        }
+                        assert_eq!(product.read_blocking::<f32>().expect("it can be read"), [300.0; 90_000]);
+                    }
+                });
+            }
+        });
+    });
+    Ok(())
+}
+
+/// Dropped before it was polled, and after.
+#[test]
+fn a_read_that_is_given_up_harms_nothing() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    watchdog::guarded("reads that are given up", move || {
+        let x = Tensor::full(&pool, [1000], 1_u32).expect("there is room");
+        for _ in 0..20 {
+            drop(x.read::<u32>());
+            let mut read = Box::pin(x.read::<u32>());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            drop(read.as_mut().poll(&mut context).map(|outcome| outcome.expect("it can be read")));
+            drop(read);
+            x.add_(&x, 1_u32).expect("it can be recorded");
+        }
+        assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [1 << 20; 1000]);
+    });
+    Ok(())
+}
