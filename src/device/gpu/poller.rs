@@ -2,7 +2,8 @@
 //! Browsers poll by themselves, and have no threads.
 
 use super::{Progress, lock};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 /// Lets time pass between two polls of a device: next to none at first, since most waits are short, then more and more.
@@ -40,68 +41,100 @@ impl Patience {
     }
 }
 
-/// Polls the device as long as anyone waits. The thread starts with the first readback and ends after the last.
+/// How long a device that is given up waits for the thread to be done with it. Only a callback of the program's that hangs
+/// takes longer; then the thread is left to itself.
+const PARTING: Duration = Duration::from_millis(250);
+
+/// Polls the device as long as anyone waits. The thread starts with the first readback and ends after the last; it is done with
+/// the device before the poller is gone, so that no driver is called while the program ends.
 #[derive(Debug)]
 pub(super) struct Poller {
     device: wgpu::Device,
     progress: Arc<Progress>,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    thread_left: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: usize,
+    /// Whether there is a thread that will see who waits.
     running: bool,
+    /// Threads that still hold the device.
+    threads: Vec<ThreadId>,
 }
 
 /// Says that someone waits, as long as it lives.
 #[derive(Debug)]
-pub(super) struct Waiting(Arc<Mutex<State>>);
+pub(super) struct Waiting(Arc<Shared>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        lock(&self.0).waiting -= 1;
+        lock(&self.0.state).waiting -= 1;
     }
 }
 
 impl Poller {
     pub(super) fn new(device: wgpu::Device, progress: Arc<Progress>) -> Self {
-        Self { device, progress, state: Arc::default() }
+        Self { device, progress, shared: Arc::default() }
     }
 
     /// Notes that someone waits for a callback, and sees to it that it will run.
     pub(super) fn watch(&self) -> Waiting {
-        let mut state = lock(&self.state);
+        let mut state = lock(&self.shared.state);
         state.waiting += 1;
         if !state.running {
-            state.running = self.start();
-        }
-        drop(state);
-        Waiting(Arc::clone(&self.state))
-    }
-
-    fn start(&self) -> bool {
-        let (device, progress, state) = (self.device.clone(), Arc::clone(&self.progress), Arc::clone(&self.state));
-        let poll = move || {
-            let mut patience = Patience::default();
-            loop {
-                {
-                    let mut state = lock(&state);
-                    if state.waiting == 0 || progress.lost.get().is_some() {
-                        state.running = false;
-                        return;
-                    }
+            let (device, progress, shared) =
+                (self.device.clone(), Arc::clone(&self.progress), Arc::clone(&self.shared));
+            let poll = move || poll_while_awaited(device, &progress, &shared);
+            match std::thread::Builder::new().name("wgpu-pool poller".into()).spawn(poll) {
+                Ok(thread) => {
+                    state.running = true;
+                    state.threads.push(thread.thread().id());
                 }
-                if patience.poll(&device) {
-                    // Idle, but someone still waits: for a batch that is about to be submitted.
-                    patience.rest();
+                Err(error) => {
+                    log::warn!("wgpu-pool: no thread to poll the device, so the program has to poll it: {error}");
                 }
             }
-        };
-        let thread = std::thread::Builder::new().name("wgpu-pool poller".into()).spawn(poll);
-        if let Err(error) = &thread {
-            log::warn!("wgpu-pool: no thread to poll the device, readbacks need the program to poll it: {error}");
         }
-        thread.is_ok()
+        drop(state);
+        Waiting(Arc::clone(&self.shared))
     }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        // A callback that drops the last handle may run on the thread itself, which can't wait for its own end.
+        let this_thread = std::thread::current().id();
+        let others = |state: &mut State| state.threads.iter().any(|&thread| thread != this_thread);
+        let state = lock(&self.shared.state);
+        drop(self.shared.thread_left.wait_timeout_while(state, PARTING, others));
+    }
+}
+
+/// The thread: polls until nobody waits any more.
+fn poll_while_awaited(device: wgpu::Device, progress: &Progress, shared: &Shared) {
+    let mut patience = Patience::default();
+    loop {
+        {
+            let mut state = lock(&shared.state);
+            if state.waiting == 0 || progress.lost.get().is_some() {
+                state.running = false;
+                break;
+            }
+        }
+        if patience.poll(&device) {
+            // Idle, but someone still waits: for a batch that is about to be submitted.
+            patience.rest();
+        }
+    }
+    drop(device);
+    let this_thread = std::thread::current().id();
+    lock(&shared.state).threads.retain(|&thread| thread != this_thread);
+    shared.thread_left.notify_all();
 }
