@@ -1,7 +1,7 @@
 //! All commands of a pool are in one order: that of the program.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{BlockState, DType, Pool, Tensor};
+use wgpu_pool::{BlockState, DType, Pool, PoolOptions, Tensor};
 
 /// Offsets of the live blocks, where there is one segment.
 fn offsets(pool: &Pool) -> Vec<u64> {
@@ -168,20 +168,43 @@ fn a_large_upload_is_in_order_with_the_kernels_around_it() -> Outcome {
     Ok(())
 }
 
-/// A copy within one wgpu buffer takes a detour.
+/// A copy within one wgpu buffer takes a detour, in pieces.
 #[test]
 fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
-    for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
-        // More than the detour holds at once.
-        let elements = 3 << 20;
+    let options = || PoolOptions { smallest_segment: Some(64 << 20), ..PoolOptions::default() };
+    let embedded = adapter::foreign().map(|(device, queue)| Pool::from_device(device, queue, options()));
+    for pool in adapter::open(options()).map(Ok).into_iter().chain(embedded) {
+        let pool = pool?;
+        // More than the detour holds at once, and no multiple of it.
+        let elements = (5 << 20) + 1;
         let x = Tensor::full(&pool, [elements], 1_u32)?;
         let y = Tensor::zeros(&pool, [elements], DType::U32)?;
+        assert_eq!(offsets(&pool).len(), 2);
         for _ in 0..3 {
             x.storage().copy_to(y.storage())?;
             x.add_(&y, 1_u32)?;
         }
         let found = x.read_blocking::<u32>()?;
         assert!(found.len() == elements && found.iter().all(|&element| element == 8));
+    }
+    Ok(())
+}
+
+/// The cache of bind groups tells segments apart, not offsets alone.
+#[test]
+fn tensors_at_one_offset_of_two_segments_are_told_apart() -> Outcome {
+    let Some(pool) = adapter::open(PoolOptions { smallest_segment: Some(1 << 20), ..PoolOptions::default() }) else {
+        return Ok(());
+    };
+    let output = Tensor::zeros(&pool, [1 << 17], DType::U32)?;
+    let mut tensors = Vec::new();
+    while pool.stats().segments.current < 4 {
+        let number = u32::try_from(tensors.len())?;
+        tensors.push(Tensor::full(&pool, [1 << 17], number)?);
+    }
+    for (number, tensor) in (0..).zip(&tensors) {
+        output.copy_(tensor)?;
+        assert_eq!(output.narrow(0, 1000, 2)?.read_blocking::<u32>()?, [number; 2]);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::common::{Outcome, adapter, watchdog};
 use wgpu_pool::{
     AccountingMemory, AllocateError, DType, Download, Gpu, HostMemory, Kernel, KernelError, OptionsError, Pinned, Pool,
-    Storage, Tensor, TensorError,
+    PoolOptions, Storage, Tensor, TensorError,
 };
 
 fn is_send_and_sync<T: Send + Sync + 'static>() {}
@@ -112,6 +112,30 @@ fn waits_on_several_threads_end_when_the_device_is_done() -> Outcome {
             }
         });
     });
+    Ok(())
+}
+
+/// The callback of a read may be taken by another thread's poll: the read waits for it all the same.
+#[test]
+fn reads_on_several_threads_all_arrive() -> Outcome {
+    let (device, queue) = adapter::noop();
+    let embedded = Pool::from_device(device, queue, PoolOptions::default())?;
+    for pool in [embedded].into_iter().chain(adapter::fresh()) {
+        watchdog::guarded("reads on several threads", move || {
+            std::thread::scope(|scope| {
+                for thread in 0..4_u32 {
+                    let pool = &pool;
+                    scope.spawn(move || {
+                        let x = Tensor::from_slice(pool, &[thread; 10], [10]).expect("there is room");
+                        for round in 0..300 {
+                            let found = x.read_blocking::<u32>();
+                            assert_eq!(found, Ok(vec![thread; 10]), "thread {thread}, round {round}");
+                        }
+                    });
+                }
+            });
+        });
+    }
     Ok(())
 }
 

@@ -61,6 +61,12 @@ fn reductions_and_products_pass_on_what_is_not_a_number() -> Outcome {
         assert_same(Tensor::from_slice(pool, &long, [100_000])?.sum([], false), &[NAN], "long sum")?;
         let ones = Tensor::full(pool, [3, 1], 1.0_f32)?;
         assert_same(x.matmul(&ones), &[INF, NAN, NAN], "matmul")?;
+        // What lies behind a row, or below a column, is not part of it, not even times zero.
+        let framed = Tensor::from_slice(pool, &[1.0, 2.0, 3.0, NAN, NAN, NAN, 4.0, 5.0, 6.0], [3, 3])?;
+        assert_same(framed.matmul(&ones), &[6.0, NAN, 15.0], "matmul")?;
+        let first = framed.narrow(0, 0, 1)?;
+        assert_same(first.matmul(&ones), &[6.0], "matmul of a row")?;
+        assert_same(ones.t()?.matmul(&first.t()?), &[6.0], "matmul of a column")?;
     }
     Ok(())
 }
