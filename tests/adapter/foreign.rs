@@ -1,6 +1,7 @@
 //! A pool on a device that the program made for itself: wgpu's default limits, no features, and commands of its own.
 
 use crate::common::{Outcome, adapter};
+use std::sync::Arc;
 use wgpu_pool::{DType, Gpu, Memory, Pool, PoolOptions, Tensor};
 
 #[test]
@@ -167,5 +168,35 @@ fn errors_of_the_pool_do_not_reach_the_programs_handler() -> Outcome {
         wgpu::BufferDescriptor { label: None, size: 6, usage: wgpu::BufferUsages::empty(), mapped_at_creation: true };
     drop(device.create_buffer(&bad));
     assert!(seen.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    Ok(())
+}
+
+/// Whatever was recorded, uploaded, read and left pending: with the last handle of the pool the device is the program's alone
+/// again, and with the program's it is gone.
+#[test]
+fn a_pool_that_is_gone_keeps_nothing_of_the_device() -> Outcome {
+    for (name, opened) in [("noop", Some(adapter::noop())), ("adapter", adapter::foreign())] {
+        let Some((device, queue)) = opened else { continue };
+        // The device owns its handler as long as it lives.
+        let handler: Arc<dyn wgpu::UncapturedErrorHandler> = Arc::new(|error: wgpu::Error| panic!("{error}"));
+        device.on_uncaptured_error(Arc::clone(&handler));
+        let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+        let x = Tensor::from_slice(&pool, &[1.0_f32; 1000], [1000])?;
+        let y = x.add(&x)?;
+        assert_eq!(y.read_blocking::<f32>()?.len(), 1000);
+        assert_eq!(pollster::block_on(x.read::<f32>())?, [1.0; 1000]);
+        for _ in 0..3 {
+            x.storage().write(0, &[7; 4000])?;
+            pool.synchronize()?;
+        }
+        drop(pool.download(100)?);
+        drop(x.read::<f32>());
+        // Submitted and not waited for, and recorded and not submitted.
+        x.storage().write(0, &[8; 4000])?;
+        pool.submit()?;
+        x.storage().write(0, &[9; 4000])?;
+        drop((x, y, pool));
+        assert_eq!(Arc::strong_count(&handler), 1, "the device on {name} lives on");
+    }
     Ok(())
 }

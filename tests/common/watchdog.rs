@@ -13,12 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn guarded<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::spawn(move || sender.send(act()));
-    match receiver.recv_timeout(PATIENCE) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: no end after {PATIENCE:?}, a deadlock"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(_) => panic!("{what}: ended without a result"),
-        },
+    let result = receiver.recv_timeout(PATIENCE);
+    if matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
+        panic!("{what}: no end after {PATIENCE:?}, a deadlock");
+    }
+    // Its end is waited for: drivers clean up after a thread as it ends, and must not do so while the program ends.
+    match (thread.join(), result) {
+        (Err(panic), _) => std::panic::resume_unwind(panic),
+        (Ok(_), result) => result.expect("a thread that ends without a panic has sent"),
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Gpu, lock};
 use crate::error::DeviceError;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// Bytes of a chunk, unless more are asked for at once.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -18,7 +18,8 @@ pub(super) struct Chunk {
     buffer: wgpu::Buffer,
     size: u64,
     used: u64,
-    idle: Arc<Mutex<Vec<Chunk>>>,
+    /// Where it goes when the device is done with it. Not its owner: an idle chunk is in there.
+    idle: Weak<Mutex<Vec<Chunk>>>,
 }
 
 /// Some bytes of a chunk, to be copied from.
@@ -51,11 +52,12 @@ impl Chunk {
     pub(super) fn recycle(self) {
         let buffer = self.buffer.clone();
         buffer.map_async(wgpu::MapMode::Write, .., move |mapped| {
-            let mut idle = lock(&self.idle);
+            // The memory may be gone meanwhile.
+            let Some(list) = self.idle.upgrade() else { return };
+            let mut idle = lock(&list);
             let kept: u64 = idle.iter().map(|chunk| chunk.size).sum();
             if mapped.is_ok() && kept + self.size <= KEPT_BYTES {
-                let idle_again = Chunk { used: 0, idle: Arc::clone(&self.idle), ..self };
-                idle.push(idle_again);
+                idle.push(Chunk { used: 0, ..self });
             }
         });
     }
@@ -113,6 +115,6 @@ impl Staging {
         let size = bytes.next_multiple_of(16).max(CHUNK_BYTES);
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let buffer = gpu.buffer("wgpu-pool staging", size, usage, true)?;
-        Ok(Chunk { buffer, size, used: 0, idle: Arc::clone(&self.idle) })
+        Ok(Chunk { buffer, size, used: 0, idle: Arc::downgrade(&self.idle) })
     }
 }
