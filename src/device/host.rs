@@ -146,6 +146,10 @@ impl Memory for HostMemory {
     fn driver_bytes(&self) -> Option<u64> {
         Some(self.used_bytes())
     }
+
+    fn total_bytes(&self) -> Option<u64> {
+        Some(self.options.budget).filter(|&budget| budget < u64::MAX)
+    }
 }
 
 /// Zeroed bytes that the operating system need not commit before they are touched, or nothing if it refuses.

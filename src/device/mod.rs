@@ -144,6 +144,19 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
 
     /// Gives up what the memory keeps for its own speed (staging, caches) and can make again.
     fn drop_caches(&self) {}
+
+    /// The same, with what is dear to make again: everything that isn't needed to go on.
+    fn drop_all_caches(&self) {
+        self.drop_caches();
+    }
+
+    /// All memory that the device has, in bytes, where that is known.
+    fn total_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Lets the callbacks of finished work run. Doesn't wait.
+    fn poll(&self) {}
 }
 
 /// Commands in program order, recorded through the guard that [`Memory::commands`] hands out.

@@ -92,6 +92,15 @@ pub enum OptionsError {
         /// The device's largest buffer, in bytes.
         limit: u64,
     },
+    /// A limit as a share of the device's memory is not within 0 and 1.
+    #[error("a limit of {fraction} of the device's memory is not above 0 and at most 1")]
+    Fraction {
+        /// The share asked for.
+        fraction: String,
+    },
+    /// A limit as a share of the device's memory, where nothing tells how much the device has.
+    #[error("the backend doesn't tell how much memory the device has: set the limit in bytes")]
+    TotalUnknown,
     /// The device could not be opened or used.
     #[error(transparent)]
     Device(#[from] DeviceError),

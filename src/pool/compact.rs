@@ -30,8 +30,9 @@ impl<M: Memory> Pool<M> {
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
             // A plan doesn't move on what it has moved in; the next one may.
-            while let Some((plan, ())) =
-                self.inner.carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, max_bytes - done.bytes), |_| ())?
+            while let Some((plan, ())) = self
+                .inner
+                .carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, max_bytes - done.bytes), note_evacuation)?
             {
                 done.moves += plan.moves().len();
                 done.bytes += plan.bytes();
@@ -39,6 +40,11 @@ impl<M: Memory> Pool<M> {
         }
         Ok(done)
     }
+}
+
+/// Counts a compaction that emptied segments.
+const fn note_evacuation<M: Memory>(state: &mut State<M>) {
+    state.remedies.evacuations += 1;
 }
 
 impl<M: Memory> Inner<M> {
@@ -65,7 +71,7 @@ impl<M: Memory> Inner<M> {
     /// a new one.
     pub(super) fn evacuate(&self, pool: SubPool, bytes: u64, budget: u64) -> Result<(), DeviceError> {
         if budget > 0 {
-            self.carry_out(|heap| heap.plan_evacuation(pool, bytes, budget), |_| ())?;
+            self.carry_out(|heap| heap.plan_evacuation(pool, bytes, budget), note_evacuation)?;
         }
         Ok(())
     }

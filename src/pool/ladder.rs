@@ -3,7 +3,8 @@
 //! Each rung costs more than the one before: reuse a hole; take an idle segment of the other pool; move a few blocks away
 //! so that a hole appears; give idle segments back and create one that fits; at the limit, or when the device refuses, wait
 //! for the device to finish with what was given back and try once more; take any hole of either pool, or move whatever is in
-//! the way; say what there is in an error. Only the rung before the error waits.
+//! the way; call the program's pressure callback (`pressure.rs`), and again as long as it frees something; say what there is in
+//! an error. Only a rung after which nothing but the callback and the error are left waits.
 
 use super::growth::Demand;
 use super::{Inner, Pool, State, Storage};
@@ -13,23 +14,6 @@ use crate::heap::{BlockId, Heap, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::sync::PoisonError;
-
-/// How often each rung above the first was taken. None of them has happened to a pool that only ever reused its holes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Remedies {
-    /// Idle segments that changed over to the other pool.
-    pub adopted: u64,
-    /// Compactions, by the ladder and on demand.
-    pub compactions: u64,
-    /// Bytes that they moved.
-    pub bytes_moved: u64,
-    /// Waits for the device.
-    pub waits: u64,
-    /// Requests served from the other pool's holes, at the limit.
-    pub strayed: u64,
-    /// Requests that ended in [`OutOfMemory`].
-    pub out_of_memory: u64,
-}
 
 /// Why no segment was made.
 enum NoGrowth {
@@ -70,7 +54,7 @@ impl<M: Memory> Pool<M> {
             block
         } else {
             drop(state);
-            let block = self.inner.climb(requested)?;
+            let block = self.climb(requested)?;
             state = self.inner.state();
             block
         };
@@ -81,8 +65,10 @@ impl<M: Memory> Pool<M> {
 }
 
 impl<M: Memory> Inner<M> {
-    /// Every rung above the first.
-    fn climb(&self, requested: NonZeroU64) -> Result<BlockId, AllocateError> {
+    /// Every rung above the first, up to the callback.
+    pub(super) fn climb(&self, requested: NonZeroU64) -> Result<BlockId, AllocateError> {
+        // Finished work first: its callbacks may free what serves the request.
+        self.memory.poll();
         let refusal = match self.grow(requested) {
             Ok(block) => return Ok(block),
             Err(NoGrowth::Failed(error)) => return Err(error.into()),
@@ -90,9 +76,15 @@ impl<M: Memory> Inner<M> {
         };
         // The next rung would be an error, so waiting is allowed: what was given back counts once the device is done with
         // it. No lock is held, since callbacks run meanwhile and may free or allocate.
-        let wait = self.destroy_idle(|state| state.heap.release_inactive()) > 0 || self.reclaim() > 0;
+        let release = |state: &mut State<M>| {
+            let segments = state.heap.release_inactive();
+            state.remedies.segments_released += segments.len() as u64;
+            segments
+        };
+        let wait = self.destroy_idle(release) > 0 || self.reclaim() > 0;
         if wait || matches!(refusal, NoGrowth::Refused(_)) {
             self.state().remedies.waits += 1;
+            log::debug!("wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
             self.memory.drop_caches();
             self.memory.wait()?;
             self.reclaim();
@@ -106,11 +98,7 @@ impl<M: Memory> Inner<M> {
         if let Some(block) = self.last_resort(requested)? {
             return Ok(block);
         }
-        let mut state = self.state();
-        state.remedies.out_of_memory += 1;
-        let error = self.out_of_memory(&state, requested.get(), refused);
-        drop(state);
-        log::warn!("wgpu-pool: {error}");
+        let error = self.out_of_memory(&self.state(), requested.get(), refused);
         Err(AllocateError::OutOfMemory(Box::new(error)))
     }
 
@@ -126,7 +114,10 @@ impl<M: Memory> Inner<M> {
         for pool in SubPool::ALL {
             let mut state = self.state();
             if let Ok(block) = state.heap.allocate_from(pool, requested) {
-                state.remedies.strayed += u64::from(pool != state.heap.pool_for(requested));
+                let strays = pool != state.heap.pool_for(requested);
+                let remedies = &mut state.remedies;
+                *(if strays { &mut remedies.strayed } else { &mut remedies.served_late }) += 1;
+                log::debug!("wgpu-pool: a hole of the {pool:?} pool for a request of {}", Bytes(requested.get()));
                 return Ok(Some(block));
             }
         }
@@ -158,6 +149,7 @@ impl<M: Memory> Inner<M> {
             }
             let release = |state: &mut State<M>| {
                 let segments = state.release_for(bytes, released);
+                state.remedies.segments_released += segments.len() as u64;
                 released += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
                 segments
             };
@@ -174,6 +166,7 @@ impl<M: Memory> Inner<M> {
         let added = state.heap.add_segment(shortfall.pool, bytes);
         let id = added.map_err(|error| NoGrowth::Failed(DeviceError::Validation { message: error.to_string() }))?;
         state.segments.insert(id, segment);
+        state.remedies.segments_created += 1;
         let reserved = state.heap.stats().reserved.current;
         // Within one hold of the lock, so that no other thread takes what this one has made.
         let block = state.heap.allocate(requested).expect("the new segment is large enough");
@@ -189,7 +182,11 @@ impl<M: Memory> Inner<M> {
         let mut state = self.state();
         // Another thread may have grown the pool meanwhile.
         let shortfall = match state.heap.allocate(requested) {
-            Ok(block) => return Ok(Step::Served(block)),
+            Ok(block) => {
+                state.remedies.served_late += 1;
+                log::debug!("wgpu-pool: a hole came in for a request of {}", Bytes(requested.get()));
+                return Ok(Step::Served(block));
+            }
             Err(shortfall) => shortfall,
         };
         let demand = state.demand(&shortfall);
@@ -200,9 +197,14 @@ impl<M: Memory> Inner<M> {
         if let Some(idle) = state.smallest_idle(shortfall.bytes..=most) {
             state.heap.adopt(idle, shortfall.pool).expect("an idle segment may change pools");
             state.remedies.adopted += 1;
+            log::debug!("wgpu-pool: segment {idle} adopted by the {:?} pool", shortfall.pool);
             return Ok(Step::Served(state.heap.allocate(requested).expect("the adopted segment is large enough")));
         }
-        let bytes = created.ok_or(NoGrowth::Limit)?;
+        let Some(bytes) = created else {
+            state.remedies.limit_hits += 1;
+            log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
+            return Err(NoGrowth::Limit);
+        };
         Ok(Step::Create { bytes, shortfall })
     }
 
@@ -211,7 +213,10 @@ impl<M: Memory> Inner<M> {
         for bytes in [bytes, least] {
             match self.memory.create_segment(bytes) {
                 Ok(segment) => return Ok((segment, bytes)),
-                Err(DeviceError::Refused { .. }) => {}
+                Err(DeviceError::Refused { .. }) => {
+                    self.state().remedies.refusals += 1;
+                    log::debug!("wgpu-pool: the device refused a segment of {}", Bytes(bytes));
+                }
                 Err(error) => return Err(NoGrowth::Failed(error)),
             }
         }

@@ -12,13 +12,17 @@ mod download;
 mod growth;
 mod ladder;
 mod options;
+mod pressure;
+mod remedies;
+mod reserve;
 mod storage;
 mod trim;
 
 pub use compact::Compacted;
 pub use download::Download;
-pub use ladder::Remedies;
 pub use options::PoolOptions;
+pub use pressure::{MemoryPressure, Relief};
+pub use remedies::Remedies;
 pub(crate) use storage::record;
 pub use storage::{Pinned, Storage};
 pub use trim::Trimmed;
@@ -27,6 +31,7 @@ use crate::device::{Gpu, Location, Memory};
 use crate::error::{DeviceError, LawBroken, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Snapshot, Stats};
 use growth::Growth;
+use pressure::Callback;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,6 +76,7 @@ struct State<M: Memory> {
     slots: Vec<Arc<Slot>>,
     limit: Option<u64>,
     remedies: Remedies,
+    callback: Callback<M>,
     /// Bytes that the driver has back and no trim has reported yet.
     unreported: u64,
 }
@@ -92,6 +98,7 @@ impl<M: Memory> Pool<M> {
             slots: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),
+            callback: Callback::none(),
             unreported: 0,
         };
         let inner = Inner {
@@ -156,6 +163,30 @@ impl<M: Memory> Pool<M> {
     /// segment fail until there is room again.
     pub fn set_limit(&self, limit: Option<u64>) {
         self.inner.state().limit = limit;
+    }
+
+    /// Sets the limit to a share of all memory that the device has, and answers with it in bytes.
+    ///
+    /// Only some memories can tell how much that is: see [`Memory::total_bytes`]. wgpu has no safe call for it on any backend,
+    /// so a program that knows tells [`Gpu::set_total_bytes`] first.
+    ///
+    /// # Errors
+    /// [`OptionsError::Fraction`] unless it is above 0 and at most 1, [`OptionsError::TotalUnknown`] where the memory
+    /// can't tell. The limit stays as it was.
+    pub fn set_limit_fraction(&self, fraction: f64) -> Result<u64, OptionsError> {
+        if !(fraction > 0.0 && fraction <= 1.0) {
+            return Err(OptionsError::Fraction { fraction: fraction.to_string() });
+        }
+        let total = self.inner.memory.total_bytes().ok_or(OptionsError::TotalUnknown)?;
+        #[expect(clippy::cast_precision_loss, reason = "a share of bytes needs no more than 53 bits")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the product is within 0 and the total"
+        )]
+        let limit = (total as f64 * fraction) as u64;
+        self.set_limit(Some(limit));
+        Ok(limit)
     }
 
     /// Hands what was recorded to the device. Nothing waits; call it to have the device begin early.

@@ -14,6 +14,10 @@ pub struct Trimmed {
     /// Bytes of segments that have left the pool, and that the driver has back once the device finishes the commands which
     /// still name them. The next trim counts them as freed.
     pub pending: u64,
+    /// Bytes of pinned blocks, which neither trimming nor compaction can give back before their guards are dropped.
+    pub pinned: u64,
+    /// Segments that hold a pinned block.
+    pub pinned_segments: usize,
 }
 
 impl<M: Memory> Pool<M> {
@@ -22,10 +26,35 @@ impl<M: Memory> Pool<M> {
     /// Recorded commands are submitted first; nothing waits for the device. Live tensors stay, and so do the segments they
     /// lie in. Trimming doesn't make memory available to the pool itself, and what it gives back has to be created again when
     /// it is needed: do it when the program is done for a while, not in every step.
+    ///
+    /// With nothing to do and nothing pinned it takes some locks and no more; while blocks are pinned it is O(blocks).
+    ///
+    /// On GL the driver keeps a destroyed buffer for as long as it was the last one bound to its slot, until another dispatch
+    /// binds that slot. On a [foreign device](crate::Gpu::from_device) with wgpu's default memory hints, buffers lie in
+    /// driver blocks of 128 MiB and more, which go back only when all in them is gone: choose segments above that size.
     #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
     pub fn trim(&self) -> Trimmed {
+        self.trim_by(|state| state.heap.release_inactive())
+    }
+
+    /// As [`Pool::trim`], but destroys no more than is needed for the pool's reserved bytes to be at most `bytes`, longest idle
+    /// first. What lives is never touched, so reserved bytes may stay above.
+    #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
+    pub fn trim_to(&self, bytes: u64) -> Trimmed {
+        self.trim_by(|state| {
+            let mut released = Vec::new();
+            while state.heap.stats().reserved.current > bytes {
+                let Some((id, size)) = state.heap.inactive_segments().next() else { break };
+                state.heap.release_segment(id).expect("an idle segment may leave");
+                released.push((id, size));
+            }
+            released
+        })
+    }
+
+    fn trim_by(&self, release: impl FnOnce(&mut State<M>) -> Vec<(SegmentId, u64)>) -> Trimmed {
         let memory = &self.inner.memory;
-        let segments = self.inner.destroy_idle(|state| state.heap.release_inactive());
+        let segments = self.inner.destroy_idle(release);
         if segments > 0 {
             memory.drop_caches();
             if let Err(error) = memory.submit() {
@@ -37,8 +66,24 @@ impl<M: Memory> Pool<M> {
         if segments > 0 {
             log::debug!("wgpu-pool: trim: {segments} segments, {reclaimed:?}");
         }
-        let unreported = std::mem::take(&mut self.inner.state().unreported);
-        Trimmed { segments, freed: reclaimed.freed + unreported, pending: reclaimed.pending }
+        let mut state = self.inner.state();
+        let unreported = std::mem::take(&mut state.unreported);
+        let pinned = state.heap.stats().pinned.current;
+        Trimmed {
+            segments,
+            freed: reclaimed.freed + unreported,
+            pending: reclaimed.pending,
+            pinned,
+            pinned_segments: if pinned == 0 { 0 } else { state.pinned_segments() },
+        }
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Segments that hold a pinned block. O(blocks).
+    fn pinned_segments(&self) -> usize {
+        let segments = self.heap.snapshot().segments;
+        segments.iter().filter(|segment| segment.blocks.iter().any(|block| block.pins > 0)).count()
     }
 }
 

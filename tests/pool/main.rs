@@ -12,6 +12,7 @@ mod driver;
 mod faults;
 mod fuzz;
 mod limits;
+mod pressure;
 mod refusal;
 mod reuse;
 mod statistics;

@@ -41,7 +41,7 @@ fn trim_fully<M: Memory>(pool: &Pool<M>) -> Result<Trimmed, Box<dyn std::error::
     while sum.pending > 0 {
         pool.synchronize()?;
         let next = pool.trim();
-        sum = Trimmed { segments: sum.segments + next.segments, freed: sum.freed + next.freed, pending: next.pending };
+        sum = Trimmed { segments: sum.segments + next.segments, freed: sum.freed + next.freed, ..next };
     }
     Ok(sum)
 }

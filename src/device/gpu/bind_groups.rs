@@ -65,6 +65,12 @@ impl BindGroups {
         self.entries.retain(|bound, _| bound.iter().all(|one| one.segment != id));
     }
 
+    /// Forgets everything. Numbers go on, so that none comes twice.
+    pub(super) fn forget_all(&mut self) {
+        self.entries = HashMap::new();
+        self.wanted = Vec::new();
+    }
+
     fn drop_older_half(&mut self) {
         let mut ages: Vec<u64> = self.entries.values().map(|entry| entry.last_use).collect();
         let middle = ages.len() / 2;

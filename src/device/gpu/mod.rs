@@ -123,6 +123,8 @@ pub struct Gpu {
     #[cfg(not(target_arch = "wasm32"))]
     poller: Poller,
     progress: Arc<Progress>,
+    /// All memory of the device, if the program said so.
+    total_bytes: OnceLock<u64>,
 }
 
 impl Gpu {
@@ -152,6 +154,7 @@ impl Gpu {
             #[cfg(not(target_arch = "wasm32"))]
             poller: Poller::new(device.clone(), Arc::clone(&progress)),
             progress,
+            total_bytes: OnceLock::new(),
             device,
             queue,
         }
@@ -173,6 +176,13 @@ impl Gpu {
     /// reason is kept.
     pub fn notify_lost(&self, reason: impl Into<String>) {
         self.progress.lose(|| reason.into());
+    }
+
+    /// Tells how much memory the device has, in bytes, which wgpu can't: a program may know it from
+    /// `VkPhysicalDeviceMemoryProperties`, `IDXGIAdapter3::QueryVideoMemoryInfo`, `recommendedMaxWorkingSetSize` or
+    /// `navigator.deviceMemory`. Only the first call counts.
+    pub fn set_total_bytes(&self, bytes: u64) {
+        self.total_bytes.get_or_init(|| bytes);
     }
 
     /// Whether the device is known to work.
@@ -280,10 +290,10 @@ impl Memory for Gpu {
     }
 
     fn reclaim(&self) -> Reclaimed {
-        if self.progress.lost.get().is_none() {
-            // An error here is a timeout, which a poll that doesn't wait can't meet.
-            let _ = self.device.poll(wgpu::PollType::Poll);
+        if !self.outbox.holds_segments() {
+            return Reclaimed::default();
         }
+        self.poll();
         self.outbox.reclaim(self.progress.completed.load(Ordering::Acquire))
     }
 
@@ -306,6 +316,23 @@ impl Memory for Gpu {
 
     fn drop_caches(&self) {
         self.lock_recorder().drop_caches();
+    }
+
+    fn drop_all_caches(&self) {
+        let mut recorder = self.lock_recorder();
+        recorder.drop_caches();
+        recorder.drop_groups();
+    }
+
+    fn total_bytes(&self) -> Option<u64> {
+        self.total_bytes.get().copied()
+    }
+
+    fn poll(&self) {
+        if self.progress.lost.get().is_none() {
+            // An error here is a timeout, which a poll that doesn't wait can't meet.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
     }
 }
 

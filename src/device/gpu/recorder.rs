@@ -75,6 +75,10 @@ impl Recorder {
         }
     }
 
+    pub(super) fn drop_groups(&mut self) {
+        self.groups.forget_all();
+    }
+
     fn open(&mut self, gpu: &Gpu) -> &mut Open {
         self.open.get_or_insert_with(|| Open {
             pass: None,

@@ -1,0 +1,34 @@
+//! How often each rung of the ladder was taken.
+
+/// How often each rung above the first was taken, by requests that no hole could serve and by compactions on demand. None of
+/// them has happened to a pool that only ever reused its holes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Remedies {
+    /// Requests served by a hole that appeared while they climbed: finished work came in, or another thread freed or grew.
+    pub served_late: u64,
+    /// Idle segments that changed over to the other pool.
+    pub adopted: u64,
+    /// Compactions, by the ladder and on demand.
+    pub compactions: u64,
+    /// Those compactions that emptied sparse segments, rather than made one hole.
+    pub evacuations: u64,
+    /// Bytes that compactions moved.
+    pub bytes_moved: u64,
+    /// Idle segments that the ladder gave back. Those that a trim takes are not counted.
+    pub segments_released: u64,
+    /// Segments that the ladder created.
+    pub segments_created: u64,
+    /// Segments that the device refused; one that is then created smaller counts here as well.
+    pub refusals: u64,
+    /// Times that the limit left no room for a segment.
+    pub limit_hits: u64,
+    /// Waits for the device.
+    pub waits: u64,
+    /// Requests served from the other pool's holes, at the limit.
+    pub strayed: u64,
+    /// Calls of the pressure callback.
+    pub callbacks: u64,
+    /// Requests that ended in [`OutOfMemory`](crate::OutOfMemory).
+    pub out_of_memory: u64,
+}
