@@ -1,0 +1,252 @@
+//! How fast the kernels are: `cargo bench --bench kernels`.
+//!
+//! Each figure is the median of several samples. A sample is a batch of launches, long enough to hide the final wait
+//! (`--sample-ms`), timed on the host's clock from the first launch to the end of the wait. Everything runs twice before it is
+//! timed, so no figure contains a compilation or a new segment. Operands are random. At the default sizes they are larger
+//! than the device's cache; smaller sizes measure the cache. Each sample is taken right after a sample of a copy, and the
+//! share is the median of the two samples' ratios, so that a machine which slows down changes it little.
+//!
+//! GB/s counts each operand read once and each result written once, in units of 10⁹ bytes. GFLOP/s counts a multiplication and
+//! an addition as two.
+
+use clap::Parser;
+use std::error::Error;
+use std::time::Instant;
+use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError};
+
+#[derive(Debug, Parser)]
+#[command(about = "How fast the kernels are")]
+struct Options {
+    /// Millions of elements (units of 2^20) of the elementwise works and sums; 256 on a discrete GPU, else 16
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1023))]
+    mebi: Option<u32>,
+    /// Rows of the transposition; 16384 on a discrete GPU, else 2048
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    rows: Option<u32>,
+    /// Columns of the transposition; 4096 on a discrete GPU, else 1024
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16384))]
+    columns: Option<u32>,
+    /// Sizes of the square matrix products; 4096 and 8192 on a discrete GPU, else 256
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=16384))]
+    matmul: Option<Vec<u32>>,
+    /// Dependent additions of 256 elements in a row
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    additions: u32,
+    /// Samples of each work
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    samples: u32,
+    /// The least length of a sample, in milliseconds
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample_ms: u32,
+    /// One JSON object a line in place of the table
+    #[arg(long)]
+    json: bool,
+    /// Only works whose name contains this
+    filter: Option<String>,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What a run of a work is worth.
+#[derive(Clone, Copy, Debug)]
+enum Worth {
+    Bytes(f64),
+    Operations(f64),
+}
+
+struct Work<'a> {
+    name: String,
+    worth: Worth,
+    run: Box<dyn Fn() -> Result<(), TensorError> + 'a>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let pool = Pool::request_blocking(PoolOptions::default())?;
+    let adapter = pool.memory().device().adapter_info();
+    let discrete = adapter.device_type == wgpu::DeviceType::DiscreteGpu;
+    let bench = Bench { pool: &pool, options: &options };
+    if !options.json {
+        println!("{} ({:?}), {}", adapter.name, adapter.backend, adapter.driver_info);
+        println!("{:<34} {:>12} {:>14} {:>10}", "work", "median", "rate", "of a copy");
+    }
+    bench.streams(if discrete { 256 } else { 16 })?;
+    bench.transposition(if discrete { [16_384, 4096] } else { [2048, 1024] })?;
+    bench.products(if discrete { &[4096, 8192] } else { &[256] })?;
+    bench.launches()?;
+    Ok(())
+}
+
+struct Bench<'a> {
+    pool: &'a Pool,
+    options: &'a Options,
+}
+
+impl Bench<'_> {
+    fn random(&self, shape: &[usize], seed: u64) -> Result<Tensor, TensorError> {
+        Tensor::rand(self.pool, shape, seed)
+    }
+
+    /// Works that go over their operands once.
+    fn streams(&self, default_mebi: u32) -> Result<(), Box<dyn Error>> {
+        let mebi = self.options.mebi.unwrap_or(default_mebi);
+        let (rows, columns) = (mebi as usize * 1024, 1024);
+        let (left, right) = (self.random(&[rows, columns], 1)?, self.random(&[rows, columns], 2)?);
+        let (row, column) = (self.random(&[columns], 3)?, self.random(&[rows, 1], 4)?);
+        let output = self.random(&[rows, columns], 5)?;
+        let once = f64::from(mebi) * 4_194_304.0;
+        let (x, y, out) = (&left, &right, &output);
+        // Results are dropped at once, and the next run has the same memory again.
+        let streams = [
+            work("copy", 2.0 * once, move || out.copy_(x)),
+            work("fill", once, move || out.fill_(1.5_f32)),
+            work("neg", 2.0 * once, move || x.neg().map(drop)),
+            work("exp", 2.0 * once, move || x.exp().map(drop)),
+            work("add", 3.0 * once, move || x.add(y).map(drop)),
+            work("add a row to each row", 2.0 * once, || x.add(&row).map(drop)),
+            work("add a column to each column", 2.0 * once, || x.add(&column).map(drop)),
+            work("mul_scalar", 2.0 * once, move || x.mul_scalar(0.5_f32).map(drop)),
+            work("add_ in place", 3.0 * once, move || out.add_(x, 1e-6_f32)),
+            work("sum of all", once, move || x.sum([0, 1], false).map(drop)),
+            work("sum of each row", once, move || x.sum([1], false).map(drop)),
+            work("sum of each column", once, move || x.sum([0], false).map(drop)),
+        ];
+        self.compare(&streams, &format!("{mebi} Mi"), x, out)
+    }
+
+    fn transposition(&self, [rows, columns]: [u32; 2]) -> Result<(), Box<dyn Error>> {
+        let (rows, columns) = (self.options.rows.unwrap_or(rows), self.options.columns.unwrap_or(columns));
+        let matrix = self.random(&[rows as usize, columns as usize], 6)?;
+        let (transposed, output) = (matrix.t()?, self.random(&[rows as usize, columns as usize], 7)?);
+        let moved = f64::from(rows) * f64::from(columns) * 8.0;
+        let works = [work("transpose", moved, || transposed.contiguous().map(drop))];
+        self.compare(&works, &format!("{rows}×{columns}"), &matrix, &output)
+    }
+
+    fn products(&self, sizes: &[u32]) -> Result<(), Box<dyn Error>> {
+        for &size in self.options.matmul.as_deref().unwrap_or(sizes) {
+            let shape = [size as usize; 2];
+            let (left, right, output) = (self.random(&shape, 8)?, self.random(&shape, 9)?, self.random(&shape, 10)?);
+            let turned = right.t()?;
+            let worth = Worth::Operations(2.0 * f64::from(size).powi(3));
+            let works = [("matmul", &right), ("matmul by a transposed", &turned)].map(|(name, right)| {
+                let left = &left;
+                Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
+            });
+            self.compare(&works, &format!("{size}³"), &left, &output)?;
+        }
+        Ok(())
+    }
+
+    /// Prints each work's figures; the copy beside it is of `source` to `copy`.
+    fn compare(&self, works: &[Work<'_>], size: &str, source: &Tensor, copy: &Tensor) -> Result<(), Box<dyn Error>> {
+        let copy_bytes = source.elements() as f64 * 8.0;
+        let beside = work("copy", copy_bytes, || copy.copy_(source));
+        for work in works {
+            let name = format!("{} {size}", work.name);
+            if !self.wanted(&name) {
+                continue;
+            }
+            let (runs, copies) = (self.batch(work)?, self.batch(&beside)?);
+            let (mut times, mut shares) = (Vec::new(), Vec::new());
+            for _ in 0..self.options.samples {
+                let copy_time = self.time(&beside, copies)?;
+                let time = self.time(work, runs)?;
+                if let Worth::Bytes(bytes) = work.worth {
+                    shares.push((bytes / time) / (copy_bytes / copy_time));
+                }
+                times.push(time);
+            }
+            let share = (!shares.is_empty()).then(|| median(shares));
+            let time = median(times);
+            let (rate, unit) = match work.worth {
+                Worth::Bytes(bytes) => (bytes / time / 1e9, "GB/s"),
+                Worth::Operations(operations) => (operations / time / 1e9, "GFLOP/s"),
+            };
+            self.print(&name, time, Some((rate, unit)), share);
+        }
+        Ok(())
+    }
+
+    /// Additions that each need the one before, with an allocation and a launch each: all of it, and the host's part.
+    fn launches(&self) -> Result<(), Box<dyn Error>> {
+        let additions = self.options.additions;
+        let name = format!("tiny addition, {additions} dependent");
+        let recording = format!("{name}, host");
+        if !self.wanted(&name) && !self.wanted(&recording) {
+            return Ok(());
+        }
+        let one = self.random(&[256], 11)?;
+        let (mut times, mut host_times) = (Vec::new(), Vec::new());
+        for sample in 0..self.options.samples + 2 {
+            let mut sum = one.copied()?;
+            self.pool.synchronize()?;
+            let start = Instant::now();
+            for _ in 0..additions {
+                sum = sum.add(&one)?;
+            }
+            let recorded = start.elapsed().as_secs_f64();
+            self.pool.synchronize()?;
+            if sample >= 2 {
+                host_times.push(recorded / f64::from(additions));
+                times.push(start.elapsed().as_secs_f64() / f64::from(additions));
+            }
+        }
+        for (name, times) in [(name, times), (recording, host_times)] {
+            if self.wanted(&name) {
+                self.print(&name, median(times), None, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, name: &str) -> bool {
+        self.options.filter.as_deref().is_none_or(|filter| name.contains(filter))
+    }
+
+    /// Warms a work up; how many runs make a sample.
+    fn batch(&self, work: &Work<'_>) -> Result<u32, Box<dyn Error>> {
+        self.time(work, 1)?;
+        let mut runs = 1;
+        while self.time(work, runs)? * f64::from(runs) * 1e3 < f64::from(self.options.sample_ms) && runs < 1 << 16 {
+            runs *= 2;
+        }
+        Ok(runs)
+    }
+
+    /// Seconds of one run, of `runs` in a row.
+    fn time(&self, work: &Work<'_>, runs: u32) -> Result<f64, Box<dyn Error>> {
+        self.pool.synchronize()?;
+        let start = Instant::now();
+        for _ in 0..runs {
+            (work.run)()?;
+        }
+        self.pool.synchronize()?;
+        Ok(start.elapsed().as_secs_f64() / f64::from(runs))
+    }
+
+    fn print(&self, name: &str, seconds: f64, rate: Option<(f64, &str)>, share: Option<f64>) {
+        if self.options.json {
+            let (rate, unit) = rate.unzip();
+            let line = serde_json::json!({
+                "work": name, "seconds": seconds, "rate": rate, "unit": unit, "share_of_copy": share,
+            });
+            println!("{line}");
+            return;
+        }
+        let rate = rate.map(|(rate, unit)| format!("{rate:.1} {unit}")).unwrap_or_default();
+        let share = share.map(|share| format!("{:.0} %", share * 100.0)).unwrap_or_default();
+        println!("{name:<34} {:>9.2} µs {rate:>14} {share:>10}", seconds * 1e6);
+    }
+}
+
+fn work<'a>(name: &str, bytes: f64, run: impl Fn() -> Result<(), TensorError> + 'a) -> Work<'a> {
+    Work { name: name.into(), worth: Worth::Bytes(bytes), run: Box::new(run) }
+}
+
+/// The middle of an odd number of samples, the upper of the two middles otherwise.
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_unstable_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
