@@ -7,9 +7,15 @@
 use super::{Inner, Pool, State};
 use crate::device::{Commands, Location, Memory};
 use crate::error::{Bytes, DeviceError};
-use crate::heap::compaction::Plan;
+use crate::heap::compaction::{Gain, PackingBounds, Plan};
 use crate::heap::{BlockId, Heap, SegmentId, SubPool};
 use std::num::NonZeroU64;
+use std::sync::PoisonError;
+
+/// The most that blocks of several segments are packed into, in bytes: the pool holds so much more meanwhile.
+const PACKED: u64 = 64 << 20;
+/// In a large pool, the part of its active bytes that is.
+const PACKED_PART: u64 = 8;
 
 /// What [`Pool::compact`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +26,18 @@ pub struct Compacted {
     pub bytes: u64,
 }
 
+impl Compacted {
+    fn add(&mut self, plan: &Plan) {
+        self.moves += plan.moves().len();
+        self.bytes += plan.bytes();
+    }
+}
+
 impl<M: Memory> Pool<M> {
     /// Moves live blocks out of the sparsest segments into holes of others, so that [`Pool::trim`] can give those segments
-    /// back. Moves at most `max_bytes` bytes; nothing waits. Contents survive to the bit, and pinned blocks stay.
+    /// back. What finds no hole is packed into new segments of just its size, one at a time, and the segments that it leaves
+    /// are given back at once; where the limit or the device has no room for a new one, this is left out. Moves at most
+    /// `max_bytes` bytes; nothing waits. Contents survive to the bit, and pinned blocks stay.
     ///
     /// # Errors
     /// A lack of memory for a copy's detour, or what the device found wrong; what was moved until then is whole.
@@ -34,8 +49,10 @@ impl<M: Memory> Pool<M> {
                 .inner
                 .carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, max_bytes - done.bytes), note_evacuation)?
             {
-                done.moves += plan.moves().len();
-                done.bytes += plan.bytes();
+                done.add(&plan);
+            }
+            while let Some(plan) = self.inner.pack(pool, max_bytes - done.bytes)? {
+                done.add(&plan);
             }
         }
         Ok(done)
@@ -76,6 +93,42 @@ impl<M: Memory> Inner<M> {
         Ok(())
     }
 
+    /// Packs blocks of sparse segments into a new one, and gives those back. None if that gains nothing, or if there is no room.
+    fn pack(&self, pool: SubPool, budget: u64) -> Result<Option<Plan>, DeviceError> {
+        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bounds, bytes) = {
+            let state = self.state();
+            let stats = state.heap.stats();
+            let room = state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(stats.reserved.current));
+            let bounds = PackingBounds {
+                least: self.growth.minimum_segment,
+                usual: PACKED.max(stats.pool(pool).active / PACKED_PART),
+                most: room.min(self.growth.maximum_segment),
+                budget,
+            };
+            (bounds, state.heap.packing_bytes(pool, &bounds))
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
+        let segment = match self.memory.create_segment(bytes) {
+            Ok(segment) => segment,
+            Err(DeviceError::Refused { .. }) => {
+                self.state().remedies.refusals += 1;
+                log::debug!("wgpu-pool: the device refused a segment of {} to pack", Bytes(bytes));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let into = self.state().add(pool, bytes, segment)?;
+        let packed = self.carry_out(|heap| heap.plan_packing(into, &bounds), note_evacuation)?;
+        drop(growing);
+        let Some((plan, ())) = packed else { return Ok(None) };
+        if let Gain::Idle { segments, .. } = plan.gain() {
+            self.destroy_idle(|state| state.release(segments));
+            self.memory.submit()?;
+        }
+        Ok(Some(plan))
+    }
+
     /// The bytes that may be moved now so that the pool need not grow.
     pub(super) fn move_allowance(&self) -> u64 {
         let state = self.state();
@@ -114,6 +167,25 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
+    /// Takes a new segment into the heap.
+    pub(super) fn add(&mut self, pool: SubPool, bytes: u64, segment: M::Segment) -> Result<SegmentId, DeviceError> {
+        let added = self.heap.add_segment(pool, bytes);
+        let id = added.map_err(|error| DeviceError::Validation { message: error.to_string() })?;
+        self.segments.insert(id, segment);
+        self.remedies.segments_created += 1;
+        Ok(id)
+    }
+
+    /// Takes those of the segments out of the heap that are idle.
+    fn release(&mut self, segments: &[SegmentId]) -> Vec<(SegmentId, u64)> {
+        let idle: Vec<_> = self.heap.inactive_segments().filter(|(id, _)| segments.contains(id)).collect();
+        for &(id, _) in &idle {
+            self.heap.release_segment(id).expect("an idle segment may leave");
+        }
+        self.remedies.segments_released += idle.len() as u64;
+        idle
+    }
+
     fn location(&self, id: SegmentId, offset: u64, size: u64) -> Location<M::Segment> {
         let segment = self.segments.get(&id).expect("every segment of the heap has its memory").clone();
         Location { id, segment, offset, size }

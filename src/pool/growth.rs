@@ -6,9 +6,13 @@
 //! - It is a multiple of the block that it is made for. A program that lacks a block of some size will soon lack its twins, and
 //!   they fill the segment to its end.
 //! - A block above the share gets a segment of its own size, which can go back whole as soon as the block is freed.
+//! - Where live blocks may be moved, a segment of the large pool is as large as all before it together, up to 64 MiB: the holes
+//!   of large segments can be closed, and there are fewer segments. Where they may not, it stays at 16 MiB.
 //!
 //! Over traces of training and inference, each also with its sizes scaled and jittered in 32 ways, this rule takes 1.10 times
-//! the requested peak in the geometric mean; segments of a sixteenth of the pool, and at least 64 MiB, took 1.15.
+//! the requested peak in the geometric mean without moving; segments of a sixteenth of the pool, and at least 64 MiB, took
+//! 1.15. With moving, over the same traces and 6 variants of each, it takes 1.04 times, and the worst of them, a server of many
+//! shapes, 1.14; segments that stay at 16 MiB took 1.05 and 1.23.
 
 use crate::heap::SubPool;
 
@@ -18,6 +22,8 @@ const SHARE: u64 = 128;
 const USUAL_SMALL: u64 = 8 << 20;
 /// The least that a segment of the large pool aims at, in bytes. Half and double were both measured to be worse.
 const USUAL_LARGE: u64 = 16 << 20;
+/// What a segment of the large pool aims at most to double the pool to, in bytes, where blocks may be moved.
+const DOUBLED_LARGE: u64 = 64 << 20;
 /// The driver's blocks are at least this large, in bytes. A smallest segment below it is a wish for small segments.
 const DRIVER_BLOCK: u64 = 4 << 20;
 
@@ -28,6 +34,8 @@ pub(super) struct Growth {
     pub(super) minimum_segment: u64,
     /// The largest segment: the device's largest buffer.
     pub(super) maximum_segment: u64,
+    /// Whether live blocks may be moved to avoid growing.
+    pub(super) moving: bool,
     /// Every segment is a multiple of this: the heap's granule.
     pub(super) granule: u64,
 }
@@ -56,16 +64,17 @@ impl Growth {
 
     /// The size without a limit: as many of the lacking blocks as the pool's share holds, at least one.
     fn wanted(&self, demand: &Demand) -> u64 {
-        let target = self.usual(demand.pool).max(demand.reserved_in_pool / SHARE);
+        let target = self.usual(demand).max(demand.reserved_in_pool / SHARE);
         let twins = (target / demand.lacking).max(1);
         (demand.lacking * twins).next_multiple_of(self.granule).max(self.minimum_segment)
     }
 
     /// What a segment of a pool that holds little aims at.
-    const fn usual(&self, pool: SubPool) -> u64 {
-        match pool {
+    fn usual(&self, demand: &Demand) -> u64 {
+        match demand.pool {
             _ if self.minimum_segment < DRIVER_BLOCK => self.minimum_segment,
             SubPool::Small => USUAL_SMALL,
+            SubPool::Large if self.moving => demand.reserved_in_pool.clamp(USUAL_LARGE, DOUBLED_LARGE),
             SubPool::Large => USUAL_LARGE,
         }
     }
@@ -76,7 +85,8 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const GROWTH: Growth = Growth { minimum_segment: 4 * MIB + 256, maximum_segment: 4096 * MIB - 256, granule: 256 };
+    const GROWTH: Growth =
+        Growth { minimum_segment: 4 * MIB + 256, maximum_segment: 4096 * MIB - 256, moving: false, granule: 256 };
 
     fn large(lacking: u64, reserved_in_pool: u64) -> Demand {
         Demand { pool: SubPool::Large, lacking, reserved_in_pool, room: None }
@@ -107,6 +117,15 @@ mod tests {
         assert_eq!(GROWTH.segment_bytes(&large(3 * MIB, held)), Some(99 * MIB));
         assert_eq!(GROWTH.segment_bytes(&large(60 * MIB, held)), Some(60 * MIB));
         assert_eq!(GROWTH.segment_bytes(&small(MIB, held)), Some(100 * MIB));
+    }
+
+    #[test]
+    fn a_pool_that_moves_doubles_until_its_segments_are_large() {
+        let growth = Growth { moving: true, ..GROWTH };
+        for (held, bytes) in [(0, 16), (16, 16), (32, 32), (64, 64), (128, 64), (4096, 64)] {
+            assert_eq!(growth.segment_bytes(&large(MIB, held * MIB)), Some(bytes * MIB), "{held}");
+        }
+        assert_eq!(growth.segment_bytes(&small(MIB, 64 * MIB)), Some(8 * MIB));
     }
 
     #[test]

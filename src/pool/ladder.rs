@@ -163,10 +163,7 @@ impl<M: Memory> Inner<M> {
         };
         let (segment, bytes) = self.create(bytes, shortfall.bytes)?;
         let mut state = self.state();
-        let added = state.heap.add_segment(shortfall.pool, bytes);
-        let id = added.map_err(|error| NoGrowth::Failed(DeviceError::Validation { message: error.to_string() }))?;
-        state.segments.insert(id, segment);
-        state.remedies.segments_created += 1;
+        let id = state.add(shortfall.pool, bytes, segment).map_err(NoGrowth::Failed)?;
         let reserved = state.heap.stats().reserved.current;
         // Within one hold of the lock, so that no other thread takes what this one has made.
         let block = state.heap.allocate(requested).expect("the new segment is large enough");

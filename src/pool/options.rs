@@ -56,7 +56,8 @@ impl PoolOptions {
         let largest = limits.largest_segment.min(u64::from(u32::MAX) * granule);
         let largest = largest - largest % granule;
         if smallest <= largest {
-            Ok(Growth { minimum_segment: smallest, maximum_segment: largest, granule })
+            let moving = self.compaction_share > 0.0;
+            Ok(Growth { minimum_segment: smallest, maximum_segment: largest, moving, granule })
         } else {
             Err(OptionsError::Segment { bytes: smallest, limit: largest })
         }

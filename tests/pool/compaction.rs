@@ -3,7 +3,7 @@
 use crate::common::adapter as opener;
 use crate::common::{Outcome, random::Random};
 use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, spots, stamp};
-use wgpu_pool::{AllocateError, DType, Memory, Pool, PoolOptions, Storage, Tensor};
+use wgpu_pool::{AccountingMemory, AllocateError, DType, Memory, Pool, PoolOptions, Storage, Tensor};
 
 over_every_memory! {
     alternate_blocks_of_two_segments_move_into_one,
@@ -11,6 +11,8 @@ over_every_memory! {
     one_segment_alone_is_compacted_too,
     random_programs_with_compactions_lose_no_byte,
     a_pool_moves_no_more_than_its_share_before_it_grows,
+    a_block_alone_in_a_large_segment_is_packed_into_one_of_its_size,
+    packing_stops_where_the_limit_leaves_no_room,
 }
 
 const BLOCK: u64 = SEGMENT / 8;
@@ -187,5 +189,56 @@ fn kernels_recorded_before_a_compaction_see_the_old_place_and_those_after_it_the
         assert_eq!(tensor.read_blocking::<u32>()?, vec![2 * (100 + number); elements]);
     }
     assert_eq!(over.read_blocking::<u32>()?, vec![7; elements * 4]);
+    Ok(())
+}
+
+fn one_block_in_a_segment_of_eight<M: Memory>(pool: &Pool<M>) -> Result<Storage<M>, Box<dyn std::error::Error>> {
+    let large = pool.allocate(8 * SEGMENT)?;
+    drop(large);
+    let live = pool.allocate(SEGMENT)?;
+    stamp(&live, 7)?;
+    assert_eq!(pool.stats().reserved.current, 8 * SEGMENT);
+    Ok(live)
+}
+
+fn a_block_alone_in_a_large_segment_is_packed_into_one_of_its_size<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let live = one_block_in_a_segment_of_eight(&pool)?;
+    assert_eq!(pool.compact(SEGMENT - 1)?.moves, 0, "it may not move so much");
+    let compacted = pool.compact(SEGMENT)?;
+    assert_eq!((compacted.moves, compacted.bytes), (1, SEGMENT));
+    assert_eq!(pool.stats().reserved.current, SEGMENT, "what it left went back at once");
+    assert_books_balance(&pool);
+    assert_stamp::<S>(&live, 7);
+    assert_eq!(pool.compact(u64::MAX)?.moves, 0, "there is nothing left to gain");
+    Ok(())
+}
+
+fn packing_stops_where_the_limit_leaves_no_room<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { limit: Some(9 * SEGMENT - 1), ..options() })?;
+    let live = one_block_in_a_segment_of_eight(&pool)?;
+    assert_eq!(pool.compact(u64::MAX)?.moves, 0);
+    pool.set_limit(Some(9 * SEGMENT));
+    assert_eq!(pool.compact(u64::MAX)?.moves, 1);
+    assert_stamp::<S>(&live, 7);
+    Ok(())
+}
+
+#[test]
+fn large_segments_that_hold_little_each_keep_no_more_than_that() -> Outcome {
+    const MIB: u64 = 1 << 20;
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions { small_limit: 0, ..PoolOptions::default() })?;
+    let mut live = Vec::new();
+    for _ in 0..32 {
+        // Each pair fills a segment of its own.
+        let rest = pool.allocate(64 * MIB)?;
+        live.push((pool.allocate(MIB)?, rest));
+    }
+    assert!(pool.stats().reserved.current >= 32 * 65 * MIB);
+    let kept: Vec<_> = live.into_iter().map(|(small, _)| small).collect();
+    pool.compact(u64::MAX)?;
+    pool.trim();
+    let reserved = pool.stats().reserved.current;
+    assert!(reserved <= 40 * MIB, "{reserved} bytes for {} of 1 MiB", kept.len());
     Ok(())
 }

@@ -9,8 +9,11 @@
 
 mod commit;
 mod holes;
+mod packing;
 mod segments;
 mod window;
+
+pub use packing::PackingBounds;
 
 use super::address::{BlockId, SegmentId, SubPool};
 use crate::error::Bytes;
