@@ -140,4 +140,12 @@ mod tests {
         let error = AllocateError::TooLarge { requested: 5 << 30, limit: 2 << 30 };
         assert_eq!(error.to_string(), "requested 5.0 GiB, above the device's largest buffer of 2.0 GiB");
     }
+
+    #[test]
+    fn a_limit_by_share_says_why_it_is_refused() {
+        let error = OptionsError::Fraction { fraction: "1.5".into() };
+        assert_eq!(error.to_string(), "a limit of 1.5 of the device's memory is not above 0 and at most 1");
+        let untold = "the backend doesn't tell how much memory the device has: set the limit in bytes";
+        assert_eq!(OptionsError::TotalUnknown.to_string(), untold);
+    }
 }

@@ -145,3 +145,21 @@ fn what_went_back_at_the_limit_is_reported_by_the_next_trim<S: Subject>(memory: 
     assert_eq!(freed, if S::HOLDS_BYTES { given_back } else { 0 });
     Ok(())
 }
+
+// Case 16, for what is pinned.
+#[test]
+fn a_trim_reports_what_is_pinned_and_in_how_many_segments() -> Outcome {
+    let (device, queue) = crate::common::adapter::noop();
+    let pool = Pool::from_device(device, queue, options())?;
+    let first = pool.allocate(SEGMENT)?;
+    let second = pool.allocate(SEGMENT)?;
+    let pins = [first.pin()?, second.pin()?];
+    drop(first);
+    pool.compact(u64::MAX)?;
+    let trimmed = pool.trim();
+    assert_eq!((trimmed.segments, trimmed.pinned, trimmed.pinned_segments), (0, 2 * SEGMENT, 2));
+    drop(pins);
+    let trimmed = pool.trim();
+    assert_eq!((trimmed.segments, trimmed.pinned, trimmed.pinned_segments), (1, 0, 0));
+    Ok(())
+}
