@@ -11,14 +11,12 @@ fn trace(text: &str) -> Trace {
 }
 
 fn counted(trace: &Trace, trim_points: u32, options: &PoolOptions) -> Result<Figures, ReplayError> {
+    counted_with(trace, Trims { points: trim_points, compact: false }, options)
+}
+
+fn counted_with(trace: &Trace, trims: Trims, options: &PoolOptions) -> Result<Figures, ReplayError> {
     let open = || Pool::new(AccountingMemory::new(), options.clone());
-    measure(
-        trace,
-        Trims { points: trim_points, compact: false },
-        open,
-        &mut Unstamped,
-        &Progress::new("test", trace.events.len()),
-    )
+    measure(trace, trims, open, &mut Unstamped, &Progress::new("test", trace.events.len()))
 }
 
 fn numbers(figures: &Figures) -> [f64; 5] {
@@ -138,7 +136,8 @@ fn stamped<M: Memory>(open: impl Fn() -> Result<Pool<M>, OptionsError>) -> Figur
 fn real_bytes_give_the_same_figures_and_every_stamp_matches() {
     let untimed = |figures: Figures| Figures { ns_per_event_cold: 0.0, ns_per_event_warm: 0.0, ..figures };
     let real = stamped(|| Pool::new(HostMemory::default(), PoolOptions::default()));
-    let counted = counted(&mixed_sizes(), 7, &PoolOptions::default()).expect("nothing limits it");
+    let trims = Trims { points: 7, compact: true };
+    let counted = counted_with(&mixed_sizes(), trims, &PoolOptions::default()).expect("nothing limits it");
     assert_eq!(untimed(real), untimed(counted));
 }
 

@@ -290,9 +290,7 @@ impl Memory for Gpu {
     }
 
     fn reclaim(&self) -> Reclaimed {
-        if !self.outbox.holds_segments() {
-            return Reclaimed::default();
-        }
+        // Also with nothing outstanding: without a poll nobody hears of a lost device.
         self.poll();
         self.outbox.reclaim(self.progress.completed.load(Ordering::Acquire))
     }

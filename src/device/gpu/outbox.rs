@@ -146,12 +146,6 @@ impl Outbox {
         target
     }
 
-    /// Whether any destroyed segment's bytes are not reported as freed yet.
-    pub(super) fn holds_segments(&self) -> bool {
-        let queue = lock(&self.queue);
-        queue.undestroyed > 0 || !queue.condemned.is_empty()
-    }
-
     /// Sorts the destroyed segments into those that the driver has back and those that it hasn't.
     pub(super) fn reclaim(&self, completed: u64) -> Reclaimed {
         let mut queue = lock(&self.queue);
