@@ -15,9 +15,9 @@ pub struct Remedies {
     pub evacuations: u64,
     /// Bytes that compactions moved.
     pub bytes_moved: u64,
-    /// Idle segments that the ladder gave back. Those that a trim takes are not counted.
+    /// Segments that the ladder and packing gave back. Those that a trim takes are not counted.
     pub segments_released: u64,
-    /// Segments that the ladder created.
+    /// Segments that the ladder and packing created.
     pub segments_created: u64,
     /// Segments that the device refused; one that is then created smaller counts here as well.
     pub refusals: u64,
