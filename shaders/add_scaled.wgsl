@@ -1,11 +1,11 @@
 // add_scaled: output[i] = output[i] + scalar * left[i], in place.
 //
 // Shapes: left broadcast to the output's shape; the output's elements are all different ones. Bindings: 0 output, 1 left;
-// where the two are the same elements the host binds them once, as output. Needs lib/strided.wgsl; dispatch one invocation
-// an element.
+// where the two are in one storage the host binds it once, as output. Needs lib/places.wgsl and the form that fits the
+// operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
-@group(0) @binding(1) var<storage, read_write> left: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Value>;
+@group(0) @binding(1) var<storage, read_write> left: array<Value>;
 
 @compute @workgroup_size(WORKGROUP)
 fn add_scaled(
@@ -13,9 +13,10 @@ fn add_scaled(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = element_index(workgroup, workgroups, local);
+    let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        output[at.output] = output[at.output] + bitcast<Element>(params.scalar) * left[at.left];
+        let x = spread(left[at.left], at.left_lane);
+        put(index, at.output, output[at.output] + Value(bitcast<Element>(params.scalar)) * x);
     }
 }

@@ -1,14 +1,15 @@
 // binary: output[i] = apply(left[i], right[i]).
 //
 // Shapes: all of the output's shape, broadcast by strides of zero. Bindings: 0 output, 1 left, 2 right; where left and right
-// are in one storage the host binds it once, as left. It puts the operation's expression in place of the body of `apply`.
-// Needs lib/strided.wgsl; dispatch one invocation an element.
+// are in one storage the host binds it once, as left. It puts the operation's expression in place of the body of `apply`,
+// whose values are one element or four, component by component. Needs lib/places.wgsl and the form that fits the operands:
+// lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
-@group(0) @binding(1) var<storage, read_write> left: array<Element>;
-@group(0) @binding(2) var<storage, read_write> right: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Value>;
+@group(0) @binding(1) var<storage, read_write> left: array<Value>;
+@group(0) @binding(2) var<storage, read_write> right: array<Value>;
 
-fn apply(x: Element, y: Element) -> Element {
+fn apply(x: Value, y: Value) -> Value {
     return x + y;
 }
 
@@ -18,9 +19,11 @@ fn binary(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = element_index(workgroup, workgroups, local);
+    let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        output[at.output] = apply(left[at.left], right[at.right]);
+        let x = spread(left[at.left], at.left_lane);
+        let y = spread(right[at.right], at.right_lane);
+        put(index, at.output, apply(x, y));
     }
 }

@@ -1,12 +1,13 @@
 // binary_scalar: output[i] = apply(left[i], scalar).
 //
-// Shapes: output and left of one shape, any strides. Bindings: 0 output, 1 left. The host puts the operation's expression
-// in place of the body of `apply`. Needs lib/strided.wgsl; dispatch one invocation an element.
+// Shapes: output and left of one shape. Bindings: 0 output, 1 left. The host puts the operation's expression in place of the
+// body of `apply`, whose values are one element or four, component by component. Needs lib/places.wgsl and the form that fits
+// the operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
-@group(0) @binding(1) var<storage, read_write> left: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Value>;
+@group(0) @binding(1) var<storage, read_write> left: array<Value>;
 
-fn apply(x: Element, y: Element) -> Element {
+fn apply(x: Value, y: Value) -> Value {
     return x + y;
 }
 
@@ -16,9 +17,10 @@ fn binary_scalar(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = element_index(workgroup, workgroups, local);
+    let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        output[at.output] = apply(left[at.left], bitcast<Element>(params.scalar));
+        let x = spread(left[at.left], at.left_lane);
+        put(index, at.output, apply(x, Value(bitcast<Element>(params.scalar))));
     }
 }

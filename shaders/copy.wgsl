@@ -1,10 +1,11 @@
-// copy: output[i] = left[i], element by element, from any strides to any strides.
+// copy: output[i] = left[i].
 //
-// Shapes: output and left of one shape. Bindings: 0 output, 1 left; the two must not overlap. Elements are moved as bits, so
-// that every value of every dtype survives. Needs lib/strided.wgsl; dispatch one invocation an element.
+// Shapes: output and left of one shape. Bindings: 0 output, 1 left; the two must not overlap. The host makes Element u32:
+// elements are moved as bits, so that every value of every dtype survives. Needs lib/places.wgsl and the form that fits the
+// operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<u32>;
-@group(0) @binding(1) var<storage, read_write> left: array<u32>;
+@group(0) @binding(0) var<storage, read_write> output: array<Value>;
+@group(0) @binding(1) var<storage, read_write> left: array<Value>;
 
 @compute @workgroup_size(WORKGROUP)
 fn copy(
@@ -12,9 +13,9 @@ fn copy(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = element_index(workgroup, workgroups, local);
+    let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        output[at.output] = left[at.left];
+        put(index, at.output, spread(left[at.left], at.left_lane));
     }
 }

@@ -1,8 +1,9 @@
 // fill: output[i] = scalar.
 //
-// Shapes: output of any shape and strides. Bindings: 0 output. Needs lib/strided.wgsl; dispatch one invocation an element.
+// Shapes: output of any shape. Bindings: 0 output. Needs lib/places.wgsl and the form that fits the operands:
+// lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Value>;
 
 @compute @workgroup_size(WORKGROUP)
 fn fill(
@@ -10,8 +11,9 @@ fn fill(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = element_index(workgroup, workgroups, local);
+    let index = value_index(workgroup, workgroups, local);
     if index < params.count {
-        output[places(index).output] = bitcast<Element>(params.scalar);
+        let at = places(index);
+        put(index, at.output, Value(bitcast<Element>(params.scalar)));
     }
 }

@@ -4,7 +4,7 @@ use super::elementwise::Elementwise;
 use super::launch::{check_kinds, is_in_place};
 use super::shader::{AS_IT_IS, COPY};
 use crate::error::TensorError;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 impl Tensor {
     /// The same elements, contiguous: itself if it is already, a copy otherwise. Equals `torch.Tensor.contiguous`.
@@ -53,7 +53,7 @@ impl Tensor {
             shared: false,
             scalar: 0,
         };
-        run.run()
+        run.run_as(DType::U32)
     }
 
     /// Checks that no two elements share a place, so that each can be written.

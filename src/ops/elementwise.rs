@@ -1,15 +1,16 @@
 //! Kernels that go over all operands element by element.
 
+use super::form::{Form, LANES, Operands};
 use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
-use super::shader::{Operation, Shader};
+use super::shader::{Operation, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::{Layout, Tensor, collapse};
+use crate::tensor::{DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
 
-/// The parameters of `lib/strided.wgsl`.
+/// The parameters of `lib/walk.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
-struct Params {
+struct WalkParams {
     sizes: [u32; 6],
     output_strides: [u32; 6],
     left_strides: [u32; 6],
@@ -20,8 +21,24 @@ struct Params {
     right_offset: u32,
     rank: u32,
     scalar: u32,
-    unused: [u32; 2],
+    left_is_spread: u32,
+    right_is_spread: u32,
 }
+
+/// The parameters of `lib/flat.wgsl`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct FlatParams {
+    count: u32,
+    tail: u32,
+    output_offset: u32,
+    left_offset: u32,
+    right_offset: u32,
+    scalar: u32,
+}
+
+const _: () = assert!(size_of::<WalkParams>() == Form::Strided.parameter_bytes() as usize);
+const _: () = assert!(size_of::<FlatParams>() == Form::Flat.parameter_bytes() as usize);
 
 /// One run of an elementwise kernel.
 #[derive(Clone, Copy, Debug)]
@@ -40,32 +57,83 @@ pub(super) struct Elementwise<'a> {
 
 impl Elementwise<'_> {
     pub(super) fn run(&self) -> Result<(), TensorError> {
-        let Self { name, shader, operation, output, left, right, shared, scalar } = *self;
+        self.run_as(self.output.dtype())
+    }
+
+    /// Runs it on the elements' bits, taken for another dtype.
+    pub(super) fn run_as(&self, dtype: DType) -> Result<(), TensorError> {
+        let Self { name, shader, operation, output, left, right, shared, scalar: _ } = *self;
         if output.elements() == 0 {
             return Ok(());
         }
         let whole = output.layout();
         let layout_of = |operand: &Option<(&Tensor, Layout)>| operand.map_or(*whole, |(_, layout)| layout);
-        let [to, from_left, from_right] = collapse([whole, &layout_of(&left), &layout_of(&right)]);
-        let count = index(name, output.elements())?;
-        let params = Params {
-            sizes: padded(name, &to.shape)?,
-            output_strides: padded(name, &to.strides)?,
-            left_strides: padded(name, &from_left.strides)?,
-            right_strides: padded(name, &from_right.strides)?,
-            count,
-            output_offset: index(name, to.offset)?,
-            left_offset: index(name, from_left.offset)?,
-            right_offset: index(name, from_right.offset)?,
-            rank: index(name, to.rank())?,
-            scalar,
-            unused: [0; 2],
-        };
-        let program = with_gpu(output, |gpu| shader.program(gpu, operation, output.dtype(), shared))?;
-        let operands = [Some(output), left.map(|(tensor, _)| tensor), right.map(|(tensor, _)| tensor)];
-        let storages: Vec<_> = operands.into_iter().flatten().map(Tensor::storage).collect();
-        let bound = storages.len() - usize::from(shared);
-        launch(&program, &storages[..bound], bytemuck::bytes_of(&params), grid(count.div_ceil(WORKGROUP)))?;
+        let operands = Operands::new([whole, &layout_of(&left), &layout_of(&right)]);
+        let variant = Variant { operation, dtype, form: operands.form, shared };
+        let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
+        let right = right.filter(|_| !shared);
+        let left = left.filter(|_| !shared || shader.tensors == 3);
+        let first = output.storage();
+        let storages = [
+            first,
+            left.map_or(first, |(tensor, _)| tensor.storage()),
+            right.map_or(first, |(tensor, _)| tensor.storage()),
+        ];
+        let bound = shader.tensors - usize::from(shared);
+        let count = operands.count(name)?;
+        let workgroups = grid(count.div_ceil(WORKGROUP));
+        if operands.form == Form::Flat {
+            let params = self.flat(&operands, count)?;
+            launch(&program, &storages[..bound], bytemuck::bytes_of(&params), workgroups)?;
+        } else {
+            let params = self.walk(&operands, count)?;
+            launch(&program, &storages[..bound], bytemuck::bytes_of(&params), workgroups)?;
+        }
         Ok(())
+    }
+
+    fn flat(&self, operands: &Operands, count: u32) -> Result<FlatParams, TensorError> {
+        let elements = operands.layouts[0].elements();
+        let offset = |layout: &Layout| index(self.name, layout.offset / LANES);
+        let [output, left, right] = &operands.layouts;
+        Ok(FlatParams {
+            count,
+            tail: index(self.name, (elements - 1) % LANES + 1)?,
+            output_offset: offset(output)?,
+            left_offset: offset(left)?,
+            right_offset: offset(right)?,
+            scalar: self.scalar,
+        })
+    }
+
+    fn walk(&self, operands: &Operands, count: u32) -> Result<WalkParams, TensorError> {
+        let name = self.name;
+        let [output, left, right] = &operands.layouts;
+        let number = |value| index(name, value);
+        let mut params = WalkParams {
+            sizes: padded(name, &output.shape)?,
+            output_strides: padded(name, &output.strides)?,
+            left_strides: padded(name, &left.strides)?,
+            right_strides: padded(name, &right.strides)?,
+            count,
+            output_offset: number(output.offset)?,
+            left_offset: number(left.offset)?,
+            right_offset: number(right.offset)?,
+            rank: number(output.rank())?,
+            scalar: self.scalar,
+            left_is_spread: 0,
+            right_is_spread: 0,
+        };
+        if operands.form == Form::Rows {
+            let inner = output.rank() - 1;
+            let lanes = number(LANES)?;
+            params.left_is_spread = u32::from(left.strides[inner] == 0);
+            params.right_is_spread = u32::from(right.strides[inner] == 0);
+            params.sizes[inner] /= lanes;
+            for strides in [&mut params.output_strides, &mut params.left_strides, &mut params.right_strides] {
+                strides[inner] *= lanes;
+            }
+        }
+        Ok(params)
     }
 }

@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use super::launch::{check_kinds, grid, index, launch, with_gpu};
-use super::shader::{AS_IT_IS, MATMUL};
+use super::shader::{MATMUL, Variant};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
@@ -91,7 +91,8 @@ impl Tensor {
             tiles,
         };
         let shared = self.storage().is_same(other.storage());
-        let program = with_gpu(output, |gpu| MATMUL.program(gpu, AS_IT_IS, output.dtype(), shared))?;
+        let program =
+            with_gpu(output, |gpu| MATMUL.program(gpu, Variant { shared, ..Variant::plain(output.dtype()) }))?;
         let storages = [output.storage(), self.storage(), other.storage()];
         let bound = storages.len() - usize::from(shared);
         launch(&program, &storages[..bound], bytemuck::bytes_of(&params), grid(tiles))?;

@@ -10,6 +10,7 @@ mod binary;
 mod copy;
 mod elementwise;
 mod fill;
+mod form;
 mod kernel;
 mod launch;
 mod matmul;

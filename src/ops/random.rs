@@ -1,7 +1,7 @@
 //! Seeded random tensors.
 
 use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
-use super::shader::{AS_IT_IS, NORMAL, Shader, UNIFORM};
+use super::shader::{NORMAL, Shader, UNIFORM, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
 use crate::tensor::{DType, Tensor};
@@ -47,7 +47,7 @@ fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], see
     }
     let count = index(name, output.elements())?;
     let params = Params { seed: halves(seed), stream: [0; 2], count, offset: 0 };
-    let program = with_gpu(&output, |gpu| shader.program(gpu, AS_IT_IS, DType::F32, false))?;
+    let program = with_gpu(&output, |gpu| shader.program(gpu, Variant::plain(DType::F32)))?;
     let workgroups = grid(count.div_ceil(GROUP).div_ceil(WORKGROUP));
     launch(&program, &[output.storage()], bytemuck::bytes_of(&params), workgroups)?;
     Ok(output)

@@ -1,7 +1,7 @@
 //! Sums and means.
 
 use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
-use super::shader::{AS_IT_IS, Operation, SUM_BY_INVOCATION, SUM_BY_WORKGROUP};
+use super::shader::{AS_IT_IS, Operation, SUM_BY_INVOCATION, SUM_BY_WORKGROUP, Variant};
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
@@ -143,7 +143,7 @@ impl Tensor {
         let few = count <= FEW;
         let shader = if few { &SUM_BY_INVOCATION } else { &SUM_BY_WORKGROUP };
         let workgroups = if few { total.div_ceil(WORKGROUP) } else { total };
-        let program = with_gpu(sums, |gpu| shader.program(gpu, operation, sums.dtype(), false))?;
+        let program = with_gpu(sums, |gpu| shader.program(gpu, Variant { operation, ..Variant::plain(sums.dtype()) }))?;
         launch(&program, &[sums.storage(), self.storage()], bytemuck::bytes_of(&params), grid(workgroups))?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The shaders, and what the host puts into them: the element type, an operation's expression, operands bound as one.
 
+use super::form::Form;
 use crate::device::Gpu;
 use crate::device::gpu::{Program, ProgramDescriptor, ProgramKey};
 use crate::error::DeviceError;
@@ -14,61 +15,64 @@ pub(super) struct Shader {
     pub(super) source: &'static str,
     pub(super) entry: &'static str,
     pub(super) tensors: usize,
-    pub(super) parameter_bytes: u32,
+    /// Bytes of its parameters; those of an elementwise kernel are its form's.
+    parameter_bytes: Option<u32>,
     /// The statement that an operation's expression takes the place of.
     body: Option<&'static str>,
     /// The operand that may be bound as another one: its declaration and name, and the other's name.
     shared: Option<[&'static str; 3]>,
 }
 
-macro_rules! strided {
+macro_rules! source {
     ($file:literal) => {
-        concat!(include_str!("../../shaders/lib/strided.wgsl"), include_str!(concat!("../../shaders/", $file)))
+        include_str!(concat!("../../shaders/", $file))
     };
 }
 
-const RIGHT_AS_LEFT: [&str; 3] =
+const MATRIX_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
+const RIGHT_AS_LEFT: [&str; 3] =
+    ["@group(0) @binding(2) var<storage, read_write> right: array<Value>;\n", "right[", "left["];
 const LEFT_AS_OUTPUT: [&str; 3] =
-    ["@group(0) @binding(1) var<storage, read_write> left: array<Element>;\n", "left[", "output["];
+    ["@group(0) @binding(1) var<storage, read_write> left: array<Value>;\n", "left[", "output["];
 
-const STRIDED: Shader =
-    Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: 128, body: None, shared: None };
+const ELEMENTWISE: Shader =
+    Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: None, body: None, shared: None };
 
 pub(super) const FILL: Shader =
-    Shader { name: "fill", source: strided!("fill.wgsl"), entry: "fill", tensors: 1, ..STRIDED };
-pub(super) const COPY: Shader = Shader { name: "copy", source: strided!("copy.wgsl"), entry: "copy", ..STRIDED };
+    Shader { name: "fill", source: source!("fill.wgsl"), entry: "fill", tensors: 1, ..ELEMENTWISE };
+pub(super) const COPY: Shader = Shader { name: "copy", source: source!("copy.wgsl"), entry: "copy", ..ELEMENTWISE };
 pub(super) const UNARY: Shader =
-    Shader { name: "unary", source: strided!("unary.wgsl"), entry: "unary", body: Some("return -x;"), ..STRIDED };
+    Shader { name: "unary", source: source!("unary.wgsl"), entry: "unary", body: Some("return -x;"), ..ELEMENTWISE };
 pub(super) const BINARY: Shader = Shader {
     name: "binary",
-    source: strided!("binary.wgsl"),
+    source: source!("binary.wgsl"),
     entry: "binary",
     tensors: 3,
     body: Some("return x + y;"),
     shared: Some(RIGHT_AS_LEFT),
-    ..STRIDED
+    ..ELEMENTWISE
 };
 pub(super) const BINARY_SCALAR: Shader = Shader {
     name: "binary_scalar",
-    source: strided!("binary_scalar.wgsl"),
+    source: source!("binary_scalar.wgsl"),
     entry: "binary_scalar",
     body: Some("return x + y;"),
-    ..STRIDED
+    ..ELEMENTWISE
 };
 pub(super) const ADD_SCALED: Shader = Shader {
     name: "add_scaled",
-    source: strided!("add_scaled.wgsl"),
+    source: source!("add_scaled.wgsl"),
     entry: "add_scaled",
     shared: Some(LEFT_AS_OUTPUT),
-    ..STRIDED
+    ..ELEMENTWISE
 };
 pub(super) const SUM_BY_WORKGROUP: Shader = Shader {
     name: "sum_by_workgroup",
     source: include_str!("../../shaders/sum.wgsl"),
     entry: "sum_by_workgroup",
     tensors: 2,
-    parameter_bytes: 80,
+    parameter_bytes: Some(80),
     body: Some("return total;"),
     shared: None,
 };
@@ -79,16 +83,16 @@ pub(super) const MATMUL: Shader = Shader {
     source: include_str!("../../shaders/matmul.wgsl"),
     entry: "matmul",
     tensors: 3,
-    parameter_bytes: 48,
+    parameter_bytes: Some(48),
     body: None,
-    shared: Some(RIGHT_AS_LEFT),
+    shared: Some(MATRIX_AS_LEFT),
 };
 pub(super) const UNIFORM: Shader = Shader {
     name: "uniform",
     source: include_str!("../../shaders/random.wgsl"),
     entry: "uniform_numbers",
     tensors: 1,
-    parameter_bytes: 24,
+    parameter_bytes: Some(24),
     body: None,
     shared: None,
 };
@@ -104,10 +108,36 @@ pub(super) struct Operation {
 /// The kernel as it stands in its file.
 pub(super) const AS_IT_IS: Operation = Operation { name: "", expression: "" };
 
+/// What the host makes of a shader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    pub(super) operation: Operation,
+    /// The elements' type.
+    pub(super) dtype: DType,
+    /// How an elementwise kernel walks over its operands; nothing to others.
+    pub(super) form: Form,
+    /// Whether two operands are bound as one.
+    pub(super) shared: bool,
+}
+
+impl Variant {
+    /// The kernel as it stands in its file, over elements of a dtype.
+    pub(super) fn plain(dtype: DType) -> Self {
+        Self { operation: AS_IT_IS, dtype, form: Form::Strided, shared: false }
+    }
+}
+
 impl Shader {
-    /// The WGSL for one operation, dtype and binding of operands.
-    pub(super) fn wgsl(&self, operation: Operation, dtype: DType, shared: bool) -> String {
-        let mut source = self.source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
+    fn is_elementwise(&self) -> bool {
+        self.parameter_bytes.is_none()
+    }
+
+    /// The WGSL of a variant.
+    pub(super) fn wgsl(&self, variant: Variant) -> String {
+        let Variant { operation, dtype, form, shared } = variant;
+        let form = if self.is_elementwise() { form.source() } else { "" };
+        let mut source = [form, self.source].concat();
+        source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
         if let (Some(body), false) = (self.body, operation == AS_IT_IS) {
             source = source.replacen(body, &format!("return {};", operation.expression), 1);
         }
@@ -118,21 +148,18 @@ impl Shader {
     }
 
     /// The compiled program, from the device's cache or new in it.
-    pub(super) fn program(
-        &self,
-        gpu: &Gpu,
-        operation: Operation,
-        dtype: DType,
-        shared: bool,
-    ) -> Result<Arc<Program>, DeviceError> {
-        let key = ProgramKey { shader: self.name, operation: operation.name, dtype: dtype.name(), shared };
+    pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
+        let Variant { operation, dtype, form, shared } = variant;
+        let form_name = if self.is_elementwise() { form.name() } else { "" };
+        let key =
+            ProgramKey { shader: self.name, operation: operation.name, dtype: dtype.name(), form: form_name, shared };
         gpu.cached_program(key, || {
             gpu.program(&ProgramDescriptor {
                 label: self.name,
-                source: &self.wgsl(operation, dtype, shared),
+                source: &self.wgsl(variant),
                 entry: self.entry,
                 tensors: self.tensors - usize::from(shared),
-                parameter_bytes: self.parameter_bytes,
+                parameter_bytes: self.parameter_bytes.unwrap_or_else(|| form.parameter_bytes()),
                 constants: &[],
             })
         })
@@ -145,50 +172,54 @@ mod tests {
     use crate::ops::{binary, reduce, unary};
 
     /// Everything that the crate can ask a device to compile.
-    fn variants() -> Vec<(Shader, Operation, DType, bool)> {
+    fn variants() -> Vec<(Shader, Variant)> {
         let mut all = Vec::new();
-        let plain =
-            [FILL, COPY, ADD_SCALED, SUM_BY_WORKGROUP, SUM_BY_INVOCATION, MATMUL].map(|shader| (shader, AS_IT_IS));
-        let means = [SUM_BY_WORKGROUP, SUM_BY_INVOCATION].map(|shader| (shader, reduce::MEAN));
+        let plain = [FILL, ADD_SCALED, SUM_BY_WORKGROUP, SUM_BY_INVOCATION, MATMUL].map(|shader| (shader, AS_IT_IS));
         let binary = binary::ALL.into_iter().flat_map(|operation| [(BINARY, operation), (BINARY_SCALAR, operation)]);
         for dtype in DType::ALL {
             let unary = unary::ALL.into_iter().filter_map(|operation| Some((UNARY, unary::on(operation, dtype)?)));
             let of_dtype = plain.into_iter().chain(binary.clone()).chain(unary);
-            for (shader, operation) in of_dtype {
-                all.push((shader, operation, dtype, false));
-                if shader.shared.is_some() {
-                    all.push((shader, operation, dtype, true));
-                }
-            }
+            all.extend(of_dtype.map(|(shader, operation)| (shader, Variant { operation, ..Variant::plain(dtype) })));
         }
-        all.extend(means.map(|(shader, operation)| (shader, operation, DType::F32, false)));
-        all.extend([UNIFORM, NORMAL].map(|shader| (shader, AS_IT_IS, DType::F32, false)));
-        all
+        let means = [SUM_BY_WORKGROUP, SUM_BY_INVOCATION]
+            .map(|shader| (shader, Variant { operation: reduce::MEAN, ..Variant::plain(DType::F32) }));
+        all.extend(means);
+        all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
+        all.push((COPY, Variant::plain(DType::U32)));
+        let in_every_form = |(shader, variant): (Shader, Variant)| {
+            let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };
+            forms.iter().map(move |&form| (shader, Variant { form, ..variant }))
+        };
+        let shared_too = |(shader, variant): (Shader, Variant)| {
+            let ways = if shader.shared.is_some() { &[false, true][..] } else { &[false] };
+            ways.iter().map(move |&shared| (shader, Variant { shared, ..variant }))
+        };
+        all.into_iter().flat_map(in_every_form).flat_map(shared_too).collect()
     }
 
     #[test]
-    fn every_shader_compiles_for_every_operation_and_dtype() {
+    fn every_shader_compiles_for_every_operation_dtype_and_form() {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let gpu = Gpu::from_device(device, queue);
         let variants = variants();
-        assert!(variants.len() > 50);
-        for (shader, operation, dtype, shared) in variants {
-            let compiled = shader.program(&gpu, operation, dtype, shared);
-            compiled.unwrap_or_else(|error| panic!("{} {operation:?} {dtype} {shared}: {error}", shader.name));
+        assert!(variants.len() > 150);
+        for (shader, variant) in variants {
+            let compiled = shader.program(&gpu, variant);
+            compiled.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name));
         }
     }
 
     #[test]
     fn every_substitution_takes_place() {
-        for (shader, operation, dtype, shared) in variants() {
-            let wgsl = shader.wgsl(operation, dtype, shared);
-            if operation != AS_IT_IS {
-                assert!(wgsl.contains(operation.expression), "{} {operation:?}", shader.name);
+        for (shader, variant) in variants() {
+            let wgsl = shader.wgsl(variant);
+            if variant.operation != AS_IT_IS {
+                assert!(wgsl.contains(variant.operation.expression), "{} {variant:?}", shader.name);
             }
-            if shader.source.contains("alias Element") {
-                assert!(wgsl.contains(&format!("alias Element = {dtype};")), "{}", shader.name);
+            if shader.is_elementwise() || shader.source.contains("alias Element") {
+                assert!(wgsl.contains(&format!("alias Element = {};", variant.dtype)), "{}", shader.name);
             }
-            if let (Some([declaration, name, _]), true) = (shader.shared, shared) {
+            if let (Some([declaration, name, _]), true) = (shader.shared, variant.shared) {
                 assert!(shader.source.contains(declaration), "{}", shader.name);
                 assert!(!wgsl.contains(name), "{}", shader.name);
             }
@@ -197,11 +228,11 @@ mod tests {
 
     #[test]
     fn every_pool_binding_is_read_write() {
-        for (shader, operation, dtype, shared) in variants() {
-            let wgsl = shader.wgsl(operation, dtype, shared);
+        for (shader, variant) in variants() {
+            let wgsl = shader.wgsl(variant);
             let bindings = wgsl.matches("var<storage").count();
             assert_eq!(bindings, wgsl.matches("var<storage, read_write>").count(), "{}", shader.name);
-            assert_eq!(bindings, shader.tensors - usize::from(shared), "{}", shader.name);
+            assert_eq!(bindings, shader.tensors - usize::from(variant.shared), "{}", shader.name);
         }
     }
 }

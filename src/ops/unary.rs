@@ -15,14 +15,14 @@ const SQRT: Operation = Operation { name: "sqrt", expression: "sqrt(x)" };
 const SIN: Operation = Operation { name: "sin", expression: "sin(x)" };
 const COS: Operation = Operation { name: "cos", expression: "cos(x)" };
 // Beyond 15 the result is 1 to the last bit, and some drivers' own overflows on the way there.
-const TANH: Operation = Operation { name: "tanh", expression: "tanh(clamp(x, -15.0, 15.0))" };
+const TANH: Operation = Operation { name: "tanh", expression: "tanh(clamp(x, Value(-15.0), Value(15.0)))" };
 const SIGMOID: Operation = Operation { name: "sigmoid", expression: "1.0 / (1.0 + exp(-x))" };
 // By its bits, from above -0 to minus infinity: drivers make a `max` of a comparison, and that may drop a NaN.
 const RELU: Operation = Operation {
     name: "relu",
-    expression: "select(x, 0.0, bitcast<u32>(x) > 0x80000000u && bitcast<u32>(x) <= 0xff800000u)",
+    expression: "select(x, Value(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))",
 };
-const RELU_OF_INTEGERS: Operation = Operation { name: "relu", expression: "max(x, Element(0))" };
+const RELU_OF_INTEGERS: Operation = Operation { name: "relu", expression: "max(x, Value(0))" };
 const SQUARE: Operation = Operation { name: "square", expression: "x * x" };
 
 /// Every operation there is.

@@ -6,6 +6,7 @@ mod model;
 
 mod broadcast;
 mod elementwise;
+mod forms;
 mod host;
 mod in_place;
 mod matmul;

@@ -39,6 +39,8 @@ pub(crate) struct ProgramKey {
     pub(crate) shader: &'static str,
     pub(crate) operation: &'static str,
     pub(crate) dtype: &'static str,
+    /// How it walks over its operands.
+    pub(crate) form: &'static str,
     /// Whether two operands are bound as one.
     pub(crate) shared: bool,
 }

@@ -1,0 +1,42 @@
+// The form of an elementwise kernel over contiguous operands: an invocation has four neighbours.
+//
+// Offsets are counted in fours. `count` fours, the last of which has `tail` elements, 1 to 4: beyond those the output may be
+// other tensors' and isn't written. Reading there is harmless, since a block's size is a multiple of 16 bytes.
+
+alias Element = f32;
+alias Value = vec4<Element>;
+alias Bits = vec4<u32>;
+
+struct Params {
+    count: u32,
+    tail: u32,
+    output_offset: u32,
+    left_offset: u32,
+    right_offset: u32,
+    // The bits of an Element.
+    scalar: u32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn places(index: u32) -> Places {
+    return Places(params.output_offset + index, params.left_offset + index, params.right_offset + index, 4u, 4u);
+}
+
+fn spread(value: Value, lane: u32) -> Value {
+    return value;
+}
+
+fn put(index: u32, place: u32, value: Value) {
+    if index + 1u < params.count || params.tail == 4u {
+        output[place] = value;
+        return;
+    }
+    output[place].x = value.x;
+    if params.tail > 1u {
+        output[place].y = value.y;
+    }
+    if params.tail > 2u {
+        output[place].z = value.z;
+    }
+}

@@ -1,0 +1,30 @@
+// The form of an elementwise kernel over rows of a multiple of four elements: an invocation has four neighbours in a row.
+// Needs lib/walk.wgsl.
+//
+// The innermost size is counted in fours, and its strides are 4, or 0 for an operand that repeats one element along the row.
+// Of the other operands all strides and the offset are multiples of 4.
+
+alias Value = vec4<Element>;
+alias Bits = vec4<u32>;
+
+fn places(index: u32) -> Places {
+    let steps = walk(index);
+    return Places(
+        steps.output >> 2u,
+        steps.left >> 2u,
+        steps.right >> 2u,
+        select(4u, steps.left & 3u, params.left_is_spread == 1u),
+        select(4u, steps.right & 3u, params.right_is_spread == 1u),
+    );
+}
+
+fn spread(value: Value, lane: u32) -> Value {
+    if lane < 4u {
+        return Value(value[lane]);
+    }
+    return value;
+}
+
+fn put(index: u32, place: u32, value: Value) {
+    output[place] = value;
+}
