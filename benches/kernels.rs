@@ -3,8 +3,10 @@
 //! Each figure is the median of several samples. A sample is a batch of launches, long enough to hide the final wait
 //! (`--sample-ms`), timed on the host's clock from the first launch to the end of the wait. Everything runs twice before it is
 //! timed, so no figure contains a compilation or a new segment. Operands are random. At the default sizes they are larger
-//! than the device's cache; smaller sizes measure the cache. Each sample is taken right after a sample of a copy, and the
-//! share is the median of the two samples' ratios, so that a machine which slows down changes it little.
+//! than the device's cache; smaller sizes measure the cache. Each sample is taken right after one of a copy of the operand,
+//! by the driver (`copy_buffer_to_buffer`) and by a kernel (`Tensor::copy_`). The share is of the faster of the two: which
+//! one that is depends on the driver. It is the median of the samples' ratios, so that a machine which slows down changes
+//! it little.
 //!
 //! GB/s counts each operand read once and each result written once, in units of 10⁹ bytes. GFLOP/s counts a multiplication and
 //! an addition as two.
@@ -139,19 +141,34 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// A copy of so many bytes that the driver does by itself.
+    fn driver_copy(&self, bytes: u64) -> Work<'_> {
+        let gpu = self.pool.memory();
+        let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let descriptor = wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false };
+        let [from, to] = [(); 2].map(|()| gpu.device().create_buffer(&descriptor));
+        work("copy by the driver", 2.0 * bytes as f64, move || {
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes);
+            gpu.queue().submit([encoder.finish()]);
+            Ok(())
+        })
+    }
+
     /// Prints each work's figures; the copy beside it is of `source` to `copy`.
     fn compare(&self, works: &[Work<'_>], size: &str, source: &Tensor, copy: &Tensor) -> Result<(), Box<dyn Error>> {
         let copy_bytes = source.elements() as f64 * 8.0;
-        let beside = work("copy", copy_bytes, || copy.copy_(source));
-        for work in works {
+        let beside = [self.driver_copy(source.elements() as u64 * 4), work("copy", copy_bytes, || copy.copy_(source))];
+        for work in works.iter().chain(&beside[..1]) {
             let name = format!("{} {size}", work.name);
             if !self.wanted(&name) {
                 continue;
             }
-            let (runs, copies) = (self.batch(work)?, self.batch(&beside)?);
+            let runs = self.batch(work)?;
+            let copies = [self.batch(&beside[0])?, self.batch(&beside[1])?];
             let (mut times, mut shares) = (Vec::new(), Vec::new());
             for _ in 0..self.options.samples {
-                let copy_time = self.time(&beside, copies)?;
+                let copy_time = self.time(&beside[0], copies[0])?.min(self.time(&beside[1], copies[1])?);
                 let time = self.time(work, runs)?;
                 if let Worth::Bytes(bytes) = work.worth {
                     shares.push((bytes / time) / (copy_bytes / copy_time));
@@ -223,6 +240,8 @@ impl Bench<'_> {
             (work.run)()?;
         }
         self.pool.synchronize()?;
+        // The pool waits for its own commands only.
+        self.pool.memory().device().poll(wgpu::PollType::wait_indefinitely())?;
         Ok(start.elapsed().as_secs_f64() / f64::from(runs))
     }
 
