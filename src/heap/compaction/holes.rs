@@ -4,7 +4,7 @@ use super::super::Heap;
 use super::super::address::SubPool;
 use super::super::blocks::{Block, Key, State};
 use super::Move;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 /// A hole: size first, so that the smallest that fits is the first at or above a size; then age and place, so that of equals
 /// the one in the oldest segment is taken. In granules.
@@ -15,68 +15,110 @@ struct Hole {
     offset: u32,
 }
 
-/// A copy of one pool's holes, that moves are tried on.
-#[derive(Clone, Debug)]
-pub(super) struct Holes(BTreeSet<Hole>);
+/// A hole that was filled or left out, and what is left of it.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    hole: Hole,
+    rest: Option<Hole>,
+}
+
+/// One pool's holes, that moves are tried on. Whatever is tried can be taken back.
+#[derive(Debug)]
+pub(super) struct Holes {
+    holes: BTreeSet<Hole>,
+    sum: u64,
+    taken: Vec<Taken>,
+}
+
+/// A moment to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark(usize);
 
 impl Holes {
-    /// All holes of a pool, except those in `excluded` segments.
-    pub(super) fn of(heap: &Heap, pool: SubPool, excluded: &HashSet<u32>) -> Self {
+    /// All holes of a pool, except whole segments.
+    pub(super) fn of(heap: &Heap, pool: SubPool) -> Self {
         let mut holes = BTreeSet::new();
-        for (_, slot) in heap.segments.by_number() {
-            let segment = &heap.segments[slot];
-            // An idle segment is worth more whole.
-            if segment.pool != pool || segment.active == 0 || excluded.contains(&slot) {
-                continue;
-            }
-            for (_, block) in heap.blocks_of(segment.first) {
-                if let Block { state: State::Inactive { .. }, size, segment, offset, .. } = *block {
-                    holes.insert(Hole { size, segment, offset });
-                }
-            }
+        let segments = heap.segments.by_number().map(|(_, slot)| &heap.segments[slot]);
+        // An idle segment is worth more whole.
+        for segment in segments.filter(|segment| segment.pool == pool && segment.active > 0) {
+            let blocks = heap.blocks_of(segment.first).map(|(_, block)| block);
+            holes.extend(blocks.filter(|block| !block.is_active()).map(Hole::of));
         }
-        Self(holes)
+        let sum = holes.iter().map(|hole| u64::from(hole.size)).sum();
+        Self { holes, sum, taken: Vec::new() }
     }
 
     /// Bytes of them, in granules.
-    pub(super) fn sum(&self) -> u64 {
-        self.0.iter().map(|hole| u64::from(hole.size)).sum()
+    pub(super) const fn sum(&self) -> u64 {
+        self.sum
     }
 
-    /// Takes out the holes of a segment from one offset up to another.
-    pub(super) fn exclude(&mut self, blocks: impl Iterator<Item = Block>) {
-        for Block { size, segment, offset, .. } in blocks {
-            self.0.remove(&Hole { size, segment, offset });
+    /// The moment before what is tried next.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark(self.taken.len())
+    }
+
+    /// Takes back what was tried since.
+    pub(super) fn go_back(&mut self, mark: Mark) {
+        for Taken { hole, rest } in self.taken.drain(mark.0..).rev() {
+            if let Some(rest) = rest {
+                self.holes.remove(&rest);
+                self.sum -= u64::from(rest.size);
+            }
+            self.holes.insert(hole);
+            self.sum += u64::from(hole.size);
         }
     }
 
-    /// Takes out all holes of a segment.
-    pub(super) fn exclude_segment(&mut self, slot: u32) {
-        self.0.retain(|hole| hole.segment != slot);
+    /// Leaves out those of the blocks that are holes.
+    pub(super) fn exclude<'a>(&mut self, blocks: impl Iterator<Item = &'a Block>) {
+        for hole in blocks.filter(|block| !block.is_active()).map(Hole::of) {
+            if self.holes.contains(&hole) {
+                self.take(hole, 0);
+            }
+        }
     }
 
-    /// Finds a place for each of the blocks, the largest first, each in the tightest hole. None if one finds no place.
+    /// Finds a place for each of the blocks, the largest first, each in the tightest hole. None if one finds no place: then
+    /// those before it have theirs, until someone goes back.
     pub(super) fn fill(&mut self, heap: &Heap, mut keys: Vec<Key>) -> Option<Vec<Move>> {
         keys.sort_unstable_by_key(|&key| std::cmp::Reverse(heap.blocks[key].size));
         keys.into_iter().map(|key| self.fill_one(heap, key)).collect()
     }
 
     fn fill_one(&mut self, heap: &Heap, key: Key) -> Option<Move> {
+        let size = heap.blocks[key].size;
+        let hole = *self.holes.range(Hole { size, segment: 0, offset: 0 }..).next()?;
+        self.take(hole, size);
         let block = &heap.blocks[key];
-        let hole = *self.0.range(Hole { size: block.size, segment: 0, offset: 0 }..).next()?;
-        self.0.remove(&hole);
-        if hole.size > block.size {
-            let rest = Hole { size: hole.size - block.size, offset: hole.offset + block.size, ..hole };
-            self.0.insert(rest);
-        }
         Some(Move {
             block: heap.id_of(key),
-            size: heap.bytes(block.size),
+            size: heap.bytes(size),
             from_segment: heap.segments[block.segment].id,
             from_offset: heap.bytes(block.offset),
             to_segment: heap.segments[hole.segment].id,
             to_offset: heap.bytes(hole.offset),
         })
+    }
+
+    /// Takes a hole out, or the first `size` granules of it.
+    fn take(&mut self, hole: Hole, size: u32) {
+        let rest =
+            (0 < size && size < hole.size).then(|| Hole { size: hole.size - size, offset: hole.offset + size, ..hole });
+        self.holes.remove(&hole);
+        self.sum -= u64::from(hole.size);
+        if let Some(rest) = rest {
+            self.holes.insert(rest);
+            self.sum += u64::from(rest.size);
+        }
+        self.taken.push(Taken { hole, rest });
+    }
+}
+
+impl Hole {
+    const fn of(block: &Block) -> Self {
+        let Block { size, segment, offset, .. } = *block;
+        Self { size, segment, offset }
     }
 }
 

@@ -32,7 +32,7 @@ impl Heap {
             gain: Gain::Idle { segments: Vec::new(), bytes: 0 },
             version: self.version,
         };
-        let mut holes = Holes::of(self, pool, &HashSet::new());
+        let mut holes = Holes::of(self, pool);
         let mut filled = HashSet::new();
         let mut left = budget;
         for slot in candidates {
@@ -46,10 +46,12 @@ impl Heap {
                 continue;
             }
             let Some(keys) = self.movable_blocks(segment.first) else { continue };
-            let mut tried = holes.clone();
-            tried.exclude_segment(slot);
-            let Some(moves) = tried.fill(self, keys) else { continue };
-            holes = tried;
+            let mark = holes.mark();
+            holes.exclude(self.blocks_of(segment.first).map(|(_, block)| block));
+            let Some(moves) = holes.fill(self, keys) else {
+                holes.go_back(mark);
+                continue;
+            };
             left -= active;
             filled.extend(moves.iter().map(|one| one.to_segment));
             plan.moves.extend(moves);
