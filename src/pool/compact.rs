@@ -4,18 +4,23 @@
 //! waits. Planning, recording the copies and committing are one step, with the recorder and the heap held. If a copy can't
 //! be recorded nothing is committed, and what was copied so far went into holes.
 
+use super::growth::share_of;
 use super::{Inner, Pool, State};
 use crate::device::{Commands, Location, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::{Gain, PackingBounds, Plan};
 use crate::heap::{BlockId, Heap, SegmentId, SubPool};
 use std::num::NonZeroU64;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 /// The most that blocks of several segments are packed into, in bytes: the pool holds so much more meanwhile.
 const PACKED: u64 = 64 << 20;
 /// In a large pool, the part of its active bytes that is.
 const PACKED_PART: u64 = 8;
+/// On demand, a segment is packed unless it is fuller than this: fewer than one byte in so many is inactive.
+const DENSE: u32 = 64;
+/// The same before the pool grows, when every move delays a request.
+const DENSE_BEFORE_GROWTH: u32 = 4;
 
 /// What [`Pool::compact`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,16 +101,44 @@ impl<M: Memory> Inner<M> {
     /// Packs blocks of sparse segments into a new one, and gives those back. None if that gains nothing, or if there is no room.
     fn pack(&self, pool: SubPool, budget: u64) -> Result<Option<Plan>, DeviceError> {
         let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let usual = PACKED.max(self.state().heap.stats().pool(pool).active / PACKED_PART);
+        let bounds = PackingBounds { least: 0, usual, most: u64::MAX, budget, dense: DENSE };
+        let packed = self.pack_within(&growing, pool, bounds)?;
+        drop(growing);
+        if let Some(plan) = &packed {
+            self.give_back(plan)?;
+        }
+        Ok(packed)
+    }
+
+    /// Packs blocks of sparse segments into a new one of fewer bytes than the `bytes` that the pool is about to grow by, moving at
+    /// most `budget` bytes. What they leave is idle.
+    pub(super) fn pack_before_growth(
+        &self,
+        growing: &MutexGuard<'_, ()>,
+        pool: SubPool,
+        bytes: u64,
+        budget: u64,
+    ) -> Result<Option<Plan>, DeviceError> {
+        if budget == 0 {
+            return Ok(None);
+        }
+        let bounds = PackingBounds { least: 0, usual: bytes, most: bytes, budget, dense: DENSE_BEFORE_GROWTH };
+        self.pack_within(growing, pool, bounds)
+    }
+
+    /// Packs within `bounds` and what the limit and the device allow. The growth lock is held.
+    fn pack_within(
+        &self,
+        _growing: &MutexGuard<'_, ()>,
+        pool: SubPool,
+        bounds: PackingBounds,
+    ) -> Result<Option<Plan>, DeviceError> {
         let (bounds, bytes) = {
             let state = self.state();
-            let stats = state.heap.stats();
-            let room = state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(stats.reserved.current));
-            let bounds = PackingBounds {
-                least: self.growth.minimum_segment,
-                usual: PACKED.max(stats.pool(pool).active / PACKED_PART),
-                most: room.min(self.growth.maximum_segment),
-                budget,
-            };
+            let room = state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(state.heap.stats().reserved.current));
+            let most = bounds.most.min(room).min(self.growth.maximum_segment);
+            let bounds = PackingBounds { least: self.growth.minimum_segment, most, ..bounds };
             (bounds, state.heap.packing_bytes(pool, &bounds))
         };
         let Some(bytes) = bytes else { return Ok(None) };
@@ -119,24 +152,23 @@ impl<M: Memory> Inner<M> {
             Err(error) => return Err(error),
         };
         let into = self.state().add(pool, bytes, segment)?;
-        let packed = self.carry_out(|heap| heap.plan_packing(into, &bounds), note_evacuation)?;
-        drop(growing);
-        let Some((plan, ())) = packed else { return Ok(None) };
+        Ok(self.carry_out(|heap| heap.plan_packing(into, &bounds), note_evacuation)?.map(|(plan, ())| plan))
+    }
+
+    /// Gives back the segments that a plan has emptied. Callbacks may run inside, so no lock may be held.
+    pub(super) fn give_back(&self, plan: &Plan) -> Result<(), DeviceError> {
         if let Gain::Idle { segments, .. } = plan.gain() {
             self.destroy_idle(|state| state.release(segments));
             self.memory.submit()?;
         }
-        Ok(Some(plan))
+        Ok(())
     }
 
     /// The bytes that may be moved now so that the pool need not grow.
     pub(super) fn move_allowance(&self) -> u64 {
         let state = self.state();
-        let allocated = state.heap.stats().allocated.allocated;
-        #[expect(clippy::cast_precision_loss, reason = "a share of bytes needs no more than 53 bits")]
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast stops at the limits")]
-        let share = (allocated as f64 * self.compaction_share) as u64;
-        share.saturating_sub(state.remedies.bytes_moved)
+        share_of(state.heap.stats().allocated.allocated, self.compaction_share)
+            .saturating_sub(state.remedies.bytes_moved)
     }
 
     /// Plans, copies and commits in one step, then lets `then` use the gain before anyone else.

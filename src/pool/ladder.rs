@@ -6,11 +6,12 @@
 //! the way; call the program's pressure callback (`pressure.rs`), and again as long as it frees something; say what there is in
 //! an error. Only a rung after which nothing but the callback and the error are left waits.
 
-use super::growth::Demand;
+use super::growth::{Demand, Moved};
+use super::make_up::MadeUp;
 use super::{Inner, Pool, State, Storage};
 use crate::device::Memory;
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
-use crate::heap::{BlockId, Heap, SegmentId, Shortfall, SubPool};
+use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::sync::PoisonError;
@@ -133,7 +134,7 @@ impl<M: Memory> Inner<M> {
 
     /// Makes room without waiting: by an idle segment of the other pool, or by a new one.
     fn grow(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
-        let mut released = 0;
+        let mut made_up = MadeUp::default();
         let (growing, bytes, shortfall) = loop {
             let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
             let (bytes, shortfall) = match self.plan_growth(requested)? {
@@ -144,22 +145,11 @@ impl<M: Memory> Inner<M> {
             if let Some(block) = self.compact_for(shortfall.pool, requested, allowance).map_err(NoGrowth::Failed)? {
                 return Ok(block);
             }
-            if released == 0 {
-                self.evacuate(shortfall.pool, bytes, self.move_allowance()).map_err(NoGrowth::Failed)?;
-            }
-            let release = |state: &mut State<M>| {
-                let segments = state.release_for(bytes, released);
-                state.remedies.segments_released += segments.len() as u64;
-                released += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
-                segments
-            };
-            if self.destroy_idle(release) == 0 {
+            // If the lock is not held any more, another thread may have grown the pool: the plan is made anew.
+            let held = self.make_up(growing, shortfall.pool, bytes, &mut made_up).map_err(NoGrowth::Failed)?;
+            if let Some(growing) = held {
                 break (growing, bytes, shortfall);
             }
-            // Their memory should be back before more is asked for. Callbacks may run inside, so no lock is held; another
-            // thread may grow the pool meanwhile, so the plan is made anew.
-            drop(growing);
-            self.memory.submit().map_err(NoGrowth::Failed)?;
         };
         let (segment, bytes) = self.create(bytes, shortfall.bytes)?;
         let mut state = self.state();
@@ -186,7 +176,7 @@ impl<M: Memory> Inner<M> {
             }
             Err(shortfall) => shortfall,
         };
-        let demand = state.demand(&shortfall);
+        let demand = state.demand(&shortfall, self.compaction_share);
         let created = self.growth.segment_bytes(&demand);
         // A few small bytes that live long must not hold a segment much larger than the one they would get.
         let most =
@@ -241,18 +231,21 @@ impl<M: Memory> Inner<M> {
 
 impl<M: Memory> State<M> {
     /// What the next segment is for. Idle segments count as gone, since they leave as far as they make up for it.
-    fn demand(&self, shortfall: &Shortfall) -> Demand {
+    fn demand(&self, shortfall: &Shortfall, share: f64) -> Demand {
         let idle = |of: Option<SubPool>| -> u64 {
             let segments = self.heap.inactive_segments();
             segments.filter(|&(id, _)| of.is_none() || self.heap.pool_of(id) == of).map(|(_, bytes)| bytes).sum()
         };
         let stats = self.heap.stats();
         let reserved = stats.reserved.current - idle(None);
+        let (moved, allocated) = (self.remedies.bytes_moved, stats.allocated.allocated);
+        let moved = Moved { moved, allocated, reserved: stats.reserved.current, share };
         Demand {
             pool: shortfall.pool,
             lacking: shortfall.bytes,
             reserved_in_pool: stats.pool(shortfall.pool).reserved - idle(Some(shortfall.pool)),
             room: self.limit.map(|limit| limit.saturating_sub(reserved)),
+            slack: moved.is_much(),
         }
     }
 
@@ -260,20 +253,5 @@ impl<M: Memory> State<M> {
     fn smallest_idle(&self, sizes: RangeInclusive<u64>) -> Option<SegmentId> {
         let idle = self.heap.inactive_segments().filter(|(_, bytes)| sizes.contains(bytes));
         idle.min_by_key(|&(_, bytes)| bytes).map(|(id, _)| id)
-    }
-
-    /// Takes idle segments out of the heap, longest idle first, until they and the `made_up` bytes before them make up for a
-    /// new one of `bytes` bytes, and until the limit has room for it.
-    fn release_for(&mut self, bytes: u64, made_up: u64) -> Vec<(SegmentId, u64)> {
-        let mut released = Vec::new();
-        let mut sum = made_up;
-        let is_above = |heap: &Heap, limit: u64| heap.stats().reserved.current + bytes > limit;
-        while sum < bytes || self.limit.is_some_and(|limit| is_above(&self.heap, limit)) {
-            let Some((id, size)) = self.heap.inactive_segments().next() else { break };
-            self.heap.release_segment(id).expect("an idle segment may leave");
-            released.push((id, size));
-            sum += size;
-        }
-        released
     }
 }

@@ -11,6 +11,7 @@ mod compact;
 mod download;
 mod growth;
 mod ladder;
+mod make_up;
 mod options;
 mod pressure;
 mod remedies;

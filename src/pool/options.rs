@@ -20,7 +20,12 @@ pub struct PoolOptions {
     /// The smallest segment. By default just above the driver's own blocks, so that a trimmed segment really goes back.
     pub smallest_segment: Option<u64>,
     /// The most bytes that the pool moves to avoid growing, as a share of all bytes allocated so far. 0 turns this off;
-    /// 0.04 by default. Before the pool would answer that it is out of memory it may move more, unless this is 0.
+    /// 0.1 by default. Before the pool would answer that it is out of memory it may move more, unless this is 0.
+    ///
+    /// The default is a bound that programs rarely meet: over four traces of training and inference and 48 variants of them
+    /// with scaled and jittered sizes, the pool moved at most 0.05 of what was allocated. Bounds that bind cost memory, since a
+    /// program needs its moves where it first grows: with 0.048 the worst variant took 1.3 times the requested peak, with 0.1 it
+    /// takes 1.09.
     pub compaction_share: f64,
     /// Which adapter to open; used by [`Pool::request`](super::Pool::request) alone.
     pub gpu: GpuOptions,
@@ -33,7 +38,7 @@ impl Default for PoolOptions {
             granule: None,
             small_limit: 1 << 20,
             smallest_segment: None,
-            compaction_share: 0.04,
+            compaction_share: 0.1,
             gpu: GpuOptions::default(),
         }
     }

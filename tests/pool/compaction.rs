@@ -13,6 +13,8 @@ over_every_memory! {
     a_pool_moves_no_more_than_its_share_before_it_grows,
     a_block_alone_in_a_large_segment_is_packed_into_one_of_its_size,
     packing_stops_where_the_limit_leaves_no_room,
+    a_sparse_segment_is_packed_and_given_back_before_the_pool_grows,
+    a_pool_that_may_not_move_so_much_grows_without_packing,
 }
 
 const BLOCK: u64 = SEGMENT / 8;
@@ -221,6 +223,30 @@ fn packing_stops_where_the_limit_leaves_no_room<S: Subject>(memory: S::Memory) -
     pool.set_limit(Some(9 * SEGMENT));
     assert_eq!(pool.compact(u64::MAX)?.moves, 1);
     assert_stamp::<S>(&live, 7);
+    Ok(())
+}
+
+fn a_sparse_segment_is_packed_and_given_back_before_the_pool_grows<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { compaction_share: 0.5, ..options() })?;
+    let live = one_block_in_a_segment_of_eight(&pool)?;
+    let large = pool.allocate(8 * SEGMENT)?;
+    let reserved = pool.stats().reserved;
+    assert_eq!((reserved.current, reserved.peak), (9 * SEGMENT, 9 * SEGMENT), "the two were not held side by side");
+    assert_eq!(pool.remedies().bytes_moved, SEGMENT);
+    assert_books_balance(&pool);
+    assert_stamp::<S>(&live, 7);
+    drop(large);
+    Ok(())
+}
+
+fn a_pool_that_may_not_move_so_much_grows_without_packing<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { compaction_share: 0.1, ..options() })?;
+    let live = one_block_in_a_segment_of_eight(&pool)?;
+    let large = pool.allocate(8 * SEGMENT)?;
+    assert_eq!(pool.stats().reserved.current, 16 * SEGMENT);
+    assert_eq!(pool.remedies().bytes_moved, 0);
+    assert_stamp::<S>(&live, 7);
+    drop(large);
     Ok(())
 }
 

@@ -7,10 +7,7 @@ use super::super::Heap;
 use super::super::address::{SegmentId, SubPool};
 use super::{Gain, Move, Plan};
 
-/// A segment is left alone when fewer of its granules than one in this many are inactive: packing it moves much for little.
-const DENSE: u32 = 64;
-
-/// How much may be packed into one segment. In bytes.
+/// How much may be packed into one segment, and out of which. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackingBounds {
     /// The smallest segment that may be made.
@@ -21,6 +18,8 @@ pub struct PackingBounds {
     pub most: u64,
     /// The most that may be moved.
     pub budget: u64,
+    /// A segment is left alone when less than one part in this many of it is inactive: packing it moves much for little.
+    pub dense: u32,
 }
 
 /// Segments that are worth packing together. Sizes are in granules.
@@ -83,7 +82,7 @@ impl Heap {
             let segment = &self.segments[slot];
             segment.pool == pool
                 && segment.active > 0
-                && segment.size - segment.active > segment.size / DENSE
+                && segment.size - segment.active > segment.size / bounds.dense
                 && self.blocks_of(segment.first).all(|(_, block)| block.gives_way())
         };
         let mut candidates: Vec<u32> =
