@@ -59,7 +59,7 @@ impl<M: Memory> Pool<M> {
             state = self.inner.state();
             block
         };
-        let recycled = state.slots.pop();
+        let recycled = state.handles.pop();
         drop(state);
         Ok(Storage::new(&self.inner, recycled, Some(block), bytes))
     }

@@ -36,7 +36,7 @@ use pressure::Callback;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use storage::Slot;
+use storage::Handles;
 
 /// A caching pool of memory. Cloning it gives another handle to the same pool, which lives as long as any handle or
 /// storage of it.
@@ -73,8 +73,8 @@ pub(crate) struct Inner<M: Memory> {
 struct State<M: Memory> {
     heap: Heap,
     segments: HashMap<SegmentId, M::Segment>,
-    /// Records of dropped storages, to be used again: allocating takes no host memory in steady state.
-    slots: Vec<Arc<Slot>>,
+    /// Counts of dropped storages, to be used again: allocating takes no host memory in steady state.
+    handles: Vec<Arc<Handles>>,
     limit: Option<u64>,
     remedies: Remedies,
     callback: Callback<M>,
@@ -96,7 +96,7 @@ impl<M: Memory> Pool<M> {
         let state = State {
             heap,
             segments: HashMap::new(),
-            slots: Vec::new(),
+            handles: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),
             callback: Callback::none(),

@@ -21,52 +21,41 @@ const _: () = assert!(UNIT as u64 == COPY_UNIT);
 /// Its bytes are stale when it is new: whatever the block held before.
 pub struct Storage<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
-    slot: Arc<Slot>,
-}
-
-/// What the handles of one block share. A count of its own says which handle is the last, so that the record can go back
-/// to the pool whole and be used again.
-#[derive(Debug)]
-pub(super) struct Slot {
-    handles: AtomicUsize,
+    /// None only while the last handle is dropped: the count then goes back to the pool.
+    handles: Option<Arc<Handles>>,
     /// None for zero bytes, which need no block.
     block: Option<BlockId>,
     requested: u64,
 }
 
+/// How many handles share one block. Not the `Arc`'s own count, so that the last handle can give the whole allocation back to the
+/// pool, to count the handles of another block.
+pub(super) type Handles = AtomicUsize;
+
 impl<M: Memory> Storage<M> {
-    /// The first handle of a block; `recycled` is a record to use again.
+    /// The first handle of a block; `recycled` is a count of a block that is gone.
     pub(super) fn new(
         inner: &Arc<Inner<M>>,
-        recycled: Option<Arc<Slot>>,
+        recycled: Option<Arc<Handles>>,
         block: Option<BlockId>,
         requested: u64,
     ) -> Self {
-        let fresh = Slot { handles: AtomicUsize::new(1), block, requested };
-        let slot = match recycled {
-            Some(mut slot) => match Arc::get_mut(&mut slot) {
-                Some(unshared) => {
-                    *unshared = fresh;
-                    slot
-                }
-                // Its last handle is still being dropped on another thread.
-                None => Arc::new(fresh),
-            },
-            None => Arc::new(fresh),
-        };
-        Self { inner: Arc::clone(inner), slot }
+        let handles = recycled.unwrap_or_default();
+        // Handles that another thread is still dropping have done their last with the count.
+        handles.store(1, Ordering::Relaxed);
+        Self { inner: Arc::clone(inner), handles: Some(handles), block, requested }
     }
 
     /// Bytes that were asked for.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.slot.requested
+        self.requested
     }
 
     /// How many handles share the block, this one included. Other threads may change it at any time.
     #[must_use]
     pub fn handles(&self) -> usize {
-        self.slot.handles.load(Ordering::Acquire)
+        self.count().load(Ordering::Acquire)
     }
 
     /// The pool that the block belongs to.
@@ -78,7 +67,7 @@ impl<M: Memory> Storage<M> {
     /// Whether two handles share one block.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.slot, &other.slot)
+        Arc::ptr_eq(self.count(), other.count())
     }
 
     /// Whether two storages belong to one pool.
@@ -88,7 +77,11 @@ impl<M: Memory> Storage<M> {
     }
 
     pub(super) fn block(&self) -> Option<BlockId> {
-        self.slot.block
+        self.block
+    }
+
+    fn count(&self) -> &Arc<Handles> {
+        self.handles.as_ref().expect("a handle has its count until it is dropped")
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner<M>> {
@@ -254,28 +247,37 @@ impl fmt::Debug for Pinned {
 
 impl<M: Memory> Clone for Storage<M> {
     fn clone(&self) -> Self {
-        self.slot.handles.fetch_add(1, Ordering::Relaxed);
-        Self { inner: Arc::clone(&self.inner), slot: Arc::clone(&self.slot) }
+        let handles = Arc::clone(self.count());
+        handles.fetch_add(1, Ordering::Relaxed);
+        Self { inner: Arc::clone(&self.inner), handles: Some(handles), block: self.block, requested: self.requested }
     }
 }
 
 impl<M: Memory> Drop for Storage<M> {
     fn drop(&mut self) {
-        if self.slot.handles.fetch_sub(1, Ordering::Release) != 1 {
-            return;
+        let Some(handles) = self.handles.take() else { return };
+        // An only handle can't be cloned meanwhile, so it need not count down. Either way, everything that the other handles'
+        // threads did with the block happens before it is handed out again.
+        if handles.load(Ordering::Acquire) != 1 {
+            if handles.fetch_sub(1, Ordering::Release) != 1 {
+                return;
+            }
+            fence(Ordering::Acquire);
         }
-        // Everything that the other handles' threads did with the block happens before it is handed out again.
-        fence(Ordering::Acquire);
-        let Some(block) = self.slot.block else { return };
+        let Some(block) = self.block else { return };
         let mut state = self.inner.state();
         state.heap.free(block).expect("only the last handle frees the block");
-        state.slots.push(Arc::clone(&self.slot));
+        state.handles.push(handles);
     }
 }
 
 impl<M: Memory> fmt::Debug for Storage<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner: _, slot } = self;
-        f.debug_struct("Storage").field("slot", slot).finish_non_exhaustive()
+        let Self { inner: _, handles, block, requested } = self;
+        f.debug_struct("Storage")
+            .field("handles", handles)
+            .field("block", block)
+            .field("requested", requested)
+            .finish_non_exhaustive()
     }
 }
