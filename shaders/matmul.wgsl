@@ -1,12 +1,12 @@
-// matmul: output[m, n] = sum over k of left[m, k] * right[k, n], added to what is there where `accumulate` is 1.
+// matmul: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there where `accumulate` is 1.
 //
-// Shapes: left (rows, depth), right (depth, columns), each with a stride for either dimension, so that transposed operands cost
-// nothing; output (rows, columns), contiguous. Bindings: 0 output, 1 left, 2 right; where both operands are in one storage the
-// host binds it once, as left.
+// Shapes: left (batches, rows, depth), right (batches, depth, columns), each with a stride for every dimension; output
+// (batches, rows, columns), contiguous. For operands that `matmul_tiled` doesn't take. Bindings: 0 output, 1 left, 2 right;
+// where both operands are in one storage the host binds it once, as left.
 //
 // A workgroup of 16 by 16 invocations makes a tile of 64 by 64; each invocation makes 4 by 4 of it. The operands pass through
-// workgroup memory in slices of 16 along the depth. Dispatch a workgroup a tile. At most depth / 16 * 24 turns of loops: the
-// host adds up slices of 32,768 along the depth, under the 65,535 turns that Mesa allows.
+// workgroup memory in slices of 16 along the depth. Dispatch (tiles, 1 or more, batches) workgroups. At most depth / 16 * 24
+// turns of loops: the host adds up slices of 32,768 along the depth, under the 65,535 turns that Mesa allows.
 
 alias Element = f32;
 
@@ -23,6 +23,9 @@ struct Params {
     right_row: u32,
     right_column: u32,
     tiles: u32,
+    left_batch: u32,
+    right_batch: u32,
+    first_batch: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
@@ -38,7 +41,9 @@ const SIDE: u32 = 16u;
 var<workgroup> left_slice: array<Element, 1024>;
 var<workgroup> right_slice: array<Element, 1024>;
 
-fn load_slices(row: u32, column: u32, depth: u32, local: u32) {
+fn load_slices(batch: u32, row: u32, column: u32, depth: u32, local: u32) {
+    let left_start = params.left_offset + batch * params.left_batch;
+    let right_start = params.right_offset + batch * params.right_batch;
     for (var part = 0u; part < 4u; part += 1u) {
         let at = part * 256u + local;
         // Neighbouring invocations read along the dimension that is contiguous in memory.
@@ -50,7 +55,7 @@ fn load_slices(row: u32, column: u32, depth: u32, local: u32) {
         }
         var value = Element(0);
         if row + m < params.rows && depth + k < params.depth {
-            value = left[params.left_offset + (row + m) * params.left_row + (depth + k) * params.left_column];
+            value = left[left_start + (row + m) * params.left_row + (depth + k) * params.left_column];
         }
         left_slice[k * TILE + m] = value;
         var n = at % TILE;
@@ -61,19 +66,19 @@ fn load_slices(row: u32, column: u32, depth: u32, local: u32) {
         }
         value = Element(0);
         if column + n < params.columns && depth + k < params.depth {
-            value = right[params.right_offset + (depth + k) * params.right_row + (column + n) * params.right_column];
+            value = right[right_start + (depth + k) * params.right_row + (column + n) * params.right_column];
         }
         right_slice[k * TILE + n] = value;
     }
 }
 
-fn store(row: u32, column: u32, values: vec4<Element>) {
+fn store(batch: u32, row: u32, column: u32, values: vec4<Element>) {
     if row >= params.rows {
         return;
     }
     for (var n = 0u; n < 4u; n += 1u) {
         if column + n < params.columns {
-            let at = row * params.columns + column + n;
+            let at = (batch * params.rows + row) * params.columns + column + n;
             if params.accumulate == 1u {
                 output[at] += values[n];
             } else {
@@ -90,6 +95,7 @@ fn matmul(
     @builtin(local_invocation_id) invocation: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let batch = params.first_batch + workgroup.z;
     let tile = workgroup.y * workgroups.x + workgroup.x;
     let row = tile / params.tiles_across * TILE;
     let column = tile % params.tiles_across * TILE;
@@ -98,7 +104,7 @@ fn matmul(
     var sum_2 = vec4<Element>();
     var sum_3 = vec4<Element>();
     for (var depth = 0u; depth < params.depth; depth += SLICE) {
-        load_slices(row, column, depth, local);
+        load_slices(batch, row, column, depth, local);
         workgroupBarrier();
         for (var k = 0u; k < SLICE; k += 1u) {
             let l = k * TILE + invocation.y * 4u;
@@ -114,9 +120,9 @@ fn matmul(
     if tile < params.tiles {
         let top = row + invocation.y * 4u;
         let start = column + invocation.x * 4u;
-        store(top, start, sum_0);
-        store(top + 1u, start, sum_1);
-        store(top + 2u, start, sum_2);
-        store(top + 3u, start, sum_3);
+        store(batch, top, start, sum_0);
+        store(batch, top + 1u, start, sum_1);
+        store(batch, top + 2u, start, sum_2);
+        store(batch, top + 3u, start, sum_3);
     }
 }

@@ -37,6 +37,14 @@ pub enum TensorError {
         /// The dtype.
         dtype: &'static str,
     },
+    /// There are no elements to choose one from.
+    #[error("{operation}: shape {shape:?} leaves no elements to choose from")]
+    Empty {
+        /// The operation.
+        operation: &'static str,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
     /// A slice's length is not the shape's number of elements.
     #[error("{given} elements were given for shape {shape:?}, which holds {wanted}")]
     Length {

@@ -6,10 +6,10 @@ use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, Operation};
 use crate::error::TensorError;
 use crate::tensor::{DType, Element, Tensor};
 
-const ADD: Operation = Operation { name: "add", expression: "x + y" };
-const SUB: Operation = Operation { name: "sub", expression: "x - y" };
-const MUL: Operation = Operation { name: "mul", expression: "x * y" };
-const DIV: Operation = Operation { name: "div", expression: "x / y" };
+const ADD: Operation = Operation::new("add", "x + y");
+const SUB: Operation = Operation::new("sub", "x - y");
+const MUL: Operation = Operation::new("mul", "x * y");
+const DIV: Operation = Operation::new("div", "x / y");
 
 /// Every operation there is.
 #[cfg(test)]

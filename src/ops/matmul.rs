@@ -1,9 +1,10 @@
 //! Products of matrices.
 
 use super::launch::{check_kinds, grid, index, launch, with_gpu};
-use super::shader::{MATMUL, Variant};
+use super::shader::{MATMUL, Shader, TILED_FEW, TILED_MANY, Variant};
 use crate::error::TensorError;
-use crate::tensor::Tensor;
+use crate::pool::Storage;
+use crate::tensor::{Layout, Tensor, collapse};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `matmul.wgsl`.
@@ -22,44 +23,146 @@ struct Params {
     right_row: u32,
     right_column: u32,
     tiles: u32,
+    left_batch: u32,
+    right_batch: u32,
+    first_batch: u32,
 }
 
-/// Rows and columns of the tile that a workgroup makes.
-const TILE: u32 = 64;
+/// The parameters of `matmul_tiled.wgsl`; offsets and strides in fours.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct TiledParams {
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    accumulate: u32,
+    left_offset: u32,
+    left_stride: u32,
+    left_batch: u32,
+    tiles_across: u32,
+    right_offset: u32,
+    right_stride: u32,
+    right_batch: u32,
+    tiles: u32,
+    first_batch: u32,
+}
+
+const NAME: &str = "matmul";
+/// Rows and columns of the tile that a workgroup of `matmul.wgsl` makes.
+const TILE: usize = 64;
 /// The depth that one dispatch goes through: Mesa's software drivers end an invocation after 65,535 turns of its loops.
 const DEEPEST: usize = 32_768;
+/// Elements of a vector that a kernel moves at once.
+const FOUR: usize = 4;
+/// Batches of a dispatch: enough for any device, and well under WebGPU's least limit of workgroups in one dimension.
+const MOST_BATCHES: usize = 4096;
+
+/// A kernel of `matmul_tiled.wgsl`.
+#[derive(Clone, Copy, Debug)]
+struct Tiling {
+    /// By whether the left and then the right operand is contiguous along the depth.
+    shaders: &'static [[Shader; 2]; 2],
+    tile: usize,
+    slice: usize,
+}
+
+const MANY: Tiling = Tiling { shaders: &TILED_MANY, tile: 128, slice: 16 };
+const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: 64, slice: 8 };
+impl Tiling {
+    fn shader(&self, [left, right]: [bool; 2]) -> &'static Shader {
+        &self.shaders[usize::from(left)][usize::from(right)]
+    }
+}
+
+/// From this many large tiles on, a large GPU has work for all of it.
+const MANY_TILES: usize = 128;
+
+/// Matrices of one operand, in elements of its storage.
+#[derive(Clone, Copy, Debug)]
+struct Matrices<'a> {
+    storage: &'a Storage,
+    offset: usize,
+    row: usize,
+    column: usize,
+    batch: usize,
+}
+
+/// How many products, of what sizes.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    batches: usize,
+    rows: usize,
+    columns: usize,
+    depth: usize,
+}
 
 impl Tensor {
-    /// The product of two matrices: (m, k) by (k, n) gives (m, n). Transposed views cost nothing extra. Sums are in the
-    /// tensors' dtype, in the order of k within slices. Equals `torch.matmul` of two matrices.
+    /// The product of matrices: (…, m, k) by (…, k, n) gives (…, m, n), the leading dimensions broadcast to each other. A
+    /// vector on the left is taken for one row, on the right for one column, and that dimension is dropped from the
+    /// result. For every dtype; sums are in that dtype, in the order of k within slices. Transposed views cost nothing extra.
+    /// Equals `torch.matmul`.
+    ///
+    /// Fastest where the sizes, and the strides of views, are multiples of 16; at any others correct, and slower.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] if either is no matrix or the inner sizes differ, [`TensorError::DType`],
-    /// [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::Shape`] if the inner sizes differ, the leading ones don't broadcast, or either is a scalar;
+    /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
     pub fn matmul(&self, other: &Self) -> Result<Self, TensorError> {
-        let name = "matmul";
-        check_kinds(name, self, other)?;
-        let (&[rows, depth], &[inner, columns]) = (self.shape(), other.shape()) else {
-            return Err(self.shape_mismatch(name, other));
+        check_kinds(NAME, self, other)?;
+        let mismatch = || self.shape_mismatch(NAME, other);
+        let left = if self.rank() == 1 { self.reshape([1, self.elements()])? } else { self.clone() };
+        let right = if other.rank() == 1 { other.reshape([other.elements(), 1])? } else { other.clone() };
+        let ([.., rows, depth], [.., inner, columns]) = (left.shape(), right.shape()) else {
+            return Err(mismatch());
         };
         if depth != inner {
-            return Err(self.shape_mismatch(name, other));
+            return Err(mismatch());
         }
-        let pool = self.pool();
+        let (rows, depth, columns) = (*rows, *depth, *columns);
+        let lead = |tensor: &Self| tensor.layout().part(0..tensor.rank() - 2);
+        let batch = lead(&left).broadcast_shape(NAME, &lead(&right)).map_err(|_| mismatch())?;
+        let mut shape = batch.to_vec();
+        if self.rank() > 1 {
+            shape.push(rows);
+        }
+        if other.rank() > 1 {
+            shape.push(columns);
+        }
         if depth == 0 {
-            return Self::zeros(&pool, [rows, columns], self.dtype());
+            return Self::zeros(&self.pool(), shape, self.dtype());
         }
-        let output = Self::empty(&pool, [rows, columns], self.dtype())?;
+        let output = Self::empty(&self.pool(), shape, self.dtype())?;
         if output.elements() == 0 {
             return Ok(output);
         }
-        for start in (0..depth).step_by(DEEPEST) {
-            let length = DEEPEST.min(depth - start);
-            let left = self.narrow(1, start, length)?;
-            let right = other.narrow(0, start, length)?;
-            left.multiply_into(&right, &output, start > 0)?;
+        let batches = batch.iter().product();
+        if right.rank() == 2 {
+            // One tall matrix in place of many, where the view allows it.
+            if let Ok(tall) = left.reshape([batches * rows, depth]) {
+                let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth };
+                multiply(sizes, tall.matrices(0), right.matrices(0), &output)?;
+                return Ok(output);
+            }
         }
+        let expand = |tensor: &Self, sides: [usize; 2]| tensor.expand([&*batch, &sides].concat());
+        let (left, right) = (expand(&left, [rows, depth])?, expand(&right, [depth, columns])?);
+        let (left, right) = in_one_stride(left, right)?;
+        let [of_left, of_right] = collapse([&lead(&left), &lead(&right)]);
+        let stride = |layout: &Layout| layout.strides.first().copied().unwrap_or(0);
+        let sizes = Sizes { batches, rows, columns, depth };
+        multiply(sizes, left.matrices(stride(&of_left)), right.matrices(stride(&of_right)), &output)?;
         Ok(output)
+    }
+
+    /// The products of two batches of matrices: (b, m, k) by (b, k, n) gives (b, m, n). Equals `torch.bmm`.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] unless both have three dimensions and one number of batches; as [`Tensor::matmul`].
+    pub fn bmm(&self, other: &Self) -> Result<Self, TensorError> {
+        match (self.shape(), other.shape()) {
+            ([left, ..], [right, ..]) if self.rank() == 3 && other.rank() == 3 && left == right => self.matmul(other),
+            _ => Err(self.shape_mismatch("bmm", other)),
+        }
     }
 
     /// The matrix with its axes exchanged, as a view. Equals `torch.t` of a matrix.
@@ -70,36 +173,198 @@ impl Tensor {
         self.transpose(0, 1)
     }
 
-    fn multiply_into(&self, other: &Self, output: &Self, accumulate: bool) -> Result<(), TensorError> {
-        let name = "matmul";
-        let number = |value: usize| index(name, value);
-        let (rows, columns) = (number(output.shape()[0])?, number(output.shape()[1])?);
-        let tiles_across = columns.div_ceil(TILE);
-        let tiles = number(rows.div_ceil(TILE) as usize * tiles_across as usize)?;
-        let params = Params {
-            rows,
-            columns,
-            depth: number(self.shape()[1])?,
-            accumulate: u32::from(accumulate),
-            left_offset: number(self.layout().offset)?,
-            left_row: number(self.strides()[0])?,
-            left_column: number(self.strides()[1])?,
-            tiles_across,
-            right_offset: number(other.layout().offset)?,
-            right_row: number(other.strides()[0])?,
-            right_column: number(other.strides()[1])?,
-            tiles,
-        };
-        let shared = self.storage().is_same(other.storage());
-        let program =
-            with_gpu(output, |gpu| MATMUL.program(gpu, Variant { shared, ..Variant::plain(output.dtype()) }))?;
-        let storages = [output.storage(), self.storage(), other.storage()];
-        let bound = storages.len() - usize::from(shared);
-        launch(&program, &storages[..bound], bytemuck::bytes_of(&params), grid(tiles))?;
-        Ok(())
+    /// The matrices of the last two dimensions.
+    fn matrices(&self, batch: usize) -> Matrices<'_> {
+        let layout = self.layout();
+        let [row, column] = [layout.rank() - 2, layout.rank() - 1].map(|axis| layout.strides[axis]);
+        Matrices { storage: self.storage(), offset: layout.offset, row, column, batch }
     }
 
     fn shape_mismatch(&self, operation: &'static str, other: &Self) -> TensorError {
         TensorError::Shape { operation, left: self.shape().to_vec(), right: other.shape().to_vec() }
+    }
+}
+
+/// The operands with one stride for all batches each: copies those that have several.
+fn in_one_stride(left: Tensor, right: Tensor) -> Result<(Tensor, Tensor), TensorError> {
+    let lead = |tensor: &Tensor| tensor.layout().part(0..tensor.rank() - 2);
+    let fit = |left: &Tensor, right: &Tensor| collapse([&lead(left), &lead(right)])[0].rank() <= 1;
+    if fit(&left, &right) {
+        return Ok((left, right));
+    }
+    let copy = left.contiguous()?;
+    if fit(&copy, &right) {
+        return Ok((copy, right));
+    }
+    let other = right.contiguous()?;
+    if fit(&left, &other) { Ok((left, other)) } else { Ok((copy, other)) }
+}
+
+/// Writes the products to `output`, which is contiguous and new.
+fn multiply(sizes: Sizes, left: Matrices<'_>, right: Matrices<'_>, output: &Tensor) -> Result<(), TensorError> {
+    let suits_large = !with_gpu(output, crate::device::Gpu::is_software);
+    let tiling = tiling(&sizes, &left, &right, suits_large);
+    for first_batch in (0..sizes.batches).step_by(MOST_BATCHES) {
+        let batches = MOST_BATCHES.min(sizes.batches - first_batch);
+        let mut depth = 0;
+        while depth < sizes.depth {
+            let rest = sizes.depth - depth;
+            let product = |length| Product {
+                sizes: Sizes { batches, depth: length, ..sizes },
+                left: left.further(depth * left.column),
+                right: right.further(depth * right.row),
+                output,
+                first_batch,
+                accumulate: depth > 0,
+            };
+            depth += match tiling {
+                Some((tiling, deep)) if rest >= tiling.slice => {
+                    let length = (rest - rest % tiling.slice).min(DEEPEST);
+                    product(length).run_tiled(tiling, deep)?;
+                    length
+                }
+                _ => {
+                    let length = rest.min(DEEPEST);
+                    product(length).run()?;
+                    length
+                }
+            };
+        }
+    }
+    Ok(())
+}
+
+/// The tiled kernel that takes these operands, if one does, and which of them are contiguous along the depth.
+fn tiling(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>, suits_large: bool) -> Option<(Tiling, [bool; 2])> {
+    let Sizes { batches, rows, columns, depth } = *sizes;
+    let in_fours = |values: [usize; 3]| values.iter().all(|value| value.is_multiple_of(FOUR));
+    let is_deep = |along: usize, across: usize, operand: &Matrices<'_>, side: usize| {
+        let rest = [operand.offset, operand.batch, across];
+        if along == 1 && in_fours(rest) {
+            return Some(true);
+        }
+        (across == 1 && in_fours([operand.offset, operand.batch, along]) && side.is_multiple_of(FOUR)).then_some(false)
+    };
+    let deep = [is_deep(left.column, left.row, left, rows)?, is_deep(right.row, right.column, right, columns)?];
+    let tiles = rows.div_ceil(MANY.tile) * columns.div_ceil(MANY.tile) * batches;
+    let tiling = if suits_large && tiles >= MANY_TILES { MANY } else { FEW };
+    // Small matrices have more parallelism in smaller pieces.
+    let is_large = rows.min(columns) >= TILE / 2 && depth >= 8 * tiling.slice;
+    (columns.is_multiple_of(FOUR) && is_large).then_some((tiling, deep))
+}
+
+impl Matrices<'_> {
+    /// The matrices from some elements further on.
+    fn further(self, elements: usize) -> Self {
+        Self { offset: self.offset + elements, ..self }
+    }
+}
+
+/// One dispatch.
+#[derive(Clone, Copy, Debug)]
+struct Product<'a> {
+    sizes: Sizes,
+    left: Matrices<'a>,
+    right: Matrices<'a>,
+    output: &'a Tensor,
+    /// The output's batch, and the operands', that comes first.
+    first_batch: usize,
+    /// Whether it is added to what the output holds.
+    accumulate: bool,
+}
+
+impl Product<'_> {
+    /// Strides of any kind.
+    fn run(&self) -> Result<(), TensorError> {
+        let Self { sizes, left, right, .. } = self;
+        let [tiles_across, tiles] = self.tiles(TILE)?;
+        let params = Params {
+            rows: number(sizes.rows)?,
+            columns: number(sizes.columns)?,
+            depth: number(sizes.depth)?,
+            accumulate: u32::from(self.accumulate),
+            left_offset: number(left.offset)?,
+            left_row: number(left.row)?,
+            left_column: number(left.column)?,
+            tiles_across,
+            right_offset: number(right.offset)?,
+            right_row: number(right.row)?,
+            right_column: number(right.column)?,
+            tiles,
+            left_batch: number(left.batch)?,
+            right_batch: number(right.batch)?,
+            first_batch: number(self.first_batch)?,
+        };
+        self.launch(&MATMUL, bytemuck::bytes_of(&params), tiles)
+    }
+
+    /// Operands in fours, contiguous along the depth or not.
+    fn run_tiled(&self, tiling: Tiling, deep: [bool; 2]) -> Result<(), TensorError> {
+        let Self { sizes, left, right, .. } = self;
+        let [tiles_across, tiles] = self.tiles(tiling.tile)?;
+        let fours = |elements: usize| number(elements / FOUR);
+        let params = TiledParams {
+            rows: number(sizes.rows)?,
+            columns: number(sizes.columns)?,
+            depth: number(sizes.depth)?,
+            accumulate: u32::from(self.accumulate),
+            left_offset: fours(left.offset)?,
+            left_stride: fours(if deep[0] { left.row } else { left.column })?,
+            left_batch: fours(left.batch)?,
+            tiles_across,
+            right_offset: fours(right.offset)?,
+            right_stride: fours(if deep[1] { right.column } else { right.row })?,
+            right_batch: fours(right.batch)?,
+            tiles,
+            first_batch: number(self.first_batch)?,
+        };
+        self.launch(tiling.shader(deep), bytemuck::bytes_of(&params), tiles)
+    }
+
+    /// Tiles of a row of tiles, and of all of a matrix.
+    fn tiles(&self, tile: usize) -> Result<[u32; 2], TensorError> {
+        let across = self.sizes.columns.div_ceil(tile);
+        Ok([number(across)?, number(self.sizes.rows.div_ceil(tile) * across)?])
+    }
+
+    fn launch(&self, shader: &Shader, params: &[u8], tiles: u32) -> Result<(), TensorError> {
+        let Self { sizes, left, right, output, .. } = self;
+        let shared = left.storage.is_same(right.storage);
+        let variant = Variant { shared, ..Variant::plain(output.dtype()) };
+        let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
+        let storages = [output.storage(), left.storage, right.storage];
+        let bound = storages.len() - usize::from(shared);
+        let [x, y, _] = grid(tiles);
+        launch(&program, &storages[..bound], params, [x, y, number(sizes.batches)?])?;
+        Ok(())
+    }
+}
+
+fn number(value: usize) -> Result<u32, TensorError> {
+    index(NAME, value)
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::pool::{Pool, PoolOptions};
+
+    /// Both add up in the order of k.
+    #[test]
+    fn large_tiles_and_small_ones_give_the_same_bits() -> Result<(), TensorError> {
+        let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+        let sizes = Sizes { batches: 2, rows: 133, columns: 260, depth: 48 };
+        let left = Tensor::randn(&pool, [sizes.batches, sizes.rows, sizes.depth], 1)?;
+        let right = Tensor::randn(&pool, [sizes.batches, sizes.depth, sizes.columns], 2)?;
+        let [large, small] = [MANY, FEW].map(|tiling| {
+            let output = Tensor::empty(&pool, [sizes.batches, sizes.rows, sizes.columns], left.dtype())?;
+            let (left, right) = (left.matrices(sizes.rows * sizes.depth), right.matrices(sizes.depth * sizes.columns));
+            let product = Product { sizes, left, right, output: &output, first_batch: 0, accumulate: false };
+            product.run_tiled(tiling, [true, false])?;
+            output.read_blocking::<f32>()
+        });
+        let bits = |elements: Vec<f32>| -> Vec<u32> { elements.into_iter().map(f32::to_bits).collect() };
+        assert_eq!(bits(large?), bits(small?));
+        Ok(())
     }
 }

@@ -1,15 +1,75 @@
-//! Sums and means.
+//! Sums, means, and the largest and smallest elements.
 
 use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
-use super::shader::{AS_IT_IS, Operation, SUM_BY_INVOCATION, SUM_BY_WORKGROUP, Variant};
+use super::shader::{
+    AS_IT_IS, Operation, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader, Variant,
+};
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// What a mean does with a sum.
-pub(super) const MEAN: Operation = Operation { name: "mean", expression: "total * bitcast<f32>(params.scale)" };
+const MEAN: Operation =
+    Operation::of_lines("mean", &[["    return total;", "    return total * bitcast<f32>(params.scale);"]]);
 
-/// The parameters of `sum.wgsl`.
+/// Extremes of f32 are those of keys: integers in the order of the numbers, with what is not a number beyond all others.
+/// A comparison of the numbers themselves may drop what is not a number, since drivers make `max` and `min` of it.
+macro_rules! extreme_of_floats {
+    ($name:literal, $join:literal, $start:literal, $not_a_number:literal) => {
+        Operation::of_lines(
+            $name,
+            &[
+                ["alias Held = Element;", "alias Held = i32;"],
+                ["    return Held(0);", concat!("    return ", $start, ";")],
+                ["    return x;", concat!("    return key_of(bitcast<vec4<i32>>(x), ", $not_a_number, ");")],
+                ["    return x + y;", concat!("    return ", $join, "(x, y);")],
+                ["    return total;", "    return bitcast<vec4<f32>>(ordered(total));"],
+            ],
+        )
+    };
+}
+
+macro_rules! extreme_of_integers {
+    ($name:literal, $join:literal, $start:literal) => {
+        Operation::of_lines(
+            $name,
+            &[
+                ["    return Held(0);", concat!("    return ", $start, ";")],
+                ["    return x + y;", concat!("    return ", $join, "(x, y);")],
+            ],
+        )
+    };
+}
+
+const AMAX: &str = "amax";
+const AMIN: &str = "amin";
+
+/// The operation that leaves the largest elements of a dtype.
+fn largest(dtype: DType) -> Operation {
+    match dtype {
+        DType::F32 => extreme_of_floats!("amax", "max", "i32(-2147483647 - 1)", "0x7fffffff"),
+        DType::I32 => extreme_of_integers!("amax", "max", "i32(-2147483647 - 1)"),
+        DType::U32 => extreme_of_integers!("amax", "max", "0u"),
+    }
+}
+
+/// The operation that leaves the smallest elements of a dtype.
+fn smallest(dtype: DType) -> Operation {
+    match dtype {
+        DType::F32 => extreme_of_floats!("amin", "min", "0x7fffffff", "i32(-2147483647 - 1)"),
+        DType::I32 => extreme_of_integers!("amin", "min", "0x7fffffff"),
+        DType::U32 => extreme_of_integers!("amin", "min", "0xffffffffu"),
+    }
+}
+
+/// Every operation on a dtype.
+#[cfg(test)]
+pub(super) fn operations(dtype: DType) -> Vec<Operation> {
+    let mean = (dtype == DType::F32).then_some(MEAN);
+    [AS_IT_IS, largest(dtype), smallest(dtype)].into_iter().chain(mean).collect()
+}
+
+/// The parameters of `lib/reduce.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
@@ -17,7 +77,7 @@ struct Params {
     strides: [u32; 6],
     rank: u32,
     kept_rank: u32,
-    sums: u32,
+    kept_count: u32,
     reduced_count: u32,
     split: u32,
     part: u32,
@@ -27,20 +87,38 @@ struct Params {
 
 const _: () = assert!(size_of::<Params>() == 80);
 
-/// The most elements that one workgroup adds up.
-const PART: usize = 1 << 18;
-/// Up to this many elements an output is one invocation's work.
+/// Elements of a vector that a kernel moves at once.
+const FOUR: usize = 4;
+/// Up to this many elements that lie anyhow an output is one invocation's work.
 const FEW: usize = 32;
+/// Up to this many elements a row is a team's work, and from [`FEW`] / 4 on.
+const SHORT_ROW: usize = 1024;
+/// Invocations of a team, as `reduce_short_row.wgsl` has it.
+const TEAM: u32 = 16;
+/// Workgroups that a pass is split into, and invocations of columns: enough for a large device, with many elements each.
+const WORKGROUPS: usize = 16_384;
+const INVOCATIONS: usize = 65_536;
+
+/// How the elements of an output lie, which decides the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Anyhow,
+    Few,
+    Row,
+    ShortRow,
+    Columns,
+}
 
 impl Tensor {
     /// The sum along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all of them.
     /// Equals `torch.sum`; integers wrap, and keep their dtype. f32 is added in stripes and then as a tree, always in
-    /// the same order.
+    /// the same order. The sum of nothing is 0.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`]; as [`Tensor::empty`].
     pub fn sum(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
-        self.reduce("sum", AS_IT_IS, axes.as_ref(), keep_dims)
+        let nothing = |shape: &[usize]| Self::zeros(&self.pool(), shape, self.dtype());
+        self.reduce("sum", [AS_IT_IS; 2], axes.as_ref(), keep_dims, nothing)
     }
 
     /// The mean along some axes, as [`Tensor::sum`]. For f32. The mean of nothing is NaN. Equals `torch.mean`.
@@ -51,15 +129,46 @@ impl Tensor {
         if self.dtype() != DType::F32 {
             return Err(TensorError::NotDefined { operation: "mean", dtype: self.dtype().name() });
         }
-        self.reduce("mean", MEAN, axes.as_ref(), keep_dims)
+        let nothing = |shape: &[usize]| Self::full(&self.pool(), shape, f32::NAN);
+        self.reduce("mean", [AS_IT_IS, MEAN], axes.as_ref(), keep_dims, nothing)
     }
 
+    /// The largest element along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all
+    /// of them. For every dtype; NaN where any element is. Equals `torch.amax`.
+    ///
+    /// # Errors
+    /// [`TensorError::Empty`] if there are no elements to choose from; as [`Tensor::sum`].
+    pub fn amax(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
+        self.extreme(AMAX, largest(self.dtype()), axes.as_ref(), keep_dims)
+    }
+
+    /// The smallest element along some axes, as [`Tensor::amax`]. Equals `torch.amin`.
+    ///
+    /// # Errors
+    /// As [`Tensor::amax`].
+    pub fn amin(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
+        self.extreme(AMIN, smallest(self.dtype()), axes.as_ref(), keep_dims)
+    }
+
+    fn extreme(
+        &self,
+        name: &'static str,
+        operation: Operation,
+        axes: &[usize],
+        keep_dims: bool,
+    ) -> Result<Self, TensorError> {
+        let nothing = |_: &[usize]| Err(TensorError::Empty { operation: name, shape: self.shape().to_vec() });
+        self.reduce(name, [operation; 2], axes, keep_dims, nothing)
+    }
+
+    /// Reduces by the first operation, in the last pass by the second; `nothing` makes a reduction of no elements.
     fn reduce(
         &self,
         name: &'static str,
-        last: Operation,
+        operations: [Operation; 2],
         axes: &[usize],
         keep_dims: bool,
+        nothing: impl Fn(&[usize]) -> Result<Self, TensorError>,
     ) -> Result<Self, TensorError> {
         self.layout().check_axes(name, axes)?;
         let is_reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
@@ -69,88 +178,132 @@ impl Tensor {
         let count: usize = sizes(&reduced).iter().product();
         let order: Vec<usize> = kept.iter().chain(&reduced).copied().collect();
         let input = self.permute(&order)?;
-        let output = if kept_shape.contains(&0) {
+        let output = if count == 0 {
+            nothing(&kept_shape)?
+        } else if kept_shape.contains(&0) {
             Self::empty(&self.pool(), &kept_shape, self.dtype())?
-        } else if count == 0 {
-            self.reduction_of_nothing(last, &kept_shape)?
         } else {
-            input.reduce_last(name, last, kept.len())?
+            input.reduce_last(name, operations, kept.len())?.reshape(&kept_shape)?
         };
         if !keep_dims {
-            return output.reshape(&kept_shape);
+            return Ok(output);
         }
         let full: Vec<usize> =
             (0..self.rank()).map(|axis| if is_reduced(&axis) { 1 } else { self.shape()[axis] }).collect();
         output.reshape(&full)
     }
 
-    fn reduction_of_nothing(&self, last: Operation, shape: &[usize]) -> Result<Self, TensorError> {
-        if last == MEAN {
-            Self::full(&self.pool(), shape, f32::NAN)
-        } else {
-            Self::zeros(&self.pool(), shape, self.dtype())
-        }
-    }
-
-    /// Adds up the axes from `kept_rank` on; no axis is empty.
-    fn reduce_last(&self, name: &'static str, last: Operation, kept_rank: usize) -> Result<Self, TensorError> {
-        let (kept, reduced) = (&self.shape()[..kept_rank], &self.shape()[kept_rank..]);
-        let outputs: usize = kept.iter().product();
-        let count: usize = reduced.iter().product();
-        #[expect(clippy::cast_possible_truncation, reason = "a mean's factor is rounded to f32")]
-        let scale = (1.0 / count as f64) as f32;
-        let mut current = self.clone();
-        let mut current_kept = kept_rank;
-        loop {
-            let left: usize = current.shape()[current_kept..].iter().product();
-            let split = left.div_ceil(PART);
-            let operation = if split == 1 { last } else { AS_IT_IS };
-            let sums = Self::empty(&self.pool(), [outputs, split], self.dtype())?;
-            current.sum_into(name, operation, &sums, current_kept, scale)?;
-            if split == 1 {
-                return sums.reshape(kept);
-            }
-            (current, current_kept) = (sums, 1);
-        }
-    }
-
-    /// One pass: `sums` is (outputs, parts).
-    fn sum_into(
+    /// Reduces the axes from `kept_rank` on, in as many passes as it takes; no axis is empty.
+    fn reduce_last(
         &self,
         name: &'static str,
-        operation: Operation,
-        sums: &Self,
+        [operation, last]: [Operation; 2],
         kept_rank: usize,
-        scale: f32,
-    ) -> Result<(), TensorError> {
-        let (kept, reduced) = self.split_collapsed(kept_rank);
-        let count = reduced.elements();
-        let split = sums.shape()[1];
+    ) -> Result<Self, TensorError> {
+        let count: usize = self.shape()[kept_rank..].iter().product();
+        #[expect(clippy::cast_possible_truncation, reason = "a mean's factor is rounded to f32")]
+        let scale = (1.0 / count as f64) as f32;
+        let mut pass = Pass::new(self.clone(), kept_rank);
+        while pass.split() > 1 {
+            let joined = pass.run(name, operation, scale)?;
+            pass = Pass::new(joined, 1);
+        }
+        pass.run(name, last, scale)
+    }
+}
+
+/// One pass over the elements.
+#[derive(Debug)]
+struct Pass {
+    input: Tensor,
+    /// The kept and the reduced dimensions, each collapsed among themselves.
+    kept: Layout,
+    reduced: Layout,
+    way: Way,
+}
+
+impl Pass {
+    fn new(input: Tensor, kept_rank: usize) -> Self {
+        let layout = input.layout();
+        let kept = layout.part(0..kept_rank).collapsed();
+        let reduced = layout.part(kept_rank..layout.rank()).collapsed();
+        let way = way(&kept, &reduced);
+        Self { input, kept, reduced, way }
+    }
+
+    /// Elements of a part of an output.
+    fn part(&self) -> usize {
+        let (outputs, count) = (self.kept.elements(), self.reduced.elements());
+        let all = outputs.saturating_mul(count);
+        match self.way {
+            Way::Few | Way::ShortRow => count,
+            Way::Anyhow => all.div_ceil(WORKGROUPS).clamp(1 << 12, 1 << 18),
+            Way::Row => all.div_ceil(WORKGROUPS).clamp(1 << 14, 1 << 20).next_multiple_of(FOUR),
+            Way::Columns => all.div_ceil(FOUR * INVOCATIONS).clamp(32, 1 << 13),
+        }
+    }
+
+    /// Parts of an output.
+    fn split(&self) -> usize {
+        self.reduced.elements().div_ceil(self.part())
+    }
+
+    /// The result: (outputs, parts).
+    fn run(&self, name: &'static str, operation: Operation, scale: f32) -> Result<Tensor, TensorError> {
+        let Self { input, kept, reduced, way } = self;
+        let (outputs, count, split) = (kept.elements(), reduced.elements(), self.split());
+        let shape = if *way == Way::Columns { [split, outputs] } else { [outputs, split] };
+        let output = Tensor::empty(&input.pool(), shape, input.dtype())?;
+        let number = |value: usize| index(name, value);
         let chain = |kept: &[usize], reduced: &[usize]| padded(name, &[kept, reduced].concat());
-        let total = index(name, sums.elements())?;
         let params = Params {
             sizes: chain(&kept.shape, &reduced.shape)?,
             strides: chain(&kept.strides, &reduced.strides)?,
-            rank: index(name, kept.rank() + reduced.rank())?,
-            kept_rank: index(name, kept.rank())?,
-            sums: total,
-            reduced_count: index(name, count)?,
-            split: index(name, split)?,
-            part: index(name, count.div_ceil(split))?,
-            input_offset: index(name, self.layout().offset)?,
+            rank: number(kept.rank() + reduced.rank())?,
+            kept_rank: number(kept.rank())?,
+            kept_count: number(outputs)?,
+            reduced_count: number(count)?,
+            split: number(split)?,
+            part: number(self.part())?,
+            input_offset: number(kept.offset)?,
             scale: scale.to_bits(),
         };
-        let few = count <= FEW;
-        let shader = if few { &SUM_BY_INVOCATION } else { &SUM_BY_WORKGROUP };
-        let workgroups = if few { total.div_ceil(WORKGROUP) } else { total };
-        let program = with_gpu(sums, |gpu| shader.program(gpu, Variant { operation, ..Variant::plain(sums.dtype()) }))?;
-        launch(&program, &[sums.storage(), self.storage()], bytemuck::bytes_of(&params), grid(workgroups))?;
-        Ok(())
+        // Not only each of the two: the walk counts over both.
+        number(outputs.saturating_mul(count))?;
+        let parts = number(outputs * split)?;
+        let (shader, workgroups): (&Shader, u32) = match way {
+            Way::Anyhow => (&REDUCE_PART, parts),
+            Way::Few => (&REDUCE_FEW, parts.div_ceil(WORKGROUP)),
+            Way::Row => (&REDUCE_ROW, parts),
+            Way::ShortRow => (&REDUCE_SHORT_ROW, parts.div_ceil(WORKGROUP / TEAM)),
+            Way::Columns => (&REDUCE_COLUMNS, (parts / 4).div_ceil(WORKGROUP)),
+        };
+        let variant = Variant { operation, ..Variant::plain(input.dtype()) };
+        let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;
+        launch(&program, &[output.storage(), input.storage()], bytemuck::bytes_of(&params), grid(workgroups))?;
+        if *way == Way::Columns { output.t() } else { Ok(output) }
     }
+}
 
-    /// The kept and the reduced dimensions, each collapsed among themselves.
-    fn split_collapsed(&self, kept_rank: usize) -> (Layout, Layout) {
-        let layout = self.layout();
-        (layout.part(0..kept_rank).collapsed(), layout.part(kept_rank..layout.rank()).collapsed())
+fn way(kept: &Layout, reduced: &Layout) -> Way {
+    let in_fours = |layout: &Layout, besides: usize| {
+        let strides = layout.strides.iter().enumerate().filter(|&(axis, _)| axis != besides);
+        strides.map(|(_, stride)| stride).all(|stride| stride.is_multiple_of(FOUR))
+    };
+    let innermost = |layout: &Layout| layout.rank().checked_sub(1);
+    let begins_in_fours = kept.offset.is_multiple_of(FOUR);
+    let count = reduced.elements();
+    if let Some(inner) = innermost(kept) {
+        let is_wide = kept.strides[inner] == 1 && kept.shape[inner].is_multiple_of(FOUR);
+        if is_wide && begins_in_fours && in_fours(kept, inner) && in_fours(reduced, reduced.rank()) && count > 1 {
+            return Way::Columns;
+        }
+    }
+    let is_row = reduced.rank() == 1 && reduced.strides[0] == 1 && begins_in_fours && in_fours(kept, kept.rank());
+    match is_row {
+        true if count > SHORT_ROW => Way::Row,
+        true if count >= FEW / FOUR && count.is_multiple_of(FOUR) => Way::ShortRow,
+        _ if count <= FEW => Way::Few,
+        _ => Way::Anyhow,
     }
 }

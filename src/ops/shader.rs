@@ -17,6 +17,8 @@ pub(super) struct Shader {
     pub(super) tensors: usize,
     /// Bytes of its parameters; those of an elementwise kernel are its form's.
     parameter_bytes: Option<u32>,
+    /// Lines of the source and what takes their place, for kernels of which there are several kinds.
+    kind: &'static [[&'static str; 2]],
     /// The statement that an operation's expression takes the place of.
     body: Option<&'static str>,
     /// The operand that may be bound as another one: its declaration and name, and the other's name.
@@ -29,15 +31,23 @@ macro_rules! source {
     };
 }
 
+macro_rules! reduction {
+    ($file:literal) => {
+        concat!(source!("lib/reduce.wgsl"), source!($file))
+    };
+}
+
 const MATRIX_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
+const FOURS_AS_LEFT: [&str; 3] =
+    ["@group(0) @binding(2) var<storage, read_write> right: array<Four>;\n", "right[", "left["];
 const RIGHT_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Value>;\n", "right[", "left["];
 const LEFT_AS_OUTPUT: [&str; 3] =
     ["@group(0) @binding(1) var<storage, read_write> left: array<Value>;\n", "left[", "output["];
 
 const ELEMENTWISE: Shader =
-    Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: None, body: None, shared: None };
+    Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: None, kind: &[], body: None, shared: None };
 
 pub(super) const FILL: Shader =
     Shader { name: "fill", source: source!("fill.wgsl"), entry: "fill", tensors: 1, ..ELEMENTWISE };
@@ -67,32 +77,78 @@ pub(super) const ADD_SCALED: Shader = Shader {
     shared: Some(LEFT_AS_OUTPUT),
     ..ELEMENTWISE
 };
-pub(super) const SUM_BY_WORKGROUP: Shader = Shader {
-    name: "sum_by_workgroup",
-    source: include_str!("../../shaders/sum.wgsl"),
-    entry: "sum_by_workgroup",
+pub(super) const REDUCE_PART: Shader = Shader {
+    name: "reduce_part",
+    source: reduction!("reduce_part.wgsl"),
+    entry: "reduce_part",
     tensors: 2,
     parameter_bytes: Some(80),
-    body: Some("return total;"),
+    kind: &[],
+    body: None,
     shared: None,
 };
-pub(super) const SUM_BY_INVOCATION: Shader =
-    Shader { name: "sum_by_invocation", entry: "sum_by_invocation", ..SUM_BY_WORKGROUP };
+pub(super) const REDUCE_FEW: Shader =
+    Shader { name: "reduce_few", source: reduction!("reduce_few.wgsl"), entry: "reduce_few", ..REDUCE_PART };
+pub(super) const REDUCE_ROW: Shader =
+    Shader { name: "reduce_row", source: reduction!("reduce_row.wgsl"), entry: "reduce_row", ..REDUCE_PART };
+pub(super) const REDUCE_SHORT_ROW: Shader = Shader {
+    name: "reduce_short_row",
+    source: reduction!("reduce_short_row.wgsl"),
+    entry: "reduce_short_row",
+    ..REDUCE_PART
+};
+pub(super) const REDUCE_COLUMNS: Shader = Shader {
+    name: "reduce_columns",
+    source: reduction!("reduce_columns.wgsl"),
+    entry: "reduce_columns",
+    ..REDUCE_PART
+};
 pub(super) const MATMUL: Shader = Shader {
     name: "matmul",
     source: include_str!("../../shaders/matmul.wgsl"),
     entry: "matmul",
     tensors: 3,
-    parameter_bytes: Some(48),
+    parameter_bytes: Some(60),
+    kind: &[],
     body: None,
     shared: Some(MATRIX_AS_LEFT),
 };
+
+macro_rules! tiled {
+    ($name:literal, $tile:literal, $left:literal, $right:literal) => {
+        Shader {
+            name: concat!("matmul_tiled_", $name),
+            source: source!("matmul_tiled.wgsl"),
+            entry: "matmul_tiled",
+            parameter_bytes: Some(52),
+            kind: &[
+                ["const TILE: u32 = 128u;", concat!("const TILE: u32 = ", $tile, ";")],
+                ["const LEFT_IS_DEEP: bool = true;", concat!("const LEFT_IS_DEEP: bool = ", $left, ";")],
+                ["const RIGHT_IS_DEEP: bool = true;", concat!("const RIGHT_IS_DEEP: bool = ", $right, ";")],
+            ],
+            shared: Some(FOURS_AS_LEFT),
+            ..MATMUL
+        }
+    };
+}
+
+/// Products of large matrices, by whether the left and then the right operand is contiguous along the depth.
+pub(super) static TILED_MANY: [[Shader; 2]; 2] = [
+    [tiled!("128_side_side", "128u", "false", "false"), tiled!("128_side_deep", "128u", "false", "true")],
+    [tiled!("128_deep_side", "128u", "true", "false"), tiled!("128_deep_deep", "128u", "true", "true")],
+];
+/// The same for medium ones.
+pub(super) static TILED_FEW: [[Shader; 2]; 2] = [
+    [tiled!("64_side_side", "64u", "false", "false"), tiled!("64_side_deep", "64u", "false", "true")],
+    [tiled!("64_deep_side", "64u", "true", "false"), tiled!("64_deep_deep", "64u", "true", "true")],
+];
 pub(super) const UNIFORM: Shader = Shader {
     name: "uniform",
     source: include_str!("../../shaders/random.wgsl"),
     entry: "uniform_numbers",
     tensors: 1,
     parameter_bytes: Some(24),
+    kind: &[],
     body: None,
     shared: None,
 };
@@ -103,10 +159,24 @@ pub(super) const NORMAL: Shader = Shader { name: "normal", entry: "normal_number
 pub(super) struct Operation {
     pub(super) name: &'static str,
     pub(super) expression: &'static str,
+    /// More lines of the kernel and what takes their place.
+    pub(super) lines: &'static [[&'static str; 2]],
+}
+
+impl Operation {
+    /// One expression in place of the kernel's own.
+    pub(super) const fn new(name: &'static str, expression: &'static str) -> Self {
+        Self { name, expression, lines: &[] }
+    }
+
+    /// Lines in place of some of the kernel's.
+    pub(super) const fn of_lines(name: &'static str, lines: &'static [[&'static str; 2]]) -> Self {
+        Self { name, expression: "", lines }
+    }
 }
 
 /// The kernel as it stands in its file.
-pub(super) const AS_IT_IS: Operation = Operation { name: "", expression: "" };
+pub(super) const AS_IT_IS: Operation = Operation::new("", "");
 
 /// What the host makes of a shader.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +208,10 @@ impl Shader {
         let form = if self.is_elementwise() { form.source() } else { "" };
         let mut source = [form, self.source].concat();
         source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
-        if let (Some(body), false) = (self.body, operation == AS_IT_IS) {
+        for [line, replacement] in self.kind.iter().chain(operation.lines) {
+            source = source.replacen(line, replacement, 1);
+        }
+        if let (Some(body), false) = (self.body, operation.expression.is_empty()) {
             source = source.replacen(body, &format!("return {};", operation.expression), 1);
         }
         if let (Some([declaration, name, other]), true) = (self.shared, shared) {
@@ -174,16 +247,20 @@ mod tests {
     /// Everything that the crate can ask a device to compile.
     fn variants() -> Vec<(Shader, Variant)> {
         let mut all = Vec::new();
-        let plain = [FILL, ADD_SCALED, SUM_BY_WORKGROUP, SUM_BY_INVOCATION, MATMUL].map(|shader| (shader, AS_IT_IS));
+        let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().copied();
+        let plain: Vec<_> =
+            [FILL, ADD_SCALED, MATMUL].into_iter().chain(tiled).map(|shader| (shader, AS_IT_IS)).collect();
         let binary = binary::ALL.into_iter().flat_map(|operation| [(BINARY, operation), (BINARY_SCALAR, operation)]);
         for dtype in DType::ALL {
             let unary = unary::ALL.into_iter().filter_map(|operation| Some((UNARY, unary::on(operation, dtype)?)));
-            let of_dtype = plain.into_iter().chain(binary.clone()).chain(unary);
+            let of_dtype = plain.iter().copied().chain(binary.clone()).chain(unary);
             all.extend(of_dtype.map(|(shader, operation)| (shader, Variant { operation, ..Variant::plain(dtype) })));
         }
-        let means = [SUM_BY_WORKGROUP, SUM_BY_INVOCATION]
-            .map(|shader| (shader, Variant { operation: reduce::MEAN, ..Variant::plain(DType::F32) }));
-        all.extend(means);
+        let kernels = [REDUCE_PART, REDUCE_FEW, REDUCE_ROW, REDUCE_SHORT_ROW, REDUCE_COLUMNS];
+        for (dtype, shader) in DType::ALL.into_iter().flat_map(|dtype| kernels.map(|shader| (dtype, shader))) {
+            let operations = reduce::operations(dtype).into_iter();
+            all.extend(operations.map(|operation| (shader, Variant { operation, ..Variant::plain(dtype) })));
+        }
         all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
         all.push((COPY, Variant::plain(DType::U32)));
         let in_every_form = |(shader, variant): (Shader, Variant)| {
@@ -218,6 +295,9 @@ mod tests {
             }
             if shader.is_elementwise() || shader.source.contains("alias Element") {
                 assert!(wgsl.contains(&format!("alias Element = {};", variant.dtype)), "{}", shader.name);
+            }
+            for [line, replacement] in shader.kind.iter().chain(variant.operation.lines) {
+                assert!(shader.source.contains(line) && wgsl.contains(replacement), "{} {line}", shader.name);
             }
             if let (Some([declaration, name, _]), true) = (shader.shared, variant.shared) {
                 assert!(shader.source.contains(declaration), "{}", shader.name);

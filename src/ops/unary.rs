@@ -5,25 +5,25 @@ use super::shader::{Operation, UNARY};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor};
 
-const NEG: Operation = Operation { name: "neg", expression: "-x" };
-const ABS: Operation = Operation { name: "abs", expression: "abs(x)" };
+const NEG: Operation = Operation::new("neg", "-x");
+const ABS: Operation = Operation::new("abs", "abs(x)");
 // On GL, wgpu takes abs of a u32 by way of i32.
-const ABS_OF_UNSIGNED: Operation = Operation { name: "abs", expression: "x" };
-const EXP: Operation = Operation { name: "exp", expression: "exp(x)" };
-const LOG: Operation = Operation { name: "log", expression: "log(x)" };
-const SQRT: Operation = Operation { name: "sqrt", expression: "sqrt(x)" };
-const SIN: Operation = Operation { name: "sin", expression: "sin(x)" };
-const COS: Operation = Operation { name: "cos", expression: "cos(x)" };
+const ABS_OF_UNSIGNED: Operation = Operation::new("abs", "x");
+const EXP: Operation = Operation::new("exp", "exp(x)");
+const LOG: Operation = Operation::new("log", "log(x)");
+const SQRT: Operation = Operation::new("sqrt", "sqrt(x)");
+const SIN: Operation = Operation::new("sin", "sin(x)");
+const COS: Operation = Operation::new("cos", "cos(x)");
 // Beyond 15 the result is 1 to the last bit, and some drivers' own overflows on the way there.
-const TANH: Operation = Operation { name: "tanh", expression: "tanh(clamp(x, Value(-15.0), Value(15.0)))" };
-const SIGMOID: Operation = Operation { name: "sigmoid", expression: "1.0 / (1.0 + exp(-x))" };
+const TANH: Operation = Operation::new("tanh", "tanh(clamp(x, Value(-15.0), Value(15.0)))");
+const SIGMOID: Operation = Operation::new("sigmoid", "1.0 / (1.0 + exp(-x))");
 // By its bits, from above -0 to minus infinity: drivers make a `max` of a comparison, and that may drop a NaN.
-const RELU: Operation = Operation {
-    name: "relu",
-    expression: "select(x, Value(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))",
-};
-const RELU_OF_INTEGERS: Operation = Operation { name: "relu", expression: "max(x, Value(0))" };
-const SQUARE: Operation = Operation { name: "square", expression: "x * x" };
+const RELU: Operation = Operation::new(
+    "relu",
+    "select(x, Value(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))",
+);
+const RELU_OF_INTEGERS: Operation = Operation::new("relu", "max(x, Value(0))");
+const SQUARE: Operation = Operation::new("square", "x * x");
 
 /// Every operation there is.
 #[cfg(test)]

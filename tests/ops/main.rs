@@ -4,8 +4,10 @@
 mod common;
 mod model;
 
+mod batches;
 mod broadcast;
 mod elementwise;
+mod extremes;
 mod forms;
 mod host;
 mod in_place;

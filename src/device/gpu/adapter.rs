@@ -125,9 +125,13 @@ fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
         wgpu::Backend::Gl => 3,
         wgpu::Backend::Noop => 4,
     };
-    // GL names every adapter `Other`: a software one must not pass for a GPU.
-    let software = info.backend == wgpu::Backend::Gl && info.name.to_lowercase().contains("llvmpipe");
-    (if software { 4 } else { kind }, backend)
+    (if is_software(info) { 4 } else { kind }, backend)
+}
+
+/// Whether the adapter computes on the processor. GL names every adapter `Other`: a software one must not pass for a GPU.
+pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
+    let named = info.backend == wgpu::Backend::Gl && info.name.to_lowercase().contains("llvmpipe");
+    named || info.device_type == wgpu::DeviceType::Cpu
 }
 
 #[cfg(not(target_arch = "wasm32"))]

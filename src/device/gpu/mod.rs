@@ -116,6 +116,8 @@ pub struct Gpu {
     limits: MemoryLimits,
     /// Bytes of immediates that a shader may have; 0 where the device has none.
     immediate_bytes: u32,
+    /// Whether the adapter computes on the processor.
+    is_software: bool,
     recorder: Mutex<Recorder>,
     outbox: Outbox,
     layouts: Layouts,
@@ -147,6 +149,7 @@ impl Gpu {
                 shared_below: adapter::DRIVER_BLOCK,
             },
             immediate_bytes: if immediates { limits.max_immediate_size } else { 0 },
+            is_software: adapter::is_software(&device.adapter_info()),
             recorder: Mutex::new(Recorder::new()),
             outbox: Outbox::default(),
             layouts: Layouts::default(),
@@ -196,6 +199,11 @@ impl Gpu {
     /// Waits until what was submitted is with the queue, should another thread be submitting it.
     pub(crate) fn settle(&self) {
         self.outbox.settle();
+    }
+
+    /// Whether the adapter computes on the processor: there large kernels take long to compile and gain nothing.
+    pub(crate) fn is_software(&self) -> bool {
+        self.is_software
     }
 
     fn lock_recorder(&self) -> MutexGuard<'_, Recorder> {

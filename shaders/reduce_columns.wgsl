@@ -1,0 +1,39 @@
+// reduce_columns: a reduction whose outputs lie beside each other, a multiple of 4 of them. An invocation has a part of four
+// outputs.
+//
+// Shapes, formula: lib/reduce.wgsl; output k of part p is at p * kept_count + k, so that fours lie together. Bindings: 0 output,
+// 1 input. Dispatch kept_count / 4 * split invocations. At most part turns of a loop with up to 5 turns within: the host keeps
+// parts at 2^13, under the 65,535 that Mesa allows.
+
+@group(0) @binding(0) var<storage, read_write> output: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
+
+@compute @workgroup_size(WORKGROUP)
+fn reduce_columns(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
+    let wide = params.kept_count / 4u;
+    let part = index / wide;
+    if part < params.split {
+        let base = input_of((index - part * wide) * 4u) / 4u;
+        let end = min((part + 1u) * params.part, params.reduced_count);
+        var at = part * params.part;
+        var band_0 = vec4(nothing());
+        var band_1 = band_0;
+        var band_2 = band_0;
+        var band_3 = band_0;
+        for (; at + 3u < end; at += 4u) {
+            band_0 = join(band_0, take(input[base + place(at, params.kept_rank, params.rank) / 4u]));
+            band_1 = join(band_1, take(input[base + place(at + 1u, params.kept_rank, params.rank) / 4u]));
+            band_2 = join(band_2, take(input[base + place(at + 2u, params.kept_rank, params.rank) / 4u]));
+            band_3 = join(band_3, take(input[base + place(at + 3u, params.kept_rank, params.rank) / 4u]));
+        }
+        for (; at < end; at += 1u) {
+            band_0 = join(band_0, take(input[base + place(at, params.kept_rank, params.rank) / 4u]));
+        }
+        output[index] = finish(join(join(band_0, band_1), join(band_2, band_3)));
+    }
+}

@@ -1,0 +1,26 @@
+// reduce_few: a reduction of few elements that lie anyhow. An invocation has a part.
+//
+// Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split invocations. At most part turns of a
+// loop with up to 5 turns within: the host keeps parts at 32.
+
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> input: array<Element>;
+
+@compute @workgroup_size(WORKGROUP)
+fn reduce_few(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
+    if index < params.kept_count * params.split {
+        let base = input_of(index / params.split);
+        let start = index % params.split * params.part;
+        let end = min(start + params.part, params.reduced_count);
+        var held = nothing();
+        for (var at = start; at < end; at += 1u) {
+            held = join_one(held, take(vec4(input[base + place(at, params.kept_rank, params.rank)])).x);
+        }
+        output[index] = finish(vec4(held)).x;
+    }
+}

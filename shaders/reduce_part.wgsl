@@ -1,0 +1,30 @@
+// reduce_part: a reduction of elements that lie anyhow. A workgroup has a part: stripes, then a tree.
+//
+// Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split workgroups. At most part / WORKGROUP
+// turns of a loop with up to 5 turns within: the host keeps parts at 2^18, well under the 65,535 that Mesa allows.
+
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> input: array<Element>;
+
+@compute @workgroup_size(WORKGROUP)
+fn reduce_part(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = workgroup.y * workgroups.x + workgroup.x;
+    let is_inside = index < params.kept_count * params.split;
+    var held = nothing();
+    if is_inside {
+        let base = input_of(index / params.split);
+        let start = index % params.split * params.part;
+        let end = min(start + params.part, params.reduced_count);
+        for (var at = start + local; at < end; at += WORKGROUP) {
+            held = join_one(held, take(vec4(input[base + place(at, params.kept_rank, params.rank)])).x);
+        }
+    }
+    let total = join_workgroup(held, local);
+    if local == 0u && is_inside {
+        output[index] = finish(vec4(total)).x;
+    }
+}

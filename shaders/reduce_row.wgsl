@@ -1,0 +1,56 @@
+// reduce_row: a reduction of contiguous rows, each of which begins at a multiple of 4. A workgroup has a part of a row: four
+// stripes of fours an invocation, then a tree.
+//
+// Shapes, formula: lib/reduce.wgsl; parts are multiples of 4, but for a row's last one. Bindings: 0 output, 1 input. Dispatch
+// kept_count * split workgroups. At most part / WORKGROUP turns of loops: the host keeps parts at 2^14.
+
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
+
+@compute @workgroup_size(WORKGROUP)
+fn reduce_row(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = workgroup.y * workgroups.x + workgroup.x;
+    let is_inside = index < params.kept_count * params.split;
+    var held = nothing();
+    if is_inside {
+        let base = input_of(index / params.split) / 4u;
+        let start = index % params.split * params.part;
+        let end = min(start + params.part, params.reduced_count);
+        let last = base + end / 4u;
+        var at = base + start / 4u + local;
+        var stripe_0 = vec4(nothing());
+        var stripe_1 = stripe_0;
+        var stripe_2 = stripe_0;
+        var stripe_3 = stripe_0;
+        for (; at + 3u * WORKGROUP < last; at += 4u * WORKGROUP) {
+            stripe_0 = join(stripe_0, take(input[at]));
+            stripe_1 = join(stripe_1, take(input[at + WORKGROUP]));
+            stripe_2 = join(stripe_2, take(input[at + 2u * WORKGROUP]));
+            stripe_3 = join(stripe_3, take(input[at + 3u * WORKGROUP]));
+        }
+        for (; at < last; at += WORKGROUP) {
+            stripe_0 = join(stripe_0, take(input[at]));
+        }
+        // What is left at the end of a row that isn't a multiple of 4: the first component, then the second and third.
+        let rest = end % 4u;
+        if local == 0u && rest > 0u {
+            let four = take(input[last]);
+            stripe_0.x = join_one(stripe_0.x, four.x);
+            if rest > 1u {
+                stripe_0.y = join_one(stripe_0.y, four.y);
+            }
+            if rest > 2u {
+                stripe_0.z = join_one(stripe_0.z, four.z);
+            }
+        }
+        held = join_components(join(join(stripe_0, stripe_1), join(stripe_2, stripe_3)));
+    }
+    let total = join_workgroup(held, local);
+    if local == 0u && is_inside {
+        output[index] = finish(vec4(total)).x;
+    }
+}

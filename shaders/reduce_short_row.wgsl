@@ -1,0 +1,36 @@
+// reduce_short_row: a reduction of contiguous rows of a few hundred elements, a multiple of 4, each of which begins at one. A
+// team of TEAM invocations has a row.
+//
+// Shapes, formula: lib/reduce.wgsl; one part a row. Bindings: 0 output, 1 input. Dispatch kept_count * TEAM invocations. At most
+// reduced_count / 4 turns of loops: the host keeps rows at 1,024.
+
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
+
+const TEAM: u32 = 16u;
+
+@compute @workgroup_size(WORKGROUP)
+fn reduce_short_row(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = (workgroup.y * workgroups.x + workgroup.x) * (WORKGROUP / TEAM) + local / TEAM;
+    let is_inside = index < params.kept_count;
+    var stripe = vec4(nothing());
+    if is_inside {
+        let base = input_of(index) / 4u;
+        for (var at = local % TEAM; at < params.reduced_count / 4u; at += TEAM) {
+            stripe = join(stripe, take(input[base + at]));
+        }
+    }
+    partial[local] = join_components(stripe);
+    workgroupBarrier();
+    if local % TEAM == 0u && is_inside {
+        var total = partial[local];
+        for (var mate = 1u; mate < TEAM; mate += 1u) {
+            total = join_one(total, partial[local + mate]);
+        }
+        output[index] = finish(vec4(total)).x;
+    }
+}
