@@ -7,7 +7,7 @@ use crate::views::random_view;
 use wgpu_pool::{DType, Tensor};
 
 /// Shapes and axes whose elements lie in long rows, short rows, columns and anyhow, in one part and in several.
-const LYING: [(&[usize], &[usize]); 16] = [
+const LYING: [(&[usize], &[usize]); 18] = [
     (&[3, 8], &[1]),
     (&[40, 64], &[1]),
     (&[40, 63], &[1]),
@@ -16,6 +16,8 @@ const LYING: [(&[usize], &[usize]); 16] = [
     (&[3, 16_400], &[1]),
     (&[2, 40_003], &[1]),
     (&[40_003], &[0]),
+    (&[20_002], &[0]),
+    (&[20_001], &[0]),
     (&[7, 12], &[0]),
     (&[1000, 8], &[0]),
     (&[3000, 7], &[0]),
