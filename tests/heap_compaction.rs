@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 use wgpu_pool::HeapError;
 use wgpu_pool::heap::compaction::{Gain, Plan};
-use wgpu_pool::heap::{BlockId, Heap, HeapOptions, Place, SubPool};
+use wgpu_pool::heap::{BlockId, Heap, HeapOptions, Place, SegmentId, SubPool};
 
 const GRANULE: u64 = 64;
 
@@ -64,6 +64,34 @@ fn commit(heap: &mut Heap, live: &[BlockId], plan: &Plan) {
     assert_eq!((stats.allocated, stats.active, stats.reserved), (after.allocated, after.active, after.reserved));
 }
 
+/// Commits a plan whose moves may slide over each other's old places, and proves on simulated bytes that the copies, made in the
+/// plan's order, lose none.
+fn commit_in_order(heap: &mut Heap, live: &[BlockId], plan: &Plan) {
+    let mut memory: HashMap<(SegmentId, u64), (BlockId, u64)> = HashMap::new();
+    let granules = |place: &Place| (0..place.size / GRANULE).map(|index| index * GRANULE);
+    for &id in live {
+        let place = place(heap, id);
+        memory.extend(granules(&place).map(|at| ((place.segment, place.offset + at), (id, at))));
+    }
+    for one in plan.moves() {
+        let from = (0..one.size / GRANULE).map(|index| (one.from_segment, one.from_offset + index * GRANULE));
+        let copied: Vec<_> = from.map(|at| memory[&at]).collect();
+        let to = (0..one.size / GRANULE).map(|index| (one.to_segment, one.to_offset + index * GRANULE));
+        memory.extend(to.zip(copied));
+    }
+    let stats = heap.stats();
+    heap.commit(plan).expect("nothing happened in between");
+    heap.check().unwrap_or_else(|broken| panic!("{broken}\n{plan}"));
+    for &id in live {
+        let place = place(heap, id);
+        for at in granules(&place) {
+            assert_eq!(memory[&(place.segment, place.offset + at)], (id, at), "{plan}");
+        }
+    }
+    let after = heap.stats();
+    assert_eq!((stats.allocated, stats.active, stats.reserved), (after.allocated, after.active, after.reserved));
+}
+
 /// Fills segments with random blocks and frees some, so that what is free is in many holes.
 fn shattered(random: &mut Random, segments: u64, pinned: bool) -> (Heap, Vec<BlockId>) {
     let mut heap = heap();
@@ -107,6 +135,48 @@ fn a_planned_hole_is_there_after_the_commit_whatever_the_heap_looks_like() {
         heap.check().expect("the laws");
     }
     assert!(made > 200 && refused > 0, "{made} plans and {refused} refusals");
+}
+
+#[test]
+fn the_free_bytes_of_a_segment_can_be_gathered_in_one_hole() {
+    let (mut made, mut only_so, mut refused) = (0, 0, 0);
+    for seed in 1..400 {
+        let mut random = Random(seed * 104_729);
+        let segments = 1 + random.below(4);
+        let (mut heap, live) = shattered(&mut random, segments, seed % 4 == 0);
+        let wanted = heap.largest_hole() + GRANULE * (1 + random.below(80));
+        let Some(plan) = heap.plan_gathering(SubPool::Large, wanted) else {
+            refused += 1;
+            continue;
+        };
+        made += 1;
+        only_so += usize::from(heap.plan_hole(SubPool::Large, wanted, u64::MAX).is_none());
+        let Gain::Hole { bytes: hole, .. } = *plan.gain() else { panic!("a hole was asked for") };
+        assert!(hole >= wanted);
+        commit_in_order(&mut heap, &live, &plan);
+        assert!(heap.largest_hole() >= hole, "seed {seed}\n{plan}");
+    }
+    assert!(made > 150 && only_so > 0 && refused > 20, "{made} plans, {only_so} only so, {refused} refusals");
+}
+
+#[test]
+fn sliding_leaves_one_hole_in_every_segment_without_pins() {
+    for seed in 1..100 {
+        let mut random = Random(seed * 7907);
+        let segments = 1 + random.below(6);
+        let (mut heap, live) = shattered(&mut random, segments, seed % 2 == 0);
+        let mut turns = 0;
+        while let Some(plan) = heap.plan_sliding(SubPool::Large) {
+            commit_in_order(&mut heap, &live, &plan);
+            turns += 1;
+            assert!(turns <= segments, "each segment is slid once");
+        }
+        for segment in heap.snapshot().segments {
+            let holes = segment.blocks.iter().filter(|block| block.id.is_none()).count();
+            let pinned = segment.blocks.iter().any(|block| block.pins > 0);
+            assert!(holes <= 1 || pinned, "seed {seed}: {holes} holes in segment {}", segment.id);
+        }
+    }
 }
 
 #[test]

@@ -175,7 +175,16 @@ pub trait Commands<M: Memory + ?Sized> {
     /// [`DeviceError::Misaligned`].
     fn clear(&mut self, to: &Location<M::Segment>) -> Result<(), DeviceError>;
 
-    /// Copies all of `from` to the start of `to`. The two may lie in one segment; they must not overlap.
+    /// Makes sure that copies of up to `bytes` bytes within one segment don't lack memory for their detour. Zero is nothing.
+    ///
+    /// # Errors
+    /// A lack of memory.
+    fn prepare_detour(&mut self, bytes: u64) -> Result<(), DeviceError> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// Copies all of `from` to the start of `to`. The two may lie in one segment; they may overlap if `to` begins before `from`.
     ///
     /// # Errors
     /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or a lack of memory for the detour that a copy within one

@@ -1,8 +1,8 @@
 //! Moving live blocks.
 //!
 //! A move is a command like any other: kernels recorded before it see the old place, those after it the new one, and nothing
-//! waits. Planning, recording the copies and committing are one step, with the recorder and the heap held. If a copy can't
-//! be recorded nothing is committed, and what was copied so far went into holes.
+//! waits. Planning, recording the copies and committing are one step, with the recorder and the heap held. What a copy can
+//! lack is made ready before the first, so that none fails after another has begun.
 
 use super::growth::share_of;
 use super::{Inner, Pool, State};
@@ -87,6 +87,35 @@ impl<M: Memory> Inner<M> {
         };
         let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
         Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
+    }
+
+    /// Makes a hole for a request by moving whatever is in the way, and hands it out. Nothing is left to try after it: in the
+    /// worst case every block of the pool has moved.
+    pub(super) fn compact_at_any_cost(
+        &self,
+        pool: SubPool,
+        requested: NonZeroU64,
+    ) -> Result<Option<BlockId>, DeviceError> {
+        let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
+        let window = |heap: &Heap| heap.plan_hole(pool, heap.block_size(requested), u64::MAX);
+        if let Some((_, block)) = self.carry_out(window, serve)? {
+            return Ok(block.ok());
+        }
+        loop {
+            let gathering = |heap: &Heap| {
+                let held = heap.stats().pool(pool);
+                let bytes = heap.block_size(requested);
+                if held.reserved - held.active < bytes { None } else { heap.plan_gathering(pool, bytes) }
+            };
+            if let Some((_, block)) = self.carry_out(gathering, serve)? {
+                return Ok(block.ok());
+            }
+            // Blocks find places in large holes that find none in many small ones. Each turn leaves one segment fewer with
+            // several holes.
+            if self.carry_out(|heap| heap.plan_sliding(pool), |_| ())?.is_none() {
+                return Ok(None);
+            }
+        }
     }
 
     /// Empties sparse segments of `bytes` bytes together by moving at most `budget` bytes, so that releasing them makes up for
@@ -180,6 +209,9 @@ impl<M: Memory> Inner<M> {
         let mut commands = self.memory.commands();
         let mut state = self.state();
         let Some(plan) = plan(&state.heap) else { return Ok(None) };
+        // From here on nothing may fail: what slides overwrites the place that it leaves.
+        let within = plan.moves().iter().filter(|one| one.from_segment == one.to_segment);
+        commands.prepare_detour(within.map(|one| one.size).max().unwrap_or(0))?;
         for one in plan.moves() {
             let from = state.location(one.from_segment, one.from_offset, one.size);
             let to = state.location(one.to_segment, one.to_offset, one.size);

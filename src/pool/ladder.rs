@@ -124,7 +124,7 @@ impl<M: Memory> Inner<M> {
         }
         if self.compaction_share > 0.0 {
             for pool in SubPool::ALL {
-                if let Some(block) = self.compact_for(pool, requested, u64::MAX)? {
+                if let Some(block) = self.compact_at_any_cost(pool, requested)? {
                     return Ok(Some(block));
                 }
             }

@@ -13,6 +13,8 @@ over_every_memory! {
     a_pool_moves_no_more_than_its_share_before_it_grows,
     a_block_alone_in_a_large_segment_is_packed_into_one_of_its_size,
     packing_stops_where_the_limit_leaves_no_room,
+    blocks_that_fit_no_hole_slide_to_the_front_of_their_segment,
+    the_free_bytes_of_two_segments_make_one_hole,
     a_sparse_segment_is_packed_and_given_back_before_the_pool_grows,
     a_pool_that_may_not_move_so_much_grows_without_packing,
 }
@@ -247,6 +249,55 @@ fn a_pool_that_may_not_move_so_much_grows_without_packing<S: Subject>(memory: S:
     assert_eq!(pool.remedies().bytes_moved, 0);
     assert_stamp::<S>(&live, 7);
     drop(large);
+    Ok(())
+}
+
+/// Two segments at the limit, in each of which four blocks of three parts of 16 lie between holes of one part.
+fn blocks_between_small_holes<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, Box<dyn std::error::Error>> {
+    let mut storages = Vec::new();
+    for number in 0..16 {
+        let storage = pool.allocate(if number % 2 == 0 { PART } else { 3 * PART })?;
+        stamp(&storage, number)?;
+        storages.push((number, storage));
+    }
+    assert_eq!(pool.stats().reserved.current, 2 * SEGMENT);
+    storages.retain(|(number, _)| number % 2 == 1);
+    Ok(storages)
+}
+
+const PART: u64 = SEGMENT / 16;
+
+fn at_two_segments() -> PoolOptions {
+    PoolOptions { limit: Some(2 * SEGMENT), small_limit: 0, ..options() }
+}
+
+fn blocks_that_fit_no_hole_slide_to_the_front_of_their_segment<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, at_two_segments())?;
+    let live = blocks_between_small_holes(&pool)?;
+    let (first, second) = (pool.allocate(4 * PART)?, pool.allocate(4 * PART)?);
+    stamp(&first, 98)?;
+    stamp(&second, 99)?;
+    assert!(pool.allocate(1).is_err(), "the pool is full to the last byte");
+    assert_books_balance(&pool);
+    assert_stamp::<S>(&first, 98);
+    assert_stamp::<S>(&second, 99);
+    for (number, storage) in &live {
+        assert_stamp::<S>(storage, *number);
+    }
+    Ok(())
+}
+
+fn the_free_bytes_of_two_segments_make_one_hole<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, at_two_segments())?;
+    let live = blocks_between_small_holes(&pool)?;
+    assert!(pool.allocate(8 * PART).is_err(), "no arrangement of blocks of three parts leaves eight");
+    let large = pool.allocate(7 * PART)?;
+    stamp(&large, 99)?;
+    assert_books_balance(&pool);
+    assert_stamp::<S>(&large, 99);
+    for (number, storage) in &live {
+        assert_stamp::<S>(storage, *number);
+    }
     Ok(())
 }
 

@@ -171,15 +171,10 @@ impl<'a> GpuCommands<'a> {
     }
 
     fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
-        let gpu = self.gpu;
-        let room = self.recorder.detour.as_ref().map_or(0, wgpu::Buffer::size);
-        let piece = from.size.min(DETOUR_BYTES);
-        if room < piece {
-            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            self.recorder.detour = Some(gpu.buffer("wgpu-pool detour", piece, usage, false)?);
-        }
+        self.prepare_detour(from.size)?;
         let detour = self.recorder.detour.clone().expect("it was just made");
-        let encoder = self.recorder.encoder(gpu);
+        let encoder = self.recorder.encoder(self.gpu);
+        // Upwards, so that a piece never overwrites one that is yet to be copied down.
         let mut done = 0;
         while done < from.size {
             let bytes = (from.size - done).min(detour.size());
@@ -241,6 +236,15 @@ impl Commands<Gpu> for GpuCommands<'_> {
         check_alignment(to.offset, to.size)?;
         to.segment.used_in(self.recorder.number);
         self.recorder.encoder(self.gpu).clear_buffer(to.segment.buffer(), to.offset, Some(to.size));
+        Ok(())
+    }
+
+    fn prepare_detour(&mut self, bytes: u64) -> Result<(), DeviceError> {
+        let piece = bytes.min(DETOUR_BYTES);
+        if self.recorder.detour.as_ref().map_or(0, wgpu::Buffer::size) < piece {
+            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+            self.recorder.detour = Some(self.gpu.buffer("wgpu-pool detour", piece, usage, false)?);
+        }
         Ok(())
     }
 

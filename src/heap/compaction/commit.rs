@@ -18,11 +18,44 @@ impl Heap {
             return Err(HeapError::StalePlan { planned: plan.version, now: self.version });
         }
         for one in plan.moves() {
-            let hole = self.carve(one);
-            self.relocate(one.block.key, hole);
+            if let Some(hole) = self.hole_to_slide_into(one) {
+                self.slide(one.block.key, hole);
+            } else {
+                let place = self.carve(one);
+                self.relocate(one.block.key, place);
+            }
         }
         self.version += 1;
         Ok(())
+    }
+
+    /// The hole in front of a block, if the move is to where that begins: old and new place may overlap then.
+    fn hole_to_slide_into(&self, one: &Move) -> Option<Key> {
+        let hole = self.blocks.get(self.blocks[one.block.key].before)?;
+        let slides =
+            !hole.is_active() && one.from_segment == one.to_segment && self.bytes(hole.offset) == one.to_offset;
+        slides.then(|| self.blocks[one.block.key].before)
+    }
+
+    /// Exchanges a block with the hole in front of it.
+    fn slide(&mut self, key: Key, hole: Key) {
+        let slot = self.blocks[key].segment;
+        let pool = self.segments[slot].pool;
+        self.lists[pool.index()].remove(&mut self.blocks, hole);
+        let (front, next) = (self.blocks[hole].before, self.blocks[key].after);
+        let offset = self.blocks[hole].offset;
+        let size = self.blocks[key].size;
+        (self.blocks[key].offset, self.blocks[key].before, self.blocks[key].after) = (offset, front, hole);
+        (self.blocks[hole].offset, self.blocks[hole].before, self.blocks[hole].after) = (offset + size, key, next);
+        if front == NONE {
+            self.segments[slot].first = key;
+        } else {
+            self.blocks[front].after = key;
+        }
+        if next != NONE {
+            self.blocks[next].before = hole;
+        }
+        self.join_neighbours(hole, pool);
     }
 
     /// Cuts the place that a move ends at out of the hole that it is in, which may have grown on both sides since it was

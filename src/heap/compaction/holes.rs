@@ -1,7 +1,7 @@
 //! The holes that a plan may fill, on paper.
 
 use super::super::Heap;
-use super::super::address::SubPool;
+use super::super::address::{SegmentId, SubPool};
 use super::super::blocks::{Block, Key, State};
 use super::Move;
 use std::collections::BTreeSet;
@@ -86,19 +86,12 @@ impl Holes {
         keys.into_iter().map(|key| self.fill_one(heap, key)).collect()
     }
 
-    fn fill_one(&mut self, heap: &Heap, key: Key) -> Option<Move> {
+    /// Finds a place for a block: the tightest hole.
+    pub(super) fn fill_one(&mut self, heap: &Heap, key: Key) -> Option<Move> {
         let size = heap.blocks[key].size;
         let hole = *self.holes.range(Hole { size, segment: 0, offset: 0 }..).next()?;
         self.take(hole, size);
-        let block = &heap.blocks[key];
-        Some(Move {
-            block: heap.id_of(key),
-            size: heap.bytes(size),
-            from_segment: heap.segments[block.segment].id,
-            from_offset: heap.bytes(block.offset),
-            to_segment: heap.segments[hole.segment].id,
-            to_offset: heap.bytes(hole.offset),
-        })
+        Some(heap.move_of(key, heap.segments[hole.segment].id, heap.bytes(hole.offset)))
     }
 
     /// Takes a hole out, or the first `size` granules of it.
@@ -119,6 +112,21 @@ impl Hole {
     const fn of(block: &Block) -> Self {
         let Block { size, segment, offset, .. } = *block;
         Self { size, segment, offset }
+    }
+}
+
+impl Heap {
+    /// The move of a block to a place.
+    pub(super) fn move_of(&self, key: Key, to_segment: SegmentId, to_offset: u64) -> Move {
+        let block = &self.blocks[key];
+        Move {
+            block: self.id_of(key),
+            size: self.bytes(block.size),
+            from_segment: self.segments[block.segment].id,
+            from_offset: self.bytes(block.offset),
+            to_segment,
+            to_offset,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! and the copies never overlap. Pinned blocks never move. All places are in one of the heap's two pools.
 
 mod commit;
+mod gathering;
 mod holes;
 mod packing;
 mod segments;

@@ -20,8 +20,9 @@ struct Window {
 }
 
 impl Heap {
-    /// Plans a hole of at least `bytes` bytes for a request of `pool`, moving at most `budget` bytes: of all windows of
-    /// neighbouring blocks that are large enough, the one with the fewest active bytes whose blocks find places elsewhere.
+    /// Plans a hole of at least `bytes` bytes for a request of `pool`, moving at most `budget` bytes: of the windows of
+    /// neighbouring blocks that are large enough, the one with the fewest active bytes whose blocks find places elsewhere. Only
+    /// the cheapest windows are tried.
     ///
     /// None if there is no such window: then only another segment helps. Cost: O(blocks of the pool).
     #[must_use]
@@ -39,7 +40,7 @@ impl Heap {
         })
     }
 
-    /// The windows of at least `bytes` bytes with the fewest active bytes, at most `budget` of them, the cheapest first.
+    /// The windows of at least `bytes` bytes with the fewest active bytes, at most `budget` of these each, the cheapest first.
     fn cheapest_windows(&self, pool: SubPool, bytes: u64, budget: u64) -> Vec<Window> {
         let Ok(needed) = u32::try_from(bytes.div_ceil(self.granule())) else { return Vec::new() };
         let mut most_active = u32::try_from(budget / self.granule()).unwrap_or(u32::MAX);
