@@ -1,0 +1,65 @@
+//! How fast the heap is, how tightly it packs, and how both compare: `cargo bench --bench heap -- [TRACE...]`.
+//!
+//! Beside this crate's heap run the crates `offset-allocator` (Sebastian Aaltonen's, two levels of bins, metadata outside of the
+//! memory) and `rlsf` (TLSF; its metadata lies inside the memory, so its units are real bytes, 16 for each granule of the others).
+//!
+//! - *pairs*: one block is freed and one of another size is allocated, in a heap with so many live blocks. The block is any of
+//!   them, or one of the 1,000 youngest, as in programs that free what they have just allocated. Sizes are log-uniform.
+//! - *packing*: an arena is filled to 80 %, kept there for a while by frees and allocations at random, then filled until a request
+//!   fails: how much of it is in use then.
+//! - *compaction*: a pool with the arena's size as its limit, kept nearly full: no request may fail that, together with what
+//!   lives, leaves one segment free.
+//! - *traces*: the events of real programs.
+//!
+//! Times are of the host's clock. Every contender runs the same operations, drawn beforehand, in turns: a round is a short run of
+//! each, and the figures are medians over the rounds. The ratio is the median of the rounds' ratios, so a machine that slows down
+//! changes it little.
+
+mod contenders;
+#[path = "../../examples/replay/fault.rs"]
+#[expect(dead_code, reason = "a bench never replays with stamps")]
+mod fault;
+mod packing;
+mod pairs;
+#[path = "../../tests/common/random.rs"]
+#[expect(dead_code, reason = "tests draw other numbers too")]
+mod random;
+mod rounds;
+#[path = "../../examples/replay/trace.rs"]
+#[expect(dead_code, reason = "its tests run in the example alone")]
+mod trace;
+mod traces;
+
+use clap::Parser;
+use std::error::Error;
+use std::path::PathBuf;
+
+#[derive(Debug, Parser)]
+#[command(about = "How fast the heap is, and how tightly it packs")]
+struct Options {
+    /// The most live blocks of the pairs, which begin with 1,000 and go up tenfold
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..=10_000_000))]
+    live: u32,
+    /// Rounds of each comparison
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Programs, each with another seed, of the packing
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    seeds: u32,
+    /// Allocation traces, as the example `replay` takes them
+    traces: Vec<PathBuf>,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    pairs::compare(options.live, options.rounds);
+    packing::compare(options.seeds)?;
+    packing::compact(options.seeds)?;
+    for path in &options.traces {
+        traces::compare(path, options.rounds)?;
+    }
+    Ok(())
+}
