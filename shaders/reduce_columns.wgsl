@@ -8,6 +8,14 @@
 @group(0) @binding(0) var<storage, read_write> output: array<vec4<Element>>;
 @group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
 
+// The four that `at` rows are away from the first. Where rows are one dimension their step is known beforehand.
+fn row_place(at: u32, step: u32) -> u32 {
+    if params.rank == params.kept_rank + 1u {
+        return at * step;
+    }
+    return place(at, params.kept_rank, params.rank) / 4u;
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn reduce_columns(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -20,19 +28,20 @@ fn reduce_columns(
     if part < params.split {
         let base = input_of((index - part * wide) * 4u) / 4u;
         let end = min((part + 1u) * params.part, params.reduced_count);
+        let step = dim(params.kept_rank + 6u) / 4u;
         var at = part * params.part;
         var band_0 = vec4(nothing());
         var band_1 = band_0;
         var band_2 = band_0;
         var band_3 = band_0;
         for (; at + 3u < end; at += 4u) {
-            band_0 = join(band_0, take(input[base + place(at, params.kept_rank, params.rank) / 4u]));
-            band_1 = join(band_1, take(input[base + place(at + 1u, params.kept_rank, params.rank) / 4u]));
-            band_2 = join(band_2, take(input[base + place(at + 2u, params.kept_rank, params.rank) / 4u]));
-            band_3 = join(band_3, take(input[base + place(at + 3u, params.kept_rank, params.rank) / 4u]));
+            band_0 = join(band_0, take(input[base + row_place(at, step)]));
+            band_1 = join(band_1, take(input[base + row_place(at + 1u, step)]));
+            band_2 = join(band_2, take(input[base + row_place(at + 2u, step)]));
+            band_3 = join(band_3, take(input[base + row_place(at + 3u, step)]));
         }
         for (; at < end; at += 1u) {
-            band_0 = join(band_0, take(input[base + place(at, params.kept_rank, params.rank) / 4u]));
+            band_0 = join(band_0, take(input[base + row_place(at, step)]));
         }
         output[index] = finish(join(join(band_0, band_1), join(band_2, band_3)));
     }

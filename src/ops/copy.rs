@@ -3,6 +3,7 @@
 use super::elementwise::Elementwise;
 use super::launch::{check_kinds, is_in_place};
 use super::shader::{AS_IT_IS, COPY};
+use super::turn::Turn;
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor};
 
@@ -42,6 +43,9 @@ impl Tensor {
         if self.storage().is_same(source.storage()) {
             // One storage bound twice would be two writable bindings of the same bytes: copy by way of another.
             return self.copy_(&source.copied()?);
+        }
+        if let Some(turn) = Turn::new(self.layout(), &layout).filter(|_| self.elements() > 0) {
+            return turn.run(name, self, source);
         }
         let run = Elementwise {
             name,

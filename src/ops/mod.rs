@@ -19,6 +19,7 @@ mod random;
 mod reduce;
 mod reflect;
 mod shader;
+mod turn;
 mod unary;
 
 pub use kernel::{Kernel, Scalar};

@@ -52,6 +52,13 @@ const ELEMENTWISE: Shader =
 pub(super) const FILL: Shader =
     Shader { name: "fill", source: source!("fill.wgsl"), entry: "fill", tensors: 1, ..ELEMENTWISE };
 pub(super) const COPY: Shader = Shader { name: "copy", source: source!("copy.wgsl"), entry: "copy", ..ELEMENTWISE };
+pub(super) const COPY_TURNED: Shader = Shader {
+    name: "copy_turned",
+    source: source!("copy_turned.wgsl"),
+    entry: "copy_turned",
+    parameter_bytes: Some(80),
+    ..ELEMENTWISE
+};
 pub(super) const UNARY: Shader =
     Shader { name: "unary", source: source!("unary.wgsl"), entry: "unary", body: Some("return -x;"), ..ELEMENTWISE };
 pub(super) const BINARY: Shader = Shader {
@@ -262,7 +269,7 @@ mod tests {
             all.extend(operations.map(|operation| (shader, Variant { operation, ..Variant::plain(dtype) })));
         }
         all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
-        all.push((COPY, Variant::plain(DType::U32)));
+        all.extend([COPY, COPY_TURNED].map(|shader| (shader, Variant::plain(DType::U32))));
         let in_every_form = |(shader, variant): (Shader, Variant)| {
             let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };
             forms.iter().map(move |&form| (shader, Variant { form, ..variant }))

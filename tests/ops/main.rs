@@ -16,6 +16,7 @@ mod philox;
 mod reduce;
 mod refusal;
 mod special;
+mod turned;
 mod views;
 
 /// Sizes around a workgroup of 256 invocations, and of 64.

@@ -1,0 +1,89 @@
+//! Copies between layouts whose neighbouring elements are neighbours along different dimensions.
+
+use super::launch::{index, launch, with_gpu};
+use super::shader::{COPY_TURNED, Variant};
+use crate::error::TensorError;
+use crate::tensor::{DType, Layout, MAX_RANK, Tensor, collapse};
+use bytemuck::{Pod, Zeroable};
+
+/// The parameters of `copy_turned.wgsl`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    sizes: [u32; BATCH_RANK],
+    output_strides: [u32; BATCH_RANK],
+    left_strides: [u32; BATCH_RANK],
+    inner: u32,
+    outer: u32,
+    output_stride: u32,
+    left_stride: u32,
+    output_offset: u32,
+    left_offset: u32,
+}
+
+/// Dimensions beside the two that a tile spans.
+const BATCH_RANK: usize = MAX_RANK - 2;
+/// The side of a tile.
+const TILE: usize = 32;
+/// Below this size along either side most of a tile would be empty.
+const LEAST: usize = 8;
+/// Workgroups in one dimension of a dispatch: WebGPU's least limit.
+const MOST_WORKGROUPS: usize = 65_535;
+
+/// A copy in tiles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    output: Layout,
+    input: Layout,
+    /// The dimension along which the output's elements are neighbours, and the input's.
+    outer: usize,
+    inner: usize,
+}
+
+impl Turn {
+    /// The copy between two layouts of one shape, if it is one of this kind.
+    pub(super) fn new(output: &Layout, input: &Layout) -> Option<Self> {
+        let [output, input] = collapse([output, input]);
+        let neighbours = |layout: &Layout| layout.strides.iter().position(|&stride| stride == 1);
+        let (outer, inner) = (neighbours(&output)?, neighbours(&input)?);
+        let turn = Self { output, input, outer, inner };
+        let is_wide = |axis: usize| (LEAST..TILE * MOST_WORKGROUPS).contains(&output.shape[axis]);
+        (outer != inner && is_wide(outer) && is_wide(inner) && turn.batches() <= MOST_WORKGROUPS).then_some(turn)
+    }
+
+    fn batch_axes(&self) -> impl Iterator<Item = usize> {
+        let Self { outer, inner, .. } = *self;
+        (0..self.output.rank()).filter(move |&axis| axis != outer && axis != inner)
+    }
+
+    fn batches(&self) -> usize {
+        self.batch_axes().map(|axis| self.output.shape[axis]).product()
+    }
+
+    /// Copies `source` to `target`, whose layouts these are, by bits.
+    pub(super) fn run(&self, name: &'static str, target: &Tensor, source: &Tensor) -> Result<(), TensorError> {
+        let Self { output, input, outer, inner } = self;
+        let number = |value: usize| index(name, value);
+        let mut params = Params {
+            sizes: [1; BATCH_RANK],
+            output_strides: [0; BATCH_RANK],
+            left_strides: [0; BATCH_RANK],
+            inner: number(output.shape[*inner])?,
+            outer: number(output.shape[*outer])?,
+            output_stride: number(output.strides[*inner])?,
+            left_stride: number(input.strides[*outer])?,
+            output_offset: number(output.offset)?,
+            left_offset: number(input.offset)?,
+        };
+        for (place, axis) in self.batch_axes().enumerate() {
+            params.sizes[place] = number(output.shape[axis])?;
+            params.output_strides[place] = number(output.strides[axis])?;
+            params.left_strides[place] = number(input.strides[axis])?;
+        }
+        let tiles = |axis: usize| number(output.shape[axis].div_ceil(TILE));
+        let workgroups = [tiles(*inner)?, tiles(*outer)?, number(self.batches())?];
+        let program = with_gpu(target, |gpu| COPY_TURNED.program(gpu, Variant::plain(DType::U32)))?;
+        launch(&program, &[target.storage(), source.storage()], bytemuck::bytes_of(&params), workgroups)?;
+        Ok(())
+    }
+}
