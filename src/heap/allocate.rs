@@ -29,20 +29,21 @@ impl Heap {
         let bytes = self.block_size(requested);
         let shortfall = Shortfall { pool, bytes };
         let size = u32::try_from(bytes >> self.granule_bits).map_err(|_| shortfall)?;
-        let key = self.lists[pool.index()].find(size).ok_or(shortfall)?;
+        let hole = self.lists[pool.index()].find(size).ok_or(shortfall)?;
         self.version += 1;
-        self.lists[pool.index()].remove(&mut self.blocks, key);
-        if self.blocks[key].size > size {
-            self.split(key, size, pool);
-        }
-
         #[expect(clippy::cast_possible_truncation, reason = "rounding adds less than one granule, at most 4096 bytes")]
         let slack = (bytes - requested.get()) as u16;
-        let block = &mut self.blocks[key];
-        block.state = State::Active { pins: 0, slack, freed: false };
-        let id = BlockId { key, generation: block.generation };
-        let slot = block.segment;
-        self.occupy(slot, size);
+        let state = State::Active { pins: 0, slack, freed: false };
+        let key = if self.blocks[hole].size == size {
+            self.lists[pool.index()].remove(&mut self.blocks, hole);
+            self.blocks[hole].state = state;
+            hole
+        } else {
+            self.cut_front(hole, size, state, pool)
+        };
+        let Block { generation, segment, .. } = self.blocks[key];
+        let id = BlockId { key, generation };
+        self.occupy(segment, size);
 
         let tallies = &mut self.tallies;
         tallies.requested.add(requested.get());
@@ -159,6 +160,7 @@ impl Heap {
     }
 
     /// Makes an active block inactive: its id becomes stale, and it takes its inactive neighbours in.
+    #[inline]
     fn deactivate(&mut self, key: Key) {
         let Block { size, segment, .. } = self.blocks[key];
         self.blocks[key].generation = self.blocks[key].generation.wrapping_add(1);
@@ -170,37 +172,72 @@ impl Heap {
         self.join_neighbours(key, pool);
     }
 
-    /// Lists a block that is inactive now, together with its inactive neighbours.
-    pub(super) fn join_neighbours(&mut self, key: Key, pool: SubPool) {
-        let Block { mut before, after, .. } = self.blocks[key];
-        let lists = &mut self.lists[pool.index()];
-        if after != NONE && matches!(self.blocks[after].state, State::Inactive { .. }) {
-            lists.remove(&mut self.blocks, after);
-            self.absorb(key, after);
-        }
-        let lists = &mut self.lists[pool.index()];
-        if before != NONE && matches!(self.blocks[before].state, State::Inactive { .. }) {
-            lists.remove(&mut self.blocks, before);
-            self.absorb(before, key);
+    /// Makes a block of the first `size` granules of a larger hole, which stays what and where it is with the rest.
+    #[inline]
+    fn cut_front(&mut self, hole: Key, size: u32, state: State, pool: SubPool) -> Key {
+        let Block { offset, before, segment, .. } = self.blocks[hole];
+        let front = self.blocks.insert(Block { offset, size, before, after: hole, segment, generation: 0, state });
+        if before == NONE {
+            self.segments[segment].first = front;
         } else {
-            before = key;
+            self.blocks[before].after = front;
         }
-        self.lists[pool.index()].insert(&mut self.blocks, before);
+        self.lists[pool.index()].change(&mut self.blocks, hole, |block| {
+            block.offset += size;
+            block.size -= size;
+            block.before = front;
+        });
+        front
     }
 
-    /// Joins a block to the one before it. Neither may be in a list.
-    fn absorb(&mut self, key: Key, after: Key) {
-        let Block { size, after: next, .. } = self.blocks[after];
-        self.blocks.remove(after);
-        let block = &mut self.blocks[key];
-        block.size += size;
-        block.after = next;
-        if next != NONE {
-            self.blocks[next].before = key;
+    /// Lists a block that is inactive now, or has an inactive neighbour take it in.
+    pub(super) fn join_neighbours(&mut self, key: Key, pool: SubPool) {
+        let Block { offset, size, before, after, segment, .. } = self.blocks[key];
+        let lists = &mut self.lists[pool.index()];
+        let is_hole = |key: Key| key != NONE && matches!(self.blocks[key].state, State::Inactive { .. });
+        match (is_hole(before), is_hole(after)) {
+            (false, false) => lists.insert(&mut self.blocks, key),
+            (true, false) => {
+                lists.change(&mut self.blocks, before, |block| {
+                    block.size += size;
+                    block.after = after;
+                });
+                if after != NONE {
+                    self.blocks[after].before = before;
+                }
+                self.blocks.remove(key);
+            }
+            (false, true) => {
+                lists.change(&mut self.blocks, after, |block| {
+                    block.offset = offset;
+                    block.size += size;
+                    block.before = before;
+                });
+                if before == NONE {
+                    self.segments[segment].first = after;
+                } else {
+                    self.blocks[before].after = after;
+                }
+                self.blocks.remove(key);
+            }
+            (true, true) => {
+                let Block { size: behind, after: next, .. } = self.blocks[after];
+                lists.remove(&mut self.blocks, after);
+                lists.change(&mut self.blocks, before, |block| {
+                    block.size += size + behind;
+                    block.after = next;
+                });
+                if next != NONE {
+                    self.blocks[next].before = before;
+                }
+                self.blocks.remove(after);
+                self.blocks.remove(key);
+            }
         }
     }
 
     /// Counts `size` granules of a segment as active.
+    #[inline]
     pub(super) fn occupy(&mut self, slot: u32, size: u32) {
         let segment = &mut self.segments[slot];
         let idle = segment.active == 0;
@@ -215,6 +252,7 @@ impl Heap {
     }
 
     /// Counts `size` granules of a segment as inactive again, and says which pool it serves.
+    #[inline]
     pub(super) fn vacate(&mut self, slot: u32, size: u32) -> SubPool {
         let segment = &mut self.segments[slot];
         segment.active -= size;

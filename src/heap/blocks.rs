@@ -58,6 +58,13 @@ pub(super) struct Block {
     pub(super) state: State,
 }
 
+impl Block {
+    /// Whether it is a segment of its own.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.before == NONE && self.after == NONE
+    }
+}
+
 // With very many blocks the cost of an operation is that of the cache lines it touches: two records share one, none straddles.
 const _: () = assert!(size_of::<Block>() == 32);
 
@@ -80,6 +87,7 @@ impl Blocks {
     ///
     /// # Panics
     /// At 2³² − 1 blocks, whose records alone are 128 GiB.
+    #[inline]
     pub(super) fn insert(&mut self, block: Block) -> Key {
         if self.vacant == NONE {
             let key = u32::try_from(self.slots.len()).expect("fewer than 2^32 blocks fit the host's memory");
@@ -97,6 +105,7 @@ impl Blocks {
     }
 
     /// Takes a block out of its slot.
+    #[inline]
     pub(super) fn remove(&mut self, key: Key) {
         let next = self.vacant;
         let slot = &mut self[key];
@@ -106,12 +115,14 @@ impl Blocks {
     }
 
     /// The slot that an id names, if its owner still has it.
+    #[inline]
     pub(super) fn active(&self, id: BlockId) -> Option<&Block> {
         let block = self.slots.get(id.key())?;
         (block.generation == id.generation && matches!(block.state, State::Active { .. })).then_some(block)
     }
 
     /// As [`Blocks::active`], to be changed.
+    #[inline]
     pub(super) fn active_mut(&mut self, id: BlockId) -> Option<&mut Block> {
         let block = self.slots.get_mut(id.key())?;
         (block.generation == id.generation && matches!(block.state, State::Active { .. })).then_some(block)
@@ -150,12 +161,14 @@ impl Blocks {
 impl std::ops::Index<Key> for Blocks {
     type Output = Block;
 
+    #[inline]
     fn index(&self, key: Key) -> &Block {
         &self.slots[key as usize]
     }
 }
 
 impl std::ops::IndexMut<Key> for Blocks {
+    #[inline]
     fn index_mut(&mut self, key: Key) -> &mut Block {
         &mut self.slots[key as usize]
     }

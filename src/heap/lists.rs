@@ -3,7 +3,7 @@
 //! Two sets of them: one for holes beside active blocks, one for holes that are a whole segment. A request is served from the
 //! first as long as that has anything that fits, so that idle segments stay idle and can be released.
 
-use super::blocks::{Block, Blocks, Key, NONE, State};
+use super::blocks::{Block, Blocks, Key, State};
 use super::class::{BINS, CLASSES, Class, OCTAVES};
 
 /// How many blocks of a list are looked at before the tightest of them is taken: two cache lines of entries.
@@ -44,19 +44,40 @@ impl FreeLists {
 
     /// Puts a block into its list, and marks it inactive. While it is there, no neighbour may appear beside it, nor its last
     /// one vanish.
+    #[inline]
     pub(super) fn insert(&mut self, blocks: &mut Blocks, key: Key) {
         self.set_of(&blocks[key]).insert(blocks, key);
     }
 
     /// Takes a block out of its list. Its record says inactive until the caller makes it something else.
+    #[inline]
     pub(super) fn remove(&mut self, blocks: &mut Blocks, key: Key) {
         self.set_of(&blocks[key]).remove(blocks, key);
+    }
+
+    /// Changes the size, place or neighbours of a block in its list, and moves it to the list that it then belongs to.
+    #[inline]
+    pub(super) fn change(&mut self, blocks: &mut Blocks, key: Key, change: impl FnOnce(&mut Block)) {
+        let was = blocks[key];
+        let mut now = was;
+        change(&mut now);
+        let class = Class::of(was.size);
+        if class == Class::of(now.size) && was.is_whole() == now.is_whole() {
+            let State::Inactive { position } = was.state else { unreachable!("only inactive blocks are listed") };
+            self.set_of(&was).lists[class.index()][position as usize].size = now.size;
+            blocks[key] = now;
+        } else {
+            self.set_of(&was).remove(blocks, key);
+            blocks[key] = now;
+            self.set_of(&now).insert(blocks, key);
+        }
     }
 
     /// A block of at least `granules` granules, near the tightest; a whole segment only if nothing else is near.
     ///
     /// Only when neither set has one is the rest of the request's own class looked through, since a needless segment costs
     /// more.
+    #[inline]
     pub(super) fn find(&self, granules: u32) -> Option<Key> {
         let near = self.split.find_near(granules).or_else(|| self.whole.find_near(granules));
         near.or_else(|| self.split.find_far(granules)).or_else(|| self.whole.find_far(granules))
@@ -68,8 +89,9 @@ impl FreeLists {
     }
 
     /// The set that a block belongs to.
+    #[inline]
     const fn set_of(&mut self, block: &Block) -> &mut ListSet {
-        if block.before == NONE && block.after == NONE { &mut self.whole } else { &mut self.split }
+        if block.is_whole() { &mut self.whole } else { &mut self.split }
     }
 
     /// The holes beside active blocks, to break laws of.
@@ -121,6 +143,7 @@ impl ListSet {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a list is no longer than the number of blocks, a u32")]
+    #[inline]
     fn insert(&mut self, blocks: &mut Blocks, key: Key) {
         let block = &mut blocks[key];
         let class = Class::of(block.size);
@@ -132,6 +155,7 @@ impl ListSet {
         self.len += 1;
     }
 
+    #[inline]
     fn remove(&mut self, blocks: &mut Blocks, key: Key) {
         let block = &blocks[key];
         let State::Inactive { position } = block.state else { unreachable!("only inactive blocks are listed") };
@@ -151,6 +175,7 @@ impl ListSet {
 
     /// The tightest of the first few that fit: in the request's own class, which may hold blocks that are too small, else in
     /// the next higher class that has any, all of which fit.
+    #[inline]
     fn find_near(&self, granules: u32) -> Option<Key> {
         let own = Class::of(granules);
         self.tightest(own, granules, LOOK).or_else(|| self.tightest(self.next_filled(own)?, granules, LOOK))
@@ -162,6 +187,7 @@ impl ListSet {
     }
 
     /// The smallest block of at least `granules` among the last `look` of a class; of equals, the last.
+    #[inline]
     fn tightest(&self, class: Class, granules: u32, look: usize) -> Option<Key> {
         let mut best: Option<Entry> = None;
         for &entry in self.list(class).iter().rev().take(look) {
@@ -176,6 +202,7 @@ impl ListSet {
     }
 
     /// The lowest class above `class` that has a block.
+    #[inline]
     fn next_filled(&self, class: Class) -> Option<Class> {
         let octave = class.octave();
         let bins = self.bins[octave] & above(class.bin());

@@ -48,7 +48,8 @@ fn sound() -> Sound {
     let idle = heap.add_segment(SubPool::Small, 1 << 14).expect("a multiple of the granule");
     assert_eq!(heap.check(), Ok(()));
     let [busy, idle] = [busy, idle].map(|id| heap.segments.slot(id).expect("it is in the heap"));
-    Sound { heap, first: first.key, hole: hole.key, pinned: pinned.key, pending: pending.key, busy, idle }
+    let hole = heap.blocks[first.key].after;
+    Sound { heap, first: first.key, hole, pinned: pinned.key, pending: pending.key, busy, idle }
 }
 
 /// Breaks a sound heap, and wants the law named.
