@@ -33,7 +33,7 @@ use crate::error::{DeviceError, LawBroken, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Snapshot, Stats};
 use growth::Growth;
 use pressure::Callback;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::Handles;
@@ -72,7 +72,7 @@ pub(crate) struct Inner<M: Memory> {
 /// What the heap's lock guards.
 struct State<M: Memory> {
     heap: Heap,
-    segments: HashMap<SegmentId, M::Segment>,
+    segments: FxHashMap<SegmentId, M::Segment>,
     /// Counts of dropped storages, to be used again: allocating takes no host memory in steady state.
     handles: Vec<Arc<Handles>>,
     limit: Option<u64>,
@@ -95,7 +95,7 @@ impl<M: Memory> Pool<M> {
             .map_err(|_| OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE })?;
         let state = State {
             heap,
-            segments: HashMap::new(),
+            segments: FxHashMap::default(),
             handles: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),

@@ -4,7 +4,7 @@ use super::super::Location;
 use super::{Gpu, GpuSegment, lock, scope};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::Mutex;
 
 /// Groups that are kept. Some drivers fail with tens of thousands of live ones.
@@ -28,7 +28,7 @@ struct Entry {
 /// A cache of bind groups. Only the least recently used half goes when it is full, and what names a segment goes with it.
 #[derive(Debug, Default)]
 pub(super) struct BindGroups {
-    entries: HashMap<Box<[Bound]>, Entry>,
+    entries: FxHashMap<Box<[Bound]>, Entry>,
     wanted: Vec<Bound>,
     uses: u64,
 }
@@ -67,7 +67,7 @@ impl BindGroups {
 
     /// Forgets everything. Numbers go on, so that none comes twice.
     pub(super) fn forget_all(&mut self) {
-        self.entries = HashMap::new();
+        self.entries = FxHashMap::default();
         self.wanted = Vec::new();
     }
 
@@ -101,7 +101,7 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
 /// The two kinds of bind-group layout that there are: so many tensors, and one slot of parameters.
 #[derive(Debug, Default)]
 pub(super) struct Layouts {
-    tensors: Mutex<HashMap<usize, wgpu::BindGroupLayout>>,
+    tensors: Mutex<FxHashMap<usize, wgpu::BindGroupLayout>>,
     parameters: Mutex<Option<wgpu::BindGroupLayout>>,
 }
 

@@ -3,8 +3,8 @@
 use super::parameters::SLOT_BYTES;
 use super::{Gpu, lock, scope};
 use crate::error::DeviceError;
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -47,7 +47,7 @@ pub(crate) struct ProgramKey {
 
 /// Programs that were compiled; there are as many as the program uses, so none is ever dropped.
 #[derive(Debug, Default)]
-pub(super) struct Programs(Mutex<HashMap<ProgramKey, Arc<Program>>>);
+pub(super) struct Programs(Mutex<FxHashMap<ProgramKey, Arc<Program>>>);
 
 /// How parameters reach the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
