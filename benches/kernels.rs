@@ -22,10 +22,10 @@ struct Options {
     /// Millions of elements (units of 2^20) of the elementwise works and sums; 256 on a discrete GPU, else 16
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1023))]
     mebi: Option<u32>,
-    /// Rows of the transposition; 16384 on a discrete GPU, else 2048
+    /// Rows of the transposition, softmax and norms; 16384 on a discrete GPU, else 2048
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65536))]
     rows: Option<u32>,
-    /// Columns of the transposition; 4096 on a discrete GPU, else 1024
+    /// Their columns; 4096 on a discrete GPU, else 1024
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16384))]
     columns: Option<u32>,
     /// Sizes of the square matrix products; 4096 and 8192 on a discrete GPU, else 256
@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{:<34} {:>12} {:>14} {:>10}", "work", "median", "rate", "of a copy");
     }
     bench.streams(if discrete { 256 } else { 16 })?;
-    bench.transposition(if discrete { [16_384, 4096] } else { [2048, 1024] })?;
+    bench.matrices(if discrete { [16_384, 4096] } else { [2048, 1024] })?;
     bench.products(if discrete { &[4096, 8192] } else { &[256] })?;
     bench.launches()?;
     Ok(())
@@ -113,16 +113,24 @@ impl Bench<'_> {
             work("sum of all", once, move || x.sum([0, 1], false).map(drop)),
             work("sum of each row", once, move || x.sum([1], false).map(drop)),
             work("sum of each column", once, move || x.sum([0], false).map(drop)),
+            work("largest of all", once, move || x.amax([0, 1], false).map(drop)),
         ];
         self.compare(&streams, &format!("{mebi} Mi"), x, out)
     }
 
-    fn transposition(&self, [rows, columns]: [u32; 2]) -> Result<(), Box<dyn Error>> {
+    fn matrices(&self, [rows, columns]: [u32; 2]) -> Result<(), Box<dyn Error>> {
         let (rows, columns) = (self.options.rows.unwrap_or(rows), self.options.columns.unwrap_or(columns));
         let matrix = self.random(&[rows as usize, columns as usize], 6)?;
         let (transposed, output) = (matrix.t()?, self.random(&[rows as usize, columns as usize], 7)?);
         let moved = f64::from(rows) * f64::from(columns) * 8.0;
-        let works = [work("transpose", moved, || transposed.contiguous().map(drop))];
+        let parameters = [self.random(&[columns as usize], 12)?, self.random(&[columns as usize], 13)?];
+        let [weight, bias] = parameters.each_ref().map(Some);
+        let works = [
+            work("transpose", moved, || transposed.contiguous().map(drop)),
+            work("softmax of each row", moved, || matrix.softmax(1).map(drop)),
+            work("layer norm of each row", moved, || matrix.layer_norm(weight, bias, 1e-5).map(drop)),
+            work("rms norm of each row", moved, || matrix.rms_norm(weight, 1e-5).map(drop)),
+        ];
         self.compare(&works, &format!("{rows}×{columns}"), &matrix, &output)
     }
 

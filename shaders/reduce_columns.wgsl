@@ -8,14 +8,6 @@
 @group(0) @binding(0) var<storage, read_write> output: array<vec4<Element>>;
 @group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
 
-// The four that `at` rows are away from the first. Where rows are one dimension their step is known beforehand.
-fn row_place(at: u32, step: u32) -> u32 {
-    if params.rank == params.kept_rank + 1u {
-        return at * step;
-    }
-    return place(at, params.kept_rank, params.rank) / 4u;
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn reduce_columns(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -34,14 +26,22 @@ fn reduce_columns(
         var band_1 = band_0;
         var band_2 = band_0;
         var band_3 = band_0;
-        for (; at + 3u < end; at += 4u) {
-            band_0 = join(band_0, take(input[base + row_place(at, step)]));
-            band_1 = join(band_1, take(input[base + row_place(at + 1u, step)]));
-            band_2 = join(band_2, take(input[base + row_place(at + 2u, step)]));
-            band_3 = join(band_3, take(input[base + row_place(at + 3u, step)]));
+        if params.rank == params.kept_rank + 1u {
+            // Rows are one dimension: four of them are read at once, with nothing in between.
+            for (; at + 3u < end; at += 4u) {
+                let row = base + at * step;
+                let four_0 = input[row];
+                let four_1 = input[row + step];
+                let four_2 = input[row + 2u * step];
+                let four_3 = input[row + 3u * step];
+                band_0 = join(band_0, take(four_0));
+                band_1 = join(band_1, take(four_1));
+                band_2 = join(band_2, take(four_2));
+                band_3 = join(band_3, take(four_3));
+            }
         }
         for (; at < end; at += 1u) {
-            band_0 = join(band_0, take(input[base + row_place(at, step)]));
+            band_0 = join(band_0, take(input[base + place(at, params.kept_rank, params.rank) / 4u]));
         }
         output[index] = finish(join(join(band_0, band_1), join(band_2, band_3)));
     }

@@ -18,6 +18,7 @@ pub mod philox;
 mod random;
 mod reduce;
 mod reflect;
+mod rows;
 mod shader;
 mod turn;
 mod unary;

@@ -37,6 +37,12 @@ macro_rules! reduction {
     };
 }
 
+macro_rules! over_rows {
+    ($file:literal) => {
+        concat!(source!("lib/row.wgsl"), source!($file))
+    };
+}
+
 const MATRIX_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
 const FOURS_AS_LEFT: [&str; 3] =
@@ -110,6 +116,28 @@ pub(super) const REDUCE_COLUMNS: Shader = Shader {
     entry: "reduce_columns",
     ..REDUCE_PART
 };
+pub(super) const SOFTMAX: Shader = Shader {
+    name: "softmax",
+    source: over_rows!("softmax.wgsl"),
+    entry: "softmax",
+    tensors: 2,
+    parameter_bytes: Some(28),
+    kind: &[],
+    body: Some("return exp(shifted) / total;"),
+    shared: None,
+};
+pub(super) const SOFTMAX_LONG: Shader =
+    Shader { name: "softmax_long", source: over_rows!("softmax_long.wgsl"), entry: "softmax_long", ..SOFTMAX };
+pub(super) const NORMALIZE: Shader = Shader {
+    name: "normalize",
+    source: over_rows!("normalize.wgsl"),
+    entry: "normalize",
+    tensors: 4,
+    body: Some("return sum_of_all(components(sum), local) * params.scale;"),
+    ..SOFTMAX
+};
+pub(super) const NORMALIZE_LONG: Shader =
+    Shader { name: "normalize_long", source: over_rows!("normalize_long.wgsl"), entry: "normalize_long", ..NORMALIZE };
 pub(super) const MATMUL: Shader = Shader {
     name: "matmul",
     source: include_str!("../../shaders/matmul.wgsl"),
@@ -249,7 +277,7 @@ impl Shader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{binary, reduce, unary};
+    use crate::ops::{binary, reduce, rows, unary};
 
     /// Everything that the crate can ask a device to compile.
     fn variants() -> Vec<(Shader, Variant)> {
@@ -269,6 +297,14 @@ mod tests {
             all.extend(operations.map(|operation| (shader, Variant { operation, ..Variant::plain(dtype) })));
         }
         all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
+        for operation in [AS_IT_IS, rows::LOG] {
+            let variant = Variant { operation, ..Variant::plain(DType::F32) };
+            all.extend([SOFTMAX, SOFTMAX_LONG].map(|shader| (shader, variant)));
+        }
+        for operation in [AS_IT_IS, rows::ROOT_MEAN_SQUARE] {
+            let variant = Variant { operation, ..Variant::plain(DType::F32) };
+            all.extend([NORMALIZE, NORMALIZE_LONG].map(|shader| (shader, variant)));
+        }
         all.extend([COPY, COPY_TURNED].map(|shader| (shader, Variant::plain(DType::U32))));
         let in_every_form = |(shader, variant): (Shader, Variant)| {
             let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };

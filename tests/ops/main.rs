@@ -15,6 +15,7 @@ mod matmul;
 mod philox;
 mod reduce;
 mod refusal;
+mod rows;
 mod special;
 mod turned;
 mod views;

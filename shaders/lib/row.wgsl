@@ -1,0 +1,60 @@
+// What kernels over whole rows have in common: a workgroup has a row, and what its invocations hold is joined for all of them.
+//
+// Shapes: input and output (rows, columns), contiguous, of f32. Bindings: 0 output, 1 input, then weight and bias where there
+// are any, each of `columns` elements. Offsets are counted as the kernel counts elements: in ones, or in fours.
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    input_offset: u32,
+    weight_offset: u32,
+    bias_offset: u32,
+    // 1 / columns.
+    scale: f32,
+    epsilon: f32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
+
+const WORKGROUP: u32 = 256u;
+const STRIPES: u32 = 16u;
+
+// Below every number that is not minus infinity.
+const LOWEST: f32 = -3.4028234e38;
+
+var<workgroup> partial: array<f32, WORKGROUP>;
+var<workgroup> stripes: array<vec4<f32>, 4>;
+
+fn sum_of_all(value: f32, local: u32) -> f32 {
+    partial[local] = value;
+    workgroupBarrier();
+    if local < STRIPES {
+        var total = value;
+        for (var mate = local + STRIPES; mate < WORKGROUP; mate += STRIPES) {
+            total += partial[mate];
+        }
+        stripes[local / 4u][local % 4u] = total;
+    }
+    workgroupBarrier();
+    let four = (stripes[0] + stripes[1]) + (stripes[2] + stripes[3]);
+    return (four.x + four.y) + (four.z + four.w);
+}
+
+fn max_of_all(value: f32, local: u32) -> f32 {
+    partial[local] = value;
+    workgroupBarrier();
+    if local < STRIPES {
+        var largest = value;
+        for (var mate = local + STRIPES; mate < WORKGROUP; mate += STRIPES) {
+            largest = max(largest, partial[mate]);
+        }
+        stripes[local / 4u][local % 4u] = largest;
+    }
+    workgroupBarrier();
+    let four = max(max(stripes[0], stripes[1]), max(stripes[2], stripes[3]));
+    return max(max(four.x, four.y), max(four.z, four.w));
+}
+
+fn components(four: vec4<f32>) -> f32 {
+    return (four.x + four.y) + (four.z + four.w);
+}

@@ -1,0 +1,42 @@
+// normalize_long: as normalize, for rows of any length.
+//
+// Shapes, bindings: lib/row.wgsl, with weight and bias; offsets are in elements. The row is read three times, by the cache's
+// grace mostly once from memory. Dispatch a workgroup a row. At most columns / 256 turns of each of three loops: the host
+// keeps columns under 2^23, for the 65,535 that Mesa allows.
+
+@group(0) @binding(0) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read_write> input: array<f32>;
+@group(0) @binding(2) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(3) var<storage, read_write> bias: array<f32>;
+
+fn middle(sum: vec4<f32>, local: u32) -> f32 {
+    return sum_of_all(components(sum), local) * params.scale;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn normalize_long(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = workgroup.y * workgroups.x + workgroup.x;
+    if row >= params.rows {
+        return;
+    }
+    let start = params.input_offset + row * params.columns;
+    var sum = 0.0;
+    for (var column = local; column < params.columns; column += WORKGROUP) {
+        sum += input[start + column];
+    }
+    let mean = middle(vec4(sum, 0.0, 0.0, 0.0), local);
+    var squares = 0.0;
+    for (var column = local; column < params.columns; column += WORKGROUP) {
+        let x = input[start + column] - mean;
+        squares += x * x;
+    }
+    let factor = 1.0 / sqrt(sum_of_all(squares, local) * params.scale + params.epsilon);
+    for (var column = local; column < params.columns; column += WORKGROUP) {
+        let x = (input[start + column] - mean) * factor;
+        output[row * params.columns + column] = x * weight[params.weight_offset + column] + bias[params.bias_offset + column];
+    }
+}

@@ -1,0 +1,38 @@
+// softmax_long: as softmax, for rows of any length.
+//
+// Shapes, bindings: lib/row.wgsl; offsets are in elements. The row is read three times, by the cache's grace mostly once from
+// memory. Dispatch a workgroup a row. At most columns / 256 turns of each of three loops: the host keeps columns under 2^23,
+// for the 65,535 that Mesa allows.
+
+@group(0) @binding(0) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read_write> input: array<f32>;
+
+fn apply(shifted: vec4<f32>, total: f32) -> vec4<f32> {
+    return exp(shifted) / total;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn softmax_long(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = workgroup.y * workgroups.x + workgroup.x;
+    if row >= params.rows {
+        return;
+    }
+    let start = params.input_offset + row * params.columns;
+    var largest = LOWEST;
+    for (var column = local; column < params.columns; column += WORKGROUP) {
+        largest = max(largest, input[start + column]);
+    }
+    let top = max_of_all(largest, local);
+    var sum = 0.0;
+    for (var column = local; column < params.columns; column += WORKGROUP) {
+        sum += exp(input[start + column] - top);
+    }
+    let total = sum_of_all(sum, local);
+    for (var column = local; column < params.columns; column += WORKGROUP) {
+        output[row * params.columns + column] = apply(vec4(input[start + column] - top), total).x;
+    }
+}

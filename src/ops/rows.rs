@@ -1,0 +1,187 @@
+//! Softmax and norms: operations on whole rows.
+
+use super::launch::{check_kinds, grid, index, launch, with_gpu};
+use super::shader::{AS_IT_IS, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant};
+use crate::error::TensorError;
+use crate::tensor::{DType, Tensor};
+use bytemuck::{Pod, Zeroable};
+
+/// The logarithm of the softmax.
+pub(super) const LOG: Operation = Operation::new("log", "shifted - log(total)");
+/// The norm that takes 0 for the mean.
+pub(super) const ROOT_MEAN_SQUARE: Operation = Operation::new("root_mean_square", "0.0");
+
+/// The parameters of `lib/row.wgsl`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    rows: u32,
+    columns: u32,
+    input_offset: u32,
+    weight_offset: u32,
+    bias_offset: u32,
+    scale: f32,
+    epsilon: f32,
+}
+
+/// Elements of a vector that a kernel moves at once.
+const FOUR: usize = 4;
+/// The longest row that a workgroup holds at once.
+const LONGEST_HELD: usize = 4096;
+/// The longest row of all: Mesa's software drivers end an invocation after 65,535 turns of its loops.
+const LONGEST: usize = 1 << 23;
+
+/// A kernel for rows that a workgroup holds, and the one for all others.
+#[derive(Clone, Copy, Debug)]
+struct Kernels {
+    held: &'static Shader,
+    long: &'static Shader,
+}
+
+const SOFTMAXES: Kernels = Kernels { held: &SOFTMAX, long: &SOFTMAX_LONG };
+const NORMS: Kernels = Kernels { held: &NORMALIZE, long: &NORMALIZE_LONG };
+
+impl Tensor {
+    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32. Fastest along the last axis, along
+    /// which rows of up to 4,096 are read once; along any other one the tensor is copied first. A row with a NaN or an
+    /// infinity above all others is all NaN. Equals `torch.softmax`.
+    ///
+    /// # Errors
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`], [`TensorError::TooManyElements`] if the axis has more
+    /// than 2^23 indices; as [`Tensor::empty`].
+    pub fn softmax(&self, axis: usize) -> Result<Self, TensorError> {
+        self.softmax_along("softmax", AS_IT_IS, axis)
+    }
+
+    /// The logarithm of [`Tensor::softmax`], without the loss of going by way of it. Equals `torch.log_softmax`.
+    ///
+    /// # Errors
+    /// As [`Tensor::softmax`].
+    pub fn log_softmax(&self, axis: usize) -> Result<Self, TensorError> {
+        self.softmax_along("log_softmax", LOG, axis)
+    }
+
+    /// (x - mean) / √(variance + epsilon) · weight + bias along the last axis, with the mean and the variance (the sum of squares
+    /// over n) of each row; weight and bias of shape (n), taken for ones and zeros where there are none. For f32. Equals
+    /// `torch.nn.functional.layer_norm` over the last axis.
+    ///
+    /// # Errors
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`] of a scalar, [`TensorError::Shape`],
+    /// [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::TooManyElements`] if a row has more than 2^23 elements;
+    /// as [`Tensor::empty`].
+    pub fn layer_norm(&self, weight: Option<&Self>, bias: Option<&Self>, epsilon: f32) -> Result<Self, TensorError> {
+        self.norm("layer_norm", AS_IT_IS, weight, bias, epsilon)
+    }
+
+    /// x / √(mean of x² + epsilon) · weight along the last axis, as [`Tensor::layer_norm`]. Equals
+    /// `torch.nn.functional.rms_norm` over the last axis.
+    ///
+    /// # Errors
+    /// As [`Tensor::layer_norm`].
+    pub fn rms_norm(&self, weight: Option<&Self>, epsilon: f32) -> Result<Self, TensorError> {
+        self.norm("rms_norm", ROOT_MEAN_SQUARE, weight, None, epsilon)
+    }
+
+    fn softmax_along(&self, name: &'static str, operation: Operation, axis: usize) -> Result<Self, TensorError> {
+        self.check_float(name)?;
+        self.layout().check_axis(name, axis)?;
+        let last = self.rank() - 1;
+        let rows = self.transpose(axis, last)?.contiguous()?;
+        let output = rows.over_rows(name, SOFTMAXES, operation, &[], 0.0)?;
+        output.transpose(axis, last)
+    }
+
+    fn norm(
+        &self,
+        name: &'static str,
+        operation: Operation,
+        weight: Option<&Self>,
+        bias: Option<&Self>,
+        epsilon: f32,
+    ) -> Result<Self, TensorError> {
+        self.check_float(name)?;
+        self.layout().check_axis(name, self.rank().saturating_sub(1))?;
+        let columns = self.shape()[self.rank() - 1];
+        let rows = self.contiguous()?;
+        let weight = self.row_operand(name, weight, columns, 1.0)?;
+        let bias = self.row_operand(name, bias, columns, 0.0)?;
+        // One storage bound twice would be two writable bindings of the same bytes.
+        let apart = |tensor: Self, other: &Self| {
+            if tensor.storage().is_same(other.storage()) { tensor.copied() } else { Ok(tensor) }
+        };
+        let weight = apart(weight, &rows)?;
+        let bias = apart(apart(bias, &rows)?, &weight)?;
+        rows.over_rows(name, NORMS, operation, &[&weight, &bias], epsilon)
+    }
+
+    /// A weight or bias: contiguous, and made of `default` where there is none.
+    fn row_operand(
+        &self,
+        name: &'static str,
+        given: Option<&Self>,
+        columns: usize,
+        default: f32,
+    ) -> Result<Self, TensorError> {
+        let Some(tensor) = given else { return Self::full(&self.pool(), [columns], default) };
+        check_kinds(name, self, tensor)?;
+        if tensor.shape() != [columns] {
+            let (left, right) = (self.shape().to_vec(), tensor.shape().to_vec());
+            return Err(TensorError::Shape { operation: name, left, right });
+        }
+        tensor.contiguous()
+    }
+
+    /// Runs a kernel over the rows of a contiguous tensor; the operands are contiguous rows.
+    fn over_rows(
+        &self,
+        name: &'static str,
+        kernels: Kernels,
+        operation: Operation,
+        operands: &[&Self],
+        epsilon: f32,
+    ) -> Result<Self, TensorError> {
+        let output = Self::empty(&self.pool(), self.shape(), self.dtype())?;
+        if output.elements() == 0 {
+            return Ok(output);
+        }
+        let columns = self.shape()[self.rank() - 1];
+        if columns > LONGEST {
+            let (elements, limit) = (columns as u64, LONGEST as u64);
+            return Err(TensorError::TooManyElements { operation: name, elements, limit });
+        }
+        let inputs = || std::iter::once(self).chain(operands.iter().copied());
+        let in_fours = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
+        let is_held = in_fours && columns <= LONGEST_HELD;
+        let offset = |place: usize| {
+            let elements = inputs().nth(place).map_or(0, |input| input.layout().offset);
+            index(name, if is_held { elements / FOUR } else { elements })
+        };
+        let rows = index(name, self.elements() / columns)?;
+        // The walk counts over all elements.
+        index(name, self.elements())?;
+        #[expect(clippy::cast_possible_truncation, reason = "the factor of a mean is rounded to f32")]
+        let scale = (1.0 / columns as f64) as f32;
+        let params = Params {
+            rows,
+            columns: index(name, columns)?,
+            input_offset: offset(0)?,
+            weight_offset: offset(1)?,
+            bias_offset: offset(2)?,
+            scale,
+            epsilon,
+        };
+        let shader = if is_held { kernels.held } else { kernels.long };
+        let variant = Variant { operation, ..Variant::plain(DType::F32) };
+        let program = with_gpu(&output, |gpu| shader.program(gpu, variant))?;
+        let storages: Vec<_> = std::iter::once(&output).chain(inputs()).map(Self::storage).collect();
+        launch(&program, &storages, bytemuck::bytes_of(&params), grid(rows))?;
+        Ok(output)
+    }
+
+    fn check_float(&self, name: &'static str) -> Result<(), TensorError> {
+        if self.dtype() == DType::F32 {
+            return Ok(());
+        }
+        Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
+    }
+}
