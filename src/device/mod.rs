@@ -112,7 +112,14 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// As [`Memory::submit`].
     fn wait(&self) -> Result<(), DeviceError>;
 
-    /// Takes note of destroyed segments that are back with the driver. Each byte is reported as freed once.
+    /// What is behind a failure, asked of the device: a device that is lost fails in all kinds of ways, and says that it is lost
+    /// only when it is asked. Callbacks may run inside, so no lock may be held.
+    fn explain(&self, error: DeviceError) -> DeviceError {
+        error
+    }
+
+    /// Takes note of destroyed segments that are back with the driver. Each byte is reported as freed once. Costs next to
+    /// nothing while none is on its way.
     fn reclaim(&self) -> Reclaimed;
 
     /// Makes room on the host's side for `bytes` bytes to be read.

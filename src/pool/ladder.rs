@@ -72,7 +72,7 @@ impl<M: Memory> Inner<M> {
         self.memory.poll();
         let refusal = match self.grow(requested) {
             Ok(block) => return Ok(block),
-            Err(NoGrowth::Failed(error)) => return Err(error.into()),
+            Err(NoGrowth::Failed(error)) => return Err(self.memory.explain(error).into()),
             Err(refusal @ (NoGrowth::Limit | NoGrowth::Refused(_))) => refusal,
         };
         // The next rung would be an error, so waiting is allowed: what was given back counts once the device is done with
@@ -92,7 +92,7 @@ impl<M: Memory> Inner<M> {
         }
         let refused = match self.grow(requested) {
             Ok(block) => return Ok(block),
-            Err(NoGrowth::Failed(error)) => return Err(error.into()),
+            Err(NoGrowth::Failed(error)) => return Err(self.memory.explain(error).into()),
             Err(NoGrowth::Limit) => None,
             Err(NoGrowth::Refused(bytes)) => Some(bytes),
         };

@@ -27,8 +27,8 @@ impl<M: Memory> Pool<M> {
     /// lie in. Trimming doesn't make memory available to the pool itself, and what it gives back has to be created again when
     /// it is needed: do it when the program is done for a while, not in every step.
     ///
-    /// With nothing to do and nothing pinned it takes some locks and polls the device once, without waiting; while blocks are
-    /// pinned it is O(blocks).
+    /// With nothing to do and nothing pinned it takes some locks and calls nothing of the device; while blocks are pinned it is
+    /// O(blocks).
     ///
     /// On GL the driver keeps a destroyed buffer for as long as it was the last one bound to its slot, until another dispatch
     /// binds that slot. On a [foreign device](crate::Gpu::from_device) with wgpu's default memory hints, buffers lie in

@@ -78,10 +78,12 @@ struct Progress {
 }
 
 impl Progress {
+    fn loss(&self) -> Result<(), DeviceError> {
+        self.lost.get().map_or(Ok(()), |reason| Err(DeviceError::Lost { reason: reason.clone() }))
+    }
+
     fn check(&self) -> Result<(), DeviceError> {
-        if let Some(reason) = self.lost.get() {
-            return Err(DeviceError::Lost { reason: reason.clone() });
-        }
+        self.loss()?;
         match lock(&self.fault).as_ref() {
             Some(error) => Err(error.clone()),
             None => Ok(()),
@@ -283,8 +285,13 @@ impl Memory for Gpu {
 
     fn submit(&self) -> Result<(), DeviceError> {
         self.lock_recorder().close(&self.outbox);
-        self.outbox.empty(self)?;
+        self.outbox.empty(self).map_err(|error| self.explain(error))?;
         self.progress.check()
+    }
+
+    fn explain(&self, error: DeviceError) -> DeviceError {
+        self.poll();
+        self.progress.loss().err().unwrap_or(error)
     }
 
     fn wait(&self) -> Result<(), DeviceError> {
@@ -298,22 +305,23 @@ impl Memory for Gpu {
     }
 
     fn reclaim(&self) -> Reclaimed {
-        // Also with nothing outstanding: without a poll nobody hears of a lost device.
-        self.poll();
+        if self.outbox.owes_segments() {
+            self.poll();
+        }
         self.outbox.reclaim(self.progress.completed.load(Ordering::Acquire))
     }
 
     fn readback(&self, bytes: u64) -> Result<GpuReadback, DeviceError> {
-        GpuReadback::new(self, bytes)
+        GpuReadback::new(self, bytes).map_err(|error| self.explain(error))
     }
 
     async fn collect(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
-        readback.collect(self).await
+        readback.collect(self).await.map_err(|error| self.explain(error))
     }
 
     #[cfg(not(target_arch = "wasm32"))]
     fn collect_blocking(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
-        readback.collect_blocking(self)
+        readback.collect_blocking(self).map_err(|error| self.explain(error))
     }
 
     fn driver_bytes(&self) -> Option<u64> {

@@ -146,6 +146,12 @@ impl Outbox {
         target
     }
 
+    /// Whether a segment is on its way back to the driver.
+    pub(super) fn owes_segments(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.undestroyed > 0 || !queue.condemned.is_empty()
+    }
+
     /// Sorts the destroyed segments into those that the driver has back and those that it hasn't.
     pub(super) fn reclaim(&self, completed: u64) -> Reclaimed {
         let mut queue = lock(&self.queue);
