@@ -31,7 +31,7 @@ impl Default for HostOptions {
 
 /// A memory that holds its bytes on the host, for tests and for machines without a GPU.
 ///
-/// It can be hostile on purpose: a budget, and failures planned for the n-th segment. Commands take effect at once. Untouched
+/// It can be hostile on purpose: a budget, and failures planned for the n-th segment or for every k-th. Commands take effect at once. Untouched
 /// bytes of a segment cost nothing where the operating system commits memory lazily.
 #[derive(Debug)]
 pub struct HostMemory {
@@ -39,6 +39,7 @@ pub struct HostMemory {
     used: AtomicU64,
     created: AtomicU64,
     fail_at: AtomicU64,
+    fail_each: AtomicU64,
     freed: AtomicU64,
     order: Mutex<()>,
 }
@@ -52,6 +53,7 @@ impl HostMemory {
             used: AtomicU64::new(0),
             created: AtomicU64::new(0),
             fail_at: AtomicU64::new(u64::MAX),
+            fail_each: AtomicU64::new(0),
             freed: AtomicU64::new(0),
             order: Mutex::new(()),
         }
@@ -61,6 +63,17 @@ impl HostMemory {
     pub fn fail_at(&self, n: u64) {
         let created = self.created.load(Ordering::Relaxed);
         self.fail_at.store(created.saturating_add(n), Ordering::Relaxed);
+    }
+
+    /// Plans failures without end: every `k`-th creation of a segment is refused, counted from the memory's first. 0 ends them.
+    pub fn fail_each(&self, k: u64) {
+        self.fail_each.store(k, Ordering::Relaxed);
+    }
+
+    /// Whether the creation of this number, counted from 0, is planned to fail.
+    fn fails(&self, number: u64) -> bool {
+        let each = self.fail_each.load(Ordering::Relaxed);
+        number == self.fail_at.load(Ordering::Relaxed) || (each > 0 && (number + 1).is_multiple_of(each))
     }
 
     /// Bytes of all segments that are alive.
@@ -102,7 +115,7 @@ impl Memory for HostMemory {
         }
         let number = self.created.fetch_add(1, Ordering::Relaxed);
         let refused = DeviceError::Refused { bytes };
-        if number == self.fail_at.load(Ordering::Relaxed) {
+        if self.fails(number) {
             return Err(refused);
         }
         let room = |used: u64| used.checked_add(bytes).filter(|&after| after <= self.options.budget);

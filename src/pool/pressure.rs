@@ -63,14 +63,14 @@ impl<M: Memory> Pool<M> {
     ///
     /// | system | signal | level |
     /// | --- | --- | --- |
-    /// | Android | `onTrimMemory(TRIM_MEMORY_UI_HIDDEN)`, `TRIM_MEMORY_RUNNING_MODERATE` | `Low` |
-    /// | Android | `TRIM_MEMORY_RUNNING_LOW`, `TRIM_MEMORY_BACKGROUND` | `Moderate` |
-    /// | Android | `TRIM_MEMORY_RUNNING_CRITICAL`, `TRIM_MEMORY_MODERATE`, `TRIM_MEMORY_COMPLETE`, `onLowMemory` | `Critical` |
+    /// | Android | `onTrimMemory(TRIM_MEMORY_UI_HIDDEN)` | `Moderate` |
+    /// | Android | `onTrimMemory(TRIM_MEMORY_BACKGROUND)`, `onLowMemory` | `Critical` |
+    /// | Android below 14 | `TRIM_MEMORY_RUNNING_MODERATE`; `TRIM_MEMORY_RUNNING_LOW`; all other levels | `Low`; `Moderate`; `Critical` |
     /// | iOS | `applicationDidEnterBackground` | `Moderate` |
-    /// | iOS | `didReceiveMemoryWarning` | `Critical` |
+    /// | iOS | `applicationDidReceiveMemoryWarning`, or its notification | `Critical` |
     /// | macOS, iOS | `DISPATCH_SOURCE_TYPE_MEMORYPRESSURE`: warn, critical | `Moderate`, `Critical` |
-    /// | Windows | the DXGI budget change event, when `CurrentUsage` is above `Budget` | `Critical` |
-    /// | Windows | `QueryMemoryResourceNotification` with `LowMemoryResourceNotification` | `Moderate` |
+    /// | Windows | the event of `IDXGIAdapter3::RegisterVideoMemoryBudgetChangeNotificationEvent`, when `CurrentUsage` is above `Budget` | `Critical` |
+    /// | Windows | the object of `CreateMemoryResourceNotification(LowMemoryResourceNotification)` is signalled | `Moderate` |
     /// | browser | `visibilitychange` to hidden | `Moderate` |
     /// | any | a change of scene, the end of a run | `Low` |
     ///

@@ -2,8 +2,9 @@
 
 use crate::common::Outcome;
 use crate::common::random::Random;
+use crate::common::watchdog;
 use crate::subjects::{Host, SEGMENT, assert_books_balance, assert_stamp, options, stamp};
-use wgpu_pool::{AllocateError, HostMemory, HostOptions, Pool, Storage};
+use wgpu_pool::{AllocateError, HostMemory, HostOptions, Pool, PoolOptions, Storage};
 
 /// Runs a program of allocations, frees and trims; `before` acts before each allocation. Whatever was live stays so
 /// through every failure, and nothing is left behind. Returns how many allocations failed.
@@ -31,7 +32,7 @@ fn run(
                     }
                     Err(AllocateError::OutOfMemory(numbers)) => {
                         failed += 1;
-                        assert!(numbers.refused.is_some(), "{numbers}");
+                        assert!(numbers.refused.is_some() || numbers.limit.is_some(), "{numbers}");
                         assert_eq!(pool.stats().requested, stats.requested, "{numbers}");
                         assert!(pool.memory().used_bytes() <= used, "{numbers}");
                     }
@@ -90,5 +91,30 @@ fn a_memory_that_refuses_before_every_allocation_still_serves() -> Outcome {
     let pool = Pool::new(HostMemory::default(), options())?;
     let failed = run(&pool, |pool| pool.memory().fail_at(0))?;
     assert_eq!(failed, 0, "a refused segment was tried again, smaller");
+    Ok(())
+}
+
+// Case 38.
+#[test]
+fn a_memory_that_refuses_every_kth_segment_loses_nothing() -> Outcome {
+    let mut refusals = 0;
+    for compaction_share in [0.0, 0.1, 10.0] {
+        for limit in [None, Some(6 * SEGMENT)] {
+            for k in 1..=7 {
+                let which = format!("every {k}th, limit {limit:?}, share {compaction_share}");
+                let outcome = watchdog::guarded("a memory that refuses", move || {
+                    let pool = Pool::new(HostMemory::default(), PoolOptions { limit, compaction_share, ..options() });
+                    let pool = pool.expect("the options suit");
+                    pool.memory().fail_each(k);
+                    let failed = run(&pool, |_| {}).map_err(|error| error.to_string());
+                    failed.map(|failed| (failed, pool.remedies().refusals, pool.stats().blocks.allocated))
+                });
+                let (failed, refused, served) = outcome.map_err(|error| format!("{which}: {error}"))?;
+                refusals += refused;
+                assert_eq!((served == 0, failed > 50), (k == 1, k == 1), "{which}: {failed} failed, {served} served");
+            }
+        }
+    }
+    assert!(refusals > 200, "{refusals} refusals are too few to tell");
     Ok(())
 }

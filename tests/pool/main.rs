@@ -11,6 +11,7 @@ mod downloads;
 mod driver;
 mod faults;
 mod fuzz;
+mod ladder;
 mod limits;
 mod pressure;
 mod refusal;

@@ -4,8 +4,8 @@ use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::common::watchdog;
 use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp};
-use std::sync::mpsc;
-use wgpu_pool::{Pool, Storage};
+use std::sync::{Barrier, mpsc};
+use wgpu_pool::{AccountingMemory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
     blocks_allocated_on_one_thread_are_freed_on_another,
@@ -80,5 +80,67 @@ fn threads_that_trim_and_threads_that_allocate_get_along<S: Subject>(memory: S::
     });
     assert_eq!(seen.stats().blocks.current, 0);
     assert_books_balance(&seen);
+    Ok(())
+}
+
+/// A program of one thread: it fills up, and then frees and allocates at random.
+struct Program {
+    random: Random,
+    live: Vec<Storage<AccountingMemory>>,
+}
+
+impl Program {
+    const BLOCKS: usize = 60;
+
+    fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), live: Vec::new() }
+    }
+
+    fn step(&mut self, pool: &Pool<AccountingMemory>) {
+        if self.live.len() >= Self::BLOCKS {
+            self.live.swap_remove(self.random.below(Self::BLOCKS));
+        }
+        self.live.push(pool.allocate(self.random.size(8 << 20)).expect("there is no limit"));
+    }
+}
+
+const PROGRAMS: usize = 8;
+const STEPS: usize = 2000;
+
+/// What the pool holds when eight programs have run side by side, over what it holds when one thread takes their steps in turn.
+fn reserved_by_threads_over_one_thread(seed: u64) -> Result<f64, Box<dyn std::error::Error>> {
+    let programs = || (0..PROGRAMS).map(move |program| Program::new(seed * PROGRAMS as u64 + program as u64));
+    let one = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let mut in_turn: Vec<Program> = programs().collect();
+    for _ in 0..STEPS {
+        in_turn.iter_mut().for_each(|program| program.step(&one));
+    }
+    let many = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let start = Barrier::new(PROGRAMS);
+    let side_by_side: Vec<Program> = std::thread::scope(|scope| {
+        let run = |mut program: Program| {
+            let (many, start) = (&many, &start);
+            scope.spawn(move || {
+                start.wait();
+                (0..STEPS).for_each(|_| program.step(many));
+                program
+            })
+        };
+        let threads: Vec<_> = programs().map(run).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    });
+    assert_eq!(one.stats().requested.current, many.stats().requested.current, "they end alike");
+    assert_books_balance(&many);
+    let ratio = many.stats().reserved.peak as f64 / one.stats().reserved.peak as f64;
+    drop((in_turn, side_by_side));
+    Ok(ratio)
+}
+
+#[test]
+fn eight_threads_reserve_hardly_more_than_one_that_does_the_same() -> Outcome {
+    // What is live at once depends on who is ahead, so of several runs the middle one counts.
+    let mut ratios = (0..5).map(reserved_by_threads_over_one_thread).collect::<Result<Vec<_>, _>>()?;
+    ratios.sort_by(f64::total_cmp);
+    assert!(ratios[2] <= 1.1, "{ratios:?}");
     Ok(())
 }
