@@ -29,8 +29,8 @@ enum NoGrowth {
 enum Step {
     /// There was a hole after all.
     Served(BlockId),
-    /// A segment of so many bytes.
-    Create { bytes: u64, shortfall: Shortfall },
+    /// A segment of so many bytes, or none where the limit leaves no room.
+    Create { bytes: Option<u64>, shortfall: Shortfall },
 }
 
 impl<M: Memory> Pool<M> {
@@ -137,7 +137,7 @@ impl<M: Memory> Inner<M> {
         let mut made_up = MadeUp::default();
         let (growing, bytes, shortfall) = loop {
             let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-            let (bytes, shortfall) = match self.plan_growth(requested)? {
+            let (bytes, shortfall) = match self.plan_growth(requested) {
                 Step::Served(block) => return Ok(block),
                 Step::Create { bytes, shortfall } => (bytes, shortfall),
             };
@@ -145,6 +145,11 @@ impl<M: Memory> Inner<M> {
             if let Some(block) = self.compact_for(shortfall.pool, requested, allowance).map_err(NoGrowth::Failed)? {
                 return Ok(block);
             }
+            let Some(bytes) = bytes else {
+                self.state().remedies.limit_hits += 1;
+                log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
+                return Err(NoGrowth::Limit);
+            };
             // If the lock is not held any more, another thread may have grown the pool: the plan is made anew.
             let held = self.make_up(growing, shortfall.pool, bytes, &mut made_up).map_err(NoGrowth::Failed)?;
             if let Some(growing) = held {
@@ -165,14 +170,14 @@ impl<M: Memory> Inner<M> {
     }
 
     /// Serves the request after all, or says what to create.
-    fn plan_growth(&self, requested: NonZeroU64) -> Result<Step, NoGrowth> {
+    fn plan_growth(&self, requested: NonZeroU64) -> Step {
         let mut state = self.state();
         // Another thread may have grown the pool meanwhile.
         let shortfall = match state.heap.allocate(requested) {
             Ok(block) => {
                 state.remedies.served_late += 1;
                 log::debug!("wgpu-pool: a hole came in for a request of {}", Bytes(requested.get()));
-                return Ok(Step::Served(block));
+                return Step::Served(block);
             }
             Err(shortfall) => shortfall,
         };
@@ -185,14 +190,9 @@ impl<M: Memory> Inner<M> {
             state.heap.adopt(idle, shortfall.pool).expect("an idle segment may change pools");
             state.remedies.adopted += 1;
             log::debug!("wgpu-pool: segment {idle} adopted by the {:?} pool", shortfall.pool);
-            return Ok(Step::Served(state.heap.allocate(requested).expect("the adopted segment is large enough")));
+            return Step::Served(state.heap.allocate(requested).expect("the adopted segment is large enough"));
         }
-        let Some(bytes) = created else {
-            state.remedies.limit_hits += 1;
-            log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
-            return Err(NoGrowth::Limit);
-        };
-        Ok(Step::Create { bytes, shortfall })
+        Step::Create { bytes: created, shortfall }
     }
 
     /// Creates a segment of `bytes` bytes, or of the least that serves if the device refuses so much.

@@ -10,6 +10,7 @@ over_every_memory! {
     a_hole_is_reused_and_nothing_else_happens,
     an_idle_segment_changes_over_before_one_is_made,
     a_hole_is_made_by_moving_before_a_segment_is,
+    at_the_limit_blocks_move_before_the_pool_waits,
     idle_segments_that_are_too_small_go_longest_idle_first_before_the_pool_grows,
     at_the_limit_a_small_request_takes_a_hole_among_large_ones,
     a_request_that_nothing_serves_is_counted_once,
@@ -57,6 +58,20 @@ fn a_hole_is_made_by_moving_before_a_segment_is<S: Subject>(memory: S::Memory) -
         assert_stamp::<S>(storage, *number);
     }
     drop(half);
+    Ok(())
+}
+
+// No rung waits for the device unless the next one would be an error.
+fn at_the_limit_blocks_move_before_the_pool_waits<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { compaction_share: 1.0, limit: Some(2 * SEGMENT), ..options() })?;
+    let mut live = (0..8).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<Vec<_>, _>>()?;
+    for index in [6, 4, 2, 0] {
+        live.swap_remove(index);
+    }
+    let half = pool.allocate(SEGMENT / 2)?;
+    let expected = remedies(|now| (now.segments_created, now.compactions, now.bytes_moved) = (2, 1, SEGMENT / 4));
+    assert_eq!(pool.remedies(), expected);
+    drop((live, half));
     Ok(())
 }
 

@@ -1,0 +1,181 @@
+//! What the pool's own calls cost, and what it holds: `cargo bench --bench pool`.
+//!
+//! - A warm pair: one block is allocated and one freed, among others, through [`Storage`].
+//! - A trim with nothing to do, and one of a segment, on every memory that the machine has.
+//! - What is left after a trim of programs that left little alive.
+//! - Eight threads on one pool, against one thread that takes their steps in turn.
+//!
+//! Times are of the host's clock: medians over rounds, each of many calls. Bytes are exact.
+
+use clap::Parser;
+use std::error::Error;
+use std::time::Instant;
+use wgpu_pool::{AccountingMemory, Gpu, HostMemory, Memory, Pool, PoolOptions, Storage};
+
+#[path = "../tests/common/random.rs"]
+#[expect(dead_code, reason = "tests draw other numbers too")]
+mod random;
+
+use random::Random;
+
+const MIB: u64 = 1 << 20;
+
+#[derive(Debug, Parser)]
+#[command(about = "What the pool's own calls cost, and what it holds")]
+struct Options {
+    /// Rounds of each
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    times("counting only", AccountingMemory::new(), options.rounds)?;
+    times("host", HostMemory::default(), options.rounds)?;
+    match Pool::<Gpu>::request_blocking(PoolOptions::default()) {
+        Ok(pool) => {
+            let adapter = pool.memory().device().adapter_info();
+            times_of_pool(&format!("{} ({:?})", adapter.name, adapter.backend), &pool, options.rounds)?;
+        }
+        Err(error) => println!("no adapter: {error}"),
+    }
+    sparse()?;
+    threads(options.rounds);
+    Ok(())
+}
+
+fn times<M: Memory>(name: &str, memory: M, rounds: u32) -> Result<(), Box<dyn Error>> {
+    times_of_pool(name, &Pool::new(memory, PoolOptions::default())?, rounds)
+}
+
+fn times_of_pool<M: Memory>(name: &str, pool: &Pool<M>, rounds: u32) -> Result<(), Box<dyn Error>> {
+    const CALLS: usize = 2000;
+    println!("{name}");
+    let mut random = Random::new(1);
+    let mut live = (0..1000).map(|_| pool.allocate(random.size(MIB))).collect::<Result<Vec<_>, _>>()?;
+    let pair = measured(rounds, CALLS, || {
+        let place = random.below(live.len());
+        live[place] = pool.allocate(random.size(MIB))?;
+        Ok(())
+    })?;
+    println!("  a warm pair among 1,000 blocks    {pair:>12.1} ns");
+    let idle = measured(rounds, CALLS, || {
+        std::hint::black_box(pool.trim());
+        Ok(())
+    })?;
+    println!("  a trim with nothing to do         {idle:>12.1} ns");
+    drop(live);
+    pool.trim();
+    pool.synchronize()?;
+    let cycle = measured(rounds.min(10), 5, || {
+        drop(pool.allocate(64 * MIB)?);
+        pool.trim();
+        Ok(())
+    })?;
+    println!("  64 MiB made and trimmed           {:>12.1} µs", cycle / 1000.0);
+    Ok(())
+}
+
+/// The median over the rounds of the nanoseconds a call.
+fn measured(
+    rounds: u32,
+    calls: usize,
+    mut call: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<f64, Box<dyn Error>> {
+    let mut times = Vec::new();
+    for round in 0..rounds + 2 {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call()?;
+        }
+        if round >= 2 {
+            times.push(start.elapsed().as_secs_f64() * 1e9 / calls as f64);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// What programs hold that left little alive.
+fn sparse() -> Result<(), Box<dyn Error>> {
+    let left = |pool: &Pool<AccountingMemory>| pool.stats().reserved.current as f64 / MIB as f64;
+    println!("left after compact and trim, in MiB (counting only)");
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let mut kept = Vec::new();
+    for _ in 0..32 {
+        let beside = pool.allocate(64 * MIB)?;
+        kept.push(pool.allocate(MIB)?);
+        drop(beside);
+    }
+    pool.compact(u64::MAX)?;
+    pool.trim();
+    println!("  32 of 1 MiB each beside 64 MiB    {:>12.1}", left(&pool));
+    drop(kept);
+    pool.trim();
+    let large = pool.allocate(1536 * MIB)?;
+    let kept = pool.allocate(MIB)?;
+    drop(large);
+    pool.trim();
+    println!("  1 MiB beside 1.5 GiB, no compact  {:>12.1}", left(&pool));
+    drop(kept);
+    Ok(())
+}
+
+/// A program that fills up, and then frees and allocates at random.
+struct Program {
+    random: Random,
+    live: Vec<Storage<AccountingMemory>>,
+}
+
+impl Program {
+    fn step(&mut self, pool: &Pool<AccountingMemory>) {
+        const BLOCKS: usize = 60;
+        if self.live.len() >= BLOCKS {
+            self.live.swap_remove(self.random.below(BLOCKS));
+        }
+        self.live.push(pool.allocate(self.random.size(8 * MIB)).expect("there is no limit"));
+    }
+}
+
+fn threads(rounds: u32) {
+    const PROGRAMS: u64 = 8;
+    const STEPS: usize = 5000;
+    let mut ratios = Vec::new();
+    let mut paces = Vec::new();
+    for round in 0..u64::from(rounds) {
+        let programs =
+            || (0..PROGRAMS).map(move |n| Program { random: Random::new(round * PROGRAMS + n), live: Vec::new() });
+        let pool = || Pool::new(AccountingMemory::new(), PoolOptions::default()).expect("the options suit");
+        let (one, many) = (pool(), pool());
+        let mut in_turn: Vec<Program> = programs().collect();
+        let start = Instant::now();
+        for _ in 0..STEPS {
+            in_turn.iter_mut().for_each(|program| program.step(&one));
+        }
+        let alone = start.elapsed();
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            let run = |mut program: Program| {
+                let many = &many;
+                scope.spawn(move || {
+                    (0..STEPS).for_each(|_| program.step(many));
+                    program
+                })
+            };
+            let running: Vec<_> = programs().map(run).collect();
+            running.into_iter().for_each(|thread| drop(thread.join()));
+        });
+        paces.push(start.elapsed().as_secs_f64() / alone.as_secs_f64());
+        ratios.push(many.stats().reserved.peak as f64 / one.stats().reserved.peak as f64);
+    }
+    for values in [&mut ratios, &mut paces] {
+        values.sort_by(f64::total_cmp);
+    }
+    let middle = ratios.len() / 2;
+    println!("8 threads over 1 that takes their steps in turn, median of {rounds}");
+    println!("  peak reserved                     {:>12.3}", ratios[middle]);
+    println!("  time                              {:>12.3}", paces[middle]);
+}
