@@ -1,12 +1,15 @@
 //! A large tensor, some computation, and all of its memory given back: to the pool by `drop`, to the driver by `trim`.
 //!
-//! Prints the pool's memory after each step. Exits with 1 if the pool or the driver holds more at the end than before the tensor
+//! Prints the pool's memory after each step. With `--hold SECONDS` it stands still before, during and after, so that others can be
+//! asked what they see (`nvidia-smi`). Exits with 1 if the pool or the driver holds more at the end than before the tensor
 //! was made, or if a number is wrong.
 
 mod common;
 
+use clap::Parser;
 use common::{Failure, Report};
 use std::process::ExitCode;
+use std::time::Duration;
 use wgpu_pool::ops::philox;
 use wgpu_pool::{AllocateError, Bytes, Memory, Tensor, TensorError};
 
@@ -15,11 +18,29 @@ const ORIGINAL_BYTES: u64 = 4 << 30;
 
 const SEED: u64 = 42;
 
-fn main() -> ExitCode {
-    common::run(release)
+#[derive(Debug, Parser)]
+#[command(about = "A large tensor, and all of its memory given back")]
+struct Options {
+    /// Seconds to stand still before the tensor is made, while it lives, and after its memory was given back
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    hold: u64,
 }
 
-fn release() -> Result<ExitCode, Failure> {
+impl Options {
+    fn hold(&self, when: &str) {
+        if self.hold > 0 {
+            println!("{when}: holding for {} s", self.hold);
+            std::thread::sleep(Duration::from_secs(self.hold));
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::run(|| release(&options))
+}
+
+fn release(options: &Options) -> Result<ExitCode, Failure> {
     let mut report = Report::open()?;
     let pool = report.pool.clone();
 
@@ -37,6 +58,7 @@ fn release() -> Result<ExitCode, Failure> {
     println!("The largest power of two: {} x {} x {} f32, {}.\n", shape[0], shape[1], shape[2], Bytes(bytes));
 
     let before = report.warm_up()?;
+    options.hold("before");
     let numbers = Tensor::rand(&pool, shape, SEED)?;
     report.step("random numbers");
     let tripled = match numbers.mul_scalar(2.0_f32) {
@@ -55,6 +77,7 @@ fn release() -> Result<ExitCode, Failure> {
     report.step("tripled, in place");
     check_values(&mut report, &tripled)?;
     let used = report.step("some of it read, and its mean");
+    options.hold("during");
 
     // One command more, so that the device is still at work when the memory is given back.
     tripled.add_(&numbers, 1.0_f32)?;
@@ -92,6 +115,7 @@ fn release() -> Result<ExitCode, Failure> {
             Bytes(dropped.reserved)
         ),
     );
+    options.hold("after");
     report.claim_back(before, after);
     Ok(report.conclude())
 }

@@ -2,7 +2,9 @@
 
 use crate::common::{Outcome, adapter};
 use std::process::Command;
-use wgpu_pool::{AllocateError, DType, Kernel, KernelError, Memory, Pool, PoolOptions, Tensor, Trimmed};
+use wgpu_pool::{
+    AllocateError, DType, DeviceError, Kernel, KernelError, Memory, MemoryPressure, Pool, PoolOptions, Tensor, Trimmed,
+};
 
 /// Spins for some milliseconds at least, also on a fast GPU, and adds one to each element.
 fn slow(pool: &Pool) -> Result<Kernel, KernelError> {
@@ -65,6 +67,125 @@ fn the_driver_holds_less_by_the_bytes_that_a_trim_reports() -> Outcome {
     assert_eq!(trimmed, Trimmed { segments: 3, freed: reserved, pending: 0, ..Trimmed::default() });
     let after = pool.memory().driver_bytes().ok_or("it told before")?;
     assert!(after + trimmed.freed <= held, "{held} bytes before, {after} after {trimmed:?}");
+    Ok(())
+}
+
+/// A pool with eight segments of 8 MiB and more, of which every second holds one live tensor.
+fn half_dropped(pool: &Pool) -> Result<Vec<Tensor>, Box<dyn std::error::Error>> {
+    let mut tensors = Vec::new();
+    while pool.stats().segments.current < 8 {
+        tensors.push(Tensor::full(pool, [1 << 20], 2.5_f32)?);
+    }
+    let mut kept = Vec::new();
+    for (index, tensor) in tensors.into_iter().enumerate() {
+        if index % 8 == 0 {
+            kept.push(tensor);
+        }
+    }
+    pool.synchronize()?;
+    Ok(kept)
+}
+
+// Case 19, for every way of giving back.
+#[test]
+fn the_driver_holds_less_by_what_each_way_of_giving_back_reports() -> Outcome {
+    type Way = fn(&Pool) -> Result<Trimmed, DeviceError>;
+    let ways: [(&str, Way); 3] = [
+        ("to a target", |pool| Ok(pool.trim_to(pool.stats().reserved.current / 2))),
+        ("after a compaction", |pool| {
+            pool.compact(u64::MAX)?;
+            pool.synchronize()?;
+            Ok(pool.trim())
+        }),
+        ("under pressure", |pool| {
+            pool.pressure(MemoryPressure::Critical)?;
+            pool.synchronize()?;
+            // What was pending is freed by now. It was counted in either trim, and never twice.
+            Ok(pool.trim())
+        }),
+    ];
+    for (name, way) in ways {
+        for foreign in [false, true] {
+            let pool = if foreign { adapter::foreign_pool() } else { adapter::fresh() };
+            let Some(pool) = pool else { return Ok(()) };
+            let kept = half_dropped(&pool)?;
+            let reserved = pool.stats().reserved.current;
+            let Some(held) = pool.memory().driver_bytes() else { return Ok(()) };
+            way(&pool)?;
+            pool.synchronize()?;
+            pool.trim();
+            let gone = reserved - pool.stats().reserved.current;
+            let after = pool.memory().driver_bytes().ok_or("it told before")?;
+            assert!(gone > 0, "{name}: nothing went");
+            // With default hints the driver's blocks are large, and go only when all in them is gone.
+            if !foreign {
+                assert!(after + gone <= held, "{name}: {held} bytes before, {after} after {gone} went");
+            }
+            assert!(after >= pool.stats().reserved.current, "{name}: {after} bytes hold all segments");
+            for tensor in &kept {
+                assert_eq!(tensor.narrow(0, 1000, 2)?.read_blocking::<f32>()?, [2.5; 2], "{name}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Set in the process whose resident memory is watched.
+const WATCHED: &str = "WGPU_POOL_TEST_WATCHED";
+
+/// Resident bytes of this process, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// On a software adapter the process itself holds the memory. A process of its own, since other tests' memory comes and goes.
+#[test]
+fn on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports() -> Outcome {
+    if std::env::var_os(WATCHED).is_some() {
+        return shrink();
+    }
+    let Some(gpu) = adapter::gpu() else { return Ok(()) };
+    let is_software = gpu.adapter_info().device_type == wgpu::DeviceType::Cpu;
+    if !is_software || resident_bytes().is_none() {
+        eprintln!("skipped: needs a software adapter and a system that tells resident bytes");
+        return Ok(());
+    }
+    drop(gpu);
+    let name = "driver::on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports";
+    let child = Command::new(std::env::current_exe()?)
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(WATCHED, "1")
+        .output()?;
+    let text = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{}: {text}", child.status);
+    assert!(text.contains("resident bytes fell"), "{text}");
+    Ok(())
+}
+
+/// Takes memory, gives it back, and compares, in the watched process.
+fn shrink() -> Outcome {
+    let pool = Pool::request_blocking(PoolOptions::default())?;
+    let kept = Tensor::full(&pool, [1000], 2.5_f32)?;
+    // Once before, so that what the driver keeps for good is there.
+    drop(Tensor::full(&pool, [16 << 20], 1.5_f32)?);
+    pool.synchronize()?;
+    pool.trim();
+    for mebibytes in [64, 256, 512] {
+        let tensors: Vec<_> =
+            (0..mebibytes / 64).map(|_| Tensor::full(&pool, [64 << 18], 1.5_f32)).collect::<Result<_, _>>()?;
+        pool.synchronize()?;
+        let held = resident_bytes().ok_or("it told before")?;
+        drop(tensors);
+        let freed = pool.trim().freed;
+        let fell = held.saturating_sub(resident_bytes().ok_or("it told before")?);
+        assert!(freed >= mebibytes << 20, "{freed} bytes of {mebibytes} MiB");
+        assert!(fell.abs_diff(freed) <= 8 << 20, "resident bytes fell by {fell}, {freed} were reported");
+        println!("resident bytes fell by {fell}, {freed} were reported");
+    }
+    assert_eq!(kept.read_blocking::<f32>()?, [2.5; 1000]);
     Ok(())
 }
 
