@@ -150,6 +150,17 @@ fn operands_of_a_norm_may_be_views_of_one_storage() -> Outcome {
             *y = *y * f64::from(x.elements[at % 8]) + f64::from(x.elements[8 + at % 8]);
         }
         assert_close(&found, &wanted, |_, _| 5e-4, "views");
+        let (w, b) = (Array::real(&[24], &mut random), Array::real(&[24], &mut random));
+        for [of_weight, of_bias] in [[8, 16], [4, 1], [3, 4]] {
+            let weight = w.to_device(pool)?.narrow(0, of_weight, 8)?;
+            let bias = b.to_device(pool)?.narrow(0, of_bias, 8)?;
+            let found = tensor.layer_norm(Some(&weight), Some(&bias), 0.01)?;
+            let mut wanted = by_rows(&x, |row| normalized(row, mean(row), f64::from(0.01_f32)));
+            for (at, y) in wanted.elements.iter_mut().enumerate() {
+                *y = *y * f64::from(w.elements[of_weight + at % 8]) + f64::from(b.elements[of_bias + at % 8]);
+            }
+            assert_close(&found, &wanted, |_, _| 5e-5, format_args!("from {of_weight} and {of_bias}"));
+        }
     }
     Ok(())
 }
