@@ -17,7 +17,10 @@ use std::sync::MutexGuard;
 /// A batch of this many commands is worth a submission. On an H100 recording costs 1 to 2 µs a command and submitting 8 µs, so
 /// this keeps the device busy at less than a tenth on top.
 const DUE_COMMANDS: u32 = 128;
-/// So is one that stages this many bytes.
+/// The first batch after a pause is worth one at this many commands, and each one after it at twice as many as the last: the
+/// device begins early, and later batches are long.
+const FIRST_DUE_COMMANDS: u32 = 16;
+/// A batch that stages this many bytes is worth one, too.
 const DUE_BYTES: u64 = 16 << 20;
 /// Copies within one segment go through a buffer of at most this size.
 const DETOUR_BYTES: u64 = 8 << 20;
@@ -26,6 +29,8 @@ const DETOUR_BYTES: u64 = 8 << 20;
 pub(super) struct Recorder {
     /// The number of the open batch, or of the next one.
     number: u64,
+    /// The commands at which the open batch is worth a submission.
+    due_commands: u32,
     open: Option<Open>,
     staging: Staging,
     ring: Option<Ring>,
@@ -47,6 +52,7 @@ impl Recorder {
     pub(super) fn new() -> Self {
         Self {
             number: 1,
+            due_commands: FIRST_DUE_COMMANDS,
             open: None,
             staging: Staging::default(),
             ring: None,
@@ -57,11 +63,15 @@ impl Recorder {
 
     /// Ends the open batch, if there is one, and puts it into the outbox.
     pub(super) fn close(&mut self, outbox: &Outbox) {
+        let stages_much = self.staging.open_bytes() >= DUE_BYTES;
         let staged = self.staging.close();
         if let Some(ring) = &mut self.ring {
             ring.close();
         }
         if let Some(open) = self.open.take() {
+            // A batch that ends before it is worth it is one that somebody waits for, so that the device will run dry.
+            let was_due = stages_much || open.commands >= self.due_commands;
+            self.due_commands = if was_due { DUE_COMMANDS.min(2 * self.due_commands) } else { FIRST_DUE_COMMANDS };
             drop(open.pass);
             outbox.submit_later(Batch { number: self.number, encoder: open.encoder, staged });
             self.number += 1;
@@ -274,7 +284,7 @@ impl Commands<Gpu> for GpuCommands<'_> {
 
     fn due(&self) -> bool {
         let commands = self.recorder.open.as_ref().map_or(0, |open| open.commands);
-        commands >= DUE_COMMANDS || self.recorder.staging.open_bytes() >= DUE_BYTES
+        commands >= self.recorder.due_commands || self.recorder.staging.open_bytes() >= DUE_BYTES
     }
 
     fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {
@@ -282,5 +292,41 @@ impl Commands<Gpu> for GpuCommands<'_> {
         recorder.groups.forget_segment(id);
         recorder.close(&gpu.outbox);
         gpu.outbox.destroy_later(segment, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Memory;
+    use crate::heap::{Heap, HeapOptions, SubPool};
+
+    #[test]
+    fn batches_grow_until_one_ends_early() -> Result<(), Box<dyn std::error::Error>> {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let gpu = Gpu::from_device(device, queue);
+        let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
+        let id = heap.add_segment(SubPool::Small, 256)?;
+        let place = Location { id, segment: gpu.create_segment(256)?, offset: 0, size: 256 };
+        let record = || -> Result<bool, DeviceError> {
+            let mut commands = gpu.commands();
+            commands.clear(&place)?;
+            Ok(commands.due())
+        };
+        let commands_of_a_batch = || -> Result<u32, DeviceError> {
+            let mut commands = 1;
+            while !record()? {
+                commands += 1;
+            }
+            gpu.submit()?;
+            Ok(commands)
+        };
+        for wanted in [16, 32, 64, 128, 128] {
+            assert_eq!(commands_of_a_batch()?, wanted);
+        }
+        assert!(!record()?);
+        gpu.submit()?;
+        assert_eq!(commands_of_a_batch()?, 16);
+        Ok(())
     }
 }
