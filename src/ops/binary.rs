@@ -11,14 +11,44 @@ const SUB: Operation = Operation::new("sub", "x - y");
 const MUL: Operation = Operation::new("mul", "x * y");
 const DIV: Operation = Operation::new("div", "x / y");
 
+macro_rules! extreme {
+    ($name:literal, $function:literal) => {
+        // What is not a number is told by its bits, and passed on by an addition: drivers' own `max` and `min` may drop it.
+        Operation::new(
+            $name,
+            concat!(
+                "select(",
+                $function,
+                "(x, y), x + y, ((bitcast<Bits>(x) & Bits(0x7fffffff)) > Bits(0x7f800000)) | ",
+                "((bitcast<Bits>(y) & Bits(0x7fffffff)) > Bits(0x7f800000)))"
+            ),
+        )
+    };
+}
+
+const MAXIMUM: Operation = extreme!("maximum", "max");
+const MINIMUM: Operation = extreme!("minimum", "min");
+const MAXIMUM_OF_INTEGERS: Operation = Operation::new("maximum", "max(x, y)");
+const MINIMUM_OF_INTEGERS: Operation = Operation::new("minimum", "min(x, y)");
+
 /// Every operation there is.
 #[cfg(test)]
-pub(super) const ALL: [Operation; 4] = [ADD, SUB, MUL, DIV];
+pub(super) const ALL: [Operation; 6] = [ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM];
+
+/// The operation as it is done on a dtype.
+pub(super) fn on(operation: Operation, dtype: DType) -> Operation {
+    match (operation, dtype) {
+        (MAXIMUM, DType::I32 | DType::U32) => MAXIMUM_OF_INTEGERS,
+        (MINIMUM, DType::I32 | DType::U32) => MINIMUM_OF_INTEGERS,
+        _ => operation,
+    }
+}
 
 impl Tensor {
     fn binary(&self, operation: Operation, other: &Self) -> Result<Self, TensorError> {
         check_kinds(operation.name, self, other)?;
         self.check_defined(operation)?;
+        let operation = on(operation, self.dtype());
         let shape = self.layout().broadcast_shape(operation.name, other.layout())?;
         let output = Self::empty(&self.pool(), &*shape, self.dtype())?;
         let run = Elementwise {
@@ -38,6 +68,7 @@ impl Tensor {
     fn binary_scalar<T: Element>(&self, operation: Operation, scalar: T) -> Result<Self, TensorError> {
         self.check_scalar(operation.name, T::DTYPE)?;
         self.check_defined(operation)?;
+        let operation = on(operation, self.dtype());
         let output = Self::empty(&self.pool(), self.shape(), self.dtype())?;
         let run = Elementwise {
             name: operation.name,
@@ -126,4 +157,6 @@ binary_operations! {
     sub, sub_scalar, SUB, "x - y", "every dtype", "torch.sub";
     mul, mul_scalar, MUL, "x * y", "every dtype", "torch.mul";
     div, div_scalar, DIV, "x / y", "f32", "torch.div";
+    maximum, maximum_scalar, MAXIMUM, "The larger of x and y, NaN if either is", "every dtype", "torch.maximum";
+    minimum, minimum_scalar, MINIMUM, "The smaller of x and y, NaN if either is", "every dtype", "torch.minimum";
 }

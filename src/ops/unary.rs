@@ -25,9 +25,39 @@ const RELU: Operation = Operation::new(
 const RELU_OF_INTEGERS: Operation = Operation::new("relu", "max(x, Value(0))");
 const SQUARE: Operation = Operation::new("square", "x * x");
 
+const RSQRT: Operation = Operation::new("rsqrt", "inverseSqrt(x)");
+const RECIPROCAL: Operation = Operation::new("reciprocal", "1.0 / x");
+const FLOOR: Operation = Operation::new("floor", "floor(x)");
+const CEIL: Operation = Operation::new("ceil", "ceil(x)");
+const ROUND: Operation = Operation::new("round", "round(x)");
+const SILU: Operation = Operation::new("silu", "x / (1.0 + exp(-x))");
+// The argument of tanh is clamped as TANH's is.
+const GELU_TANH: Operation = Operation::new(
+    "gelu_tanh",
+    "0.5 * x * (1.0 + tanh(clamp(0.7978845608 * (x + 0.044715 * x * x * x), Value(-15.0), Value(15.0))))",
+);
+/// The error function by Abramowitz and Stegun's formula 7.1.26, within 1.5e-7.
+const GELU: Operation = Operation {
+    name: "gelu",
+    expression: "0.5 * x * (1.0 + error_function(x * 0.70710678118))",
+    lines: &[[
+        "fn apply(x: Value) -> Value {",
+        "fn error_function(x: Value) -> Value {
+    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
+    let series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+    return sign(x) * (1.0 - series * exp(-x * x));
+}
+
+fn apply(x: Value) -> Value {",
+    ]],
+};
+
 /// Every operation there is.
 #[cfg(test)]
-pub(super) const ALL: [Operation; 11] = [NEG, ABS, EXP, LOG, SQRT, SIN, COS, TANH, SIGMOID, RELU, SQUARE];
+pub(super) const ALL: [Operation; 19] = [
+    NEG, ABS, EXP, LOG, SQRT, SIN, COS, TANH, SIGMOID, RELU, SQUARE, RSQRT, RECIPROCAL, FLOOR, CEIL, ROUND, SILU,
+    GELU_TANH, GELU,
+];
 
 /// The operation as it is done on a dtype, if it is defined for it.
 pub(super) fn on(operation: Operation, dtype: DType) -> Option<Operation> {
@@ -86,5 +116,14 @@ unary_operations! {
     tanh, TANH, "The hyperbolic tangent of x", "f32", "torch.tanh";
     sigmoid, SIGMOID, "1 / (1 + e to the -x)", "f32", "torch.sigmoid";
     relu, RELU, "x where it is above 0, and 0 elsewhere", "every dtype", "torch.relu";
+    rsqrt, RSQRT, "1 / the square root of x", "f32", "torch.rsqrt";
+    reciprocal, RECIPROCAL, "1 / x", "f32", "torch.reciprocal";
+    floor, FLOOR, "The largest whole number that is at most x", "f32", "torch.floor";
+    ceil, CEIL, "The smallest whole number that is at least x", "f32", "torch.ceil";
+    round, ROUND, "The whole number next to x, the even one of two", "f32", "torch.round";
+    silu, SILU, "x / (1 + e to the -x)", "f32", "torch.nn.functional.silu";
+    gelu, GELU, "x / 2 · (1 + erf(x / √2)), with erf within 1.5e-7", "f32", "torch.nn.functional.gelu";
+    gelu_tanh, GELU_TANH, "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³)))", "f32",
+        "torch.nn.functional.gelu(approximate=\"tanh\")";
     square, SQUARE, "x times x", "every dtype", "torch.square";
 }

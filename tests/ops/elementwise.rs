@@ -13,7 +13,7 @@ use wgpu_pool::{Tensor, TensorError};
 type Unary = (&'static str, fn(&Tensor) -> Result<Tensor, TensorError>, fn(f64) -> f64, fn(f64, f64) -> f64);
 
 /// For every number.
-const ANYWHERE: [Unary; 6] = [
+const ANYWHERE: [Unary; 13] = [
     ("neg", Tensor::neg, |x| -x, |_, _| 0.0),
     ("abs", Tensor::abs, f64::abs, |_, _| 0.0),
     ("relu", Tensor::relu, |x| x.max(0.0), |_, _| 0.0),
@@ -21,6 +21,15 @@ const ANYWHERE: [Unary; 6] = [
     // The quotient of two functions made of exp(x): no bound in the table; what it takes to be useful.
     ("tanh", Tensor::tanh, f64::tanh, |_, _| 1e-5),
     // exp(-x), then an addition and a division: 3 + 2 |x|, 1, and 2.5 units.
+    ("floor", Tensor::floor, f64::floor, |_, _| 0.0),
+    ("ceil", Tensor::ceil, f64::ceil, |_, _| 0.0),
+    ("round", Tensor::round, f64::round_ties_even, |_, _| 0.0),
+    ("reciprocal", Tensor::reciprocal, f64::recip, |_, y| 2.5 * ulp(y)),
+    // As sigmoid, with a division of x in place of 1.
+    ("silu", Tensor::silu, |x| x / (1.0 + (-x).exp()), |x, y| (7.0 + 2.0 * x.abs()) * ulp(y)),
+    // The error function is within 1.5e-7 by its formula, and some units of 1 by its arithmetic.
+    ("gelu", Tensor::gelu, |x| 0.5 * x * (1.0 + error_function(x / 2.0_f64.sqrt())), |x, _| 1e-6 * x.abs()),
+    ("gelu_tanh", Tensor::gelu_tanh, gelu_tanh, |x, _| 1e-5 * x.abs()),
     ("sigmoid", Tensor::sigmoid, |x| 1.0 / (1.0 + (-x).exp()), |x, y| (7.0 + 2.0 * x.abs()) * ulp(y)),
 ];
 
@@ -32,12 +41,32 @@ const UP_TO_PI: [Unary; 3] = [
 ];
 
 /// For numbers above 0.
-const POSITIVE: [Unary; 2] = [
+const POSITIVE: [Unary; 3] = [
+    ("rsqrt", Tensor::rsqrt, |x| 1.0 / x.sqrt(), |_, y| 2.0 * ulp(y)),
     // 2^-21 in absolute terms between 0.5 and 2, 3 units elsewhere.
     ("log", Tensor::log, f64::ln, |_, y| (4.0 * ulp(y)).max(0.5_f64.powi(21))),
     // 1 / inverseSqrt(x): 2 and 2.5 units.
     ("sqrt", Tensor::sqrt, f64::sqrt, |_, y| 5.0 * ulp(y)),
 ];
+
+fn gelu_tanh(x: f64) -> f64 {
+    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+}
+
+/// By its power series, which is good to 1e-8 where it isn't 1 to as much.
+fn error_function(x: f64) -> f64 {
+    if x.abs() > 4.0 {
+        return x.signum();
+    }
+    let mut term = x;
+    let mut sum = x;
+    for n in 1..100 {
+        let n = f64::from(n);
+        term *= -x * x / n;
+        sum += term / (2.0 * n + 1.0);
+    }
+    sum * std::f64::consts::FRAC_2_SQRT_PI
+}
 
 #[test]
 fn unary_operations_equal_the_model_at_sizes_around_the_workgroup() -> Outcome {
@@ -103,6 +132,10 @@ fn binary_operations_equal_the_model_at_sizes_around_the_workgroup() -> Outcome 
             close(left.mul(&right)?, x.zip(&y, |x, y| x * y), 1.0, "mul");
             // The table has 2.5 units for a division.
             close(left.div(&right)?, x.zip(&y, |x, y| x / y), 2.5, "div");
+            close(left.maximum(&right)?, x.zip(&y, f64::max), 0.0, "maximum");
+            close(left.minimum(&right)?, x.zip(&y, f64::min), 0.0, "minimum");
+            close(left.maximum_scalar(0.25_f32)?, x.map(|x| x.max(0.25)), 0.0, "maximum_scalar");
+            close(left.minimum_scalar(0.25_f32)?, x.map(|x| x.min(0.25)), 0.0, "minimum_scalar");
             close(left.add_scalar(1.5_f32)?, x.map(|x| x + 1.5), 1.0, "add_scalar");
             close(left.sub_scalar(1.5_f32)?, x.map(|x| x - 1.5), 1.0, "sub_scalar");
             close(left.mul_scalar(-3.25_f32)?, x.map(|x| x * -3.25), 1.0, "mul_scalar");
@@ -122,6 +155,8 @@ fn binary_operations_on_integers_wrap() -> Outcome {
             assert_equal(&left.add(&right)?, &x.zip(&y, i32::wrapping_add), "add of i32");
             assert_equal(&left.sub(&right)?, &x.zip(&y, i32::wrapping_sub), "sub of i32");
             assert_equal(&left.mul(&right)?, &x.zip(&y, i32::wrapping_mul), "mul of i32");
+            assert_equal(&left.maximum(&right)?, &x.zip(&y, i32::max), "maximum of i32");
+            assert_equal(&left.minimum_scalar(-7)?, &x.map(|x| x.min(-7)), "minimum_scalar of i32");
             assert_equal(&left.add_scalar(i32::MAX)?, &x.map(|x| x.wrapping_add(i32::MAX)), "add_scalar of i32");
             assert_equal(&left.mul_scalar(-7)?, &x.map(|x| x.wrapping_mul(-7)), "mul_scalar of i32");
             let (x, y) = (Array::<u32>::any(&[size], &mut random), Array::<u32>::any(&[size], &mut random));
@@ -129,6 +164,8 @@ fn binary_operations_on_integers_wrap() -> Outcome {
             assert_equal(&left.add(&right)?, &x.zip(&y, u32::wrapping_add), "add of u32");
             assert_equal(&left.sub(&right)?, &x.zip(&y, u32::wrapping_sub), "sub of u32");
             assert_equal(&left.mul(&right)?, &x.zip(&y, u32::wrapping_mul), "mul of u32");
+            assert_equal(&left.minimum(&right)?, &x.zip(&y, u32::min), "minimum of u32");
+            assert_equal(&left.maximum_scalar(1_u32 << 31)?, &x.map(|x| x.max(1 << 31)), "maximum_scalar of u32");
             assert_equal(&left.sub_scalar(u32::MAX)?, &x.map(|x| x.wrapping_add(1)), "sub_scalar of u32");
         }
     }

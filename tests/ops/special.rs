@@ -26,6 +26,18 @@ fn unary_operations_keep_the_rules_of_infinities() -> Outcome {
         assert_same(x.exp(), &[INF, 0.0, NAN], "exp")?;
         assert_same(x.sigmoid(), &[1.0, 0.0, NAN], "sigmoid")?;
         assert_same(x.sqrt(), &[INF, NAN, NAN], "sqrt")?;
+        assert_same(x.rsqrt(), &[0.0, NAN, NAN], "rsqrt")?;
+        assert_same(x.reciprocal(), &[0.0, 0.0, NAN], "reciprocal")?;
+        assert_same(x.floor(), &[INF, -INF, NAN], "floor")?;
+        assert_same(x.ceil(), &[INF, -INF, NAN], "ceil")?;
+        assert_same(x.round(), &[INF, -INF, NAN], "round")?;
+        assert_same(x.silu(), &[INF, NAN, NAN], "silu")?;
+        assert_same(x.gelu(), &[INF, NAN, NAN], "gelu")?;
+        assert_same(
+            Tensor::from_slice(pool, &[0.5_f32, 1.5, -0.5, 2.5], [4])?.round(),
+            &[0.0, 2.0, 0.0, 2.0],
+            "round",
+        )?;
         assert_same(x.log(), &[INF, NAN, NAN], "log")?;
         assert_same(Tensor::from_slice(pool, &[INF, -INF], [2])?.tanh(), &[1.0, -1.0], "tanh")?;
         assert_same(Tensor::from_slice(pool, &[0.0_f32, -1.0], [2])?.log(), &[-INF, NAN], "log")?;
@@ -42,6 +54,11 @@ fn binary_operations_keep_the_rules_of_infinities() -> Outcome {
         assert_same(x.sub(&y), &[INF, NAN, INF, NAN, 1.0, -1.0, 0.0], "sub")?;
         assert_same(x.mul(&y), &[INF, INF, NAN, NAN, 0.0, 0.0, 0.0], "mul")?;
         assert_same(x.div(&y), &[INF, NAN, INF, NAN, INF, -INF, NAN], "div")?;
+        let (x, y) = ([INF, -INF, NAN, 1.0, NAN, 0.5, -INF, 2.0], [1.0, 1.0, 1.0, -NAN, NAN, INF, -INF, NAN]);
+        let (x, y) = (Tensor::from_slice(pool, &x, [8])?, Tensor::from_slice(pool, &y, [8])?);
+        assert_same(x.maximum(&y), &[INF, 1.0, NAN, NAN, NAN, INF, -INF, NAN], "maximum")?;
+        assert_same(x.minimum(&y), &[1.0, -INF, NAN, NAN, NAN, 0.5, -INF, NAN], "minimum")?;
+        assert_same(x.maximum_scalar(NAN), &[NAN; 8], "maximum_scalar")?;
         let huge = Tensor::full(pool, [1], f32::MAX)?;
         assert_same(huge.add(&huge), &[INF], "overflow")?;
         assert_same(huge.neg()?.mul_scalar(2.0_f32), &[-INF], "overflow")?;
