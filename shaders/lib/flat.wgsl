@@ -6,6 +6,8 @@
 alias Element = f32;
 alias Value = vec4<Element>;
 alias Bits = vec4<u32>;
+alias Signed = vec4<i32>;
+alias Real = vec4<f32>;
 
 struct Params {
     count: u32,

@@ -2,6 +2,8 @@
 
 alias Value = Element;
 alias Bits = u32;
+alias Signed = i32;
+alias Real = f32;
 
 fn places(index: u32) -> Places {
     let steps = walk(index);

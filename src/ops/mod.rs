@@ -7,6 +7,7 @@
 //! The WGSL is in `shaders/`, one kernel a file; `shader.rs` lists all of it and what is put into it.
 
 mod binary;
+mod cast;
 mod copy;
 mod elementwise;
 mod fill;

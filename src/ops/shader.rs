@@ -277,7 +277,7 @@ impl Shader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{binary, reduce, rows, unary};
+    use crate::ops::{binary, cast, reduce, rows, unary};
 
     /// Everything that the crate can ask a device to compile.
     fn variants() -> Vec<(Shader, Variant)> {
@@ -300,6 +300,10 @@ mod tests {
             all.extend(operations.map(|operation| (shader, Variant { operation, ..Variant::plain(dtype) })));
         }
         all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
+        let pairs = DType::ALL.into_iter().flat_map(|from| DType::ALL.map(|to| (from, to)));
+        for operation in pairs.filter_map(|(from, to)| cast::conversion(from, to)) {
+            all.push((UNARY, Variant { operation, ..Variant::plain(DType::U32) }));
+        }
         for operation in [AS_IT_IS, rows::LOG] {
             let variant = Variant { operation, ..Variant::plain(DType::F32) };
             all.extend([SOFTMAX, SOFTMAX_LONG].map(|shader| (shader, variant)));

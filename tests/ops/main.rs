@@ -6,6 +6,7 @@ mod model;
 
 mod batches;
 mod broadcast;
+mod cast;
 mod elementwise;
 mod extremes;
 mod forms;
