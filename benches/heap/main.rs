@@ -5,6 +5,7 @@
 //!
 //! - *pairs*: one block is freed and one of another size is allocated, in a heap with so many live blocks. The block is any of
 //!   them, or one of the 1,000 youngest, as in programs that free what they have just allocated. Sizes are log-uniform.
+//! - *plans*: what a compaction's plan costs in pools of so many segments and blocks, a fourth of them holes.
 //! - *packing*: an arena is filled to 80 %, kept there for a while by frees and allocations at random, then filled until a request
 //!   fails: how much of it is in use then.
 //! - *compaction*: a pool with the arena's size as its limit, kept nearly full: no request may fail that, together with what
@@ -21,6 +22,7 @@ mod contenders;
 mod fault;
 mod packing;
 mod pairs;
+mod plans;
 #[path = "../../tests/common/random.rs"]
 #[expect(dead_code, reason = "tests draw other numbers too")]
 mod random;
@@ -56,6 +58,7 @@ struct Options {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     pairs::compare(options.live, options.rounds);
+    plans::measure(options.rounds);
     packing::compare(options.seeds)?;
     packing::compact(options.seeds)?;
     for path in &options.traces {

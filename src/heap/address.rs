@@ -18,6 +18,7 @@ impl SubPool {
     pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
 
     /// Its place in a table of both.
+    #[inline]
     pub(super) const fn index(self) -> usize {
         self as usize
     }
@@ -55,6 +56,7 @@ pub struct BlockId {
 impl BlockId {
     /// The slot of the block's record: no other active block has it, so it can index a table beside the heap. Small
     /// numbers; a freed block's is used again.
+    #[inline]
     #[must_use]
     pub const fn key(self) -> usize {
         self.key as usize

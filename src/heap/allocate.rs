@@ -14,6 +14,7 @@ impl Heap {
     ///
     /// # Errors
     /// The [`Shortfall`]: the pool that has no inactive block of the size, and the size. Nothing is changed then.
+    #[inline]
     pub fn allocate(&mut self, requested: NonZeroU64) -> Result<BlockId, Shortfall> {
         self.allocate_from(self.pool_for(requested), requested)
     }
@@ -25,6 +26,7 @@ impl Heap {
     ///
     /// # Errors
     /// As [`Heap::allocate`].
+    #[inline]
     pub fn allocate_from(&mut self, pool: SubPool, requested: NonZeroU64) -> Result<BlockId, Shortfall> {
         let bytes = self.block_size(requested);
         let shortfall = Shortfall { pool, bytes };
@@ -62,6 +64,7 @@ impl Heap {
     ///
     /// # Errors
     /// [`HeapError::StaleBlock`] if the block isn't active any more, [`HeapError::FreedBlock`] if it is so only for its pins.
+    #[inline]
     pub fn free(&mut self, id: BlockId) -> Result<(), HeapError> {
         let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
         let State::Active { pins, slack, freed } = &mut block.state else { return Err(stale(id)) };
@@ -127,6 +130,7 @@ impl Heap {
     }
 
     /// Where a block lies now, or `None` if it isn't active any more. O(1).
+    #[inline]
     #[must_use]
     pub fn resolve(&self, id: BlockId) -> Option<Place> {
         let block = self.blocks.active(id)?;
@@ -191,6 +195,7 @@ impl Heap {
     }
 
     /// Lists a block that is inactive now, or has an inactive neighbour take it in.
+    #[inline]
     pub(super) fn join_neighbours(&mut self, key: Key, pool: SubPool) {
         let Block { offset, size, before, after, segment, .. } = self.blocks[key];
         let lists = &mut self.lists[pool.index()];

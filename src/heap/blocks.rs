@@ -60,6 +60,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Whether it is a segment of its own.
+    #[inline]
     pub(super) const fn is_whole(&self) -> bool {
         self.before == NONE && self.after == NONE
     }
@@ -129,6 +130,7 @@ impl Blocks {
     }
 
     /// The slot's record, whatever is in it.
+    #[inline]
     pub(super) fn get(&self, key: Key) -> Option<&Block> {
         self.slots.get(key as usize)
     }

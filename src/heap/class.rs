@@ -26,6 +26,7 @@ pub(super) struct Class(u16);
 
 impl Class {
     /// The class that holds blocks of `granules` granules.
+    #[inline]
     pub(super) const fn of(granules: u32) -> Self {
         if granules < BINS_U32 {
             return Self::at(0, granules as usize);
@@ -36,6 +37,7 @@ impl Class {
 
     /// The class at `octave` and `bin`, both within their ranges.
     #[expect(clippy::cast_possible_truncation, reason = "CLASSES is below 2^16, as the constant proves")]
+    #[inline]
     pub(super) const fn at(octave: usize, bin: usize) -> Self {
         const { assert!(CLASSES <= u16::MAX as usize) };
         debug_assert!(octave < OCTAVES && bin < BINS);
@@ -43,6 +45,7 @@ impl Class {
     }
 
     /// Its place among all classes, from 0.
+    #[inline]
     pub(super) const fn index(self) -> usize {
         self.0 as usize
     }
@@ -53,11 +56,13 @@ impl Class {
     }
 
     /// Its octave.
+    #[inline]
     pub(super) const fn octave(self) -> usize {
         self.index() >> BIN_BITS
     }
 
     /// Its bin within the octave.
+    #[inline]
     pub(super) const fn bin(self) -> usize {
         self.index() & (BINS - 1)
     }

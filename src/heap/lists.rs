@@ -128,6 +128,7 @@ impl ListSet {
     }
 
     /// The blocks of a class.
+    #[inline]
     pub(super) fn list(&self, class: Class) -> &[Entry] {
         &self.lists[class.index()]
     }
@@ -238,6 +239,7 @@ impl ListSet {
 }
 
 /// All bits above `bit`, which is below 64.
+#[inline]
 const fn above(bit: usize) -> u64 {
     // Two shifts: one by 64 would overflow.
     u64::MAX << bit << 1

@@ -15,6 +15,42 @@
 //! Requests up to [`HeapOptions::small_limit`] are served from segments of their own, so that no small block that lives long
 //! holds a segment of large ones. A segment that is wholly inactive can change over: [`Heap::adopt`].
 //!
+//! # What it costs
+//! With `b` blocks and `s` segments, of which a pool has `p` blocks; `m` is what a plan moves, in blocks.
+//!
+//! | call | cost | |
+//! | --- | --- | --- |
+//! | [`allocate`](Heap::allocate), [`free`](Heap::free), [`pin`](Heap::pin), [`unpin`](Heap::unpin), [`resolve`](Heap::resolve), [`stats`](Heap::stats) | O(1) | a shortfall walks one free list |
+//! | [`add_segment`](Heap::add_segment), [`release_segment`](Heap::release_segment), [`adopt`](Heap::adopt) | O(log s) | |
+//! | [`plan_hole`](Heap::plan_hole) | O(p log p) | at most 24 windows are tried |
+//! | [`plan_evacuation`](Heap::plan_evacuation) | O(p log p) | and each segment that is tried |
+//! | [`plan_gathering`](Heap::plan_gathering), [`plan_sliding`](Heap::plan_sliding), [`plan_packing`](Heap::plan_packing) | O(p log p) | |
+//! | [`commit`](Heap::commit) | O(m · blocks of a segment) | |
+//! | [`check`](Heap::check), [`snapshot`](Heap::snapshot) | O(b) | |
+//!
+//! The steps of an allocation don't grow with the number of blocks, but the records do: 32 bytes a block, and 8 a hole. Once they
+//! outgrow the processor's caches, freeing a block that nobody has touched for long waits for memory, in every allocator.
+//! Measured by `cargo bench --bench heap`: nanoseconds for a free and an allocation of log-uniform sizes, on a shared machine with
+//! 2 cores; in parentheses those of the crate offset-allocator in the same run. One of the 1,000 youngest blocks is freed, as in
+//! programs that free what they have just made, or any block:
+//!
+//! | live blocks | 1,000 | 10,000 | 100,000 | 1,000,000 |
+//! | --- | --- | --- | --- | --- |
+//! | a young one | 57 (49) | 56 (49) | 59 (50) | 55 (49) |
+//! | any | 55 (48) | 64 (57) | 175 (149) | 377 (359) |
+//!
+//! An event of four programs' traces takes 22 to 28 ns when it is warm (17 to 27). A plan's time follows the pool's blocks, however
+//! many segments they are in; a pool plans only when no hole serves. In microseconds, where a fourth of the blocks are holes:
+//!
+//! | segments | blocks | hole | evacuation | gathering | sliding |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 10 | 947 | 11 | 14 | 39 | 4 |
+//! | 10 | 9,332 | 172 | 177 | 841 | 41 |
+//! | 100 | 9,441 | 167 | 82 | 855 | 35 |
+//! | 10 | 92,073 | 2,734 | 2,877 | 7,881 | 531 |
+//! | 100 | 93,765 | 2,567 | 2,063 | 9,495 | 431 |
+//! | 1,000 | 94,608 | 2,640 | 2,072 | 10,816 | 449 |
+//!
 //! # Laws
 //! [`Heap::check`] proves them all; DESIGN.md states them. They hold after every call, also after one that was refused.
 
@@ -124,6 +160,7 @@ impl Heap {
     }
 
     /// The unit of every offset and size, in bytes.
+    #[inline]
     #[must_use]
     pub const fn granule(&self) -> u64 {
         1 << self.granule_bits
@@ -136,12 +173,14 @@ impl Heap {
     }
 
     /// The pool that serves requests of this size.
+    #[inline]
     #[must_use]
     pub const fn pool_for(&self, requested: NonZeroU64) -> SubPool {
         if requested.get() <= self.small_limit { SubPool::Small } else { SubPool::Large }
     }
 
     /// The size of the block that a request of this size gets, in bytes: the next multiple of the granule.
+    #[inline]
     #[must_use]
     pub const fn block_size(&self, requested: NonZeroU64) -> u64 {
         // The largest multiple there is, where the next one isn't a u64: such a request is beyond every segment anyway.
@@ -191,11 +230,13 @@ impl Heap {
     }
 
     /// A number of granules in bytes.
+    #[inline]
     const fn bytes(&self, granules: u32) -> u64 {
         (granules as u64) << self.granule_bits
     }
 
     /// The id of the block in a slot.
+    #[inline]
     fn id_of(&self, key: Key) -> BlockId {
         BlockId { key, generation: self.blocks[key].generation }
     }

@@ -97,6 +97,7 @@ impl Segments {
     }
 
     /// Notes that the segment has no active block any more.
+    #[inline]
     pub(super) fn push_idle(&mut self, slot: u32) {
         let older = std::mem::replace(&mut self.youngest_idle, slot);
         self[slot].older = older;
@@ -109,6 +110,7 @@ impl Segments {
     }
 
     /// Notes that the segment has an active block, or leaves.
+    #[inline]
     pub(super) fn unlink_idle(&mut self, slot: u32) {
         let Segment { older, younger, .. } = self[slot];
         if older == NONE {
@@ -127,12 +129,14 @@ impl Segments {
 impl std::ops::Index<u32> for Segments {
     type Output = Segment;
 
+    #[inline]
     fn index(&self, slot: u32) -> &Segment {
         &self.slots[slot as usize]
     }
 }
 
 impl std::ops::IndexMut<u32> for Segments {
+    #[inline]
     fn index_mut(&mut self, slot: u32) -> &mut Segment {
         &mut self.slots[slot as usize]
     }
