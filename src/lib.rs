@@ -15,6 +15,8 @@ pub use error::{
 };
 pub use heap::{BlockState, Counter, Snapshot, Stats};
 pub use ops::{Kernel, Scalar};
-pub use pool::{Compacted, Download, MemoryPressure, Pinned, Pool, PoolOptions, Relief, Remedies, Storage, Trimmed};
+pub use pool::{
+    Compacted, Download, MemoryPressure, Pin, Pinned, Pool, PoolOptions, Relief, Remedies, Storage, Trimmed,
+};
 pub use report::MemoryTable;
 pub use tensor::{DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor};

@@ -13,6 +13,7 @@ mod growth;
 mod ladder;
 mod make_up;
 mod options;
+mod pin;
 mod pressure;
 mod remedies;
 mod reserve;
@@ -22,10 +23,11 @@ mod trim;
 pub use compact::Compacted;
 pub use download::Download;
 pub use options::PoolOptions;
+pub use pin::{Pin, Pinned};
 pub use pressure::{MemoryPressure, Relief};
 pub use remedies::Remedies;
+pub use storage::Storage;
 pub(crate) use storage::record;
-pub use storage::{Pinned, Storage};
 pub use trim::Trimmed;
 
 use crate::device::{Gpu, Location, Memory};
@@ -34,6 +36,7 @@ use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Snapshot, Stats};
 use growth::Growth;
 use pressure::Callback;
 use rustc_hash::FxHashMap;
+use slab::Slab;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::Handles;
@@ -78,6 +81,8 @@ struct State<M: Memory> {
     limit: Option<u64>,
     remedies: Remedies,
     callback: Callback<M>,
+    /// The pins that are held: the block, and where it was pinned.
+    pins: Slab<(BlockId, &'static std::panic::Location<'static>)>,
     /// Bytes that the driver has back and no trim has reported yet.
     unreported: u64,
 }
@@ -100,6 +105,7 @@ impl<M: Memory> Pool<M> {
             limit: options.limit,
             remedies: Remedies::default(),
             callback: Callback::none(),
+            pins: Slab::new(),
             unreported: 0,
         };
         let inner = Inner {

@@ -1,7 +1,7 @@
 //! Handles to blocks.
 
 use super::{Inner, Pool};
-use crate::device::{COPY_UNIT, Commands, Gpu, GpuSegment, Location, Memory, check_alignment, check_range};
+use crate::device::{COPY_UNIT, Commands, Gpu, Location, Memory, check_alignment, check_range};
 use crate::error::DeviceError;
 use crate::heap::BlockId;
 use std::fmt;
@@ -186,63 +186,6 @@ pub(crate) fn record<M: Memory>(
     let places = first.inner.locate(&commands, storages.iter().copied());
     act(&mut commands, &places)?;
     finish(memory, commands)
-}
-
-impl Storage<Gpu> {
-    /// Pins the block and shows where it lies, for commands that the program records by itself: until the guard is
-    /// dropped, the block neither moves nor is handed out again. What the pool has recorded so far is submitted first, so
-    /// that it runs before what the program submits afterwards.
-    ///
-    /// Keep the guard until the commands are submitted; from then on the queue's order protects the bytes. Nothing is
-    /// returned for a storage of zero bytes.
-    ///
-    /// # Errors
-    /// What the device found wrong with the commands submitted.
-    pub fn pin(&self) -> Result<Option<Pinned>, DeviceError> {
-        let Some(block) = self.block() else { return Ok(None) };
-        let place = {
-            let mut state = self.inner.state();
-            state.heap.pin(block).expect("a storage holds its block, and 2^32 guards don't fit in memory");
-            state.place(block)
-        };
-        let pinned = Pinned { inner: Arc::clone(&self.inner), block, place, bytes: self.bytes() };
-        self.inner.memory.submit()?;
-        self.inner.memory.settle();
-        Ok(Some(pinned))
-    }
-}
-
-/// A block that stays where it is, for commands outside of the pool's own recorder.
-pub struct Pinned {
-    inner: Arc<Inner<Gpu>>,
-    block: BlockId,
-    place: Location<GpuSegment>,
-    bytes: u64,
-}
-
-impl Pinned {
-    /// The range of the wgpu buffer. Write nothing outside of it: the neighbours are other tensors.
-    #[must_use]
-    pub fn binding(&self) -> wgpu::BufferBinding<'_> {
-        wgpu::BufferBinding {
-            buffer: self.place.segment.buffer(),
-            offset: self.place.offset,
-            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(COPY_UNIT)),
-        }
-    }
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        self.inner.state().heap.unpin(self.block).expect("the guard pinned the block");
-    }
-}
-
-impl fmt::Debug for Pinned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner: _, block, place, bytes } = self;
-        f.debug_struct("Pinned").field("block", block).field("place", place).field("bytes", bytes).finish()
-    }
 }
 
 impl<M: Memory> Clone for Storage<M> {

@@ -3,6 +3,7 @@
 use super::{Inner, Pool, State};
 use crate::device::{Commands, Memory};
 use crate::heap::SegmentId;
+use std::collections::HashSet;
 
 /// What [`Pool::trim`] did. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Trimmed {
     pub pending: u64,
     /// Bytes of pinned blocks, which neither trimming nor compaction can give back before their guards are dropped.
     pub pinned: u64,
-    /// Segments that hold a pinned block.
+    /// Segments that hold a pinned block. [`Pool::pins`] tells who pins them.
     pub pinned_segments: usize,
 }
 
@@ -27,8 +28,7 @@ impl<M: Memory> Pool<M> {
     /// lie in. Trimming doesn't make memory available to the pool itself, and what it gives back has to be created again when
     /// it is needed: do it when the program is done for a while, not in every step.
     ///
-    /// With nothing to do and nothing pinned it takes some locks and calls nothing of the device; while blocks are pinned it is
-    /// O(blocks).
+    /// With nothing to do it takes some locks and calls nothing of the device; it goes through the pins.
     ///
     /// On GL the driver keeps a destroyed buffer for as long as it was the last one bound to its slot, until another dispatch
     /// binds that slot. On a [foreign device](crate::Gpu::from_device) with wgpu's default memory hints, buffers lie in
@@ -75,16 +75,16 @@ impl<M: Memory> Pool<M> {
             freed: reclaimed.freed + unreported,
             pending: reclaimed.pending,
             pinned,
-            pinned_segments: if pinned == 0 { 0 } else { state.pinned_segments() },
+            pinned_segments: state.pinned_segments(),
         }
     }
 }
 
 impl<M: Memory> State<M> {
-    /// Segments that hold a pinned block. O(blocks).
+    /// Segments that hold a pinned block. O(pins).
     fn pinned_segments(&self) -> usize {
-        let segments = self.heap.snapshot().segments;
-        segments.iter().filter(|segment| segment.blocks.iter().any(|block| block.pins > 0)).count()
+        let places = self.pins.iter().filter_map(|(_, &(block, _))| self.heap.resolve(block));
+        places.map(|place| place.segment).collect::<HashSet<_>>().len()
     }
 }
 

@@ -130,6 +130,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Storage::pin`].
+    #[track_caller]
     pub fn binding(&self) -> Result<Option<Pinned>, TensorError> {
         Ok(self.storage.pin()?)
     }

@@ -155,6 +155,7 @@ fn everything_pinned_blocks_nothing_and_loses_nothing<S: Subject<Memory = Gpu>>(
             stamp(&storage, number).expect("it can be written");
             live.push((number, storage));
         }
+        let pinning = line!() + 1;
         let mut pins: Vec<_> = live.iter().map(|(_, storage)| storage.pin().expect("the device works")).collect();
         // Freed, but pinned still: neither handed out again nor moved.
         live.retain(|(number, _)| number % 2 == 0);
@@ -163,6 +164,11 @@ fn everything_pinned_blocks_nothing_and_loses_nothing<S: Subject<Memory = Gpu>>(
         assert_eq!(pool.compact(u64::MAX).expect("the device works").moves, 0);
         let trimmed = pool.trim();
         assert_eq!((trimmed.segments, trimmed.pinned, trimmed.pinned_segments), (0, 2 * SEGMENT, 2));
+        let listed = pool.pins();
+        assert_eq!(listed.len(), 16);
+        assert_eq!(listed.iter().map(|pin| pin.bytes).sum::<u64>(), 2 * SEGMENT);
+        assert!(listed.iter().all(|pin| (pin.site.file(), pin.site.line()) == (file!(), pinning)), "{listed:?}");
+        assert!(listed[0].to_string().starts_with("32.0 KiB of segment 0 by "), "{}", listed[0]);
         assert_books_balance(&pool);
         // Pins of what is freed go: holes appear, but what lies between them still can't move.
         let mut number = 0;
@@ -175,6 +181,7 @@ fn everything_pinned_blocks_nothing_and_loses_nothing<S: Subject<Memory = Gpu>>(
         assert!(matches!(refused, AllocateError::OutOfMemory(_)), "{refused}");
         assert_eq!(pool.remedies().bytes_moved, 0);
         pins.clear();
+        assert_eq!(pool.pins(), []);
         let half = pool.allocate(SEGMENT).expect("now they move");
         assert!(pool.remedies().bytes_moved > 0);
         for (number, storage) in &live {

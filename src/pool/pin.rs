@@ -1,0 +1,106 @@
+//! Blocks that stay where they are, and who wants them to.
+
+use super::{Inner, Pool, Storage};
+use crate::device::{COPY_UNIT, Gpu, GpuSegment, Memory};
+use crate::error::{Bytes, DeviceError};
+use crate::heap::{BlockId, SegmentId};
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// One pin: which block, and where in the program it was pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Where the guard was taken.
+    pub site: &'static Location<'static>,
+    /// The segment that the block holds.
+    pub segment: SegmentId,
+    /// The block's size in bytes.
+    pub bytes: u64,
+}
+
+/// As `4.0 MiB of segment 3 by src/frame.rs:12:5`.
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of segment {} by {}", Bytes(self.bytes), self.segment, self.site)
+    }
+}
+
+impl<M: Memory> Pool<M> {
+    /// Who pins what, in the order of the segments: what compaction may not move and trimming can't give back. O(pins).
+    #[must_use]
+    pub fn pins(&self) -> Vec<Pin> {
+        let state = self.inner.state();
+        let pins = state.pins.iter().filter_map(|(_, &(block, site))| {
+            let place = state.heap.resolve(block)?;
+            Some(Pin { site, segment: place.segment, bytes: place.size })
+        });
+        let mut pins: Vec<Pin> = pins.collect();
+        pins.sort_by_key(|pin| pin.segment);
+        pins
+    }
+}
+
+impl Storage<Gpu> {
+    /// Pins the block and shows where it lies, for commands that the program records by itself: until the guard is
+    /// dropped, the block neither moves nor is handed out again. What the pool has recorded so far is submitted first, so
+    /// that it runs before what the program submits afterwards.
+    ///
+    /// Keep the guard until the commands are submitted; from then on the queue's order protects the bytes. Nothing is
+    /// returned for a storage of zero bytes. [`Pool::pins`] tells who pins what: the caller of this.
+    ///
+    /// # Errors
+    /// What the device found wrong with the commands submitted.
+    #[track_caller]
+    pub fn pin(&self) -> Result<Option<Pinned>, DeviceError> {
+        let Some(block) = self.block() else { return Ok(None) };
+        let inner = self.inner();
+        let site = Location::caller();
+        let (place, number) = {
+            let mut state = inner.state();
+            state.heap.pin(block).expect("a storage holds its block, and 2^32 guards don't fit in memory");
+            (state.place(block), state.pins.insert((block, site)))
+        };
+        let pinned = Pinned { inner: Arc::clone(inner), block, number, place, bytes: self.bytes() };
+        inner.memory.submit()?;
+        inner.memory.settle();
+        Ok(Some(pinned))
+    }
+}
+
+/// A block that stays where it is, for commands outside of the pool's own recorder.
+pub struct Pinned {
+    inner: Arc<Inner<Gpu>>,
+    block: BlockId,
+    /// Its place among the pool's pins.
+    number: usize,
+    place: crate::device::Location<GpuSegment>,
+    bytes: u64,
+}
+
+impl Pinned {
+    /// The range of the wgpu buffer. Write nothing outside of it: the neighbours are other tensors.
+    #[must_use]
+    pub fn binding(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding {
+            buffer: self.place.segment.buffer(),
+            offset: self.place.offset,
+            size: wgpu::BufferSize::new(self.bytes.next_multiple_of(COPY_UNIT)),
+        }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let mut state = self.inner.state();
+        state.pins.remove(self.number);
+        state.heap.unpin(self.block).expect("the guard pinned the block");
+    }
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inner: _, block, number: _, place, bytes } = self;
+        f.debug_struct("Pinned").field("block", block).field("place", place).field("bytes", bytes).finish()
+    }
+}
