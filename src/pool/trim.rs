@@ -30,8 +30,8 @@ impl<M: Memory> Pool<M> {
     ///
     /// With nothing to do it takes some locks and calls nothing of the device; it goes through the pins.
     ///
-    /// On GL the driver keeps a destroyed buffer for as long as it was the last one bound to its slot, until another dispatch
-    /// binds that slot. On a [foreign device](crate::Gpu::from_device) with wgpu's default memory hints, buffers lie in
+    /// On GL the driver keeps a destroyed buffer for as long as it is the last one bound to its slot; a small dispatch, recorded
+    /// before, takes every slot from it, so the memory is back once that has run. On a [foreign device](crate::Gpu::from_device) with wgpu's default memory hints, buffers lie in
     /// driver blocks of 128 MiB and more, which go back only when all in them is gone: choose segments above that size.
     #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
     pub fn trim(&self) -> Trimmed {

@@ -3,7 +3,8 @@
 use crate::common::{Outcome, adapter};
 use std::process::Command;
 use wgpu_pool::{
-    AllocateError, DType, DeviceError, Kernel, KernelError, Memory, MemoryPressure, Pool, PoolOptions, Tensor, Trimmed,
+    AllocateError, DType, DeviceError, Gpu, Kernel, KernelError, Memory, MemoryPressure, Pool, PoolOptions, Tensor,
+    Trimmed,
 };
 
 /// Spins for some milliseconds at least, also on a fast GPU, and adds one to each element.
@@ -142,19 +143,17 @@ fn resident_bytes() -> Option<u64> {
 }
 
 /// On a software adapter the process itself holds the memory. A process of its own, since other tests' memory comes and goes.
-#[test]
-fn on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports() -> Outcome {
+fn watch(name: &str, kind: &str, memory: Option<Gpu>) -> Outcome {
     if std::env::var_os(WATCHED).is_some() {
-        return shrink();
+        return shrink(kind);
     }
-    let Some(gpu) = adapter::gpu() else { return Ok(()) };
+    let Some(gpu) = memory else { return Ok(()) };
     let is_software = gpu.adapter_info().device_type == wgpu::DeviceType::Cpu;
     if !is_software || resident_bytes().is_none() {
         eprintln!("skipped: needs a software adapter and a system that tells resident bytes");
         return Ok(());
     }
     drop(gpu);
-    let name = "driver::on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports";
     let child = Command::new(std::env::current_exe()?)
         .args(["--exact", name, "--nocapture", "--test-threads", "1"])
         .env(WATCHED, "1")
@@ -165,9 +164,22 @@ fn on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports() -
     Ok(())
 }
 
+#[test]
+fn on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports() -> Outcome {
+    let name = "driver::on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports";
+    watch(name, "best", adapter::gpu())
+}
+
+/// GL keeps what was bound last, until something else is bound in its place.
+#[test]
+fn on_gl_a_trim_lowers_the_process_memory_by_what_it_reports() -> Outcome {
+    watch("driver::on_gl_a_trim_lowers_the_process_memory_by_what_it_reports", "gl", adapter::gl())
+}
+
 /// Takes memory, gives it back, and compares, in the watched process.
-fn shrink() -> Outcome {
-    let pool = Pool::request_blocking(PoolOptions::default())?;
+fn shrink(kind: &str) -> Outcome {
+    let memory = if kind == "gl" { adapter::gl() } else { adapter::gpu() };
+    let pool = Pool::new(memory.ok_or("it opened before")?, PoolOptions::default())?;
     let kept = Tensor::full(&pool, [1000], 2.5_f32)?;
     // Once before, so that what the driver keeps for good is there.
     drop(Tensor::full(&pool, [16 << 20], 1.5_f32)?);
@@ -180,6 +192,8 @@ fn shrink() -> Outcome {
         let held = resident_bytes().ok_or("it told before")?;
         drop(tensors);
         let freed = pool.trim().freed;
+        // GL has it back when what was recorded for that is done.
+        pool.synchronize()?;
         let fell = held.saturating_sub(resident_bytes().ok_or("it told before")?);
         assert!(freed >= mebibytes << 20, "{freed} bytes of {mebibytes} MiB");
         assert!(fell.abs_diff(freed) <= 8 << 20, "resident bytes fell by {fell}, {freed} were reported");

@@ -23,6 +23,7 @@ mod readback;
 mod recorder;
 mod scope;
 mod staging;
+mod unbind;
 
 pub use adapter::GpuOptions;
 pub use readback::GpuReadback;
@@ -120,6 +121,8 @@ pub struct Gpu {
     immediate_bytes: u32,
     /// Whether the adapter computes on the processor.
     is_software: bool,
+    /// Whether a destroyed buffer's memory waits for its slots to be bound anew.
+    is_gl: bool,
     recorder: Mutex<Recorder>,
     outbox: Outbox,
     layouts: Layouts,
@@ -152,6 +155,7 @@ impl Gpu {
             },
             immediate_bytes: if immediates { limits.max_immediate_size } else { 0 },
             is_software: adapter::is_software(&device.adapter_info()),
+            is_gl: device.adapter_info().backend == wgpu::Backend::Gl,
             recorder: Mutex::new(Recorder::new()),
             outbox: Outbox::default(),
             layouts: Layouts::default(),

@@ -9,6 +9,7 @@ use super::outbox::{Batch, Outbox};
 use super::parameters::Ring;
 use super::program::{Passing, Program};
 use super::staging::Staging;
+use super::unbind::Unbinder;
 use super::{Gpu, GpuReadback, GpuSegment};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -36,6 +37,9 @@ pub(super) struct Recorder {
     ring: Option<Ring>,
     groups: BindGroups,
     detour: Option<wgpu::Buffer>,
+    /// Whether segments have been bound since the slots were last taken from them. Of interest on GL.
+    binds_segments: bool,
+    unbinder: Option<Unbinder>,
 }
 
 /// A batch in the making. The pass is declared first, so that it is dropped before its encoder.
@@ -58,7 +62,25 @@ impl Recorder {
             ring: None,
             groups: BindGroups::default(),
             detour: None,
+            binds_segments: false,
+            unbinder: None,
         }
+    }
+
+    /// Takes every slot from the segments that were bound to it last.
+    fn unbind(&mut self, gpu: &Gpu) -> Result<(), DeviceError> {
+        if self.unbinder.is_none() {
+            self.unbinder = Some(Unbinder::new(gpu)?);
+        }
+        self.open(gpu);
+        let Self { open: Some(open), unbinder: Some(unbinder), .. } = self else {
+            unreachable!("both were just made");
+        };
+        unbinder.record(open.pass());
+        open.commands += 1;
+        (open.bound_program, open.bound_group) = (0, 0);
+        self.binds_segments = false;
+        Ok(())
     }
 
     /// Ends the open batch, if there is one, and puts it into the outbox.
@@ -152,10 +174,11 @@ impl<'a> GpuCommands<'a> {
             Passing::None | Passing::Immediates => None,
         };
         recorder.open(gpu);
-        let Recorder { open: Some(open), groups, ring, .. } = recorder else {
+        let Recorder { open: Some(open), groups, ring, binds_segments, .. } = recorder else {
             unreachable!("a batch was just opened");
         };
         let (group, number) = groups.get(gpu, tensors)?;
+        *binds_segments = true;
         open.pass();
         let Open { pass: Some(pass), commands, bound_program, bound_group, .. } = open else {
             unreachable!("a pass was just begun");
@@ -290,6 +313,12 @@ impl Commands<Gpu> for GpuCommands<'_> {
     fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {
         let Self { gpu, recorder } = self;
         recorder.groups.forget_segment(id);
+        if gpu.is_gl && recorder.binds_segments {
+            if let Err(error) = recorder.unbind(gpu) {
+                // The memory then waits for the next dispatch.
+                log::debug!("wgpu-pool: slots can't be taken from segments: {error}");
+            }
+        }
         recorder.close(&gpu.outbox);
         gpu.outbox.destroy_later(segment, bytes);
     }
