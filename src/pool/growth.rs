@@ -6,13 +6,15 @@
 //! - It is a multiple of the block that it is made for. A program that lacks a block of some size will soon lack its twins, and
 //!   they fill the segment to its end.
 //! - A block above the share gets a segment of its own size, which can go back whole as soon as the block is freed.
-//! - Where live blocks may be moved, a segment of the large pool aims at an eighth of it, from 16 to 64 MiB: the holes of larger
+//! - Where live blocks may be moved, a segment of the large pool aims at half of it, from 16 to 96 MiB: the holes of larger
 //!   segments can be closed, and there are fewer segments. Where they may not, it stays at 16 MiB.
 //! - A pool that has moved much gets some slack with its next segment: the fuller it is, the more every hole costs.
 //!
 //! Over traces of training and inference, each also with its sizes scaled and jittered in 32 ways, this rule takes 1.10 times
 //! the requested peak in the geometric mean without moving; segments of a sixteenth of the pool, and at least 64 MiB, took
-//! 1.15.
+//! 1.15. With moving, over the four traces and 48 variants, it takes 1.03 times, and 1.10 in the worst of them, with fewer segments
+//! than PyTorch asks its device for in all but three; an eighth of the pool, up to 64 MiB, took 1.03 and 1.09, and up to 2.3 times as
+//! many segments.
 
 use crate::heap::SubPool;
 
@@ -23,8 +25,8 @@ const USUAL_SMALL: u64 = 8 << 20;
 /// The least that a segment of the large pool aims at, in bytes. Half and double were both measured to be worse.
 const USUAL_LARGE: u64 = 16 << 20;
 /// The same where blocks may be moved: this part of what the pool holds, but no more than so many bytes.
-const MOVING_PART: u64 = 8;
-const MOST_MOVING: u64 = 64 << 20;
+const MOVING_PART: u64 = 2;
+const MOST_MOVING: u64 = 96 << 20;
 /// The slack of a pool that has moved much: this part of what it holds.
 const SLACK_PART: u64 = 32;
 /// The driver's blocks are at least this large, in bytes. A smallest segment below it is a wish for small segments.
@@ -160,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_moves_grows_by_an_eighth_within_bounds() {
+    fn a_pool_that_moves_grows_by_half_within_bounds() {
         let growth = Growth { moving: true, ..GROWTH };
-        for (held, bytes) in [(0, 16), (128, 16), (256, 32), (512, 64), (4096, 64)] {
+        for (held, bytes) in [(0, 16), (32, 16), (64, 32), (192, 96), (4096, 96)] {
             assert_eq!(growth.segment_bytes(&large(MIB, held * MIB)), Some(bytes * MIB), "{held}");
         }
         assert_eq!(growth.segment_bytes(&small(MIB, 512 * MIB)), Some(8 * MIB));

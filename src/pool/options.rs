@@ -25,7 +25,7 @@ pub struct PoolOptions {
     /// The default is a bound that programs rarely meet: over four traces of training and inference and 48 variants of them
     /// with scaled and jittered sizes, the pool moved at most 0.05 of what was allocated. Bounds that bind cost memory, since a
     /// program needs its moves where it first grows: with 0.048 the worst variant took 1.3 times the requested peak, with 0.1 it
-    /// takes 1.09.
+    /// takes 1.10.
     pub compaction_share: f64,
     /// Which adapter to open; used by [`Pool::request`](super::Pool::request) alone.
     pub gpu: GpuOptions,
