@@ -10,6 +10,7 @@
 //!   fails: how much of it is in use then.
 //! - *compaction*: a pool with the arena's size as its limit, kept nearly full: no request may fail that, together with what
 //!   lives, leaves one segment free.
+//! - *growth*: what each operation costs as blocks, segments and events grow.
 //! - *traces*: the events of real programs.
 //!
 //! Times are of the host's clock. Every contender runs the same operations, drawn beforehand, in turns: a round is a short run of
@@ -20,6 +21,7 @@ mod contenders;
 #[path = "../../examples/replay/fault.rs"]
 #[expect(dead_code, reason = "a bench never replays with stamps")]
 mod fault;
+mod growth;
 mod packing;
 mod pairs;
 mod plans;
@@ -61,6 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     plans::measure(options.rounds);
     packing::compare(options.seeds)?;
     packing::compact(options.seeds)?;
+    growth::print(options.live, options.rounds);
     for path in &options.traces {
         traces::compare(path, options.rounds)?;
     }
