@@ -39,6 +39,9 @@
 //! | a young one | 57 (49) | 56 (49) | 59 (50) | 55 (49) |
 //! | any | 55 (48) | 64 (57) | 175 (149) | 377 (359) |
 //!
+//! Neither events nor segments change it: with 10,000 live blocks a pair takes 49 ns after 10⁵, after 10⁶ and after 10⁷ events; with
+//! 100,000 live blocks in 16, 252 and 3,351 segments it takes 46, 46 and 49.
+//!
 //! An event of four programs' traces takes 22 to 28 ns when it is warm (17 to 27). A plan's time follows the pool's blocks, however
 //! many segments they are in; a pool plans only when no hole serves. In microseconds, where a fourth of the blocks are holes:
 //!
