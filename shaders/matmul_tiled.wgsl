@@ -1,10 +1,10 @@
 // matmul_tiled: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there if `accumulate` is 1.
 //
-// Shapes: left (batches, rows, depth), right (batches, depth, columns), output (batches, rows, columns), contiguous. Columns
-// are a multiple of 4, depth one of SLICE. Each operand is contiguous along one side of its matrices: along the depth where
-// LEFT_IS_DEEP and RIGHT_IS_DEEP say so (the host sets these and TILE), else along the rows of left (then a multiple of 4) and
-// the columns of right. All other strides and the offsets are multiples of 4, and counted in fours here. Bindings: 0 output, 1
-// left, 2 right; where both operands are in one storage the host binds it once, as left.
+// Shapes: left (batches, rows, depth), right (batches, depth, columns), output (batches, rows, columns), contiguous. Depth is
+// a multiple of SLICE. Each operand is contiguous along one side of its matrices: along the depth where LEFT_IS_DEEP and
+// RIGHT_IS_DEEP say so (the host sets these and TILE), else along the rows of left and the columns of right. Needs
+// lib/fours.wgsl where those are multiples of 4, and all other strides and offsets, or else lib/ones.wgsl: these have the
+// bindings.
 //
 // A workgroup of TILE / 8 by TILE / 8 invocations makes a tile of TILE by TILE, each invocation 8 by 8 of it: two fours of
 // rows and two of columns, half a tile apart. Slices of the operands pass through workgroup memory, 16 KiB of it; the next
@@ -12,9 +12,6 @@
 // again, and stores nothing: only sums that nobody needs come of it. The unrolled steps index workgroup memory by a constant,
 // so that the bounds check of the other index is done once a slice. Dispatch (tiles, 1 or more, batches) workgroups. At most
 // depth / SLICE turns of the loop: the host keeps depth at 2^15, well under the 65,535 turns that Mesa allows.
-
-alias Element = f32;
-alias Four = vec4<Element>;
 
 const TILE: u32 = 128u;
 const SLICE: u32 = TILE / 8u;
@@ -43,9 +40,6 @@ struct Params {
     first_batch: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> output: array<Four>;
-@group(0) @binding(1) var<storage, read_write> left: array<Four>;
-@group(0) @binding(2) var<storage, read_write> right: array<Four>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Slices of the operands, depth first: [k][row] and [k][column].
@@ -63,11 +57,11 @@ fn carried(number: u32, is_deep: bool, start: u32, end: u32, offset: u32, stride
     if is_deep {
         let k = number % (SLICE / 4u);
         let side = number / (SLICE / 4u);
-        return Carried(offset + min(start + side, end - 1u) * stride + k, k * 4u, side);
+        return Carried(offset + min(start + side, end - 1u) * stride + k * UNIT, k * 4u, side);
     }
     let k = number / FOURS;
     let side = number % FOURS;
-    return Carried(offset + k * stride + min(start / 4u + side, end / 4u - 1u), k, side);
+    return Carried(offset + k * stride + min(start / 4u + side, (end - 1u) / 4u) * UNIT, k, side);
 }
 
 fn keep_left(place: Carried, four: Four) {
@@ -137,16 +131,9 @@ fn steps(down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
 }
 
 fn store(batch: u32, row: u32, across: u32, first: Four, second: Four) {
-    if row >= params.rows {
-        return;
-    }
-    let wide = params.columns / 4u;
-    let at = (batch * params.rows + row) * wide + across;
-    if across < wide {
-        output[at] = select(first, first + output[at], params.accumulate == 1u);
-    }
-    if across + SIDE < wide {
-        output[at + SIDE] = select(second, second + output[at + SIDE], params.accumulate == 1u);
+    if row < params.rows {
+        put(batch * params.rows + row, across, first);
+        put(batch * params.rows + row, across + SIDE, second);
     }
 }
 
@@ -165,8 +152,8 @@ fn matmul_tiled(
     let batch = params.first_batch + workgroup.z;
     let left_start = params.left_offset + batch * params.left_batch;
     let right_start = params.right_offset + batch * params.right_batch;
-    let left_step = select(SLICE * params.left_stride, SLICE / 4u, LEFT_IS_DEEP);
-    let right_step = select(SLICE * params.right_stride, SLICE / 4u, RIGHT_IS_DEEP);
+    let left_step = select(SLICE * params.left_stride, SLICE / 4u * UNIT, LEFT_IS_DEEP);
+    let right_step = select(SLICE * params.right_stride, SLICE / 4u * UNIT, RIGHT_IS_DEEP);
     let left_a = carried(local, LEFT_IS_DEEP, row, params.rows, left_start, params.left_stride);
     let left_b = carried(local + INVOCATIONS, LEFT_IS_DEEP, row, params.rows, left_start, params.left_stride);
     let right_a = carried(local, RIGHT_IS_DEEP, column, params.columns, right_start, params.right_stride);
@@ -175,10 +162,10 @@ fn matmul_tiled(
     let along = local / 32u % ACROSS * 8u + local % 8u;
 
     var sums: array<Four, 16>;
-    var left_0 = left[left_a.at];
-    var left_1 = left[left_b.at];
-    var right_0 = right[right_a.at];
-    var right_1 = right[right_b.at];
+    var left_0 = left_four(left_a.at);
+    var left_1 = left_four(left_b.at);
+    var right_0 = right_four(right_a.at);
+    var right_1 = right_four(right_b.at);
     // Each place is moved on right after it was read. Moved on right before the next reading, the whole loses a quarter of its
     // speed on an H100: addresses are then worked out while the slice waits for them.
     var left_at_0 = left_a.at + left_step;
@@ -192,13 +179,13 @@ fn matmul_tiled(
         keep_right(right_b, right_1);
         workgroupBarrier();
         if depth < params.depth {
-            left_0 = left[left_at_0];
+            left_0 = left_four(left_at_0);
             left_at_0 += left_step;
-            left_1 = left[left_at_1];
+            left_1 = left_four(left_at_1);
             left_at_1 += left_step;
-            right_0 = right[right_at_0];
+            right_0 = right_four(right_at_0);
             right_at_0 += right_step;
-            right_1 = right[right_at_1];
+            right_1 = right_four(right_at_1);
             right_at_1 += right_step;
         }
         steps(down, along, &sums);

@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use super::launch::{check_kinds, grid, index, launch, with_gpu};
-use super::shader::{MATMUL, Shader, TILED_FEW, TILED_MANY, Variant};
+use super::shader::{MATMUL, Shader, TILED_FEW, TILED_MANY, Tiled, Variant};
 use crate::error::TensorError;
 use crate::pool::Storage;
 use crate::tensor::{Layout, Tensor, collapse};
@@ -28,7 +28,7 @@ struct Params {
     first_batch: u32,
 }
 
-/// The parameters of `matmul_tiled.wgsl`; offsets and strides in fours.
+/// The parameters of `matmul_tiled.wgsl`; offsets and strides in fours, or in elements where they don't lie in fours.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct TiledParams {
@@ -57,20 +57,41 @@ const FOUR: usize = 4;
 /// Batches of a dispatch: enough for any device, and well under WebGPU's least limit of workgroups in one dimension.
 const MOST_BATCHES: usize = 4096;
 
-/// A kernel of `matmul_tiled.wgsl`.
+/// The kernels of one size of `matmul_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]
 struct Tiling {
-    /// By whether the left and then the right operand is contiguous along the depth.
-    shaders: &'static [[Shader; 2]; 2],
+    shaders: &'static Tiled,
     tile: usize,
     slice: usize,
 }
 
 const MANY: Tiling = Tiling { shaders: &TILED_MANY, tile: 128, slice: 16 };
 const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: 64, slice: 8 };
-impl Tiling {
-    fn shader(&self, [left, right]: [bool; 2]) -> &'static Shader {
-        &self.shaders[usize::from(left)][usize::from(right)]
+
+/// How the operands of a tiled kernel lie.
+#[derive(Clone, Copy, Debug)]
+struct Lying {
+    /// Whether rows, offsets and strides are all in fours.
+    in_fours: bool,
+    /// Whether the left and then the right operand is contiguous along the depth; along the other side if not.
+    deep: [bool; 2],
+}
+
+impl Lying {
+    /// None unless each operand is contiguous along either side.
+    fn of(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>) -> Option<Self> {
+        let one = |along: usize, across: usize| match (along, across) {
+            (1, stride) => Some((true, stride)),
+            (stride, 1) => Some((false, stride)),
+            _ => None,
+        };
+        let (left_deep, left_stride) = one(left.column, left.row)?;
+        let (right_deep, right_stride) = one(right.row, right.column)?;
+        let rows = if left_deep { 0 } else { sizes.rows };
+        let numbers =
+            [rows, sizes.columns, left_stride, right_stride, left.offset, right.offset, left.batch, right.batch];
+        let in_fours = numbers.iter().all(|number| number.is_multiple_of(FOUR));
+        Some(Self { in_fours, deep: [left_deep, right_deep] })
     }
 }
 
@@ -102,7 +123,7 @@ impl Tensor {
     /// result. For every dtype; sums are in that dtype, in the order of k within slices. Transposed views cost nothing extra.
     /// Equals `torch.matmul`.
     ///
-    /// Fastest where the sizes, and the strides of views, are multiples of 16; at any others correct, and slower.
+    /// Fast for matrices that are contiguous along either side, fastest where sizes and strides are multiples of 16.
     ///
     /// # Errors
     /// [`TensorError::Shape`] if the inner sizes differ, the leading ones don't broadcast, or either is a scalar;
@@ -218,9 +239,9 @@ fn multiply(sizes: Sizes, left: Matrices<'_>, right: Matrices<'_>, output: &Tens
                 accumulate: depth > 0,
             };
             depth += match tiling {
-                Some((tiling, deep)) if rest >= tiling.slice => {
+                Some((tiling, lying)) if rest >= tiling.slice => {
                     let length = (rest - rest % tiling.slice).min(DEEPEST);
-                    product(length).run_tiled(tiling, deep)?;
+                    product(length).run_tiled(tiling, lying)?;
                     length
                 }
                 _ => {
@@ -234,23 +255,14 @@ fn multiply(sizes: Sizes, left: Matrices<'_>, right: Matrices<'_>, output: &Tens
     Ok(())
 }
 
-/// The tiled kernel that takes these operands, if one does, and which of them are contiguous along the depth.
-fn tiling(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>, suits_large: bool) -> Option<(Tiling, [bool; 2])> {
+/// The tiled kernels that suit these operands, if any do.
+fn tiling(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>, suits_large: bool) -> Option<(Tiling, Lying)> {
     let Sizes { batches, rows, columns, depth } = *sizes;
-    let in_fours = |values: [usize; 3]| values.iter().all(|value| value.is_multiple_of(FOUR));
-    let is_deep = |along: usize, across: usize, operand: &Matrices<'_>, side: usize| {
-        let rest = [operand.offset, operand.batch, across];
-        if along == 1 && in_fours(rest) {
-            return Some(true);
-        }
-        (across == 1 && in_fours([operand.offset, operand.batch, along]) && side.is_multiple_of(FOUR)).then_some(false)
-    };
-    let deep = [is_deep(left.column, left.row, left, rows)?, is_deep(right.row, right.column, right, columns)?];
+    let lying = Lying::of(sizes, left, right)?;
     let tiles = rows.div_ceil(MANY.tile) * columns.div_ceil(MANY.tile) * batches;
     let tiling = if suits_large && tiles >= MANY_TILES { MANY } else { FEW };
     // Small matrices have more parallelism in smaller pieces.
-    let is_large = rows.min(columns) >= TILE / 2 && depth >= 8 * tiling.slice;
-    (columns.is_multiple_of(FOUR) && is_large).then_some((tiling, deep))
+    (rows.min(columns) >= TILE / 2 && depth >= 8 * tiling.slice).then_some((tiling, lying))
 }
 
 impl Matrices<'_> {
@@ -298,27 +310,29 @@ impl Product<'_> {
         self.launch(&MATMUL, bytemuck::bytes_of(&params), tiles)
     }
 
-    /// Operands in fours, contiguous along the depth or not.
-    fn run_tiled(&self, tiling: Tiling, deep: [bool; 2]) -> Result<(), TensorError> {
+    /// Operands that are contiguous along one side.
+    fn run_tiled(&self, tiling: Tiling, Lying { in_fours, deep }: Lying) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
         let [tiles_across, tiles] = self.tiles(tiling.tile)?;
-        let fours = |elements: usize| number(elements / FOUR);
+        let units = |elements: usize| number(if in_fours { elements / FOUR } else { elements });
         let params = TiledParams {
             rows: number(sizes.rows)?,
             columns: number(sizes.columns)?,
             depth: number(sizes.depth)?,
             accumulate: u32::from(self.accumulate),
-            left_offset: fours(left.offset)?,
-            left_stride: fours(if deep[0] { left.row } else { left.column })?,
-            left_batch: fours(left.batch)?,
+            left_offset: units(left.offset)?,
+            left_stride: units(if deep[0] { left.row } else { left.column })?,
+            left_batch: units(left.batch)?,
             tiles_across,
-            right_offset: fours(right.offset)?,
-            right_stride: fours(if deep[1] { right.column } else { right.row })?,
-            right_batch: fours(right.batch)?,
+            right_offset: units(right.offset)?,
+            right_stride: units(if deep[1] { right.column } else { right.row })?,
+            right_batch: units(right.batch)?,
             tiles,
             first_batch: number(self.first_batch)?,
         };
-        self.launch(tiling.shader(deep), bytemuck::bytes_of(&params), tiles)
+        let [left, right] = deep.map(usize::from);
+        let shader = &tiling.shaders[usize::from(in_fours)][left][right];
+        self.launch(shader, bytemuck::bytes_of(&params), tiles)
     }
 
     /// Tiles of a row of tiles, and of all of a matrix.
@@ -360,7 +374,7 @@ mod tests {
             let output = Tensor::empty(&pool, [sizes.batches, sizes.rows, sizes.columns], left.dtype())?;
             let (left, right) = (left.matrices(sizes.rows * sizes.depth), right.matrices(sizes.depth * sizes.columns));
             let product = Product { sizes, left, right, output: &output, first_batch: 0, accumulate: false };
-            product.run_tiled(tiling, [true, false])?;
+            product.run_tiled(tiling, Lying { in_fours: true, deep: [true, false] })?;
             output.read_blocking::<f32>()
         });
         let bits = |elements: Vec<f32>| -> Vec<u32> { elements.into_iter().map(f32::to_bits).collect() };

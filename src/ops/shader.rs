@@ -45,8 +45,8 @@ macro_rules! over_rows {
 
 const MATRIX_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
-const FOURS_AS_LEFT: [&str; 3] =
-    ["@group(0) @binding(2) var<storage, read_write> right: array<Four>;\n", "right[", "left["];
+const KEPT_AS_LEFT: [&str; 3] =
+    ["@group(0) @binding(2) var<storage, read_write> right: array<Kept>;\n", "right[", "left["];
 const RIGHT_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Value>;\n", "right[", "left["];
 const LEFT_AS_OUTPUT: [&str; 3] =
@@ -150,10 +150,10 @@ pub(super) const MATMUL: Shader = Shader {
 };
 
 macro_rules! tiled {
-    ($name:literal, $tile:literal, $left:literal, $right:literal) => {
+    ($lying:literal, $tile:literal, $left:literal, $right:literal) => {
         Shader {
-            name: concat!("matmul_tiled_", $name),
-            source: source!("matmul_tiled.wgsl"),
+            name: concat!("matmul_tiled_", $lying, "_", $tile, "_", $left, "_", $right),
+            source: concat!(include_str!(concat!("../../shaders/lib/", $lying, ".wgsl")), source!("matmul_tiled.wgsl")),
             entry: "matmul_tiled",
             parameter_bytes: Some(52),
             kind: &[
@@ -161,22 +161,25 @@ macro_rules! tiled {
                 ["const LEFT_IS_DEEP: bool = true;", concat!("const LEFT_IS_DEEP: bool = ", $left, ";")],
                 ["const RIGHT_IS_DEEP: bool = true;", concat!("const RIGHT_IS_DEEP: bool = ", $right, ";")],
             ],
-            shared: Some(FOURS_AS_LEFT),
+            shared: Some(KEPT_AS_LEFT),
             ..MATMUL
         }
     };
+    ($lying:literal, $tile:literal) => {
+        [
+            [tiled!($lying, $tile, "false", "false"), tiled!($lying, $tile, "false", "true")],
+            [tiled!($lying, $tile, "true", "false"), tiled!($lying, $tile, "true", "true")],
+        ]
+    };
 }
 
-/// Products of large matrices, by whether the left and then the right operand is contiguous along the depth.
-pub(super) static TILED_MANY: [[Shader; 2]; 2] = [
-    [tiled!("128_side_side", "128u", "false", "false"), tiled!("128_side_deep", "128u", "false", "true")],
-    [tiled!("128_deep_side", "128u", "true", "false"), tiled!("128_deep_deep", "128u", "true", "true")],
-];
-/// The same for medium ones.
-pub(super) static TILED_FEW: [[Shader; 2]; 2] = [
-    [tiled!("64_side_side", "64u", "false", "false"), tiled!("64_side_deep", "64u", "false", "true")],
-    [tiled!("64_deep_side", "64u", "true", "false"), tiled!("64_deep_deep", "64u", "true", "true")],
-];
+/// Kernels by whether the operands lie in fours, and whether the left and then the right one is contiguous along the depth.
+pub(super) type Tiled = [[[Shader; 2]; 2]; 2];
+
+/// Products of large matrices.
+pub(super) static TILED_MANY: Tiled = [tiled!("ones", "128u"), tiled!("fours", "128u")];
+/// Products of medium ones.
+pub(super) static TILED_FEW: Tiled = [tiled!("ones", "64u"), tiled!("fours", "64u")];
 pub(super) const UNIFORM: Shader = Shader {
     name: "uniform",
     source: include_str!("../../shaders/random.wgsl"),
@@ -282,7 +285,7 @@ mod tests {
     /// Everything that the crate can ask a device to compile.
     fn variants() -> Vec<(Shader, Variant)> {
         let mut all = Vec::new();
-        let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().copied();
+        let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().flatten().copied();
         let plain: Vec<_> =
             [FILL, ADD_SCALED, MATMUL].into_iter().chain(tiled).map(|shader| (shader, AS_IT_IS)).collect();
         let binary = binary::ALL.into_iter().flat_map(|operation| [(BINARY, operation), (BINARY_SCALAR, operation)]);

@@ -50,10 +50,20 @@ fn assert_products(pool: &Pool, random: &mut Random, batches: usize, [rows, dept
 fn products_in_tiles_equal_the_model_in_every_layout() -> Outcome {
     let mut random = Random::new(60);
     for pool in adapter::all_shared() {
-        for sizes in [[64, 64, 64], [68, 80, 132], [33, 72, 36], [128, 100, 64], [67, 77, 68], [36, 333, 40]] {
+        for sizes in [
+            [64, 64, 64],
+            [68, 80, 132],
+            [33, 72, 36],
+            [128, 100, 64],
+            [67, 77, 68],
+            [36, 333, 40],
+            [33, 65, 35],
+            [129, 71, 66],
+        ] {
             assert_products(pool, &mut random, 1, sizes)?;
         }
         assert_products(pool, &mut random, 3, [40, 68, 44])?;
+        assert_products(pool, &mut random, 3, [39, 68, 43])?;
         // Beyond what one dispatch goes through, with a rest.
         assert_products(pool, &mut random, 1, [32, 32_800, 32])?;
     }
@@ -145,6 +155,10 @@ fn tiles_take_nothing_from_beside_their_matrices() -> Outcome {
         right.copy_(&y.to_device(pool)?)?;
         drop(Tensor::full(pool, [68, 44], f32::NAN)?);
         assert_equal(&left.matmul(&right)?, &products(&x, &y, 0.0, |sum, x, y| sum + x * y), "windows");
+        let (x, y) = (x.narrow(0, 1, 67).narrow(1, 0, 71), y.narrow(0, 1, 71).narrow(1, 3, 41));
+        let left = left.narrow(0, 1, 67)?.narrow(1, 0, 71)?;
+        let right = right.narrow(0, 1, 71)?.narrow(1, 3, 41)?;
+        assert_equal(&left.matmul(&right)?, &products(&x, &y, 0.0, |sum, x, y| sum + x * y), "odd windows");
     }
     Ok(())
 }

@@ -1,0 +1,30 @@
+// The operands of matmul_tiled where they lie in fours: places, offsets and strides are counted in fours.
+//
+// Bindings: 0 output, 1 left, 2 right; where both operands are in one storage the host binds it once, as left.
+
+alias Element = f32;
+alias Four = vec4<Element>;
+alias Kept = Four;
+
+// Units in a four.
+const UNIT: u32 = 1u;
+
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
+@group(0) @binding(1) var<storage, read_write> left: array<Kept>;
+@group(0) @binding(2) var<storage, read_write> right: array<Kept>;
+
+fn left_four(at: u32) -> Four {
+    return left[at];
+}
+
+fn right_four(at: u32) -> Four {
+    return right[at];
+}
+
+fn put(row: u32, four: u32, sum: Four) {
+    let wide = params.columns / 4u;
+    if four < wide {
+        let at = row * wide + four;
+        output[at] = select(sum, sum + output[at], params.accumulate == 1u);
+    }
+}

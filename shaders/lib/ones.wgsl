@@ -1,0 +1,38 @@
+// The operands of matmul_tiled where they lie anyhow: places, offsets and strides are counted in elements. A four at the end
+// of a row may reach into the next one, and at the very end beyond the binding, where WebGPU makes reading harmless: what it
+// brings from there goes into sums that are not stored.
+//
+// Bindings: 0 output, 1 left, 2 right; where both operands are in one storage the host binds it once, as left.
+
+alias Element = f32;
+alias Four = vec4<Element>;
+alias Kept = Element;
+
+// Units in a four.
+const UNIT: u32 = 4u;
+
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
+@group(0) @binding(1) var<storage, read_write> left: array<Kept>;
+@group(0) @binding(2) var<storage, read_write> right: array<Kept>;
+
+fn left_four(at: u32) -> Four {
+    return Four(left[at], left[at + 1u], left[at + 2u], left[at + 3u]);
+}
+
+fn right_four(at: u32) -> Four {
+    return Four(right[at], right[at + 1u], right[at + 2u], right[at + 3u]);
+}
+
+fn put_one(row: u32, column: u32, sum: Element) {
+    if column < params.columns {
+        let at = row * params.columns + column;
+        output[at] = select(sum, sum + output[at], params.accumulate == 1u);
+    }
+}
+
+fn put(row: u32, four: u32, sum: Four) {
+    put_one(row, four * 4u, sum.x);
+    put_one(row, four * 4u + 1u, sum.y);
+    put_one(row, four * 4u + 2u, sum.z);
+    put_one(row, four * 4u + 3u, sum.w);
+}
