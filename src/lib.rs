@@ -9,14 +9,19 @@ pub mod pool;
 pub mod report;
 pub mod tensor;
 
-pub use device::{AccountingMemory, COPY_UNIT, Gpu, GpuOptions, HostMemory, HostOptions, Memory, MemoryLimits};
-pub use error::{
-    AllocateError, Bytes, DeviceError, HeapError, KernelError, LawBroken, OptionsError, OutOfMemory, TensorError,
+pub use device::{
+    AccountingMemory, COPY_UNIT, DriverHoldings, Gpu, GpuOptions, HostMemory, HostOptions, Memory, MemoryLimits,
 };
-pub use heap::{BlockState, Counter, Snapshot, Stats};
+pub use error::{
+    Advice, AllocateError, Bytes, DeviceError, Gains, GrowthError, HeapError, Holder, KernelError, LawBroken,
+    OptionsError, OutOfMemory, TensorError,
+};
+pub use heap::{BlockState, Counter, Stats};
 pub use ops::{Kernel, Scalar};
 pub use pool::{
-    Compacted, Download, MemoryPressure, Pin, Pinned, Pool, PoolOptions, Relief, Remedies, Storage, Trimmed,
+    Compacted, Download, Event, EventKind, GrowthBetween, Holding, Leaks, Mark, MemoryPressure, NoGrowth, Pin, Pinned,
+    Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
+    WeakStorage,
 };
-pub use report::MemoryTable;
-pub use tensor::{DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor};
+pub use report::{Beyond, Fragmentation, MemoryTable, Split};
+pub use tensor::{DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor, WeakTensor};

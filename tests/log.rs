@@ -96,5 +96,17 @@ fn every_rung_is_logged_and_reuse_is_not() -> Result<(), Box<dyn std::error::Err
     assert_noted(&["memory pressure: Low", "trim: 2 segments"]);
     pool.trim();
     assert_noted(&[]);
+
+    // Case 51, at the pool's end: one line for each block that outlives it, once.
+    let kept = pool.allocate(1000)?;
+    kept.set_label("kept");
+    notes();
+    let other = pool.clone();
+    drop(pool);
+    assert_noted(&[]);
+    drop(other);
+    assert_noted(&["last handle is gone, and 1 blocks are held:\n1000 B kept, 0 allocations old, tests/log.rs:"]);
+    drop(kept.pool());
+    assert_noted(&[]);
     Ok(())
 }

@@ -77,6 +77,10 @@ impl Memory for AccountingMemory {
     fn driver_bytes(&self) -> Option<u64> {
         None
     }
+
+    fn name(&self) -> String {
+        "accounting".into()
+    }
 }
 
 /// The commands of a memory without bytes.

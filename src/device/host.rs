@@ -1,6 +1,8 @@
 //! The memory in the program's own address space.
 
-use super::{Commands, Location, Memory, MemoryLimits, Reclaimed, check_alignment, check_range, check_transfer};
+use super::{
+    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, check_alignment, check_range, check_transfer,
+};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -154,6 +156,15 @@ impl Memory for HostMemory {
 
     async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
         Ok(readback.content)
+    }
+
+    fn driver_holdings(&self) -> Option<DriverHoldings> {
+        let used = self.used_bytes();
+        Some(DriverHoldings { reserved: used, segments: used, ..DriverHoldings::default() })
+    }
+
+    fn name(&self) -> String {
+        "host".into()
     }
 
     fn driver_bytes(&self) -> Option<u64> {

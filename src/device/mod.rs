@@ -76,6 +76,24 @@ pub struct Reclaimed {
     pub pending: u64,
 }
 
+/// What the driver holds for a device. Sizes are in bytes.
+///
+/// Law: segments + own + foreign + unused = reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct DriverHoldings {
+    /// All of it: the driver's own blocks.
+    pub reserved: u64,
+    /// Segments of pools on this device, those on their way back included, with what alignment adds.
+    pub segments: u64,
+    /// Other buffers of this crate: staging, read-back, parameters.
+    pub own: u64,
+    /// Buffers and textures of the rest of the program, and wgpu's own.
+    pub foreign: u64,
+    /// Parts of the driver's blocks that nothing is in.
+    pub unused: u64,
+}
+
 /// A source of segments. Nothing in it waits, except [`Memory::wait`].
 pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// A segment: a cheap handle to its bytes.
@@ -148,6 +166,14 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
 
     /// Bytes that the driver holds for this device, where the backend can tell.
     fn driver_bytes(&self) -> Option<u64>;
+
+    /// The same, told apart by what it is for. Cost: the driver's allocations are gone through.
+    fn driver_holdings(&self) -> Option<DriverHoldings> {
+        None
+    }
+
+    /// What the memory is called: for a GPU its adapter and backend.
+    fn name(&self) -> String;
 
     /// Gives up what the memory keeps for its own speed (staging, caches) and can make again.
     fn drop_caches(&self) {}

@@ -6,6 +6,7 @@ use std::fmt;
 ///
 /// They are kept apart so that a long-lived block of a few bytes never holds a segment of large ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum SubPool {
     /// Requests up to the small limit.
     Small,
@@ -77,6 +78,7 @@ impl fmt::Debug for BlockId {
 
 /// Names a segment. Numbers count up from 0 and are never used again within a heap, so a lower one is an older segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct SegmentId(pub(super) u64);
 
 impl SegmentId {

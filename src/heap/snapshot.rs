@@ -48,15 +48,33 @@ pub struct BlockSnapshot {
     pub id: Option<BlockId>,
 }
 
-/// Whether a block is in use, and why.
+/// Whether a block is in use, and why. In files these are PyTorch's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BlockState {
     /// Handed out.
+    #[cfg_attr(feature = "serde", serde(rename = "active_allocated"))]
     Allocated,
     /// Freed, and still active because it is pinned.
+    #[cfg_attr(feature = "serde", serde(rename = "active_pending_free"))]
     PendingFree,
     /// Cached and free.
+    #[cfg_attr(feature = "serde", serde(rename = "inactive"))]
     Inactive,
+}
+
+impl BlockState {
+    /// Whether it is handed out.
+    #[must_use]
+    pub const fn is_allocated(self) -> bool {
+        matches!(self, Self::Allocated)
+    }
+
+    /// Whether it is handed out, or freed and still pinned.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        !matches!(self, Self::Inactive)
+    }
 }
 
 impl Heap {

@@ -6,6 +6,7 @@ use super::SubPool;
 ///
 /// Law: `allocated - freed = current`, and `current <= peak`, after every operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counter {
     /// Now.
     pub current: u64,
@@ -19,6 +20,7 @@ pub struct Counter {
 
 /// What one of the two pools holds now, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SubPoolStats {
     /// Bytes of its active blocks.
     pub active: u64,
@@ -30,6 +32,7 @@ pub struct SubPoolStats {
 ///
 /// Law: requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// Bytes asked for, of the blocks handed out.
     pub requested: Counter,

@@ -5,11 +5,11 @@
 //! lack is made ready before the first, so that none fails after another has begun.
 
 use super::growth::share_of;
-use super::{Inner, Pool, State};
+use super::{EventKind, Inner, Pool, State};
 use crate::device::{Commands, Location, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::{Gain, PackingBounds, Plan};
-use crate::heap::{BlockId, Heap, SegmentId, SubPool};
+use crate::heap::{BlockId, Heap, Place, SegmentId, SubPool};
 use std::num::NonZeroU64;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -218,6 +218,7 @@ impl<M: Memory> Inner<M> {
             commands.copy(&from, &to)?;
         }
         state.heap.commit(&plan).expect("the heap was locked since the plan was made");
+        state.note_moves(&plan);
         state.remedies.compactions += 1;
         state.remedies.bytes_moved += plan.bytes();
         let result = then(&mut state);
@@ -236,8 +237,21 @@ impl<M: Memory> State<M> {
         let added = self.heap.add_segment(pool, bytes);
         let id = added.map_err(|error| DeviceError::Validation { message: error.to_string() })?;
         self.segments.insert(id, segment);
+        let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
+        self.attribution.record(EventKind::SegmentMade, whole);
         self.remedies.segments_created += 1;
         Ok(id)
+    }
+
+    fn note_moves(&mut self, plan: &Plan) {
+        if self.attribution.history.is_none() {
+            return;
+        }
+        for one in plan.moves() {
+            let at = |segment, offset| Place { segment, offset, size: one.size, requested: 0 };
+            let (from, to) = (at(one.from_segment, one.from_offset), at(one.to_segment, one.to_offset));
+            self.attribution.moved(one.block, from, to);
+        }
     }
 
     /// Takes those of the segments out of the heap that are idle.
@@ -246,7 +260,7 @@ impl<M: Memory> State<M> {
         for &(id, _) in &idle {
             self.heap.release_segment(id).expect("an idle segment may leave");
         }
-        self.remedies.segments_released += idle.len() as u64;
+        self.remedies.count_released(&idle);
         idle
     }
 

@@ -8,12 +8,13 @@
 
 use super::growth::{Demand, Moved};
 use super::make_up::MadeUp;
-use super::{Inner, Pool, State, Storage};
+use super::{Content, Inner, Pool, Remedies, State, Storage};
 use crate::device::Memory;
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
 use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
+use std::panic::Location;
 use std::sync::PoisonError;
 
 /// Why no segment was made.
@@ -42,7 +43,15 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// [`AllocateError::OutOfMemory`] at the limit or when the device refuses, [`AllocateError::TooLarge`] above the
     /// device's largest buffer, [`AllocateError::Device`] when the device fails. Nothing is changed by an error.
+    #[track_caller]
     pub fn allocate(&self, bytes: u64) -> Result<Storage<M>, AllocateError> {
+        self.allocate_as(bytes, &Content::BYTES)
+    }
+
+    /// As [`Pool::allocate`], and says what the block is for.
+    #[track_caller]
+    pub(crate) fn allocate_as(&self, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
+        let site = Location::caller();
         let Some(requested) = NonZeroU64::new(bytes) else {
             return Ok(Storage::new(&self.inner, None, None, 0));
         };
@@ -55,10 +64,12 @@ impl<M: Memory> Pool<M> {
             block
         } else {
             drop(state);
-            let block = self.climb(requested)?;
+            let block = self.climb(requested, site)?;
             state = self.inner.state();
             block
         };
+        let State { attribution, heap, .. } = &mut *state;
+        attribution.allocated(heap, block, bytes, site, content);
         let recycled = state.handles.pop();
         drop(state);
         Ok(Storage::new(&self.inner, recycled, Some(block), bytes))
@@ -67,7 +78,7 @@ impl<M: Memory> Pool<M> {
 
 impl<M: Memory> Inner<M> {
     /// Every rung above the first, up to the callback.
-    pub(super) fn climb(&self, requested: NonZeroU64) -> Result<BlockId, AllocateError> {
+    pub(super) fn climb(&self, requested: NonZeroU64, before: &Remedies) -> Result<BlockId, AllocateError> {
         // Finished work first: its callbacks may free what serves the request.
         self.memory.poll();
         let refusal = match self.grow(requested) {
@@ -79,7 +90,7 @@ impl<M: Memory> Inner<M> {
         // it. No lock is held, since callbacks run meanwhile and may free or allocate.
         let release = |state: &mut State<M>| {
             let segments = state.heap.release_inactive();
-            state.remedies.segments_released += segments.len() as u64;
+            state.remedies.count_released(&segments);
             segments
         };
         let wait = self.destroy_idle(release) > 0 || self.reclaim() > 0;
@@ -99,7 +110,7 @@ impl<M: Memory> Inner<M> {
         if let Some(block) = self.last_resort(requested)? {
             return Ok(block);
         }
-        let error = self.out_of_memory(&self.state(), requested.get(), refused);
+        let error = self.out_of_memory(&self.state(), requested.get(), refused, before);
         Err(AllocateError::OutOfMemory(Box::new(error)))
     }
 
@@ -210,7 +221,9 @@ impl<M: Memory> Inner<M> {
         Err(NoGrowth::Refused(least))
     }
 
-    fn out_of_memory(&self, state: &State<M>, requested: u64, refused: Option<u64>) -> OutOfMemory {
+    fn out_of_memory(&self, state: &State<M>, requested: u64, refused: Option<u64>, before: &Remedies) -> OutOfMemory {
+        let mut holders = state.holders();
+        holders.truncate(Self::LISTED);
         let now = state.heap.stats();
         let granule = self.growth.granule;
         let room = state.limit.unwrap_or(u64::MAX).saturating_sub(now.reserved.current);
@@ -221,10 +234,14 @@ impl<M: Memory> Inner<M> {
             limit: state.limit,
             refused,
             allocated: now.allocated.current,
+            pinned: now.pinned.current,
             reserved: now.reserved.current,
             largest_hole: state.heap.largest_hole(),
             holes: state.heap.holes(),
             largest_request: by_growth.max(state.heap.largest_hole()),
+            moves: self.compaction_share > 0.0,
+            gains: state.remedies.gains_since(before),
+            holders,
         }
     }
 }

@@ -38,7 +38,7 @@ impl<M: Memory> Inner<M> {
         made_up.turns += 1;
         let release = |state: &mut State<M>| {
             let segments = state.release_for(bytes, made_up.bytes);
-            state.remedies.segments_released += segments.len() as u64;
+            state.remedies.count_released(&segments);
             made_up.bytes += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
             segments
         };

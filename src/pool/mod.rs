@@ -7,6 +7,7 @@
 //! Turning a block into a place and recording a command on it are one step: whoever asks for a place shows that it holds
 //! the recorder. The order of all locks is said in `device/gpu/mod.rs`.
 
+mod attribution;
 mod compact;
 mod download;
 mod growth;
@@ -17,27 +18,37 @@ mod pin;
 mod pressure;
 mod remedies;
 mod reserve;
+pub mod snapshot;
 mod storage;
 mod trim;
+mod weak;
 
+pub(crate) use attribution::Content;
+pub use attribution::{
+    Event, EventKind, GrowthBetween, Holding, Leaks, Mark, NoGrowth, Scope, ScopeCounts, SiteGrowth,
+};
 pub use compact::Compacted;
 pub use download::Download;
 pub use options::PoolOptions;
 pub use pin::{Pin, Pinned};
 pub use pressure::{MemoryPressure, Relief};
 pub use remedies::Remedies;
+pub use snapshot::{Report, Snapshot};
 pub use storage::Storage;
 pub(crate) use storage::record;
 pub use trim::Trimmed;
+pub use weak::WeakStorage;
 
 use crate::device::{Gpu, Location, Memory};
 use crate::error::{DeviceError, LawBroken, OptionsError};
-use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Snapshot, Stats};
+use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
+use attribution::Attribution;
 use growth::Growth;
 use pressure::Callback;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::Handles;
 
@@ -67,6 +78,10 @@ pub(crate) struct Inner<M: Memory> {
     memory: M,
     growth: Growth,
     compaction_share: f64,
+    /// How many [`Pool`]s there are of it.
+    pools: AtomicUsize,
+    /// There were none once, while blocks were handed out; it is told once.
+    ended: AtomicBool,
     /// Held by the one thread that makes a segment; never across a wait.
     growing: Mutex<()>,
     state: Mutex<State<M>>,
@@ -75,6 +90,7 @@ pub(crate) struct Inner<M: Memory> {
 /// What the heap's lock guards.
 struct State<M: Memory> {
     heap: Heap,
+    attribution: Attribution,
     segments: FxHashMap<SegmentId, M::Segment>,
     /// Counts of dropped storages, to be used again: allocating takes no host memory in steady state.
     handles: Vec<Arc<Handles>>,
@@ -100,6 +116,7 @@ impl<M: Memory> Pool<M> {
             .map_err(|_| OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE })?;
         let state = State {
             heap,
+            attribution: Attribution::default(),
             segments: FxHashMap::default(),
             handles: Vec::new(),
             limit: options.limit,
@@ -112,10 +129,18 @@ impl<M: Memory> Pool<M> {
             memory,
             growth,
             compaction_share: options.compaction_share,
+            pools: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
             growing: Mutex::new(()),
             state: Mutex::new(state),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self::of(&Arc::new(inner)))
+    }
+
+    /// Another handle to a pool.
+    fn of(inner: &Arc<Inner<M>>) -> Self {
+        inner.pools.fetch_add(1, Ordering::Relaxed);
+        Self { inner: Arc::clone(inner) }
     }
 
     /// The memory below the pool.
@@ -144,12 +169,6 @@ impl<M: Memory> Pool<M> {
     /// Sets every total to zero, as `torch.cuda.reset_accumulated_memory_stats`.
     pub fn reset_accumulated(&self) {
         self.inner.state().heap.reset_accumulated();
-    }
-
-    /// The full map of segments and blocks. O(blocks), with the heap locked meanwhile.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.inner.state().heap.snapshot()
     }
 
     /// Proves every law of the heap. O(blocks), for tests.
@@ -276,13 +295,21 @@ impl<M: Memory> State<M> {
 
 impl<M: Memory> Clone for Pool<M> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self::of(&self.inner)
+    }
+}
+
+impl<M: Memory> Drop for Pool<M> {
+    fn drop(&mut self) {
+        if self.inner.pools.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.inner.warn_of_leaks();
+        }
     }
 }
 
 impl<M: Memory> fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { memory, growth, compaction_share, growing: _, state: _ } = &*self.inner;
+        let Inner { memory, growth, compaction_share, pools: _, ended: _, growing: _, state: _ } = &*self.inner;
         f.debug_struct("Pool")
             .field("memory", memory)
             .field("growth", growth)

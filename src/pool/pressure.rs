@@ -1,10 +1,11 @@
 //! Memory that somebody else needs: the system's warnings, and the program's own remedy before an error.
 
-use super::{Compacted, Inner, Pool, Trimmed};
+use super::{Compacted, EventKind, Inner, Pool, Trimmed};
 use crate::device::Memory;
 use crate::error::{AllocateError, DeviceError, OutOfMemory};
 use crate::heap::BlockId;
 use std::num::NonZeroU64;
+use std::panic::Location;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use wgpu::WasmNotSendSync;
@@ -144,11 +145,16 @@ impl<M: Memory> Drop for Inside<'_, M> {
 
 impl<M: Memory> Pool<M> {
     /// Every rung above the first: the ladder, and again for as long as the callback frees something.
-    pub(super) fn climb(&self, requested: NonZeroU64) -> Result<BlockId, AllocateError> {
+    pub(super) fn climb(
+        &self,
+        requested: NonZeroU64,
+        site: &'static Location<'static>,
+    ) -> Result<BlockId, AllocateError> {
+        let before = self.remedies();
         let mut in_vain = 0;
         let (mut least_live, mut highest_limit) = (u64::MAX, 0);
         loop {
-            let lacking = match self.inner.climb(requested) {
+            let mut lacking = match self.inner.climb(requested, &before) {
                 Err(AllocateError::OutOfMemory(lacking)) => lacking,
                 other => return other,
             };
@@ -159,8 +165,13 @@ impl<M: Memory> Pool<M> {
             if in_vain < CALLS_IN_VAIN && self.relieve(&lacking) {
                 continue;
             }
-            self.inner.state().remedies.out_of_memory += 1;
-            log::warn!("wgpu-pool: {lacking}");
+            let mut state = self.inner.state();
+            state.remedies.out_of_memory += 1;
+            // With what the callback gained.
+            lacking.gains = state.remedies.gains_since(&before);
+            state.attribution.record_amount(EventKind::OutOfMemory, requested.get(), Some(site));
+            drop(state);
+            log::warn!("wgpu-pool: {lacking}, at {site}");
             return Err(AllocateError::OutOfMemory(lacking));
         }
     }
@@ -181,6 +192,9 @@ impl<M: Memory> Pool<M> {
         let inside = Inside(&self.inner);
         let freed = act.call(self, lacking);
         drop(inside);
+        let mut state = self.inner.state();
+        state.remedies.relieved += lacking.allocated.saturating_sub(state.heap.stats().allocated.current);
+        drop(state);
         log::debug!("wgpu-pool: the pressure callback freed {}", if freed { "something" } else { "nothing" });
         freed
     }

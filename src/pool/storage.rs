@@ -1,6 +1,6 @@
 //! Handles to blocks.
 
-use super::{Inner, Pool};
+use super::{Inner, Pool, State, WeakStorage};
 use crate::device::{COPY_UNIT, Commands, Gpu, Location, Memory, check_alignment, check_range};
 use crate::error::DeviceError;
 use crate::heap::BlockId;
@@ -46,6 +46,11 @@ impl<M: Memory> Storage<M> {
         Self { inner: Arc::clone(inner), handles: Some(handles), block, requested }
     }
 
+    /// One more handle of a block; it is counted already.
+    pub(super) fn again(inner: Arc<Inner<M>>, handles: Arc<Handles>, block: Option<BlockId>, requested: u64) -> Self {
+        Self { inner, handles: Some(handles), block, requested }
+    }
+
     /// Bytes that were asked for.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -61,7 +66,7 @@ impl<M: Memory> Storage<M> {
     /// The pool that the block belongs to.
     #[must_use]
     pub fn pool(&self) -> Pool<M> {
-        Pool { inner: Arc::clone(&self.inner) }
+        Pool::of(&self.inner)
     }
 
     /// Whether two handles share one block.
@@ -199,19 +204,35 @@ impl<M: Memory> Clone for Storage<M> {
 impl<M: Memory> Drop for Storage<M> {
     fn drop(&mut self) {
         let Some(handles) = self.handles.take() else { return };
+        let Some(block) = self.block else {
+            handles.fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
         // An only handle can't be cloned meanwhile, so it need not count down. Either way, everything that the other handles'
         // threads did with the block happens before it is handed out again.
-        if handles.load(Ordering::Acquire) != 1 {
-            if handles.fetch_sub(1, Ordering::Release) != 1 {
-                return;
-            }
-            fence(Ordering::Acquire);
+        let only = handles.load(Ordering::Acquire) == 1;
+        if !only && !count_down(&handles) {
+            return;
         }
-        let Some(block) = self.block else { return };
         let mut state = self.inner.state();
-        state.heap.free(block).expect("only the last handle frees the block");
+        // A weak handle may have become a full one until the lock was taken, and can't any more.
+        if only && handles.load(Ordering::Acquire) != 1 && !count_down(&handles) {
+            return;
+        }
+        let State { attribution, heap, .. } = &mut *state;
+        attribution.freed(heap, block, self.requested);
+        heap.free(block).expect("only the last handle frees the block");
         state.handles.push(handles);
     }
+}
+
+/// Counts a handle down. Whether it was the last.
+fn count_down(handles: &Handles) -> bool {
+    if handles.fetch_sub(1, Ordering::Release) != 1 {
+        return false;
+    }
+    fence(Ordering::Acquire);
+    true
 }
 
 impl<M: Memory> fmt::Debug for Storage<M> {
@@ -222,5 +243,22 @@ impl<M: Memory> fmt::Debug for Storage<M> {
             .field("block", block)
             .field("requested", requested)
             .finish_non_exhaustive()
+    }
+}
+
+impl<M: Memory> Storage<M> {
+    /// Names the block, for reports, errors and the viewer. It is the block that has the name, so every handle shows it; the
+    /// last name given holds.
+    pub fn set_label(&self, label: impl Into<Arc<str>>) {
+        if let Some(block) = self.block {
+            self.inner.state().attribution.origins.label(block, label.into());
+        }
+    }
+
+    /// A handle that doesn't keep the block: it tells whether the block is still there, and can become a full handle as long
+    /// as it is. As [`std::sync::Weak`]; breaks cycles of `Rc`s.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakStorage<M> {
+        WeakStorage::new(&self.inner, self.count(), self.block, self.requested)
     }
 }

@@ -1,8 +1,8 @@
 //! Giving idle segments back to the driver.
 
-use super::{Inner, Pool, State};
+use super::{EventKind, Inner, Pool, State};
 use crate::device::{Commands, Memory};
-use crate::heap::SegmentId;
+use crate::heap::{Place, SegmentId};
 use std::collections::HashSet;
 
 /// What [`Pool::trim`] did. Sizes are in bytes.
@@ -55,7 +55,12 @@ impl<M: Memory> Pool<M> {
 
     fn trim_by(&self, release: impl FnOnce(&mut State<M>) -> Vec<(SegmentId, u64)>) -> Trimmed {
         let memory = &self.inner.memory;
-        let segments = self.inner.destroy_idle(release);
+        let mut bytes = 0;
+        let segments = self.inner.destroy_idle(|state| {
+            let released = release(state);
+            bytes = released.iter().map(|&(_, bytes)| bytes).sum();
+            released
+        });
         if segments > 0 {
             memory.drop_caches();
             if let Err(error) = memory.submit() {
@@ -68,6 +73,9 @@ impl<M: Memory> Pool<M> {
             log::debug!("wgpu-pool: trim: {segments} segments, {reclaimed:?}");
         }
         let mut state = self.inner.state();
+        if segments > 0 {
+            state.attribution.record_amount(EventKind::Trim, bytes, None);
+        }
         let unreported = std::mem::take(&mut state.unreported);
         let pinned = state.heap.stats().pinned.current;
         Trimmed {
@@ -101,6 +109,8 @@ impl<M: Memory> Inner<M> {
         let mut doomed = Vec::with_capacity(released.len());
         for (id, bytes) in released {
             let segment = state.segments.remove(&id).expect("every segment of the heap has its memory");
+            let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
+            state.attribution.record(EventKind::SegmentReleased, whole);
             doomed.push((id, segment, bytes));
         }
         drop(state);

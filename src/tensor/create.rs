@@ -2,16 +2,19 @@
 
 use super::{DType, Element, Layout, Tensor};
 use crate::error::TensorError;
-use crate::pool::Pool;
+use crate::pool::{Content, Pool};
 
 impl Tensor {
     /// A contiguous tensor whose elements are stale: whatever the memory held before. Equals `torch.empty`.
     ///
     /// # Errors
     /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`].
+    #[track_caller]
     pub fn empty(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
-        let layout = Layout::contiguous(shape.as_ref(), dtype.bytes())?;
-        let storage = pool.allocate(layout.elements() as u64 * dtype.bytes())?;
+        let shape = shape.as_ref();
+        let layout = Layout::contiguous(shape, dtype.bytes())?;
+        let storage =
+            pool.allocate_as(layout.elements() as u64 * dtype.bytes(), &Content::tensor(dtype.name(), shape))?;
         Ok(Self::over(storage, layout, dtype))
     }
 
@@ -19,6 +22,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty`].
+    #[track_caller]
     pub fn zeros(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
         let tensor = Self::empty(pool, shape, dtype)?;
         tensor.storage.clear()?;
@@ -41,6 +45,7 @@ impl Tensor {
     /// assert_eq!(matrix.shape(), [2, 3]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn from_slice<T: Element>(
         pool: &Pool,
         elements: &[T],

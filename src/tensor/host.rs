@@ -103,6 +103,7 @@ impl<T: Element> HostTensor<T> {
     ///
     /// # Errors
     /// As [`Tensor::from_slice`].
+    #[track_caller]
     pub fn to_device(&self, pool: &Pool) -> Result<Tensor, TensorError> {
         Tensor::from_slice(pool, &self.elements, &self.shape)
     }

@@ -11,8 +11,9 @@ pub use layout::MAX_RANK;
 pub(crate) use layout::{Layout, collapse};
 
 use crate::error::TensorError;
-use crate::pool::{Pinned, Pool, Storage};
+use crate::pool::{Pinned, Pool, Storage, WeakStorage};
 use std::fmt;
+use std::sync::Arc;
 
 /// A handle to an array of elements on the device, of up to [`MAX_RANK`] dimensions.
 ///
@@ -65,6 +66,24 @@ impl Tensor {
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         self.layout.is_contiguous()
+    }
+
+    /// Names its memory, for reports, errors and the viewer. Views and clones share the name.
+    pub fn set_label(&self, label: impl Into<Arc<str>>) {
+        self.storage.set_label(label);
+    }
+
+    /// The tensor with its memory named, as [`set_label`](Self::set_label).
+    #[must_use]
+    pub fn labelled(self, label: impl Into<Arc<str>>) -> Self {
+        self.set_label(label);
+        self
+    }
+
+    /// A handle that doesn't keep the memory; see [`Storage::downgrade`].
+    #[must_use]
+    pub fn downgrade(&self) -> WeakTensor {
+        WeakTensor { storage: self.storage.downgrade(), layout: self.layout, dtype: self.dtype }
     }
 
     /// The memory below it, shared with its views.
@@ -137,6 +156,22 @@ impl Tensor {
 
     fn view(&self, layout: Layout) -> Self {
         Self { storage: self.storage.clone(), layout, dtype: self.dtype }
+    }
+}
+
+/// A handle to a tensor that doesn't keep its memory. Made by [`Tensor::downgrade`].
+#[derive(Clone, Debug)]
+pub struct WeakTensor {
+    storage: WeakStorage,
+    layout: Layout,
+    dtype: DType,
+}
+
+impl WeakTensor {
+    /// The tensor, unless the last handle to its memory was dropped meanwhile.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Tensor> {
+        Some(Tensor { storage: self.storage.upgrade()?, layout: self.layout, dtype: self.dtype })
     }
 }
 

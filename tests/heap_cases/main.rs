@@ -308,7 +308,7 @@ fn the_stats_are_the_sums_over_the_snapshot() {
     assert_eq!(stats.active.current, sum(BlockState::Allocated) + sum(BlockState::PendingFree));
     assert_eq!(stats.inactive(), sum(BlockState::Inactive));
     assert_eq!(stats.inactive_split.current, sum(BlockState::Inactive));
-    assert_eq!(stats.reserved.current, snapshot.segments.iter().map(|segment| segment.bytes).sum());
+    assert_eq!(stats.reserved.current, snapshot.segments.iter().map(|segment| segment.bytes).sum::<u64>());
     assert_eq!(stats.requested.current, 100 + 90_000 + 300);
     assert_eq!((stats.blocks.current, stats.active_blocks.current), (3, 4));
     assert_eq!(stats.pinned.current, 100_096);

@@ -45,10 +45,10 @@ fn each_range_is_taken_as_it_was_when_it_was_added<S: Subject>(memory: S::Memory
 
 fn a_download_of_nothing_is_empty<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    assert_eq!(pool.download(0)?.finish_blocking()?, []);
+    assert_eq!(pool.download(0)?.finish_blocking()?, Vec::<u8>::new());
     let mut download = pool.download(0)?;
     download.add(&pool.allocate(0)?, 0, 0)?;
-    assert_eq!(download.finish_blocking()?, []);
+    assert_eq!(download.finish_blocking()?, Vec::<u8>::new());
     Ok(())
 }
 

@@ -89,7 +89,9 @@ fn idle_segments_that_are_too_small_go_longest_idle_first_before_the_pool_grows<
     let large = pool.allocate(2 * SEGMENT)?;
     let left: Vec<_> = pool.snapshot().segments.iter().map(|segment| segment.id).collect();
     assert_eq!(left[..3], [segments[0], segments[2], segments[4]], "the two that fell idle first made up for it");
-    let expected = remedies(|now| (now.segments_created, now.segments_released) = (6, 2));
+    let expected = remedies(|now| {
+        (now.segments_created, now.segments_released, now.bytes_released) = (6, 2, 2 * SEGMENT);
+    });
     assert_eq!(pool.remedies(), expected);
     assert_eq!(pool.stats().reserved.current, 5 * SEGMENT);
     drop(large);

@@ -125,7 +125,7 @@ pub(crate) struct Spot {
 /// Where the blocks lie that are handed out, in the order of their segments and offsets.
 pub(crate) fn spots<M: Memory>(pool: &Pool<M>) -> Vec<Spot> {
     let snapshot = pool.snapshot();
-    let of_segment = |segment: &wgpu_pool::heap::SegmentSnapshot| {
+    let of_segment = |segment: &wgpu_pool::pool::snapshot::SegmentSnapshot| {
         let allocated = segment.blocks.iter().filter(|block| block.state == BlockState::Allocated);
         let id = segment.id;
         allocated.map(|block| Spot { segment: id, offset: block.offset, size: block.size }).collect::<Vec<_>>()

@@ -26,18 +26,19 @@ pub(crate) fn run(run: &mut Run) -> Result<(), String> {
 /// examples the other.
 fn steps(nextest: bool) -> Vec<Step> {
     let tests = if nextest {
-        "nextest run --workspace"
+        "nextest run --workspace --all-features"
     } else {
-        "test --workspace --lib --bins --tests --examples --no-fail-fast"
+        "test --workspace --all-features --lib --bins --tests --examples --no-fail-fast"
     };
     // Without it a test that finds no adapter is skipped, which is right for a contributor and wrong for a check.
     let require_adapter = |step: Step| step.variable("WGPU_POOL_REQUIRE_ADAPTER", "1");
     vec![
         Step::cargo("format", "fmt --all --check"),
-        Step::cargo("lints", "clippy --workspace --all-targets -- -D warnings"),
+        Step::cargo("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
         require_adapter(Step::cargo("tests", tests)),
-        require_adapter(Step::cargo("documentation tests", "test --doc --package wgpu-pool")),
-        Step::cargo("documentation", "doc --no-deps --package wgpu-pool").variable("RUSTDOCFLAGS", "-Dwarnings"),
+        require_adapter(Step::cargo("documentation tests", "test --doc --package wgpu-pool --all-features")),
+        Step::cargo("documentation", "doc --no-deps --package wgpu-pool --all-features")
+            .variable("RUSTDOCFLAGS", "-Dwarnings"),
     ]
 }
 

@@ -14,6 +14,7 @@
 
 pub(crate) mod adapter;
 mod bind_groups;
+mod driver;
 mod outbox;
 mod parameters;
 #[cfg(not(target_arch = "wasm32"))]
@@ -31,7 +32,7 @@ pub use recorder::GpuCommands;
 
 pub(crate) use program::{Program, ProgramDescriptor, ProgramKey};
 
-use super::{Memory, MemoryLimits, Reclaimed};
+use super::{DriverHoldings, Memory, MemoryLimits, Reclaimed};
 use crate::error::DeviceError;
 use bind_groups::Layouts;
 use outbox::Outbox;
@@ -218,7 +219,7 @@ impl Gpu {
 
     fn segment(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        self.buffer("wgpu-pool segment", bytes, usage, false)
+        self.buffer(driver::SEGMENT, bytes, usage, false)
     }
 
     /// Makes a buffer within error scopes, limits first.
@@ -330,6 +331,15 @@ impl Memory for Gpu {
 
     fn driver_bytes(&self) -> Option<u64> {
         self.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
+    }
+
+    fn driver_holdings(&self) -> Option<DriverHoldings> {
+        driver::holdings(&self.device)
+    }
+
+    fn name(&self) -> String {
+        let info = self.device.adapter_info();
+        format!("{} ({:?})", info.name, info.backend)
     }
 
     fn drop_caches(&self) {

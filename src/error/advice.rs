@@ -1,0 +1,171 @@
+//! What to do about a lack of memory, chosen from its numbers.
+
+use super::{Bytes, OutOfMemory};
+use std::fmt;
+
+/// The one thing that helps a request which found no memory. Displayed as a sentence. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Advice {
+    /// The device refused, not the limit, and the pool holds little: others have the memory.
+    DeviceFull,
+    /// The device refused, and the pool's own live blocks are most of what it holds.
+    FreeOnDevice {
+        /// Bytes of the blocks that are handed out.
+        allocated: u64,
+    },
+    /// The request alone is above the limit, whatever else is freed.
+    AboveLimit {
+        /// The least limit that could serve it.
+        least_limit: u64,
+    },
+    /// The limit lies below what is handed out already.
+    LimitBelowLive {
+        /// The least limit that could serve it with all that lives.
+        least_limit: u64,
+    },
+    /// Enough is free, and pinned blocks are in the way of joining it.
+    Unpin {
+        /// Bytes of pinned blocks.
+        pinned: u64,
+    },
+    /// Enough is free, in pieces, and the pool is not allowed to move.
+    AllowMoving {
+        /// Bytes that the limit leaves beside the allocated ones.
+        free: u64,
+    },
+    /// Enough is free, in pieces that moving could not join.
+    Smaller {
+        /// The largest request that fits now.
+        largest: u64,
+    },
+    /// Live blocks leave too little, and one call site holds enough.
+    FreeHolder {
+        /// The least number of bytes that must be freed.
+        lacking: u64,
+    },
+    /// Live blocks leave too little.
+    FreeMore {
+        /// The least number of bytes that must be freed.
+        lacking: u64,
+    },
+}
+
+impl OutOfMemory {
+    /// The advice that its numbers lead to. O(1).
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        // Without a limit, only the device can have said no.
+        let (None, Some(limit)) = (self.refused, self.limit) else {
+            let mostly_ours = self.allocated >= self.rounded;
+            return if mostly_ours { Advice::FreeOnDevice { allocated: self.allocated } } else { Advice::DeviceFull };
+        };
+        if self.rounded > limit {
+            return Advice::AboveLimit { least_limit: self.rounded };
+        }
+        if self.allocated > limit {
+            return Advice::LimitBelowLive { least_limit: self.allocated.saturating_add(self.rounded) };
+        }
+        let free = limit - self.allocated;
+        if free < self.rounded {
+            let lacking = self.rounded - free;
+            let one_is_enough = self.holders.first().is_some_and(|holder| holder.bytes >= lacking);
+            return if one_is_enough { Advice::FreeHolder { lacking } } else { Advice::FreeMore { lacking } };
+        }
+        match (self.moves, self.pinned) {
+            (false, _) => Advice::AllowMoving { free },
+            (true, 0) => Advice::Smaller { largest: self.largest_request },
+            (true, pinned) => Advice::Unpin { pinned },
+        }
+    }
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::DeviceFull => write!(f, "the device is full, and not of this pool: end other programs that use it"),
+            Self::FreeOnDevice { allocated } => {
+                write!(f, "the device has no more: free some of the {} that this pool has handed out", Bytes(allocated))
+            }
+            Self::AboveLimit { least_limit } => {
+                write!(f, "raise the limit to {} or more, or ask for less at a time", Bytes(least_limit))
+            }
+            Self::LimitBelowLive { least_limit } => {
+                write!(f, "the limit is below what is handed out: raise it to {} or more", Bytes(least_limit))
+            }
+            Self::Unpin { pinned } => {
+                write!(f, "enough is free, but {} are pinned and can't move: drop their guards", Bytes(pinned))
+            }
+            Self::AllowMoving { free } => {
+                write!(
+                    f,
+                    "{} are free, but in pieces, and compaction is off: set a compaction share above 0",
+                    Bytes(free)
+                )
+            }
+            Self::Smaller { largest } => {
+                write!(f, "enough is free, but in pieces that can't be joined: ask for {} or less", Bytes(largest))
+            }
+            Self::FreeHolder { lacking } => {
+                write!(f, "free {} of the first call site above, or raise the limit by as much", Bytes(lacking))
+            }
+            Self::FreeMore { lacking } => {
+                write!(f, "free {} or more, or raise the limit by as much", Bytes(lacking))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Gains, Holder};
+    use std::panic::Location;
+
+    const MIB: u64 = 1 << 20;
+
+    fn numbers(limit: u64, allocated: u64, pinned: u64) -> OutOfMemory {
+        OutOfMemory {
+            requested: 100 * MIB,
+            rounded: 100 * MIB,
+            limit: Some(limit * MIB),
+            refused: None,
+            allocated: allocated * MIB,
+            pinned: pinned * MIB,
+            reserved: limit * MIB,
+            largest_hole: 16 * MIB,
+            holes: 3,
+            largest_request: 16 * MIB,
+            moves: true,
+            gains: Gains::default(),
+            holders: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn advice_follows_from_the_numbers() {
+        let refused = |allocated| OutOfMemory { refused: Some(MIB), ..numbers(512, allocated, 0) };
+        assert_eq!(refused(64).advice(), Advice::DeviceFull);
+        assert_eq!(refused(100).advice(), Advice::FreeOnDevice { allocated: 100 * MIB });
+        assert_eq!(numbers(99, 0, 0).advice(), Advice::AboveLimit { least_limit: 100 * MIB });
+        assert_eq!(numbers(100, 1, 0).advice(), Advice::FreeMore { lacking: MIB });
+        assert_eq!(numbers(100, 150, 0).advice(), Advice::LimitBelowLive { least_limit: 250 * MIB });
+        assert_eq!(numbers(200, 100, 0).advice(), Advice::Smaller { largest: 16 * MIB });
+        assert_eq!(numbers(200, 100, 8).advice(), Advice::Unpin { pinned: 8 * MIB });
+        let rigid = OutOfMemory { moves: false, ..numbers(200, 100, 8) };
+        assert_eq!(rigid.advice(), Advice::AllowMoving { free: 100 * MIB });
+        let holder = |bytes| vec![Holder { site: Location::caller(), label: None, blocks: 1, bytes }];
+        let held = |bytes| OutOfMemory { holders: holder(bytes), ..numbers(100, 60, 0) };
+        assert_eq!(held(60 * MIB).advice(), Advice::FreeHolder { lacking: 60 * MIB });
+        assert_eq!(held(59 * MIB).advice(), Advice::FreeMore { lacking: 60 * MIB });
+    }
+
+    #[test]
+    fn each_advice_names_its_number() {
+        assert_eq!(numbers(100, 1, 0).advice().to_string(), "free 1.0 MiB or more, or raise the limit by as much");
+        assert_eq!(
+            numbers(200, 100, 8).advice().to_string(),
+            "enough is free, but 8.0 MiB are pinned and can't move: drop their guards"
+        );
+    }
+}

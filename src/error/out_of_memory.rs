@@ -1,0 +1,175 @@
+//! The text that ends the search for why there was no memory.
+
+use super::{Bytes, Holder};
+use std::fmt;
+
+/// The numbers at the moment when a request found no memory. Sizes are in bytes.
+///
+/// Its text has a line with the numbers; one with what each remedy gained; one for each of the top holders; and one with
+/// [advice](OutOfMemory::advice).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutOfMemory {
+    /// Bytes asked for.
+    pub requested: u64,
+    /// Bytes of the block that would have served it, after rounding.
+    pub rounded: u64,
+    /// The pool's limit on reserved bytes, if one is set.
+    pub limit: Option<u64>,
+    /// Size of the segment that the device refused, if it was the device and not the limit.
+    pub refused: Option<u64>,
+    /// Bytes in blocks handed out.
+    pub allocated: u64,
+    /// Bytes in pinned blocks.
+    pub pinned: u64,
+    /// Bytes of all segments.
+    pub reserved: u64,
+    /// Bytes of the largest inactive block.
+    pub largest_hole: u64,
+    /// Number of inactive blocks.
+    pub holes: u64,
+    /// The largest request, in bytes, that would be served now.
+    pub largest_request: u64,
+    /// Whether the pool may move blocks.
+    pub moves: bool,
+    /// What each remedy gained since the request was made.
+    pub gains: Gains,
+    /// The call sites that hold the most, largest first; up to five.
+    pub holders: Vec<Holder>,
+}
+
+/// What the remedies of the ladder gained for one request. Those of other threads in the same time are counted too. Sizes are
+/// in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gains {
+    /// Idle segments that changed over from the other pool.
+    pub adopted: u64,
+    /// Compactions.
+    pub compactions: u64,
+    /// Bytes that they moved.
+    pub moved: u64,
+    /// Idle segments that were given back.
+    pub released: u64,
+    /// Their bytes.
+    pub released_bytes: u64,
+    /// Segments that were created.
+    pub created: u64,
+    /// Segments that the device refused.
+    pub refusals: u64,
+    /// Waits for the device.
+    pub waits: u64,
+    /// Calls of the pressure callback.
+    pub callbacks: u64,
+    /// Bytes by which the pool's allocated bytes fell in those calls.
+    pub relieved: u64,
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "out of memory: requested {}", Bytes(self.requested))?;
+        match (self.limit, self.refused) {
+            (_, Some(bytes)) => write!(f, ", the device refused {}", Bytes(bytes))?,
+            (Some(limit), None) => write!(f, ", limit {}", Bytes(limit))?,
+            (None, None) => {}
+        }
+        write!(
+            f,
+            ", allocated {}, reserved {}, largest hole {} of {}, largest request that fits {}",
+            Bytes(self.allocated),
+            Bytes(self.reserved),
+            Bytes(self.largest_hole),
+            self.holes,
+            Bytes(self.largest_request)
+        )?;
+        write!(f, "\n  tried: {}", self.gains)?;
+        for holder in &self.holders {
+            write!(f, "\n  held: {holder}")?;
+        }
+        write!(f, "\n  advice: {}", self.advice())
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
+/// As `idle segments of the other pool 0, compaction moved 4.0 MiB in 2, released 1 of 8.0 MiB, …`: every remedy, also one
+/// that gained nothing.
+impl fmt::Display for Gains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            adopted,
+            compactions,
+            moved,
+            released,
+            released_bytes,
+            created,
+            refusals,
+            waits,
+            callbacks,
+            relieved,
+        } = *self;
+        let [moved, released_bytes, relieved] = [moved, released_bytes, relieved].map(Bytes);
+        write!(
+            f,
+            "segments of the other pool {adopted}, compactions {compactions} of {moved}, idle segments released {released} of \
+             {released_bytes}, segments created {created} and refused {refusals}, waits {waits}, pressure callbacks \
+             {callbacks} of {relieved}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::Location;
+
+    const MIB: u64 = 1 << 20;
+
+    fn example() -> OutOfMemory {
+        OutOfMemory {
+            requested: 100 * MIB,
+            rounded: 100 * MIB,
+            limit: Some(128 * MIB),
+            refused: None,
+            allocated: 64 * MIB,
+            pinned: 0,
+            reserved: 96 * MIB,
+            largest_hole: 16 * MIB,
+            holes: 3,
+            largest_request: 32 * MIB,
+            moves: true,
+            gains: Gains { compactions: 2, moved: 3 * MIB, callbacks: 1, relieved: 512, ..Gains::default() },
+            holders: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn out_of_memory_names_every_number() {
+        assert_eq!(
+            example().to_string(),
+            "out of memory: requested 100.0 MiB, limit 128.0 MiB, allocated 64.0 MiB, reserved 96.0 MiB, \
+             largest hole 16.0 MiB of 3, largest request that fits 32.0 MiB\n  \
+             tried: segments of the other pool 0, compactions 2 of 3.0 MiB, idle segments released 0 of 0 B, segments created 0 \
+             and refused 0, waits 0, pressure callbacks 1 of 512 B\n  \
+             advice: free 36.0 MiB or more, or raise the limit by as much"
+        );
+        let refused = OutOfMemory { refused: Some(104 << 20), ..example() };
+        assert!(refused.to_string().contains(", the device refused 104.0 MiB,"));
+    }
+
+    #[test]
+    fn each_holder_has_a_line_and_no_label_breaks_it() {
+        let site = Location::caller();
+        let holder = |label: &str, blocks| Holder { site, label: Some(label.into()), blocks, bytes: blocks * MIB };
+        let error = OutOfMemory { holders: vec![holder("weights", 40), holder("a\nb", 1)], ..example() };
+        let text = error.to_string();
+        let held: Vec<&str> = text.lines().filter(|line| line.starts_with("  held: ")).collect();
+        assert_eq!(
+            held,
+            [
+                format!("  held: 40.0 MiB in 40 blocks, {site} (weights)"),
+                format!("  held: 1.0 MiB in 1 block, {site} (a\\nb)")
+            ]
+        );
+    }
+}

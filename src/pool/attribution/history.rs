@@ -1,0 +1,115 @@
+//! What happened in the pool, event by event, in a ring.
+
+use super::super::Pool;
+use crate::device::Memory;
+use crate::heap::{Place, SegmentId};
+use std::collections::VecDeque;
+use std::panic::Location;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
+#[cfg(target_arch = "wasm32")]
+use web_time::Instant;
+
+/// What an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum EventKind {
+    /// A block was handed out.
+    Allocate,
+    /// A block was freed.
+    Free,
+    /// A segment was made.
+    SegmentMade,
+    /// A segment was released.
+    SegmentReleased,
+    /// A block was moved.
+    Move,
+    /// The pool was trimmed of so many bytes.
+    Trim,
+    /// A request found no memory.
+    OutOfMemory,
+}
+
+/// One event. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// When: nanoseconds since the recording began.
+    pub time: u64,
+    /// The segment, where it happened in one.
+    pub segment: Option<SegmentId>,
+    /// The first byte, from the segment's start.
+    pub offset: u64,
+    /// The size of the block or segment, or the bytes trimmed or requested in vain.
+    pub size: u64,
+    /// The part of a block that was asked for.
+    pub requested: u64,
+    /// Where the block was allocated, or where the request came from.
+    pub site: Option<&'static Location<'static>>,
+    /// The number of the scope that the block was allocated in.
+    pub scope: Option<u32>,
+    /// Where a block was moved to.
+    pub to: Option<(SegmentId, u64)>,
+}
+
+impl Event {
+    pub(super) const fn of(kind: EventKind, size: u64) -> Self {
+        Self { kind, time: 0, segment: None, offset: 0, size, requested: 0, site: None, scope: None, to: None }
+    }
+
+    pub(super) const fn at(kind: EventKind, place: Place) -> Self {
+        Self { segment: Some(place.segment), offset: place.offset, ..Self::of(kind, place.size) }
+    }
+}
+
+/// The latest events.
+#[derive(Debug)]
+pub(in crate::pool) struct History {
+    began: Instant,
+    events: VecDeque<Event>,
+    capacity: usize,
+    /// Events that had to make room.
+    dropped: u64,
+}
+
+impl History {
+    fn new(capacity: usize) -> Self {
+        Self { began: Instant::now(), events: VecDeque::with_capacity(capacity), capacity, dropped: 0 }
+    }
+
+    pub(super) fn record(&mut self, event: Event) {
+        if self.events.len() == self.capacity {
+            self.events.pop_front();
+            self.dropped += 1;
+        }
+        let time = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.events.push_back(Event { time, ..event });
+    }
+
+    /// The events, oldest first.
+    pub(in crate::pool) fn events(&self) -> impl ExactSizeIterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    pub(in crate::pool) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl<M: Memory> Pool<M> {
+    /// Begins to record the latest `events` events, in place of what was recorded; 0 ends the recording. Snapshots carry
+    /// them. Off by default, as `torch.cuda.memory._record_memory_history`; takes host memory for the events at once.
+    pub fn record_history(&self, events: usize) {
+        let history = (events > 0).then(|| Box::new(History::new(events)));
+        let previous = std::mem::replace(&mut self.inner.state().attribution.history, history);
+        drop(previous);
+    }
+
+    /// The recorded events, oldest first; none unless [`Pool::record_history`] was called. O(events).
+    #[must_use]
+    pub fn history(&self) -> Vec<Event> {
+        let state = self.inner.state();
+        state.attribution.history.as_ref().map_or_else(Vec::new, |history| history.events().copied().collect())
+    }
+}

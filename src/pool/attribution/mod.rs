@@ -1,0 +1,105 @@
+//! Where blocks come from and what became of them: call sites, labels, scopes, and the history.
+//!
+//! Always on: an allocation writes one record of 64 bytes beside the heap, without a stack walk. Scopes cost something only
+//! while one is open, the history only while it is recorded.
+
+mod history;
+mod holders;
+mod leaks;
+mod mark;
+mod origins;
+mod scope;
+
+pub use history::{Event, EventKind};
+pub use holders::Holding;
+pub use leaks::Leaks;
+pub use mark::{GrowthBetween, Mark, NoGrowth, SiteGrowth};
+pub(crate) use origins::Content;
+pub use scope::{Scope, ScopeCounts};
+
+use crate::heap::{BlockId, Heap, Place};
+use history::History;
+use origins::Origins;
+use scope::Scopes;
+use std::panic::Location;
+
+/// What the pool knows of its blocks beside the heap.
+#[derive(Default)]
+pub(super) struct Attribution {
+    pub(super) origins: Origins,
+    pub(super) scopes: Scopes,
+    /// None while no history is recorded.
+    pub(super) history: Option<Box<History>>,
+}
+
+impl Attribution {
+    /// Takes note of a block that was handed out.
+    #[inline]
+    pub(super) fn allocated(
+        &mut self,
+        heap: &Heap,
+        block: BlockId,
+        requested: u64,
+        site: &'static Location<'static>,
+        content: &Content,
+    ) {
+        // How the bench finds out what all of it costs; see benches/pool.rs.
+        if cfg!(wgpu_pool_unattributed) {
+            return;
+        }
+        let scope = self.scopes.allocated(requested);
+        self.origins.note(block, site, content, scope);
+        if self.history.is_some() {
+            self.record_block(EventKind::Allocate, heap, block, requested);
+        }
+    }
+
+    /// Takes note of a block that is about to be freed.
+    #[inline]
+    pub(super) fn freed(&mut self, heap: &Heap, block: BlockId, requested: u64) {
+        if cfg!(wgpu_pool_unattributed) {
+            return;
+        }
+        self.scopes.freed(requested);
+        if self.history.is_some() {
+            self.record_block(EventKind::Free, heap, block, requested);
+        }
+    }
+
+    fn record_block(&mut self, kind: EventKind, heap: &Heap, block: BlockId, requested: u64) {
+        let (Some(history), Some(place)) = (&mut self.history, heap.resolve(block)) else { return };
+        let origin = self.origins.of(block);
+        history.record(Event {
+            requested,
+            site: origin.map(|origin| origin.site),
+            scope: origin.and_then(origins::Origin::scope),
+            ..Event::at(kind, place)
+        });
+    }
+
+    /// Takes note of something that happened to a range of a segment, or to all of it.
+    pub(super) fn record(&mut self, kind: EventKind, place: Place) {
+        if let Some(history) = &mut self.history {
+            history.record(Event::at(kind, place));
+        }
+    }
+
+    /// Takes note of a block that was moved.
+    pub(super) fn moved(&mut self, block: BlockId, from: Place, to: Place) {
+        let Some(history) = &mut self.history else { return };
+        let origin = self.origins.of(block);
+        history.record(Event {
+            site: origin.map(|origin| origin.site),
+            scope: origin.and_then(origins::Origin::scope),
+            to: Some((to.segment, to.offset)),
+            ..Event::at(EventKind::Move, from)
+        });
+    }
+
+    /// Takes note of something that happened to no place: a trim of some bytes, a request that found no memory.
+    pub(super) fn record_amount(&mut self, kind: EventKind, bytes: u64, site: Option<&'static Location<'static>>) {
+        if let Some(history) = &mut self.history {
+            history.record(Event { site, ..Event::of(kind, bytes) });
+        }
+    }
+}

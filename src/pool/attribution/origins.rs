@@ -1,0 +1,158 @@
+//! The record beside each block: the line of the program that asked for it, and what it is for.
+
+use crate::heap::BlockId;
+use rustc_hash::FxHashMap;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// The most sizes that a shape is recorded with: the most dimensions of a tensor.
+const SIZES: usize = 6;
+/// The rank of what has no shape, or one with a size above 2³² − 1.
+const SHAPELESS: u8 = u8::MAX;
+
+/// What a block is for, as far as whoever asks for it tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content {
+    dtype: Option<&'static str>,
+    sizes: [u32; SIZES],
+    rank: u8,
+}
+
+impl Content {
+    /// Bytes, and no more is known.
+    pub(crate) const BYTES: Self = Self { dtype: None, sizes: [0; SIZES], rank: SHAPELESS };
+
+    /// A tensor of this dtype and shape.
+    #[inline]
+    pub(crate) fn tensor(dtype: &'static str, shape: &[usize]) -> Self {
+        let mut sizes = [0; SIZES];
+        let mut rank = SHAPELESS;
+        if shape.len() <= SIZES && shape.iter().all(|&size| u32::try_from(size).is_ok()) {
+            for (slot, &size) in sizes.iter_mut().zip(shape) {
+                *slot = u32::try_from(size).expect("every size was just found to fit");
+            }
+            rank = u8::try_from(shape.len()).expect("no more than six");
+        }
+        Self { dtype: Some(dtype), sizes, rank }
+    }
+}
+
+/// Where a block comes from. One cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(in crate::pool) struct Origin {
+    pub(in crate::pool) site: &'static Location<'static>,
+    dtype: Option<&'static str>,
+    /// How many allocations there were before it.
+    serial: u64,
+    sizes: [u32; SIZES],
+    /// The scope's number and one, or 0 outside of every scope.
+    scope: u32,
+    /// The low bits of the block's generation, so that a record is not taken for that of a later block in its slot.
+    generation: u16,
+    rank: u8,
+    labelled: bool,
+}
+
+const _: () = assert!(size_of::<Origin>() == 64);
+
+impl Origin {
+    pub(in crate::pool) const fn dtype(&self) -> Option<&'static str> {
+        self.dtype
+    }
+
+    pub(in crate::pool) fn shape(&self) -> Option<&[u32]> {
+        self.sizes.get(..usize::from(self.rank))
+    }
+
+    pub(in crate::pool) const fn scope(&self) -> Option<u32> {
+        self.scope.checked_sub(1)
+    }
+
+    pub(in crate::pool) const fn serial(&self) -> u64 {
+        self.serial
+    }
+}
+
+/// The records of all blocks, by the slots of the heap.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct Origins {
+    slots: Vec<Option<Origin>>,
+    /// By slot. A freed block's label stays until its slot is used again.
+    labels: FxHashMap<usize, Arc<str>>,
+    /// All allocations there ever were.
+    allocations: u64,
+}
+
+const _: () = assert!(size_of::<Option<Origin>>() == 64);
+
+impl Origins {
+    /// Writes the record of a new block.
+    #[inline]
+    pub(super) fn note(
+        &mut self,
+        block: BlockId,
+        site: &'static Location<'static>,
+        content: &Content,
+        scope: Option<u32>,
+    ) {
+        let slot = block.key();
+        if slot >= self.slots.len() {
+            self.grow(slot);
+        }
+        // Where nothing is labelled the record is written without being read: it may be far from the processor.
+        if !self.labels.is_empty() && self.slots[slot].is_some_and(|origin| origin.labelled) {
+            self.labels.remove(&slot);
+        }
+        let Content { dtype, sizes, rank } = *content;
+        self.slots[slot] = Some(Origin {
+            site,
+            dtype,
+            serial: self.allocations,
+            sizes,
+            scope: scope.map_or(0, |scope| scope + 1),
+            generation: low_bits(block),
+            rank,
+            labelled: false,
+        });
+        self.allocations += 1;
+    }
+
+    #[cold]
+    fn grow(&mut self, slot: usize) {
+        self.slots.resize(slot + 1, None);
+    }
+
+    /// Gives an active block a label in place of the one it has.
+    pub(in crate::pool) fn label(&mut self, block: BlockId, label: Arc<str>) {
+        let slot = block.key();
+        if let Some(Some(origin)) = self.slots.get_mut(slot) {
+            if origin.generation == low_bits(block) {
+                origin.labelled = true;
+                self.labels.insert(slot, label);
+            }
+        }
+    }
+
+    /// The record of an active block. None for the moment in which another thread has taken the block and not said yet for whom.
+    #[inline]
+    pub(in crate::pool) fn of(&self, block: BlockId) -> Option<&Origin> {
+        let origin = self.slots.get(block.key())?.as_ref()?;
+        (origin.generation == low_bits(block)).then_some(origin)
+    }
+
+    /// The label of an active block, if it has one.
+    pub(in crate::pool) fn label_of(&self, block: BlockId) -> Option<&Arc<str>> {
+        if self.of(block)?.labelled { self.labels.get(&block.key()) } else { None }
+    }
+
+    /// How many allocations there were.
+    pub(in crate::pool) const fn allocations(&self) -> u64 {
+        self.allocations
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is asked for")]
+const fn low_bits(block: BlockId) -> u16 {
+    block.generation() as u16
+}

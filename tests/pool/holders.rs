@@ -1,0 +1,188 @@
+//! Who holds the memory: call sites, labels, dtypes and shapes.
+
+use crate::common::Outcome;
+use crate::subjects::{SEGMENT, Subject, options, over_every_memory};
+use std::panic::Location;
+use wgpu_pool::{AllocateError, BlockState, DType, Holder, HostMemory, Pool, PoolOptions, Tensor};
+
+over_every_memory! {
+    every_block_names_the_line_that_allocated_it,
+    a_block_in_a_slot_that_was_used_before_has_its_own_origin,
+    a_label_is_the_blocks_and_goes_with_it,
+    a_moved_block_keeps_its_origin,
+    holders_are_grouped_by_line_and_label_and_the_largest_comes_first,
+    what_keeps_a_segment_from_being_trimmed_is_named,
+    an_error_names_the_five_top_holders_and_what_was_tried,
+}
+
+/// The line that this is called from, `above` lines further up.
+#[track_caller]
+fn line(above: u32) -> u32 {
+    Location::caller().line() - above
+}
+
+fn every_block_names_the_line_that_allocated_it<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let _small = pool.allocate(100)?;
+    let first = line(1);
+    let _large = pool.allocate(SEGMENT)?;
+    let second = line(1);
+    let snapshot = pool.snapshot();
+    let mut lines: Vec<(u64, u32, &str)> = Vec::new();
+    for block in snapshot.handed_out() {
+        let origin = block.origin.as_ref().ok_or("every block has an origin")?;
+        let site = &snapshot.sites[origin.site as usize];
+        lines.push((block.requested, site.line, &site.file));
+        assert_eq!((&origin.dtype, &origin.shape, &origin.label, origin.scope), (&None, &None, &None, None));
+    }
+    lines.sort_unstable();
+    assert_eq!(lines, [(100, first, file!()), (SEGMENT, second, file!())]);
+    let ages: Vec<u64> = snapshot.handed_out().filter_map(|block| Some(block.origin.as_ref()?.age)).collect();
+    assert_eq!(ages.iter().sum::<u64>(), 1, "one allocation was made after the first, none after the second");
+    Ok(())
+}
+
+fn a_block_in_a_slot_that_was_used_before_has_its_own_origin<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let first = pool.allocate(100)?;
+    first.set_label("first");
+    drop(first);
+    let _second = pool.allocate(100)?;
+    let [holding] = &pool.leaks().blocks[..] else { return Err("one block is held".into()) };
+    assert_eq!((holding.site.line(), &holding.label, holding.age), (line(2), &None, 0));
+    Ok(())
+}
+
+fn a_label_is_the_blocks_and_goes_with_it<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let handle = pool.allocate(100)?;
+    let other = handle.clone();
+    handle.set_label("weights");
+    other.set_label("biases");
+    drop(handle);
+    let labels: Vec<_> = pool.top_holders(9).into_iter().map(|holder| holder.label).collect();
+    assert_eq!(labels, [Some("biases".into())]);
+    drop(other);
+    assert_eq!(pool.top_holders(9), []);
+    pool.allocate(0)?.set_label("nothing");
+    Ok(())
+}
+
+fn a_moved_block_keeps_its_origin<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut live = (0..8).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<Vec<_>, _>>()?;
+    for (number, storage) in live.iter().enumerate() {
+        storage.set_label(format!("block {number}"));
+    }
+    for number in [6, 5, 2, 1] {
+        live.swap_remove(number);
+    }
+    let before = pool.top_holders(9);
+    assert!(pool.compact(u64::MAX)?.moves > 0);
+    assert_eq!(pool.top_holders(9), before);
+    let labels: Vec<_> = before.iter().filter_map(|holder| holder.label.as_deref()).collect();
+    assert_eq!(labels, ["block 0", "block 3", "block 4", "block 7"]);
+    Ok(())
+}
+
+fn holders_are_grouped_by_line_and_label_and_the_largest_comes_first<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let _many = (0..3).map(|_| pool.allocate(1000)).collect::<Result<Vec<_>, _>>()?;
+    let many = line(1);
+    let named = pool.allocate(2000)?;
+    let one = line(1);
+    named.set_label("one");
+    let found: Vec<(u64, u64, u32, Option<String>)> = pool
+        .top_holders(9)
+        .into_iter()
+        .map(|Holder { site, label, blocks, bytes }| (bytes, blocks, site.line(), label.map(|label| label.to_string())))
+        .collect();
+    assert_eq!(found, [(3000, 3, many, None), (2000, 1, one, Some("one".into()))]);
+    assert_eq!(pool.top_holders(1).len(), 1);
+    Ok(())
+}
+
+// Case 16.
+fn what_keeps_a_segment_from_being_trimmed_is_named<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let beside = pool.allocate(SEGMENT / 2)?;
+    let kept = pool.allocate(SEGMENT / 4)?;
+    let at = line(1);
+    kept.set_label("kept");
+    let idle = pool.allocate(SEGMENT)?;
+    drop((beside, idle));
+    let trimmed = pool.trim();
+    assert_eq!(trimmed.segments, 1);
+    let [segment] = &pool.snapshot().segments[..] else { return Err("one segment stays".into()) };
+    let [holding] = &pool.holders_of(segment.id)[..] else { return Err("one block holds it".into()) };
+    assert_eq!((holding.label.as_deref(), holding.site.line(), holding.requested), (Some("kept"), at, SEGMENT / 4));
+    let report = pool.report().to_string();
+    let named = report.lines().any(|line| line.contains("kept") && line.contains(&format!("holders.rs:{at}")));
+    assert!(named, "{report}");
+    Ok(())
+}
+
+// Case 30.
+fn an_error_names_the_five_top_holders_and_what_was_tried<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { limit: Some(8 * SEGMENT), ..options() })?;
+    let mut live = Vec::new();
+    for number in 1..=7 {
+        let storage = pool.allocate(number * 1000)?;
+        storage.set_label(format!("block {number}"));
+        live.push(storage);
+    }
+    pool.set_pressure_callback(|_, _| false);
+    let Err(AllocateError::OutOfMemory(error)) = pool.allocate(9 * SEGMENT) else { return Err("no error".into()) };
+    pool.clear_pressure_callback();
+    let labels: Vec<_> = error.holders.iter().filter_map(|holder| holder.label.as_deref()).collect();
+    assert_eq!(labels, ["block 7", "block 6", "block 5", "block 4", "block 3"]);
+    assert_eq!((error.gains.callbacks, error.gains.relieved), (1, 0));
+    let text = error.to_string();
+    assert_eq!(text.lines().filter(|line| line.starts_with("  held: ")).count(), 5, "{text}");
+    assert!(text.contains("holders.rs:"), "{text}");
+    assert!(text.ends_with("advice: raise the limit to 2.2 MiB or more, or ask for less at a time"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_tensors_block_tells_its_dtype_and_shape() -> Outcome {
+    let (device, queue) = crate::common::adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let _weights = Tensor::zeros(&pool, [3, 4, 5], DType::F32)?.labelled("weights");
+    let at = line(1);
+    let _ids = Tensor::from_slice(&pool, &[1_u32, 2], [2])?;
+    let _scalar = Tensor::empty(&pool, [], DType::I32)?;
+    let found: Vec<String> = pool.leaks().blocks.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 3);
+    let site = format!("{}:{at}:", file!());
+    assert!(found[0].starts_with(&format!("240 B weights f32 [3, 4, 5], 2 allocations old, {site}")), "{found:?}");
+    assert!(found[1].starts_with("8 B u32 [2], 1 allocation old, "), "{found:?}");
+    assert!(found[2].starts_with("4 B i32 [], 0 allocations old, "), "{found:?}");
+    Ok(())
+}
+
+#[test]
+fn a_pending_block_has_an_origin_and_a_hole_has_none() -> Outcome {
+    let (device, queue) = crate::common::adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let storage = pool.allocate(1000)?;
+    let pinned = storage.pin()?;
+    let at = line(1);
+    drop(storage);
+    let snapshot = pool.snapshot();
+    for block in snapshot.segments.iter().flat_map(|segment| &segment.blocks) {
+        assert_eq!(block.origin.is_some(), block.state == BlockState::PendingFree, "{block:?}");
+    }
+    let [pin] = snapshot.pins[..] else { return Err("one pin".into()) };
+    assert_eq!(snapshot.sites[pin.site as usize].line, at);
+    drop(pinned);
+    Ok(())
+}
+
+#[test]
+fn an_allocation_that_climbs_names_its_line_too() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let _first = pool.allocate(100)?;
+    assert_eq!(pool.top_holders(1)[0].site.line(), line(1));
+    Ok(())
+}

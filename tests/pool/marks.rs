@@ -1,0 +1,75 @@
+//! What grew between two moments, and loops that must not grow.
+
+use crate::common::Outcome;
+use crate::subjects::{Subject, options, over_every_memory};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use wgpu_pool::{HostMemory, Pool, PoolOptions};
+
+over_every_memory! {
+    growth_between_two_marks_is_told_by_call_site,
+    a_loop_that_keeps_its_size_passes,
+    a_loop_that_grows_after_its_warm_up_is_told_with_the_line,
+}
+
+fn growth_between_two_marks_is_told_by_call_site<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let shrinking = pool.allocate(5000)?;
+    let _same = pool.allocate(100)?;
+    let mark = pool.mark();
+    let _grown = (0..2).map(|_| pool.allocate(1000)).collect::<Result<Vec<_>, _>>()?;
+    drop(shrinking);
+    let later = pool.mark();
+    let _after = pool.allocate(1)?;
+    let growth = mark.growth_to(&later);
+    let found: Vec<(i64, i64)> = growth.sites.iter().map(|site| (site.bytes, site.blocks)).collect();
+    assert_eq!(found, [(2000, 2), (-5000, -1)]);
+    assert_eq!(growth.bytes(), -3000);
+    let text = growth.to_string();
+    assert!(text.starts_with("+1.9 KiB in +2 blocks, tests/pool/marks.rs:"), "{text}");
+    assert!(text.contains("\n-4.8 KiB in -1 blocks, "), "{text}");
+    assert_eq!(pool.growth_since(&later).bytes(), 1);
+    assert_eq!(mark.growth_to(&mark).to_string(), "no growth\n");
+    Ok(())
+}
+
+fn a_loop_that_keeps_its_size_passes<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut state = Vec::new();
+    let mut turns = pool.assert_no_growth(2);
+    for turn in 0..20_u64 {
+        state.push(pool.allocate(1000)?);
+        if turn >= 2 {
+            state.remove(0);
+        }
+        drop(pool.allocate(100_000)?);
+        turns.turn();
+    }
+    Ok(())
+}
+
+fn a_loop_that_grows_after_its_warm_up_is_told_with_the_line<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut turns = pool.assert_no_growth(1);
+    let mut kept = vec![pool.allocate(1000)?];
+    turns.check_turn()?;
+    turns.check_turn()?;
+    kept.push(pool.allocate(500)?);
+    let at = line!() - 1;
+    let error = turns.check_turn().err().ok_or("it has grown")?;
+    assert_eq!((error.turn, error.allowed, error.requested), (3, 1000, 1500));
+    let wanted = format!("+500 B in +1 blocks, tests/pool/marks.rs:{at}:");
+    assert!(error.sites.len() == 1 && error.sites[0].starts_with(&wanted), "{error}");
+    turns.check_turn()?;
+    Ok(())
+}
+
+#[test]
+fn a_turn_that_grows_panics_with_the_line() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let mut turns = pool.assert_no_growth(0);
+    let _kept = pool.allocate(500)?;
+    let panic = catch_unwind(AssertUnwindSafe(|| turns.turn())).err().ok_or("it has grown")?;
+    let text = panic.downcast_ref::<String>().ok_or("a text")?;
+    assert!(text.starts_with("turn 1 ends with 500 B requested, 0 B allowed\n  +500 B in +1 blocks, tests/"), "{text}");
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The report: every number three ways, and a text that fits a terminal.
+
+use crate::common::Outcome;
+use crate::common::random::Random;
+use crate::subjects::{SEGMENT, Subject, assert_books_balance, options, over_every_memory};
+use wgpu_pool::{HostMemory, Memory, Pool, PoolOptions, Split};
+
+over_every_memory! {
+    counters_sums_and_the_drivers_report_agree_through_a_program,
+    every_line_fits_a_terminal_whatever_the_labels_and_scopes,
+    fragmentation_agrees_with_cases_worked_out_by_hand,
+    the_log_line_is_one_line_of_pairs,
+}
+
+/// The parts of the split, against the counters and against what the driver says.
+fn assert_agrees<M: Memory>(pool: &Pool<M>) {
+    assert_books_balance(pool);
+    let stats = pool.stats();
+    let report = pool.report();
+    let split = report.split();
+    let Split { live, rounding, waiting, releasable, split: inactive_split, reserved, pending, .. } = split;
+    assert_eq!(live, stats.requested.current);
+    assert_eq!(live + rounding, stats.allocated.current);
+    assert_eq!(live + rounding + waiting, stats.active.current);
+    assert_eq!(inactive_split, stats.inactive_split.current);
+    assert_eq!(releasable + inactive_split, stats.inactive());
+    assert_eq!(reserved, stats.reserved.current);
+    assert_eq!(live + rounding + waiting + releasable + inactive_split, reserved);
+    let Some(beyond) = split.beyond else { return };
+    assert_eq!(
+        beyond.held,
+        reserved + beyond.other_segments + beyond.own + beyond.foreign + beyond.unused,
+        "{split:?}"
+    );
+    // A segment may be some alignment larger in the driver's book; what is trimmed is there until the device is done.
+    assert!(beyond.other_segments >= pending, "{split:?}");
+    assert!(beyond.other_segments - pending <= stats.segments.current * 4096, "{split:?}");
+    if let Some(bytes) = pool.memory().driver_bytes() {
+        assert_eq!(bytes, beyond.held);
+    }
+}
+
+// Cases 24 and 25, and the driver's own report.
+fn counters_sums_and_the_drivers_report_agree_through_a_program<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let mut random = Random::new(29);
+    let mut live = Vec::new();
+    for step in 0..60 {
+        match random.below(8) {
+            0 => {
+                pool.trim();
+                // What is on its way back is in between two books until it is there.
+                pool.synchronize()?;
+                pool.trim();
+            }
+            1 => {
+                pool.compact(u64::MAX)?;
+                pool.synchronize()?;
+                pool.trim();
+            }
+            2 | 3 if !live.is_empty() => drop(live.swap_remove(random.below(live.len()))),
+            _ => live.push(pool.allocate(random.size(SEGMENT))?),
+        }
+        if step % 5 == 0 {
+            pool.synchronize()?;
+            assert_agrees(&pool);
+        }
+    }
+    drop(live);
+    assert_agrees(&pool);
+    Ok(())
+}
+
+fn every_line_fits_a_terminal_whatever_the_labels_and_scopes<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let outer = pool.scope(&"a long name ".repeat(20));
+    let inner = pool.scope("inner\n\u{1b}[31m");
+    let mut live = Vec::new();
+    for number in 0..40_u64 {
+        let storage = pool.allocate(SEGMENT / 7 + number)?;
+        storage.set_label(format!("{}\n\u{1b}[31m{number}", "very long ".repeat(30)));
+        live.push(storage);
+    }
+    live.retain(|storage| storage.bytes() % 3 == 0);
+    let text = pool.report().to_string();
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert!(!text.contains('\u{1b}'), "{text}");
+    for heading in
+        ["where the memory is", "fragmentation", "top holders", "cached and not releasable", "scopes", "remedies"]
+    {
+        assert!(text.contains(heading), "{text}");
+    }
+    drop((inner, outer));
+    Ok(())
+}
+
+// Case 29.
+fn fragmentation_agrees_with_cases_worked_out_by_hand<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { compaction_share: 0.0, ..options() })?;
+    let empty = pool.report().fragmentation();
+    assert_eq!((empty.external(), empty.unused()), (0.0, 0.0));
+    let mut live = (0..8).map(|_| pool.allocate(SEGMENT / 8)).collect::<Result<Vec<_>, _>>()?;
+    let full = pool.report().fragmentation();
+    assert_eq!((full.holes, full.external(), full.unused()), (0, 0.0, 0.0));
+    // Two holes side by side make one of two eighths; with another of one eighth, three are free.
+    for index in [6, 3, 2] {
+        live.remove(index);
+    }
+    let found = pool.report().fragmentation();
+    assert_eq!((found.holes, found.largest_hole, found.free), (2, SEGMENT / 4, 3 * SEGMENT / 8));
+    assert!((found.external() - 1.0 / 3.0).abs() < 1e-12, "{found:?}");
+    assert!((found.unused() - 3.0 / 8.0).abs() < 1e-12, "{found:?}");
+    live.clear();
+    let idle = pool.report().fragmentation();
+    assert_eq!((idle.external(), idle.unused()), (0.0, 1.0));
+    Ok(())
+}
+
+fn the_log_line_is_one_line_of_pairs<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let _live = pool.allocate(1000)?;
+    let line = pool.report().to_log_line();
+    assert!(line.starts_with("requested=1000 peak_requested=1000 reserved=262144 "), "{line}");
+    assert!(line.split(' ').all(|pair| pair.split('=').count() == 2), "{line}");
+    Ok(())
+}
+
+/// Without labels, scopes and pins those parts are left out.
+#[test]
+fn the_report_of_a_small_program_reads_like_this() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let beside = pool.allocate(3 << 20)?;
+    let weights = pool.allocate(2 << 20)?;
+    weights.set_label("weights");
+    drop(beside);
+    let text = pool.report().to_string();
+    let wanted = [
+        "wgpu-pool on host",
+        "                                  now         peak    allocated        freed",
+        "requested                     2.0 MiB      5.0 MiB      5.0 MiB      3.0 MiB",
+        "  live                        2.0 MiB  asked for: drop tensors",
+        "  cached, not releasable     13.0 MiB  1 segment: compact, trim",
+        "  = reserved                 15.0 MiB  no limit",
+        "  = held by the driver       15.0 MiB  for this device",
+        "  1 - largest / free = 0.231, 1 - live / reserved = 0.867",
+        "    13.0 MiB free in segment 0, held by 1 block, the largest:",
+    ];
+    for line in wanted {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(
+        text.lines().any(|line| line.starts_with("     2.0 MiB in     1  weights tests/pool/report.rs:")),
+        "{text}"
+    );
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Named parts of a program, with counters of their own.
+
+use crate::common::Outcome;
+use crate::subjects::{Subject, options, over_every_memory};
+use wgpu_pool::{HostMemory, Pool, PoolOptions, ScopeCounts};
+
+over_every_memory! {
+    nested_scopes_count_what_happens_inside_of_them,
+    a_scope_that_frees_more_than_it_allocates_has_a_negative_balance,
+    what_a_scope_made_and_did_not_hand_out_is_listed,
+    blocks_carry_the_path_of_their_scope,
+}
+
+// Case 26.
+fn nested_scopes_count_what_happens_inside_of_them<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let outer = pool.scope("outer");
+    let _before = pool.allocate(7)?;
+    let inner = pool.scope("inner");
+    let mut live = (0..10).map(|_| pool.allocate(10)).collect::<Result<Vec<_>, _>>()?;
+    live.truncate(5);
+    let counts = inner.counts();
+    assert_eq!(counts, ScopeCounts { current: 50, peak: 100, allocated: 100, freed: 50, blocks: 5 });
+    assert_eq!(outer.counts(), ScopeCounts { current: 57, peak: 107, allocated: 107, freed: 50, blocks: 6 });
+    assert_eq!(inner.finish(), counts);
+    assert_eq!(outer.counts(), ScopeCounts { current: 57, peak: 107, allocated: 107, freed: 50, blocks: 6 });
+    drop(live);
+    assert_eq!(outer.finish(), ScopeCounts { current: 7, peak: 107, allocated: 107, freed: 100, blocks: 1 });
+    Ok(())
+}
+
+// Case 26.
+fn a_scope_that_frees_more_than_it_allocates_has_a_negative_balance<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let older = pool.allocate(1000)?;
+    let scope = pool.scope("freeing");
+    let _younger = pool.allocate(100)?;
+    drop(older);
+    assert_eq!(scope.finish(), ScopeCounts { current: -900, peak: 100, allocated: 100, freed: 1000, blocks: 0 });
+    Ok(())
+}
+
+fn what_a_scope_made_and_did_not_hand_out_is_listed<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let _before = pool.allocate(1)?;
+    let mut scope = pool.scope("step");
+    let output = pool.allocate(2)?;
+    scope.hand_out(&output);
+    let inner = pool.scope("inner");
+    let forgotten = pool.allocate(3)?;
+    drop(inner);
+    let _also = pool.allocate(4)?;
+    let kept = |scope: &wgpu_pool::Scope<S::Memory>| {
+        scope.kept().iter().map(|holding| (holding.requested, holding.scope.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&scope), [(4, Some("step".into())), (3, Some("step/inner".into()))]);
+    drop(forgotten);
+    assert_eq!(kept(&scope), [(4, Some("step".into()))]);
+    drop(scope);
+    let second = pool.scope("step");
+    assert_eq!(kept(&second), [], "what an earlier entry left is not this one's");
+    Ok(())
+}
+
+fn blocks_carry_the_path_of_their_scope<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    for _ in 0..3 {
+        let _step = pool.scope("step");
+        let _forward = pool.scope("forward");
+        drop(pool.allocate(50)?);
+    }
+    let _other = pool.scope("forward");
+    let _kept = pool.allocate(60)?;
+    let snapshot = pool.snapshot();
+    let paths: Vec<String> = (0..).zip(&snapshot.scopes).map(|(number, _)| snapshot.scope_path(number)).collect();
+    assert_eq!(paths, ["step", "step/forward", "forward"]);
+    assert_eq!(snapshot.scopes.iter().map(|scope| scope.entries).collect::<Vec<_>>(), [3, 3, 1]);
+    let allocated: Vec<u64> = snapshot.scopes.iter().map(|scope| scope.counts.allocated).collect();
+    assert_eq!(allocated, [150, 150, 60]);
+    let scopes: Vec<_> = snapshot.handed_out().filter_map(|block| block.origin.as_ref()?.scope).collect();
+    assert_eq!(scopes, [2]);
+    Ok(())
+}
+
+#[test]
+fn a_scope_counts_its_own_thread_only() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let scope = pool.scope("here");
+    let there = std::thread::spawn({
+        let pool = pool.clone();
+        move || -> Result<_, wgpu_pool::AllocateError> {
+            let unscoped = pool.allocate(5)?;
+            let scope = pool.scope("there");
+            let scoped = pool.allocate(6)?;
+            let counts = scope.finish();
+            Ok((unscoped, scoped, counts))
+        }
+    });
+    let (_unscoped, scoped, counts) = there.join().map_err(|_| "the thread panicked")??;
+    assert_eq!(counts.allocated, 6);
+    assert_eq!(scope.counts(), ScopeCounts::default());
+    drop(scoped);
+    assert_eq!(scope.finish().freed, 6, "the thread that frees counts it");
+    let paths: Vec<_> = pool.snapshot().scopes.iter().map(|scope| (scope.name.clone(), scope.parent)).collect();
+    assert_eq!(paths, [("here".into(), None), ("there".into(), None)]);
+    Ok(())
+}
+
+#[test]
+fn scopes_that_end_out_of_order_lose_nothing() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let outer = pool.scope("outer");
+    let inner = pool.scope("inner");
+    let _first = pool.allocate(5)?;
+    assert_eq!(outer.finish().allocated, 5);
+    let _second = pool.allocate(6)?;
+    assert_eq!(inner.finish().allocated, 11);
+    let _outside = pool.allocate(7)?;
+    let totals: Vec<u64> = pool.snapshot().scopes.iter().map(|scope| scope.counts.allocated).collect();
+    assert_eq!(totals, [5, 11]);
+    Ok(())
+}
