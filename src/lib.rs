@@ -23,5 +23,7 @@ pub use pool::{
     Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
     WeakStorage,
 };
+#[cfg(feature = "serde")]
+pub use report::SnapshotFileError;
 pub use report::{Beyond, Fragmentation, MemoryTable, Split};
 pub use tensor::{DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor, WeakTensor};

@@ -6,7 +6,8 @@
 pub use super::attribution::{EventKind, ScopeCounts};
 use super::{Event, Pool, Remedies, State};
 use crate::device::{DriverHoldings, Memory};
-use crate::heap::{BlockId, BlockState, SegmentId, Stats, SubPool};
+pub use crate::heap::SegmentId;
+use crate::heap::{BlockId, BlockState, Stats, SubPool};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::panic::Location;

@@ -1,0 +1,115 @@
+//! The laws of a snapshot file.
+
+use super::SnapshotFileError;
+use crate::pool::snapshot::{EventSnapshot, SegmentSnapshot, Snapshot};
+use std::collections::HashSet;
+
+/// Numbers from here on are not all told apart by programs that hold them as floating point, JavaScript's among them.
+pub(super) const EXACT: u64 = 1 << 53;
+
+pub(super) fn check(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
+    if !snapshot.granule.is_power_of_two() {
+        return Err(SnapshotFileError::Granule { granule: snapshot.granule });
+    }
+    let mut numbers = HashSet::new();
+    let mut reserved = 0u64;
+    for segment in &snapshot.segments {
+        let number = segment.id.number();
+        if !numbers.insert(number) {
+            return Err(SnapshotFileError::SegmentTwice { segment: number });
+        }
+        let sum = reserved.checked_add(segment.bytes).filter(|sum| *sum < EXACT);
+        reserved = sum.ok_or(SnapshotFileError::TooLarge { segment: number, bytes: segment.bytes })?;
+        check_blocks(segment)?;
+    }
+    check_numbers(snapshot)?;
+    check_pins(snapshot)?;
+    snapshot.events.iter().enumerate().try_for_each(|(place, event)| check_event(place, event))?;
+    check_counters(snapshot)
+}
+
+/// The blocks tile the segment.
+fn check_blocks(segment: &SegmentSnapshot) -> Result<(), SnapshotFileError> {
+    let number = segment.id.number();
+    let mut end = 0;
+    for block in &segment.blocks {
+        let (offset, size, requested) = (block.offset, block.size, block.requested);
+        if size == 0 || requested > size || (requested > 0 && !block.state.is_active()) {
+            return Err(SnapshotFileError::BlockSize { segment: number, offset, size, requested });
+        }
+        if offset < end {
+            return Err(SnapshotFileError::Overlap { segment: number, offset, end });
+        }
+        if offset > end {
+            return Err(SnapshotFileError::Gap { segment: number, start: end, end: offset });
+        }
+        let next = offset.checked_add(size).filter(|next| *next <= segment.bytes);
+        end = next.ok_or(SnapshotFileError::BeyondEnd { segment: number, offset, bytes: segment.bytes })?;
+    }
+    if end < segment.bytes {
+        return Err(SnapshotFileError::Gap { segment: number, start: end, end: segment.bytes });
+    }
+    Ok(())
+}
+
+/// Every number of a site or a scope names one, and a scope comes after the one around it.
+fn check_numbers(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
+    let listed = |what, number: Option<u32>, listed: usize| match number {
+        Some(number) if number as usize >= listed => Err(SnapshotFileError::Unlisted { what, number, listed }),
+        _ => Ok(()),
+    };
+    let site = |number| listed("site", number, snapshot.sites.len());
+    let scope = |number| listed("scope", number, snapshot.scopes.len());
+    let blocks = snapshot.segments.iter().flat_map(|segment| &segment.blocks);
+    for origin in blocks.filter_map(|block| block.origin.as_ref()) {
+        site(Some(origin.site))?;
+        scope(origin.scope)?;
+    }
+    snapshot.pins.iter().try_for_each(|pin| site(Some(pin.site)))?;
+    for event in &snapshot.events {
+        site(event.site)?;
+        scope(event.scope)?;
+    }
+    snapshot.scopes.iter().enumerate().try_for_each(|(place, one)| listed("scope", one.parent, place))
+}
+
+/// Every pin is on an active block.
+fn check_pins(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
+    for pin in &snapshot.pins {
+        let segment = snapshot.segments.iter().find(|segment| segment.id == pin.segment);
+        let blocks = segment.map_or(&[][..], |segment| &segment.blocks);
+        if !blocks.iter().any(|block| block.offset == pin.offset && block.state.is_active()) {
+            return Err(SnapshotFileError::Pin { segment: pin.segment.number(), offset: pin.offset });
+        }
+    }
+    Ok(())
+}
+
+fn check_event(place: usize, event: &EventSnapshot) -> Result<(), SnapshotFileError> {
+    let &EventSnapshot { time, offset, size, requested, to, .. } = event;
+    let ends = [Some(offset), to.map(|(_, offset)| offset)].into_iter().flatten();
+    let mut ends = ends.map(|offset| offset.checked_add(size));
+    let fits = ends.all(|end| end.is_some_and(|end| end < EXACT)) && time < EXACT && requested < EXACT;
+    if fits { Ok(()) } else { Err(SnapshotFileError::Event { event: place }) }
+}
+
+fn check_counters(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
+    let blocks = || snapshot.segments.iter().flat_map(|segment| &segment.blocks);
+    let stats = &snapshot.stats;
+    let sums = [
+        ("requested", stats.requested.current, snapshot.handed_out().map(|block| block.requested).sum()),
+        ("allocated", stats.allocated.current, snapshot.handed_out().map(|block| block.size).sum()),
+        (
+            "active",
+            stats.active.current,
+            blocks().filter(|block| block.state.is_active()).map(|block| block.size).sum(),
+        ),
+        ("reserved", stats.reserved.current, snapshot.segments.iter().map(|segment| segment.bytes).sum()),
+    ];
+    for (counter, says, sum) in sums {
+        if says != sum {
+            return Err(SnapshotFileError::Counter { counter, says, sum });
+        }
+    }
+    Ok(())
+}

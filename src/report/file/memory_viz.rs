@@ -1,0 +1,192 @@
+//! The file that PyTorch's memory_viz page loads.
+//!
+//! Its page sums sizes to find addresses, so blocks tile their segment; it holds addresses as floating point, so they
+//! stay below 2^53; and it spreads a pickled batch over the stack, so a batch has at most 1,000 items, as the pickle
+//! library makes them.
+
+use super::SnapshotFileError;
+use super::addresses::Addresses;
+use super::timeline::{Held, timeline};
+use crate::pool::snapshot::{BlockOrigin, BlockSnapshot, EventKind, EventSnapshot, SegmentSnapshot, Snapshot};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    segments: Vec<Segment<'a>>,
+    device_traces: Vec<Vec<TraceEntry<'a>>>,
+    allocator_settings: Settings<'a>,
+}
+
+#[derive(Serialize)]
+struct Settings<'a> {
+    allocator: &'static str,
+    version: &'static str,
+    memory: &'a str,
+    granule: u64,
+    limit: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Segment<'a> {
+    device: u32,
+    address: u64,
+    total_size: u64,
+    allocated_size: u64,
+    active_size: u64,
+    requested_size: u64,
+    stream: u32,
+    segment_type: String,
+    segment_pool_id: [u32; 2],
+    is_expandable: bool,
+    frames: Vec<Frame<'a>>,
+    blocks: Vec<Block<'a>>,
+}
+
+#[derive(Serialize)]
+struct Block<'a> {
+    address: u64,
+    size: u64,
+    requested_size: u64,
+    state: &'static str,
+    frames: Vec<Frame<'a>>,
+}
+
+#[derive(Serialize)]
+struct TraceEntry<'a> {
+    action: &'static str,
+    /// Absent in an entry of a lack of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addr: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_free: Option<u64>,
+    size: u64,
+    stream: u32,
+    time_us: u64,
+    frames: Vec<Frame<'a>>,
+}
+
+#[derive(Clone, Serialize)]
+struct Frame<'a> {
+    filename: &'a str,
+    line: u32,
+    name: String,
+}
+
+impl Snapshot {
+    /// The JSON file that PyTorch's memory_viz page loads. O(blocks and events).
+    ///
+    /// A move, for which the page has no word, is a free and an allocation.
+    ///
+    /// # Errors
+    /// [`SnapshotFileError::TooLarge`] where an address doesn't fit the page: a segment above 64 GiB, or more than 2^17 − 1
+    /// segments.
+    pub fn to_memory_viz_json(&self) -> Result<String, SnapshotFileError> {
+        Ok(serde_json::to_string(&self.page()?).expect("every field is a number, a text or a list of these"))
+    }
+
+    /// The same file as a pickle of protocol 2, which older copies of the page and `_memory_viz.py` load. O(blocks and
+    /// events).
+    ///
+    /// # Errors
+    /// As [`to_memory_viz_json`](Self::to_memory_viz_json).
+    pub fn to_memory_viz_pickle(&self) -> Result<Vec<u8>, SnapshotFileError> {
+        let options = serde_pickle::SerOptions::new().proto_v2();
+        Ok(serde_pickle::to_vec(&self.page()?, options).expect("every field is a number, a text or a list of these"))
+    }
+
+    fn page(&self) -> Result<Page<'_>, SnapshotFileError> {
+        let addresses = Addresses::of(self)?;
+        let allocator_settings = Settings {
+            allocator: "wgpu-pool",
+            version: env!("CARGO_PKG_VERSION"),
+            memory: &self.memory,
+            granule: self.granule,
+            limit: self.limit,
+        };
+        let segments = self.segments.iter().map(|segment| self.page_segment(&addresses, segment)).collect();
+        let entries = timeline(self).into_iter().flat_map(|(event, held)| self.page_entries(&addresses, event, held));
+        Ok(Page { segments, device_traces: vec![entries.collect()], allocator_settings })
+    }
+
+    fn page_segment(&self, addresses: &Addresses, segment: &SegmentSnapshot) -> Segment<'_> {
+        let address = |offset| addresses.at(segment.id.number(), offset);
+        let allocated = || segment.blocks.iter().filter(|block| block.state.is_allocated());
+        let block = |block: &BlockSnapshot| Block {
+            address: address(block.offset),
+            size: block.size,
+            requested_size: block.requested,
+            state: state(block),
+            frames: block.origin.iter().flat_map(|origin| self.frame_of(origin)).collect(),
+        };
+        Segment {
+            device: 0,
+            address: address(0),
+            total_size: segment.bytes,
+            allocated_size: allocated().map(|block| block.size).sum(),
+            active_size: segment.blocks.iter().filter(|block| block.state.is_active()).map(|block| block.size).sum(),
+            requested_size: allocated().map(|block| block.requested).sum(),
+            stream: 0,
+            segment_type: segment.pool.to_string(),
+            segment_pool_id: [0, 0],
+            is_expandable: false,
+            frames: Vec::new(),
+            blocks: segment.blocks.iter().map(block).collect(),
+        }
+    }
+
+    fn page_entries(&self, addresses: &Addresses, event: &EventSnapshot, held: Held) -> Vec<TraceEntry<'_>> {
+        let address = event.segment.map(|segment| addresses.at(segment.number(), event.offset));
+        let frames = || match event.site {
+            Some(site) => self.frame(site, event.scope, None).into_iter().collect(),
+            None => Vec::new(),
+        };
+        let entry = |action, addr| TraceEntry {
+            action,
+            addr,
+            device_free: None,
+            size: event.size,
+            stream: 0,
+            time_us: event.time / 1000,
+            frames: frames(),
+        };
+        let freed = || [entry("free_requested", address), entry("free_completed", address)];
+        match event.kind {
+            EventKind::Allocate => vec![entry("alloc", address)],
+            EventKind::Free => freed().into(),
+            EventKind::Move => {
+                let to = event.to.map(|(segment, offset)| addresses.at(segment.number(), offset));
+                let mut entries = Vec::from(freed());
+                entries.push(entry("alloc", to));
+                entries
+            }
+            EventKind::SegmentMade => vec![entry("segment_alloc", address)],
+            EventKind::SegmentReleased => vec![entry("segment_free", address)],
+            EventKind::OutOfMemory => {
+                // What the limit left; without one nobody knows what the device had.
+                let device_free = self.limit.map_or(0, |limit| limit.saturating_sub(held.reserved));
+                vec![TraceEntry { device_free: Some(device_free), ..entry("oom", None) }]
+            }
+            // Its segments have entries of their own.
+            EventKind::Trim => Vec::new(),
+        }
+    }
+
+    fn frame_of(&self, origin: &BlockOrigin) -> Option<Frame<'_>> {
+        self.frame(origin.site, origin.scope, origin.label.as_deref())
+    }
+
+    fn frame(&self, site: u32, scope: Option<u32>, label: Option<&str>) -> Option<Frame<'_>> {
+        let name = label.map(ToString::to_string).or_else(|| scope.map(|scope| self.scope_path(scope)));
+        let name = name.unwrap_or_else(|| "allocate".into());
+        self.sites.get(site as usize).map(|site| Frame { filename: &site.file, line: site.line, name })
+    }
+}
+
+/// PyTorch's word for a block's state.
+fn state(block: &BlockSnapshot) -> &'static str {
+    match (block.state.is_allocated(), block.state.is_active()) {
+        (true, _) => "active_allocated",
+        (false, true) => "active_pending_free",
+        (false, false) => "inactive",
+    }
+}

@@ -1,0 +1,299 @@
+//! Snapshots as files: they hold what the pool's counters say, come back as they were written, and lead other tools to the same
+//! state. What breaks a law is refused by name.
+#![cfg(feature = "serde")]
+
+use serde_json::{Value, json};
+use wgpu_pool::{AccountingMemory, HostMemory, Pool, PoolOptions, Snapshot, Storage};
+
+#[path = "common/mod.rs"]
+mod common;
+
+use common::Outcome;
+use common::random::Random;
+
+const SEGMENT: u64 = 256 << 10;
+
+fn options() -> PoolOptions {
+    PoolOptions { small_limit: 16 << 10, smallest_segment: Some(SEGMENT), ..PoolOptions::default() }
+}
+
+/// A pool with a past: labels, scopes, a history that has dropped events, and holes.
+fn lived_in(
+    events: usize,
+) -> Result<(Pool<AccountingMemory>, Vec<Storage<AccountingMemory>>), Box<dyn std::error::Error>> {
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 1.0, ..options() })?;
+    pool.record_history(events);
+    let mut random = Random::new(49);
+    let mut live = Vec::new();
+    for turn in 0..400 {
+        let _step = pool.scope("step");
+        let _part = pool.scope(if turn % 2 == 0 { "forward" } else { "backward" });
+        match random.below(10) {
+            0 => drop(pool.trim()),
+            1 => drop(pool.compact(1 << 20)?),
+            2..=4 if !live.is_empty() => drop(live.swap_remove(random.below(live.len()))),
+            _ => {
+                let storage = pool.allocate(random.size(SEGMENT))?;
+                storage.set_label(format!("block {turn}"));
+                live.push(storage);
+            }
+        }
+    }
+    pool.set_limit(Some(pool.stats().reserved.current));
+    pool.allocate(SEGMENT * 1000).expect_err("the limit is reached");
+    Ok((pool, live))
+}
+
+#[test]
+fn a_file_is_read_as_it_was_written() -> Outcome {
+    let (pool, _live) = lived_in(100)?;
+    let snapshot = pool.snapshot();
+    assert!(snapshot.events_dropped > 0 && !snapshot.events.is_empty());
+    let text = snapshot.to_json();
+    assert!(text.starts_with(r#"{"format":"wgpu-pool snapshot","version":1,"#), "{}", &text[..80]);
+    assert_eq!(Snapshot::from_json(&text)?, snapshot);
+    Ok(())
+}
+
+// Cases 25 and 49.
+#[test]
+fn the_page_of_memory_viz_adds_up_to_the_counters() -> Outcome {
+    let (pool, live) = lived_in(10_000)?;
+    let (snapshot, stats) = (pool.snapshot(), pool.stats());
+    let page: Value = serde_json::from_str(&snapshot.to_memory_viz_json()?)?;
+    let segments = page["segments"].as_array().ok_or("no segments")?;
+    let sum = |key: &str| segments.iter().filter_map(|segment| segment[key].as_u64()).sum::<u64>();
+    let sums = ["total_size", "allocated_size", "active_size", "requested_size"].map(sum);
+    let counters = [stats.reserved, stats.allocated, stats.active, stats.requested].map(|counter| counter.current);
+    assert_eq!(sums, counters);
+    let mut framed = 0;
+    for segment in segments {
+        let mut end = segment["address"].as_u64().ok_or("no address")?;
+        assert!(end > 0 && end < 1 << 53);
+        for block in segment["blocks"].as_array().ok_or("no blocks")? {
+            assert_eq!(block["address"], end, "blocks tile");
+            end += block["size"].as_u64().ok_or("no size")?;
+            let known = ["active_allocated", "active_pending_free", "inactive"];
+            assert!(known.contains(&block["state"].as_str().unwrap_or_default()), "{block}");
+            if let Some(frame) = block["frames"].get(0) {
+                framed += 1;
+                assert_eq!(frame["filename"], file!());
+                assert!(frame["name"].as_str().is_some_and(|name| name.starts_with("block ")), "{frame}");
+            }
+        }
+        assert_eq!(
+            end,
+            segment["address"].as_u64().unwrap_or_default() + segment["total_size"].as_u64().unwrap_or_default()
+        );
+    }
+    assert_eq!(framed, live.len());
+
+    // Its trace, played forward, ends with the same bytes.
+    let mut alive = std::collections::HashMap::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in page["device_traces"][0].as_array().ok_or("no trace")? {
+        let action = entry["action"].as_str().ok_or("no action")?;
+        seen.insert(action.to_string());
+        match action {
+            "alloc" => drop(alive.insert(entry["addr"].as_u64(), entry["size"].as_u64())),
+            "free_completed" => assert!(alive.remove(&entry["addr"].as_u64()).is_some(), "{entry}"),
+            _ => {}
+        }
+    }
+    assert_eq!(alive.values().copied().flatten().sum::<u64>(), stats.allocated.current);
+    let actions = ["alloc", "free_completed", "free_requested", "oom", "segment_alloc", "segment_free"];
+    assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), actions);
+    Ok(())
+}
+
+#[test]
+fn the_pickle_says_protocol_2_and_holds_what_the_json_holds() -> Outcome {
+    let (pool, _live) = lived_in(2000)?;
+    let snapshot = pool.snapshot();
+    let pickle = snapshot.to_memory_viz_pickle()?;
+    assert_eq!(pickle[..2], [0x80, 2]);
+    let page: Value = serde_pickle::from_slice(&pickle, serde_pickle::DeOptions::new())?;
+    assert_eq!(page, serde_json::from_str::<Value>(&snapshot.to_memory_viz_json()?)?);
+    Ok(())
+}
+
+/// Replays a trace, and returns the pool and what lives in it.
+fn replay(trace: &str) -> Result<(Pool<HostMemory>, Vec<Storage<HostMemory>>), Box<dyn std::error::Error>> {
+    let pool = Pool::new(HostMemory::default(), PoolOptions { compaction_share: 0.0, ..options() })?;
+    let mut storages: Vec<Option<Storage<HostMemory>>> = Vec::new();
+    for line in trace.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["a", id, bytes] => {
+                assert_eq!(id.parse::<usize>()?, storages.len(), "ids count up from 0");
+                storages.push(Some(pool.allocate(bytes.parse()?)?));
+            }
+            ["f", id] => assert!(storages[id.parse::<usize>()?].take().is_some(), "{line}"),
+            _ => return Err(line.into()),
+        }
+    }
+    Ok((pool, storages.into_iter().flatten().collect()))
+}
+
+// Case 49.
+#[test]
+fn a_trace_ends_in_the_state_of_the_live_pool() -> Outcome {
+    // With all of the history, with its end only, and with none.
+    for events in [10_000, 50, 0] {
+        let (pool, _live) = lived_in(events)?;
+        let (again, _alive) = replay(&pool.snapshot().to_trace())?;
+        let [live, replayed] = [pool.stats(), again.stats()];
+        let state = |stats: wgpu_pool::Stats| [stats.requested, stats.allocated, stats.blocks].map(|now| now.current);
+        assert_eq!(state(replayed), state(live), "{events} events");
+        let sizes = |snapshot: &Snapshot| {
+            let mut sizes: Vec<u64> = snapshot.handed_out().map(|block| block.requested).collect();
+            sizes.sort_unstable();
+            sizes
+        };
+        assert_eq!(sizes(&again.snapshot()), sizes(&pool.snapshot()), "{events} events");
+    }
+    Ok(())
+}
+
+/// Where nothing moves and nothing is trimmed, a trace leads to the same map.
+#[test]
+fn a_trace_of_a_pool_that_only_allocates_and_frees_ends_in_the_same_map() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions { compaction_share: 0.0, ..options() })?;
+    pool.record_history(10_000);
+    let mut random = Random::new(7);
+    let mut live = Vec::new();
+    for _ in 0..500 {
+        if random.below(3) == 0 && !live.is_empty() {
+            drop(live.swap_remove(random.below(live.len())));
+        } else {
+            live.push(pool.allocate(random.size(SEGMENT))?);
+        }
+    }
+    let (again, _alive) = replay(&pool.snapshot().to_trace())?;
+    let map = |pool: &Pool<HostMemory>| {
+        let segments = pool.snapshot().segments.into_iter();
+        let blocks = |segment: wgpu_pool::pool::snapshot::SegmentSnapshot| {
+            let of = segment.blocks.into_iter().map(|block| (block.offset, block.size, block.requested, block.state));
+            (segment.id, segment.pool, of.collect::<Vec<_>>())
+        };
+        segments.map(blocks).collect::<Vec<_>>()
+    };
+    assert_eq!(map(&again), map(&pool));
+    Ok(())
+}
+
+#[test]
+fn the_chrome_trace_counts_to_the_pools_state() -> Outcome {
+    let (pool, _live) = lived_in(10_000)?;
+    let (snapshot, stats) = (pool.snapshot(), pool.stats());
+    let trace: Value = serde_json::from_str(&snapshot.to_chrome_trace())?;
+    let events = trace["traceEvents"].as_array().ok_or("no events")?;
+    let counters: Vec<&Value> = events.iter().filter(|event| event["ph"] == "C").collect();
+    assert_eq!(counters.len(), snapshot.events.len());
+    let last = &counters.last().ok_or("no counter")?["args"];
+    assert_eq!(last, &json!({"allocated": stats.allocated.current, "inactive": stats.inactive()}));
+    let first = &counters.first().ok_or("no counter")?["args"];
+    assert_eq!(first["allocated"], 0, "the history began with an empty pool, whose first event is a segment");
+    let names: std::collections::BTreeSet<_> = events.iter().filter_map(|event| event["name"].as_str()).collect();
+    let wanted = ["memory", "move", "out of memory", "process_name", "segment made", "segment released", "trim"];
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), wanted);
+    Ok(())
+}
+
+/// What reading a changed file is refused with.
+fn refusal(change: impl FnOnce(&mut Value)) -> Result<String, Box<dyn std::error::Error>> {
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 0.0, ..options() })?;
+    pool.record_history(10);
+    let scope = pool.scope("step");
+    let mut live = (0..4).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<Vec<_>, _>>()?;
+    live.remove(1);
+    drop(scope);
+    let mut file: Value = serde_json::from_str(&pool.snapshot().to_json())?;
+    change(&mut file);
+    Ok(Snapshot::from_json(&file.to_string()).err().ok_or("the file breaks a law")?.to_string())
+}
+
+#[test]
+fn bad_files_are_refused_by_name_of_what_is_wrong() -> Outcome {
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 16] = [
+        (|file| file["version"] = json!(2), "snapshot file of version 2, and the latest known is 1"),
+        (|file| file["format"] = json!("x"), "no snapshot file: its format is \"x\""),
+        (|file| file["granule"] = json!(0), "granule of 0 B is no power of two"),
+        (
+            |file| file["segments"][0]["blocks"][1]["offset"] = json!(65280),
+            "segment 0: the block at 65280 overlaps the one before it, which ends at 65536",
+        ),
+        (
+            |file| file["segments"][0]["blocks"][1]["offset"] = json!(65792),
+            "segment 0: no block holds the bytes from 65536 to 65792",
+        ),
+        (
+            |file| drop(file["segments"][0]["blocks"].as_array_mut().and_then(Vec::pop)),
+            "segment 0: no block holds the bytes from 196608 to 262144",
+        ),
+        (
+            |file| file["segments"][0]["blocks"][3]["size"] = json!(u64::MAX),
+            "segment 0: the block at 196608 reaches beyond the segment's end at 262144",
+        ),
+        (
+            |file| file["segments"][0]["blocks"][0]["requested"] = json!(65537),
+            "segment 0: the block at 0 of 65536 B can't hold the 65537 B requested",
+        ),
+        (
+            |file| file["segments"][0]["bytes"] = json!(1_u64 << 53),
+            "segment 0 of 9007199254740992 B is beyond the numbers that a viewer tells apart",
+        ),
+        (
+            |file| {
+                let twice = file["segments"][0].clone();
+                file["segments"].as_array_mut().expect("a list").push(twice);
+            },
+            "segment 0 is listed twice",
+        ),
+        (|file| file["segments"][0]["blocks"][0]["origin"]["site"] = json!(7), "site 7 is named, and the file lists 1"),
+        (
+            |file| file["segments"][0]["blocks"][0]["origin"]["scope"] = json!(7),
+            "scope 7 is named, and the file lists 1",
+        ),
+        (|file| file["scopes"][0]["parent"] = json!(0), "scope 0 is named, and the file lists 0"),
+        (
+            |file| file["pins"] = json!([{"site": 0, "segment": 0, "offset": 65536}]),
+            "segment 0: a pin at 65536, where no active block starts",
+        ),
+        (
+            |file| file["stats"]["requested"]["current"] = json!(1),
+            "the counter of requested bytes says 1, and the blocks add up to 196608",
+        ),
+        (
+            |file| file["events"][1]["time"] = json!(1_u64 << 53),
+            "event 1 is beyond the numbers that a viewer tells apart",
+        ),
+    ];
+    for (change, text) in cases {
+        assert_eq!(refusal(change)?, text);
+    }
+    for change in [
+        (|file| file["segments"][0]["blocks"][0]["size"] = json!(1e30)) as Change,
+        |file| file["segments"][0]["blocks"][0]["size"] = json!(-1),
+        |file| file["segments"][0]["blocks"][0]["state"] = json!("unheard of"),
+        |file| file["segments"] = json!("none"),
+    ] {
+        let text = refusal(change)?;
+        assert!(text.starts_with("no snapshot file: "), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_refused_as_cut_off() -> Outcome {
+    let pool = Pool::new(AccountingMemory::new(), options())?;
+    let storage = pool.allocate(1000)?;
+    storage.set_label("</script><script>alert(1)</script>\u{2028}");
+    let text = pool.snapshot().to_json();
+    for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
+        let error = Snapshot::from_json(&text[..end]).err().ok_or("its end is missing")?.to_string();
+        assert!(error.starts_with("snapshot file is cut off at line 1"), "cut at {end}: {error}");
+    }
+    Ok(())
+}
