@@ -17,10 +17,11 @@ fn options() -> PoolOptions {
     PoolOptions { small_limit: 16 << 10, smallest_segment: Some(SEGMENT), ..PoolOptions::default() }
 }
 
+/// A pool, and what lives in it.
+type Lived<M> = Result<(Pool<M>, Vec<Storage<M>>), Box<dyn std::error::Error>>;
+
 /// A pool with a past: labels, scopes, a history that has dropped events, and holes.
-fn lived_in(
-    events: usize,
-) -> Result<(Pool<AccountingMemory>, Vec<Storage<AccountingMemory>>), Box<dyn std::error::Error>> {
+fn lived_in(events: usize) -> Lived<AccountingMemory> {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 1.0, ..options() })?;
     pool.record_history(events);
     let mut random = Random::new(49);
@@ -118,7 +119,7 @@ fn the_pickle_says_protocol_2_and_holds_what_the_json_holds() -> Outcome {
 }
 
 /// Replays a trace, and returns the pool and what lives in it.
-fn replay(trace: &str) -> Result<(Pool<HostMemory>, Vec<Storage<HostMemory>>), Box<dyn std::error::Error>> {
+fn replay(trace: &str) -> Lived<HostMemory> {
     let pool = Pool::new(HostMemory::default(), PoolOptions { compaction_share: 0.0, ..options() })?;
     let mut storages: Vec<Option<Storage<HostMemory>>> = Vec::new();
     for line in trace.lines() {
