@@ -80,7 +80,7 @@ pub struct ScopeSnapshot {
     pub parent: Option<u32>,
     /// How often it was entered.
     pub entries: u64,
-    /// What happened in it.
+    /// What happened in it, added up over its entries; the peak is that of the entry with the highest.
     pub counts: ScopeCounts,
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "serde")]
 mod file;
+#[cfg(feature = "serde")]
+mod html;
 mod split;
 mod summary;
 mod table;

@@ -64,11 +64,14 @@ fn what_a_scope_made_and_did_not_hand_out_is_listed<S: Subject>(memory: S::Memor
 
 fn blocks_carry_the_path_of_their_scope<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
+    let mut kept = Vec::new();
     for _ in 0..3 {
         let _step = pool.scope("step");
         let _forward = pool.scope("forward");
         drop(pool.allocate(50)?);
+        kept.push(pool.allocate(20)?);
     }
+    drop(kept);
     let _other = pool.scope("forward");
     let _kept = pool.allocate(60)?;
     let snapshot = pool.snapshot();
@@ -76,7 +79,9 @@ fn blocks_carry_the_path_of_their_scope<S: Subject>(memory: S::Memory) -> Outcom
     assert_eq!(paths, ["step", "step/forward", "forward"]);
     assert_eq!(snapshot.scopes.iter().map(|scope| scope.entries).collect::<Vec<_>>(), [3, 3, 1]);
     let allocated: Vec<u64> = snapshot.scopes.iter().map(|scope| scope.counts.allocated).collect();
-    assert_eq!(allocated, [150, 150, 60]);
+    assert_eq!(allocated, [210, 210, 60]);
+    let ends: Vec<_> = snapshot.scopes.iter().map(|scope| (scope.counts.peak, scope.counts.current)).collect();
+    assert_eq!(ends, [(50, 60), (50, 60), (60, 60)], "the peak is that of one entry, the growth that of all");
     let scopes: Vec<_> = snapshot.handed_out().filter_map(|block| block.origin.as_ref()?.scope).collect();
     assert_eq!(scopes, [2]);
     Ok(())

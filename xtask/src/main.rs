@@ -9,6 +9,7 @@ mod driver;
 mod step;
 #[cfg(test)]
 mod test_folder;
+mod viewer;
 
 use std::{
     env,
@@ -24,9 +25,10 @@ usage: cargo xtask COMMAND [--assume-driver]
 commands:
   demo     run the examples and replay the allocation traces
   test     check formatting, lints, tests and documentation
+  viewer   show the viewer's page in a browser, and check what it does
   driver   make sure that there is a graphics driver, and stop there
 
-Each command first makes sure that there is a graphics driver, and installs Mesa's software Vulkan
+demo and test first make sure that there is a graphics driver, and install Mesa's software Vulkan
 driver through the system's package manager if there is none. --assume-driver leaves that step out.
 ";
 
@@ -34,6 +36,7 @@ driver through the system's package manager if there is none. --assume-driver le
 enum Command {
     Demo,
     Test,
+    Viewer,
     Driver,
 }
 
@@ -51,6 +54,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         let named = match argument.as_str() {
             "demo" => Command::Demo,
             "test" => Command::Test,
+            "viewer" => Command::Viewer,
             "driver" => Command::Driver,
             "--assume-driver" => {
                 assume_driver = true;
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
     let name = match arguments.command {
         Command::Demo => "demo",
         Command::Test => "test",
+        Command::Viewer => "viewer",
         Command::Driver => "driver",
     };
     let mut run = Run::new(name, checkout());
@@ -106,6 +111,10 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
+    // A browser draws the page by itself.
+    if arguments.command == Command::Viewer {
+        return viewer::run(run);
+    }
     if arguments.assume_driver {
         run.note("driver: assumed");
     } else {
@@ -114,7 +123,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
     match arguments.command {
         Command::Demo => demo::run(run),
         Command::Test => check::run(run),
-        Command::Driver => Ok(()),
+        Command::Viewer | Command::Driver => Ok(()),
     }
 }
 

@@ -42,6 +42,15 @@ impl ScopeCounts {
         self.current -= signed(bytes);
     }
 
+    /// Adds up two entries of one scope. Between them anything may have happened, so that the peak is the higher one's.
+    fn add(&mut self, other: &Self) {
+        self.peak = self.peak.max(other.peak);
+        self.current += other.current;
+        self.allocated += other.allocated;
+        self.freed += other.freed;
+        self.blocks += other.blocks;
+    }
+
     /// Counts what happened in another scope after what happened in this one.
     fn append(&mut self, inner: &Self) {
         self.peak = self.peak.max(self.current + inner.peak);
@@ -130,7 +139,7 @@ impl Scopes {
         // With what happened in scopes inside of it that are still open; those will tell the scopes around them themselves.
         let all = self.counts(entry);
         let Open { thread, scope, counts, .. } = self.open.remove(place);
-        self.totals[scope as usize].counts.append(&all);
+        self.totals[scope as usize].counts.add(&all);
         if let Some(outer) = self.open[..place].iter_mut().rev().find(|open| open.thread == thread) {
             outer.counts.append(&counts);
         }
@@ -151,7 +160,7 @@ impl Scopes {
     pub(in crate::pool) fn totals(&self) -> Vec<ScopeTotals> {
         let mut totals = self.totals.clone();
         for open in &self.open {
-            totals[open.scope as usize].counts.append(&self.counts(open.entry));
+            totals[open.scope as usize].counts.add(&self.counts(open.entry));
         }
         totals
     }

@@ -44,6 +44,23 @@ pub(crate) fn install(interface: Interface, machine: &Machine) -> Result<(), Str
     install_packages(prefix, PackageManager::Apt.packages(interface)).map_err(by_hand)
 }
 
+/// Installs packages through apt, for `what`.
+///
+/// # Errors
+///
+/// Why it cannot, with the packages that a person is to install instead.
+pub(crate) fn install_by_apt(what: &str, packages: &str) -> Result<(), String> {
+    let prefix = Rights::of_this_process().prefix().filter(|_| Path::new("/usr/bin/apt-get").exists());
+    let Some(prefix) = prefix else {
+        return Err(format!("no {what}, and none can be installed from here. Install the packages {packages}"));
+    };
+    println!("==> {what}: installing {packages} through apt");
+    if let Err(failure) = fetch_lists(prefix) {
+        println!("==> {what}: the package lists stay as they are ({failure})");
+    }
+    install_packages(prefix, packages)
+}
+
 /// What this process may do to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rights {

@@ -7,6 +7,8 @@ mod install;
 mod machine;
 mod search;
 
+pub(crate) use install::install_by_apt;
+
 use machine::Machine;
 use search::{Found, Interface};
 

@@ -1,0 +1,106 @@
+//! Turns snapshot files into a page for a browser:
+//! `cargo run --features serde --example memory_viewer -- SNAPSHOT.json [LATER.json] [--output FILE.html]`.
+//!
+//! Two files are shown side by side, as before and after. Without a file it shows a pool that it makes itself: what a training
+//! loop leaves behind, before and after a compaction.
+
+use clap::Parser;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use wgpu_pool::{AccountingMemory, AllocateError, Pool, PoolOptions, Snapshot, Storage};
+
+#[derive(Debug, Parser)]
+#[command(about = "Turns snapshot files into a page for a browser")]
+struct Options {
+    /// A snapshot, as Snapshot::to_json writes it; without one a made-up pool is shown
+    snapshot: Option<PathBuf>,
+    /// A later snapshot of the same pool, to be shown beside it
+    later: Option<PathBuf>,
+    /// Where the page goes
+    #[arg(long, default_value = "memory.html")]
+    output: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let snapshots = match &options.snapshot {
+        Some(first) => {
+            let paths = std::iter::once(first).chain(&options.later);
+            paths.map(read).collect::<Result<Vec<_>, _>>()?
+        }
+        None => made_up()?,
+    };
+    let page = match snapshots.as_slice() {
+        [before, after] => before.to_html_beside(after),
+        all => all.first().map(Snapshot::to_html).ok_or("no snapshot")?,
+    };
+    std::fs::write(&options.output, &page).map_err(|error| format!("{}: {error}", options.output.display()))?;
+    println!("{}: {} KiB; open it in a browser", options.output.display(), page.len() / 1024);
+    Ok(())
+}
+
+fn read(path: &PathBuf) -> Result<Snapshot, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+    Snapshot::from_json(&text).map_err(|error| told(&error))
+}
+
+/// A block with a label. It is the caller's line that the block names.
+#[track_caller]
+fn labelled(
+    pool: &Pool<AccountingMemory>,
+    bytes: u64,
+    label: String,
+) -> Result<Storage<AccountingMemory>, AllocateError> {
+    let storage = pool.allocate(bytes)?;
+    storage.set_label(label);
+    Ok(storage)
+}
+
+/// A training loop over sequences of varying length that keeps some of its activations, before and after a compaction.
+fn made_up() -> Result<Vec<Snapshot>, Box<dyn Error>> {
+    const LAYERS: u64 = 6;
+    const WIDTH: u64 = 256;
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 0.0, ..PoolOptions::default() })?;
+    pool.record_history(20_000);
+    let mut kept = Vec::new();
+    for layer in 0..LAYERS {
+        kept.push(labelled(&pool, WIDTH * WIDTH * 16, format!("layer {layer} weights"))?);
+        kept.push(labelled(&pool, WIDTH * 4, format!("layer {layer} bias"))?);
+    }
+    for step in 0..40_u64 {
+        let _step = pool.scope("step");
+        // Lengths go up and down, so that no step fits the holes of the one before it.
+        let tokens = 64 + (step * 37) % 192;
+        let mut activations = Vec::new();
+        {
+            let _forward = pool.scope("forward");
+            for layer in 0..LAYERS {
+                activations.push(labelled(&pool, tokens * WIDTH * 64, format!("layer {layer} activations"))?);
+                drop(pool.allocate(tokens * tokens * 32)?);
+            }
+        }
+        let _backward = pool.scope("backward");
+        while let Some(activation) = activations.pop() {
+            let _gradient = pool.allocate(activation.bytes())?;
+            if step % 8 == 0 && activations.len() % 3 == 1 {
+                kept.push(activation);
+            }
+        }
+        kept.truncate(22);
+    }
+    let before = pool.snapshot();
+    pool.compact(u64::MAX)?;
+    pool.trim();
+    Ok(vec![before, pool.snapshot()])
+}

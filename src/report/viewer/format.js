@@ -1,0 +1,51 @@
+// Numbers and names as people read them.
+
+const UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+
+function bytes(amount) {
+  if (amount < 0) return "−" + bytes(-amount);
+  if (amount < 1024) return `${amount} B`;
+  let unit = 0;
+  let whole = amount / 1024;
+  while (whole >= 1024 && unit + 1 < UNITS.length) {
+    whole /= 1024;
+    unit += 1;
+  }
+  return `${(Math.floor(whole * 10) / 10).toFixed(1)} ${UNITS[unit]}`;
+}
+
+function change(amount) {
+  return amount > 0 ? "+" + bytes(amount) : bytes(amount);
+}
+
+function count(number) {
+  return String(Math.abs(number)).replace(/\B(?=(\d{3})+$)/g, "\u202f").replace(/^/, number < 0 ? "−" : "");
+}
+
+function seconds(nanoseconds) {
+  if (nanoseconds < 1e3) return `${nanoseconds} ns`;
+  if (nanoseconds < 1e6) return `${(nanoseconds / 1e3).toFixed(1)} µs`;
+  if (nanoseconds < 1e9) return `${(nanoseconds / 1e6).toFixed(1)} ms`;
+  return `${(nanoseconds / 1e9).toFixed(3)} s`;
+}
+
+function percent(part, whole) {
+  return whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : "–";
+}
+
+// A text that can't leave its line, nor its direction.
+function plain(text) {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "�");
+}
+
+// An element with a text, which never becomes markup.
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function byId(id) {
+  return document.getElementById(id);
+}

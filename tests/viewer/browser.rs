@@ -1,0 +1,174 @@
+//! A browser that does what it is told: Chromium through chromedriver, by the WebDriver protocol.
+
+use serde_json::{Value, json};
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+pub(crate) type Answer<T> = Result<T, Box<dyn Error>>;
+
+/// Set where a missing browser must be a failure.
+const REQUIRED: &str = "WGPU_POOL_REQUIRE_BROWSER";
+
+/// A session with a browser of its own, which ends with it.
+pub(crate) struct Browser {
+    driver: Child,
+    /// What every request's address begins with.
+    session: String,
+    agent: ureq::Agent,
+}
+
+impl Browser {
+    /// Opens a browser without a window of this size, in pixels. Nothing where the machine has none.
+    pub(crate) fn open(width: u32, height: u32) -> Answer<Option<Self>> {
+        let started = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut driver = match started {
+            Ok(driver) => driver,
+            Err(error) if std::env::var_os(REQUIRED).is_some() => return Err(format!("chromedriver: {error}").into()),
+            Err(_) => {
+                eprintln!("skipped: there is no chromedriver; `cargo xtask viewer` installs it");
+                return Ok(None);
+            }
+        };
+        let port = port(&mut driver)?;
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut browser = Self { driver, session: format!("http://127.0.0.1:{port}/session"), agent };
+        // Its sandbox needs rights that containers don't give; what it shows is our own page.
+        let size = format!("--window-size={width},{height}");
+        let arguments =
+            ["--headless=new", "--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1", size.as_str()];
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "goog:chromeOptions": {"args": arguments},
+        }}});
+        let opened = browser.post("", &wanted)?;
+        let id = opened["sessionId"].as_str().ok_or("a session has an id")?;
+        browser.session = format!("{}/{id}", browser.session);
+        Ok(Some(browser))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Answer<Value> {
+        let mut answer = self.agent.post(format!("{}{path}", self.session)).send_json(body)?;
+        let mut answer: Value = answer.body_mut().with_config().limit(1 << 30).read_json()?;
+        let value = answer["value"].take();
+        match value["error"].as_str() {
+            Some(error) => Err(format!("{path}: {error}: {}", value["message"]).into()),
+            None => Ok(value),
+        }
+    }
+
+    /// Shows a file, and waits until it is loaded.
+    pub(crate) fn show(&self, file: &Path) -> Answer<()> {
+        self.post("/url", &json!({"url": format!("file://{}", file.canonicalize()?.display())}))?;
+        Ok(())
+    }
+
+    /// What a script returns, after the frame that it plans has been drawn.
+    pub(crate) fn run(&self, script: &str) -> Answer<Value> {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+            const result = (() => {{ {script} }})();
+            requestAnimationFrame(() => requestAnimationFrame(() => done(result)));"
+        );
+        self.post("/execute/async", &json!({"script": script, "args": []}))
+    }
+
+    /// The text of an element.
+    pub(crate) fn text(&self, selector: &str) -> Answer<String> {
+        let found = self.run(&format!("return document.querySelector({selector:?}).textContent"))?;
+        Ok(found.as_str().ok_or("an element has a text")?.to_string())
+    }
+
+    /// Moves the pointer to a place of an element, from its upper left corner on.
+    pub(crate) fn point(&self, selector: &str, x: f64, y: f64) -> Answer<()> {
+        let corner = self.run(&format!(
+            "const found = document.querySelector({selector:?});
+            found.scrollIntoView({{ block: 'center' }});
+            const box = found.getBoundingClientRect();
+            return [box.left, box.top]"
+        ))?;
+        let at = |place: usize| corner[place].as_f64().ok_or("a corner has two numbers");
+        #[expect(clippy::cast_possible_truncation, reason = "places on a screen")]
+        let [x, y] = [(at(0)? + x) as i64, (at(1)? + y) as i64];
+        let moved = json!({"type": "pointerMove", "duration": 0, "x": x, "y": y});
+        let pointer =
+            json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [moved]});
+        self.post("/actions", &json!({"actions": [pointer]}))?;
+        Ok(())
+    }
+
+    /// Presses keys, one after the other; special ones by their codes in the protocol.
+    pub(crate) fn press(&self, keys: &[&str]) -> Answer<()> {
+        let actions: Vec<Value> = keys
+            .iter()
+            .flat_map(|key| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})])
+            .collect();
+        self.post("/actions", &json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]}))?;
+        Ok(())
+    }
+
+    /// Has the page believe that its reader prefers a colour scheme.
+    pub(crate) fn prefer(&self, scheme: &str) -> Answer<()> {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
+        self.post("/goog/cdp/execute", &command)?;
+        Ok(())
+    }
+
+    /// Changes the size of what is shown, in pixels.
+    pub(crate) fn resize(&self, width: u32, height: u32) -> Answer<()> {
+        let params = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.post("/goog/cdp/execute", &json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": params}))?;
+        Ok(())
+    }
+
+    /// Writes what is shown to a PNG file.
+    pub(crate) fn screenshot(&self, file: &Path) -> Answer<()> {
+        let command = json!({"cmd": "Page.captureScreenshot", "params": {"captureBeyondViewport": false}});
+        let shot = self.post("/goog/cdp/execute", &command)?;
+        std::fs::write(file, decode(shot["data"].as_str().ok_or("a picture is text")?)?)?;
+        Ok(())
+    }
+
+    /// What the console says since the last call.
+    pub(crate) fn console(&self) -> Answer<Vec<Value>> {
+        Ok(self.post("/se/log", &json!({"type": "browser"}))?.as_array().cloned().unwrap_or_default())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.agent.delete(&self.session).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// The port that chromedriver says it listens on.
+fn port(driver: &mut Child) -> Answer<u16> {
+    let output = driver.stdout.take().ok_or("chromedriver writes to a pipe")?;
+    for line in BufReader::new(output).lines() {
+        if let Some((_, port)) = line?.split_once("started successfully on port ") {
+            return Ok(port.trim_end_matches('.').parse()?);
+        }
+    }
+    Err("chromedriver ended before it listened".into())
+}
+
+/// Base64, as the protocol sends pictures.
+fn decode(text: &str) -> Answer<Vec<u8>> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0_u32, 0);
+    for digit in text.bytes().filter(|&digit| digit != b'=') {
+        let value = DIGITS.iter().position(|&known| known == digit).ok_or("a digit of base64")?;
+        bits = bits << 6 | u32::try_from(value)?;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from(bits >> held & 0xff)?);
+        }
+    }
+    Ok(bytes)
+}
