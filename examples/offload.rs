@@ -4,6 +4,7 @@
 
 mod common;
 
+use clap::Parser;
 use common::{Failure, Report};
 use std::process::ExitCode;
 use wgpu_pool::ops::philox;
@@ -13,12 +14,21 @@ const SIZE: usize = 1024;
 const BYTES: u64 = (SIZE * SIZE * size_of::<f32>()) as u64;
 const SEED: u64 = 7;
 
-fn main() -> ExitCode {
-    common::run(offload)
+#[derive(Debug, Parser)]
+#[command(about = "A tensor moved to the host, and all of its memory given back")]
+struct Options {
+    /// Draw the pool's segments while the program runs
+    #[arg(long)]
+    watch: bool,
 }
 
-fn offload() -> Result<ExitCode, Failure> {
-    let mut report = Report::open()?;
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::run(|| offload(&options))
+}
+
+fn offload(options: &Options) -> Result<ExitCode, Failure> {
+    let mut report = Report::open(options.watch)?;
     let pool = report.pool.clone();
     let before = report.warm_up()?;
 

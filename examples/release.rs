@@ -24,6 +24,10 @@ struct Options {
     /// Seconds to stand still before the tensor is made, while it lives, and after its memory was given back
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     hold: u64,
+
+    /// Draw the pool's segments while the program runs
+    #[arg(long)]
+    watch: bool,
 }
 
 impl Options {
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn release(options: &Options) -> Result<ExitCode, Failure> {
-    let mut report = Report::open()?;
+    let mut report = Report::open(options.watch)?;
     let pool = report.pool.clone();
 
     let limits = pool.memory().limits();

@@ -8,6 +8,7 @@
 
 mod common;
 
+use clap::Parser;
 use common::{Failure, Report};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,12 +26,21 @@ const TIMED_RUNS: usize = 3;
 const TRUE_WEIGHTS: [f32; FEATURES] = [1.5, -2.0, 0.5, 3.0, -1.0, 0.25, -0.75, 2.0, 1.0, -3.0];
 const TRUE_BIAS: f32 = 0.5;
 
-fn main() -> ExitCode {
-    common::run(training_loop)
+#[derive(Debug, Parser)]
+#[command(about = "Training a linear layer in a loop that must not grow")]
+struct Options {
+    /// Draw the pool's segments while the program runs
+    #[arg(long)]
+    watch: bool,
 }
 
-fn training_loop() -> Result<ExitCode, Failure> {
-    let mut report = Report::open()?;
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::run(|| training_loop(&options))
+}
+
+fn training_loop(options: &Options) -> Result<ExitCode, Failure> {
+    let mut report = Report::open(options.watch)?;
     let pool = report.pool.clone();
     let before = report.warm_up()?;
     // The first step compiles the kernels; that is no part of either time.
@@ -143,6 +153,7 @@ fn train(report: &mut Report, mode: Mode) -> Result<Run, Failure> {
         if mode == Mode::TrimInEveryStep {
             run.segments_given_back += pool.trim().segments;
         }
+        report.watch.look(&pool);
         let segments = Segments::of(&pool);
         if step == 0 {
             run.after_first_step = segments;

@@ -1,6 +1,9 @@
 //! What the three programs share: opening the adapter, the table of the pool's memory, and claims that are checked.
 
+mod watch;
+
 use std::process::ExitCode;
+use watch::Watch;
 use wgpu_pool::{Bytes, Memory, MemoryTable, OptionsError, Pool, PoolOptions, Tensor};
 
 /// What a program returns when something other than its claims goes wrong.
@@ -11,6 +14,8 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 pub(crate) struct Report {
     pub(crate) pool: Pool,
     table: MemoryTable,
+    /// The pool's map, where it is watched.
+    pub(crate) watch: Watch,
     /// Lines of the table that are on the terminal already.
     shown: usize,
     notes: Vec<String>,
@@ -25,14 +30,21 @@ struct Claim {
 
 impl Report {
     /// Opens the best adapter and says which one it is.
-    pub(crate) fn open() -> Result<Self, OptionsError> {
+    pub(crate) fn open(watch: bool) -> Result<Self, OptionsError> {
         let pool = Pool::request_blocking(PoolOptions::default())?;
         let info = pool.memory().adapter_info();
         println!("adapter  {}", info.name);
         println!("backend  {:?}, {:?}", info.backend, info.device_type);
         println!("driver   {} {}", info.driver, info.driver_info);
         println!();
-        Ok(Self { pool, table: MemoryTable::new(), shown: 0, notes: Vec::new(), claims: Vec::new() })
+        Ok(Self {
+            pool,
+            table: MemoryTable::new(),
+            watch: Watch::new(watch),
+            shown: 0,
+            notes: Vec::new(),
+            claims: Vec::new(),
+        })
     }
 
     /// Uploads, computes on and reads a few numbers, and gives everything back: from here on, what the driver holds is the
@@ -67,10 +79,12 @@ impl Report {
         let held = Held { reserved: self.pool.stats().reserved.current, driver: self.pool.memory().driver_bytes() };
         self.table.add(step, self.pool.stats(), held.driver);
         let table = self.table.to_string();
+        let _ = self.watch.clear();
         for line in table.lines().skip(self.shown) {
             println!("{line}");
             self.shown += 1;
         }
+        self.watch.draw(&self.pool);
         held
     }
 
@@ -94,7 +108,8 @@ impl Report {
     }
 
     /// Prints the remarks and the claims. The program fails if one doesn't hold.
-    pub(crate) fn conclude(self) -> ExitCode {
+    pub(crate) fn conclude(mut self) -> ExitCode {
+        let _ = self.watch.clear();
         println!();
         for note in &self.notes {
             println!("{note}\n");

@@ -8,6 +8,8 @@ mod progress;
 mod replay;
 mod stamp;
 mod trace;
+#[path = "../common/watch.rs"]
+mod watch;
 
 use clap::Parser;
 use fault::ReplayError;
@@ -101,7 +103,7 @@ fn measure(trace: &Trace, name: &str, options: &Options) -> Result<Figures, Repl
         pool_options.compaction_share = 0.0;
     }
     let pool_options = || pool_options.clone();
-    let progress = Progress::new(name, trace.events.len() * REPLAYS);
+    let progress = Progress::new(name, trace.events.len() * REPLAYS, options.watch);
     match options.memory {
         MemoryKind::None => {
             let open = || Pool::new(AccountingMemory::new(), pool_options());

@@ -41,6 +41,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) time: bool,
 
+    /// Draws the pool's segments while a trace is replayed; the times include that.
+    #[arg(long)]
+    pub(crate) watch: bool,
+
     /// The traces.
     #[arg(value_name = "TRACE", required = true)]
     pub(crate) traces: Vec<PathBuf>,

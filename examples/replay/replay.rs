@@ -110,6 +110,7 @@ fn replay<M: Memory>(
     witness.begin(pool, trace.slots);
     let mut time = Duration::ZERO;
     let mut number = 0;
+    let watched = progress.is_watched();
     for stretch in trace.events.chunks(STRETCH) {
         let start = Instant::now();
         for &event in stretch {
@@ -128,6 +129,9 @@ fn replay<M: Memory>(
                 }
             }
             after(number)?;
+            if watched {
+                progress.look(pool);
+            }
         }
         time += start.elapsed();
         progress.advance(stretch.len());

@@ -16,7 +16,7 @@ fn counted(trace: &Trace, trim_points: u32, options: &PoolOptions) -> Result<Fig
 
 fn counted_with(trace: &Trace, trims: Trims, options: &PoolOptions) -> Result<Figures, ReplayError> {
     let open = || Pool::new(AccountingMemory::new(), options.clone());
-    measure(trace, trims, open, &mut Unstamped, &Progress::new("test", trace.events.len()))
+    measure(trace, trims, open, &mut Unstamped, &Progress::new("test", trace.events.len(), false))
 }
 
 fn numbers(figures: &Figures) -> [f64; 5] {
@@ -127,7 +127,7 @@ fn stamped<M: Memory>(open: impl Fn() -> Result<Pool<M>, OptionsError>) -> Figur
         Trims { points: 7, compact: true },
         open,
         &mut Stamps::new(),
-        &Progress::new("test", 0),
+        &Progress::new("test", 0, false),
     );
     figures.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -184,7 +184,8 @@ fn a_damaged_block_ends_the_replay_even_if_it_lives_to_the_end() {
     let trace = trace("a 0 100\na 1 100\na 2 100\nf 0\n");
     let open = || Pool::new(HostMemory::default(), PoolOptions::default());
     let mut vandal = Vandal { stamps: Stamps::new(), allocations: 0 };
-    let error = measure(&trace, Trims { points: 1, compact: false }, open, &mut vandal, &Progress::new("test", 0))
-        .expect_err("block 1 is damaged");
+    let error =
+        measure(&trace, Trims { points: 1, compact: false }, open, &mut vandal, &Progress::new("test", 0, false))
+            .expect_err("block 1 is damaged");
     assert!(matches!(error, ReplayError::Stamp { id: 1, bytes: 100, offset: 96..100, .. }), "{error}");
 }

@@ -4,6 +4,7 @@
 mod file;
 #[cfg(feature = "serde")]
 mod html;
+mod map;
 mod split;
 mod summary;
 mod table;

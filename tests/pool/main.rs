@@ -16,6 +16,7 @@ mod holders;
 mod ladder;
 mod leaks;
 mod limits;
+mod maps;
 mod marks;
 mod pressure;
 mod refusal;

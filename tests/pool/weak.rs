@@ -57,25 +57,29 @@ fn a_weak_handle_keeps_neither_block_nor_pool<S: Subject>(memory: S::Memory) -> 
 }
 
 #[test]
-fn a_weak_handle_races_with_the_last_full_one_and_nothing_is_freed_twice() -> Outcome {
+fn a_weak_handle_races_with_the_last_full_one_and_never_finds_a_freed_block() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
-    for _ in 0..200 {
+    for _ in 0..2000 {
         let storage = pool.allocate(1000)?;
         let weak = storage.downgrade();
-        let go = AtomicBool::new(false);
-        let upgraded = std::thread::scope(|threads| {
-            let upgrade = || {
-                while !go.load(Ordering::Acquire) {
-                    std::hint::spin_loop();
+        let ready = AtomicBool::new(false);
+        let alive_while_held = std::thread::scope(|threads| {
+            let race = || {
+                ready.store(true, Ordering::Release);
+                let mut alive = true;
+                while let Some(again) = weak.upgrade() {
+                    alive &= pool.stats().blocks.current == 1 && again.handles() <= 2;
                 }
-                (0..20).filter(|_| weak.upgrade().is_some_and(|again| again.bytes() == 1000)).count()
+                alive
             };
-            let racer = threads.spawn(upgrade);
-            go.store(true, Ordering::Release);
+            let racer = threads.spawn(race);
+            while !ready.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
             drop(storage);
             racer.join()
         });
-        assert!(upgraded.is_ok());
+        assert!(alive_while_held.is_ok_and(|alive| alive), "a handle was held to a block that was freed");
         assert!(weak.upgrade().is_none());
         assert_eq!(pool.stats().blocks.current, 0);
         pool.check()?;

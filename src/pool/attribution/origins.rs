@@ -156,3 +156,31 @@ impl Origins {
 const fn low_bits(block: BlockId) -> u16 {
     block.generation() as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::{Heap, HeapOptions, SubPool};
+    use std::num::NonZeroU64;
+
+    #[test]
+    fn a_record_is_never_that_of_an_earlier_block_in_its_slot() {
+        let mut heap = Heap::new(HeapOptions::default()).expect("the default options suit");
+        heap.add_segment(SubPool::Small, 1 << 20).expect("there is room");
+        let mut origins = Origins::default();
+        let bytes = NonZeroU64::new(100).expect("not zero");
+        let first = heap.allocate(bytes).expect("the segment has room");
+        origins.note(first, Location::caller(), &Content::BYTES, None);
+        origins.label(first, "first".into());
+        assert_eq!(origins.label_of(first).map(|label| &**label), Some("first"));
+        heap.free(first).expect("it is active");
+        let second = heap.allocate(bytes).expect("the segment has room");
+        assert_eq!(second.key(), first.key(), "the slot is used again");
+        assert!(origins.of(second).is_none(), "nobody has said yet for whom");
+        origins.label(second, "too early".into());
+        assert_eq!(origins.label_of(second), None);
+        origins.note(second, Location::caller(), &Content::BYTES, None);
+        assert_eq!((origins.label_of(second), origins.labels.len()), (None, 0));
+        assert!(origins.of(first).is_none());
+    }
+}
