@@ -1,6 +1,8 @@
 //! What the pool's own calls cost, and what it holds: `cargo bench --bench pool`.
 //!
-//! - A warm pair: one block is allocated and one freed, among others, through [`Storage`].
+//! - A warm pair: one block is allocated and one freed, among others, through [`Storage`]; the same within a scope, and with the
+//!   history recorded. What attribution costs is the difference to a build without it, which is there for this alone:
+//!   `RUSTFLAGS="--cfg wgpu_pool_unattributed" cargo bench --bench pool`.
 //! - A trim with nothing to do, and one of a segment, on every memory that the machine has.
 //! - What is left after a trim of programs that left little alive.
 //! - Eight threads on one pool, against one thread that takes their steps in turn.
@@ -62,6 +64,12 @@ fn times_of_pool<M: Memory>(name: &str, pool: &Pool<M>, rounds: u32) -> Result<(
         Ok(())
     })?;
     println!("  a warm pair among 1,000 blocks    {pair:>12.1} ns");
+    let pair = || {
+        let place = random.below(live.len());
+        live[place] = pool.allocate(random.size(MIB))?;
+        Ok(())
+    };
+    beside(rounds, CALLS, pool, pair)?;
     let idle = measured(rounds, CALLS, || {
         std::hint::black_box(pool.trim());
         Ok(())
@@ -77,6 +85,36 @@ fn times_of_pool<M: Memory>(name: &str, pool: &Pool<M>, rounds: u32) -> Result<(
     })?;
     println!("  64 MiB made and trimmed           {:>12.1} µs", cycle / 1000.0);
     Ok(())
+}
+
+/// A pair plain, within a scope, and with the history recorded, in turns.
+fn beside<M: Memory>(
+    rounds: u32,
+    calls: usize,
+    pool: &Pool<M>,
+    mut pair: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let [mut plain, mut scoped, mut recorded] = [const { Vec::new() }; 3];
+    for _ in 0..rounds {
+        plain.push(measured(1, calls, &mut pair)?);
+        let scope = pool.scope("bench");
+        scoped.push(measured(1, calls, &mut pair)?);
+        drop(scope);
+        pool.record_history(10_000);
+        // The ring's pages are there once it was filled.
+        measured(1, 10_000, &mut pair)?;
+        recorded.push(measured(1, calls, &mut pair)?);
+        pool.record_history(0);
+    }
+    let [plain, scoped, recorded] = [plain, scoped, recorded].map(median);
+    println!("    within a scope, more            {:>12.1} ns", scoped - plain);
+    println!("    with the history, more an event {:>12.1} ns", (recorded - plain) / 2.0);
+    Ok(())
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 /// The median over the rounds of the nanoseconds a call.
@@ -95,8 +133,7 @@ fn measured(
             times.push(start.elapsed().as_secs_f64() * 1e9 / calls as f64);
         }
     }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    Ok(median(times))
 }
 
 /// What programs hold that left little alive.
