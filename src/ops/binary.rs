@@ -45,6 +45,7 @@ pub(super) fn on(operation: Operation, dtype: DType) -> Operation {
 }
 
 impl Tensor {
+    #[track_caller]
     fn binary(&self, operation: Operation, other: &Self) -> Result<Self, TensorError> {
         check_kinds(operation.name, self, other)?;
         self.check_defined(operation)?;
@@ -65,6 +66,7 @@ impl Tensor {
         Ok(output)
     }
 
+    #[track_caller]
     fn binary_scalar<T: Element>(&self, operation: Operation, scalar: T) -> Result<Self, TensorError> {
         self.check_scalar(operation.name, T::DTYPE)?;
         self.check_defined(operation)?;
@@ -135,6 +137,7 @@ macro_rules! binary_operations {
                 /// # Errors
                 /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::NotDefined`]; as
                 /// [`Tensor::empty`].
+                #[track_caller]
                 pub fn $function(&self, other: &Self) -> Result<Self, TensorError> {
                     self.binary($operation, other)
                 }
@@ -144,6 +147,7 @@ macro_rules! binary_operations {
                 ///
                 /// # Errors
                 /// [`TensorError::DType`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
+                #[track_caller]
                 pub fn $with_scalar<T: Element>(&self, scalar: T) -> Result<Self, TensorError> {
                     self.binary_scalar($operation, scalar)
                 }

@@ -32,6 +32,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty`].
+    #[track_caller]
     pub fn to(&self, dtype: DType) -> Result<Self, TensorError> {
         let Some(operation) = conversion(self.dtype(), dtype) else { return Ok(self.clone()) };
         let output = Self::empty(&self.pool(), self.shape(), dtype)?;

@@ -12,6 +12,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty`].
+    #[track_caller]
     pub fn contiguous(&self) -> Result<Self, TensorError> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copied() }
     }
@@ -20,6 +21,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty`].
+    #[track_caller]
     pub fn copied(&self) -> Result<Self, TensorError> {
         let copy = Self::empty(&self.pool(), self.shape(), self.dtype())?;
         copy.copy_(self)?;

@@ -11,6 +11,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty`].
+    #[track_caller]
     pub fn full<T: Element>(pool: &Pool, shape: impl AsRef<[usize]>, value: T) -> Result<Self, TensorError> {
         let tensor = Self::empty(pool, shape, T::DTYPE)?;
         tensor.fill_(value)?;

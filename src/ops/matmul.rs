@@ -128,6 +128,7 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Shape`] if the inner sizes differ, the leading ones don't broadcast, or either is a scalar;
     /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
+    #[track_caller]
     pub fn matmul(&self, other: &Self) -> Result<Self, TensorError> {
         check_kinds(NAME, self, other)?;
         let mismatch = || self.shape_mismatch(NAME, other);
@@ -179,6 +180,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Shape`] unless both have three dimensions and one number of batches; as [`Tensor::matmul`].
+    #[track_caller]
     pub fn bmm(&self, other: &Self) -> Result<Self, TensorError> {
         match (self.shape(), other.shape()) {
             ([left, ..], [right, ..]) if self.rank() == 3 && other.rank() == 3 && left == right => self.matmul(other),
@@ -190,6 +192,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Axis`] if it has fewer than two axes.
+    #[track_caller]
     pub fn t(&self) -> Result<Self, TensorError> {
         self.transpose(0, 1)
     }
@@ -207,6 +210,7 @@ impl Tensor {
 }
 
 /// The operands with one stride for all batches each: copies those that have several.
+#[track_caller]
 fn in_one_stride(left: Tensor, right: Tensor) -> Result<(Tensor, Tensor), TensorError> {
     let lead = |tensor: &Tensor| tensor.layout().part(0..tensor.rank() - 2);
     let fit = |left: &Tensor, right: &Tensor| collapse([&lead(left), &lead(right)])[0].rank() <= 1;
@@ -222,6 +226,7 @@ fn in_one_stride(left: Tensor, right: Tensor) -> Result<(Tensor, Tensor), Tensor
 }
 
 /// Writes the products to `output`, which is contiguous and new.
+#[track_caller]
 fn multiply(sizes: Sizes, left: Matrices<'_>, right: Matrices<'_>, output: &Tensor) -> Result<(), TensorError> {
     let suits_large = !with_gpu(output, crate::device::Gpu::is_software);
     let tiling = tiling(&sizes, &left, &right, suits_large);

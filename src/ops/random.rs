@@ -23,6 +23,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty`].
+    #[track_caller]
     pub fn rand(pool: &Pool, shape: impl AsRef<[usize]>, seed: u64) -> Result<Self, TensorError> {
         random("rand", &UNIFORM, pool, shape.as_ref(), seed)
     }
@@ -33,11 +34,13 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty`].
+    #[track_caller]
     pub fn randn(pool: &Pool, shape: impl AsRef<[usize]>, seed: u64) -> Result<Self, TensorError> {
         random("randn", &NORMAL, pool, shape.as_ref(), seed)
     }
 }
 
+#[track_caller]
 fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], seed: u64) -> Result<Tensor, TensorError> {
     /// Elements that one invocation makes.
     const GROUP: u32 = 4;

@@ -109,6 +109,14 @@ enum Way {
     Columns,
 }
 
+/// What a reduction of no elements gives. Not a closure that makes it: the block would name a line in here.
+#[derive(Clone, Copy, Debug)]
+enum OfNothing {
+    Zero,
+    NotANumber,
+    Refused,
+}
+
 impl Tensor {
     /// The sum along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all of them.
     /// Equals `torch.sum`; integers wrap, and keep their dtype. f32 is added in stripes and then as a tree, always in
@@ -116,21 +124,21 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`]; as [`Tensor::empty`].
+    #[track_caller]
     pub fn sum(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
-        let nothing = |shape: &[usize]| Self::zeros(&self.pool(), shape, self.dtype());
-        self.reduce("sum", [AS_IT_IS; 2], axes.as_ref(), keep_dims, nothing)
+        self.reduce("sum", [AS_IT_IS; 2], axes.as_ref(), keep_dims, OfNothing::Zero)
     }
 
     /// The mean along some axes, as [`Tensor::sum`]. For f32. The mean of nothing is NaN. Equals `torch.mean`.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
+    #[track_caller]
     pub fn mean(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
         if self.dtype() != DType::F32 {
             return Err(TensorError::NotDefined { operation: "mean", dtype: self.dtype().name() });
         }
-        let nothing = |shape: &[usize]| Self::full(&self.pool(), shape, f32::NAN);
-        self.reduce("mean", [AS_IT_IS, MEAN], axes.as_ref(), keep_dims, nothing)
+        self.reduce("mean", [AS_IT_IS, MEAN], axes.as_ref(), keep_dims, OfNothing::NotANumber)
     }
 
     /// The largest element along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all
@@ -138,6 +146,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Empty`] if there are no elements to choose from; as [`Tensor::sum`].
+    #[track_caller]
     pub fn amax(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
         self.extreme(AMAX, largest(self.dtype()), axes.as_ref(), keep_dims)
     }
@@ -146,10 +155,12 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::amax`].
+    #[track_caller]
     pub fn amin(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
         self.extreme(AMIN, smallest(self.dtype()), axes.as_ref(), keep_dims)
     }
 
+    #[track_caller]
     fn extreme(
         &self,
         name: &'static str,
@@ -157,18 +168,18 @@ impl Tensor {
         axes: &[usize],
         keep_dims: bool,
     ) -> Result<Self, TensorError> {
-        let nothing = |_: &[usize]| Err(TensorError::Empty { operation: name, shape: self.shape().to_vec() });
-        self.reduce(name, [operation; 2], axes, keep_dims, nothing)
+        self.reduce(name, [operation; 2], axes, keep_dims, OfNothing::Refused)
     }
 
-    /// Reduces by the first operation, in the last pass by the second; `nothing` makes a reduction of no elements.
+    /// Reduces by the first operation, in the last pass by the second; `nothing` is that of no elements.
+    #[track_caller]
     fn reduce(
         &self,
         name: &'static str,
         operations: [Operation; 2],
         axes: &[usize],
         keep_dims: bool,
-        nothing: impl Fn(&[usize]) -> Result<Self, TensorError>,
+        nothing: OfNothing,
     ) -> Result<Self, TensorError> {
         self.layout().check_axes(name, axes)?;
         let is_reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
@@ -179,7 +190,13 @@ impl Tensor {
         let order: Vec<usize> = kept.iter().chain(&reduced).copied().collect();
         let input = self.permute(&order)?;
         let output = if count == 0 {
-            nothing(&kept_shape)?
+            match nothing {
+                OfNothing::Zero => Self::zeros(&self.pool(), &kept_shape, self.dtype())?,
+                OfNothing::NotANumber => Self::full(&self.pool(), &kept_shape, f32::NAN)?,
+                OfNothing::Refused => {
+                    return Err(TensorError::Empty { operation: name, shape: self.shape().to_vec() });
+                }
+            }
         } else if kept_shape.contains(&0) {
             Self::empty(&self.pool(), &kept_shape, self.dtype())?
         } else {
@@ -194,6 +211,7 @@ impl Tensor {
     }
 
     /// Reduces the axes from `kept_rank` on, in as many passes as it takes; no axis is empty.
+    #[track_caller]
     fn reduce_last(
         &self,
         name: &'static str,
@@ -249,6 +267,7 @@ impl Pass {
     }
 
     /// The result: (outputs, parts).
+    #[track_caller]
     fn run(&self, name: &'static str, operation: Operation, scale: f32) -> Result<Tensor, TensorError> {
         let Self { input, kept, reduced, way } = self;
         let (outputs, count, split) = (kept.elements(), reduced.elements(), self.split());

@@ -49,6 +49,7 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`], [`TensorError::TooManyElements`] if the axis has more
     /// than 2^23 indices; as [`Tensor::empty`].
+    #[track_caller]
     pub fn softmax(&self, axis: usize) -> Result<Self, TensorError> {
         self.softmax_along("softmax", AS_IT_IS, axis)
     }
@@ -57,6 +58,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::softmax`].
+    #[track_caller]
     pub fn log_softmax(&self, axis: usize) -> Result<Self, TensorError> {
         self.softmax_along("log_softmax", LOG, axis)
     }
@@ -69,6 +71,7 @@ impl Tensor {
     /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`] of a scalar, [`TensorError::Shape`],
     /// [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::TooManyElements`] if a row has more than 2^23 elements;
     /// as [`Tensor::empty`].
+    #[track_caller]
     pub fn layer_norm(&self, weight: Option<&Self>, bias: Option<&Self>, epsilon: f32) -> Result<Self, TensorError> {
         self.norm("layer_norm", AS_IT_IS, weight, bias, epsilon)
     }
@@ -78,10 +81,12 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::layer_norm`].
+    #[track_caller]
     pub fn rms_norm(&self, weight: Option<&Self>, epsilon: f32) -> Result<Self, TensorError> {
         self.norm("rms_norm", ROOT_MEAN_SQUARE, weight, None, epsilon)
     }
 
+    #[track_caller]
     fn softmax_along(&self, name: &'static str, operation: Operation, axis: usize) -> Result<Self, TensorError> {
         self.check_float(name)?;
         self.layout().check_axis(name, axis)?;
@@ -91,6 +96,7 @@ impl Tensor {
         output.transpose(axis, last)
     }
 
+    #[track_caller]
     fn norm(
         &self,
         name: &'static str,
@@ -106,15 +112,19 @@ impl Tensor {
         let weight = self.row_operand(name, weight, columns, 1.0)?;
         let bias = self.row_operand(name, bias, columns, 0.0)?;
         // One storage bound twice would be two writable bindings of the same bytes.
-        let apart = |tensor: Self, other: &Self| {
-            if tensor.storage().is_same(other.storage()) { tensor.copied() } else { Ok(tensor) }
-        };
-        let weight = apart(weight, &rows)?;
-        let bias = apart(apart(bias, &rows)?, &weight)?;
+        let weight = weight.apart_from(&rows)?;
+        let bias = bias.apart_from(&rows)?.apart_from(&weight)?;
         rows.over_rows(name, NORMS, operation, &[&weight, &bias], epsilon)
     }
 
+    /// Itself, or a copy if it lies in the storage of another one.
+    #[track_caller]
+    fn apart_from(self, other: &Self) -> Result<Self, TensorError> {
+        if self.storage().is_same(other.storage()) { self.copied() } else { Ok(self) }
+    }
+
     /// A weight or bias: contiguous, and made of `default` where there is none.
+    #[track_caller]
     fn row_operand(
         &self,
         name: &'static str,
@@ -132,6 +142,7 @@ impl Tensor {
     }
 
     /// Runs a kernel over the rows of a contiguous tensor; the operands are contiguous rows.
+    #[track_caller]
     fn over_rows(
         &self,
         name: &'static str,

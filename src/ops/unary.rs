@@ -70,6 +70,7 @@ pub(super) fn on(operation: Operation, dtype: DType) -> Option<Operation> {
 }
 
 impl Tensor {
+    #[track_caller]
     fn unary(&self, operation: Operation) -> Result<Self, TensorError> {
         let (name, dtype) = (operation.name, self.dtype());
         let operation = on(operation, dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
@@ -97,6 +98,7 @@ macro_rules! unary_operations {
                 ///
                 /// # Errors
                 /// [`TensorError::NotDefined`] for another dtype; as [`Tensor::empty`].
+                #[track_caller]
                 pub fn $function(&self) -> Result<Self, TensorError> {
                     self.unary($operation)
                 }

@@ -17,6 +17,7 @@ mod philox;
 mod reduce;
 mod refusal;
 mod rows;
+mod sites;
 mod special;
 mod turned;
 mod views;

@@ -1,0 +1,67 @@
+//! Whatever an operation allocates, its result and what it needs on the way, names the line that called it.
+
+use crate::common::{Outcome, adapter};
+use wgpu_pool::{DType, EventKind, Pool, PoolOptions, Tensor, TensorError};
+
+type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
+
+const FIRST_LINE: u32 = line!();
+/// Every operation that makes a tensor, each on a square matrix of f32 and a view of it that isn't contiguous.
+const CALLS: [Call; 35] = [
+    |pool, _, _| Tensor::empty(pool, [3], DType::U32),
+    |pool, _, _| Tensor::zeros(pool, [3], DType::U32),
+    |pool, _, _| Tensor::full(pool, [3], 1.0_f32),
+    |pool, _, _| Tensor::from_slice(pool, &[1_u32], [1]),
+    |pool, _, _| Tensor::rand(pool, [3], 1),
+    |pool, _, _| Tensor::randn(pool, [3], 1),
+    |_, x, y| x.add(y),
+    |_, x, y| y.sub(x),
+    |_, x, _| x.mul_scalar(2.0_f32),
+    |_, x, y| x.div(y),
+    |_, x, y| x.maximum(y),
+    |_, x, _| x.minimum_scalar(1.0_f32),
+    |_, x, _| x.neg(),
+    |_, _, y| y.gelu(),
+    |_, x, _| x.to(DType::I32),
+    |_, _, y| y.contiguous(),
+    |_, x, _| x.copied(),
+    |_, x, _| x.sum([], false),
+    |_, x, _| x.sum([0], true),
+    |_, _, y| y.mean([1], false),
+    |_, x, _| x.narrow(0, 0, 0)?.sum([0], false),
+    |_, x, _| x.narrow(0, 0, 0)?.mean([0], false),
+    |_, x, _| x.amax([0], false),
+    |_, x, _| x.amin([], false),
+    |_, _, y| y.softmax(1),
+    |_, x, _| x.softmax(0),
+    |_, x, _| x.log_softmax(1),
+    |_, _, y| y.layer_norm(None, None, 1e-5),
+    |_, x, _| x.layer_norm(Some(&x.narrow(0, 0, 1)?.reshape([64])?), Some(&x.narrow(0, 1, 1)?.reshape([64])?), 1e-5),
+    |_, x, _| x.rms_norm(None, 1e-5),
+    |_, x, y| x.matmul(y),
+    |_, x, _| x.narrow(1, 0, 0)?.matmul(&x.narrow(0, 0, 0)?),
+    |_, x, _| x.reshape([4, 16, 64])?.permute([1, 0, 2])?.matmul(&x.reshape([64, 64])?),
+    |_, x, _| x.reshape([16, 4, 64])?.bmm(&x.reshape([16, 64, 4])?),
+    |_, x, _| x.reshape([2, 2, 16, 64])?.permute([1, 0, 2, 3])?.matmul(&x.reshape([2, 2, 64, 16])?),
+];
+const LAST_LINE: u32 = line!();
+
+#[test]
+fn whatever_an_operation_allocates_names_the_line_that_called_it() -> Outcome {
+    let (device, queue) = adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let x = Tensor::zeros(&pool, [64, 64], DType::F32)?;
+    let y = x.transpose(0, 1)?;
+    for (number, call) in CALLS.iter().enumerate() {
+        pool.record_history(100);
+        call(&pool, &x, &y)?;
+        let allocations = pool.history().into_iter().filter(|event| event.kind == EventKind::Allocate);
+        let sites: Vec<_> = allocations.filter_map(|event| event.site).collect();
+        assert!(!sites.is_empty(), "operation {number} makes something");
+        for site in sites {
+            let is_here = site.file() == file!() && (FIRST_LINE..LAST_LINE).contains(&site.line());
+            assert!(is_here, "operation {number} allocates, and names {site}");
+        }
+    }
+    Ok(())
+}
