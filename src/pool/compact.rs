@@ -244,7 +244,7 @@ impl<M: Memory> State<M> {
     }
 
     fn note_moves(&mut self, plan: &Plan) {
-        if self.attribution.history.is_none() {
+        if self.attribution.history().is_none() {
             return;
         }
         for one in plan.moves() {

@@ -3,6 +3,7 @@
 //! Call sites and scopes are listed once and named by their numbers, so that a snapshot of very many blocks stays small, in memory
 //! as in a file.
 
+use super::attribution::History;
 pub use super::attribution::{EventKind, ScopeCounts};
 use super::{Event, Pool, Remedies, State};
 use crate::device::{DriverHoldings, Memory};
@@ -281,13 +282,13 @@ impl Taken {
         });
         let mut pins: Vec<PinSnapshot> = pins.collect();
         pins.sort_by_key(|pin| (pin.segment, pin.offset));
-        let scopes = state.attribution.scopes.totals().into_iter().map(|totals| ScopeSnapshot {
+        let scopes = state.attribution.scopes().totals().into_iter().map(|totals| ScopeSnapshot {
             name: totals.name.to_string(),
             parent: totals.parent,
             entries: totals.entries,
             counts: totals.counts,
         });
-        let history = state.attribution.history.as_ref();
+        let history = state.attribution.history();
         let events = history.map_or_else(Vec::new, |history| history.events().map(|event| self.event(event)).collect());
         Snapshot {
             granule: heap.granule,
@@ -298,7 +299,7 @@ impl Taken {
             pins,
             segments,
             events,
-            events_dropped: history.map_or(0, |history| history.dropped()),
+            events_dropped: history.map_or(0, History::dropped),
             allocations: state.attribution.origins.allocations(),
             sites: self.sites,
             ..Snapshot::default()

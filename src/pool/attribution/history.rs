@@ -3,12 +3,8 @@
 use super::super::Pool;
 use crate::device::Memory;
 use crate::heap::{Place, SegmentId};
-use std::collections::VecDeque;
+use quanta::Instant;
 use std::panic::Location;
-#[cfg(not(target_arch = "wasm32"))]
-use std::time::Instant;
-#[cfg(target_arch = "wasm32")]
-use web_time::Instant;
 
 /// What an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,29 +63,36 @@ impl Event {
 #[derive(Debug)]
 pub(in crate::pool) struct History {
     began: Instant,
-    events: VecDeque<Event>,
+    /// Grows to its capacity, and is then written over from the start.
+    events: Vec<Event>,
     capacity: usize,
+    /// Where the next event goes once it is full: the place of the oldest.
+    next: usize,
     /// Events that had to make room.
     dropped: u64,
 }
 
 impl History {
     fn new(capacity: usize) -> Self {
-        Self { began: Instant::now(), events: VecDeque::with_capacity(capacity), capacity, dropped: 0 }
+        Self { began: Instant::now(), events: Vec::with_capacity(capacity), capacity, next: 0, dropped: 0 }
     }
 
+    #[inline]
     pub(super) fn record(&mut self, event: Event) {
-        if self.events.len() == self.capacity {
-            self.events.pop_front();
-            self.dropped += 1;
-        }
         let time = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.events.push_back(Event { time, ..event });
+        if self.events.len() < self.capacity {
+            self.events.push(Event { time, ..event });
+            return;
+        }
+        self.events[self.next] = Event { time, ..event };
+        self.next = if self.next + 1 == self.events.len() { 0 } else { self.next + 1 };
+        self.dropped += 1;
     }
 
     /// The events, oldest first.
-    pub(in crate::pool) fn events(&self) -> impl ExactSizeIterator<Item = &Event> {
-        self.events.iter()
+    pub(in crate::pool) fn events(&self) -> impl Iterator<Item = &Event> {
+        let (younger, older) = self.events.split_at(self.next);
+        older.iter().chain(younger)
     }
 
     pub(in crate::pool) const fn dropped(&self) -> u64 {
@@ -99,10 +102,11 @@ impl History {
 
 impl<M: Memory> Pool<M> {
     /// Begins to record the latest `events` events, in place of what was recorded; 0 ends the recording. Snapshots carry
-    /// them. Off by default, as `torch.cuda.memory._record_memory_history`; takes host memory for the events at once.
+    /// them. Off by default, as `torch.cuda.memory._record_memory_history`. Takes host memory for the events at once, and the
+    /// first call of a program measures the processor's clock, which can take a fifth of a second.
     pub fn record_history(&self, events: usize) {
         let history = (events > 0).then(|| Box::new(History::new(events)));
-        let previous = std::mem::replace(&mut self.inner.state().attribution.history, history);
+        let previous = self.inner.state().attribution.set_history(history);
         drop(previous);
     }
 
@@ -110,6 +114,6 @@ impl<M: Memory> Pool<M> {
     #[must_use]
     pub fn history(&self) -> Vec<Event> {
         let state = self.inner.state();
-        state.attribution.history.as_ref().map_or_else(Vec::new, |history| history.events().copied().collect())
+        state.attribution.history().map_or_else(Vec::new, |history| history.events().copied().collect())
     }
 }

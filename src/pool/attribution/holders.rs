@@ -118,7 +118,7 @@ impl<M: Memory> State<M> {
         Holding {
             site: origin.site,
             label: origins.label_of(id).cloned(),
-            scope: origin.scope().map(|scope| self.attribution.scopes.path(scope)),
+            scope: origin.scope().map(|scope| self.attribution.scopes().path(scope)),
             dtype: origin.dtype(),
             shape: origin.shape().map(<[u32]>::to_vec),
             requested: block.requested,

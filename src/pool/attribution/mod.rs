@@ -18,7 +18,7 @@ pub(crate) use origins::Content;
 pub use scope::{Scope, ScopeCounts};
 
 use crate::heap::{BlockId, Heap, Place};
-use history::History;
+pub(super) use history::History;
 use origins::Origins;
 use scope::Scopes;
 use std::panic::Location;
@@ -26,10 +26,26 @@ use std::panic::Location;
 /// What the pool knows of its blocks beside the heap.
 #[derive(Default)]
 pub(super) struct Attribution {
+    /// Whether anything below is to be told of each block: looked at first, so that nothing else is where nobody asks.
+    watched: Watched,
     pub(super) origins: Origins,
-    pub(super) scopes: Scopes,
+    scopes: Scopes,
     /// None while no history is recorded.
-    pub(super) history: Option<Box<History>>,
+    history: Option<Box<History>>,
+}
+
+/// Who wants to be told of every allocation and every free.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Watched {
+    by_scopes: bool,
+    by_history: bool,
+}
+
+impl Watched {
+    #[inline]
+    fn at_all(self) -> bool {
+        self != Self::default()
+    }
 }
 
 impl Attribution {
@@ -47,23 +63,44 @@ impl Attribution {
         if cfg!(wgpu_pool_unattributed) {
             return;
         }
+        if !self.watched.at_all() {
+            self.origins.note(block, site, content, None);
+            return;
+        }
         let scope = self.scopes.allocated(requested);
         self.origins.note(block, site, content, scope);
-        if self.history.is_some() {
-            self.record_block(EventKind::Allocate, heap, block, requested);
-        }
+        self.record_block(EventKind::Allocate, heap, block, requested);
     }
 
     /// Takes note of a block that is about to be freed.
     #[inline]
     pub(super) fn freed(&mut self, heap: &Heap, block: BlockId, requested: u64) {
-        if cfg!(wgpu_pool_unattributed) {
-            return;
-        }
-        self.scopes.freed(requested);
-        if self.history.is_some() {
+        if self.watched.at_all() {
+            self.scopes.freed(requested);
             self.record_block(EventKind::Free, heap, block, requested);
         }
+    }
+
+    /// The history, while it is recorded.
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.as_deref()
+    }
+
+    /// Puts a history in place of the one that there is.
+    fn set_history(&mut self, history: Option<Box<History>>) -> Option<Box<History>> {
+        self.watched.by_history = history.is_some();
+        std::mem::replace(&mut self.history, history)
+    }
+
+    pub(super) fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// Enters or leaves scopes.
+    fn change_scopes<R>(&mut self, change: impl FnOnce(&mut Scopes) -> R) -> R {
+        let result = change(&mut self.scopes);
+        self.watched.by_scopes = self.scopes.any_open();
+        result
     }
 
     fn record_block(&mut self, kind: EventKind, heap: &Heap, block: BlockId, requested: u64) {

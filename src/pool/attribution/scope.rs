@@ -118,6 +118,10 @@ impl Scopes {
         self.open.iter_mut().rev().find(|open| open.thread == thread)
     }
 
+    pub(super) fn any_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     fn enter(&mut self, name: &str) -> (u64, u32) {
         let thread = std::thread::current().id();
         let parent = self.innermost_of(thread).map(|open| open.scope);
@@ -218,7 +222,7 @@ impl<M: Memory> Pool<M> {
     #[must_use = "a scope ends when its guard is dropped"]
     pub fn scope(&self, name: &str) -> Scope<M> {
         let mut state = self.inner.state();
-        let (entry, scope) = state.attribution.scopes.enter(name);
+        let (entry, scope) = state.attribution.change_scopes(|scopes| scopes.enter(name));
         let since = state.attribution.origins.allocations();
         let (handed_out, of_thread) = (Vec::new(), PhantomData);
         Scope { inner: Arc::clone(&self.inner), entry, scope, since, handed_out, of_thread }
@@ -229,7 +233,7 @@ impl<M: Memory> Scope<M> {
     /// What happened in it so far.
     #[must_use]
     pub fn counts(&self) -> ScopeCounts {
-        self.inner.state().attribution.scopes.counts(self.entry)
+        self.inner.state().attribution.scopes().counts(self.entry)
     }
 
     /// Says that a block allocated in it is meant to outlive it.
@@ -242,7 +246,7 @@ impl<M: Memory> Scope<M> {
     #[must_use]
     pub fn kept(&self) -> Vec<Holding> {
         let state = self.inner.state();
-        let scopes = &state.attribution.scopes;
+        let scopes = state.attribution.scopes();
         state.holdings(|block, origin| {
             origin.serial() >= self.since
                 && origin.scope().is_some_and(|scope| scopes.is_within(scope, self.scope))
@@ -261,7 +265,7 @@ impl<M: Memory> Scope<M> {
 
 impl<M: Memory> Drop for Scope<M> {
     fn drop(&mut self) {
-        self.inner.state().attribution.scopes.leave(self.entry);
+        self.inner.state().attribution.change_scopes(|scopes| scopes.leave(self.entry));
     }
 }
 
