@@ -14,7 +14,7 @@
 use clap::Parser;
 use std::error::Error;
 use std::time::Instant;
-use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError, fuse};
 
 #[derive(Debug, Parser)]
 #[command(about = "How fast the kernels are")]
@@ -100,12 +100,16 @@ impl Bench<'_> {
         let once = f64::from(mebi) * 4_194_304.0;
         let (x, y, out) = (&left, &right, &output);
         // Results are dropped at once, and the next run has the same memory again.
+        let chain = &fuse(|[x, y]| (x * y + x).relu() * 0.5_f32);
+        let choice = &fuse(|[x, y]| x.gt(y).select(x, 0.0_f32));
         let streams = [
             work("copy", 2.0 * once, move || out.copy_(x)),
             work("fill", once, move || out.fill_(1.5_f32)),
             work("neg", 2.0 * once, move || x.neg().map(drop)),
             work("exp", 2.0 * once, move || x.exp().map(drop)),
             work("add", 3.0 * once, move || x.add(y).map(drop)),
+            work("four elementwise steps, fused", 3.0 * once, move || chain.run([x, y]).map(drop)),
+            work("where, of a comparison, fused", 3.0 * once, move || choice.run([x, y]).map(drop)),
             work("add a row to each row", 2.0 * once, || x.add(&row).map(drop)),
             work("add a column to each column", 2.0 * once, || x.add(&column).map(drop)),
             work("mul_scalar", 2.0 * once, move || x.mul_scalar(0.5_f32).map(drop)),

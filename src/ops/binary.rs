@@ -6,10 +6,10 @@ use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, Operation};
 use crate::error::TensorError;
 use crate::tensor::{DType, Element, Tensor};
 
-const ADD: Operation = Operation::new("add", "x + y");
-const SUB: Operation = Operation::new("sub", "x - y");
-const MUL: Operation = Operation::new("mul", "x * y");
-const DIV: Operation = Operation::new("div", "x / y");
+pub(super) const ADD: Operation = Operation::new("add", "x + y");
+pub(super) const SUB: Operation = Operation::new("sub", "x - y");
+pub(super) const MUL: Operation = Operation::new("mul", "x * y");
+pub(super) const DIV: Operation = Operation::new("div", "x / y");
 
 macro_rules! extreme {
     ($name:literal, $function:literal) => {
@@ -26,14 +26,53 @@ macro_rules! extreme {
     };
 }
 
-const MAXIMUM: Operation = extreme!("maximum", "max");
-const MINIMUM: Operation = extreme!("minimum", "min");
+pub(super) const MAXIMUM: Operation = extreme!("maximum", "max");
+pub(super) const MINIMUM: Operation = extreme!("minimum", "min");
 const MAXIMUM_OF_INTEGERS: Operation = Operation::new("maximum", "max(x, y)");
 const MINIMUM_OF_INTEGERS: Operation = Operation::new("minimum", "min(x, y)");
 
+/// By the logarithm of the magnitude, with the sign of an odd power. What has no logarithm is told apart by its bits, since drivers
+/// have answers of their own: 0, what is not a number, and negative numbers to a broken power.
+pub(super) const POW: Operation = Operation {
+    name: "pow",
+    expression: "power(x, y)",
+    lines: &[[
+        "fn apply(x: Value, y: Value) -> Value {",
+        "fn power(x: Value, y: Value) -> Value {
+    let bits = bitcast<Bits>(x);
+    let magnitude = bits & Bits(0x7fffffffu);
+    let exponent = bitcast<Bits>(y) & Bits(0x7fffffffu);
+    let endless = bitcast<Value>((bits & Bits(0u)) | Bits(0x7f800000u));
+    var found = exp2(y * log2(abs(x)));
+    found = select(found, select(endless, Value(0.0), y > Value(0.0)), magnitude == Bits(0u));
+    let is_odd = (abs(y - 2.0 * floor(y * 0.5)) == Value(1.0)) & (exponent < Bits(0x7f800000u));
+    found = select(found, -found, (bits >= Bits(0x80000000u)) & is_odd);
+    let is_broken = (floor(y) != y) & (exponent < Bits(0x7f800000u));
+    let is_negative = (bits > Bits(0x80000000u)) & (bits < Bits(0xff800000u));
+    let is_no_number = (magnitude > Bits(0x7f800000u)) | (exponent > Bits(0x7f800000u)) | (is_negative & is_broken);
+    found = select(found, bitcast<Value>(bits | Bits(0x7fc00000u)), is_no_number);
+    let is_one = (exponent == Bits(0u)) | (x == Value(1.0)) & (magnitude <= Bits(0x7f800000u))
+        | (bits == Bits(0xbf800000u)) & (exponent == Bits(0x7f800000u));
+    return select(found, Value(1.0), is_one);
+}
+
+fn apply(x: Value, y: Value) -> Value {",
+    ]],
+};
+
 /// Every operation there is.
 #[cfg(test)]
-pub(super) const ALL: [Operation; 6] = [ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM];
+pub(super) const ALL: [Operation; 7] = [ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, POW];
+
+/// The operation as it is done on a dtype, if it is defined for it. PyTorch's `div` of integers gives floating point; here that is
+/// a cast, so it is left undefined, as is `pow`.
+pub(super) fn defined(operation: Operation, dtype: DType) -> Option<Operation> {
+    match (operation, dtype) {
+        (_, DType::F32) => Some(operation),
+        (DIV | POW, DType::I32 | DType::U32) => None,
+        _ => Some(on(operation, dtype)),
+    }
+}
 
 /// The operation as it is done on a dtype.
 pub(super) fn on(operation: Operation, dtype: DType) -> Operation {
@@ -111,9 +150,8 @@ impl Tensor {
         run.run()
     }
 
-    /// PyTorch's `div` of integers gives floating point; here that would need a cast, so it is left undefined.
     fn check_defined(&self, operation: Operation) -> Result<(), TensorError> {
-        if operation == DIV && self.dtype() != DType::F32 {
+        if defined(operation, self.dtype()).is_none() {
             return Err(TensorError::NotDefined { operation: operation.name, dtype: self.dtype().name() });
         }
         Ok(())
@@ -162,5 +200,6 @@ binary_operations! {
     mul, mul_scalar, MUL, "x * y", "every dtype", "torch.mul";
     div, div_scalar, DIV, "x / y", "f32", "torch.div";
     maximum, maximum_scalar, MAXIMUM, "The larger of x and y, NaN if either is", "every dtype", "torch.maximum";
+    pow, pow_scalar, POW, "x to the y, within 1e-6 of y · log2 |x| of the result", "f32", "torch.pow";
     minimum, minimum_scalar, MINIMUM, "The smaller of x and y, NaN if either is", "every dtype", "torch.minimum";
 }

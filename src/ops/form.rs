@@ -81,12 +81,13 @@ impl Operands {
     }
 }
 
-fn form(layouts: &[Layout; 3]) -> Form {
+/// The form that fits some operands of one shape, the output first.
+pub(super) fn form(layouts: &[Layout]) -> Form {
     let is_contiguous = |layout: &Layout| layout.is_contiguous() && layout.offset.is_multiple_of(LANES);
     if layouts.iter().all(is_contiguous) {
         return Form::Flat;
     }
-    let [output, ..] = layouts;
+    let Some(output) = layouts.first() else { return Form::Strided };
     let Some((&inner, outer)) = output.shape.split_last() else { return Form::Strided };
     let in_fours = |layout: &Layout| {
         layout.strides[outer.len()] == 1

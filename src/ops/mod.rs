@@ -8,10 +8,12 @@
 
 mod binary;
 mod cast;
+mod compare;
 mod copy;
 mod elementwise;
 mod fill;
 mod form;
+mod fuse;
 mod kernel;
 mod launch;
 mod matmul;
@@ -24,4 +26,5 @@ mod shader;
 mod turn;
 mod unary;
 
+pub use fuse::{Expression, Fused, MOST_INPUTS, Operand, fuse};
 pub use kernel::{Kernel, Scalar};

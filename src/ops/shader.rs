@@ -291,11 +291,10 @@ mod tests {
         let binary = binary::ALL.into_iter().flat_map(|operation| [(BINARY, operation), (BINARY_SCALAR, operation)]);
         for dtype in DType::ALL {
             let unary = unary::ALL.into_iter().filter_map(|operation| Some((UNARY, unary::on(operation, dtype)?)));
-            let of_dtype = plain.iter().copied().chain(binary.clone()).chain(unary);
-            all.extend(of_dtype.map(|(shader, operation)| {
-                let operation = binary::on(operation, dtype);
-                (shader, Variant { operation, ..Variant::plain(dtype) })
-            }));
+            let binary =
+                binary.clone().filter_map(|(shader, operation)| Some((shader, binary::defined(operation, dtype)?)));
+            let of_dtype = plain.iter().copied().chain(binary).chain(unary);
+            all.extend(of_dtype.map(|(shader, operation)| (shader, Variant { operation, ..Variant::plain(dtype) })));
         }
         let kernels = [REDUCE_PART, REDUCE_FEW, REDUCE_ROW, REDUCE_SHORT_ROW, REDUCE_COLUMNS];
         for (dtype, shader) in DType::ALL.into_iter().flat_map(|dtype| kernels.map(|shader| (dtype, shader))) {

@@ -5,39 +5,39 @@ use super::shader::{Operation, UNARY};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor};
 
-const NEG: Operation = Operation::new("neg", "-x");
-const ABS: Operation = Operation::new("abs", "abs(x)");
+pub(super) const NEG: Operation = Operation::new("neg", "-x");
+pub(super) const ABS: Operation = Operation::new("abs", "abs(x)");
 // On GL, wgpu takes abs of a u32 by way of i32.
 const ABS_OF_UNSIGNED: Operation = Operation::new("abs", "x");
-const EXP: Operation = Operation::new("exp", "exp(x)");
-const LOG: Operation = Operation::new("log", "log(x)");
-const SQRT: Operation = Operation::new("sqrt", "sqrt(x)");
-const SIN: Operation = Operation::new("sin", "sin(x)");
-const COS: Operation = Operation::new("cos", "cos(x)");
+pub(super) const EXP: Operation = Operation::new("exp", "exp(x)");
+pub(super) const LOG: Operation = Operation::new("log", "log(x)");
+pub(super) const SQRT: Operation = Operation::new("sqrt", "sqrt(x)");
+pub(super) const SIN: Operation = Operation::new("sin", "sin(x)");
+pub(super) const COS: Operation = Operation::new("cos", "cos(x)");
 // Beyond 15 the result is 1 to the last bit, and some drivers' own overflows on the way there.
-const TANH: Operation = Operation::new("tanh", "tanh(clamp(x, Value(-15.0), Value(15.0)))");
-const SIGMOID: Operation = Operation::new("sigmoid", "1.0 / (1.0 + exp(-x))");
+pub(super) const TANH: Operation = Operation::new("tanh", "tanh(clamp(x, Value(-15.0), Value(15.0)))");
+pub(super) const SIGMOID: Operation = Operation::new("sigmoid", "1.0 / (1.0 + exp(-x))");
 // By its bits, from above -0 to minus infinity: drivers make a `max` of a comparison, and that may drop a NaN.
-const RELU: Operation = Operation::new(
+pub(super) const RELU: Operation = Operation::new(
     "relu",
     "select(x, Value(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))",
 );
 const RELU_OF_INTEGERS: Operation = Operation::new("relu", "max(x, Value(0))");
-const SQUARE: Operation = Operation::new("square", "x * x");
+pub(super) const SQUARE: Operation = Operation::new("square", "x * x");
 
-const RSQRT: Operation = Operation::new("rsqrt", "inverseSqrt(x)");
-const RECIPROCAL: Operation = Operation::new("reciprocal", "1.0 / x");
-const FLOOR: Operation = Operation::new("floor", "floor(x)");
-const CEIL: Operation = Operation::new("ceil", "ceil(x)");
-const ROUND: Operation = Operation::new("round", "round(x)");
-const SILU: Operation = Operation::new("silu", "x / (1.0 + exp(-x))");
+pub(super) const RSQRT: Operation = Operation::new("rsqrt", "inverseSqrt(x)");
+pub(super) const RECIPROCAL: Operation = Operation::new("reciprocal", "1.0 / x");
+pub(super) const FLOOR: Operation = Operation::new("floor", "floor(x)");
+pub(super) const CEIL: Operation = Operation::new("ceil", "ceil(x)");
+pub(super) const ROUND: Operation = Operation::new("round", "round(x)");
+pub(super) const SILU: Operation = Operation::new("silu", "x / (1.0 + exp(-x))");
 // The argument of tanh is clamped as TANH's is.
-const GELU_TANH: Operation = Operation::new(
+pub(super) const GELU_TANH: Operation = Operation::new(
     "gelu_tanh",
     "0.5 * x * (1.0 + tanh(clamp(0.7978845608 * (x + 0.044715 * x * x * x), Value(-15.0), Value(15.0))))",
 );
 /// The error function by Abramowitz and Stegun's formula 7.1.26, within 1.5e-7.
-const GELU: Operation = Operation {
+pub(super) const GELU: Operation = Operation {
     name: "gelu",
     expression: "0.5 * x * (1.0 + error_function(x * 0.70710678118))",
     lines: &[[

@@ -10,6 +10,7 @@ mod cast;
 mod elementwise;
 mod extremes;
 mod forms;
+mod fuse;
 mod host;
 mod in_place;
 mod matmul;

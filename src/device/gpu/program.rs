@@ -47,7 +47,11 @@ pub(crate) struct ProgramKey {
 
 /// Programs that were compiled; there are as many as the program uses, so none is ever dropped.
 #[derive(Debug, Default)]
-pub(super) struct Programs(Mutex<FxHashMap<ProgramKey, Arc<Program>>>);
+pub(super) struct Programs {
+    own: Mutex<FxHashMap<ProgramKey, Arc<Program>>>,
+    /// Those of expressions: by the expression's structure, and by what the kernel is written for.
+    fused: Mutex<FxHashMap<[u64; 2], Arc<Program>>>,
+}
 
 /// How parameters reach the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +99,35 @@ impl Gpu {
         key: ProgramKey,
         build: impl FnOnce() -> Result<Program, DeviceError>,
     ) -> Result<Arc<Program>, DeviceError> {
-        if let Some(program) = lock(&self.programs.0).get(&key) {
+        if let Some(program) = lock(&self.programs.own).get(&key) {
             return Ok(Arc::clone(program));
         }
         let program = Arc::new(build()?);
-        Ok(Arc::clone(lock(&self.programs.0).entry(key).or_insert(program)))
+        Ok(Arc::clone(lock(&self.programs.own).entry(key).or_insert(program)))
+    }
+
+    /// The program of an expression. `write` gives its WGSL, the number of its tensors and the words of its parameters, if it is the
+    /// first time.
+    pub(crate) fn cached_fused(
+        &self,
+        key: [u64; 2],
+        write: impl FnOnce() -> (String, usize, usize),
+    ) -> Result<Arc<Program>, DeviceError> {
+        if let Some(program) = lock(&self.programs.fused).get(&key) {
+            return Ok(Arc::clone(program));
+        }
+        let (source, tensors, words) = write();
+        let parameter_bytes = u32::try_from(words * 4).expect("far below 2^32");
+        let wanted = ProgramDescriptor {
+            label: "fused",
+            source: &source,
+            entry: "fused",
+            tensors,
+            parameter_bytes,
+            constants: &[],
+        };
+        let program = Arc::new(self.program(&wanted)?);
+        Ok(Arc::clone(lock(&self.programs.fused).entry(key).or_insert(program)))
     }
 
     fn passing(&self, wanted: &ProgramDescriptor<'_>) -> Passing {

@@ -1,0 +1,232 @@
+//! Expressions: what a fused kernel computes of each element.
+
+use super::super::shader::Operation;
+use super::super::{binary, unary};
+use crate::tensor::Element;
+use std::cell::RefCell;
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+
+/// The place of a node among those of an expression.
+pub(super) type Place = u32;
+
+/// One step of an expression. It names earlier steps only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    /// The element of an input.
+    Input(u32),
+    /// A number, by its bits and dtype.
+    Scalar {
+        bits: u32,
+        dtype: &'static str,
+    },
+    Unary(Operation, Place),
+    Binary(Operation, Place, Place),
+    /// True or false: what WGSL writes between the two.
+    Compare(&'static str, Place, Place),
+    /// Of two truths.
+    Both(Place, Place),
+    Either(Place, Place),
+    Not(Place),
+    /// The second where the first is true, the third elsewhere.
+    Select(Place, Place, Place),
+}
+
+/// The nodes of an expression while it is built.
+#[derive(Debug, Default)]
+pub struct Nodes(RefCell<Vec<Node>>);
+
+/// A value of each element, in an expression that is being [fused](super::fuse): an input, or computed from others. It may
+/// be used any number of times; what is computed once is kept.
+///
+/// The operators `+`, `-`, `*`, `/`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
+/// comparisons. A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
+#[derive(Clone, Copy)]
+pub struct Expression<'a> {
+    pub(super) nodes: &'a Nodes,
+    pub(super) place: Place,
+}
+
+impl std::fmt::Debug for Expression<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Expression").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// What stands beside an expression in an operation: another one, or a number.
+pub trait Operand<'a>: sealed::Operand<'a> {}
+
+impl<'a, T: sealed::Operand<'a>> Operand<'a> for T {}
+
+mod sealed {
+    use super::{Element, Expression, Node, Nodes, Place};
+
+    pub trait Operand<'a> {
+        fn place(self, nodes: &'a Nodes) -> Place;
+    }
+
+    impl<'a> Operand<'a> for Expression<'a> {
+        fn place(self, nodes: &'a Nodes) -> Place {
+            debug_assert!(std::ptr::eq(nodes, self.nodes), "the lifetime ties an expression to its nodes");
+            self.place
+        }
+    }
+
+    impl<'a, T: Element> Operand<'a> for T {
+        fn place(self, nodes: &'a Nodes) -> Place {
+            nodes.add(Node::Scalar { bits: self.bits(), dtype: T::DTYPE.name() })
+        }
+    }
+}
+
+impl Nodes {
+    /// The place of a node: that of an equal one, if there is one.
+    pub(super) fn add(&self, node: Node) -> Place {
+        let mut nodes = self.0.borrow_mut();
+        let known = nodes.iter().position(|known| *known == node);
+        let place = known.unwrap_or_else(|| {
+            nodes.push(node);
+            nodes.len() - 1
+        });
+        Place::try_from(place).expect("an expression is written by hand, and far below 2^32 steps")
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Node> {
+        self.0.into_inner()
+    }
+}
+
+impl<'a> Expression<'a> {
+    fn with(self, node: Node) -> Self {
+        Self { nodes: self.nodes, place: self.nodes.add(node) }
+    }
+
+    fn binary(self, operation: Operation, other: impl Operand<'a>) -> Self {
+        let other = other.place(self.nodes);
+        self.with(Node::Binary(operation, self.place, other))
+    }
+
+    fn compare(self, sign: &'static str, other: impl Operand<'a>) -> Self {
+        let other = other.place(self.nodes);
+        self.with(Node::Compare(sign, self.place, other))
+    }
+
+    /// `this` where the expression is true, or not 0, and `other` elsewhere. Equals `torch.where`.
+    #[must_use]
+    pub fn select(self, this: impl Operand<'a>, other: impl Operand<'a>) -> Self {
+        let (this, other) = (this.place(self.nodes), other.place(self.nodes));
+        self.with(Node::Select(self.place, this, other))
+    }
+}
+
+macro_rules! unary {
+    ($($function:ident, $operation:ident;)*) => {
+        impl Expression<'_> {
+            $(
+                #[doc = concat!("As [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
+                #[must_use]
+                pub fn $function(self) -> Self {
+                    self.with(Node::Unary(unary::$operation, self.place))
+                }
+            )*
+        }
+    };
+}
+
+unary! {
+    abs, ABS; exp, EXP; log, LOG; sqrt, SQRT; sin, SIN; cos, COS; tanh, TANH; sigmoid, SIGMOID; relu, RELU; square, SQUARE;
+    rsqrt, RSQRT; reciprocal, RECIPROCAL; floor, FLOOR; ceil, CEIL; round, ROUND; silu, SILU; gelu, GELU; gelu_tanh, GELU_TANH;
+}
+
+macro_rules! binary {
+    ($($function:ident, $operation:ident;)*) => {
+        impl<'a> Expression<'a> {
+            $(
+                #[doc = concat!("As [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
+                #[must_use]
+                pub fn $function(self, other: impl Operand<'a>) -> Self {
+                    self.binary(binary::$operation, other)
+                }
+            )*
+        }
+    };
+}
+
+binary! { maximum, MAXIMUM; minimum, MINIMUM; pow, POW; }
+
+macro_rules! comparisons {
+    ($($function:ident, $sign:literal;)*) => {
+        impl<'a> Expression<'a> {
+            $(
+                #[doc = concat!("Whether it is `", $sign, "` the other; as [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
+                #[must_use]
+                pub fn $function(self, other: impl Operand<'a>) -> Self {
+                    self.compare($sign, other)
+                }
+            )*
+        }
+    };
+}
+
+comparisons! { eq, "=="; ne, "!="; lt, "<"; le, "<="; gt, ">"; ge, ">="; }
+
+macro_rules! operators {
+    ($($operator:ident, $function:ident, $operation:ident;)*) => {
+        $(
+            impl<'a, T: Operand<'a>> $operator<T> for Expression<'a> {
+                type Output = Self;
+
+                fn $function(self, other: T) -> Self {
+                    self.binary(binary::$operation, other)
+                }
+            }
+
+            operators! { $operator, $function, $operation, f32, i32, u32 }
+        )*
+    };
+    ($operator:ident, $function:ident, $operation:ident, $($number:ty),*) => {
+        $(
+            impl<'a> $operator<Expression<'a>> for $number {
+                type Output = Expression<'a>;
+
+                fn $function(self, other: Expression<'a>) -> Expression<'a> {
+                    let number = sealed::Operand::place(self, other.nodes);
+                    other.with(Node::Binary(binary::$operation, number, other.place))
+                }
+            }
+        )*
+    };
+}
+
+operators! { Add, add, ADD; Sub, sub, SUB; Mul, mul, MUL; Div, div, DIV; }
+
+impl Neg for Expression<'_> {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        self.with(Node::Unary(unary::NEG, self.place))
+    }
+}
+
+impl Not for Expression<'_> {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        self.with(Node::Not(self.place))
+    }
+}
+
+impl BitAnd for Expression<'_> {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        self.with(Node::Both(self.place, other.place))
+    }
+}
+
+impl BitOr for Expression<'_> {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.with(Node::Either(self.place, other.place))
+    }
+}

@@ -1,0 +1,281 @@
+//! The fuser: an expression over elements becomes one kernel, which reads each input once and writes once.
+//!
+//! `expression.rs` builds it, `kinds.rs` finds out what each step is on the dtypes at hand, `wgsl.rs` writes the kernel, and
+//! this file runs it.
+
+mod expression;
+mod kinds;
+mod wgsl;
+
+pub use expression::{Expression, Operand};
+
+use super::form::{Form, LANES, form};
+use super::launch::{WORKGROUP, check_pools, grid, index, is_in_place, launch, with_gpu};
+use crate::error::TensorError;
+use crate::pool::Storage;
+use crate::tensor::{DType, Layout, Tensor, collapse};
+use expression::{Node, Nodes, Place};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+const NAME: &str = "fused";
+
+/// The most inputs of an expression: with the output as many bindings as every WebGPU device has in a kernel, less one.
+pub const MOST_INPUTS: usize = 6;
+const OPERANDS: usize = MOST_INPUTS + 1;
+
+/// Numbers that are parameters of the kernel, so that another one needs no other kernel. Those beyond are part of it.
+const MOST_SCALARS: usize = 8;
+
+/// An expression over the elements of `N` inputs, as one kernel. Made by [`fuse`].
+#[derive(Clone, Debug)]
+pub struct Fused<const N: usize> {
+    nodes: Arc<[Node]>,
+    result: Place,
+    /// Tells its structure from others, in the whole program.
+    structure: u64,
+}
+
+/// Makes one kernel of an expression over elements. Compiled when it first runs on a device, and found again by its structure: an
+/// expression that differs in its numbers alone is the same kernel.
+///
+/// Does the work of `torch.compile` for elementwise chains.
+///
+/// # Examples
+///
+/// ```no_run
+/// use wgpu_pool::{Pool, PoolOptions, Tensor, fuse};
+///
+/// let pool = Pool::request_blocking(PoolOptions::default())?;
+/// let kernel = fuse(|[x, y]| (x * y + x).relu() * 0.5_f32);
+/// let x = Tensor::from_slice(&pool, &[1.0_f32, 2.0, 3.0], [3])?;
+/// let y = Tensor::full(&pool, [], -3.0_f32)?;
+/// assert_eq!(kernel.run([&x, &y])?.read_blocking::<f32>()?, [0.0; 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+/// Doesn't compile for more than [`MOST_INPUTS`] inputs.
+pub fn fuse<const N: usize>(build: impl for<'a> FnOnce([Expression<'a>; N]) -> Expression<'a>) -> Fused<N> {
+    const { assert!(N >= 1 && N <= MOST_INPUTS, "an expression has one to six inputs") };
+    let nodes = Nodes::default();
+    let inputs = std::array::from_fn(|input| u32::try_from(input).expect("at most six"));
+    let inputs = inputs.map(|input| nodes.add(Node::Input(input)));
+    let result = build(inputs.map(|place| Expression { nodes: &nodes, place })).place;
+    let nodes: Arc<[Node]> = nodes.into_inner().into();
+    let structure = structure(&nodes, result);
+    Fused { nodes, result, structure }
+}
+
+/// The number of a structure. There are as many as the program writes expressions.
+fn structure(nodes: &[Node], result: Place) -> u64 {
+    static KNOWN: LazyLock<Mutex<HashMap<String, u64>>> = LazyLock::new(Mutex::default);
+    let mut scalars = 0;
+    let described: Vec<String> = nodes
+        .iter()
+        .map(|node| match node {
+            Node::Scalar { dtype, .. } if scalars < MOST_SCALARS => {
+                scalars += 1;
+                format!("a {dtype}")
+            }
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let text = format!("{} -> {result}", described.join("; "));
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = known.len() as u64;
+    *known.entry(text).or_insert(next)
+}
+
+/// What a kernel is written for, beside the expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Variant {
+    form: Form,
+    rank: usize,
+    /// Of the inputs.
+    dtypes: [DType; MOST_INPUTS],
+    /// The binding of each operand, the output first: operands in one storage share one.
+    bindings: [usize; OPERANDS],
+    /// Operands of which one element stands for all in a row.
+    is_spread: [bool; OPERANDS],
+}
+
+impl Variant {
+    /// A number that tells it from all others.
+    fn key(&self) -> u64 {
+        let mut key = self.form as u64 * 8 + self.rank as u64;
+        for dtype in self.dtypes {
+            let place = DType::ALL.iter().position(|&known| known == dtype);
+            key = key * 4 + place.expect("every dtype is listed") as u64;
+        }
+        for (binding, is_spread) in self.bindings.iter().zip(self.is_spread) {
+            key = key * 16 + *binding as u64 * 2 + u64::from(is_spread);
+        }
+        key
+    }
+
+    fn bound(&self) -> usize {
+        self.bindings.iter().max().map_or(0, |last| last + 1)
+    }
+}
+
+impl<const N: usize> Fused<N> {
+    /// The expression of each element of the inputs, broadcast to each other.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`], [`TensorError::DType`] where a step takes operands of different dtypes,
+    /// [`TensorError::NotDefined`], [`TensorError::Pools`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn run(&self, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
+        self.run_as(NAME, inputs)
+    }
+
+    /// The same, under a name of its own in errors.
+    #[track_caller]
+    pub(super) fn run_as(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
+        let kinds = self.kinds(name, inputs)?;
+        let mut layout = *inputs[0].layout();
+        for input in &inputs[1..] {
+            check_pools(name, inputs[0], input)?;
+            let shape = layout.broadcast_shape(name, input.layout())?;
+            layout = layout.expand(name, &shape)?;
+        }
+        let output = Tensor::empty(&inputs[0].pool(), &*layout.shape, self.dtype(&kinds))?;
+        self.launch(name, inputs, &output, &kinds)?;
+        Ok(output)
+    }
+
+    /// Writes the expression of each element of the inputs, broadcast to the output's shape, to `output`, which may be one of
+    /// the inputs.
+    ///
+    /// # Errors
+    /// As [`Fused::run`]; [`TensorError::Overlap`] if the output shares elements with an input other than each with itself, or
+    /// if its own elements share places.
+    pub fn run_into(&self, inputs: [&Tensor; N], output: &Tensor) -> Result<(), TensorError> {
+        let kinds = self.kinds(NAME, inputs)?;
+        let dtype = self.dtype(&kinds);
+        if dtype != output.dtype() {
+            let (left, right) = (dtype.name(), output.dtype().name());
+            return Err(TensorError::DType { operation: NAME, left, right });
+        }
+        output.check_writable(NAME)?;
+        for input in inputs {
+            check_pools(NAME, output, input)?;
+            let layout = input.layout().expand(NAME, output.shape())?;
+            is_in_place(NAME, (output.storage(), output.layout()), (input.storage(), &layout))?;
+        }
+        self.launch(NAME, inputs, output, &kinds)
+    }
+
+    fn kinds(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Vec<kinds::Kind>, TensorError> {
+        kinds::of(name, &self.nodes, &inputs.map(Tensor::dtype))
+    }
+
+    fn dtype(&self, kinds: &[kinds::Kind]) -> DType {
+        kinds[self.result as usize].dtype()
+    }
+
+    fn launch(
+        &self,
+        name: &'static str,
+        inputs: [&Tensor; N],
+        output: &Tensor,
+        kinds: &[kinds::Kind],
+    ) -> Result<(), TensorError> {
+        if output.elements() == 0 {
+            return Ok(());
+        }
+        let mut wide = [*output.layout(); OPERANDS];
+        for (layout, input) in wide[1..].iter_mut().zip(inputs) {
+            *layout = input.layout().expand(name, output.shape())?;
+        }
+        let layouts = collapse(std::array::from_fn::<_, OPERANDS, _>(|operand| &wide[operand]));
+        let (variant, storages) = variant(&layouts[..=N], inputs, output);
+        let program = with_gpu(output, |gpu| {
+            gpu.cached_fused([self.structure, variant.key()], || {
+                let source = wgsl::kernel(&self.nodes, self.result, kinds, &variant, N);
+                (source, variant.bound(), wgsl::parameter_words(&self.nodes, &variant, N))
+            })
+        })?;
+        let elements = layouts[0].elements();
+        let count = index(name, if variant.form == Form::Strided { elements } else { elements.div_ceil(LANES) })?;
+        let words = self.words(name, &layouts[..=N], &variant, count)?;
+        let storages: Vec<&Storage> = storages.into_iter().flatten().collect();
+        launch(&program, &storages, bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)))?;
+        Ok(())
+    }
+
+    /// The parameters, in the order in which `wgsl.rs` reads them.
+    fn words(
+        &self,
+        name: &'static str,
+        layouts: &[Layout],
+        variant: &Variant,
+        count: u32,
+    ) -> Result<Vec<u32>, TensorError> {
+        let number = |value| index(name, value);
+        let mut words = vec![count];
+        if variant.form == Form::Flat {
+            words.push(number((layouts[0].elements() - 1) % LANES + 1)?);
+            for layout in layouts {
+                words.push(number(layout.offset / LANES)?);
+            }
+        } else {
+            let inner = variant.rank.checked_sub(1);
+            let in_fours = |axis: usize| variant.form == Form::Rows && Some(axis) == inner;
+            for (axis, &size) in layouts[0].shape.iter().enumerate() {
+                words.push(number(if in_fours(axis) { size / LANES } else { size })?);
+            }
+            for layout in layouts {
+                words.push(number(layout.offset)?);
+                for (axis, &stride) in layout.strides.iter().enumerate() {
+                    words.push(number(if in_fours(axis) { stride * LANES } else { stride })?);
+                }
+            }
+        }
+        words.extend(scalars(&self.nodes).map(|(_, bits)| bits));
+        // A kernel's parameters are declared in fours.
+        words.resize(words.len().next_multiple_of(4), 0);
+        Ok(words)
+    }
+}
+
+/// The numbers that are parameters: the place of each, and its bits.
+fn scalars(nodes: &[Node]) -> impl Iterator<Item = (Place, u32)> {
+    let numbers = (0..).zip(nodes).filter_map(|(place, node)| match node {
+        Node::Scalar { bits, .. } => Some((place, *bits)),
+        _ => None,
+    });
+    numbers.take(MOST_SCALARS)
+}
+
+/// How the operands lie, and the storages to bind, in order.
+fn variant<'a, const N: usize>(
+    layouts: &[Layout],
+    inputs: [&'a Tensor; N],
+    output: &'a Tensor,
+) -> (Variant, [Option<&'a Storage>; OPERANDS]) {
+    let form = form(layouts);
+    let mut storages = [None; OPERANDS];
+    let mut bindings = [0; OPERANDS];
+    let mut dtypes = [DType::F32; MOST_INPUTS];
+    storages[0] = Some(output.storage());
+    let mut bound = 1;
+    for (operand, input) in (1..).zip(inputs) {
+        dtypes[operand - 1] = input.dtype();
+        let known = storages.iter().flatten().position(|known: &&Storage| known.is_same(input.storage()));
+        bindings[operand] = known.unwrap_or_else(|| {
+            storages[bound] = Some(input.storage());
+            bound += 1;
+            bound - 1
+        });
+    }
+    let mut is_spread = [false; OPERANDS];
+    if form == Form::Rows {
+        for (spread, layout) in is_spread.iter_mut().zip(layouts) {
+            *spread = layout.strides.last() == Some(&0);
+        }
+    }
+    let rank = if form == Form::Flat { 0 } else { layouts[0].rank() };
+    (Variant { form, rank, dtypes, bindings, is_spread }, storages)
+}

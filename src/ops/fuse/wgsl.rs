@@ -1,0 +1,253 @@
+//! The kernel of an expression, as WGSL.
+//!
+//! An invocation has one element, or four neighbours as a vector. Parameters are words in the order of `Fused::words`: the count of
+//! steps; in the flat form the elements of the last step, and an offset in fours for each operand; else the sizes, and for each
+//! operand its offset and strides; then the numbers.
+
+use super::super::form::Form;
+use super::super::shader::Operation;
+use super::expression::Node;
+use super::kinds::Kind;
+use super::{MOST_SCALARS, Place, Variant, scalars};
+use crate::tensor::DType;
+use std::fmt::Write;
+
+/// Words of the parameters, in fours.
+pub(super) fn parameter_words(nodes: &[Node], variant: &Variant, inputs: usize) -> usize {
+    let operands = inputs + 1;
+    let layout = match variant.form {
+        Form::Flat => 2 + operands,
+        Form::Rows | Form::Strided => 1 + variant.rank + operands * (1 + variant.rank),
+    };
+    (layout + scalars(nodes).count()).next_multiple_of(4)
+}
+
+/// The type of a kind's values: a vector, unless an invocation has one element.
+fn value(kind: Kind, form: Form) -> String {
+    let scalar = match kind {
+        Kind::Number(dtype, _) => dtype.name(),
+        Kind::Truth => "bool",
+    };
+    if form == Form::Strided { scalar.into() } else { format!("vec4<{scalar}>") }
+}
+
+/// The kernel.
+pub(super) fn kernel(nodes: &[Node], result: Place, kinds: &[Kind], variant: &Variant, inputs: usize) -> String {
+    let mut text = String::new();
+    let words = parameter_words(nodes, variant, inputs) / 4;
+    let mut line = |line: &str| {
+        text.push_str(line);
+        text.push('\n');
+    };
+    line("override WORKGROUP: u32 = 256u;");
+    line(&format!("struct Params {{ words: array<vec4<u32>, {words}> }}"));
+    line("@group(1) @binding(0) var<uniform> params: Params;");
+    let dtypes = binding_dtypes(kinds[result as usize].dtype(), variant, inputs);
+    for (binding, dtype) in dtypes.iter().enumerate() {
+        let element = value(Kind::Number(*dtype, None), variant.form);
+        line(&format!("@group(0) @binding({binding}) var<storage, read_write> b{binding}: array<{element}>;"));
+    }
+    for function in functions(nodes, kinds, variant.form) {
+        line(&function);
+    }
+    line("@compute @workgroup_size(WORKGROUP)");
+    line("fn fused(");
+    line("    @builtin(workgroup_id) workgroup: vec3<u32>,");
+    line("    @builtin(num_workgroups) workgroups: vec3<u32>,");
+    line("    @builtin(local_invocation_index) local: u32,");
+    line(") {");
+    line("    let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;");
+    line(&format!("    if index >= {} {{ return; }}", word(0)));
+    line(&places(variant, inputs));
+    line(&steps(nodes, kinds, variant, inputs));
+    line(&store(result, kinds, variant));
+    line("}");
+    text
+}
+
+/// A parameter.
+fn word(number: usize) -> String {
+    format!("params.words[{}].{}", number / 4, ["x", "y", "z", "w"][number % 4])
+}
+
+/// The dtype of each binding.
+fn binding_dtypes(output: DType, variant: &Variant, inputs: usize) -> Vec<DType> {
+    let mut dtypes = vec![output; variant.bound()];
+    for (dtype, binding) in variant.dtypes.iter().zip(&variant.bindings[1..]).take(inputs) {
+        dtypes[*binding] = *dtype;
+    }
+    dtypes
+}
+
+/// A function for each operation that the expression takes, once for each dtype.
+fn functions(nodes: &[Node], kinds: &[Kind], form: Form) -> Vec<String> {
+    let mut written: Vec<String> = Vec::new();
+    for (node, kind) in nodes.iter().zip(kinds) {
+        let Kind::Number(dtype, Some(operation)) = *kind else { continue };
+        let is_binary = matches!(node, Node::Binary(..));
+        let function = function(operation, is_binary, dtype, form);
+        if !written.contains(&function) {
+            written.push(function);
+        }
+    }
+    written
+}
+
+fn function_name(operation: Operation, dtype: DType) -> String {
+    format!("{}_{dtype}", operation.name)
+}
+
+fn function(operation: Operation, is_binary: bool, dtype: DType, form: Form) -> String {
+    let name = function_name(operation, dtype);
+    let of = |dtype| value(Kind::Number(dtype, None), form);
+    let own = of(dtype);
+    // The operations are written over these names, which kernels of one operation have as aliases.
+    let typed = |text: &str| {
+        let names =
+            [("Value", own.clone()), ("Bits", of(DType::U32)), ("Signed", of(DType::I32)), ("Real", of(DType::F32))];
+        names.iter().fold(text.to_string(), |text, (name, wgsl)| {
+            text.replace(&format!("{name}("), &format!("{wgsl}("))
+                .replace(&format!("<{name}>"), &format!("<{wgsl}>"))
+                .replace(&format!(": {name}"), &format!(": {wgsl}"))
+                .replace(&format!("> {name}"), &format!("> {wgsl}"))
+        })
+    };
+    let head = |arguments: &str| format!("fn {name}({arguments}) -> {own} {{");
+    let mut text = String::new();
+    for [_, replacement] in operation.lines {
+        // What comes before the kernel's own function: others that the expression calls.
+        let (before, _) = replacement.split_once("fn apply(").unwrap_or((replacement, ""));
+        text.push_str(&typed(before));
+    }
+    let arguments = if is_binary { format!("x: {own}, y: {own}") } else { format!("x: {own}") };
+    text + &typed(&format!("{} return {}; }}", head(&arguments), operation.expression))
+}
+
+/// Where each operand's element, or its four, are.
+fn places(variant: &Variant, inputs: usize) -> String {
+    let mut text = String::new();
+    let rank = variant.rank;
+    let operands = inputs + 1;
+    if variant.form == Form::Flat {
+        for operand in 0..operands {
+            writeln!(text, "    let p{operand} = {} + index;", word(2 + operand)).expect("a String takes every text");
+        }
+        return text;
+    }
+    let offset = |operand: usize| 1 + rank + operand * (1 + rank);
+    for operand in 0..operands {
+        writeln!(text, "    var p{operand} = {};", word(offset(operand))).expect("a String takes every text");
+    }
+    text.push_str("    var rest = index;\n");
+    for axis in (0..rank).rev() {
+        // What is left for the outermost dimension needs no division.
+        let coordinate = if axis == 0 { "rest" } else { "coordinate" };
+        if axis > 0 {
+            let size = word(1 + axis);
+            let declared = if axis + 1 == rank { "var outer = rest" } else { "outer = rest" };
+            writeln!(text, "    {declared} / {size};").expect("a String takes every text");
+            let declared = if axis + 1 == rank { "var coordinate" } else { "coordinate" };
+            writeln!(text, "    {declared} = rest - outer * {size};").expect("a String takes every text");
+            text.push_str("    rest = outer;\n");
+        }
+        for operand in 0..operands {
+            let stride = word(offset(operand) + 1 + axis);
+            writeln!(text, "    p{operand} += {coordinate} * {stride};").expect("a String takes every text");
+        }
+    }
+    text
+}
+
+/// A `let` for each step.
+fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, inputs: usize) -> String {
+    let first_scalar = match variant.form {
+        Form::Flat => 2 + inputs + 1,
+        Form::Rows | Form::Strided => 1 + variant.rank + (inputs + 1) * (1 + variant.rank),
+    };
+    let mut text = String::new();
+    let mut scalars = 0;
+    for (place, (node, kind)) in nodes.iter().zip(kinds).enumerate() {
+        let of = value(*kind, variant.form);
+        let number = |operand: Place| as_number(operand, kinds, variant.form);
+        let truth = |operand: Place| as_truth(operand, kinds, variant.form);
+        let call = |arguments: String| match kind {
+            Kind::Number(dtype, Some(operation)) => format!("{}({arguments})", function_name(*operation, *dtype)),
+            _ => arguments,
+        };
+        let expression = match node {
+            Node::Input(input) => load(*input as usize + 1, variant),
+            Node::Scalar { bits, .. } => {
+                let bits = if scalars < MOST_SCALARS { word(first_scalar + scalars) } else { format!("{bits}u") };
+                scalars += 1;
+                format!("{of}(bitcast<{}>({bits}))", kind.dtype())
+            }
+            Node::Unary(_, x) => call(number(*x)),
+            Node::Binary(_, x, y) => call(format!("{}, {}", number(*x), number(*y))),
+            // Of what is not a number this must be true, and naga writes the comparison that is false.
+            Node::Compare("!=", x, y) => format!("!({} == {})", number(*x), number(*y)),
+            Node::Compare(sign, x, y) => format!("{} {sign} {}", number(*x), number(*y)),
+            Node::Both(x, y) => format!("{} & {}", truth(*x), truth(*y)),
+            Node::Either(x, y) => format!("{} | {}", truth(*x), truth(*y)),
+            Node::Not(x) => format!("!{}", truth(*x)),
+            Node::Select(which, this, other) => {
+                format!("select({}, {}, {})", number(*other), number(*this), truth(*which))
+            }
+        };
+        writeln!(text, "    let v{place}: {of} = {expression};").expect("a String takes every text");
+    }
+    text
+}
+
+/// The element, or the four, of an input.
+fn load(operand: usize, variant: &Variant) -> String {
+    let binding = variant.bindings[operand];
+    match variant.form {
+        Form::Flat | Form::Strided => format!("b{binding}[p{operand}]"),
+        Form::Rows if variant.is_spread[operand] => {
+            let dtype = variant.dtypes[operand - 1];
+            format!("vec4<{dtype}>(b{binding}[p{operand} >> 2u][p{operand} & 3u])")
+        }
+        Form::Rows => format!("b{binding}[p{operand} >> 2u]"),
+    }
+}
+
+/// A step's value as a number: truths are 1 and 0.
+fn as_number(place: Place, kinds: &[Kind], form: Form) -> String {
+    match kinds[place as usize] {
+        Kind::Number(..) => format!("v{place}"),
+        Kind::Truth => {
+            let of = value(Kind::Number(DType::U32, None), form);
+            format!("select({of}(0u), {of}(1u), v{place})")
+        }
+    }
+}
+
+/// A step's value as a truth: numbers other than 0 are true.
+fn as_truth(place: Place, kinds: &[Kind], form: Form) -> String {
+    match kinds[place as usize] {
+        Kind::Truth => format!("v{place}"),
+        kind @ Kind::Number(..) => format!("(v{place} != {}())", value(kind, form)),
+    }
+}
+
+fn store(result: Place, kinds: &[Kind], variant: &Variant) -> String {
+    let value = as_number(result, kinds, variant.form);
+    match variant.form {
+        Form::Strided => format!("    b0[p0] = {value};"),
+        Form::Rows => format!("    b0[p0 >> 2u] = {value};"),
+        Form::Flat => {
+            // Beyond the tail of the last four the output may be another tensor's.
+            let (count, tail) = (word(0), word(1));
+            format!(
+                "    let result = {value};
+    if index + 1u < {count} || {tail} == 4u {{
+        b0[p0] = result;
+        return;
+    }}
+    b0[p0].x = result.x;
+    if {tail} > 1u {{ b0[p0].y = result.y; }}
+    if {tail} > 2u {{ b0[p0].z = result.z; }}"
+            )
+        }
+    }
+}
