@@ -1,8 +1,8 @@
 //! What the pool's own calls cost, and what it holds: `cargo bench --bench pool`.
 //!
 //! - A warm pair: one block is allocated and one freed, among others, through [`Storage`]; the same within a scope, and with the
-//!   history recorded. What attribution costs is the difference to a build without it, which is there for this alone:
-//!   `RUSTFLAGS="--cfg wgpu_pool_unattributed" cargo bench --bench pool`.
+//!   history recorded. What attribution costs takes a build in which it can be turned off:
+//!   `RUSTFLAGS="--cfg wgpu_pool_bench" cargo bench --bench pool`.
 //! - A trim with nothing to do, and one of a segment, on every memory that the machine has.
 //! - What is left after a trim of programs that left little alive.
 //! - Eight threads on one pool, against one thread that takes their steps in turn.
@@ -95,7 +95,16 @@ fn beside<M: Memory>(
     mut pair: impl FnMut() -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let [mut plain, mut scoped, mut recorded] = [const { Vec::new() }; 3];
+    #[cfg(wgpu_pool_bench)]
+    let mut unattributed = Vec::new();
     for _ in 0..rounds {
+        #[cfg(wgpu_pool_bench)]
+        {
+            use std::sync::atomic::Ordering;
+            wgpu_pool::pool::ATTRIBUTES.store(false, Ordering::Relaxed);
+            unattributed.push(measured(1, calls, &mut pair)?);
+            wgpu_pool::pool::ATTRIBUTES.store(true, Ordering::Relaxed);
+        }
         plain.push(measured(1, calls, &mut pair)?);
         let scope = pool.scope("bench");
         scoped.push(measured(1, calls, &mut pair)?);
@@ -107,6 +116,8 @@ fn beside<M: Memory>(
         pool.record_history(0);
     }
     let [plain, scoped, recorded] = [plain, scoped, recorded].map(median);
+    #[cfg(wgpu_pool_bench)]
+    println!("    of which attribution            {:>12.1} ns", plain - median(unattributed));
     println!("    within a scope, more            {:>12.1} ns", scoped - plain);
     println!("    with the history, more an event {:>12.1} ns", (recorded - plain) / 2.0);
     Ok(())

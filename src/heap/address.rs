@@ -82,6 +82,11 @@ impl fmt::Debug for BlockId {
 pub struct SegmentId(pub(super) u64);
 
 impl SegmentId {
+    /// The segment of a number that [`SegmentId::number`] gave.
+    pub(crate) const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number.
     #[must_use]
     pub const fn number(self) -> u64 {

@@ -23,6 +23,8 @@ mod storage;
 mod trim;
 mod weak;
 
+#[cfg(wgpu_pool_bench)]
+pub use attribution::ATTRIBUTES;
 pub(crate) use attribution::Content;
 pub use attribution::{
     Event, EventKind, GrowthBetween, Holding, Leaks, Mark, NoGrowth, Scope, ScopeCounts, SiteGrowth,

@@ -289,7 +289,8 @@ impl Taken {
             counts: totals.counts,
         });
         let history = state.attribution.history();
-        let events = history.map_or_else(Vec::new, |history| history.events().map(|event| self.event(event)).collect());
+        let events =
+            history.map_or_else(Vec::new, |history| history.events().map(|event| self.event(&event)).collect());
         Snapshot {
             granule: heap.granule,
             limit: state.limit,

@@ -59,12 +59,54 @@ impl Event {
     }
 }
 
+/// An event as it is kept: one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Kept {
+    time: u64,
+    /// [`NOWHERE`] where there is none.
+    segment: u64,
+    offset: u64,
+    size: u64,
+    /// Bytes requested, or of a move the new offset.
+    more: u64,
+    site: Option<&'static Location<'static>>,
+    /// Of a move the new segment.
+    to_segment: u64,
+    /// The scope's number and one, or 0 for none.
+    scope: u32,
+    kind: EventKind,
+}
+
+const _: () = assert!(size_of::<Kept>() == 64);
+
+/// No segment has this number: they count up from 0.
+const NOWHERE: u64 = u64::MAX;
+
+impl Kept {
+    #[inline]
+    fn new(event: &Event, time: u64) -> Self {
+        let &Event { kind, time: _, segment, offset, size, requested, site, scope, to } = event;
+        let segment = segment.map_or(NOWHERE, SegmentId::number);
+        let (to_segment, more) = to.map_or((NOWHERE, requested), |(segment, offset)| (segment.number(), offset));
+        Self { time, segment, offset, size, more, site, to_segment, scope: scope.map_or(0, |scope| scope + 1), kind }
+    }
+
+    fn event(&self) -> Event {
+        let &Self { time, segment, offset, size, more, site, to_segment, scope, kind } = self;
+        let id = |number| (number != NOWHERE).then(|| SegmentId::from_number(number));
+        let to = id(to_segment).map(|segment| (segment, more));
+        let requested = if to.is_some() { 0 } else { more };
+        Event { kind, time, segment: id(segment), offset, size, requested, site, scope: scope.checked_sub(1), to }
+    }
+}
+
 /// The latest events.
 #[derive(Debug)]
 pub(in crate::pool) struct History {
     began: Instant,
     /// Grows to its capacity, and is then written over from the start.
-    events: Vec<Event>,
+    events: Vec<Kept>,
     capacity: usize,
     /// Where the next event goes once it is full: the place of the oldest.
     next: usize,
@@ -78,21 +120,22 @@ impl History {
     }
 
     #[inline]
-    pub(super) fn record(&mut self, event: Event) {
+    pub(super) fn record(&mut self, event: &Event) {
         let time = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let kept = Kept::new(event, time);
         if self.events.len() < self.capacity {
-            self.events.push(Event { time, ..event });
+            self.events.push(kept);
             return;
         }
-        self.events[self.next] = Event { time, ..event };
+        self.events[self.next] = kept;
         self.next = if self.next + 1 == self.events.len() { 0 } else { self.next + 1 };
         self.dropped += 1;
     }
 
     /// The events, oldest first.
-    pub(in crate::pool) fn events(&self) -> impl Iterator<Item = &Event> {
+    pub(in crate::pool) fn events(&self) -> impl Iterator<Item = Event> {
         let (younger, older) = self.events.split_at(self.next);
-        older.iter().chain(younger)
+        older.iter().chain(younger).map(Kept::event)
     }
 
     pub(in crate::pool) const fn dropped(&self) -> u64 {
@@ -114,6 +157,6 @@ impl<M: Memory> Pool<M> {
     #[must_use]
     pub fn history(&self) -> Vec<Event> {
         let state = self.inner.state();
-        state.attribution.history().map_or_else(Vec::new, |history| history.events().copied().collect())
+        state.attribution.history().map_or_else(Vec::new, |history| history.events().collect())
     }
 }

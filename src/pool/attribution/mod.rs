@@ -23,6 +23,10 @@ use origins::Origins;
 use scope::Scopes;
 use std::panic::Location;
 
+/// Whether blocks have records. Only in the build that benches/pool.rs asks for, to find out what they cost.
+#[cfg(wgpu_pool_bench)]
+pub static ATTRIBUTES: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+
 /// What the pool knows of its blocks beside the heap.
 #[derive(Default)]
 pub(super) struct Attribution {
@@ -59,8 +63,8 @@ impl Attribution {
         site: &'static Location<'static>,
         content: &Content,
     ) {
-        // How the bench finds out what all of it costs; see benches/pool.rs.
-        if cfg!(wgpu_pool_unattributed) {
+        #[cfg(wgpu_pool_bench)]
+        if !ATTRIBUTES.load(std::sync::atomic::Ordering::Relaxed) {
             return;
         }
         if !self.watched.at_all() {
@@ -106,7 +110,7 @@ impl Attribution {
     fn record_block(&mut self, kind: EventKind, heap: &Heap, block: BlockId, requested: u64) {
         let (Some(history), Some(place)) = (&mut self.history, heap.resolve(block)) else { return };
         let origin = self.origins.of(block);
-        history.record(Event {
+        history.record(&Event {
             requested,
             site: origin.map(|origin| origin.site),
             scope: origin.and_then(origins::Origin::scope),
@@ -117,7 +121,7 @@ impl Attribution {
     /// Takes note of something that happened to a range of a segment, or to all of it.
     pub(super) fn record(&mut self, kind: EventKind, place: Place) {
         if let Some(history) = &mut self.history {
-            history.record(Event::at(kind, place));
+            history.record(&Event::at(kind, place));
         }
     }
 
@@ -125,7 +129,7 @@ impl Attribution {
     pub(super) fn moved(&mut self, block: BlockId, from: Place, to: Place) {
         let Some(history) = &mut self.history else { return };
         let origin = self.origins.of(block);
-        history.record(Event {
+        history.record(&Event {
             site: origin.map(|origin| origin.site),
             scope: origin.and_then(origins::Origin::scope),
             to: Some((to.segment, to.offset)),
@@ -136,7 +140,7 @@ impl Attribution {
     /// Takes note of something that happened to no place: a trim of some bytes, a request that found no memory.
     pub(super) fn record_amount(&mut self, kind: EventKind, bytes: u64, site: Option<&'static Location<'static>>) {
         if let Some(history) = &mut self.history {
-            history.record(Event { site, ..Event::of(kind, bytes) });
+            history.record(&Event { site, ..Event::of(kind, bytes) });
         }
     }
 }
