@@ -33,6 +33,7 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Pools`], [`TensorError::DType`], [`TensorError::Shape`]; [`TensorError::Overlap`] if the two share
     /// elements, or if its own elements share places.
+    #[track_caller]
     pub fn copy_(&self, source: &Self) -> Result<(), TensorError> {
         let name = "copy_";
         check_kinds(name, self, source)?;

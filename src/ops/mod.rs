@@ -6,6 +6,7 @@
 //!
 //! The WGSL is in `shaders/`, one kernel a file; `shader.rs` lists all of it and what is put into it.
 
+mod arrange;
 mod binary;
 mod cast;
 mod compare;
@@ -14,8 +15,10 @@ mod elementwise;
 mod fill;
 mod form;
 mod fuse;
+mod indexed;
 mod kernel;
 mod launch;
+mod loss;
 mod matmul;
 pub mod philox;
 mod random;

@@ -119,8 +119,8 @@ impl Tensor {
 
     /// Itself, or a copy if it lies in the storage of another one.
     #[track_caller]
-    fn apart_from(self, other: &Self) -> Result<Self, TensorError> {
-        if self.storage().is_same(other.storage()) { self.copied() } else { Ok(self) }
+    pub(super) fn apart_from(&self, other: &Self) -> Result<Self, TensorError> {
+        if self.storage().is_same(other.storage()) { self.copied() } else { Ok(self.clone()) }
     }
 
     /// A weight or bias: contiguous, and made of `default` where there is none.

@@ -192,6 +192,34 @@ pub(super) const UNIFORM: Shader = Shader {
 };
 pub(super) const NORMAL: Shader = Shader { name: "normal", entry: "normal_numbers", ..UNIFORM };
 
+/// Bytes of the parameters of `lib/indexed.wgsl`.
+pub(super) const INDEXED_BYTES: u32 = 128;
+
+pub(super) const GATHER: Shader = Shader {
+    name: "gather",
+    source: concat!(source!("lib/indexed.wgsl"), source!("gather.wgsl")),
+    entry: "gather",
+    tensors: 3,
+    parameter_bytes: Some(INDEXED_BYTES),
+    kind: &[],
+    body: None,
+    shared: None,
+};
+pub(super) const SCATTER_ADD: Shader = Shader {
+    name: "scatter_add",
+    source: concat!(source!("lib/indexed.wgsl"), source!("scatter_add.wgsl")),
+    entry: "scatter_add",
+    ..GATHER
+};
+pub(super) const ARANGE: Shader = Shader {
+    name: "arange",
+    source: source!("arange.wgsl"),
+    entry: "arange",
+    tensors: 1,
+    parameter_bytes: Some(12),
+    ..GATHER
+};
+
 /// A named expression of an elementwise operation, over `x` and, where there are two operands, `y`; or over `total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Operation {
@@ -295,6 +323,11 @@ mod tests {
                 binary.clone().filter_map(|(shader, operation)| Some((shader, binary::defined(operation, dtype)?)));
             let of_dtype = plain.iter().copied().chain(binary).chain(unary);
             all.extend(of_dtype.map(|(shader, operation)| (shader, Variant { operation, ..Variant::plain(dtype) })));
+        }
+        for (dtype, shader) in
+            DType::ALL.into_iter().flat_map(|dtype| [GATHER, SCATTER_ADD, ARANGE].map(|shader| (dtype, shader)))
+        {
+            all.push((shader, Variant::plain(dtype)));
         }
         let kernels = [REDUCE_PART, REDUCE_FEW, REDUCE_ROW, REDUCE_SHORT_ROW, REDUCE_COLUMNS];
         for (dtype, shader) in DType::ALL.into_iter().flat_map(|dtype| kernels.map(|shader| (dtype, shader))) {

@@ -15,7 +15,7 @@ impl Tensor {
     /// [`TensorError::DType`] if `T` isn't the tensor's dtype; what the device found wrong.
     pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let download = self.begin_read::<T>()?;
-        Ok(self.gather(&download.finish().await?))
+        Ok(self.collected(&download.finish().await?))
     }
 
     /// As [`Tensor::read`], waiting on this thread.
@@ -25,7 +25,7 @@ impl Tensor {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let download = self.begin_read::<T>()?;
-        Ok(self.gather(&download.finish_blocking()?))
+        Ok(self.collected(&download.finish_blocking()?))
     }
 
     /// Moves the tensor to the host. Its memory on the device is back in the pool when this returns; nothing of the tensor
@@ -78,7 +78,7 @@ impl Tensor {
     }
 
     /// The tensor's elements out of the bytes of its span.
-    fn gather<T: Element>(&self, bytes: &[u8]) -> Vec<T> {
+    fn collected<T: Element>(&self, bytes: &[u8]) -> Vec<T> {
         let mut span = vec![T::default(); self.layout.span().len()];
         bytemuck::cast_slice_mut(&mut span).copy_from_slice(bytes);
         if self.is_contiguous() {

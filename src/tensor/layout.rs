@@ -214,6 +214,15 @@ impl Layout {
         Ok(view)
     }
 
+    /// The same places over another shape, in which an axis is passed over: its stride is zero. The others are no longer than
+    /// they are here.
+    pub(crate) fn with_axis_of(&self, axis: usize, shape: &[usize]) -> Self {
+        let mut view = *self;
+        view.shape.as_mut_slice().copy_from_slice(shape);
+        view.strides.as_mut_slice()[axis] = 0;
+        view
+    }
+
     /// The axes in another order.
     pub(crate) fn permute(&self, axes: &[usize]) -> Result<Self, TensorError> {
         if axes.len() != self.rank() {

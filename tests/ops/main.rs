@@ -13,6 +13,8 @@ mod forms;
 mod fuse;
 mod host;
 mod in_place;
+mod indexed;
+mod loss;
 mod matmul;
 mod philox;
 mod reduce;

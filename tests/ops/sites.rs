@@ -1,13 +1,13 @@
 //! Whatever an operation allocates, its result and what it needs on the way, names the line that called it.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{DType, EventKind, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{DType, EventKind, Pool, PoolOptions, Tensor, TensorError, fuse};
 
 type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 
 const FIRST_LINE: u32 = line!();
 /// Every operation that makes a tensor, each on a square matrix of f32 and a view of it that isn't contiguous.
-const CALLS: [Call; 35] = [
+const CALLS: [Call; 47] = [
     |pool, _, _| Tensor::empty(pool, [3], DType::U32),
     |pool, _, _| Tensor::zeros(pool, [3], DType::U32),
     |pool, _, _| Tensor::full(pool, [3], 1.0_f32),
@@ -43,6 +43,21 @@ const CALLS: [Call; 35] = [
     |_, x, _| x.reshape([4, 16, 64])?.permute([1, 0, 2])?.matmul(&x.reshape([64, 64])?),
     |_, x, _| x.reshape([16, 4, 64])?.bmm(&x.reshape([16, 64, 4])?),
     |_, x, _| x.reshape([2, 2, 16, 64])?.permute([1, 0, 2, 3])?.matmul(&x.reshape([2, 2, 64, 16])?),
+    |_, x, y| x.pow(y),
+    |_, x, y| x.lt(y),
+    |_, x, _| x.ge_scalar(0.5_f32),
+    |_, x, y| x.where_cond(x, y),
+    |_, x, y| fuse(|[x, y]| x + y).run([x, y]),
+    |pool, _, _| Tensor::arange(pool, 3, 1_u32, 1),
+    |_, x, y| Tensor::cat(&[x, y], 1),
+    |_, x, _| x.argmax(1, false),
+    |pool, x, _| x.index_select(0, &Tensor::zeros(pool, [3], DType::U32)?),
+    |pool, x, _| {
+        x.scatter_add_(0, &Tensor::zeros(pool, [2, 64], DType::U32)?, &x.narrow(0, 0, 2)?)?;
+        Ok(x.clone())
+    },
+    |_, x, y| x.mse_loss(y),
+    |pool, x, _| x.cross_entropy_backward(&Tensor::zeros(pool, [64], DType::U32)?),
 ];
 const LAST_LINE: u32 = line!();
 

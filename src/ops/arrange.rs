@@ -1,0 +1,101 @@
+//! Tensors made of others laid side by side, of even steps, and where their extremes are.
+
+use super::fuse::{Fused, fuse};
+use super::launch::{WORKGROUP, check_kinds, grid, index, launch, with_gpu};
+use super::shader::{ARANGE, Variant};
+use crate::error::TensorError;
+use crate::pool::Pool;
+use crate::tensor::{Element, Tensor};
+use std::sync::LazyLock;
+
+/// Among the elements that equal the extreme, or aren't numbers, the index; elsewhere one above all.
+static INDEX_OF_EXTREME: LazyLock<Fused<3>> =
+    LazyLock::new(|| fuse(|[x, extreme, index]| (x.eq(extreme) | x.ne(x)).select(index, u32::MAX)));
+
+impl Tensor {
+    /// `count` numbers, `step` apart from `start` on. Equals `torch.arange(start, start + count · step, step)`; the number
+    /// of elements is given, and not worked out by a division that rounds. Integers wrap.
+    ///
+    /// # Errors
+    /// [`TensorError::TooManyElements`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn arange<T: Element>(pool: &Pool, count: usize, start: T, step: T) -> Result<Self, TensorError> {
+        let output = Self::empty(pool, [count], T::DTYPE)?;
+        if count == 0 {
+            return Ok(output);
+        }
+        let count = index("arange", count)?;
+        let params = [count, start.bits(), step.bits()];
+        let program = with_gpu(&output, |gpu| ARANGE.program(gpu, Variant::plain(T::DTYPE)))?;
+        let workgroups = grid(count.div_ceil(WORKGROUP));
+        launch(&program, &[output.storage()], bytemuck::bytes_of(&params), workgroups)?;
+        Ok(output)
+    }
+
+    /// Tensors one after the other along an axis; along the others they are of one size. Equals `torch.cat`. To write into a part
+    /// of a tensor that exists, [`copy_`](Tensor::copy_) to a [`narrow`](Tensor::narrow) of it.
+    ///
+    /// # Errors
+    /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`],
+    /// [`TensorError::Pools`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn cat(tensors: &[&Self], axis: usize) -> Result<Self, TensorError> {
+        let name = "cat";
+        let Some((first, others)) = tensors.split_first() else {
+            return Err(TensorError::Empty { operation: name, shape: Vec::new() });
+        };
+        first.layout().check_axis(name, axis)?;
+        let mut shape = first.shape().to_vec();
+        for other in others {
+            check_kinds(name, first, other)?;
+            let mut alike = other.shape().to_vec();
+            if alike.len() == shape.len() {
+                shape[axis] += alike[axis];
+                alike[axis] = shape[axis];
+            }
+            if alike != shape {
+                let (left, right) = (first.shape().to_vec(), other.shape().to_vec());
+                return Err(TensorError::Shape { operation: name, left, right });
+            }
+        }
+        let output = Self::empty(&first.pool(), shape, first.dtype())?;
+        let mut at = 0;
+        for tensor in tensors {
+            let length = tensor.shape()[axis];
+            output.narrow(axis, at, length)?.copy_(tensor)?;
+            at += length;
+        }
+        Ok(output)
+    }
+
+    /// The index, as u32, of the largest element along an axis, which is dropped from the shape, or kept with size 1. Of several the
+    /// first; what is not a number counts as the largest. Equals `torch.argmax`, whose result is of int64.
+    ///
+    /// Cost: three passes over the elements.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`], [`TensorError::Empty`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn argmax(&self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
+        let extreme = self.amax([axis], true)?;
+        self.index_of(&extreme, axis, keep_dims)
+    }
+
+    /// The index of the smallest element along an axis, as [`Tensor::argmax`]. Equals `torch.argmin`.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmax`].
+    #[track_caller]
+    pub fn argmin(&self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
+        let extreme = self.amin([axis], true)?;
+        self.index_of(&extreme, axis, keep_dims)
+    }
+
+    #[track_caller]
+    fn index_of(&self, extreme: &Self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
+        let mut lone = vec![1; self.rank()];
+        lone[axis] = self.shape()[axis];
+        let indices = Self::arange(&self.pool(), lone[axis], 0_u32, 1_u32)?.reshape(lone)?;
+        INDEX_OF_EXTREME.run_as("index of an extreme", [self, extreme, &indices])?.amin([axis], keep_dims)
+    }
+}

@@ -1,0 +1,168 @@
+//! Elements looked up by an index, and added where an index says.
+
+use super::launch::{WORKGROUP, check_kinds, check_pools, grid, index as number, launch, padded, with_gpu};
+use super::shader::{GATHER, SCATTER_ADD, Shader, Variant};
+use crate::error::TensorError;
+use crate::tensor::{DType, Layout, Tensor};
+use bytemuck::{Pod, Zeroable};
+
+/// The parameters of `lib/indexed.wgsl`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    sizes: [u32; 6],
+    table_strides: [u32; 6],
+    index_strides: [u32; 6],
+    value_strides: [u32; 6],
+    count: u32,
+    rank: u32,
+    table_offset: u32,
+    index_offset: u32,
+    value_offset: u32,
+    axis_size: u32,
+    axis_stride: u32,
+    unused: u32,
+}
+
+const _: () = assert!(size_of::<Params>() == super::shader::INDEXED_BYTES as usize);
+
+impl Tensor {
+    /// The elements that an index names along an axis, each in its own line: of two dimensions `out[i][j] =
+    /// self[index[i][j]][j]` for axis 0. The index, of dtype u32, has the result's shape: along other axes it may be shorter than
+    /// the tensor. For every dtype. An index beyond the axis gives 0; PyTorch refuses it, after a wait. Equals `torch.gather`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`], [`TensorError::Shape`] if the index is of another rank or longer along another axis,
+    /// [`TensorError::DType`] unless it is u32, [`TensorError::Pools`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn gather(&self, axis: usize, index: &Self) -> Result<Self, TensorError> {
+        let name = "gather";
+        self.check_index(name, axis, index)?;
+        let output = Self::empty(&self.pool(), index.shape(), self.dtype())?;
+        // One storage bound twice would be two writable bindings of the same bytes.
+        let index = index.apart_from(self)?;
+        let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
+        table.run(name, &GATHER, &[&output, self, &index], index.layout(), output.layout())?;
+        Ok(output)
+    }
+
+    /// The slices that an index of one dimension names along an axis, of dtype u32: the axis is as long as the index in the
+    /// result. For every dtype. An index beyond the axis gives zeros. Equals `torch.index_select`, and along axis 0
+    /// `torch.nn.functional.embedding`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`], [`TensorError::Shape`] unless the index has one dimension, [`TensorError::DType`] unless it is
+    /// u32, [`TensorError::Pools`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn index_select(&self, axis: usize, index: &Self) -> Result<Self, TensorError> {
+        let name = "index_select";
+        let all = self.index_of_slices(name, axis, index)?;
+        self.gather(axis, &all)
+    }
+
+    /// Adds the elements of `source` where an index says along an axis, in place: the reverse of [`Tensor::gather`], and its
+    /// gradient. The order of several additions in one place is any, so that sums of f32 differ in their last bits from run to
+    /// run. For every dtype. Nothing is added at an index beyond the axis. Equals `torch.Tensor.scatter_add_`.
+    ///
+    /// # Errors
+    /// As [`Tensor::gather`]; [`TensorError::Shape`] unless `source` and the index are of one shape, [`TensorError::Overlap`] if
+    /// the tensor's own elements share places.
+    #[track_caller]
+    pub fn scatter_add_(&self, axis: usize, index: &Self, source: &Self) -> Result<(), TensorError> {
+        let name = "scatter_add_";
+        check_kinds(name, self, source)?;
+        self.check_index(name, axis, index)?;
+        self.check_writable(name)?;
+        if source.shape() != index.shape() {
+            let (left, right) = (source.shape().to_vec(), index.shape().to_vec());
+            return Err(TensorError::Shape { operation: name, left, right });
+        }
+        let source = source.apart_from(self)?;
+        let index = index.apart_from(self)?.apart_from(&source)?;
+        let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
+        table.run(name, &SCATTER_ADD, &[self, &source, &index], index.layout(), source.layout())
+    }
+
+    /// Adds the slices of `source` where an index of one dimension says along an axis, in place: the reverse of
+    /// [`Tensor::index_select`], and its gradient; see [`Tensor::scatter_add_`]. Equals `torch.Tensor.index_add_`.
+    ///
+    /// # Errors
+    /// As [`Tensor::index_select`] and [`Tensor::scatter_add_`].
+    #[track_caller]
+    pub fn index_add_(&self, axis: usize, index: &Self, source: &Self) -> Result<(), TensorError> {
+        let all = self.index_of_slices("index_add_", axis, index)?;
+        self.scatter_add_(axis, &all, source)
+    }
+
+    /// An index of one dimension for all lines of an axis, as a view.
+    fn index_of_slices(&self, name: &'static str, axis: usize, index: &Self) -> Result<Self, TensorError> {
+        self.layout().check_axis(name, axis)?;
+        let &[count] = index.shape() else {
+            let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
+            return Err(TensorError::Shape { operation: name, left, right });
+        };
+        let mut shape = self.shape().to_vec();
+        shape[axis] = count;
+        let mut lone = vec![1; self.rank()];
+        lone[axis] = count;
+        index.reshape(lone)?.expand(shape)
+    }
+
+    fn check_index(&self, name: &'static str, axis: usize, index: &Self) -> Result<(), TensorError> {
+        check_pools(name, self, index)?;
+        self.layout().check_axis(name, axis)?;
+        if index.dtype() != DType::U32 {
+            let (left, right) = (index.dtype().name(), DType::U32.name());
+            return Err(TensorError::DType { operation: name, left, right });
+        }
+        let fits = |(other, (&own, &wanted)): (usize, (&usize, &usize))| other == axis || wanted <= own;
+        let pairs = self.shape().iter().zip(index.shape()).enumerate();
+        if index.rank() == self.rank() && pairs.into_iter().all(fits) {
+            return Ok(());
+        }
+        let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
+        Err(TensorError::Shape { operation: name, left, right })
+    }
+}
+
+/// A tensor that is looked up along an axis.
+struct Table<'a> {
+    tensor: &'a Tensor,
+    axis: usize,
+    /// Its layout over the index's shape, with a stride of zero along the axis.
+    layout: Layout,
+}
+
+impl Table<'_> {
+    fn run(
+        &self,
+        name: &'static str,
+        shader: &Shader,
+        bound: &[&Tensor; 3],
+        index: &Layout,
+        value: &Layout,
+    ) -> Result<(), TensorError> {
+        if index.elements() == 0 {
+            return Ok(());
+        }
+        let count = number(name, index.elements())?;
+        let params = Params {
+            sizes: padded(name, &index.shape)?,
+            table_strides: padded(name, &self.layout.strides)?,
+            index_strides: padded(name, &index.strides)?,
+            value_strides: padded(name, &value.strides)?,
+            count,
+            rank: number(name, index.rank())?,
+            table_offset: number(name, self.layout.offset)?,
+            index_offset: number(name, index.offset)?,
+            value_offset: number(name, value.offset)?,
+            axis_size: number(name, self.tensor.shape()[self.axis])?,
+            axis_stride: number(name, self.tensor.strides()[self.axis])?,
+            unused: 0,
+        };
+        let program = with_gpu(self.tensor, |gpu| shader.program(gpu, Variant::plain(self.tensor.dtype())))?;
+        let workgroups = grid(count.div_ceil(WORKGROUP));
+        launch(&program, &bound.map(Tensor::storage), bytemuck::bytes_of(&params), workgroups)?;
+        Ok(())
+    }
+}

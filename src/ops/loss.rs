@@ -1,0 +1,88 @@
+//! Losses, and their gradients.
+
+use super::fuse::{Fused, fuse};
+use super::launch::check_kinds;
+use crate::error::TensorError;
+use crate::tensor::{DType, Tensor};
+use std::sync::LazyLock;
+
+static SQUARED_ERROR: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[input, target]| (input - target).square()));
+
+impl Tensor {
+    /// The mean of the squared differences to `target`, a scalar of dtype f32. Equals `torch.nn.functional.mse_loss`.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] unless the two are of one shape, [`TensorError::DType`], [`TensorError::NotDefined`] for integers,
+    /// [`TensorError::Pools`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn mse_loss(&self, target: &Self) -> Result<Self, TensorError> {
+        self.check_target("mse_loss", target)?;
+        SQUARED_ERROR.run_as("mse_loss", [self, target])?.mean([], false)
+    }
+
+    /// The gradient of [`Tensor::mse_loss`] by its input: 2 (input − target) / n for n elements. Equals what
+    /// `torch.nn.functional.mse_loss(input, target).backward()` leaves in `input.grad`.
+    ///
+    /// # Errors
+    /// As [`Tensor::mse_loss`].
+    #[track_caller]
+    pub fn mse_loss_backward(&self, target: &Self) -> Result<Self, TensorError> {
+        self.check_target("mse_loss_backward", target)?;
+        let factor = one_by(self.elements()) * 2.0;
+        fuse(|[input, target]| (input - target) * factor).run_as("mse_loss_backward", [self, target])
+    }
+
+    /// The mean negative log-likelihood of classes, a scalar: for logits of shape (n, classes), dtype f32, and targets of
+    /// shape (n), dtype u32, the mean of −log softmax(logits)\[i, target\[i\]\]. A target beyond the classes counts as 0. Equals
+    /// `torch.nn.functional.cross_entropy` of class indices.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`], [`TensorError::DType`] unless targets are u32, [`TensorError::NotDefined`] unless logits are f32,
+    /// [`TensorError::Pools`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn cross_entropy(&self, targets: &Self) -> Result<Self, TensorError> {
+        let column = self.check_classes("cross_entropy", targets)?;
+        let chosen = self.log_softmax(1)?.gather(1, &column)?;
+        chosen.mean([], false)?.neg()
+    }
+
+    /// The gradient of [`Tensor::cross_entropy`] by its logits: (softmax(logits) − one-hot(targets)) / n.
+    ///
+    /// # Errors
+    /// As [`Tensor::cross_entropy`].
+    #[track_caller]
+    pub fn cross_entropy_backward(&self, targets: &Self) -> Result<Self, TensorError> {
+        let name = "cross_entropy_backward";
+        let column = self.check_classes(name, targets)?;
+        let classes = Self::arange(&self.pool(), self.shape()[1], 0_u32, 1_u32)?;
+        let factor = one_by(self.shape()[0]);
+        let gradient = fuse(|[likely, target, class]| (likely - target.eq(class).select(1.0_f32, 0.0_f32)) * factor);
+        gradient.run_as(name, [&self.softmax(1)?, &column, &classes])
+    }
+
+    fn check_target(&self, name: &'static str, target: &Self) -> Result<(), TensorError> {
+        check_kinds(name, self, target)?;
+        if self.dtype() != DType::F32 {
+            return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
+        }
+        if self.shape() == target.shape() {
+            return Ok(());
+        }
+        let (left, right) = (self.shape().to_vec(), target.shape().to_vec());
+        Err(TensorError::Shape { operation: name, left, right })
+    }
+
+    /// The targets as a column, if they go with these logits.
+    fn check_classes(&self, name: &'static str, targets: &Self) -> Result<Self, TensorError> {
+        match (self.shape(), targets.shape()) {
+            (&[rows, _], &[count]) if rows == count => targets.reshape([count, 1]),
+            (left, right) => Err(TensorError::Shape { operation: name, left: left.to_vec(), right: right.to_vec() }),
+        }
+    }
+}
+
+/// The factor of a mean.
+#[expect(clippy::cast_possible_truncation, reason = "the factor of a mean is rounded to f32")]
+fn one_by(count: usize) -> f32 {
+    (1.0 / count as f64) as f32
+}

@@ -1,0 +1,62 @@
+//! Losses and their gradients, against float64 and against differences.
+
+use crate::common::random::Random;
+use crate::common::{Outcome, adapter};
+use crate::model::Array;
+use wgpu_pool::{DType, Tensor, TensorError};
+
+fn assert_near(found: &[f32], wanted: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), wanted.len());
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!((f64::from(*found) - wanted).abs() <= tolerance * wanted.abs().max(1e-3), "{found} {wanted}");
+    }
+}
+
+#[test]
+fn the_squared_error_and_its_gradient_equal_the_model() -> Outcome {
+    let mut random = Random::new(61);
+    for pool in adapter::all_shared() {
+        let (x, y) = (Array::real(&[7, 13], &mut random), Array::real(&[7, 13], &mut random));
+        let (input, target) = (x.to_device(pool)?, y.to_device(pool)?);
+        let pairs = || x.elements.iter().zip(&y.elements).map(|(x, y)| (f64::from(*x), f64::from(*y)));
+        let loss = pairs().map(|(x, y)| (x - y).powi(2)).sum::<f64>() / 91.0;
+        assert_near(&input.mse_loss(&target)?.read_blocking::<f32>()?, &[loss], 1e-5);
+        let gradient: Vec<f64> = pairs().map(|(x, y)| 2.0 * (x - y) / 91.0).collect();
+        assert_near(&input.mse_loss_backward(&target)?.read_blocking::<f32>()?, &gradient, 1e-5);
+        assert!(matches!(input.mse_loss(&target.narrow(0, 0, 1)?), Err(TensorError::Shape { .. })));
+        let integers = Tensor::zeros(pool, [3], DType::I32)?;
+        assert!(matches!(integers.mse_loss(&integers), Err(TensorError::NotDefined { .. })));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_cross_entropy_and_its_gradient_equal_the_model() -> Outcome {
+    let mut random = Random::new(62);
+    for pool in adapter::all_shared() {
+        for (rows, classes) in [(1, 2), (9, 5), (33, 100)] {
+            let logits = Array::real(&[rows, classes], &mut random).map(|x| x * 8.0);
+            let chosen: Vec<u32> = (0..rows).map(|_| u32::try_from(random.below(classes)).expect("small")).collect();
+            let (input, targets) = (logits.to_device(pool)?, Tensor::from_slice(pool, &chosen, [rows])?);
+            let (mut loss, mut gradient) = (0.0, Vec::new());
+            for (row, &target) in logits.elements.chunks(classes).zip(&chosen) {
+                let total: f64 = row.iter().map(|x| f64::from(*x).exp()).sum();
+                let likely: Vec<f64> = row.iter().map(|x| f64::from(*x).exp() / total).collect();
+                loss -= likely[target as usize].ln() / rows as f64;
+                for (class, likely) in likely.iter().enumerate() {
+                    let hit = if class == target as usize { 1.0 } else { 0.0 };
+                    gradient.push((likely - hit) / rows as f64);
+                }
+            }
+            assert_near(&input.cross_entropy(&targets)?.read_blocking::<f32>()?, &[loss], 1e-4);
+            assert_near(&input.cross_entropy_backward(&targets)?.read_blocking::<f32>()?, &gradient, 2e-3);
+        }
+        let logits = Tensor::zeros(pool, [3, 4], DType::F32)?;
+        let short = Tensor::zeros(pool, [2], DType::U32)?;
+        assert!(matches!(logits.cross_entropy(&short), Err(TensorError::Shape { .. })));
+        let floats = Tensor::zeros(pool, [3], DType::F32)?;
+        assert!(matches!(logits.cross_entropy(&floats), Err(TensorError::DType { .. })));
+        assert!(matches!(logits.cross_entropy_backward(&floats), Err(TensorError::DType { .. })));
+    }
+    Ok(())
+}
