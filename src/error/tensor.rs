@@ -103,6 +103,22 @@ pub enum TensorError {
         /// The axis's size.
         size: usize,
     },
+    /// A window doesn't fit an image.
+    #[error(
+        "{operation}: a window of {kernel:?} by {stride:?} with padding {padding:?} doesn't fit images of {size:?}"
+    )]
+    Window {
+        /// The operation.
+        operation: &'static str,
+        /// The image's height and width.
+        size: [usize; 2],
+        /// The window's.
+        kernel: [usize; 2],
+        /// How far it moves.
+        stride: [usize; 2],
+        /// By how much the image is widened.
+        padding: [usize; 2],
+    },
     /// The shape can't be had as a view of these strides; make the tensor contiguous first.
     #[error("reshape: a tensor of shape {shape:?} and strides {strides:?} has no view of shape {wanted:?}")]
     NotViewable {

@@ -15,6 +15,7 @@ mod elementwise;
 mod fill;
 mod form;
 mod fuse;
+mod image;
 mod indexed;
 mod kernel;
 mod launch;
@@ -30,4 +31,5 @@ mod turn;
 mod unary;
 
 pub use fuse::{Expression, Fused, MOST_INPUTS, Operand, fuse};
+pub use image::Window;
 pub use kernel::{Kernel, Scalar};

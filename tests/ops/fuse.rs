@@ -181,6 +181,10 @@ fn an_output_may_be_an_input_and_no_more_than_that() -> Outcome {
         assert!(matches!(kernel.run_into([&left, &right], &integers), Err(TensorError::DType { .. })));
         assert!(matches!(kernel.run([&integers, &right]), Err(TensorError::DType { .. })));
         assert!(matches!(fuse(|[x]| x.exp()).run([&integers]), Err(TensorError::NotDefined { .. })));
+        // What comes after the last element is another's.
+        let line = Tensor::full(pool, [8], 1.0_f32)?;
+        fuse(|[x]| x + 1.0_f32).run_into([&line.narrow(0, 0, 5)?], &line.narrow(0, 0, 5)?)?;
+        assert_eq!(line.read_blocking::<f32>()?, [2.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]);
         let nothing = Tensor::zeros(pool, [0, 9], DType::F32)?;
         assert_eq!(kernel.run([&nothing, &right])?.shape(), [0, 9]);
     }

@@ -12,6 +12,7 @@ mod extremes;
 mod forms;
 mod fuse;
 mod host;
+mod image;
 mod in_place;
 mod indexed;
 mod loss;

@@ -1,0 +1,31 @@
+// fold: each place of the image = the sum of the columns' elements that unfold takes from it.
+//
+// Parameters: lib/image.wgsl. Bindings: 0 image, contiguous, 1 columns, contiguous from `input_offset` on. Dispatch one invocation
+// a place. At most kernel.x * kernel.y turns.
+
+@group(0) @binding(0) var<storage, read_write> image: array<Element>;
+@group(0) @binding(1) var<storage, read_write> columns: array<Element>;
+
+@compute @workgroup_size(WORKGROUP)
+fn fold(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let step = step_of(workgroup, workgroups, local);
+    if step < params.count {
+        let own = split(step, params.size);
+        let at = own.yz + params.padding;
+        let first = first_window(at);
+        let end = end_window(at);
+        var sum = Element(0);
+        for (var row = first.x; row < end.x; row += 1u) {
+            for (var column = first.y; column < end.y; column += 1u) {
+                let within = at - vec2(row, column) * params.stride;
+                let line = place(own.x, within, params.kernel);
+                sum += columns[params.input_offset + place(line, vec2(row, column), params.out)];
+            }
+        }
+        image[step] = sum;
+    }
+}

@@ -1,0 +1,34 @@
+// max_pool_back: each place of the image = the sum of the gradients of the windows whose largest element it was.
+//
+// Parameters: lib/image.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on, 2
+// places, contiguous. Dispatch one invocation a place of the image. At most kernel.x * kernel.y turns.
+
+@group(0) @binding(0) var<storage, read_write> image: array<f32>;
+@group(0) @binding(1) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(2) var<storage, read_write> places: array<u32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn max_pool_back(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let step = step_of(workgroup, workgroups, local);
+    if step < params.count {
+        let own = split(step, params.size);
+        let at = own.yz + params.padding;
+        let first = first_window(at);
+        let end = end_window(at);
+        let in_plane = own.y * params.size.y + own.z;
+        var sum = 0.0;
+        for (var row = first.x; row < end.x; row += 1u) {
+            for (var column = first.y; column < end.y; column += 1u) {
+                let window = place(own.x, vec2(row, column), params.out);
+                if places[window] == in_plane {
+                    sum += gradient[params.input_offset + window];
+                }
+            }
+        }
+        image[step] = sum;
+    }
+}

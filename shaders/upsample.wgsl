@@ -1,0 +1,32 @@
+// upsample: each place of the larger image = the elements of the smaller one that are nearest to it.
+//
+// Parameters: lib/image.wgsl, of which `out` is the result's size. Bindings: 0 result, contiguous, 1 image. Dispatch one
+// invocation a place of the result. Needs lib/resample.wgsl.
+
+@group(0) @binding(0) var<storage, read_write> result: array<f32>;
+@group(0) @binding(1) var<storage, read_write> image: array<f32>;
+
+fn at(plane: u32, row: u32, column: u32) -> f32 {
+    return image[params.input_offset + place(plane, vec2(row, column), params.size)];
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn upsample(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let step = step_of(workgroup, workgroups, local);
+    if step < params.count {
+        let own = split(step, params.out);
+        let rows = taps(own.y, params.size.x, params.out.x);
+        let columns = taps(own.z, params.size.y, params.out.y);
+        if BILINEAR {
+            let upper = mix(at(own.x, rows.low, columns.low), at(own.x, rows.low, columns.high), columns.weight);
+            let lower = mix(at(own.x, rows.high, columns.low), at(own.x, rows.high, columns.high), columns.weight);
+            result[step] = mix(upper, lower, rows.weight);
+        } else {
+            result[step] = at(own.x, rows.low, columns.low);
+        }
+    }
+}

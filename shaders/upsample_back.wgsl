@@ -1,0 +1,33 @@
+// upsample_back: each place of the smaller image = the sum of what upsample takes from it, times the gradient there.
+//
+// Parameters: lib/image.wgsl, of which `out` is the gradient's size. Bindings: 0 image's gradient, contiguous, 1 gradient,
+// contiguous from `input_offset` on. Dispatch one invocation a place of the image. Some 3 out / size turns on each axis, more at the
+// edge. Needs lib/resample.wgsl.
+
+@group(0) @binding(0) var<storage, read_write> image: array<f32>;
+@group(0) @binding(1) var<storage, read_write> gradient: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn upsample_back(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let step = step_of(workgroup, workgroups, local);
+    if step < params.count {
+        let own = split(step, params.size);
+        let rows = takers(own.y, params.size.x, params.out.x);
+        let columns = takers(own.z, params.size.y, params.out.y);
+        var sum = 0.0;
+        for (var row = rows.x; row < rows.y; row += 1u) {
+            let of_row = share(own.y, taps(row, params.size.x, params.out.x));
+            if of_row != 0.0 {
+                for (var column = columns.x; column < columns.y; column += 1u) {
+                    let of_column = share(own.z, taps(column, params.size.y, params.out.y));
+                    sum += of_row * of_column * gradient[params.input_offset + place(own.x, vec2(row, column), params.out)];
+                }
+            }
+        }
+        image[step] = sum;
+    }
+}

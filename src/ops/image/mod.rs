@@ -1,0 +1,144 @@
+//! Kernels over images, (batch, channels, height, width): windows that move over them, and other sizes.
+
+mod convolve;
+mod pool;
+mod resample;
+
+#[cfg(test)]
+pub(super) use resample::ALL as RESAMPLING;
+
+use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
+use super::shader::{Operation, Shader, Variant};
+use crate::error::TensorError;
+use crate::tensor::{DType, Tensor};
+use bytemuck::{Pod, Zeroable};
+
+/// The parameters of `lib/image.wgsl`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    size: [u32; 2],
+    out: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    padding: [u32; 2],
+    planes: u32,
+    count: u32,
+    input_offset: u32,
+    scale: u32,
+}
+
+const _: () = assert!(size_of::<Params>() == super::shader::IMAGE_BYTES as usize);
+
+/// A window that moves over an image. Sizes are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its size.
+    pub kernel: [usize; 2],
+    /// How far it moves from one place to the next.
+    pub stride: [usize; 2],
+    /// Places by which the image is widened on each side, with zeros; for a maximum, with nothing.
+    pub padding: [usize; 2],
+}
+
+impl Window {
+    /// A square window that moves by its own size, over no padding, as PyTorch's pooling does if nothing else is said.
+    #[must_use]
+    pub const fn square(size: usize) -> Self {
+        Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
+    }
+
+    /// Where it stops on an image of this size: on each axis ⌊(size + 2 padding − kernel) / stride⌋ + 1 places.
+    fn out(&self, name: &'static str, size: [usize; 2]) -> Result<[usize; 2], TensorError> {
+        let Self { kernel, stride, padding } = *self;
+        let along = |axis: usize| -> Option<usize> {
+            let wide = size[axis].checked_add(padding[axis].checked_mul(2)?)?;
+            let room = wide.checked_sub(kernel[axis])?;
+            (kernel[axis] > 0).then_some(room.checked_div(stride[axis])? + 1)
+        };
+        match (along(0), along(1)) {
+            (Some(rows), Some(columns)) => Ok([rows, columns]),
+            _ => Err(TensorError::Window { operation: name, size, kernel, stride, padding }),
+        }
+    }
+}
+
+/// An image's planes, and the size of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Planes {
+    batch: usize,
+    channels: usize,
+    size: [usize; 2],
+}
+
+impl Planes {
+    fn of(name: &'static str, shape: &[usize]) -> Result<Self, TensorError> {
+        match *shape {
+            [batch, channels, height, width] => Ok(Self { batch, channels, size: [height, width] }),
+            _ => Err(TensorError::Axis { operation: name, axis: 3, rank: shape.len(), shape: shape.to_vec() }),
+        }
+    }
+
+    fn shape(&self, size: [usize; 2]) -> [usize; 4] {
+        [self.batch, self.channels, size[0], size[1]]
+    }
+}
+
+/// One run of a kernel over images.
+struct Run<'a> {
+    name: &'static str,
+    shader: &'a Shader,
+    operation: Operation,
+    planes: Planes,
+    out: [usize; 2],
+    window: Window,
+    scale: f32,
+    /// Where the tensor that is read begins in its storage; the others are new, or contiguous from their start.
+    input: &'a Tensor,
+}
+
+impl Run<'_> {
+    /// Runs `count` invocations; the first tensor is written.
+    fn over(&self, bound: &[&Tensor], count: usize) -> Result<(), TensorError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let Self { name, planes, out, window, .. } = *self;
+        let number = |value| index(name, value);
+        let pair =
+            |[rows, columns]: [usize; 2]| -> Result<[u32; 2], TensorError> { Ok([number(rows)?, number(columns)?]) };
+        let count = number(count)?;
+        let params = Params {
+            size: pair(planes.size)?,
+            out: pair(out)?,
+            kernel: pair(window.kernel)?,
+            stride: pair(window.stride)?,
+            padding: pair(window.padding)?,
+            planes: number(planes.batch * planes.channels)?,
+            count,
+            input_offset: number(self.input.layout().offset)?,
+            scale: self.scale.to_bits(),
+        };
+        let variant = Variant { operation: self.operation, ..Variant::plain(self.input.dtype()) };
+        let program = with_gpu(self.input, |gpu| self.shader.program(gpu, variant))?;
+        let storages: Vec<_> = bound.iter().map(|tensor| tensor.storage()).collect();
+        launch(&program, &storages, bytemuck::bytes_of(&params), grid(count.div_ceil(WORKGROUP)))?;
+        Ok(())
+    }
+}
+
+impl Tensor {
+    fn check_real(&self, name: &'static str) -> Result<(), TensorError> {
+        if self.dtype() == DType::F32 {
+            return Ok(());
+        }
+        Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
+    }
+
+    fn check_shape(&self, name: &'static str, wanted: &[usize]) -> Result<(), TensorError> {
+        if self.shape() == wanted {
+            return Ok(());
+        }
+        Err(TensorError::Shape { operation: name, left: self.shape().to_vec(), right: wanted.to_vec() })
+    }
+}

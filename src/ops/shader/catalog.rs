@@ -1,0 +1,270 @@
+//! Every kernel that the crate has of its own: its WGSL, and what is bound to it.
+
+use super::Shader;
+
+macro_rules! source {
+    ($file:literal) => {
+        include_str!(concat!("../../../shaders/", $file))
+    };
+}
+
+macro_rules! reduction {
+    ($file:literal) => {
+        concat!(source!("lib/reduce.wgsl"), source!($file))
+    };
+}
+
+macro_rules! over_rows {
+    ($file:literal) => {
+        concat!(source!("lib/row.wgsl"), source!($file))
+    };
+}
+
+const MATRIX_AS_LEFT: [&str; 3] =
+    ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
+const KEPT_AS_LEFT: [&str; 3] =
+    ["@group(0) @binding(2) var<storage, read_write> right: array<Kept>;\n", "right[", "left["];
+const RIGHT_AS_LEFT: [&str; 3] =
+    ["@group(0) @binding(2) var<storage, read_write> right: array<Value>;\n", "right[", "left["];
+const LEFT_AS_OUTPUT: [&str; 3] =
+    ["@group(0) @binding(1) var<storage, read_write> left: array<Value>;\n", "left[", "output["];
+
+const ELEMENTWISE: Shader =
+    Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: None, kind: &[], body: None, shared: None };
+
+pub(in crate::ops) const FILL: Shader =
+    Shader { name: "fill", source: source!("fill.wgsl"), entry: "fill", tensors: 1, ..ELEMENTWISE };
+pub(in crate::ops) const COPY: Shader =
+    Shader { name: "copy", source: source!("copy.wgsl"), entry: "copy", ..ELEMENTWISE };
+pub(in crate::ops) const COPY_TURNED: Shader = Shader {
+    name: "copy_turned",
+    source: source!("copy_turned.wgsl"),
+    entry: "copy_turned",
+    parameter_bytes: Some(80),
+    ..ELEMENTWISE
+};
+pub(in crate::ops) const UNARY: Shader =
+    Shader { name: "unary", source: source!("unary.wgsl"), entry: "unary", body: Some("return -x;"), ..ELEMENTWISE };
+pub(in crate::ops) const BINARY: Shader = Shader {
+    name: "binary",
+    source: source!("binary.wgsl"),
+    entry: "binary",
+    tensors: 3,
+    body: Some("return x + y;"),
+    shared: Some(RIGHT_AS_LEFT),
+    ..ELEMENTWISE
+};
+pub(in crate::ops) const BINARY_SCALAR: Shader = Shader {
+    name: "binary_scalar",
+    source: source!("binary_scalar.wgsl"),
+    entry: "binary_scalar",
+    body: Some("return x + y;"),
+    ..ELEMENTWISE
+};
+pub(in crate::ops) const ADD_SCALED: Shader = Shader {
+    name: "add_scaled",
+    source: source!("add_scaled.wgsl"),
+    entry: "add_scaled",
+    shared: Some(LEFT_AS_OUTPUT),
+    ..ELEMENTWISE
+};
+pub(in crate::ops) const REDUCE_PART: Shader = Shader {
+    name: "reduce_part",
+    source: reduction!("reduce_part.wgsl"),
+    entry: "reduce_part",
+    tensors: 2,
+    parameter_bytes: Some(80),
+    kind: &[],
+    body: None,
+    shared: None,
+};
+pub(in crate::ops) const REDUCE_FEW: Shader =
+    Shader { name: "reduce_few", source: reduction!("reduce_few.wgsl"), entry: "reduce_few", ..REDUCE_PART };
+pub(in crate::ops) const REDUCE_ROW: Shader =
+    Shader { name: "reduce_row", source: reduction!("reduce_row.wgsl"), entry: "reduce_row", ..REDUCE_PART };
+pub(in crate::ops) const REDUCE_SHORT_ROW: Shader = Shader {
+    name: "reduce_short_row",
+    source: reduction!("reduce_short_row.wgsl"),
+    entry: "reduce_short_row",
+    ..REDUCE_PART
+};
+pub(in crate::ops) const REDUCE_COLUMNS: Shader = Shader {
+    name: "reduce_columns",
+    source: reduction!("reduce_columns.wgsl"),
+    entry: "reduce_columns",
+    ..REDUCE_PART
+};
+pub(in crate::ops) const SOFTMAX: Shader = Shader {
+    name: "softmax",
+    source: over_rows!("softmax.wgsl"),
+    entry: "softmax",
+    tensors: 2,
+    parameter_bytes: Some(28),
+    kind: &[],
+    body: Some("return exp(shifted) / total;"),
+    shared: None,
+};
+pub(in crate::ops) const SOFTMAX_LONG: Shader =
+    Shader { name: "softmax_long", source: over_rows!("softmax_long.wgsl"), entry: "softmax_long", ..SOFTMAX };
+pub(in crate::ops) const NORMALIZE: Shader = Shader {
+    name: "normalize",
+    source: over_rows!("normalize.wgsl"),
+    entry: "normalize",
+    tensors: 4,
+    body: Some("return sum_of_all(components(sum), local) * params.scale;"),
+    ..SOFTMAX
+};
+pub(in crate::ops) const NORMALIZE_LONG: Shader =
+    Shader { name: "normalize_long", source: over_rows!("normalize_long.wgsl"), entry: "normalize_long", ..NORMALIZE };
+pub(in crate::ops) const MATMUL: Shader = Shader {
+    name: "matmul",
+    source: include_str!("../../../shaders/matmul.wgsl"),
+    entry: "matmul",
+    tensors: 3,
+    parameter_bytes: Some(60),
+    kind: &[],
+    body: None,
+    shared: Some(MATRIX_AS_LEFT),
+};
+
+macro_rules! tiled {
+    ($lying:literal, $tile:literal, $left:literal, $right:literal) => {
+        Shader {
+            name: concat!("matmul_tiled_", $lying, "_", $tile, "_", $left, "_", $right),
+            source: concat!(
+                include_str!(concat!("../../../shaders/lib/", $lying, ".wgsl")),
+                source!("matmul_tiled.wgsl")
+            ),
+            entry: "matmul_tiled",
+            parameter_bytes: Some(52),
+            kind: &[
+                ["const TILE: u32 = 128u;", concat!("const TILE: u32 = ", $tile, ";")],
+                ["const LEFT_IS_DEEP: bool = true;", concat!("const LEFT_IS_DEEP: bool = ", $left, ";")],
+                ["const RIGHT_IS_DEEP: bool = true;", concat!("const RIGHT_IS_DEEP: bool = ", $right, ";")],
+            ],
+            shared: Some(KEPT_AS_LEFT),
+            ..MATMUL
+        }
+    };
+    ($lying:literal, $tile:literal) => {
+        [
+            [tiled!($lying, $tile, "false", "false"), tiled!($lying, $tile, "false", "true")],
+            [tiled!($lying, $tile, "true", "false"), tiled!($lying, $tile, "true", "true")],
+        ]
+    };
+}
+
+/// Kernels by whether the operands lie in fours, and whether the left and then the right one is contiguous along the depth.
+pub(in crate::ops) type Tiled = [[[Shader; 2]; 2]; 2];
+
+/// Products of large matrices.
+pub(in crate::ops) static TILED_MANY: Tiled = [tiled!("ones", "128u"), tiled!("fours", "128u")];
+/// Products of medium ones.
+pub(in crate::ops) static TILED_FEW: Tiled = [tiled!("ones", "64u"), tiled!("fours", "64u")];
+pub(in crate::ops) const UNIFORM: Shader = Shader {
+    name: "uniform",
+    source: include_str!("../../../shaders/random.wgsl"),
+    entry: "uniform_numbers",
+    tensors: 1,
+    parameter_bytes: Some(24),
+    kind: &[],
+    body: None,
+    shared: None,
+};
+pub(in crate::ops) const NORMAL: Shader = Shader { name: "normal", entry: "normal_numbers", ..UNIFORM };
+
+/// Bytes of the parameters of `lib/indexed.wgsl`.
+pub(in crate::ops) const INDEXED_BYTES: u32 = 128;
+
+pub(in crate::ops) const GATHER: Shader = Shader {
+    name: "gather",
+    source: concat!(source!("lib/indexed.wgsl"), source!("gather.wgsl")),
+    entry: "gather",
+    tensors: 3,
+    parameter_bytes: Some(INDEXED_BYTES),
+    kind: &[],
+    body: None,
+    shared: None,
+};
+pub(in crate::ops) const SCATTER_ADD: Shader = Shader {
+    name: "scatter_add",
+    source: concat!(source!("lib/indexed.wgsl"), source!("scatter_add.wgsl")),
+    entry: "scatter_add",
+    ..GATHER
+};
+pub(in crate::ops) const ARANGE: Shader = Shader {
+    name: "arange",
+    source: source!("arange.wgsl"),
+    entry: "arange",
+    tensors: 1,
+    parameter_bytes: Some(12),
+    ..GATHER
+};
+
+/// Bytes of the parameters of `lib/image.wgsl`.
+pub(in crate::ops) const IMAGE_BYTES: u32 = 56;
+
+pub(in crate::ops) const UNFOLD: Shader = Shader {
+    name: "unfold",
+    source: concat!(source!("lib/image.wgsl"), source!("unfold.wgsl")),
+    entry: "unfold",
+    tensors: 2,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const FOLD: Shader = Shader {
+    name: "fold",
+    source: concat!(source!("lib/image.wgsl"), source!("fold.wgsl")),
+    entry: "fold",
+    tensors: 2,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const MAX_POOL: Shader = Shader {
+    name: "max_pool",
+    source: concat!(source!("lib/image.wgsl"), source!("max_pool.wgsl")),
+    entry: "max_pool",
+    tensors: 3,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const MAX_POOL_BACK: Shader = Shader {
+    name: "max_pool_back",
+    source: concat!(source!("lib/image.wgsl"), source!("max_pool_back.wgsl")),
+    entry: "max_pool_back",
+    tensors: 3,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
+    name: "average_pool",
+    source: concat!(source!("lib/image.wgsl"), source!("average_pool.wgsl")),
+    entry: "average_pool",
+    tensors: 2,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const AVERAGE_POOL_BACK: Shader = Shader {
+    name: "average_pool_back",
+    source: concat!(source!("lib/image.wgsl"), source!("average_pool_back.wgsl")),
+    entry: "average_pool_back",
+    tensors: 2,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const UPSAMPLE: Shader = Shader {
+    name: "upsample",
+    source: concat!(source!("lib/image.wgsl"), source!("lib/resample.wgsl"), source!("upsample.wgsl")),
+    entry: "upsample",
+    tensors: 2,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const UPSAMPLE_BACK: Shader = Shader {
+    name: "upsample_back",
+    source: concat!(source!("lib/image.wgsl"), source!("lib/resample.wgsl"), source!("upsample_back.wgsl")),
+    entry: "upsample_back",
+    tensors: 2,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};

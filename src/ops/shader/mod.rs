@@ -1,0 +1,117 @@
+//! The shaders, and what the host puts into them: the element type, an operation's expression, operands bound as one.
+
+mod catalog;
+#[cfg(test)]
+mod tests;
+
+pub(super) use catalog::*;
+
+use super::form::Form;
+use crate::device::Gpu;
+use crate::device::gpu::{Program, ProgramDescriptor, ProgramKey};
+use crate::error::DeviceError;
+use crate::tensor::DType;
+use std::sync::Arc;
+
+/// One kernel: its WGSL, and what is bound to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shader {
+    /// Its name in the cache and in error messages.
+    pub(super) name: &'static str,
+    pub(super) source: &'static str,
+    pub(super) entry: &'static str,
+    pub(super) tensors: usize,
+    /// Bytes of its parameters; those of an elementwise kernel are its form's.
+    parameter_bytes: Option<u32>,
+    /// Lines of the source and what takes their place, for kernels of which there are several kinds.
+    kind: &'static [[&'static str; 2]],
+    /// The statement that an operation's expression takes the place of.
+    body: Option<&'static str>,
+    /// The operand that may be bound as another one: its declaration and name, and the other's name.
+    shared: Option<[&'static str; 3]>,
+}
+
+/// A named expression of an elementwise operation, over `x` and, where there are two operands, `y`; or over `total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    pub(super) expression: &'static str,
+    /// More lines of the kernel and what takes their place.
+    pub(super) lines: &'static [[&'static str; 2]],
+}
+
+impl Operation {
+    /// One expression in place of the kernel's own.
+    pub(super) const fn new(name: &'static str, expression: &'static str) -> Self {
+        Self { name, expression, lines: &[] }
+    }
+
+    /// Lines in place of some of the kernel's.
+    pub(super) const fn of_lines(name: &'static str, lines: &'static [[&'static str; 2]]) -> Self {
+        Self { name, expression: "", lines }
+    }
+}
+
+/// The kernel as it stands in its file.
+pub(super) const AS_IT_IS: Operation = Operation::new("", "");
+
+/// What the host makes of a shader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    pub(super) operation: Operation,
+    /// The elements' type.
+    pub(super) dtype: DType,
+    /// How an elementwise kernel walks over its operands; nothing to others.
+    pub(super) form: Form,
+    /// Whether two operands are bound as one.
+    pub(super) shared: bool,
+}
+
+impl Variant {
+    /// The kernel as it stands in its file, over elements of a dtype.
+    pub(super) fn plain(dtype: DType) -> Self {
+        Self { operation: AS_IT_IS, dtype, form: Form::Strided, shared: false }
+    }
+}
+
+impl Shader {
+    fn is_elementwise(&self) -> bool {
+        self.parameter_bytes.is_none()
+    }
+
+    /// The WGSL of a variant.
+    pub(super) fn wgsl(&self, variant: Variant) -> String {
+        let Variant { operation, dtype, form, shared } = variant;
+        let form = if self.is_elementwise() { form.source() } else { "" };
+        let mut source = [form, self.source].concat();
+        source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
+        for [line, replacement] in self.kind.iter().chain(operation.lines) {
+            source = source.replacen(line, replacement, 1);
+        }
+        if let (Some(body), false) = (self.body, operation.expression.is_empty()) {
+            source = source.replacen(body, &format!("return {};", operation.expression), 1);
+        }
+        if let (Some([declaration, name, other]), true) = (self.shared, shared) {
+            source = source.replacen(declaration, "", 1).replace(name, other);
+        }
+        source
+    }
+
+    /// The compiled program, from the device's cache or new in it.
+    pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
+        let Variant { operation, dtype, form, shared } = variant;
+        let form_name = if self.is_elementwise() { form.name() } else { "" };
+        let key =
+            ProgramKey { shader: self.name, operation: operation.name, dtype: dtype.name(), form: form_name, shared };
+        gpu.cached_program(key, || {
+            gpu.program(&ProgramDescriptor {
+                label: self.name,
+                source: &self.wgsl(variant),
+                entry: self.entry,
+                tensors: self.tensors - usize::from(shared),
+                parameter_bytes: self.parameter_bytes.unwrap_or_else(|| form.parameter_bytes()),
+                constants: &[],
+            })
+        })
+    }
+}

@@ -1,0 +1,99 @@
+use super::*;
+use crate::ops::{binary, cast, image, reduce, rows, unary};
+
+/// Everything that the crate can ask a device to compile.
+fn variants() -> Vec<(Shader, Variant)> {
+    let mut all = Vec::new();
+    let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().flatten().copied();
+    let plain: Vec<_> = [FILL, ADD_SCALED, MATMUL].into_iter().chain(tiled).map(|shader| (shader, AS_IT_IS)).collect();
+    let binary = binary::ALL.into_iter().flat_map(|operation| [(BINARY, operation), (BINARY_SCALAR, operation)]);
+    for dtype in DType::ALL {
+        let unary = unary::ALL.into_iter().filter_map(|operation| Some((UNARY, unary::on(operation, dtype)?)));
+        let binary =
+            binary.clone().filter_map(|(shader, operation)| Some((shader, binary::defined(operation, dtype)?)));
+        let of_dtype = plain.iter().copied().chain(binary).chain(unary);
+        all.extend(of_dtype.map(|(shader, operation)| (shader, Variant { operation, ..Variant::plain(dtype) })));
+    }
+    for (dtype, shader) in
+        DType::ALL.into_iter().flat_map(|dtype| [GATHER, SCATTER_ADD, ARANGE].map(|shader| (dtype, shader)))
+    {
+        all.push((shader, Variant::plain(dtype)));
+    }
+    all.extend(DType::ALL.into_iter().flat_map(|dtype| [UNFOLD, FOLD].map(|shader| (shader, Variant::plain(dtype)))));
+    let pools = [MAX_POOL, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK];
+    all.extend(pools.map(|shader| (shader, Variant::plain(DType::F32))));
+    for operation in image::RESAMPLING {
+        let variant = Variant { operation, ..Variant::plain(DType::F32) };
+        all.extend([UPSAMPLE, UPSAMPLE_BACK].map(|shader| (shader, variant)));
+    }
+    let kernels = [REDUCE_PART, REDUCE_FEW, REDUCE_ROW, REDUCE_SHORT_ROW, REDUCE_COLUMNS];
+    for (dtype, shader) in DType::ALL.into_iter().flat_map(|dtype| kernels.map(|shader| (dtype, shader))) {
+        let operations = reduce::operations(dtype).into_iter();
+        all.extend(operations.map(|operation| (shader, Variant { operation, ..Variant::plain(dtype) })));
+    }
+    all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
+    let pairs = DType::ALL.into_iter().flat_map(|from| DType::ALL.map(|to| (from, to)));
+    for operation in pairs.filter_map(|(from, to)| cast::conversion(from, to)) {
+        all.push((UNARY, Variant { operation, ..Variant::plain(DType::U32) }));
+    }
+    for operation in [AS_IT_IS, rows::LOG] {
+        let variant = Variant { operation, ..Variant::plain(DType::F32) };
+        all.extend([SOFTMAX, SOFTMAX_LONG].map(|shader| (shader, variant)));
+    }
+    for operation in [AS_IT_IS, rows::ROOT_MEAN_SQUARE] {
+        let variant = Variant { operation, ..Variant::plain(DType::F32) };
+        all.extend([NORMALIZE, NORMALIZE_LONG].map(|shader| (shader, variant)));
+    }
+    all.extend([COPY, COPY_TURNED].map(|shader| (shader, Variant::plain(DType::U32))));
+    let in_every_form = |(shader, variant): (Shader, Variant)| {
+        let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };
+        forms.iter().map(move |&form| (shader, Variant { form, ..variant }))
+    };
+    let shared_too = |(shader, variant): (Shader, Variant)| {
+        let ways = if shader.shared.is_some() { &[false, true][..] } else { &[false] };
+        ways.iter().map(move |&shared| (shader, Variant { shared, ..variant }))
+    };
+    all.into_iter().flat_map(in_every_form).flat_map(shared_too).collect()
+}
+
+#[test]
+fn every_shader_compiles_for_every_operation_dtype_and_form() {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let gpu = Gpu::from_device(device, queue);
+    let variants = variants();
+    assert!(variants.len() > 150);
+    for (shader, variant) in variants {
+        let compiled = shader.program(&gpu, variant);
+        compiled.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name));
+    }
+}
+
+#[test]
+fn every_substitution_takes_place() {
+    for (shader, variant) in variants() {
+        let wgsl = shader.wgsl(variant);
+        if variant.operation != AS_IT_IS {
+            assert!(wgsl.contains(variant.operation.expression), "{} {variant:?}", shader.name);
+        }
+        if shader.is_elementwise() || shader.source.contains("alias Element") {
+            assert!(wgsl.contains(&format!("alias Element = {};", variant.dtype)), "{}", shader.name);
+        }
+        for [line, replacement] in shader.kind.iter().chain(variant.operation.lines) {
+            assert!(shader.source.contains(line) && wgsl.contains(replacement), "{} {line}", shader.name);
+        }
+        if let (Some([declaration, name, _]), true) = (shader.shared, variant.shared) {
+            assert!(shader.source.contains(declaration), "{}", shader.name);
+            assert!(!wgsl.contains(name), "{}", shader.name);
+        }
+    }
+}
+
+#[test]
+fn every_pool_binding_is_read_write() {
+    for (shader, variant) in variants() {
+        let wgsl = shader.wgsl(variant);
+        let bindings = wgsl.matches("var<storage").count();
+        assert_eq!(bindings, wgsl.matches("var<storage, read_write>").count(), "{}", shader.name);
+        assert_eq!(bindings, shader.tensors - usize::from(variant.shared), "{}", shader.name);
+    }
+}

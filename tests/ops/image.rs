@@ -1,0 +1,297 @@
+//! Convolutions, pooling and other sizes, against float64 by their definitions; gradients as the transposes that they are.
+
+use crate::common::random::Random;
+use crate::common::{Outcome, adapter};
+use crate::model::Array;
+use wgpu_pool::{DType, Pool, Tensor, TensorError, Window, fuse};
+
+/// Images, and windows over them: odd sizes, overlaps, gaps, and edges.
+const WINDOWS: [([usize; 4], Window); 6] = [
+    ([2, 3, 7, 9], Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
+    ([1, 2, 8, 8], Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0] }),
+    ([3, 1, 9, 5], Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] }),
+    ([1, 4, 6, 11], Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }),
+    ([2, 2, 10, 7], Window { kernel: [2, 3], stride: [3, 4], padding: [0, 1] }),
+    ([1, 1, 5, 5], Window { kernel: [5, 4], stride: [1, 2], padding: [2, 2] }),
+];
+
+fn out(size: [usize; 4], window: Window) -> [usize; 2] {
+    [0, 1].map(|axis| (size[axis + 2] + 2 * window.padding[axis] - window.kernel[axis]) / window.stride[axis] + 1)
+}
+
+/// The place of an image under a window, if it is inside.
+fn under(size: [usize; 4], window: Window, at: [usize; 2], within: [usize; 2]) -> Option<[usize; 2]> {
+    let place = [0, 1].map(|axis| (at[axis] * window.stride[axis] + within[axis]).checked_sub(window.padding[axis]));
+    match place {
+        [Some(row), Some(column)] if row < size[2] && column < size[3] => Some([row, column]),
+        _ => None,
+    }
+}
+
+fn real(shape: &[usize], random: &mut Random) -> Array<f32> {
+    Array::real(shape, random)
+}
+
+#[track_caller]
+fn assert_near(found: &Tensor, wanted: &[f64], scale: f64) {
+    let found = found.read_blocking::<f32>().expect("it can be read");
+    assert_eq!(found.len(), wanted.len());
+    for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert!((f64::from(*found) - wanted).abs() <= 2e-6 * scale, "{at}: {found} {wanted}");
+    }
+}
+
+/// ⟨a, b⟩ in float64.
+fn product(a: &Tensor, b: &Tensor) -> Result<f64, TensorError> {
+    let (a, b) = (a.read_blocking::<f32>()?, b.read_blocking::<f32>()?);
+    assert_eq!(a.len(), b.len());
+    Ok(a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
+}
+
+fn places(shape: [usize; 2]) -> impl Iterator<Item = [usize; 2]> {
+    (0..shape[0]).flat_map(move |row| (0..shape[1]).map(move |column| [row, column]))
+}
+
+#[test]
+fn convolutions_equal_their_definition() -> Outcome {
+    let mut random = Random::new(71);
+    for pool in adapter::all_shared() {
+        for (size, window) in WINDOWS {
+            let [batch, channels, ..] = size;
+            let outputs = 5;
+            let image = real(&size, &mut random);
+            let weight = real(&[outputs, channels, window.kernel[0], window.kernel[1]], &mut random);
+            let bias = real(&[outputs], &mut random);
+            let found =
+                image.to_device(pool)?.conv2d(&weight.to_device(pool)?, Some(&bias.to_device(pool)?), window)?;
+            let stops = out(size, window);
+            assert_eq!(found.shape(), [batch, outputs, stops[0], stops[1]]);
+            let mut wanted = Vec::new();
+            for (n, o) in places([batch, outputs]).map(|[n, o]| (n, o)) {
+                for at in places(stops) {
+                    let mut sum = f64::from(bias.at(&[o]));
+                    for (c, within) in (0..channels).flat_map(|c| places(window.kernel).map(move |within| (c, within)))
+                    {
+                        if let Some([row, column]) = under(size, window, at, within) {
+                            let factor = f64::from(weight.at(&[o, c, within[0], within[1]]));
+                            sum += f64::from(image.at(&[n, c, row, column])) * factor;
+                        }
+                    }
+                    wanted.push(sum);
+                }
+            }
+            assert_near(&found, &wanted, 10.0);
+        }
+    }
+    Ok(())
+}
+
+/// A linear map's gradient is its transpose: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩.
+#[test]
+fn gradients_of_convolutions_are_their_transposes() -> Outcome {
+    let mut random = Random::new(72);
+    for pool in adapter::all_shared() {
+        for (size, window) in WINDOWS {
+            let shape = [4, size[1], window.kernel[0], window.kernel[1]];
+            let (image, weight) =
+                (real(&size, &mut random).to_device(pool)?, real(&shape, &mut random).to_device(pool)?);
+            let forward = image.conv2d(&weight, None, window)?;
+            let gradient = real(forward.shape(), &mut random).to_device(pool)?;
+            let through = product(&forward, &gradient)?;
+            let by_input = product(&image, &gradient.conv2d_input(size, &weight, window)?)?;
+            let by_weight = product(&weight, &gradient.conv2d_weight(&image, shape, window)?)?;
+            assert!(
+                (through - by_input).abs() < 1e-4 && (through - by_weight).abs() < 1e-4,
+                "{window:?}: {through} {by_input} {by_weight}"
+            );
+            let columns = image.unfold(window)?;
+            let back = real(columns.shape(), &mut random).to_device(pool)?;
+            let (there, here) = (product(&columns, &back)?, product(&image, &back.fold([size[2], size[3]], window)?)?);
+            assert!((there - here).abs() < 1e-4, "{window:?}: {there} {here}");
+        }
+        // Views, and integers.
+        let image = Array::<i32>::any(&[2, 6, 5, 3], &mut random).to_device(pool)?.permute([0, 3, 2, 1])?;
+        let window = WINDOWS[0].1;
+        assert_eq!(
+            image.unfold(window)?.read_blocking::<i32>()?,
+            image.contiguous()?.unfold(window)?.read_blocking::<i32>()?
+        );
+    }
+    Ok(())
+}
+
+/// The columns of three such images are above what is unfolded at a time.
+#[test]
+fn a_batch_that_is_unfolded_in_parts_gives_what_its_images_give() -> Outcome {
+    let Some(pool) = adapter::all_shared().into_iter().next() else { return Ok(()) };
+    let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+    let (size, shape) = ([3, 8, 640, 640], [1, 8, 3, 3]);
+    let images = Tensor::rand(pool, size, 1)?;
+    let weight = Tensor::rand(pool, shape, 2)?;
+    let forward = images.conv2d(&weight, None, window)?;
+    let by_input = forward.conv2d_input(size, &weight, window)?;
+    let by_weight = forward.conv2d_weight(&images, shape, window)?;
+    let mut sum = vec![0.0_f64; 72];
+    for image in 0..3 {
+        let one = images.narrow(0, image, 1)?;
+        let alone = one.conv2d(&weight, None, window)?;
+        let differs = fuse(|[x, y]| x.ne(y)).run([&alone, &forward.narrow(0, image, 1)?])?.sum([], false)?;
+        assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
+        let input = alone.conv2d_input([1, 8, 640, 640], &weight, window)?;
+        let differs = fuse(|[x, y]| x.ne(y)).run([&input, &by_input.narrow(0, image, 1)?])?.sum([], false)?;
+        assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
+        let part = alone.conv2d_weight(&one, shape, window)?.read_blocking::<f32>()?;
+        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(part));
+    }
+    for (found, wanted) in by_weight.read_blocking::<f32>()?.into_iter().zip(sum) {
+        assert!((f64::from(found) - wanted).abs() < 1e-4 * wanted.abs(), "{found} {wanted}");
+    }
+    Ok(())
+}
+
+#[test]
+fn pooling_equals_its_definition_and_its_gradients_their_transposes() -> Outcome {
+    let mut random = Random::new(73);
+    for pool in adapter::all_shared() {
+        for (size, window) in WINDOWS {
+            // Few values, so that several are the largest.
+            let image = Array::whole(&size, &mut random);
+            let tensor = image.to_device(pool)?;
+            let planes = places([size[0], size[1]]);
+            let stops = out(size, window);
+            let (mut averages, mut largest, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
+            for [n, c] in planes {
+                for at in places(stops) {
+                    let inside = places(window.kernel).filter_map(|within| under(size, window, at, within));
+                    let values: Vec<([usize; 2], f32)> =
+                        inside.map(|place| (place, image.at(&[n, c, place[0], place[1]]))).collect();
+                    let sum: f64 = values.iter().map(|(_, value)| f64::from(*value)).sum();
+                    averages.push(sum / (window.kernel[0] * window.kernel[1]) as f64);
+                    let most = values.iter().map(|(_, value)| *value).fold(f32::MIN, f32::max);
+                    let first = values.iter().find(|(_, value)| *value == most);
+                    if let Some(([row, column], value)) = first {
+                        largest.push(*value);
+                        chosen.push(u32::try_from(row * size[3] + column)?);
+                    }
+                }
+            }
+            let average = tensor.avg_pool2d(window)?;
+            assert_near(&average, &averages, 10.0);
+            let gradient = Array::whole(average.shape(), &mut random).to_device(pool)?;
+            let (there, here) =
+                (product(&average, &gradient)?, product(&tensor, &gradient.avg_pool2d_backward(size, window)?)?);
+            assert!((there - here).abs() < 1e-2, "{window:?}: {there} {here}");
+            if (0..2).any(|axis| window.padding[axis] * 2 > window.kernel[axis]) {
+                assert!(matches!(tensor.max_pool2d(window), Err(TensorError::Window { .. })));
+                continue;
+            }
+            let (found, at) = tensor.max_pool2d(window)?;
+            assert_eq!((found.read_blocking::<f32>()?, at.read_blocking::<u32>()?), (largest, chosen), "{window:?}");
+            let back = gradient.max_pool2d_backward(&at, size, window)?;
+            let mut wanted = vec![0.0; size.iter().product()];
+            let each = size[2] * size[3];
+            let gradients = gradient.read_blocking::<f32>()?;
+            for (window, (place, gradient)) in at.read_blocking::<u32>()?.into_iter().zip(gradients).enumerate() {
+                wanted[window / (stops[0] * stops[1]) * each + place as usize] += f64::from(gradient);
+            }
+            assert_near(&back, &wanted, 1.0);
+        }
+        let odd = Tensor::from_slice(pool, &[1.0_f32, f32::NAN, 9.0, f32::NEG_INFINITY], [1, 1, 2, 2])?;
+        let (most, at) = odd.max_pool2d(Window::square(2))?;
+        assert!(most.read_blocking::<f32>()?[0].is_nan());
+        assert_eq!(at.read_blocking::<u32>()?, [1]);
+    }
+    Ok(())
+}
+
+/// The model of interpolation along one axis: the two neighbours and the upper one's weight.
+fn taps(at: usize, size: usize, out: usize, is_bilinear: bool) -> [(usize, f64); 2] {
+    if !is_bilinear {
+        return [(at * size / out, 1.0), (0, 0.0)];
+    }
+    let source = ((at as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place of the image")]
+    let low = (source as usize).min(size - 1);
+    let weight = source - low as f64;
+    [(low, 1.0 - weight), ((low + 1).min(size - 1), weight)]
+}
+
+#[test]
+fn other_sizes_equal_their_definition_and_their_gradients_the_transposes() -> Outcome {
+    let mut random = Random::new(74);
+    for pool in adapter::all_shared() {
+        for (size, wanted_size) in [
+            ([1, 2, 4, 5], [8, 10]),
+            ([2, 1, 3, 7], [7, 9]),
+            ([1, 1, 6, 6], [4, 3]),
+            ([1, 3, 1, 2], [5, 5]),
+            ([1, 1, 5, 3], [5, 3]),
+        ] {
+            let image = real(&size, &mut random);
+            let tensor = image.to_device(pool)?;
+            for is_bilinear in [false, true] {
+                let found = if is_bilinear {
+                    tensor.upsample_bilinear(wanted_size)?
+                } else {
+                    tensor.upsample_nearest(wanted_size)?
+                };
+                let mut wanted = Vec::new();
+                for [n, c] in places([size[0], size[1]]) {
+                    for [row, column] in places(wanted_size) {
+                        let rows = taps(row, size[2], wanted_size[0], is_bilinear);
+                        let columns = taps(column, size[3], wanted_size[1], is_bilinear);
+                        let pairs = rows.iter().flat_map(|row| columns.map(|column| (*row, column)));
+                        wanted.push(
+                            pairs
+                                .map(|((row, of_row), (column, of_column))| {
+                                    of_row * of_column * f64::from(image.at(&[n, c, row, column]))
+                                })
+                                .sum::<f64>(),
+                        );
+                    }
+                }
+                assert_near(&found, &wanted, 1.0);
+                let gradient = real(found.shape(), &mut random).to_device(pool)?;
+                let own = [size[2], size[3]];
+                let back = if is_bilinear {
+                    gradient.upsample_bilinear_backward(own)?
+                } else {
+                    gradient.upsample_nearest_backward(own)?
+                };
+                let (there, here) = (product(&found, &gradient)?, product(&tensor, &back)?);
+                assert!((there - here).abs() < 1e-4, "{size:?} {wanted_size:?} {is_bilinear}: {there} {here}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_an_image_is_refused() -> Outcome {
+    let refused = |pool: &Pool| -> Outcome {
+        let image = Tensor::zeros(pool, [1, 2, 4, 4], DType::F32)?;
+        let weight = Tensor::zeros(pool, [3, 2, 5, 5], DType::F32)?;
+        let window = Window { kernel: [5, 5], stride: [1, 1], padding: [0, 0] };
+        assert!(matches!(image.conv2d(&weight, None, window), Err(TensorError::Window { .. })));
+        assert!(matches!(image.conv2d(&weight, None, Window::square(3)), Err(TensorError::Shape { .. })));
+        assert!(matches!(
+            image.unfold(Window { stride: [0, 1], ..Window::square(2) }),
+            Err(TensorError::Window { .. })
+        ));
+        assert!(matches!(image.unfold(Window::square(0)), Err(TensorError::Window { .. })));
+        assert!(matches!(
+            image.narrow(0, 0, 1)?.reshape([2, 4, 4])?.unfold(Window::square(2)),
+            Err(TensorError::Axis { .. })
+        ));
+        assert!(matches!(image.fold([4, 4], Window::square(2)), Err(TensorError::Shape { .. })));
+        assert!(matches!(image.upsample_nearest([0, 2]), Err(TensorError::Empty { .. })));
+        let integers = Tensor::zeros(pool, [1, 1, 4, 4], DType::I32)?;
+        assert!(matches!(integers.avg_pool2d(Window::square(2)), Err(TensorError::NotDefined { .. })));
+        let none = Tensor::zeros(pool, [0, 2, 4, 4], DType::F32)?;
+        assert_eq!(none.avg_pool2d(Window::square(2))?.shape(), [0, 2, 2, 2]);
+        let text = image.unfold(window).err().ok_or("it doesn't fit")?.to_string();
+        assert_eq!(text, "unfold: a window of [5, 5] by [1, 1] with padding [0, 0] doesn't fit images of [4, 4]");
+        Ok(())
+    };
+    adapter::all_shared().into_iter().try_for_each(refused)
+}
