@@ -1,13 +1,14 @@
 //! Convolutions, as products of matrices over unfolded images.
 
-use super::super::launch::check_kinds;
+use super::super::launch::{check_kinds, with_gpu};
 use super::super::shader::{AS_IT_IS, FOLD, UNFOLD};
 use super::{Planes, Run, Window};
+use crate::device::Memory;
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 
-/// Bytes that an unfolded part of a batch may have; at least one image is unfolded at a time.
-const MOST_COLUMNS: usize = 256 << 20;
+/// Bytes that an unfolded part of a batch may have, if a shader can be bound to as much; at least one image is unfolded at a time.
+const MOST_COLUMNS: u64 = 256 << 20;
 
 impl Tensor {
     /// The patches under a window as columns: (n, c, h, w) gives (n, c · kernel places, windows), channels outermost. For every
@@ -60,8 +61,8 @@ impl Tensor {
     /// shape (o). The window's kernel must be the weight's. For every dtype. Equals `torch.nn.functional.conv2d` without
     /// dilation and groups.
     ///
-    /// Cost: the images are unfolded, a part of the batch at a time, and multiplied: 256 MiB of memory besides the result, or what
-    /// one unfolded image takes.
+    /// Cost: the images are unfolded, a part of the batch at a time, and multiplied: up to 256 MiB of memory besides the result, or
+    /// what one unfolded image takes. That must not be more than a shader can be bound to: compute larger images in tiles.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::Window`], [`TensorError::DType`], [`TensorError::Pools`];
@@ -73,7 +74,7 @@ impl Tensor {
         let Convolution { planes, outputs, lines, windows, out } = convolution;
         let matrix = weight.contiguous()?.reshape([outputs, lines])?;
         let output = Self::empty(&self.pool(), [planes.batch, outputs, windows], self.dtype())?;
-        for (start, length) in convolution.parts(self.dtype().bytes()) {
+        for (start, length) in convolution.parts(self) {
             let columns = self.narrow(0, start, length)?.unfold(window)?;
             output.narrow(0, start, length)?.copy_(&matrix.matmul(&columns)?)?;
         }
@@ -102,7 +103,7 @@ impl Tensor {
         let turned = weight.contiguous()?.reshape([outputs, lines])?.t()?;
         let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
         let result = Self::empty(&self.pool(), input, self.dtype())?;
-        for (start, length) in convolution.parts(self.dtype().bytes()) {
+        for (start, length) in convolution.parts(self) {
             let columns = turned.matmul(&gradient.narrow(0, start, length)?)?;
             result.narrow(0, start, length)?.copy_(&columns.fold(planes.size, window)?)?;
         }
@@ -123,7 +124,7 @@ impl Tensor {
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
         let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
         let mut total = Self::zeros(&self.pool(), [outputs, lines], self.dtype())?;
-        for (start, length) in convolution.parts(self.dtype().bytes()) {
+        for (start, length) in convolution.parts(self) {
             let columns = input.narrow(0, start, length)?.unfold(window)?;
             let products = gradient.narrow(0, start, length)?.matmul(&columns.transpose(1, 2)?)?;
             total = total.add(&products.sum([0], false)?)?;
@@ -163,10 +164,10 @@ impl Convolution {
     }
 
     /// Parts of the batch that are unfolded together: the first image and how many.
-    fn parts(&self, element_bytes: u64) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let bytes = usize::try_from(element_bytes).unwrap_or(usize::MAX);
-        let one = self.lines.saturating_mul(self.windows).saturating_mul(bytes).max(1);
-        let length = (MOST_COLUMNS / one).max(1);
+    fn parts(&self, tensor: &Tensor) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let most = with_gpu(tensor, |gpu| gpu.limits().largest_binding.min(MOST_COLUMNS)) / tensor.dtype().bytes();
+        let one = self.lines.saturating_mul(self.windows).max(1);
+        let length = (usize::try_from(most).unwrap_or(usize::MAX) / one).max(1);
         let batch = self.planes.batch;
         (0..batch).step_by(length).map(move |start| (start, length.min(batch - start)))
     }
