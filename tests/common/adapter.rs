@@ -90,6 +90,11 @@ impl Iterator for GlInTurn {
 
 /// A device of the kind that an app has: the best adapter's, with wgpu's default limits and no features.
 pub(crate) fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
+    foreign_with(wgpu::Limits::default())
+}
+
+/// The same, with other limits.
+pub(crate) fn foreign_with(required_limits: wgpu::Limits) -> Option<(wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all()),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
@@ -97,7 +102,8 @@ pub(crate) fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
     let options = wgpu::RequestAdapterOptions::default();
     let opened = pollster::block_on(async {
         let adapter = instance.request_adapter(&options).await.map_err(|error| error.to_string())?;
-        adapter.request_device(&wgpu::DeviceDescriptor::default()).await.map_err(|error| error.to_string())
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        adapter.request_device(&descriptor).await.map_err(|error| error.to_string())
     });
     or_skip(opened)
 }
