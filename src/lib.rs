@@ -17,7 +17,7 @@ pub use error::{
     OptionsError, OutOfMemory, TensorError,
 };
 pub use heap::{BlockState, Counter, Stats};
-pub use ops::{Expression, Fused, Kernel, Operand, Scalar, Window, fuse};
+pub use ops::{AdamW, AdamWParameter, Expression, Fused, Kernel, Operand, Scalar, Sgd, SgdParameter, Window, fuse};
 pub use pool::{
     Compacted, Download, Event, EventKind, GrowthBetween, Holding, Leaks, Mark, MemoryPressure, NoGrowth, Pin, Pinned,
     Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,

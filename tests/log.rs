@@ -105,7 +105,7 @@ fn every_rung_is_logged_and_reuse_is_not() -> Result<(), Box<dyn std::error::Err
     drop(pool);
     assert_noted(&[]);
     drop(other);
-    assert_noted(&["last handle is gone, and 1 blocks are held:\n1000 B kept, 0 allocations old, tests/log.rs:"]);
+    assert_noted(&["last handle is gone; blocks still held: 1\n1000 B kept, 0 allocations old, tests/log.rs:"]);
     drop(kept.pool());
     assert_noted(&[]);
     Ok(())

@@ -17,6 +17,7 @@ mod in_place;
 mod indexed;
 mod loss;
 mod matmul;
+mod optimize;
 mod philox;
 mod reduce;
 mod refusal;

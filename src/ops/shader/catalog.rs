@@ -268,3 +268,13 @@ pub(in crate::ops) const UPSAMPLE_BACK: Shader = Shader {
     parameter_bytes: Some(IMAGE_BYTES),
     ..GATHER
 };
+pub(in crate::ops) const SGD: Shader =
+    Shader { name: "sgd", source: source!("sgd.wgsl"), entry: "sgd", tensors: 3, parameter_bytes: Some(32), ..GATHER };
+pub(in crate::ops) const ADAMW: Shader = Shader {
+    name: "adamw",
+    source: source!("adamw.wgsl"),
+    entry: "adamw",
+    tensors: 4,
+    parameter_bytes: Some(44),
+    ..GATHER
+};

@@ -54,6 +54,6 @@ impl<M: Memory> Inner<M> {
             return;
         }
         let leaks = self.leaks();
-        log::warn!("wgpu-pool: the pool's last handle is gone, and {} blocks are held:\n{leaks}", leaks.blocks.len());
+        log::warn!("wgpu-pool: the pool's last handle is gone; blocks still held: {}\n{leaks}", leaks.blocks.len());
     }
 }
