@@ -212,10 +212,10 @@ impl Model {
 
     /// One step of gradient descent; returns the loss before it, a scalar.
     fn step(&self, inputs: &Tensor, targets: &Tensor) -> Result<Tensor, TensorError> {
-        let errors = self.forward(inputs)?.sub(targets)?;
-        let loss = errors.square()?.mean([], false)?;
-        // loss = mean(errors²), so d loss / d outputs = 2 errors / batch; the rest is the chain rule.
-        let outputs_gradient = errors.mul_scalar(2.0 / BATCH as f32)?;
+        let outputs = self.forward(inputs)?;
+        let loss = outputs.mse_loss(targets)?;
+        let outputs_gradient = outputs.mse_loss_backward(targets)?;
+        // The rest is the chain rule.
         let weights_gradient = outputs_gradient.t()?.matmul(inputs)?;
         let bias_gradient = outputs_gradient.sum([0], false)?;
         self.weights.add_(&weights_gradient, -LEARNING_RATE)?;

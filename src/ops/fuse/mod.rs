@@ -15,7 +15,7 @@ use crate::error::TensorError;
 use crate::pool::Storage;
 use crate::tensor::{DType, Layout, Tensor, collapse};
 use expression::{Node, Nodes, Place};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 const NAME: &str = "fused";
@@ -67,24 +67,22 @@ pub fn fuse<const N: usize>(build: impl for<'a> FnOnce([Expression<'a>; N]) -> E
     Fused { nodes, result, structure }
 }
 
+/// Steps whose first numbers could be others, and which of them is the result.
+type Structure = (Vec<Node>, Place);
+
 /// The number of a structure. There are as many as the program writes expressions.
 fn structure(nodes: &[Node], result: Place) -> u64 {
-    static KNOWN: LazyLock<Mutex<HashMap<String, u64>>> = LazyLock::new(Mutex::default);
-    let mut scalars = 0;
-    let described: Vec<String> = nodes
-        .iter()
-        .map(|node| match node {
-            Node::Scalar { dtype, .. } if scalars < MOST_SCALARS => {
-                scalars += 1;
-                format!("a {dtype}")
-            }
-            other => format!("{other:?}"),
-        })
-        .collect();
-    let text = format!("{} -> {result}", described.join("; "));
+    static KNOWN: LazyLock<Mutex<FxHashMap<Structure, u64>>> = LazyLock::new(Mutex::default);
+    let mut steps = nodes.to_vec();
+    let numbers = steps.iter_mut().filter_map(|node| match node {
+        Node::Scalar { bits, .. } => Some(bits),
+        _ => None,
+    });
+    // Numbers that are parameters.
+    numbers.take(MOST_SCALARS).for_each(|bits| *bits = 0);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let next = known.len() as u64;
-    *known.entry(text).or_insert(next)
+    *known.entry((steps, result)).or_insert(next)
 }
 
 /// What a kernel is written for, beside the expression.

@@ -40,6 +40,13 @@ pub(super) struct Operation {
     pub(super) lines: &'static [[&'static str; 2]],
 }
 
+/// Its name tells it from others.
+impl std::hash::Hash for Operation {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
 impl Operation {
     /// One expression in place of the kernel's own.
     pub(super) const fn new(name: &'static str, expression: &'static str) -> Self {
