@@ -90,7 +90,7 @@ impl Tensor {
         self.check_defined(operation)?;
         let operation = on(operation, self.dtype());
         let shape = self.layout().broadcast_shape(operation.name, other.layout())?;
-        let output = Self::empty(&self.pool(), &*shape, self.dtype())?;
+        let output = self.beside(&*shape, self.dtype())?;
         let run = Elementwise {
             name: operation.name,
             shader: &BINARY,
@@ -110,7 +110,7 @@ impl Tensor {
         self.check_scalar(operation.name, T::DTYPE)?;
         self.check_defined(operation)?;
         let operation = on(operation, self.dtype());
-        let output = Self::empty(&self.pool(), self.shape(), self.dtype())?;
+        let output = self.beside(self.shape(), self.dtype())?;
         let run = Elementwise {
             name: operation.name,
             shader: &BINARY_SCALAR,

@@ -35,7 +35,7 @@ impl Tensor {
     #[track_caller]
     pub fn to(&self, dtype: DType) -> Result<Self, TensorError> {
         let Some(operation) = conversion(self.dtype(), dtype) else { return Ok(self.clone()) };
-        let output = Self::empty(&self.pool(), self.shape(), dtype)?;
+        let output = self.beside(self.shape(), dtype)?;
         let run = Elementwise {
             name: "to",
             shader: &UNARY,

@@ -23,7 +23,7 @@ impl Tensor {
     /// As [`Tensor::empty`].
     #[track_caller]
     pub fn copied(&self) -> Result<Self, TensorError> {
-        let copy = Self::empty(&self.pool(), self.shape(), self.dtype())?;
+        let copy = self.beside(self.shape(), self.dtype())?;
         copy.copy_(self)?;
         Ok(copy)
     }

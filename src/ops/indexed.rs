@@ -38,7 +38,7 @@ impl Tensor {
     pub fn gather(&self, axis: usize, index: &Self) -> Result<Self, TensorError> {
         let name = "gather";
         self.check_index(name, axis, index)?;
-        let output = Self::empty(&self.pool(), index.shape(), self.dtype())?;
+        let output = self.beside(index.shape(), self.dtype())?;
         // One storage bound twice would be two writable bindings of the same bytes.
         let index = index.apart_from(self)?;
         let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };

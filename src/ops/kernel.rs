@@ -133,7 +133,7 @@ impl Kernel {
 
     fn bind_one<'a>(&self, binding: usize, slot: &TensorSlot, tensor: &'a Tensor) -> Result<Bound<'a>, KernelError> {
         let name = || slot.name.clone();
-        if !tensor.pool().is_same(&self.pool) {
+        if !tensor.storage().is_of(&self.pool) {
             return Err(TensorError::Pools { operation: "dispatch" }.into());
         }
         if let Some(dtype) = slot.dtype.filter(|&dtype| dtype != tensor.dtype()) {

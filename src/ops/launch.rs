@@ -57,7 +57,7 @@ pub(super) fn launch(
 
 /// The device's limits and handles for the tensors of an operation.
 pub(super) fn with_gpu<R>(tensor: &Tensor, act: impl FnOnce(&crate::device::Gpu) -> R) -> R {
-    act(tensor.pool().memory())
+    act(tensor.storage().memory())
 }
 
 /// Sizes or strides, padded to the six that kernels take.

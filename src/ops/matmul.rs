@@ -153,7 +153,7 @@ impl Tensor {
         if depth == 0 {
             return Self::zeros(&self.pool(), shape, self.dtype());
         }
-        let output = Self::empty(&self.pool(), shape, self.dtype())?;
+        let output = self.beside(shape, self.dtype())?;
         if output.elements() == 0 {
             return Ok(output);
         }

@@ -198,7 +198,7 @@ impl Tensor {
                 }
             }
         } else if kept_shape.contains(&0) {
-            Self::empty(&self.pool(), &kept_shape, self.dtype())?
+            self.beside(&kept_shape, self.dtype())?
         } else {
             input.reduce_last(name, operations, kept.len())?.reshape(&kept_shape)?
         };
@@ -272,7 +272,7 @@ impl Pass {
         let Self { input, kept, reduced, way } = self;
         let (outputs, count, split) = (kept.elements(), reduced.elements(), self.split());
         let shape = if *way == Way::Columns { [split, outputs] } else { [outputs, split] };
-        let output = Tensor::empty(&input.pool(), shape, input.dtype())?;
+        let output = input.beside(shape, input.dtype())?;
         let number = |value: usize| index(name, value);
         let chain = |kept: &[usize], reduced: &[usize]| padded(name, &[kept, reduced].concat());
         let params = Params {

@@ -151,7 +151,7 @@ impl Tensor {
         operands: &[&Self],
         epsilon: f32,
     ) -> Result<Self, TensorError> {
-        let output = Self::empty(&self.pool(), self.shape(), self.dtype())?;
+        let output = self.beside(self.shape(), self.dtype())?;
         if output.elements() == 0 {
             return Ok(output);
         }

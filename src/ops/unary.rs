@@ -74,7 +74,7 @@ impl Tensor {
     fn unary(&self, operation: Operation) -> Result<Self, TensorError> {
         let (name, dtype) = (operation.name, self.dtype());
         let operation = on(operation, dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
-        let output = Self::empty(&self.pool(), self.shape(), self.dtype())?;
+        let output = self.beside(self.shape(), self.dtype())?;
         let run = Elementwise {
             name,
             shader: &UNARY,

@@ -15,7 +15,7 @@ use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::panic::Location;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// Why no segment was made.
 enum NoGrowth {
@@ -45,35 +45,49 @@ impl<M: Memory> Pool<M> {
     /// device's largest buffer, [`AllocateError::Device`] when the device fails. Nothing is changed by an error.
     #[track_caller]
     pub fn allocate(&self, bytes: u64) -> Result<Storage<M>, AllocateError> {
-        self.allocate_as(bytes, &Content::BYTES)
+        allocate(&self.inner, bytes, &Content::BYTES)
     }
 
     /// As [`Pool::allocate`], and says what the block is for.
     #[track_caller]
     pub(crate) fn allocate_as(&self, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
-        let site = Location::caller();
-        let Some(requested) = NonZeroU64::new(bytes) else {
-            return Ok(Storage::new(&self.inner, None, None, 0));
-        };
-        let limit = self.inner.growth.maximum_segment;
-        if bytes > limit {
-            return Err(AllocateError::TooLarge { requested: bytes, limit });
-        }
-        let mut state = self.inner.state();
-        let block = if let Ok(block) = state.heap.allocate(requested) {
-            block
-        } else {
-            drop(state);
-            let block = self.climb(requested, site)?;
-            state = self.inner.state();
-            block
-        };
-        let State { attribution, heap, .. } = &mut *state;
-        attribution.allocated(heap, block, bytes, site, content);
-        let recycled = state.handles.pop();
-        drop(state);
-        Ok(Storage::new(&self.inner, recycled, Some(block), bytes))
+        allocate(&self.inner, bytes, content)
     }
+}
+
+impl<M: Memory> Storage<M> {
+    /// A block of the same pool, as [`Pool::allocate_as`].
+    #[track_caller]
+    pub(crate) fn allocate_beside(&self, bytes: u64, content: &Content) -> Result<Self, AllocateError> {
+        allocate(self.inner(), bytes, content)
+    }
+}
+
+#[inline]
+#[track_caller]
+fn allocate<M: Memory>(inner: &Arc<Inner<M>>, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
+    let site = Location::caller();
+    let Some(requested) = NonZeroU64::new(bytes) else {
+        return Ok(Storage::new(inner, None, None, 0));
+    };
+    let limit = inner.growth.maximum_segment;
+    if bytes > limit {
+        return Err(AllocateError::TooLarge { requested: bytes, limit });
+    }
+    let mut state = inner.state();
+    let block = if let Ok(block) = state.heap.allocate(requested) {
+        block
+    } else {
+        drop(state);
+        let block = Pool::of(inner).climb(requested, site)?;
+        state = inner.state();
+        block
+    };
+    let State { attribution, heap, .. } = &mut *state;
+    attribution.allocated(heap, block, bytes, site, content);
+    let recycled = state.handles.pop();
+    drop(state);
+    Ok(Storage::new(inner, recycled, Some(block), bytes))
 }
 
 impl<M: Memory> Inner<M> {

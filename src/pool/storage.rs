@@ -69,10 +69,20 @@ impl<M: Memory> Storage<M> {
         Pool::of(&self.inner)
     }
 
+    /// The memory below the pool.
+    pub(crate) fn memory(&self) -> &M {
+        &self.inner.memory
+    }
+
     /// Whether two handles share one block.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(self.count(), other.count())
+    }
+
+    /// Whether it belongs to a pool.
+    pub(crate) fn is_of(&self, pool: &Pool<M>) -> bool {
+        Arc::ptr_eq(&self.inner, &pool.inner)
     }
 
     /// Whether two storages belong to one pool.

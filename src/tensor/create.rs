@@ -18,6 +18,16 @@ impl Tensor {
         Ok(Self::over(storage, layout, dtype))
     }
 
+    /// A tensor of the same pool, as [`Tensor::empty`].
+    #[track_caller]
+    pub(crate) fn beside(&self, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
+        let shape = shape.as_ref();
+        let layout = Layout::contiguous(shape, dtype.bytes())?;
+        let content = Content::tensor(dtype.name(), shape);
+        let storage = self.storage.allocate_beside(layout.elements() as u64 * dtype.bytes(), &content)?;
+        Ok(Self::over(storage, layout, dtype))
+    }
+
     /// A tensor of zeros. Equals `torch.zeros`.
     ///
     /// # Errors

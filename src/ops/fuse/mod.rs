@@ -138,7 +138,7 @@ impl<const N: usize> Fused<N> {
             let shape = layout.broadcast_shape(name, input.layout())?;
             layout = layout.expand(name, &shape)?;
         }
-        let output = Tensor::empty(&inputs[0].pool(), &*layout.shape, self.dtype(&kinds))?;
+        let output = inputs[0].beside(&*layout.shape, self.dtype(&kinds))?;
         self.launch(name, inputs, &output, &kinds)?;
         Ok(output)
     }

@@ -23,7 +23,7 @@ impl Tensor {
         let planes = Planes::of(name, self.shape())?;
         let out = window.out(name, planes.size)?;
         let lines = planes.channels * window.kernel[0] * window.kernel[1];
-        let columns = Self::empty(&self.pool(), [planes.batch, lines, out[0] * out[1]], self.dtype())?;
+        let columns = self.beside([planes.batch, lines, out[0] * out[1]], self.dtype())?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &UNFOLD, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
         run.over(&[&columns, &input], columns.elements())?;
@@ -50,7 +50,7 @@ impl Tensor {
             return Err(TensorError::Shape { operation: name, left, right });
         }
         let planes = Planes { batch, channels: lines / places, size };
-        let image = Self::empty(&self.pool(), planes.shape(size), self.dtype())?;
+        let image = self.beside(planes.shape(size), self.dtype())?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &FOLD, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
         run.over(&[&image, &input], image.elements())?;
@@ -73,7 +73,7 @@ impl Tensor {
         check_kinds("conv2d", self, weight)?;
         let Convolution { planes, outputs, lines, windows, out } = convolution;
         let matrix = weight.contiguous()?.reshape([outputs, lines])?;
-        let output = Self::empty(&self.pool(), [planes.batch, outputs, windows], self.dtype())?;
+        let output = self.beside([planes.batch, outputs, windows], self.dtype())?;
         for (start, length) in convolution.parts(self) {
             let columns = self.narrow(0, start, length)?.unfold(window)?;
             output.narrow(0, start, length)?.copy_(&matrix.matmul(&columns)?)?;
@@ -102,7 +102,7 @@ impl Tensor {
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
         let turned = weight.contiguous()?.reshape([outputs, lines])?.t()?;
         let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
-        let result = Self::empty(&self.pool(), input, self.dtype())?;
+        let result = self.beside(input, self.dtype())?;
         for (start, length) in convolution.parts(self) {
             let columns = turned.matmul(&gradient.narrow(0, start, length)?)?;
             result.narrow(0, start, length)?.copy_(&columns.fold(planes.size, window)?)?;

@@ -24,8 +24,8 @@ impl Tensor {
         if (0..2).any(|axis| padding[axis] * 2 > kernel[axis]) {
             return Err(TensorError::Window { operation: name, size: planes.size, kernel, stride, padding });
         }
-        let largest = Self::empty(&self.pool(), planes.shape(out), DType::F32)?;
-        let places = Self::empty(&self.pool(), planes.shape(out), DType::U32)?;
+        let largest = self.beside(planes.shape(out), DType::F32)?;
+        let places = self.beside(planes.shape(out), DType::U32)?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &MAX_POOL, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
         run.over(&[&largest, &places, &input], largest.elements())?;
@@ -50,7 +50,7 @@ impl Tensor {
             return Err(TensorError::DType { operation: name, left, right });
         }
         check_pools(name, self, places)?;
-        let result = Self::empty(&self.pool(), input, DType::F32)?;
+        let result = self.beside(input, DType::F32)?;
         let gradient = self.contiguous()?;
         // The kernel takes them from their storage's start.
         let places =
@@ -80,7 +80,7 @@ impl Tensor {
         self.check_real(name)?;
         let planes = Planes::of(name, self.shape())?;
         let out = window.out(name, planes.size)?;
-        let averages = Self::empty(&self.pool(), planes.shape(out), DType::F32)?;
+        let averages = self.beside(planes.shape(out), DType::F32)?;
         let input = self.contiguous()?;
         let scale = share_of(window);
         let run = Run { name, shader: &AVERAGE_POOL, operation: AS_IT_IS, planes, out, window, scale, input: &input };
@@ -99,7 +99,7 @@ impl Tensor {
         let planes = Planes::of(name, &input)?;
         let out = window.out(name, planes.size)?;
         self.check_shape(name, &planes.shape(out))?;
-        let result = Self::empty(&self.pool(), input, DType::F32)?;
+        let result = self.beside(input, DType::F32)?;
         let gradient = self.contiguous()?;
         let scale = share_of(window);
         let shader = &AVERAGE_POOL_BACK;

@@ -77,7 +77,7 @@ impl Tensor {
         out: [usize; 2],
         shape: [usize; 4],
     ) -> Result<Self, TensorError> {
-        let result = Self::empty(&self.pool(), shape, DType::F32)?;
+        let result = self.beside(shape, DType::F32)?;
         let input = self.contiguous()?;
         let run = Run { name, shader, operation, planes, out, window: Window::square(1), scale: 1.0, input: &input };
         run.over(&[&result, &input], result.elements())?;
