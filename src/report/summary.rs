@@ -68,13 +68,25 @@ impl Report {
         ];
         for (name, counter) in bytes {
             row(f, name, counter, |amount| Bytes(amount).to_string())?;
+            // Of the two pools only what they hold now is counted.
+            let of_pools = match name {
+                "active" => [stats.small.active, stats.large.active],
+                "reserved" => [stats.small.reserved, stats.large.reserved],
+                _ => continue,
+            };
+            for (pool, amount) in ["  in the small pool", "  in the large pool"].into_iter().zip(of_pools) {
+                writeln!(f, "{pool:<24}{:>13}", Bytes(amount).to_string())?;
+            }
         }
         let counts =
             [("blocks", &stats.blocks), ("active blocks", &stats.active_blocks), ("segments", &stats.segments)];
         for (name, counter) in counts {
             row(f, name, counter, |amount| amount.to_string())?;
         }
-        Ok(())
+        let is_split = |segment: &&SegmentSnapshot| segment.active > 0;
+        let blocks = self.snapshot.segments.iter().filter(is_split).flat_map(|segment| &segment.blocks);
+        let split = blocks.filter(|block| !block.state.is_active()).count();
+        writeln!(f, "{:<24}{split:>13}", "inactive split blocks")
     }
 
     fn bytes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
