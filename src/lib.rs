@@ -20,7 +20,7 @@ pub use heap::{BlockState, Counter, Stats};
 pub use ops::{AdamW, AdamWParameter, Expression, Fused, Kernel, Operand, Scalar, Sgd, SgdParameter, Window, fuse};
 pub use pool::{
     Compacted, Download, Event, EventKind, GrowthBetween, Holding, Leaks, Mark, MemoryPressure, NoGrowth, Pin, Pinned,
-    Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
+    Pool, PoolOptions, Profile, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
     WeakStorage,
 };
 #[cfg(feature = "serde")]

@@ -66,6 +66,12 @@ pub enum DeviceError {
     /// The memory keeps no bytes to read: it only counts.
     #[error("the accounting memory holds no bytes")]
     NoBytes,
+    /// The adapter lacks a feature that this needs.
+    #[error("the adapter has no {feature}")]
+    Unsupported {
+        /// The feature, by wgpu's name.
+        feature: &'static str,
+    },
     /// The device is lost; nothing on it can be used again, and dropping handles stays safe.
     #[error("the device is lost: {reason}")]
     Lost {

@@ -19,6 +19,7 @@ mod loss;
 mod matmul;
 mod optimize;
 mod philox;
+mod profile;
 mod reduce;
 mod refusal;
 mod rows;

@@ -19,11 +19,14 @@ mod outbox;
 mod parameters;
 #[cfg(not(target_arch = "wasm32"))]
 mod poller;
+#[cfg(not(target_arch = "wasm32"))]
+mod profile;
 mod program;
 mod readback;
 mod recorder;
 mod scope;
 mod staging;
+mod timing;
 mod unbind;
 
 pub use adapter::GpuOptions;

@@ -29,6 +29,8 @@ pub(crate) struct ProgramDescriptor<'a> {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(super) number: u64,
+    /// What profiles call it.
+    pub(super) name: Arc<str>,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) passing: Passing,
 }
@@ -89,7 +91,7 @@ impl Gpu {
         };
         let (pipeline, verdict) = scope::guarded(&self.device, || self.pipeline(wanted, source, passing));
         verdict.map_err(|error| scope::device_error(error, 0))?;
-        Ok(Program { number: NUMBERS.fetch_add(1, Ordering::Relaxed), pipeline, passing })
+        Ok(Program { number: NUMBERS.fetch_add(1, Ordering::Relaxed), name: wanted.label.into(), pipeline, passing })
     }
 
     /// The program for a key, compiled by `build` if it is the first time. Two threads may both compile it then; one of the

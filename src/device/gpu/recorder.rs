@@ -9,6 +9,7 @@ use super::outbox::{Batch, Outbox};
 use super::parameters::Ring;
 use super::program::{Passing, Program};
 use super::staging::Staging;
+use super::timing::Timing;
 use super::unbind::Unbinder;
 use super::{Gpu, GpuReadback, GpuSegment};
 use crate::error::DeviceError;
@@ -40,6 +41,8 @@ pub(super) struct Recorder {
     /// Whether segments have been bound since the slots were last taken from them. Of interest on GL.
     binds_segments: bool,
     unbinder: Option<Unbinder>,
+    /// None while nobody wants to know how long kernels take.
+    timing: Option<Timing>,
 }
 
 /// A batch in the making. The pass is declared first, so that it is dropped before its encoder.
@@ -64,7 +67,14 @@ impl Recorder {
             detour: None,
             binds_segments: false,
             unbinder: None,
+            timing: None,
         }
+    }
+
+    /// Begins or ends the timing of dispatches.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn set_timing(&mut self, timing: Option<Timing>) -> Option<Timing> {
+        std::mem::replace(&mut self.timing, timing)
     }
 
     /// Takes every slot from the segments that were bound to it last.
@@ -122,7 +132,7 @@ impl Recorder {
     }
 
     /// The encoder outside of any pass, for a copy.
-    fn encoder(&mut self, gpu: &Gpu) -> &mut wgpu::CommandEncoder {
+    pub(super) fn encoder(&mut self, gpu: &Gpu) -> &mut wgpu::CommandEncoder {
         let open = self.open(gpu);
         open.pass = None;
         open.commands += 1;
@@ -131,6 +141,15 @@ impl Recorder {
 }
 
 impl Open {
+    /// A new pass for one dispatch, with timestamps if there are any left.
+    fn timed_pass(&mut self, timing: &mut Timing, program: &Program) {
+        self.pass = None;
+        (self.bound_program, self.bound_group) = (0, 0);
+        let timestamp_writes = timing.next(&program.name);
+        let descriptor = wgpu::ComputePassDescriptor { label: Some("wgpu-pool"), timestamp_writes };
+        self.pass = Some(self.encoder.begin_compute_pass(&descriptor).forget_lifetime());
+    }
+
     /// The open pass; a new one has nothing bound.
     fn pass(&mut self) -> &mut wgpu::ComputePass<'static> {
         if self.pass.is_none() {
@@ -174,12 +193,15 @@ impl<'a> GpuCommands<'a> {
             Passing::None | Passing::Immediates => None,
         };
         recorder.open(gpu);
-        let Recorder { open: Some(open), groups, ring, binds_segments, .. } = recorder else {
+        let Recorder { open: Some(open), groups, ring, binds_segments, timing, .. } = recorder else {
             unreachable!("a batch was just opened");
         };
         let (group, number) = groups.get(gpu, tensors)?;
         *binds_segments = true;
-        open.pass();
+        match timing {
+            Some(timing) => open.timed_pass(timing, program),
+            None => drop(open.pass()),
+        }
         let Open { pass: Some(pass), commands, bound_program, bound_group, .. } = open else {
             unreachable!("a pass was just begun");
         };
@@ -200,6 +222,10 @@ impl<'a> GpuCommands<'a> {
         let [x, y, z] = workgroups;
         pass.dispatch_workgroups(x, y, z);
         *commands += 1;
+        if timing.is_some() {
+            // Its end is the dispatch's.
+            open.pass = None;
+        }
         Ok(())
     }
 

@@ -1,0 +1,88 @@
+//! The timestamps of a part of a program: begun, ended, and read back. Only where a thread may wait for them.
+
+use super::recorder::Recorder;
+use super::timing::{MOST_DISPATCHES, Timing};
+use super::{Gpu, GpuReadback};
+use crate::device::Memory;
+use crate::error::DeviceError;
+use std::sync::Arc;
+
+/// The dispatches of a profile, in program order: the kernel's name, and its start and end in nanoseconds of the device's clock.
+#[derive(Debug, Default)]
+pub(crate) struct Timed {
+    pub(crate) dispatches: Vec<(Arc<str>, u64, u64)>,
+    pub(crate) untimed: u64,
+}
+
+impl Gpu {
+    /// Gives every dispatch from now on timestamps, in place of those that there are.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unsupported`] without timestamp queries.
+    pub(crate) fn begin_timing(&self) -> Result<(), DeviceError> {
+        let feature = wgpu::Features::TIMESTAMP_QUERY;
+        if !self.device.features().contains(feature) {
+            return Err(DeviceError::Unsupported { feature: "TIMESTAMP_QUERY" });
+        }
+        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("wgpu-pool profile"),
+            ty: wgpu::QueryType::Timestamp,
+            count: 2 * MOST_DISPATCHES,
+        });
+        self.lock_recorder().set_timing(Some(Timing { queries, kernels: Vec::new(), untimed: 0 }));
+        Ok(())
+    }
+
+    /// Ends it, and forgets what was timed.
+    pub(crate) fn drop_timing(&self) {
+        self.lock_recorder().set_timing(None);
+    }
+
+    /// Ends it, and waits for what was timed.
+    ///
+    /// # Errors
+    /// What the device found wrong.
+    pub(crate) fn end_timing(&self) -> Result<Timed, DeviceError> {
+        let Some(timing) = self.lock_recorder().set_timing(None) else { return Ok(Timed::default()) };
+        if timing.kernels.is_empty() {
+            return Ok(Timed { dispatches: Vec::new(), untimed: timing.untimed });
+        }
+        let bytes = timing.kernels.len() as u64 * 16;
+        let mut readback = self.readback(bytes)?;
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = self.buffer("wgpu-pool profile", bytes, usage, false)?;
+        self.record_timestamps(&timing, &resolved, &mut readback)?;
+        let bytes = self.collect_blocking(readback)?;
+        let period = f64::from(self.queue.get_timestamp_period());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "nanoseconds of a device's uptime have fewer than 53 bits"
+        )]
+        let time = |eight: &[u8]| {
+            let mut ticks = [0; 8];
+            ticks.copy_from_slice(eight);
+            (u64::from_le_bytes(ticks) as f64 * period) as u64
+        };
+        let pairs = bytes.chunks_exact(16).map(|pair| (time(&pair[..8]), time(&pair[8..])));
+        let dispatches = timing.kernels.into_iter().zip(pairs).map(|(kernel, (start, end))| (kernel, start, end));
+        Ok(Timed { dispatches: dispatches.collect(), untimed: timing.untimed })
+    }
+
+    fn record_timestamps(
+        &self,
+        timing: &Timing,
+        resolved: &wgpu::Buffer,
+        readback: &mut GpuReadback,
+    ) -> Result<(), DeviceError> {
+        let bytes = resolved.size();
+        let (buffer, offset) = readback.take(bytes)?;
+        let mut recorder = self.lock_recorder();
+        let encoder = Recorder::encoder(&mut recorder, self);
+        let queries = u32::try_from(timing.kernels.len() * 2).expect("no more than a set has");
+        encoder.resolve_query_set(&timing.queries, 0..queries, resolved, 0);
+        encoder.copy_buffer_to_buffer(resolved, 0, buffer, offset, bytes);
+        Ok(())
+    }
+}
