@@ -39,6 +39,11 @@ impl Tensor {
         let name = "gather";
         self.check_index(name, axis, index)?;
         let output = self.beside(index.shape(), self.dtype())?;
+        if self.elements() == 0 {
+            // Nothing is there to be bound, and every index is beyond it.
+            output.storage().clear()?;
+            return Ok(output);
+        }
         // One storage bound twice would be two writable bindings of the same bytes.
         let index = index.apart_from(self)?;
         let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
@@ -76,6 +81,9 @@ impl Tensor {
         if source.shape() != index.shape() {
             let (left, right) = (source.shape().to_vec(), index.shape().to_vec());
             return Err(TensorError::Shape { operation: name, left, right });
+        }
+        if self.elements() == 0 {
+            return Ok(());
         }
         let source = source.apart_from(self)?;
         let index = index.apart_from(self)?.apart_from(&source)?;

@@ -286,6 +286,9 @@ fn what_does_not_fit_an_image_is_refused() -> Outcome {
             Err(TensorError::Axis { .. })
         ));
         assert!(matches!(image.fold([4, 4], Window::square(2)), Err(TensorError::Shape { .. })));
+        let flat = Tensor::zeros(pool, [1, 1, 0, 4], DType::F32)?;
+        let wide = Window { padding: [1, 1], ..Window::square(2) };
+        assert!(matches!(flat.avg_pool2d(wide), Err(TensorError::Window { .. })));
         assert!(matches!(image.upsample_nearest([0, 2]), Err(TensorError::Empty { .. })));
         let integers = Tensor::zeros(pool, [1, 1, 4, 4], DType::I32)?;
         assert!(matches!(integers.avg_pool2d(Window::square(2)), Err(TensorError::NotDefined { .. })));

@@ -106,6 +106,9 @@ fn what_does_not_fit_an_index_is_refused() -> Outcome {
         assert!(matches!(table.index_select(0, &index(&[1, 1])?), Err(TensorError::Shape { .. })));
         assert!(matches!(table.scatter_add_(0, &index(&[2, 4])?, &table), Err(TensorError::Shape { .. })));
         assert_eq!(table.gather(0, &index(&[0, 4])?)?.shape(), [0, 4]);
+        let none = table.narrow(0, 0, 0)?.copied()?;
+        assert_eq!(none.gather(0, &index(&[2, 4])?)?.read_blocking::<f32>()?, [0.0; 8]);
+        none.scatter_add_(0, &index(&[2, 4])?, &table.narrow(0, 0, 2)?)?;
     }
     Ok(())
 }

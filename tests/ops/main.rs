@@ -23,6 +23,7 @@ mod profile;
 mod reduce;
 mod refusal;
 mod rows;
+mod shapes;
 mod sites;
 mod special;
 mod turned;

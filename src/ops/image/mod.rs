@@ -54,7 +54,7 @@ impl Window {
         let along = |axis: usize| -> Option<usize> {
             let wide = size[axis].checked_add(padding[axis].checked_mul(2)?)?;
             let room = wide.checked_sub(kernel[axis])?;
-            (kernel[axis] > 0).then_some(room.checked_div(stride[axis])? + 1)
+            (kernel[axis] > 0 && size[axis] > 0).then_some(room.checked_div(stride[axis])? + 1)
         };
         match (along(0), along(1)) {
             (Some(rows), Some(columns)) => Ok([rows, columns]),
