@@ -1,5 +1,6 @@
 //! Shape, strides and offset: which element of a storage is which element of a tensor.
 
+use super::overlap::overlap;
 use crate::error::TensorError;
 use std::fmt;
 use std::ops::Deref;
@@ -95,7 +96,7 @@ impl Layout {
         }) || self.elements() == 0
     }
 
-    fn dimensions(&self) -> impl DoubleEndedIterator<Item = (usize, usize)> + '_ {
+    pub(super) fn dimensions(&self) -> impl DoubleEndedIterator<Item = (usize, usize)> + '_ {
         self.shape.iter().copied().zip(self.strides.iter().copied())
     }
 
@@ -122,17 +123,10 @@ impl Layout {
             })
     }
 
-    /// Whether two layouts over one storage share a place. May say so of two that interleave without meeting; never the other
-    /// way round.
+    /// Whether two layouts over one storage share a place. May say so of two with many unlike strides that don't; never the
+    /// other way round.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        let (left, right) = (self.span(), other.span());
-        if left.is_empty() || right.is_empty() || left.end <= right.start || right.end <= left.start {
-            return false;
-        }
-        // Both walk in steps of a common divisor, from starts that differ by no multiple of it: they never meet.
-        let steps = self.dimensions().chain(other.dimensions()).filter(|&(size, _)| size > 1);
-        let step = steps.fold(0, |divisor, (_, stride)| greatest_common_divisor(divisor, stride));
-        step == 0 || self.offset.abs_diff(other.offset).is_multiple_of(step)
+        overlap(self, other)
     }
 
     /// The same elements in another shape, without moving any, if the strides allow it.
@@ -345,10 +339,6 @@ fn row_major(shape: &Dims) -> Dims {
         step *= size.max(1);
     }
     strides
-}
-
-fn greatest_common_divisor(left: usize, right: usize) -> usize {
-    if right == 0 { left } else { greatest_common_divisor(right, left % right) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod create;
 mod dtype;
 mod host;
 mod layout;
+mod overlap;
 
 pub use dtype::{DType, Element};
 pub use host::{HostTensor, IntoHostError};
