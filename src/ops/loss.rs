@@ -32,9 +32,9 @@ impl Tensor {
         fuse(|[input, target]| (input - target) * factor).run_as("mse_loss_backward", [self, target])
     }
 
-    /// The mean negative log-likelihood of classes, a scalar: for logits of shape (n, classes), dtype f32, and targets of
-    /// shape (n), dtype u32, the mean of −log softmax(logits)\[i, target\[i\]\]. A target beyond the classes counts as 0. Equals
-    /// `torch.nn.functional.cross_entropy` of class indices.
+    /// The mean negative log-likelihood of classes, a scalar: for logits of shape (n, classes, …), dtype f32, and targets of
+    /// shape (n, …), dtype u32, the mean of −log softmax(logits)\[i, target\[i\]\] over all targets, with the softmax along axis 1.
+    /// A target beyond the classes counts as 0. Equals `torch.nn.functional.cross_entropy` of class indices.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`] unless targets are u32, [`TensorError::NotDefined`] unless logits are f32,
@@ -54,8 +54,10 @@ impl Tensor {
     pub fn cross_entropy_backward(&self, targets: &Self) -> Result<Self, TensorError> {
         let name = "cross_entropy_backward";
         let column = self.check_classes(name, targets)?;
-        let classes = Self::arange(&self.pool(), self.shape()[1], 0_u32, 1_u32)?;
-        let factor = one_by(self.shape()[0]);
+        let mut lone = vec![1; self.rank()];
+        lone[1] = self.shape()[1];
+        let classes = Self::arange(&self.pool(), lone[1], 0_u32, 1_u32)?.reshape(lone)?;
+        let factor = one_by(targets.elements());
         let gradient = fuse(|[likely, target, class]| (likely - target.eq(class).select(1.0_f32, 0.0_f32)) * factor);
         gradient.run_as(name, [&self.softmax(1)?, &column, &classes])
     }
@@ -72,11 +74,19 @@ impl Tensor {
         Err(TensorError::Shape { operation: name, left, right })
     }
 
-    /// The targets as a column, if they go with these logits.
+    /// The targets with one class each, if they go with these logits.
     fn check_classes(&self, name: &'static str, targets: &Self) -> Result<Self, TensorError> {
-        match (self.shape(), targets.shape()) {
-            (&[rows, _], &[count]) if rows == count => targets.reshape([count, 1]),
-            (left, right) => Err(TensorError::Shape { operation: name, left: left.to_vec(), right: right.to_vec() }),
+        let column = |shape: &[usize]| -> Option<Vec<usize>> {
+            let mut column = self.shape().to_vec();
+            *column.get_mut(1)? = 1;
+            (column[0] == *shape.first()? && column[2..] == shape[1..]).then_some(column)
+        };
+        match column(targets.shape()) {
+            Some(column) => targets.contiguous()?.reshape(column),
+            None => {
+                let (left, right) = (self.shape().to_vec(), targets.shape().to_vec());
+                Err(TensorError::Shape { operation: name, left, right })
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod fill;
 mod form;
 mod fuse;
 mod image;
+mod in_place;
 mod indexed;
 mod kernel;
 mod launch;

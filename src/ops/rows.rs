@@ -1,10 +1,12 @@
 //! Softmax and norms: operations on whole rows.
 
+use super::fuse::{Fused, fuse};
 use super::launch::{check_kinds, grid, index, launch, with_gpu};
 use super::shader::{AS_IT_IS, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor};
 use bytemuck::{Pod, Zeroable};
+use std::sync::LazyLock;
 
 /// The logarithm of the softmax.
 pub(super) const LOG: Operation = Operation::new("log", "shifted - log(total)");
@@ -31,6 +33,14 @@ const LONGEST_HELD: usize = 4096;
 /// The longest row of all: Mesa's software drivers end an invocation after 65,535 turns of its loops.
 const LONGEST: usize = 1 << 23;
 
+/// Up to this many columns a workgroup would be idle for the most part, where there are many rows.
+const FEW_COLUMNS: usize = 32;
+const MANY_ROWS: usize = 1024;
+
+/// The steps of a softmax along an axis that no workgroup holds.
+static RAISED: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, most]| (x - most).exp()));
+static LOG_SHARE: LazyLock<Fused<3>> = LazyLock::new(|| fuse(|[x, most, total]| (x - most) - total.log()));
+
 /// A kernel for rows that a workgroup holds, and the one for all others.
 #[derive(Clone, Copy, Debug)]
 struct Kernels {
@@ -42,13 +52,15 @@ const SOFTMAXES: Kernels = Kernels { held: &SOFTMAX, long: &SOFTMAX_LONG };
 const NORMS: Kernels = Kernels { held: &NORMALIZE, long: &NORMALIZE_LONG };
 
 impl Tensor {
-    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32. Fastest along the last axis, along
-    /// which rows of up to 4,096 are read once; along any other one the tensor is copied first. A row with a NaN or an
+    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32. A row with a NaN or an
     /// infinity above all others is all NaN. Equals `torch.softmax`.
     ///
+    /// Cost: along the last axis one kernel, which reads rows of up to 4,096 once. Along any other one, and for many rows of
+    /// up to 32, four kernels that read the tensor three times, and memory for one more of its size meanwhile.
+    ///
     /// # Errors
-    /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`], [`TensorError::TooManyElements`] if the axis has more
-    /// than 2^23 indices; as [`Tensor::empty`].
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`], [`TensorError::TooManyElements`] if the last axis has
+    /// more than 2^23 indices; as [`Tensor::empty`].
     #[track_caller]
     pub fn softmax(&self, axis: usize) -> Result<Self, TensorError> {
         self.softmax_along("softmax", AS_IT_IS, axis)
@@ -90,10 +102,22 @@ impl Tensor {
     fn softmax_along(&self, name: &'static str, operation: Operation, axis: usize) -> Result<Self, TensorError> {
         self.check_float(name)?;
         self.layout().check_axis(name, axis)?;
-        let last = self.rank() - 1;
-        let rows = self.transpose(axis, last)?.contiguous()?;
-        let output = rows.over_rows(name, SOFTMAXES, operation, &[], 0.0)?;
-        output.transpose(axis, last)
+        let columns = self.shape()[axis];
+        let many_short = columns <= FEW_COLUMNS && self.elements() >= columns * MANY_ROWS;
+        if axis + 1 == self.rank() && !many_short {
+            return self.contiguous()?.over_rows(name, SOFTMAXES, operation, &[], 0.0);
+        }
+        if self.elements() == 0 {
+            return self.beside(self.shape(), self.dtype());
+        }
+        let most = self.amax([axis], true)?;
+        let raised = RAISED.run_as(name, [self, &most])?;
+        let total = raised.sum([axis], true)?;
+        if operation == LOG {
+            return LOG_SHARE.run_as(name, [self, &most, &total]);
+        }
+        raised.div_(&total)?;
+        Ok(raised)
     }
 
     #[track_caller]

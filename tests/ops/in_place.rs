@@ -128,3 +128,70 @@ fn copying_a_tensor_to_itself_changes_nothing() -> Outcome {
     }
     Ok(())
 }
+
+/// Elements as bits, what is not a number as one.
+fn bits(tensor: &Tensor) -> Result<Vec<u32>, TensorError> {
+    let elements = tensor.read_blocking::<f32>()?;
+    Ok(elements.into_iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect())
+}
+
+#[test]
+fn each_form_in_place_leaves_what_the_other_form_returns() -> Outcome {
+    type Unary = (&'static str, fn(&Tensor) -> Result<(), TensorError>, fn(&Tensor) -> Result<Tensor, TensorError>);
+    type Binary = (
+        &'static str,
+        fn(&Tensor, &Tensor) -> Result<(), TensorError>,
+        fn(&Tensor, &Tensor) -> Result<Tensor, TensorError>,
+    );
+    type WithScalar =
+        (&'static str, fn(&Tensor, f32) -> Result<(), TensorError>, fn(&Tensor, f32) -> Result<Tensor, TensorError>);
+    macro_rules! forms {
+        ($($in_place:ident, $other:ident;)*) => { [$((stringify!($in_place), Tensor::$in_place, Tensor::$other)),*] };
+    }
+    let unary: [Unary; 19] = forms! {
+        neg_, neg; abs_, abs; exp_, exp; log_, log; sqrt_, sqrt; rsqrt_, rsqrt; reciprocal_, reciprocal; square_, square;
+        sin_, sin; cos_, cos; tanh_, tanh; sigmoid_, sigmoid; relu_, relu; silu_, silu; gelu_, gelu; gelu_tanh_, gelu_tanh;
+        floor_, floor; ceil_, ceil; round_, round;
+    };
+    let binary: [Binary; 6] = forms! {
+        sub_, sub; mul_, mul; div_, div; pow_, pow; maximum_, maximum; minimum_, minimum;
+    };
+    let with_scalar: [WithScalar; 7] = forms! {
+        add_scalar_, add_scalar; sub_scalar_, sub_scalar; mul_scalar_, mul_scalar; div_scalar_, div_scalar;
+        pow_scalar_, pow_scalar; maximum_scalar_, maximum_scalar; minimum_scalar_, minimum_scalar;
+    };
+    let mut random = Random::new(14);
+    for pool in adapter::all_shared() {
+        let mut x = Array::real(&[7, 12], &mut random);
+        x.elements[..4].copy_from_slice(&[-0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]);
+        let (whole, row) = (x.to_device(pool)?, Array::real(&[12], &mut random).to_device(pool)?);
+        for turned in [false, true] {
+            let view = if turned { whole.t()? } else { whole.clone() };
+            let other = if turned { row.reshape([12, 1])? } else { row.clone() };
+            let kept = || -> Result<Tensor, TensorError> {
+                let copy = whole.copied()?;
+                if turned { copy.t() } else { Ok(copy) }
+            };
+            for (name, in_place, returning) in unary {
+                let changed = kept()?;
+                in_place(&changed)?;
+                assert_eq!(bits(&changed)?, bits(&returning(&view)?)?, "{name} {turned}");
+            }
+            for (name, in_place, returning) in binary {
+                let changed = kept()?;
+                in_place(&changed, &other)?;
+                assert_eq!(bits(&changed)?, bits(&returning(&view, &other)?)?, "{name} {turned}");
+            }
+            for (name, in_place, returning) in with_scalar {
+                let changed = kept()?;
+                in_place(&changed, 1.5)?;
+                assert_eq!(bits(&changed)?, bits(&returning(&view, 1.5)?)?, "{name} {turned}");
+            }
+        }
+        let few = Tensor::full(pool, [3], 1.0_f32)?;
+        assert!(matches!(few.sub_(&whole), Err(TensorError::Shape { operation: "expand" | "sub_", .. })));
+        assert!(matches!(few.mul_scalar_(2_i32), Err(TensorError::DType { operation: "mul_scalar_", .. })));
+        assert!(matches!(few.expand([2, 3])?.exp_(), Err(TensorError::Overlap { operation: "exp_", .. })));
+    }
+    Ok(())
+}

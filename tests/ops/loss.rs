@@ -51,6 +51,20 @@ fn the_cross_entropy_and_its_gradient_equal_the_model() -> Outcome {
             assert_near(&input.cross_entropy(&targets)?.read_blocking::<f32>()?, &[loss], 1e-4);
             assert_near(&input.cross_entropy_backward(&targets)?.read_blocking::<f32>()?, &gradient, 2e-3);
         }
+        // Of an image: the same as with the classes last, pixel by pixel.
+        let (pixels, classes) = (5 * 7 * 3, 4);
+        let logits = Array::real(&[5, classes, 7, 3], &mut random).map(|x| x * 8.0).to_device(pool)?;
+        let chosen: Vec<u32> = (0..pixels).map(|_| u32::try_from(random.below(classes)).expect("small")).collect();
+        let targets = Tensor::from_slice(pool, &chosen, [5, 7, 3])?;
+        let rows = logits.permute([0, 2, 3, 1])?.contiguous()?.reshape([pixels, classes])?;
+        let flat = targets.reshape([pixels])?;
+        let wanted: Vec<f64> = rows.cross_entropy(&flat)?.read_blocking::<f32>()?.into_iter().map(f64::from).collect();
+        assert_near(&logits.cross_entropy(&targets)?.read_blocking::<f32>()?, &wanted, 1e-5);
+        let gradient = rows.cross_entropy_backward(&flat)?.reshape([5, 7, 3, classes])?.permute([0, 3, 1, 2])?;
+        let wanted: Vec<f64> = gradient.read_blocking::<f32>()?.into_iter().map(f64::from).collect();
+        assert_near(&logits.cross_entropy_backward(&targets)?.read_blocking::<f32>()?, &wanted, 2e-3);
+        assert!(matches!(logits.cross_entropy(&flat), Err(TensorError::Shape { .. })));
+
         let logits = Tensor::zeros(pool, [3, 4], DType::F32)?;
         let short = Tensor::zeros(pool, [2], DType::U32)?;
         assert!(matches!(logits.cross_entropy(&short), Err(TensorError::Shape { .. })));

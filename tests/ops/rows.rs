@@ -72,7 +72,13 @@ fn softmax_goes_along_any_axis_of_any_view() -> Outcome {
             axes.swap(axis, 2);
             let turned = by_rows(&x.permute(&axes), softmax);
             close_softmax(&tensor.softmax(axis)?, &turned.permute(&axes), &format!("axis {axis}"));
+            let logarithm = turned.permute(&axes).map(f64::ln);
+            assert_close(&tensor.log_softmax(axis)?, &logarithm, |_, _| 2e-5, format_args!("log, axis {axis}"));
         }
+        let many = spread(&[1500, 5], &mut random);
+        let (rows, wanted) = (many.to_device(pool)?, by_rows(&many, softmax));
+        close_softmax(&rows.softmax(1)?, &wanted, "many short rows");
+        assert_close(&rows.log_softmax(1)?, &wanted.map(f64::ln), |_, _| 2e-5, "log of many short rows");
         for start in 0..5 {
             let (part, model) = (tensor.narrow(2, start, 7)?, x.narrow(2, start, 7));
             close_softmax(&part.softmax(2)?, &by_rows(&model, softmax), &format!("from {start}"));
@@ -88,11 +94,13 @@ fn softmax_goes_along_any_axis_of_any_view() -> Outcome {
 fn softmax_keeps_the_rules_of_infinities_and_never_overflows() -> Outcome {
     const INF: f32 = f32::INFINITY;
     for pool in adapter::all_shared() {
-        for length in [4, 5] {
+        // As a row, and as a column, which no workgroup holds.
+        for (length, columns) in [(4, None), (5, None), (4, Some(1)), (5, Some(1))] {
             let row = |elements: [f32; 4]| {
                 let mut row = elements.to_vec();
                 row.extend(std::iter::repeat_n(-INF, length - 4));
-                Tensor::from_slice(pool, &row, [length])?.softmax(0)?.read_blocking::<f32>()
+                let shape: Vec<usize> = std::iter::once(length).chain(columns).collect();
+                Tensor::from_slice(pool, &row, shape)?.softmax(0)?.read_blocking::<f32>()
             };
             let halves = row([3e38, 3e38, -INF, -3e38])?;
             assert_eq!(halves[..4], [0.5, 0.5, 0.0, 0.0], "of {length}");

@@ -150,19 +150,29 @@ impl<const N: usize> Fused<N> {
     /// As [`Fused::run`]; [`TensorError::Overlap`] if the output shares elements with an input other than each with itself, or
     /// if its own elements share places.
     pub fn run_into(&self, inputs: [&Tensor; N], output: &Tensor) -> Result<(), TensorError> {
-        let kinds = self.kinds(NAME, inputs)?;
+        self.run_into_as(NAME, inputs, output)
+    }
+
+    /// The same, under a name of its own in errors.
+    pub(super) fn run_into_as(
+        &self,
+        name: &'static str,
+        inputs: [&Tensor; N],
+        output: &Tensor,
+    ) -> Result<(), TensorError> {
+        let kinds = self.kinds(name, inputs)?;
         let dtype = self.dtype(&kinds);
         if dtype != output.dtype() {
             let (left, right) = (dtype.name(), output.dtype().name());
-            return Err(TensorError::DType { operation: NAME, left, right });
+            return Err(TensorError::DType { operation: name, left, right });
         }
-        output.check_writable(NAME)?;
+        output.check_writable(name)?;
         for input in inputs {
-            check_pools(NAME, output, input)?;
-            let layout = input.layout().expand(NAME, output.shape())?;
-            is_in_place(NAME, (output.storage(), output.layout()), (input.storage(), &layout))?;
+            check_pools(name, output, input)?;
+            let layout = input.layout().expand(name, output.shape())?;
+            is_in_place(name, (output.storage(), output.layout()), (input.storage(), &layout))?;
         }
-        self.launch(NAME, inputs, output, &kinds)
+        self.launch(name, inputs, output, &kinds)
     }
 
     fn kinds(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Vec<kinds::Kind>, TensorError> {
