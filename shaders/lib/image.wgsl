@@ -1,7 +1,7 @@
 // What the kernels over images have in common. Images are (batch, channels, height, width), contiguous; a window of
 // `kernel` places moves over them by `stride`, over edges widened by `padding`, and stops at `out` places of each axis.
 //
-// `planes` counts batch times channels. Vectors are (height, width). Offsets are in elements.
+// Vectors are (height, width). Offsets are in elements.
 
 alias Element = f32;
 
@@ -11,8 +11,11 @@ struct Params {
     kernel: vec2<u32>,
     stride: vec2<u32>,
     padding: vec2<u32>,
-    planes: u32,
-    // Invocations.
+    // Of convolutions alone.
+    channels: u32,
+    outputs: u32,
+    span: u32,
+    // Invocations, where the kernel doesn't say otherwise.
     count: u32,
     input_offset: u32,
     // The bits of an f32.

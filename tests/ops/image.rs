@@ -6,7 +6,11 @@ use crate::model::Array;
 use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError, Window, fuse};
 
 /// Images, and windows over them: odd sizes, overlaps, gaps, and edges.
-const WINDOWS: [([usize; 4], Window); 6] = [
+const WINDOWS: [([usize; 4], Window); 8] = [
+    // Several parts of windows, and several blocks of outputs in the gradient.
+    ([3, 9, 30, 21], Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
+    // No convolution makes the gradient by this one's input.
+    ([2, 3, 4, 6], Window { kernel: [2, 3], stride: [1, 1], padding: [2, 1] }),
     ([2, 3, 7, 9], Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
     ([1, 2, 8, 8], Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0] }),
     ([3, 1, 9, 5], Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] }),
@@ -58,7 +62,7 @@ fn convolutions_equal_their_definition() -> Outcome {
     for pool in adapter::all_shared() {
         for (size, window) in WINDOWS {
             let [batch, channels, ..] = size;
-            let outputs = 5;
+            let outputs = if channels > 4 { 11 } else { 5 };
             let image = real(&size, &mut random);
             let weight = real(&[outputs, channels, window.kernel[0], window.kernel[1]], &mut random);
             let bias = real(&[outputs], &mut random);
@@ -86,6 +90,28 @@ fn convolutions_equal_their_definition() -> Outcome {
     Ok(())
 }
 
+#[test]
+fn many_outputs_are_multiplied_and_a_long_sum_is_too() -> Outcome {
+    let mut random = Random::new(78);
+    for pool in adapter::all_shared() {
+        for (size, outputs, window) in [
+            ([1, 8200, 2, 3], 2, Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }),
+            ([2, 32, 9, 7], 70, Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
+        ] {
+            let image = Array::<i32>::any(&size, &mut random).to_device(pool)?;
+            let shape = [outputs, size[1], window.kernel[0], window.kernel[1]];
+            let weight = Array::<i32>::any(&shape, &mut random).to_device(pool)?;
+            let bias = Array::<i32>::any(&[outputs], &mut random).to_device(pool)?;
+            let found = image.conv2d(&weight, Some(&bias), window)?;
+            let lines = shape[1..].iter().product();
+            let product = weight.reshape([outputs, lines])?.matmul(&image.unfold(window)?)?;
+            let wanted = product.add(&bias.reshape([outputs, 1])?)?;
+            assert_eq!(found.read_blocking::<i32>()?, wanted.read_blocking::<i32>()?, "{size:?}");
+        }
+    }
+    Ok(())
+}
+
 /// A linear map's gradient is its transpose: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩.
 #[test]
 fn gradients_of_convolutions_are_their_transposes() -> Outcome {
@@ -101,13 +127,13 @@ fn gradients_of_convolutions_are_their_transposes() -> Outcome {
             let by_input = product(&image, &gradient.conv2d_input(size, &weight, window)?)?;
             let by_weight = product(&weight, &gradient.conv2d_weight(&image, shape, window)?)?;
             assert!(
-                (through - by_input).abs() < 1e-4 && (through - by_weight).abs() < 1e-4,
+                (through - by_input).abs() < 1e-3 && (through - by_weight).abs() < 1e-3,
                 "{window:?}: {through} {by_input} {by_weight}"
             );
             let columns = image.unfold(window)?;
             let back = real(columns.shape(), &mut random).to_device(pool)?;
             let (there, here) = (product(&columns, &back)?, product(&image, &back.fold([size[2], size[3]], window)?)?);
-            assert!((there - here).abs() < 1e-4, "{window:?}: {there} {here}");
+            assert!((there - here).abs() < 1e-3, "{window:?}: {there} {here}");
         }
         // Views, and integers.
         let image = Array::<i32>::any(&[2, 6, 5, 3], &mut random).to_device(pool)?.permute([0, 3, 2, 1])?;
@@ -261,7 +287,7 @@ fn other_sizes_equal_their_definition_and_their_gradients_the_transposes() -> Ou
                     gradient.upsample_nearest_backward(own)?
                 };
                 let (there, here) = (product(&found, &gradient)?, product(&tensor, &back)?);
-                assert!((there - here).abs() < 1e-4, "{size:?} {wanted_size:?} {is_bilinear}: {there} {here}");
+                assert!((there - here).abs() < 1e-3, "{size:?} {wanted_size:?} {is_bilinear}: {there} {here}");
             }
         }
     }

@@ -1,14 +1,27 @@
 //! Convolutions, as products of matrices over unfolded images.
 
-use super::super::launch::{check_kinds, with_gpu};
-use super::super::shader::{AS_IT_IS, FOLD, UNFOLD};
-use super::{Planes, Run, Window};
+use super::super::launch::{WORKGROUP, check_kinds, index, with_gpu};
+use super::super::shader::{AS_IT_IS, CONV2D, CONV2D_WEIGHT, FOLD, UNFOLD};
+use super::{Convolved, Planes, Run, Window};
 use crate::device::Memory;
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 
 /// Bytes that an unfolded part of a batch may have, if a shader can be bound to as much; at least one image is unfolded at a time.
 const MOST_COLUMNS: u64 = 256 << 20;
+
+/// Outputs that a convolution's kernels make at once, and windows or lines.
+const BLOCK: usize = 8;
+const FOUR: usize = 4;
+/// Windows of a part of `conv2d_weight.wgsl`: at least some for each of a workgroup's invocations, at most what keeps its loops
+/// within Mesa's 65,535 turns; and the parts that a large device needs.
+const LEAST_SPAN: usize = 1024;
+const MOST_SPAN: usize = 1 << 18;
+const PARTS: usize = 2048;
+/// From this many outputs, and elements of an image for each, a product is faster.
+const MANY_OUTPUTS: usize = 64;
+const MANY_LINES: usize = 256;
+const MOST_LINES: usize = 8192;
 
 impl Tensor {
     /// The patches under a window as columns: (n, c, h, w) gives (n, c · kernel places, windows), channels outermost. For every
@@ -58,20 +71,30 @@ impl Tensor {
     }
 
     /// The convolution (cross-correlation) with `weight`: (n, c, h, w) by (o, c, kernel) gives (n, o, windows), plus a bias of
-    /// shape (o). The window's kernel must be the weight's. For every dtype. Equals `torch.nn.functional.conv2d` without
-    /// dilation and groups.
+    /// shape (o). The window's kernel must be the weight's. For every dtype; sums are in that dtype, channel by channel. Equals
+    /// `torch.nn.functional.conv2d` without dilation and groups.
     ///
-    /// Cost: the images are unfolded, a part of the batch at a time, and multiplied: up to 256 MiB of memory besides the result, or
-    /// what one unfolded image takes. That must not be more than a shader can be bound to: compute larger images in tiles.
+    /// Cost: one kernel over the images, which takes no memory besides the result and a copy of the weight. Where both sides are
+    /// large, at least 64 outputs of 256 elements of an image each, they are unfolded and multiplied instead, a part of the batch
+    /// at a time, which is faster and takes up to 256 MiB, or what one unfolded image takes.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::Window`], [`TensorError::DType`], [`TensorError::Pools`];
-    /// as [`Tensor::matmul`].
+    /// as [`Tensor::empty`].
     #[track_caller]
     pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, window: Window) -> Result<Self, TensorError> {
-        let convolution = Convolution::new("conv2d", self.shape(), weight.shape(), window)?;
-        check_kinds("conv2d", self, weight)?;
-        let Convolution { planes, outputs, lines, windows, out } = convolution;
+        let name = "conv2d";
+        let convolution = Convolution::new(name, self.shape(), weight.shape(), window)?;
+        check_kinds(name, self, weight)?;
+        let Convolution { planes, outputs, lines, windows, .. } = convolution;
+        if let Some(bias) = bias {
+            check_kinds(name, self, bias)?;
+            bias.check_shape(name, &[outputs])?;
+        }
+        if !convolution.is_multiplied(self) {
+            let rows = weight.contiguous()?.reshape([outputs, lines])?.t()?;
+            return self.convolved(name, &convolution, window, &rows, bias);
+        }
         let matrix = weight.contiguous()?.reshape([outputs, lines])?;
         let output = self.beside([planes.batch, outputs, windows], self.dtype())?;
         for (start, length) in convolution.parts(self) {
@@ -79,17 +102,45 @@ impl Tensor {
             output.narrow(0, start, length)?.copy_(&matrix.matmul(&columns)?)?;
         }
         let output = match bias {
-            Some(bias) => {
-                bias.check_shape("conv2d", &[outputs])?;
-                output.add(&bias.reshape([outputs, 1])?)?
-            }
+            Some(bias) => output.add(&bias.reshape([outputs, 1])?)?,
             None => output,
         };
-        output.reshape([planes.batch, outputs, out[0], out[1]])
+        output.reshape(convolution.output())
+    }
+
+    /// The convolution without unfolding; the weights' rows are (channels and places, outputs).
+    #[track_caller]
+    fn convolved(
+        &self,
+        name: &'static str,
+        convolution: &Convolution,
+        window: Window,
+        rows: &Self,
+        bias: Option<&Self>,
+    ) -> Result<Self, TensorError> {
+        let Convolution { planes, outputs, lines, out, .. } = *convolution;
+        let weights = self.beside([lines + 1, outputs.next_multiple_of(BLOCK)], self.dtype())?;
+        let taken = weights.narrow(1, 0, outputs)?;
+        match bias {
+            Some(bias) => taken.narrow(0, lines, 1)?.copy_(bias)?,
+            None => weights.storage().clear()?,
+        }
+        taken.narrow(0, 0, lines)?.copy_(rows)?;
+        let output = self.beside(convolution.output(), self.dtype())?;
+        let image = self.contiguous()?;
+        let run = Run { name, shader: &CONV2D, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &image };
+        let span = out[1].div_ceil(FOUR);
+        let count = planes.batch * outputs.div_ceil(BLOCK) * out[0] * span;
+        let workgroups = count.div_ceil(WORKGROUP as usize);
+        run.convolving(&[&output, &image, &weights], Convolved { outputs, span }, count, workgroups)?;
+        Ok(output)
     }
 
     /// The gradient of [`Tensor::conv2d`] by its input, of this shape; `self` is the gradient of the result. Equals
     /// `torch.nn.grad.conv2d_input`.
+    ///
+    /// Cost: as [`Tensor::conv2d`] of the gradient with the weight turned about, where the window moves by one place and is
+    /// padded by less than its size; otherwise columns are multiplied and folded, up to 256 MiB of them at a time.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
@@ -100,6 +151,15 @@ impl Tensor {
         check_kinds(name, self, weight)?;
         self.check_shape(name, &convolution.output())?;
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
+        if let Some((turned, back)) = convolution.turned(window).filter(|(turned, _)| !turned.is_multiplied(self)) {
+            // The same places in reverse order, outputs and channels exchanged.
+            let places = lines / planes.channels;
+            let reversed = Self::arange(&self.pool(), places, index(name, places - 1)?, u32::MAX)?;
+            let weight = weight.contiguous()?.reshape([outputs, planes.channels, places])?;
+            let rows = weight.index_select(2, &reversed)?.permute([0, 2, 1])?.contiguous()?;
+            let rows = rows.reshape([outputs * places, planes.channels])?;
+            return self.convolved(name, &turned, back, &rows, None);
+        }
         let turned = weight.contiguous()?.reshape([outputs, lines])?.t()?;
         let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
         let result = self.beside(input, self.dtype())?;
@@ -121,15 +181,21 @@ impl Tensor {
         let convolution = Convolution::new(name, input.shape(), &weight, window)?;
         check_kinds(name, self, input)?;
         self.check_shape(name, &convolution.output())?;
-        let Convolution { planes, outputs, lines, windows, .. } = convolution;
-        let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
-        let mut total = Self::zeros(&self.pool(), [outputs, lines], self.dtype())?;
-        for (start, length) in convolution.parts(self) {
-            let columns = input.narrow(0, start, length)?.unfold(window)?;
-            let products = gradient.narrow(0, start, length)?.matmul(&columns.transpose(1, 2)?)?;
-            total = total.add(&products.sum([0], false)?)?;
+        let Convolution { planes, outputs, lines, windows, out } = convolution;
+        let all = planes.batch * windows;
+        let blocks = lines.div_ceil(FOUR) * outputs.div_ceil(BLOCK);
+        if all == 0 || blocks == 0 {
+            return Self::zeros(&self.pool(), weight, self.dtype());
         }
-        total.reshape(weight)
+        let span = (all * blocks / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
+        let parts = all.div_ceil(span);
+        let sums = self.beside([parts, outputs, lines], self.dtype())?;
+        let gradient = self.contiguous()?;
+        let input = input.contiguous()?.apart_from(&gradient)?;
+        let run =
+            Run { name, shader: &CONV2D_WEIGHT, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
+        run.convolving(&[&sums, &input, &gradient], Convolved { outputs, span }, all, blocks * parts)?;
+        sums.sum([0], false)?.reshape(weight)
     }
 }
 
@@ -161,6 +227,32 @@ impl Convolution {
 
     fn output(&self) -> [usize; 4] {
         [self.planes.batch, self.outputs, self.out[0], self.out[1]]
+    }
+
+    /// Whether a product of unfolded images is faster than the kernel that takes them as they are, or the only way: Mesa's
+    /// software drivers end an invocation after 65,535 turns of its loops.
+    fn is_multiplied(&self, tensor: &Tensor) -> bool {
+        let is_large = self.outputs >= MANY_OUTPUTS && self.lines >= MANY_LINES;
+        (is_large && !with_gpu(tensor, crate::device::Gpu::is_software)) || self.lines > MOST_LINES
+    }
+
+    /// The convolution that makes the gradient by the input out of that of the result, if there is one, and its window.
+    fn turned(&self, window: Window) -> Option<(Self, Window)> {
+        let Self { planes, outputs, out, .. } = *self;
+        let padding = |axis: usize| window.kernel[axis].checked_sub(1 + window.padding[axis]);
+        if window.stride != [1, 1] {
+            return None;
+        }
+        let back = Window { padding: [padding(0)?, padding(1)?], ..window };
+        let lines = outputs * window.kernel[0] * window.kernel[1];
+        let turned = Self {
+            planes: Planes { batch: planes.batch, channels: outputs, size: out },
+            outputs: planes.channels,
+            lines,
+            windows: planes.size[0] * planes.size[1],
+            out: planes.size,
+        };
+        Some((turned, back))
     }
 
     /// Parts of the batch that are unfolded together: the first image and how many.

@@ -22,7 +22,9 @@ struct Params {
     kernel: [u32; 2],
     stride: [u32; 2],
     padding: [u32; 2],
-    planes: u32,
+    channels: u32,
+    outputs: u32,
+    span: u32,
     count: u32,
     input_offset: u32,
     scale: u32,
@@ -100,6 +102,17 @@ struct Run<'a> {
 impl Run<'_> {
     /// Runs `count` invocations; the first tensor is written.
     fn over(&self, bound: &[&Tensor], count: usize) -> Result<(), TensorError> {
+        self.convolving(bound, Convolved::default(), count, count.div_ceil(WORKGROUP as usize))
+    }
+
+    /// Runs some workgroups of a kernel that makes other channels of those that the image has.
+    fn convolving(
+        &self,
+        bound: &[&Tensor],
+        Convolved { outputs, span }: Convolved,
+        count: usize,
+        workgroups: usize,
+    ) -> Result<(), TensorError> {
         if count == 0 {
             return Ok(());
         }
@@ -107,24 +120,32 @@ impl Run<'_> {
         let number = |value| index(name, value);
         let pair =
             |[rows, columns]: [usize; 2]| -> Result<[u32; 2], TensorError> { Ok([number(rows)?, number(columns)?]) };
-        let count = number(count)?;
         let params = Params {
             size: pair(planes.size)?,
             out: pair(out)?,
             kernel: pair(window.kernel)?,
             stride: pair(window.stride)?,
             padding: pair(window.padding)?,
-            planes: number(planes.batch * planes.channels)?,
-            count,
+            channels: number(planes.channels)?,
+            outputs: number(outputs)?,
+            span: number(span)?,
+            count: number(count)?,
             input_offset: number(self.input.layout().offset)?,
             scale: self.scale.to_bits(),
         };
         let variant = Variant { operation: self.operation, ..Variant::plain(self.input.dtype()) };
         let program = with_gpu(self.input, |gpu| self.shader.program(gpu, variant))?;
         let storages: Vec<_> = bound.iter().map(|tensor| tensor.storage()).collect();
-        launch(&program, &storages, bytemuck::bytes_of(&params), grid(count.div_ceil(WORKGROUP)))?;
+        launch(&program, &storages, bytemuck::bytes_of(&params), grid(number(workgroups)?))?;
         Ok(())
     }
+}
+
+/// What a convolution's kernels are told besides the image and the window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Convolved {
+    outputs: usize,
+    span: usize,
 }
 
 impl Tensor {

@@ -202,13 +202,29 @@ pub(in crate::ops) const ARANGE: Shader = Shader {
 };
 
 /// Bytes of the parameters of `lib/image.wgsl`.
-pub(in crate::ops) const IMAGE_BYTES: u32 = 56;
+pub(in crate::ops) const IMAGE_BYTES: u32 = 64;
 
 pub(in crate::ops) const UNFOLD: Shader = Shader {
     name: "unfold",
     source: concat!(source!("lib/image.wgsl"), source!("unfold.wgsl")),
     entry: "unfold",
     tensors: 2,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const CONV2D: Shader = Shader {
+    name: "conv2d",
+    source: concat!(source!("lib/image.wgsl"), source!("conv2d.wgsl")),
+    entry: "conv2d",
+    tensors: 3,
+    parameter_bytes: Some(IMAGE_BYTES),
+    ..GATHER
+};
+pub(in crate::ops) const CONV2D_WEIGHT: Shader = Shader {
+    name: "conv2d_weight",
+    source: concat!(source!("lib/image.wgsl"), source!("conv2d_weight.wgsl")),
+    entry: "conv2d_weight",
+    tensors: 3,
     parameter_bytes: Some(IMAGE_BYTES),
     ..GATHER
 };

@@ -19,7 +19,11 @@ fn variants() -> Vec<(Shader, Variant)> {
     {
         all.push((shader, Variant::plain(dtype)));
     }
-    all.extend(DType::ALL.into_iter().flat_map(|dtype| [UNFOLD, FOLD].map(|shader| (shader, Variant::plain(dtype)))));
+    all.extend(
+        DType::ALL
+            .into_iter()
+            .flat_map(|dtype| [UNFOLD, FOLD, CONV2D, CONV2D_WEIGHT].map(|shader| (shader, Variant::plain(dtype)))),
+    );
     all.extend([SGD, ADAMW].map(|shader| (shader, Variant::plain(DType::F32))));
     let pools = [MAX_POOL, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK];
     all.extend(pools.map(|shader| (shader, Variant::plain(DType::F32))));

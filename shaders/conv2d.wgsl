@@ -1,0 +1,94 @@
+// conv2d: output[n, o, window] = bias[o] + sum over c and the places of the window of image[n, c, place] * weight[o, c, place].
+//
+// Parameters: lib/image.wgsl; `channels` of the image, `outputs` of the result, `span` fours of windows in a row of the result.
+// Bindings: 0 output, contiguous, 1 image, contiguous from `input_offset` on, 2 weights, contiguous: a row for each channel and
+// place, channels outermost, and a last one for the bias; a row has a number for each output, and any numbers up to a multiple of
+// eight. An invocation makes four windows of a row in eight outputs. Dispatch batch * outputs / 8 * rows * fours invocations. At
+// most channels * kernel.x * (kernel.y * 5 + 1) turns of loops.
+
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> image: array<Element>;
+@group(0) @binding(2) var<storage, read_write> weights: array<vec4<Element>>;
+
+const BLOCK: u32 = 8u;
+
+alias Sums = array<vec4<Element>, 8>;
+
+// The image under one place of four windows, 0 beyond its edges.
+fn four(line: u32, first: u32) -> vec4<Element> {
+    let end = params.padding.y + params.size.y;
+    let last = first + 3u * params.stride.y;
+    if first >= params.padding.y && last < end {
+        let at = line + first - params.padding.y;
+        let stride = params.stride.y;
+        return vec4(image[at], image[at + stride], image[at + 2u * stride], image[at + 3u * stride]);
+    }
+    var found = vec4<Element>();
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        let column = first + lane * params.stride.y;
+        if column >= params.padding.y && column < end {
+            found[lane] = image[line + column - params.padding.y];
+        }
+    }
+    return found;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn conv2d(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let step = step_of(workgroup, workgroups, local);
+    if step >= params.count {
+        return;
+    }
+    let own = split(step, vec2(params.out.x, params.span));
+    let blocks = (params.outputs + BLOCK - 1u) / BLOCK;
+    let batch = own.x / blocks;
+    let block = (own.x - batch * blocks) * BLOCK;
+    let row = own.y;
+    let column = own.z * 4u;
+
+    let row_of_weights = blocks * 2u;
+    var weight = block / 4u;
+    let last = weight + params.channels * params.kernel.x * params.kernel.y * row_of_weights;
+    var sums: Sums;
+    for (var o = 0u; o < 4u; o += 1u) {
+        sums[o] = vec4<Element>(weights[last][o]);
+        sums[o + 4u] = vec4<Element>(weights[last + 1u][o]);
+    }
+    for (var channel = 0u; channel < params.channels; channel += 1u) {
+        let plane = batch * params.channels + channel;
+        for (var y = 0u; y < params.kernel.x; y += 1u) {
+            let at = row * params.stride.x + y;
+            if at < params.padding.x || at >= params.padding.x + params.size.x {
+                weight += params.kernel.y * row_of_weights;
+                continue;
+            }
+            let line = params.input_offset + place(plane, vec2(at - params.padding.x, 0u), params.size);
+            for (var x = 0u; x < params.kernel.y; x += 1u) {
+                let values = four(line, column * params.stride.y + x);
+                let low = weights[weight];
+                let high = weights[weight + 1u];
+                sums[0] += low.x * values;
+                sums[1] += low.y * values;
+                sums[2] += low.z * values;
+                sums[3] += low.w * values;
+                sums[4] += high.x * values;
+                sums[5] += high.y * values;
+                sums[6] += high.z * values;
+                sums[7] += high.w * values;
+                weight += row_of_weights;
+            }
+        }
+    }
+    for (var o = 0u; o < BLOCK; o += 1u) {
+        let start = place(batch * params.outputs + block + o, vec2(row, column), params.out);
+        for (var lane = 0u; lane < 4u; lane += 1u) {
+            if block + o < params.outputs && column + lane < params.out.y {
+                output[start + lane] = sums[o][lane];
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+// conv2d_weight: parts[part, o, line] = sum over the windows of a part of gradient[window, o] * image under the line's place of the
+// window, where a line is a channel and a place of the kernel. The gradient of conv2d by its weight is the sum of all parts.
+//
+// Parameters: lib/image.wgsl; `count` windows of all images, `span` of a part. Bindings: 0 parts, contiguous, 1 image, contiguous
+// from `input_offset` on, 2 gradient, (batch, outputs, windows), contiguous. A workgroup makes eight outputs of four lines of a
+// part; its invocations take turns along the windows, and are added up in a fixed order. Dispatch lines / 4 * outputs / 8 * parts
+// workgroups. At most span / 64 + 16 turns of loops of eight.
+
+@group(0) @binding(0) var<storage, read_write> parts: array<Element>;
+@group(0) @binding(1) var<storage, read_write> image: array<Element>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
+
+const BLOCK: u32 = 8u;
+const TEAM: u32 = 64u;
+
+// Of each output and invocation the sums of four lines.
+var<workgroup> sums: array<vec4<Element>, 512>;
+
+@compute @workgroup_size(TEAM)
+fn conv2d_weight(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let lines = params.channels * params.kernel.x * params.kernel.y;
+    let line_blocks = (lines + 3u) / 4u;
+    let blocks = (params.outputs + BLOCK - 1u) / BLOCK;
+    let number = workgroup.y * workgroups.x + workgroup.x;
+    let line = number % line_blocks * 4u;
+    let block = number / line_blocks % blocks * BLOCK;
+    let part = number / line_blocks / blocks;
+
+    // Beyond the last output or line the last one is made again, and not stored.
+    var outputs: array<u32, 8>;
+    var own: array<vec4<Element>, 8>;
+    for (var o = 0u; o < BLOCK; o += 1u) {
+        outputs[o] = min(block + o, params.outputs - 1u);
+        own[o] = vec4<Element>();
+    }
+    var within: array<vec3<u32>, 4>;
+    for (var l = 0u; l < 4u; l += 1u) {
+        within[l] = split(min(line + l, lines - 1u), params.kernel);
+    }
+    let windows = params.out.x * params.out.y;
+    let end = min((part + 1u) * params.span, params.count);
+    for (var at = part * params.span + local; at < end; at += TEAM) {
+        let window = split(at, params.out);
+        var values = vec4<Element>();
+        for (var l = 0u; l < 4u; l += 1u) {
+            let place_under = window.yz * params.stride + within[l].yz;
+            if is_inside(place_under) {
+                let plane = window.x * params.channels + within[l].x;
+                values[l] = image[params.input_offset + place(plane, place_under - params.padding, params.size)];
+            }
+        }
+        let start = window.x * params.outputs * windows + (at - window.x * windows);
+        for (var o = 0u; o < BLOCK; o += 1u) {
+            own[o] += gradient[start + outputs[o] * windows] * values;
+        }
+    }
+    for (var o = 0u; o < BLOCK; o += 1u) {
+        sums[o * TEAM + local] = own[o];
+    }
+    workgroupBarrier();
+    // Eight invocations for each output, with eight sums each; then the first of them with all.
+    let first = local / 8u * TEAM + local % 8u * 8u;
+    var total = sums[first];
+    for (var other = 1u; other < 8u; other += 1u) {
+        total += sums[first + other];
+    }
+    workgroupBarrier();
+    sums[local] = total;
+    workgroupBarrier();
+    if local < BLOCK && block + local < params.outputs {
+        total = sums[local * 8u];
+        for (var other = 1u; other < 8u; other += 1u) {
+            total += sums[local * 8u + other];
+        }
+        for (var l = 0u; l < 4u; l += 1u) {
+            if line + l < lines {
+                parts[(part * params.outputs + block + local) * lines + line + l] = total[l];
+            }
+        }
+    }
+}
