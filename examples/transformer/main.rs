@@ -1,0 +1,211 @@
+//! A transformer learns to spell from this project's own README, and then writes, with a cache of keys and values that grows.
+//!
+//! Parts of the text are of another length in each step, so that hardly two steps ask for the same blocks: what makes other
+//! allocators grow.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod model;
+#[path = "../nn/mod.rs"]
+mod nn;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use clap::Parser;
+use common::{Failure, Report};
+use fastrand::Rng;
+use model::{Sizes, Transformer};
+use nn::attention::Cache;
+use nn::{Course, Progress, Trainer};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use text::Text;
+use wgpu_pool::{AdamW, Bytes, Pool, Tensor, TensorError};
+
+/// What is learned. It ships with the crate.
+const TEXT: &str = include_str!("../../README.md");
+/// The mean loss, in nats a character, at which the training ends; a guess among all characters has 4.4.
+const WANTED: f32 = 1.5;
+/// Steps whose losses are read at once, and whose mean counts.
+const BETWEEN: usize = 20;
+/// Characters that the decoding starts from.
+const PROMPT: &str = "A tensor is a ";
+
+#[derive(Clone, Debug, Parser)]
+#[command(about = "A character-level transformer, trained, and decoding with a growing cache")]
+struct Options {
+    /// Draw the pool's segments while the program runs
+    #[arg(long)]
+    watch: bool,
+    /// The most steps of training
+    #[arg(long, default_value_t = 3000)]
+    steps: usize,
+    /// Parts of the text in a step
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+    /// The longest part of the text
+    #[arg(long, default_value_t = 128)]
+    context: usize,
+    /// Numbers for each character, a multiple of 4, the number of heads
+    #[arg(long, default_value_t = 96)]
+    width: usize,
+    /// What all random numbers come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the plots go
+    #[arg(long, default_value = "target/plots")]
+    plots: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    common::run(|| transformer(&options))
+}
+
+fn transformer(options: &Options) -> Result<ExitCode, Failure> {
+    let text = Text::new(TEXT);
+    let shortest = PROMPT.len();
+    if options.context <= shortest || options.context >= text.length() {
+        return Err(format!("--context {} is not within {shortest} and {}", options.context, text.length()).into());
+    }
+    let sizes =
+        Sizes { characters: text.characters(), context: options.context, width: options.width, heads: 4, layers: 4 };
+    if sizes.width == 0 || !sizes.width.is_multiple_of(sizes.heads) {
+        return Err(format!("--width {} is not a multiple of {}", sizes.width, sizes.heads).into());
+    }
+    let mut report = Report::open(options.watch)?;
+    let before = report.warm_up()?;
+    {
+        let mut model = Transformer::new(&report.pool, sizes, options.seed << 32)?;
+        train(&mut report, &mut model, &text, options)?;
+        decode(&mut report, &model, &text, options)?;
+    }
+    report.pool.trim();
+    report.pool.synchronize()?;
+    report.pool.trim();
+    let after = report.step("dropped and trimmed");
+    report.claim_back(before, after);
+    Ok(report.conclude())
+}
+
+/// Numbers on the device, (count, length).
+fn upload(pool: &Pool, numbers: &[u32], count: usize) -> Result<Tensor, TensorError> {
+    Tensor::from_slice(pool, numbers, [count, numbers.len() / count])
+}
+
+/// Trains until the mean loss of some steps is low enough.
+fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Options) -> Result<(), Failure> {
+    let pool = report.pool.clone();
+    let mut random = Rng::with_seed(options.seed);
+    let mut trainer = Trainer::new(AdamW { learning_rate: 2e-3, weight_decay: 0.05, ..AdamW::default() });
+    let mut course = Course::default();
+    let (mut mean, mut lengths) = (f32::INFINITY, Vec::new());
+    let total = Tensor::full(&pool, [], 0.0_f32)?;
+    let progress = Progress::new("training", options.steps);
+    // Each length has been seen by then, or one near it.
+    let (mut settled, warm) = (0, options.steps.min(200));
+    while course.steps() < options.steps && mean > WANTED {
+        let length = random.usize(options.context / 8..=options.context);
+        lengths.push(length);
+        let [numbers, next] = text.batch(options.batch, length, &mut random);
+        let numbers = upload(&pool, &numbers, options.batch)?;
+        let targets = Tensor::from_slice(&pool, &next, [next.len()])?;
+        let (scores, kept) = model.forward(&numbers)?;
+        total.add_(&scores.cross_entropy(&targets)?, 1.0 / BETWEEN as f32)?;
+        let gradient = scores.cross_entropy_backward(&targets)?;
+        drop(scores);
+        let gradient = gradient.reshape([options.batch, length, text.characters()])?;
+        model.backward(kept, &gradient)?;
+        trainer.step(model.parameters())?;
+        drop((numbers, targets, gradient));
+        course.look(&pool);
+        report.watch.look(&pool);
+        if course.steps() == warm {
+            settled = pool.stats().reserved.current;
+        }
+        if course.steps().is_multiple_of(BETWEEN) {
+            mean = total.read_blocking::<f32>()?[0];
+            total.fill_(0.0_f32)?;
+            course.loss(mean);
+        }
+        progress.advance(format!("loss {mean:.3}"));
+    }
+    drop(progress);
+    drop(total);
+    report.step("trained");
+    for path in course.write(&options.plots, "transformer", "")? {
+        report.note(format!("A plot is in {}", path.display()));
+    }
+    let steps = course.steps();
+    report.claim(mean <= WANTED, format!("after {steps} steps the mean loss is {mean:.3}, wanted {WANTED}"));
+    lengths.sort_unstable();
+    lengths.dedup();
+    let now = pool.stats().reserved.current;
+    report.claim(
+        steps <= warm || now <= settled + settled / 10,
+        format!(
+            "{} different lengths don't make the pool grow: {} reserved after {warm} steps, {} after {steps}",
+            lengths.len(),
+            Bytes(settled),
+            Bytes(now)
+        ),
+    );
+    Ok(())
+}
+
+/// Writes on from a prompt until the context is full, a character at a time, and compares the last scores with those of the
+/// whole text at once.
+fn decode(report: &mut Report, model: &Transformer, text: &Text, options: &Options) -> Result<(), Failure> {
+    let pool = report.pool.clone();
+    let mut random = Rng::with_seed(options.seed);
+    let mut caches: Vec<Cache> = (0..model.sizes.layers).map(|_| Cache::default()).collect();
+    let mut course = Course::default();
+    let mut written = text.numbers(PROMPT);
+    let mut new = written.clone();
+    let scores = loop {
+        let numbers = upload(&pool, &new, 1)?;
+        let scores = model.forward_cached(&numbers, written.len() - new.len(), &mut caches)?;
+        course.look(&pool);
+        report.watch.look(&pool);
+        let last = scores.narrow(0, scores.shape()[0] - 1, 1)?;
+        if written.len() == options.context {
+            break last.read_blocking::<f32>()?;
+        }
+        let likely = last.mul_scalar(1.0 / TEMPERATURE)?.softmax(1)?.read_blocking::<f32>()?;
+        new = vec![chosen(&likely, random.f32())];
+        written.extend(&new);
+    };
+    drop(caches);
+    report.step("decoded");
+    println!("\n{}\n", text.decode(&written));
+    for path in course.write(&options.plots, "transformer-decoding", "")? {
+        report.note(format!("A plot is in {}", path.display()));
+    }
+    let (whole, _) = model.forward(&upload(&pool, &written, 1)?)?;
+    let whole = whole.narrow(0, written.len() - 1, 1)?.read_blocking::<f32>()?;
+    let apart = whole.iter().zip(&scores).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    let most = whole.iter().map(|score| score.abs()).fold(0.0, f32::max);
+    report.claim(
+        apart <= 1e-4 * most,
+        format!(
+            "with the cache the scores after {} characters are those of all at once within {:.1e} of {most:.1}",
+            written.len(),
+            apart
+        ),
+    );
+    Ok(())
+}
+
+/// Below 1 likely characters become likelier still.
+const TEMPERATURE: f32 = 0.5;
+
+/// The character at a random place of the sums of likelihoods.
+fn chosen(likely: &[f32], place: f32) -> u32 {
+    let mut sum = 0.0;
+    let found = likely.iter().position(|share| {
+        sum += share;
+        sum > place
+    });
+    u32::try_from(found.unwrap_or(likely.len() - 1)).unwrap_or_default()
+}

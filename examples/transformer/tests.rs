@@ -1,0 +1,72 @@
+//! The model's gradients against differences, and decoding with a cache against the whole.
+
+use crate::model::{Sizes, Transformer};
+use crate::nn::attention::Cache;
+use crate::nn::differences;
+use crate::{chosen, upload};
+use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError};
+
+const SIZES: Sizes = Sizes { characters: 11, context: 9, width: 16, heads: 2, layers: 2 };
+const NUMBERS: [u32; 14] = [1, 5, 2, 2, 10, 0, 7, 3, 9, 4, 4, 8, 6, 1];
+
+fn pool() -> Option<Pool> {
+    Pool::request_blocking(PoolOptions::default()).inspect_err(|error| eprintln!("skipped: {error}")).ok()
+}
+
+#[test]
+fn the_gradient_of_every_parameter_is_that_of_differences() -> Result<(), TensorError> {
+    let Some(pool) = pool() else { return Ok(()) };
+    let mut model = Transformer::new(&pool, SIZES, 3)?;
+    // Larger than a training begins with, so that every path counts.
+    for parameter in model.parameters() {
+        let noise = Tensor::randn(&pool, parameter.value.shape(), 9)?;
+        parameter.value.add_(&noise, 0.2_f32)?;
+    }
+    let numbers = upload(&pool, &NUMBERS, 2)?;
+    let targets = Tensor::from_slice(&pool, &[3_u32, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7], [14])?;
+    let (scores, kept) = model.forward(&numbers)?;
+    let gradient = scores.cross_entropy_backward(&targets)?.reshape([2, 7, SIZES.characters])?;
+    model.backward(kept, &gradient)?;
+    let learned: Vec<(Tensor, Tensor)> = model
+        .parameters()
+        .into_iter()
+        .map(|parameter| (parameter.value.clone(), parameter.gradient().expect("backward reaches all").clone()))
+        .collect();
+    assert_eq!(learned.len(), 2 + 2 * (4 + 4 + 4) + 4);
+    let loss = || -> Result<f32, TensorError> {
+        Ok(model.forward(&numbers)?.0.cross_entropy(&targets)?.read_blocking::<f32>()?[0])
+    };
+    for (place, (value, gradient)) in learned.iter().enumerate() {
+        differences::check(&format!("parameter {place}"), value, gradient, 1e-2, 0.03, loss)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cache_gives_the_scores_of_the_whole_at_every_place() -> Result<(), TensorError> {
+    let Some(pool) = pool() else { return Ok(()) };
+    let mut model = Transformer::new(&pool, SIZES, 4)?;
+    for parameter in model.parameters() {
+        let noise = Tensor::randn(&pool, parameter.value.shape(), 9)?;
+        parameter.value.add_(&noise, 0.3_f32)?;
+    }
+    let numbers = &NUMBERS[..SIZES.context];
+    let whole = model.forward(&upload(&pool, numbers, 1)?)?.0.read_blocking::<f32>()?;
+    let mut caches = [Cache::default(), Cache::default()];
+    let mut scores = Vec::new();
+    for part in [0..4, 4..5, 5..8, 8..9] {
+        let new = upload(&pool, &numbers[part.clone()], 1)?;
+        scores.extend(model.forward_cached(&new, part.start, &mut caches)?.read_blocking::<f32>()?);
+    }
+    for (one, other) in whole.iter().zip(&scores) {
+        assert!((one - other).abs() < 1e-4, "{one} {other}");
+    }
+    assert_eq!(whole.len(), scores.len());
+    Ok(())
+}
+
+#[test]
+fn the_choice_follows_the_shares() {
+    let likely = [0.1, 0.0, 0.6, 0.3];
+    assert_eq!([0.05, 0.1, 0.69, 0.71, 1.0].map(|place| chosen(&likely, place)), [0, 2, 2, 3, 3]);
+}

@@ -1,0 +1,46 @@
+//! The model's gradients against differences, and tiles against the whole.
+
+use crate::model::{SIGHT, UNet};
+use crate::nn::differences;
+use crate::shapes::{CLASSES, Picture};
+use crate::{batch, tiles};
+use fastrand::Rng;
+use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError};
+
+fn pool() -> Option<Pool> {
+    Pool::request_blocking(PoolOptions::default()).inspect_err(|error| eprintln!("skipped: {error}")).ok()
+}
+
+#[test]
+fn the_gradient_of_every_parameter_is_that_of_differences() -> Result<(), TensorError> {
+    let Some(pool) = pool() else { return Ok(()) };
+    let mut model = UNet::new(&pool, 7)?;
+    let [images, classes] = batch(&pool, &[Picture::random(16, &mut Rng::with_seed(1))], 1)?;
+    let loss = |model: &UNet| model.infer(&images)?.cross_entropy(&classes)?.read_blocking::<f32>();
+    let (scores, kept) = model.forward(&images)?;
+    assert_eq!(scores.shape(), [1, CLASSES, 16, 16]);
+    model.backward(kept, &scores.cross_entropy_backward(&classes)?)?;
+    let learned: Vec<(Tensor, Tensor)> = model
+        .parameters()
+        .into_iter()
+        .map(|parameter| (parameter.value.clone(), parameter.gradient().expect("backward reaches all").clone()))
+        .collect();
+    for (place, (value, gradient)) in learned.iter().enumerate() {
+        // Rectifiers have kinks: a difference across one is off.
+        differences::check(&format!("parameter {place}"), value, gradient, 2e-3, 0.08, || Ok(loss(&model)?[0]))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn tiles_with_a_halo_give_what_the_whole_gives_and_without_one_they_do_not() -> Result<(), TensorError> {
+    let Some(pool) = pool() else { return Ok(()) };
+    let model = UNet::new(&pool, 5)?;
+    let (size, core) = (192, 48);
+    let (image, _) = crate::large(&pool, size, 9)?;
+    let whole = Tensor::from_slice(&pool, &image, [1, 1, size, size])?;
+    let whole = model.infer(&whole)?.argmax(1, false)?.read_blocking::<u32>()?;
+    assert_eq!(tiles::classes_exactly(&model, &pool, &image, size, core, || {})?, whole);
+    assert_ne!(tiles::classes(&model, &pool, &image, size, core, SIGHT / 8, || {})?, whole);
+    Ok(())
+}

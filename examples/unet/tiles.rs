@@ -1,0 +1,88 @@
+//! A large image in parts that overlap, so that each pixel sees what it would see in the whole.
+
+use crate::model::{SIGHT, UNIT, UNet};
+use std::ops::Range;
+use wgpu_pool::{Pool, Tensor, TensorError};
+
+/// A part of an axis: what is computed, and which of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    seen: Range<usize>,
+    kept: Range<usize>,
+}
+
+/// Parts of an axis of `size`, each of `core` pixels with a halo around, which ends where the image does. The model halves
+/// images: every part begins and ends at a multiple of [`UNIT`], as `size`, `core` and `halo` do.
+fn parts(size: usize, core: usize, halo: usize) -> impl Iterator<Item = Part> {
+    debug_assert!([size, core, halo].iter().all(|length| length.is_multiple_of(UNIT)));
+    (0..size).step_by(core).map(move |start| {
+        let kept = start..(start + core).min(size);
+        Part { seen: kept.start.saturating_sub(halo)..(kept.end + halo).min(size), kept }
+    })
+}
+
+/// How many tiles an image has.
+pub(crate) fn count(size: usize, core: usize) -> usize {
+    size.div_ceil(core).pow(2)
+}
+
+/// The class of each pixel of an image that is on the host, row by row, found tile by tile: the pool holds one tile at a time.
+/// `after` is called after each.
+pub(crate) fn classes(
+    model: &UNet,
+    pool: &Pool,
+    image: &[f32],
+    size: usize,
+    core: usize,
+    halo: usize,
+    mut after: impl FnMut(),
+) -> Result<Vec<u32>, TensorError> {
+    let mut stitched = vec![0; size * size];
+    for rows in parts(size, core, halo) {
+        for columns in parts(size, core, halo) {
+            let seen: Vec<f32> =
+                rows.seen.clone().flat_map(|row| &image[row * size..][columns.seen.clone()]).copied().collect();
+            let tile = Tensor::from_slice(pool, &seen, [1, 1, rows.seen.len(), columns.seen.len()])?;
+            let found = model.infer(&tile)?.argmax(1, false)?;
+            let inner = |part: &Part| (part.kept.start - part.seen.start, part.kept.len());
+            let ((top, height), (left, width)) = (inner(&rows), inner(&columns));
+            let found = found.narrow(1, top, height)?.narrow(2, left, width)?.contiguous()?.read_blocking::<u32>()?;
+            for (row, line) in rows.kept.clone().zip(found.chunks(width)) {
+                stitched[row * size..][columns.kept.clone()].copy_from_slice(line);
+            }
+            after();
+        }
+    }
+    Ok(stitched)
+}
+
+/// The same with all that a pixel can see around each tile.
+pub(crate) fn classes_exactly(
+    model: &UNet,
+    pool: &Pool,
+    image: &[f32],
+    size: usize,
+    core: usize,
+    after: impl FnMut(),
+) -> Result<Vec<u32>, TensorError> {
+    classes(model, pool, image, size, core, SIGHT, after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_keep_every_pixel_once_and_see_their_halo() {
+        for (size, core, halo) in [(64, 16, 8), (68, 32, 40), (16, 32, 4)] {
+            let mut next = 0;
+            for Part { seen, kept } in parts(size, core, halo) {
+                assert_eq!(kept.start, next);
+                next = kept.end;
+                assert!(seen.start == 0 || kept.start - seen.start == halo);
+                assert!(seen.end == size || seen.end - kept.end == halo);
+            }
+            assert_eq!(next, size);
+        }
+    }
+}
