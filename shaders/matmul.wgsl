@@ -1,4 +1,5 @@
-// matmul: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there where `accumulate` is 1.
+// matmul: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there where `accumulate` is 1, then
+// finished by lib/epilogue.wgsl.
 //
 // Shapes: left (batches, rows, depth), right (batches, depth, columns), each with a stride for every dimension; output
 // (batches, rows, columns), contiguous. For operands that `matmul_tiled` doesn't take. Bindings: 0 output, 1 left, 2 right;
@@ -26,6 +27,7 @@ struct Params {
     left_batch: u32,
     right_batch: u32,
     first_batch: u32,
+    bias_offset: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
@@ -76,14 +78,16 @@ fn store(batch: u32, row: u32, column: u32, values: vec4<Element>) {
     if row >= params.rows {
         return;
     }
+    let start = (batch * params.rows + row) * params.columns + column;
+    var sums = values;
+    if params.accumulate == 1u {
+        // What is beyond the row's end is not stored again.
+        sums += vec4(output[start], output[start + 1u], output[start + 2u], output[start + 3u]);
+    }
+    sums = finished(sums, column);
     for (var n = 0u; n < 4u; n += 1u) {
         if column + n < params.columns {
-            let at = (batch * params.rows + row) * params.columns + column + n;
-            if params.accumulate == 1u {
-                output[at] += values[n];
-            } else {
-                output[at] = values[n];
-            }
+            output[start + n] = sums[n];
         }
     }
 }

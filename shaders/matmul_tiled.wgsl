@@ -1,4 +1,5 @@
-// matmul_tiled: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there if `accumulate` is 1.
+// matmul_tiled: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there if `accumulate` is 1, then
+// finished by lib/epilogue.wgsl.
 //
 // Shapes: left (batches, rows, depth), right (batches, depth, columns), output (batches, rows, columns), contiguous. Depth is
 // a multiple of SLICE. Each operand is contiguous along one side of its matrices: along the depth where LEFT_IS_DEEP and
@@ -38,6 +39,7 @@ struct Params {
     right_batch: u32,
     tiles: u32,
     first_batch: u32,
+    bias_offset: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;

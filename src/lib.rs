@@ -17,7 +17,9 @@ pub use error::{
     OptionsError, OutOfMemory, TensorError,
 };
 pub use heap::{BlockState, Counter, Stats};
-pub use ops::{AdamW, AdamWParameter, Expression, Fused, Kernel, Operand, Scalar, Sgd, SgdParameter, Window, fuse};
+pub use ops::{
+    Activation, AdamW, AdamWParameter, Expression, Fused, Kernel, Operand, Scalar, Sgd, SgdParameter, Window, fuse,
+};
 pub use pool::{
     Compacted, Download, Event, EventKind, GrowthBetween, Holding, Leaks, Mark, MemoryPressure, NoGrowth, Pin, Pinned,
     Pool, PoolOptions, Profile, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,

@@ -24,7 +24,7 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
-        x.matmul(&self.weight.value.t()?)?.add(&self.bias.value)
+        x.linear(&self.weight.value, Some(&self.bias.value))
     }
 
     pub(crate) fn backward(&mut self, x: &Tensor, gradient: &Tensor) -> Result<Tensor, TensorError> {

@@ -25,6 +25,6 @@ fn put(row: u32, four: u32, sum: Four) {
     let wide = params.columns / 4u;
     if four < wide {
         let at = row * wide + four;
-        output[at] = select(sum, sum + output[at], params.accumulate == 1u);
+        output[at] = finished(select(sum, sum + output[at], params.accumulate == 1u), four * 4u);
     }
 }

@@ -23,16 +23,22 @@ fn right_four(at: u32) -> Four {
     return Four(right[at], right[at + 1u], right[at + 2u], right[at + 3u]);
 }
 
-fn put_one(row: u32, column: u32, sum: Element) {
+fn put_one(at: u32, column: u32, sum: Element) {
     if column < params.columns {
-        let at = row * params.columns + column;
-        output[at] = select(sum, sum + output[at], params.accumulate == 1u);
+        output[at] = sum;
     }
 }
 
 fn put(row: u32, four: u32, sum: Four) {
-    put_one(row, four * 4u, sum.x);
-    put_one(row, four * 4u + 1u, sum.y);
-    put_one(row, four * 4u + 2u, sum.z);
-    put_one(row, four * 4u + 3u, sum.w);
+    let column = four * 4u;
+    let at = row * params.columns + column;
+    var sums = sum;
+    if params.accumulate == 1u {
+        sums += Four(output[at], output[at + 1u], output[at + 2u], output[at + 3u]);
+    }
+    sums = finished(sums, column);
+    put_one(at, column, sums.x);
+    put_one(at + 1u, column + 1u, sums.y);
+    put_one(at + 2u, column + 2u, sums.z);
+    put_one(at + 3u, column + 3u, sums.w);
 }

@@ -69,7 +69,7 @@ impl Elementwise<'_> {
         let whole = output.layout();
         let layout_of = |operand: &Option<(&Tensor, Layout)>| operand.map_or(*whole, |(_, layout)| layout);
         let operands = Operands::new([whole, &layout_of(&left), &layout_of(&right)]);
-        let variant = Variant { operation, dtype, form: operands.form, shared };
+        let variant = Variant { operation, form: operands.form, shared, ..Variant::plain(dtype) };
         let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
         let right = right.filter(|_| !shared);
         let left = left.filter(|_| !shared || shader.tensors == 3);

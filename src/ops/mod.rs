@@ -6,6 +6,7 @@
 //!
 //! The WGSL is in `shaders/`, one kernel a file; `shader.rs` lists all of it and what is put into it.
 
+mod activation;
 mod arrange;
 mod binary;
 mod cast;
@@ -32,6 +33,7 @@ mod shader;
 mod turn;
 mod unary;
 
+pub use activation::Activation;
 pub use fuse::{Expression, Fused, MOST_INPUTS, Operand, fuse};
 pub use image::Window;
 pub use kernel::{Kernel, Scalar};

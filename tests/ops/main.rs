@@ -8,6 +8,7 @@ mod batches;
 mod broadcast;
 mod cast;
 mod elementwise;
+mod epilogue;
 mod extremes;
 mod forms;
 mod fuse;

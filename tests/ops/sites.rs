@@ -1,7 +1,7 @@
 //! Whatever an operation allocates, its result and what it needs on the way, names the line that called it.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{DType, EventKind, Pool, PoolOptions, Tensor, TensorError, Window, fuse};
+use wgpu_pool::{Activation, DType, EventKind, Pool, PoolOptions, Tensor, TensorError, Window, fuse};
 
 type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 
@@ -9,7 +9,7 @@ const SLIDING: Window = Window { kernel: [2, 2], stride: [1, 1], padding: [0, 0]
 
 const FIRST_LINE: u32 = line!();
 /// Every operation that makes a tensor, each on a square matrix of f32 and a view of it that isn't contiguous.
-const CALLS: [Call; 53] = [
+const CALLS: [Call; 56] = [
     |pool, _, _| Tensor::empty(pool, [3], DType::U32),
     |pool, _, _| Tensor::zeros(pool, [3], DType::U32),
     |pool, _, _| Tensor::full(pool, [3], 1.0_f32),
@@ -45,6 +45,9 @@ const CALLS: [Call; 53] = [
     |_, x, _| x.reshape([4, 16, 64])?.permute([1, 0, 2])?.matmul(&x.reshape([64, 64])?),
     |_, x, _| x.reshape([16, 4, 64])?.bmm(&x.reshape([16, 64, 4])?),
     |_, x, _| x.reshape([2, 2, 16, 64])?.permute([1, 0, 2, 3])?.matmul(&x.reshape([2, 2, 64, 16])?),
+    |_, x, y| x.matmul_then(y, Some(&y.narrow(0, 3, 1)?.reshape([64])?), Some(Activation::Relu)),
+    |_, x, _| x.narrow(1, 0, 0)?.matmul_then(&x.narrow(0, 0, 0)?, Some(&x.narrow(0, 3, 1)?.reshape([64])?), None),
+    |_, x, _| x.linear(x, Some(&x.narrow(0, 3, 1)?.reshape([64])?)),
     |_, x, y| x.pow(y),
     |_, x, y| x.lt(y),
     |_, x, _| x.ge_scalar(0.5_f32),

@@ -45,6 +45,8 @@ pub(crate) struct ProgramKey {
     pub(crate) form: &'static str,
     /// Whether two operands are bound as one.
     pub(crate) shared: bool,
+    /// Whether one more is bound, the bias of a product.
+    pub(crate) bias: bool,
 }
 
 /// Programs that were compiled; there are as many as the program uses, so none is ever dropped.

@@ -118,12 +118,12 @@ pub(in crate::ops) const NORMALIZE_LONG: Shader =
     Shader { name: "normalize_long", source: over_rows!("normalize_long.wgsl"), entry: "normalize_long", ..NORMALIZE };
 pub(in crate::ops) const MATMUL: Shader = Shader {
     name: "matmul",
-    source: include_str!("../../../shaders/matmul.wgsl"),
+    source: concat!(source!("matmul.wgsl"), source!("lib/epilogue.wgsl")),
     entry: "matmul",
     tensors: 3,
-    parameter_bytes: Some(60),
+    parameter_bytes: Some(64),
     kind: &[],
-    body: None,
+    body: Some("return x;"),
     shared: Some(MATRIX_AS_LEFT),
 };
 
@@ -133,10 +133,11 @@ macro_rules! tiled {
             name: concat!("matmul_tiled_", $lying, "_", $tile, "_", $left, "_", $right),
             source: concat!(
                 include_str!(concat!("../../../shaders/lib/", $lying, ".wgsl")),
-                source!("matmul_tiled.wgsl")
+                source!("matmul_tiled.wgsl"),
+                source!("lib/epilogue.wgsl")
             ),
             entry: "matmul_tiled",
-            parameter_bytes: Some(52),
+            parameter_bytes: Some(56),
             kind: &[
                 ["const TILE: u32 = 128u;", concat!("const TILE: u32 = ", $tile, ";")],
                 ["const LEFT_IS_DEEP: bool = true;", concat!("const LEFT_IS_DEEP: bool = ", $left, ";")],

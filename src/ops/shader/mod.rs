@@ -59,6 +59,14 @@ impl Operation {
     }
 }
 
+/// The bias of `lib/epilogue.wgsl`, and what is done without one.
+const BIAS: &str = "@group(0) @binding(3) var<storage, read_write> bias: array<Element>;";
+const WITHOUT_BIAS: [[&str; 2]; 3] = [
+    [BIAS, ""],
+    ["    let at = params.bias_offset + column;", ""],
+    ["apply(sum + Value(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]))", "apply(sum)"],
+];
+
 /// The kernel as it stands in its file.
 pub(super) const AS_IT_IS: Operation = Operation::new("", "");
 
@@ -72,12 +80,14 @@ pub(super) struct Variant {
     pub(super) form: Form,
     /// Whether two operands are bound as one.
     pub(super) shared: bool,
+    /// Whether a product has a bias, bound last.
+    pub(super) bias: bool,
 }
 
 impl Variant {
     /// The kernel as it stands in its file, over elements of a dtype.
     pub(super) fn plain(dtype: DType) -> Self {
-        Self { operation: AS_IT_IS, dtype, form: Form::Strided, shared: false }
+        Self { operation: AS_IT_IS, dtype, form: Form::Strided, shared: false, bias: false }
     }
 }
 
@@ -88,7 +98,7 @@ impl Shader {
 
     /// The WGSL of a variant.
     pub(super) fn wgsl(&self, variant: Variant) -> String {
-        let Variant { operation, dtype, form, shared } = variant;
+        let Variant { operation, dtype, form, shared, bias } = variant;
         let form = if self.is_elementwise() { form.source() } else { "" };
         let mut source = [form, self.source].concat();
         source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
@@ -101,21 +111,31 @@ impl Shader {
         if let (Some([declaration, name, other]), true) = (self.shared, shared) {
             source = source.replacen(declaration, "", 1).replace(name, other);
         }
+        match (bias, shared) {
+            (false, _) => {
+                for [line, replacement] in WITHOUT_BIAS {
+                    source = source.replacen(line, replacement, 1);
+                }
+            }
+            // The binding before it is left out.
+            (true, true) => source = source.replacen(BIAS, &BIAS.replace("(3)", "(2)"), 1),
+            (true, false) => {}
+        }
         source
     }
 
     /// The compiled program, from the device's cache or new in it.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
-        let Variant { operation, dtype, form, shared } = variant;
+        let Variant { operation, dtype, form, shared, bias } = variant;
         let form_name = if self.is_elementwise() { form.name() } else { "" };
-        let key =
-            ProgramKey { shader: self.name, operation: operation.name, dtype: dtype.name(), form: form_name, shared };
+        let (shader, operation_name, dtype) = (self.name, operation.name, dtype.name());
+        let key = ProgramKey { shader, operation: operation_name, dtype, form: form_name, shared, bias };
         gpu.cached_program(key, || {
             gpu.program(&ProgramDescriptor {
                 label: self.name,
                 source: &self.wgsl(variant),
                 entry: self.entry,
-                tensors: self.tensors - usize::from(shared),
+                tensors: self.tensors - usize::from(shared) + usize::from(bias),
                 parameter_bytes: self.parameter_bytes.unwrap_or_else(|| form.parameter_bytes()),
                 constants: &[],
             })

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ops::activation::Activation;
 use crate::ops::{binary, cast, image, reduce, rows, unary};
 
 /// Everything that the crate can ask a device to compile.
@@ -54,6 +55,14 @@ fn variants() -> Vec<(Shader, Variant)> {
         let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };
         forms.iter().map(move |&form| (shader, Variant { form, ..variant }))
     };
+    let matrices: Vec<_> = all.iter().copied().filter(|(shader, _)| shader.name.starts_with("matmul")).collect();
+    for (shader, variant) in matrices {
+        all.push((shader, Variant { bias: true, ..variant }));
+        let activations = Activation::ALL.into_iter().filter_map(|one| one.on("", variant.dtype).ok());
+        for operation in activations {
+            all.extend([false, true].map(|bias| (shader, Variant { operation, bias, ..variant })));
+        }
+    }
     let shared_too = |(shader, variant): (Shader, Variant)| {
         let ways = if shader.shared.is_some() { &[false, true][..] } else { &[false] };
         ways.iter().map(move |&shared| (shader, Variant { shared, ..variant }))
@@ -99,6 +108,11 @@ fn every_pool_binding_is_read_write() {
         let wgsl = shader.wgsl(variant);
         let bindings = wgsl.matches("var<storage").count();
         assert_eq!(bindings, wgsl.matches("var<storage, read_write>").count(), "{}", shader.name);
-        assert_eq!(bindings, shader.tensors - usize::from(variant.shared), "{}", shader.name);
+        assert_eq!(
+            bindings,
+            shader.tensors - usize::from(variant.shared) + usize::from(variant.bias),
+            "{}",
+            shader.name
+        );
     }
 }

@@ -1,51 +1,14 @@
 //! Products of matrices.
 
-use super::launch::{check_kinds, grid, index, launch, with_gpu};
-use super::shader::{MATMUL, Shader, TILED_FEW, TILED_MANY, Tiled, Variant};
+mod product;
+
+use super::activation::Activation;
+use super::launch::{check_kinds, with_gpu};
+use super::shader::{TILED_FEW, TILED_MANY, Tiled};
 use crate::error::TensorError;
 use crate::pool::Storage;
 use crate::tensor::{Layout, Tensor, collapse};
-use bytemuck::{Pod, Zeroable};
-
-/// The parameters of `matmul.wgsl`.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-struct Params {
-    rows: u32,
-    columns: u32,
-    depth: u32,
-    accumulate: u32,
-    left_offset: u32,
-    left_row: u32,
-    left_column: u32,
-    tiles_across: u32,
-    right_offset: u32,
-    right_row: u32,
-    right_column: u32,
-    tiles: u32,
-    left_batch: u32,
-    right_batch: u32,
-    first_batch: u32,
-}
-
-/// The parameters of `matmul_tiled.wgsl`; offsets and strides in fours, or in elements where they don't lie in fours.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-struct TiledParams {
-    rows: u32,
-    columns: u32,
-    depth: u32,
-    accumulate: u32,
-    left_offset: u32,
-    left_stride: u32,
-    left_batch: u32,
-    tiles_across: u32,
-    right_offset: u32,
-    right_stride: u32,
-    right_batch: u32,
-    tiles: u32,
-    first_batch: u32,
-}
+use product::{Finish, Product};
 
 const NAME: &str = "matmul";
 /// Rows and columns of the tile that a workgroup of `matmul.wgsl` makes.
@@ -130,6 +93,23 @@ impl Tensor {
     /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn matmul(&self, other: &Self) -> Result<Self, TensorError> {
+        self.matmul_then(other, None, None)
+    }
+
+    /// [`Tensor::matmul`], then plus a bias of shape (n), then an activation, in the same kernel: the product is not written and
+    /// read again for them. Where the right side is a vector, the bias has one element. Equals
+    /// `activation(torch.matmul(x, other) + bias)`.
+    ///
+    /// # Errors
+    /// As [`Tensor::matmul`]; [`TensorError::Shape`] unless the bias has n elements, [`TensorError::NotDefined`] of an activation
+    /// for another dtype.
+    #[track_caller]
+    pub fn matmul_then(
+        &self,
+        other: &Self,
+        bias: Option<&Self>,
+        activation: Option<Activation>,
+    ) -> Result<Self, TensorError> {
         check_kinds(NAME, self, other)?;
         let mismatch = || self.shape_mismatch(NAME, other);
         let left = if self.rank() == 1 { self.reshape([1, self.elements()])? } else { self.clone() };
@@ -141,6 +121,13 @@ impl Tensor {
             return Err(mismatch());
         }
         let (rows, depth, columns) = (*rows, *depth, *columns);
+        let bias = match bias {
+            Some(bias) => Some(self.bias(bias, columns, other)?),
+            None => None,
+        };
+        let operation =
+            activation.map_or(Ok(Finish::NONE.operation), |activation| activation.on(NAME, self.dtype()))?;
+        let finish = Finish { bias: bias.as_ref(), operation };
         let lead = |tensor: &Self| tensor.layout().part(0..tensor.rank() - 2);
         let batch = lead(&left).broadcast_shape(NAME, &lead(&right)).map_err(|_| mismatch())?;
         let mut shape = batch.to_vec();
@@ -150,19 +137,24 @@ impl Tensor {
         if other.rank() > 1 {
             shape.push(columns);
         }
-        if depth == 0 {
-            return Self::zeros(&self.pool(), shape, self.dtype());
-        }
         let output = self.beside(shape, self.dtype())?;
         if output.elements() == 0 {
             return Ok(output);
         }
         let batches = batch.iter().product();
+        if depth == 0 {
+            // One place of zeros on either side gives what the sum of nothing does.
+            let left = Self::zeros(&self.pool(), [rows * batches, 1], self.dtype())?;
+            let right = Self::zeros(&self.pool(), [1, columns], self.dtype())?;
+            let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth: 1 };
+            multiply(sizes, left.matrices(0), right.matrices(0), &output, finish)?;
+            return Ok(output);
+        }
         if right.rank() == 2 {
             // One tall matrix in place of many, where the view allows it.
             if let Ok(tall) = left.reshape([batches * rows, depth]) {
                 let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth };
-                multiply(sizes, tall.matrices(0), right.matrices(0), &output)?;
+                multiply(sizes, tall.matrices(0), right.matrices(0), &output, finish)?;
                 return Ok(output);
             }
         }
@@ -172,8 +164,29 @@ impl Tensor {
         let [of_left, of_right] = collapse([&lead(&left), &lead(&right)]);
         let stride = |layout: &Layout| layout.strides.first().copied().unwrap_or(0);
         let sizes = Sizes { batches, rows, columns, depth };
-        multiply(sizes, left.matrices(stride(&of_left)), right.matrices(stride(&of_right)), &output)?;
+        multiply(sizes, left.matrices(stride(&of_left)), right.matrices(stride(&of_right)), &output, finish)?;
         Ok(output)
+    }
+
+    /// A linear map of the last axis: (…, inputs) by a weight of shape (outputs, inputs), plus a bias of shape (outputs), gives
+    /// (…, outputs). One kernel. Equals `torch.nn.functional.linear`.
+    ///
+    /// # Errors
+    /// As [`Tensor::matmul_then`]; [`TensorError::Axis`] unless the weight is a matrix.
+    #[track_caller]
+    pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Result<Self, TensorError> {
+        self.matmul_then(&weight.t()?, bias, None)
+    }
+
+    /// A bias as kernels take it: contiguous, and in a storage that neither operand is in.
+    #[track_caller]
+    fn bias(&self, bias: &Self, columns: usize, other: &Self) -> Result<Self, TensorError> {
+        check_kinds(NAME, self, bias)?;
+        if bias.shape() != [columns] {
+            let (left, right) = (vec![columns], bias.shape().to_vec());
+            return Err(TensorError::Shape { operation: NAME, left, right });
+        }
+        bias.contiguous()?.apart_from(self)?.apart_from(other)
     }
 
     /// The products of two batches of matrices: (b, m, k) by (b, k, n) gives (b, m, n). Equals `torch.bmm`.
@@ -227,7 +240,13 @@ fn in_one_stride(left: Tensor, right: Tensor) -> Result<(Tensor, Tensor), Tensor
 
 /// Writes the products to `output`, which is contiguous and new.
 #[track_caller]
-fn multiply(sizes: Sizes, left: Matrices<'_>, right: Matrices<'_>, output: &Tensor) -> Result<(), TensorError> {
+fn multiply(
+    sizes: Sizes,
+    left: Matrices<'_>,
+    right: Matrices<'_>,
+    output: &Tensor,
+    finish: Finish<'_>,
+) -> Result<(), TensorError> {
     let suits_large = !with_gpu(output, crate::device::Gpu::is_software);
     let tiling = tiling(&sizes, &left, &right, suits_large);
     for first_batch in (0..sizes.batches).step_by(MOST_BATCHES) {
@@ -235,26 +254,22 @@ fn multiply(sizes: Sizes, left: Matrices<'_>, right: Matrices<'_>, output: &Tens
         let mut depth = 0;
         while depth < sizes.depth {
             let rest = sizes.depth - depth;
-            let product = |length| Product {
+            let tiling = tiling.filter(|(tiling, _)| rest >= tiling.slice);
+            let length = tiling.map_or(rest, |(tiling, _)| rest - rest % tiling.slice).min(DEEPEST);
+            let product = Product {
                 sizes: Sizes { batches, depth: length, ..sizes },
                 left: left.further(depth * left.column),
                 right: right.further(depth * right.row),
                 output,
                 first_batch,
                 accumulate: depth > 0,
+                finish: if length == rest { finish } else { Finish::NONE },
             };
-            depth += match tiling {
-                Some((tiling, lying)) if rest >= tiling.slice => {
-                    let length = (rest - rest % tiling.slice).min(DEEPEST);
-                    product(length).run_tiled(tiling, lying)?;
-                    length
-                }
-                _ => {
-                    let length = rest.min(DEEPEST);
-                    product(length).run()?;
-                    length
-                }
-            };
+            match tiling {
+                Some((tiling, lying)) => product.run_tiled(tiling, lying)?,
+                None => product.run()?,
+            }
+            depth += length;
         }
     }
     Ok(())
@@ -277,92 +292,6 @@ impl Matrices<'_> {
     }
 }
 
-/// One dispatch.
-#[derive(Clone, Copy, Debug)]
-struct Product<'a> {
-    sizes: Sizes,
-    left: Matrices<'a>,
-    right: Matrices<'a>,
-    output: &'a Tensor,
-    /// The output's batch, and the operands', that comes first.
-    first_batch: usize,
-    /// Whether it is added to what the output holds.
-    accumulate: bool,
-}
-
-impl Product<'_> {
-    /// Strides of any kind.
-    fn run(&self) -> Result<(), TensorError> {
-        let Self { sizes, left, right, .. } = self;
-        let [tiles_across, tiles] = self.tiles(TILE)?;
-        let params = Params {
-            rows: number(sizes.rows)?,
-            columns: number(sizes.columns)?,
-            depth: number(sizes.depth)?,
-            accumulate: u32::from(self.accumulate),
-            left_offset: number(left.offset)?,
-            left_row: number(left.row)?,
-            left_column: number(left.column)?,
-            tiles_across,
-            right_offset: number(right.offset)?,
-            right_row: number(right.row)?,
-            right_column: number(right.column)?,
-            tiles,
-            left_batch: number(left.batch)?,
-            right_batch: number(right.batch)?,
-            first_batch: number(self.first_batch)?,
-        };
-        self.launch(&MATMUL, bytemuck::bytes_of(&params), tiles)
-    }
-
-    /// Operands that are contiguous along one side.
-    fn run_tiled(&self, tiling: Tiling, Lying { in_fours, deep }: Lying) -> Result<(), TensorError> {
-        let Self { sizes, left, right, .. } = self;
-        let [tiles_across, tiles] = self.tiles(tiling.tile)?;
-        let units = |elements: usize| number(if in_fours { elements / FOUR } else { elements });
-        let params = TiledParams {
-            rows: number(sizes.rows)?,
-            columns: number(sizes.columns)?,
-            depth: number(sizes.depth)?,
-            accumulate: u32::from(self.accumulate),
-            left_offset: units(left.offset)?,
-            left_stride: units(if deep[0] { left.row } else { left.column })?,
-            left_batch: units(left.batch)?,
-            tiles_across,
-            right_offset: units(right.offset)?,
-            right_stride: units(if deep[1] { right.column } else { right.row })?,
-            right_batch: units(right.batch)?,
-            tiles,
-            first_batch: number(self.first_batch)?,
-        };
-        let [left, right] = deep.map(usize::from);
-        let shader = &tiling.shaders[usize::from(in_fours)][left][right];
-        self.launch(shader, bytemuck::bytes_of(&params), tiles)
-    }
-
-    /// Tiles of a row of tiles, and of all of a matrix.
-    fn tiles(&self, tile: usize) -> Result<[u32; 2], TensorError> {
-        let across = self.sizes.columns.div_ceil(tile);
-        Ok([number(across)?, number(self.sizes.rows.div_ceil(tile) * across)?])
-    }
-
-    fn launch(&self, shader: &Shader, params: &[u8], tiles: u32) -> Result<(), TensorError> {
-        let Self { sizes, left, right, output, .. } = self;
-        let shared = left.storage.is_same(right.storage);
-        let variant = Variant { shared, ..Variant::plain(output.dtype()) };
-        let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
-        let storages = [output.storage(), left.storage, right.storage];
-        let bound = storages.len() - usize::from(shared);
-        let [x, y, _] = grid(tiles);
-        launch(&program, &storages[..bound], params, [x, y, number(sizes.batches)?])?;
-        Ok(())
-    }
-}
-
-fn number(value: usize) -> Result<u32, TensorError> {
-    index(NAME, value)
-}
-
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
@@ -378,7 +307,15 @@ mod tests {
         let [large, small] = [MANY, FEW].map(|tiling| {
             let output = Tensor::empty(&pool, [sizes.batches, sizes.rows, sizes.columns], left.dtype())?;
             let (left, right) = (left.matrices(sizes.rows * sizes.depth), right.matrices(sizes.depth * sizes.columns));
-            let product = Product { sizes, left, right, output: &output, first_batch: 0, accumulate: false };
+            let product = Product {
+                sizes,
+                left,
+                right,
+                output: &output,
+                first_batch: 0,
+                accumulate: false,
+                finish: Finish::NONE,
+            };
             product.run_tiled(tiling, Lying { in_fours: true, deep: [true, false] })?;
             output.read_blocking::<f32>()
         });

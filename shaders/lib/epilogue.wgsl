@@ -1,0 +1,17 @@
+// What becomes of a product's sums before they are stored: the bias of their columns is added, and an activation is applied. The
+// host puts an expression in place of the body of `apply`; without a bias it leaves out the binding and the addition. Parameter
+// `bias_offset` is in elements. What is read beyond the last column goes into sums that are not stored.
+
+alias Value = vec4<Element>;
+alias Bits = vec4<u32>;
+
+@group(0) @binding(3) var<storage, read_write> bias: array<Element>;
+
+fn apply(x: Value) -> Value {
+    return x;
+}
+
+fn finished(sum: Value, column: u32) -> Value {
+    let at = params.bias_offset + column;
+    return apply(sum + Value(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]));
+}

@@ -1,0 +1,160 @@
+//! One dispatch of a product.
+
+use super::{FOUR, Lying, Matrices, NAME, Sizes, TILE, Tiling};
+use crate::error::TensorError;
+use crate::ops::launch::{grid, index, launch, with_gpu};
+use crate::ops::shader::{AS_IT_IS, MATMUL, Operation, Shader, Variant};
+use crate::tensor::Tensor;
+use bytemuck::{Pod, Zeroable};
+
+/// The parameters of `matmul.wgsl`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    accumulate: u32,
+    left_offset: u32,
+    left_row: u32,
+    left_column: u32,
+    tiles_across: u32,
+    right_offset: u32,
+    right_row: u32,
+    right_column: u32,
+    tiles: u32,
+    left_batch: u32,
+    right_batch: u32,
+    first_batch: u32,
+    bias_offset: u32,
+}
+
+/// The parameters of `matmul_tiled.wgsl`; offsets and strides in fours, or in elements where they don't lie in fours.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct TiledParams {
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    accumulate: u32,
+    left_offset: u32,
+    left_stride: u32,
+    left_batch: u32,
+    tiles_across: u32,
+    right_offset: u32,
+    right_stride: u32,
+    right_batch: u32,
+    tiles: u32,
+    first_batch: u32,
+    bias_offset: u32,
+}
+
+/// One dispatch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product<'a> {
+    pub(super) sizes: Sizes,
+    pub(super) left: Matrices<'a>,
+    pub(super) right: Matrices<'a>,
+    pub(super) output: &'a Tensor,
+    /// The output's batch, and the operands', that comes first.
+    pub(super) first_batch: usize,
+    /// Whether it is added to what the output holds.
+    pub(super) accumulate: bool,
+    /// What becomes of the sums.
+    pub(super) finish: Finish<'a>,
+}
+
+impl Product<'_> {
+    /// Strides of any kind.
+    pub(super) fn run(&self) -> Result<(), TensorError> {
+        let Self { sizes, left, right, .. } = self;
+        let [tiles_across, tiles] = self.tiles(TILE)?;
+        let params = Params {
+            rows: number(sizes.rows)?,
+            columns: number(sizes.columns)?,
+            depth: number(sizes.depth)?,
+            accumulate: u32::from(self.accumulate),
+            left_offset: number(left.offset)?,
+            left_row: number(left.row)?,
+            left_column: number(left.column)?,
+            tiles_across,
+            right_offset: number(right.offset)?,
+            right_row: number(right.row)?,
+            right_column: number(right.column)?,
+            tiles,
+            left_batch: number(left.batch)?,
+            right_batch: number(right.batch)?,
+            first_batch: number(self.first_batch)?,
+            bias_offset: number(self.finish.bias.map_or(0, |bias| bias.layout().offset))?,
+        };
+        self.launch(&MATMUL, bytemuck::bytes_of(&params), tiles)
+    }
+
+    /// Operands that are contiguous along one side.
+    pub(super) fn run_tiled(&self, tiling: Tiling, Lying { in_fours, deep }: Lying) -> Result<(), TensorError> {
+        let Self { sizes, left, right, .. } = self;
+        let [tiles_across, tiles] = self.tiles(tiling.tile)?;
+        let units = |elements: usize| number(if in_fours { elements / FOUR } else { elements });
+        let params = TiledParams {
+            rows: number(sizes.rows)?,
+            columns: number(sizes.columns)?,
+            depth: number(sizes.depth)?,
+            accumulate: u32::from(self.accumulate),
+            left_offset: units(left.offset)?,
+            left_stride: units(if deep[0] { left.row } else { left.column })?,
+            left_batch: units(left.batch)?,
+            tiles_across,
+            right_offset: units(right.offset)?,
+            right_stride: units(if deep[1] { right.column } else { right.row })?,
+            right_batch: units(right.batch)?,
+            tiles,
+            first_batch: number(self.first_batch)?,
+            bias_offset: number(self.finish.bias.map_or(0, |bias| bias.layout().offset))?,
+        };
+        let [left, right] = deep.map(usize::from);
+        let shader = &tiling.shaders[usize::from(in_fours)][left][right];
+        self.launch(shader, bytemuck::bytes_of(&params), tiles)
+    }
+
+    /// Tiles of a row of tiles, and of all of a matrix.
+    fn tiles(&self, tile: usize) -> Result<[u32; 2], TensorError> {
+        let across = self.sizes.columns.div_ceil(tile);
+        Ok([number(across)?, number(self.sizes.rows.div_ceil(tile) * across)?])
+    }
+
+    fn launch(&self, shader: &Shader, params: &[u8], tiles: u32) -> Result<(), TensorError> {
+        let Self { sizes, left, right, output, finish, .. } = self;
+        let shared = left.storage.is_same(right.storage);
+        let Finish { bias, operation } = *finish;
+        let variant = Variant { operation, shared, bias: bias.is_some(), ..Variant::plain(output.dtype()) };
+        let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
+        let others = [Some(left.storage), Some(right.storage).filter(|_| !shared), bias.map(Tensor::storage)];
+        let mut storages = [output.storage(); 4];
+        let mut bound = 1;
+        for storage in others.into_iter().flatten() {
+            storages[bound] = storage;
+            bound += 1;
+        }
+        let [x, y, _] = grid(tiles);
+        launch(&program, &storages[..bound], params, [x, y, number(sizes.batches)?])?;
+        Ok(())
+    }
+}
+
+/// What becomes of the sums of a product before they are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finish<'a> {
+    /// Contiguous, of as many elements as there are columns.
+    pub(super) bias: Option<&'a Tensor>,
+    /// An operation on each element, of those in `unary.rs`.
+    pub(super) operation: Operation,
+}
+
+impl Finish<'_> {
+    /// They are stored as they are.
+    pub(super) const NONE: Self = Self { bias: None, operation: AS_IT_IS };
+}
+
+fn number(value: usize) -> Result<u32, TensorError> {
+    index(NAME, value)
+}
