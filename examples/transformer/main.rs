@@ -74,6 +74,9 @@ fn transformer(options: &Options) -> Result<ExitCode, Failure> {
     if sizes.width == 0 || !sizes.width.is_multiple_of(sizes.heads) {
         return Err(format!("--width {} is not a multiple of {}", sizes.width, sizes.heads).into());
     }
+    if options.batch == 0 {
+        return Err("--batch 0 has nothing to learn from".into());
+    }
     let mut report = Report::open(options.watch)?;
     let before = report.warm_up()?;
     {

@@ -76,6 +76,9 @@ fn unet(options: &Options) -> Result<ExitCode, Failure> {
             return Err(format!("--{name} {side} is not a multiple of {}", model::UNIT).into());
         }
     }
+    if options.batch == 0 {
+        return Err("--batch 0 has nothing to learn from".into());
+    }
     let mut report = Report::open(options.watch)?;
     let before = report.warm_up()?;
     {

@@ -119,6 +119,14 @@ impl Tensor {
         bias: Option<&Self>,
     ) -> Result<Self, TensorError> {
         let Convolution { planes, outputs, lines, out, .. } = *convolution;
+        if lines == 0 {
+            // No channels: nothing is there to be bound, and a sum of nothing is 0.
+            let output = Self::zeros(&self.pool(), convolution.output(), self.dtype())?;
+            if let Some(bias) = bias {
+                output.copy_(&bias.reshape([outputs, 1, 1])?)?;
+            }
+            return Ok(output);
+        }
         let weights = self.beside([lines + 1, outputs.next_multiple_of(BLOCK)], self.dtype())?;
         let taken = weights.narrow(1, 0, outputs)?;
         match bias {
@@ -153,7 +161,7 @@ impl Tensor {
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
         if let Some((turned, back)) = convolution.turned(window).filter(|(turned, _)| !turned.is_multiplied(self)) {
             // The same places in reverse order, outputs and channels exchanged.
-            let places = lines / planes.channels;
+            let places = window.kernel[0] * window.kernel[1];
             let reversed = Self::arange(&self.pool(), places, index(name, places - 1)?, u32::MAX)?;
             let weight = weight.contiguous()?.reshape([outputs, planes.channels, places])?;
             let rows = weight.index_select(2, &reversed)?.permute([0, 2, 1])?.contiguous()?;
