@@ -3,6 +3,8 @@
 //
 // Shapes: all `count` elements, contiguous. Bindings: 0 x, 1 m, 2 v, 3 gradient. Dispatch one invocation an element.
 
+alias Element = f32;
+
 struct Params {
     count: u32,
     x_offset: u32,
@@ -20,10 +22,10 @@ struct Params {
     epsilon: f32,
 }
 
-@group(0) @binding(0) var<storage, read_write> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> first: array<f32>;
-@group(0) @binding(2) var<storage, read_write> second: array<f32>;
-@group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(0) var<storage, read_write> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> first: array<Element>;
+@group(0) @binding(2) var<storage, read_write> second: array<Element>;
+@group(0) @binding(3) var<storage, read_write> gradient: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 override WORKGROUP: u32 = 256u;
@@ -36,12 +38,13 @@ fn adamw(
 ) {
     let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
     if index < params.count {
-        let slope = gradient[params.gradient_offset + index];
-        let m = params.beta1 * first[params.first_offset + index] + (1.0 - params.beta1) * slope;
-        let v = params.beta2 * second[params.second_offset + index] + (1.0 - params.beta2) * slope * slope;
-        first[params.first_offset + index] = m;
-        second[params.second_offset + index] = v;
+        let slope = f32(gradient[params.gradient_offset + index]);
+        let m = params.beta1 * f32(first[params.first_offset + index]) + (1.0 - params.beta1) * slope;
+        let v = params.beta2 * f32(second[params.second_offset + index]) + (1.0 - params.beta2) * slope * slope;
+        first[params.first_offset + index] = Element(m);
+        second[params.second_offset + index] = Element(v);
         let length = sqrt(v) * params.second_scale + params.epsilon;
-        x[params.x_offset + index] = params.kept * x[params.x_offset + index] - params.rate * m / length;
+        let was = f32(x[params.x_offset + index]);
+        x[params.x_offset + index] = Element(params.kept * was - params.rate * m / length);
     }
 }

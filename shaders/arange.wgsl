@@ -3,10 +3,12 @@
 // Bindings: 0 output, contiguous. Dispatch one invocation an element.
 
 alias Element = f32;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
 
 struct Params {
     count: u32,
-    // The bits of an Element each.
+    // The bits of a Number each.
     start: u32,
     step: u32,
 }
@@ -24,6 +26,6 @@ fn arange(
 ) {
     let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
     if index < params.count {
-        output[index] = bitcast<Element>(params.start) + Element(index) * bitcast<Element>(params.step);
+        output[index] = Element(bitcast<Number>(params.start) + Number(index) * bitcast<Number>(params.step));
     }
 }

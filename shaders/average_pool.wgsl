@@ -3,8 +3,8 @@
 // Parameters: lib/image.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation a window. At most
 // kernel.x * kernel.y turns.
 
-@group(0) @binding(0) var<storage, read_write> averages: array<f32>;
-@group(0) @binding(1) var<storage, read_write> image: array<f32>;
+@group(0) @binding(0) var<storage, read_write> averages: array<Element>;
+@group(0) @binding(1) var<storage, read_write> image: array<Element>;
 
 @compute @workgroup_size(WORKGROUP)
 fn average_pool(
@@ -21,10 +21,10 @@ fn average_pool(
             for (var column = 0u; column < params.kernel.y; column += 1u) {
                 let at = corner + vec2(row, column);
                 if is_inside(at) {
-                    sum += image[params.input_offset + place(own.x, at - params.padding, params.size)];
+                    sum += f32(image[params.input_offset + place(own.x, at - params.padding, params.size)]);
                 }
             }
         }
-        averages[step] = sum * bitcast<f32>(params.scale);
+        averages[step] = Element(sum * bitcast<f32>(params.scale));
     }
 }

@@ -3,8 +3,8 @@
 // Parameters: lib/image.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on.
 // Dispatch one invocation a place of the image. At most kernel.x * kernel.y turns.
 
-@group(0) @binding(0) var<storage, read_write> image: array<f32>;
-@group(0) @binding(1) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(0) var<storage, read_write> image: array<Element>;
+@group(0) @binding(1) var<storage, read_write> gradient: array<Element>;
 
 @compute @workgroup_size(WORKGROUP)
 fn average_pool_back(
@@ -21,9 +21,9 @@ fn average_pool_back(
         var sum = 0.0;
         for (var row = first.x; row < end.x; row += 1u) {
             for (var column = first.y; column < end.y; column += 1u) {
-                sum += gradient[params.input_offset + place(own.x, vec2(row, column), params.out)];
+                sum += f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
             }
         }
-        image[step] = sum * bitcast<f32>(params.scale);
+        image[step] = Element(sum * bitcast<f32>(params.scale));
     }
 }

@@ -12,22 +12,22 @@
 
 const BLOCK: u32 = 8u;
 
-alias Sums = array<vec4<Element>, 8>;
+alias Sums = array<vec4<Number>, 8>;
 
 // The image under one place of four windows, 0 beyond its edges.
-fn four(line: u32, first: u32) -> vec4<Element> {
+fn four(line: u32, first: u32) -> vec4<Number> {
     let end = params.padding.y + params.size.y;
     let last = first + 3u * params.stride.y;
     if first >= params.padding.y && last < end {
         let at = line + first - params.padding.y;
         let stride = params.stride.y;
-        return vec4(image[at], image[at + stride], image[at + 2u * stride], image[at + 3u * stride]);
+        return vec4<Number>(vec4(image[at], image[at + stride], image[at + 2u * stride], image[at + 3u * stride]));
     }
-    var found = vec4<Element>();
+    var found = vec4<Number>();
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let column = first + lane * params.stride.y;
         if column >= params.padding.y && column < end {
-            found[lane] = image[line + column - params.padding.y];
+            found[lane] = Number(image[line + column - params.padding.y]);
         }
     }
     return found;
@@ -55,8 +55,8 @@ fn conv2d(
     let last = weight + params.channels * params.kernel.x * params.kernel.y * row_of_weights;
     var sums: Sums;
     for (var o = 0u; o < 4u; o += 1u) {
-        sums[o] = vec4<Element>(weights[last][o]);
-        sums[o + 4u] = vec4<Element>(weights[last + 1u][o]);
+        sums[o] = vec4<Number>(Number(weights[last][o]));
+        sums[o + 4u] = vec4<Number>(Number(weights[last + 1u][o]));
     }
     for (var channel = 0u; channel < params.channels; channel += 1u) {
         let plane = batch * params.channels + channel;
@@ -69,8 +69,8 @@ fn conv2d(
             let line = params.input_offset + place(plane, vec2(at - params.padding.x, 0u), params.size);
             for (var x = 0u; x < params.kernel.y; x += 1u) {
                 let values = four(line, column * params.stride.y + x);
-                let low = weights[weight];
-                let high = weights[weight + 1u];
+                let low = vec4<Number>(weights[weight]);
+                let high = vec4<Number>(weights[weight + 1u]);
                 sums[0] += low.x * values;
                 sums[1] += low.y * values;
                 sums[2] += low.z * values;
@@ -87,7 +87,7 @@ fn conv2d(
         let start = place(batch * params.outputs + block + o, vec2(row, column), params.out);
         for (var lane = 0u; lane < 4u; lane += 1u) {
             if block + o < params.outputs && column + lane < params.out.y {
-                output[start + lane] = sums[o][lane];
+                output[start + lane] = Element(sums[o][lane]);
             }
         }
     }

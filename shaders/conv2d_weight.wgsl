@@ -6,7 +6,7 @@
 // part; its invocations take turns along the windows, and are added up in a fixed order. Dispatch lines / 4 * outputs / 8 * parts
 // workgroups. At most span / 64 + 16 turns of loops of eight.
 
-@group(0) @binding(0) var<storage, read_write> parts: array<Element>;
+@group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
 
@@ -14,7 +14,7 @@ const BLOCK: u32 = 8u;
 const TEAM: u32 = 64u;
 
 // Of each output and invocation the sums of four lines.
-var<workgroup> sums: array<vec4<Element>, 512>;
+var<workgroup> sums: array<vec4<Number>, 512>;
 
 @compute @workgroup_size(TEAM)
 fn conv2d_weight(
@@ -32,10 +32,10 @@ fn conv2d_weight(
 
     // Beyond the last output or line the last one is made again, and not stored.
     var outputs: array<u32, 8>;
-    var own: array<vec4<Element>, 8>;
+    var own: array<vec4<Number>, 8>;
     for (var o = 0u; o < BLOCK; o += 1u) {
         outputs[o] = min(block + o, params.outputs - 1u);
-        own[o] = vec4<Element>();
+        own[o] = vec4<Number>();
     }
     var within: array<vec3<u32>, 4>;
     for (var l = 0u; l < 4u; l += 1u) {
@@ -45,17 +45,18 @@ fn conv2d_weight(
     let end = min((part + 1u) * params.span, params.count);
     for (var at = part * params.span + local; at < end; at += TEAM) {
         let window = split(at, params.out);
-        var values = vec4<Element>();
+        var values = vec4<Number>();
         for (var l = 0u; l < 4u; l += 1u) {
             let place_under = window.yz * params.stride + within[l].yz;
             if is_inside(place_under) {
                 let plane = window.x * params.channels + within[l].x;
-                values[l] = image[params.input_offset + place(plane, place_under - params.padding, params.size)];
+                let at_place = place(plane, place_under - params.padding, params.size);
+                values[l] = Number(image[params.input_offset + at_place]);
             }
         }
         let start = window.x * params.outputs * windows + (at - window.x * windows);
         for (var o = 0u; o < BLOCK; o += 1u) {
-            own[o] += gradient[start + outputs[o] * windows] * values;
+            own[o] += Number(gradient[start + outputs[o] * windows]) * values;
         }
     }
     for (var o = 0u; o < BLOCK; o += 1u) {
@@ -78,7 +79,7 @@ fn conv2d_weight(
         }
         for (var l = 0u; l < 4u; l += 1u) {
             if line + l < lines {
-                parts[(part * params.outputs + block + local) * lines + line + l] = total[l];
+                parts[(part * params.outputs + block + local) * lines + line + l] = Output(total[l]);
             }
         }
     }

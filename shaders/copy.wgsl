@@ -1,11 +1,11 @@
 // copy: output[i] = left[i].
 //
-// Shapes: output and left of one shape. Bindings: 0 output, 1 left; the two must not overlap. The host makes Element u32:
-// elements are moved as bits, so that every value of every dtype survives. Needs lib/places.wgsl and the form that fits the
+// Shapes: output and left of one shape. Bindings: 0 output, 1 left; the two must not overlap. The host makes Element u32,
+// or f16 for elements of its size: they are moved and not computed with, so that every value of every dtype survives. Needs lib/places.wgsl and the form that fits the
 // operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Value>;
-@group(0) @binding(1) var<storage, read_write> left: array<Value>;
+@group(0) @binding(0) var<storage, read_write> output: array<Written>;
+@group(0) @binding(1) var<storage, read_write> left: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
 fn copy(

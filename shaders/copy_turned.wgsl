@@ -2,14 +2,14 @@
 // dimension and those of left along another.
 //
 // Shapes: of the output's neighbours `outer`, of left's `inner`; up to four more dimensions, a batch each. Bindings: 0 output,
-// 1 left; the two must not overlap. The host makes Element u32: elements are moved as bits. Strides and offsets are in
+// 1 left; the two must not overlap. The host makes Element u32, or f16: elements are moved as bits. Strides and offsets are in
 // elements.
 //
 // A workgroup of 32 by 8 moves a tile of 32 by 32 through workgroup memory, so that both sides are read and written along
 // their neighbours. Rows of the tile are one element longer than it is wide: its columns then lie in different banks. Dispatch
 // (inner / 32, outer / 32, batches) workgroups, rounded up. At most 4 turns of a loop.
 
-alias Element = u32;
+alias Element = f32;
 
 struct Params {
     // Sizes of the batches' dimensions, outermost first, then their strides of the output and of left.

@@ -3,7 +3,7 @@
 // Shapes: output of any shape. Bindings: 0 output. Needs lib/places.wgsl and the form that fits the operands:
 // lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Value>;
+@group(0) @binding(0) var<storage, read_write> output: array<Written>;
 
 @compute @workgroup_size(WORKGROUP)
 fn fill(
@@ -14,6 +14,6 @@ fn fill(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        put(index, at.output, Value(bitcast<Element>(params.scalar)));
+        put(index, at.output, Written(Value(bitcast<Number>(params.scalar))));
     }
 }

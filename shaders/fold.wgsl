@@ -18,14 +18,14 @@ fn fold(
         let at = own.yz + params.padding;
         let first = first_window(at);
         let end = end_window(at);
-        var sum = Element(0);
+        var sum = Number(0);
         for (var row = first.x; row < end.x; row += 1u) {
             for (var column = first.y; column < end.y; column += 1u) {
                 let within = at - vec2(row, column) * params.stride;
                 let line = place(own.x, within, params.kernel);
-                sum += columns[params.input_offset + place(line, vec2(row, column), params.out)];
+                sum += Number(columns[params.input_offset + place(line, vec2(row, column), params.out)]);
             }
         }
-        image[step] = sum;
+        image[step] = Element(sum);
     }
 }

@@ -10,6 +10,10 @@
 // turns of loops: the host adds up slices of 32,768 along the depth, under the 65,535 turns that Mesa allows.
 
 alias Element = f32;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
+// The elements that are written.
+alias Output = Element;
 
 struct Params {
     rows: u32,
@@ -30,7 +34,7 @@ struct Params {
     bias_offset: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> left: array<Element>;
 @group(0) @binding(2) var<storage, read_write> right: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
@@ -40,8 +44,8 @@ const SLICE: u32 = 16u;
 const SIDE: u32 = 16u;
 
 // Slices of the operands, depth first: [k][row] and [k][column].
-var<workgroup> left_slice: array<Element, 1024>;
-var<workgroup> right_slice: array<Element, 1024>;
+var<workgroup> left_slice: array<Number, 1024>;
+var<workgroup> right_slice: array<Number, 1024>;
 
 fn load_slices(batch: u32, row: u32, column: u32, depth: u32, local: u32) {
     let left_start = params.left_offset + batch * params.left_batch;
@@ -59,7 +63,7 @@ fn load_slices(batch: u32, row: u32, column: u32, depth: u32, local: u32) {
         if row + m < params.rows && depth + k < params.depth {
             value = left[left_start + (row + m) * params.left_row + (depth + k) * params.left_column];
         }
-        left_slice[k * TILE + m] = value;
+        left_slice[k * TILE + m] = Number(value);
         var n = at % TILE;
         k = at / TILE;
         if params.right_row == 1u {
@@ -70,11 +74,11 @@ fn load_slices(batch: u32, row: u32, column: u32, depth: u32, local: u32) {
         if column + n < params.columns && depth + k < params.depth {
             value = right[right_start + (depth + k) * params.right_row + (column + n) * params.right_column];
         }
-        right_slice[k * TILE + n] = value;
+        right_slice[k * TILE + n] = Number(value);
     }
 }
 
-fn store(batch: u32, row: u32, column: u32, values: vec4<Element>) {
+fn store(batch: u32, row: u32, column: u32, values: vec4<Number>) {
     if row >= params.rows {
         return;
     }
@@ -82,12 +86,12 @@ fn store(batch: u32, row: u32, column: u32, values: vec4<Element>) {
     var sums = values;
     if params.accumulate == 1u {
         // What is beyond the row's end is not stored again.
-        sums += vec4(output[start], output[start + 1u], output[start + 2u], output[start + 3u]);
+        sums += vec4<Number>(vec4(output[start], output[start + 1u], output[start + 2u], output[start + 3u]));
     }
     sums = finished(sums, column);
     for (var n = 0u; n < 4u; n += 1u) {
         if column + n < params.columns {
-            output[start + n] = sums[n];
+            output[start + n] = Output(sums[n]);
         }
     }
 }
@@ -103,10 +107,10 @@ fn matmul(
     let tile = workgroup.y * workgroups.x + workgroup.x;
     let row = tile / params.tiles_across * TILE;
     let column = tile % params.tiles_across * TILE;
-    var sum_0 = vec4<Element>();
-    var sum_1 = vec4<Element>();
-    var sum_2 = vec4<Element>();
-    var sum_3 = vec4<Element>();
+    var sum_0 = vec4<Number>();
+    var sum_1 = vec4<Number>();
+    var sum_2 = vec4<Number>();
+    var sum_3 = vec4<Number>();
     for (var depth = 0u; depth < params.depth; depth += SLICE) {
         load_slices(batch, row, column, depth, local);
         workgroupBarrier();

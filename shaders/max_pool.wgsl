@@ -4,9 +4,9 @@
 // Parameters: lib/image.wgsl. Bindings: 0 largest, 1 places, both contiguous, 2 image. Dispatch one invocation a window. At most
 // kernel.x * kernel.y turns.
 
-@group(0) @binding(0) var<storage, read_write> largest: array<f32>;
+@group(0) @binding(0) var<storage, read_write> largest: array<Element>;
 @group(0) @binding(1) var<storage, read_write> places: array<u32>;
-@group(0) @binding(2) var<storage, read_write> image: array<f32>;
+@group(0) @binding(2) var<storage, read_write> image: array<Element>;
 
 // An integer for the bits of a number, in the order of the numbers, and above all for what is none.
 fn key_of(bits: u32) -> u32 {
@@ -26,14 +26,14 @@ fn max_pool(
         let corner = own.yz * params.stride;
         var best = 0u;
         var best_place = 0u;
-        var best_value = 0.0;
+        var best_value = Element(0);
         for (var row = 0u; row < params.kernel.x; row += 1u) {
             for (var column = 0u; column < params.kernel.y; column += 1u) {
                 let at = corner + vec2(row, column);
                 if is_inside(at) {
                     let inside = at - params.padding;
                     let value = image[params.input_offset + place(own.x, inside, params.size)];
-                    let key = key_of(bitcast<u32>(value));
+                    let key = key_of(bitcast<u32>(f32(value)));
                     if key > best {
                         best = key;
                         best_place = inside.x * params.size.y + inside.y;

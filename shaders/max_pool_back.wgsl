@@ -3,8 +3,8 @@
 // Parameters: lib/image.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on, 2
 // places, contiguous. Dispatch one invocation a place of the image. At most kernel.x * kernel.y turns.
 
-@group(0) @binding(0) var<storage, read_write> image: array<f32>;
-@group(0) @binding(1) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(0) var<storage, read_write> image: array<Element>;
+@group(0) @binding(1) var<storage, read_write> gradient: array<Element>;
 @group(0) @binding(2) var<storage, read_write> places: array<u32>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -25,10 +25,10 @@ fn max_pool_back(
             for (var column = first.y; column < end.y; column += 1u) {
                 let window = place(own.x, vec2(row, column), params.out);
                 if places[window] == in_plane {
-                    sum += gradient[params.input_offset + window];
+                    sum += f32(gradient[params.input_offset + window]);
                 }
             }
         }
-        image[step] = sum;
+        image[step] = Element(sum);
     }
 }

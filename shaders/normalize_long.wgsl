@@ -4,10 +4,10 @@
 // grace mostly once from memory. Dispatch a workgroup a row. At most columns / 256 turns of each of three loops: the host
 // keeps columns under 2^23, for the 65,535 that Mesa allows.
 
-@group(0) @binding(0) var<storage, read_write> output: array<f32>;
-@group(0) @binding(1) var<storage, read_write> input: array<f32>;
-@group(0) @binding(2) var<storage, read_write> weight: array<f32>;
-@group(0) @binding(3) var<storage, read_write> bias: array<f32>;
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> input: array<Element>;
+@group(0) @binding(2) var<storage, read_write> weight: array<Element>;
+@group(0) @binding(3) var<storage, read_write> bias: array<Element>;
 
 fn middle(sum: vec4<f32>, local: u32) -> f32 {
     return sum_of_all(components(sum), local) * params.scale;
@@ -26,17 +26,18 @@ fn normalize_long(
     let start = params.input_offset + row * params.columns;
     var sum = 0.0;
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        sum += input[start + column];
+        sum += f32(input[start + column]);
     }
     let mean = middle(vec4(sum, 0.0, 0.0, 0.0), local);
     var squares = 0.0;
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        let x = input[start + column] - mean;
+        let x = f32(input[start + column]) - mean;
         squares += x * x;
     }
     let factor = 1.0 / sqrt(sum_of_all(squares, local) * params.scale + params.epsilon);
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        let x = (input[start + column] - mean) * factor;
-        output[row * params.columns + column] = x * weight[params.weight_offset + column] + bias[params.bias_offset + column];
+        let x = (f32(input[start + column]) - mean) * factor;
+        let scaled = x * f32(weight[params.weight_offset + column]);
+        output[row * params.columns + column] = Element(scaled + f32(bias[params.bias_offset + column]));
     }
 }

@@ -5,7 +5,7 @@
 // 1 input. Dispatch kept_count / 4 * split invocations. At most part turns of a loop with up to 5 turns within: the host keeps
 // parts at 2^13, under the 65,535 that Mesa allows.
 
-@group(0) @binding(0) var<storage, read_write> output: array<vec4<Element>>;
+@group(0) @binding(0) var<storage, read_write> output: array<vec4<Output>>;
 @group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
 
 @compute @workgroup_size(WORKGROUP)

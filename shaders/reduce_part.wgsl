@@ -3,7 +3,7 @@
 // Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split workgroups. At most part / WORKGROUP
 // turns of a loop with up to 5 turns within: the host keeps parts at 2^18, well under the 65,535 that Mesa allows.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> input: array<Element>;
 
 @compute @workgroup_size(WORKGROUP)

@@ -4,7 +4,7 @@
 // Shapes, formula: lib/reduce.wgsl; parts are multiples of 4, but for a row's last one. Bindings: 0 output, 1 input. Dispatch
 // kept_count * split workgroups. At most part / WORKGROUP turns of loops: the host keeps parts at 2^14.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
 
 @compute @workgroup_size(WORKGROUP)

@@ -4,7 +4,7 @@
 // Shapes, formula: lib/reduce.wgsl; one part a row. Bindings: 0 output, 1 input. Dispatch kept_count * TEAM invocations. At most
 // reduced_count / 4 turns of loops: the host keeps rows at 1,024.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
 
 const TEAM: u32 = 16u;

@@ -3,6 +3,8 @@
 //
 // Shapes: all `count` elements, contiguous. Bindings: 0 x, 1 v, 2 gradient. Dispatch one invocation an element.
 
+alias Element = f32;
+
 struct Params {
     count: u32,
     x_offset: u32,
@@ -15,9 +17,9 @@ struct Params {
     nesterov: f32,
 }
 
-@group(0) @binding(0) var<storage, read_write> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> velocity: array<f32>;
-@group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(0) var<storage, read_write> x: array<Element>;
+@group(0) @binding(1) var<storage, read_write> velocity: array<Element>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 override WORKGROUP: u32 = 256u;
@@ -30,11 +32,11 @@ fn sgd(
 ) {
     let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
     if index < params.count {
-        let was = x[params.x_offset + index];
-        let slope = gradient[params.gradient_offset + index] + params.decay * was;
-        let moving = params.momentum * velocity[params.velocity_offset + index] + slope;
-        velocity[params.velocity_offset + index] = moving;
+        let was = f32(x[params.x_offset + index]);
+        let slope = f32(gradient[params.gradient_offset + index]) + params.decay * was;
+        let moving = params.momentum * f32(velocity[params.velocity_offset + index]) + slope;
+        velocity[params.velocity_offset + index] = Element(moving);
         let ahead = slope + params.momentum * moving;
-        x[params.x_offset + index] = was - params.rate * mix(moving, ahead, params.nesterov);
+        x[params.x_offset + index] = Element(was - params.rate * mix(moving, ahead, params.nesterov));
     }
 }

@@ -4,8 +4,8 @@
 // memory. Dispatch a workgroup a row. At most columns / 256 turns of each of three loops: the host keeps columns under 2^23,
 // for the 65,535 that Mesa allows.
 
-@group(0) @binding(0) var<storage, read_write> output: array<f32>;
-@group(0) @binding(1) var<storage, read_write> input: array<f32>;
+@group(0) @binding(0) var<storage, read_write> output: array<Element>;
+@group(0) @binding(1) var<storage, read_write> input: array<Element>;
 
 fn apply(shifted: vec4<f32>, total: f32) -> vec4<f32> {
     return exp(shifted) / total;
@@ -24,15 +24,15 @@ fn softmax_long(
     let start = params.input_offset + row * params.columns;
     var largest = LOWEST;
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        largest = max(largest, input[start + column]);
+        largest = max(largest, f32(input[start + column]));
     }
     let top = max_of_all(largest, local);
     var sum = 0.0;
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        sum += exp(input[start + column] - top);
+        sum += exp(f32(input[start + column]) - top);
     }
     let total = sum_of_all(sum, local);
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        output[row * params.columns + column] = apply(vec4(input[start + column] - top), total).x;
+        output[row * params.columns + column] = Element(apply(vec4(f32(input[start + column]) - top), total).x);
     }
 }

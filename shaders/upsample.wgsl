@@ -3,11 +3,11 @@
 // Parameters: lib/image.wgsl, of which `out` is the result's size. Bindings: 0 result, contiguous, 1 image. Dispatch one
 // invocation a place of the result. Needs lib/resample.wgsl.
 
-@group(0) @binding(0) var<storage, read_write> result: array<f32>;
-@group(0) @binding(1) var<storage, read_write> image: array<f32>;
+@group(0) @binding(0) var<storage, read_write> result: array<Element>;
+@group(0) @binding(1) var<storage, read_write> image: array<Element>;
 
 fn at(plane: u32, row: u32, column: u32) -> f32 {
-    return image[params.input_offset + place(plane, vec2(row, column), params.size)];
+    return f32(image[params.input_offset + place(plane, vec2(row, column), params.size)]);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -24,9 +24,9 @@ fn upsample(
         if BILINEAR {
             let upper = mix(at(own.x, rows.low, columns.low), at(own.x, rows.low, columns.high), columns.weight);
             let lower = mix(at(own.x, rows.high, columns.low), at(own.x, rows.high, columns.high), columns.weight);
-            result[step] = mix(upper, lower, rows.weight);
+            result[step] = Element(mix(upper, lower, rows.weight));
         } else {
-            result[step] = at(own.x, rows.low, columns.low);
+            result[step] = Element(at(own.x, rows.low, columns.low));
         }
     }
 }

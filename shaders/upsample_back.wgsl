@@ -4,8 +4,8 @@
 // contiguous from `input_offset` on. Dispatch one invocation a place of the image. Some 3 out / size turns on each axis, more at the
 // edge. Needs lib/resample.wgsl.
 
-@group(0) @binding(0) var<storage, read_write> image: array<f32>;
-@group(0) @binding(1) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(0) var<storage, read_write> image: array<Element>;
+@group(0) @binding(1) var<storage, read_write> gradient: array<Element>;
 
 @compute @workgroup_size(WORKGROUP)
 fn upsample_back(
@@ -24,10 +24,11 @@ fn upsample_back(
             if of_row != 0.0 {
                 for (var column = columns.x; column < columns.y; column += 1u) {
                     let of_column = share(own.z, taps(column, params.size.y, params.out.y));
-                    sum += of_row * of_column * gradient[params.input_offset + place(own.x, vec2(row, column), params.out)];
+                    let slope = f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
+                    sum += of_row * of_column * slope;
                 }
             }
         }
-        image[step] = sum;
+        image[step] = Element(sum);
     }
 }

@@ -16,6 +16,7 @@ pub use error::{
     Advice, AllocateError, Bytes, DeviceError, Gains, GrowthError, HeapError, Holder, KernelError, LawBroken,
     OptionsError, OutOfMemory, TensorError,
 };
+pub use half::f16;
 pub use heap::{BlockState, Counter, Stats};
 pub use ops::{
     Activation, AdamW, AdamWParameter, Expression, Fused, Kernel, Operand, Scalar, Sgd, SgdParameter, Window, fuse,

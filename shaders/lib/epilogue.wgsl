@@ -2,10 +2,10 @@
 // host puts an expression in place of the body of `apply`; without a bias it leaves out the binding and the addition. Parameter
 // `bias_offset` is in elements. What is read beyond the last column goes into sums that are not stored.
 
-alias Value = vec4<Element>;
+alias Value = vec4<Number>;
 alias Bits = vec4<u32>;
 
-@group(0) @binding(3) var<storage, read_write> bias: array<Element>;
+@group(0) @binding(3) var<storage, read_write> biases: array<Element>;
 
 fn apply(x: Value) -> Value {
     return x;
@@ -13,5 +13,5 @@ fn apply(x: Value) -> Value {
 
 fn finished(sum: Value, column: u32) -> Value {
     let at = params.bias_offset + column;
-    return apply(sum + Value(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]));
+    return apply(sum + Value(vec4(biases[at], biases[at + 1u], biases[at + 2u], biases[at + 3u])));
 }

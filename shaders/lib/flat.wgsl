@@ -4,7 +4,13 @@
 // other tensors' and isn't written. Reading there is harmless, since a block's size is a multiple of 16 bytes.
 
 alias Element = f32;
-alias Value = vec4<Element>;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
+// The elements that are written.
+alias Output = Element;
+alias Value = vec4<Number>;
+alias Stored = vec4<Element>;
+alias Written = vec4<Output>;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
 alias Real = vec4<f32>;
@@ -15,7 +21,7 @@ struct Params {
     output_offset: u32,
     left_offset: u32,
     right_offset: u32,
-    // The bits of an Element.
+    // The bits of a Number.
     scalar: u32,
 }
 
@@ -25,11 +31,11 @@ fn places(index: u32) -> Places {
     return Places(params.output_offset + index, params.left_offset + index, params.right_offset + index, 4u, 4u);
 }
 
-fn spread(value: Value, lane: u32) -> Value {
+fn spread(value: Stored, lane: u32) -> Stored {
     return value;
 }
 
-fn put(index: u32, place: u32, value: Value) {
+fn put(index: u32, place: u32, value: Written) {
     if index + 1u < params.count || params.tail == 4u {
         output[place] = value;
         return;

@@ -4,6 +4,10 @@
 // Vectors are (height, width). Offsets are in elements.
 
 alias Element = f32;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
+// The elements that are written.
+alias Output = Element;
 
 struct Params {
     size: vec2<u32>,

@@ -5,6 +5,8 @@
 // `axis_stride` elements for each that the index counts, of which there are `axis_size`. Strides and offsets are in elements.
 
 alias Element = f32;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
 
 struct Params {
     // Sizes of the dimensions (6), then strides of the table (6), of the index (6) and of the values (6).

@@ -5,27 +5,31 @@
 // Bindings: 0 output, 1 left, 2 right; where both operands are in one storage the host binds it once, as left.
 
 alias Element = f32;
-alias Four = vec4<Element>;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
+// The elements that are written.
+alias Output = Element;
+alias Four = vec4<Number>;
 alias Kept = Element;
 
 // Units in a four.
 const UNIT: u32 = 4u;
 
-@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
+@group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> left: array<Kept>;
 @group(0) @binding(2) var<storage, read_write> right: array<Kept>;
 
 fn left_four(at: u32) -> Four {
-    return Four(left[at], left[at + 1u], left[at + 2u], left[at + 3u]);
+    return Four(vec4(left[at], left[at + 1u], left[at + 2u], left[at + 3u]));
 }
 
 fn right_four(at: u32) -> Four {
-    return Four(right[at], right[at + 1u], right[at + 2u], right[at + 3u]);
+    return Four(vec4(right[at], right[at + 1u], right[at + 2u], right[at + 3u]));
 }
 
-fn put_one(at: u32, column: u32, sum: Element) {
+fn put_one(at: u32, column: u32, sum: Number) {
     if column < params.columns {
-        output[at] = sum;
+        output[at] = Output(sum);
     }
 }
 
@@ -34,7 +38,7 @@ fn put(row: u32, four: u32, sum: Four) {
     let at = row * params.columns + column;
     var sums = sum;
     if params.accumulate == 1u {
-        sums += Four(output[at], output[at + 1u], output[at + 2u], output[at + 3u]);
+        sums += Four(vec4(output[at], output[at + 1u], output[at + 2u], output[at + 3u]));
     }
     sums = finished(sums, column);
     put_one(at, column, sums.x);

@@ -7,7 +7,11 @@
 // place of those that say sum.
 
 alias Element = f32;
-alias Held = Element;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
+// The elements that are written.
+alias Output = Element;
+alias Held = Number;
 
 struct Params {
     // Sizes of the dimensions (6), then strides of the input (6).
@@ -44,15 +48,15 @@ fn nothing() -> Held {
 }
 
 fn take(x: vec4<Element>) -> vec4<Held> {
-    return x;
+    return vec4<Held>(x);
 }
 
 fn join(x: vec4<Held>, y: vec4<Held>) -> vec4<Held> {
     return x + y;
 }
 
-fn finish(total: vec4<Held>) -> vec4<Element> {
-    return total;
+fn finish(total: vec4<Held>) -> vec4<Output> {
+    return vec4<Output>(total);
 }
 
 fn join_one(x: Held, y: Held) -> Held {

@@ -1,7 +1,9 @@
 // What kernels over whole rows have in common: a workgroup has a row, and what its invocations hold is joined for all of them.
 //
-// Shapes: input and output (rows, columns), contiguous, of f32. Bindings: 0 output, 1 input, then weight and bias where there
+// Shapes: input and output (rows, columns), contiguous, of f32 or f16, computed with in f32. Bindings: 0 output, 1 input, then weight and bias where there
 // are any, each of `columns` elements. Offsets are counted as the kernel counts elements: in ones, or in fours.
+
+alias Element = f32;
 
 struct Params {
     rows: u32,

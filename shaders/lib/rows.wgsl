@@ -4,7 +4,9 @@
 // The innermost size is counted in fours, and its strides are 4, or 0 for an operand that repeats one element along the row.
 // Of the other operands all strides and the offset are multiples of 4.
 
-alias Value = vec4<Element>;
+alias Value = vec4<Number>;
+alias Stored = vec4<Element>;
+alias Written = vec4<Output>;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
 alias Real = vec4<f32>;
@@ -20,13 +22,13 @@ fn places(index: u32) -> Places {
     );
 }
 
-fn spread(value: Value, lane: u32) -> Value {
+fn spread(value: Stored, lane: u32) -> Stored {
     if lane < 4u {
-        return Value(value[lane]);
+        return Stored(value[lane]);
     }
     return value;
 }
 
-fn put(index: u32, place: u32, value: Value) {
+fn put(index: u32, place: u32, value: Written) {
     output[place] = value;
 }

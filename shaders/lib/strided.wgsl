@@ -1,6 +1,8 @@
 // The form of an elementwise kernel over operands of any strides: an invocation has one element. Needs lib/walk.wgsl.
 
-alias Value = Element;
+alias Value = Number;
+alias Stored = Element;
+alias Written = Output;
 alias Bits = u32;
 alias Signed = i32;
 alias Real = f32;
@@ -10,10 +12,10 @@ fn places(index: u32) -> Places {
     return Places(steps.output, steps.left, steps.right, 4u, 4u);
 }
 
-fn spread(value: Value, lane: u32) -> Value {
+fn spread(value: Stored, lane: u32) -> Stored {
     return value;
 }
 
-fn put(index: u32, place: u32, value: Value) {
+fn put(index: u32, place: u32, value: Written) {
     output[place] = value;
 }

@@ -5,6 +5,10 @@
 // broadcasts. At most 2^32 steps, and at most 5 turns of a loop: what is left for the outermost dimension needs no division.
 
 alias Element = f32;
+// What is computed with: f32 for elements of half its size.
+alias Number = Element;
+// The elements that are written.
+alias Output = Element;
 
 struct Params {
     // Sizes of the dimensions (6), then strides of the output (6), of the left (6) and of the right operand (6).
@@ -14,7 +18,7 @@ struct Params {
     left_offset: u32,
     right_offset: u32,
     rank: u32,
-    // The bits of an Element.
+    // The bits of a Number.
     scalar: u32,
     // Whether a step of the left, of the right operand is one element for all components.
     left_is_spread: u32,

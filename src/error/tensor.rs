@@ -37,6 +37,14 @@ pub enum TensorError {
         /// The dtype.
         dtype: &'static str,
     },
+    /// The device's kernels don't know the dtype.
+    #[error("{dtype}: {device} has no such numbers in kernels (wgpu's feature SHADER_F16)")]
+    Unsupported {
+        /// The dtype.
+        dtype: &'static str,
+        /// The device's name, and its backend.
+        device: String,
+    },
     /// There are no elements to choose one from.
     #[error("{operation}: shape {shape:?} leaves no elements to choose from")]
     Empty {

@@ -10,7 +10,7 @@ use crate::tensor::DType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
-    /// For every dtype; the others are for f32.
+    /// For every dtype; the others are for f32 and f16.
     Relu,
     /// 1 / (1 + e to the -x).
     Sigmoid,

@@ -68,7 +68,7 @@ pub(super) const ALL: [Operation; 7] = [ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, PO
 /// a cast, so it is left undefined, as is `pow`.
 pub(super) fn defined(operation: Operation, dtype: DType) -> Option<Operation> {
     match (operation, dtype) {
-        (_, DType::F32) => Some(operation),
+        (_, DType::F32 | DType::F16) => Some(operation),
         (DIV | POW, DType::I32 | DType::U32) => None,
         _ => Some(on(operation, dtype)),
     }
@@ -158,7 +158,8 @@ impl Tensor {
     }
 
     pub(super) fn check_scalar(&self, operation: &'static str, scalar: DType) -> Result<(), TensorError> {
-        if scalar == self.dtype() {
+        // Of a number that f16 lacks, nothing is lost: it is computed with in f32.
+        if scalar == self.dtype() || scalar == self.dtype().number() {
             return Ok(());
         }
         Err(TensorError::DType { operation, left: self.dtype().name(), right: scalar.name() })
@@ -180,7 +181,7 @@ macro_rules! binary_operations {
                     self.binary($operation, other)
                 }
 
-                #[doc = concat!($formula, ", element by element, with a scalar y of the tensor's dtype. For ", $dtypes)]
+                #[doc = concat!($formula, ", element by element, with a scalar y of the tensor's dtype, or f32 beside f16. For ", $dtypes)]
                 #[doc = concat!(". Equals `", $equals, "`.")]
                 ///
                 /// # Errors
@@ -198,8 +199,8 @@ binary_operations! {
     add, add_scalar, ADD, "x + y", "every dtype", "torch.add";
     sub, sub_scalar, SUB, "x - y", "every dtype", "torch.sub";
     mul, mul_scalar, MUL, "x * y", "every dtype", "torch.mul";
-    div, div_scalar, DIV, "x / y", "f32", "torch.div";
+    div, div_scalar, DIV, "x / y", "f32 and f16", "torch.div";
     maximum, maximum_scalar, MAXIMUM, "The larger of x and y, NaN if either is", "every dtype", "torch.maximum";
-    pow, pow_scalar, POW, "x to the y, within 1e-6 of y · log2 |x| of the result", "f32", "torch.pow";
+    pow, pow_scalar, POW, "x to the y, within 1e-6 of y · log2 |x| of the result", "f32 and f16", "torch.pow";
     minimum, minimum_scalar, MINIMUM, "The smaller of x and y, NaN if either is", "every dtype", "torch.minimum";
 }

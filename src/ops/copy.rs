@@ -5,7 +5,7 @@ use super::launch::{check_kinds, is_in_place};
 use super::shader::{AS_IT_IS, COPY};
 use super::turn::Turn;
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 impl Tensor {
     /// The same elements, contiguous: itself if it is already, a copy otherwise. Equals `torch.Tensor.contiguous`.
@@ -60,7 +60,8 @@ impl Tensor {
             shared: false,
             scalar: 0,
         };
-        run.run_as(DType::U32)
+        let moved = self.dtype().moved();
+        run.run_as(moved, moved)
     }
 
     /// Checks that no two elements share a place, so that each can be written.

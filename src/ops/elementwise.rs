@@ -57,11 +57,12 @@ pub(super) struct Elementwise<'a> {
 
 impl Elementwise<'_> {
     pub(super) fn run(&self) -> Result<(), TensorError> {
-        self.run_as(self.output.dtype())
+        let dtype = self.output.dtype();
+        self.run_as(dtype, dtype)
     }
 
-    /// Runs it on the elements' bits, taken for another dtype.
-    pub(super) fn run_as(&self, dtype: DType) -> Result<(), TensorError> {
+    /// Runs it on elements taken for those of one dtype, written as those of another.
+    pub(super) fn run_as(&self, dtype: DType, written: DType) -> Result<(), TensorError> {
         let Self { name, shader, operation, output, left, right, shared, scalar: _ } = *self;
         if output.elements() == 0 {
             return Ok(());
@@ -69,7 +70,7 @@ impl Elementwise<'_> {
         let whole = output.layout();
         let layout_of = |operand: &Option<(&Tensor, Layout)>| operand.map_or(*whole, |(_, layout)| layout);
         let operands = Operands::new([whole, &layout_of(&left), &layout_of(&right)]);
-        let variant = Variant { operation, form: operands.form, shared, ..Variant::plain(dtype) };
+        let variant = Variant { operation, form: operands.form, shared, output: written, ..Variant::plain(dtype) };
         let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
         let right = right.filter(|_| !shared);
         let left = left.filter(|_| !shared || shader.tensors == 3);

@@ -21,7 +21,7 @@ impl Tensor {
     /// Sets every element to `value`, in place. Equals `torch.Tensor.fill_`.
     ///
     /// # Errors
-    /// [`TensorError::DType`] if the value's type isn't the tensor's.
+    /// [`TensorError::DType`] if the value's type isn't the tensor's, nor f32 where that is f16.
     pub fn fill_<T: Element>(&self, value: T) -> Result<(), TensorError> {
         self.check_scalar("fill_", T::DTYPE)?;
         let run = Elementwise {
@@ -35,5 +35,13 @@ impl Tensor {
             scalar: value.bits(),
         };
         run.run()
+    }
+
+    /// A new tensor of its dtype, of floating point, whose elements are all one number.
+    #[track_caller]
+    pub(super) fn filled(&self, shape: &[usize], value: f32) -> Result<Self, TensorError> {
+        let tensor = self.beside(shape, self.dtype())?;
+        tensor.fill_(value)?;
+        Ok(tensor)
     }
 }

@@ -11,12 +11,16 @@ use crate::tensor::{DType, Element, Tensor};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scalar {
     dtype: DType,
-    bits: u32,
+    /// Of which its dtype has the first ones.
+    bytes: [u8; 4],
 }
 
 impl<T: Element> From<T> for Scalar {
     fn from(value: T) -> Self {
-        Self { dtype: T::DTYPE, bits: value.bits() }
+        let mut bytes = [0; 4];
+        let own = bytemuck::bytes_of(&value);
+        bytes[..own.len()].copy_from_slice(own);
+        Self { dtype: T::DTYPE, bytes }
     }
 }
 
@@ -68,6 +72,8 @@ impl Pool {
             entry,
             tensors: interface.tensors.len(),
             parameter_bytes: interface.scalar_bytes,
+            // Of f16 there are none in immediates, as far as wgpu's feature goes.
+            immediates: interface.scalars.iter().all(|scalar| scalar.dtype != DType::F16),
             constants: &[],
         })?;
         Ok(Kernel { pool: self.clone(), program, interface })
@@ -154,7 +160,8 @@ impl Kernel {
         if !offset.is_multiple_of(alignment) {
             return Err(KernelError::Unaligned { binding, name: name(), offset, alignment });
         }
-        Ok(Bound { storage: tensor.storage(), offset, size })
+        // A binding is a multiple of four bytes: beyond an odd number of f16 comes another element of the storage, or none.
+        Ok(Bound { storage: tensor.storage(), offset, size: size.next_multiple_of(4) })
     }
 
     /// What is written must not be bound twice: each invocation would see the other binding's bytes at a time of its own.
@@ -182,7 +189,8 @@ impl Kernel {
                 let (wanted, given) = (slot.dtype.name(), scalar.dtype.name());
                 return Err(KernelError::ParameterKind { index, name: slot.name.clone(), wanted, given });
             }
-            bytes[slot.offset..slot.offset + 4].copy_from_slice(&scalar.bits.to_le_bytes());
+            let own = if slot.dtype == DType::F16 { &scalar.bytes[..2] } else { &scalar.bytes[..] };
+            bytes[slot.offset..slot.offset + own.len()].copy_from_slice(own);
         }
         Ok(bytes)
     }

@@ -3,13 +3,13 @@
 use super::fuse::{Fused, fuse};
 use super::launch::check_kinds;
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use std::sync::LazyLock;
 
 static SQUARED_ERROR: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[input, target]| (input - target).square()));
 
 impl Tensor {
-    /// The mean of the squared differences to `target`, a scalar of dtype f32. Equals `torch.nn.functional.mse_loss`.
+    /// The mean of the squared differences to `target`, a scalar. For f32 and f16. Equals `torch.nn.functional.mse_loss`.
     ///
     /// # Errors
     /// [`TensorError::Shape`] unless the two are of one shape, [`TensorError::DType`], [`TensorError::NotDefined`] for integers,
@@ -32,12 +32,12 @@ impl Tensor {
         fuse(|[input, target]| (input - target) * factor).run_as("mse_loss_backward", [self, target])
     }
 
-    /// The mean negative log-likelihood of classes, a scalar: for logits of shape (n, classes, …), dtype f32, and targets of
+    /// The mean negative log-likelihood of classes, a scalar: for logits of shape (n, classes, …), dtype f32 or f16, and targets of
     /// shape (n, …), dtype u32, the mean of −log softmax(logits)\[i, target\[i\]\] over all targets, with the softmax along axis 1.
     /// A target beyond the classes counts as 0. Equals `torch.nn.functional.cross_entropy` of class indices.
     ///
     /// # Errors
-    /// [`TensorError::Shape`], [`TensorError::DType`] unless targets are u32, [`TensorError::NotDefined`] unless logits are f32,
+    /// [`TensorError::Shape`], [`TensorError::DType`] unless targets are u32, [`TensorError::NotDefined`] of integers for logits,
     /// [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn cross_entropy(&self, targets: &Self) -> Result<Self, TensorError> {
@@ -64,7 +64,7 @@ impl Tensor {
 
     fn check_target(&self, name: &'static str, target: &Self) -> Result<(), TensorError> {
         check_kinds(name, self, target)?;
-        if self.dtype() != DType::F32 {
+        if !self.dtype().is_floating_point() {
             return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
         }
         if self.shape() == target.shape() {

@@ -1,9 +1,9 @@
 //! Steps of optimizers, each one kernel for a tensor: what is kept between steps is read and written once.
 
-use super::launch::{WORKGROUP, check_pools, grid, index, launch, with_gpu};
+use super::launch::{WORKGROUP, check_kinds, grid, index, launch, with_gpu};
 use super::shader::{ADAMW, SGD, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
 
 /// Gradient descent with momentum, as `torch.optim.SGD` without dampening.
@@ -29,7 +29,7 @@ impl Default for Sgd {
     }
 }
 
-/// What [`Sgd`] needs of one parameter: tensors of f32 of one shape, contiguous, that share no memory.
+/// What [`Sgd`] needs of one parameter: tensors of one shape, all f32 or all f16, contiguous, that share no memory.
 #[derive(Clone, Copy, Debug)]
 pub struct SgdParameter<'a> {
     /// What is learned, changed in place.
@@ -60,7 +60,7 @@ impl Default for AdamW {
     }
 }
 
-/// What [`AdamW`] needs of one parameter: tensors of f32 of one shape, contiguous, that share no memory.
+/// What [`AdamW`] needs of one parameter: tensors of one shape, all f32 or all f16, contiguous, that share no memory.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWParameter<'a> {
     /// What is learned, changed in place.
@@ -105,7 +105,7 @@ impl Sgd {
     /// Takes a step with each parameter: one dispatch for each, all of one kernel.
     ///
     /// # Errors
-    /// [`TensorError::Shape`], [`TensorError::DType`] unless all are f32, [`TensorError::NotContiguous`],
+    /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::NotDefined`] of integers, [`TensorError::NotContiguous`],
     /// [`TensorError::Overlap`], [`TensorError::Pools`]. All parameters are checked before the first is changed.
     pub fn step(&self, parameters: &[SgdParameter<'_>]) -> Result<(), TensorError> {
         let tensors = |one: &SgdParameter<'_>| [one.x.clone(), one.velocity.clone(), one.gradient.clone()];
@@ -168,7 +168,7 @@ impl AdamW {
 fn check(name: &'static str, tensors: &[Tensor]) -> Result<(), TensorError> {
     let Some((first, others)) = tensors.split_first() else { return Ok(()) };
     for tensor in tensors {
-        if tensor.dtype() != DType::F32 {
+        if !tensor.dtype().is_floating_point() {
             return Err(TensorError::NotDefined { operation: name, dtype: tensor.dtype().name() });
         }
         if !tensor.is_contiguous() {
@@ -177,7 +177,7 @@ fn check(name: &'static str, tensors: &[Tensor]) -> Result<(), TensorError> {
         }
     }
     for other in others {
-        check_pools(name, first, other)?;
+        check_kinds(name, first, other)?;
         if other.shape() != first.shape() {
             let (left, right) = (first.shape().to_vec(), other.shape().to_vec());
             return Err(TensorError::Shape { operation: name, left, right });
@@ -203,7 +203,7 @@ fn run(shader: &Shader, tensors: &[Tensor], count: u32, parameters: &[u8]) -> Re
     if count == 0 {
         return Ok(());
     }
-    let program = with_gpu(&tensors[0], |gpu| shader.program(gpu, Variant::plain(DType::F32)))?;
+    let program = with_gpu(&tensors[0], |gpu| shader.program(gpu, Variant::plain(tensors[0].dtype())))?;
     let storages: Vec<_> = tensors.iter().map(Tensor::storage).collect();
     launch(&program, &storages, parameters, grid(count.div_ceil(WORKGROUP)))?;
     Ok(())

@@ -9,8 +9,10 @@ use crate::tensor::{DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// What a mean does with a sum.
-const MEAN: Operation =
-    Operation::of_lines("mean", &[["    return total;", "    return total * bitcast<f32>(params.scale);"]]);
+const MEAN: Operation = Operation::of_lines(
+    "mean",
+    &[["    return vec4<Output>(total);", "    return vec4<Output>(total * bitcast<f32>(params.scale));"]],
+);
 
 /// Extremes of f32 are those of keys: integers in the order of the numbers, with what is not a number beyond all others.
 /// A comparison of the numbers themselves may drop what is not a number, since drivers make `max` and `min` of it.
@@ -19,11 +21,14 @@ macro_rules! extreme_of_floats {
         Operation::of_lines(
             $name,
             &[
-                ["alias Held = Element;", "alias Held = i32;"],
+                ["alias Held = Number;", "alias Held = i32;"],
                 ["    return Held(0);", concat!("    return ", $start, ";")],
-                ["    return x;", concat!("    return key_of(bitcast<vec4<i32>>(x), ", $not_a_number, ");")],
+                [
+                    "    return vec4<Held>(x);",
+                    concat!("    return key_of(bitcast<vec4<i32>>(vec4<Number>(x)), ", $not_a_number, ");"),
+                ],
                 ["    return x + y;", concat!("    return ", $join, "(x, y);")],
-                ["    return total;", "    return bitcast<vec4<f32>>(ordered(total));"],
+                ["    return vec4<Output>(total);", "    return vec4<Output>(bitcast<vec4<f32>>(ordered(total)));"],
             ],
         )
     };
@@ -47,7 +52,7 @@ const AMIN: &str = "amin";
 /// The operation that leaves the largest elements of a dtype.
 fn largest(dtype: DType) -> Operation {
     match dtype {
-        DType::F32 => extreme_of_floats!("amax", "max", "i32(-2147483647 - 1)", "0x7fffffff"),
+        DType::F32 | DType::F16 => extreme_of_floats!("amax", "max", "i32(-2147483647 - 1)", "0x7fffffff"),
         DType::I32 => extreme_of_integers!("amax", "max", "i32(-2147483647 - 1)"),
         DType::U32 => extreme_of_integers!("amax", "max", "0u"),
     }
@@ -56,7 +61,7 @@ fn largest(dtype: DType) -> Operation {
 /// The operation that leaves the smallest elements of a dtype.
 fn smallest(dtype: DType) -> Operation {
     match dtype {
-        DType::F32 => extreme_of_floats!("amin", "min", "0x7fffffff", "i32(-2147483647 - 1)"),
+        DType::F32 | DType::F16 => extreme_of_floats!("amin", "min", "0x7fffffff", "i32(-2147483647 - 1)"),
         DType::I32 => extreme_of_integers!("amin", "min", "0x7fffffff"),
         DType::U32 => extreme_of_integers!("amin", "min", "0xffffffffu"),
     }
@@ -65,7 +70,7 @@ fn smallest(dtype: DType) -> Operation {
 /// Every operation on a dtype.
 #[cfg(test)]
 pub(super) fn operations(dtype: DType) -> Vec<Operation> {
-    let mean = (dtype == DType::F32).then_some(MEAN);
+    let mean = dtype.is_floating_point().then_some(MEAN);
     [AS_IT_IS, largest(dtype), smallest(dtype)].into_iter().chain(mean).collect()
 }
 
@@ -120,7 +125,7 @@ enum OfNothing {
 impl Tensor {
     /// The sum along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all of them.
     /// Equals `torch.sum`; integers wrap, and keep their dtype. f32 is added in stripes and then as a tree, always in
-    /// the same order. The sum of nothing is 0.
+    /// the same order; f16 as f32, with one rounding. The sum of nothing is 0.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`]; as [`Tensor::empty`].
@@ -129,13 +134,13 @@ impl Tensor {
         self.reduce("sum", [AS_IT_IS; 2], axes.as_ref(), keep_dims, OfNothing::Zero)
     }
 
-    /// The mean along some axes, as [`Tensor::sum`]. For f32. The mean of nothing is NaN. Equals `torch.mean`.
+    /// The mean along some axes, as [`Tensor::sum`]. For f32 and f16. The mean of nothing is NaN. Equals `torch.mean`.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
     #[track_caller]
     pub fn mean(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
-        if self.dtype() != DType::F32 {
+        if !self.dtype().is_floating_point() {
             return Err(TensorError::NotDefined { operation: "mean", dtype: self.dtype().name() });
         }
         self.reduce("mean", [AS_IT_IS, MEAN], axes.as_ref(), keep_dims, OfNothing::NotANumber)
@@ -192,7 +197,7 @@ impl Tensor {
         let output = if count == 0 {
             match nothing {
                 OfNothing::Zero => Self::zeros(&self.pool(), &kept_shape, self.dtype())?,
-                OfNothing::NotANumber => Self::full(&self.pool(), &kept_shape, f32::NAN)?,
+                OfNothing::NotANumber => self.filled(&kept_shape, f32::NAN)?,
                 OfNothing::Refused => {
                     return Err(TensorError::Empty { operation: name, shape: self.shape().to_vec() });
                 }
@@ -223,10 +228,11 @@ impl Tensor {
         let scale = (1.0 / count as f64) as f32;
         let mut pass = Pass::new(self.clone(), kept_rank);
         while pass.split() > 1 {
-            let joined = pass.run(name, operation, scale)?;
+            // What other passes go on with isn't rounded.
+            let joined = pass.run(name, operation, self.dtype().number(), scale)?;
             pass = Pass::new(joined, 1);
         }
-        pass.run(name, last, scale)
+        pass.run(name, last, self.dtype(), scale)
     }
 }
 
@@ -268,11 +274,11 @@ impl Pass {
 
     /// The result: (outputs, parts).
     #[track_caller]
-    fn run(&self, name: &'static str, operation: Operation, scale: f32) -> Result<Tensor, TensorError> {
+    fn run(&self, name: &'static str, operation: Operation, written: DType, scale: f32) -> Result<Tensor, TensorError> {
         let Self { input, kept, reduced, way } = self;
         let (outputs, count, split) = (kept.elements(), reduced.elements(), self.split());
         let shape = if *way == Way::Columns { [split, outputs] } else { [outputs, split] };
-        let output = input.beside(shape, input.dtype())?;
+        let output = input.beside(shape, written)?;
         let number = |value: usize| index(name, value);
         let chain = |kept: &[usize], reduced: &[usize]| padded(name, &[kept, reduced].concat());
         let params = Params {
@@ -297,7 +303,7 @@ impl Pass {
             Way::ShortRow => (&REDUCE_SHORT_ROW, parts.div_ceil(WORKGROUP / TEAM)),
             Way::Columns => (&REDUCE_COLUMNS, (parts / 4).div_ceil(WORKGROUP)),
         };
-        let variant = Variant { operation, ..Variant::plain(input.dtype()) };
+        let variant = Variant { operation, output: written, ..Variant::plain(input.dtype()) };
         let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;
         launch(&program, &[output.storage(), input.storage()], bytemuck::bytes_of(&params), grid(workgroups))?;
         if *way == Way::Columns { output.t() } else { Ok(output) }

@@ -97,7 +97,7 @@ impl Reader<'_> {
                     if binding_of(variable, 1)? != 0 {
                         return Err(declaration(variable, "scalars are one uniform, at binding 0 of group 1"));
                     }
-                    scalar_bytes = self.size(variable.ty);
+                    scalar_bytes = self.size(variable.ty).next_multiple_of(4);
                     scalars = self.scalars(variable)?;
                 }
                 _ => {
@@ -177,7 +177,7 @@ impl Reader<'_> {
         offset: u32,
         slots: &mut Vec<ScalarSlot>,
     ) -> Result<(), KernelError> {
-        let problem = "scalars are f32, i32, u32, and vectors of them";
+        let problem = "scalars are f32, i32, u32, f16, and vectors of them";
         let (scalar, components) = match self.module.types[ty].inner {
             TypeInner::Scalar(scalar) => (scalar, 1),
             TypeInner::Vector { size, scalar } => (scalar, size as usize),
@@ -186,7 +186,11 @@ impl Reader<'_> {
         let dtype = dtype_of(scalar).ok_or_else(|| declaration(variable, problem))?;
         for component in 0..components {
             let suffix = if components == 1 { String::new() } else { format!(".{}", ["x", "y", "z", "w"][component]) };
-            slots.push(ScalarSlot { name: name.clone() + &suffix, dtype, offset: offset as usize + 4 * component });
+            slots.push(ScalarSlot {
+                name: name.clone() + &suffix,
+                dtype,
+                offset: offset as usize + scalar.width as usize * component,
+            });
         }
         Ok(())
     }
@@ -200,6 +204,7 @@ impl Reader<'_> {
 fn dtype_of(scalar: naga::Scalar) -> Option<DType> {
     match (scalar.kind, scalar.width) {
         (naga::ScalarKind::Float, 4) => Some(DType::F32),
+        (naga::ScalarKind::Float, 2) => Some(DType::F16),
         (naga::ScalarKind::Sint, 4) => Some(DType::I32),
         (naga::ScalarKind::Uint, 4) => Some(DType::U32),
         _ => None,

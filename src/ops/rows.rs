@@ -4,7 +4,7 @@ use super::fuse::{Fused, fuse};
 use super::launch::{check_kinds, grid, index, launch, with_gpu};
 use super::shader::{AS_IT_IS, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
 
@@ -52,7 +52,7 @@ const SOFTMAXES: Kernels = Kernels { held: &SOFTMAX, long: &SOFTMAX_LONG };
 const NORMS: Kernels = Kernels { held: &NORMALIZE, long: &NORMALIZE_LONG };
 
 impl Tensor {
-    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32. A row with a NaN or an
+    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32 and f16. A row with a NaN or an
     /// infinity above all others is all NaN. Equals `torch.softmax`.
     ///
     /// Cost: along the last axis one kernel, which reads rows of up to 4,096 once. Along any other one, and for many rows of
@@ -76,7 +76,7 @@ impl Tensor {
     }
 
     /// (x - mean) / √(variance + epsilon) · weight + bias along the last axis, with the mean and the variance (the sum of squares
-    /// over n) of each row; weight and bias of shape (n), taken for ones and zeros where there are none. For f32. Equals
+    /// over n) of each row; weight and bias of shape (n), taken for ones and zeros where there are none. For f32 and f16. Equals
     /// `torch.nn.functional.layer_norm` over the last axis.
     ///
     /// # Errors
@@ -109,6 +109,10 @@ impl Tensor {
         }
         if self.elements() == 0 {
             return self.beside(self.shape(), self.dtype());
+        }
+        if self.dtype() != self.dtype().number() {
+            // What the kernels hand to each other isn't rounded.
+            return self.to(self.dtype().number())?.softmax_along(name, operation, axis)?.to(self.dtype());
         }
         let most = self.amax([axis], true)?;
         let raised = RAISED.run_as(name, [self, &most])?;
@@ -156,7 +160,7 @@ impl Tensor {
         columns: usize,
         default: f32,
     ) -> Result<Self, TensorError> {
-        let Some(tensor) = given else { return Self::full(&self.pool(), [columns], default) };
+        let Some(tensor) = given else { return self.filled(&[columns], default) };
         check_kinds(name, self, tensor)?;
         if tensor.shape() != [columns] {
             let (left, right) = (self.shape().to_vec(), tensor.shape().to_vec());
@@ -206,7 +210,7 @@ impl Tensor {
             epsilon,
         };
         let shader = if is_held { kernels.held } else { kernels.long };
-        let variant = Variant { operation, ..Variant::plain(DType::F32) };
+        let variant = Variant { operation, ..Variant::plain(self.dtype()) };
         let program = with_gpu(&output, |gpu| shader.program(gpu, variant))?;
         let storages: Vec<_> = std::iter::once(&output).chain(inputs()).map(Self::storage).collect();
         launch(&program, &storages, bytemuck::bytes_of(&params), grid(rows))?;
@@ -214,7 +218,7 @@ impl Tensor {
     }
 
     fn check_float(&self, name: &'static str) -> Result<(), TensorError> {
-        if self.dtype() == DType::F32 {
+        if self.dtype().is_floating_point() {
             return Ok(());
         }
         Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })

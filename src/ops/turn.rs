@@ -3,7 +3,7 @@
 use super::launch::{index, launch, with_gpu};
 use super::shader::{COPY_TURNED, Variant};
 use crate::error::TensorError;
-use crate::tensor::{DType, Layout, MAX_RANK, Tensor, collapse};
+use crate::tensor::{Layout, MAX_RANK, Tensor, collapse};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `copy_turned.wgsl`.
@@ -82,7 +82,7 @@ impl Turn {
         }
         let tiles = |axis: usize| number(output.shape[axis].div_ceil(TILE));
         let workgroups = [tiles(*inner)?, tiles(*outer)?, number(self.batches())?];
-        let program = with_gpu(target, |gpu| COPY_TURNED.program(gpu, Variant::plain(DType::U32)))?;
+        let program = with_gpu(target, |gpu| COPY_TURNED.program(gpu, Variant::plain(target.dtype().moved())))?;
         launch(&program, &[target.storage(), source.storage()], bytemuck::bytes_of(&params), workgroups)?;
         Ok(())
     }

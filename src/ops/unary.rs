@@ -62,7 +62,7 @@ pub(super) const ALL: [Operation; 19] = [
 /// The operation as it is done on a dtype, if it is defined for it.
 pub(super) fn on(operation: Operation, dtype: DType) -> Option<Operation> {
     match (operation, dtype) {
-        (_, DType::F32) | (SQUARE, _) | (NEG | ABS, DType::I32) => Some(operation),
+        (_, DType::F32 | DType::F16) | (SQUARE, _) | (NEG | ABS, DType::I32) => Some(operation),
         (ABS, DType::U32) => Some(ABS_OF_UNSIGNED),
         (RELU, DType::I32 | DType::U32) => Some(RELU_OF_INTEGERS),
         _ => None,
@@ -108,24 +108,24 @@ macro_rules! unary_operations {
 }
 
 unary_operations! {
-    neg, NEG, "-x", "f32 and i32", "torch.neg";
+    neg, NEG, "-x", "f32, f16 and i32", "torch.neg";
     abs, ABS, "|x|", "every dtype", "torch.abs";
-    exp, EXP, "e to the x", "f32", "torch.exp";
-    log, LOG, "The natural logarithm of x", "f32", "torch.log";
-    sqrt, SQRT, "The square root of x", "f32", "torch.sqrt";
-    sin, SIN, "The sine of x in radians", "f32", "torch.sin";
-    cos, COS, "The cosine of x in radians", "f32", "torch.cos";
-    tanh, TANH, "The hyperbolic tangent of x", "f32", "torch.tanh";
-    sigmoid, SIGMOID, "1 / (1 + e to the -x)", "f32", "torch.sigmoid";
+    exp, EXP, "e to the x", "f32 and f16", "torch.exp";
+    log, LOG, "The natural logarithm of x", "f32 and f16", "torch.log";
+    sqrt, SQRT, "The square root of x", "f32 and f16", "torch.sqrt";
+    sin, SIN, "The sine of x in radians", "f32 and f16", "torch.sin";
+    cos, COS, "The cosine of x in radians", "f32 and f16", "torch.cos";
+    tanh, TANH, "The hyperbolic tangent of x", "f32 and f16", "torch.tanh";
+    sigmoid, SIGMOID, "1 / (1 + e to the -x)", "f32 and f16", "torch.sigmoid";
     relu, RELU, "x where it is above 0, and 0 elsewhere", "every dtype", "torch.relu";
-    rsqrt, RSQRT, "1 / the square root of x", "f32", "torch.rsqrt";
-    reciprocal, RECIPROCAL, "1 / x", "f32", "torch.reciprocal";
-    floor, FLOOR, "The largest whole number that is at most x", "f32", "torch.floor";
-    ceil, CEIL, "The smallest whole number that is at least x", "f32", "torch.ceil";
-    round, ROUND, "The whole number next to x, the even one of two", "f32", "torch.round";
-    silu, SILU, "x / (1 + e to the -x)", "f32", "torch.nn.functional.silu";
-    gelu, GELU, "x / 2 · (1 + erf(x / √2)), with erf within 1.5e-7", "f32", "torch.nn.functional.gelu";
-    gelu_tanh, GELU_TANH, "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³)))", "f32",
+    rsqrt, RSQRT, "1 / the square root of x", "f32 and f16", "torch.rsqrt";
+    reciprocal, RECIPROCAL, "1 / x", "f32 and f16", "torch.reciprocal";
+    floor, FLOOR, "The largest whole number that is at most x", "f32 and f16", "torch.floor";
+    ceil, CEIL, "The smallest whole number that is at least x", "f32 and f16", "torch.ceil";
+    round, ROUND, "The whole number next to x, the even one of two", "f32 and f16", "torch.round";
+    silu, SILU, "x / (1 + e to the -x)", "f32 and f16", "torch.nn.functional.silu";
+    gelu, GELU, "x / 2 · (1 + erf(x / √2)), with erf within 1.5e-7", "f32 and f16", "torch.nn.functional.gelu";
+    gelu_tanh, GELU_TANH, "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³)))", "f32 and f16",
         "torch.nn.functional.gelu(approximate=\"tanh\")";
     square, SQUARE, "x times x", "every dtype", "torch.square";
 }

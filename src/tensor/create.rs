@@ -1,6 +1,7 @@
 //! Tensors out of nothing and out of the host's memory.
 
 use super::{DType, Element, Layout, Tensor};
+use crate::device::{Gpu, Memory};
 use crate::error::TensorError;
 use crate::pool::{Content, Pool};
 
@@ -8,9 +9,11 @@ impl Tensor {
     /// A contiguous tensor whose elements are stale: whatever the memory held before. Equals `torch.empty`.
     ///
     /// # Errors
-    /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`].
+    /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`], [`TensorError::Unsupported`] for f16 on a
+    /// device whose kernels have none.
     #[track_caller]
     pub fn empty(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
+        check_supported(dtype, pool.memory())?;
         let shape = shape.as_ref();
         let layout = Layout::contiguous(shape, dtype.bytes())?;
         let storage =
@@ -21,6 +24,7 @@ impl Tensor {
     /// A tensor of the same pool, as [`Tensor::empty`].
     #[track_caller]
     pub(crate) fn beside(&self, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
+        check_supported(dtype, self.storage.memory())?;
         let shape = shape.as_ref();
         let layout = Layout::contiguous(shape, dtype.bytes())?;
         let content = Content::tensor(dtype.name(), shape);
@@ -70,4 +74,12 @@ impl Tensor {
         tensor.storage.write(0, bytemuck::cast_slice(elements))?;
         Ok(tensor)
     }
+}
+
+/// Whether the device's kernels know the dtype.
+fn check_supported(dtype: DType, gpu: &Gpu) -> Result<(), TensorError> {
+    if dtype != DType::F16 || gpu.has_f16() {
+        return Ok(());
+    }
+    Err(TensorError::Unsupported { dtype: dtype.name(), device: gpu.name() })
 }

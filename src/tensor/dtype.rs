@@ -12,17 +12,21 @@ pub enum DType {
     I32,
     /// 32-bit unsigned integer, PyTorch's `uint32`. Arithmetic wraps.
     U32,
+    /// 16-bit floating point, PyTorch's `float16`: stored so, and computed with in f32, with one rounding where a result is
+    /// stored. For devices with [`wgpu::Features::SHADER_F16`].
+    F16,
 }
 
 impl DType {
     /// Every dtype there is.
-    pub const ALL: [Self; 3] = [Self::F32, Self::I32, Self::U32];
+    pub const ALL: [Self; 4] = [Self::F32, Self::I32, Self::U32, Self::F16];
 
     /// Bytes of one element.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         match self {
             Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 => 2,
         }
     }
 
@@ -33,6 +37,29 @@ impl DType {
             Self::F32 => "f32",
             Self::I32 => "i32",
             Self::U32 => "u32",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// Whether it is one of floating point. Equals `torch.dtype.is_floating_point`.
+    #[must_use]
+    pub const fn is_floating_point(self) -> bool {
+        matches!(self, Self::F32 | Self::F16)
+    }
+
+    /// What kernels compute its elements with.
+    pub(crate) const fn number(self) -> Self {
+        match self {
+            Self::F16 => Self::F32,
+            Self::F32 | Self::I32 | Self::U32 => self,
+        }
+    }
+
+    /// What elements are moved as, so that none of their bits change.
+    pub(crate) const fn moved(self) -> Self {
+        match self {
+            Self::F32 | Self::I32 | Self::U32 => Self::U32,
+            Self::F16 => Self::F16,
         }
     }
 }
@@ -48,6 +75,7 @@ mod sealed {
     impl Sealed for f32 {}
     impl Sealed for i32 {}
     impl Sealed for u32 {}
+    impl Sealed for half::f16 {}
 }
 
 /// A Rust type that a tensor's elements can be read as and written from.
@@ -55,7 +83,7 @@ pub trait Element: bytemuck::Pod + fmt::Debug + Default + PartialEq + Send + Syn
     /// The dtype that it stands for.
     const DTYPE: DType;
 
-    /// Its bits, as a kernel's parameter.
+    /// The bits of the number that kernels compute with: of an f16, those of the f32 of its value.
     fn bits(self) -> u32;
 }
 
@@ -80,5 +108,13 @@ impl Element for u32 {
 
     fn bits(self) -> u32 {
         self
+    }
+}
+
+impl Element for half::f16 {
+    const DTYPE: DType = DType::F16;
+
+    fn bits(self) -> u32 {
+        self.to_f32().to_bits()
     }
 }

@@ -1,9 +1,11 @@
 //! Tensors on their way to the host.
 
 use super::{Element, Tensor};
+use crate::device::COPY_UNIT;
 use crate::error::TensorError;
 use crate::pool::{Download, Pool};
 use std::fmt;
+use std::ops::Range;
 
 impl Tensor {
     /// A copy of its elements on the host, in row-major order. The tensor stays on the device, with its memory.
@@ -67,20 +69,28 @@ impl Tensor {
         if T::DTYPE != self.dtype {
             return Err(TensorError::DType { operation: "read", left: self.dtype.name(), right: T::DTYPE.name() });
         }
-        let span = self.layout.span();
-        let bytes = self.dtype.bytes();
-        let length = span.len() as u64 * bytes;
-        let mut download = self.pool().download(length)?;
-        if length > 0 {
-            download.add(&self.storage, span.start as u64 * bytes, length)?;
+        let Range { start, end } = self.span_in_units();
+        let mut download = self.pool().download(end - start)?;
+        if end > start {
+            download.add(&self.storage, start, end - start)?;
         }
         Ok(download)
+    }
+
+    /// The bytes from its first to its last element, and what copies take with them on both sides.
+    fn span_in_units(&self) -> Range<u64> {
+        let span = self.layout.span();
+        let [start, end] = [span.start, span.end].map(|element| element as u64 * self.dtype.bytes());
+        start / COPY_UNIT * COPY_UNIT..end.next_multiple_of(COPY_UNIT)
     }
 
     /// The tensor's elements out of the bytes of its span.
     fn collected<T: Element>(&self, bytes: &[u8]) -> Vec<T> {
         let mut span = vec![T::default(); self.layout.span().len()];
-        bytemuck::cast_slice_mut(&mut span).copy_from_slice(bytes);
+        let own: &mut [u8] = bytemuck::cast_slice_mut(&mut span);
+        let unit = usize::try_from(COPY_UNIT).expect("four");
+        let before = self.layout.span().start * size_of::<T>() % unit;
+        own.copy_from_slice(&bytes[before..before + own.len()]);
         if self.is_contiguous() {
             return span;
         }

@@ -74,7 +74,7 @@ fn declarations_that_pool_memory_cannot_be_bound_to_are_refused_by_name() -> Out
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let read_write = "declare it `var<storage, read_write>`";
     let nothing_else = "a kernel binds tensors (`var<storage, read_write>` in group 0) and scalars";
-    let scalars = "scalars are f32, i32, u32, and vectors of them";
+    let scalars = "scalars are f32, i32, u32, f16, and vectors of them";
     let cases = [
         ("@group(0) @binding(0) var<storage> x: array<f32>;", (0, 0), read_write),
         ("@group(0) @binding(0) var<storage, read> x: array<f32>;", (0, 0), read_write),

@@ -12,6 +12,7 @@ mod epilogue;
 mod extremes;
 mod forms;
 mod fuse;
+mod half;
 mod host;
 mod image;
 mod in_place;

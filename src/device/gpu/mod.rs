@@ -123,6 +123,8 @@ pub struct Gpu {
     limits: MemoryLimits,
     /// Bytes of immediates that a shader may have; 0 where the device has none.
     immediate_bytes: u32,
+    /// Whether shaders may have f16.
+    has_f16: bool,
     /// Whether the adapter computes on the processor.
     is_software: bool,
     /// Whether a destroyed buffer's memory waits for its slots to be bound anew.
@@ -158,6 +160,7 @@ impl Gpu {
                 shared_below: adapter::DRIVER_BLOCK,
             },
             immediate_bytes: if immediates { limits.max_immediate_size } else { 0 },
+            has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             is_software: adapter::is_software(&device.adapter_info()),
             is_gl: device.adapter_info().backend == wgpu::Backend::Gl,
             recorder: Mutex::new(Recorder::new()),
@@ -214,6 +217,11 @@ impl Gpu {
     /// Whether the adapter computes on the processor: there large kernels take long to compile and gain nothing.
     pub(crate) fn is_software(&self) -> bool {
         self.is_software
+    }
+
+    /// Whether shaders may have f16, in storage and in arithmetic.
+    pub(crate) fn has_f16(&self) -> bool {
+        self.has_f16
     }
 
     fn lock_recorder(&self) -> MutexGuard<'_, Recorder> {

@@ -22,6 +22,8 @@ pub(crate) struct ProgramDescriptor<'a> {
     pub(crate) tensors: usize,
     /// Bytes of the parameters; 0 for none.
     pub(crate) parameter_bytes: u32,
+    /// Whether they may come as immediates, where the device has them.
+    pub(crate) immediates: bool,
     /// Values for the shader's `override` constants.
     pub(crate) constants: &'a [(&'a str, f64)],
 }
@@ -40,7 +42,8 @@ pub(crate) struct Program {
 pub(crate) struct ProgramKey {
     pub(crate) shader: &'static str,
     pub(crate) operation: &'static str,
-    pub(crate) dtype: &'static str,
+    /// Of the elements that it reads, and of those that it writes.
+    pub(crate) dtypes: [&'static str; 2],
     /// How it walks over its operands.
     pub(crate) form: &'static str,
     /// Whether two operands are bound as one.
@@ -128,6 +131,7 @@ impl Gpu {
             entry: "fused",
             tensors,
             parameter_bytes,
+            immediates: true,
             constants: &[],
         };
         let program = Arc::new(self.program(&wanted)?);
@@ -137,7 +141,8 @@ impl Gpu {
     fn passing(&self, wanted: &ProgramDescriptor<'_>) -> Passing {
         if wanted.parameter_bytes == 0 {
             Passing::None
-        } else if wanted.parameter_bytes <= self.immediate_bytes && wanted.source.contains(UNIFORM) {
+        } else if wanted.immediates && wanted.parameter_bytes <= self.immediate_bytes && wanted.source.contains(UNIFORM)
+        {
             Passing::Immediates
         } else {
             Passing::Uniform

@@ -39,7 +39,7 @@ pub struct Nodes(RefCell<Vec<Node>>);
 /// be used any number of times; what is computed once is kept.
 ///
 /// The operators `+`, `-`, `*`, `/`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
-/// comparisons. A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
+/// comparisons. Numbers of f32 go with f16, too, which is computed with in f32. A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
 #[derive(Clone, Copy)]
 pub struct Expression<'a> {
     pub(super) nodes: &'a Nodes,
@@ -180,7 +180,7 @@ macro_rules! operators {
                 }
             }
 
-            operators! { $operator, $function, $operation, f32, i32, u32 }
+            operators! { $operator, $function, $operation, f32, i32, u32, half::f16 }
         )*
     };
     ($operator:ident, $function:ident, $operation:ident, $($number:ty),*) => {

@@ -31,12 +31,18 @@ impl Kind {
 /// [`TensorError::DType`] where a step's operands are of different dtypes, [`TensorError::NotDefined`].
 pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[DType]) -> Result<Vec<Kind>, TensorError> {
     let mut kinds: Vec<Kind> = Vec::with_capacity(nodes.len());
+    // Whether a step is made of numbers alone: those of f32 go with f16, too.
+    let mut yields: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let dtype = |place: u32| kinds[place as usize].dtype();
         let same = |left: u32, right: u32| {
-            let (left, right) = (dtype(left), dtype(right));
-            let mismatch = TensorError::DType { operation: name, left: left.name(), right: right.name() };
-            if left == right { Ok(left) } else { Err(mismatch) }
+            let ([left, right], yields) = ([left, right].map(dtype), [left, right].map(|place| yields[place as usize]));
+            match (left == right, yields) {
+                (true, _) => Ok(left),
+                (_, [true, _]) if left == right.number() => Ok(right),
+                (_, [_, true]) if right == left.number() => Ok(left),
+                _ => Err(TensorError::DType { operation: name, left: left.name(), right: right.name() }),
+            }
         };
         let kind = match *node {
             Node::Input(input) => Kind::Number(inputs[input as usize], None),
@@ -61,7 +67,15 @@ pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[DType]) -> Result
             Node::Both(..) | Node::Either(..) | Node::Not(_) => Kind::Truth,
             Node::Select(_, this, other) => Kind::Number(same(this, other)?, None),
         };
+        let all_yield = |places: &[u32]| places.iter().all(|&place| yields[place as usize]);
+        let is_yielding = match *node {
+            Node::Scalar { .. } => true,
+            Node::Unary(_, x) => all_yield(&[x]),
+            Node::Binary(_, x, y) | Node::Select(_, x, y) => all_yield(&[x, y]),
+            Node::Input(_) | Node::Compare(..) | Node::Both(..) | Node::Either(..) | Node::Not(_) => false,
+        };
         kinds.push(kind);
+        yields.push(is_yielding);
     }
     Ok(kinds)
 }

@@ -25,9 +25,18 @@ pub(super) fn parameter_words(nodes: &[Node], variant: &Variant, inputs: usize) 
 /// The type of a kind's values: a vector, unless an invocation has one element.
 fn value(kind: Kind, form: Form) -> String {
     let scalar = match kind {
-        Kind::Number(dtype, _) => dtype.name(),
+        Kind::Number(dtype, _) => dtype.number().name(),
         Kind::Truth => "bool",
     };
+    of_form(scalar, form)
+}
+
+/// The type of the values of a binding, which may not be what is computed with.
+fn stored(dtype: DType, form: Form) -> String {
+    of_form(dtype.name(), form)
+}
+
+fn of_form(scalar: &str, form: Form) -> String {
     if form == Form::Strided { scalar.into() } else { format!("vec4<{scalar}>") }
 }
 
@@ -39,12 +48,15 @@ pub(super) fn kernel(nodes: &[Node], result: Place, kinds: &[Kind], variant: &Va
         text.push_str(line);
         text.push('\n');
     };
+    let dtypes = binding_dtypes(kinds[result as usize].dtype(), variant, inputs);
+    if dtypes.contains(&DType::F16) {
+        line("enable f16;");
+    }
     line("override WORKGROUP: u32 = 256u;");
     line(&format!("struct Params {{ words: array<vec4<u32>, {words}> }}"));
     line("@group(1) @binding(0) var<uniform> params: Params;");
-    let dtypes = binding_dtypes(kinds[result as usize].dtype(), variant, inputs);
     for (binding, dtype) in dtypes.iter().enumerate() {
-        let element = value(Kind::Number(*dtype, None), variant.form);
+        let element = stored(*dtype, variant.form);
         line(&format!("@group(0) @binding({binding}) var<storage, read_write> b{binding}: array<{element}>;"));
     }
     for function in functions(nodes, kinds, variant.form) {
@@ -175,11 +187,11 @@ fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, inputs: usize) -> St
             _ => arguments,
         };
         let expression = match node {
-            Node::Input(input) => load(*input as usize + 1, variant),
+            Node::Input(input) => format!("{of}({})", load(*input as usize + 1, variant)),
             Node::Scalar { bits, .. } => {
                 let bits = if scalars < MOST_SCALARS { word(first_scalar + scalars) } else { format!("{bits}u") };
                 scalars += 1;
-                format!("{of}(bitcast<{}>({bits}))", kind.dtype())
+                format!("{of}(bitcast<{}>({bits}))", kind.dtype().number())
             }
             Node::Unary(_, x) => call(number(*x)),
             Node::Binary(_, x, y) => call(format!("{}, {}", number(*x), number(*y))),
@@ -232,6 +244,7 @@ fn as_truth(place: Place, kinds: &[Kind], form: Form) -> String {
 
 fn store(result: Place, kinds: &[Kind], variant: &Variant) -> String {
     let value = as_number(result, kinds, variant.form);
+    let value = format!("{}({value})", stored(kinds[result as usize].dtype(), variant.form));
     match variant.form {
         Form::Strided => format!("    b0[p0] = {value};"),
         Form::Rows => format!("    b0[p0 >> 2u] = {value};"),

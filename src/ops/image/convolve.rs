@@ -168,6 +168,11 @@ impl Tensor {
             let rows = rows.reshape([outputs * places, planes.channels])?;
             return self.convolved(name, &turned, back, &rows, None);
         }
+        let number = self.dtype().number();
+        if number != self.dtype() {
+            // Columns are added up after the product, and aren't rounded in between.
+            return self.to(number)?.conv2d_input(input, &weight.to(number)?, window)?.to(self.dtype());
+        }
         let turned = weight.contiguous()?.reshape([outputs, lines])?.t()?;
         let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
         let result = self.beside(input, self.dtype())?;
@@ -197,13 +202,14 @@ impl Tensor {
         }
         let span = (all * blocks / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
         let parts = all.div_ceil(span);
-        let sums = self.beside([parts, outputs, lines], self.dtype())?;
+        // The parts of a sum of f16 aren't rounded.
+        let sums = self.beside([parts, outputs, lines], self.dtype().number())?;
         let gradient = self.contiguous()?;
         let input = input.contiguous()?.apart_from(&gradient)?;
         let run =
             Run { name, shader: &CONV2D_WEIGHT, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
         run.convolving(&[&sums, &input, &gradient], Convolved { outputs, span }, all, blocks * parts)?;
-        sums.sum([0], false)?.reshape(weight)
+        sums.sum([0], false)?.to(self.dtype())?.reshape(weight)
     }
 }
 

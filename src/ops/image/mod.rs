@@ -10,7 +10,7 @@ pub(super) use resample::ALL as RESAMPLING;
 use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
 use super::shader::{Operation, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `lib/image.wgsl`.
@@ -133,7 +133,8 @@ impl Run<'_> {
             input_offset: number(self.input.layout().offset)?,
             scale: self.scale.to_bits(),
         };
-        let variant = Variant { operation: self.operation, ..Variant::plain(self.input.dtype()) };
+        let written = bound.first().map_or(self.input.dtype(), |tensor| tensor.dtype());
+        let variant = Variant { operation: self.operation, output: written, ..Variant::plain(self.input.dtype()) };
         let program = with_gpu(self.input, |gpu| self.shader.program(gpu, variant))?;
         let storages: Vec<_> = bound.iter().map(|tensor| tensor.storage()).collect();
         launch(&program, &storages, bytemuck::bytes_of(&params), grid(number(workgroups)?))?;
@@ -150,7 +151,7 @@ struct Convolved {
 
 impl Tensor {
     fn check_real(&self, name: &'static str) -> Result<(), TensorError> {
-        if self.dtype() == DType::F32 {
+        if self.dtype().is_floating_point() {
             return Ok(());
         }
         Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })

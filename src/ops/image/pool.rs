@@ -8,7 +8,7 @@ use crate::tensor::{DType, Tensor};
 
 impl Tensor {
     /// The largest element under each place of a window, and where in its plane it is, as u32: (n, c, h, w) gives (n, c, places)
-    /// twice. Of several the first; what is not a number is the largest. For f32. Equals
+    /// twice. Of several the first; what is not a number is the largest. For f32 and f16. Equals
     /// `torch.nn.functional.max_pool2d(return_indices=True)`.
     ///
     /// # Errors
@@ -24,7 +24,7 @@ impl Tensor {
         if (0..2).any(|axis| padding[axis] * 2 > kernel[axis]) {
             return Err(TensorError::Window { operation: name, size: planes.size, kernel, stride, padding });
         }
-        let largest = self.beside(planes.shape(out), DType::F32)?;
+        let largest = self.beside(planes.shape(out), self.dtype())?;
         let places = self.beside(planes.shape(out), DType::U32)?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &MAX_POOL, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
@@ -50,7 +50,7 @@ impl Tensor {
             return Err(TensorError::DType { operation: name, left, right });
         }
         check_pools(name, self, places)?;
-        let result = self.beside(input, DType::F32)?;
+        let result = self.beside(input, self.dtype())?;
         let gradient = self.contiguous()?;
         // The kernel takes them from their storage's start.
         let places =
@@ -69,7 +69,7 @@ impl Tensor {
         Ok(result)
     }
 
-    /// The mean under each place of a window, zeros beyond the edges included: (n, c, h, w) gives (n, c, places). For f32.
+    /// The mean under each place of a window, zeros beyond the edges included: (n, c, h, w) gives (n, c, places). For f32 and f16.
     /// Equals `torch.nn.functional.avg_pool2d`.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Tensor {
         self.check_real(name)?;
         let planes = Planes::of(name, self.shape())?;
         let out = window.out(name, planes.size)?;
-        let averages = self.beside(planes.shape(out), DType::F32)?;
+        let averages = self.beside(planes.shape(out), self.dtype())?;
         let input = self.contiguous()?;
         let scale = share_of(window);
         let run = Run { name, shader: &AVERAGE_POOL, operation: AS_IT_IS, planes, out, window, scale, input: &input };
@@ -99,7 +99,7 @@ impl Tensor {
         let planes = Planes::of(name, &input)?;
         let out = window.out(name, planes.size)?;
         self.check_shape(name, &planes.shape(out))?;
-        let result = self.beside(input, DType::F32)?;
+        let result = self.beside(input, self.dtype())?;
         let gradient = self.contiguous()?;
         let scale = share_of(window);
         let shader = &AVERAGE_POOL_BACK;

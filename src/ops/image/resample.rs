@@ -3,7 +3,7 @@
 use super::super::shader::{AS_IT_IS, Operation, Shader, UPSAMPLE, UPSAMPLE_BACK};
 use super::{Planes, Run, Window};
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 const BILINEAR: Operation =
     Operation::of_lines("bilinear", &[["const BILINEAR: bool = false;", "const BILINEAR: bool = true;"]]);
@@ -14,7 +14,7 @@ pub(in crate::ops) const ALL: [Operation; 2] = [AS_IT_IS, BILINEAR];
 
 impl Tensor {
     /// The images in another size, (height, width), each element that of the nearest place: (n, c, h, w) gives (n, c, size). For
-    /// f32. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
+    /// f32 and f16. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
     ///
     /// # Errors
     /// [`TensorError::Axis`] unless it has four dimensions, [`TensorError::Empty`] of images without elements,
@@ -77,7 +77,7 @@ impl Tensor {
         out: [usize; 2],
         shape: [usize; 4],
     ) -> Result<Self, TensorError> {
-        let result = self.beside(shape, DType::F32)?;
+        let result = self.beside(shape, self.dtype())?;
         let input = self.contiguous()?;
         let run = Run { name, shader, operation, planes, out, window: Window::square(1), scale: 1.0, input: &input };
         run.over(&[&result, &input], result.elements())?;

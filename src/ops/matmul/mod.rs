@@ -7,7 +7,7 @@ use super::launch::{check_kinds, with_gpu};
 use super::shader::{TILED_FEW, TILED_MANY, Tiled};
 use crate::error::TensorError;
 use crate::pool::Storage;
-use crate::tensor::{Layout, Tensor, collapse};
+use crate::tensor::{DType, Layout, Tensor, collapse};
 use product::{Finish, Product};
 
 const NAME: &str = "matmul";
@@ -65,6 +65,7 @@ const MANY_TILES: usize = 128;
 #[derive(Clone, Copy, Debug)]
 struct Matrices<'a> {
     storage: &'a Storage,
+    dtype: DType,
     offset: usize,
     row: usize,
     column: usize,
@@ -83,7 +84,7 @@ struct Sizes {
 impl Tensor {
     /// The product of matrices: (…, m, k) by (…, k, n) gives (…, m, n), the leading dimensions broadcast to each other. A
     /// vector on the left is taken for one row, on the right for one column, and that dimension is dropped from the
-    /// result. For every dtype; sums are in that dtype, in the order of k within slices. Transposed views cost nothing extra.
+    /// result. For every dtype; sums are in that dtype, of f16 in f32 and rounded once, in the order of k within slices. Transposed views cost nothing extra.
     /// Equals `torch.matmul`.
     ///
     /// Fast for matrices that are contiguous along either side, fastest where sizes and strides are multiples of 16.
@@ -137,9 +138,12 @@ impl Tensor {
         if other.rank() > 1 {
             shape.push(columns);
         }
-        let output = self.beside(shape, self.dtype())?;
+        // Sums that one dispatch leaves to the next aren't rounded in between.
+        let written =
+            if depth > DEEPEST || !depth.is_multiple_of(MANY.slice) { self.dtype().number() } else { self.dtype() };
+        let output = self.beside(shape, written)?;
         if output.elements() == 0 {
-            return Ok(output);
+            return output.to(self.dtype());
         }
         let batches = batch.iter().product();
         if depth == 0 {
@@ -148,14 +152,14 @@ impl Tensor {
             let right = Self::zeros(&self.pool(), [1, columns], self.dtype())?;
             let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth: 1 };
             multiply(sizes, left.matrices(0), right.matrices(0), &output, finish)?;
-            return Ok(output);
+            return output.to(self.dtype());
         }
         if right.rank() == 2 {
             // One tall matrix in place of many, where the view allows it.
             if let Ok(tall) = left.reshape([batches * rows, depth]) {
                 let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth };
                 multiply(sizes, tall.matrices(0), right.matrices(0), &output, finish)?;
-                return Ok(output);
+                return output.to(self.dtype());
             }
         }
         let expand = |tensor: &Self, sides: [usize; 2]| tensor.expand([&*batch, &sides].concat());
@@ -165,7 +169,7 @@ impl Tensor {
         let stride = |layout: &Layout| layout.strides.first().copied().unwrap_or(0);
         let sizes = Sizes { batches, rows, columns, depth };
         multiply(sizes, left.matrices(stride(&of_left)), right.matrices(stride(&of_right)), &output, finish)?;
-        Ok(output)
+        output.to(self.dtype())
     }
 
     /// A linear map of the last axis: (…, inputs) by a weight of shape (outputs, inputs), plus a bias of shape (outputs), gives
@@ -214,7 +218,7 @@ impl Tensor {
     fn matrices(&self, batch: usize) -> Matrices<'_> {
         let layout = self.layout();
         let [row, column] = [layout.rank() - 2, layout.rank() - 1].map(|axis| layout.strides[axis]);
-        Matrices { storage: self.storage(), offset: layout.offset, row, column, batch }
+        Matrices { storage: self.storage(), dtype: self.dtype(), offset: layout.offset, row, column, batch }
     }
 
     fn shape_mismatch(&self, operation: &'static str, other: &Self) -> TensorError {

@@ -126,7 +126,8 @@ impl Product<'_> {
         let Self { sizes, left, right, output, finish, .. } = self;
         let shared = left.storage.is_same(right.storage);
         let Finish { bias, operation } = *finish;
-        let variant = Variant { operation, shared, bias: bias.is_some(), ..Variant::plain(output.dtype()) };
+        let variant =
+            Variant { operation, shared, bias: bias.is_some(), output: output.dtype(), ..Variant::plain(left.dtype) };
         let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
         let others = [Some(left.storage), Some(right.storage).filter(|_| !shared), bias.map(Tensor::storage)];
         let mut storages = [output.storage(); 4];

@@ -25,9 +25,9 @@ const MATRIX_AS_LEFT: [&str; 3] =
 const KEPT_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Kept>;\n", "right[", "left["];
 const RIGHT_AS_LEFT: [&str; 3] =
-    ["@group(0) @binding(2) var<storage, read_write> right: array<Value>;\n", "right[", "left["];
+    ["@group(0) @binding(2) var<storage, read_write> right: array<Stored>;\n", "right[", "left["];
 const LEFT_AS_OUTPUT: [&str; 3] =
-    ["@group(0) @binding(1) var<storage, read_write> left: array<Value>;\n", "left[", "output["];
+    ["@group(0) @binding(1) var<storage, read_write> left: array<Stored>;\n", "left[", "output["];
 
 const ELEMENTWISE: Shader =
     Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: None, kind: &[], body: None, shared: None };

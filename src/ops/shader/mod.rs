@@ -60,11 +60,11 @@ impl Operation {
 }
 
 /// The bias of `lib/epilogue.wgsl`, and what is done without one.
-const BIAS: &str = "@group(0) @binding(3) var<storage, read_write> bias: array<Element>;";
+const BIAS: &str = "@group(0) @binding(3) var<storage, read_write> biases: array<Element>;";
 const WITHOUT_BIAS: [[&str; 2]; 3] = [
     [BIAS, ""],
     ["    let at = params.bias_offset + column;", ""],
-    ["apply(sum + Value(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]))", "apply(sum)"],
+    ["apply(sum + Value(vec4(biases[at], biases[at + 1u], biases[at + 2u], biases[at + 3u])))", "apply(sum)"],
 ];
 
 /// The kernel as it stands in its file.
@@ -76,6 +76,8 @@ pub(super) struct Variant {
     pub(super) operation: Operation,
     /// The elements' type.
     pub(super) dtype: DType,
+    /// That of the elements that are written.
+    pub(super) output: DType,
     /// How an elementwise kernel walks over its operands; nothing to others.
     pub(super) form: Form,
     /// Whether two operands are bound as one.
@@ -87,7 +89,7 @@ pub(super) struct Variant {
 impl Variant {
     /// The kernel as it stands in its file, over elements of a dtype.
     pub(super) fn plain(dtype: DType) -> Self {
-        Self { operation: AS_IT_IS, dtype, form: Form::Strided, shared: false, bias: false }
+        Self { operation: AS_IT_IS, dtype, output: dtype, form: Form::Strided, shared: false, bias: false }
     }
 }
 
@@ -98,10 +100,16 @@ impl Shader {
 
     /// The WGSL of a variant.
     pub(super) fn wgsl(&self, variant: Variant) -> String {
-        let Variant { operation, dtype, form, shared, bias } = variant;
+        let Variant { operation, dtype, output, form, shared, bias } = variant;
         let form = if self.is_elementwise() { form.source() } else { "" };
         let mut source = [form, self.source].concat();
         source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
+        if dtype.number() != dtype || output.number() != output {
+            source = source.replacen("alias Number = Element;", "alias Number = f32;", 1);
+        }
+        if output != dtype {
+            source = source.replacen("alias Output = Element;", &format!("alias Output = {output};"), 1);
+        }
         for [line, replacement] in self.kind.iter().chain(operation.lines) {
             source = source.replacen(line, replacement, 1);
         }
@@ -121,15 +129,24 @@ impl Shader {
             (true, true) => source = source.replacen(BIAS, &BIAS.replace("(3)", "(2)"), 1),
             (true, false) => {}
         }
+        if [dtype, output].contains(&DType::F16) {
+            source.insert_str(0, "enable f16;\n");
+        }
         source
     }
 
     /// The compiled program, from the device's cache or new in it.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
-        let Variant { operation, dtype, form, shared, bias } = variant;
+        let Variant { operation, dtype, output, form, shared, bias } = variant;
         let form_name = if self.is_elementwise() { form.name() } else { "" };
-        let (shader, operation_name, dtype) = (self.name, operation.name, dtype.name());
-        let key = ProgramKey { shader, operation: operation_name, dtype, form: form_name, shared, bias };
+        let key = ProgramKey {
+            shader: self.name,
+            operation: operation.name,
+            dtypes: [dtype, output].map(DType::name),
+            form: form_name,
+            shared,
+            bias,
+        };
         gpu.cached_program(key, || {
             gpu.program(&ProgramDescriptor {
                 label: self.name,
@@ -137,6 +154,7 @@ impl Shader {
                 entry: self.entry,
                 tensors: self.tensors - usize::from(shared) + usize::from(bias),
                 parameter_bytes: self.parameter_bytes.unwrap_or_else(|| form.parameter_bytes()),
+                immediates: true,
                 constants: &[],
             })
         })

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ops::activation::Activation;
-use crate::ops::{binary, cast, image, reduce, rows, unary};
+use crate::ops::{binary, cast, image, indexed, reduce, rows, unary};
 
 /// Everything that the crate can ask a device to compile.
 fn variants() -> Vec<(Shader, Variant)> {
@@ -18,39 +18,53 @@ fn variants() -> Vec<(Shader, Variant)> {
     for (dtype, shader) in
         DType::ALL.into_iter().flat_map(|dtype| [GATHER, SCATTER_ADD, ARANGE].map(|shader| (dtype, shader)))
     {
-        all.push((shader, Variant::plain(dtype)));
+        all.push((shader, Variant { operation: indexed::operation(&shader, dtype), ..Variant::plain(dtype) }));
     }
+    all.extend(
+        [CONV2D_WEIGHT, MATMUL].map(|shader| (shader, Variant { output: DType::F32, ..Variant::plain(DType::F16) })),
+    );
     all.extend(
         DType::ALL
             .into_iter()
             .flat_map(|dtype| [UNFOLD, FOLD, CONV2D, CONV2D_WEIGHT].map(|shader| (shader, Variant::plain(dtype)))),
     );
-    all.extend([SGD, ADAMW].map(|shader| (shader, Variant::plain(DType::F32))));
-    let pools = [MAX_POOL, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK];
-    all.extend(pools.map(|shader| (shader, Variant::plain(DType::F32))));
-    for operation in image::RESAMPLING {
-        let variant = Variant { operation, ..Variant::plain(DType::F32) };
-        all.extend([UPSAMPLE, UPSAMPLE_BACK].map(|shader| (shader, variant)));
+    for dtype in [DType::F32, DType::F16] {
+        all.extend([SGD, ADAMW].map(|shader| (shader, Variant::plain(dtype))));
+        let pools = [MAX_POOL, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK];
+        all.extend(pools.map(|shader| (shader, Variant::plain(dtype))));
+        for operation in image::RESAMPLING {
+            let variant = Variant { operation, ..Variant::plain(dtype) };
+            all.extend([UPSAMPLE, UPSAMPLE_BACK].map(|shader| (shader, variant)));
+        }
+        for operation in [AS_IT_IS, rows::LOG] {
+            let variant = Variant { operation, ..Variant::plain(dtype) };
+            all.extend([SOFTMAX, SOFTMAX_LONG].map(|shader| (shader, variant)));
+        }
+        for operation in [AS_IT_IS, rows::ROOT_MEAN_SQUARE] {
+            let variant = Variant { operation, ..Variant::plain(dtype) };
+            all.extend([NORMALIZE, NORMALIZE_LONG].map(|shader| (shader, variant)));
+        }
     }
     let kernels = [REDUCE_PART, REDUCE_FEW, REDUCE_ROW, REDUCE_SHORT_ROW, REDUCE_COLUMNS];
     for (dtype, shader) in DType::ALL.into_iter().flat_map(|dtype| kernels.map(|shader| (dtype, shader))) {
         let operations = reduce::operations(dtype).into_iter();
-        all.extend(operations.map(|operation| (shader, Variant { operation, ..Variant::plain(dtype) })));
+        for operation in operations {
+            all.push((shader, Variant { operation, ..Variant::plain(dtype) }));
+            if dtype == DType::F16 {
+                all.push((shader, Variant { operation, output: DType::F32, ..Variant::plain(dtype) }));
+                all.push((shader, Variant { operation, output: dtype, ..Variant::plain(DType::F32) }));
+            }
+        }
     }
     all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
     let pairs = DType::ALL.into_iter().flat_map(|from| DType::ALL.map(|to| (from, to)));
     for operation in pairs.filter_map(|(from, to)| cast::conversion(from, to)) {
-        all.push((UNARY, Variant { operation, ..Variant::plain(DType::U32) }));
+        let (operation, [dtype, output]) = operation;
+        all.push((UNARY, Variant { operation, output, ..Variant::plain(dtype) }));
     }
-    for operation in [AS_IT_IS, rows::LOG] {
-        let variant = Variant { operation, ..Variant::plain(DType::F32) };
-        all.extend([SOFTMAX, SOFTMAX_LONG].map(|shader| (shader, variant)));
+    for dtype in [DType::U32, DType::F16] {
+        all.extend([COPY, COPY_TURNED].map(|shader| (shader, Variant::plain(dtype))));
     }
-    for operation in [AS_IT_IS, rows::ROOT_MEAN_SQUARE] {
-        let variant = Variant { operation, ..Variant::plain(DType::F32) };
-        all.extend([NORMALIZE, NORMALIZE_LONG].map(|shader| (shader, variant)));
-    }
-    all.extend([COPY, COPY_TURNED].map(|shader| (shader, Variant::plain(DType::U32))));
     let in_every_form = |(shader, variant): (Shader, Variant)| {
         let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };
         forms.iter().map(move |&form| (shader, Variant { form, ..variant }))
@@ -72,7 +86,8 @@ fn variants() -> Vec<(Shader, Variant)> {
 
 #[test]
 fn every_shader_compiles_for_every_operation_dtype_and_form() {
-    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let required_features = wgpu::Features::SHADER_F16;
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor { required_features, ..Default::default() });
     let gpu = Gpu::from_device(device, queue);
     let variants = variants();
     assert!(variants.len() > 150);
@@ -91,6 +106,9 @@ fn every_substitution_takes_place() {
         }
         if shader.is_elementwise() || shader.source.contains("alias Element") {
             assert!(wgsl.contains(&format!("alias Element = {};", variant.dtype)), "{}", shader.name);
+        }
+        if variant.output != variant.dtype {
+            assert!(wgsl.contains(&format!("alias Output = {};", variant.output)), "{}", shader.name);
         }
         for [line, replacement] in shader.kind.iter().chain(variant.operation.lines) {
             assert!(shader.source.contains(line) && wgsl.contains(replacement), "{} {line}", shader.name);
