@@ -14,7 +14,7 @@
 use clap::Parser;
 use std::error::Error;
 use std::time::Instant;
-use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError, fuse};
+use wgpu_pool::{DType, GpuOptions, Pool, PoolOptions, Tensor, TensorError, Window, fuse};
 
 #[derive(Debug, Parser)]
 #[command(about = "How fast the kernels are")]
@@ -65,19 +65,32 @@ struct Work<'a> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let pool = Pool::request_blocking(PoolOptions::default())?;
+    #[expect(unsafe_code, reason = "wgpu wants it said that an experimental feature may have bugs")]
+    let experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+    let gpu = GpuOptions { experimental, ..GpuOptions::default() };
+    let pool = Pool::request_blocking(PoolOptions { gpu, ..PoolOptions::default() })?;
     let adapter = pool.memory().device().adapter_info();
     let discrete = adapter.device_type == wgpu::DeviceType::DiscreteGpu;
     let bench = Bench { pool: &pool, options: &options };
     if !options.json {
         println!("{} ({:?}), {}", adapter.name, adapter.backend, adapter.driver_info);
-        println!("{:<34} {:>12} {:>14} {:>10}", "work", "median", "rate", "of a copy");
+        println!("{:<46} {:>12} {:>14} {:>10}", "work", "median", "rate", "of a copy");
     }
     bench.streams(if discrete { 256 } else { 16 })?;
     bench.matrices(if discrete { [16_384, 4096] } else { [2048, 1024] })?;
     bench.products(if discrete { &[4096, 8192] } else { &[256] })?;
+    let convolved = Images { batch: 2, side: 32, channels: &[8, 16] };
+    let many = Images { batch: 16, side: 128, channels: &[16, 32, 56, 64, 128] };
+    bench.convolutions(&if discrete { many } else { convolved })?;
     bench.launches()?;
     Ok(())
+}
+
+/// Images of which convolutions make others of as many channels.
+struct Images {
+    batch: u32,
+    side: u32,
+    channels: &'static [u32],
 }
 
 struct Bench<'a> {
@@ -149,6 +162,46 @@ impl Bench<'_> {
                 Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
             });
             self.compare(&works, &format!("{size}³"), &left, &output)?;
+            if !self.pool.memory().device().features().contains(wgpu::Features::SHADER_F16) {
+                continue;
+            }
+            let (left_half, right_half) = (left.to(DType::F16)?, right.to(DType::F16)?);
+            let turned_half = right_half.t()?;
+            let halves = [("matmul of f16", &right_half), ("matmul of f16 by a transposed", &turned_half)];
+            let works = halves.map(|(name, right)| {
+                let left = &left_half;
+                Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
+            });
+            self.compare(&works, &format!("{size}³"), &left, &output)?;
+        }
+        Ok(())
+    }
+
+    /// Convolutions of 3 by 3 and their gradients, which change their way with the number of channels.
+    fn convolutions(&self, &Images { batch, side, channels }: &Images) -> Result<(), Box<dyn Error>> {
+        let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+        for &count in channels {
+            let wide = count as usize;
+            let image = [batch as usize, wide, side as usize, side as usize];
+            let weight = [wide, wide, 3, 3];
+            let (x, gradient, output) = (self.random(&image, 14)?, self.random(&image, 15)?, self.random(&image, 16)?);
+            let weights = self.random(&weight, 17)?;
+            let places = f64::from(batch) * f64::from(side).powi(2);
+            let worth = Worth::Operations(2.0 * 9.0 * places * f64::from(count).powi(2));
+            let works = [
+                Work { name: "conv2d".into(), worth, run: Box::new(|| x.conv2d(&weights, None, window).map(drop)) },
+                Work {
+                    name: "conv2d's gradient by its input".into(),
+                    worth,
+                    run: Box::new(|| gradient.conv2d_input(image, &weights, window).map(drop)),
+                },
+                Work {
+                    name: "conv2d's gradient by its weight".into(),
+                    worth,
+                    run: Box::new(|| gradient.conv2d_weight(&x, weight, window).map(drop)),
+                },
+            ];
+            self.compare(&works, &format!("{batch}×{count}×{side}²"), &x, &output)?;
         }
         Ok(())
     }
@@ -268,7 +321,7 @@ impl Bench<'_> {
         }
         let rate = rate.map(|(rate, unit)| format!("{rate:.1} {unit}")).unwrap_or_default();
         let share = share.map(|share| format!("{:.0} %", share * 100.0)).unwrap_or_default();
-        println!("{name:<34} {:>9.2} µs {rate:>14} {share:>10}", seconds * 1e6);
+        println!("{name:<46} {:>9.2} µs {rate:>14} {share:>10}", seconds * 1e6);
     }
 }
 

@@ -17,11 +17,20 @@ pub struct GpuOptions {
     pub adapter_name: Option<String>,
     /// Features to ask for beyond the pool's own, where the adapter has them.
     pub features: wgpu::Features,
+    /// Leave to use what wgpu has for trial, which only the program can give, since wgpu promises less of it: with
+    /// `unsafe { wgpu::ExperimentalFeatures::enabled() }` products of f16 use cooperative matrices (tensor cores) where the
+    /// adapter has them. None by default.
+    pub experimental: wgpu::ExperimentalFeatures,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        Self { backends: wgpu::Backends::all(), adapter_name: None, features: wgpu::Features::empty() }
+        Self {
+            backends: wgpu::Backends::all(),
+            adapter_name: None,
+            features: wgpu::Features::empty(),
+            experimental: wgpu::ExperimentalFeatures::disabled(),
+        }
     }
 }
 
@@ -45,11 +54,16 @@ impl Gpu {
         });
         let name = environment("WGPU_ADAPTER_NAME").or_else(|| options.adapter_name.clone());
         let adapter = choose(&instance, backends, name.as_deref()).await?;
+        let used = if options.experimental.is_enabled() {
+            USED_FEATURES | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+        } else {
+            USED_FEATURES
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-pool"),
-            required_features: adapter.features() & (USED_FEATURES | options.features),
+            required_features: adapter.features() & (used | options.features),
             required_limits: adapter.limits(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features: options.experimental,
             memory_hints: wgpu::MemoryHints::Manual {
                 suballocated_device_memory_block_size: DRIVER_BLOCK..DRIVER_BLOCK,
             },
@@ -60,6 +74,7 @@ impl Gpu {
             .await
             .map_err(|error| DeviceError::NoDevice { adapter: adapter.get_info().name, reason: error.to_string() })?;
         let gpu = Self::from_device(device, queue);
+        gpu.use_cooperative_matrices(&adapter);
         // The device is ours alone, so its one callback slot is too.
         let progress = Arc::clone(&gpu.progress);
         gpu.device.set_device_lost_callback(move |reason, message| {
@@ -132,6 +147,18 @@ fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
 pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
     let named = info.backend == wgpu::Backend::Gl && info.name.to_lowercase().contains("llvmpipe");
     named || info.device_type == wgpu::DeviceType::Cpu
+}
+
+/// Whether it multiplies matrices of 16 by 16, of f16 with sums of f32, in subgroups of 32.
+pub(super) fn has_cooperative_matrices(adapter: &wgpu::Adapter) -> bool {
+    let info = adapter.get_info();
+    let fits = |matrices: &wgpu::CooperativeMatrixProperties| {
+        [matrices.m_size, matrices.n_size, matrices.k_size] == [16; 3]
+            && matrices.ab_type == wgpu::CooperativeScalarType::F16
+            && matrices.cr_type == wgpu::CooperativeScalarType::F32
+    };
+    [info.subgroup_min_size, info.subgroup_max_size] == [32; 2]
+        && adapter.cooperative_matrix_properties().iter().any(fits)
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -44,7 +44,7 @@ use poller::{Patience, Poller};
 use program::Programs;
 use readback::Mapping;
 use recorder::Recorder;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// A segment on the GPU: a wgpu buffer, and the last batch of commands that names it.
@@ -125,6 +125,8 @@ pub struct Gpu {
     immediate_bytes: u32,
     /// Whether shaders may have f16.
     has_f16: bool,
+    /// Whether products of f16 use cooperative matrices.
+    has_cooperative_matrices: AtomicBool,
     /// Whether the adapter computes on the processor.
     is_software: bool,
     /// Whether a destroyed buffer's memory waits for its slots to be bound anew.
@@ -161,6 +163,7 @@ impl Gpu {
             },
             immediate_bytes: if immediates { limits.max_immediate_size } else { 0 },
             has_f16: device.features().contains(wgpu::Features::SHADER_F16),
+            has_cooperative_matrices: AtomicBool::new(false),
             is_software: adapter::is_software(&device.adapter_info()),
             is_gl: device.adapter_info().backend == wgpu::Backend::Gl,
             recorder: Mutex::new(Recorder::new()),
@@ -222,6 +225,24 @@ impl Gpu {
     /// Whether shaders may have f16, in storage and in arithmetic.
     pub(crate) fn has_f16(&self) -> bool {
         self.has_f16
+    }
+
+    /// Whether shaders may multiply cooperative matrices of 16 by 16, of f16 with sums of f32, in subgroups of 32.
+    pub(crate) fn has_cooperative_matrices(&self) -> bool {
+        self.has_cooperative_matrices.load(Ordering::Relaxed)
+    }
+
+    /// Lets products of f16 use cooperative matrices, if the device was made with
+    /// [`wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX`] and this adapter, its own, has those that the kernels are written for:
+    /// 16 by 16, of f16 with sums of f32, in subgroups of 32. Whether it does.
+    ///
+    /// Needed for a device that the program made; [`Gpu::open`] does it where [`GpuOptions::experimental`] allows it.
+    pub fn use_cooperative_matrices(&self, adapter: &wgpu::Adapter) -> bool {
+        let needed =
+            wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+        let has = self.device.features().contains(needed) && adapter::has_cooperative_matrices(adapter);
+        self.has_cooperative_matrices.store(has, Ordering::Relaxed);
+        has
     }
 
     fn lock_recorder(&self) -> MutexGuard<'_, Recorder> {

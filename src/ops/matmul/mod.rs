@@ -58,6 +58,9 @@ impl Lying {
     }
 }
 
+/// Along the depth a cooperative kernel takes this much at once.
+const COOPERATIVE_SLICE: usize = 32;
+
 /// From this many large tiles on, a large GPU has work for all of it.
 const MANY_TILES: usize = 128;
 
@@ -87,7 +90,9 @@ impl Tensor {
     /// result. For every dtype; sums are in that dtype, of f16 in f32 and rounded once, in the order of k within slices. Transposed views cost nothing extra.
     /// Equals `torch.matmul`.
     ///
-    /// Fast for matrices that are contiguous along either side, fastest where sizes and strides are multiples of 16.
+    /// Fast for matrices that are contiguous along either side, fastest where sizes and strides are multiples of 16. Those of f16
+    /// use cooperative matrices where the program allows it (see [`GpuOptions::experimental`](crate::GpuOptions::experimental)), the
+    /// depth is a multiple of 32 and the other sizes of 4.
     ///
     /// # Errors
     /// [`TensorError::Shape`] if the inner sizes differ, the leading ones don't broadcast, or either is a scalar;
@@ -253,6 +258,11 @@ fn multiply(
 ) -> Result<(), TensorError> {
     let suits_large = !with_gpu(output, crate::device::Gpu::is_software);
     let tiling = tiling(&sizes, &left, &right, suits_large);
+    let is_cooperative = with_gpu(output, crate::device::Gpu::has_cooperative_matrices)
+        && [left.dtype, output.dtype()] == [DType::F16; 2]
+        && sizes.depth.is_multiple_of(COOPERATIVE_SLICE)
+        && sizes.depth <= DEEPEST
+        && tiling.is_some_and(|(_, lying)| lying.in_fours);
     for first_batch in (0..sizes.batches).step_by(MOST_BATCHES) {
         let batches = MOST_BATCHES.min(sizes.batches - first_batch);
         let mut depth = 0;
@@ -270,6 +280,7 @@ fn multiply(
                 finish: if length == rest { finish } else { Finish::NONE },
             };
             match tiling {
+                Some((_, lying)) if is_cooperative => product.run_cooperative(lying)?,
                 Some((tiling, lying)) => product.run_tiled(tiling, lying)?,
                 None => product.run()?,
             }

@@ -3,7 +3,7 @@
 use super::{FOUR, Lying, Matrices, NAME, Sizes, TILE, Tiling};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, launch, with_gpu};
-use crate::ops::shader::{AS_IT_IS, MATMUL, Operation, Shader, Variant};
+use crate::ops::shader::{AS_IT_IS, COOPERATIVE, MATMUL, Operation, Shader, Variant};
 use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
 
@@ -49,6 +49,9 @@ struct TiledParams {
     bias_offset: u32,
 }
 
+/// Rows and columns of the tile that a workgroup of `matmul_cooperative.wgsl` makes.
+const COOPERATIVE_TILE: usize = 128;
+
 /// One dispatch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product<'a> {
@@ -91,9 +94,23 @@ impl Product<'_> {
     }
 
     /// Operands that are contiguous along one side.
-    pub(super) fn run_tiled(&self, tiling: Tiling, Lying { in_fours, deep }: Lying) -> Result<(), TensorError> {
+    pub(super) fn run_tiled(&self, tiling: Tiling, lying: Lying) -> Result<(), TensorError> {
+        self.run_in_tiles(&tiling.shaders[usize::from(lying.in_fours)], tiling.tile, lying)
+    }
+
+    /// Operands of f16 that lie in fours, by cooperative matrices.
+    pub(super) fn run_cooperative(&self, lying: Lying) -> Result<(), TensorError> {
+        self.run_in_tiles(&COOPERATIVE, COOPERATIVE_TILE, lying)
+    }
+
+    fn run_in_tiles(
+        &self,
+        shaders: &[[Shader; 2]; 2],
+        tile: usize,
+        Lying { in_fours, deep }: Lying,
+    ) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
-        let [tiles_across, tiles] = self.tiles(tiling.tile)?;
+        let [tiles_across, tiles] = self.tiles(tile)?;
         let units = |elements: usize| number(if in_fours { elements / FOUR } else { elements });
         let params = TiledParams {
             rows: number(sizes.rows)?,
@@ -112,8 +129,7 @@ impl Product<'_> {
             bias_offset: number(self.finish.bias.map_or(0, |bias| bias.layout().offset))?,
         };
         let [left, right] = deep.map(usize::from);
-        let shader = &tiling.shaders[usize::from(in_fours)][left][right];
-        self.launch(shader, bytemuck::bytes_of(&params), tiles)
+        self.launch(&shaders[left][right], bytemuck::bytes_of(&params), tiles)
     }
 
     /// Tiles of a row of tiles, and of all of a matrix.

@@ -155,6 +155,33 @@ macro_rules! tiled {
     };
 }
 
+macro_rules! cooperative {
+    ($left:literal, $right:literal) => {
+        Shader {
+            name: concat!("matmul_cooperative_", $left, "_", $right),
+            source: concat!(
+                source!("matmul_cooperative.wgsl"),
+                source!("lib/fours.wgsl"),
+                source!("lib/epilogue.wgsl")
+            ),
+            entry: "matmul_cooperative",
+            parameter_bytes: Some(56),
+            kind: &[
+                ["const LEFT_IS_DEEP: bool = true;", concat!("const LEFT_IS_DEEP: bool = ", $left, ";")],
+                ["const RIGHT_IS_DEEP: bool = true;", concat!("const RIGHT_IS_DEEP: bool = ", $right, ";")],
+            ],
+            shared: Some(KEPT_AS_LEFT),
+            ..MATMUL
+        }
+    };
+}
+
+/// Products of large matrices of f16, by whether the left and then the right one is contiguous along the depth.
+pub(in crate::ops) static COOPERATIVE: [[Shader; 2]; 2] = [
+    [cooperative!("false", "false"), cooperative!("false", "true")],
+    [cooperative!("true", "false"), cooperative!("true", "true")],
+];
+
 /// Kernels by whether the operands lie in fours, and whether the left and then the right one is contiguous along the depth.
 pub(in crate::ops) type Tiled = [[[Shader; 2]; 2]; 2];
 

@@ -8,6 +8,7 @@ fn variants() -> Vec<(Shader, Variant)> {
     let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().flatten().copied();
     let plain: Vec<_> = [FILL, ADD_SCALED, MATMUL].into_iter().chain(tiled).map(|shader| (shader, AS_IT_IS)).collect();
     let binary = binary::ALL.into_iter().flat_map(|operation| [(BINARY, operation), (BINARY_SCALAR, operation)]);
+    all.extend(COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
     for dtype in DType::ALL {
         let unary = unary::ALL.into_iter().filter_map(|operation| Some((UNARY, unary::on(operation, dtype)?)));
         let binary =
@@ -92,9 +93,23 @@ fn every_shader_compiles_for_every_operation_dtype_and_form() {
     let variants = variants();
     assert!(variants.len() > 150);
     for (shader, variant) in variants {
+        if shader.entry == COOPERATIVE[0][0].entry {
+            validate(&shader.wgsl(variant));
+            continue;
+        }
         let compiled = shader.program(&gpu, variant);
         compiled.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name));
     }
+}
+
+/// Compiles what the device has no leave for: wgpu's experimental features.
+fn validate(wgsl: &str) {
+    let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));
+    let capabilities = naga::valid::Capabilities::all();
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
+    let info = validator.validate(&module).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));
+    let options = naga::back::spv::Options { lang_version: (1, 5), ..Default::default() };
+    naga::back::spv::write_vec(&module, &info, &options, None).expect("it can be written as SPIR-V");
 }
 
 #[test]

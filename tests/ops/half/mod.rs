@@ -4,6 +4,7 @@
 //! gives on the same numbers as f32, which the other tests hold to the model in 64 bits. Which neighbour is the device's choice.
 
 mod arithmetic;
+mod cooperative;
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};

@@ -1,0 +1,244 @@
+// matmul_cooperative: as matmul_tiled, of f16 by cooperative matrices: subgroups multiply pieces of 16 by 16, and keep their sums
+// in f32.
+//
+// Shapes: as matmul_tiled, whose parameters and lib/fours.wgsl it has. Depth is a multiple of SLICE, and the sides along which an
+// operand is contiguous are multiples of 4; there is one pass over the depth, so nothing is added to what the output holds.
+//
+// A workgroup of four subgroups of 32 makes a tile of TILE by TILE, each subgroup a quarter of it: 4 by 4 pieces. Slices of the
+// operands lie in workgroup memory as they do in the operands; the next ones are brought into registers while these are worked
+// on. Lines are two fours longer than they need to be: eight of them then lie in different banks. Workgroup memory is indexed
+// by line, by eight and by half, so that the driver sees that a line's place is a multiple of 16 bytes even where a bounds check
+// clamps it, and reads pieces at once: on an H100 that is a sixth of the whole. Sums pass through workgroup memory on their way
+// out, since only there can single elements be seen. A tile beyond the matrices' end reads what comes after them, or nothing,
+// into sums that are not stored. Dispatch (tiles, 1 or more, batches) workgroups. At most depth / SLICE turns of the loop.
+
+enable wgpu_cooperative_matrix;
+
+const TILE: u32 = 128u;
+const SLICE: u32 = 32u;
+const INVOCATIONS: u32 = 128u;
+const PIECE: u32 = 16u;
+
+const LEFT_IS_DEEP: bool = true;
+const RIGHT_IS_DEEP: bool = true;
+
+// Lines of a slice, and the eights of each that hold something: along the depth, or along the other side.
+const LEFT_LINES: u32 = SLICE + u32(LEFT_IS_DEEP) * (TILE - SLICE);
+const LEFT_EIGHTS: u32 = (TILE - u32(LEFT_IS_DEEP) * (TILE - SLICE)) / 8u;
+const RIGHT_LINES: u32 = SLICE + u32(RIGHT_IS_DEEP) * (TILE - SLICE);
+const RIGHT_EIGHTS: u32 = (TILE - u32(RIGHT_IS_DEEP) * (TILE - SLICE)) / 8u;
+// Lines that all invocations together bring at once.
+const LEFT_BAND: u32 = INVOCATIONS / LEFT_EIGHTS;
+const RIGHT_BAND: u32 = INVOCATIONS / RIGHT_EIGHTS;
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    accumulate: u32,
+    left_offset: u32,
+    left_stride: u32,
+    left_batch: u32,
+    tiles_across: u32,
+    right_offset: u32,
+    right_stride: u32,
+    right_batch: u32,
+    tiles: u32,
+    first_batch: u32,
+    bias_offset: u32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
+
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+alias Sum = coop_mat16x16<f32, C>;
+
+var<workgroup> left_slice: array<array<array<Kept, 2>, LEFT_EIGHTS + 1u>, LEFT_LINES>;
+var<workgroup> right_slice: array<array<array<Kept, 2>, RIGHT_EIGHTS + 1u>, RIGHT_LINES>;
+// A piece of each subgroup.
+var<workgroup> finished_pieces: array<f32, 4 * PIECE * PIECE>;
+
+fn left_piece(row: u32, k: u32) -> Left {
+    if LEFT_IS_DEEP {
+        return coopLoadT<Left>(&left_slice[row][k / 8u][0], 2u * (LEFT_EIGHTS + 1u));
+    }
+    return coopLoad<Left>(&left_slice[k][row / 8u][0], 2u * (LEFT_EIGHTS + 1u));
+}
+
+fn right_piece(k: u32, column: u32) -> Right {
+    if RIGHT_IS_DEEP {
+        return coopLoad<Right>(&right_slice[column][k / 8u][0], 2u * (RIGHT_EIGHTS + 1u));
+    }
+    return coopLoadT<Right>(&right_slice[k][column / 8u][0], 2u * (RIGHT_EIGHTS + 1u));
+}
+
+fn step(row: u32, column: u32, k: u32, sums: ptr<function, array<Sum, 16>>) {
+    let left_0 = left_piece(row, k);
+    let left_1 = left_piece(row + PIECE, k);
+    let left_2 = left_piece(row + 2u * PIECE, k);
+    let left_3 = left_piece(row + 3u * PIECE, k);
+    let right_0 = right_piece(k, column);
+    (*sums)[0] = coopMultiplyAdd(left_0, right_0, (*sums)[0]);
+    (*sums)[4] = coopMultiplyAdd(left_1, right_0, (*sums)[4]);
+    (*sums)[8] = coopMultiplyAdd(left_2, right_0, (*sums)[8]);
+    (*sums)[12] = coopMultiplyAdd(left_3, right_0, (*sums)[12]);
+    let right_1 = right_piece(k, column + PIECE);
+    (*sums)[1] = coopMultiplyAdd(left_0, right_1, (*sums)[1]);
+    (*sums)[5] = coopMultiplyAdd(left_1, right_1, (*sums)[5]);
+    (*sums)[9] = coopMultiplyAdd(left_2, right_1, (*sums)[9]);
+    (*sums)[13] = coopMultiplyAdd(left_3, right_1, (*sums)[13]);
+    let right_2 = right_piece(k, column + 2u * PIECE);
+    (*sums)[2] = coopMultiplyAdd(left_0, right_2, (*sums)[2]);
+    (*sums)[6] = coopMultiplyAdd(left_1, right_2, (*sums)[6]);
+    (*sums)[10] = coopMultiplyAdd(left_2, right_2, (*sums)[10]);
+    (*sums)[14] = coopMultiplyAdd(left_3, right_2, (*sums)[14]);
+    let right_3 = right_piece(k, column + 3u * PIECE);
+    (*sums)[3] = coopMultiplyAdd(left_0, right_3, (*sums)[3]);
+    (*sums)[7] = coopMultiplyAdd(left_1, right_3, (*sums)[7]);
+    (*sums)[11] = coopMultiplyAdd(left_2, right_3, (*sums)[11]);
+    (*sums)[15] = coopMultiplyAdd(left_3, right_3, (*sums)[15]);
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn matmul_cooperative(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let tile = workgroup.y * workgroups.x + workgroup.x;
+    if tile >= params.tiles {
+        return;
+    }
+    let row = tile / params.tiles_across * TILE;
+    let column = tile % params.tiles_across * TILE;
+    let batch = params.first_batch + workgroup.z;
+    let left_start = params.left_offset + batch * params.left_batch;
+    let right_start = params.right_offset + batch * params.right_batch;
+    let left_line = local / LEFT_EIGHTS;
+    let left_eight = local % LEFT_EIGHTS;
+    let right_line = local / RIGHT_EIGHTS;
+    let right_eight = local % RIGHT_EIGHTS;
+    let left_band = LEFT_BAND * params.left_stride;
+    let right_band = RIGHT_BAND * params.right_stride;
+    let left_step = select(SLICE * params.left_stride, SLICE / 4u, LEFT_IS_DEEP);
+    let right_step = select(SLICE * params.right_stride, SLICE / 4u, RIGHT_IS_DEEP);
+    var left_at = left_start + left_line * params.left_stride + left_eight * 2u;
+    left_at += select(row / 4u, row * params.left_stride, LEFT_IS_DEEP);
+    var right_at = right_start + right_line * params.right_stride + right_eight * 2u;
+    right_at += select(column / 4u, column * params.right_stride, RIGHT_IS_DEEP);
+    let own_row = subgroup / 2u * (TILE / 2u);
+    let own_column = subgroup % 2u * (TILE / 2u);
+
+    var sums: array<Sum, 16>;
+    var left_fours: array<Kept, 8>;
+    var right_fours: array<Kept, 8>;
+    bring_left(left_at, left_band, &left_fours);
+    bring_right(right_at, right_band, &right_fours);
+    for (var depth = SLICE; ; depth += SLICE) {
+        keep_left(left_line, left_eight, &left_fours);
+        keep_right(right_line, right_eight, &right_fours);
+        workgroupBarrier();
+        if depth < params.depth {
+            left_at += left_step;
+            bring_left(left_at, left_band, &left_fours);
+            right_at += right_step;
+            bring_right(right_at, right_band, &right_fours);
+        }
+        step(own_row, own_column, 0u, &sums);
+        step(own_row, own_column, PIECE, &sums);
+        if depth >= params.depth {
+            break;
+        }
+        workgroupBarrier();
+    }
+    let top = row + own_row;
+    let start = column + own_column;
+    put_piece(batch, top, start, subgroup, lane, sums[0]);
+    put_piece(batch, top, start + PIECE, subgroup, lane, sums[1]);
+    put_piece(batch, top, start + 2u * PIECE, subgroup, lane, sums[2]);
+    put_piece(batch, top, start + 3u * PIECE, subgroup, lane, sums[3]);
+    put_piece(batch, top + PIECE, start, subgroup, lane, sums[4]);
+    put_piece(batch, top + PIECE, start + PIECE, subgroup, lane, sums[5]);
+    put_piece(batch, top + PIECE, start + 2u * PIECE, subgroup, lane, sums[6]);
+    put_piece(batch, top + PIECE, start + 3u * PIECE, subgroup, lane, sums[7]);
+    put_piece(batch, top + 2u * PIECE, start, subgroup, lane, sums[8]);
+    put_piece(batch, top + 2u * PIECE, start + PIECE, subgroup, lane, sums[9]);
+    put_piece(batch, top + 2u * PIECE, start + 2u * PIECE, subgroup, lane, sums[10]);
+    put_piece(batch, top + 2u * PIECE, start + 3u * PIECE, subgroup, lane, sums[11]);
+    put_piece(batch, top + 3u * PIECE, start, subgroup, lane, sums[12]);
+    put_piece(batch, top + 3u * PIECE, start + PIECE, subgroup, lane, sums[13]);
+    put_piece(batch, top + 3u * PIECE, start + 2u * PIECE, subgroup, lane, sums[14]);
+    put_piece(batch, top + 3u * PIECE, start + 3u * PIECE, subgroup, lane, sums[15]);
+}
+
+// What an invocation brings of a slice: an eight of a line in each band.
+fn bring_left(at: u32, band: u32, fours: ptr<function, array<Kept, 8>>) {
+    (*fours)[0] = left[at];
+    (*fours)[1] = left[at + 1u];
+    (*fours)[2] = left[at + band];
+    (*fours)[3] = left[at + band + 1u];
+    (*fours)[4] = left[at + 2u * band];
+    (*fours)[5] = left[at + 2u * band + 1u];
+    (*fours)[6] = left[at + 3u * band];
+    (*fours)[7] = left[at + 3u * band + 1u];
+}
+
+fn bring_right(at: u32, band: u32, fours: ptr<function, array<Kept, 8>>) {
+    (*fours)[0] = right[at];
+    (*fours)[1] = right[at + 1u];
+    (*fours)[2] = right[at + band];
+    (*fours)[3] = right[at + band + 1u];
+    (*fours)[4] = right[at + 2u * band];
+    (*fours)[5] = right[at + 2u * band + 1u];
+    (*fours)[6] = right[at + 3u * band];
+    (*fours)[7] = right[at + 3u * band + 1u];
+}
+
+fn keep_left(line: u32, eight: u32, fours: ptr<function, array<Kept, 8>>) {
+    left_slice[line][eight][0] = (*fours)[0];
+    left_slice[line][eight][1] = (*fours)[1];
+    left_slice[line + LEFT_BAND][eight][0] = (*fours)[2];
+    left_slice[line + LEFT_BAND][eight][1] = (*fours)[3];
+    left_slice[line + 2u * LEFT_BAND][eight][0] = (*fours)[4];
+    left_slice[line + 2u * LEFT_BAND][eight][1] = (*fours)[5];
+    left_slice[line + 3u * LEFT_BAND][eight][0] = (*fours)[6];
+    left_slice[line + 3u * LEFT_BAND][eight][1] = (*fours)[7];
+}
+
+fn keep_right(line: u32, eight: u32, fours: ptr<function, array<Kept, 8>>) {
+    right_slice[line][eight][0] = (*fours)[0];
+    right_slice[line][eight][1] = (*fours)[1];
+    right_slice[line + RIGHT_BAND][eight][0] = (*fours)[2];
+    right_slice[line + RIGHT_BAND][eight][1] = (*fours)[3];
+    right_slice[line + 2u * RIGHT_BAND][eight][0] = (*fours)[4];
+    right_slice[line + 2u * RIGHT_BAND][eight][1] = (*fours)[5];
+    right_slice[line + 3u * RIGHT_BAND][eight][0] = (*fours)[6];
+    right_slice[line + 3u * RIGHT_BAND][eight][1] = (*fours)[7];
+}
+
+// Stores a piece: an invocation has two fours of a row of it.
+fn put_piece(batch: u32, row: u32, column: u32, subgroup: u32, lane: u32, sum: Sum) {
+    let piece = subgroup * PIECE * PIECE;
+    workgroupBarrier();
+    coopStoreT(sum, &finished_pieces[piece], PIECE);
+    workgroupBarrier();
+    let own_row = row + lane / 2u;
+    let first = piece + lane * 8u;
+    let across = column / 4u + lane % 2u * 2u;
+    if own_row < params.rows {
+        put(batch * params.rows + own_row, across, four_from(first));
+        put(batch * params.rows + own_row, across + 1u, four_from(first + 4u));
+    }
+}
+
+fn four_from(place: u32) -> Four {
+    return Four(
+        finished_pieces[place],
+        finished_pieces[place + 1u],
+        finished_pieces[place + 2u],
+        finished_pieces[place + 3u],
+    );
+}
