@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     bench.matrices(if discrete { [16_384, 4096] } else { [2048, 1024] })?;
     bench.products(if discrete { &[4096, 8192] } else { &[256] })?;
     let convolved = Images { batch: 2, side: 32, channels: &[8, 16] };
-    let many = Images { batch: 16, side: 128, channels: &[16, 32, 56, 64, 128] };
+    let many = Images { batch: 16, side: 128, channels: &[4, 8, 16, 32, 64, 128] };
     bench.convolutions(&if discrete { many } else { convolved })?;
     bench.launches()?;
     Ok(())
