@@ -1,28 +1,19 @@
-// sgd: one step of gradient descent with momentum, in place:
+// sgd: one step of gradient descent with momentum, in place, of each entry of a list:
 // g = gradient + decay * x; v = momentum * v + g; x -= rate * (g + momentum * v with Nesterov's form, else v).
 //
-// Shapes: all `count` elements, contiguous. Bindings: 0 x, 1 v, 2 gradient. Dispatch one invocation an element.
-
-alias Element = f32;
+// Entries, bindings, dispatch: lib/list.wgsl; the tensors of an entry are x, v and the gradient. At most 4 turns of the loop.
 
 struct Params {
-    count: u32,
-    x_offset: u32,
-    velocity_offset: u32,
-    gradient_offset: u32,
+    entries: u32,
     rate: f32,
     momentum: f32,
     decay: f32,
     // 1 in Nesterov's form.
     nesterov: f32,
+    words: array<vec4<u32>, 14>,
 }
 
-@group(0) @binding(0) var<storage, read_write> x: array<Element>;
-@group(0) @binding(1) var<storage, read_write> velocity: array<Element>;
-@group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
-@group(1) @binding(0) var<uniform> params: Params;
-
-override WORKGROUP: u32 = 256u;
+const ROW: u32 = 4u;
 
 @compute @workgroup_size(WORKGROUP)
 fn sgd(
@@ -30,13 +21,16 @@ fn sgd(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
-    if index < params.count {
-        let was = f32(x[params.x_offset + index]);
-        let slope = f32(gradient[params.gradient_offset + index]) + params.decay * was;
-        let moving = params.momentum * f32(velocity[params.velocity_offset + index]) + slope;
-        velocity[params.velocity_offset + index] = Element(moving);
+    let chunk = chunk_of(workgroup.y * workgroups.x + workgroup.x);
+    let x = word(chunk.row);
+    let velocity = word(chunk.row + 1u);
+    let gradient = word(chunk.row + 2u);
+    for (var index = chunk.start + local; index < chunk.end; index += WORKGROUP) {
+        let was = load(x + index);
+        let slope = load(gradient + index) + params.decay * was;
+        let moving = params.momentum * load(velocity + index) + slope;
+        store(velocity + index, moving);
         let ahead = slope + params.momentum * moving;
-        x[params.x_offset + index] = Element(was - params.rate * mix(moving, ahead, params.nesterov));
+        store(x + index, was - params.rate * mix(moving, ahead, params.nesterov));
     }
 }

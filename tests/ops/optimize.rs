@@ -3,7 +3,7 @@
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::Array;
-use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, Sgd, SgdParameter, Tensor, TensorError};
+use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, PoolOptions, Sgd, SgdParameter, Tensor, TensorError};
 
 const SHAPES: [&[usize]; 3] = [&[7], &[33, 9], &[]];
 
@@ -115,6 +115,104 @@ fn tensors_that_cannot_take_a_step_together_are_refused_before_any_is_changed() 
         let integers = Tensor::zeros(pool, [4, 4], DType::I32)?;
         assert!(matches!(step(SgdParameter { gradient: &integers, ..good }), Err(TensorError::NotDefined { .. })));
         assert_eq!(x.read_blocking::<f32>()?, [1.0; 16]);
+    }
+    Ok(())
+}
+
+/// Of each entry of a list: x, gradient, mean and mean of squares.
+type Four = [Tensor; 4];
+
+fn bits(tensor: &Tensor) -> Result<Vec<u32>, TensorError> {
+    Ok(tensor.read_blocking::<f32>()?.into_iter().map(f32::to_bits).collect())
+}
+
+fn fours(pool: &Pool, sizes: &[usize]) -> Result<Vec<Four>, TensorError> {
+    let four = |(seed, &size): (u64, &usize)| -> Result<Four, TensorError> {
+        let random = |more: u64| Tensor::randn(pool, [size], 4 * seed + more);
+        Ok([random(0)?, random(1)?, random(2)?, random(3)?.abs()?])
+    };
+    (0..).zip(sizes).map(four).collect()
+}
+
+fn adamw_of(four: &Four) -> AdamWParameter<'_> {
+    let [x, gradient, mean, mean_square] = four.each_ref();
+    AdamWParameter { x, gradient, mean, mean_square }
+}
+
+/// A pool of small segments, so that a list's tensors lie in more of them than a kernel binds.
+fn in_many_segments() -> Option<Pool> {
+    adapter::open(PoolOptions {
+        smallest_segment: Some(256 << 10),
+        small_limit: 64 << 10,
+        compaction_share: 0.0,
+        ..PoolOptions::default()
+    })
+}
+
+/// A pool whose segments are larger than what a kernel can bind.
+fn in_narrow_windows() -> Option<Pool> {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 20, ..wgpu::Limits::default() };
+    let (device, queue) = adapter::foreign_with(limits)?;
+    Pool::from_device(device, queue, PoolOptions { smallest_segment: Some(8 << 20), ..PoolOptions::default() }).ok()
+}
+
+#[test]
+fn a_step_with_a_list_is_that_with_each_of_it() -> Outcome {
+    let sizes = [7, 0, 1, 1023, 1024, 1025, 5000, 100_000, 3, 70_001, 20_000, 33, 90_000, 2, 64, 40_000, 11];
+    for pool in adapter::all_shared() {
+        check_list(pool, &sizes)?;
+    }
+    for pool in [in_many_segments(), in_narrow_windows()].into_iter().flatten() {
+        check_list(&pool, &sizes)?;
+    }
+    Ok(())
+}
+
+fn check_list(pool: &Pool, sizes: &[usize]) -> Outcome {
+    let adamw = AdamW { learning_rate: 0.05, weight_decay: 0.1, ..AdamW::default() };
+    let (together, apart) = (fours(pool, sizes)?, fours(pool, sizes)?);
+    for number in 1..=3 {
+        adamw.step(number, &together.iter().map(adamw_of).collect::<Vec<_>>())?;
+        for four in &apart {
+            adamw.step(number, &[adamw_of(four)])?;
+        }
+    }
+    for (together, apart) in together.iter().zip(&apart) {
+        for (together, apart) in together.iter().zip(apart) {
+            assert!(bits(together)? == bits(apart)?, "{:?} of {:?}", together.shape(), pool.memory());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_list_is_one_kernel_and_parts_of_one_memory_may_be_in_it() -> Outcome {
+    let sgd = Sgd { learning_rate: 0.5, momentum: 0.9, ..Sgd::default() };
+    for pool in adapter::all_shared() {
+        let [all, moving, slopes] = [1, 2, 3].map(|seed| Tensor::randn(pool, [14, 100], seed));
+        let (all, moving, slopes) = (all?, moving?, slopes?);
+        let (whole, whole_moving) = (all.copied()?, moving.copied()?);
+        let rows = |tensor: &Tensor| (0..14).map(|row| tensor.narrow(0, row, 1)).collect::<Result<Vec<_>, _>>();
+        let (xs, velocities, gradients) = (rows(&all)?, rows(&moving)?, rows(&slopes)?);
+        let list: Vec<SgdParameter<'_>> = (0..14)
+            .map(|row| SgdParameter { x: &xs[row], gradient: &gradients[row], velocity: &velocities[row] })
+            .collect();
+        if let Ok((outcome, profile)) = pool.profile(|| sgd.step(&list)) {
+            outcome?;
+            assert_eq!(profile.dispatches.len(), 1, "{profile}");
+            assert!(profile.dispatches[0].kernel.starts_with("sgd"));
+        } else {
+            sgd.step(&list)?;
+        }
+        sgd.step(&[SgdParameter { x: &whole, gradient: &slopes, velocity: &whole_moving }])?;
+        assert_eq!((bits(&all)?, bits(&moving)?), (bits(&whole)?, bits(&whole_moving)?));
+
+        // The same parameter twice takes two steps, one after the other.
+        let once = SgdParameter { x: &whole, gradient: &slopes, velocity: &whole_moving };
+        sgd.step(&[once, once])?;
+        sgd.step(&list)?;
+        sgd.step(&list)?;
+        assert_eq!(bits(&all)?, bits(&whole)?);
     }
     Ok(())
 }

@@ -312,13 +312,57 @@ pub(in crate::ops) const UPSAMPLE_BACK: Shader = Shader {
     parameter_bytes: Some(IMAGE_BYTES),
     ..GATHER
 };
-pub(in crate::ops) const SGD: Shader =
-    Shader { name: "sgd", source: source!("sgd.wgsl"), entry: "sgd", tensors: 3, parameter_bytes: Some(32), ..GATHER };
-pub(in crate::ops) const ADAMW: Shader = Shader {
-    name: "adamw",
-    source: source!("adamw.wgsl"),
-    entry: "adamw",
-    tensors: 4,
-    parameter_bytes: Some(44),
-    ..GATHER
-};
+
+/// Kernels over lists, by how many windows on memory they bind, less one.
+pub(in crate::ops) type Listed = [Shader; 4];
+
+/// The lines of windows that a kernel doesn't bind.
+const WITHOUT_ONE: [[&str; 2]; 3] = [
+    ["@group(0) @binding(3) var<storage, read_write> memory_3: array<Element>;\n", ""],
+    ["        case 3u: { return f32(memory_3[place]); }\n", ""],
+    ["        case 3u: { memory_3[place] = Element(value); }\n", ""],
+];
+const WITHOUT_TWO: [[&str; 2]; 6] = [
+    ["@group(0) @binding(2) var<storage, read_write> memory_2: array<Element>;\n", ""],
+    ["        case 2u: { return f32(memory_2[place]); }\n", ""],
+    ["        case 2u: { memory_2[place] = Element(value); }\n", ""],
+    ["@group(0) @binding(3) var<storage, read_write> memory_3: array<Element>;\n", ""],
+    ["        case 3u: { return f32(memory_3[place]); }\n", ""],
+    ["        case 3u: { memory_3[place] = Element(value); }\n", ""],
+];
+const WITHOUT_THREE: [[&str; 2]; 9] = [
+    ["@group(0) @binding(1) var<storage, read_write> memory_1: array<Element>;\n", ""],
+    ["        case 1u: { return f32(memory_1[place]); }\n", ""],
+    ["        case 1u: { memory_1[place] = Element(value); }\n", ""],
+    ["@group(0) @binding(2) var<storage, read_write> memory_2: array<Element>;\n", ""],
+    ["        case 2u: { return f32(memory_2[place]); }\n", ""],
+    ["        case 2u: { memory_2[place] = Element(value); }\n", ""],
+    ["@group(0) @binding(3) var<storage, read_write> memory_3: array<Element>;\n", ""],
+    ["        case 3u: { return f32(memory_3[place]); }\n", ""],
+    ["        case 3u: { memory_3[place] = Element(value); }\n", ""],
+];
+
+macro_rules! listed {
+    ($name:literal) => {
+        [
+            listed!($name, "_1", 1, &WITHOUT_THREE),
+            listed!($name, "_2", 2, &WITHOUT_TWO),
+            listed!($name, "_3", 3, &WITHOUT_ONE),
+            listed!($name, "_4", 4, &[]),
+        ]
+    };
+    ($name:literal, $suffix:literal, $windows:literal, $kind:expr) => {
+        Shader {
+            name: concat!($name, $suffix),
+            source: concat!(include_str!(concat!("../../../shaders/", $name, ".wgsl")), source!("lib/list.wgsl")),
+            entry: $name,
+            tensors: $windows,
+            parameter_bytes: Some(256),
+            kind: $kind,
+            ..GATHER
+        }
+    };
+}
+
+pub(in crate::ops) static SGD: Listed = listed!("sgd");
+pub(in crate::ops) static ADAMW: Listed = listed!("adamw");

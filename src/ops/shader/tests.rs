@@ -30,7 +30,7 @@ fn variants() -> Vec<(Shader, Variant)> {
             .flat_map(|dtype| [UNFOLD, FOLD, CONV2D, CONV2D_WEIGHT].map(|shader| (shader, Variant::plain(dtype)))),
     );
     for dtype in [DType::F32, DType::F16] {
-        all.extend([SGD, ADAMW].map(|shader| (shader, Variant::plain(dtype))));
+        all.extend(SGD.iter().chain(&ADAMW).map(|&shader| (shader, Variant::plain(dtype))));
         let pools = [MAX_POOL, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK];
         all.extend(pools.map(|shader| (shader, Variant::plain(dtype))));
         for operation in image::RESAMPLING {

@@ -1,0 +1,63 @@
+// What the kernels over a list of tensors have in common. Tensors are named by windows on memory: each of up to four segments is
+// bound once, and a place's two highest bits say in which of them it is.
+//
+// Parameters: up to 56 words in rows of ROW, one for each entry of the list: where its tensors begin, in elements, then how many
+// elements each of them has, contiguous. The host leaves out the lines of windows that it doesn't bind. A workgroup has CHUNK
+// elements of one entry. Dispatch the sum over the entries of count / CHUNK workgroups, each rounded up.
+
+alias Element = f32;
+
+@group(0) @binding(0) var<storage, read_write> memory_0: array<Element>;
+@group(0) @binding(1) var<storage, read_write> memory_1: array<Element>;
+@group(0) @binding(2) var<storage, read_write> memory_2: array<Element>;
+@group(0) @binding(3) var<storage, read_write> memory_3: array<Element>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+const WORKGROUP: u32 = 256u;
+const CHUNK: u32 = 1024u;
+
+fn load(at: u32) -> f32 {
+    let place = at & 0x3fffffffu;
+    switch at >> 30u {
+        case 1u: { return f32(memory_1[place]); }
+        case 2u: { return f32(memory_2[place]); }
+        case 3u: { return f32(memory_3[place]); }
+        default: { return f32(memory_0[place]); }
+    }
+}
+
+fn store(at: u32, value: f32) {
+    let place = at & 0x3fffffffu;
+    switch at >> 30u {
+        case 1u: { memory_1[place] = Element(value); }
+        case 2u: { memory_2[place] = Element(value); }
+        case 3u: { memory_3[place] = Element(value); }
+        default: { memory_0[place] = Element(value); }
+    }
+}
+
+fn word(position: u32) -> u32 {
+    return params.words[position >> 2u][position & 3u];
+}
+
+// What a workgroup has: elements from `start` to `end` of the entry whose row begins at `row`.
+struct Chunk {
+    row: u32,
+    start: u32,
+    end: u32,
+}
+
+fn chunk_of(workgroup: u32) -> Chunk {
+    var before = 0u;
+    for (var entry = 0u; entry < params.entries; entry += 1u) {
+        let row = entry * ROW;
+        let count = word(row + ROW - 1u);
+        let chunks = (count + CHUNK - 1u) / CHUNK;
+        if workgroup < before + chunks {
+            let start = (workgroup - before) * CHUNK;
+            return Chunk(row, start, min(start + CHUNK, count));
+        }
+        before += chunks;
+    }
+    return Chunk(0u, 0u, 0u);
+}

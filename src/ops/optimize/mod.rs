@@ -1,0 +1,109 @@
+//! Steps of optimizers, each one kernel over all parameters: what is kept between steps is read and written once.
+
+mod list;
+
+use super::shader::{ADAMW, SGD};
+use crate::error::TensorError;
+use crate::tensor::Tensor;
+use list::List;
+
+/// Gradient descent with momentum, as `torch.optim.SGD` without dampening.
+///
+/// g = gradient + weight_decay · x; v = momentum · v + g; x −= learning_rate · v, or in Nesterov's form −= learning_rate · (g +
+/// momentum · v).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// The length of a step.
+    pub learning_rate: f32,
+    /// What is kept of the velocity.
+    pub momentum: f32,
+    /// The factor of the penalty on large numbers.
+    pub weight_decay: f32,
+    /// Whether the step looks ahead.
+    pub nesterov: bool,
+}
+
+impl Default for Sgd {
+    /// PyTorch's: steps of 0.001, and nothing else.
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, momentum: 0.0, weight_decay: 0.0, nesterov: false }
+    }
+}
+
+/// What [`Sgd`] needs of one parameter: tensors of one shape, all f32 or all f16, contiguous, that share no memory.
+#[derive(Clone, Copy, Debug)]
+pub struct SgdParameter<'a> {
+    /// What is learned, changed in place.
+    pub x: &'a Tensor,
+    /// The gradient.
+    pub gradient: &'a Tensor,
+    /// The velocity, changed in place; zeros before the first step.
+    pub velocity: &'a Tensor,
+}
+
+/// Adam with weight decay apart from the gradient, as `torch.optim.AdamW`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// The length of a step.
+    pub learning_rate: f32,
+    /// What is kept of the mean, and of the mean of squares.
+    pub betas: [f32; 2],
+    /// What keeps a division by nearly nothing in bounds.
+    pub epsilon: f32,
+    /// The factor of the penalty on large numbers.
+    pub weight_decay: f32,
+}
+
+impl Default for AdamW {
+    /// PyTorch's.
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 1e-2 }
+    }
+}
+
+/// What [`AdamW`] needs of one parameter: tensors of one shape, all f32 or all f16, contiguous, that share no memory.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWParameter<'a> {
+    /// What is learned, changed in place.
+    pub x: &'a Tensor,
+    /// The gradient.
+    pub gradient: &'a Tensor,
+    /// The mean of the gradients, changed in place; zeros before the first step.
+    pub mean: &'a Tensor,
+    /// The mean of their squares, changed in place; zeros before the first step.
+    pub mean_square: &'a Tensor,
+}
+
+impl Sgd {
+    /// Takes a step with each parameter, all in one kernel. One dispatch takes 14 parameters; more go into as many dispatches as
+    /// that makes, and so do those that lie in more than four segments.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::NotDefined`] of integers, [`TensorError::NotContiguous`],
+    /// [`TensorError::Overlap`], [`TensorError::Pools`]. All parameters are checked before the first is changed.
+    pub fn step(&self, parameters: &[SgdParameter<'_>]) -> Result<(), TensorError> {
+        let entries: Vec<_> = parameters.iter().map(|one| [one.x, one.velocity, one.gradient]).collect();
+        let nesterov = f32::from(u8::from(self.nesterov));
+        let numbers = [self.learning_rate, self.momentum, self.weight_decay, nesterov];
+        List { name: "sgd", shaders: &SGD, entries: &entries, numbers: &numbers }.run()
+    }
+}
+
+impl AdamW {
+    /// Takes the `number`-th step, counted from 1, with each parameter, all in one kernel, as [`Sgd::step`]; one dispatch takes 11
+    /// parameters.
+    ///
+    /// # Errors
+    /// As [`Sgd::step`].
+    pub fn step(&self, number: u32, parameters: &[AdamWParameter<'_>]) -> Result<(), TensorError> {
+        let entries: Vec<_> = parameters.iter().map(|one| [one.x, one.mean, one.mean_square, one.gradient]).collect();
+        // In float64: near 1 the powers of a first step lose all their digits.
+        let unbiased = self.betas.map(|beta| 1.0 - f64::from(beta).powf(f64::from(number.max(1))));
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel takes f32")]
+        let [rate, second_scale] =
+            [f64::from(self.learning_rate) / unbiased[0], 1.0 / unbiased[1].sqrt()].map(|factor| factor as f32);
+        let kept = 1.0 - self.learning_rate * self.weight_decay;
+        let numbers = [rate, kept, self.betas[0], self.betas[1], second_scale, self.epsilon];
+        List { name: "adamw", shaders: &ADAMW, entries: &entries, numbers: &numbers }.run()
+    }
+}
