@@ -8,8 +8,13 @@
 //! one that is depends on the driver. It is the median of the samples' ratios, so that a machine which slows down changes
 //! it little.
 //!
+//! On an adapter that computes on the processor, or with `--plain`, elementwise works and reductions are taken beside a plain loop
+//! of Rust, in turns; the share is how many times as fast they are.
+//!
 //! GB/s counts each operand read once and each result written once, in units of 10⁹ bytes. GFLOP/s counts a multiplication and
 //! an addition as two.
+
+mod plain;
 
 use clap::Parser;
 use std::error::Error;
@@ -40,6 +45,9 @@ struct Options {
     /// The least length of a sample, in milliseconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sample_ms: u32,
+    /// Compare with plain loops of Rust on a GPU, too
+    #[arg(long)]
+    plain: bool,
     /// One JSON object a line in place of the table
     #[arg(long)]
     json: bool,
@@ -83,6 +91,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let many = Images { batch: 16, side: 128, channels: &[4, 8, 16, 32, 64, 128] };
     bench.convolutions(&if discrete { many } else { convolved })?;
     bench.launches()?;
+    if options.plain || adapter.device_type == wgpu::DeviceType::Cpu {
+        plain::compare(&bench, options.mebi.unwrap_or(16))?;
+    }
     Ok(())
 }
 
