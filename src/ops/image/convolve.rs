@@ -8,7 +8,7 @@ use crate::error::TensorError;
 use crate::tensor::Tensor;
 
 /// Bytes that an unfolded part of a batch may have, if a shader can be bound to as much; at least one image is unfolded at a time.
-const MOST_COLUMNS: u64 = 256 << 20;
+const MOST_COLUMNS: u64 = 64 << 20;
 
 /// Outputs that a convolution's kernels make at once, and windows or lines.
 const BLOCK: usize = 8;
@@ -18,11 +18,15 @@ const FOUR: usize = 4;
 const LEAST_SPAN: usize = 1024;
 const MOST_SPAN: usize = 1 << 18;
 const PARTS: usize = 2048;
-/// From this many outputs, and elements of an image for each, a product is faster. On an H100 with 16 images of 128 by 128 and
-/// kernels of 3 by 3 it takes 0.77 of the time with 16 channels, 1.4 with 8, and for the gradient by the weight 0.43 with 32
-/// channels, 2.5 with 16.
+/// From this many outputs, and elements of an image for each, products are faster. On an H100, with 16 images of 128 by 128 and
+/// kernels of 3 by 3, they take 0.81 of the time with 16 channels and 1.4 with 8; for the gradient by the weight 0.23 with 32
+/// channels, and as long with 32 as the kernel does with 16.
 const MANY: [usize; 2] = [16, 128];
-const MANY_OF_WEIGHT: [usize; 2] = [32, 256];
+/// From this many on it is worth more than [`MOST_COLUMNS`] for an image.
+const WORTH_MEMORY: [usize; 2] = [64, 256];
+/// Workgroups that a product along all windows is split into, and the least windows of each.
+const MOST_CHUNKS: usize = 512;
+const LEAST_CHUNK: usize = 256;
 const MOST_LINES: usize = 8192;
 
 impl Tensor {
@@ -78,7 +82,8 @@ impl Tensor {
     ///
     /// Cost: one kernel over the images, which takes no memory besides the result and a copy of the weight. Where both sides are
     /// large, on a real GPU from 16 outputs of 128 elements of an image each, they are unfolded and multiplied instead, a part of
-    /// the batch at a time, which is faster and takes up to 256 MiB, or what one unfolded image takes.
+    /// the batch at a time, which is faster and takes up to 64 MiB; from 64 outputs of 256 elements on, what one unfolded image
+    /// takes, if that is more.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::Window`], [`TensorError::DType`], [`TensorError::Pools`];
@@ -150,7 +155,7 @@ impl Tensor {
     /// `torch.nn.grad.conv2d_input`.
     ///
     /// Cost: as [`Tensor::conv2d`] of the gradient with the weight turned about, where the window moves by one place and is
-    /// padded by less than its size; otherwise columns are multiplied and folded, up to 256 MiB of them at a time.
+    /// padded by less than its size; otherwise columns are multiplied and folded, up to 64 MiB of them at a time, or one image's.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
@@ -188,7 +193,8 @@ impl Tensor {
     /// The gradient of [`Tensor::conv2d`] by its weight, of this shape; `self` is the gradient of the result. That by the bias is the
     /// sum over all axes but the channels'. Equals `torch.nn.grad.conv2d_weight`.
     ///
-    /// Cost: one kernel, and a sum of its parts; on a real GPU from 32 outputs of 256 elements each products, as [`Tensor::conv2d`].
+    /// Cost: one kernel, and a sum of its parts; on a real GPU, where [`Tensor::conv2d`] multiplies, products with one unfolded image after
+    /// the other.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
@@ -204,7 +210,7 @@ impl Tensor {
         if all == 0 || blocks == 0 {
             return Self::zeros(&self.pool(), weight, self.dtype());
         }
-        if convolution.is_weight_multiplied(self) {
+        if convolution.exceeds_many(self) {
             return self.conv2d_weight_multiplied(input, &convolution, window)?.reshape(weight);
         }
         let span = (all * blocks / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
@@ -221,7 +227,7 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// The gradient by the weight, (outputs, lines), by products with unfolded images, a part of the batch at a time.
+    /// The gradient by the weight, (outputs, lines), by products with unfolded images, one at a time.
     #[track_caller]
     fn conv2d_weight_multiplied(
         &self,
@@ -235,10 +241,15 @@ impl Tensor {
         let gradient = self.to(number)?.contiguous()?.reshape([planes.batch, outputs, windows])?;
         let images = input.to(number)?;
         let sums = self.beside([planes.batch, outputs, lines], number)?;
-        for (start, length) in convolution.parts(&images) {
-            let columns = images.narrow(0, start, length)?.unfold(window)?.transpose(1, 2)?;
-            let product = gradient.narrow(0, start, length)?.matmul(&columns)?;
-            sums.narrow(0, start, length)?.copy_(&product)?;
+        // One image at a time, and its windows in chunks, each a product: there are few outputs and lines, and many windows.
+        let chunks = convolution.chunks();
+        let chunk = windows / chunks;
+        for image in 0..planes.batch {
+            let columns =
+                images.narrow(0, image, 1)?.unfold(window)?.reshape([lines, chunks, chunk])?.permute([1, 2, 0])?;
+            let slopes = gradient.narrow(0, image, 1)?.reshape([outputs, chunks, chunk])?.permute([1, 0, 2])?;
+            let product = slopes.matmul(&columns)?.sum([0], false)?;
+            sums.narrow(0, image, 1)?.copy_(&product.reshape([1, outputs, lines])?)?;
         }
         sums.sum([0], false)?.to(self.dtype())
     }
@@ -277,17 +288,28 @@ impl Convolution {
     /// Whether a product of unfolded images is faster than the kernel that takes them as they are, or the only way: Mesa's
     /// software drivers end an invocation after 65,535 turns of its loops.
     fn is_multiplied(&self, tensor: &Tensor) -> bool {
-        self.exceeds(MANY, tensor) || self.lines > MOST_LINES
+        self.exceeds_many(tensor) || self.lines > MOST_LINES
     }
 
-    /// The same of the gradient by the weight.
-    fn is_weight_multiplied(&self, tensor: &Tensor) -> bool {
-        self.exceeds(MANY_OF_WEIGHT, tensor)
+    /// Whether both sides are large, on a real GPU: software gains nothing by a product.
+    fn exceeds_many(&self, tensor: &Tensor) -> bool {
+        let reaches = |[outputs, lines]: [usize; 2]| self.outputs >= outputs && self.lines >= lines;
+        let columns = (self.lines as u64).saturating_mul(self.windows as u64).saturating_mul(tensor.dtype().bytes());
+        let is_affordable = columns <= MOST_COLUMNS || reaches(WORTH_MEMORY);
+        reaches(MANY) && is_affordable && !with_gpu(tensor, crate::device::Gpu::is_software)
     }
 
-    /// Whether both sides are at least as large, on a real GPU: software gains nothing by a product.
-    fn exceeds(&self, [outputs, lines]: [usize; 2], tensor: &Tensor) -> bool {
-        self.outputs >= outputs && self.lines >= lines && !with_gpu(tensor, crate::device::Gpu::is_software)
+    /// Equal chunks of the windows that a large device has work for.
+    fn chunks(&self) -> usize {
+        let tiles = self.outputs.div_ceil(64) * self.lines.div_ceil(64);
+        let mut chunks = 1;
+        while chunks * tiles < MOST_CHUNKS
+            && self.windows.is_multiple_of(8 * chunks)
+            && self.windows / chunks > LEAST_CHUNK
+        {
+            chunks *= 2;
+        }
+        chunks
     }
 
     /// The convolution that makes the gradient by the input out of that of the result, if there is one, and its window.
@@ -329,7 +351,7 @@ mod tests {
     fn both_ways_to_the_gradient_by_the_weight_give_the_same() -> Result<(), TensorError> {
         let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
         let window = Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
-        let (image, weight) = ([3, 5, 9, 12], [7, 5, 3, 2]);
+        let (image, weight) = ([3, 5, 63, 47], [7, 5, 3, 2]);
         let convolution = Convolution::new("conv2d_weight", &image, &weight, window)?;
         let images = Tensor::randn(&pool, image, 1)?;
         let gradient = Tensor::randn(&pool, convolution.output(), 2)?;
