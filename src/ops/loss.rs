@@ -46,7 +46,8 @@ impl Tensor {
         chosen.mean([], false)?.neg()
     }
 
-    /// The gradient of [`Tensor::cross_entropy`] by its logits: (softmax(logits) − one-hot(targets)) / n.
+    /// The gradient of [`Tensor::cross_entropy`] by its logits: (softmax(logits) − one-hot(targets)) / n, of the
+    /// logits' shape. Equals what `torch.nn.functional.cross_entropy(logits, targets).backward()` leaves in `logits.grad`.
     ///
     /// # Errors
     /// As [`Tensor::cross_entropy`].

@@ -33,7 +33,8 @@ impl Tensor {
     }
 
     /// The gradient of [`Tensor::max_pool2d`] by its input, of this shape; `self` is the gradient of its first result, `places` its
-    /// second one.
+    /// second one. For f32 and f16. Equals what
+    /// `torch.nn.functional.max_pool2d(x, …).backward(gradient)` leaves in `x.grad`.
     ///
     /// # Errors
     /// As [`Tensor::max_pool2d`]; [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`].
@@ -88,7 +89,8 @@ impl Tensor {
         Ok(averages)
     }
 
-    /// The gradient of [`Tensor::avg_pool2d`] by its input, of this shape; `self` is the gradient of the result.
+    /// The gradient of [`Tensor::avg_pool2d`] by its input, of this shape; `self` is the gradient of the result. For f32
+    /// and f16. Equals what `torch.nn.functional.avg_pool2d(x, …).backward(gradient)` leaves in `x.grad`.
     ///
     /// # Errors
     /// As [`Tensor::avg_pool2d`]; [`TensorError::Shape`].

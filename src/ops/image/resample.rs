@@ -35,7 +35,8 @@ impl Tensor {
     }
 
     /// The gradient of [`Tensor::upsample_nearest`] by its input, whose images were of this size; `self` is the gradient of the
-    /// result.
+    /// result. For f32 and f16. Equals what
+    /// `torch.nn.functional.interpolate(x, size, mode="nearest").backward(gradient)` leaves in `x.grad`.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].
@@ -45,7 +46,8 @@ impl Tensor {
     }
 
     /// The gradient of [`Tensor::upsample_bilinear`] by its input, whose images were of this size; `self` is the gradient of the
-    /// result.
+    /// result. For f32 and f16. Equals what
+    /// `torch.nn.functional.interpolate(x, size, mode="bilinear").backward(gradient)` leaves in `x.grad`.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].

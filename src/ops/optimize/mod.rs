@@ -76,7 +76,8 @@ pub struct AdamWParameter<'a> {
 
 impl Sgd {
     /// Takes a step with each parameter, all in one kernel. One dispatch takes 14 parameters; more go into as many dispatches as
-    /// that makes, and so do those that lie in more than four segments.
+    /// that makes, and so do those that lie in more than four segments. Equals
+    /// `torch.optim.SGD.step`.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::NotDefined`] of integers, [`TensorError::NotContiguous`],
@@ -91,7 +92,7 @@ impl Sgd {
 
 impl AdamW {
     /// Takes the `number`-th step, counted from 1, with each parameter, all in one kernel, as [`Sgd::step`]; one dispatch takes 11
-    /// parameters.
+    /// parameters. Equals `torch.optim.AdamW.step`.
     ///
     /// # Errors
     /// As [`Sgd::step`].
