@@ -80,6 +80,9 @@ impl Tensor {
     /// The bytes from its first to its last element, and what copies take with them on both sides.
     fn span_in_units(&self) -> Range<u64> {
         let span = self.layout.span();
+        if span.is_empty() {
+            return 0..0;
+        }
         let [start, end] = [span.start, span.end].map(|element| element as u64 * self.dtype.bytes());
         start / COPY_UNIT * COPY_UNIT..end.next_multiple_of(COPY_UNIT)
     }
@@ -89,7 +92,7 @@ impl Tensor {
         let mut span = vec![T::default(); self.layout.span().len()];
         let own: &mut [u8] = bytemuck::cast_slice_mut(&mut span);
         let unit = usize::try_from(COPY_UNIT).expect("four");
-        let before = self.layout.span().start * size_of::<T>() % unit;
+        let before = if own.is_empty() { 0 } else { self.layout.span().start * size_of::<T>() % unit };
         own.copy_from_slice(&bytes[before..before + own.len()]);
         if self.is_contiguous() {
             return span;

@@ -5,7 +5,7 @@ use crate::common::random::Random;
 use crate::model::{Array, indices};
 use proptest::prelude::{Strategy, any, prop_assert_eq};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use wgpu_pool::{Element, Tensor, TensorError, fuse};
+use wgpu_pool::{DType, Element, Pool, Tensor, TensorError, Window, f16, fuse};
 
 /// As many for each property and pool: a kernel of each kind comes several times.
 const CASES: u32 = 60;
@@ -134,6 +134,140 @@ fn any_index_gathers_as_in_the_model() {
                 if chosen < size { model.at(&place) } else { 0 }
             });
             prop_assert_eq!(elements::<i32>(&found)?, (shape.clone(), wanted.collect::<Vec<_>>()));
+            Ok(())
+        });
+    }
+}
+
+fn is_gl(pool: &Pool) -> bool {
+    pool.memory().adapter_info().backend == wgpu::Backend::Gl
+}
+
+/// Whole numbers: their sums are exact in every dtype that they go into, in any order.
+#[test]
+fn any_two_matrices_multiply_as_in_the_model() {
+    // Mesa's software GL takes 20 seconds to compile each kind of product.
+    for pool in adapter::all_shared().filter(|pool| !is_gl(pool)) {
+        let sizes = proptest::collection::vec(1..90_usize, 3);
+        let cases = (sizes, 1..3_usize, any::<u64>(), any::<[bool; 4]>());
+        check(&cases, |(sizes, batches, seed, [left_turned, right_turned, is_cut, is_half])| {
+            let [rows, depth, columns] = [sizes[0], sizes[1], sizes[2]];
+            let mut random = Random::new(seed);
+            let extra = usize::from(is_cut);
+            let mut side = |rows: usize, columns: usize, is_turned: bool| -> Result<_, TestCaseError> {
+                let shape = if is_turned { [batches, columns, rows + extra] } else { [batches, rows, columns + extra] };
+                let whole = Array::<f32>::whole(&shape, &mut random);
+                let device = whole.to_device(pool).map_err(failed)?;
+                let model = whole.narrow(2, extra, shape[2] - extra);
+                let device = device.narrow(2, extra, shape[2] - extra).map_err(failed)?;
+                if !is_turned {
+                    return Ok((model, device));
+                }
+                Ok((model.permute(&[0, 2, 1]), device.permute([0, 2, 1]).map_err(failed)?))
+            };
+            let (left, device_left) = side(rows, depth, left_turned)?;
+            let (right, device_right) = side(depth, columns, right_turned)?;
+            let mut wanted = Vec::new();
+            for place in indices(&[batches, rows, columns]) {
+                let [batch, row, column] = [place[0], place[1], place[2]];
+                wanted.push((0..depth).map(|k| left.at(&[batch, row, k]) * right.at(&[batch, k, column])).sum::<f32>());
+            }
+            let shape = vec![batches, rows, columns];
+            let has_f16 = pool.memory().device().features().contains(wgpu::Features::SHADER_F16);
+            if is_half && has_f16 {
+                let half = |tensor: &Tensor| tensor.to(DType::F16).map_err(failed);
+                let found = half(&device_left)?.matmul(&half(&device_right)?).map_err(failed)?;
+                // Up to 2,048 every whole number is one of f16; above, the device may round either way.
+                let (found_shape, found) = elements::<f16>(&found)?;
+                let is_near = |(found, wanted): (&f16, &f32)| {
+                    (found.to_f32() - wanted).abs() <= (wanted.abs() - 2048.0).max(0.0) / 512.0
+                };
+                prop_assert_eq!(found_shape, shape);
+                prop_assert_eq!(found.iter().zip(&wanted).position(|pair| !is_near(pair)), None);
+                return Ok(());
+            }
+            let found = device_left.matmul(&device_right).map_err(failed)?;
+            prop_assert_eq!(elements::<f32>(&found)?, (shape, wanted));
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn any_window_convolves_as_its_definition_says() {
+    for pool in adapter::all_shared() {
+        let pairs = || proptest::collection::vec(1..5_usize, 2);
+        let cases = (
+            proptest::collection::vec(1..4_usize, 3),
+            proptest::collection::vec(1..12_usize, 2),
+            pairs(),
+            pairs(),
+            pairs(),
+            any::<u64>(),
+        );
+        check(&cases, |(counts, size, kernel, stride, padding, seed)| {
+            let [batch, channels, outputs] = [counts[0], counts[1], counts[2]];
+            let pair = |sizes: &[usize]| [sizes[0], sizes[1]];
+            let window =
+                Window { kernel: pair(&kernel), stride: pair(&stride), padding: pair(&padding).map(|more| more - 1) };
+            let mut random = Random::new(seed);
+            let image = Array::<f32>::whole(&[batch, channels, size[0], size[1]], &mut random);
+            let weight = Array::<f32>::whole(&[outputs, channels, kernel[0], kernel[1]], &mut random);
+            let on_device = [image.to_device(pool).map_err(failed)?, weight.to_device(pool).map_err(failed)?];
+            let places = |axis: usize| {
+                (size[axis] + 2 * window.padding[axis]).checked_sub(kernel[axis]).map(|room| room / stride[axis] + 1)
+            };
+            let found = on_device[0].conv2d(&on_device[1], None, window);
+            let (Some(rows), Some(columns)) = (places(0), places(1)) else {
+                prop_assert_eq!(found.err().map(|error| matches!(error, TensorError::Window { .. })), Some(true));
+                return Ok(());
+            };
+            let shape = vec![batch, outputs, rows, columns];
+            let wanted = indices(&shape).into_iter().map(|place| {
+                let under = indices(&[channels, kernel[0], kernel[1]]).into_iter().map(|within| {
+                    let at = |axis: usize| {
+                        let at = (place[axis + 2] * stride[axis] + within[axis + 1]).checked_sub(window.padding[axis]);
+                        at.filter(|&at| at < size[axis])
+                    };
+                    match (at(0), at(1)) {
+                        (Some(row), Some(column)) => {
+                            let factor = weight.at(&[place[1], within[0], within[1], within[2]]);
+                            image.at(&[place[0], within[0], row, column]) * factor
+                        }
+                        _ => 0.0,
+                    }
+                });
+                under.sum::<f32>()
+            });
+            prop_assert_eq!(elements::<f32>(&found.map_err(failed)?)?, (shape.clone(), wanted.collect::<Vec<_>>()));
+            Ok(())
+        });
+    }
+}
+
+/// Elements of 16 bits lie two in a word: no view of them may begin or end anywhere else than it says.
+#[test]
+fn any_view_of_halves_is_read_copied_and_added_up() {
+    for pool in adapter::all_shared() {
+        if !pool.memory().device().features().contains(wgpu::Features::SHADER_F16) {
+            continue;
+        }
+        check(&(views(), any::<u64>(), any::<usize>()), |(view, seed, axis)| {
+            let array = Array::<f32>::whole(&view.shape, &mut Random::new(seed));
+            let model = view.of_model(&array);
+            let halves = array.to_device(pool).map_err(failed)?.to(DType::F16).map_err(failed)?;
+            let tensor = view.of_tensor(&halves).map_err(failed)?;
+            let wanted = model.map(f16::from_f32);
+            prop_assert_eq!(elements::<f16>(&tensor)?, (wanted.shape.clone(), wanted.elements.clone()));
+            let copy = tensor.copied().map_err(failed)?;
+            prop_assert_eq!(elements::<f16>(&copy)?, (wanted.shape.clone(), wanted.elements));
+            let doubled = model.map(|x| f16::from_f32(x + x));
+            let found = tensor.add(&copy).map_err(failed)?;
+            prop_assert_eq!(elements::<f16>(&found)?, (doubled.shape, doubled.elements));
+            let Some(axis) = axis.checked_rem(model.shape.len()) else { return Ok(()) };
+            let sums = model.fold(&[axis], false, 0.0, |sum, x| sum + x).map(f16::from_f32);
+            let found = tensor.sum([axis], false).map_err(failed)?;
+            prop_assert_eq!(elements::<f16>(&found)?, (sums.shape, sums.elements));
             Ok(())
         });
     }
