@@ -3,7 +3,7 @@
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::Array;
-use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, PoolOptions, Sgd, SgdParameter, Tensor, TensorError};
+use wgpu_pool::{AdamW, AdamWParameter, DType, DeviceError, Pool, PoolOptions, Sgd, SgdParameter, Tensor, TensorError};
 
 const SHAPES: [&[usize]; 3] = [&[7], &[33, 9], &[]];
 
@@ -214,5 +214,26 @@ fn a_list_is_one_kernel_and_parts_of_one_memory_may_be_in_it() -> Outcome {
         sgd.step(&list)?;
         assert_eq!(bits(&all)?, bits(&whole)?);
     }
+    Ok(())
+}
+
+#[test]
+fn what_no_kernel_can_bind_is_refused_before_any_is_changed() -> Outcome {
+    let Some(pool) = in_narrow_windows() else { return Ok(()) };
+    let (short, long) = (fours(&pool, &[8])?, fours(&pool, &[(1 << 18) + 4]));
+    // Random numbers in it are refused as well, so that it is made of nothing.
+    assert!(long.is_err());
+    let [x, gradient, velocity] = [(); 3].map(|()| Tensor::empty(&pool, [(1 << 18) + 4], DType::F32));
+    let (x, gradient, velocity) = (x?, gradient?, velocity?);
+    let before = bits(&short[0][0])?;
+    let [own, slope, moving, _] = &short[0];
+    let list = [
+        SgdParameter { x: own, gradient: slope, velocity: moving },
+        SgdParameter { x: &x, gradient: &gradient, velocity: &velocity },
+    ];
+    let refused = Sgd::default().step(&list);
+    let (bytes, limit) = ((1 << 20) + 16, 1 << 20);
+    assert_eq!(refused, Err(TensorError::Device(DeviceError::BindingTooLarge { bytes, limit })));
+    assert_eq!(bits(own)?, before);
     Ok(())
 }

@@ -99,6 +99,11 @@ impl Gpu {
         Ok(Program { number: NUMBERS.fetch_add(1, Ordering::Relaxed), name: wanted.label.into(), pipeline, passing })
     }
 
+    /// The program for a key, if it was compiled before.
+    pub(crate) fn known_program(&self, key: ProgramKey) -> Option<Arc<Program>> {
+        lock(&self.programs.own).get(&key).map(Arc::clone)
+    }
+
     /// The program for a key, compiled by `build` if it is the first time. Two threads may both compile it then; one of the
     /// results is kept.
     pub(crate) fn cached_program(
@@ -106,8 +111,8 @@ impl Gpu {
         key: ProgramKey,
         build: impl FnOnce() -> Result<Program, DeviceError>,
     ) -> Result<Arc<Program>, DeviceError> {
-        if let Some(program) = lock(&self.programs.own).get(&key) {
-            return Ok(Arc::clone(program));
+        if let Some(program) = self.known_program(key) {
+            return Ok(program);
         }
         let program = Arc::new(build()?);
         Ok(Arc::clone(lock(&self.programs.own).entry(key).or_insert(program)))

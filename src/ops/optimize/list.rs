@@ -3,12 +3,12 @@
 //! A kernel can't bind as many tensors as a model has parameters; it binds the segments that they lie in, each once, and is told
 //! where in them they begin. Only whoever records knows that, since compaction moves tensors.
 
-use crate::device::gpu::GpuCommands;
+use crate::device::gpu::{GpuCommands, Program};
 use crate::device::{Gpu, GpuSegment, Location, Memory};
 use crate::error::{DeviceError, TensorError};
 use crate::heap::SegmentId;
 use crate::ops::launch::{check_kinds, check_pools, grid, index, with_gpu};
-use crate::ops::shader::{Listed, Variant};
+use crate::ops::shader::{Listed, Shader, Variant};
 use crate::pool::{Storage, record};
 use crate::tensor::{DType, Tensor};
 
@@ -45,6 +45,7 @@ enum Windows {
 /// Entries that one dispatch takes.
 #[derive(Debug, Default)]
 struct Launch {
+    entries: usize,
     windows: Vec<Location<GpuSegment>>,
     words: Vec<u32>,
     workgroups: usize,
@@ -60,6 +61,7 @@ impl<const N: usize> List<'_, N> {
             check(name, entry)?;
             check_pools(name, entries[0][0], entry[0])?;
             index(name, entry[0].elements())?;
+            check_bindings(entry)?;
         }
         for dtype in [DType::F32, DType::F16] {
             let of_dtype = |entry: &&[&Tensor; N]| entry[0].dtype() == dtype && entry[0].elements() > 0;
@@ -69,30 +71,65 @@ impl<const N: usize> List<'_, N> {
         Ok(())
     }
 
+    /// Dispatches all entries, of one dtype, none of them empty.
     fn record(&self, entries: &[&[&Tensor; N]], dtype: DType) -> Result<(), TensorError> {
-        let Some(first) = entries.first() else { return Ok(()) };
-        let storages: Vec<&Storage> = entries.iter().flat_map(|entry| entry.map(Tensor::storage)).collect();
         let variant = Variant::plain(dtype);
-        with_gpu(first[0], |gpu| {
-            record(&storages, |commands, places| {
-                let mut launch = Launch::default();
-                for (entry, places) in entries.iter().zip(places.chunks(N)) {
-                    if !launch.add(entry, places, gpu, Windows::Wide) {
-                        launch.run(self, variant, commands, gpu)?;
-                        launch = Launch::default();
-                        let fits = launch.add(entry, places, gpu, Windows::Wide)
-                            || launch.add(entry, places, gpu, Windows::Narrow);
-                        assert!(fits, "an entry alone has a window for each tensor");
-                    }
-                }
-                launch.run(self, variant, commands, gpu)
-            })
-        })?;
+        let mut rest = entries;
+        while let Some(first) = rest.first() {
+            with_gpu(first[0], |gpu| -> Result<(), TensorError> {
+                let (done, lacking) = self.record_known(rest, variant, gpu)?;
+                rest = &rest[done..];
+                // Compiled while nobody is kept from recording.
+                lacking.map_or(Ok(()), |shader| shader.program(gpu, variant).map(drop))?;
+                Ok(())
+            })?;
+        }
         Ok(())
+    }
+
+    /// Dispatches entries from the first one on, as far as there are programs for them: how many, and what lacks a program.
+    fn record_known(
+        &self,
+        entries: &[&[&Tensor; N]],
+        variant: Variant,
+        gpu: &Gpu,
+    ) -> Result<(usize, Option<&'static Shader>), DeviceError> {
+        let storages: Vec<&Storage> = entries.iter().flat_map(|entry| entry.map(Tensor::storage)).collect();
+        let (mut done, mut lacking) = (0, None);
+        record(&storages, |commands, places| {
+            while done < entries.len() && lacking.is_none() {
+                let launch = Launch::of(&entries[done..], &places[done * N..], gpu);
+                let shader = &self.shaders[launch.windows.len() - 1];
+                let Some(program) = shader.known_program(gpu, variant) else {
+                    lacking = Some(shader);
+                    break;
+                };
+                launch.run(self, &program, commands)?;
+                done += launch.entries;
+            }
+            Ok(())
+        })?;
+        Ok((done, lacking))
     }
 }
 
 impl Launch {
+    /// As many entries as fit, from the first one on; at least that one.
+    fn of<const N: usize>(entries: &[&[&Tensor; N]], places: &[Location<GpuSegment>], gpu: &Gpu) -> Self {
+        let mut launch = Self::default();
+        for (entry, places) in entries.iter().zip(places.chunks(N)) {
+            let is_first = launch.entries == 0;
+            let fits = launch.add(entry, places, gpu, Windows::Wide)
+                || (is_first && launch.add(entry, places, gpu, Windows::Narrow));
+            assert!(fits || !is_first, "an entry alone has a window for each tensor");
+            if !fits {
+                break;
+            }
+            launch.entries += 1;
+        }
+        launch
+    }
+
     /// Adds an entry, unless that takes more room than there is, or what it touches is another entry's, which comes first.
     fn add<const N: usize>(
         &mut self,
@@ -114,7 +151,7 @@ impl Launch {
             return false;
         }
         let known = self.windows.len();
-        let most = gpu.limits().largest_binding.min(element << PLACE_BITS);
+        let most = most_bytes(gpu, entry[0].dtype());
         for place in places {
             if self.windows.iter().any(|window| contains(window, place)) {
                 continue;
@@ -145,22 +182,18 @@ impl Launch {
     fn run<const N: usize>(
         &self,
         list: &List<'_, N>,
-        variant: Variant,
+        program: &Program,
         commands: &mut GpuCommands<'_>,
-        gpu: &Gpu,
     ) -> Result<(), DeviceError> {
-        let Some(last_window) = self.windows.len().checked_sub(1) else { return Ok(()) };
-        let program = list.shaders[last_window].program(gpu, variant)?;
         let mut parameters = [0_u32; NUMBERS + WORDS];
-        let entries = self.words.len() / (N + 1);
-        parameters[0] = u32::try_from(entries).expect("at most as many as there are words");
+        parameters[0] = u32::try_from(self.entries).expect("at most as many as there are words");
         for (word, number) in parameters[1..].iter_mut().zip(list.numbers) {
             *word = number.to_bits();
         }
         parameters[NUMBERS..][..self.words.len()].copy_from_slice(&self.words);
         let workgroups =
             u32::try_from(self.workgroups).expect("at most one for each element of what 32 bits can index");
-        commands.dispatch(&program, &self.windows, bytemuck::cast_slice(&parameters), grid(workgroups))
+        commands.dispatch(program, &self.windows, bytemuck::cast_slice(&parameters), grid(workgroups))
     }
 }
 
@@ -184,6 +217,23 @@ fn contains(window: &Location<GpuSegment>, place: &Location<GpuSegment>) -> bool
 
 fn overlap(one: &Location<GpuSegment>, other: &Location<GpuSegment>) -> bool {
     one.id == other.id && one.offset < other.offset + other.size && other.offset < one.offset + one.size
+}
+
+/// Whether each tensor's memory can be bound, and a place in it told.
+fn check_bindings<const N: usize>(tensors: &[&Tensor; N]) -> Result<(), DeviceError> {
+    for tensor in tensors {
+        let limit = most_bytes(tensor.storage().memory(), tensor.dtype());
+        let bytes = tensor.storage().bytes();
+        if bytes > limit {
+            return Err(DeviceError::BindingTooLarge { bytes, limit });
+        }
+    }
+    Ok(())
+}
+
+/// The most that a window has.
+fn most_bytes(gpu: &Gpu, dtype: DType) -> u64 {
+    gpu.limits().largest_binding.min(dtype.bytes() << PLACE_BITS)
 }
 
 /// Tensors that one kernel may take together.

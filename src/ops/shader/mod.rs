@@ -137,17 +137,8 @@ impl Shader {
 
     /// The compiled program, from the device's cache or new in it.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
-        let Variant { operation, dtype, output, form, shared, bias } = variant;
-        let form_name = if self.is_elementwise() { form.name() } else { "" };
-        let key = ProgramKey {
-            shader: self.name,
-            operation: operation.name,
-            dtypes: [dtype, output].map(DType::name),
-            form: form_name,
-            shared,
-            bias,
-        };
-        gpu.cached_program(key, || {
+        let Variant { form, shared, bias, .. } = variant;
+        gpu.cached_program(self.key(variant), || {
             gpu.program(&ProgramDescriptor {
                 label: self.name,
                 source: &self.wgsl(variant),
@@ -158,5 +149,21 @@ impl Shader {
                 constants: &[],
             })
         })
+    }
+
+    /// The same, if it was compiled before.
+    pub(super) fn known_program(&self, gpu: &Gpu, variant: Variant) -> Option<Arc<Program>> {
+        gpu.known_program(self.key(variant))
+    }
+
+    fn key(&self, Variant { operation, dtype, output, form, shared, bias }: Variant) -> ProgramKey {
+        ProgramKey {
+            shader: self.name,
+            operation: operation.name,
+            dtypes: [dtype, output].map(DType::name),
+            form: if self.is_elementwise() { form.name() } else { "" },
+            shared,
+            bias,
+        }
     }
 }
