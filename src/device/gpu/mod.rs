@@ -15,6 +15,7 @@
 pub(crate) mod adapter;
 mod bind_groups;
 mod driver;
+mod open;
 mod outbox;
 mod parameters;
 #[cfg(not(target_arch = "wasm32"))]

@@ -5,6 +5,7 @@
 
 use super::super::{Commands, Location, MemoryLimits, check_alignment, check_range, check_transfer};
 use super::bind_groups::BindGroups;
+use super::open::Open;
 use super::outbox::{Batch, Outbox};
 use super::parameters::Ring;
 use super::program::{Passing, Program};
@@ -15,6 +16,7 @@ use super::{Gpu, GpuReadback, GpuSegment};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::MutexGuard;
+use std::time::Duration;
 
 /// A batch of this many commands is worth a submission. On an H100 recording costs 1 to 2 µs a command and submitting 8 µs, so
 /// this keeps the device busy at less than a tenth on top.
@@ -24,6 +26,11 @@ const DUE_COMMANDS: u32 = 128;
 const FIRST_DUE_COMMANDS: u32 = 16;
 /// A batch that stages this many bytes is worth one, too.
 const DUE_BYTES: u64 = 16 << 20;
+/// So does one that was begun so long ago: whoever records slowly shouldn't keep the device waiting for the rest. Submitting costs a
+/// sixtieth of it.
+const DUE_AGE: Duration = Duration::from_micros(500);
+/// Commands from one look at the clock to the next: on some virtual machines that takes a good part of what a command does.
+const CLOCK_COMMANDS: u32 = 8;
 /// Copies within one segment go through a buffer of at most this size.
 const DETOUR_BYTES: u64 = 8 << 20;
 
@@ -33,6 +40,8 @@ pub(super) struct Recorder {
     number: u64,
     /// The commands at which the open batch is worth a submission.
     due_commands: u32,
+    /// The age at which it is.
+    due_age: Duration,
     open: Option<Open>,
     staging: Staging,
     ring: Option<Ring>,
@@ -45,21 +54,12 @@ pub(super) struct Recorder {
     timing: Option<Timing>,
 }
 
-/// A batch in the making. The pass is declared first, so that it is dropped before its encoder.
-#[derive(Debug)]
-struct Open {
-    pass: Option<wgpu::ComputePass<'static>>,
-    encoder: wgpu::CommandEncoder,
-    commands: u32,
-    bound_program: u64,
-    bound_group: u64,
-}
-
 impl Recorder {
     pub(super) fn new() -> Self {
         Self {
             number: 1,
             due_commands: FIRST_DUE_COMMANDS,
+            due_age: DUE_AGE,
             open: None,
             staging: Staging::default(),
             ring: None,
@@ -103,7 +103,12 @@ impl Recorder {
         if let Some(open) = self.open.take() {
             // A batch that ends before it is worth it is one that somebody waits for, so that the device will run dry.
             let was_due = stages_much || open.commands >= self.due_commands;
-            self.due_commands = if was_due { DUE_COMMANDS.min(2 * self.due_commands) } else { FIRST_DUE_COMMANDS };
+            self.due_commands = match was_due {
+                true => DUE_COMMANDS.min(2 * self.due_commands),
+                // An old one says nothing of whether the device is busy.
+                false if open.is_old(self.due_age) => self.due_commands,
+                false => FIRST_DUE_COMMANDS,
+            };
             drop(open.pass);
             outbox.submit_later(Batch { number: self.number, encoder: open.encoder, staged });
             self.number += 1;
@@ -122,13 +127,7 @@ impl Recorder {
     }
 
     fn open(&mut self, gpu: &Gpu) -> &mut Open {
-        self.open.get_or_insert_with(|| Open {
-            pass: None,
-            encoder: gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-pool") }),
-            commands: 0,
-            bound_program: 0,
-            bound_group: 0,
-        })
+        self.open.get_or_insert_with(|| Open::new(gpu))
     }
 
     /// The encoder outside of any pass, for a copy.
@@ -137,28 +136,6 @@ impl Recorder {
         open.pass = None;
         open.commands += 1;
         &mut open.encoder
-    }
-}
-
-impl Open {
-    /// A new pass for one dispatch, with timestamps if there are any left.
-    fn timed_pass(&mut self, timing: &mut Timing, program: &Program) {
-        self.pass = None;
-        (self.bound_program, self.bound_group) = (0, 0);
-        let timestamp_writes = timing.next(&program.name);
-        let descriptor = wgpu::ComputePassDescriptor { label: Some("wgpu-pool"), timestamp_writes };
-        self.pass = Some(self.encoder.begin_compute_pass(&descriptor).forget_lifetime());
-    }
-
-    /// The open pass; a new one has nothing bound.
-    fn pass(&mut self) -> &mut wgpu::ComputePass<'static> {
-        if self.pass.is_none() {
-            (self.bound_program, self.bound_group) = (0, 0);
-        }
-        self.pass.get_or_insert_with(|| {
-            let descriptor = wgpu::ComputePassDescriptor { label: Some("wgpu-pool"), timestamp_writes: None };
-            self.encoder.begin_compute_pass(&descriptor).forget_lifetime()
-        })
     }
 }
 
@@ -332,8 +309,11 @@ impl Commands<Gpu> for GpuCommands<'_> {
     }
 
     fn due(&self) -> bool {
-        let commands = self.recorder.open.as_ref().map_or(0, |open| open.commands);
-        commands >= self.recorder.due_commands || self.recorder.staging.open_bytes() >= DUE_BYTES
+        let Recorder { open, due_commands, due_age, staging, .. } = &*self.recorder;
+        let is_long = |open: &Open| {
+            open.commands >= *due_commands || (open.commands.is_multiple_of(CLOCK_COMMANDS) && open.is_old(*due_age))
+        };
+        staging.open_bytes() >= DUE_BYTES || open.as_ref().is_some_and(is_long)
     }
 
     fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {
@@ -357,9 +337,10 @@ mod tests {
     use crate::heap::{Heap, HeapOptions, SubPool};
 
     #[test]
-    fn batches_grow_until_one_ends_early() -> Result<(), Box<dyn std::error::Error>> {
+    fn batches_grow_until_one_ends_early_and_end_when_they_are_old() -> Result<(), Box<dyn std::error::Error>> {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let gpu = Gpu::from_device(device, queue);
+        gpu.lock_recorder().due_age = Duration::MAX;
         let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
         let id = heap.add_segment(SubPool::Small, 256)?;
         let place = Location { id, segment: gpu.create_segment(256)?, offset: 0, size: 256 };
@@ -382,6 +363,9 @@ mod tests {
         assert!(!record()?);
         gpu.submit()?;
         assert_eq!(commands_of_a_batch()?, 16);
+        // One that was begun long ago is due when next the clock is looked at.
+        gpu.lock_recorder().due_age = Duration::ZERO;
+        assert_eq!(commands_of_a_batch()?, CLOCK_COMMANDS);
         Ok(())
     }
 }
