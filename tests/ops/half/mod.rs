@@ -205,6 +205,20 @@ fn lookups_move_halves_and_add_to_one_of_a_word() -> Outcome {
 }
 
 #[test]
+fn tensors_are_made_of_halves_from_nothing() -> Outcome {
+    for pool in pools() {
+        let steps = Tensor::arange(pool, 1001, f16::from_f32(-3.0), f16::from_f32(0.25))?;
+        let wanted: Vec<f16> = (0..1001_u16).map(|step| f16::from_f32(f32::from(step) * 0.25 - 3.0)).collect();
+        assert_eq!(steps.read_blocking::<f16>()?, wanted);
+        let filled = Tensor::full(pool, [3, 5], f16::MAX)?;
+        filled.narrow(1, 1, 3)?.fill_(1.5_f32)?;
+        let row = [f16::MAX, f16::from_f32(1.5), f16::from_f32(1.5), f16::from_f32(1.5), f16::MAX];
+        assert_eq!(filled.read_blocking::<f16>()?, row.repeat(3));
+    }
+    Ok(())
+}
+
+#[test]
 fn users_kernels_take_halves_as_tensors_and_as_scalars() -> Outcome {
     for pool in pools() {
         let scale = pool.kernel(
