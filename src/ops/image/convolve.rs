@@ -77,7 +77,7 @@ impl Tensor {
     }
 
     /// The convolution (cross-correlation) with `weight`: (n, c, h, w) by (o, c, kernel) gives (n, o, windows), plus a bias of
-    /// shape (o). The window's kernel must be the weight's. For every dtype; sums are in that dtype, channel by channel. Equals
+    /// shape (o). The window's kernel must be the weight's. For every dtype; sums are in that dtype, of f16 in f32, channel by channel. Equals
     /// `torch.nn.functional.conv2d` without dilation and groups.
     ///
     /// Cost: one kernel over the images, which takes no memory besides the result and a copy of the weight. Where both sides are
@@ -193,8 +193,8 @@ impl Tensor {
     /// The gradient of [`Tensor::conv2d`] by its weight, of this shape; `self` is the gradient of the result. That by the bias is the
     /// sum over all axes but the channels'. Equals `torch.nn.grad.conv2d_weight`.
     ///
-    /// Cost: one kernel, and a sum of its parts; on a real GPU, where [`Tensor::conv2d`] multiplies, products with one unfolded image after
-    /// the other.
+    /// Cost: one kernel, and a sum of its parts; on a real GPU, where [`Tensor::conv2d`] multiplies, products with one unfolded
+    /// image after the other.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
