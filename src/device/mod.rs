@@ -124,6 +124,14 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// What the device found wrong with it.
     fn submit(&self) -> Result<(), DeviceError>;
 
+    /// Has what was recorded handed to the device, in order, but not necessarily before this returns: another thread may do it.
+    ///
+    /// # Errors
+    /// As [`Memory::submit`]; what another thread is told the next call returns.
+    fn submit_soon(&self) -> Result<(), DeviceError> {
+        self.submit()
+    }
+
     /// Submits, then waits until the device has finished everything. In a browser, where nothing can wait, it only submits.
     ///
     /// # Errors

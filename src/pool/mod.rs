@@ -219,7 +219,8 @@ impl<M: Memory> Pool<M> {
         Ok(limit)
     }
 
-    /// Hands what was recorded to the device. Nothing waits; call it to have the device begin early.
+    /// Hands what was recorded to the device's queue. Doesn't wait for the device, only for a thread that is submitting part of it; call
+    /// it to have the device begin early. The pool hands over by itself, on a thread of its own, what is long or old enough.
     ///
     /// # Errors
     /// What the device found wrong with the commands.

@@ -63,7 +63,6 @@ impl Storage<Gpu> {
         };
         let pinned = Pinned { inner: Arc::clone(inner), block, number, place, bytes: self.bytes() };
         inner.memory.submit()?;
-        inner.memory.settle();
         Ok(Some(pinned))
     }
 }

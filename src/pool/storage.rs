@@ -182,11 +182,11 @@ impl<M: Memory> Storage<M> {
     }
 }
 
-/// Ends a recording: submits if that pays by now, after the right to record is given back.
+/// Ends a recording: has it submitted if that pays by now, after the right to record is given back.
 pub(crate) fn finish<M: Memory>(memory: &M, commands: M::Commands<'_>) -> Result<(), DeviceError> {
     let due = commands.due();
     drop(commands);
-    if due { memory.submit() } else { Ok(()) }
+    if due { memory.submit_soon() } else { Ok(()) }
 }
 
 /// Records on several storages of one pool, none of them of zero bytes: resolves where they lie, and lets `act` record, as

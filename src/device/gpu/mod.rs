@@ -5,16 +5,22 @@
 //! 1. the pool's growth lock (`pool/ladder.rs`): one thread at a time makes segments;
 //! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands recorded;
 //! 3. the heap (`pool/mod.rs`): plain arithmetic, no call into wgpu;
-//! 4. leaves, which take no other lock: the outbox's queue, the staging buffers that came back, the bind-group layouts, the
-//!    fault latch, the wakers of readbacks, the cache of programs.
+//! 4. leaves, which take no other lock: the outbox's contents, the staging buffers that came back, the bind-group layouts, the
+//!    fault latch, the wakers of readbacks, who waits for the poller, the list of helping threads, the cache of programs.
 //!
 //! wgpu runs map callbacks inside `submit` and `poll`, on whatever thread calls them, and a callback may drop a tensor, read
 //! or record. So no lock is held across either call: the recorder is closed under its lock into the [`outbox`], and the
 //! outbox is emptied without one.
+//!
+//! # Threads
+//! Two of the crate's own, each from when it is first needed: one polls the device while somebody awaits a readback, one takes
+//! batches to the queue that are long enough and that nobody waits for. Both are gone when the memory is.
 
 pub(crate) mod adapter;
 mod bind_groups;
 mod driver;
+#[cfg(not(target_arch = "wasm32"))]
+mod helpers;
 mod open;
 mod outbox;
 mod parameters;
@@ -23,6 +29,7 @@ mod poller;
 #[cfg(not(target_arch = "wasm32"))]
 mod profile;
 mod program;
+mod progress;
 mod readback;
 mod recorder;
 mod scope;
@@ -43,10 +50,10 @@ use outbox::Outbox;
 #[cfg(not(target_arch = "wasm32"))]
 use poller::{Patience, Poller};
 use program::Programs;
-use readback::Mapping;
+use progress::Progress;
 use recorder::Recorder;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A segment on the GPU: a wgpu buffer, and the last batch of commands that names it.
 #[derive(Clone, Debug)]
@@ -70,52 +77,6 @@ impl GpuSegment {
     }
 }
 
-/// What callbacks of wgpu tell the memory; they own no more of it than this.
-#[derive(Debug, Default)]
-struct Progress {
-    /// The newest batch that the device has finished.
-    completed: AtomicU64,
-    /// Why the device is lost, once it is.
-    lost: OnceLock<String>,
-    /// The first error in a batch: what came after it can't be trusted.
-    fault: Mutex<Option<DeviceError>>,
-    /// Readbacks that are awaited: a loss has to wake them, since their callbacks may never run.
-    awaited: Mutex<Vec<Weak<Mutex<Mapping>>>>,
-}
-
-impl Progress {
-    fn loss(&self) -> Result<(), DeviceError> {
-        self.lost.get().map_or(Ok(()), |reason| Err(DeviceError::Lost { reason: reason.clone() }))
-    }
-
-    fn check(&self) -> Result<(), DeviceError> {
-        self.loss()?;
-        match lock(&self.fault).as_ref() {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
-    }
-
-    /// Notes that the device is lost; the first reason stays.
-    fn lose(&self, reason: impl FnOnce() -> String) {
-        self.lost.get_or_init(reason);
-        let awaited = std::mem::take(&mut *lock(&self.awaited));
-        awaited.iter().filter_map(Weak::upgrade).for_each(|mapping| Mapping::wake(&mapping));
-    }
-
-    /// Notes that a readback is awaited, before its future first looks whether the device is lost.
-    fn await_readback(&self, mapping: &Arc<Mutex<Mapping>>) {
-        let mut awaited = lock(&self.awaited);
-        awaited.retain(|mapping| mapping.strong_count() > 0);
-        awaited.push(Arc::downgrade(mapping));
-    }
-
-    fn latch(&self, error: &DeviceError) {
-        log::error!("wgpu-pool: {error}");
-        lock(&self.fault).get_or_insert_with(|| error.clone());
-    }
-}
-
 /// A memory in wgpu buffers, with the recorder through which all commands on it go.
 #[derive(Debug)]
 pub struct Gpu {
@@ -133,7 +94,7 @@ pub struct Gpu {
     /// Whether a destroyed buffer's memory waits for its slots to be bound anew.
     is_gl: bool,
     recorder: Mutex<Recorder>,
-    outbox: Outbox,
+    outbox: Arc<Outbox>,
     layouts: Layouts,
     programs: Programs,
     #[cfg(not(target_arch = "wasm32"))]
@@ -168,7 +129,7 @@ impl Gpu {
             is_software: adapter::is_software(&device.adapter_info()),
             is_gl: device.adapter_info().backend == wgpu::Backend::Gl,
             recorder: Mutex::new(Recorder::new()),
-            outbox: Outbox::default(),
+            outbox: Arc::new(Outbox::new(device.clone(), queue.clone(), Arc::clone(&progress))),
             layouts: Layouts::default(),
             programs: Programs::default(),
             #[cfg(not(target_arch = "wasm32"))]
@@ -213,11 +174,6 @@ impl Gpu {
         self.progress.check()
     }
 
-    /// Waits until what was submitted is with the queue, should another thread be submitting it.
-    pub(crate) fn settle(&self) {
-        self.outbox.settle();
-    }
-
     /// Whether the adapter computes on the processor: there large kernels take long to compile and gain nothing.
     pub(crate) fn is_software(&self) -> bool {
         self.is_software
@@ -244,6 +200,15 @@ impl Gpu {
         let has = self.device.features().contains(needed) && adapter::has_cooperative_matrices(adapter);
         self.has_cooperative_matrices.store(has, Ordering::Relaxed);
         has
+    }
+
+    /// Hands all that was recorded to the queue, and names the newest batch. Should another thread be submitting some of it, waits for
+    /// that; not for the device.
+    fn hand_over(&self) -> Result<u64, DeviceError> {
+        self.lock_recorder().close(&self.outbox);
+        let newest = self.outbox.settle().map_err(|error| self.explain(error))?;
+        self.progress.check()?;
+        Ok(newest)
     }
 
     fn lock_recorder(&self) -> MutexGuard<'_, Recorder> {
@@ -322,8 +287,17 @@ impl Memory for Gpu {
     }
 
     fn submit(&self) -> Result<(), DeviceError> {
+        self.hand_over().map(drop)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn submit_soon(&self) -> Result<(), DeviceError> {
+        // On GL whoever makes a buffer waits for whoever submits, and wgpu panics if that takes seconds.
+        if self.is_gl {
+            return self.submit();
+        }
         self.lock_recorder().close(&self.outbox);
-        self.outbox.empty(self).map_err(|error| self.explain(error))?;
+        self.outbox.deliver().map_err(|error| self.explain(error))?;
         self.progress.check()
     }
 
@@ -333,12 +307,11 @@ impl Memory for Gpu {
     }
 
     fn wait(&self) -> Result<(), DeviceError> {
-        self.submit()?;
+        let newest = self.hand_over()?;
         #[cfg(not(target_arch = "wasm32"))]
-        {
-            let last = self.outbox.settle();
-            self.poll_until_finished(last);
-        }
+        self.poll_until_finished(newest);
+        #[cfg(target_arch = "wasm32")]
+        let _ = newest;
         self.progress.check()
     }
 
@@ -394,6 +367,13 @@ impl Memory for Gpu {
             // An error here is a timeout, which a poll that doesn't wait can't meet.
             let _ = self.device.poll(wgpu::PollType::Poll);
         }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        self.outbox.close();
     }
 }
 

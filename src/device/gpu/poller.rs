@@ -1,9 +1,9 @@
 //! Someone has to poll a native device for its callbacks to run. While a readback is awaited, a thread of ours does.
 //! Browsers poll by themselves, and have no threads.
 
+use super::helpers::Helpers;
 use super::{Progress, lock};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::ThreadId;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Lets time pass between two polls of a device: next to none at first, since most waits are short, then more and more.
@@ -41,23 +41,14 @@ impl Patience {
     }
 }
 
-/// How long a device that is given up waits for the thread to be done with it. Only a callback of the program's that hangs
-/// takes longer; then the thread is left to itself.
-const PARTING: Duration = Duration::from_millis(250);
-
 /// Polls the device as long as anyone waits. The thread starts with the first readback and ends after the last; it is done with
 /// the device before the poller is gone, so that no driver is called while the program ends.
 #[derive(Debug)]
 pub(super) struct Poller {
     device: wgpu::Device,
     progress: Arc<Progress>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    thread_left: Condvar,
+    state: Arc<Mutex<State>>,
+    helpers: Arc<Helpers>,
 }
 
 #[derive(Debug, Default)]
@@ -65,76 +56,62 @@ struct State {
     waiting: usize,
     /// Whether there is a thread that will see who waits.
     running: bool,
-    /// Threads that still hold the device.
-    threads: Vec<ThreadId>,
 }
 
 /// Says that someone waits, as long as it lives.
 #[derive(Debug)]
-pub(super) struct Waiting(Arc<Shared>);
+pub(super) struct Waiting(Arc<Mutex<State>>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        lock(&self.0.state).waiting -= 1;
+        lock(&self.0).waiting -= 1;
     }
 }
 
 impl Poller {
     pub(super) fn new(device: wgpu::Device, progress: Arc<Progress>) -> Self {
-        Self { device, progress, shared: Arc::default() }
+        Self { device, progress, state: Arc::default(), helpers: Arc::default() }
     }
 
     /// Notes that someone waits for a callback, and sees to it that it will run.
     pub(super) fn watch(&self) -> Waiting {
-        let mut state = lock(&self.shared.state);
-        state.waiting += 1;
-        if !state.running {
-            let (device, progress, shared) =
-                (self.device.clone(), Arc::clone(&self.progress), Arc::clone(&self.shared));
-            let poll = move || poll_while_awaited(device, &progress, &shared);
-            match std::thread::Builder::new().name("wgpu-pool poller".into()).spawn(poll) {
-                Ok(thread) => {
-                    state.running = true;
-                    state.threads.push(thread.thread().id());
-                }
-                Err(error) => {
-                    log::warn!("wgpu-pool: no thread to poll the device, so the program has to poll it: {error}");
-                }
+        let was_running = {
+            let mut state = lock(&self.state);
+            state.waiting += 1;
+            std::mem::replace(&mut state.running, true)
+        };
+        if !was_running {
+            let (device, progress, state) = (self.device.clone(), Arc::clone(&self.progress), Arc::clone(&self.state));
+            let poll = move || poll_while_awaited(&device, &progress, &state);
+            if let Err(error) = self.helpers.spawn("wgpu-pool poller", poll) {
+                log::warn!("wgpu-pool: no thread to poll the device, so the program has to poll it: {error}");
+                lock(&self.state).running = false;
             }
         }
-        drop(state);
-        Waiting(Arc::clone(&self.shared))
+        Waiting(Arc::clone(&self.state))
     }
 }
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        // A callback that drops the last handle may run on the thread itself, which can't wait for its own end.
-        let this_thread = std::thread::current().id();
-        let others = |state: &mut State| state.threads.iter().any(|&thread| thread != this_thread);
-        let state = lock(&self.shared.state);
-        drop(self.shared.thread_left.wait_timeout_while(state, PARTING, others));
+        self.helpers.part();
     }
 }
 
 /// The thread: polls until nobody waits any more.
-fn poll_while_awaited(device: wgpu::Device, progress: &Progress, shared: &Shared) {
+fn poll_while_awaited(device: &wgpu::Device, progress: &Progress, state: &Mutex<State>) {
     let mut patience = Patience::default();
     loop {
         {
-            let mut state = lock(&shared.state);
+            let mut state = lock(state);
             if state.waiting == 0 || progress.lost.get().is_some() {
                 state.running = false;
                 break;
             }
         }
-        if patience.poll(&device) {
+        if patience.poll(device) {
             // Idle, but someone still waits: for a batch that is about to be submitted.
             patience.rest();
         }
     }
-    drop(device);
-    let this_thread = std::thread::current().id();
-    lock(&shared.state).threads.retain(|&thread| thread != this_thread);
-    shared.thread_left.notify_all();
 }

@@ -90,7 +90,6 @@ impl GpuReadback {
     /// Submits what was recorded, and asks for the bytes.
     fn begin(&self, gpu: &Gpu) -> Result<(), DeviceError> {
         gpu.submit()?;
-        gpu.outbox.settle();
         self.map(gpu)
     }
 

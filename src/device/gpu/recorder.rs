@@ -110,7 +110,7 @@ impl Recorder {
                 false => FIRST_DUE_COMMANDS,
             };
             drop(open.pass);
-            outbox.submit_later(Batch { number: self.number, encoder: open.encoder, staged });
+            outbox.submit_later(Batch::new(self.number, open.encoder, staged));
             self.number += 1;
         }
     }

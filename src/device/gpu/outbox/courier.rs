@@ -1,0 +1,216 @@
+//! The thread that takes batches to the queue while the program goes on recording.
+//!
+//! On an H100 recording a dispatch costs the host 0.8 µs, encoding it another 2.3, and the device's own wait between two that depend on
+//! each other is 2.3. So a program that encodes for itself keeps the device waiting; with a courier it only records. A program
+//! that is far ahead encodes, too: two threads encode faster than the device takes launches, and what is recorded and not
+//! encoded stays bounded without anybody waiting.
+
+use super::super::lock;
+use super::{Batch, Item, Outbox};
+use crate::error::DeviceError;
+use std::sync::{Arc, PoisonError};
+
+/// Batches that wait for the courier before the program helps: what CUDA lets a program be ahead, 1,024 launches.
+const MOST_BEHIND: usize = 8;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    #[default]
+    NotYet,
+    Serving,
+    /// The system has no thread for it, or it ended in a panic of the program's.
+    Refused,
+    /// The memory is given up: what is in the outbox is the last.
+    Leaving,
+}
+
+/// Dismisses a courier in which a callback of the program's panicked.
+struct Serving<'a>(&'a Outbox);
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(&self.0.contents).courier = State::Refused;
+        }
+    }
+}
+
+impl Outbox {
+    /// Has the courier empty the outbox; encodes the newest batch meanwhile if the courier is far behind. Without a courier,
+    /// empties it. Called without any lock.
+    ///
+    /// # Errors
+    /// As [`Outbox::empty`], of what this call submitted. Of what the courier does the memory's progress tells.
+    pub(in super::super) fn deliver(self: &Arc<Self>) -> Result<(), DeviceError> {
+        if !self.has_courier() {
+            return self.empty();
+        }
+        self.changed.notify_all();
+        if let Some(batch) = self.lend_newest() {
+            self.bring_back(batch.encode(&self.device, &self.progress));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a courier; the first call has it come.
+    fn has_courier(self: &Arc<Self>) -> bool {
+        {
+            let mut contents = lock(&self.contents);
+            match contents.courier {
+                State::NotYet => contents.courier = State::Serving,
+                state => return state == State::Serving,
+            }
+        }
+        let outbox = Arc::clone(self);
+        let refused = self.helpers.spawn("wgpu-pool courier", move || outbox.serve()).err();
+        if let Some(error) = &refused {
+            log::warn!("wgpu-pool: no thread to submit commands, so the program's own do: {error}");
+            lock(&self.contents).courier = State::Refused;
+        }
+        refused.is_none()
+    }
+
+    /// The thread: empties the outbox until the memory is given up.
+    fn serve(&self) {
+        let _until_panic = Serving(self);
+        let this_thread = std::thread::current().id();
+        loop {
+            // The error is noted, and the program's next call returns it.
+            let _ = self.empty();
+            let mut contents = lock(&self.contents);
+            while contents.items.is_empty() || contents.is_elsewhere(this_thread) {
+                if contents.courier == State::Leaving {
+                    return;
+                }
+                contents = self.changed.wait(contents).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Has the courier submit what is there, and leave.
+    pub(in super::super) fn close(&self) {
+        lock(&self.contents).courier = State::Leaving;
+        self.changed.notify_all();
+        self.helpers.part();
+    }
+
+    /// Takes the newest batch to encode it, if enough others wait for the courier.
+    fn lend_newest(&self) -> Option<Batch> {
+        let mut contents = lock(&self.contents);
+        let is_recorded = |item: &Item| matches!(item, Item::Submit(batch) if batch.is_recorded());
+        let behind = contents.items.iter().filter(|item| is_recorded(item)).count();
+        if behind <= MOST_BEHIND {
+            return None;
+        }
+        let place = contents.items.iter_mut().rev().find(|item| is_recorded(item))?;
+        let Item::Submit(batch) = place else { return None };
+        let number = batch.number;
+        match std::mem::replace(place, Item::Lent(number)) {
+            Item::Submit(batch) => Some(batch),
+            Item::Lent(_) | Item::Destroy(..) => None,
+        }
+    }
+
+    fn bring_back(&self, batch: Batch) {
+        let mut contents = lock(&self.contents);
+        let number = batch.number;
+        let is_its_place = |item: &&mut Item| matches!(item, Item::Lent(lent) if *lent == number);
+        let place = contents.items.iter_mut().find(is_its_place).expect("a batch that is lent has its place");
+        *place = Item::Submit(batch);
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Commands, Gpu, Location, Memory};
+    use crate::heap::{Heap, HeapOptions, SubPool};
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc;
+
+    type Tested = Result<(), Box<dyn std::error::Error>>;
+
+    struct Program {
+        gpu: Gpu,
+        place: Location<crate::device::GpuSegment>,
+    }
+
+    impl Program {
+        fn new() -> Result<Self, Box<dyn std::error::Error>> {
+            let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+            let gpu = Gpu::from_device(device, queue);
+            let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
+            let id = heap.add_segment(SubPool::Small, 256)?;
+            let place = Location { id, segment: gpu.create_segment(256)?, offset: 0, size: 256 };
+            Ok(Self { gpu, place })
+        }
+
+        /// A batch that the courier is to have.
+        fn batch(&self) -> Result<(), DeviceError> {
+            self.gpu.commands().clear(&self.place)?;
+            self.gpu.submit_soon()
+        }
+
+        /// Acts in a callback on the courier's thread, in the middle of a submission.
+        fn on_courier(&self, act: impl FnOnce() + Send + 'static) -> Result<(), DeviceError> {
+            // The courier's first batch is done when it submits the second.
+            self.gpu.queue.on_submitted_work_done(act);
+            self.batch()
+        }
+
+        /// Batches in the outbox that are still to be encoded, and those that are encoded.
+        fn waiting(&self) -> [usize; 2] {
+            let contents = lock(&self.gpu.outbox.contents);
+            [true, false].map(|recorded| {
+                let is_such = |item: &&Item| matches!(item, Item::Submit(batch) if batch.is_recorded() == recorded);
+                contents.items.iter().filter(is_such).count()
+            })
+        }
+    }
+
+    #[test]
+    fn a_program_far_ahead_of_the_courier_encodes_and_never_waits() -> Tested {
+        let program = Program::new()?;
+        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+        program.on_courier(move || {
+            arrived.send(std::thread::current().name().map(str::to_owned)).expect("the test listens");
+            may_go_on.recv().expect("the test goes on");
+        })?;
+        assert_eq!(arrival.recv()?.as_deref(), Some("wgpu-pool courier"));
+        for _ in 0..MOST_BEHIND + 5 {
+            program.batch()?;
+        }
+        assert_eq!(program.waiting(), [MOST_BEHIND, 5]);
+        go_on.send(())?;
+        program.gpu.wait()?;
+        assert_eq!(program.waiting(), [0, 0]);
+        let batches = MOST_BEHIND as u64 + 6;
+        assert_eq!(program.gpu.progress.completed.load(Ordering::Acquire), batches);
+        Ok(())
+    }
+
+    #[test]
+    fn a_callback_that_panics_ends_the_courier_and_nothing_else() -> Tested {
+        let program = Program::new()?;
+        program.on_courier(|| panic!("a callback of the program's, on purpose"))?;
+        while lock(&program.gpu.outbox.contents).courier != State::Refused {
+            std::thread::yield_now();
+        }
+        program.batch()?;
+        assert_eq!(program.waiting(), [0, 0]);
+        Ok(program.gpu.wait()?)
+    }
+
+    #[test]
+    fn the_courier_leaves_with_the_memory() -> Tested {
+        let program = Program::new()?;
+        for _ in 0..5 {
+            program.batch()?;
+        }
+        let outbox = Arc::downgrade(&program.gpu.outbox);
+        drop(program);
+        assert!(outbox.upgrade().is_none());
+        Ok(())
+    }
+}

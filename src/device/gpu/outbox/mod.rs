@@ -1,0 +1,203 @@
+//! Batches on their way to the queue, in the order in which they were recorded.
+//!
+//! The recorder closes its batch into the outbox under its own lock, so the outbox is in program order. It is emptied by one
+//! thread at a time, with no lock held across `submit`. A thread that finds another one at it leaves its batch there: the
+//! other will take it along. A callback that wgpu runs inside `submit` may come back here on the same thread; what was
+//! being submitted is then already with the queue, so it may go on emptying.
+//!
+//! Where there are threads, batches that nobody waits for are emptied by one of the outbox's own, the [`courier`].
+
+mod batch;
+#[cfg(not(target_arch = "wasm32"))]
+mod courier;
+
+pub(super) use batch::Batch;
+
+use super::super::Reclaimed;
+use super::{GpuSegment, Progress, lock};
+use crate::error::DeviceError;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::ThreadId;
+
+#[derive(Debug)]
+enum Item {
+    Submit(Batch),
+    /// The place of the batch of this number, which another thread is encoding and brings back.
+    Lent(u64),
+    Destroy(GpuSegment, u64),
+}
+
+/// A destroyed segment whose bytes the driver may still hold.
+#[derive(Debug)]
+struct Condemned {
+    bytes: u64,
+    last_batch: u64,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    items: VecDeque<Item>,
+    /// Who is emptying the outbox.
+    submitter: Option<ThreadId>,
+    /// The newest batch that was put in.
+    closed: u64,
+    /// The newest batch that is with wgpu's queue.
+    handed_over: u64,
+    /// Bytes of segments to destroy that are still items.
+    undestroyed: u64,
+    condemned: Vec<Condemned>,
+    #[cfg(not(target_arch = "wasm32"))]
+    courier: courier::State,
+}
+
+impl Contents {
+    /// Whether what comes next is with another thread: it is being submitted, or being encoded.
+    fn is_elsewhere(&self, this_thread: ThreadId) -> bool {
+        self.submitter.is_some_and(|thread| thread != this_thread) || matches!(self.items.front(), Some(Item::Lent(_)))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    progress: Arc<Progress>,
+    contents: Mutex<Contents>,
+    /// Told whenever a thread that waits for the contents may find them as it wants them.
+    changed: Condvar,
+    #[cfg(not(target_arch = "wasm32"))]
+    helpers: Arc<super::helpers::Helpers>,
+}
+
+/// Lets others go on when a callback of the program's panics inside `submit`.
+struct Emptying<'a>(&'a Outbox);
+
+impl Drop for Emptying<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let this_thread = std::thread::current().id();
+            let mut contents = lock(&self.0.contents);
+            if contents.submitter == Some(this_thread) {
+                contents.submitter = None;
+            }
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, progress: Arc<Progress>) -> Self {
+        Self {
+            device,
+            queue,
+            progress,
+            contents: Mutex::default(),
+            changed: Condvar::new(),
+            #[cfg(not(target_arch = "wasm32"))]
+            helpers: Arc::default(),
+        }
+    }
+
+    /// Puts a batch in. The caller holds the recorder.
+    pub(super) fn submit_later(&self, batch: Batch) {
+        let mut contents = lock(&self.contents);
+        contents.closed = batch.number;
+        contents.items.push_back(Item::Submit(batch));
+    }
+
+    /// Puts a segment in, to be destroyed once all batches before it are submitted. The caller holds the recorder.
+    pub(super) fn destroy_later(&self, segment: GpuSegment, bytes: u64) {
+        let mut contents = lock(&self.contents);
+        contents.undestroyed += bytes;
+        contents.items.push_back(Item::Destroy(segment, bytes));
+    }
+
+    /// Works off what is in the outbox, up to where another thread is at it. Called without any lock.
+    ///
+    /// # Errors
+    /// The first error among the batches that this call submitted. The rest is submitted all the same.
+    pub(super) fn empty(&self) -> Result<(), DeviceError> {
+        let _until_panic = Emptying(self);
+        let mut verdict = Ok(());
+        while let Some(item) = self.next() {
+            match item {
+                Item::Submit(batch) => verdict = verdict.and(self.submit(batch)),
+                Item::Destroy(segment, bytes) => self.destroy(&segment, bytes),
+                Item::Lent(number) => unreachable!("batch {number} is lent, and its place stays"),
+            }
+        }
+        verdict
+    }
+
+    /// The next item, if this thread may take it.
+    fn next(&self) -> Option<Item> {
+        let this_thread = std::thread::current().id();
+        let mut contents = lock(&self.contents);
+        if contents.submitter.is_some_and(|thread| thread != this_thread) {
+            return None;
+        }
+        let item = if contents.is_elsewhere(this_thread) { None } else { contents.items.pop_front() };
+        contents.submitter = item.as_ref().map(|_| this_thread);
+        if item.is_none() {
+            self.changed.notify_all();
+        }
+        item
+    }
+
+    fn submit(&self, batch: Batch) -> Result<(), DeviceError> {
+        let number = batch.number;
+        let with_the_queue = || {
+            let mut contents = lock(&self.contents);
+            contents.handed_over = contents.handed_over.max(number);
+        };
+        batch.submit(&self.device, &self.queue, &self.progress, with_the_queue)
+    }
+
+    fn destroy(&self, segment: &GpuSegment, bytes: u64) {
+        segment.buffer().destroy();
+        let last_batch = segment.0.last_batch.load(Ordering::Relaxed);
+        let mut contents = lock(&self.contents);
+        contents.undestroyed -= bytes;
+        contents.condemned.push(Condemned { bytes, last_batch });
+    }
+
+    /// Empties the outbox, waits for what other threads have of it, and names the newest batch: all that was put in so far is
+    /// with wgpu's queue. A thread that is itself emptying the outbox has nothing to wait for. Called without any lock.
+    ///
+    /// # Errors
+    /// As [`Outbox::empty`].
+    pub(super) fn settle(&self) -> Result<u64, DeviceError> {
+        let this_thread = std::thread::current().id();
+        let target = lock(&self.contents).closed;
+        let mut verdict = Ok(());
+        loop {
+            verdict = verdict.and(self.empty());
+            let contents = lock(&self.contents);
+            if contents.handed_over >= target || !contents.is_elsewhere(this_thread) {
+                return verdict.map(|()| target);
+            }
+            drop(self.changed.wait(contents).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Whether a segment is on its way back to the driver.
+    pub(super) fn owes_segments(&self) -> bool {
+        let contents = lock(&self.contents);
+        contents.undestroyed > 0 || !contents.condemned.is_empty()
+    }
+
+    /// Sorts the destroyed segments into those that the driver has back and those that it hasn't.
+    pub(super) fn reclaim(&self, completed: u64) -> Reclaimed {
+        let mut contents = lock(&self.contents);
+        let mut reclaimed = Reclaimed { freed: 0, pending: contents.undestroyed };
+        contents.condemned.retain(|segment| {
+            let finished = segment.last_batch <= completed;
+            let side = if finished { &mut reclaimed.freed } else { &mut reclaimed.pending };
+            *side += segment.bytes;
+            !finished
+        });
+        reclaimed
+    }
+}
