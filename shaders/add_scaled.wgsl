@@ -4,7 +4,7 @@
 // where the two are in one storage the host binds it once, as output. Needs lib/places.wgsl and the form that fits the
 // operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Written>;
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
 @group(0) @binding(1) var<storage, read_write> left: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -16,7 +16,7 @@ fn add_scaled(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        let x = Value(spread(left[at.left], at.left_lane));
-        put(index, at.output, Written(Value(output[at.output]) + Value(bitcast<Number>(params.scalar)) * x));
+        let x = Value(spread(opened(left[at.left]), at.left_lane));
+        put(index, at.output, Written(Value(opened(output[at.output])) + Value(bitcast<Number>(params.scalar)) * x));
     }
 }

@@ -5,7 +5,7 @@
 // whose values are one element or four, component by component. Needs lib/places.wgsl and the form that fits the operands:
 // lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Written>;
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
 @group(0) @binding(1) var<storage, read_write> left: array<Stored>;
 @group(0) @binding(2) var<storage, read_write> right: array<Stored>;
 
@@ -22,8 +22,8 @@ fn binary(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        let x = Value(spread(left[at.left], at.left_lane));
-        let y = Value(spread(right[at.right], at.right_lane));
+        let x = Value(spread(opened(left[at.left]), at.left_lane));
+        let y = Value(spread(opened(right[at.right]), at.right_lane));
         put(index, at.output, Written(apply(x, y)));
     }
 }

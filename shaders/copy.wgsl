@@ -4,7 +4,7 @@
 // or f16 for elements of its size: they are moved and not computed with, so that every value of every dtype survives. Needs lib/places.wgsl and the form that fits the
 // operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Written>;
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
 @group(0) @binding(1) var<storage, read_write> left: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -16,6 +16,6 @@ fn copy(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        put(index, at.output, spread(left[at.left], at.left_lane));
+        put(index, at.output, spread(opened(left[at.left]), at.left_lane));
     }
 }

@@ -3,7 +3,7 @@
 // Shapes: output of any shape. Bindings: 0 output. Needs lib/places.wgsl and the form that fits the operands:
 // lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Written>;
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
 
 @compute @workgroup_size(WORKGROUP)
 fn fill(

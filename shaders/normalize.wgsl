@@ -4,17 +4,17 @@
 // Shapes, bindings: lib/row.wgsl, with weight and bias; columns are a multiple of 4, at most 4,096, and offsets are in fours.
 // The row is read once: each invocation holds up to four fours of it. Dispatch a workgroup a row. At most 15 turns of a loop.
 
-@group(0) @binding(0) var<storage, read_write> output: array<vec4<Element>>;
-@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
-@group(0) @binding(2) var<storage, read_write> weight: array<vec4<Element>>;
-@group(0) @binding(3) var<storage, read_write> bias: array<vec4<Element>>;
+@group(0) @binding(0) var<storage, read_write> output: array<Stored>;
+@group(0) @binding(1) var<storage, read_write> input: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> weight: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> bias: array<Stored>;
 
 fn middle(sum: vec4<f32>, local: u32) -> f32 {
     return sum_of_all(components(sum), local) * params.scale;
 }
 
 fn finished(x: vec4<f32>, column: u32) -> vec4<f32> {
-    return x * vec4<f32>(weight[params.weight_offset + column]) + vec4<f32>(bias[params.bias_offset + column]);
+    return x * vec4<f32>(opened(weight[params.weight_offset + column])) + vec4<f32>(opened(bias[params.bias_offset + column]));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -31,19 +31,19 @@ fn normalize(
     let place = params.input_offset + row * wide + local;
     var x_0 = vec4<f32>(0.0);
     if local < wide {
-        x_0 = vec4<f32>(input[place]);
+        x_0 = vec4<f32>(opened(input[place]));
     }
     var x_1 = vec4<f32>(0.0);
     if local + WORKGROUP < wide {
-        x_1 = vec4<f32>(input[place + WORKGROUP]);
+        x_1 = vec4<f32>(opened(input[place + WORKGROUP]));
     }
     var x_2 = vec4<f32>(0.0);
     if local + 2u * WORKGROUP < wide {
-        x_2 = vec4<f32>(input[place + 2u * WORKGROUP]);
+        x_2 = vec4<f32>(opened(input[place + 2u * WORKGROUP]));
     }
     var x_3 = vec4<f32>(0.0);
     if local + 3u * WORKGROUP < wide {
-        x_3 = vec4<f32>(input[place + 3u * WORKGROUP]);
+        x_3 = vec4<f32>(opened(input[place + 3u * WORKGROUP]));
     }
     let mean = middle((x_0 + x_1) + (x_2 + x_3), local);
     var squares = vec4<f32>();
@@ -65,15 +65,15 @@ fn normalize(
     }
     let factor = 1.0 / sqrt(sum_of_all(components(squares), local) * params.scale + params.epsilon);
     if local < wide {
-        output[row * wide + local] = vec4<Element>(finished(x_0 * factor, local));
+        output[row * wide + local] = closed(vec4<Element>(finished(x_0 * factor, local)));
     }
     if local + WORKGROUP < wide {
-        output[row * wide + local + WORKGROUP] = vec4<Element>(finished(x_1 * factor, local + WORKGROUP));
+        output[row * wide + local + WORKGROUP] = closed(vec4<Element>(finished(x_1 * factor, local + WORKGROUP)));
     }
     if local + 2u * WORKGROUP < wide {
-        output[row * wide + local + 2u * WORKGROUP] = vec4<Element>(finished(x_2 * factor, local + 2u * WORKGROUP));
+        output[row * wide + local + 2u * WORKGROUP] = closed(vec4<Element>(finished(x_2 * factor, local + 2u * WORKGROUP)));
     }
     if local + 3u * WORKGROUP < wide {
-        output[row * wide + local + 3u * WORKGROUP] = vec4<Element>(finished(x_3 * factor, local + 3u * WORKGROUP));
+        output[row * wide + local + 3u * WORKGROUP] = closed(vec4<Element>(finished(x_3 * factor, local + 3u * WORKGROUP)));
     }
 }

@@ -5,8 +5,8 @@
 // 1 input. Dispatch kept_count / 4 * split invocations. At most part turns of a loop with up to 5 turns within: the host keeps
 // parts at 2^13, under the 65,535 that Mesa allows.
 
-@group(0) @binding(0) var<storage, read_write> output: array<vec4<Output>>;
-@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
+@group(0) @binding(1) var<storage, read_write> input: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
 fn reduce_columns(
@@ -30,10 +30,10 @@ fn reduce_columns(
             // Rows are one dimension: four of them are read at once, with nothing in between.
             for (; at + 3u < end; at += 4u) {
                 let row = base + at * step;
-                let four_0 = input[row];
-                let four_1 = input[row + step];
-                let four_2 = input[row + 2u * step];
-                let four_3 = input[row + 3u * step];
+                let four_0 = opened(input[row]);
+                let four_1 = opened(input[row + step]);
+                let four_2 = opened(input[row + 2u * step]);
+                let four_3 = opened(input[row + 3u * step]);
                 band_0 = join(band_0, take(four_0));
                 band_1 = join(band_1, take(four_1));
                 band_2 = join(band_2, take(four_2));
@@ -41,8 +41,8 @@ fn reduce_columns(
             }
         }
         for (; at < end; at += 1u) {
-            band_0 = join(band_0, take(input[base + place(at, params.kept_rank, params.rank) / 4u]));
+            band_0 = join(band_0, take(opened(input[base + place(at, params.kept_rank, params.rank) / 4u])));
         }
-        output[index] = finish(join(join(band_0, band_1), join(band_2, band_3)));
+        output[index] = closed(finish(join(join(band_0, band_1), join(band_2, band_3))));
     }
 }

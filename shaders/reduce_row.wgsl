@@ -5,7 +5,7 @@
 // kept_count * split workgroups. At most part / WORKGROUP turns of loops: the host keeps parts at 2^14.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
-@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read_write> input: array<Stored>;
 
 @compute @workgroup_size(WORKGROUP)
 fn reduce_row(
@@ -27,18 +27,18 @@ fn reduce_row(
         var stripe_2 = stripe_0;
         var stripe_3 = stripe_0;
         for (; at + 3u * WORKGROUP < last; at += 4u * WORKGROUP) {
-            stripe_0 = join(stripe_0, take(input[at]));
-            stripe_1 = join(stripe_1, take(input[at + WORKGROUP]));
-            stripe_2 = join(stripe_2, take(input[at + 2u * WORKGROUP]));
-            stripe_3 = join(stripe_3, take(input[at + 3u * WORKGROUP]));
+            stripe_0 = join(stripe_0, take(opened(input[at])));
+            stripe_1 = join(stripe_1, take(opened(input[at + WORKGROUP])));
+            stripe_2 = join(stripe_2, take(opened(input[at + 2u * WORKGROUP])));
+            stripe_3 = join(stripe_3, take(opened(input[at + 3u * WORKGROUP])));
         }
         for (; at < last; at += WORKGROUP) {
-            stripe_0 = join(stripe_0, take(input[at]));
+            stripe_0 = join(stripe_0, take(opened(input[at])));
         }
         // What is left at the end of a row that isn't a multiple of 4: the first component, then the second and third.
         let rest = end % 4u;
         if local == 0u && rest > 0u {
-            let four = take(input[last]);
+            let four = take(opened(input[last]));
             stripe_0.x = join_one(stripe_0.x, four.x);
             if rest > 1u {
                 stripe_0.y = join_one(stripe_0.y, four.y);

@@ -5,7 +5,7 @@
 // reduced_count / 4 turns of loops: the host keeps rows at 1,024.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
-@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read_write> input: array<Stored>;
 
 const TEAM: u32 = 16u;
 
@@ -21,7 +21,7 @@ fn reduce_short_row(
     if is_inside {
         let base = input_of(index) / 4u;
         for (var at = local % TEAM; at < params.reduced_count / 4u; at += TEAM) {
-            stripe = join(stripe, take(input[base + at]));
+            stripe = join(stripe, take(opened(input[base + at])));
         }
     }
     partial[local] = join_components(stripe);

@@ -4,8 +4,8 @@
 // Shapes, bindings: lib/row.wgsl; columns are a multiple of 4, at most 4,096, and offsets are in fours. The row is read once:
 // each invocation holds up to four fours of it. Dispatch a workgroup a row. At most 15 turns of a loop.
 
-@group(0) @binding(0) var<storage, read_write> output: array<vec4<Element>>;
-@group(0) @binding(1) var<storage, read_write> input: array<vec4<Element>>;
+@group(0) @binding(0) var<storage, read_write> output: array<Stored>;
+@group(0) @binding(1) var<storage, read_write> input: array<Stored>;
 
 // `shifted` is the element less the top.
 fn apply(shifted: vec4<f32>, total: f32) -> vec4<f32> {
@@ -26,19 +26,19 @@ fn softmax(
     let place = params.input_offset + row * wide + local;
     var x_0 = vec4<f32>(LOWEST);
     if local < wide {
-        x_0 = vec4<f32>(input[place]);
+        x_0 = vec4<f32>(opened(input[place]));
     }
     var x_1 = vec4<f32>(LOWEST);
     if local + WORKGROUP < wide {
-        x_1 = vec4<f32>(input[place + WORKGROUP]);
+        x_1 = vec4<f32>(opened(input[place + WORKGROUP]));
     }
     var x_2 = vec4<f32>(LOWEST);
     if local + 2u * WORKGROUP < wide {
-        x_2 = vec4<f32>(input[place + 2u * WORKGROUP]);
+        x_2 = vec4<f32>(opened(input[place + 2u * WORKGROUP]));
     }
     var x_3 = vec4<f32>(LOWEST);
     if local + 3u * WORKGROUP < wide {
-        x_3 = vec4<f32>(input[place + 3u * WORKGROUP]);
+        x_3 = vec4<f32>(opened(input[place + 3u * WORKGROUP]));
     }
     let largest = max(max(x_0, x_1), max(x_2, x_3));
     let top = max_of_all(max(max(largest.x, largest.y), max(largest.z, largest.w)), local);
@@ -61,15 +61,15 @@ fn softmax(
     }
     let total = sum_of_all(components(sum), local);
     if local < wide {
-        output[row * wide + local] = vec4<Element>(apply(x_0, total));
+        output[row * wide + local] = closed(vec4<Element>(apply(x_0, total)));
     }
     if local + WORKGROUP < wide {
-        output[row * wide + local + WORKGROUP] = vec4<Element>(apply(x_1, total));
+        output[row * wide + local + WORKGROUP] = closed(vec4<Element>(apply(x_1, total)));
     }
     if local + 2u * WORKGROUP < wide {
-        output[row * wide + local + 2u * WORKGROUP] = vec4<Element>(apply(x_2, total));
+        output[row * wide + local + 2u * WORKGROUP] = closed(vec4<Element>(apply(x_2, total)));
     }
     if local + 3u * WORKGROUP < wide {
-        output[row * wide + local + 3u * WORKGROUP] = vec4<Element>(apply(x_3, total));
+        output[row * wide + local + 3u * WORKGROUP] = closed(vec4<Element>(apply(x_3, total)));
     }
 }

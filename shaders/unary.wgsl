@@ -4,7 +4,7 @@
 // body of `apply`, whose values are one element or four, component by component. Needs lib/places.wgsl and the form that fits
 // the operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Written>;
+@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
 @group(0) @binding(1) var<storage, read_write> left: array<Stored>;
 
 fn apply(x: Value) -> Value {
@@ -20,6 +20,6 @@ fn unary(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        put(index, at.output, Written(apply(Value(spread(left[at.left], at.left_lane)))));
+        put(index, at.output, Written(apply(Value(spread(opened(left[at.left]), at.left_lane)))));
     }
 }

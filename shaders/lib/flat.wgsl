@@ -1,7 +1,7 @@
-// The form of an elementwise kernel over contiguous operands: an invocation has four neighbours.
+// The form of an elementwise kernel over contiguous operands: an invocation has four neighbours. Needs lib/as_fours.wgsl.
 //
 // Offsets are counted in fours. `count` fours, the last of which has `tail` elements, 1 to 4: beyond those the output may be
-// other tensors' and isn't written. Reading there is harmless, since a block's size is a multiple of 16 bytes.
+// another view's and stays as it is. It is there in any case, since a block's size is a multiple of 16 bytes.
 
 alias Element = f32;
 // What is computed with: f32 for elements of half its size.
@@ -9,7 +9,6 @@ alias Number = Element;
 // The elements that are written.
 alias Output = Element;
 alias Value = vec4<Number>;
-alias Stored = vec4<Element>;
 alias Written = vec4<Output>;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
@@ -31,20 +30,14 @@ fn places(index: u32) -> Places {
     return Places(params.output_offset + index, params.left_offset + index, params.right_offset + index, 4u, 4u);
 }
 
-fn spread(value: Stored, lane: u32) -> Stored {
+fn spread(value: vec4<Element>, lane: u32) -> vec4<Element> {
     return value;
 }
 
 fn put(index: u32, place: u32, value: Written) {
-    if index + 1u < params.count || params.tail == 4u {
-        output[place] = value;
-        return;
+    var four = value;
+    if index + 1u == params.count && params.tail < 4u {
+        four = select(opened_output(output[place]), four, vec4(0u, 1u, 2u, 3u) < vec4(params.tail));
     }
-    output[place].x = value.x;
-    if params.tail > 1u {
-        output[place].y = value.y;
-    }
-    if params.tail > 2u {
-        output[place].z = value.z;
-    }
+    output[place] = closed(four);
 }

@@ -4,6 +4,8 @@
 // are any, each of `columns` elements. Offsets are counted as the kernel counts elements: in ones, or in fours.
 
 alias Element = f32;
+// The elements that are written.
+alias Output = Element;
 
 struct Params {
     rows: u32,

@@ -1,11 +1,10 @@
 // The form of an elementwise kernel over rows of a multiple of four elements: an invocation has four neighbours in a row.
-// Needs lib/walk.wgsl.
+// Needs lib/walk.wgsl and lib/as_fours.wgsl.
 //
 // The innermost size is counted in fours, and its strides are 4, or 0 for an operand that repeats one element along the row.
 // Of the other operands all strides and the offset are multiples of 4.
 
 alias Value = vec4<Number>;
-alias Stored = vec4<Element>;
 alias Written = vec4<Output>;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
@@ -22,13 +21,13 @@ fn places(index: u32) -> Places {
     );
 }
 
-fn spread(value: Stored, lane: u32) -> Stored {
+fn spread(value: vec4<Element>, lane: u32) -> vec4<Element> {
     if lane < 4u {
-        return Stored(value[lane]);
+        return vec4<Element>(value[lane]);
     }
     return value;
 }
 
 fn put(index: u32, place: u32, value: Written) {
-    output[place] = value;
+    output[place] = closed(value);
 }

@@ -2,6 +2,7 @@
 
 alias Value = Number;
 alias Stored = Element;
+alias Kept = Output;
 alias Written = Output;
 alias Bits = u32;
 alias Signed = i32;
@@ -12,7 +13,11 @@ fn places(index: u32) -> Places {
     return Places(steps.output, steps.left, steps.right, 4u, 4u);
 }
 
-fn spread(value: Stored, lane: u32) -> Stored {
+fn opened(stored: Stored) -> Element {
+    return stored;
+}
+
+fn spread(value: Element, lane: u32) -> Element {
     return value;
 }
 

@@ -54,11 +54,9 @@ impl Gpu {
         });
         let name = environment("WGPU_ADAPTER_NAME").or_else(|| options.adapter_name.clone());
         let adapter = choose(&instance, backends, name.as_deref()).await?;
-        let used = if options.experimental.is_enabled() {
-            USED_FEATURES | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
-        } else {
-            USED_FEATURES
-        };
+        let mut used = USED_FEATURES;
+        used.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, options.experimental.is_enabled());
+        used.set(wgpu::Features::SHADER_INT64, is_software(&adapter.get_info()));
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-pool"),
             required_features: adapter.features() & (used | options.features),
@@ -147,6 +145,12 @@ fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
 pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
     let named = info.backend == wgpu::Backend::Gl && info.name.to_lowercase().contains("llvmpipe");
     named || info.device_type == wgpu::DeviceType::Cpu
+}
+
+/// Whether kernels move four elements as two numbers of 64 bits: on the processor drivers go through the components of a vector one by
+/// one.
+pub(super) fn moves_pairs(device: &wgpu::Device) -> bool {
+    is_software(&device.adapter_info()) && device.features().contains(wgpu::Features::SHADER_INT64)
 }
 
 /// Whether it multiplies matrices of 16 by 16, of f16 with sums of f32, in subgroups of 32.

@@ -91,6 +91,8 @@ pub struct Gpu {
     has_cooperative_matrices: AtomicBool,
     /// Whether the adapter computes on the processor.
     is_software: bool,
+    /// Whether two numbers of 64 bits are moved faster than four of 32, in shaders that may have them.
+    moves_pairs: bool,
     /// Whether a destroyed buffer's memory waits for its slots to be bound anew.
     is_gl: bool,
     recorder: Mutex<Recorder>,
@@ -127,6 +129,7 @@ impl Gpu {
             has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             has_cooperative_matrices: AtomicBool::new(false),
             is_software: adapter::is_software(&device.adapter_info()),
+            moves_pairs: adapter::moves_pairs(&device),
             is_gl: device.adapter_info().backend == wgpu::Backend::Gl,
             recorder: Mutex::new(Recorder::new()),
             outbox: Arc::new(Outbox::new(device.clone(), queue.clone(), Arc::clone(&progress))),
@@ -177,6 +180,11 @@ impl Gpu {
     /// Whether the adapter computes on the processor: there large kernels take long to compile and gain nothing.
     pub(crate) fn is_software(&self) -> bool {
         self.is_software
+    }
+
+    /// Whether two numbers of 64 bits are moved faster than four of 32, in shaders that may have them.
+    pub(crate) fn moves_pairs(&self) -> bool {
+        self.moves_pairs
     }
 
     /// Whether shaders may have f16, in storage and in arithmetic.

@@ -11,6 +11,7 @@ pub use expression::{Expression, Operand};
 
 use super::form::{Form, LANES, form};
 use super::launch::{WORKGROUP, check_pools, grid, index, is_in_place, launch, with_gpu};
+use super::shader::moves_pairs;
 use crate::error::TensorError;
 use crate::pool::Storage;
 use crate::tensor::{DType, Layout, Tensor, collapse};
@@ -96,6 +97,8 @@ struct Variant {
     bindings: [usize; OPERANDS],
     /// Operands of which one element stands for all in a row.
     is_spread: [bool; OPERANDS],
+    /// Whether fours are moved as two numbers of 64 bits: settled by the device and the dtypes.
+    in_pairs: bool,
 }
 
 impl Variant {
@@ -264,6 +267,8 @@ fn variant<'a, const N: usize>(
     output: &'a Tensor,
 ) -> (Variant, [Option<&'a Storage>; OPERANDS]) {
     let form = form(layouts);
+    let suit = |gpu: &_| moves_pairs(gpu, &[output.dtype()]) && moves_pairs(gpu, &inputs.map(Tensor::dtype));
+    let in_pairs = form != Form::Strided && with_gpu(output, suit);
     let mut storages = [None; OPERANDS];
     let mut bindings = [0; OPERANDS];
     let mut dtypes = [DType::F32; MOST_INPUTS];
@@ -285,5 +290,5 @@ fn variant<'a, const N: usize>(
         }
     }
     let rank = if form == Form::Flat { 0 } else { layouts[0].rank() };
-    (Variant { form, rank, dtypes, bindings, is_spread }, storages)
+    (Variant { form, rank, dtypes, bindings, is_spread, in_pairs }, storages)
 }

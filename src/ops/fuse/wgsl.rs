@@ -5,7 +5,7 @@
 //! operand its offset and strides; then the numbers.
 
 use super::super::form::Form;
-use super::super::shader::Operation;
+use super::super::shader::{Operation, PAIRS};
 use super::expression::Node;
 use super::kinds::Kind;
 use super::{MOST_SCALARS, Place, Variant, scalars};
@@ -36,6 +36,11 @@ fn stored(dtype: DType, form: Form) -> String {
     of_form(dtype.name(), form)
 }
 
+/// The type in which a binding keeps them.
+fn kept(dtype: DType, variant: &Variant) -> String {
+    if variant.in_pairs { "vec2<u64>".into() } else { stored(dtype, variant.form) }
+}
+
 fn of_form(scalar: &str, form: Form) -> String {
     if form == Form::Strided { scalar.into() } else { format!("vec4<{scalar}>") }
 }
@@ -56,8 +61,11 @@ pub(super) fn kernel(nodes: &[Node], result: Place, kinds: &[Kind], variant: &Va
     line(&format!("struct Params {{ words: array<vec4<u32>, {words}> }}"));
     line("@group(1) @binding(0) var<uniform> params: Params;");
     for (binding, dtype) in dtypes.iter().enumerate() {
-        let element = stored(*dtype, variant.form);
+        let element = kept(*dtype, variant);
         line(&format!("@group(0) @binding({binding}) var<storage, read_write> b{binding}: array<{element}>;"));
+    }
+    if variant.in_pairs {
+        line(PAIRS);
     }
     for function in functions(nodes, kinds, variant.form) {
         line(&function);
@@ -212,15 +220,25 @@ fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, inputs: usize) -> St
 
 /// The element, or the four, of an input.
 fn load(operand: usize, variant: &Variant) -> String {
-    let binding = variant.bindings[operand];
+    let (binding, dtype) = (variant.bindings[operand], variant.dtypes[operand - 1]);
     match variant.form {
-        Form::Flat | Form::Strided => format!("b{binding}[p{operand}]"),
+        Form::Flat | Form::Strided => opened(format!("b{binding}[p{operand}]"), dtype, variant),
         Form::Rows if variant.is_spread[operand] => {
-            let dtype = variant.dtypes[operand - 1];
-            format!("vec4<{dtype}>(b{binding}[p{operand} >> 2u][p{operand} & 3u])")
+            let four = opened(format!("b{binding}[p{operand} >> 2u]"), dtype, variant);
+            format!("vec4<{dtype}>({four}[p{operand} & 3u])")
         }
-        Form::Rows => format!("b{binding}[p{operand} >> 2u]"),
+        Form::Rows => opened(format!("b{binding}[p{operand} >> 2u]"), dtype, variant),
     }
+}
+
+/// What a binding keeps, as elements of its dtype.
+fn opened(kept: String, dtype: DType, variant: &Variant) -> String {
+    if variant.in_pairs { format!("bitcast<vec4<{dtype}>>(words({kept}))") } else { kept }
+}
+
+/// Elements, as a binding keeps them.
+fn closed(elements: &str, variant: &Variant) -> String {
+    if variant.in_pairs { format!("pairs(bitcast<vec4<u32>>({elements}))") } else { elements.into() }
 }
 
 /// A step's value as a number: truths are 1 and 0.
@@ -243,23 +261,22 @@ fn as_truth(place: Place, kinds: &[Kind], form: Form) -> String {
 }
 
 fn store(result: Place, kinds: &[Kind], variant: &Variant) -> String {
+    let dtype = kinds[result as usize].dtype();
     let value = as_number(result, kinds, variant.form);
-    let value = format!("{}({value})", stored(kinds[result as usize].dtype(), variant.form));
+    let value = format!("{}({value})", stored(dtype, variant.form));
     match variant.form {
         Form::Strided => format!("    b0[p0] = {value};"),
-        Form::Rows => format!("    b0[p0 >> 2u] = {value};"),
+        Form::Rows => format!("    b0[p0 >> 2u] = {};", closed(&value, variant)),
         Form::Flat => {
-            // Beyond the tail of the last four the output may be another tensor's.
+            // Beyond the tail of the last four the output may be another view's.
             let (count, tail) = (word(0), word(1));
+            let (there, result) = (opened("b0[p0]".into(), dtype, variant), closed("result", variant));
             format!(
-                "    let result = {value};
-    if index + 1u < {count} || {tail} == 4u {{
-        b0[p0] = result;
-        return;
+                "    var result = {value};
+    if index + 1u == {count} && {tail} < 4u {{
+        result = select({there}, result, vec4(0u, 1u, 2u, 3u) < vec4({tail}));
     }}
-    b0[p0].x = result.x;
-    if {tail} > 1u {{ b0[p0].y = result.y; }}
-    if {tail} > 2u {{ b0[p0].z = result.z; }}"
+    b0[p0] = {result};"
             )
         }
     }

@@ -8,15 +8,9 @@ macro_rules! source {
     };
 }
 
-macro_rules! reduction {
-    ($file:literal) => {
-        concat!(source!("lib/reduce.wgsl"), source!($file))
-    };
-}
-
-macro_rules! over_rows {
-    ($file:literal) => {
-        concat!(source!("lib/row.wgsl"), source!($file))
+macro_rules! sources {
+    ($($file:literal),+) => {
+        concat!($(source!($file)),+)
     };
 }
 
@@ -70,7 +64,7 @@ pub(in crate::ops) const ADD_SCALED: Shader = Shader {
 };
 pub(in crate::ops) const REDUCE_PART: Shader = Shader {
     name: "reduce_part",
-    source: reduction!("reduce_part.wgsl"),
+    source: sources!("lib/reduce.wgsl", "reduce_part.wgsl"),
     entry: "reduce_part",
     tensors: 2,
     parameter_bytes: Some(80),
@@ -78,25 +72,33 @@ pub(in crate::ops) const REDUCE_PART: Shader = Shader {
     body: None,
     shared: None,
 };
-pub(in crate::ops) const REDUCE_FEW: Shader =
-    Shader { name: "reduce_few", source: reduction!("reduce_few.wgsl"), entry: "reduce_few", ..REDUCE_PART };
-pub(in crate::ops) const REDUCE_ROW: Shader =
-    Shader { name: "reduce_row", source: reduction!("reduce_row.wgsl"), entry: "reduce_row", ..REDUCE_PART };
+pub(in crate::ops) const REDUCE_FEW: Shader = Shader {
+    name: "reduce_few",
+    source: sources!("lib/reduce.wgsl", "reduce_few.wgsl"),
+    entry: "reduce_few",
+    ..REDUCE_PART
+};
+pub(in crate::ops) const REDUCE_ROW: Shader = Shader {
+    name: "reduce_row",
+    source: sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_row.wgsl"),
+    entry: "reduce_row",
+    ..REDUCE_PART
+};
 pub(in crate::ops) const REDUCE_SHORT_ROW: Shader = Shader {
     name: "reduce_short_row",
-    source: reduction!("reduce_short_row.wgsl"),
+    source: sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_short_row.wgsl"),
     entry: "reduce_short_row",
     ..REDUCE_PART
 };
 pub(in crate::ops) const REDUCE_COLUMNS: Shader = Shader {
     name: "reduce_columns",
-    source: reduction!("reduce_columns.wgsl"),
+    source: sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_columns.wgsl"),
     entry: "reduce_columns",
     ..REDUCE_PART
 };
 pub(in crate::ops) const SOFTMAX: Shader = Shader {
     name: "softmax",
-    source: over_rows!("softmax.wgsl"),
+    source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "softmax.wgsl"),
     entry: "softmax",
     tensors: 2,
     parameter_bytes: Some(28),
@@ -104,18 +106,26 @@ pub(in crate::ops) const SOFTMAX: Shader = Shader {
     body: Some("return exp(shifted) / total;"),
     shared: None,
 };
-pub(in crate::ops) const SOFTMAX_LONG: Shader =
-    Shader { name: "softmax_long", source: over_rows!("softmax_long.wgsl"), entry: "softmax_long", ..SOFTMAX };
+pub(in crate::ops) const SOFTMAX_LONG: Shader = Shader {
+    name: "softmax_long",
+    source: sources!("lib/row.wgsl", "softmax_long.wgsl"),
+    entry: "softmax_long",
+    ..SOFTMAX
+};
 pub(in crate::ops) const NORMALIZE: Shader = Shader {
     name: "normalize",
-    source: over_rows!("normalize.wgsl"),
+    source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "normalize.wgsl"),
     entry: "normalize",
     tensors: 4,
     body: Some("return sum_of_all(components(sum), local) * params.scale;"),
     ..SOFTMAX
 };
-pub(in crate::ops) const NORMALIZE_LONG: Shader =
-    Shader { name: "normalize_long", source: over_rows!("normalize_long.wgsl"), entry: "normalize_long", ..NORMALIZE };
+pub(in crate::ops) const NORMALIZE_LONG: Shader = Shader {
+    name: "normalize_long",
+    source: sources!("lib/row.wgsl", "normalize_long.wgsl"),
+    entry: "normalize_long",
+    ..NORMALIZE
+};
 pub(in crate::ops) const MATMUL: Shader = Shader {
     name: "matmul",
     source: concat!(source!("matmul.wgsl"), source!("lib/epilogue.wgsl")),

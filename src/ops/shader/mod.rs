@@ -67,6 +67,18 @@ const WITHOUT_BIAS: [[&str; 2]; 3] = [
     ["apply(sum + Value(vec4(biases[at], biases[at + 1u], biases[at + 2u], biases[at + 3u])))", "apply(sum)"],
 ];
 
+/// How fours are found in storage, and what takes its place.
+const AS_FOURS: &str = include_str!("../../../shaders/lib/as_fours.wgsl");
+const AS_PAIRS: &str =
+    concat!(include_str!("../../../shaders/lib/pairs.wgsl"), include_str!("../../../shaders/lib/as_pairs.wgsl"));
+/// Four words as two numbers of 64 bits, and back.
+pub(super) const PAIRS: &str = include_str!("../../../shaders/lib/pairs.wgsl");
+
+/// Whether kernels over these dtypes move four elements as two of 64 bits: where that pays, and elements have 32.
+pub(super) fn moves_pairs(gpu: &Gpu, dtypes: &[DType]) -> bool {
+    gpu.moves_pairs() && dtypes.iter().all(|dtype| dtype.bytes() == 4)
+}
+
 /// The kernel as it stands in its file.
 pub(super) const AS_IT_IS: Operation = Operation::new("", "");
 
@@ -98,11 +110,14 @@ impl Shader {
         self.parameter_bytes.is_none()
     }
 
-    /// The WGSL of a variant.
-    pub(super) fn wgsl(&self, variant: Variant) -> String {
+    /// The WGSL of a variant, whose fours are moved as pairs of 64 bits or as they are.
+    pub(super) fn wgsl(&self, variant: Variant, in_pairs: bool) -> String {
         let Variant { operation, dtype, output, form, shared, bias } = variant;
         let form = if self.is_elementwise() { form.source() } else { "" };
         let mut source = [form, self.source].concat();
+        if in_pairs {
+            source = source.replacen(AS_FOURS, AS_PAIRS, 1);
+        }
         source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
         if dtype.number() != dtype || output.number() != output {
             source = source.replacen("alias Number = Element;", "alias Number = f32;", 1);
@@ -137,11 +152,12 @@ impl Shader {
 
     /// The compiled program, from the device's cache or new in it.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
-        let Variant { form, shared, bias, .. } = variant;
+        let Variant { dtype, output, form, shared, bias, .. } = variant;
+        let in_pairs = moves_pairs(gpu, &[dtype, output]);
         gpu.cached_program(self.key(variant), || {
             gpu.program(&ProgramDescriptor {
                 label: self.name,
-                source: &self.wgsl(variant),
+                source: &self.wgsl(variant, in_pairs),
                 entry: self.entry,
                 tensors: self.tensors - usize::from(shared) + usize::from(bias),
                 parameter_bytes: self.parameter_bytes.unwrap_or_else(|| form.parameter_bytes()),

@@ -92,30 +92,40 @@ fn every_shader_compiles_for_every_operation_dtype_and_form() {
     let gpu = Gpu::from_device(device, queue);
     let variants = variants();
     assert!(variants.len() > 150);
+    let mut paired = 0;
     for (shader, variant) in variants {
+        if [variant.dtype, variant.output].iter().all(|dtype| dtype.bytes() == 4) {
+            let in_pairs = shader.wgsl(variant, true);
+            if in_pairs != shader.wgsl(variant, false) {
+                validate(&in_pairs);
+                paired += 1;
+            }
+        }
         if shader.entry == COOPERATIVE[0][0].entry {
-            validate(&shader.wgsl(variant));
+            let (module, info) = validate(&shader.wgsl(variant, false));
+            let options = naga::back::spv::Options { lang_version: (1, 5), ..Default::default() };
+            naga::back::spv::write_vec(&module, &info, &options, None).expect("it can be written as SPIR-V");
             continue;
         }
         let compiled = shader.program(&gpu, variant);
         compiled.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name));
     }
+    assert!(paired > 150, "{paired}");
 }
 
-/// Compiles what the device has no leave for: wgpu's experimental features.
-fn validate(wgsl: &str) {
+/// Validates what the device has no leave for: wgpu's experimental features, numbers of 64 bits.
+fn validate(wgsl: &str) -> (naga::Module, naga::valid::ModuleInfo) {
     let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));
     let capabilities = naga::valid::Capabilities::all();
     let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));
-    let options = naga::back::spv::Options { lang_version: (1, 5), ..Default::default() };
-    naga::back::spv::write_vec(&module, &info, &options, None).expect("it can be written as SPIR-V");
+    (module, info)
 }
 
 #[test]
 fn every_substitution_takes_place() {
     for (shader, variant) in variants() {
-        let wgsl = shader.wgsl(variant);
+        let wgsl = shader.wgsl(variant, false);
         if variant.operation != AS_IT_IS {
             assert!(wgsl.contains(variant.operation.expression), "{} {variant:?}", shader.name);
         }
@@ -138,7 +148,7 @@ fn every_substitution_takes_place() {
 #[test]
 fn every_pool_binding_is_read_write() {
     for (shader, variant) in variants() {
-        let wgsl = shader.wgsl(variant);
+        let wgsl = shader.wgsl(variant, false);
         let bindings = wgsl.matches("var<storage").count();
         assert_eq!(bindings, wgsl.matches("var<storage, read_write>").count(), "{}", shader.name);
         assert_eq!(
