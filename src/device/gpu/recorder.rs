@@ -88,7 +88,7 @@ impl Recorder {
         };
         unbinder.record(open.pass());
         open.commands += 1;
-        (open.bound_program, open.bound_group) = (0, 0);
+        open.forget_bound();
         self.binds_segments = false;
         Ok(())
     }
@@ -179,26 +179,19 @@ impl<'a> GpuCommands<'a> {
             Some(timing) => open.timed_pass(timing, program),
             None => drop(open.pass()),
         }
-        let Open { pass: Some(pass), commands, bound_program, bound_group, .. } = open else {
-            unreachable!("a pass was just begun");
-        };
-        if *bound_program != program.number {
-            pass.set_pipeline(&program.pipeline);
-            // Group 0 survives a change of pipeline only where the layouts agree; binding it anew costs little.
-            (*bound_program, *bound_group) = (program.number, 0);
-        }
-        if *bound_group != number {
-            pass.set_bind_group(0, group, &[]);
-            *bound_group = number;
+        open.bind_program(program);
+        if open.bound_group != number {
+            open.pass().set_bind_group(0, group, &[]);
+            open.bound_group = number;
         }
         match (program.passing, ring, slot) {
-            (Passing::Immediates, ..) => pass.set_immediates(0, parameters),
-            (Passing::Uniform, Some(ring), Some(slot)) => pass.set_bind_group(1, &ring.group, &[slot.offset]),
+            (Passing::Immediates, ..) => open.set_immediates(parameters),
+            (Passing::Uniform, Some(ring), Some(slot)) => open.pass().set_bind_group(1, &ring.group, &[slot.offset]),
             _ => {}
         }
         let [x, y, z] = workgroups;
-        pass.dispatch_workgroups(x, y, z);
-        *commands += 1;
+        open.pass().dispatch_workgroups(x, y, z);
+        open.commands += 1;
         if timing.is_some() {
             // Its end is the dispatch's.
             open.pass = None;
