@@ -151,6 +151,7 @@ impl Outbox {
         let with_the_queue = || {
             let mut contents = lock(&self.contents);
             contents.handed_over = contents.handed_over.max(number);
+            self.changed.notify_all();
         };
         batch.submit(&self.device, &self.queue, &self.progress, with_the_queue)
     }
