@@ -19,6 +19,7 @@ pub(in super::super) struct Batch {
 #[derive(Debug)]
 enum Commands {
     Recorded(wgpu::CommandEncoder),
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only a courier has others encode"))]
     Encoded(wgpu::CommandBuffer),
 }
 

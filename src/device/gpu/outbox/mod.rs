@@ -25,6 +25,7 @@ use std::thread::ThreadId;
 enum Item {
     Submit(Batch),
     /// The place of the batch of this number, which another thread is encoding and brings back.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is one thread"))]
     Lent(u64),
     Destroy(GpuSegment, u64),
 }
