@@ -11,6 +11,9 @@
 //! On an adapter that computes on the processor, or with `--plain`, elementwise works and reductions are taken beside a plain loop
 //! of Rust, in turns; the share is how many times as fast they are.
 //!
+//! Of the tiny additions the host's part is what the program's own thread takes, from the first call to the end of the last: allocating and
+//! recording. The pool encodes and submits meanwhile on a thread of its own.
+//!
 //! GB/s counts each operand read once and each result written once, in units of 10⁹ bytes. GFLOP/s counts a multiplication and
 //! an addition as two.
 

@@ -150,7 +150,8 @@ impl Gpu {
         &self.device
     }
 
-    /// The wgpu queue. Commands submitted on it directly come after those that the pool has submitted so far.
+    /// The wgpu queue. Commands submitted on it directly come after those that [`Pool::submit`](crate::Pool::submit) or a guard
+    /// ([`Storage::pin`](crate::Storage::pin)) has handed over; the pool's other batches are submitted by a thread of its own.
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
