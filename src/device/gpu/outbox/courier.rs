@@ -5,9 +5,9 @@
 //! program that is far ahead encodes, too: what is recorded and not encoded stays bounded without anybody waiting.
 
 use super::super::lock;
-use super::{Batch, Item, Outbox};
+use super::{Batch, Contents, Item, Outbox};
 use crate::error::DeviceError;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Batches that wait for the courier before the program helps: what CUDA lets a program be ahead, 1,024 launches.
 const MOST_BEHIND: usize = 8;
@@ -45,10 +45,22 @@ impl Outbox {
             return self.empty();
         }
         self.changed.notify_all();
-        if let Some(batch) = self.lend_newest() {
-            self.bring_back(batch.encode(&self.device, &self.progress));
-        }
+        drop(self.help(lock(&self.contents), MOST_BEHIND));
         Ok(())
+    }
+
+    /// Encodes the newest batch, if more than `spare` are to be encoded; else gives the contents back.
+    pub(super) fn help<'a>(
+        &self,
+        mut contents: MutexGuard<'a, Contents>,
+        spare: usize,
+    ) -> Option<MutexGuard<'a, Contents>> {
+        let Some(batch) = contents.lend_newest(spare) else { return Some(contents) };
+        drop(contents);
+        let batch = batch.encode(&self.device, &self.progress);
+        lock(&self.contents).take_back(batch);
+        self.changed.notify_all();
+        None
     }
 
     /// Whether there is a courier; the first call has it come.
@@ -92,31 +104,27 @@ impl Outbox {
         self.changed.notify_all();
         self.helpers.part();
     }
+}
 
-    /// Takes the newest batch to encode it, if enough others wait for the courier.
-    fn lend_newest(&self) -> Option<Batch> {
-        let mut contents = lock(&self.contents);
-        let is_recorded = |item: &Item| matches!(item, Item::Submit(batch) if batch.is_recorded());
-        let behind = contents.items.iter().filter(|item| is_recorded(item)).count();
-        if behind <= MOST_BEHIND {
-            return None;
-        }
-        let place = contents.items.iter_mut().rev().find(|item| is_recorded(item))?;
+impl Contents {
+    /// Takes the newest batch out to be encoded, if more than `spare` are.
+    fn lend_newest(&mut self, spare: usize) -> Option<Batch> {
+        let is_recorded = |item: &&mut Item| matches!(item, Item::Submit(batch) if batch.is_recorded());
+        let place = self.items.iter_mut().filter(is_recorded).skip(spare).last()?;
         let Item::Submit(batch) = place else { return None };
-        let number = batch.number;
-        match std::mem::replace(place, Item::Lent(number)) {
+        let lent = Item::Lent(batch.number);
+        match std::mem::replace(place, lent) {
             Item::Submit(batch) => Some(batch),
             Item::Lent(_) | Item::Destroy(..) => None,
         }
     }
 
-    fn bring_back(&self, batch: Batch) {
-        let mut contents = lock(&self.contents);
+    /// Puts a batch back into its place.
+    fn take_back(&mut self, batch: Batch) {
         let number = batch.number;
         let is_its_place = |item: &&mut Item| matches!(item, Item::Lent(lent) if *lent == number);
-        let place = contents.items.iter_mut().find(is_its_place).expect("a batch that is lent has its place");
+        let place = self.items.iter_mut().find(is_its_place).expect("a batch that is lent has its place");
         *place = Item::Submit(batch);
-        self.changed.notify_all();
     }
 }
 
@@ -186,6 +194,31 @@ mod tests {
         assert_eq!(program.waiting(), [0, 0]);
         let batches = MOST_BEHIND as u64 + 6;
         assert_eq!(program.gpu.progress.completed.load(Ordering::Acquire), batches);
+        Ok(())
+    }
+
+    #[test]
+    fn whoever_waits_for_the_courier_encodes_meanwhile() -> Tested {
+        let program = Program::new()?;
+        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+        program.on_courier(move || {
+            arrived.send(()).expect("the test listens");
+            may_go_on.recv().expect("the test goes on");
+        })?;
+        arrival.recv()?;
+        for _ in 0..3 {
+            program.batch()?;
+        }
+        assert_eq!(program.waiting(), [3, 0]);
+        std::thread::scope(|scope| -> Tested {
+            let waiting = scope.spawn(|| program.gpu.wait());
+            while program.waiting() != [0, 3] {
+                std::thread::yield_now();
+            }
+            go_on.send(())?;
+            Ok(waiting.join().expect("waiting doesn't panic")?)
+        })?;
+        assert_eq!(program.gpu.progress.completed.load(Ordering::Acquire), 4);
         Ok(())
     }
 

@@ -166,7 +166,8 @@ impl Outbox {
     }
 
     /// Empties the outbox, waits for what other threads have of it, and names the newest batch: all that was put in so far is
-    /// with wgpu's queue. A thread that is itself emptying the outbox has nothing to wait for. Called without any lock.
+    /// with wgpu's queue. Encodes what it can meanwhile. A thread that is itself emptying the outbox has nothing to wait for. Called
+    /// without any lock.
     ///
     /// # Errors
     /// As [`Outbox::empty`].
@@ -180,6 +181,8 @@ impl Outbox {
             if contents.handed_over >= target || !contents.is_elsewhere(this_thread) {
                 return verdict.map(|()| target);
             }
+            #[cfg(not(target_arch = "wasm32"))]
+            let Some(contents) = self.help(contents, 0) else { continue };
             drop(self.changed.wait(contents).unwrap_or_else(PoisonError::into_inner));
         }
     }
