@@ -94,7 +94,7 @@ pub struct DriverHoldings {
     pub unused: u64,
 }
 
-/// A source of segments. Nothing in it waits, except [`Memory::wait`].
+/// A source of segments. Nothing in it waits, except [`Memory::wait`], and [`Memory::submit_soon`] for a device that is far behind.
 pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// A segment: a cheap handle to its bytes.
     type Segment: Clone + fmt::Debug + WasmNotSendSync;
@@ -124,7 +124,8 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// What the device found wrong with it.
     fn submit(&self) -> Result<(), DeviceError>;
 
-    /// Has what was recorded handed to the device, in order, but not necessarily before this returns: another thread may do it.
+    /// Has what was recorded handed to the device, in order, but not necessarily before this returns: another thread may do it. May
+    /// wait for a device that is far behind.
     ///
     /// # Errors
     /// As [`Memory::submit`]; what another thread is told the next call returns.

@@ -220,7 +220,8 @@ impl<M: Memory> Pool<M> {
     }
 
     /// Hands what was recorded to the device's queue. Doesn't wait for the device, only for a thread that is submitting part of it; call
-    /// it to have the device begin early. The pool hands over by itself, on a thread of its own, what is long or old enough.
+    /// it to have the device begin early. The pool hands over by itself, on a thread of its own, what is long or old enough; should the
+    /// device be 32 such batches behind, up to 4,096 launches, recording waits for it, as CUDA's does.
     ///
     /// # Errors
     /// What the device found wrong with the commands.

@@ -36,6 +36,8 @@ mod scope;
 mod staging;
 mod timing;
 mod unbind;
+#[cfg(not(target_arch = "wasm32"))]
+mod wait;
 
 pub use adapter::GpuOptions;
 pub use readback::GpuReadback;
@@ -48,7 +50,7 @@ use crate::error::DeviceError;
 use bind_groups::Layouts;
 use outbox::Outbox;
 #[cfg(not(target_arch = "wasm32"))]
-use poller::{Patience, Poller};
+use poller::Poller;
 use program::Programs;
 use progress::Progress;
 use recorder::Recorder;
@@ -215,7 +217,8 @@ impl Gpu {
     /// that; not for the device.
     fn hand_over(&self) -> Result<u64, DeviceError> {
         self.lock_recorder().close(&self.outbox);
-        let newest = self.outbox.settle().map_err(|error| self.explain(error))?;
+        let newest = self.outbox.newest();
+        self.outbox.settle(newest).map_err(|error| self.explain(error))?;
         self.progress.check()?;
         Ok(newest)
     }
@@ -249,32 +252,6 @@ impl Gpu {
         self.progress.check()?;
         Ok(buffer)
     }
-
-    /// Polls the device until `done` says so. What it waits for is a callback that was registered before.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn poll_until(&self, mut done: impl FnMut() -> bool) {
-        let mut patience = Patience::default();
-        while self.progress.lost.get().is_none() && !done() {
-            if patience.poll(&self.device) {
-                // Idle, yet another thread that polls may have taken the callback and be about to run it.
-                patience.rest();
-            }
-        }
-    }
-
-    /// Waits until the device has finished every batch up to `last`, which are with its queue.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn poll_until_finished(&self, last: u64) {
-        let progress = &self.progress;
-        let mut patience = Patience::default();
-        while progress.lost.get().is_none() && progress.completed.load(Ordering::Acquire) < last {
-            if patience.poll(&self.device) {
-                // Idle says it all. The callback that notes it may be with another thread, or with the very poll that
-                // called the callback that waits here.
-                progress.completed.fetch_max(last, Ordering::AcqRel);
-            }
-        }
-    }
 }
 
 impl Memory for Gpu {
@@ -307,6 +284,7 @@ impl Memory for Gpu {
         }
         self.lock_recorder().close(&self.outbox);
         self.outbox.deliver().map_err(|error| self.explain(error))?;
+        self.hold_back()?;
         self.progress.check()
     }
 

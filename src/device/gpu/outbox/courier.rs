@@ -130,6 +130,7 @@ impl Contents {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::wait::MOST_IN_FLIGHT;
     use super::*;
     use crate::device::{Commands, Gpu, Location, Memory};
     use crate::heap::{Heap, HeapOptions, SubPool};
@@ -194,6 +195,33 @@ mod tests {
         assert_eq!(program.waiting(), [0, 0]);
         let batches = MOST_BEHIND as u64 + 6;
         assert_eq!(program.gpu.progress.completed.load(Ordering::Acquire), batches);
+        Ok(())
+    }
+
+    #[test]
+    fn a_program_is_held_back_before_commands_pile_up() -> Tested {
+        let program = Program::new()?;
+        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+        program.on_courier(move || {
+            arrived.send(()).expect("the test listens");
+            may_go_on.recv().expect("the test goes on");
+        })?;
+        arrival.recv()?;
+        std::thread::scope(|scope| -> Tested {
+            let endless = scope.spawn(|| (0..1000).try_for_each(|_| program.batch()));
+            while program.gpu.outbox.newest() <= MOST_IN_FLIGHT {
+                std::thread::yield_now();
+            }
+            // Long enough for all of them.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let recorded = program.gpu.outbox.newest();
+            go_on.send(())?;
+            endless.join().expect("it doesn't panic")?;
+            assert_eq!(recorded, MOST_IN_FLIGHT + 1);
+            Ok(())
+        })?;
+        program.gpu.wait()?;
+        assert_eq!(program.gpu.progress.completed.load(Ordering::Acquire), 1001);
         Ok(())
     }
 

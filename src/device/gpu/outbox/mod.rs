@@ -165,21 +165,24 @@ impl Outbox {
         contents.condemned.push(Condemned { bytes, last_batch });
     }
 
-    /// Empties the outbox, waits for what other threads have of it, and names the newest batch: all that was put in so far is
-    /// with wgpu's queue. Encodes what it can meanwhile. A thread that is itself emptying the outbox has nothing to wait for. Called
-    /// without any lock.
+    /// The newest batch that was put in.
+    pub(super) fn newest(&self) -> u64 {
+        lock(&self.contents).closed
+    }
+
+    /// Empties the outbox, and waits for what other threads have of it: every batch up to `target` is then with wgpu's queue. Encodes
+    /// what it can meanwhile. A thread that is itself emptying the outbox has nothing to wait for. Called without any lock.
     ///
     /// # Errors
     /// As [`Outbox::empty`].
-    pub(super) fn settle(&self) -> Result<u64, DeviceError> {
+    pub(super) fn settle(&self, target: u64) -> Result<(), DeviceError> {
         let this_thread = std::thread::current().id();
-        let target = lock(&self.contents).closed;
         let mut verdict = Ok(());
         loop {
             verdict = verdict.and(self.empty());
             let contents = lock(&self.contents);
             if contents.handed_over >= target || !contents.is_elsewhere(this_thread) {
-                return verdict.map(|()| target);
+                return verdict;
             }
             #[cfg(not(target_arch = "wasm32"))]
             let Some(contents) = self.help(contents, 0) else { continue };
