@@ -167,11 +167,16 @@ impl Tensor {
 }
 
 macro_rules! binary_operations {
-    ($($function:ident, $with_scalar:ident, $operation:ident, $formula:literal, $dtypes:literal, $equals:literal;)*) => {
+    ($(
+        $function:ident, $with_scalar:ident, $operation:ident, $formula:literal, $accuracy:literal, $dtypes:literal,
+        $equals:literal;
+    )*) => {
         impl Tensor {
             $(
                 #[doc = concat!($formula, ", element by element, the shapes broadcast to each other. For ", $dtypes)]
                 #[doc = concat!(". Equals `", $equals, "`.")]
+                ///
+                #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]
                 ///
                 /// # Errors
                 /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::NotDefined`]; as
@@ -183,6 +188,8 @@ macro_rules! binary_operations {
 
                 #[doc = concat!($formula, ", element by element, with a scalar y of the tensor's dtype, or f32 beside f16. For ", $dtypes)]
                 #[doc = concat!(". Equals `", $equals, "`.")]
+                ///
+                #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]
                 ///
                 /// # Errors
                 /// [`TensorError::DType`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
@@ -196,11 +203,11 @@ macro_rules! binary_operations {
 }
 
 binary_operations! {
-    add, add_scalar, ADD, "x + y", "every dtype", "torch.add";
-    sub, sub_scalar, SUB, "x - y", "every dtype", "torch.sub";
-    mul, mul_scalar, MUL, "x * y", "every dtype", "torch.mul";
-    div, div_scalar, DIV, "x / y", "f32 and f16", "torch.div";
-    maximum, maximum_scalar, MAXIMUM, "The larger of x and y, NaN if either is", "every dtype", "torch.maximum";
-    pow, pow_scalar, POW, "x to the y, within 1e-6 of y · log2 |x| of the result", "f32 and f16", "torch.pow";
-    minimum, minimum_scalar, MINIMUM, "The smaller of x and y, NaN if either is", "every dtype", "torch.minimum";
+    add, add_scalar, ADD, "x + y", "within 1 ULP", "every dtype", "torch.add";
+    sub, sub_scalar, SUB, "x - y", "within 1 ULP", "every dtype", "torch.sub";
+    mul, mul_scalar, MUL, "x * y", "within 1 ULP", "every dtype", "torch.mul";
+    div, div_scalar, DIV, "x / y", "within 2.5 ULP", "f32 and f16", "torch.div";
+    maximum, maximum_scalar, MAXIMUM, "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
+    pow, pow_scalar, POW, "x to the y", "within 1e-6 of y · log2 |x| of the result", "f32 and f16", "torch.pow";
+    minimum, minimum_scalar, MINIMUM, "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
 }

@@ -125,7 +125,8 @@ enum OfNothing {
 impl Tensor {
     /// The sum along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all of them.
     /// Equals `torch.sum`; integers wrap, and keep their dtype. f32 is added in stripes and then as a tree, always in
-    /// the same order; f16 as f32, with one rounding. The sum of nothing is 0.
+    /// the same order; f16 as f32, with one rounding. The sum of nothing is 0. Accuracy in f32: half a unit in the last place of the sum
+    /// of magnitudes for each addition in a row, of which there are some 1,100 for 300,000 elements.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`]; as [`Tensor::empty`].

@@ -88,7 +88,7 @@ impl Tensor {
     /// The product of matrices: (…, m, k) by (…, k, n) gives (…, m, n), the leading dimensions broadcast to each other. A
     /// vector on the left is taken for one row, on the right for one column, and that dimension is dropped from the
     /// result. For every dtype; sums are in that dtype, of f16 in f32 and rounded once, in the order of k within slices.
-    /// Transposed views cost nothing extra.
+    /// Transposed views cost nothing extra. Accuracy in f32: within k · 2⁻²³ of the sum of the products' magnitudes.
     /// Equals `torch.matmul`.
     ///
     /// Fast for matrices that are contiguous along either side, fastest where sizes and strides are multiples of 16. Those of f16
