@@ -133,6 +133,14 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
         self.submit()
     }
 
+    /// As [`Memory::submit`], but leaves to another thread what that one is submitting, and what comes after it: nothing waits.
+    ///
+    /// # Errors
+    /// As [`Memory::submit`].
+    fn try_submit(&self) -> Result<(), DeviceError> {
+        self.submit()
+    }
+
     /// Submits, then waits until the device has finished everything. In a browser, where nothing can wait, it only submits.
     ///
     /// # Errors

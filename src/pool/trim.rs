@@ -63,7 +63,7 @@ impl<M: Memory> Pool<M> {
         });
         if segments > 0 {
             memory.drop_caches();
-            if let Err(error) = memory.submit() {
+            if let Err(error) = memory.try_submit() {
                 // It is latched: the next call that can fail returns it.
                 log::warn!("wgpu-pool: trim: {error}");
             }

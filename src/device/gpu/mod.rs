@@ -276,6 +276,12 @@ impl Memory for Gpu {
         self.hand_over().map(drop)
     }
 
+    fn try_submit(&self) -> Result<(), DeviceError> {
+        self.lock_recorder().close(&self.outbox);
+        self.outbox.empty().map_err(|error| self.explain(error))?;
+        self.progress.check()
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     fn submit_soon(&self) -> Result<(), DeviceError> {
         // On GL whoever makes a buffer waits for whoever submits, and wgpu panics if that takes seconds.

@@ -12,8 +12,15 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 /// Batches that wait for the courier before the program helps: what CUDA lets a program be ahead, 1,024 launches.
 const MOST_BEHIND: usize = 8;
 
+#[derive(Debug, Default)]
+pub(super) struct Courier {
+    state: State,
+    /// The newest batch that is left to it.
+    wanted: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+enum State {
     #[default]
     NotYet,
     Serving,
@@ -29,7 +36,7 @@ struct Serving<'a>(&'a Outbox);
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            lock(&self.0.contents).courier = State::Refused;
+            lock(&self.0.contents).courier.state = State::Refused;
         }
     }
 }
@@ -44,8 +51,10 @@ impl Outbox {
         if !self.has_courier() {
             return self.empty();
         }
-        self.changed.notify_all();
-        drop(self.help(lock(&self.contents), MOST_BEHIND));
+        let mut contents = lock(&self.contents);
+        contents.courier.wanted = contents.closed;
+        self.called.notify_one();
+        drop(self.help(contents, MOST_BEHIND));
         Ok(())
     }
 
@@ -58,8 +67,9 @@ impl Outbox {
         let Some(batch) = contents.lend_newest(spare) else { return Some(contents) };
         drop(contents);
         let batch = batch.encode(&self.device, &self.progress);
-        lock(&self.contents).take_back(batch);
-        self.changed.notify_all();
+        let mut contents = lock(&self.contents);
+        contents.take_back(batch);
+        self.tell_others(&contents);
         None
     }
 
@@ -67,8 +77,8 @@ impl Outbox {
     fn has_courier(self: &Arc<Self>) -> bool {
         {
             let mut contents = lock(&self.contents);
-            match contents.courier {
-                State::NotYet => contents.courier = State::Serving,
+            match contents.courier.state {
+                State::NotYet => contents.courier.state = State::Serving,
                 state => return state == State::Serving,
             }
         }
@@ -76,37 +86,42 @@ impl Outbox {
         let refused = self.helpers.spawn("wgpu-pool courier", move || outbox.serve()).err();
         if let Some(error) = &refused {
             log::warn!("wgpu-pool: no thread to submit commands, so the program's own do: {error}");
-            lock(&self.contents).courier = State::Refused;
+            lock(&self.contents).courier.state = State::Refused;
         }
         refused.is_none()
     }
 
-    /// The thread: empties the outbox until the memory is given up.
+    /// The thread: submits what is left to it, until the memory is given up.
     fn serve(&self) {
         let _until_panic = Serving(self);
         let this_thread = std::thread::current().id();
         loop {
             // The error is noted, and the program's next call returns it.
-            let _ = self.empty();
+            let _ = self.empty_while(Contents::is_wanted);
             let mut contents = lock(&self.contents);
-            while contents.items.is_empty() || contents.is_elsewhere(this_thread) {
-                if contents.courier == State::Leaving {
+            while !contents.is_wanted() || contents.is_elsewhere(this_thread) {
+                if contents.courier.state == State::Leaving {
                     return;
                 }
-                contents = self.changed.wait(contents).unwrap_or_else(PoisonError::into_inner);
+                contents = self.called.wait(contents).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
 
-    /// Has the courier submit what is there, and leave.
+    /// Has the courier submit what is left to it, and leave.
     pub(in super::super) fn close(&self) {
-        lock(&self.contents).courier = State::Leaving;
-        self.changed.notify_all();
+        lock(&self.contents).courier.state = State::Leaving;
+        self.called.notify_one();
         self.helpers.part();
     }
 }
 
 impl Contents {
+    /// Whether something is left to the courier.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.handed_over < self.courier.wanted && !self.items.is_empty()
+    }
+
     /// Takes the newest batch out to be encoded, if more than `spare` are.
     fn lend_newest(&mut self, spare: usize) -> Option<Batch> {
         let is_recorded = |item: &&mut Item| matches!(item, Item::Submit(batch) if batch.is_recorded());
@@ -226,6 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn trying_to_submit_leaves_to_the_courier_what_it_is_at() -> Tested {
+        let program = Program::new()?;
+        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+        program.on_courier(move || {
+            arrived.send(()).expect("the test listens");
+            may_go_on.recv().expect("the test goes on");
+        })?;
+        arrival.recv()?;
+        program.gpu.commands().clear(&program.place)?;
+        program.gpu.try_submit()?;
+        assert_eq!(program.waiting(), [1, 0]);
+        go_on.send(())?;
+        program.gpu.wait()?;
+        program.gpu.commands().clear(&program.place)?;
+        program.gpu.try_submit()?;
+        assert_eq!(program.waiting(), [0, 0]);
+        Ok(())
+    }
+
+    #[test]
     fn whoever_waits_for_the_courier_encodes_meanwhile() -> Tested {
         let program = Program::new()?;
         let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
@@ -254,7 +289,7 @@ mod tests {
     fn a_callback_that_panics_ends_the_courier_and_nothing_else() -> Tested {
         let program = Program::new()?;
         program.on_courier(|| panic!("a callback of the program's, on purpose"))?;
-        while lock(&program.gpu.outbox.contents).courier != State::Refused {
+        while lock(&program.gpu.outbox.contents).courier.state != State::Refused {
             std::thread::yield_now();
         }
         program.batch()?;

@@ -5,7 +5,8 @@
 //! other will take it along. A callback that wgpu runs inside `submit` may come back here on the same thread; what was
 //! being submitted is then already with the queue, so it may go on emptying.
 //!
-//! Where there are threads, batches that nobody waits for are emptied by one of the outbox's own, the [`courier`].
+//! Where there are threads, batches that nobody waits for are submitted by one of the outbox's own, the [`courier`]. It takes nothing
+//! else, so that what a thread hands over on purpose is with the queue when it returns.
 
 mod batch;
 #[cfg(not(target_arch = "wasm32"))]
@@ -50,10 +51,15 @@ struct Contents {
     undestroyed: u64,
     condemned: Vec<Condemned>,
     #[cfg(not(target_arch = "wasm32"))]
-    courier: courier::State,
+    courier: courier::Courier,
 }
 
 impl Contents {
+    /// Another thread may empty the outbox now, if it was this one that did.
+    fn leave(&mut self, this_thread: ThreadId) {
+        self.submitter.take_if(|thread| *thread == this_thread);
+    }
+
     /// Whether what comes next is with another thread: it is being submitted, or being encoded.
     fn is_elsewhere(&self, this_thread: ThreadId) -> bool {
         self.submitter.is_some_and(|thread| thread != this_thread) || matches!(self.items.front(), Some(Item::Lent(_)))
@@ -66,8 +72,11 @@ pub(super) struct Outbox {
     queue: wgpu::Queue,
     progress: Arc<Progress>,
     contents: Mutex<Contents>,
-    /// Told whenever a thread that waits for the contents may find them as it wants them.
+    /// Told whenever a thread that waits for others to submit may find that they have.
     changed: Condvar,
+    /// Told when the courier has something to do.
+    #[cfg(not(target_arch = "wasm32"))]
+    called: Condvar,
     #[cfg(not(target_arch = "wasm32"))]
     helpers: Arc<super::helpers::Helpers>,
 }
@@ -78,12 +87,9 @@ struct Emptying<'a>(&'a Outbox);
 impl Drop for Emptying<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let this_thread = std::thread::current().id();
             let mut contents = lock(&self.0.contents);
-            if contents.submitter == Some(this_thread) {
-                contents.submitter = None;
-            }
-            self.0.changed.notify_all();
+            contents.leave(std::thread::current().id());
+            self.0.tell_others(&contents);
         }
     }
 }
@@ -96,6 +102,8 @@ impl Outbox {
             progress,
             contents: Mutex::default(),
             changed: Condvar::new(),
+            #[cfg(not(target_arch = "wasm32"))]
+            called: Condvar::new(),
             #[cfg(not(target_arch = "wasm32"))]
             helpers: Arc::default(),
         }
@@ -120,9 +128,14 @@ impl Outbox {
     /// # Errors
     /// The first error among the batches that this call submitted. The rest is submitted all the same.
     pub(super) fn empty(&self) -> Result<(), DeviceError> {
+        self.empty_while(|_| true)
+    }
+
+    /// The same, as long as there is a reason to.
+    fn empty_while(&self, goes_on: fn(&Contents) -> bool) -> Result<(), DeviceError> {
         let _until_panic = Emptying(self);
         let mut verdict = Ok(());
-        while let Some(item) = self.next() {
+        while let Some(item) = self.next(goes_on) {
             match item {
                 Item::Submit(batch) => verdict = verdict.and(self.submit(batch)),
                 Item::Destroy(segment, bytes) => self.destroy(&segment, bytes),
@@ -132,19 +145,31 @@ impl Outbox {
         verdict
     }
 
-    /// The next item, if this thread may take it.
-    fn next(&self) -> Option<Item> {
+    /// The next item, if this thread may take it and wants to.
+    fn next(&self, goes_on: fn(&Contents) -> bool) -> Option<Item> {
         let this_thread = std::thread::current().id();
         let mut contents = lock(&self.contents);
         if contents.submitter.is_some_and(|thread| thread != this_thread) {
             return None;
         }
-        let item = if contents.is_elsewhere(this_thread) { None } else { contents.items.pop_front() };
+        let stops = contents.is_elsewhere(this_thread) || !goes_on(&contents);
+        let item = if stops { None } else { contents.items.pop_front() };
         contents.submitter = item.as_ref().map(|_| this_thread);
         if item.is_none() {
-            self.changed.notify_all();
+            self.tell_others(&contents);
         }
         item
+    }
+
+    /// Has whoever waits for a change look again.
+    fn tell_others(&self, contents: &Contents) {
+        self.changed.notify_all();
+        #[cfg(not(target_arch = "wasm32"))]
+        if contents.is_wanted() {
+            self.called.notify_one();
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = contents;
     }
 
     fn submit(&self, batch: Batch) -> Result<(), DeviceError> {
@@ -152,7 +177,9 @@ impl Outbox {
         let with_the_queue = || {
             let mut contents = lock(&self.contents);
             contents.handed_over = contents.handed_over.max(number);
-            self.changed.notify_all();
+            // What this thread has left to do, another need not wait for.
+            contents.leave(std::thread::current().id());
+            self.tell_others(&contents);
         };
         batch.submit(&self.device, &self.queue, &self.progress, with_the_queue)
     }
