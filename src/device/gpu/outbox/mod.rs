@@ -208,8 +208,12 @@ impl Outbox {
         loop {
             verdict = verdict.and(self.empty());
             let contents = lock(&self.contents);
-            if contents.handed_over >= target || !contents.is_elsewhere(this_thread) {
+            if contents.handed_over >= target {
                 return verdict;
+            }
+            if !contents.is_elsewhere(this_thread) {
+                // Another thread has left, and not with everything; or this one is in a callback inside the submission of the rest.
+                if contents.items.is_empty() { return verdict } else { continue }
             }
             #[cfg(not(target_arch = "wasm32"))]
             let Some(contents) = self.help(contents, 0) else { continue };
