@@ -102,6 +102,35 @@ fn a_callback_inside_an_allocation_at_the_limit_may_use_the_pool() {
     });
 }
 
+/// The pool's own thread is in a callback that waits, in the middle of a submission.
+#[test]
+fn a_trim_does_not_wait_for_a_callback_on_another_thread() -> Outcome {
+    let (device, queue) = adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    watchdog::guarded("a trim beside a callback", move || {
+        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+        let small = pool.allocate(1024).expect("there is room");
+        let large = pool.allocate(8 << 20).expect("there is room");
+        pool.memory().queue().on_submitted_work_done(move || {
+            arrived.send(()).expect("the test listens");
+            may_go_on.recv().expect("the test goes on");
+        });
+        // So many that the pool submits by itself, which it does on a thread of its own.
+        for _ in 0..16 {
+            small.clear().expect("it can be recorded");
+        }
+        arrival.recv_timeout(SOON).expect("the batch is submitted");
+        drop(large);
+        let trimmed = pool.trim();
+        assert_eq!((trimmed.segments, trimmed.freed), (1, 0));
+        assert!(trimmed.pending >= 8 << 20);
+        go_on.send(()).expect("the callback waits");
+        pool.synchronize().expect("the device works");
+        assert_eq!(pool.trim().freed, trimmed.pending);
+    });
+    Ok(())
+}
+
 #[test]
 fn a_map_callback_of_the_programs_own_buffer_may_use_the_pool() {
     let Some(pool) = adapter::fresh() else { return };

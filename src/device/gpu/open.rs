@@ -67,8 +67,7 @@ impl Open {
         }
     }
 
-    /// Gives the bound program its immediates, unless it has them: kernels are often run again on others of the same shape, and each call
-    /// that the driver is spared is a twentieth of a launch.
+    /// Gives the bound program its immediates, unless it has them: kernels are often run again on others of the same shape.
     pub(super) fn set_immediates(&mut self, bytes: &[u8]) {
         if self.immediates != bytes {
             self.pass().set_immediates(0, bytes);

@@ -72,30 +72,14 @@ pub(in crate::ops) const REDUCE_PART: Shader = Shader {
     body: None,
     shared: None,
 };
-pub(in crate::ops) const REDUCE_FEW: Shader = Shader {
-    name: "reduce_few",
-    source: sources!("lib/reduce.wgsl", "reduce_few.wgsl"),
-    entry: "reduce_few",
-    ..REDUCE_PART
-};
-pub(in crate::ops) const REDUCE_ROW: Shader = Shader {
-    name: "reduce_row",
-    source: sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_row.wgsl"),
-    entry: "reduce_row",
-    ..REDUCE_PART
-};
-pub(in crate::ops) const REDUCE_SHORT_ROW: Shader = Shader {
-    name: "reduce_short_row",
-    source: sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_short_row.wgsl"),
-    entry: "reduce_short_row",
-    ..REDUCE_PART
-};
-pub(in crate::ops) const REDUCE_COLUMNS: Shader = Shader {
-    name: "reduce_columns",
-    source: sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_columns.wgsl"),
-    entry: "reduce_columns",
-    ..REDUCE_PART
-};
+pub(in crate::ops) const REDUCE_FEW: Shader =
+    REDUCE_PART.with_source("reduce_few", sources!("lib/reduce.wgsl", "reduce_few.wgsl"));
+pub(in crate::ops) const REDUCE_ROW: Shader =
+    REDUCE_PART.with_source("reduce_row", sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_row.wgsl"));
+pub(in crate::ops) const REDUCE_SHORT_ROW: Shader = REDUCE_PART
+    .with_source("reduce_short_row", sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_short_row.wgsl"));
+pub(in crate::ops) const REDUCE_COLUMNS: Shader =
+    REDUCE_PART.with_source("reduce_columns", sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_columns.wgsl"));
 pub(in crate::ops) const SOFTMAX: Shader = Shader {
     name: "softmax",
     source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "softmax.wgsl"),
@@ -106,12 +90,8 @@ pub(in crate::ops) const SOFTMAX: Shader = Shader {
     body: Some("return exp(shifted) / total;"),
     shared: None,
 };
-pub(in crate::ops) const SOFTMAX_LONG: Shader = Shader {
-    name: "softmax_long",
-    source: sources!("lib/row.wgsl", "softmax_long.wgsl"),
-    entry: "softmax_long",
-    ..SOFTMAX
-};
+pub(in crate::ops) const SOFTMAX_LONG: Shader =
+    SOFTMAX.with_source("softmax_long", sources!("lib/row.wgsl", "softmax_long.wgsl"));
 pub(in crate::ops) const NORMALIZE: Shader = Shader {
     name: "normalize",
     source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "normalize.wgsl"),
@@ -120,12 +100,8 @@ pub(in crate::ops) const NORMALIZE: Shader = Shader {
     body: Some("return sum_of_all(components(sum), local) * params.scale;"),
     ..SOFTMAX
 };
-pub(in crate::ops) const NORMALIZE_LONG: Shader = Shader {
-    name: "normalize_long",
-    source: sources!("lib/row.wgsl", "normalize_long.wgsl"),
-    entry: "normalize_long",
-    ..NORMALIZE
-};
+pub(in crate::ops) const NORMALIZE_LONG: Shader =
+    NORMALIZE.with_source("normalize_long", sources!("lib/row.wgsl", "normalize_long.wgsl"));
 pub(in crate::ops) const MATMUL: Shader = Shader {
     name: "matmul",
     source: concat!(source!("matmul.wgsl"), source!("lib/epilogue.wgsl")),

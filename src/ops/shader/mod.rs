@@ -106,6 +106,11 @@ impl Variant {
 }
 
 impl Shader {
+    /// A kernel like this one, whose entry point is its name.
+    const fn with_source(self, name: &'static str, source: &'static str) -> Self {
+        Self { name, source, entry: name, ..self }
+    }
+
     fn is_elementwise(&self) -> bool {
         self.parameter_bytes.is_none()
     }
@@ -153,8 +158,8 @@ impl Shader {
     /// The compiled program, from the device's cache or new in it.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
         let Variant { dtype, output, form, shared, bias, .. } = variant;
-        let in_pairs = moves_pairs(gpu, &[dtype, output]);
         gpu.cached_program(self.key(variant), || {
+            let in_pairs = moves_pairs(gpu, &[dtype, output]);
             gpu.program(&ProgramDescriptor {
                 label: self.name,
                 source: &self.wgsl(variant, in_pairs),

@@ -182,6 +182,17 @@ mod tests {
             self.batch()
         }
 
+        /// Has the courier wait in a callback, in the middle of a submission, until it is told to go on.
+        fn held_courier(&self) -> Result<mpsc::Sender<()>, Box<dyn std::error::Error>> {
+            let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+            self.on_courier(move || {
+                arrived.send(std::thread::current().name().map(str::to_owned)).expect("the test listens");
+                may_go_on.recv().expect("the test goes on");
+            })?;
+            assert_eq!(arrival.recv()?.as_deref(), Some("wgpu-pool courier"));
+            Ok(go_on)
+        }
+
         /// Batches in the outbox that are still to be encoded, and those that are encoded.
         fn waiting(&self) -> [usize; 2] {
             let contents = lock(&self.gpu.outbox.contents);
@@ -195,12 +206,7 @@ mod tests {
     #[test]
     fn a_program_far_ahead_of_the_courier_encodes_and_never_waits() -> Tested {
         let program = Program::new()?;
-        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
-        program.on_courier(move || {
-            arrived.send(std::thread::current().name().map(str::to_owned)).expect("the test listens");
-            may_go_on.recv().expect("the test goes on");
-        })?;
-        assert_eq!(arrival.recv()?.as_deref(), Some("wgpu-pool courier"));
+        let go_on = program.held_courier()?;
         for _ in 0..MOST_BEHIND + 5 {
             program.batch()?;
         }
@@ -216,12 +222,7 @@ mod tests {
     #[test]
     fn a_program_is_held_back_before_commands_pile_up() -> Tested {
         let program = Program::new()?;
-        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
-        program.on_courier(move || {
-            arrived.send(()).expect("the test listens");
-            may_go_on.recv().expect("the test goes on");
-        })?;
-        arrival.recv()?;
+        let go_on = program.held_courier()?;
         std::thread::scope(|scope| -> Tested {
             let endless = scope.spawn(|| (0..1000).try_for_each(|_| program.batch()));
             while program.gpu.outbox.newest() <= MOST_IN_FLIGHT {
@@ -243,12 +244,7 @@ mod tests {
     #[test]
     fn trying_to_submit_leaves_to_the_courier_what_it_is_at() -> Tested {
         let program = Program::new()?;
-        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
-        program.on_courier(move || {
-            arrived.send(()).expect("the test listens");
-            may_go_on.recv().expect("the test goes on");
-        })?;
-        arrival.recv()?;
+        let go_on = program.held_courier()?;
         program.gpu.commands().clear(&program.place)?;
         program.gpu.try_submit()?;
         assert_eq!(program.waiting(), [1, 0]);
@@ -263,12 +259,7 @@ mod tests {
     #[test]
     fn whoever_waits_for_the_courier_encodes_meanwhile() -> Tested {
         let program = Program::new()?;
-        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
-        program.on_courier(move || {
-            arrived.send(()).expect("the test listens");
-            may_go_on.recv().expect("the test goes on");
-        })?;
-        arrival.recv()?;
+        let go_on = program.held_courier()?;
         for _ in 0..3 {
             program.batch()?;
         }
