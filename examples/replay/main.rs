@@ -29,6 +29,8 @@ use wgpu_pool::{AccountingMemory, Gpu, HostMemory, Memory, OptionsError, Pool, P
 struct Line<'a> {
     trace: &'a str,
     memory: String,
+    /// What every size of the trace was divided by.
+    scale: u64,
     #[serde(flatten)]
     figures: Figures,
 }
@@ -54,7 +56,7 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
     let mut outcome = Outcome::Success;
     for path in &options.traces {
         let trace = match Trace::open(path) {
-            Ok(trace) => trace,
+            Ok(trace) => trace.scaled(options.scale),
             Err(error) => {
                 complain(&error);
                 outcome = outcome.max(Outcome::Refused);
@@ -70,7 +72,7 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
                 continue;
             }
         };
-        let line = Line { trace: &name, memory: options.memory.to_string(), figures };
+        let line = Line { trace: &name, memory: options.memory.to_string(), scale: options.scale.get(), figures };
         match print(&line, out) {
             Ok(()) => {}
             // Whoever read the figures has seen enough.

@@ -3,6 +3,7 @@
 use crate::replay::Trims;
 use clap::{Parser, ValueEnum};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Replays allocation traces in a pool, and prints what each shows: one JSON object a line.
@@ -30,6 +31,11 @@ pub(crate) struct Options {
     /// Unlimited by default.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) limit: Option<u64>,
+
+    /// Divides every size of the traces by this whole number, rounding down to at least 1 byte: the same programs on a smaller
+    /// device. All figures are those of the divided sizes.
+    #[arg(long, value_name = "N", default_value_t = NonZeroU64::MIN, value_parser = scale)]
+    pub(crate) scale: NonZeroU64,
 
     /// Points at which the last replay of a trace is trimmed: they cut it into parts of equal length. Points at which nothing
     /// is requested don't count.
@@ -104,6 +110,11 @@ fn bytes(text: &str) -> Result<u64, String> {
     number.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(|| "too large, sizes have 64 bits".into())
 }
 
+/// Reads what sizes are divided by.
+fn scale(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| format!("not a whole number from 1 to {}", u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +140,21 @@ mod tests {
         assert_eq!(options.memory, MemoryKind::None);
         assert_eq!(options.compact, Switch::Off);
         assert_eq!((options.limit, options.trim_points, options.time), (None, 20, false));
+        assert_eq!(options.scale.get(), 1);
         assert!(Options::try_parse_from(["replay"]).is_err());
         assert!(Options::try_parse_from(["replay", "--trim-points", "0", "a.trace"]).is_err());
+    }
+
+    #[test]
+    fn a_scale_that_is_no_whole_number_from_1_on_is_refused_with_exit_code_2_by_name() {
+        for scale in ["0", "-1", "1.5", "", "x", "18446744073709551616"] {
+            let argument = format!("--scale={scale}");
+            let error = Options::try_parse_from(["replay", &argument, "a.trace"]).expect_err(scale);
+            assert_eq!(error.exit_code(), 2, "{scale}");
+            let text = format!("'--scale <N>': not a whole number from 1 to {}", u64::MAX);
+            assert!(error.to_string().contains(&text), "{error}");
+        }
+        let options = Options::try_parse_from(["replay", "--scale", "18446744073709551615", "a.trace"]);
+        assert_eq!(options.expect("every u64 but 0 is a scale").scale, NonZeroU64::MAX);
     }
 }

@@ -49,6 +49,7 @@ fn each_trace_gives_one_json_object_on_a_line_of_its_own() {
         assert_eq!(lines[0]["memory"], memory);
         for line in lines {
             for key in [
+                "scale",
                 "events",
                 "peak_requested",
                 "peak_reserved",
@@ -67,6 +68,23 @@ fn each_trace_gives_one_json_object_on_a_line_of_its_own() {
             }
         }
     }
+}
+
+#[test]
+fn a_scale_divides_every_size_and_all_figures_are_those_of_the_smaller_sizes() {
+    let folder = Folder::new("scale");
+    let trace = folder.write("one.trace", "a 0 1000\na 1 1999\nf 0\na 2 3\na 3 0\n");
+    let figures = |scale: &str| {
+        let (outcome, out, err) = replay(&["--memory", "host", "--scale", scale, &trace]);
+        assert_eq!((outcome, err.as_str()), (Outcome::Success, ""));
+        let line: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+        ["scale", "events", "peak_requested"].map(|key| line[key].as_u64().unwrap_or(u64::MAX))
+    };
+    assert_eq!(figures("1"), [1, 5, 2999]);
+    assert_eq!(figures("100"), [100, 5, 10 + 19]);
+    // Of 1,999 and 3 bytes 1 each is left, which is more than before.
+    assert_eq!(figures("1999"), [1999, 5, 2]);
+    assert_eq!(figures("18446744073709551615"), [u64::MAX, 5, 2]);
 }
 
 #[test]

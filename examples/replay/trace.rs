@@ -7,6 +7,7 @@ use crate::fault::{Fault, TraceError};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::num::NonZeroU64;
 use std::path::Path;
 
 /// No line of a trace is longer: two numbers of 20 digits each need far less.
@@ -53,6 +54,26 @@ impl Trace {
         } else {
             Self::read_text(source, Fault::Unreadable)
         }
+    }
+
+    /// The same trace with every size divided by `divisor`, rounded down. A request of at least one byte stays one of at least
+    /// one byte; a request of no bytes stays one of none.
+    pub(crate) fn scaled(mut self, divisor: NonZeroU64) -> Self {
+        let mut sizes = vec![0; self.slots as usize];
+        let mut requested = 0;
+        self.peak_requested = 0;
+        for event in &mut self.events {
+            match event {
+                Event::Allocate { slot, bytes } => {
+                    *bytes = (*bytes / divisor).max((*bytes).min(1));
+                    sizes[*slot as usize] = *bytes;
+                    requested += *bytes;
+                    self.peak_requested = self.peak_requested.max(requested);
+                }
+                Event::Free { slot } => requested -= sizes[*slot as usize],
+            }
+        }
+        self
     }
 
     fn read_text(mut text: impl BufRead, unreadable: fn(io::Error) -> Fault) -> Result<Self, (u64, Fault)> {

@@ -144,3 +144,19 @@ fn a_file_that_is_not_there_is_named() {
     let error = Trace::open(Path::new("no/such.trace")).expect_err("there is no such file").to_string();
     assert!(error.starts_with("no/such.trace: cannot be read: "), "{error}");
 }
+
+#[test]
+fn a_scaled_trace_has_the_same_events_with_smaller_sizes_and_its_own_peak() {
+    let read = Trace::read("a 0 7\na 1 100\nf 0\na 2 20\nf 1\na 3 0\n".as_bytes()).expect("it is well formed");
+    let scaled = read.clone().scaled(NonZeroU64::new(10).expect("not zero"));
+    let sizes = |trace: &Trace| -> Vec<u64> {
+        trace
+            .events
+            .iter()
+            .filter_map(|event| if let Event::Allocate { bytes, .. } = event { Some(*bytes) } else { None })
+            .collect()
+    };
+    assert_eq!(sizes(&scaled), [1, 10, 2, 0]);
+    assert_eq!((scaled.slots, scaled.events.len(), scaled.peak_requested), (read.slots, read.events.len(), 12));
+    assert_eq!(read.clone().scaled(NonZeroU64::MIN), read);
+}
