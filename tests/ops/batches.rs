@@ -70,12 +70,21 @@ fn products_in_tiles_equal_the_model_in_every_layout() -> Outcome {
     Ok(())
 }
 
-/// Enough of them for the kernel of large tiles, on adapters that have use for it.
+// The next two tests compute enough products for the kernel with large tiles, on adapters that use it.
+
 #[test]
-fn many_products_in_large_tiles_equal_the_model_in_every_layout() -> Outcome {
+fn many_small_products_equal_the_model_in_every_layout() -> Outcome {
     let mut random = Random::new(61);
     for pool in adapter::all_shared() {
         assert_products(pool, &mut random, 128, [40, 144, 36])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn some_large_products_of_odd_depth_equal_the_model_in_every_layout() -> Outcome {
+    let mut random = Random::new(68);
+    for pool in adapter::all_shared() {
         assert_products(pool, &mut random, 22, [132, 131, 260])?;
     }
     Ok(())
