@@ -80,6 +80,7 @@ fn the_page_of_memory_viz_adds_up_to_the_counters() -> Outcome {
                 framed += 1;
                 assert_eq!(frame["filename"], file!());
                 assert!(frame["name"].as_str().is_some_and(|name| name.starts_with("block ")), "{frame}");
+                assert_scopes(&block["frames"]);
             }
         }
         assert_eq!(
@@ -89,21 +90,54 @@ fn the_page_of_memory_viz_adds_up_to_the_counters() -> Outcome {
     }
     assert_eq!(framed, live.len());
 
-    // Its trace, played forward, ends with the same bytes.
+    // Its trace, played forward, ends with the same bytes, in blocks of the same labels.
     let mut alive = std::collections::HashMap::new();
     let mut seen = std::collections::BTreeSet::new();
     for entry in page["device_traces"][0].as_array().ok_or("no trace")? {
         let action = entry["action"].as_str().ok_or("no action")?;
         seen.insert(action.to_string());
         match action {
-            "alloc" => drop(alive.insert(entry["addr"].as_u64(), entry["size"].as_u64())),
+            "alloc" => {
+                assert_scopes(&entry["frames"]);
+                alive.insert(entry["addr"].as_u64(), (entry["size"].as_u64(), entry["frames"][0]["name"].clone()));
+            }
             "free_completed" => assert!(alive.remove(&entry["addr"].as_u64()).is_some(), "{entry}"),
             _ => {}
         }
     }
-    assert_eq!(alive.values().copied().flatten().sum::<u64>(), stats.allocated.current);
+    assert_eq!(alive.values().filter_map(|(size, _)| *size).sum::<u64>(), stats.allocated.current);
+    for block in segments.iter().filter_map(|segment| segment["blocks"].as_array()).flatten() {
+        if let Some(frame) = block["frames"].get(0) {
+            let (_, label) = &alive[&block["address"].as_u64()];
+            assert_eq!(label, &frame["name"], "also of blocks that were moved");
+        }
+    }
     let actions = ["alloc", "free_completed", "free_requested", "oom", "segment_alloc", "segment_free"];
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), actions);
+    Ok(())
+}
+
+/// The frames behind the line's own are the scopes, inner before outer.
+fn assert_scopes(frames: &Value) {
+    let frames = frames.as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<_> =
+        frames.iter().skip(1).map(|frame| (frame["filename"].as_str(), frame["name"].as_str())).collect();
+    let [(Some("scope"), Some("forward" | "backward")), (Some("scope"), Some("step"))] = names[..] else {
+        panic!("{frames:?}");
+    };
+}
+
+/// The page reads integers of up to eight bytes as numbers, and longer ones as what its arithmetic refuses.
+#[test]
+fn no_integer_of_a_pickle_is_longer_than_the_page_can_reckon_with() -> Outcome {
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let _large = (0..4).map(|gibibytes| pool.allocate((5 + gibibytes) << 30)).collect::<Result<Vec<_>, _>>()?;
+    let pickle = pool.snapshot().to_memory_viz_pickle()?;
+    // Total size 0x1_4000_0000: LONG1 of five bytes.
+    let size = [0x8a, 5, 0, 0, 0, 0x40, 1];
+    assert!(pickle.windows(size.len()).any(|window| window == size));
+    let reads: Value = serde_pickle::from_slice(&pickle, serde_pickle::DeOptions::new())?;
+    assert_eq!(reads["segments"][0]["total_size"], json!(5_u64 << 30));
     Ok(())
 }
 

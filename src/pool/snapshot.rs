@@ -195,6 +195,13 @@ impl Snapshot {
     /// The names of a scope from the outermost on, as `step/forward`. Empty for a number that names none.
     #[must_use]
     pub fn scope_path(&self, scope: u32) -> String {
+        let mut names = self.scope_names(scope);
+        names.reverse();
+        names.join("/")
+    }
+
+    /// The names of a scope and of those around it, innermost first. Empty for a number that names none.
+    pub(crate) fn scope_names(&self, scope: u32) -> Vec<&str> {
         let mut names = Vec::new();
         let mut next = Some(scope);
         while let Some(scope) = next.and_then(|number| self.scopes.get(number as usize)) {
@@ -202,8 +209,7 @@ impl Snapshot {
             // Parents come before their children, also in a file that says otherwise: this ends.
             next = scope.parent.filter(|&parent| names.len() < self.scopes.len() && Some(parent) != next);
         }
-        names.reverse();
-        names.join("/")
+        names
     }
 
     /// The blocks that are handed out.
@@ -277,7 +283,7 @@ impl Taken {
         });
         let segments = segments.collect();
         let pins = state.pins.iter().filter_map(|(_, &(block, site))| {
-            let place = state.heap.resolve(block)?;
+            let place = state.heap.active_place(block)?;
             Some(PinSnapshot { site: self.site(site), segment: place.segment, offset: place.offset })
         });
         let mut pins: Vec<PinSnapshot> = pins.collect();

@@ -1,13 +1,18 @@
 //! The file that PyTorch's memory_viz page loads.
 //!
+//! Of a block the page shows a stack of frames, innermost first. The innermost is the line that allocated the block, by the name of
+//! its label; the scopes that were open follow as frames of their own, from the inner to the outer.
+//!
 //! Its page sums sizes to find addresses, so blocks tile their segment; it holds addresses as floating point, so they
 //! stay below 2^53; and it spreads a pickled batch over the stack, so a batch has at most 1,000 items, as the pickle
 //! library makes them.
 
 use super::SnapshotFileError;
 use super::addresses::Addresses;
+use super::labels::event_labels;
+use super::pickle;
 use super::timeline::{Held, timeline};
-use crate::pool::snapshot::{BlockOrigin, BlockSnapshot, EventKind, EventSnapshot, SegmentSnapshot, Snapshot};
+use crate::pool::snapshot::{BlockOrigin, BlockSnapshot, EventKind, EventSnapshot, SegmentSnapshot, Site, Snapshot};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -69,8 +74,13 @@ struct TraceEntry<'a> {
 struct Frame<'a> {
     filename: &'a str,
     line: u32,
-    name: String,
+    name: &'a str,
 }
+
+/// The name of a frame without a label.
+const UNLABELLED: &str = "allocate";
+/// Stands for the file of a scope's frame.
+const SCOPE: &str = "scope";
 
 impl Snapshot {
     /// The JSON file that PyTorch's memory_viz page loads. O(blocks and events).
@@ -84,14 +94,15 @@ impl Snapshot {
         Ok(serde_json::to_string(&self.page()?).expect("every field is a number, a text or a list of these"))
     }
 
-    /// The same file as a pickle of protocol 2, which older copies of the page and `_memory_viz.py` load. O(blocks and
-    /// events).
+    /// The same file as a pickle of protocol 2, which older copies of the page and `_memory_viz.py` load. Integers have the
+    /// shortest form, as Python's pickler writes them. O(blocks and events).
     ///
     /// # Errors
     /// As [`to_memory_viz_json`](Self::to_memory_viz_json).
     pub fn to_memory_viz_pickle(&self) -> Result<Vec<u8>, SnapshotFileError> {
         let options = serde_pickle::SerOptions::new().proto_v2();
-        Ok(serde_pickle::to_vec(&self.page()?, options).expect("every field is a number, a text or a list of these"))
+        let pickle = serde_pickle::to_vec(&self.page()?, options);
+        Ok(pickle::shortened(pickle.expect("every field is a number, a text or a list of these")))
     }
 
     fn page(&self) -> Result<Page<'_>, SnapshotFileError> {
@@ -104,23 +115,27 @@ impl Snapshot {
             limit: self.limit,
         };
         let segments = self.segments.iter().map(|segment| self.page_segment(&addresses, segment)).collect();
-        let entries = timeline(self).into_iter().flat_map(|(event, held)| self.page_entries(&addresses, event, held));
+        let events = timeline(self).into_iter().zip(event_labels(self));
+        let entries = events.flat_map(|((event, held), label)| self.page_entries(&addresses, event, held, label));
         Ok(Page { segments, device_traces: vec![entries.collect()], allocator_settings })
     }
 
-    fn page_segment(&self, addresses: &Addresses, segment: &SegmentSnapshot) -> Segment<'_> {
-        let address = |offset| addresses.at(segment.id.number(), offset);
-        let allocated = || segment.blocks.iter().filter(|block| block.state.is_allocated());
-        let block = |block: &BlockSnapshot| Block {
-            address: address(block.offset),
+    fn page_block<'a>(&'a self, segment: u64, block: &'a BlockSnapshot) -> Block<'a> {
+        Block {
+            address: segment + block.offset,
             size: block.size,
             requested_size: block.requested,
             state: state(block),
-            frames: block.origin.iter().flat_map(|origin| self.frame_of(origin)).collect(),
-        };
+            frames: block.origin.as_ref().map(|origin| self.frames_of(origin)).unwrap_or_default(),
+        }
+    }
+
+    fn page_segment<'a>(&'a self, addresses: &Addresses, segment: &'a SegmentSnapshot) -> Segment<'a> {
+        let address = addresses.at(segment.id.number(), 0);
+        let allocated = || segment.blocks.iter().filter(|block| block.state.is_allocated());
         Segment {
             device: 0,
-            address: address(0),
+            address,
             total_size: segment.bytes,
             allocated_size: allocated().map(|block| block.size).sum(),
             active_size: segment.blocks.iter().filter(|block| block.state.is_active()).map(|block| block.size).sum(),
@@ -130,16 +145,19 @@ impl Snapshot {
             segment_pool_id: [0, 0],
             is_expandable: false,
             frames: Vec::new(),
-            blocks: segment.blocks.iter().map(block).collect(),
+            blocks: segment.blocks.iter().map(|block| self.page_block(address, block)).collect(),
         }
     }
 
-    fn page_entries(&self, addresses: &Addresses, event: &EventSnapshot, held: Held) -> Vec<TraceEntry<'_>> {
+    fn page_entries<'a>(
+        &'a self,
+        addresses: &Addresses,
+        event: &EventSnapshot,
+        held: Held,
+        label: Option<&'a str>,
+    ) -> Vec<TraceEntry<'a>> {
         let address = event.segment.map(|segment| addresses.at(segment.number(), event.offset));
-        let frames = || match event.site {
-            Some(site) => self.frame(site, event.scope, None).into_iter().collect(),
-            None => Vec::new(),
-        };
+        let frames = || event.site.map(|site| self.frames(site, event.scope, label)).unwrap_or_default();
         let entry = |action, addr| TraceEntry {
             action,
             addr,
@@ -171,14 +189,17 @@ impl Snapshot {
         }
     }
 
-    fn frame_of(&self, origin: &BlockOrigin) -> Option<Frame<'_>> {
-        self.frame(origin.site, origin.scope, origin.label.as_deref())
+    fn frames_of<'a>(&'a self, origin: &'a BlockOrigin) -> Vec<Frame<'a>> {
+        self.frames(origin.site, origin.scope, origin.label.as_deref())
     }
 
-    fn frame(&self, site: u32, scope: Option<u32>, label: Option<&str>) -> Option<Frame<'_>> {
-        let name = label.map(ToString::to_string).or_else(|| scope.map(|scope| self.scope_path(scope)));
-        let name = name.unwrap_or_else(|| "allocate".into());
-        self.sites.get(site as usize).map(|site| Frame { filename: &site.file, line: site.line, name })
+    /// The frame of the line that allocated a block, and one for each scope around it, innermost first.
+    fn frames<'a>(&'a self, site: u32, scope: Option<u32>, label: Option<&'a str>) -> Vec<Frame<'a>> {
+        let site = self.sites.get(site as usize);
+        let line = |site: &'a Site| Frame { filename: &site.file, line: site.line, name: label.unwrap_or(UNLABELLED) };
+        let scopes = scope.map(|scope| self.scope_names(scope)).unwrap_or_default();
+        let scopes = scopes.into_iter().map(|name| Frame { filename: SCOPE, line: 0, name });
+        site.map(line).into_iter().chain(scopes).collect()
     }
 }
 

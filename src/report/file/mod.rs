@@ -4,7 +4,9 @@ mod addresses;
 mod check;
 mod chrome;
 mod fault;
+mod labels;
 mod memory_viz;
+mod pickle;
 mod timeline;
 mod trace;
 
