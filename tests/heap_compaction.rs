@@ -30,7 +30,7 @@ fn bytes(size: u64) -> NonZeroU64 {
 }
 
 fn place(heap: &Heap, id: BlockId) -> Place {
-    heap.resolve(id).expect("a live block")
+    heap.allocated_place(id).expect("a live block")
 }
 
 /// Commits a plan and proves that it did what it said, and nothing else.

@@ -85,7 +85,7 @@ fn costs(live: u32, segments: u32, rounds: u32) {
     let held = heap.stats().segments.current;
     let resolve = median(rounds.clone().map(|_| {
         each(QUICK, |turn| {
-            black_box(heap.resolve(ids[turn % 1000]));
+            black_box(heap.allocated_place(ids[turn % 1000]));
         })
     }));
     let stats = median(rounds.clone().map(|_| {

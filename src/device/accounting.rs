@@ -1,6 +1,6 @@
 //! The memory that only counts.
 
-use super::{Commands, Location, Memory, MemoryLimits, Reclaimed, check_transfer};
+use super::{Commands, Location, Memory, MemoryLimits, Reclaimed, check_part_of_unit, check_transfer};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 
@@ -99,6 +99,10 @@ impl Commands<AccountingMemory> for NoCommands {
     fn copy(&mut self, from: &Location<()>, to: &Location<()>) -> Result<(), DeviceError> {
         check_transfer(from, from.size)?;
         check_transfer(to, from.size)
+    }
+
+    fn copy_part_of_unit(&mut self, from: &Location<()>, to: &Location<()>, bytes: u32) -> Result<(), DeviceError> {
+        check_part_of_unit(from, to, bytes)
     }
 
     fn read(&mut self, _from: &Location<()>, _into: &mut NoReadback) -> Result<(), DeviceError> {

@@ -1,7 +1,8 @@
 //! The memory in the program's own address space.
 
 use super::{
-    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, check_alignment, check_range, check_transfer,
+    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, check_alignment, check_part_of_unit,
+    check_range, check_transfer,
 };
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -223,6 +224,20 @@ impl Commands<HostMemory> for HostCommands<'_> {
         } else {
             to.segment.bytes()[target].copy_from_slice(&from.segment.bytes()[source]);
         }
+        Ok(())
+    }
+
+    fn copy_part_of_unit(
+        &mut self,
+        from: &Location<HostSegment>,
+        to: &Location<HostSegment>,
+        bytes: u32,
+    ) -> Result<(), DeviceError> {
+        check_part_of_unit(from, to, bytes)?;
+        let length = bytes as usize;
+        let (source, target) = (indices(from, length)?, indices(to, length)?);
+        let part: Vec<u8> = from.segment.bytes()[source].to_vec();
+        to.segment.bytes()[target].copy_from_slice(&part);
         Ok(())
     }
 

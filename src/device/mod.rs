@@ -241,6 +241,22 @@ pub trait Commands<M: Memory + ?Sized> {
     /// segment takes.
     fn copy(&mut self, from: &Location<M::Segment>, to: &Location<M::Segment>) -> Result<(), DeviceError>;
 
+    /// Copies the first `bytes` bytes, 1 to 3, of the unit at `from` over those of the unit at `to`, whose other bytes stay as
+    /// they are. Both locations are of one [`COPY_UNIT`].
+    ///
+    /// # Errors
+    /// [`DeviceError::Misaligned`] where a location is no unit, and always in a memory that only copies whole units, which is
+    /// the default; a lack of memory.
+    fn copy_part_of_unit(
+        &mut self,
+        from: &Location<M::Segment>,
+        to: &Location<M::Segment>,
+        bytes: u32,
+    ) -> Result<(), DeviceError> {
+        check_part_of_unit(from, to, bytes)?;
+        Err(DeviceError::Misaligned { offset: to.offset, length: u64::from(bytes), unit: COPY_UNIT })
+    }
+
     /// Appends the bytes of `from`, as they are at this point of the order, to `into`.
     ///
     /// # Errors
@@ -271,6 +287,14 @@ pub(crate) fn check_alignment(offset: u64, length: u64) -> Result<(), DeviceErro
     } else {
         Err(DeviceError::Misaligned { offset, length, unit: COPY_UNIT })
     }
+}
+
+/// Checks a copy of the first `bytes` bytes of a unit.
+pub(crate) fn check_part_of_unit<S>(from: &Location<S>, to: &Location<S>, bytes: u32) -> Result<(), DeviceError> {
+    for place in [from, to] {
+        check_transfer(place, COPY_UNIT)?;
+    }
+    check_range(0, u64::from(bytes), COPY_UNIT - 1)
 }
 
 /// Checks one transfer from or to `place`, of `length` bytes.

@@ -79,6 +79,24 @@ pub enum KernelError {
         /// The device's alignment, in bytes.
         alignment: u64,
     },
+    /// A view that the kernel writes ends within a unit of four bytes, whose other bytes are elements behind the view: only f16
+    /// views of an odd number of elements that don't end with their tensor's memory.
+    #[error(
+        "binding {binding} `{name}` is written, and the view's {elements} elements of {bytes} bytes end within a unit of \
+         {unit} bytes that holds other elements; use an even number of elements, or a copy"
+    )]
+    HalfUnit {
+        /// The binding.
+        binding: usize,
+        /// The variable's name.
+        name: String,
+        /// The view's elements.
+        elements: usize,
+        /// The view's bytes.
+        bytes: u64,
+        /// Bindings are multiples of so many bytes.
+        unit: u64,
+    },
     /// A tensor that the kernel writes shares elements with another one of the dispatch.
     #[error("binding {binding} `{name}` is written and overlaps binding {other} `{other_name}`")]
     Overlap {

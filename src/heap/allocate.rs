@@ -129,11 +129,36 @@ impl Heap {
         Ok(())
     }
 
-    /// Where a block lies now, or `None` if it isn't active any more. O(1).
+    /// Where an allocated block lies now: one that was handed out and not freed since. `None` for every other, also for a
+    /// block that was freed and is still pinned. O(1).
+    ///
+    /// Ask this when the block's owner acts: its content, its handles, its label. Ask [`Heap::active_place`] when a pin acts.
     #[inline]
     #[must_use]
-    pub fn resolve(&self, id: BlockId) -> Option<Place> {
+    pub fn allocated_place(&self, id: BlockId) -> Option<Place> {
         let block = self.blocks.active(id)?;
+        if matches!(block.state, State::Active { freed: false, .. }) { self.place_of(block) } else { None }
+    }
+
+    /// Where an active block lies now: one that is allocated, or was freed and is still pinned. `None` once its bytes can be
+    /// handed out again. O(1).
+    #[inline]
+    #[must_use]
+    pub fn active_place(&self, id: BlockId) -> Option<Place> {
+        self.place_of(self.blocks.active(id)?)
+    }
+
+    /// Pins on an active block; 0 for every other. O(1).
+    #[must_use]
+    pub fn pins(&self, id: BlockId) -> u32 {
+        match self.blocks.active(id).map(|block| block.state) {
+            Some(State::Active { pins, .. }) => pins,
+            _ => 0,
+        }
+    }
+
+    #[inline]
+    fn place_of(&self, block: &Block) -> Option<Place> {
         let State::Active { slack, .. } = block.state else { return None };
         let size = self.bytes(block.size);
         Some(Place {

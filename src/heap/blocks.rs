@@ -115,7 +115,7 @@ impl Blocks {
         self.vacancies += 1;
     }
 
-    /// The slot that an id names, if its owner still has it.
+    /// The slot that an id names, if the block is active: allocated, or freed and still pinned.
     #[inline]
     pub(super) fn active(&self, id: BlockId) -> Option<&Block> {
         let block = self.slots.get(id.key())?;

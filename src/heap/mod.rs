@@ -20,7 +20,7 @@
 //!
 //! | call | cost | |
 //! | --- | --- | --- |
-//! | [`allocate`](Heap::allocate), [`free`](Heap::free), [`pin`](Heap::pin), [`unpin`](Heap::unpin), [`resolve`](Heap::resolve), [`stats`](Heap::stats) | O(1) | a shortfall walks one free list |
+//! | [`allocate`](Heap::allocate), [`free`](Heap::free), [`pin`](Heap::pin), [`unpin`](Heap::unpin), [`allocated_place`](Heap::allocated_place), [`active_place`](Heap::active_place), [`stats`](Heap::stats) | O(1) | a shortfall walks one free list |
 //! | [`add_segment`](Heap::add_segment), [`release_segment`](Heap::release_segment), [`adopt`](Heap::adopt) | O(log s) | |
 //! | [`plan_hole`](Heap::plan_hole) | O(p log p) | at most 24 windows are tried |
 //! | [`plan_evacuation`](Heap::plan_evacuation) | O(p log p) | and each segment that is tried |
@@ -117,11 +117,11 @@ impl Default for HeapOptions {
 ///
 /// heap.add_segment(shortfall.pool, 1 << 20)?;
 /// let id = heap.allocate(request).expect("the segment has room");
-/// assert_eq!(heap.resolve(id).expect("active").size, 5120);
+/// assert_eq!(heap.allocated_place(id).expect("just allocated").size, 5120);
 /// assert_eq!(heap.stats().requested.current, 5000);
 ///
 /// heap.free(id)?;
-/// assert_eq!(heap.resolve(id), None);
+/// assert_eq!(heap.allocated_place(id), None);
 /// assert_eq!(heap.release_inactive().len(), 1);
 /// # Ok::<(), wgpu_pool::HeapError>(())
 /// ```

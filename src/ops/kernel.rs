@@ -1,8 +1,8 @@
 //! The user's own kernels.
 
 use super::reflect::{Interface, TensorSlot, reflect};
-use crate::device::Memory;
 use crate::device::gpu::{Program, ProgramDescriptor};
+use crate::device::{COPY_UNIT, Memory};
 use crate::error::{DeviceError, KernelError, TensorError};
 use crate::pool::{Pool, Storage, record};
 use crate::tensor::{DType, Element, Tensor};
@@ -26,7 +26,12 @@ impl<T: Element> From<T> for Scalar {
 
 /// A kernel of the user's own, compiled for a pool. Made by [`Pool::kernel`].
 ///
-/// It sees the range of each tensor and nothing beyond: on no backend can it write into a neighbour's block.
+/// It sees the range of each tensor and nothing beyond: on no backend can it write into another block, or into what lies beside a
+/// view in its tensor.
+///
+/// A binding is a multiple of four bytes. So `arrayLength` of an f16 tensor with an odd number of elements counts one more: pass
+/// the number as a scalar where it matters. The element too many is padding where the tensor's memory ends there. Of a view in the
+/// middle of a tensor it is the next element, which the kernel may read; a kernel that writes the binding is refused such a view.
 #[derive(Debug)]
 pub struct Kernel {
     pool: Pool,
@@ -160,8 +165,13 @@ impl Kernel {
         if !offset.is_multiple_of(alignment) {
             return Err(KernelError::Unaligned { binding, name: name(), offset, alignment });
         }
-        // A binding is a multiple of four bytes: beyond an odd number of f16 comes another element of the storage, or none.
-        Ok(Bound { storage: tensor.storage(), offset, size: size.next_multiple_of(4) })
+        // A binding is a multiple of four bytes. Behind an odd number of f16 comes another element of the storage, or padding.
+        let whole = size.next_multiple_of(COPY_UNIT);
+        if slot.is_written && whole > size && offset + size < tensor.storage().bytes() {
+            let elements = tensor.elements();
+            return Err(KernelError::HalfUnit { binding, name: name(), elements, bytes: size, unit: COPY_UNIT });
+        }
+        Ok(Bound { storage: tensor.storage(), offset, size: whole })
     }
 
     /// What is written must not be bound twice: each invocation would see the other binding's bytes at a time of its own.

@@ -217,6 +217,7 @@ impl<M: Memory> Inner<M> {
             let to = state.location(one.to_segment, one.to_offset, one.size);
             commands.copy(&from, &to)?;
         }
+        self.scrub_vacated(&mut commands, &state, &plan)?;
         state.heap.commit(&plan).expect("the heap was locked since the plan was made");
         state.note_moves(&plan);
         state.remedies.compactions += 1;
@@ -264,7 +265,7 @@ impl<M: Memory> State<M> {
         idle
     }
 
-    fn location(&self, id: SegmentId, offset: u64, size: u64) -> Location<M::Segment> {
+    pub(super) fn location(&self, id: SegmentId, offset: u64, size: u64) -> Location<M::Segment> {
         let segment = self.segments.get(&id).expect("every segment of the heap has its memory").clone();
         Location { id, segment, offset, size }
     }

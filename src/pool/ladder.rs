@@ -85,7 +85,7 @@ fn allocate<M: Memory>(inner: &Arc<Inner<M>>, bytes: u64, content: &Content) -> 
     };
     let State { attribution, heap, .. } = &mut *state;
     attribution.allocated(heap, block, bytes, site, content);
-    let recycled = state.handles.pop();
+    let recycled = state.references.pop();
     drop(state);
     Ok(Storage::new(inner, recycled, Some(block), bytes))
 }

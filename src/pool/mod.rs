@@ -17,8 +17,10 @@ mod options;
 mod pin;
 mod pressure;
 mod profile;
+mod references;
 mod remedies;
 mod reserve;
+mod scrub;
 pub mod snapshot;
 mod storage;
 mod trim;
@@ -49,12 +51,12 @@ use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use attribution::Attribution;
 use growth::Growth;
 use pressure::Callback;
+use references::References;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use storage::Handles;
 
 /// A caching pool of memory. Cloning it gives another handle to the same pool, which lives as long as any handle or
 /// storage of it.
@@ -82,6 +84,8 @@ pub(crate) struct Inner<M: Memory> {
     memory: M,
     growth: Growth,
     compaction_share: f64,
+    /// Whether bytes that a block leaves are cleared.
+    scrubs: bool,
     /// How many [`Pool`]s there are of it.
     pools: AtomicUsize,
     /// There were none once, while blocks were handed out; it is told once.
@@ -96,8 +100,8 @@ struct State<M: Memory> {
     heap: Heap,
     attribution: Attribution,
     segments: FxHashMap<SegmentId, M::Segment>,
-    /// Counts of dropped storages, to be used again: allocating takes no host memory in steady state.
-    handles: Vec<Arc<Handles>>,
+    /// Counts that no handle refers to any more, to be used again: allocating takes no host memory in steady state.
+    references: Vec<Arc<References>>,
     limit: Option<u64>,
     remedies: Remedies,
     callback: Callback<M>,
@@ -122,7 +126,7 @@ impl<M: Memory> Pool<M> {
             heap,
             attribution: Attribution::default(),
             segments: FxHashMap::default(),
-            handles: Vec::new(),
+            references: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),
             callback: Callback::none(),
@@ -133,6 +137,7 @@ impl<M: Memory> Pool<M> {
             memory,
             growth,
             compaction_share: options.compaction_share,
+            scrubs: options.scrub_on_free,
             pools: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             growing: Mutex::new(()),
@@ -293,7 +298,8 @@ impl<M: Memory> Inner<M> {
 
 impl<M: Memory> State<M> {
     fn place(&self, block: BlockId) -> Location<M::Segment> {
-        let place = self.heap.resolve(block).expect("a storage holds its block until its last handle is dropped");
+        let place =
+            self.heap.allocated_place(block).expect("a storage holds its block until its last handle is dropped");
         let segment = self.segments.get(&place.segment).expect("every segment of the heap has its memory");
         Location { id: place.segment, segment: segment.clone(), offset: place.offset, size: place.size }
     }
@@ -315,11 +321,12 @@ impl<M: Memory> Drop for Pool<M> {
 
 impl<M: Memory> fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { memory, growth, compaction_share, pools: _, ended: _, growing: _, state: _ } = &*self.inner;
+        let Inner { memory, growth, compaction_share, scrubs, pools: _, ended: _, growing: _, state: _ } = &*self.inner;
         f.debug_struct("Pool")
             .field("memory", memory)
             .field("growth", growth)
             .field("compaction_share", compaction_share)
+            .field("scrubs", scrubs)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

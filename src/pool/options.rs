@@ -27,6 +27,18 @@ pub struct PoolOptions {
     /// program needs its moves where it first grows: with 0.048 the worst variant took 1.3 times the requested peak, with 0.1 it
     /// takes 1.10.
     pub compaction_share: f64,
+    /// Clears a block's bytes when it is freed, so that no later block, and no other user of the memory after a trim, finds what
+    /// it held: for secrets, and to find programs that read what they haven't written. Off by default, when a new block holds
+    /// whatever was there before.
+    ///
+    /// The clear is recorded behind the commands that use the block and before those of its next owner. A block that is pinned
+    /// when it is freed is cleared when its last pin is dropped, so that commands which the program has submitted by then come
+    /// first. Compaction clears the places that it moves blocks away from. With it every block reads as zeros when it is new.
+    /// Not covered are copies on their way: staging, bounce and readback buffers.
+    ///
+    /// Cost: dropping the last handle of a block takes the recorder's lock, records a command, and may submit the batch as every
+    /// command may.
+    pub scrub_on_free: bool,
     /// Which adapter to open; used by [`Pool::request`](super::Pool::request) alone.
     pub gpu: GpuOptions,
 }
@@ -39,6 +51,7 @@ impl Default for PoolOptions {
             small_limit: 1 << 20,
             smallest_segment: None,
             compaction_share: 0.1,
+            scrub_on_free: false,
             gpu: GpuOptions::default(),
         }
     }

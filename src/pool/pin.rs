@@ -1,9 +1,9 @@
-//! Blocks that stay where they are, and who wants them to.
+//! Pins: blocks that stay where they are, and the call sites that pinned them.
 
 use super::{Inner, Pool, Storage};
-use crate::device::{COPY_UNIT, Gpu, GpuSegment, Memory};
+use crate::device::{COPY_UNIT, Gpu, Memory};
 use crate::error::{Bytes, DeviceError};
-use crate::heap::{BlockId, SegmentId};
+use crate::heap::{BlockId, Heap, SegmentId};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl<M: Memory> Pool<M> {
     pub fn pins(&self) -> Vec<Pin> {
         let state = self.inner.state();
         let pins = state.pins.iter().filter_map(|(_, &(block, site))| {
-            let place = state.heap.resolve(block)?;
+            let place = state.heap.active_place(block)?;
             Some(Pin { site, segment: place.segment, bytes: place.size })
         });
         let mut pins: Vec<Pin> = pins.collect();
@@ -41,18 +41,23 @@ impl<M: Memory> Pool<M> {
     }
 }
 
-impl Storage<Gpu> {
-    /// Pins the block and shows where it lies, for commands that the program records by itself: until the guard is
-    /// dropped, the block neither moves nor is handed out again. What the pool has recorded so far is submitted first, so
-    /// that it runs before what the program submits afterwards.
+impl<M: Memory> Storage<M> {
+    /// Pins the block, for commands that the program records by itself: until the guard is dropped, the block neither moves
+    /// nor is handed out again, also if its last handle is dropped meanwhile. What the pool has recorded so far is submitted
+    /// first, so that it runs before what the program submits afterwards. On a GPU, [`Pinned::binding`] says where the block
+    /// lies.
     ///
-    /// Keep the guard until the commands are submitted; from then on the queue's order protects the bytes. Nothing is
-    /// returned for a storage of zero bytes. [`Pool::pins`] tells who pins what: the caller of this.
+    /// Keep the guard until the commands are submitted; from then on the queue's order protects the bytes. Returns `None` for a
+    /// storage of zero bytes. [`Pool::pins`] lists the pins, each with the caller of this function. Waits for no device; may wait
+    /// for a thread that is submitting.
+    ///
+    /// A pin doesn't keep the block allocated: once the last handle is dropped, its bytes count as active and not as allocated,
+    /// and a [`WeakStorage`](super::WeakStorage) doesn't upgrade.
     ///
     /// # Errors
     /// What the device found wrong with the commands submitted.
     #[track_caller]
-    pub fn pin(&self) -> Result<Option<Pinned>, DeviceError> {
+    pub fn pin(&self) -> Result<Option<Pinned<M>>, DeviceError> {
         let Some(block) = self.block() else { return Ok(None) };
         let inner = self.inner();
         let site = Location::caller();
@@ -67,17 +72,31 @@ impl Storage<Gpu> {
     }
 }
 
-/// A block that stays where it is, for commands outside of the pool's own recorder.
-pub struct Pinned {
-    inner: Arc<Inner<Gpu>>,
+/// A guard that keeps a block in place, for commands outside of the pool's own recorder. Made by [`Storage::pin`].
+pub struct Pinned<M: Memory = Gpu> {
+    inner: Arc<Inner<M>>,
     block: BlockId,
     /// Its place among the pool's pins.
     number: usize,
-    place: crate::device::Location<GpuSegment>,
+    place: crate::device::Location<M::Segment>,
     bytes: u64,
 }
 
-impl Pinned {
+impl<M: Memory> Pinned<M> {
+    /// The bytes of the storage that was pinned, as they were asked for.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The block's segment, and its first byte from the segment's start.
+    #[must_use]
+    pub fn place(&self) -> (SegmentId, u64) {
+        (self.place.id, self.place.offset)
+    }
+}
+
+impl Pinned<Gpu> {
     /// The range of the wgpu buffer. Write nothing outside of it: the neighbours are other tensors.
     #[must_use]
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
@@ -89,15 +108,17 @@ impl Pinned {
     }
 }
 
-impl Drop for Pinned {
+impl<M: Memory> Drop for Pinned<M> {
     fn drop(&mut self) {
-        let mut state = self.inner.state();
-        state.pins.remove(self.number);
-        state.heap.unpin(self.block).expect("the guard pinned the block");
+        let last = |heap: &Heap, block| heap.pins(block) == 1 && heap.allocated_place(block).is_none();
+        self.inner.release_block(self.block, last, |state| {
+            state.pins.remove(self.number);
+            state.heap.unpin(self.block).expect("the guard pinned the block");
+        });
     }
 }
 
-impl fmt::Debug for Pinned {
+impl<M: Memory> fmt::Debug for Pinned<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner: _, block, number: _, place, bytes } = self;
         f.debug_struct("Pinned").field("block", block).field("place", place).field("bytes", bytes).finish()

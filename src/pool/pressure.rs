@@ -86,8 +86,8 @@ impl<M: Memory> Pool<M> {
             if level == MemoryPressure::Critical { self.compact(u64::MAX) } else { Ok(Compacted::default()) };
         let trimmed = self.trim();
         if level >= MemoryPressure::Moderate {
-            let handles = std::mem::take(&mut self.inner.state().handles);
-            drop(handles);
+            let references = std::mem::take(&mut self.inner.state().references);
+            drop(references);
             self.inner.memory.drop_all_caches();
         }
         Ok(Relief { compacted: compacted?, trimmed })

@@ -1,12 +1,12 @@
 //! Handles to blocks.
 
+use super::references::References;
 use super::{Inner, Pool, State, WeakStorage};
 use crate::device::{COPY_UNIT, Commands, Gpu, Location, Memory, check_alignment, check_range};
 use crate::error::DeviceError;
-use crate::heap::BlockId;
+use crate::heap::{BlockId, Heap};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// A large write goes in pieces of this size, each submitted with its batch, so that its staging comes back piece by piece.
 const PIECE_BYTES: usize = 16 << 20;
@@ -21,34 +21,34 @@ const _: () = assert!(UNIT as u64 == COPY_UNIT);
 /// Its bytes are stale when it is new: whatever the block held before.
 pub struct Storage<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
-    /// None only while the last handle is dropped: the count then goes back to the pool.
-    handles: Option<Arc<Handles>>,
+    /// Counts the handles of the block. None only while the handle is dropped: the count may then go back to the pool.
+    references: Option<Arc<References>>,
     /// None for zero bytes, which need no block.
     block: Option<BlockId>,
     requested: u64,
 }
 
-/// How many handles share one block. Not the `Arc`'s own count, so that the last handle can give the whole allocation back to the
-/// pool, to count the handles of another block.
-pub(super) type Handles = AtomicUsize;
-
 impl<M: Memory> Storage<M> {
-    /// The first handle of a block; `recycled` is a count of a block that is gone.
+    /// The first handle of a block; `recycled` is a count that no handle refers to any more.
     pub(super) fn new(
         inner: &Arc<Inner<M>>,
-        recycled: Option<Arc<Handles>>,
+        recycled: Option<Arc<References>>,
         block: Option<BlockId>,
         requested: u64,
     ) -> Self {
-        let handles = recycled.unwrap_or_default();
-        // Handles that another thread is still dropping have done their last with the count.
-        handles.store(1, Ordering::Relaxed);
-        Self { inner: Arc::clone(inner), handles: Some(handles), block, requested }
+        let references = recycled.unwrap_or_default();
+        references.begin();
+        Self { inner: Arc::clone(inner), references: Some(references), block, requested }
     }
 
-    /// One more handle of a block; it is counted already.
-    pub(super) fn again(inner: Arc<Inner<M>>, handles: Arc<Handles>, block: Option<BlockId>, requested: u64) -> Self {
-        Self { inner, handles: Some(handles), block, requested }
+    /// Another handle of a block, which is counted already.
+    pub(super) fn counted(
+        inner: Arc<Inner<M>>,
+        references: Arc<References>,
+        block: Option<BlockId>,
+        requested: u64,
+    ) -> Self {
+        Self { inner, references: Some(references), block, requested }
     }
 
     /// Bytes that were asked for.
@@ -60,7 +60,7 @@ impl<M: Memory> Storage<M> {
     /// How many handles share the block, this one included. Other threads may change it at any time.
     #[must_use]
     pub fn handles(&self) -> usize {
-        self.count().load(Ordering::Acquire)
+        usize::try_from(self.references().strong()).expect("at most 2^31 handles")
     }
 
     /// The pool that the block belongs to.
@@ -77,7 +77,7 @@ impl<M: Memory> Storage<M> {
     /// Whether two handles share one block.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self.count(), other.count())
+        Arc::ptr_eq(self.references(), other.references())
     }
 
     /// Whether it belongs to a pool.
@@ -95,8 +95,8 @@ impl<M: Memory> Storage<M> {
         self.block
     }
 
-    fn count(&self) -> &Arc<Handles> {
-        self.handles.as_ref().expect("a handle has its count until it is dropped")
+    fn references(&self) -> &Arc<References> {
+        self.references.as_ref().expect("a handle has its count until it is dropped")
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner<M>> {
@@ -146,24 +146,26 @@ impl<M: Memory> Storage<M> {
         self.record(0, |commands, place| commands.clear(place))
     }
 
-    /// Copies all its bytes to the start of `to`, in program order.
+    /// Copies all its bytes to the start of `target`, in program order. The bytes of `target` behind them stay as they are, also where the
+    /// length is no multiple of [`COPY_UNIT`].
     ///
     /// # Errors
-    /// [`DeviceError::OutOfRange`] if `to` is shorter, or a lack of memory for the copy's detour.
+    /// [`DeviceError::OutOfRange`] if `target` is shorter; a lack of memory for the bounce buffer that a copy within one segment goes
+    /// through, or for merging the last unit. Nothing is recorded then.
     ///
     /// # Panics
     /// When the two belong to different pools: their commands have no common order.
-    pub fn copy_to(&self, to: &Self) -> Result<(), DeviceError> {
-        assert!(Arc::ptr_eq(&self.inner, &to.inner), "storages of different pools");
-        check_range(0, self.bytes(), to.bytes())?;
-        if self.is_same(to) {
+    pub fn copy_to(&self, target: &Self) -> Result<(), DeviceError> {
+        assert!(Arc::ptr_eq(&self.inner, &target.inner), "storages of different pools");
+        check_range(0, self.bytes(), target.bytes())?;
+        if self.is_same(target) {
             return Ok(());
         }
         let memory = &self.inner.memory;
         let mut commands = memory.commands();
-        let places = self.inner.locate(&commands, [self, to]);
+        let places = self.inner.locate(&commands, [self, target]);
         if let [from, to] = places.as_slice() {
-            commands.copy(&from.part(0, self.bytes().next_multiple_of(COPY_UNIT))?, to)?;
+            copy::<M>(&mut commands, (from, self.bytes()), (to, target.bytes()))?;
         }
         finish(memory, commands)
     }
@@ -180,6 +182,28 @@ impl<M: Memory> Storage<M> {
         }
         finish(memory, commands)
     }
+}
+
+/// Records a copy of all bytes of one storage to the start of another: of each, where it lies and how long it is.
+fn copy<M: Memory>(
+    commands: &mut M::Commands<'_>,
+    (from, bytes): (&Location<M::Segment>, u64),
+    (to, room): (&Location<M::Segment>, u64),
+) -> Result<(), DeviceError> {
+    // Behind the last byte of either storage its block has room for the rest of the unit, which is nobody's.
+    let whole = if room == bytes { bytes.next_multiple_of(COPY_UNIT) } else { bytes - bytes % COPY_UNIT };
+    if from.id == to.id {
+        // First, so that nothing is recorded if it is refused.
+        commands.prepare_detour(whole)?;
+    }
+    if let Some(rest @ 1..) = bytes.checked_sub(whole) {
+        let rest = u32::try_from(rest).expect("less than a unit");
+        commands.copy_part_of_unit(&from.part(whole, COPY_UNIT)?, &to.part(whole, COPY_UNIT)?, rest)?;
+    }
+    if whole > 0 {
+        commands.copy(&from.part(0, whole)?, to)?;
+    }
+    Ok(())
 }
 
 /// Ends a recording: has it submitted if that pays by now, after the right to record is given back.
@@ -205,51 +229,41 @@ pub(crate) fn record<M: Memory>(
 
 impl<M: Memory> Clone for Storage<M> {
     fn clone(&self) -> Self {
-        let handles = Arc::clone(self.count());
-        handles.fetch_add(1, Ordering::Relaxed);
-        Self { inner: Arc::clone(&self.inner), handles: Some(handles), block: self.block, requested: self.requested }
+        let references = Arc::clone(self.references());
+        references.clone_strong();
+        Self {
+            inner: Arc::clone(&self.inner),
+            references: Some(references),
+            block: self.block,
+            requested: self.requested,
+        }
     }
 }
 
 impl<M: Memory> Drop for Storage<M> {
     fn drop(&mut self) {
-        let Some(handles) = self.handles.take() else { return };
-        let Some(block) = self.block else {
-            handles.fetch_sub(1, Ordering::Relaxed);
-            return;
-        };
-        // An only handle can't be cloned meanwhile, so it need not count down. Either way, everything that the other handles'
-        // threads did with the block happens before it is handed out again.
-        let only = handles.load(Ordering::Acquire) == 1;
-        if !only && !count_down(&handles) {
+        let Some(references) = self.references.take() else { return };
+        if !references.drop_strong() {
             return;
         }
-        let mut state = self.inner.state();
-        // A weak handle may have become a full one until the lock was taken, and can't any more.
-        if only && handles.load(Ordering::Acquire) != 1 && !count_down(&handles) {
-            return;
-        }
-        let State { attribution, heap, .. } = &mut *state;
-        attribution.freed(heap, block, self.requested);
-        heap.free(block).expect("only the last handle frees the block");
-        state.handles.push(handles);
+        let Some(block) = self.block else { return };
+        let unpinned = |heap: &Heap, block| heap.pins(block) == 0;
+        self.inner.release_block(block, unpinned, |state| {
+            let State { attribution, heap, .. } = state;
+            attribution.freed(heap, block, self.requested);
+            heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
+            if references.is_unused() {
+                state.references.push(references);
+            }
+        });
     }
-}
-
-/// Counts a handle down. Whether it was the last.
-fn count_down(handles: &Handles) -> bool {
-    if handles.fetch_sub(1, Ordering::Release) != 1 {
-        return false;
-    }
-    fence(Ordering::Acquire);
-    true
 }
 
 impl<M: Memory> fmt::Debug for Storage<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner: _, handles, block, requested } = self;
+        let Self { inner: _, references, block, requested } = self;
         f.debug_struct("Storage")
-            .field("handles", handles)
+            .field("references", references)
             .field("block", block)
             .field("requested", requested)
             .finish_non_exhaustive()
@@ -265,10 +279,13 @@ impl<M: Memory> Storage<M> {
         }
     }
 
-    /// A handle that doesn't keep the block: it tells whether the block is still there, and can become a full handle as long
-    /// as it is. As [`std::sync::Weak`]; breaks cycles of `Rc`s.
+    /// A handle that doesn't keep the block allocated, as [`std::sync::Weak`]. [`WeakStorage::upgrade`] returns a full handle
+    /// while there is another one, and nothing from then on, also while the freed block is pinned.
+    ///
+    /// # Panics
+    /// At 2³¹ weak handles to one block.
     #[must_use]
     pub fn downgrade(&self) -> WeakStorage<M> {
-        WeakStorage::new(&self.inner, self.count(), self.block, self.requested)
+        WeakStorage::new(&self.inner, self.references(), self.block, self.requested)
     }
 }

@@ -91,7 +91,7 @@ impl<M: Memory> Pool<M> {
 impl<M: Memory> State<M> {
     /// Segments that hold a pinned block. O(pins).
     fn pinned_segments(&self) -> usize {
-        let places = self.pins.iter().filter_map(|(_, &(block, _))| self.heap.resolve(block));
+        let places = self.pins.iter().filter_map(|(_, &(block, _))| self.heap.active_place(block));
         places.map(|place| place.segment).collect::<HashSet<_>>().len()
     }
 }

@@ -43,7 +43,7 @@ fn free(heap: &mut Heap, id: BlockId) {
 
 #[track_caller]
 fn place(heap: &Heap, id: BlockId) -> Place {
-    heap.resolve(id).expect("active")
+    heap.allocated_place(id).expect("allocated")
 }
 
 fn all_counters(stats: &Stats) -> [Counter; 9] {
@@ -351,11 +351,12 @@ fn a_block_freed_while_it_is_pinned_is_handed_out_only_after_its_last_unpin() {
     free(&mut heap, id);
     let stats = heap.stats();
     assert_eq!((stats.requested.current, stats.allocated.current, stats.active.current), (0, 0, SEGMENT));
-    assert!(heap.resolve(id).is_some());
+    assert!(heap.active_place(id).is_some());
+    assert_eq!(heap.allocated_place(id), None);
     heap.unpin(id).expect("pinned");
     assert!(heap.allocate(bytes(SEGMENT)).is_err());
     heap.unpin(id).expect("pinned");
-    assert_eq!(heap.resolve(id), None);
+    assert_eq!((heap.active_place(id), heap.allocated_place(id)), (None, None));
     let again = allocate(&mut heap, SEGMENT);
     assert_ne!(again, id);
 }

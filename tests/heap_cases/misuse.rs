@@ -14,8 +14,8 @@ fn a_stale_id_is_refused_whatever_is_in_its_place_now() {
     let refusal = HeapError::StaleBlock { key: u32::try_from(id.key()).expect("a u32"), generation: id.generation() };
     let answers = [heap.free(id), heap.pin(id), heap.unpin(id)];
     assert_eq!(answers, [Err(refusal); 3]);
-    assert_eq!(heap.resolve(id), None);
-    assert!(heap.resolve(heir).is_some());
+    assert_eq!(heap.allocated_place(id), None);
+    assert!(heap.allocated_place(heir).is_some());
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl Shadow {
             }
         };
         at_most("a block that was handed out", size, hole)?;
-        let place = heap.resolve(id).ok_or("a new block does not resolve")?;
+        let place = heap.allocated_place(id).ok_or("a new block has no place")?;
         same("size", (place.size, place.requested), (size, requested.get()))?;
         same("offset beyond the granule", place.offset % self.granule, 0)?;
         if !self.known.insert(id) {
@@ -170,7 +170,7 @@ impl Shadow {
         same("stale free", heap.free(id), refusal)?;
         same("stale pin", heap.pin(id), refusal)?;
         same("stale unpin", heap.unpin(id), refusal)?;
-        same("stale resolve", heap.resolve(id), None)
+        same("places of a stale id", (heap.allocated_place(id), heap.active_place(id)), (None, None))
     }
 
     fn add_segment(&mut self, heap: &mut Heap, pool: SubPool, bytes: u64) -> Result<(), Difference> {
@@ -221,7 +221,9 @@ impl Shadow {
         heap.check().map_err(|broken| format!("broken law: {broken}"))?;
         let live = self.live();
         for (segment, offset, block) in &live {
-            let place = heap.resolve(block.id).ok_or_else(|| format!("{:?} does not resolve", block.id))?;
+            let place = heap.active_place(block.id).ok_or_else(|| format!("{:?} has no place", block.id))?;
+            // A freed block that is still pinned is active, and not allocated: nothing but its pins may find it.
+            same("allocated place", heap.allocated_place(block.id), (!block.freed).then_some(place))?;
             let expected = (*segment, *offset, block.size, block.requested);
             same("place", (place.segment, place.offset, place.size, place.requested), expected)?;
         }

@@ -19,6 +19,14 @@ over_every_memory_with_bytes! {
     a_write_that_ends_in_the_middle_of_a_unit_is_refused_whole,
 }
 
+mod kernels {
+    use super::a_copy_of_any_length_changes_no_byte_behind_it;
+
+    crate::subjects::over_every_memory_that_runs_kernels! {
+        a_copy_of_any_length_changes_no_byte_behind_it,
+    }
+}
+
 fn what_is_written_is_read_back<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     for bytes in [1, 2, 3, 4, 5, 31, 32, 33, 1023, 4096, 100_001] {
@@ -84,6 +92,32 @@ fn a_copy_to_a_longer_storage_leaves_its_end<S: Subject>(memory: S::Memory) -> O
     let error = long.copy_to(&short).expect_err("the target is shorter");
     assert_eq!(error, DeviceError::OutOfRange { offset: 0, length: 4000, size: 400 });
     assert_stamp::<S>(&short, 1);
+    Ok(())
+}
+
+/// Within a segment and across, to storages that end with the source, within its last unit, with it, and far behind.
+fn a_copy_of_any_length_changes_no_byte_behind_it<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let far = pool.allocate(2 * SEGMENT)?;
+    for bytes in [1, 2, 3, 4, 5, 6, 7, 30, 31, 33, 4097, 20_001] {
+        let source = pool.allocate(bytes)?;
+        stamp(&source, 1)?;
+        for more in [0, 1, 2, 3, 4, 5, 1000] {
+            let target = pool.allocate(bytes + more)?;
+            stamp(&target, 2)?;
+            source.copy_to(&target)?;
+            let length = usize::try_from(bytes)?;
+            let mut wanted = pattern(2, usize::try_from(bytes + more)?);
+            wanted[..length].copy_from_slice(&pattern(1, length));
+            assert_eq!(read(&target)?, wanted, "{bytes} bytes into {}", bytes + more);
+            assert_stamp::<S>(&source, 1);
+        }
+        far.write(0, &pattern(3, 30_000))?;
+        source.copy_to(&far)?;
+        let mut wanted = pattern(3, 30_000);
+        wanted[..usize::try_from(bytes)?].copy_from_slice(&pattern(1, usize::try_from(bytes)?));
+        assert_eq!(read(&far)?[..30_000], wanted, "{bytes} bytes into another segment");
+    }
     Ok(())
 }
 

@@ -23,6 +23,7 @@ mod refusal;
 mod report;
 mod reuse;
 mod scopes;
+mod scrub;
 mod statistics;
 mod threads;
 mod trim;

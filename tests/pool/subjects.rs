@@ -88,6 +88,14 @@ macro_rules! over_every_memory_with_bytes {
     };
 }
 
+/// The same, on every memory that holds bytes and does what commands beside plain copies say: wgpu without a driver passes
+/// over dispatches.
+macro_rules! over_every_memory_that_runs_kernels {
+    ($($case:ident),* $(,)?) => {
+        $crate::subjects::over_memories! { [host Host, adapter Adapter, gl Gl] $($case)* }
+    };
+}
+
 macro_rules! over_memories {
     ([] $($case:ident)*) => {};
     ([$module:ident $subject:ident $(, $rest:ident $rest_subject:ident)*] $($case:ident)*) => {
@@ -107,7 +115,7 @@ macro_rules! over_memories {
     };
 }
 
-pub(crate) use {over_every_memory, over_every_memory_with_bytes, over_memories};
+pub(crate) use {over_every_memory, over_every_memory_that_runs_kernels, over_every_memory_with_bytes, over_memories};
 
 /// Options under which few bytes make many segments.
 pub(crate) fn options() -> PoolOptions {

@@ -1,14 +1,16 @@
-//! Handles that keep nothing.
+//! Weak handles.
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, assert_stamp, options, over_every_memory, stamp};
 use std::sync::atomic::{AtomicBool, Ordering};
-use wgpu_pool::{AccountingMemory, Pool, PoolOptions, Tensor};
+use wgpu_pool::{AccountingMemory, AllocateError, Pool, PoolOptions, Tensor};
 
 over_every_memory! {
     a_weak_handle_finds_its_block_while_it_lives,
     a_weak_handle_is_not_taken_in_by_a_later_block,
     a_weak_handle_keeps_neither_block_nor_pool,
+    a_weak_handle_of_a_freed_pinned_block_stays_dead_and_disturbs_no_other,
+    a_count_serves_another_block_only_when_no_weak_handle_is_left,
 }
 
 fn a_weak_handle_finds_its_block_while_it_lives<S: Subject>(memory: S::Memory) -> Outcome {
@@ -56,6 +58,83 @@ fn a_weak_handle_keeps_neither_block_nor_pool<S: Subject>(memory: S::Memory) -> 
     Ok(())
 }
 
+// Case 57.
+fn a_weak_handle_of_a_freed_pinned_block_stays_dead_and_disturbs_no_other<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let old = pool.allocate(1000)?;
+    let (weak, guard) = (old.downgrade(), old.pin()?.ok_or("it has a block")?);
+    let second = old.pin()?;
+    drop(old);
+    let stats = pool.stats();
+    assert_eq!((stats.blocks.current, stats.active_blocks.current), (0, 1), "freed, and still pinned");
+    assert!(weak.upgrade().is_none(), "a pin does not bring a block back");
+    let new = pool.allocate(1000)?;
+    let twin = new.clone();
+    assert_eq!((twin.handles(), weak.upgrade().is_none()), (2, true));
+    if S::HOLDS_BYTES {
+        stamp(&new, 5)?;
+    }
+    drop(second);
+    assert!(weak.upgrade().is_none());
+    drop(new);
+    assert_eq!((twin.handles(), pool.stats().blocks.current), (1, 1), "the twin keeps its block");
+    let other = pool.allocate(1000)?;
+    if S::HOLDS_BYTES {
+        stamp(&other, 6)?;
+    }
+    drop(guard);
+    let third = pool.allocate(1000)?;
+    assert!(weak.upgrade().is_none() && weak.clone().upgrade().is_none());
+    assert_stamp::<S>(&twin, 5);
+    assert_stamp::<S>(&other, 6);
+    drop((twin, other, third));
+    let stats = pool.stats();
+    assert_eq!((stats.blocks.current, stats.active.current, stats.pinned.current), (0, 0, 0));
+    Ok(())
+}
+
+// Case 57: counters are never shared between blocks.
+fn a_count_serves_another_block_only_when_no_weak_handle_is_left<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    // Each dead handle would be one more chance of meeting a later block in its slot, with its count.
+    let dead: Result<Vec<_>, _> = (0..50).map(|_| Ok::<_, AllocateError>(pool.allocate(1000)?.downgrade())).collect();
+    let dead = dead?;
+    let living: Result<Vec<_>, _> = (0..50).map(|_| pool.allocate(1000)).collect();
+    let living = living?;
+    assert!(dead.iter().all(|weak| weak.upgrade().is_none()));
+    for (index, one) in living.iter().enumerate() {
+        assert_eq!(one.handles(), 1);
+        assert!(living[..index].iter().all(|other| !one.is_same(other)));
+    }
+    Ok(())
+}
+
+#[test]
+fn pins_weak_handles_and_new_blocks_race_and_no_block_is_freed_twice() -> Outcome {
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    for round in 0..1000_u64 {
+        let storage = pool.allocate(1000 + round)?;
+        let (weak, guard) = (storage.downgrade(), storage.pin()?);
+        std::thread::scope(|threads| {
+            threads.spawn(|| drop(storage));
+            threads.spawn(|| drop(guard));
+            threads.spawn(|| {
+                let next = pool.allocate(1000 + round).expect("there is no limit");
+                assert_eq!(next.handles(), 1);
+                if let Some(again) = weak.upgrade() {
+                    assert!(!again.is_same(&next) && again.bytes() == 1000 + round);
+                }
+                assert_eq!(next.clone().handles(), 2);
+            });
+        });
+        assert!(weak.upgrade().is_none());
+        let stats = pool.stats();
+        assert_eq!((stats.blocks.current, stats.active_blocks.current), (0, 0));
+        pool.check()?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_weak_handle_races_with_the_last_full_one_and_never_finds_a_freed_block() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
@@ -74,7 +153,7 @@ fn a_weak_handle_races_with_the_last_full_one_and_never_finds_a_freed_block() ->
             };
             let racer = threads.spawn(race);
             while !ready.load(Ordering::Acquire) {
-                std::hint::spin_loop();
+                std::thread::yield_now();
             }
             drop(storage);
             racer.join()

@@ -36,6 +36,7 @@ mod scope;
 mod staging;
 mod timing;
 mod unbind;
+mod unit;
 #[cfg(not(target_arch = "wasm32"))]
 mod wait;
 

@@ -3,7 +3,9 @@
 //! One encoder is open at a time, and in it one compute pass, for as long as only dispatches come. A copy ends the pass. A
 //! block that is freed while the open batch names it may be handed out to the next command, since that one runs after.
 
-use super::super::{Commands, Location, MemoryLimits, check_alignment, check_range, check_transfer};
+use super::super::{
+    Commands, Location, MemoryLimits, check_alignment, check_part_of_unit, check_range, check_transfer,
+};
 use super::bind_groups::BindGroups;
 use super::open::Open;
 use super::outbox::{Batch, Outbox};
@@ -12,6 +14,7 @@ use super::program::{Passing, Program};
 use super::staging::Staging;
 use super::timing::Timing;
 use super::unbind::Unbinder;
+use super::unit::UnitMerger;
 use super::{Gpu, GpuReadback, GpuSegment};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -50,6 +53,7 @@ pub(super) struct Recorder {
     /// Whether segments have been bound since the slots were last taken from them. Of interest on GL.
     binds_segments: bool,
     unbinder: Option<Unbinder>,
+    merger: Option<UnitMerger>,
     /// None while nobody wants to know how long kernels take.
     timing: Option<Timing>,
 }
@@ -67,6 +71,7 @@ impl Recorder {
             detour: None,
             binds_segments: false,
             unbinder: None,
+            merger: None,
             timing: None,
         }
     }
@@ -118,7 +123,7 @@ impl Recorder {
     pub(super) fn drop_caches(&mut self) {
         self.staging.drop_idle();
         if self.open.is_none() {
-            self.detour = None;
+            (self.detour, self.merger) = (None, None);
         }
     }
 
@@ -288,6 +293,31 @@ impl Commands<Gpu> for GpuCommands<'_> {
         }
         let encoder = self.recorder.encoder(self.gpu);
         encoder.copy_buffer_to_buffer(from.segment.buffer(), from.offset, to.segment.buffer(), to.offset, from.size);
+        Ok(())
+    }
+
+    fn copy_part_of_unit(
+        &mut self,
+        from: &Location<GpuSegment>,
+        to: &Location<GpuSegment>,
+        bytes: u32,
+    ) -> Result<(), DeviceError> {
+        check_part_of_unit(from, to, bytes)?;
+        let Self { gpu, recorder } = self;
+        if recorder.merger.is_none() {
+            recorder.merger = Some(UnitMerger::new(gpu)?);
+        }
+        from.segment.used_in(recorder.number);
+        to.segment.used_in(recorder.number);
+        recorder.encoder(gpu);
+        let Recorder { open: Some(open), merger: Some(merger), .. } = &mut **recorder else {
+            unreachable!("both were just made");
+        };
+        merger.gather(&mut open.encoder, from, to);
+        merger.merge(open.pass(), bytes);
+        open.pass = None;
+        merger.scatter(&mut open.encoder, to);
+        open.commands += 1;
         Ok(())
     }
 

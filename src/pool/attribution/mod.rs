@@ -108,7 +108,7 @@ impl Attribution {
     }
 
     fn record_block(&mut self, kind: EventKind, heap: &Heap, block: BlockId, requested: u64) {
-        let (Some(history), Some(place)) = (&mut self.history, heap.resolve(block)) else { return };
+        let (Some(history), Some(place)) = (&mut self.history, heap.allocated_place(block)) else { return };
         let origin = self.origins.of(block);
         history.record(&Event {
             requested,

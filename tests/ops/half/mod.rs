@@ -274,3 +274,37 @@ fn other_dtypes_beside_halves_are_refused() -> Outcome {
     }
     Ok(())
 }
+
+/// A binding is a multiple of four bytes: a kernel that fills it to its `arrayLength` would write one element behind such a view.
+#[test]
+fn a_kernel_that_writes_a_view_of_an_odd_number_of_halves_never_writes_behind_it() -> Outcome {
+    let descriptor =
+        wgpu::DeviceDescriptor { required_features: wgpu::Features::SHADER_F16, ..wgpu::DeviceDescriptor::default() };
+    let (device, queue) = wgpu::Device::noop(&descriptor);
+    let without_driver = Pool::from_device(device, queue, wgpu_pool::PoolOptions::default())?;
+    for pool in &pools().cloned().chain([without_driver]).collect::<Vec<_>>() {
+        let kernel = |body: &str| {
+            let head = "enable f16;
+                @group(0) @binding(0) var<storage, read_write> x: array<f16>;
+                @group(0) @binding(1) var<storage, read_write> y: array<f16>;
+                @compute @workgroup_size(64) fn run(@builtin(local_invocation_index) i: u32)";
+            pool.kernel(&format!("{head} {{ {body} }}"), "run")
+        };
+        let fill = kernel("if i < arrayLength(&x) { x[i] = y[0]; }")?;
+        let all = Tensor::full(pool, [31], f16::ONE)?;
+        let value = Tensor::full(pool, [1], f16::from_f32(2.0))?;
+        let refused = fill.dispatch(&[&all.narrow(0, 0, 7)?, &value], &[], [1; 3]);
+        assert!(
+            matches!(&refused, Err(KernelError::HalfUnit { binding: 0, name, elements: 7, bytes: 14, unit: 4 }) if name == "x"),
+            "{refused:?}"
+        );
+        // What is only read, an even number, and a view that ends with its memory are all right.
+        fill.dispatch(&[&all.narrow(0, 0, 6)?, &value], &[], [1; 3])?;
+        fill.dispatch(&[&Tensor::full(pool, [7], f16::ONE)?, &all.narrow(0, 0, 1)?], &[], [1; 3])?;
+        if pool.memory().adapter_info().backend != wgpu::Backend::Noop {
+            let wanted: Vec<f16> = (0..31).map(|i| f16::from_f32(if i < 6 { 2.0 } else { 1.0 })).collect();
+            assert_eq!(all.read_blocking::<f16>()?, wanted);
+        }
+    }
+    Ok(())
+}

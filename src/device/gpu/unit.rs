@@ -1,0 +1,84 @@
+//! Copies of less than a copy unit.
+//!
+//! WebGPU copies whole units of four bytes. The last one to three bytes of a copy are merged with the bytes that follow them in
+//! the target: both units are copied into a buffer of eight bytes, an invocation merges them, and the result is copied to the
+//! target. The segments themselves are never bound, so neither their alignment nor the size of the copy matters.
+
+use super::{Gpu, GpuSegment, scope};
+use crate::device::{COPY_UNIT, Location};
+use crate::error::DeviceError;
+
+/// The number of workgroups is the number of bytes to take of the source's unit, which is the second one.
+const SOURCE: &str = "
+@group(0) @binding(0) var<storage, read_write> units: array<u32, 2>;
+
+@compute @workgroup_size(1)
+fn merge(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) bytes: vec3<u32>) {
+    if workgroup.x == 0u {
+        let mask = (1u << (8u * bytes.x)) - 1u;
+        units[1] = (units[1] & mask) | (units[0] & ~mask);
+    }
+}
+";
+
+/// What a merge needs.
+#[derive(Debug)]
+pub(super) struct UnitMerger {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    /// The target's unit, and the source's, which becomes the merged one.
+    units: wgpu::Buffer,
+}
+
+impl UnitMerger {
+    pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
+        let label = Some("wgpu-pool unit merger");
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let units = gpu.buffer("wgpu-pool unit merger", 2 * COPY_UNIT, usage, false)?;
+        let (merger, verdict) = scope::guarded(&gpu.device, || {
+            let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label,
+                source: wgpu::ShaderSource::Wgsl(SOURCE.into()),
+            });
+            let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: None,
+                module: &module,
+                entry_point: Some("merge"),
+                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                cache: None,
+            });
+            let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label,
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &[wgpu::BindGroupEntry { binding: 0, resource: units.as_entire_binding() }],
+            });
+            Self { pipeline, group, units }
+        });
+        verdict.map_err(|error| scope::device_error(error, 0))?;
+        Ok(merger)
+    }
+
+    /// Takes both units in.
+    pub(super) fn gather(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        from: &Location<GpuSegment>,
+        to: &Location<GpuSegment>,
+    ) {
+        encoder.copy_buffer_to_buffer(to.segment.buffer(), to.offset, &self.units, 0, COPY_UNIT);
+        encoder.copy_buffer_to_buffer(from.segment.buffer(), from.offset, &self.units, COPY_UNIT, COPY_UNIT);
+    }
+
+    /// Merges them: the first `bytes` bytes are the source's.
+    pub(super) fn merge(&self, pass: &mut wgpu::ComputePass<'_>, bytes: u32) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(bytes, 1, 1);
+    }
+
+    /// Writes the merged unit.
+    pub(super) fn scatter(&self, encoder: &mut wgpu::CommandEncoder, to: &Location<GpuSegment>) {
+        encoder.copy_buffer_to_buffer(&self.units, COPY_UNIT, to.segment.buffer(), to.offset, COPY_UNIT);
+    }
+}
