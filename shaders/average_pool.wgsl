@@ -1,6 +1,6 @@
-// average_pool: the sum under each window, with 0 beyond the edges, times `scale`.
+// average_pool: the sum under each window, with 0 beyond the edges, over `scale`.
 //
-// Parameters: lib/image.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation a window. At most
+// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation a window. At most
 // kernel.x * kernel.y turns.
 
 @group(0) @binding(0) var<storage, read_write> averages: array<Element>;
@@ -25,6 +25,6 @@ fn average_pool(
                 }
             }
         }
-        averages[step] = Element(sum * bitcast<f32>(params.scale));
+        averages[step] = Element(quotient(sum, bitcast<f32>(params.scale)));
     }
 }

@@ -1,6 +1,6 @@
-// average_pool_back: each place of the image = the sum of the gradients of the windows that cover it, times `scale`.
+// average_pool_back: each place of the image = the sum of the gradients of the windows that cover it, over `scale`.
 //
-// Parameters: lib/image.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on.
+// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on.
 // Dispatch one invocation a place of the image. At most kernel.x * kernel.y turns.
 
 @group(0) @binding(0) var<storage, read_write> image: array<Element>;
@@ -24,6 +24,6 @@ fn average_pool_back(
                 sum += f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
             }
         }
-        image[step] = Element(sum * bitcast<f32>(params.scale));
+        image[step] = Element(quotient(sum, bitcast<f32>(params.scale)));
     }
 }

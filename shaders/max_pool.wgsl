@@ -8,9 +8,9 @@
 @group(0) @binding(1) var<storage, read_write> places: array<u32>;
 @group(0) @binding(2) var<storage, read_write> image: array<Element>;
 
-// An integer for the bits of a number, in the order of the numbers, and above all for what is none.
+// An integer in the order of the numbers, the same for both zeros, and the greatest of all for NaN.
 fn key_of(bits: u32) -> u32 {
-    let key = select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+    let key = select(bits | 0x80000000u, ~bits, bits > 0x80000000u);
     return select(key, 0xffffffffu, (bits & 0x7fffffffu) > 0x7f800000u);
 }
 

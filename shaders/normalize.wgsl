@@ -1,5 +1,8 @@
 // normalize: output[r, c] = (input[r, c] - mean[r]) / sqrt(variance[r] + epsilon) * weight[c] + bias[c], with the mean and the
-// variance of the row; or, as another operation, with 0 for the mean and the mean of squares for the variance.
+// variance of the row; or, where CENTERED is false, with 0 for the mean and the mean of squares for the variance.
+//
+// The mean is taken of the differences to the row's first element, so that it is exact for a row of equal numbers, whose deviations
+// are then 0. What rounding leaves of the mean of the deviations, `shift`, is subtracted from them, too.
 //
 // Shapes, bindings: lib/row.wgsl, with weight and bias; columns are a multiple of 4, at most 4,096, and offsets are in fours.
 // The row is read once: each invocation holds up to four fours of it. Dispatch a workgroup a row. At most 15 turns of a loop.
@@ -9,9 +12,7 @@
 @group(0) @binding(2) var<storage, read_write> weight: array<Stored>;
 @group(0) @binding(3) var<storage, read_write> bias: array<Stored>;
 
-fn middle(sum: vec4<f32>, local: u32) -> f32 {
-    return sum_of_all(components(sum), local) * params.scale;
-}
+const CENTERED: bool = true;
 
 fn finished(x: vec4<f32>, column: u32) -> vec4<f32> {
     return x * vec4<f32>(opened(weight[params.weight_offset + column])) + vec4<f32>(opened(bias[params.bias_offset + column]));
@@ -45,25 +46,60 @@ fn normalize(
     if local + 3u * WORKGROUP < wide {
         x_3 = vec4<f32>(opened(input[place + 3u * WORKGROUP]));
     }
-    let mean = middle((x_0 + x_1) + (x_2 + x_3), local);
+    let count = f32(params.columns);
+    var mean = 0.0;
+    if CENTERED {
+        let pivot = f32(opened(input[params.input_offset + row * wide]).x);
+        var sum = vec4<f32>();
+        if local < wide {
+            sum += x_0 - pivot;
+        }
+        if local + WORKGROUP < wide {
+            sum += x_1 - pivot;
+        }
+        if local + 2u * WORKGROUP < wide {
+            sum += x_2 - pivot;
+        }
+        if local + 3u * WORKGROUP < wide {
+            sum += x_3 - pivot;
+        }
+        mean = pivot + sum_of_all(components(sum), local) / count;
+    }
+    var rest = vec4<f32>();
     var squares = vec4<f32>();
     x_0 -= mean;
     if local < wide {
+        rest += x_0;
         squares += x_0 * x_0;
     }
     x_1 -= mean;
     if local + WORKGROUP < wide {
+        rest += x_1;
         squares += x_1 * x_1;
     }
     x_2 -= mean;
     if local + 2u * WORKGROUP < wide {
+        rest += x_2;
         squares += x_2 * x_2;
     }
     x_3 -= mean;
     if local + 3u * WORKGROUP < wide {
+        rest += x_3;
         squares += x_3 * x_3;
     }
-    let factor = 1.0 / sqrt(sum_of_all(components(squares), local) * params.scale + params.epsilon);
+    var variance = 0.0;
+    if CENTERED {
+        let sums = sums_of_all(components(rest), components(squares), local);
+        let shift = sums.x / count;
+        variance = (sums.y - sums.x * shift) / count;
+        x_0 -= shift;
+        x_1 -= shift;
+        x_2 -= shift;
+        x_3 -= shift;
+    } else {
+        variance = sum_of_all(components(squares), local) / count;
+    }
+    let factor = 1.0 / sqrt(variance + params.epsilon);
     if local < wide {
         output[row * wide + local] = closed(vec4<Element>(finished(x_0 * factor, local)));
     }

@@ -9,9 +9,7 @@
 @group(0) @binding(2) var<storage, read_write> weight: array<Element>;
 @group(0) @binding(3) var<storage, read_write> bias: array<Element>;
 
-fn middle(sum: vec4<f32>, local: u32) -> f32 {
-    return sum_of_all(components(sum), local) * params.scale;
-}
+const CENTERED: bool = true;
 
 @compute @workgroup_size(WORKGROUP)
 fn normalize_long(
@@ -24,19 +22,35 @@ fn normalize_long(
         return;
     }
     let start = params.input_offset + row * params.columns;
-    var sum = 0.0;
-    for (var column = local; column < params.columns; column += WORKGROUP) {
-        sum += f32(input[start + column]);
+    let count = f32(params.columns);
+    var mean = 0.0;
+    if CENTERED {
+        let pivot = f32(input[start]);
+        var sum = 0.0;
+        for (var column = local; column < params.columns; column += WORKGROUP) {
+            sum += f32(input[start + column]) - pivot;
+        }
+        mean = pivot + sum_of_all(sum, local) / count;
     }
-    let mean = middle(vec4(sum, 0.0, 0.0, 0.0), local);
+    var rest = 0.0;
     var squares = 0.0;
     for (var column = local; column < params.columns; column += WORKGROUP) {
         let x = f32(input[start + column]) - mean;
+        rest += x;
         squares += x * x;
     }
-    let factor = 1.0 / sqrt(sum_of_all(squares, local) * params.scale + params.epsilon);
+    var shift = 0.0;
+    var variance = 0.0;
+    if CENTERED {
+        let sums = sums_of_all(rest, squares, local);
+        shift = sums.x / count;
+        variance = (sums.y - sums.x * shift) / count;
+    } else {
+        variance = sum_of_all(squares, local) / count;
+    }
+    let factor = 1.0 / sqrt(variance + params.epsilon);
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        let x = (f32(input[start + column]) - mean) * factor;
+        let x = ((f32(input[start + column]) - mean) - shift) * factor;
         let scaled = x * f32(weight[params.weight_offset + column]);
         output[row * params.columns + column] = Element(scaled + f32(bias[params.bias_offset + column]));
     }

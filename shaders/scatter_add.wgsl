@@ -1,20 +1,14 @@
 // scatter_add: table[i, with the axis at index[i]] += value[i], in no particular order. Nothing where the index is beyond the axis.
 //
-// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 table, by its bits, 1 value, 2 index. Elements of half the size
-// lie two in a word: the host then puts other lines in place of `word_of` and `added`. Dispatch one invocation an element of
-// the index. An addition is tried again for as long as another invocation comes between: as often as invocations meet.
+// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 table, by its bits, 1 value, 2 index. Dispatch one invocation an element of the
+// index. An addition is tried again for as long as another invocation comes between: as often as invocations meet.
 
 @group(0) @binding(0) var<storage, read_write> table: array<atomic<u32>>;
 @group(0) @binding(1) var<storage, read_write> value: array<Element>;
 @group(0) @binding(2) var<storage, read_write> index: array<u32>;
 
-// The word in which an element of the table is.
-fn word_of(place: u32) -> u32 {
-    return place;
-}
-
-// The word with more added to that element.
-fn added(word: u32, place: u32, more: Number) -> u32 {
+// The bits of an element with more added.
+fn added(word: u32, more: Number) -> u32 {
     return bitcast<u32>(bitcast<Number>(word) + more);
 }
 
@@ -31,10 +25,9 @@ fn scatter_add(
         if chosen < params.axis_size {
             let place = at.table + chosen * params.axis_stride;
             let more = Number(value[at.value]);
-            let word = word_of(place);
-            var found = atomicLoad(&table[word]);
+            var found = atomicLoad(&table[place]);
             loop {
-                let tried = atomicCompareExchangeWeak(&table[word], found, added(found, place, more));
+                let tried = atomicCompareExchangeWeak(&table[place], found, added(found, more));
                 if tried.exchanged {
                     break;
                 }

@@ -10,6 +10,11 @@ fn at(plane: u32, row: u32, column: u32) -> f32 {
     return f32(image[params.input_offset + place(plane, vec2(row, column), params.size)]);
 }
 
+// Of equal numbers exactly that number.
+fn blend(low: f32, high: f32, weight: f32) -> f32 {
+    return select(mix(low, high, weight), low, low == high);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn upsample(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -22,9 +27,9 @@ fn upsample(
         let rows = taps(own.y, params.size.x, params.out.x);
         let columns = taps(own.z, params.size.y, params.out.y);
         if BILINEAR {
-            let upper = mix(at(own.x, rows.low, columns.low), at(own.x, rows.low, columns.high), columns.weight);
-            let lower = mix(at(own.x, rows.high, columns.low), at(own.x, rows.high, columns.high), columns.weight);
-            result[step] = Element(mix(upper, lower, rows.weight));
+            let upper = blend(at(own.x, rows.low, columns.low), at(own.x, rows.low, columns.high), columns.weight);
+            let lower = blend(at(own.x, rows.high, columns.low), at(own.x, rows.high, columns.high), columns.weight);
+            result[step] = Element(blend(upper, lower, rows.weight));
         } else {
             result[step] = Element(at(own.x, rows.low, columns.low));
         }

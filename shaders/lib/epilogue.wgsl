@@ -4,6 +4,9 @@
 
 alias Value = vec4<Number>;
 alias Bits = vec4<u32>;
+alias Signed = vec4<i32>;
+alias Real = vec4<f32>;
+alias Truth = vec4<bool>;
 
 @group(0) @binding(3) var<storage, read_write> biases: array<Element>;
 

@@ -13,6 +13,7 @@ alias Written = vec4<Output>;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
 alias Real = vec4<f32>;
+alias Truth = vec4<bool>;
 
 struct Params {
     count: u32,

@@ -8,6 +8,8 @@ alias Element = f32;
 alias Number = Element;
 // The elements that are written.
 alias Output = Element;
+alias Real = f32;
+alias Bits = u32;
 
 struct Params {
     size: vec2<u32>,

@@ -12,6 +12,8 @@ alias Number = Element;
 // The elements that are written.
 alias Output = Element;
 alias Held = Number;
+alias Real = vec4<f32>;
+alias Bits = vec4<u32>;
 
 struct Params {
     // Sizes of the dimensions (6), then strides of the input (6).
@@ -23,8 +25,8 @@ struct Params {
     split: u32,
     part: u32,
     input_offset: u32,
-    // The bits of an f32 that a mean multiplies by.
-    scale: u32,
+    // The bits of an f32 that a mean divides by.
+    divisor: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;

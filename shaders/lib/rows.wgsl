@@ -9,6 +9,7 @@ alias Written = vec4<Output>;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
 alias Real = vec4<f32>;
+alias Truth = vec4<bool>;
 
 fn places(index: u32) -> Places {
     let steps = walk(index);

@@ -7,6 +7,7 @@ alias Written = Output;
 alias Bits = u32;
 alias Signed = i32;
 alias Real = f32;
+alias Truth = bool;
 
 fn places(index: u32) -> Places {
     let steps = walk(index);

@@ -2,7 +2,7 @@
 
 use super::elementwise::Elementwise;
 use super::launch::{check_kinds, is_in_place};
-use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, Operation};
+use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, NUMBER, Operation, POWER, UPPER_PRODUCT};
 use crate::error::TensorError;
 use crate::tensor::{DType, Element, Tensor};
 
@@ -11,54 +11,14 @@ pub(super) const SUB: Operation = Operation::new("sub", "x - y");
 pub(super) const MUL: Operation = Operation::new("mul", "x * y");
 pub(super) const DIV: Operation = Operation::new("div", "x / y");
 
-macro_rules! extreme {
-    ($name:literal, $function:literal) => {
-        // What is not a number is told by its bits, and passed on by an addition: drivers' own `max` and `min` may drop it.
-        Operation::new(
-            $name,
-            concat!(
-                "select(",
-                $function,
-                "(x, y), x + y, ((bitcast<Bits>(x) & Bits(0x7fffffff)) > Bits(0x7f800000)) | ",
-                "((bitcast<Bits>(y) & Bits(0x7fffffff)) > Bits(0x7f800000)))"
-            ),
-        )
-    };
-}
-
-pub(super) const MAXIMUM: Operation = extreme!("maximum", "max");
-pub(super) const MINIMUM: Operation = extreme!("minimum", "min");
+// By the order of their bits: drivers' own `max` and `min` may drop a NaN.
+pub(super) const MAXIMUM: Operation = Operation::calling("maximum", "larger(x, y)", &[NUMBER]);
+pub(super) const MINIMUM: Operation = Operation::calling("minimum", "smaller(x, y)", &[NUMBER]);
 const MAXIMUM_OF_INTEGERS: Operation = Operation::new("maximum", "max(x, y)");
 const MINIMUM_OF_INTEGERS: Operation = Operation::new("minimum", "min(x, y)");
 
-/// By the logarithm of the magnitude, with the sign of an odd power. What has no logarithm is told apart by its bits, since drivers
-/// have answers of their own: 0, what is not a number, and negative numbers to a broken power.
-pub(super) const POW: Operation = Operation {
-    name: "pow",
-    expression: "power(x, y)",
-    lines: &[[
-        "fn apply(x: Value, y: Value) -> Value {",
-        "fn power(x: Value, y: Value) -> Value {
-    let bits = bitcast<Bits>(x);
-    let magnitude = bits & Bits(0x7fffffffu);
-    let exponent = bitcast<Bits>(y) & Bits(0x7fffffffu);
-    let endless = bitcast<Value>((bits & Bits(0u)) | Bits(0x7f800000u));
-    var found = exp2(y * log2(abs(x)));
-    found = select(found, select(endless, Value(0.0), y > Value(0.0)), magnitude == Bits(0u));
-    let is_odd = (abs(y - 2.0 * floor(y * 0.5)) == Value(1.0)) & (exponent < Bits(0x7f800000u));
-    found = select(found, -found, (bits >= Bits(0x80000000u)) & is_odd);
-    let is_broken = (floor(y) != y) & (exponent < Bits(0x7f800000u));
-    let is_negative = (bits > Bits(0x80000000u)) & (bits < Bits(0xff800000u));
-    let is_no_number = (magnitude > Bits(0x7f800000u)) | (exponent > Bits(0x7f800000u)) | (is_negative & is_broken);
-    found = select(found, bitcast<Value>(bits | Bits(0x7fc00000u)), is_no_number);
-    let is_one = (exponent == Bits(0u)) | (x == Value(1.0)) & (magnitude <= Bits(0x7f800000u))
-        | (bits == Bits(0xbf800000u)) & (exponent == Bits(0x7f800000u));
-    return select(found, Value(1.0), is_one);
-}
-
-fn apply(x: Value, y: Value) -> Value {",
-    ]],
-};
+// By integers of 31 bits: f32 has too few for the exponent of a large result.
+pub(super) const POW: Operation = Operation::calling("pow", "power(x, y)", &[NUMBER, UPPER_PRODUCT, POWER]);
 
 /// Every operation there is.
 #[cfg(test)]
@@ -177,6 +137,7 @@ macro_rules! binary_operations {
                 #[doc = concat!(". Equals `", $equals, "`.")]
                 ///
                 #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]
+                /// A unit in the last place (ULP) is that of the result, however small; a subnormal operand or result may be taken for 0.
                 ///
                 /// # Errors
                 /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::NotDefined`]; as
@@ -208,6 +169,6 @@ binary_operations! {
     mul, mul_scalar, MUL, "x * y", "within 1 ULP", "every dtype", "torch.mul";
     div, div_scalar, DIV, "x / y", "within 2.5 ULP", "f32 and f16", "torch.div";
     maximum, maximum_scalar, MAXIMUM, "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
-    pow, pow_scalar, POW, "x to the y", "within 1e-6 of y · log2 |x| of the result", "f32 and f16", "torch.pow";
+    pow, pow_scalar, POW, "x to the y; special values as IEEE 754's `pow`", "within 3 ULP", "f32 and f16", "torch.pow";
     minimum, minimum_scalar, MINIMUM, "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
 }

@@ -1,9 +1,13 @@
 //! Elements turned into those of another dtype.
 
 use super::elementwise::Elementwise;
-use super::shader::{Operation, UNARY};
+use super::shader::{CONVERT, NUMBER, Operation, UNARY};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor};
+
+const SATURATING: &[&str] = &[NUMBER, CONVERT];
+/// The expression is of the type that is written: an f32 has too few bits for the largest integers.
+const WRITTEN: &[[&str; 2]] = &[["fn apply(x: Value) -> Value {", "fn apply(x: Value) -> Written {"]];
 
 /// The conversion between two dtypes that are not the same, and the dtypes that the kernel reads and writes. Of 32 bits, both
 /// sides are bits, so that no number passes through memory as one of another kind, which some drivers would flush.
@@ -12,14 +16,10 @@ pub(super) fn conversion(from: DType, to: DType) -> Option<(Operation, [DType; 2
         return Some((half_conversion(from, to), [from, to]));
     }
     let operation = match (from, to) {
-        // Clamped to what an f32 can hold of the range: WGSL says so, and drivers differ.
-        (DType::F32, DType::I32) => Operation::new(
-            "f32_to_i32",
-            "bitcast<Bits>(Signed(clamp(bitcast<Real>(x), Real(-2147483648.0), Real(2147483520.0))))",
-        ),
-        (DType::F32, DType::U32) => {
-            Operation::new("f32_to_u32", "Bits(clamp(bitcast<Real>(x), Real(0.0), Real(4294967040.0)))")
+        (DType::F32, DType::I32) => {
+            Operation::calling("f32_to_i32", "bitcast<Bits>(to_signed(bitcast<Real>(x)))", SATURATING)
         }
+        (DType::F32, DType::U32) => Operation::calling("f32_to_u32", "to_unsigned(bitcast<Real>(x))", SATURATING),
         (DType::I32, DType::F32) => Operation::new("i32_to_f32", "bitcast<Bits>(Real(bitcast<Signed>(x)))"),
         (DType::U32, DType::F32) => Operation::new("u32_to_f32", "bitcast<Bits>(Real(x))"),
         (DType::I32, DType::U32) | (DType::U32, DType::I32) => Operation::new("bits", "x"),
@@ -37,17 +37,22 @@ pub(super) fn conversion(from: DType, to: DType) -> Option<(Operation, [DType; 2
 /// A conversion by way of f32, which kernels compute with.
 fn half_conversion(from: DType, to: DType) -> Operation {
     match (from, to) {
-        (DType::F16, DType::I32) => Operation::new("f16_to_i32", "clamp(x, Value(-2147483648.0), Value(2147483520.0))"),
-        (DType::F16, DType::U32) => Operation::new("f16_to_u32", "clamp(x, Value(0.0), Value(4294967040.0))"),
+        (DType::F16, DType::I32) => {
+            Operation { lines: WRITTEN, ..Operation::calling("f16_to_i32", "to_signed(x)", SATURATING) }
+        }
+        (DType::F16, DType::U32) => {
+            Operation { lines: WRITTEN, ..Operation::calling("f16_to_u32", "to_unsigned(x)", SATURATING) }
+        }
         _ => Operation::new("by_f32", "x"),
     }
 }
 
 impl Tensor {
-    /// The elements in another dtype: itself if it has that one already, a new tensor otherwise. From f32 or f16 to an integer they
-    /// are cut off towards zero, and those beyond its range become its least or largest; what is not a number becomes any.
-    /// Integers turn into each other by their bits, and into f32 by rounding. What goes into f16 is rounded to a neighbour, to
-    /// which one is the device's choice, and beyond 65504 becomes infinite. Equals `torch.Tensor.to` of a dtype.
+    /// The elements in another dtype: itself if it has that one already, a new tensor otherwise. From f32 or f16 to an
+    /// integer they are truncated towards zero and saturate: numbers beyond the integer's range become its least or greatest value,
+    /// and NaN becomes 0, as with Rust's `as`. Integers turn into each other by their bits (i32 -1 is u32 4294967295), and into f32
+    /// by rounding. Conversion to f16 rounds to a neighbour, which one is the device's choice, and overflows to infinity beyond
+    /// 65504. Equals `torch.Tensor.to` of a dtype, which leaves numbers beyond an integer's range undefined.
     ///
     /// # Errors
     /// As [`Tensor::empty`].

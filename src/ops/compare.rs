@@ -12,7 +12,7 @@ macro_rules! comparisons {
         impl Tensor {
             $(
                 #[doc = concat!("1 where x ", $sign, " y and 0 elsewhere, as u32, element by element, the shapes broadcast to each")]
-                #[doc = concat!("other. For every dtype; there is none for truths alone. Equals `", $equals, "`.")]
+                #[doc = concat!("other. For every dtype. There is no bool dtype. NaN equals nothing, and is neither less nor greater. Equals `", $equals, "`.")]
                 ///
                 /// # Errors
                 /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
@@ -47,7 +47,7 @@ static WHERE: LazyLock<Fused<3>> = LazyLock::new(|| fuse(|[condition, this, othe
 
 impl Tensor {
     /// The elements of `this` where those of the condition are not 0, and of `other` elsewhere, the shapes broadcast to each
-    /// other. The condition is of any dtype, the others of one. Equals `torch.where(condition, this, other)`.
+    /// other. NaN is not 0, and -0 is. The condition is of any dtype, the others of one. Equals `torch.where(condition, this, other)`.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].

@@ -1,7 +1,7 @@
 //! Elements looked up by an index, and added where an index says.
 
 use super::launch::{WORKGROUP, check_kinds, check_pools, grid, index as number, launch, padded, with_gpu};
-use super::shader::{AS_IT_IS, GATHER, Operation, SCATTER_ADD, Shader, Variant};
+use super::shader::{GATHER, SCATTER_ADD, Shader, Variant};
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
@@ -67,7 +67,7 @@ impl Tensor {
 
     /// Adds the elements of `source` where an index says along an axis, in place: the reverse of [`Tensor::gather`], and its
     /// gradient. The order of several additions in one place is any, so that sums of f32 and f16 differ in their last bits from run to
-    /// run. For every dtype. Nothing is added at an index beyond the axis. Equals `torch.Tensor.scatter_add_`.
+    /// run. For every dtype; f16 is added up in f32, in a copy of the tensor, and rounded once. Nothing is added at an index beyond the axis. Equals `torch.Tensor.scatter_add_`.
     ///
     /// # Errors
     /// As [`Tensor::gather`]; [`TensorError::Shape`] unless `source` and the index are of one shape, [`TensorError::Overlap`] if
@@ -84,6 +84,13 @@ impl Tensor {
         }
         if self.elements() == 0 {
             return Ok(());
+        }
+        let number = self.dtype().number();
+        if self.dtype() != number {
+            // Each place is rounded once, not after each addition.
+            let table = self.to(number)?;
+            table.scatter_add_(axis, index, &source.to(number)?)?;
+            return self.copy_(&table.to(self.dtype())?);
         }
         let source = source.apart_from(self)?;
         let index = index.apart_from(self)?.apart_from(&source)?;
@@ -133,25 +140,6 @@ impl Tensor {
     }
 }
 
-/// `scatter_add.wgsl` of elements that lie two in a word: the other one's bits stay.
-const OF_HALVES: Operation = Operation::of_lines(
-    "of_halves",
-    &[
-        ["    return place;", "    return place / 2u;"],
-        [
-            "    return bitcast<u32>(bitcast<Number>(word) + more);",
-            "    let shift = place % 2u * 16u;
-    let sum = unpack2x16float(word >> shift).x + more;
-    return insertBits(word, pack2x16float(vec2(sum, 0.0)), shift, 16u);",
-        ],
-    ],
-);
-
-/// What one of the two kernels needs for a dtype.
-pub(super) fn operation(shader: &Shader, dtype: DType) -> Operation {
-    if shader.name == SCATTER_ADD.name && dtype == DType::F16 { OF_HALVES } else { AS_IT_IS }
-}
-
 /// A tensor that is looked up along an axis.
 struct Table<'a> {
     tensor: &'a Tensor,
@@ -188,8 +176,7 @@ impl Table<'_> {
             unused: 0,
         };
         let dtype = self.tensor.dtype();
-        let variant = Variant { operation: operation(shader, dtype), ..Variant::plain(dtype) };
-        let program = with_gpu(self.tensor, |gpu| shader.program(gpu, variant))?;
+        let program = with_gpu(self.tensor, |gpu| shader.program(gpu, Variant::plain(dtype)))?;
         let workgroups = grid(count.div_ceil(WORKGROUP));
         launch(&program, &bound.map(Tensor::storage), bytemuck::bytes_of(&params), workgroups)?;
         Ok(())

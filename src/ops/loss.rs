@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 static SQUARED_ERROR: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[input, target]| (input - target).square()));
 
 impl Tensor {
-    /// The mean of the squared differences to `target`, a scalar. For f32 and f16. Equals `torch.nn.functional.mse_loss`.
+    /// The mean of the squared differences to `target`, a scalar. For f32 and f16; f16 is computed in f32 and rounded once. Equals `torch.nn.functional.mse_loss`.
     ///
     /// # Errors
     /// [`TensorError::Shape`] unless the two are of one shape, [`TensorError::DType`], [`TensorError::NotDefined`] for integers,
@@ -17,7 +17,7 @@ impl Tensor {
     #[track_caller]
     pub fn mse_loss(&self, target: &Self) -> Result<Self, TensorError> {
         self.check_target("mse_loss", target)?;
-        SQUARED_ERROR.run_as("mse_loss", [self, target])?.mean([], false)
+        SQUARED_ERROR.run_unrounded_as("mse_loss", [self, target])?.mean([], false)?.to(self.dtype())
     }
 
     /// The gradient of [`Tensor::mse_loss`] by its input: 2 (input − target) / n for n elements. Equals what
@@ -28,13 +28,13 @@ impl Tensor {
     #[track_caller]
     pub fn mse_loss_backward(&self, target: &Self) -> Result<Self, TensorError> {
         self.check_target("mse_loss_backward", target)?;
-        let factor = one_by(self.elements()) * 2.0;
-        fuse(|[input, target]| (input - target) * factor).run_as("mse_loss_backward", [self, target])
+        let half = real(self.elements()) / 2.0;
+        fuse(|[input, target]| (input - target) / half).run_as("mse_loss_backward", [self, target])
     }
 
     /// The mean negative log-likelihood of classes, a scalar: for logits of shape (n, classes, …), dtype f32 or f16, and targets of
     /// shape (n, …), dtype u32, the mean of −log softmax(logits)\[i, target\[i\]\] over all targets, with the softmax along axis 1.
-    /// A target beyond the classes counts as 0. Equals `torch.nn.functional.cross_entropy` of class indices.
+    /// A target beyond the classes counts as 0. f16 is computed in f32, in a copy of the logits, and rounded once. Equals `torch.nn.functional.cross_entropy` of class indices.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`] unless targets are u32, [`TensorError::NotDefined`] of integers for logits,
@@ -42,6 +42,11 @@ impl Tensor {
     #[track_caller]
     pub fn cross_entropy(&self, targets: &Self) -> Result<Self, TensorError> {
         let column = self.check_classes("cross_entropy", targets)?;
+        let number = self.dtype().number();
+        if self.dtype() != number {
+            // What the kernels hand to each other isn't rounded.
+            return self.to(number)?.cross_entropy(targets)?.to(self.dtype());
+        }
         let chosen = self.log_softmax(1)?.gather(1, &column)?;
         chosen.mean([], false)?.neg()
     }
@@ -55,11 +60,15 @@ impl Tensor {
     pub fn cross_entropy_backward(&self, targets: &Self) -> Result<Self, TensorError> {
         let name = "cross_entropy_backward";
         let column = self.check_classes(name, targets)?;
+        let number = self.dtype().number();
+        if self.dtype() != number {
+            return self.to(number)?.cross_entropy_backward(targets)?.to(self.dtype());
+        }
         let mut lone = vec![1; self.rank()];
         lone[1] = self.shape()[1];
         let classes = Self::arange(&self.pool(), lone[1], 0_u32, 1_u32)?.reshape(lone)?;
-        let factor = one_by(targets.elements());
-        let gradient = fuse(|[likely, target, class]| (likely - target.eq(class).select(1.0_f32, 0.0_f32)) * factor);
+        let count = real(targets.elements());
+        let gradient = fuse(|[likely, target, class]| (likely - target.eq(class).select(1.0_f32, 0.0_f32)) / count);
         gradient.run_as(name, [&self.softmax(1)?, &column, &classes])
     }
 
@@ -92,8 +101,7 @@ impl Tensor {
     }
 }
 
-/// The factor of a mean.
-#[expect(clippy::cast_possible_truncation, reason = "the factor of a mean is rounded to f32")]
-fn one_by(count: usize) -> f32 {
-    (1.0 / count as f64) as f32
+/// What a mean is divided by.
+fn real(count: usize) -> f32 {
+    count as f32
 }

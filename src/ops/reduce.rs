@@ -2,17 +2,21 @@
 
 use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
 use super::shader::{
-    AS_IT_IS, Operation, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader, Variant,
+    AS_IT_IS, Operation, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader,
+    Variant,
 };
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// What a mean does with a sum.
-const MEAN: Operation = Operation::of_lines(
-    "mean",
-    &[["    return vec4<Output>(total);", "    return vec4<Output>(total * bitcast<f32>(params.scale));"]],
-);
+const MEAN: Operation = Operation {
+    lines: &[[
+        "    return vec4<Output>(total);",
+        "    return vec4<Output>(quotient(total, vec4(bitcast<f32>(params.divisor))));",
+    ]],
+    ..Operation::calling("mean", "", &[QUOTIENT])
+};
 
 /// Extremes of f32 are those of keys: integers in the order of the numbers, with what is not a number beyond all others.
 /// A comparison of the numbers themselves may drop what is not a number, since drivers make `max` and `min` of it.
@@ -87,7 +91,7 @@ struct Params {
     split: u32,
     part: u32,
     input_offset: u32,
-    scale: u32,
+    divisor: u32,
 }
 
 const _: () = assert!(size_of::<Params>() == 80);
@@ -225,15 +229,14 @@ impl Tensor {
         kept_rank: usize,
     ) -> Result<Self, TensorError> {
         let count: usize = self.shape()[kept_rank..].iter().product();
-        #[expect(clippy::cast_possible_truncation, reason = "a mean's factor is rounded to f32")]
-        let scale = (1.0 / count as f64) as f32;
+        let divisor = count as f32;
         let mut pass = Pass::new(self.clone(), kept_rank);
         while pass.split() > 1 {
             // What other passes go on with isn't rounded.
-            let joined = pass.run(name, operation, self.dtype().number(), scale)?;
+            let joined = pass.run(name, operation, self.dtype().number(), divisor)?;
             pass = Pass::new(joined, 1);
         }
-        pass.run(name, last, self.dtype(), scale)
+        pass.run(name, last, self.dtype(), divisor)
     }
 }
 
@@ -275,7 +278,13 @@ impl Pass {
 
     /// The result: (outputs, parts).
     #[track_caller]
-    fn run(&self, name: &'static str, operation: Operation, written: DType, scale: f32) -> Result<Tensor, TensorError> {
+    fn run(
+        &self,
+        name: &'static str,
+        operation: Operation,
+        written: DType,
+        divisor: f32,
+    ) -> Result<Tensor, TensorError> {
         let Self { input, kept, reduced, way } = self;
         let (outputs, count, split) = (kept.elements(), reduced.elements(), self.split());
         let shape = if *way == Way::Columns { [split, outputs] } else { [outputs, split] };
@@ -292,7 +301,7 @@ impl Pass {
             split: number(split)?,
             part: number(self.part())?,
             input_offset: number(kept.offset)?,
-            scale: scale.to_bits(),
+            divisor: divisor.to_bits(),
         };
         // Not only each of the two: the walk counts over both.
         number(outputs.saturating_mul(count))?;

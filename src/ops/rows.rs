@@ -2,16 +2,19 @@
 
 use super::fuse::{Fused, fuse};
 use super::launch::{check_kinds, grid, index, launch, with_gpu};
-use super::shader::{AS_IT_IS, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant};
+use super::shader::{
+    AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant,
+};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
 
 /// The logarithm of the softmax.
-pub(super) const LOG: Operation = Operation::new("log", "shifted - log(total)");
+pub(super) const LOG: Operation = Operation::calling("log", "shifted - logarithm(vec4<f32>(total))", &[LOGARITHM]);
 /// The norm that takes 0 for the mean.
-pub(super) const ROOT_MEAN_SQUARE: Operation = Operation::new("root_mean_square", "0.0");
+pub(super) const ROOT_MEAN_SQUARE: Operation =
+    Operation::of_lines("root_mean_square", &[["const CENTERED: bool = true;", "const CENTERED: bool = false;"]]);
 
 /// The parameters of `lib/row.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -22,7 +25,6 @@ struct Params {
     input_offset: u32,
     weight_offset: u32,
     bias_offset: u32,
-    scale: f32,
     epsilon: f32,
 }
 
@@ -52,8 +54,8 @@ const SOFTMAXES: Kernels = Kernels { held: &SOFTMAX, long: &SOFTMAX_LONG };
 const NORMS: Kernels = Kernels { held: &NORMALIZE, long: &NORMALIZE_LONG };
 
 impl Tensor {
-    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32 and f16. A row with a NaN or an
-    /// infinity above all others is all NaN. Accuracy in f32: within 100 ULP. Equals `torch.softmax`.
+    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32 and f16. A row with a NaN or a
+    /// positive infinity, or of negative infinities alone, is all NaN. Accuracy in f32: within 100 ULP. Equals `torch.softmax`.
     ///
     /// Cost: along the last axis one kernel, which reads rows of up to 4,096 once. Along any other one, and for many rows of
     /// up to 32, four kernels that read the tensor three times, and memory for one more of its size meanwhile.
@@ -66,7 +68,8 @@ impl Tensor {
         self.softmax_along("softmax", AS_IT_IS, axis)
     }
 
-    /// The logarithm of [`Tensor::softmax`], without the loss of going by way of it, and as accurate. Equals `torch.log_softmax`.
+    /// The logarithm of [`Tensor::softmax`], without the loss of going by way of it, accurate to 100 ULP of
+    /// the largest difference between elements of the row, or of 1 if that is more. Equals `torch.log_softmax`.
     ///
     /// # Errors
     /// As [`Tensor::softmax`].
@@ -76,8 +79,8 @@ impl Tensor {
     }
 
     /// (x - mean) / √(variance + epsilon) · weight + bias along the last axis, with the mean and the variance (the sum of squares
-    /// over n) of each row; weight and bias of shape (n), taken for ones and zeros where there are none. For f32 and f16. Accuracy in
-    /// f32: within 100 ULP. Equals `torch.nn.functional.layer_norm` over the last axis.
+    /// over n) of each row; weight and bias of shape (n), taken for ones and zeros where there are none. For f32 and f16. A row of
+    /// equal elements gives the bias. Accuracy in f32: within 100 ULP of the larger of 1 and the result before weight and bias. Equals `torch.nn.functional.layer_norm` over the last axis.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`] of a scalar, [`TensorError::Shape`],
@@ -198,15 +201,12 @@ impl Tensor {
         let rows = index(name, self.elements() / columns)?;
         // The walk counts over all elements.
         index(name, self.elements())?;
-        #[expect(clippy::cast_possible_truncation, reason = "the factor of a mean is rounded to f32")]
-        let scale = (1.0 / columns as f64) as f32;
         let params = Params {
             rows,
             columns: index(name, columns)?,
             input_offset: offset(0)?,
             weight_offset: offset(1)?,
             bias_offset: offset(2)?,
-            scale,
             epsilon,
         };
         let shader = if is_held { kernels.held } else { kernels.long };

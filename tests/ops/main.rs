@@ -4,6 +4,7 @@
 mod common;
 mod model;
 
+mod accuracy;
 mod batches;
 mod broadcast;
 mod cast;

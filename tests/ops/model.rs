@@ -175,6 +175,29 @@ pub(crate) fn ulp(value: f64) -> f64 {
     value.abs().max(f64::from(f32::MIN_POSITIVE)) * f64::from(f32::EPSILON)
 }
 
+pub(crate) fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + error_function(x / 2.0_f64.sqrt()))
+}
+
+pub(crate) fn gelu_tanh(x: f64) -> f64 {
+    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+}
+
+/// By its power series, which is good to 1e-8 where it isn't 1 to as much.
+fn error_function(x: f64) -> f64 {
+    if x.abs() > 4.0 {
+        return x.signum();
+    }
+    let mut term = x;
+    let mut sum = x;
+    for n in 1..100 {
+        let n = f64::from(n);
+        term *= -x * x / n;
+        sum += term / (2.0 * n + 1.0);
+    }
+    sum * std::f64::consts::FRAC_2_SQRT_PI
+}
+
 /// The low word.
 fn low(word: u64) -> u32 {
     u32::try_from(word & u64::from(u32::MAX)).expect("it is masked")

@@ -39,7 +39,7 @@ pub struct Nodes(RefCell<Vec<Node>>);
 /// be used any number of times; what is computed once is kept.
 ///
 /// The operators `+`, `-`, `*`, `/`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
-/// comparisons. Numbers of f32 go with f16, too, which is computed with in f32. A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
+/// comparisons, and take numbers other than 0, NaN included, for true. Numbers of f32 go with f16, too, which is computed with in f32. A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
 #[derive(Clone, Copy)]
 pub struct Expression<'a> {
     pub(super) nodes: &'a Nodes,
@@ -110,7 +110,7 @@ impl<'a> Expression<'a> {
         self.with(Node::Compare(sign, self.place, other))
     }
 
-    /// `this` where the expression is true, or not 0, and `other` elsewhere. Equals `torch.where`.
+    /// `this` where the expression is true, or not 0 (NaN is not 0), and `other` elsewhere. Equals `torch.where`.
     #[must_use]
     pub fn select(self, this: impl Operand<'a>, other: impl Operand<'a>) -> Self {
         let (this, other) = (this.place(self.nodes), other.place(self.nodes));

@@ -91,6 +91,8 @@ fn structure(nodes: &[Node], result: Place) -> u64 {
 struct Variant {
     form: Form,
     rank: usize,
+    /// Of the output: that of the expression, or the one that it is computed with.
+    written: DType,
     /// Of the inputs.
     dtypes: [DType; MOST_INPUTS],
     /// The binding of each operand, the output first: operands in one storage share one.
@@ -105,7 +107,7 @@ impl Variant {
     /// A number that tells it from all others.
     fn key(&self) -> u64 {
         let mut key = self.form as u64 * 8 + self.rank as u64;
-        for dtype in self.dtypes {
+        for dtype in [self.written].into_iter().chain(self.dtypes) {
             let place = DType::ALL.iter().position(|&known| known == dtype);
             key = key * 4 + place.expect("every dtype is listed") as u64;
         }
@@ -135,14 +137,32 @@ impl<const N: usize> Fused<N> {
     #[track_caller]
     pub(super) fn run_as(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
         let kinds = self.kinds(name, inputs)?;
+        self.run_written(name, inputs, &kinds, self.dtype(&kinds))
+    }
+
+    /// The same in the dtype that it is computed with, for what goes on with the result: f16 isn't rounded in between.
+    #[track_caller]
+    pub(super) fn run_unrounded_as(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
+        let kinds = self.kinds(name, inputs)?;
+        self.run_written(name, inputs, &kinds, self.dtype(&kinds).number())
+    }
+
+    #[track_caller]
+    fn run_written(
+        &self,
+        name: &'static str,
+        inputs: [&Tensor; N],
+        kinds: &[kinds::Kind],
+        written: DType,
+    ) -> Result<Tensor, TensorError> {
         let mut layout = *inputs[0].layout();
         for input in &inputs[1..] {
             check_pools(name, inputs[0], input)?;
             let shape = layout.broadcast_shape(name, input.layout())?;
             layout = layout.expand(name, &shape)?;
         }
-        let output = inputs[0].beside(&*layout.shape, self.dtype(&kinds))?;
-        self.launch(name, inputs, &output, &kinds)?;
+        let output = inputs[0].beside(&*layout.shape, written)?;
+        self.launch(name, inputs, &output, kinds)?;
         Ok(output)
     }
 
@@ -290,5 +310,5 @@ fn variant<'a, const N: usize>(
         }
     }
     let rank = if form == Form::Flat { 0 } else { layouts[0].rank() };
-    (Variant { form, rank, dtypes, bindings, is_spread, in_pairs }, storages)
+    (Variant { form, rank, written: output.dtype(), dtypes, bindings, is_spread, in_pairs }, storages)
 }

@@ -5,7 +5,7 @@
 //! operand its offset and strides; then the numbers.
 
 use super::super::form::Form;
-use super::super::shader::{Operation, PAIRS};
+use super::super::shader::{NUMBER, Operation, PAIRS};
 use super::expression::Node;
 use super::kinds::Kind;
 use super::{MOST_SCALARS, Place, Variant, scalars};
@@ -53,7 +53,7 @@ pub(super) fn kernel(nodes: &[Node], result: Place, kinds: &[Kind], variant: &Va
         text.push_str(line);
         text.push('\n');
     };
-    let dtypes = binding_dtypes(kinds[result as usize].dtype(), variant, inputs);
+    let dtypes = binding_dtypes(variant, inputs);
     if dtypes.contains(&DType::F16) {
         line("enable f16;");
     }
@@ -91,19 +91,26 @@ fn word(number: usize) -> String {
 }
 
 /// The dtype of each binding.
-fn binding_dtypes(output: DType, variant: &Variant, inputs: usize) -> Vec<DType> {
-    let mut dtypes = vec![output; variant.bound()];
+fn binding_dtypes(variant: &Variant, inputs: usize) -> Vec<DType> {
+    let mut dtypes = vec![variant.written; variant.bound()];
     for (dtype, binding) in variant.dtypes.iter().zip(&variant.bindings[1..]).take(inputs) {
         dtypes[*binding] = *dtype;
     }
     dtypes
 }
 
-/// A function for each operation that the expression takes, once for each dtype.
+/// A function for each operation that the expression takes, once for each dtype, and what those call.
 fn functions(nodes: &[Node], kinds: &[Kind], form: Form) -> Vec<String> {
-    let mut written: Vec<String> = Vec::new();
+    let aliases = [("Real", "f32"), ("Bits", "u32"), ("Signed", "i32"), ("Truth", "bool")];
+    let aliases = aliases.map(|(name, scalar)| format!("alias {name} = {};", of_form(scalar, form)));
+    let mut written = vec![aliases.join("\n"), NUMBER.into()];
     for (node, kind) in nodes.iter().zip(kinds) {
         let Kind::Number(dtype, Some(operation)) = *kind else { continue };
+        for called in operation.functions {
+            if !written.iter().any(|known| known == called) {
+                written.push((*called).into());
+            }
+        }
         let is_binary = matches!(node, Node::Binary(..));
         let function = function(operation, is_binary, dtype, form);
         if !written.contains(&function) {
@@ -119,28 +126,11 @@ fn function_name(operation: Operation, dtype: DType) -> String {
 
 fn function(operation: Operation, is_binary: bool, dtype: DType, form: Form) -> String {
     let name = function_name(operation, dtype);
-    let of = |dtype| value(Kind::Number(dtype, None), form);
-    let own = of(dtype);
-    // The operations are written over these names, which kernels of one operation have as aliases.
-    let typed = |text: &str| {
-        let names =
-            [("Value", own.clone()), ("Bits", of(DType::U32)), ("Signed", of(DType::I32)), ("Real", of(DType::F32))];
-        names.iter().fold(text.to_string(), |text, (name, wgsl)| {
-            text.replace(&format!("{name}("), &format!("{wgsl}("))
-                .replace(&format!("<{name}>"), &format!("<{wgsl}>"))
-                .replace(&format!(": {name}"), &format!(": {wgsl}"))
-                .replace(&format!("> {name}"), &format!("> {wgsl}"))
-        })
-    };
-    let head = |arguments: &str| format!("fn {name}({arguments}) -> {own} {{");
-    let mut text = String::new();
-    for [_, replacement] in operation.lines {
-        // What comes before the kernel's own function: others that the expression calls.
-        let (before, _) = replacement.split_once("fn apply(").unwrap_or((replacement, ""));
-        text.push_str(&typed(before));
-    }
+    let own = value(Kind::Number(dtype, None), form);
     let arguments = if is_binary { format!("x: {own}, y: {own}") } else { format!("x: {own}") };
-    text + &typed(&format!("{} return {}; }}", head(&arguments), operation.expression))
+    // The expressions are written over this name, which kernels of one operation have as an alias.
+    let expression = operation.expression.replace("Value(", &format!("{own}("));
+    format!("fn {name}({arguments}) -> {own} {{ return {expression}; }}")
 }
 
 /// Where each operand's element, or its four, are.
@@ -203,9 +193,7 @@ fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, inputs: usize) -> St
             }
             Node::Unary(_, x) => call(number(*x)),
             Node::Binary(_, x, y) => call(format!("{}, {}", number(*x), number(*y))),
-            // Of what is not a number this must be true, and naga writes the comparison that is false.
-            Node::Compare("!=", x, y) => format!("!({} == {})", number(*x), number(*y)),
-            Node::Compare(sign, x, y) => format!("{} {sign} {}", number(*x), number(*y)),
+            Node::Compare(sign, x, y) => compare(sign, &number(*x), &number(*y), kinds[*x as usize].dtype()),
             Node::Both(x, y) => format!("{} & {}", truth(*x), truth(*y)),
             Node::Either(x, y) => format!("{} | {}", truth(*x), truth(*y)),
             Node::Not(x) => format!("!{}", truth(*x)),
@@ -252,16 +240,32 @@ fn as_number(place: Place, kinds: &[Kind], form: Form) -> String {
     }
 }
 
-/// A step's value as a truth: numbers other than 0 are true.
+/// A step's value as a truth: numbers other than 0 are true, and NaN is.
 fn as_truth(place: Place, kinds: &[Kind], form: Form) -> String {
     match kinds[place as usize] {
         Kind::Truth => format!("v{place}"),
+        Kind::Number(dtype, _) if dtype.is_floating_point() => format!("is_true(v{place})"),
         kind @ Kind::Number(..) => format!("(v{place} != {}())", value(kind, form)),
     }
 }
 
+/// Whether two values compare so; of floating point by `lib/number.wgsl`, since drivers may assume that nothing is NaN.
+fn compare(sign: &str, x: &str, y: &str, dtype: DType) -> String {
+    if !dtype.is_floating_point() {
+        return format!("{x} {sign} {y}");
+    }
+    match sign {
+        "==" => format!("is_equal({x}, {y})"),
+        "!=" => format!("!is_equal({x}, {y})"),
+        "<" => format!("is_less({x}, {y})"),
+        ">" => format!("is_less({y}, {x})"),
+        "<=" => format!("is_at_most({x}, {y})"),
+        _ => format!("is_at_most({y}, {x})"),
+    }
+}
+
 fn store(result: Place, kinds: &[Kind], variant: &Variant) -> String {
-    let dtype = kinds[result as usize].dtype();
+    let dtype = variant.written;
     let value = as_number(result, kinds, variant.form);
     let value = format!("{}({value})", stored(dtype, variant.form));
     match variant.form {

@@ -104,11 +104,19 @@ impl Tensor {
         }
         let matrix = weight.contiguous()?.reshape([outputs, lines])?;
         let output = self.beside([planes.batch, outputs, windows], self.dtype())?;
+        let is_half = self.dtype() != self.dtype().number();
         for (start, length) in convolution.parts(self) {
             let columns = self.narrow(0, start, length)?.unfold(window)?;
-            output.narrow(0, start, length)?.copy_(&matrix.matmul(&columns)?)?;
+            // A bias that is added afterwards would round f16 twice: the product's own bias is one of columns, so both are transposed.
+            let product = match bias {
+                Some(bias) if is_half => {
+                    columns.permute([0, 2, 1])?.matmul_then(&matrix.t()?, Some(bias), None)?.permute([0, 2, 1])?
+                }
+                _ => matrix.matmul(&columns)?,
+            };
+            output.narrow(0, start, length)?.copy_(&product)?;
         }
-        let output = match bias {
+        let output = match bias.filter(|_| !is_half) {
             Some(bias) => output.add(&bias.reshape([outputs, 1])?)?,
             None => output,
         };

@@ -83,7 +83,7 @@ impl Tensor {
         let out = window.out(name, planes.size)?;
         let averages = self.beside(planes.shape(out), self.dtype())?;
         let input = self.contiguous()?;
-        let scale = share_of(window);
+        let scale = area_of(window);
         let run = Run { name, shader: &AVERAGE_POOL, operation: AS_IT_IS, planes, out, window, scale, input: &input };
         run.over(&[&averages, &input], averages.elements())?;
         Ok(averages)
@@ -103,7 +103,7 @@ impl Tensor {
         self.check_shape(name, &planes.shape(out))?;
         let result = self.beside(input, self.dtype())?;
         let gradient = self.contiguous()?;
-        let scale = share_of(window);
+        let scale = area_of(window);
         let shader = &AVERAGE_POOL_BACK;
         let run = Run { name, shader, operation: AS_IT_IS, planes, out, window, scale, input: &gradient };
         run.over(&[&result, &gradient], result.elements())?;
@@ -111,8 +111,7 @@ impl Tensor {
     }
 }
 
-/// What one element under a window counts for in its mean.
-#[expect(clippy::cast_possible_truncation, reason = "the factor of a mean is rounded to f32")]
-fn share_of(window: Window) -> f32 {
-    (1.0 / (window.kernel[0] * window.kernel[1]) as f64) as f32
+/// What the sum under a window is divided by for the mean.
+fn area_of(window: Window) -> f32 {
+    (window.kernel[0] * window.kernel[1]) as f32
 }

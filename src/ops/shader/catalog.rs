@@ -85,7 +85,7 @@ pub(in crate::ops) const SOFTMAX: Shader = Shader {
     source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "softmax.wgsl"),
     entry: "softmax",
     tensors: 2,
-    parameter_bytes: Some(28),
+    parameter_bytes: Some(24),
     kind: &[],
     body: Some("return exp(shifted) / total;"),
     shared: None,
@@ -97,7 +97,7 @@ pub(in crate::ops) const NORMALIZE: Shader = Shader {
     source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "normalize.wgsl"),
     entry: "normalize",
     tensors: 4,
-    body: Some("return sum_of_all(components(sum), local) * params.scale;"),
+    body: None,
     ..SOFTMAX
 };
 pub(in crate::ops) const NORMALIZE_LONG: Shader =
@@ -268,7 +268,7 @@ pub(in crate::ops) const MAX_POOL_BACK: Shader = Shader {
 };
 pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
     name: "average_pool",
-    source: concat!(source!("lib/image.wgsl"), source!("average_pool.wgsl")),
+    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "average_pool.wgsl"),
     entry: "average_pool",
     tensors: 2,
     parameter_bytes: Some(IMAGE_BYTES),
@@ -276,7 +276,7 @@ pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
 };
 pub(in crate::ops) const AVERAGE_POOL_BACK: Shader = Shader {
     name: "average_pool_back",
-    source: concat!(source!("lib/image.wgsl"), source!("average_pool_back.wgsl")),
+    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "average_pool_back.wgsl"),
     entry: "average_pool_back",
     tensors: 2,
     parameter_bytes: Some(IMAGE_BYTES),

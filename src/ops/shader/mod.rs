@@ -38,6 +38,8 @@ pub(super) struct Operation {
     pub(super) expression: &'static str,
     /// More lines of the kernel and what takes their place.
     pub(super) lines: &'static [[&'static str; 2]],
+    /// WGSL functions that the expression calls, over the aliases Real, Bits, Signed and Truth.
+    pub(super) functions: &'static [&'static str],
 }
 
 /// Its name tells it from others.
@@ -50,12 +52,21 @@ impl std::hash::Hash for Operation {
 impl Operation {
     /// One expression in place of the kernel's own.
     pub(super) const fn new(name: &'static str, expression: &'static str) -> Self {
-        Self { name, expression, lines: &[] }
+        Self { name, expression, lines: &[], functions: &[] }
+    }
+
+    /// An expression that calls functions of `shaders/lib`.
+    pub(super) const fn calling(
+        name: &'static str,
+        expression: &'static str,
+        functions: &'static [&'static str],
+    ) -> Self {
+        Self { name, expression, lines: &[], functions }
     }
 
     /// Lines in place of some of the kernel's.
     pub(super) const fn of_lines(name: &'static str, lines: &'static [[&'static str; 2]]) -> Self {
-        Self { name, expression: "", lines }
+        Self { name, expression: "", lines, functions: &[] }
     }
 }
 
@@ -78,6 +89,17 @@ pub(super) const PAIRS: &str = include_str!("../../../shaders/lib/pairs.wgsl");
 pub(super) fn moves_pairs(gpu: &Gpu, dtypes: &[DType]) -> bool {
     gpu.moves_pairs() && dtypes.iter().all(|dtype| dtype.bytes() == 4)
 }
+
+/// Functions that the expressions of operations call.
+pub(super) const NUMBER: &str = include_str!("../../../shaders/lib/number.wgsl");
+pub(super) const EXPONENTIAL: &str = include_str!("../../../shaders/lib/exponential.wgsl");
+pub(super) const LOGARITHM: &str = include_str!("../../../shaders/lib/logarithm.wgsl");
+pub(super) const CONVERT: &str = include_str!("../../../shaders/lib/convert.wgsl");
+pub(super) const QUOTIENT: &str = include_str!("../../../shaders/lib/quotient.wgsl");
+pub(super) const UPPER_PRODUCT: &str = include_str!("../../../shaders/lib/upper_product.wgsl");
+pub(super) const SINE: &str = include_str!("../../../shaders/lib/sine.wgsl");
+pub(super) const POWER: &str = include_str!("../../../shaders/lib/power.wgsl");
+pub(super) const ERROR_FUNCTION: &str = include_str!("../../../shaders/lib/error_function.wgsl");
 
 /// The kernel as it stands in its file.
 pub(super) const AS_IT_IS: Operation = Operation::new("", "");
@@ -149,6 +171,7 @@ impl Shader {
             (true, true) => source = source.replacen(BIAS, &BIAS.replace("(3)", "(2)"), 1),
             (true, false) => {}
         }
+        source.extend(operation.functions.iter().copied());
         if [dtype, output].contains(&DType::F16) {
             source.insert_str(0, "enable f16;\n");
         }

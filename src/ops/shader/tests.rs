@@ -1,6 +1,6 @@
 use super::*;
 use crate::ops::activation::Activation;
-use crate::ops::{binary, cast, image, indexed, reduce, rows, unary};
+use crate::ops::{binary, cast, image, reduce, rows, unary};
 
 /// Everything that the crate can ask a device to compile.
 fn variants() -> Vec<(Shader, Variant)> {
@@ -16,11 +16,9 @@ fn variants() -> Vec<(Shader, Variant)> {
         let of_dtype = plain.iter().copied().chain(binary).chain(unary);
         all.extend(of_dtype.map(|(shader, operation)| (shader, Variant { operation, ..Variant::plain(dtype) })));
     }
-    for (dtype, shader) in
-        DType::ALL.into_iter().flat_map(|dtype| [GATHER, SCATTER_ADD, ARANGE].map(|shader| (dtype, shader)))
-    {
-        all.push((shader, Variant { operation: indexed::operation(&shader, dtype), ..Variant::plain(dtype) }));
-    }
+    let by_index = |dtype| [GATHER, ARANGE].map(|shader| (shader, Variant::plain(dtype)));
+    all.extend(DType::ALL.into_iter().flat_map(by_index));
+    all.extend([DType::F32, DType::I32, DType::U32].map(|dtype| (SCATTER_ADD, Variant::plain(dtype))));
     all.extend(
         [CONV2D_WEIGHT, MATMUL].map(|shader| (shader, Variant { output: DType::F32, ..Variant::plain(DType::F16) })),
     );
@@ -151,6 +149,7 @@ fn every_substitution_takes_place() {
         let wgsl = shader.wgsl(variant, false);
         if variant.operation != AS_IT_IS {
             assert!(wgsl.contains(variant.operation.expression), "{} {variant:?}", shader.name);
+            assert!(variant.operation.functions.iter().all(|called| wgsl.contains(called)), "{}", shader.name);
         }
         if shader.is_elementwise() || shader.source.contains("alias Element") {
             assert!(wgsl.contains(&format!("alias Element = {};", variant.dtype)), "{}", shader.name);

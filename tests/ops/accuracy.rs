@@ -1,0 +1,140 @@
+//! The accuracy that the docs of elementwise operations state, over the whole range of f32, against float64.
+//!
+//! Numbers are drawn by their bits, so that every magnitude is as likely as any other, and more of them around 0 and 1. A unit in the
+//! last place (ULP) is that of the result, and never less than that of the least normal number: drivers may flush subnormal numbers,
+//! operands and results alike.
+
+use crate::common::random::Random;
+use crate::common::{Outcome, adapter};
+use crate::model::{gelu, gelu_tanh, ulp};
+use wgpu_pool::{Tensor, TensorError};
+
+/// An operation, its meaning, and how far it may be off at `(x, result)`.
+type Row = (&'static str, fn(&Tensor) -> Result<Tensor, TensorError>, fn(f64) -> f64, fn(f64, f64) -> f64);
+
+fn exp_units(x: f64) -> f64 {
+    4.0 + 2.0 * x.abs()
+}
+
+const UNARY: [Row; 19] = [
+    ("neg", Tensor::neg, |x| -x, |_, _| 0.0),
+    ("abs", Tensor::abs, f64::abs, |_, _| 0.0),
+    ("exp", Tensor::exp, f64::exp, |x, y| exp_units(x) * ulp(y)),
+    ("log", Tensor::log, f64::ln, |_, y| 3.0 * ulp(y)),
+    ("sqrt", Tensor::sqrt, f64::sqrt, |_, y| 5.0 * ulp(y)),
+    ("sin", Tensor::sin, f64::sin, |_, y| 4.0 * ulp(y)),
+    ("cos", Tensor::cos, f64::cos, |_, y| 4.0 * ulp(y)),
+    ("tanh", Tensor::tanh, f64::tanh, |_, y| 8.0 * ulp(y)),
+    ("sigmoid", Tensor::sigmoid, |x| 1.0 / (1.0 + (-x).exp()), |x, y| (4.0 + exp_units(x)) * ulp(y)),
+    ("relu", Tensor::relu, |x| x.max(0.0), |_, _| 0.0),
+    ("square", Tensor::square, |x| x * x, |_, y| ulp(y)),
+    ("rsqrt", Tensor::rsqrt, |x| 1.0 / x.sqrt(), |_, y| 2.0 * ulp(y)),
+    ("reciprocal", Tensor::reciprocal, f64::recip, |_, y| 2.5 * ulp(y)),
+    ("floor", Tensor::floor, f64::floor, |_, _| 0.0),
+    ("ceil", Tensor::ceil, f64::ceil, |_, _| 0.0),
+    ("round", Tensor::round, f64::round_ties_even, |_, _| 0.0),
+    ("silu", Tensor::silu, |x| x / (1.0 + (-x).exp()), |x, y| ((5.0 + exp_units(x)) * ulp(y)).max(1e-36)),
+    ("gelu", Tensor::gelu, gelu, |x, _| 1e-6 * x.abs()),
+    ("gelu_tanh", Tensor::gelu_tanh, gelu_tanh, |x, y| 1e-6 * x.abs() + 8.0 * ulp(y)),
+];
+
+/// Finite numbers: by their bits, from -10 to 10, next to 1, and of every power of two.
+fn numbers(random: &mut Random) -> Vec<f32> {
+    let bits = |random: &mut Random| f32::from_bits(u32::try_from(random.next() >> 32).expect("32 bits"));
+    let mut all: Vec<f32> = (0..6000).map(|_| bits(random)).filter(|x| x.is_finite()).collect();
+    all.extend((0..4000).map(|_| random.real() * 10.0));
+    all.extend((0..2000).map(|_| 1.0 + random.real() * random.real().powi(8)));
+    all.extend((0..2000).map(|_| random.real() * 200.0));
+    all.extend((-126..128).flat_map(|power| [2.0_f32.powi(power), -2.0_f32.powi(power)]));
+    all
+}
+
+/// How far a result is from the model, as a multiple of what is allowed. Beyond the largest number infinity is right, and 0 is in
+/// place of a subnormal result.
+fn excess(found: f32, wanted: f64, allowed: f64) -> f64 {
+    let most = f64::from(f32::MAX);
+    let is_same = f64::from(found) == wanted || (found.is_nan() && wanted.is_nan());
+    let is_overflow =
+        wanted.abs() + allowed > most && found.is_infinite() && f64::from(found).signum() == wanted.signum();
+    let is_flushed = wanted.abs() < f64::from(f32::MIN_POSITIVE) && found == 0.0;
+    if is_same || is_overflow || is_flushed {
+        return 0.0;
+    }
+    let distance = (f64::from(found) - wanted).abs();
+    if allowed == 0.0 || distance.is_nan() { f64::INFINITY } else { distance / allowed }
+}
+
+#[test]
+fn unary_operations_are_as_accurate_as_their_docs_say_over_the_whole_range() -> Outcome {
+    let x = numbers(&mut Random::new(140));
+    for pool in adapter::all_shared() {
+        let tensor = Tensor::from_slice(pool, &x, [x.len()])?;
+        let mut faults = Vec::new();
+        for (name, run, model, tolerance) in UNARY {
+            let found = run(&tensor)?.read_blocking::<f32>()?;
+            let mut worst = (0.0, 0.0, 0.0, 0.0);
+            for (&x, &y) in x.iter().zip(&found) {
+                if !x.is_normal() {
+                    continue;
+                }
+                let wanted = model(f64::from(x));
+                let excess = excess(y, wanted, tolerance(f64::from(x), wanted));
+                if excess > worst.0 {
+                    worst = (excess, x, y, wanted);
+                }
+            }
+            let (excess, x, y, wanted) = worst;
+            eprintln!("{name}: at most {excess:.3} of the bound, at {x:e}: {y:e}, not {wanted:e}");
+            if excess > 1.0 {
+                faults.push(format!("{name} of {x:e} is {y:e}, not {wanted:e}: {excess} times the bound"));
+            }
+        }
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+    Ok(())
+}
+
+/// The exponent, as an f32, by which a base is raised to 2^`power`.
+#[expect(clippy::cast_possible_truncation, reason = "any number nearby will do")]
+fn exponent(base: f32, power: f32) -> f32 {
+    (f64::from(power) / f64::from(base).log2()) as f32
+}
+
+/// Bases and exponents of every kind whose power is a normal number.
+fn powers(random: &mut Random) -> Vec<(f32, f32)> {
+    let mut all = Vec::new();
+    for _ in 0..6000 {
+        // Any base, and the exponent that leads somewhere in the range.
+        let x = f32::from_bits(u32::try_from(random.next() >> 33).expect("31 bits"));
+        all.push((x, exponent(x, random.real() * 127.0)));
+        // Next to 1, above and below.
+        let x = 1.0 + random.real() * random.real().powi(6);
+        all.push((x, exponent(x, random.real() * 127.0)));
+        // Ordinary ones, and whole powers of negative bases.
+        all.push((random.real().abs() * 10.0, random.real() * 10.0));
+        all.push((random.real() * 10.0, (random.real() * 12.0).round()));
+    }
+    all
+}
+
+#[test]
+fn powers_are_within_three_units_in_the_last_place() -> Outcome {
+    let pairs = powers(&mut Random::new(141));
+    let (x, y): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+    for pool in adapter::all_shared() {
+        let (left, right) = (Tensor::from_slice(pool, &x, [x.len()])?, Tensor::from_slice(pool, &y, [y.len()])?);
+        let found = left.pow(&right)?.read_blocking::<f32>()?;
+        let mut worst = (0.0, (0.0, 0.0), 0.0, 0.0);
+        for (&(x, y), &found) in pairs.iter().zip(&found) {
+            let wanted = f64::from(x).powf(f64::from(y));
+            let excess = excess(found, wanted, 3.0 * ulp(wanted));
+            if excess > worst.0 {
+                worst = (excess, (x, y), found, wanted);
+            }
+        }
+        let (excess, (x, y), found, wanted) = worst;
+        eprintln!("pow: at most {excess:.3} of the bound, at {x:e} ^ {y:e}: {found:e}, not {wanted:e}");
+        assert!(excess <= 1.0, "{x:e} ^ {y:e} is {found:e}, not {wanted:e}: {excess} times the bound");
+    }
+    Ok(())
+}
