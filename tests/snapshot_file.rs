@@ -252,7 +252,7 @@ fn refusal(change: impl FnOnce(&mut Value)) -> Result<String, Box<dyn std::error
 #[test]
 fn bad_files_are_refused_by_name_of_what_is_wrong() -> Outcome {
     type Change = fn(&mut Value);
-    let cases: [(Change, &str); 16] = [
+    let cases: [(Change, &str); 21] = [
         (|file| file["version"] = json!(2), "snapshot file of version 2, and the latest known is 1"),
         (|file| file["format"] = json!("x"), "no snapshot file: its format is \"x\""),
         (|file| file["granule"] = json!(0), "granule of 0 B is no power of two"),
@@ -299,7 +299,27 @@ fn bad_files_are_refused_by_name_of_what_is_wrong() -> Outcome {
         ),
         (
             |file| file["stats"]["requested"]["current"] = json!(1),
-            "the counter of requested bytes says 1, and the blocks add up to 196608",
+            "the counter `requested` says 1, and the segments and blocks add up to 196608",
+        ),
+        (
+            |file| file["segments"][0]["active"] = json!(u64::MAX),
+            "segment 0 says that 18446744073709551615 B of it are active, and its active blocks add up to 196608",
+        ),
+        (
+            |file| file["stats"]["blocks"]["current"] = json!(4),
+            "the counter `blocks` says 4, and the segments and blocks add up to 3",
+        ),
+        (
+            |file| file["stats"]["inactive_split"]["current"] = json!(0),
+            "the counter `inactive split` says 0, and the segments and blocks add up to 65536",
+        ),
+        (
+            |file| file["stats"]["large"]["reserved"] = json!(u64::MAX),
+            "the counter `large reserved` says 18446744073709551615, and the segments and blocks add up to 262144",
+        ),
+        (
+            |file| file["stats"]["holes"] = json!(7),
+            "the counter `holes` says 7, and the segments and blocks add up to 1",
         ),
         (
             |file| file["events"][1]["time"] = json!(1_u64 << 53),

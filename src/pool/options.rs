@@ -70,7 +70,9 @@ impl PoolOptions {
 
     /// The growth policy on a memory with these limits.
     pub(super) fn growth_for(&self, limits: &MemoryLimits, granule: u64) -> Result<Growth, OptionsError> {
-        let smallest = self.smallest_segment.unwrap_or(limits.shared_below + 1).next_multiple_of(granule);
+        // The largest multiple there is, where the next one isn't a u64: it is above every device's largest buffer.
+        let wanted = self.smallest_segment.unwrap_or(limits.shared_below.saturating_add(1));
+        let smallest = wanted.checked_next_multiple_of(granule).unwrap_or(u64::MAX - u64::MAX % granule);
         let largest = limits.largest_segment.min(u64::from(u32::MAX) * granule);
         let largest = largest - largest % granule;
         if smallest <= largest {
@@ -102,5 +104,13 @@ mod tests {
         let options = PoolOptions { smallest_segment: Some(2 << 30), ..PoolOptions::default() };
         let error = OptionsError::Segment { bytes: 2 << 30, limit: 1 << 30 };
         assert_eq!(options.growth_for(&LIMITS, 256).err(), Some(error));
+        for bytes in [u64::MAX, u64::MAX - 1, u64::MAX - 255] {
+            let options = PoolOptions { smallest_segment: Some(bytes), ..PoolOptions::default() };
+            let error = OptionsError::Segment { bytes: u64::MAX - 255, limit: 1 << 30 };
+            assert_eq!(options.growth_for(&LIMITS, 256).err(), Some(error));
+        }
+        let boundless = MemoryLimits { largest_segment: u64::MAX, shared_below: u64::MAX, ..LIMITS };
+        let error = OptionsError::Segment { bytes: u64::MAX - 255, limit: u64::from(u32::MAX) * 256 };
+        assert_eq!(PoolOptions::default().growth_for(&boundless, 256).err(), Some(error));
     }
 }

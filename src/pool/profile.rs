@@ -79,7 +79,7 @@ impl Profile {
         for Dispatch { kernel, start, end } in &self.dispatches {
             let (calls, time) = sums.entry(kernel).or_default();
             *calls += 1;
-            *time += end - start;
+            *time += end.saturating_sub(*start);
         }
         let mut kernels: Vec<_> =
             sums.into_iter().map(|(kernel, (calls, time))| (Arc::clone(kernel), calls, time)).collect();
@@ -97,7 +97,7 @@ impl Profile {
             .dispatches
             .iter()
             .map(|Dispatch { kernel, start, end }| {
-                let (at, length) = (micros(*start), micros(end - start));
+                let (at, length) = (micros(*start), micros(end.saturating_sub(*start)));
                 serde_json::json!({"name": &**kernel, "ph": "X", "pid": 1, "tid": 1, "ts": at, "dur": length})
             })
             .collect();

@@ -8,6 +8,8 @@ use std::fmt::Write;
 const NAME: usize = 26;
 /// No bar is shorter.
 const LEAST_BAR: usize = 10;
+/// No line is longer, whatever is asked for: more than any screen has, and little memory.
+const MOST_COLUMNS: usize = 4096;
 /// How full a cell is: not at all, up to a third, up to two thirds, not quite, and wholly.
 const FILLS: [char; 5] = ['·', '░', '▒', '▓', '█'];
 /// A cell that holds something pinned.
@@ -15,7 +17,10 @@ const PINNED: char = '#';
 
 impl Snapshot {
     /// The segments as lines of characters, to one scale: `█` is full, `▓`, `▒` and `░` partly so, `·` free, `#` pinned. Takes
-    /// at most `columns` columns and `rows` rows; segments that find no row are counted in the last. O(blocks).
+    /// at most `columns` columns, of which it uses no more than 4,096, and `rows` rows; segments that find no row are counted in
+    /// the last. O(blocks).
+    ///
+    /// Below 36 columns or 2 rows it takes that many all the same.
     ///
     /// # Examples
     ///
@@ -32,6 +37,7 @@ impl Snapshot {
     /// ```
     #[must_use]
     pub fn to_map(&self, columns: usize, rows: usize) -> String {
+        let columns = columns.min(MOST_COLUMNS);
         let mut text = String::new();
         let stats = &self.stats;
         let [requested, reserved] = [stats.requested.current, stats.reserved.current].map(Bytes);

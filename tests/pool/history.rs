@@ -109,3 +109,19 @@ fn replaying_the_events_gives_the_counters<S: Subject>(memory: S::Memory) -> Out
     assert_eq!([allocated, requested, reserved], counters);
     Ok(())
 }
+
+/// The room for events is bounded, and is taken as they come.
+#[test]
+fn a_history_of_more_events_than_memory_has_room_for_records_what_comes() -> Outcome {
+    for events in [usize::MAX, usize::MAX / 64, 1 << 40, 20_000] {
+        let pool = Pool::new(wgpu_pool::HostMemory::default(), options())?;
+        pool.record_history(events);
+        for bytes in 1..=9_999 {
+            drop(pool.allocate(bytes % 100 + 1)?);
+        }
+        let history = pool.history();
+        assert_eq!((history.len(), pool.snapshot().events_dropped), (2 * 9_999 + 1, 0), "{events} asked for");
+        assert_eq!(history.last().map(|event| event.requested), Some(100));
+    }
+    Ok(())
+}

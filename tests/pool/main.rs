@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/program/mod.rs"]
+mod program;
 mod subjects;
 
 mod bytes;

@@ -1,6 +1,7 @@
 //! The memories under test, and how tests look at a pool over any of them.
 
 use crate::common::adapter;
+use crate::program::Abilities;
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{
     AccountingMemory, AllocateError, BlockState, Counter, DeviceError, Gpu, HostMemory, Memory, Pool, PoolOptions,
@@ -17,6 +18,15 @@ pub(crate) trait Subject {
     type Memory: Memory;
     /// Whether what was written can be read.
     const HOLDS_BYTES: bool;
+    /// Whether kernels run. wgpu without a driver passes over them.
+    const RUNS_KERNELS: bool = true;
+    /// Whether where a block lies is cheap to find out.
+    const SHOWS_PLACES: bool = false;
+
+    /// What random programs may ask of it.
+    fn abilities() -> Abilities {
+        Abilities { holds_bytes: Self::HOLDS_BYTES, runs_kernels: Self::RUNS_KERNELS, shows_places: Self::SHOWS_PLACES }
+    }
 
     /// A new memory, or nothing where the machine has none of the kind.
     fn memory() -> Option<Self::Memory>;
@@ -31,6 +41,7 @@ pub(crate) struct Gl;
 impl Subject for Accounting {
     type Memory = AccountingMemory;
     const HOLDS_BYTES: bool = false;
+    const SHOWS_PLACES: bool = true;
 
     fn memory() -> Option<AccountingMemory> {
         Some(AccountingMemory::new())
@@ -40,6 +51,7 @@ impl Subject for Accounting {
 impl Subject for Host {
     type Memory = HostMemory;
     const HOLDS_BYTES: bool = true;
+    const SHOWS_PLACES: bool = true;
 
     fn memory() -> Option<HostMemory> {
         Some(HostMemory::default())
@@ -49,6 +61,7 @@ impl Subject for Host {
 impl Subject for Noop {
     type Memory = Gpu;
     const HOLDS_BYTES: bool = true;
+    const RUNS_KERNELS: bool = false;
 
     fn memory() -> Option<Gpu> {
         let (device, queue) = adapter::noop();

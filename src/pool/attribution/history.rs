@@ -101,6 +101,11 @@ impl Kept {
     }
 }
 
+/// The most events that are kept: 1 GiB of them.
+const MOST_EVENTS: usize = 1 << 24;
+/// Events for which there is room at once.
+const FIRST_EVENTS: usize = 1 << 14;
+
 /// The latest events.
 #[derive(Debug)]
 pub(in crate::pool) struct History {
@@ -116,7 +121,9 @@ pub(in crate::pool) struct History {
 
 impl History {
     fn new(capacity: usize) -> Self {
-        Self { began: Instant::now(), events: Vec::with_capacity(capacity), capacity, next: 0, dropped: 0 }
+        let capacity = capacity.min(MOST_EVENTS);
+        let events = Vec::with_capacity(capacity.min(FIRST_EVENTS));
+        Self { began: Instant::now(), events, capacity, next: 0, dropped: 0 }
     }
 
     #[inline]
@@ -124,12 +131,26 @@ impl History {
         let time = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let kept = Kept::new(event, time);
         if self.events.len() < self.capacity {
-            self.events.push(kept);
-            return;
+            if self.events.len() == self.events.capacity() {
+                self.grow();
+            }
+            if self.events.len() < self.events.capacity() {
+                self.events.push(kept);
+                return;
+            }
         }
         self.events[self.next] = kept;
         self.next = if self.next + 1 == self.events.len() { 0 } else { self.next + 1 };
         self.dropped += 1;
+    }
+
+    /// Makes room for as many events again, within the capacity. Where the host has no memory the history stays as long as it is.
+    #[cold]
+    fn grow(&mut self) {
+        let more = self.events.len().max(FIRST_EVENTS).min(self.capacity - self.events.len());
+        if self.events.try_reserve_exact(more).is_err() {
+            self.capacity = self.events.len();
+        }
     }
 
     /// The events, oldest first.
@@ -145,8 +166,10 @@ impl History {
 
 impl<M: Memory> Pool<M> {
     /// Begins to record the latest `events` events, in place of what was recorded; 0 ends the recording. Snapshots carry
-    /// them. Off by default, as `torch.cuda.memory._record_memory_history`. Takes host memory for the events at once, and the
-    /// first call of a program measures the processor's clock, which can take a fifth of a second.
+    /// them. Off by default, as `torch.cuda.memory._record_memory_history`.
+    ///
+    /// An event takes 64 bytes of the host's memory, once it is there. At most 2²⁴ events are kept, in 1 GiB, however many are asked
+    /// for; fewer where the host has no memory for them. The first call of a program measures the processor's clock, which can take a fifth of a second.
     pub fn record_history(&self, events: usize) {
         let history = (events > 0).then(|| Box::new(History::new(events)));
         let previous = self.inner.state().attribution.set_history(history);

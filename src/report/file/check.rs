@@ -1,7 +1,7 @@
 //! The laws of a snapshot file.
 
 use super::SnapshotFileError;
-use crate::pool::snapshot::{EventSnapshot, SegmentSnapshot, Snapshot};
+use crate::pool::snapshot::{BlockState, EventSnapshot, SegmentSnapshot, Snapshot, SubPool};
 use std::collections::HashSet;
 
 /// Numbers from here on are not all told apart by programs that hold them as floating point, JavaScript's among them.
@@ -49,7 +49,13 @@ fn check_blocks(segment: &SegmentSnapshot) -> Result<(), SnapshotFileError> {
     if end < segment.bytes {
         return Err(SnapshotFileError::Gap { segment: number, start: end, end: segment.bytes });
     }
-    Ok(())
+    // Blocks that tile the segment add up to no more than it.
+    let active = segment.blocks.iter().filter(|block| block.state.is_active()).map(|block| block.size).sum();
+    if segment.active == active {
+        Ok(())
+    } else {
+        Err(SnapshotFileError::Active { segment: number, says: segment.active, sum: active })
+    }
 }
 
 /// Every number of a site or a scope names one, and a scope comes after the one around it.
@@ -75,10 +81,14 @@ fn check_numbers(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
 
 /// Every pin is on an active block.
 fn check_pins(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
+    let active = |segment: &SegmentSnapshot| {
+        let blocks = segment.blocks.iter().filter(|block| block.state.is_active());
+        blocks.map(|block| (segment.id, block.offset)).collect::<Vec<_>>()
+    };
+    let places: HashSet<_> =
+        if snapshot.pins.is_empty() { HashSet::new() } else { snapshot.segments.iter().flat_map(active).collect() };
     for pin in &snapshot.pins {
-        let segment = snapshot.segments.iter().find(|segment| segment.id == pin.segment);
-        let blocks = segment.map_or(&[][..], |segment| &segment.blocks);
-        if !blocks.iter().any(|block| block.offset == pin.offset && block.state.is_active()) {
+        if !places.contains(&(pin.segment, pin.offset)) {
             return Err(SnapshotFileError::Pin { segment: pin.segment.number(), offset: pin.offset });
         }
     }
@@ -94,17 +104,27 @@ fn check_event(place: usize, event: &EventSnapshot) -> Result<(), SnapshotFileEr
 }
 
 fn check_counters(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
-    let blocks = || snapshot.segments.iter().flat_map(|segment| &segment.blocks);
     let stats = &snapshot.stats;
+    let of = |pool| snapshot.segments.iter().filter(move |segment| segment.pool == pool);
+    let all = || snapshot.segments.iter();
+    let blocks = || all().flat_map(|segment| &segment.blocks);
+    let count = |is: fn(BlockState) -> bool| blocks().filter(|block| is(block.state)).count() as u64;
+    let split = all().filter(|segment| segment.active > 0).map(|segment| segment.bytes - segment.active).sum();
     let sums = [
         ("requested", stats.requested.current, snapshot.handed_out().map(|block| block.requested).sum()),
         ("allocated", stats.allocated.current, snapshot.handed_out().map(|block| block.size).sum()),
-        (
-            "active",
-            stats.active.current,
-            blocks().filter(|block| block.state.is_active()).map(|block| block.size).sum(),
-        ),
-        ("reserved", stats.reserved.current, snapshot.segments.iter().map(|segment| segment.bytes).sum()),
+        ("active", stats.active.current, all().map(|segment| segment.active).sum()),
+        ("inactive split", stats.inactive_split.current, split),
+        ("reserved", stats.reserved.current, all().map(|segment| segment.bytes).sum()),
+        ("pinned", stats.pinned.current, blocks().filter(|block| block.pins > 0).map(|block| block.size).sum()),
+        ("small active", stats.small.active, of(SubPool::Small).map(|segment| segment.active).sum()),
+        ("small reserved", stats.small.reserved, of(SubPool::Small).map(|segment| segment.bytes).sum()),
+        ("large active", stats.large.active, of(SubPool::Large).map(|segment| segment.active).sum()),
+        ("large reserved", stats.large.reserved, of(SubPool::Large).map(|segment| segment.bytes).sum()),
+        ("blocks", stats.blocks.current, count(BlockState::is_allocated)),
+        ("active blocks", stats.active_blocks.current, count(BlockState::is_active)),
+        ("segments", stats.segments.current, all().count() as u64),
+        ("holes", stats.holes, count(|state| !state.is_active())),
     ];
     for (counter, says, sum) in sums {
         if says != sum {

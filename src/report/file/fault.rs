@@ -100,8 +100,18 @@ pub enum SnapshotFileError {
         /// The unit.
         granule: u64,
     },
-    /// A counter isn't the sum over the blocks.
-    #[error("the counter of {counter} bytes says {says}, and the blocks add up to {sum}")]
+    /// The active bytes of a segment aren't the sum over its blocks.
+    #[error("segment {segment} says that {says} B of it are active, and its active blocks add up to {sum}")]
+    Active {
+        /// The segment's number.
+        segment: u64,
+        /// What it says.
+        says: u64,
+        /// What its active blocks add up to.
+        sum: u64,
+    },
+    /// A counter isn't the sum over the segments and blocks.
+    #[error("the counter `{counter}` says {says}, and the segments and blocks add up to {sum}")]
     Counter {
         /// Which counter.
         counter: &'static str,

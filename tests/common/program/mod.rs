@@ -1,0 +1,237 @@
+//! Random programs as data: a seed gives a list of steps, and every part of the list is a program too, so that one that fails can
+//! be cut down to the steps that matter.
+//!
+//! A step names a block, a weak handle or a pin by a random number, which is taken modulo how many there are when it runs.
+
+mod content;
+mod world;
+
+pub(crate) use content::Text;
+pub(crate) use world::{Abilities, World};
+
+use crate::common::random::Random;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+use wgpu_pool::Memory;
+
+/// What a program does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Allocate {
+        bytes: u64,
+    },
+    /// Another handle of a block.
+    Clone {
+        block: u64,
+    },
+    /// Drops a handle of a block, on a thread of its own or on this one.
+    Drop {
+        block: u64,
+        elsewhere: bool,
+    },
+    /// Drops all handles of a block.
+    Free {
+        block: u64,
+    },
+    Downgrade {
+        block: u64,
+    },
+    Upgrade {
+        weak: u64,
+    },
+    DropWeak {
+        weak: u64,
+    },
+    Pin {
+        block: u64,
+    },
+    Unpin {
+        pin: u64,
+    },
+    /// Writes new bytes.
+    Write {
+        block: u64,
+        number: u64,
+    },
+    Clear {
+        block: u64,
+    },
+    Copy {
+        from: u64,
+        to: u64,
+    },
+    Verify {
+        block: u64,
+    },
+    Trim,
+    TrimTo {
+        bytes: u64,
+    },
+    Compact {
+        bytes: u64,
+    },
+    /// Sets the limit to this share of what may live, in eighths; 0 lifts it.
+    Limit {
+        eighths: u64,
+    },
+    /// Has the memory refuse the creation of a segment, where it can.
+    Fault {
+        after: u64,
+    },
+    Submit,
+    Synchronize,
+    ResetPeaks,
+    ResetAccumulated,
+}
+
+/// How much a program does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) steps: usize,
+    /// The largest request, in bytes.
+    pub(crate) largest: u64,
+    /// The most that lives at once, in bytes.
+    pub(crate) most_live: u64,
+    /// Whether requests are ever refused: by a limit, or by planned faults.
+    pub(crate) refusals: bool,
+}
+
+/// The steps of a program, without end.
+pub(crate) fn steps(seed: u64, extent: Extent) -> impl Iterator<Item = Step> {
+    let mut random = Random::new(seed);
+    std::iter::from_fn(move || Some(step(&mut random, &extent)))
+}
+
+fn step(random: &mut Random, extent: &Extent) -> Step {
+    let (choice, block) = (random.below(1000), random.next() >> 1);
+    match choice {
+        0..10 => Step::Trim,
+        10..14 => Step::TrimTo { bytes: random.next() % extent.most_live },
+        14..22 => Step::Compact { bytes: random.size(extent.most_live) },
+        22..30 if extent.refusals => Step::Limit { eighths: (random.next() % 10).saturating_sub(1) },
+        30..38 if extent.refusals => Step::Fault { after: random.next() % 3 },
+        38..46 => Step::Submit,
+        46..48 => Step::Synchronize,
+        48..52 => Step::ResetPeaks,
+        52..56 => Step::ResetAccumulated,
+        56..80 => Step::Pin { block },
+        80..110 => Step::Unpin { pin: block },
+        110..150 => Step::Downgrade { block },
+        150..190 => Step::Upgrade { weak: block },
+        190..225 => Step::DropWeak { weak: block },
+        225..260 => Step::Clone { block },
+        260..300 => Step::Write { block, number: random.next() },
+        300..310 => Step::Clear { block },
+        310..330 => Step::Copy { from: block, to: random.next() >> 1 },
+        330..350 => Step::Verify { block },
+        350..390 => Step::Free { block },
+        390..590 => Step::Drop { block, elsewhere: random.below(8) == 0 },
+        _ => Step::Allocate { bytes: random.size(extent.largest) },
+    }
+}
+
+/// Why a program failed, and after how many steps.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) step: usize,
+    pub(crate) reason: String,
+}
+
+/// Runs a program in a new world. A panic is a failure like any other.
+pub(crate) fn run<M: Memory>(
+    world: &dyn Fn() -> Option<World<M>>,
+    steps: impl Iterator<Item = Step>,
+) -> Result<(), Failure> {
+    let mut done = 0;
+    let act = || {
+        let Some(mut world) = world() else { return Ok(()) };
+        for step in steps {
+            done += 1;
+            world.take(step)?;
+        }
+        world.end()
+    };
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure { step: done, reason: error.to_string() }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(Failure { step: done, reason: text.unwrap_or("a panic").to_string() })
+        }
+    }
+}
+
+/// Runs the program of a seed. A failure names the seed, and lists a program of few steps that fails too.
+///
+/// # Panics
+/// When it fails.
+pub(crate) fn run_seed<M: Memory>(seed: u64, extent: Extent, world: &dyn Fn() -> Option<World<M>>) {
+    let Err(first) = run(world, steps(seed, extent).take(extent.steps)) else { return };
+    eprintln!("seed {seed}, step {}: {}; looking for a shorter program", first.step, first.reason);
+    let program: Vec<Step> = steps(seed, extent).take(first.step).collect();
+    let (program, reason) = minimized(program, first.reason, |program| run(world, program.iter().copied()).err());
+    let mut listing = String::new();
+    for step in &program {
+        let _ = writeln!(listing, "  {step:?}");
+    }
+    panic!("seed {seed}, step {} of {extent:?}: {reason}\n{} steps that fail:\n{listing}", first.step, program.len());
+}
+
+/// How long a shorter program is looked for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Cuts parts out of a program that fails, as long as the rest fails too: halves first, single steps last.
+fn minimized(
+    mut program: Vec<Step>,
+    mut reason: String,
+    fails: impl Fn(&[Step]) -> Option<Failure>,
+) -> (Vec<Step>, String) {
+    let began = Instant::now();
+    let mut length = program.len().div_ceil(2);
+    while length > 0 {
+        let (before, mut start) = (program.len(), 0);
+        while start < program.len() && began.elapsed() < PATIENCE {
+            let end = program.len().min(start + length);
+            let rest: Vec<Step> = program[..start].iter().chain(&program[end..]).copied().collect();
+            match fails(&rest) {
+                Some(failure) => {
+                    // Steps behind the one that fails don't matter.
+                    program = rest;
+                    program.truncate(failure.step);
+                    reason = failure.reason;
+                }
+                None => start = end,
+            }
+        }
+        if began.elapsed() >= PATIENCE {
+            break;
+        }
+        // Single steps until none can be left out.
+        length = if length == 1 && program.len() < before { 1 } else { length / 2 };
+    }
+    (program, reason)
+}
+
+#[test]
+fn a_program_that_fails_is_cut_down_to_the_steps_that_matter() {
+    let extent = Extent { steps: 3000, largest: 1000, most_live: 10_000, refusals: true };
+    let program: Vec<Step> = steps(7, extent).take(extent.steps).collect();
+    // Fails once a trim comes after a compaction that comes after a pin.
+    let fails = |program: &[Step]| {
+        let mut wanted = 0;
+        for (index, step) in program.iter().enumerate() {
+            wanted += usize::from(matches!(
+                (wanted, step),
+                (0, Step::Pin { .. }) | (1, Step::Compact { .. }) | (2, Step::Trim)
+            ));
+            if wanted == 3 {
+                return Some(Failure { step: index + 1, reason: "so it is".into() });
+            }
+        }
+        None
+    };
+    let (program, reason) = minimized(program, String::new(), fails);
+    assert!(matches!(program[..], [Step::Pin { .. }, Step::Compact { .. }, Step::Trim]), "{program:?}");
+    assert_eq!(reason, "so it is");
+}

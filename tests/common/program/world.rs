@@ -1,0 +1,330 @@
+//! A pool, what the program holds of it, and what must be true of both.
+
+use super::content::Content;
+use super::{Extent, Step, Text};
+use crate::common::Outcome;
+use std::collections::BTreeMap;
+use wgpu_pool::heap::SegmentId;
+use wgpu_pool::{AllocateError, Memory, Pinned, Pool, PoolOptions, Storage, WeakStorage};
+
+/// The most pins and weak handles that are kept at once.
+const MOST_PINS: usize = 12;
+const MOST_WEAK: usize = 40;
+/// Steps from one comparison of all counters with the snapshot to the next.
+const AUDIT: usize = 16;
+
+/// A block that is allocated: its number in the order of allocation, its handles, and what it holds.
+struct Block<M: Memory> {
+    serial: u64,
+    handles: Vec<Storage<M>>,
+    content: Content,
+}
+
+impl<M: Memory> Block<M> {
+    fn storage(&self) -> &Storage<M> {
+        &self.handles[0]
+    }
+}
+
+/// What a memory can show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Abilities {
+    /// What was written can be read.
+    pub(crate) holds_bytes: bool,
+    /// Kernels run.
+    pub(crate) runs_kernels: bool,
+    /// Where a block lies is cheap to find out.
+    pub(crate) shows_places: bool,
+}
+
+/// A program's world.
+pub(crate) struct World<M: Memory> {
+    pool: Pool<M>,
+    abilities: Abilities,
+    extent: Extent,
+    text: Text,
+    fault: fn(&M, u64),
+    audit: fn(&Pool<M>),
+    granule: u64,
+    scrubs: bool,
+    blocks: Vec<Block<M>>,
+    weak: Vec<(u64, WeakStorage<M>)>,
+    pins: Vec<(u64, u64, Pinned<M>)>,
+    allocations: u64,
+    refusals: u64,
+    taken: usize,
+    /// What the reserved bytes stay below: the limit, or what was reserved when it was set.
+    ceiling: u64,
+}
+
+impl<M: Memory> World<M> {
+    /// A new pool, with options that follow from the seed.
+    pub(crate) fn new(
+        memory: M,
+        seed: u64,
+        extent: Extent,
+        abilities: Abilities,
+        text: &Text,
+        fault: fn(&M, u64),
+        audit: fn(&Pool<M>),
+    ) -> Self {
+        let options = PoolOptions {
+            smallest_segment: Some(extent.largest / 4),
+            compaction_share: [0.1, 1.0, 0.0][usize::try_from(seed % 3).expect("below three")],
+            scrub_on_free: seed % 4 == 3,
+            ..PoolOptions::default()
+        };
+        let scrubs = options.scrub_on_free;
+        let pool = Pool::new(memory, options).expect("the options suit the memory");
+        Self {
+            granule: pool.snapshot().granule,
+            pool,
+            abilities,
+            extent,
+            text: text.clone(),
+            fault,
+            audit,
+            scrubs,
+            blocks: Vec::new(),
+            weak: Vec::new(),
+            pins: Vec::new(),
+            allocations: 0,
+            refusals: 0,
+            taken: 0,
+            ceiling: u64::MAX,
+        }
+    }
+
+    /// Takes a step, and checks everything that can be checked.
+    pub(crate) fn take(&mut self, step: Step) -> Outcome {
+        let one_of = |number: u64, of: usize| usize::try_from(number % of as u64).expect("it is an index");
+        let (blocks, weak, pins) = (self.blocks.len(), self.weak.len(), self.pins.len());
+        match step {
+            Step::Allocate { bytes } => self.allocate(bytes)?,
+            Step::Clone { block } if blocks > 0 => {
+                let block = &mut self.blocks[one_of(block, blocks)];
+                let clone = block.storage().clone();
+                block.handles.push(clone);
+            }
+            Step::Drop { block, elsewhere } if blocks > 0 => self.drop_handle(one_of(block, blocks), elsewhere)?,
+            Step::Free { block } if blocks > 0 => {
+                let block = self.blocks.swap_remove(one_of(block, blocks));
+                self.verify(&block)?;
+            }
+            Step::Downgrade { block } if blocks > 0 => {
+                let block = &self.blocks[one_of(block, blocks)];
+                self.weak.push((block.serial, block.storage().downgrade()));
+                if self.weak.len() > MOST_WEAK {
+                    self.weak.remove(0);
+                }
+            }
+            Step::Upgrade { weak: number } if weak > 0 => self.upgrade(one_of(number, weak))?,
+            Step::DropWeak { weak: number } if weak > 0 => drop(self.weak.swap_remove(one_of(number, weak))),
+            Step::Pin { block } if blocks > 0 => self.pin(one_of(block, blocks))?,
+            Step::Unpin { pin } if pins > 0 => self.unpin(one_of(pin, pins))?,
+            Step::Write { block, number } if blocks > 0 => {
+                let index = one_of(block, blocks);
+                self.write(index, number >> 1)?;
+            }
+            Step::Clear { block } if blocks > 0 => {
+                let block = &mut self.blocks[one_of(block, blocks)];
+                block.storage().clear()?;
+                block.content = if self.abilities.holds_bytes { Content::Zeros } else { Content::Stale };
+            }
+            Step::Copy { from, to } if blocks > 0 => self.copy(one_of(from, blocks), one_of(to, blocks))?,
+            Step::Verify { block } if blocks > 0 => self.verify(&self.blocks[one_of(block, blocks)])?,
+            Step::Trim => drop(self.pool.trim()),
+            Step::TrimTo { bytes } => drop(self.pool.trim_to(bytes)),
+            Step::Compact { bytes } => drop(self.pool.compact(bytes)?),
+            Step::Limit { eighths } => {
+                let limit = (eighths > 0).then(|| self.extent.most_live / 8 * eighths);
+                self.pool.set_limit(limit);
+                self.ceiling = limit.map_or(u64::MAX, |limit| limit.max(self.pool.stats().reserved.current));
+            }
+            Step::Fault { after } => (self.fault)(self.pool.memory(), after),
+            Step::Submit => self.pool.submit()?,
+            Step::Synchronize => self.pool.synchronize()?,
+            Step::ResetPeaks => self.pool.reset_peaks(),
+            Step::ResetAccumulated => self.pool.reset_accumulated(),
+            _ => {}
+        }
+        self.taken += 1;
+        self.check()
+    }
+
+    fn allocate(&mut self, bytes: u64) -> Outcome {
+        if self.pool.stats().requested.current + bytes > self.extent.most_live {
+            self.blocks.truncate(self.blocks.len() / 2);
+        }
+        let before = self.pool.stats();
+        let storage = match self.pool.allocate(bytes) {
+            Ok(storage) => storage,
+            Err(AllocateError::OutOfMemory(_)) if self.extent.refusals => {
+                self.refusals += 1;
+                let after = self.pool.stats();
+                let same = (before.requested, before.blocks) == (after.requested, after.blocks);
+                return if same { Ok(()) } else { Err("a refusal changed what is allocated".into()) };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if (storage.handles(), storage.bytes()) != (1, bytes) {
+            return Err(format!("a new block of {} bytes has {} handles", storage.bytes(), storage.handles()).into());
+        }
+        self.check_place(&storage)?;
+        let serial = self.allocations;
+        self.allocations += 1;
+        let content = if self.scrubs && self.abilities.holds_bytes { Content::Zeros } else { Content::Stale };
+        self.blocks.push(Block { serial, handles: vec![storage], content });
+        let index = self.blocks.len() - 1;
+        // Of a pool that scrubs, a new block is zero before it is written.
+        self.verify(&self.blocks[index])?;
+        self.write(index, serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1)
+    }
+
+    /// A new block lies apart from every block that is pinned, freed or not.
+    fn check_place(&self, storage: &Storage<M>) -> Outcome {
+        if !self.abilities.shows_places || self.pins.is_empty() {
+            return Ok(());
+        }
+        let Some(own) = storage.pin()? else { return Ok(()) };
+        let ends = |pinned: &Pinned<M>| {
+            let (segment, offset): (SegmentId, u64) = pinned.place();
+            (segment, offset, offset + pinned.bytes().next_multiple_of(self.granule))
+        };
+        let (segment, start, end) = ends(&own);
+        for (_, _, pinned) in &self.pins {
+            let (other, other_start, other_end) = ends(pinned);
+            if segment == other && start < other_end && other_start < end {
+                return Err(format!("a new block at {start} of segment {segment} lies over a pinned one").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_handle(&mut self, index: usize, elsewhere: bool) -> Outcome {
+        let last = if self.blocks[index].handles.len() > 1 {
+            let handles = &mut self.blocks[index].handles;
+            handles.swap_remove(handles.len() / 2)
+        } else {
+            let mut block = self.blocks.swap_remove(index);
+            self.verify(&block)?;
+            block.handles.swap_remove(0)
+        };
+        if elsewhere {
+            std::thread::spawn(move || drop(last)).join().map_err(|_| "a thread that drops a handle panicked")?;
+        }
+        Ok(())
+    }
+
+    fn upgrade(&mut self, index: usize) -> Outcome {
+        let (serial, weak) = &self.weak[index];
+        let alive = self.blocks.iter_mut().find(|block| block.serial == *serial);
+        match (weak.upgrade(), alive) {
+            (None, None) => Ok(()),
+            (Some(storage), Some(block)) if storage.is_same(block.storage()) => {
+                block.handles.push(storage);
+                Ok(())
+            }
+            (Some(_), None) => Err(format!("a weak handle of block {serial} upgraded after it was freed").into()),
+            (Some(_), Some(_)) => Err(format!("a weak handle of block {serial} upgraded to another").into()),
+            (None, Some(_)) => Err(format!("a weak handle of block {serial}, which lives, did not upgrade").into()),
+        }
+    }
+
+    fn pin(&mut self, index: usize) -> Outcome {
+        let block = &self.blocks[index];
+        if let Some(guard) = block.storage().pin()? {
+            let size = block.storage().bytes().next_multiple_of(self.granule);
+            self.pins.push((block.serial, size, guard));
+        }
+        if self.pins.len() > MOST_PINS { self.unpin(0) } else { Ok(()) }
+    }
+
+    fn unpin(&mut self, index: usize) -> Outcome {
+        let (serial, _, guard) = self.pins.swap_remove(index);
+        let Some(block) = self.blocks.iter().find(|block| block.serial == serial) else { return Ok(()) };
+        let moved = match block.storage().pin()? {
+            Some(again) => again.place() != guard.place(),
+            None => true,
+        };
+        drop(guard);
+        self.verify(block)?;
+        if moved { Err(format!("block {serial} moved while it was pinned").into()) } else { Ok(()) }
+    }
+
+    fn write(&mut self, index: usize, number: u64) -> Outcome {
+        let block = &mut self.blocks[index];
+        if self.abilities.holds_bytes {
+            block.content = Content::write(block.storage(), &self.text, number)?;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, from: usize, to: usize) -> Outcome {
+        let (source, target) = (&self.blocks[from], &self.blocks[to]);
+        let (bytes, room) = (source.storage().bytes(), target.storage().bytes());
+        // The last unit of a copy into a longer block is merged by a kernel.
+        if from == to || (!self.abilities.runs_kernels && bytes != room && bytes % 4 != 0) {
+            return Ok(());
+        }
+        let Some(content) = source.content.copied_to(bytes, &target.content, room) else { return Ok(()) };
+        source.storage().copy_to(target.storage())?;
+        self.blocks[to].content = content;
+        Ok(())
+    }
+
+    fn verify(&self, block: &Block<M>) -> Outcome {
+        if self.abilities.holds_bytes { block.content.verify(block.storage(), &self.text) } else { Ok(()) }
+    }
+
+    /// The counters equal what the program holds, and the heap keeps its laws.
+    fn check(&mut self) -> Outcome {
+        let stats = self.pool.stats();
+        let rounded = |block: &Block<M>| block.storage().bytes().next_multiple_of(self.granule);
+        let requested: u64 = self.blocks.iter().map(|block| block.storage().bytes()).sum();
+        let allocated: u64 = self.blocks.iter().map(rounded).sum();
+        let pinned: BTreeMap<u64, u64> = self.pins.iter().map(|&(serial, size, _)| (serial, size)).collect();
+        let lives = |serial: &u64| self.blocks.iter().any(|block| block.serial == *serial);
+        let pending: u64 = pinned.iter().filter(|(serial, _)| !lives(serial)).map(|(_, size)| size).sum();
+        for (what, says, sum) in [
+            ("requested", stats.requested.current, requested),
+            ("allocated", stats.allocated.current, allocated),
+            ("blocks", stats.blocks.current, self.blocks.len() as u64),
+            ("active", stats.active.current, allocated + pending),
+            ("pinned", stats.pinned.current, pinned.values().sum()),
+        ] {
+            if says != sum {
+                return Err(format!("{what}: the pool says {says}, the program holds {sum}").into());
+            }
+        }
+        if stats.reserved.current > self.ceiling {
+            return Err(format!("{} bytes are reserved, the limit is {}", stats.reserved.current, self.ceiling).into());
+        }
+        if let Some(limit) = self.pool.limit() {
+            self.ceiling = limit.max(stats.reserved.current.min(self.ceiling));
+        }
+        if self.taken.is_multiple_of(AUDIT) {
+            (self.audit)(&self.pool);
+        } else {
+            self.pool.check()?;
+        }
+        Ok(())
+    }
+
+    /// Verifies all that lives, and gives everything back.
+    pub(crate) fn end(&mut self) -> Outcome {
+        for block in &self.blocks {
+            self.verify(block)?;
+        }
+        self.blocks.clear();
+        if self.weak.drain(..).any(|(_, weak)| weak.upgrade().is_some()) {
+            return Err("a weak handle upgraded after the last block was freed".into());
+        }
+        self.pins.clear();
+        self.pool.trim();
+        match self.pool.stats().reserved.current {
+            0 => Ok(()),
+            reserved => Err(format!("{reserved} bytes are reserved though nothing is held").into()),
+        }
+    }
+}
