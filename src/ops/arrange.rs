@@ -2,6 +2,7 @@
 
 use super::fuse::{Fused, fuse};
 use super::launch::{WORKGROUP, check_kinds, grid, index, launch, with_gpu};
+use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
@@ -28,7 +29,8 @@ impl Tensor {
         let params = [count, start.bits(), step.bits()];
         let program = with_gpu(&output, |gpu| ARANGE.program(gpu, Variant::plain(T::DTYPE)))?;
         let workgroups = grid(count.div_ceil(WORKGROUP));
-        launch(&program, &[output.storage()], bytemuck::bytes_of(&params), workgroups)?;
+        let written = Placed::of(&output).bind_whole("arange")?;
+        launch(&program, &[written], bytemuck::bytes_of(&params), workgroups)?;
         Ok(output)
     }
 

@@ -2,6 +2,7 @@
 
 use super::form::{Form, LANES, Operands};
 use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
+use super::placed::Placed;
 use super::shader::{Operation, Shader, Variant};
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor};
@@ -55,7 +56,7 @@ pub(super) struct Elementwise<'a> {
     pub(super) scalar: u32,
 }
 
-impl Elementwise<'_> {
+impl<'a> Elementwise<'a> {
     pub(super) fn run(&self) -> Result<(), TensorError> {
         let dtype = self.output.dtype();
         self.run_as(dtype, dtype)
@@ -72,42 +73,37 @@ impl Elementwise<'_> {
         let operands = Operands::new([whole, &layout_of(&left), &layout_of(&right)]);
         let variant = Variant { operation, form: operands.form, shared, output: written, ..Variant::plain(dtype) };
         let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
-        let right = right.filter(|_| !shared);
-        let left = left.filter(|_| !shared || shader.tensors == 3);
-        let first = output.storage();
-        let storages = [
-            first,
-            left.map_or(first, |(tensor, _)| tensor.storage()),
-            right.map_or(first, |(tensor, _)| tensor.storage()),
-        ];
-        let bound = shader.tensors - usize::from(shared);
+        let unit = if operands.form == Form::Flat { LANES } else { 1 };
+        let first = Placed::of(output).bind(name, unit)?;
+        let bind = |operand: Option<(&'a Tensor, Layout)>| {
+            operand.map_or(Ok(first), |(tensor, _)| Placed::of(tensor).bind(name, unit))
+        };
+        let (left, right) = (bind(left)?, bind(right)?);
+        let offsets = [first, left, right].map(|(_, offset)| offset);
+        // Of two operands that share a binding only the first is bound.
+        let left_is_bound = !shared || shader.tensors == 3;
+        let bindings = [first.0, if left_is_bound { left.0 } else { first.0 }, if shared { first.0 } else { right.0 }];
+        let bindings = &bindings[..shader.tensors - usize::from(shared)];
         let count = operands.count(name)?;
         let workgroups = grid(count.div_ceil(WORKGROUP));
         if operands.form == Form::Flat {
-            let params = self.flat(&operands, count)?;
-            launch(&program, &storages[..bound], bytemuck::bytes_of(&params), workgroups)?;
+            let params = self.flat(&operands, count, offsets)?;
+            launch(&program, bindings, bytemuck::bytes_of(&params), workgroups)?;
         } else {
-            let params = self.walk(&operands, count)?;
-            launch(&program, &storages[..bound], bytemuck::bytes_of(&params), workgroups)?;
+            let params = self.walk(&operands, count, offsets)?;
+            launch(&program, bindings, bytemuck::bytes_of(&params), workgroups)?;
         }
         Ok(())
     }
 
-    fn flat(&self, operands: &Operands, count: u32) -> Result<FlatParams, TensorError> {
+    fn flat(&self, operands: &Operands, count: u32, offsets: [u32; 3]) -> Result<FlatParams, TensorError> {
         let elements = operands.layouts[0].elements();
-        let offset = |layout: &Layout| index(self.name, layout.offset / LANES);
-        let [output, left, right] = &operands.layouts;
-        Ok(FlatParams {
-            count,
-            tail: index(self.name, (elements - 1) % LANES + 1)?,
-            output_offset: offset(output)?,
-            left_offset: offset(left)?,
-            right_offset: offset(right)?,
-            scalar: self.scalar,
-        })
+        let [output_offset, left_offset, right_offset] = offsets;
+        let tail = index(self.name, (elements - 1) % LANES + 1)?;
+        Ok(FlatParams { count, tail, output_offset, left_offset, right_offset, scalar: self.scalar })
     }
 
-    fn walk(&self, operands: &Operands, count: u32) -> Result<WalkParams, TensorError> {
+    fn walk(&self, operands: &Operands, count: u32, offsets: [u32; 3]) -> Result<WalkParams, TensorError> {
         let name = self.name;
         let [output, left, right] = &operands.layouts;
         let number = |value| index(name, value);
@@ -117,9 +113,9 @@ impl Elementwise<'_> {
             left_strides: padded(name, &left.strides)?,
             right_strides: padded(name, &right.strides)?,
             count,
-            output_offset: number(output.offset)?,
-            left_offset: number(left.offset)?,
-            right_offset: number(right.offset)?,
+            output_offset: offsets[0],
+            left_offset: offsets[1],
+            right_offset: offsets[2],
             rank: number(output.rank())?,
             scalar: self.scalar,
             left_is_spread: 0,

@@ -1,6 +1,7 @@
 //! Elements looked up by an index, and added where an index says.
 
 use super::launch::{WORKGROUP, check_kinds, check_pools, grid, index as number, launch, padded, with_gpu};
+use super::placed::Placed;
 use super::shader::{GATHER, SCATTER_ADD, Shader, Variant};
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor};
@@ -47,7 +48,7 @@ impl Tensor {
         // One storage bound twice would be two writable bindings of the same bytes.
         let index = index.apart_from(self)?;
         let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
-        table.run(name, &GATHER, &[&output, self, &index], index.layout(), output.layout())?;
+        table.run(name, &GATHER, &index, &output, false)?;
         Ok(output)
     }
 
@@ -95,7 +96,7 @@ impl Tensor {
         let source = source.apart_from(self)?;
         let index = index.apart_from(self)?.apart_from(&source)?;
         let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
-        table.run(name, &SCATTER_ADD, &[self, &source, &index], index.layout(), source.layout())
+        table.run(name, &SCATTER_ADD, &index, &source, true)
     }
 
     /// Adds the slices of `source` where an index of one dimension says along an axis, in place: the reverse of
@@ -149,17 +150,24 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// Runs a kernel over each element of the index. The tensor that the kernel writes is bound first, then the one that it reads,
+    /// then the index.
     fn run(
         &self,
         name: &'static str,
         shader: &Shader,
-        bound: &[&Tensor; 3],
-        index: &Layout,
-        value: &Layout,
+        index: &Tensor,
+        value: &Tensor,
+        is_table_written: bool,
     ) -> Result<(), TensorError> {
-        if index.elements() == 0 {
+        let (index, index_layout, value_layout) = (Placed::of(index), index.layout(), value.layout());
+        if index_layout.elements() == 0 {
             return Ok(());
         }
+        let (table_binding, table_offset) = Placed::of(self.tensor).bind(name, 1)?;
+        let (index_binding, index_offset) = index.bind(name, 1)?;
+        let (value_binding, value_offset) = Placed::of(value).bind(name, 1)?;
+        let (index, value) = (index_layout, value_layout);
         let count = number(name, index.elements())?;
         let params = Params {
             sizes: padded(name, &index.shape)?,
@@ -168,9 +176,9 @@ impl Table<'_> {
             value_strides: padded(name, &value.strides)?,
             count,
             rank: number(name, index.rank())?,
-            table_offset: number(name, self.layout.offset)?,
-            index_offset: number(name, index.offset)?,
-            value_offset: number(name, value.offset)?,
+            table_offset,
+            index_offset,
+            value_offset,
             axis_size: number(name, self.tensor.shape()[self.axis])?,
             axis_stride: number(name, self.tensor.strides()[self.axis])?,
             unused: 0,
@@ -178,7 +186,11 @@ impl Table<'_> {
         let dtype = self.tensor.dtype();
         let program = with_gpu(self.tensor, |gpu| shader.program(gpu, Variant::plain(dtype)))?;
         let workgroups = grid(count.div_ceil(WORKGROUP));
-        launch(&program, &bound.map(Tensor::storage), bytemuck::bytes_of(&params), workgroups)?;
+        let bindings = match is_table_written {
+            true => [table_binding, value_binding, index_binding],
+            false => [value_binding, table_binding, index_binding],
+        };
+        launch(&program, &bindings, bytemuck::bytes_of(&params), workgroups)?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! From tensors to a dispatch.
 
+use super::placed::Binding;
 use crate::device::gpu::Program;
 use crate::error::{DeviceError, TensorError};
 use crate::pool::{Storage, record};
@@ -44,14 +45,21 @@ pub(super) fn check_kinds(operation: &'static str, left: &Tensor, right: &Tensor
     Err(TensorError::DType { operation, left: left.dtype().name(), right: right.dtype().name() })
 }
 
-/// Records a dispatch over whole storages: kernels get their offsets as parameters, so that views of one storage share a
-/// bind group, and alignment doesn't matter.
+/// The most bindings of a kernel: WebGPU's least limit of storage buffers in a shader.
+pub(super) const MOST_BINDINGS: usize = 8;
+
+/// Records a dispatch over the storages of some operands, of which there are 1 to [`MOST_BINDINGS`].
 pub(super) fn launch(
     program: &Program,
-    storages: &[&Storage],
+    bindings: &[Binding<'_>],
     parameters: &[u8],
     workgroups: [u32; 3],
 ) -> Result<(), DeviceError> {
+    let mut storages = [bindings[0].storage(); MOST_BINDINGS];
+    for (storage, binding) in storages.iter_mut().zip(bindings) {
+        *storage = binding.storage();
+    }
+    let storages = &storages[..bindings.len()];
     record(storages, |commands, places| commands.dispatch(program, places, parameters, workgroups))
 }
 

@@ -25,6 +25,7 @@ mod loss;
 mod matmul;
 mod optimize;
 pub mod philox;
+mod placed;
 mod random;
 mod reduce;
 mod reflect;

@@ -1,6 +1,7 @@
 //! Seeded random tensors.
 
 use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
+use super::placed::Placed;
 use super::shader::{NORMAL, Shader, UNIFORM, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
@@ -52,7 +53,8 @@ fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], see
     let params = Params { seed: halves(seed), stream: [0; 2], count, offset: 0 };
     let program = with_gpu(&output, |gpu| shader.program(gpu, Variant::plain(DType::F32)))?;
     let workgroups = grid(count.div_ceil(GROUP).div_ceil(WORKGROUP));
-    launch(&program, &[output.storage()], bytemuck::bytes_of(&params), workgroups)?;
+    let written = Placed::of(&output).bind_whole(name)?;
+    launch(&program, &[written], bytemuck::bytes_of(&params), workgroups)?;
     Ok(output)
 }
 

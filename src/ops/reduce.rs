@@ -1,6 +1,7 @@
 //! Sums, means, and the largest and smallest elements.
 
 use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
+use super::placed::Placed;
 use super::shader::{
     AS_IT_IS, Operation, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader,
     Variant,
@@ -290,6 +291,8 @@ impl Pass {
         let shape = if *way == Way::Columns { [split, outputs] } else { [outputs, split] };
         let output = input.beside(shape, written)?;
         let number = |value: usize| index(name, value);
+        let written_to = Placed::of(&output).bind_whole(name)?;
+        let (read, input_offset) = Placed::of(input).bind(name, 1)?;
         let chain = |kept: &[usize], reduced: &[usize]| padded(name, &[kept, reduced].concat());
         let params = Params {
             sizes: chain(&kept.shape, &reduced.shape)?,
@@ -300,7 +303,7 @@ impl Pass {
             reduced_count: number(count)?,
             split: number(split)?,
             part: number(self.part())?,
-            input_offset: number(kept.offset)?,
+            input_offset,
             divisor: divisor.to_bits(),
         };
         // Not only each of the two: the walk counts over both.
@@ -315,7 +318,7 @@ impl Pass {
         };
         let variant = Variant { operation, output: written, ..Variant::plain(input.dtype()) };
         let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;
-        launch(&program, &[output.storage(), input.storage()], bytemuck::bytes_of(&params), grid(workgroups))?;
+        launch(&program, &[written_to, read], bytemuck::bytes_of(&params), grid(workgroups))?;
         if *way == Way::Columns { output.t() } else { Ok(output) }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::fuse::{Fused, fuse};
 use super::launch::{check_kinds, grid, index, launch, with_gpu};
+use super::placed::{Binding, Placed};
 use super::shader::{
     AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant,
 };
@@ -194,26 +195,27 @@ impl Tensor {
         let inputs = || std::iter::once(self).chain(operands.iter().copied());
         let in_fours = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
         let is_held = in_fours && columns <= LONGEST_HELD;
-        let offset = |place: usize| {
-            let elements = inputs().nth(place).map_or(0, |input| input.layout().offset);
-            index(name, if is_held { elements / FOUR } else { elements })
-        };
+        let written = Placed::of(&output).bind_whole(name)?;
+        let unit = if is_held { FOUR } else { 1 };
+        let bound = inputs().map(|input| Placed::of(input).bind_contiguous(name, unit));
+        let bound: Vec<(Binding<'_>, u32)> = bound.collect::<Result<_, TensorError>>()?;
+        let offset = |place: usize| bound.get(place).map_or(0, |&(_, offset)| offset);
         let rows = index(name, self.elements() / columns)?;
         // The walk counts over all elements.
         index(name, self.elements())?;
         let params = Params {
             rows,
             columns: index(name, columns)?,
-            input_offset: offset(0)?,
-            weight_offset: offset(1)?,
-            bias_offset: offset(2)?,
+            input_offset: offset(0),
+            weight_offset: offset(1),
+            bias_offset: offset(2),
             epsilon,
         };
         let shader = if is_held { kernels.held } else { kernels.long };
         let variant = Variant { operation, ..Variant::plain(self.dtype()) };
         let program = with_gpu(&output, |gpu| shader.program(gpu, variant))?;
-        let storages: Vec<_> = std::iter::once(&output).chain(inputs()).map(Self::storage).collect();
-        launch(&program, &storages, bytemuck::bytes_of(&params), grid(rows))?;
+        let bindings: Vec<_> = std::iter::once(written).chain(bound.iter().map(|&(binding, _)| binding)).collect();
+        launch(&program, &bindings, bytemuck::bytes_of(&params), grid(rows))?;
         Ok(output)
     }
 

@@ -1,6 +1,7 @@
 //! Copies between layouts whose neighbouring elements are neighbours along different dimensions.
 
 use super::launch::{index, launch, with_gpu};
+use super::placed::Placed;
 use super::shader::{COPY_TURNED, Variant};
 use crate::error::TensorError;
 use crate::tensor::{Layout, MAX_RANK, Tensor, collapse};
@@ -64,6 +65,8 @@ impl Turn {
     pub(super) fn run(&self, name: &'static str, target: &Tensor, source: &Tensor) -> Result<(), TensorError> {
         let Self { output, input, outer, inner } = self;
         let number = |value: usize| index(name, value);
+        let (written, output_offset) = Placed::of(target).bind(name, 1)?;
+        let (read, left_offset) = Placed::of(source).bind(name, 1)?;
         let mut params = Params {
             sizes: [1; BATCH_RANK],
             output_strides: [0; BATCH_RANK],
@@ -72,8 +75,8 @@ impl Turn {
             outer: number(output.shape[*outer])?,
             output_stride: number(output.strides[*inner])?,
             left_stride: number(input.strides[*outer])?,
-            output_offset: number(output.offset)?,
-            left_offset: number(input.offset)?,
+            output_offset,
+            left_offset,
         };
         for (place, axis) in self.batch_axes().enumerate() {
             params.sizes[place] = number(output.shape[axis])?;
@@ -83,7 +86,7 @@ impl Turn {
         let tiles = |axis: usize| number(output.shape[axis].div_ceil(TILE));
         let workgroups = [tiles(*inner)?, tiles(*outer)?, number(self.batches())?];
         let program = with_gpu(target, |gpu| COPY_TURNED.program(gpu, Variant::plain(target.dtype().moved())))?;
-        launch(&program, &[target.storage(), source.storage()], bytemuck::bytes_of(&params), workgroups)?;
+        launch(&program, &[written, read], bytemuck::bytes_of(&params), workgroups)?;
         Ok(())
     }
 }

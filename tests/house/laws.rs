@@ -44,6 +44,10 @@ const PRINTING: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
 /// Types that say where in a segment a block lies.
 const BYTE_ADDRESSES: [&str; 3] = ["Location", "Place", "SegmentId"];
 
+/// The files of the ops layer that turn a storage into a binding of a kernel. A kernel is bound to whole storages, so each of
+/// these sees to it that the kernel is told where a view begins, or is bound to that part alone.
+const MAY_BIND: [&str; 3] = ["src/ops/kernel.rs", "src/ops/launch.rs", "src/ops/optimize/list.rs"];
+
 /// Every complaint about one file, by its path from the root of the checkout.
 pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     let mut found = length(path, text);
@@ -64,6 +68,7 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     match floor {
         "heap" => found.extend(is_pure(path, &tokens, &paths)),
         "tensor" => found.extend(knows_no_byte_address(path, &tokens)),
+        "ops" => found.extend(binds_where_offsets_are_told(path, &paths)),
         _ => {}
     }
     // One import of several names is one fault.
@@ -168,6 +173,12 @@ fn is_pure(path: &str, tokens: &[Token], paths: &[Path]) -> Vec<String> {
         }
     }
     found
+}
+
+fn binds_where_offsets_are_told(path: &str, paths: &[Path]) -> Vec<String> {
+    let records = |named: &&Path| named.inside && named.segments == ["pool", "record"];
+    let recording = paths.iter().filter(records).filter(|_| !MAY_BIND.contains(&path));
+    recording.map(|named| complaint(path, named.line, "ops records a dispatch elsewhere than in launch")).collect()
 }
 
 fn knows_no_byte_address(path: &str, tokens: &[Token]) -> Vec<String> {

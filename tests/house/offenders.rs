@@ -127,6 +127,15 @@ fn tensor_knows_no_byte_address() {
 }
 
 #[test]
+fn operations_bind_tensors_through_launch() {
+    accepted("src/ops/launch.rs", "use crate::pool::{Storage, record};");
+    accepted("src/ops/reduce.rs", "use super::launch::launch;\nuse crate::pool::Storage;");
+    let elsewhere = "1: ops records a dispatch elsewhere than in launch";
+    refused("src/ops/reduce.rs", "use crate::pool::{Storage, record};", elsewhere);
+    refused("src/ops/image/pool.rs", "fn f() { crate::pool::record(&[], |_, _| Ok(())); }", elsewhere);
+}
+
+#[test]
 fn report_reads_stats_and_snapshots_only() {
     accepted(
         "src/report/mod.rs",

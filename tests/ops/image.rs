@@ -167,6 +167,21 @@ fn gradients_of_convolutions_are_their_transposes() -> Outcome {
     Ok(())
 }
 
+/// Each operand of each gradient begins in the middle of its storage.
+#[test]
+fn gradients_of_views_are_those_of_copies() -> Outcome {
+    for pool in adapter::all_shared() {
+        let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+        let part = |seed, channels| Tensor::randn(pool, [3, channels, 8, 7], seed)?.narrow(0, 1, 2);
+        let (images, gradient) = (part(1, 2)?, part(2, 4)?);
+        assert!(images.is_contiguous() && gradient.is_contiguous());
+        let of_views = gradient.conv2d_weight(&images, [4, 2, 3, 3], window)?;
+        let of_copies = gradient.copied()?.conv2d_weight(&images.copied()?, [4, 2, 3, 3], window)?;
+        assert_eq!(of_views.read_blocking::<f32>()?, of_copies.read_blocking::<f32>()?);
+    }
+    Ok(())
+}
+
 /// On a device that can be bound to little, so that the columns of three images are more than is unfolded at a time.
 #[test]
 fn a_batch_that_is_unfolded_in_parts_gives_what_its_images_give() -> Outcome {

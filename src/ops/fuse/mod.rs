@@ -11,6 +11,7 @@ pub use expression::{Expression, Operand};
 
 use super::form::{Form, LANES, form};
 use super::launch::{WORKGROUP, check_pools, grid, index, is_in_place, launch, with_gpu};
+use super::placed::Placed;
 use super::shader::moves_pairs;
 use crate::error::TensorError;
 use crate::pool::Storage;
@@ -221,7 +222,12 @@ impl<const N: usize> Fused<N> {
             *layout = input.layout().expand(name, output.shape())?;
         }
         let layouts = collapse(std::array::from_fn::<_, OPERANDS, _>(|operand| &wide[operand]));
-        let (variant, storages) = variant(&layouts[..=N], inputs, output);
+        let variant = variant(&layouts[..=N], inputs, output);
+        let unit = if variant.form == Form::Flat { LANES } else { 1 };
+        let mut bound = [Placed::of(output).bind(name, unit)?; OPERANDS];
+        for (operand, input) in bound[1..].iter_mut().zip(inputs) {
+            *operand = Placed::of(input).bind(name, unit)?;
+        }
         let program = with_gpu(output, |gpu| {
             gpu.cached_fused([self.structure, variant.key()], || {
                 let source = wgsl::kernel(&self.nodes, self.result, kinds, &variant, N);
@@ -230,9 +236,13 @@ impl<const N: usize> Fused<N> {
         })?;
         let elements = layouts[0].elements();
         let count = index(name, if variant.form == Form::Strided { elements } else { elements.div_ceil(LANES) })?;
-        let words = self.words(name, &layouts[..=N], &variant, count)?;
-        let storages: Vec<&Storage> = storages.into_iter().flatten().collect();
-        launch(&program, &storages, bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)))?;
+        let offsets = bound.map(|(_, offset)| offset);
+        let words = self.words(name, &layouts[..=N], &offsets[..=N], &variant, count)?;
+        let mut bindings = [bound[0].0; OPERANDS];
+        for (&binding, operand) in variant.bindings.iter().zip(bound).take(N + 1) {
+            bindings[binding] = operand.0;
+        }
+        launch(&program, &bindings[..variant.bound()], bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)))?;
         Ok(())
     }
 
@@ -241,6 +251,7 @@ impl<const N: usize> Fused<N> {
         &self,
         name: &'static str,
         layouts: &[Layout],
+        offsets: &[u32],
         variant: &Variant,
         count: u32,
     ) -> Result<Vec<u32>, TensorError> {
@@ -248,17 +259,15 @@ impl<const N: usize> Fused<N> {
         let mut words = vec![count];
         if variant.form == Form::Flat {
             words.push(number((layouts[0].elements() - 1) % LANES + 1)?);
-            for layout in layouts {
-                words.push(number(layout.offset / LANES)?);
-            }
+            words.extend(offsets);
         } else {
             let inner = variant.rank.checked_sub(1);
             let in_fours = |axis: usize| variant.form == Form::Rows && Some(axis) == inner;
             for (axis, &size) in layouts[0].shape.iter().enumerate() {
                 words.push(number(if in_fours(axis) { size / LANES } else { size })?);
             }
-            for layout in layouts {
-                words.push(number(layout.offset)?);
+            for (layout, &offset) in layouts.iter().zip(offsets) {
+                words.push(offset);
                 for (axis, &stride) in layout.strides.iter().enumerate() {
                     words.push(number(if in_fours(axis) { stride * LANES } else { stride })?);
                 }
@@ -280,12 +289,8 @@ fn scalars(nodes: &[Node]) -> impl Iterator<Item = (Place, u32)> {
     numbers.take(MOST_SCALARS)
 }
 
-/// How the operands lie, and the storages to bind, in order.
-fn variant<'a, const N: usize>(
-    layouts: &[Layout],
-    inputs: [&'a Tensor; N],
-    output: &'a Tensor,
-) -> (Variant, [Option<&'a Storage>; OPERANDS]) {
+/// How the operands lie, and which of them share a binding.
+fn variant<const N: usize>(layouts: &[Layout], inputs: [&Tensor; N], output: &Tensor) -> Variant {
     let form = form(layouts);
     let suit = |gpu: &_| moves_pairs(gpu, &[output.dtype()]) && moves_pairs(gpu, &inputs.map(Tensor::dtype));
     let in_pairs = form != Form::Strided && with_gpu(output, suit);
@@ -310,5 +315,5 @@ fn variant<'a, const N: usize>(
         }
     }
     let rank = if form == Form::Flat { 0 } else { layouts[0].rank() };
-    (Variant { form, rank, written: output.dtype(), dtypes, bindings, is_spread, in_pairs }, storages)
+    Variant { form, rank, written: output.dtype(), dtypes, bindings, is_spread, in_pairs }
 }

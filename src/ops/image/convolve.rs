@@ -225,7 +225,7 @@ impl Tensor {
         let parts = all.div_ceil(span);
         // The parts of a sum of f16 aren't rounded.
         let sums = self.beside([parts, outputs, lines], self.dtype().number())?;
-        let gradient = self.contiguous()?;
+        let gradient = self.whole()?;
         let input = input.contiguous()?.apart_from(&gradient)?;
         let run =
             Run { name, shader: &CONV2D_WEIGHT, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };

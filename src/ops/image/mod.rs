@@ -8,6 +8,7 @@ mod resample;
 pub(super) use resample::ALL as RESAMPLING;
 
 use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
+use super::placed::Placed;
 use super::shader::{Operation, Shader, Variant};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
@@ -95,20 +96,20 @@ struct Run<'a> {
     out: [usize; 2],
     window: Window,
     scale: f32,
-    /// Where the tensor that is read begins in its storage; the others are new, or contiguous from their start.
+    /// The tensor that is read and may begin anywhere in its storage. All others are bound from their storage's start.
     input: &'a Tensor,
 }
 
-impl Run<'_> {
-    /// Runs `count` invocations; the first tensor is written.
-    fn over(&self, bound: &[&Tensor], count: usize) -> Result<(), TensorError> {
+impl<'a> Run<'a> {
+    /// Runs `count` invocations over the tensors to bind, in order: the first is written, and the input is one of them.
+    fn over(&self, bound: &[&'a Tensor], count: usize) -> Result<(), TensorError> {
         self.convolving(bound, Convolved::default(), count, count.div_ceil(WORKGROUP as usize))
     }
 
     /// Runs some workgroups of a kernel that makes other channels of those that the image has.
     fn convolving(
         &self,
-        bound: &[&Tensor],
+        bound: &[&'a Tensor],
         Convolved { outputs, span }: Convolved,
         count: usize,
         workgroups: usize,
@@ -120,6 +121,12 @@ impl Run<'_> {
         let number = |value| index(name, value);
         let pair =
             |[rows, columns]: [usize; 2]| -> Result<[u32; 2], TensorError> { Ok([number(rows)?, number(columns)?]) };
+        let (input, input_offset) = Placed::of(self.input).bind_contiguous(name, 1)?;
+        let bind = |tensor: &&'a Tensor| match std::ptr::eq(*tensor, self.input) {
+            true => Ok(input),
+            false => Placed::of(tensor).bind_whole(name),
+        };
+        let bindings: Vec<_> = bound.iter().map(bind).collect::<Result<_, TensorError>>()?;
         let params = Params {
             size: pair(planes.size)?,
             out: pair(out)?,
@@ -130,14 +137,13 @@ impl Run<'_> {
             outputs: number(outputs)?,
             span: number(span)?,
             count: number(count)?,
-            input_offset: number(self.input.layout().offset)?,
+            input_offset,
             scale: self.scale.to_bits(),
         };
         let written = bound.first().map_or(self.input.dtype(), |tensor| tensor.dtype());
         let variant = Variant { operation: self.operation, output: written, ..Variant::plain(self.input.dtype()) };
         let program = with_gpu(self.input, |gpu| self.shader.program(gpu, variant))?;
-        let storages: Vec<_> = bound.iter().map(|tensor| tensor.storage()).collect();
-        launch(&program, &storages, bytemuck::bytes_of(&params), grid(number(workgroups)?))?;
+        launch(&program, &bindings, bytemuck::bytes_of(&params), grid(number(workgroups)?))?;
         Ok(())
     }
 }

@@ -53,9 +53,7 @@ impl Tensor {
         check_pools(name, self, places)?;
         let result = self.beside(input, self.dtype())?;
         let gradient = self.contiguous()?;
-        // The kernel takes them from their storage's start.
-        let places =
-            if places.is_contiguous() && places.layout().offset == 0 { places.clone() } else { places.copied()? };
+        let places = places.whole()?;
         let run = Run {
             name,
             shader: &MAX_POOL_BACK,

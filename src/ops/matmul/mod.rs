@@ -4,9 +4,9 @@ mod product;
 
 use super::activation::Activation;
 use super::launch::{check_kinds, with_gpu};
+use super::placed::Placed;
 use super::shader::{TILED_FEW, TILED_MANY, Tiled};
 use crate::error::TensorError;
-use crate::pool::Storage;
 use crate::tensor::{DType, Layout, Tensor, collapse};
 use product::{Finish, Product};
 
@@ -51,8 +51,16 @@ impl Lying {
         let (left_deep, left_stride) = one(left.column, left.row)?;
         let (right_deep, right_stride) = one(right.row, right.column)?;
         let rows = if left_deep { 0 } else { sizes.rows };
-        let numbers =
-            [rows, sizes.columns, left_stride, right_stride, left.offset, right.offset, left.batch, right.batch];
+        let numbers = [
+            rows,
+            sizes.columns,
+            left_stride,
+            right_stride,
+            left.operand.offset(),
+            right.operand.offset(),
+            left.batch,
+            right.batch,
+        ];
         let in_fours = numbers.iter().all(|number| number.is_multiple_of(FOUR));
         Some(Self { in_fours, deep: [left_deep, right_deep] })
     }
@@ -67,9 +75,8 @@ const MANY_TILES: usize = 128;
 /// Matrices of one operand, in elements of its storage.
 #[derive(Clone, Copy, Debug)]
 struct Matrices<'a> {
-    storage: &'a Storage,
+    operand: Placed<'a>,
     dtype: DType,
-    offset: usize,
     row: usize,
     column: usize,
     batch: usize,
@@ -224,7 +231,7 @@ impl Tensor {
     fn matrices(&self, batch: usize) -> Matrices<'_> {
         let layout = self.layout();
         let [row, column] = [layout.rank() - 2, layout.rank() - 1].map(|axis| layout.strides[axis]);
-        Matrices { storage: self.storage(), dtype: self.dtype(), offset: layout.offset, row, column, batch }
+        Matrices { operand: Placed::of(self), dtype: self.dtype(), row, column, batch }
     }
 
     fn shape_mismatch(&self, operation: &'static str, other: &Self) -> TensorError {
@@ -304,7 +311,7 @@ fn tiling(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>, suits_large:
 impl Matrices<'_> {
     /// The matrices from some elements further on.
     fn further(self, elements: usize) -> Self {
-        Self { offset: self.offset + elements, ..self }
+        Self { operand: self.operand.further(elements), ..self }
     }
 }
 

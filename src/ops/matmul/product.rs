@@ -3,6 +3,7 @@
 use super::{FOUR, Lying, Matrices, NAME, Sizes, TILE, Tiling};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, launch, with_gpu};
+use crate::ops::placed::{Binding, Placed};
 use crate::ops::shader::{AS_IT_IS, COOPERATIVE, MATMUL, Operation, Shader, Variant};
 use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
@@ -72,25 +73,26 @@ impl Product<'_> {
     pub(super) fn run(&self) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
         let [tiles_across, tiles] = self.tiles(TILE)?;
+        let bound = self.bind(1)?;
         let params = Params {
             rows: number(sizes.rows)?,
             columns: number(sizes.columns)?,
             depth: number(sizes.depth)?,
             accumulate: u32::from(self.accumulate),
-            left_offset: number(left.offset)?,
+            left_offset: bound.left.1,
             left_row: number(left.row)?,
             left_column: number(left.column)?,
             tiles_across,
-            right_offset: number(right.offset)?,
+            right_offset: bound.right.1,
             right_row: number(right.row)?,
             right_column: number(right.column)?,
             tiles,
             left_batch: number(left.batch)?,
             right_batch: number(right.batch)?,
             first_batch: number(self.first_batch)?,
-            bias_offset: number(self.finish.bias.map_or(0, |bias| bias.layout().offset))?,
+            bias_offset: bound.bias.map_or(0, |(_, offset)| offset),
         };
-        self.launch(&MATMUL, bytemuck::bytes_of(&params), tiles)
+        self.launch(&MATMUL, &bound, bytemuck::bytes_of(&params), tiles)
     }
 
     /// Operands that are contiguous along one side.
@@ -111,25 +113,26 @@ impl Product<'_> {
     ) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
         let [tiles_across, tiles] = self.tiles(tile)?;
+        let bound = self.bind(if in_fours { FOUR } else { 1 })?;
         let units = |elements: usize| number(if in_fours { elements / FOUR } else { elements });
         let params = TiledParams {
             rows: number(sizes.rows)?,
             columns: number(sizes.columns)?,
             depth: number(sizes.depth)?,
             accumulate: u32::from(self.accumulate),
-            left_offset: units(left.offset)?,
+            left_offset: bound.left.1,
             left_stride: units(if deep[0] { left.row } else { left.column })?,
             left_batch: units(left.batch)?,
             tiles_across,
-            right_offset: units(right.offset)?,
+            right_offset: bound.right.1,
             right_stride: units(if deep[1] { right.column } else { right.row })?,
             right_batch: units(right.batch)?,
             tiles,
             first_batch: number(self.first_batch)?,
-            bias_offset: number(self.finish.bias.map_or(0, |bias| bias.layout().offset))?,
+            bias_offset: bound.bias.map_or(0, |(_, offset)| offset),
         };
         let [left, right] = deep.map(usize::from);
-        self.launch(&shaders[left][right], bytemuck::bytes_of(&params), tiles)
+        self.launch(&shaders[left][right], &bound, bytemuck::bytes_of(&params), tiles)
     }
 
     /// Tiles of a row of tiles, and of all of a matrix.
@@ -138,24 +141,43 @@ impl Product<'_> {
         Ok([number(across)?, number(self.sizes.rows.div_ceil(tile) * across)?])
     }
 
-    fn launch(&self, shader: &Shader, params: &[u8], tiles: u32) -> Result<(), TensorError> {
+    /// Binds the operands, left and right ones in vectors of `unit` elements.
+    fn bind(&self, unit: usize) -> Result<Bound<'_>, TensorError> {
+        Ok(Bound {
+            output: Placed::of(self.output).bind_whole(NAME)?,
+            left: self.left.operand.bind(NAME, unit)?,
+            right: self.right.operand.bind(NAME, unit)?,
+            bias: self.finish.bias.map(|bias| Placed::of(bias).bind_contiguous(NAME, 1)).transpose()?,
+        })
+    }
+
+    fn launch(&self, shader: &Shader, bound: &Bound<'_>, params: &[u8], tiles: u32) -> Result<(), TensorError> {
         let Self { sizes, left, right, output, finish, .. } = self;
-        let shared = left.storage.is_same(right.storage);
+        let shared = left.operand.is_in_storage_of(right.operand);
         let Finish { bias, operation } = *finish;
         let variant =
             Variant { operation, shared, bias: bias.is_some(), output: output.dtype(), ..Variant::plain(left.dtype) };
         let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
-        let others = [Some(left.storage), Some(right.storage).filter(|_| !shared), bias.map(Tensor::storage)];
-        let mut storages = [output.storage(); 4];
-        let mut bound = 1;
-        for storage in others.into_iter().flatten() {
-            storages[bound] = storage;
-            bound += 1;
+        let others = [Some(bound.left.0), Some(bound.right.0).filter(|_| !shared), bound.bias.map(|(bias, _)| bias)];
+        let mut bindings = [bound.output; 4];
+        let mut count = 1;
+        for binding in others.into_iter().flatten() {
+            bindings[count] = binding;
+            count += 1;
         }
         let [x, y, _] = grid(tiles);
-        launch(&program, &storages[..bound], params, [x, y, number(sizes.batches)?])?;
+        launch(&program, &bindings[..count], params, [x, y, number(sizes.batches)?])?;
         Ok(())
     }
+}
+
+/// The operands as bindings, and their offsets, of which the kernel is told.
+#[derive(Clone, Copy, Debug)]
+struct Bound<'a> {
+    output: Binding<'a>,
+    left: (Binding<'a>, u32),
+    right: (Binding<'a>, u32),
+    bias: Option<(Binding<'a>, u32)>,
 }
 
 /// What becomes of the sums of a product before they are stored.
