@@ -10,7 +10,8 @@ pub mod report;
 pub mod tensor;
 
 pub use device::{
-    AccountingMemory, COPY_UNIT, DriverHoldings, Gpu, GpuOptions, HostMemory, HostOptions, Memory, MemoryLimits,
+    AccountingMemory, COPY_UNIT, CacheUse, DriverHoldings, Gpu, GpuOptions, HostMemory, HostOptions, Memory,
+    MemoryLimits,
 };
 pub use error::{
     Advice, AllocateError, Bytes, DeviceError, Gains, GrowthError, HeapError, Holder, KernelError, LawBroken,

@@ -22,6 +22,7 @@ pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment}
 
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use wgpu::WasmNotSendSync;
@@ -92,6 +93,31 @@ pub struct DriverHoldings {
     pub foreign: u64,
     /// Parts of the driver's blocks that nothing is in.
     pub unused: u64,
+}
+
+/// How full one of the caches is. What a cache holds can be made again, at a cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CacheUse {
+    /// What the cache holds, such as `pipelines`.
+    pub name: Cow<'static, str>,
+    /// Entries that it holds now.
+    pub entries: u64,
+    /// The most entries that it ever holds, where its bound is one of entries.
+    pub most_entries: Option<u64>,
+    /// Bytes that it holds now, where they are known.
+    pub bytes: Option<u64>,
+    /// The most bytes that it ever holds, where its bound is one of bytes.
+    pub most_bytes: Option<u64>,
+    /// Entries made so far. For pipelines, compilations.
+    pub made: u64,
+}
+
+impl CacheUse {
+    /// An empty cache of this name, with no bound yet.
+    pub(crate) fn named(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), ..Self::default() }
+    }
 }
 
 /// A source of segments. Nothing in it waits, except [`Memory::wait`], and [`Memory::submit_soon`] for a device that is far behind.
@@ -198,6 +224,17 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// The same, with what is dear to make again: everything that isn't needed to go on.
     fn drop_all_caches(&self) {
         self.drop_caches();
+    }
+
+    /// Empties every cache, with compiled kernels too, which take milliseconds each to make again. What is in use stays until it is
+    /// no longer.
+    fn clear_caches(&self) {
+        self.drop_all_caches();
+    }
+
+    /// The caches and how full they are. Each is bounded.
+    fn caches(&self) -> Vec<CacheUse> {
+        Vec::new()
     }
 
     /// All memory that the device has, in bytes, where that is known.

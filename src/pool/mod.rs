@@ -8,6 +8,7 @@
 //! the recorder. The order of all locks is said in `device/gpu/mod.rs`.
 
 mod attribution;
+mod caches;
 mod compact;
 mod download;
 mod growth;

@@ -6,7 +6,7 @@
 use super::attribution::History;
 pub use super::attribution::{EventKind, ScopeCounts};
 use super::{Event, Pool, Remedies, State};
-use crate::device::{DriverHoldings, Memory};
+use crate::device::{CacheUse, DriverHoldings, Memory};
 use crate::heap::{BlockId, Stats};
 pub use crate::heap::{BlockState, SegmentId, SubPool};
 use rustc_hash::FxHashMap;
@@ -34,6 +34,9 @@ pub struct Snapshot {
     pub remedies: Remedies,
     /// What the driver holds, where the backend can tell.
     pub driver: Option<DriverHoldings>,
+    /// What the pool and its memory keep to be fast.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub caches: Vec<CacheUse>,
     /// Bytes of segments that have left the pool and that the driver doesn't have back yet.
     pub pending: u64,
     /// Every line of the program that is named below.
@@ -248,12 +251,15 @@ impl<M: Memory> Pool<M> {
         let memory = &self.inner.memory;
         // The driver is asked before the lock is taken: its answer is that of a moment before.
         let (name, driver, reclaimed) = (memory.name(), memory.driver_holdings(), memory.reclaim());
+        let mut caches = memory.caches();
         let mut state = self.inner.state();
         state.unreported += reclaimed.freed;
+        caches.push(super::caches::references(state.references.len()));
         let mut snapshot = Taken::default().of(&state);
         drop(state);
         snapshot.memory = name;
         snapshot.driver = driver;
+        snapshot.caches = caches;
         snapshot.pending = reclaimed.pending;
         snapshot
     }

@@ -1,5 +1,6 @@
 //! Handles to blocks.
 
+use super::caches::MOST_REFERENCES;
 use super::references::References;
 use super::{Inner, Pool, State, WeakStorage};
 use crate::device::{COPY_UNIT, Commands, Gpu, Location, Memory, check_alignment, check_range};
@@ -252,7 +253,7 @@ impl<M: Memory> Drop for Storage<M> {
             let State { attribution, heap, .. } = state;
             attribution.freed(heap, block, self.requested);
             heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
-            if references.is_unused() {
+            if references.is_unused() && state.references.len() < MOST_REFERENCES {
                 state.references.push(references);
             }
         });

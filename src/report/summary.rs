@@ -207,6 +207,32 @@ impl Report {
         Ok(())
     }
 
+    /// The caches that hold anything.
+    fn caches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut used = self.snapshot.caches.iter().filter(|cache| cache.entries > 0).peekable();
+        if used.peek().is_none() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n{:<28}{:>8}{:>10}{:>11}{:>11}{:>8}",
+            "caches", "entries", "at most", "bytes", "at most", "made"
+        )?;
+        let bytes = |amount: Option<u64>| amount.map_or_else(|| "-".into(), |amount| Bytes(amount).to_string());
+        for cache in used {
+            let most = cache.most_entries.map_or_else(|| "-".into(), |most| most.to_string());
+            let [held, most_bytes] = [cache.bytes, cache.most_bytes].map(bytes);
+            let made = if cache.made == 0 { "-".into() } else { cache.made.to_string() };
+            writeln!(
+                f,
+                "  {:<26}{:>8}{most:>10}{held:>11}{most_bytes:>11}{made:>8}",
+                cut(&cache.name, 25),
+                cache.entries
+            )?;
+        }
+        Ok(())
+    }
+
     fn remedies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let remedies = &self.snapshot.remedies;
         let [moved, released, relieved] = [remedies.bytes_moved, remedies.bytes_released, remedies.relieved].map(Bytes);
@@ -259,6 +285,7 @@ impl fmt::Display for Report {
         self.not_releasable(f)?;
         self.pins(f)?;
         self.scopes(f)?;
+        self.caches(f)?;
         self.remedies(f)
     }
 }

@@ -209,7 +209,6 @@ fn a_chain_is_one_kernel_with_one_result_and_its_numbers_are_parameters() -> Out
     let [a, b, c, d, e, f] = &inputs[..] else { return Err("six".into()) };
     let found = six.run([a, b, c, d, e, f])?.read_blocking::<f32>()?;
     assert!(found.iter().all(|found| (found - 16.0 / 6.0).abs() < 1e-6), "{found:?}");
-    // More numbers than there are parameters for.
     let many = fuse(|[x]| (1..=12_u8).fold(x * 0.0_f32, |sum, n| sum + x * f32::from(n)));
     assert_eq!(many.run([&x])?.read_blocking::<f32>()?[0], 3.0 * 78.0);
     Ok(())

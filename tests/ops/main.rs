@@ -7,6 +7,7 @@ mod model;
 mod accuracy;
 mod batches;
 mod broadcast;
+mod caches;
 mod cast;
 mod elementwise;
 mod epilogue;

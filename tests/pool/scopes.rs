@@ -125,3 +125,25 @@ fn scopes_that_end_out_of_order_lose_nothing() -> Outcome {
     assert_eq!(totals, [5, 11]);
     Ok(())
 }
+
+#[test]
+fn names_without_end_are_counted_together() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let outer = pool.scope("outer");
+    for number in 0..3000 {
+        let step = pool.scope(&format!("step {number}"));
+        let kept = pool.allocate(100)?;
+        assert_eq!(step.kept().len(), 1);
+        drop(kept);
+        let inner = pool.scope(&format!("inner {number}"));
+        drop(pool.allocate(10)?);
+        assert_eq!(inner.finish().allocated, 10);
+        assert_eq!(step.finish().allocated, 110);
+    }
+    assert_eq!(outer.finish().allocated, 3000 * 110);
+    let snapshot = pool.snapshot();
+    assert!(snapshot.scopes.len() <= 1030, "{} names", snapshot.scopes.len());
+    let others = snapshot.scopes.iter().find(|scope| scope.name == "(others)").ok_or("there are others")?;
+    assert!(others.entries > 1000, "{others:?}");
+    Ok(())
+}

@@ -1,14 +1,17 @@
 //! Bind groups, kept by what they bind: the pool hands out the same blocks again and again, so they are found again.
 
-use super::super::Location;
+use super::super::{CacheUse, Location};
+use super::cache::Cache;
 use super::{Gpu, GpuSegment, lock, scope};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
-use rustc_hash::FxHashMap;
 use std::sync::Mutex;
 
 /// Groups that are kept. Some drivers fail with tens of thousands of live ones.
 const CAPACITY: usize = 4096;
+
+/// Layouts that are kept: one for each number of tensors. Kernels rarely have more than eight.
+const MOST_LAYOUTS: usize = 64;
 
 /// One binding of a group: a range of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,19 +21,19 @@ struct Bound {
     size: u64,
 }
 
+/// A cache of bind groups. A group that names a segment goes with the segment.
 #[derive(Debug)]
-struct Entry {
-    group: wgpu::BindGroup,
-    number: u64,
-    last_use: u64,
+pub(super) struct BindGroups {
+    /// Each with a number that no other group ever has.
+    groups: Cache<Box<[Bound]>, (wgpu::BindGroup, u64)>,
+    wanted: Vec<Bound>,
+    last_number: u64,
 }
 
-/// A cache of bind groups. Only the least recently used half goes when it is full, and what names a segment goes with it.
-#[derive(Debug, Default)]
-pub(super) struct BindGroups {
-    entries: FxHashMap<Box<[Bound]>, Entry>,
-    wanted: Vec<Bound>,
-    uses: u64,
+impl Default for BindGroups {
+    fn default() -> Self {
+        Self { groups: Cache::new(CAPACITY), wanted: Vec::new(), last_number: 0 }
+    }
 }
 
 impl BindGroups {
@@ -40,42 +43,35 @@ impl BindGroups {
         gpu: &Gpu,
         locations: &[Location<GpuSegment>],
     ) -> Result<(&wgpu::BindGroup, u64), DeviceError> {
-        self.uses += 1;
-        let uses = self.uses;
         self.wanted.clear();
         self.wanted.extend(locations.iter().map(|place| Bound {
             segment: place.id,
             offset: place.offset,
             size: place.size,
         }));
-        if !self.entries.contains_key(self.wanted.as_slice()) {
+        if !self.groups.contains(self.wanted.as_slice()) {
             let group = create(gpu, locations)?;
-            if self.entries.len() >= CAPACITY {
-                self.drop_older_half();
-            }
-            self.entries.insert(self.wanted.as_slice().into(), Entry { group, number: uses, last_use: uses });
+            self.last_number += 1;
+            drop(self.groups.insert(self.wanted.as_slice().into(), (group, self.last_number)));
         }
-        let entry = self.entries.get_mut(self.wanted.as_slice()).expect("the entry was just found or inserted");
-        entry.last_use = uses;
-        Ok((&entry.group, entry.number))
+        let (group, number) = self.groups.get(self.wanted.as_slice()).expect("the entry was just found or inserted");
+        Ok((group, *number))
+    }
+
+    /// How full the cache is.
+    pub(super) fn usage(&self) -> CacheUse {
+        self.groups.usage("bind groups")
     }
 
     /// Forgets what binds a segment.
     pub(super) fn forget_segment(&mut self, id: SegmentId) {
-        self.entries.retain(|bound, _| bound.iter().all(|one| one.segment != id));
+        self.groups.forget(|bound| bound.iter().any(|one| one.segment == id));
     }
 
     /// Forgets everything. Numbers go on, so that none comes twice.
     pub(super) fn forget_all(&mut self) {
-        self.entries = FxHashMap::default();
+        drop(self.groups.take_all());
         self.wanted = Vec::new();
-    }
-
-    fn drop_older_half(&mut self) {
-        let mut ages: Vec<u64> = self.entries.values().map(|entry| entry.last_use).collect();
-        let middle = ages.len() / 2;
-        let (_, &mut median, _) = ages.select_nth_unstable(middle);
-        self.entries.retain(|_, entry| entry.last_use >= median);
     }
 }
 
@@ -99,13 +95,29 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
 }
 
 /// The two kinds of bind-group layout that there are: so many tensors, and one slot of parameters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Layouts {
-    tensors: Mutex<FxHashMap<usize, wgpu::BindGroupLayout>>,
+    tensors: Mutex<Cache<usize, wgpu::BindGroupLayout>>,
     parameters: Mutex<Option<wgpu::BindGroupLayout>>,
 }
 
+impl Default for Layouts {
+    fn default() -> Self {
+        Self { tensors: Mutex::new(Cache::new(MOST_LAYOUTS)), parameters: Mutex::default() }
+    }
+}
+
 impl Layouts {
+    /// How full the cache is.
+    pub(super) fn usage(&self) -> CacheUse {
+        lock(&self.tensors).usage("bind group layouts")
+    }
+
+    /// Empties the cache.
+    pub(super) fn clear(&self) {
+        drop(lock(&self.tensors).take_all());
+    }
+
     /// Group 0 of a kernel over `count` tensors. All are `read_write`: wgpu refuses a buffer that is bound for reading and for
     /// writing in one dispatch, and all tensors of a segment are in one buffer.
     pub(super) fn tensors(&self, device: &wgpu::Device, count: usize) -> wgpu::BindGroupLayout {
@@ -114,7 +126,13 @@ impl Layouts {
             let entries: Vec<_> = (0u32..).take(count).map(|binding| entry(binding, storage, false)).collect();
             layout(device, "wgpu-pool tensors", &entries)
         };
-        lock(&self.tensors).entry(count).or_insert_with(make).clone()
+        let mut tensors = lock(&self.tensors);
+        if let Some(layout) = tensors.get(&count) {
+            return layout.clone();
+        }
+        let layout = make();
+        drop(tensors.insert(count, layout.clone()));
+        layout
     }
 
     /// Group 1 of a kernel with parameters.

@@ -18,6 +18,7 @@
 
 pub(crate) mod adapter;
 mod bind_groups;
+mod cache;
 mod driver;
 #[cfg(not(target_arch = "wasm32"))]
 mod helpers;
@@ -44,9 +45,10 @@ pub use adapter::GpuOptions;
 pub use readback::GpuReadback;
 pub use recorder::GpuCommands;
 
-pub(crate) use program::{Program, ProgramDescriptor, ProgramKey};
+pub(crate) use parameters::SLOT_BYTES;
+pub(crate) use program::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
 
-use super::{DriverHoldings, Memory, MemoryLimits, Reclaimed};
+use super::{CacheUse, DriverHoldings, Memory, MemoryLimits, Reclaimed};
 use crate::error::DeviceError;
 use bind_groups::Layouts;
 use outbox::Outbox;
@@ -350,6 +352,19 @@ impl Memory for Gpu {
         let mut recorder = self.lock_recorder();
         recorder.drop_caches();
         recorder.drop_groups();
+    }
+
+    fn clear_caches(&self) {
+        self.drop_all_caches();
+        self.programs.clear();
+        self.layouts.clear();
+    }
+
+    fn caches(&self) -> Vec<CacheUse> {
+        let mut caches = self.programs.usage();
+        caches.extend(self.lock_recorder().caches());
+        caches.push(self.layouts.usage());
+        caches
     }
 
     fn total_bytes(&self) -> Option<u64> {

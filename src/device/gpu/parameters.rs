@@ -3,12 +3,13 @@
 //! A group of slots is copied into the ring, in program order, before the first dispatch that reads it; the bytes to copy are
 //! written while the batch is open. The ring may wrap within a batch, since the copies are in order with the dispatches.
 
+use super::super::CacheUse;
 use super::staging::{Staged, Staging};
 use super::{Gpu, scope};
 use crate::error::DeviceError;
 
 /// Bytes of a slot: the alignment of uniform offsets in WebGPU, and the most that a kernel's parameters may have here.
-pub(super) const SLOT_BYTES: u64 = 256;
+pub(crate) const SLOT_BYTES: u64 = 256;
 const SLOTS_IN_GROUP: u32 = 32;
 const GROUPS: u32 = 8;
 
@@ -43,6 +44,20 @@ impl Ring {
         let (group, verdict) = scope::guarded(&gpu.device, || gpu.device.create_bind_group(&descriptor));
         verdict.map_err(|error| scope::device_error(error, 0))?;
         Ok(Self { buffer, group, slot: 0, staged: None })
+    }
+
+    /// How much the ring takes, if there is one. It stays: an open batch may read from it.
+    pub(super) fn usage(ring: Option<&Self>) -> CacheUse {
+        let most = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
+        let entries = u64::from(ring.is_some());
+        CacheUse {
+            entries,
+            most_entries: Some(1),
+            bytes: Some(ring.map_or(0, |ring| ring.buffer.size())),
+            most_bytes: Some(most),
+            made: entries,
+            ..CacheUse::named("parameter buffer")
+        }
     }
 
     /// Whether the next slot begins a group, whose copy has to be recorded outside of a pass.

@@ -1,10 +1,14 @@
 //! A compiled kernel: a pipeline, and what has to be bound to it.
 
+use super::super::CacheUse;
+use super::cache::Cache;
 use super::parameters::SLOT_BYTES;
 use super::{Gpu, lock, scope};
 use crate::error::DeviceError;
-use rustc_hash::FxHashMap;
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -52,12 +56,86 @@ pub(crate) struct ProgramKey {
     pub(crate) bias: bool,
 }
 
-/// Programs that were compiled; there are as many as the program uses, so none is ever dropped.
-#[derive(Debug, Default)]
+/// What the kernel of an expression computes. Structures are compared as a whole, so that no two share a kernel by chance.
+pub(crate) trait Structure: Any + fmt::Debug + Send + Sync {
+    /// A hash of the structure, kept with it.
+    fn hash(&self) -> u64;
+
+    /// Whether the other one is equal.
+    fn equals(&self, other: &dyn Structure) -> bool;
+}
+
+/// What the program of an expression is found again by.
+#[derive(Clone, Debug)]
+pub(crate) struct ExpressionKey {
+    pub(crate) structure: Arc<dyn Structure>,
+    /// Dtypes, and how the operands lie.
+    pub(crate) variant: u64,
+}
+
+impl PartialEq for ExpressionKey {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = || Arc::ptr_eq(&self.structure, &other.structure);
+        self.variant == other.variant && (is_same() || self.structure.equals(&*other.structure))
+    }
+}
+
+impl Eq for ExpressionKey {}
+
+impl Hash for ExpressionKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.structure.hash());
+        state.write_u64(self.variant);
+    }
+}
+
+/// Compiled programs that are kept, of the crate's own kernels and of expressions each. The training examples use fewer than a
+/// hundred. On Mesa's software driver a program takes about 400 KiB.
+const CAPACITY: usize = 512;
+
+/// Programs that were compiled, up to [`CAPACITY`] of each kind. A program that is evicted while it is in use lives until its users
+/// drop it.
+#[derive(Debug)]
 pub(super) struct Programs {
-    own: Mutex<FxHashMap<ProgramKey, Arc<Program>>>,
-    /// Those of expressions: by the expression's structure, and by what the kernel is written for.
-    fused: Mutex<FxHashMap<[u64; 2], Arc<Program>>>,
+    own: Mutex<Cache<ProgramKey, Arc<Program>>>,
+    expressions: Mutex<Cache<ExpressionKey, Arc<Program>>>,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self { own: Mutex::new(Cache::new(CAPACITY)), expressions: Mutex::new(Cache::new(CAPACITY)) }
+    }
+}
+
+impl Programs {
+    /// How full the caches are.
+    pub(super) fn usage(&self) -> Vec<CacheUse> {
+        vec![lock(&self.own).usage("pipelines"), lock(&self.expressions).usage("pipelines of expressions")]
+    }
+
+    /// Empties the caches.
+    pub(super) fn clear(&self) {
+        let own = lock(&self.own).take_all();
+        let expressions = lock(&self.expressions).take_all();
+        // Under no lock: this frees what the driver compiled.
+        drop((own, expressions));
+    }
+}
+
+/// The program for a key, compiled by `build` if the cache has none. Two threads may both compile it then; one of the results is
+/// kept.
+fn cached<K: Hash + Eq>(
+    cache: &Mutex<Cache<K, Arc<Program>>>,
+    key: K,
+    build: impl FnOnce() -> Result<Program, DeviceError>,
+) -> Result<Arc<Program>, DeviceError> {
+    if let Some(program) = lock(cache).get(&key) {
+        return Ok(Arc::clone(program));
+    }
+    let program = Arc::new(build()?);
+    let evicted = lock(cache).insert(key, Arc::clone(&program));
+    drop(evicted);
+    Ok(program)
 }
 
 /// How parameters reach the kernel.
@@ -101,46 +179,38 @@ impl Gpu {
 
     /// The program for a key, if it was compiled before.
     pub(crate) fn known_program(&self, key: ProgramKey) -> Option<Arc<Program>> {
-        lock(&self.programs.own).get(&key).map(Arc::clone)
+        lock(&self.programs.own).get(&key).cloned()
     }
 
-    /// The program for a key, compiled by `build` if it is the first time. Two threads may both compile it then; one of the
-    /// results is kept.
+    /// The program for a key, compiled by `build` if it isn't kept.
     pub(crate) fn cached_program(
         &self,
         key: ProgramKey,
         build: impl FnOnce() -> Result<Program, DeviceError>,
     ) -> Result<Arc<Program>, DeviceError> {
-        if let Some(program) = self.known_program(key) {
-            return Ok(program);
-        }
-        let program = Arc::new(build()?);
-        Ok(Arc::clone(lock(&self.programs.own).entry(key).or_insert(program)))
+        cached(&self.programs.own, key, build)
     }
 
-    /// The program of an expression. `write` gives its WGSL, the number of its tensors and the words of its parameters, if it is the
-    /// first time.
-    pub(crate) fn cached_fused(
+    /// The program of an expression, compiled if it isn't kept. `write` gives its WGSL, the number of its tensors and the words of its
+    /// parameters.
+    pub(crate) fn expression_program(
         &self,
-        key: [u64; 2],
+        key: ExpressionKey,
         write: impl FnOnce() -> (String, usize, usize),
     ) -> Result<Arc<Program>, DeviceError> {
-        if let Some(program) = lock(&self.programs.fused).get(&key) {
-            return Ok(Arc::clone(program));
-        }
-        let (source, tensors, words) = write();
-        let parameter_bytes = u32::try_from(words * 4).expect("far below 2^32");
-        let wanted = ProgramDescriptor {
-            label: "fused",
-            source: &source,
-            entry: "fused",
-            tensors,
-            parameter_bytes,
-            immediates: true,
-            constants: &[],
-        };
-        let program = Arc::new(self.program(&wanted)?);
-        Ok(Arc::clone(lock(&self.programs.fused).entry(key).or_insert(program)))
+        cached(&self.programs.expressions, key, || {
+            let (source, tensors, words) = write();
+            let parameter_bytes = u32::try_from(words * 4).expect("no more than fit a slot of parameters");
+            self.program(&ProgramDescriptor {
+                label: "fused",
+                source: &source,
+                entry: "fused",
+                tensors,
+                parameter_bytes,
+                immediates: true,
+                constants: &[],
+            })
+        })
     }
 
     fn passing(&self, wanted: &ProgramDescriptor<'_>) -> Passing {

@@ -4,7 +4,7 @@
 //! block that is freed while the open batch names it may be handed out to the next command, since that one runs after.
 
 use super::super::{
-    Commands, Location, MemoryLimits, check_alignment, check_part_of_unit, check_range, check_transfer,
+    CacheUse, Commands, Location, MemoryLimits, check_alignment, check_part_of_unit, check_range, check_transfer,
 };
 use super::bind_groups::BindGroups;
 use super::open::Open;
@@ -129,6 +129,19 @@ impl Recorder {
 
     pub(super) fn drop_groups(&mut self) {
         self.groups.forget_all();
+    }
+
+    /// The caches of the recorder, and how full they are.
+    pub(super) fn caches(&self) -> [CacheUse; 4] {
+        let bounce_buffer = self.detour.as_ref().map_or(0, wgpu::Buffer::size);
+        let bounce = CacheUse {
+            entries: u64::from(bounce_buffer > 0),
+            most_entries: Some(1),
+            bytes: Some(bounce_buffer),
+            most_bytes: Some(DETOUR_BYTES),
+            ..CacheUse::named("bounce buffer")
+        };
+        [self.groups.usage(), self.staging.usage(), Ring::usage(self.ring.as_ref()), bounce]
     }
 
     fn open(&mut self, gpu: &Gpu) -> &mut Open {

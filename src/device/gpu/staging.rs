@@ -3,6 +3,7 @@
 //! Writing through `Queue::write_buffer` would overtake commands that are recorded and not yet submitted, and a lack of
 //! memory inside it loses the device. A copy out of a buffer of our own is in program order, and fails as an error.
 
+use super::super::CacheUse;
 use super::{Gpu, lock};
 use crate::error::DeviceError;
 use std::sync::{Arc, Mutex, Weak};
@@ -69,6 +70,8 @@ pub(super) struct Staging {
     current: Vec<Chunk>,
     /// Chunks that came back.
     idle: Arc<Mutex<Vec<Chunk>>>,
+    /// Chunks that were created.
+    made: u64,
 }
 
 impl Staging {
@@ -79,7 +82,8 @@ impl Staging {
     pub(super) fn reserve(&mut self, gpu: &Gpu, bytes: u64) -> Result<Staged, DeviceError> {
         let fits = |chunk: &Chunk| chunk.size - chunk.used >= bytes;
         if !self.current.last().is_some_and(fits) {
-            let chunk = self.take_idle(bytes).map_or_else(|| self.create(gpu, bytes), Ok)?;
+            let idle = self.take_idle(bytes);
+            let chunk = idle.map_or_else(|| self.create(gpu, bytes), Ok)?;
             self.current.push(chunk);
         }
         let chunk = self.current.last_mut().expect("a chunk with room was just found or pushed");
@@ -98,6 +102,18 @@ impl Staging {
         self.current.iter().map(|chunk| chunk.used).sum()
     }
 
+    /// How much is kept in idle chunks.
+    pub(super) fn usage(&self) -> CacheUse {
+        let idle = lock(&self.idle);
+        CacheUse {
+            entries: idle.len() as u64,
+            bytes: Some(idle.iter().map(|chunk| chunk.size).sum()),
+            most_bytes: Some(KEPT_BYTES),
+            made: self.made,
+            ..CacheUse::named("staging buffers")
+        }
+    }
+
     /// Gives the idle chunks back to the driver.
     pub(super) fn drop_idle(&mut self) {
         for chunk in lock(&self.idle).drain(..) {
@@ -111,10 +127,11 @@ impl Staging {
         Some(idle.swap_remove(index))
     }
 
-    fn create(&self, gpu: &Gpu, bytes: u64) -> Result<Chunk, DeviceError> {
+    fn create(&mut self, gpu: &Gpu, bytes: u64) -> Result<Chunk, DeviceError> {
         let size = bytes.next_multiple_of(16).max(CHUNK_BYTES);
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let buffer = gpu.buffer("wgpu-pool staging", size, usage, true)?;
+        self.made += 1;
         Ok(Chunk { buffer, size, used: 0, idle: Arc::downgrade(&self.idle) })
     }
 }

@@ -3,6 +3,7 @@
 use super::super::shader::Operation;
 use super::super::{binary, unary};
 use crate::tensor::Element;
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -14,9 +15,10 @@ pub(super) type Place = u32;
 pub(super) enum Node {
     /// The element of an input.
     Input(u32),
-    /// A number, by its bits and dtype.
-    Scalar {
-        bits: u32,
+    /// A constant, by its number among those of the expression. Its value is not part of the expression's structure: the kernel
+    /// takes it as a parameter.
+    Constant {
+        number: u32,
         dtype: &'static str,
     },
     Unary(Operation, Place),
@@ -33,7 +35,19 @@ pub(super) enum Node {
 
 /// The nodes of an expression while it is built.
 #[derive(Debug, Default)]
-pub struct Nodes(RefCell<Vec<Node>>);
+pub struct Nodes(RefCell<Graph>);
+
+#[derive(Debug, Default)]
+struct Graph {
+    nodes: Vec<Node>,
+    /// Where each node is, once there are [`FEW`].
+    places: FxHashMap<Node, Place>,
+    /// The bits of each constant.
+    constants: Vec<u32>,
+}
+
+/// Up to this many nodes are searched one by one, which is faster than hashing them.
+const FEW: usize = 32;
 
 /// A value of each element, in an expression that is being [fused](super::fuse): an input, or computed from others. It may
 /// be used any number of times; what is computed once is kept.
@@ -58,7 +72,7 @@ pub trait Operand<'a>: sealed::Operand<'a> {}
 impl<'a, T: sealed::Operand<'a>> Operand<'a> for T {}
 
 mod sealed {
-    use super::{Element, Expression, Node, Nodes, Place};
+    use super::{Element, Expression, Nodes, Place};
 
     pub trait Operand<'a> {
         fn place(self, nodes: &'a Nodes) -> Place;
@@ -73,7 +87,7 @@ mod sealed {
 
     impl<'a, T: Element> Operand<'a> for T {
         fn place(self, nodes: &'a Nodes) -> Place {
-            nodes.add(Node::Scalar { bits: self.bits(), dtype: T::DTYPE.name() })
+            nodes.add_constant(self.bits(), T::DTYPE.name())
         }
     }
 }
@@ -81,18 +95,51 @@ mod sealed {
 impl Nodes {
     /// The place of a node: that of an equal one, if there is one.
     pub(super) fn add(&self, node: Node) -> Place {
-        let mut nodes = self.0.borrow_mut();
-        let known = nodes.iter().position(|known| *known == node);
-        let place = known.unwrap_or_else(|| {
-            nodes.push(node);
-            nodes.len() - 1
-        });
-        Place::try_from(place).expect("an expression is written by hand, and far below 2^32 steps")
+        self.0.borrow_mut().add(node)
     }
 
-    pub(super) fn into_inner(self) -> Vec<Node> {
-        self.0.into_inner()
+    /// The place of a new constant. Equal constants are not merged: the next call may give them different values, and should find
+    /// the same kernel.
+    fn add_constant(&self, bits: u32, dtype: &'static str) -> Place {
+        let mut graph = self.0.borrow_mut();
+        let number = place(graph.constants.len());
+        graph.constants.push(bits);
+        graph.push(Node::Constant { number, dtype })
     }
+
+    /// The nodes, and the bits of the constants.
+    pub(super) fn into_inner(self) -> (Vec<Node>, Vec<u32>) {
+        let Graph { nodes, constants, .. } = self.0.into_inner();
+        (nodes, constants)
+    }
+}
+
+impl Graph {
+    fn add(&mut self, node: Node) -> Place {
+        let known = if self.nodes.len() <= FEW {
+            self.nodes.iter().position(|known| *known == node).map(place)
+        } else {
+            if self.places.is_empty() {
+                self.places = self.nodes.iter().copied().zip(0..).collect();
+            }
+            self.places.get(&node).copied()
+        };
+        known.unwrap_or_else(|| self.push(node))
+    }
+
+    fn push(&mut self, node: Node) -> Place {
+        let place = place(self.nodes.len());
+        if !self.places.is_empty() {
+            self.places.insert(node, place);
+        }
+        self.nodes.push(node);
+        place
+    }
+}
+
+/// The number of a node or of a constant.
+fn place(index: usize) -> Place {
+    Place::try_from(index).expect("an expression of 2^32 steps has no room in the host's memory")
 }
 
 impl<'a> Expression<'a> {

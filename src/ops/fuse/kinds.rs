@@ -46,9 +46,9 @@ pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[DType]) -> Result
         };
         let kind = match *node {
             Node::Input(input) => Kind::Number(inputs[input as usize], None),
-            Node::Scalar { dtype, .. } => {
+            Node::Constant { dtype, .. } => {
                 let known = DType::ALL.into_iter().find(|known| known.name() == dtype);
-                Kind::Number(known.expect("a scalar is of a dtype"), None)
+                Kind::Number(known.expect("a constant is of a dtype"), None)
             }
             Node::Unary(operation, of) => {
                 let dtype = dtype(of);
@@ -69,7 +69,7 @@ pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[DType]) -> Result
         };
         let all_yield = |places: &[u32]| places.iter().all(|&place| yields[place as usize]);
         let is_yielding = match *node {
-            Node::Scalar { .. } => true,
+            Node::Constant { .. } => true,
             Node::Unary(_, x) => all_yield(&[x]),
             Node::Binary(_, x, y) | Node::Select(_, x, y) => all_yield(&[x, y]),
             Node::Input(_) | Node::Compare(..) | Node::Both(..) | Node::Either(..) | Node::Not(_) => false,

@@ -10,36 +10,60 @@ mod wgsl;
 pub use expression::{Expression, Operand};
 
 use super::form::{Form, LANES, form};
-use super::launch::{WORKGROUP, check_pools, grid, index, is_in_place, launch, with_gpu};
+use super::launch::{MOST_BINDINGS, WORKGROUP, check_pools, grid, index, is_in_place, launch, with_gpu};
 use super::placed::Placed;
 use super::shader::moves_pairs;
+use crate::device::gpu::{ExpressionKey, SLOT_BYTES, Structure};
 use crate::error::TensorError;
 use crate::pool::Storage;
 use crate::tensor::{DType, Layout, Tensor, collapse};
 use expression::{Node, Nodes, Place};
-use rustc_hash::FxHashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use rustc_hash::FxHasher;
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 const NAME: &str = "fused";
 
-/// The most inputs of an expression: with the output as many bindings as every WebGPU device has in a kernel, less one.
+/// The most inputs of an expression: with the output, and the constants where they are bound as well, as many bindings as every
+/// WebGPU device has in a kernel.
 pub const MOST_INPUTS: usize = 6;
 const OPERANDS: usize = MOST_INPUTS + 1;
-
-/// Numbers that are parameters of the kernel, so that another one needs no other kernel. Those beyond are part of it.
-const MOST_SCALARS: usize = 8;
+const _: () = assert!(OPERANDS + 1 == MOST_BINDINGS);
 
 /// An expression over the elements of `N` inputs, as one kernel. Made by [`fuse`].
 #[derive(Clone, Debug)]
 pub struct Fused<const N: usize> {
-    nodes: Arc<[Node]>,
-    result: Place,
-    /// Tells its structure from others, in the whole program.
-    structure: u64,
+    steps: Arc<Steps>,
+    /// The bits of its constants.
+    constants: Arc<[u32]>,
 }
 
-/// Makes one kernel of an expression over elements. Compiled when it first runs on a device, and found again by its structure: an
-/// expression that differs in its numbers alone is the same kernel.
+/// The structure of an expression: its steps, and which of them is the result.
+#[derive(Debug)]
+struct Steps {
+    nodes: Box<[Node]>,
+    result: Place,
+    hash: u64,
+}
+
+impl Structure for Steps {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn equals(&self, other: &dyn Structure) -> bool {
+        let other: &dyn Any = other;
+        other.downcast_ref().is_some_and(|other: &Self| self.result == other.result && self.nodes == other.nodes)
+    }
+}
+
+/// Makes one kernel of an expression over elements. Compiled when it first runs on a device, and found again by its structure:
+/// constants are parameters of the kernel, so that expressions that differ in their values alone share one. A device keeps the 512
+/// kernels of expressions that were used last ([`Pool::clear_caches`](crate::Pool::clear_caches) drops them).
+///
+/// Up to about 50 constants are passed like other parameters. More are written to memory of the pool first, which costs some
+/// microseconds for each run.
 ///
 /// Does the work of `torch.compile` for elementwise chains.
 ///
@@ -64,27 +88,11 @@ pub fn fuse<const N: usize>(build: impl for<'a> FnOnce([Expression<'a>; N]) -> E
     let inputs = std::array::from_fn(|input| u32::try_from(input).expect("at most six"));
     let inputs = inputs.map(|input| nodes.add(Node::Input(input)));
     let result = build(inputs.map(|place| Expression { nodes: &nodes, place })).place;
-    let nodes: Arc<[Node]> = nodes.into_inner().into();
-    let structure = structure(&nodes, result);
-    Fused { nodes, result, structure }
-}
-
-/// Steps whose first numbers could be others, and which of them is the result.
-type Structure = (Vec<Node>, Place);
-
-/// The number of a structure. There are as many as the program writes expressions.
-fn structure(nodes: &[Node], result: Place) -> u64 {
-    static KNOWN: LazyLock<Mutex<FxHashMap<Structure, u64>>> = LazyLock::new(Mutex::default);
-    let mut steps = nodes.to_vec();
-    let numbers = steps.iter_mut().filter_map(|node| match node {
-        Node::Scalar { bits, .. } => Some(bits),
-        _ => None,
-    });
-    // Numbers that are parameters.
-    numbers.take(MOST_SCALARS).for_each(|bits| *bits = 0);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let next = known.len() as u64;
-    *known.entry((steps, result)).or_insert(next)
+    let (nodes, constants) = nodes.into_inner();
+    let mut hasher = FxHasher::default();
+    (&nodes, result).hash(&mut hasher);
+    let steps = Steps { nodes: nodes.into(), result, hash: hasher.finish() };
+    Fused { steps: Arc::new(steps), constants: constants.into() }
 }
 
 /// What a kernel is written for, beside the expression.
@@ -200,11 +208,11 @@ impl<const N: usize> Fused<N> {
     }
 
     fn kinds(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Vec<kinds::Kind>, TensorError> {
-        kinds::of(name, &self.nodes, &inputs.map(Tensor::dtype))
+        kinds::of(name, &self.steps.nodes, &inputs.map(Tensor::dtype))
     }
 
     fn dtype(&self, kinds: &[kinds::Kind]) -> DType {
-        kinds[self.result as usize].dtype()
+        kinds[self.steps.result as usize].dtype()
     }
 
     fn launch(
@@ -228,65 +236,94 @@ impl<const N: usize> Fused<N> {
         for (operand, input) in bound[1..].iter_mut().zip(inputs) {
             *operand = Placed::of(input).bind(name, unit)?;
         }
+        let parameters = Parameters::new(N, &variant, self.constants.len());
         let program = with_gpu(output, |gpu| {
-            gpu.cached_fused([self.structure, variant.key()], || {
-                let source = wgsl::kernel(&self.nodes, self.result, kinds, &variant, N);
-                (source, variant.bound(), wgsl::parameter_words(&self.nodes, &variant, N))
+            let structure: Arc<dyn Structure> = Arc::<Steps>::clone(&self.steps);
+            gpu.expression_program(ExpressionKey { structure, variant: variant.key() }, || {
+                let source = wgsl::kernel(&self.steps.nodes, self.steps.result, kinds, &variant, &parameters);
+                (source, variant.bound() + usize::from(parameters.binds_constants), parameters.words())
             })
         })?;
         let elements = layouts[0].elements();
         let count = index(name, if variant.form == Form::Strided { elements } else { elements.div_ceil(LANES) })?;
         let offsets = bound.map(|(_, offset)| offset);
-        let words = self.words(name, &layouts[..=N], &offsets[..=N], &variant, count)?;
-        let mut bindings = [bound[0].0; OPERANDS];
+        let mut words = words(name, &layouts[..=N], &offsets[..=N], &variant, count)?;
+        let mut bindings = [bound[0].0; MOST_BINDINGS];
         for (&binding, operand) in variant.bindings.iter().zip(bound).take(N + 1) {
             bindings[binding] = operand.0;
         }
-        launch(&program, &bindings[..variant.bound()], bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)))?;
-        Ok(())
-    }
-
-    /// The parameters, in the order in which `wgsl.rs` reads them.
-    fn words(
-        &self,
-        name: &'static str,
-        layouts: &[Layout],
-        offsets: &[u32],
-        variant: &Variant,
-        count: u32,
-    ) -> Result<Vec<u32>, TensorError> {
-        let number = |value| index(name, value);
-        let mut words = vec![count];
-        if variant.form == Form::Flat {
-            words.push(number((layouts[0].elements() - 1) % LANES + 1)?);
-            words.extend(offsets);
+        let mut bound = variant.bound();
+        let constants;
+        if parameters.binds_constants {
+            constants = output.beside([self.constants.len()], DType::U32)?;
+            constants.storage().write(0, bytemuck::cast_slice(&self.constants))?;
+            bindings[bound] = Placed::of(&constants).bind_whole(name)?;
+            bound += 1;
         } else {
-            let inner = variant.rank.checked_sub(1);
-            let in_fours = |axis: usize| variant.form == Form::Rows && Some(axis) == inner;
-            for (axis, &size) in layouts[0].shape.iter().enumerate() {
-                words.push(number(if in_fours(axis) { size / LANES } else { size })?);
-            }
-            for (layout, &offset) in layouts.iter().zip(offsets) {
-                words.push(offset);
-                for (axis, &stride) in layout.strides.iter().enumerate() {
-                    words.push(number(if in_fours(axis) { stride * LANES } else { stride })?);
-                }
-            }
+            words.extend(&*self.constants);
         }
-        words.extend(scalars(&self.nodes).map(|(_, bits)| bits));
         // A kernel's parameters are declared in fours.
-        words.resize(words.len().next_multiple_of(4), 0);
-        Ok(words)
+        words.resize(parameters.words(), 0);
+        launch(&program, &bindings[..bound], bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)))?;
+        Ok(())
     }
 }
 
-/// The numbers that are parameters: the place of each, and its bits.
-fn scalars(nodes: &[Node]) -> impl Iterator<Item = (Place, u32)> {
-    let numbers = (0..).zip(nodes).filter_map(|(place, node)| match node {
-        Node::Scalar { bits, .. } => Some((place, *bits)),
-        _ => None,
-    });
-    numbers.take(MOST_SCALARS)
+/// The parameters but for the constants, in the order in which `wgsl.rs` reads them.
+fn words(
+    name: &'static str,
+    layouts: &[Layout],
+    offsets: &[u32],
+    variant: &Variant,
+    count: u32,
+) -> Result<Vec<u32>, TensorError> {
+    let number = |value| index(name, value);
+    let mut words = vec![count];
+    if variant.form == Form::Flat {
+        words.push(number((layouts[0].elements() - 1) % LANES + 1)?);
+        words.extend(offsets);
+    } else {
+        let inner = variant.rank.checked_sub(1);
+        let in_fours = |axis: usize| variant.form == Form::Rows && Some(axis) == inner;
+        for (axis, &size) in layouts[0].shape.iter().enumerate() {
+            words.push(number(if in_fours(axis) { size / LANES } else { size })?);
+        }
+        for (layout, &offset) in layouts.iter().zip(offsets) {
+            words.push(offset);
+            for (axis, &stride) in layout.strides.iter().enumerate() {
+                words.push(number(if in_fours(axis) { stride * LANES } else { stride })?);
+            }
+        }
+    }
+    Ok(words)
+}
+
+/// How a kernel takes its parameters: words for the walk over its operands, then the constants, unless all that is more than a
+/// kernel's parameters may have. Then the constants are one more binding.
+#[derive(Clone, Copy, Debug)]
+struct Parameters {
+    inputs: usize,
+    /// Words before the constants.
+    walk: usize,
+    constants: usize,
+    binds_constants: bool,
+}
+
+impl Parameters {
+    fn new(inputs: usize, variant: &Variant, constants: usize) -> Self {
+        let operands = inputs + 1;
+        let walk = match variant.form {
+            Form::Flat => 2 + operands,
+            Form::Rows | Form::Strided => 1 + variant.rank + operands * (1 + variant.rank),
+        };
+        let bytes = (walk + constants).next_multiple_of(4) * size_of::<u32>();
+        Self { inputs, walk, constants, binds_constants: bytes as u64 > SLOT_BYTES }
+    }
+
+    /// Words that are parameters, in fours.
+    fn words(&self) -> usize {
+        (self.walk + if self.binds_constants { 0 } else { self.constants }).next_multiple_of(4)
+    }
 }
 
 /// How the operands lie, and which of them share a binding.

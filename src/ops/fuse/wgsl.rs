@@ -2,25 +2,15 @@
 //!
 //! An invocation has one element, or four neighbours as a vector. Parameters are words in the order of `Fused::words`: the count of
 //! steps; in the flat form the elements of the last step, and an offset in fours for each operand; else the sizes, and for each
-//! operand its offset and strides; then the numbers.
+//! operand its offset and strides; then the constants, unless these are a binding.
 
 use super::super::form::Form;
 use super::super::shader::{NUMBER, Operation, PAIRS};
 use super::expression::Node;
 use super::kinds::Kind;
-use super::{MOST_SCALARS, Place, Variant, scalars};
+use super::{Parameters, Place, Variant};
 use crate::tensor::DType;
 use std::fmt::Write;
-
-/// Words of the parameters, in fours.
-pub(super) fn parameter_words(nodes: &[Node], variant: &Variant, inputs: usize) -> usize {
-    let operands = inputs + 1;
-    let layout = match variant.form {
-        Form::Flat => 2 + operands,
-        Form::Rows | Form::Strided => 1 + variant.rank + operands * (1 + variant.rank),
-    };
-    (layout + scalars(nodes).count()).next_multiple_of(4)
-}
 
 /// The type of a kind's values: a vector, unless an invocation has one element.
 fn value(kind: Kind, form: Form) -> String {
@@ -46,9 +36,16 @@ fn of_form(scalar: &str, form: Form) -> String {
 }
 
 /// The kernel.
-pub(super) fn kernel(nodes: &[Node], result: Place, kinds: &[Kind], variant: &Variant, inputs: usize) -> String {
+pub(super) fn kernel(
+    nodes: &[Node],
+    result: Place,
+    kinds: &[Kind],
+    variant: &Variant,
+    parameters: &Parameters,
+) -> String {
     let mut text = String::new();
-    let words = parameter_words(nodes, variant, inputs) / 4;
+    let words = parameters.words() / 4;
+    let inputs = parameters.inputs;
     let mut line = |line: &str| {
         text.push_str(line);
         text.push('\n');
@@ -63,6 +60,10 @@ pub(super) fn kernel(nodes: &[Node], result: Place, kinds: &[Kind], variant: &Va
     for (binding, dtype) in dtypes.iter().enumerate() {
         let element = kept(*dtype, variant);
         line(&format!("@group(0) @binding({binding}) var<storage, read_write> b{binding}: array<{element}>;"));
+    }
+    if parameters.binds_constants {
+        let binding = dtypes.len();
+        line(&format!("@group(0) @binding({binding}) var<storage, read_write> constants: array<u32>;"));
     }
     if variant.in_pairs {
         line(PAIRS);
@@ -79,7 +80,7 @@ pub(super) fn kernel(nodes: &[Node], result: Place, kinds: &[Kind], variant: &Va
     line("    let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;");
     line(&format!("    if index >= {} {{ return; }}", word(0)));
     line(&places(variant, inputs));
-    line(&steps(nodes, kinds, variant, inputs));
+    line(&steps(nodes, kinds, variant, parameters));
     line(&store(result, kinds, variant));
     line("}");
     text
@@ -169,13 +170,8 @@ fn places(variant: &Variant, inputs: usize) -> String {
 }
 
 /// A `let` for each step.
-fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, inputs: usize) -> String {
-    let first_scalar = match variant.form {
-        Form::Flat => 2 + inputs + 1,
-        Form::Rows | Form::Strided => 1 + variant.rank + (inputs + 1) * (1 + variant.rank),
-    };
+fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, parameters: &Parameters) -> String {
     let mut text = String::new();
-    let mut scalars = 0;
     for (place, (node, kind)) in nodes.iter().zip(kinds).enumerate() {
         let of = value(*kind, variant.form);
         let number = |operand: Place| as_number(operand, kinds, variant.form);
@@ -186,9 +182,12 @@ fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, inputs: usize) -> St
         };
         let expression = match node {
             Node::Input(input) => format!("{of}({})", load(*input as usize + 1, variant)),
-            Node::Scalar { bits, .. } => {
-                let bits = if scalars < MOST_SCALARS { word(first_scalar + scalars) } else { format!("{bits}u") };
-                scalars += 1;
+            Node::Constant { number, .. } => {
+                let number = *number as usize;
+                let bits = match parameters.binds_constants {
+                    true => format!("constants[{number}]"),
+                    false => word(parameters.walk + number),
+                };
                 format!("{of}(bitcast<{}>({bits}))", kind.dtype().number())
             }
             Node::Unary(_, x) => call(number(*x)),

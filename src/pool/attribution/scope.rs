@@ -65,6 +65,11 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).expect("a block is far below 2^63 bytes")
 }
 
+/// Names that are kept. What comes after them is counted as [`OTHERS`], of which there is one in each scope at most.
+const MOST_SCOPES: usize = 1024;
+/// Stands for all scopes within another one whose names came too late.
+const OTHERS: &str = "(others)";
+
 /// A scope's name, and the sums over all its entries that have ended.
 #[derive(Clone, Debug)]
 pub(in crate::pool) struct ScopeTotals {
@@ -125,11 +130,21 @@ impl Scopes {
     fn enter(&mut self, name: &str) -> (u64, u32) {
         let thread = std::thread::current().id();
         let parent = self.innermost_of(thread).map(|open| open.scope);
-        let known = self.totals.iter().position(|totals| totals.parent == parent && *totals.name == *name);
-        let place = known.unwrap_or_else(|| {
-            self.totals.push(ScopeTotals { name: name.into(), parent, entries: 0, counts: ScopeCounts::default() });
-            self.totals.len() - 1
-        });
+        let find = |totals: &[ScopeTotals], parent: Option<u32>, name: &str| {
+            totals.iter().position(|totals| totals.parent == parent && *totals.name == *name)
+        };
+        let add = |totals: &mut Vec<ScopeTotals>, parent, name: &str| {
+            totals.push(ScopeTotals { name: name.into(), parent, entries: 0, counts: ScopeCounts::default() });
+            totals.len() - 1
+        };
+        let is_of_others = |parent: u32| *self.totals[parent as usize].name == *OTHERS;
+        let place = match (find(&self.totals, parent, name), parent) {
+            (Some(place), _) => place,
+            (None, _) if self.totals.len() < MOST_SCOPES => add(&mut self.totals, parent, name),
+            // Within the scope that stands for many there are no more.
+            (None, Some(parent)) if is_of_others(parent) => parent as usize,
+            (None, _) => find(&self.totals, parent, OTHERS).unwrap_or_else(|| add(&mut self.totals, parent, OTHERS)),
+        };
         let scope = u32::try_from(place).expect("fewer than 2^32 names fit the host's memory");
         self.totals[place].entries += 1;
         self.entries += 1;
@@ -200,7 +215,8 @@ impl<M: Memory> Pool<M> {
     /// Enters a scope: until the guard is dropped, what this thread allocates and frees is counted for it, and blocks
     /// allocated in it carry its name. Scopes nest: what happens in one also happens in those around it.
     ///
-    /// A name is kept for as long as the pool, so use few: `"step"`, not `"step 17"`. While any scope is open, an allocation
+    /// A name is kept for as long as the pool, so use few: `"step"`, not `"step 17"`. After 1,024 names, scopes of new names are
+    /// counted together, as `(others)`. While any scope is open, an allocation
     /// and a free cost some tens of nanoseconds more.
     ///
     /// # Examples

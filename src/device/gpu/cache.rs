@@ -1,0 +1,131 @@
+//! A bounded cache: when it is full, the half that was used least recently is dropped.
+//!
+//! Dropping half at once costs O(1) per entry on average and needs no list through the entries. An entry that was evicted is made
+//! again when it is next wanted; what already uses it holds its own reference.
+
+use super::super::CacheUse;
+use rustc_hash::FxHashMap;
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    last_use: u64,
+}
+
+/// A map of at most `capacity` entries.
+#[derive(Debug)]
+pub(super) struct Cache<K, V> {
+    entries: FxHashMap<K, Entry<V>>,
+    capacity: usize,
+    /// Look-ups and insertions so far: the clock of the entries' ages.
+    uses: u64,
+    made: u64,
+}
+
+impl<K: Hash + Eq, V> Cache<K, V> {
+    /// An empty cache of at least two entries.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { entries: FxHashMap::default(), capacity: capacity.max(2), uses: 0, made: 0 }
+    }
+
+    /// The value of a key, which becomes the most recently used.
+    pub(super) fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.uses += 1;
+        let entry = self.entries.get_mut(key)?;
+        entry.last_use = self.uses;
+        Some(&entry.value)
+    }
+
+    /// Whether there is an entry of a key. Its age stays.
+    pub(super) fn contains<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.contains_key(key)
+    }
+
+    /// Adds an entry, in place of one of that key. Returns the entries that had to go, to be dropped where no lock is held.
+    #[must_use = "evicted values may be dropped under no lock"]
+    pub(super) fn insert(&mut self, key: K, value: V) -> Vec<V> {
+        let evicted = if self.entries.len() >= self.capacity { self.take_older_half() } else { Vec::new() };
+        self.uses += 1;
+        self.made += 1;
+        self.entries.insert(key, Entry { value, last_use: self.uses });
+        evicted
+    }
+
+    /// Drops the entries of some keys.
+    pub(super) fn forget(&mut self, goes: impl Fn(&K) -> bool) {
+        self.entries.retain(|key, _| !goes(key));
+    }
+
+    /// Empties the cache, and returns what was in it.
+    #[must_use = "evicted values may be dropped under no lock"]
+    pub(super) fn take_all(&mut self) -> Vec<V> {
+        std::mem::take(&mut self.entries).into_values().map(|entry| entry.value).collect()
+    }
+
+    /// How full it is, for reports.
+    pub(super) fn usage(&self, name: &'static str) -> CacheUse {
+        let [entries, capacity] = [self.entries.len(), self.capacity].map(|count| count as u64);
+        CacheUse { entries, most_entries: Some(capacity), made: self.made, ..CacheUse::named(name) }
+    }
+
+    /// Every use has an age of its own, so that this takes at least half of the entries and leaves at least one.
+    fn take_older_half(&mut self) -> Vec<V> {
+        let mut ages: Vec<u64> = self.entries.values().map(|entry| entry.last_use).collect();
+        let middle = ages.len() / 2;
+        let (_, &mut median, _) = ages.select_nth_unstable(middle);
+        let mut older = Vec::with_capacity(middle);
+        for (key, entry) in std::mem::take(&mut self.entries) {
+            if entry.last_use < median {
+                older.push(entry.value);
+            } else {
+                self.entries.insert(key, entry);
+            }
+        }
+        older
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_least_recently_goes_first() {
+        let mut cache = Cache::new(8);
+        for key in 0..8 {
+            assert!(cache.insert(key, key).is_empty());
+        }
+        for key in [0, 1] {
+            assert_eq!(cache.get(&key), Some(&key));
+        }
+        let mut evicted = cache.insert(8, 8);
+        evicted.sort_unstable();
+        assert_eq!(evicted, [2, 3, 4, 5]);
+        assert_eq!([2, 0, 8].map(|key| cache.get(&key).copied()), [None, Some(0), Some(8)]);
+        assert_eq!(cache.usage("numbers").entries, 5);
+    }
+
+    #[test]
+    fn it_never_has_more_entries_than_its_capacity() {
+        for capacity in [2, 3, 7, 64] {
+            let mut cache = Cache::new(capacity);
+            let mut evicted = 0;
+            for key in 0..1000_u64 {
+                evicted += cache.insert(key, ()).len();
+                let usage = cache.usage("units");
+                assert!(usage.entries <= capacity as u64);
+                assert_eq!((usage.entries + evicted as u64, usage.made), (key + 1, key + 1));
+            }
+            assert_eq!(cache.take_all().len() + evicted, 1000);
+            assert_eq!(cache.usage("units").entries, 0);
+        }
+    }
+}
