@@ -64,6 +64,8 @@ pub(super) struct Demand {
     pub(super) room: Option<u64>,
     /// Whether the pool has moved so much that it should have some slack.
     pub(super) slack: bool,
+    /// Bytes beyond the block for its next steps, if it is one that keeps growing (`append.rs`).
+    pub(super) additional: u64,
 }
 
 /// What a pool has moved in its life, against what it may. Sizes are in bytes.
@@ -108,7 +110,9 @@ impl Growth {
         let target = self.usual(demand).max(demand.reserved_in_pool / SHARE);
         let twins = (target / demand.lacking).max(1);
         let slack = if demand.slack { demand.reserved_in_pool / SLACK_PART } else { 0 };
-        (demand.lacking * twins + slack).next_multiple_of(self.granule).max(self.minimum_segment)
+        // Where there is room for twins, there is room for a block that grows.
+        let additional = if twins == 1 { demand.additional } else { 0 };
+        (demand.lacking * twins + slack.max(additional)).next_multiple_of(self.granule).max(self.minimum_segment)
     }
 
     /// What a segment of a pool that holds little aims at.
@@ -131,7 +135,7 @@ mod tests {
         Growth { minimum_segment: 4 * MIB + 256, maximum_segment: 4096 * MIB - 256, moving: false, granule: 256 };
 
     fn large(lacking: u64, reserved_in_pool: u64) -> Demand {
-        Demand { pool: SubPool::Large, lacking, reserved_in_pool, room: None, slack: false }
+        Demand { pool: SubPool::Large, lacking, reserved_in_pool, room: None, slack: false, additional: 0 }
     }
 
     fn small(lacking: u64, reserved_in_pool: u64) -> Demand {
@@ -175,6 +179,14 @@ mod tests {
         let demand = Demand { slack: true, ..large(100 * MIB, 3200 * MIB) };
         assert_eq!(GROWTH.segment_bytes(&demand), Some(200 * MIB));
         assert_eq!(GROWTH.segment_bytes(&Demand { room: Some(150 * MIB), ..demand }), Some(150 * MIB));
+    }
+
+    #[test]
+    fn a_block_that_keeps_growing_gets_a_segment_with_room_for_its_next_steps() {
+        let demand = Demand { additional: 4 * MIB, ..large(32 * MIB, 0) };
+        assert_eq!(GROWTH.segment_bytes(&demand), Some(36 * MIB));
+        assert_eq!(GROWTH.segment_bytes(&Demand { room: Some(33 * MIB), ..demand }), Some(33 * MIB));
+        assert_eq!(GROWTH.segment_bytes(&Demand { lacking: 3 * MIB, ..demand }), Some(15 * MIB), "room for five");
     }
 
     #[test]

@@ -160,9 +160,11 @@ impl<M: Memory> Inner<M> {
     /// Makes room without waiting: by an idle segment of the other pool, or by a new one.
     fn grow(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
         let mut made_up = MadeUp::default();
+        // Decided once: by the next plan, the hole that the block has outgrown may be gone.
+        let mut additional = None;
         let (growing, bytes, shortfall) = loop {
             let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-            let (bytes, shortfall) = match self.plan_growth(requested) {
+            let (bytes, shortfall) = match self.plan_growth(requested, &mut additional) {
                 Step::Served(block) => return Ok(block),
                 Step::Create { bytes, shortfall } => (bytes, shortfall),
             };
@@ -175,6 +177,7 @@ impl<M: Memory> Inner<M> {
                 log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
                 return Err(NoGrowth::Limit);
             };
+            made_up.packs_nothing = additional.is_some_and(|bytes| bytes > 0);
             // If the lock is not held any more, another thread may have grown the pool: the plan is made anew.
             let held = self.make_up(growing, shortfall.pool, bytes, &mut made_up).map_err(NoGrowth::Failed)?;
             if let Some(growing) = held {
@@ -194,8 +197,8 @@ impl<M: Memory> Inner<M> {
         Ok(block)
     }
 
-    /// Serves the request after all, or says what to create.
-    fn plan_growth(&self, requested: NonZeroU64) -> Step {
+    /// Serves the request after all, or says what to create. `additional` is set by the first plan for a request.
+    fn plan_growth(&self, requested: NonZeroU64, additional: &mut Option<u64>) -> Step {
         let mut state = self.state();
         // Another thread may have grown the pool meanwhile.
         let shortfall = match state.heap.allocate(requested) {
@@ -206,7 +209,9 @@ impl<M: Memory> Inner<M> {
             }
             Err(shortfall) => shortfall,
         };
-        let demand = state.demand(&shortfall, self.compaction_share);
+        let hole = state.heap.largest_hole();
+        let additional = *additional.get_or_insert_with(|| state.append_loops.additional_bytes(shortfall.bytes, hole));
+        let demand = Demand { additional, ..state.demand(&shortfall, self.compaction_share) };
         let created = self.growth.segment_bytes(&demand);
         // A few small bytes that live long must not hold a segment much larger than the one they would get.
         let most =
@@ -277,6 +282,7 @@ impl<M: Memory> State<M> {
             reserved_in_pool: stats.pool(shortfall.pool).reserved - idle(Some(shortfall.pool)),
             room: self.limit.map(|limit| limit.saturating_sub(reserved)),
             slack: moved.is_much(),
+            additional: 0,
         }
     }
 

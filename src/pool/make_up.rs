@@ -20,6 +20,8 @@ pub(super) struct MadeUp {
     turns: u32,
     /// Bytes of the segments that are gone.
     bytes: u64,
+    /// Whether nothing is packed, because the block is one that keeps growing: its next step would undo the packing.
+    pub(super) packs_nothing: bool,
 }
 
 impl<M: Memory> Inner<M> {
@@ -48,7 +50,7 @@ impl<M: Memory> Inner<M> {
             self.memory.submit()?;
             return Ok(None);
         }
-        if made_up.bytes >= bytes || made_up.turns >= MOST_TURNS {
+        if made_up.bytes >= bytes || made_up.turns >= MOST_TURNS || made_up.packs_nothing {
             return Ok(Some(growing));
         }
         let Some(plan) = self.pack_before_growth(&growing, pool, bytes, self.move_allowance())? else {

@@ -7,6 +7,7 @@
 //! Turning a block into a place and recording a command on it are one step: whoever asks for a place shows that it holds
 //! the recorder. The order of all locks is said in `device/gpu/mod.rs`.
 
+mod append;
 mod attribution;
 mod caches;
 mod compact;
@@ -49,6 +50,7 @@ pub use weak::WeakStorage;
 use crate::device::{Gpu, Location, Memory};
 use crate::error::{DeviceError, LawBroken, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
+use append::AppendLoops;
 use attribution::Attribution;
 use growth::Growth;
 use pressure::Callback;
@@ -110,6 +112,7 @@ struct State<M: Memory> {
     pins: Slab<(BlockId, &'static std::panic::Location<'static>)>,
     /// Bytes that the driver has back and no trim has reported yet.
     unreported: u64,
+    append_loops: AppendLoops,
 }
 
 impl<M: Memory> Pool<M> {
@@ -133,6 +136,7 @@ impl<M: Memory> Pool<M> {
             callback: Callback::none(),
             pins: Slab::new(),
             unreported: 0,
+            append_loops: AppendLoops::default(),
         };
         let inner = Inner {
             memory,

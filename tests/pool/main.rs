@@ -7,6 +7,7 @@ mod common;
 mod program;
 mod subjects;
 
+mod append;
 mod bytes;
 mod compaction;
 mod downloads;
