@@ -3,12 +3,16 @@
 use super::{Commands, Location, Memory, MemoryLimits, Reclaimed, check_part_of_unit, check_transfer};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A memory without bytes: segments of any size cost nothing, so that a program's use of memory can be replayed or planned
 /// on any machine. Writes and copies are checked and do nothing; reading is refused.
 #[derive(Debug)]
 pub struct AccountingMemory {
     limits: MemoryLimits,
+    /// Bytes that all segments together may have.
+    budget: AtomicU64,
+    used: AtomicU64,
 }
 
 impl AccountingMemory {
@@ -26,7 +30,25 @@ impl AccountingMemory {
     /// A memory that stands for a device with these limits.
     #[must_use]
     pub fn with_limits(limits: MemoryLimits) -> Self {
-        Self { limits }
+        Self { limits, budget: AtomicU64::new(u64::MAX), used: AtomicU64::new(0) }
+    }
+
+    /// The same memory with a budget: it refuses a segment beyond `bytes` bytes of all segments together, as a device that is full.
+    #[must_use]
+    pub fn with_budget(self, bytes: u64) -> Self {
+        self.set_budget(bytes);
+        self
+    }
+
+    /// Sets the budget. One below what is in use destroys nothing; it refuses new segments.
+    pub fn set_budget(&self, bytes: u64) {
+        self.budget.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of all segments that exist.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 }
 
@@ -38,7 +60,7 @@ impl Default for AccountingMemory {
 
 impl Memory for AccountingMemory {
     type Segment = ();
-    type Commands<'a> = NoCommands;
+    type Commands<'a> = NoCommands<'a>;
     type Readback = NoReadback;
 
     fn limits(&self) -> MemoryLimits {
@@ -47,11 +69,21 @@ impl Memory for AccountingMemory {
 
     fn create_segment(&self, bytes: u64) -> Result<(), DeviceError> {
         let limit = self.limits.largest_segment;
-        if bytes > limit { Err(DeviceError::TooLarge { bytes, limit }) } else { Ok(()) }
+        if bytes > limit {
+            return Err(DeviceError::TooLarge { bytes, limit });
+        }
+        let budget = self.budget.load(Ordering::Relaxed);
+        let room = |used: u64| used.checked_add(bytes).filter(|&after| after <= budget);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        taken.map(drop).map_err(|_| DeviceError::Refused { bytes })
     }
 
-    fn commands(&self) -> NoCommands {
-        NoCommands
+    fn commands(&self) -> NoCommands<'_> {
+        NoCommands(self)
+    }
+
+    fn holds_bytes(&self) -> bool {
+        false
     }
 
     fn submit(&self) -> Result<(), DeviceError> {
@@ -85,9 +117,9 @@ impl Memory for AccountingMemory {
 
 /// The commands of a memory without bytes.
 #[derive(Debug)]
-pub struct NoCommands;
+pub struct NoCommands<'a>(&'a AccountingMemory);
 
-impl Commands<AccountingMemory> for NoCommands {
+impl Commands<AccountingMemory> for NoCommands<'_> {
     fn write(&mut self, to: &Location<()>, bytes: &[u8]) -> Result<(), DeviceError> {
         check_transfer(to, bytes.len() as u64)
     }
@@ -109,7 +141,9 @@ impl Commands<AccountingMemory> for NoCommands {
         Err(DeviceError::NoBytes)
     }
 
-    fn destroy(&mut self, _id: SegmentId, _segment: (), _bytes: u64) {}
+    fn destroy(&mut self, _id: SegmentId, _segment: (), bytes: u64) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Nothing on its way to the host.

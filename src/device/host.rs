@@ -39,6 +39,7 @@ impl Default for HostOptions {
 #[derive(Debug)]
 pub struct HostMemory {
     options: HostOptions,
+    budget: AtomicU64,
     used: AtomicU64,
     created: AtomicU64,
     fail_at: AtomicU64,
@@ -53,6 +54,7 @@ impl HostMemory {
     pub fn new(options: HostOptions) -> Self {
         Self {
             options,
+            budget: AtomicU64::new(options.budget),
             used: AtomicU64::new(0),
             created: AtomicU64::new(0),
             fail_at: AtomicU64::new(u64::MAX),
@@ -60,6 +62,11 @@ impl HostMemory {
             freed: AtomicU64::new(0),
             order: Mutex::new(()),
         }
+    }
+
+    /// Changes the budget, as other programs do to a device. One below what is in use destroys nothing; it refuses new segments.
+    pub fn set_budget(&self, bytes: u64) {
+        self.budget.store(bytes, Ordering::Relaxed);
     }
 
     /// Plans a failure: the `n`-th creation of a segment from now on, counted from 0, is refused, once.
@@ -121,7 +128,8 @@ impl Memory for HostMemory {
         if self.fails(number) {
             return Err(refused);
         }
-        let room = |used: u64| used.checked_add(bytes).filter(|&after| after <= self.options.budget);
+        let budget = self.budget.load(Ordering::Relaxed);
+        let room = |used: u64| used.checked_add(bytes).filter(|&after| after <= budget);
         if self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
             return Err(refused);
         }
@@ -173,7 +181,7 @@ impl Memory for HostMemory {
     }
 
     fn total_bytes(&self) -> Option<u64> {
-        Some(self.options.budget).filter(|&budget| budget < u64::MAX)
+        Some(self.budget.load(Ordering::Relaxed)).filter(|&budget| budget < u64::MAX)
     }
 }
 

@@ -183,6 +183,11 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// nothing while none is on its way.
     fn reclaim(&self) -> Reclaimed;
 
+    /// Whether the memory holds bytes. One that only counts has none to read, and none that a move could lose.
+    fn holds_bytes(&self) -> bool {
+        true
+    }
+
     /// Makes room on the host's side for `bytes` bytes to be read.
     ///
     /// # Errors
@@ -262,11 +267,12 @@ pub trait Commands<M: Memory + ?Sized> {
     /// [`DeviceError::Misaligned`].
     fn clear(&mut self, to: &Location<M::Segment>) -> Result<(), DeviceError>;
 
-    /// Makes sure that copies of up to `bytes` bytes within one segment don't lack memory for their detour. Zero is nothing.
+    /// Creates the bounce buffer that copies of up to `bytes` bytes within one segment go through, so that none of them fails for lack
+    /// of it. Does nothing for zero bytes.
     ///
     /// # Errors
-    /// A lack of memory.
-    fn prepare_detour(&mut self, bytes: u64) -> Result<(), DeviceError> {
+    /// [`DeviceError::Refused`] when there is no room for the buffer.
+    fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
         let _ = bytes;
         Ok(())
     }
@@ -274,8 +280,8 @@ pub trait Commands<M: Memory + ?Sized> {
     /// Copies all of `from` to the start of `to`. The two may lie in one segment; they may overlap if `to` begins before `from`.
     ///
     /// # Errors
-    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or a lack of memory for the detour that a copy within one
-    /// segment takes.
+    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or a lack of memory for the bounce buffer of a copy within
+    /// one segment.
     fn copy(&mut self, from: &Location<M::Segment>, to: &Location<M::Segment>) -> Result<(), DeviceError>;
 
     /// Copies the first `bytes` bytes, 1 to 3, of the unit at `from` over those of the unit at `to`, whose other bytes stay as

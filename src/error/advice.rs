@@ -29,12 +29,13 @@ pub enum Advice {
         /// Bytes of pinned blocks.
         pinned: u64,
     },
-    /// Enough is free, in pieces, and the pool is not allowed to move.
+    /// Enough is free, in pieces, and compaction is off.
     AllowMoving {
-        /// Bytes that the limit leaves beside the allocated ones.
+        /// Bytes that are free: those that the limit leaves beside the allocated ones, or, if the device refused, those of the holes.
         free: u64,
     },
-    /// Enough is free, in pieces that moving could not join.
+    /// Enough is free, in pieces, and blocks could not be moved: in a browser, where nothing can wait, or because there was no memory
+    /// for copying them either.
     Smaller {
         /// The largest request that fits now.
         largest: u64,
@@ -56,10 +57,7 @@ impl OutOfMemory {
     #[must_use]
     pub fn advice(&self) -> Advice {
         // Without a limit, only the device can have said no.
-        let (None, Some(limit)) = (self.refused, self.limit) else {
-            let mostly_ours = self.allocated >= self.rounded;
-            return if mostly_ours { Advice::FreeOnDevice { allocated: self.allocated } } else { Advice::DeviceFull };
-        };
+        let (None, Some(limit)) = (self.refused, self.limit) else { return self.advice_on_a_full_device() };
         if self.rounded > limit {
             return Advice::AboveLimit { least_limit: self.rounded };
         }
@@ -72,6 +70,20 @@ impl OutOfMemory {
             let one_is_enough = self.holders.first().is_some_and(|holder| holder.bytes >= lacking);
             return if one_is_enough { Advice::FreeHolder { lacking } } else { Advice::FreeMore { lacking } };
         }
+        self.advice_on_holes(free)
+    }
+
+    fn advice_on_a_full_device(&self) -> Advice {
+        let free = self.reserved.saturating_sub(self.active);
+        if free >= self.rounded {
+            return self.advice_on_holes(free);
+        }
+        let mostly_ours = self.allocated >= self.rounded;
+        if mostly_ours { Advice::FreeOnDevice { allocated: self.allocated } } else { Advice::DeviceFull }
+    }
+
+    /// Enough is free, in pieces.
+    const fn advice_on_holes(&self, free: u64) -> Advice {
         match (self.moves, self.pinned) {
             (false, _) => Advice::AllowMoving { free },
             (true, 0) => Advice::Smaller { largest: self.largest_request },
@@ -104,7 +116,11 @@ impl fmt::Display for Advice {
                 )
             }
             Self::Smaller { largest } => {
-                write!(f, "enough is free, but in pieces that can't be joined: ask for {} or less", Bytes(largest))
+                write!(
+                    f,
+                    "enough is free, but in pieces, and they could not be joined: ask for {} or less",
+                    Bytes(largest)
+                )
             }
             Self::FreeHolder { lacking } => {
                 write!(f, "free {} of the first call site above, or raise the limit by as much", Bytes(lacking))
@@ -131,7 +147,9 @@ mod tests {
             limit: Some(limit * MIB),
             refused: None,
             allocated: allocated * MIB,
+            active: allocated * MIB,
             pinned: pinned * MIB,
+            pinned_segments: pinned * MIB,
             reserved: limit * MIB,
             largest_hole: 16 * MIB,
             holes: 3,
@@ -144,9 +162,17 @@ mod tests {
 
     #[test]
     fn advice_follows_from_the_numbers() {
-        let refused = |allocated| OutOfMemory { refused: Some(MIB), ..numbers(512, allocated, 0) };
+        let refused = |allocated| {
+            let numbers = numbers(512, allocated, 0);
+            OutOfMemory { refused: Some(MIB), reserved: numbers.active, ..numbers }
+        };
         assert_eq!(refused(64).advice(), Advice::DeviceFull);
         assert_eq!(refused(100).advice(), Advice::FreeOnDevice { allocated: 100 * MIB });
+        let in_holes = OutOfMemory { reserved: 300 * MIB, ..refused(200) };
+        assert_eq!(in_holes.advice(), Advice::Smaller { largest: 16 * MIB });
+        let rigid = OutOfMemory { moves: false, ..in_holes.clone() };
+        assert_eq!(rigid.advice(), Advice::AllowMoving { free: 100 * MIB });
+        assert_eq!(OutOfMemory { pinned: MIB, ..in_holes }.advice(), Advice::Unpin { pinned: MIB });
         assert_eq!(numbers(99, 0, 0).advice(), Advice::AboveLimit { least_limit: 100 * MIB });
         assert_eq!(numbers(100, 1, 0).advice(), Advice::FreeMore { lacking: MIB });
         assert_eq!(numbers(100, 150, 0).advice(), Advice::LimitBelowLive { least_limit: 250 * MIB });

@@ -20,8 +20,12 @@ pub struct OutOfMemory {
     pub refused: Option<u64>,
     /// Bytes in blocks handed out.
     pub allocated: u64,
+    /// Bytes in blocks handed out, or freed and still pinned.
+    pub active: u64,
     /// Bytes in pinned blocks.
     pub pinned: u64,
+    /// Bytes of the segments that hold a pinned block: these can neither move nor be released.
+    pub pinned_segments: u64,
     /// Bytes of all segments.
     pub reserved: u64,
     /// Bytes of the largest inactive block.
@@ -57,6 +61,8 @@ pub struct Gains {
     pub created: u64,
     /// Segments that the device refused.
     pub refusals: u64,
+    /// Segments that were replaced by a smaller one through host memory.
+    pub host_copies: u64,
     /// Waits for the device.
     pub waits: u64,
     /// Calls of the pressure callback.
@@ -104,6 +110,7 @@ impl fmt::Display for Gains {
             released_bytes,
             created,
             refusals,
+            host_copies,
             waits,
             callbacks,
             relieved,
@@ -112,8 +119,8 @@ impl fmt::Display for Gains {
         write!(
             f,
             "segments of the other pool {adopted}, compactions {compactions} of {moved}, idle segments released {released} of \
-             {released_bytes}, segments created {created} and refused {refusals}, waits {waits}, pressure callbacks \
-             {callbacks} of {relieved}"
+             {released_bytes}, segments created {created} and refused {refusals}, segments copied through the host {host_copies}, waits {waits}, \
+             pressure callbacks {callbacks} of {relieved}"
         )
     }
 }
@@ -132,7 +139,9 @@ mod tests {
             limit: Some(128 * MIB),
             refused: None,
             allocated: 64 * MIB,
+            active: 64 * MIB,
             pinned: 0,
+            pinned_segments: 0,
             reserved: 96 * MIB,
             largest_hole: 16 * MIB,
             holes: 3,
@@ -150,7 +159,7 @@ mod tests {
             "out of memory: requested 100.0 MiB, limit 128.0 MiB, allocated 64.0 MiB, reserved 96.0 MiB, \
              largest hole 16.0 MiB of 3, largest request that fits 32.0 MiB\n  \
              tried: segments of the other pool 0, compactions 2 of 3.0 MiB, idle segments released 0 of 0 B, segments created 0 \
-             and refused 0, waits 0, pressure callbacks 1 of 512 B\n  \
+             and refused 0, segments copied through the host 0, waits 0, pressure callbacks 1 of 512 B\n  \
              advice: free 36.0 MiB or more, or raise the limit by as much"
         );
         let refused = OutOfMemory { refused: Some(104 << 20), ..example() };

@@ -82,6 +82,9 @@ impl fmt::Debug for BlockId {
 pub struct SegmentId(pub(super) u64);
 
 impl SegmentId {
+    /// No segment has this id: numbers count up from 0.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// The segment of a number that [`SegmentId::number`] gave.
     pub(crate) const fn from_number(number: u64) -> Self {
         Self(number)

@@ -26,6 +26,8 @@
 //! | [`plan_evacuation`](Heap::plan_evacuation) | O(p log p) | and each segment that is tried |
 //! | [`plan_gathering`](Heap::plan_gathering), [`plan_sliding`](Heap::plan_sliding), [`plan_packing`](Heap::plan_packing) | O(p log p) | |
 //! | [`commit`](Heap::commit) | O(m · blocks of a segment) | |
+//! | [`repack_segment`](Heap::repack_segment) | O(blocks of the segment) | |
+//! | [`repackable_segments`](Heap::repackable_segments) | O(b) | |
 //! | [`check`](Heap::check), [`snapshot`](Heap::snapshot) | O(b) | |
 //!
 //! The steps of an allocation don't grow with the number of blocks, but the records do: 32 bytes a block, and 8 a hole. Once they
@@ -137,6 +139,17 @@ pub struct Heap {
     tallies: Tallies,
     /// Counts changes, so that a plan can tell whether it still holds.
     version: u64,
+    /// Bytes handed out that [`Heap::reset_accumulated`] has taken from the counters.
+    forgotten: u64,
+}
+
+/// The segments that hold a pinned block, which can neither be emptied nor released. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PinnedSegments {
+    /// Their sizes, added up.
+    pub reserved: u64,
+    /// Bytes of their active blocks, pinned or not.
+    pub active: u64,
 }
 
 impl Heap {
@@ -159,6 +172,7 @@ impl Heap {
             lists: [FreeLists::new(), FreeLists::new()],
             tallies: Tallies::default(),
             version: 0,
+            forgotten: 0,
         })
     }
 
@@ -206,7 +220,31 @@ impl Heap {
 
     /// Forgets what has come and gone: of every counter, `allocated` becomes the current value and `freed` 0.
     pub fn reset_accumulated(&mut self) {
+        self.forgotten += self.tallies.allocated.allocated - self.tallies.allocated.current;
         self.tallies.each().into_iter().for_each(stats::Tally::reset_accumulated);
+    }
+
+    /// Bytes of all blocks that were ever handed out. Unlike the counters, nothing resets it, so policies may depend on it. O(1).
+    #[must_use]
+    pub const fn lifetime_allocated(&self) -> u64 {
+        self.forgotten + self.tallies.allocated.allocated
+    }
+
+    /// What the segments hold that have a pinned block. O(1) while nothing is pinned, else O(blocks).
+    #[must_use]
+    pub fn pinned_segments(&self) -> PinnedSegments {
+        let mut sums = PinnedSegments::default();
+        if self.tallies.pinned.current == 0 {
+            return sums;
+        }
+        for (_, slot) in self.segments.by_number() {
+            let segment = &self.segments[slot];
+            if !self.blocks_of(segment.first).all(|(_, block)| block.gives_way()) {
+                sums.reserved += self.bytes(segment.size);
+                sums.active += self.bytes(segment.active);
+            }
+        }
+        sums
     }
 
     /// The largest inactive block of both pools, in bytes; 0 if there is none.
@@ -230,6 +268,12 @@ impl Heap {
     #[must_use]
     pub const fn holes(&self) -> u64 {
         (self.lists[0].len() + self.lists[1].len()) as u64
+    }
+
+    /// Counts changes: equal before and after if and only if nothing was changed in between. O(1).
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// A number of granules in bytes.

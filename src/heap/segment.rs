@@ -43,6 +43,12 @@ impl Heap {
         self.segments.slot(id).map(|slot| self.segments[slot].pool)
     }
 
+    /// The size of a segment in bytes, or `None` if it isn't in the heap.
+    #[must_use]
+    pub fn segment_bytes(&self, id: SegmentId) -> Option<u64> {
+        self.segments.slot(id).map(|slot| self.bytes(self.segments[slot].size))
+    }
+
     /// All wholly inactive segments leave the heap. Answers with each of them and its size in bytes, the one that has been
     /// inactive for longest first.
     ///

@@ -60,6 +60,11 @@ impl Segments {
     /// Takes an idle segment out.
     pub(super) fn remove(&mut self, slot: u32) -> Segment {
         self.unlink_idle(slot);
+        self.take(slot)
+    }
+
+    /// Takes a segment out that is not in the idle list.
+    pub(super) fn take(&mut self, slot: u32) -> Segment {
         let segment = self.slots.remove(slot as usize);
         self.by_number.remove(&segment.id);
         segment

@@ -5,8 +5,8 @@
 //! lack is made ready before the first, so that none fails after another has begun.
 
 use super::growth::share_of;
-use super::{EventKind, Inner, Pool, State};
-use crate::device::{Commands, Location, Memory};
+use super::{Inner, Pool, State};
+use crate::device::{Commands, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::{Gain, PackingBounds, Plan};
 use crate::heap::{BlockId, Heap, Place, SegmentId, SubPool};
@@ -45,7 +45,7 @@ impl<M: Memory> Pool<M> {
     /// `max_bytes` bytes; nothing waits. Contents survive to the bit, and pinned blocks stay.
     ///
     /// # Errors
-    /// A lack of memory for a copy's detour, or what the device found wrong; what was moved until then is whole.
+    /// What the device found wrong; what was moved until then is whole.
     pub fn compact(&self, max_bytes: u64) -> Result<Compacted, DeviceError> {
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
@@ -89,49 +89,55 @@ impl<M: Memory> Inner<M> {
         Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
     }
 
-    /// Makes a hole for a request by moving whatever is in the way, and hands it out. Nothing is left to try after it: in the
-    /// worst case every block of the pool has moved.
-    pub(super) fn compact_at_any_cost(
+    /// Makes a hole for a request by moving whatever is in the way out of one window of one segment, and hands it out.
+    pub(super) fn clear_window(&self, pool: SubPool, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
+        let plan = |heap: &Heap| heap.plan_hole(pool, heap.block_size(requested), u64::MAX);
+        let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
+        Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
+    }
+
+    /// Makes a hole for a request by joining the free bytes of one segment, and hands it out.
+    pub(super) fn gather(&self, pool: SubPool, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
+        let plan = |heap: &Heap| {
+            let held = heap.stats().pool(pool);
+            let bytes = heap.block_size(requested);
+            if held.reserved - held.active < bytes { None } else { heap.plan_gathering(pool, bytes) }
+        };
+        let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
+        Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
+    }
+
+    /// As [`Inner::gather`], and slides the blocks of segments with several holes together for it, one segment after the other:
+    /// blocks that fit no small hole may fit a large one. Each slide leaves one segment fewer with several holes.
+    pub(super) fn slide_and_gather(
         &self,
         pool: SubPool,
         requested: NonZeroU64,
     ) -> Result<Option<BlockId>, DeviceError> {
-        let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
-        let window = |heap: &Heap| heap.plan_hole(pool, heap.block_size(requested), u64::MAX);
-        if let Some((_, block)) = self.carry_out(window, serve)? {
-            return Ok(block.ok());
-        }
-        loop {
-            let gathering = |heap: &Heap| {
-                let held = heap.stats().pool(pool);
-                let bytes = heap.block_size(requested);
-                if held.reserved - held.active < bytes { None } else { heap.plan_gathering(pool, bytes) }
-            };
-            if let Some((_, block)) = self.carry_out(gathering, serve)? {
-                return Ok(block.ok());
-            }
-            // Blocks find places in large holes that find none in many small ones. Each turn leaves one segment fewer with
-            // several holes.
-            if self.carry_out(|heap| heap.plan_sliding(pool), |_| ())?.is_none() {
-                return Ok(None);
+        while self.carry_out(|heap| heap.plan_sliding(pool), |_| ())?.is_some() {
+            if let Some(block) = self.gather(pool, requested)? {
+                return Ok(Some(block));
             }
         }
+        Ok(None)
     }
 
-    /// Empties sparse segments of `bytes` bytes together by moving at most `budget` bytes, so that releasing them makes up for
-    /// a new one.
-    pub(super) fn evacuate(&self, pool: SubPool, bytes: u64, budget: u64) -> Result<(), DeviceError> {
-        if budget > 0 {
-            self.carry_out(|heap| heap.plan_evacuation(pool, bytes, budget), note_evacuation)?;
+    /// Evacuates sparse segments of `bytes` bytes together by moving at most `budget` bytes, so that releasing them compensates for
+    /// a new one. Whether a segment was evacuated.
+    pub(super) fn evacuate(&self, pool: SubPool, bytes: u64, budget: u64) -> Result<bool, DeviceError> {
+        if budget == 0 {
+            return Ok(false);
         }
-        Ok(())
+        let done = self.carry_out(|heap| heap.plan_evacuation(pool, bytes, budget), note_evacuation)?;
+        Ok(done.is_some())
     }
 
     /// Packs blocks of sparse segments into a new one, and gives those back. None if that gains nothing, or if there is no room.
     fn pack(&self, pool: SubPool, budget: u64) -> Result<Option<Plan>, DeviceError> {
         let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let usual = PACKED.max(self.state().heap.stats().pool(pool).active / PACKED_PART);
-        let bounds = PackingBounds { least: 0, usual, most: u64::MAX, budget, dense: DENSE };
+        let least = self.growth.minimum_segment;
+        let bounds = PackingBounds { least, usual, most: u64::MAX, budget, dense: DENSE, goal: u64::MAX };
         let packed = self.pack_within(&growing, pool, bounds)?;
         drop(growing);
         if let Some(plan) = &packed {
@@ -152,8 +158,19 @@ impl<M: Memory> Inner<M> {
         if budget == 0 {
             return Ok(None);
         }
-        let bounds = PackingBounds { least: 0, usual: bytes, most: bytes, budget, dense: DENSE_BEFORE_GROWTH };
+        let least = self.growth.minimum_segment;
+        let (most, dense) = (bytes, DENSE_BEFORE_GROWTH);
+        let bounds = PackingBounds { least, usual: bytes, most, budget, dense, goal: u64::MAX };
         self.pack_within(growing, pool, bounds)
+    }
+
+    /// Packs blocks of sparse segments, however dense and whatever their size, into a new one that the limit and the device have room
+    /// for, until `goal` bytes are gained. What they leave is idle. Whether anything was packed.
+    pub(super) fn pack_at_any_cost(&self, pool: SubPool, goal: u64) -> Result<bool, DeviceError> {
+        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (most, dense) = (u64::MAX, u32::MAX);
+        let bounds = PackingBounds { least: 0, usual: most, most, budget: most, dense, goal };
+        Ok(self.pack_within(&growing, pool, bounds)?.is_some())
     }
 
     /// Packs within `bounds` and what the limit and the device allow. The growth lock is held.
@@ -165,9 +182,8 @@ impl<M: Memory> Inner<M> {
     ) -> Result<Option<Plan>, DeviceError> {
         let (bounds, bytes) = {
             let state = self.state();
-            let room = state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(state.heap.stats().reserved.current));
-            let most = bounds.most.min(room).min(self.growth.maximum_segment);
-            let bounds = PackingBounds { least: self.growth.minimum_segment, most, ..bounds };
+            let most = bounds.most.min(state.room()).min(self.growth.maximum_segment);
+            let bounds = PackingBounds { most, ..bounds };
             (bounds, state.heap.packing_bytes(pool, &bounds))
         };
         let Some(bytes) = bytes else { return Ok(None) };
@@ -180,7 +196,7 @@ impl<M: Memory> Inner<M> {
             }
             Err(error) => return Err(error),
         };
-        let into = self.state().add(pool, bytes, segment)?;
+        let Some(into) = self.add(pool, bytes, segment, |_, id| id)? else { return Ok(None) };
         Ok(self.carry_out(|heap| heap.plan_packing(into, &bounds), note_evacuation)?.map(|(plan, ())| plan))
     }
 
@@ -196,11 +212,11 @@ impl<M: Memory> Inner<M> {
     /// The bytes that may be moved now so that the pool need not grow.
     pub(super) fn move_allowance(&self) -> u64 {
         let state = self.state();
-        share_of(state.heap.stats().allocated.allocated, self.compaction_share)
-            .saturating_sub(state.remedies.bytes_moved)
+        share_of(state.heap.lifetime_allocated(), self.compaction_share).saturating_sub(state.remedies.bytes_moved)
     }
 
-    /// Plans, copies and commits in one step, then lets `then` use the gain before anyone else.
+    /// Plans, copies and commits in one step, then lets `then` use the gain before any other thread. None if there is no plan, or if the
+    /// device has no room for the bounce buffer that the plan's copies need.
     fn carry_out<R>(
         &self,
         plan: impl FnOnce(&Heap) -> Option<Plan>,
@@ -208,16 +224,28 @@ impl<M: Memory> Inner<M> {
     ) -> Result<Option<(Plan, R)>, DeviceError> {
         let mut commands = self.memory.commands();
         let mut state = self.state();
+        if !state.spilled.is_empty() {
+            // A plan may name a segment without memory.
+            return Ok(None);
+        }
         let Some(plan) = plan(&state.heap) else { return Ok(None) };
-        // From here on nothing may fail: what slides overwrites the place that it leaves.
+        // After the bounce buffer nothing may fail: a block that slides overwrites the place that it leaves.
         let within = plan.moves().iter().filter(|one| one.from_segment == one.to_segment);
-        commands.prepare_detour(within.map(|one| one.size).max().unwrap_or(0))?;
+        match commands.prepare_bounce_buffer(within.map(|one| one.size).max().unwrap_or(0)) {
+            Ok(()) => {}
+            Err(DeviceError::Refused { bytes }) => {
+                state.remedies.refusals += 1;
+                log::debug!("wgpu-pool: the device refused a bounce buffer of {}", Bytes(bytes));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
         for one in plan.moves() {
             let from = state.location(one.from_segment, one.from_offset, one.size);
             let to = state.location(one.to_segment, one.to_offset, one.size);
             commands.copy(&from, &to)?;
         }
-        self.scrub_vacated(&mut commands, &state, &plan)?;
+        self.scrub_vacated(&mut commands, &mut state, &plan)?;
         state.heap.commit(&plan).expect("the heap was locked since the plan was made");
         state.note_moves(&plan);
         state.remedies.compactions += 1;
@@ -233,17 +261,6 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Takes a new segment into the heap.
-    pub(super) fn add(&mut self, pool: SubPool, bytes: u64, segment: M::Segment) -> Result<SegmentId, DeviceError> {
-        let added = self.heap.add_segment(pool, bytes);
-        let id = added.map_err(|error| DeviceError::Validation { message: error.to_string() })?;
-        self.segments.insert(id, segment);
-        let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
-        self.attribution.record(EventKind::SegmentMade, whole);
-        self.remedies.segments_created += 1;
-        Ok(id)
-    }
-
     fn note_moves(&mut self, plan: &Plan) {
         if self.attribution.history().is_none() {
             return;
@@ -263,10 +280,5 @@ impl<M: Memory> State<M> {
         }
         self.remedies.count_released(&idle);
         idle
-    }
-
-    pub(super) fn location(&self, id: SegmentId, offset: u64, size: u64) -> Location<M::Segment> {
-        let segment = self.segments.get(&id).expect("every segment of the heap has its memory").clone();
-        Location { id, segment, offset, size }
     }
 }

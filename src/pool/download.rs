@@ -37,8 +37,8 @@ impl<M: Memory> Download<M> {
         check_alignment(offset, length)?;
         check_range(offset, length, storage.bytes().next_multiple_of(crate::device::COPY_UNIT))?;
         let memory = &self.inner.memory;
-        let mut commands = memory.commands();
-        if let Some(place) = self.inner.locate(&commands, [storage]).first() {
+        let (mut commands, places) = self.inner.resolve([storage])?;
+        if let Some(place) = places.first() {
             commands.read(&place.part(offset, length)?, &mut self.readback)?;
         }
         finish(memory, commands)

@@ -1,13 +1,22 @@
 //! The ladder of remedies for a request that no hole can serve.
 //!
-//! Each rung costs more than the one before: reuse a hole; take an idle segment of the other pool; move a few blocks away
-//! so that a hole appears; give idle segments back and create one that fits; at the limit, or when the device refuses, wait
-//! for the device to finish with what was given back and try once more; take any hole of either pool, or move whatever is in
-//! the way; call the program's pressure callback (`pressure.rs`), and again as long as it frees something; say what there is in
-//! an error. Only a rung after which nothing but the callback and the error are left waits.
+//! Each rung costs more than the one before:
+//! 1. an idle segment of the other sub-pool;
+//! 2. a hole made by moving few blocks;
+//! 3. a new segment, compensated for by evacuating and releasing others (`compensate.rs`);
+//! 4. at the limit, or when the device refuses: release everything idle, wait for the device, and try 1 to 3 again;
+//! 5. any hole of either sub-pool, or one made by moving whatever is in the way;
+//! 6. segments are emptied and replaced by smaller ones until there is room (`make_room.rs`), in the end by way of host memory
+//!    (`host_copy.rs`);
+//! 7. the program's pressure callback (`pressure.rs`), and again as long as the callback frees something;
+//! 8. an error with the numbers.
+//!
+//! Only the rungs from 4 on wait for the device. A rung that lacks memory for itself (a bounce buffer, a read-back) is passed over.
 
+use super::compensate::Compensation;
+use super::create::{NoGrowth, Wanted};
 use super::growth::{Demand, Moved};
-use super::make_up::MadeUp;
+use super::make_room::Room;
 use super::{Content, Inner, Pool, Remedies, State, Storage};
 use crate::device::Memory;
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
@@ -16,15 +25,6 @@ use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
-
-/// Why no segment was made.
-enum NoGrowth {
-    /// The limit leaves no room.
-    Limit,
-    /// The device refused this many bytes.
-    Refused(u64),
-    Failed(DeviceError),
-}
 
 /// What a growing pool does next.
 enum Step {
@@ -40,9 +40,28 @@ impl<M: Memory> Pool<M> {
     /// When a hole is large enough this takes constant time and calls nothing of the device. Otherwise the pool grows, which
     /// doesn't wait for the device either, unless the alternative would be an error.
     ///
+    /// # When a request is served
+    /// With compaction enabled ([`PoolOptions::compaction_share`](crate::PoolOptions::compaction_share) above 0), a request of at most
+    /// the largest segment is served whenever
+    ///
+    /// > active + pinned + request ≤ limit,
+    ///
+    /// each rounded to the granule (`limit` down, the others up), where *active* is the sum of the blocks in segments that have no
+    /// pinned block, and *pinned* the size of the segments that have one. No arrangement of the blocks is an exception: the overhead
+    /// beyond the rounding, [`Pool::LIMIT_OVERHEAD`], is zero. The same holds without a limit, or below it, for a device that has
+    /// room for `limit` bytes of segments; what the device's driver adds to each segment counts against its room.
+    /// [`Pool::largest_request`] is the sum solved for the request.
+    ///
+    /// To keep this promise the pool may, as the last resort, wait for the device and copy blocks through host memory, one
+    /// segment at a time; where the host has no memory for that either, the request is refused. In a browser nothing can
+    /// wait, so blocks move on the device only, and a request can be refused because its free bytes are in pieces.
+    ///
+    /// The pool's reserved bytes never exceed the limit, with any number of threads, except where the limit was lowered below
+    /// them; then they only fall.
+    ///
     /// # Errors
     /// [`AllocateError::OutOfMemory`] at the limit or when the device refuses, [`AllocateError::TooLarge`] above the
-    /// device's largest buffer, [`AllocateError::Device`] when the device fails. Nothing is changed by an error.
+    /// device's largest buffer, [`AllocateError::Device`] when the device fails. No block is lost by an error.
     #[track_caller]
     pub fn allocate(&self, bytes: u64) -> Result<Storage<M>, AllocateError> {
         allocate(&self.inner, bytes, &Content::BYTES)
@@ -93,21 +112,17 @@ fn allocate<M: Memory>(inner: &Arc<Inner<M>>, bytes: u64, content: &Content) -> 
 impl<M: Memory> Inner<M> {
     /// Every rung above the first, up to the callback.
     pub(super) fn climb(&self, requested: NonZeroU64, before: &Remedies) -> Result<BlockId, AllocateError> {
+        let explain = |error| AllocateError::from(self.memory.explain(error));
         // Finished work first: its callbacks may free what serves the request.
         self.memory.poll();
         let refusal = match self.grow(requested) {
             Ok(block) => return Ok(block),
-            Err(NoGrowth::Failed(error)) => return Err(self.memory.explain(error).into()),
+            Err(NoGrowth::Failed(error)) => return Err(explain(error)),
             Err(refusal @ (NoGrowth::Limit | NoGrowth::Refused(_))) => refusal,
         };
-        // The next rung would be an error, so waiting is allowed: what was given back counts once the device is done with
+        // The next rung would be an error, so waiting is allowed: what was released counts once the device is done with
         // it. No lock is held, since callbacks run meanwhile and may free or allocate.
-        let release = |state: &mut State<M>| {
-            let segments = state.heap.release_inactive();
-            state.remedies.count_released(&segments);
-            segments
-        };
-        let wait = self.destroy_idle(release) > 0 || self.reclaim() > 0;
+        let wait = self.release_idle().map_err(explain)? || self.reclaim() > 0;
         if wait || matches!(refusal, NoGrowth::Refused(_)) {
             self.state().remedies.waits += 1;
             log::debug!("wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
@@ -115,41 +130,46 @@ impl<M: Memory> Inner<M> {
             self.memory.wait()?;
             self.reclaim();
         }
-        let refused = match self.grow(requested) {
+        let mut refused = match self.grow(requested) {
             Ok(block) => return Ok(block),
-            Err(NoGrowth::Failed(error)) => return Err(self.memory.explain(error).into()),
+            Err(NoGrowth::Failed(error)) => return Err(explain(error)),
             Err(NoGrowth::Limit) => None,
             Err(NoGrowth::Refused(bytes)) => Some(bytes),
         };
-        if let Some(block) = self.last_resort(requested)? {
+        if let Some(block) = self.state().any_hole(requested) {
             return Ok(block);
+        }
+        if self.compaction_share > 0.0 {
+            if let Some(block) = self.move_within_segments(requested).map_err(explain)? {
+                return Ok(block);
+            }
+            match self.make_room(requested).map_err(explain)? {
+                Room::Served(block) => return Ok(block),
+                Room::None(last) => refused = last,
+            }
+            for pool in SubPool::ALL {
+                if let Some(block) = self.slide_and_gather(pool, requested).map_err(explain)? {
+                    return Ok(block);
+                }
+            }
         }
         let error = self.out_of_memory(&self.state(), requested.get(), refused, before);
         Err(AllocateError::OutOfMemory(Box::new(error)))
     }
 
     /// Takes note of what the driver has back, for the next trim to report. Returns the bytes that it hasn't.
-    fn reclaim(&self) -> u64 {
+    pub(super) fn reclaim(&self) -> u64 {
         let reclaimed = self.memory.reclaim();
         self.state().unreported += reclaimed.freed;
         reclaimed.pending
     }
 
-    /// Any hole of either pool, and if there is none, one made by moving whatever is in the way.
-    fn last_resort(&self, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
-        for pool in SubPool::ALL {
-            let mut state = self.state();
-            if let Ok(block) = state.heap.allocate_from(pool, requested) {
-                let strays = pool != state.heap.pool_for(requested);
-                let remedies = &mut state.remedies;
-                *(if strays { &mut remedies.strayed } else { &mut remedies.served_late }) += 1;
-                log::debug!("wgpu-pool: a hole of the {pool:?} pool for a request of {}", Bytes(requested.get()));
-                return Ok(Some(block));
-            }
-        }
-        if self.compaction_share > 0.0 {
+    /// A hole made by moving whatever is in the way in one segment of either sub-pool.
+    fn move_within_segments(&self, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
+        let rungs = [Self::clear_window, Self::gather];
+        for rung in rungs {
             for pool in SubPool::ALL {
-                if let Some(block) = self.compact_at_any_cost(pool, requested)? {
+                if let Some(block) = rung(self, pool, requested)? {
                     return Ok(Some(block));
                 }
             }
@@ -157,12 +177,12 @@ impl<M: Memory> Inner<M> {
         Ok(None)
     }
 
-    /// Makes room without waiting: by an idle segment of the other pool, or by a new one.
+    /// Makes room without waiting: by an idle segment of the other sub-pool, by moving few blocks, or by a new segment.
     fn grow(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
-        let mut made_up = MadeUp::default();
+        let mut compensation = Compensation::default();
         // Decided once: by the next plan, the hole that the block has outgrown may be gone.
         let mut additional = None;
-        let (growing, bytes, shortfall) = loop {
+        loop {
             let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
             let (bytes, shortfall) = match self.plan_growth(requested, &mut additional) {
                 Step::Served(block) => return Ok(block),
@@ -177,24 +197,16 @@ impl<M: Memory> Inner<M> {
                 log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
                 return Err(NoGrowth::Limit);
             };
-            made_up.packs_nothing = additional.is_some_and(|bytes| bytes > 0);
+            compensation.packs_nothing = additional.is_some_and(|bytes| bytes > 0);
             // If the lock is not held any more, another thread may have grown the pool: the plan is made anew.
-            let held = self.make_up(growing, shortfall.pool, bytes, &mut made_up).map_err(NoGrowth::Failed)?;
-            if let Some(growing) = held {
-                break (growing, bytes, shortfall);
+            let held = self.compensate(growing, shortfall.pool, bytes, &mut compensation).map_err(NoGrowth::Failed)?;
+            let Some(growing) = held else { continue };
+            let wanted = Wanted { pool: shortfall.pool, bytes, least: shortfall.bytes };
+            // Should there be no room any more, another thread uses a segment that was idle when the size was planned.
+            if let Some(block) = self.create_for(&growing, wanted, requested)? {
+                return Ok(block);
             }
-        };
-        let (segment, bytes) = self.create(bytes, shortfall.bytes)?;
-        let mut state = self.state();
-        let id = state.add(shortfall.pool, bytes, segment).map_err(NoGrowth::Failed)?;
-        let reserved = state.heap.stats().reserved.current;
-        // Within one hold of the lock, so that no other thread takes what this one has made.
-        let block = state.heap.allocate(requested).expect("the new segment is large enough");
-        drop(state);
-        drop(growing);
-        let sizes = [bytes, requested.get(), reserved].map(Bytes);
-        log::debug!("wgpu-pool: segment {id} of {} for a request of {}, reserved {}", sizes[0], sizes[1], sizes[2]);
-        Ok(block)
+        }
     }
 
     /// Serves the request after all, or says what to create. `additional` is set by the first plan for a request.
@@ -225,68 +237,81 @@ impl<M: Memory> Inner<M> {
         Step::Create { bytes: created, shortfall }
     }
 
-    /// Creates a segment of `bytes` bytes, or of the least that serves if the device refuses so much.
-    fn create(&self, bytes: u64, least: u64) -> Result<(M::Segment, u64), NoGrowth> {
-        for bytes in [bytes, least] {
-            match self.memory.create_segment(bytes) {
-                Ok(segment) => return Ok((segment, bytes)),
-                Err(DeviceError::Refused { .. }) => {
-                    self.state().remedies.refusals += 1;
-                    log::debug!("wgpu-pool: the device refused a segment of {}", Bytes(bytes));
-                }
-                Err(error) => return Err(NoGrowth::Failed(error)),
-            }
-        }
-        Err(NoGrowth::Refused(least))
-    }
-
     fn out_of_memory(&self, state: &State<M>, requested: u64, refused: Option<u64>, before: &Remedies) -> OutOfMemory {
         let mut holders = state.holders();
         holders.truncate(Self::LISTED);
         let now = state.heap.stats();
-        let granule = self.growth.granule;
-        let room = state.limit.unwrap_or(u64::MAX).saturating_sub(now.reserved.current);
-        let by_growth = if refused.is_some() { 0 } else { room.min(self.growth.maximum_segment) / granule * granule };
+        let by_moving = if refused.is_some() { None } else { self.largest_in_room(state) };
         OutOfMemory {
             requested,
-            rounded: requested.next_multiple_of(granule),
+            rounded: requested.next_multiple_of(self.growth.granule),
             limit: state.limit,
             refused,
             allocated: now.allocated.current,
+            active: now.active.current,
             pinned: now.pinned.current,
+            pinned_segments: state.heap.pinned_segments().reserved,
             reserved: now.reserved.current,
             largest_hole: state.heap.largest_hole(),
             holes: state.heap.holes(),
-            largest_request: by_growth.max(state.heap.largest_hole()),
+            largest_request: by_moving.unwrap_or(0).max(state.heap.largest_hole()),
             moves: self.compaction_share > 0.0,
             gains: state.remedies.gains_since(before),
             holders,
         }
     }
+
+    /// The largest request that the limit has room for, without the holes that there are. None without a limit.
+    fn largest_in_room(&self, state: &State<M>) -> Option<u64> {
+        let limit = state.limit?;
+        let kept = if self.compaction_share > 0.0 {
+            let pinned = state.heap.pinned_segments();
+            state.heap.stats().active.current - pinned.active + pinned.reserved
+        } else {
+            // Idle segments are released.
+            let idle: u64 = state.heap.inactive_segments().map(|(_, bytes)| bytes).sum();
+            state.heap.stats().reserved.current - idle
+        };
+        let room = limit.saturating_sub(kept).min(self.growth.maximum_segment);
+        Some(room / self.growth.granule * self.growth.granule)
+    }
+}
+
+impl<M: Memory> Pool<M> {
+    /// Bytes of a limit that blocks cannot have because of how they lie, beyond the rounding to the granule. See
+    /// [`Pool::allocate`].
+    pub const LIMIT_OVERHEAD: u64 = 0;
+
+    /// The largest request, in bytes, that the limit has room for now, or the largest hole if that is larger. None without a limit. The device may
+    /// still refuse it, and another thread may take the room. O(1) while nothing is pinned, else O(blocks).
+    #[must_use]
+    pub fn largest_request(&self) -> Option<u64> {
+        let state = self.inner.state();
+        Some(self.inner.largest_in_room(&state)?.max(state.heap.largest_hole()))
+    }
 }
 
 impl<M: Memory> State<M> {
-    /// What the next segment is for. Idle segments count as gone, since they leave as far as they make up for it.
+    /// What the next segment is for. Idle segments count as gone, since they are released to compensate for it.
     fn demand(&self, shortfall: &Shortfall, share: f64) -> Demand {
-        let idle = |of: Option<SubPool>| -> u64 {
-            let segments = self.heap.inactive_segments();
-            segments.filter(|&(id, _)| of.is_none() || self.heap.pool_of(id) == of).map(|(_, bytes)| bytes).sum()
-        };
-        let stats = self.heap.stats();
-        let reserved = stats.reserved.current - idle(None);
-        let (moved, allocated) = (self.remedies.bytes_moved, stats.allocated.allocated);
-        let moved = Moved { moved, allocated, reserved: stats.reserved.current, share };
-        Demand {
-            pool: shortfall.pool,
-            lacking: shortfall.bytes,
-            reserved_in_pool: stats.pool(shortfall.pool).reserved - idle(Some(shortfall.pool)),
-            room: self.limit.map(|limit| limit.saturating_sub(reserved)),
-            slack: moved.is_much(),
-            additional: 0,
-        }
+        let idle: u64 = self.heap.inactive_segments().map(|(_, bytes)| bytes).sum();
+        let reserved = self.heap.stats().reserved.current - idle;
+        let room = self.limit.map(|limit| limit.saturating_sub(reserved));
+        self.demand_of(shortfall.pool, shortfall.bytes, room, share)
     }
 
-    /// The smallest idle segment of a size in the range. It is of the other pool, or its pool would have served the request.
+    /// The same for a request of `lacking` bytes, within `room`.
+    pub(super) fn demand_of(&self, pool: SubPool, lacking: u64, room: Option<u64>, share: f64) -> Demand {
+        let segments = self.heap.inactive_segments();
+        let idle: u64 = segments.filter(|&(id, _)| self.heap.pool_of(id) == Some(pool)).map(|(_, bytes)| bytes).sum();
+        let stats = self.heap.stats();
+        let (moved, allocated) = (self.remedies.bytes_moved, self.heap.lifetime_allocated());
+        let moved = Moved { moved, allocated, reserved: stats.reserved.current, share };
+        let reserved_in_pool = stats.pool(pool).reserved - idle;
+        Demand { pool, lacking, reserved_in_pool, room, slack: moved.is_much(), additional: 0 }
+    }
+
+    /// The smallest idle segment of a size in the range. It is of the other sub-pool, or its sub-pool would have served the request.
     fn smallest_idle(&self, sizes: RangeInclusive<u64>) -> Option<SegmentId> {
         let idle = self.heap.inactive_segments().filter(|(_, bytes)| sizes.contains(bytes));
         idle.min_by_key(|&(_, bytes)| bytes).map(|(id, _)| id)

@@ -11,10 +11,14 @@ mod append;
 mod attribution;
 mod caches;
 mod compact;
+mod compensate;
+mod create;
 mod download;
 mod growth;
+#[cfg(not(target_arch = "wasm32"))]
+mod host_copy;
 mod ladder;
-mod make_up;
+mod make_room;
 mod options;
 mod pin;
 mod pressure;
@@ -22,8 +26,10 @@ mod profile;
 mod references;
 mod remedies;
 mod reserve;
+mod resolve;
 mod scrub;
 pub mod snapshot;
+mod spill;
 mod storage;
 mod trim;
 mod weak;
@@ -47,7 +53,7 @@ pub(crate) use storage::record;
 pub use trim::Trimmed;
 pub use weak::WeakStorage;
 
-use crate::device::{Gpu, Location, Memory};
+use crate::device::{Gpu, Memory};
 use crate::error::{DeviceError, LawBroken, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use append::AppendLoops;
@@ -57,6 +63,7 @@ use pressure::Callback;
 use references::References;
 use rustc_hash::FxHashMap;
 use slab::Slab;
+use spill::Spilled;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,8 +100,10 @@ pub(crate) struct Inner<M: Memory> {
     pools: AtomicUsize,
     /// There were none once, while blocks were handed out; it is told once.
     ended: AtomicBool,
-    /// Held by the one thread that makes a segment; never across a wait.
+    /// Held by the one thread that creates a segment; never across a wait.
     growing: Mutex<()>,
+    /// Host copies that hold other threads' recording up for a moment.
+    host_copies: AtomicUsize,
     state: Mutex<State<M>>,
 }
 
@@ -103,6 +112,11 @@ struct State<M: Memory> {
     heap: Heap,
     attribution: Attribution,
     segments: FxHashMap<SegmentId, M::Segment>,
+    /// The segments of the heap that have no memory on the device: their bytes are in host memory. Empty but for the moments
+    /// inside the last rung of the ladder, unless the device refused memory there.
+    spilled: FxHashMap<SegmentId, Spilled<M::Segment>>,
+    /// The segments that are being copied to host memory, and that no command has named since the copy began.
+    undisturbed: Vec<SegmentId>,
     /// Counts that no handle refers to any more, to be used again: allocating takes no host memory in steady state.
     references: Vec<Arc<References>>,
     limit: Option<u64>,
@@ -130,6 +144,8 @@ impl<M: Memory> Pool<M> {
             heap,
             attribution: Attribution::default(),
             segments: FxHashMap::default(),
+            spilled: FxHashMap::default(),
+            undisturbed: Vec::new(),
             references: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),
@@ -146,6 +162,7 @@ impl<M: Memory> Pool<M> {
             pools: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             growing: Mutex::new(()),
+            host_copies: AtomicUsize::new(0),
             state: Mutex::new(state),
         };
         Ok(Self::of(&Arc::new(inner)))
@@ -288,26 +305,6 @@ impl<M: Memory> Inner<M> {
         // Every critical section on the state leaves it whole, so a panic elsewhere in its thread does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Where the storages lie now. The commands in hand prove that nothing moves before they are recorded on; a storage
-    /// of zero bytes lies nowhere and is left out.
-    pub(crate) fn locate<'s>(
-        &self,
-        _recording: &M::Commands<'_>,
-        storages: impl IntoIterator<Item = &'s Storage<M>>,
-    ) -> Vec<Location<M::Segment>> {
-        let state = self.state();
-        storages.into_iter().filter_map(Storage::block).map(|block| state.place(block)).collect()
-    }
-}
-
-impl<M: Memory> State<M> {
-    fn place(&self, block: BlockId) -> Location<M::Segment> {
-        let place =
-            self.heap.allocated_place(block).expect("a storage holds its block until its last handle is dropped");
-        let segment = self.segments.get(&place.segment).expect("every segment of the heap has its memory");
-        Location { id: place.segment, segment: segment.clone(), offset: place.offset, size: place.size }
-    }
 }
 
 impl<M: Memory> Clone for Pool<M> {
@@ -326,7 +323,17 @@ impl<M: Memory> Drop for Pool<M> {
 
 impl<M: Memory> fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { memory, growth, compaction_share, scrubs, pools: _, ended: _, growing: _, state: _ } = &*self.inner;
+        let Inner {
+            memory,
+            growth,
+            compaction_share,
+            scrubs,
+            pools: _,
+            ended: _,
+            growing: _,
+            host_copies: _,
+            state: _,
+        } = &*self.inner;
         f.debug_struct("Pool")
             .field("memory", memory)
             .field("growth", growth)

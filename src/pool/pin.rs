@@ -61,10 +61,15 @@ impl<M: Memory> Storage<M> {
         let Some(block) = self.block() else { return Ok(None) };
         let inner = self.inner();
         let site = Location::caller();
-        let (place, number) = {
+        let (place, number) = loop {
             let mut state = inner.state();
-            state.heap.pin(block).expect("a storage holds its block, and 2^32 guards don't fit in memory");
-            (state.place(block), state.pins.insert((block, site)))
+            if let Ok(place) = state.place(block) {
+                state.heap.pin(block).expect("a storage holds its block, and 2^32 guards don't fit in memory");
+                break (place, state.pins.insert((block, site)));
+            }
+            // The block is in host memory: it gets its memory back first.
+            drop(state);
+            drop(inner.resolve([self])?);
         };
         let pinned = Pinned { inner: Arc::clone(inner), block, number, place, bytes: self.bytes() };
         inner.memory.submit()?;

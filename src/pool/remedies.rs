@@ -31,8 +31,10 @@ pub struct Remedies {
     pub limit_hits: u64,
     /// Waits for the device.
     pub waits: u64,
-    /// Requests served from the other pool's holes, at the limit.
-    pub strayed: u64,
+    /// Requests served from holes of the other sub-pool, at the limit or when the device refused.
+    pub cross_pool: u64,
+    /// Segments that were replaced by a smaller one through host memory.
+    pub host_copies: u64,
     /// Calls of the pressure callback.
     pub callbacks: u64,
     /// Bytes by which the pool's allocated bytes fell in those calls.
@@ -57,6 +59,7 @@ impl Remedies {
             released_bytes: self.bytes_released - before.bytes_released,
             created: self.segments_created - before.segments_created,
             refusals: self.refusals - before.refusals,
+            host_copies: self.host_copies - before.host_copies,
             waits: self.waits - before.waits,
             callbacks: self.callbacks - before.callbacks,
             relieved: self.relieved - before.relieved,

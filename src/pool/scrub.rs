@@ -38,8 +38,7 @@ impl<M: Memory> Inner<M> {
         let mut commands = self.memory.commands();
         let mut state = self.state();
         if vacates(&state.heap, block) {
-            if let Some(place) = state.heap.active_place(block) {
-                let place = state.location(place.segment, place.offset, place.size);
+            if let Some(place) = state.heap.active_place(block).and_then(|place| state.leaving(place)) {
                 if let Err(error) = commands.clear(&place) {
                     // Stale bytes must not be handed out: the block stays active, with a pin that is never taken off.
                     log::error!("wgpu-pool: {place:?} is not used again, since it can't be cleared: {error}");
@@ -59,7 +58,7 @@ impl<M: Memory> Inner<M> {
     pub(super) fn scrub_vacated(
         &self,
         commands: &mut M::Commands<'_>,
-        state: &State<M>,
+        state: &mut State<M>,
         plan: &Plan,
     ) -> Result<(), DeviceError> {
         if !self.scrubs {

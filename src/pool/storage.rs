@@ -163,8 +163,7 @@ impl<M: Memory> Storage<M> {
             return Ok(());
         }
         let memory = &self.inner.memory;
-        let mut commands = memory.commands();
-        let places = self.inner.locate(&commands, [self, target]);
+        let (mut commands, places) = self.inner.resolve([self, target])?;
         if let [from, to] = places.as_slice() {
             copy::<M>(&mut commands, (from, self.bytes()), (to, target.bytes()))?;
         }
@@ -177,8 +176,8 @@ impl<M: Memory> Storage<M> {
         act: impl FnOnce(&mut M::Commands<'_>, &Location<M::Segment>) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         let memory = &self.inner.memory;
-        let mut commands = memory.commands();
-        if let Some(place) = self.inner.locate(&commands, [self]).first() {
+        let (mut commands, places) = self.inner.resolve([self])?;
+        if let Some(place) = places.first() {
             act(&mut commands, &place.part(offset, place.size - offset)?)?;
         }
         finish(memory, commands)
@@ -195,7 +194,7 @@ fn copy<M: Memory>(
     let whole = if room == bytes { bytes.next_multiple_of(COPY_UNIT) } else { bytes - bytes % COPY_UNIT };
     if from.id == to.id {
         // First, so that nothing is recorded if it is refused.
-        commands.prepare_detour(whole)?;
+        commands.prepare_bounce_buffer(whole)?;
     }
     if let Some(rest @ 1..) = bytes.checked_sub(whole) {
         let rest = u32::try_from(rest).expect("less than a unit");
@@ -222,8 +221,7 @@ pub(crate) fn record<M: Memory>(
 ) -> Result<(), DeviceError> {
     let Some(first) = storages.first() else { return Ok(()) };
     let memory = &first.inner.memory;
-    let mut commands = memory.commands();
-    let places = first.inner.locate(&commands, storages.iter().copied());
+    let (mut commands, places) = first.inner.resolve(storages.iter().copied())?;
     act(&mut commands, &places)?;
     finish(memory, commands)
 }

@@ -108,7 +108,7 @@ impl<M: Memory> Inner<M> {
         let released = release(&mut state);
         let mut doomed = Vec::with_capacity(released.len());
         for (id, bytes) in released {
-            let segment = state.segments.remove(&id).expect("every segment of the heap has its memory");
+            let segment = state.take_memory(id);
             let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
             state.attribution.record(EventKind::SegmentReleased, whole);
             doomed.push((id, segment, bytes));
@@ -116,6 +116,7 @@ impl<M: Memory> Inner<M> {
         drop(state);
         let count = doomed.len();
         for (id, segment, bytes) in doomed {
+            let Some(segment) = segment else { continue };
             commands.destroy(id, segment, bytes);
         }
         count

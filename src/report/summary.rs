@@ -239,13 +239,13 @@ impl Report {
         writeln!(f, "\nremedies taken")?;
         writeln!(
             f,
-            "  served late {}, segments adopted {}, requests strayed {}",
-            remedies.served_late, remedies.adopted, remedies.strayed
+            "  served late {}, segments adopted {}, cross-pool placements {}",
+            remedies.served_late, remedies.adopted, remedies.cross_pool
         )?;
         writeln!(
             f,
-            "  compactions {} of {moved}, of which evacuations {}",
-            remedies.compactions, remedies.evacuations
+            "  compactions {} of {moved}, of which evacuations {}, host copies {}",
+            remedies.compactions, remedies.evacuations, remedies.host_copies
         )?;
         writeln!(
             f,

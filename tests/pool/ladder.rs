@@ -103,7 +103,7 @@ fn at_the_limit_a_small_request_takes_a_hole_among_large_ones<S: Subject>(memory
     let large = pool.allocate(SEGMENT / 2)?;
     let small = pool.allocate(SMALL_LIMIT)?;
     let found = pool.remedies();
-    assert_eq!((found.strayed, found.limit_hits > 0, found.out_of_memory), (1, true, 0), "{found:?}");
+    assert_eq!((found.cross_pool, found.limit_hits > 0, found.out_of_memory), (1, true, 0), "{found:?}");
     drop((large, small));
     Ok(())
 }

@@ -218,7 +218,7 @@ impl<'a> GpuCommands<'a> {
     }
 
     fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
-        self.prepare_detour(from.size)?;
+        self.prepare_bounce_buffer(from.size)?;
         let detour = self.recorder.detour.clone().expect("it was just made");
         let encoder = self.recorder.encoder(self.gpu);
         // Upwards, so that a piece never overwrites one that is yet to be copied down.
@@ -286,7 +286,7 @@ impl Commands<Gpu> for GpuCommands<'_> {
         Ok(())
     }
 
-    fn prepare_detour(&mut self, bytes: u64) -> Result<(), DeviceError> {
+    fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
         let piece = bytes.min(DETOUR_BYTES);
         if self.recorder.detour.as_ref().map_or(0, wgpu::Buffer::size) < piece {
             let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;

@@ -132,7 +132,7 @@ impl Heap {
 
 impl Block {
     /// Whether it may be moved, or has nothing to move.
-    pub(super) const fn gives_way(&self) -> bool {
+    pub(in crate::heap) const fn gives_way(&self) -> bool {
         match self.state {
             State::Inactive { .. } => true,
             State::Active { pins, .. } => pins == 0,

@@ -11,10 +11,12 @@ mod commit;
 mod gathering;
 mod holes;
 mod packing;
+mod repack;
 mod segments;
 mod window;
 
 pub use packing::PackingBounds;
+pub use repack::{Repackable, Repacked};
 
 use super::address::{BlockId, SegmentId, SubPool};
 use crate::error::Bytes;

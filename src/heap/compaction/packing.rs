@@ -20,6 +20,9 @@ pub struct PackingBounds {
     pub budget: u64,
     /// A segment is left alone when less than one part in this many of it is inactive: packing it moves much for little.
     pub dense: u32,
+    /// No further segment is packed once the segments that fall idle exceed the new one by this much. `u64::MAX` packs all that
+    /// are worth it.
+    pub goal: u64,
 }
 
 /// Segments that are worth packing together. Sizes are in granules.
@@ -93,6 +96,10 @@ impl Heap {
         });
         let mut selection = Selection::default();
         for slot in candidates {
+            let gained = selection.size - u64::from(selection.active);
+            if gained << self.granule_bits >= bounds.goal {
+                break;
+            }
             let segment = &self.segments[slot];
             let Some(active) = selection.active.checked_add(segment.active) else { continue };
             // The first must be worth a segment by itself, or it would keep those behind it from theirs.

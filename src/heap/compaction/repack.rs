@@ -1,0 +1,142 @@
+//! Repacking: one segment replaced by segments that are exactly as large as its active blocks.
+//!
+//! The replacement exists before the memory behind it does. The pool's last rung needs this where no room is left to create the
+//! new segment beside the old one: it copies the blocks to host memory, repacks, releases the old segment's memory, creates the
+//! new segment's, and copies the blocks back.
+
+use super::super::Heap;
+use super::super::address::{BlockId, SegmentId, SubPool};
+use super::super::blocks::{Block, Key, NONE};
+use super::Move;
+
+/// What [`Heap::repack_segment`] did. Sizes are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repacked {
+    /// Size of the segment that left the heap.
+    pub released: u64,
+    /// The sub-pool of that segment, and of those that replace it.
+    pub pool: SubPool,
+    /// The segments that replace it, with their sizes. They have no hole.
+    pub segments: Vec<(SegmentId, u64)>,
+    /// Where each active block was and is, in the order of the offsets.
+    pub moves: Vec<Move>,
+}
+
+/// What a segment that can be repacked would gain. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repackable {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its size.
+    pub bytes: u64,
+    /// Bytes of its active blocks.
+    pub active: u64,
+}
+
+impl Heap {
+    /// The segments that have holes beside active blocks and no pinned block, the sparsest first.
+    ///
+    /// Cost: O(blocks).
+    #[must_use]
+    pub fn repackable_segments(&self) -> Vec<Repackable> {
+        let segments = self.segments.by_number().map(|(_, slot)| &self.segments[slot]);
+        let sparse = segments.filter(|segment| 0 < segment.active && segment.active < segment.size);
+        let movable = sparse.filter(|segment| self.blocks_of(segment.first).all(|(_, block)| block.gives_way()));
+        let mut found: Vec<Repackable> = movable
+            .map(|segment| Repackable {
+                segment: segment.id,
+                bytes: self.bytes(segment.size),
+                active: self.bytes(segment.active),
+            })
+            .collect();
+        found.sort_by_key(|one| ((u128::from(one.active) << 64) / u128::from(one.bytes), one.segment));
+        found
+    }
+
+    /// The active blocks of a segment with their offsets and sizes in bytes, in the order of the offsets. Empty for a segment
+    /// that is not in the heap.
+    ///
+    /// Cost: O(blocks of the segment).
+    #[must_use]
+    pub fn active_blocks_of(&self, id: SegmentId) -> Vec<(BlockId, u64, u64)> {
+        let Some(slot) = self.segments.slot(id) else { return Vec::new() };
+        let active = self.blocks_of(self.segments[slot].first).filter(|(_, block)| block.is_active());
+        active.map(|(key, block)| (self.id_of(key), self.bytes(block.offset), self.bytes(block.size))).collect()
+    }
+
+    /// Replaces a segment by segments without holes that hold its active blocks in their order: each of at most `most` bytes, or of
+    /// one block. Block ids stay valid; the blocks resolve to their new places. `None` if the segment is not in the heap, is wholly
+    /// inactive, or has a pinned block; then nothing is changed.
+    ///
+    /// Reserved bytes fall by the holes and are never higher in between.
+    ///
+    /// Cost: O(blocks of the segment).
+    #[must_use = "the blocks have moved, and the memory behind the old segment is still there"]
+    pub fn repack_segment(&mut self, id: SegmentId, most: u64) -> Option<Repacked> {
+        let slot = self.segments.slot(id)?;
+        let segment = &self.segments[slot];
+        let (pool, size, active) = (segment.pool, segment.size, segment.active);
+        let blocks: Vec<(Key, Block)> = self.blocks_of(segment.first).map(|(key, block)| (key, *block)).collect();
+        if active == 0 || !blocks.iter().all(|(_, block)| block.gives_way()) {
+            return None;
+        }
+        self.version += 1;
+        for &(key, _) in blocks.iter().filter(|(_, block)| !block.is_active()) {
+            self.lists[pool.index()].remove(&mut self.blocks, key);
+            self.blocks.remove(key);
+        }
+        self.segments.take(slot);
+        let released = self.bytes(size);
+        self.tallies.reserved.subtract(released);
+        self.tallies.segments.subtract(1);
+        self.tallies.inactive_split.subtract(self.bytes(size - active));
+        self.tallies.pools[pool.index()].reserved -= released;
+
+        let mut repacked = Repacked { released, pool, segments: Vec::new(), moves: Vec::new() };
+        let active: Vec<(Key, Block)> = blocks.into_iter().filter(|(_, block)| block.is_active()).collect();
+        let mut rest = active.as_slice();
+        while let Some(((_, first), others)) = rest.split_first() {
+            let mut count = 1;
+            let mut sum = first.size;
+            for (_, block) in others {
+                if self.bytes(sum + block.size) > most {
+                    break;
+                }
+                (sum, count) = (sum + block.size, count + 1);
+            }
+            let (group, behind) = rest.split_at(count);
+            self.fill_new_segment(id, group, sum, &mut repacked);
+            rest = behind;
+        }
+        Some(repacked)
+    }
+
+    /// Adds a segment of `size` granules and places blocks of the segment `from`, which has left the heap, side by side in it.
+    fn fill_new_segment(&mut self, from: SegmentId, group: &[(Key, Block)], size: u32, repacked: &mut Repacked) {
+        let slot = self.segments.insert(repacked.pool, size);
+        self.segments.unlink_idle(slot);
+        let segment = &mut self.segments[slot];
+        (segment.active, segment.first) = (size, group[0].0);
+        let id = segment.id;
+        let bytes = self.bytes(size);
+        self.tallies.reserved.add(bytes);
+        self.tallies.segments.add(1);
+        self.tallies.pools[repacked.pool.index()].reserved += bytes;
+        repacked.segments.push((id, bytes));
+        let (mut offset, mut before) = (0, NONE);
+        for (index, &(key, old)) in group.iter().enumerate() {
+            let after = group.get(index + 1).map_or(NONE, |&(next, _)| next);
+            let block = &mut self.blocks[key];
+            (block.offset, block.segment, block.before, block.after) = (offset, slot, before, after);
+            repacked.moves.push(Move {
+                block: self.id_of(key),
+                size: self.bytes(old.size),
+                from_segment: from,
+                from_offset: self.bytes(old.offset),
+                to_segment: id,
+                to_offset: self.bytes(offset),
+            });
+            (offset, before) = (offset + old.size, key);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Creating segments within the limit.
+//!
+//! The one place where the heap gets larger. The limit is compared under the heap's lock in the same step in which the segment is
+//! added, so that reserved bytes exceed it neither with several threads nor when it is lowered while a segment is being created. The
+//! growth lock is held throughout, so that at most one segment exists that is not counted yet.
+
+use super::{EventKind, Inner, State};
+use crate::device::{Commands, Memory};
+use crate::error::{Bytes, DeviceError};
+use crate::heap::{BlockId, Place, SegmentId, SubPool};
+use std::num::NonZeroU64;
+use std::sync::MutexGuard;
+
+/// Why no segment was created.
+pub(super) enum NoGrowth {
+    /// The limit leaves no room.
+    Limit,
+    /// The device refused this many bytes.
+    Refused(u64),
+    Failed(DeviceError),
+}
+
+/// The segment that a request needs, and its sub-pool. Sizes are in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) pool: SubPool,
+    /// The size that the growth policy chose.
+    pub(super) bytes: u64,
+    /// The size that serves the request.
+    pub(super) least: u64,
+}
+
+impl<M: Memory> Inner<M> {
+    /// Creates a segment of the wanted size, or of the least that serves if the device refuses so much, and hands the request's block
+    /// out of it. None if the limit has no room for the size any more: it was lowered, or another thread uses what was idle.
+    pub(super) fn create_for(
+        &self,
+        _growing: &MutexGuard<'_, ()>,
+        wanted: Wanted,
+        requested: NonZeroU64,
+    ) -> Result<Option<BlockId>, NoGrowth> {
+        for bytes in [wanted.bytes, wanted.least] {
+            if bytes > self.state().room() {
+                return Ok(None);
+            }
+            let segment = match self.memory.create_segment(bytes) {
+                Ok(segment) => segment,
+                Err(DeviceError::Refused { .. }) => {
+                    self.state().remedies.refusals += 1;
+                    log::debug!("wgpu-pool: the device refused a segment of {}", Bytes(bytes));
+                    continue;
+                }
+                Err(error) => return Err(NoGrowth::Failed(error)),
+            };
+            // Within one hold of the lock, so that no other thread takes the new segment.
+            let serve = |state: &mut State<M>, id| {
+                let block = state.heap.allocate_from(wanted.pool, requested).expect("the new segment is large enough");
+                (id, block, state.heap.stats().reserved.current)
+            };
+            let added = self.add(wanted.pool, bytes, segment, serve).map_err(NoGrowth::Failed)?;
+            let Some((id, block, reserved)) = added else { return Ok(None) };
+            let sizes = [bytes, requested.get(), reserved].map(Bytes);
+            log::debug!("wgpu-pool: segment {id} of {} for a request of {}, reserved {}", sizes[0], sizes[1], sizes[2]);
+            return Ok(Some(block));
+        }
+        Err(NoGrowth::Refused(wanted.least))
+    }
+
+    /// Adds a new segment to the heap, and lets `then` use it before any other thread. None if the limit has no room for it; then its
+    /// memory is destroyed.
+    pub(super) fn add<R>(
+        &self,
+        pool: SubPool,
+        bytes: u64,
+        segment: M::Segment,
+        then: impl FnOnce(&mut State<M>, SegmentId) -> R,
+    ) -> Result<Option<R>, DeviceError> {
+        let mut state = self.state();
+        if bytes > state.room() {
+            drop(state);
+            self.memory.commands().destroy(SegmentId::NEVER, segment, bytes);
+            return Ok(None);
+        }
+        let added = state.heap.add_segment(pool, bytes);
+        let id = added.map_err(|error| DeviceError::Validation { message: error.to_string() })?;
+        state.segments.insert(id, segment);
+        let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
+        state.attribution.record(EventKind::SegmentMade, whole);
+        state.remedies.segments_created += 1;
+        Ok(Some(then(&mut state, id)))
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Bytes that the limit leaves beside the segments that there are.
+    pub(super) fn room(&self) -> u64 {
+        self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.heap.stats().reserved.current))
+    }
+}

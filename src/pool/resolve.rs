@@ -1,0 +1,89 @@
+//! From storages to addresses, for whoever records a command.
+//!
+//! An address is valid from the moment it is resolved until the recorder is released. A block of a spilled segment gets its memory
+//! back first ([`spill`](super::spill)).
+
+use super::spill::RESTORE_ATTEMPTS;
+use super::{Inner, State, Storage};
+use crate::device::{Location, Memory};
+use crate::error::DeviceError;
+use crate::heap::{BlockId, Place, SegmentId};
+
+/// The recorder, and where storages lie while it is held.
+type Resolved<'a, M> = (<M as Memory>::Commands<'a>, Vec<Location<<M as Memory>::Segment>>);
+
+impl<M: Memory> Inner<M> {
+    /// The recorder, and where the storages lie while it is held. A storage of zero bytes has no address and is left out.
+    ///
+    /// Does not wait, unless a block of a storage is in host memory because the device had no room for it.
+    ///
+    /// # Errors
+    /// [`DeviceError::Refused`] when the device still has no room for such a block; its bytes stay in host memory.
+    pub(crate) fn resolve<'s>(
+        &self,
+        storages: impl IntoIterator<Item = &'s Storage<M>> + Clone,
+    ) -> Result<Resolved<'_, M>, DeviceError> {
+        for attempt in 0.. {
+            #[cfg(not(target_arch = "wasm32"))]
+            self.yield_to_host_copy();
+            let mut commands = self.memory.commands();
+            match self.locate(&mut commands, storages.clone()) {
+                Ok(places) => return Ok((commands, places)),
+                Err(DeviceError::Refused { .. }) if attempt < RESTORE_ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+            drop(commands);
+            self.memory.wait()?;
+        }
+        unreachable!("the last attempt returns");
+    }
+
+    /// Where the storages lie now. The recorder is held, so that nothing moves before the caller has recorded its command.
+    fn locate<'s>(
+        &self,
+        commands: &mut M::Commands<'_>,
+        storages: impl IntoIterator<Item = &'s Storage<M>> + Clone,
+    ) -> Result<Vec<Location<M::Segment>>, DeviceError> {
+        loop {
+            let mut state = self.state();
+            let blocks = storages.clone().into_iter().filter_map(Storage::block);
+            let places: Result<Vec<_>, SegmentId> = blocks.map(|block| state.place(block)).collect();
+            drop(state);
+            match places {
+                Ok(places) => return Ok(places),
+                Err(spilled) => self.restore(commands, spilled)?,
+            }
+        }
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Where a block lies now.
+    ///
+    /// # Errors
+    /// The block's segment if its bytes are in host memory.
+    pub(super) fn place(&mut self, block: BlockId) -> Result<Location<M::Segment>, SegmentId> {
+        let place =
+            self.heap.allocated_place(block).expect("a storage holds its block until its last handle is dropped");
+        self.disturb(place.segment);
+        let segment = self.segments.get(&place.segment).ok_or(place.segment)?;
+        Ok(Location { id: place.segment, segment: segment.clone(), offset: place.offset, size: place.size })
+    }
+
+    /// Where a block lies that is about to be freed, if it may have bytes on the device: those of a spilled segment are in host
+    /// memory until it gets its memory back.
+    pub(super) fn leaving(&mut self, place: Place) -> Option<Location<M::Segment>> {
+        let Place { segment: id, offset, size, .. } = place;
+        self.disturb(id);
+        let spilled = || self.spilled.get(&id)?.memory();
+        let segment = self.segments.get(&id).or_else(spilled)?.clone();
+        Some(Location { id, segment, offset, size })
+    }
+
+    /// A range of a segment, for a command.
+    pub(super) fn location(&mut self, id: SegmentId, offset: u64, size: u64) -> Location<M::Segment> {
+        self.disturb(id);
+        let segment = self.segments.get(&id).expect("no plan names a spilled segment").clone();
+        Location { id, segment, offset, size }
+    }
+}

@@ -1,0 +1,123 @@
+//! A memory whose device refuses what a move needs: bounce buffers, read-backs, staging, or the memory that it has just taken back.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use wgpu_pool::device::{Commands, HostCommands, HostReadback, HostSegment, Location, Memory, MemoryLimits, Reclaimed};
+use wgpu_pool::heap::SegmentId;
+use wgpu_pool::{DeviceError, HostMemory, HostOptions};
+
+/// What is refused from now on.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    pub(crate) bounce_buffers: AtomicBool,
+    pub(crate) readbacks: AtomicBool,
+    /// Read-backs of more than this many bytes are refused, unless it is 0.
+    pub(crate) largest_readback: AtomicU64,
+    /// Every write after so many is refused, unless it is 0; it counts down.
+    pub(crate) writes_left: AtomicU64,
+    /// The budget falls to this at the next wait, unless it is 0: another program takes what was given back.
+    pub(crate) budget_after_wait: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Hostile {
+    pub(crate) host: HostMemory,
+    pub(crate) refuses: Refusals,
+}
+
+pub(crate) struct HostileCommands<'a> {
+    host: HostCommands<'a>,
+    refuses: &'a Refusals,
+}
+
+impl Hostile {
+    pub(crate) fn new(budget: u64) -> Self {
+        let host = HostMemory::new(HostOptions { budget, ..HostOptions::default() });
+        Self { host, refuses: Refusals::default() }
+    }
+}
+
+impl Memory for Hostile {
+    type Segment = HostSegment;
+    type Commands<'a> = HostileCommands<'a>;
+    type Readback = HostReadback;
+
+    fn limits(&self) -> MemoryLimits {
+        self.host.limits()
+    }
+
+    fn create_segment(&self, bytes: u64) -> Result<HostSegment, DeviceError> {
+        self.host.create_segment(bytes)
+    }
+
+    fn commands(&self) -> HostileCommands<'_> {
+        HostileCommands { host: self.host.commands(), refuses: &self.refuses }
+    }
+
+    fn submit(&self) -> Result<(), DeviceError> {
+        self.host.submit()
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        let budget = self.refuses.budget_after_wait.swap(0, Ordering::Relaxed);
+        if budget > 0 {
+            self.host.set_budget(budget);
+        }
+        self.host.wait()
+    }
+
+    fn reclaim(&self) -> Reclaimed {
+        self.host.reclaim()
+    }
+
+    fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
+        let largest = self.refuses.largest_readback.load(Ordering::Relaxed);
+        if self.refuses.readbacks.load(Ordering::Relaxed) || (largest > 0 && bytes > largest) {
+            return Err(DeviceError::Refused { bytes });
+        }
+        self.host.readback(bytes)
+    }
+
+    async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
+        self.host.collect(readback).await
+    }
+
+    fn driver_bytes(&self) -> Option<u64> {
+        self.host.driver_bytes()
+    }
+
+    fn name(&self) -> String {
+        "hostile".into()
+    }
+}
+
+impl Commands<Hostile> for HostileCommands<'_> {
+    fn write(&mut self, to: &Location<HostSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
+        match self.refuses.writes_left.load(Ordering::Relaxed) {
+            0 => {}
+            1 => return Err(DeviceError::Refused { bytes: bytes.len() as u64 }),
+            left => self.refuses.writes_left.store(left - 1, Ordering::Relaxed),
+        }
+        self.host.write(to, bytes)
+    }
+
+    fn clear(&mut self, to: &Location<HostSegment>) -> Result<(), DeviceError> {
+        self.host.clear(to)
+    }
+
+    fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
+        let refuses = bytes > 0 && self.refuses.bounce_buffers.load(Ordering::Relaxed);
+        if refuses { Err(DeviceError::Refused { bytes }) } else { Ok(()) }
+    }
+
+    fn copy(&mut self, from: &Location<HostSegment>, to: &Location<HostSegment>) -> Result<(), DeviceError> {
+        self.host.copy(from, to)
+    }
+
+    fn read(&mut self, from: &Location<HostSegment>, into: &mut HostReadback) -> Result<(), DeviceError> {
+        self.host.read(from, into)
+    }
+
+    fn destroy(&mut self, id: SegmentId, segment: HostSegment, bytes: u64) {
+        self.host.destroy(id, segment, bytes);
+    }
+}
