@@ -1,6 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// Pages that explain how the crate works.
+pub mod guide {
+    #[doc = include_str!("../docs/threads.md")]
+    pub mod threads {}
+}
+
 pub mod device;
 pub mod error;
 pub mod heap;
@@ -10,7 +16,7 @@ pub mod report;
 pub mod tensor;
 
 pub use device::{
-    AccountingMemory, COPY_UNIT, CacheUse, DriverHoldings, Gpu, GpuOptions, HostMemory, HostOptions, Memory,
+    AccountingMemory, COPY_UNIT, CacheUse, DriverHoldings, Fault, Gpu, GpuOptions, HostMemory, HostOptions, Memory,
     MemoryLimits,
 };
 pub use error::{

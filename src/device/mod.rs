@@ -17,7 +17,7 @@ pub(crate) mod gpu;
 mod host;
 
 pub use accounting::{AccountingMemory, NoCommands, NoReadback};
-pub use gpu::{Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
+pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
 
 use crate::error::DeviceError;
@@ -120,7 +120,7 @@ impl CacheUse {
     }
 }
 
-/// A source of segments. Nothing in it waits, except [`Memory::wait`], and [`Memory::submit_soon`] for a device that is far behind.
+/// A source of segments. The methods whose documentation says so wait for the device; the others do not.
 pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// A segment: a cheap handle to its bytes.
     type Segment: Clone + fmt::Debug + WasmNotSendSync;
@@ -134,6 +134,14 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// What the memory can do.
     fn limits(&self) -> MemoryLimits;
 
+    /// Checks that the memory is not known to have failed. Must be cheap: every allocation calls it.
+    ///
+    /// # Errors
+    /// [`DeviceError::Lost`], or the error of a batch of commands.
+    fn check(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
     /// Makes a segment of `bytes` bytes.
     ///
     /// # Errors
@@ -144,22 +152,25 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// The right to record. Held by one thread at a time; hold it briefly, and take no lock but the heap's meanwhile.
     fn commands(&self) -> Self::Commands<'_>;
 
-    /// Hands what was recorded to the device, in order. Doesn't wait for it.
+    /// Hands what was recorded to the device, in order. Waits for other threads that are handing over some of it, and while the device
+    /// is more than a bounded number of batches behind (32 on a GPU).
     ///
     /// # Errors
     /// What the device found wrong with it.
     fn submit(&self) -> Result<(), DeviceError>;
 
-    /// Has what was recorded handed to the device, in order, but not necessarily before this returns: another thread may do it. May
-    /// wait for a device that is far behind.
+    /// Has what was recorded handed to the device, in order, but not necessarily before this returns: another thread may do it. Waits
+    /// while the device is more than a bounded number of batches behind (32 on a GPU).
     ///
     /// # Errors
-    /// As [`Memory::submit`]; what another thread is told the next call returns.
+    /// As [`Memory::submit`]. What another thread finds wrong, the next call returns.
     fn submit_soon(&self) -> Result<(), DeviceError> {
         self.submit()
     }
 
-    /// As [`Memory::submit`], but leaves to another thread what that one is submitting, and what comes after it: nothing waits.
+    /// Has what was recorded handed to the device, in order, and destroyed segments given back, without waiting for the device or for
+    /// another thread: what would have to wait is left to a thread of the memory, which does it without a further call. A memory
+    /// without threads submits.
     ///
     /// # Errors
     /// As [`Memory::submit`].

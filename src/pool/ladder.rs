@@ -89,6 +89,7 @@ fn allocate<M: Memory>(inner: &Arc<Inner<M>>, bytes: u64, content: &Content) -> 
     let Some(requested) = NonZeroU64::new(bytes) else {
         return Ok(Storage::new(inner, None, None, 0));
     };
+    inner.memory.check()?;
     let limit = inner.growth.maximum_segment;
     if bytes > limit {
         return Err(AllocateError::TooLarge { requested: bytes, limit });

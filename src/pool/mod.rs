@@ -53,7 +53,7 @@ pub(crate) use storage::record;
 pub use trim::Trimmed;
 pub use weak::WeakStorage;
 
-use crate::device::{Gpu, Memory};
+use crate::device::{Fault, Gpu, Memory};
 use crate::error::{DeviceError, LawBroken, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use append::AppendLoops;
@@ -246,17 +246,19 @@ impl<M: Memory> Pool<M> {
         Ok(limit)
     }
 
-    /// Hands what was recorded to the device's queue. Doesn't wait for the device, only for a thread that is submitting part of it; call
-    /// it to have the device begin early. The pool hands over by itself, on a thread of its own, what is long or old enough; should the
-    /// device be 32 such batches behind, up to 4,096 launches, recording waits for it, as CUDA's does.
+    /// Hands everything recorded to the device's queue, so that the device begins. A program needs it only before it submits commands of
+    /// its own that depend on the pool's: the pool submits long and old batches by itself.
+    ///
+    /// Waits for a thread that is submitting some of it, for callbacks of the application that wgpu runs inside, and for the device while
+    /// that is more than 32 batches behind. See [`guide::threads`](crate::guide::threads).
     ///
     /// # Errors
-    /// What the device found wrong with the commands.
+    /// What the device found wrong with the commands; [`DeviceError::Lost`].
     pub fn submit(&self) -> Result<(), DeviceError> {
         self.inner.memory.submit()
     }
 
-    /// Submits and waits until the device has finished everything, as `torch.cuda.synchronize`.
+    /// Submits and waits until the device has finished everything, as `torch.cuda.synchronize`. Callbacks of the application run inside.
     ///
     /// # Errors
     /// As [`Pool::submit`].
@@ -297,6 +299,19 @@ impl Pool<Gpu> {
     /// [`OptionsError`] when the options don't suit the device.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, options: PoolOptions) -> Result<Self, OptionsError> {
         Self::new(Gpu::from_device(device, queue), options)
+    }
+
+    /// Returns the first fault since the last was cleared, if there was one: a batch of commands that wgpu refused. Until it is
+    /// cleared, every call that needs the device returns its error. See [`Gpu::fault`].
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.memory().fault()
+    }
+
+    /// Clears the fault and returns it, so that the pool can be used again. See [`Gpu::clear_fault`].
+    #[expect(clippy::must_use_candidate, reason = "the fault is usually known already")]
+    pub fn clear_fault(&self) -> Option<Fault> {
+        self.memory().clear_fault()
     }
 }
 

@@ -5,9 +5,11 @@
 mod common;
 
 mod callbacks;
+mod exit;
 mod foreign;
 mod kernel_refusal;
 mod kernels;
 mod lost;
 mod order;
+mod submission;
 mod threads;

@@ -13,7 +13,7 @@ const SIDE: &str = "report";
 const LONGEST_FILE: usize = 600;
 
 /// What may lie at the top of the checkout, apart from what git is told to ignore.
-const TOP_LEVEL: [&str; 19] = [
+const TOP_LEVEL: [&str; 20] = [
     ".cargo",
     ".ci",
     ".config",
@@ -27,6 +27,7 @@ const TOP_LEVEL: [&str; 19] = [
     "LICENSE-MIT",
     "README.md",
     "benches",
+    "docs",
     "examples",
     "rustfmt.toml",
     "shaders",
@@ -40,6 +41,25 @@ const OUTSIDE_WORLD: [&str; 9] = ["env", "fs", "io", "net", "os", "process", "sy
 
 /// Macros that write to a terminal.
 const PRINTING: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
+
+/// The one file that makes the calls of wgpu that can fail, each inside error scopes or, where callbacks may run, outside of all.
+const CHECKED_CALLS: &str = "src/device/gpu/checked.rs";
+
+/// Methods of wgpu that can fail. An error outside of a scope goes to the application's handler, or ends the program.
+const FALLIBLE_CALLS: [&str; 12] = [
+    "create_bind_group",
+    "create_bind_group_layout",
+    "create_buffer",
+    "create_command_encoder",
+    "create_compute_pipeline",
+    "create_pipeline_layout",
+    "create_query_set",
+    "create_shader_module",
+    "get_bind_group_layout",
+    "map_async",
+    "push_error_scope",
+    "unmap",
+];
 
 /// Types that say where in a segment a block lies.
 const BYTE_ADDRESSES: [&str; 3] = ["Location", "Place", "SegmentId"];
@@ -61,6 +81,9 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     if file == "lib.rs" {
         found.extend(forbids_unsafe_code(path, &tokens));
         return found;
+    }
+    if path != CHECKED_CALLS {
+        found.extend(leaves_fallible_calls_to_one_file(path, &tokens));
     }
     let floor = file.split('/').next().unwrap_or_default();
     let paths = paths(&tokens, &module_of(file));
@@ -179,6 +202,17 @@ fn binds_where_offsets_are_told(path: &str, paths: &[Path]) -> Vec<String> {
     let records = |named: &&Path| named.inside && named.segments == ["pool", "record"];
     let recording = paths.iter().filter(records).filter(|_| !MAY_BIND.contains(&path));
     recording.map(|named| complaint(path, named.line, "ops records a dispatch elsewhere than in launch")).collect()
+}
+
+fn leaves_fallible_calls_to_one_file(path: &str, tokens: &[Token]) -> Vec<String> {
+    let calls = tokens.windows(3).filter_map(|window| match &window[1].kind {
+        Kind::Word(word) if window[0].is_symbol('.') && window[2].is_symbol('(') => Some((window[1].line, word)),
+        _ => None,
+    });
+    let fallible = calls.filter(|(_, word)| FALLIBLE_CALLS.contains(&word.as_str()));
+    fallible
+        .map(|(line, word)| complaint(path, line, &format!("calls {word}, which only {CHECKED_CALLS} does")))
+        .collect()
 }
 
 fn knows_no_byte_address(path: &str, tokens: &[Token]) -> Vec<String> {

@@ -45,6 +45,22 @@ fn a_floor_may_not_name_one_above() {
 }
 
 #[test]
+fn only_one_file_makes_the_calls_of_wgpu_that_can_fail() {
+    accepted("src/device/gpu/checked.rs", "fn f() { device.create_buffer(&descriptor); buffer.unmap(); }");
+    accepted("src/device/gpu/mod.rs", "fn f() { checked::buffer(&device, &descriptor); self.create_segment(8); }");
+    refused(
+        "src/device/gpu/staging.rs",
+        "fn f() {\n    buffer.map_async(mode, .., note);\n}",
+        "2: calls map_async, which only src/device/gpu/checked.rs does",
+    );
+    refused(
+        "src/ops/kernel.rs",
+        "fn f() { gpu.device().create_bind_group(&descriptor); }",
+        "1: calls create_bind_group, which only src/device/gpu/checked.rs does",
+    );
+}
+
+#[test]
 fn error_names_nothing_of_the_crate_but_itself() {
     accepted("src/error/heap.rs", "use super::Bytes;\nuse crate::error::DeviceError;");
     refused("src/error/mod.rs", "use crate::heap::BlockId;", "1: error names heap, which is above it");

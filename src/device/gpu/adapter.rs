@@ -74,9 +74,9 @@ impl Gpu {
         let gpu = Self::from_device(device, queue);
         gpu.use_cooperative_matrices(&adapter);
         // The device is ours alone, so its one callback slot is too.
-        let progress = Arc::clone(&gpu.progress);
+        let health = Arc::clone(gpu.submission.health());
         gpu.device.set_device_lost_callback(move |reason, message| {
-            progress.lose(|| format!("{reason:?}: {message}"));
+            health.lose(|| format!("{reason:?}: {message}"));
         });
         Ok(gpu)
     }
@@ -87,6 +87,28 @@ impl Gpu {
         self.device.adapter_info()
     }
 }
+
+/// Keeps the driver's library loaded until the process ends, where that is needed: the Vulkan driver of NVIDIA on Linux registers
+/// destructors for every thread that uses it. A thread that ends after the last instance was dropped, and the library with it, would jump
+/// to where they were.
+#[cfg(all(unix, not(target_vendor = "apple"), not(target_arch = "wasm32")))]
+pub(super) fn keep_driver_loaded(info: &wgpu::AdapterInfo) {
+    /// The vendor's PCI number.
+    const NVIDIA: u32 = 0x10de;
+    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+
+    if info.backend == wgpu::Backend::Vulkan && info.vendor == NVIDIA {
+        INSTANCE.get_or_init(|| {
+            wgpu::Instance::new(wgpu::InstanceDescriptor {
+                backends: wgpu::Backends::VULKAN,
+                ..wgpu::InstanceDescriptor::new_without_display_handle()
+            })
+        });
+    }
+}
+
+#[cfg(not(all(unix, not(target_vendor = "apple"), not(target_arch = "wasm32"))))]
+pub(super) fn keep_driver_loaded(_info: &wgpu::AdapterInfo) {}
 
 #[cfg(not(target_arch = "wasm32"))]
 async fn choose(

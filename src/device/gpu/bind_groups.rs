@@ -2,7 +2,7 @@
 
 use super::super::{CacheUse, Location};
 use super::cache::Cache;
-use super::{Gpu, GpuSegment, lock, scope};
+use super::{Gpu, GpuSegment, checked, lock};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::Mutex;
@@ -76,12 +76,12 @@ impl BindGroups {
 }
 
 fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGroup, DeviceError> {
-    let layout = gpu.layouts.tensors(&gpu.device, locations.len());
+    let layout = gpu.layouts.tensors(&gpu.device, locations.len())?;
     let entries: Vec<_> = (0u32..)
         .zip(locations)
         .map(|(binding, place)| {
             let range = wgpu::BufferBinding {
-                buffer: place.segment.buffer(),
+                buffer: place.segment.own_buffer(),
                 offset: place.offset,
                 size: wgpu::BufferSize::new(place.size),
             };
@@ -89,9 +89,7 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
         })
         .collect();
     let descriptor = wgpu::BindGroupDescriptor { label: Some("wgpu-pool tensors"), layout: &layout, entries: &entries };
-    let (group, verdict) = scope::guarded(&gpu.device, || gpu.device.create_bind_group(&descriptor));
-    verdict.map_err(|error| scope::device_error(error, 0))?;
-    Ok(group)
+    checked::bind_group(&gpu.device, &descriptor).map_err(|error| gpu.loss_or(error))
 }
 
 /// The two kinds of bind-group layout that there are: so many tensors, and one slot of parameters.
@@ -120,25 +118,25 @@ impl Layouts {
 
     /// Group 0 of a kernel over `count` tensors. All are `read_write`: wgpu refuses a buffer that is bound for reading and for
     /// writing in one dispatch, and all tensors of a segment are in one buffer.
-    pub(super) fn tensors(&self, device: &wgpu::Device, count: usize) -> wgpu::BindGroupLayout {
-        let make = || {
-            let storage = wgpu::BufferBindingType::Storage { read_only: false };
-            let entries: Vec<_> = (0u32..).take(count).map(|binding| entry(binding, storage, false)).collect();
-            layout(device, "wgpu-pool tensors", &entries)
-        };
+    pub(super) fn tensors(&self, device: &wgpu::Device, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
         let mut tensors = lock(&self.tensors);
         if let Some(layout) = tensors.get(&count) {
-            return layout.clone();
+            return Ok(layout.clone());
         }
-        let layout = make();
+        let storage = wgpu::BufferBindingType::Storage { read_only: false };
+        let entries: Vec<_> = (0u32..).take(count).map(|binding| entry(binding, storage, false)).collect();
+        let layout = layout(device, "wgpu-pool tensors", &entries)?;
         drop(tensors.insert(count, layout.clone()));
-        layout
+        Ok(layout)
     }
 
     /// Group 1 of a kernel with parameters.
-    pub(super) fn parameters(&self, device: &wgpu::Device) -> wgpu::BindGroupLayout {
-        let make = || layout(device, "wgpu-pool parameters", &[entry(0, wgpu::BufferBindingType::Uniform, true)]);
-        lock(&self.parameters).get_or_insert_with(make).clone()
+    pub(super) fn parameters(&self, device: &wgpu::Device) -> Result<wgpu::BindGroupLayout, DeviceError> {
+        if let Some(known) = &*lock(&self.parameters) {
+            return Ok(known.clone());
+        }
+        let made = layout(device, "wgpu-pool parameters", &[entry(0, wgpu::BufferBindingType::Uniform, true)])?;
+        Ok(lock(&self.parameters).get_or_insert(made).clone())
     }
 }
 
@@ -151,6 +149,10 @@ fn entry(binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool) ->
     }
 }
 
-fn layout(device: &wgpu::Device, label: &str, entries: &[wgpu::BindGroupLayoutEntry]) -> wgpu::BindGroupLayout {
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries })
+fn layout(
+    device: &wgpu::Device,
+    label: &str,
+    entries: &[wgpu::BindGroupLayoutEntry],
+) -> Result<wgpu::BindGroupLayout, DeviceError> {
+    checked::bind_group_layout(device, &wgpu::BindGroupLayoutDescriptor { label: Some(label), entries })
 }

@@ -1,49 +1,40 @@
 //! The memory on a GPU: segments are wgpu buffers.
 //!
 //! # Locks
-//! Every lock of the crate, outermost first; whoever holds one takes only those below it:
+//! Every lock of the crate, outermost first. A thread that holds one takes only those below it:
 //! 1. the pool's growth lock (`pool/ladder.rs`): one thread at a time makes segments;
 //! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands recorded;
 //! 3. the heap (`pool/mod.rs`): plain arithmetic, no call into wgpu;
-//! 4. leaves, which take no other lock: the outbox's contents, the staging buffers that came back, the bind-group layouts, the
-//!    fault latch, the wakers of readbacks, who waits for the poller, the list of helping threads, the cache of programs.
+//! 4. leaves, whose holders take no other lock: the state of the submission queue, the staging buffers that came back, the bind-group
+//!    layouts, the latched fault, destroyed segments, the wakers of reads, the poller's state, the list of threads, the cache of
+//!    programs.
 //!
-//! wgpu runs map callbacks inside `submit` and `poll`, on whatever thread calls them, and a callback may drop a tensor, read
-//! or record. So no lock is held across either call: the recorder is closed under its lock into the [`outbox`], and the
-//! outbox is emptied without one.
-//!
-//! # Threads
-//! Two of the crate's own, each from when it is first needed: one polls the device while somebody awaits a readback, one takes
-//! batches to the queue that are long enough and that nobody waits for. Both are gone when the memory is.
+//! wgpu runs callbacks of the application inside `Queue::submit` and `Device::poll`, on the thread that calls them, and a callback may
+//! drop a tensor, read or record. So no lock is held across either call: a batch is appended to the [submission] queue under the
+//! recorder's lock, and handed over without it.
 
 pub(crate) mod adapter;
 mod bind_groups;
 mod cache;
+mod checked;
 mod driver;
-#[cfg(not(target_arch = "wasm32"))]
-mod helpers;
 mod open;
-mod outbox;
 mod parameters;
-#[cfg(not(target_arch = "wasm32"))]
-mod poller;
 #[cfg(not(target_arch = "wasm32"))]
 mod profile;
 mod program;
-mod progress;
 mod readback;
 mod recorder;
-mod scope;
 mod staging;
+mod submission;
 mod timing;
 mod unbind;
 mod unit;
-#[cfg(not(target_arch = "wasm32"))]
-mod wait;
 
 pub use adapter::GpuOptions;
 pub use readback::GpuReadback;
 pub use recorder::GpuCommands;
+pub use submission::Fault;
 
 pub(crate) use parameters::SLOT_BYTES;
 pub(crate) use program::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
@@ -51,14 +42,12 @@ pub(crate) use program::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, 
 use super::{CacheUse, DriverHoldings, Memory, MemoryLimits, Reclaimed};
 use crate::error::DeviceError;
 use bind_groups::Layouts;
-use outbox::Outbox;
-#[cfg(not(target_arch = "wasm32"))]
-use poller::Poller;
 use program::Programs;
-use progress::Progress;
-use recorder::Recorder;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use submission::{Newest, Submission};
 
 /// A segment on the GPU: a wgpu buffer, and the last batch of commands that names it.
 #[derive(Clone, Debug)]
@@ -68,17 +57,41 @@ pub struct GpuSegment(Arc<SegmentInner>);
 struct SegmentInner {
     buffer: wgpu::Buffer,
     last_batch: AtomicU64,
+    /// Whether the application has seen the buffer.
+    is_exposed: AtomicBool,
 }
 
 impl GpuSegment {
-    /// The segment's buffer.
+    /// The segment's buffer. From now on the segment is destroyed by [`wgpu::Buffer::destroy`], so that its memory goes back to the
+    /// driver even if the application keeps bind groups on the buffer.
     #[must_use]
     pub fn buffer(&self) -> &wgpu::Buffer {
+        self.0.is_exposed.store(true, Ordering::Relaxed);
         &self.0.buffer
     }
 
-    fn used_in(&self, batch: u64) {
-        self.0.last_batch.store(batch, Ordering::Relaxed);
+    /// The buffer, for the crate's own commands.
+    fn own_buffer(&self) -> &wgpu::Buffer {
+        &self.0.buffer
+    }
+
+    /// The buffer's length in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.buffer.size()
+    }
+
+    fn is_exposed(&self) -> bool {
+        self.0.is_exposed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a batch names the segment. Says whether it is the first time and the application has seen the buffer.
+    fn used_in(&self, batch: u64) -> bool {
+        let last = &self.0.last_batch;
+        if self.is_exposed() {
+            return last.swap(batch, Ordering::Relaxed) != batch;
+        }
+        last.store(batch, Ordering::Relaxed);
+        false
     }
 }
 
@@ -100,13 +113,9 @@ pub struct Gpu {
     moves_pairs: bool,
     /// Whether a destroyed buffer's memory waits for its slots to be bound anew.
     is_gl: bool,
-    recorder: Mutex<Recorder>,
-    outbox: Arc<Outbox>,
+    submission: Arc<Submission>,
     layouts: Layouts,
     programs: Programs,
-    #[cfg(not(target_arch = "wasm32"))]
-    poller: Poller,
-    progress: Arc<Progress>,
     /// All memory of the device, if the program said so.
     total_bytes: OnceLock<u64>,
 }
@@ -122,7 +131,9 @@ impl Gpu {
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let limits = device.limits();
         let immediates = device.features().contains(wgpu::Features::IMMEDIATES);
-        let progress = Arc::new(Progress::default());
+        let info = device.adapter_info();
+        adapter::keep_driver_loaded(&info);
+        let is_gl = info.backend == wgpu::Backend::Gl;
         Self {
             limits: MemoryLimits {
                 alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
@@ -133,16 +144,12 @@ impl Gpu {
             immediate_bytes: if immediates { limits.max_immediate_size } else { 0 },
             has_f16: device.features().contains(wgpu::Features::SHADER_F16),
             has_cooperative_matrices: AtomicBool::new(false),
-            is_software: adapter::is_software(&device.adapter_info()),
+            is_software: adapter::is_software(&info),
             moves_pairs: adapter::moves_pairs(&device),
-            is_gl: device.adapter_info().backend == wgpu::Backend::Gl,
-            recorder: Mutex::new(Recorder::new()),
-            outbox: Arc::new(Outbox::new(device.clone(), queue.clone(), Arc::clone(&progress))),
+            is_gl,
+            submission: Arc::new(Submission::new(device.clone(), queue.clone(), is_gl)),
             layouts: Layouts::default(),
             programs: Programs::default(),
-            #[cfg(not(target_arch = "wasm32"))]
-            poller: Poller::new(device.clone(), Arc::clone(&progress)),
-            progress,
             total_bytes: OnceLock::new(),
             device,
             queue,
@@ -165,7 +172,7 @@ impl Gpu {
     /// Tells the memory that its device is lost: from now on every call returns [`DeviceError::Lost`]. Only the first
     /// reason is kept.
     pub fn notify_lost(&self, reason: impl Into<String>) {
-        self.progress.lose(|| reason.into());
+        self.submission.health().lose(|| reason.into());
     }
 
     /// Tells how much memory the device has, in bytes, which wgpu can't: a program may know it from
@@ -175,12 +182,25 @@ impl Gpu {
         self.total_bytes.get_or_init(|| bytes);
     }
 
-    /// Whether the device is known to work.
+    /// Checks that the device is not known to be lost, and that no batch of commands has failed since the last fault was cleared. Costs
+    /// about a nanosecond; asks the device nothing.
     ///
     /// # Errors
-    /// [`DeviceError::Lost`], or the first error in an earlier batch of commands.
+    /// [`DeviceError::Lost`], or the error of [`Gpu::fault`].
     pub fn check(&self) -> Result<(), DeviceError> {
-        self.progress.check()
+        self.submission.health().check()
+    }
+
+    /// Returns the first fault since the last was cleared, if there was one.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.submission.health().fault()
+    }
+
+    /// Clears the fault and returns it, so that the device can be used again. The contents of tensors that commands since then should
+    /// have written are undefined. The loss of a device cannot be cleared.
+    pub fn clear_fault(&self) -> Option<Fault> {
+        self.submission.health().clear_fault()
     }
 
     /// Whether the adapter computes on the processor: there large kernels take long to compile and gain nothing.
@@ -216,23 +236,36 @@ impl Gpu {
         has
     }
 
-    /// Hands all that was recorded to the queue, and names the newest batch. Should another thread be submitting some of it, waits for
-    /// that; not for the device.
-    fn hand_over(&self) -> Result<u64, DeviceError> {
-        self.lock_recorder().close(&self.outbox);
-        let newest = self.outbox.newest();
-        self.outbox.settle(newest).map_err(|error| self.explain(error))?;
-        self.progress.check()?;
+    /// Hands everything recorded to wgpu's queue. Waits as [`Submission::flush`] does.
+    fn flush(&self) -> Result<Newest, DeviceError> {
+        self.check()?;
+        let newest = self.submission.flush();
+        self.check()?;
         Ok(newest)
     }
 
-    fn lock_recorder(&self) -> MutexGuard<'_, Recorder> {
-        lock(&self.recorder)
+    /// Waits while the device is too many batches behind, then checks. In a browser nothing can wait.
+    fn throttle(&self, newest: Newest) -> Result<(), DeviceError> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.submission.throttle(newest);
+        #[cfg(target_arch = "wasm32")]
+        let _ = newest;
+        self.check()
+    }
+
+    /// The loss of the device in place of an error that it may have caused. Runs no callbacks, so that locks may be held.
+    fn loss_or(&self, error: DeviceError) -> DeviceError {
+        self.submission.notice_loss();
+        self.submission.health().loss_or(error)
     }
 
     fn segment(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        self.buffer(driver::SEGMENT, bytes, usage, false)
+        let buffer = self.buffer(driver::SEGMENT, bytes, usage, false)?;
+        // wgpu says nothing when the device is lost: the buffer is then an invalid handle.
+        self.submission.notice_loss();
+        self.check()?;
+        Ok(buffer)
     }
 
     /// Makes a buffer within error scopes, limits first.
@@ -243,16 +276,14 @@ impl Gpu {
         usage: wgpu::BufferUsages,
         mapped: bool,
     ) -> Result<wgpu::Buffer, DeviceError> {
-        self.progress.check()?;
+        self.check()?;
         let limit = self.limits.largest_segment;
         if bytes > limit {
             return Err(DeviceError::TooLarge { bytes, limit });
         }
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: mapped };
-        let (buffer, verdict) = scope::guarded(&self.device, || self.device.create_buffer(&descriptor));
-        verdict.map_err(|error| scope::device_error(error, bytes))?;
-        // wgpu says nothing when the device was lost meanwhile: the buffer is then an invalid handle.
-        self.progress.check()?;
+        let buffer = checked::buffer(&self.device, &descriptor).map_err(|error| self.loss_or(error))?;
+        self.check()?;
         Ok(buffer)
     }
 }
@@ -268,54 +299,54 @@ impl Memory for Gpu {
 
     fn create_segment(&self, bytes: u64) -> Result<GpuSegment, DeviceError> {
         let buffer = self.segment(bytes)?;
-        Ok(GpuSegment(Arc::new(SegmentInner { buffer, last_batch: AtomicU64::new(0) })))
+        let (last_batch, is_exposed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(GpuSegment(Arc::new(SegmentInner { buffer, last_batch, is_exposed })))
     }
 
     fn commands(&self) -> GpuCommands<'_> {
         GpuCommands::new(self)
     }
 
+    fn check(&self) -> Result<(), DeviceError> {
+        Self::check(self)
+    }
+
     fn submit(&self) -> Result<(), DeviceError> {
-        self.hand_over().map(drop)
+        let newest = self.flush()?;
+        self.throttle(newest)
     }
 
     fn try_submit(&self) -> Result<(), DeviceError> {
-        self.lock_recorder().close(&self.outbox);
-        self.outbox.empty().map_err(|error| self.explain(error))?;
-        self.progress.check()
+        // A destruction needs no working device.
+        self.submission.request_without_waiting();
+        self.check()
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     fn submit_soon(&self) -> Result<(), DeviceError> {
-        // On GL whoever makes a buffer waits for whoever submits, and wgpu panics if that takes seconds.
-        if self.is_gl {
-            return self.submit();
-        }
-        self.lock_recorder().close(&self.outbox);
-        self.outbox.deliver().map_err(|error| self.explain(error))?;
-        self.hold_back()?;
-        self.progress.check()
+        self.check()?;
+        let newest = self.submission.request();
+        self.throttle(newest)
     }
 
     fn explain(&self, error: DeviceError) -> DeviceError {
         self.poll();
-        self.progress.loss().err().unwrap_or(error)
+        self.loss_or(error)
     }
 
     fn wait(&self) -> Result<(), DeviceError> {
-        let newest = self.hand_over()?;
+        let newest = self.flush()?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.poll_until_finished(newest);
+        self.submission.wait_for(newest);
         #[cfg(target_arch = "wasm32")]
         let _ = newest;
-        self.progress.check()
+        self.check()
     }
 
     fn reclaim(&self) -> Reclaimed {
-        if self.outbox.owes_segments() {
+        if self.submission.fence().has_destroyed() {
             self.poll();
         }
-        self.outbox.reclaim(self.progress.completed.load(Ordering::Acquire))
+        self.submission.reclaim()
     }
 
     fn readback(&self, bytes: u64) -> Result<GpuReadback, DeviceError> {
@@ -345,11 +376,11 @@ impl Memory for Gpu {
     }
 
     fn drop_caches(&self) {
-        self.lock_recorder().drop_caches();
+        self.submission.recorder().drop_caches();
     }
 
     fn drop_all_caches(&self) {
-        let mut recorder = self.lock_recorder();
+        let mut recorder = self.submission.recorder();
         recorder.drop_caches();
         recorder.drop_groups();
     }
@@ -362,7 +393,7 @@ impl Memory for Gpu {
 
     fn caches(&self) -> Vec<CacheUse> {
         let mut caches = self.programs.usage();
-        caches.extend(self.lock_recorder().caches());
+        caches.extend(self.submission.recorder().caches());
         caches.push(self.layouts.usage());
         caches
     }
@@ -372,9 +403,8 @@ impl Memory for Gpu {
     }
 
     fn poll(&self) {
-        if self.progress.lost.get().is_none() {
-            // An error here is a timeout, which a poll that doesn't wait can't meet.
-            let _ = self.device.poll(wgpu::PollType::Poll);
+        if !self.submission.health().is_lost() {
+            checked::poll(&self.device);
         }
     }
 }
@@ -382,7 +412,17 @@ impl Memory for Gpu {
 #[cfg(not(target_arch = "wasm32"))]
 impl Drop for Gpu {
     fn drop(&mut self) {
-        self.outbox.close();
+        self.submission.close();
+    }
+}
+
+/// As [`lock`], unless another thread has the lock.
+#[cfg(not(target_arch = "wasm32"))]
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 

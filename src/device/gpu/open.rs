@@ -1,8 +1,9 @@
 //! The batch of commands that is being recorded.
 
-use super::Gpu;
 use super::program::Program;
 use super::timing::Timing;
+use super::{Gpu, checked};
+use crate::error::DeviceError;
 use std::time::Duration;
 
 // The standard library has no clock in a browser.
@@ -25,21 +26,21 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(gpu: &Gpu) -> Self {
-        Self {
+    pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
+        Ok(Self {
             pass: None,
-            encoder: gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-pool") }),
+            encoder: checked::encoder(&gpu.device).map_err(|error| gpu.loss_or(error))?,
             commands: 0,
             begun: Instant::now(),
             bound_program: 0,
             bound_group: 0,
             immediates: Vec::new(),
-        }
+        })
     }
 
-    /// Whether it was begun so long ago.
-    pub(super) fn is_old(&self, age: Duration) -> bool {
-        self.begun.elapsed() >= age
+    /// How long ago it was begun.
+    pub(super) fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// Takes note that whatever was bound may not be any more.

@@ -5,7 +5,7 @@
 
 use super::super::CacheUse;
 use super::staging::{Staged, Staging};
-use super::{Gpu, scope};
+use super::{Gpu, checked};
 use crate::error::DeviceError;
 
 /// Bytes of a slot: the alignment of uniform offsets in WebGPU, and the most that a kernel's parameters may have here.
@@ -36,13 +36,12 @@ impl Ring {
         let size = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer("wgpu-pool parameters", size, usage, false)?;
-        let layout = gpu.layouts.parameters(&gpu.device);
+        let layout = gpu.layouts.parameters(&gpu.device)?;
         let binding = wgpu::BufferBinding { buffer: &buffer, offset: 0, size: wgpu::BufferSize::new(SLOT_BYTES) };
         let entry = wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) };
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some("wgpu-pool parameters"), layout: &layout, entries: &[entry] };
-        let (group, verdict) = scope::guarded(&gpu.device, || gpu.device.create_bind_group(&descriptor));
-        verdict.map_err(|error| scope::device_error(error, 0))?;
+        let group = checked::bind_group(&gpu.device, &descriptor).map_err(|error| gpu.loss_or(error))?;
         Ok(Self { buffer, group, slot: 0, staged: None })
     }
 

@@ -1,8 +1,7 @@
 //! The timestamps of a part of a program: begun, ended, and read back. Only where a thread may wait for them.
 
-use super::recorder::Recorder;
 use super::timing::{MOST_DISPATCHES, Timing};
-use super::{Gpu, GpuReadback};
+use super::{Gpu, GpuReadback, checked};
 use crate::device::Memory;
 use crate::error::DeviceError;
 use std::sync::Arc;
@@ -24,18 +23,20 @@ impl Gpu {
         if !self.device.features().contains(feature) {
             return Err(DeviceError::Unsupported { feature: "TIMESTAMP_QUERY" });
         }
-        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
+        self.check()?;
+        let descriptor = wgpu::QuerySetDescriptor {
             label: Some("wgpu-pool profile"),
             ty: wgpu::QueryType::Timestamp,
             count: 2 * MOST_DISPATCHES,
-        });
-        self.lock_recorder().set_timing(Some(Timing { queries, kernels: Vec::new(), untimed: 0 }));
+        };
+        let queries = checked::query_set(&self.device, &descriptor).map_err(|error| self.loss_or(error))?;
+        self.submission.recorder().set_timing(Some(Timing { queries, kernels: Vec::new(), untimed: 0 }));
         Ok(())
     }
 
     /// Ends it, and forgets what was timed.
     pub(crate) fn drop_timing(&self) {
-        self.lock_recorder().set_timing(None);
+        self.submission.recorder().set_timing(None);
     }
 
     /// Ends it, and waits for what was timed.
@@ -43,7 +44,7 @@ impl Gpu {
     /// # Errors
     /// What the device found wrong.
     pub(crate) fn end_timing(&self) -> Result<Timed, DeviceError> {
-        let Some(timing) = self.lock_recorder().set_timing(None) else { return Ok(Timed::default()) };
+        let Some(timing) = self.submission.recorder().set_timing(None) else { return Ok(Timed::default()) };
         if timing.kernels.is_empty() {
             return Ok(Timed { dispatches: Vec::new(), untimed: timing.untimed });
         }
@@ -78,8 +79,8 @@ impl Gpu {
     ) -> Result<(), DeviceError> {
         let bytes = resolved.size();
         let (buffer, offset) = readback.take(bytes)?;
-        let mut recorder = self.lock_recorder();
-        let encoder = Recorder::encoder(&mut recorder, self);
+        let mut recorder = self.submission.recorder();
+        let encoder = recorder.encoder(self)?;
         let queries = u32::try_from(timing.kernels.len() * 2).expect("no more than a set has");
         encoder.resolve_query_set(&timing.queries, 0..queries, resolved, 0);
         encoder.copy_buffer_to_buffer(resolved, 0, buffer, offset, bytes);

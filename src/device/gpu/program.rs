@@ -3,7 +3,7 @@
 use super::super::CacheUse;
 use super::cache::Cache;
 use super::parameters::SLOT_BYTES;
-use super::{Gpu, lock, scope};
+use super::{Gpu, checked, lock};
 use crate::error::DeviceError;
 use std::any::Any;
 use std::borrow::Cow;
@@ -152,7 +152,7 @@ impl Gpu {
     /// # Errors
     /// [`DeviceError::Validation`] with naga's message when the shader or its bindings are wrong.
     pub(crate) fn program(&self, wanted: &ProgramDescriptor<'_>) -> Result<Program, DeviceError> {
-        self.progress.check()?;
+        self.check()?;
         if u64::from(wanted.parameter_bytes) > SLOT_BYTES {
             let message = format!("{} bytes of parameters are above {SLOT_BYTES}", wanted.parameter_bytes);
             return Err(DeviceError::Validation { message });
@@ -172,8 +172,10 @@ impl Gpu {
             Passing::Immediates => Cow::from(wanted.source.replacen(UNIFORM, IMMEDIATE, 1)),
             Passing::None | Passing::Uniform => Cow::from(wanted.source),
         };
-        let (pipeline, verdict) = scope::guarded(&self.device, || self.pipeline(wanted, source, passing));
-        verdict.map_err(|error| scope::device_error(error, 0))?;
+        let pipeline = self.pipeline(wanted, source, passing).map_err(|error| self.loss_or(error))?;
+        // wgpu does not say that a pipeline is invalid because the device is lost.
+        self.submission.notice_loss();
+        self.check()?;
         Ok(Program { number: NUMBERS.fetch_add(1, Ordering::Relaxed), name: wanted.label.into(), pipeline, passing })
     }
 
@@ -229,23 +231,23 @@ impl Gpu {
         wanted: &ProgramDescriptor<'_>,
         source: Cow<'_, str>,
         passing: Passing,
-    ) -> wgpu::ComputePipeline {
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(wanted.label),
-            source: wgpu::ShaderSource::Wgsl(source),
-        });
-        let tensors = self.layouts.tensors(&self.device, wanted.tensors);
-        let parameters = self.layouts.parameters(&self.device);
+    ) -> Result<wgpu::ComputePipeline, DeviceError> {
+        let module =
+            wgpu::ShaderModuleDescriptor { label: Some(wanted.label), source: wgpu::ShaderSource::Wgsl(source) };
+        let module = checked::shader_module(&self.device, module)?;
+        let tensors = self.layouts.tensors(&self.device, wanted.tensors)?;
+        let parameters = self.layouts.parameters(&self.device)?;
         let groups: &[Option<&wgpu::BindGroupLayout>] = match passing {
             Passing::Uniform => &[Some(&tensors), Some(&parameters)],
             Passing::None | Passing::Immediates => &[Some(&tensors)],
         };
-        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        let layout = wgpu::PipelineLayoutDescriptor {
             label: Some(wanted.label),
             bind_group_layouts: groups,
             immediate_size: if passing == Passing::Immediates { wanted.parameter_bytes } else { 0 },
-        });
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        };
+        let layout = checked::pipeline_layout(&self.device, &layout)?;
+        let pipeline = wgpu::ComputePipelineDescriptor {
             label: Some(wanted.label),
             layout: Some(&layout),
             module: &module,
@@ -256,6 +258,7 @@ impl Gpu {
                 zero_initialize_workgroup_memory: true,
             },
             cache: None,
-        })
+        };
+        checked::pipeline(&self.device, &pipeline)
     }
 }

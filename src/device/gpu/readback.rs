@@ -1,7 +1,8 @@
 //! Bytes on their way from the device to the host.
 
-use super::super::{COPY_UNIT, Memory, check_range};
-use super::{Gpu, Progress, lock, scope};
+use super::super::{COPY_UNIT, check_range};
+use super::submission::Health;
+use super::{Gpu, checked, lock};
 use crate::error::DeviceError;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,15 +15,37 @@ pub struct GpuReadback {
     buffer: wgpu::Buffer,
     capacity: u64,
     used: u64,
-    progress: Arc<Progress>,
+    health: Arc<Health>,
     mapping: Arc<Mutex<Mapping>>,
 }
 
 /// What the map callback and the future that awaits it share.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {
-    outcome: Option<Result<(), wgpu::BufferAsyncError>>,
+    outcome: Option<Outcome>,
     waker: Option<Waker>,
+}
+
+/// How mapping ended.
+#[derive(Clone, Debug)]
+enum Outcome {
+    Mapped,
+    Refused(wgpu::BufferAsyncError),
+    /// wgpu dropped the callback without calling it, because a callback before it panicked. The buffer may be mapped.
+    Unsaid,
+}
+
+/// Notes how mapping ended, at the latest when wgpu drops it.
+struct Note {
+    mapping: Arc<Mutex<Mapping>>,
+    outcome: Outcome,
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        lock(&self.mapping).outcome = Some(self.outcome.clone());
+        Mapping::wake(&self.mapping);
+    }
 }
 
 impl Mapping {
@@ -44,7 +67,7 @@ impl GpuReadback {
             buffer: gpu.buffer("wgpu-pool readback", capacity, usage, false)?,
             capacity,
             used: 0,
-            progress: Arc::clone(&gpu.progress),
+            health: Arc::clone(gpu.submission.health()),
             mapping: Arc::default(),
         })
     }
@@ -60,24 +83,23 @@ impl GpuReadback {
     /// Asks for the bytes. The batch that copies them must be with the queue: a buffer that is being mapped can't be
     /// submitted.
     fn map(&self, gpu: &Gpu) -> Result<(), DeviceError> {
-        let mapping = Arc::clone(&self.mapping);
-        let note = move |outcome| {
-            lock(&mapping).outcome = Some(outcome);
-            Mapping::wake(&mapping);
+        // No future awaits it yet, so that noting a failure at once wakes nobody.
+        let mut note = Note { mapping: Arc::clone(&self.mapping), outcome: Outcome::Unsaid };
+        let note = move |outcome: Result<(), wgpu::BufferAsyncError>| {
+            note.outcome = outcome.map_or_else(Outcome::Refused, |()| Outcome::Mapped);
+            drop(note);
         };
         // On a lost device that nobody told of, the buffer is invalid.
-        let map = || self.buffer.map_async(wgpu::MapMode::Read, .., note);
-        let ((), verdict) = scope::guarded(&gpu.device, map);
-        verdict.map_err(|error| scope::device_error(error, 0))
+        checked::map(&gpu.device, &self.buffer, wgpu::MapMode::Read, note)
     }
 
     fn bytes(&self) -> Result<Vec<u8>, DeviceError> {
         let outcome = lock(&self.mapping).outcome.clone();
-        self.progress.check()?;
+        self.health.check()?;
         let refused = |message: String| DeviceError::Validation { message };
         match outcome {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Err(refused(error.to_string())),
+            Some(Outcome::Mapped | Outcome::Unsaid) => {}
+            Some(Outcome::Refused(error)) => return Err(refused(error.to_string())),
             None => return Err(refused("the device is idle and did not map a readback".into())),
         }
         if self.used == 0 {
@@ -87,27 +109,27 @@ impl GpuReadback {
         Ok(view.to_vec())
     }
 
-    /// Submits what was recorded, and asks for the bytes.
+    /// Submits what was recorded, and asks for the bytes. Waits as [`Submission::flush`](super::submission::Submission::flush) does.
     fn begin(&self, gpu: &Gpu) -> Result<(), DeviceError> {
-        gpu.submit()?;
+        gpu.flush()?;
         self.map(gpu)
     }
 
-    /// The bytes, once the device has written them; the poller's thread sees to that.
+    /// The bytes, once the device has written them. The poller thread polls meanwhile.
     pub(super) async fn collect(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
         #[cfg(not(target_arch = "wasm32"))]
-        let _waiting = gpu.poller.watch();
-        self.progress.await_readback(&self.mapping);
-        Mapped { mapping: Arc::clone(&self.mapping), progress: Arc::clone(&self.progress) }.await;
+        let _polled = gpu.submission.polled();
+        self.health.await_read(&self.mapping);
+        Mapped { mapping: Arc::clone(&self.mapping), health: Arc::clone(&self.health) }.await;
         self.bytes()
     }
 
-    /// The same, waiting on this thread, which polls by itself: one hop less.
+    /// The same, waiting on this thread, which polls by itself, so that no thread has to be woken.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn collect_blocking(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
-        gpu.poll_until(|| lock(&self.mapping).outcome.is_some());
+        gpu.submission.poll_until(|| lock(&self.mapping).outcome.is_some());
         self.bytes()
     }
 }
@@ -124,7 +146,7 @@ impl Drop for GpuReadback {
 /// Ready once the buffer is mapped, or never will be.
 struct Mapped {
     mapping: Arc<Mutex<Mapping>>,
-    progress: Arc<Progress>,
+    health: Arc<Health>,
 }
 
 impl Future for Mapped {
@@ -132,7 +154,7 @@ impl Future for Mapped {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut mapping = lock(&self.mapping);
-        if mapping.outcome.is_some() || self.progress.lost.get().is_some() {
+        if mapping.outcome.is_some() || self.health.is_lost() {
             return Poll::Ready(());
         }
         mapping.waker = Some(context.waker().clone());

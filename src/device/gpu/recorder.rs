@@ -3,22 +3,21 @@
 //! One encoder is open at a time, and in it one compute pass, for as long as only dispatches come. A copy ends the pass. A
 //! block that is freed while the open batch names it may be handed out to the next command, since that one runs after.
 
-use super::super::{
-    CacheUse, Commands, Location, MemoryLimits, check_alignment, check_part_of_unit, check_range, check_transfer,
-};
+mod commands;
+
+pub use commands::GpuCommands;
+
+use super::super::CacheUse;
 use super::bind_groups::BindGroups;
 use super::open::Open;
-use super::outbox::{Batch, Outbox};
 use super::parameters::Ring;
-use super::program::{Passing, Program};
 use super::staging::Staging;
+use super::submission::{Batch, DUE_AGE, Submission};
 use super::timing::Timing;
 use super::unbind::Unbinder;
 use super::unit::UnitMerger;
-use super::{Gpu, GpuReadback, GpuSegment};
+use super::{Gpu, GpuSegment};
 use crate::error::DeviceError;
-use crate::heap::SegmentId;
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// A batch of this many commands is worth a submission. On an H100 recording costs 1 to 2 µs a command and submitting 8 µs, so
@@ -29,11 +28,6 @@ const DUE_COMMANDS: u32 = 128;
 const FIRST_DUE_COMMANDS: u32 = 16;
 /// A batch that stages this many bytes is worth one, too.
 const DUE_BYTES: u64 = 16 << 20;
-/// So does one that was begun so long ago: whoever records slowly shouldn't keep the device waiting for the rest. Submitting costs a
-/// sixtieth of it.
-const DUE_AGE: Duration = Duration::from_micros(500);
-/// Commands from one look at the clock to the next: on some virtual machines that takes a good part of what a command does.
-const CLOCK_COMMANDS: u32 = 8;
 /// Copies within one segment go through a buffer of at most this size.
 const DETOUR_BYTES: u64 = 8 << 20;
 
@@ -45,11 +39,20 @@ pub(super) struct Recorder {
     due_commands: u32,
     /// The age at which it is.
     due_age: Duration,
+    /// Whether each command looks at the clock, because there is no submission thread that does. On some virtual machines that takes a
+    /// good part of what a command does.
+    looks_at_clock: bool,
+    /// Whether the submission thread will look at the age of the open batch.
+    is_watched: bool,
+    /// `number` when it last looked.
+    number_seen: u64,
     open: Option<Open>,
     staging: Staging,
     ring: Option<Ring>,
     groups: BindGroups,
     detour: Option<wgpu::Buffer>,
+    /// Segments that the open batch names whose buffers the application has seen.
+    exposed: Vec<GpuSegment>,
     /// Whether segments have been bound since the slots were last taken from them. Of interest on GL.
     binds_segments: bool,
     unbinder: Option<Unbinder>,
@@ -59,16 +62,20 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(looks_at_clock: bool) -> Self {
         Self {
             number: 1,
             due_commands: FIRST_DUE_COMMANDS,
             due_age: DUE_AGE,
+            looks_at_clock,
+            is_watched: false,
+            number_seen: 1,
             open: None,
             staging: Staging::default(),
             ring: None,
             groups: BindGroups::default(),
             detour: None,
+            exposed: Vec::new(),
             binds_segments: false,
             unbinder: None,
             merger: None,
@@ -87,7 +94,7 @@ impl Recorder {
         if self.unbinder.is_none() {
             self.unbinder = Some(Unbinder::new(gpu)?);
         }
-        self.open(gpu);
+        self.open(gpu)?;
         let Self { open: Some(open), unbinder: Some(unbinder), .. } = self else {
             unreachable!("both were just made");
         };
@@ -98,8 +105,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Ends the open batch, if there is one, and puts it into the outbox.
-    pub(super) fn close(&mut self, outbox: &Outbox) {
+    /// Ends the open batch, if there is one, and appends it to the submission queue.
+    pub(super) fn close(&mut self, submission: &Submission) {
         let stages_much = self.staging.open_bytes() >= DUE_BYTES;
         let staged = self.staging.close();
         if let Some(ring) = &mut self.ring {
@@ -111,13 +118,40 @@ impl Recorder {
             self.due_commands = match was_due {
                 true => DUE_COMMANDS.min(2 * self.due_commands),
                 // An old one says nothing of whether the device is busy.
-                false if open.is_old(self.due_age) => self.due_commands,
+                false if open.age() >= self.due_age => self.due_commands,
                 false => FIRST_DUE_COMMANDS,
             };
             drop(open.pass);
-            outbox.submit_later(Batch::new(self.number, open.encoder, staged));
+            let exposed = std::mem::take(&mut self.exposed);
+            submission.push_batch(Batch { number: self.number, encoder: open.encoder, staged, exposed });
             self.number += 1;
         }
+    }
+
+    /// The number of the newest batch that was appended.
+    pub(super) fn newest_batch(&self) -> u64 {
+        self.number - 1
+    }
+
+    /// Ends the open batch if it is old, and says whether it was and when to look again: not at all once no batch has been recorded
+    /// for a while.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn close_if_old(&mut self, submission: &Submission) -> (bool, Option<Duration>) {
+        let age = self.open.as_ref().map(Open::age);
+        let is_old = age.is_some_and(|age| age >= self.due_age);
+        if is_old {
+            self.close(submission);
+        }
+        let is_active = self.open.is_some() || self.number != self.number_seen;
+        self.number_seen = self.number;
+        self.is_watched = is_active;
+        let pause = self.due_age.saturating_sub(age.filter(|_| !is_old).unwrap_or_default());
+        (is_old, is_active.then_some(pause))
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_due_age(&mut self, age: Duration) {
+        self.due_age = age;
     }
 
     pub(super) fn drop_caches(&mut self) {
@@ -144,92 +178,30 @@ impl Recorder {
         [self.groups.usage(), self.staging.usage(), Ring::usage(self.ring.as_ref()), bounce]
     }
 
-    fn open(&mut self, gpu: &Gpu) -> &mut Open {
-        self.open.get_or_insert_with(|| Open::new(gpu))
+    /// Notes that the open batch, or the next one, names a segment.
+    fn uses(&mut self, segment: &GpuSegment) {
+        if segment.used_in(self.number) {
+            self.exposed.push(segment.clone());
+        }
+    }
+
+    fn open(&mut self, gpu: &Gpu) -> Result<&mut Open, DeviceError> {
+        if self.open.is_none() {
+            self.open = Some(Open::new(gpu)?);
+            if !self.is_watched && !self.looks_at_clock {
+                self.is_watched = true;
+                self.looks_at_clock = !gpu.submission.watch_open_batch();
+            }
+        }
+        Ok(self.open.as_mut().expect("a batch was just opened"))
     }
 
     /// The encoder outside of any pass, for a copy.
-    pub(super) fn encoder(&mut self, gpu: &Gpu) -> &mut wgpu::CommandEncoder {
-        let open = self.open(gpu);
+    pub(super) fn encoder(&mut self, gpu: &Gpu) -> Result<&mut wgpu::CommandEncoder, DeviceError> {
+        let open = self.open(gpu)?;
         open.pass = None;
         open.commands += 1;
-        &mut open.encoder
-    }
-}
-
-/// The right to record on a [`Gpu`].
-#[derive(Debug)]
-pub struct GpuCommands<'a> {
-    gpu: &'a Gpu,
-    recorder: MutexGuard<'a, Recorder>,
-}
-
-impl<'a> GpuCommands<'a> {
-    pub(super) fn new(gpu: &'a Gpu) -> Self {
-        Self { gpu, recorder: gpu.lock_recorder() }
-    }
-
-    /// Runs a kernel over `workgroups` workgroups, with `tensors` bound in this order and `parameters` as it takes them.
-    pub(crate) fn dispatch(
-        &mut self,
-        program: &Program,
-        tensors: &[Location<GpuSegment>],
-        parameters: &[u8],
-        workgroups: [u32; 3],
-    ) -> Result<(), DeviceError> {
-        let gpu = self.gpu;
-        let recorder = &mut *self.recorder;
-        for place in tensors {
-            check_binding(place, &gpu.limits)?;
-            place.segment.used_in(recorder.number);
-        }
-        let slot = match program.passing {
-            Passing::Uniform => Some(recorder.parameter_slot(gpu, parameters)?),
-            Passing::None | Passing::Immediates => None,
-        };
-        recorder.open(gpu);
-        let Recorder { open: Some(open), groups, ring, binds_segments, timing, .. } = recorder else {
-            unreachable!("a batch was just opened");
-        };
-        let (group, number) = groups.get(gpu, tensors)?;
-        *binds_segments = true;
-        match timing {
-            Some(timing) => open.timed_pass(timing, program),
-            None => drop(open.pass()),
-        }
-        open.bind_program(program);
-        if open.bound_group != number {
-            open.pass().set_bind_group(0, group, &[]);
-            open.bound_group = number;
-        }
-        match (program.passing, ring, slot) {
-            (Passing::Immediates, ..) => open.set_immediates(parameters),
-            (Passing::Uniform, Some(ring), Some(slot)) => open.pass().set_bind_group(1, &ring.group, &[slot.offset]),
-            _ => {}
-        }
-        let [x, y, z] = workgroups;
-        open.pass().dispatch_workgroups(x, y, z);
-        open.commands += 1;
-        if timing.is_some() {
-            // Its end is the dispatch's.
-            open.pass = None;
-        }
-        Ok(())
-    }
-
-    fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
-        self.prepare_bounce_buffer(from.size)?;
-        let detour = self.recorder.detour.clone().expect("it was just made");
-        let encoder = self.recorder.encoder(self.gpu);
-        // Upwards, so that a piece never overwrites one that is yet to be copied down.
-        let mut done = 0;
-        while done < from.size {
-            let bytes = (from.size - done).min(detour.size());
-            encoder.copy_buffer_to_buffer(from.segment.buffer(), from.offset + done, &detour, 0, bytes);
-            encoder.copy_buffer_to_buffer(&detour, 0, to.segment.buffer(), to.offset + done, bytes);
-            done += bytes;
-        }
-        Ok(())
+        Ok(&mut open.encoder)
     }
 }
 
@@ -238,7 +210,7 @@ impl Recorder {
         if self.ring.is_none() {
             self.ring = Some(Ring::new(gpu)?);
         }
-        self.open(gpu);
+        self.open(gpu)?;
         let Self { open: Some(open), ring: Some(ring), staging, .. } = self else {
             unreachable!("the batch and the ring were just made");
         };
@@ -250,136 +222,25 @@ impl Recorder {
     }
 }
 
-fn check_binding(place: &Location<GpuSegment>, limits: &MemoryLimits) -> Result<(), DeviceError> {
-    if place.size > limits.largest_binding {
-        return Err(DeviceError::BindingTooLarge { bytes: place.size, limit: limits.largest_binding });
-    }
-    if place.offset.is_multiple_of(limits.alignment) {
-        Ok(())
-    } else {
-        Err(DeviceError::Misaligned { offset: place.offset, length: place.size, unit: limits.alignment })
-    }
-}
-
-impl Commands<Gpu> for GpuCommands<'_> {
-    fn write(&mut self, to: &Location<GpuSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
-        check_transfer(to, bytes.len() as u64)?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let recorder = &mut *self.recorder;
-        // Staged before the encoder is touched: a lack of memory leaves the batch as it was.
-        recorder.open(self.gpu);
-        let staged = recorder.staging.reserve(self.gpu, bytes.len() as u64)?;
-        staged.write(0, bytes)?;
-        to.segment.used_in(recorder.number);
-        let length = bytes.len() as u64;
-        let encoder = recorder.encoder(self.gpu);
-        encoder.copy_buffer_to_buffer(&staged.buffer, staged.offset, to.segment.buffer(), to.offset, length);
-        Ok(())
-    }
-
-    fn clear(&mut self, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
-        check_alignment(to.offset, to.size)?;
-        to.segment.used_in(self.recorder.number);
-        self.recorder.encoder(self.gpu).clear_buffer(to.segment.buffer(), to.offset, Some(to.size));
-        Ok(())
-    }
-
-    fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
-        let piece = bytes.min(DETOUR_BYTES);
-        if self.recorder.detour.as_ref().map_or(0, wgpu::Buffer::size) < piece {
-            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            self.recorder.detour = Some(self.gpu.buffer("wgpu-pool detour", piece, usage, false)?);
-        }
-        Ok(())
-    }
-
-    fn copy(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
-        check_transfer(from, from.size)?;
-        check_transfer(to, from.size)?;
-        let number = self.recorder.number;
-        from.segment.used_in(number);
-        to.segment.used_in(number);
-        if from.id == to.id {
-            return self.bounce(from, to);
-        }
-        let encoder = self.recorder.encoder(self.gpu);
-        encoder.copy_buffer_to_buffer(from.segment.buffer(), from.offset, to.segment.buffer(), to.offset, from.size);
-        Ok(())
-    }
-
-    fn copy_part_of_unit(
-        &mut self,
-        from: &Location<GpuSegment>,
-        to: &Location<GpuSegment>,
-        bytes: u32,
-    ) -> Result<(), DeviceError> {
-        check_part_of_unit(from, to, bytes)?;
-        let Self { gpu, recorder } = self;
-        if recorder.merger.is_none() {
-            recorder.merger = Some(UnitMerger::new(gpu)?);
-        }
-        from.segment.used_in(recorder.number);
-        to.segment.used_in(recorder.number);
-        recorder.encoder(gpu);
-        let Recorder { open: Some(open), merger: Some(merger), .. } = &mut **recorder else {
-            unreachable!("both were just made");
-        };
-        merger.gather(&mut open.encoder, from, to);
-        merger.merge(open.pass(), bytes);
-        open.pass = None;
-        merger.scatter(&mut open.encoder, to);
-        open.commands += 1;
-        Ok(())
-    }
-
-    fn read(&mut self, from: &Location<GpuSegment>, into: &mut GpuReadback) -> Result<(), DeviceError> {
-        check_alignment(from.offset, from.size)?;
-        check_range(0, from.size, from.size)?;
-        let (buffer, offset) = into.take(from.size)?;
-        from.segment.used_in(self.recorder.number);
-        let encoder = self.recorder.encoder(self.gpu);
-        encoder.copy_buffer_to_buffer(from.segment.buffer(), from.offset, buffer, offset, from.size);
-        Ok(())
-    }
-
-    fn due(&self) -> bool {
-        let Recorder { open, due_commands, due_age, staging, .. } = &*self.recorder;
-        let is_long = |open: &Open| {
-            open.commands >= *due_commands || (open.commands.is_multiple_of(CLOCK_COMMANDS) && open.is_old(*due_age))
-        };
-        staging.open_bytes() >= DUE_BYTES || open.as_ref().is_some_and(is_long)
-    }
-
-    fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {
-        let Self { gpu, recorder } = self;
-        recorder.groups.forget_segment(id);
-        if gpu.is_gl && recorder.binds_segments {
-            if let Err(error) = recorder.unbind(gpu) {
-                // The memory then waits for the next dispatch.
-                log::debug!("wgpu-pool: slots can't be taken from segments: {error}");
-            }
-        }
-        recorder.close(&gpu.outbox);
-        gpu.outbox.destroy_later(segment, bytes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Memory;
+    use crate::device::{Commands, Location, Memory};
     use crate::heap::{Heap, HeapOptions, SubPool};
 
-    #[test]
-    fn batches_grow_until_one_ends_early_and_end_when_they_are_old() -> Result<(), Box<dyn std::error::Error>> {
+    fn gpu_and_place() -> Result<(Gpu, Location<GpuSegment>), Box<dyn std::error::Error>> {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let gpu = Gpu::from_device(device, queue);
-        gpu.lock_recorder().due_age = Duration::MAX;
         let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
         let id = heap.add_segment(SubPool::Small, 256)?;
         let place = Location { id, segment: gpu.create_segment(256)?, offset: 0, size: 256 };
+        Ok((gpu, place))
+    }
+
+    #[test]
+    fn batches_grow_until_one_ends_early() -> Result<(), Box<dyn std::error::Error>> {
+        let (gpu, place) = gpu_and_place()?;
+        gpu.submission.recorder().due_age = Duration::MAX;
         let record = || -> Result<bool, DeviceError> {
             let mut commands = gpu.commands();
             commands.clear(&place)?;
@@ -399,9 +260,23 @@ mod tests {
         assert!(!record()?);
         gpu.submit()?;
         assert_eq!(commands_of_a_batch()?, 16);
-        // One that was begun long ago is due when next the clock is looked at.
-        gpu.lock_recorder().due_age = Duration::ZERO;
-        assert_eq!(commands_of_a_batch()?, CLOCK_COMMANDS);
+        Ok(())
+    }
+
+    /// As on GL and in a browser.
+    #[test]
+    fn without_a_submission_thread_every_command_looks_at_the_age_of_its_batch()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (gpu, place) = gpu_and_place()?;
+        {
+            let mut recorder = gpu.submission.recorder();
+            (recorder.looks_at_clock, recorder.due_age) = (true, Duration::ZERO);
+        }
+        for _ in 0..3 {
+            let mut commands = gpu.commands();
+            commands.clear(&place)?;
+            assert!(commands.due());
+        }
         Ok(())
     }
 }

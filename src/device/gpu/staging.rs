@@ -4,7 +4,7 @@
 //! memory inside it loses the device. A copy out of a buffer of our own is in program order, and fails as an error.
 
 use super::super::CacheUse;
-use super::{Gpu, lock};
+use super::{Gpu, checked, lock};
 use crate::error::DeviceError;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -45,14 +45,14 @@ impl Staged {
 
 impl Chunk {
     /// Ends the writing; the commands that copy from it may be submitted now.
-    pub(super) fn unmap(&self) {
-        self.buffer.unmap();
+    pub(super) fn end_writing(&self, device: &wgpu::Device) -> Result<(), DeviceError> {
+        checked::unmap(device, &self.buffer)
     }
 
     /// Once the device has copied from it, makes it writable again for a later batch.
-    pub(super) fn recycle(self) {
+    pub(super) fn recycle(self, device: &wgpu::Device) {
         let buffer = self.buffer.clone();
-        buffer.map_async(wgpu::MapMode::Write, .., move |mapped| {
+        let note = move |mapped: Result<(), wgpu::BufferAsyncError>| {
             // The memory may be gone meanwhile.
             let Some(list) = self.idle.upgrade() else { return };
             let mut idle = lock(&list);
@@ -60,7 +60,9 @@ impl Chunk {
             if mapped.is_ok() && kept + self.size <= KEPT_BYTES {
                 idle.push(Chunk { used: 0, ..self });
             }
-        });
+        };
+        // A chunk that can't be mapped any more, on a lost device, is dropped with the callback.
+        let _ = checked::map(device, &buffer, wgpu::MapMode::Write, note);
     }
 }
 
@@ -114,10 +116,12 @@ impl Staging {
         }
     }
 
-    /// Gives the idle chunks back to the driver.
+    /// Gives the idle chunks back to the driver. Natively by dropping them, since destroying a buffer waits for every thread that
+    /// polls; in a browser a buffer that is only dropped waits for the garbage collector.
     pub(super) fn drop_idle(&mut self) {
-        for chunk in lock(&self.idle).drain(..) {
-            chunk.buffer.destroy();
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        if cfg!(target_arch = "wasm32") {
+            idle.iter().for_each(|chunk| chunk.buffer.destroy());
         }
     }
 

@@ -1,7 +1,7 @@
 //! GL keeps a destroyed buffer's memory for as long as the buffer is the last one that was bound to its slot. So before segments
 //! are destroyed there, a dispatch that does next to nothing binds a few bytes of its own to every slot.
 
-use super::{Gpu, scope};
+use super::{Gpu, checked};
 use crate::error::DeviceError;
 use std::fmt::Write;
 
@@ -23,29 +23,28 @@ impl Unbinder {
         let usage = wgpu::BufferUsages::STORAGE;
         let buffer = gpu.buffer("wgpu-pool unbinder", u64::from(slots) * STRIDE, usage, false)?;
         let source = source(slots);
-        let (unbinder, verdict) = scope::guarded(&gpu.device, || {
-            let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some("wgpu-pool unbinder"),
-                source: wgpu::ShaderSource::Wgsl(source.into()),
-            });
-            let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some("wgpu-pool unbinder"),
-                layout: None,
-                module: &module,
-                entry_point: Some("unbind"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                cache: None,
-            });
-            let entries: Vec<_> = (0..slots).map(|slot| entry(&buffer, slot)).collect();
-            let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("wgpu-pool unbinder"),
-                layout: &pipeline.get_bind_group_layout(0),
-                entries: &entries,
-            });
-            Self { pipeline, group }
-        });
-        verdict.map_err(|error| scope::device_error(error, 0))?;
-        Ok(unbinder)
+        let module = wgpu::ShaderModuleDescriptor {
+            label: Some("wgpu-pool unbinder"),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        };
+        let module = checked::shader_module(&gpu.device, module)?;
+        let pipeline = wgpu::ComputePipelineDescriptor {
+            label: Some("wgpu-pool unbinder"),
+            layout: None,
+            module: &module,
+            entry_point: Some("unbind"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        };
+        let pipeline = checked::pipeline(&gpu.device, &pipeline)?;
+        let entries: Vec<_> = (0..slots).map(|slot| entry(&buffer, slot)).collect();
+        let group = wgpu::BindGroupDescriptor {
+            label: Some("wgpu-pool unbinder"),
+            layout: &checked::derived_layout(&gpu.device, &pipeline)?,
+            entries: &entries,
+        };
+        let group = checked::bind_group(&gpu.device, &group)?;
+        Ok(Self { pipeline, group })
     }
 
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {

@@ -4,7 +4,7 @@
 //! the target: both units are copied into a buffer of eight bytes, an invocation merges them, and the result is copied to the
 //! target. The segments themselves are never bound, so neither their alignment nor the size of the copy matters.
 
-use super::{Gpu, GpuSegment, scope};
+use super::{Gpu, GpuSegment, checked};
 use crate::device::{COPY_UNIT, Location};
 use crate::error::DeviceError;
 
@@ -35,28 +35,24 @@ impl UnitMerger {
         let label = Some("wgpu-pool unit merger");
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let units = gpu.buffer("wgpu-pool unit merger", 2 * COPY_UNIT, usage, false)?;
-        let (merger, verdict) = scope::guarded(&gpu.device, || {
-            let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label,
-                source: wgpu::ShaderSource::Wgsl(SOURCE.into()),
-            });
-            let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label,
-                layout: None,
-                module: &module,
-                entry_point: Some("merge"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                cache: None,
-            });
-            let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label,
-                layout: &pipeline.get_bind_group_layout(0),
-                entries: &[wgpu::BindGroupEntry { binding: 0, resource: units.as_entire_binding() }],
-            });
-            Self { pipeline, group, units }
-        });
-        verdict.map_err(|error| scope::device_error(error, 0))?;
-        Ok(merger)
+        let source = wgpu::ShaderSource::Wgsl(SOURCE.into());
+        let module = checked::shader_module(&gpu.device, wgpu::ShaderModuleDescriptor { label, source })?;
+        let pipeline = wgpu::ComputePipelineDescriptor {
+            label,
+            layout: None,
+            module: &module,
+            entry_point: Some("merge"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        };
+        let pipeline = checked::pipeline(&gpu.device, &pipeline)?;
+        let group = wgpu::BindGroupDescriptor {
+            label,
+            layout: &checked::derived_layout(&gpu.device, &pipeline)?,
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource: units.as_entire_binding() }],
+        };
+        let group = checked::bind_group(&gpu.device, &group)?;
+        Ok(Self { pipeline, group, units })
     }
 
     /// Takes both units in.
@@ -66,8 +62,8 @@ impl UnitMerger {
         from: &Location<GpuSegment>,
         to: &Location<GpuSegment>,
     ) {
-        encoder.copy_buffer_to_buffer(to.segment.buffer(), to.offset, &self.units, 0, COPY_UNIT);
-        encoder.copy_buffer_to_buffer(from.segment.buffer(), from.offset, &self.units, COPY_UNIT, COPY_UNIT);
+        encoder.copy_buffer_to_buffer(to.segment.own_buffer(), to.offset, &self.units, 0, COPY_UNIT);
+        encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset, &self.units, COPY_UNIT, COPY_UNIT);
     }
 
     /// Merges them: the first `bytes` bytes are the source's.
@@ -79,6 +75,6 @@ impl UnitMerger {
 
     /// Writes the merged unit.
     pub(super) fn scatter(&self, encoder: &mut wgpu::CommandEncoder, to: &Location<GpuSegment>) {
-        encoder.copy_buffer_to_buffer(&self.units, COPY_UNIT, to.segment.buffer(), to.offset, COPY_UNIT);
+        encoder.copy_buffer_to_buffer(&self.units, COPY_UNIT, to.segment.own_buffer(), to.offset, COPY_UNIT);
     }
 }

@@ -201,7 +201,7 @@ impl Launch {
 fn window(place: &Location<GpuSegment>, most: u64, windows: Windows) -> Location<GpuSegment> {
     let most = most & !(LARGEST_ALIGNMENT - 1);
     let part = place.offset / most * most;
-    let end = (part + most).min(place.segment.buffer().size());
+    let end = (part + most).min(place.segment.bytes());
     let is_within = place.offset + place.size <= end;
     let (offset, size) = match windows {
         Windows::Wide if is_within => (part, end - part),

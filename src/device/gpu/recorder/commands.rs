@@ -1,0 +1,250 @@
+//! The commands that are recorded.
+
+use super::super::program::{Passing, Program};
+use super::super::unit::UnitMerger;
+use super::super::{Gpu, GpuReadback, GpuSegment};
+use super::{DETOUR_BYTES, DUE_BYTES, Open, Recorder};
+use crate::device::{
+    Commands, Location, MemoryLimits, check_alignment, check_part_of_unit, check_range, check_transfer,
+};
+use crate::error::DeviceError;
+use crate::heap::SegmentId;
+use std::sync::MutexGuard;
+
+/// The right to record on a [`Gpu`].
+#[derive(Debug)]
+pub struct GpuCommands<'a> {
+    gpu: &'a Gpu,
+    recorder: MutexGuard<'a, Recorder>,
+}
+
+impl<'a> GpuCommands<'a> {
+    pub(in super::super) fn new(gpu: &'a Gpu) -> Self {
+        Self { gpu, recorder: gpu.submission.recorder() }
+    }
+
+    /// Runs a kernel over `workgroups` workgroups, with `tensors` bound in this order and `parameters` as it takes them.
+    pub(crate) fn dispatch(
+        &mut self,
+        program: &Program,
+        tensors: &[Location<GpuSegment>],
+        parameters: &[u8],
+        workgroups: [u32; 3],
+    ) -> Result<(), DeviceError> {
+        self.checked(|commands| commands.record_dispatch(program, tensors, parameters, workgroups))
+    }
+
+    fn record_dispatch(
+        &mut self,
+        program: &Program,
+        tensors: &[Location<GpuSegment>],
+        parameters: &[u8],
+        workgroups: [u32; 3],
+    ) -> Result<(), DeviceError> {
+        let gpu = self.gpu;
+        let recorder = &mut *self.recorder;
+        for place in tensors {
+            check_binding(place, &gpu.limits)?;
+            recorder.uses(&place.segment);
+        }
+        let slot = match program.passing {
+            Passing::Uniform => Some(recorder.parameter_slot(gpu, parameters)?),
+            Passing::None | Passing::Immediates => None,
+        };
+        recorder.open(gpu)?;
+        let Recorder { open: Some(open), groups, ring, binds_segments, timing, .. } = recorder else {
+            unreachable!("a batch was just opened");
+        };
+        let (group, number) = groups.get(gpu, tensors)?;
+        *binds_segments = true;
+        match timing {
+            Some(timing) => open.timed_pass(timing, program),
+            None => drop(open.pass()),
+        }
+        open.bind_program(program);
+        if open.bound_group != number {
+            open.pass().set_bind_group(0, group, &[]);
+            open.bound_group = number;
+        }
+        match (program.passing, ring, slot) {
+            (Passing::Immediates, ..) => open.set_immediates(parameters),
+            (Passing::Uniform, Some(ring), Some(slot)) => open.pass().set_bind_group(1, &ring.group, &[slot.offset]),
+            _ => {}
+        }
+        let [x, y, z] = workgroups;
+        open.pass().dispatch_workgroups(x, y, z);
+        open.commands += 1;
+        if timing.is_some() {
+            // Its end is the dispatch's.
+            open.pass = None;
+        }
+        Ok(())
+    }
+
+    fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
+        self.make_bounce_buffer(from.size)?;
+        let detour = self.recorder.detour.clone().expect("it was just made");
+        let encoder = self.recorder.encoder(self.gpu)?;
+        // Upwards, so that a piece never overwrites one that is yet to be copied down.
+        let mut done = 0;
+        while done < from.size {
+            let bytes = (from.size - done).min(detour.size());
+            encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset + done, &detour, 0, bytes);
+            encoder.copy_buffer_to_buffer(&detour, 0, to.segment.own_buffer(), to.offset + done, bytes);
+            done += bytes;
+        }
+        Ok(())
+    }
+}
+
+fn check_binding(place: &Location<GpuSegment>, limits: &MemoryLimits) -> Result<(), DeviceError> {
+    if place.size > limits.largest_binding {
+        return Err(DeviceError::BindingTooLarge { bytes: place.size, limit: limits.largest_binding });
+    }
+    if place.offset.is_multiple_of(limits.alignment) {
+        Ok(())
+    } else {
+        Err(DeviceError::Misaligned { offset: place.offset, length: place.size, unit: limits.alignment })
+    }
+}
+
+/// The commands themselves, behind [`GpuCommands::checked`].
+impl GpuCommands<'_> {
+    /// Records, on a device that is not known to have failed. Where the loss of the device is behind an error, says so.
+    fn checked(&mut self, record: impl FnOnce(&mut Self) -> Result<(), DeviceError>) -> Result<(), DeviceError> {
+        self.gpu.check()?;
+        record(self).map_err(|error| self.gpu.loss_or(error))
+    }
+
+    fn record_write(&mut self, to: &Location<GpuSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
+        check_transfer(to, bytes.len() as u64)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let recorder = &mut *self.recorder;
+        // Staged before the encoder is touched: a lack of memory leaves the batch as it was.
+        recorder.open(self.gpu)?;
+        let staged = recorder.staging.reserve(self.gpu, bytes.len() as u64)?;
+        staged.write(0, bytes)?;
+        recorder.uses(&to.segment);
+        let length = bytes.len() as u64;
+        let encoder = recorder.encoder(self.gpu)?;
+        encoder.copy_buffer_to_buffer(&staged.buffer, staged.offset, to.segment.own_buffer(), to.offset, length);
+        Ok(())
+    }
+
+    fn record_clear(&mut self, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
+        check_alignment(to.offset, to.size)?;
+        self.recorder.uses(&to.segment);
+        self.recorder.encoder(self.gpu)?.clear_buffer(to.segment.own_buffer(), to.offset, Some(to.size));
+        Ok(())
+    }
+
+    fn make_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
+        let piece = bytes.min(DETOUR_BYTES);
+        if self.recorder.detour.as_ref().map_or(0, wgpu::Buffer::size) < piece {
+            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+            self.recorder.detour = Some(self.gpu.buffer("wgpu-pool detour", piece, usage, false)?);
+        }
+        Ok(())
+    }
+
+    fn record_copy(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
+        check_transfer(from, from.size)?;
+        check_transfer(to, from.size)?;
+        self.recorder.uses(&from.segment);
+        self.recorder.uses(&to.segment);
+        if from.id == to.id {
+            return self.bounce(from, to);
+        }
+        let encoder = self.recorder.encoder(self.gpu)?;
+        let (source, target) = (from.segment.own_buffer(), to.segment.own_buffer());
+        encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.size);
+        Ok(())
+    }
+
+    fn record_copy_part_of_unit(
+        &mut self,
+        from: &Location<GpuSegment>,
+        to: &Location<GpuSegment>,
+        bytes: u32,
+    ) -> Result<(), DeviceError> {
+        check_part_of_unit(from, to, bytes)?;
+        let Self { gpu, recorder } = self;
+        if recorder.merger.is_none() {
+            recorder.merger = Some(UnitMerger::new(gpu)?);
+        }
+        recorder.uses(&from.segment);
+        recorder.uses(&to.segment);
+        recorder.encoder(gpu)?;
+        let Recorder { open: Some(open), merger: Some(merger), .. } = &mut **recorder else {
+            unreachable!("both were just made");
+        };
+        merger.gather(&mut open.encoder, from, to);
+        merger.merge(open.pass(), bytes);
+        open.pass = None;
+        merger.scatter(&mut open.encoder, to);
+        open.commands += 1;
+        Ok(())
+    }
+
+    fn record_read(&mut self, from: &Location<GpuSegment>, into: &mut GpuReadback) -> Result<(), DeviceError> {
+        check_alignment(from.offset, from.size)?;
+        check_range(0, from.size, from.size)?;
+        let (buffer, offset) = into.take(from.size)?;
+        self.recorder.uses(&from.segment);
+        let encoder = self.recorder.encoder(self.gpu)?;
+        encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset, buffer, offset, from.size);
+        Ok(())
+    }
+}
+
+impl Commands<Gpu> for GpuCommands<'_> {
+    fn write(&mut self, to: &Location<GpuSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.checked(|commands| commands.record_write(to, bytes))
+    }
+
+    fn clear(&mut self, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
+        self.checked(|commands| commands.record_clear(to))
+    }
+
+    fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
+        self.checked(|commands| commands.make_bounce_buffer(bytes))
+    }
+
+    fn copy(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
+        self.checked(|commands| commands.record_copy(from, to))
+    }
+
+    fn copy_part_of_unit(
+        &mut self,
+        from: &Location<GpuSegment>,
+        to: &Location<GpuSegment>,
+        bytes: u32,
+    ) -> Result<(), DeviceError> {
+        self.checked(|commands| commands.record_copy_part_of_unit(from, to, bytes))
+    }
+
+    fn read(&mut self, from: &Location<GpuSegment>, into: &mut GpuReadback) -> Result<(), DeviceError> {
+        self.checked(|commands| commands.record_read(from, into))
+    }
+
+    fn due(&self) -> bool {
+        let Recorder { open, due_commands, due_age, looks_at_clock, staging, .. } = &*self.recorder;
+        let is_long = |open: &Open| open.commands >= *due_commands || (*looks_at_clock && open.age() >= *due_age);
+        staging.open_bytes() >= DUE_BYTES || open.as_ref().is_some_and(is_long)
+    }
+
+    fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {
+        let Self { gpu, recorder } = self;
+        recorder.groups.forget_segment(id);
+        if gpu.is_gl && recorder.binds_segments {
+            if let Err(error) = recorder.unbind(gpu) {
+                // The memory then waits for the next dispatch.
+                log::debug!("wgpu-pool: slots can't be taken from segments: {error}");
+            }
+        }
+        recorder.close(&gpu.submission);
+        gpu.submission.push_destruction(segment, bytes);
+    }
+}

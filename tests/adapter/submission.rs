@@ -1,0 +1,241 @@
+//! The submission queue, seen from an application: what is given back without a further call, and what the application's own callbacks,
+//! errors and panics do.
+
+use crate::common::{Outcome, adapter, watchdog};
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+use wgpu_pool::{DType, Memory, Pool, PoolOptions, Tensor};
+
+const MIB: u64 = 1 << 20;
+
+/// Far above what any of this takes.
+const SOON: Duration = Duration::from_secs(30);
+
+fn noop() -> Pool {
+    let (device, queue) = adapter::noop();
+    Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device")
+}
+
+/// Every kind of device: without a driver, opened by the pool, made by the application, and on GL.
+fn pools() -> Vec<Pool> {
+    let gl = adapter::gl().and_then(|gpu| Pool::new(gpu, PoolOptions::default()).ok());
+    [noop()].into_iter().chain(adapter::fresh()).chain(adapter::foreign_pool()).chain(gl).collect()
+}
+
+/// Polls the device, as any application does, until something is so.
+fn until(pool: &Pool, what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < SOON, "{what}: it never came");
+        pool.memory().device().poll(wgpu::PollType::Poll).expect("a poll does not wait");
+        std::thread::yield_now();
+    }
+}
+
+/// Bytes of segments that the driver holds, or have not been destroyed.
+fn held(pool: &Pool) -> u64 {
+    pool.memory().reclaim().pending
+}
+
+// Case 58.
+#[test]
+fn a_trim_while_the_submission_thread_is_at_work_is_carried_out_without_a_further_call() {
+    let pool = noop();
+    watchdog::guarded("a trim beside a submission", move || {
+        let (small, large) = (pool.allocate(1024).expect("it fits"), pool.allocate(8 * MIB).expect("it fits"));
+        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+        pool.memory().queue().on_submitted_work_done(move || {
+            arrived.send(()).expect("the test listens");
+            may_go_on.recv().expect("the test goes on");
+        });
+        for _ in 0..16 {
+            small.clear().expect("it can be recorded");
+        }
+        arrival.recv_timeout(SOON).expect("the batch is submitted");
+        drop(large);
+        let trimmed = pool.trim();
+        assert_eq!((trimmed.segments, trimmed.freed), (1, 0));
+        go_on.send(()).expect("the callback waits");
+        until(&pool, "the segment is destroyed", || held(&pool) == 0);
+    });
+}
+
+/// The program records, drops and trims, and does nothing more.
+#[test]
+fn what_a_program_drops_and_trims_goes_back_without_a_further_call() {
+    for pool in pools() {
+        watchdog::guarded("work, then a trim", move || {
+            for _ in 0..5 {
+                let large = Tensor::full(&pool, [4 << 20], 1.0_f32).expect("there is room");
+                let tiny = Tensor::full(&pool, [256], 1.0_f32).expect("there is room");
+                for _ in 0..300 {
+                    tiny.add_scalar(1.0_f32).expect("it can be recorded");
+                }
+                drop((large, tiny));
+                assert!(pool.trim().segments > 0);
+                until(&pool, "the segments are destroyed", || held(&pool) == 0);
+            }
+        });
+    }
+}
+
+/// An error in a callback that runs inside the pool's submission or poll.
+#[test]
+fn an_error_of_the_applications_callback_reaches_the_applications_handler_and_nobody_else() {
+    let acts: [fn(&Pool); 4] = [
+        |pool| {
+            pool.allocate(1024).and_then(|storage| Ok(storage.clear()?)).expect("it can be recorded");
+            pool.submit().expect("the error is not the pool's");
+        },
+        |pool| pool.synchronize().expect("the error is not the pool's"),
+        |pool| {
+            let x = Tensor::zeros(pool, [10], DType::F32).expect("there is room");
+            assert_eq!(x.read_blocking::<f32>().expect("the error is not the pool's"), [0.0; 10]);
+        },
+        |pool| {
+            // Left to the submission thread.
+            let x = Tensor::zeros(pool, [10], DType::F32).expect("there is room");
+            for _ in 0..200 {
+                x.storage().clear().expect("the error is not the pool's");
+            }
+        },
+    ];
+    for pool in pools() {
+        watchdog::guarded("an error in a callback", move || {
+            for act in acts {
+                let device = pool.memory().device().clone();
+                let seen = Arc::new(AtomicUsize::new(0));
+                let count = Arc::clone(&seen);
+                device.on_uncaptured_error(Arc::new(move |_| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }));
+                let done = Arc::new(AtomicUsize::new(0));
+                let note = Arc::clone(&done);
+                pool.memory().queue().on_submitted_work_done(move || {
+                    // A size that is no multiple of four, mapped.
+                    let usage = wgpu::BufferUsages::COPY_DST;
+                    let bad = wgpu::BufferDescriptor { label: Some("bad"), size: 6, usage, mapped_at_creation: true };
+                    drop(device.create_buffer(&bad));
+                    note.fetch_add(1, Ordering::Release);
+                });
+                act(&pool);
+                until(&pool, "the callback", || done.load(Ordering::Acquire) == 1);
+                assert_eq!(seen.load(Ordering::Relaxed), 1, "the application's handler was not told");
+                assert_eq!((pool.memory().check(), pool.fault()), (Ok(()), None));
+                pool.allocate(64 * MIB).expect("the pool works");
+            }
+        });
+    }
+}
+
+/// wgpu drops the callbacks behind one that panics, among them those of reads.
+#[test]
+fn a_panic_in_a_callback_on_the_poller_thread_ends_no_read() {
+    for pool in pools() {
+        watchdog::guarded("a panic on the poller thread", move || {
+            let x = Tensor::from_slice(&pool, &[3_u32; 1000], [1000]).expect("there is room");
+            let await_read = |x: &Tensor| pollster::block_on(x.read::<u32>()).expect("it can be read");
+            for _ in 0..3 {
+                let mut first = Box::pin(x.read::<u32>());
+                let is_pending = first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+                // It comes on the poller thread, unless the read has arrived already and no thread polls.
+                pool.memory().queue().on_submitted_work_done(|| panic!("a callback of the application, on purpose"));
+                std::thread::sleep(Duration::from_millis(20));
+                if is_pending {
+                    assert_eq!(pollster::block_on(first).expect("it can be read"), [3; 1000]);
+                } else {
+                    drop(first);
+                }
+                // The panic may come on this thread now.
+                let act = std::panic::AssertUnwindSafe(|| pool.synchronize());
+                drop(std::panic::catch_unwind(act));
+                assert_eq!(await_read(&x), [3; 1000]);
+                assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [3; 1000]);
+            }
+        });
+    }
+}
+
+/// Destroying a wgpu buffer waits for every thread inside `poll`; so would a trim that did.
+#[test]
+fn a_trim_does_not_wait_for_a_thread_that_polls() {
+    let Some(pool) = adapter::fresh() else { return };
+    watchdog::guarded("a trim beside a poll", move || {
+        let a = Tensor::randn(&pool, [512, 512], 1).expect("there is room");
+        a.matmul(&a).expect("it can be recorded");
+        pool.synchronize().expect("the device works");
+        let mut rounds = 0;
+        for _ in 0..10 {
+            drop(pool.allocate(16 * MIB).expect("it fits"));
+            for _ in 0..8 {
+                a.matmul(&a).expect("it can be recorded");
+            }
+            pool.submit().expect("the device works");
+            let device = pool.memory().device().clone();
+            let polling = std::thread::spawn(move || {
+                device.poll(wgpu::PollType::wait_indefinitely()).expect("the device works");
+                Instant::now()
+            });
+            std::thread::sleep(Duration::from_millis(5));
+            let begun = Instant::now();
+            pool.trim();
+            let trimmed = Instant::now();
+            let polled = polling.join().expect("polling does not panic");
+            // Nothing is shown by a device that was done before.
+            if polled > begun {
+                rounds += 1;
+                if polled > trimmed && polled - trimmed > trimmed - begun {
+                    return;
+                }
+            }
+        }
+        assert_eq!(rounds, 0, "each trim took about as long as the other thread's wait");
+    });
+}
+
+#[test]
+fn a_loop_that_submits_each_step_and_never_reads_holds_a_bounded_amount() {
+    for pool in pools() {
+        watchdog::guarded("an endless loop", move || {
+            let x = Tensor::zeros(&pool, [256 << 10], DType::F32).expect("there is room");
+            let bytes = vec![1_u8; 1 << 20];
+            for _ in 0..150 {
+                x.storage().write(0, &bytes).expect("it can be recorded");
+                pool.submit().expect("the device works");
+                // 32 batches of 1 MiB, and what is kept for the next.
+                let own = pool.memory().driver_holdings().map_or(0, |holdings| holdings.own);
+                assert!(own <= 48 * MIB, "{own} bytes of staging");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_fault_is_told_cleared_and_told_apart_from_the_next() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let broken = |pool: &Pool| -> Outcome {
+        let storage = pool.allocate(1024)?;
+        let pinned = storage.pin()?.expect("it has bytes");
+        // The application destroys what is the pool's.
+        pinned.binding().buffer.destroy();
+        drop(pinned);
+        assert!(storage.clear().and_then(|()| pool.submit()).is_err());
+        Ok(())
+    };
+    assert_eq!(pool.fault(), None);
+    broken(&pool)?;
+    let first = pool.fault().expect("a batch failed");
+    assert_eq!(pool.submit(), Err(first.error.clone()));
+    assert!(pool.allocate(1).is_err());
+    assert_eq!(pool.clear_fault(), Some(first.clone()));
+    assert_eq!((pool.fault(), pool.submit()), (None, Ok(())));
+    // The segment with the destroyed buffer goes.
+    pool.trim();
+    assert_eq!(Tensor::full(&pool, [10], 2.0_f32)?.read_blocking::<f32>()?, [2.0; 10]);
+    broken(&pool)?;
+    assert!(pool.fault().is_some_and(|second| second.number > first.number));
+    Ok(())
+}

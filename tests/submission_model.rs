@@ -1,0 +1,413 @@
+//! A model checker runs the core of the submission queue (`src/device/gpu/submission/queue.rs`): two or three threads of a program beside
+//! the submission thread, in thousands of random orders of their steps. A lost wake-up is a deadlock, which the checker reports.
+//!
+//! The device is a list of what was handed over. Its submissions run callbacks that call the queue again, close it, or panic.
+
+// The very source of the crate, with the checker's locks and threads.
+#[path = "../src/device/gpu/submission/queue.rs"]
+mod queue;
+
+/// What `src/device/gpu/submission/sync.rs` is in the crate.
+mod sync {
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use shuttle::thread::ThreadId;
+    use std::sync::PoisonError;
+    use std::time::Duration;
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A pause is over whenever the checker likes.
+    pub(crate) fn wait<'a, T>(
+        condvar: &Condvar,
+        mutex: &'a Mutex<T>,
+        guard: MutexGuard<'a, T>,
+        pause: Option<Duration>,
+    ) -> MutexGuard<'a, T> {
+        if pause.is_some() {
+            drop(guard);
+            shuttle::thread::yield_now();
+            return lock(mutex);
+        }
+        condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn this_thread() -> ThreadId {
+        shuttle::thread::current().id()
+    }
+}
+
+use queue::{Driver, Queue};
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::{Arc, Condvar, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use sync::lock;
+
+/// What happens to an item beside its being handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Nothing,
+    /// Encoding panics.
+    EncodingPanics,
+    /// A callback of the submission panics.
+    CallbackPanics,
+    /// A callback flushes the queue.
+    CallbackFlushes,
+    /// A callback appends a batch and leaves it to the submission thread.
+    CallbackAppends,
+    /// A callback appends a batch, flushes, and panics then.
+    CallbackAppendsAndPanics,
+    /// A callback closes the queue.
+    CallbackCloses,
+}
+
+/// The payload of the panics that are on purpose.
+struct OnPurpose;
+
+/// A batch or a resource.
+struct Item {
+    number: u64,
+    event: Event,
+    /// Items that are alive.
+    alive: std::sync::Arc<AtomicUsize>,
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the device got.
+#[derive(Default)]
+struct Got {
+    numbers: Vec<u64>,
+    /// Whether a thread is inside the part of a submission that has to be alone.
+    is_busy: bool,
+}
+
+#[derive(Default)]
+struct Device {
+    got: Mutex<Got>,
+    arrived: Condvar,
+    world: std::sync::OnceLock<Weak<World>>,
+}
+
+struct World {
+    queue: Queue<Device>,
+    device: Device,
+    /// The next item's number, as the recorder has it; and a batch that is open, if its thread has begun one.
+    recorder: Mutex<(u64, bool)>,
+    alive: std::sync::Arc<AtomicUsize>,
+}
+
+impl Device {
+    fn hand_over(&self, number: u64) {
+        {
+            let mut got = lock(&self.got);
+            assert!(!got.is_busy, "two threads submit at once");
+            got.is_busy = true;
+        }
+        shuttle::thread::yield_now();
+        let mut got = lock(&self.got);
+        got.is_busy = false;
+        let last = got.numbers.last().copied().unwrap_or(0);
+        assert!(number > last, "item {number} is handed over after item {last}");
+        got.numbers.push(number);
+        self.arrived.notify_all();
+    }
+
+    fn world(&self) -> Arc<World> {
+        self.world.get().and_then(Weak::upgrade).expect("the world outlives its threads")
+    }
+}
+
+impl Driver for Device {
+    type Batch = Item;
+    type Encoded = Item;
+    type Resource = Item;
+
+    fn encode(&self, batch: Item) -> Item {
+        shuttle::thread::yield_now();
+        if batch.event == Event::EncodingPanics {
+            // Counts as handed over; the device sees nothing.
+            resume_unwind(Box::new(OnPurpose));
+        }
+        batch
+    }
+
+    fn submit(&self, batch: Item) {
+        self.hand_over(batch.number);
+        let world = self.world();
+        match batch.event {
+            Event::Nothing | Event::EncodingPanics => {}
+            Event::CallbackPanics => resume_unwind(Box::new(OnPurpose)),
+            Event::CallbackFlushes => world.flush(),
+            Event::CallbackAppends => world.request(world.append(Event::Nothing)),
+            Event::CallbackAppendsAndPanics => {
+                world.append(Event::Nothing);
+                world.flush();
+                resume_unwind(Box::new(OnPurpose));
+            }
+            Event::CallbackCloses => world.queue.close(),
+        }
+    }
+
+    fn destroy(&self, resource: Item) {
+        self.hand_over(resource.number);
+    }
+
+    fn destruction_may_wait(&self, resource: &Item) -> bool {
+        resource.event != Event::Nothing
+    }
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let world = Arc::new(Self {
+            queue: Queue::new(),
+            device: Device::default(),
+            recorder: Mutex::new((1, false)),
+            alive: std::sync::Arc::default(),
+        });
+        assert!(world.device.world.set(Arc::downgrade(&world)).is_ok());
+        world
+    }
+
+    fn item(&self, number: u64, event: Event) -> Item {
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Item { number, event, alive: std::sync::Arc::clone(&self.alive) }
+    }
+
+    /// Appends a batch, as the recorder does: under its lock.
+    fn append(&self, event: Event) -> u64 {
+        let mut recorder = lock(&self.recorder);
+        let number = self.queue.push_batch(self.item(recorder.0, event));
+        recorder.0 += 1;
+        number
+    }
+
+    fn append_destruction(&self, event: Event) -> u64 {
+        let mut recorder = lock(&self.recorder);
+        let number = self.queue.push_destruction(self.item(recorder.0, event));
+        recorder.0 += 1;
+        number
+    }
+
+    /// Flushes, and checks the guarantee.
+    fn flush(&self) {
+        let target = self.queue.newest();
+        self.queue.flush(&self.device, target);
+        self.assert_handed_over(target);
+    }
+
+    fn request(&self, target: u64) {
+        if !self.queue.request(target) {
+            self.queue.flush(&self.device, target);
+        }
+    }
+
+    /// The device has the item, or one after it if the item's encoding panicked.
+    fn assert_handed_over(&self, number: u64) {
+        let handed_over = self.queue.handed_over();
+        assert!(handed_over >= number, "item {number} of {handed_over} is not handed over");
+    }
+
+    /// Starts the submission thread.
+    fn serve(self: &Arc<Self>) -> shuttle::thread::JoinHandle<()> {
+        assert!(self.queue.start());
+        let world = Arc::clone(self);
+        shuttle::thread::spawn(move || {
+            let tick = || world.tick();
+            while forgiving(|| world.queue.serve(&world.device, tick)).is_err() {}
+        })
+    }
+
+    /// Ends the open batch, and asks to be called again while there was one.
+    fn tick(&self) -> Option<Duration> {
+        let mut recorder = lock(&self.recorder);
+        if !std::mem::take(&mut recorder.1) {
+            return None;
+        }
+        let number = self.queue.push_batch(self.item(recorder.0, Event::Nothing));
+        recorder.0 += 1;
+        drop(recorder);
+        self.queue.request(number);
+        Some(Duration::from_micros(500))
+    }
+
+    /// Waits for the device to get an item, without a call of the queue.
+    fn await_arrival(&self, number: u64) {
+        let mut got = lock(&self.device.got);
+        while got.numbers.last().is_none_or(|&last| last < number) {
+            got = self.device.arrived.wait(got).expect("no thread panics with the lock");
+        }
+    }
+}
+
+/// Catches the panics that are on purpose.
+fn forgiving<T>(act: impl FnOnce() -> T) -> Result<T, ()> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| match panic.downcast::<OnPurpose>() {
+        Ok(_) => (),
+        Err(other) => panic_any(other),
+    })
+}
+
+const EVENTS: [Event; 6] = [
+    Event::Nothing,
+    Event::EncodingPanics,
+    Event::CallbackPanics,
+    Event::CallbackFlushes,
+    Event::CallbackAppends,
+    Event::CallbackAppendsAndPanics,
+];
+
+/// What a thread of the program does.
+fn act_at_random(world: &World, steps: usize) {
+    for _ in 0..steps {
+        let event = EVENTS[thread_rng().gen_range(0..EVENTS.len())];
+        let act = || match thread_rng().gen_range(0..7) {
+            0 => world.request(world.append(event)),
+            1 => drop(world.append(event)),
+            2 => {
+                world.append_destruction(event);
+                world.queue.destroy_front(&world.device);
+                world.request(world.queue.newest());
+            }
+            3 => drop(world.queue.help(&world.device, 1)),
+            4 => {
+                lock(&world.recorder).1 = true;
+                world.queue.watch();
+            }
+            _ => {
+                world.append(event);
+                world.flush();
+            }
+        };
+        let _ = forgiving(act);
+    }
+}
+
+/// Far more than any of these programs takes; a loop without end is found by it.
+fn config() -> shuttle::Config {
+    let mut config = shuttle::Config::new();
+    config.max_steps = shuttle::MaxSteps::FailAfter(100_000);
+    config
+}
+
+fn check(iterations: usize, act: impl Fn() + Send + Sync + 'static) {
+    let scheduler = shuttle::scheduler::RandomScheduler::new(iterations);
+    shuttle::Runner::new(scheduler, config()).run(act);
+}
+
+/// Most of a rare interleaving's kind: few changes of thread, at the worst places.
+fn check_rare(iterations: usize, act: impl Fn() + Send + Sync + 'static) {
+    let scheduler = shuttle::scheduler::PctScheduler::new(3, iterations);
+    shuttle::Runner::new(scheduler, config()).run(act);
+}
+
+fn random_program(threads: usize, steps: usize, is_served: bool) {
+    let world = World::new();
+    let service = is_served.then(|| world.serve());
+    if !is_served {
+        assert!(world.queue.start());
+        // As when the system has no thread.
+        world.queue.refuse();
+    }
+    let program: Vec<_> = (0..threads)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            shuttle::thread::spawn(move || act_at_random(&world, steps))
+        })
+        .collect();
+    for thread in program {
+        thread.join().expect("panics on purpose are caught");
+    }
+    // The rest arrives without a further call, if the submission thread was told.
+    let last = world.append(Event::Nothing);
+    if is_served {
+        assert!(world.queue.request(last));
+        world.await_arrival(last);
+    } else {
+        while world.queue.handed_over() < last {
+            let _ = forgiving(|| world.flush());
+        }
+    }
+    world.queue.close();
+    if let Some(service) = service {
+        service.join().expect("panics on purpose are caught");
+    }
+    assert_eq!(world.alive.load(Ordering::Relaxed), 0, "items outlive the queue");
+}
+
+#[test]
+fn items_arrive_in_order_whatever_two_threads_do() {
+    check(3000, || random_program(2, 4, true));
+    check_rare(1000, || random_program(2, 4, true));
+}
+
+#[test]
+fn items_arrive_in_order_whatever_three_threads_do() {
+    check(1500, || random_program(3, 3, true));
+    check_rare(500, || random_program(3, 3, true));
+}
+
+#[test]
+fn without_a_submission_thread_the_callers_hand_over() {
+    check(1500, || random_program(3, 3, false));
+}
+
+#[test]
+fn a_batch_that_was_begun_arrives_without_a_further_call() {
+    let program = || {
+        let world = World::new();
+        let service = world.serve();
+        for _ in 0..2 {
+            let number = {
+                let mut recorder = lock(&world.recorder);
+                recorder.1 = true;
+                world.queue.watch();
+                recorder.0
+            };
+            world.await_arrival(number);
+        }
+        world.queue.close();
+        service.join().expect("nothing panics");
+    };
+    check(2000, program);
+    check_rare(500, program);
+}
+
+/// The last handle of a pool is dropped at any moment, also in a callback.
+#[test]
+fn a_queue_that_is_closed_at_any_moment_ends_and_drops_its_items() {
+    let program = || {
+        let world = World::new();
+        let service = world.serve();
+        let other = {
+            let world = Arc::clone(&world);
+            shuttle::thread::spawn(move || {
+                for event in [Event::Nothing, Event::EncodingPanics, Event::CallbackCloses, Event::Nothing] {
+                    let number = world.append(event);
+                    world.queue.request(number);
+                    let _ = forgiving(|| world.queue.help(&world.device, 0));
+                }
+            })
+        };
+        for _ in 0..2 {
+            world.queue.request(world.append(Event::CallbackPanics));
+        }
+        world.queue.close();
+        other.join().expect("panics on purpose are caught");
+        service.join().expect("panics on purpose are caught");
+        // What was appended after the queue was closed is dropped with it.
+        world.queue.close();
+        assert_eq!(world.alive.load(Ordering::Relaxed), 0, "items outlive the queue");
+    };
+    check(2000, program);
+    check_rare(500, program);
+}
