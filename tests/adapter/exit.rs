@@ -42,6 +42,12 @@ fn end(way: &str) {
             pool.submit().expect("the device works");
             exit(0);
         }
+        "exit during a drop" => {
+            let dropping = std::thread::spawn(move || drop(work));
+            std::thread::sleep(std::time::Duration::from_millis(u64::from(std::process::id()) % 400));
+            drop(dropping);
+            exit(0);
+        }
         other => panic!("no such way: {other}"),
     }
 }

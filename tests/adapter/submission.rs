@@ -142,16 +142,24 @@ fn a_panic_in_a_callback_on_the_poller_thread_ends_no_read() {
                 let mut first = Box::pin(x.read::<u32>());
                 let is_pending = first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
                 // It comes on the poller thread, unless the read has arrived already and no thread polls.
-                pool.memory().queue().on_submitted_work_done(|| panic!("a callback of the application, on purpose"));
+                let called = Arc::new(AtomicUsize::new(0));
+                let note = Arc::clone(&called);
+                pool.memory().queue().on_submitted_work_done(move || {
+                    note.fetch_add(1, Ordering::Release);
+                    panic!("a callback of the application, on purpose");
+                });
                 std::thread::sleep(Duration::from_millis(20));
                 if is_pending {
                     assert_eq!(pollster::block_on(first).expect("it can be read"), [3; 1000]);
                 } else {
                     drop(first);
                 }
-                // The panic may come on this thread now.
-                let act = std::panic::AssertUnwindSafe(|| pool.synchronize());
-                drop(std::panic::catch_unwind(act));
+                // The panic may only come on this thread.
+                while called.load(Ordering::Acquire) == 0 {
+                    let device = pool.memory().device();
+                    let poll = std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll));
+                    drop(std::panic::catch_unwind(poll));
+                }
                 assert_eq!(await_read(&x), [3; 1000]);
                 assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [3; 1000]);
             }
