@@ -1,6 +1,9 @@
 // arange: output[i] = start + i * step.
 //
 // Bindings: 0 output, contiguous. Dispatch one invocation an element.
+//
+// Indices: the invocation's number is below count + 2^24, see src/ops/launch.rs.
+// Loops: none.
 
 alias Element = f32;
 // What is computed with: f32 for elements of half its size.

@@ -1,9 +1,11 @@
-// average_pool: the sum under each window, with 0 beyond the edges, over `scale`.
+// average_pool: the sum under each window, with 0 beyond the edges, divided by `scale`.
 //
-// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation a window. At most
-// kernel.x * kernel.y turns.
+// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation a window.
+//
+// Indices: lib/image.wgsl.
+// Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.
 
-@group(0) @binding(0) var<storage, read_write> averages: array<Element>;
+@group(0) @binding(0) var<storage, read_write> averages: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -15,16 +17,19 @@ fn average_pool(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.out);
-        let corner = own.yz * params.stride;
+        let under = places_under(own.yz * params.stride);
         var sum = 0.0;
-        for (var row = 0u; row < params.kernel.x; row += 1u) {
-            for (var column = 0u; column < params.kernel.y; column += 1u) {
-                let at = corner + vec2(row, column);
-                if is_inside(at) {
-                    sum += f32(image[params.input_offset + place(own.x, at - params.padding, params.size)]);
-                }
+        if (params.pass_kind & CONTINUES) != 0u {
+            sum = f32(averages[step]);
+        }
+        for (var row = under.first.x; row < under.end.x; row += 1u) {
+            for (var column = under.first.y; column < under.end.y; column += 1u) {
+                sum += f32(image[params.input_offset + place(own.x, vec2(row, column), params.size)]);
             }
         }
-        averages[step] = Element(quotient(sum, bitcast<f32>(params.scale)));
+        if (params.pass_kind & LAST) != 0u {
+            sum = quotient(sum, bitcast<f32>(params.scale));
+        }
+        averages[step] = Output(sum);
     }
 }

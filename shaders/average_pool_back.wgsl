@@ -1,9 +1,12 @@
-// average_pool_back: each place of the image = the sum of the gradients of the windows that cover it, over `scale`.
+// average_pool_back: each place of the image = the sum of the gradients of the windows that cover it, divided by `scale`.
 //
 // Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on.
-// Dispatch one invocation a place of the image. At most kernel.x * kernel.y turns.
+// Dispatch one invocation a place of the image.
+//
+// Indices: lib/image.wgsl.
+// Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.
 
-@group(0) @binding(0) var<storage, read_write> image: array<Element>;
+@group(0) @binding(0) var<storage, read_write> image: array<Output>;
 @group(0) @binding(1) var<storage, read_write> gradient: array<Element>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -15,15 +18,19 @@ fn average_pool_back(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.size);
-        let at = own.yz + params.padding;
-        let first = first_window(at);
-        let end = end_window(at);
+        let over = windows_over(own.yz);
         var sum = 0.0;
-        for (var row = first.x; row < end.x; row += 1u) {
-            for (var column = first.y; column < end.y; column += 1u) {
+        if (params.pass_kind & CONTINUES) != 0u {
+            sum = f32(image[step]);
+        }
+        for (var row = over.first.x; row < over.end.x; row += 1u) {
+            for (var column = over.first.y; column < over.end.y; column += 1u) {
                 sum += f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
             }
         }
-        image[step] = Element(quotient(sum, bitcast<f32>(params.scale)));
+        if (params.pass_kind & LAST) != 0u {
+            sum = quotient(sum, bitcast<f32>(params.scale));
+        }
+        image[step] = Output(sum);
     }
 }

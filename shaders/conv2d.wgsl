@@ -3,8 +3,11 @@
 // Parameters: lib/image.wgsl; `channels` of the image, `outputs` of the result, `span` fours of windows in a row of the result.
 // Bindings: 0 output, contiguous, 1 image, contiguous from `input_offset` on, 2 weights, contiguous: a row for each channel and
 // place, channels outermost, and a last one for the bias; a row has a number for each output, and any numbers up to a multiple of
-// eight. An invocation makes four windows of a row in eight outputs. Dispatch batch * outputs / 8 * rows * fours invocations. At
-// most channels * kernel.x * (kernel.y * 5 + 1) turns of loops.
+// eight. An invocation makes four windows of a row in eight outputs. Dispatch batch * outputs / 8 * rows * fours invocations.
+//
+// Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + kernel.y, the padding included, is below 2^32. Places of
+// outputs beyond the last one may wrap, and are not stored.
+// Loops: channels * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; the host multiplies unfolded images where that is above the limit.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;

@@ -4,7 +4,10 @@
 // Parameters: lib/image.wgsl; `count` windows of all images, `span` of a part. Bindings: 0 parts, contiguous, 1 image, contiguous
 // from `input_offset` on, 2 gradient, (batch, outputs, windows), contiguous. A workgroup makes eight outputs of four lines of a
 // part; its invocations take turns along the windows, and are added up in a fixed order. Dispatch lines / 4 * outputs / 8 * parts
-// workgroups. At most span / 64 + 16 turns of loops of eight.
+// workgroups.
+//
+// Indices: lib/image.wgsl; parts * span < count + span, and the host keeps spans at 2^18. Parts, outputs and lines number an element.
+// Loops: (span / 64, rounded up) * 15 + 55; the host keeps spans at 2^18, under the limit of 65,535 iterations.
 
 @group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;

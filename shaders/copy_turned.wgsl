@@ -7,7 +7,10 @@
 //
 // A workgroup of 32 by 8 moves a tile of 32 by 32 through workgroup memory, so that both sides are read and written along
 // their neighbours. Rows of the tile are one element longer than it is wide: its columns then lie in different banks. Dispatch
-// (inner / 32, outer / 32, batches) workgroups, rounded up. At most 4 turns of a loop.
+// (inner / 32, outer / 32, batches) workgroups, rounded up.
+//
+// Indices: elements are read and written within their storages; the host keeps both sides under 32 * 65,535.
+// Loops: 5.
 
 alias Element = f32;
 

@@ -1,9 +1,12 @@
 // fold: each place of the image = the sum of the columns' elements that unfold takes from it.
 //
 // Parameters: lib/image.wgsl. Bindings: 0 image, contiguous, 1 columns, contiguous from `input_offset` on. Dispatch one invocation
-// a place. At most kernel.x * kernel.y turns.
+// a place.
+//
+// Indices: lib/image.wgsl.
+// Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.
 
-@group(0) @binding(0) var<storage, read_write> image: array<Element>;
+@group(0) @binding(0) var<storage, read_write> image: array<Output>;
 @group(0) @binding(1) var<storage, read_write> columns: array<Element>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -16,16 +19,18 @@ fn fold(
     if step < params.count {
         let own = split(step, params.size);
         let at = own.yz + params.padding;
-        let first = first_window(at);
-        let end = end_window(at);
+        let over = windows_over(own.yz);
         var sum = Number(0);
-        for (var row = first.x; row < end.x; row += 1u) {
-            for (var column = first.y; column < end.y; column += 1u) {
+        if (params.pass_kind & CONTINUES) != 0u {
+            sum = Number(image[step]);
+        }
+        for (var row = over.first.x; row < over.end.x; row += 1u) {
+            for (var column = over.first.y; column < over.end.y; column += 1u) {
                 let within = at - vec2(row, column) * params.stride;
                 let line = place(own.x, within, params.kernel);
                 sum += Number(columns[params.input_offset + place(line, vec2(row, column), params.out)]);
             }
         }
-        image[step] = Element(sum);
+        image[step] = Output(sum);
     }
 }

@@ -6,8 +6,10 @@
 // where both operands are in one storage the host binds it once, as left.
 //
 // A workgroup of 16 by 16 invocations makes a tile of 64 by 64; each invocation makes 4 by 4 of it. The operands pass through
-// workgroup memory in slices of 16 along the depth. Dispatch (tiles, 1 or more, batches) workgroups. At most depth / 16 * 24
-// turns of loops: the host adds up slices of 32,768 along the depth, under the 65,535 turns that Mesa allows.
+// workgroup memory in slices of 16 along the depth. Dispatch (tiles, 1 or more, batches) workgroups.
+//
+// Indices: elements are read and written within their storages only; tiles * 64 rounds each side of the output up.
+// Loops: depth / 16 * 23 + 21; the host adds up slices of 32,768 along the depth, under the limit of 65,535 iterations.
 
 alias Element = f32;
 // What is computed with: f32 for elements of half its size.

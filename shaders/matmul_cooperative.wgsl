@@ -10,7 +10,10 @@
 // by line, by eight and by half, so that the driver sees that a line's place is a multiple of 16 bytes even where a bounds check
 // clamps it, and reads pieces at once: on an H100 that is a sixth of the whole. Sums pass through workgroup memory on their way
 // out, since only there can single elements be seen. A tile beyond the matrices' end reads what comes after them, or nothing,
-// into sums that are not stored. Dispatch (tiles, 1 or more, batches) workgroups. At most depth / SLICE turns of the loop.
+// into sums that are not stored. Dispatch (tiles, 1 or more, batches) workgroups.
+//
+// Indices: a tile beyond the matrices' end reads up to 128 lines of its operands' strides after them, which WebGPU makes harmless.
+// Loops: depth / SLICE + 1; the host keeps depth at 2^15.
 
 enable wgpu_cooperative_matrix;
 

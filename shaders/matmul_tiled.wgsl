@@ -11,8 +11,10 @@
 // rows and two of columns, half a tile apart. Slices of the operands pass through workgroup memory, 16 KiB of it; the next
 // slice is read into registers while this one is worked on. A tile beyond the matrices' end reads their last row or column
 // again, and stores nothing: only sums that nobody needs come of it. The unrolled steps index workgroup memory by a constant,
-// so that the bounds check of the other index is done once a slice. Dispatch (tiles, 1 or more, batches) workgroups. At most
-// depth / SLICE turns of the loop: the host keeps depth at 2^15, well under the 65,535 turns that Mesa allows.
+// so that the bounds check of the other index is done once a slice. Dispatch (tiles, 1 or more, batches) workgroups.
+//
+// Indices: rows and columns beyond the last are taken for it, so places lie within the storages, but for the end of a four.
+// Loops: depth / SLICE + 1; the host keeps depth at 2^15.
 
 const TILE: u32 = 128u;
 const SLICE: u32 = TILE / 8u;

@@ -1,8 +1,10 @@
 // max_pool: the largest element under each window, and its place in the plane: the first of several; what is not a number is the
 // largest.
 //
-// Parameters: lib/image.wgsl. Bindings: 0 largest, 1 places, both contiguous, 2 image. Dispatch one invocation a window. At most
-// kernel.x * kernel.y turns.
+// Parameters: lib/image.wgsl. Bindings: 0 largest, 1 places, both contiguous, 2 image. Dispatch one invocation a window.
+//
+// Indices: lib/image.wgsl.
+// Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.
 
 @group(0) @binding(0) var<storage, read_write> largest: array<Element>;
 @group(0) @binding(1) var<storage, read_write> places: array<u32>;
@@ -23,22 +25,23 @@ fn max_pool(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.out);
-        let corner = own.yz * params.stride;
+        let under = places_under(own.yz * params.stride);
         var best = 0u;
         var best_place = 0u;
         var best_value = Element(0);
-        for (var row = 0u; row < params.kernel.x; row += 1u) {
-            for (var column = 0u; column < params.kernel.y; column += 1u) {
-                let at = corner + vec2(row, column);
-                if is_inside(at) {
-                    let inside = at - params.padding;
-                    let value = image[params.input_offset + place(own.x, inside, params.size)];
-                    let key = key_of(bitcast<u32>(f32(value)));
-                    if key > best {
-                        best = key;
-                        best_place = inside.x * params.size.y + inside.y;
-                        best_value = value;
-                    }
+        if (params.pass_kind & CONTINUES) != 0u {
+            best_place = places[step];
+            best_value = largest[step];
+            best = key_of(bitcast<u32>(f32(best_value)));
+        }
+        for (var row = under.first.x; row < under.end.x; row += 1u) {
+            for (var column = under.first.y; column < under.end.y; column += 1u) {
+                let value = image[params.input_offset + place(own.x, vec2(row, column), params.size)];
+                let key = key_of(bitcast<u32>(f32(value)));
+                if key > best {
+                    best = key;
+                    best_place = row * params.size.y + column;
+                    best_value = value;
                 }
             }
         }

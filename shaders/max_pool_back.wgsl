@@ -1,9 +1,12 @@
 // max_pool_back: each place of the image = the sum of the gradients of the windows whose largest element it was.
 //
 // Parameters: lib/image.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on, 2
-// places, contiguous. Dispatch one invocation a place of the image. At most kernel.x * kernel.y turns.
+// places, contiguous. Dispatch one invocation a place of the image.
+//
+// Indices: lib/image.wgsl.
+// Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.
 
-@group(0) @binding(0) var<storage, read_write> image: array<Element>;
+@group(0) @binding(0) var<storage, read_write> image: array<Output>;
 @group(0) @binding(1) var<storage, read_write> gradient: array<Element>;
 @group(0) @binding(2) var<storage, read_write> places: array<u32>;
 
@@ -16,19 +19,20 @@ fn max_pool_back(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.size);
-        let at = own.yz + params.padding;
-        let first = first_window(at);
-        let end = end_window(at);
+        let over = windows_over(own.yz);
         let in_plane = own.y * params.size.y + own.z;
         var sum = 0.0;
-        for (var row = first.x; row < end.x; row += 1u) {
-            for (var column = first.y; column < end.y; column += 1u) {
+        if (params.pass_kind & CONTINUES) != 0u {
+            sum = f32(image[step]);
+        }
+        for (var row = over.first.x; row < over.end.x; row += 1u) {
+            for (var column = over.first.y; column < over.end.y; column += 1u) {
                 let window = place(own.x, vec2(row, column), params.out);
                 if places[window] == in_plane {
                     sum += f32(gradient[params.input_offset + window]);
                 }
             }
         }
-        image[step] = Element(sum);
+        image[step] = Output(sum);
     }
 }

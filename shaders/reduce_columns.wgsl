@@ -2,8 +2,10 @@
 // outputs.
 //
 // Shapes, formula: lib/reduce.wgsl; output k of part p is at p * kept_count + k, so that fours lie together. Bindings: 0 output,
-// 1 input. Dispatch kept_count / 4 * split invocations. At most part turns of a loop with up to 5 turns within: the host keeps
-// parts at 2^13, under the 65,535 that Mesa allows.
+// 1 input. Dispatch kept_count / 4 * split invocations.
+//
+// Indices: the host checks kept_count * reduced_count, and the number of parts, to be below 2^32 - 2^24.
+// Loops: part * 7 + part / 4 + 9; the host keeps parts at 2^13, under the limit of 65,535 iterations.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Kept>;
 @group(0) @binding(1) var<storage, read_write> input: array<Stored>;

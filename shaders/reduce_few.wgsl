@@ -1,7 +1,9 @@
 // reduce_few: a reduction of few elements that lie anyhow. An invocation has a part.
 //
-// Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split invocations. At most part turns of a
-// loop with up to 5 turns within: the host keeps parts at 32.
+// Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split invocations.
+//
+// Indices: the host checks kept_count * reduced_count, and the number of parts, to be below 2^32 - 2^24.
+// Loops: part * 7 + 7; the host keeps parts at 32.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> input: array<Element>;

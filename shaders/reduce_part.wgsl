@@ -1,7 +1,9 @@
 // reduce_part: a reduction of elements that lie anyhow. A workgroup has a part: stripes, then a tree.
 //
-// Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split workgroups. At most part / WORKGROUP
-// turns of a loop with up to 5 turns within: the host keeps parts at 2^18, well under the 65,535 that Mesa allows.
+// Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split workgroups.
+//
+// Indices: the host checks kept_count * reduced_count, and the number of parts, to be below 2^32 - 2^24.
+// Loops: part / WORKGROUP * 7 + 16; the host keeps parts at 2^18, under the limit of 65,535 iterations.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> input: array<Element>;

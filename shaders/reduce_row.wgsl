@@ -2,7 +2,10 @@
 // stripes of fours an invocation, then a tree.
 //
 // Shapes, formula: lib/reduce.wgsl; parts are multiples of 4, but for a row's last one. Bindings: 0 output, 1 input. Dispatch
-// kept_count * split workgroups. At most part / WORKGROUP turns of loops: the host keeps parts at 2^14.
+// kept_count * split workgroups.
+//
+// Indices: the host checks kept_count * reduced_count, and the number of parts, to be below 2^32 - 2^24.
+// Loops: part / (16 * WORKGROUP) + 20; the host keeps parts at 2^20.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> input: array<Stored>;

@@ -1,8 +1,10 @@
 // reduce_short_row: a reduction of contiguous rows of a few hundred elements, a multiple of 4, each of which begins at one. A
 // team of TEAM invocations has a row.
 //
-// Shapes, formula: lib/reduce.wgsl; one part a row. Bindings: 0 output, 1 input. Dispatch kept_count * TEAM invocations. At most
-// reduced_count / 4 turns of loops: the host keeps rows at 1,024.
+// Shapes, formula: lib/reduce.wgsl; one part a row. Bindings: 0 output, 1 input. Dispatch kept_count * TEAM invocations.
+//
+// Indices: the host checks kept_count * reduced_count, and kept_count, to be below 2^32 - 2^24.
+// Loops: reduced_count / (4 * TEAM) + 24; the host keeps rows at 1,024.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
 @group(0) @binding(1) var<storage, read_write> input: array<Stored>;

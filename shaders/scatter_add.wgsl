@@ -1,7 +1,11 @@
 // scatter_add: table[i, with the axis at index[i]] += value[i], in no particular order. Nothing where the index is beyond the axis.
 //
-// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 table, by its bits, 1 value, 2 index. Dispatch one invocation an element of the
-// index. An addition is tried again for as long as another invocation comes between: as often as invocations meet.
+// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 table, by its bits, 1 value, 2 index. Integers are added by `atomicAdd`. Dispatch
+// one invocation an element of the index from `first` up to `count`.
+//
+// Indices: places of the walk and a chosen element lie within their storages; `first` + the invocation's number < count + 2^24.
+// Loops: 7 of the walk, and for floating-point elements one try for each addition of the dispatch that comes between, so fewer
+// than count - first. On software drivers, which bound loops, the host dispatches fewer elements at a time than the limit.
 
 @group(0) @binding(0) var<storage, read_write> table: array<atomic<u32>>;
 @group(0) @binding(1) var<storage, read_write> value: array<Element>;
@@ -12,27 +16,31 @@ fn added(word: u32, more: Number) -> u32 {
     return bitcast<u32>(bitcast<Number>(word) + more);
 }
 
+fn add(place: u32, more: Number) {
+    var found = atomicLoad(&table[place]);
+    loop {
+        let tried = atomicCompareExchangeWeak(&table[place], found, added(found, more));
+        if tried.exchanged {
+            break;
+        }
+        found = tried.old_value;
+    }
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn scatter_add(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let step = step_of(workgroup, workgroups, local);
+    let step = params.first + step_of(workgroup, workgroups, local);
     if step < params.count {
         let at = places(step);
         let chosen = index[at.index];
         if chosen < params.axis_size {
             let place = at.table + chosen * params.axis_stride;
             let more = Number(value[at.value]);
-            var found = atomicLoad(&table[place]);
-            loop {
-                let tried = atomicCompareExchangeWeak(&table[place], found, added(found, more));
-                if tried.exchanged {
-                    break;
-                }
-                found = tried.old_value;
-            }
+            add(place, more);
         }
     }
 }

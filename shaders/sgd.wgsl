@@ -1,7 +1,10 @@
 // sgd: one step of gradient descent with momentum, in place, of each entry of a list:
 // g = gradient + decay * x; v = momentum * v + g; x -= rate * (g + momentum * v with Nesterov's form, else v).
 //
-// Entries, bindings, dispatch: lib/list.wgsl; the tensors of an entry are x, v and the gradient. At most 4 turns of the loop.
+// Entries, bindings, dispatch: lib/list.wgsl; the tensors of an entry are x, v and the gradient.
+//
+// Indices: a place has 30 bits, and entries lie within their windows; see lib/list.wgsl.
+// Loops: 15 over the entries, of which there are 14 at most, and 5 over the elements.
 
 struct Params {
     entries: u32,

@@ -2,7 +2,10 @@
 // exponentials; or, as another operation, input[r, c] - top[r] - log(total[r]).
 //
 // Shapes, bindings: lib/row.wgsl; columns are a multiple of 4, at most 4,096, and offsets are in fours. The row is read once:
-// each invocation holds up to four fours of it. Dispatch a workgroup a row. At most 15 turns of a loop.
+// each invocation holds up to four fours of it. Dispatch a workgroup a row.
+//
+// Indices: rows * columns is the number of elements, which the host checks to be below 2^32 - 2^24.
+// Loops: 32 of two sums over the workgroup.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Stored>;
 @group(0) @binding(1) var<storage, read_write> input: array<Stored>;

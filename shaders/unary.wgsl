@@ -3,6 +3,9 @@
 // Shapes: output and left of one shape. Bindings: 0 output, 1 left. The host puts the operation's expression in place of the
 // body of `apply`, whose values are one element or four, component by component. Needs lib/places.wgsl and the form that fits
 // the operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
+//
+// Indices: elements of operands lie within their storages; the invocation's number is below count + 2^24, see src/ops/launch.rs.
+// Loops: 6 of lib/walk.wgsl, or none.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Kept>;
 @group(0) @binding(1) var<storage, read_write> left: array<Stored>;

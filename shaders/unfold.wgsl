@@ -1,6 +1,9 @@
 // unfold: column (batch, channel * kernel + place in the window, window) = the image under that place, or 0 beyond its edges.
 //
 // Parameters: lib/image.wgsl. Bindings: 0 columns, contiguous, 1 image. Dispatch one invocation a column's element.
+//
+// Indices: lib/image.wgsl; a line and a window number an element of the columns.
+// Loops: none.
 
 @group(0) @binding(0) var<storage, read_write> columns: array<Element>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;

@@ -18,7 +18,8 @@ struct Params {
     value_offset: u32,
     axis_size: u32,
     axis_stride: u32,
-    unused: u32,
+    // Step of the first invocation.
+    first: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;

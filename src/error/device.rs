@@ -43,6 +43,14 @@ pub enum DeviceError {
         /// The device's largest storage binding, in bytes.
         limit: u64,
     },
+    /// A kernel takes more tensors than the device binds to one shader.
+    #[error("a kernel over {tensors} tensors is above the {limit} storage buffers that the device binds to a shader")]
+    TooManyBindings {
+        /// Tensors of the kernel.
+        tensors: usize,
+        /// The device's `max_storage_buffers_per_shader_stage`.
+        limit: u32,
+    },
     /// A transfer's offset or length is not a multiple of the unit that copies need.
     #[error("offset {offset} and length {length} are not both multiples of {unit} bytes")]
     Misaligned {

@@ -97,7 +97,7 @@ pub enum KernelError {
         /// Bindings are multiples of so many bytes.
         unit: u64,
     },
-    /// A tensor that the kernel writes shares elements with another one of the dispatch.
+    /// A tensor that the kernel writes, or in a browser any, shares elements with another one of the dispatch.
     #[error("binding {binding} `{name}` is written and overlaps binding {other} `{other_name}`")]
     Overlap {
         /// The binding that is written.

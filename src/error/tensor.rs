@@ -45,6 +45,14 @@ pub enum TensorError {
         /// The device's name, and its backend.
         device: String,
     },
+    /// A fused expression can't be a kernel.
+    #[error("{operation}: the expression can't be a kernel: {problem}")]
+    Expression {
+        /// The operation.
+        operation: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// There are no elements to choose one from.
     #[error("{operation}: shape {shape:?} leaves no elements to choose from")]
     Empty {
@@ -170,6 +178,25 @@ pub enum TensorError {
         elements: u64,
         /// The most that can be indexed.
         limit: u64,
+    },
+    /// One invocation of a kernel would run more loop iterations than drivers allow: software Vulkan ends all loops of an
+    /// invocation after 65,536 in total, without an error.
+    #[error("{operation}: {iterations} loop iterations of an invocation are above the limit of {limit}")]
+    TooManyIterations {
+        /// The operation.
+        operation: &'static str,
+        /// Iterations of all loops of one invocation together.
+        iterations: u64,
+        /// The most that every driver allows.
+        limit: u64,
+    },
+    /// The host has no memory for the elements.
+    #[error("{operation}: the host has no room for {bytes} bytes")]
+    HostMemory {
+        /// The operation.
+        operation: &'static str,
+        /// Bytes asked for.
+        bytes: u64,
     },
     /// Other handles share the tensor's memory, so it can't leave the device.
     #[error("into_host: {others} other handles share the tensor's memory")]

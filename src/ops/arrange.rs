@@ -6,7 +6,7 @@ use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Element, Tensor, arithmetic};
 use std::sync::LazyLock;
 
 /// Among the elements that equal the extreme, or aren't numbers, the index; elsewhere one above all.
@@ -21,16 +21,16 @@ impl Tensor {
     /// [`TensorError::TooManyElements`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn arange<T: Element>(pool: &Pool, count: usize, start: T, step: T) -> Result<Self, TensorError> {
+        let elements = index("arange", count)?;
         let output = Self::empty(pool, [count], T::DTYPE)?;
-        if count == 0 {
+        if elements == 0 {
             return Ok(output);
         }
-        let count = index("arange", count)?;
-        let params = [count, start.bits(), step.bits()];
+        let params = [elements, start.bits(), step.bits()];
         let program = with_gpu(&output, |gpu| ARANGE.program(gpu, Variant::plain(T::DTYPE)))?;
-        let workgroups = grid(count.div_ceil(WORKGROUP));
+        let workgroups = grid(elements.div_ceil(WORKGROUP));
         let written = Placed::of(&output).bind_whole("arange")?;
-        launch(&program, &[written], bytemuck::bytes_of(&params), workgroups)?;
+        launch("arange", &program, &[written], bytemuck::bytes_of(&params), workgroups, 0)?;
         Ok(output)
     }
 
@@ -39,7 +39,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`],
-    /// [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::Pools`], [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn cat(tensors: &[&Self], axis: usize) -> Result<Self, TensorError> {
         let name = "cat";
@@ -52,7 +52,7 @@ impl Tensor {
             check_kinds(name, first, other)?;
             let mut alike = other.shape().to_vec();
             if alike.len() == shape.len() {
-                shape[axis] += alike[axis];
+                arithmetic::extend(&mut shape, axis, alike[axis], first.dtype().bytes())?;
                 alike[axis] = shape[axis];
             }
             if alike != shape {

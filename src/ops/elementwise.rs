@@ -1,7 +1,7 @@
 //! Kernels that go over all operands element by element.
 
 use super::form::{Form, LANES, Operands};
-use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
+use super::launch::{WALK, WORKGROUP, grid, index, launch, padded, with_gpu};
 use super::placed::Placed;
 use super::shader::{Operation, Shader, Variant};
 use crate::error::TensorError;
@@ -88,12 +88,11 @@ impl<'a> Elementwise<'a> {
         let workgroups = grid(count.div_ceil(WORKGROUP));
         if operands.form == Form::Flat {
             let params = self.flat(&operands, count, offsets)?;
-            launch(&program, bindings, bytemuck::bytes_of(&params), workgroups)?;
+            launch(name, &program, bindings, bytemuck::bytes_of(&params), workgroups, 0)
         } else {
             let params = self.walk(&operands, count, offsets)?;
-            launch(&program, bindings, bytemuck::bytes_of(&params), workgroups)?;
+            launch(name, &program, bindings, bytemuck::bytes_of(&params), workgroups, WALK)
         }
-        Ok(())
     }
 
     fn flat(&self, operands: &Operands, count: u32, offsets: [u32; 3]) -> Result<FlatParams, TensorError> {

@@ -1,10 +1,12 @@
 //! Elements looked up by an index, and added where an index says.
 
-use super::launch::{WORKGROUP, check_kinds, check_pools, grid, index as number, launch, padded, with_gpu};
+use super::launch::{
+    WORKGROUP, check_kinds, check_pools, grid, index as number, iterations, launch, loop_limit, padded, with_gpu,
+};
 use super::placed::Placed;
-use super::shader::{GATHER, SCATTER_ADD, Shader, Variant};
+use super::shader::{AS_IT_IS, GATHER, Operation, SCATTER_ADD, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::{DType, Layout, Tensor};
+use crate::tensor::{DType, Layout, MAX_RANK, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `lib/indexed.wgsl`.
@@ -22,7 +24,7 @@ struct Params {
     value_offset: u32,
     axis_size: u32,
     axis_stride: u32,
-    unused: u32,
+    first: u32,
 }
 
 const _: () = assert!(size_of::<Params>() == super::shader::INDEXED_BYTES as usize);
@@ -141,6 +143,30 @@ impl Tensor {
     }
 }
 
+/// `scatter_add.wgsl` of integers, which devices add at once.
+const OF_INTEGERS: Operation = Operation::of_lines(
+    "of_integers",
+    &[[
+        "    var found = atomicLoad(&table[place]);
+    loop {
+        let tried = atomicCompareExchangeWeak(&table[place], found, added(found, more));
+        if tried.exchanged {
+            break;
+        }
+        found = tried.old_value;
+    }
+",
+        "    atomicAdd(&table[place], bitcast<u32>(more));
+",
+    ]],
+);
+
+/// What one of the two kernels needs for a dtype.
+pub(super) fn operation(shader: &Shader, dtype: DType) -> Operation {
+    let is_integer = matches!(dtype, DType::I32 | DType::U32);
+    if shader.name == SCATTER_ADD.name && is_integer { OF_INTEGERS } else { AS_IT_IS }
+}
+
 /// A tensor that is looked up along an axis.
 struct Table<'a> {
     tensor: &'a Tensor,
@@ -169,7 +195,7 @@ impl Table<'_> {
         let (value_binding, value_offset) = Placed::of(value).bind(name, 1)?;
         let (index, value) = (index_layout, value_layout);
         let count = number(name, index.elements())?;
-        let params = Params {
+        let mut params = Params {
             sizes: padded(name, &index.shape)?,
             table_strides: padded(name, &self.layout.strides)?,
             index_strides: padded(name, &index.strides)?,
@@ -181,16 +207,30 @@ impl Table<'_> {
             value_offset,
             axis_size: number(name, self.tensor.shape()[self.axis])?,
             axis_stride: number(name, self.tensor.strides()[self.axis])?,
-            unused: 0,
+            first: 0,
         };
         let dtype = self.tensor.dtype();
-        let program = with_gpu(self.tensor, |gpu| shader.program(gpu, Variant::plain(dtype)))?;
-        let workgroups = grid(count.div_ceil(WORKGROUP));
+        let variant = Variant { operation: operation(shader, dtype), ..Variant::plain(dtype) };
+        let program = with_gpu(self.tensor, |gpu| shader.program(gpu, variant))?;
         let bindings = match is_table_written {
             true => [table_binding, value_binding, index_binding],
             false => [value_binding, table_binding, index_binding],
         };
-        launch(&program, &bindings, bytemuck::bytes_of(&params), workgroups)?;
+        // An addition of floating-point numbers is tried again whenever another invocation of the dispatch comes between.
+        let tries = shader.name == SCATTER_ADD.name && dtype.is_floating_point();
+        let walk = iterations(MAX_RANK as u64, 0);
+        // Only software drivers bound loops, and are in no hurry for large dispatches.
+        let most = if tries && with_gpu(self.tensor, crate::device::Gpu::is_software) {
+            u32::try_from(loop_limit() - walk - 1).unwrap_or(u32::MAX)
+        } else {
+            count
+        };
+        for first in (0..count).step_by(most as usize) {
+            params.first = first;
+            params.count = count.min(first.saturating_add(most));
+            let workgroups = grid((params.count - first).div_ceil(WORKGROUP));
+            launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, walk)?;
+        }
         Ok(())
     }
 }

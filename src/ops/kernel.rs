@@ -1,5 +1,6 @@
 //! The user's own kernels.
 
+use super::compile::{check_nesting, check_text, guarded};
 use super::reflect::{Interface, TensorSlot, reflect};
 use crate::device::gpu::{Program, ProgramDescriptor};
 use crate::device::{COPY_UNIT, Memory};
@@ -45,9 +46,14 @@ impl Pool {
     /// Tensors are the storage variables of group 0, at the bindings from 0 on, all declared `var<storage, read_write>`; scalar
     /// parameters are the members of one `var<uniform>` at group 1, binding 0.
     ///
+    /// The text has at most 1 MiB, 1,000 nested brackets and `else` branches, 4,000 operators in an expression and 16,000 declarations;
+    /// on the web and where addresses have 32 bits, 128 KiB, 100, 250 and 1,000. On a software driver conditions and loops are nested
+    /// 64 deep at most. It is compiled on a thread of its own with a large
+    /// stack, for which this waits, and a panic of the compiler is an error.
+    ///
     /// # Errors
-    /// [`KernelError::Compile`] with naga's message and the source line, [`KernelError::EntryPoint`],
-    /// [`KernelError::Declaration`], or what the device finds wrong.
+    /// [`KernelError::Compile`] with naga's message and the source line, or the bound that the text exceeds;
+    /// [`KernelError::EntryPoint`], [`KernelError::Declaration`], or what the device finds wrong.
     ///
     /// # Examples
     ///
@@ -70,16 +76,22 @@ impl Pool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
-        let interface = reflect(wgsl, entry)?;
-        let program = self.memory().program(&ProgramDescriptor {
-            label: entry,
-            source: wgsl,
-            entry,
-            tensors: interface.tensors.len(),
-            parameter_bytes: interface.scalar_bytes,
-            // Of f16 there are none in immediates, as far as wgpu's feature goes.
-            immediates: interface.scalars.iter().all(|scalar| scalar.dtype != DType::F16),
-            constants: &[],
+        check_text(wgsl)?;
+        // Both parse it: naga here, and the device with all that is below it.
+        let (interface, program) = guarded(|| {
+            let interface = reflect(wgsl, entry)?;
+            check_nesting(interface.nesting, self.memory().is_software())?;
+            let program = self.memory().program(&ProgramDescriptor {
+                label: entry,
+                source: wgsl,
+                entry,
+                tensors: interface.tensors.len(),
+                parameter_bytes: interface.scalar_bytes,
+                // Of f16 there are none in immediates, as far as wgpu's feature goes.
+                immediates: interface.scalars.iter().all(|scalar| scalar.dtype != DType::F16),
+                constants: &[],
+            })?;
+            Ok((interface, program))
         })?;
         Ok(Kernel { pool: self.clone(), program, interface })
     }
@@ -174,13 +186,16 @@ impl Kernel {
         Ok(Bound { storage: tensor.storage(), offset, size: whole })
     }
 
-    /// What is written must not be bound twice: each invocation would see the other binding's bytes at a time of its own.
+    /// What is written must not be bound twice: each invocation would see the other binding's bytes at a time of its own. In a
+    /// browser nothing may be, since every binding is declared for writing: WebGPU then does none of the batch's commands.
     fn check_overlaps(&self, bound: &[Bound<'_>]) -> Result<(), KernelError> {
+        let is_web = cfg!(target_arch = "wasm32")
+            && self.pool.memory().device().adapter_info().backend == wgpu::Backend::BrowserWebGpu;
         let slots = &self.interface.tensors;
         for (binding, (slot, tensor)) in slots.iter().zip(bound).enumerate() {
             let meets =
                 |(other, against): (usize, &Bound<'_>)| (other != binding && tensor.overlaps(against)).then_some(other);
-            if let (true, Some(other)) = (slot.is_written, bound.iter().enumerate().find_map(meets)) {
+            if let (true, Some(other)) = (slot.is_written || is_web, bound.iter().enumerate().find_map(meets)) {
                 let (name, other_name) = (slot.name.clone(), slots[other].name.clone());
                 return Err(KernelError::Overlap { binding, name, other, other_name });
             }

@@ -2,7 +2,7 @@
 
 use super::placed::Binding;
 use crate::device::gpu::Program;
-use crate::error::{DeviceError, TensorError};
+use crate::error::TensorError;
 use crate::pool::{Storage, record};
 use crate::tensor::{Layout, Tensor};
 
@@ -11,6 +11,28 @@ pub(super) const WORKGROUP: u32 = 256;
 
 /// Workgroups in one dimension of a dispatch: WebGPU's least limit, so that it needs no asking.
 const MOST_WORKGROUPS: u32 = 65_535;
+
+/// The most loop iterations that one invocation may run, all of its loops counted together. Mesa's software drivers (22.3, LLVM)
+/// end every loop of an invocation after 65,536 iterations in total, without an error: what the loop should have written keeps
+/// the bytes of whatever tensor had the memory before. One limit for all devices, so that all of them split work alike.
+const LOOP_LIMIT: u64 = 65_535;
+
+/// [`LOOP_LIMIT`], or the lower one of a test.
+pub(super) fn loop_limit() -> u64 {
+    #[cfg(test)]
+    return lowered::LIMIT.get();
+    #[cfg(not(test))]
+    LOOP_LIMIT
+}
+
+/// Iterations of a loop that goes round `times` times and runs `inside` iterations of other loops in each of them. The test that
+/// ends a loop counts as one more.
+pub(super) const fn iterations(times: u64, inside: u64) -> u64 {
+    times.saturating_mul(inside.saturating_add(1)).saturating_add(1)
+}
+
+/// Iterations that `lib/walk.wgsl` runs for an element.
+pub(super) const WALK: u64 = iterations(5, 0);
 
 /// Workgroups in two dimensions, at least `count` of them. Kernels number them row by row and pass over those beyond.
 pub(super) fn grid(count: u32) -> [u32; 3] {
@@ -21,10 +43,11 @@ pub(super) fn grid(count: u32) -> [u32; 3] {
     [count.div_ceil(rows), rows, 1]
 }
 
-/// A number of elements as kernels take it.
+/// A number of elements as kernels take it. The number of an invocation is below the number of workgroups in a grid times their
+/// size, so below `count` + 65,535 · 256 < 2^32 for each `count` that is accepted here.
 ///
 /// # Errors
-/// [`TensorError::TooManyElements`] above what 32 bits can index with a workgroup to spare.
+/// [`TensorError::TooManyElements`] above what 32 bits can index with a row of workgroups to spare.
 pub(super) fn index(operation: &'static str, elements: usize) -> Result<u32, TensorError> {
     let limit = u32::MAX - (1 << 24);
     let too_many = TensorError::TooManyElements { operation, elements: elements as u64, limit: u64::from(limit) };
@@ -45,22 +68,42 @@ pub(super) fn check_kinds(operation: &'static str, left: &Tensor, right: &Tensor
     Err(TensorError::DType { operation, left: left.dtype().name(), right: right.dtype().name() })
 }
 
+/// Checks a number of loop iterations against the limit of drivers.
+///
+/// # Errors
+/// [`TensorError::TooManyIterations`].
+pub(super) fn check_iterations(operation: &'static str, iterations: u64) -> Result<(), TensorError> {
+    let limit = loop_limit();
+    if iterations <= limit {
+        return Ok(());
+    }
+    Err(TensorError::TooManyIterations { operation, iterations, limit })
+}
+
 /// The most bindings of a kernel: WebGPU's least limit of storage buffers in a shader.
 pub(super) const MOST_BINDINGS: usize = 8;
 
-/// Records a dispatch over the storages of some operands, of which there are 1 to [`MOST_BINDINGS`].
+/// Records a dispatch over the storages of some operands, of which there are 1 to [`MOST_BINDINGS`]. `iterations` is what the
+/// header of the shader says of its loops: the most that one invocation runs, all of them together.
+///
+/// # Errors
+/// [`TensorError::TooManyIterations`] if drivers might end the loops early; what the device finds wrong.
 pub(super) fn launch(
+    operation: &'static str,
     program: &Program,
     bindings: &[Binding<'_>],
     parameters: &[u8],
     workgroups: [u32; 3],
-) -> Result<(), DeviceError> {
+    iterations: u64,
+) -> Result<(), TensorError> {
+    check_iterations(operation, iterations)?;
     let mut storages = [bindings[0].storage(); MOST_BINDINGS];
     for (storage, binding) in storages.iter_mut().zip(bindings) {
         *storage = binding.storage();
     }
     let storages = &storages[..bindings.len()];
-    record(storages, |commands, places| commands.dispatch(program, places, parameters, workgroups))
+    record(storages, |commands, places| commands.dispatch(program, places, parameters, workgroups))?;
+    Ok(())
 }
 
 /// The device's limits and handles for the tensors of an operation.
@@ -96,9 +139,51 @@ pub(super) fn is_in_place(
     Ok(true)
 }
 
+/// A lower limit of loop iterations, for tests on one thread.
+#[cfg(test)]
+pub(super) mod lowered {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(in crate::ops) static LIMIT: Cell<u64> = const { Cell::new(super::LOOP_LIMIT) };
+    }
+
+    /// Runs `act` with a lower limit.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::ops) fn with_loop_limit<R>(limit: u64, act: impl FnOnce() -> R) -> R {
+        let before = LIMIT.replace(limit);
+        let result = act();
+        LIMIT.set(before);
+        result
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::grid;
+    use super::{TensorError, check_iterations, grid, index, iterations};
+
+    #[test]
+    fn the_number_of_an_invocation_stays_below_32_bits() {
+        for elements in [1, 255, 65_535 * 256, (1 << 32) - (1 << 24)] {
+            for each in [1, 4, 256] {
+                let Ok(count) = index("test", elements) else { continue };
+                let [x, y, _] = grid(count.div_ceil(each)).map(u64::from);
+                assert!(x * y * u64::from(each) <= 1 << 32, "{elements} {each}");
+            }
+        }
+        assert!(index("test", (1 << 32) - (1 << 24)).is_err());
+    }
+
+    #[test]
+    fn iterations_count_each_test_that_ends_a_loop_and_are_refused_above_the_limit() {
+        assert_eq!(iterations(0, 5), 1);
+        assert_eq!(iterations(3, 0), 4);
+        assert_eq!(iterations(10, iterations(3, 0)), 51);
+        assert_eq!(iterations(u64::MAX, u64::MAX), u64::MAX);
+        assert_eq!(check_iterations("test", 65_535), Ok(()));
+        let refused = TensorError::TooManyIterations { operation: "test", iterations: 65_536, limit: 65_535 };
+        assert_eq!(check_iterations("test", 65_536), Err(refused));
+    }
 
     #[test]
     fn a_grid_covers_its_count_and_wastes_less_than_a_row() {

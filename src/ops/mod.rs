@@ -11,6 +11,7 @@ mod arrange;
 mod binary;
 mod cast;
 mod compare;
+mod compile;
 mod copy;
 mod elementwise;
 mod fill;

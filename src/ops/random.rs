@@ -1,6 +1,6 @@
 //! Seeded random tensors.
 
-use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
+use super::launch::{WORKGROUP, grid, index, iterations, launch, with_gpu};
 use super::placed::Placed;
 use super::shader::{NORMAL, Shader, UNIFORM, Variant};
 use crate::error::TensorError;
@@ -45,6 +45,8 @@ impl Tensor {
 fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], seed: u64) -> Result<Tensor, TensorError> {
     /// Elements that one invocation makes.
     const GROUP: u32 = 4;
+    /// Ten rounds of Philox, and two roots of sixteen digits.
+    const LOOPS: u64 = iterations(10, 0) + 2 * iterations(16, 0);
     let output = Tensor::empty(pool, shape, DType::F32)?;
     if output.elements() == 0 {
         return Ok(output);
@@ -54,7 +56,7 @@ fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], see
     let program = with_gpu(&output, |gpu| shader.program(gpu, Variant::plain(DType::F32)))?;
     let workgroups = grid(count.div_ceil(GROUP).div_ceil(WORKGROUP));
     let written = Placed::of(&output).bind_whole(name)?;
-    launch(&program, &[written], bytemuck::bytes_of(&params), workgroups)?;
+    launch(name, &program, &[written], bytemuck::bytes_of(&params), workgroups, LOOPS)?;
     Ok(output)
 }
 

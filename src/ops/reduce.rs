@@ -1,13 +1,13 @@
 //! Sums, means, and the largest and smallest elements.
 
-use super::launch::{WORKGROUP, grid, index, launch, padded, with_gpu};
+use super::launch::{WORKGROUP, grid, index, iterations, launch, padded, with_gpu};
 use super::placed::Placed;
 use super::shader::{
     AS_IT_IS, Operation, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader,
     Variant,
 };
 use crate::error::TensorError;
-use crate::tensor::{DType, Layout, Tensor};
+use crate::tensor::{DType, Layout, MAX_RANK, Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
 /// What a mean does with a sum.
@@ -197,7 +197,7 @@ impl Tensor {
         let (reduced, kept): (Vec<usize>, Vec<usize>) = (0..self.rank()).partition(is_reduced);
         let sizes = |of: &[usize]| -> Vec<usize> { of.iter().map(|&axis| self.shape()[axis]).collect() };
         let kept_shape = sizes(&kept);
-        let count: usize = sizes(&reduced).iter().product();
+        let count = arithmetic::elements(&sizes(&reduced));
         let order: Vec<usize> = kept.iter().chain(&reduced).copied().collect();
         let input = self.permute(&order)?;
         let output = if count == 0 {
@@ -229,7 +229,7 @@ impl Tensor {
         [operation, last]: [Operation; 2],
         kept_rank: usize,
     ) -> Result<Self, TensorError> {
-        let count: usize = self.shape()[kept_rank..].iter().product();
+        let count = arithmetic::elements(&self.shape()[kept_rank..]);
         let divisor = count as f32;
         let mut pass = Pass::new(self.clone(), kept_rank);
         while pass.split() > 1 {
@@ -269,6 +269,20 @@ impl Pass {
             Way::Anyhow => all.div_ceil(WORKGROUPS).clamp(1 << 12, 1 << 18),
             Way::Row => all.div_ceil(WORKGROUPS).clamp(1 << 14, 1 << 20).next_multiple_of(FOUR),
             Way::Columns => all.div_ceil(FOUR * INVOCATIONS).clamp(32, 1 << 13),
+        }
+    }
+
+    /// Loop iterations of an invocation: what the headers of the kernels say.
+    fn iterations(&self) -> u64 {
+        let walk = iterations(MAX_RANK as u64 - 1, 0);
+        let tree = iterations(u64::from(WORKGROUP.ilog2()), 0);
+        let each = |invocations: usize| self.part().div_ceil(invocations) as u64;
+        walk + match self.way {
+            Way::Anyhow => iterations(each(WORKGROUP as usize), walk) + tree,
+            Way::Few => iterations(each(1), walk),
+            Way::Row => iterations(each(FOUR * FOUR * WORKGROUP as usize), 0) + iterations(3, 0) + tree,
+            Way::ShortRow => iterations(each(FOUR * TEAM as usize), 0) + iterations(u64::from(TEAM), 0),
+            Way::Columns => iterations(each(FOUR), 0) + iterations(each(1), walk),
         }
     }
 
@@ -318,7 +332,7 @@ impl Pass {
         };
         let variant = Variant { operation, output: written, ..Variant::plain(input.dtype()) };
         let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;
-        launch(&program, &[written_to, read], bytemuck::bytes_of(&params), grid(workgroups))?;
+        launch(name, &program, &[written_to, read], bytemuck::bytes_of(&params), grid(workgroups), self.iterations())?;
         if *way == Way::Columns { output.t() } else { Ok(output) }
     }
 }

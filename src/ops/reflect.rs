@@ -14,6 +14,8 @@ pub(super) struct Interface {
     /// Bytes of the uniform that holds the scalars; 0 without any.
     pub(super) scalar_bytes: u32,
     pub(super) workgroup_size: [u32; 3],
+    /// Conditions and loops that are nested in each other, at most; those of functions count where they are called.
+    pub(super) nesting: usize,
 }
 
 /// One storage binding.
@@ -54,7 +56,33 @@ pub(super) fn reflect(wgsl: &str, entry: &str) -> Result<Interface, KernelError>
         available: module.entry_points.iter().filter(computes).map(|point| point.name.clone()).collect(),
     })?;
     let reader = Reader { module: &module, uses: info.get_entry_point(index) };
-    reader.interface(workgroup_size(&module, &info, index)?)
+    let nesting = nesting(&module, index);
+    Ok(Interface { nesting, ..reader.interface(workgroup_size(&module, &info, index)?)? })
+}
+
+/// How deep conditions and loops are nested in an entry point.
+fn nesting(module: &naga::Module, index: usize) -> usize {
+    // A function only calls those before it.
+    let mut functions = Vec::with_capacity(module.functions.len());
+    for (_, function) in module.functions.iter() {
+        functions.push(nesting_of(&function.body, &functions));
+    }
+    nesting_of(&module.entry_points[index].function.body, &functions)
+}
+
+fn nesting_of(block: &naga::Block, functions: &[usize]) -> usize {
+    let of = |block: &naga::Block| nesting_of(block, functions);
+    let statements = block.iter().map(|statement| match statement {
+        naga::Statement::Block(block) => of(block),
+        naga::Statement::If { accept, reject, .. } => 1 + of(accept).max(of(reject)),
+        // A loop that ends after one turn, and a condition for each case.
+        naga::Statement::Switch { cases, .. } => 2 + cases.iter().map(|case| of(&case.body)).max().unwrap_or(0),
+        // And the condition that ends it.
+        naga::Statement::Loop { body, continuing, .. } => 2 + of(body).max(of(continuing)),
+        naga::Statement::Call { function, .. } => functions.get(function.index()).copied().unwrap_or(0),
+        _ => 0,
+    });
+    statements.max().unwrap_or(0)
 }
 
 /// Invocations of a workgroup, with `override` constants at the values that the shader gives them.
@@ -119,7 +147,7 @@ impl Reader<'_> {
             }
         }
         let tensors = tensors.into_iter().map(|(_, tensor)| tensor).collect();
-        Ok(Interface { tensors, scalars, scalar_bytes, workgroup_size })
+        Ok(Interface { tensors, scalars, scalar_bytes, workgroup_size, nesting: 0 })
     }
 
     fn tensor(

@@ -1,7 +1,7 @@
 //! Softmax and norms: operations on whole rows.
 
 use super::fuse::{Fused, fuse};
-use super::launch::{check_kinds, grid, index, launch, with_gpu};
+use super::launch::{WORKGROUP, check_kinds, grid, index, iterations, launch, loop_limit, with_gpu};
 use super::placed::{Binding, Placed};
 use super::shader::{
     AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant,
@@ -33,12 +33,23 @@ struct Params {
 const FOUR: usize = 4;
 /// The longest row that a workgroup holds at once.
 const LONGEST_HELD: usize = 4096;
-/// The longest row of all: Mesa's software drivers end an invocation after 65,535 turns of its loops.
-const LONGEST: usize = 1 << 23;
+/// Loop iterations of the sum over a workgroup, or of its largest: of which every kernel has two.
+const JOINED: u64 = 2 * iterations(15, 0);
 
 /// Up to this many columns a workgroup would be idle for the most part, where there are many rows.
 const FEW_COLUMNS: usize = 32;
 const MANY_ROWS: usize = 1024;
+
+/// Loop iterations of a kernel for rows of any length: three loops over the row.
+fn long(columns: usize) -> u64 {
+    JOINED + 3 * iterations(columns.div_ceil(WORKGROUP as usize) as u64, 0)
+}
+
+/// Whether a workgroup may go over rows of this length alone, within the limit of loop iterations. Beyond, reductions of several
+/// passes take its place: on a large device they are faster, too.
+fn suits_a_workgroup(columns: usize) -> bool {
+    long(columns) <= loop_limit()
+}
 
 /// The steps of a softmax along an axis that no workgroup holds.
 static RAISED: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, most]| (x - most).exp()));
@@ -59,11 +70,11 @@ impl Tensor {
     /// positive infinity, or of negative infinities alone, is all NaN. Accuracy in f32: within 100 ULP. Equals `torch.softmax`.
     ///
     /// Cost: along the last axis one kernel, which reads rows of up to 4,096 once. Along any other one, and for many rows of
-    /// up to 32, four kernels that read the tensor three times, and memory for one more of its size meanwhile.
+    /// up to 32 or from about 5.5 million on, four kernels that read the tensor three times, and memory for one more of its size
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`], [`TensorError::TooManyElements`] if the last axis has
-    /// more than 2^23 indices; as [`Tensor::empty`].
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn softmax(&self, axis: usize) -> Result<Self, TensorError> {
         self.softmax_along("softmax", AS_IT_IS, axis)
@@ -85,8 +96,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`] of a scalar, [`TensorError::Shape`],
-    /// [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::TooManyElements`] if a row has more than 2^23 elements;
-    /// as [`Tensor::empty`].
+    /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn layer_norm(&self, weight: Option<&Self>, bias: Option<&Self>, epsilon: f32) -> Result<Self, TensorError> {
         self.norm("layer_norm", AS_IT_IS, weight, bias, epsilon)
@@ -108,7 +118,7 @@ impl Tensor {
         self.layout().check_axis(name, axis)?;
         let columns = self.shape()[axis];
         let many_short = columns <= FEW_COLUMNS && self.elements() >= columns * MANY_ROWS;
-        if axis + 1 == self.rank() && !many_short {
+        if axis + 1 == self.rank() && !many_short && suits_a_workgroup(columns) {
             return self.contiguous()?.over_rows(name, SOFTMAXES, operation, &[], 0.0);
         }
         if self.elements() == 0 {
@@ -143,10 +153,42 @@ impl Tensor {
         let rows = self.contiguous()?;
         let weight = self.row_operand(name, weight, columns, 1.0)?;
         let bias = self.row_operand(name, bias, columns, 0.0)?;
+        if !suits_a_workgroup(columns) {
+            return rows.norm_in_steps(operation, &weight, &bias, epsilon);
+        }
         // One storage bound twice would be two writable bindings of the same bytes.
         let weight = weight.apart_from(&rows)?;
         let bias = bias.apart_from(&rows)?.apart_from(&weight)?;
         rows.over_rows(name, NORMS, operation, &[&weight, &bias], epsilon)
+    }
+
+    /// The norm by reductions of several passes, for rows of any length.
+    #[track_caller]
+    fn norm_in_steps(
+        &self,
+        operation: Operation,
+        weight: &Self,
+        bias: &Self,
+        epsilon: f32,
+    ) -> Result<Self, TensorError> {
+        if self.elements() == 0 {
+            return self.beside(self.shape(), self.dtype());
+        }
+        let number = self.dtype().number();
+        if self.dtype() != number {
+            // What the kernels hand to each other isn't rounded.
+            let steps = self.to(number)?.norm_in_steps(operation, &weight.to(number)?, &bias.to(number)?, epsilon)?;
+            return steps.to(self.dtype());
+        }
+        let last = self.rank() - 1;
+        let less_mean = |x: &Self| x.sub(&x.mean([last], true)?);
+        // Twice: the first mean is off by what the sum was rounded by, which would be all that is left of equal elements.
+        let centered = if operation == ROOT_MEAN_SQUARE { self.clone() } else { less_mean(&less_mean(self)?)? };
+        let variance = centered.square()?.mean([last], true)?.add_scalar(epsilon)?;
+        let normal = centered.div(&variance.sqrt()?)?;
+        normal.mul_(weight)?;
+        normal.add_(bias, 1.0)?;
+        Ok(normal)
     }
 
     /// Itself, or a copy if it lies in the storage of another one.
@@ -188,10 +230,6 @@ impl Tensor {
             return Ok(output);
         }
         let columns = self.shape()[self.rank() - 1];
-        if columns > LONGEST {
-            let (elements, limit) = (columns as u64, LONGEST as u64);
-            return Err(TensorError::TooManyElements { operation: name, elements, limit });
-        }
         let inputs = || std::iter::once(self).chain(operands.iter().copied());
         let in_fours = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
         let is_held = in_fours && columns <= LONGEST_HELD;
@@ -215,7 +253,8 @@ impl Tensor {
         let variant = Variant { operation, ..Variant::plain(self.dtype()) };
         let program = with_gpu(&output, |gpu| shader.program(gpu, variant))?;
         let bindings: Vec<_> = std::iter::once(written).chain(bound.iter().map(|&(binding, _)| binding)).collect();
-        launch(&program, &bindings, bytemuck::bytes_of(&params), grid(rows))?;
+        let loops = if is_held { JOINED } else { long(columns) };
+        launch(name, &program, &bindings, bytemuck::bytes_of(&params), grid(rows), loops)?;
         Ok(output)
     }
 
@@ -224,5 +263,47 @@ impl Tensor {
             return Ok(());
         }
         Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::super::launch::lowered::with_loop_limit;
+    use super::*;
+    use crate::pool::{Pool, PoolOptions};
+    use crate::tensor::DType;
+
+    /// Reductions of several passes against one workgroup a row. Their own kernels take up to 40 iterations here.
+    #[test]
+    fn rows_beyond_the_limit_of_loop_iterations_give_the_same() -> Result<(), TensorError> {
+        let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F16, 2e-3)] {
+            if dtype == DType::F16 && !pool.memory().has_f16() {
+                continue;
+            }
+            for columns in [1000, 5000] {
+                let x = Tensor::randn(&pool, [3, columns], 1)?.to(dtype)?;
+                let weight = Tensor::randn(&pool, [columns], 2)?.to(dtype)?;
+                let bias = x.narrow(0, 1, 1)?.reshape([columns])?;
+                let all = || -> Result<Vec<Vec<f32>>, TensorError> {
+                    let results = [
+                        x.softmax(1)?,
+                        x.log_softmax(1)?,
+                        x.layer_norm(Some(&weight), Some(&bias), 1e-5)?,
+                        x.layer_norm(None, None, 1e-5)?,
+                        x.rms_norm(Some(&weight), 1e-5)?,
+                    ];
+                    results.iter().map(|result| result.to(DType::F32)?.read_blocking()).collect()
+                };
+                let (whole, steps) = (all()?, with_loop_limit(45, all)?);
+                for (number, (whole, steps)) in whole.iter().zip(&steps).enumerate() {
+                    for (whole, steps) in whole.iter().zip(steps) {
+                        let error = (whole - steps).abs();
+                        assert!(error <= tolerance * whole.abs().max(1.0), "{number} of {columns}: {whole} {steps}");
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! Copies between layouts whose neighbouring elements are neighbours along different dimensions.
 
-use super::launch::{index, launch, with_gpu};
+use super::launch::{index, iterations, launch, with_gpu};
 use super::placed::Placed;
 use super::shader::{COPY_TURNED, Variant};
 use crate::error::TensorError;
-use crate::tensor::{Layout, MAX_RANK, Tensor, collapse};
+use crate::tensor::{Layout, MAX_RANK, Tensor, arithmetic, collapse};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `copy_turned.wgsl`.
@@ -58,7 +58,7 @@ impl Turn {
     }
 
     fn batches(&self) -> usize {
-        self.batch_axes().map(|axis| self.output.shape[axis]).product()
+        arithmetic::elements(&self.batch_axes().map(|axis| self.output.shape[axis]).collect::<Vec<_>>())
     }
 
     /// Copies `source` to `target`, whose layouts these are, by bits.
@@ -86,7 +86,7 @@ impl Turn {
         let tiles = |axis: usize| number(output.shape[axis].div_ceil(TILE));
         let workgroups = [tiles(*inner)?, tiles(*outer)?, number(self.batches())?];
         let program = with_gpu(target, |gpu| COPY_TURNED.program(gpu, Variant::plain(target.dtype().moved())))?;
-        launch(&program, &[written, read], bytemuck::bytes_of(&params), workgroups)?;
-        Ok(())
+        let loops = iterations(BATCH_RANK as u64, 0);
+        launch(name, &program, &[written, read], bytemuck::bytes_of(&params), workgroups, loops)
     }
 }

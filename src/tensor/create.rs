@@ -1,6 +1,6 @@
 //! Tensors out of nothing and out of the host's memory.
 
-use super::{DType, Element, Layout, Tensor};
+use super::{DType, Element, Layout, Tensor, arithmetic};
 use crate::device::{Gpu, Memory};
 use crate::error::TensorError;
 use crate::pool::{Content, Pool};
@@ -16,8 +16,8 @@ impl Tensor {
         check_supported(dtype, pool.memory())?;
         let shape = shape.as_ref();
         let layout = Layout::contiguous(shape, dtype.bytes())?;
-        let storage =
-            pool.allocate_as(layout.elements() as u64 * dtype.bytes(), &Content::tensor(dtype.name(), shape))?;
+        let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
+        let storage = pool.allocate_as(bytes, &Content::tensor(dtype.name(), shape))?;
         Ok(Self::over(storage, layout, dtype))
     }
 
@@ -28,7 +28,8 @@ impl Tensor {
         let shape = shape.as_ref();
         let layout = Layout::contiguous(shape, dtype.bytes())?;
         let content = Content::tensor(dtype.name(), shape);
-        let storage = self.storage.allocate_beside(layout.elements() as u64 * dtype.bytes(), &content)?;
+        let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
+        let storage = self.storage.allocate_beside(bytes, &content)?;
         Ok(Self::over(storage, layout, dtype))
     }
 

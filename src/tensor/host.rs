@@ -1,6 +1,6 @@
 //! Tensors on their way to the host.
 
-use super::{Element, Tensor};
+use super::{Element, Tensor, arithmetic};
 use crate::device::COPY_UNIT;
 use crate::error::TensorError;
 use crate::pool::{Download, Pool};
@@ -14,10 +14,11 @@ impl Tensor {
     /// contiguous, all bytes from its first to its last element are read.
     ///
     /// # Errors
-    /// [`TensorError::DType`] if `T` isn't the tensor's dtype; what the device found wrong.
+    /// [`TensorError::DType`] if `T` isn't the tensor's dtype; [`TensorError::TooManyElements`] of an expanded view of more than
+    /// 2^32 elements, and [`TensorError::HostMemory`] if the elements don't fit in the host's memory; what the device found wrong.
     pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let download = self.begin_read::<T>()?;
-        Ok(self.collected(&download.finish().await?))
+        self.collected(&download.finish().await?)
     }
 
     /// As [`Tensor::read`], waiting on this thread.
@@ -27,7 +28,7 @@ impl Tensor {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let download = self.begin_read::<T>()?;
-        Ok(self.collected(&download.finish_blocking()?))
+        self.collected(&download.finish_blocking()?)
     }
 
     /// Moves the tensor to the host. Its memory on the device is back in the pool when this returns; nothing of the tensor
@@ -69,6 +70,10 @@ impl Tensor {
         if T::DTYPE != self.dtype {
             return Err(TensorError::DType { operation: "read", left: self.dtype.name(), right: T::DTYPE.name() });
         }
+        let elements = self.elements() as u64;
+        if elements > MOST_READ {
+            return Err(TensorError::TooManyElements { operation: "read", elements, limit: MOST_READ });
+        }
         let Range { start, end } = self.span_in_units();
         let mut download = self.pool().download(end - start)?;
         if end > start {
@@ -83,23 +88,40 @@ impl Tensor {
         if span.is_empty() {
             return 0..0;
         }
-        let [start, end] = [span.start, span.end].map(|element| element as u64 * self.dtype.bytes());
+        let [start, end] = [span.start, span.end].map(|element| arithmetic::bytes(element, self.dtype.bytes()));
         start / COPY_UNIT * COPY_UNIT..end.next_multiple_of(COPY_UNIT)
     }
 
     /// The tensor's elements out of the bytes of its span.
-    fn collected<T: Element>(&self, bytes: &[u8]) -> Vec<T> {
-        let mut span = vec![T::default(); self.layout.span().len()];
+    fn collected<T: Element>(&self, bytes: &[u8]) -> Result<Vec<T>, TensorError> {
+        let Range { start, end } = self.layout.span();
+        let mut span = reserved::<T>(end - start)?;
+        span.resize(end - start, T::default());
         let own: &mut [u8] = bytemuck::cast_slice_mut(&mut span);
         let unit = usize::try_from(COPY_UNIT).expect("four");
-        let before = if own.is_empty() { 0 } else { self.layout.span().start * size_of::<T>() % unit };
+        let before = if own.is_empty() { 0 } else { start * size_of::<T>() % unit };
         own.copy_from_slice(&bytes[before..before + own.len()]);
         if self.is_contiguous() {
-            return span;
+            return Ok(span);
         }
-        let start = self.layout.span().start;
-        self.layout.indices().map(|index| span[index - start]).collect()
+        let mut elements = reserved(self.elements())?;
+        elements.extend(self.layout.indices().map(|index| span[index - start]));
+        Ok(elements)
     }
+}
+
+/// The most elements that are read at once: a view may repeat elements, so that their number isn't bounded by any memory.
+const MOST_READ: u64 = 1 << 32;
+
+/// Memory of the host for some elements.
+///
+/// # Errors
+/// [`TensorError::HostMemory`].
+fn reserved<T>(elements: usize) -> Result<Vec<T>, TensorError> {
+    let mut reserved = Vec::new();
+    let bytes = arithmetic::bytes(elements, size_of::<T>() as u64);
+    reserved.try_reserve_exact(elements).map_err(|_| TensorError::HostMemory { operation: "read", bytes })?;
+    Ok(reserved)
 }
 
 /// A tensor's elements on the host, with their shape, in row-major order.

@@ -1,5 +1,6 @@
 //! Shape, strides and offset: which element of a storage is which element of a tensor.
 
+use super::arithmetic;
 use super::overlap::overlap;
 use crate::error::TensorError;
 use std::fmt;
@@ -68,12 +69,7 @@ impl Layout {
     /// [`TensorError::Rank`], or [`TensorError::Overflow`] if the bytes of it overflow.
     pub(crate) fn contiguous(shape: &[usize], element_bytes: u64) -> Result<Self, TensorError> {
         let shape = Dims::new(shape)?;
-        let overflow = || TensorError::Overflow { shape: shape.to_vec(), element_bytes };
-        let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-        // A size of zero hides an overflow in the product, yet the strides would overflow all the same.
-        let extent = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size.max(1)));
-        let bytes = elements.and(extent).and_then(|extent| (extent as u64).checked_mul(element_bytes));
-        bytes.filter(|&bytes| bytes <= i64::MAX.unsigned_abs()).ok_or_else(overflow)?;
+        arithmetic::check_shape(&shape, element_bytes)?;
         Ok(Self { shape, strides: row_major(&shape), offset: 0 })
     }
 
@@ -83,7 +79,7 @@ impl Layout {
 
     /// Number of elements; 1 for a scalar.
     pub(crate) fn elements(&self) -> usize {
-        self.shape.iter().product()
+        arithmetic::elements(&self.shape)
     }
 
     /// Whether the elements lie one after the other in row-major order. Where a dimension has one index its stride says nothing.
@@ -132,10 +128,10 @@ impl Layout {
     /// The same elements in another shape, without moving any, if the strides allow it.
     pub(crate) fn reshape(&self, shape: &[usize]) -> Result<Self, TensorError> {
         let target = Dims::new(shape)?;
-        let wanted = target.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-        if wanted != Some(self.elements()) {
+        if arithmetic::product(&target) != Some(self.elements()) {
             return Err(TensorError::Shape { operation: "reshape", left: self.shape.to_vec(), right: target.to_vec() });
         }
+        arithmetic::check_view(&target)?;
         let strides = if self.elements() == 0 { Some(row_major(&target)) } else { self.view_strides(&target) };
         strides.map(|strides| Self { shape: target, strides, offset: self.offset }).ok_or_else(|| {
             TensorError::NotViewable {
@@ -194,7 +190,10 @@ impl Layout {
         }
         let mut view = *self;
         view.shape.as_mut_slice()[axis] = length;
-        view.offset += start * self.strides[axis];
+        if view.elements() > 0 {
+            // A view without elements stays where it is: otherwise the offsets of such views could add up without end.
+            view.offset += start * self.strides[axis];
+        }
         Ok(view)
     }
 
@@ -245,6 +244,7 @@ impl Layout {
                 return Err(mismatch());
             }
         }
+        arithmetic::check_view(&target)?;
         Ok(Self { shape: target, strides, offset: self.offset })
     }
 
@@ -333,11 +333,7 @@ pub(crate) fn collapse<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
 
 fn row_major(shape: &Dims) -> Dims {
     let mut strides = *shape;
-    let mut step = 1;
-    for (stride, &size) in strides.as_mut_slice().iter_mut().zip(shape.iter()).rev() {
-        *stride = step;
-        step *= size.max(1);
-    }
+    arithmetic::fill_row_major(strides.as_mut_slice(), shape);
     strides
 }
 

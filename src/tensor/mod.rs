@@ -1,5 +1,6 @@
 //! Tensors: shape, strides and dtype over a storage of the pool. A tensor knows no byte address.
 
+pub(crate) mod arithmetic;
 mod create;
 mod dtype;
 mod host;
@@ -107,7 +108,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Shape`] if the number of elements differs, [`TensorError::NotViewable`] if the strides don't allow it:
-    /// then take [`Tensor::contiguous`] first.
+    /// then take [`Tensor::contiguous`] first. [`TensorError::Overflow`] if the other sizes of an empty shape overflow.
     pub fn reshape(&self, shape: impl AsRef<[usize]>) -> Result<Self, TensorError> {
         Ok(self.view(self.layout.reshape(shape.as_ref())?))
     }
@@ -139,7 +140,7 @@ impl Tensor {
     /// The elements repeated to a larger shape, as a view with strides of zero. Equals `torch.Tensor.expand`.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] if the shapes don't broadcast.
+    /// [`TensorError::Shape`] if the shapes don't broadcast, [`TensorError::Overflow`] if the number of elements overflows.
     pub fn expand(&self, shape: impl AsRef<[usize]>) -> Result<Self, TensorError> {
         Ok(self.view(self.layout.expand("expand", shape.as_ref())?))
     }

@@ -1,7 +1,7 @@
 //! The user's own kernels, wrongly used: each mistake its own error, and the pool usable afterwards.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{DType, KernelError, Memory, Pool, Scalar, Tensor, TensorError};
+use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, Scalar, Tensor, TensorError};
 
 /// Adds a scalar to each element of the first tensor and puts it into the second.
 const RIGHT: &str = "
@@ -254,4 +254,77 @@ fn tensors_of_another_pool_are_refused() -> Outcome {
     assert_eq!(error, KernelError::Tensor(TensorError::Pools { operation: "dispatch" }));
     assert_usable(&pool)?;
     assert_usable(&other)
+}
+
+/// A kernel whose `else if` branches are nested in each other: a thread with Rust's usual stack of 2 MiB overflows at some hundreds.
+fn branches(count: u32) -> String {
+    let chain: String =
+        (1..count).map(|number| format!("else if x[0] == {number}u {{ x[1] = {number}u; }} ")).collect();
+    format!(
+        "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+         @compute @workgroup_size(1) fn main() {{ if x[0] == 0u {{ x[1] = 99u; }} {chain} }}"
+    )
+}
+
+#[test]
+fn a_deeply_nested_kernel_runs_and_a_deeper_one_is_refused() -> Outcome {
+    for pool in adapter::all_shared() {
+        for count in [64, 65, 900] {
+            let kernel = match pool.kernel(&branches(count), "main") {
+                Ok(kernel) => kernel,
+                // On software drivers.
+                Err(KernelError::Compile { message }) if count > 64 => {
+                    let wanted = "nested conditions and loops are above the limit of 64 of software drivers";
+                    assert_eq!(message, format!("{count} {wanted}"));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            for branch in [0, 1, count / 2, count - 1] {
+                let x = Tensor::from_slice(pool, &[branch, 7], [2])?;
+                kernel.dispatch(&[&x], &[], [1, 1, 1])?;
+                assert_eq!(x.read_blocking::<u32>()?, [branch, if branch == 0 { 99 } else { branch }], "of {count}");
+            }
+        }
+    }
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    for text in [branches(3000), format!("fn f() {{ let x = {}; }}", "(".repeat(100_000)), "-".repeat(1 << 20)] {
+        let KernelError::Compile { message } = refused(&pool, &text) else { panic!("its nesting is the error") };
+        assert!(message.contains("above the limit of"), "{message}");
+    }
+    let KernelError::Compile { message } = refused(&pool, &" ".repeat((1 << 20) + 1)) else { panic!("its length") };
+    assert_eq!(message, "1048577 bytes of text are above the limit of 1048576 for kernels of the program");
+    assert_usable(&pool)
+}
+
+/// Sizes that overflow 32 bits: naga panics over some of them where overflow is checked, as in tests.
+#[test]
+fn a_panic_of_the_compiler_is_an_error() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    for member in ["@size(4294967292) b: vec2<u32>, c: i32", "@size(4294967290u + 2u) b: vec2<u32>, c: i32"] {
+        let text = format!(
+            "struct P {{ a: f32, {member} }}
+             @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+             @group(1) @binding(0) var<uniform> params: P;
+             @compute @workgroup_size(1) fn main() {{ x[0] = params.a; }}"
+        );
+        let error = refused(&pool, &text);
+        assert!(matches!(error, KernelError::Compile { .. }), "{error}");
+    }
+    assert_usable(&pool)
+}
+
+#[test]
+fn more_bindings_than_the_device_has_are_refused_with_both_numbers_each_time() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let limit = pool.memory().device().limits().max_storage_buffers_per_shader_stage;
+    let tensors = limit as usize + 1;
+    let declared: String = (0..tensors)
+        .map(|number| format!("@group(0) @binding({number}) var<storage, read_write> b{number}: array<u32>;\n"))
+        .collect();
+    for _ in 0..2 {
+        let error = refused(&pool, &format!("{declared} @compute @workgroup_size(1) fn main() {{ b0[0] = 1u; }}"));
+        assert_eq!(error, KernelError::Device(DeviceError::TooManyBindings { tensors, limit }));
+    }
+    assert_usable(&pool)
 }

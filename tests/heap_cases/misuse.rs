@@ -2,6 +2,7 @@
 
 use super::{GRANULE, allocate, empty, free, heap, place};
 use wgpu_pool::HeapError;
+use wgpu_pool::heap::compaction::PackingBounds;
 use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
 
 #[test]
@@ -39,4 +40,15 @@ fn granules_that_are_no_power_of_two_or_out_of_range_are_refused() {
         let refusal = HeapError::Granule { granule, least: 16, most: 4096 };
         assert_eq!(Heap::new(HeapOptions { granule, small_limit: 0 }).err(), Some(refusal));
     }
+}
+
+#[test]
+fn packing_leaves_all_segments_alone_where_none_is_sparse_enough() {
+    let mut heap = heap();
+    allocate(&mut heap, 5000);
+    let bounds =
+        |dense| PackingBounds { least: 256, usual: 1 << 30, most: 1 << 30, budget: 1 << 30, dense, goal: u64::MAX };
+    assert_eq!(heap.packing_bytes(SubPool::Large, &bounds(0)), None);
+    assert_eq!(heap.packing_bytes(SubPool::Large, &bounds(1)), None, "no segment has more holes than its size");
+    assert!(heap.packing_bytes(SubPool::Large, &bounds(u32::MAX)).is_some());
 }

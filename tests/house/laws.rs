@@ -39,6 +39,9 @@ const TOP_LEVEL: [&str; 20] = [
 /// Parts of the standard library that reach out of the program, or let another thread in.
 const OUTSIDE_WORLD: [&str; 9] = ["env", "fs", "io", "net", "os", "process", "sync", "thread", "time"];
 
+/// The module that takes products of sizes, and its tests.
+const CHECKED_ARITHMETIC: &str = "src/tensor/arithmetic";
+
 /// Macros that write to a terminal.
 const PRINTING: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
 
@@ -72,7 +75,9 @@ const MAY_BIND: [&str; 3] = ["src/ops/kernel.rs", "src/ops/launch.rs", "src/ops/
 pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     let mut found = length(path, text);
     if path.ends_with(".wgsl") {
-        found.extend(bindings(path, &without_wgsl_comments(text)));
+        let code = without_wgsl_comments(text);
+        found.extend(bindings(path, &code));
+        found.extend(states_its_bounds(path, text, &code));
     }
     let Some(file) = path.strip_prefix("src/") else {
         return found;
@@ -90,8 +95,14 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     found.extend(names_only_what_it_may(path, floor, &paths));
     match floor {
         "heap" => found.extend(is_pure(path, &tokens, &paths)),
-        "tensor" => found.extend(knows_no_byte_address(path, &tokens)),
-        "ops" => found.extend(binds_where_offsets_are_told(path, &paths)),
+        "tensor" => {
+            found.extend(knows_no_byte_address(path, &tokens));
+            found.extend(multiplies_no_shape(path, &tokens));
+        }
+        "ops" => {
+            found.extend(binds_where_offsets_are_told(path, &paths));
+            found.extend(multiplies_no_shape(path, &tokens));
+        }
         _ => {}
     }
     // One import of several names is one fault.
@@ -221,6 +232,37 @@ fn knows_no_byte_address(path: &str, tokens: &[Token]) -> Vec<String> {
         _ => None,
     });
     addresses.map(|(line, word)| complaint(path, line, &format!("tensor names a byte address ({word})"))).collect()
+}
+
+/// Products of sizes are checked, and release builds check nothing by themselves: one module takes them.
+fn multiplies_no_shape(path: &str, tokens: &[Token]) -> Vec<String> {
+    if path.starts_with(CHECKED_ARITHMETIC) {
+        return Vec::new();
+    }
+    let calls = tokens.windows(2).filter(|pair| pair[0].is_symbol('.') && pair[1].is_word("product"));
+    let text = "an unchecked product of sizes; src/tensor/arithmetic.rs has checked ones";
+    calls.map(|pair| complaint(path, pair[1].line, text)).collect()
+}
+
+/// Every kernel says why its indices stay within 32 bits, and how many loop iterations an invocation runs: drivers may end
+/// the loops of those that run more than 65,536, without an error.
+fn states_its_bounds(path: &str, text: &str, code: &str) -> Vec<String> {
+    if path.starts_with("shaders/lib/") {
+        return Vec::new();
+    }
+    let header: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//")).map(str::trim_start).collect();
+    let bound = |name: &str| header.iter().find_map(|line| Some(line.strip_prefix(name)?.trim()));
+    let mut found = Vec::new();
+    for name in ["Indices:", "Loops:"] {
+        if bound(name).is_none_or(str::is_empty) {
+            found.push(format!("{path}: the header has no line \"{name}\" with the bound of them"));
+        }
+    }
+    let has_loop = code.split(|c: char| !c.is_alphanumeric()).any(|word| ["for", "loop", "while"].contains(&word));
+    if has_loop && bound("Loops:").is_some_and(|bound| bound.starts_with("none")) {
+        found.push(format!("{path}: the header says that there are no loops"));
+    }
+    found
 }
 
 /// wgpu refuses one buffer bound `read` and `read_write` in one dispatch, even for disjoint ranges, and all tensors

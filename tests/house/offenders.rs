@@ -176,7 +176,7 @@ fn lib_may_name_everything_and_must_forbid_unsafe_code() {
 
 #[test]
 fn a_long_file_is_refused_wherever_it_is() {
-    for path in ["src/heap/mod.rs", "tests/cases.rs", "xtask/src/main.rs", "shaders/matmul.wgsl"] {
+    for path in ["src/heap/mod.rs", "tests/cases.rs", "xtask/src/main.rs", "shaders/lib/matmul.wgsl"] {
         accepted(path, &"\n".repeat(600));
         refused(path, &"\n".repeat(601), " 601 lines, and no file is longer than 600");
     }
@@ -189,12 +189,12 @@ fn every_storage_binding_is_read_write() {
         // var<storage, read> c: array<f32>;\n/* /* */ var<storage> d: array<f32>; */\n\
         @group(1) @binding(0) var<uniform> params: Params;\nvar<workgroup> tile: array<f32, 64>;\n\
         fn f() { var i = 0u; let variable = i < storage; }";
-    accepted("shaders/good.wgsl", accepted_forms);
+    accepted("shaders/lib/good.wgsl", accepted_forms);
     let refusal = "2: a storage binding that is not read_write: var<storage, read>";
-    refused("shaders/bad.wgsl", "/* a\n */ var<storage, read> a: array<f32>;", refusal);
-    refused("shaders/nested/bad.wgsl", "\nvar<storage, read> a: array<f32>;", refusal);
+    refused("shaders/lib/bad.wgsl", "/* a\n */ var<storage, read> a: array<f32>;", refusal);
+    refused("shaders/lib/nested/bad.wgsl", "\nvar<storage, read> a: array<f32>;", refusal);
     let refusal = "1: a storage binding that is not read_write: var<storage>";
-    refused("shaders/bad.wgsl", "var<storage> a: array<f32>;", refusal);
+    refused("shaders/lib/bad.wgsl", "var<storage> a: array<f32>;", refusal);
 }
 
 #[test]
@@ -203,4 +203,29 @@ fn a_stray_name_at_the_top_is_refused() {
     let known = names(&["Cargo.toml", "src", "xtask", ".ci", "target", "notes"]);
     assert_eq!(top_level(&known, "/target\nnotes/\n"), Vec::<String>::new());
     assert_eq!(top_level(&names(&["src", "TODO.md"]), "/target\n"), ["TODO.md: not a known name at the top level"]);
+}
+
+#[test]
+fn an_unchecked_product_of_sizes_is_seen() {
+    let text = "an unchecked product of sizes; src/tensor/arithmetic.rs has checked ones";
+    refused("src/ops/reduce.rs", "fn f() {\n    let n: usize = shape.iter().product();\n}", &format!("2: {text}"));
+    refused("src/tensor/layout.rs", "fn f() -> u64 { sizes.product::<u64>() }", &format!("1: {text}"));
+    accepted("src/tensor/arithmetic.rs", "fn f() -> u64 { sizes.product::<u64>() }");
+    accepted("src/ops/reduce.rs", "fn f() -> usize { arithmetic::product(&shape) }");
+    accepted("src/heap/mod.rs", "fn f() -> u64 { sizes.product::<u64>() }");
+}
+
+#[test]
+fn a_kernel_that_does_not_state_its_bounds_is_seen() {
+    let (indices, loops) = ("// Indices: below count.\n", "// Loops: 6.\n");
+    let code = "fn f() { for (var i = 0u; i < 5u; i += 1u) {} }";
+    accepted("shaders/a.wgsl", &format!("// a: it.\n//\n{indices}{loops}\n{code}"));
+    accepted("shaders/a.wgsl", &format!("{indices}// Loops: none.\nfn former() {{}}"));
+    accepted("shaders/lib/a.wgsl", code);
+    let lacks = |name: &str| format!(" the header has no line \"{name}:\" with the bound of them");
+    refused("shaders/a.wgsl", &format!("{loops}{code}"), &lacks("Indices"));
+    refused("shaders/a.wgsl", &format!("{indices}{code}"), &lacks("Loops"));
+    refused("shaders/a.wgsl", &format!("{indices}// Loops:\n{code}"), &lacks("Loops"));
+    refused("shaders/a.wgsl", &format!("{indices}\n{loops}{code}"), &lacks("Loops"));
+    refused("shaders/a.wgsl", &format!("{indices}// Loops: none.\n{code}"), " the header says that there are no loops");
 }

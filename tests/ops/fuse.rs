@@ -213,3 +213,45 @@ fn a_chain_is_one_kernel_with_one_result_and_its_numbers_are_parameters() -> Out
     assert_eq!(many.run([&x])?.read_blocking::<f32>()?[0], 3.0 * 78.0);
     Ok(())
 }
+
+#[test]
+fn a_value_of_another_expression_is_refused() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let x = Tensor::full(pool, [4], 1.0_f32)?;
+    let outer = fuse(|[a]| {
+        let far = (((a + 1.0_f32).exp() + 2.0_f32).exp() + 3.0_f32).exp();
+        let inner = [
+            fuse(|[b]| {
+                let _ = b + far;
+                b
+            }),
+            fuse(|[b]| {
+                let _ = b.lt(b) & far;
+                b
+            }),
+            fuse(|[b]| {
+                let _ = b.select(far, 1.0_f32);
+                b
+            }),
+        ];
+        for inner in inner {
+            let problem = "it uses a value of another expression";
+            assert_eq!(inner.run([&x]).map(drop), Err(TensorError::Expression { operation: "fused", problem }));
+        }
+        a
+    });
+    assert_eq!(outer.run([&x])?.read_blocking::<f32>()?, [1.0; 4]);
+    Ok(())
+}
+
+#[test]
+fn an_expression_of_very_many_steps_is_refused() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let x = Tensor::full(pool, [4], 1.0_f32)?;
+    let steps = |count: usize| fuse(move |[x]| (0..count).fold(x, |sum, _| sum.abs() + x));
+    // Each round is two steps, and the input one.
+    assert_eq!(steps(50).run([&x])?.read_blocking::<f32>()?, [51.0; 4]);
+    let error = steps(2048).run([&x]).expect_err("4,097 steps");
+    assert_eq!(error.to_string(), "fused: the expression can't be a kernel: it has more than 4,096 steps");
+    Ok(())
+}

@@ -19,6 +19,7 @@ mod host;
 mod image;
 mod in_place;
 mod indexed;
+mod limits;
 mod loss;
 mod matmul;
 mod optimize;

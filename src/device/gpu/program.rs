@@ -157,6 +157,11 @@ impl Gpu {
             let message = format!("{} bytes of parameters are above {SLOT_BYTES}", wanted.parameter_bytes);
             return Err(DeviceError::Validation { message });
         }
+        // Before the layout of so many is made: it would be invalid, and found again by the next kernel of as many.
+        let limit = self.device.limits().max_storage_buffers_per_shader_stage;
+        if wanted.tensors > limit as usize {
+            return Err(DeviceError::TooManyBindings { tensors: wanted.tensors, limit });
+        }
         let passing = self.passing(wanted);
         let compiled = self.compile(wanted, passing);
         if compiled.is_err() && passing == Passing::Immediates {

@@ -18,7 +18,8 @@ pub struct PackingBounds {
     pub most: u64,
     /// The most that may be moved.
     pub budget: u64,
-    /// A segment is left alone when less than one part in this many of it is inactive: packing it moves much for little.
+    /// A segment is left alone when less than one part in this many of it is inactive: packing it moves much for little. 0 leaves
+    /// all of them alone.
     pub dense: u32,
     /// No further segment is packed once the segments that fall idle exceed the new one by this much. `u64::MAX` packs all that
     /// are worth it.
@@ -85,7 +86,7 @@ impl Heap {
             let segment = &self.segments[slot];
             segment.pool == pool
                 && segment.active > 0
-                && segment.size - segment.active > segment.size / bounds.dense
+                && segment.size.checked_div(bounds.dense).is_some_and(|part| segment.size - segment.active > part)
                 && self.blocks_of(segment.first).all(|(_, block)| block.gives_way())
         };
         let mut candidates: Vec<u32> =

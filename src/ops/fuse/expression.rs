@@ -31,6 +31,9 @@ pub(super) enum Node {
     Not(Place),
     /// The second where the first is true, the third elsewhere.
     Select(Place, Place, Place),
+    /// A value of another expression, which has no meaning in this one: the lifetime of expressions doesn't keep one of an outer
+    /// [`fuse`](super::fuse) out of the closure of an inner one, where the result doesn't depend on it.
+    Foreign,
 }
 
 /// The nodes of an expression while it is built.
@@ -80,8 +83,7 @@ mod sealed {
 
     impl<'a> Operand<'a> for Expression<'a> {
         fn place(self, nodes: &'a Nodes) -> Place {
-            debug_assert!(std::ptr::eq(nodes, self.nodes), "the lifetime ties an expression to its nodes");
-            self.place
+            if std::ptr::eq(nodes, self.nodes) { self.place } else { nodes.add(super::Node::Foreign) }
         }
     }
 
@@ -266,7 +268,8 @@ impl BitAnd for Expression<'_> {
     type Output = Self;
 
     fn bitand(self, other: Self) -> Self {
-        self.with(Node::Both(self.place, other.place))
+        let other = sealed::Operand::place(other, self.nodes);
+        self.with(Node::Both(self.place, other))
     }
 }
 
@@ -274,6 +277,7 @@ impl BitOr for Expression<'_> {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
-        self.with(Node::Either(self.place, other.place))
+        let other = sealed::Operand::place(other, self.nodes);
+        self.with(Node::Either(self.place, other))
     }
 }

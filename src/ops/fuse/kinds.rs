@@ -25,11 +25,19 @@ impl Kind {
     }
 }
 
+/// The most steps of an expression: the text of its kernel, and the time to compile it, grow with them.
+const MOST_STEPS: usize = 4096;
+
 /// The kind of each step.
 ///
 /// # Errors
-/// [`TensorError::DType`] where a step's operands are of different dtypes, [`TensorError::NotDefined`].
+/// [`TensorError::DType`] where a step's operands are of different dtypes, [`TensorError::NotDefined`],
+/// [`TensorError::Expression`].
 pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[DType]) -> Result<Vec<Kind>, TensorError> {
+    if nodes.len() > MOST_STEPS {
+        let problem = "it has more than 4,096 steps";
+        return Err(TensorError::Expression { operation: name, problem });
+    }
     let mut kinds: Vec<Kind> = Vec::with_capacity(nodes.len());
     // Whether a step is made of numbers alone: those of f32 go with f16, too.
     let mut yields: Vec<bool> = Vec::with_capacity(nodes.len());
@@ -66,13 +74,19 @@ pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[DType]) -> Result
             }
             Node::Both(..) | Node::Either(..) | Node::Not(_) => Kind::Truth,
             Node::Select(_, this, other) => Kind::Number(same(this, other)?, None),
+            Node::Foreign => {
+                let problem = "it uses a value of another expression";
+                return Err(TensorError::Expression { operation: name, problem });
+            }
         };
         let all_yield = |places: &[u32]| places.iter().all(|&place| yields[place as usize]);
         let is_yielding = match *node {
             Node::Constant { .. } => true,
             Node::Unary(_, x) => all_yield(&[x]),
             Node::Binary(_, x, y) | Node::Select(_, x, y) => all_yield(&[x, y]),
-            Node::Input(_) | Node::Compare(..) | Node::Both(..) | Node::Either(..) | Node::Not(_) => false,
+            Node::Input(_) | Node::Compare(..) | Node::Both(..) | Node::Either(..) | Node::Not(_) | Node::Foreign => {
+                false
+            }
         };
         kinds.push(kind);
         yields.push(is_yielding);

@@ -264,8 +264,7 @@ impl<const N: usize> Fused<N> {
         }
         // A kernel's parameters are declared in fours.
         words.resize(parameters.words(), 0);
-        launch(&program, &bindings[..bound], bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)))?;
-        Ok(())
+        launch(name, &program, &bindings[..bound], bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)), 0)
     }
 }
 

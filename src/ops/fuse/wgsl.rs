@@ -199,6 +199,8 @@ fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, parameters: &Paramet
             Node::Select(which, this, other) => {
                 format!("select({}, {}, {})", number(*other), number(*this), truth(*which))
             }
+            // Refused by `kinds.rs`.
+            Node::Foreign => continue,
         };
         writeln!(text, "    let v{place}: {of} = {expression};").expect("a String takes every text");
     }

@@ -1,11 +1,11 @@
 //! Convolutions, as products of matrices over unfolded images.
 
-use super::super::launch::{WORKGROUP, check_kinds, index, with_gpu};
+use super::super::launch::{WORKGROUP, check_kinds, index, iterations, loop_limit, with_gpu};
 use super::super::shader::{AS_IT_IS, CONV2D, CONV2D_WEIGHT, FOLD, UNFOLD};
-use super::{Convolved, Planes, Run, Window};
+use super::{Convolved, Planes, Run, Window, windows_over};
 use crate::device::Memory;
 use crate::error::TensorError;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, arithmetic};
 
 /// Bytes that an unfolded part of a batch may have, if a shader can be bound to as much; at least one image is unfolded at a time.
 const MOST_COLUMNS: u64 = 64 << 20;
@@ -14,7 +14,7 @@ const MOST_COLUMNS: u64 = 64 << 20;
 const BLOCK: usize = 8;
 const FOUR: usize = 4;
 /// Windows of a part of `conv2d_weight.wgsl`: at least some for each of a workgroup's invocations, at most what keeps its loops
-/// within Mesa's 65,535 turns; and the parts that a large device needs.
+/// within the limit of iterations; and the parts that a large device needs.
 const LEAST_SPAN: usize = 1024;
 const MOST_SPAN: usize = 1 << 18;
 const PARTS: usize = 2048;
@@ -27,25 +27,26 @@ const WORTH_MEMORY: [usize; 2] = [64, 256];
 /// Workgroups that a product along all windows is split into, and the least windows of each.
 const MOST_CHUNKS: usize = 512;
 const LEAST_CHUNK: usize = 256;
-const MOST_LINES: usize = 8192;
 
 impl Tensor {
     /// The patches under a window as columns: (n, c, h, w) gives (n, c · kernel places, windows), channels outermost. For every
     /// dtype. Equals `torch.nn.functional.unfold` without dilation.
     ///
     /// # Errors
-    /// [`TensorError::Axis`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit; as
-    /// [`Tensor::empty`].
+    /// [`TensorError::Axis`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit,
+    /// [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn unfold(&self, window: Window) -> Result<Self, TensorError> {
         let name = "unfold";
         let planes = Planes::of(name, self.shape())?;
         let out = window.out(name, planes.size)?;
-        let lines = planes.channels * window.kernel[0] * window.kernel[1];
-        let columns = self.beside([planes.batch, lines, out[0] * out[1]], self.dtype())?;
+        let bytes = self.dtype().bytes();
+        let lines = arithmetic::size_of(&[planes.channels, window.kernel[0], window.kernel[1]], bytes)?;
+        let windows = arithmetic::size_of(&out, bytes)?;
+        let columns = self.beside([planes.batch, lines, windows], self.dtype())?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &UNFOLD, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
-        run.over(&[&columns, &input], columns.elements())?;
+        run.over(&[&columns, &input], columns.elements(), 0)?;
         Ok(columns)
     }
 
@@ -58,22 +59,21 @@ impl Tensor {
     pub fn fold(&self, size: [usize; 2], window: Window) -> Result<Self, TensorError> {
         let name = "fold";
         let out = window.out(name, size)?;
-        let places = window.kernel[0] * window.kernel[1];
-        let windows = out[0] * out[1];
+        let places = arithmetic::size_of(&window.kernel, self.dtype().bytes())?;
+        let windows = arithmetic::size_of(&out, self.dtype().bytes())?;
         let &[batch, lines, count] = self.shape() else {
             let (left, right) = (self.shape().to_vec(), vec![0, places, windows]);
             return Err(TensorError::Shape { operation: name, left, right });
         };
         if lines % places != 0 || count != windows {
-            let (left, right) = (self.shape().to_vec(), vec![batch, lines.next_multiple_of(places), windows]);
+            let wanted = lines.checked_next_multiple_of(places).unwrap_or(places);
+            let (left, right) = (self.shape().to_vec(), vec![batch, wanted, windows]);
             return Err(TensorError::Shape { operation: name, left, right });
         }
         let planes = Planes { batch, channels: lines / places, size };
-        let image = self.beside(planes.shape(size), self.dtype())?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &FOLD, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
-        run.over(&[&image, &input], image.elements())?;
-        Ok(image)
+        run.sums(planes.shape(size), &[&input], windows_over(window, out), 0)
     }
 
     /// The convolution (cross-correlation) with `weight`: (n, c, h, w) by (o, c, kernel) gives (n, o, windows), plus a bias of
@@ -98,7 +98,7 @@ impl Tensor {
             check_kinds(name, self, bias)?;
             bias.check_shape(name, &[outputs])?;
         }
-        if !convolution.is_multiplied(self) {
+        if !convolution.is_multiplied(self, window) {
             let rows = weight.contiguous()?.reshape([outputs, lines])?.t()?;
             return self.convolved(name, &convolution, window, &rows, bias);
         }
@@ -153,9 +153,20 @@ impl Tensor {
         let image = self.contiguous()?;
         let run = Run { name, shader: &CONV2D, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &image };
         let span = out[1].div_ceil(FOUR);
-        let count = planes.batch * outputs.div_ceil(BLOCK) * out[0] * span;
+        // The last four of a row may reach beyond the last window: three more windows, and those of the four itself.
+        let beyond =
+            arithmetic::product(&[span + 1, FOUR, window.stride[1]]).and_then(|far| far.checked_add(window.kernel[1]));
+        index(name, if out[1] == 1 { 0 } else { beyond.unwrap_or(usize::MAX) })?;
+        let count = arithmetic::elements(&[planes.batch, outputs.div_ceil(BLOCK), out[0], span]);
         let workgroups = count.div_ceil(WORKGROUP as usize);
-        run.convolving(&[&output, &image, &weights], Convolved { outputs, span }, count, workgroups)?;
+        let loops = Convolution::iterations(planes.channels, window.kernel);
+        run.convolving(
+            &[&output, &image, &weights],
+            Convolved { outputs, span, ..Convolved::default() },
+            count,
+            workgroups,
+            loops,
+        )?;
         Ok(output)
     }
 
@@ -174,9 +185,11 @@ impl Tensor {
         check_kinds(name, self, weight)?;
         self.check_shape(name, &convolution.output())?;
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
-        if let Some((turned, back)) = convolution.turned(window).filter(|(turned, _)| !turned.is_multiplied(self)) {
+        if let Some((turned, back)) =
+            convolution.turned(window).filter(|(turned, back)| !turned.is_multiplied(self, *back))
+        {
             // The same places in reverse order, outputs and channels exchanged.
-            let places = window.kernel[0] * window.kernel[1];
+            let places = arithmetic::elements(&window.kernel);
             let reversed = Self::arange(&self.pool(), places, index(name, places - 1)?, u32::MAX)?;
             let weight = weight.contiguous()?.reshape([outputs, planes.channels, places])?;
             let rows = weight.index_select(2, &reversed)?.permute([0, 2, 1])?.contiguous()?;
@@ -213,15 +226,15 @@ impl Tensor {
         check_kinds(name, self, input)?;
         self.check_shape(name, &convolution.output())?;
         let Convolution { planes, outputs, lines, windows, out } = convolution;
-        let all = planes.batch * windows;
-        let blocks = lines.div_ceil(FOUR) * outputs.div_ceil(BLOCK);
+        let all = arithmetic::size_of(&[planes.batch, windows], self.dtype().bytes())?;
+        let blocks = arithmetic::size_of(&[lines.div_ceil(FOUR), outputs.div_ceil(BLOCK)], self.dtype().bytes())?;
         if all == 0 || blocks == 0 {
             return Self::zeros(&self.pool(), weight, self.dtype());
         }
         if convolution.exceeds_many(self) {
             return self.conv2d_weight_multiplied(input, &convolution, window)?.reshape(weight);
         }
-        let span = (all * blocks / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
+        let span = (all.saturating_mul(blocks) / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
         let parts = all.div_ceil(span);
         // The parts of a sum of f16 aren't rounded.
         let sums = self.beside([parts, outputs, lines], self.dtype().number())?;
@@ -229,7 +242,15 @@ impl Tensor {
         let input = input.contiguous()?.apart_from(&gradient)?;
         let run =
             Run { name, shader: &CONV2D_WEIGHT, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
-        run.convolving(&[&sums, &input, &gradient], Convolved { outputs, span }, all, blocks * parts)?;
+        let workgroups = arithmetic::size_of(&[blocks, parts], self.dtype().bytes())?;
+        let loops = iterations((span / 64) as u64 + 1, iterations(4, 0) + iterations(BLOCK as u64, 0)) + 55;
+        run.convolving(
+            &[&sums, &input, &gradient],
+            Convolved { outputs, span, ..Convolved::default() },
+            all,
+            workgroups,
+            loops,
+        )?;
         sums.sum([0], false)?.to(self.dtype())?.reshape(weight)
     }
 }
@@ -286,17 +307,27 @@ impl Convolution {
             return Err(TensorError::Shape { operation: name, left: weight.to_vec(), right });
         }
         let out = window.out(name, planes.size)?;
-        Ok(Self { planes, outputs, lines: channels * rows * columns, windows: out[0] * out[1], out })
+        // Of any dtype: no element has fewer bytes.
+        let lines = arithmetic::size_of(&[channels, rows, columns], 1)?;
+        arithmetic::size_of(&[outputs, channels, rows, columns], 1)?;
+        Ok(Self { planes, outputs, lines, windows: arithmetic::size_of(&out, 1)?, out })
     }
 
     fn output(&self) -> [usize; 4] {
         [self.planes.batch, self.outputs, self.out[0], self.out[1]]
     }
 
-    /// Whether a product of unfolded images is faster than the kernel that takes them as they are, or the only way: Mesa's
-    /// software drivers end an invocation after 65,535 turns of its loops.
-    fn is_multiplied(&self, tensor: &Tensor) -> bool {
-        self.exceeds_many(tensor) || self.lines > MOST_LINES
+    /// Whether a product of unfolded images is faster than the kernel that takes them as they are, or the only way within the
+    /// limit of loop iterations.
+    fn is_multiplied(&self, tensor: &Tensor, window: Window) -> bool {
+        self.exceeds_many(tensor) || Self::iterations(self.planes.channels, window.kernel) > loop_limit()
+    }
+
+    /// Loop iterations of an invocation of `conv2d.wgsl`.
+    fn iterations(channels: usize, [rows, columns]: [usize; 2]) -> u64 {
+        let row = iterations(columns as u64, iterations(FOUR as u64, 0));
+        let windows = iterations(channels as u64, iterations(rows as u64, row));
+        windows + iterations(4, 0) + iterations(BLOCK as u64, iterations(FOUR as u64, 0))
     }
 
     /// Whether both sides are large, on a real GPU: software gains nothing by a product.
@@ -328,12 +359,12 @@ impl Convolution {
             return None;
         }
         let back = Window { padding: [padding(0)?, padding(1)?], ..window };
-        let lines = outputs * window.kernel[0] * window.kernel[1];
+        let lines = arithmetic::size_of(&[outputs, window.kernel[0], window.kernel[1]], 1).ok()?;
         let turned = Self {
             planes: Planes { batch: planes.batch, channels: outputs, size: out },
             outputs: planes.channels,
             lines,
-            windows: planes.size[0] * planes.size[1],
+            windows: arithmetic::size_of(&planes.size, 1).ok()?,
             out: planes.size,
         };
         Some((turned, back))

@@ -1,8 +1,11 @@
 //! Kernels over images, (batch, channels, height, width): windows that move over them, and other sizes.
 
 mod convolve;
+mod passes;
 mod pool;
 mod resample;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
 
 #[cfg(test)]
 pub(super) use resample::ALL as RESAMPLING;
@@ -11,8 +14,9 @@ use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
 use super::placed::Placed;
 use super::shader::{Operation, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
+use passes::Pass;
 
 /// The parameters of `lib/image.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -29,6 +33,10 @@ struct Params {
     count: u32,
     input_offset: u32,
     scale: u32,
+    tile_start: [u32; 2],
+    tile_end: [u32; 2],
+    pass_kind: u32,
+    unused: u32,
 }
 
 const _: () = assert!(size_of::<Params>() == super::shader::IMAGE_BYTES as usize);
@@ -54,16 +62,22 @@ impl Window {
     /// Where it stops on an image of this size: on each axis ⌊(size + 2 padding − kernel) / stride⌋ + 1 places.
     fn out(&self, name: &'static str, size: [usize; 2]) -> Result<[usize; 2], TensorError> {
         let Self { kernel, stride, padding } = *self;
-        let along = |axis: usize| -> Option<usize> {
-            let wide = size[axis].checked_add(padding[axis].checked_mul(2)?)?;
-            let room = wide.checked_sub(kernel[axis])?;
-            (kernel[axis] > 0 && size[axis] > 0).then_some(room.checked_div(stride[axis])? + 1)
-        };
+        let along = |axis: usize| arithmetic::window_positions(size[axis], kernel[axis], stride[axis], padding[axis]);
         match (along(0), along(1)) {
             (Some(rows), Some(columns)) => Ok([rows, columns]),
             _ => Err(TensorError::Window { operation: name, size, kernel, stride, padding }),
         }
     }
+}
+
+/// Places of the image that lie under a window, at most, on each axis.
+fn places_under(window: Window, size: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|axis| window.kernel[axis].min(size[axis]))
+}
+
+/// Windows that cover a place of the image, at most, on each axis.
+fn windows_over(window: Window, out: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|axis| window.kernel[axis].div_ceil(window.stride[axis]).min(out[axis]))
 }
 
 /// An image's planes, and the size of each.
@@ -101,24 +115,37 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Runs `count` invocations over the tensors to bind, in order: the first is written, and the input is one of them.
-    fn over(&self, bound: &[&'a Tensor], count: usize) -> Result<(), TensorError> {
-        self.convolving(bound, Convolved::default(), count, count.div_ceil(WORKGROUP as usize))
+    /// Runs `count` invocations; the first tensor is written. `iterations` are those of an invocation's loops.
+    fn over(&self, bound: &[&'a Tensor], count: usize, iterations: u64) -> Result<(), TensorError> {
+        self.pass(bound, count, Pass::WHOLE, iterations)
+    }
+
+    /// Runs `count` invocations of one pass.
+    fn pass(&self, bound: &[&'a Tensor], count: usize, pass: Pass, iterations: u64) -> Result<(), TensorError> {
+        let workgroups = count.div_ceil(WORKGROUP as usize);
+        self.convolving(bound, Convolved { pass, ..Convolved::default() }, count, workgroups, iterations)
     }
 
     /// Runs some workgroups of a kernel that makes other channels of those that the image has.
     fn convolving(
         &self,
         bound: &[&'a Tensor],
-        Convolved { outputs, span }: Convolved,
+        Convolved { outputs, span, pass }: Convolved,
         count: usize,
         workgroups: usize,
+        iterations: u64,
     ) -> Result<(), TensorError> {
         if count == 0 {
             return Ok(());
         }
         let Self { name, planes, out, window, .. } = *self;
         let number = |value| index(name, value);
+        // Also of padded sizes kernels count places in 32 bits.
+        for axis in [0, 1] {
+            number(arithmetic::padded_size(planes.size[axis], window.padding[axis]).unwrap_or(usize::MAX))?;
+        }
+        // Where there is one window only, no stride matters.
+        let stride = [0, 1].map(|axis| if out[axis] == 1 { 1 } else { window.stride[axis] });
         let pair =
             |[rows, columns]: [usize; 2]| -> Result<[u32; 2], TensorError> { Ok([number(rows)?, number(columns)?]) };
         let (input, input_offset) = Placed::of(self.input).bind_contiguous(name, 1)?;
@@ -131,7 +158,7 @@ impl<'a> Run<'a> {
             size: pair(planes.size)?,
             out: pair(out)?,
             kernel: pair(window.kernel)?,
-            stride: pair(window.stride)?,
+            stride: pair(stride)?,
             padding: pair(window.padding)?,
             channels: number(planes.channels)?,
             outputs: number(outputs)?,
@@ -139,12 +166,15 @@ impl<'a> Run<'a> {
             count: number(count)?,
             input_offset,
             scale: self.scale.to_bits(),
+            tile_start: pair(pass.start)?,
+            tile_end: pair(pass.end)?,
+            pass_kind: pass.kind(),
+            unused: 0,
         };
         let written = bound.first().map_or(self.input.dtype(), |tensor| tensor.dtype());
         let variant = Variant { operation: self.operation, output: written, ..Variant::plain(self.input.dtype()) };
         let program = with_gpu(self.input, |gpu| self.shader.program(gpu, variant))?;
-        launch(&program, &bindings, bytemuck::bytes_of(&params), grid(number(workgroups)?))?;
-        Ok(())
+        launch(name, &program, &bindings, bytemuck::bytes_of(&params), grid(number(workgroups)?), iterations)
     }
 }
 
@@ -153,6 +183,7 @@ impl<'a> Run<'a> {
 struct Convolved {
     outputs: usize,
     span: usize,
+    pass: Pass,
 }
 
 impl Tensor {

@@ -2,7 +2,7 @@
 
 use super::super::launch::check_pools;
 use super::super::shader::{AS_IT_IS, AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
-use super::{Planes, Run, Window};
+use super::{Planes, Run, Window, places_under, windows_over};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor};
 
@@ -21,14 +21,16 @@ impl Tensor {
         let planes = Planes::of(name, self.shape())?;
         let out = window.out(name, planes.size)?;
         let Window { kernel, stride, padding } = window;
-        if (0..2).any(|axis| padding[axis] * 2 > kernel[axis]) {
+        // Twice the padding is no overflow: the window fits.
+        if (0..2).any(|axis| padding[axis] > kernel[axis] / 2) {
             return Err(TensorError::Window { operation: name, size: planes.size, kernel, stride, padding });
         }
         let largest = self.beside(planes.shape(out), self.dtype())?;
         let places = self.beside(planes.shape(out), DType::U32)?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &MAX_POOL, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
-        run.over(&[&largest, &places, &input], largest.elements())?;
+        let extent = places_under(window, planes.size);
+        run.in_passes(&[&largest, &places, &input], largest.elements(), extent, 0)?;
         Ok((largest, places))
     }
 
@@ -51,7 +53,6 @@ impl Tensor {
             return Err(TensorError::DType { operation: name, left, right });
         }
         check_pools(name, self, places)?;
-        let result = self.beside(input, self.dtype())?;
         let gradient = self.contiguous()?;
         let places = places.whole()?;
         let run = Run {
@@ -64,8 +65,7 @@ impl Tensor {
             scale: 1.0,
             input: &gradient,
         };
-        run.over(&[&result, &gradient, &places], result.elements())?;
-        Ok(result)
+        run.sums(input, &[&gradient, &places], windows_over(window, out), 0)
     }
 
     /// The mean under each place of a window, zeros beyond the edges included: (n, c, h, w) gives (n, c, places). For f32 and f16.
@@ -79,12 +79,10 @@ impl Tensor {
         self.check_real(name)?;
         let planes = Planes::of(name, self.shape())?;
         let out = window.out(name, planes.size)?;
-        let averages = self.beside(planes.shape(out), self.dtype())?;
         let input = self.contiguous()?;
         let scale = area_of(window);
         let run = Run { name, shader: &AVERAGE_POOL, operation: AS_IT_IS, planes, out, window, scale, input: &input };
-        run.over(&[&averages, &input], averages.elements())?;
-        Ok(averages)
+        run.sums(planes.shape(out), &[&input], places_under(window, planes.size), 0)
     }
 
     /// The gradient of [`Tensor::avg_pool2d`] by its input, of this shape; `self` is the gradient of the result. For f32
@@ -99,17 +97,16 @@ impl Tensor {
         let planes = Planes::of(name, &input)?;
         let out = window.out(name, planes.size)?;
         self.check_shape(name, &planes.shape(out))?;
-        let result = self.beside(input, self.dtype())?;
         let gradient = self.contiguous()?;
         let scale = area_of(window);
         let shader = &AVERAGE_POOL_BACK;
         let run = Run { name, shader, operation: AS_IT_IS, planes, out, window, scale, input: &gradient };
-        run.over(&[&result, &gradient], result.elements())?;
-        Ok(result)
+        run.sums(input, &[&gradient], windows_over(window, out), 0)
     }
 }
 
-/// What the sum under a window is divided by for the mean.
+/// Places of a window, by which its mean divides.
+#[expect(clippy::cast_possible_truncation, reason = "the divisor of a mean is rounded to f32")]
 fn area_of(window: Window) -> f32 {
-    (window.kernel[0] * window.kernel[1]) as f32
+    (window.kernel[0] as f64 * window.kernel[1] as f64) as f32
 }

@@ -1,9 +1,16 @@
 //! Images in another size.
 
-use super::super::shader::{AS_IT_IS, Operation, Shader, UPSAMPLE, UPSAMPLE_BACK};
+use super::super::launch::iterations;
+use super::super::shader::{AS_IT_IS, Operation, UPSAMPLE, UPSAMPLE_BACK};
 use super::{Planes, Run, Window};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
+
+/// The longest axis of which `lib/resample.wgsl` gives places exactly. In f32 such an axis alone has 4 GiB.
+const LONGEST_AXIS: usize = (1 << 30) - 1;
+
+/// Loop iterations of a division of 64 bits.
+const DIVISION: u64 = iterations(32, 0);
 
 const BILINEAR: Operation =
     Operation::of_lines("bilinear", &[["const BILINEAR: bool = false;", "const BILINEAR: bool = true;"]]);
@@ -13,12 +20,13 @@ const BILINEAR: Operation =
 pub(in crate::ops) const ALL: [Operation; 2] = [AS_IT_IS, BILINEAR];
 
 impl Tensor {
-    /// The images in another size, (height, width), each element that of the nearest place: (n, c, h, w) gives (n, c, size). For
-    /// f32 and f16. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
+    /// The images in another size, (height, width), each element that of the nearest place, ⌊i · h / height⌋ in exact arithmetic:
+    /// (n, c, h, w) gives (n, c, size). For f32 and f16. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
     ///
     /// # Errors
     /// [`TensorError::Axis`] unless it has four dimensions, [`TensorError::Empty`] of images without elements,
-    /// [`TensorError::NotDefined`] for integers; as [`Tensor::empty`].
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::TooManyElements`] of an axis of 2^30 places or more; as
+    /// [`Tensor::empty`].
     #[track_caller]
     pub fn upsample_nearest(&self, size: [usize; 2]) -> Result<Self, TensorError> {
         self.resampled("upsample_nearest", AS_IT_IS, size)
@@ -57,33 +65,27 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn resampled(&self, name: &'static str, operation: Operation, size: [usize; 2]) -> Result<Self, TensorError> {
-        let planes = self.check_sizes(name, size)?;
-        self.run_resampled(name, &UPSAMPLE, operation, planes, size, planes.shape(size))
+    fn resampled(&self, name: &'static str, operation: Operation, out: [usize; 2]) -> Result<Self, TensorError> {
+        let planes = self.check_sizes(name, out)?;
+        let result = self.beside(planes.shape(out), self.dtype())?;
+        let input = self.contiguous()?;
+        let window = Window::square(1);
+        let run = Run { name, shader: &UPSAMPLE, operation, planes, out, window, scale: 1.0, input: &input };
+        run.over(&[&result, &input], result.elements(), 2 * DIVISION)?;
+        Ok(result)
     }
 
     #[track_caller]
     fn gathered_back(&self, name: &'static str, operation: Operation, size: [usize; 2]) -> Result<Self, TensorError> {
         let own = self.check_sizes(name, size)?;
-        let planes = Planes { size, ..own };
-        self.run_resampled(name, &UPSAMPLE_BACK, operation, planes, own.size, planes.shape(size))
-    }
-
-    #[track_caller]
-    fn run_resampled(
-        &self,
-        name: &'static str,
-        shader: &Shader,
-        operation: Operation,
-        planes: Planes,
-        out: [usize; 2],
-        shape: [usize; 4],
-    ) -> Result<Self, TensorError> {
-        let result = self.beside(shape, self.dtype())?;
+        let (planes, out) = (Planes { size, ..own }, own.size);
         let input = self.contiguous()?;
-        let run = Run { name, shader, operation, planes, out, window: Window::square(1), scale: 1.0, input: &input };
-        run.over(&[&result, &input], result.elements())?;
-        Ok(result)
+        let window = Window::square(1);
+        let run = Run { name, shader: &UPSAMPLE_BACK, operation, planes, out, window, scale: 1.0, input: &input };
+        // Places that take from one: from out / size of them the nearest form, from twice as many the bilinear one, and those
+        // that the ends of the range are rounded to.
+        let takers = |axis: usize| (2 * out[axis]).div_ceil(size[axis]).saturating_add(2).min(out[axis]);
+        run.sums(planes.shape(size), &[&input], [takers(0), takers(1)], 4 * DIVISION)
     }
 
     fn check_sizes(&self, name: &'static str, size: [usize; 2]) -> Result<Planes, TensorError> {
@@ -91,6 +93,12 @@ impl Tensor {
         let planes = Planes::of(name, self.shape())?;
         if planes.size.contains(&0) || size.contains(&0) {
             return Err(TensorError::Empty { operation: name, shape: self.shape().to_vec() });
+        }
+        for axis in planes.size.into_iter().chain(size) {
+            if axis > LONGEST_AXIS {
+                let (elements, limit) = (axis as u64, LONGEST_AXIS as u64);
+                return Err(TensorError::TooManyElements { operation: name, elements, limit });
+            }
         }
         Ok(planes)
     }

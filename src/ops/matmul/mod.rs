@@ -3,11 +3,11 @@
 mod product;
 
 use super::activation::Activation;
-use super::launch::{check_kinds, with_gpu};
+use super::launch::{check_kinds, index, with_gpu};
 use super::placed::Placed;
 use super::shader::{TILED_FEW, TILED_MANY, Tiled};
 use crate::error::TensorError;
-use crate::tensor::{DType, Layout, Tensor, collapse};
+use crate::tensor::{DType, Layout, Tensor, arithmetic, collapse};
 use product::{Finish, Product};
 
 const NAME: &str = "matmul";
@@ -104,7 +104,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Shape`] if the inner sizes differ, the leading ones don't broadcast, or either is a scalar;
-    /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::TooManyElements`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn matmul(&self, other: &Self) -> Result<Self, TensorError> {
         self.matmul_then(other, None, None)
@@ -151,6 +151,8 @@ impl Tensor {
         if other.rank() > 1 {
             shape.push(columns);
         }
+        // Also of expanded operands, along which the loop over the depth would never end.
+        index(NAME, depth)?;
         // Sums that one dispatch leaves to the next aren't rounded in between.
         let written =
             if depth > DEEPEST || !depth.is_multiple_of(MANY.slice) { self.dtype().number() } else { self.dtype() };
@@ -158,7 +160,7 @@ impl Tensor {
         if output.elements() == 0 {
             return output.to(self.dtype());
         }
-        let batches = batch.iter().product();
+        let batches = arithmetic::elements(&batch);
         if depth == 0 {
             // One place of zeros on either side gives what the sum of nothing does.
             let left = Self::zeros(&self.pool(), [rows * batches, 1], self.dtype())?;

@@ -2,7 +2,7 @@
 
 use super::{FOUR, Lying, Matrices, NAME, Sizes, TILE, Tiling};
 use crate::error::TensorError;
-use crate::ops::launch::{grid, index, launch, with_gpu};
+use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
 use crate::ops::placed::{Binding, Placed};
 use crate::ops::shader::{AS_IT_IS, COOPERATIVE, MATMUL, Operation, Shader, Variant};
 use crate::tensor::Tensor;
@@ -135,6 +135,16 @@ impl Product<'_> {
         self.launch(&shaders[left][right], &bound, bytemuck::bytes_of(&params), tiles)
     }
 
+    /// Loop iterations of an invocation: what the headers of the kernels say.
+    fn iterations(&self, shader: &Shader) -> u64 {
+        let slices = |slice: usize| self.sizes.depth.div_ceil(slice) as u64;
+        if shader.name == MATMUL.name {
+            return iterations(slices(16), iterations(4, 0) + iterations(16, 0)) + 4 * iterations(4, 0);
+        }
+        // The tiled kernels have one loop along the depth; the least slice that one of them takes at once is 8.
+        iterations(slices(8), 0)
+    }
+
     /// Tiles of a row of tiles, and of all of a matrix.
     fn tiles(&self, tile: usize) -> Result<[u32; 2], TensorError> {
         let across = self.sizes.columns.div_ceil(tile);
@@ -166,8 +176,8 @@ impl Product<'_> {
             count += 1;
         }
         let [x, y, _] = grid(tiles);
-        launch(&program, &bindings[..count], params, [x, y, number(sizes.batches)?])?;
-        Ok(())
+        let workgroups = [x, y, number(sizes.batches)?];
+        launch(NAME, &program, &bindings[..count], params, workgroups, self.iterations(shader))
     }
 }
 

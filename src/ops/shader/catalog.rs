@@ -216,7 +216,7 @@ pub(in crate::ops) const ARANGE: Shader = Shader {
 };
 
 /// Bytes of the parameters of `lib/image.wgsl`.
-pub(in crate::ops) const IMAGE_BYTES: u32 = 64;
+pub(in crate::ops) const IMAGE_BYTES: u32 = 88;
 
 pub(in crate::ops) const UNFOLD: Shader = Shader {
     name: "unfold",

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ops::activation::Activation;
-use crate::ops::{binary, cast, image, reduce, rows, unary};
+use crate::ops::{binary, cast, image, indexed, reduce, rows, unary};
 
 /// Everything that the crate can ask a device to compile.
 fn variants() -> Vec<(Shader, Variant)> {
@@ -18,9 +18,12 @@ fn variants() -> Vec<(Shader, Variant)> {
     }
     let by_index = |dtype| [GATHER, ARANGE].map(|shader| (shader, Variant::plain(dtype)));
     all.extend(DType::ALL.into_iter().flat_map(by_index));
-    all.extend([DType::F32, DType::I32, DType::U32].map(|dtype| (SCATTER_ADD, Variant::plain(dtype))));
+    all.extend([DType::F32, DType::I32, DType::U32].map(|dtype| {
+        (SCATTER_ADD, Variant { operation: indexed::operation(&SCATTER_ADD, dtype), ..Variant::plain(dtype) })
+    }));
     all.extend(
-        [CONV2D_WEIGHT, MATMUL].map(|shader| (shader, Variant { output: DType::F32, ..Variant::plain(DType::F16) })),
+        [CONV2D_WEIGHT, MATMUL, FOLD, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK]
+            .map(|shader| (shader, Variant { output: DType::F32, ..Variant::plain(DType::F16) })),
     );
     all.extend(
         DType::ALL
@@ -34,6 +37,9 @@ fn variants() -> Vec<(Shader, Variant)> {
         for operation in image::RESAMPLING {
             let variant = Variant { operation, ..Variant::plain(dtype) };
             all.extend([UPSAMPLE, UPSAMPLE_BACK].map(|shader| (shader, variant)));
+            if dtype == DType::F16 {
+                all.push((UPSAMPLE_BACK, Variant { output: DType::F32, ..variant }));
+            }
         }
         for operation in [AS_IT_IS, rows::LOG] {
             let variant = Variant { operation, ..Variant::plain(dtype) };

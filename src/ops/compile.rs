@@ -1,0 +1,287 @@
+//! Where the user's WGSL is compiled: bounded, and where neither deep nesting nor a panic of the compiler can hurt the program.
+//!
+//! naga, wgpu's backends and drivers walk a shader by recursion. The text is first scanned for what makes them go deep; what passes
+//! is compiled on a thread with a large stack, whose panic becomes an error. On the web there are no threads, and a panic ends the
+//! program; bounds are lower there.
+
+use crate::error::KernelError;
+
+/// The longest WGSL text of a user's kernel, in bytes.
+const MOST_BYTES: usize = if SMALL { 128 << 10 } else { 1 << 20 };
+/// Nested brackets, and the `else if`s of a chain, each of which is nested in the one before it.
+const MOST_NESTING: usize = if SMALL { 100 } else { 1000 };
+/// Operators of one expression, each of which takes what is left of it for an operand.
+const MOST_OPERATORS: usize = if SMALL { 250 } else { 4000 };
+/// Declarations of a module, each of which may refer to the next one.
+const MOST_DECLARATIONS: usize = if SMALL { 1000 } else { 16_000 };
+/// Bytes of a `@size` or `@align` attribute: naga 30 adds them up without a check for overflow. No tensor has as many.
+const MOST_ATTRIBUTE: u64 = 1 << 30;
+
+/// Whether the stack is that of the caller, or addresses have 32 bits.
+const SMALL: bool = cfg!(any(target_arch = "wasm32", target_pointer_width = "32"));
+
+/// Bytes of the compiling thread's stack. Only those that are used take memory.
+#[cfg(not(target_arch = "wasm32"))]
+const STACK_BYTES: usize = if SMALL { 32 << 20 } else { 256 << 20 };
+
+/// Runs a compiler where it can't hurt the program.
+///
+/// # Errors
+/// Those of `compile`; [`KernelError::Compile`] if it panics, or there is no thread for it.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn guarded<R: Send>(compile: impl FnOnce() -> Result<R, KernelError> + Send) -> Result<R, KernelError> {
+    let failed = |message: String| Err(KernelError::Compile { message });
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("wgpu-pool compiler".into()).stack_size(STACK_BYTES);
+        match builder.spawn_scoped(scope, compile).map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => failed(format!("the compiler panicked: {}", message_of(&*panic))),
+            Err(error) => failed(format!("there is no thread with a stack of {STACK_BYTES} bytes: {error}")),
+        }
+    })
+}
+
+/// Runs a compiler; there is no other thread.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn guarded<R>(compile: impl FnOnce() -> Result<R, KernelError>) -> Result<R, KernelError> {
+    compile()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// Checks the bounds of a text, before anything parses it.
+///
+/// # Errors
+/// [`KernelError::Compile`], with the bound.
+pub(super) fn check_text(wgsl: &str) -> Result<(), KernelError> {
+    let above = |what: &str, limit: usize| {
+        Err(KernelError::Compile { message: format!("{what} above the limit of {limit} for kernels of the program") })
+    };
+    if wgsl.len() > MOST_BYTES {
+        return above(&format!("{} bytes of text are", wgsl.len()), MOST_BYTES);
+    }
+    let found = Scan::of(wgsl);
+    if found.nesting > MOST_NESTING {
+        return above(&format!("{} nested brackets and `else` branches are", found.nesting), MOST_NESTING);
+    }
+    if found.operators > MOST_OPERATORS {
+        return above(&format!("{} operators of one expression are", found.operators), MOST_OPERATORS);
+    }
+    if found.declarations > MOST_DECLARATIONS {
+        return above(&format!("{} declarations are", found.declarations), MOST_DECLARATIONS);
+    }
+    if found.attribute > MOST_ATTRIBUTE {
+        let limit = usize::try_from(MOST_ATTRIBUTE).unwrap_or(usize::MAX);
+        return above(&format!("{} bytes of a @size or @align are", found.attribute), limit);
+    }
+    Ok(())
+}
+
+/// Conditions and loops that may be nested in each other on a software driver. Mesa's (22.3) keeps 80 masks of active lanes; the
+/// code of deeper branches runs with the wrong one, without an error.
+const MOST_MASKS: usize = 64;
+
+/// Checks how deep conditions and loops are nested.
+///
+/// # Errors
+/// [`KernelError::Compile`], with the bound.
+pub(super) fn check_nesting(nesting: usize, is_software: bool) -> Result<(), KernelError> {
+    if nesting <= MOST_MASKS || !is_software {
+        return Ok(());
+    }
+    let message =
+        format!("{nesting} nested conditions and loops are above the limit of {MOST_MASKS} of software drivers");
+    Err(KernelError::Compile { message })
+}
+
+/// How deep compilers go in a text, at most. Counts on the side of too much.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Scan {
+    nesting: usize,
+    operators: usize,
+    declarations: usize,
+    attribute: u64,
+}
+
+/// A word or a character of the text, without comments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token<'a> {
+    Word(&'a str),
+    Symbol(char),
+}
+
+impl Scan {
+    fn of(wgsl: &str) -> Self {
+        let mut scan = Self::default();
+        // The `else` branches of the chain that is open, in each bracket that is open.
+        let mut chains = vec![0_usize];
+        let (mut depth, mut operators) = (0, 0);
+        let mut last = [Token::Symbol(' '); 3];
+        for token in tokens(wgsl) {
+            let after_block = last[2] == Token::Symbol('}');
+            match token {
+                Token::Word("else") if after_block => {
+                    if let Some(chain) = chains.last_mut() {
+                        *chain += 1;
+                        depth += 1;
+                    }
+                }
+                _ if after_block => {
+                    // The chain is over.
+                    depth -= chains.last_mut().map(std::mem::take).unwrap_or_default();
+                }
+                _ => {}
+            }
+            match token {
+                Token::Symbol('(' | '[' | '{') => {
+                    chains.push(0);
+                    depth += 1;
+                }
+                Token::Symbol(')' | ']' | '}') if chains.len() > 1 => {
+                    depth -= 1 + chains.pop().unwrap_or_default();
+                }
+                _ => {}
+            }
+            match token {
+                Token::Symbol(';' | '{' | '}' | ',') => operators = 0,
+                Token::Symbol(character) if !"()[]@".contains(character) => operators += 1,
+                // Each is an operand of the next one, too: `a[0][0]`, `f()()`.
+                Token::Symbol('(' | '[') => operators += 1,
+                Token::Word(word)
+                    if matches!(last, [Token::Symbol('@'), Token::Word("size" | "align"), Token::Symbol('(')]) =>
+                {
+                    scan.attribute = scan.attribute.max(integer(word));
+                }
+                _ => {}
+            }
+            if chains.len() == 1 && matches!(token, Token::Symbol(';' | '}')) {
+                scan.declarations += 1;
+            }
+            scan.nesting = scan.nesting.max(depth);
+            scan.operators = scan.operators.max(operators);
+            last = [last[1], last[2], token];
+        }
+        scan
+    }
+}
+
+/// The value of an integer literal; 0 of any other word, and the largest number if it overflows.
+fn integer(word: &str) -> u64 {
+    let digits = word.trim_end_matches(['u', 'i']);
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (digits, 10),
+    };
+    match u64::from_str_radix(digits, radix) {
+        Ok(value) => value,
+        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => u64::MAX,
+        Err(_) => 0,
+    }
+}
+
+fn tokens(wgsl: &str) -> impl Iterator<Item = Token<'_>> {
+    let mut rest = wgsl;
+    std::iter::from_fn(move || {
+        loop {
+            rest = rest.trim_start();
+            if let Some(comment) = rest.strip_prefix("//") {
+                rest = &comment[comment.find(is_line_break).unwrap_or(comment.len())..];
+            } else if rest.starts_with("/*") {
+                rest = after_block_comment(rest);
+            } else {
+                break;
+            }
+        }
+        let first = rest.chars().next()?;
+        let is_word = |character: char| character.is_alphanumeric() || character == '_';
+        let length = if is_word(first) { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
+        let (token, after) = rest.split_at(length);
+        rest = after;
+        Some(if is_word(first) { Token::Word(token) } else { Token::Symbol(first) })
+    })
+}
+
+/// What ends a comment of a line, by the specification.
+fn is_line_break(character: char) -> bool {
+    matches!(character, '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// What follows a block comment; these nest.
+fn after_block_comment(wgsl: &str) -> &str {
+    let mut depth = 0_usize;
+    let mut rest = wgsl;
+    loop {
+        let Some(place) = rest.find(['/', '*']) else { return "" };
+        rest = &rest[place..];
+        if let Some(inner) = rest.strip_prefix("/*") {
+            (depth, rest) = (depth + 1, inner);
+        } else if let Some(outer) = rest.strip_prefix("*/") {
+            (depth, rest) = (depth - 1, outer);
+            if depth == 0 {
+                return rest;
+            }
+        } else {
+            rest = &rest[1..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(wgsl: &str, wanted: &str) {
+        let Err(KernelError::Compile { message }) = check_text(wgsl) else { panic!("{wanted}: accepted") };
+        assert!(message.contains(wanted), "{message}");
+    }
+
+    #[test]
+    fn a_scan_counts_nesting_chains_operators_and_declarations() {
+        let found =
+            Scan::of("fn f() { if a { g(h(1)); } else if b { } else { } } const x = 1 + 2 * /* ((( */ 3; // {{{\n");
+        // f's block, two branches, and the last one's own block.
+        assert_eq!((found.nesting, found.declarations), (4, 2));
+        assert_eq!(Scan::of("{ { } if a {} else if b {} if c {} else {} }").nesting, 3);
+        assert_eq!(Scan::of("a + b - c; d").operators, 2);
+        assert_eq!(Scan::of("/* /* ( */ ( */ (").nesting, 1);
+        assert_eq!(Scan::of("/* never ends ((((").nesting, 0);
+        assert_eq!(Scan::of(")))}}}((").nesting, 2);
+        assert_eq!(Scan::of("// \u{2028} ((").nesting, 2);
+        assert_eq!(Scan::of("struct S { @size(0x10u) a: u32, @align ( 64 ) b: u32 }").attribute, 64);
+        assert_eq!(integer("99999999999999999999u"), u64::MAX);
+    }
+
+    #[test]
+    fn texts_beyond_the_bounds_are_refused_and_those_within_are_not() {
+        check_text(&" ".repeat(MOST_BYTES)).expect("within");
+        refused(&" ".repeat(MOST_BYTES + 1), "bytes of text are above the limit");
+        check_text(&"(".repeat(MOST_NESTING)).expect("within");
+        refused(&"(".repeat(MOST_NESTING + 1), "nested brackets and `else` branches are above the limit");
+        refused(&format!("{{ if a {{}} {}", "else if a {} ".repeat(MOST_NESTING)), "`else` branches");
+        check_text(&format!("{{ {}", "if a {} else {} ".repeat(MOST_NESTING))).expect("one after the other");
+        refused(&format!("x{}", "+1".repeat(MOST_OPERATORS + 1)), "operators of one expression");
+        refused(&format!("x{}", ".y".repeat(MOST_OPERATORS + 1)), "operators of one expression");
+        check_text(&"array(1, 2), x = 1; ".repeat(MOST_DECLARATIONS / 2)).expect("within");
+        refused(&"const a = b;".repeat(MOST_DECLARATIONS + 1), "declarations");
+        refused("struct S { @size(4294967292) a: u32 }", "4294967292 bytes of a @size or @align");
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    #[test]
+    fn a_panic_of_the_compiler_is_an_error_and_the_stack_is_large() {
+        fn deep(levels: u32) -> u64 {
+            let own = std::hint::black_box([u64::from(levels); 512]);
+            if levels == 0 { own[0] } else { deep(levels - 1) + std::hint::black_box(own)[5] }
+        }
+        // 40 MB at the least.
+        assert_eq!(guarded(|| Ok(deep(10_000))), Ok(50_005_000));
+        let panicked = guarded::<()>(|| panic!("number {}", 5));
+        assert_eq!(panicked, Err(KernelError::Compile { message: "the compiler panicked: number 5".into() }));
+        let panicked = guarded::<()>(|| std::panic::panic_any(5));
+        assert_eq!(panicked, Err(KernelError::Compile { message: "the compiler panicked: no message".into() }));
+    }
+}

@@ -1,0 +1,108 @@
+//! Arithmetic over shapes. Every product and sum of sizes in the crate is taken here, checked in every build: `usize` has 32
+//! bits on the web, and release builds wrap silently.
+//!
+//! Invariant of every [`Layout`](super::Layout): the product of its sizes, each counted at least as 1, times the bytes of the
+//! largest element is at most `i64::MAX`, and fits `usize`. Products over any subset of the sizes of a layout, its row-major
+//! strides and its bytes therefore never overflow.
+
+use crate::error::TensorError;
+
+/// Bytes of an element of the largest dtype.
+const LARGEST_ELEMENT: u64 = 4;
+
+/// The product of some numbers; none if it overflows, and 0 if one of them is.
+pub(crate) fn product(factors: &[usize]) -> Option<usize> {
+    if factors.contains(&0) {
+        return Some(0);
+    }
+    factors.iter().try_fold(1_usize, |product, &factor| product.checked_mul(factor))
+}
+
+/// The number of elements of sizes that belong to a checked shape. Saturates, which such sizes never make it do.
+pub(crate) fn elements(sizes: &[usize]) -> usize {
+    if sizes.contains(&0) {
+        return 0;
+    }
+    sizes.iter().fold(1, |product, &size| product.saturating_mul(size))
+}
+
+/// Bytes of the elements of a checked shape.
+pub(crate) fn bytes(elements: usize, element_bytes: u64) -> u64 {
+    (elements as u64).saturating_mul(element_bytes)
+}
+
+/// Checks the invariant of layouts on a shape of new memory.
+///
+/// # Errors
+/// [`TensorError::Overflow`].
+pub(crate) fn check_shape(shape: &[usize], element_bytes: u64) -> Result<(), TensorError> {
+    // A size of zero would hide an overflow in the product, yet the strides would overflow all the same.
+    let extent = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size.max(1)));
+    let bytes = extent.and_then(|extent| (extent as u64).checked_mul(element_bytes.max(LARGEST_ELEMENT)));
+    match bytes {
+        Some(bytes) if bytes <= i64::MAX.unsigned_abs() => Ok(()),
+        _ => Err(overflow(shape, element_bytes)),
+    }
+}
+
+/// Checks the invariant of layouts on the shape of a view.
+///
+/// # Errors
+/// [`TensorError::Overflow`].
+pub(crate) fn check_view(shape: &[usize]) -> Result<(), TensorError> {
+    check_shape(shape, LARGEST_ELEMENT)
+}
+
+/// The number that factors of a size come to.
+///
+/// # Errors
+/// [`TensorError::Overflow`] with the factors for the shape.
+pub(crate) fn size_of(factors: &[usize], element_bytes: u64) -> Result<usize, TensorError> {
+    check_shape(factors, element_bytes)?;
+    Ok(elements(factors))
+}
+
+/// Adds to one size of a shape.
+///
+/// # Errors
+/// [`TensorError::Overflow`] with both sizes as two of the shape's dimensions.
+pub(crate) fn extend(shape: &mut [usize], axis: usize, more: usize, element_bytes: u64) -> Result<(), TensorError> {
+    match shape[axis].checked_add(more) {
+        Some(size) => shape[axis] = size,
+        None => return Err(overflow(&[shape[axis], more], element_bytes)),
+    }
+    Ok(())
+}
+
+/// The row-major strides of a checked shape.
+pub(crate) fn fill_row_major(strides: &mut [usize], shape: &[usize]) {
+    let mut step = 1_usize;
+    for (stride, &size) in strides.iter_mut().zip(shape).rev() {
+        *stride = step;
+        step = step.saturating_mul(size.max(1));
+    }
+}
+
+/// A size widened by padding on both sides; none if it overflows.
+pub(crate) fn padded_size(size: usize, padding: usize) -> Option<usize> {
+    size.checked_add(padding.checked_mul(2)?)
+}
+
+/// Positions of a kernel window along an axis: ⌊(size + 2 padding − kernel) / stride⌋ + 1. None if there is no position, or a
+/// number overflows.
+pub(crate) fn window_positions(size: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
+    if size == 0 || kernel == 0 {
+        return None;
+    }
+    let room = padded_size(size, padding)?.checked_sub(kernel)?;
+    // At most usize::MAX - 1, since the kernel has a place at least.
+    room.checked_div(stride)?.checked_add(1)
+}
+
+fn overflow(shape: &[usize], element_bytes: u64) -> TensorError {
+    TensorError::Overflow { shape: shape.to_vec(), element_bytes }
+}
+
+#[cfg(test)]
+#[path = "arithmetic_tests.rs"]
+mod tests;

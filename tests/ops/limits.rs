@@ -1,0 +1,321 @@
+//! Operations at the limits of 32-bit indices and of the loop iterations that drivers allow, against arithmetic in 64 and 128 bits.
+
+use crate::common::{Outcome, adapter};
+use crate::model::indices;
+use wgpu_pool::{DType, Pool, Tensor, TensorError, Window};
+
+/// Fills memory that the next tensors get, so that whatever a kernel leaves out is seen.
+fn leave_stale_bytes(pool: &Pool, elements: usize) -> Outcome {
+    for _ in 0..3 {
+        drop(Tensor::full(pool, [elements], -77.0_f32)?);
+    }
+    Ok(())
+}
+
+fn assert_near(found: &[f32], wanted: impl Fn(usize) -> f64, tolerance: f64, what: &str) {
+    for (place, &found) in found.iter().enumerate() {
+        let wanted = wanted(place);
+        let error = (f64::from(found) - wanted).abs();
+        assert!(error <= tolerance * wanted.abs().max(1.0), "{what} at {place}: {found}, wanted {wanted}");
+    }
+}
+
+/// The source of place `at` in units of 1 / (2 out), and the two neighbours with their weights.
+fn bilinear(at: usize, size: usize, out: usize) -> [(usize, f64); 2] {
+    let unit = 2 * out as u128;
+    let source = ((2 * at as u128 + 1) * size as u128).saturating_sub(out as u128);
+    let low = (source / unit) as usize;
+    let weight = (source % unit) as f64 / unit as f64;
+    [(low, 1.0 - weight), ((low + 1).min(size - 1), weight)]
+}
+
+/// Sizes of an axis whose products with an index exceed 32 bits, with sizes that share no factor.
+const WIDE: [(usize, usize); 6] =
+    [(30_000, 60_000), (65_536, 65_537), (70_001, 140_003), (160_000, 320_000), (400_000, 77_777), (3, 200_000)];
+
+#[test]
+fn upsampling_along_a_long_axis_is_exact() -> Outcome {
+    for pool in adapter::all_shared() {
+        for (size, out) in WIDE {
+            for is_row in [true, false] {
+                let what = format!("{size} to {out}, {is_row}");
+                let axes = |length: usize| if is_row { [1, length] } else { [length, 1] };
+                let shape = |length: usize| [1, 1, axes(length)[0], axes(length)[1]];
+                let x = Tensor::arange(pool, size, 0.0_f32, 1.0)?.reshape(shape(size))?;
+                let nearest = x.upsample_nearest(axes(out))?.read_blocking::<f32>()?;
+                let source = |at: usize| (at as u128 * size as u128 / out as u128) as usize;
+                assert_near(&nearest, |at| source(at) as f64, 0.0, &what);
+                let between = x.upsample_bilinear(axes(out))?.read_blocking::<f32>()?;
+                let mean =
+                    |at: usize| bilinear(at, size, out).iter().map(|&(place, weight)| place as f64 * weight).sum();
+                assert_near(&between, mean, 1e-6, &what);
+
+                let slope = |at: usize| (at % 5) as f32 - 1.0;
+                let slopes: Vec<f32> = (0..out).map(slope).collect();
+                let gradient = Tensor::from_slice(pool, &slopes, shape(out))?;
+                let mut wanted = [vec![0.0_f64; size], vec![0.0_f64; size]];
+                for at in 0..out {
+                    wanted[0][source(at)] += f64::from(slope(at));
+                    for (place, weight) in bilinear(at, size, out) {
+                        wanted[1][place] += weight * f64::from(slope(at));
+                    }
+                }
+                let back = gradient.upsample_nearest_backward(axes(size))?.read_blocking::<f32>()?;
+                assert_near(&back, |place| wanted[0][place], 0.0, &what);
+                let back = gradient.upsample_bilinear_backward(axes(size))?.read_blocking::<f32>()?;
+                // Sums of up to 100,000 numbers, one after the other.
+                assert_near(&back, |place| wanted[1][place], 1e-3, &what);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn upsampling_of_small_images_is_exact_for_every_pair_of_sizes() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    for (size, out) in indices(&[9, 14]).into_iter().map(|pair| (pair[0] + 1, pair[1] + 1)) {
+        let x = Tensor::arange(pool, size, 0.0_f32, 1.0)?.reshape([1, 1, 1, size])?;
+        let between = x.upsample_bilinear([1, out])?.read_blocking::<f32>()?;
+        let mean = |at: usize| bilinear(at, size, out).iter().map(|&(place, weight)| place as f64 * weight).sum();
+        assert_near(&between, mean, 1e-6, &format!("{size} to {out}"));
+        let gradient = Tensor::arange(pool, out, 1.0_f32, 1.0)?.reshape([1, 1, 1, out])?;
+        let mut wanted = [vec![0.0_f64; size], vec![0.0_f64; size]];
+        for at in 0..out {
+            wanted[0][at * size / out] += (at + 1) as f64;
+            bilinear(at, size, out).iter().for_each(|&(place, weight)| wanted[1][place] += weight * (at + 1) as f64);
+        }
+        let back = gradient.upsample_nearest_backward([1, size])?.read_blocking::<f32>()?;
+        assert_near(&back, |place| wanted[0][place], 0.0, &format!("nearest {size} from {out}"));
+        let back = gradient.upsample_bilinear_backward([1, size])?.read_blocking::<f32>()?;
+        assert_near(&back, |place| wanted[1][place], 1e-6, &format!("bilinear {size} from {out}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn windows_and_shares_of_any_size_are_summed_whole() -> Outcome {
+    for pool in adapter::all_shared() {
+        // 254 * 258 + 1 iterations are 65,533, the most that one pass may take; the others need several.
+        for [rows, columns] in [[254, 256], [255, 256], [256, 256], [300, 301], [1, 70_000], [70_000, 1]] {
+            let (count, what) = (rows * columns, format!("{rows} by {columns}"));
+            let (shape, window) =
+                ([1, 1, rows, columns], Window { kernel: [rows, columns], stride: [1, 1], padding: [0, 0] });
+            let x = Tensor::full(pool, shape, 1.0_f32)?;
+            x.reshape([count])?.narrow(0, count - 1, 1)?.fill_(5.0_f32)?;
+            leave_stale_bytes(pool, count)?;
+            let (largest, places) = x.max_pool2d(window)?;
+            assert_eq!(largest.read_blocking::<f32>()?, [5.0], "{what}");
+            assert_eq!(places.read_blocking::<u32>()?, [u32::try_from(count - 1)?], "{what}");
+            let mean = (count + 4) as f64 / count as f64;
+            assert_near(&x.avg_pool2d(window)?.read_blocking::<f32>()?, |_| mean, 1e-6, &what);
+            let one = Tensor::full(pool, [1, 1, 1, 1], 1.0_f32)?;
+            assert_eq!(one.max_pool2d_backward(&places, shape, window)?.sum([], false)?.read_blocking::<f32>()?, [1.0]);
+            let back = one.avg_pool2d_backward(shape, window)?.read_blocking::<f32>()?;
+            assert_near(&back, |_| 1.0 / count as f64, 1e-9, &what);
+            for back in [x.upsample_nearest_backward([1, 1])?, x.upsample_bilinear_backward([1, 1])?] {
+                assert_near(&back.read_blocking::<f32>()?, |_| (count + 4) as f64, 1e-6, &what);
+            }
+            // As many windows over one place as there are places.
+            let inner = Window { kernel: [rows, columns], stride: [1, 1], padding: [rows - 1, columns - 1] };
+            let windows = Tensor::full(pool, shape, 1.0_f32)?;
+            let back = windows.avg_pool2d_backward([1, 1, 1, 1], inner)?.read_blocking::<f32>()?;
+            assert_near(&back, |_| 1.0, 1e-5, &what);
+            let columns = Tensor::full(pool, [1, count, count.min(1)], 1.0_f32)?;
+            let folded = columns.fold([rows, window.kernel[1]], window)?;
+            assert_eq!(folded.sum([], false)?.read_blocking::<f32>()?, [count as f32], "{what}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn padding_without_an_end_takes_no_time() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let x = Tensor::full(pool, [1, 1, 4, 4], 1.0_f32)?;
+    let far = 1 << 28;
+    let window = Window { kernel: [2 * far, 2 * far], stride: [1 << 27, 1 << 27], padding: [far, far] };
+    let averages = x.avg_pool2d(window)?;
+    assert_eq!(averages.elements(), 1);
+    assert_eq!(averages.read_blocking::<f32>()?, [16.0 / (1_u64 << 58) as f32]);
+    Ok(())
+}
+
+/// Elements of a row repeat, so that what is wanted of each is one of seven numbers.
+const PERIOD: usize = 7;
+
+#[test]
+fn rows_of_any_length_are_normalized_whole() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    // 5,589,504 columns are the most that one workgroup goes over.
+    for columns in [5_589_504, 5_600_001] {
+        let row: Vec<f32> = (0..columns).map(|column| (column % PERIOD) as f32).collect();
+        let x = Tensor::from_slice(pool, &row, [1, columns])?;
+        leave_stale_bytes(pool, columns)?;
+        let times = |value: usize| ((columns + PERIOD - 1 - value) / PERIOD) as f64;
+        let sum = |of: &dyn Fn(f64) -> f64| (0..PERIOD).map(|value| of(value as f64) * times(value)).sum::<f64>();
+        let (count, total) = (columns as f64, sum(&|x| (x - 6.0).exp()));
+        let mean = sum(&|x| x) / count;
+        let deviation = (sum(&|x| (x - mean).powi(2)) / count + 1e-5).sqrt();
+        let square = (sum(&|x| x * x) / count + 1e-5).sqrt();
+        let check = |found: Tensor, wanted: &dyn Fn(f64) -> f64, what: &str| -> Outcome {
+            let wanted: Vec<f64> = (0..PERIOD).map(|value| wanted(value as f64)).collect();
+            for (column, &found) in found.read_blocking::<f32>()?.iter().enumerate() {
+                let wanted = wanted[column % PERIOD];
+                // Differences to the mean have an error of the mean's.
+                let near = 1e-4 * wanted.abs().max(if what == "softmax" { 1.0 / count } else { 1.0 });
+                let is_near = (f64::from(found) - wanted).abs() <= near;
+                assert!(is_near, "{what} of {columns} at {column}: {found}, wanted {wanted}");
+            }
+            Ok(())
+        };
+        check(x.softmax(1)?, &|x| (x - 6.0).exp() / total, "softmax")?;
+        check(x.log_softmax(1)?, &|x| x - 6.0 - total.ln(), "log_softmax")?;
+        check(x.rms_norm(None, 1e-5)?, &|x| x / square, "rms_norm")?;
+        let (weight, bias) = (Tensor::full(pool, [columns], 2.0_f32)?, x.reshape([columns])?);
+        let found = x.layer_norm(Some(&weight), Some(&bias), 1e-5)?;
+        check(found, &|x| 2.0 * (x - mean) / deviation + x, "layer_norm")?;
+        // Of equal elements nothing is left but rounding.
+        let equal = Tensor::full(pool, [1, columns], 123_456.7_f32)?.layer_norm(None, None, 1e-5)?;
+        check(equal, &|_| 0.0, "layer_norm of equal elements")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn convolutions_of_many_channels_and_large_kernels_are_summed_whole() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    // Each place at the edge takes a loop of its own: 10 iterations for each channel of a kernel of one place.
+    for (channels, kernel, size) in
+        [(6553, [1, 1], [1, 5]), (8000, [1, 1], [1, 5]), (1, [300, 300], [300, 300]), (1, [1, 20_000], [1, 20_001])]
+    {
+        let x = Tensor::full(pool, [1, channels, size[0], size[1]], 1.0_f32)?;
+        let weight = Tensor::full(pool, [1, channels, kernel[0], kernel[1]], 1.0_f32)?;
+        let window = Window { kernel, stride: [1, 1], padding: [0, 0] };
+        let sums = x.conv2d(&weight, None, window)?.read_blocking::<f32>()?;
+        assert_near(&sums, |_| (channels * kernel[0] * kernel[1]) as f64, 1e-5, &format!("{channels} {kernel:?}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn additions_in_one_place_are_all_made() -> Outcome {
+    for pool in adapter::all_shared() {
+        // More of them than one dispatch has on a software driver.
+        let count = 150_000;
+        let index = Tensor::zeros(pool, [count], DType::U32)?;
+        let table = Tensor::zeros(pool, [2], DType::F32)?;
+        table.scatter_add_(0, &index, &Tensor::full(pool, [count], 1.0_f32)?)?;
+        assert_eq!(table.read_blocking::<f32>()?, [150_000.0, 0.0]);
+        let table = Tensor::full(pool, [2], i32::MAX)?;
+        table.scatter_add_(0, &index, &Tensor::full(pool, [count], -3_i32)?)?;
+        assert_eq!(table.read_blocking::<i32>()?, [i32::MAX - 450_000, i32::MAX]);
+    }
+    Ok(())
+}
+
+/// What each operation says to sizes that overflow: an error with the numbers, never a panic or a wrapped size.
+#[test]
+fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let one = Tensor::full(pool, [1, 1], 1.0_f32)?;
+    let none = Tensor::zeros(pool, [0], DType::F32)?;
+    let images = Tensor::full(pool, [1, 1, 4, 4], 1.0_f32)?;
+    let overflows = |found: Result<Tensor, TensorError>, what: &str| {
+        assert!(matches!(found, Err(TensorError::Overflow { .. })), "{what}: {found:?}");
+    };
+    let half = usize::BITS / 2;
+    for shape in [[1 << half, 1 << half], [usize::MAX, 1], [usize::MAX, usize::MAX], [1 << (half + 8), 1 << (half + 8)]]
+    {
+        overflows(one.expand(shape), "expand");
+        overflows(Tensor::empty(pool, shape, DType::F32), "empty");
+        overflows(Tensor::zeros(pool, shape, DType::F16), "zeros");
+        overflows(Tensor::full(pool, shape, 1_u32), "full");
+        overflows(Tensor::randn(pool, shape, 1), "randn");
+        overflows(Tensor::from_slice(pool, &[1.0_f32], shape), "from_slice");
+        overflows(none.reshape([0, shape[0], shape[1].max(1 << half)]), "reshape");
+        overflows(none.reshape([shape[0], shape[1].max(1 << half), 0]), "reshape");
+    }
+    // An expanded view of as many elements as there may be, and one more of them.
+    let most = usize::MAX / 8;
+    let long = one.reshape([1])?.expand([most])?;
+    overflows(Tensor::cat(&[&long, &long], 0), "cat");
+    overflows(Tensor::cat(&[&long; 20], 0), "cat");
+    for kernel in [[1 << half; 2], [1 << (half + 6), 1 << (half + 6)], [usize::MAX / 4, 2]] {
+        let window = Window { kernel, stride: [1, 1], padding: kernel };
+        overflows(images.unfold(window), "unfold");
+        overflows(images.reshape([1, 4, 4])?.fold([4, 4], window), "fold");
+    }
+    // Wrong windows, whose positions overflow: an error of some kind.
+    for padding in [usize::MAX / 2, usize::MAX, 1 << 60, 1 << 62, (1 << 63) - 2] {
+        for kernel in [0, 1, 5, usize::MAX] {
+            for stride in [0, 1, usize::MAX] {
+                let window = Window { kernel: [kernel, 1], stride: [stride, 1], padding: [padding, 0] };
+                images.unfold(window).expect_err("no such window");
+                images.max_pool2d(window).expect_err("no such window");
+                images.avg_pool2d(window).expect_err("no such window");
+                images.avg_pool2d_backward([1, 1, 4, 4], window).expect_err("no such window");
+                images.conv2d(&images, None, window).expect_err("no such window");
+                images.conv2d_input([1, 1, 4, 4], &images, window).expect_err("no such window");
+                images.conv2d_weight(&images, [1, 1, kernel, 1], window).expect_err("no such window");
+                images.reshape([1, 4, 4])?.fold([4, 4], window).expect_err("no such window");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Views that repeat elements have more of them than any memory holds.
+#[test]
+fn views_of_more_elements_than_kernels_can_index_are_refused() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let one = Tensor::full(pool, [1, 1], 1.0_f32)?;
+    for shape in [[1 << 17, 1 << 17], [1 << 40, 1 << 20], [1, 1 << 40]] {
+        let wide = one.expand(shape)?;
+        let elements = (shape[0] * shape[1]) as u64;
+        let read = wide.read_blocking::<f32>().expect_err("no host has so much memory");
+        assert_eq!(read, TensorError::TooManyElements { operation: "read", elements, limit: 1 << 32 });
+        for (what, result) in [
+            ("sum", wide.sum([], false)),
+            ("amax", wide.amax([1], false)),
+            ("mean", wide.mean([0, 1], true)),
+            ("add", wide.add(&wide)),
+            ("contiguous", wide.contiguous()),
+            ("softmax", wide.softmax(1)),
+            ("argmax", wide.argmax(1, false)),
+            ("matmul", wide.matmul(&wide.t()?)),
+            ("cat", Tensor::cat(&[&wide, &wide], 0)),
+            ("upsample", wide.reshape([1, 1, shape[0], shape[1]])?.upsample_nearest([1, 1])),
+            (
+                "pool",
+                wide.reshape([1, 1, shape[0], shape[1]])?.avg_pool2d(Window {
+                    kernel: shape,
+                    stride: [1, 1],
+                    padding: [0, 0],
+                }),
+            ),
+        ] {
+            let refused = matches!(
+                result,
+                Err(TensorError::TooManyElements { .. } | TensorError::Allocate(_) | TensorError::Overflow { .. })
+            );
+            assert!(refused, "{what} of {shape:?}: {result:?}");
+        }
+        wide.relu_().expect_err("its elements share a place");
+    }
+    assert_eq!(one.expand([3, 2])?.read_blocking::<f32>()?, [1.0; 6]);
+    pool.check()?;
+    Ok(())
+}
+
+#[test]
+fn views_without_elements_do_not_move_their_offset() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let size = usize::MAX / 16;
+    let mut none = Tensor::zeros(pool, [0, size], DType::F32)?;
+    for _ in 0..40 {
+        none = none.narrow(1, size, 0)?.reshape([0, size])?;
+        assert_eq!(none.read_blocking::<f32>()?.len(), 0);
+    }
+    Ok(())
+}
