@@ -18,6 +18,11 @@ struct Params {
 
 const ROW: u32 = 4u;
 
+// A factor of 0 leaves a term out, as PyTorch does: 0 times infinity would be NaN.
+fn scaled(factor: f32, value: f32) -> f32 {
+    return select(factor * value, 0.0, factor == 0.0);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn sgd(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -30,10 +35,10 @@ fn sgd(
     let gradient = word(chunk.row + 2u);
     for (var index = chunk.start + local; index < chunk.end; index += WORKGROUP) {
         let was = load(x + index);
-        let slope = load(gradient + index) + params.decay * was;
-        let moving = params.momentum * load(velocity + index) + slope;
+        let slope = load(gradient + index) + scaled(params.decay, was);
+        let moving = scaled(params.momentum, load(velocity + index)) + slope;
         store(velocity + index, moving);
-        let ahead = slope + params.momentum * moving;
-        store(x + index, was - params.rate * mix(moving, ahead, params.nesterov));
+        let ahead = slope + scaled(params.momentum, moving);
+        store(x + index, was - params.rate * select(moving, ahead, params.nesterov == 1.0));
     }
 }

@@ -6,37 +6,9 @@
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
-use crate::model::{gelu, gelu_tanh, ulp};
-use wgpu_pool::{Tensor, TensorError};
-
-/// An operation, its meaning, and how far it may be off at `(x, result)`.
-type Row = (&'static str, fn(&Tensor) -> Result<Tensor, TensorError>, fn(f64) -> f64, fn(f64, f64) -> f64);
-
-fn exp_units(x: f64) -> f64 {
-    4.0 + 2.0 * x.abs()
-}
-
-const UNARY: [Row; 19] = [
-    ("neg", Tensor::neg, |x| -x, |_, _| 0.0),
-    ("abs", Tensor::abs, f64::abs, |_, _| 0.0),
-    ("exp", Tensor::exp, f64::exp, |x, y| exp_units(x) * ulp(y)),
-    ("log", Tensor::log, f64::ln, |_, y| 3.0 * ulp(y)),
-    ("sqrt", Tensor::sqrt, f64::sqrt, |_, y| 5.0 * ulp(y)),
-    ("sin", Tensor::sin, f64::sin, |_, y| 4.0 * ulp(y)),
-    ("cos", Tensor::cos, f64::cos, |_, y| 4.0 * ulp(y)),
-    ("tanh", Tensor::tanh, f64::tanh, |_, y| 8.0 * ulp(y)),
-    ("sigmoid", Tensor::sigmoid, |x| 1.0 / (1.0 + (-x).exp()), |x, y| (4.0 + exp_units(x)) * ulp(y)),
-    ("relu", Tensor::relu, |x| x.max(0.0), |_, _| 0.0),
-    ("square", Tensor::square, |x| x * x, |_, y| ulp(y)),
-    ("rsqrt", Tensor::rsqrt, |x| 1.0 / x.sqrt(), |_, y| 2.0 * ulp(y)),
-    ("reciprocal", Tensor::reciprocal, f64::recip, |_, y| 2.5 * ulp(y)),
-    ("floor", Tensor::floor, f64::floor, |_, _| 0.0),
-    ("ceil", Tensor::ceil, f64::ceil, |_, _| 0.0),
-    ("round", Tensor::round, f64::round_ties_even, |_, _| 0.0),
-    ("silu", Tensor::silu, |x| x / (1.0 + (-x).exp()), |x, y| ((5.0 + exp_units(x)) * ulp(y)).max(1e-36)),
-    ("gelu", Tensor::gelu, gelu, |x, _| 1e-6 * x.abs()),
-    ("gelu_tanh", Tensor::gelu_tanh, gelu_tanh, |x, y| 1e-6 * x.abs() + 8.0 * ulp(y)),
-];
+use crate::model::ulp;
+use crate::special_values::table::UNARY;
+use wgpu_pool::Tensor;
 
 /// Finite numbers: by their bits, from -10 to 10, next to 1, and of every power of two.
 fn numbers(random: &mut Random) -> Vec<f32> {
@@ -70,15 +42,16 @@ fn unary_operations_are_as_accurate_as_their_docs_say_over_the_whole_range() -> 
     for pool in adapter::all_shared() {
         let tensor = Tensor::from_slice(pool, &x, [x.len()])?;
         let mut faults = Vec::new();
-        for (name, run, model, tolerance) in UNARY {
-            let found = run(&tensor)?.read_blocking::<f32>()?;
+        for row in &UNARY {
+            let name = row.name;
+            let found = (row.run)(&tensor)?.read_blocking::<f32>()?;
             let mut worst = (0.0, 0.0, 0.0, 0.0);
             for (&x, &y) in x.iter().zip(&found) {
                 if !x.is_normal() {
                     continue;
                 }
-                let wanted = model(f64::from(x));
-                let excess = excess(y, wanted, tolerance(f64::from(x), wanted));
+                let wanted = (row.model)(f64::from(x));
+                let excess = excess(y, wanted, (row.allowed)(f64::from(x), wanted));
                 if excess > worst.0 {
                     worst = (excess, x, y, wanted);
                 }

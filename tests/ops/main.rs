@@ -31,6 +31,7 @@ mod rows;
 mod shapes;
 mod sites;
 mod special;
+mod special_values;
 mod turned;
 mod views;
 

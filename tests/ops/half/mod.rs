@@ -14,7 +14,7 @@ fn has_f16(pool: &Pool) -> bool {
     pool.memory().device().features().contains(wgpu::Features::SHADER_F16)
 }
 
-fn pools() -> impl Iterator<Item = &'static Pool> {
+pub(crate) fn pools() -> impl Iterator<Item = &'static Pool> {
     adapter::all_shared().filter(|pool| has_f16(pool))
 }
 
@@ -34,7 +34,7 @@ fn every_element() -> Vec<f16> {
 }
 
 /// The numbers of f16 below and above, itself if it is one.
-fn neighbours(number: f32) -> [f32; 2] {
+pub(crate) fn neighbours(number: f32) -> [f32; 2] {
     let nearest = f16::from_f32(number);
     let towards = |up: bool| {
         let bits = nearest.to_bits();

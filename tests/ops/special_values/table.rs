@@ -1,0 +1,142 @@
+//! One row for each elementwise operation: its forms, its meaning, its accuracy.
+
+use crate::model::{gelu, gelu_tanh, ulp};
+use wgpu_pool::{Activation, Expression, Tensor, TensorError};
+
+type Outcome<T> = Result<T, TensorError>;
+
+/// An operation on one tensor.
+pub(crate) struct Unary {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Tensor) -> Outcome<Tensor>,
+    pub(crate) in_place: fn(&Tensor) -> Outcome<()>,
+    pub(crate) fused: for<'a> fn(Expression<'a>) -> Expression<'a>,
+    /// As the end of a product, where there is one.
+    pub(crate) activation: Option<Activation>,
+    pub(crate) model: fn(f64) -> f64,
+    /// How far it may be off at `(x, result)`, as its docs say.
+    pub(crate) allowed: fn(f64, f64) -> f64,
+}
+
+/// An operation on two tensors, or on a tensor and a number.
+pub(crate) struct Binary {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Tensor, &Tensor) -> Outcome<Tensor>,
+    pub(crate) with_scalar: fn(&Tensor, f32) -> Outcome<Tensor>,
+    pub(crate) in_place: fn(&Tensor, &Tensor) -> Outcome<()>,
+    pub(crate) in_place_scalar: fn(&Tensor, f32) -> Outcome<()>,
+    pub(crate) fused: for<'a> fn(Expression<'a>, Expression<'a>) -> Expression<'a>,
+    pub(crate) model: fn(f64, f64) -> f64,
+    pub(crate) units: f64,
+}
+
+/// A comparison of two tensors, or of a tensor and a number.
+pub(crate) struct Comparison {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Tensor, &Tensor) -> Outcome<Tensor>,
+    pub(crate) with_scalar: fn(&Tensor, f32) -> Outcome<Tensor>,
+    pub(crate) fused: for<'a> fn(Expression<'a>, Expression<'a>) -> Expression<'a>,
+    pub(crate) model: fn(f32, f32) -> bool,
+}
+
+/// WGSL's bound for exp, plus one.
+fn exponential(x: f64) -> f64 {
+    4.0 + 2.0 * x.abs()
+}
+
+macro_rules! unary {
+    ($name:ident, $in_place:ident, $fused:expr, $activation:expr, $model:expr, $allowed:expr) => {
+        Unary {
+            name: stringify!($name),
+            run: Tensor::$name,
+            in_place: Tensor::$in_place,
+            fused: $fused,
+            activation: $activation,
+            model: $model,
+            allowed: $allowed,
+        }
+    };
+    ($name:ident, $in_place:ident, $model:expr, $allowed:expr) => {
+        unary!($name, $in_place, |x: Expression<'_>| x.$name(), None, $model, $allowed)
+    };
+    ($name:ident, $in_place:ident, $activation:ident, $model:expr, $allowed:expr) => {
+        unary!($name, $in_place, |x: Expression<'_>| x.$name(), Some(Activation::$activation), $model, $allowed)
+    };
+}
+
+pub(crate) const UNARY: [Unary; 19] = [
+    unary!(neg, neg_, |x| -x, None, |x| -x, |_, _| 0.0),
+    unary!(abs, abs_, f64::abs, |_, _| 0.0),
+    unary!(exp, exp_, f64::exp, |x, y| exponential(x) * ulp(y)),
+    unary!(log, log_, f64::ln, |_, y| 3.0 * ulp(y)),
+    unary!(sqrt, sqrt_, f64::sqrt, |_, y| 5.0 * ulp(y)),
+    unary!(sin, sin_, f64::sin, |_, y| 4.0 * ulp(y)),
+    unary!(cos, cos_, f64::cos, |_, y| 4.0 * ulp(y)),
+    unary!(tanh, tanh_, Tanh, f64::tanh, |_, y| 8.0 * ulp(y)),
+    unary!(sigmoid, sigmoid_, Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), |x, y| (4.0 + exponential(x)) * ulp(y)),
+    unary!(relu, relu_, Relu, |x| if x < 0.0 { 0.0 } else { x }, |_, _| 0.0),
+    unary!(square, square_, |x| x * x, |_, y| ulp(y)),
+    unary!(rsqrt, rsqrt_, |x| 1.0 / x.sqrt(), |_, y| 2.0 * ulp(y)),
+    unary!(reciprocal, reciprocal_, f64::recip, |_, y| 2.5 * ulp(y)),
+    unary!(floor, floor_, f64::floor, |_, _| 0.0),
+    unary!(ceil, ceil_, f64::ceil, |_, _| 0.0),
+    unary!(round, round_, f64::round_ties_even, |_, _| 0.0),
+    unary!(silu, silu_, Silu, |x| x / (1.0 + (-x).exp()), |x, y| ((5.0 + exponential(x)) * ulp(y)).max(1e-36)),
+    unary!(gelu, gelu_, Gelu, gelu, |x, _| 1e-6 * x.abs()),
+    unary!(gelu_tanh, gelu_tanh_, GeluTanh, gelu_tanh, |x, _| 1e-6 * x.abs()),
+];
+
+macro_rules! binary {
+    ($name:ident, $scalar:ident, $in_place:expr, $in_place_scalar:ident, $fused:expr, $model:expr, $units:literal) => {
+        Binary {
+            name: stringify!($name),
+            run: Tensor::$name,
+            with_scalar: Tensor::$scalar::<f32>,
+            in_place: $in_place,
+            in_place_scalar: Tensor::$in_place_scalar::<f32>,
+            fused: $fused,
+            model: $model,
+            units: $units,
+        }
+    };
+}
+
+/// The larger and the smaller number as `torch.maximum` and `torch.minimum`: f64's own drop a NaN.
+fn larger(x: f64, y: f64) -> f64 {
+    if x.is_nan() || y.is_nan() { f64::NAN } else { x.max(y) }
+}
+
+fn smaller(x: f64, y: f64) -> f64 {
+    if x.is_nan() || y.is_nan() { f64::NAN } else { x.min(y) }
+}
+
+pub(crate) const BINARY: [Binary; 7] = [
+    binary!(add, add_scalar, |x, y| x.add_(y, 1.0_f32), add_scalar_, |x, y| x + y, |x, y| x + y, 1.0),
+    binary!(sub, sub_scalar, Tensor::sub_, sub_scalar_, |x, y| x - y, |x, y| x - y, 1.0),
+    binary!(mul, mul_scalar, Tensor::mul_, mul_scalar_, |x, y| x * y, |x, y| x * y, 1.0),
+    binary!(div, div_scalar, Tensor::div_, div_scalar_, |x, y| x / y, |x, y| x / y, 2.5),
+    binary!(maximum, maximum_scalar, Tensor::maximum_, maximum_scalar_, |x, y| x.maximum(y), larger, 0.0),
+    binary!(minimum, minimum_scalar, Tensor::minimum_, minimum_scalar_, |x, y| x.minimum(y), smaller, 0.0),
+    binary!(pow, pow_scalar, Tensor::pow_, pow_scalar_, |x, y| x.pow(y), f64::powf, 3.0),
+];
+
+macro_rules! comparison {
+    ($name:ident, $scalar:ident, $model:expr) => {
+        Comparison {
+            name: stringify!($name),
+            run: Tensor::$name,
+            with_scalar: Tensor::$scalar::<f32>,
+            fused: |x, y| x.$name(y),
+            model: $model,
+        }
+    };
+}
+
+pub(crate) const COMPARISONS: [Comparison; 6] = [
+    comparison!(eq, eq_scalar, |x, y| x == y),
+    comparison!(ne, ne_scalar, |x, y| x != y),
+    comparison!(lt, lt_scalar, |x, y| x < y),
+    comparison!(le, le_scalar, |x, y| x <= y),
+    comparison!(gt, gt_scalar, |x, y| x > y),
+    comparison!(ge, ge_scalar, |x, y| x >= y),
+];
