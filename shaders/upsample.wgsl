@@ -13,9 +13,9 @@ fn at(plane: u32, row: u32, column: u32) -> f32 {
     return f32(image[params.input_offset + place(plane, vec2(row, column), params.size)]);
 }
 
-// Of equal numbers exactly that number.
+// Of equal numbers exactly that number; with a weight of 0 the lower one, whatever the other is.
 fn blend(low: f32, high: f32, weight: f32) -> f32 {
-    return select(mix(low, high, weight), low, low == high);
+    return select(mix(low, high, weight), low, (low == high) | (weight == 0.0));
 }
 
 @compute @workgroup_size(WORKGROUP)

@@ -30,7 +30,9 @@ fn upsample_back(
             for (var column = part.first.y; column < part.end.y; column += 1u) {
                 let of_column = share(own.z, column, params.size.y, params.out.y);
                 let slope = f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
-                sum += of_row * of_column * slope;
+                // Not 0 times a gradient that isn't its own: of infinity that would be NaN.
+                let weight = of_row * of_column;
+                sum += select(weight * slope, 0.0, weight == 0.0);
             }
         }
         image[step] = Output(sum);

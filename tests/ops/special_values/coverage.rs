@@ -7,7 +7,19 @@ use std::path::Path;
 /// Operations without arithmetic on elements, and those that draw random numbers, which have tests of their own.
 const NO_ARITHMETIC: [&str; 6] = ["contiguous", "copied", "copy_", "t", "rand", "randn"];
 /// Not operations on tensors.
-const OTHERS: [&str; 6] = ["kernel", "workgroup_size", "dispatch", "run", "run_into", "step"];
+const OTHERS: [&str; 11] = [
+    "kernel",
+    "workgroup_size",
+    "dispatch",
+    "run",
+    "run_into",
+    "step",
+    "fuse",
+    "philox4x32_10",
+    "uniform",
+    "normal",
+    "number",
+];
 
 const TESTS: [&str; 6] = [
     include_str!("choices.rs"),
@@ -43,7 +55,8 @@ fn functions(source: &str) -> impl Iterator<Item = &str> {
 fn entries<'a>(source: &'a str, call: &str) -> Vec<Vec<&'a str>> {
     let Some(start) = source.find(call) else { return Vec::new() };
     let body = &source[start + call.len()..];
-    let body = &body[..body.find("\n}").or_else(|| body.find('}')).expect("the call ends")];
+    let end = ["\n}", " }\n"].iter().filter_map(|end| body.find(end)).min();
+    let body = &body[..end.expect("the call ends")];
     let entries = body.split(';').map(|entry| entry.split(',').map(str::trim).collect::<Vec<_>>());
     entries.filter(|entry| !entry[0].is_empty()).collect()
 }
@@ -67,7 +80,9 @@ fn operations() -> BTreeSet<String> {
         ];
         for (call, names) in calls {
             for entry in entries(source, call) {
-                let names = entry.iter().take(names).filter(|part| !part.starts_with('"'));
+                // What follows a semicolon in a text is no name.
+                let is_name = |part: &&&str| part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+                let names = entry.iter().take(names).filter(is_name);
                 found.extend(names.map(|name| (*name).to_string()));
             }
         }

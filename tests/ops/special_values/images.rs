@@ -59,6 +59,7 @@ fn images_in_other_sizes_keep_equal_numbers_and_spread_nan_to_neighbours_alone()
         assert_same(wide, &[1.0, 1.25, 1.75, NAN, NAN, NAN, NAN, 4.0], "upsample_bilinear")?;
         let wide = image.upsample_nearest([1, 8]);
         assert_same(wide, &[1.0, 1.0, 2.0, 2.0, NAN, NAN, 4.0, 4.0], "upsample_nearest")?;
+        assert_same(image.upsample_bilinear([1, 4]), &[1.0, 2.0, NAN, 4.0], "upsample_bilinear to the same size")?;
         let gradient = Tensor::from_slice(pool, &[1.0, 1.0, NAN, 1.0, 1.0, INF], [1, 1, 1, 6])?;
         assert_same(gradient.upsample_nearest_backward([1, 3]), &[2.0, NAN, INF], "upsample_nearest_backward")?;
         let back = gradient.upsample_bilinear_backward([1, 3])?.read_blocking::<f32>()?;

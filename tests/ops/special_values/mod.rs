@@ -11,6 +11,7 @@ mod choices;
 mod coverage;
 mod half;
 mod images;
+mod integers;
 mod reductions;
 pub(crate) mod table;
 mod unary;

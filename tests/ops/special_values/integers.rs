@@ -1,0 +1,190 @@
+//! The limits of i32 and u32 through every operation on integers, which wrap: plain, in place, fused, in views of every kind.
+
+use super::views;
+use crate::common::{Outcome, adapter};
+use std::fmt::Debug;
+use wgpu_pool::{Element, Expression, Pool, Tensor, TensorError, fuse};
+
+const SIGNED: [i32; 16] = [
+    i32::MIN,
+    i32::MIN + 1,
+    i32::MAX,
+    i32::MAX - 1,
+    0,
+    -1,
+    1,
+    2,
+    -2,
+    65_535,
+    65_536,
+    -65_536,
+    16_777_217,
+    46_341,
+    -46_341,
+    7,
+];
+const UNSIGNED: [u32; 16] = [
+    0,
+    1,
+    2,
+    u32::MAX,
+    u32::MAX - 1,
+    1 << 31,
+    (1 << 31) - 1,
+    (1 << 31) + 1,
+    65_535,
+    65_536,
+    65_537,
+    16_777_217,
+    46_341,
+    7,
+    3,
+    1 << 30,
+];
+
+type Run = fn(&Tensor) -> Result<Tensor, TensorError>;
+type RunInPlace = fn(&Tensor) -> Result<(), TensorError>;
+type Fuse = for<'a> fn(Expression<'a>) -> Expression<'a>;
+type Unary<T> = (&'static str, Run, RunInPlace, Fuse, fn(T) -> T);
+type Binary<T> = (
+    fn(&Tensor, &Tensor) -> Result<Tensor, TensorError>,
+    fn(&Tensor, T) -> Result<Tensor, TensorError>,
+    fn(&Tensor, &Tensor) -> Result<(), TensorError>,
+    for<'a> fn(Expression<'a>, Expression<'a>) -> Expression<'a>,
+    fn(T, T) -> T,
+);
+
+fn unary<T: Element>(pool: &Pool, all: &[T], rows: &[Unary<T>]) -> Outcome {
+    for &(name, run, in_place, fused, model) in rows {
+        let wanted: Vec<T> = all.iter().map(|&x| model(x)).collect();
+        for (kind, view) in views(pool, all, all[0])? {
+            assert_eq!(run(&view)?.read_blocking::<T>()?, wanted, "{name}, {kind}");
+        }
+        let changed = Tensor::from_slice(pool, all, [all.len()])?;
+        assert_eq!(fuse(|[x]| fused(x)).run([&changed])?.read_blocking::<T>()?, wanted, "fused {name}");
+        in_place(&changed)?;
+        assert_eq!(changed.read_blocking::<T>()?, wanted, "{name}_");
+    }
+    Ok(())
+}
+
+fn binary<T: Element + Debug>(pool: &Pool, all: &[T], rows: &[(&str, Binary<T>)]) -> Outcome {
+    let pairs = || all.iter().flat_map(|&x| all.iter().map(move |&y| (x, y)));
+    let (x, y): (Vec<T>, Vec<T>) = pairs().unzip();
+    let (left, right) = (views(pool, &x, all[0])?, views(pool, &y, all[0])?);
+    for &(name, (run, with_scalar, in_place, fused, model)) in rows {
+        let wanted: Vec<T> = pairs().map(|(x, y)| model(x, y)).collect();
+        for ((kind, left), (_, right)) in left.iter().zip(&right) {
+            assert_eq!(run(left, right)?.read_blocking::<T>()?, wanted, "{name}, {kind}");
+        }
+        let changed = left[0].1.copied()?;
+        let found = fuse(|[x, y]| fused(x, y)).run([&changed, &right[0].1])?;
+        assert_eq!(found.read_blocking::<T>()?, wanted, "fused {name}");
+        in_place(&changed, &right[0].1)?;
+        assert_eq!(changed.read_blocking::<T>()?, wanted, "{name}_");
+        let row = Tensor::from_slice(pool, all, [all.len()])?;
+        for &scalar in all {
+            let wanted: Vec<T> = all.iter().map(|&x| model(x, scalar)).collect();
+            assert_eq!(with_scalar(&row, scalar)?.read_blocking::<T>()?, wanted, "{name} and {scalar:?}");
+        }
+    }
+    Ok(())
+}
+
+fn comparisons<T: Element + PartialOrd>(pool: &Pool, all: &[T]) -> Outcome {
+    let pairs = || all.iter().flat_map(|&x| all.iter().map(move |&y| (x, y)));
+    let column = Tensor::from_slice(pool, all, [all.len(), 1])?;
+    let row = Tensor::from_slice(pool, all, [all.len()])?;
+    let ones = |model: fn(&T, &T) -> bool| -> Vec<u32> { pairs().map(|(x, y)| u32::from(model(&x, &y))).collect() };
+    assert_eq!(column.eq(&row)?.read_blocking::<u32>()?, ones(T::eq));
+    assert_eq!(column.ne(&row)?.read_blocking::<u32>()?, ones(T::ne));
+    assert_eq!(column.lt(&row)?.read_blocking::<u32>()?, ones(T::lt));
+    assert_eq!(column.le(&row)?.read_blocking::<u32>()?, ones(T::le));
+    assert_eq!(column.gt(&row)?.read_blocking::<u32>()?, ones(T::gt));
+    assert_eq!(column.ge(&row)?.read_blocking::<u32>()?, ones(T::ge));
+    let is_true = |x: &T| *x != T::default();
+    let chosen = row.where_cond(&Tensor::full(pool, [], 1_u32)?, &Tensor::full(pool, [], 0_u32)?)?;
+    assert_eq!(chosen.read_blocking::<u32>()?, all.iter().map(|x| u32::from(is_true(x))).collect::<Vec<_>>());
+    let negated = fuse(|[x]| !x).run([&row])?.read_blocking::<u32>()?;
+    assert_eq!(negated, all.iter().map(|x| u32::from(!is_true(x))).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The sum, the extremes and their places, of rows, columns and long rows.
+fn reductions<T: Element + Ord>(pool: &Pool, all: &[T], add: fn(T, T) -> T) -> Outcome {
+    let long: Vec<T> = std::iter::repeat_n(all, 400).flatten().copied().collect();
+    for row in [all, &long] {
+        let sum = row.iter().fold(T::default(), |sum, &x| add(sum, x));
+        let (most, least) = (*row.iter().max().expect("not empty"), *row.iter().min().expect("not empty"));
+        let place = |wanted: T| u32::try_from(row.iter().position(|&x| x == wanted).expect("it is there"));
+        let rows = Tensor::from_slice(pool, row, [1, row.len()])?.expand([4, row.len()])?;
+        let columns = rows.contiguous()?.t()?.contiguous()?.t()?;
+        for tensor in [rows, columns] {
+            assert_eq!(tensor.sum([1], false)?.read_blocking::<T>()?, [sum; 4]);
+            assert_eq!(tensor.amax([1], false)?.read_blocking::<T>()?, [most; 4]);
+            assert_eq!(tensor.amin([1], false)?.read_blocking::<T>()?, [least; 4]);
+            assert_eq!(tensor.argmax(1, false)?.read_blocking::<u32>()?, [place(most)?; 4]);
+            assert_eq!(tensor.argmin(1, false)?.read_blocking::<u32>()?, [place(least)?; 4]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn limits_of_i32_wrap_in_every_operation() -> Outcome {
+    for pool in adapter::all_shared() {
+        unary(
+            pool,
+            &SIGNED,
+            &[
+                ("neg", Tensor::neg, Tensor::neg_, |x| -x, i32::wrapping_neg),
+                ("abs", Tensor::abs, Tensor::abs_, |x| x.abs(), i32::wrapping_abs),
+                ("relu", Tensor::relu, Tensor::relu_, |x| x.relu(), |x| x.max(0)),
+                ("square", Tensor::square, Tensor::square_, |x| x.square(), |x| x.wrapping_mul(x)),
+            ],
+        )?;
+        binary(
+            pool,
+            &SIGNED,
+            &[
+                ("add", (Tensor::add, Tensor::add_scalar, |x, y| x.add_(y, 1), |x, y| x + y, i32::wrapping_add)),
+                ("sub", (Tensor::sub, Tensor::sub_scalar, Tensor::sub_, |x, y| x - y, i32::wrapping_sub)),
+                ("mul", (Tensor::mul, Tensor::mul_scalar, Tensor::mul_, |x, y| x * y, i32::wrapping_mul)),
+                ("maximum", (Tensor::maximum, Tensor::maximum_scalar, Tensor::maximum_, |x, y| x.maximum(y), i32::max)),
+                ("minimum", (Tensor::minimum, Tensor::minimum_scalar, Tensor::minimum_, |x, y| x.minimum(y), i32::min)),
+            ],
+        )?;
+        comparisons(pool, &SIGNED)?;
+        reductions(pool, &SIGNED, i32::wrapping_add)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn limits_of_u32_wrap_in_every_operation() -> Outcome {
+    for pool in adapter::all_shared() {
+        unary(
+            pool,
+            &UNSIGNED,
+            &[
+                ("abs", Tensor::abs, Tensor::abs_, |x| x.abs(), |x| x),
+                ("relu", Tensor::relu, Tensor::relu_, |x| x.relu(), |x| x),
+                ("square", Tensor::square, Tensor::square_, |x| x.square(), |x| x.wrapping_mul(x)),
+            ],
+        )?;
+        binary(
+            pool,
+            &UNSIGNED,
+            &[
+                ("add", (Tensor::add, Tensor::add_scalar, |x, y| x.add_(y, 1_u32), |x, y| x + y, u32::wrapping_add)),
+                ("sub", (Tensor::sub, Tensor::sub_scalar, Tensor::sub_, |x, y| x - y, u32::wrapping_sub)),
+                ("mul", (Tensor::mul, Tensor::mul_scalar, Tensor::mul_, |x, y| x * y, u32::wrapping_mul)),
+                ("maximum", (Tensor::maximum, Tensor::maximum_scalar, Tensor::maximum_, |x, y| x.maximum(y), u32::max)),
+                ("minimum", (Tensor::minimum, Tensor::minimum_scalar, Tensor::minimum_, |x, y| x.minimum(y), u32::min)),
+            ],
+        )?;
+        comparisons(pool, &UNSIGNED)?;
+        reductions(pool, &UNSIGNED, u32::wrapping_add)?;
+    }
+    Ok(())
+}
