@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod driver;
+mod soak;
 mod step;
 #[cfg(test)]
 mod test_folder;
@@ -20,15 +21,16 @@ use std::{
 use crate::step::Run;
 
 const USAGE: &str = "\
-usage: cargo xtask COMMAND [--assume-driver]
+usage: cargo xtask COMMAND [--assume-driver] [--minutes N]
 
 commands:
   demo     run the examples and replay the allocation traces
   test     check formatting, lints, tests and documentation
+  soak     random programs, threads, faults and training for --minutes N, 10 if left out
   viewer   show the viewer's page in a browser, and check what it does
   driver   make sure that there is a graphics driver, and stop there
 
-demo and test first make sure that there is a graphics driver, and install Mesa's software Vulkan
+demo, test and soak first make sure that there is a graphics driver, and install Mesa's software Vulkan
 driver through the system's package manager if there is none. --assume-driver leaves that step out.
 ";
 
@@ -36,6 +38,7 @@ driver through the system's package manager if there is none. --assume-driver le
 enum Command {
     Demo,
     Test,
+    Soak,
     Viewer,
     Driver,
 }
@@ -44,20 +47,33 @@ enum Command {
 struct Arguments {
     command: Command,
     assume_driver: bool,
+    minutes: u32,
 }
 
+/// How long the soak goes on.
+const MINUTES: u32 = 10;
+
 /// Reads the command line. `Ok(None)` asks for the usage text.
-fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let mut command = None;
     let mut assume_driver = false;
-    for argument in arguments {
+    let mut minutes = None;
+    while let Some(argument) = arguments.next() {
         let named = match argument.as_str() {
             "demo" => Command::Demo,
             "test" => Command::Test,
+            "soak" => Command::Soak,
             "viewer" => Command::Viewer,
             "driver" => Command::Driver,
             "--assume-driver" => {
                 assume_driver = true;
+                continue;
+            }
+            "--minutes" => {
+                let given = arguments.next().unwrap_or_default();
+                let number = given.parse().ok().filter(|&number: &u32| number > 0);
+                minutes =
+                    Some(number.ok_or_else(|| format!("--minutes takes a whole number from 1 on, not `{given}`"))?);
                 continue;
             }
             "help" | "-h" | "--help" => return Ok(None),
@@ -68,7 +84,10 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         }
     }
     let command = command.ok_or_else(|| "no command given".to_string())?;
-    Ok(Some(Arguments { command, assume_driver }))
+    if minutes.is_some() && command != Command::Soak {
+        return Err("--minutes belongs to soak".to_string());
+    }
+    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES) }))
 }
 
 /// The root of the checkout that this run was started in. Cargo names the package at run time too, which holds after a
@@ -94,6 +113,7 @@ fn main() -> ExitCode {
     let name = match arguments.command {
         Command::Demo => "demo",
         Command::Test => "test",
+        Command::Soak => "soak",
         Command::Viewer => "viewer",
         Command::Driver => "driver",
     };
@@ -123,6 +143,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
     match arguments.command {
         Command::Demo => demo::run(run),
         Command::Test => check::run(run),
+        Command::Soak => soak::run(run, arguments.minutes),
         Command::Viewer | Command::Driver => Ok(()),
     }
 }
@@ -137,11 +158,22 @@ mod tests {
 
     #[test]
     fn each_command_is_read_with_its_option_on_either_side() {
-        let demo = Arguments { command: Command::Demo, assume_driver: false };
+        let demo = Arguments { command: Command::Demo, assume_driver: false, minutes: MINUTES };
         assert_eq!(parsed("demo"), Ok(Some(demo)));
         for line in ["test --assume-driver", "--assume-driver test"] {
-            let test = Arguments { command: Command::Test, assume_driver: true };
+            let test = Arguments { command: Command::Test, assume_driver: true, minutes: MINUTES };
             assert_eq!(parsed(line), Ok(Some(test)), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_soak_takes_minutes_and_no_other_command_does() {
+        let soak = Arguments { command: Command::Soak, assume_driver: false, minutes: 90 };
+        assert_eq!(parsed("soak --minutes 90"), Ok(Some(soak)));
+        assert_eq!(parsed("test --minutes 90"), Err("--minutes belongs to soak".to_string()));
+        for (line, given) in [("soak --minutes", ""), ("soak --minutes 0", "0"), ("soak --minutes 1.5", "1.5")] {
+            let mistake = format!("--minutes takes a whole number from 1 on, not `{given}`");
+            assert_eq!(parsed(line), Err(mistake), "{line}");
         }
     }
 

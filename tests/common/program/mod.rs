@@ -93,8 +93,10 @@ pub(crate) struct Extent {
     pub(crate) largest: u64,
     /// The most that lives at once, in bytes.
     pub(crate) most_live: u64,
-    /// Whether requests are ever refused: by a limit, or by planned faults.
-    pub(crate) refusals: bool,
+    /// Whether there is a limit at times.
+    pub(crate) limits: bool,
+    /// Whether the memory refuses what it could do.
+    pub(crate) faults: bool,
 }
 
 /// The steps of a program, without end.
@@ -109,8 +111,8 @@ fn step(random: &mut Random, extent: &Extent) -> Step {
         0..10 => Step::Trim,
         10..14 => Step::TrimTo { bytes: random.next() % extent.most_live },
         14..22 => Step::Compact { bytes: random.size(extent.most_live) },
-        22..30 if extent.refusals => Step::Limit { eighths: (random.next() % 10).saturating_sub(1) },
-        30..38 if extent.refusals => Step::Fault { after: random.next() % 3 },
+        22..30 if extent.limits => Step::Limit { eighths: (random.next() % 10).saturating_sub(1) },
+        30..38 if extent.faults => Step::Fault { after: random.next() % 3 },
         38..46 => Step::Submit,
         46..48 => Step::Synchronize,
         48..52 => Step::ResetPeaks,
@@ -215,7 +217,7 @@ fn minimized(
 
 #[test]
 fn a_program_that_fails_is_cut_down_to_the_steps_that_matter() {
-    let extent = Extent { steps: 3000, largest: 1000, most_live: 10_000, refusals: true };
+    let extent = Extent { steps: 3000, largest: 1000, most_live: 10_000, limits: true, faults: true };
     let program: Vec<Step> = steps(7, extent).take(extent.steps).collect();
     // Fails once a trim comes after a compaction that comes after a pin.
     let fails = |program: &[Step]| {

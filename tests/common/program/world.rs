@@ -5,7 +5,7 @@ use super::{Extent, Step, Text};
 use crate::common::Outcome;
 use std::collections::BTreeMap;
 use wgpu_pool::heap::SegmentId;
-use wgpu_pool::{AllocateError, Memory, Pinned, Pool, PoolOptions, Storage, WeakStorage};
+use wgpu_pool::{AllocateError, DeviceError, Memory, Pinned, Pool, PoolOptions, Storage, WeakStorage};
 
 /// The most pins and weak handles that are kept at once.
 const MOST_PINS: usize = 12;
@@ -76,6 +76,18 @@ impl<M: Memory> World<M> {
         };
         let scrubs = options.scrub_on_free;
         let pool = Pool::new(memory, options).expect("the options suit the memory");
+        Self { scrubs, ..Self::over(pool, extent, abilities, text, fault, audit) }
+    }
+
+    /// A program's world in a pool that there is, and that nothing else is in.
+    pub(crate) fn over(
+        pool: Pool<M>,
+        extent: Extent,
+        abilities: Abilities,
+        text: &Text,
+        fault: fn(&M, u64),
+        audit: fn(&Pool<M>),
+    ) -> Self {
         Self {
             granule: pool.snapshot().granule,
             pool,
@@ -84,7 +96,7 @@ impl<M: Memory> World<M> {
             text: text.clone(),
             fault,
             audit,
-            scrubs,
+            scrubs: false,
             blocks: Vec::new(),
             weak: Vec::new(),
             pins: Vec::new(),
@@ -97,6 +109,20 @@ impl<M: Memory> World<M> {
 
     /// Takes a step, and checks everything that can be checked.
     pub(crate) fn take(&mut self, step: Step) -> Outcome {
+        let outcome = self.act(step);
+        self.tolerate(outcome)?;
+        self.taken += 1;
+        self.check()
+    }
+
+    /// A memory that is to fail may refuse any operation.
+    fn tolerate(&self, outcome: Outcome) -> Outcome {
+        let Err(error) = outcome else { return Ok(()) };
+        let refused = matches!(error.downcast_ref::<DeviceError>(), Some(DeviceError::Refused { .. }));
+        if refused && self.extent.faults { Ok(()) } else { Err(error) }
+    }
+
+    fn act(&mut self, step: Step) -> Outcome {
         let one_of = |number: u64, of: usize| usize::try_from(number % of as u64).expect("it is an index");
         let (blocks, weak, pins) = (self.blocks.len(), self.weak.len(), self.pins.len());
         match step {
@@ -148,8 +174,7 @@ impl<M: Memory> World<M> {
             Step::ResetAccumulated => self.pool.reset_accumulated(),
             _ => {}
         }
-        self.taken += 1;
-        self.check()
+        Ok(())
     }
 
     fn allocate(&mut self, bytes: u64) -> Outcome {
@@ -159,12 +184,13 @@ impl<M: Memory> World<M> {
         let before = self.pool.stats();
         let storage = match self.pool.allocate(bytes) {
             Ok(storage) => storage,
-            Err(AllocateError::OutOfMemory(_)) if self.extent.refusals => {
+            Err(AllocateError::OutOfMemory(_)) if self.extent.limits || self.extent.faults => {
                 self.refusals += 1;
                 let after = self.pool.stats();
                 let same = (before.requested, before.blocks) == (after.requested, after.blocks);
                 return if same { Ok(()) } else { Err("a refusal changed what is allocated".into()) };
             }
+            Err(AllocateError::Device(error)) => return Err(error.into()),
             Err(error) => return Err(error.into()),
         };
         if (storage.handles(), storage.bytes()) != (1, bytes) {
@@ -255,6 +281,8 @@ impl<M: Memory> World<M> {
     fn write(&mut self, index: usize, number: u64) -> Outcome {
         let block = &mut self.blocks[index];
         if self.abilities.holds_bytes {
+            // What a write that fails leaves is anything.
+            block.content = Content::Stale;
             block.content = Content::write(block.storage(), &self.text, number)?;
         }
         Ok(())
@@ -314,7 +342,7 @@ impl<M: Memory> World<M> {
     /// Verifies all that lives, and gives everything back.
     pub(crate) fn end(&mut self) -> Outcome {
         for block in &self.blocks {
-            self.verify(block)?;
+            self.tolerate(self.verify(block))?;
         }
         self.blocks.clear();
         if self.weak.drain(..).any(|(_, weak)| weak.upgrade().is_some()) {

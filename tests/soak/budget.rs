@@ -1,0 +1,47 @@
+//! How long each part of the soak goes on.
+
+use std::time::{Duration, Instant};
+
+/// What an environment variable says, as a number.
+///
+/// # Panics
+/// When it is something else.
+fn number(name: &str) -> Option<f64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, which is no number")))
+}
+
+/// Part of the soak: so many percent of its time, or in a short run so many rounds.
+pub(crate) struct Budget {
+    name: &'static str,
+    began: Instant,
+    time: Option<Duration>,
+    rounds: u64,
+    first_seed: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(name: &'static str, percent: f64, rounds: u64) -> Self {
+        let minutes = number("WGPU_POOL_SOAK_MINUTES");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a seed is any number")]
+        let first_seed = number("WGPU_POOL_SOAK_SEED").map_or(0, |seed| seed as u64);
+        let time = minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0 * percent / 100.0));
+        Self { name, began: Instant::now(), time, rounds, first_seed }
+    }
+
+    /// Whether this is a long run.
+    pub(crate) fn is_long(&self) -> bool {
+        self.time.is_some()
+    }
+
+    /// The seeds of the rounds, as long as there is time. There are always the rounds of a short run.
+    pub(crate) fn seeds(&self) -> impl Iterator<Item = u64> + '_ {
+        let goes_on = |round: &u64| *round < self.rounds || self.time.is_some_and(|time| self.began.elapsed() < time);
+        (0..).take_while(goes_on).map(|round| self.first_seed + round)
+    }
+
+    /// Prints what was done.
+    pub(crate) fn report(&self, what: &str) {
+        println!("soak: {}: {what} in {:.1} s", self.name, self.began.elapsed().as_secs_f64());
+    }
+}

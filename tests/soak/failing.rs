@@ -1,0 +1,131 @@
+//! A memory in which every k-th operation that may lack memory does: segments, staging, bounce buffers, readbacks, merging.
+
+use crate::budget::Budget;
+use crate::program::{Abilities, Extent, Text, World, run_seed};
+use crate::subjects::assert_books_balance;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wgpu_pool::device::{Commands, HostCommands, HostReadback, HostSegment, Location, Reclaimed};
+use wgpu_pool::heap::SegmentId;
+use wgpu_pool::{DeviceError, HostMemory, Memory, MemoryLimits};
+
+#[derive(Debug)]
+struct Failing {
+    host: HostMemory,
+    each: u64,
+    operations: AtomicU64,
+}
+
+impl Failing {
+    /// Counts an operation, and fails if its turn has come.
+    fn turn(&self, bytes: u64) -> Result<(), DeviceError> {
+        let number = self.operations.fetch_add(1, Ordering::Relaxed) + 1;
+        if number.is_multiple_of(self.each) { Err(DeviceError::Refused { bytes }) } else { Ok(()) }
+    }
+}
+
+struct FailingCommands<'a>(&'a Failing, HostCommands<'a>);
+
+impl Memory for Failing {
+    type Segment = HostSegment;
+    type Commands<'a> = FailingCommands<'a>;
+    type Readback = HostReadback;
+
+    fn limits(&self) -> MemoryLimits {
+        self.host.limits()
+    }
+
+    fn create_segment(&self, bytes: u64) -> Result<HostSegment, DeviceError> {
+        self.turn(bytes)?;
+        self.host.create_segment(bytes)
+    }
+
+    fn commands(&self) -> FailingCommands<'_> {
+        FailingCommands(self, self.host.commands())
+    }
+
+    fn submit(&self) -> Result<(), DeviceError> {
+        self.host.submit()
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        self.host.wait()
+    }
+
+    fn reclaim(&self) -> Reclaimed {
+        self.host.reclaim()
+    }
+
+    fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
+        self.turn(bytes)?;
+        self.host.readback(bytes)
+    }
+
+    async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
+        self.host.collect(readback).await
+    }
+
+    fn driver_bytes(&self) -> Option<u64> {
+        self.host.driver_bytes()
+    }
+
+    fn name(&self) -> String {
+        "failing".into()
+    }
+}
+
+impl Commands<Failing> for FailingCommands<'_> {
+    fn write(&mut self, to: &Location<HostSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.0.turn(bytes.len() as u64)?;
+        self.1.write(to, bytes)
+    }
+
+    fn clear(&mut self, to: &Location<HostSegment>) -> Result<(), DeviceError> {
+        self.1.clear(to)
+    }
+
+    fn prepare_detour(&mut self, bytes: u64) -> Result<(), DeviceError> {
+        if bytes > 0 { self.0.turn(bytes) } else { Ok(()) }
+    }
+
+    fn copy(&mut self, from: &Location<HostSegment>, to: &Location<HostSegment>) -> Result<(), DeviceError> {
+        self.1.copy(from, to)
+    }
+
+    fn copy_part_of_unit(
+        &mut self,
+        from: &Location<HostSegment>,
+        to: &Location<HostSegment>,
+        bytes: u32,
+    ) -> Result<(), DeviceError> {
+        self.0.turn(u64::from(bytes))?;
+        self.1.copy_part_of_unit(from, to, bytes)
+    }
+
+    fn read(&mut self, from: &Location<HostSegment>, into: &mut HostReadback) -> Result<(), DeviceError> {
+        self.1.read(from, into)
+    }
+
+    fn destroy(&mut self, id: SegmentId, segment: HostSegment, bytes: u64) {
+        self.1.destroy(id, segment, bytes);
+    }
+}
+
+// Case 38, for every operation that may fail.
+#[test]
+fn when_every_kth_operation_fails_no_law_breaks_and_no_byte_is_lost() {
+    let budget = Budget::new("faults", 10.0, 12);
+    let text = Text::new();
+    let abilities = Abilities { holds_bytes: true, runs_kernels: true, shows_places: true };
+    let mut programs = 0;
+    for seed in budget.seeds() {
+        let extent = Extent { steps: 600, largest: 1 << 20, most_live: 16 << 20, limits: true, faults: true };
+        let world = || {
+            // The first one alone, then ever rarer ones; a pool whose every operation fails does nothing.
+            let failing = Failing { host: HostMemory::default(), each: seed % 40 + 2, operations: AtomicU64::new(0) };
+            Some(World::new(failing, seed, extent, abilities, &text, |_, _| {}, assert_books_balance))
+        };
+        run_seed(seed, extent, &world);
+        programs += 1;
+    }
+    budget.report(&format!("{programs} programs"));
+}

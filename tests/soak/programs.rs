@@ -1,0 +1,62 @@
+//! Random programs, with every law and all contents checked.
+
+use crate::budget::Budget;
+use crate::program::{Extent, Text, World, run_seed};
+use crate::subjects::{Accounting, Adapter, Gl, Host, Noop, Subject, assert_books_balance};
+use wgpu_pool::HostMemory;
+
+/// An extent for each seed: from small pools to large ones.
+fn extent(seed: u64, steps: usize, largest: u64, faults: bool) -> Extent {
+    let largest = (largest >> (seed / 3 % 4 * 3)).max(2048);
+    Extent { steps, largest, most_live: 16 * largest, limits: seed.is_multiple_of(2), faults }
+}
+
+/// Runs the programs of a budget. Says how many steps there were, and whether a long run reached its goal.
+fn soak<S: Subject>(budget: &Budget, goal: u64, extent: impl Fn(u64) -> Extent, fault: fn(&S::Memory, u64)) {
+    let text = Text::new();
+    let (mut programs, mut steps) = (0, 0);
+    for seed in budget.seeds() {
+        let extent = extent(seed);
+        let world = || Some(World::new(S::memory()?, seed, extent, S::abilities(), &text, fault, assert_books_balance));
+        if S::memory().is_none() {
+            return;
+        }
+        run_seed(seed, extent, &world);
+        (programs, steps) = (programs + 1, steps + extent.steps as u64);
+    }
+    let reached = if steps >= goal { "reached" } else { "not reached" };
+    let goal = if budget.is_long() { format!(", the goal of {goal} {reached}") } else { String::new() };
+    budget.report(&format!("{steps} steps of {programs} programs{goal}"));
+}
+
+fn no_fault<M>(_: &M, _: u64) {}
+
+#[test]
+fn programs_on_a_memory_that_counts_keep_every_law() {
+    let budget = Budget::new("accounting", 20.0, 4);
+    soak::<Accounting>(&budget, 10_000_000, |seed| extent(seed, 1000, 32 << 20, false), no_fault);
+}
+
+#[test]
+fn programs_on_the_host_keep_every_law_and_every_byte() {
+    let budget = Budget::new("host", 20.0, 6);
+    soak::<Host>(&budget, 1_000_000, |seed| extent(seed, 1000, 4 << 20, true), HostMemory::fail_at);
+}
+
+#[test]
+fn programs_without_a_driver_keep_every_law_and_every_byte() {
+    let budget = Budget::new("noop", 5.0, 2);
+    soak::<Noop>(&budget, 0, |seed| extent(seed, 400, 512 << 10, false), no_fault);
+}
+
+#[test]
+fn programs_on_the_adapter_keep_every_law_and_every_byte() {
+    let budget = Budget::new("adapter", 20.0, 2);
+    soak::<Adapter>(&budget, 100_000, |seed| extent(seed, 500, 2 << 20, false), no_fault);
+}
+
+#[test]
+fn programs_on_gl_keep_every_law_and_every_byte() {
+    let budget = Budget::new("gl", 5.0, 1);
+    soak::<Gl>(&budget, 0, |seed| extent(seed, 300, 1 << 20, false), no_fault);
+}
