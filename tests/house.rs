@@ -13,7 +13,7 @@ mod offenders;
 mod source;
 
 /// Where sources are.
-const FOLDERS: [&str; 6] = ["src", "shaders", "tests", "examples", "benches", "xtask"];
+const FOLDERS: [&str; 7] = ["src", "shaders", "tests", "examples", "benches", "fuzz", "xtask"];
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -160,3 +160,20 @@ fn a_scaled_trace_has_the_same_events_with_smaller_sizes_and_its_own_peak() {
     assert_eq!((scaled.slots, scaled.events.len(), scaled.peak_requested), (read.slots, read.events.len(), 12));
     assert_eq!(read.clone().scaled(NonZeroU64::MIN), read);
 }
+
+#[path = "../../fuzz/bodies/trace.rs"]
+mod fuzzed;
+
+/// The committed inputs of the fuzz target `trace`.
+#[test]
+fn what_is_accepted_of_any_input_keeps_the_laws_of_a_trace() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/trace");
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(&folder).expect("the checkout holds the inputs") {
+        let path = entry.expect("the folder can be read").path();
+        eprintln!("{}", path.display());
+        fuzzed::run(&std::fs::read(&path).expect("the input can be read"));
+        inputs += 1;
+    }
+    assert!(inputs > 5, "{inputs} inputs");
+}

@@ -13,7 +13,7 @@ const SIDE: &str = "report";
 const LONGEST_FILE: usize = 600;
 
 /// What may lie at the top of the checkout, apart from what git is told to ignore.
-const TOP_LEVEL: [&str; 20] = [
+const TOP_LEVEL: [&str; 21] = [
     ".cargo",
     ".ci",
     ".config",
@@ -29,6 +29,7 @@ const TOP_LEVEL: [&str; 20] = [
     "benches",
     "docs",
     "examples",
+    "fuzz",
     "rustfmt.toml",
     "shaders",
     "src",

@@ -83,7 +83,7 @@ impl Commands<Failing> for FailingCommands<'_> {
         self.1.clear(to)
     }
 
-    fn prepare_detour(&mut self, bytes: u64) -> Result<(), DeviceError> {
+    fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
         if bytes > 0 { self.0.turn(bytes) } else { Ok(()) }
     }
 

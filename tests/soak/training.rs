@@ -68,14 +68,13 @@ pub(crate) fn decode(pool: &Pool, seed: u64, steps: usize) -> Result<Vec<f32>, T
     Ok(out)
 }
 
-/// Runs a program with all the memory it wants, and again with a tenth more than it needs and what the pool's guarantee takes: a
-/// smallest segment, for every thing in flight is rounded up already.
+/// Runs a program with all the memory it wants, and again with a tenth more than it needs.
 fn at_its_need(program: fn(&Pool, u64, usize) -> Result<Vec<f32>, TensorError>, seed: u64, steps: usize) -> Outcome {
     let Some(pool) = adapter::open(options(None)) else { return Ok(()) };
     let wanted = program(&pool, seed, steps)?;
     let need = pool.stats().allocated.peak;
     drop(pool);
-    let limit = need + need / 10 + SEGMENT;
+    let limit = need + need / 10;
     let Some(pool) = adapter::open(options(Some(limit))) else { return Ok(()) };
     let found =
         program(&pool, seed, steps).map_err(|error| format!("seed {seed}, limit {limit}, need {need}: {error}"))?;

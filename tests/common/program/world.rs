@@ -47,6 +47,7 @@ pub(crate) struct World<M: Memory> {
     audit: fn(&Pool<M>),
     granule: u64,
     scrubs: bool,
+    moves: bool,
     blocks: Vec<Block<M>>,
     weak: Vec<(u64, WeakStorage<M>)>,
     pins: Vec<(u64, u64, Pinned<M>)>,
@@ -74,9 +75,9 @@ impl<M: Memory> World<M> {
             scrub_on_free: seed % 4 == 3,
             ..PoolOptions::default()
         };
-        let scrubs = options.scrub_on_free;
+        let (scrubs, moves) = (options.scrub_on_free, options.compaction_share > 0.0);
         let pool = Pool::new(memory, options).expect("the options suit the memory");
-        Self { scrubs, ..Self::over(pool, extent, abilities, text, fault, audit) }
+        Self { scrubs, moves, ..Self::over(pool, extent, abilities, text, fault, audit) }
     }
 
     /// A program's world in a pool that there is, and that nothing else is in.
@@ -97,6 +98,7 @@ impl<M: Memory> World<M> {
             fault,
             audit,
             scrubs: false,
+            moves: true,
             blocks: Vec::new(),
             weak: Vec::new(),
             pins: Vec::new(),
@@ -187,11 +189,13 @@ impl<M: Memory> World<M> {
             Err(AllocateError::OutOfMemory(_)) if self.extent.limits || self.extent.faults => {
                 self.refusals += 1;
                 let after = self.pool.stats();
-                let same = (before.requested, before.blocks) == (after.requested, after.blocks);
-                return if same { Ok(()) } else { Err("a refusal changed what is allocated".into()) };
+                if (before.requested, before.blocks) != (after.requested, after.blocks) {
+                    return Err("a refusal changed what is allocated".into());
+                }
+                return self.check_refusal(bytes);
             }
-            Err(AllocateError::Device(error)) => return Err(error.into()),
-            Err(error) => return Err(error.into()),
+            // Also where the memory refuses what it can: a rung of the ladder that lacks memory for itself is passed over.
+            Err(error) => return Err(format!("a request of {bytes} bytes: {error}").into()),
         };
         if (storage.handles(), storage.bytes()) != (1, bytes) {
             return Err(format!("a new block of {} bytes has {} handles", storage.bytes(), storage.handles()).into());
@@ -205,6 +209,20 @@ impl<M: Memory> World<M> {
         // Of a pool that scrubs, a new block is zero before it is written.
         self.verify(&self.blocks[index])?;
         self.write(index, serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1)
+    }
+
+    /// What `Pool::allocate` promises: a request is served whenever it and what lives are within the limit, however the blocks lie.
+    fn check_refusal(&self, bytes: u64) -> Outcome {
+        let Some(limit) = self.pool.limit() else {
+            return if self.extent.faults { Ok(()) } else { Err("refused without a limit".into()) };
+        };
+        let rounded = |bytes: u64| bytes.next_multiple_of(self.granule);
+        let live: u64 = self.blocks.iter().map(|block| rounded(block.storage().bytes())).sum();
+        let fits = live + rounded(bytes) <= limit / self.granule * self.granule;
+        if self.moves && !self.extent.faults && self.pins.is_empty() && fits {
+            return Err(format!("{bytes} bytes are refused, with {live} of {limit} bytes live").into());
+        }
+        Ok(())
     }
 
     /// A new block lies apart from every block that is pinned, freed or not.
