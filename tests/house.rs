@@ -9,6 +9,8 @@ use std::{fs, path::Path};
 mod laws;
 #[path = "house/offenders.rs"]
 mod offenders;
+#[path = "house/pages.rs"]
+mod pages;
 #[path = "house/source.rs"]
 mod source;
 
@@ -65,4 +67,31 @@ fn the_top_level_holds_only_known_names() {
     let lists = [".gitignore", ".git/info/exclude"].map(|list| fs::read_to_string(checkout().join(list)));
     let ignored: String = lists.into_iter().flatten().collect();
     assert_none(&laws::top_level(&names_in("."), &ignored));
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(checkout().join("docs").join(name)).unwrap_or_else(|error| panic!("docs/{name}: {error}"))
+}
+
+#[test]
+fn every_guarantee_names_tests_that_exist() {
+    let text = page("GUARANTEES.md");
+    assert_none(&pages::guarantees(&text, |path| fs::read_to_string(checkout().join(path)).ok()));
+    assert!(text.matches(".rs::").count() > 50, "the page was not read");
+}
+
+#[test]
+fn every_case_is_cited_by_a_test_and_every_citation_is_a_case() {
+    let listed = pages::listed(&page("CASES.md"));
+    assert_eq!(listed, (1..=68).collect::<Vec<u32>>());
+    let mut sources = Vec::new();
+    for folder in ["src", "tests", "examples", "benches"] {
+        collect(folder, &mut sources);
+    }
+    let cited: std::collections::BTreeSet<u32> = sources.iter().flat_map(|(_, text)| pages::cited(text)).collect();
+    let strays: Vec<_> = cited.iter().filter(|number| !listed.contains(number)).collect();
+    assert!(strays.is_empty(), "cited, and no case: {strays:?}");
+    let without = |number: &u32| pages::WITHOUT_A_TEST.iter().any(|(case, _)| case == number);
+    let missing: Vec<_> = listed.iter().filter(|number| !cited.contains(number) && !without(number)).collect();
+    assert!(missing.is_empty(), "cases that no test cites: {missing:?}");
 }

@@ -314,6 +314,7 @@ fn a_panic_of_the_compiler_is_an_error() -> Outcome {
     assert_usable(&pool)
 }
 
+// Case 68.
 #[test]
 fn more_bindings_than_the_device_has_are_refused_with_both_numbers_each_time() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };

@@ -75,6 +75,7 @@ fn a_pool_that_opened_its_device_notices_the_loss() -> Outcome {
     Ok(())
 }
 
+// Case 60.
 /// Nobody tells the pool: what fails is an error of some kind, and nothing hangs.
 #[test]
 fn a_loss_that_nobody_tells_the_pool_of_ends_in_errors() -> Outcome {

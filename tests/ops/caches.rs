@@ -28,6 +28,7 @@ fn polynomial<'a>(x: Expression<'a>, coefficients: &[f32]) -> Expression<'a> {
     coefficients.iter().rev().fold(x * 0.0_f32, |sum, &coefficient| sum * x + coefficient)
 }
 
+// Case 65.
 #[test]
 fn changing_constants_however_many_compiles_nothing() -> Outcome {
     // In immediates, in the parameter buffer, and bound.

@@ -33,6 +33,7 @@ fn bilinear(at: usize, size: usize, out: usize) -> [(usize, f64); 2] {
 const WIDE: [(usize, usize); 6] =
     [(30_000, 60_000), (65_536, 65_537), (70_001, 140_003), (160_000, 320_000), (400_000, 77_777), (3, 200_000)];
 
+// Case 63.
 #[test]
 fn upsampling_along_a_long_axis_is_exact() -> Outcome {
     for pool in adapter::all_shared() {
@@ -214,6 +215,7 @@ fn additions_in_one_place_are_all_made() -> Outcome {
     Ok(())
 }
 
+// Case 63.
 /// What each operation says to sizes that overflow: an error with the numbers, never a panic or a wrapped size.
 #[test]
 fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {

@@ -1,0 +1,98 @@
+//! What the pages in `docs` say of the tests, held against the tests.
+
+use std::collections::BTreeSet;
+
+/// Cases that no test cites, each with the reason.
+pub(crate) const WITHOUT_A_TEST: [(u32, &str); 6] = [
+    (
+        28,
+        "a time: measured by `cargo bench --bench heap` and `--bench pool`, since no test depends on the machine's speed",
+    ),
+    (52, "the crate has no dry run yet"),
+    (62, "cited once the table of all operations is there"),
+    (64, "cited once the table of special values is there"),
+    (66, "needs a browser"),
+    (67, "needs a browser"),
+];
+
+/// Complaints about a page of guarantees: a row without a test, or a test that is not where the page says. `read` gives the text of
+/// a file of the checkout.
+pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(page.lines()) {
+        let Some(row) =
+            line.strip_prefix("| ").filter(|row| !row.starts_with("guarantee |") && !row.starts_with("---"))
+        else {
+            continue;
+        };
+        let tests: Vec<&str> = row.split('`').skip(1).step_by(2).filter(|quoted| quoted.contains(".rs::")).collect();
+        if tests.is_empty() {
+            found.push(format!("line {number}: a guarantee without a test"));
+        }
+        for test in tests {
+            let Some((path, name)) = test.split_once("::") else { continue };
+            match read(path) {
+                None => found.push(format!("line {number}: there is no {path}")),
+                Some(text) if !has_test(&text, name) => found.push(format!("line {number}: {path} has no test {name}")),
+                Some(_) => {}
+            }
+        }
+    }
+    found
+}
+
+/// Whether a source has a test of this name: a function right behind `#[test]`, or one in a list of cases over memories.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let function = format!("fn {name}");
+    let is_function =
+        |line: &str| line.strip_prefix(&function).is_some_and(|rest| rest.starts_with('(') || rest.starts_with('<'));
+    let Some(at) = lines.iter().position(|line| is_function(line)) else { return false };
+    let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+    attributes.into_iter().any(|line| *line == "#[test]") || lines.contains(&format!("{name},").as_str())
+}
+
+/// The numbers of the cases in a list of them.
+pub(crate) fn listed(page: &str) -> Vec<u32> {
+    page.lines().filter_map(|line| line.split_once(". ")?.0.parse().ok()).collect()
+}
+
+/// The numbers that comments of a source cite, as in `// Case 3.` and `// Cases 24 and 25.`
+pub(crate) fn cited(text: &str) -> BTreeSet<u32> {
+    let comments = text.lines().filter_map(|line| {
+        let comment = line.trim().strip_prefix("// Case")?;
+        Some(comment.strip_prefix('s').unwrap_or(comment))
+    });
+    let numbers = |comment: &str| {
+        let words = comment.split([' ', ',', '.', ':', ';']).filter(|word| !word.is_empty());
+        let numbers = words.map_while(|word| if word == "and" { Some(None) } else { word.parse().ok().map(Some) });
+        numbers.flatten().collect::<Vec<u32>>()
+    };
+    comments.flat_map(numbers).collect()
+}
+
+#[test]
+fn a_guarantee_without_a_test_that_exists_is_seen() {
+    let text = "#[test]\n#[ignore]\nfn a_test() {}\nlist! {\n    over_all,\n}\nfn over_all<S>() {}\nfn no_test() {}\n";
+    let read = |path: &str| (path == "tests/a.rs").then(|| text.to_string());
+    let page = |tests: &str| format!("| guarantee | tests |\n| --- | --- |\n| It holds. | {tests} |\n");
+    for right in ["`tests/a.rs::a_test`", "`tests/a.rs::over_all`, `tests/a.rs::a_test`"] {
+        assert_eq!(guarantees(&page(right), read), Vec::<String>::new(), "{right}");
+    }
+    let wrong = [
+        ("", "line 3: a guarantee without a test"),
+        ("`tests/b.rs::a_test`", "line 3: there is no tests/b.rs"),
+        ("`tests/a.rs::no_test`", "line 3: tests/a.rs has no test no_test"),
+        ("`tests/a.rs::a_tes`", "line 3: tests/a.rs has no test a_tes"),
+    ];
+    for (tests, complaint) in wrong {
+        assert_eq!(guarantees(&page(tests), read), [complaint]);
+    }
+}
+
+#[test]
+fn citations_are_read_from_comments_only() {
+    let text = "// Case 3.\n    // Cases 24 and 25, and the driver's own report.\n// Case 8: every alignment of 16.\nlet case = 9; // Case\n";
+    assert_eq!(cited(text).into_iter().collect::<Vec<_>>(), [3, 8, 24, 25]);
+    assert_eq!(listed("**x**\n1. One.\n2. Two. 3. no\nno. 4\n"), [1, 2]);
+}
