@@ -1,15 +1,148 @@
 //! A device that is lost: every call says so, drops are safe, and nothing panics or hangs.
 
 use crate::common::{Outcome, adapter, watchdog};
-use wgpu_pool::{AllocateError, DType, DeviceError, KernelError, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{AllocateError, DType, DeviceError, Kernel, KernelError, Pool, PoolOptions, Tensor, TensorError};
+
+fn noop() -> Pool {
+    let (device, queue) = adapter::noop();
+    Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device")
+}
 
 /// Devices to lose, each with its pool: one of the pool's own, one of the program's, and one without a driver.
 fn pools() -> Vec<(&'static str, Pool)> {
-    let (device, queue) = adapter::noop();
-    let noop = Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device");
     let opened = adapter::fresh().map(|pool| ("opened", pool));
     let embedded = adapter::foreign_pool().map(|pool| ("embedded", pool));
-    opened.into_iter().chain(embedded).chain([("noop", noop)]).collect()
+    opened.into_iter().chain(embedded).chain([("noop", noop())]).collect()
+}
+
+/// What was made while the device worked.
+struct Made {
+    tensor: Tensor,
+    kernel: Option<Kernel>,
+}
+
+/// A call that needs the device: what it is called, and whether it succeeds, or its error.
+type Call = (&'static str, fn(&Pool, &Made) -> Result<(), TensorError>);
+
+fn of_kernel(error: KernelError) -> TensorError {
+    match error {
+        KernelError::Device(error) => TensorError::Device(error),
+        error => panic!("an error of another kind: {error}"),
+    }
+}
+
+/// Every fallible call that needs the device.
+#[expect(clippy::unit_arg, reason = "what a call returns does not matter here")]
+const CALLS: [Call; 27] = [
+    ("allocate a cached block", |pool, _| Ok(drop(pool.allocate(10)?))),
+    ("allocate a new segment", |pool, _| Ok(drop(pool.allocate(64 << 20)?))),
+    ("reserve", |pool, _| Ok(pool.reserve_blocking(256 << 20)?)),
+    ("submit", |pool, _| Ok(pool.submit()?)),
+    ("synchronize", |pool, _| Ok(pool.synchronize()?)),
+    ("check", |pool, _| Ok(pool.memory().check()?)),
+    ("download", |pool, _| Ok(drop(pool.download(100)?))),
+    ("download, add and finish", |pool, made| {
+        let mut download = pool.download(100)?;
+        download.add(made.tensor.storage(), 0, 100)?;
+        Ok(drop(download.finish_blocking()?))
+    }),
+    ("compile a kernel", |pool, _| {
+        let wgsl = "@compute @workgroup_size(1) fn main() {}";
+        pool.kernel(wgsl, "main").map(drop).map_err(of_kernel)
+    }),
+    ("dispatch a kernel", |_, made| {
+        let dispatched = made.kernel.as_ref().map(|kernel| kernel.dispatch(&[&made.tensor], &[], [1, 1, 1]));
+        dispatched.unwrap_or(Err(KernelError::Device(DeviceError::Lost { reason: String::new() }))).map_err(of_kernel)
+    }),
+    ("full", |pool, _| Ok(drop(Tensor::full(pool, [10], 1.0_f32)?))),
+    ("zeros", |pool, _| Ok(drop(Tensor::zeros(pool, [10], DType::F32)?))),
+    ("from_slice", |pool, _| Ok(drop(Tensor::from_slice(pool, &[1.0_f32; 100], [100])?))),
+    ("randn", |pool, _| Ok(drop(Tensor::randn(pool, [10], 1)?))),
+    ("add", |_, made| Ok(drop(made.tensor.add(&made.tensor)?))),
+    ("a kernel that was never compiled", |_, made| Ok(drop(made.tensor.exp()?))),
+    ("in place", |_, made| made.tensor.add_(&made.tensor, 1.0_f32)),
+    ("sum", |_, made| Ok(drop(made.tensor.sum([0], false)?))),
+    ("read_blocking", |_, made| Ok(drop(made.tensor.read_blocking::<f32>()?))),
+    ("read", |_, made| Ok(drop(pollster::block_on(made.tensor.read::<f32>())?))),
+    ("write", |_, made| Ok(made.tensor.storage().write(0, &[1; 8])?)),
+    ("clear", |_, made| Ok(made.tensor.storage().clear()?)),
+    ("pin", |_, made| Ok(drop(made.tensor.storage().pin()?))),
+    ("binding", |_, made| Ok(drop(made.tensor.binding()?))),
+    ("copied", |_, made| Ok(drop(made.tensor.copied()?))),
+    ("copy_to", |pool, made| {
+        let other = pool.allocate(made.tensor.storage().bytes())?;
+        Ok(made.tensor.storage().copy_to(&other)?)
+    }),
+    ("profile", |pool, made| {
+        let profiled = pool.profile(|| made.tensor.add(&made.tensor).map(drop));
+        // A device without timestamps is refused before it is asked.
+        let is_unsupported = |error: &DeviceError| matches!(error, DeviceError::Unsupported { .. });
+        match profiled {
+            Err(error) if is_unsupported(&error) => Err(DeviceError::Lost { reason: String::new() }.into()),
+            other => Ok(other.map(drop)?),
+        }
+    }),
+];
+
+fn is_lost(error: &TensorError) -> bool {
+    match error {
+        TensorError::Device(error) | TensorError::Allocate(AllocateError::Device(error)) => {
+            matches!(error, DeviceError::Lost { .. })
+        }
+        _ => false,
+    }
+}
+
+fn made(pool: &Pool) -> Made {
+    let tensor = Tensor::full(pool, [1000], 1.0_f32).expect("there is room");
+    tensor.add(&tensor).expect("it can be recorded");
+    let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+        @compute @workgroup_size(1) fn main() { x[0] = 2.0; }";
+    let kernel = pool.kernel(wgsl, "main").ok();
+    pool.synchronize().expect("the device works");
+    Made { tensor, kernel }
+}
+
+#[test]
+fn after_notify_lost_every_call_that_needs_the_device_says_lost() {
+    for (name, pool) in pools() {
+        watchdog::guarded(name, move || {
+            let made = made(&pool);
+            pool.memory().notify_lost("on purpose");
+            for (call, act) in CALLS {
+                let outcome = act(&pool, &made);
+                assert!(outcome.as_ref().is_err_and(is_lost), "{name}: {call}: {outcome:?}");
+            }
+            pool.trim();
+            pool.check().expect("the heap keeps its laws");
+        });
+    }
+}
+
+/// Whatever is called first: an error is `Lost`, and from then on every call says so. Some calls only record, and succeed before
+/// anybody knows.
+#[test]
+fn after_the_device_is_destroyed_no_call_fails_in_another_way() {
+    for first in 0..CALLS.len() {
+        // Opening an adapter takes a good part of a second.
+        let few = if first % 9 == 0 { pools() } else { vec![("noop", noop())] };
+        for (name, pool) in few {
+            watchdog::guarded(name, move || {
+                let made = made(&pool);
+                pool.memory().device().destroy();
+                let mut knows = false;
+                for number in 0..CALLS.len() {
+                    let (call, act) = CALLS[(first + number) % CALLS.len()];
+                    match act(&pool, &made) {
+                        Ok(()) => assert!(!knows, "{name}: {call} succeeds on a device that is known to be lost"),
+                        Err(error) => assert!(is_lost(&error), "{name}: {call}: {error}"),
+                    }
+                    knows = pool.memory().check().is_err();
+                }
+                assert!(knows, "{name}: nobody noticed the loss");
+            });
+        }
+    }
 }
 
 /// Every kind of call, on a pool whose device is known to be lost.

@@ -224,15 +224,17 @@ impl<D: Driver> Queue<D> {
         loop {
             let mut state = lock(&self.state);
             let front = state.number_of_front();
-            match state.owner {
-                Some(owner) if owner.thread != this => return Left::Elsewhere,
-                Some(Owner { submits: false, .. }) => return Left::Reentered,
-                // A callback inside the submission of the item in hand, which is with the device's queue since then.
-                Some(_) => self.leave(&mut state, front - 1),
-                None => {}
+            // A callback inside the submission of the item in hand, which is with the device's queue since then.
+            if state.owner.is_some_and(|owner| owner.thread == this && owner.submits) {
+                self.leave(&mut state, front - 1);
             }
             if !goes_on(&state) {
                 return Left::Done;
+            }
+            match state.owner {
+                Some(owner) if owner.thread != this => return Left::Elsewhere,
+                Some(_) => return Left::Reentered,
+                None => {}
             }
             match state.slots.front_mut() {
                 None => return Left::Done,
