@@ -104,7 +104,9 @@ fn every_operation_is_tested_with_special_values() {
     }
     known.extend(COMPARISONS.iter().flat_map(|row| [row.name.to_string(), format!("{}_scalar", row.name)]));
     let is_called = |name: &String| {
-        let calls = [format!(".{name}("), format!("::{name}(")];
+        // Iterators have some of these names: what an operation takes first is a size or axes.
+        let argument = if ["fold", "sum"].contains(&name.as_str()) { "[" } else { "" };
+        let calls = [format!(".{name}({argument}"), format!("::{name}({argument}")];
         TESTS.iter().any(|test| calls.iter().any(|call| test.contains(call)))
     };
     let missing: Vec<&String> = found.iter().filter(|name| !known.contains(*name) && !is_called(name)).collect();
