@@ -103,6 +103,7 @@ fn made(pool: &Pool) -> Made {
     Made { tensor, kernel }
 }
 
+// Case 60.
 #[test]
 fn after_notify_lost_every_call_that_needs_the_device_says_lost() {
     for (name, pool) in pools() {

@@ -83,6 +83,7 @@ fn what_a_program_drops_and_trims_goes_back_without_a_further_call() {
 }
 
 // Case 59.
+// Case 59.
 /// An error in a callback that runs inside the pool's submission or poll.
 #[test]
 fn an_error_of_the_applications_callback_reaches_the_applications_handler_and_nobody_else() {
@@ -132,6 +133,7 @@ fn an_error_of_the_applications_callback_reaches_the_applications_handler_and_no
     }
 }
 
+// Case 59.
 // Case 59.
 /// wgpu drops the callbacks behind one that panics, among them those of reads.
 #[test]
