@@ -10,10 +10,10 @@ use crate::error::KernelError;
 const MOST_BYTES: usize = if SMALL { 128 << 10 } else { 1 << 20 };
 /// Nested brackets, and the `else if`s of a chain, each of which is nested in the one before it.
 const MOST_NESTING: usize = if SMALL { 100 } else { 1000 };
-/// Operators of one expression, each of which takes what is left of it for an operand.
-const MOST_OPERATORS: usize = if SMALL { 250 } else { 4000 };
-/// Declarations of a module, each of which may refer to the next one.
-const MOST_DECLARATIONS: usize = if SMALL { 1000 } else { 16_000 };
+/// Operators of one expression, each of which takes what is left of it for an operand. Compiling takes time by their square.
+const MOST_OPERATORS: usize = if SMALL { 250 } else { 1000 };
+/// Declarations of a module, each of which may refer to the next one. Compiling takes time by their square.
+const MOST_DECLARATIONS: usize = if SMALL { 1000 } else { 4000 };
 /// Bytes of a `@size` or `@align` attribute: naga 30 adds them up without a check for overflow. No tensor has as many.
 const MOST_ATTRIBUTE: u64 = 1 << 30;
 

@@ -46,7 +46,7 @@ impl Pool {
     /// Tensors are the storage variables of group 0, at the bindings from 0 on, all declared `var<storage, read_write>`; scalar
     /// parameters are the members of one `var<uniform>` at group 1, binding 0.
     ///
-    /// The text has at most 1 MiB, 1,000 nested brackets and `else` branches, 4,000 operators in an expression and 16,000 declarations;
+    /// The text has at most 1 MiB, 1,000 nested brackets and `else` branches, 1,000 operators in an expression and 4,000 declarations;
     /// on the web and where addresses have 32 bits, 128 KiB, 100, 250 and 1,000. On a software driver conditions and loops are nested
     /// 64 deep at most. It is compiled on a thread of its own with a large
     /// stack, for which this waits, and a panic of the compiler is an error.

@@ -1,7 +1,7 @@
 //! The user's own kernels, wrongly used: each mistake its own error, and the pool usable afterwards.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, Scalar, Tensor, TensorError};
+use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, PoolOptions, Scalar, Tensor, TensorError};
 
 /// Adds a scalar to each element of the first tensor and puts it into the second.
 const RIGHT: &str = "
@@ -295,6 +295,35 @@ fn a_deeply_nested_kernel_runs_and_a_deeper_one_is_refused() -> Outcome {
     let KernelError::Compile { message } = refused(&pool, &" ".repeat((1 << 20) + 1)) else { panic!("its length") };
     assert_eq!(message, "1048577 bytes of text are above the limit of 1048576 for kernels of the program");
     assert_usable(&pool)
+}
+
+/// Texts that go deep in ways that are no nesting: within the bounds each compiles or is refused, and none ends the process.
+#[test]
+fn texts_that_make_compilers_recurse_end_no_process() -> Outcome {
+    // Without a driver: what these know of themselves is not the question.
+    let (device, queue) = adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let main = "@group(0) @binding(0) var<storage, read_write> x: array<i32>;
+        @compute @workgroup_size(1) fn main()";
+    let chain: String = (0..1000).rev().map(|n| format!("const c{n} = c{} + 1;\n", n + 1)).collect();
+    let texts = [
+        format!("{main} {{ x[0] = x[1]{}; }}", " + 1".repeat(990)),
+        format!("{main} {{ x[0] = {}x[1]{}; }}", "(".repeat(900), ")".repeat(900)),
+        format!("{main} {{ x[0] = {}x[1]; }}", "- ".repeat(990)),
+        format!("{main} {{ {} x[0] = 1; {} }}", "{ ".repeat(900), "} ".repeat(900)),
+        format!("{main} {{ if x[0] == 1 {} {{ x[0] = 2; }} }}", "&& x[1] == 2 ".repeat(190)),
+        format!("const c1000 = 1;\n{chain}{main} {{ x[0] = c0; }}"),
+        format!("{main} {{ x[0] = c0; }}\n{}const c1000 = 1;", chain.lines().rev().collect::<String>()),
+        format!("alias A = {}i32{}; {main} {{ var a: A; x[0] = 1; }}", "array<".repeat(900), ", 1>".repeat(900)),
+    ];
+    for text in texts {
+        match pool.kernel(&text, "main") {
+            Ok(_) | Err(KernelError::Compile { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    pool.check()?;
+    Ok(())
 }
 
 /// Sizes that overflow 32 bits: naga panics over some of them where overflow is checked, as in tests.

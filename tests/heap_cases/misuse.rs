@@ -45,7 +45,7 @@ fn granules_that_are_no_power_of_two_or_out_of_range_are_refused() {
 #[test]
 fn packing_leaves_all_segments_alone_where_none_is_sparse_enough() {
     let mut heap = heap();
-    allocate(&mut heap, 5000);
+    allocate(&mut heap, 100_000);
     let bounds =
         |dense| PackingBounds { least: 256, usual: 1 << 30, most: 1 << 30, budget: 1 << 30, dense, goal: u64::MAX };
     assert_eq!(heap.packing_bytes(SubPool::Large, &bounds(0)), None);

@@ -204,6 +204,10 @@ impl Tensor {
         let turned = weight.contiguous()?.reshape([outputs, lines])?.t()?;
         let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
         let result = self.beside(input, self.dtype())?;
+        if result.elements() == 0 {
+            // The batch of an expanded gradient may have no end.
+            return Ok(result);
+        }
         for (start, length) in convolution.parts(self) {
             let columns = turned.matmul(&gradient.narrow(0, start, length)?)?;
             result.narrow(0, start, length)?.copy_(&columns.fold(planes.size, window)?)?;
