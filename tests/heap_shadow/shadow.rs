@@ -205,6 +205,39 @@ impl Shadow {
         Ok(())
     }
 
+    /// A segment gives way to some without holes, of at most `most` bytes or of one block each.
+    fn repack(&mut self, heap: &mut Heap, id: SegmentId, most: u64) -> Result<(), Difference> {
+        let area = &self.areas[&id];
+        let stays = area.blocks.is_empty() || area.blocks.values().any(|block| block.pins > 0);
+        let (before, peak) = (heap.stats(), heap.stats().reserved.peak);
+        let Some(repacked) = heap.repack_segment(id, most) else {
+            same("stats after a segment stayed", heap.stats(), before)?;
+            return if stays { Ok(()) } else { Err("a segment can be repacked and is not".into()) };
+        };
+        if stays {
+            return Err("a segment was repacked that is idle or pinned".into());
+        }
+        same("peak of the reserved bytes", heap.stats().reserved.peak, peak)?;
+        let Some(Area { pool, bytes, blocks }) = self.areas.remove(&id) else { return Err("it was there".into()) };
+        same("released", (repacked.released, repacked.pool), (bytes, pool))?;
+        let mut blocks = blocks.into_iter();
+        for (index, &(new, size)) in repacked.segments.iter().enumerate() {
+            let mut area = Area { pool, bytes: size, blocks: BTreeMap::new() };
+            let mut end = 0;
+            while end < size {
+                let (_, block) = blocks.next().ok_or("more segments than blocks")?;
+                area.blocks.insert(end, block);
+                end += block.size;
+            }
+            same("end of the blocks of a segment without holes", end, size)?;
+            if size > most && area.blocks.len() > 1 {
+                return Err(format!("segment {index} has {size} bytes, at most {most} can be"));
+            }
+            self.areas.insert(new, area);
+        }
+        same("blocks left", blocks.next(), None)
+    }
+
     fn adopt(&mut self, heap: &mut Heap, id: SegmentId, pool: SubPool) -> Result<(), Difference> {
         let area = self.areas.get_mut(&id).expect("the model's own segment");
         let active: u64 = area.blocks.values().map(|block| block.size).sum();
@@ -312,7 +345,12 @@ impl Shadow {
                 self.note(format_args!("release {segment}"));
                 self.release_segment(heap, segment)
             }
-            (95..98, _, Some(segment)) => {
+            (95, _, Some(segment)) => {
+                let most = if random.below(2) == 0 { u64::MAX } else { random.size(256) * self.granule };
+                self.note(format_args!("repack {segment} to {most}"));
+                self.repack(heap, segment, most)
+            }
+            (96..98, _, Some(segment)) => {
                 self.note(format_args!("adopt {segment} to {pool}"));
                 self.adopt(heap, segment, pool)
             }

@@ -1,6 +1,8 @@
 //! A memory whose device refuses what a move needs: bounce buffers, read-backs, staging, or the memory that it has just taken back.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use wgpu_pool::device::{Commands, HostCommands, HostReadback, HostSegment, Location, Memory, MemoryLimits, Reclaimed};
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{DeviceError, HostMemory, HostOptions};
@@ -18,10 +20,34 @@ pub(crate) struct Refusals {
     pub(crate) budget_after_wait: AtomicU64,
 }
 
+/// What another thread, or a callback, does at one moment.
+pub(crate) type Action = Box<dyn FnMut() + Send>;
+
+/// When another thread acts: inside of a call that waits for the device, in this order.
+#[derive(Default)]
+pub(crate) struct Meanwhile {
+    pub(crate) collecting: Mutex<VecDeque<Action>>,
+    pub(crate) waiting: Mutex<VecDeque<Action>>,
+}
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meanwhile").finish_non_exhaustive()
+    }
+}
+
+fn act(actions: &Mutex<VecDeque<Action>>) {
+    let action = actions.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    if let Some(mut action) = action {
+        action();
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Hostile {
     pub(crate) host: HostMemory,
     pub(crate) refuses: Refusals,
+    pub(crate) meanwhile: Meanwhile,
 }
 
 pub(crate) struct HostileCommands<'a> {
@@ -32,7 +58,7 @@ pub(crate) struct HostileCommands<'a> {
 impl Hostile {
     pub(crate) fn new(budget: u64) -> Self {
         let host = HostMemory::new(HostOptions { budget, ..HostOptions::default() });
-        Self { host, refuses: Refusals::default() }
+        Self { host, refuses: Refusals::default(), meanwhile: Meanwhile::default() }
     }
 }
 
@@ -58,6 +84,7 @@ impl Memory for Hostile {
     }
 
     fn wait(&self) -> Result<(), DeviceError> {
+        act(&self.meanwhile.waiting);
         let budget = self.refuses.budget_after_wait.swap(0, Ordering::Relaxed);
         if budget > 0 {
             self.host.set_budget(budget);
@@ -78,6 +105,7 @@ impl Memory for Hostile {
     }
 
     async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
+        act(&self.meanwhile.collecting);
         self.host.collect(readback).await
     }
 

@@ -28,7 +28,7 @@ fn limited(limit: u64) -> PoolOptions {
 }
 
 /// Storages, each with the number that it is stamped with.
-type Numbered<M> = Vec<(u64, Storage<M>)>;
+pub(crate) type Numbered<M> = Vec<(u64, Storage<M>)>;
 
 fn stamped<M: Memory>(pool: &Pool<M>, sizes: impl IntoIterator<Item = u64>) -> Result<Numbered<M>, AllocateError> {
     let mut storages = Vec::new();
@@ -208,14 +208,14 @@ fn of_a_limit_and_a_device_the_smaller_counts() -> Outcome {
 }
 
 /// Two segments, each with a block that is too large for the other: only host memory helps.
-fn stuck(pool: &Pool<Hostile>) -> Result<Numbered<Hostile>, AllocateError> {
+pub(crate) fn stuck(pool: &Pool<Hostile>) -> Result<Numbered<Hostile>, AllocateError> {
     let part = SEGMENT / 8;
     let mut live = stamped(pool, [5 * part, 3 * part, 5 * part, 3 * part])?;
     live.retain(|(number, _)| number % 2 == 0);
     Ok(live)
 }
 
-fn assert_whole(storages: &Numbered<Hostile>) {
+pub(crate) fn assert_whole(storages: &Numbered<Hostile>) {
     for (number, storage) in storages {
         let found = read(storage).expect("it can be read");
         assert!(found == pattern(*number, found.len()), "storage {number} has changed");

@@ -17,6 +17,7 @@ mod fuzz;
 mod guarantee;
 mod history;
 mod holders;
+mod host_copies;
 mod hostile;
 mod ladder;
 mod last_rungs;

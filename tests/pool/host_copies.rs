@@ -1,0 +1,217 @@
+//! Other threads and callbacks in the middle of a copy through host memory, at every moment at which they can act.
+
+use crate::common::{Outcome, watchdog};
+use crate::hostile::{Action, Hostile};
+use crate::last_rungs::{Numbered, assert_whole, stuck};
+use crate::subjects::{SEGMENT, assert_books_balance, options, pattern, read, stamp};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use wgpu_pool::{Pool, PoolOptions, Storage};
+
+fn pool() -> Result<Pool<Hostile>, wgpu_pool::OptionsError> {
+    Pool::new(Hostile::new(u64::MAX), PoolOptions { limit: Some(2 * SEGMENT), ..options() })
+}
+
+/// When an action takes place.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// While the blocks are read, in the n-th read.
+    Reading(usize),
+    /// After the segment's memory is destroyed, in the n-th wait after the first, which is not for a copy.
+    Waiting(usize),
+}
+
+const MOMENTS: [Moment; 5] =
+    [Moment::Reading(0), Moment::Reading(1), Moment::Waiting(0), Moment::Waiting(1), Moment::Waiting(2)];
+
+/// Has an action take place at a moment.
+fn at(pool: &Pool<Hostile>, moment: Moment, action: Action) {
+    let meanwhile = &pool.memory().meanwhile;
+    let (actions, after) = match moment {
+        Moment::Reading(after) => (&meanwhile.collecting, after),
+        Moment::Waiting(after) => (&meanwhile.waiting, after),
+    };
+    let mut actions = actions.lock().expect("no action panics with the lock");
+    actions.extend((0..after).map(|_| Box::new(|| {}) as Action));
+    actions.push_back(action);
+}
+
+fn forget_actions(pool: &Pool<Hostile>) {
+    pool.memory().meanwhile.collecting.lock().expect("no action panics with the lock").clear();
+    pool.memory().meanwhile.waiting.lock().expect("no action panics with the lock").clear();
+}
+
+/// Runs `act` on both stuck blocks at every moment, while a request of `bytes` makes the pool copy them; then the blocks are what
+/// `after` expects.
+fn at_every_moment(bytes: u64, act: fn(&Pool<Hostile>, &mut Numbered<Hostile>), may_be_refused: bool) -> Outcome {
+    for moment in MOMENTS {
+        let pool = pool()?;
+        let live = Arc::new(Mutex::new(stuck(&pool)?));
+        let acted = Arc::new(AtomicBool::new(false));
+        {
+            let (pool_inside, live, acted) = (pool.clone(), Arc::clone(&live), Arc::clone(&acted));
+            let action = move || {
+                acted.store(true, Ordering::Relaxed);
+                act(&pool_inside, &mut live.lock().expect("nobody panics"));
+            };
+            at(&pool, moment, Box::new(action));
+        }
+        let served = pool.allocate(bytes);
+        forget_actions(&pool);
+        match served {
+            Ok(storage) => {
+                stamp(&storage, 99)?;
+                assert!(read(&storage)? == pattern(99, read(&storage)?.len()), "{moment:?}");
+            }
+            Err(error) => assert!(may_be_refused && acted.load(Ordering::Relaxed), "{moment:?}: {error}"),
+        }
+        assert_whole(&live.lock().expect("nobody panics"));
+        assert!(pool.stats().reserved.peak <= 2 * SEGMENT, "{moment:?}");
+        assert_books_balance(&pool);
+        live.lock().expect("nobody panics").clear();
+        pool.trim();
+        assert_eq!((pool.stats().reserved.current, pool.memory().host.used_bytes()), (0, 0), "{moment:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_written_during_a_copy_is_kept() -> Outcome {
+    let write = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
+        for (number, storage) in live {
+            *number += 1000;
+            stamp(storage, *number).expect("it can be written");
+        }
+    };
+    at_every_moment(6 * SEGMENT / 8, write, false)
+}
+
+#[test]
+fn what_is_read_or_copied_during_a_copy_is_whole() -> Outcome {
+    let read_all = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
+        assert_whole(live);
+        if let [(number, first), (other, second)] = live.as_mut_slice() {
+            first.copy_to(second).expect("they are of one size");
+            *other = *number;
+        }
+    };
+    at_every_moment(6 * SEGMENT / 8, read_all, false)
+}
+
+#[test]
+fn blocks_that_are_dropped_or_cloned_during_a_copy_are_dropped_or_cloned() -> Outcome {
+    let drop_one = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| drop(live.pop());
+    at_every_moment(6 * SEGMENT / 8, drop_one, false)?;
+    let drop_all = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| live.clear();
+    at_every_moment(6 * SEGMENT / 8, drop_all, false)?;
+    let clone = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
+        let clones: Vec<_> = live.iter().map(|(number, storage)| (*number, storage.clone())).collect();
+        live.extend(clones);
+    };
+    at_every_moment(6 * SEGMENT / 8, clone, false)
+}
+
+#[test]
+fn blocks_that_are_allocated_during_a_copy_have_a_place_of_their_own() -> Outcome {
+    let allocate = |pool: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
+        for number in 50..54 {
+            let storage = pool.allocate(1000).expect("there is room for small blocks");
+            stamp(&storage, number).expect("it can be written");
+            live.push((number, storage));
+        }
+        // One that is never written.
+        drop(pool.allocate(500));
+    };
+    // They take what the request needs.
+    at_every_moment(6 * SEGMENT / 8, allocate, true)
+}
+
+#[test]
+fn a_request_inside_of_a_copy_may_copy_by_itself() -> Outcome {
+    let allocate = |pool: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
+        let storage = pool.allocate(SEGMENT / 2).expect("there is room for it alone");
+        stamp(&storage, 77).expect("it can be written");
+        live.push((77, storage));
+    };
+    at_every_moment(6 * SEGMENT / 8, allocate, true)?;
+    let trim = |pool: &Pool<Hostile>, _: &mut Numbered<Hostile>| {
+        pool.compact(u64::MAX).expect("the device works");
+        pool.trim();
+    };
+    at_every_moment(6 * SEGMENT / 8, trim, false)
+}
+
+#[test]
+fn a_block_that_is_pinned_during_a_copy_stays_where_the_guard_says() -> Outcome {
+    for moment in MOMENTS {
+        let pool = pool()?;
+        let live = stuck(&pool)?;
+        let pinned = Arc::new(Mutex::new(Vec::new()));
+        let (guards, storage) = (Arc::clone(&pinned), live[0].1.clone());
+        at(
+            &pool,
+            moment,
+            Box::new(move || guards.lock().expect("nobody panics").extend(storage.pin().expect("the device works"))),
+        );
+        let _served = pool.allocate(6 * SEGMENT / 8);
+        forget_actions(&pool);
+        let guards = pinned.lock().expect("nobody panics");
+        for guard in guards.iter() {
+            let places = pool.pins();
+            assert!(places.iter().any(|pin| pin.segment == guard.place().0), "{moment:?}: {places:?}");
+        }
+        drop(guards);
+        assert_whole(&live);
+        pool.check()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_a_callback_during_a_copy_loses_nothing() -> Outcome {
+    for moment in MOMENTS {
+        let pool = pool()?;
+        let live = stuck(&pool)?;
+        at(&pool, moment, Box::new(|| panic!("a callback of the program")));
+        let outcome = catch_unwind(AssertUnwindSafe(|| pool.allocate(6 * SEGMENT / 8).map(drop)));
+        forget_actions(&pool);
+        if let Ok(served) = outcome {
+            served?;
+        }
+        assert_whole(&live);
+        pool.allocate(6 * SEGMENT / 8)?;
+        assert_whole(&live);
+        assert_books_balance(&pool);
+    }
+    Ok(())
+}
+
+// Every copy is disturbed, until other threads are held up for a moment.
+#[test]
+fn a_thread_that_never_stops_writing_keeps_no_request_from_being_served() {
+    watchdog::guarded("a request beside a thread that writes", || {
+        let pool = pool().expect("the options suit");
+        let live = stuck(&pool).expect("there is room");
+        let (stop, writes) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for (number, storage) in &live {
+                let (stop, writes) = (&stop, &writes);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        stamp(storage, *number).expect("it can be written");
+                        writes.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for _ in 0..20 {
+                let served: Result<Storage<Hostile>, _> = pool.allocate(6 * SEGMENT / 8);
+                drop(served.unwrap_or_else(|error| panic!("{error}")));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(writes.load(Ordering::Relaxed) > 0, "the threads write");
+        assert_whole(&live);
+        assert_books_balance(&pool);
+    });
+}
