@@ -3,7 +3,7 @@
 use super::{Bytes, DeviceError, OutOfMemory};
 use thiserror::Error;
 
-/// Why an allocation failed. Nothing was changed by the failure, and the pool stays usable.
+/// Why an allocation failed. No block was lost or changed by the failure, though blocks may have moved, and the pool stays usable.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AllocateError {

@@ -114,7 +114,12 @@ impl<M: Memory> Inner<M> {
         pool: SubPool,
         requested: NonZeroU64,
     ) -> Result<Option<BlockId>, DeviceError> {
-        while self.carry_out(|heap| heap.plan_sliding(pool), |_| ())?.is_some() {
+        let plan = |heap: &Heap| {
+            let held = heap.stats().pool(pool);
+            // Sliding joins holes; it makes no more of them.
+            if held.reserved - held.active < heap.block_size(requested) { None } else { heap.plan_sliding(pool) }
+        };
+        while self.carry_out(plan, |_| ())?.is_some() {
             if let Some(block) = self.gather(pool, requested)? {
                 return Ok(Some(block));
             }

@@ -56,6 +56,9 @@ impl<M: Memory> Pool<M> {
     /// segment at a time; where the host has no memory for that either, the request is refused. In a browser nothing can
     /// wait, so blocks move on the device only, and a request can be refused because its free bytes are in pieces.
     ///
+    /// Should other programs take the device's memory in the middle of such a copy, the blocks stay in host memory. Using them gives
+    /// [`DeviceError::Refused`] until the device has room again; every use and every request tries anew.
+    ///
     /// The pool's reserved bytes never exceed the limit, with any number of threads, except where the limit was lowered below
     /// them; then they only fall.
     ///
@@ -116,6 +119,10 @@ impl<M: Memory> Inner<M> {
         let explain = |error| AllocateError::from(self.memory.explain(error));
         // Finished work first: its callbacks may free what serves the request.
         self.memory.poll();
+        if !self.state().spilled.is_empty() {
+            // What lives comes before what is asked for.
+            self.restore_all().map_err(explain)?;
+        }
         let refusal = match self.grow(requested) {
             Ok(block) => return Ok(block),
             Err(NoGrowth::Failed(error)) => return Err(explain(error)),

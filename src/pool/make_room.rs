@@ -37,6 +37,7 @@ pub(super) enum Progress {
     /// The pool has changed: reserved bytes fell, or segments are idle.
     Made,
     /// Nothing, because other threads kept using the blocks.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "there are no other threads"))]
     Disturbed,
     /// Nothing.
     None,
@@ -85,11 +86,23 @@ impl<M: Memory> Inner<M> {
             if released {
                 continue;
             }
-            let lack = self.state().lack(requested, refused);
+            let (lack, has_room) = {
+                let state = self.state();
+                (state.lack(requested, refused), state.room() >= state.heap.block_size(requested))
+            };
+            if refused.is_none() && has_room && conflicts < MOST_CONFLICTS {
+                // The limit was raised meanwhile, or another thread has released segments.
+                conflicts += 1;
+                continue;
+            }
             let progress = lack.map_or(Ok(Progress::None), |lack| self.empty_or_shrink(lack))?;
             if progress == Progress::Made {
                 waited = false;
                 continue;
+            }
+            if refused.is_none() && !lack.is_some_and(|lack| lack.replaceable) {
+                // The sum exceeds the limit, whatever other threads have done.
+                return Ok(Room::None(None));
             }
             // Nothing could be done. That is final, unless other threads are the reason.
             let changed = self.state().heap.version() != version;

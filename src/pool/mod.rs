@@ -29,6 +29,7 @@ mod reserve;
 mod resolve;
 mod scrub;
 pub mod snapshot;
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing can wait in a browser, so nothing is spilled"))]
 mod spill;
 mod storage;
 mod trim;
@@ -103,6 +104,7 @@ pub(crate) struct Inner<M: Memory> {
     /// Held by the one thread that creates a segment; never across a wait.
     growing: Mutex<()>,
     /// Host copies that hold other threads' recording up for a moment.
+    #[cfg(not(target_arch = "wasm32"))]
     host_copies: AtomicUsize,
     state: Mutex<State<M>>,
 }
@@ -162,6 +164,7 @@ impl<M: Memory> Pool<M> {
             pools: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             growing: Mutex::new(()),
+            #[cfg(not(target_arch = "wasm32"))]
             host_copies: AtomicUsize::new(0),
             state: Mutex::new(state),
         };
@@ -346,7 +349,8 @@ impl<M: Memory> fmt::Debug for Pool<M> {
             pools: _,
             ended: _,
             growing: _,
-            host_copies: _,
+            #[cfg(not(target_arch = "wasm32"))]
+                host_copies: _,
             state: _,
         } = &*self.inner;
         f.debug_struct("Pool")

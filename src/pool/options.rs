@@ -20,7 +20,8 @@ pub struct PoolOptions {
     /// The smallest segment. By default just above the driver's own blocks, so that a trimmed segment really goes back.
     pub smallest_segment: Option<u64>,
     /// The most bytes that the pool moves to avoid growing, as a share of all bytes allocated so far. 0 turns this off;
-    /// 0.1 by default. Before the pool would answer that it is out of memory it may move more, unless this is 0.
+    /// 0.1 by default. Before the pool would answer that it is out of memory it may move more, unless this is 0: the guarantee of
+    /// [`Pool::allocate`](super::Pool::allocate) holds with any share above 0.
     ///
     /// The default is a bound that programs rarely meet: over four traces of training and inference and 48 variants of them
     /// with scaled and jittered sizes, the pool moved at most 0.05 of what was allocated. Bounds that bind cost memory, since a

@@ -34,6 +34,7 @@ pub(super) struct BlockBytes {
     written: usize,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl BlockBytes {
     pub(super) const fn new(block: BlockId, bytes: Vec<u8>) -> Self {
         Self { block, bytes, written: 0 }

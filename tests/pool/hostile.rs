@@ -28,6 +28,9 @@ pub(crate) type Action = Box<dyn FnMut() + Send>;
 pub(crate) struct Meanwhile {
     pub(crate) collecting: Mutex<VecDeque<Action>>,
     pub(crate) waiting: Mutex<VecDeque<Action>>,
+    pub(crate) creating: Mutex<VecDeque<Action>>,
+    /// Before the recorder is handed out.
+    pub(crate) recording: Mutex<VecDeque<Action>>,
 }
 
 impl std::fmt::Debug for Meanwhile {
@@ -72,10 +75,12 @@ impl Memory for Hostile {
     }
 
     fn create_segment(&self, bytes: u64) -> Result<HostSegment, DeviceError> {
+        act(&self.meanwhile.creating);
         self.host.create_segment(bytes)
     }
 
     fn commands(&self) -> HostileCommands<'_> {
+        act(&self.meanwhile.recording);
         HostileCommands { host: self.host.commands(), refuses: &self.refuses }
     }
 

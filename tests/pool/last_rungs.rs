@@ -9,7 +9,7 @@ use crate::subjects::{
     stamp,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use wgpu_pool::{
     AccountingMemory, Advice, AllocateError, DeviceError, HostMemory, HostOptions, Memory, Pool, PoolOptions, Storage,
 };
@@ -302,6 +302,65 @@ fn blocks_whose_memory_is_gone_stay_in_host_memory_until_there_is_room() -> Outc
     pool.trim();
     assert_eq!((pool.stats().reserved.current, pool.memory().host.used_bytes()), (0, 0));
     assert!(granule > 0);
+    Ok(())
+}
+
+// The device has room for nine of the ten blocks that live, in small segments.
+#[test]
+fn blocks_whose_segment_does_not_fit_any_more_are_restored_in_smaller_ones() -> Outcome {
+    let pool = Pool::new(Hostile::new(2 * SEGMENT), options())?;
+    let part = SEGMENT / 8;
+    let mut live = stamped(&pool, (0..16).map(|_| part))?;
+    live.retain(|(number, _)| number % 8 < 5);
+    assert_eq!((live.len(), pool.stats().segments.current), (10, 2));
+    pool.memory().refuses.budget_after_wait.store(9 * part, Ordering::Relaxed);
+    // One part more than any moves on the device could join.
+    pool.allocate(7 * part).expect_err("the device has no room for what lives");
+    let readable = live.iter().filter(|(_, storage)| read(storage).is_ok()).count();
+    assert_eq!(readable, 9);
+    pool.memory().host.set_budget(10 * part);
+    assert_whole(&live);
+    assert_books_balance(&pool);
+    Ok(())
+}
+
+// Case 55: between planning and creating, another thread uses a segment that was idle.
+#[test]
+fn a_segment_that_another_thread_takes_meanwhile_counts_against_the_limit() -> Outcome {
+    let limit = 4 * SEGMENT;
+    let pool = Pool::new(Hostile::new(u64::MAX), PoolOptions { compaction_share: 0.0, ..limited(limit) })?;
+    let first = pool.allocate(SEGMENT)?;
+    drop(pool.allocate(2 * SEGMENT)?);
+    assert_eq!(pool.stats().reserved.current, 3 * SEGMENT);
+    let (other, taken) = (pool.clone(), Arc::new(Mutex::new(Vec::new())));
+    let takes = Arc::clone(&taken);
+    let take = move || takes.lock().expect("nobody panics").extend(other.allocate(2 * SEGMENT));
+    pool.memory().meanwhile.recording.lock().expect("nobody panics").push_back(Box::new(take));
+    let refused = pool.allocate(3 * SEGMENT).expect_err("another thread was faster");
+    assert!(matches!(refused, AllocateError::OutOfMemory(_)), "{refused}");
+    assert_eq!(taken.lock().expect("nobody panics").drain(..).count(), 1);
+    assert!(pool.stats().reserved.peak <= limit, "{:?}", pool.stats().reserved);
+    drop(first);
+    Ok(())
+}
+
+// Case 55.
+#[test]
+fn a_limit_that_is_lowered_while_a_segment_is_created_holds() -> Outcome {
+    for compaction_share in [0.0, 0.1] {
+        let pool = Pool::new(Hostile::new(u64::MAX), PoolOptions { compaction_share, ..limited(8 * SEGMENT) })?;
+        let first = pool.allocate(SEGMENT)?;
+        let other = pool.clone();
+        let lower = move || other.set_limit(Some(2 * SEGMENT));
+        pool.memory().meanwhile.creating.lock().expect("nobody panics").push_back(Box::new(lower));
+        let refused = pool.allocate(2 * SEGMENT).expect_err("the limit is two segments now");
+        assert!(matches!(refused, AllocateError::OutOfMemory(_)), "{refused}");
+        assert_eq!((pool.stats().reserved.peak, pool.memory().host.used_bytes()), (SEGMENT, SEGMENT));
+        let raise = pool.clone();
+        let raise = move || raise.set_limit(None);
+        pool.memory().meanwhile.creating.lock().expect("nobody panics").push_back(Box::new(raise));
+        drop((first, pool.allocate(SEGMENT)?));
+    }
     Ok(())
 }
 
