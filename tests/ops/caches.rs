@@ -86,6 +86,8 @@ fn thousands_of_expressions_keep_the_caches_and_the_hosts_memory_bounded() -> Ou
     let run = |numbers: std::ops::Range<u32>| -> Outcome {
         for number in numbers {
             numbered(number, &x)?;
+            // On this thread, whose allocations are counted.
+            pool.submit()?;
             assert_bounded(&pool);
         }
         pool.synchronize()?;
