@@ -75,7 +75,10 @@ fn every_rung_is_logged_and_reuse_is_not() -> Result<(), Box<dyn std::error::Err
     let small = pool.allocate(1000)?;
     let found = notes();
     assert!(found.iter().any(|note| note.contains("the limit leaves no room for a request of 1000 B")), "{found:#?}");
-    assert!(found.iter().any(|note| note.contains("a hole of the Large pool for a request of 1000 B")), "{found:#?}");
+    assert!(
+        found.iter().any(|note| note.contains("a hole of the large sub-pool for a request of 1000 B")),
+        "{found:#?}"
+    );
 
     pool.set_pressure_callback(|_, _| false);
     pool.allocate(SEGMENT).expect_err("there is no room");
