@@ -3,15 +3,15 @@
 
 fn quotient(x: Real, y: Real) -> Real {
     let found = x / y;
-    // What is missing, x - found * y, by halves of 12 bits, whose products are exact.
-    let found_high = bitcast<Real>(bitcast<Bits>(found) & Bits(0xfffff000u));
-    let found_low = found - found_high;
+    // The quotient's upper 12 bits, and what they leave of x divided in turn. Each product of 12 bits is exact, also where a driver joins it
+    // with the subtraction after it. The masks keep the driver from joining the division with what follows.
+    let high = bitcast<Real>(bitcast<Bits>(found) & Bits(0xfffff000u));
     let y_high = bitcast<Real>(bitcast<Bits>(y) & Bits(0xfffff000u));
     let y_low = y - y_high;
-    let missing = ((x - found_high * y_high) - found_high * y_low) - found_low * y_high - found_low * y_low;
+    let rest = (x - high * y_high) - high * y_low;
     // Not where the products would overflow or be subnormal: beyond 2^100 and below 2^-60.
     let magnitude = bitcast<Bits>(x) & Bits(0x7fffffffu);
     let size = bitcast<Bits>(found) & Bits(0x7fffffffu);
     let is_moderate = (magnitude < Bits(0x71800000u)) & (size > Bits(0x21800000u));
-    return select(found, found + missing / y, is_moderate);
+    return select(found, high + rest / y, is_moderate);
 }

@@ -2,14 +2,14 @@
 
 use super::elementwise::Elementwise;
 use super::launch::{check_kinds, is_in_place};
-use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, NUMBER, Operation, POWER, UPPER_PRODUCT};
+use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, DIVIDED, NUMBER, Operation, POWER, UPPER_PRODUCT};
 use crate::error::TensorError;
 use crate::tensor::{DType, Element, Tensor};
 
 pub(super) const ADD: Operation = Operation::new("add", "x + y");
 pub(super) const SUB: Operation = Operation::new("sub", "x - y");
 pub(super) const MUL: Operation = Operation::new("mul", "x * y");
-pub(super) const DIV: Operation = Operation::new("div", "x / y");
+pub(super) const DIV: Operation = Operation::calling("div", "divided(x, y)", &[DIVIDED]);
 
 // By the order of their bits: drivers' own `max` and `min` may drop a NaN.
 pub(super) const MAXIMUM: Operation = Operation::calling("maximum", "larger(x, y)", &[NUMBER]);

@@ -53,7 +53,6 @@ fn end(way: &str) {
 }
 
 // Case 61.
-// Case 61.
 #[test]
 fn a_process_may_end_with_work_in_flight() {
     if let Ok(way) = std::env::var(WAY) {

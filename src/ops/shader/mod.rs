@@ -95,6 +95,7 @@ pub(super) const NUMBER: &str = include_str!("../../../shaders/lib/number.wgsl")
 pub(super) const EXPONENTIAL: &str = include_str!("../../../shaders/lib/exponential.wgsl");
 pub(super) const LOGARITHM: &str = include_str!("../../../shaders/lib/logarithm.wgsl");
 pub(super) const CONVERT: &str = include_str!("../../../shaders/lib/convert.wgsl");
+pub(super) const DIVIDED: &str = include_str!("../../../shaders/lib/divided.wgsl");
 pub(super) const QUOTIENT: &str = include_str!("../../../shaders/lib/quotient.wgsl");
 pub(super) const UPPER_PRODUCT: &str = include_str!("../../../shaders/lib/upper_product.wgsl");
 pub(super) const SINE: &str = include_str!("../../../shaders/lib/sine.wgsl");
