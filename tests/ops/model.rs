@@ -24,7 +24,7 @@ impl<T: Copy> Array<T> {
         Self { shape: shape.to_vec(), elements }
     }
 
-    fn by_index(shape: &[usize], element: impl Fn(&[usize]) -> T) -> Self {
+    pub(crate) fn by_index(shape: &[usize], element: impl Fn(&[usize]) -> T) -> Self {
         Self { shape: shape.to_vec(), elements: indices(shape).iter().map(|index| element(index)).collect() }
     }
 

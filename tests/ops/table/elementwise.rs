@@ -1,0 +1,308 @@
+//! Rows of elementwise operations: by themselves, in place, with a scalar, and fused.
+
+use super::{ALL, FLOATS, Operand, Row, any, below, check, positive};
+use crate::common::Outcome;
+use crate::model::Array;
+use wgpu_pool::{DType, Tensor, TensorError, f16, fuse};
+
+/// Shapes of odd lengths, and of rows that kernels move in fours.
+const SHAPES: [&[usize]; 2] = [&[5, 7], &[3, 8]];
+/// Shapes that broadcast to each other.
+const PAIRS: [[&[usize]; 2]; 4] = [[&[5, 7], &[5, 7]], [&[3, 8], &[3, 8]], [&[5, 7], &[7]], [&[3, 1], &[3, 8]]];
+const EVERY: &[DType] = ALL;
+const SIGNED: &[DType] = &[DType::F32, DType::F16, DType::I32];
+
+type Unary = fn(&Tensor) -> Result<Tensor, TensorError>;
+type InPlace = fn(&Tensor) -> Result<(), TensorError>;
+type UnaryRow = (&'static str, &'static [DType], fn(&[usize]) -> Operand, Unary, InPlace, fn(f64) -> f64);
+
+macro_rules! unary {
+    ($($name:ident $in_place:ident, $dtypes:ident, $of:ident, $model:expr;)*) => {
+        [$((stringify!($name), $dtypes, $of, Tensor::$name, Tensor::$in_place, $model)),*]
+    };
+}
+
+const UNARY: [UnaryRow; 19] = unary! {
+    neg neg_, SIGNED, any, |x| -x;
+    abs abs_, EVERY, any, f64::abs;
+    exp exp_, FLOATS, any, f64::exp;
+    log log_, FLOATS, positive, f64::ln;
+    sqrt sqrt_, FLOATS, positive, f64::sqrt;
+    rsqrt rsqrt_, FLOATS, positive, |x| 1.0 / x.sqrt();
+    reciprocal reciprocal_, FLOATS, positive, |x| 1.0 / x;
+    square square_, EVERY, any, |x| x * x;
+    sin sin_, FLOATS, any, f64::sin;
+    cos cos_, FLOATS, any, f64::cos;
+    tanh tanh_, FLOATS, any, f64::tanh;
+    sigmoid sigmoid_, FLOATS, any, |x| 1.0 / (1.0 + (-x).exp());
+    relu relu_, EVERY, any, |x| x.max(0.0);
+    silu silu_, FLOATS, any, |x| x / (1.0 + (-x).exp());
+    gelu gelu_, FLOATS, any, gelu;
+    gelu_tanh gelu_tanh_, FLOATS, any, gelu_tanh;
+    floor floor_, FLOATS, any, f64::floor;
+    ceil ceil_, FLOATS, any, f64::ceil;
+    round round_, FLOATS, any, f64::round_ties_even;
+};
+
+/// x / 2 · (1 + erf(x / √2)), with the error function by its series, which is exact for small x.
+pub(super) fn gelu(x: f64) -> f64 {
+    let z = x * std::f64::consts::FRAC_1_SQRT_2;
+    let (mut term, mut sum) = (z, z);
+    for n in 1..60 {
+        let n = f64::from(n);
+        term *= -z * z / n;
+        sum += term / (2.0 * n + 1.0);
+    }
+    0.5 * x * (1.0 + sum * std::f64::consts::FRAC_2_SQRT_PI)
+}
+
+fn gelu_tanh(x: f64) -> f64 {
+    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
+}
+
+pub(super) fn unary() -> Vec<Row> {
+    let all = UNARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
+    all.map(|(&(name, dtypes, of, run, _, model), shape)| {
+        Row::new(name, dtypes, vec![of(shape)], move |x| Ok(vec![run(x[0])?]), move |x, _| vec![x[0].map(model)])
+    })
+    .collect()
+}
+
+pub(super) fn unary_in_place() -> Vec<Row> {
+    let all = UNARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
+    all.map(|(&(name, dtypes, of, _, run, model), shape)| {
+        let run = move |x: &[&Tensor]| {
+            run(x[0])?;
+            Ok(vec![x[0].clone()])
+        };
+        Row::new(&format!("{name}_"), dtypes, vec![of(shape)], run, move |x, _| vec![x[0].map(model)]).writes(&[0])
+    })
+    .collect()
+}
+
+type Binary = fn(&Tensor, &Tensor) -> Result<Tensor, TensorError>;
+type BinaryInPlace = fn(&Tensor, &Tensor) -> Result<(), TensorError>;
+type Scalar<R> = fn(&Tensor, DType) -> Result<R, TensorError>;
+type BinaryRow = (
+    &'static str,
+    &'static [DType],
+    fn(&[usize]) -> Operand,
+    (Binary, Option<BinaryInPlace>),
+    (Scalar<Tensor>, Scalar<()>),
+    fn(f64, f64) -> f64,
+);
+
+/// The scalar of every operation that takes one, in each dtype.
+const SCALAR: f64 = 3.0;
+
+/// Calls a method with [`SCALAR`] in a dtype.
+macro_rules! with_scalar {
+    ($method:path) => {
+        |x, dtype| match dtype {
+            DType::F32 => $method(x, 3.0_f32),
+            DType::F16 => $method(x, f16::from_f32(3.0)),
+            DType::I32 => $method(x, 3_i32),
+            _ => $method(x, 3_u32),
+        }
+    };
+}
+
+macro_rules! binary {
+    ($($name:ident $scalar:ident $scalar_in_place:ident, $in_place:expr, $dtypes:ident, $of:ident, $model:expr;)*) => {
+        [$((
+            stringify!($name), $dtypes, $of, (Tensor::$name, $in_place),
+            (with_scalar!(Tensor::$scalar), with_scalar!(Tensor::$scalar_in_place)), $model,
+        )),*]
+    };
+}
+
+const BINARY: [BinaryRow; 7] = binary! {
+    add add_scalar add_scalar_, None, EVERY, any, |x, y| x + y;
+    sub sub_scalar sub_scalar_, Some(Tensor::sub_), EVERY, any, |x, y| x - y;
+    mul mul_scalar mul_scalar_, Some(Tensor::mul_), EVERY, any, |x, y| x * y;
+    div div_scalar div_scalar_, Some(Tensor::div_), FLOATS, positive, |x, y| x / y;
+    pow pow_scalar pow_scalar_, Some(Tensor::pow_), FLOATS, positive, f64::powf;
+    maximum maximum_scalar maximum_scalar_, Some(Tensor::maximum_), EVERY, any, f64::max;
+    minimum minimum_scalar minimum_scalar_, Some(Tensor::minimum_), EVERY, any, f64::min;
+};
+
+pub(super) fn binary() -> Vec<Row> {
+    let all = BINARY.iter().flat_map(|row| PAIRS.map(|pair| (row, pair)));
+    all.map(|(&(name, dtypes, of, (run, _), _, model), [left, right])| {
+        let run = move |x: &[&Tensor]| Ok(vec![run(x[0], x[1])?]);
+        Row::new(name, dtypes, vec![of(left), of(right)], run, move |x, _| vec![x[0].zip(x[1], model)])
+            .detail(format_args!("{left:?} {right:?}"))
+    })
+    .collect()
+}
+
+pub(super) fn binary_in_place() -> Vec<Row> {
+    let pairs = PAIRS.into_iter().filter(|[left, _]| left.iter().all(|&size| size > 1));
+    let all = BINARY.iter().flat_map(|row| pairs.clone().map(move |pair| (row, pair)));
+    let mut rows: Vec<Row> = all
+        .filter_map(|(&(name, dtypes, of, (_, run), _, model), [left, right])| {
+            let run = run?;
+            let run = move |x: &[&Tensor]| {
+                run(x[0], x[1])?;
+                Ok(vec![x[0].clone()])
+            };
+            let model = move |x: &[&Array<f64>], _| vec![x[0].zip(x[1], model)];
+            let row = Row::new(&format!("{name}_"), dtypes, vec![of(left), of(right)], run, model);
+            Some(row.writes(&[0]).detail(format_args!("{left:?} {right:?}")))
+        })
+        .collect();
+    rows.extend(pairs.map(|[left, right]| {
+        let run = |x: &[&Tensor]| {
+            match x[0].dtype() {
+                DType::I32 => x[0].add_(x[1], 3_i32)?,
+                DType::U32 => x[0].add_(x[1], 3_u32)?,
+                _ => x[0].add_(x[1], 3.0_f32)?,
+            }
+            Ok(vec![x[0].clone()])
+        };
+        let model = |x: &[&Array<f64>], _| vec![x[0].zip(x[1], |x, y| x + 3.0 * y)];
+        Row::new("add_", ALL, vec![any(left), any(right)], run, model).writes(&[0])
+    }));
+    rows
+}
+
+pub(super) fn scalars() -> Vec<Row> {
+    let all = BINARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
+    all.flat_map(|(&(name, dtypes, of, _, (run, in_place), model), shape)| {
+        let model = move |x: &[&Array<f64>], _| vec![x[0].map(|x| model(x, SCALAR))];
+        let returning = move |x: &[&Tensor]| Ok(vec![run(x[0], x[0].dtype())?]);
+        let changing = move |x: &[&Tensor]| {
+            in_place(x[0], x[0].dtype())?;
+            Ok(vec![x[0].clone()])
+        };
+        [
+            Row::new(&format!("{name}_scalar"), dtypes, vec![of(shape)], returning, model),
+            Row::new(&format!("{name}_scalar_"), dtypes, vec![of(shape)], changing, model).writes(&[0]),
+        ]
+    })
+    .collect()
+}
+
+type CompareRow = (&'static str, Binary, Scalar<Tensor>, fn(&f64, &f64) -> bool);
+
+macro_rules! comparisons {
+    ($($name:ident $scalar:ident, $model:expr;)*) => {
+        [$((stringify!($name), Tensor::$name, with_scalar!(Tensor::$scalar), $model)),*]
+    };
+}
+
+const COMPARISONS: [CompareRow; 6] = comparisons! {
+    eq eq_scalar, f64::eq;
+    ne ne_scalar, f64::ne;
+    lt lt_scalar, f64::lt;
+    le le_scalar, f64::le;
+    gt gt_scalar, f64::gt;
+    ge ge_scalar, f64::ge;
+};
+
+pub(super) fn comparisons() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, run, with_scalar, model) in COMPARISONS {
+        let truth = move |x: f64, y: f64| f64::from(u8::from(model(&x, &y)));
+        for [left, right] in [PAIRS[0], PAIRS[3]] {
+            let run = move |x: &[&Tensor]| Ok(vec![run(x[0], x[1])?]);
+            let model = move |x: &[&Array<f64>], _| vec![x[0].zip(x[1], truth)];
+            rows.push(Row::new(name, ALL, vec![any(left), any(right)], run, model));
+        }
+        let run = move |x: &[&Tensor]| Ok(vec![with_scalar(x[0], x[0].dtype())?]);
+        let model = move |x: &[&Array<f64>], _| vec![x[0].map(|x| truth(x, SCALAR))];
+        rows.push(Row::new(&format!("{name}_scalar"), ALL, vec![any(&[5, 7])], run, model));
+    }
+    rows
+}
+
+pub(super) fn choices() -> Vec<Row> {
+    let mut rows: Vec<Row> = [[&[5, 7][..], &[5, 7], &[7]], [&[3, 1], &[3, 8], &[3, 8]]]
+        .into_iter()
+        .map(|[condition, this, other]| {
+            let run = |x: &[&Tensor]| Ok(vec![x[0].where_cond(x[1], x[2])?]);
+            let model = |x: &[&Array<f64>], _| {
+                let this = x[0].zip(x[1], |condition, x| if condition == 0.0 { 0.0 } else { x });
+                let other = x[0].zip(x[2], |condition, x| if condition == 0.0 { x } else { 0.0 });
+                vec![this.zip(&other, |this, other| this + other)]
+            };
+            Row::new("where_cond", ALL, vec![below(condition, 2), any(this), any(other)], run, model)
+        })
+        .collect();
+    for shapes in [[&[5, 7][..], &[5, 7], &[5, 7]], [&[3, 8], &[3, 8], &[8]], [&[5, 7], &[7], &[5, 1]]] {
+        let operands = || shapes.map(any).to_vec();
+        let model = |x: &[&Array<f64>], _: DType| vec![x[0].zip(x[1], |x, y| x * y).zip(x[2], |x, y| x + y)];
+        let run = |x: &[&Tensor]| Ok(vec![fuse(|[a, b, c]| a * b + c).run([x[0], x[1], x[2]])?]);
+        rows.push(Row::new("", ALL, operands(), run, model).of_type("Fused::run"));
+        let run = |x: &[&Tensor]| {
+            fuse(|[a, b, c]| a * b + c).run_into([x[0], x[1], x[2]], x[0])?;
+            Ok(vec![x[0].clone()])
+        };
+        rows.push(Row::new("", ALL, operands(), run, model).of_type("Fused::run_into").writes(&[0]));
+    }
+    rows
+}
+
+pub(super) fn casts() -> Vec<Row> {
+    fn to(number: f64, dtype: DType) -> f64 {
+        match dtype {
+            DType::I32 => number.trunc(),
+            // Negative integers keep their bits, and negative numbers become 0.
+            DType::U32 if number.fract() == 0.0 && number < 0.0 => number,
+            DType::U32 => number.trunc().max(0.0),
+            _ => number,
+        }
+    }
+    let mut rows = Vec::new();
+    for target in ALL.iter().copied() {
+        for (shape, source) in SHAPES.into_iter().flat_map(|shape| ALL.iter().map(move |&source| (shape, source))) {
+            let run = move |x: &[&Tensor]| Ok(vec![x[0].to(target)?]);
+            let model = move |x: &[&Array<f64>], from: DType| {
+                let saturates = from.is_floating_point() && target == DType::U32;
+                vec![x[0].map(|x| to(if saturates { x.max(0.0) } else { x }, target))]
+            };
+            rows.push(Row::new("to", &[source], vec![any(shape)], run, model).detail(target.name()));
+        }
+    }
+    rows
+}
+
+#[test]
+fn elementwise_operations_of_one_operand() -> Outcome {
+    check(&unary())
+}
+
+#[test]
+fn elementwise_operations_of_one_operand_in_place() -> Outcome {
+    check(&unary_in_place())
+}
+
+#[test]
+fn elementwise_operations_of_two_operands() -> Outcome {
+    check(&binary())
+}
+
+#[test]
+fn elementwise_operations_of_two_operands_in_place() -> Outcome {
+    check(&binary_in_place())
+}
+
+#[test]
+fn elementwise_operations_with_a_scalar() -> Outcome {
+    check(&scalars())
+}
+
+#[test]
+fn comparisons_of_tensors_and_scalars() -> Outcome {
+    check(&comparisons())
+}
+
+#[test]
+fn choices_and_fused_expressions() -> Outcome {
+    check(&choices())
+}
+
+#[test]
+fn casts_from_every_dtype_to_every_dtype() -> Outcome {
+    check(&casts())
+}

@@ -1,0 +1,274 @@
+//! Rows of operations on images, and of their gradients.
+
+use super::{ALL, FLOATS, Row, any, below, check};
+use crate::common::Outcome;
+use crate::model::{Array, indices};
+use wgpu_pool::{DType, Tensor, TensorError, Window};
+
+/// Images and windows over them: odd sizes, gaps, edges, and several outputs of a kernel's block.
+const WINDOWS: [([usize; 4], usize, Window); 3] = [
+    ([2, 3, 5, 7], 4, Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
+    ([3, 2, 6, 4], 9, Window { kernel: [2, 3], stride: [2, 1], padding: [1, 0] }),
+    ([1, 4, 4, 8], 8, Window { kernel: [1, 2], stride: [1, 3], padding: [0, 1] }),
+];
+
+fn stops(size: [usize; 4], window: Window) -> [usize; 2] {
+    [0, 1].map(|axis| (size[axis + 2] + 2 * window.padding[axis] - window.kernel[axis]) / window.stride[axis] + 1)
+}
+
+/// Every place of an image under every stop of a window: the stop, the place within the window, and the place in the image.
+fn under(size: [usize; 4], window: Window) -> Vec<([usize; 2], [usize; 2], [usize; 2])> {
+    let mut found = Vec::new();
+    for stop in indices(&stops(size, window)) {
+        for within in indices(&window.kernel) {
+            let place = [0, 1].map(|axis| {
+                let at = (stop[axis] * window.stride[axis] + within[axis]).checked_sub(window.padding[axis]);
+                at.filter(|&at| at < size[axis + 2])
+            });
+            if let [Some(row), Some(column)] = place {
+                found.push(([stop[0], stop[1]], [within[0], within[1]], [row, column]));
+            }
+        }
+    }
+    found
+}
+
+/// The number of an element in row-major order.
+fn place(shape: &[usize], index: &[usize]) -> usize {
+    index.iter().zip(shape).fold(0, |place, (index, size)| place * size + index)
+}
+
+fn add(array: &mut Array<f64>, index: &[usize], value: f64) {
+    let at = place(&array.shape, index);
+    array.elements[at] += value;
+}
+
+fn zeros(shape: &[usize]) -> Array<f64> {
+    Array::new(shape, || 0.0)
+}
+
+/// Calls `each` with the indices of an image, a weight and a result that a convolution multiplies and adds up.
+fn convolve(
+    size: [usize; 4],
+    outputs: usize,
+    window: Window,
+    mut each: impl FnMut([usize; 4], [usize; 4], [usize; 4]),
+) {
+    let under = under(size, window);
+    for n in 0..size[0] {
+        for (o, c) in (0..outputs).flat_map(|o| (0..size[1]).map(move |c| (o, c))) {
+            for &(stop, within, place) in &under {
+                let image = [n, c, place[0], place[1]];
+                each(image, [o, c, within[0], within[1]], [n, o, stop[0], stop[1]]);
+            }
+        }
+    }
+}
+
+pub(super) fn convolutions() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (size, outputs, window) in WINDOWS {
+        let [batch, channels, ..] = size;
+        let weight = [outputs, channels, window.kernel[0], window.kernel[1]];
+        let [height, width] = stops(size, window);
+        let result = [batch, outputs, height, width];
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d(x[1], Some(x[2]), window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut sums = zeros(&result);
+            convolve(size, outputs, window, |i, w, r| add(&mut sums, &r, x[0].at(&i) * x[1].at(&w)));
+            vec![sums.zip(&x[2].reshape(&[outputs, 1, 1]), |sum, bias| sum + bias)]
+        };
+        rows.push(Row::new("conv2d", ALL, vec![any(&size), any(&weight), any(&[outputs])], run, model).within(1e-5));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_input(size, x[1], window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut sums = zeros(&size);
+            convolve(size, outputs, window, |i, w, r| add(&mut sums, &i, x[0].at(&r) * x[1].at(&w)));
+            vec![sums]
+        };
+        rows.push(Row::new("conv2d_input", ALL, vec![any(&result), any(&weight)], run, model).within(1e-5));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_weight(x[1], weight, window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut sums = zeros(&weight);
+            convolve(size, outputs, window, |i, w, r| add(&mut sums, &w, x[0].at(&r) * x[1].at(&i)));
+            vec![sums]
+        };
+        rows.push(Row::new("conv2d_weight", ALL, vec![any(&result), any(&size)], run, model).within(1e-5));
+    }
+    rows
+}
+
+pub(super) fn patches() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (size, _, window) in WINDOWS {
+        let [batch, channels, height, width] = size;
+        let [down, across] = stops(size, window);
+        let places = window.kernel[0] * window.kernel[1];
+        let columns = [batch, channels * places, down * across];
+        let line = move |c: usize, within: [usize; 2]| c * places + within[0] * window.kernel[1] + within[1];
+        let each = move |mut each: Box<dyn FnMut([usize; 4], [usize; 3]) + '_>| {
+            for (stop, within, place) in under(size, window) {
+                for (n, c) in (0..batch).flat_map(|n| (0..channels).map(move |c| (n, c))) {
+                    each([n, c, place[0], place[1]], [n, line(c, within), stop[0] * across + stop[1]]);
+                }
+            }
+        };
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].unfold(window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut found = zeros(&columns);
+            each(Box::new(|image, column| add(&mut found, &column, x[0].at(&image))));
+            vec![found]
+        };
+        rows.push(Row::new("unfold", ALL, vec![any(&size)], run, model));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].fold([height, width], window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut found = zeros(&size);
+            each(Box::new(|image, column| add(&mut found, &image, x[0].at(&column))));
+            vec![found]
+        };
+        rows.push(Row::new("fold", ALL, vec![any(&columns)], run, model));
+    }
+    rows
+}
+
+pub(super) fn pools() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (size, _, window) in WINDOWS {
+        let [batch, channels, _, width] = size;
+        let [down, across] = stops(size, window);
+        let result = [batch, channels, down, across];
+        let area = (window.kernel[0] * window.kernel[1]) as f64;
+        let planes = move || (0..batch).flat_map(move |n| (0..channels).map(move |c| (n, c)));
+        let run = move |x: &[&Tensor]| {
+            let (values, places) = x[0].max_pool2d(window)?;
+            Ok(vec![values, places])
+        };
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let (mut most, mut places) = (Array::new(&result, || f64::NEG_INFINITY), zeros(&result));
+            for (n, c) in planes() {
+                for (stop, _, [row, column]) in under(size, window) {
+                    let (at, value) = (place(&result, &[n, c, stop[0], stop[1]]), x[0].at(&[n, c, row, column]));
+                    if value > most.elements[at] {
+                        most.elements[at] = value;
+                        places.elements[at] = (row * width + column) as f64;
+                    }
+                }
+            }
+            vec![most, places]
+        };
+        rows.push(Row::new("max_pool2d", FLOATS, vec![any(&size)], run, model));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].max_pool2d_backward(x[1], size, window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut sums = zeros(&size);
+            for (n, c) in planes() {
+                for (stop, _, [row, column]) in under(size, window) {
+                    let index = [n, c, stop[0], stop[1]];
+                    if x[1].at(&index) == (row * width + column) as f64 {
+                        add(&mut sums, &[n, c, row, column], x[0].at(&index));
+                    }
+                }
+            }
+            vec![sums]
+        };
+        // Places that no forward pass gave, most of them under their window or not.
+        let operands = vec![any(&result), below(&result, size[2] * size[3])];
+        rows.push(Row::new("max_pool2d_backward", FLOATS, operands, run, model));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].avg_pool2d(window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut sums = zeros(&result);
+            for (n, c) in planes() {
+                for (stop, _, [row, column]) in under(size, window) {
+                    add(&mut sums, &[n, c, stop[0], stop[1]], x[0].at(&[n, c, row, column]));
+                }
+            }
+            vec![sums.map(|sum| sum / area)]
+        };
+        rows.push(Row::new("avg_pool2d", FLOATS, vec![any(&size)], run, model));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].avg_pool2d_backward(size, window)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut sums = zeros(&size);
+            for (n, c) in planes() {
+                for (stop, _, [row, column]) in under(size, window) {
+                    add(&mut sums, &[n, c, row, column], x[0].at(&[n, c, stop[0], stop[1]]) / area);
+                }
+            }
+            vec![sums]
+        };
+        rows.push(Row::new("avg_pool2d_backward", FLOATS, vec![any(&result)], run, model));
+    }
+    rows
+}
+
+/// What an element of one axis is made of in another size: two places and their weights.
+fn taps(at: usize, size: usize, out: usize, is_bilinear: bool) -> [(usize, f64); 2] {
+    if !is_bilinear {
+        return [(at * size / out, 1.0), (0, 0.0)];
+    }
+    let source = ((at as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place of the image")]
+    let low = (source as usize).min(size - 1);
+    let upper = source - low as f64;
+    [(low, 1.0 - upper), ((low + 1).min(size - 1), upper)]
+}
+
+/// What is done with an element of the small image, one of the large image, and the weight of the one in the other.
+type Weighed<'a> = Box<dyn FnMut([usize; 4], [usize; 4], f64) + 'a>;
+type Resample = fn(&Tensor, [usize; 2]) -> Result<Tensor, TensorError>;
+
+pub(super) fn sizes() -> Vec<Row> {
+    let kinds: [(&str, Resample, Resample, bool); 2] = [
+        ("upsample_nearest", Tensor::upsample_nearest, Tensor::upsample_nearest_backward, false),
+        ("upsample_bilinear", Tensor::upsample_bilinear, Tensor::upsample_bilinear_backward, true),
+    ];
+    let mut rows = Vec::new();
+    for (name, run, back, is_bilinear) in kinds {
+        for (small, [down, across]) in [([2, 3, 3, 5], [7, 9]), ([1, 2, 4, 8], [8, 16]), ([1, 1, 6, 5], [4, 3])] {
+            let [batch, channels, height, width] = small;
+            let large = [batch, channels, down, across];
+            let each = move |mut each: Weighed<'_>| {
+                for index in indices(&large) {
+                    let [n, c, row, column] = index[..] else { continue };
+                    for (from_row, weight) in taps(row, height, down, is_bilinear) {
+                        for (from_column, other) in taps(column, width, across, is_bilinear) {
+                            each([n, c, from_row, from_column], [n, c, row, column], weight * other);
+                        }
+                    }
+                }
+            };
+            let run = move |x: &[&Tensor]| Ok(vec![run(x[0], [down, across])?]);
+            let model = move |x: &[&Array<f64>], _: DType| {
+                let mut found = zeros(&large);
+                each(Box::new(|from, to, weight| add(&mut found, &to, weight * x[0].at(&from))));
+                vec![found]
+            };
+            rows.push(Row::new(name, FLOATS, vec![any(&small)], run, model).within(1e-5));
+            let run = move |x: &[&Tensor]| Ok(vec![back(x[0], [height, width])?]);
+            let model = move |x: &[&Array<f64>], _: DType| {
+                let mut found = zeros(&small);
+                each(Box::new(|from, to, weight| add(&mut found, &from, weight * x[0].at(&to))));
+                vec![found]
+            };
+            rows.push(Row::new(&format!("{name}_backward"), FLOATS, vec![any(&large)], run, model).within(1e-5));
+        }
+    }
+    rows
+}
+
+#[test]
+fn convolutions_and_both_gradients() -> Outcome {
+    check(&convolutions())
+}
+
+#[test]
+fn patches_and_images_of_patches() -> Outcome {
+    check(&patches())
+}
+
+#[test]
+fn pooling_and_its_gradients() -> Outcome {
+    check(&pools())
+}
+
+#[test]
+fn other_sizes_and_their_gradients() -> Outcome {
+    check(&sizes())
+}

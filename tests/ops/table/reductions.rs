@@ -1,0 +1,199 @@
+//! Rows of reductions, of operations on whole rows, and of losses.
+
+use super::{ALL, FLOATS, Row, any, below, check};
+use crate::common::Outcome;
+use crate::model::{Array, indices};
+use wgpu_pool::{DType, Tensor, TensorError};
+
+/// Shapes and the axes along which they are reduced, for each of the ways in which reductions go over their operand: few elements,
+/// rows of a team, rows of a workgroup, columns in fours, and any others.
+const REDUCED: [(&[usize], &[usize]); 8] = [
+    (&[5, 7], &[1]),
+    (&[5, 7], &[0]),
+    (&[3, 40], &[1]),
+    (&[2, 1100], &[1]),
+    (&[33, 8], &[0]),
+    (&[3, 5, 11], &[0, 2]),
+    (&[3, 5, 11], &[]),
+    (&[2, 4, 12], &[1]),
+];
+
+type Join = fn(f64, f64) -> f64;
+type Reduce = fn(&Tensor, &[usize], bool) -> Result<Tensor, TensorError>;
+
+/// The number of elements that an element of the result is made of.
+fn reduced(shape: &[usize], axes: &[usize]) -> f64 {
+    let is_reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
+    (0..shape.len()).filter(is_reduced).map(|axis| shape[axis] as f64).product()
+}
+
+pub(super) fn reductions() -> Vec<Row> {
+    let kinds: [(&str, &[DType], Reduce, f64, Join); 4] = [
+        ("sum", ALL, |x, axes, keep| x.sum(axes, keep), 0.0, |sum, x| sum + x),
+        ("mean", FLOATS, |x, axes, keep| x.mean(axes, keep), 0.0, |sum, x| sum + x),
+        ("amax", ALL, |x, axes, keep| x.amax(axes, keep), f64::NEG_INFINITY, f64::max),
+        ("amin", ALL, |x, axes, keep| x.amin(axes, keep), f64::INFINITY, f64::min),
+    ];
+    let mut rows = Vec::new();
+    for (name, dtypes, run, start, join) in kinds {
+        for (number, (shape, axes)) in REDUCED.into_iter().enumerate() {
+            let keep = number % 2 == 0;
+            let divisor = if name == "mean" { reduced(shape, axes) } else { 1.0 };
+            let run = move |x: &[&Tensor]| Ok(vec![run(x[0], axes, keep)?]);
+            let model = move |x: &[&Array<f64>], _| vec![x[0].fold(axes, keep, start, join).map(|x| x / divisor)];
+            rows.push(Row::new(name, dtypes, vec![any(shape)], run, model).detail(format_args!("{shape:?} {axes:?}")));
+        }
+    }
+    rows
+}
+
+/// The first index of the best element of each line along an axis.
+fn index_of_best(x: &Array<f64>, axis: usize, keep: bool, is_better: fn(&f64, &f64) -> bool) -> Array<f64> {
+    let mut shape = x.shape.clone();
+    shape[axis] = 1;
+    let found = Array::by_index(&shape, |index| {
+        let at = |along: usize| {
+            let mut index = index.to_vec();
+            index[axis] = along;
+            x.at(&index)
+        };
+        let better = |best: usize, along: usize| if is_better(&at(along), &at(best)) { along } else { best };
+        (1..x.shape[axis]).fold(0, better) as f64
+    });
+    if keep {
+        return found;
+    }
+    shape.remove(axis);
+    found.reshape(&shape)
+}
+
+pub(super) fn indices_of_extremes() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (shape, axis, keep) in
+        [(&[5, 7][..], 1, true), (&[5, 7], 0, false), (&[3, 4, 8], 1, false), (&[2, 40], 1, true)]
+    {
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].argmax(axis, keep)?]);
+        let model = move |x: &[&Array<f64>], _| vec![index_of_best(x[0], axis, keep, f64::gt)];
+        rows.push(Row::new("argmax", ALL, vec![any(shape)], run, model));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].argmin(axis, keep)?]);
+        let model = move |x: &[&Array<f64>], _| vec![index_of_best(x[0], axis, keep, f64::lt)];
+        rows.push(Row::new("argmin", ALL, vec![any(shape)], run, model));
+    }
+    rows
+}
+
+/// exp(x) over its sum along an axis.
+fn softmax(x: &Array<f64>, axis: usize) -> Array<f64> {
+    let raised = x.map(f64::exp);
+    raised.zip(&raised.fold(&[axis], true, 0.0, |sum, x| sum + x), |x, sum| x / sum)
+}
+
+/// (x - mean) / √(variance + epsilon), or x / √(mean of squares + epsilon), along the last axis.
+fn normalized(x: &Array<f64>, epsilon: f64, is_centred: bool) -> Array<f64> {
+    let axis = x.shape.len() - 1;
+    let count = x.shape[axis] as f64;
+    let mean = |x: &Array<f64>| x.fold(&[axis], true, 0.0, |sum, x| sum + x).map(|sum| sum / count);
+    let centred = if is_centred { x.zip(&mean(x), |x, mean| x - mean) } else { x.clone() };
+    let variance = mean(&centred.map(|x| x * x));
+    centred.zip(&variance, |x, variance| x / (variance + epsilon).sqrt())
+}
+
+pub(super) fn rows_of_rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (shape, axis) in [(&[5, 7][..], 1), (&[3, 8], 1), (&[3, 4, 5], 1), (&[1030, 3], 1)] {
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].softmax(axis)?]);
+        let model = move |x: &[&Array<f64>], _| vec![softmax(x[0], axis)];
+        rows.push(Row::new("softmax", FLOATS, vec![any(shape)], run, model).detail(format_args!("{shape:?}")));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].log_softmax(axis)?]);
+        let model = move |x: &[&Array<f64>], _| vec![softmax(x[0], axis).map(f64::ln)];
+        rows.push(Row::new("log_softmax", FLOATS, vec![any(shape)], run, model).within(2e-5));
+    }
+    for shape in [&[5, 7][..], &[3, 8]] {
+        let row = &shape[1..];
+        let epsilon = 0.5_f32;
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].layer_norm(Some(x[1]), Some(x[2]), epsilon)?]);
+        let model = |x: &[&Array<f64>], _: DType| {
+            vec![normalized(x[0], 0.5, true).zip(x[1], |x, weight| x * weight).zip(x[2], |x, bias| x + bias)]
+        };
+        rows.push(Row::new("layer_norm", FLOATS, vec![any(shape), any(row), any(row)], run, model).within(2e-5));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].layer_norm(None, None, epsilon)?]);
+        let model = |x: &[&Array<f64>], _: DType| vec![normalized(x[0], 0.5, true)];
+        rows.push(Row::new("layer_norm", FLOATS, vec![any(shape)], run, model).within(2e-5).detail("alone"));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].rms_norm(Some(x[1]), epsilon)?]);
+        let model = |x: &[&Array<f64>], _: DType| vec![normalized(x[0], 0.5, false).zip(x[1], |x, weight| x * weight)];
+        rows.push(Row::new("rms_norm", FLOATS, vec![any(shape), any(row)], run, model).within(2e-5));
+    }
+    rows
+}
+
+/// The target of each class index: (n, …) for logits of shape (n, classes, …).
+fn at_target(x: &Array<f64>, targets: &Array<f64>, index: &[usize]) -> (f64, Vec<usize>) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a class")]
+    let class = targets.at(index) as usize;
+    let mut full = index.to_vec();
+    full.insert(1, class);
+    (x.at(&full), full)
+}
+
+pub(super) fn losses() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for shape in [&[5, 7][..], &[3, 8]] {
+        let run = |x: &[&Tensor]| Ok(vec![x[0].mse_loss(x[1])?]);
+        let model = |x: &[&Array<f64>], _: DType| {
+            let count = x[0].elements.len() as f64;
+            let squares = x[0].zip(x[1], |x, y| (x - y).powi(2));
+            vec![squares.fold(&[], false, 0.0, |sum, x| sum + x).map(|sum| sum / count)]
+        };
+        rows.push(Row::new("mse_loss", FLOATS, vec![any(shape), any(shape)], run, model));
+        let run = |x: &[&Tensor]| Ok(vec![x[0].mse_loss_backward(x[1])?]);
+        let model = |x: &[&Array<f64>], _: DType| {
+            let count = x[0].elements.len() as f64;
+            vec![x[0].zip(x[1], |x, y| 2.0 * (x - y) / count)]
+        };
+        rows.push(Row::new("mse_loss_backward", FLOATS, vec![any(shape), any(shape)], run, model));
+    }
+    for (shape, targets) in [(&[5, 7][..], &[5][..]), (&[3, 8], &[3]), (&[2, 3, 5], &[2, 5])] {
+        let operands = || vec![any(shape), below(targets, shape[1])];
+        let run = |x: &[&Tensor]| Ok(vec![x[0].cross_entropy(x[1])?]);
+        let model = |x: &[&Array<f64>], _: DType| {
+            let likely = softmax(x[0], 1);
+            let all = indices(&x[1].shape);
+            let sum: f64 = all.iter().map(|index| -at_target(&likely, x[1], index).0.ln()).sum();
+            vec![Array { shape: Vec::new(), elements: vec![sum / all.len() as f64] }]
+        };
+        rows.push(Row::new("cross_entropy", FLOATS, operands(), run, model).within(2e-5));
+        let run = |x: &[&Tensor]| Ok(vec![x[0].cross_entropy_backward(x[1])?]);
+        let model = |x: &[&Array<f64>], _: DType| {
+            let likely = softmax(x[0], 1);
+            let all = indices(&x[1].shape);
+            let chosen: Vec<Vec<usize>> = all.iter().map(|index| at_target(&likely, x[1], index).1).collect();
+            let gradient = |index: &[usize]| {
+                let one = f64::from(u8::from(chosen.iter().any(|chosen| chosen == index)));
+                (likely.at(index) - one) / all.len() as f64
+            };
+            vec![Array::by_index(&likely.shape, gradient)]
+        };
+        rows.push(Row::new("cross_entropy_backward", FLOATS, operands(), run, model));
+    }
+    rows
+}
+
+#[test]
+fn reductions_along_every_kind_of_axis() -> Outcome {
+    check(&reductions())
+}
+
+#[test]
+fn indices_of_the_extremes() -> Outcome {
+    check(&indices_of_extremes())
+}
+
+#[test]
+fn softmax_and_norms() -> Outcome {
+    check(&rows_of_rows())
+}
+
+#[test]
+fn losses_and_their_gradients() -> Outcome {
+    check(&losses())
+}
