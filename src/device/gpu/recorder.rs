@@ -149,6 +149,11 @@ impl Recorder {
         (is_old, is_active.then_some(pause))
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) const fn has_open_batch(&self) -> bool {
+        self.open.is_some()
+    }
+
     #[cfg(test)]
     pub(super) fn set_due_age(&mut self, age: Duration) {
         self.due_age = age;
@@ -188,6 +193,8 @@ impl Recorder {
     fn open(&mut self, gpu: &Gpu) -> Result<&mut Open, DeviceError> {
         if self.open.is_none() {
             self.open = Some(Open::new(gpu)?);
+            #[cfg(not(target_arch = "wasm32"))]
+            gpu.submission.note_thread();
             if !self.is_watched && !self.looks_at_clock {
                 self.is_watched = true;
                 self.looks_at_clock = !gpu.submission.watch_open_batch();

@@ -40,6 +40,8 @@ mod sync;
 #[cfg(test)]
 mod tests;
 #[cfg(not(target_arch = "wasm32"))]
+mod thread_end;
+#[cfg(not(target_arch = "wasm32"))]
 mod threads;
 #[cfg(not(target_arch = "wasm32"))]
 mod wait;
@@ -180,6 +182,14 @@ impl Submission {
 
     pub(super) fn reclaim(&self) -> Reclaimed {
         self.fence().reclaim()
+    }
+
+    /// Has the calling thread wait, when it ends, for the batch that it has just begun.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn note_thread(self: &Arc<Self>) {
+        if !self.is_inline {
+            thread_end::note(self);
+        }
     }
 
     /// Has the submission thread look at the age of the batch that was just begun, and says whether there is one. The caller holds the

@@ -335,8 +335,7 @@ impl<D: Driver> Queue<D> {
     }
 
     /// Every item up to this number has been handed over.
-    #[cfg(test)]
-    #[allow(dead_code, reason = "for the model tests, which compile this file too")]
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "no thread is waited for there"))]
     pub(crate) fn handed_over(&self) -> u64 {
         lock(&self.state).handed_over
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// How long the end of the threads is waited for. A thread ends after the submission or the poll that it is in. On a software driver
 /// a submission takes as long as the work before it; only a callback of the application that never returns takes longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Threads {
