@@ -168,12 +168,8 @@ impl<S: Budgeted> Program<S> {
             Ok(storage) => {
                 self.stamped(storage)?;
                 self.counts.1 += 1;
-                if self.counted() > self.budget {
-                    // A hole has served it, and the device took back room that was in use. A device that has less than what
-                    // lives keeps no promise.
-                    self.budget = self.counted();
-                    S::set_budget(self.pool.memory(), self.budget);
-                }
+                // A hole may have served it on a device that took back room that was in use.
+                self.raise_budget();
             }
             Err(AllocateError::OutOfMemory(numbers)) => {
                 self.counts.0 += 1;
@@ -194,10 +190,21 @@ impl<S: Budgeted> Program<S> {
         Ok(())
     }
 
+    /// Gives the device at least the room that is counted: one that has less keeps no promise, and leaves bytes in host memory.
+    fn raise_budget(&mut self) {
+        let counted = self.counted();
+        if counted > self.budget {
+            self.budget = counted;
+            S::set_budget(self.pool.memory(), counted);
+        }
+    }
+
     fn pin_or_unpin(&mut self) -> Outcome {
         if self.pins.len() < self.most_pins && !self.live.is_empty() && self.random.below(2) == 0 {
             let storage = &self.live[self.random.below(self.live.len())].1;
             self.pins.extend(storage.pin()?);
+            // The holes of its segment count from now on.
+            self.raise_budget();
         } else if !self.pins.is_empty() {
             let index = self.random.below(self.pins.len());
             self.pins.swap_remove(index);
