@@ -10,7 +10,7 @@
 // A workgroup of TILE / 8 by TILE / 8 invocations makes a tile of TILE by TILE, each invocation 8 by 8 of it: two fours of
 // rows and two of columns, half a tile apart. Slices of the operands pass through workgroup memory, 16 KiB of it; the next
 // slice is read into registers while this one is worked on. A tile beyond the matrices' end reads their last row or column
-// again, and stores nothing: only sums that nobody needs come of it. The unrolled steps index workgroup memory by a constant,
+// again, and stores nothing: those sums are not used. The unrolled steps index workgroup memory by a constant,
 // so that the bounds check of the other index is done once a slice. Dispatch (tiles, 1 or more, batches) workgroups.
 //
 // Indices: rows and columns beyond the last are taken for it, so places lie within the storages, but for the end of a four.

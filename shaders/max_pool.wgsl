@@ -1,4 +1,4 @@
-// max_pool: the largest element under each window, and its place in the plane: the first of several; what is not a number is the
+// max_pool: the largest element under each window, and its place in the plane: the first of several; NaN counts as the
 // largest.
 //
 // Parameters: lib/image.wgsl. Bindings: 0 largest, 1 places, both contiguous, 2 image. Dispatch one invocation a window.

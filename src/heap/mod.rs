@@ -57,7 +57,7 @@
 //! | 1,000 | 94,608 | 2,640 | 2,072 | 10,816 | 449 |
 //!
 //! # Laws
-//! [`Heap::check`] proves them all; DESIGN.md states them. They hold after every call, also after one that was refused.
+//! [`Heap::check`] states and proves them all. They hold after every call, also after one that was refused.
 
 mod address;
 mod allocate;

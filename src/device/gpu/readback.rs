@@ -83,13 +83,13 @@ impl GpuReadback {
     /// Asks for the bytes. The batch that copies them must be with the queue: a buffer that is being mapped can't be
     /// submitted.
     fn map(&self, gpu: &Gpu) -> Result<(), DeviceError> {
-        // No future awaits it yet, so that noting a failure at once wakes nobody.
+        // No future awaits the mapping yet, so noting a failure at once wakes no task.
         let mut note = Note { mapping: Arc::clone(&self.mapping), outcome: Outcome::Unsaid };
         let note = move |outcome: Result<(), wgpu::BufferAsyncError>| {
             note.outcome = outcome.map_or_else(Outcome::Refused, |()| Outcome::Mapped);
             drop(note);
         };
-        // On a lost device that nobody told of, the buffer is invalid.
+        // On a device whose loss was not reported, the buffer is invalid.
         checked::map(&gpu.device, &self.buffer, wgpu::MapMode::Read, note)
     }
 
