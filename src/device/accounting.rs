@@ -1,22 +1,24 @@
-//! The memory that only counts.
+//! The memory that counts bytes and stores none.
 
 use super::{Commands, Location, Memory, MemoryLimits, Reclaimed, check_part_of_unit, check_transfer};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A memory without bytes: segments of any size cost nothing, so that a program's use of memory can be replayed or planned
-/// on any machine. Writes and copies are checked and do nothing; reading is refused.
+/// A memory without storage, for replaying or planning a program's memory use on any machine.
+///
+/// Segments of any size cost nothing. Writes and copies are checked and have no effect. Reads return
+/// [`DeviceError::NoBytes`].
 #[derive(Debug)]
 pub struct AccountingMemory {
     limits: MemoryLimits,
-    /// Bytes that all segments together may have.
+    /// The upper limit on the bytes of all segments together.
     budget: AtomicU64,
     used: AtomicU64,
 }
 
 impl AccountingMemory {
-    /// A memory whose largest segment is 64 GiB, with the alignment of common GPUs.
+    /// Creates a memory whose largest segment is 64 GiB, with an alignment of 32 bytes.
     #[must_use]
     pub fn new() -> Self {
         Self::with_limits(MemoryLimits {
@@ -27,25 +29,25 @@ impl AccountingMemory {
         })
     }
 
-    /// A memory that stands for a device with these limits.
+    /// Creates a memory that models a device with these limits.
     #[must_use]
     pub fn with_limits(limits: MemoryLimits) -> Self {
         Self { limits, budget: AtomicU64::new(u64::MAX), used: AtomicU64::new(0) }
     }
 
-    /// The same memory with a budget: it refuses a segment beyond `bytes` bytes of all segments together, as a device that is full.
+    /// Sets a budget: a segment is refused if all segments together would exceed `bytes` bytes, as on a full device.
     #[must_use]
     pub fn with_budget(self, bytes: u64) -> Self {
         self.set_budget(bytes);
         self
     }
 
-    /// Sets the budget. One below what is in use destroys nothing; it refuses new segments.
+    /// Sets the budget. A budget below the bytes in use destroys no segment; new segments are refused.
     pub fn set_budget(&self, bytes: u64) {
         self.budget.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of all segments that exist.
+    /// Returns the bytes of all segments that exist.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -115,7 +117,7 @@ impl Memory for AccountingMemory {
     }
 }
 
-/// The commands of a memory without bytes.
+/// The command guard of [`AccountingMemory`].
 #[derive(Debug)]
 pub struct NoCommands<'a>(&'a AccountingMemory);
 
@@ -146,6 +148,6 @@ impl Commands<AccountingMemory> for NoCommands<'_> {
     }
 }
 
-/// Nothing on its way to the host.
+/// The readback of [`AccountingMemory`], which is never created: a memory without storage has nothing to read.
 #[derive(Debug)]
 pub struct NoReadback;

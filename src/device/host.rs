@@ -1,4 +1,4 @@
-//! The memory in the program's own address space.
+//! The memory in host RAM.
 
 use super::{
     Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, check_alignment, check_part_of_unit,
@@ -9,12 +9,13 @@ use crate::heap::SegmentId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How a [`HostMemory`] behaves.
+/// The options of a [`HostMemory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostOptions {
-    /// Bytes that all segments together may have; a segment beyond it is refused. Unlimited by default.
+    /// The upper limit on the bytes of all segments together; a segment that would exceed the budget is refused.
+    /// Unlimited by default.
     pub budget: u64,
-    /// What the memory claims to be able to do.
+    /// The limits that the memory reports.
     pub limits: MemoryLimits,
 }
 
@@ -32,10 +33,11 @@ impl Default for HostOptions {
     }
 }
 
-/// A memory that holds its bytes on the host, for tests and for machines without a GPU.
+/// A memory in host RAM, for tests and for machines without a GPU.
 ///
-/// It can be hostile on purpose: a budget, and failures planned for the n-th segment or for every k-th. Commands take effect at once. Untouched
-/// bytes of a segment cost nothing where the operating system commits memory lazily.
+/// Commands take effect immediately. A budget and injected failures (of the n-th segment, or of every k-th segment)
+/// simulate a full device. Pages of a segment that were never written cost nothing where the operating system commits
+/// memory lazily.
 #[derive(Debug)]
 pub struct HostMemory {
     options: HostOptions,
@@ -49,7 +51,7 @@ pub struct HostMemory {
 }
 
 impl HostMemory {
-    /// A memory with these options.
+    /// Creates a memory with these options.
     #[must_use]
     pub fn new(options: HostOptions) -> Self {
         Self {
@@ -64,29 +66,31 @@ impl HostMemory {
         }
     }
 
-    /// Changes the budget, as other programs do to a device. One below what is in use destroys nothing; it refuses new segments.
+    /// Changes the budget, which simulates other programs on the same device. A budget below the bytes in use destroys
+    /// no segment; new segments are refused.
     pub fn set_budget(&self, bytes: u64) {
         self.budget.store(bytes, Ordering::Relaxed);
     }
 
-    /// Plans a failure: the `n`-th creation of a segment from now on, counted from 0, is refused, once.
+    /// Injects one failure: the `n`-th segment creation from now on, counted from 0, is refused.
     pub fn fail_at(&self, n: u64) {
         let created = self.created.load(Ordering::Relaxed);
         self.fail_at.store(created.saturating_add(n), Ordering::Relaxed);
     }
 
-    /// Plans failures without end: every `k`-th creation of a segment is refused, counted from the memory's first. 0 ends them.
+    /// Injects periodic failures: every `k`-th segment creation is refused, counted from the first creation of the
+    /// memory. 0 disables the failures.
     pub fn fail_each(&self, k: u64) {
         self.fail_each.store(k, Ordering::Relaxed);
     }
 
-    /// Whether the creation of this number, counted from 0, is planned to fail.
+    /// Returns whether the creation with this number, counted from 0, has an injected failure.
     fn fails(&self, number: u64) -> bool {
         let each = self.fail_each.load(Ordering::Relaxed);
         number == self.fail_at.load(Ordering::Relaxed) || (each > 0 && (number + 1).is_multiple_of(each))
     }
 
-    /// Bytes of all segments that are alive.
+    /// Returns the bytes of all segments that exist.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -99,7 +103,7 @@ impl Default for HostMemory {
     }
 }
 
-/// A segment on the host: shared bytes.
+/// A segment in host RAM, shared by its handles.
 #[derive(Clone, Debug)]
 pub struct HostSegment(Arc<Mutex<Vec<u8>>>);
 
@@ -185,23 +189,25 @@ impl Memory for HostMemory {
     }
 }
 
-/// Zeroed bytes that the operating system need not commit before they are touched, or nothing if it refuses.
+/// Allocates zeroed bytes that the operating system commits on first access. Returns `None` if the allocation is
+/// refused.
 ///
-/// `vec![0; n]` asks the system for zero pages but aborts on refusal; a trial reservation of the same size turns the
-/// refusals that can be foreseen into an answer.
+/// `vec![0; n]` gets zero pages from the system but aborts on failure. A trial reservation of the same size detects
+/// predictable failures first.
 fn zeroed(bytes: usize) -> Option<Vec<u8>> {
     Vec::<u8>::new().try_reserve_exact(bytes).ok()?;
     Some(vec![0; bytes])
 }
 
-/// The right to act on a host memory's segments.
+/// The command guard of a [`HostMemory`]. Commands take effect immediately.
 #[derive(Debug)]
 pub struct HostCommands<'a> {
     memory: &'a HostMemory,
     _order: MutexGuard<'a, ()>,
 }
 
-/// The index range of a location whose ends fit the address space, since its segment exists.
+/// Returns the index range of the first `length` bytes of a location. Both ends fit `usize`, because the segment
+/// exists.
 fn indices(place: &Location<HostSegment>, length: usize) -> Result<std::ops::Range<usize>, DeviceError> {
     let out_of_range = DeviceError::OutOfRange { offset: place.offset, length: length as u64, size: place.size };
     let start = usize::try_from(place.offset).map_err(|_| out_of_range)?;
@@ -258,14 +264,14 @@ impl Commands<HostMemory> for HostCommands<'_> {
     }
 
     fn destroy(&mut self, _id: SegmentId, segment: HostSegment, bytes: u64) {
-        // Readers may still hold the handle; the bytes go now, as a destroyed wgpu buffer's do.
+        // Readers may still hold a handle. The bytes are freed now, as for a destroyed wgpu buffer.
         *segment.bytes() = Vec::new();
         self.memory.used.fetch_sub(bytes, Ordering::Relaxed);
         self.memory.freed.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-/// Bytes read from a host memory.
+/// Bytes that were read from a [`HostMemory`].
 #[derive(Debug)]
 pub struct HostReadback {
     content: Vec<u8>,

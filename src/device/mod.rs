@@ -1,16 +1,16 @@
-//! Where segments come from, and how commands reach them.
+//! Sources of segments, and the recording of commands on them.
 //!
-//! One small trait, [`Memory`], and three memories behind it:
-//! - [`AccountingMemory`] counts and holds no bytes: any size runs anywhere;
-//! - [`HostMemory`] holds its bytes in the program's own memory, with a budget and planned failures, for tests and for
-//!   machines without a GPU;
-//! - [`Gpu`] holds them in wgpu buffers.
+//! The trait [`Memory`] has three implementations:
+//! - [`AccountingMemory`] counts bytes and stores none, so that any size works on any machine;
+//! - [`HostMemory`] stores its bytes in host RAM, with a budget and injected failures, for tests and for machines
+//!   without a GPU;
+//! - [`Gpu`] stores its bytes in wgpu buffers.
 //!
 //! # Commands
-//! All commands of a memory are in one order, the order in which they were recorded, as on a CUDA stream. They are
-//! recorded through [`Memory::commands`], which hands out a guard: while one thread holds it, no other records. Whoever
-//! turns a block into a [`Location`] does so with the guard in hand, so that no move can slip in between. Destroying a
-//! segment is a command too: it takes effect after everything that was recorded before it.
+//! All commands of a memory execute in the order in which they were recorded, as on a CUDA stream. They are recorded
+//! through the guard that [`Memory::commands`] returns; one thread at a time holds it. A block is resolved to a
+//! [`Location`] only while the guard is held, so that the block cannot move before the command is recorded. Destroying
+//! a segment is also a command: it takes effect after all previously recorded commands.
 
 mod accounting;
 pub(crate) mod gpu;
@@ -27,150 +27,152 @@ use std::fmt;
 use std::future::Future;
 use wgpu::WasmNotSendSync;
 
-/// The unit of offsets and lengths of transfers, in bytes: that of WebGPU's buffer copies.
+/// The unit of offsets and lengths of transfers, in bytes: WebGPU's buffer copies require multiples of 4.
 pub const COPY_UNIT: u64 = 4;
 
-/// Where some bytes lie at the moment: a range of one segment. It holds until the next command is recorded.
+/// The current location of some bytes: a range of one segment. Valid until the next command is recorded.
 #[derive(Clone, Debug)]
 pub struct Location<S> {
     /// The segment's id in the heap.
     pub id: SegmentId,
-    /// The segment.
+    /// The segment's handle.
     pub segment: S,
-    /// First byte, from the segment's start.
+    /// The first byte, relative to the segment's start.
     pub offset: u64,
     /// Length in bytes.
     pub size: u64,
 }
 
 impl<S: Clone> Location<S> {
-    /// The part of it that starts at `offset` and is `size` bytes long.
+    /// Returns the part that starts at `offset` within this location and is `size` bytes long.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfRange`] if the part reaches beyond the whole.
+    /// [`DeviceError::OutOfRange`] if the part extends past the end of this location.
     pub fn part(&self, offset: u64, size: u64) -> Result<Self, DeviceError> {
         check_range(offset, size, self.size)?;
         Ok(Self { offset: self.offset + offset, size, ..self.clone() })
     }
 }
 
-/// What a memory can do. Sizes are in bytes.
+/// The limits of a memory. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// Every binding's offset must be a multiple of this; the heap's granule is at least this.
+    /// The alignment of binding offsets. The heap's granule is at least this.
     pub alignment: u64,
-    /// The largest segment.
+    /// The largest size of a segment.
     pub largest_segment: u64,
-    /// The largest range that a shader can be bound to.
+    /// The largest range of a segment that a shader can bind.
     pub largest_binding: u64,
-    /// A segment above this size goes back to the driver whole when it is destroyed; one up to it may share the
-    /// driver's own block with others.
+    /// The driver frees a segment above this size separately when it is destroyed. A smaller segment may share one of
+    /// the driver's own allocations with other segments.
     pub shared_below: u64,
 }
 
-/// What became of destroyed segments since [`Memory::reclaim`] was last called. Sizes are in bytes.
+/// The bytes of destroyed segments since the last call of [`Memory::reclaim`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reclaimed {
-    /// Given back by now.
+    /// Bytes that the driver has freed.
     pub freed: u64,
-    /// Still held: commands that are not finished name them.
+    /// Bytes that are still in use by unfinished commands.
     pub pending: u64,
 }
 
-/// What the driver holds for a device. Sizes are in bytes.
+/// The bytes that the driver holds for a device.
 ///
-/// Law: segments + own + foreign + unused = reserved.
+/// Invariant: segments + own + foreign + unused = reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DriverHoldings {
-    /// All of it: the driver's own blocks.
+    /// Total size of the driver's allocations.
     pub reserved: u64,
-    /// Segments of pools on this device, those on their way back included, with what alignment adds.
+    /// Segments of all pools on this device, including destroyed segments that are not freed yet, with alignment
+    /// padding.
     pub segments: u64,
-    /// Other buffers of this crate: staging, read-back, parameters.
+    /// Other buffers of this crate: staging, readback, parameters.
     pub own: u64,
-    /// Buffers and textures of the rest of the program, and wgpu's own.
+    /// Buffers and textures of the application, and wgpu's own.
     pub foreign: u64,
-    /// Parts of the driver's blocks that nothing is in.
+    /// Unused parts of the driver's allocations.
     pub unused: u64,
 }
 
-/// How full one of the caches is. What a cache holds can be made again, at a cost.
+/// The usage of one cache. Every cached object can be created again, at a cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CacheUse {
-    /// What the cache holds, such as `pipelines`.
+    /// The kind of the cached objects, such as `pipelines`.
     pub name: Cow<'static, str>,
-    /// Entries that it holds now.
+    /// Entries in the cache now.
     pub entries: u64,
-    /// The most entries that it ever holds, where its bound is one of entries.
+    /// The capacity in entries, if the cache is bounded by entries.
     pub most_entries: Option<u64>,
-    /// Bytes that it holds now, where they are known.
+    /// Bytes in the cache now, where known.
     pub bytes: Option<u64>,
-    /// The most bytes that it ever holds, where its bound is one of bytes.
+    /// The capacity in bytes, if the cache is bounded by bytes.
     pub most_bytes: Option<u64>,
-    /// Entries made so far. For pipelines, compilations.
+    /// Entries created so far. For pipelines, this counts compilations.
     pub made: u64,
 }
 
 impl CacheUse {
-    /// An empty cache of this name, with no bound yet.
+    /// Creates an entry for an empty cache with this name and no capacity.
     pub(crate) fn named(name: &'static str) -> Self {
         Self { name: Cow::Borrowed(name), ..Self::default() }
     }
 }
 
-/// A source of segments. The methods whose documentation says so wait for the device; the others do not.
+/// A source of segments. Methods wait for the device only where their documentation says so.
 pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
-    /// A segment: a cheap handle to its bytes.
+    /// A cheap handle to a segment.
     type Segment: Clone + fmt::Debug + WasmNotSendSync;
     /// The guard through which commands are recorded.
     type Commands<'a>: Commands<Self>
     where
         Self: 'a;
-    /// Bytes on their way to the host.
+    /// A transfer from the device to the host.
     type Readback: fmt::Debug;
 
-    /// What the memory can do.
+    /// Returns the limits of the memory.
     fn limits(&self) -> MemoryLimits;
 
-    /// Checks that the memory is not known to have failed. Must be cheap: every allocation calls it.
+    /// Checks that the memory is not known to have failed. Must be cheap, because every allocation calls this.
     ///
     /// # Errors
-    /// [`DeviceError::Lost`], or the error of a batch of commands.
+    /// [`DeviceError::Lost`], or the error of a failed batch of commands.
     fn check(&self) -> Result<(), DeviceError> {
         Ok(())
     }
 
-    /// Makes a segment of `bytes` bytes.
+    /// Creates a segment of `bytes` bytes.
     ///
     /// # Errors
     /// [`DeviceError::TooLarge`] above the largest segment, [`DeviceError::Refused`] when there is no room, and
     /// [`DeviceError::Lost`]. The memory stays usable, except when lost.
     fn create_segment(&self, bytes: u64) -> Result<Self::Segment, DeviceError>;
 
-    /// The right to record. Held by one thread at a time; hold it briefly, and take no lock but the heap's meanwhile.
+    /// Returns the guard for recording commands. One thread at a time can hold the guard. Hold it briefly, and take no
+    /// lock except the heap's while holding it.
     fn commands(&self) -> Self::Commands<'_>;
 
-    /// Hands what was recorded to the device, in order. Waits for other threads that are handing over some of it, and while the device
-    /// is more than a bounded number of batches behind (32 on a GPU).
+    /// Submits all recorded commands, in order. Waits for other threads that are submitting some of them, and while the
+    /// device is more than a bounded number of batches behind (32 on a GPU).
     ///
     /// # Errors
-    /// What the device found wrong with it.
+    /// The error of a failed batch.
     fn submit(&self) -> Result<(), DeviceError>;
 
-    /// Has what was recorded handed to the device, in order, but not necessarily before this returns: another thread may do it. Waits
-    /// while the device is more than a bounded number of batches behind (32 on a GPU).
+    /// Requests the submission of all recorded commands, in order; another thread may submit them after this call
+    /// returns. Waits while the device is more than a bounded number of batches behind (32 on a GPU).
     ///
     /// # Errors
-    /// As [`Memory::submit`]. What another thread finds wrong, the next call returns.
+    /// As [`Memory::submit`]. An error on another thread is returned by the next call.
     fn submit_soon(&self) -> Result<(), DeviceError> {
         self.submit()
     }
 
-    /// Has what was recorded handed to the device, in order, and destroyed segments given back, without waiting for the device or for
-    /// another thread: what would have to wait is left to a thread of the memory, which does it without a further call. A memory
-    /// without threads submits.
+    /// Requests the submission of all recorded commands, in order, and the destruction of segments, without waiting for
+    /// the device or for another thread. What would have to wait is left to a thread of the memory. A memory without
+    /// threads submits immediately.
     ///
     /// # Errors
     /// As [`Memory::submit`].
@@ -178,34 +180,36 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
         self.submit()
     }
 
-    /// Submits, then waits until the device has finished everything. In a browser, where nothing can wait, it only submits.
+    /// Submits, then waits until the device has finished all commands. In a browser, where blocking is impossible, this
+    /// only submits.
     ///
     /// # Errors
     /// As [`Memory::submit`].
     fn wait(&self) -> Result<(), DeviceError>;
 
-    /// What is behind a failure, asked of the device: a device that is lost fails in all kinds of ways, and says that it is lost
-    /// only when it is asked. Callbacks may run inside, so no lock may be held.
+    /// Returns the cause of a failure, after querying the device. A lost device can fail in many ways and reports its
+    /// loss only when queried. Application callbacks may run inside, so the caller must hold no lock.
     fn explain(&self, error: DeviceError) -> DeviceError {
         error
     }
 
-    /// Takes note of destroyed segments that are back with the driver. Each byte is reported as freed once. Costs next to
-    /// nothing while none is on its way.
+    /// Returns the bytes of destroyed segments that the driver has freed since the last call, and those still in use.
+    /// Cheap if no destruction is pending.
     fn reclaim(&self) -> Reclaimed;
 
-    /// Whether the memory holds bytes. One that only counts has none to read, and none that a move could lose.
+    /// Returns whether the memory stores bytes. A memory that only counts bytes has no contents to read or to move.
     fn holds_bytes(&self) -> bool {
         true
     }
 
-    /// Makes room on the host's side for `bytes` bytes to be read.
+    /// Creates a host-visible buffer for reads of `bytes` bytes in total.
     ///
     /// # Errors
     /// As [`Memory::create_segment`].
     fn readback(&self, bytes: u64) -> Result<Self::Readback, DeviceError>;
 
-    /// Submits, and gives the bytes that were read, in the order in which they were recorded, once the device is there.
+    /// Submits, and returns the bytes of all reads into `readback`, in the order in which they were recorded, when the
+    /// device has finished them.
     ///
     /// # Errors
     /// As [`Memory::submit`].
@@ -214,7 +218,7 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
         readback: Self::Readback,
     ) -> impl Future<Output = Result<Vec<u8>, DeviceError>> + wgpu::WasmNotSend;
 
-    /// The same, waiting on this thread.
+    /// As [`Memory::collect`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Memory::submit`].
@@ -223,53 +227,54 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
         pollster::block_on(self.collect(readback))
     }
 
-    /// Bytes that the driver holds for this device, where the backend can tell.
+    /// Returns the bytes that the driver holds for this device, where the backend reports them.
     fn driver_bytes(&self) -> Option<u64>;
 
-    /// The same, told apart by what it is for. Cost: the driver's allocations are gone through.
+    /// As [`Memory::driver_bytes`], grouped by purpose. Cost: O(driver allocations).
     fn driver_holdings(&self) -> Option<DriverHoldings> {
         None
     }
 
-    /// What the memory is called: for a GPU its adapter and backend.
+    /// Returns the name of the memory: for a GPU, its adapter and backend.
     fn name(&self) -> String;
 
-    /// Gives up what the memory keeps for its own speed (staging, caches) and can make again.
+    /// Drops caches that are cheap to create again, such as staging buffers.
     fn drop_caches(&self) {}
 
-    /// The same, with what is dear to make again: everything that isn't needed to go on.
+    /// As [`Memory::drop_caches`], and also drops caches that are expensive to create again, except compiled kernels.
     fn drop_all_caches(&self) {
         self.drop_caches();
     }
 
-    /// Empties every cache, with compiled kernels too, which take milliseconds each to make again. What is in use stays until it is
-    /// no longer.
+    /// Empties every cache, including compiled kernels, which take milliseconds each to compile again. Objects in use
+    /// are freed when they are no longer used.
     fn clear_caches(&self) {
         self.drop_all_caches();
     }
 
-    /// The caches and how full they are. Each is bounded.
+    /// Returns the usage of each cache. Every cache is bounded.
     fn caches(&self) -> Vec<CacheUse> {
         Vec::new()
     }
 
-    /// All memory that the device has, in bytes, where that is known.
+    /// Returns the total memory of the device in bytes, where known.
     fn total_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// Lets the callbacks of finished work run. Doesn't wait.
+    /// Runs the callbacks of finished work. Does not wait.
     fn poll(&self) {}
 }
 
-/// Commands in program order, recorded through the guard that [`Memory::commands`] hands out.
+/// Recording of commands in program order, through the guard that [`Memory::commands`] returns.
 ///
 /// Offsets and lengths must be multiples of [`COPY_UNIT`].
 pub trait Commands<M: Memory + ?Sized> {
     /// Writes `bytes` to the start of `to`.
     ///
     /// # Errors
-    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or a lack of staging memory.
+    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or [`DeviceError::Refused`] if staging memory cannot
+    /// be allocated.
     fn write(&mut self, to: &Location<M::Segment>, bytes: &[u8]) -> Result<(), DeviceError>;
 
     /// Fills `to` with zero bytes.
@@ -278,29 +283,30 @@ pub trait Commands<M: Memory + ?Sized> {
     /// [`DeviceError::Misaligned`].
     fn clear(&mut self, to: &Location<M::Segment>) -> Result<(), DeviceError>;
 
-    /// Creates the bounce buffer that copies of up to `bytes` bytes within one segment go through, so that none of them fails for lack
-    /// of it. Does nothing for zero bytes.
+    /// Creates the bounce buffer for copies of up to `bytes` bytes within one segment, so that none of these copies
+    /// fails later for lack of memory. Does nothing for zero bytes.
     ///
     /// # Errors
-    /// [`DeviceError::Refused`] when there is no room for the buffer.
+    /// [`DeviceError::Refused`] if the buffer cannot be allocated.
     fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
         let _ = bytes;
         Ok(())
     }
 
-    /// Copies all of `from` to the start of `to`. The two may lie in one segment; they may overlap if `to` begins before `from`.
+    /// Copies all of `from` to the start of `to`. Both may be in one segment, and they may overlap if `to` begins
+    /// before `from`.
     ///
     /// # Errors
-    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or a lack of memory for the bounce buffer of a copy within
-    /// one segment.
+    /// [`DeviceError::Misaligned`], [`DeviceError::OutOfRange`], or [`DeviceError::Refused`] if the bounce buffer for a
+    /// copy within one segment cannot be allocated.
     fn copy(&mut self, from: &Location<M::Segment>, to: &Location<M::Segment>) -> Result<(), DeviceError>;
 
-    /// Copies the first `bytes` bytes, 1 to 3, of the unit at `from` over those of the unit at `to`, whose other bytes stay as
-    /// they are. Both locations are of one [`COPY_UNIT`].
+    /// Copies the first 1 to 3 bytes of the 4-byte unit at `from` to the unit at `to`, and keeps the other bytes of the
+    /// target unit. Both locations are one [`COPY_UNIT`] long.
     ///
     /// # Errors
-    /// [`DeviceError::Misaligned`] where a location is no unit, and always in a memory that only copies whole units, which is
-    /// the default; a lack of memory.
+    /// [`DeviceError::Misaligned`] if a location is not exactly one unit, or if the memory copies only whole units (the
+    /// default implementation); [`DeviceError::Refused`] if memory cannot be allocated.
     fn copy_part_of_unit(
         &mut self,
         from: &Location<M::Segment>,
@@ -311,22 +317,22 @@ pub trait Commands<M: Memory + ?Sized> {
         Err(DeviceError::Misaligned { offset: to.offset, length: u64::from(bytes), unit: COPY_UNIT })
     }
 
-    /// Appends the bytes of `from`, as they are at this point of the order, to `into`.
+    /// Records a read of `from`: its bytes at this point of the program order are appended to `into`.
     ///
     /// # Errors
-    /// [`DeviceError::Misaligned`], or [`DeviceError::OutOfRange`] when `into` has no room left.
+    /// [`DeviceError::Misaligned`], or [`DeviceError::OutOfRange`] if `into` has too little capacity left.
     fn read(&mut self, from: &Location<M::Segment>, into: &mut M::Readback) -> Result<(), DeviceError>;
 
-    /// Whether enough is recorded that submitting it now pays.
+    /// Returns whether the open batch is long enough to be submitted.
     fn due(&self) -> bool {
         false
     }
 
-    /// Destroys a segment of `bytes` bytes after everything recorded so far.
+    /// Destroys a segment of `bytes` bytes after all commands recorded so far.
     fn destroy(&mut self, id: SegmentId, segment: M::Segment, bytes: u64);
 }
 
-/// Checks that a part lies within a whole of `size` bytes.
+/// Checks that a range lies within `size` bytes.
 pub(crate) fn check_range(offset: u64, length: u64, size: u64) -> Result<(), DeviceError> {
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(()),
@@ -334,7 +340,7 @@ pub(crate) fn check_range(offset: u64, length: u64, size: u64) -> Result<(), Dev
     }
 }
 
-/// Checks that a transfer is made of whole copy units.
+/// Checks that a transfer consists of whole copy units.
 pub(crate) fn check_alignment(offset: u64, length: u64) -> Result<(), DeviceError> {
     if offset.is_multiple_of(COPY_UNIT) && length.is_multiple_of(COPY_UNIT) {
         Ok(())

@@ -128,7 +128,7 @@ fn what_the_device_cannot_do_is_refused_when_the_kernel_is_made() -> Outcome {
             "struct S {{ {members} }} @group(1) @binding(0) var<uniform> s: S; @compute @workgroup_size(1) fn main() {{}}"
         ),
     );
-    assert!(error.to_string().contains("260 bytes of parameters are above 256"), "{error}");
+    assert!(error.to_string().contains("260 bytes of parameters, and the limit is 256"), "{error}");
     assert_usable(&pool)
 }
 

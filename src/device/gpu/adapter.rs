@@ -76,7 +76,7 @@ impl Gpu {
         // The device is ours alone, so its one callback slot is too.
         let health = Arc::clone(gpu.submission.health());
         gpu.device.set_device_lost_callback(move |reason, message| {
-            health.lose(|| format!("{reason:?}: {message}"));
+            health.mark_lost(|| format!("{reason:?}: {message}"));
         });
         Ok(gpu)
     }

@@ -1,4 +1,4 @@
-//! Bind groups, kept by what they bind: the pool hands out the same blocks again and again, so they are found again.
+//! A cache of bind groups, keyed by what they bind. The pool reuses the same blocks, so most look-ups succeed.
 
 use super::super::{CacheUse, Location};
 use super::cache::Cache;
@@ -7,71 +7,71 @@ use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::Mutex;
 
-/// Groups that are kept. Some drivers fail with tens of thousands of live ones.
+/// The most bind groups in the cache. Some drivers fail with tens of thousands of live bind groups.
 const CAPACITY: usize = 4096;
 
-/// Layouts that are kept: one for each number of tensors. Kernels rarely have more than eight.
-const MOST_LAYOUTS: usize = 64;
+/// The most bind-group layouts in the cache, one for each number of tensors. Kernels rarely bind more than eight.
+const LAYOUT_CAPACITY: usize = 64;
 
 /// One binding of a group: a range of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Bound {
+struct BindingRange {
     segment: SegmentId,
     offset: u64,
     size: u64,
 }
 
-/// A cache of bind groups. A group that names a segment goes with the segment.
+/// A cache of bind groups. Destroying a segment removes the groups that bind it.
 #[derive(Debug)]
 pub(super) struct BindGroups {
-    /// Each with a number that no other group ever has.
-    groups: Cache<Box<[Bound]>, (wgpu::BindGroup, u64)>,
-    wanted: Vec<Bound>,
+    /// Each group has a number that is never reused.
+    groups: Cache<Box<[BindingRange]>, (wgpu::BindGroup, u64)>,
+    key: Vec<BindingRange>,
     last_number: u64,
 }
 
 impl Default for BindGroups {
     fn default() -> Self {
-        Self { groups: Cache::new(CAPACITY), wanted: Vec::new(), last_number: 0 }
+        Self { groups: Cache::new(CAPACITY), key: Vec::new(), last_number: 0 }
     }
 }
 
 impl BindGroups {
-    /// The group that binds these locations in this order, and a number that no other group has.
+    /// Returns the group that binds these locations in this order, and its unique number.
     pub(super) fn get(
         &mut self,
         gpu: &Gpu,
         locations: &[Location<GpuSegment>],
     ) -> Result<(&wgpu::BindGroup, u64), DeviceError> {
-        self.wanted.clear();
-        self.wanted.extend(locations.iter().map(|place| Bound {
+        self.key.clear();
+        self.key.extend(locations.iter().map(|place| BindingRange {
             segment: place.id,
             offset: place.offset,
             size: place.size,
         }));
-        if !self.groups.contains(self.wanted.as_slice()) {
+        if !self.groups.contains(self.key.as_slice()) {
             let group = create(gpu, locations)?;
             self.last_number += 1;
-            drop(self.groups.insert(self.wanted.as_slice().into(), (group, self.last_number)));
+            drop(self.groups.insert(self.key.as_slice().into(), (group, self.last_number)));
         }
-        let (group, number) = self.groups.get(self.wanted.as_slice()).expect("the entry was just found or inserted");
+        let (group, number) = self.groups.get(self.key.as_slice()).expect("the entry was just found or inserted");
         Ok((group, *number))
     }
 
-    /// How full the cache is.
+    /// Returns the cache's usage, for reports.
     pub(super) fn usage(&self) -> CacheUse {
         self.groups.usage("bind groups")
     }
 
-    /// Forgets what binds a segment.
-    pub(super) fn forget_segment(&mut self, id: SegmentId) {
-        self.groups.forget(|bound| bound.iter().any(|one| one.segment == id));
+    /// Removes the groups that bind a segment.
+    pub(super) fn remove_segment(&mut self, id: SegmentId) {
+        self.groups.remove_if(|bound| bound.iter().any(|range| range.segment == id));
     }
 
-    /// Forgets everything. Numbers go on, so that none comes twice.
-    pub(super) fn forget_all(&mut self) {
+    /// Removes all groups. Numbers continue, so that they remain unique.
+    pub(super) fn clear(&mut self) {
         drop(self.groups.take_all());
-        self.wanted = Vec::new();
+        self.key = Vec::new();
     }
 }
 
@@ -92,7 +92,7 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
     checked::bind_group(&gpu.device, &descriptor).map_err(|error| gpu.loss_or(error))
 }
 
-/// The two kinds of bind-group layout that there are: so many tensors, and one slot of parameters.
+/// The two kinds of bind-group layout: a number of tensors, and one parameter slot.
 #[derive(Debug)]
 pub(super) struct Layouts {
     tensors: Mutex<Cache<usize, wgpu::BindGroupLayout>>,
@@ -101,12 +101,12 @@ pub(super) struct Layouts {
 
 impl Default for Layouts {
     fn default() -> Self {
-        Self { tensors: Mutex::new(Cache::new(MOST_LAYOUTS)), parameters: Mutex::default() }
+        Self { tensors: Mutex::new(Cache::new(LAYOUT_CAPACITY)), parameters: Mutex::default() }
     }
 }
 
 impl Layouts {
-    /// How full the cache is.
+    /// Returns the cache's usage, for reports.
     pub(super) fn usage(&self) -> CacheUse {
         lock(&self.tensors).usage("bind group layouts")
     }
@@ -116,8 +116,8 @@ impl Layouts {
         drop(lock(&self.tensors).take_all());
     }
 
-    /// Group 0 of a kernel over `count` tensors. All are `read_write`: wgpu refuses a buffer that is bound for reading and for
-    /// writing in one dispatch, and all tensors of a segment are in one buffer.
+    /// Returns the layout of group 0 of a kernel with `count` tensors. All bindings are `read_write`: wgpu refuses a
+    /// dispatch that binds one buffer both for reading and for writing, and all tensors of a segment share one buffer.
     pub(super) fn tensors(&self, device: &wgpu::Device, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
         let mut tensors = lock(&self.tensors);
         if let Some(layout) = tensors.get(&count) {
@@ -130,7 +130,7 @@ impl Layouts {
         Ok(layout)
     }
 
-    /// Group 1 of a kernel with parameters.
+    /// Returns the layout of group 1 of a kernel with parameters.
     pub(super) fn parameters(&self, device: &wgpu::Device) -> Result<wgpu::BindGroupLayout, DeviceError> {
         if let Some(known) = &*lock(&self.parameters) {
             return Ok(known.clone());

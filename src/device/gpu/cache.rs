@@ -1,7 +1,7 @@
-//! A bounded cache: when it is full, the half that was used least recently is dropped.
+//! A bounded cache: when it is full, the least recently used half is evicted.
 //!
-//! Dropping half at once costs O(1) per entry on average and needs no list through the entries. An entry that was evicted is made
-//! again when it is next wanted; what already uses it holds its own reference.
+//! Evicting half at once costs O(1) per entry on average and needs no linked list. An evicted value is created again at
+//! its next use; current users hold their own reference.
 
 use super::super::CacheUse;
 use rustc_hash::FxHashMap;
@@ -19,18 +19,18 @@ struct Entry<V> {
 pub(super) struct Cache<K, V> {
     entries: FxHashMap<K, Entry<V>>,
     capacity: usize,
-    /// Look-ups and insertions so far: the clock of the entries' ages.
+    /// Look-ups and insertions so far, which serve as the clock of `last_use`.
     uses: u64,
     made: u64,
 }
 
 impl<K: Hash + Eq, V> Cache<K, V> {
-    /// An empty cache of at least two entries.
+    /// Creates an empty cache for `capacity` entries, but at least two.
     pub(super) fn new(capacity: usize) -> Self {
         Self { entries: FxHashMap::default(), capacity: capacity.max(2), uses: 0, made: 0 }
     }
 
-    /// The value of a key, which becomes the most recently used.
+    /// Returns the value of a key and marks it as the most recently used.
     pub(super) fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -41,7 +41,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         Some(&entry.value)
     }
 
-    /// Whether there is an entry of a key. Its age stays.
+    /// Returns whether there is an entry for a key. Does not mark it as used.
     pub(super) fn contains<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -49,35 +49,38 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         self.entries.contains_key(key)
     }
 
-    /// Adds an entry, in place of one of that key. Returns the entries that had to go, to be dropped where no lock is held.
+    /// Inserts or replaces an entry. Returns the evicted values, so that the caller can drop them without holding a
+    /// lock.
     #[must_use = "evicted values may be dropped under no lock"]
     pub(super) fn insert(&mut self, key: K, value: V) -> Vec<V> {
-        let evicted = if self.entries.len() >= self.capacity { self.take_older_half() } else { Vec::new() };
+        let evicted =
+            if self.entries.len() >= self.capacity { self.take_least_recently_used_half() } else { Vec::new() };
         self.uses += 1;
         self.made += 1;
         self.entries.insert(key, Entry { value, last_use: self.uses });
         evicted
     }
 
-    /// Drops the entries of some keys.
-    pub(super) fn forget(&mut self, goes: impl Fn(&K) -> bool) {
-        self.entries.retain(|key, _| !goes(key));
+    /// Removes the entries whose keys satisfy `should_remove`.
+    pub(super) fn remove_if(&mut self, should_remove: impl Fn(&K) -> bool) {
+        self.entries.retain(|key, _| !should_remove(key));
     }
 
-    /// Empties the cache, and returns what was in it.
+    /// Removes and returns all values.
     #[must_use = "evicted values may be dropped under no lock"]
     pub(super) fn take_all(&mut self) -> Vec<V> {
         std::mem::take(&mut self.entries).into_values().map(|entry| entry.value).collect()
     }
 
-    /// How full it is, for reports.
+    /// Returns the cache's usage, for reports.
     pub(super) fn usage(&self, name: &'static str) -> CacheUse {
         let [entries, capacity] = [self.entries.len(), self.capacity].map(|count| count as u64);
         CacheUse { entries, most_entries: Some(capacity), made: self.made, ..CacheUse::named(name) }
     }
 
-    /// Every use has an age of its own, so that this takes at least half of the entries and leaves at least one.
-    fn take_older_half(&mut self) -> Vec<V> {
+    /// Takes the entries that were used before the median. All values of `last_use` differ, so this takes at least half
+    /// of the entries and leaves at least one.
+    fn take_least_recently_used_half(&mut self) -> Vec<V> {
         let mut ages: Vec<u64> = self.entries.values().map(|entry| entry.last_use).collect();
         let middle = ages.len() / 2;
         let (_, &mut median, _) = ages.select_nth_unstable(middle);
@@ -98,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_used_least_recently_goes_first() {
+    fn the_least_recently_used_entries_are_evicted_first() {
         let mut cache = Cache::new(8);
         for key in 0..8 {
             assert!(cache.insert(key, key).is_empty());
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_has_more_entries_than_its_capacity() {
+    fn a_cache_never_exceeds_its_capacity() {
         for capacity in [2, 3, 7, 64] {
             let mut cache = Cache::new(capacity);
             let mut evicted = 0;

@@ -1,19 +1,19 @@
-//! The wgpu calls that can fail. No other file makes them (a test of the sources holds this).
+//! The wgpu calls that can fail. No other file makes them (tests/house checks this).
 //!
-//! Every call here runs inside error scopes, so that its errors are returned and nothing of them reaches the application's
-//! uncaptured-error handler. A scope catches the errors of everything that its thread does meanwhile, so no call that can run a
-//! callback of the application may be inside one: [`submit`] and [`poll`] are outside.
+//! Every call here runs inside error scopes, so that its errors are returned and never reach the application's
+//! uncaptured-error handler. An error scope catches the errors of everything that its thread does. Therefore no call
+//! that can run an application callback may be inside a scope: [`submit`] and [`poll`] are outside.
 //!
-//! Recording into an encoder or a pass needs no scope: wgpu notes what is wrong with a command and reports it in
-//! `CommandEncoder::finish`. Only commands on an encoder that is finished or has an open pass are reported at once; the recorder
-//! records none.
+//! Recording into an encoder or a pass needs no scope: wgpu stores the error and reports it in
+//! `CommandEncoder::finish`. Only commands on a finished encoder, or on an encoder with an open pass, are reported
+//! immediately; the recorder records none of these.
 
 use crate::error::DeviceError;
 
-/// Runs `act` within error scopes. It must not run callbacks of the application.
+/// Calls `act` within error scopes. `act` must not run application callbacks.
 ///
-/// Scopes belong to the thread, and on native backends their verdict is there at once. In a browser it comes later: there
-/// the answer is that no error is known yet.
+/// Error scopes belong to the calling thread. On native backends their result is available immediately. In a browser it
+/// arrives later; there this function reports no error.
 fn scoped<T>(device: &wgpu::Device, act: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
     let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
     let scopes = filters.map(|filter| device.push_error_scope(filter));
@@ -27,7 +27,7 @@ fn scoped<T>(device: &wgpu::Device, act: impl FnOnce() -> T) -> Result<T, wgpu::
     verdict.map(|()| result)
 }
 
-/// A future's value if it is there without waiting.
+/// Returns the future's value if it is ready without waiting.
 fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {
@@ -36,7 +36,7 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// The crate's error for one of wgpu's, met while `bytes` bytes were asked for.
+/// Converts a wgpu error of a call that asked for `bytes` bytes.
 fn device_error(error: wgpu::Error, bytes: u64) -> DeviceError {
     match error {
         wgpu::Error::OutOfMemory { .. } => DeviceError::Refused { bytes },
@@ -46,7 +46,7 @@ fn device_error(error: wgpu::Error, bytes: u64) -> DeviceError {
     }
 }
 
-/// `scoped` for calls that ask for no particular number of bytes.
+/// As `scoped`, for calls that allocate no particular number of bytes.
 fn checked<T>(device: &wgpu::Device, act: impl FnOnce() -> T) -> Result<T, DeviceError> {
     scoped(device, act).map_err(|error| device_error(error, 0))
 }
@@ -93,7 +93,7 @@ pub(super) fn pipeline(
     checked(device, || device.create_compute_pipeline(descriptor))
 }
 
-/// The layout of a pipeline's group 0 that wgpu derived from its shader.
+/// Returns the layout of a pipeline's group 0, which wgpu derived from the shader.
 pub(super) fn derived_layout(
     device: &wgpu::Device,
     pipeline: &wgpu::ComputePipeline,
@@ -113,12 +113,13 @@ pub(super) fn encoder(device: &wgpu::Device) -> Result<wgpu::CommandEncoder, Dev
     checked(device, || device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-pool") }))
 }
 
-/// Validates and encodes the commands. Costs about 2 µs a command on a PC.
+/// Validates and encodes the commands of an encoder. Costs about 2 µs per command on a PC.
 pub(super) fn finish(device: &wgpu::Device, encoder: wgpu::CommandEncoder) -> Result<wgpu::CommandBuffer, DeviceError> {
     checked(device, || encoder.finish())
 }
 
-/// Asks for a buffer to be mapped. `note` is called within the scopes if it fails at once, and must not call the application.
+/// Starts mapping a buffer. If the call fails immediately, `note` is called inside the error scopes and must not call
+/// the application.
 pub(super) fn map(
     device: &wgpu::Device,
     buffer: &wgpu::Buffer,
@@ -132,8 +133,9 @@ pub(super) fn unmap(device: &wgpu::Device, buffer: &wgpu::Buffer) -> Result<(), 
     checked(device, || buffer.unmap())
 }
 
-/// Whether the application has destroyed a buffer of the pool. A submission that names such a buffer fails. Nothing in wgpu answers
-/// that; but unmapping a buffer that is not mapped fails in one of two ways. Costs a third of a microsecond.
+/// Returns whether the application has destroyed a buffer of the pool. A submission that uses a destroyed buffer fails.
+/// wgpu has no query for this, but the error of unmapping an unmapped buffer tells the two cases apart. Costs about 0.3
+/// µs.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn is_destroyed(device: &wgpu::Device, buffer: &wgpu::Buffer) -> bool {
     use std::error::Error;
@@ -150,26 +152,26 @@ pub(super) fn is_destroyed(device: &wgpu::Device, buffer: &wgpu::Buffer) -> bool
     false
 }
 
-/// In a browser the error comes later, and a failed submission reaches no handler of wgpu.
+/// In a browser the error arrives later, and a failed submission reaches no wgpu handler.
 #[cfg(target_arch = "wasm32")]
 pub(super) fn is_destroyed(_device: &wgpu::Device, _buffer: &wgpu::Buffer) -> bool {
     false
 }
 
-/// Submits. Callbacks of the application may run inside, so there is no scope.
+/// Submits a command buffer. Application callbacks may run inside, so there is no error scope.
 pub(super) fn submit(queue: &wgpu::Queue, commands: wgpu::CommandBuffer) {
     queue.submit([commands]);
 }
 
-/// Lets the callbacks of finished work run, and says whether the device is idle. Does not wait. Callbacks of the application run
-/// inside, so there is no scope and no lock may be held.
+/// Runs the callbacks of finished work, and returns whether the device is idle. Does not wait. Application callbacks
+/// run inside, so there is no error scope and the caller must hold no lock.
 pub(super) fn poll(device: &wgpu::Device) -> bool {
-    // An error is a timeout, which a poll that doesn't wait can't meet.
+    // The only error is a timeout, which cannot occur without waiting.
     matches!(device.poll(wgpu::PollType::Poll), Ok(wgpu::PollStatus::QueueEmpty))
 }
 
-/// Whether the device is lost. wgpu reports no error when a call fails for that reason: the call returns an object that is invalid.
-/// So this asks for a small mapped buffer and looks whether it is one. Costs about a microsecond; runs no callbacks.
+/// Returns whether the device is lost. wgpu reports no error for a call on a lost device: it returns an invalid object.
+/// Therefore this creates a small mapped buffer and checks whether it is valid. Costs about 1 µs; runs no callbacks.
 pub(super) fn is_lost(device: &wgpu::Device) -> bool {
     let descriptor = wgpu::BufferDescriptor {
         label: Some("wgpu-pool probe"),
@@ -177,6 +179,7 @@ pub(super) fn is_lost(device: &wgpu::Device) -> bool {
         usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
         mapped_at_creation: true,
     };
-    // A refusal is an error, and says nothing of a loss. In a browser every buffer that is mapped at creation has bytes.
+    // An allocation failure does not mean that the device is lost. In a browser every buffer that is mapped at creation
+    // has bytes.
     buffer(device, &descriptor).is_ok_and(|buffer| buffer.get_mapped_range_mut(..).is_err())
 }

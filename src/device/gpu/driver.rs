@@ -1,13 +1,13 @@
-//! What wgpu's own allocator says that it holds, by the names of the buffers.
+//! The contents of wgpu's allocator report, grouped by buffer labels.
 
 use super::super::DriverHoldings;
 
-/// What every segment is called.
+/// The label of every segment.
 pub(super) const SEGMENT: &str = "wgpu-pool segment";
-/// What the names of all other buffers of the crate begin with.
+/// The prefix of the labels of all other buffers of the crate.
 const OWN: &str = "wgpu-pool";
 
-/// The driver's holdings for a device, where its backend can tell.
+/// Returns what the driver holds for a device, where the backend reports it.
 pub(super) fn holdings(device: &wgpu::Device) -> Option<DriverHoldings> {
     let report = device.generate_allocator_report()?;
     let mut holdings = DriverHoldings { reserved: report.total_reserved_bytes, ..DriverHoldings::default() };

@@ -1,17 +1,18 @@
-//! The memory on a GPU: segments are wgpu buffers.
+//! The memory on a GPU: each segment is one wgpu buffer.
 //!
 //! # Locks
-//! Every lock of the crate, outermost first. A thread that holds one takes only those below it:
-//! 1. the pool's growth lock (`pool/ladder.rs`): one thread at a time makes segments;
-//! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands recorded;
-//! 3. the heap (`pool/mod.rs`): plain arithmetic, no call into wgpu;
-//! 4. leaves, whose holders take no other lock: the state of the submission queue, the staging buffers that came back, the bind-group
-//!    layouts, the latched fault, destroyed segments, the wakers of reads, the poller's state, the list of threads, the cache of
-//!    programs.
+//! This is the lock order of the whole crate, outermost first. A thread that holds a lock takes only locks further down
+//! the list:
+//! 1. the pool's growth lock (`pool/ladder.rs`): one thread at a time creates segments;
+//! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands are recorded;
+//! 3. the heap (`pool/mod.rs`): arithmetic only, no call into wgpu;
+//! 4. leaf locks, whose holders take no other lock: the state of the submission queue, the idle staging buffers, the
+//!    bind-group layouts, the latched fault, the destroyed segments, the wakers of reads, the poller's state, the list
+//!    of threads, the program cache.
 //!
-//! wgpu runs callbacks of the application inside `Queue::submit` and `Device::poll`, on the thread that calls them, and a callback may
-//! drop a tensor, read or record. So no lock is held across either call: a batch is appended to the [submission] queue under the
-//! recorder's lock, and handed over without it.
+//! wgpu runs the application's callbacks inside `Queue::submit` and `Device::poll`, on the calling thread. A callback
+//! may drop a tensor, read, or record. Therefore no lock is held across either call: a batch is appended to the
+//! [submission] queue under the recorder's lock, and submitted without that lock.
 
 pub(crate) mod adapter;
 mod bind_groups;
@@ -49,7 +50,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use submission::{Newest, Submission};
 
-/// A segment on the GPU: a wgpu buffer, and the last batch of commands that names it.
+/// A segment on a GPU: a wgpu buffer and the number of the last batch that uses the buffer.
 #[derive(Clone, Debug)]
 pub struct GpuSegment(Arc<SegmentInner>);
 
@@ -57,20 +58,20 @@ pub struct GpuSegment(Arc<SegmentInner>);
 struct SegmentInner {
     buffer: wgpu::Buffer,
     last_batch: AtomicU64,
-    /// Whether the application has seen the buffer.
+    /// Whether the buffer was returned to the application.
     is_exposed: AtomicBool,
 }
 
 impl GpuSegment {
-    /// The segment's buffer. From now on the segment is destroyed by [`wgpu::Buffer::destroy`], so that its memory goes back to the
-    /// driver even if the application keeps bind groups on the buffer.
+    /// Returns the segment's wgpu buffer. After this call the segment is destroyed with [`wgpu::Buffer::destroy`], so
+    /// that the driver frees the memory even if the application keeps bind groups on the buffer.
     #[must_use]
     pub fn buffer(&self) -> &wgpu::Buffer {
         self.0.is_exposed.store(true, Ordering::Relaxed);
         &self.0.buffer
     }
 
-    /// The buffer, for the crate's own commands.
+    /// The buffer, for the crate's own commands. Does not mark the buffer as exposed.
     fn own_buffer(&self) -> &wgpu::Buffer {
         &self.0.buffer
     }
@@ -84,7 +85,8 @@ impl GpuSegment {
         self.0.is_exposed.load(Ordering::Relaxed)
     }
 
-    /// Notes that a batch names the segment. Says whether it is the first time and the application has seen the buffer.
+    /// Notes that a batch uses the segment. Returns whether the buffer is exposed to the application and this is the
+    /// batch's first use.
     fn used_in(&self, batch: u64) -> bool {
         let last = &self.0.last_batch;
         if self.is_exposed() {
@@ -95,38 +97,40 @@ impl GpuSegment {
     }
 }
 
-/// A memory in wgpu buffers, with the recorder through which all commands on it go.
+/// A memory whose segments are wgpu buffers, with the recorder for all commands on them.
 #[derive(Debug)]
 pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: MemoryLimits,
-    /// Bytes of immediates that a shader may have; 0 where the device has none.
+    /// The largest size of a shader's immediates, in bytes; 0 if the device does not support immediates.
     immediate_bytes: u32,
-    /// Whether shaders may have f16.
+    /// Whether shaders may use f16.
     has_f16: bool,
-    /// Whether products of f16 use cooperative matrices.
+    /// Whether f16 matrix products use cooperative matrices.
     has_cooperative_matrices: AtomicBool,
-    /// Whether the adapter computes on the processor.
+    /// Whether the adapter is a software renderer, which computes on the CPU.
     is_software: bool,
-    /// Whether two numbers of 64 bits are moved faster than four of 32, in shaders that may have them.
+    /// Whether copying pairs of 64-bit integers is faster than copying four 32-bit integers, in shaders that may use
+    /// 64-bit integers.
     moves_pairs: bool,
-    /// Whether a destroyed buffer's memory waits for its slots to be bound anew.
+    /// Whether the backend is GL, where the memory of a destroyed buffer stays allocated until other buffers are bound
+    /// to its binding slots.
     is_gl: bool,
     submission: Arc<Submission>,
     layouts: Layouts,
     programs: Programs,
-    /// All memory of the device, if the program said so.
+    /// The device's total memory in bytes, if the application has set it.
     total_bytes: OnceLock<u64>,
 }
 
 impl Gpu {
-    /// A memory on a device that the program already has. No handler is installed on it: call [`Gpu::notify_lost`] from
-    /// the program's own device-lost callback.
+    /// Creates a memory on an existing device. Installs no handlers: call [`Gpu::notify_lost`] from the application's
+    /// own device-lost callback.
     ///
-    /// With wgpu's default memory hints the driver's blocks are 128 to 256 MiB and segments below that share them, so
-    /// trimming may give nothing back: ask for `MemoryHints::Manual` with 4 MiB when you make the device, or choose large
-    /// segments.
+    /// With wgpu's default memory hints the driver allocates blocks of 128 to 256 MiB and places smaller segments
+    /// inside them, so trimming may return nothing to the driver. Create the device with `MemoryHints::Manual` and
+    /// blocks of 4 MiB, or choose large segments.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let limits = device.limits();
@@ -156,34 +160,34 @@ impl Gpu {
         }
     }
 
-    /// The wgpu device.
+    /// Returns the wgpu device.
     #[must_use]
     pub fn device(&self) -> &wgpu::Device {
         &self.device
     }
 
-    /// The wgpu queue. Commands submitted on it directly come after those that [`Pool::submit`](crate::Pool::submit) or a guard
-    /// ([`Storage::pin`](crate::Storage::pin)) has handed over; the pool's other batches are submitted by a thread of its own.
+    /// Returns the wgpu queue. Commands that the application submits to this queue execute after the commands that
+    /// [`Pool::submit`](crate::Pool::submit) or a guard ([`Storage::pin`](crate::Storage::pin)) has submitted. The
+    /// pool's submission thread submits all other batches.
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
     }
 
-    /// Tells the memory that its device is lost: from now on every call returns [`DeviceError::Lost`]. Only the first
-    /// reason is kept.
+    /// Marks the device as lost: from now on every call returns [`DeviceError::Lost`]. Only the first reason is kept.
     pub fn notify_lost(&self, reason: impl Into<String>) {
-        self.submission.health().lose(|| reason.into());
+        self.submission.health().mark_lost(|| reason.into());
     }
 
-    /// Tells how much memory the device has, in bytes, which wgpu can't: a program may know it from
-    /// `VkPhysicalDeviceMemoryProperties`, `IDXGIAdapter3::QueryVideoMemoryInfo`, `recommendedMaxWorkingSetSize` or
-    /// `navigator.deviceMemory`. Only the first call counts.
+    /// Sets the device's total memory in bytes, which wgpu does not report. Sources are
+    /// `VkPhysicalDeviceMemoryProperties`, `IDXGIAdapter3::QueryVideoMemoryInfo`, `recommendedMaxWorkingSetSize` and
+    /// `navigator.deviceMemory`. Only the first call has an effect.
     pub fn set_total_bytes(&self, bytes: u64) {
         self.total_bytes.get_or_init(|| bytes);
     }
 
-    /// Checks that the device is not known to be lost, and that no batch of commands has failed since the last fault was cleared. Costs
-    /// about a nanosecond; asks the device nothing.
+    /// Checks that the device is not marked as lost and that no batch of commands has failed since the last fault was
+    /// cleared. Costs about a nanosecond, because the device is not queried.
     ///
     /// # Errors
     /// [`DeviceError::Lost`], or the error of [`Gpu::fault`].
@@ -191,43 +195,46 @@ impl Gpu {
         self.submission.health().check()
     }
 
-    /// Returns the first fault since the last was cleared, if there was one.
+    /// Returns the first fault since the last call of [`Gpu::clear_fault`], if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.submission.health().fault()
     }
 
-    /// Clears the fault and returns it, so that the device can be used again. The contents of tensors that commands since then should
-    /// have written are undefined. The loss of a device cannot be cleared.
+    /// Clears and returns the fault, so that the device can be used again. Tensors that were written by commands since
+    /// the fault have undefined contents. The loss of a device cannot be cleared.
     pub fn clear_fault(&self) -> Option<Fault> {
         self.submission.health().clear_fault()
     }
 
-    /// Whether the adapter computes on the processor: there large kernels take long to compile and gain nothing.
+    /// Whether the adapter computes on the CPU, where large kernels take long to compile and run no faster.
     pub(crate) fn is_software(&self) -> bool {
         self.is_software
     }
 
-    /// Whether two numbers of 64 bits are moved faster than four of 32, in shaders that may have them.
+    /// Whether copying pairs of 64-bit integers is faster than copying four 32-bit integers, in shaders that may use
+    /// 64-bit integers.
     pub(crate) fn moves_pairs(&self) -> bool {
         self.moves_pairs
     }
 
-    /// Whether shaders may have f16, in storage and in arithmetic.
+    /// Whether shaders may use f16, in storage and in arithmetic.
     pub(crate) fn has_f16(&self) -> bool {
         self.has_f16
     }
 
-    /// Whether shaders may multiply cooperative matrices of 16 by 16, of f16 with sums of f32, in subgroups of 32.
+    /// Whether shaders may multiply cooperative 16 × 16 matrices of f16 with f32 accumulators, in subgroups of 32.
     pub(crate) fn has_cooperative_matrices(&self) -> bool {
         self.has_cooperative_matrices.load(Ordering::Relaxed)
     }
 
-    /// Lets products of f16 use cooperative matrices, if the device was made with
-    /// [`wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX`] and this adapter, its own, has those that the kernels are written for:
-    /// 16 by 16, of f16 with sums of f32, in subgroups of 32. Whether it does.
+    /// Enables cooperative matrices for f16 matrix products, and returns whether they are enabled.
     ///
-    /// Needed for a device that the program made; [`Gpu::open`] does it where [`GpuOptions::experimental`] allows it.
+    /// The device must have been created from `adapter` with [`wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX`], and
+    /// the adapter must support 16 × 16 matrices of f16 with f32 accumulators in subgroups of 32.
+    ///
+    /// Only needed for a device that the application created: [`Gpu::open`] calls this where
+    /// [`GpuOptions::experimental`] permits.
     pub fn use_cooperative_matrices(&self, adapter: &wgpu::Adapter) -> bool {
         let needed =
             wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
@@ -236,7 +243,7 @@ impl Gpu {
         has
     }
 
-    /// Hands everything recorded to wgpu's queue. Waits as [`Submission::flush`] does.
+    /// Submits everything recorded. Waits as [`Submission::flush`] does.
     fn flush(&self) -> Result<Newest, DeviceError> {
         self.check()?;
         let newest = self.submission.flush();
@@ -244,7 +251,7 @@ impl Gpu {
         Ok(newest)
     }
 
-    /// Waits while the device is too many batches behind, then checks. In a browser nothing can wait.
+    /// Waits while the device is too many batches behind, then checks for errors. Does not wait in a browser.
     fn throttle(&self, newest: Newest) -> Result<(), DeviceError> {
         #[cfg(not(target_arch = "wasm32"))]
         self.submission.throttle(newest);
@@ -253,22 +260,23 @@ impl Gpu {
         self.check()
     }
 
-    /// The loss of the device in place of an error that it may have caused. Runs no callbacks, so that locks may be held.
+    /// Returns the loss of the device, if it is lost, in place of an error that the loss may have caused. Runs no
+    /// callbacks, so the caller may hold locks.
     fn loss_or(&self, error: DeviceError) -> DeviceError {
-        self.submission.notice_loss();
+        self.submission.check_for_loss();
         self.submission.health().loss_or(error)
     }
 
     fn segment(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffer = self.buffer(driver::SEGMENT, bytes, usage, false)?;
-        // wgpu says nothing when the device is lost: the buffer is then an invalid handle.
-        self.submission.notice_loss();
+        // wgpu reports no error on a lost device: the buffer is then an invalid handle.
+        self.submission.check_for_loss();
         self.check()?;
         Ok(buffer)
     }
 
-    /// Makes a buffer within error scopes, limits first.
+    /// Creates a buffer within error scopes, after checking its size against the limits.
     fn buffer(
         &self,
         label: &'static str,
@@ -317,7 +325,7 @@ impl Memory for Gpu {
     }
 
     fn try_submit(&self) -> Result<(), DeviceError> {
-        // A destruction needs no working device.
+        // A destruction does not need a working device.
         self.submission.request_without_waiting();
         self.check()
     }
@@ -416,7 +424,7 @@ impl Drop for Gpu {
     }
 }
 
-/// As [`lock`], unless another thread has the lock.
+/// As [`lock`], but returns `None` if another thread holds the lock.
 #[cfg(not(target_arch = "wasm32"))]
 fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
@@ -426,7 +434,8 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// Locks, whether or not a thread panicked with it: every critical section of the crate leaves its data whole.
+/// Locks a mutex and ignores poisoning: every critical section of the crate leaves its data consistent, even when a
+/// thread panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

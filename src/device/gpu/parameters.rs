@@ -1,14 +1,16 @@
-//! Scalar parameters of kernels where the device has no immediates: slots of a ring in one uniform buffer.
+//! Kernel parameters on devices without immediates: slots of a ring in one uniform buffer.
 //!
-//! A group of slots is copied into the ring, in program order, before the first dispatch that reads it; the bytes to copy are
-//! written while the batch is open. The ring may wrap within a batch, since the copies are in order with the dispatches.
+//! Before the first dispatch that uses a group of slots, a copy of that group into the ring is recorded. The staged
+//! bytes of the copy are written while the batch is open. The ring may wrap around within a batch, because copies and
+//! dispatches execute in order.
 
 use super::super::CacheUse;
 use super::staging::{Staged, Staging};
 use super::{Gpu, checked};
 use crate::error::DeviceError;
 
-/// Bytes of a slot: the alignment of uniform offsets in WebGPU, and the most that a kernel's parameters may have here.
+/// The size of a slot in bytes: WebGPU's alignment of uniform buffer offsets, and therefore the largest size of a
+/// kernel's parameters here.
 pub(crate) const SLOT_BYTES: u64 = 256;
 const SLOTS_IN_GROUP: u32 = 32;
 const GROUPS: u32 = 8;
@@ -16,18 +18,18 @@ const GROUPS: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Ring {
     buffer: wgpu::Buffer,
-    /// Binds one slot; the dispatch says which.
+    /// Binds one slot, selected by the dynamic offset.
     pub(super) group: wgpu::BindGroup,
-    /// The slot that was handed out last.
+    /// The slot that was used last.
     slot: u32,
-    /// Where the current group's bytes are staged; none when the batch has no group yet.
+    /// The staged bytes of the current group; `None` before the first group of the batch.
     staged: Option<Staged>,
 }
 
-/// A slot, ready to be bound.
+/// A slot to bind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
-    /// Dynamic offset of the slot, in bytes.
+    /// The slot's dynamic offset in bytes.
     pub(super) offset: u32,
 }
 
@@ -45,7 +47,8 @@ impl Ring {
         Ok(Self { buffer, group, slot: 0, staged: None })
     }
 
-    /// How much the ring takes, if there is one. It stays: an open batch may read from it.
+    /// Returns the size of the ring, if it exists. Caches are cleared without the ring, because an open batch may read
+    /// from it.
     pub(super) fn usage(ring: Option<&Self>) -> CacheUse {
         let most = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
         let entries = u64::from(ring.is_some());
@@ -59,12 +62,12 @@ impl Ring {
         }
     }
 
-    /// Whether the next slot begins a group, whose copy has to be recorded outside of a pass.
+    /// Returns whether the next slot is the first of a group, whose copy must be recorded outside a pass.
     pub(super) fn needs_group(&self) -> bool {
         self.staged.is_none() || (self.slot + 1).is_multiple_of(SLOTS_IN_GROUP)
     }
 
-    /// Begins a group: records the copy of bytes that are still to be written.
+    /// Begins a group: records the copy of the staged bytes, which are written later.
     pub(super) fn begin_group(
         &mut self,
         gpu: &Gpu,
@@ -82,12 +85,12 @@ impl Ring {
             bytes,
         );
         self.staged = Some(staged);
-        // One before the first, so that the next slot to hand out is the first.
+        // The slot before the first slot of the group, so that `put` returns the first slot next.
         self.slot = (first + GROUPS * SLOTS_IN_GROUP - 1) % (GROUPS * SLOTS_IN_GROUP);
         Ok(())
     }
 
-    /// Writes parameters into the next slot of the group that was begun.
+    /// Writes parameters to the next slot of the current group.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<Slot, DeviceError> {
         self.slot = (self.slot + 1) % (GROUPS * SLOTS_IN_GROUP);
         let within = u64::from(self.slot % SLOTS_IN_GROUP) * SLOT_BYTES;
@@ -97,7 +100,7 @@ impl Ring {
         Ok(Slot { offset })
     }
 
-    /// The batch is closed; its staged bytes can't be written any more.
+    /// Ends the current group when the batch is closed: its staged bytes can no longer be written.
     pub(super) fn close(&mut self) {
         self.staged = None;
     }

@@ -1,12 +1,13 @@
-//! The timestamps of a part of a program: begun, ended, and read back. Only where a thread may wait for them.
+//! Timestamps of the dispatches in a part of a program. Native targets only, because reading the timestamps blocks.
 
-use super::timing::{MOST_DISPATCHES, Timing};
+use super::timing::{MAX_DISPATCHES, Timing};
 use super::{Gpu, GpuReadback, checked};
 use crate::device::Memory;
 use crate::error::DeviceError;
 use std::sync::Arc;
 
-/// The dispatches of a profile, in program order: the kernel's name, and its start and end in nanoseconds of the device's clock.
+/// The dispatches of a profile in program order: the kernel's name, and the start and end time in nanoseconds of the
+/// device's clock.
 #[derive(Debug, Default)]
 pub(crate) struct Timed {
     pub(crate) dispatches: Vec<(Arc<str>, u64, u64)>,
@@ -14,10 +15,10 @@ pub(crate) struct Timed {
 }
 
 impl Gpu {
-    /// Gives every dispatch from now on timestamps, in place of those that there are.
+    /// Starts timing: every following dispatch gets timestamps. Discards timestamps of an unfinished profile.
     ///
     /// # Errors
-    /// [`DeviceError::Unsupported`] without timestamp queries.
+    /// [`DeviceError::Unsupported`] if the device does not support timestamp queries.
     pub(crate) fn begin_timing(&self) -> Result<(), DeviceError> {
         let feature = wgpu::Features::TIMESTAMP_QUERY;
         if !self.device.features().contains(feature) {
@@ -27,22 +28,22 @@ impl Gpu {
         let descriptor = wgpu::QuerySetDescriptor {
             label: Some("wgpu-pool profile"),
             ty: wgpu::QueryType::Timestamp,
-            count: 2 * MOST_DISPATCHES,
+            count: 2 * MAX_DISPATCHES,
         };
         let queries = checked::query_set(&self.device, &descriptor).map_err(|error| self.loss_or(error))?;
         self.submission.recorder().set_timing(Some(Timing { queries, kernels: Vec::new(), untimed: 0 }));
         Ok(())
     }
 
-    /// Ends it, and forgets what was timed.
+    /// Stops timing and discards the timestamps.
     pub(crate) fn drop_timing(&self) {
         self.submission.recorder().set_timing(None);
     }
 
-    /// Ends it, and waits for what was timed.
+    /// Stops timing, waits for the device and returns the timestamps.
     ///
     /// # Errors
-    /// What the device found wrong.
+    /// [`DeviceError::Lost`], or the error of a failed batch.
     pub(crate) fn end_timing(&self) -> Result<Timed, DeviceError> {
         let Some(timing) = self.submission.recorder().set_timing(None) else { return Ok(Timed::default()) };
         if timing.kernels.is_empty() {
@@ -81,7 +82,7 @@ impl Gpu {
         let (buffer, offset) = readback.take(bytes)?;
         let mut recorder = self.submission.recorder();
         let encoder = recorder.encoder(self)?;
-        let queries = u32::try_from(timing.kernels.len() * 2).expect("no more than a set has");
+        let queries = u32::try_from(timing.kernels.len() * 2).expect("a query set has at most u32::MAX queries");
         encoder.resolve_query_set(&timing.queries, 0..queries, resolved, 0);
         encoder.copy_buffer_to_buffer(resolved, 0, buffer, offset, bytes);
         Ok(())

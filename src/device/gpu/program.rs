@@ -1,4 +1,4 @@
-//! A compiled kernel: a pipeline, and what has to be bound to it.
+//! Compiled kernels: a pipeline and the layout of its bindings.
 
 use super::super::CacheUse;
 use super::cache::Cache;
@@ -12,11 +12,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// How a shader declares its parameters; where the device has immediates, this becomes [`IMMEDIATE`].
+/// The declaration of a shader's parameters. On devices with immediates it is replaced by [`IMMEDIATE`].
 const UNIFORM: &str = "@group(1) @binding(0) var<uniform> params";
 const IMMEDIATE: &str = "var<immediate> params";
 
-/// What to compile. Tensors are bound at group 0, from binding 0 on, all `read_write`; parameters at group 1, binding 0.
+/// The input of a compilation. Tensors are bound at group 0, from binding 0 on, all `read_write`; parameters at group
+/// 1, binding 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgramDescriptor<'a> {
     pub(crate) label: &'a str,
@@ -24,9 +25,9 @@ pub(crate) struct ProgramDescriptor<'a> {
     pub(crate) entry: &'a str,
     /// Number of tensors.
     pub(crate) tensors: usize,
-    /// Bytes of the parameters; 0 for none.
+    /// Bytes of the parameters; 0 if the kernel has none.
     pub(crate) parameter_bytes: u32,
-    /// Whether they may come as immediates, where the device has them.
+    /// Whether the parameters may be passed as immediates, where the device supports them.
     pub(crate) immediates: bool,
     /// Values for the shader's `override` constants.
     pub(crate) constants: &'a [(&'a str, f64)],
@@ -35,41 +36,42 @@ pub(crate) struct ProgramDescriptor<'a> {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(super) number: u64,
-    /// What profiles call it.
+    /// The kernel's name in profiles.
     pub(super) name: Arc<str>,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) passing: Passing,
 }
 
-/// What a program is found again by.
+/// The cache key of one of the crate's own kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ProgramKey {
     pub(crate) shader: &'static str,
     pub(crate) operation: &'static str,
-    /// Of the elements that it reads, and of those that it writes.
+    /// Of the input elements and of the output elements.
     pub(crate) dtypes: [&'static str; 2],
-    /// How it walks over its operands.
+    /// The name of the memory layout that the kernel is compiled for.
     pub(crate) form: &'static str,
-    /// Whether two operands are bound as one.
+    /// Whether one binding serves two operands.
     pub(crate) shared: bool,
-    /// Whether one more is bound, the bias of a product.
+    /// Whether the bias of a matrix product is bound, too.
     pub(crate) bias: bool,
 }
 
-/// What the kernel of an expression computes. Structures are compared as a whole, so that no two share a kernel by chance.
+/// The computation of a fused expression. The cache compares whole structures, so that a hash collision cannot return a
+/// wrong kernel.
 pub(crate) trait Structure: Any + fmt::Debug + Send + Sync {
-    /// A hash of the structure, kept with it.
+    /// Returns the precomputed hash of the structure.
     fn hash(&self) -> u64;
 
-    /// Whether the other one is equal.
+    /// Returns whether the structures are equal.
     fn equals(&self, other: &dyn Structure) -> bool;
 }
 
-/// What the program of an expression is found again by.
+/// The cache key of a fused expression's kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct ExpressionKey {
     pub(crate) structure: Arc<dyn Structure>,
-    /// Dtypes, and how the operands lie.
+    /// A hash of the dtypes and layouts of the operands.
     pub(crate) variant: u64,
 }
 
@@ -89,11 +91,11 @@ impl Hash for ExpressionKey {
     }
 }
 
-/// Compiled programs that are kept, of the crate's own kernels and of expressions each. The training examples use fewer than a
-/// hundred. On Mesa's software driver a program takes about 400 KiB.
+/// The capacity of each of the two program caches. The training examples use fewer than a hundred programs. On Mesa's
+/// software driver a program takes about 400 KiB.
 const CAPACITY: usize = 512;
 
-/// Programs that were compiled, up to [`CAPACITY`] of each kind. A program that is evicted while it is in use lives until its users
+/// The compiled programs, up to [`CAPACITY`] of each kind. A program that is evicted while in use lives until its users
 /// drop it.
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -108,7 +110,7 @@ impl Default for Programs {
 }
 
 impl Programs {
-    /// How full the caches are.
+    /// Returns the usage of the caches.
     pub(super) fn usage(&self) -> Vec<CacheUse> {
         vec![lock(&self.own).usage("pipelines"), lock(&self.expressions).usage("pipelines of expressions")]
     }
@@ -117,13 +119,13 @@ impl Programs {
     pub(super) fn clear(&self) {
         let own = lock(&self.own).take_all();
         let expressions = lock(&self.expressions).take_all();
-        // Under no lock: this frees what the driver compiled.
+        // Dropped without a lock, because dropping frees the driver's compiled code.
         drop((own, expressions));
     }
 }
 
-/// The program for a key, compiled by `build` if the cache has none. Two threads may both compile it then; one of the results is
-/// kept.
+/// Returns the program for a key; calls `build` if the cache has none. Two threads may compile the same program at the
+/// same time; one result is kept.
 fn cached<K: Hash + Eq>(
     cache: &Mutex<Cache<K, Arc<Program>>>,
     key: K,
@@ -138,7 +140,7 @@ fn cached<K: Hash + Eq>(
     Ok(program)
 }
 
-/// How parameters reach the kernel.
+/// How parameters are passed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passing {
     None,
@@ -151,45 +153,53 @@ impl Gpu {
     ///
     /// # Errors
     /// [`DeviceError::Validation`] with naga's message when the shader or its bindings are wrong.
-    pub(crate) fn program(&self, wanted: &ProgramDescriptor<'_>) -> Result<Program, DeviceError> {
+    pub(crate) fn program(&self, descriptor: &ProgramDescriptor<'_>) -> Result<Program, DeviceError> {
         self.check()?;
-        if u64::from(wanted.parameter_bytes) > SLOT_BYTES {
-            let message = format!("{} bytes of parameters are above {SLOT_BYTES}", wanted.parameter_bytes);
+        if u64::from(descriptor.parameter_bytes) > SLOT_BYTES {
+            let message = format!(
+                "the kernel has {} bytes of parameters, and the limit is {SLOT_BYTES}",
+                descriptor.parameter_bytes
+            );
             return Err(DeviceError::Validation { message });
         }
-        // Before the layout of so many is made: it would be invalid, and found again by the next kernel of as many.
+        // Checked before the bind-group layout is created: an invalid layout would stay in the cache.
         let limit = self.device.limits().max_storage_buffers_per_shader_stage;
-        if wanted.tensors > limit as usize {
-            return Err(DeviceError::TooManyBindings { tensors: wanted.tensors, limit });
+        if descriptor.tensors > limit as usize {
+            return Err(DeviceError::TooManyBindings { tensors: descriptor.tensors, limit });
         }
-        let passing = self.passing(wanted);
-        let compiled = self.compile(wanted, passing);
+        let passing = self.passing(descriptor);
+        let compiled = self.compile(descriptor, passing);
         if compiled.is_err() && passing == Passing::Immediates {
-            // What looked like the declaration may have been a comment.
-            return self.compile(wanted, Passing::Uniform);
+            // The text that was replaced may have been in a comment.
+            return self.compile(descriptor, Passing::Uniform);
         }
         compiled
     }
 
-    fn compile(&self, wanted: &ProgramDescriptor<'_>, passing: Passing) -> Result<Program, DeviceError> {
+    fn compile(&self, descriptor: &ProgramDescriptor<'_>, passing: Passing) -> Result<Program, DeviceError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let source = match passing {
-            Passing::Immediates => Cow::from(wanted.source.replacen(UNIFORM, IMMEDIATE, 1)),
-            Passing::None | Passing::Uniform => Cow::from(wanted.source),
+            Passing::Immediates => Cow::from(descriptor.source.replacen(UNIFORM, IMMEDIATE, 1)),
+            Passing::None | Passing::Uniform => Cow::from(descriptor.source),
         };
-        let pipeline = self.pipeline(wanted, source, passing).map_err(|error| self.loss_or(error))?;
-        // wgpu does not say that a pipeline is invalid because the device is lost.
-        self.submission.notice_loss();
+        let pipeline = self.pipeline(descriptor, source, passing).map_err(|error| self.loss_or(error))?;
+        // wgpu does not report that a pipeline is invalid because the device is lost.
+        self.submission.check_for_loss();
         self.check()?;
-        Ok(Program { number: NUMBERS.fetch_add(1, Ordering::Relaxed), name: wanted.label.into(), pipeline, passing })
+        Ok(Program {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            name: descriptor.label.into(),
+            pipeline,
+            passing,
+        })
     }
 
-    /// The program for a key, if it was compiled before.
+    /// Returns the program for a key if the cache has it.
     pub(crate) fn known_program(&self, key: ProgramKey) -> Option<Arc<Program>> {
         lock(&self.programs.own).get(&key).cloned()
     }
 
-    /// The program for a key, compiled by `build` if it isn't kept.
+    /// Returns the program for a key; calls `build` if the cache has none.
     pub(crate) fn cached_program(
         &self,
         key: ProgramKey,
@@ -198,8 +208,8 @@ impl Gpu {
         cached(&self.programs.own, key, build)
     }
 
-    /// The program of an expression, compiled if it isn't kept. `write` gives its WGSL, the number of its tensors and the words of its
-    /// parameters.
+    /// Returns the program of a fused expression, compiled if the cache has none. `write` returns the WGSL source, the
+    /// number of tensors, and the number of parameter words.
     pub(crate) fn expression_program(
         &self,
         key: ExpressionKey,
@@ -220,10 +230,12 @@ impl Gpu {
         })
     }
 
-    fn passing(&self, wanted: &ProgramDescriptor<'_>) -> Passing {
-        if wanted.parameter_bytes == 0 {
+    fn passing(&self, descriptor: &ProgramDescriptor<'_>) -> Passing {
+        if descriptor.parameter_bytes == 0 {
             Passing::None
-        } else if wanted.immediates && wanted.parameter_bytes <= self.immediate_bytes && wanted.source.contains(UNIFORM)
+        } else if descriptor.immediates
+            && descriptor.parameter_bytes <= self.immediate_bytes
+            && descriptor.source.contains(UNIFORM)
         {
             Passing::Immediates
         } else {
@@ -233,33 +245,33 @@ impl Gpu {
 
     fn pipeline(
         &self,
-        wanted: &ProgramDescriptor<'_>,
+        descriptor: &ProgramDescriptor<'_>,
         source: Cow<'_, str>,
         passing: Passing,
     ) -> Result<wgpu::ComputePipeline, DeviceError> {
         let module =
-            wgpu::ShaderModuleDescriptor { label: Some(wanted.label), source: wgpu::ShaderSource::Wgsl(source) };
+            wgpu::ShaderModuleDescriptor { label: Some(descriptor.label), source: wgpu::ShaderSource::Wgsl(source) };
         let module = checked::shader_module(&self.device, module)?;
-        let tensors = self.layouts.tensors(&self.device, wanted.tensors)?;
+        let tensors = self.layouts.tensors(&self.device, descriptor.tensors)?;
         let parameters = self.layouts.parameters(&self.device)?;
         let groups: &[Option<&wgpu::BindGroupLayout>] = match passing {
             Passing::Uniform => &[Some(&tensors), Some(&parameters)],
             Passing::None | Passing::Immediates => &[Some(&tensors)],
         };
         let layout = wgpu::PipelineLayoutDescriptor {
-            label: Some(wanted.label),
+            label: Some(descriptor.label),
             bind_group_layouts: groups,
-            immediate_size: if passing == Passing::Immediates { wanted.parameter_bytes } else { 0 },
+            immediate_size: if passing == Passing::Immediates { descriptor.parameter_bytes } else { 0 },
         };
         let layout = checked::pipeline_layout(&self.device, &layout)?;
         let pipeline = wgpu::ComputePipelineDescriptor {
-            label: Some(wanted.label),
+            label: Some(descriptor.label),
             layout: Some(&layout),
             module: &module,
-            entry_point: Some(wanted.entry),
+            entry_point: Some(descriptor.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: wanted.constants,
-                // Every kernel writes its workgroup memory before it reads it.
+                constants: descriptor.constants,
+                // Safe either way: every kernel writes its workgroup memory before reading it.
                 zero_initialize_workgroup_memory: true,
             },
             cache: None,

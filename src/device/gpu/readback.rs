@@ -1,4 +1,4 @@
-//! Bytes on their way from the device to the host.
+//! Transfers from the device to the host.
 
 use super::super::{COPY_UNIT, check_range};
 use super::submission::Health;
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-/// A mappable buffer that commands copy into. Made by [`Memory::readback`](super::super::Memory::readback).
+/// A mappable buffer that commands copy into, created by [`Memory::readback`](super::super::Memory::readback).
 #[derive(Debug)]
 pub struct GpuReadback {
     buffer: wgpu::Buffer,
@@ -19,29 +19,29 @@ pub struct GpuReadback {
     mapping: Arc<Mutex<Mapping>>,
 }
 
-/// What the map callback and the future that awaits it share.
+/// The state shared by the map callback and the future of the read.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {
     outcome: Option<Outcome>,
     waker: Option<Waker>,
 }
 
-/// How mapping ended.
+/// The result of mapping the buffer.
 #[derive(Clone, Debug)]
 enum Outcome {
     Mapped,
-    Refused(wgpu::BufferAsyncError),
-    /// wgpu dropped the callback without calling it, because a callback before it panicked. The buffer may be mapped.
-    Unsaid,
+    Failed(wgpu::BufferAsyncError),
+    /// wgpu dropped the callback without calling it, because an earlier callback panicked. The buffer may be mapped.
+    NotCalled,
 }
 
-/// Notes how mapping ended, at the latest when wgpu drops it.
-struct Note {
+/// Stores the outcome when dropped, whether or not wgpu called the callback.
+struct OutcomeGuard {
     mapping: Arc<Mutex<Mapping>>,
     outcome: Outcome,
 }
 
-impl Drop for Note {
+impl Drop for OutcomeGuard {
     fn drop(&mut self) {
         lock(&self.mapping).outcome = Some(self.outcome.clone());
         Mapping::wake(&self.mapping);
@@ -49,7 +49,7 @@ impl Drop for Note {
 }
 
 impl Mapping {
-    /// Has the future look again.
+    /// Wakes the future, which then checks the outcome again.
     pub(super) fn wake(mapping: &Mutex<Self>) {
         let waker = lock(mapping).waker.take();
         if let Some(waker) = waker {
@@ -61,7 +61,7 @@ impl Mapping {
 impl GpuReadback {
     pub(super) fn new(gpu: &Gpu, bytes: u64) -> Result<Self, DeviceError> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        // A buffer has at least one copy unit, so that reading nothing needs no case of its own.
+        // At least one copy unit, so that an empty read needs no special case.
         let capacity = bytes.max(COPY_UNIT);
         Ok(Self {
             buffer: gpu.buffer("wgpu-pool readback", capacity, usage, false)?,
@@ -72,7 +72,7 @@ impl GpuReadback {
         })
     }
 
-    /// Takes the next `bytes` bytes of the buffer, for a copy.
+    /// Reserves the next `bytes` bytes of the buffer for a copy.
     pub(super) fn take(&mut self, bytes: u64) -> Result<(&wgpu::Buffer, u64), DeviceError> {
         check_range(self.used, bytes, self.capacity)?;
         let offset = self.used;
@@ -80,13 +80,13 @@ impl GpuReadback {
         Ok((&self.buffer, offset))
     }
 
-    /// Asks for the bytes. The batch that copies them must be with the queue: a buffer that is being mapped can't be
-    /// submitted.
+    /// Starts mapping the buffer. The batch that copies into the buffer must have been submitted, because a batch that
+    /// uses a mapped buffer cannot be submitted.
     fn map(&self, gpu: &Gpu) -> Result<(), DeviceError> {
-        // No future awaits the mapping yet, so noting a failure at once wakes no task.
-        let mut note = Note { mapping: Arc::clone(&self.mapping), outcome: Outcome::Unsaid };
+        // No future is polled yet, so storing a failure immediately wakes no task.
+        let mut note = OutcomeGuard { mapping: Arc::clone(&self.mapping), outcome: Outcome::NotCalled };
         let note = move |outcome: Result<(), wgpu::BufferAsyncError>| {
-            note.outcome = outcome.map_or_else(Outcome::Refused, |()| Outcome::Mapped);
+            note.outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Mapped);
             drop(note);
         };
         // On a device whose loss was not reported, the buffer is invalid.
@@ -98,8 +98,8 @@ impl GpuReadback {
         self.health.check()?;
         let refused = |message: String| DeviceError::Validation { message };
         match outcome {
-            Some(Outcome::Mapped | Outcome::Unsaid) => {}
-            Some(Outcome::Refused(error)) => return Err(refused(error.to_string())),
+            Some(Outcome::Mapped | Outcome::NotCalled) => {}
+            Some(Outcome::Failed(error)) => return Err(refused(error.to_string())),
             None => return Err(refused("the device is idle and did not map a readback".into())),
         }
         if self.used == 0 {
@@ -109,13 +109,15 @@ impl GpuReadback {
         Ok(view.to_vec())
     }
 
-    /// Submits what was recorded, and asks for the bytes. Waits as [`Submission::flush`](super::submission::Submission::flush) does.
+    /// Submits the recorded commands and starts mapping. Waits as
+    /// [`Submission::flush`](super::submission::Submission::flush) does.
     fn begin(&self, gpu: &Gpu) -> Result<(), DeviceError> {
         gpu.flush()?;
         self.map(gpu)
     }
 
-    /// The bytes, once the device has written them. The poller thread polls meanwhile.
+    /// Returns the bytes when the device has written them. The poller thread polls the device while the future is
+    /// pending.
     pub(super) async fn collect(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
         #[cfg(not(target_arch = "wasm32"))]
@@ -125,7 +127,7 @@ impl GpuReadback {
         self.bytes()
     }
 
-    /// The same, waiting on this thread, which polls by itself, so that no thread has to be woken.
+    /// As `collect`, but blocks the calling thread, which polls the device itself, so that no thread has to be woken.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn collect_blocking(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
@@ -134,8 +136,8 @@ impl GpuReadback {
     }
 }
 
-/// Dropping the buffer does on native backends, where destroying would wait for whoever polls the device; in a browser the
-/// memory would wait for the garbage collector.
+/// On native backends dropping the buffer suffices, and destroying it would wait for other threads inside
+/// `Device::poll`. In a browser the memory would stay allocated until the garbage collector runs.
 #[cfg(target_arch = "wasm32")]
 impl Drop for GpuReadback {
     fn drop(&mut self) {
@@ -143,7 +145,7 @@ impl Drop for GpuReadback {
     }
 }
 
-/// Ready once the buffer is mapped, or never will be.
+/// Ready when the buffer is mapped, or when mapping has failed.
 struct Mapped {
     mapping: Arc<Mutex<Mapping>>,
     health: Arc<Health>,

@@ -1,7 +1,7 @@
-//! The recorder: all commands of a memory, in program order.
+//! The recorder: encodes all commands of a memory in program order.
 //!
-//! One encoder is open at a time, and in it one compute pass, for as long as only dispatches come. A copy ends the pass. A
-//! block that is freed while the open batch names it may be handed out to the next command, since that one runs after.
+//! One encoder is open at a time. Consecutive dispatches share one compute pass; a copy ends the pass. A block that is
+//! freed while the open batch uses it may be allocated to the next command, because commands execute in order.
 
 mod commands;
 
@@ -20,61 +20,61 @@ use super::{Gpu, GpuSegment};
 use crate::error::DeviceError;
 use std::time::Duration;
 
-/// A batch of this many commands is worth a submission. On an H100 recording costs 1 to 2 µs a command and submitting 8 µs, so
-/// this keeps the device busy at less than a tenth on top.
+/// A batch with this many commands is due for submission. On an H100 recording costs 1 to 2 µs per command and a
+/// submission 8 µs, so submissions add less than a tenth to the host time.
 const DUE_COMMANDS: u32 = 128;
-/// The first batch after a pause is worth one at this many commands, and each one after it at twice as many as the last: the
-/// device begins early, and later batches are long.
+/// The first batch after a pause is due at this many commands, and each following batch at twice as many as its
+/// predecessor: the device starts early, and later batches are long.
 const FIRST_DUE_COMMANDS: u32 = 16;
-/// A batch that stages this many bytes is worth one, too.
+/// A batch that stages this many bytes is due, too.
 const DUE_BYTES: u64 = 16 << 20;
-/// Copies within one segment go through a buffer of at most this size.
-const DETOUR_BYTES: u64 = 8 << 20;
+/// The largest size of the bounce buffer for copies within one segment.
+const BOUNCE_BUFFER_BYTES: u64 = 8 << 20;
 
 #[derive(Debug)]
 pub(super) struct Recorder {
-    /// The number of the open batch, or of the next one.
+    /// The number of the open batch, or of the next batch if none is open.
     number: u64,
-    /// The commands at which the open batch is worth a submission.
+    /// The number of commands at which the open batch is due.
     due_commands: u32,
-    /// The age at which it is.
+    /// The age at which the open batch is due.
     due_age: Duration,
-    /// Whether each command looks at the clock, because there is no submission thread that does. On some virtual machines that takes a
-    /// good part of what a command does.
-    looks_at_clock: bool,
-    /// Whether the submission thread will look at the age of the open batch.
+    /// Whether each command checks the age of the open batch, because there is no submission thread to check it. On
+    /// some virtual machines reading the clock takes a large part of a command's host time.
+    checks_age: bool,
+    /// Whether the submission thread will check the age of the open batch.
     is_watched: bool,
-    /// `number` when it last looked.
+    /// The value of `number` at the submission thread's last check.
     number_seen: u64,
     open: Option<Open>,
     staging: Staging,
     ring: Option<Ring>,
     groups: BindGroups,
-    detour: Option<wgpu::Buffer>,
-    /// Segments that the open batch names whose buffers the application has seen.
+    bounce_buffer: Option<wgpu::Buffer>,
+    /// Segments of the open batch whose buffers were returned to the application.
     exposed: Vec<GpuSegment>,
-    /// Whether segments have been bound since the slots were last taken from them. Of interest on GL.
+    /// Whether segments were bound since the unbinder last ran. Only used on GL.
     binds_segments: bool,
     unbinder: Option<Unbinder>,
     merger: Option<UnitMerger>,
-    /// None while nobody wants to know how long kernels take.
+    /// `None` unless dispatches are being timed.
     timing: Option<Timing>,
 }
 
 impl Recorder {
-    pub(super) fn new(looks_at_clock: bool) -> Self {
+    pub(super) fn new(checks_age: bool) -> Self {
         Self {
             number: 1,
             due_commands: FIRST_DUE_COMMANDS,
             due_age: DUE_AGE,
-            looks_at_clock,
+            checks_age,
             is_watched: false,
             number_seen: 1,
             open: None,
             staging: Staging::default(),
             ring: None,
             groups: BindGroups::default(),
-            detour: None,
+            bounce_buffer: None,
             exposed: Vec::new(),
             binds_segments: false,
             unbinder: None,
@@ -83,20 +83,20 @@ impl Recorder {
         }
     }
 
-    /// Begins or ends the timing of dispatches.
+    /// Starts or stops timing dispatches, and returns the previous state.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn set_timing(&mut self, timing: Option<Timing>) -> Option<Timing> {
         std::mem::replace(&mut self.timing, timing)
     }
 
-    /// Takes every slot from the segments that were bound to it last.
+    /// Binds a small buffer to every binding slot, in place of segments.
     fn unbind(&mut self, gpu: &Gpu) -> Result<(), DeviceError> {
         if self.unbinder.is_none() {
             self.unbinder = Some(Unbinder::new(gpu)?);
         }
         self.open(gpu)?;
         let Self { open: Some(open), unbinder: Some(unbinder), .. } = self else {
-            unreachable!("both were just made");
+            unreachable!("both were just created");
         };
         unbinder.record(open.pass());
         open.commands += 1;
@@ -107,17 +107,17 @@ impl Recorder {
 
     /// Ends the open batch, if there is one, and appends it to the submission queue.
     pub(super) fn close(&mut self, submission: &Submission) {
-        let stages_much = self.staging.open_bytes() >= DUE_BYTES;
+        let stages_enough = self.staging.open_bytes() >= DUE_BYTES;
         let staged = self.staging.close();
         if let Some(ring) = &mut self.ring {
             ring.close();
         }
         if let Some(open) = self.open.take() {
-            // A batch that ends before it is worth it is one that somebody waits for, so that the device will run dry.
-            let was_due = stages_much || open.commands >= self.due_commands;
+            // A batch that ends before it is due is one that a caller waits for, so the device becomes idle.
+            let was_due = stages_enough || open.commands >= self.due_commands;
             self.due_commands = match was_due {
                 true => DUE_COMMANDS.min(2 * self.due_commands),
-                // An old one says nothing of whether the device is busy.
+                // The age of a batch does not show whether the device is idle.
                 false if open.age() >= self.due_age => self.due_commands,
                 false => FIRST_DUE_COMMANDS,
             };
@@ -128,13 +128,13 @@ impl Recorder {
         }
     }
 
-    /// The number of the newest batch that was appended.
+    /// The number of the batch that was appended last.
     pub(super) fn newest_batch(&self) -> u64 {
         self.number - 1
     }
 
-    /// Ends the open batch if it is old, and says whether it was and when to look again: not at all once no batch has been recorded
-    /// for a while.
+    /// Ends the open batch if it is old. Returns whether it was old, and the time until the next check: `None` if no
+    /// batch was recorded since the last check.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn close_if_old(&mut self, submission: &Submission) -> (bool, Option<Duration>) {
         let age = self.open.as_ref().map(Open::age);
@@ -162,28 +162,28 @@ impl Recorder {
     pub(super) fn drop_caches(&mut self) {
         self.staging.drop_idle();
         if self.open.is_none() {
-            (self.detour, self.merger) = (None, None);
+            (self.bounce_buffer, self.merger) = (None, None);
         }
     }
 
     pub(super) fn drop_groups(&mut self) {
-        self.groups.forget_all();
+        self.groups.clear();
     }
 
-    /// The caches of the recorder, and how full they are.
+    /// Returns the usage of the recorder's caches.
     pub(super) fn caches(&self) -> [CacheUse; 4] {
-        let bounce_buffer = self.detour.as_ref().map_or(0, wgpu::Buffer::size);
+        let bounce_buffer = self.bounce_buffer.as_ref().map_or(0, wgpu::Buffer::size);
         let bounce = CacheUse {
             entries: u64::from(bounce_buffer > 0),
             most_entries: Some(1),
             bytes: Some(bounce_buffer),
-            most_bytes: Some(DETOUR_BYTES),
+            most_bytes: Some(BOUNCE_BUFFER_BYTES),
             ..CacheUse::named("bounce buffer")
         };
         [self.groups.usage(), self.staging.usage(), Ring::usage(self.ring.as_ref()), bounce]
     }
 
-    /// Notes that the open batch, or the next one, names a segment.
+    /// Notes that the open batch, or the next batch if none is open, uses a segment.
     fn uses(&mut self, segment: &GpuSegment) {
         if segment.used_in(self.number) {
             self.exposed.push(segment.clone());
@@ -195,15 +195,15 @@ impl Recorder {
             self.open = Some(Open::new(gpu)?);
             #[cfg(not(target_arch = "wasm32"))]
             gpu.submission.note_thread();
-            if !self.is_watched && !self.looks_at_clock {
+            if !self.is_watched && !self.checks_age {
                 self.is_watched = true;
-                self.looks_at_clock = !gpu.submission.watch_open_batch();
+                self.checks_age = !gpu.submission.watch_open_batch();
             }
         }
         Ok(self.open.as_mut().expect("a batch was just opened"))
     }
 
-    /// The encoder outside of any pass, for a copy.
+    /// Returns the encoder outside any pass, for a copy.
     pub(super) fn encoder(&mut self, gpu: &Gpu) -> Result<&mut wgpu::CommandEncoder, DeviceError> {
         let open = self.open(gpu)?;
         open.pass = None;
@@ -219,7 +219,7 @@ impl Recorder {
         }
         self.open(gpu)?;
         let Self { open: Some(open), ring: Some(ring), staging, .. } = self else {
-            unreachable!("the batch and the ring were just made");
+            unreachable!("the batch and the ring were just created");
         };
         if ring.needs_group() {
             open.pass = None;
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_grow_until_one_ends_early() -> Result<(), Box<dyn std::error::Error>> {
+    fn the_batch_size_doubles_until_a_batch_is_submitted_early() -> Result<(), Box<dyn std::error::Error>> {
         let (gpu, place) = gpu_and_place()?;
         gpu.submission.recorder().due_age = Duration::MAX;
         let record = || -> Result<bool, DeviceError> {
@@ -270,14 +270,14 @@ mod tests {
         Ok(())
     }
 
-    /// As on GL and in a browser.
+    /// The case of GL and of browsers.
     #[test]
-    fn without_a_submission_thread_every_command_looks_at_the_age_of_its_batch()
-    -> Result<(), Box<dyn std::error::Error>> {
+    fn without_a_submission_thread_every_command_checks_the_age_of_its_batch() -> Result<(), Box<dyn std::error::Error>>
+    {
         let (gpu, place) = gpu_and_place()?;
         {
             let mut recorder = gpu.submission.recorder();
-            (recorder.looks_at_clock, recorder.due_age) = (true, Duration::ZERO);
+            (recorder.checks_age, recorder.due_age) = (true, Duration::ZERO);
         }
         for _ in 0..3 {
             let mut commands = gpu.commands();

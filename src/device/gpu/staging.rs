@@ -1,29 +1,30 @@
-//! Bytes on their way to the device: mapped buffers that commands copy from.
+//! Transfers from the host to the device: mapped staging buffers that commands copy from.
 //!
-//! Writing through `Queue::write_buffer` would overtake commands that are recorded and not yet submitted, and a lack of
-//! memory inside it loses the device. A copy out of a buffer of our own is in program order, and fails as an error.
+//! `Queue::write_buffer` is not used: its writes would execute before recorded commands that are not yet submitted, and
+//! if it runs out of memory the device is lost. A copy from the crate's own buffer executes in program order, and
+//! running out of memory is an error.
 
 use super::super::CacheUse;
 use super::{Gpu, checked, lock};
 use crate::error::DeviceError;
 use std::sync::{Arc, Mutex, Weak};
 
-/// Bytes of a chunk, unless more are asked for at once.
+/// The size of a chunk in bytes, unless a single request is larger.
 const CHUNK_BYTES: u64 = 1 << 20;
-/// Bytes of finished chunks that are kept for the next batches; the rest goes back to the driver.
-const KEPT_BYTES: u64 = 8 << 20;
+/// The bytes of idle chunks that are kept for later batches; the rest is returned to the driver.
+const IDLE_BYTES: u64 = 8 << 20;
 
-/// A mapped buffer, filled from its start.
+/// A mapped buffer that is filled from its start.
 #[derive(Debug)]
 pub(super) struct Chunk {
     buffer: wgpu::Buffer,
     size: u64,
     used: u64,
-    /// Where it goes when the device is done with it. Not its owner: an idle chunk is in there.
+    /// The list to which the chunk returns when the device has copied from it. Weak, because the list owns idle chunks.
     idle: Weak<Mutex<Vec<Chunk>>>,
 }
 
-/// Some bytes of a chunk, to be copied from.
+/// A range of a chunk, the source of a copy.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) buffer: wgpu::Buffer,
@@ -31,7 +32,7 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Writes into the bytes, which their batch has not submitted yet.
+    /// Writes to the range, whose batch must not be submitted yet.
     pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         let start = self.offset + at;
         let mut view = self
@@ -44,43 +45,43 @@ impl Staged {
 }
 
 impl Chunk {
-    /// Ends the writing; the commands that copy from it may be submitted now.
+    /// Unmaps the buffer, so that commands that copy from it can be submitted.
     pub(super) fn end_writing(&self, device: &wgpu::Device) -> Result<(), DeviceError> {
         checked::unmap(device, &self.buffer)
     }
 
-    /// Once the device has copied from it, makes it writable again for a later batch.
+    /// Maps the buffer again when the device has finished with it, and returns it to the idle list.
     pub(super) fn recycle(self, device: &wgpu::Device) {
         let buffer = self.buffer.clone();
         let note = move |mapped: Result<(), wgpu::BufferAsyncError>| {
-            // The memory may be gone meanwhile.
+            // The pool may have been dropped.
             let Some(list) = self.idle.upgrade() else { return };
             let mut idle = lock(&list);
             let kept: u64 = idle.iter().map(|chunk| chunk.size).sum();
-            if mapped.is_ok() && kept + self.size <= KEPT_BYTES {
+            if mapped.is_ok() && kept + self.size <= IDLE_BYTES {
                 idle.push(Chunk { used: 0, ..self });
             }
         };
-        // A chunk that can't be mapped any more, on a lost device, is dropped with the callback.
+        // A chunk that cannot be mapped again, because the device is lost, is dropped with the callback.
         let _ = checked::map(device, &buffer, wgpu::MapMode::Write, note);
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Staging {
-    /// Chunks that the open batch copies from, still mapped.
+    /// Chunks of the open batch, still mapped.
     current: Vec<Chunk>,
-    /// Chunks that came back.
+    /// Chunks that can be reused.
     idle: Arc<Mutex<Vec<Chunk>>>,
-    /// Chunks that were created.
+    /// The number of chunks created so far.
     made: u64,
 }
 
 impl Staging {
-    /// Room for `bytes` bytes, aligned for copies and for uniforms.
+    /// Reserves `bytes` bytes of mapped memory, aligned for copies and for uniform buffers.
     ///
     /// # Errors
-    /// As for any buffer; the batch is not harmed.
+    /// [`DeviceError::Refused`] if a chunk cannot be allocated; the open batch is unchanged.
     pub(super) fn reserve(&mut self, gpu: &Gpu, bytes: u64) -> Result<Staged, DeviceError> {
         let fits = |chunk: &Chunk| chunk.size - chunk.used >= bytes;
         if !self.current.last().is_some_and(fits) {
@@ -94,30 +95,31 @@ impl Staging {
         Ok(Staged { buffer: chunk.buffer.clone(), offset })
     }
 
-    /// The chunks of the batch that is being closed.
+    /// Takes the chunks of the batch that is being closed.
     pub(super) fn close(&mut self) -> Vec<Chunk> {
         std::mem::take(&mut self.current)
     }
 
-    /// Bytes of the open batch's chunks.
+    /// Bytes staged for the open batch.
     pub(super) fn open_bytes(&self) -> u64 {
         self.current.iter().map(|chunk| chunk.used).sum()
     }
 
-    /// How much is kept in idle chunks.
+    /// Returns the usage of the idle list.
     pub(super) fn usage(&self) -> CacheUse {
         let idle = lock(&self.idle);
         CacheUse {
             entries: idle.len() as u64,
             bytes: Some(idle.iter().map(|chunk| chunk.size).sum()),
-            most_bytes: Some(KEPT_BYTES),
+            most_bytes: Some(IDLE_BYTES),
             made: self.made,
             ..CacheUse::named("staging buffers")
         }
     }
 
-    /// Gives the idle chunks back to the driver. Natively by dropping them, since destroying a buffer waits for every thread that
-    /// polls; in a browser a buffer that is only dropped waits for the garbage collector.
+    /// Returns the idle chunks to the driver. On native backends they are dropped, because destroying a buffer waits
+    /// for every thread inside `Device::poll`. In a browser they are destroyed, because a dropped buffer stays
+    /// allocated until the garbage collector runs.
     pub(super) fn drop_idle(&mut self) {
         let idle = std::mem::take(&mut *lock(&self.idle));
         if cfg!(target_arch = "wasm32") {

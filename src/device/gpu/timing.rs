@@ -1,28 +1,28 @@
-//! How long each kernel takes, by the device's own clock.
+//! Execution times of kernels, measured with the device's clock.
 //!
-//! While this is on every dispatch is a pass of its own, with a timestamp at its start and one at its end: a little slower than
-//! without, since neighbours no longer overlap.
+//! While timing is on, each dispatch is a separate pass with a timestamp at its start and at its end. This is slightly
+//! slower, because consecutive dispatches no longer overlap.
 
 use std::sync::Arc;
 
-/// The most dispatches that have timestamps; wgpu bounds the queries of a set.
-pub(super) const MOST_DISPATCHES: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
+/// The largest number of timed dispatches; wgpu limits the size of a query set.
+pub(super) const MAX_DISPATCHES: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
 
-/// Timestamps that are being written.
+/// The timestamps of a running profile.
 #[derive(Debug)]
 pub(super) struct Timing {
     pub(super) queries: wgpu::QuerySet,
-    /// What each dispatch that has timestamps runs.
+    /// The kernel of each timed dispatch.
     pub(super) kernels: Vec<Arc<str>>,
-    /// Dispatches that found no timestamps left.
+    /// The number of dispatches after the query set was full.
     pub(super) untimed: u64,
 }
 
 impl Timing {
-    /// The timestamps of the next dispatch, if there are any left.
+    /// Returns the timestamp writes of the next dispatch, or `None` if the query set is full.
     pub(super) fn next(&mut self, kernel: &Arc<str>) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
-        let number = u32::try_from(self.kernels.len()).unwrap_or(MOST_DISPATCHES);
-        if number >= MOST_DISPATCHES {
+        let number = u32::try_from(self.kernels.len()).unwrap_or(MAX_DISPATCHES);
+        if number >= MAX_DISPATCHES {
             self.untimed += 1;
             return None;
         }

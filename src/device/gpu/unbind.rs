@@ -1,16 +1,16 @@
-//! GL keeps a destroyed buffer's memory for as long as the buffer is the last one that was bound to its slot. So before segments
-//! are destroyed there, a dispatch that does next to nothing binds a few bytes of its own to every slot.
+//! A workaround for GL, which keeps the memory of a destroyed buffer allocated while the buffer is the last one bound
+//! to a binding slot. Before segments are destroyed on GL, a small dispatch binds a different buffer to every slot.
 
 use super::{Gpu, checked};
 use crate::error::DeviceError;
 use std::fmt::Write;
 
-/// Kernels bind no more tensors than this.
-const MOST_SLOTS: u32 = 16;
-/// Bytes between two slots' bindings: the largest alignment that WebGPU allows a device to ask for.
+/// The largest number of tensors that a kernel binds.
+const MAX_SLOTS: u32 = 16;
+/// Bytes between the bindings of two slots: the largest offset alignment that WebGPU permits.
 const STRIDE: u64 = 256;
 
-/// A dispatch that takes every slot.
+/// A dispatch that binds a small buffer to every slot.
 #[derive(Debug)]
 pub(super) struct Unbinder {
     pipeline: wgpu::ComputePipeline,
@@ -19,7 +19,7 @@ pub(super) struct Unbinder {
 
 impl Unbinder {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
-        let slots = gpu.device.limits().max_storage_buffers_per_shader_stage.min(MOST_SLOTS);
+        let slots = gpu.device.limits().max_storage_buffers_per_shader_stage.min(MAX_SLOTS);
         let usage = wgpu::BufferUsages::STORAGE;
         let buffer = gpu.buffer("wgpu-pool unbinder", u64::from(slots) * STRIDE, usage, false)?;
         let source = source(slots);
@@ -60,7 +60,7 @@ fn entry(buffer: &wgpu::Buffer, slot: u32) -> wgpu::BindGroupEntry<'_> {
     wgpu::BindGroupEntry { binding: slot, resource: wgpu::BindingResource::Buffer(binding) }
 }
 
-/// A shader whose compiler can't leave a slot out.
+/// Returns a shader that writes to every slot, so that the compiler cannot remove a binding.
 fn source(slots: u32) -> String {
     let mut declarations = String::new();
     let mut statements = String::new();

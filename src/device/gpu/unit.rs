@@ -1,14 +1,15 @@
-//! Copies of less than a copy unit.
+//! Copies shorter than a copy unit.
 //!
-//! WebGPU copies whole units of four bytes. The last one to three bytes of a copy are merged with the bytes that follow them in
-//! the target: both units are copied into a buffer of eight bytes, an invocation merges them, and the result is copied to the
-//! target. The segments themselves are never bound, so neither their alignment nor the size of the copy matters.
+//! WebGPU copies multiples of 4 bytes. The last 1 to 3 bytes of a copy are merged with the following bytes of the
+//! target: the source unit and the target unit are copied to a buffer of 8 bytes, a shader merges them, and the result
+//! is copied to the target. The segments themselves are never bound, so neither their alignment nor the size of the
+//! copy matters.
 
 use super::{Gpu, GpuSegment, checked};
 use crate::device::{COPY_UNIT, Location};
 use crate::error::DeviceError;
 
-/// The number of workgroups is the number of bytes to take of the source's unit, which is the second one.
+/// The number of workgroups is the number of bytes taken from the source unit, `units[1]`.
 const SOURCE: &str = "
 @group(0) @binding(0) var<storage, read_write> units: array<u32, 2>;
 
@@ -21,12 +22,12 @@ fn merge(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) b
 }
 ";
 
-/// What a merge needs.
+/// The pipeline and the buffer of a merge.
 #[derive(Debug)]
 pub(super) struct UnitMerger {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
-    /// The target's unit, and the source's, which becomes the merged one.
+    /// The target unit, then the source unit, which is replaced by the result.
     units: wgpu::Buffer,
 }
 
@@ -55,7 +56,7 @@ impl UnitMerger {
         Ok(Self { pipeline, group, units })
     }
 
-    /// Takes both units in.
+    /// Copies both units to the buffer.
     pub(super) fn gather(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -66,14 +67,14 @@ impl UnitMerger {
         encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset, &self.units, COPY_UNIT, COPY_UNIT);
     }
 
-    /// Merges them: the first `bytes` bytes are the source's.
+    /// Merges the units: the first `bytes` bytes are from the source.
     pub(super) fn merge(&self, pass: &mut wgpu::ComputePass<'_>, bytes: u32) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(bytes, 1, 1);
     }
 
-    /// Writes the merged unit.
+    /// Copies the merged unit to the target.
     pub(super) fn scatter(&self, encoder: &mut wgpu::CommandEncoder, to: &Location<GpuSegment>) {
         encoder.copy_buffer_to_buffer(&self.units, COPY_UNIT, to.segment.own_buffer(), to.offset, COPY_UNIT);
     }

@@ -1,9 +1,9 @@
-//! The commands that are recorded.
+//! Recording of commands.
 
 use super::super::program::{Passing, Program};
 use super::super::unit::UnitMerger;
 use super::super::{Gpu, GpuReadback, GpuSegment};
-use super::{DETOUR_BYTES, DUE_BYTES, Open, Recorder};
+use super::{BOUNCE_BUFFER_BYTES, DUE_BYTES, Open, Recorder};
 use crate::device::{
     Commands, Location, MemoryLimits, check_alignment, check_part_of_unit, check_range, check_transfer,
 };
@@ -11,7 +11,7 @@ use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::MutexGuard;
 
-/// The right to record on a [`Gpu`].
+/// The command guard of a [`Gpu`].
 #[derive(Debug)]
 pub struct GpuCommands<'a> {
     gpu: &'a Gpu,
@@ -23,7 +23,8 @@ impl<'a> GpuCommands<'a> {
         Self { gpu, recorder: gpu.submission.recorder() }
     }
 
-    /// Runs a kernel over `workgroups` workgroups, with `tensors` bound in this order and `parameters` as it takes them.
+    /// Records a dispatch of `workgroups` workgroups, with `tensors` bound in this order and `parameters` passed as the
+    /// program expects.
     pub(crate) fn dispatch(
         &mut self,
         program: &Program,
@@ -75,7 +76,7 @@ impl<'a> GpuCommands<'a> {
         open.pass().dispatch_workgroups(x, y, z);
         open.commands += 1;
         if timing.is_some() {
-            // Its end is the dispatch's.
+            // The timestamp at the end of the pass is that of the dispatch.
             open.pass = None;
         }
         Ok(())
@@ -83,14 +84,14 @@ impl<'a> GpuCommands<'a> {
 
     fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
         self.make_bounce_buffer(from.size)?;
-        let detour = self.recorder.detour.clone().expect("it was just made");
+        let bounce_buffer = self.recorder.bounce_buffer.clone().expect("the bounce buffer was just created");
         let encoder = self.recorder.encoder(self.gpu)?;
-        // Upwards, so that a piece never overwrites one that is yet to be copied down.
+        // In ascending order, so that a chunk never overwrites bytes that are copied later.
         let mut done = 0;
         while done < from.size {
-            let bytes = (from.size - done).min(detour.size());
-            encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset + done, &detour, 0, bytes);
-            encoder.copy_buffer_to_buffer(&detour, 0, to.segment.own_buffer(), to.offset + done, bytes);
+            let bytes = (from.size - done).min(bounce_buffer.size());
+            encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset + done, &bounce_buffer, 0, bytes);
+            encoder.copy_buffer_to_buffer(&bounce_buffer, 0, to.segment.own_buffer(), to.offset + done, bytes);
             done += bytes;
         }
         Ok(())
@@ -108,9 +109,9 @@ fn check_binding(place: &Location<GpuSegment>, limits: &MemoryLimits) -> Result<
     }
 }
 
-/// The commands themselves, behind [`GpuCommands::checked`].
+/// The recording functions, called through [`GpuCommands::checked`].
 impl GpuCommands<'_> {
-    /// Records, on a device that is not known to have failed. Where the loss of the device is behind an error, says so.
+    /// Records if the device is not known to have failed. If the loss of the device caused an error, returns the loss.
     fn checked(&mut self, record: impl FnOnce(&mut Self) -> Result<(), DeviceError>) -> Result<(), DeviceError> {
         self.gpu.check()?;
         record(self).map_err(|error| self.gpu.loss_or(error))
@@ -122,7 +123,7 @@ impl GpuCommands<'_> {
             return Ok(());
         }
         let recorder = &mut *self.recorder;
-        // Staged before the encoder is touched: a lack of memory leaves the batch as it was.
+        // Staged before the encoder is used: if staging memory is refused, the batch is unchanged.
         recorder.open(self.gpu)?;
         let staged = recorder.staging.reserve(self.gpu, bytes.len() as u64)?;
         staged.write(0, bytes)?;
@@ -141,10 +142,10 @@ impl GpuCommands<'_> {
     }
 
     fn make_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
-        let piece = bytes.min(DETOUR_BYTES);
-        if self.recorder.detour.as_ref().map_or(0, wgpu::Buffer::size) < piece {
+        let piece = bytes.min(BOUNCE_BUFFER_BYTES);
+        if self.recorder.bounce_buffer.as_ref().map_or(0, wgpu::Buffer::size) < piece {
             let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            self.recorder.detour = Some(self.gpu.buffer("wgpu-pool detour", piece, usage, false)?);
+            self.recorder.bounce_buffer = Some(self.gpu.buffer("wgpu-pool bounce buffer", piece, usage, false)?);
         }
         Ok(())
     }
@@ -178,7 +179,7 @@ impl GpuCommands<'_> {
         recorder.uses(&to.segment);
         recorder.encoder(gpu)?;
         let Recorder { open: Some(open), merger: Some(merger), .. } = &mut **recorder else {
-            unreachable!("both were just made");
+            unreachable!("both were just created");
         };
         merger.gather(&mut open.encoder, from, to);
         merger.merge(open.pass(), bytes);
@@ -230,18 +231,18 @@ impl Commands<Gpu> for GpuCommands<'_> {
     }
 
     fn due(&self) -> bool {
-        let Recorder { open, due_commands, due_age, looks_at_clock, staging, .. } = &*self.recorder;
-        let is_long = |open: &Open| open.commands >= *due_commands || (*looks_at_clock && open.age() >= *due_age);
-        staging.open_bytes() >= DUE_BYTES || open.as_ref().is_some_and(is_long)
+        let Recorder { open, due_commands, due_age, checks_age, staging, .. } = &*self.recorder;
+        let is_due = |open: &Open| open.commands >= *due_commands || (*checks_age && open.age() >= *due_age);
+        staging.open_bytes() >= DUE_BYTES || open.as_ref().is_some_and(is_due)
     }
 
     fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {
         let Self { gpu, recorder } = self;
-        recorder.groups.forget_segment(id);
+        recorder.groups.remove_segment(id);
         if gpu.is_gl && recorder.binds_segments {
             if let Err(error) = recorder.unbind(gpu) {
-                // The memory then waits for the next dispatch.
-                log::debug!("wgpu-pool: slots can't be taken from segments: {error}");
+                // The memory of the destroyed segment is then freed after the next dispatch.
+                log::debug!("wgpu-pool: cannot unbind segments from their binding slots: {error}");
             }
         }
         recorder.close(&gpu.submission);

@@ -1,4 +1,4 @@
-//! The queue's driver: what handing over a batch or a destruction means for wgpu.
+//! The queue's driver: submits batches to wgpu and destroys segments.
 
 use super::super::staging::Chunk;
 use super::super::{GpuSegment, checked};
@@ -11,37 +11,37 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Commands whose recording has ended. Recording only notes them down: validating and encoding them, in `CommandEncoder::finish`, is
-/// most of what a command costs the host.
+/// A recorded batch. wgpu only stores commands during recording; `CommandEncoder::finish` validates and encodes them,
+/// which is most of a command's host time.
 #[derive(Debug)]
 pub(in super::super) struct Batch {
-    /// The batch's value of the fence.
+    /// The number at which the fence counts this batch as finished.
     pub(in super::super) number: u64,
     pub(in super::super) encoder: wgpu::CommandEncoder,
-    /// The staging that it copies from, still mapped.
+    /// The staging buffers that the commands copy from, still mapped.
     pub(in super::super) staged: Vec<Chunk>,
-    /// Segments that it names whose buffers the application has seen, and may have destroyed.
+    /// Segments that the commands use and whose buffers the application may have destroyed.
     pub(in super::super) exposed: Vec<GpuSegment>,
 }
 
-/// A batch that can be submitted.
+/// An encoded batch, ready for submission.
 #[derive(Debug)]
 pub(in super::super) struct Encoded {
     number: u64,
-    /// Nothing if the commands are invalid; the fault is latched then.
+    /// `None` if the commands are invalid; the error has been latched as a fault.
     commands: Option<wgpu::CommandBuffer>,
     staged: Vec<Chunk>,
     exposed: Vec<GpuSegment>,
 }
 
-/// A segment to destroy.
+/// A segment that will be destroyed.
 #[derive(Debug)]
-pub(in super::super) struct Doomed {
+pub(in super::super) struct Destruction {
     pub(super) segment: GpuSegment,
     pub(super) bytes: u64,
 }
 
-/// Hands items over to wgpu.
+/// Submits batches and destroys segments.
 #[derive(Debug)]
 pub(in super::super) struct Handover {
     pub(super) device: wgpu::Device,
@@ -53,7 +53,7 @@ pub(in super::super) struct Handover {
 impl queue::Driver for Handover {
     type Batch = Batch;
     type Encoded = Encoded;
-    type Resource = Doomed;
+    type Resource = Destruction;
 
     fn encode(&self, batch: Batch) -> Encoded {
         let Batch { number, encoder, staged, exposed } = batch;
@@ -66,11 +66,13 @@ impl queue::Driver for Handover {
         Encoded { number, commands, staged, exposed }
     }
 
-    /// Submits outside of every error scope, because wgpu runs callbacks of the application inside `Queue::submit`, on this thread:
-    /// a scope would take their errors away from the application. wgpu calls callbacks only after the submission has succeeded, and
-    /// what makes it fail has been ruled out before: the commands are valid, since `finish` was checked; their staging is unmapped; and
-    /// they name no destroyed buffer, since the queue destroys segments in order and what the application may have destroyed is
-    /// looked at.
+    /// Submits outside every error scope. wgpu runs application callbacks inside `Queue::submit`, on this thread, and
+    /// an error scope would hide their errors from the application.
+    ///
+    /// wgpu calls callbacks only after the submission has succeeded. The causes of a failure are excluded beforehand:
+    /// the commands are valid, because the result of `finish` was checked; the staging buffers are unmapped; no segment
+    /// of the pool was destroyed earlier, because the queue destroys segments in order; and buffers that the
+    /// application may have destroyed are checked here.
     fn submit(&self, batch: Encoded) {
         let Encoded { number, mut commands, staged, exposed } = batch;
         for chunk in &staged {
@@ -80,7 +82,7 @@ impl queue::Driver for Handover {
             }
         }
         if exposed.iter().any(|segment| checked::is_destroyed(&self.device, segment.own_buffer())) {
-            let message = "the application has destroyed the buffer of a segment that commands name".into();
+            let message = "the application has destroyed the buffer of a segment that recorded commands use".into();
             self.fail(DeviceError::Validation { message });
             commands = None;
         }
@@ -95,8 +97,8 @@ impl queue::Driver for Handover {
         for chunk in staged {
             chunk.recycle(&self.device);
         }
-        // wgpu reports nothing when it refuses a submission because the device is lost.
-        self.notice_loss();
+        // wgpu reports no error when a submission is refused because the device is lost.
+        self.check_for_loss();
         if let Err(panic) = outcome {
             if self.health.is_lost() {
                 log::error!("wgpu-pool: submitting to a lost device panicked: {}", message_of(&*panic));
@@ -106,12 +108,14 @@ impl queue::Driver for Handover {
         }
     }
 
-    /// Drops the buffer, where nothing else can hold it: the driver has the memory back as soon as the last submission that names it
-    /// has ended. `Buffer::destroy` would wait for every thread that is inside `Device::poll`, and make all others wait meanwhile; it
-    /// is needed where the application has seen the buffer and may have kept bind groups on it, and in a browser, where a buffer
-    /// that is only dropped waits for the garbage collector.
-    fn destroy(&self, doomed: Doomed) {
-        let Doomed { segment, bytes } = doomed;
+    /// Drops the buffer if nothing else holds a reference: the driver frees the memory when the last submission that
+    /// uses the buffer has finished.
+    ///
+    /// `Buffer::destroy` would wait for every thread inside `Device::poll`, and block other threads meanwhile. It is
+    /// used only where dropping does not suffice: for a buffer that the application has, because bind groups may keep
+    /// the buffer alive; and in a browser, where a dropped buffer stays allocated until the garbage collector runs.
+    fn destroy(&self, destruction: Destruction) {
+        let Destruction { segment, bytes } = destruction;
         let last_batch = segment.0.last_batch.load(Ordering::Relaxed);
         if segment.is_exposed() || cfg!(target_arch = "wasm32") {
             segment.own_buffer().destroy();
@@ -120,29 +124,31 @@ impl queue::Driver for Handover {
         self.fence.destroy(bytes, last_batch);
     }
 
-    fn destruction_may_wait(&self, doomed: &Doomed) -> bool {
-        doomed.segment.is_exposed()
+    fn destruction_may_wait(&self, destruction: &Destruction) -> bool {
+        destruction.segment.is_exposed()
     }
 }
 
 impl Handover {
-    /// Latches an error of a batch, unless the loss of the device is behind it.
+    /// Latches the error of a batch, unless the device is lost.
     fn fail(&self, error: DeviceError) {
-        self.notice_loss();
+        self.check_for_loss();
         if !self.health.is_lost() {
             self.health.latch(error);
         }
     }
 
-    /// Asks wgpu whether the device is lost. No callback runs inside.
-    pub(in super::super) fn notice_loss(&self) {
+    /// Checks whether wgpu considers the device lost, and if so marks it as lost. Runs no callbacks.
+    pub(in super::super) fn check_for_loss(&self) {
         if !self.health.is_lost() && checked::is_lost(&self.device) {
-            self.health.lose(|| "wgpu makes no more buffers on it, and the application did not say why".into());
+            self.health.mark_lost(|| {
+                "wgpu creates no more buffers on the device, and the application reported no reason".into()
+            });
         }
     }
 }
 
-/// The text of a panic.
+/// Returns the message of a panic.
 pub(in super::super) fn message_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")

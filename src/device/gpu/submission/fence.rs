@@ -1,11 +1,11 @@
-//! How far the device is, and which destroyed segments the driver has back.
+//! Counts finished batches and tracks when the driver frees destroyed segments.
 
 use super::super::super::Reclaimed;
 use super::super::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Counts finished batches, as a Vulkan timeline semaphore does. Shared with wgpu's callbacks.
+/// Counts finished batches, like a Vulkan timeline semaphore. Shared with wgpu's callbacks.
 #[derive(Debug, Default)]
 pub(in super::super) struct Fence {
     /// The device has finished every batch up to this number.
@@ -13,17 +13,18 @@ pub(in super::super) struct Fence {
     destroyed: Mutex<Destroyed>,
 }
 
-/// Segments on their way back to the driver.
+/// Destroyed segments that the driver has not freed yet.
 #[derive(Debug, Default)]
 struct Destroyed {
     /// Bytes of segments whose destruction is still in the queue.
     queued: u64,
-    /// Segments that are destroyed, each with the last batch that names it: the driver has the bytes once that is finished.
-    condemned: Vec<(u64, u64)>,
+    /// The size of each destroyed segment, and the last batch that uses it: the driver frees the bytes when that batch
+    /// has finished.
+    destroyed_segments: Vec<(u64, u64)>,
 }
 
 impl Fence {
-    /// The device has finished every batch up to this number.
+    /// The number up to which the device has finished every batch.
     pub(in super::super) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Acquire)
     }
@@ -33,8 +34,8 @@ impl Fence {
         self.finished.fetch_max(batch, Ordering::AcqRel);
     }
 
-    /// What finishes a batch when it is dropped: wgpu drops a callback without calling it if a callback before it panics, and calls
-    /// and drops callbacks only of work that has ended.
+    /// Returns a guard that finishes a batch when it is dropped. wgpu drops callbacks without calling them after a
+    /// callback has panicked, and it calls or drops only callbacks of finished work.
     pub(super) fn ticket(self: &Arc<Self>, batch: u64) -> Ticket {
         Ticket { fence: Arc::clone(self), batch }
     }
@@ -46,21 +47,21 @@ impl Fence {
     pub(super) fn destroy(&self, bytes: u64, last_batch: u64) {
         let mut destroyed = lock(&self.destroyed);
         destroyed.queued -= bytes;
-        destroyed.condemned.push((bytes, last_batch));
+        destroyed.destroyed_segments.push((bytes, last_batch));
     }
 
-    /// Whether a segment is on its way back to the driver.
+    /// Returns whether a destroyed segment is not freed yet.
     pub(in super::super) fn has_destroyed(&self) -> bool {
         let destroyed = lock(&self.destroyed);
-        destroyed.queued > 0 || !destroyed.condemned.is_empty()
+        destroyed.queued > 0 || !destroyed.destroyed_segments.is_empty()
     }
 
-    /// Sorts the destroyed segments into those that the driver has back, which are reported once, and those that it has not.
+    /// Returns the bytes that were freed since the last call, and the bytes that are not freed yet.
     pub(in super::super) fn reclaim(&self) -> Reclaimed {
         let finished = self.finished();
         let mut destroyed = lock(&self.destroyed);
         let mut reclaimed = Reclaimed { freed: 0, pending: destroyed.queued };
-        destroyed.condemned.retain(|&(bytes, last_batch)| {
+        destroyed.destroyed_segments.retain(|&(bytes, last_batch)| {
             let is_back = last_batch <= finished;
             *(if is_back { &mut reclaimed.freed } else { &mut reclaimed.pending }) += bytes;
             !is_back
@@ -69,7 +70,7 @@ impl Fence {
     }
 }
 
-/// Finishes a batch when it is dropped.
+/// Marks a batch as finished when dropped.
 #[derive(Debug)]
 pub(super) struct Ticket {
     fence: Arc<Fence>,

@@ -1,4 +1,4 @@
-//! Whether the device and the batches submitted to it are known to work.
+//! The state of the device: working, faulty, or lost.
 
 use super::super::lock;
 use super::super::readback::Mapping;
@@ -6,36 +6,37 @@ use crate::error::DeviceError;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// The first error in a batch of commands since the last was cleared. What the batch should have written is undefined, and so is what
-/// later commands computed from that. Until it is cleared with [`Gpu::clear_fault`](crate::Gpu::clear_fault), every call that needs
-/// the device returns its error.
+/// The first error in a batch of commands since the last call of [`Gpu::clear_fault`](crate::Gpu::clear_fault).
+///
+/// The results of the failed batch are undefined, and so are the results of later commands that depend on them. Until
+/// the fault is cleared, every call that needs the device returns the fault's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// How many batches of this device have failed, up to this one. A fault with another number is another fault.
+    /// The number of failed batches of this device so far, including this one. Different faults have different numbers.
     pub number: u64,
-    /// What wgpu reported.
+    /// The error that wgpu reported.
     pub error: DeviceError,
 }
 
 #[derive(Debug, Default)]
 struct Faults {
     current: Option<Fault>,
-    /// How many there were.
+    /// The number of faults so far.
     count: u64,
 }
 
-const WORKS: u8 = 0;
+const WORKING: u8 = 0;
 const FAULTY: u8 = 1;
 const LOST: u8 = 2;
 
-/// Shared with wgpu's callbacks, which must not keep the device alive.
+/// The state of the device, shared with wgpu's callbacks, which must not keep the device alive.
 #[derive(Debug, Default)]
 pub(in super::super) struct Health {
-    /// The highest of the above that holds; the details are below.
+    /// The worst of the three states. The details are in `lost` and `faults`.
     state: AtomicU8,
     lost: OnceLock<String>,
     faults: Mutex<Faults>,
-    /// Reads that are awaited: a loss has to wake them, since their map callbacks may never run.
+    /// Pending reads. Losing the device wakes them, because their map callbacks may never run.
     awaited: Mutex<Vec<Weak<Mutex<Mapping>>>>,
 }
 
@@ -44,10 +45,11 @@ impl Health {
         self.state.load(Ordering::Acquire) == LOST
     }
 
-    /// The checked place that every fallible call passes: one load while the device works.
+    /// Returns the error of a faulty or lost device. Every fallible call checks this; costs one atomic load while the
+    /// device works.
     pub(in super::super) fn check(&self) -> Result<(), DeviceError> {
         match self.state.load(Ordering::Acquire) {
-            WORKS => Ok(()),
+            WORKING => Ok(()),
             _ => self.details(),
         }
     }
@@ -60,27 +62,27 @@ impl Health {
         lock(&self.faults).current.as_ref().map_or(Ok(()), |fault| Err(fault.error.clone()))
     }
 
-    /// The loss in place of an error that it may have caused.
+    /// Returns the loss of the device, if it is lost, in place of an error that the loss may have caused.
     pub(in super::super) fn loss_or(&self, error: DeviceError) -> DeviceError {
         self.lost.get().map_or(error, |reason| DeviceError::Lost { reason: reason.clone() })
     }
 
-    /// Notes that the device is lost; the first reason stays. Wakes awaited reads.
-    pub(in super::super) fn lose(&self, reason: impl FnOnce() -> String) {
+    /// Marks the device as lost and wakes pending reads. Only the first reason is kept.
+    pub(in super::super) fn mark_lost(&self, reason: impl FnOnce() -> String) {
         self.lost.get_or_init(reason);
         self.state.store(LOST, Ordering::Release);
         let awaited = std::mem::take(&mut *lock(&self.awaited));
         awaited.iter().filter_map(Weak::upgrade).for_each(|mapping| Mapping::wake(&mapping));
     }
 
-    /// Notes that a read is awaited, before its future first asks whether the device is lost.
+    /// Registers a pending read. Must be called before the read's future first checks whether the device is lost.
     pub(in super::super) fn await_read(&self, mapping: &Arc<Mutex<Mapping>>) {
         let mut awaited = lock(&self.awaited);
         awaited.retain(|mapping| mapping.strong_count() > 0);
         awaited.push(Arc::downgrade(mapping));
     }
 
-    /// Notes that a batch failed. The first error stays until it is cleared.
+    /// Records the failure of a batch. The first error is kept until it is cleared.
     pub(super) fn latch(&self, error: DeviceError) {
         log::error!("wgpu-pool: a batch of commands failed: {error}");
         let mut faults = lock(&self.faults);
@@ -97,8 +99,8 @@ impl Health {
 
     pub(in super::super) fn clear_fault(&self) -> Option<Fault> {
         let mut faults = lock(&self.faults);
-        // A loss stays.
-        let _ = self.state.compare_exchange(FAULTY, WORKS, Ordering::AcqRel, Ordering::Acquire);
+        // A lost device stays lost.
+        let _ = self.state.compare_exchange(FAULTY, WORKING, Ordering::AcqRel, Ordering::Acquire);
         faults.current.take()
     }
 }
@@ -127,11 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_outlasts_every_fault() {
+    fn a_lost_device_stays_lost_after_its_faults_are_cleared() {
         let health = Health::default();
         health.latch(error("first"));
-        health.lose(|| "gone".into());
-        health.lose(|| "gone again".into());
+        health.mark_lost(|| "gone".into());
+        health.mark_lost(|| "gone again".into());
         let lost = DeviceError::Lost { reason: "gone".into() };
         assert_eq!((health.is_lost(), health.check()), (true, Err(lost.clone())));
         assert!(health.clear_fault().is_some());

@@ -1,34 +1,38 @@
-//! The submission queue: how recorded commands and destroyed segments reach wgpu.
+//! The submission queue: submits recorded batches to wgpu and destroys segments, in program order.
 //!
 //! # Guarantee
-//! The queue's items are batches of commands and destructions of segments, numbered from 1 in program order. Items are handed to wgpu
-//! in that order, by one thread at a time. [`Submission::flush`] returns when **everything up to the newest item has been handed to
-//! wgpu**. Everything else follows from that: a destruction comes after all batches that name the segment, a command of the
-//! application that is submitted after `flush` comes after the pool's.
+//! The queue's items are batches of commands and destructions of segments, numbered from 1 in program order. One thread
+//! at a time hands the items to wgpu, in that order. [`Submission::flush`] returns when **every item up to the newest
+//! has been handed to wgpu**. Two properties follow: a segment is destroyed after all batches that use it, and commands
+//! that the application submits after `flush` execute after the pool's commands.
 //!
 //! # States of an item
 //! ```text
 //!                 encode, on any thread        submit, in order, one thread at a time
-//!   Recorded ──────► Encoding ──────► Encoded ──────► in hand ──────► handed over ──────► finished
+//!   Recorded ──────► Encoding ──────► Encoded ──────► taken ──────► handed over ──────► finished
 //!                        │ panic                        ▲  │ a callback panics ──► handed over
 //!                        └───────────────► Void ────────┤
 //!   Destruction ────────────────────────────────────────┘
 //! ```
-//! - *Encoding* (`CommandEncoder::finish`) takes most of the time. It needs no order, so that a thread that would only wait encodes.
-//!   What fails or panics is latched as a [`Fault`]; the item then does nothing, and keeps its place.
-//! - *In hand* means that a thread has taken the item out of the queue. wgpu runs callbacks of the application inside `Queue::submit`,
-//!   once the batch is with the device's queue. A callback that comes back here on the same thread finds its own item handed over and
-//!   goes on with the next. When the item's thread unwinds, because a callback panicked, the item counts as handed over too.
-//! - *Finished* is told by the [`Fence`], which counts batches.
+//! - *Encoding* (`CommandEncoder::finish`) takes most of the time. Batches may be encoded in any order, so a thread
+//!   that would otherwise wait encodes a batch. An error or a panic is latched as a [`Fault`]; the item then does
+//!   nothing and keeps its place in the order.
+//! - *Taken* means that a thread has removed the item from the queue to submit or destroy it. wgpu runs the
+//!   application's callbacks inside `Queue::submit`, after the batch has reached the device's queue. A callback that
+//!   calls the queue again on the same thread treats this item as handed over and continues with the next. If the
+//!   thread unwinds because a callback panicked, the item also counts as handed over.
+//! - *Finished* batches are counted by the [`Fence`].
 //!
-//! # Who hands over
-//! - The *submission thread* does for everything that nobody waits for: batches that are long enough, batches that are older than
-//!   [`DUE_AGE`], and destructions. It is started with the first command. Where there is none (in a browser, on GL, or if the
-//!   system refuses a thread) the caller hands over.
-//! - A caller of `flush` hands over on its own thread, up to the item that another thread has in hand, and waits for that one.
+//! # Which thread hands items over
+//! - The *submission thread* handles everything that no caller waits for: batches with enough commands, batches older
+//!   than [`DUE_AGE`], and destructions. It is started with the first command. Without a submission thread (in a
+//!   browser, on GL, or if the system cannot create a thread) the calling thread hands items over.
+//! - A caller of `flush` hands items over on its own thread. If another thread has taken an item, the caller waits for
+//!   that thread.
 //!
 //! # Lock order
-//! The recorder before the queue's state; the latter is held for a few instructions, never during a call of wgpu or of a callback.
+//! The recorder's lock, then the queue's lock. The queue's lock is held for a few instructions, and never during a call
+//! of wgpu or of a callback.
 
 mod batch;
 mod fence;
@@ -59,29 +63,30 @@ use super::recorder::Recorder;
 #[cfg(not(target_arch = "wasm32"))]
 use super::try_lock;
 use super::{GpuSegment, lock};
-use batch::{Doomed, Handover};
+use batch::{Destruction, Handover};
 use queue::Queue;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// A batch that was begun so long ago is submitted, so that slow recording does not starve the device; a submission costs about 8 µs on
-/// an H100.
+/// The age at which an open batch is submitted, so that slow recording does not starve the device. A submission costs
+/// about 8 µs on an H100.
 pub(super) const DUE_AGE: Duration = Duration::from_micros(500);
 
-/// Batches that wait to be encoded before the thread that records encodes too: 1,024 launches, which is as far as CUDA lets a program
-/// be ahead. On an H100 a launch costs the recording thread 0.8 µs and encoding it 2.2, while the device takes 2.4 between two launches
-/// that depend on each other: a program that encodes for itself would keep the device waiting.
+/// The number of batches waiting to be encoded above which the recording thread encodes batches, too. 8 batches are
+/// 1,024 launches, which is CUDA's launch queue depth. On an H100 a launch costs the recording thread 0.8 µs, encoding
+/// it 2.2 µs, and the device needs 2.4 µs per dependent launch: a thread that both records and encodes would starve the
+/// device.
 #[cfg(not(target_arch = "wasm32"))]
-const MOST_RECORDED: usize = 8;
+const MAX_RECORDED: usize = 8;
 
-/// The owner of everything between the recorder and wgpu's queue. Shared with the pool's threads.
+/// Owns everything between the recorder and wgpu's queue. Shared with the pool's threads.
 #[derive(Debug)]
 pub(super) struct Submission {
     recorder: Mutex<Recorder>,
     queue: Queue<Handover>,
     handover: Arc<Handover>,
-    /// Whether callers hand over by themselves: in a browser there are no threads, and on GL whoever makes a buffer waits for whoever
-    /// submits, and wgpu panics if that takes a second.
+    /// Whether calling threads hand items over, without a submission thread. Browsers have no threads. On GL, buffer
+    /// creation waits for a concurrent submission, and wgpu panics if that takes a second.
     is_inline: bool,
     #[cfg(not(target_arch = "wasm32"))]
     poller: poller::Poller,
@@ -89,7 +94,7 @@ pub(super) struct Submission {
     threads: Arc<threads::Threads>,
 }
 
-/// The newest item, and the newest batch.
+/// The numbers of the newest item and of the newest batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Newest {
     item: u64,
@@ -112,7 +117,7 @@ impl Submission {
         }
     }
 
-    /// Locks the recorder. Waits for the thread that records, which holds it for one operation.
+    /// Locks the recorder. Waits for the thread that is recording, which holds the lock for one operation.
     pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
         lock(&self.recorder)
     }
@@ -125,53 +130,54 @@ impl Submission {
         &self.handover.fence
     }
 
-    /// Asks wgpu whether the device is lost. Runs no callbacks.
-    pub(super) fn notice_loss(&self) {
-        self.handover.notice_loss();
+    /// Checks whether the device is lost, and if so marks it as lost. Runs no callbacks.
+    pub(super) fn check_for_loss(&self) {
+        self.handover.check_for_loss();
     }
 
-    /// Appends a batch. The caller holds the recorder.
+    /// Appends a batch. The caller must hold the recorder's lock.
     pub(super) fn push_batch(&self, batch: Batch) {
         self.queue.push_batch(batch);
     }
 
-    /// Appends the destruction of a segment of `bytes` bytes. The caller holds the recorder.
+    /// Appends the destruction of a segment of `bytes` bytes. The caller must hold the recorder's lock.
     pub(super) fn push_destruction(&self, segment: GpuSegment, bytes: u64) {
         self.fence().queue_destruction(bytes);
-        self.queue.push_destruction(Doomed { segment, bytes });
+        self.queue.push_destruction(Destruction { segment, bytes });
     }
 
-    /// Ends the open batch, and appends it.
+    /// Ends the open batch and appends it to the queue.
     pub(super) fn close_batch(&self) -> Newest {
         let mut recorder = self.recorder();
         recorder.close(self);
         Newest { item: self.queue.newest(), batch: recorder.newest_batch() }
     }
 
-    /// Ends the open batch and hands over everything up to it. Waits for other threads that hand over some of it, and for callbacks of
-    /// the application that run inside; not for the device, except that a software driver may execute earlier batches meanwhile.
-    /// Called without any lock.
+    /// Ends the open batch and hands over every item up to it. Waits for other threads that have taken items, and for
+    /// application callbacks that run inside. Does not wait for the device, except that a software driver may execute
+    /// earlier batches inside a submission. The caller must hold no lock.
     pub(super) fn flush(&self) -> Newest {
         let newest = self.close_batch();
         self.queue.flush(&self.handover, newest.item);
         newest
     }
 
-    /// Ends the open batch and leaves it to the submission thread; encodes a batch if that one is far behind. Does not wait. Without a
-    /// submission thread it is [`Submission::flush`].
+    /// Ends the open batch and leaves it to the submission thread. Encodes a batch on the calling thread if the
+    /// submission thread is far behind. Does not wait. Without a submission thread this is [`Submission::flush`].
     pub(super) fn request(self: &Arc<Self>) -> Newest {
         let newest = self.close_batch();
         if self.has_thread() && self.queue.request(newest.item) {
             #[cfg(not(target_arch = "wasm32"))]
-            self.queue.help(&self.handover, MOST_RECORDED);
+            self.queue.help(&self.handover, MAX_RECORDED);
         } else {
             self.queue.flush(&self.handover, newest.item);
         }
         newest
     }
 
-    /// Ends the open batch and sees to it that everything up to it is handed over, waiting for nothing: what can be destroyed at once
-    /// is, and the rest is left to the submission thread. Without a submission thread it is [`Submission::flush`].
+    /// Ends the open batch and arranges that every item up to it is handed over, without waiting. Destructions at the
+    /// front of the queue are carried out at once; the rest is left to the submission thread. Without a submission
+    /// thread this is [`Submission::flush`].
     pub(super) fn request_without_waiting(self: &Arc<Self>) {
         let newest = self.close_batch();
         self.queue.destroy_front(&self.handover);
@@ -184,7 +190,7 @@ impl Submission {
         self.fence().reclaim()
     }
 
-    /// Has the calling thread wait, when it ends, for the batch that it has just begun.
+    /// Makes the calling thread wait at its exit for the batch that it has just begun.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn note_thread(self: &Arc<Self>) {
         if !self.is_inline {
@@ -192,8 +198,8 @@ impl Submission {
         }
     }
 
-    /// Has the submission thread look at the age of the batch that was just begun, and says whether there is one. The caller holds the
-    /// recorder.
+    /// Makes the submission thread check the age of the batch that was just begun. Returns whether there is a
+    /// submission thread. The caller must hold the recorder's lock.
     pub(super) fn watch_open_batch(self: &Arc<Self>) -> bool {
         self.has_thread() && self.queue.watch()
     }
@@ -203,7 +209,7 @@ impl Submission {
         false
     }
 
-    /// Whether there may be a submission thread; the first call starts it.
+    /// Returns whether there may be a submission thread. The first call starts it.
     #[cfg(not(target_arch = "wasm32"))]
     fn has_thread(self: &Arc<Self>) -> bool {
         if self.is_inline {
@@ -212,7 +218,7 @@ impl Submission {
         if self.queue.start() {
             let this = Arc::clone(self);
             if let Err(error) = self.threads.spawn("wgpu-pool submission", move || this.serve()) {
-                log::warn!("wgpu-pool: no thread to submit commands, so that callers do: {error}");
+                log::warn!("wgpu-pool: cannot spawn the submission thread, so calling threads submit: {error}");
                 self.queue.refuse();
                 return false;
             }
@@ -220,13 +226,14 @@ impl Submission {
         true
     }
 
-    /// The submission thread.
+    /// The main loop of the submission thread.
     #[cfg(not(target_arch = "wasm32"))]
     fn serve(&self) {
         use std::panic::{AssertUnwindSafe, catch_unwind};
 
         let tick = || {
-            // A thread that records may hold it for as long as a large upload takes to copy; what is requested does not wait for that.
+            // A recording thread may hold the lock for as long as a large upload takes. Requested items must not wait
+            // for that.
             let Some(mut recorder) = try_lock(&self.recorder) else { return Some(DUE_AGE) };
             let (has_closed, pause) = recorder.close_if_old(self);
             drop(recorder);
@@ -242,8 +249,9 @@ impl Submission {
         }
     }
 
-    /// Ends the pool's threads and waits for their end: for the submission or poll that each is in, and for callbacks of the
-    /// application that run inside. What has not been handed over by now is dropped: nobody can see what it would have done.
+    /// Stops the pool's threads and waits for them to end, including the submission or poll that each is in and
+    /// application callbacks inside. Drops the items that have not been handed over: no handle to their results exists
+    /// any more.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn close(&self) {
         self.queue.close();
@@ -251,7 +259,7 @@ impl Submission {
         self.threads.join();
     }
 
-    /// Has the device polled as long as the answer lives. Does not wait.
+    /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn polled(&self) -> Polled {
         self.poller.watch(&self.handover, &self.threads)

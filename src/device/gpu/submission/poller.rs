@@ -1,5 +1,5 @@
-//! Callbacks of a native device run only while somebody polls it. While a read is awaited, the poller thread does.
-//! Browsers poll by themselves, and have no threads.
+//! The poller thread. Callbacks of a native device run only while a thread polls the device; this thread polls while a
+//! read is pending. Browsers poll by themselves and have no threads.
 
 use super::super::{checked, lock};
 use super::batch::{Handover, message_of};
@@ -8,32 +8,33 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Lets time pass between two polls of a device: next to none at first, since most waits are short, then more and more.
+/// The delay between two polls of a device: none at first, since most waits are short, then increasing.
 ///
-/// wgpu's own wait is not used. With a timeout, wgpu 30 panics when another thread's poll or submission takes note of the
-/// end just as the wait times out; without one, it holds a lock that destroying a buffer needs for as long as the device works.
+/// wgpu's own blocking wait is not used. With a timeout, wgpu 30 panics when another thread observes the completion
+/// just as the wait times out. Without a timeout, wgpu holds a lock that buffer destruction needs until the device is
+/// idle.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub(super) struct Backoff {
     polls: u32,
 }
 
-impl Pause {
-    /// Polls between which a thread only yields: about as long as a small read takes.
-    const EAGER: u32 = 200;
+impl Backoff {
+    /// The number of polls after which the thread sleeps instead of yielding: about as many as a small read takes.
+    const YIELDS: u32 = 200;
     const SHORTEST: Duration = Duration::from_micros(20);
     const LONGEST: Duration = Duration::from_millis(1);
 
-    /// Lets time pass.
-    pub(super) fn rest(&mut self) {
+    /// Yields or sleeps.
+    pub(super) fn pause(&mut self) {
         self.polls += 1;
-        match self.polls.checked_sub(Self::EAGER) {
+        match self.polls.checked_sub(Self::YIELDS) {
             None => std::thread::yield_now(),
             Some(late) => std::thread::sleep((Self::SHORTEST * (1 + late / 8)).min(Self::LONGEST)),
         }
     }
 }
 
-/// Polls the device as long as a read is awaited. The thread starts with the first awaited read and ends after the last.
+/// Polls the device while a read is pending. The thread starts with the first pending read and ends after the last.
 #[derive(Debug, Default)]
 pub(super) struct Poller {
     state: Arc<Mutex<State>>,
@@ -41,14 +42,14 @@ pub(super) struct Poller {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Reads that are awaited.
+    /// The number of pending reads.
     awaited: usize,
-    /// Whether there is a thread that will look at `awaited` again.
+    /// Whether a thread is running that will check `awaited` again.
     is_running: bool,
     is_closed: bool,
 }
 
-/// Has the device polled as long as it lives.
+/// Keeps the poller thread polling until dropped.
 #[derive(Debug)]
 pub(in super::super) struct Polled(Arc<Mutex<State>>);
 
@@ -59,7 +60,7 @@ impl Drop for Polled {
 }
 
 impl Poller {
-    /// Has the poller thread poll the device until the answer is dropped. Does not wait.
+    /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait.
     pub(super) fn watch(&self, handover: &Arc<Handover>, threads: &Arc<Threads>) -> Polled {
         let was_running = {
             let mut state = lock(&self.state);
@@ -69,22 +70,24 @@ impl Poller {
         if !was_running {
             let (handover, state) = (Arc::clone(handover), Arc::clone(&self.state));
             if let Err(error) = threads.spawn("wgpu-pool poller", move || poll_while_awaited(&handover, &state)) {
-                log::warn!("wgpu-pool: no thread to poll the device, so the application has to poll it: {error}");
+                log::warn!(
+                    "wgpu-pool: cannot spawn the poller thread, so the application must poll the device: {error}"
+                );
                 lock(&self.state).is_running = false;
             }
         }
         Polled(Arc::clone(&self.state))
     }
 
-    /// Ends the thread. Does not wait for it.
+    /// Stops the thread. Does not wait for its end.
     pub(super) fn close(&self) {
         lock(&self.state).is_closed = true;
     }
 }
 
-/// The poller thread: polls until no read is awaited any more, or the device is lost.
+/// The main loop of the poller thread: polls until no read is pending, or the device is lost.
 fn poll_while_awaited(handover: &Handover, state: &Mutex<State>) {
-    let mut pause = Pause::default();
+    let mut pause = Backoff::default();
     loop {
         {
             let mut state = lock(state);
@@ -93,12 +96,12 @@ fn poll_while_awaited(handover: &Handover, state: &Mutex<State>) {
                 break;
             }
         }
-        // A panic comes from a callback of the application, or from wgpu if the device is lost.
+        // A panic comes from an application callback, or from wgpu if the device is lost.
         let polled = catch_unwind(AssertUnwindSafe(|| checked::poll(&handover.device)));
         if let Err(panic) = polled {
             log::error!("wgpu-pool: a callback panicked on the poller thread: {}", message_of(&*panic));
-            handover.notice_loss();
+            handover.check_for_loss();
         }
-        pause.rest();
+        pause.pause();
     }
 }

@@ -1,36 +1,37 @@
-//! The core of the submission queue: numbered items, handed over in order by one thread at a time. It knows neither wgpu nor clocks,
-//! so that a model checker can run it (`tests/submission_model`).
+//! The core of the submission queue: numbered items, handed over in order by one thread at a time. It uses neither wgpu
+//! nor clocks, so that a model checker can run it (`tests/submission_model`).
 //!
-//! The parent module describes the states of an item and what is guaranteed.
+//! The parent module documents the states of an item and the guarantee.
 
 use super::sync::{Condvar, Mutex, MutexGuard, ThreadId, lock, this_thread, wait};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What the queue hands its items to. No lock of the queue is held during a call.
+/// Executes the queue's items. The queue holds no lock during a call.
 pub(crate) trait Driver {
     /// A batch of recorded commands.
     type Batch;
-    /// A batch that is encoded.
+    /// An encoded batch.
     type Encoded;
-    /// Something to destroy.
+    /// A resource to destroy.
     type Resource;
 
-    /// Encodes a batch. Must not run callbacks of the application. Several threads may encode different batches at once.
+    /// Encodes a batch. Must not run application callbacks. Several threads may encode different batches at the same
+    /// time.
     fn encode(&self, batch: Self::Batch) -> Self::Encoded;
 
-    /// Submits a batch. May run callbacks of the application, but only after the batch has reached the device's queue; these may call
-    /// the queue again, and may panic.
+    /// Submits a batch. May run application callbacks, but only after the batch has reached the device's queue. The
+    /// callbacks may call the queue again, and may panic.
     fn submit(&self, batch: Self::Encoded);
 
-    /// Destroys a resource. Must not run callbacks of the application.
+    /// Destroys a resource. Must not run application callbacks.
     fn destroy(&self, resource: Self::Resource);
 
     /// Whether [`Driver::destroy`] may wait for the device.
     fn destruction_may_wait(&self, resource: &Self::Resource) -> bool;
 }
 
-/// Where an item is on its way. An item that is being submitted or destroyed, or was, has no slot any more.
+/// The state of an item in the queue. An item that was taken for submission or destruction has no slot.
 enum Slot<D: Driver> {
     Recorded(D::Batch),
     Encoding(ThreadId),
@@ -44,7 +45,7 @@ enum Slot<D: Driver> {
 #[derive(Clone, Copy)]
 struct Owner {
     thread: ThreadId,
-    /// Whether callbacks may run inside, and call the queue again.
+    /// Whether callbacks may run inside and call the queue again.
     submits: bool,
 }
 
@@ -53,27 +54,27 @@ enum Service {
     /// The submission thread has not been started.
     Absent,
     Running,
-    /// The system refused a thread: callers hand over by themselves.
+    /// The system could not create the thread: calling threads hand items over.
     Refused,
     Closing,
 }
 
 struct State<D: Driver> {
-    /// The items that nobody has taken out yet; the last has the number `newest`.
+    /// The items in the queue; the last has the number `newest`.
     slots: VecDeque<Slot<D>>,
     /// The number of the newest item. Numbers start at 1.
     newest: u64,
     /// Every item up to this number has been handed over.
     handed_over: u64,
-    /// The submission thread is to hand over every item up to this number.
+    /// The submission thread must hand over every item up to this number.
     requested: u64,
     owner: Option<Owner>,
     service: Service,
-    /// Threads that wait for `changed`.
+    /// The number of threads waiting on `changed`.
     waiting: usize,
-    /// Whether the submission thread waits for `called`.
+    /// Whether the submission thread is waiting on `called`.
     parked: bool,
-    /// Whether the submission thread is to call its tick.
+    /// Whether the submission thread must call `tick`.
     watched: bool,
 }
 
@@ -82,8 +83,8 @@ impl<D: Driver> State<D> {
         self.newest + 1 - self.slots.len() as u64
     }
 
-    /// Whether another thread has the item that is to be handed over next.
-    fn is_elsewhere(&self, this: ThreadId) -> bool {
+    /// Returns whether another thread has taken, or is encoding, the next item.
+    fn is_front_taken_by_another(&self, this: ThreadId) -> bool {
         match (&self.owner, self.slots.front()) {
             (Some(owner), _) => owner.thread != this,
             (None, Some(Slot::Encoding(thread))) => *thread != this,
@@ -91,19 +92,19 @@ impl<D: Driver> State<D> {
         }
     }
 
-    /// Whether the submission thread has something to hand over.
-    fn is_wanted(&self) -> bool {
+    /// Returns whether the submission thread has an item to hand over.
+    fn has_request(&self) -> bool {
         self.service == Service::Running && self.handed_over < self.requested && !self.slots.is_empty()
     }
 }
 
-/// Why [`Queue::hand_over`] returned.
+/// The reason why [`Queue::hand_over`] returned.
 #[derive(Debug, PartialEq, Eq)]
-enum Left {
-    /// Nothing is left to do.
+enum Stop {
+    /// No item is left to hand over.
     Done,
-    /// Another thread has the front item.
-    Elsewhere,
+    /// Another thread has taken, or is encoding, the front item.
+    TakenByAnother,
     /// This thread itself has the front item, further up its call stack, where the item has not been handed over yet.
     Reentered,
 }
@@ -111,9 +112,9 @@ enum Left {
 /// The queue.
 pub(crate) struct Queue<D: Driver> {
     state: Mutex<State<D>>,
-    /// Notified whenever a thread that waits for another one's item should look again.
+    /// Notified when a thread that waits for another thread's item must check the state again.
     changed: Condvar,
-    /// Notified when the submission thread has something to do.
+    /// Notified when the submission thread has an item to hand over.
     called: Condvar,
 }
 
@@ -136,7 +137,7 @@ impl<D: Driver> Queue<D> {
         }
     }
 
-    /// Appends a batch and returns its number. Does not wait. The order of calls is the order of the queue.
+    /// Appends a batch and returns its number. Does not wait. The order of the calls is the order of the queue.
     pub(crate) fn push_batch(&self, batch: D::Batch) -> u64 {
         self.push(Slot::Recorded(batch))
     }
@@ -158,19 +159,19 @@ impl<D: Driver> Queue<D> {
         lock(&self.state).newest
     }
 
-    /// Hands over every item up to `target`. Waits for other threads that have one of them in hand, and encodes for them meanwhile. When
-    /// this returns, every item up to `target` has been handed over, unless the caller is itself inside [`Driver::encode`] or
-    /// [`Driver::destroy`].
+    /// Hands over every item up to `target`. Waits for other threads that have taken items, and encodes batches while
+    /// waiting. When this returns, every item up to `target` has been handed over, unless the caller is itself inside
+    /// [`Driver::encode`] or [`Driver::destroy`].
     pub(crate) fn flush(&self, driver: &D, target: u64) {
         loop {
-            if self.hand_over(driver, |state| state.handed_over < target) != Left::Elsewhere {
+            if self.hand_over(driver, |state| state.handed_over < target) != Stop::TakenByAnother {
                 return;
             }
             if self.help(driver, 0) {
                 continue;
             }
             let mut state = lock(&self.state);
-            if state.handed_over < target && state.is_elsewhere(this_thread()) {
+            if state.handed_over < target && state.is_front_taken_by_another(this_thread()) {
                 state.waiting += 1;
                 state = wait(&self.changed, &self.state, state, None);
                 state.waiting -= 1;
@@ -178,16 +179,17 @@ impl<D: Driver> Queue<D> {
         }
     }
 
-    /// Destroys what is at the front of the queue, as far as that waits for nothing: neither for another thread nor for the device.
+    /// Carries out the destructions at the front of the queue that need not wait for another thread or for the device.
     pub(crate) fn destroy_front(&self, driver: &D) {
-        let waits_for_nothing = |state: &State<D>| match state.slots.front() {
+        let does_not_wait = |state: &State<D>| match state.slots.front() {
             Some(Slot::Destruction(resource)) => !driver.destruction_may_wait(resource),
             _ => false,
         };
-        self.hand_over(driver, waits_for_nothing);
+        self.hand_over(driver, does_not_wait);
     }
 
-    /// Leaves every item up to `target` to the submission thread. Says whether there is one. Does not wait.
+    /// Leaves every item up to `target` to the submission thread. Returns whether there is a submission thread. Does
+    /// not wait.
     pub(crate) fn request(&self, target: u64) -> bool {
         let mut state = lock(&self.state);
         state.requested = state.requested.max(target);
@@ -195,7 +197,7 @@ impl<D: Driver> Queue<D> {
         state.service == Service::Running
     }
 
-    /// Has the submission thread call its tick soon. Says whether there is one.
+    /// Makes the submission thread call its tick soon. Returns whether there is a submission thread.
     pub(crate) fn watch(&self) -> bool {
         let mut state = lock(&self.state);
         state.watched = true;
@@ -205,7 +207,8 @@ impl<D: Driver> Queue<D> {
         state.service == Service::Running
     }
 
-    /// Encodes the newest batch that is not encoded if there are more than `spare` of them. Says whether it did.
+    /// Encodes the newest recorded batch if more than `spare` batches are recorded and not encoded. Returns whether a
+    /// batch was encoded.
     pub(crate) fn help(&self, driver: &D, spare: usize) -> bool {
         let this = this_thread();
         let mut state = lock(&self.state);
@@ -218,28 +221,29 @@ impl<D: Driver> Queue<D> {
         true
     }
 
-    /// Hands over items from the front for as long as there is a reason to.
-    fn hand_over(&self, driver: &D, goes_on: impl Fn(&State<D>) -> bool) -> Left {
+    /// Hands over items from the front while `should_continue` returns true.
+    fn hand_over(&self, driver: &D, should_continue: impl Fn(&State<D>) -> bool) -> Stop {
         let this = this_thread();
         loop {
             let mut state = lock(&self.state);
             let front = state.number_of_front();
-            // A callback inside the submission of the item in hand, which is with the device's queue since then.
+            // Called from a callback inside the submission of the item that this thread has taken. That item has
+            // reached the device's queue.
             if state.owner.is_some_and(|owner| owner.thread == this && owner.submits) {
-                self.leave(&mut state, front - 1);
+                self.mark_handed_over(&mut state, front - 1);
             }
-            if !goes_on(&state) {
-                return Left::Done;
+            if !should_continue(&state) {
+                return Stop::Done;
             }
             match state.owner {
-                Some(owner) if owner.thread != this => return Left::Elsewhere,
-                Some(_) => return Left::Reentered,
+                Some(owner) if owner.thread != this => return Stop::TakenByAnother,
+                Some(_) => return Stop::Reentered,
                 None => {}
             }
             match state.slots.front_mut() {
-                None => return Left::Done,
-                Some(Slot::Encoding(thread)) if *thread == this => return Left::Reentered,
-                Some(Slot::Encoding(_)) => return Left::Elsewhere,
+                None => return Stop::Done,
+                Some(Slot::Encoding(thread)) if *thread == this => return Stop::Reentered,
+                Some(Slot::Encoding(_)) => return Stop::TakenByAnother,
                 Some(slot @ Slot::Recorded(_)) => {
                     if let Slot::Recorded(batch) = std::mem::replace(slot, Slot::Encoding(this)) {
                         drop(state);
@@ -249,10 +253,10 @@ impl<D: Driver> Queue<D> {
                 }
                 Some(Slot::Encoded(_) | Slot::Destruction(_) | Slot::Void) => {}
             }
-            let Some(slot) = state.slots.pop_front() else { return Left::Done };
+            let Some(slot) = state.slots.pop_front() else { return Stop::Done };
             state.owner = Some(Owner { thread: this, submits: matches!(slot, Slot::Encoded(_)) });
             drop(state);
-            let _in_hand = InHand { queue: self, number: front };
+            let _taken = Taken { queue: self, number: front };
             match slot {
                 Slot::Encoded(batch) => driver.submit(batch),
                 Slot::Destruction(resource) => driver.destroy(resource),
@@ -261,30 +265,30 @@ impl<D: Driver> Queue<D> {
         }
     }
 
-    /// Notes that every item up to `number` has been handed over, and that this thread has none in hand.
-    fn leave(&self, state: &mut State<D>, number: u64) {
+    /// Notes that every item up to `number` has been handed over, and that this thread has taken no item.
+    fn mark_handed_over(&self, state: &mut State<D>, number: u64) {
         state.handed_over = state.handed_over.max(number);
         let this = this_thread();
         state.owner.take_if(|owner| owner.thread == this);
         self.notify(state);
     }
 
-    /// Has the threads that may go on look again.
+    /// Wakes the threads that may be able to continue.
     fn notify(&self, state: &State<D>) {
         if state.waiting > 0 {
             self.changed.notify_all();
         }
-        if state.parked && state.is_wanted() {
+        if state.parked && state.has_request() {
             self.called.notify_one();
         }
     }
 
     fn encode(&self, driver: &D, number: u64, batch: D::Batch) {
-        let mut place = Place { queue: self, number, encoded: Slot::Void };
+        let mut place = EncodingSlot { queue: self, number, encoded: Slot::Void };
         place.encoded = Slot::Encoded(driver.encode(batch));
     }
 
-    /// Whether the submission thread has to be started; the caller does that, or calls [`Queue::refuse`].
+    /// Returns whether the caller must start the submission thread. If that fails, the caller calls [`Queue::refuse`].
     pub(crate) fn start(&self) -> bool {
         let mut state = lock(&self.state);
         let is_first = state.service == Service::Absent;
@@ -294,25 +298,26 @@ impl<D: Driver> Queue<D> {
         is_first
     }
 
-    /// Notes that there is no submission thread and will be none.
+    /// Notes that there is no submission thread and that none will be started.
     pub(crate) fn refuse(&self) {
         lock(&self.state).service = Service::Refused;
     }
 
-    /// The submission thread: hands over what is requested, until the queue is closed. `tick` is called first, when
-    /// [`Queue::watch`] was called, and whenever the time is over that it asked for.
+    /// The main loop of the submission thread: hands over requested items until the queue is closed. Calls `tick`
+    /// first, after each [`Queue::watch`], and after the delay that the last call of `tick` returned.
     ///
-    /// Unwinds if a callback of the application panics; what was in hand is then handed over, and the thread may call this again.
+    /// Unwinds if an application callback panics. The taken item then counts as handed over, and the thread may call
+    /// `serve` again.
     pub(crate) fn serve(&self, driver: &D, mut tick: impl FnMut() -> Option<Duration>) {
         let this = this_thread();
         loop {
             let pause = tick();
-            self.hand_over(driver, State::is_wanted);
+            self.hand_over(driver, State::has_request);
             let mut state = lock(&self.state);
             if state.service == Service::Closing {
                 break;
             }
-            let has_work = state.is_wanted() && !state.is_elsewhere(this);
+            let has_work = state.has_request() && !state.is_front_taken_by_another(this);
             if !has_work && !std::mem::take(&mut state.watched) {
                 state.parked = true;
                 state = wait(&self.called, &self.state, state, pause);
@@ -322,7 +327,7 @@ impl<D: Driver> Queue<D> {
         }
     }
 
-    /// Ends the service of the submission thread, and drops the items that nobody has taken out yet. Does not wait for the thread.
+    /// Stops the submission thread, and drops the items that no thread has taken. Does not wait for the thread.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         state.service = Service::Closing;
@@ -330,17 +335,17 @@ impl<D: Driver> Queue<D> {
         let slots = std::mem::take(&mut state.slots);
         self.called.notify_one();
         drop(state);
-        // Dropped outside of the lock, since dropping commands calls wgpu.
+        // Dropped without the lock, because dropping commands calls wgpu.
         drop(slots);
     }
 
-    /// Every item up to this number has been handed over.
+    /// The number up to which every item has been handed over.
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "no thread is waited for there"))]
     pub(crate) fn handed_over(&self) -> u64 {
         lock(&self.state).handed_over
     }
 
-    /// How many batches wait to be encoded, and how many are encoded and wait to be submitted.
+    /// The number of batches waiting to be encoded, and of encoded batches waiting to be submitted.
     #[cfg(test)]
     #[allow(dead_code, reason = "for the crate's own tests; the model tests compile this file too")]
     pub(crate) fn waiting(&self) -> [usize; 2] {
@@ -354,18 +359,18 @@ impl<D: Driver> Queue<D> {
     }
 }
 
-/// Puts an encoded batch back into its place, or marks the place void if encoding ended in a panic.
-struct Place<'a, D: Driver> {
+/// Stores an encoded batch in its slot, or marks the slot void if encoding panicked.
+struct EncodingSlot<'a, D: Driver> {
     queue: &'a Queue<D>,
     number: u64,
     encoded: Slot<D>,
 }
 
-impl<D: Driver> Drop for Place<'_, D> {
+impl<D: Driver> Drop for EncodingSlot<'_, D> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
         let index = self.number.checked_sub(state.number_of_front()).and_then(|index| usize::try_from(index).ok());
-        // After the queue was closed there is no place any more.
+        // A closed queue has no slots.
         if let Some(slot) = index.and_then(|index| state.slots.get_mut(index)) {
             *slot = std::mem::replace(&mut self.encoded, Slot::Void);
         }
@@ -373,16 +378,16 @@ impl<D: Driver> Drop for Place<'_, D> {
     }
 }
 
-/// An item that a thread has taken out of the queue: handed over when this is dropped, also by a panic.
-struct InHand<'a, D: Driver> {
+/// An item that a thread has taken out of the queue. Dropping this, also during a panic, marks the item as handed over.
+struct Taken<'a, D: Driver> {
     queue: &'a Queue<D>,
     number: u64,
 }
 
-impl<D: Driver> Drop for InHand<'_, D> {
+impl<D: Driver> Drop for Taken<'_, D> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
-        self.queue.leave(&mut state, self.number);
+        self.queue.mark_handed_over(&mut state, self.number);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The synchronization that the queue's core is built on. The model tests (`tests/submission_model`) compile the same core with the
-//! types of a model checker in place of these.
+//! The synchronization primitives of the queue's core. The model tests (`tests/submission_model`) compile the same core
+//! with the types of a model checker instead.
 
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use std::thread::ThreadId;
@@ -7,12 +7,13 @@ pub(crate) use std::thread::ThreadId;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// Locks, whether or not a thread panicked while it held the lock: no critical section of the core runs foreign code.
+/// Locks a mutex and ignores poisoning: no critical section of the core calls foreign code.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until the condition variable is notified, or the pause is over if there is one. May return early. `guard` is that of `mutex`.
+/// Waits until the condition variable is notified, or until `pause` is over. May return early. `guard` is that of
+/// `mutex`.
 pub(crate) fn wait<'a, T>(
     condvar: &Condvar,
     _mutex: &'a Mutex<T>,
@@ -25,7 +26,7 @@ pub(crate) fn wait<'a, T>(
     }
 }
 
-/// The calling thread.
+/// The id of the calling thread.
 pub(crate) fn this_thread() -> ThreadId {
     std::thread::current().id()
 }

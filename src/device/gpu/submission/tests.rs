@@ -1,7 +1,8 @@
-//! The queue on wgpu's device without a driver: who hands over what, and when. `tests/submission_model` checks the core's interleavings.
+//! Tests of the queue on wgpu's no-op device: which thread hands over which item, and when. `tests/submission_model`
+//! checks the interleavings of the core.
 
-use super::wait::MOST_IN_FLIGHT;
-use super::{Fault, MOST_RECORDED};
+use super::wait::MAX_IN_FLIGHT;
+use super::{Fault, MAX_RECORDED};
 use crate::device::{Commands, Gpu, GpuSegment, Location, Memory};
 use crate::error::DeviceError;
 use crate::heap::{Heap, HeapOptions, SubPool};
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 type Tested = Result<(), Box<dyn std::error::Error>>;
 
-/// Far above what anything here takes.
-const SOON: Duration = Duration::from_secs(60);
+/// A timeout far above the duration of any step here.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Program {
     gpu: Gpu,
@@ -29,8 +30,8 @@ impl Program {
         Ok(Self { gpu, place })
     }
 
-    /// The same, with batches that never grow old.
-    fn patient() -> Result<Self, Box<dyn std::error::Error>> {
+    /// As `new`, with batches that never become old.
+    fn without_age_limit() -> Result<Self, Box<dyn std::error::Error>> {
         let program = Self::new()?;
         program.gpu.submission.recorder().set_due_age(Duration::MAX);
         Ok(program)
@@ -40,32 +41,33 @@ impl Program {
         self.gpu.commands().clear(&self.place)
     }
 
-    /// A batch that is left to the submission thread.
+    /// Records a batch and leaves it to the submission thread.
     fn batch(&self) -> Result<(), DeviceError> {
         self.clear()?;
         self.gpu.submit_soon()
     }
 
-    /// Calls `act` in a callback on the submission thread, in the middle of a submission.
+    /// Calls `act` in a callback on the submission thread, during a submission.
     fn on_submission_thread(&self, act: impl FnOnce() + Send + 'static) -> Tested {
         let (arrived, arrival) = mpsc::channel();
         self.gpu.queue.on_submitted_work_done(move || {
-            arrived.send(std::thread::current().name().map(str::to_owned)).expect("the test listens");
+            arrived.send(std::thread::current().name().map(str::to_owned)).expect("the receiver exists");
             act();
         });
         self.batch()?;
-        assert_eq!(arrival.recv_timeout(SOON)?.as_deref(), Some("wgpu-pool submission"));
+        assert_eq!(arrival.recv_timeout(TIMEOUT)?.as_deref(), Some("wgpu-pool submission"));
         Ok(())
     }
 
-    /// Has the submission thread wait in a callback, in the middle of a submission, until it is told to go on.
-    fn held_thread(&self) -> Result<mpsc::Sender<()>, Box<dyn std::error::Error>> {
-        let (go_on, may_go_on) = mpsc::channel();
-        self.on_submission_thread(move || may_go_on.recv().expect("the test goes on"))?;
-        Ok(go_on)
+    /// Blocks the submission thread in a callback, during a submission, until a message is sent to the returned
+    /// channel.
+    fn blocked_submission_thread(&self) -> Result<mpsc::Sender<()>, Box<dyn std::error::Error>> {
+        let (unblock, unblocked) = mpsc::channel();
+        self.on_submission_thread(move || unblocked.recv().expect("the test unblocks the thread"))?;
+        Ok(unblock)
     }
 
-    /// Batches that wait to be encoded, and those that are encoded.
+    /// The number of batches waiting to be encoded, and of encoded batches.
     fn waiting(&self) -> [usize; 2] {
         self.gpu.submission.queue.waiting()
     }
@@ -75,47 +77,47 @@ impl Program {
     }
 }
 
-/// Yields until something is so.
-fn until(is_so: impl Fn() -> bool) {
+/// Yields until `condition` holds.
+fn until(condition: impl Fn() -> bool) {
     let start = std::time::Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < SOON, "it never came");
+    while !condition() {
+        assert!(start.elapsed() < TIMEOUT, "the condition did not become true within {TIMEOUT:?}");
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn a_program_far_ahead_of_the_submission_thread_encodes_and_does_not_wait() -> Tested {
-    let program = Program::patient()?;
-    let go_on = program.held_thread()?;
-    for _ in 0..MOST_RECORDED + 5 {
+fn a_program_far_ahead_of_the_submission_thread_encodes_batches_and_does_not_wait() -> Tested {
+    let program = Program::without_age_limit()?;
+    let unblock = program.blocked_submission_thread()?;
+    for _ in 0..MAX_RECORDED + 5 {
         program.batch()?;
     }
-    assert_eq!(program.waiting(), [MOST_RECORDED, 5]);
-    go_on.send(())?;
+    assert_eq!(program.waiting(), [MAX_RECORDED, 5]);
+    unblock.send(())?;
     program.gpu.wait()?;
     assert_eq!(program.waiting(), [0, 0]);
-    assert_eq!(program.finished(), MOST_RECORDED as u64 + 6);
+    assert_eq!(program.finished(), MAX_RECORDED as u64 + 6);
     Ok(())
 }
 
-/// Holds a loop of one of the two calls back while nothing is finished.
-fn assert_held_back(submit: fn(&Gpu) -> Result<(), DeviceError>) -> Tested {
-    let program = Program::patient()?;
-    let go_on = program.held_thread()?;
+/// Checks that a loop of `submit` calls waits while the device finishes nothing.
+fn assert_throttled(submit: fn(&Gpu) -> Result<(), DeviceError>) -> Tested {
+    let program = Program::without_age_limit()?;
+    let unblock = program.blocked_submission_thread()?;
     std::thread::scope(|scope| -> Tested {
-        let endless = scope.spawn(|| {
+        let submissions = scope.spawn(|| {
             (0..1000).try_for_each(|_| {
                 program.clear()?;
                 submit(&program.gpu)
             })
         });
-        // The thread that is held has handed over its batch, so that `submit` goes on by itself.
+        // The blocked thread has already submitted its batch, so `submit` itself does not block on it.
         std::thread::sleep(Duration::from_millis(100));
         let recorded = program.gpu.submission.recorder().newest_batch();
-        assert!(recorded <= MOST_IN_FLIGHT + 1, "{recorded} batches are recorded");
-        go_on.send(())?;
-        Ok(endless.join().expect("it doesn't panic")?)
+        assert!(recorded <= MAX_IN_FLIGHT + 1, "{recorded} batches are recorded");
+        unblock.send(())?;
+        Ok(submissions.join().expect("the loop does not panic")?)
     })?;
     program.gpu.wait()?;
     assert_eq!(program.finished(), 1001);
@@ -123,40 +125,40 @@ fn assert_held_back(submit: fn(&Gpu) -> Result<(), DeviceError>) -> Tested {
 }
 
 #[test]
-fn a_program_whose_batches_are_left_to_the_submission_thread_is_held_back() -> Tested {
-    assert_held_back(Memory::submit_soon)
+fn a_program_that_leaves_batches_to_the_submission_thread_is_throttled() -> Tested {
+    assert_throttled(Memory::submit_soon)
 }
 
 #[test]
-fn a_program_that_submits_each_batch_is_held_back() -> Tested {
-    assert_held_back(Memory::submit)
+fn a_program_that_submits_each_batch_is_throttled() -> Tested {
+    assert_throttled(Memory::submit)
 }
 
 #[test]
-fn a_batch_is_submitted_when_it_is_old_without_a_further_call() -> Tested {
+fn an_old_batch_is_submitted_without_a_further_call() -> Tested {
     let program = Program::new()?;
     for round in 1..4 {
         program.clear()?;
-        // This looks, and hands nothing over.
+        // The condition reads state only and hands no item over.
         until(|| program.gpu.submission.recorder().newest_batch() == round && program.waiting() == [0, 0]);
-        // Long enough for the submission thread to stop looking.
+        // Long enough for the submission thread to stop checking.
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }
 
 #[test]
-fn submitting_without_waiting_leaves_to_the_submission_thread_what_it_is_at_and_that_one_goes_on() -> Tested {
-    let program = Program::patient()?;
-    let go_on = program.held_thread()?;
+fn try_submit_leaves_items_to_a_busy_submission_thread_which_finishes_them() -> Tested {
+    let program = Program::without_age_limit()?;
+    let unblock = program.blocked_submission_thread()?;
     let segment = program.gpu.create_segment(1 << 20)?;
     program.clear()?;
     program.gpu.commands().destroy(program.place.id, segment, 1 << 20);
     program.gpu.try_submit()?;
     assert_eq!(program.waiting(), [1, 0]);
     assert_eq!(program.gpu.submission.reclaim().pending, 1 << 20);
-    go_on.send(())?;
-    // No call but one that looks. The device without a driver finishes at once, and tells when it is polled.
+    unblock.send(())?;
+    // Only calls that read state. The no-op device finishes immediately and runs its callbacks when polled.
     until(|| {
         let _ = program.gpu.device.poll(wgpu::PollType::Poll);
         program.gpu.submission.reclaim().freed == 1 << 20
@@ -165,8 +167,8 @@ fn submitting_without_waiting_leaves_to_the_submission_thread_what_it_is_at_and_
 }
 
 #[test]
-fn a_destruction_with_nothing_before_it_is_done_at_once() -> Tested {
-    let program = Program::patient()?;
+fn a_destruction_at_the_front_of_the_queue_is_carried_out_at_once() -> Tested {
+    let program = Program::without_age_limit()?;
     let segment = program.gpu.create_segment(1 << 20)?;
     program.gpu.commands().destroy(program.place.id, segment, 1 << 20);
     program.gpu.try_submit()?;
@@ -175,10 +177,10 @@ fn a_destruction_with_nothing_before_it_is_done_at_once() -> Tested {
 }
 
 #[test]
-fn a_thread_that_waits_for_the_submission_thread_encodes_meanwhile() -> Tested {
-    let program = Program::patient()?;
-    // Held inside the encoding of its batch, as far as the queue knows: the batch is not handed over.
-    let go_on = program.held_thread()?;
+fn a_thread_that_waits_for_the_submission_thread_encodes_batches() -> Tested {
+    let program = Program::without_age_limit()?;
+    // The thread is blocked before its batch counts as handed over.
+    let unblock = program.blocked_submission_thread()?;
     for _ in 0..3 {
         program.batch()?;
     }
@@ -186,18 +188,18 @@ fn a_thread_that_waits_for_the_submission_thread_encodes_meanwhile() -> Tested {
     std::thread::scope(|scope| -> Tested {
         let waiting = scope.spawn(|| program.gpu.wait());
         until(|| program.waiting() == [0, 3] || program.waiting() == [0, 0]);
-        go_on.send(())?;
-        Ok(waiting.join().expect("waiting doesn't panic")?)
+        unblock.send(())?;
+        Ok(waiting.join().expect("waiting does not panic")?)
     })?;
     assert_eq!(program.finished(), 4);
     Ok(())
 }
 
 #[test]
-fn a_callback_that_panics_on_the_submission_thread_ends_nothing() -> Tested {
-    let program = Program::patient()?;
+fn a_panicking_callback_does_not_end_the_submission_thread() -> Tested {
+    let program = Program::without_age_limit()?;
     for round in 1..4 {
-        program.on_submission_thread(|| panic!("a callback of the application, on purpose"))?;
+        program.on_submission_thread(|| panic!("an intended panic in an application callback"))?;
         until(|| program.waiting() == [0, 0]);
         program.gpu.wait()?;
         assert_eq!(program.finished(), round);
@@ -206,17 +208,17 @@ fn a_callback_that_panics_on_the_submission_thread_ends_nothing() -> Tested {
     Ok(())
 }
 
-/// wgpu drops the callbacks behind one that panics without calling them.
+/// wgpu drops the callbacks after a panicking callback without calling them.
 #[test]
-fn a_callback_that_panics_on_the_programs_thread_reaches_the_program_and_harms_nothing() -> Tested {
-    let program = Program::patient()?;
+fn a_panicking_callback_on_the_callers_thread_unwinds_to_the_caller_and_leaves_the_queue_intact() -> Tested {
+    let program = Program::without_age_limit()?;
     program.clear()?;
     program.gpu.submit()?;
-    program.gpu.queue.on_submitted_work_done(|| panic!("a callback of the application, on purpose"));
+    program.gpu.queue.on_submitted_work_done(|| panic!("an intended panic in an application callback"));
     program.clear()?;
     let submit = std::panic::AssertUnwindSafe(|| program.gpu.submit());
     let panic = std::panic::catch_unwind(submit).expect_err("the panic is the program's");
-    assert_eq!(super::batch::message_of(&*panic), "a callback of the application, on purpose");
+    assert_eq!(super::batch::message_of(&*panic), "an intended panic in an application callback");
     program.clear()?;
     program.gpu.wait()?;
     assert_eq!((program.finished(), program.gpu.check()), (3, Ok(())));
@@ -225,7 +227,7 @@ fn a_callback_that_panics_on_the_programs_thread_reaches_the_program_and_harms_n
 
 #[test]
 fn an_invalid_batch_is_a_fault_that_can_be_cleared() -> Tested {
-    let program = Program::patient()?;
+    let program = Program::without_age_limit()?;
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     program.gpu.device.on_uncaptured_error(Arc::new(move |_| {
@@ -245,12 +247,12 @@ fn an_invalid_batch_is_a_fault_that_can_be_cleared() -> Tested {
         program.clear()?;
         program.gpu.wait()?;
     }
-    assert_eq!(seen.load(Ordering::Relaxed), 0, "the application's handler was told of the pool's error");
+    assert_eq!(seen.load(Ordering::Relaxed), 0, "the pool's error reached the application's handler");
     Ok(())
 }
 
 #[test]
-fn the_submission_thread_ends_with_the_memory() -> Tested {
+fn dropping_the_memory_ends_the_submission_thread() -> Tested {
     let program = Program::new()?;
     for _ in 0..5 {
         program.batch()?;
@@ -262,7 +264,7 @@ fn the_submission_thread_ends_with_the_memory() -> Tested {
 }
 
 #[test]
-fn a_device_that_is_destroyed_is_lost_for_every_call_though_nobody_says_so() -> Tested {
+fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tested {
     let lost = |error: &DeviceError| matches!(error, DeviceError::Lost { .. });
     type Call = fn(&Program) -> Result<(), DeviceError>;
     let calls: [Call; 5] = [
@@ -278,9 +280,9 @@ fn a_device_that_is_destroyed_is_lost_for_every_call_though_nobody_says_so() -> 
         },
     ];
     for (number, call) in calls.iter().enumerate() {
-        let program = Program::patient()?;
+        let program = Program::without_age_limit()?;
         program.gpu.device.destroy();
-        let error = call(&program).expect_err("the device is gone");
+        let error = call(&program).expect_err("the device is destroyed");
         assert!(lost(&error), "call {number}: {error}");
         assert!(program.clear().is_err_and(|error| lost(&error)));
     }

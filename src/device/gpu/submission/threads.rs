@@ -1,5 +1,5 @@
-//! The pool's own threads. Whoever closes the pool waits for their end, so that none of them is in the driver while the process ends:
-//! software Vulkan crashes then.
+//! The pool's own threads. Dropping the pool waits for them to end, so that none is inside the driver at process exit,
+//! which crashes Mesa's software Vulkan driver.
 
 use super::super::lock;
 use std::io;
@@ -7,18 +7,19 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-/// How long the end of the threads is waited for. A thread ends after the submission or the poll that it is in. On a software driver
-/// a submission takes as long as the work before it; only a callback of the application that never returns takes longer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for the threads to end. A thread ends after its current submission or poll. On a software driver a
+/// submission takes as long as the preceding work; only an application callback that never returns takes longer than
+/// this.
+pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Threads {
-    /// Threads that may still hold the device.
+    /// Threads that may still use the device.
     running: Mutex<Vec<ThreadId>>,
     ended: Condvar,
 }
 
-/// Takes a thread off the list when it ends, however it does.
+/// Removes a thread from the list when it ends, also by a panic.
 struct Running(Arc<Threads>);
 
 impl Drop for Running {
@@ -30,10 +31,10 @@ impl Drop for Running {
 }
 
 impl Threads {
-    /// Spawns a thread that calls `act` and then drops what it owns.
+    /// Spawns a thread that calls `act` and then drops everything it owns.
     ///
     /// # Errors
-    /// The system's, if it has no thread.
+    /// The system's error if it cannot create a thread.
     pub(super) fn spawn(self: &Arc<Self>, name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut running = lock(&self.running);
         let registration = Running(Arc::clone(self));
@@ -45,15 +46,16 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits until all threads but the caller's have ended. They have been told to. A callback that drops the last handle of a pool may
-    /// run on one of them, which then does not wait for itself.
+    /// Waits until all threads except the calling thread have ended; they must have been told to stop. An application
+    /// callback that drops the last handle of a pool may run on one of these threads, which then must not wait for
+    /// itself.
     pub(super) fn join(&self) {
         let this_thread = std::thread::current().id();
         let others = |running: &mut Vec<ThreadId>| running.iter().any(|&thread| thread != this_thread);
-        let waited = self.ended.wait_timeout_while(lock(&self.running), PATIENCE, others);
+        let waited = self.ended.wait_timeout_while(lock(&self.running), JOIN_TIMEOUT, others);
         if waited.is_ok_and(|(_, outcome)| outcome.timed_out()) {
             log::warn!(
-                "wgpu-pool: a thread of a dropped pool is still in a callback or in the driver after {PATIENCE:?}"
+                "wgpu-pool: a thread of a dropped pool is still in a callback or in the driver after {JOIN_TIMEOUT:?}"
             );
         }
     }
