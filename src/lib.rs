@@ -1,5 +1,10 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "tensor", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "tensor"),
+    doc = "A caching GPU memory pool over wgpu: the allocator alone, without the feature `tensor`. Start at [`Pool`]."
+)]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// Pages that explain how the crate works.
 pub mod guide {
@@ -10,9 +15,11 @@ pub mod guide {
 pub mod device;
 pub mod error;
 pub mod heap;
+#[cfg(feature = "tensor")]
 pub mod ops;
 pub mod pool;
 pub mod report;
+#[cfg(feature = "tensor")]
 pub mod tensor;
 
 pub use device::{
@@ -23,17 +30,23 @@ pub use error::{
     Advice, AllocateError, Bytes, DeviceError, Gains, GrowthError, HeapError, Holder, KernelError, LawBroken,
     OptionsError, OutOfMemory, TensorError,
 };
+#[cfg(feature = "tensor")]
 pub use half::f16;
 pub use heap::{BlockState, Counter, Stats};
+#[cfg(feature = "tensor")]
 pub use ops::{
     Activation, AdamW, AdamWParameter, Expression, Fused, Kernel, Operand, Scalar, Sgd, SgdParameter, Window, fuse,
 };
+#[cfg(feature = "tensor")]
+pub use pool::Profile;
 pub use pool::{
     Compacted, Download, Event, EventKind, GrowthBetween, Holding, Leaks, Mark, MemoryPressure, NoGrowth, Pin, Pinned,
-    Pool, PoolOptions, Profile, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
+    Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
     WeakStorage,
 };
 #[cfg(feature = "serde")]
 pub use report::SnapshotFileError;
 pub use report::{Beyond, Fragmentation, MemoryTable, Split};
+#[cfg(feature = "tensor")]
 pub use tensor::{DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor, WeakTensor};
+pub use wgpu;

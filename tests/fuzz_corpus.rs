@@ -1,6 +1,5 @@
 //! The committed inputs of the fuzz targets, each through its target's body once. `cargo +nightly fuzz run NAME` looks for more.
 //! Those of the trace reader are run where that is: in the tests of the example `replay`.
-#![cfg(feature = "serde")]
 
 #[path = "../fuzz/bodies/fuse.rs"]
 mod fuse;

@@ -1,6 +1,5 @@
 //! Snapshots as files: they hold what the pool's counters say, come back as they were written, and lead other tools to the same
 //! state. What breaks a law is refused by name.
-#![cfg(feature = "serde")]
 
 use serde_json::{Value, json};
 use wgpu_pool::{AccountingMemory, HostMemory, Pool, PoolOptions, Snapshot, Storage};

@@ -71,6 +71,7 @@ impl<M: Memory> Pool<M> {
     }
 
     /// As [`Pool::allocate`], and says what the block is for.
+    #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_as(&self, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
         allocate(&self.inner, bytes, content)
@@ -79,6 +80,7 @@ impl<M: Memory> Pool<M> {
 
 impl<M: Memory> Storage<M> {
     /// A block of the same pool, as [`Pool::allocate_as`].
+    #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_beside(&self, bytes: u64, content: &Content) -> Result<Self, AllocateError> {
         allocate(self.inner(), bytes, content)

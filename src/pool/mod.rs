@@ -22,6 +22,7 @@ mod make_room;
 mod options;
 mod pin;
 mod pressure;
+#[cfg(feature = "tensor")]
 mod profile;
 mod references;
 mod remedies;
@@ -46,10 +47,12 @@ pub use download::Download;
 pub use options::PoolOptions;
 pub use pin::{Pin, Pinned};
 pub use pressure::{MemoryPressure, Relief};
+#[cfg(feature = "tensor")]
 pub use profile::{Dispatch, Profile};
 pub use remedies::Remedies;
 pub use snapshot::{Report, Snapshot};
 pub use storage::Storage;
+#[cfg(feature = "tensor")]
 pub(crate) use storage::record;
 pub use trim::Trimmed;
 pub use weak::WeakStorage;

@@ -71,6 +71,7 @@ impl<M: Memory> Storage<M> {
     }
 
     /// The memory below the pool.
+    #[cfg(feature = "tensor")]
     pub(crate) fn memory(&self) -> &M {
         &self.inner.memory
     }
@@ -82,6 +83,7 @@ impl<M: Memory> Storage<M> {
     }
 
     /// Whether it belongs to a pool.
+    #[cfg(feature = "tensor")]
     pub(crate) fn is_of(&self, pool: &Pool<M>) -> bool {
         Arc::ptr_eq(&self.inner, &pool.inner)
     }
@@ -215,6 +217,7 @@ pub(crate) fn finish<M: Memory>(memory: &M, commands: M::Commands<'_>) -> Result
 
 /// Records on several storages of one pool, none of them of zero bytes: resolves where they lie, and lets `act` record, as
 /// one step.
+#[cfg(feature = "tensor")]
 pub(crate) fn record<M: Memory>(
     storages: &[&Storage<M>],
     act: impl FnOnce(&mut M::Commands<'_>, &[Location<M::Segment>]) -> Result<(), DeviceError>,

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "serde")]
 mod file;
-#[cfg(feature = "serde")]
+#[cfg(feature = "report")]
 mod html;
 mod map;
 mod split;

@@ -3,7 +3,7 @@
 use crate::common::adapter as opener;
 use crate::common::{Outcome, random::Random};
 use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, spots, stamp};
-use wgpu_pool::{AccountingMemory, AllocateError, DType, Memory, Pool, PoolOptions, Storage, Tensor};
+use wgpu_pool::{AccountingMemory, AllocateError, Memory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
     alternate_blocks_of_two_segments_move_into_one,
@@ -165,8 +165,11 @@ fn a_pinned_block_stays_where_it_is_and_everything_else_may_move() -> Outcome {
 }
 
 // Case 45.
+#[cfg(feature = "tensor")]
 #[test]
 fn kernels_recorded_before_a_compaction_see_the_old_place_and_those_after_it_the_new() -> Outcome {
+    use wgpu_pool::{DType, Tensor};
+
     let Some(pool) = opener::open(options()) else { return Ok(()) };
     let elements = usize::try_from(BLOCK / 4)?;
     let mut tensors: Vec<Tensor> = Vec::new();

@@ -3,7 +3,7 @@
 use crate::common::Outcome;
 use crate::subjects::{SEGMENT, Subject, options, over_every_memory};
 use std::panic::Location;
-use wgpu_pool::{AllocateError, BlockState, DType, Holder, HostMemory, Pool, PoolOptions, Tensor};
+use wgpu_pool::{AllocateError, BlockState, Holder, HostMemory, Pool, PoolOptions};
 
 over_every_memory! {
     every_block_names_the_line_that_allocated_it,
@@ -144,8 +144,11 @@ fn an_error_names_the_five_top_holders_and_what_was_tried<S: Subject>(memory: S:
     Ok(())
 }
 
+#[cfg(feature = "tensor")]
 #[test]
 fn a_tensors_block_tells_its_dtype_and_shape() -> Outcome {
+    use wgpu_pool::{DType, Tensor};
+
     let (device, queue) = crate::common::adapter::noop();
     let pool = Pool::from_device(device, queue, PoolOptions::default())?;
     let _weights = Tensor::zeros(&pool, [3, 4, 5], DType::F32)?.labelled("weights");

@@ -11,6 +11,7 @@ mod append;
 mod bytes;
 mod compaction;
 mod downloads;
+#[cfg(feature = "tensor")]
 mod driver;
 mod faults;
 mod fuzz;

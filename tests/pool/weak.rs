@@ -3,7 +3,7 @@
 use crate::common::Outcome;
 use crate::subjects::{Subject, assert_stamp, options, over_every_memory, stamp};
 use std::sync::atomic::{AtomicBool, Ordering};
-use wgpu_pool::{AccountingMemory, AllocateError, Pool, PoolOptions, Tensor};
+use wgpu_pool::{AccountingMemory, AllocateError, Pool, PoolOptions};
 
 over_every_memory! {
     a_weak_handle_finds_its_block_while_it_lives,
@@ -166,8 +166,11 @@ fn a_weak_handle_races_with_the_last_full_one_and_never_finds_a_freed_block() ->
     Ok(())
 }
 
+#[cfg(feature = "tensor")]
 #[test]
 fn a_weak_tensor_becomes_the_same_tensor() -> Outcome {
+    use wgpu_pool::Tensor;
+
     let (device, queue) = crate::common::adapter::noop();
     let pool = Pool::from_device(device, queue, PoolOptions::default())?;
     let tensor = Tensor::from_slice(&pool, &[1_u32, 2, 3, 4], [2, 2])?;

@@ -1,7 +1,6 @@
 //! The viewer's page in a real browser: it shows the pool's own numbers, answers to pointer and keyboard, and stays smooth.
 //!
 //! Skipped where the machine has no chromedriver, unless `WGPU_POOL_REQUIRE_BROWSER` is set. Screenshots go to `target/viewer`.
-#![cfg(feature = "serde")]
 
 #[path = "../common/mod.rs"]
 mod common;

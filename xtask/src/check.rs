@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::features;
 use crate::step::{Run, Step};
 
 /// Subcommands of cargo that an installation may have left out, each with the command that adds it.
@@ -21,8 +22,8 @@ pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     Ok(())
 }
 
-/// The checks in order. All of them build with the dev profile and the whole workspace's features, so that they share
-/// what they build: the linter and the documentation one set of dependencies, the tests and the documentation's
+/// The checks in order. All but the lints of the allocator alone build with the dev profile and the whole workspace's features, so that
+/// they share what they build: the linter and the documentation one set of dependencies, the tests and the documentation's
 /// examples the other.
 fn steps(nextest: bool) -> Vec<Step> {
     let tests = if nextest {
@@ -35,6 +36,7 @@ fn steps(nextest: bool) -> Vec<Step> {
     vec![
         Step::cargo("format", "fmt --all --check"),
         Step::cargo("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
+        features::allocator_lints(),
         require_adapter(Step::cargo("tests", tests)),
         require_adapter(Step::cargo("documentation tests", "test --doc --package wgpu-pool --all-features")),
         Step::cargo("documentation", "doc --no-deps --package wgpu-pool --all-features")

@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod driver;
+mod features;
 mod soak;
 mod step;
 #[cfg(test)]
@@ -26,11 +27,12 @@ usage: cargo xtask COMMAND [--assume-driver] [--minutes N]
 commands:
   demo     run the examples and replay the allocation traces
   test     check formatting, lints, tests and documentation
+  features build, document and test every combination of the crate's features that makes sense
   soak     random programs, threads, faults and training for --minutes N, 10 if left out
   viewer   show the viewer's page in a browser, and check what it does
   driver   make sure that there is a graphics driver, and stop there
 
-demo, test and soak first make sure that there is a graphics driver, and install Mesa's software Vulkan
+demo, test, features and soak first make sure that there is a graphics driver, and install Mesa's software Vulkan
 driver through the system's package manager if there is none. --assume-driver leaves that step out.
 ";
 
@@ -38,6 +40,7 @@ driver through the system's package manager if there is none. --assume-driver le
 enum Command {
     Demo,
     Test,
+    Features,
     Soak,
     Viewer,
     Driver,
@@ -62,6 +65,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
         let named = match argument.as_str() {
             "demo" => Command::Demo,
             "test" => Command::Test,
+            "features" => Command::Features,
             "soak" => Command::Soak,
             "viewer" => Command::Viewer,
             "driver" => Command::Driver,
@@ -113,6 +117,7 @@ fn main() -> ExitCode {
     let name = match arguments.command {
         Command::Demo => "demo",
         Command::Test => "test",
+        Command::Features => "features",
         Command::Soak => "soak",
         Command::Viewer => "viewer",
         Command::Driver => "driver",
@@ -143,6 +148,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
     match arguments.command {
         Command::Demo => demo::run(run),
         Command::Test => check::run(run),
+        Command::Features => features::run(run),
         Command::Soak => soak::run(run, arguments.minutes),
         Command::Viewer | Command::Driver => Ok(()),
     }

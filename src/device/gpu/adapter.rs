@@ -72,6 +72,7 @@ impl Gpu {
             .await
             .map_err(|error| DeviceError::NoDevice { adapter: adapter.get_info().name, reason: error.to_string() })?;
         let gpu = Self::from_device(device, queue);
+        #[cfg(feature = "tensor")]
         gpu.use_cooperative_matrices(&adapter);
         // The device is ours alone, so its one callback slot is too.
         let health = Arc::clone(gpu.submission.health());
@@ -169,13 +170,8 @@ pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
     named || info.device_type == wgpu::DeviceType::Cpu
 }
 
-/// Whether kernels move four elements as two numbers of 64 bits: on the processor drivers go through the components of a vector one by
-/// one.
-pub(super) fn moves_pairs(device: &wgpu::Device) -> bool {
-    is_software(&device.adapter_info()) && device.features().contains(wgpu::Features::SHADER_INT64)
-}
-
 /// Whether it multiplies matrices of 16 by 16, of f16 with sums of f32, in subgroups of 32.
+#[cfg(feature = "tensor")]
 pub(super) fn has_cooperative_matrices(adapter: &wgpu::Adapter) -> bool {
     let info = adapter.get_info();
     let fits = |matrices: &wgpu::CooperativeMatrixProperties| {

@@ -65,6 +65,7 @@ pub(super) fn bind_group(
     checked(device, || device.create_bind_group(descriptor))
 }
 
+#[cfg(feature = "tensor")]
 pub(super) fn bind_group_layout(
     device: &wgpu::Device,
     descriptor: &wgpu::BindGroupLayoutDescriptor<'_>,
@@ -72,6 +73,7 @@ pub(super) fn bind_group_layout(
     checked(device, || device.create_bind_group_layout(descriptor))
 }
 
+#[cfg(feature = "tensor")]
 pub(super) fn pipeline_layout(
     device: &wgpu::Device,
     descriptor: &wgpu::PipelineLayoutDescriptor<'_>,
@@ -101,7 +103,7 @@ pub(super) fn derived_layout(
     checked(device, || pipeline.get_bind_group_layout(0))
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(feature = "tensor", not(target_arch = "wasm32")))]
 pub(super) fn query_set(
     device: &wgpu::Device,
     descriptor: &wgpu::QuerySetDescriptor<'_>,

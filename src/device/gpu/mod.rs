@@ -15,21 +15,15 @@
 //! [submission] queue under the recorder's lock, and submitted without that lock.
 
 pub(crate) mod adapter;
-mod bind_groups;
-mod cache;
 mod checked;
 mod driver;
+#[cfg(feature = "tensor")]
+mod kernels;
 mod open;
-mod parameters;
-#[cfg(not(target_arch = "wasm32"))]
-mod profile;
-mod program;
 mod readback;
 mod recorder;
 mod staging;
 mod submission;
-mod timing;
-mod unbind;
 mod unit;
 
 pub use adapter::GpuOptions;
@@ -37,13 +31,13 @@ pub use readback::GpuReadback;
 pub use recorder::GpuCommands;
 pub use submission::Fault;
 
-pub(crate) use parameters::SLOT_BYTES;
-pub(crate) use program::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
+#[cfg(feature = "tensor")]
+pub(crate) use kernels::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, SLOT_BYTES, Structure};
 
 use super::{CacheUse, DriverHoldings, Memory, MemoryLimits, Reclaimed};
 use crate::error::DeviceError;
-use bind_groups::Layouts;
-use program::Programs;
+#[cfg(feature = "tensor")]
+use kernels::Kernels;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -77,6 +71,7 @@ impl GpuSegment {
     }
 
     /// The buffer's length in bytes.
+    #[cfg(feature = "tensor")]
     pub(crate) fn bytes(&self) -> u64 {
         self.0.buffer.size()
     }
@@ -103,23 +98,13 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: MemoryLimits,
-    /// The largest size of a shader's immediates, in bytes; 0 if the device does not support immediates.
-    immediate_bytes: u32,
-    /// Whether shaders may use f16.
-    has_f16: bool,
-    /// Whether f16 matrix products use cooperative matrices.
-    has_cooperative_matrices: AtomicBool,
-    /// Whether the adapter is a software renderer, which computes on the CPU.
-    is_software: bool,
-    /// Whether copying pairs of 64-bit integers is faster than copying four 32-bit integers, in shaders that may use
-    /// 64-bit integers.
-    moves_pairs: bool,
     /// Whether the backend is GL, where the memory of a destroyed buffer stays allocated until other buffers are bound
     /// to its binding slots.
+    #[cfg(feature = "tensor")]
     is_gl: bool,
     submission: Arc<Submission>,
-    layouts: Layouts,
-    programs: Programs,
+    #[cfg(feature = "tensor")]
+    kernels: Kernels,
     /// The device's total memory in bytes, if the application has set it.
     total_bytes: OnceLock<u64>,
 }
@@ -134,7 +119,6 @@ impl Gpu {
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let limits = device.limits();
-        let immediates = device.features().contains(wgpu::Features::IMMEDIATES);
         let info = device.adapter_info();
         adapter::keep_driver_loaded(&info);
         let is_gl = info.backend == wgpu::Backend::Gl;
@@ -145,15 +129,11 @@ impl Gpu {
                 largest_binding: limits.max_storage_buffer_binding_size & !3,
                 shared_below: adapter::DRIVER_BLOCK,
             },
-            immediate_bytes: if immediates { limits.max_immediate_size } else { 0 },
-            has_f16: device.features().contains(wgpu::Features::SHADER_F16),
-            has_cooperative_matrices: AtomicBool::new(false),
-            is_software: adapter::is_software(&info),
-            moves_pairs: adapter::moves_pairs(&device),
+            #[cfg(feature = "tensor")]
             is_gl,
             submission: Arc::new(Submission::new(device.clone(), queue.clone(), is_gl)),
-            layouts: Layouts::default(),
-            programs: Programs::default(),
+            #[cfg(feature = "tensor")]
+            kernels: Kernels::new(&device, &info),
             total_bytes: OnceLock::new(),
             device,
             queue,
@@ -205,42 +185,6 @@ impl Gpu {
     /// the fault have undefined contents. The loss of a device cannot be cleared.
     pub fn clear_fault(&self) -> Option<Fault> {
         self.submission.health().clear_fault()
-    }
-
-    /// Whether the adapter computes on the CPU, where large kernels take long to compile and run no faster.
-    pub(crate) fn is_software(&self) -> bool {
-        self.is_software
-    }
-
-    /// Whether copying pairs of 64-bit integers is faster than copying four 32-bit integers, in shaders that may use
-    /// 64-bit integers.
-    pub(crate) fn moves_pairs(&self) -> bool {
-        self.moves_pairs
-    }
-
-    /// Whether shaders may use f16, in storage and in arithmetic.
-    pub(crate) fn has_f16(&self) -> bool {
-        self.has_f16
-    }
-
-    /// Whether shaders may multiply cooperative 16 × 16 matrices of f16 with f32 accumulators, in subgroups of 32.
-    pub(crate) fn has_cooperative_matrices(&self) -> bool {
-        self.has_cooperative_matrices.load(Ordering::Relaxed)
-    }
-
-    /// Enables cooperative matrices for f16 matrix products, and returns whether they are enabled.
-    ///
-    /// The device must have been created from `adapter` with [`wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX`], and
-    /// the adapter must support 16 × 16 matrices of f16 with f32 accumulators in subgroups of 32.
-    ///
-    /// Only needed for a device that the application created: [`Gpu::open`] calls this where
-    /// [`GpuOptions::experimental`] permits.
-    pub fn use_cooperative_matrices(&self, adapter: &wgpu::Adapter) -> bool {
-        let needed =
-            wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
-        let has = self.device.features().contains(needed) && adapter::has_cooperative_matrices(adapter);
-        self.has_cooperative_matrices.store(has, Ordering::Relaxed);
-        has
     }
 
     /// Submits everything recorded. Waits as [`Submission::flush`] does.
@@ -390,19 +334,20 @@ impl Memory for Gpu {
     fn drop_all_caches(&self) {
         let mut recorder = self.submission.recorder();
         recorder.drop_caches();
+        #[cfg(feature = "tensor")]
         recorder.drop_groups();
     }
 
     fn clear_caches(&self) {
         self.drop_all_caches();
-        self.programs.clear();
-        self.layouts.clear();
+        #[cfg(feature = "tensor")]
+        self.kernels.clear();
     }
 
     fn caches(&self) -> Vec<CacheUse> {
-        let mut caches = self.programs.usage();
-        caches.extend(self.submission.recorder().caches());
-        caches.push(self.layouts.usage());
+        let caches = self.submission.recorder().caches();
+        #[cfg(feature = "tensor")]
+        let caches = [caches, self.kernels.usage()].concat();
         caches
     }
 

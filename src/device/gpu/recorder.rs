@@ -4,20 +4,20 @@
 //! freed while the open batch uses it may be allocated to the next command, because commands execute in order.
 
 mod commands;
+#[cfg(feature = "tensor")]
+mod dispatch;
 
 pub use commands::GpuCommands;
 
 use super::super::CacheUse;
-use super::bind_groups::BindGroups;
 use super::open::Open;
-use super::parameters::Ring;
 use super::staging::Staging;
 use super::submission::{Batch, DUE_AGE, Submission};
-use super::timing::Timing;
-use super::unbind::Unbinder;
 use super::unit::UnitMerger;
 use super::{Gpu, GpuSegment};
 use crate::error::DeviceError;
+#[cfg(feature = "tensor")]
+use dispatch::Dispatches;
 use std::time::Duration;
 
 /// A batch with this many commands is due for submission. On an H100 recording costs 1 to 2 µs per command and a
@@ -48,17 +48,12 @@ pub(super) struct Recorder {
     number_seen: u64,
     open: Option<Open>,
     staging: Staging,
-    ring: Option<Ring>,
-    groups: BindGroups,
     bounce_buffer: Option<wgpu::Buffer>,
     /// Segments of the open batch whose buffers were returned to the application.
     exposed: Vec<GpuSegment>,
-    /// Whether segments were bound since the unbinder last ran. Only used on GL.
-    binds_segments: bool,
-    unbinder: Option<Unbinder>,
     merger: Option<UnitMerger>,
-    /// `None` unless dispatches are being timed.
-    timing: Option<Timing>,
+    #[cfg(feature = "tensor")]
+    dispatches: Dispatches,
 }
 
 impl Recorder {
@@ -72,46 +67,20 @@ impl Recorder {
             number_seen: 1,
             open: None,
             staging: Staging::default(),
-            ring: None,
-            groups: BindGroups::default(),
             bounce_buffer: None,
             exposed: Vec::new(),
-            binds_segments: false,
-            unbinder: None,
             merger: None,
-            timing: None,
+            #[cfg(feature = "tensor")]
+            dispatches: Dispatches::default(),
         }
-    }
-
-    /// Starts or stops timing dispatches, and returns the previous state.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn set_timing(&mut self, timing: Option<Timing>) -> Option<Timing> {
-        std::mem::replace(&mut self.timing, timing)
-    }
-
-    /// Binds a small buffer to every binding slot, in place of segments.
-    fn unbind(&mut self, gpu: &Gpu) -> Result<(), DeviceError> {
-        if self.unbinder.is_none() {
-            self.unbinder = Some(Unbinder::new(gpu)?);
-        }
-        self.open(gpu)?;
-        let Self { open: Some(open), unbinder: Some(unbinder), .. } = self else {
-            unreachable!("both were just created");
-        };
-        unbinder.record(open.pass());
-        open.commands += 1;
-        open.forget_bound();
-        self.binds_segments = false;
-        Ok(())
     }
 
     /// Ends the open batch, if there is one, and appends it to the submission queue.
     pub(super) fn close(&mut self, submission: &Submission) {
         let stages_enough = self.staging.open_bytes() >= DUE_BYTES;
         let staged = self.staging.close();
-        if let Some(ring) = &mut self.ring {
-            ring.close();
-        }
+        #[cfg(feature = "tensor")]
+        self.dispatches.close();
         if let Some(open) = self.open.take() {
             // A batch that ends before it is due is one that a caller waits for, so the device becomes idle.
             let was_due = stages_enough || open.commands >= self.due_commands;
@@ -166,12 +135,13 @@ impl Recorder {
         }
     }
 
+    #[cfg(feature = "tensor")]
     pub(super) fn drop_groups(&mut self) {
-        self.groups.clear();
+        self.dispatches.drop_groups();
     }
 
     /// Returns the usage of the recorder's caches.
-    pub(super) fn caches(&self) -> [CacheUse; 4] {
+    pub(super) fn caches(&self) -> Vec<CacheUse> {
         let bounce_buffer = self.bounce_buffer.as_ref().map_or(0, wgpu::Buffer::size);
         let bounce = CacheUse {
             entries: u64::from(bounce_buffer > 0),
@@ -180,7 +150,10 @@ impl Recorder {
             most_bytes: Some(BOUNCE_BUFFER_BYTES),
             ..CacheUse::named("bounce buffer")
         };
-        [self.groups.usage(), self.staging.usage(), Ring::usage(self.ring.as_ref()), bounce]
+        let caches = vec![self.staging.usage(), bounce];
+        #[cfg(feature = "tensor")]
+        let caches = [self.dispatches.caches().to_vec(), caches].concat();
+        caches
     }
 
     /// Notes that the open batch, or the next batch if none is open, uses a segment.
@@ -209,23 +182,6 @@ impl Recorder {
         open.pass = None;
         open.commands += 1;
         Ok(&mut open.encoder)
-    }
-}
-
-impl Recorder {
-    fn parameter_slot(&mut self, gpu: &Gpu, parameters: &[u8]) -> Result<super::parameters::Slot, DeviceError> {
-        if self.ring.is_none() {
-            self.ring = Some(Ring::new(gpu)?);
-        }
-        self.open(gpu)?;
-        let Self { open: Some(open), ring: Some(ring), staging, .. } = self else {
-            unreachable!("the batch and the ring were just created");
-        };
-        if ring.needs_group() {
-            open.pass = None;
-            ring.begin_group(gpu, staging, &mut open.encoder)?;
-        }
-        ring.put(parameters)
     }
 }
 

@@ -23,6 +23,7 @@ impl Content {
     pub(crate) const BYTES: Self = Self { dtype: None, sizes: [0; SIZES], rank: SHAPELESS };
 
     /// A tensor of this dtype and shape.
+    #[cfg(feature = "tensor")]
     #[inline]
     pub(crate) fn tensor(dtype: &'static str, shape: &[usize]) -> Self {
         let mut sizes = [0; SIZES];

@@ -1,12 +1,9 @@
 //! Recording of commands.
 
-use super::super::program::{Passing, Program};
 use super::super::unit::UnitMerger;
 use super::super::{Gpu, GpuReadback, GpuSegment};
 use super::{BOUNCE_BUFFER_BYTES, DUE_BYTES, Open, Recorder};
-use crate::device::{
-    Commands, Location, MemoryLimits, check_alignment, check_part_of_unit, check_range, check_transfer,
-};
+use crate::device::{Commands, Location, check_alignment, check_part_of_unit, check_range, check_transfer};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::MutexGuard;
@@ -14,72 +11,13 @@ use std::sync::MutexGuard;
 /// The command guard of a [`Gpu`].
 #[derive(Debug)]
 pub struct GpuCommands<'a> {
-    gpu: &'a Gpu,
-    recorder: MutexGuard<'a, Recorder>,
+    pub(super) gpu: &'a Gpu,
+    pub(super) recorder: MutexGuard<'a, Recorder>,
 }
 
 impl<'a> GpuCommands<'a> {
     pub(in super::super) fn new(gpu: &'a Gpu) -> Self {
         Self { gpu, recorder: gpu.submission.recorder() }
-    }
-
-    /// Records a dispatch of `workgroups` workgroups, with `tensors` bound in this order and `parameters` passed as the
-    /// program expects.
-    pub(crate) fn dispatch(
-        &mut self,
-        program: &Program,
-        tensors: &[Location<GpuSegment>],
-        parameters: &[u8],
-        workgroups: [u32; 3],
-    ) -> Result<(), DeviceError> {
-        self.checked(|commands| commands.record_dispatch(program, tensors, parameters, workgroups))
-    }
-
-    fn record_dispatch(
-        &mut self,
-        program: &Program,
-        tensors: &[Location<GpuSegment>],
-        parameters: &[u8],
-        workgroups: [u32; 3],
-    ) -> Result<(), DeviceError> {
-        let gpu = self.gpu;
-        let recorder = &mut *self.recorder;
-        for place in tensors {
-            check_binding(place, &gpu.limits)?;
-            recorder.uses(&place.segment);
-        }
-        let slot = match program.passing {
-            Passing::Uniform => Some(recorder.parameter_slot(gpu, parameters)?),
-            Passing::None | Passing::Immediates => None,
-        };
-        recorder.open(gpu)?;
-        let Recorder { open: Some(open), groups, ring, binds_segments, timing, .. } = recorder else {
-            unreachable!("a batch was just opened");
-        };
-        let (group, number) = groups.get(gpu, tensors)?;
-        *binds_segments = true;
-        match timing {
-            Some(timing) => open.timed_pass(timing, program),
-            None => drop(open.pass()),
-        }
-        open.bind_program(program);
-        if open.bound_group != number {
-            open.pass().set_bind_group(0, group, &[]);
-            open.bound_group = number;
-        }
-        match (program.passing, ring, slot) {
-            (Passing::Immediates, ..) => open.set_immediates(parameters),
-            (Passing::Uniform, Some(ring), Some(slot)) => open.pass().set_bind_group(1, &ring.group, &[slot.offset]),
-            _ => {}
-        }
-        let [x, y, z] = workgroups;
-        open.pass().dispatch_workgroups(x, y, z);
-        open.commands += 1;
-        if timing.is_some() {
-            // The timestamp at the end of the pass is that of the dispatch.
-            open.pass = None;
-        }
-        Ok(())
     }
 
     fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
@@ -98,21 +36,13 @@ impl<'a> GpuCommands<'a> {
     }
 }
 
-fn check_binding(place: &Location<GpuSegment>, limits: &MemoryLimits) -> Result<(), DeviceError> {
-    if place.size > limits.largest_binding {
-        return Err(DeviceError::BindingTooLarge { bytes: place.size, limit: limits.largest_binding });
-    }
-    if place.offset.is_multiple_of(limits.alignment) {
-        Ok(())
-    } else {
-        Err(DeviceError::Misaligned { offset: place.offset, length: place.size, unit: limits.alignment })
-    }
-}
-
 /// The recording functions, called through [`GpuCommands::checked`].
 impl GpuCommands<'_> {
     /// Records if the device is not known to have failed. If the loss of the device caused an error, returns the loss.
-    fn checked(&mut self, record: impl FnOnce(&mut Self) -> Result<(), DeviceError>) -> Result<(), DeviceError> {
+    pub(super) fn checked(
+        &mut self,
+        record: impl FnOnce(&mut Self) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
         self.gpu.check()?;
         record(self).map_err(|error| self.gpu.loss_or(error))
     }
@@ -238,13 +168,10 @@ impl Commands<Gpu> for GpuCommands<'_> {
 
     fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {
         let Self { gpu, recorder } = self;
-        recorder.groups.remove_segment(id);
-        if gpu.is_gl && recorder.binds_segments {
-            if let Err(error) = recorder.unbind(gpu) {
-                // The memory of the destroyed segment is then freed after the next dispatch.
-                log::debug!("wgpu-pool: cannot unbind segments from their binding slots: {error}");
-            }
-        }
+        #[cfg(feature = "tensor")]
+        recorder.unbind_segment(gpu, id);
+        #[cfg(not(feature = "tensor"))]
+        let _ = id;
         recorder.close(&gpu.submission);
         gpu.submission.push_destruction(segment, bytes);
     }

@@ -1,7 +1,7 @@
 //! A workaround for GL, which keeps the memory of a destroyed buffer allocated while the buffer is the last one bound
 //! to a binding slot. Before segments are destroyed on GL, a small dispatch binds a different buffer to every slot.
 
-use super::{Gpu, checked};
+use super::super::{Gpu, checked};
 use crate::error::DeviceError;
 use std::fmt::Write;
 
@@ -12,13 +12,13 @@ const STRIDE: u64 = 256;
 
 /// A dispatch that binds a small buffer to every slot.
 #[derive(Debug)]
-pub(super) struct Unbinder {
+pub(crate) struct Unbinder {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
 }
 
 impl Unbinder {
-    pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
+    pub(crate) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
         let slots = gpu.device.limits().max_storage_buffers_per_shader_stage.min(MAX_SLOTS);
         let usage = wgpu::BufferUsages::STORAGE;
         let buffer = gpu.buffer("wgpu-pool unbinder", u64::from(slots) * STRIDE, usage, false)?;
@@ -47,7 +47,7 @@ impl Unbinder {
         Ok(Self { pipeline, group })
     }
 
-    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(1, 1, 1);

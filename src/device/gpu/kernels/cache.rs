@@ -3,7 +3,7 @@
 //! Evicting half at once costs O(1) per entry on average and needs no linked list. An evicted value is created again at
 //! its next use; current users hold their own reference.
 
-use super::super::CacheUse;
+use crate::device::CacheUse;
 use rustc_hash::FxHashMap;
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -16,7 +16,7 @@ struct Entry<V> {
 
 /// A map of at most `capacity` entries.
 #[derive(Debug)]
-pub(super) struct Cache<K, V> {
+pub(crate) struct Cache<K, V> {
     entries: FxHashMap<K, Entry<V>>,
     capacity: usize,
     /// Look-ups and insertions so far, which serve as the clock of `last_use`.
@@ -26,12 +26,12 @@ pub(super) struct Cache<K, V> {
 
 impl<K: Hash + Eq, V> Cache<K, V> {
     /// Creates an empty cache for `capacity` entries, but at least two.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { entries: FxHashMap::default(), capacity: capacity.max(2), uses: 0, made: 0 }
     }
 
     /// Returns the value of a key and marks it as the most recently used.
-    pub(super) fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -42,7 +42,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
     }
 
     /// Returns whether there is an entry for a key. Does not mark it as used.
-    pub(super) fn contains<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    pub(crate) fn contains<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
@@ -52,7 +52,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
     /// Inserts or replaces an entry. Returns the evicted values, so that the caller can drop them without holding a
     /// lock.
     #[must_use = "evicted values may be dropped under no lock"]
-    pub(super) fn insert(&mut self, key: K, value: V) -> Vec<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Vec<V> {
         let evicted =
             if self.entries.len() >= self.capacity { self.take_least_recently_used_half() } else { Vec::new() };
         self.uses += 1;
@@ -62,18 +62,18 @@ impl<K: Hash + Eq, V> Cache<K, V> {
     }
 
     /// Removes the entries whose keys satisfy `should_remove`.
-    pub(super) fn remove_if(&mut self, should_remove: impl Fn(&K) -> bool) {
+    pub(crate) fn remove_if(&mut self, should_remove: impl Fn(&K) -> bool) {
         self.entries.retain(|key, _| !should_remove(key));
     }
 
     /// Removes and returns all values.
     #[must_use = "evicted values may be dropped under no lock"]
-    pub(super) fn take_all(&mut self) -> Vec<V> {
+    pub(crate) fn take_all(&mut self) -> Vec<V> {
         std::mem::take(&mut self.entries).into_values().map(|entry| entry.value).collect()
     }
 
     /// Returns the cache's usage, for reports.
-    pub(super) fn usage(&self, name: &'static str) -> CacheUse {
+    pub(crate) fn usage(&self, name: &'static str) -> CacheUse {
         let [entries, capacity] = [self.entries.len(), self.capacity].map(|count| count as u64);
         CacheUse { entries, most_entries: Some(capacity), made: self.made, ..CacheUse::named(name) }
     }

@@ -1,7 +1,7 @@
 //! Timestamps of the dispatches in a part of a program. Native targets only, because reading the timestamps blocks.
 
+use super::super::{Gpu, GpuReadback, checked};
 use super::timing::{MAX_DISPATCHES, Timing};
-use super::{Gpu, GpuReadback, checked};
 use crate::device::Memory;
 use crate::error::DeviceError;
 use std::sync::Arc;

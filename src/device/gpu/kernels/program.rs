@@ -1,9 +1,9 @@
 //! Compiled kernels: a pipeline and the layout of its bindings.
 
-use super::super::CacheUse;
+use super::super::{Gpu, checked, lock};
 use super::cache::Cache;
 use super::parameters::SLOT_BYTES;
-use super::{Gpu, checked, lock};
+use crate::device::CacheUse;
 use crate::error::DeviceError;
 use std::any::Any;
 use std::borrow::Cow;
@@ -35,11 +35,11 @@ pub(crate) struct ProgramDescriptor<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Program {
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// The kernel's name in profiles.
-    pub(super) name: Arc<str>,
-    pub(super) pipeline: wgpu::ComputePipeline,
-    pub(super) passing: Passing,
+    pub(crate) name: Arc<str>,
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) passing: Passing,
 }
 
 /// The cache key of one of the crate's own kernels.
@@ -98,7 +98,7 @@ const CAPACITY: usize = 512;
 /// The compiled programs, up to [`CAPACITY`] of each kind. A program that is evicted while in use lives until its users
 /// drop it.
 #[derive(Debug)]
-pub(super) struct Programs {
+pub(crate) struct Programs {
     own: Mutex<Cache<ProgramKey, Arc<Program>>>,
     expressions: Mutex<Cache<ExpressionKey, Arc<Program>>>,
 }
@@ -111,12 +111,12 @@ impl Default for Programs {
 
 impl Programs {
     /// Returns the usage of the caches.
-    pub(super) fn usage(&self) -> Vec<CacheUse> {
+    pub(crate) fn usage(&self) -> Vec<CacheUse> {
         vec![lock(&self.own).usage("pipelines"), lock(&self.expressions).usage("pipelines of expressions")]
     }
 
     /// Empties the caches.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let own = lock(&self.own).take_all();
         let expressions = lock(&self.expressions).take_all();
         // Dropped without a lock, because dropping frees the driver's compiled code.
@@ -142,7 +142,7 @@ fn cached<K: Hash + Eq>(
 
 /// How parameters are passed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passing {
+pub(crate) enum Passing {
     None,
     Immediates,
     Uniform,
@@ -196,7 +196,7 @@ impl Gpu {
 
     /// Returns the program for a key if the cache has it.
     pub(crate) fn known_program(&self, key: ProgramKey) -> Option<Arc<Program>> {
-        lock(&self.programs.own).get(&key).cloned()
+        lock(&self.kernels.programs.own).get(&key).cloned()
     }
 
     /// Returns the program for a key; calls `build` if the cache has none.
@@ -205,7 +205,7 @@ impl Gpu {
         key: ProgramKey,
         build: impl FnOnce() -> Result<Program, DeviceError>,
     ) -> Result<Arc<Program>, DeviceError> {
-        cached(&self.programs.own, key, build)
+        cached(&self.kernels.programs.own, key, build)
     }
 
     /// Returns the program of a fused expression, compiled if the cache has none. `write` returns the WGSL source, the
@@ -215,7 +215,7 @@ impl Gpu {
         key: ExpressionKey,
         write: impl FnOnce() -> (String, usize, usize),
     ) -> Result<Arc<Program>, DeviceError> {
-        cached(&self.programs.expressions, key, || {
+        cached(&self.kernels.programs.expressions, key, || {
             let (source, tensors, words) = write();
             let parameter_bytes = u32::try_from(words * 4).expect("no more than fit a slot of parameters");
             self.program(&ProgramDescriptor {
@@ -234,7 +234,7 @@ impl Gpu {
         if descriptor.parameter_bytes == 0 {
             Passing::None
         } else if descriptor.immediates
-            && descriptor.parameter_bytes <= self.immediate_bytes
+            && descriptor.parameter_bytes <= self.kernels.immediate_bytes
             && descriptor.source.contains(UNIFORM)
         {
             Passing::Immediates
@@ -252,8 +252,8 @@ impl Gpu {
         let module =
             wgpu::ShaderModuleDescriptor { label: Some(descriptor.label), source: wgpu::ShaderSource::Wgsl(source) };
         let module = checked::shader_module(&self.device, module)?;
-        let tensors = self.layouts.tensors(&self.device, descriptor.tensors)?;
-        let parameters = self.layouts.parameters(&self.device)?;
+        let tensors = self.kernels.layouts.tensors(&self.device, descriptor.tensors)?;
+        let parameters = self.kernels.layouts.parameters(&self.device)?;
         let groups: &[Option<&wgpu::BindGroupLayout>] = match passing {
             Passing::Uniform => &[Some(&tensors), Some(&parameters)],
             Passing::None | Passing::Immediates => &[Some(&tensors)],

@@ -4,9 +4,9 @@
 //! bytes of the copy are written while the batch is open. The ring may wrap around within a batch, because copies and
 //! dispatches execute in order.
 
-use super::super::CacheUse;
-use super::staging::{Staged, Staging};
-use super::{Gpu, checked};
+use super::super::staging::{Staged, Staging};
+use super::super::{Gpu, checked};
+use crate::device::CacheUse;
 use crate::error::DeviceError;
 
 /// The size of a slot in bytes: WebGPU's alignment of uniform buffer offsets, and therefore the largest size of a
@@ -16,10 +16,10 @@ const SLOTS_IN_GROUP: u32 = 32;
 const GROUPS: u32 = 8;
 
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(crate) struct Ring {
     buffer: wgpu::Buffer,
     /// Binds one slot, selected by the dynamic offset.
-    pub(super) group: wgpu::BindGroup,
+    pub(crate) group: wgpu::BindGroup,
     /// The slot that was used last.
     slot: u32,
     /// The staged bytes of the current group; `None` before the first group of the batch.
@@ -28,17 +28,17 @@ pub(super) struct Ring {
 
 /// A slot to bind.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     /// The slot's dynamic offset in bytes.
-    pub(super) offset: u32,
+    pub(crate) offset: u32,
 }
 
 impl Ring {
-    pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
+    pub(crate) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
         let size = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer("wgpu-pool parameters", size, usage, false)?;
-        let layout = gpu.layouts.parameters(&gpu.device)?;
+        let layout = gpu.kernels.layouts.parameters(&gpu.device)?;
         let binding = wgpu::BufferBinding { buffer: &buffer, offset: 0, size: wgpu::BufferSize::new(SLOT_BYTES) };
         let entry = wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) };
         let descriptor =
@@ -49,7 +49,7 @@ impl Ring {
 
     /// Returns the size of the ring, if it exists. Caches are cleared without the ring, because an open batch may read
     /// from it.
-    pub(super) fn usage(ring: Option<&Self>) -> CacheUse {
+    pub(crate) fn usage(ring: Option<&Self>) -> CacheUse {
         let most = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
         let entries = u64::from(ring.is_some());
         CacheUse {
@@ -63,12 +63,12 @@ impl Ring {
     }
 
     /// Returns whether the next slot is the first of a group, whose copy must be recorded outside a pass.
-    pub(super) fn needs_group(&self) -> bool {
+    pub(crate) fn needs_group(&self) -> bool {
         self.staged.is_none() || (self.slot + 1).is_multiple_of(SLOTS_IN_GROUP)
     }
 
     /// Begins a group: records the copy of the staged bytes, which are written later.
-    pub(super) fn begin_group(
+    pub(crate) fn begin_group(
         &mut self,
         gpu: &Gpu,
         staging: &mut Staging,
@@ -91,7 +91,7 @@ impl Ring {
     }
 
     /// Writes parameters to the next slot of the current group.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<Slot, DeviceError> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<Slot, DeviceError> {
         self.slot = (self.slot + 1) % (GROUPS * SLOTS_IN_GROUP);
         let within = u64::from(self.slot % SLOTS_IN_GROUP) * SLOT_BYTES;
         let staged = self.staged.as_ref().expect("a group was begun for this slot");
@@ -101,7 +101,7 @@ impl Ring {
     }
 
     /// Ends the current group when the batch is closed: its staged bytes can no longer be written.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.staged = None;
     }
 }

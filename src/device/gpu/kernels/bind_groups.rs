@@ -1,8 +1,8 @@
 //! A cache of bind groups, keyed by what they bind. The pool reuses the same blocks, so most look-ups succeed.
 
-use super::super::{CacheUse, Location};
+use super::super::{Gpu, GpuSegment, checked, lock};
 use super::cache::Cache;
-use super::{Gpu, GpuSegment, checked, lock};
+use crate::device::{CacheUse, Location};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ struct BindingRange {
 
 /// A cache of bind groups. Destroying a segment removes the groups that bind it.
 #[derive(Debug)]
-pub(super) struct BindGroups {
+pub(crate) struct BindGroups {
     /// Each group has a number that is never reused.
     groups: Cache<Box<[BindingRange]>, (wgpu::BindGroup, u64)>,
     key: Vec<BindingRange>,
@@ -38,7 +38,7 @@ impl Default for BindGroups {
 
 impl BindGroups {
     /// Returns the group that binds these locations in this order, and its unique number.
-    pub(super) fn get(
+    pub(crate) fn get(
         &mut self,
         gpu: &Gpu,
         locations: &[Location<GpuSegment>],
@@ -59,24 +59,24 @@ impl BindGroups {
     }
 
     /// Returns the cache's usage, for reports.
-    pub(super) fn usage(&self) -> CacheUse {
+    pub(crate) fn usage(&self) -> CacheUse {
         self.groups.usage("bind groups")
     }
 
     /// Removes the groups that bind a segment.
-    pub(super) fn remove_segment(&mut self, id: SegmentId) {
+    pub(crate) fn remove_segment(&mut self, id: SegmentId) {
         self.groups.remove_if(|bound| bound.iter().any(|range| range.segment == id));
     }
 
     /// Removes all groups. Numbers continue, so that they remain unique.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         drop(self.groups.take_all());
         self.key = Vec::new();
     }
 }
 
 fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGroup, DeviceError> {
-    let layout = gpu.layouts.tensors(&gpu.device, locations.len())?;
+    let layout = gpu.kernels.layouts.tensors(&gpu.device, locations.len())?;
     let entries: Vec<_> = (0u32..)
         .zip(locations)
         .map(|(binding, place)| {
@@ -94,7 +94,7 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
 
 /// The two kinds of bind-group layout: a number of tensors, and one parameter slot.
 #[derive(Debug)]
-pub(super) struct Layouts {
+pub(crate) struct Layouts {
     tensors: Mutex<Cache<usize, wgpu::BindGroupLayout>>,
     parameters: Mutex<Option<wgpu::BindGroupLayout>>,
 }
@@ -107,18 +107,18 @@ impl Default for Layouts {
 
 impl Layouts {
     /// Returns the cache's usage, for reports.
-    pub(super) fn usage(&self) -> CacheUse {
+    pub(crate) fn usage(&self) -> CacheUse {
         lock(&self.tensors).usage("bind group layouts")
     }
 
     /// Empties the cache.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         drop(lock(&self.tensors).take_all());
     }
 
     /// Returns the layout of group 0 of a kernel with `count` tensors. All bindings are `read_write`: wgpu refuses a
     /// dispatch that binds one buffer both for reading and for writing, and all tensors of a segment share one buffer.
-    pub(super) fn tensors(&self, device: &wgpu::Device, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
+    pub(crate) fn tensors(&self, device: &wgpu::Device, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
         let mut tensors = lock(&self.tensors);
         if let Some(layout) = tensors.get(&count) {
             return Ok(layout.clone());
@@ -131,7 +131,7 @@ impl Layouts {
     }
 
     /// Returns the layout of group 1 of a kernel with parameters.
-    pub(super) fn parameters(&self, device: &wgpu::Device) -> Result<wgpu::BindGroupLayout, DeviceError> {
+    pub(crate) fn parameters(&self, device: &wgpu::Device) -> Result<wgpu::BindGroupLayout, DeviceError> {
         if let Some(known) = &*lock(&self.parameters) {
             return Ok(known.clone());
         }

@@ -6,21 +6,21 @@
 use std::sync::Arc;
 
 /// The largest number of timed dispatches; wgpu limits the size of a query set.
-pub(super) const MAX_DISPATCHES: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
+pub(crate) const MAX_DISPATCHES: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
 
 /// The timestamps of a running profile.
 #[derive(Debug)]
-pub(super) struct Timing {
-    pub(super) queries: wgpu::QuerySet,
+pub(crate) struct Timing {
+    pub(crate) queries: wgpu::QuerySet,
     /// The kernel of each timed dispatch.
-    pub(super) kernels: Vec<Arc<str>>,
+    pub(crate) kernels: Vec<Arc<str>>,
     /// The number of dispatches after the query set was full.
-    pub(super) untimed: u64,
+    pub(crate) untimed: u64,
 }
 
 impl Timing {
     /// Returns the timestamp writes of the next dispatch, or `None` if the query set is full.
-    pub(super) fn next(&mut self, kernel: &Arc<str>) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+    pub(crate) fn next(&mut self, kernel: &Arc<str>) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let number = u32::try_from(self.kernels.len()).unwrap_or(MAX_DISPATCHES);
         if number >= MAX_DISPATCHES {
             self.untimed += 1;

@@ -1,0 +1,116 @@
+//! Kernels on a GPU: what the device offers to them, compiled programs, bindings, parameters, and timestamps.
+//!
+//! Only with the feature `tensor`. The allocator alone records copies and clears.
+
+mod bind_groups;
+mod bound;
+mod cache;
+mod parameters;
+#[cfg(not(target_arch = "wasm32"))]
+mod profile;
+mod program;
+mod timing;
+mod unbind;
+
+pub(super) use bind_groups::BindGroups;
+pub(super) use bound::Bound;
+pub(super) use parameters::{Ring, Slot};
+pub(super) use program::Passing;
+pub(super) use timing::Timing;
+pub(super) use unbind::Unbinder;
+
+pub(crate) use parameters::SLOT_BYTES;
+pub(crate) use program::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
+
+use super::{Gpu, adapter};
+use crate::device::CacheUse;
+use bind_groups::Layouts;
+use program::Programs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What the device offers to kernels, and the kernels that were compiled for it.
+#[derive(Debug)]
+pub(super) struct Kernels {
+    /// The largest size of a shader's immediates, in bytes; 0 if the device does not support immediates.
+    immediate_bytes: u32,
+    /// Whether shaders may use f16.
+    has_f16: bool,
+    /// Whether f16 matrix products use cooperative matrices.
+    has_cooperative_matrices: AtomicBool,
+    /// Whether the adapter is a software renderer, which computes on the CPU.
+    is_software: bool,
+    /// Whether copying pairs of 64-bit integers is faster than copying four 32-bit integers, in shaders that may use
+    /// 64-bit integers.
+    moves_pairs: bool,
+    layouts: Layouts,
+    programs: Programs,
+}
+
+impl Kernels {
+    pub(super) fn new(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Self {
+        let features = device.features();
+        let immediates = features.contains(wgpu::Features::IMMEDIATES);
+        let is_software = adapter::is_software(info);
+        Self {
+            immediate_bytes: if immediates { device.limits().max_immediate_size } else { 0 },
+            has_f16: features.contains(wgpu::Features::SHADER_F16),
+            has_cooperative_matrices: AtomicBool::new(false),
+            is_software,
+            // Software drivers load and store the components of a vector one at a time.
+            moves_pairs: is_software && features.contains(wgpu::Features::SHADER_INT64),
+            layouts: Layouts::default(),
+            programs: Programs::default(),
+        }
+    }
+
+    /// The caches, and how full they are: pipelines, and the layouts of bind groups.
+    pub(super) fn usage(&self) -> Vec<CacheUse> {
+        let mut caches = self.programs.usage();
+        caches.push(self.layouts.usage());
+        caches
+    }
+
+    /// Empties the caches.
+    pub(super) fn clear(&self) {
+        self.programs.clear();
+        self.layouts.clear();
+    }
+}
+
+impl Gpu {
+    /// Whether the adapter computes on the CPU, where large kernels take long to compile and run no faster.
+    pub(crate) fn is_software(&self) -> bool {
+        self.kernels.is_software
+    }
+
+    /// Whether copying pairs of 64-bit integers is faster than copying four 32-bit integers, in shaders that may use
+    /// 64-bit integers.
+    pub(crate) fn moves_pairs(&self) -> bool {
+        self.kernels.moves_pairs
+    }
+
+    /// Whether shaders may use f16, in storage and in arithmetic.
+    pub(crate) fn has_f16(&self) -> bool {
+        self.kernels.has_f16
+    }
+
+    /// Whether shaders may multiply cooperative 16 × 16 matrices of f16 with f32 accumulators, in subgroups of 32.
+    pub(crate) fn has_cooperative_matrices(&self) -> bool {
+        self.kernels.has_cooperative_matrices.load(Ordering::Relaxed)
+    }
+
+    /// Enables cooperative matrices for f16 matrix products, and returns whether they are enabled.
+    ///
+    /// The device must have been created from `adapter` with [`wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX`], and
+    /// the adapter must support 16 × 16 matrices of f16 with f32 accumulators in subgroups of 32.
+    ///
+    /// Only needed for a device that the application created: [`Gpu::open`] calls this where
+    /// [`GpuOptions::experimental`](crate::GpuOptions::experimental) permits.
+    pub fn use_cooperative_matrices(&self, adapter: &wgpu::Adapter) -> bool {
+        let needed =
+            wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+        let has = self.device.features().contains(needed) && adapter::has_cooperative_matrices(adapter);
+        self.kernels.has_cooperative_matrices.store(has, Ordering::Relaxed);
+        has
+    }
+}

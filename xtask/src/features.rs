@@ -1,0 +1,124 @@
+//! `cargo xtask features`: every combination of the crate's features that makes sense builds, documents and passes its tests by itself.
+
+use crate::step::{Run, Step};
+
+/// The features that forward to a backend of wgpu.
+pub(crate) const BACKENDS: [&str; 5] = ["vulkan", "gles", "metal", "dx12", "webgpu"];
+
+/// Each set of the other features that differs from the rest: `report` implies `serde`.
+const CONTENTS: [&[&str]; 6] = [&[], &["serde"], &["report"], &["tensor"], &["tensor", "serde"], &["tensor", "report"]];
+
+/// The allocator alone, on every backend: the one combination that `cargo xtask test` checks, since wgpu is built for it anyway.
+pub(crate) fn allocator_lints() -> Step {
+    lints("lints of the allocator alone", &joined(&BACKENDS, &[]))
+}
+
+/// Runs every check, cheapest first, and stops at the first that fails.
+pub(crate) fn run(run: &mut Run) -> Result<(), String> {
+    for step in steps() {
+        run.step(&step)?;
+    }
+    Ok(())
+}
+
+fn steps() -> Vec<Step> {
+    let all = BACKENDS.as_slice();
+    let mut steps = Vec::new();
+    // The crate's own features, with one build of wgpu.
+    for contents in CONTENTS {
+        steps.push(lints(&format!("lints of {}", name(contents)), &joined(all, contents)));
+    }
+    for contents in CONTENTS {
+        let arguments =
+            format!("doc --no-deps --package wgpu-pool --no-default-features --features={}", joined(all, contents));
+        let step = Step::cargo(&format!("documentation of {}", name(contents)), &arguments);
+        steps.push(step.variable("RUSTDOCFLAGS", "-Dwarnings"));
+    }
+    // Each backend alone, and none: one build of wgpu for each.
+    for backends in std::iter::once(&all[..0]).chain(all.chunks(1)) {
+        for contents in [&[][..], &["tensor"][..]] {
+            let label = format!(
+                "lints of {} with {}",
+                name(contents),
+                if backends.is_empty() { "no backend" } else { backends[0] }
+            );
+            let arguments = format!(
+                "clippy --package wgpu-pool --no-default-features --features={} -- -D warnings",
+                joined(backends, contents)
+            );
+            steps.push(Step::cargo(&label, &arguments));
+        }
+    }
+    // The allocator alone passes its tests, with and without files. Those of the whole crate are what `cargo xtask test` runs.
+    for contents in [&[][..], &["report"][..]] {
+        let features = joined(all, contents);
+        for (kind, which) in [("tests", "--lib --tests"), ("documentation tests", "--doc")] {
+            let arguments = format!("test --package wgpu-pool {which} --no-default-features --features={features}");
+            let step = Step::cargo(&format!("{kind} of {}", name(contents)), &arguments);
+            steps.push(step.variable("WGPU_POOL_REQUIRE_ADAPTER", "1"));
+        }
+    }
+    steps
+}
+
+fn lints(name: &str, features: &str) -> Step {
+    let arguments =
+        format!("clippy --package wgpu-pool --all-targets --no-default-features --features={features} -- -D warnings");
+    Step::cargo(name, &arguments)
+}
+
+fn joined(backends: &[&str], contents: &[&str]) -> String {
+    [backends, contents].concat().join(",")
+}
+
+fn name(contents: &[&str]) -> String {
+    if contents.is_empty() { "the allocator alone".to_string() } else { contents.join(" and ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// The features of the manifest, each with what it implies.
+    fn manifest() -> BTreeMap<String, String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+        let manifest = std::fs::read_to_string(path).expect("the crate has a manifest");
+        let features = manifest.split("\n[features]\n").nth(1).expect("the crate has features");
+        let features = features.split("\n[").next().unwrap_or_default();
+        let rows = features.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+        rows.map(|(name, implied)| (name.to_string(), implied.to_string())).collect()
+    }
+
+    #[test]
+    fn every_feature_of_the_manifest_is_in_some_combination_and_missing_in_another() {
+        let mut features = manifest();
+        features.remove("default").expect("there are default features");
+        for (feature, implied) in features {
+            if let Some(backend) = BACKENDS.iter().find(|backend| **backend == feature) {
+                assert_eq!(implied, format!("[\"wgpu/{backend}\"]"));
+                continue;
+            }
+            let has = |contents: &&[&str]| contents.contains(&feature.as_str());
+            assert!(CONTENTS.iter().any(has), "{feature} is in no combination");
+            assert!(!CONTENTS.iter().all(has), "{feature} is in every combination");
+        }
+    }
+
+    #[test]
+    fn the_default_is_tensors_on_every_backend() {
+        let default = manifest().remove("default").expect("there are default features");
+        for feature in BACKENDS.iter().chain(&["tensor"]) {
+            assert!(default.contains(&format!("\"{feature}\"")), "{feature} is not in {default}");
+        }
+        assert_eq!(default.matches('"').count(), 2 * (BACKENDS.len() + 1), "{default}");
+    }
+
+    #[test]
+    fn every_step_names_its_features_and_takes_no_default() {
+        for step in steps() {
+            let line = step.to_string();
+            assert!(line.contains(" --no-default-features --features="), "{line}");
+        }
+    }
+}
