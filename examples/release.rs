@@ -65,15 +65,15 @@ fn release(options: &Options) -> Result<ExitCode, Failure> {
     options.hold("before");
     let numbers = Tensor::rand(&pool, shape, SEED)?;
     report.step("random numbers");
-    let tripled = match numbers.mul_scalar(2.0_f32) {
+    let tripled = match numbers.mul(2.0_f32) {
         Ok(doubled) => {
             report.step("doubled, as a result of its own");
-            doubled.add_(&numbers, 1.0_f32)?;
+            doubled.add_(&numbers)?;
             doubled
         }
         Err(TensorError::Allocate(AllocateError::OutOfMemory(error))) => {
             report.note(format!("There was no room for a result of its own, so all was computed in place: {error}."));
-            numbers.add_(&numbers, 2.0_f32)?;
+            numbers.add_scaled_(&numbers, 2.0_f32)?;
             numbers.clone()
         }
         Err(error) => return Err(error.into()),
@@ -84,7 +84,7 @@ fn release(options: &Options) -> Result<ExitCode, Failure> {
     options.hold("during");
 
     // One command more, so that the device is still at work when the memory is given back.
-    tripled.add_(&numbers, 1.0_f32)?;
+    tripled.add_(&numbers)?;
     drop((numbers, tripled));
     let dropped = report.step("dropped");
     let requested = pool.stats().requested.current;
@@ -145,7 +145,7 @@ fn check_values(report: &mut Report, tripled: &Tensor) -> Result<(), Failure> {
         let range = format!("elements {start} to {}", start + SAMPLE - 1);
         report.claim(wrong.is_none(), wrong.unwrap_or(format!("{range} are three times what was drawn")));
     }
-    let mean = flat.mean([], false)?.read_blocking::<f32>()?[0];
+    let mean = flat.mean(..)?.read_blocking::<f32>()?[0];
     report.claim((mean - 1.5).abs() < 0.01, format!("the mean of all is {mean:.4}, near 1.5"));
     Ok(())
 }

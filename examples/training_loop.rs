@@ -144,7 +144,7 @@ fn train(report: &mut Report, mode: Mode) -> Result<Run, Failure> {
     for step in 0..steps {
         let inputs = Tensor::randn(&pool, [BATCH, FEATURES], step as u64)?;
         let loss = model.step(&inputs, &truth.forward(&inputs)?)?;
-        epoch_loss.add_(&loss, 1.0 / STEPS as f32)?;
+        epoch_loss.add_scaled_(&loss, 1.0 / STEPS as f32)?;
         drop((inputs, loss));
         if (step + 1) % STEPS == 0 {
             run.losses.extend(epoch_loss.read_blocking::<f32>()?);
@@ -217,9 +217,9 @@ impl Model {
         let outputs_gradient = outputs.mse_loss_backward(targets)?;
         // The rest is the chain rule.
         let weights_gradient = outputs_gradient.t()?.matmul(inputs)?;
-        let bias_gradient = outputs_gradient.sum([0], false)?;
-        self.weights.add_(&weights_gradient, -LEARNING_RATE)?;
-        self.bias.add_(&bias_gradient, -LEARNING_RATE)?;
+        let bias_gradient = outputs_gradient.sum([0])?;
+        self.weights.add_scaled_(&weights_gradient, -LEARNING_RATE)?;
+        self.bias.add_scaled_(&bias_gradient, -LEARNING_RATE)?;
         Ok(loss)
     }
 }

@@ -48,5 +48,5 @@ pub use pool::{
 pub use report::SnapshotFileError;
 pub use report::{Beyond, Fragmentation, MemoryTable, Split};
 #[cfg(feature = "tensor")]
-pub use tensor::{DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor, WeakTensor};
+pub use tensor::{Axes, Axis, DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor, TensorOrScalar, WeakTensor};
 pub use wgpu;

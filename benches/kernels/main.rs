@@ -139,12 +139,12 @@ impl Bench<'_> {
             work("where, of a comparison, fused", 3.0 * once, move || choice.run([x, y]).map(drop)),
             work("add a row to each row", 2.0 * once, || x.add(&row).map(drop)),
             work("add a column to each column", 2.0 * once, || x.add(&column).map(drop)),
-            work("mul_scalar", 2.0 * once, move || x.mul_scalar(0.5_f32).map(drop)),
-            work("add_ in place", 3.0 * once, move || out.add_(x, 1e-6_f32)),
-            work("sum of all", once, move || x.sum([0, 1], false).map(drop)),
-            work("sum of each row", once, move || x.sum([1], false).map(drop)),
-            work("sum of each column", once, move || x.sum([0], false).map(drop)),
-            work("largest of all", once, move || x.amax([0, 1], false).map(drop)),
+            work("mul_scalar", 2.0 * once, move || x.mul(0.5_f32).map(drop)),
+            work("add_ in place", 3.0 * once, move || out.add_scaled_(x, 1e-6_f32)),
+            work("sum of all", once, move || x.sum([0, 1]).map(drop)),
+            work("sum of each row", once, move || x.sum([1]).map(drop)),
+            work("sum of each column", once, move || x.sum([0]).map(drop)),
+            work("largest of all", once, move || x.amax([0, 1]).map(drop)),
         ];
         self.compare(&streams, &format!("{mebi} Mi"), x, out)
     }

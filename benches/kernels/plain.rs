@@ -56,19 +56,19 @@ const WORKS: [(&str, OnDevice, OnHost); 32] = [
     ("pow", |[x, y]| x.pow(y), binary!(x, y, x.powf(y))),
     ("maximum", |[x, y]| x.maximum(y), binary!(x, y, if x > y || x.is_nan() { x } else { y })),
     ("lt", |[x, y]| x.lt(y), binary!(x, y, f32::from(u8::from(x < y)))),
-    ("add_scalar", |[x, _]| x.add_scalar(0.5_f32), unary!(x, x + 0.5)),
-    ("mul_scalar", |[x, _]| x.mul_scalar(0.5_f32), unary!(x, x * 0.5)),
-    ("sum of all", |[x, _]| x.sum([], false), |[x, _], out| out[0] = x.iter().sum()),
+    ("add_scalar", |[x, _]| x.add(0.5_f32), unary!(x, x + 0.5)),
+    ("mul_scalar", |[x, _]| x.mul(0.5_f32), unary!(x, x * 0.5)),
+    ("sum of all", |[x, _]| x.sum(..), |[x, _], out| out[0] = x.iter().sum()),
     (
         "sum of each row",
-        |[x, _]| x.sum([1], false),
+        |[x, _]| x.sum([1]),
         |[x, _], out| {
             out.iter_mut().zip(x.chunks(COLUMNS)).for_each(|(out, row)| *out = row.iter().sum());
         },
     ),
     (
         "sum of each column",
-        |[x, _]| x.sum([0], false),
+        |[x, _]| x.sum([0]),
         |[x, _], out| {
             out[..COLUMNS].fill(0.0);
             for row in x.chunks(COLUMNS) {
@@ -78,14 +78,14 @@ const WORKS: [(&str, OnDevice, OnHost); 32] = [
     ),
     (
         "mean of all",
-        |[x, _]| x.mean([], false),
+        |[x, _]| x.mean(..),
         |[x, _], out| {
             out[0] = x.iter().sum::<f32>() / x.len() as f32;
         },
     ),
     (
         "largest of all",
-        |[x, _]| x.amax([], false),
+        |[x, _]| x.amax(..),
         |[x, _], out| {
             out[0] = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         },

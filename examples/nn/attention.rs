@@ -88,10 +88,10 @@ impl Attention {
         let by_mixed = self.heads_of(&by_joined)?;
         let by_values = shares.transpose(2, 3)?.matmul(&by_mixed)?;
         let by_shares = by_mixed.matmul(&values.transpose(2, 3)?)?;
-        let along = shares.mul(&by_shares)?.sum([3], true)?;
+        let along = shares.mul(&by_shares)?.sum_keepdim([3])?;
         let by_scores = SOFTMAX_BACKWARD.run([shares, &by_shares, &along])?;
         drop((by_shares, by_mixed));
-        by_scores.mul_scalar_(self.scale(queries))?;
+        by_scores.mul_(self.scale(queries))?;
         let by_queries = by_scores.matmul(keys)?;
         let by_keys = by_scores.transpose(2, 3)?.matmul(queries)?;
         let &[batch, heads, length, head] = queries.shape() else { unreachable!("split gives four axes") };
@@ -128,7 +128,7 @@ impl Attention {
     /// How much each place takes of each other: (batch, heads, queries, keys). The queries are those of the last places.
     fn shares(&self, queries: &Tensor, keys: &Tensor) -> Result<Tensor, TensorError> {
         let scores = queries.matmul(&keys.transpose(2, 3)?)?;
-        scores.mul_scalar_(self.scale(queries))?;
+        scores.mul_(self.scale(queries))?;
         let [asking, all] = [2, 3].map(|axis| scores.shape()[axis]);
         if asking > 1 {
             let numbers = |count: usize, start: usize| {

@@ -36,7 +36,7 @@ impl Convolution {
         let weight = self.weight.value.shape();
         let weight = [weight[0], weight[1], weight[2], weight[3]];
         self.weight.add_gradient(gradient.conv2d_weight(x, weight, self.window)?)?;
-        self.bias.add_gradient(gradient.sum([0, 2, 3], false)?)
+        self.bias.add_gradient(gradient.sum([0, 2, 3])?)
     }
 
     pub(crate) fn backward(&mut self, x: &Tensor, gradient: &Tensor) -> Result<Tensor, TensorError> {

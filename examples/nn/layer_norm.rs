@@ -35,14 +35,14 @@ impl LayerNorm {
     pub(crate) fn backward(&mut self, x: &Tensor, gradient: &Tensor) -> Result<Tensor, TensorError> {
         let last = x.rank() - 1;
         let leading: Vec<usize> = (0..last).collect();
-        let mean = x.mean([last], true)?;
-        let variance = DEVIATION_SQUARED.run([x, &mean])?.mean([last], true)?;
+        let mean = x.mean_keepdim([last])?;
+        let variance = DEVIATION_SQUARED.run([x, &mean])?.mean_keepdim([last])?;
         let normalized = NORMALIZED.run([x, &mean, &variance])?;
-        self.weight.add_gradient(gradient.mul(&normalized)?.sum(&leading, false)?)?;
-        self.bias.add_gradient(gradient.sum(&leading, false)?)?;
+        self.weight.add_gradient(gradient.mul(&normalized)?.sum(&leading)?)?;
+        self.bias.add_gradient(gradient.sum(&leading)?)?;
         let by_normalized = gradient.mul(&self.weight.value)?;
-        let mean = by_normalized.mean([last], true)?;
-        let along = by_normalized.mul(&normalized)?.mean([last], true)?;
+        let mean = by_normalized.mean_keepdim([last])?;
+        let along = by_normalized.mul(&normalized)?.mean_keepdim([last])?;
         BY_INPUT.run([&by_normalized, &normalized, &mean, &along, &variance])
     }
 

@@ -32,7 +32,7 @@ impl Linear {
         let rows = x.elements() / inputs;
         let (flat_x, flat) = (x.reshape([rows, inputs])?, gradient.reshape([rows, outputs])?);
         self.weight.add_gradient(flat.t()?.matmul(&flat_x)?)?;
-        self.bias.add_gradient(flat.sum([0], false)?)?;
+        self.bias.add_gradient(flat.sum([0])?)?;
         flat.matmul(&self.weight.value)?.reshape(x.shape())
     }
 

@@ -40,7 +40,7 @@ impl Parameter {
         seed: u64,
     ) -> Result<Self, TensorError> {
         let value = Tensor::randn(pool, shape, seed)?;
-        value.mul_scalar_(deviation)?;
+        value.mul_(deviation)?;
         Self::new(value)
     }
 
@@ -55,7 +55,7 @@ impl Parameter {
     /// Adds to the gradient of this step. The tensor is consumed: it may become the gradient itself.
     pub(crate) fn add_gradient(&mut self, gradient: Tensor) -> Result<(), TensorError> {
         match &self.gradient {
-            Some(sum) => sum.add_(&gradient, 1.0_f32),
+            Some(sum) => sum.add_(&gradient),
             None => {
                 self.gradient = Some(gradient);
                 Ok(())

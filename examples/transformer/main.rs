@@ -115,7 +115,7 @@ fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Op
         let numbers = upload(&pool, &numbers, options.batch)?;
         let targets = Tensor::from_slice(&pool, &next, [next.len()])?;
         let (scores, kept) = model.forward(&numbers)?;
-        total.add_(&scores.cross_entropy(&targets)?, 1.0 / BETWEEN as f32)?;
+        total.add_scaled_(&scores.cross_entropy(&targets)?, 1.0 / BETWEEN as f32)?;
         let gradient = scores.cross_entropy_backward(&targets)?;
         drop(scores);
         let gradient = gradient.reshape([options.batch, length, text.characters()])?;
@@ -175,7 +175,7 @@ fn decode(report: &mut Report, model: &Transformer, text: &Text, options: &Optio
         if written.len() == options.context {
             break last.read_blocking::<f32>()?;
         }
-        let likely = last.mul_scalar(1.0 / TEMPERATURE)?.softmax(1)?.read_blocking::<f32>()?;
+        let likely = last.mul(1.0 / TEMPERATURE)?.softmax(1)?.read_blocking::<f32>()?;
         new = vec![chosen(&likely, random.f32())];
         written.extend(&new);
     };

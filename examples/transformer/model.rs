@@ -58,20 +58,20 @@ impl Layer {
     fn forward(&self, x: Tensor) -> Result<(Tensor, Kept), TensorError> {
         let normed = self.norms[0].forward(&x)?;
         let (between, attention) = self.attention.forward(&normed)?;
-        between.add_(&x, 1.0_f32)?;
+        between.add_(&x)?;
         let normed_between = self.norms[1].forward(&between)?;
         let wide = self.wide.forward(&normed_between)?;
         let bent = GELU.forward(&wide)?;
         let y = self.narrow.forward(&bent)?;
-        y.add_(&between, 1.0_f32)?;
+        y.add_(&between)?;
         Ok((y, Kept { x, normed, attention, between, normed_between, wide, bent }))
     }
 
     fn forward_cached(&self, x: &Tensor, cache: &mut Cache) -> Result<Tensor, TensorError> {
         let between = self.attention.forward_cached(&self.norms[0].forward(x)?, cache)?;
-        between.add_(x, 1.0_f32)?;
+        between.add_(x)?;
         let y = self.narrow.forward(&GELU.forward(&self.wide.forward(&self.norms[1].forward(&between)?)?)?)?;
-        y.add_(&between, 1.0_f32)?;
+        y.add_(&between)?;
         Ok(y)
     }
 
@@ -80,10 +80,10 @@ impl Layer {
         let by_wide = GELU.backward(&kept.wide, &by_bent)?;
         let by_normed = self.wide.backward(&kept.normed_between, &by_wide)?;
         let by_between = self.norms[1].backward(&kept.between, &by_normed)?;
-        by_between.add_(gradient, 1.0_f32)?;
+        by_between.add_(gradient)?;
         let by_normed = self.attention.backward(&kept.normed, &kept.attention, &by_between)?;
         let by_x = self.norms[0].backward(&kept.x, &by_normed)?;
-        by_x.add_(&by_between, 1.0_f32)?;
+        by_x.add_(&by_between)?;
         Ok(by_x)
     }
 
@@ -135,7 +135,7 @@ impl Transformer {
         let width = self.sizes.width;
         let x = self.characters.forward(&numbers.reshape([batch * length])?)?.reshape([batch, length, width])?;
         let places = Tensor::arange(&numbers.pool(), length, u32::try_from(first).unwrap_or(u32::MAX), 1)?;
-        x.add_(&self.places.forward(&places)?, 1.0_f32)?;
+        x.add_(&self.places.forward(&places)?)?;
         Ok([x, places])
     }
 
@@ -182,7 +182,7 @@ impl Transformer {
             gradient = layer.backward(&kept, &gradient)?;
         }
         let rows = numbers.elements();
-        self.places.backward(&places, &gradient.sum([0], false)?)?;
+        self.places.backward(&places, &gradient.sum([0])?)?;
         let numbers = numbers.reshape([rows])?;
         self.characters.backward(&numbers, &gradient.reshape([rows, self.sizes.width])?)
     }

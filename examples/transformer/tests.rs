@@ -20,7 +20,7 @@ fn the_gradient_of_every_parameter_is_that_of_differences() -> Result<(), Tensor
     // Larger than a training begins with, so that every path counts.
     for parameter in model.parameters() {
         let noise = Tensor::randn(&pool, parameter.value.shape(), 9)?;
-        parameter.value.add_(&noise, 0.2_f32)?;
+        parameter.value.add_scaled_(&noise, 0.2_f32)?;
     }
     let numbers = upload(&pool, &NUMBERS, 2)?;
     let targets = Tensor::from_slice(&pool, &[3_u32, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7], [14])?;
@@ -48,7 +48,7 @@ fn a_cache_gives_the_scores_of_the_whole_at_every_place() -> Result<(), TensorEr
     let mut model = Transformer::new(&pool, SIZES, 4)?;
     for parameter in model.parameters() {
         let noise = Tensor::randn(&pool, parameter.value.shape(), 9)?;
-        parameter.value.add_(&noise, 0.3_f32)?;
+        parameter.value.add_scaled_(&noise, 0.3_f32)?;
     }
     let numbers = &NUMBERS[..SIZES.context];
     let whole = model.forward(&upload(&pool, numbers, 1)?)?.0.read_blocking::<f32>()?;

@@ -101,7 +101,7 @@ fn batch(pool: &Pool, pictures: &[Picture], seed: u64) -> Result<[Tensor; 2], Te
     let light: Vec<f32> = pictures.iter().flat_map(|picture| &picture.light).copied().collect();
     let classes: Vec<u32> = pictures.iter().flat_map(|picture| &picture.classes).copied().collect();
     let images = Tensor::from_slice(pool, &light, [pictures.len(), 1, size, size])?;
-    images.add_(&Tensor::randn(pool, images.shape(), seed)?, NOISE)?;
+    images.add_scaled_(&Tensor::randn(pool, images.shape(), seed)?, NOISE)?;
     Ok([images, Tensor::from_slice(pool, &classes, [pictures.len(), size, size])?])
 }
 
@@ -176,7 +176,7 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
 /// How well the model does on pictures with known classes.
 fn validate(model: &UNet, [images, classes]: &[Tensor; 2]) -> Result<Overlap, TensorError> {
     let mut overlap = Overlap::default();
-    let found = model.infer(images)?.argmax(1, false)?;
+    let found = model.infer(images)?.argmax(1)?;
     overlap.count(&found.read_blocking::<u32>()?, &classes.read_blocking::<u32>()?);
     Ok(overlap)
 }
@@ -195,7 +195,7 @@ fn compare(report: &mut Report, model: &UNet, options: &Options) -> Result<(), F
     let size = (options.image / 8).next_multiple_of(model::UNIT);
     let core = (size / 4).next_multiple_of(model::UNIT);
     let (image, _) = large(&pool, size, options.seed + 1)?;
-    let whole = model.infer(&Tensor::from_slice(&pool, &image, [1, 1, size, size])?)?.argmax(1, false)?;
+    let whole = model.infer(&Tensor::from_slice(&pool, &image, [1, 1, size, size])?)?.argmax(1)?;
     let whole = whole.read_blocking::<u32>()?;
     let stitched = tiles::classes_exactly(model, &pool, &image, size, core, || {})?;
     let other = whole.iter().zip(&stitched).filter(|(one, other)| one != other).count();

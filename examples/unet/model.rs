@@ -151,7 +151,7 @@ impl UNet {
             let shape = [shape[0], shape[1], shape[2], shape[3]];
             let by_y = gradient.max_pool2d_backward(&places, shape, HALF)?;
             if let Some(beside) = beside.pop() {
-                by_y.add_(&beside, 1.0_f32)?;
+                by_y.add_(&beside)?;
             }
             let by_between = block.backward_second(&kept, &by_y)?;
             if level == 0 {

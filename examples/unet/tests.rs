@@ -39,7 +39,7 @@ fn tiles_with_a_halo_give_what_the_whole_gives_and_without_one_they_do_not() -> 
     let (size, core) = (192, 48);
     let (image, _) = crate::large(&pool, size, 9)?;
     let whole = Tensor::from_slice(&pool, &image, [1, 1, size, size])?;
-    let whole = model.infer(&whole)?.argmax(1, false)?.read_blocking::<u32>()?;
+    let whole = model.infer(&whole)?.argmax(1)?.read_blocking::<u32>()?;
     assert_eq!(tiles::classes_exactly(&model, &pool, &image, size, core, || {})?, whole);
     assert_ne!(tiles::classes(&model, &pool, &image, size, core, SIGHT / 8, || {})?, whole);
     Ok(())

@@ -43,7 +43,7 @@ pub(crate) fn classes(
             let seen: Vec<f32> =
                 rows.seen.clone().flat_map(|row| &image[row * size..][columns.seen.clone()]).copied().collect();
             let tile = Tensor::from_slice(pool, &seen, [1, 1, rows.seen.len(), columns.seen.len()])?;
-            let found = model.infer(&tile)?.argmax(1, false)?;
+            let found = model.infer(&tile)?.argmax(1)?;
             let inner = |part: &Part| (part.kept.start - part.seen.start, part.kept.len());
             let ((top, height), (left, width)) = (inner(&rows), inner(&columns));
             let found = found.narrow(1, top, height)?.narrow(2, left, width)?.contiguous()?.read_blocking::<u32>()?;

@@ -78,8 +78,11 @@ fn step(pool: &Pool, tensor: &Tensor, input: &mut Input<'_>) -> Result<Tensor, T
         4 | 5 => tensor.expand(shape(input)),
         6 => tensor.contiguous(),
         7 => tensor.copied(),
-        8 => tensor.sum(axes(input, 4), input.byte() & 1 == 1),
-        9 => tensor.add(&tensor.clone()),
+        8 => {
+            let axes = axes(input, 4);
+            if input.byte() & 1 == 1 { tensor.sum_keepdim(axes) } else { tensor.sum(axes) }
+        }
+        9 => tensor.add(tensor),
         10 => tensor.add(&Tensor::empty(pool, shape(input), tensor.dtype())?),
         11 => Tensor::cat(&[tensor, tensor], input.extreme()),
         12 => tensor.t(),

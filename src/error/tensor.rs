@@ -29,6 +29,16 @@ pub enum TensorError {
         /// The right or wanted dtype.
         right: &'static str,
     },
+    /// An integer is beyond the range of the dtype that it is used as.
+    #[error("{operation}: {value} is beyond the range of {dtype}")]
+    Scalar {
+        /// The operation.
+        operation: &'static str,
+        /// The integer.
+        value: i64,
+        /// The dtype.
+        dtype: &'static str,
+    },
     /// The operation is not defined for this dtype.
     #[error("{operation} is not defined for {dtype}")]
     NotDefined {
@@ -87,15 +97,31 @@ pub enum TensorError {
         /// Dimensions allowed.
         limit: usize,
     },
-    /// An axis is not one of the tensor's.
-    #[error("{operation}: axis {axis} is not one of the {rank} of shape {shape:?}")]
+    /// A tensor has no such axis. Of shape [n, m] the axes are 0 and 1, or −2 and −1.
+    #[error("{operation}: axis {axis} is not one of the {} of shape {shape:?}", shape.len())]
     Axis {
         /// The operation.
         operation: &'static str,
-        /// The axis given.
-        axis: usize,
-        /// The tensor's number of dimensions.
-        rank: usize,
+        /// The axis given; a negative one is counted from the last axis.
+        axis: i64,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
+    /// The axes to permute are not as many as the tensor has.
+    #[error("permute: axes {axes:?} are not all {} of shape {shape:?}", shape.len())]
+    Permutation {
+        /// The axes given, counted from the first one.
+        axes: Vec<usize>,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
+    /// The tensor has another number of dimensions than the operation takes.
+    #[error("{operation}: shape {shape:?} has {} dimensions; {wanted} are needed", shape.len())]
+    Dimensions {
+        /// The operation.
+        operation: &'static str,
+        /// The numbers of dimensions that it takes.
+        wanted: &'static str,
         /// The tensor's shape.
         shape: Vec<usize>,
     },
@@ -104,8 +130,8 @@ pub enum TensorError {
     RepeatedAxis {
         /// The operation.
         operation: &'static str,
-        /// The axis.
-        axis: usize,
+        /// The axis, as it was given the second time.
+        axis: i64,
     },
     /// A range reaches beyond its axis.
     #[error("narrow: {start}..{} is outside of axis {axis}, which holds {size}", start.saturating_add(*length))]

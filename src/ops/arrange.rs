@@ -6,7 +6,7 @@ use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
-use crate::tensor::{Element, Tensor, arithmetic};
+use crate::tensor::{Axis, DType, Element, Tensor, arithmetic};
 use std::sync::LazyLock;
 
 /// Among the elements that equal the extreme, or aren't numbers, the index; elsewhere one above all.
@@ -41,12 +41,12 @@ impl Tensor {
     /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`],
     /// [`TensorError::Pools`], [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
-    pub fn cat(tensors: &[&Self], axis: usize) -> Result<Self, TensorError> {
+    pub fn cat(tensors: &[&Self], axis: impl Into<Axis>) -> Result<Self, TensorError> {
         let name = "cat";
         let Some((first, others)) = tensors.split_first() else {
             return Err(TensorError::Empty { operation: name, shape: Vec::new() });
         };
-        first.layout().check_axis(name, axis)?;
+        let axis = first.layout().axis(name, axis)?;
         let mut shape = first.shape().to_vec();
         for other in others {
             check_kinds(name, first, other)?;
@@ -70,17 +70,31 @@ impl Tensor {
         Ok(output)
     }
 
-    /// The index, as u32, of the largest element along an axis, which is dropped from the shape, or kept with size 1. Of several the
-    /// first; what is not a number counts as the largest. Equals `torch.argmax`, whose result is of int64.
+    /// The index, as u32, of the largest element along an axis, which is dropped from the shape. Of several the first; NaN counts
+    /// as the largest. Equals `torch.argmax`, whose result is of int64.
     ///
     /// Cost: three passes over the elements.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::Empty`]; as [`Tensor::empty`].
     #[track_caller]
-    pub fn argmax(&self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
-        let extreme = self.amax([axis], true)?;
-        self.index_of(&extreme, axis, keep_dims)
+    pub fn argmax(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        match self.layout().axis_or_scalar("argmax", axis)? {
+            Some(axis) => self.index_of(&self.amax_keepdim(axis)?, axis, false),
+            None => self.index_in_scalar(),
+        }
+    }
+
+    /// As [`Tensor::argmax`], with the axis kept in the shape, with size 1. Equals `torch.argmax(keepdim=True)`.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmax`].
+    #[track_caller]
+    pub fn argmax_keepdim(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        match self.layout().axis_or_scalar("argmax", axis)? {
+            Some(axis) => self.index_of(&self.amax_keepdim(axis)?, axis, true),
+            None => self.index_in_scalar(),
+        }
     }
 
     /// The index of the smallest element along an axis, as [`Tensor::argmax`]. Equals `torch.argmin`.
@@ -88,16 +102,38 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::argmax`].
     #[track_caller]
-    pub fn argmin(&self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
-        let extreme = self.amin([axis], true)?;
-        self.index_of(&extreme, axis, keep_dims)
+    pub fn argmin(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        match self.layout().axis_or_scalar("argmin", axis)? {
+            Some(axis) => self.index_of(&self.amin_keepdim(axis)?, axis, false),
+            None => self.index_in_scalar(),
+        }
     }
 
+    /// As [`Tensor::argmin`], with the axis kept in the shape, with size 1. Equals `torch.argmin(keepdim=True)`.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmax`].
+    #[track_caller]
+    pub fn argmin_keepdim(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        match self.layout().axis_or_scalar("argmin", axis)? {
+            Some(axis) => self.index_of(&self.amin_keepdim(axis)?, axis, true),
+            None => self.index_in_scalar(),
+        }
+    }
+
+    /// The index of the only element of a scalar.
+    #[track_caller]
+    fn index_in_scalar(&self) -> Result<Self, TensorError> {
+        Self::zeros(&self.pool(), [], DType::U32)
+    }
+
+    /// The index of an extreme along an axis.
     #[track_caller]
     fn index_of(&self, extreme: &Self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
         let mut lone = vec![1; self.rank()];
         lone[axis] = self.shape()[axis];
         let indices = Self::arange(&self.pool(), lone[axis], 0_u32, 1_u32)?.reshape(lone)?;
-        INDEX_OF_EXTREME.run_as("index of an extreme", [self, extreme, &indices])?.amin([axis], keep_dims)
+        let found = INDEX_OF_EXTREME.run_as("index of an extreme", [self, extreme, &indices])?;
+        if keep_dims { found.amin_keepdim(axis) } else { found.amin(axis) }
     }
 }

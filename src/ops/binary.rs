@@ -1,15 +1,20 @@
 //! Elementwise operations on two tensors, and on a tensor and a scalar.
 
 use super::elementwise::Elementwise;
-use super::launch::{check_kinds, is_in_place};
+use super::launch::{check_kinds, check_pools, is_in_place};
 use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, DIVIDED, NUMBER, Operation, POWER, UPPER_PRODUCT};
 use crate::error::TensorError;
-use crate::tensor::{DType, Element, Tensor};
+use crate::tensor::{DType, Element, Operand, Tensor, TensorOrScalar, result_type};
+use std::borrow::Cow;
 
 pub(super) const ADD: Operation = Operation::new("add", "x + y");
 pub(super) const SUB: Operation = Operation::new("sub", "x - y");
 pub(super) const MUL: Operation = Operation::new("mul", "x * y");
 pub(super) const DIV: Operation = Operation::calling("div", "divided(x, y)", &[DIVIDED]);
+
+/// With the operands exchanged, for a number on the left.
+pub(super) const RSUB: Operation = Operation::new("rsub", "y - x");
+pub(super) const RDIV: Operation = Operation::calling("rdiv", "divided(y, x)", &[DIVIDED]);
 
 // By the order of their bits: drivers' own `max` and `min` may drop a NaN.
 pub(super) const MAXIMUM: Operation = Operation::calling("maximum", "larger(x, y)", &[NUMBER]);
@@ -22,14 +27,13 @@ pub(super) const POW: Operation = Operation::calling("pow", "power(x, y)", &[NUM
 
 /// Every operation there is.
 #[cfg(test)]
-pub(super) const ALL: [Operation; 7] = [ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, POW];
+pub(super) const ALL: [Operation; 9] = [ADD, SUB, MUL, DIV, RSUB, RDIV, MAXIMUM, MINIMUM, POW];
 
-/// The operation as it is done on a dtype, if it is defined for it. PyTorch's `div` of integers gives floating point; here that is
-/// a cast, so it is left undefined, as is `pow`.
+/// The operation on a dtype, if it is defined for it. A quotient of integers is one of their values in f32.
 pub(super) fn defined(operation: Operation, dtype: DType) -> Option<Operation> {
     match (operation, dtype) {
         (_, DType::F32 | DType::F16) => Some(operation),
-        (DIV | POW, DType::I32 | DType::U32) => None,
+        (DIV | RDIV | POW, DType::I32 | DType::U32) => None,
         _ => Some(on(operation, dtype)),
     }
 }
@@ -45,19 +49,40 @@ pub(super) fn on(operation: Operation, dtype: DType) -> Operation {
 
 impl Tensor {
     #[track_caller]
-    fn binary(&self, operation: Operation, other: &Self) -> Result<Self, TensorError> {
-        check_kinds(operation.name, self, other)?;
-        self.check_defined(operation)?;
-        let operation = on(operation, self.dtype());
-        let shape = self.layout().broadcast_shape(operation.name, other.layout())?;
-        let output = self.beside(&*shape, self.dtype())?;
+    pub(super) fn binary(&self, operation: Operation, other: Operand<'_>) -> Result<Self, TensorError> {
+        let name = operation.name;
+        if let Operand::Tensor(other) = other {
+            check_pools(name, self, other)?;
+        }
+        let dtype = match (operation, result_type(name, Operand::Tensor(self), other)?) {
+            (DIV | RDIV, DType::I32 | DType::U32) => DType::F32,
+            (_, dtype) => dtype,
+        };
+        let undefined = TensorError::NotDefined { operation: name, dtype: dtype.name() };
+        let operation = defined(operation, dtype).ok_or(undefined)?;
+        match other {
+            Operand::Tensor(other) => {
+                let shape = self.layout().broadcast_shape(name, other.layout())?;
+                self.as_dtype(dtype)?.of_two(operation, &*other.as_dtype(dtype)?, &shape)
+            }
+            Operand::Scalar(number) => {
+                let bits = number.bits(name, dtype)?;
+                self.as_dtype(dtype)?.with_number(operation, bits)
+            }
+        }
+    }
+
+    /// An operation on two tensors of one dtype, broadcast to a shape.
+    #[track_caller]
+    fn of_two(&self, operation: Operation, other: &Self, shape: &[usize]) -> Result<Self, TensorError> {
+        let output = self.beside(shape, self.dtype())?;
         let run = Elementwise {
             name: operation.name,
             shader: &BINARY,
             operation,
             output: &output,
-            left: Some((self, self.layout().expand(operation.name, &shape)?)),
-            right: Some((other, other.layout().expand(operation.name, &shape)?)),
+            left: Some((self, self.layout().expand(operation.name, shape)?)),
+            right: Some((other, other.layout().expand(operation.name, shape)?)),
             shared: self.storage().is_same(other.storage()),
             scalar: 0,
         };
@@ -66,10 +91,7 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn binary_scalar<T: Element>(&self, operation: Operation, scalar: T) -> Result<Self, TensorError> {
-        self.check_scalar(operation.name, T::DTYPE)?;
-        self.check_defined(operation)?;
-        let operation = on(operation, self.dtype());
+    fn with_number(&self, operation: Operation, bits: u32) -> Result<Self, TensorError> {
         let output = self.beside(self.shape(), self.dtype())?;
         let run = Elementwise {
             name: operation.name,
@@ -79,20 +101,26 @@ impl Tensor {
             left: Some((self, *self.layout())),
             right: None,
             shared: false,
-            scalar: scalar.bits(),
+            scalar: bits,
         };
         run.run()?;
         Ok(output)
     }
 
-    /// Adds `alpha` times `other`, broadcast to its own shape, in place: the step of gradient descent. Equals
+    /// The elements in another dtype; without a copy, nor another handle, if they have it.
+    #[track_caller]
+    pub(super) fn as_dtype(&self, dtype: DType) -> Result<Cow<'_, Self>, TensorError> {
+        Ok(if dtype == self.dtype() { Cow::Borrowed(self) } else { Cow::Owned(self.to(dtype)?) })
+    }
+
+    /// Adds `alpha` times `other`, broadcast to the shape of this tensor, in place: the step of gradient descent. Equals
     /// `torch.Tensor.add_(other, alpha=alpha)`.
     ///
     /// # Errors
     /// [`TensorError::Pools`], [`TensorError::DType`], [`TensorError::Shape`]; [`TensorError::Overlap`] if `other` shares
     /// elements with it other than each with itself, or if its own elements share places.
-    pub fn add_<T: Element>(&self, other: &Self, alpha: T) -> Result<(), TensorError> {
-        let name = "add_";
+    pub fn add_scaled_<T: Element>(&self, other: &Self, alpha: T) -> Result<(), TensorError> {
+        let name = "add_scaled_";
         check_kinds(name, self, other)?;
         self.check_scalar(name, T::DTYPE)?;
         self.check_writable(name)?;
@@ -110,13 +138,6 @@ impl Tensor {
         run.run()
     }
 
-    fn check_defined(&self, operation: Operation) -> Result<(), TensorError> {
-        if defined(operation, self.dtype()).is_none() {
-            return Err(TensorError::NotDefined { operation: operation.name, dtype: self.dtype().name() });
-        }
-        Ok(())
-    }
-
     pub(super) fn check_scalar(&self, operation: &'static str, scalar: DType) -> Result<(), TensorError> {
         // Of a number that f16 lacks, nothing is lost: it is computed with in f32.
         if scalar == self.dtype() || scalar == self.dtype().number() {
@@ -127,36 +148,26 @@ impl Tensor {
 }
 
 macro_rules! binary_operations {
-    ($(
-        $function:ident, $with_scalar:ident, $operation:ident, $formula:literal, $accuracy:literal, $dtypes:literal,
-        $equals:literal;
-    )*) => {
+    ($($function:ident, $operation:ident, $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*) => {
         impl Tensor {
             $(
-                #[doc = concat!($formula, ", element by element, the shapes broadcast to each other. For ", $dtypes)]
+                #[doc = concat!($formula, ", element by element, for a tensor or a number y. Shapes broadcast to each other. For ", $dtypes)]
                 #[doc = concat!(". Equals `", $equals, "`.")]
+                ///
+                /// Of different dtypes the operands are converted first, as by `torch.result_type`: of f16 and f32 f16 becomes f32,
+                /// of an integer and floating point the integer. A number beside a tensor takes the tensor's dtype, unless the
+                /// tensor is of integers and the number is not: the result is then f32.
                 ///
                 #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]
                 /// A unit in the last place (ULP) is that of the result, however small; a subnormal operand or result may be taken for 0.
                 ///
                 /// # Errors
-                /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::NotDefined`]; as
+                /// [`TensorError::Shape`], [`TensorError::Pools`], [`TensorError::DType`] of i32 and u32,
+                /// [`TensorError::Scalar`] of an integer beyond the dtype's range, [`TensorError::NotDefined`]; as
                 /// [`Tensor::empty`].
                 #[track_caller]
-                pub fn $function(&self, other: &Self) -> Result<Self, TensorError> {
-                    self.binary($operation, other)
-                }
-
-                #[doc = concat!($formula, ", element by element, with a scalar y of the tensor's dtype, or f32 beside f16. For ", $dtypes)]
-                #[doc = concat!(". Equals `", $equals, "`.")]
-                ///
-                #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]
-                ///
-                /// # Errors
-                /// [`TensorError::DType`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
-                #[track_caller]
-                pub fn $with_scalar<T: Element>(&self, scalar: T) -> Result<Self, TensorError> {
-                    self.binary_scalar($operation, scalar)
+                pub fn $function(&self, other: impl TensorOrScalar) -> Result<Self, TensorError> {
+                    self.binary($operation, other.operand())
                 }
             )*
         }
@@ -164,11 +175,11 @@ macro_rules! binary_operations {
 }
 
 binary_operations! {
-    add, add_scalar, ADD, "x + y", "within 1 ULP", "every dtype", "torch.add";
-    sub, sub_scalar, SUB, "x - y", "within 1 ULP", "every dtype", "torch.sub";
-    mul, mul_scalar, MUL, "x * y", "within 1 ULP", "every dtype", "torch.mul";
-    div, div_scalar, DIV, "x / y", "within 2.5 ULP", "f32 and f16", "torch.div";
-    maximum, maximum_scalar, MAXIMUM, "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
-    pow, pow_scalar, POW, "x to the y; special values as IEEE 754's `pow`", "within 3 ULP", "f32 and f16", "torch.pow";
-    minimum, minimum_scalar, MINIMUM, "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
+    add, ADD, "x + y", "within 1 ULP", "every dtype", "torch.add";
+    sub, SUB, "x - y", "within 1 ULP", "every dtype", "torch.sub";
+    mul, MUL, "x * y", "within 1 ULP", "every dtype", "torch.mul";
+    div, DIV, "x / y", "within 2.5 ULP", "every dtype; of two integers in f32", "torch.div";
+    maximum, MAXIMUM, "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
+    pow, POW, "x to the y; special values as IEEE 754's `pow`", "within 3 ULP", "f32 and f16", "torch.pow";
+    minimum, MINIMUM, "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
 }

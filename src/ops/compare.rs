@@ -1,33 +1,38 @@
 //! Comparisons, and choices by them.
 
-use super::fuse::{Fused, fuse};
+use super::fuse::{Constant, Fused, fuse};
+use super::launch::check_pools;
 use crate::error::TensorError;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Number, Operand, Tensor, TensorOrScalar, result_type};
 use std::sync::LazyLock;
 
 macro_rules! comparisons {
-    ($($function:ident, $with_scalar:ident, $kernel:ident, $sign:literal, $equals:literal;)*) => {
+    ($($function:ident, $kernel:ident, $sign:literal, $equals:literal;)*) => {
         $(static $kernel: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, y]| x.$function(y)));)*
 
         impl Tensor {
             $(
-                #[doc = concat!("1 where x ", $sign, " y and 0 elsewhere, as u32, element by element, the shapes broadcast to each")]
-                #[doc = concat!("other. For every dtype. There is no bool dtype. NaN equals nothing, and is neither less nor greater. Equals `", $equals, "`.")]
+                #[doc = concat!("1 where x ", $sign, " y and 0 elsewhere, as u32, element by element, for a tensor or a number y. Shapes broadcast to each")]
+                #[doc = concat!("other. For every dtype; operands of different dtypes are converted as by [`Tensor::add`]. There is no bool dtype. NaN equals nothing, and is neither less nor greater. Equals `", $equals, "`.")]
                 ///
                 /// # Errors
-                /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
+                /// [`TensorError::Shape`], [`TensorError::DType`] of i32 and u32, [`TensorError::Scalar`],
+                /// [`TensorError::Pools`]; as [`Tensor::empty`].
                 #[track_caller]
-                pub fn $function(&self, other: &Self) -> Result<Self, TensorError> {
-                    $kernel.run_as(stringify!($function), [self, other])
-                }
-
-                #[doc = concat!("1 where x ", $sign, " a scalar of the tensor's dtype and 0 elsewhere, as u32. Equals `", $equals, "`.")]
-                ///
-                /// # Errors
-                /// [`TensorError::DType`]; as [`Tensor::empty`].
-                #[track_caller]
-                pub fn $with_scalar<T: Element>(&self, scalar: T) -> Result<Self, TensorError> {
-                    fuse(|[x]| x.$function(scalar)).run_as(stringify!($function), [self])
+                pub fn $function(&self, other: impl TensorOrScalar) -> Result<Self, TensorError> {
+                    let (name, other) = (stringify!($function), other.operand());
+                    if let Operand::Tensor(other) = other {
+                        check_pools(name, self, other)?;
+                    }
+                    let dtype = result_type(name, Operand::Tensor(self), other)?;
+                    let own = self.as_dtype(dtype)?;
+                    match other {
+                        Operand::Tensor(other) => $kernel.run_as(name, [&own, &*other.as_dtype(dtype)?]),
+                        Operand::Scalar(number) => {
+                            let number = Constant { bits: number.bits(name, dtype)?, dtype: dtype.number() };
+                            fuse(|[x]| x.$function(number)).run_as(name, [&own])
+                        }
+                    }
                 }
             )*
         }
@@ -35,24 +40,53 @@ macro_rules! comparisons {
 }
 
 comparisons! {
-    eq, eq_scalar, EQ, "=", "torch.eq";
-    ne, ne_scalar, NE, "≠", "torch.ne";
-    lt, lt_scalar, LT, "<", "torch.lt";
-    le, le_scalar, LE, "≤", "torch.le";
-    gt, gt_scalar, GT, ">", "torch.gt";
-    ge, ge_scalar, GE, "≥", "torch.ge";
+    eq, EQ, "=", "torch.eq";
+    ne, NE, "≠", "torch.ne";
+    lt, LT, "<", "torch.lt";
+    le, LE, "≤", "torch.le";
+    gt, GT, ">", "torch.gt";
+    ge, GE, "≥", "torch.ge";
 }
 
 static WHERE: LazyLock<Fused<3>> = LazyLock::new(|| fuse(|[condition, this, other]| condition.select(this, other)));
 
 impl Tensor {
-    /// The elements of `this` where those of the condition are not 0, and of `other` elsewhere, the shapes broadcast to each
-    /// other. NaN is not 0, and -0 is. The condition is of any dtype, the others of one. Equals `torch.where(condition, this, other)`.
+    /// The elements of `this` where those of the condition are not 0, and of `other` elsewhere, each a tensor or a number. Shapes
+    /// broadcast to each other. NaN is not 0, and -0 is. The condition is of any dtype; the others are converted to one dtype as by
+    /// [`Tensor::add`], and two numbers give f32, or i32 if both are integers. Equals `torch.where(condition, this, other)`.
     ///
     /// # Errors
-    /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::Shape`], [`TensorError::DType`] of i32 and u32, [`TensorError::Scalar`], [`TensorError::Pools`]; as
+    /// [`Tensor::empty`].
     #[track_caller]
-    pub fn where_cond(&self, this: &Self, other: &Self) -> Result<Self, TensorError> {
-        WHERE.run_as("where_cond", [self, this, other])
+    pub fn where_cond(&self, this: impl TensorOrScalar, other: impl TensorOrScalar) -> Result<Self, TensorError> {
+        let name = "where_cond";
+        let (this, other) = (this.operand(), other.operand());
+        for operand in [this, other] {
+            if let Operand::Tensor(tensor) = operand {
+                check_pools(name, self, tensor)?;
+            }
+        }
+        let dtype = result_type(name, this, other)?;
+        let constant = |number: Number| -> Result<Constant, TensorError> {
+            Ok(Constant { bits: number.bits(name, dtype)?, dtype: dtype.number() })
+        };
+        match (this, other) {
+            (Operand::Tensor(this), Operand::Tensor(other)) => {
+                WHERE.run_as(name, [self, &*this.as_dtype(dtype)?, &*other.as_dtype(dtype)?])
+            }
+            (Operand::Tensor(this), Operand::Scalar(other)) => {
+                let other = constant(other)?;
+                fuse(|[condition, this]| condition.select(this, other)).run_as(name, [self, &*this.as_dtype(dtype)?])
+            }
+            (Operand::Scalar(this), Operand::Tensor(other)) => {
+                let this = constant(this)?;
+                fuse(|[condition, other]| condition.select(this, other)).run_as(name, [self, &*other.as_dtype(dtype)?])
+            }
+            (Operand::Scalar(this), Operand::Scalar(other)) => {
+                let (this, other) = (constant(this)?, constant(other)?);
+                fuse(|[condition]| condition.select(this, other)).run_as(name, [self])
+            }
+        }
     }
 }

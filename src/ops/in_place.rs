@@ -1,8 +1,10 @@
 //! Operations on elements that write their result where their first operand is, one generated kernel each.
 
-use super::fuse::{Fused, fuse};
+use super::fuse::{Constant, Fused, fuse};
+use super::launch::check_pools;
 use crate::error::TensorError;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{DType, Operand, Tensor, TensorOrScalar, result_type};
+use std::borrow::Cow;
 use std::ops::Neg;
 use std::sync::LazyLock;
 
@@ -29,52 +31,83 @@ unary_in_place! {
     floor_, floor; ceil_, ceil; round_, round;
 }
 
+/// The second operand of an operation in place.
+enum Other<'a> {
+    /// A tensor of the dtype that is written.
+    Tensor(Cow<'a, Tensor>),
+    /// The bits of a number.
+    Number(Constant),
+    /// The operands have to be computed with in this dtype, and the result converted.
+    Wider(DType),
+}
+
+impl Tensor {
+    /// What the second operand is to an operation that writes to this tensor.
+    fn other_in_place<'a>(&self, name: &'static str, other: Operand<'a>) -> Result<Other<'a>, TensorError> {
+        let own = self.dtype();
+        let dtype = result_type(name, Operand::Tensor(self), other)?;
+        if dtype.is_floating_point() && !own.is_floating_point() {
+            return Err(TensorError::DType { operation: name, left: own.name(), right: dtype.name() });
+        }
+        Ok(match other {
+            Operand::Scalar(number) => Other::Number(Constant { bits: number.bits(name, own)?, dtype: own.number() }),
+            Operand::Tensor(_) if dtype != own => Other::Wider(dtype),
+            Operand::Tensor(other) => Other::Tensor(other.as_dtype(own)?),
+        })
+    }
+
+    /// Writes a result of another dtype to its own places.
+    fn write_converted(&self, name: &'static str, result: &Self) -> Result<(), TensorError> {
+        self.check_writable(name)?;
+        if result.shape() != self.shape() {
+            let (left, right) = (self.shape().to_vec(), result.shape().to_vec());
+            return Err(TensorError::Shape { operation: name, left, right });
+        }
+        self.copy_(&result.to(self.dtype())?)
+    }
+}
+
 macro_rules! binary_in_place {
-    ($($name:ident, $with_scalar:ident, $function:ident, $scalar_function:ident, |$x:ident, $y:ident| $expression:expr;)*) => {
+    ($($name:ident, $function:ident, |$x:ident, $y:ident| $expression:expr;)*) => {
         impl Tensor {
             $(
-                #[doc = concat!("As [`Tensor::", stringify!($function), "`], in place; the other is broadcast to this one's shape. Equals `torch.Tensor.", stringify!($name), "`.")]
+                #[doc = concat!("As [`Tensor::", stringify!($function), "`], in place: another tensor is broadcast to the shape of this one, and the result converted to its dtype. Equals `torch.Tensor.", stringify!($name), "`.")]
                 ///
                 /// # Errors
-                /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::NotDefined`];
-                /// [`TensorError::Overlap`] if the other shares elements with it other than each with itself, or if its own
+                /// [`TensorError::Shape`], [`TensorError::Pools`], [`TensorError::NotDefined`], [`TensorError::Scalar`];
+                /// [`TensorError::DType`] if this tensor is of integers and the other operand is not, or of i32 and u32;
+                /// [`TensorError::Overlap`] if the other tensor shares elements with it other than each with itself, or if its own
                 /// elements share places.
-                pub fn $name(&self, other: &Self) -> Result<(), TensorError> {
+                pub fn $name(&self, other: impl TensorOrScalar) -> Result<(), TensorError> {
                     static FUSED: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[$x, $y]| $expression));
-                    FUSED.run_into_as(stringify!($name), [self, other], self)
-                }
-
-                #[doc = concat!("As [`Tensor::", stringify!($scalar_function), "`], in place. Equals `torch.Tensor.", stringify!($name), "` of a number.")]
-                ///
-                /// # Errors
-                /// [`TensorError::DType`], [`TensorError::NotDefined`]; [`TensorError::Overlap`] if its own elements share places.
-                pub fn $with_scalar<T: Element>(&self, scalar: T) -> Result<(), TensorError> {
-                    let name = stringify!($with_scalar);
-                    self.check_scalar(name, T::DTYPE)?;
-                    fuse(|[$x]| { let $y = scalar; $expression }).run_into_as(name, [self], self)
+                    let (name, other) = (stringify!($name), other.operand());
+                    if let Operand::Tensor(other) = other {
+                        check_pools(name, self, other)?;
+                    }
+                    match self.other_in_place(name, other)? {
+                        Other::Tensor(other) => FUSED.run_into_as(name, [self, &other], self),
+                        Other::Number($y) => fuse(|[$x]| $expression).run_into_as(name, [self], self),
+                        Other::Wider(dtype) => {
+                            let wide = self.to(dtype)?;
+                            let result = match other {
+                                Operand::Tensor(other) => wide.$function(other),
+                                Operand::Scalar(_) => wide.copied(),
+                            };
+                            self.write_converted(name, &result?)
+                        }
+                    }
                 }
             )*
         }
     };
 }
 
-// `add_` has a factor, and a kernel of its own.
-impl Tensor {
-    /// As [`Tensor::add_scalar`], in place. Equals `torch.Tensor.add_` of a number.
-    ///
-    /// # Errors
-    /// [`TensorError::DType`]; [`TensorError::Overlap`] if its own elements share places.
-    pub fn add_scalar_<T: Element>(&self, scalar: T) -> Result<(), TensorError> {
-        self.check_scalar("add_scalar_", T::DTYPE)?;
-        fuse(|[x]| x + scalar).run_into_as("add_scalar_", [self], self)
-    }
-}
-
 binary_in_place! {
-    sub_, sub_scalar_, sub, sub_scalar, |x, y| x - y;
-    mul_, mul_scalar_, mul, mul_scalar, |x, y| x * y;
-    div_, div_scalar_, div, div_scalar, |x, y| x / y;
-    pow_, pow_scalar_, pow, pow_scalar, |x, y| x.pow(y);
-    maximum_, maximum_scalar_, maximum, maximum_scalar, |x, y| x.maximum(y);
-    minimum_, minimum_scalar_, minimum, minimum_scalar, |x, y| x.minimum(y);
+    add_, add, |x, y| x + y;
+    sub_, sub, |x, y| x - y;
+    mul_, mul, |x, y| x * y;
+    div_, div, |x, y| x / y;
+    pow_, pow, |x, y| x.pow(y);
+    maximum_, maximum, |x, y| x.maximum(y);
+    minimum_, minimum, |x, y| x.minimum(y);
 }

@@ -6,7 +6,7 @@ use super::launch::{
 use super::placed::Placed;
 use super::shader::{AS_IT_IS, GATHER, Operation, SCATTER_ADD, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::{DType, Layout, MAX_RANK, Tensor};
+use crate::tensor::{Axis, DType, Layout, MAX_RANK, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `lib/indexed.wgsl`.
@@ -38,8 +38,11 @@ impl Tensor {
     /// [`TensorError::Axis`], [`TensorError::Shape`] if the index is of another rank or longer along another axis,
     /// [`TensorError::DType`] unless it is u32, [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
-    pub fn gather(&self, axis: usize, index: &Self) -> Result<Self, TensorError> {
+    pub fn gather(&self, axis: impl Into<Axis>, index: &Self) -> Result<Self, TensorError> {
         let name = "gather";
+        let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
+            return self.reshape([1])?.gather(0, &index.of_scalar()?)?.reshape(index.shape());
+        };
         self.check_index(name, axis, index)?;
         let output = self.beside(index.shape(), self.dtype())?;
         if self.elements() == 0 {
@@ -62,8 +65,9 @@ impl Tensor {
     /// [`TensorError::Axis`], [`TensorError::Shape`] unless the index has one dimension, [`TensorError::DType`] unless it is
     /// u32, [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
-    pub fn index_select(&self, axis: usize, index: &Self) -> Result<Self, TensorError> {
+    pub fn index_select(&self, axis: impl Into<Axis>, index: &Self) -> Result<Self, TensorError> {
         let name = "index_select";
+        let axis = self.layout().axis(name, axis)?;
         let all = self.index_of_slices(name, axis, index)?;
         self.gather(axis, &all)
     }
@@ -76,8 +80,11 @@ impl Tensor {
     /// As [`Tensor::gather`]; [`TensorError::Shape`] unless `source` and the index are of one shape, [`TensorError::Overlap`] if
     /// the tensor's own elements share places.
     #[track_caller]
-    pub fn scatter_add_(&self, axis: usize, index: &Self, source: &Self) -> Result<(), TensorError> {
+    pub fn scatter_add_(&self, axis: impl Into<Axis>, index: &Self, source: &Self) -> Result<(), TensorError> {
         let name = "scatter_add_";
+        let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
+            return self.reshape([1])?.scatter_add_(0, &index.of_scalar()?, &source.of_scalar()?);
+        };
         check_kinds(name, self, source)?;
         self.check_index(name, axis, index)?;
         self.check_writable(name)?;
@@ -107,14 +114,19 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::index_select`] and [`Tensor::scatter_add_`].
     #[track_caller]
-    pub fn index_add_(&self, axis: usize, index: &Self, source: &Self) -> Result<(), TensorError> {
+    pub fn index_add_(&self, axis: impl Into<Axis>, index: &Self, source: &Self) -> Result<(), TensorError> {
+        let axis = self.layout().axis("index_add_", axis)?;
         let all = self.index_of_slices("index_add_", axis, index)?;
         self.scatter_add_(axis, &all, source)
     }
 
+    /// A scalar with one dimension, as a view; another tensor as it is.
+    fn of_scalar(&self) -> Result<Self, TensorError> {
+        if self.rank() == 0 { self.reshape([1]) } else { Ok(self.clone()) }
+    }
+
     /// An index of one dimension for all lines of an axis, as a view.
     fn index_of_slices(&self, name: &'static str, axis: usize, index: &Self) -> Result<Self, TensorError> {
-        self.layout().check_axis(name, axis)?;
         let &[count] = index.shape() else {
             let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
             return Err(TensorError::Shape { operation: name, left, right });
@@ -128,7 +140,6 @@ impl Tensor {
 
     fn check_index(&self, name: &'static str, axis: usize, index: &Self) -> Result<(), TensorError> {
         check_pools(name, self, index)?;
-        self.layout().check_axis(name, axis)?;
         if index.dtype() != DType::U32 {
             let (left, right) = (index.dtype().name(), DType::U32.name());
             return Err(TensorError::DType { operation: name, left, right });

@@ -17,7 +17,7 @@ impl Tensor {
     #[track_caller]
     pub fn mse_loss(&self, target: &Self) -> Result<Self, TensorError> {
         self.check_target("mse_loss", target)?;
-        SQUARED_ERROR.run_unrounded_as("mse_loss", [self, target])?.mean([], false)?.to(self.dtype())
+        SQUARED_ERROR.run_unrounded_as("mse_loss", [self, target])?.mean(..)?.to(self.dtype())
     }
 
     /// The gradient of [`Tensor::mse_loss`] by its input: 2 (input − target) / n for n elements. Equals what
@@ -48,7 +48,7 @@ impl Tensor {
             return self.to(number)?.cross_entropy(targets)?.to(self.dtype());
         }
         let chosen = self.log_softmax(1)?.gather(1, &column)?;
-        chosen.mean([], false)?.neg()
+        chosen.mean(..)?.neg()
     }
 
     /// The gradient of [`Tensor::cross_entropy`] by its logits: (softmax(logits) − one-hot(targets)) / n, of the

@@ -24,6 +24,7 @@ mod kernel;
 mod launch;
 mod loss;
 mod matmul;
+mod operators;
 mod optimize;
 pub mod philox;
 mod placed;

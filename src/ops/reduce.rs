@@ -7,7 +7,7 @@ use super::shader::{
     Variant,
 };
 use crate::error::TensorError;
-use crate::tensor::{DType, Layout, MAX_RANK, Tensor, arithmetic};
+use crate::tensor::{Axes, DType, Layout, MAX_RANK, Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
 /// What a mean does with a sum.
@@ -128,38 +128,68 @@ enum OfNothing {
 }
 
 impl Tensor {
-    /// The sum along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all of them.
-    /// Equals `torch.sum`; integers wrap, and keep their dtype. f32 is added in stripes and then as a tree, always in
-    /// the same order; f16 as f32, with one rounding. The sum of nothing is 0. Accuracy in f32: half a unit in the last place of the sum
-    /// of magnitudes for each addition in a row, of which there are some 1,100 for 300,000 elements.
+    /// The sum along some axes, which are dropped from the shape: one axis, a list of axes, or `..` for all. Equals `torch.sum`;
+    /// integers wrap, and keep their dtype. f32 is added in stripes and then as a tree, always in the same order; f16 as f32, with
+    /// one rounding. The sum of no elements is 0. Accuracy in f32: half a unit in the last place of the sum of magnitudes for each
+    /// addition in a row, of which there are some 1,100 for 300,000 elements.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`]; as [`Tensor::empty`].
     #[track_caller]
-    pub fn sum(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
-        self.reduce("sum", [AS_IT_IS; 2], axes.as_ref(), keep_dims, OfNothing::Zero)
+    pub fn sum(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes("sum", &axes)?;
+        self.reduce("sum", [AS_IT_IS; 2], &axes, false, OfNothing::Zero)
     }
 
-    /// The mean along some axes, as [`Tensor::sum`]. For f32 and f16. The mean of nothing is NaN. Equals `torch.mean`.
+    /// As [`Tensor::sum`], with the axes kept in the shape, with size 1. Equals `torch.sum(keepdim=True)`.
+    ///
+    /// # Errors
+    /// As [`Tensor::sum`].
+    #[track_caller]
+    pub fn sum_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes("sum", &axes)?;
+        self.reduce("sum", [AS_IT_IS; 2], &axes, true, OfNothing::Zero)
+    }
+
+    /// The mean along some axes, as [`Tensor::sum`]. For f32 and f16. The mean of no elements is NaN. Equals `torch.mean`.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
     #[track_caller]
-    pub fn mean(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
-        if !self.dtype().is_floating_point() {
-            return Err(TensorError::NotDefined { operation: "mean", dtype: self.dtype().name() });
-        }
-        self.reduce("mean", [AS_IT_IS, MEAN], axes.as_ref(), keep_dims, OfNothing::NotANumber)
+    pub fn mean(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes("mean", &axes)?;
+        self.mean_along(&axes, false)
     }
 
-    /// The largest element along some axes, which are dropped from the shape, or kept with size 1. No axes at all means all
-    /// of them. For every dtype; NaN where any element is. Equals `torch.amax`.
+    /// As [`Tensor::mean`], with the axes kept in the shape, with size 1. Equals `torch.mean(keepdim=True)`.
+    ///
+    /// # Errors
+    /// As [`Tensor::mean`].
+    #[track_caller]
+    pub fn mean_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes("mean", &axes)?;
+        self.mean_along(&axes, true)
+    }
+
+    /// The largest element along some axes, which are dropped from the shape: one axis, a list of axes, or `..` for all. For every
+    /// dtype; NaN where any element is. Equals `torch.amax`.
     ///
     /// # Errors
     /// [`TensorError::Empty`] if there are no elements to choose from; as [`Tensor::sum`].
     #[track_caller]
-    pub fn amax(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
-        self.extreme(AMAX, largest(self.dtype()), axes.as_ref(), keep_dims)
+    pub fn amax(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes(AMAX, &axes)?;
+        self.reduce(AMAX, [largest(self.dtype()); 2], &axes, false, OfNothing::Refused)
+    }
+
+    /// As [`Tensor::amax`], with the axes kept in the shape, with size 1. Equals `torch.amax(keepdim=True)`.
+    ///
+    /// # Errors
+    /// As [`Tensor::amax`].
+    #[track_caller]
+    pub fn amax_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes(AMAX, &axes)?;
+        self.reduce(AMAX, [largest(self.dtype()); 2], &axes, true, OfNothing::Refused)
     }
 
     /// The smallest element along some axes, as [`Tensor::amax`]. Equals `torch.amin`.
@@ -167,19 +197,27 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::amax`].
     #[track_caller]
-    pub fn amin(&self, axes: impl AsRef<[usize]>, keep_dims: bool) -> Result<Self, TensorError> {
-        self.extreme(AMIN, smallest(self.dtype()), axes.as_ref(), keep_dims)
+    pub fn amin(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes(AMIN, &axes)?;
+        self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, false, OfNothing::Refused)
+    }
+
+    /// As [`Tensor::amin`], with the axes kept in the shape, with size 1. Equals `torch.amin(keepdim=True)`.
+    ///
+    /// # Errors
+    /// As [`Tensor::amax`].
+    #[track_caller]
+    pub fn amin_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        let axes = self.layout().axes(AMIN, &axes)?;
+        self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, true, OfNothing::Refused)
     }
 
     #[track_caller]
-    fn extreme(
-        &self,
-        name: &'static str,
-        operation: Operation,
-        axes: &[usize],
-        keep_dims: bool,
-    ) -> Result<Self, TensorError> {
-        self.reduce(name, [operation; 2], axes, keep_dims, OfNothing::Refused)
+    fn mean_along(&self, axes: &[usize], keep_dims: bool) -> Result<Self, TensorError> {
+        if !self.dtype().is_floating_point() {
+            return Err(TensorError::NotDefined { operation: "mean", dtype: self.dtype().name() });
+        }
+        self.reduce("mean", [AS_IT_IS, MEAN], axes, keep_dims, OfNothing::NotANumber)
     }
 
     /// Reduces by the first operation, in the last pass by the second; `nothing` is that of no elements.
@@ -192,7 +230,6 @@ impl Tensor {
         keep_dims: bool,
         nothing: OfNothing,
     ) -> Result<Self, TensorError> {
-        self.layout().check_axes(name, axes)?;
         let is_reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
         let (reduced, kept): (Vec<usize>, Vec<usize>) = (0..self.rank()).partition(is_reduced);
         let sizes = |of: &[usize]| -> Vec<usize> { of.iter().map(|&axis| self.shape()[axis]).collect() };

@@ -7,7 +7,7 @@ use super::shader::{
     AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant,
 };
 use crate::error::TensorError;
-use crate::tensor::Tensor;
+use crate::tensor::{Axis, Tensor};
 use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
 
@@ -76,7 +76,8 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`]; as [`Tensor::empty`].
     #[track_caller]
-    pub fn softmax(&self, axis: usize) -> Result<Self, TensorError> {
+    pub fn softmax(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        let axis = self.layout().axis_or_scalar("softmax", axis)?;
         self.softmax_along("softmax", AS_IT_IS, axis)
     }
 
@@ -86,7 +87,8 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::softmax`].
     #[track_caller]
-    pub fn log_softmax(&self, axis: usize) -> Result<Self, TensorError> {
+    pub fn log_softmax(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        let axis = self.layout().axis_or_scalar("log_softmax", axis)?;
         self.softmax_along("log_softmax", LOG, axis)
     }
 
@@ -95,7 +97,7 @@ impl Tensor {
     /// equal elements gives the bias. Accuracy in f32: within 100 ULP of the larger of 1 and the result before weight and bias. Equals `torch.nn.functional.layer_norm` over the last axis.
     ///
     /// # Errors
-    /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`] of a scalar, [`TensorError::Shape`],
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::Dimensions`] of a scalar, [`TensorError::Shape`],
     /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn layer_norm(&self, weight: Option<&Self>, bias: Option<&Self>, epsilon: f32) -> Result<Self, TensorError> {
@@ -113,9 +115,15 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn softmax_along(&self, name: &'static str, operation: Operation, axis: usize) -> Result<Self, TensorError> {
+    fn softmax_along(
+        &self,
+        name: &'static str,
+        operation: Operation,
+        axis: Option<usize>,
+    ) -> Result<Self, TensorError> {
         self.check_float(name)?;
-        self.layout().check_axis(name, axis)?;
+        // A scalar is a row of one element.
+        let Some(axis) = axis else { return self.reshape([1])?.softmax_along(name, operation, Some(0))?.reshape([]) };
         let columns = self.shape()[axis];
         let many_short = columns <= FEW_COLUMNS && self.elements() >= columns * MANY_ROWS;
         if axis + 1 == self.rank() && !many_short && suits_a_workgroup(columns) {
@@ -126,11 +134,11 @@ impl Tensor {
         }
         if self.dtype() != self.dtype().number() {
             // What the kernels hand to each other isn't rounded.
-            return self.to(self.dtype().number())?.softmax_along(name, operation, axis)?.to(self.dtype());
+            return self.to(self.dtype().number())?.softmax_along(name, operation, Some(axis))?.to(self.dtype());
         }
-        let most = self.amax([axis], true)?;
+        let most = self.amax_keepdim(axis)?;
         let raised = RAISED.run_as(name, [self, &most])?;
-        let total = raised.sum([axis], true)?;
+        let total = raised.sum_keepdim(axis)?;
         if operation == LOG {
             return LOG_SHARE.run_as(name, [self, &most, &total]);
         }
@@ -148,8 +156,9 @@ impl Tensor {
         epsilon: f32,
     ) -> Result<Self, TensorError> {
         self.check_float(name)?;
-        self.layout().check_axis(name, self.rank().saturating_sub(1))?;
-        let columns = self.shape()[self.rank() - 1];
+        let Some(&columns) = self.shape().last() else {
+            return Err(TensorError::Dimensions { operation: name, wanted: "1 or more", shape: Vec::new() });
+        };
         let rows = self.contiguous()?;
         let weight = self.row_operand(name, weight, columns, 1.0)?;
         let bias = self.row_operand(name, bias, columns, 0.0)?;
@@ -181,13 +190,13 @@ impl Tensor {
             return steps.to(self.dtype());
         }
         let last = self.rank() - 1;
-        let less_mean = |x: &Self| x.sub(&x.mean([last], true)?);
+        let less_mean = |x: &Self| x.sub(&x.mean_keepdim(last)?);
         // Twice: the first mean is off by what the sum was rounded by, which would be all that is left of equal elements.
         let centered = if operation == ROOT_MEAN_SQUARE { self.clone() } else { less_mean(&less_mean(self)?)? };
-        let variance = centered.square()?.mean([last], true)?.add_scalar(epsilon)?;
+        let variance = centered.square()?.mean_keepdim(last)?.add(epsilon)?;
         let normal = centered.div(&variance.sqrt()?)?;
         normal.mul_(weight)?;
-        normal.add_(bias, 1.0)?;
+        normal.add_(bias)?;
         Ok(normal)
     }
 

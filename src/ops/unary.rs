@@ -53,10 +53,22 @@ pub(super) fn on(operation: Operation, dtype: DType) -> Option<Operation> {
     }
 }
 
+/// Whether the operation gives f32 of integers, as PyTorch's.
+fn gives_real(operation: Operation) -> bool {
+    matches!(operation, EXP | LOG | SQRT | SIN | COS | TANH | SIGMOID | RSQRT | RECIPROCAL)
+}
+
 impl Tensor {
     #[track_caller]
     fn unary(&self, operation: Operation) -> Result<Self, TensorError> {
         let (name, dtype) = (operation.name, self.dtype());
+        match operation {
+            FLOOR | CEIL | ROUND if !dtype.is_floating_point() => return self.copied(),
+            operation if gives_real(operation) && !dtype.is_floating_point() => {
+                return self.to(DType::F32)?.unary(operation);
+            }
+            _ => {}
+        }
         let operation = on(operation, dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
         let output = self.beside(self.shape(), self.dtype())?;
         let run = Elementwise {
@@ -98,22 +110,22 @@ macro_rules! unary_operations {
 unary_operations! {
     neg, NEG, "-x", "exact", "f32, f16 and i32", "torch.neg";
     abs, ABS, "|x|", "exact", "every dtype", "torch.abs";
-    exp, EXP, "e to the x", "within 4 + 2 |x| ULP", "f32 and f16", "torch.exp";
+    exp, EXP, "e to the x", "within 4 + 2 |x| ULP", "every dtype; of integers in f32", "torch.exp";
     log, LOG, "The natural logarithm of x",
-        "within 3 ULP, next to 1 as well", "f32 and f16", "torch.log";
-    sqrt, SQRT, "The square root of x", "within 5 ULP", "f32 and f16", "torch.sqrt";
+        "within 3 ULP, next to 1 as well", "every dtype; of integers in f32", "torch.log";
+    sqrt, SQRT, "The square root of x", "within 5 ULP", "every dtype; of integers in f32", "torch.sqrt";
     sin, SIN, "The sine of x in radians",
-        "within 4 ULP for every finite x", "f32 and f16", "torch.sin";
+        "within 4 ULP for every finite x", "every dtype; of integers in f32", "torch.sin";
     cos, COS, "The cosine of x in radians",
-        "within 4 ULP for every finite x", "f32 and f16", "torch.cos";
-    tanh, TANH, "The hyperbolic tangent of x", "within 8 ULP", "f32 and f16", "torch.tanh";
-    sigmoid, SIGMOID, "1 / (1 + e to the -x)", "within 8 + 2 |x| ULP", "f32 and f16", "torch.sigmoid";
+        "within 4 ULP for every finite x", "every dtype; of integers in f32", "torch.cos";
+    tanh, TANH, "The hyperbolic tangent of x", "within 8 ULP", "every dtype; of integers in f32", "torch.tanh";
+    sigmoid, SIGMOID, "1 / (1 + e to the -x)", "within 8 + 2 |x| ULP", "every dtype; of integers in f32", "torch.sigmoid";
     relu, RELU, "x where it is above 0, and 0 elsewhere", "exact", "every dtype", "torch.relu";
-    rsqrt, RSQRT, "1 / the square root of x", "within 2 ULP", "f32 and f16", "torch.rsqrt";
-    reciprocal, RECIPROCAL, "1 / x", "within 2.5 ULP", "f32 and f16", "torch.reciprocal";
-    floor, FLOOR, "The largest whole number that is at most x", "exact", "f32 and f16", "torch.floor";
-    ceil, CEIL, "The smallest whole number that is at least x", "exact", "f32 and f16", "torch.ceil";
-    round, ROUND, "x rounded to the nearest integer, ties to even", "exact", "f32 and f16", "torch.round";
+    rsqrt, RSQRT, "1 / the square root of x", "within 2 ULP", "every dtype; of integers in f32", "torch.rsqrt";
+    reciprocal, RECIPROCAL, "1 / x", "within 2.5 ULP", "every dtype; of integers in f32", "torch.reciprocal";
+    floor, FLOOR, "The largest whole number that is at most x", "exact", "every dtype; integers are copied", "torch.floor";
+    ceil, CEIL, "The smallest whole number that is at least x", "exact", "every dtype; integers are copied", "torch.ceil";
+    round, ROUND, "x rounded to the nearest integer, ties to even", "exact", "every dtype; integers are copied", "torch.round";
     silu, SILU, "x / (1 + e to the -x)", "within 9 + 2 |x| ULP, or 1e-36 where that is more", "f32 and f16", "torch.nn.functional.silu";
     gelu, GELU, "x / 2 · (1 + erf(x / √2)), with erf by Abramowitz and Stegun's formula 7.1.26",
         "within 1e-6 |x|", "f32 and f16", "torch.nn.functional.gelu";

@@ -1,6 +1,7 @@
 //! Shape, strides and offset: which element of a storage is which element of a tensor.
 
 use super::arithmetic;
+use super::axis::{Axes, Axis};
 use super::overlap::overlap;
 use crate::error::TensorError;
 use std::fmt;
@@ -17,7 +18,7 @@ pub(crate) struct Dims {
 }
 
 impl Dims {
-    const EMPTY: Self = Self { rank: 0, values: [0; MAX_RANK] };
+    pub(super) const EMPTY: Self = Self { rank: 0, values: [0; MAX_RANK] };
 
     pub(crate) fn new(values: &[usize]) -> Result<Self, TensorError> {
         let rank = values.len();
@@ -29,7 +30,7 @@ impl Dims {
         Ok(dims)
     }
 
-    fn push(&mut self, value: usize) {
+    pub(super) fn push(&mut self, value: usize) {
         self.values[self.rank] = value;
         self.rank += 1;
     }
@@ -182,8 +183,8 @@ impl Layout {
     }
 
     /// The indices `start..start + length` of an axis.
-    pub(crate) fn narrow(&self, axis: usize, start: usize, length: usize) -> Result<Self, TensorError> {
-        self.check_axis("narrow", axis)?;
+    pub(crate) fn narrow(&self, axis: impl Into<Axis>, start: usize, length: usize) -> Result<Self, TensorError> {
+        let axis = self.axis("narrow", axis)?;
         let size = self.shape[axis];
         if start.checked_add(length).is_none_or(|end| end > size) {
             return Err(TensorError::Narrow { axis, start, length, size });
@@ -198,9 +199,9 @@ impl Layout {
     }
 
     /// Two axes exchanged.
-    pub(crate) fn transpose(&self, first: usize, second: usize) -> Result<Self, TensorError> {
-        self.check_axis("transpose", first)?;
-        self.check_axis("transpose", second)?;
+    pub(crate) fn transpose(&self, first: impl Into<Axis>, second: impl Into<Axis>) -> Result<Self, TensorError> {
+        let axes = [self.axis_or_scalar("transpose", first)?, self.axis_or_scalar("transpose", second)?];
+        let [Some(first), Some(second)] = axes else { return Ok(*self) };
         let mut view = *self;
         view.shape.as_mut_slice().swap(first, second);
         view.strides.as_mut_slice().swap(first, second);
@@ -217,11 +218,11 @@ impl Layout {
     }
 
     /// The axes in another order.
-    pub(crate) fn permute(&self, axes: &[usize]) -> Result<Self, TensorError> {
+    pub(crate) fn permute(&self, axes: &impl Axes) -> Result<Self, TensorError> {
+        let axes = self.axes("permute", axes)?;
         if axes.len() != self.rank() {
-            return Err(TensorError::Shape { operation: "permute", left: self.shape.to_vec(), right: axes.to_vec() });
+            return Err(TensorError::Permutation { axes: axes.to_vec(), shape: self.shape.to_vec() });
         }
-        self.check_axes("permute", axes)?;
         let mut view = *self;
         for (to, &from) in axes.iter().enumerate() {
             view.shape.as_mut_slice()[to] = self.shape[from];
@@ -270,22 +271,6 @@ impl Layout {
             });
         }
         Ok(shape)
-    }
-
-    /// Checks that axes exist and that none is named twice.
-    pub(crate) fn check_axes(&self, operation: &'static str, axes: &[usize]) -> Result<(), TensorError> {
-        for (position, &axis) in axes.iter().enumerate() {
-            self.check_axis(operation, axis)?;
-            if axes[..position].contains(&axis) {
-                return Err(TensorError::RepeatedAxis { operation, axis });
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn check_axis(&self, operation: &'static str, axis: usize) -> Result<(), TensorError> {
-        let rank = self.rank();
-        if axis < rank { Ok(()) } else { Err(TensorError::Axis { operation, axis, rank, shape: self.shape.to_vec() }) }
     }
 
     /// Storage indices of the elements, in row-major order of the tensor.

@@ -1,16 +1,22 @@
 //! Tensors: shape, strides and dtype over a storage of the pool. A tensor knows no byte address.
 
 pub(crate) mod arithmetic;
+mod axis;
 mod create;
 mod dtype;
 mod host;
 mod layout;
+mod operand;
 mod overlap;
 
+pub use axis::{Axes, Axis};
 pub use dtype::{DType, Element};
 pub use host::{HostTensor, IntoHostError};
 pub use layout::MAX_RANK;
 pub(crate) use layout::{Layout, collapse};
+pub use operand::TensorOrScalar;
+pub(crate) use operand::sealed::TensorOrScalar as AsOperand;
+pub(crate) use operand::{Number, Operand, result_type};
 
 use crate::error::TensorError;
 use crate::pool::{Pinned, Pool, Storage, WeakStorage};
@@ -117,7 +123,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Axis`] or [`TensorError::Narrow`].
-    pub fn narrow(&self, axis: usize, start: usize, length: usize) -> Result<Self, TensorError> {
+    pub fn narrow(&self, axis: impl Into<Axis>, start: usize, length: usize) -> Result<Self, TensorError> {
         Ok(self.view(self.layout.narrow(axis, start, length)?))
     }
 
@@ -125,16 +131,16 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Axis`].
-    pub fn transpose(&self, first: usize, second: usize) -> Result<Self, TensorError> {
+    pub fn transpose(&self, first: impl Into<Axis>, second: impl Into<Axis>) -> Result<Self, TensorError> {
         Ok(self.view(self.layout.transpose(first, second)?))
     }
 
     /// The axes in another order, as a view. Equals `torch.permute`.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] if not every axis is named, [`TensorError::Axis`], [`TensorError::RepeatedAxis`].
-    pub fn permute(&self, axes: impl AsRef<[usize]>) -> Result<Self, TensorError> {
-        Ok(self.view(self.layout.permute(axes.as_ref())?))
+    /// [`TensorError::Permutation`] unless every axis is named, [`TensorError::Axis`], [`TensorError::RepeatedAxis`].
+    pub fn permute(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.permute(&axes)?))
     }
 
     /// The elements repeated to a larger shape, as a view with strides of zero. Equals `torch.Tensor.expand`.

@@ -181,7 +181,7 @@ fn callbacks_that_read_on_several_threads_do_not_wait_for_each_other() {
                         let tensor = Tensor::full(pool, [50], thread * 100 + round).expect("there is room");
                         pool.submit().expect("the device works");
                         pool.memory().queue().on_submitted_work_done(move || {
-                            let found = tensor.add_scalar(1_u32).and_then(|tensor| tensor.read_blocking::<u32>());
+                            let found = tensor.add(1_u32).and_then(|tensor| tensor.read_blocking::<u32>());
                             sender.send(found).expect("the test waits");
                         });
                         let other = Tensor::zeros(pool, [10], DType::U32).expect("there is room");

@@ -49,10 +49,10 @@ fn dispatches_between_copies_find_everything_bound() -> Outcome {
     let x = Tensor::full(&pool, [64], 1_u32)?;
     for step in 0..50_u32 {
         let y = Tensor::from_slice(&pool, &[step; 64], [64])?;
-        x.add_(&y, 1_u32)?;
+        x.add_(&y)?;
         let copy = Tensor::empty(&pool, [64], DType::U32)?;
         x.storage().copy_to(copy.storage())?;
-        x.copy_(&copy.add_scalar(1_u32)?)?;
+        x.copy_(&copy.add(1_u32)?)?;
     }
     assert_eq!(x.read_blocking::<u32>()?, [1 + 50 * 49 / 2 + 50; 64]);
     Ok(())
@@ -102,9 +102,9 @@ fn commands_of_the_programs_own_come_after_what_was_recorded_before() -> Outcome
     for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
         let x = Tensor::full(&pool, [100], 3_u32)?;
         let neighbour = Tensor::full(&pool, [100], 5_u32)?;
-        x.add_(&x, 1_u32)?;
+        x.add_(&x)?;
         double(pool.memory(), &x)?;
-        x.add_(&neighbour, 1_u32)?;
+        x.add_(&neighbour)?;
         assert_eq!(x.read_blocking::<u32>()?, [17; 100]);
         assert_eq!(neighbour.read_blocking::<u32>()?, [5; 100]);
         assert_eq!(pool.stats().pinned.current, 0);

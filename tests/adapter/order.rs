@@ -27,7 +27,7 @@ fn temporaries_of_a_batch_take_each_others_places_and_results_are_right() -> Out
     pool.synchronize()?;
     for _ in 0..40 {
         // Never submitted in between: the batch is far from due.
-        x = x.add(&ones)?.mul_scalar(2.0_f32)?.sub(&x)?;
+        x = x.add(&ones)?.mul(2.0_f32)?.sub(&x)?;
     }
     assert_eq!(pool.stats().segments.current, 1);
     assert!(pool.stats().blocks.peak <= 6, "temporaries stayed: {:?}", pool.stats().blocks);
@@ -42,9 +42,9 @@ fn a_chain_longer_than_a_batch_is_in_order() -> Outcome {
         let x = Tensor::full(pool, [300], 1_u32)?;
         for step in 0..1000_u32 {
             if step % 7 == 3 {
-                x.add_(&x, 1_u32)?;
+                x.add_(&x)?;
             } else {
-                x.copy_(&x.add_scalar(step)?)?;
+                x.copy_(&x.add(step)?)?;
             }
         }
         let wanted =
@@ -61,7 +61,7 @@ fn an_upload_never_reaches_a_queued_kernel_that_reads_the_last_owner_of_its_plac
         let empty = offsets_or_none(&pool);
         let old = Tensor::full(&pool, [1000], 1.0_f32)?;
         let place = new_offset(&empty, &offsets(&pool));
-        let sum = old.add_scalar(1.0_f32)?;
+        let sum = old.add(1.0_f32)?;
         let before = offsets(&pool);
         drop(old);
         let without: Vec<u64> = before.into_iter().filter(|&offset| offset != place).collect();
@@ -82,7 +82,7 @@ fn clears_fills_copies_and_reads_keep_their_places_in_the_order() -> Outcome {
     for pool in adapter::all_shared() {
         let (x, y) = (Tensor::full(pool, [64], 1_u32)?, Tensor::full(pool, [64], 10_u32)?);
         x.storage().copy_to(y.storage())?;
-        let first = y.add_scalar(1_u32)?;
+        let first = y.add(1_u32)?;
         x.storage().clear()?;
         let second = x.add(&y)?;
         x.storage().write(0, bytemuck::cast_slice(&[7_u32; 64]))?;
@@ -106,7 +106,7 @@ fn a_segment_is_destroyed_after_the_commands_that_name_it() -> Outcome {
     for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
         for round in 0..5_u8 {
             let x = Tensor::full(&pool, [3 << 20], f32::from(round))?;
-            let sum = x.sum([], false)?;
+            let sum = x.sum(..)?;
             drop(x);
             assert!(pool.trim().segments >= 1);
             assert_eq!(sum.read_blocking::<f32>()?, [f32::from(round) * 3_145_728.0]);
@@ -136,7 +136,7 @@ fn more_bind_groups_than_are_kept_give_right_results() -> Outcome {
     let tensors: Result<Vec<_>, _> = (0..4500_u32).map(|number| Tensor::full(&pool, [2], number)).collect();
     let tensors = tensors?;
     for tensor in &tensors {
-        tensor.add_(tensor, 2_u32)?;
+        tensor.add_scaled_(tensor, 2_u32)?;
     }
     let mut download = pool.download(8 * 4500)?;
     for tensor in &tensors {
@@ -156,9 +156,9 @@ fn a_large_upload_is_in_order_with_the_kernels_around_it() -> Outcome {
         // Three pieces and a rest.
         let elements: Vec<u32> = (0..(12 << 20) + 3).collect();
         let x = Tensor::full(&pool, [elements.len()], 9_u32)?;
-        let before = x.narrow(0, elements.len() - 5, 5)?.add_scalar(1_u32)?;
+        let before = x.narrow(0, elements.len() - 5, 5)?.add(1_u32)?;
         x.storage().write(0, bytemuck::cast_slice(&elements))?;
-        let after = x.mul_scalar(2_u32)?;
+        let after = x.mul(2_u32)?;
         x.fill_(0_u32)?;
         assert_eq!(before.read_blocking::<u32>()?, [10; 5]);
         let found = after.read_blocking::<u32>()?;
@@ -182,7 +182,7 @@ fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
         assert_eq!(offsets(&pool).len(), 2);
         for _ in 0..3 {
             x.storage().copy_to(y.storage())?;
-            x.add_(&y, 1_u32)?;
+            x.add_(&y)?;
         }
         let found = x.read_blocking::<u32>()?;
         assert!(found.len() == elements && found.iter().all(|&element| element == 8));

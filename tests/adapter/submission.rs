@@ -72,7 +72,7 @@ fn what_a_program_drops_and_trims_goes_back_without_a_further_call() {
                 let large = Tensor::full(&pool, [4 << 20], 1.0_f32).expect("there is room");
                 let tiny = Tensor::full(&pool, [256], 1.0_f32).expect("there is room");
                 for _ in 0..300 {
-                    tiny.add_scalar(1.0_f32).expect("it can be recorded");
+                    tiny.add(1.0_f32).expect("it can be recorded");
                 }
                 drop((large, tiny));
                 assert!(pool.trim().segments > 0);

@@ -77,7 +77,7 @@ fn reads_are_awaited_on_one_thread_while_another_records() -> Outcome {
                 let x = Tensor::zeros(pool, [1000], DType::U32).expect("there is room");
                 let one = Tensor::full(pool, [1000], 1_u32).expect("there is room");
                 for _ in 0..2000 {
-                    x.add_(&one, 1_u32).expect("it can be recorded");
+                    x.add_(&one).expect("it can be recorded");
                 }
                 assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [2000; 1000]);
             });
@@ -151,7 +151,7 @@ fn a_read_that_is_given_up_harms_nothing() -> Outcome {
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             drop(read.as_mut().poll(&mut context).map(|outcome| outcome.expect("it can be read")));
             drop(read);
-            x.add_(&x, 1_u32).expect("it can be recorded");
+            x.add_(&x).expect("it can be recorded");
         }
         assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [1 << 20; 1000]);
     });

@@ -75,7 +75,7 @@ fn an_expanded_tensor_repeats_its_elements() -> Outcome {
             assert_equal(&tensor.neg()?, &x.expand(to).map(|x| -x), format_args!("{from:?} negated as {to:?}"));
             let y = Array::whole(to, &mut random);
             let sum = y.to_device(pool)?;
-            sum.add_(&x.to_device(pool)?, 2.0_f32)?;
+            sum.add_scaled_(&x.to_device(pool)?, 2.0_f32)?;
             assert_equal(&sum, &y.zip(&x, |y, x| y + 2.0 * x), format_args!("{from:?} added to {to:?}"));
         }
     }

@@ -44,10 +44,10 @@ fn changing_constants_however_many_compiles_nothing() -> Outcome {
             assert_eq!(compiled(&pool), *known.get_or_insert(compiled(&pool)), "{count} constants over {divisor}");
         }
         // The scalars of operations are constants, too.
-        x.mul_scalar_(1.0_f32)?;
+        x.mul_(1.0_f32)?;
         let known = compiled(&pool);
         for factor in [2.0_f32, 0.5, f32::INFINITY, 0.0] {
-            x.mul_scalar_(factor)?;
+            x.mul_(factor)?;
         }
         assert_eq!(compiled(&pool), known);
     }
@@ -115,7 +115,7 @@ fn shapes_and_the_programs_own_kernels_leave_nothing_behind() -> Outcome {
     let pool = Pool::from_device(device, queue, PoolOptions::default())?;
     let use_shape = |size: usize| -> Outcome {
         let x = Tensor::full(&pool, [size, 3], 1.0_f32)?;
-        x.t()?.add(&x.t()?)?.sum([0], false)?;
+        x.t()?.add(&x.t()?)?.sum([0])?;
         assert_bounded(&pool);
         Ok(())
     };
@@ -148,8 +148,8 @@ fn recorded_commands_outlive_the_caches_that_they_were_made_from() -> Outcome {
     let mut wanted = [1.0_f32, 2.0, 3.0];
     for number in 0..20_u8 {
         // A bind group, a kernel of the crate's own and one of an expression, all in the open batch when the caches go.
-        x.copy_(&x.add_scalar(1.0_f32)?)?;
-        x.mul_scalar_(0.5_f32)?;
+        x.copy_(&x.add(1.0_f32)?)?;
+        x.mul_(0.5_f32)?;
         wanted = wanted.map(|element| (element + 1.0) * 0.5);
         if number % 3 == 0 {
             pool.clear_caches();

@@ -115,12 +115,12 @@ fn binary_operations_equal_the_model_at_sizes_around_the_workgroup() -> Outcome 
             close(left.div(&right)?, x.zip(&y, |x, y| x / y), 2.5, "div");
             close(left.maximum(&right)?, x.zip(&y, f64::max), 0.0, "maximum");
             close(left.minimum(&right)?, x.zip(&y, f64::min), 0.0, "minimum");
-            close(left.maximum_scalar(0.25_f32)?, x.map(|x| x.max(0.25)), 0.0, "maximum_scalar");
-            close(left.minimum_scalar(0.25_f32)?, x.map(|x| x.min(0.25)), 0.0, "minimum_scalar");
-            close(left.add_scalar(1.5_f32)?, x.map(|x| x + 1.5), 1.0, "add_scalar");
-            close(left.sub_scalar(1.5_f32)?, x.map(|x| x - 1.5), 1.0, "sub_scalar");
-            close(left.mul_scalar(-3.25_f32)?, x.map(|x| x * -3.25), 1.0, "mul_scalar");
-            close(left.div_scalar(3.0_f32)?, x.map(|x| x / 3.0), 2.5, "div_scalar");
+            close(left.maximum(0.25_f32)?, x.map(|x| x.max(0.25)), 0.0, "maximum_scalar");
+            close(left.minimum(0.25_f32)?, x.map(|x| x.min(0.25)), 0.0, "minimum_scalar");
+            close(left.add(1.5_f32)?, x.map(|x| x + 1.5), 1.0, "add_scalar");
+            close(left.sub(1.5_f32)?, x.map(|x| x - 1.5), 1.0, "sub_scalar");
+            close(left.mul(-3.25_f32)?, x.map(|x| x * -3.25), 1.0, "mul_scalar");
+            close(left.div(3.0_f32)?, x.map(|x| x / 3.0), 2.5, "div_scalar");
         }
     }
     Ok(())
@@ -137,17 +137,17 @@ fn binary_operations_on_integers_wrap() -> Outcome {
             assert_equal(&left.sub(&right)?, &x.zip(&y, i32::wrapping_sub), "sub of i32");
             assert_equal(&left.mul(&right)?, &x.zip(&y, i32::wrapping_mul), "mul of i32");
             assert_equal(&left.maximum(&right)?, &x.zip(&y, i32::max), "maximum of i32");
-            assert_equal(&left.minimum_scalar(-7)?, &x.map(|x| x.min(-7)), "minimum_scalar of i32");
-            assert_equal(&left.add_scalar(i32::MAX)?, &x.map(|x| x.wrapping_add(i32::MAX)), "add_scalar of i32");
-            assert_equal(&left.mul_scalar(-7)?, &x.map(|x| x.wrapping_mul(-7)), "mul_scalar of i32");
+            assert_equal(&left.minimum(-7)?, &x.map(|x| x.min(-7)), "minimum_scalar of i32");
+            assert_equal(&left.add(i32::MAX)?, &x.map(|x| x.wrapping_add(i32::MAX)), "add_scalar of i32");
+            assert_equal(&left.mul(-7)?, &x.map(|x| x.wrapping_mul(-7)), "mul_scalar of i32");
             let (x, y) = (Array::<u32>::any(&[size], &mut random), Array::<u32>::any(&[size], &mut random));
             let (left, right) = (x.to_device(pool)?, y.to_device(pool)?);
             assert_equal(&left.add(&right)?, &x.zip(&y, u32::wrapping_add), "add of u32");
             assert_equal(&left.sub(&right)?, &x.zip(&y, u32::wrapping_sub), "sub of u32");
             assert_equal(&left.mul(&right)?, &x.zip(&y, u32::wrapping_mul), "mul of u32");
             assert_equal(&left.minimum(&right)?, &x.zip(&y, u32::min), "minimum of u32");
-            assert_equal(&left.maximum_scalar(1_u32 << 31)?, &x.map(|x| x.max(1 << 31)), "maximum_scalar of u32");
-            assert_equal(&left.sub_scalar(u32::MAX)?, &x.map(|x| x.wrapping_add(1)), "sub_scalar of u32");
+            assert_equal(&left.maximum(1_u32 << 31)?, &x.map(|x| x.max(1 << 31)), "maximum_scalar of u32");
+            assert_equal(&left.sub(u32::MAX)?, &x.map(|x| x.wrapping_add(1)), "sub_scalar of u32");
         }
     }
     Ok(())
@@ -179,7 +179,7 @@ fn more_elements_than_one_row_of_workgroups_are_all_reached() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let elements: Vec<u32> = (0..65_535 * 256 + 1).collect();
     let tensor = Tensor::from_slice(pool, &elements, [elements.len()])?;
-    let found = tensor.mul_scalar(3_u32)?.read_blocking::<u32>()?;
+    let found = tensor.mul(3_u32)?.read_blocking::<u32>()?;
     assert_eq!(found.len(), elements.len());
     let wrong = elements.iter().zip(&found).position(|(x, found)| x.wrapping_mul(3) != *found);
     assert_eq!(wrong, None);

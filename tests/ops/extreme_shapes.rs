@@ -55,8 +55,11 @@ fn step(pool: &Pool, x: &Tensor, random: &mut Random) -> Result<Tensor, TensorEr
         }
         9 => x.contiguous(),
         10 => x.copied(),
-        11 => x.sum([axis(random)], random.below(2) == 0),
-        12 => x.amax([], false),
+        11 => {
+            let axis = axis(random);
+            reduced!(x.sum(axis), random.below(2) == 0)
+        }
+        12 => x.amax(..),
         13 => x.add(x),
         14 => x.add(&Tensor::empty(pool, shape(random), x.dtype())?),
         15 => Tensor::cat(&[x, x, x], axis(random)),

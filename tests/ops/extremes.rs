@@ -36,35 +36,23 @@ fn extremes_and_sums_equal_the_model_however_the_elements_lie() -> Outcome {
             let x = Array::<i32>::any(shape, &mut random);
             let tensor = x.to_device(pool)?;
             let what = format!("{shape:?} along {axes:?}");
+            assert_equal(&tensor.amax(axes)?, &x.fold(axes, false, i32::MIN, i32::max), format_args!("amax {what}"));
             assert_equal(
-                &tensor.amax(axes, false)?,
-                &x.fold(axes, false, i32::MIN, i32::max),
-                format_args!("amax {what}"),
-            );
-            assert_equal(
-                &tensor.amin(axes, true)?,
+                &tensor.amin_keepdim(axes)?,
                 &x.fold(axes, true, i32::MAX, i32::min),
                 format_args!("amin {what}"),
             );
-            assert_equal(
-                &tensor.sum(axes, false)?,
-                &x.fold(axes, false, 0, i32::wrapping_add),
-                format_args!("sum {what}"),
-            );
+            assert_equal(&tensor.sum(axes)?, &x.fold(axes, false, 0, i32::wrapping_add), format_args!("sum {what}"));
             let x = Array::<u32>::any(shape, &mut random);
             let tensor = x.to_device(pool)?;
-            assert_equal(&tensor.amax(axes, true)?, &x.fold(axes, true, 0, u32::max), format_args!("amax {what}"));
-            assert_equal(
-                &tensor.amin(axes, false)?,
-                &x.fold(axes, false, u32::MAX, u32::min),
-                format_args!("amin {what}"),
-            );
+            assert_equal(&tensor.amax_keepdim(axes)?, &x.fold(axes, true, 0, u32::max), format_args!("amax {what}"));
+            assert_equal(&tensor.amin(axes)?, &x.fold(axes, false, u32::MAX, u32::min), format_args!("amin {what}"));
             let x = Array::real(shape, &mut random);
             let tensor = x.to_device(pool)?;
             let largest = x.fold(axes, false, f32::NEG_INFINITY, f32::max);
-            assert_equal(&tensor.amax(axes, false)?, &largest, format_args!("amax {what}"));
+            assert_equal(&tensor.amax(axes)?, &largest, format_args!("amax {what}"));
             let smallest = x.fold(axes, false, f32::INFINITY, f32::min);
-            assert_equal(&tensor.amin(axes, false)?, &smallest, format_args!("amin {what}"));
+            assert_equal(&tensor.amin(axes)?, &smallest, format_args!("amin {what}"));
         }
     }
     Ok(())
@@ -81,8 +69,8 @@ fn extremes_of_views_equal_the_model() -> Outcome {
             if model.elements.is_empty() {
                 continue;
             }
-            assert_equal(&tensor.amax(&axes, false)?, &model.fold(&axes, false, i32::MIN, i32::max), &what);
-            assert_equal(&tensor.amin(&axes, false)?, &model.fold(&axes, false, i32::MAX, i32::min), &what);
+            assert_equal(&tensor.amax(&axes)?, &model.fold(&axes, false, i32::MIN, i32::max), &what);
+            assert_equal(&tensor.amin(&axes)?, &model.fold(&axes, false, i32::MAX, i32::min), &what);
         }
     }
     Ok(())
@@ -100,8 +88,8 @@ fn windows_of_rows_and_columns_reduce_as_the_model() -> Outcome {
                 let (part, wanted) = (tensor.narrow(1, start, length)?, x.narrow(1, start, length));
                 for axes in [&[0_usize][..], &[1], &[0, 1]] {
                     let what = format!("{start}, {length} along {axes:?}");
-                    assert_equal(&part.amax(axes, false)?, &wanted.fold(axes, false, i32::MIN, i32::max), &what);
-                    assert_equal(&part.sum(axes, false)?, &wanted.fold(axes, false, 0, i32::wrapping_add), &what);
+                    assert_equal(&part.amax(axes)?, &wanted.fold(axes, false, i32::MIN, i32::max), &what);
+                    assert_equal(&part.sum(axes)?, &wanted.fold(axes, false, 0, i32::wrapping_add), &what);
                 }
             }
         }
@@ -121,17 +109,17 @@ fn extremes_keep_the_rules_of_infinities_and_of_what_is_not_a_number() -> Outcom
         let columns = short.t()?.contiguous()?.t()?;
         let anyhow = Tensor::from_slice(pool, &rows.concat(), [5, 4])?;
         for tensor in [short, columns, anyhow] {
-            let largest = tensor.amax([1], false)?.read_blocking::<f32>()?;
+            let largest = tensor.amax([1])?.read_blocking::<f32>()?;
             assert!(largest[0] == INF && largest[1].is_nan() && largest[2].is_nan(), "{tensor:?}: {largest:?}");
             assert_eq!(largest[3..], [-0.5, -INF], "{tensor:?}");
-            let smallest = tensor.amin([1], false)?.read_blocking::<f32>()?;
+            let smallest = tensor.amin([1])?.read_blocking::<f32>()?;
             assert!(smallest[0] == -INF && smallest[1].is_nan() && smallest[2].is_nan(), "{tensor:?}: {smallest:?}");
             assert_eq!(smallest[3..], [-3.0, -INF], "{tensor:?}");
         }
         let mut long = vec![0.5_f32; 50_000];
-        assert_eq!(Tensor::from_slice(pool, &long, [50_000])?.amax([], false)?.read_blocking::<f32>()?, [0.5]);
+        assert_eq!(Tensor::from_slice(pool, &long, [50_000])?.amax(..)?.read_blocking::<f32>()?, [0.5]);
         long[49_998] = NAN;
-        assert!(Tensor::from_slice(pool, &long, [50_000])?.amax([], false)?.read_blocking::<f32>()?[0].is_nan());
+        assert!(Tensor::from_slice(pool, &long, [50_000])?.amax(..)?.read_blocking::<f32>()?[0].is_nan());
     }
     Ok(())
 }
@@ -140,11 +128,11 @@ fn extremes_keep_the_rules_of_infinities_and_of_what_is_not_a_number() -> Outcom
 fn the_extreme_of_nothing_is_refused() -> Outcome {
     for pool in adapter::all_shared() {
         let x = Tensor::zeros(pool, [0, 3], DType::F32)?;
-        let error = x.amax([0], false).expect_err("there is nothing");
+        let error = x.amax([0]).expect_err("there is nothing");
         assert_eq!(error.to_string(), "amax: shape [0, 3] leaves no elements to choose from");
-        let error = x.amin([], false).expect_err("there is nothing");
+        let error = x.amin(..).expect_err("there is nothing");
         assert_eq!(error.to_string(), "amin: shape [0, 3] leaves no elements to choose from");
-        assert_eq!(x.amax([1], false)?.shape(), [0]);
+        assert_eq!(x.amax([1])?.shape(), [0]);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ fn writing_a_part_leaves_its_neighbours_wherever_it_begins_and_ends() -> Outcome
                 let (x, y) = (Array::<i32>::any(&[40], &mut random), Array::<i32>::any(&[length], &mut random));
                 let tensor = x.to_device(pool)?;
                 let part = tensor.narrow(0, start, length)?;
-                part.add_(&y.to_device(pool)?, 3)?;
+                part.add_scaled_(&y.to_device(pool)?, 3)?;
                 let mut wanted = x.clone();
                 for (place, &y) in wanted.elements[start..].iter_mut().zip(&y.elements) {
                     *place = place.wrapping_add(y.wrapping_mul(3));
@@ -64,7 +64,7 @@ fn windows_rows_columns_and_single_elements_combine_as_the_model() -> Outcome {
                 assert_equal(&right.sub(&left)?, &y.zip(&x, i32::wrapping_sub), format_args!("{what}, reversed"));
             }
             assert_equal(&left.abs()?, &x.map(i32::wrapping_abs), format_args!("{number}: abs of {left:?}"));
-            assert_equal(&left.mul_scalar(7)?, &x.map(|x| x.wrapping_mul(7)), format_args!("{number}: times 7"));
+            assert_equal(&left.mul(7)?, &x.map(|x| x.wrapping_mul(7)), format_args!("{number}: times 7"));
         }
     }
     Ok(())

@@ -40,7 +40,7 @@ fn every_operation_of_an_expression_is_that_of_tensors() -> Outcome {
     for pool in adapter::all_shared() {
         let x = Array::real(&[37], &mut random).map(|x| x * 3.0).to_device(pool)?;
         let y = Array::real(&[37], &mut random).map(|y| y * 2.0).to_device(pool)?;
-        let positive = x.abs()?.add_scalar(0.1_f32)?;
+        let positive = x.abs()?.add(0.1_f32)?;
         let one = |fused: Tensor, plain: Tensor, name: &str| -> Outcome {
             let (fused, plain) = (fused.read_blocking::<f32>()?, plain.read_blocking::<f32>()?);
             // The same text in another kernel: the compiler may contract it in another way.
@@ -64,7 +64,7 @@ fn every_operation_of_an_expression_is_that_of_tensors() -> Outcome {
         one(fuse(|[x, y]| x.maximum(y)).run([&x, &y])?, x.maximum(&y)?, "maximum")?;
         one(fuse(|[x, y]| x.minimum(y)).run([&x, &y])?, x.minimum(&y)?, "minimum")?;
         one(fuse(|[x, y]| x.pow(y)).run([&positive, &y])?, positive.pow(&y)?, "pow")?;
-        one(fuse(|[x]| 2.0_f32 - x).run([&x])?, x.neg()?.add_scalar(2.0_f32)?, "number first")?;
+        one(fuse(|[x]| 2.0_f32 - x).run([&x])?, x.neg()?.add(2.0_f32)?, "number first")?;
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ fn comparisons_and_choices_equal_the_model_for_every_dtype() -> Outcome {
         assert_eq!(left.ge(&right)?.read_blocking::<u32>()?, wanted(|x, y| x >= y));
 
         let integers = Array::<i32>::any(&[9, 7], &mut random);
-        let condition = integers.to_device(pool)?.gt_scalar(3_i32)?;
+        let condition = integers.to_device(pool)?.gt(3_i32)?;
         assert_eq!(condition.dtype(), DType::U32);
         let other = Tensor::full(pool, [7], -1_i32)?;
         let found = condition.where_cond(&integers.to_device(pool)?, &other)?;
@@ -154,7 +154,7 @@ fn powers_equal_the_model_and_what_has_none_is_told_apart() -> Outcome {
                 found == wanted || (found.is_nan() && wanted.is_nan()) || (found - wanted).abs() < 1e-5 * wanted.abs();
             assert!(same, "{x} to the {y} is {wanted}, not {found}");
         }
-        assert!(Tensor::full(pool, [1], 2_i32)?.pow_scalar(2_i32).is_err());
+        assert!(Tensor::full(pool, [1], 2_i32)?.pow(2_i32).is_err());
     }
     Ok(())
 }

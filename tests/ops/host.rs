@@ -30,11 +30,11 @@ fn empty_tensors_are_valid_everywhere() -> Outcome {
         assert_eq!((empty.elements(), empty.shape(), empty.is_contiguous()), (0, &[3, 0, 2][..], true));
         assert_eq!(empty.read_blocking::<f32>()?, Vec::<f32>::new());
         assert_eq!(empty.neg()?.shape(), [3, 0, 2]);
-        assert_eq!(empty.add_scalar(1.0_f32)?.read_blocking::<f32>()?, Vec::<f32>::new());
+        assert_eq!(empty.add(1.0_f32)?.read_blocking::<f32>()?, Vec::<f32>::new());
         assert_eq!(empty.permute([2, 0, 1])?.contiguous()?.shape(), [2, 3, 0]);
         assert_eq!(empty.reshape([0, 7])?.shape(), [0, 7]);
         empty.fill_(1.0_f32)?;
-        empty.add_(&empty, 1.0_f32)?;
+        empty.add_scaled_(&empty, 1.0_f32)?;
         empty.copy_(&empty.copied()?)?;
         assert_eq!(Tensor::rand(pool, [0], 1)?.elements(), 0);
         assert_eq!(empty.into_host_blocking::<f32>()?, HostTensor { shape: vec![3, 0, 2], elements: vec![] });

@@ -199,10 +199,10 @@ fn a_batch_that_is_unfolded_in_parts_gives_what_its_images_give() -> Outcome {
     for image in 0..3 {
         let one = images.narrow(0, image, 1)?;
         let alone = one.conv2d(&weight, None, window)?;
-        let differs = fuse(|[x, y]| x.ne(y)).run([&alone, &forward.narrow(0, image, 1)?])?.sum([], false)?;
+        let differs = fuse(|[x, y]| x.ne(y)).run([&alone, &forward.narrow(0, image, 1)?])?.sum(..)?;
         assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
         let input = alone.conv2d_input([1, 4, 19, 20], &weight, window)?;
-        let differs = fuse(|[x, y]| x.ne(y)).run([&input, &by_input.narrow(0, image, 1)?])?.sum([], false)?;
+        let differs = fuse(|[x, y]| x.ne(y)).run([&input, &by_input.narrow(0, image, 1)?])?.sum(..)?;
         assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
         let part = alone.conv2d_weight(&one, shape, window)?.read_blocking::<f32>()?;
         sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(part));

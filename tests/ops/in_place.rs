@@ -13,7 +13,7 @@ fn a_scaled_addition_equals_the_model_at_sizes_around_the_workgroup() -> Outcome
         for size in SIZES {
             let (x, y) = (Array::real(&[size], &mut random), Array::real(&[size], &mut random));
             let sum = x.to_device(pool)?;
-            sum.add_(&y.to_device(pool)?, -0.01_f32)?;
+            sum.add_scaled_(&y.to_device(pool)?, -0.01_f32)?;
             let (x, y) = (x.map(f64::from), y.map(f64::from));
             let step = f64::from(-0.01_f32);
             let wanted = x.zip(&y, |x, y| x + step * y);
@@ -31,11 +31,11 @@ fn a_scaled_addition_of_integers_wraps() -> Outcome {
     for pool in adapter::all_shared() {
         let (x, y) = (Array::<i32>::any(&[1000], &mut random), Array::<i32>::any(&[1000], &mut random));
         let sum = x.to_device(pool)?;
-        sum.add_(&y.to_device(pool)?, -3)?;
+        sum.add_scaled_(&y.to_device(pool)?, -3)?;
         assert_equal(&sum, &x.zip(&y, |x, y| x.wrapping_sub(y.wrapping_mul(3))), "add_ of i32");
         let (x, y) = (Array::<u32>::any(&[1000], &mut random), Array::<u32>::any(&[1000], &mut random));
         let sum = x.to_device(pool)?;
-        sum.add_(&y.to_device(pool)?, u32::MAX)?;
+        sum.add_scaled_(&y.to_device(pool)?, u32::MAX)?;
         assert_equal(&sum, &x.zip(&y, u32::wrapping_sub), "add_ of u32");
     }
     Ok(())
@@ -47,10 +47,10 @@ fn a_tensor_can_be_added_to_itself() -> Outcome {
     for pool in adapter::all_shared() {
         let x = Array::<i32>::any(&[9, 11], &mut random);
         let tensor = x.to_device(pool)?;
-        tensor.add_(&tensor, 2)?;
+        tensor.add_scaled_(&tensor, 2)?;
         assert_equal(&tensor, &x.map(|x| x.wrapping_mul(3)), "itself");
         let tensor = x.to_device(pool)?;
-        tensor.t()?.add_(&tensor.t()?, -1)?;
+        tensor.t()?.add_scaled_(&tensor.t()?, -1)?;
         assert_equal(&tensor, &x.map(|_| 0), "its transpose with its transpose");
     }
     Ok(())
@@ -62,7 +62,7 @@ fn an_operand_may_be_another_part_of_the_same_storage() -> Outcome {
     for pool in adapter::all_shared() {
         let x = Array::<i32>::any(&[6, 10], &mut random);
         let tensor = x.to_device(pool)?;
-        tensor.narrow(0, 0, 3)?.add_(&tensor.narrow(0, 3, 3)?, 5)?;
+        tensor.narrow(0, 0, 3)?.add_scaled_(&tensor.narrow(0, 3, 3)?, 5)?;
         let mut wanted = x.clone();
         for at in 0..30 {
             wanted.elements[at] = wanted.elements[at].wrapping_add(x.elements[at + 30].wrapping_mul(5));
@@ -71,7 +71,7 @@ fn an_operand_may_be_another_part_of_the_same_storage() -> Outcome {
         let tensor = x.to_device(pool)?;
         // Even and odd columns interleave without meeting.
         let columns = tensor.reshape([6, 5, 2])?;
-        columns.narrow(2, 0, 1)?.add_(&columns.narrow(2, 1, 1)?, 1)?;
+        columns.narrow(2, 0, 1)?.add_scaled_(&columns.narrow(2, 1, 1)?, 1)?;
         let mut wanted = x.clone();
         for at in (0..60).step_by(2) {
             wanted.elements[at] = x.elements[at].wrapping_add(x.elements[at + 1]);
@@ -95,7 +95,7 @@ fn writing_a_view_leaves_everything_else_of_the_storage() -> Outcome {
         let write = |view: &Tensor, how: usize| -> Result<(), TensorError> {
             match how {
                 0 => view.copy_(&other),
-                1 => view.add_(&other, 1),
+                1 => view.add_scaled_(&other, 1),
                 _ => view.fill_(42),
             }
         };
@@ -148,17 +148,21 @@ fn each_form_in_place_leaves_what_the_other_form_returns() -> Outcome {
     macro_rules! forms {
         ($($in_place:ident, $other:ident;)*) => { [$((stringify!($in_place), Tensor::$in_place, Tensor::$other)),*] };
     }
+    macro_rules! of_two {
+        ($($in_place:ident, $other:ident;)*) => {
+            [$((stringify!($in_place), |x, y| x.$in_place(y), |x, y| x.$other(y))),*]
+        };
+    }
     let unary: [Unary; 19] = forms! {
         neg_, neg; abs_, abs; exp_, exp; log_, log; sqrt_, sqrt; rsqrt_, rsqrt; reciprocal_, reciprocal; square_, square;
         sin_, sin; cos_, cos; tanh_, tanh; sigmoid_, sigmoid; relu_, relu; silu_, silu; gelu_, gelu; gelu_tanh_, gelu_tanh;
         floor_, floor; ceil_, ceil; round_, round;
     };
-    let binary: [Binary; 6] = forms! {
-        sub_, sub; mul_, mul; div_, div; pow_, pow; maximum_, maximum; minimum_, minimum;
+    let binary: [Binary; 7] = of_two! {
+        add_, add; sub_, sub; mul_, mul; div_, div; pow_, pow; maximum_, maximum; minimum_, minimum;
     };
-    let with_scalar: [WithScalar; 7] = forms! {
-        add_scalar_, add_scalar; sub_scalar_, sub_scalar; mul_scalar_, mul_scalar; div_scalar_, div_scalar;
-        pow_scalar_, pow_scalar; maximum_scalar_, maximum_scalar; minimum_scalar_, minimum_scalar;
+    let with_scalar: [WithScalar; 7] = of_two! {
+        add_, add; sub_, sub; mul_, mul; div_, div; pow_, pow; maximum_, maximum; minimum_, minimum;
     };
     let mut random = Random::new(14);
     for pool in adapter::all_shared() {
@@ -190,7 +194,8 @@ fn each_form_in_place_leaves_what_the_other_form_returns() -> Outcome {
         }
         let few = Tensor::full(pool, [3], 1.0_f32)?;
         assert!(matches!(few.sub_(&whole), Err(TensorError::Shape { operation: "expand" | "sub_", .. })));
-        assert!(matches!(few.mul_scalar_(2_i32), Err(TensorError::DType { operation: "mul_scalar_", .. })));
+        let whole = Tensor::full(pool, [3], 1_i32)?;
+        assert!(matches!(whole.mul_(2.5), Err(TensorError::DType { operation: "mul_", left: "i32", right: "f32" })));
         assert!(matches!(few.expand([2, 3])?.exp_(), Err(TensorError::Overlap { operation: "exp_", .. })));
     }
     Ok(())

@@ -167,18 +167,18 @@ fn the_first_extreme_is_found_and_no_number_counts_as_one() -> Outcome {
                 });
                 firsts.collect::<Vec<u32>>()
             };
-            assert_eq!(tensor.argmax(axis, false)?.read_blocking::<u32>()?, lines(1.0));
-            assert_eq!(tensor.argmin(axis, false)?.read_blocking::<u32>()?, lines(-1.0));
+            assert_eq!(tensor.argmax(axis)?.read_blocking::<u32>()?, lines(1.0));
+            assert_eq!(tensor.argmin(axis)?.read_blocking::<u32>()?, lines(-1.0));
         }
-        assert_eq!(tensor.argmax(1, true)?.shape(), [4, 1, 6]);
+        assert_eq!(tensor.argmax_keepdim(1)?.shape(), [4, 1, 6]);
         let odd = Tensor::from_slice(pool, &[1.0_f32, f32::NAN, 9.0, f32::NAN, f32::NEG_INFINITY, -0.0], [2, 3])?;
-        assert_eq!(odd.argmax(1, false)?.read_blocking::<u32>()?, [1, 0]);
-        assert_eq!(odd.argmin(1, false)?.read_blocking::<u32>()?, [1, 0]);
+        assert_eq!(odd.argmax(1)?.read_blocking::<u32>()?, [1, 0]);
+        assert_eq!(odd.argmin(1)?.read_blocking::<u32>()?, [1, 0]);
         let long = Tensor::rand(pool, [100_003], 3)?;
         let values = long.read_blocking::<f32>()?;
-        let found = long.argmax(0, false)?.read_blocking::<u32>()?[0] as usize;
+        let found = long.argmax(0)?.read_blocking::<u32>()?[0] as usize;
         assert!(values.iter().all(|&value| value <= values[found]));
-        assert!(matches!(tensor.narrow(1, 0, 0)?.argmax(1, false), Err(TensorError::Empty { .. })));
+        assert!(matches!(tensor.narrow(1, 0, 0)?.argmax(1), Err(TensorError::Empty { .. })));
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ fn windows_and_shares_of_any_size_are_summed_whole() -> Outcome {
             let mean = (count + 4) as f64 / count as f64;
             assert_near(&x.avg_pool2d(window)?.read_blocking::<f32>()?, |_| mean, 1e-6, &what);
             let one = Tensor::full(pool, [1, 1, 1, 1], 1.0_f32)?;
-            assert_eq!(one.max_pool2d_backward(&places, shape, window)?.sum([], false)?.read_blocking::<f32>()?, [1.0]);
+            assert_eq!(one.max_pool2d_backward(&places, shape, window)?.sum(..)?.read_blocking::<f32>()?, [1.0]);
             let back = one.avg_pool2d_backward(shape, window)?.read_blocking::<f32>()?;
             assert_near(&back, |_| 1.0 / count as f64, 1e-9, &what);
             for back in [x.upsample_nearest_backward([1, 1])?, x.upsample_bilinear_backward([1, 1])?] {
@@ -124,7 +124,7 @@ fn windows_and_shares_of_any_size_are_summed_whole() -> Outcome {
             assert_near(&back, |_| 1.0, 1e-5, &what);
             let columns = Tensor::full(pool, [1, count, count.min(1)], 1.0_f32)?;
             let folded = columns.fold([rows, window.kernel[1]], window)?;
-            assert_eq!(folded.sum([], false)?.read_blocking::<f32>()?, [count as f32], "{what}");
+            assert_eq!(folded.sum(..)?.read_blocking::<f32>()?, [count as f32], "{what}");
         }
     }
     Ok(())
@@ -278,13 +278,13 @@ fn views_of_more_elements_than_kernels_can_index_are_refused() -> Outcome {
         let read = wide.read_blocking::<f32>().expect_err("no host has so much memory");
         assert_eq!(read, TensorError::TooManyElements { operation: "read", elements, limit: 1 << 32 });
         for (what, result) in [
-            ("sum", wide.sum([], false)),
-            ("amax", wide.amax([1], false)),
-            ("mean", wide.mean([0, 1], true)),
+            ("sum", wide.sum(..)),
+            ("amax", wide.amax([1])),
+            ("mean", wide.mean_keepdim([0, 1])),
             ("add", wide.add(&wide)),
             ("contiguous", wide.contiguous()),
             ("softmax", wide.softmax(1)),
-            ("argmax", wide.argmax(1, false)),
+            ("argmax", wide.argmax(1)),
             ("matmul", wide.matmul(&wide.t()?)),
             ("cat", Tensor::cat(&[&wide, &wide], 0)),
             ("upsample", wide.reshape([1, 1, shape[0], shape[1]])?.upsample_nearest([1, 1])),

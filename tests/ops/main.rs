@@ -7,7 +7,21 @@ mod model;
 #[expect(dead_code, reason = "the house reads more of a source than its tokens")]
 mod source;
 
+/// A reduction with its axes kept or dropped.
+macro_rules! reduced {
+    ($tensor:ident.sum($axes:expr), $keep:expr) => {
+        if $keep { $tensor.sum_keepdim($axes) } else { $tensor.sum($axes) }
+    };
+    ($tensor:ident.mean($axes:expr), $keep:expr) => {
+        if $keep { $tensor.mean_keepdim($axes) } else { $tensor.mean($axes) }
+    };
+    ($tensor:ident.amax($axes:expr), $keep:expr) => {
+        if $keep { $tensor.amax_keepdim($axes) } else { $tensor.amax($axes) }
+    };
+}
+
 mod accuracy;
+mod axes;
 mod batches;
 mod broadcast;
 mod caches;
@@ -26,9 +40,11 @@ mod indexed;
 mod limits;
 mod loss;
 mod matmul;
+mod operators;
 mod optimize;
 mod philox;
 mod profile;
+mod promotion;
 mod reduce;
 mod refusal;
 mod rows;

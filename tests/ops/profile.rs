@@ -21,9 +21,9 @@ fn every_dispatch_has_its_kernels_name_and_its_time_in_program_order() -> Outcom
     let Some(pool) = timed() else { return Ok(()) };
     let x = Tensor::rand(&pool, [1 << 20], 1)?;
     let (result, profile) = pool.profile(|| -> Result<f32, TensorError> {
-        let y = x.add_scalar(1.0_f32)?;
+        let y = x.add(1.0_f32)?;
         let z = fuse(|[x, y]| x * y).run([&x, &y])?;
-        let loss = z.sum([], false)?.read_blocking::<f32>()?[0];
+        let loss = z.sum(..)?.read_blocking::<f32>()?[0];
         z.fill_(0.0_f32)?;
         Ok(loss)
     })?;
@@ -50,14 +50,14 @@ fn more_dispatches_than_there_are_timestamps_are_counted_and_a_panic_ends_the_pr
     let Some(pool) = timed() else { return Ok(()) };
     let x = Tensor::full(&pool, [16], 0.0_f32)?;
     let one = Tensor::full(&pool, [16], 1.0_f32)?;
-    let (result, profile) = pool.profile(|| (0..2100).try_for_each(|_| x.add_(&one, 1.0_f32)))?;
+    let (result, profile) = pool.profile(|| (0..2100).try_for_each(|_| x.add_scaled_(&one, 1.0_f32)))?;
     result?;
     assert_eq!((profile.dispatches.len(), profile.untimed), (2048, 52));
     assert_eq!(x.read_blocking::<f32>()?, [2100.0; 16]);
     assert!(profile.to_string().ends_with("and 52 dispatches beyond those that have timestamps\n"));
     let panicked = catch_unwind(AssertUnwindSafe(|| pool.profile(|| panic!("on purpose"))));
     assert!(panicked.is_err());
-    x.add_(&one, 1.0_f32)?;
+    x.add_scaled_(&one, 1.0_f32)?;
     assert_eq!(pool.profile(|| ())?.1.dispatches, []);
     Ok(())
 }

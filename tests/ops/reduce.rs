@@ -33,8 +33,8 @@ fn sums_and_means_along_every_subset_of_axes_equal_the_model() -> Outcome {
             let tensor = x.to_device(pool)?;
             for (axes, keep) in subsets(shape.len()).flat_map(|axes| [(axes.clone(), false), (axes, true)]) {
                 let what = format!("{shape:?} along {axes:?}, kept {keep}");
-                assert_equal(&tensor.sum(&axes, keep)?, &sums(&x, &axes, keep), &what);
-                assert_mean(&tensor.mean(&axes, keep)?, &x, &axes, keep, &what);
+                assert_equal(&reduced!(tensor.sum(&axes), keep)?, &sums(&x, &axes, keep), &what);
+                assert_mean(&reduced!(tensor.mean(&axes), keep)?, &x, &axes, keep, &what);
             }
         }
     }
@@ -50,7 +50,11 @@ fn sums_of_views_equal_the_model() -> Outcome {
             let axes: Vec<usize> = (0..model.shape.len()).filter(|_| random.below(2) == 0).collect();
             let keep = random.below(2) == 0;
             let wanted = model.fold(&axes, keep, 0, i32::wrapping_add);
-            assert_equal(&tensor.sum(&axes, keep)?, &wanted, format_args!("chain {number}: {tensor:?} along {axes:?}"));
+            assert_equal(
+                &reduced!(tensor.sum(&axes), keep)?,
+                &wanted,
+                format_args!("chain {number}: {tensor:?} along {axes:?}"),
+            );
         }
     }
     Ok(())
@@ -70,13 +74,13 @@ fn sums_of_every_length_reach_every_element() -> Outcome {
             let along = |row: usize| x.elements[row * length..][..length].iter().sum::<f32>();
             let wanted = Array { shape: vec![rows], elements: (0..rows).map(along).collect() };
             let tensor = x.to_device(pool)?;
-            assert_equal(&tensor.sum([1], false)?, &wanted, format_args!("rows of {length}"));
+            assert_equal(&tensor.sum([1])?, &wanted, format_args!("rows of {length}"));
             let whole = Array { shape: vec![], elements: vec![wanted.elements.iter().sum::<f32>()] };
-            assert_equal(&tensor.sum([], false)?, &whole, format_args!("all of {rows} rows of {length}"));
+            assert_equal(&tensor.sum(..)?, &whole, format_args!("all of {rows} rows of {length}"));
             let down = Tensor::from_slice(pool, &x.elements, [length, rows])?;
             let column = |column: usize| x.elements.iter().skip(column).step_by(rows).sum::<f32>();
             let wanted = Array { shape: vec![rows], elements: (0..rows).map(column).collect() };
-            assert_equal(&down.sum([0], false)?, &wanted, format_args!("columns of {length}"));
+            assert_equal(&down.sum([0])?, &wanted, format_args!("columns of {length}"));
         }
     }
     Ok(())
@@ -90,11 +94,7 @@ fn many_sums_of_few_elements_are_all_there() -> Outcome {
             let x = Array::<u32>::any(&[rows, 3], &mut random);
             let elements =
                 x.elements.chunks(3).map(|row| row.iter().fold(0_u32, |sum, &x| sum.wrapping_add(x))).collect();
-            assert_equal(
-                &x.to_device(pool)?.sum([1], false)?,
-                &Array { shape: vec![rows], elements },
-                format_args!("{rows}"),
-            );
+            assert_equal(&x.to_device(pool)?.sum([1])?, &Array { shape: vec![rows], elements }, format_args!("{rows}"));
         }
     }
     Ok(())
@@ -108,7 +108,7 @@ fn sums_over_repeated_elements_count_each_repetition() -> Outcome {
         let tensor = x.to_device(pool)?.expand([50, 6])?;
         let wide = x.expand(&[50, 6]);
         for axes in subsets(2) {
-            assert_equal(&tensor.sum(&axes, false)?, &sums(&wide, &axes, false), format_args!("{axes:?}"));
+            assert_equal(&tensor.sum(&axes)?, &sums(&wide, &axes, false), format_args!("{axes:?}"));
         }
     }
     Ok(())
@@ -123,8 +123,8 @@ fn the_sum_of_nothing_is_zero_and_its_mean_is_not_a_number() -> Outcome {
             let tensor = x.to_device(pool)?;
             for (axes, keep) in subsets(shape.len()).flat_map(|axes| [(axes.clone(), false), (axes, true)]) {
                 let what = format!("{shape:?} along {axes:?}, kept {keep}");
-                assert_equal(&tensor.sum(&axes, keep)?, &sums(&x, &axes, keep), &what);
-                assert_mean(&tensor.mean(&axes, keep)?, &x, &axes, keep, &what);
+                assert_equal(&reduced!(tensor.sum(&axes), keep)?, &sums(&x, &axes, keep), &what);
+                assert_mean(&reduced!(tensor.mean(&axes), keep)?, &x, &axes, keep, &what);
             }
         }
     }
@@ -143,10 +143,10 @@ fn sums_of_real_numbers_are_as_close_as_stripes_and_trees_allow() -> Outcome {
         let magnitude: f64 = x.elements.iter().map(|&x| f64::from(x.abs())).sum();
         let wanted = Array { shape: vec![], elements: vec![wanted] };
         let allowed = f64::from(f32::EPSILON) / 2.0 * 1100.0 * magnitude;
-        assert_close(&tensor.sum([], false)?, &wanted, |_, _| allowed, "300,000");
+        assert_close(&tensor.sum(..)?, &wanted, |_, _| allowed, "300,000");
         // The same numbers in the same order: the same bits, each time.
-        let first = tensor.sum([], false)?.read_blocking::<f32>()?;
-        assert_eq!(first[0].to_bits(), tensor.sum([], false)?.read_blocking::<f32>()?[0].to_bits());
+        let first = tensor.sum(..)?.read_blocking::<f32>()?;
+        assert_eq!(first[0].to_bits(), tensor.sum(..)?.read_blocking::<f32>()?[0].to_bits());
     }
     Ok(())
 }

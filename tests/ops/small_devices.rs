@@ -32,7 +32,7 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
     Ok(vec![
         ("add", read(x.add(&row))),
         ("transposed", read(x.t()?.contiguous())),
-        ("where_cond", read(x.gt_scalar(0.0_f32)?.where_cond(&x, &x.neg()?))),
+        ("where_cond", read(x.gt(0.0_f32)?.where_cond(&x, &x.neg()?))),
         ("fuse of 3", read(fuse(|[a, b, c]| a * b + c).run([&x, &row, &x.exp()?]))),
         (
             "fuse of 6",
@@ -45,8 +45,8 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
                 &x.relu()?,
             ])),
         ),
-        ("sum", read(x.sum([], false))),
-        ("argmax", read(x.argmax(1, false))),
+        ("sum", read(x.sum(..))),
+        ("argmax", read(x.argmax(1))),
         ("softmax", read(x.softmax(1))),
         ("layer_norm", read(x.layer_norm(Some(&row), Some(&row.exp()?), 1e-5))),
         ("matmul_then", read(x.matmul_then(&x.t()?, Some(&row.narrow(0, 0, 20)?), Some(Activation::Relu)))),

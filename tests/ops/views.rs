@@ -70,7 +70,7 @@ fn chains_of_views_read_and_compute_as_their_model() -> Outcome {
             assert_equal(&tensor.contiguous()?, &model, format_args!("{what} made contiguous"));
             assert_equal(&tensor.copied()?, &model, format_args!("{what} copied"));
             assert_equal(&tensor.neg()?, &model.map(i32::wrapping_neg), format_args!("{what} negated"));
-            assert_equal(&tensor.mul_scalar(3)?, &model.map(|x| x.wrapping_mul(3)), format_args!("{what} tripled"));
+            assert_equal(&tensor.mul(3)?, &model.map(|x| x.wrapping_mul(3)), format_args!("{what} tripled"));
         }
     }
     Ok(())

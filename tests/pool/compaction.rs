@@ -182,14 +182,14 @@ fn kernels_recorded_before_a_compaction_see_the_old_place_and_those_after_it_the
         index % 2 == 1
     });
     for tensor in &tensors {
-        tensor.add_(&Tensor::full(&pool, [elements], 100_u32)?, 1_u32)?;
+        tensor.add_(&Tensor::full(&pool, [elements], 100_u32)?)?;
     }
     let moved = pool.compact(u64::MAX)?;
     assert!(moved.moves > 0);
     // What the moved blocks left is handed out and written at once, while nothing is submitted yet.
     let over = Tensor::full(&pool, [elements * 4], 7_u32)?;
     for tensor in &tensors {
-        tensor.add_(tensor, 1_u32)?;
+        tensor.add_(tensor)?;
     }
     for (tensor, number) in tensors.iter().zip((0..16).step_by(2)) {
         assert_eq!(tensor.dtype(), DType::U32);

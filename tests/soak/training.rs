@@ -32,10 +32,10 @@ pub(crate) fn train(pool: &Pool, seed: u64, steps: usize) -> Result<Vec<f32>, Te
         let error = active.matmul(&second)?.sub(&wanted)?;
         let of_second = active.t()?.matmul(&error)?;
         let of_active = error.matmul(&second.t()?)?;
-        let of_hidden = of_active.mul(&hidden.gt(&hidden.mul_scalar(0.0_f32)?)?.to(DType::F32)?)?;
+        let of_hidden = of_active.mul(&hidden.gt(&hidden.mul(0.0_f32)?)?.to(DType::F32)?)?;
         let of_first = x.t()?.matmul(&of_hidden)?;
-        first = first.sub(&of_first.mul_scalar(1e-3_f32)?)?;
-        second = second.sub(&of_second.mul_scalar(1e-3_f32)?)?;
+        first = first.sub(&of_first.mul(1e-3_f32)?)?;
+        second = second.sub(&of_second.mul(1e-3_f32)?)?;
     }
     let mut weights = first.read_blocking()?;
     weights.extend(second.read_blocking::<f32>()?);

@@ -2,7 +2,7 @@
 
 use super::super::shader::Operation;
 use super::super::{binary, unary};
-use crate::tensor::Element;
+use crate::tensor::{DType, Element};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
@@ -74,8 +74,15 @@ pub trait Operand<'a>: sealed::Operand<'a> {}
 
 impl<'a, T: sealed::Operand<'a>> Operand<'a> for T {}
 
+/// A number of a dtype that kernels compute with.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Constant {
+    pub(in crate::ops) bits: u32,
+    pub(in crate::ops) dtype: DType,
+}
+
 mod sealed {
-    use super::{Element, Expression, Nodes, Place};
+    use super::{Constant, Element, Expression, Nodes, Place};
 
     pub trait Operand<'a> {
         fn place(self, nodes: &'a Nodes) -> Place;
@@ -84,6 +91,12 @@ mod sealed {
     impl<'a> Operand<'a> for Expression<'a> {
         fn place(self, nodes: &'a Nodes) -> Place {
             if std::ptr::eq(nodes, self.nodes) { self.place } else { nodes.add(super::Node::Foreign) }
+        }
+    }
+
+    impl<'a> Operand<'a> for Constant {
+        fn place(self, nodes: &'a Nodes) -> Place {
+            nodes.add_constant(self.bits, self.dtype.name())
         }
     }
 

@@ -7,6 +7,7 @@ mod expression;
 mod kinds;
 mod wgsl;
 
+pub(super) use expression::Constant;
 pub use expression::{Expression, Operand};
 
 use super::form::{Form, LANES, form};

@@ -33,7 +33,7 @@ impl Tensor {
     /// dtype. Equals `torch.nn.functional.unfold` without dilation.
     ///
     /// # Errors
-    /// [`TensorError::Axis`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit,
+    /// [`TensorError::Dimensions`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit,
     /// [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn unfold(&self, window: Window) -> Result<Self, TensorError> {
@@ -86,7 +86,7 @@ impl Tensor {
     /// takes, if that is more.
     ///
     /// # Errors
-    /// [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::Window`], [`TensorError::DType`], [`TensorError::Pools`];
+    /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::Window`], [`TensorError::DType`], [`TensorError::Pools`];
     /// as [`Tensor::empty`].
     #[track_caller]
     pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, window: Window) -> Result<Self, TensorError> {
@@ -255,7 +255,7 @@ impl Tensor {
             workgroups,
             loops,
         )?;
-        sums.sum([0], false)?.to(self.dtype())?.reshape(weight)
+        sums.sum(0)?.to(self.dtype())?.reshape(weight)
     }
 }
 
@@ -281,10 +281,10 @@ impl Tensor {
             let columns =
                 images.narrow(0, image, 1)?.unfold(window)?.reshape([lines, chunks, chunk])?.permute([1, 2, 0])?;
             let slopes = gradient.narrow(0, image, 1)?.reshape([outputs, chunks, chunk])?.permute([1, 0, 2])?;
-            let product = slopes.matmul(&columns)?.sum([0], false)?;
+            let product = slopes.matmul(&columns)?.sum(0)?;
             sums.narrow(0, image, 1)?.copy_(&product.reshape([1, outputs, lines])?)?;
         }
-        sums.sum([0], false)?.to(self.dtype())
+        sums.sum(0)?.to(self.dtype())
     }
 }
 
@@ -304,7 +304,7 @@ impl Convolution {
         let planes = Planes::of(name, input)?;
         let [rows, columns] = window.kernel;
         let &[outputs, channels, height, width] = weight else {
-            return Err(TensorError::Axis { operation: name, axis: 3, rank: weight.len(), shape: weight.to_vec() });
+            return Err(TensorError::Dimensions { operation: name, wanted: "4", shape: weight.to_vec() });
         };
         if channels != planes.channels || [height, width] != window.kernel {
             let right = vec![outputs, planes.channels, rows, columns];

@@ -92,7 +92,7 @@ impl Planes {
     fn of(name: &'static str, shape: &[usize]) -> Result<Self, TensorError> {
         match *shape {
             [batch, channels, height, width] => Ok(Self { batch, channels, size: [height, width] }),
-            _ => Err(TensorError::Axis { operation: name, axis: 3, rank: shape.len(), shape: shape.to_vec() }),
+            _ => Err(TensorError::Dimensions { operation: name, wanted: "4", shape: shape.to_vec() }),
         }
     }
 

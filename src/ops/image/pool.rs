@@ -12,7 +12,7 @@ impl Tensor {
     /// `torch.nn.functional.max_pool2d(return_indices=True)`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit, or could lie wholly
+    /// [`TensorError::Dimensions`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit, or could lie wholly
     /// beyond an edge, [`TensorError::NotDefined`] for integers; as [`Tensor::empty`].
     #[track_caller]
     pub fn max_pool2d(&self, window: Window) -> Result<(Self, Self), TensorError> {
@@ -72,7 +72,7 @@ impl Tensor {
     /// Equals `torch.nn.functional.avg_pool2d`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`], [`TensorError::Window`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
+    /// [`TensorError::Dimensions`], [`TensorError::Window`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn avg_pool2d(&self, window: Window) -> Result<Self, TensorError> {
         let name = "avg_pool2d";

@@ -24,7 +24,7 @@ impl Tensor {
     /// (n, c, h, w) gives (n, c, size). For f32 and f16. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`] unless it has four dimensions, [`TensorError::Empty`] of images without elements,
+    /// [`TensorError::Dimensions`] unless it has four dimensions, [`TensorError::Empty`] of images without elements,
     /// [`TensorError::NotDefined`] for integers, [`TensorError::TooManyElements`] of an axis of 2^30 places or more; as
     /// [`Tensor::empty`].
     #[track_caller]

@@ -54,15 +54,15 @@ fn elementwise_operations_round_what_they_give_on_f32() -> Outcome {
             on_both("pow", &operands.each_ref(), 1, |x| x[0].abs()?.pow(x[1]))?;
         }
         // A number of f32 goes with f16, and is not rounded to it: 1/3 of 3 is 1.
-        on_both("mul_scalar", &[&x], 1, |x| x[0].mul_scalar(1.0_f32 / 3.0))?;
-        on_both("add_scalar", &[&y.t()?], 1, |x| x[0].add_scalar(1e-3_f32))?;
+        on_both("mul_scalar", &[&x], 1, |x| x[0].mul(1.0_f32 / 3.0))?;
+        on_both("add_scalar", &[&y.t()?], 1, |x| x[0].add(1e-3_f32))?;
         on_both("fused", &[&x, &y, &row], 1, |x| {
             fuse(|[a, b, c]| (a * b + c).relu() * 0.5_f32 + a.lt(0.25_f32).select(1.0_f32, b)).run([x[0], x[1], x[2]])
         })?;
         on_both("in place", &[&y], 4, |x| {
             let copy = x[0].copied()?;
-            copy.mul_scalar_(0.7_f32)?;
-            copy.add_(x[0], 0.1_f32)?;
+            copy.mul_(0.7_f32)?;
+            copy.add_scaled_(x[0], 0.1_f32)?;
             copy.exp_()?;
             Ok(copy)
         })?;
@@ -79,9 +79,9 @@ fn comparisons_and_choices_are_those_of_f32() -> Outcome {
         let read = |tensor: Tensor| tensor.read_blocking::<u32>();
         assert_eq!(read(x.lt(&y)?)?, read(wide_x.lt(&wide_y)?)?);
         assert_eq!(read(x.ne(&x)?)?, read(wide_x.ne(&wide_x)?)?);
-        assert_eq!(read(x.ge_scalar(f16::from_f32(0.5))?)?, read(wide_x.ge_scalar(0.5_f32)?)?);
-        assert_eq!(read(y.argmax(1, false)?)?, read(wide_y.argmax(1, false)?)?);
-        let truths = y.gt_scalar(0.0_f32)?;
+        assert_eq!(read(x.ge(f16::from_f32(0.5))?)?, read(wide_x.ge(0.5_f32)?)?);
+        assert_eq!(read(y.argmax(1)?)?, read(wide_y.argmax(1)?)?);
+        let truths = y.gt(0.0_f32)?;
         on_both("where", &[&truths, &y, &y.neg()?], 1, |x| x[0].where_cond(x[1], x[2]))?;
     }
     Ok(())
@@ -92,19 +92,19 @@ fn reductions_hold_sums_in_f32() -> Outcome {
     let mut random = Random::new(164);
     for pool in pools() {
         // 100,000 times 1: a sum in f16 stays at 2,048.
-        let ones = Tensor::full(pool, [100_000], f16::ONE)?.mul_scalar(0.5_f32)?;
-        assert_eq!(ones.sum([], false)?.read_blocking::<f16>()?, [f16::from_f32(50_000.0)]);
+        let ones = Tensor::full(pool, [100_000], f16::ONE)?.mul(0.5_f32)?;
+        assert_eq!(ones.sum(..)?.read_blocking::<f16>()?, [f16::from_f32(50_000.0)]);
         for shape in [&[3_usize, 5001][..], &[70, 33], &[4, 1024], &[5000, 8], &[3, 4, 5, 6], &[300_001]] {
             let x = some(pool, shape, &mut random)?;
             for axes in [vec![], vec![0], vec![shape.len() - 1]] {
-                on_both("sum", &[&x], 1, |x| x[0].sum(&axes, true))?;
-                on_both("mean", &[&x], 1, |x| x[0].mean(&axes, false))?;
-                on_both("amax", &[&x], 1, |x| x[0].amax(&axes, false))?;
-                on_both("amin", &[&x], 1, |x| x[0].amin(&axes, true))?;
+                on_both("sum", &[&x], 1, |x| x[0].sum_keepdim(&axes))?;
+                on_both("mean", &[&x], 1, |x| x[0].mean(&axes))?;
+                on_both("amax", &[&x], 1, |x| x[0].amax(&axes))?;
+                on_both("amin", &[&x], 1, |x| x[0].amin_keepdim(&axes))?;
             }
         }
-        assert!(Tensor::zeros(pool, [0], DType::F16)?.mean([], false)?.read_blocking::<f16>()?[0].is_nan());
-        on_both("amax of all", &[&every(pool, &[256, 256])?], 1, |x| x[0].amax([1], false))?;
+        assert!(Tensor::zeros(pool, [0], DType::F16)?.mean(..)?.read_blocking::<f16>()?[0].is_nan());
+        on_both("amax of all", &[&every(pool, &[256, 256])?], 1, |x| x[0].amax([1]))?;
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ fn every_number_goes_into_f32_as_it_is_and_comes_back() -> Outcome {
 fn casts_round_to_a_neighbour_and_cut_integers_off() -> Outcome {
     let mut random = Random::new(161);
     for pool in pools() {
-        let wide = Tensor::randn(pool, [10_000], 7)?.mul_scalar(300.0_f32)?;
+        let wide = Tensor::randn(pool, [10_000], 7)?.mul(300.0_f32)?;
         assert_rounded(&wide.to(DType::F16)?, &wide, 1, "from f32");
         let beyond = [65_504.0_f32, 1e6, -1e6, f32::INFINITY, f32::NEG_INFINITY, 1e-9, -1e-9];
         let found = Tensor::from_slice(pool, &beyond, [7])?.to(DType::F16)?.read_blocking::<f16>()?;
@@ -266,8 +266,8 @@ fn other_dtypes_beside_halves_are_refused() -> Outcome {
     for pool in pools() {
         let (half, whole) = (Tensor::full(pool, [3], f16::ONE)?, Tensor::full(pool, [3], 1.0_f32)?);
         assert!(matches!(half.add(&whole), Err(TensorError::DType { left: "f16", right: "f32", .. })));
-        assert!(matches!(whole.mul_scalar(f16::ONE), Err(TensorError::DType { left: "f32", right: "f16", .. })));
-        assert!(matches!(half.add_scalar(1_i32), Err(TensorError::DType { left: "f16", right: "i32", .. })));
+        assert!(matches!(whole.mul(f16::ONE), Err(TensorError::DType { left: "f32", right: "f16", .. })));
+        assert!(matches!(half.add(1_i32), Err(TensorError::DType { left: "f16", right: "i32", .. })));
         let fused = fuse(|[x]| x * f16::ONE);
         assert!(matches!(fused.run([&whole]), Err(TensorError::DType { .. })));
         assert!(matches!(half.read_blocking::<f32>(), Err(TensorError::DType { .. })));

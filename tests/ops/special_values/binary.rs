@@ -70,6 +70,18 @@ fn binary_operations_equal_the_model_for_special_values_in_place_and_fused() -> 
 }
 
 #[test]
+fn an_addition_of_a_multiple_equals_the_model_for_all_pairs_of_special_values() -> Outcome {
+    let (x, y) = pairs();
+    let add = BINARY.iter().find(|row| row.name == "add").expect("it is listed");
+    for pool in adapter::all_shared() {
+        let (left, right) = (Tensor::from_slice(pool, &x, [x.len()])?, Tensor::from_slice(pool, &y, [x.len()])?);
+        left.add_scaled_(&right, 1.0_f32)?;
+        assert_pairs(&left.read_blocking::<f32>()?, &x, &y, add, "with a factor of 1");
+    }
+    Ok(())
+}
+
+#[test]
 fn operations_with_a_number_equal_the_model_for_special_values() -> Outcome {
     let x = values();
     for pool in adapter::all_shared() {

@@ -120,11 +120,11 @@ fn reductions<T: Element + Ord>(pool: &Pool, all: &[T], add: fn(T, T) -> T) -> O
         let rows = Tensor::from_slice(pool, row, [1, row.len()])?.expand([4, row.len()])?;
         let columns = rows.contiguous()?.t()?.contiguous()?.t()?;
         for tensor in [rows, columns] {
-            assert_eq!(tensor.sum([1], false)?.read_blocking::<T>()?, [sum; 4]);
-            assert_eq!(tensor.amax([1], false)?.read_blocking::<T>()?, [most; 4]);
-            assert_eq!(tensor.amin([1], false)?.read_blocking::<T>()?, [least; 4]);
-            assert_eq!(tensor.argmax(1, false)?.read_blocking::<u32>()?, [place(most)?; 4]);
-            assert_eq!(tensor.argmin(1, false)?.read_blocking::<u32>()?, [place(least)?; 4]);
+            assert_eq!(tensor.sum([1])?.read_blocking::<T>()?, [sum; 4]);
+            assert_eq!(tensor.amax([1])?.read_blocking::<T>()?, [most; 4]);
+            assert_eq!(tensor.amin([1])?.read_blocking::<T>()?, [least; 4]);
+            assert_eq!(tensor.argmax(1)?.read_blocking::<u32>()?, [place(most)?; 4]);
+            assert_eq!(tensor.argmin(1)?.read_blocking::<u32>()?, [place(least)?; 4]);
         }
     }
     Ok(())
@@ -147,11 +147,17 @@ fn limits_of_i32_wrap_in_every_operation() -> Outcome {
             pool,
             &SIGNED,
             &[
-                ("add", (Tensor::add, Tensor::add_scalar, |x, y| x.add_(y, 1), |x, y| x + y, i32::wrapping_add)),
-                ("sub", (Tensor::sub, Tensor::sub_scalar, Tensor::sub_, |x, y| x - y, i32::wrapping_sub)),
-                ("mul", (Tensor::mul, Tensor::mul_scalar, Tensor::mul_, |x, y| x * y, i32::wrapping_mul)),
-                ("maximum", (Tensor::maximum, Tensor::maximum_scalar, Tensor::maximum_, |x, y| x.maximum(y), i32::max)),
-                ("minimum", (Tensor::minimum, Tensor::minimum_scalar, Tensor::minimum_, |x, y| x.minimum(y), i32::min)),
+                ("add", (|x, y| x.add(y), |x, y| x.add(y), |x, y| x.add_(y), |x, y| x + y, i32::wrapping_add)),
+                ("sub", (|x, y| x.sub(y), |x, y| x.sub(y), |x, y| x.sub_(y), |x, y| x - y, i32::wrapping_sub)),
+                ("mul", (|x, y| x.mul(y), |x, y| x.mul(y), |x, y| x.mul_(y), |x, y| x * y, i32::wrapping_mul)),
+                (
+                    "maximum",
+                    (|x, y| x.maximum(y), |x, y| x.maximum(y), |x, y| x.maximum_(y), |x, y| x.maximum(y), i32::max),
+                ),
+                (
+                    "minimum",
+                    (|x, y| x.minimum(y), |x, y| x.minimum(y), |x, y| x.minimum_(y), |x, y| x.minimum(y), i32::min),
+                ),
             ],
         )?;
         comparisons(pool, &SIGNED)?;
@@ -176,11 +182,17 @@ fn limits_of_u32_wrap_in_every_operation() -> Outcome {
             pool,
             &UNSIGNED,
             &[
-                ("add", (Tensor::add, Tensor::add_scalar, |x, y| x.add_(y, 1_u32), |x, y| x + y, u32::wrapping_add)),
-                ("sub", (Tensor::sub, Tensor::sub_scalar, Tensor::sub_, |x, y| x - y, u32::wrapping_sub)),
-                ("mul", (Tensor::mul, Tensor::mul_scalar, Tensor::mul_, |x, y| x * y, u32::wrapping_mul)),
-                ("maximum", (Tensor::maximum, Tensor::maximum_scalar, Tensor::maximum_, |x, y| x.maximum(y), u32::max)),
-                ("minimum", (Tensor::minimum, Tensor::minimum_scalar, Tensor::minimum_, |x, y| x.minimum(y), u32::min)),
+                ("add", (|x, y| x.add(y), |x, y| x.add(y), |x, y| x.add_(y), |x, y| x + y, u32::wrapping_add)),
+                ("sub", (|x, y| x.sub(y), |x, y| x.sub(y), |x, y| x.sub_(y), |x, y| x - y, u32::wrapping_sub)),
+                ("mul", (|x, y| x.mul(y), |x, y| x.mul(y), |x, y| x.mul_(y), |x, y| x * y, u32::wrapping_mul)),
+                (
+                    "maximum",
+                    (|x, y| x.maximum(y), |x, y| x.maximum(y), |x, y| x.maximum_(y), |x, y| x.maximum(y), u32::max),
+                ),
+                (
+                    "minimum",
+                    (|x, y| x.minimum(y), |x, y| x.minimum(y), |x, y| x.minimum_(y), |x, y| x.minimum(y), u32::min),
+                ),
             ],
         )?;
         comparisons(pool, &UNSIGNED)?;

@@ -54,9 +54,9 @@ fn extremes_and_their_places_are_those_of_the_first_nan_or_of_the_first_of_equal
         for largest in [true, false] {
             for (kind, tensor) in lying(pool, if largest { -INF } else { INF })? {
                 let (extremes, places) = if largest {
-                    (tensor.amax([1], false)?, tensor.argmax(1, false)?)
+                    (tensor.amax([1])?, tensor.argmax(1)?)
                 } else {
-                    (tensor.amin([1], false)?, tensor.argmin(1, false)?)
+                    (tensor.amin([1])?, tensor.argmin(1)?)
                 };
                 let (extremes, places) = (extremes.read_blocking::<f32>()?, places.read_blocking::<u32>()?);
                 for (number, row) in ROWS.iter().enumerate() {
@@ -76,12 +76,35 @@ fn extremes_and_their_places_are_those_of_the_first_nan_or_of_the_first_of_equal
 }
 
 #[test]
+fn reductions_that_keep_their_axis_give_the_same_bits() -> Outcome {
+    for pool in adapter::all_shared() {
+        for (kind, x) in lying(pool, 0.0)? {
+            for (dropped, kept) in [
+                (x.sum(1)?, x.sum_keepdim(1)?),
+                (x.mean(1)?, x.mean_keepdim(1)?),
+                (x.amax(1)?, x.amax_keepdim(1)?),
+                (x.amin(1)?, x.amin_keepdim(1)?),
+            ] {
+                assert_eq!(kept.shape(), [16, 1], "{kind}");
+                let [dropped, kept] = [dropped.read_blocking::<f32>()?, kept.read_blocking::<f32>()?];
+                assert!(dropped.iter().zip(&kept).all(|(x, y)| x.to_bits() == y.to_bits()), "{kind}");
+            }
+            for (dropped, kept) in [(x.argmax(1)?, x.argmax_keepdim(1)?), (x.argmin(1)?, x.argmin_keepdim(1)?)] {
+                assert_eq!(kept.shape(), [16, 1], "{kind}");
+                assert_eq!(dropped.read_blocking::<u32>()?, kept.read_blocking::<u32>()?, "{kind}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn sums_and_means_of_special_values_equal_the_model() -> Outcome {
     for pool in adapter::all_shared() {
         for (kind, tensor) in lying(pool, 0.0)? {
             let length = tensor.shape()[1] as f64;
-            let sums = tensor.sum([1], false)?.read_blocking::<f32>()?;
-            let means = tensor.mean([1], false)?.read_blocking::<f32>()?;
+            let sums = tensor.sum([1])?.read_blocking::<f32>()?;
+            let means = tensor.mean([1])?.read_blocking::<f32>()?;
             for (number, row) in ROWS.iter().enumerate() {
                 let wanted: f64 = row.iter().map(|&x| f64::from(x)).sum();
                 let magnitude: f64 = row.iter().map(|&x| f64::from(x).abs()).sum();
@@ -145,9 +168,9 @@ fn rows_of_equal_numbers_have_that_mean_and_no_variance() -> Outcome {
                 assert_eq!(found, vec![0.25; 2 * length], "{length} times {number:e}");
             }
             let ones = Tensor::full(pool, [2, length], 1.0_f32)?;
-            assert_eq!(ones.mean([1], false)?.read_blocking::<f32>()?, [1.0; 2], "{length}");
-            assert_eq!(ones.t()?.contiguous()?.mean([0], false)?.read_blocking::<f32>()?, [1.0; 2], "{length}");
-            let threes = ones.mul_scalar(3.0_f32)?.reshape([1, 1, 2, length])?;
+            assert_eq!(ones.mean([1])?.read_blocking::<f32>()?, [1.0; 2], "{length}");
+            assert_eq!(ones.t()?.contiguous()?.mean([0])?.read_blocking::<f32>()?, [1.0; 2], "{length}");
+            let threes = ones.mul(3.0_f32)?.reshape([1, 1, 2, length])?;
             let window = wgpu_pool::Window { kernel: [2, length], stride: [1, 1], padding: [0, 0] };
             assert_eq!(threes.avg_pool2d(window)?.read_blocking::<f32>()?, [3.0], "{length}");
             let loss = ones.mse_loss(&Tensor::zeros(pool, [2, length], DType::F32)?)?;

@@ -87,13 +87,13 @@ pub(crate) const UNARY: [Unary; 19] = [
 ];
 
 macro_rules! binary {
-    ($name:ident, $scalar:ident, $in_place:expr, $in_place_scalar:ident, $fused:expr, $model:expr, $units:literal) => {
+    ($name:ident, $in_place:ident, $fused:expr, $model:expr, $units:literal) => {
         Binary {
             name: stringify!($name),
-            run: Tensor::$name,
-            with_scalar: Tensor::$scalar::<f32>,
-            in_place: $in_place,
-            in_place_scalar: Tensor::$in_place_scalar::<f32>,
+            run: |x, y| x.$name(y),
+            with_scalar: |x, y| x.$name(y),
+            in_place: |x, y| x.$in_place(y),
+            in_place_scalar: |x, y| x.$in_place(y),
             fused: $fused,
             model: $model,
             units: $units,
@@ -111,21 +111,21 @@ fn smaller(x: f64, y: f64) -> f64 {
 }
 
 pub(crate) const BINARY: [Binary; 7] = [
-    binary!(add, add_scalar, |x, y| x.add_(y, 1.0_f32), add_scalar_, |x, y| x + y, |x, y| x + y, 1.0),
-    binary!(sub, sub_scalar, Tensor::sub_, sub_scalar_, |x, y| x - y, |x, y| x - y, 1.0),
-    binary!(mul, mul_scalar, Tensor::mul_, mul_scalar_, |x, y| x * y, |x, y| x * y, 1.0),
-    binary!(div, div_scalar, Tensor::div_, div_scalar_, |x, y| x / y, |x, y| x / y, 2.5),
-    binary!(maximum, maximum_scalar, Tensor::maximum_, maximum_scalar_, |x, y| x.maximum(y), larger, 0.0),
-    binary!(minimum, minimum_scalar, Tensor::minimum_, minimum_scalar_, |x, y| x.minimum(y), smaller, 0.0),
-    binary!(pow, pow_scalar, Tensor::pow_, pow_scalar_, |x, y| x.pow(y), f64::powf, 3.0),
+    binary!(add, add_, |x, y| x + y, |x, y| x + y, 1.0),
+    binary!(sub, sub_, |x, y| x - y, |x, y| x - y, 1.0),
+    binary!(mul, mul_, |x, y| x * y, |x, y| x * y, 1.0),
+    binary!(div, div_, |x, y| x / y, |x, y| x / y, 2.5),
+    binary!(maximum, maximum_, |x, y| x.maximum(y), larger, 0.0),
+    binary!(minimum, minimum_, |x, y| x.minimum(y), smaller, 0.0),
+    binary!(pow, pow_, |x, y| x.pow(y), f64::powf, 3.0),
 ];
 
 macro_rules! comparison {
-    ($name:ident, $scalar:ident, $model:expr) => {
+    ($name:ident, $model:expr) => {
         Comparison {
             name: stringify!($name),
-            run: Tensor::$name,
-            with_scalar: Tensor::$scalar::<f32>,
+            run: |x, y| x.$name(y),
+            with_scalar: |x, y| x.$name(y),
             fused: |x, y| x.$name(y),
             model: $model,
         }
@@ -133,10 +133,10 @@ macro_rules! comparison {
 }
 
 pub(crate) const COMPARISONS: [Comparison; 6] = [
-    comparison!(eq, eq_scalar, |x, y| x == y),
-    comparison!(ne, ne_scalar, |x, y| x != y),
-    comparison!(lt, lt_scalar, |x, y| x < y),
-    comparison!(le, le_scalar, |x, y| x <= y),
-    comparison!(gt, gt_scalar, |x, y| x > y),
-    comparison!(ge, ge_scalar, |x, y| x >= y),
+    comparison!(eq, |x, y| x == y),
+    comparison!(ne, |x, y| x != y),
+    comparison!(lt, |x, y| x < y),
+    comparison!(le, |x, y| x <= y),
+    comparison!(gt, |x, y| x > y),
+    comparison!(ge, |x, y| x >= y),
 ];

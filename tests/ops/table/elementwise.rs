@@ -14,34 +14,34 @@ const SIGNED: &[DType] = &[DType::F32, DType::F16, DType::I32];
 
 type Unary = fn(&Tensor) -> Result<Tensor, TensorError>;
 type InPlace = fn(&Tensor) -> Result<(), TensorError>;
-type UnaryRow = (&'static str, &'static [DType], fn(&[usize]) -> Operand, Unary, InPlace, fn(f64) -> f64);
+type UnaryRow = (&'static str, [&'static [DType]; 2], fn(&[usize]) -> Operand, Unary, InPlace, fn(f64) -> f64);
 
 macro_rules! unary {
-    ($($name:ident $in_place:ident, $dtypes:ident, $of:ident, $model:expr;)*) => {
-        [$((stringify!($name), $dtypes, $of, Tensor::$name, Tensor::$in_place, $model)),*]
+    ($($name:ident $in_place:ident, $dtypes:ident, $in_place_dtypes:ident, $of:ident, $model:expr;)*) => {
+        [$((stringify!($name), [$dtypes, $in_place_dtypes], $of, Tensor::$name, Tensor::$in_place, $model)),*]
     };
 }
 
 const UNARY: [UnaryRow; 19] = unary! {
-    neg neg_, SIGNED, any, |x| -x;
-    abs abs_, EVERY, any, f64::abs;
-    exp exp_, FLOATS, any, f64::exp;
-    log log_, FLOATS, positive, f64::ln;
-    sqrt sqrt_, FLOATS, positive, f64::sqrt;
-    rsqrt rsqrt_, FLOATS, positive, |x| 1.0 / x.sqrt();
-    reciprocal reciprocal_, FLOATS, positive, |x| 1.0 / x;
-    square square_, EVERY, any, |x| x * x;
-    sin sin_, FLOATS, any, f64::sin;
-    cos cos_, FLOATS, any, f64::cos;
-    tanh tanh_, FLOATS, any, f64::tanh;
-    sigmoid sigmoid_, FLOATS, any, |x| 1.0 / (1.0 + (-x).exp());
-    relu relu_, EVERY, any, |x| x.max(0.0);
-    silu silu_, FLOATS, any, |x| x / (1.0 + (-x).exp());
-    gelu gelu_, FLOATS, any, gelu;
-    gelu_tanh gelu_tanh_, FLOATS, any, gelu_tanh;
-    floor floor_, FLOATS, any, f64::floor;
-    ceil ceil_, FLOATS, any, f64::ceil;
-    round round_, FLOATS, any, f64::round_ties_even;
+    neg neg_, SIGNED, SIGNED, any, |x| -x;
+    abs abs_, EVERY, EVERY, any, f64::abs;
+    exp exp_, EVERY, FLOATS, any, f64::exp;
+    log log_, EVERY, FLOATS, positive, f64::ln;
+    sqrt sqrt_, EVERY, FLOATS, positive, f64::sqrt;
+    rsqrt rsqrt_, EVERY, FLOATS, positive, |x| 1.0 / x.sqrt();
+    reciprocal reciprocal_, EVERY, FLOATS, positive, |x| 1.0 / x;
+    square square_, EVERY, EVERY, any, |x| x * x;
+    sin sin_, EVERY, FLOATS, any, f64::sin;
+    cos cos_, EVERY, FLOATS, any, f64::cos;
+    tanh tanh_, EVERY, FLOATS, any, f64::tanh;
+    sigmoid sigmoid_, EVERY, FLOATS, any, |x| 1.0 / (1.0 + (-x).exp());
+    relu relu_, EVERY, EVERY, any, |x| x.max(0.0);
+    silu silu_, FLOATS, FLOATS, any, |x| x / (1.0 + (-x).exp());
+    gelu gelu_, FLOATS, FLOATS, any, gelu;
+    gelu_tanh gelu_tanh_, FLOATS, FLOATS, any, gelu_tanh;
+    floor floor_, EVERY, FLOATS, any, f64::floor;
+    ceil ceil_, EVERY, FLOATS, any, f64::ceil;
+    round round_, EVERY, FLOATS, any, f64::round_ties_even;
 };
 
 /// x / 2 · (1 + erf(x / √2)), with the error function by its series, which is exact for small x.
@@ -62,7 +62,7 @@ fn gelu_tanh(x: f64) -> f64 {
 
 pub(super) fn unary() -> Vec<Row> {
     let all = UNARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
-    all.map(|(&(name, dtypes, of, run, _, model), shape)| {
+    all.map(|(&(name, [dtypes, _], of, run, _, model), shape)| {
         Row::new(name, dtypes, vec![of(shape)], move |x| Ok(vec![run(x[0])?]), move |x, _| vec![x[0].map(model)])
     })
     .collect()
@@ -70,7 +70,7 @@ pub(super) fn unary() -> Vec<Row> {
 
 pub(super) fn unary_in_place() -> Vec<Row> {
     let all = UNARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
-    all.map(|(&(name, dtypes, of, _, run, model), shape)| {
+    all.map(|(&(name, [_, dtypes], of, _, run, model), shape)| {
         let run = move |x: &[&Tensor]| {
             run(x[0])?;
             Ok(vec![x[0].clone()])
@@ -85,9 +85,9 @@ type BinaryInPlace = fn(&Tensor, &Tensor) -> Result<(), TensorError>;
 type Scalar<R> = fn(&Tensor, DType) -> Result<R, TensorError>;
 type BinaryRow = (
     &'static str,
-    &'static [DType],
+    [&'static [DType]; 2],
     fn(&[usize]) -> Operand,
-    (Binary, Option<BinaryInPlace>),
+    (Binary, BinaryInPlace),
     (Scalar<Tensor>, Scalar<()>),
     fn(f64, f64) -> f64,
 );
@@ -108,27 +108,27 @@ macro_rules! with_scalar {
 }
 
 macro_rules! binary {
-    ($($name:ident $scalar:ident $scalar_in_place:ident, $in_place:expr, $dtypes:ident, $of:ident, $model:expr;)*) => {
+    ($($name:ident $in_place:ident, $dtypes:ident, $in_place_dtypes:ident, $of:ident, $model:expr;)*) => {
         [$((
-            stringify!($name), $dtypes, $of, (Tensor::$name, $in_place),
-            (with_scalar!(Tensor::$scalar), with_scalar!(Tensor::$scalar_in_place)), $model,
+            stringify!($name), [$dtypes, $in_place_dtypes], $of, (|x, y| x.$name(y), |x, y| x.$in_place(y)),
+            (with_scalar!(Tensor::$name), with_scalar!(Tensor::$in_place)), $model,
         )),*]
     };
 }
 
 const BINARY: [BinaryRow; 7] = binary! {
-    add add_scalar add_scalar_, None, EVERY, any, |x, y| x + y;
-    sub sub_scalar sub_scalar_, Some(Tensor::sub_), EVERY, any, |x, y| x - y;
-    mul mul_scalar mul_scalar_, Some(Tensor::mul_), EVERY, any, |x, y| x * y;
-    div div_scalar div_scalar_, Some(Tensor::div_), FLOATS, positive, |x, y| x / y;
-    pow pow_scalar pow_scalar_, Some(Tensor::pow_), FLOATS, positive, f64::powf;
-    maximum maximum_scalar maximum_scalar_, Some(Tensor::maximum_), EVERY, any, f64::max;
-    minimum minimum_scalar minimum_scalar_, Some(Tensor::minimum_), EVERY, any, f64::min;
+    add add_, EVERY, EVERY, any, |x, y| x + y;
+    sub sub_, EVERY, EVERY, any, |x, y| x - y;
+    mul mul_, EVERY, EVERY, any, |x, y| x * y;
+    div div_, EVERY, FLOATS, positive, |x, y| x / y;
+    pow pow_, FLOATS, FLOATS, positive, f64::powf;
+    maximum maximum_, EVERY, EVERY, any, f64::max;
+    minimum minimum_, EVERY, EVERY, any, f64::min;
 };
 
 pub(super) fn binary() -> Vec<Row> {
     let all = BINARY.iter().flat_map(|row| PAIRS.map(|pair| (row, pair)));
-    all.map(|(&(name, dtypes, of, (run, _), _, model), [left, right])| {
+    all.map(|(&(name, [dtypes, _], of, (run, _), _, model), [left, right])| {
         let run = move |x: &[&Tensor]| Ok(vec![run(x[0], x[1])?]);
         Row::new(name, dtypes, vec![of(left), of(right)], run, move |x, _| vec![x[0].zip(x[1], model)])
             .detail(format_args!("{left:?} {right:?}"))
@@ -140,35 +140,34 @@ pub(super) fn binary_in_place() -> Vec<Row> {
     let pairs = PAIRS.into_iter().filter(|[left, _]| left.iter().all(|&size| size > 1));
     let all = BINARY.iter().flat_map(|row| pairs.clone().map(move |pair| (row, pair)));
     let mut rows: Vec<Row> = all
-        .filter_map(|(&(name, dtypes, of, (_, run), _, model), [left, right])| {
-            let run = run?;
+        .map(|(&(name, [_, dtypes], of, (_, run), _, model), [left, right])| {
             let run = move |x: &[&Tensor]| {
                 run(x[0], x[1])?;
                 Ok(vec![x[0].clone()])
             };
             let model = move |x: &[&Array<f64>], _| vec![x[0].zip(x[1], model)];
             let row = Row::new(&format!("{name}_"), dtypes, vec![of(left), of(right)], run, model);
-            Some(row.writes(&[0]).detail(format_args!("{left:?} {right:?}")))
+            row.writes(&[0]).detail(format_args!("{left:?} {right:?}"))
         })
         .collect();
     rows.extend(pairs.map(|[left, right]| {
         let run = |x: &[&Tensor]| {
             match x[0].dtype() {
-                DType::I32 => x[0].add_(x[1], 3_i32)?,
-                DType::U32 => x[0].add_(x[1], 3_u32)?,
-                _ => x[0].add_(x[1], 3.0_f32)?,
+                DType::I32 => x[0].add_scaled_(x[1], 3_i32)?,
+                DType::U32 => x[0].add_scaled_(x[1], 3_u32)?,
+                _ => x[0].add_scaled_(x[1], 3.0_f32)?,
             }
             Ok(vec![x[0].clone()])
         };
         let model = |x: &[&Array<f64>], _| vec![x[0].zip(x[1], |x, y| x + 3.0 * y)];
-        Row::new("add_", ALL, vec![any(left), any(right)], run, model).writes(&[0])
+        Row::new("add_scaled_", ALL, vec![any(left), any(right)], run, model).writes(&[0])
     }));
     rows
 }
 
 pub(super) fn scalars() -> Vec<Row> {
     let all = BINARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
-    all.flat_map(|(&(name, dtypes, of, _, (run, in_place), model), shape)| {
+    all.flat_map(|(&(name, [dtypes, in_place_dtypes], of, _, (run, in_place), model), shape)| {
         let model = move |x: &[&Array<f64>], _| vec![x[0].map(|x| model(x, SCALAR))];
         let returning = move |x: &[&Tensor]| Ok(vec![run(x[0], x[0].dtype())?]);
         let changing = move |x: &[&Tensor]| {
@@ -176,8 +175,10 @@ pub(super) fn scalars() -> Vec<Row> {
             Ok(vec![x[0].clone()])
         };
         [
-            Row::new(&format!("{name}_scalar"), dtypes, vec![of(shape)], returning, model),
-            Row::new(&format!("{name}_scalar_"), dtypes, vec![of(shape)], changing, model).writes(&[0]),
+            Row::new(name, dtypes, vec![of(shape)], returning, model).detail("a number"),
+            Row::new(&format!("{name}_"), in_place_dtypes, vec![of(shape)], changing, model)
+                .writes(&[0])
+                .detail("a number"),
         ]
     })
     .collect()
@@ -186,18 +187,18 @@ pub(super) fn scalars() -> Vec<Row> {
 type CompareRow = (&'static str, Binary, Scalar<Tensor>, fn(&f64, &f64) -> bool);
 
 macro_rules! comparisons {
-    ($($name:ident $scalar:ident, $model:expr;)*) => {
-        [$((stringify!($name), Tensor::$name, with_scalar!(Tensor::$scalar), $model)),*]
+    ($($name:ident, $model:expr;)*) => {
+        [$((stringify!($name), |x, y| x.$name(y), with_scalar!(Tensor::$name), $model)),*]
     };
 }
 
 const COMPARISONS: [CompareRow; 6] = comparisons! {
-    eq eq_scalar, f64::eq;
-    ne ne_scalar, f64::ne;
-    lt lt_scalar, f64::lt;
-    le le_scalar, f64::le;
-    gt gt_scalar, f64::gt;
-    ge ge_scalar, f64::ge;
+    eq, f64::eq;
+    ne, f64::ne;
+    lt, f64::lt;
+    le, f64::le;
+    gt, f64::gt;
+    ge, f64::ge;
 };
 
 pub(super) fn comparisons() -> Vec<Row> {
@@ -211,7 +212,7 @@ pub(super) fn comparisons() -> Vec<Row> {
         }
         let run = move |x: &[&Tensor]| Ok(vec![with_scalar(x[0], x[0].dtype())?]);
         let model = move |x: &[&Array<f64>], _| vec![x[0].map(|x| truth(x, SCALAR))];
-        rows.push(Row::new(&format!("{name}_scalar"), ALL, vec![any(&[5, 7])], run, model));
+        rows.push(Row::new(name, ALL, vec![any(&[5, 7])], run, model).detail("a number"));
     }
     rows
 }

@@ -13,7 +13,7 @@ mod elementwise;
 mod images;
 mod indices;
 mod names;
-mod placing;
+pub(crate) mod placing;
 mod products;
 mod reductions;
 mod whole;

@@ -226,7 +226,7 @@ fn every_public_operation_has_a_row() {
     let methods = all_methods();
     // The reader of sources sees those of each kind: by themselves, of macros, of other types, asynchronous.
     for known in
-        ["Tensor::matmul", "Tensor::gelu_", "Tensor::pow_scalar", "Tensor::read", "Fused::run_into", "Sgd::step"]
+        ["Tensor::matmul", "Tensor::gelu_", "Tensor::add_scaled_", "Tensor::read", "Fused::run_into", "Sgd::step"]
     {
         assert!(methods.contains(known), "{known} was not found in the sources");
     }

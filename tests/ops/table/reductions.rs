@@ -19,7 +19,7 @@ const REDUCED: [(&[usize], &[usize]); 8] = [
 ];
 
 type Join = fn(f64, f64) -> f64;
-type Reduce = fn(&Tensor, &[usize], bool) -> Result<Tensor, TensorError>;
+type Reduce = fn(&Tensor, &[usize]) -> Result<Tensor, TensorError>;
 
 /// The number of elements that an element of the result is made of.
 fn reduced(shape: &[usize], axes: &[usize]) -> f64 {
@@ -28,18 +28,22 @@ fn reduced(shape: &[usize], axes: &[usize]) -> f64 {
 }
 
 pub(super) fn reductions() -> Vec<Row> {
-    let kinds: [(&str, &[DType], Reduce, f64, Join); 4] = [
-        ("sum", ALL, |x, axes, keep| x.sum(axes, keep), 0.0, |sum, x| sum + x),
-        ("mean", FLOATS, |x, axes, keep| x.mean(axes, keep), 0.0, |sum, x| sum + x),
-        ("amax", ALL, |x, axes, keep| x.amax(axes, keep), f64::NEG_INFINITY, f64::max),
-        ("amin", ALL, |x, axes, keep| x.amin(axes, keep), f64::INFINITY, f64::min),
+    type Kind = (&'static str, &'static [DType], bool, Reduce, f64, Join);
+    let kinds: [Kind; 8] = [
+        ("sum", ALL, false, |x, axes| x.sum(axes), 0.0, |sum, x| sum + x),
+        ("sum_keepdim", ALL, true, |x, axes| x.sum_keepdim(axes), 0.0, |sum, x| sum + x),
+        ("mean", FLOATS, false, |x, axes| x.mean(axes), 0.0, |sum, x| sum + x),
+        ("mean_keepdim", FLOATS, true, |x, axes| x.mean_keepdim(axes), 0.0, |sum, x| sum + x),
+        ("amax", ALL, false, |x, axes| x.amax(axes), f64::NEG_INFINITY, f64::max),
+        ("amax_keepdim", ALL, true, |x, axes| x.amax_keepdim(axes), f64::NEG_INFINITY, f64::max),
+        ("amin", ALL, false, |x, axes| x.amin(axes), f64::INFINITY, f64::min),
+        ("amin_keepdim", ALL, true, |x, axes| x.amin_keepdim(axes), f64::INFINITY, f64::min),
     ];
     let mut rows = Vec::new();
-    for (name, dtypes, run, start, join) in kinds {
-        for (number, (shape, axes)) in REDUCED.into_iter().enumerate() {
-            let keep = number % 2 == 0;
-            let divisor = if name == "mean" { reduced(shape, axes) } else { 1.0 };
-            let run = move |x: &[&Tensor]| Ok(vec![run(x[0], axes, keep)?]);
+    for (name, dtypes, keep, run, start, join) in kinds {
+        for (shape, axes) in REDUCED {
+            let divisor = if name.starts_with("mean") { reduced(shape, axes) } else { 1.0 };
+            let run = move |x: &[&Tensor]| Ok(vec![run(x[0], axes)?]);
             let model = move |x: &[&Array<f64>], _| vec![x[0].fold(axes, keep, start, join).map(|x| x / divisor)];
             rows.push(Row::new(name, dtypes, vec![any(shape)], run, model).detail(format_args!("{shape:?} {axes:?}")));
         }
@@ -69,15 +73,20 @@ fn index_of_best(x: &Array<f64>, axis: usize, keep: bool, is_better: fn(&f64, &f
 
 pub(super) fn indices_of_extremes() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (shape, axis, keep) in
-        [(&[5, 7][..], 1, true), (&[5, 7], 0, false), (&[3, 4, 8], 1, false), (&[2, 40], 1, true)]
-    {
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].argmax(axis, keep)?]);
-        let model = move |x: &[&Array<f64>], _| vec![index_of_best(x[0], axis, keep, f64::gt)];
-        rows.push(Row::new("argmax", ALL, vec![any(shape)], run, model));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].argmin(axis, keep)?]);
-        let model = move |x: &[&Array<f64>], _| vec![index_of_best(x[0], axis, keep, f64::lt)];
-        rows.push(Row::new("argmin", ALL, vec![any(shape)], run, model));
+    type Find = fn(&Tensor, usize) -> Result<Tensor, TensorError>;
+    type Kind = (&'static str, bool, Find, fn(&f64, &f64) -> bool);
+    let kinds: [Kind; 4] = [
+        ("argmax", false, |x, axis| x.argmax(axis), f64::gt),
+        ("argmax_keepdim", true, |x, axis| x.argmax_keepdim(axis), f64::gt),
+        ("argmin", false, |x, axis| x.argmin(axis), f64::lt),
+        ("argmin_keepdim", true, |x, axis| x.argmin_keepdim(axis), f64::lt),
+    ];
+    for (shape, axis) in [(&[5, 7][..], 1), (&[5, 7], 0), (&[3, 4, 8], 1), (&[2, 40], 1)] {
+        for (name, keep, run, is_better) in kinds {
+            let run = move |x: &[&Tensor]| Ok(vec![run(x[0], axis)?]);
+            let model = move |x: &[&Array<f64>], _| vec![index_of_best(x[0], axis, keep, is_better)];
+            rows.push(Row::new(name, ALL, vec![any(shape)], run, model));
+        }
     }
     rows
 }

@@ -1,0 +1,166 @@
+//! The dtype of results of operands of different dtypes, as `torch.result_type`.
+
+use crate::common::{Outcome, adapter};
+use crate::model::Array;
+use crate::table::placing::{download, upload};
+use wgpu_pool::DType::{F16, F32, I32, U32};
+use wgpu_pool::{DType, Pool, Tensor, TensorError, f16};
+
+/// What two dtypes give, of operands with dimensions each; where the left one has none; and where the right one has none.
+/// Read off `torch.result_type` of torch 2.9; `torch.uint32` and `torch.int32` are refused there as well.
+const RESULTS: [(DType, DType, [Option<DType>; 3]); 6] = [
+    (F32, F16, [Some(F32), Some(F16), Some(F32)]),
+    (F32, I32, [Some(F32), Some(F32), Some(F32)]),
+    (F32, U32, [Some(F32), Some(F32), Some(F32)]),
+    (F16, I32, [Some(F16), Some(F16), Some(F16)]),
+    (F16, U32, [Some(F16), Some(F16), Some(F16)]),
+    (I32, U32, [None, Some(U32), Some(I32)]),
+];
+
+fn has(pool: &Pool, dtype: DType) -> bool {
+    dtype != F16 || pool.memory().device().features().contains(wgpu::Features::SHADER_F16)
+}
+
+fn tensor(pool: &Pool, dtype: DType, shape: &[usize], value: f64) -> Result<Tensor, TensorError> {
+    upload(pool, &Array::new(shape, || value), dtype)
+}
+
+#[test]
+fn dtypes_are_promoted_as_in_pytorch() -> Outcome {
+    for (left, right, [wide, ..]) in RESULTS {
+        assert_eq!((left.promote(right), right.promote(left)), (wide, wide), "{left} {right}");
+    }
+    assert!(DType::ALL.into_iter().all(|dtype| dtype.promote(dtype) == Some(dtype)));
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let shapes = [[&[2, 3][..], &[3]], [&[], &[2, 3]], [&[2, 3], &[]]];
+    for (one, other, results) in RESULTS {
+        if !has(pool, one) || !has(pool, other) {
+            continue;
+        }
+        for ([of_left, of_right], wanted) in shapes.into_iter().zip(results) {
+            let (x, y) = (tensor(pool, one, of_left, 6.0)?, tensor(pool, other, of_right, 2.0)?);
+            // In both orders.
+            for (x, y, is_turned) in [(&x, &y, false), (&y, &x, true)] {
+                let what = format!("{} {:?} and {} {:?}", x.dtype(), x.shape(), y.dtype(), y.shape());
+                let Some(wanted) = wanted else {
+                    assert!(matches!(x.add(y), Err(TensorError::DType { operation: "add", .. })), "{what}");
+                    assert!(matches!(x.gt(y), Err(TensorError::DType { operation: "gt", .. })), "{what}");
+                    assert!(matches!(x.where_cond(x, y), Err(TensorError::DType { .. })), "{what}");
+                    continue;
+                };
+                for (found, number) in [
+                    (x.add(y)?, 8.0),
+                    (x.mul(y)?, 12.0),
+                    (x.maximum(y)?, 6.0),
+                    (x.where_cond(x, y)?, if is_turned { 2.0 } else { 6.0 }),
+                ] {
+                    assert_eq!(found.dtype(), wanted, "{what}");
+                    assert_eq!(download(&found)?, Array::new(&[2, 3], || number), "{what}");
+                }
+                let quotient = x.div(y)?;
+                assert_eq!(quotient.dtype(), if wanted.is_floating_point() { wanted } else { F32 }, "{what}");
+                let greater = x.gt(y)?;
+                let truth = Array::new(&[2, 3], || if is_turned { 0.0 } else { 1.0 });
+                assert_eq!((greater.dtype(), download(&greater)?), (U32, truth), "{what}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_number_takes_the_dtype_of_the_tensor_unless_it_has_a_fraction() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    for dtype in DType::ALL.into_iter().filter(|&dtype| has(pool, dtype)) {
+        let x = tensor(pool, dtype, &[3], 6.0)?;
+        let of_real = if dtype.is_floating_point() { dtype } else { F32 };
+        for (found, dtype, wanted) in [
+            (x.add(2)?, dtype, 8.0),
+            (x.add(2_u32)?, dtype, 8.0),
+            (x.add(2_i64)?, dtype, 8.0),
+            (x.mul(0.5)?, of_real, 3.0),
+            (x.mul(0.5_f32)?, of_real, 3.0),
+            (x.mul(f16::from_f32(0.5))?, of_real, 3.0),
+            (x.div(4)?, of_real, 1.5),
+            (x.gt(5.5)?, U32, 1.0),
+            (x.lt(5.5)?, U32, 0.0),
+            (x.where_cond(&x, 0.5)?, of_real, 6.0),
+            (x.where_cond(0.5, &x)?, of_real, 0.5),
+            (x.where_cond(1, 2)?, I32, 1.0),
+            (x.where_cond(1, 2.5)?, F32, 1.0),
+        ] {
+            assert_eq!((found.dtype(), download(&found)?), (dtype, Array::new(&[3], || wanted)));
+        }
+    }
+    // The last bits of a number of f64 are rounded once, to f32.
+    let pi = Tensor::zeros(pool, [1], F32)?.add(std::f64::consts::PI)?;
+    assert_eq!(pi.read_blocking::<f32>()?, [std::f32::consts::PI]);
+    let wrapped = Tensor::full(pool, [1], 3_u32)?.add(-4)?;
+    assert_eq!(wrapped.read_blocking::<u32>()?, [u32::MAX]);
+    Ok(())
+}
+
+#[test]
+fn results_in_place_are_converted_to_the_dtype_of_the_tensor() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    for (own, other, wanted) in [(F32, I32, Some(6.5)), (F16, F32, Some(6.5)), (I32, F32, None), (U32, I32, None)] {
+        if !has(pool, own) {
+            continue;
+        }
+        let start = if own.is_floating_point() { 4.5 } else { 4.0 };
+        // A view, whose surroundings stay.
+        let whole = tensor(pool, own, &[2, 3, 2], start)?;
+        let x = whole.narrow(2, 0, 1)?;
+        let y = tensor(pool, other, &[3, 1], 2.0)?;
+        let Some(wanted) = wanted else {
+            assert!(matches!(x.add_(&y), Err(TensorError::DType { operation: "add_", .. })), "{own} {other}");
+            continue;
+        };
+        x.add_(&y)?;
+        assert_eq!(download(&x)?, Array::new(&[2, 3, 1], || wanted), "{own} {other}");
+        assert_eq!(download(&whole.narrow(2, 1, 1)?)?, Array::new(&[2, 3, 1], || start), "{own} {other}");
+        assert!(matches!(
+            x.narrow(0, 0, 1)?.add_(&tensor(pool, other, &[2, 3, 1], 1.0)?),
+            Err(TensorError::Shape { .. })
+        ));
+    }
+    if has(pool, F16) {
+        // Of 1.0006 alone the nearest f16 is 1.00098, which would give 7.0078 rather than 7.0039.
+        let (x, y) = (tensor(pool, F16, &[1], 7.0)?, Tensor::full(pool, [1], 1.0006_f32)?);
+        let wanted = x.to(F32)?.mul(&y)?.to(F16)?;
+        x.mul_(&y)?;
+        assert_eq!(download(&x)?, download(&wanted)?);
+        assert_ne!(download(&x)?, download(&tensor(pool, F16, &[1], 7.0)?.mul(&y.to(F16)?)?)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn functions_of_integers_are_those_of_their_values_in_f32() -> Outcome {
+    type Unary = fn(&Tensor) -> Result<Tensor, TensorError>;
+    let real: [Unary; 9] = [
+        Tensor::exp,
+        Tensor::log,
+        Tensor::sqrt,
+        Tensor::sin,
+        Tensor::cos,
+        Tensor::tanh,
+        Tensor::sigmoid,
+        Tensor::rsqrt,
+        Tensor::reciprocal,
+    ];
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    for dtype in [I32, U32] {
+        let x = upload(pool, &Array { shape: vec![4], elements: vec![1.0, 2.0, 3.0, 7.0] }, dtype)?;
+        for run in real {
+            let (found, wanted) = (run(&x)?, run(&x.to(F32)?)?);
+            assert_eq!((found.dtype(), download(&found)?), (F32, download(&wanted)?));
+        }
+        for same in [x.floor()?, x.ceil()?, x.round()?] {
+            assert_eq!((same.dtype(), download(&same)?), (dtype, download(&x)?));
+            assert!(!same.storage().is_same(x.storage()));
+        }
+        assert!(matches!(x.gelu(), Err(TensorError::NotDefined { operation: "gelu", .. })));
+    }
+    Ok(())
+}
