@@ -41,7 +41,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => made_up()?,
     };
     let page = match snapshots.as_slice() {
-        [before, after] => before.to_html_beside(after),
+        [before, after] => before.to_html_comparison(after),
         all => all.first().map(Snapshot::to_html).ok_or("no snapshot")?,
     };
     std::fs::write(&options.output, &page).map_err(|error| format!("{}: {error}", options.output.display()))?;

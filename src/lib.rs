@@ -40,13 +40,13 @@ pub use ops::{
 #[cfg(feature = "tensor")]
 pub use pool::Profile;
 pub use pool::{
-    Compacted, Download, Event, EventKind, GrowthBetween, Holding, Leaks, Mark, MemoryPressure, NoGrowth, Pin, Pinned,
-    Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
+    Compacted, Download, Event, EventKind, GrowthBetween, GrowthCheck, Holding, Leaks, Mark, MemoryPressure, Pin,
+    Pinned, Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
     WeakStorage,
 };
 #[cfg(feature = "serde")]
 pub use report::SnapshotFileError;
-pub use report::{Beyond, Fragmentation, MemoryTable, Split};
+pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]
 pub use tensor::{Axes, Axis, DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor, TensorOrScalar, WeakTensor};
 pub use wgpu;

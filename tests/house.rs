@@ -13,6 +13,8 @@ mod offenders;
 mod pages;
 #[path = "house/source.rs"]
 mod source;
+#[path = "house/vocabulary.rs"]
+mod vocabulary;
 
 /// Where sources are.
 const FOLDERS: [&str; 7] = ["src", "shaders", "tests", "examples", "benches", "fuzz", "xtask"];
@@ -21,18 +23,26 @@ fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Adds each source below a folder: its path from the root of the checkout, with `/` on every system, and its text.
+/// Adds each source below a folder: its path relative to the root of the checkout, with `/` on every system, and its text.
 fn collect(folder: &str, sources: &mut Vec<(String, String)>) {
+    collect_files(folder, &[".rs", ".wgsl"], sources);
+}
+
+/// Adds each file below a folder whose name has one of the endings.
+fn collect_files(folder: &str, endings: &[&str], files: &mut Vec<(String, String)>) {
     for name in names_in(folder) {
         let path = format!("{folder}/{name}");
-        let real = checkout().join(&path);
-        if real.is_dir() {
-            collect(&path, sources);
-        } else if path.ends_with(".rs") || path.ends_with(".wgsl") {
-            let text = fs::read_to_string(&real).unwrap_or_else(|error| panic!("{path}: {error}"));
-            sources.push((path, text));
+        if checkout().join(&path).is_dir() {
+            collect_files(&path, endings, files);
+        } else if endings.iter().any(|ending| path.ends_with(ending)) {
+            let text = read(&path);
+            files.push((path, text));
         }
     }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(checkout().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The names in a folder, in order; none where there is no such folder.
@@ -70,7 +80,23 @@ fn the_top_level_holds_only_known_names() {
 }
 
 fn page(name: &str) -> String {
-    fs::read_to_string(checkout().join("docs").join(name)).unwrap_or_else(|error| panic!("docs/{name}: {error}"))
+    read(&format!("docs/{name}"))
+}
+
+#[test]
+fn prose_and_names_use_standard_terms() {
+    let mut texts = Vec::new();
+    for folder in FOLDERS.into_iter().chain(["docs"]) {
+        collect_files(folder, &[".rs", ".wgsl", ".md", ".js", ".html", ".css", ".toml"], &mut texts);
+    }
+    texts.extend(names_in(".").into_iter().filter(|name| name.ends_with(".md")).map(|name| {
+        let text = read(&name);
+        (name, text)
+    }));
+    for expected in ["README.md", "docs/CASES.md", "src/report/viewer/main.js", "shaders/fill.wgsl", "src/lib.rs"] {
+        assert!(texts.iter().any(|(path, _)| path == expected), "{expected} was not read");
+    }
+    assert_none(&vocabulary::complaints(&texts, &vocabulary::EXCEPTIONS));
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn every_rung_is_logged_and_reuse_is_not() -> Result<(), Box<dyn std::error::Err
     let found = notes();
     assert!(found.iter().any(|note| note.contains("the limit leaves no room for a request of 1000 B")), "{found:#?}");
     assert!(
-        found.iter().any(|note| note.contains("a hole of the large sub-pool for a request of 1000 B")),
+        found.iter().any(|note| note.contains("served from a hole of the large sub-pool: a request of 1000 B")),
         "{found:#?}"
     );
 
@@ -108,7 +108,7 @@ fn every_rung_is_logged_and_reuse_is_not() -> Result<(), Box<dyn std::error::Err
     drop(pool);
     assert_noted(&[]);
     drop(other);
-    assert_noted(&["last handle is gone; blocks still held: 1\n1000 B kept, 0 allocations old, tests/log.rs:"]);
+    assert_noted(&["was dropped; blocks still allocated: 1\n1000 B kept, 0 allocations old, tests/log.rs:"]);
     drop(kept.pool());
     assert_noted(&[]);
     Ok(())

@@ -180,7 +180,7 @@ fn a_trace_ends_in_the_state_of_the_live_pool() -> Outcome {
         let state = |stats: wgpu_pool::Stats| [stats.requested, stats.allocated, stats.blocks].map(|now| now.current);
         assert_eq!(state(replayed), state(live), "{events} events");
         let sizes = |snapshot: &Snapshot| {
-            let mut sizes: Vec<u64> = snapshot.handed_out().map(|block| block.requested).collect();
+            let mut sizes: Vec<u64> = snapshot.allocated_blocks().map(|block| block.requested).collect();
             sizes.sort_unstable();
             sizes
         };
@@ -252,77 +252,77 @@ fn refusal(change: impl FnOnce(&mut Value)) -> Result<String, Box<dyn std::error
 fn bad_files_are_refused_by_name_of_what_is_wrong() -> Outcome {
     type Change = fn(&mut Value);
     let cases: [(Change, &str); 21] = [
-        (|file| file["version"] = json!(2), "snapshot file of version 2, and the latest known is 1"),
-        (|file| file["format"] = json!("x"), "no snapshot file: its format is \"x\""),
-        (|file| file["granule"] = json!(0), "granule of 0 B is no power of two"),
+        (|file| file["version"] = json!(2), "snapshot file has version 2, and this crate reads versions up to 1"),
+        (|file| file["format"] = json!("x"), "not a snapshot file: its format is \"x\""),
+        (|file| file["granule"] = json!(0), "granule of 0 B is not a power of two"),
         (
             |file| file["segments"][0]["blocks"][1]["offset"] = json!(65280),
-            "segment 0: the block at 65280 overlaps the one before it, which ends at 65536",
+            "segment 0: the block at 65280 overlaps the previous block, which ends at 65536",
         ),
         (
             |file| file["segments"][0]["blocks"][1]["offset"] = json!(65792),
-            "segment 0: no block holds the bytes from 65536 to 65792",
+            "segment 0: no block covers bytes 65536 to 65792",
         ),
         (
             |file| drop(file["segments"][0]["blocks"].as_array_mut().and_then(Vec::pop)),
-            "segment 0: no block holds the bytes from 196608 to 262144",
+            "segment 0: no block covers bytes 196608 to 262144",
         ),
         (
             |file| file["segments"][0]["blocks"][3]["size"] = json!(u64::MAX),
-            "segment 0: the block at 196608 reaches beyond the segment's end at 262144",
+            "segment 0: the block at 196608 extends past the segment's end at 262144",
         ),
         (
             |file| file["segments"][0]["blocks"][0]["requested"] = json!(65537),
-            "segment 0: the block at 0 of 65536 B can't hold the 65537 B requested",
+            "segment 0: the block at 0 has 65536 B, and 65537 B were requested",
         ),
         (
             |file| file["segments"][0]["bytes"] = json!(1_u64 << 53),
-            "segment 0 of 9007199254740992 B is beyond the numbers that a viewer tells apart",
+            "segment 0 of 9007199254740992 B needs a number above 2^53 - 1, which a viewer cannot represent exactly",
         ),
         (
             |file| {
                 let twice = file["segments"][0].clone();
                 file["segments"].as_array_mut().expect("a list").push(twice);
             },
-            "segment 0 is listed twice",
+            "segment 0 occurs twice",
         ),
-        (|file| file["segments"][0]["blocks"][0]["origin"]["site"] = json!(7), "site 7 is named, and the file lists 1"),
+        (
+            |file| file["segments"][0]["blocks"][0]["origin"]["site"] = json!(7),
+            "site 7 does not exist, and the file lists 1",
+        ),
         (
             |file| file["segments"][0]["blocks"][0]["origin"]["scope"] = json!(7),
-            "scope 7 is named, and the file lists 1",
+            "scope 7 does not exist, and the file lists 1",
         ),
-        (|file| file["scopes"][0]["parent"] = json!(0), "scope 0 is named, and the file lists 0"),
+        (|file| file["scopes"][0]["parent"] = json!(0), "scope 0 does not exist, and the file lists 0"),
         (
             |file| file["pins"] = json!([{"site": 0, "segment": 0, "offset": 65536}]),
-            "segment 0: a pin at 65536, where no active block starts",
+            "segment 0: pin at 65536, where no active block starts",
         ),
         (
             |file| file["stats"]["requested"]["current"] = json!(1),
-            "the counter `requested` says 1, and the segments and blocks add up to 196608",
+            "counter `requested` is 1, and the segments and blocks sum to 196608",
         ),
         (
             |file| file["segments"][0]["active"] = json!(u64::MAX),
-            "segment 0 says that 18446744073709551615 B of it are active, and its active blocks add up to 196608",
+            "segment 0 has 18446744073709551615 active B, and its active blocks sum to 196608 B",
         ),
         (
             |file| file["stats"]["blocks"]["current"] = json!(4),
-            "the counter `blocks` says 4, and the segments and blocks add up to 3",
+            "counter `blocks` is 4, and the segments and blocks sum to 3",
         ),
         (
             |file| file["stats"]["inactive_split"]["current"] = json!(0),
-            "the counter `inactive split` says 0, and the segments and blocks add up to 65536",
+            "counter `inactive split` is 0, and the segments and blocks sum to 65536",
         ),
         (
             |file| file["stats"]["large"]["reserved"] = json!(u64::MAX),
-            "the counter `large reserved` says 18446744073709551615, and the segments and blocks add up to 262144",
+            "counter `large reserved` is 18446744073709551615, and the segments and blocks sum to 262144",
         ),
-        (
-            |file| file["stats"]["holes"] = json!(7),
-            "the counter `holes` says 7, and the segments and blocks add up to 1",
-        ),
+        (|file| file["stats"]["holes"] = json!(7), "counter `holes` is 7, and the segments and blocks sum to 1"),
         (
             |file| file["events"][1]["time"] = json!(1_u64 << 53),
-            "event 1 is beyond the numbers that a viewer tells apart",
+            "event 1 has a number above 2^53 - 1, which a viewer cannot represent exactly",
         ),
     ];
     for (change, text) in cases {
@@ -335,7 +335,7 @@ fn bad_files_are_refused_by_name_of_what_is_wrong() -> Outcome {
         |file| file["segments"] = json!("none"),
     ] {
         let text = refusal(change)?;
-        assert!(text.starts_with("no snapshot file: "), "{text}");
+        assert!(text.starts_with("not a snapshot file: "), "{text}");
     }
     Ok(())
 }
@@ -348,7 +348,7 @@ fn a_file_cut_off_anywhere_is_refused_as_cut_off() -> Outcome {
     let text = pool.snapshot().to_json();
     for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
         let error = Snapshot::from_json(&text[..end]).err().ok_or("its end is missing")?.to_string();
-        assert!(error.starts_with("snapshot file is cut off at line 1"), "cut at {end}: {error}");
+        assert!(error.starts_with("snapshot file is truncated at line 1"), "cut at {end}: {error}");
     }
     Ok(())
 }

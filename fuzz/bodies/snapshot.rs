@@ -59,7 +59,7 @@ pub(crate) fn run(data: &[u8]) {
 fn use_all(snapshot: &Snapshot) {
     let texts = [
         snapshot.to_html(),
-        snapshot.to_html_beside(snapshot),
+        snapshot.to_html_comparison(snapshot),
         snapshot.to_trace(),
         snapshot.to_chrome_trace(),
         snapshot.to_map(80, 20),

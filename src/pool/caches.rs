@@ -1,15 +1,16 @@
-//! What a pool and its memory keep to be fast, how much of it there may be, and how to get rid of it.
+//! The caches of a pool and its memory: usage, bounds, and clearing.
 
 use super::Pool;
 use super::references::References;
 use crate::device::{CacheUse, Memory};
 
-/// Reference counts of dropped storages that are kept for new ones. Those of more storages go back to the host's allocator.
-pub(super) const MOST_REFERENCES: usize = 1 << 16;
+/// The largest number of reference counts of dropped storages that are kept for reuse. The rest is returned to the host
+/// allocator.
+pub(super) const MAX_REFERENCES: usize = 1 << 16;
 
 impl<M: Memory> Pool<M> {
-    /// The caches of the pool and of its memory, and how full they are. Each is bounded by a number of entries or of bytes. Reports list
-    /// them too.
+    /// Returns the usage of the caches of the pool and of its memory. Each cache is bounded by entries or by bytes.
+    /// Reports list the caches, too.
     ///
     /// # Examples
     ///
@@ -31,10 +32,12 @@ impl<M: Memory> Pool<M> {
         caches
     }
 
-    /// Empties every cache: bind groups, staging buffers, reference counts of dropped storages, and compiled kernels, which take
-    /// milliseconds each to compile again. What recorded commands use lives until the device is done with them. Doesn't wait.
+    /// Empties every cache: bind groups, staging buffers, reference counts of dropped storages, and compiled kernels,
+    /// which take milliseconds each to compile again. Objects that recorded commands use live until the device has
+    /// finished with them. Does not wait.
     ///
-    /// Idle segments stay; [`Pool::trim`] gives them back. [`Pool::pressure`] drops all but the compiled kernels.
+    /// Idle segments stay; [`Pool::trim`] returns them to the driver. [`Pool::pressure`] drops all caches except
+    /// compiled kernels.
     pub fn clear_caches(&self) {
         let references = std::mem::take(&mut self.inner.state().references);
         drop(references);
@@ -42,13 +45,13 @@ impl<M: Memory> Pool<M> {
     }
 }
 
-/// The cache of reference counts, with so many in it.
+/// Returns the usage of the cache of reference counts.
 pub(super) fn references(entries: usize) -> CacheUse {
-    /// Beside the count itself, those of its `Arc`.
+    /// Including the two counters of the `Arc`.
     const BYTES: usize = size_of::<References>() + 2 * size_of::<usize>();
     CacheUse {
         entries: entries as u64,
-        most_entries: Some(MOST_REFERENCES as u64),
+        most_entries: Some(MAX_REFERENCES as u64),
         bytes: Some((entries * BYTES) as u64),
         ..CacheUse::named("reference counts")
     }

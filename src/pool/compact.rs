@@ -1,8 +1,9 @@
-//! Moving live blocks.
+//! Compaction: moving live blocks.
 //!
-//! A move is a command like any other: kernels recorded before it see the old place, those after it the new one, and nothing
-//! waits. Planning, recording the copies and committing are one step, with the recorder and the heap held. What a copy can
-//! lack is made ready before the first, so that none fails after another has begun.
+//! A move is an ordinary command: kernels recorded earlier use the old location, kernels recorded later use the new
+//! one, and no thread waits for the device. Planning, recording the copies and committing are one atomic step, with the
+//! recorder and the heap locked. Everything that a copy may fail to allocate is created before the first copy, so that
+//! no copy fails after another was recorded.
 
 use super::growth::share_of;
 use super::{Inner, Pool, State};
@@ -13,21 +14,23 @@ use crate::heap::{BlockId, Heap, Place, SegmentId, SubPool};
 use std::num::NonZeroU64;
 use std::sync::{MutexGuard, PoisonError};
 
-/// The most that blocks of several segments are packed into, in bytes: the pool holds so much more meanwhile.
-const PACKED: u64 = 64 << 20;
-/// In a large pool, the part of its active bytes that is.
-const PACKED_PART: u64 = 8;
-/// On demand, a segment is packed unless it is fuller than this: fewer than one byte in so many is inactive.
+/// The usual size limit of a segment into which blocks are packed, in bytes: the pool temporarily holds this much more
+/// memory.
+const PACKED_BYTES: u64 = 64 << 20;
+/// In a large pool the limit is this fraction of the active bytes: 1/8.
+const PACKED_DIVISOR: u64 = 8;
+/// On demand, a segment is packed unless less than 1/64 of its bytes are inactive.
 const DENSE: u32 = 64;
-/// The same before the pool grows, when every move delays a request.
+/// Before growth, a segment is packed unless less than 1/4 of its bytes are inactive, because every move delays a
+/// request.
 const DENSE_BEFORE_GROWTH: u32 = 4;
 
-/// What [`Pool::compact`] did.
+/// The result of [`Pool::compact`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
-    /// Blocks that were moved.
+    /// The number of moved blocks.
     pub moves: usize,
-    /// Bytes that were moved.
+    /// The number of moved bytes.
     pub bytes: u64,
 }
 
@@ -39,20 +42,22 @@ impl Compacted {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Moves live blocks out of the sparsest segments into holes of others, so that [`Pool::trim`] can give those segments
-    /// back. What finds no hole is packed into new segments of just its size, one at a time, and the segments that it leaves
-    /// are given back at once; where the limit or the device has no room for a new one, this is left out. Moves at most
-    /// `max_bytes` bytes; nothing waits. Contents survive to the bit, and pinned blocks stay.
+    /// Moves live blocks out of the sparsest segments, so that [`Pool::trim`] can return these segments to the driver.
+    ///
+    /// Blocks move into holes of other segments. Blocks that fit no hole are packed into new segments of exactly their
+    /// size, one segment at a time, and the emptied segments are released immediately. This step is skipped if the
+    /// limit or the device does not permit a new segment. Moves at most `max_bytes` bytes. Does not wait for the
+    /// device. The contents of the blocks do not change, and pinned blocks do not move.
     ///
     /// # Errors
-    /// What the device found wrong; what was moved until then is whole.
+    /// [`DeviceError::Lost`], or the error of a failed batch. Moves that were recorded before the error are complete.
     pub fn compact(&self, max_bytes: u64) -> Result<Compacted, DeviceError> {
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
-            // A plan doesn't move on what it has moved in; the next one may.
+            // A plan moves each block at most once; the next plan may move it again.
             while let Some((plan, ())) = self
                 .inner
-                .carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, max_bytes - done.bytes), note_evacuation)?
+                .carry_out(|heap| heap.plan_evacuation(pool, u64::MAX, max_bytes - done.bytes), count_evacuation)?
             {
                 done.add(&plan);
             }
@@ -65,12 +70,12 @@ impl<M: Memory> Pool<M> {
 }
 
 /// Counts a compaction that emptied segments.
-const fn note_evacuation<M: Memory>(state: &mut State<M>) {
+const fn count_evacuation<M: Memory>(state: &mut State<M>) {
     state.remedies.evacuations += 1;
 }
 
 impl<M: Memory> Inner<M> {
-    /// Makes a hole for a request by moving at most `budget` bytes, and hands it out.
+    /// Creates a hole for a request by moving at most `budget` bytes, and allocates it.
     pub(super) fn compact_for(
         &self,
         pool: SubPool,
@@ -89,14 +94,14 @@ impl<M: Memory> Inner<M> {
         Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
     }
 
-    /// Makes a hole for a request by moving whatever is in the way out of one window of one segment, and hands it out.
+    /// Creates a hole for a request by moving all blocks out of one range of one segment, and allocates it.
     pub(super) fn clear_window(&self, pool: SubPool, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
         let plan = |heap: &Heap| heap.plan_hole(pool, heap.block_size(requested), u64::MAX);
         let serve = |state: &mut State<M>| state.heap.allocate_from(pool, requested);
         Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
     }
 
-    /// Makes a hole for a request by joining the free bytes of one segment, and hands it out.
+    /// Creates a hole for a request by joining the free bytes of one segment, and allocates it.
     pub(super) fn gather(&self, pool: SubPool, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
         let plan = |heap: &Heap| {
             let held = heap.stats().pool(pool);
@@ -107,8 +112,8 @@ impl<M: Memory> Inner<M> {
         Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
     }
 
-    /// As [`Inner::gather`], and slides the blocks of segments with several holes together for it, one segment after the other:
-    /// blocks that fit no small hole may fit a large one. Each slide leaves one segment fewer with several holes.
+    /// As [`Inner::gather`], and compacts segments with several holes until the request fits: blocks that fit no small
+    /// hole may fit a large one. Each step leaves one segment fewer with several holes.
     pub(super) fn slide_and_gather(
         &self,
         pool: SubPool,
@@ -116,7 +121,7 @@ impl<M: Memory> Inner<M> {
     ) -> Result<Option<BlockId>, DeviceError> {
         let plan = |heap: &Heap| {
             let held = heap.stats().pool(pool);
-            // Sliding joins holes; it makes no more of them.
+            // Sliding joins holes and does not create free bytes.
             if held.reserved - held.active < heap.block_size(requested) { None } else { heap.plan_sliding(pool) }
         };
         while self.carry_out(plan, |_| ())?.is_some() {
@@ -127,32 +132,33 @@ impl<M: Memory> Inner<M> {
         Ok(None)
     }
 
-    /// Evacuates sparse segments of `bytes` bytes together by moving at most `budget` bytes, so that releasing them compensates for
-    /// a new one. Whether a segment was evacuated.
+    /// Evacuates sparse segments of `bytes` bytes in total by moving at most `budget` bytes, so that releasing them
+    /// compensates for a new segment. Returns whether a segment was evacuated.
     pub(super) fn evacuate(&self, pool: SubPool, bytes: u64, budget: u64) -> Result<bool, DeviceError> {
         if budget == 0 {
             return Ok(false);
         }
-        let done = self.carry_out(|heap| heap.plan_evacuation(pool, bytes, budget), note_evacuation)?;
+        let done = self.carry_out(|heap| heap.plan_evacuation(pool, bytes, budget), count_evacuation)?;
         Ok(done.is_some())
     }
 
-    /// Packs blocks of sparse segments into a new one, and gives those back. None if that gains nothing, or if there is no room.
+    /// Packs blocks of sparse segments into a new segment and releases the emptied segments. Returns `None` if that
+    /// gains nothing or if there is no room.
     fn pack(&self, pool: SubPool, budget: u64) -> Result<Option<Plan>, DeviceError> {
         let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let usual = PACKED.max(self.state().heap.stats().pool(pool).active / PACKED_PART);
+        let usual = PACKED_BYTES.max(self.state().heap.stats().pool(pool).active / PACKED_DIVISOR);
         let least = self.growth.minimum_segment;
         let bounds = PackingBounds { least, usual, most: u64::MAX, budget, dense: DENSE, goal: u64::MAX };
         let packed = self.pack_within(&growing, pool, bounds)?;
         drop(growing);
         if let Some(plan) = &packed {
-            self.give_back(plan)?;
+            self.release_emptied(plan)?;
         }
         Ok(packed)
     }
 
-    /// Packs blocks of sparse segments into a new one of fewer bytes than the `bytes` that the pool is about to grow by, moving at
-    /// most `budget` bytes. What they leave is idle.
+    /// Packs blocks of sparse segments into a new segment smaller than the `bytes` bytes by which the pool is about to
+    /// grow, moving at most `budget` bytes. The emptied segments become idle.
     pub(super) fn pack_before_growth(
         &self,
         growing: &MutexGuard<'_, ()>,
@@ -169,16 +175,16 @@ impl<M: Memory> Inner<M> {
         self.pack_within(growing, pool, bounds)
     }
 
-    /// Packs blocks of sparse segments, however dense and whatever their size, into a new one that the limit and the device have room
-    /// for, until `goal` bytes are gained. What they leave is idle. Whether anything was packed.
-    pub(super) fn pack_at_any_cost(&self, pool: SubPool, goal: u64) -> Result<bool, DeviceError> {
+    /// Packs blocks of sparse segments, of any density and size, into a new segment that the limit and the device
+    /// permit, until `goal` bytes are gained. The emptied segments become idle. Returns whether blocks were packed.
+    pub(super) fn pack_regardless_of_density(&self, pool: SubPool, goal: u64) -> Result<bool, DeviceError> {
         let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let (most, dense) = (u64::MAX, u32::MAX);
         let bounds = PackingBounds { least: 0, usual: most, most, budget: most, dense, goal };
         Ok(self.pack_within(&growing, pool, bounds)?.is_some())
     }
 
-    /// Packs within `bounds` and what the limit and the device allow. The growth lock is held.
+    /// Packs within `bounds`, the limit, and the device's memory. The caller holds the growth lock.
     fn pack_within(
         &self,
         _growing: &MutexGuard<'_, ()>,
@@ -202,11 +208,12 @@ impl<M: Memory> Inner<M> {
             Err(error) => return Err(error),
         };
         let Some(into) = self.add(pool, bytes, segment, |_, id| id)? else { return Ok(None) };
-        Ok(self.carry_out(|heap| heap.plan_packing(into, &bounds), note_evacuation)?.map(|(plan, ())| plan))
+        Ok(self.carry_out(|heap| heap.plan_packing(into, &bounds), count_evacuation)?.map(|(plan, ())| plan))
     }
 
-    /// Gives back the segments that a plan has emptied. Callbacks may run inside, so no lock may be held.
-    pub(super) fn give_back(&self, plan: &Plan) -> Result<(), DeviceError> {
+    /// Releases the segments that a plan has emptied. Application callbacks may run inside, so the caller must hold no
+    /// lock.
+    pub(super) fn release_emptied(&self, plan: &Plan) -> Result<(), DeviceError> {
         if let Gain::Idle { segments, .. } = plan.gain() {
             self.destroy_idle(|state| state.release(segments));
             self.memory.submit()?;
@@ -214,14 +221,14 @@ impl<M: Memory> Inner<M> {
         Ok(())
     }
 
-    /// The bytes that may be moved now so that the pool need not grow.
+    /// Returns the number of bytes that may be moved now to avoid growth.
     pub(super) fn move_allowance(&self) -> u64 {
         let state = self.state();
         share_of(state.heap.lifetime_allocated(), self.compaction_share).saturating_sub(state.remedies.bytes_moved)
     }
 
-    /// Plans, copies and commits in one step, then lets `then` use the gain before any other thread. None if there is no plan, or if the
-    /// device has no room for the bounce buffer that the plan's copies need.
+    /// Plans, copies and commits in one step, then calls `then`, which uses the gain before any other thread. Returns
+    /// `None` if there is no plan, or if the device refuses the bounce buffer that the copies need.
     fn carry_out<R>(
         &self,
         plan: impl FnOnce(&Heap) -> Option<Plan>,
@@ -230,11 +237,11 @@ impl<M: Memory> Inner<M> {
         let mut commands = self.memory.commands();
         let mut state = self.state();
         if !state.spilled.is_empty() {
-            // A plan may name a segment without memory.
+            // A plan could use a segment without device memory.
             return Ok(None);
         }
         let Some(plan) = plan(&state.heap) else { return Ok(None) };
-        // After the bounce buffer nothing may fail: a block that slides overwrites the place that it leaves.
+        // No step after the bounce buffer may fail: a block that slides overwrites its old location.
         let within = plan.moves().iter().filter(|one| one.from_segment == one.to_segment);
         match commands.prepare_bounce_buffer(within.map(|one| one.size).max().unwrap_or(0)) {
             Ok(()) => {}
@@ -252,12 +259,12 @@ impl<M: Memory> Inner<M> {
         }
         self.scrub_vacated(&mut commands, &mut state, &plan)?;
         state.heap.commit(&plan).expect("the heap was locked since the plan was made");
-        state.note_moves(&plan);
+        state.record_moves(&plan);
         state.remedies.compactions += 1;
         state.remedies.bytes_moved += plan.bytes();
         let result = then(&mut state);
         drop(state);
-        // Not submitted, even if that is due: the growth lock may be held, and callbacks run inside a submission.
+        // Not submitted here, even if due: the caller may hold the growth lock, and callbacks run inside a submission.
         drop(commands);
         log::debug!("wgpu-pool: compaction: {} moves of {}", plan.moves().len(), Bytes(plan.bytes()));
         log::trace!("wgpu-pool: {plan}");
@@ -266,7 +273,7 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    fn note_moves(&mut self, plan: &Plan) {
+    fn record_moves(&mut self, plan: &Plan) {
         if self.attribution.history().is_none() {
             return;
         }
@@ -277,7 +284,7 @@ impl<M: Memory> State<M> {
         }
     }
 
-    /// Takes those of the segments out of the heap that are idle.
+    /// Releases those of the segments that are idle from the heap.
     fn release(&mut self, segments: &[SegmentId]) -> Vec<(SegmentId, u64)> {
         let idle: Vec<_> = self.heap.inactive_segments().filter(|(id, _)| segments.contains(id)).collect();
         for &(id, _) in &idle {

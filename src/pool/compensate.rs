@@ -1,8 +1,8 @@
-//! Compensating for a segment that the pool is about to create, so that it grows by less or not at all.
+//! Compensation for a segment that the pool is about to create, so that the pool grows by less or not at all.
 //!
-//! In rounds: sparse segments are evacuated into the holes of others; idle segments are released, as many as the new one is large;
-//! blocks that find no hole are packed into a segment of exactly their size. All of it ends before the new segment is created, which
-//! keeps the pool's peak low, and none of it waits.
+//! Works in rounds. Sparse segments are evacuated into holes of other segments; idle segments are released, up to the
+//! size of the new segment; blocks that fit no hole are packed into a segment of exactly their size. All of this ends
+//! before the new segment is created, which keeps the pool's peak low. Does not wait for the device.
 
 use super::{Inner, State};
 use crate::device::Memory;
@@ -11,22 +11,22 @@ use crate::heap::compaction::Gain;
 use crate::heap::{Heap, SegmentId, SubPool};
 use std::sync::MutexGuard;
 
-/// The most rounds for one segment. Each costs a plan.
-const MOST_ROUNDS: u32 = 8;
+/// The largest number of rounds for one new segment. Each round costs a plan.
+const MAX_ROUNDS: u32 = 8;
 
-/// What was done so far to compensate for one new segment.
+/// The compensation for one new segment so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Compensation {
     rounds: u32,
-    /// Bytes of the segments that were released.
+    /// Bytes of the released segments.
     released: u64,
-    /// Whether nothing is packed, because the block is one that keeps growing: its next step would undo the packing.
-    pub(super) packs_nothing: bool,
+    /// Whether packing is skipped, because the block belongs to an append loop, whose next step would undo the packing.
+    pub(super) skips_packing: bool,
 }
 
 impl<M: Memory> Inner<M> {
-    /// Takes one round to compensate for a segment of `bytes` bytes in `pool`. Gives the growth lock back if there is nothing more to
-    /// do; otherwise the lock was released, and the growth has to be planned anew.
+    /// Executes one round of compensation for a segment of `bytes` bytes in `pool`. Returns the growth lock if no round
+    /// is left to do. Otherwise the lock was released, and the caller must plan the growth again.
     pub(super) fn compensate<'a>(
         &self,
         growing: MutexGuard<'a, ()>,
@@ -45,12 +45,13 @@ impl<M: Memory> Inner<M> {
             segments
         };
         if self.destroy_idle(release) > 0 {
-            // Their memory should be back before more is asked for. Callbacks may run inside, so no lock is held.
+            // The memory should be freed before more is allocated. Application callbacks may run inside, so no lock is
+            // held.
             drop(growing);
             self.memory.submit()?;
             return Ok(None);
         }
-        if compensation.released >= bytes || compensation.rounds >= MOST_ROUNDS || compensation.packs_nothing {
+        if compensation.released >= bytes || compensation.rounds >= MAX_ROUNDS || compensation.skips_packing {
             return Ok(Some(growing));
         }
         let Some(plan) = self.pack_before_growth(&growing, pool, bytes, self.move_allowance())? else {
@@ -60,14 +61,14 @@ impl<M: Memory> Inner<M> {
             compensation.released += bytes - plan.bytes();
         }
         drop(growing);
-        self.give_back(&plan)?;
+        self.release_emptied(&plan)?;
         Ok(None)
     }
 }
 
 impl<M: Memory> State<M> {
-    /// Takes idle segments out of the heap, longest idle first, until they and the `released` bytes before them are as many as a new
-    /// segment of `bytes` bytes, and until the limit has room for it.
+    /// Releases idle segments from the heap, longest idle first, until their sum with the `released` bytes reaches the
+    /// `bytes` bytes of the new segment and the limit permits the new segment.
     fn release_for(&mut self, bytes: u64, released: u64) -> Vec<(SegmentId, u64)> {
         let mut segments = Vec::new();
         let mut sum = released;

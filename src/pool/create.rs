@@ -85,7 +85,7 @@ impl<M: Memory> Inner<M> {
         let id = added.map_err(|error| DeviceError::Validation { message: error.to_string() })?;
         state.segments.insert(id, segment);
         let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
-        state.attribution.record(EventKind::SegmentMade, whole);
+        state.attribution.record(EventKind::SegmentCreated, whole);
         state.remedies.segments_created += 1;
         Ok(Some(then(&mut state, id)))
     }

@@ -1,4 +1,4 @@
-//! Several ranges on their way to the host, with one wait.
+//! Reads of several ranges with a single wait.
 
 use super::storage::finish;
 use super::{Inner, Pool, Storage};
@@ -7,33 +7,34 @@ use crate::error::DeviceError;
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes on their way to the host: each range is taken, in program order, as it is when it is added; one wait at the end
-/// brings them all.
+/// A read of several ranges. Each range is read in program order, at the time of its [`Download::add`]; a single wait
+/// at the end returns all bytes.
 pub struct Download<M: Memory> {
     inner: Arc<Inner<M>>,
     readback: M::Readback,
 }
 
 impl<M: Memory> Pool<M> {
-    /// Makes room to read up to `bytes` bytes.
+    /// Starts a download with room for `bytes` bytes.
     ///
     /// # Errors
-    /// [`DeviceError::Refused`] when there is no memory for it.
+    /// [`DeviceError::Refused`] if the memory cannot be allocated.
     pub fn download(&self, bytes: u64) -> Result<Download<M>, DeviceError> {
         Ok(Download { inner: Arc::clone(&self.inner), readback: self.inner.memory.readback(bytes)? })
     }
 }
 
 impl<M: Memory> Download<M> {
-    /// Adds `length` bytes of a storage from `offset` on. Both must be multiples of [`COPY_UNIT`](crate::COPY_UNIT).
+    /// Adds the `length` bytes of a storage that start at `offset`. Both must be multiples of
+    /// [`COPY_UNIT`](crate::COPY_UNIT).
     ///
     /// # Errors
-    /// [`DeviceError::OutOfRange`] beyond the storage or the room that is left, [`DeviceError::Misaligned`].
+    /// [`DeviceError::OutOfRange`] if the range exceeds the storage or the remaining room; [`DeviceError::Misaligned`].
     ///
     /// # Panics
-    /// When the storage belongs to another pool.
+    /// If the storage belongs to a different pool.
     pub fn add(&mut self, storage: &Storage<M>, offset: u64, length: u64) -> Result<(), DeviceError> {
-        assert!(Arc::ptr_eq(&self.inner, storage.inner()), "a storage of a different pool");
+        assert!(Arc::ptr_eq(&self.inner, storage.inner()), "the storage belongs to a different pool");
         check_alignment(offset, length)?;
         check_range(offset, length, storage.bytes().next_multiple_of(crate::device::COPY_UNIT))?;
         let memory = &self.inner.memory;
@@ -44,15 +45,15 @@ impl<M: Memory> Download<M> {
         finish(memory, commands)
     }
 
-    /// The bytes of all ranges, one after the other. Submits, and is ready once the device is there.
+    /// Submits, and returns the bytes of all ranges, concatenated, when the device has finished the reads.
     ///
     /// # Errors
-    /// What the device found wrong.
+    /// [`DeviceError::Lost`], or the error of a failed batch.
     pub async fn finish(self) -> Result<Vec<u8>, DeviceError> {
         self.inner.memory.collect(self.readback).await
     }
 
-    /// As [`Download::finish`], waiting on this thread.
+    /// As [`Download::finish`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Download::finish`].

@@ -1,7 +1,8 @@
-//! The last rung: a segment becomes as small as its blocks by way of host memory. See [`spill`](super::spill) for the steps.
+//! The last resort before an out-of-memory error: shrinking a segment to the size of its active blocks through host
+//! memory. See [`spill`](super::spill) for the steps.
 //!
-//! One segment at a time, so that host memory for more than its blocks is never needed, unless the device refuses to give a segment
-//! its memory back.
+//! One segment at a time, so that the host memory for more than one segment's blocks is never needed, unless the device
+//! refuses to allocate a segment again.
 
 use super::Inner;
 use super::make_room::Progress;
@@ -12,97 +13,98 @@ use crate::heap::{BlockId, SegmentId};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Bytes that are read to the host at a time. Where the device refuses a buffer for so many, they are halved.
-const READ_BYTES: u64 = 64 << 20;
-/// The least that they are halved to.
-const LEAST_READ_BYTES: u64 = 64 << 10;
-/// Copies of one segment that other threads' commands may make worthless before the next segment is tried.
-const COPIES: u32 = 8;
-/// From this copy on other threads' commands are held up for a moment.
-const HELD_COPIES: u32 = 2;
-/// The longest that a thread is held up before it records a command.
-const LONGEST_HOLD: Duration = Duration::from_millis(20);
-/// How often it looks meanwhile.
-const HOLD_STEP: Duration = Duration::from_micros(100);
+/// The bytes per readback. Halved if the device refuses the readback buffer.
+const READBACK_BYTES: u64 = 64 << 20;
+/// The smallest size to which the readback is halved.
+const MIN_READBACK_BYTES: u64 = 64 << 10;
+/// The number of attempts to copy one segment while other threads keep using it, before the next segment is tried.
+const MAX_ATTEMPTS: u32 = 8;
+/// From this attempt on, commands of other threads are delayed briefly.
+const DELAYING_COPIES: u32 = 2;
+/// The longest delay of a command.
+const LONGEST_DELAY: Duration = Duration::from_millis(20);
+/// The interval between two checks of a delayed thread.
+const DELAY_STEP: Duration = Duration::from_micros(100);
 
-/// What became of a copy.
+/// The result of copying a segment to host memory.
 enum Copied {
     Contents(Vec<BlockBytes>),
     /// Another thread has used, moved or released the segment.
-    Disturbed,
-    /// No memory for it, on the device's side or the host's.
+    Invalidated,
+    /// Memory on the device or on the host could not be allocated.
     Refused,
 }
 
-/// The part of a block that is read next.
+/// The next part of a block to read.
 struct Piece {
-    /// The block's place in the list of contents.
+    /// The block's index in the list of contents.
     index: usize,
     offset: u64,
     length: u64,
 }
 
-/// Has the pool note which commands name a segment, until it is dropped.
-struct Watch<'a, M: Memory>(&'a Inner<M>, SegmentId);
+/// Tracks whether commands use a segment, until dropped.
+struct Tracker<'a, M: Memory>(&'a Inner<M>, SegmentId);
 
-impl<M: Memory> Drop for Watch<'_, M> {
+impl<M: Memory> Drop for Tracker<'_, M> {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        if let Some(index) = state.undisturbed.iter().position(|&copied| copied == self.1) {
-            state.undisturbed.swap_remove(index);
+        if let Some(index) = state.valid_host_copies.iter().position(|&copied| copied == self.1) {
+            state.valid_host_copies.swap_remove(index);
         }
     }
 }
 
-/// Holds other threads' commands up until it is dropped, or until each has waited long enough.
-struct Hold<'a>(&'a AtomicUsize);
+/// Delays the commands of other threads until dropped; each thread waits at most [`LONGEST_DELAY`].
+struct Delay<'a>(&'a AtomicUsize);
 
-impl<'a> Hold<'a> {
+impl<'a> Delay<'a> {
     fn new(copies: &'a AtomicUsize) -> Self {
         copies.fetch_add(1, Ordering::AcqRel);
         Self(copies)
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Delay<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl<M: Memory> Inner<M> {
-    /// Waits for a host copy that commands of other threads have made worthless before, but never for long: the copy may be
-    /// waiting for this thread.
+    /// Delays the calling thread while a host copy is running that was invalidated before. The delay is bounded,
+    /// because the copy may be waiting for this thread.
     #[inline]
-    pub(super) fn yield_to_host_copy(&self) {
+    pub(super) fn wait_for_host_copy(&self) {
         if self.host_copies.load(Ordering::Relaxed) > 0 {
             let begun = Instant::now();
-            while self.host_copies.load(Ordering::Acquire) > 0 && begun.elapsed() < LONGEST_HOLD {
-                std::thread::sleep(HOLD_STEP);
+            while self.host_copies.load(Ordering::Acquire) > 0 && begun.elapsed() < LONGEST_DELAY {
+                std::thread::sleep(DELAY_STEP);
             }
         }
     }
 
-    /// Replaces a segment by one of exactly its active blocks' size, by way of host memory. No progress means that there was no memory for
-    /// the copy. Waits for the device. No lock may be held.
+    /// Replaces a segment by a segment of exactly its active blocks' size, through host memory. Returns
+    /// [`Progress::None`] if memory for the copy could not be allocated. Waits for the device. The caller must hold no
+    /// lock.
     ///
     /// # Errors
-    /// What the device found wrong, other than a lack of memory.
+    /// [`DeviceError::Lost`], or the error of a failed batch. Refused allocations are not errors here.
     pub(super) fn shrink_through_host(&self, id: SegmentId) -> Result<Progress, DeviceError> {
-        for copy in 0..COPIES {
-            let _held = (copy >= HELD_COPIES).then(|| Hold::new(&self.host_copies));
-            let watch = self.watch(id);
+        for copy in 0..MAX_ATTEMPTS {
+            let _delay = (copy >= DELAYING_COPIES).then(|| Delay::new(&self.host_copies));
+            let tracker = self.tracker(id);
             match self.copy_to_host(id)? {
                 Copied::Contents(contents) => {
                     if self.spill(id, contents) {
-                        drop(watch);
+                        drop(tracker);
                         self.memory.drop_caches();
                         self.memory.wait()?;
                         self.restore_all()?;
                         return Ok(Progress::Made);
                     }
                 }
-                Copied::Disturbed => {}
+                Copied::Invalidated => {}
                 Copied::Refused => return Ok(Progress::None),
             }
             let gone = self.state().heap.active_blocks_of(id).is_empty();
@@ -110,12 +112,12 @@ impl<M: Memory> Inner<M> {
                 return Ok(Progress::Made);
             }
         }
-        Ok(Progress::Disturbed)
+        Ok(Progress::Contended)
     }
 
-    fn watch(&self, id: SegmentId) -> Watch<'_, M> {
-        self.state().undisturbed.push(id);
-        Watch(self, id)
+    fn tracker(&self, id: SegmentId) -> Tracker<'_, M> {
+        self.state().valid_host_copies.push(id);
+        Tracker(self, id)
     }
 
     /// Reads the active blocks of a segment.
@@ -136,13 +138,13 @@ impl<M: Memory> Inner<M> {
         if !self.memory.holds_bytes() {
             return Ok(Copied::Contents(contents));
         }
-        let (mut at, mut read_bytes) = ((0, 0), READ_BYTES);
+        let (mut at, mut read_bytes) = ((0, 0), READBACK_BYTES);
         while at.0 < blocks.len() {
             let (pieces, next) = next_pieces(&blocks, at, read_bytes);
             let length = pieces.iter().map(|piece| piece.length).sum();
             let readback = match self.memory.readback(length) {
                 Ok(readback) => readback,
-                Err(DeviceError::Refused { .. }) if read_bytes > LEAST_READ_BYTES => {
+                Err(DeviceError::Refused { .. }) if read_bytes > MIN_READBACK_BYTES => {
                     read_bytes /= 2;
                     self.memory.drop_caches();
                     continue;
@@ -151,7 +153,7 @@ impl<M: Memory> Inner<M> {
                 Err(error) => return Err(error),
             };
             let Some(readback) = self.record_reads(id, &blocks, &pieces, readback)? else {
-                return Ok(Copied::Disturbed);
+                return Ok(Copied::Invalidated);
             };
             let bytes = match self.memory.collect_blocking(readback) {
                 Ok(bytes) => bytes,
@@ -162,7 +164,7 @@ impl<M: Memory> Inner<M> {
             for piece in &pieces {
                 let length = usize::try_from(piece.length).unwrap_or(usize::MAX);
                 let Some((read, after)) = rest.split_at_checked(length) else {
-                    let message = format!("a read-back of {length} bytes gave {}", rest.len());
+                    let message = format!("a readback of {length} bytes returned {} bytes", rest.len());
                     return Err(DeviceError::Validation { message });
                 };
                 contents[piece.index].bytes.extend_from_slice(read);
@@ -173,7 +175,7 @@ impl<M: Memory> Inner<M> {
         Ok(Copied::Contents(contents))
     }
 
-    /// Records the reads, unless a block has moved or was freed. The reads themselves disturb nothing.
+    /// Records the reads. Returns `None` if a block has moved or was freed.
     fn record_reads(
         &self,
         id: SegmentId,
@@ -183,7 +185,7 @@ impl<M: Memory> Inner<M> {
     ) -> Result<Option<M::Readback>, DeviceError> {
         let mut commands = self.memory.commands();
         let state = self.state();
-        if !state.undisturbed.contains(&id) {
+        if !state.valid_host_copies.contains(&id) {
             return Ok(None);
         }
         let Some(memory) = state.segments.get(&id) else { return Ok(None) };
@@ -199,11 +201,12 @@ impl<M: Memory> Inner<M> {
         Ok(Some(readback))
     }
 
-    /// Replaces a segment whose blocks were copied to host memory, and destroys its memory. Whether the copy was still up to date.
+    /// Replaces a segment whose blocks were copied to host memory, and destroys its device memory. Returns whether the
+    /// copy was still valid.
     fn spill(&self, id: SegmentId, contents: Vec<BlockBytes>) -> bool {
         let mut commands = self.memory.commands();
         let mut state = self.state();
-        if !state.undisturbed.contains(&id) || !state.segments.contains_key(&id) {
+        if !state.valid_host_copies.contains(&id) || !state.segments.contains_key(&id) {
             return false;
         }
         let Some(repacked) = state.heap.repack_segment(id, u64::MAX) else { return false };
@@ -212,15 +215,15 @@ impl<M: Memory> Inner<M> {
         state.note_repacked(id, &repacked);
         state.remedies.host_copies += 1;
         state.remedies.bytes_moved += copied;
-        // A block that came into being meanwhile was never written: it has no bytes to keep.
+        // A block that was allocated during the copy was never written, so it has no contents.
         state.keep_in_host_memory(&repacked, contents);
         drop(state);
         let size = repacked.released;
         if self.scrubs {
             let whole = Location { id, segment: memory.clone(), offset: 0, size };
             if let Err(error) = commands.clear(&whole) {
-                // It goes back to the driver all the same.
-                log::error!("wgpu-pool: segment {id} can't be cleared: {error}");
+                // The segment is returned to the driver nevertheless.
+                log::error!("wgpu-pool: cannot clear segment {id}: {error}");
             }
         }
         commands.destroy(id, memory, size);
@@ -230,7 +233,7 @@ impl<M: Memory> Inner<M> {
     }
 }
 
-/// The pieces that are read next, of `most` bytes together, and where to go on after them.
+/// Returns the next pieces to read, of `most` bytes in total, and the position after them.
 fn next_pieces(
     blocks: &[(BlockId, u64, u64)],
     (mut index, mut offset): (usize, u64),

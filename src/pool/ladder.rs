@@ -207,7 +207,7 @@ impl<M: Memory> Inner<M> {
                 log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
                 return Err(NoGrowth::Limit);
             };
-            compensation.packs_nothing = additional.is_some_and(|bytes| bytes > 0);
+            compensation.skips_packing = additional.is_some_and(|bytes| bytes > 0);
             // If the lock is not held any more, another thread may have grown the pool: the plan is made anew.
             let held = self.compensate(growing, shortfall.pool, bytes, &mut compensation).map_err(NoGrowth::Failed)?;
             let Some(growing) = held else { continue };

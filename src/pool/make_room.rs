@@ -1,17 +1,20 @@
-//! Making room by emptying and shrinking segments: the last rungs of the ladder, taken when every other answer would be an error.
+//! Making room by emptying and shrinking segments: the last steps of the out-of-memory ladder, before an error is
+//! returned.
 //!
-//! # Why this finds room whenever there is some
-//! Let `A` be the active bytes of segments without a pinned block, `P` the bytes of segments with one, `r` the request, and `L` the limit,
-//! the last two rounded to the granule. Any segment that has no pinned block can be replaced by one of exactly its active bytes: on the
-//! device where there is room for both, by way of host memory where there is not. Each replacement lowers the reserved bytes and none
-//! needs room, so in the end they are `A + P`. Then `L - A - P` bytes are left for the request, which gets a segment of its own. Hence a
-//! request is served whenever `A + P + r <= L`. The same holds for a device that has room for `L` bytes.
+//! # Why this succeeds whenever the limit permits
+//! Let `A` be the active bytes of segments without a pinned block, `P` the bytes of segments with a pinned block, `r`
+//! the request, and `L` the limit, the last two rounded to the granule. Any segment without a pinned block can be
+//! replaced by a segment of exactly its active bytes: on the device if there is room for both, otherwise through host
+//! memory. Each replacement lowers the reserved bytes and needs no room, so in the end the reserved bytes are `A + P`.
+//! Then `L - A - P` bytes are available for the request, which gets a separate segment. Hence a request succeeds
+//! whenever `A + P + r <= L`. The same holds for a device with room for `L` bytes.
 //!
-//! Evacuation goes first, because it needs no new segment; it only lowers `A`, where blocks find holes in segments with pinned blocks.
-//! Replacing goes from the sparsest segment on, and ends as soon as the request is served.
+//! Evacuation goes first, because it needs no new segment. It can only lower `A`, when blocks move into holes of
+//! segments with pinned blocks. Replacement starts with the sparsest segment and stops as soon as the request succeeds.
 //!
-//! With several threads, another thread may take the room that was made here. So a refusal is final only if the sum above is checked in
-//! one step under the heap's lock and exceeds the limit, or if nothing has changed while the device refused.
+//! With several threads, another thread may take the room that was made here. Therefore a refusal is final only if the
+//! inequality is checked in one step under the heap's lock and fails, or if the pool did not change while the device
+//! refused.
 
 use super::create::{NoGrowth, Wanted};
 use super::{Inner, State};
@@ -21,45 +24,45 @@ use crate::heap::{BlockId, SegmentId, SubPool};
 use std::num::NonZeroU64;
 use std::sync::PoisonError;
 
-/// How often a request tries again because other threads have changed the pool meanwhile.
-const MOST_CONFLICTS: u32 = 1000;
+/// The number of retries after other threads have changed the pool.
+const MAX_CONFLICTS: u32 = 1000;
 
-/// The outcome of the last rungs.
+/// The result of [`Inner::make_room`].
 pub(super) enum Room {
     Served(BlockId),
-    /// There is none: because of the limit, or because the device refused a segment of so many bytes.
+    /// No room: `None` because of the limit, `Some` if the device refused a segment of this size.
     None(Option<u64>),
 }
 
-/// What moving blocks has brought about.
+/// The effect of moving blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// The pool has changed: reserved bytes fell, or segments are idle.
+    /// The pool has changed: reserved bytes fell, or segments became idle.
     Made,
-    /// Nothing, because other threads kept using the blocks.
+    /// No effect, because other threads kept using the blocks.
     #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "there are no other threads"))]
-    Disturbed,
-    /// Nothing.
+    Contended,
+    /// No effect.
     None,
 }
 
-/// What a request lacks. Sizes are in bytes.
+/// The bytes that a request lacks.
 #[derive(Clone, Copy, Debug)]
-struct Lack {
-    /// What has to be gained, at least.
+struct Shortfall {
+    /// The bytes that must be gained, at least.
     bytes: u64,
-    /// Whether replacing segments by smaller ones is known to gain it, or may do so for all that is known of the device.
+    /// Whether replacing segments by smaller ones gains these bytes. Also true if the device's free memory is unknown.
     replaceable: bool,
 }
 
 impl<M: Memory> Inner<M> {
-    /// Makes room for a request by whatever moves it takes. Waits for the device. No lock may be held.
+    /// Makes room for a request with all moves that are necessary. Waits for the device. The caller must hold no lock.
     ///
     /// # Errors
-    /// What the device found wrong, other than a lack of memory.
+    /// [`DeviceError::Lost`], or the error of a failed batch. Refused allocations are not errors here.
     pub(super) fn make_room(&self, requested: NonZeroU64) -> Result<Room, DeviceError> {
         let mut conflicts = 0;
-        // The rungs before have waited.
+        // The previous steps of the ladder have waited for the device.
         let mut waited = true;
         loop {
             let all_have_memory = self.restore_all()?;
@@ -86,27 +89,27 @@ impl<M: Memory> Inner<M> {
             if released {
                 continue;
             }
-            let (lack, has_room) = {
+            let (shortfall, has_room) = {
                 let state = self.state();
-                (state.lack(requested, refused), state.room() >= state.heap.block_size(requested))
+                (state.shortfall(requested, refused), state.room() >= state.heap.block_size(requested))
             };
-            if refused.is_none() && has_room && conflicts < MOST_CONFLICTS {
-                // The limit was raised meanwhile, or another thread has released segments.
+            if refused.is_none() && has_room && conflicts < MAX_CONFLICTS {
+                // The limit was raised, or another thread has released segments.
                 conflicts += 1;
                 continue;
             }
-            let progress = lack.map_or(Ok(Progress::None), |lack| self.empty_or_shrink(lack))?;
+            let progress = shortfall.map_or(Ok(Progress::None), |shortfall| self.empty_or_shrink(shortfall))?;
             if progress == Progress::Made {
                 waited = false;
                 continue;
             }
-            if refused.is_none() && !lack.is_some_and(|lack| lack.replaceable) {
-                // The sum exceeds the limit, whatever other threads have done.
+            if refused.is_none() && !shortfall.is_some_and(|shortfall| shortfall.replaceable) {
+                // The inequality fails regardless of other threads.
                 return Ok(Room::None(None));
             }
-            // Nothing could be done. That is final, unless other threads are the reason.
+            // No progress. Final, unless other threads caused it.
             let changed = self.state().heap.version() != version;
-            if !(changed || progress == Progress::Disturbed) || conflicts >= MOST_CONFLICTS {
+            if !(changed || progress == Progress::Contended) || conflicts >= MAX_CONFLICTS {
                 return Ok(Room::None(refused));
             }
             conflicts += 1;
@@ -114,7 +117,7 @@ impl<M: Memory> Inner<M> {
         }
     }
 
-    /// Serves a request from a hole of either sub-pool, or creates a segment within the room that there is.
+    /// Serves a request from a hole of either sub-pool, or creates a segment within the limit.
     fn create_in_room(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
         let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = {
@@ -131,7 +134,7 @@ impl<M: Memory> Inner<M> {
         self.create_for(&growing, wanted, requested)?.ok_or(NoGrowth::Limit)
     }
 
-    /// Releases all idle segments. Whether there were any.
+    /// Releases all idle segments. Returns whether there were any.
     pub(super) fn release_idle(&self) -> Result<bool, DeviceError> {
         let release = |state: &mut State<M>| {
             let segments = state.heap.release_inactive();
@@ -145,42 +148,42 @@ impl<M: Memory> Inner<M> {
         Ok(any)
     }
 
-    /// Empties segments, or replaces one by a smaller one, the cheapest way first.
-    fn empty_or_shrink(&self, lack: Lack) -> Result<Progress, DeviceError> {
-        // A little more than is lacking, so that the next small request does not have to come here again.
-        let goal = lack.bytes.max(self.growth.minimum_segment);
+    /// Empties segments, or replaces a segment by a smaller one, with the cheapest method first.
+    fn empty_or_shrink(&self, shortfall: Shortfall) -> Result<Progress, DeviceError> {
+        // Gains a little more than necessary, so that the next small request does not repeat this.
+        let goal = shortfall.bytes.max(self.growth.minimum_segment);
         let mut progress = Progress::None;
         for pool in SubPool::ALL {
             if self.evacuate(pool, goal, u64::MAX)? {
                 progress = Progress::Made;
             }
         }
-        if progress == Progress::Made || !lack.replaceable {
+        if progress == Progress::Made || !shortfall.replaceable {
             return Ok(progress);
         }
         for pool in SubPool::ALL {
-            if self.pack_at_any_cost(pool, goal)? {
+            if self.pack_regardless_of_density(pool, goal)? {
                 return Ok(Progress::Made);
             }
         }
         for segment in self.shrinkable() {
             match self.shrink_through_host(segment)? {
                 Progress::Made => return Ok(Progress::Made),
-                Progress::Disturbed => progress = Progress::Disturbed,
+                Progress::Contended => progress = Progress::Contended,
                 Progress::None => log::debug!("wgpu-pool: no memory for a copy of segment {segment} on the host"),
             }
         }
         Ok(progress)
     }
 
-    /// The segments that can become smaller, the sparsest first.
+    /// Returns the segments that can shrink, sparsest first.
     fn shrinkable(&self) -> Vec<SegmentId> {
         let state = self.state();
         let segments = state.heap.repackable_segments().into_iter().map(|one| one.segment);
         segments.filter(|id| state.segments.contains_key(id)).collect()
     }
 
-    /// Nothing can wait for a copy in a browser: there segments only move on the device.
+    /// A browser cannot wait for a host copy, so segments are only moved on the device.
     #[cfg(target_arch = "wasm32")]
     fn shrink_through_host(&self, _segment: SegmentId) -> Result<Progress, DeviceError> {
         Ok(Progress::None)
@@ -188,28 +191,31 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// A hole of either sub-pool, the request's own first.
+    /// Allocates a hole of either sub-pool, trying the request's own sub-pool first.
     pub(super) fn any_hole(&mut self, requested: NonZeroU64) -> Option<BlockId> {
         let own = self.heap.pool_for(requested);
         for pool in [own, own.other()] {
             if let Ok(block) = self.heap.allocate_from(pool, requested) {
                 let remedies = &mut self.remedies;
                 *(if pool == own { &mut remedies.served_late } else { &mut remedies.cross_pool }) += 1;
-                log::debug!("wgpu-pool: a hole of the {pool} sub-pool for a request of {}", Bytes(requested.get()));
+                log::debug!(
+                    "wgpu-pool: served from a hole of the {pool} sub-pool: a request of {}",
+                    Bytes(requested.get())
+                );
                 return Some(block);
             }
         }
         None
     }
 
-    /// What a request lacks, or nothing if it cannot be served whatever is moved.
-    fn lack(&self, requested: NonZeroU64, refused: Option<u64>) -> Option<Lack> {
+    /// Returns what a request lacks, or `None` if no moves can make it succeed.
+    fn shortfall(&self, requested: NonZeroU64, refused: Option<u64>) -> Option<Shortfall> {
         let bytes = self.heap.block_size(requested);
         let stats = self.heap.stats();
         let (active, reserved) = (stats.active.current, stats.reserved.current);
         if refused.is_some() {
-            // How much room the device has is unknown: less than the request. It may suffice with all holes.
-            return (reserved > active).then_some(Lack { bytes, replaceable: true });
+            // The device's free memory is unknown: less than the request. Together with all holes it may suffice.
+            return (reserved > active).then_some(Shortfall { bytes, replaceable: true });
         }
         let limit = self.limit?;
         let limit = limit - limit % self.heap.granule();
@@ -219,11 +225,11 @@ impl<M: Memory> State<M> {
         let pinned = self.heap.pinned_segments();
         let least = active - pinned.active + pinned.reserved;
         let lacking = (reserved + bytes).saturating_sub(limit);
-        Some(Lack { bytes: lacking, replaceable: least.saturating_add(bytes) <= limit })
+        Some(Shortfall { bytes: lacking, replaceable: least.saturating_add(bytes) <= limit })
     }
 }
 
-/// Lets other threads finish what they are doing.
+/// Gives other threads time to finish.
 #[cfg(not(target_arch = "wasm32"))]
 fn pause() {
     std::thread::sleep(std::time::Duration::from_micros(100));

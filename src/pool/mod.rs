@@ -1,11 +1,11 @@
-//! The pool: a heap, a memory, and the policy between them.
+//! The pool: a heap, a memory, and the policy that connects them.
 //!
-//! [`Pool`] hands out [`Storage`] handles; the last drop of a handle gives its block back at once. When no hole is large
-//! enough the pool climbs a ladder of remedies (`ladder.rs`), ending in a typed error. [`Pool::trim`] gives idle
-//! segments back to the driver.
+//! [`Pool`] allocates [`Storage`] handles. Dropping the last handle of a block frees the block immediately. If no hole
+//! is large enough for a request, the pool tries a ladder of measures (`ladder.rs`) before it returns a typed error.
+//! [`Pool::trim`] returns idle segments to the driver.
 //!
-//! Turning a block into a place and recording a command on it are one step: whoever asks for a place shows that it holds
-//! the recorder. The order of all locks is said in `device/gpu/mod.rs`.
+//! Resolving a block to a location and recording a command on it is one step: a function that resolves a block requires
+//! the recorder's guard. `device/gpu/mod.rs` documents the order of all locks.
 
 mod append;
 mod attribution;
@@ -40,7 +40,7 @@ mod weak;
 pub use attribution::ATTRIBUTES;
 pub(crate) use attribution::Content;
 pub use attribution::{
-    Event, EventKind, GrowthBetween, Holding, Leaks, Mark, NoGrowth, Scope, ScopeCounts, SiteGrowth,
+    Event, EventKind, GrowthBetween, GrowthCheck, Holding, Leaks, Mark, Scope, ScopeCounts, SiteGrowth,
 };
 pub use compact::Compacted;
 pub use download::Download;
@@ -72,12 +72,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A caching pool of memory. Cloning it gives another handle to the same pool, which lives as long as any handle or
-/// storage of it.
+/// A caching memory pool. A clone is another handle to the same pool. The pool lives as long as any of its handles or
+/// storages.
 ///
 /// # Examples
 ///
-/// Without a GPU, on the host's memory:
+/// Without a GPU, in host RAM:
 ///
 /// ```
 /// use wgpu_pool::{HostMemory, Pool, PoolOptions};
@@ -98,47 +98,47 @@ pub(crate) struct Inner<M: Memory> {
     memory: M,
     growth: Growth,
     compaction_share: f64,
-    /// Whether bytes that a block leaves are cleared.
+    /// Whether freed bytes are cleared.
     scrubs: bool,
-    /// How many [`Pool`]s there are of it.
+    /// The number of [`Pool`] handles.
     pools: AtomicUsize,
-    /// There were none once, while blocks were handed out; it is told once.
-    ended: AtomicBool,
-    /// Held by the one thread that creates a segment; never across a wait.
+    /// Whether the leak warning was logged.
+    has_warned_of_leaks: AtomicBool,
+    /// Held by the thread that creates a segment; never while waiting for the device.
     growing: Mutex<()>,
-    /// Host copies that hold other threads' recording up for a moment.
+    /// The number of host copies that delay the commands of other threads.
     #[cfg(not(target_arch = "wasm32"))]
     host_copies: AtomicUsize,
     state: Mutex<State<M>>,
 }
 
-/// What the heap's lock guards.
+/// The data behind the heap's lock.
 struct State<M: Memory> {
     heap: Heap,
     attribution: Attribution,
     segments: FxHashMap<SegmentId, M::Segment>,
-    /// The segments of the heap that have no memory on the device: their bytes are in host memory. Empty but for the moments
-    /// inside the last rung of the ladder, unless the device refused memory there.
+    /// Segments of the heap without device memory: their bytes are in host memory. Empty except during the last step of
+    /// the out-of-memory ladder, unless the device refused memory there.
     spilled: FxHashMap<SegmentId, Spilled<M::Segment>>,
-    /// The segments that are being copied to host memory, and that no command has named since the copy began.
-    undisturbed: Vec<SegmentId>,
-    /// Counts that no handle refers to any more, to be used again: allocating takes no host memory in steady state.
+    /// The segments that are being copied to host memory and that no command has used since the copy began.
+    valid_host_copies: Vec<SegmentId>,
+    /// Reference counts without handles, kept for reuse: in steady state an allocation allocates no host memory.
     references: Vec<Arc<References>>,
     limit: Option<u64>,
     remedies: Remedies,
     callback: Callback<M>,
-    /// The pins that are held: the block, and where it was pinned.
+    /// The existing pins: the block, and the call site of the pin.
     pins: Slab<(BlockId, &'static std::panic::Location<'static>)>,
-    /// Bytes that the driver has back and no trim has reported yet.
+    /// Bytes that the driver has freed and that no trim has reported yet.
     unreported: u64,
     append_loops: AppendLoops,
 }
 
 impl<M: Memory> Pool<M> {
-    /// A pool over any memory.
+    /// Creates a pool on a memory.
     ///
     /// # Errors
-    /// [`OptionsError`] when the options don't suit the memory.
+    /// [`OptionsError`] if the options do not suit the memory.
     pub fn new(memory: M, options: PoolOptions) -> Result<Self, OptionsError> {
         let limits = memory.limits();
         let granule = options.granule_for(&limits)?;
@@ -150,7 +150,7 @@ impl<M: Memory> Pool<M> {
             attribution: Attribution::default(),
             segments: FxHashMap::default(),
             spilled: FxHashMap::default(),
-            undisturbed: Vec::new(),
+            valid_host_copies: Vec::new(),
             references: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),
@@ -165,7 +165,7 @@ impl<M: Memory> Pool<M> {
             compaction_share: options.compaction_share,
             scrubs: options.scrub_on_free,
             pools: AtomicUsize::new(0),
-            ended: AtomicBool::new(false),
+            has_warned_of_leaks: AtomicBool::new(false),
             growing: Mutex::new(()),
             #[cfg(not(target_arch = "wasm32"))]
             host_copies: AtomicUsize::new(0),
@@ -174,68 +174,69 @@ impl<M: Memory> Pool<M> {
         Ok(Self::of(&Arc::new(inner)))
     }
 
-    /// Another handle to a pool.
+    /// Creates another handle to a pool.
     fn of(inner: &Arc<Inner<M>>) -> Self {
         inner.pools.fetch_add(1, Ordering::Relaxed);
         Self { inner: Arc::clone(inner) }
     }
 
-    /// The memory below the pool.
+    /// Returns the memory below the pool.
     #[must_use]
     pub fn memory(&self) -> &M {
         &self.inner.memory
     }
 
-    /// The counters: current, peak and totals. O(1).
+    /// Returns the counters: current values, peaks and totals. O(1).
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.state().heap.stats()
     }
 
-    /// How often each remedy was taken for a request that no hole could serve. O(1).
+    /// Returns how often each measure was taken for a request that no hole could serve. O(1).
     #[must_use]
     pub fn remedies(&self) -> Remedies {
         self.inner.state().remedies
     }
 
-    /// Sets every peak to its current value, as `torch.cuda.reset_peak_memory_stats`.
+    /// Sets every peak to the current value. Equals `torch.cuda.reset_peak_memory_stats`.
     pub fn reset_peaks(&self) {
         self.inner.state().heap.reset_peaks();
     }
 
-    /// Sets every total to zero, as `torch.cuda.reset_accumulated_memory_stats`.
+    /// Sets every total to zero. Equals `torch.cuda.reset_accumulated_memory_stats`.
     pub fn reset_accumulated(&self) {
         self.inner.state().heap.reset_accumulated();
     }
 
-    /// Proves every law of the heap. O(blocks), for tests.
+    /// Checks every invariant of the heap. O(blocks); for tests.
     ///
     /// # Errors
-    /// The first law that doesn't hold.
+    /// The first violated invariant.
     pub fn check(&self) -> Result<(), LawBroken> {
         self.inner.state().heap.check()
     }
 
-    /// The limit on reserved bytes, if one is set.
+    /// Returns the limit on reserved bytes, if one is set.
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
         self.inner.state().limit
     }
 
-    /// Sets or lifts the limit on reserved bytes. One below what is reserved loses nothing: requests that need a new
-    /// segment fail until there is room again.
+    /// Sets or removes the limit on reserved bytes. A limit below the reserved bytes frees nothing: requests that need
+    /// a new segment fail until reserved bytes have fallen.
     pub fn set_limit(&self, limit: Option<u64>) {
         self.inner.state().limit = limit;
     }
 
-    /// Sets the limit to a share of all memory that the device has, and answers with it in bytes.
+    /// Sets the limit to a fraction of the device's total memory, and returns the limit in bytes. Equals
+    /// `torch.cuda.set_per_process_memory_fraction`.
     ///
-    /// Only some memories can tell how much that is: see [`Memory::total_bytes`]. wgpu has no safe call for it on any backend,
-    /// so a program that knows tells [`Gpu::set_total_bytes`] first.
+    /// Only some memories report their total memory: see [`Memory::total_bytes`]. wgpu has no safe query on any
+    /// backend, so the application must call [`Gpu::set_total_bytes`] first.
     ///
     /// # Errors
-    /// [`OptionsError::Fraction`] unless it is above 0 and at most 1, [`OptionsError::TotalUnknown`] where the memory
-    /// can't tell. The limit stays as it was.
+    /// [`OptionsError::Fraction`] unless the fraction is above 0 and at most 1; [`OptionsError::TotalUnknown`] if the
+    /// memory does not report its total. The limit is then unchanged.
     pub fn set_limit_fraction(&self, fraction: f64) -> Result<u64, OptionsError> {
         if !(fraction > 0.0 && fraction <= 1.0) {
             return Err(OptionsError::Fraction { fraction: fraction.to_string() });
@@ -252,19 +253,20 @@ impl<M: Memory> Pool<M> {
         Ok(limit)
     }
 
-    /// Hands everything recorded to the device's queue, so that the device begins. A program needs it only before it submits commands of
-    /// its own that depend on the pool's: the pool submits long and old batches by itself.
+    /// Submits everything recorded so far. Needed only before the application submits its own commands that depend on
+    /// the pool's commands: the pool submits long and old batches automatically.
     ///
-    /// Waits for a thread that is submitting some of it, for callbacks of the application that wgpu runs inside, and for the device while
-    /// that is more than 32 batches behind. See [`guide::threads`](crate::guide::threads).
+    /// Waits for another thread that is submitting, for application callbacks that wgpu runs inside, and while the
+    /// device is more than 32 batches behind. See [`guide::threads`](crate::guide::threads).
     ///
     /// # Errors
-    /// What the device found wrong with the commands; [`DeviceError::Lost`].
+    /// The error of a failed batch; [`DeviceError::Lost`].
     pub fn submit(&self) -> Result<(), DeviceError> {
         self.inner.memory.submit()
     }
 
-    /// Submits and waits until the device has finished everything, as `torch.cuda.synchronize`. Callbacks of the application run inside.
+    /// Submits, then waits until the device has finished everything. Application callbacks run inside. Equals
+    /// `torch.cuda.synchronize`.
     ///
     /// # Errors
     /// As [`Pool::submit`].
@@ -273,7 +275,7 @@ impl<M: Memory> Pool<M> {
         self.inner.memory.wait()
     }
 
-    /// Whether two handles are of one pool.
+    /// Returns whether two handles refer to the same pool.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
@@ -281,16 +283,16 @@ impl<M: Memory> Pool<M> {
 }
 
 impl Pool<Gpu> {
-    /// Opens the best adapter with a device made for pooling, and a pool on it.
+    /// Opens the best adapter with a device configured for pooling, and creates a pool on it.
     ///
     /// # Errors
-    /// [`OptionsError`] when there is no adapter or the options don't suit it.
+    /// [`OptionsError`] if there is no adapter or the options do not suit it.
     pub async fn request(options: PoolOptions) -> Result<Self, OptionsError> {
         let gpu = Gpu::open(&options.gpu).await?;
         Self::new(gpu, options)
     }
 
-    /// As [`Pool::request`], waiting on this thread.
+    /// As [`Pool::request`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Pool::request`].
@@ -299,22 +301,22 @@ impl Pool<Gpu> {
         pollster::block_on(Self::request(options))
     }
 
-    /// A pool on a device that the program already has; see [`Gpu::from_device`] for what it should be made with.
+    /// Creates a pool on an existing device; see [`Gpu::from_device`] for the recommended device settings.
     ///
     /// # Errors
-    /// [`OptionsError`] when the options don't suit the device.
+    /// [`OptionsError`] if the options do not suit the device.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, options: PoolOptions) -> Result<Self, OptionsError> {
         Self::new(Gpu::from_device(device, queue), options)
     }
 
-    /// Returns the first fault since the last was cleared, if there was one: a batch of commands that wgpu refused. Until it is
-    /// cleared, every call that needs the device returns its error. See [`Gpu::fault`].
+    /// Returns the first fault since the last call of [`Pool::clear_fault`], if there is one: a batch of commands that
+    /// failed. Until the fault is cleared, every call that needs the device returns its error. See [`Gpu::fault`].
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.memory().fault()
     }
 
-    /// Clears the fault and returns it, so that the pool can be used again. See [`Gpu::clear_fault`].
+    /// Clears and returns the fault, so that the pool can be used again. See [`Gpu::clear_fault`].
     #[expect(clippy::must_use_candidate, reason = "the fault is usually known already")]
     pub fn clear_fault(&self) -> Option<Fault> {
         self.memory().clear_fault()
@@ -323,7 +325,7 @@ impl Pool<Gpu> {
 
 impl<M: Memory> Inner<M> {
     fn state(&self) -> MutexGuard<'_, State<M>> {
-        // Every critical section on the state leaves it whole, so a panic elsewhere in its thread does no harm.
+        // Ignores poisoning: every critical section leaves the state consistent, even when its thread panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -350,7 +352,7 @@ impl<M: Memory> fmt::Debug for Pool<M> {
             compaction_share,
             scrubs,
             pools: _,
-            ended: _,
+            has_warned_of_leaks: _,
             growing: _,
             #[cfg(not(target_arch = "wasm32"))]
                 host_copies: _,

@@ -1,4 +1,4 @@
-//! Pins: blocks that stay where they are, and the call sites that pinned them.
+//! Pins: guards that keep a block at its location, with the call sites that created them.
 
 use super::{Inner, Pool, Storage};
 use crate::device::{COPY_UNIT, Gpu, Memory};
@@ -8,18 +8,18 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// One pin: which block, and where in the program it was pinned.
+/// A pinned block and the call site that pinned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// Where the guard was taken.
+    /// The call site of [`Storage::pin`].
     pub site: &'static Location<'static>,
-    /// The segment that the block holds.
+    /// The segment that contains the block.
     pub segment: SegmentId,
     /// The block's size in bytes.
     pub bytes: u64,
 }
 
-/// As `4.0 MiB of segment 3 by src/frame.rs:12:5`.
+/// Formats as `4.0 MiB of segment 3 by src/frame.rs:12:5`.
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of segment {} by {}", Bytes(self.bytes), self.segment, self.site)
@@ -27,7 +27,8 @@ impl fmt::Display for Pin {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Who pins what, in the order of the segments: what compaction may not move and trimming can't give back. O(pins).
+    /// Returns all pins, in the order of the segments: blocks that compaction cannot move and that trimming cannot
+    /// free. O(pins).
     #[must_use]
     pub fn pins(&self) -> Vec<Pin> {
         let state = self.inner.state();
@@ -42,20 +43,20 @@ impl<M: Memory> Pool<M> {
 }
 
 impl<M: Memory> Storage<M> {
-    /// Pins the block, for commands that the program records by itself: until the guard is dropped, the block neither moves
-    /// nor is handed out again, also if its last handle is dropped meanwhile. What the pool has recorded so far is submitted
-    /// first, so that it runs before what the program submits afterwards. On a GPU, [`Pinned::binding`] says where the block
-    /// lies.
+    /// Pins the block, for commands that the application records itself. Until the guard is dropped, the block is
+    /// neither moved nor reused, even if its last handle is dropped. Submits everything that the pool has recorded, so
+    /// that it executes before the application's later submissions. On a GPU, [`Pinned::binding`] returns the block's
+    /// buffer range.
     ///
-    /// Keep the guard until the commands are submitted; from then on the queue's order protects the bytes. Returns `None` for a
-    /// storage of zero bytes. [`Pool::pins`] lists the pins, each with the caller of this function. Waits for no device; may wait
-    /// for a thread that is submitting.
+    /// Keep the guard until the commands are submitted; from then on the order of the queue protects the bytes. Returns
+    /// `None` for a storage of zero bytes. [`Pool::pins`] lists the pins with the callers of this function. Does not
+    /// wait for the device; may wait for a thread that is submitting.
     ///
-    /// A pin doesn't keep the block allocated: once the last handle is dropped, its bytes count as active and not as allocated,
-    /// and a [`WeakStorage`](super::WeakStorage) doesn't upgrade.
+    /// A pin does not keep the block allocated: after the last handle is dropped, its bytes count as active but not as
+    /// allocated, and [`WeakStorage::upgrade`](super::WeakStorage::upgrade) returns `None`.
     ///
     /// # Errors
-    /// What the device found wrong with the commands submitted.
+    /// The error of a failed batch; [`DeviceError::Lost`].
     #[track_caller]
     pub fn pin(&self) -> Result<Option<Pinned<M>>, DeviceError> {
         let Some(block) = self.block() else { return Ok(None) };
@@ -67,7 +68,7 @@ impl<M: Memory> Storage<M> {
                 state.heap.pin(block).expect("a storage holds its block, and 2^32 guards don't fit in memory");
                 break (place, state.pins.insert((block, site)));
             }
-            // The block is in host memory: it gets its memory back first.
+            // The block's bytes are in host memory and must be written to the device first.
             drop(state);
             drop(inner.resolve([self])?);
         };
@@ -77,24 +78,24 @@ impl<M: Memory> Storage<M> {
     }
 }
 
-/// A guard that keeps a block in place, for commands outside of the pool's own recorder. Made by [`Storage::pin`].
+/// A guard that keeps a block at its location, for commands outside the pool's recorder. Created by [`Storage::pin`].
 pub struct Pinned<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     block: BlockId,
-    /// Its place among the pool's pins.
+    /// The pin's key in the pool's list of pins.
     number: usize,
     place: crate::device::Location<M::Segment>,
     bytes: u64,
 }
 
 impl<M: Memory> Pinned<M> {
-    /// The bytes of the storage that was pinned, as they were asked for.
+    /// Returns the requested bytes of the pinned storage.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The block's segment, and its first byte from the segment's start.
+    /// Returns the block's segment, and its first byte relative to the segment's start.
     #[must_use]
     pub fn place(&self) -> (SegmentId, u64) {
         (self.place.id, self.place.offset)
@@ -102,7 +103,8 @@ impl<M: Memory> Pinned<M> {
 }
 
 impl Pinned<Gpu> {
-    /// The range of the wgpu buffer. Write nothing outside of it: the neighbours are other tensors.
+    /// Returns the block's range of the wgpu buffer. Do not write outside the range: adjacent bytes belong to other
+    /// tensors.
     #[must_use]
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
         wgpu::BufferBinding {

@@ -1,4 +1,4 @@
-//! Memory that somebody else needs: the system's warnings, and the program's own remedy before an error.
+//! Memory pressure: responses to the system's warnings, and the application's callback before an out-of-memory error.
 
 use super::{Compacted, EventKind, Inner, Pool, Trimmed};
 use crate::device::Memory;
@@ -10,41 +10,42 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use wgpu::WasmNotSendSync;
 
-/// How many calls in a row that bring nothing the pressure callback may call a success. Then the request fails all the same.
-const CALLS_IN_VAIN: u32 = 16;
+/// The number of consecutive callback results of `true` without effect after which a request fails.
+const MAX_INEFFECTIVE_CALLS: u32 = 16;
 
-/// How urgently the system wants memory back, for [`Pool::pressure`].
+/// The severity of a memory warning, for [`Pool::pressure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemoryPressure {
-    /// Drop what is idle: trim.
+    /// Trims idle segments.
     Low,
-    /// Drop the caches as well: bind groups, staging, records of dropped storages. Making them again costs microseconds each.
+    /// Also drops caches: bind groups, staging buffers, reference counts of dropped storages. Creating them again costs
+    /// microseconds each.
     Moderate,
-    /// Keep the minimum: compact, so that sparse segments fall idle, then all of the above.
+    /// Compacts first, so that sparse segments become idle, then does all of the above.
     Critical,
 }
 
-/// What [`Pool::pressure`] did.
+/// The result of [`Pool::pressure`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relief {
-    /// Blocks that were moved out of sparse segments.
+    /// The blocks that were moved out of sparse segments.
     pub compacted: Compacted,
-    /// Segments that were given back.
+    /// The segments that were released.
     pub trimmed: Trimmed,
 }
 
-/// What a [pressure callback](Pool::set_pressure_callback) does: frees something, and says whether it did.
+/// A [pressure callback](Pool::set_pressure_callback): frees memory and returns whether it did.
 pub(super) trait PressureCallback<M: Memory>: WasmNotSendSync {
-    fn call(&self, pool: &Pool<M>, lacking: &OutOfMemory) -> bool;
+    fn call(&self, pool: &Pool<M>, error: &OutOfMemory) -> bool;
 }
 
 impl<M: Memory, F: Fn(&Pool<M>, &OutOfMemory) -> bool + WasmNotSendSync> PressureCallback<M> for F {
-    fn call(&self, pool: &Pool<M>, lacking: &OutOfMemory) -> bool {
-        self(pool, lacking)
+    fn call(&self, pool: &Pool<M>, error: &OutOfMemory) -> bool {
+        self(pool, error)
     }
 }
 
-/// The callback, and the threads that are inside of it.
+/// The callback, and the threads that are inside it.
 pub(super) struct Callback<M: Memory> {
     act: Option<Arc<dyn PressureCallback<M>>>,
     inside: Vec<ThreadId>,
@@ -57,10 +58,10 @@ impl<M: Memory> Callback<M> {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Gives memory back because the system asks for it. Never waits: what the device still uses is reported as pending, and
-    /// a later trim reports it as freed.
+    /// Frees memory in response to a memory warning. Never waits: bytes that the device still uses are reported as
+    /// pending, and a later trim reports them as freed.
     ///
-    /// # What to call from where
+    /// # When to call this
     ///
     /// | system | signal | level |
     /// | --- | --- | --- |
@@ -73,13 +74,13 @@ impl<M: Memory> Pool<M> {
     /// | Windows | the event of `IDXGIAdapter3::RegisterVideoMemoryBudgetChangeNotificationEvent`, when `CurrentUsage` is above `Budget` | `Critical` |
     /// | Windows | the object of `CreateMemoryResourceNotification(LowMemoryResourceNotification)` is signalled | `Moderate` |
     /// | browser | `visibilitychange` to hidden | `Moderate` |
-    /// | any | a change of scene, the end of a run | `Low` |
+    /// | any | a scene change, the end of a task | `Low` |
     ///
-    /// A browser sends no memory warning, and `navigator.deviceMemory` is a constant of the machine: choose a
-    /// [limit](Pool::set_limit) by it when the program starts.
+    /// A browser sends no memory warnings, and `navigator.deviceMemory` is a constant of the machine: use it to choose
+    /// a [limit](Pool::set_limit) when the program starts.
     ///
     /// # Errors
-    /// What the device found wrong while blocks were moved. The rest is done all the same.
+    /// The error of a failed batch during compaction. The other steps are executed nevertheless.
     pub fn pressure(&self, level: MemoryPressure) -> Result<Relief, DeviceError> {
         log::debug!("wgpu-pool: memory pressure: {level:?}");
         let compacted =
@@ -93,17 +94,18 @@ impl<M: Memory> Pool<M> {
         Ok(Relief { compacted: compacted?, trimmed })
     }
 
-    /// Sets what the pool calls when every other remedy has failed and the next answer would be an error. It is told what is
-    /// lacking, frees what it can, and answers whether it freed something; if so the request is tried again.
+    /// Sets the callback that the pool calls before an out-of-memory error, when every other measure has failed. The
+    /// callback receives a description of the failed request, frees memory if it can, and returns whether it freed any;
+    /// if so, the request is retried.
     ///
-    /// No lock is held meanwhile: it may allocate, drop, compact, trim, change the limit, set another callback, or panic, which
-    /// the caller of [`Pool::allocate`] then sees. A request that fails inside of it doesn't call it again on the same thread.
-    /// Several threads may be inside at once.
+    /// The pool holds no lock during the call. The callback may allocate, drop, compact, trim, change the limit, set
+    /// another callback, or panic; a panic unwinds to the caller of [`Pool::allocate`]. A request that fails inside the
+    /// callback does not call it again on the same thread. Several threads may be inside the callback at the same time.
     ///
-    /// It is called again for as long as it answers `true`. After 16 such answers in a row that neither lowered the pool's
-    /// allocated bytes nor raised its limit the request fails.
+    /// The callback is called repeatedly while it returns `true`. After 16 consecutive calls that neither lowered the
+    /// pool's allocated bytes nor raised its limit, the request fails.
     ///
-    /// A callback that owns a handle to this pool keeps it alive; it needs none, since it is handed one.
+    /// A callback that owns a handle to this pool keeps the pool alive; use the handle that is passed to it instead.
     ///
     /// # Examples
     ///
@@ -114,7 +116,7 @@ impl<M: Memory> Pool<M> {
     /// let options = PoolOptions { limit: Some(8 << 20), ..PoolOptions::default() };
     /// let pool = Pool::new(HostMemory::default(), options)?;
     /// let cache: Mutex<Vec<Storage<HostMemory>>> = Mutex::new(vec![pool.allocate(6 << 20)?]);
-    /// pool.set_pressure_callback(move |_pool, _lacking| cache.lock().is_ok_and(|mut cache| cache.pop().is_some()));
+    /// pool.set_pressure_callback(move |_pool, _error| cache.lock().is_ok_and(|mut cache| cache.pop().is_some()));
     /// let storage = pool.allocate(6 << 20)?;
     /// assert_eq!(pool.remedies().callbacks, 1);
     /// # pool.clear_pressure_callback();
@@ -122,7 +124,7 @@ impl<M: Memory> Pool<M> {
     /// ```
     pub fn set_pressure_callback(&self, callback: impl Fn(&Self, &OutOfMemory) -> bool + WasmNotSendSync + 'static) {
         let previous = self.inner.state().callback.act.replace(Arc::new(callback));
-        // Outside of the lock: what the callback owned may be storages.
+        // Dropped outside the lock: the previous callback may own storages.
         drop(previous);
     }
 
@@ -133,7 +135,7 @@ impl<M: Memory> Pool<M> {
     }
 }
 
-/// Notes that a thread is inside the callback, until it is dropped; a panic passes here too.
+/// Marks a thread as inside the callback until dropped, also during a panic.
 struct Inside<'a, M: Memory>(&'a Inner<M>);
 
 impl<M: Memory> Drop for Inside<'_, M> {
@@ -144,40 +146,40 @@ impl<M: Memory> Drop for Inside<'_, M> {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Every rung above the first: the ladder, and again for as long as the callback frees something.
+    /// Runs the ladder of measures, and again while the callback frees memory.
     pub(super) fn climb(
         &self,
         requested: NonZeroU64,
         site: &'static Location<'static>,
     ) -> Result<BlockId, AllocateError> {
         let before = self.remedies();
-        let mut in_vain = 0;
+        let mut ineffective = 0;
         let (mut least_live, mut highest_limit) = (u64::MAX, 0);
         loop {
-            let mut lacking = match self.inner.climb(requested, &before) {
-                Err(AllocateError::OutOfMemory(lacking)) => lacking,
+            let mut error = match self.inner.climb(requested, &before) {
+                Err(AllocateError::OutOfMemory(error)) => error,
                 other => return other,
             };
-            // Both can only improve so often, so that this ends.
-            let limit = lacking.limit.unwrap_or(u64::MAX);
-            in_vain = if lacking.allocated < least_live || limit > highest_limit { 0 } else { in_vain + 1 };
-            (least_live, highest_limit) = (least_live.min(lacking.allocated), highest_limit.max(limit));
-            if in_vain < CALLS_IN_VAIN && self.relieve(&lacking) {
+            // Both values improve a bounded number of times, so the loop ends.
+            let limit = error.limit.unwrap_or(u64::MAX);
+            ineffective = if error.allocated < least_live || limit > highest_limit { 0 } else { ineffective + 1 };
+            (least_live, highest_limit) = (least_live.min(error.allocated), highest_limit.max(limit));
+            if ineffective < MAX_INEFFECTIVE_CALLS && self.relieve(&error) {
                 continue;
             }
             let mut state = self.inner.state();
             state.remedies.out_of_memory += 1;
-            // With what the callback gained.
-            lacking.gains = state.remedies.gains_since(&before);
+            // Including the effect of the callback.
+            error.gains = state.remedies.gains_since(&before);
             state.attribution.record_amount(EventKind::OutOfMemory, requested.get(), Some(site));
             drop(state);
-            log::warn!("wgpu-pool: {lacking}, at {site}");
-            return Err(AllocateError::OutOfMemory(lacking));
+            log::warn!("wgpu-pool: {error}, at {site}");
+            return Err(AllocateError::OutOfMemory(error));
         }
     }
 
-    /// Calls the callback, unless there is none or this thread is inside of it.
-    fn relieve(&self, lacking: &OutOfMemory) -> bool {
+    /// Calls the callback. Returns false if there is none or if this thread is inside it.
+    fn relieve(&self, error: &OutOfMemory) -> bool {
         let this_thread = std::thread::current().id();
         let act = {
             let mut state = self.inner.state();
@@ -190,10 +192,10 @@ impl<M: Memory> Pool<M> {
             act
         };
         let inside = Inside(&self.inner);
-        let freed = act.call(self, lacking);
+        let freed = act.call(self, error);
         drop(inside);
         let mut state = self.inner.state();
-        state.remedies.relieved += lacking.allocated.saturating_sub(state.heap.stats().allocated.current);
+        state.remedies.relieved += error.allocated.saturating_sub(state.heap.stats().allocated.current);
         drop(state);
         log::debug!("wgpu-pool: the pressure callback freed {}", if freed { "something" } else { "nothing" });
         freed

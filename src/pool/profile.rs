@@ -1,4 +1,4 @@
-//! What the kernels of a part of a program cost.
+//! Profiles: execution times of the kernels in a section of a program.
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::Pool;
@@ -10,45 +10,45 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// How long each kernel of a part of a program took, by the device's clock. Made by `Pool::profile`, which a browser can't, since it
-/// waits; displayed as a table of
-/// kernels, the one that took longest first.
+/// The execution times of the kernels in a section of a program, by the device's clock. Created by `Pool::profile`,
+/// which is not available in browsers because it blocks. `Display` prints a table of kernels, longest total time first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// The dispatches, in program order.
+    /// The dispatches in program order.
     pub dispatches: Vec<Dispatch>,
-    /// Dispatches beyond those that a device has timestamps for.
+    /// The number of dispatches that were not timed, because the device ran out of timestamps.
     pub untimed: u64,
 }
 
-/// One dispatch. Times are in nanoseconds since the first one's start.
+/// A timed dispatch. Times are in nanoseconds since the start of the first dispatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispatch {
-    /// The kernel: of the crate's own its shader, of the program's own the entry point.
+    /// The kernel: the shader's name for the crate's own kernels, the entry point for user kernels.
     pub kernel: Arc<str>,
-    /// When it began.
+    /// Start time.
     pub start: u64,
-    /// When it ended.
+    /// End time.
     pub end: u64,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Pool<Gpu> {
-    /// Does something, and tells how long each kernel took that was recorded meanwhile, on any thread. Waits for the device, before
-    /// and after. Every dispatch is timed by itself, so that none overlaps another as they else may. The first 2,048 are timed.
+    /// Calls `act`, and returns the execution time of each kernel that any thread recorded meanwhile. Waits for the
+    /// device before and after. Each dispatch is timed separately, so dispatches do not overlap as they otherwise may.
+    /// The first 2,048 dispatches are timed.
     ///
-    /// Does the work of `torch.profiler.profile` for kernels.
+    /// Equals `torch.profiler.profile` for kernels.
     ///
     /// # Errors
-    /// [`DeviceError::Unsupported`] where the adapter has no timestamp queries; what the device found wrong. What `act` returns is
-    /// lost then.
+    /// [`DeviceError::Unsupported`] if the adapter has no timestamp queries; the error of a failed batch. The result of
+    /// `act` is then dropped.
     pub fn profile<R>(&self, act: impl FnOnce() -> R) -> Result<(R, Profile), DeviceError> {
         self.synchronize()?;
         let gpu = self.memory();
         gpu.begin_timing()?;
-        let until_panic = Untimed(gpu);
+        let stop_on_panic = StopTiming(gpu);
         let result = act();
-        std::mem::forget(until_panic);
+        std::mem::forget(stop_on_panic);
         let timed = gpu.end_timing()?;
         let first = timed.dispatches.iter().map(|&(_, start, _)| start).min().unwrap_or(0);
         let dispatches = timed.dispatches.into_iter().map(|(kernel, start, end)| Dispatch {
@@ -60,19 +60,19 @@ impl Pool<Gpu> {
     }
 }
 
-/// Ends the timing of a profile whose program panics.
+/// Stops the timing if the profiled code panics.
 #[cfg(not(target_arch = "wasm32"))]
-struct Untimed<'a>(&'a Gpu);
+struct StopTiming<'a>(&'a Gpu);
 
 #[cfg(not(target_arch = "wasm32"))]
-impl Drop for Untimed<'_> {
+impl Drop for StopTiming<'_> {
     fn drop(&mut self) {
         self.0.drop_timing();
     }
 }
 
 impl Profile {
-    /// Calls and nanoseconds of each kernel, the one that took longest first.
+    /// Returns the number of calls and the total nanoseconds of each kernel, longest total time first.
     #[must_use]
     pub fn kernels(&self) -> Vec<(Arc<str>, u64, u64)> {
         let mut sums: BTreeMap<&Arc<str>, (u64, u64)> = BTreeMap::new();
@@ -87,7 +87,7 @@ impl Profile {
         kernels
     }
 
-    /// The dispatches as a trace that Perfetto and `chrome://tracing` load.
+    /// Returns the dispatches as a trace for Perfetto and `chrome://tracing`.
     #[cfg(feature = "serde")]
     #[must_use]
     pub fn to_chrome_trace(&self) -> String {
@@ -117,7 +117,7 @@ impl fmt::Display for Profile {
             writeln!(f, "{name:<36}{calls:>8}{total:>13.1}{:>13.2}{share:>7.1} %", total / calls as f64)?;
         }
         if self.untimed > 0 {
-            writeln!(f, "and {} dispatches beyond those that have timestamps", self.untimed)?;
+            writeln!(f, "and {} dispatches without timestamps", self.untimed)?;
         }
         Ok(())
     }

@@ -1,26 +1,26 @@
-//! How many handles share one block, and when the block is free again.
+//! Reference counting: the handles that share a block, and when the block is freed.
 //!
 //! # Life cycle of a handle
-//! One [`References`] counts the handles of one block: *strong* ones ([`Storage`](super::Storage)), which keep the block
-//! allocated, and *weak* ones ([`WeakStorage`](super::WeakStorage)), which don't. Pins are counted by the heap: a pin keeps the
-//! block's bytes in place after it was freed, and never makes it allocated again.
+//! One [`References`] counts the handles of one block: *strong* handles ([`Storage`](super::Storage)) keep the block
+//! allocated, *weak* handles ([`WeakStorage`](super::WeakStorage)) do not. The heap counts pins: a pin keeps a freed
+//! block's bytes at their location, and never makes the block allocated again.
 //!
-//! | state | strong | weak | block in the heap | `upgrade` | may happen next |
+//! | state | strong | weak | block in the heap | `upgrade` | next transitions |
 //! | --- | --- | --- | --- | --- | --- |
 //! | in use | 1 or more | any | allocated | succeeds | clone, downgrade, upgrade, pin, unpin, drop |
 //! | being freed: the last strong handle is dropped, and its thread waits for the pool's lock | 0 | any | allocated | fails | the block is freed |
 //! | freed, pinned | 0 | any | active, not allocated | fails | the last unpin makes the block inactive |
-//! | freed | 0 | 1 or more | inactive, or the block of another count | fails | the last weak handle is dropped, and the count with it |
-//! | recycled | - | 0 | - | there is no weak handle | the count serves a new block |
+//! | freed | 0 | 1 or more | inactive, or allocated with another count | fails | dropping the last weak handle drops the count |
+//! | recycled | - | 0 | - | there is no weak handle | the count is used for a new block |
 //!
-//! Two rules follow, and the model checker proves both for up to three threads (`tests` below):
-//! - A strong count of 0 never rises again while a handle of either kind exists. So an upgrade that succeeds finds its own
-//!   block, allocated, without asking the heap.
-//! - A count serves another block only when no handle of either kind refers to it. So two blocks never share a count, however
-//!   long a weak handle is kept.
+//! Two invariants follow, and a model checker verifies both for up to three threads (`tests` below):
+//! - A strong count of 0 never rises again while a handle of either kind exists. Therefore a successful upgrade refers
+//!   to its own block, which is allocated, without a query of the heap.
+//! - A count is reused for another block only when no handle of either kind refers to it. Therefore two blocks never
+//!   share a count, regardless of how long a weak handle exists.
 //!
-//! Both counts are halves of one word, so that one load tells whether a handle is the only one of either kind. That is the
-//! usual case when a handle is dropped, and needs no atomic write.
+//! Both counts are halves of one word, so that one load shows whether a handle is the only one of either kind. This is
+//! the usual case when a handle is dropped, and it needs no atomic write.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -28,8 +28,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 const STRONG: u64 = 1;
 /// One weak handle.
 const WEAK: u64 = 1 << 32;
-/// The most handles of one kind. Half of what fits, so that threads that meet the bound at once still don't carry over.
-const MOST: u64 = 1 << 31;
+/// The largest number of handles of one kind. Half of the representable range, so that concurrent increments at the
+/// bound do not carry over.
+const MAX_HANDLES: u64 = 1 << 31;
 
 const fn strong(word: u64) -> u64 {
     word & (WEAK - 1)
@@ -39,7 +40,7 @@ const fn weak(word: u64) -> u64 {
     word >> 32
 }
 
-/// An atomic word of 64 bits: the standard library's, or the model checker's.
+/// An atomic 64-bit word: the standard library's, or the model checker's.
 pub(super) trait Word: Default {
     fn load(&self, order: Ordering) -> u64;
     fn store(&self, value: u64, order: Ordering);
@@ -81,19 +82,19 @@ impl Word for AtomicU64 {
     }
 }
 
-/// The number of strong handles in the low half of a word, that of weak ones in the high half.
+/// The number of strong handles in the low half of a word, and of weak handles in the high half.
 #[derive(Debug, Default)]
 pub(super) struct References<W = AtomicU64>(W);
 
 impl<W: Word> References<W> {
-    /// Counts the first strong handle of a block. The caller has this count for itself.
+    /// Counts the first strong handle of a block. The caller has exclusive access to this count.
     #[inline]
     pub(super) fn begin(&self) {
-        // Handles of an earlier block, should other threads still be dropping them, have touched the count for the last time.
+        // Threads that are still dropping handles of an earlier block no longer access the count.
         self.0.store(STRONG, Ordering::Relaxed);
     }
 
-    /// The strong handles. Other threads may change the number at any time.
+    /// The number of strong handles. Other threads may change the number at any time.
     #[inline]
     pub(super) fn strong(&self) -> u64 {
         strong(self.0.load(Ordering::Acquire))
@@ -102,33 +103,33 @@ impl<W: Word> References<W> {
     /// Counts a clone of a strong handle.
     ///
     /// # Panics
-    /// At 2³¹ strong handles, which only a program that forgets handles can reach.
+    /// At 2³¹ strong handles, which requires a program that leaks handles.
     #[inline]
     pub(super) fn clone_strong(&self) {
-        if strong(self.0.add(STRONG, Ordering::Relaxed)) >= MOST {
+        if strong(self.0.add(STRONG, Ordering::Relaxed)) >= MAX_HANDLES {
             self.0.subtract(STRONG, Ordering::Relaxed);
-            panic!("more than {MOST} handles to one block");
+            panic!("more than {MAX_HANDLES} handles to one block");
         }
     }
 
-    /// Counts a weak handle, made of a strong or of a weak one.
+    /// Counts a new weak handle.
     ///
     /// # Panics
-    /// At 2³¹ weak handles, which only a program that forgets handles can reach.
+    /// At 2³¹ weak handles, which requires a program that leaks handles.
     #[inline]
     pub(super) fn add_weak(&self) {
-        if weak(self.0.add(WEAK, Ordering::Relaxed)) >= MOST {
+        if weak(self.0.add(WEAK, Ordering::Relaxed)) >= MAX_HANDLES {
             self.0.subtract(WEAK, Ordering::Relaxed);
-            panic!("more than {MOST} weak handles to one block");
+            panic!("more than {MAX_HANDLES} weak handles to one block");
         }
     }
 
-    /// Counts one more strong handle, made of a weak one, unless there is none left.
+    /// Counts a new strong handle, created from a weak handle. Returns false if there is no strong handle.
     #[inline]
     pub(super) fn upgrade(&self) -> bool {
         let mut word = self.0.load(Ordering::Acquire);
         loop {
-            if strong(word) == 0 || strong(word) >= MOST {
+            if strong(word) == 0 || strong(word) >= MAX_HANDLES {
                 return false;
             }
             match self.0.exchange_weak(word, word + STRONG) {
@@ -138,18 +139,18 @@ impl<W: Word> References<W> {
         }
     }
 
-    /// Counts a weak handle as dropped.
+    /// Counts the drop of a weak handle.
     #[inline]
     pub(super) fn drop_weak(&self) {
         self.0.subtract(WEAK, Ordering::Release);
     }
 
-    /// Counts a strong handle as dropped. Whether it was the last: the caller then frees the block, and everything that other
-    /// threads did with the block through their handles happens before that.
+    /// Counts the drop of a strong handle. Returns whether it was the last: the caller then frees the block, and all
+    /// accesses of other threads through their handles happen before that.
     #[inline]
     #[must_use = "the last handle frees the block"]
     pub(super) fn drop_strong(&self) -> bool {
-        // Nobody can clone the only handle while it is dropped, and without a weak one nobody can upgrade.
+        // No other thread can clone the only handle while it is dropped, and without a weak handle none can upgrade.
         if self.0.load(Ordering::Acquire) == STRONG {
             return true;
         }
@@ -160,7 +161,7 @@ impl<W: Word> References<W> {
         true
     }
 
-    /// Whether the count may serve another block. Asked by the thread whose handle was the last, once.
+    /// Returns whether the count can be reused for another block. Called once, by the thread whose handle was the last.
     #[inline]
     pub(super) fn is_unused(&self) -> bool {
         weak(self.0.load(Ordering::Acquire)) == 0

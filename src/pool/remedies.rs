@@ -1,43 +1,44 @@
-//! How often each rung of the ladder was taken.
+//! Counters of the measures against out-of-memory.
 
 use crate::error::Gains;
 use crate::heap::SegmentId;
 
-/// How often each rung above the first was taken, by requests that no hole could serve and by compactions on demand. None of
-/// them has happened to a pool that only ever reused its holes.
+/// Counters of the measures that were taken for requests that no hole could serve, and of compactions on demand. All
+/// are zero for a pool that only ever reused its holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Remedies {
-    /// Requests served by a hole that appeared while they climbed: finished work came in, or another thread freed or grew.
+    /// Requests served by a hole that appeared later: finished work freed memory, or another thread freed blocks or
+    /// created a segment.
     pub served_late: u64,
-    /// Idle segments that changed over to the other pool.
+    /// Idle segments that were moved to the other sub-pool.
     pub adopted: u64,
-    /// Compactions, by the ladder and on demand.
+    /// Compactions, by requests and on demand.
     pub compactions: u64,
-    /// Those compactions that emptied sparse segments, rather than made one hole.
+    /// Compactions that emptied sparse segments. The others created a single hole.
     pub evacuations: u64,
-    /// Bytes that compactions moved.
+    /// Bytes moved by compactions.
     pub bytes_moved: u64,
-    /// Segments that the ladder and packing gave back. Those that a trim takes are not counted.
+    /// Segments released by requests and packing. Segments released by trims are not counted.
     pub segments_released: u64,
     /// Bytes of those segments.
     pub bytes_released: u64,
-    /// Segments that the ladder and packing created.
+    /// Segments created by requests and packing.
     pub segments_created: u64,
-    /// Segments that the device refused; one that is then created smaller counts here as well.
+    /// Segments that the device refused, including those that were then created with a smaller size.
     pub refusals: u64,
-    /// Times that the limit left no room for a segment.
+    /// Requests for which the limit left no room for a segment.
     pub limit_hits: u64,
     /// Waits for the device.
     pub waits: u64,
-    /// Requests served from holes of the other sub-pool, at the limit or when the device refused.
+    /// Requests served from holes of the other sub-pool, at the limit or after the device refused a segment.
     pub cross_pool: u64,
-    /// Segments that were replaced by a smaller one through host memory.
+    /// Segments that were replaced by a smaller segment through host memory.
     pub host_copies: u64,
     /// Calls of the pressure callback.
     pub callbacks: u64,
-    /// Bytes by which the pool's allocated bytes fell in those calls.
+    /// Bytes by which those calls lowered the pool's allocated bytes.
     pub relieved: u64,
     /// Requests that ended in [`OutOfMemory`](crate::OutOfMemory).
     pub out_of_memory: u64,
@@ -49,7 +50,7 @@ impl Remedies {
         self.bytes_released += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
     }
 
-    /// What was gained since these counters stood at `before`.
+    /// Returns the differences from the counters `before`.
     pub(super) fn gains_since(&self, before: &Self) -> Gains {
         Gains {
             adopted: self.adopted - before.adopted,

@@ -1,38 +1,38 @@
-//! Room made ahead, with the device's verdict on it.
+//! Reservation of memory, verified on the device.
 
 use super::Pool;
 use crate::device::Memory;
 use crate::error::{AllocateError, DeviceError};
 
-/// What is written at the start of the room and must be read back. Memory that isn't there reads as zeros.
-const WITNESS: [u8; 4] = *b"room";
+/// The bytes that are written to the reserved block and read back. Memory that does not exist reads as zeros.
+const PROBE: [u8; 4] = *b"room";
 
 impl<M: Memory> Pool<M> {
-    /// Makes room for a block of `bytes` bytes, so that the next request of that size is served without growing, and proves that
-    /// the device really holds it.
+    /// Ensures that a block of `bytes` bytes can be allocated without growing the pool, and verifies that the memory
+    /// exists on the device.
     ///
-    /// In a browser a buffer that the device refuses is only known later, and until then looks like any other. So a word is
-    /// written to the room and read back, through the whole chain of commands; room that lost it is given back, and the
-    /// caller gets the error. Submits, and is ready once the device is there.
+    /// In a browser a refused buffer is reported later, and until then behaves like any other buffer. Therefore a word
+    /// is written to the block and read back through the normal command path. If the word is lost, the memory is
+    /// released and an error is returned. Submits, and waits asynchronously for the device.
     ///
-    /// Another thread may take the room before this one does.
+    /// Another thread may allocate the reserved block first.
     ///
     /// # Errors
-    /// As [`Pool::allocate`]; [`DeviceError::Refused`] when the room turned out not to be there.
+    /// As [`Pool::allocate`]; [`DeviceError::Refused`] if the memory does not exist on the device.
     pub async fn reserve(&self, bytes: u64) -> Result<(), AllocateError> {
         let room = self.allocate(bytes)?;
-        let length = WITNESS.len() as u64;
+        let length = PROBE.len() as u64;
         if bytes < length {
             return Ok(());
         }
-        room.write(0, &WITNESS)?;
+        room.write(0, &PROBE)?;
         let mut download = match self.download(length) {
-            // A memory that only counts has nothing to prove.
+            // A memory that only counts bytes has nothing to verify.
             Err(DeviceError::NoBytes) => return Ok(()),
             other => other?,
         };
         download.add(&room, 0, length)?;
-        if download.finish().await? == WITNESS {
+        if download.finish().await? == PROBE {
             return Ok(());
         }
         drop(room);
@@ -40,7 +40,7 @@ impl<M: Memory> Pool<M> {
         Err(DeviceError::Refused { bytes }.into())
     }
 
-    /// As [`Pool::reserve`], waiting on this thread.
+    /// As [`Pool::reserve`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Pool::reserve`].

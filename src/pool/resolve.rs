@@ -1,7 +1,7 @@
-//! From storages to addresses, for whoever records a command.
+//! Resolution of storages to addresses, for recording commands.
 //!
-//! An address is valid from the moment it is resolved until the recorder is released. A block of a spilled segment gets its memory
-//! back first ([`spill`](super::spill)).
+//! An address is valid until the recorder's guard is released. A block of a spilled segment is written to the device
+//! first ([`spill`](super::spill)).
 
 use super::spill::RESTORE_ATTEMPTS;
 use super::{Inner, State, Storage};
@@ -9,23 +9,24 @@ use crate::device::{Location, Memory};
 use crate::error::DeviceError;
 use crate::heap::{BlockId, Place, SegmentId};
 
-/// The recorder, and where storages lie while it is held.
+/// The recorder's guard, and the locations of storages while the guard is held.
 type Resolved<'a, M> = (<M as Memory>::Commands<'a>, Vec<Location<<M as Memory>::Segment>>);
 
 impl<M: Memory> Inner<M> {
-    /// The recorder, and where the storages lie while it is held. A storage of zero bytes has no address and is left out.
+    /// Returns the recorder's guard, and the locations of the storages while it is held. Storages of zero bytes have no
+    /// location and are omitted.
     ///
-    /// Does not wait, unless a block of a storage is in host memory because the device had no room for it.
+    /// Waits only if a block's bytes are in host memory because the device had no room for them.
     ///
     /// # Errors
-    /// [`DeviceError::Refused`] when the device still has no room for such a block; its bytes stay in host memory.
+    /// [`DeviceError::Refused`] if the device still has no room for such a block; its bytes stay in host memory.
     pub(crate) fn resolve<'s>(
         &self,
         storages: impl IntoIterator<Item = &'s Storage<M>> + Clone,
     ) -> Result<Resolved<'_, M>, DeviceError> {
         for attempt in 0.. {
             #[cfg(not(target_arch = "wasm32"))]
-            self.yield_to_host_copy();
+            self.wait_for_host_copy();
             let mut commands = self.memory.commands();
             match self.locate(&mut commands, storages.clone()) {
                 Ok(places) => return Ok((commands, places)),
@@ -38,7 +39,8 @@ impl<M: Memory> Inner<M> {
         unreachable!("the last attempt returns");
     }
 
-    /// Where the storages lie now. The recorder is held, so that nothing moves before the caller has recorded its command.
+    /// Returns the current locations of the storages. The caller holds the recorder, so that no block moves before the
+    /// caller's command is recorded.
     fn locate<'s>(
         &self,
         commands: &mut M::Commands<'_>,
@@ -58,31 +60,31 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Where a block lies now.
+    /// Returns the current location of a block.
     ///
     /// # Errors
-    /// The block's segment if its bytes are in host memory.
+    /// The block's segment, if its bytes are in host memory.
     pub(super) fn place(&mut self, block: BlockId) -> Result<Location<M::Segment>, SegmentId> {
         let place =
             self.heap.allocated_place(block).expect("a storage holds its block until its last handle is dropped");
-        self.disturb(place.segment);
+        self.invalidate_host_copy(place.segment);
         let segment = self.segments.get(&place.segment).ok_or(place.segment)?;
         Ok(Location { id: place.segment, segment: segment.clone(), offset: place.offset, size: place.size })
     }
 
-    /// Where a block lies that is about to be freed, if it may have bytes on the device: those of a spilled segment are in host
-    /// memory until it gets its memory back.
-    pub(super) fn leaving(&mut self, place: Place) -> Option<Location<M::Segment>> {
+    /// Returns the location of a block that is about to be freed, if it may have bytes on the device. The bytes of a
+    /// spilled segment are in host memory.
+    pub(super) fn location_before_free(&mut self, place: Place) -> Option<Location<M::Segment>> {
         let Place { segment: id, offset, size, .. } = place;
-        self.disturb(id);
+        self.invalidate_host_copy(id);
         let spilled = || self.spilled.get(&id)?.memory();
         let segment = self.segments.get(&id).or_else(spilled)?.clone();
         Some(Location { id, segment, offset, size })
     }
 
-    /// A range of a segment, for a command.
+    /// Returns a range of a segment, for a command.
     pub(super) fn location(&mut self, id: SegmentId, offset: u64, size: u64) -> Location<M::Segment> {
-        self.disturb(id);
+        self.invalidate_host_copy(id);
         let segment = self.segments.get(&id).expect("no plan names a spilled segment").clone();
         Location { id, segment, offset, size }
     }

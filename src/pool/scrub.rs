@@ -1,7 +1,8 @@
-//! Clearing the bytes that a block leaves, for [`PoolOptions::scrub_on_free`](super::PoolOptions::scrub_on_free).
+//! Clearing of freed bytes, for [`PoolOptions::scrub_on_free`](super::PoolOptions::scrub_on_free).
 //!
-//! The clear is a command like any other: it comes after every command that was recorded for the block, and before the first
-//! of its next owner. Bytes leave a block in three ways: its last handle is dropped, its last pin is, or compaction moves it.
+//! The clear is an ordinary command: it executes after every command recorded for the block, and before the first
+//! command of the next block there. Bytes are freed in three ways: the last handle of a block is dropped, its last pin
+//! is dropped, or compaction moves the block.
 
 use super::storage::finish;
 use super::{Inner, State};
@@ -12,8 +13,8 @@ use crate::heap::{BlockId, Heap, SegmentId};
 use std::collections::BTreeMap;
 
 impl<M: Memory> Inner<M> {
-    /// Has `release` take a handle or a pin from a block. If that makes the block inactive, as `vacates` foretells, its bytes are
-    /// cleared before anyone else can have them.
+    /// Calls `release`, which removes a handle or a pin from a block. If this makes the block inactive, as `vacates`
+    /// predicts, its bytes are cleared before the block can be reused.
     #[inline]
     pub(super) fn release_block(
         &self,
@@ -38,10 +39,10 @@ impl<M: Memory> Inner<M> {
         let mut commands = self.memory.commands();
         let mut state = self.state();
         if vacates(&state.heap, block) {
-            if let Some(place) = state.heap.active_place(block).and_then(|place| state.leaving(place)) {
+            if let Some(place) = state.heap.active_place(block).and_then(|place| state.location_before_free(place)) {
                 if let Err(error) = commands.clear(&place) {
-                    // Stale bytes must not be handed out: the block stays active, with a pin that is never taken off.
-                    log::error!("wgpu-pool: {place:?} is not used again, since it can't be cleared: {error}");
+                    // Stale bytes must not be exposed: the block stays active, with a pin that is never removed.
+                    log::error!("wgpu-pool: {place:?} cannot be cleared and is not reused: {error}");
                     let _ = state.heap.pin(block);
                 }
             }
@@ -49,12 +50,12 @@ impl<M: Memory> Inner<M> {
         release(&mut state);
         drop(state);
         if let Err(error) = finish(&self.memory, commands) {
-            // It is latched: the next call that can fail returns it.
+            // The error is latched: the next fallible call returns it.
             log::warn!("wgpu-pool: scrubbing: {error}");
         }
     }
 
-    /// Clears what the moves of a plan leave behind. Recorded right behind the copies.
+    /// Clears the old locations of a plan's moves. Recorded directly after the copies.
     pub(super) fn scrub_vacated(
         &self,
         commands: &mut M::Commands<'_>,
@@ -71,15 +72,15 @@ impl<M: Memory> Inner<M> {
     }
 }
 
-/// The ranges that some move leaves and no move fills: segment, offset, and size.
+/// Returns the ranges that moves leave and that no move fills: segment, offset, and size.
 fn vacated(moves: &[Move]) -> Vec<(SegmentId, u64, u64)> {
-    // At each offset of a segment, how many ranges begin or end there: of those left, and of those filled.
+    // The number of ranges that begin or end at each offset of a segment: left ranges, and filled ranges.
     let mut edges: BTreeMap<(SegmentId, u64), (i64, i64)> = BTreeMap::new();
-    for one in moves {
-        edges.entry((one.from_segment, one.from_offset)).or_default().0 += 1;
-        edges.entry((one.from_segment, one.from_offset + one.size)).or_default().0 -= 1;
-        edges.entry((one.to_segment, one.to_offset)).or_default().1 += 1;
-        edges.entry((one.to_segment, one.to_offset + one.size)).or_default().1 -= 1;
+    for moved in moves {
+        edges.entry((moved.from_segment, moved.from_offset)).or_default().0 += 1;
+        edges.entry((moved.from_segment, moved.from_offset + moved.size)).or_default().0 -= 1;
+        edges.entry((moved.to_segment, moved.to_offset)).or_default().1 += 1;
+        edges.entry((moved.to_segment, moved.to_offset + moved.size)).or_default().1 -= 1;
     }
     let mut ranges: Vec<(SegmentId, u64, u64)> = Vec::new();
     let (mut left, mut filled) = (0, 0);
@@ -104,10 +105,10 @@ mod tests {
     use std::num::NonZeroU64;
 
     /// A segment, and an offset in it.
-    type Spot = (u64, u64);
+    type Address = (u64, u64);
 
-    /// What moves leave that are given as where from, where to, and how many bytes.
-    fn ranges(moves: &[(Spot, Spot, u64)]) -> Vec<(u64, u64, u64)> {
+    /// Returns the vacated ranges of moves, which are given as source, target, and size.
+    fn ranges(moves: &[(Address, Address, u64)]) -> Vec<(u64, u64, u64)> {
         let mut heap = Heap::new(HeapOptions::default()).expect("the default options suit");
         heap.add_segment(SubPool::Large, 1 << 20).expect("there is room");
         let block = heap.allocate_from(SubPool::Large, NonZeroU64::MIN).expect("there is room");
@@ -126,16 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_plan_leaves_is_what_no_move_of_it_fills() {
+    fn vacated_ranges_exclude_ranges_that_other_moves_fill() {
         assert_eq!(ranges(&[]), []);
-        // To another segment, and two neighbours as one range.
+        // To another segment; two adjacent ranges are merged.
         assert_eq!(ranges(&[((0, 64), (1, 0), 32), ((0, 96), (1, 32), 32)]), [(0, 64, 64)]);
-        // Slid down by less than its size, then by more.
+        // Moved down by less than its size, then by more.
         assert_eq!(ranges(&[((0, 64), (0, 0), 256)]), [(0, 256, 64)]);
         assert_eq!(ranges(&[((0, 512), (0, 0), 256)]), [(0, 512, 256)]);
-        // A chain in which each takes the place of the one before.
+        // A chain in which each block moves to the old location of the previous block.
         assert_eq!(ranges(&[((0, 32), (0, 0), 32), ((0, 64), (0, 32), 32), ((0, 96), (0, 64), 32)]), [(0, 96, 32)]);
-        // A place that is left and filled from elsewhere, in part.
+        // A range that is left, and partly filled by another block.
         assert_eq!(ranges(&[((0, 0), (1, 0), 128), ((2, 0), (0, 32), 64)]), [(0, 0, 32), (0, 96, 32), (2, 0, 64)]);
     }
 }

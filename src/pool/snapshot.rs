@@ -1,7 +1,7 @@
-//! The full map of a pool, as plain data.
+//! Snapshots: the full map of a pool, as plain data.
 //!
-//! Call sites and scopes are listed once and named by their numbers, so that a snapshot of very many blocks stays small, in memory
-//! as in a file.
+//! Call sites and scopes are stored once and referenced by number, so that a snapshot of many blocks stays small, in
+//! memory and in a file.
 
 use super::attribution::History;
 pub use super::attribution::{EventKind, ScopeCounts};
@@ -14,15 +14,15 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// All that a pool knows of itself at one moment. Sizes are in bytes. O(blocks and events) to take.
+/// The complete state of a pool at one point in time. Sizes are in bytes. Taking a snapshot costs O(blocks + events).
 ///
-/// Law: the blocks of a segment tile it, every number of a site or a scope names one, and the counters are the sums over the
-/// blocks.
+/// Invariants: the blocks of a segment tile it, every site number and scope number exists, and the counters equal the
+/// sums over the blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// What the memory calls itself: the adapter and its backend.
+    /// The memory's name: for a GPU, the adapter and its backend.
     pub memory: String,
     /// The unit of offsets and sizes.
     pub granule: u64,
@@ -30,36 +30,36 @@ pub struct Snapshot {
     pub limit: Option<u64>,
     /// The counters.
     pub stats: Stats,
-    /// How often each rung of the ladder was taken.
+    /// How often each measure against out-of-memory was taken.
     pub remedies: Remedies,
-    /// What the driver holds, where the backend can tell.
+    /// The bytes that the driver holds, if the backend reports them.
     pub driver: Option<DriverHoldings>,
-    /// What the pool and its memory keep to be fast.
+    /// The usage of the caches of the pool and its memory.
     #[cfg_attr(feature = "serde", serde(default))]
     pub caches: Vec<CacheUse>,
-    /// Bytes of segments that have left the pool and that the driver doesn't have back yet.
+    /// Bytes of released segments that the driver has not freed yet.
     pub pending: u64,
-    /// Every line of the program that is named below.
+    /// Every call site that is referenced below.
     pub sites: Vec<Site>,
-    /// Every scope, parents before their children.
+    /// Every scope, parents before children.
     pub scopes: Vec<ScopeSnapshot>,
-    /// Who pins what, in the order of the segments.
+    /// All pins, in the order of the segments.
     pub pins: Vec<PinSnapshot>,
-    /// The segments, in the order of their ids.
+    /// The segments in the order of their ids.
     pub segments: Vec<SegmentSnapshot>,
-    /// The latest events, oldest first; none unless the history is recorded.
+    /// The most recent events, oldest first; empty unless the history is recorded.
     pub events: Vec<EventSnapshot>,
-    /// Events that the history has dropped to make room.
+    /// The number of events that the history has overwritten.
     pub events_dropped: u64,
-    /// How many allocations there were.
+    /// The number of allocations so far.
     pub allocations: u64,
 }
 
-/// A line of a program.
+/// A source location.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Site {
-    /// The source file, as the compiler names it.
+    /// The source file, as named by the compiler.
     pub file: Cow<'static, str>,
     /// The line, counted from 1.
     pub line: u32,
@@ -67,135 +67,135 @@ pub struct Site {
     pub column: u32,
 }
 
-/// As `src/main.rs:12:5`.
+/// Formats as `src/main.rs:12:5`.
 impl std::fmt::Display for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }
 
-/// A scope, with the sums over all its entries.
+/// A scope with the totals over all its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ScopeSnapshot {
-    /// Its own name.
+    /// The scope's own name.
     pub name: String,
-    /// The number of the scope around it.
+    /// The number of the parent scope.
     pub parent: Option<u32>,
-    /// How often it was entered.
+    /// The number of entries.
     pub entries: u64,
-    /// What happened in it, added up over its entries; the peak is that of the entry with the highest.
+    /// The totals over all entries; the peak is the largest peak of any entry.
     pub counts: ScopeCounts,
 }
 
-/// A pin on a block.
+/// A pinned block and the call site that pinned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PinSnapshot {
-    /// Where the guard was taken: the number of the site.
+    /// The site number of the call of [`Storage::pin`](crate::Storage::pin).
     pub site: u32,
-    /// The segment that the block holds.
+    /// The segment that contains the block.
     pub segment: SegmentId,
-    /// The block's first byte.
+    /// The block's first byte, relative to the segment's start.
     pub offset: u64,
 }
 
-/// One segment with its blocks.
+/// A segment with its blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SegmentSnapshot {
-    /// The segment.
+    /// The segment's id.
     pub id: SegmentId,
-    /// The pool it serves.
+    /// The sub-pool that the segment belongs to.
     pub pool: SubPool,
-    /// Its size.
+    /// The segment's size.
     pub bytes: u64,
-    /// Bytes of its active blocks.
+    /// The bytes of the segment's active blocks.
     pub active: u64,
-    /// Its blocks in the order of their offsets. They tile it.
+    /// The segment's blocks in the order of their offsets. They tile the segment.
     pub blocks: Vec<BlockSnapshot>,
 }
 
-/// One block.
+/// A block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BlockSnapshot {
-    /// Its first byte, from the segment's start.
+    /// The block's first byte, relative to the segment's start.
     pub offset: u64,
-    /// Its size.
+    /// The block's size.
     pub size: u64,
-    /// The part of the size that was asked for; 0 if it is inactive.
+    /// The requested bytes; 0 for an inactive block.
     pub requested: u64,
-    /// Whether and why it is in use.
+    /// Whether the block is allocated, freed but pinned, or inactive.
     pub state: BlockState,
-    /// Pins on it.
+    /// The number of pins on the block.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub pins: u32,
-    /// Where it comes from, if it is active.
+    /// The block's origin, if the block is active.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub origin: Option<BlockOrigin>,
 }
 
-/// Where a block comes from, and what it is for.
+/// The call site, scope and content of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BlockOrigin {
-    /// The line that allocated it: the number of the site.
+    /// The site number of the allocation.
     pub site: u32,
-    /// The number of the scope that it was allocated in.
+    /// The number of the scope in which the block was allocated.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub scope: Option<u32>,
-    /// The name that the program gave it.
+    /// The block's label, if one was set.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub label: Option<String>,
-    /// The type of its elements.
+    /// The element type.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub dtype: Option<Cow<'static, str>>,
-    /// The shape of the tensor that it was allocated for.
+    /// The shape of the tensor for which the block was allocated.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub shape: Option<Vec<u32>>,
-    /// How many allocations were made after it.
+    /// The number of later allocations.
     pub age: u64,
 }
 
-/// One event of the history.
+/// An event of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventSnapshot {
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// When: nanoseconds since the recording began.
+    /// The time in nanoseconds since recording began.
     pub time: u64,
-    /// The segment, where it happened in one.
+    /// The segment, if the event belongs to one.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub segment: Option<SegmentId>,
-    /// The first byte, from the segment's start.
+    /// The first byte, relative to the segment's start.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub offset: u64,
-    /// The size of the block or segment, or the bytes trimmed or requested in vain.
+    /// The size of the block or segment, the bytes trimmed, or the bytes of a failed request.
     pub size: u64,
-    /// The part of a block that was asked for.
+    /// The requested bytes of the block.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub requested: u64,
-    /// The number of the site that allocated the block, or whose request it was.
+    /// The site number of the allocation or request.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub site: Option<u32>,
-    /// The number of the scope that the block was allocated in.
+    /// The number of the scope in which the block was allocated.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub scope: Option<u32>,
-    /// Where a block was moved to.
+    /// The new location of a moved block.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub to: Option<(SegmentId, u64)>,
 }
 
-/// Whether a field needs no place in a file.
+/// Returns whether a field is omitted from the file.
 #[cfg(feature = "serde")]
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }
 
 impl Snapshot {
-    /// The names of a scope from the outermost on, as `step/forward`. Empty for a number that names none.
+    /// Returns the path of a scope, such as `step/forward`. Empty if the number does not exist.
     #[must_use]
     pub fn scope_path(&self, scope: u32) -> String {
         let mut names = self.scope_names(scope);
@@ -203,27 +203,27 @@ impl Snapshot {
         names.join("/")
     }
 
-    /// The names of a scope and of those around it, innermost first. Empty for a number that names none.
+    /// Returns the names of a scope and its ancestors, innermost first. Empty if the number does not exist.
     pub(crate) fn scope_names(&self, scope: u32) -> Vec<&str> {
         let mut names = Vec::new();
         let mut next = Some(scope);
         while let Some(scope) = next.and_then(|number| self.scopes.get(number as usize)) {
             names.push(scope.name.as_str());
-            // Parents come before their children, also in a file that says otherwise: this ends.
+            // Bounded, because a file may violate the order of parents and children.
             next = scope.parent.filter(|&parent| names.len() < self.scopes.len() && Some(parent) != next);
         }
         names
     }
 
-    /// The blocks that are handed out.
-    pub fn handed_out(&self) -> impl Iterator<Item = &BlockSnapshot> {
+    /// Returns the allocated blocks.
+    pub fn allocated_blocks(&self) -> impl Iterator<Item = &BlockSnapshot> {
         let blocks = self.segments.iter().flat_map(|segment| &segment.blocks);
         blocks.filter(|block| block.state.is_allocated())
     }
 }
 
-/// A pool's memory explained: `println!("{}", pool.report())`. Fits 80 columns; the rows of its first table are those of
-/// `torch.cuda.memory_summary`.
+/// A text report of a pool's memory: `println!("{}", pool.report())`. Fits 80 columns. The rows of its first table are
+/// those of `torch.cuda.memory_summary`.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub(crate) snapshot: Snapshot,
@@ -231,31 +231,32 @@ pub struct Report {
 
 impl Report {
     pub(crate) fn of(mut snapshot: Snapshot) -> Self {
-        // It shows none of them, and there may be very many.
+        // Reports do not use the events, which may be numerous.
         snapshot.events.clear();
         Self { snapshot }
     }
 }
 
 impl<M: Memory> Pool<M> {
-    /// What the pool holds, why, and what could be done about it. O(blocks).
+    /// Returns a report of the pool's memory use, its causes, and possible remedies. O(blocks).
     #[must_use]
     pub fn report(&self) -> Report {
         Report::of(self.snapshot())
     }
 
-    /// All that the pool knows of itself: every segment and block, who holds and who pins them, the counters, the scopes, and
-    /// the history if it is recorded. O(blocks and events), with the heap locked meanwhile.
+    /// Returns the complete state of the pool: every segment and block, holders and pins, the counters, the scopes, and
+    /// the history if it is recorded. Equals `torch.cuda.memory._snapshot`. O(blocks + events); the heap is locked
+    /// meanwhile.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let memory = &self.inner.memory;
-        // The driver is asked before the lock is taken: its answer is that of a moment before.
+        // Queried before the lock is taken, so the driver's values may be slightly older.
         let (name, driver, reclaimed) = (memory.name(), memory.driver_holdings(), memory.reclaim());
         let mut caches = memory.caches();
         let mut state = self.inner.state();
         state.unreported += reclaimed.freed;
         caches.push(super::caches::references(state.references.len()));
-        let mut snapshot = Taken::default().of(&state);
+        let mut snapshot = Builder::default().of(&state);
         drop(state);
         snapshot.memory = name;
         snapshot.driver = driver;
@@ -265,14 +266,14 @@ impl<M: Memory> Pool<M> {
     }
 }
 
-/// A snapshot while it is taken.
+/// A snapshot under construction.
 #[derive(Default)]
-struct Taken {
+struct Builder {
     sites: Vec<Site>,
     numbers: FxHashMap<&'static Location<'static>, u32>,
 }
 
-impl Taken {
+impl Builder {
     fn of<M: Memory>(mut self, state: &State<M>) -> Snapshot {
         let heap = state.heap.snapshot();
         let segments = heap.segments.into_iter().map(|segment| {
@@ -338,7 +339,7 @@ impl Taken {
         EventSnapshot { kind, time, segment, offset, size, requested, site, scope, to }
     }
 
-    /// The number of a line.
+    /// Returns the number of a call site.
     fn site(&mut self, site: &'static Location<'static>) -> u32 {
         *self.numbers.entry(site).or_insert_with(|| {
             let number = u32::try_from(self.sites.len()).expect("a program has fewer than 2^32 lines");

@@ -1,16 +1,18 @@
-//! Segments whose bytes are in host memory for a moment: how a segment becomes smaller where there is no room for a second one.
+//! Spilling: segments whose bytes are temporarily in host memory. This shrinks a segment when there is no room for a
+//! second one.
 //!
-//! The last rung of the ladder takes one segment at a time:
-//! 1. Copy: the active blocks are read to host memory. Other threads may go on meanwhile; a command on one of the blocks makes the
-//!    copy worthless, and it is begun anew.
-//! 2. Spill: in one step with the recorder and the heap held, the heap replaces the segment by one of exactly its blocks' size, and
-//!    the old segment's memory is destroyed. The blocks' bytes are in host memory alone now.
-//! 3. Restore: after a wait for the device the new segment's memory is created, and the bytes are written to it.
+//! The last step of the out-of-memory ladder handles one segment at a time:
+//! 1. Copy: the active blocks are read to host memory. Other threads continue meanwhile; a command on one of the blocks
+//!    invalidates the copy, which is then repeated.
+//! 2. Spill: in one step, with the recorder and the heap locked, the heap replaces the segment by a segment of exactly
+//!    its blocks' size, and the old segment's memory is destroyed. The blocks' bytes are now only in host memory.
+//! 3. Restore: after waiting for the device, the new segment's memory is created and the bytes are written to it.
 //!
-//! Between 2 and 3 any thread that needs one of the blocks restores the segment by itself ([`Inner::resolve`]), so that no thread
-//! waits for another one. If the device refuses the memory in step 3, because others have taken what was destroyed, the bytes stay in
-//! host memory: nothing is lost. Every later use of the blocks and every later climb of the ladder tries again. A use that is refused
-//! returns [`DeviceError::Refused`].
+//! Between steps 2 and 3, any thread that needs one of the blocks restores the segment itself ([`Inner::resolve`]), so
+//! that no thread waits for another. If the device refuses the memory in step 3, because other programs have taken the
+//! destroyed memory, the bytes stay in host memory: nothing is lost. Every later use of the blocks, and every later
+//! out-of-memory ladder, tries again. A use for which the device still refuses the memory returns
+//! [`DeviceError::Refused`].
 
 use super::{EventKind, Inner, State};
 use crate::device::{Commands, Location, Memory};
@@ -18,11 +20,11 @@ use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::Repacked;
 use crate::heap::{BlockId, Place, SegmentId};
 
-/// A block is written back in pieces of this size, so that no single staging buffer is large.
+/// The size of a single write to the device in bytes, which bounds the size of a staging buffer.
 const WRITE_BYTES: usize = 16 << 20;
-/// The pool waits for the device after so many bytes, so that their staging memory is used again for the next ones.
+/// The bytes after which the pool waits for the device, so that staging memory can be reused.
 const STAGED_BYTES: usize = 64 << 20;
-/// How often memory for a spilled segment is asked for, each time after a wait for the device.
+/// The number of attempts to allocate memory for a spilled segment, each after waiting for the device.
 pub(super) const RESTORE_ATTEMPTS: u32 = 3;
 
 /// A block's bytes in host memory.
@@ -30,7 +32,7 @@ pub(super) const RESTORE_ATTEMPTS: u32 = 3;
 pub(super) struct BlockBytes {
     pub(super) block: BlockId,
     pub(super) bytes: Vec<u8>,
-    /// Bytes at the start that are back on the device.
+    /// The number of bytes, from the start, that were written to the device.
     written: usize,
 }
 
@@ -41,42 +43,42 @@ impl BlockBytes {
     }
 }
 
-/// A segment without memory on the device, or whose memory is not filled yet.
+/// A segment without device memory, or whose device memory is not filled yet.
 #[derive(Debug)]
 pub(super) struct Spilled<S> {
-    /// The new memory, once there is one.
+    /// The new device memory, if it has been created.
     memory: Option<S>,
-    /// What is yet to be written to it.
+    /// The contents that have not been written yet.
     contents: Vec<BlockBytes>,
 }
 
 impl<S> Spilled<S> {
-    /// The new memory, if there is one already.
+    /// Returns the new device memory, if it has been created.
     pub(super) const fn memory(&self) -> Option<&S> {
         self.memory.as_ref()
     }
 }
 
 impl<M: Memory> State<M> {
-    /// Notes that a command names a segment: a copy of it that is under way is out of date.
+    /// Notes that a command uses a segment, which invalidates a copy in progress.
     #[inline]
-    pub(super) fn disturb(&mut self, segment: SegmentId) {
-        if !self.undisturbed.is_empty() {
-            self.undisturbed.retain(|&copied| copied != segment);
+    pub(super) fn invalidate_host_copy(&mut self, segment: SegmentId) {
+        if !self.valid_host_copies.is_empty() {
+            self.valid_host_copies.retain(|&copied| copied != segment);
         }
     }
 
-    /// Takes the memory of a segment that has left the heap. None if it has none on the device.
+    /// Takes the device memory of a segment that was removed from the heap. `None` if it has no device memory.
     pub(super) fn take_memory(&mut self, id: SegmentId) -> Option<M::Segment> {
         let memory = self.segments.remove(&id);
         memory.or_else(|| self.spilled.remove(&id).expect("a segment has memory or is spilled").memory)
     }
 
-    /// Tells the history that segments took the place of another one.
+    /// Records the replacement of a segment in the history.
     pub(super) fn note_repacked(&mut self, from: SegmentId, repacked: &Repacked) {
         let whole = |segment, size| Place { segment, offset: 0, size, requested: 0 };
         for &(id, bytes) in &repacked.segments {
-            self.attribution.record(EventKind::SegmentMade, whole(id, bytes));
+            self.attribution.record(EventKind::SegmentCreated, whole(id, bytes));
         }
         for one in &repacked.moves {
             let at = |segment, offset| Place { segment, offset, size: one.size, requested: 0 };
@@ -90,28 +92,29 @@ impl<M: Memory> State<M> {
 }
 
 impl<M: Memory> Inner<M> {
-    /// Gives a spilled segment its memory back, and writes its bytes to it. The recorder is held, so that no other thread can name the
-    /// segment before all of its bytes are written. Does not wait.
+    /// Creates the device memory of a spilled segment and writes its bytes. The caller holds the recorder, so that no
+    /// other thread can use the segment before all bytes are written. Does not wait.
     ///
     /// # Errors
-    /// [`DeviceError::Refused`] when there is no memory for the segment, or none for staging its bytes. What is not written yet stays
-    /// in host memory.
+    /// [`DeviceError::Refused`] if memory for the segment or for staging cannot be allocated. Bytes that are not
+    /// written yet stay in host memory.
     pub(super) fn restore(&self, commands: &mut M::Commands<'_>, id: SegmentId) -> Result<(), DeviceError> {
         while !self.restore_some(commands, id, usize::MAX)? {}
         Ok(())
     }
 
-    /// Writes about `most` bytes of a spilled segment, after its memory is created. Whether that was the rest of them.
+    /// Creates the device memory of a spilled segment if necessary, and writes about `most` bytes. Returns whether all
+    /// bytes are written.
     fn restore_some(&self, commands: &mut M::Commands<'_>, id: SegmentId, most: usize) -> Result<bool, DeviceError> {
         let mut staged = 0;
         while staged < most {
             let mut state = self.state();
-            // The segment may have been released or restored meanwhile.
+            // The segment may have been released or restored by another thread.
             let Some(bytes) = state.heap.segment_bytes(id) else { return Ok(true) };
             let Some(spilled) = state.spilled.get_mut(&id) else { return Ok(true) };
             let Some(memory) = spilled.memory.clone() else {
                 drop(state);
-                self.give_memory(commands, id, bytes)?;
+                self.create_memory(commands, id, bytes)?;
                 continue;
             };
             let Some(mut next) = spilled.contents.pop() else {
@@ -127,8 +130,8 @@ impl<M: Memory> Inner<M> {
             let piece = &next.bytes[next.written..end];
             let offset = place.offset + next.written as u64;
             let to = Location { id, segment: memory, offset, size: piece.len() as u64 };
-            let verdict = commands.write(&to, piece);
-            if verdict.is_ok() {
+            let result = commands.write(&to, piece);
+            if result.is_ok() {
                 staged += piece.len();
                 next.written = end;
             }
@@ -137,13 +140,13 @@ impl<M: Memory> Inner<M> {
                     spilled.contents.push(next);
                 }
             }
-            verdict?;
+            result?;
         }
         Ok(false)
     }
 
-    /// Creates the memory of a spilled segment.
-    fn give_memory(&self, commands: &mut M::Commands<'_>, id: SegmentId, bytes: u64) -> Result<(), DeviceError> {
+    /// Creates the device memory of a spilled segment.
+    fn create_memory(&self, commands: &mut M::Commands<'_>, id: SegmentId, bytes: u64) -> Result<(), DeviceError> {
         let memory = match self.memory.create_segment(bytes) {
             Ok(memory) => memory,
             Err(error) => {
@@ -155,7 +158,7 @@ impl<M: Memory> Inner<M> {
         let mut state = self.state();
         match state.spilled.get_mut(&id) {
             Some(spilled) if spilled.memory.is_none() => spilled.memory = Some(memory),
-            // Where the recorder excludes nobody, another thread may have been faster.
+            // If the memory's command guard is not exclusive, another thread may have created the memory first.
             _ => {
                 drop(state);
                 commands.destroy(id, memory, bytes);
@@ -164,12 +167,12 @@ impl<M: Memory> Inner<M> {
         Ok(())
     }
 
-    /// Gives all spilled segments their memory back, as far as the device has room. Whether all have it.
+    /// Restores all spilled segments, as far as the device has room. Returns whether all are restored.
     ///
-    /// Waits for the device. No lock may be held.
+    /// Waits for the device. The caller must hold no lock.
     ///
     /// # Errors
-    /// What the device found wrong, other than a lack of memory.
+    /// [`DeviceError::Lost`], or the error of a failed batch. Refused allocations are not errors here.
     pub(super) fn restore_all(&self) -> Result<bool, DeviceError> {
         let mut refused = 0;
         let mut attempts = 0;
@@ -187,7 +190,7 @@ impl<M: Memory> Inner<M> {
                 Err(DeviceError::Refused { .. }) => self.memory.drop_caches(),
                 Err(error) => return Err(error),
             }
-            // Staging memory comes back with a wait, and so does what was destroyed.
+            // Waiting frees staging memory and destroyed segments.
             self.memory.wait()?;
             let progressed = self.spilled_after(refused).is_none_or(|(_, left)| left < unwritten);
             attempts = if progressed { 0 } else { attempts + 1 };
@@ -195,7 +198,7 @@ impl<M: Memory> Inner<M> {
                 continue;
             }
             attempts = 0;
-            // In smaller segments it may fit between what others have taken.
+            // Smaller segments may fit into the remaining free memory.
             if !self.shrink_spilled(id) {
                 refused += 1;
             }
@@ -203,7 +206,7 @@ impl<M: Memory> Inner<M> {
         Ok(refused == 0)
     }
 
-    /// One of the spilled segments, after so many of them, with the bytes that are yet to be written.
+    /// Returns the next spilled segment after skipping `skipped` of them, with the number of unwritten bytes.
     fn spilled_after(&self, skipped: usize) -> Option<(SegmentId, usize)> {
         let state = self.state();
         let mut ids: Vec<SegmentId> = state.spilled.keys().copied().collect();
@@ -213,8 +216,8 @@ impl<M: Memory> Inner<M> {
         Some((id, unwritten.sum()))
     }
 
-    /// Has a spilled segment that got no memory need less of it: without its holes, or, if it has none, in two or more segments of at most half
-    /// its size or of one block each. Whether anything could be done.
+    /// Shrinks a spilled segment whose memory was refused: removes its holes, or, without holes, divides it into
+    /// segments of at most half its size or of one block each. Returns whether the segment was changed.
     fn shrink_spilled(&self, id: SegmentId) -> bool {
         let _recorder = self.memory.commands();
         let mut state = self.state();
@@ -235,11 +238,11 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Notes the contents of segments that have just taken the place of another one.
+    /// Stores the contents of the segments that replace another segment.
     pub(super) fn keep_in_host_memory(&mut self, repacked: &Repacked, mut contents: Vec<BlockBytes>) {
         for &(id, _) in &repacked.segments {
-            let lies_in = |kept: &mut BlockBytes| self.heap.active_place(kept.block).is_some_and(|at| at.segment == id);
-            let contents = contents.extract_if(.., lies_in).collect();
+            let is_in = |kept: &mut BlockBytes| self.heap.active_place(kept.block).is_some_and(|at| at.segment == id);
+            let contents = contents.extract_if(.., is_in).collect();
             self.spilled.insert(id, Spilled { memory: None, contents });
         }
     }

@@ -1,6 +1,6 @@
-//! Handles to blocks.
+//! Storage handles.
 
-use super::caches::MOST_REFERENCES;
+use super::caches::MAX_REFERENCES;
 use super::references::References;
 use super::{Inner, Pool, State, WeakStorage};
 use crate::device::{COPY_UNIT, Commands, Gpu, Location, Memory, check_alignment, check_range};
@@ -9,28 +9,31 @@ use crate::heap::{BlockId, Heap};
 use std::fmt;
 use std::sync::Arc;
 
-/// A large write goes in pieces of this size, each submitted with its batch, so that its staging comes back piece by piece.
+/// The size of the pieces of a large write. Each piece is submitted with its batch, so that its staging memory can be
+/// reused.
 const PIECE_BYTES: usize = 16 << 20;
 
-/// [`COPY_UNIT`] as a length.
+/// [`COPY_UNIT`] as a `usize`.
 const UNIT: usize = 4;
 const _: () = assert!(UNIT as u64 == COPY_UNIT);
 
-/// A reference-counted handle to a block of a pool. Cloning it shares the block; dropping the last handle gives the block
-/// back to the pool at once, without waiting for the device: commands already recorded run before any that reuse it.
+/// A reference-counted handle to a block of a pool. Clones share the block. Dropping the last handle frees the block
+/// immediately, without waiting for the device: commands that were already recorded execute before any command that
+/// reuses the block.
 ///
-/// Its bytes are stale when it is new: whatever the block held before.
+/// A new storage is not initialized: it contains the previous contents of its bytes.
 pub struct Storage<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
-    /// Counts the handles of the block. None only while the handle is dropped: the count may then go back to the pool.
+    /// The block's reference count. `None` only while the handle is dropped, when the count may be returned to the
+    /// pool.
     references: Option<Arc<References>>,
-    /// None for zero bytes, which need no block.
+    /// `None` for zero bytes, which need no block.
     block: Option<BlockId>,
     requested: u64,
 }
 
 impl<M: Memory> Storage<M> {
-    /// The first handle of a block; `recycled` is a count that no handle refers to any more.
+    /// Creates the first handle of a block; `recycled` is a count without handles.
     pub(super) fn new(
         inner: &Arc<Inner<M>>,
         recycled: Option<Arc<References>>,
@@ -42,7 +45,7 @@ impl<M: Memory> Storage<M> {
         Self { inner: Arc::clone(inner), references: Some(references), block, requested }
     }
 
-    /// Another handle of a block, which is counted already.
+    /// Creates a further handle of a block, which is already counted.
     pub(super) fn counted(
         inner: Arc<Inner<M>>,
         references: Arc<References>,
@@ -52,43 +55,43 @@ impl<M: Memory> Storage<M> {
         Self { inner, references: Some(references), block, requested }
     }
 
-    /// Bytes that were asked for.
+    /// Returns the requested bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.requested
     }
 
-    /// How many handles share the block, this one included. Other threads may change it at any time.
+    /// Returns the number of handles to the block, including this one. Other threads may change it at any time.
     #[must_use]
     pub fn handles(&self) -> usize {
         usize::try_from(self.references().strong()).expect("at most 2^31 handles")
     }
 
-    /// The pool that the block belongs to.
+    /// Returns the pool of the block.
     #[must_use]
     pub fn pool(&self) -> Pool<M> {
         Pool::of(&self.inner)
     }
 
-    /// The memory below the pool.
+    /// Returns the memory below the pool.
     #[cfg(feature = "tensor")]
     pub(crate) fn memory(&self) -> &M {
         &self.inner.memory
     }
 
-    /// Whether two handles share one block.
+    /// Returns whether two handles share one block.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(self.references(), other.references())
     }
 
-    /// Whether it belongs to a pool.
+    /// Returns whether the storage belongs to a pool.
     #[cfg(feature = "tensor")]
     pub(crate) fn is_of(&self, pool: &Pool<M>) -> bool {
         Arc::ptr_eq(&self.inner, &pool.inner)
     }
 
-    /// Whether two storages belong to one pool.
+    /// Returns whether two storages belong to the same pool.
     #[must_use]
     pub fn is_of_same_pool(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
@@ -106,16 +109,17 @@ impl<M: Memory> Storage<M> {
         &self.inner
     }
 
-    /// Writes bytes from `offset` on, in program order: after every command recorded so far, before every later one. The
-    /// bytes are taken at once. Offset and length must be multiples of [`COPY_UNIT`], except that the length may end with
-    /// the storage.
+    /// Writes bytes at `offset`, in program order: after all commands recorded so far, and before all later ones. The
+    /// bytes are copied immediately. `offset` and the length must be multiples of [`COPY_UNIT`]; the length may have
+    /// any value if the range ends at the end of the storage.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfRange`], [`DeviceError::Misaligned`], or a lack of staging memory.
+    /// [`DeviceError::OutOfRange`], [`DeviceError::Misaligned`], or [`DeviceError::Refused`] if staging memory cannot
+    /// be allocated.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         let length = bytes.len() as u64;
         check_range(offset, length, self.bytes())?;
-        // All of it is checked before any of it is recorded.
+        // Everything is checked before anything is recorded.
         let ends = offset + length == self.bytes();
         check_alignment(offset, if ends { 0 } else { length }).map_err(|_| DeviceError::Misaligned {
             offset,
@@ -134,32 +138,33 @@ impl<M: Memory> Storage<M> {
         Ok(())
     }
 
-    /// Writes the last bytes of a storage whose length is no multiple of the copy unit; its block has room for the rest.
+    /// Writes the last bytes of a storage whose length is not a multiple of the copy unit. The block has room for a
+    /// whole unit.
     fn write_tail(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         let mut unit = [0; UNIT];
         unit[..bytes.len()].copy_from_slice(bytes);
         self.record(at, |commands, place| commands.write(place, &unit))
     }
 
-    /// Fills it with zero bytes, in program order.
+    /// Fills the storage with zero bytes, in program order.
     ///
     /// # Errors
-    /// What the device finds wrong.
+    /// The error of a failed batch; [`DeviceError::Lost`].
     pub fn clear(&self) -> Result<(), DeviceError> {
         self.record(0, |commands, place| commands.clear(place))
     }
 
-    /// Copies all its bytes to the start of `target`, in program order. The bytes of `target` behind them stay as they are, also where the
-    /// length is no multiple of [`COPY_UNIT`].
+    /// Copies all bytes to the start of `target`, in program order. The other bytes of `target` do not change, also if
+    /// the length is not a multiple of [`COPY_UNIT`].
     ///
     /// # Errors
-    /// [`DeviceError::OutOfRange`] if `target` is shorter; a lack of memory for the bounce buffer that a copy within one segment goes
-    /// through, or for merging the last unit. Nothing is recorded then.
+    /// [`DeviceError::OutOfRange`] if `target` is shorter. [`DeviceError::Refused`] if the bounce buffer for a copy
+    /// within one segment, or the buffer for merging the last unit, cannot be allocated; nothing is recorded then.
     ///
     /// # Panics
-    /// When the two belong to different pools: their commands have no common order.
+    /// If the storages belong to different pools, whose commands have no common order.
     pub fn copy_to(&self, target: &Self) -> Result<(), DeviceError> {
-        assert!(Arc::ptr_eq(&self.inner, &target.inner), "storages of different pools");
+        assert!(Arc::ptr_eq(&self.inner, &target.inner), "the storages belong to different pools");
         check_range(0, self.bytes(), target.bytes())?;
         if self.is_same(target) {
             return Ok(());
@@ -186,16 +191,16 @@ impl<M: Memory> Storage<M> {
     }
 }
 
-/// Records a copy of all bytes of one storage to the start of another: of each, where it lies and how long it is.
+/// Records a copy of all bytes of a storage to the start of another. Each is given as location and length.
 fn copy<M: Memory>(
     commands: &mut M::Commands<'_>,
     (from, bytes): (&Location<M::Segment>, u64),
     (to, room): (&Location<M::Segment>, u64),
 ) -> Result<(), DeviceError> {
-    // Behind the last byte of either storage its block has room for the rest of the unit, which is nobody's.
+    // After the last byte of a storage, its block has unused bytes up to a whole unit.
     let whole = if room == bytes { bytes.next_multiple_of(COPY_UNIT) } else { bytes - bytes % COPY_UNIT };
     if from.id == to.id {
-        // First, so that nothing is recorded if it is refused.
+        // First, so that nothing is recorded if the buffer is refused.
         commands.prepare_bounce_buffer(whole)?;
     }
     if let Some(rest @ 1..) = bytes.checked_sub(whole) {
@@ -208,15 +213,15 @@ fn copy<M: Memory>(
     Ok(())
 }
 
-/// Ends a recording: has it submitted if that pays by now, after the right to record is given back.
+/// Ends a recording: releases the guard, then requests a submission if the open batch is due.
 pub(crate) fn finish<M: Memory>(memory: &M, commands: M::Commands<'_>) -> Result<(), DeviceError> {
     let due = commands.due();
     drop(commands);
     if due { memory.submit_soon() } else { Ok(()) }
 }
 
-/// Records on several storages of one pool, none of them of zero bytes: resolves where they lie, and lets `act` record, as
-/// one step.
+/// Records commands on several storages of one pool, none of which has zero bytes: resolves their locations and calls
+/// `act`, in one step.
 #[cfg(feature = "tensor")]
 pub(crate) fn record<M: Memory>(
     storages: &[&Storage<M>],
@@ -254,7 +259,7 @@ impl<M: Memory> Drop for Storage<M> {
             let State { attribution, heap, .. } = state;
             attribution.freed(heap, block, self.requested);
             heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
-            if references.is_unused() && state.references.len() < MOST_REFERENCES {
+            if references.is_unused() && state.references.len() < MAX_REFERENCES {
                 state.references.push(references);
             }
         });
@@ -273,16 +278,16 @@ impl<M: Memory> fmt::Debug for Storage<M> {
 }
 
 impl<M: Memory> Storage<M> {
-    /// Names the block, for reports, errors and the viewer. It is the block that has the name, so every handle shows it; the
-    /// last name given holds.
+    /// Sets the block's label for reports, errors and the viewer. The label belongs to the block, so all handles share
+    /// it; the last label applies.
     pub fn set_label(&self, label: impl Into<Arc<str>>) {
         if let Some(block) = self.block {
             self.inner.state().attribution.origins.label(block, label.into());
         }
     }
 
-    /// A handle that doesn't keep the block allocated, as [`std::sync::Weak`]. [`WeakStorage::upgrade`] returns a full handle
-    /// while there is another one, and nothing from then on, also while the freed block is pinned.
+    /// Creates a handle that does not keep the block allocated, as [`std::sync::Weak`]. [`WeakStorage::upgrade`]
+    /// returns a storage while a strong handle exists, and `None` afterwards, also while the freed block is pinned.
     ///
     /// # Panics
     /// At 2³¹ weak handles to one block.

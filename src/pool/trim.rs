@@ -1,45 +1,49 @@
-//! Giving idle segments back to the driver.
+//! Trimming: releasing idle segments to the driver.
 
 use super::{EventKind, Inner, Pool, State};
 use crate::device::{Commands, Memory};
 use crate::heap::{Place, SegmentId};
 use std::collections::HashSet;
 
-/// What [`Pool::trim`] did. Sizes are in bytes.
+/// The result of [`Pool::trim`]. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
-    /// Segments that left the pool now.
+    /// The number of segments that were released now.
     pub segments: usize,
-    /// Bytes of segments that the driver has back since the last trim.
+    /// Bytes of released segments that the driver has freed since the last trim.
     pub freed: u64,
-    /// Bytes of segments that have left the pool, and that the driver has back once the device finishes the commands which
-    /// still name them. The next trim counts them as freed.
+    /// Bytes of released segments that unfinished commands still use. The driver frees them when these commands have
+    /// finished, and a later trim reports them as freed.
     pub pending: u64,
-    /// Bytes of pinned blocks, which neither trimming nor compaction can give back before their guards are dropped.
+    /// Bytes of pinned blocks, which neither trimming nor compaction can free before their guards are dropped.
     pub pinned: u64,
-    /// Segments that hold a pinned block. [`Pool::pins`] tells who pins them.
+    /// The number of segments with a pinned block. [`Pool::pins`] lists the pins.
     pub pinned_segments: usize,
 }
 
 impl<M: Memory> Pool<M> {
-    /// Destroys all segments without an active block, as `torch.cuda.empty_cache`, so that other programs get the memory.
+    /// Destroys all segments without an active block, so that other programs can use the memory. Equals
+    /// `torch.cuda.empty_cache`.
     ///
-    /// Recorded commands are submitted first; nothing waits for the device. Live tensors stay, and so do the segments they
-    /// lie in. Trimming doesn't make memory available to the pool itself, and what it gives back has to be created again when
-    /// it is needed: do it when the program is done for a while, not in every step.
+    /// Submits recorded commands first; does not wait for the device. Live tensors and their segments are not affected.
+    /// Trimming does not make memory available to the pool itself, and released segments must be created again when
+    /// they are needed: trim when the program becomes idle, not in every step.
     ///
-    /// With nothing to do it takes some locks and calls nothing of the device; it goes through the pins.
+    /// With nothing to release this takes a few locks, makes no call to the device, and costs O(pins).
     ///
-    /// On GL the driver keeps a destroyed buffer for as long as it is the last one bound to its slot; a small dispatch, recorded
-    /// before, takes every slot from it, so the memory is back once that has run. On a [foreign device](crate::Gpu::from_device) with wgpu's default memory hints, buffers lie in
-    /// driver blocks of 128 MiB and more, which go back only when all in them is gone: choose segments above that size.
+    /// On GL the driver keeps a destroyed buffer while it is the last buffer bound to a binding slot. The pool
+    /// therefore records a small dispatch that binds another buffer to every slot; the memory is freed when the
+    /// dispatch has executed. On an [existing device](crate::Gpu::from_device) with wgpu's default memory hints, the
+    /// driver places buffers in blocks of 128 MiB and more, which are freed only when all buffers inside are destroyed:
+    /// choose segments above that size.
     #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
     pub fn trim(&self) -> Trimmed {
         self.trim_by(|state| state.heap.release_inactive())
     }
 
-    /// As [`Pool::trim`], but destroys no more than is needed for the pool's reserved bytes to be at most `bytes`, longest idle
-    /// first. What lives is never touched, so reserved bytes may stay above.
+    /// As [`Pool::trim`], but destroys only as many segments as necessary for the pool's reserved bytes to be at most
+    /// `bytes`, longest idle first. Segments with active blocks are never destroyed, so reserved bytes may stay above
+    /// `bytes`.
     #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
     pub fn trim_to(&self, bytes: u64) -> Trimmed {
         self.trim_by(|state| {
@@ -64,7 +68,7 @@ impl<M: Memory> Pool<M> {
         if segments > 0 {
             memory.drop_caches();
             if let Err(error) = memory.try_submit() {
-                // It is latched: the next call that can fail returns it.
+                // The error is latched: the next fallible call returns it.
                 log::warn!("wgpu-pool: trim: {error}");
             }
         }
@@ -89,7 +93,7 @@ impl<M: Memory> Pool<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Segments that hold a pinned block. O(pins).
+    /// Returns the number of segments with a pinned block. O(pins).
     fn pinned_segments(&self) -> usize {
         let places = self.pins.iter().filter_map(|(_, &(block, _))| self.heap.active_place(block));
         places.map(|place| place.segment).collect::<HashSet<_>>().len()
@@ -97,8 +101,9 @@ impl<M: Memory> State<M> {
 }
 
 impl<M: Memory> Inner<M> {
-    /// Lets `release` take idle segments out of the heap, and has them destroyed after everything recorded so far. Returns
-    /// how many. The recorder is held throughout, so that no command can name a segment between the two.
+    /// Calls `release`, which removes idle segments from the heap, and destroys them after everything recorded so far.
+    /// Returns their number. The recorder is held throughout, so that no command can use a segment between the two
+    /// steps.
     pub(super) fn destroy_idle(&self, release: impl FnOnce(&mut State<M>) -> Vec<(SegmentId, u64)>) -> usize {
         if self.state().heap.inactive_segments().next().is_none() {
             return 0;
@@ -106,16 +111,16 @@ impl<M: Memory> Inner<M> {
         let mut commands = self.memory.commands();
         let mut state = self.state();
         let released = release(&mut state);
-        let mut doomed = Vec::with_capacity(released.len());
+        let mut destroyed = Vec::with_capacity(released.len());
         for (id, bytes) in released {
             let segment = state.take_memory(id);
             let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
             state.attribution.record(EventKind::SegmentReleased, whole);
-            doomed.push((id, segment, bytes));
+            destroyed.push((id, segment, bytes));
         }
         drop(state);
-        let count = doomed.len();
-        for (id, segment, bytes) in doomed {
+        let count = destroyed.len();
+        for (id, segment, bytes) in destroyed {
             let Some(segment) = segment else { continue };
             commands.destroy(id, segment, bytes);
         }

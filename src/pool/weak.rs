@@ -1,4 +1,4 @@
-//! Weak handles.
+//! Weak handles to storages.
 
 use super::references::References;
 use super::{Inner, Storage};
@@ -7,17 +7,17 @@ use crate::heap::BlockId;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// A handle that keeps neither its block nor its pool alive. Made by [`Storage::downgrade`].
+/// A handle that keeps neither its block nor its pool alive. Created by [`Storage::downgrade`].
 pub struct WeakStorage<M: Memory = Gpu> {
     inner: Weak<Inner<M>>,
-    /// Counts the handles of this block, and of no other while this handle exists.
+    /// The reference count of this block. Not reused for another block while this handle exists.
     references: Arc<References>,
     block: Option<BlockId>,
     requested: u64,
 }
 
 impl<M: Memory> WeakStorage<M> {
-    /// The block must have a strong handle, the caller's.
+    /// Creates a weak handle. The caller must have a strong handle to the block.
     pub(super) fn new(
         inner: &Arc<Inner<M>>,
         references: &Arc<References>,
@@ -28,8 +28,8 @@ impl<M: Memory> WeakStorage<M> {
         Self { inner: Arc::downgrade(inner), references: Arc::clone(references), block, requested }
     }
 
-    /// A full handle to the block, or nothing once the last full one was dropped. A pin keeps a freed block in place, and
-    /// doesn't bring it back.
+    /// Returns a strong handle to the block, or `None` after the last strong handle was dropped. A pin keeps a freed
+    /// block at its location, but does not make it allocated again.
     #[must_use]
     pub fn upgrade(&self) -> Option<Storage<M>> {
         let inner = self.inner.upgrade()?;

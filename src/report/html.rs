@@ -1,10 +1,10 @@
-//! The viewer: one page that needs nothing else.
+//! The viewer: a self-contained HTML page.
 
 use crate::pool::snapshot::Snapshot;
 
 const PAGE: &str = include_str!("viewer/page.html");
 const STYLE: &str = include_str!("viewer/style.css");
-/// In the order in which they build on each other.
+/// In the order of their dependencies.
 const SCRIPTS: [&str; 7] = [
     include_str!("viewer/format.js"),
     include_str!("viewer/model.js"),
@@ -16,24 +16,24 @@ const SCRIPTS: [&str; 7] = [
 ];
 
 impl Snapshot {
-    /// The snapshot as a page for a browser: the segments as a map, memory over time, who holds it, all counters. One file that
-    /// loads nothing. O(blocks and events).
+    /// Returns the snapshot as a self-contained HTML page: a map of the segments, memory over time, holders, and all
+    /// counters. The page loads no other file. O(blocks + events).
     #[must_use]
     pub fn to_html(&self) -> String {
         page(&[self])
     }
 
-    /// Two snapshots of a pool as one page, side by side: this one as before, the other as after, say, a compaction.
-    /// O(blocks and events).
+    /// Returns two snapshots of a pool as one HTML page, side by side: this snapshot as "before" and `later` as
+    /// "after", for example around a compaction. O(blocks + events).
     #[must_use]
-    pub fn to_html_beside(&self, later: &Self) -> String {
+    pub fn to_html_comparison(&self, later: &Self) -> String {
         page(&[self, later])
     }
 }
 
 fn page(snapshots: &[&Snapshot]) -> String {
-    let data: Vec<String> = snapshots.iter().map(|snapshot| harmless(&snapshot.to_json())).collect();
-    // The data goes in last: nothing in it is taken for a place to put something else.
+    let data: Vec<String> = snapshots.iter().map(|snapshot| escaped(&snapshot.to_json())).collect();
+    // The data is inserted last, so that placeholders within the data are not replaced.
     let [before, rest] = split(PAGE, "/*STYLE*/");
     let [between, rest] = split(rest, "/*DATA*/");
     let [after, end] = split(rest, "/*SCRIPT*/");
@@ -45,9 +45,9 @@ fn split<'a>(text: &'a str, place: &str) -> [&'a str; 2] {
     [before, after]
 }
 
-/// JSON in which nothing can end a script, in any way that browsers read one. Inside of JSON these characters occur in texts only,
-/// where an escape means the same.
-fn harmless(json: &str) -> String {
+/// Escapes the characters with which JSON could end a script element in HTML. In JSON these characters occur in strings
+/// only, where an escape sequence is equivalent.
+fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
         match character {
@@ -67,15 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_the_data_can_end_its_script() {
+    fn the_data_cannot_end_its_script_element() {
         let hostile = "</script><!--<script>&\u{2028}\u{2029}";
-        assert_eq!(harmless(hostile), "\\u003c/script\\u003e\\u003c!--\\u003cscript\\u003e\\u0026\\u2028\\u2029");
+        assert_eq!(escaped(hostile), "\\u003c/script\\u003e\\u003c!--\\u003cscript\\u003e\\u0026\\u2028\\u2029");
     }
 
     #[test]
-    fn the_page_loads_nothing_and_has_every_part_once() {
+    fn the_page_loads_no_other_file_and_contains_every_part_once() {
         let snapshot = Snapshot { memory: "/*SCRIPT*/ /*DATA*/".into(), granule: 256, ..Snapshot::default() };
-        let html = snapshot.to_html_beside(&snapshot);
+        let html = snapshot.to_html_comparison(&snapshot);
         assert_eq!(html.matches("/*SCRIPT*/ /*DATA*/").count(), 2, "in the data, untouched");
         assert_eq!(html.matches("</script>").count(), 2);
         for part in SCRIPTS.iter().chain([&STYLE]) {

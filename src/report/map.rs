@@ -1,26 +1,26 @@
-//! The map of a pool in characters, for terminals and logs.
+//! A text map of a pool, for terminals and logs.
 
 use crate::error::Bytes;
 use crate::pool::snapshot::{SegmentSnapshot, Snapshot};
 use std::fmt::Write;
 
-/// Columns that a segment's name and size take.
+/// The columns for a segment's name and size.
 const NAME: usize = 26;
-/// No bar is shorter.
-const LEAST_BAR: usize = 10;
-/// No line is longer, whatever is asked for: more than any screen has, and little memory.
-const MOST_COLUMNS: usize = 4096;
-/// How full a cell is: not at all, up to a third, up to two thirds, not quite, and wholly.
+/// The shortest bar, in columns.
+const SHORTEST_BAR: usize = 10;
+/// The longest line, in columns: more than any screen has, and little memory.
+const MAX_COLUMNS: usize = 4096;
+/// How full a cell is: empty, up to a third, up to two thirds, less than full, full.
 const FILLS: [char; 5] = ['·', '░', '▒', '▓', '█'];
-/// A cell that holds something pinned.
+/// A cell that contains a pinned block.
 const PINNED: char = '#';
 
 impl Snapshot {
-    /// The segments as lines of characters, to one scale: `█` is full, `▓`, `▒` and `░` partly so, `·` free, `#` pinned. Takes
-    /// at most `columns` columns, of which it uses no more than 4,096, and `rows` rows; segments that find no row are counted in
-    /// the last. O(blocks).
+    /// Returns the segments as lines of characters, drawn to one scale: `█` is full, `▓`, `▒` and `░` partly full, `·`
+    /// free, `#` pinned. Uses at most `columns` columns, limited to 4,096, and at most `rows` rows. The last row counts
+    /// the segments that do not fit. O(blocks).
     ///
-    /// Below 36 columns or 2 rows it takes that many all the same.
+    /// The smallest map has 36 columns and 2 rows.
     ///
     /// # Examples
     ///
@@ -37,7 +37,7 @@ impl Snapshot {
     /// ```
     #[must_use]
     pub fn to_map(&self, columns: usize, rows: usize) -> String {
-        let columns = columns.min(MOST_COLUMNS);
+        let columns = columns.min(MAX_COLUMNS);
         let mut text = String::new();
         let stats = &self.stats;
         let [requested, reserved] = [stats.requested.current, stats.reserved.current].map(Bytes);
@@ -46,7 +46,7 @@ impl Snapshot {
         text.extend(heading.chars().take(columns));
         text.push('\n');
         let rows = rows.max(2) - 1;
-        let width = columns.saturating_sub(NAME).max(LEAST_BAR);
+        let width = columns.saturating_sub(NAME).max(SHORTEST_BAR);
         let largest = self.segments.iter().map(|segment| segment.bytes).max().unwrap_or(0);
         let shown = if self.segments.len() > rows { rows - 1 } else { rows };
         for segment in self.segments.iter().take(shown) {
@@ -64,10 +64,10 @@ impl Snapshot {
     }
 }
 
-/// A segment's bar, in which `width` cells would be `largest` bytes.
+/// Returns a segment's bar, at a scale of `largest` bytes for `width` cells.
 fn cells(segment: &SegmentSnapshot, width: usize, largest: u64) -> Vec<char> {
     let whole = u128::from(largest.max(1));
-    // At least one cell, so that every segment is seen.
+    // At least one cell, so that every segment is visible.
     let count = (u128::from(segment.bytes) * width as u128).div_ceil(whole).clamp(1, width as u128);
     let edge = |cell: u128| u64::try_from(u128::from(segment.bytes) * cell / count).expect("within the segment");
     let mut blocks = segment.blocks.iter().peekable();
@@ -92,7 +92,7 @@ fn cells(segment: &SegmentSnapshot, width: usize, largest: u64) -> Vec<char> {
     cells
 }
 
-/// The character for a cell of which so many bytes are active.
+/// Returns the character for a cell of `bytes` bytes of which `active` are active.
 fn fill(active: u64, bytes: u64) -> char {
     let thirds = u128::from(active) * 3;
     let bytes = u128::from(bytes);
@@ -111,7 +111,7 @@ mod tests {
     use super::fill;
 
     #[test]
-    fn a_cell_is_as_dark_as_it_is_full() {
+    fn the_fill_character_follows_the_active_share_of_a_cell() {
         let filled = [(0, '·'), (1, '░'), (100, '░'), (101, '▒'), (200, '▒'), (201, '▓'), (299, '▓'), (300, '█')];
         for (active, character) in filled {
             assert_eq!(fill(active, 300), character, "{active}");

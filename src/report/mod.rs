@@ -1,15 +1,15 @@
-//! What the pool holds, for people and for other tools to read. Reads counters and snapshots only.
+//! Reports on a pool's memory, for people and for other tools. Reads counters and snapshots only.
 
+mod breakdown;
 #[cfg(feature = "serde")]
 mod file;
 #[cfg(feature = "report")]
 mod html;
 mod map;
-mod split;
 mod summary;
 mod table;
 
+pub use breakdown::{Breakdown, DriverBreakdown, Fragmentation};
 #[cfg(feature = "serde")]
 pub use file::SnapshotFileError;
-pub use split::{Beyond, Fragmentation, Split};
 pub use table::MemoryTable;

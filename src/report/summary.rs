@@ -1,19 +1,19 @@
-//! The report: what a pool holds, why, and what could be done about it, for a terminal of 80 columns.
+//! The report: a pool's memory use, its causes, and possible remedies, for a terminal of 80 columns.
 
-use super::split::{Fragmentation, Split};
+use super::breakdown::{Breakdown, Fragmentation};
 use crate::error::Bytes;
 use crate::heap::Counter;
 use crate::pool::snapshot::{BlockOrigin, Report, SegmentSnapshot, Snapshot};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How many holders, segments, pins and scopes are listed.
+/// The number of entries in the lists of holders, segments and pins.
 const LISTED: usize = 5;
-/// No line is longer.
+/// The longest line, in columns.
 const COLUMNS: usize = 80;
 
 impl Snapshot {
-    /// The report of this moment. O(blocks).
+    /// Returns the report of this snapshot. O(blocks).
     #[must_use]
     pub fn report(&self) -> Report {
         Report::of(self.clone())
@@ -21,28 +21,28 @@ impl Snapshot {
 }
 
 impl Report {
-    /// Where the memory is. O(blocks).
+    /// Returns a breakdown of the memory. O(blocks).
     #[must_use]
-    pub fn split(&self) -> Split {
-        Split::of(&self.snapshot)
+    pub fn breakdown(&self) -> Breakdown {
+        Breakdown::of(&self.snapshot)
     }
 
-    /// How scattered the free bytes are. O(blocks).
+    /// Returns the fragmentation of the free memory. O(blocks).
     #[must_use]
     pub fn fragmentation(&self) -> Fragmentation {
         Fragmentation::of(&self.snapshot)
     }
 
-    /// The report as one line of `name=number` pairs, for logs. Sizes are in bytes.
+    /// Returns the report as one line of `name=number` pairs, for logs. Sizes are in bytes.
     #[must_use]
     pub fn to_log_line(&self) -> String {
-        let Split { live, rounding, waiting, releasable, split, pending, beyond, .. } = self.split();
+        let Breakdown { live, rounding, pending_free, releasable, split, pending, driver, .. } = self.breakdown();
         let fragmentation = self.fragmentation();
         let stats = &self.snapshot.stats;
-        let held = beyond.map_or_else(|| "unknown".into(), |beyond| beyond.held.to_string());
+        let driver = driver.map_or_else(|| "unknown".into(), |driver| driver.total.to_string());
         format!(
-            "requested={} peak_requested={} reserved={} peak_reserved={} live={live} rounding={rounding} waiting={waiting} \
-             releasable={releasable} split={split} pending={pending} pinned={} driver={held} largest_hole={} holes={} \
+            "requested={} peak_requested={} reserved={} peak_reserved={} live={live} rounding={rounding} pending_free={pending_free} \
+             releasable={releasable} split={split} pending={pending} pinned={} driver={driver} largest_hole={} holes={} \
              out_of_memory={}",
             stats.requested.current,
             stats.requested.peak,
@@ -68,7 +68,7 @@ impl Report {
         ];
         for (name, counter) in bytes {
             row(f, name, counter, |amount| Bytes(amount).to_string())?;
-            // Of the two pools only what they hold now is counted.
+            // The two pools have counters of current bytes only.
             let of_pools = match name {
                 "active" => [stats.small.active, stats.large.active],
                 "reserved" => [stats.small.reserved, stats.large.reserved],
@@ -90,39 +90,47 @@ impl Report {
     }
 
     fn bytes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let split = self.split();
+        let breakdown = self.breakdown();
         writeln!(f, "\nwhere the memory is")?;
         let segments = |count: u64| format!("{count} {}", if count == 1 { "segment" } else { "segments" });
-        part(f, "live", split.live, "asked for: drop tensors")?;
-        part(f, "rounding", split.rounding, "added to reach the granule")?;
-        part(f, "waiting", split.waiting, "freed but pinned: drop the guards")?;
-        part(f, "cached, releasable", split.releasable, &format!("{}: trim", segments(split.releasable_segments)))?;
-        let pins =
-            if split.split_by_pins > 0 { format!(", {} pinned", Bytes(split.split_by_pins)) } else { String::new() };
-        let what = format!("{}: compact, trim{pins}", segments(split.split_segments));
-        part(f, "cached, not releasable", split.split, &what)?;
+        part(f, "live", breakdown.live, "requested: drop tensors")?;
+        part(f, "rounding", breakdown.rounding, "added by rounding to the granule")?;
+        part(f, "pending free", breakdown.pending_free, "freed but pinned: drop the guards")?;
+        part(
+            f,
+            "cached, releasable",
+            breakdown.releasable,
+            &format!("{}: trim", segments(breakdown.releasable_segments)),
+        )?;
+        let pins = if breakdown.split_by_pins > 0 {
+            format!(", {} pinned", Bytes(breakdown.split_by_pins))
+        } else {
+            String::new()
+        };
+        let what = format!("{}: compact, trim{pins}", segments(breakdown.split_segments));
+        part(f, "cached, not releasable", breakdown.split, &what)?;
         part(
             f,
             "= reserved",
-            split.reserved,
+            breakdown.reserved,
             &match self.snapshot.limit {
                 Some(limit) => format!("limit {}", Bytes(limit)),
                 None => "no limit".into(),
             },
         )?;
-        part(f, "on its way back", split.pending, "trimmed: back when the device is done")?;
-        match split.beyond {
-            Some(beyond) => {
-                part(f, "staging and the like", beyond.own, "the crate's own: pressure gives it up")?;
-                part(f, "other segments", beyond.other_segments, "other pools, pending, alignment")?;
-                part(f, "rest of the program", beyond.foreign, "buffers and textures of others")?;
-                part(f, "unused by the driver", beyond.unused, "kept by wgpu for the next buffers")?;
-                part(f, "= held by the driver", beyond.held, "for this device")?;
+        part(f, "destroyed, pending", breakdown.pending, "freed when the device has finished")?;
+        match breakdown.driver {
+            Some(driver) => {
+                part(f, "staging, parameters", driver.own, "freed by Pool::pressure")?;
+                part(f, "other segments", driver.other_segments, "other pools, pending, alignment")?;
+                part(f, "application", driver.foreign, "buffers and textures of the application")?;
+                part(f, "unused by the driver", driver.unused, "kept by wgpu for later buffers")?;
+                part(f, "= held by the driver", driver.total, "for this device")?;
             }
-            None => writeln!(f, "  {:<24}{:>11}  this backend can't tell", "= held by the driver", "unknown")?,
+            None => writeln!(f, "  {:<24}{:>11}  not reported by this backend", "= held by the driver", "unknown")?,
         }
-        writeln!(f, "  Tools like nvidia-smi add the device's context, its compiled kernels and other")?;
-        writeln!(f, "  programs: outside of the pool's control.")
+        writeln!(f, "  Tools such as nvidia-smi also count the device context, compiled kernels and")?;
+        writeln!(f, "  other programs, which the pool does not control.")
     }
 
     fn fragments(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,7 +144,7 @@ impl Report {
 
     fn holders(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut groups: BTreeMap<(u32, Option<&str>), (u64, u64)> = BTreeMap::new();
-        for block in self.snapshot.handed_out() {
+        for block in self.snapshot.allocated_blocks() {
             let Some(origin) = &block.origin else { continue };
             let (blocks, bytes) = groups.entry((origin.site, origin.label.as_deref())).or_default();
             *blocks += 1;
@@ -155,27 +163,27 @@ impl Report {
         more(f, groups.len())
     }
 
-    /// What keeps segments from being trimmed.
+    /// Lists the segments that cannot be trimmed, with their largest active block.
     fn not_releasable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inactive = |segment: &SegmentSnapshot| segment.bytes - segment.active;
         let segments = self.snapshot.segments.iter();
-        let mut held: Vec<_> = segments.filter(|segment| segment.active > 0 && inactive(segment) > 0).collect();
-        if held.is_empty() {
+        let mut partly_used: Vec<_> = segments.filter(|segment| segment.active > 0 && inactive(segment) > 0).collect();
+        if partly_used.is_empty() {
             return Ok(());
         }
-        held.sort_by_key(|segment| std::cmp::Reverse(inactive(segment)));
-        writeln!(f, "\ncached and not releasable, with what holds it")?;
-        for segment in held.iter().take(LISTED) {
+        partly_used.sort_by_key(|segment| std::cmp::Reverse(inactive(segment)));
+        writeln!(f, "\ncached and not releasable, with the largest active block")?;
+        for segment in partly_used.iter().take(LISTED) {
             let free = Bytes(inactive(segment)).to_string();
             let active = segment.blocks.iter().filter(|block| block.state.is_active());
             let count = active.clone().count();
-            writeln!(f, "  {free:>10} free in segment {}, held by {}, the largest:", segment.id, blocks(count))?;
+            writeln!(f, "  {free:>10} free in segment {}, {} active, the largest:", segment.id, blocks(count))?;
             let Some(block) = active.max_by_key(|block| block.size) else { continue };
             let pinned = if block.pins > 0 { "pinned, " } else { "" };
             let origin = block.origin.as_ref().map_or_else(|| "unknown".into(), |origin| self.origin(origin));
             line(f, format!("  {:>10} {pinned}{origin}", Bytes(block.size).to_string()))?;
         }
-        more(f, held.len())
+        more(f, partly_used.len())
     }
 
     fn pins(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,7 +215,7 @@ impl Report {
         Ok(())
     }
 
-    /// The caches that hold anything.
+    /// Lists the caches that are not empty.
     fn caches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut used = self.snapshot.caches.iter().filter(|cache| cache.entries > 0).peekable();
         if used.peek().is_none() {
@@ -221,11 +229,11 @@ impl Report {
         let bytes = |amount: Option<u64>| amount.map_or_else(|| "-".into(), |amount| Bytes(amount).to_string());
         for cache in used {
             let most = cache.most_entries.map_or_else(|| "-".into(), |most| most.to_string());
-            let [held, most_bytes] = [cache.bytes, cache.most_bytes].map(bytes);
+            let [current, most_bytes] = [cache.bytes, cache.most_bytes].map(bytes);
             let made = if cache.made == 0 { "-".into() } else { cache.made.to_string() };
             writeln!(
                 f,
-                "  {:<26}{:>8}{most:>10}{held:>11}{most_bytes:>11}{made:>8}",
+                "  {:<26}{:>8}{most:>10}{current:>11}{most_bytes:>11}{made:>8}",
                 cut(&cache.name, 25),
                 cache.entries
             )?;
@@ -308,8 +316,8 @@ fn more(f: &mut fmt::Formatter<'_>, all: usize) -> fmt::Result {
     if all > LISTED { writeln!(f, "  and {} more", all - LISTED) } else { Ok(()) }
 }
 
-/// Writes a line of texts whose length nobody knows. What is too long loses its middle: a path matters at its end, a label at
-/// its start.
+/// Writes a line of unknown length. The middle of a long line is removed: the end of a path and the start of a label
+/// matter most.
 fn line(f: &mut fmt::Formatter<'_>, text: impl Into<String>) -> fmt::Result {
     writeln!(f, "{}", cut(&text.into(), COLUMNS))
 }
@@ -329,7 +337,7 @@ mod tests {
     use super::cut;
 
     #[test]
-    fn a_long_text_keeps_its_start_and_its_end() {
+    fn a_long_line_keeps_its_start_and_its_end() {
         assert_eq!(cut("short", 5), "short");
         assert_eq!(cut("abcdefghijklm", 7), "ab…jklm");
         assert_eq!(cut("äöüäöüäöü", 4), "ä…öü");

@@ -1,11 +1,11 @@
-//! A program's memory, step by step, as a small table.
+//! A table of a program's memory after each step.
 
 use crate::error::Bytes;
 use crate::heap::Stats;
 use std::fmt;
 
-/// A table with a row for each step of a program: what was requested, allocated and reserved, and what the driver holds.
-/// Fits 80 columns for names of up to 32 characters.
+/// A table with one row for each step of a program: requested, allocated and reserved bytes, and the driver's bytes.
+/// Fits 80 columns for step names of up to 32 characters.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTable {
     rows: Vec<Row>,
@@ -19,13 +19,14 @@ struct Row {
 }
 
 impl MemoryTable {
-    /// A table without rows.
+    /// Creates an empty table.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a step: its name, the pool's counters after it, and the bytes that the driver holds, where the backend can tell.
+    /// Adds a row: the name of the step, the pool's counters after it, and the driver's bytes if the backend reports
+    /// them.
     pub fn add(&mut self, step: impl Into<String>, stats: Stats, driver: Option<u64>) {
         self.rows.push(Row { step: step.into(), stats, driver });
     }

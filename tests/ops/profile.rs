@@ -54,7 +54,7 @@ fn more_dispatches_than_there_are_timestamps_are_counted_and_a_panic_ends_the_pr
     result?;
     assert_eq!((profile.dispatches.len(), profile.untimed), (2048, 52));
     assert_eq!(x.read_blocking::<f32>()?, [2100.0; 16]);
-    assert!(profile.to_string().ends_with("and 52 dispatches beyond those that have timestamps\n"));
+    assert!(profile.to_string().ends_with("and 52 dispatches without timestamps\n"));
     let panicked = catch_unwind(AssertUnwindSafe(|| pool.profile(|| panic!("on purpose"))));
     assert!(panicked.is_err());
     x.add_scaled_(&one, 1.0_f32)?;

@@ -26,7 +26,7 @@ fn nothing_is_recorded_until_it_is_asked_for<S: Subject>(memory: S::Memory) -> O
 }
 
 fn every_kind_of_event_is_recorded_in_order<S: Subject>(memory: S::Memory) -> Outcome {
-    use EventKind::{Allocate, Free, Move, OutOfMemory, SegmentMade, SegmentReleased, Trim};
+    use EventKind::{Allocate, Free, Move, OutOfMemory, SegmentCreated, SegmentReleased, Trim};
     let pool = Pool::new(memory, PoolOptions { compaction_share: 1.0, limit: Some(2 * SEGMENT), ..options() })?;
     pool.record_history(100);
     let scope = pool.scope("filling");
@@ -49,7 +49,8 @@ fn every_kind_of_event_is_recorded_in_order<S: Subject>(memory: S::Memory) -> Ou
             _ => kinds.push((event.kind, 1)),
         }
     }
-    let first = [(SegmentMade, 1), (Allocate, 4), (SegmentMade, 1), (Allocate, 4), (Free, 4), (Move, 1), (Allocate, 1)];
+    let first =
+        [(SegmentCreated, 1), (Allocate, 4), (SegmentCreated, 1), (Allocate, 4), (Free, 4), (Move, 1), (Allocate, 1)];
     assert_eq!(kinds[..7], first, "{kinds:?}");
     assert!(kinds[7..].contains(&(OutOfMemory, 1)), "{kinds:?}");
     assert_eq!(kinds[kinds.len() - 3..], [(Free, 5), (SegmentReleased, 2), (Trim, 1)], "{kinds:?}");
@@ -99,7 +100,7 @@ fn replaying_the_events_gives_the_counters<S: Subject>(memory: S::Memory) -> Out
         match event.kind {
             EventKind::Allocate => (allocated, requested) = (allocated + event.size, requested + event.requested),
             EventKind::Free => (allocated, requested) = (allocated - event.size, requested - event.requested),
-            EventKind::SegmentMade => reserved += event.size,
+            EventKind::SegmentCreated => reserved += event.size,
             EventKind::SegmentReleased => reserved -= event.size,
             EventKind::Move | EventKind::Trim | EventKind::OutOfMemory => {}
         }

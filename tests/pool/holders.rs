@@ -29,7 +29,7 @@ fn every_block_names_the_line_that_allocated_it<S: Subject>(memory: S::Memory) -
     let second = line(1);
     let snapshot = pool.snapshot();
     let mut lines: Vec<(u64, u32, &str)> = Vec::new();
-    for block in snapshot.handed_out() {
+    for block in snapshot.allocated_blocks() {
         let origin = block.origin.as_ref().ok_or("every block has an origin")?;
         let site = &snapshot.sites[origin.site as usize];
         lines.push((block.requested, site.line, &site.file));
@@ -37,7 +37,7 @@ fn every_block_names_the_line_that_allocated_it<S: Subject>(memory: S::Memory) -
     }
     lines.sort_unstable();
     assert_eq!(lines, [(100, first, file!()), (SEGMENT, second, file!())]);
-    let ages: Vec<u64> = snapshot.handed_out().filter_map(|block| Some(block.origin.as_ref()?.age)).collect();
+    let ages: Vec<u64> = snapshot.allocated_blocks().filter_map(|block| Some(block.origin.as_ref()?.age)).collect();
     assert_eq!(ages.iter().sum::<u64>(), 1, "one allocation was made after the first, none after the second");
     Ok(())
 }

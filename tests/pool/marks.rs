@@ -35,40 +35,40 @@ fn growth_between_two_marks_is_told_by_call_site<S: Subject>(memory: S::Memory) 
 fn a_loop_that_keeps_its_size_passes<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut state = Vec::new();
-    let mut turns = pool.assert_no_growth(2);
+    let mut check = pool.growth_check(2);
     for turn in 0..20_u64 {
         state.push(pool.allocate(1000)?);
         if turn >= 2 {
             state.remove(0);
         }
         drop(pool.allocate(100_000)?);
-        turns.turn();
+        check.assert_iteration();
     }
     Ok(())
 }
 
 fn a_loop_that_grows_after_its_warm_up_is_told_with_the_line<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    let mut turns = pool.assert_no_growth(1);
+    let mut check = pool.growth_check(1);
     let mut kept = vec![pool.allocate(1000)?];
-    turns.check_turn()?;
-    turns.check_turn()?;
+    check.check_iteration()?;
+    check.check_iteration()?;
     kept.push(pool.allocate(500)?);
     let at = line!() - 1;
-    let error = turns.check_turn().err().ok_or("it has grown")?;
+    let error = check.check_iteration().err().ok_or("it has grown")?;
     assert_eq!((error.turn, error.allowed, error.requested), (3, 1000, 1500));
     let wanted = format!("+500 B in +1 blocks, tests/pool/marks.rs:{at}:");
     assert!(error.sites.len() == 1 && error.sites[0].starts_with(&wanted), "{error}");
-    turns.check_turn()?;
+    check.check_iteration()?;
     Ok(())
 }
 
 #[test]
 fn a_turn_that_grows_panics_with_the_line() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
-    let mut turns = pool.assert_no_growth(0);
+    let mut check = pool.growth_check(0);
     let _kept = pool.allocate(500)?;
-    let panic = catch_unwind(AssertUnwindSafe(|| turns.turn())).err().ok_or("it has grown")?;
+    let panic = catch_unwind(AssertUnwindSafe(|| check.assert_iteration())).err().ok_or("it has grown")?;
     let text = panic.downcast_ref::<String>().ok_or("a text")?;
     assert!(text.starts_with("turn 1 ends with 500 B requested, 0 B allowed\n  +500 B in +1 blocks, tests/"), "{text}");
     Ok(())

@@ -93,7 +93,7 @@ fn blocks_keep_the_alignment_of_any_device() -> Outcome {
 }
 
 #[test]
-#[should_panic(expected = "storages of different pools")]
+#[should_panic(expected = "the storages belong to different pools")]
 fn a_copy_between_two_pools_panics() {
     let pools = [(); 2].map(|()| Pool::new(HostMemory::default(), options()).expect("the options suit"));
     let [from, to] = pools.map(|pool| pool.allocate(100).expect("there is room"));
@@ -101,7 +101,7 @@ fn a_copy_between_two_pools_panics() {
 }
 
 #[test]
-#[should_panic(expected = "a storage of a different pool")]
+#[should_panic(expected = "the storage belongs to a different pool")]
 fn a_download_from_another_pool_panics() {
     let pools = [(); 2].map(|()| Pool::new(HostMemory::default(), options()).expect("the options suit"));
     let storage = pools[0].allocate(100).expect("there is room");

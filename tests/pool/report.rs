@@ -3,7 +3,7 @@
 use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::subjects::{SEGMENT, Subject, assert_books_balance, options, over_every_memory};
-use wgpu_pool::{HostMemory, Memory, Pool, PoolOptions, Split};
+use wgpu_pool::{Breakdown, HostMemory, Memory, Pool, PoolOptions};
 
 over_every_memory! {
     counters_sums_and_the_drivers_report_agree_through_a_program,
@@ -17,26 +17,27 @@ fn assert_agrees<M: Memory>(pool: &Pool<M>) {
     assert_books_balance(pool);
     let stats = pool.stats();
     let report = pool.report();
-    let split = report.split();
-    let Split { live, rounding, waiting, releasable, split: inactive_split, reserved, pending, .. } = split;
+    let breakdown = report.breakdown();
+    let Breakdown { live, rounding, pending_free, releasable, split: inactive_split, reserved, pending, .. } =
+        breakdown;
     assert_eq!(live, stats.requested.current);
     assert_eq!(live + rounding, stats.allocated.current);
-    assert_eq!(live + rounding + waiting, stats.active.current);
+    assert_eq!(live + rounding + pending_free, stats.active.current);
     assert_eq!(inactive_split, stats.inactive_split.current);
     assert_eq!(releasable + inactive_split, stats.inactive());
     assert_eq!(reserved, stats.reserved.current);
-    assert_eq!(live + rounding + waiting + releasable + inactive_split, reserved);
-    let Some(beyond) = split.beyond else { return };
+    assert_eq!(live + rounding + pending_free + releasable + inactive_split, reserved);
+    let Some(driver) = breakdown.driver else { return };
     assert_eq!(
-        beyond.held,
-        reserved + beyond.other_segments + beyond.own + beyond.foreign + beyond.unused,
-        "{split:?}"
+        driver.total,
+        reserved + driver.other_segments + driver.own + driver.foreign + driver.unused,
+        "{breakdown:?}"
     );
     // A segment may be some alignment larger in the driver's book; what is trimmed is there until the device is done.
-    assert!(beyond.other_segments >= pending, "{split:?}");
-    assert!(beyond.other_segments - pending <= stats.segments.current * 4096, "{split:?}");
+    assert!(driver.other_segments >= pending, "{breakdown:?}");
+    assert!(driver.other_segments - pending <= stats.segments.current * 4096, "{breakdown:?}");
     if let Some(bytes) = pool.memory().driver_bytes() {
-        assert_eq!(bytes, beyond.held);
+        assert_eq!(bytes, driver.total);
     }
 }
 
@@ -143,12 +144,12 @@ fn the_report_of_a_small_program_reads_like_this() -> Outcome {
         "  in the small pool               0 B",
         "  in the large pool          15.0 MiB",
         "inactive split blocks               2",
-        "  live                        2.0 MiB  asked for: drop tensors",
+        "  live                        2.0 MiB  requested: drop tensors",
         "  cached, not releasable     13.0 MiB  1 segment: compact, trim",
         "  = reserved                 15.0 MiB  no limit",
         "  = held by the driver       15.0 MiB  for this device",
         "  1 - largest / free = 0.231, 1 - live / reserved = 0.867",
-        "    13.0 MiB free in segment 0, held by 1 block, the largest:",
+        "    13.0 MiB free in segment 0, 1 block active, the largest:",
     ];
     for line in wanted {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -45,13 +45,13 @@ fn what_a_scope_made_and_did_not_hand_out_is_listed<S: Subject>(memory: S::Memor
     let _before = pool.allocate(1)?;
     let mut scope = pool.scope("step");
     let output = pool.allocate(2)?;
-    scope.hand_out(&output);
+    scope.mark_output(&output);
     let inner = pool.scope("inner");
     let forgotten = pool.allocate(3)?;
     drop(inner);
     let _also = pool.allocate(4)?;
     let kept = |scope: &wgpu_pool::Scope<S::Memory>| {
-        scope.kept().iter().map(|holding| (holding.requested, holding.scope.clone())).collect::<Vec<_>>()
+        scope.retained().iter().map(|holding| (holding.requested, holding.scope.clone())).collect::<Vec<_>>()
     };
     assert_eq!(kept(&scope), [(4, Some("step".into())), (3, Some("step/inner".into()))]);
     drop(forgotten);
@@ -82,7 +82,7 @@ fn blocks_carry_the_path_of_their_scope<S: Subject>(memory: S::Memory) -> Outcom
     assert_eq!(allocated, [210, 210, 60]);
     let ends: Vec<_> = snapshot.scopes.iter().map(|scope| (scope.counts.peak, scope.counts.current)).collect();
     assert_eq!(ends, [(50, 60), (50, 60), (60, 60)], "the peak is that of one entry, the growth that of all");
-    let scopes: Vec<_> = snapshot.handed_out().filter_map(|block| block.origin.as_ref()?.scope).collect();
+    let scopes: Vec<_> = snapshot.allocated_blocks().filter_map(|block| block.origin.as_ref()?.scope).collect();
     assert_eq!(scopes, [2]);
     Ok(())
 }
@@ -133,7 +133,7 @@ fn names_without_end_are_counted_together() -> Outcome {
     for number in 0..3000 {
         let step = pool.scope(&format!("step {number}"));
         let kept = pool.allocate(100)?;
-        assert_eq!(step.kept().len(), 1);
+        assert_eq!(step.retained().len(), 1);
         drop(kept);
         let inner = pool.scope(&format!("inner {number}"));
         drop(pool.allocate(10)?);

@@ -204,7 +204,7 @@ fn before_and_after_stand_side_by_side_in_dark_and_light_and_on_a_phone() -> Out
     pool.trim();
     let after = pool.snapshot();
     let file = output("beside.html")?;
-    std::fs::write(&file, before.to_html_beside(&after))?;
+    std::fs::write(&file, before.to_html_comparison(&after))?;
     for scheme in ["light", "dark"] {
         browser.prefer(scheme)?;
         browser.show(&file)?;
@@ -254,7 +254,7 @@ fn large() -> Result<Snapshot, Box<dyn std::error::Error>> {
 fn a_hundred_thousand_events_and_blocks_are_drawn_at_once() -> Outcome {
     let Some(browser) = Browser::open(1280, 1500)? else { return Ok(()) };
     let snapshot = large()?;
-    assert_eq!((snapshot.events.len(), snapshot.handed_out().count()), (100_000, 100_000));
+    assert_eq!((snapshot.events.len(), snapshot.allocated_blocks().count()), (100_000, 100_000));
     let file = output("large.html")?;
     std::fs::write(&file, snapshot.to_html())?;
     browser.show(&file)?;

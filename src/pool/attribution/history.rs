@@ -1,4 +1,4 @@
-//! What happened in the pool, event by event, in a ring.
+//! The history: a ring buffer of allocation events.
 
 use super::super::Pool;
 use crate::device::Memory;
@@ -6,46 +6,46 @@ use crate::heap::{Place, SegmentId};
 use quanta::Instant;
 use std::panic::Location;
 
-/// What an event is.
+/// The kind of an [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum EventKind {
-    /// A block was handed out.
+    /// A block was allocated.
     Allocate,
     /// A block was freed.
     Free,
-    /// A segment was made.
-    SegmentMade,
+    /// A segment was created.
+    SegmentCreated,
     /// A segment was released.
     SegmentReleased,
     /// A block was moved.
     Move,
-    /// The pool was trimmed of so many bytes.
+    /// The pool was trimmed; the size is the sum of the released segments.
     Trim,
-    /// A request found no memory.
+    /// A request failed with an out-of-memory error.
     OutOfMemory,
 }
 
 /// One event. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// When: nanoseconds since the recording began.
+    /// The time in nanoseconds since recording began.
     pub time: u64,
-    /// The segment, where it happened in one.
+    /// The segment, if the event belongs to one.
     pub segment: Option<SegmentId>,
-    /// The first byte, from the segment's start.
+    /// The first byte, relative to the segment's start.
     pub offset: u64,
-    /// The size of the block or segment, or the bytes trimmed or requested in vain.
+    /// The size of the block or segment, the bytes trimmed, or the bytes of a failed request.
     pub size: u64,
-    /// The part of a block that was asked for.
+    /// The requested bytes of the block.
     pub requested: u64,
-    /// Where the block was allocated, or where the request came from.
+    /// The call site of the allocation or request.
     pub site: Option<&'static Location<'static>>,
-    /// The number of the scope that the block was allocated in.
+    /// The number of the scope in which the block was allocated.
     pub scope: Option<u32>,
-    /// Where a block was moved to.
+    /// The new location of a moved block.
     pub to: Option<(SegmentId, u64)>,
 }
 
@@ -59,31 +59,31 @@ impl Event {
     }
 }
 
-/// An event as it is kept: one cache line.
+/// An event in the ring buffer: one cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Kept {
+struct Record {
     time: u64,
-    /// [`NOWHERE`] where there is none.
+    /// [`NOWHERE`] if the event belongs to no segment.
     segment: u64,
     offset: u64,
     size: u64,
-    /// Bytes requested, or of a move the new offset.
+    /// The requested bytes, or the new offset of a moved block.
     more: u64,
     site: Option<&'static Location<'static>>,
-    /// Of a move the new segment.
+    /// The new segment of a moved block.
     to_segment: u64,
-    /// The scope's number and one, or 0 for none.
+    /// The scope's number plus one, or 0 outside any scope.
     scope: u32,
     kind: EventKind,
 }
 
-const _: () = assert!(size_of::<Kept>() == 64);
+const _: () = assert!(size_of::<Record>() == 64);
 
-/// No segment has this number: they count up from 0.
+/// Never a segment number: these count up from 0.
 const NOWHERE: u64 = u64::MAX;
 
-impl Kept {
+impl Record {
     #[inline]
     fn new(event: &Event, time: u64) -> Self {
         let &Event { kind, time: _, segment, offset, size, requested, site, scope, to } = event;
@@ -101,62 +101,63 @@ impl Kept {
     }
 }
 
-/// The most events that are kept: 1 GiB of them.
-const MOST_EVENTS: usize = 1 << 24;
-/// Events for which there is room at once.
-const FIRST_EVENTS: usize = 1 << 14;
+/// The largest capacity in events, which takes 1 GiB.
+const MAX_EVENTS: usize = 1 << 24;
+/// The initial capacity in events.
+const INITIAL_EVENTS: usize = 1 << 14;
 
-/// The latest events.
+/// The most recent events.
 #[derive(Debug)]
 pub(in crate::pool) struct History {
     began: Instant,
-    /// Grows to its capacity, and is then written over from the start.
-    events: Vec<Kept>,
+    /// Grows up to `capacity`, then serves as a ring buffer.
+    events: Vec<Record>,
     capacity: usize,
-    /// Where the next event goes once it is full: the place of the oldest.
+    /// The index of the oldest event once the buffer is full, which the next event overwrites.
     next: usize,
-    /// Events that had to make room.
+    /// The number of overwritten events.
     dropped: u64,
 }
 
 impl History {
     fn new(capacity: usize) -> Self {
-        let capacity = capacity.min(MOST_EVENTS);
-        let events = Vec::with_capacity(capacity.min(FIRST_EVENTS));
+        let capacity = capacity.min(MAX_EVENTS);
+        let events = Vec::with_capacity(capacity.min(INITIAL_EVENTS));
         Self { began: Instant::now(), events, capacity, next: 0, dropped: 0 }
     }
 
     #[inline]
     pub(super) fn record(&mut self, event: &Event) {
         let time = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let kept = Kept::new(event, time);
+        let stored = Record::new(event, time);
         if self.events.len() < self.capacity {
             if self.events.len() == self.events.capacity() {
                 self.grow();
             }
             if self.events.len() < self.events.capacity() {
-                self.events.push(kept);
+                self.events.push(stored);
                 return;
             }
         }
-        self.events[self.next] = kept;
+        self.events[self.next] = stored;
         self.next = if self.next + 1 == self.events.len() { 0 } else { self.next + 1 };
         self.dropped += 1;
     }
 
-    /// Makes room for as many events again, within the capacity. Where the host has no memory the history stays as long as it is.
+    /// Doubles the allocation, up to the capacity. If host memory cannot be allocated, the current length becomes the
+    /// capacity.
     #[cold]
     fn grow(&mut self) {
-        let more = self.events.len().max(FIRST_EVENTS).min(self.capacity - self.events.len());
+        let more = self.events.len().max(INITIAL_EVENTS).min(self.capacity - self.events.len());
         if self.events.try_reserve_exact(more).is_err() {
             self.capacity = self.events.len();
         }
     }
 
-    /// The events, oldest first.
+    /// Returns the events, oldest first.
     pub(in crate::pool) fn events(&self) -> impl Iterator<Item = Event> {
         let (younger, older) = self.events.split_at(self.next);
-        older.iter().chain(younger).map(Kept::event)
+        older.iter().chain(younger).map(Record::event)
     }
 
     pub(in crate::pool) const fn dropped(&self) -> u64 {
@@ -165,18 +166,19 @@ impl History {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Begins to record the latest `events` events, in place of what was recorded; 0 ends the recording. Snapshots carry
-    /// them. Off by default, as `torch.cuda.memory._record_memory_history`.
+    /// Records the most recent `events` events from now on, and discards previous records; 0 stops recording. Snapshots
+    /// contain the events. Off by default. Equals `torch.cuda.memory._record_memory_history`.
     ///
-    /// An event takes 64 bytes of the host's memory, once it is there. At most 2²⁴ events are kept, in 1 GiB, however many are asked
-    /// for; fewer where the host has no memory for them. The first call of a program measures the processor's clock, which can take a fifth of a second.
+    /// An event takes 64 bytes of host memory, allocated as needed. The capacity is limited to 2²⁴ events (1 GiB), or
+    /// to fewer if host memory cannot be allocated. The first call in a program calibrates the CPU's clock, which can
+    /// take 0.2 s.
     pub fn record_history(&self, events: usize) {
         let history = (events > 0).then(|| Box::new(History::new(events)));
         let previous = self.inner.state().attribution.set_history(history);
         drop(previous);
     }
 
-    /// The recorded events, oldest first; none unless [`Pool::record_history`] was called. O(events).
+    /// Returns the recorded events, oldest first; empty unless [`Pool::record_history`] was called. O(events).
     #[must_use]
     pub fn history(&self) -> Vec<Event> {
         let state = self.inner.state();

@@ -1,4 +1,4 @@
-//! Who holds the memory.
+//! Reports of what holds memory: allocated blocks with their call sites.
 
 use super::super::{Inner, Pool, State};
 use super::origins::Origin;
@@ -10,32 +10,32 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// One block that is handed out, and what it is. Sizes are in bytes.
+/// An allocated block with its origin. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// The line of the program that allocated it.
+    /// The call site of the allocation.
     pub site: &'static Location<'static>,
-    /// The name that the program gave it.
+    /// The block's label, if one was set.
     pub label: Option<Arc<str>>,
-    /// The scope that it was allocated in, from the outermost on, as `step/forward`.
+    /// The path of the scope in which the block was allocated, such as `step/forward`.
     pub scope: Option<String>,
-    /// The type of its elements.
+    /// The element type.
     pub dtype: Option<&'static str>,
-    /// The shape of the tensor that it was allocated for.
+    /// The shape of the tensor for which the block was allocated.
     pub shape: Option<Vec<u32>>,
-    /// Bytes asked for.
+    /// The requested bytes.
     pub requested: u64,
     /// The block's size.
     pub size: u64,
-    /// How many allocations were made after it.
+    /// The number of later allocations.
     pub age: u64,
-    /// Pins on it.
+    /// The number of pins on the block.
     pub pins: u32,
-    /// The segment that it lies in, which it keeps from being trimmed.
+    /// The segment that contains the block and that the block prevents from being trimmed.
     pub segment: SegmentId,
 }
 
-/// As `4.0 MiB weights f32 [1024, 1024], 17 allocations old, src/main.rs:12:5 in step/forward`.
+/// Formats as `4.0 MiB weights f32 [1024, 1024], 17 allocations old, src/main.rs:12:5 in step/forward`.
 impl fmt::Display for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Bytes(self.requested))?;
@@ -58,7 +58,8 @@ impl fmt::Display for Holding {
 }
 
 impl<M: Memory> Pool<M> {
-    /// The call sites, and the labels, whose blocks take the most memory: the `most` largest, largest first. O(blocks).
+    /// Returns the call sites and labels with the most allocated memory, largest first, at most `most` of them.
+    /// O(blocks).
     #[must_use]
     pub fn top_holders(&self, most: usize) -> Vec<Holder> {
         let mut holders = self.inner.state().holders();
@@ -66,7 +67,7 @@ impl<M: Memory> Pool<M> {
         holders
     }
 
-    /// The blocks that keep a segment from being trimmed, largest first. O(blocks).
+    /// Returns the blocks that prevent a segment from being trimmed, largest first. O(blocks).
     #[must_use]
     pub fn holders_of(&self, segment: SegmentId) -> Vec<Holding> {
         let mut holdings = self.inner.state().holdings(|_, _| true);
@@ -75,24 +76,24 @@ impl<M: Memory> Pool<M> {
     }
 }
 
-/// What blocks are grouped by.
+/// The key by which blocks are grouped: call site and label.
 pub(super) type Group = (&'static Location<'static>, Option<Arc<str>>);
 
 impl<M: Memory> State<M> {
-    /// What every group holds, largest first.
+    /// Returns the total of each group, largest first.
     pub(in crate::pool) fn holders(&self) -> Vec<Holder> {
         let groups = self.groups();
         let holder = |((site, label), (blocks, bytes))| Holder { site, label, blocks, bytes };
         let mut holders: Vec<Holder> = groups.into_iter().map(holder).collect();
-        // The site decides among equals, so that the order is always the same.
+        // Ties are ordered by call site, so that the order is deterministic.
         holders.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| (a.site, &a.label).cmp(&(b.site, &b.label))));
         holders
     }
 
-    /// Blocks and requested bytes of every call site and label.
+    /// Returns the number of blocks and the requested bytes of each call site and label.
     pub(super) fn groups(&self) -> FxHashMap<Group, (u64, u64)> {
         let mut groups: FxHashMap<Group, (u64, u64)> = FxHashMap::default();
-        self.each_handed_out(|_, id, block, origin| {
+        self.each_allocated(|_, id, block, origin| {
             let label = self.attribution.origins.label_of(id).cloned();
             let (blocks, bytes) = groups.entry((origin.site, label)).or_default();
             *blocks += 1;
@@ -101,10 +102,10 @@ impl<M: Memory> State<M> {
         groups
     }
 
-    /// The blocks that are handed out and pass `which`, largest first, older ones before younger.
+    /// Returns the allocated blocks that satisfy `which`, largest first, then oldest first.
     pub(in crate::pool) fn holdings(&self, which: impl Fn(BlockId, &Origin) -> bool) -> Vec<Holding> {
         let mut holdings = Vec::new();
-        self.each_handed_out(|segment, id, block, origin| {
+        self.each_allocated(|segment, id, block, origin| {
             if which(id, origin) {
                 holdings.push(self.holding(segment, id, block, origin));
             }
@@ -129,7 +130,7 @@ impl<M: Memory> State<M> {
         }
     }
 
-    fn each_handed_out(&self, mut act: impl FnMut(SegmentId, BlockId, &BlockSnapshot, &Origin)) {
+    fn each_allocated(&self, mut act: impl FnMut(SegmentId, BlockId, &BlockSnapshot, &Origin)) {
         for segment in self.heap.snapshot().segments {
             for block in &segment.blocks {
                 let Some(id) = block.id.filter(|_| block.state.is_allocated()) else { continue };
@@ -142,6 +143,6 @@ impl<M: Memory> State<M> {
 }
 
 impl<M: Memory> Inner<M> {
-    /// The most that an error lists.
+    /// The largest number of holders that an error lists.
     pub(in crate::pool) const LISTED: usize = 5;
 }

@@ -1,4 +1,4 @@
-//! What is still held when nothing should be.
+//! Leak detection: lists the blocks that are still allocated.
 
 use super::super::{Inner, Pool};
 use super::holders::Holding;
@@ -6,7 +6,7 @@ use crate::device::Memory;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
-/// Blocks that are still handed out, largest first.
+/// Blocks that are still allocated, largest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaks {
     /// The blocks.
@@ -14,14 +14,14 @@ pub struct Leaks {
 }
 
 impl Leaks {
-    /// Whether there are none.
+    /// Returns whether there are no leaks.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 }
 
-/// One line for each block: its size, label, dtype and shape, age in allocations, and call site. Nothing if there are none.
+/// Formats one line per block: size, label, dtype and shape, age in allocations, and call site. Empty without leaks.
 impl fmt::Display for Leaks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.blocks.iter().try_for_each(|block| writeln!(f, "{block}"))
@@ -29,11 +29,11 @@ impl fmt::Display for Leaks {
 }
 
 impl<M: Memory> Pool<M> {
-    /// The blocks that are handed out now: at a point where a program should hold none, its leaks. It doesn't matter who
-    /// holds them, so those in a cycle of `Rc`s are listed too. O(blocks).
+    /// Returns the blocks that are allocated now: at a point where a program should hold no memory, these are its
+    /// leaks. Blocks in reference cycles are included. O(blocks).
     ///
-    /// When the last handle of a pool is dropped while blocks are handed out, the same list goes to the log as a warning, once. A
-    /// storage keeps its pool alive, but nobody can ask the pool about it any more.
+    /// When the last handle of a pool is dropped while blocks are still allocated, the pool logs the same list once, as
+    /// a warning: the remaining storages keep the pool alive, but no handle is left with which to query it.
     #[must_use]
     pub fn leaks(&self) -> Leaks {
         self.inner.leaks()
@@ -45,15 +45,18 @@ impl<M: Memory> Inner<M> {
         Leaks { blocks: self.state().holdings(|_, _| true) }
     }
 
-    /// Says in the log what outlives the last handle of the pool.
+    /// Logs the blocks that outlive the last handle of the pool.
     pub(in crate::pool) fn warn_of_leaks(&self) {
         if self.state().heap.stats().blocks.current == 0 || !log::log_enabled!(log::Level::Warn) {
             return;
         }
-        if self.ended.swap(true, Ordering::Relaxed) {
+        if self.has_warned_of_leaks.swap(true, Ordering::Relaxed) {
             return;
         }
         let leaks = self.leaks();
-        log::warn!("wgpu-pool: the pool's last handle is gone; blocks still held: {}\n{leaks}", leaks.blocks.len());
+        log::warn!(
+            "wgpu-pool: the last handle of the pool was dropped; blocks still allocated: {}\n{leaks}",
+            leaks.blocks.len()
+        );
     }
 }

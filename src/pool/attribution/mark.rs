@@ -1,4 +1,4 @@
-//! What grew between two moments.
+//! Memory growth between two points in time.
 
 use super::super::{Inner, Pool};
 use super::holders::Group;
@@ -9,41 +9,41 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// What every call site held at one moment. Made by [`Pool::mark`].
+/// The allocated bytes of every call site at one point in time. Created by [`Pool::mark`].
 #[derive(Clone, Debug)]
 pub struct Mark {
     groups: FxHashMap<Group, (u64, u64)>,
 }
 
-/// By how much the memory of one call site, and label, has grown. Bytes are requested bytes.
+/// The change of the requested bytes of one call site and label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteGrowth {
-    /// The line of the program that allocates.
+    /// The call site of the allocations.
     pub site: &'static Location<'static>,
-    /// The name that the program gave the blocks.
+    /// The label of the blocks.
     pub label: Option<Arc<str>>,
-    /// Bytes more than at the first moment, or fewer.
+    /// The change in bytes; negative if memory was freed.
     pub bytes: i64,
-    /// Blocks more than at the first moment, or fewer.
+    /// The change in the number of blocks.
     pub blocks: i64,
 }
 
-/// What grew and what shrank between two marks: the call sites that changed, the one that grew most first.
+/// The changes between two marks, by call site: the largest growth first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrowthBetween {
-    /// The sites.
+    /// The call sites whose memory has changed.
     pub sites: Vec<SiteGrowth>,
 }
 
 impl GrowthBetween {
-    /// Bytes more than at the first moment, or fewer, over all sites.
+    /// Returns the sum of the changes in bytes.
     #[must_use]
     pub fn bytes(&self) -> i64 {
         self.sites.iter().map(|site| site.bytes).sum()
     }
 }
 
-/// A line for each call site, as `+4.0 MiB in +2 blocks, src/main.rs:12:5 (weights)`.
+/// Formats one line per call site, such as `+4.0 MiB in +2 blocks, src/main.rs:12:5 (weights)`.
 impl fmt::Display for GrowthBetween {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.sites.is_empty() {
@@ -62,7 +62,7 @@ impl fmt::Display for SiteGrowth {
 }
 
 impl Mark {
-    /// What changed from this mark to a later one. O(call sites).
+    /// Returns the changes from this mark to a later one. O(call sites).
     #[must_use]
     pub fn growth_to(&self, later: &Self) -> GrowthBetween {
         let change = |now: u64, then: u64| i64::try_from(i128::from(now) - i128::from(then)).expect("far below 2^63");
@@ -87,13 +87,13 @@ impl Mark {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Notes what every call site holds now. O(blocks).
+    /// Records the allocated bytes of every call site. O(blocks).
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark { groups: self.inner.state().groups() }
     }
 
-    /// What changed since a mark, by call site. O(blocks).
+    /// Returns the changes since a mark, by call site. O(blocks).
     ///
     /// # Examples
     ///
@@ -114,8 +114,9 @@ impl<M: Memory> Pool<M> {
         mark.growth_to(&self.mark())
     }
 
-    /// Watches a loop that must not grow: call [`NoGrowth::turn`] at the end of each turn. The first `warm_up` turns may
-    /// grow; every later one must end with no more bytes requested than the most that one of those ended with.
+    /// Creates a check for a loop whose memory must not grow: call [`GrowthCheck::assert_iteration`] at the end of each
+    /// iteration. The first `warm_up` iterations may grow. Every later iteration must end with at most as many
+    /// requested bytes as the largest number at the end of a warm-up iteration.
     ///
     /// # Examples
     ///
@@ -124,46 +125,46 @@ impl<M: Memory> Pool<M> {
     ///
     /// let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
     /// let mut state = pool.allocate(1000)?;
-    /// let mut turns = pool.assert_no_growth(1);
+    /// let mut check = pool.growth_check(1);
     /// for _ in 0..10 {
     ///     state = pool.allocate(1000)?;
-    ///     turns.turn();
+    ///     check.assert_iteration();
     /// }
     /// # drop(state);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn assert_no_growth(&self, warm_up: u64) -> NoGrowth<M> {
+    pub fn growth_check(&self, warm_up: u64) -> GrowthCheck<M> {
         let allowed = self.stats().requested.current;
         let mark = if warm_up == 0 { Some(self.mark()) } else { None };
-        NoGrowth { inner: Arc::clone(&self.inner), warm_up, turns: 0, allowed, mark }
+        GrowthCheck { inner: Arc::clone(&self.inner), warm_up, iterations: 0, allowed, mark }
     }
 }
 
-/// A watch over a loop. Made by [`Pool::assert_no_growth`].
-pub struct NoGrowth<M: Memory> {
+/// A growth check for a loop. Created by [`Pool::growth_check`].
+pub struct GrowthCheck<M: Memory> {
     inner: Arc<Inner<M>>,
     warm_up: u64,
-    turns: u64,
-    /// The most bytes that a turn may end with.
+    iterations: u64,
+    /// The largest number of requested bytes with which an iteration may end.
     allowed: u64,
-    /// What every site held when the warm-up was over.
+    /// The allocated bytes of every call site at the end of the warm-up.
     mark: Option<Mark>,
 }
 
-impl<M: Memory> NoGrowth<M> {
-    /// Ends a turn of the loop. O(1), save for the last turn of the warm-up, which is O(blocks).
+impl<M: Memory> GrowthCheck<M> {
+    /// Ends an iteration of the loop. O(1), except for the last warm-up iteration, which is O(blocks).
     ///
     /// # Errors
-    /// [`GrowthError`] when the pool has grown, with the call sites that grew. It then allows what there is now, so that each
-    /// growth is told once.
-    pub fn check_turn(&mut self) -> Result<(), GrowthError> {
-        self.turns += 1;
+    /// [`GrowthError`] if the pool has grown, with the call sites that grew. The new size then becomes the allowed
+    /// size, so that each growth is reported once.
+    pub fn check_iteration(&mut self) -> Result<(), GrowthError> {
+        self.iterations += 1;
         let state = self.inner.state();
         let now = state.heap.stats().requested.current;
-        if self.turns <= self.warm_up {
-            self.allowed = if self.turns == 1 { now } else { self.allowed.max(now) };
-            if self.turns == self.warm_up {
+        if self.iterations <= self.warm_up {
+            self.allowed = if self.iterations == 1 { now } else { self.allowed.max(now) };
+            if self.iterations == self.warm_up {
                 self.mark = Some(Mark { groups: state.groups() });
             }
             return Ok(());
@@ -175,7 +176,7 @@ impl<M: Memory> NoGrowth<M> {
         drop(state);
         let growth = self.mark.replace(later.clone()).map(|mark| mark.growth_to(&later)).unwrap_or_default();
         let error = GrowthError {
-            turn: self.turns,
+            turn: self.iterations,
             allowed: self.allowed,
             requested: now,
             sites: growth.sites.iter().filter(|site| site.bytes > 0).map(ToString::to_string).collect(),
@@ -184,24 +185,24 @@ impl<M: Memory> NoGrowth<M> {
         Err(error)
     }
 
-    /// Ends a turn of the loop. O(1), save for the last turn of the warm-up, which is O(blocks).
+    /// Ends an iteration of the loop. O(1), except for the last warm-up iteration, which is O(blocks).
     ///
     /// # Panics
-    /// When the pool has grown: with the call sites that grew.
+    /// If the pool has grown; the message lists the call sites that grew.
     #[track_caller]
-    pub fn turn(&mut self) {
-        if let Err(error) = self.check_turn() {
+    pub fn assert_iteration(&mut self) {
+        if let Err(error) = self.check_iteration() {
             panic!("{error}");
         }
     }
 }
 
-impl<M: Memory> fmt::Debug for NoGrowth<M> {
+impl<M: Memory> fmt::Debug for GrowthCheck<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner: _, warm_up, turns, allowed, mark: _ } = self;
+        let Self { inner: _, warm_up, iterations, allowed, mark: _ } = self;
         f.debug_struct("NoGrowth")
             .field("warm_up", warm_up)
-            .field("turns", turns)
+            .field("iterations", iterations)
             .field("allowed", allowed)
             .finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
-//! Where blocks come from and what became of them: call sites, labels, scopes, and the history.
+//! Attribution: call sites, labels and scopes of blocks, and the history of events.
 //!
-//! Always on: an allocation writes one record of 64 bytes beside the heap, without a stack walk. Scopes cost something only
-//! while one is open, the history only while it is recorded.
+//! Always on: an allocation writes one record of 64 bytes, without a stack walk. Scopes have a cost only while a scope
+//! is open, and the history only while it is recorded.
 
 mod history;
 mod holders;
@@ -13,7 +13,7 @@ mod scope;
 pub use history::{Event, EventKind};
 pub use holders::Holding;
 pub use leaks::Leaks;
-pub use mark::{GrowthBetween, Mark, NoGrowth, SiteGrowth};
+pub use mark::{GrowthBetween, GrowthCheck, Mark, SiteGrowth};
 pub(crate) use origins::Content;
 pub use scope::{Scope, ScopeCounts};
 
@@ -23,37 +23,38 @@ use origins::Origins;
 use scope::Scopes;
 use std::panic::Location;
 
-/// Whether blocks have records. Only in the build that benches/pool.rs asks for, to find out what they cost.
+/// Whether records are written. Only in the build for benches/pool.rs, which measures their cost.
 #[cfg(wgpu_pool_bench)]
 pub static ATTRIBUTES: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
 
-/// What the pool knows of its blocks beside the heap.
+/// The pool's data about its blocks, apart from the heap.
 #[derive(Default)]
 pub(super) struct Attribution {
-    /// Whether anything below is to be told of each block: looked at first, so that nothing else is where nobody asks.
-    watched: Watched,
+    /// Whether scopes or the history need to be updated for each block. Checked first, so that an inactive feature
+    /// costs nothing.
+    tracking: Tracking,
     pub(super) origins: Origins,
     scopes: Scopes,
-    /// None while no history is recorded.
+    /// `None` unless the history is recorded.
     history: Option<Box<History>>,
 }
 
-/// Who wants to be told of every allocation and every free.
+/// The features that need every allocation and every free.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Watched {
-    by_scopes: bool,
-    by_history: bool,
+struct Tracking {
+    scopes: bool,
+    history: bool,
 }
 
-impl Watched {
+impl Tracking {
     #[inline]
-    fn at_all(self) -> bool {
+    fn is_active(self) -> bool {
         self != Self::default()
     }
 }
 
 impl Attribution {
-    /// Takes note of a block that was handed out.
+    /// Records an allocation.
     #[inline]
     pub(super) fn allocated(
         &mut self,
@@ -67,7 +68,7 @@ impl Attribution {
         if !ATTRIBUTES.load(std::sync::atomic::Ordering::Relaxed) {
             return;
         }
-        if !self.watched.at_all() {
+        if !self.tracking.is_active() {
             self.origins.note(block, site, content, None);
             return;
         }
@@ -76,23 +77,23 @@ impl Attribution {
         self.record_block(EventKind::Allocate, heap, block, requested);
     }
 
-    /// Takes note of a block that is about to be freed.
+    /// Records that a block is about to be freed.
     #[inline]
     pub(super) fn freed(&mut self, heap: &Heap, block: BlockId, requested: u64) {
-        if self.watched.at_all() {
+        if self.tracking.is_active() {
             self.scopes.freed(requested);
             self.record_block(EventKind::Free, heap, block, requested);
         }
     }
 
-    /// The history, while it is recorded.
+    /// Returns the history, if it is recorded.
     pub(super) fn history(&self) -> Option<&History> {
         self.history.as_deref()
     }
 
-    /// Puts a history in place of the one that there is.
+    /// Replaces the history, and returns the previous one.
     fn set_history(&mut self, history: Option<Box<History>>) -> Option<Box<History>> {
-        self.watched.by_history = history.is_some();
+        self.tracking.history = history.is_some();
         std::mem::replace(&mut self.history, history)
     }
 
@@ -100,10 +101,10 @@ impl Attribution {
         &self.scopes
     }
 
-    /// Enters or leaves scopes.
+    /// Opens or closes scopes.
     fn change_scopes<R>(&mut self, change: impl FnOnce(&mut Scopes) -> R) -> R {
         let result = change(&mut self.scopes);
-        self.watched.by_scopes = self.scopes.any_open();
+        self.tracking.scopes = self.scopes.any_open();
         result
     }
 
@@ -118,14 +119,14 @@ impl Attribution {
         });
     }
 
-    /// Takes note of something that happened to a range of a segment, or to all of it.
+    /// Records an event on a range of a segment, or on a whole segment.
     pub(super) fn record(&mut self, kind: EventKind, place: Place) {
         if let Some(history) = &mut self.history {
             history.record(&Event::at(kind, place));
         }
     }
 
-    /// Takes note of a block that was moved.
+    /// Records a move of a block.
     pub(super) fn moved(&mut self, block: BlockId, from: Place, to: Place) {
         let Some(history) = &mut self.history else { return };
         let origin = self.origins.of(block);
@@ -137,7 +138,7 @@ impl Attribution {
         });
     }
 
-    /// Takes note of something that happened to no place: a trim of some bytes, a request that found no memory.
+    /// Records an event without a location: a trim, or a failed request.
     pub(super) fn record_amount(&mut self, kind: EventKind, bytes: u64, site: Option<&'static Location<'static>>) {
         if let Some(history) = &mut self.history {
             history.record(&Event { site, ..Event::of(kind, bytes) });

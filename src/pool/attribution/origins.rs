@@ -1,16 +1,16 @@
-//! The record beside each block: the line of the program that asked for it, and what it is for.
+//! The origin of each block: call site, dtype, shape and scope.
 
 use crate::heap::BlockId;
 use rustc_hash::FxHashMap;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// The most sizes that a shape is recorded with: the most dimensions of a tensor.
+/// The largest rank of a recorded shape, which is the largest rank of a tensor.
 const SIZES: usize = 6;
-/// The rank of what has no shape, or one with a size above 2³² − 1.
+/// The rank of a block without a shape, or with a dimension above 2³² − 1.
 const SHAPELESS: u8 = u8::MAX;
 
-/// What a block is for, as far as whoever asks for it tells.
+/// The dtype and shape of a block, as given by the requester.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Content {
     dtype: Option<&'static str>,
@@ -19,10 +19,10 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// Bytes, and no more is known.
+    /// A block of bytes without dtype and shape.
     pub(crate) const BYTES: Self = Self { dtype: None, sizes: [0; SIZES], rank: SHAPELESS };
 
-    /// A tensor of this dtype and shape.
+    /// A tensor with this dtype and shape.
     #[cfg(feature = "tensor")]
     #[inline]
     pub(crate) fn tensor(dtype: &'static str, shape: &[usize]) -> Self {
@@ -38,18 +38,19 @@ impl Content {
     }
 }
 
-/// Where a block comes from. One cache line.
+/// The origin of a block. One cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(in crate::pool) struct Origin {
     pub(in crate::pool) site: &'static Location<'static>,
     dtype: Option<&'static str>,
-    /// How many allocations there were before it.
+    /// The number of earlier allocations.
     serial: u64,
     sizes: [u32; SIZES],
-    /// The scope's number and one, or 0 outside of every scope.
+    /// The scope's number plus one, or 0 outside any scope.
     scope: u32,
-    /// The low bits of the block's generation, so that a record is not taken for that of a later block in its slot.
+    /// The low bits of the block's generation, which distinguish the record from that of another block in the same
+    /// slot.
     generation: u16,
     rank: u8,
     labelled: bool,
@@ -75,20 +76,20 @@ impl Origin {
     }
 }
 
-/// The records of all blocks, by the slots of the heap.
+/// The origins of all blocks, indexed by heap slot.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct Origins {
     slots: Vec<Option<Origin>>,
-    /// By slot. A freed block's label stays until its slot is used again.
+    /// By slot. The label of a freed block stays until its slot is reused.
     labels: FxHashMap<usize, Arc<str>>,
-    /// All allocations there ever were.
+    /// The number of allocations so far.
     allocations: u64,
 }
 
 const _: () = assert!(size_of::<Option<Origin>>() == 64);
 
 impl Origins {
-    /// Writes the record of a new block.
+    /// Stores the origin of a new block.
     #[inline]
     pub(super) fn note(
         &mut self,
@@ -101,7 +102,7 @@ impl Origins {
         if slot >= self.slots.len() {
             self.grow(slot);
         }
-        // Where nothing is labelled the record is written without being read: it may be far from the processor.
+        // Without labels the record is written without being read, because reading it may miss the cache.
         if !self.labels.is_empty() && self.slots[slot].is_some_and(|origin| origin.labelled) {
             self.labels.remove(&slot);
         }
@@ -124,7 +125,7 @@ impl Origins {
         self.slots.resize(slot + 1, None);
     }
 
-    /// Gives an active block a label in place of the one it has.
+    /// Sets the label of an active block.
     pub(in crate::pool) fn label(&mut self, block: BlockId, label: Arc<str>) {
         let slot = block.key();
         if let Some(Some(origin)) = self.slots.get_mut(slot) {
@@ -135,19 +136,20 @@ impl Origins {
         }
     }
 
-    /// The record of an active block. None for the moment in which another thread has taken the block and not said yet for whom.
+    /// Returns the origin of an active block. `None` for a short time between the allocation in the heap and the call
+    /// of `note`.
     #[inline]
     pub(in crate::pool) fn of(&self, block: BlockId) -> Option<&Origin> {
         let origin = self.slots.get(block.key())?.as_ref()?;
         (origin.generation == low_bits(block)).then_some(origin)
     }
 
-    /// The label of an active block, if it has one.
+    /// Returns the label of an active block, if it has one.
     pub(in crate::pool) fn label_of(&self, block: BlockId) -> Option<&Arc<str>> {
         if self.of(block)?.labelled { self.labels.get(&block.key()) } else { None }
     }
 
-    /// How many allocations there were.
+    /// The number of allocations so far.
     pub(in crate::pool) const fn allocations(&self) -> u64 {
         self.allocations
     }
@@ -165,7 +167,7 @@ mod tests {
     use std::num::NonZeroU64;
 
     #[test]
-    fn a_record_is_never_that_of_an_earlier_block_in_its_slot() {
+    fn a_reused_slot_never_returns_the_record_of_an_earlier_block() {
         let mut heap = Heap::new(HeapOptions::default()).expect("the default options suit");
         heap.add_segment(SubPool::Small, 1 << 20).expect("there is room");
         let mut origins = Origins::default();
@@ -177,7 +179,7 @@ mod tests {
         heap.free(first).expect("it is active");
         let second = heap.allocate(bytes).expect("the segment has room");
         assert_eq!(second.key(), first.key(), "the slot is used again");
-        assert!(origins.of(second).is_none(), "nobody has said yet for whom");
+        assert!(origins.of(second).is_none(), "the origin of the new block is not stored yet");
         origins.label(second, "too early".into());
         assert_eq!(origins.label_of(second), None);
         origins.note(second, Location::caller(), &Content::BYTES, None);

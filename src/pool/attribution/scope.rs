@@ -1,4 +1,4 @@
-//! Named parts of a program, with counters of their own.
+//! Scopes: named sections of a program with separate counters.
 
 use super::super::{Inner, Pool, Storage};
 use super::holders::Holding;
@@ -9,22 +9,22 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-/// What happened inside of a scope, on its thread: bytes are requested bytes. Frees of older blocks count too, so that a scope
-/// which frees more than it allocates has a negative balance.
+/// The allocations and frees of a scope on its thread, in requested bytes. Frees of blocks that were allocated before
+/// the scope count too, so a scope that frees more than it allocates has a negative balance.
 ///
-/// The counters of RMM's `statistics_resource_adaptor`.
+/// Equals the counters of RMM's `statistics_resource_adaptor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ScopeCounts {
-    /// Bytes allocated less bytes freed: by how much the program has grown.
+    /// Bytes allocated minus bytes freed.
     pub current: i64,
-    /// The most that `current` has been, and at least 0.
+    /// The largest value of `current`, at least 0.
     pub peak: i64,
-    /// All bytes allocated.
+    /// Total bytes allocated.
     pub allocated: u64,
-    /// All bytes freed.
+    /// Total bytes freed.
     pub freed: u64,
-    /// Blocks allocated less blocks freed.
+    /// Blocks allocated minus blocks freed.
     pub blocks: i64,
 }
 
@@ -42,7 +42,8 @@ impl ScopeCounts {
         self.current -= signed(bytes);
     }
 
-    /// Adds up two entries of one scope. Between them anything may have happened, so that the peak is the higher one's.
+    /// Adds the counts of another entry of the same scope. The entries are separate in time, so the peak is the larger
+    /// of the two.
     fn add(&mut self, other: &Self) {
         self.peak = self.peak.max(other.peak);
         self.current += other.current;
@@ -51,7 +52,7 @@ impl ScopeCounts {
         self.blocks += other.blocks;
     }
 
-    /// Counts what happened in another scope after what happened in this one.
+    /// Adds the counts of an inner scope, whose events follow the events counted so far.
     fn append(&mut self, inner: &Self) {
         self.peak = self.peak.max(self.current + inner.peak);
         self.current += inner.current;
@@ -65,12 +66,12 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).expect("a block is far below 2^63 bytes")
 }
 
-/// Names that are kept. What comes after them is counted as [`OTHERS`], of which there is one in each scope at most.
-const MOST_SCOPES: usize = 1024;
-/// Stands for all scopes within another one whose names came too late.
+/// The largest number of scope names. Later names are counted as [`OTHERS`], which exists at most once in each scope.
+const MAX_SCOPES: usize = 1024;
+/// The name of the scope that represents all later names within the same parent.
 const OTHERS: &str = "(others)";
 
-/// A scope's name, and the sums over all its entries that have ended.
+/// A scope's name, and the totals of all its closed entries.
 #[derive(Clone, Debug)]
 pub(in crate::pool) struct ScopeTotals {
     pub(in crate::pool) name: Arc<str>,
@@ -79,26 +80,26 @@ pub(in crate::pool) struct ScopeTotals {
     pub(in crate::pool) counts: ScopeCounts,
 }
 
-/// An entry that has not ended.
+/// An open entry.
 #[derive(Clone, Debug)]
-struct Open {
+struct OpenEntry {
     entry: u64,
     thread: ThreadId,
     scope: u32,
     counts: ScopeCounts,
 }
 
-/// All scopes of a pool. One with the same name within the same scope is the same.
+/// All scopes of a pool. Scopes with the same name and the same parent are the same scope.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct Scopes {
     totals: Vec<ScopeTotals>,
-    /// Of all threads, each thread's in the order in which they were entered.
-    open: Vec<Open>,
+    /// The open entries of all threads; those of one thread are in the order of entering.
+    open: Vec<OpenEntry>,
     entries: u64,
 }
 
 impl Scopes {
-    /// Counts an allocation of this thread, and tells the scope that it is in.
+    /// Counts an allocation of this thread, and returns the innermost open scope.
     #[inline]
     pub(super) fn allocated(&mut self, bytes: u64) -> Option<u32> {
         let open = self.innermost()?;
@@ -115,11 +116,11 @@ impl Scopes {
     }
 
     #[inline]
-    fn innermost(&mut self) -> Option<&mut Open> {
+    fn innermost(&mut self) -> Option<&mut OpenEntry> {
         if self.open.is_empty() { None } else { self.innermost_of(std::thread::current().id()) }
     }
 
-    fn innermost_of(&mut self, thread: ThreadId) -> Option<&mut Open> {
+    fn innermost_of(&mut self, thread: ThreadId) -> Option<&mut OpenEntry> {
         self.open.iter_mut().rev().find(|open| open.thread == thread)
     }
 
@@ -137,34 +138,35 @@ impl Scopes {
             totals.push(ScopeTotals { name: name.into(), parent, entries: 0, counts: ScopeCounts::default() });
             totals.len() - 1
         };
-        let is_of_others = |parent: u32| *self.totals[parent as usize].name == *OTHERS;
+        let is_others = |parent: u32| *self.totals[parent as usize].name == *OTHERS;
         let place = match (find(&self.totals, parent, name), parent) {
             (Some(place), _) => place,
-            (None, _) if self.totals.len() < MOST_SCOPES => add(&mut self.totals, parent, name),
-            // Within the scope that stands for many there are no more.
-            (None, Some(parent)) if is_of_others(parent) => parent as usize,
+            (None, _) if self.totals.len() < MAX_SCOPES => add(&mut self.totals, parent, name),
+            // The representative scope has no children.
+            (None, Some(parent)) if is_others(parent) => parent as usize,
             (None, _) => find(&self.totals, parent, OTHERS).unwrap_or_else(|| add(&mut self.totals, parent, OTHERS)),
         };
         let scope = u32::try_from(place).expect("fewer than 2^32 names fit the host's memory");
         self.totals[place].entries += 1;
         self.entries += 1;
-        self.open.push(Open { entry: self.entries, thread, scope, counts: ScopeCounts::default() });
+        self.open.push(OpenEntry { entry: self.entries, thread, scope, counts: ScopeCounts::default() });
         (self.entries, scope)
     }
 
-    /// Ends an entry: what happened in it is its own from now on, and happened in the scope around it too.
-    fn leave(&mut self, entry: u64) {
+    /// Closes an entry: adds its counts to the scope's totals and to the enclosing open entry.
+    fn exit(&mut self, entry: u64) {
         let Some(place) = self.open.iter().position(|open| open.entry == entry) else { return };
-        // With what happened in scopes inside of it that are still open; those will tell the scopes around them themselves.
+        // Including inner entries that are still open. These add their own counts to the enclosing entries when they
+        // close.
         let all = self.counts(entry);
-        let Open { thread, scope, counts, .. } = self.open.remove(place);
+        let OpenEntry { thread, scope, counts, .. } = self.open.remove(place);
         self.totals[scope as usize].counts.add(&all);
         if let Some(outer) = self.open[..place].iter_mut().rev().find(|open| open.thread == thread) {
             outer.counts.append(&counts);
         }
     }
 
-    /// What happened in an entry so far, the entries inside of it included.
+    /// Returns the counts of an entry so far, including inner entries.
     fn counts(&self, entry: u64) -> ScopeCounts {
         let Some(place) = self.open.iter().position(|open| open.entry == entry) else { return ScopeCounts::default() };
         let thread = self.open[place].thread;
@@ -175,7 +177,7 @@ impl Scopes {
         })
     }
 
-    /// Every scope, parents before their children, with the sums over its entries; those still open included.
+    /// Returns every scope, parents before children, with the totals over its entries including open ones.
     pub(in crate::pool) fn totals(&self) -> Vec<ScopeTotals> {
         let mut totals = self.totals.clone();
         for open in &self.open {
@@ -184,7 +186,7 @@ impl Scopes {
         totals
     }
 
-    /// The names from the outermost scope on, as `step/forward`.
+    /// Returns the path of a scope, such as `step/forward`.
     pub(in crate::pool) fn path(&self, scope: u32) -> String {
         let totals = &self.totals[scope as usize];
         match totals.parent {
@@ -193,31 +195,32 @@ impl Scopes {
         }
     }
 
-    /// Whether a scope is another one, or within it.
+    /// Returns whether a scope is `outer` or within it.
     fn is_within(&self, scope: u32, outer: u32) -> bool {
         scope == outer || self.totals[scope as usize].parent.is_some_and(|parent| self.is_within(parent, outer))
     }
 }
 
-/// A named part of the program, until it is dropped. Made by [`Pool::scope`].
+/// A guard for a named section of the program. Created by [`Pool::scope`].
 pub struct Scope<M: Memory> {
     inner: Arc<Inner<M>>,
     entry: u64,
     scope: u32,
-    /// How many allocations there had been when it was entered.
+    /// The number of allocations before the scope was entered.
     since: u64,
-    handed_out: Vec<BlockId>,
-    /// A scope belongs to the thread that entered it.
+    outputs: Vec<BlockId>,
+    /// Not `Send`: a scope belongs to the thread that entered it.
     of_thread: PhantomData<*const ()>,
 }
 
 impl<M: Memory> Pool<M> {
-    /// Enters a scope: until the guard is dropped, what this thread allocates and frees is counted for it, and blocks
-    /// allocated in it carry its name. Scopes nest: what happens in one also happens in those around it.
+    /// Enters a scope. Until the guard is dropped, allocations and frees of this thread are counted for the scope, and
+    /// blocks allocated in the scope carry its name. Scopes nest: counts of a scope are also counted for the enclosing
+    /// scopes.
     ///
-    /// A name is kept for as long as the pool, so use few: `"step"`, not `"step 17"`. After 1,024 names, scopes of new names are
-    /// counted together, as `(others)`. While any scope is open, an allocation
-    /// and a free cost some tens of nanoseconds more.
+    /// The pool stores each name permanently, so use few names: `"step"`, not `"step 17"`. After 1,024 names, scopes
+    /// with new names are counted together as `(others)`. While any scope is open, an allocation or a free costs some
+    /// tens of nanoseconds more.
     ///
     /// # Examples
     ///
@@ -228,9 +231,9 @@ impl<M: Memory> Pool<M> {
     /// let mut step = pool.scope("step");
     /// let activation = pool.allocate(1000)?;
     /// let output = pool.allocate(500)?;
-    /// step.hand_out(&output);
+    /// step.mark_output(&output);
     /// assert_eq!(step.counts().peak, 1500);
-    /// assert_eq!(step.kept().len(), 1, "the activation should be gone by now");
+    /// assert_eq!(step.retained().len(), 1, "the activation should be gone by now");
     /// drop(activation);
     /// assert_eq!(step.finish().current, 500);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -240,37 +243,37 @@ impl<M: Memory> Pool<M> {
         let mut state = self.inner.state();
         let (entry, scope) = state.attribution.change_scopes(|scopes| scopes.enter(name));
         let since = state.attribution.origins.allocations();
-        let (handed_out, of_thread) = (Vec::new(), PhantomData);
-        Scope { inner: Arc::clone(&self.inner), entry, scope, since, handed_out, of_thread }
+        let (outputs, of_thread) = (Vec::new(), PhantomData);
+        Scope { inner: Arc::clone(&self.inner), entry, scope, since, outputs, of_thread }
     }
 }
 
 impl<M: Memory> Scope<M> {
-    /// What happened in it so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> ScopeCounts {
         self.inner.state().attribution.scopes().counts(self.entry)
     }
 
-    /// Says that a block allocated in it is meant to outlive it.
-    pub fn hand_out(&mut self, storage: &Storage<M>) {
-        self.handed_out.extend(storage.block());
+    /// Marks a block as intended to outlive the scope.
+    pub fn mark_output(&mut self, storage: &Storage<M>) {
+        self.outputs.extend(storage.block());
     }
 
-    /// What was allocated in it, is still alive and was not handed out: what `tf.tidy` would dispose of. Largest first.
-    /// O(blocks).
+    /// Returns the blocks that were allocated in the scope, are still allocated, and were not marked with
+    /// [`Scope::mark_output`]. These are the blocks that `tf.tidy` would dispose of. Largest first. O(blocks).
     #[must_use]
-    pub fn kept(&self) -> Vec<Holding> {
+    pub fn retained(&self) -> Vec<Holding> {
         let state = self.inner.state();
         let scopes = state.attribution.scopes();
         state.holdings(|block, origin| {
             origin.serial() >= self.since
                 && origin.scope().is_some_and(|scope| scopes.is_within(scope, self.scope))
-                && !self.handed_out.contains(&block)
+                && !self.outputs.contains(&block)
         })
     }
 
-    /// Ends it, and tells what happened in it.
+    /// Ends the scope and returns its counts.
     #[expect(clippy::must_use_candidate, reason = "ending it is the point")]
     pub fn finish(self) -> ScopeCounts {
         let counts = self.counts();
@@ -281,13 +284,13 @@ impl<M: Memory> Scope<M> {
 
 impl<M: Memory> Drop for Scope<M> {
     fn drop(&mut self) {
-        self.inner.state().attribution.change_scopes(|scopes| scopes.leave(self.entry));
+        self.inner.state().attribution.change_scopes(|scopes| scopes.exit(self.entry));
     }
 }
 
 impl<M: Memory> fmt::Debug for Scope<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner: _, entry, scope, since: _, handed_out: _, of_thread: _ } = self;
+        let Self { inner: _, entry, scope, since: _, outputs: _, of_thread: _ } = self;
         f.debug_struct("Scope").field("entry", entry).field("scope", scope).finish_non_exhaustive()
     }
 }

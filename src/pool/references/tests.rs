@@ -1,9 +1,9 @@
-//! The counter's protocol under the model checker: the orders of the steps of up to three threads, and every value that the
-//! memory model lets a load return.
+//! Tests of the counting protocol under a model checker: the interleavings of up to three threads, and every value that
+//! the memory model permits a load to return.
 //!
-//! The pool around it is a model of one block's place: a lock, what the heap knows of the place, and the counts that wait to
-//! be used again. A handle does exactly what [`Storage`](super::super::Storage) and
-//! [`WeakStorage`](super::super::WeakStorage) do with the count, the lock and the list.
+//! The pool is modelled as the slot of one block: a lock, the heap's state of the slot, and the list of counts for
+//! reuse. A handle performs exactly the operations of [`Storage`](super::super::Storage) and
+//! [`WeakStorage`](super::super::WeakStorage) on the count, the lock and the list.
 
 use super::{References, STRONG, WEAK, Word};
 use loom::cell::UnsafeCell;
@@ -49,10 +49,10 @@ impl Word for Checked {
 
 type Count = Arc<References<Checked>>;
 
-/// What the lock guards.
+/// The data behind the lock.
 #[derive(Default)]
 struct State {
-    /// Which block holds the place, or held it last.
+    /// The number of the block that uses the slot, or used it last.
     owner: u32,
     allocated: bool,
     pins: u32,
@@ -63,7 +63,7 @@ struct State {
 #[derive(Default)]
 struct Model {
     state: Mutex<State>,
-    /// The block's bytes: loom reports an access that is not ordered with a later owner's.
+    /// The block's bytes: loom reports an access that is not ordered before a later block's accesses.
     bytes: UnsafeCell<()>,
 }
 
@@ -85,7 +85,7 @@ struct Pin {
 }
 
 impl Model {
-    /// The next block, if the place is free.
+    /// Allocates the next block, if the slot is free.
     fn allocate(self: &Arc<Self>) -> Option<Strong> {
         let mut state = self.state.lock().expect("no thread panics");
         if state.allocated || state.pins > 0 {
@@ -108,12 +108,12 @@ impl Model {
 }
 
 impl Strong {
-    /// Uses the block: a later owner's first use must come after it.
+    /// Accesses the bytes: the first access of a later block must be ordered after this.
     fn touch(&self) {
         self.model.bytes.with(|_| ());
     }
 
-    /// Uses the block, which must be allocated.
+    /// Accesses the bytes of the block, which must be allocated.
     fn access(&self) {
         assert!(self.model.is_allocated(self.owner), "a handle to a block that was freed");
         self.touch();
@@ -179,14 +179,14 @@ impl Drop for Pin {
     }
 }
 
-/// A thread is interrupted in the middle of a step at most so often: loom's authors find that 2 to 3 shows every defect, and
-/// without a bound a few more steps take minutes.
-const INTERRUPTIONS: usize = 3;
+/// The preemption bound. loom's authors report that 2 to 3 preemptions find every defect in practice; without a bound a
+/// few more steps take minutes.
+const PREEMPTIONS: usize = 3;
 
-/// Explores the executions of a program on a new model, and what must hold once it is over.
+/// Explores the executions of a program on a new model, and checks the final state.
 fn explore(program: impl Fn(&Arc<Model>) + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(INTERRUPTIONS);
+    builder.preemption_bound = Some(PREEMPTIONS);
     builder.check(move || {
         #[expect(clippy::arc_with_non_send_sync, reason = "the model checker runs all threads on one")]
         let model = Arc::new(Model::default());
@@ -213,13 +213,13 @@ fn the_last_of_three_handles_on_three_threads_frees_the_block_once() {
         first.touch();
         drop(first);
         threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
-        // Everything that they did with the bytes comes before the next owner.
+        // All accesses to the bytes must be ordered before those of the next block.
         drop(model.allocate().expect("the place is free again"));
     });
 }
 
 #[test]
-fn an_upgrade_races_with_the_only_handle_and_finds_the_block_or_nothing() {
+fn an_upgrade_racing_with_the_last_drop_returns_the_allocated_block_or_none() {
     explore(|model| {
         let only = model.allocate().expect("the place is free");
         let weak = only.downgrade();
@@ -231,7 +231,7 @@ fn an_upgrade_races_with_the_only_handle_and_finds_the_block_or_nothing() {
         });
         only.access();
         drop(only);
-        // A new block may take the place and the count at once.
+        // A new block may use the slot and the count immediately.
         if let Some(next) = model.allocate() {
             next.access();
         }
@@ -240,7 +240,7 @@ fn an_upgrade_races_with_the_only_handle_and_finds_the_block_or_nothing() {
 }
 
 #[test]
-fn a_weak_handle_of_a_freed_pinned_block_never_upgrades_to_the_next_one() {
+fn a_weak_handle_of_a_freed_pinned_block_never_upgrades_to_the_next_block() {
     explore(|model| {
         let old = model.allocate().expect("the place is free");
         let (weak, pin) = (old.downgrade(), old.pin());
@@ -265,7 +265,7 @@ fn a_weak_handle_of_a_freed_pinned_block_never_upgrades_to_the_next_one() {
 }
 
 #[test]
-fn a_weak_handle_that_outlives_its_block_keeps_the_count_from_the_next() {
+fn a_count_is_not_reused_while_a_weak_handle_of_an_earlier_block_exists() {
     explore(|model| {
         let old = model.allocate().expect("the place is free");
         let weak = old.downgrade();
@@ -281,7 +281,7 @@ fn a_weak_handle_that_outlives_its_block_keeps_the_count_from_the_next() {
 }
 
 #[test]
-fn a_weak_handle_of_a_weak_handle_counts_while_the_block_goes() {
+fn a_clone_of_a_weak_handle_is_counted_while_the_block_is_freed() {
     explore(|model| {
         let old = model.allocate().expect("the place is free");
         let weak = old.downgrade();
@@ -304,17 +304,17 @@ fn a_weak_handle_of_a_weak_handle_counts_while_the_block_goes() {
 }
 
 #[test]
-fn a_count_refuses_more_handles_than_it_can_tell_apart() {
+fn a_count_refuses_more_handles_than_it_can_represent() {
     let panics = |act: fn(&References)| {
         let count: References = References::default();
         count.begin();
-        count.0.store(super::MOST * (STRONG + WEAK), Ordering::Relaxed);
+        count.0.store(super::MAX_HANDLES * (STRONG + WEAK), Ordering::Relaxed);
         let refused = std::panic::catch_unwind(|| act(&count)).is_err();
-        (refused, count.0.load(Ordering::Relaxed) == super::MOST * (STRONG + WEAK))
+        (refused, count.0.load(Ordering::Relaxed) == super::MAX_HANDLES * (STRONG + WEAK))
     };
     assert_eq!(panics(References::clone_strong), (true, true));
     assert_eq!(panics(References::add_weak), (true, true));
     let count: References = References::default();
-    count.0.store(super::MOST, Ordering::Relaxed);
+    count.0.store(super::MAX_HANDLES, Ordering::Relaxed);
     assert!(!count.upgrade());
 }

@@ -1,20 +1,20 @@
-//! Addresses for tools that know no segments: each segment gets a range of its own.
+//! Addresses for viewers that have no notion of segments: each segment gets a separate address range.
 
 use super::SnapshotFileError;
 use super::check::EXACT;
 use crate::pool::snapshot::{SegmentId, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Addresses from one segment to the next: its place among all that the file names counts these from 1, so that no address
-/// is 0.
+/// The distance between the addresses of consecutive segments. Segments are counted from 1, so no address is 0.
 const SPACING: u64 = 1 << 36;
 
-/// The addresses of every segment that a snapshot names, in its map or its history.
+/// The address of every segment that occurs in a snapshot's map or history.
 pub(super) struct Addresses(BTreeMap<u64, u64>);
 
 impl Addresses {
     /// # Errors
-    /// [`SnapshotFileError::TooLarge`] where an address doesn't fit: a segment above 64 GiB, or more than 2^17 − 1 segments.
+    /// [`SnapshotFileError::TooLarge`] if an address does not fit: a segment above 64 GiB, or more than 2^17 − 1
+    /// segments.
     pub(super) fn of(snapshot: &Snapshot) -> Result<Self, SnapshotFileError> {
         let mut numbers: BTreeSet<u64> = snapshot.segments.iter().map(|segment| segment.id.number()).collect();
         for event in &snapshot.events {

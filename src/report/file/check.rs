@@ -1,10 +1,10 @@
-//! The laws of a snapshot file.
+//! The invariants of a snapshot file.
 
 use super::SnapshotFileError;
 use crate::pool::snapshot::{BlockState, EventSnapshot, SegmentSnapshot, Snapshot, SubPool};
 use std::collections::HashSet;
 
-/// Numbers from here on are not all told apart by programs that hold them as floating point, JavaScript's among them.
+/// Integers from here on are not exact in programs that store them as floating point, such as JavaScript programs.
 pub(super) const EXACT: u64 = 1 << 53;
 
 pub(super) fn check(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
@@ -28,7 +28,7 @@ pub(super) fn check(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     check_counters(snapshot)
 }
 
-/// The blocks tile the segment.
+/// Checks that the blocks tile the segment.
 fn check_blocks(segment: &SegmentSnapshot) -> Result<(), SnapshotFileError> {
     let number = segment.id.number();
     let mut end = 0;
@@ -49,16 +49,16 @@ fn check_blocks(segment: &SegmentSnapshot) -> Result<(), SnapshotFileError> {
     if end < segment.bytes {
         return Err(SnapshotFileError::Gap { segment: number, start: end, end: segment.bytes });
     }
-    // Blocks that tile the segment add up to no more than it.
+    // Cannot overflow: the blocks tile the segment.
     let active = segment.blocks.iter().filter(|block| block.state.is_active()).map(|block| block.size).sum();
     if segment.active == active {
         Ok(())
     } else {
-        Err(SnapshotFileError::Active { segment: number, says: segment.active, sum: active })
+        Err(SnapshotFileError::Active { segment: number, stated: segment.active, sum: active })
     }
 }
 
-/// Every number of a site or a scope names one, and a scope comes after the one around it.
+/// Checks that every site number and scope number exists, and that a scope comes after its parent.
 fn check_numbers(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     let listed = |what, number: Option<u32>, listed: usize| match number {
         Some(number) if number as usize >= listed => Err(SnapshotFileError::Unlisted { what, number, listed }),
@@ -79,7 +79,7 @@ fn check_numbers(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     snapshot.scopes.iter().enumerate().try_for_each(|(place, one)| listed("scope", one.parent, place))
 }
 
-/// Every pin is on an active block.
+/// Checks that every pin refers to an active block.
 fn check_pins(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     let active = |segment: &SegmentSnapshot| {
         let blocks = segment.blocks.iter().filter(|block| block.state.is_active());
@@ -111,8 +111,8 @@ fn check_counters(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     let count = |is: fn(BlockState) -> bool| blocks().filter(|block| is(block.state)).count() as u64;
     let split = all().filter(|segment| segment.active > 0).map(|segment| segment.bytes - segment.active).sum();
     let sums = [
-        ("requested", stats.requested.current, snapshot.handed_out().map(|block| block.requested).sum()),
-        ("allocated", stats.allocated.current, snapshot.handed_out().map(|block| block.size).sum()),
+        ("requested", stats.requested.current, snapshot.allocated_blocks().map(|block| block.requested).sum()),
+        ("allocated", stats.allocated.current, snapshot.allocated_blocks().map(|block| block.size).sum()),
         ("active", stats.active.current, all().map(|segment| segment.active).sum()),
         ("inactive split", stats.inactive_split.current, split),
         ("reserved", stats.reserved.current, all().map(|segment| segment.bytes).sum()),
@@ -126,9 +126,9 @@ fn check_counters(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
         ("segments", stats.segments.current, all().count() as u64),
         ("holes", stats.holes, count(|state| !state.is_active())),
     ];
-    for (counter, says, sum) in sums {
-        if says != sum {
-            return Err(SnapshotFileError::Counter { counter, says, sum });
+    for (counter, stated, sum) in sums {
+        if stated != sum {
+            return Err(SnapshotFileError::Counter { counter, stated, sum });
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A trace for Perfetto and Chrome's own viewer: the Trace Event Format, with counters.
+//! Export to the Trace Event Format, which Perfetto and Chrome's trace viewer load.
 
 use super::timeline::timeline;
 use crate::pool::snapshot::{EventKind, Snapshot};
@@ -12,14 +12,14 @@ struct Trace<'a> {
     unit: &'static str,
 }
 
-/// One event of the format. `ph` is C for a counter, i for an instant, M for what a track is called.
+/// One event of the format. `ph` is C for a counter, i for an instant event, M for the name of a track.
 #[derive(Serialize)]
 struct TraceEvent<'a> {
     name: &'a str,
     ph: &'static str,
     pid: u32,
     tid: u32,
-    /// Microseconds.
+    /// The timestamp in microseconds.
     ts: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     s: Option<&'static str>,
@@ -35,14 +35,14 @@ enum Arguments {
 }
 
 impl Snapshot {
-    /// The history as a trace that Perfetto and `chrome://tracing` load: memory over time as a counter, and an instant for each
-    /// segment that was made or released, move, trim and request that found no memory. O(events).
+    /// Returns the history as a trace for Perfetto and `chrome://tracing`: memory over time as a counter, and an
+    /// instant event for each creation and release of a segment, move, trim and out-of-memory error. O(events).
     #[must_use]
     pub fn to_chrome_trace(&self) -> String {
         let instant = |name, ph, ts, args| TraceEvent { name, ph, pid: 1, tid: 1, ts, s: None, args };
         let name = format!("wgpu-pool on {}", self.memory);
         let mut events = vec![instant("process_name", "M", 0.0, Arguments::Name { name })];
-        for (event, held) in timeline(self) {
+        for (event, memory_use) in timeline(self) {
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a file's times are below 2^53, and other histories' are young"
@@ -50,7 +50,7 @@ impl Snapshot {
             let ts = event.time as f64 / 1000.0;
             let name = match event.kind {
                 EventKind::Allocate | EventKind::Free => None,
-                EventKind::SegmentMade => Some("segment made"),
+                EventKind::SegmentCreated => Some("segment made"),
                 EventKind::SegmentReleased => Some("segment released"),
                 EventKind::Move => Some("move"),
                 EventKind::Trim => Some("trim"),
@@ -62,8 +62,8 @@ impl Snapshot {
                 let args = Arguments::Instant { bytes: event.size, site, scope };
                 events.push(TraceEvent { s: Some("p"), ..instant(name, "i", ts, args) });
             }
-            let inactive = held.reserved.saturating_sub(held.allocated);
-            events.push(instant("memory", "C", ts, Arguments::Counter { allocated: held.allocated, inactive }));
+            let inactive = memory_use.reserved.saturating_sub(memory_use.allocated);
+            events.push(instant("memory", "C", ts, Arguments::Counter { allocated: memory_use.allocated, inactive }));
         }
         let trace = Trace { events, unit: "ns" };
         serde_json::to_string(&trace).expect("every field is a number, a text or a list of these")

@@ -1,61 +1,61 @@
-//! What is wrong with a snapshot file.
+//! Errors of snapshot files.
 
 use thiserror::Error;
 
-/// Why a snapshot file was refused, or could not be written.
+/// The error of reading or writing a snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SnapshotFileError {
-    /// The text ends before the file does.
-    #[error("snapshot file is cut off at line {line}, column {column}")]
+    /// The text is truncated.
+    #[error("snapshot file is truncated at line {line}, column {column}")]
     CutOff {
-        /// The last line, counted from 1.
+        /// The number of the last line, counted from 1.
         line: usize,
         /// The column at which the text ends.
         column: usize,
     },
-    /// The text is no snapshot file.
-    #[error("no snapshot file: {reason}")]
+    /// The text is not a snapshot file.
+    #[error("not a snapshot file: {reason}")]
     Malformed {
-        /// What the parser met, and where.
+        /// The parser's message, with the position.
         reason: String,
     },
-    /// A later version of this crate wrote the file.
-    #[error("snapshot file of version {found}, and the latest known is {known}")]
+    /// The file was written by a later version of this crate.
+    #[error("snapshot file has version {found}, and this crate reads versions up to {known}")]
     LaterVersion {
         /// The file's version.
         found: u64,
         /// The latest version that this crate reads.
         known: u64,
     },
-    /// Two segments have one number.
-    #[error("segment {segment} is listed twice")]
+    /// Two segments have the same number.
+    #[error("segment {segment} occurs twice")]
     SegmentTwice {
         /// The segment's number.
         segment: u64,
     },
-    /// A block starts before the one ahead of it ends.
-    #[error("segment {segment}: the block at {offset} overlaps the one before it, which ends at {end}")]
+    /// A block begins before the end of the previous block.
+    #[error("segment {segment}: the block at {offset} overlaps the previous block, which ends at {end}")]
     Overlap {
         /// The segment's number.
         segment: u64,
         /// The block's first byte.
         offset: u64,
-        /// Where the block ahead of it ends.
+        /// The end of the previous block.
         end: u64,
     },
-    /// Bytes of a segment belong to no block.
-    #[error("segment {segment}: no block holds the bytes from {start} to {end}")]
+    /// Some bytes of a segment belong to no block.
+    #[error("segment {segment}: no block covers bytes {start} to {end}")]
     Gap {
         /// The segment's number.
         segment: u64,
         /// The first such byte.
         start: u64,
-        /// The byte after the last one.
+        /// The byte after the last such byte.
         end: u64,
     },
-    /// A block reaches beyond its segment.
-    #[error("segment {segment}: the block at {offset} reaches beyond the segment's end at {bytes}")]
+    /// A block extends past the end of its segment.
+    #[error("segment {segment}: the block at {offset} extends past the segment's end at {bytes}")]
     BeyondEnd {
         /// The segment's number.
         segment: u64,
@@ -64,70 +64,70 @@ pub enum SnapshotFileError {
         /// The segment's size in bytes.
         bytes: u64,
     },
-    /// A block is empty, or holds less than was asked for.
-    #[error("segment {segment}: the block at {offset} of {size} B can't hold the {requested} B requested")]
+    /// A block is empty, or smaller than its requested size.
+    #[error("segment {segment}: the block at {offset} has {size} B, and {requested} B were requested")]
     BlockSize {
         /// The segment's number.
         segment: u64,
         /// The block's first byte.
         offset: u64,
-        /// Its size in bytes.
+        /// The block's size in bytes.
         size: u64,
-        /// The bytes asked for.
+        /// The requested size in bytes.
         requested: u64,
     },
-    /// A number names no call site or scope of the file.
-    #[error("{what} {number} is named, and the file lists {listed}")]
+    /// A site number or scope number does not exist in the file.
+    #[error("{what} {number} does not exist, and the file lists {listed}")]
     Unlisted {
-        /// Whether it is a site or a scope.
+        /// `site` or `scope`.
         what: &'static str,
         /// The number.
         number: u32,
-        /// How many there are.
+        /// The number of sites or scopes in the file.
         listed: usize,
     },
-    /// A pin is on no active block.
-    #[error("segment {segment}: a pin at {offset}, where no active block starts")]
+    /// A pin does not refer to an active block.
+    #[error("segment {segment}: pin at {offset}, where no active block starts")]
     Pin {
         /// The segment's number.
         segment: u64,
-        /// The first byte of the block that it should be on.
+        /// The offset of the pin.
         offset: u64,
     },
-    /// The unit of offsets is no power of two.
-    #[error("granule of {granule} B is no power of two")]
+    /// The granule is not a power of two.
+    #[error("granule of {granule} B is not a power of two")]
     Granule {
-        /// The unit.
+        /// The granule in bytes.
         granule: u64,
     },
-    /// The active bytes of a segment aren't the sum over its blocks.
-    #[error("segment {segment} says that {says} B of it are active, and its active blocks add up to {sum}")]
+    /// The active bytes of a segment are not the sum over its blocks.
+    #[error("segment {segment} has {stated} active B, and its active blocks sum to {sum} B")]
     Active {
         /// The segment's number.
         segment: u64,
-        /// What it says.
-        says: u64,
-        /// What its active blocks add up to.
+        /// The segment's stated active bytes.
+        stated: u64,
+        /// The sum over its active blocks.
         sum: u64,
     },
-    /// A counter isn't the sum over the segments and blocks.
-    #[error("the counter `{counter}` says {says}, and the segments and blocks add up to {sum}")]
+    /// A counter is not the sum over the segments and blocks.
+    #[error("counter `{counter}` is {stated}, and the segments and blocks sum to {sum}")]
     Counter {
-        /// Which counter.
+        /// The counter's name.
         counter: &'static str,
-        /// What it says.
-        says: u64,
-        /// What the blocks add up to.
+        /// The counter's value.
+        stated: u64,
+        /// The sum over the segments and blocks.
         sum: u64,
     },
-    /// An event's time or place is beyond the numbers that a viewer can hold.
-    #[error("event {event} is beyond the numbers that a viewer tells apart")]
+    /// A number of an event is 2^53 or more, so a viewer cannot represent it exactly.
+    #[error("event {event} has a number above 2^53 - 1, which a viewer cannot represent exactly")]
     Event {
-        /// Its place in the file, counted from 0.
+        /// The event's index in the file, counted from 0.
         event: usize,
     },
-    /// The segments' sizes, or their addresses, don't fit the numbers that a viewer can hold.
-    #[error("segment {segment} of {bytes} B is beyond the numbers that a viewer tells apart")]
+    /// A size or an address of a segment is 2^53 or more, so a viewer cannot represent it exactly.
+    #[error("segment {segment} of {bytes} B needs a number above 2^53 - 1, which a viewer cannot represent exactly")]
     TooLarge {
         /// The segment's number.
         segment: u64,

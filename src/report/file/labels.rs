@@ -1,10 +1,11 @@
-//! Labels of a history's events: a block has its label now, and its events happened before.
+//! Labels for the events of a history. Snapshots store the labels of current blocks only; this assigns them to the
+//! earlier events.
 
 use crate::pool::snapshot::{EventKind, Snapshot};
 use std::collections::HashMap;
 
-/// For each event that put a block somewhere, the label of that block if it is still there, or was moved on to where it is now.
-/// O(blocks and events).
+/// For each event that placed a block: the label of that block, if the block still exists, also after moves. O(blocks +
+/// events).
 pub(super) fn event_labels(snapshot: &Snapshot) -> Vec<Option<&str>> {
     let mut labels = HashMap::new();
     for segment in &snapshot.segments {
@@ -14,7 +15,7 @@ pub(super) fn event_labels(snapshot: &Snapshot) -> Vec<Option<&str>> {
             }
         }
     }
-    // Backwards, so that a place's latest block comes first, and takes the label with it.
+    // Newest event first: the first allocation or move found for an address created the current block there.
     let mut found = vec![None; snapshot.events.len()];
     for (event, found) in snapshot.events.iter().zip(&mut found).rev() {
         let Some(segment) = event.segment else { continue };
@@ -27,7 +28,7 @@ pub(super) fn event_labels(snapshot: &Snapshot) -> Vec<Option<&str>> {
                 label.map(|label| labels.insert(place, label));
             }
             EventKind::Free
-            | EventKind::SegmentMade
+            | EventKind::SegmentCreated
             | EventKind::SegmentReleased
             | EventKind::Trim
             | EventKind::OutOfMemory => {}

@@ -1,17 +1,18 @@
-//! The file that PyTorch's memory_viz page loads.
+//! Export to the file that PyTorch's memory_viz page loads.
 //!
-//! Of a block the page shows a stack of frames, innermost first. The innermost is the line that allocated the block, by the name of
-//! its label; the scopes that were open follow as frames of their own, from the inner to the outer.
+//! The page shows a stack of frames for each block, innermost first. The innermost frame is the line that allocated the
+//! block, named by the block's label. The scopes that were open follow as separate frames, from the innermost to the
+//! outermost.
 //!
-//! Its page sums sizes to find addresses, so blocks tile their segment; it holds addresses as floating point, so they
-//! stay below 2^53; and it spreads a pickled batch over the stack, so a batch has at most 1,000 items, as the pickle
-//! library makes them.
+//! Three properties of the page constrain the file. It computes addresses by summing sizes, so blocks must tile their
+//! segment. It stores addresses as floating point, so they must stay below 2^53. It passes a pickled batch as function
+//! arguments, so a batch must have at most 1,000 items, which is the pickle library's limit.
 
 use super::SnapshotFileError;
 use super::addresses::Addresses;
 use super::labels::event_labels;
 use super::pickle;
-use super::timeline::{Held, timeline};
+use super::timeline::{MemoryUse, timeline};
 use crate::pool::snapshot::{BlockOrigin, BlockSnapshot, EventKind, EventSnapshot, SegmentSnapshot, Site, Snapshot};
 use serde::Serialize;
 
@@ -59,7 +60,7 @@ struct Block<'a> {
 #[derive(Serialize)]
 struct TraceEntry<'a> {
     action: &'static str,
-    /// Absent in an entry of a lack of memory.
+    /// Absent in the entry of an out-of-memory error.
     #[serde(skip_serializing_if = "Option::is_none")]
     addr: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,25 +78,25 @@ struct Frame<'a> {
     name: &'a str,
 }
 
-/// The name of a frame without a label.
+/// The name of the frame of a block without a label.
 const UNLABELLED: &str = "allocate";
-/// Stands for the file of a scope's frame.
+/// The file name in a scope's frame.
 const SCOPE: &str = "scope";
 
 impl Snapshot {
-    /// The JSON file that PyTorch's memory_viz page loads. O(blocks and events).
+    /// Returns the JSON file that PyTorch's memory_viz page loads. O(blocks + events).
     ///
-    /// A move, for which the page has no word, is a free and an allocation.
+    /// The page has no event for a move, so a move is exported as a free and an allocation.
     ///
     /// # Errors
-    /// [`SnapshotFileError::TooLarge`] where an address doesn't fit the page: a segment above 64 GiB, or more than 2^17 − 1
+    /// [`SnapshotFileError::TooLarge`] if an address does not fit: a segment above 64 GiB, or more than 2^17 − 1
     /// segments.
     pub fn to_memory_viz_json(&self) -> Result<String, SnapshotFileError> {
         Ok(serde_json::to_string(&self.page()?).expect("every field is a number, a text or a list of these"))
     }
 
-    /// The same file as a pickle of protocol 2, which older copies of the page and `_memory_viz.py` load. Integers have the
-    /// shortest form, as Python's pickler writes them. O(blocks and events).
+    /// Returns the same file as a pickle of protocol 2, for older copies of the page and `_memory_viz.py`. Integers
+    /// have the shortest encoding, as in Python's pickler. O(blocks + events).
     ///
     /// # Errors
     /// As [`to_memory_viz_json`](Self::to_memory_viz_json).
@@ -116,7 +117,8 @@ impl Snapshot {
         };
         let segments = self.segments.iter().map(|segment| self.page_segment(&addresses, segment)).collect();
         let events = timeline(self).into_iter().zip(event_labels(self));
-        let entries = events.flat_map(|((event, held), label)| self.page_entries(&addresses, event, held, label));
+        let entries =
+            events.flat_map(|((event, memory_use), label)| self.page_entries(&addresses, event, memory_use, label));
         Ok(Page { segments, device_traces: vec![entries.collect()], allocator_settings })
     }
 
@@ -153,7 +155,7 @@ impl Snapshot {
         &'a self,
         addresses: &Addresses,
         event: &EventSnapshot,
-        held: Held,
+        memory_use: MemoryUse,
         label: Option<&'a str>,
     ) -> Vec<TraceEntry<'a>> {
         let address = event.segment.map(|segment| addresses.at(segment.number(), event.offset));
@@ -177,14 +179,14 @@ impl Snapshot {
                 entries.push(entry("alloc", to));
                 entries
             }
-            EventKind::SegmentMade => vec![entry("segment_alloc", address)],
+            EventKind::SegmentCreated => vec![entry("segment_alloc", address)],
             EventKind::SegmentReleased => vec![entry("segment_free", address)],
             EventKind::OutOfMemory => {
-                // What the limit left; without one nobody knows what the device had.
-                let device_free = self.limit.map_or(0, |limit| limit.saturating_sub(held.reserved));
+                // The remaining bytes below the limit. Without a limit the free device memory is unknown.
+                let device_free = self.limit.map_or(0, |limit| limit.saturating_sub(memory_use.reserved));
                 vec![TraceEntry { device_free: Some(device_free), ..entry("oom", None) }]
             }
-            // Its segments have entries of their own.
+            // The released segments have separate entries.
             EventKind::Trim => Vec::new(),
         }
     }
@@ -193,7 +195,7 @@ impl Snapshot {
         self.frames(origin.site, origin.scope, origin.label.as_deref())
     }
 
-    /// The frame of the line that allocated a block, and one for each scope around it, innermost first.
+    /// Returns the frame of the line that allocated a block, and one frame for each scope around it, innermost first.
     fn frames<'a>(&'a self, site: u32, scope: Option<u32>, label: Option<&'a str>) -> Vec<Frame<'a>> {
         let site = self.sites.get(site as usize);
         let line = |site: &'a Site| Frame { filename: &site.file, line: site.line, name: label.unwrap_or(UNLABELLED) };
@@ -203,7 +205,7 @@ impl Snapshot {
     }
 }
 
-/// PyTorch's word for a block's state.
+/// PyTorch's name for a block's state.
 fn state(block: &BlockSnapshot) -> &'static str {
     match (block.state.is_allocated(), block.state.is_active()) {
         (true, _) => "active_allocated",

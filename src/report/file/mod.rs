@@ -1,4 +1,4 @@
-//! A snapshot as a file: versioned, read back with every law checked, and turned into the formats of other tools.
+//! Snapshot files: versioned JSON with checked invariants, and exports to the formats of other tools.
 
 mod addresses;
 mod check;
@@ -15,10 +15,10 @@ pub use fault::SnapshotFileError;
 use crate::pool::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
-/// What every snapshot file calls itself.
+/// The format name in every snapshot file.
 const FORMAT: &str = "wgpu-pool snapshot";
 
-/// The version that is written, and the latest that is read.
+/// The version that is written, and the latest version that can be read.
 const VERSION: u64 = 1;
 
 #[derive(Serialize)]
@@ -29,7 +29,7 @@ struct Written<'a> {
     snapshot: &'a Snapshot,
 }
 
-/// What is read of a file before its version is known.
+/// The fields that are read before the version is known.
 #[derive(Deserialize)]
 struct Header {
     format: String,
@@ -37,17 +37,17 @@ struct Header {
 }
 
 impl Snapshot {
-    /// The snapshot as a file: JSON, with its format's name and version. O(blocks and events).
+    /// Returns the snapshot as a JSON file with the name and version of the format. O(blocks + events).
     #[must_use]
     pub fn to_json(&self) -> String {
         let written = Written { format: FORMAT, version: VERSION, snapshot: self };
         serde_json::to_string(&written).expect("every field is a number, a text or a list of these")
     }
 
-    /// Reads a file, and checks every law of it. O(blocks and events).
+    /// Reads a snapshot file and checks all its invariants. O(blocks + events).
     ///
     /// # Errors
-    /// What is wrong with the file, by name.
+    /// The first invariant that the file violates, or the parser's error.
     pub fn from_json(text: &str) -> Result<Self, SnapshotFileError> {
         let header: Header = serde_json::from_str(text).map_err(|error| refused(&error))?;
         if header.format != FORMAT {

@@ -1,17 +1,17 @@
-//! Integers of a pickle in their shortest form.
+//! Encodes the integers of a pickle in the shortest form.
 //!
-//! serde-pickle writes an unsigned integer above 31 bits as nine bytes, and every other `u64` as four. The page of `memory_viz`
-//! reads up to eight bytes as a number and longer ones as a `BigInt`, which its arithmetic refuses. Python's own pickler, and so
-//! `PyTorch`, writes the shortest form; so does [`shortened`].
+//! serde-pickle writes an unsigned integer above 31 bits as nine bytes, and every other `u64` as four. The page of
+//! `memory_viz` reads up to eight bytes as a number and longer integers as a `BigInt`, which its arithmetic rejects.
+//! Python's own pickler, which PyTorch uses, writes the shortest form. [`shortened`] converts to this form.
 
-/// Opcodes with an integer as their argument.
+/// Opcodes with an integer argument.
 const BININT: u8 = b'J';
 const BININT1: u8 = b'K';
 const BININT2: u8 = b'M';
 const LONG1: u8 = 0x8a;
 
-/// The pickle with each integer in the form that Python's pickler gives it in protocol 2. A pickle with an opcode that
-/// serde-pickle doesn't write is returned as it is, which is valid too.
+/// Re-encodes each integer as Python's pickler does in protocol 2. Returns a pickle with an opcode that serde-pickle
+/// never writes unchanged, which is also valid.
 pub(super) fn shortened(pickle: Vec<u8>) -> Vec<u8> {
     rewritten(&pickle).unwrap_or(pickle)
 }
@@ -35,27 +35,28 @@ fn rewritten(pickle: &[u8]) -> Option<Vec<u8>> {
     Some(short)
 }
 
-/// The bytes of an opcode's argument. None for opcodes that serde-pickle doesn't write for numbers, texts, lists and maps.
+/// Returns the length of an opcode's argument in bytes, or `None` for opcodes that serde-pickle does not write for
+/// numbers, strings, lists and maps.
 fn argument_bytes(opcode: u8, argument: &[u8]) -> Option<usize> {
     match opcode {
         // Mark, stop, none, true, false, empty list and dict, append, appends, setitem, setitems, tuples.
         b'(' | b'.' | b'N' | 0x88 | 0x89 | b']' | b'}' | b'a' | b'e' | b's' | b'u' | b')' | b't' | 0x85..=0x87 => {
             Some(0)
         }
-        // The protocol, and an integer of one byte.
+        // The protocol, and a one-byte integer.
         0x80 | BININT1 => Some(1),
         BININT2 => Some(2),
         BININT => Some(4),
         // A floating-point number.
         b'G' => Some(8),
         LONG1 => Some(1 + usize::from(*argument.first()?)),
-        // A text, after its length.
+        // A string, preceded by its length.
         b'X' => usize::try_from(u32::from_le_bytes(*argument.first_chunk()?)).ok()?.checked_add(4),
         _ => None,
     }
 }
 
-/// The value of an integer's argument, unless it has more than 128 bits.
+/// Returns the value of an integer argument, or `None` if it has more than 128 bits.
 fn integer(opcode: u8, argument: &[u8]) -> Option<i128> {
     let (bytes, is_signed) = match opcode {
         LONG1 => (&argument[1..], true),
@@ -79,7 +80,7 @@ fn push_integer(short: &mut Vec<u8>, value: i128) {
         short.push(BININT);
         short.extend(value.to_le_bytes());
     } else {
-        // Two's complement, in the fewest bytes that still have the sign.
+        // Two's complement, in the fewest bytes that include a sign bit.
         let sign_bits = if value < 0 { value.leading_ones() } else { value.leading_zeros() };
         let bytes = (i128::BITS - sign_bits) as usize / 8 + 1;
         short.push(LONG1);
@@ -101,7 +102,7 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What `pickle.dumps(n, protocol=2).hex()` gives in Python 3.
+    /// The output of `pickle.dumps(n, protocol=2).hex()` in Python 3.
     const SIGNED: [(i64, &str); 29] = [
         (0, "80024b002e"),
         (1, "80024b012e"),
@@ -141,21 +142,21 @@ mod tests {
     ];
 
     #[test]
-    fn every_integer_is_as_pythons_pickler_writes_it_and_is_read_back() {
-        for (value, wanted) in SIGNED {
+    fn every_integer_is_encoded_as_pythons_pickler_does_and_decodes_to_itself() {
+        for (value, expected) in SIGNED {
             let pickle = pickled(value);
-            assert_eq!(hex(&pickle), wanted, "{value}");
+            assert_eq!(hex(&pickle), expected, "{value}");
             assert_eq!(serde_pickle::from_slice::<i64>(&pickle, serde_pickle::DeOptions::new()).ok(), Some(value));
             if let Ok(value) = u64::try_from(value) {
-                assert_eq!(hex(&pickled(value)), wanted, "{value}");
+                assert_eq!(hex(&pickled(value)), expected, "{value}");
             }
             if let Ok(value) = u32::try_from(value) {
-                assert_eq!(hex(&pickled(value)), wanted, "{value}");
+                assert_eq!(hex(&pickled(value)), expected, "{value}");
             }
         }
-        for (value, wanted) in UNSIGNED {
+        for (value, expected) in UNSIGNED {
             let pickle = pickled(value);
-            assert_eq!(hex(&pickle), wanted, "{value}");
+            assert_eq!(hex(&pickle), expected, "{value}");
             let read = serde_pickle::value_from_slice(&pickle, serde_pickle::DeOptions::new());
             assert!(
                 matches!(read, Ok(serde_pickle::Value::Int(read)) if read.to_string() == value.to_string()),
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_around_every_power_of_two_are_read_back_from_the_fewest_bytes() {
+    fn integers_near_every_power_of_two_use_the_fewest_bytes_and_decode_to_themselves() {
         for bits in 0..63 {
             for value in [(1_i64 << bits) - 1, 1 << bits, (1 << bits) + 1].into_iter().flat_map(|value| [value, -value])
             {
@@ -175,20 +176,20 @@ mod tests {
                     let (most, sign) = (i128::from(value), 8 * bytes - 1);
                     (-(1_i128 << sign)..1 << sign).contains(&most)
                 });
-                let wanted = match value {
+                let expected = match value {
                     0..=0xff => 2,
                     0x100..=0xffff => 3,
                     -0x8000_0000..=-1 | 0x1_0000..=0x7fff_ffff => 5,
                     _ => 2 + fewest.expect("it has 64 bits"),
                 };
-                // Around it are the protocol and the stop.
-                assert_eq!(pickle.len(), 3 + wanted, "{value}");
+                // Plus two bytes of protocol and one stop byte.
+                assert_eq!(pickle.len(), 3 + expected, "{value}");
             }
         }
     }
 
     #[test]
-    fn what_is_no_integer_stays_as_it_is_also_where_its_bytes_look_like_one() {
+    fn values_other_than_integers_are_unchanged_even_if_their_bytes_resemble_opcodes() {
         let texts = ["J\u{1}\u{0}\u{0}\u{0}", "\u{8a}\u{9}", "K", ""];
         let value =
             serde_json::json!({"J": texts, "x": [true, false, null, 1.5, [], {}], "deep": [[[4_294_967_296_u64]]]});
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pickle_that_is_not_understood_is_left_alone() {
+    fn a_pickle_with_unknown_opcodes_is_returned_unchanged() {
         for pickle in
             [&b"\x80\x02\x95\x01."[..], b"\x80\x02\x8a\x09\x01", b"\x80\x02X\xff\xff\xff\xff.", b"\x80\x02J\x01"]
         {

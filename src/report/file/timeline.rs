@@ -1,38 +1,38 @@
-//! What the pool held at each event of its history, reckoned back from what it holds now.
+//! The memory use at each event of a history, computed backwards from the current counters.
 
 use crate::pool::snapshot::{EventKind, EventSnapshot, Snapshot};
 
-/// What the pool held. Bytes.
+/// The memory use in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct MemoryUse {
     pub(super) allocated: u64,
     pub(super) requested: u64,
     pub(super) reserved: u64,
 }
 
-/// Each event, with what the pool held right after it.
-pub(super) fn timeline(snapshot: &Snapshot) -> Vec<(&EventSnapshot, Held)> {
+/// Returns each event with the memory use directly after it.
+pub(super) fn timeline(snapshot: &Snapshot) -> Vec<(&EventSnapshot, MemoryUse)> {
     let stats = &snapshot.stats;
-    let mut held = Held {
+    let mut memory_use = MemoryUse {
         allocated: stats.allocated.current,
         requested: stats.requested.current,
         reserved: stats.reserved.current,
     };
     let mut points = Vec::with_capacity(snapshot.events.len());
     for event in snapshot.events.iter().rev() {
-        points.push((event, held));
-        // A file may say anything; a history that doesn't add up ends at nothing, not in a wrap.
+        points.push((event, memory_use));
+        // Saturating, because a file may contain an inconsistent history.
         match event.kind {
             EventKind::Allocate => {
-                held.allocated = held.allocated.saturating_sub(event.size);
-                held.requested = held.requested.saturating_sub(event.requested);
+                memory_use.allocated = memory_use.allocated.saturating_sub(event.size);
+                memory_use.requested = memory_use.requested.saturating_sub(event.requested);
             }
             EventKind::Free => {
-                held.allocated = held.allocated.saturating_add(event.size);
-                held.requested = held.requested.saturating_add(event.requested);
+                memory_use.allocated = memory_use.allocated.saturating_add(event.size);
+                memory_use.requested = memory_use.requested.saturating_add(event.requested);
             }
-            EventKind::SegmentMade => held.reserved = held.reserved.saturating_sub(event.size),
-            EventKind::SegmentReleased => held.reserved = held.reserved.saturating_add(event.size),
+            EventKind::SegmentCreated => memory_use.reserved = memory_use.reserved.saturating_sub(event.size),
+            EventKind::SegmentReleased => memory_use.reserved = memory_use.reserved.saturating_add(event.size),
             EventKind::Move | EventKind::Trim | EventKind::OutOfMemory => {}
         }
     }

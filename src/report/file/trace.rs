@@ -1,25 +1,26 @@
-//! A trace for `replay`.
+//! Export to a trace for the `replay` example.
 
 use crate::pool::snapshot::{EventKind, Snapshot};
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// A block of the history, by its number in the order of allocation.
+/// The index of a block in order of allocation.
 type Number = usize;
 
-/// What a trace has a line for.
+/// A line of the trace.
 #[derive(Clone, Copy)]
 enum Step {
     Allocate(Number),
     Free(Number),
 }
 
-/// The blocks of a history, where they lie at the moment, and what happened.
+/// The blocks of a history with their current locations, and the trace so far.
 #[derive(Default)]
 struct Replayed {
-    /// Bytes asked for; those of a block that was there before the history are known once it is freed, or at the end.
+    /// Requested bytes. The size of a block that was allocated before the history begins is known when it is freed, or
+    /// at the end.
     requested: Vec<u64>,
-    /// Blocks that were there before.
+    /// Blocks that were allocated before the history begins.
     before: Vec<Number>,
     alive: HashMap<(u64, u64), Number>,
     steps: Vec<Step>,
@@ -31,7 +32,7 @@ impl Replayed {
         self.requested.len() - 1
     }
 
-    /// Takes the block away that lies at a place: one that no event has put there was there before.
+    /// Removes the block at an address. A block that no event has placed there was allocated before the history begins.
     fn take(&mut self, place: (u64, u64)) -> Number {
         self.alive.remove(&place).unwrap_or_else(|| {
             let number = self.new_block(0);
@@ -42,9 +43,10 @@ impl Replayed {
 }
 
 impl Snapshot {
-    /// A trace for `replay`, as text: the allocations and frees of the history, after an allocation for each block that was
-    /// there before it. Without a history it is an allocation for each block that is handed out, in the order of addresses.
-    /// Replayed in an empty pool it ends with the same requests alive. O(blocks and events).
+    /// Returns a trace for the `replay` example, as text: the allocations and frees of the history, preceded by an
+    /// allocation for each block that was allocated before the history begins. Without a history the trace has one
+    /// allocation for each allocated block, in order of addresses. Replaying the trace in an empty pool ends with the
+    /// same live requests. O(blocks + events).
     #[must_use]
     pub fn to_trace(&self) -> String {
         let mut replayed = Replayed::default();
@@ -68,7 +70,7 @@ impl Snapshot {
                         replayed.alive.insert((segment.number(), offset), number);
                     }
                 }
-                EventKind::SegmentMade | EventKind::SegmentReleased | EventKind::Trim | EventKind::OutOfMemory => {}
+                EventKind::SegmentCreated | EventKind::SegmentReleased | EventKind::Trim | EventKind::OutOfMemory => {}
             }
         }
         for segment in &self.segments {
@@ -82,7 +84,7 @@ impl Snapshot {
 }
 
 impl Replayed {
-    /// The lines, with ids that count up from 0.
+    /// Writes the lines, with ids that count up from 0.
     fn text(&self) -> String {
         let mut text = String::new();
         let mut ids = vec![None; self.requested.len()];

@@ -1,4 +1,4 @@
-// Colours for groups: hues far apart, in three lightnesses, so that neighbours differ for every kind of eye.
+// Colours of groups: widely spaced hues at three levels of lightness, so that neighbours are distinguishable with colour blindness, too.
 
 const dark = () => document.documentElement.dataset.theme === "dark";
 
@@ -13,7 +13,7 @@ function themeColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// The pattern of a hole.
+// The fill pattern of a hole.
 function hatching(context) {
   const tile = document.createElement("canvas");
   tile.width = tile.height = 8;
@@ -31,7 +31,7 @@ function hatching(context) {
   return context.createPattern(tile, "repeat");
 }
 
-// The legend of some groups, with what each holds.
+// The legend of groups, with the amount of each.
 function legend(list, groups, amount) {
   const shown = groups.slice(0, DISTINCT);
   const rest = groups.slice(DISTINCT);

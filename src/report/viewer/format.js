@@ -1,4 +1,4 @@
-// Numbers and names as people read them.
+// Formatting of numbers and names.
 
 const UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB"];
 
@@ -33,17 +33,17 @@ function percent(part, whole) {
   return whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : "–";
 }
 
-// A text that can't leave its line, nor its direction.
+// Removes control characters and characters that change the text direction.
 function plain(text) {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "�");
 }
 
-// An element with a text, which never becomes markup.
+// Creates an element with a text, which is never parsed as markup.
 function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
+  const created = document.createElement(name);
+  if (text !== undefined) created.textContent = text;
+  if (className) created.className = className;
+  return created;
 }
 
 function byId(id) {

@@ -1,4 +1,4 @@
-// The page: what is shown of which snapshot.
+// The page's state and its controls.
 
 const snapshots = JSON.parse(byId("data").textContent);
 const models = snapshots.map((snapshot) => new Model(snapshot));
@@ -25,7 +25,7 @@ function showTotals() {
   add("limit", limit === null ? "none" : bytes(limit), limit === null ? "" : `${percent(stats.reserved.current, limit)} reserved`);
   add("driver", driver ? bytes(driver.reserved) : "unknown", driver
     ? `${bytes(driver.own)} staging, ${bytes(driver.foreign)} others, ${bytes(driver.unused)} unused`
-    : "this backend can't tell");
+    : "not reported by this backend");
   byId("totals").replaceChildren(...items);
   showSplit();
 }
@@ -36,7 +36,7 @@ function showSplit() {
   const parts = [
     ["live", split.live, groupColour(0)],
     ["rounding", split.rounding, groupColour(1)],
-    ["waiting for pins", split.waiting, groupColour(2)],
+    ["pending free (pinned)", split.pendingFree, groupColour(2)],
     ["cached, not releasable", split.split, themeColour("--hatch")],
     ["cached, releasable", split.releasable, themeColour("--line")],
   ].filter(([, amount]) => amount > 0);
@@ -50,7 +50,7 @@ function showSplit() {
   byId("split-legend").replaceChildren(...parts.map(([name, amount, colour]) => legendItem(colour, name, `${bytes(amount)}, ${percent(amount, reserved)}`)));
 }
 
-// The maps: of one snapshot, or of both, side by side, in one scale.
+// The maps of one snapshot, or of two snapshots side by side at the same scale.
 function showMaps() {
   const largest = Math.max(...models.map((model) => model.largest));
   page.maps = models.map((model, place) => {
@@ -74,12 +74,12 @@ function colourBy() {
 
 function filterBy(text) {
   page.filter = text;
-  const told = page.maps.map((map) => {
+  const filters = page.maps.map((map) => {
     map.filter = map.model.matching(text);
     map.plan();
     return map.filter;
   });
-  const found = told[models.indexOf(page.model)];
+  const found = filters[models.indexOf(page.model)];
   byId("matching").textContent = found ? `${bytes(found.total)} in ${count(found.blocks)} blocks match` : "";
 }
 
@@ -93,8 +93,8 @@ function showTime() {
   }
   page.history = new History(page.model);
   byId("time-note").textContent = dropped > 0
-    ? `The last ${count(events.length)} events; ${count(dropped)} before them were dropped.`
-    : `All ${count(events.length)} events since the recording began.`;
+    ? `The last ${count(events.length)} events; ${count(dropped)} earlier events were dropped.`
+    : `All ${count(events.length)} events since recording began.`;
   page.timeline = new Timeline(page.history, (text) => { byId("time-details").textContent = text; });
   page.timeline.across = byId("across").value;
   byId("time-details").textContent = page.timeline.describe(events.length - 1);

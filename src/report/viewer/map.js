@@ -1,5 +1,5 @@
-// The map: a row for each segment, each block drawn to scale. Only the rows in sight are drawn, and blocks thinner than a
-// pixel are drawn together.
+// The map: one row per segment, with each block drawn to scale. Only visible rows are drawn. Blocks narrower than a pixel
+// are merged.
 
 const ROW = 26;
 const BAR = 18;
@@ -35,7 +35,7 @@ class BlockMap {
     new ResizeObserver(() => this.plan()).observe(this.frame);
   }
 
-  // Draws before the next frame, once.
+  // Schedules one redraw before the next frame.
   plan() {
     if (this.planned) return;
     this.planned = true;
@@ -46,7 +46,7 @@ class BlockMap {
     return Math.max(40, this.frame.clientWidth - NAME_WIDTH - 10);
   }
 
-  // Pixels a byte.
+  // Pixels per byte.
   scale() {
     return (this.barWidth() * this.zoom) / this.model.largest;
   }
@@ -76,7 +76,7 @@ class BlockMap {
       this.drawSegment(context, model.segments[row], row * ROW - top + 6, hole, groups, colours);
     }
     if (this.selected >= 0) this.drawSelection(context, top);
-    this.drawnIn = performance.now() - started;
+    this.drawMilliseconds = performance.now() - started;
   }
 
   drawSegment(context, segment, y, hole, groups, colours) {
@@ -105,7 +105,7 @@ class BlockMap {
       if (model.state[at] === INACTIVE) continue;
       const x = (model.offset[at] - from) * scale;
       const end = x + model.size[at] * scale;
-      // A block thinner than a pixel is seen if no other was drawn there.
+      // A block narrower than a pixel is drawn if its pixel is still empty.
       if (end - x < 1 && Math.floor(end) <= drawnTo) continue;
       context.globalAlpha = this.filter && !this.filter.matches[at] ? 0.13 : 1;
       context.fillStyle = colours[Math.min(groups.of[at], DISTINCT)];
@@ -158,7 +158,7 @@ class BlockMap {
     this.plan();
   }
 
-  // Zooms around a byte, which stays where it is on the screen.
+  // Zooms around a byte, whose position on the screen does not change.
   zoomBy(factor, around) {
     const before = this.scale();
     const place = (around - this.left) * before;
@@ -200,15 +200,15 @@ class BlockMap {
     const at = Math.max(this.selected, 0);
     const row = model.segmentOf(at);
     const { first, end } = model.segments[row];
-    const beside = (by) => {
+    const inOtherRow = (by) => {
       const other = model.segments[Math.min(Math.max(row + by, 0), model.segments.length - 1)];
       return model.blockAt(other, Math.min(model.offset[at], other.bytes - 1));
     };
     const moves = {
       ArrowRight: () => Math.min(at + (this.selected < 0 ? 0 : 1), model.of.length - 1),
       ArrowLeft: () => Math.max(at - 1, 0),
-      ArrowDown: () => beside(1),
-      ArrowUp: () => beside(-1),
+      ArrowDown: () => inOtherRow(1),
+      ArrowUp: () => inOtherRow(-1),
       Home: () => first,
       End: () => end - 1,
     };
@@ -223,7 +223,7 @@ class BlockMap {
     event.preventDefault();
   }
 
-  // Brings the selected block into sight.
+  // Scrolls the selected block into view.
   show() {
     const top = this.model.segmentOf(this.selected) * ROW;
     const { frame } = this;

@@ -1,7 +1,7 @@
-// A snapshot, made ready to be drawn: blocks and events in flat arrays, and the groups that colours stand for.
+// A snapshot prepared for drawing: blocks and events in flat arrays, and the groups that have colours.
 
 const STATES = { active_allocated: 0, active_pending_free: 1, inactive: 2 };
-const STATE_NAMES = ["handed out", "freed, still pinned", "free"];
+const STATE_NAMES = ["allocated", "freed, still pinned", "free"];
 const INACTIVE = 2;
 const DISTINCT = 11;
 
@@ -48,13 +48,13 @@ class Model {
     if (!origin) return "unknown";
     switch (by) {
       case "site": return this.sites[origin.site];
-      case "scope": return origin.scope === undefined ? "outside of every scope" : this.scopes[origin.scope];
+      case "scope": return origin.scope === undefined ? "outside any scope" : this.scopes[origin.scope];
       case "dtype": return origin.dtype === undefined ? "bytes" : plain(origin.dtype);
-      default: return origin.label === undefined ? "without a label" : plain(origin.label);
+      default: return origin.label === undefined ? "no label" : plain(origin.label);
     }
   }
 
-  // The groups, largest first, and each block's: the first few have a colour of their own, the others share one.
+  // The groups, largest first, and the group of each block. The first DISTINCT groups have separate colours; the others share one.
   grouped(by) {
     if (this.groups[by]) return this.groups[by];
     const numbers = new Map();
@@ -79,7 +79,7 @@ class Model {
     return this.groups[by];
   }
 
-  // Which blocks a filter leaves, and their sum; null for no filter.
+  // The blocks that match a filter, their number and their bytes; null without a filter.
   matching(text) {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length === 0) return null;
@@ -98,7 +98,7 @@ class Model {
     return { matches, total, blocks };
   }
 
-  // The block at a byte of a segment.
+  // The block that contains a byte of a segment.
   blockAt(segment, offset) {
     let low = segment.first;
     let high = segment.end - 1;
@@ -135,9 +135,9 @@ class Model {
     return lines.join("\n");
   }
 
-  // Where the memory is, as the report tells it.
+  // The breakdown of the memory, as in the text report.
   split() {
-    const split = { live: 0, rounding: 0, waiting: 0, split: 0, releasable: 0 };
+    const split = { live: 0, rounding: 0, pendingFree: 0, split: 0, releasable: 0 };
     for (const segment of this.segments) {
       let free = 0;
       for (let at = segment.first; at < segment.end; at += 1) {
@@ -145,7 +145,7 @@ class Model {
         if (this.state[at] === 0) {
           split.live += block.requested;
           split.rounding += block.size - block.requested;
-        } else if (this.state[at] === 1) split.waiting += block.size;
+        } else if (this.state[at] === 1) split.pendingFree += block.size;
         else free += block.size;
       }
       if (segment.active > 0) split.split += free;

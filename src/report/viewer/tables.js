@@ -1,11 +1,11 @@
-// Tables that sort by a click, or by the keyboard, on a column's head.
+// Tables that can be sorted by a click on a column header, or with the keyboard.
 
 const ROWS = 100;
 
-// Columns are {head, number, upward, text(row), key(row)}; a number sorts downward first, unless it only counts up.
+// Columns are {head, number, upward, text(row), key(row)}. Numbers sort in descending order first, unless `upward` is set.
 function table(caption, note, columns, rows, sortBy) {
   const frame = element("div", undefined, "table");
-  const made = element("table");
+  const created = element("table");
   const title = element("caption", caption);
   if (note) title.append(" ", element("small", note));
   const head = element("tr");
@@ -49,8 +49,8 @@ function table(caption, note, columns, rows, sortBy) {
   more.addEventListener("click", () => { state.shown += ROWS * 10; fill(); });
   const top = element("thead");
   top.append(head);
-  made.append(title, top, body);
-  frame.append(made, more);
+  created.append(title, top, body);
+  frame.append(created, more);
   fill();
   return frame;
 }
@@ -69,7 +69,7 @@ function holdersTable(model) {
     group.oldest = Math.max(group.oldest, model.of[at].origin ? model.of[at].origin.age : 0);
     groups.set(key, group);
   }
-  return table("Holders", "what every call site and label holds now", [
+  return table("Holders", "current bytes per call site and label", [
     column("Call site", (row) => row.site),
     column("Label", (row) => row.label),
     column("Bytes", (row) => row.bytes, bytes),
@@ -104,7 +104,7 @@ function segmentsTable(model) {
     }
     return { ...segment, holes, largest, pinned, first, blocks: segment.end - segment.first - holes };
   });
-  return table("Segments", "the map in numbers", [
+  return table("Segments", "the map as a table", [
     { ...column("Segment", (row) => row.id, String), upward: true },
     column("Pool", (row) => row.pool),
     column("Size", (row) => row.bytes, bytes),
@@ -119,7 +119,7 @@ function segmentsTable(model) {
 }
 
 function scopesTable(model) {
-  return table("Scopes", "sums over all entries of each, with what happened inside", [
+  return table("Scopes", "totals over all entries, including nested scopes", [
     { head: "Scope", key: (row) => row.path, text: (row) => row.path },
     column("Entries", (row) => row.entries, count),
     column("Allocated", (row) => row.counts.allocated, bytes),
@@ -130,7 +130,7 @@ function scopesTable(model) {
 }
 
 function pinsTable(model) {
-  return table("Pins", "blocks that can neither move nor be handed out again", [
+  return table("Pins", "blocks that cannot be moved or reused", [
     column("Pinned by", (row) => model.sites[row.site]),
     { ...column("Segment", (row) => row.segment, String), upward: true },
     column("At", (row) => row.offset, bytes),
@@ -152,8 +152,8 @@ function countersTable(model) {
 function remediesTable(model) {
   const rows = Object.entries(model.snapshot.remedies).map(([name, amount]) => ({ name: name.replaceAll("_", " "), amount }));
   const sized = ["bytes moved", "bytes released", "relieved"];
-  return table("Remedies", "how often each rung of the ladder was taken", [
-    { head: "Rung", key: (row) => row.name, text: (row) => row.name },
+  return table("Remedies", "how often each measure against out-of-memory was used", [
+    { head: "Measure", key: (row) => row.name, text: (row) => row.name },
     { head: "Amount", number: true, key: (row) => row.amount, text: (row) => (sized.includes(row.name) ? bytes : count)(row.amount) },
   ], rows, 0);
 }

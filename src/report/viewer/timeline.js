@@ -1,9 +1,9 @@
-// Memory over time: what the groups held at each event, reckoned back from what they hold now, as a stacked area.
+// Memory over time, as a stacked area chart per call site, computed backwards from the current counters.
 
-const MARKS = { segment_made: "+", segment_released: "−", move: "→", trim: "✂", out_of_memory: "!" };
-const MARK_NAMES = { segment_made: "segment made", segment_released: "segment released", move: "move", trim: "trim", out_of_memory: "out of memory" };
+const MARKS = { segment_created: "+", segment_released: "−", move: "→", trim: "✂", out_of_memory: "!" };
+const MARK_NAMES = { segment_created: "segment created", segment_released: "segment released", move: "move", trim: "trim", out_of_memory: "out of memory" };
 
-// What every call site held right after each event. Blocks are of the group of their allocation.
+// The bytes of every call site after each event. A block belongs to the call site that allocated it.
 class History {
   constructor(model) {
     this.model = model;
@@ -24,13 +24,13 @@ class History {
       this.site[at] = event.site === undefined ? -1 : event.site;
       if (event.kind === "allocate") allocated -= event.size;
       else if (event.kind === "free") allocated += event.size;
-      else if (event.kind === "segment_made") reserved -= event.size;
+      else if (event.kind === "segment_created") reserved -= event.size;
       else if (event.kind === "segment_released") reserved += event.size;
     }
     this.rank();
   }
 
-  // The call sites whose blocks took the most at any one time, and what each of them held after each event.
+  // Ranks the call sites by peak bytes, and computes the bytes of the first ones after each event.
   rank() {
     const sites = this.model.snapshot.sites.length;
     const now = new Float64Array(sites + 1);
@@ -59,7 +59,7 @@ class History {
     this.most = order.map((site) => most[site]);
   }
 
-  // By how much each call site has grown between two events.
+  // The growth of each call site between two events.
   growth(from, to) {
     const sites = new Map();
     for (let at = from + 1; at <= to; at += 1) {
@@ -85,7 +85,7 @@ class Timeline {
     this.from = 0;
     this.to = history.events.length - 1;
     this.canvas = byId("time");
-    this.canvas.setAttribute("aria-label", "Memory over time; the arrow keys move through the events, and the table of growth below tells the same");
+    this.canvas.setAttribute("aria-label", "Memory over time; the arrow keys move through the events, and the growth table below has the same data");
     this.canvas.onmousemove = (event) => this.moveTo(this.eventAt(event));
     this.canvas.onkeydown = (event) => this.key(event);
     this.observer = new ResizeObserver(() => this.plan());
@@ -104,7 +104,7 @@ class Timeline {
     requestAnimationFrame(() => { this.planned = false; if (!this.closed) this.draw(); });
   }
 
-  // Where an event is, from 0 to 1.
+  // The horizontal position of an event, from 0 to 1.
   place(at) {
     const { time } = this.history;
     const last = time.length - 1;
@@ -113,7 +113,7 @@ class Timeline {
     return span > 0 ? (time[at] - time[0]) / span : 0;
   }
 
-  // The last event at or before a place.
+  // The last event at or before a position.
   at(place) {
     let low = 0;
     let high = this.history.time.length - 1;
@@ -155,7 +155,7 @@ class Timeline {
     const colours = history.shown.map((_, rank) => groupColour(rank));
     const hole = hatching(context);
     const rest = groupColour(DISTINCT);
-    // Of the events in one column the one at which most was allocated is drawn.
+    // Each pixel column shows its event with the most allocated bytes.
     let at = 0;
     const length = history.events.length;
     for (let column = 0; column < columns; column += 1) {
@@ -186,7 +186,7 @@ class Timeline {
     }
     this.marks(context, left, columns);
     this.lines(context, left, columns, ceiling, floor);
-    this.drawnIn = performance.now() - started;
+    this.drawMilliseconds = performance.now() - started;
   }
 
   axis(context, left, columns, floor, most, y) {
@@ -214,7 +214,7 @@ class Timeline {
     context.textAlign = "left";
   }
 
-  // A sign above the area for what is neither an allocation nor a free; no two in one place.
+  // Symbols above the chart for events other than allocations and frees, without overlaps.
   marks(context, left, columns) {
     const taken = {};
     context.textAlign = "center";

@@ -1,0 +1,194 @@
+//! The vocabulary of the project: words and phrases that docs, comments, messages, identifiers, shaders and test names do not use,
+//! each with its replacement. `words` splits identifiers, so that `isLent`, `is_lent` and `is lent` are the same.
+
+/// A word or a phrase, in lower case, and what to write instead.
+const REPLACED: [(&str, &str); 44] = [
+    ("anew", "again"),
+    ("anybody", "the thread, the caller"),
+    ("anyhow", "with any layout"),
+    ("beside", "next to, in addition to, apart from"),
+    ("brought back", "returned, restored"),
+    ("condemned", "destroyed"),
+    ("courier", "submission thread"),
+    ("dear", "expensive"),
+    ("detour", "bounce buffer"),
+    ("doomed", "destroyed, to be destroyed"),
+    ("elsewhere", "name the place"),
+    ("endless", "infinite"),
+    ("foretells", "predicts"),
+    ("fours", "vec4, groups of four"),
+    ("hand out", "allocate"),
+    ("handed out", "allocated"),
+    ("hands out", "allocates, returns"),
+    ("held back", "throttled, delayed"),
+    ("holds back", "throttles, delays"),
+    ("in vain", "without effect, failed"),
+    ("kept back", "reserved, held out"),
+    ("knows", "has, stores, is independent of"),
+    ("law", "invariant, rule"),
+    ("laws", "invariants, rules"),
+    ("lend", "share, pass"),
+    ("lends", "shares, passes"),
+    ("lent", "shared, taken"),
+    ("lying", "layout, located"),
+    ("nearly nothing", "near zero"),
+    ("next to nothing", "negligible"),
+    ("nobody", "no thread, no caller"),
+    ("not a number", "NaN"),
+    ("of nothing", "identity element, empty"),
+    ("offender", "violation"),
+    ("outbox", "submission queue"),
+    ("owes", "has yet to"),
+    ("reckoned", "computed"),
+    ("so long ago", "name the age"),
+    ("somebody", "a thread, a caller"),
+    ("strays", "sparse segments"),
+    ("truths", "comparison results"),
+    ("turned", "transposed; switched"),
+    ("wants", "expects, requests"),
+    ("whoever", "the thread that, the caller that"),
+];
+
+/// Files, and folders that end in `/`, that still use such words, each with the largest permitted number of uses. Rewriting a part
+/// lowers its number; an entry with no use left has to be removed.
+pub(crate) const EXCEPTIONS: [(&str, usize); 34] = [
+    ("CHANGELOG.md", 7),
+    ("README.md", 8),
+    ("benches/", 26),
+    ("docs/", 13),
+    ("examples/", 39),
+    ("fuzz/", 5),
+    ("shaders/", 86),
+    ("src/device/gpu/open.rs", 1),
+    ("src/error/", 17),
+    ("src/heap/", 94),
+    ("src/lib.rs", 1),
+    ("src/ops/", 173),
+    ("src/pool/append.rs", 1),
+    ("src/pool/create.rs", 1),
+    ("src/pool/growth.rs", 3),
+    ("src/pool/ladder.rs", 4),
+    ("src/pool/mod.rs", 2),
+    ("src/tensor/", 5),
+    ("tests/adapter/", 23),
+    ("tests/common/", 9),
+    ("tests/fuzz_corpus.rs", 1),
+    ("tests/heap_cases/", 8),
+    ("tests/heap_compaction.rs", 3),
+    ("tests/heap_shadow/", 5),
+    ("tests/house.rs", 10),
+    ("tests/house/", 16),
+    ("tests/ops/", 112),
+    ("tests/pool/", 47),
+    ("tests/snapshot_file.rs", 2),
+    ("tests/soak/", 8),
+    ("tests/steady.rs", 2),
+    ("tests/submission_model.rs", 2),
+    ("tests/viewer/", 2),
+    ("xtask/", 6),
+];
+
+/// The file with the list itself.
+const THIS_FILE: &str = "tests/house/vocabulary.rs";
+
+/// The words of a text in lower case, each with its line. `camelCase` and `snake_case` identifiers are several words.
+fn words(text: &str) -> Vec<(usize, String)> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut line = 1;
+    let mut previous = ' ';
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let joins =
+            character == '\'' && previous.is_alphabetic() && characters.peek().is_some_and(|c| c.is_alphabetic());
+        let begins = character.is_uppercase() && previous.is_lowercase();
+        if (begins || !(character.is_alphabetic() || joins)) && !word.is_empty() {
+            words.push((line, std::mem::take(&mut word)));
+        }
+        if character.is_alphabetic() || joins {
+            word.extend(character.to_lowercase());
+        }
+        line += usize::from(character == '\n');
+        previous = character;
+    }
+    if !word.is_empty() {
+        words.push((line, word));
+    }
+    words
+}
+
+/// Every use of a replaced word in a text: the line, the word, and what to write instead.
+fn uses(text: &str) -> Vec<(usize, &'static str, &'static str)> {
+    let words = words(text);
+    let starts_with = |at: usize, phrase: &str| {
+        phrase.as_bytes().first() == words[at].1.as_bytes().first()
+            && phrase
+                .split(' ')
+                .enumerate()
+                .all(|(ahead, part)| words.get(at + ahead).is_some_and(|(_, word)| word == part))
+    };
+    let found = (0..words.len()).flat_map(|at| {
+        let phrases = REPLACED.iter().filter(move |(phrase, _)| starts_with(at, phrase));
+        phrases.map(move |&(phrase, instead)| (at, phrase, instead))
+    });
+    found.map(|(at, phrase, instead)| (words[at].0, phrase, instead)).collect()
+}
+
+/// Complaints about replaced words in texts, which are given by path. `exceptions` are as [`EXCEPTIONS`].
+pub(crate) fn complaints(texts: &[(String, String)], exceptions: &[(&str, usize)]) -> Vec<String> {
+    let mut counts = vec![0; exceptions.len()];
+    let mut found = Vec::new();
+    for (path, text) in texts.iter().filter(|(path, _)| path != THIS_FILE) {
+        let covers = |exception: &str| path == exception || (exception.ends_with('/') && path.starts_with(exception));
+        let exception = exceptions.iter().position(|(exception, _)| covers(exception));
+        for (line, phrase, instead) in uses(text) {
+            match exception {
+                Some(exception) => counts[exception] += 1,
+                None => found.push(format!("{path}:{line}: \"{phrase}\"; write: {instead}")),
+            }
+        }
+    }
+    for ((path, most), count) in exceptions.iter().zip(counts) {
+        if count == 0 {
+            found.push(format!("{path}: no replaced word is left; remove the exception"));
+        } else if count > *most {
+            found.push(format!("{path}: {count} uses of replaced words, and at most {most} are permitted"));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(text: &str) -> Vec<String> {
+        complaints(&[("src/a.rs".to_string(), text.to_string())], &[])
+    }
+
+    #[test]
+    fn a_replaced_word_is_found_in_prose_identifiers_and_across_lines() {
+        let expected = |line| vec![format!("src/a.rs:{line}: \"lent\"; write: shared, taken")];
+        for text in ["// It is lent.", "let is_lent = 1;", "struct IsLent;", "fn lent() {}", "\"lent\"", "LENT_BYTES"] {
+            assert_eq!(about(text), expected(1), "{text}");
+        }
+        assert_eq!(about("\n// a\nlent"), expected(3));
+        assert_eq!(about("/// Not a\n/// number."), ["src/a.rs:1: \"not a number\"; write: NaN"]);
+    }
+
+    #[test]
+    fn a_word_that_contains_a_replaced_word_is_accepted() {
+        assert_eq!(about("talent besides lawful; returned; isLentil // doesn't, number"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_exception_covers_its_path_up_to_its_number_and_has_to_be_needed() {
+        let text = |path: &str, text: &str| (path.to_string(), text.to_string());
+        let texts = [text("src/a/b.rs", "lent lent"), text("src/a.rs", "lent"), text(THIS_FILE, "lent")];
+        assert_eq!(complaints(&texts, &[("src/a/", 2), ("src/a.rs", 1)]), Vec::<String>::new());
+        let complaint = "src/a/: 2 uses of replaced words, and at most 1 are permitted";
+        assert_eq!(complaints(&texts, &[("src/a/", 1), ("src/a.rs", 1)]), [complaint]);
+        let complaint = "src/: no replaced word is left; remove the exception";
+        assert_eq!(complaints(&texts, &[("src/a/", 2), ("src/a.rs", 1), ("src/", 9)]), [complaint]);
+    }
+}
