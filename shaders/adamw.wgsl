@@ -1,10 +1,11 @@
-// adamw: one step of AdamW, in place, of each entry of a list: x -= rate * decay * x; m = b1 m + (1 - b1) g;
-// v = b2 v + (1 - b2) g²; x -= rate / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + epsilon).
+// adamw: one in-place step of AdamW (decoupled weight decay) for each entry of a list: x -= rate * decay * x; m = b1 m + (1 - b1)
+// g; v = b2 v + (1 - b2) g²; x -= rate / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + epsilon).
 //
-// Entries, bindings, dispatch: lib/list.wgsl; the tensors of an entry are x, m, v and the gradient g.
+// Entries, bindings, dispatch: lib/list.wgsl. The tensors of an entry are the parameter x, the moments m and v, and the gradient
+// g.
 //
-// Indices: a place has 30 bits, and entries lie within their windows; see lib/list.wgsl.
-// Loops: 15 over the entries, of which there are 14 at most, and 5 over the elements.
+// Indices: a position has 30 bits, and entries lie within their bindings; see lib/list.wgsl.
+// Loops: 15 over at most 14 entries, and 5 over the elements.
 
 struct Params {
     entries: u32,

@@ -1,17 +1,17 @@
 // arange: output[i] = start + i * step.
 //
-// Bindings: 0 output, contiguous. Dispatch one invocation an element.
+// Bindings: 0 output, contiguous. Dispatch one invocation per element.
 //
-// Indices: the invocation's number is below count + 2^24, see src/ops/launch.rs.
+// Indices: the invocation index is below count + 2^24, see src/ops/launch.rs.
 // Loops: none.
 
 alias Element = f32;
-// What is computed with: f32 for elements of half its size.
+// The type of arithmetic: f32 for f16 elements.
 alias Number = Element;
 
 struct Params {
     count: u32,
-    // The bits of a Number each.
+    // The bits of a Number.
     start: u32,
     step: u32,
 }

@@ -1,6 +1,7 @@
-// average_pool: the sum under each window, with 0 beyond the edges, divided by `scale`.
+// average_pool: the sum over each kernel window, with zero padding, divided by `scale`.
 //
-// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation a window.
+// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation per
+// window.
 //
 // Indices: lib/image.wgsl.
 // Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.

@@ -1,7 +1,7 @@
-// average_pool_back: each place of the image = the sum of the gradients of the windows that cover it, divided by `scale`.
+// average_pool_back: for each element of the image, the sum of the gradients of the windows that contain it, divided by `scale`.
 //
-// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on.
-// Dispatch one invocation a place of the image.
+// Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 gradient of the image, contiguous, 1 gradient of the windows,
+// contiguous from `input_offset` on. Dispatch one invocation per element of the image.
 //
 // Indices: lib/image.wgsl.
 // Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.

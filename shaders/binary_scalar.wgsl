@@ -1,14 +1,14 @@
 // binary_scalar: output[i] = apply(left[i], scalar).
 //
-// Shapes: output and left of one shape. Bindings: 0 output, 1 left. The host puts the operation's expression in place of the
-// body of `apply`, whose values are one element or four, component by component. Needs lib/places.wgsl and the form that fits
-// the operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
+// Shapes: output and left have the same shape. Bindings: 0 output, 1 left. The host replaces the body of `apply` by the
+// operation's expression, whose values are one element or four, computed component by component. Needs lib/places.wgsl and the
+// form for the operands' layout: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation per value.
 //
-// Indices: elements of operands lie within their storages; the invocation's number is below count + 2^24, see src/ops/launch.rs.
-// Loops: 6 of lib/walk.wgsl, or none.
+// Indices: elements of operands lie within their storages; the invocation index is below count + 2^24, see src/ops/launch.rs.
+// Loops: 6 in lib/walk.wgsl, or none.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
-@group(0) @binding(1) var<storage, read_write> left: array<Stored>;
+@group(0) @binding(0) var<storage, read_write> output: array<StoredOutput>;
+@group(0) @binding(1) var<storage, read_write> left: array<StoredInput>;
 
 fn apply(x: Value, y: Value) -> Value {
     return x + y;
@@ -23,7 +23,7 @@ fn binary_scalar(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        let x = Value(spread(opened(left[at.left]), at.left_lane));
-        put(index, at.output, Written(apply(x, Value(bitcast<Number>(params.scalar)))));
+        let x = Value(broadcast_lane(unpack(left[at.left]), at.left_lane));
+        store_value(index, at.output, Written(apply(x, Value(bitcast<Number>(params.scalar)))));
     }
 }

@@ -1,13 +1,16 @@
-// conv2d: output[n, o, window] = bias[o] + sum over c and the places of the window of image[n, c, place] * weight[o, c, place].
+// conv2d: output[n, o, window] = bias[o] + sum over c and the kernel positions of image[n, c, window + position] * weight[o, c,
+// position].
 //
-// Parameters: lib/image.wgsl; `channels` of the image, `outputs` of the result, `span` fours of windows in a row of the result.
+// Parameters: lib/image.wgsl; `channels` of the image, `outputs` of the result, `span` groups of four windows in a row of the
+// result.
 // Bindings: 0 output, contiguous, 1 image, contiguous from `input_offset` on, 2 weights, contiguous: a row for each channel and
-// place, channels outermost, and a last one for the bias; a row has a number for each output, and any numbers up to a multiple of
-// eight. An invocation makes four windows of a row in eight outputs. Dispatch batch * outputs / 8 * rows * fours invocations.
+// kernel position, channels outermost, and a last row with the bias. A row has one element for each output, padded to a multiple
+// of eight. Each invocation computes four adjacent windows of eight outputs. Dispatch batch * outputs / 8 * rows * span
+// invocations.
 //
-// Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + kernel.y, the padding included, is below 2^32. Places of
-// outputs beyond the last one may wrap, and are not stored.
-// Loops: channels * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; the host multiplies unfolded images where that is above the limit.
+// Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + kernel.y, including the padding, is below 2^32.
+// Positions of outputs past the last one may wrap; they are not stored.
+// Loops: channels * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a matrix product of unfolded images.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
@@ -17,8 +20,8 @@ const BLOCK: u32 = 8u;
 
 alias Sums = array<vec4<Number>, 8>;
 
-// The image under one place of four windows, 0 beyond its edges.
-fn four(line: u32, first: u32) -> vec4<Number> {
+// Loads the image elements of four adjacent windows at one kernel position, with zero padding.
+fn load_windows(line: u32, first: u32) -> vec4<Number> {
     let end = params.padding.y + params.size.y;
     let last = first + 3u * params.stride.y;
     if first >= params.padding.y && last < end {
@@ -71,7 +74,7 @@ fn conv2d(
             }
             let line = params.input_offset + place(plane, vec2(at - params.padding.x, 0u), params.size);
             for (var x = 0u; x < params.kernel.y; x += 1u) {
-                let values = four(line, column * params.stride.y + x);
+                let values = load_windows(line, column * params.stride.y + x);
                 let low = vec4<Number>(weights[weight]);
                 let high = vec4<Number>(weights[weight + 1u]);
                 sums[0] += low.x * values;

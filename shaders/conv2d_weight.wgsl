@@ -1,13 +1,15 @@
-// conv2d_weight: parts[part, o, line] = sum over the windows of a part of gradient[window, o] * image under the line's place of the
-// window, where a line is a channel and a place of the kernel. The gradient of conv2d by its weight is the sum of all parts.
+// conv2d_weight: parts[part, o, line] = sum over the windows of a part of gradient[window, o] * image[line's position in the
+// window], where a line is a channel and a kernel position. The gradient of conv2d with respect to its weight is the sum of all
+// parts.
 //
-// Parameters: lib/image.wgsl; `count` windows of all images, `span` of a part. Bindings: 0 parts, contiguous, 1 image, contiguous
-// from `input_offset` on, 2 gradient, (batch, outputs, windows), contiguous. A workgroup makes eight outputs of four lines of a
-// part; its invocations take turns along the windows, and are added up in a fixed order. Dispatch lines / 4 * outputs / 8 * parts
-// workgroups.
+// Parameters: lib/image.wgsl; `count` windows of all images, `span` windows in a part.
+// Bindings: 0 parts, contiguous, 1 image, contiguous from `input_offset` on, 2 gradient, (batch, outputs, windows), contiguous. A
+// workgroup computes eight outputs of four lines of a part. Its invocations stride over the windows, and their sums are added in
+// a fixed order. Dispatch lines / 4 * outputs / 8 * parts workgroups.
 //
-// Indices: lib/image.wgsl; parts * span < count + span, and the host keeps spans at 2^18. Parts, outputs and lines number an element.
-// Loops: (span / 64, rounded up) * 15 + 55; the host keeps spans at 2^18, under the limit of 65,535 iterations.
+// Indices: lib/image.wgsl; parts * span < count + span, and the host keeps spans at 2^18. Parts, outputs and lines index an
+// element.
+// Loops: (span / 64, rounded up) * 15 + 55; the host keeps spans at 2^18, below the limit of 65,535 iterations.
 
 @group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
@@ -16,7 +18,7 @@
 const BLOCK: u32 = 8u;
 const TEAM: u32 = 64u;
 
-// Of each output and invocation the sums of four lines.
+// The sums of four lines, for each output and invocation.
 var<workgroup> sums: array<vec4<Number>, 512>;
 
 @compute @workgroup_size(TEAM)
@@ -33,7 +35,7 @@ fn conv2d_weight(
     let block = number / line_blocks % blocks * BLOCK;
     let part = number / line_blocks / blocks;
 
-    // Beyond the last output or line the last one is made again, and not stored.
+    // Past the last output or line the last one is computed again and not stored.
     var outputs: array<u32, 8>;
     var own: array<vec4<Number>, 8>;
     for (var o = 0u; o < BLOCK; o += 1u) {
@@ -66,7 +68,7 @@ fn conv2d_weight(
         sums[o * TEAM + local] = own[o];
     }
     workgroupBarrier();
-    // Eight invocations for each output, with eight sums each; then the first of them with all.
+    // Eight invocations per output add eight sums each; then the first of them adds the results.
     let first = local / 8u * TEAM + local % 8u * 8u;
     var total = sums[first];
     for (var other = 1u; other < 8u; other += 1u) {

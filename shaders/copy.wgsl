@@ -1,14 +1,14 @@
 // copy: output[i] = left[i].
 //
-// Shapes: output and left of one shape. Bindings: 0 output, 1 left; the two must not overlap. The host makes Element u32,
-// or f16 for elements of its size: they are moved and not computed with, so that every value of every dtype survives. Needs lib/places.wgsl and the form that fits the
-// operands: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
+// Shapes: output and left have the same shape. Bindings: 0 output, 1 left; they must not overlap. The host sets Element to u32,
+// or to f16 for 16-bit elements: elements are copied as bits, so all values of all dtypes are preserved. Needs lib/places.wgsl
+// and the form for the operands' layout: lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation per value.
 //
-// Indices: elements of operands lie within their storages; the invocation's number is below count + 2^24, see src/ops/launch.rs.
-// Loops: 6 of lib/walk.wgsl, or none.
+// Indices: elements of operands lie within their storages; the invocation index is below count + 2^24, see src/ops/launch.rs.
+// Loops: 6 in lib/walk.wgsl, or none.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
-@group(0) @binding(1) var<storage, read_write> left: array<Stored>;
+@group(0) @binding(0) var<storage, read_write> output: array<StoredOutput>;
+@group(0) @binding(1) var<storage, read_write> left: array<StoredInput>;
 
 @compute @workgroup_size(WORKGROUP)
 fn copy(
@@ -19,6 +19,6 @@ fn copy(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        put(index, at.output, spread(opened(left[at.left]), at.left_lane));
+        store_value(index, at.output, broadcast_lane(unpack(left[at.left]), at.left_lane));
     }
 }

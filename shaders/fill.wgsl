@@ -1,12 +1,12 @@
 // fill: output[i] = scalar.
 //
-// Shapes: output of any shape. Bindings: 0 output. Needs lib/places.wgsl and the form that fits the operands:
-// lib/strided.wgsl, lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation a value.
+// Shapes: output of any shape. Bindings: 0 output. Needs lib/places.wgsl and the form for the operands' layout: lib/strided.wgsl,
+// lib/rows.wgsl or lib/flat.wgsl. Dispatch one invocation per value.
 //
-// Indices: elements of operands lie within their storages; the invocation's number is below count + 2^24, see src/ops/launch.rs.
-// Loops: 6 of lib/walk.wgsl, or none.
+// Indices: elements of operands lie within their storages; the invocation index is below count + 2^24, see src/ops/launch.rs.
+// Loops: 6 in lib/walk.wgsl, or none.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Kept>;
+@group(0) @binding(0) var<storage, read_write> output: array<StoredOutput>;
 
 @compute @workgroup_size(WORKGROUP)
 fn fill(
@@ -17,6 +17,6 @@ fn fill(
     let index = value_index(workgroup, workgroups, local);
     if index < params.count {
         let at = places(index);
-        put(index, at.output, Written(Value(bitcast<Number>(params.scalar))));
+        store_value(index, at.output, Written(Value(bitcast<Number>(params.scalar))));
     }
 }

@@ -1,7 +1,7 @@
-// fold: each place of the image = the sum of the columns' elements that unfold takes from it.
+// fold: for each element of the image, the sum of the column elements that unfold takes from it.
 //
-// Parameters: lib/image.wgsl. Bindings: 0 image, contiguous, 1 columns, contiguous from `input_offset` on. Dispatch one invocation
-// a place.
+// Parameters: lib/image.wgsl. Bindings: 0 image, contiguous, 1 columns, contiguous from `input_offset` on. Dispatch one
+// invocation per element of the image.
 //
 // Indices: lib/image.wgsl.
 // Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.

@@ -1,8 +1,8 @@
-// gather: value[i] = table[i, with the axis at index[i]], or 0 where the index is beyond the axis.
+// gather: value[i] = table[i, with the axis at index[i]], or 0 if the index exceeds the axis.
 //
-// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 value, 1 table, 2 index. Dispatch one invocation an element of the index.
+// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 value, 1 table, 2 index. Dispatch one invocation per element of the index.
 //
-// Indices: places of the walk and a chosen element lie within their storages; the invocation's number is below count + 2^24.
+// Indices: positions of the walk and selected elements lie within their storages; the invocation index is below count + 2^24.
 // Loops: 7 of the walk.
 
 @group(0) @binding(0) var<storage, read_write> value: array<Element>;

@@ -1,26 +1,26 @@
-// matmul: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there where `accumulate` is 1, then
-// finished by lib/epilogue.wgsl.
+// matmul: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], plus the previous output if `accumulate` is 1, then the
+// epilogue of lib/epilogue.wgsl.
 //
-// Shapes: left (batches, rows, depth), right (batches, depth, columns), each with a stride for every dimension; output
-// (batches, rows, columns), contiguous. For operands that `matmul_tiled` doesn't take. Bindings: 0 output, 1 left, 2 right;
-// where both operands are in one storage the host binds it once, as left.
+// Shapes: left (batches, rows, K), right (batches, K, columns), each with arbitrary strides; output (batches, rows, columns),
+// contiguous. For operands that `matmul_tiled` does not support. Bindings: 0 output, 1 left, 2 right; if both operands are in one
+// storage the host binds it once, as left.
 //
-// A workgroup of 16 by 16 invocations makes a tile of 64 by 64; each invocation makes 4 by 4 of it. The operands pass through
-// workgroup memory in slices of 16 along the depth. Dispatch (tiles, 1 or more, batches) workgroups.
+// A workgroup of 16 × 16 invocations computes a tile of 64 × 64; each invocation computes 4 × 4 elements. The operands are staged
+// in workgroup memory in slices of 16 along K. Dispatch (tiles, 1 or more, batches) workgroups.
 //
-// Indices: elements are read and written within their storages only; tiles * 64 rounds each side of the output up.
-// Loops: depth / 16 * 23 + 21; the host adds up slices of 32,768 along the depth, under the limit of 65,535 iterations.
+// Indices: elements are read and written only within their storages; tiles * 64 rounds each side of the output up.
+// Loops: K / 16 * 23 + 21; the host accumulates slices of 32,768 along K, below the limit of 65,535 iterations.
 
 alias Element = f32;
-// What is computed with: f32 for elements of half its size.
+// The type of arithmetic: f32 for f16 elements.
 alias Number = Element;
-// The elements that are written.
+// The type of output elements.
 alias Output = Element;
 
 struct Params {
     rows: u32,
     columns: u32,
-    depth: u32,
+    k_size: u32,
     accumulate: u32,
     left_offset: u32,
     left_row: u32,
@@ -45,16 +45,16 @@ const TILE: u32 = 64u;
 const SLICE: u32 = 16u;
 const SIDE: u32 = 16u;
 
-// Slices of the operands, depth first: [k][row] and [k][column].
+// Slices of the operands, K-major: [k][row] and [k][column].
 var<workgroup> left_slice: array<Number, 1024>;
 var<workgroup> right_slice: array<Number, 1024>;
 
-fn load_slices(batch: u32, row: u32, column: u32, depth: u32, local: u32) {
+fn load_slices(batch: u32, row: u32, column: u32, k_start: u32, local: u32) {
     let left_start = params.left_offset + batch * params.left_batch;
     let right_start = params.right_offset + batch * params.right_batch;
     for (var part = 0u; part < 4u; part += 1u) {
         let at = part * 256u + local;
-        // Neighbouring invocations read along the dimension that is contiguous in memory.
+        // Adjacent invocations read along the dimension that is contiguous in memory.
         var m = at % TILE;
         var k = at / TILE;
         if params.left_column == 1u {
@@ -62,8 +62,8 @@ fn load_slices(batch: u32, row: u32, column: u32, depth: u32, local: u32) {
             k = at % SLICE;
         }
         var value = Element(0);
-        if row + m < params.rows && depth + k < params.depth {
-            value = left[left_start + (row + m) * params.left_row + (depth + k) * params.left_column];
+        if row + m < params.rows && k_start + k < params.k_size {
+            value = left[left_start + (row + m) * params.left_row + (k_start + k) * params.left_column];
         }
         left_slice[k * TILE + m] = Number(value);
         var n = at % TILE;
@@ -73,8 +73,8 @@ fn load_slices(batch: u32, row: u32, column: u32, depth: u32, local: u32) {
             k = at % SLICE;
         }
         value = Element(0);
-        if column + n < params.columns && depth + k < params.depth {
-            value = right[right_start + (depth + k) * params.right_row + (column + n) * params.right_column];
+        if column + n < params.columns && k_start + k < params.k_size {
+            value = right[right_start + (k_start + k) * params.right_row + (column + n) * params.right_column];
         }
         right_slice[k * TILE + n] = Number(value);
     }
@@ -87,7 +87,7 @@ fn store(batch: u32, row: u32, column: u32, values: vec4<Number>) {
     let start = (batch * params.rows + row) * params.columns + column;
     var sums = values;
     if params.accumulate == 1u {
-        // What is beyond the row's end is not stored again.
+        // Elements past the end of the row are not stored.
         sums += vec4<Number>(vec4(output[start], output[start + 1u], output[start + 2u], output[start + 3u]));
     }
     sums = finished(sums, column);
@@ -113,8 +113,8 @@ fn matmul(
     var sum_1 = vec4<Number>();
     var sum_2 = vec4<Number>();
     var sum_3 = vec4<Number>();
-    for (var depth = 0u; depth < params.depth; depth += SLICE) {
-        load_slices(batch, row, column, depth, local);
+    for (var k_start = 0u; k_start < params.k_size; k_start += SLICE) {
+        load_slices(batch, row, column, k_start, local);
         workgroupBarrier();
         for (var k = 0u; k < SLICE; k += 1u) {
             let l = k * TILE + invocation.y * 4u;

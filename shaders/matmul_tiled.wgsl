@@ -1,39 +1,40 @@
-// matmul_tiled: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], added to what is there if `accumulate` is 1, then
-// finished by lib/epilogue.wgsl.
+// matmul_tiled: output[b, m, n] = sum over k of left[b, m, k] * right[b, k, n], plus the previous output if `accumulate` is 1,
+// then the epilogue of lib/epilogue.wgsl.
 //
-// Shapes: left (batches, rows, depth), right (batches, depth, columns), output (batches, rows, columns), contiguous. Depth is
-// a multiple of SLICE. Each operand is contiguous along one side of its matrices: along the depth where LEFT_IS_DEEP and
-// RIGHT_IS_DEEP say so (the host sets these and TILE), else along the rows of left and the columns of right. Needs
-// lib/fours.wgsl where those are multiples of 4, and all other strides and offsets, or else lib/ones.wgsl: these have the
-// bindings.
+// Shapes: left (batches, rows, K), right (batches, K, columns), output (batches, rows, columns), contiguous. K is a multiple of
+// SLICE. Each operand is contiguous along one dimension of its matrices: along K if LEFT_K_CONTIGUOUS or RIGHT_K_CONTIGUOUS is
+// true (the host sets these and TILE), otherwise along the rows of left and the columns of right. Needs lib/operands_vec4.wgsl if
+// these dimensions and all other strides and offsets are multiples of 4, otherwise lib/operands_scalar.wgsl; these files declare
+// the bindings.
 //
-// A workgroup of TILE / 8 by TILE / 8 invocations makes a tile of TILE by TILE, each invocation 8 by 8 of it: two fours of
-// rows and two of columns, half a tile apart. Slices of the operands pass through workgroup memory, 16 KiB of it; the next
-// slice is read into registers while this one is worked on. A tile beyond the matrices' end reads their last row or column
-// again, and stores nothing: those sums are not used. The unrolled steps index workgroup memory by a constant,
-// so that the bounds check of the other index is done once a slice. Dispatch (tiles, 1 or more, batches) workgroups.
+// A workgroup of TILE / 8 × TILE / 8 invocations computes a tile of TILE × TILE; each invocation computes 8 × 8 elements: two
+// vec4s of rows and two of columns, half a tile apart. Slices of the operands are staged in workgroup memory, 16 KiB in total;
+// the next slice is loaded into registers during the computation on the current one. A tile past the end of the matrices reads
+// their last row or column again and stores nothing. The unrolled steps index workgroup memory by a constant, so that the bounds
+// check of the other index is done once per slice. Dispatch (tiles, 1 or more, batches) workgroups.
 //
-// Indices: rows and columns beyond the last are taken for it, so places lie within the storages, but for the end of a four.
-// Loops: depth / SLICE + 1; the host keeps depth at 2^15.
+// Indices: rows and columns past the last one are clamped to it, so positions lie within the storages, except for the end of a
+// vec4.
+// Loops: K / SLICE + 1; the host keeps K at 2^15.
 
 const TILE: u32 = 128u;
 const SLICE: u32 = TILE / 8u;
-const FOURS: u32 = TILE / 4u;
+const VECTORS: u32 = TILE / 4u;
 const SIDE: u32 = TILE / 8u;
 const INVOCATIONS: u32 = SIDE * SIDE;
-// The 32 invocations that run in step are 4 down by 8 across: of all shapes that one reads the least.
+// 32 consecutive invocations cover 4 rows of vec4s by 8 columns, the shape with the fewest loads from workgroup memory.
 const ACROSS: u32 = SIDE / 8u;
 
-const LEFT_IS_DEEP: bool = true;
-const RIGHT_IS_DEEP: bool = true;
-// Then the right operand's slice is read some steps after the left one's: on an H100 that is 46 against 40 TFLOP/s, while the layouts of
-// which one operand is deep lose as much by it.
-const BOTH_ARE_DEEP: bool = LEFT_IS_DEEP && RIGHT_IS_DEEP;
+const LEFT_K_CONTIGUOUS: bool = true;
+const RIGHT_K_CONTIGUOUS: bool = true;
+// If both are contiguous along K, the right operand's slice is loaded some steps after the left one's: 46 instead of 40 TFLOP/s
+// on an H100. The other layouts lose as much by this order.
+const BOTH_K_CONTIGUOUS: bool = LEFT_K_CONTIGUOUS && RIGHT_K_CONTIGUOUS;
 
 struct Params {
     rows: u32,
     columns: u32,
-    depth: u32,
+    k_size: u32,
     accumulate: u32,
     left_offset: u32,
     left_stride: u32,
@@ -49,51 +50,51 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Slices of the operands, depth first: [k][row] and [k][column].
-var<workgroup> left_slice: array<array<Four, FOURS>, SLICE>;
-var<workgroup> right_slice: array<array<Four, FOURS>, SLICE>;
+// Slices of the operands, K-major: [k][row] and [k][column].
+var<workgroup> left_slice: array<array<Vec4, VECTORS>, SLICE>;
+var<workgroup> right_slice: array<array<Vec4, VECTORS>, SLICE>;
 
-// One of the fours of a slice that an invocation brings: its first place in the operand, and where it goes.
-struct Carried {
+// The position of a vec4 that an invocation stages: its position in the operand and in the slice.
+struct StagedPosition {
     at: u32,
     k: u32,
     side: u32,
 }
 
-fn carried(number: u32, is_deep: bool, start: u32, end: u32, offset: u32, stride: u32) -> Carried {
-    if is_deep {
+fn staged_position(number: u32, is_k_contiguous: bool, start: u32, end: u32, offset: u32, stride: u32) -> StagedPosition {
+    if is_k_contiguous {
         let k = number % (SLICE / 4u);
         let side = number / (SLICE / 4u);
-        return Carried(offset + min(start + side, end - 1u) * stride + k * UNIT, k * 4u, side);
+        return StagedPosition(offset + min(start + side, end - 1u) * stride + k * UNIT, k * 4u, side);
     }
-    let k = number / FOURS;
-    let side = number % FOURS;
-    return Carried(offset + k * stride + min(start / 4u + side, (end - 1u) / 4u) * UNIT, k, side);
+    let k = number / VECTORS;
+    let side = number % VECTORS;
+    return StagedPosition(offset + k * stride + min(start / 4u + side, (end - 1u) / 4u) * UNIT, k, side);
 }
 
-fn keep_left(place: Carried, four: Four) {
-    if LEFT_IS_DEEP {
-        left_slice[place.k][place.side / 4u][place.side % 4u] = four.x;
-        left_slice[place.k + 1u][place.side / 4u][place.side % 4u] = four.y;
-        left_slice[place.k + 2u][place.side / 4u][place.side % 4u] = four.z;
-        left_slice[place.k + 3u][place.side / 4u][place.side % 4u] = four.w;
+fn stage_left(place: StagedPosition, vector: Vec4) {
+    if LEFT_K_CONTIGUOUS {
+        left_slice[place.k][place.side / 4u][place.side % 4u] = vector.x;
+        left_slice[place.k + 1u][place.side / 4u][place.side % 4u] = vector.y;
+        left_slice[place.k + 2u][place.side / 4u][place.side % 4u] = vector.z;
+        left_slice[place.k + 3u][place.side / 4u][place.side % 4u] = vector.w;
     } else {
-        left_slice[place.k][place.side] = four;
+        left_slice[place.k][place.side] = vector;
     }
 }
 
-fn keep_right(place: Carried, four: Four) {
-    if RIGHT_IS_DEEP {
-        right_slice[place.k][place.side / 4u][place.side % 4u] = four.x;
-        right_slice[place.k + 1u][place.side / 4u][place.side % 4u] = four.y;
-        right_slice[place.k + 2u][place.side / 4u][place.side % 4u] = four.z;
-        right_slice[place.k + 3u][place.side / 4u][place.side % 4u] = four.w;
+fn stage_right(place: StagedPosition, vector: Vec4) {
+    if RIGHT_K_CONTIGUOUS {
+        right_slice[place.k][place.side / 4u][place.side % 4u] = vector.x;
+        right_slice[place.k + 1u][place.side / 4u][place.side % 4u] = vector.y;
+        right_slice[place.k + 2u][place.side / 4u][place.side % 4u] = vector.z;
+        right_slice[place.k + 3u][place.side / 4u][place.side % 4u] = vector.w;
     } else {
-        right_slice[place.k][place.side] = four;
+        right_slice[place.k][place.side] = vector;
     }
 }
 
-fn step(k: u32, down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
+fn step(k: u32, down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
     let left_0 = left_slice[k][down];
     let left_1 = left_slice[k][down + SIDE];
     let right_0 = right_slice[k][along];
@@ -116,14 +117,14 @@ fn step(k: u32, down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
     (*sums)[15] += left_1.w * right_1;
 }
 
-fn first_steps(down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
+fn first_steps(down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
     step(0u, down, along, sums);
     step(1u, down, along, sums);
     step(2u, down, along, sums);
     step(3u, down, along, sums);
 }
 
-fn other_steps(down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
+fn other_steps(down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
     step(4u, down, along, sums);
     step(5u, down, along, sums);
     step(6u, down, along, sums);
@@ -140,10 +141,10 @@ fn other_steps(down: u32, along: u32, sums: ptr<function, array<Four, 16>>) {
     }
 }
 
-fn store(batch: u32, row: u32, across: u32, first: Four, second: Four) {
+fn store(batch: u32, row: u32, across: u32, first: Vec4, second: Vec4) {
     if row < params.rows {
-        put(batch * params.rows + row, across, first);
-        put(batch * params.rows + row, across + SIDE, second);
+        store_vec4(batch * params.rows + row, across, first);
+        store_vec4(batch * params.rows + row, across + SIDE, second);
     }
 }
 
@@ -162,53 +163,53 @@ fn matmul_tiled(
     let batch = params.first_batch + workgroup.z;
     let left_start = params.left_offset + batch * params.left_batch;
     let right_start = params.right_offset + batch * params.right_batch;
-    let left_step = select(SLICE * params.left_stride, SLICE / 4u * UNIT, LEFT_IS_DEEP);
-    let right_step = select(SLICE * params.right_stride, SLICE / 4u * UNIT, RIGHT_IS_DEEP);
-    let left_a = carried(local, LEFT_IS_DEEP, row, params.rows, left_start, params.left_stride);
-    let left_b = carried(local + INVOCATIONS, LEFT_IS_DEEP, row, params.rows, left_start, params.left_stride);
-    let right_a = carried(local, RIGHT_IS_DEEP, column, params.columns, right_start, params.right_stride);
-    let right_b = carried(local + INVOCATIONS, RIGHT_IS_DEEP, column, params.columns, right_start, params.right_stride);
+    let left_step = select(SLICE * params.left_stride, SLICE / 4u * UNIT, LEFT_K_CONTIGUOUS);
+    let right_step = select(SLICE * params.right_stride, SLICE / 4u * UNIT, RIGHT_K_CONTIGUOUS);
+    let left_a = staged_position(local, LEFT_K_CONTIGUOUS, row, params.rows, left_start, params.left_stride);
+    let left_b = staged_position(local + INVOCATIONS, LEFT_K_CONTIGUOUS, row, params.rows, left_start, params.left_stride);
+    let right_a = staged_position(local, RIGHT_K_CONTIGUOUS, column, params.columns, right_start, params.right_stride);
+    let right_b = staged_position(local + INVOCATIONS, RIGHT_K_CONTIGUOUS, column, params.columns, right_start, params.right_stride);
     let down = local / 32u / ACROSS * 4u + local % 32u / 8u;
     let along = local / 32u % ACROSS * 8u + local % 8u;
 
-    var sums: array<Four, 16>;
-    var left_0 = left_four(left_a.at);
-    var left_1 = left_four(left_b.at);
-    var right_0 = right_four(right_a.at);
-    var right_1 = right_four(right_b.at);
-    // Each place is moved on right after it was read. Moved on right before the next reading, the whole loses a quarter of its
-    // speed on an H100: addresses are then worked out while the slice waits for them.
+    var sums: array<Vec4, 16>;
+    var left_0 = load_left_vec4(left_a.at);
+    var left_1 = load_left_vec4(left_b.at);
+    var right_0 = load_right_vec4(right_a.at);
+    var right_1 = load_right_vec4(right_b.at);
+    // Each position is advanced directly after its load. Advancing directly before the next load costs a quarter of the speed on
+    // an H100, because the address computation then delays the load.
     var left_at_0 = left_a.at + left_step;
     var left_at_1 = left_b.at + left_step;
     var right_at_0 = right_a.at + right_step;
     var right_at_1 = right_b.at + right_step;
-    for (var depth = SLICE; ; depth += SLICE) {
-        keep_left(left_a, left_0);
-        keep_left(left_b, left_1);
-        keep_right(right_a, right_0);
-        keep_right(right_b, right_1);
+    for (var k_start = SLICE; ; k_start += SLICE) {
+        stage_left(left_a, left_0);
+        stage_left(left_b, left_1);
+        stage_right(right_a, right_0);
+        stage_right(right_b, right_1);
         workgroupBarrier();
-        if depth < params.depth {
-            left_0 = left_four(left_at_0);
+        if k_start < params.k_size {
+            left_0 = load_left_vec4(left_at_0);
             left_at_0 += left_step;
-            left_1 = left_four(left_at_1);
+            left_1 = load_left_vec4(left_at_1);
             left_at_1 += left_step;
-            if !BOTH_ARE_DEEP {
-                right_0 = right_four(right_at_0);
+            if !BOTH_K_CONTIGUOUS {
+                right_0 = load_right_vec4(right_at_0);
                 right_at_0 += right_step;
-                right_1 = right_four(right_at_1);
+                right_1 = load_right_vec4(right_at_1);
                 right_at_1 += right_step;
             }
         }
         first_steps(down, along, &sums);
-        if BOTH_ARE_DEEP && depth < params.depth {
-            right_0 = right_four(right_at_0);
+        if BOTH_K_CONTIGUOUS && k_start < params.k_size {
+            right_0 = load_right_vec4(right_at_0);
             right_at_0 += right_step;
-            right_1 = right_four(right_at_1);
+            right_1 = load_right_vec4(right_at_1);
             right_at_1 += right_step;
         }
         other_steps(down, along, &sums);
-        if depth >= params.depth {
+        if k_start >= params.k_size {
             break;
         }
         workgroupBarrier();

@@ -1,7 +1,7 @@
-// max_pool: the largest element under each window, and its place in the plane: the first of several; NaN counts as the
+// max_pool: the largest element of each kernel window, and its position in the plane: the first one of several; NaN counts as the
 // largest.
 //
-// Parameters: lib/image.wgsl. Bindings: 0 largest, 1 places, both contiguous, 2 image. Dispatch one invocation a window.
+// Parameters: lib/image.wgsl. Bindings: 0 largest, 1 positions, both contiguous, 2 image. Dispatch one invocation per window.
 //
 // Indices: lib/image.wgsl.
 // Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.
@@ -10,7 +10,7 @@
 @group(0) @binding(1) var<storage, read_write> places: array<u32>;
 @group(0) @binding(2) var<storage, read_write> image: array<Element>;
 
-// An integer in the order of the numbers, the same for both zeros, and the greatest of all for NaN.
+// An integer with the same order as the numbers, equal for both zeros, and the largest of all for NaN.
 fn key_of(bits: u32) -> u32 {
     let key = select(bits | 0x80000000u, ~bits, bits > 0x80000000u);
     return select(key, 0xffffffffu, (bits & 0x7fffffffu) > 0x7f800000u);

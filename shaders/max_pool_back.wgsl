@@ -1,7 +1,7 @@
-// max_pool_back: each place of the image = the sum of the gradients of the windows whose largest element it was.
+// max_pool_back: for each element of the image, the sum of the gradients of the windows in which it was the largest.
 //
-// Parameters: lib/image.wgsl. Bindings: 0 image's gradient, contiguous, 1 windows' gradient, contiguous from `input_offset` on, 2
-// places, contiguous. Dispatch one invocation a place of the image.
+// Parameters: lib/image.wgsl. Bindings: 0 gradient of the image, contiguous, 1 gradient of the windows, contiguous from
+// `input_offset` on, 2 positions, contiguous. Dispatch one invocation per element of the image.
 //
 // Indices: lib/image.wgsl.
 // Loops: rows * (columns + 2) + 1 of the tile; the host keeps tiles within the limit of loop iterations.

@@ -1,4 +1,4 @@
-// reduce_few: a reduction of few elements that lie anyhow. An invocation has a part.
+// reduce_few: a reduction of few elements with arbitrary strides. Each invocation reduces one part.
 //
 // Shapes, formula: lib/reduce.wgsl. Bindings: 0 output, 1 input. Dispatch kept_count * split invocations.
 //
@@ -19,10 +19,10 @@ fn reduce_few(
         let base = input_of(index / params.split);
         let start = index % params.split * params.part;
         let end = min(start + params.part, params.reduced_count);
-        var held = nothing();
+        var accumulator = identity();
         for (var at = start; at < end; at += 1u) {
-            held = join_one(held, take(vec4(input[base + place(at, params.kept_rank, params.rank)])).x);
+            accumulator = combine_scalars(accumulator, prepare(vec4(input[base + place(at, params.kept_rank, params.rank)])).x);
         }
-        output[index] = finish(vec4(held)).x;
+        output[index] = finish(vec4(accumulator)).x;
     }
 }

@@ -1,13 +1,13 @@
-// reduce_short_row: a reduction of contiguous rows of a few hundred elements, a multiple of 4, each of which begins at one. A
-// team of TEAM invocations has a row.
+// reduce_short_row: a reduction of contiguous rows of a few hundred elements, a multiple of 4, each of which begins at a multiple
+// of 4. TEAM invocations reduce one row.
 //
-// Shapes, formula: lib/reduce.wgsl; one part a row. Bindings: 0 output, 1 input. Dispatch kept_count * TEAM invocations.
+// Shapes, formula: lib/reduce.wgsl; one part per row. Bindings: 0 output, 1 input. Dispatch kept_count * TEAM invocations.
 //
 // Indices: the host checks kept_count * reduced_count, and kept_count, to be below 2^32 - 2^24.
 // Loops: reduced_count / (4 * TEAM) + 24; the host keeps rows at 1,024.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
-@group(0) @binding(1) var<storage, read_write> input: array<Stored>;
+@group(0) @binding(1) var<storage, read_write> input: array<StoredInput>;
 
 const TEAM: u32 = 16u;
 
@@ -19,19 +19,19 @@ fn reduce_short_row(
 ) {
     let index = (workgroup.y * workgroups.x + workgroup.x) * (WORKGROUP / TEAM) + local / TEAM;
     let is_inside = index < params.kept_count;
-    var stripe = vec4(nothing());
+    var stripe = vec4(identity());
     if is_inside {
         let base = input_of(index) / 4u;
         for (var at = local % TEAM; at < params.reduced_count / 4u; at += TEAM) {
-            stripe = join(stripe, take(opened(input[base + at])));
+            stripe = combine(stripe, prepare(unpack(input[base + at])));
         }
     }
-    partial[local] = join_components(stripe);
+    partial[local] = combine_components(stripe);
     workgroupBarrier();
     if local % TEAM == 0u && is_inside {
         var total = partial[local];
-        for (var mate = 1u; mate < TEAM; mate += 1u) {
-            total = join_one(total, partial[local + mate]);
+        for (var other = 1u; other < TEAM; other += 1u) {
+            total = combine_scalars(total, partial[local + other]);
         }
         output[index] = finish(vec4(total)).x;
     }

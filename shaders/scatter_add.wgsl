@@ -1,17 +1,18 @@
-// scatter_add: table[i, with the axis at index[i]] += value[i], in no particular order. Nothing where the index is beyond the axis.
+// scatter_add: table[i, with the axis at index[i]] += value[i], in an unspecified order. Indices that exceed the axis have no
+// effect.
 //
-// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 table, by its bits, 1 value, 2 index. Integers are added by `atomicAdd`. Dispatch
-// one invocation an element of the index from `first` up to `count`.
+// Shapes, parameters: lib/indexed.wgsl. Bindings: 0 table, as bits, 1 value, 2 index. Integers are added with `atomicAdd`.
+// Dispatch one invocation per element of the index from `first` up to `count`.
 //
-// Indices: places of the walk and a chosen element lie within their storages; `first` + the invocation's number < count + 2^24.
-// Loops: 7 of the walk, and for floating-point elements one try for each addition of the dispatch that comes between, so fewer
-// than count - first. On software drivers, which bound loops, the host dispatches fewer elements at a time than the limit.
+// Indices: positions of the walk and selected elements lie within their storages; `first` + the invocation index < count + 2^24.
+// Loops: 7 of the walk, and for floating-point elements one retry for each concurrent addition of the dispatch, so fewer than
+// count - first. On software drivers, which bound loops, the host dispatches at most as many elements at a time as the limit.
 
 @group(0) @binding(0) var<storage, read_write> table: array<atomic<u32>>;
 @group(0) @binding(1) var<storage, read_write> value: array<Element>;
 @group(0) @binding(2) var<storage, read_write> index: array<u32>;
 
-// The bits of an element with more added.
+// Returns the bits of an element after an addition.
 fn added(word: u32, more: Number) -> u32 {
     return bitcast<u32>(bitcast<Number>(word) + more);
 }

@@ -1,24 +1,24 @@
-// sgd: one step of gradient descent with momentum, in place, of each entry of a list:
-// g = gradient + decay * x; v = momentum * v + g; x -= rate * (g + momentum * v with Nesterov's form, else v).
+// sgd: one in-place step of stochastic gradient descent with momentum for each entry of a list: g = gradient + decay * x; v =
+// momentum * v + g; x -= rate * (v, or g + momentum * v with Nesterov momentum).
 //
-// Entries, bindings, dispatch: lib/list.wgsl; the tensors of an entry are x, v and the gradient.
+// Entries, bindings, dispatch: lib/list.wgsl. The tensors of an entry are the parameter x, the velocity v and the gradient.
 //
-// Indices: a place has 30 bits, and entries lie within their windows; see lib/list.wgsl.
-// Loops: 15 over the entries, of which there are 14 at most, and 5 over the elements.
+// Indices: a position has 30 bits, and entries lie within their bindings; see lib/list.wgsl.
+// Loops: 15 over at most 14 entries, and 5 over the elements.
 
 struct Params {
     entries: u32,
     rate: f32,
     momentum: f32,
     decay: f32,
-    // 1 in Nesterov's form.
+    // 1 for Nesterov momentum.
     nesterov: f32,
     words: array<vec4<u32>, 14>,
 }
 
 const ROW: u32 = 4u;
 
-// A factor of 0 leaves a term out, as PyTorch does: 0 times infinity would be NaN.
+// A factor of 0 omits the term, as in PyTorch: 0 times infinity would be NaN.
 fn scaled(factor: f32, value: f32) -> f32 {
     return select(factor * value, 0.0, factor == 0.0);
 }

@@ -1,16 +1,16 @@
-// softmax: output[r, c] = exp(input[r, c] - top[r]) / total[r], with top the largest of the row and total the sum of the
-// exponentials; or, as another operation, input[r, c] - top[r] - log(total[r]).
+// softmax: output[r, c] = exp(input[r, c] - top[r]) / total[r], where top is the row's maximum and total the sum of the
+// exponentials. Another operation (log softmax) computes input[r, c] - top[r] - log(total[r]).
 //
-// Shapes, bindings: lib/row.wgsl; columns are a multiple of 4, at most 4,096, and offsets are in fours. The row is read once:
-// each invocation holds up to four fours of it. Dispatch a workgroup a row.
+// Shapes, bindings: lib/row.wgsl. The number of columns is a multiple of 4, at most 4,096, and offsets are in vec4s. The row is
+// read once: each invocation keeps up to four vec4s of it in registers. Dispatch one workgroup per row.
 //
 // Indices: rows * columns is the number of elements, which the host checks to be below 2^32 - 2^24.
 // Loops: 32 of two sums over the workgroup.
 
-@group(0) @binding(0) var<storage, read_write> output: array<Stored>;
-@group(0) @binding(1) var<storage, read_write> input: array<Stored>;
+@group(0) @binding(0) var<storage, read_write> output: array<StoredInput>;
+@group(0) @binding(1) var<storage, read_write> input: array<StoredInput>;
 
-// `shifted` is the element less the top.
+// `shifted` is the element minus the maximum.
 fn apply(shifted: vec4<f32>, total: f32) -> vec4<f32> {
     return exp(shifted) / total;
 }
@@ -29,19 +29,19 @@ fn softmax(
     let place = params.input_offset + row * wide + local;
     var x_0 = vec4<f32>(LOWEST);
     if local < wide {
-        x_0 = vec4<f32>(opened(input[place]));
+        x_0 = vec4<f32>(unpack(input[place]));
     }
     var x_1 = vec4<f32>(LOWEST);
     if local + WORKGROUP < wide {
-        x_1 = vec4<f32>(opened(input[place + WORKGROUP]));
+        x_1 = vec4<f32>(unpack(input[place + WORKGROUP]));
     }
     var x_2 = vec4<f32>(LOWEST);
     if local + 2u * WORKGROUP < wide {
-        x_2 = vec4<f32>(opened(input[place + 2u * WORKGROUP]));
+        x_2 = vec4<f32>(unpack(input[place + 2u * WORKGROUP]));
     }
     var x_3 = vec4<f32>(LOWEST);
     if local + 3u * WORKGROUP < wide {
-        x_3 = vec4<f32>(opened(input[place + 3u * WORKGROUP]));
+        x_3 = vec4<f32>(unpack(input[place + 3u * WORKGROUP]));
     }
     let largest = max(max(x_0, x_1), max(x_2, x_3));
     let top = max_of_all(max(max(largest.x, largest.y), max(largest.z, largest.w)), local);
@@ -64,15 +64,15 @@ fn softmax(
     }
     let total = sum_of_all(components(sum), local);
     if local < wide {
-        output[row * wide + local] = closed(vec4<Element>(apply(x_0, total)));
+        output[row * wide + local] = pack(vec4<Element>(apply(x_0, total)));
     }
     if local + WORKGROUP < wide {
-        output[row * wide + local + WORKGROUP] = closed(vec4<Element>(apply(x_1, total)));
+        output[row * wide + local + WORKGROUP] = pack(vec4<Element>(apply(x_1, total)));
     }
     if local + 2u * WORKGROUP < wide {
-        output[row * wide + local + 2u * WORKGROUP] = closed(vec4<Element>(apply(x_2, total)));
+        output[row * wide + local + 2u * WORKGROUP] = pack(vec4<Element>(apply(x_2, total)));
     }
     if local + 3u * WORKGROUP < wide {
-        output[row * wide + local + 3u * WORKGROUP] = closed(vec4<Element>(apply(x_3, total)));
+        output[row * wide + local + 3u * WORKGROUP] = pack(vec4<Element>(apply(x_3, total)));
     }
 }

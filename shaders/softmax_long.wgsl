@@ -1,10 +1,10 @@
 // softmax_long: as softmax, for rows of any length.
 //
-// Shapes, bindings: lib/row.wgsl; offsets are in elements. The row is read three times, by the cache's grace mostly once from
-// memory. Dispatch a workgroup a row.
+// Shapes, bindings: lib/row.wgsl; offsets are in elements. The row is read three times, mostly from the cache after the first
+// time. Dispatch one workgroup per row.
 //
 // Indices: rows * columns is the number of elements, which the host checks to be below 2^32 - 2^24; columns + 256 is below 2^32.
-// Loops: 3 * ((columns / 256, rounded up) + 1) + 32; for longer rows the host takes reductions of several passes.
+// Loops: 3 * ((columns / 256, rounded up) + 1) + 32; for longer rows the host uses reductions in several passes.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
 @group(0) @binding(1) var<storage, read_write> input: array<Element>;

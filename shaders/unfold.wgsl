@@ -1,8 +1,9 @@
-// unfold: column (batch, channel * kernel + place in the window, window) = the image under that place, or 0 beyond its edges.
+// unfold: column (batch, channel * kernel + position in the window, window) = the image element at that position, or 0 in the
+// padding.
 //
-// Parameters: lib/image.wgsl. Bindings: 0 columns, contiguous, 1 image. Dispatch one invocation a column's element.
+// Parameters: lib/image.wgsl. Bindings: 0 columns, contiguous, 1 image. Dispatch one invocation per element of the columns.
 //
-// Indices: lib/image.wgsl; a line and a window number an element of the columns.
+// Indices: lib/image.wgsl; a line and a window index an element of the columns.
 // Loops: none.
 
 @group(0) @binding(0) var<storage, read_write> columns: array<Element>;

@@ -1,7 +1,7 @@
-// upsample: each place of the larger image = the elements of the smaller one that are nearest to it.
+// upsample: each element of the larger image is interpolated from the nearest elements of the smaller image.
 //
-// Parameters: lib/image.wgsl, of which `out` is the result's size. Bindings: 0 result, contiguous, 1 image. Dispatch one
-// invocation a place of the result. Needs lib/resample.wgsl.
+// Parameters: lib/image.wgsl, where `out` is the result's size. Bindings: 0 result, contiguous, 1 image. Dispatch one invocation
+// per element of the result. Needs lib/resample.wgsl.
 //
 // Indices: lib/image.wgsl and lib/resample.wgsl.
 // Loops: 33 of a division on each of two axes.
@@ -13,7 +13,7 @@ fn at(plane: u32, row: u32, column: u32) -> f32 {
     return f32(image[params.input_offset + place(plane, vec2(row, column), params.size)]);
 }
 
-// Of equal numbers exactly that number; with a weight of 0 the lower one, whatever the other is.
+// Exact for equal numbers; with weight 0 the result is `low`, even if `high` is NaN or infinite.
 fn blend(low: f32, high: f32, weight: f32) -> f32 {
     return select(mix(low, high, weight), low, (low == high) | (weight == 0.0));
 }

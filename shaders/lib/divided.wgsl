@@ -1,5 +1,6 @@
-// x / y, also for a divisor beyond 2^126. WGSL promises 2.5 ULP up to there; drivers multiply by the reciprocal, which is subnormal beyond,
-// and so may become 0. A quarter of both has the same quotient. Needs the aliases Real and Bits.
+// x / y, also for a divisor above 2^126. WGSL guarantees 2.5 ULP up to 2^126. Above that, drivers multiply by a reciprocal, which
+// is subnormal and may be flushed to 0. Both operands are scaled by 1/4, which does not change the quotient. Needs the aliases
+// Real and Bits.
 
 fn divided(x: Real, y: Real) -> Real {
     let is_large = (bitcast<Bits>(y) & Bits(0x7fffffffu)) > Bits(0x7e000000u);

@@ -1,6 +1,6 @@
-// What becomes of a product's sums before they are stored: the bias of their columns is added, and an activation is applied. The
-// host puts an expression in place of the body of `apply`; without a bias it leaves out the binding and the addition. Parameter
-// `bias_offset` is in elements. What is read beyond the last column goes into sums that are not stored.
+// The epilogue of a matrix product, applied to the accumulator before it is stored: adds the bias of the columns and applies an
+// activation. The host replaces the body of `apply` by an expression; without a bias it removes the binding and the addition.
+// `bias_offset` is in elements. Biases past the last column are added to accumulators that are not stored.
 
 alias Value = vec4<Number>;
 alias Bits = vec4<u32>;

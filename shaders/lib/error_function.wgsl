@@ -1,4 +1,4 @@
-// The error function by Abramowitz and Stegun's formula 7.1.26, within 1.5e-7.
+// The error function, by Abramowitz and Stegun's formula 7.1.26, with an error below 1.5e-7.
 
 fn error_function(x: Real) -> Real {
     let t = 1.0 / (1.0 + 0.3275911 * abs(x));

@@ -1,14 +1,14 @@
-// The logistic function and the hyperbolic tangent, without overflow on the way. Needs lib/number.wgsl.
+// The logistic function and the hyperbolic tangent, without intermediate overflow. Needs lib/number.wgsl.
 
-// 1 / (1 + exp(-x)), as exp(x) / (1 + exp(x)) below 0, where the other form overflows.
+// 1 / (1 + exp(-x)), computed as exp(x) / (1 + exp(x)) below 0, where the first form overflows.
 fn logistic(x: Real) -> Real {
     let power = exp(-abs(x));
     let found = select(Real(1.0), power, bitcast<Signed>(x) < Signed(0)) / (1.0 + power);
     return select(found, x, is_nan(x));
 }
 
-// Below 0.625 by the polynomial of Cephes' tanhf, so that the error is relative to x near 0; above by 1 - 2 / (exp(2 |x|) + 1).
-// Beyond 15 the result is 1 to the last bit.
+// Below 0.625, the polynomial of Cephes' tanhf, so that the error is relative to x near 0; above, 1 - 2 / (exp(2 |x|) + 1). Above
+// 15 the result is 1 in f32.
 fn hyperbolic_tangent(x: Real) -> Real {
     let magnitude = select(abs(x), Real(15.0), (bitcast<Bits>(x) & Bits(0x7fffffffu)) > Bits(0x41700000u));
     let square = magnitude * magnitude;

@@ -1,12 +1,13 @@
-// The form of an elementwise kernel over contiguous operands: an invocation has four neighbours. Needs lib/as_fours.wgsl.
+// The form of an elementwise kernel for contiguous operands: each invocation processes four adjacent elements. Needs
+// lib/as_vec4.wgsl.
 //
-// Offsets are counted in fours. `count` fours, the last of which has `tail` elements, 1 to 4: beyond those the output may be
-// another view's and stays as it is. It is there in any case, since a block's size is a multiple of 16 bytes.
+// Offsets are in vec4s. There are `count` vec4s, the last of which has `tail` elements, 1 to 4. The elements of the output after
+// the tail may belong to another view and are preserved. They always exist, because a block's size is a multiple of 16 bytes.
 
 alias Element = f32;
-// What is computed with: f32 for elements of half its size.
+// The type of arithmetic: f32 for f16 elements.
 alias Number = Element;
-// The elements that are written.
+// The type of output elements.
 alias Output = Element;
 alias Value = vec4<Number>;
 alias Written = vec4<Output>;
@@ -31,14 +32,14 @@ fn places(index: u32) -> Places {
     return Places(params.output_offset + index, params.left_offset + index, params.right_offset + index, 4u, 4u);
 }
 
-fn spread(value: vec4<Element>, lane: u32) -> vec4<Element> {
+fn broadcast_lane(value: vec4<Element>, lane: u32) -> vec4<Element> {
     return value;
 }
 
-fn put(index: u32, place: u32, value: Written) {
-    var four = value;
+fn store_value(index: u32, place: u32, value: Written) {
+    var values = value;
     if index + 1u == params.count && params.tail < 4u {
-        four = select(opened_output(output[place]), four, vec4(0u, 1u, 2u, 3u) < vec4(params.tail));
+        values = select(unpack_output(output[place]), values, vec4(0u, 1u, 2u, 3u) < vec4(params.tail));
     }
-    output[place] = closed(four);
+    output[place] = pack(values);
 }

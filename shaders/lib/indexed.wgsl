@@ -1,11 +1,12 @@
-// What the kernels that look elements up have in common: the walk over the places that an index names.
+// Common part of the kernels that look up elements by index: the walk over the elements of an index tensor.
 //
-// The host gives one shape of `rank` dimensions, outermost first: that of the index. Step `index` of the walk, in row-major order,
-// is an element of the index, of the values beside it, and a base of the table, whose looked-up axis has a stride of zero here:
-// `axis_stride` elements for each that the index counts, of which there are `axis_size`. Strides and offsets are in elements.
+// The host passes one shape of `rank` dimensions, outermost first: that of the index tensor. Step `index` of the walk, in
+// row-major order, refers to an element of the index tensor, the corresponding value, and a base position in the table. The
+// indexed axis of the table has stride 0 here; its actual stride is `axis_stride` and its size `axis_size`. Strides and offsets
+// are in elements.
 
 alias Element = f32;
-// What is computed with: f32 for elements of half its size.
+// The type of arithmetic: f32 for f16 elements.
 alias Number = Element;
 
 struct Params {
@@ -18,7 +19,7 @@ struct Params {
     value_offset: u32,
     axis_size: u32,
     axis_stride: u32,
-    // Step of the first invocation.
+    // The step of the first invocation.
     first: u32,
 }
 

@@ -1,9 +1,9 @@
-// What the kernels over a list of tensors have in common. Tensors are named by windows on memory: each of up to four segments is
-// bound once, and a place's two highest bits say in which of them it is.
+// Common part of the kernels on a list of tensors. Up to four segments are each bound once; the two highest bits of a position
+// select the binding.
 //
-// Parameters: up to 56 words in rows of ROW, one for each entry of the list: where its tensors begin, in elements, then how many
-// elements each of them has, contiguous. The host leaves out the lines of windows that it doesn't bind. A workgroup has CHUNK
-// elements of one entry. Dispatch the sum over the entries of count / CHUNK workgroups, each rounded up.
+// Parameters: up to 56 words in rows of ROW, one row for each entry of the list: the positions of its tensors, in elements, then
+// the number of elements of each tensor, contiguous. The host removes the declarations of unused bindings. A workgroup processes
+// CHUNK elements of one entry. Dispatch the sum over the entries of count / CHUNK workgroups, each rounded up.
 
 alias Element = f32;
 
@@ -40,7 +40,7 @@ fn word(position: u32) -> u32 {
     return params.words[position >> 2u][position & 3u];
 }
 
-// What a workgroup has: elements from `start` to `end` of the entry whose row begins at `row`.
+// The elements of a workgroup: from `start` to `end`, of the entry whose row begins at `row`.
 struct Chunk {
     row: u32,
     start: u32,

@@ -1,12 +1,12 @@
-// The natural logarithm, within 2 ULP near 1 as well, where the error of WGSL's `log` is 2^-21 whatever the result. Subnormal
-// numbers have logarithms. Needs lib/number.wgsl.
+// The natural logarithm, within 2 ULP also near 1, where WGSL's `log` has an absolute error of 2^-21. Supports subnormal numbers.
+// Needs lib/number.wgsl.
 //
-// x = 2^k (1 + f), 1 + f from √½ to √2; with s = f / (2 + f), log(1 + f) = 2 s + s R(s²), as in FreeBSD's e_logf.c.
+// x = 2^k (1 + f), with 1 + f from √½ to √2; with s = f / (2 + f), log(1 + f) = 2 s + s R(s²), as in FreeBSD's e_logf.c.
 
 fn logarithm(x: Real) -> Real {
     let bits = bitcast<Bits>(x);
     let magnitude = bits & Bits(0x7fffffffu);
-    // A subnormal number is shifted until its first bit stands where others have the implicit one.
+    // A subnormal number is shifted until its leading bit is at the position of the implicit bit.
     let is_small = magnitude < Bits(0x00800000u);
     let shift = countLeadingZeros(magnitude | Bits(1u)) - Bits(8u);
     let whole = select(magnitude, magnitude << (shift & Bits(31u)), is_small) & Bits(0x007fffffu);

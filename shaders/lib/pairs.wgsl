@@ -1,5 +1,5 @@
-// Four words of 32 bits as two numbers of 64, the lower half first: Mesa's software Vulkan goes through a vector's components one by
-// one, in each lane, so that half as many take half the time. Needs SHADER_INT64.
+// Four 32-bit words as two 64-bit integers, lower half first. Mesa's software Vulkan driver accesses the components of a vector
+// one at a time, in each lane, so half as many components take half the time. Needs SHADER_INT64.
 
 fn words(pairs: vec2<u64>) -> vec4<u32> {
     let lower = vec2<u32>(pairs);

@@ -1,8 +1,8 @@
-// What every elementwise kernel has, whatever the form of its operands.
+// Common part of all elementwise kernels, for every form.
 
 override WORKGROUP: u32 = 256u;
 
-// Where the values of one invocation are, in their bindings. A lane below 4 names the component that stands for all of them.
+// The positions of one invocation's values in their bindings. A lane below 4 selects the component that is broadcast to all four.
 struct Places {
     output: u32,
     left: u32,

@@ -1,17 +1,17 @@
-// x to the y, within 3 ULP wherever the result is a normal number. Special values are those of IEEE 754's pow. Needs
+// x to the power y, within 3 ULP wherever the result is a normal number. Special values are those of IEEE 754's pow. Needs
 // lib/number.wgsl and lib/upper_product.wgsl.
 //
-// The result is 2^(y log2 |x|). Its relative error is that of the exponent, which is up to 150, so that the logarithm and the
-// product have 31 bits. They are integers, for two reasons: f32 has 24 bits, and a driver may contract, reorder and simplify
-// floating-point arithmetic, which takes the error terms out of sums and products that stand for one number.
+// The result is 2^(y log2 |x|). Its relative error is the absolute error of the exponent, which is at most 150, so the logarithm
+// and the product need 31 bits. They are computed in integers for two reasons: f32 has 24 bits, and a driver may contract,
+// reorder and simplify floating-point arithmetic, which removes the error terms of double-single arithmetic.
 
-// A positive number as `mantissa` * 2^`exponent`, the first bit of the mantissa set.
+// A positive number `mantissa` * 2^`exponent`, with the leading bit of the mantissa set.
 struct Scaled {
     mantissa: Bits,
     exponent: Signed,
 }
 
-// |log2| of the number with this magnitude, neither 0 nor infinite. The mantissa is 0 for 1.
+// |log2| of a positive finite number with this bit pattern. The mantissa is 0 for the number 1.
 struct Logarithm {
     found: Scaled,
     is_negative: Truth,
@@ -23,8 +23,8 @@ fn logarithm_of_two(magnitude: Bits) -> Logarithm {
     let whole = select(magnitude, magnitude << (shift & Bits(31u)), is_small);
     let mantissa = (whole & Bits(0x007fffffu)) | Bits(0x00800000u);
     var exponent = select(Signed(magnitude >> Bits(23u)), Signed(1) - Signed(shift), is_small) - Signed(127);
-    // m from 1 to 2 is brought next to 1 by a factor of r / 16: 1, 13/16, 11/16, or (with the exponent of m / 2) 18/16 and 1.
-    // `high` and `low` are log2(16 / r) times 2^34, in two words.
+    // m, from 1 to 2, is scaled to near 1 by r / 16: 1, 13/16, 11/16, or (with the exponent of m / 2) 18/16 and 1. `high` and
+    // `low` are log2(16 / r) times 2^34, in two words.
     var r = Bits(16u);
     var high = Signed(0);
     var low = Bits(0u);
@@ -45,11 +45,11 @@ fn logarithm_of_two(magnitude: Bits) -> Logarithm {
     high = select(high, Signed(0), fifth);
     low = select(low, Bits(0u), fifth);
     exponent += select(Signed(0), Signed(1), fourth);
-    // z = m r / 16 - 1, exactly, in units of 2^-27; at most 1/8.
+    // z = m r / 16 - 1, exact, in units of 2^-27; at most 1/8.
     let z = Signed(mantissa * r) - Signed(134217728);
     let is_below = z < Signed(0);
     let size = Bits(abs(z));
-    // log2(1 + z) = z (c0 - c1 z + z² q(z)), the parentheses in units of 2^-31.
+    // log2(1 + z) = z (c0 - c1 z + z² q(z)), the factor in units of 2^-31.
     let real = Real(z) * 7.450580596923828e-9;
     let series = (real * real)
         * (0.48089835 + real * (-0.36067345 + real * (0.28852767 + real * (-0.24057749 + real * (0.20874728 - real * 0.17130535)))));
@@ -57,7 +57,7 @@ fn logarithm_of_two(magnitude: Bits) -> Logarithm {
     let factor = Bits(3098164009u) + select(Bits(0u) - linear, linear, is_below) + Bits(series * 2147483648.0);
     let leading = countLeadingZeros(size | Bits(1u));
     let product = upper_product(size << leading, factor);
-    // That is the logarithm itself where there is no other part: `product` * 2^(-26 - leading).
+    // This is the whole logarithm if there is no other part: `product` * 2^(-26 - leading).
     let alone = (exponent == Signed(0)) & (high == Signed(0)) & (low == Bits(0u));
     // Otherwise the two parts are added in units of 2^-34.
     let part = product >> (leading - Bits(8u));
@@ -73,7 +73,7 @@ fn logarithm_of_two(magnitude: Bits) -> Logarithm {
     let zeros = countLeadingZeros(upper | Bits(1u));
     let joined = (upper << zeros) | ((lower >> Bits(1u)) >> (Bits(31u) - zeros));
     let scale = select(Signed(-2), Signed(-34), is_low) - Signed(zeros);
-    // The product alone may lack its first bit.
+    // The product alone may have its leading bit one position lower.
     let lacking = select(Bits(1u), Bits(0u), product >= Bits(0x80000000u));
     return Logarithm(
         Scaled(
@@ -94,7 +94,7 @@ fn power(x: Real, y: Real) -> Real {
     let y_is_negative = y_bits >= Bits(0x80000000u);
     let logarithm = logarithm_of_two(magnitude);
     let is_negative = logarithm.is_negative != y_is_negative;
-    // |y log2 |x|| = product * 2^-reach, in units of 2^-24; `product` has its first or second bit.
+    // |y log2 |x|| = product * 2^-reach, in units of 2^-24; the leading bit of `product` is its first or second bit.
     let product = upper_product(y_mantissa << Bits(8u), logarithm.found.mantissa);
     let reach = Signed(102) - y_exponent - logarithm.found.exponent;
     let right = Bits(clamp(reach, Signed(1), Signed(31)));
@@ -104,7 +104,7 @@ fn power(x: Real, y: Real) -> Real {
     size = select(size, doubled, reach == Signed(-1));
     size = select(size, Bits(0xff000000u), reach < Signed(-1));
     size = select(size, Bits(0u), (reach > Signed(31)) | (product == Bits(0u)));
-    // 2^n times 2^f, f from -1/2 to 1/2.
+    // 2^n times 2^f, with f from -1/2 to 1/2.
     let nearest = (min(size, Bits(0xff000000u)) + Bits(0x00800000u)) >> Bits(24u);
     let rest = Signed(size - (nearest << Bits(24u)));
     let n = select(Signed(nearest), -Signed(nearest), is_negative);
@@ -113,16 +113,16 @@ fn power(x: Real, y: Real) -> Real {
         + f * (0.69314719 + f * (0.24022651 + f * (0.05550357 + f * (0.0096180826 + f * (0.0013390863 + f * 0.00015453163)))));
     let series_bits = bitcast<Signed>(series);
     let exponent = (series_bits >> Bits(23u)) + n;
-    // Scaled in two steps where the result is subnormal: the driver decides whether that is 0.
+    // Scaled in two steps if the result is subnormal; the driver may flush it to 0.
     let low = bitcast<Real>(series_bits + ((max(n, Signed(-180)) + Signed(64)) << Bits(23u))) * 5.421010862427522e-20;
     let infinity = bitcast<Real>((bits & Bits(0u)) | Bits(0x7f800000u));
     var found = bitcast<Real>(series_bits + (n << Bits(23u)));
     found = select(found, low, exponent <= Signed(0));
     found = select(found, infinity, exponent >= Signed(255));
-    // Of 0 and infinity.
+    // x is 0 or infinite.
     let is_extreme = (magnitude == Bits(0u)) | (magnitude == Bits(0x7f800000u));
     found = select(found, select(infinity, Real(0.0), (magnitude == Bits(0u)) != y_is_negative), is_extreme);
-    // The sign of an odd power; no integer for a negative number.
+    // The sign of an odd power; NaN for a non-integer power of a negative number.
     let point = Bits(clamp(Signed(150) - y_exponent, Signed(0), Signed(31)));
     let is_broken = (y_magnitude < Bits(0x4b800000u))
         & ((y_mantissa & ((Bits(1u) << point) - Bits(1u))) != Bits(0u));

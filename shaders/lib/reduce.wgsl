@@ -1,17 +1,17 @@
-// What the kernels that reduce have in common: each output is the join of one part of the elements that it is made of, passed
-// through `take` before and `finish` after.
+// Common part of reductions: each output combines one part of its elements, which are passed through `prepare` before and
+// `finish` after.
 //
 // Shapes: the input's dimensions are the kept ones (`kept_rank` of them) followed by the reduced ones, each group in row-major
-// order; `reduced_count` elements for each of `kept_count` outputs, in `split` parts of `part` elements. Output k of part p is
-// at k * split + p, if the kernel doesn't say otherwise. Bindings: 0 output, 1 input. The host puts an operation's lines in
-// place of those that say sum.
+// order. There are `kept_count` outputs of `reduced_count` elements each, in `split` parts of `part` elements. Output k of part p
+// is at k * split + p, unless the kernel states otherwise. Bindings: 0 output, 1 input. The host replaces the lines of a sum by
+// those of the operation.
 
 alias Element = f32;
-// What is computed with: f32 for elements of half its size.
+// The type of arithmetic: f32 for f16 elements.
 alias Number = Element;
-// The elements that are written.
+// The type of output elements.
 alias Output = Element;
-alias Held = Number;
+alias Accumulator = Number;
 alias Real = vec4<f32>;
 alias Bits = vec4<u32>;
 
@@ -25,7 +25,7 @@ struct Params {
     split: u32,
     part: u32,
     input_offset: u32,
-    // The bits of an f32 that a mean divides by.
+    // The bits of the f32 divisor of a mean.
     divisor: u32,
 }
 
@@ -33,48 +33,48 @@ struct Params {
 
 override WORKGROUP: u32 = 256u;
 
-var<workgroup> partial: array<Held, WORKGROUP>;
+var<workgroup> partial: array<Accumulator, WORKGROUP>;
 
-// An integer for the bits of a number, in the order of the numbers; the same again turns it back.
+// Maps the bits of a number to an integer with the same order as the numbers. The mapping is its own inverse.
 fn ordered(bits: vec4<i32>) -> vec4<i32> {
     return bits ^ ((bits >> vec4(31u)) & vec4(0x7fffffff));
 }
 
-fn key_of(bits: vec4<i32>, not_a_number: i32) -> vec4<i32> {
-    return select(ordered(bits), vec4(not_a_number), (bits & vec4(0x7fffffff)) > vec4(0x7f800000));
+fn key_of(bits: vec4<i32>, nan_key: i32) -> vec4<i32> {
+    return select(ordered(bits), vec4(nan_key), (bits & vec4(0x7fffffff)) > vec4(0x7f800000));
 }
 
-// What joins with anything to that thing.
-fn nothing() -> Held {
-    return Held(0);
+// The identity element of `combine`.
+fn identity() -> Accumulator {
+    return Accumulator(0);
 }
 
-fn take(x: vec4<Element>) -> vec4<Held> {
-    return vec4<Held>(x);
+fn prepare(x: vec4<Element>) -> vec4<Accumulator> {
+    return vec4<Accumulator>(x);
 }
 
-fn join(x: vec4<Held>, y: vec4<Held>) -> vec4<Held> {
+fn combine(x: vec4<Accumulator>, y: vec4<Accumulator>) -> vec4<Accumulator> {
     return x + y;
 }
 
-fn finish(total: vec4<Held>) -> vec4<Output> {
+fn finish(total: vec4<Accumulator>) -> vec4<Output> {
     return vec4<Output>(total);
 }
 
-fn join_one(x: Held, y: Held) -> Held {
-    return join(vec4(x), vec4(y)).x;
+fn combine_scalars(x: Accumulator, y: Accumulator) -> Accumulator {
+    return combine(vec4(x), vec4(y)).x;
 }
 
-fn join_components(four: vec4<Held>) -> Held {
-    let pair = join(four, four.zwxy);
-    return join_one(pair.x, pair.y);
+fn combine_components(values: vec4<Accumulator>) -> Accumulator {
+    let pair = combine(values, values.zwxy);
+    return combine_scalars(pair.x, pair.y);
 }
 
 fn dim(position: u32) -> u32 {
     return params.dims[position >> 2u][position & 3u];
 }
 
-// The element that `index`, counted over the dimensions from `first` up to `end`, is away from the start.
+// Returns the element offset of `index`, counted over the dimensions from `first` up to `end`.
 fn place(index: u32, first: u32, end: u32) -> u32 {
     if first == end {
         return 0u;
@@ -90,13 +90,13 @@ fn place(index: u32, first: u32, end: u32) -> u32 {
     return found + rest * dim(first + 6u);
 }
 
-// What all invocations of the workgroup hold, joined; for invocation 0.
-fn join_workgroup(held: Held, local: u32) -> Held {
-    partial[local] = held;
+// Combines the accumulators of all invocations in the workgroup; the result is valid in invocation 0.
+fn combine_workgroup(accumulator: Accumulator, local: u32) -> Accumulator {
+    partial[local] = accumulator;
     workgroupBarrier();
     for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
         if local < half {
-            partial[local] = join_one(partial[local], partial[local + half]);
+            partial[local] = combine_scalars(partial[local], partial[local + half]);
         }
         workgroupBarrier();
     }

@@ -1,10 +1,10 @@
-// What kernels over whole rows have in common: a workgroup has a row, and what its invocations hold is joined for all of them.
+// Common part of the kernels on whole rows: a workgroup processes one row, and reductions are available to all its invocations.
 //
-// Shapes: input and output (rows, columns), contiguous, of f32 or f16, computed with in f32. Bindings: 0 output, 1 input, then weight and bias where there
-// are any, each of `columns` elements. Offsets are counted as the kernel counts elements: in ones, or in fours.
+// Shapes: input and output (rows, columns), contiguous, of f32 or f16; arithmetic is in f32. Bindings: 0 output, 1 input, then
+// weight and bias if the kernel has them, each with `columns` elements. Offsets are in the kernel's unit: elements or vec4s.
 
 alias Element = f32;
-// The elements that are written.
+// The type of output elements.
 alias Output = Element;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
@@ -25,7 +25,7 @@ struct Params {
 const WORKGROUP: u32 = 256u;
 const STRIPES: u32 = 16u;
 
-// Below every number that is not minus infinity.
+// The smallest finite number.
 const LOWEST: f32 = -3.4028234e38;
 
 var<workgroup> partial: array<f32, WORKGROUP>;
@@ -38,35 +38,35 @@ fn sum_of_all(value: f32, local: u32) -> f32 {
     workgroupBarrier();
     if local < STRIPES {
         var total = value;
-        for (var mate = local + STRIPES; mate < WORKGROUP; mate += STRIPES) {
-            total += partial[mate];
+        for (var index = local + STRIPES; index < WORKGROUP; index += STRIPES) {
+            total += partial[index];
         }
         stripes[local / 4u][local % 4u] = total;
     }
     workgroupBarrier();
-    let four = (stripes[0] + stripes[1]) + (stripes[2] + stripes[3]);
-    return (four.x + four.y) + (four.z + four.w);
+    let vector = (stripes[0] + stripes[1]) + (stripes[2] + stripes[3]);
+    return (vector.x + vector.y) + (vector.z + vector.w);
 }
 
 // Two sums with the barriers of one.
-fn sums_of_all(value: f32, other: f32, local: u32) -> vec2<f32> {
+fn sums_of_all(value: f32, second: f32, local: u32) -> vec2<f32> {
     partial[local] = value;
-    other_partial[local] = other;
+    other_partial[local] = second;
     workgroupBarrier();
     if local < STRIPES {
         var total = value;
-        var other_total = other;
-        for (var mate = local + STRIPES; mate < WORKGROUP; mate += STRIPES) {
-            total += partial[mate];
-            other_total += other_partial[mate];
+        var other_total = second;
+        for (var index = local + STRIPES; index < WORKGROUP; index += STRIPES) {
+            total += partial[index];
+            other_total += other_partial[index];
         }
         stripes[local / 4u][local % 4u] = total;
         other_stripes[local / 4u][local % 4u] = other_total;
     }
     workgroupBarrier();
-    let four = (stripes[0] + stripes[1]) + (stripes[2] + stripes[3]);
-    let other_four = (other_stripes[0] + other_stripes[1]) + (other_stripes[2] + other_stripes[3]);
-    return vec2(components(four), components(other_four));
+    let vector = (stripes[0] + stripes[1]) + (stripes[2] + stripes[3]);
+    let other_vector = (other_stripes[0] + other_stripes[1]) + (other_stripes[2] + other_stripes[3]);
+    return vec2(components(vector), components(other_vector));
 }
 
 fn max_of_all(value: f32, local: u32) -> f32 {
@@ -74,16 +74,16 @@ fn max_of_all(value: f32, local: u32) -> f32 {
     workgroupBarrier();
     if local < STRIPES {
         var largest = value;
-        for (var mate = local + STRIPES; mate < WORKGROUP; mate += STRIPES) {
-            largest = max(largest, partial[mate]);
+        for (var index = local + STRIPES; index < WORKGROUP; index += STRIPES) {
+            largest = max(largest, partial[index]);
         }
         stripes[local / 4u][local % 4u] = largest;
     }
     workgroupBarrier();
-    let four = max(max(stripes[0], stripes[1]), max(stripes[2], stripes[3]));
-    return max(max(four.x, four.y), max(four.z, four.w));
+    let vector = max(max(stripes[0], stripes[1]), max(stripes[2], stripes[3]));
+    return max(max(vector.x, vector.y), max(vector.z, vector.w));
 }
 
-fn components(four: vec4<f32>) -> f32 {
-    return (four.x + four.y) + (four.z + four.w);
+fn components(vector: vec4<f32>) -> f32 {
+    return (vector.x + vector.y) + (vector.z + vector.w);
 }

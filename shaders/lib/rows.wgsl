@@ -1,8 +1,8 @@
-// The form of an elementwise kernel over rows of a multiple of four elements: an invocation has four neighbours in a row.
-// Needs lib/walk.wgsl and lib/as_fours.wgsl.
+// The form of an elementwise kernel for rows of a multiple of four elements: each invocation processes four adjacent elements of
+// a row. Needs lib/walk.wgsl and lib/as_vec4.wgsl.
 //
-// The innermost size is counted in fours, and its strides are 4, or 0 for an operand that repeats one element along the row.
-// Of the other operands all strides and the offset are multiples of 4.
+// The innermost size is in vec4s, and its strides are 4, or 0 for an operand that broadcasts one element along the row. All other
+// strides and offsets of the other operands are multiples of 4.
 
 alias Value = vec4<Number>;
 alias Written = vec4<Output>;
@@ -17,18 +17,18 @@ fn places(index: u32) -> Places {
         steps.output >> 2u,
         steps.left >> 2u,
         steps.right >> 2u,
-        select(4u, steps.left & 3u, params.left_is_spread == 1u),
-        select(4u, steps.right & 3u, params.right_is_spread == 1u),
+        select(4u, steps.left & 3u, params.left_is_broadcast == 1u),
+        select(4u, steps.right & 3u, params.right_is_broadcast == 1u),
     );
 }
 
-fn spread(value: vec4<Element>, lane: u32) -> vec4<Element> {
+fn broadcast_lane(value: vec4<Element>, lane: u32) -> vec4<Element> {
     if lane < 4u {
         return vec4<Element>(value[lane]);
     }
     return value;
 }
 
-fn put(index: u32, place: u32, value: Written) {
-    output[place] = closed(value);
+fn store_value(index: u32, place: u32, value: Written) {
+    output[place] = pack(value);
 }

@@ -1,8 +1,7 @@
-// The sine and the cosine, within 4 ULP for every finite number. WGSL allows an error of 2^-11 up to pi, and any beyond. Needs
-// lib/upper_product.wgsl.
+// The sine and the cosine, within 4 ULP for every finite number. WGSL permits an error of 2^-11 up to pi, and any error above.
+// Needs lib/upper_product.wgsl.
 //
-// |x| times 2 / pi, modulo 4, gives the quadrant and the rest. The product is of integers, with 62 bits of the rest: for large x
-// and for multiples of pi nothing is lost (Payne and Hanek 1983).
+// |x| times 2 / pi, modulo 4, gives the quadrant and the remainder. The product is computed in integers, with 62 bits of the remainder, which is accurate for large x and near multiples of pi (Payne and Hanek 1983).
 
 struct Angle {
     // In radians, at most pi / 4 in magnitude.
@@ -12,7 +11,7 @@ struct Angle {
 
 fn angle_of(magnitude: Bits) -> Angle {
     let mantissa = (magnitude & Bits(0x007fffffu)) | Bits(0x00800000u);
-    // The words of 2 / pi from which on the product isn't a multiple of 4: the first ones up to 2^26.
+    // The first word of 2 / pi whose product is not a multiple of 4: word 0 for magnitudes up to 2^26.
     let start = max(magnitude >> Bits(23u), Bits(126u)) - Bits(120u);
     let shift = start & Bits(31u);
     var word_0 = Bits(0u);
@@ -45,7 +44,7 @@ fn angle_of(magnitude: Bits) -> Angle {
     let first = (word_0 << shift) | ((word_1 >> Bits(1u)) >> back);
     let middle = (word_1 << shift) | ((word_2 >> Bits(1u)) >> back);
     let last = (word_2 << shift) | ((word_3 >> Bits(1u)) >> back);
-    // The upper two of the three words of the product; two bits are before the point.
+    // The upper two of the three words of the product; two bits are before the binary point.
     let carried = upper_product(mantissa, last);
     var low = mantissa * middle + carried;
     var high = mantissa * first + upper_product(mantissa, middle) + select(Bits(0u), Bits(1u), low < carried);
@@ -54,30 +53,30 @@ fn angle_of(magnitude: Bits) -> Angle {
     let is_below = high >= Bits(0x80000000u);
     high = select(high, ~high + select(Bits(0u), Bits(1u), low == Bits(0u)), is_below);
     low = select(low, Bits(0u) - low, is_below);
-    // The first 32 bits of the rest, as a number.
+    // The first 32 bits of the remainder.
     let is_low = high == Bits(0u);
     let upper = select(high, low, is_low);
     let zeros = countLeadingZeros(upper | Bits(1u));
     let joined = (upper << zeros) | ((select(low, Bits(0u), is_low) >> Bits(1u)) >> (Bits(31u) - zeros));
     let scale = (select(Bits(97u), Bits(65u), is_low) - zeros) << Bits(23u);
-    let turned = Real(joined) * bitcast<Real>(scale) * 1.5707963;
+    let radians = Real(joined) * bitcast<Real>(scale) * 1.5707963;
     let is_near = magnitude < Bits(0x3f490fdbu);
     return Angle(
-        select(select(turned, -turned, is_below), bitcast<Real>(magnitude), is_near),
+        select(select(radians, -radians, is_below), bitcast<Real>(magnitude), is_near),
         select(quadrant, Bits(0u), is_near),
     );
 }
 
-// The sine of an angle, by the polynomials of Cephes' sinf and cosf, with a sign.
+// Returns the sine of an angle, by the polynomials of Cephes' sinf and cosf, with a sign.
 fn sine_of(angle: Angle, sign: Bits, magnitude: Bits) -> Real {
     let x = angle.rest;
     let z = x * x;
     let sine = x + x * (z * (-1.6666654611e-1 + z * (8.3321608736e-3 - z * 1.9515295891e-4)));
     let cosine = 1.0 - (0.5 * z - z * z * (4.166664568e-2 + z * (-1.388731625e-3 + z * 2.443315712e-5)));
     let found = bitcast<Bits>(select(sine, cosine, (angle.quadrant & Bits(1u)) == Bits(1u)));
-    let turned = found ^ sign ^ ((angle.quadrant & Bits(2u)) << Bits(30u));
-    // Infinity and NaN have none.
-    return bitcast<Real>(select(turned, magnitude | Bits(0x7fc00000u), magnitude >= Bits(0x7f800000u)));
+    let signed_value = found ^ sign ^ ((angle.quadrant & Bits(2u)) << Bits(30u));
+    // Infinity and NaN give NaN.
+    return bitcast<Real>(select(signed_value, magnitude | Bits(0x7fc00000u), magnitude >= Bits(0x7f800000u)));
 }
 
 fn sine(x: Real) -> Real {

@@ -1,8 +1,9 @@
-// The form of an elementwise kernel over operands of any strides: an invocation has one element. Needs lib/walk.wgsl.
+// The form of an elementwise kernel for operands with arbitrary strides: each invocation processes one element. Needs
+// lib/walk.wgsl.
 
 alias Value = Number;
-alias Stored = Element;
-alias Kept = Output;
+alias StoredInput = Element;
+alias StoredOutput = Output;
 alias Written = Output;
 alias Bits = u32;
 alias Signed = i32;
@@ -14,14 +15,14 @@ fn places(index: u32) -> Places {
     return Places(steps.output, steps.left, steps.right, 4u, 4u);
 }
 
-fn opened(stored: Stored) -> Element {
+fn unpack(stored: StoredInput) -> Element {
     return stored;
 }
 
-fn spread(value: Element, lane: u32) -> Element {
+fn broadcast_lane(value: Element, lane: u32) -> Element {
     return value;
 }
 
-fn put(index: u32, place: u32, value: Written) {
+fn store_value(index: u32, place: u32, value: Written) {
     output[place] = value;
 }

@@ -1,4 +1,4 @@
-// The upper half of the 64-bit product of two integers, which WGSL lacks. Needs the alias Bits.
+// The upper half of the 64-bit product of two 32-bit integers, which WGSL does not provide. Needs the alias Bits.
 
 fn upper_product(x: Bits, y: Bits) -> Bits {
     let x_low = x & Bits(0xffffu);

@@ -1,17 +1,17 @@
-// The walk over up to three strided operands at once: parameters and index arithmetic.
+// The walk over up to three strided operands: parameters and index arithmetic.
 //
-// The host gives the operands one common, collapsed shape of `rank` dimensions, outermost first. Step `index` of the walk, in
-// row-major order of that shape, is at `walk(index)` of their bindings. Strides and offsets are in elements; a stride of zero
-// broadcasts. At most 2^32 steps, and at most 5 turns of a loop: what is left for the outermost dimension needs no division.
+// The host passes one common, collapsed shape of `rank` dimensions, outermost first. Step `index` of the walk, in row-major order
+// of that shape, is at `walk(index)` in the bindings. Strides and offsets are in elements; stride 0 broadcasts. At most 2^32
+// steps. At most 5 loop iterations: the outermost dimension needs no division.
 
 alias Element = f32;
-// What is computed with: f32 for elements of half its size.
+// The type of arithmetic: f32 for f16 elements.
 alias Number = Element;
-// The elements that are written.
+// The type of output elements.
 alias Output = Element;
 
 struct Params {
-    // Sizes of the dimensions (6), then strides of the output (6), of the left (6) and of the right operand (6).
+    // Sizes of the dimensions (6), then strides of the output (6), of the left operand (6) and of the right operand (6).
     dims: array<vec4<u32>, 6>,
     count: u32,
     output_offset: u32,
@@ -20,9 +20,9 @@ struct Params {
     rank: u32,
     // The bits of a Number.
     scalar: u32,
-    // Whether a step of the left, of the right operand is one element for all components.
-    left_is_spread: u32,
-    right_is_spread: u32,
+    // Whether one element of the left (right) operand is broadcast to all components of a step.
+    left_is_broadcast: u32,
+    right_is_broadcast: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;

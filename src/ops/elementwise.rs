@@ -22,8 +22,8 @@ struct WalkParams {
     right_offset: u32,
     rank: u32,
     scalar: u32,
-    left_is_spread: u32,
-    right_is_spread: u32,
+    left_is_broadcast: u32,
+    right_is_broadcast: u32,
 }
 
 /// The parameters of `lib/flat.wgsl`.
@@ -117,14 +117,14 @@ impl<'a> Elementwise<'a> {
             right_offset: offsets[2],
             rank: number(output.rank())?,
             scalar: self.scalar,
-            left_is_spread: 0,
-            right_is_spread: 0,
+            left_is_broadcast: 0,
+            right_is_broadcast: 0,
         };
         if operands.form == Form::Rows {
             let inner = output.rank() - 1;
             let lanes = number(LANES)?;
-            params.left_is_spread = u32::from(left.strides[inner] == 0);
-            params.right_is_spread = u32::from(right.strides[inner] == 0);
+            params.left_is_broadcast = u32::from(left.strides[inner] == 0);
+            params.right_is_broadcast = u32::from(right.strides[inner] == 0);
             params.sizes[inner] /= lanes;
             for strides in [&mut params.output_strides, &mut params.left_strides, &mut params.right_strides] {
                 strides[inner] *= lanes;

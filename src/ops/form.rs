@@ -39,12 +39,12 @@ impl Form {
             Self::Rows => concat!(
                 include_str!("../../shaders/lib/places.wgsl"),
                 include_str!("../../shaders/lib/walk.wgsl"),
-                include_str!("../../shaders/lib/as_fours.wgsl"),
+                include_str!("../../shaders/lib/as_vec4.wgsl"),
                 include_str!("../../shaders/lib/rows.wgsl")
             ),
             Self::Flat => concat!(
                 include_str!("../../shaders/lib/places.wgsl"),
-                include_str!("../../shaders/lib/as_fours.wgsl"),
+                include_str!("../../shaders/lib/as_vec4.wgsl"),
                 include_str!("../../shaders/lib/flat.wgsl")
             ),
         }

@@ -26,10 +26,10 @@ macro_rules! extreme_of_floats {
         Operation::of_lines(
             $name,
             &[
-                ["alias Held = Number;", "alias Held = i32;"],
-                ["    return Held(0);", concat!("    return ", $start, ";")],
+                ["alias Accumulator = Number;", "alias Accumulator = i32;"],
+                ["    return Accumulator(0);", concat!("    return ", $start, ";")],
                 [
-                    "    return vec4<Held>(x);",
+                    "    return vec4<Accumulator>(x);",
                     concat!("    return key_of(bitcast<vec4<i32>>(vec4<Number>(x)), ", $not_a_number, ");"),
                 ],
                 ["    return x + y;", concat!("    return ", $join, "(x, y);")],
@@ -44,7 +44,7 @@ macro_rules! extreme_of_integers {
         Operation::of_lines(
             $name,
             &[
-                ["    return Held(0);", concat!("    return ", $start, ";")],
+                ["    return Accumulator(0);", concat!("    return ", $start, ";")],
                 ["    return x + y;", concat!("    return ", $join, "(x, y);")],
             ],
         )

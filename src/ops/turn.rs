@@ -7,7 +7,7 @@ use crate::error::TensorError;
 use crate::tensor::{Layout, MAX_RANK, Tensor, arithmetic, collapse};
 use bytemuck::{Pod, Zeroable};
 
-/// The parameters of `copy_turned.wgsl`.
+/// The parameters of `copy_transposed.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Params {

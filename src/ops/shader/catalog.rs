@@ -17,11 +17,11 @@ macro_rules! sources {
 const MATRIX_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
 const KEPT_AS_LEFT: [&str; 3] =
-    ["@group(0) @binding(2) var<storage, read_write> right: array<Kept>;\n", "right[", "left["];
+    ["@group(0) @binding(2) var<storage, read_write> right: array<StoredInput>;\n", "right[", "left["];
 const RIGHT_AS_LEFT: [&str; 3] =
-    ["@group(0) @binding(2) var<storage, read_write> right: array<Stored>;\n", "right[", "left["];
+    ["@group(0) @binding(2) var<storage, read_write> right: array<StoredInput>;\n", "right[", "left["];
 const LEFT_AS_OUTPUT: [&str; 3] =
-    ["@group(0) @binding(1) var<storage, read_write> left: array<Stored>;\n", "left[", "output["];
+    ["@group(0) @binding(1) var<storage, read_write> left: array<StoredInput>;\n", "left[", "output["];
 
 const ELEMENTWISE: Shader =
     Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: None, kind: &[], body: None, shared: None };
@@ -31,9 +31,9 @@ pub(in crate::ops) const FILL: Shader =
 pub(in crate::ops) const COPY: Shader =
     Shader { name: "copy", source: source!("copy.wgsl"), entry: "copy", ..ELEMENTWISE };
 pub(in crate::ops) const COPY_TURNED: Shader = Shader {
-    name: "copy_turned",
-    source: source!("copy_turned.wgsl"),
-    entry: "copy_turned",
+    name: "copy_transposed",
+    source: source!("copy_transposed.wgsl"),
+    entry: "copy_transposed",
     parameter_bytes: Some(80),
     ..ELEMENTWISE
 };
@@ -75,14 +75,14 @@ pub(in crate::ops) const REDUCE_PART: Shader = Shader {
 pub(in crate::ops) const REDUCE_FEW: Shader =
     REDUCE_PART.with_source("reduce_few", sources!("lib/reduce.wgsl", "reduce_few.wgsl"));
 pub(in crate::ops) const REDUCE_ROW: Shader =
-    REDUCE_PART.with_source("reduce_row", sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_row.wgsl"));
+    REDUCE_PART.with_source("reduce_row", sources!("lib/reduce.wgsl", "lib/as_vec4.wgsl", "reduce_row.wgsl"));
 pub(in crate::ops) const REDUCE_SHORT_ROW: Shader = REDUCE_PART
-    .with_source("reduce_short_row", sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_short_row.wgsl"));
+    .with_source("reduce_short_row", sources!("lib/reduce.wgsl", "lib/as_vec4.wgsl", "reduce_short_row.wgsl"));
 pub(in crate::ops) const REDUCE_COLUMNS: Shader =
-    REDUCE_PART.with_source("reduce_columns", sources!("lib/reduce.wgsl", "lib/as_fours.wgsl", "reduce_columns.wgsl"));
+    REDUCE_PART.with_source("reduce_columns", sources!("lib/reduce.wgsl", "lib/as_vec4.wgsl", "reduce_columns.wgsl"));
 pub(in crate::ops) const SOFTMAX: Shader = Shader {
     name: "softmax",
-    source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "softmax.wgsl"),
+    source: sources!("lib/row.wgsl", "lib/as_vec4.wgsl", "softmax.wgsl"),
     entry: "softmax",
     tensors: 2,
     parameter_bytes: Some(24),
@@ -94,7 +94,7 @@ pub(in crate::ops) const SOFTMAX_LONG: Shader =
     SOFTMAX.with_source("softmax_long", sources!("lib/row.wgsl", "softmax_long.wgsl"));
 pub(in crate::ops) const NORMALIZE: Shader = Shader {
     name: "normalize",
-    source: sources!("lib/row.wgsl", "lib/as_fours.wgsl", "normalize.wgsl"),
+    source: sources!("lib/row.wgsl", "lib/as_vec4.wgsl", "normalize.wgsl"),
     entry: "normalize",
     tensors: 4,
     body: None,
@@ -126,8 +126,8 @@ macro_rules! tiled {
             parameter_bytes: Some(56),
             kind: &[
                 ["const TILE: u32 = 128u;", concat!("const TILE: u32 = ", $tile, ";")],
-                ["const LEFT_IS_DEEP: bool = true;", concat!("const LEFT_IS_DEEP: bool = ", $left, ";")],
-                ["const RIGHT_IS_DEEP: bool = true;", concat!("const RIGHT_IS_DEEP: bool = ", $right, ";")],
+                ["const LEFT_K_CONTIGUOUS: bool = true;", concat!("const LEFT_K_CONTIGUOUS: bool = ", $left, ";")],
+                ["const RIGHT_K_CONTIGUOUS: bool = true;", concat!("const RIGHT_K_CONTIGUOUS: bool = ", $right, ";")],
             ],
             shared: Some(KEPT_AS_LEFT),
             ..MATMUL
@@ -147,14 +147,14 @@ macro_rules! cooperative {
             name: concat!("matmul_cooperative_", $left, "_", $right),
             source: concat!(
                 source!("matmul_cooperative.wgsl"),
-                source!("lib/fours.wgsl"),
+                source!("lib/operands_vec4.wgsl"),
                 source!("lib/epilogue.wgsl")
             ),
             entry: "matmul_cooperative",
             parameter_bytes: Some(56),
             kind: &[
-                ["const LEFT_IS_DEEP: bool = true;", concat!("const LEFT_IS_DEEP: bool = ", $left, ";")],
-                ["const RIGHT_IS_DEEP: bool = true;", concat!("const RIGHT_IS_DEEP: bool = ", $right, ";")],
+                ["const LEFT_K_CONTIGUOUS: bool = true;", concat!("const LEFT_K_CONTIGUOUS: bool = ", $left, ";")],
+                ["const RIGHT_K_CONTIGUOUS: bool = true;", concat!("const RIGHT_K_CONTIGUOUS: bool = ", $right, ";")],
             ],
             shared: Some(KEPT_AS_LEFT),
             ..MATMUL
@@ -172,9 +172,9 @@ pub(in crate::ops) static COOPERATIVE: [[Shader; 2]; 2] = [
 pub(in crate::ops) type Tiled = [[[Shader; 2]; 2]; 2];
 
 /// Products of large matrices.
-pub(in crate::ops) static TILED_MANY: Tiled = [tiled!("ones", "128u"), tiled!("fours", "128u")];
+pub(in crate::ops) static TILED_MANY: Tiled = [tiled!("operands_scalar", "128u"), tiled!("operands_vec4", "128u")];
 /// Products of medium ones.
-pub(in crate::ops) static TILED_FEW: Tiled = [tiled!("ones", "64u"), tiled!("fours", "64u")];
+pub(in crate::ops) static TILED_FEW: Tiled = [tiled!("operands_scalar", "64u"), tiled!("operands_vec4", "64u")];
 pub(in crate::ops) const UNIFORM: Shader = Shader {
     name: "uniform",
     source: include_str!("../../../shaders/random.wgsl"),

@@ -79,7 +79,7 @@ const WITHOUT_BIAS: [[&str; 2]; 3] = [
 ];
 
 /// How fours are found in storage, and what takes its place.
-const AS_FOURS: &str = include_str!("../../../shaders/lib/as_fours.wgsl");
+const AS_FOURS: &str = include_str!("../../../shaders/lib/as_vec4.wgsl");
 const AS_PAIRS: &str =
     concat!(include_str!("../../../shaders/lib/pairs.wgsl"), include_str!("../../../shaders/lib/as_pairs.wgsl"));
 /// Four words as two numbers of 64 bits, and back.

@@ -1,13 +1,13 @@
-// copy_turned: output[.., a, .., b, ..] = left[.., a, .., b, ..], where the output's elements are neighbours along one
-// dimension and those of left along another.
+// copy_transposed: output[.., a, .., b, ..] = left[.., a, .., b, ..], where the output is contiguous along one dimension and left
+// along another.
 //
-// Shapes: of the output's neighbours `outer`, of left's `inner`; up to four more dimensions, a batch each. Bindings: 0 output,
-// 1 left; the two must not overlap. The host makes Element u32, or f16: elements are moved as bits. Strides and offsets are in
-// elements.
+// Shapes: `outer` is the size of the output's contiguous dimension, `inner` that of left's; up to four more dimensions are batch
+// dimensions. Bindings: 0 output, 1 left; they must not overlap. The host sets Element to u32 or f16: elements are copied as
+// bits. Strides and offsets are in elements.
 //
-// A workgroup of 32 by 8 moves a tile of 32 by 32 through workgroup memory, so that both sides are read and written along
-// their neighbours. Rows of the tile are one element longer than it is wide: its columns then lie in different banks. Dispatch
-// (inner / 32, outer / 32, batches) workgroups, rounded up.
+// A workgroup of 32 × 8 invocations copies a tile of 32 × 32 through workgroup memory, so that both sides are accessed along
+// their contiguous dimension. Rows of the tile are padded by one element, so that the elements of a column are in different
+// banks. Dispatch (inner / 32, outer / 32, batches) workgroups, rounded up.
 //
 // Indices: elements are read and written within their storages; the host keeps both sides under 32 * 65,535.
 // Loops: 5.
@@ -15,15 +15,15 @@
 alias Element = f32;
 
 struct Params {
-    // Sizes of the batches' dimensions, outermost first, then their strides of the output and of left.
+    // Sizes of the batch dimensions, outermost first, then their strides in the output and in left.
     sizes: vec4<u32>,
     output_strides: vec4<u32>,
     left_strides: vec4<u32>,
     inner: u32,
     outer: u32,
-    // From one index along `inner` to the next.
+    // The output's stride along `inner`.
     output_stride: u32,
-    // From one index along `outer` to the next.
+    // Left's stride along `outer`.
     left_stride: u32,
     output_offset: u32,
     left_offset: u32,
@@ -49,7 +49,7 @@ fn write(start: u32, outer: u32, inner: u32, value: Element) {
 }
 
 @compute @workgroup_size(32, 8)
-fn copy_turned(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn copy_transposed(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     var from_start = params.left_offset;
     var to_start = params.output_offset;
     var rest = workgroup.z;

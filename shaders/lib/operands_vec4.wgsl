@@ -1,0 +1,36 @@
+// The operands of matmul_tiled where rows, offsets and strides are multiples of four elements: positions, offsets and strides are
+// in vec4s.
+//
+// Bindings: 0 output, 1 left, 2 right; if both operands are in one storage the host binds it once, as left.
+
+alias Element = f32;
+// The type of arithmetic: f32 for f16 elements.
+alias Number = Element;
+// The type of output elements.
+alias Output = Element;
+alias Vec4 = vec4<Number>;
+alias StoredInput = vec4<Element>;
+
+// Storage elements per vec4.
+const UNIT: u32 = 1u;
+
+@group(0) @binding(0) var<storage, read_write> output: array<vec4<Output>>;
+@group(0) @binding(1) var<storage, read_write> left: array<StoredInput>;
+@group(0) @binding(2) var<storage, read_write> right: array<StoredInput>;
+
+fn load_left_vec4(at: u32) -> Vec4 {
+    return Vec4(left[at]);
+}
+
+fn load_right_vec4(at: u32) -> Vec4 {
+    return Vec4(right[at]);
+}
+
+fn store_vec4(row: u32, vector: u32, sum: Vec4) {
+    let wide = params.columns / 4u;
+    if vector < wide {
+        let at = row * wide + vector;
+        let sums = select(sum, sum + Vec4(output[at]), params.accumulate == 1u);
+        output[at] = vec4<Output>(finished(sums, vector * 4u));
+    }
+}
