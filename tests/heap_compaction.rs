@@ -115,7 +115,7 @@ fn shattered(random: &mut Random, segments: u64, pinned: bool) -> (Heap, Vec<Blo
 }
 
 #[test]
-fn a_planned_hole_is_there_after_the_commit_whatever_the_heap_looks_like() {
+fn a_planned_hole_exists_after_the_commit_for_any_heap() {
     let (mut made, mut refused) = (0, 0);
     for seed in 1..400 {
         let mut random = Random(seed);
@@ -199,7 +199,7 @@ fn evacuated_segments_are_idle_after_the_commit() {
 }
 
 #[test]
-fn alternate_blocks_of_two_segments_move_into_one() {
+fn compaction_moves_alternate_blocks_of_two_segments_into_one() {
     // CASES 41.
     let mut heap = heap();
     let size = GRANULE * 16;
@@ -219,7 +219,7 @@ fn alternate_blocks_of_two_segments_move_into_one() {
 }
 
 #[test]
-fn a_pinned_block_never_moves_and_everything_else_may() {
+fn a_pinned_block_never_moves_and_all_others_may() {
     // CASES 44.
     let mut heap = heap();
     let size = GRANULE * 16;
@@ -262,7 +262,7 @@ fn no_plan_moves_more_than_its_budget() {
 }
 
 #[test]
-fn a_plan_for_a_heap_that_was_changed_is_refused_and_moves_nothing() {
+fn a_plan_for_a_changed_heap_is_refused_without_effect() {
     let (mut heap, live) = shattered(&mut Random(5), 3, false);
     let plan = heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX).expect("a plan");
     heap.free(live[0]).expect("live");
@@ -272,7 +272,7 @@ fn a_plan_for_a_heap_that_was_changed_is_refused_and_moves_nothing() {
 }
 
 #[test]
-fn a_plan_shows_what_moves_where() {
+fn a_plan_displays_its_moves() {
     let mut heap = heap();
     let size = GRANULE * 16;
     heap.add_segment(SubPool::Large, size * 2).expect("a valid size");

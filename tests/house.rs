@@ -58,7 +58,7 @@ fn assert_none(complaints: &[String]) {
 }
 
 #[test]
-fn every_source_keeps_the_laws_of_the_house() {
+fn every_source_follows_the_house_rules() {
     let mut sources = Vec::new();
     for folder in FOLDERS {
         collect(folder, &mut sources);

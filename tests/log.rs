@@ -48,7 +48,7 @@ fn options() -> PoolOptions {
 }
 
 #[test]
-fn every_rung_is_logged_and_reuse_is_not() -> Result<(), Box<dyn std::error::Error>> {
+fn every_measure_of_the_ladder_is_logged_and_reuse_is_not() -> Result<(), Box<dyn std::error::Error>> {
     log::set_logger(&NOTES)?;
     log::set_max_level(log::LevelFilter::Trace);
     let pool = Pool::new(HostMemory::new(HostOptions { budget: 2 * SEGMENT, ..HostOptions::default() }), options())?;

@@ -57,7 +57,7 @@ fn a_file_is_read_as_it_was_written() -> Outcome {
 
 // Cases 25 and 49.
 #[test]
-fn the_page_of_memory_viz_adds_up_to_the_counters() -> Outcome {
+fn the_memory_viz_file_sums_to_the_counters() -> Outcome {
     let (pool, live) = lived_in(10_000)?;
     let (snapshot, stats) = (pool.snapshot(), pool.stats());
     let page: Value = serde_json::from_str(&snapshot.to_memory_viz_json()?)?;
@@ -128,7 +128,7 @@ fn assert_scopes(frames: &Value) {
 
 /// The page reads integers of up to eight bytes as numbers, and longer ones as what its arithmetic refuses.
 #[test]
-fn no_integer_of_a_pickle_is_longer_than_the_page_can_reckon_with() -> Outcome {
+fn no_integer_of_a_pickle_exceeds_what_the_page_can_compute_with() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
     let _large = (0..4).map(|gibibytes| pool.allocate((5 + gibibytes) << 30)).collect::<Result<Vec<_>, _>>()?;
     let pickle = pool.snapshot().to_memory_viz_pickle()?;
@@ -141,7 +141,7 @@ fn no_integer_of_a_pickle_is_longer_than_the_page_can_reckon_with() -> Outcome {
 }
 
 #[test]
-fn the_pickle_says_protocol_2_and_holds_what_the_json_holds() -> Outcome {
+fn the_pickle_has_protocol_2_and_the_same_contents_as_the_json() -> Outcome {
     let (pool, _live) = lived_in(2000)?;
     let snapshot = pool.snapshot();
     let pickle = snapshot.to_memory_viz_pickle()?;
@@ -217,7 +217,7 @@ fn a_trace_of_a_pool_that_only_allocates_and_frees_ends_in_the_same_map() -> Out
 }
 
 #[test]
-fn the_chrome_trace_counts_to_the_pools_state() -> Outcome {
+fn the_chrome_trace_ends_with_the_pools_counters() -> Outcome {
     let (pool, _live) = lived_in(10_000)?;
     let (snapshot, stats) = (pool.snapshot(), pool.stats());
     let trace: Value = serde_json::from_str(&snapshot.to_chrome_trace())?;
@@ -249,7 +249,7 @@ fn refusal(change: impl FnOnce(&mut Value)) -> Result<String, Box<dyn std::error
 }
 
 #[test]
-fn bad_files_are_refused_by_name_of_what_is_wrong() -> Outcome {
+fn invalid_files_are_refused_with_the_violated_invariant() -> Outcome {
     type Change = fn(&mut Value);
     let cases: [(Change, &str); 21] = [
         (|file| file["version"] = json!(2), "snapshot file has version 2, and this crate reads versions up to 1"),
@@ -341,7 +341,7 @@ fn bad_files_are_refused_by_name_of_what_is_wrong() -> Outcome {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_refused_as_cut_off() -> Outcome {
+fn a_file_truncated_anywhere_is_refused_as_truncated() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), options())?;
     let storage = pool.allocate(1000)?;
     storage.set_label("</script><script>alert(1)</script>\u{2028}");

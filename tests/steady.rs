@@ -20,12 +20,12 @@ fn requests_in_steady_state(mut turn: impl FnMut()) -> u64 {
 }
 
 #[test]
-fn the_counter_counts() {
+fn the_allocation_counter_counts() {
     assert_eq!(requests_in_steady_state(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 
 #[test]
-fn a_heap_in_steady_state_asks_the_host_for_nothing() -> Outcome {
+fn a_heap_in_steady_state_allocates_no_host_memory() -> Outcome {
     let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
     for pool in [SubPool::Small, SubPool::Large] {
         heap.add_segment(pool, 1 << 30)?;
@@ -62,7 +62,7 @@ fn assert_steady(memory: impl Memory) -> Outcome {
 }
 
 #[test]
-fn a_pool_in_steady_state_asks_the_host_for_nothing() -> Outcome {
+fn a_pool_in_steady_state_allocates_no_host_memory() -> Outcome {
     assert_steady(AccountingMemory::new())?;
     assert_steady(HostMemory::default())
 }

@@ -356,24 +356,24 @@ fn random_program(threads: usize, steps: usize, is_served: bool) {
 }
 
 #[test]
-fn items_arrive_in_order_whatever_two_threads_do() {
+fn items_arrive_in_order_for_every_interleaving_of_two_threads() {
     check(3000, || random_program(2, 4, true));
     check_rare(1000, || random_program(2, 4, true));
 }
 
 #[test]
-fn items_arrive_in_order_whatever_three_threads_do() {
+fn items_arrive_in_order_for_every_interleaving_of_three_threads() {
     check(1500, || random_program(3, 3, true));
     check_rare(500, || random_program(3, 3, true));
 }
 
 #[test]
-fn without_a_submission_thread_the_callers_hand_over() {
+fn without_a_submission_thread_the_calling_threads_submit() {
     check(1500, || random_program(3, 3, false));
 }
 
 #[test]
-fn a_batch_that_was_begun_arrives_without_a_further_call() {
+fn an_open_batch_is_submitted_without_a_further_call() {
     let program = || {
         let world = World::new();
         let service = world.serve();
@@ -395,7 +395,7 @@ fn a_batch_that_was_begun_arrives_without_a_further_call() {
 
 /// The last handle of a pool is dropped at any moment, also in a callback.
 #[test]
-fn a_queue_that_is_closed_at_any_moment_ends_and_drops_its_items() {
+fn a_queue_can_be_closed_at_any_time_and_drops_its_items() {
     let program = || {
         let world = World::new();
         let service = world.serve();

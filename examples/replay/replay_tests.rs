@@ -39,7 +39,7 @@ fn the_figures_are_those_of_the_trace() {
 }
 
 #[test]
-fn the_figures_of_a_trace_that_asks_for_nothing_are_finite() {
+fn the_figures_of_an_empty_trace_are_finite() {
     for text in ["", "a 0 0\na 1 0\nf 0\n"] {
         let figures = counted(&trace(text), 20, &PoolOptions::default()).expect("nothing limits it");
         assert_eq!((figures.peak_requested, figures.peak_reserved, figures.bytes_allocated), (0, 0, 0), "{text:?}");
@@ -180,7 +180,7 @@ impl Witness<HostMemory> for Vandal {
 }
 
 #[test]
-fn a_damaged_block_ends_the_replay_even_if_it_lives_to_the_end() {
+fn a_damaged_block_ends_the_replay_even_if_it_is_never_freed() {
     let trace = trace("a 0 100\na 1 100\na 2 100\nf 0\n");
     let open = || Pool::new(HostMemory::default(), PoolOptions::default());
     let mut vandal = Vandal { stamps: Stamps::new(), allocations: 0 };

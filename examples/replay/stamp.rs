@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_cover_both_ends_of_a_block_of_any_size_and_overlap_nowhere() {
+    fn stamps_cover_both_ends_of_a_block_of_any_size_without_overlap() {
         for bytes in 0..200 {
             let ranges: Vec<_> = stamped_ranges(bytes).collect();
             let covered: Vec<u64> = ranges.iter().cloned().flatten().collect();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_every_size_keep_their_stamps_side_by_side() {
+    fn adjacent_blocks_of_every_size_keep_their_stamps() {
         let pool = pool();
         let mut stamps = Stamps::new();
         stamps.begin(&pool, 100);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_that_was_overwritten_is_found_and_its_block_named() {
+    fn an_overwritten_stamp_is_detected_and_its_block_reported() {
         let pool = pool();
         for (bytes, damaged) in [(64, 0), (64, 60), (1, 0), (41, 40), (5 << 20, (5 << 20) - 4)] {
             let mut stamps = Stamps::new();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn more_blocks_than_one_wait_reads_are_verified_in_several() {
+    fn more_blocks_than_one_read_holds_are_verified_in_several_reads() {
         let pool = pool();
         let mut stamps = Stamps::new();
         stamps.begin(&pool, 1);

@@ -88,7 +88,7 @@ fn a_scale_divides_every_size_and_all_figures_are_those_of_the_smaller_sizes() {
 }
 
 #[test]
-fn a_malformed_trace_is_named_with_its_line_and_the_others_are_replayed() {
+fn a_malformed_trace_is_reported_with_its_line_and_the_others_are_replayed() {
     let folder = Folder::new("malformed");
     let (bad, good) = (folder.write("bad.trace", "a 0 100\nf 7\n"), folder.write("good.trace", "a 0 100\n"));
     let (outcome, out, err) = replay(&[&bad, &good]);
@@ -108,7 +108,7 @@ fn a_limit_that_is_too_low_fails_with_the_numbers_on_standard_error_alone() {
 }
 
 #[test]
-fn compaction_serves_under_a_limit_what_is_refused_without_it() {
+fn a_trace_that_fails_at_a_limit_without_compaction_succeeds_with_it() {
     let folder = Folder::new("compact");
     // Eight blocks fill the limit; every other one goes, and then half of it is wanted in one piece.
     let block = 4 << 20;
@@ -140,7 +140,7 @@ impl Write for Closed {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_closed_output_pipe_is_not_a_failure() {
     let folder = Folder::new("pipe");
     let trace = folder.write("one.trace", "a 0 100\n");
     let options = Options::try_parse_from(["replay", &trace]).expect("the arguments are valid");

@@ -18,7 +18,7 @@ fn compressed(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn ids_become_slots_that_are_used_again() {
+fn ids_map_to_reusable_slots() {
     let trace = read(GOOD.as_bytes()).expect("it is well formed");
     assert_eq!(
         trace.events,
@@ -89,7 +89,7 @@ fn a_malformed_line_is_refused_with_its_number_and_what_is_wrong() {
 }
 
 #[test]
-fn a_line_without_end_is_refused_before_it_fills_the_memory() {
+fn an_overlong_line_is_refused_before_it_fills_the_memory() {
     let text = format!("a 0 100\n{}", "a".repeat(1 << 20));
     assert_eq!(read(text.as_bytes()), Err((2, "the line is longer than 256 bytes".into())));
     // A line of exactly that length is judged by what it says.
@@ -106,7 +106,7 @@ fn a_field_of_any_length_is_shown_in_a_short_message() {
 }
 
 #[test]
-fn a_stream_that_is_cut_off_anywhere_is_refused() {
+fn a_truncated_stream_is_refused() {
     let text: String = (0..1000).map(|id| format!("a {id} {}\n", id * 37 % 1009)).collect();
     let whole = compressed(&text);
     assert!(read(&whole).is_ok());
@@ -120,13 +120,13 @@ fn a_stream_that_is_cut_off_anywhere_is_refused() {
 }
 
 #[test]
-fn a_stream_that_something_short_follows_is_refused_too() {
+fn a_stream_followed_by_a_few_bytes_is_refused() {
     let (_, message) = read(&[compressed(GOOD).as_slice(), b"hi"].concat()).expect_err("that is no stream");
     assert_eq!(message, "the gzip stream, or something that follows it, is cut off");
 }
 
 #[test]
-fn a_stream_that_is_damaged_or_followed_by_something_else_is_refused() {
+fn a_damaged_stream_or_trailing_data_is_refused() {
     let whole = compressed(GOOD);
     let mut damaged = whole.clone();
     let checksum = whole.len() - 8;
@@ -140,7 +140,7 @@ fn a_stream_that_is_damaged_or_followed_by_something_else_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_reported_by_name() {
     let error = Trace::open(Path::new("no/such.trace")).expect_err("there is no such file").to_string();
     assert!(error.starts_with("no/such.trace: cannot be read: "), "{error}");
 }
@@ -166,7 +166,7 @@ mod fuzzed;
 
 /// The committed inputs of the fuzz target `trace`.
 #[test]
-fn what_is_accepted_of_any_input_keeps_the_laws_of_a_trace() {
+fn every_accepted_input_satisfies_the_invariants_of_a_trace() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/trace");
     let mut inputs = 0;
     for entry in std::fs::read_dir(&folder).expect("the checkout holds the inputs") {

@@ -14,7 +14,7 @@ fn pool() -> Option<Pool> {
 }
 
 #[test]
-fn the_gradient_of_every_parameter_is_that_of_differences() -> Result<(), TensorError> {
+fn the_gradient_of_every_parameter_matches_finite_differences() -> Result<(), TensorError> {
     let Some(pool) = pool() else { return Ok(()) };
     let mut model = Transformer::new(&pool, SIZES, 3)?;
     // Larger than a training begins with, so that every path counts.
@@ -43,7 +43,7 @@ fn the_gradient_of_every_parameter_is_that_of_differences() -> Result<(), Tensor
 }
 
 #[test]
-fn a_cache_gives_the_scores_of_the_whole_at_every_place() -> Result<(), TensorError> {
+fn decoding_with_a_cache_matches_the_full_forward_pass_at_every_position() -> Result<(), TensorError> {
     let Some(pool) = pool() else { return Ok(()) };
     let mut model = Transformer::new(&pool, SIZES, 4)?;
     for parameter in model.parameters() {
@@ -66,7 +66,7 @@ fn a_cache_gives_the_scores_of_the_whole_at_every_place() -> Result<(), TensorEr
 }
 
 #[test]
-fn the_choice_follows_the_shares() {
+fn sampling_follows_the_probabilities() {
     let likely = [0.1, 0.0, 0.6, 0.3];
     assert_eq!([0.05, 0.1, 0.69, 0.71, 1.0].map(|place| chosen(&likely, place)), [0, 2, 2, 3, 3]);
 }

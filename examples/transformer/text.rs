@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_turn_into_their_text_and_targets_are_one_character_further() {
+    fn tokens_decode_to_their_text_and_targets_are_shifted_by_one_character() {
         let text = Text::new("a pool of tensors");
         assert_eq!(text.decode(text.part(0, text.length())), "a pool of tensors");
         let [from, to] = text.batch(5, 4, &mut Rng::with_seed(2));

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_hold_every_class_and_light_tells_shapes_from_their_background() {
+    fn images_contain_every_class_and_shapes_differ_from_the_background() {
         let picture = Picture::random(256, &mut Rng::with_seed(3));
         let background = picture.light[picture.classes.iter().position(|&class| class == 0).expect("some is bare")];
         for class in 0..CLASSES {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_is_the_share_of_what_either_says() {
+    fn intersection_over_union_is_computed_per_class() {
         let mut overlap = Overlap::default();
         overlap.count(&[1, 1, 2, 3, 0], &[1, 2, 2, 3, 0]);
         assert_eq!([1, 2, 3, 0].map(|class| overlap.of_class(class)), [0.5, 0.5, 1.0, 1.0]);

@@ -12,7 +12,7 @@ fn pool() -> Option<Pool> {
 }
 
 #[test]
-fn the_gradient_of_every_parameter_is_that_of_differences() -> Result<(), TensorError> {
+fn the_gradient_of_every_parameter_matches_finite_differences() -> Result<(), TensorError> {
     let Some(pool) = pool() else { return Ok(()) };
     let mut model = UNet::new(&pool, 7)?;
     let [images, classes] = batch(&pool, &[Picture::random(16, &mut Rng::with_seed(1))], 1)?;
@@ -33,7 +33,7 @@ fn the_gradient_of_every_parameter_is_that_of_differences() -> Result<(), Tensor
 }
 
 #[test]
-fn tiles_with_a_halo_give_what_the_whole_gives_and_without_one_they_do_not() -> Result<(), TensorError> {
+fn tiles_with_a_halo_match_the_whole_image_and_tiles_without_do_not() -> Result<(), TensorError> {
     let Some(pool) = pool() else { return Ok(()) };
     let model = UNet::new(&pool, 5)?;
     let (size, core) = (192, 48);

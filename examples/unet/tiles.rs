@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_keep_every_pixel_once_and_see_their_halo() {
+    fn tiles_cover_every_pixel_once_and_include_their_halo() {
         for (size, core, halo) in [(64, 16, 8), (68, 32, 40), (16, 32, 4)] {
             let mut next = 0;
             for Part { seen, kept } in parts(size, core, halo) {

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn octave_and_bin_lead_back_to_the_class() {
+    fn octave_and_bin_map_back_to_the_class() {
         for class in classes() {
             assert_eq!(Class::at(class.octave(), class.bin()), class);
             assert_eq!(usize::from(class.number()), class.index());

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_keeps_its_law_through_both_resets() {
+    fn a_counter_keeps_its_invariant_through_both_resets() {
         let mut tally = Tally::default();
         tally.add(10);
         tally.subtract(4);

@@ -55,7 +55,7 @@ fn a_callback_inside_submit_may_use_the_pool() {
 }
 
 #[test]
-fn a_callback_inside_the_programs_own_poll_may_use_the_pool() {
+fn a_callback_inside_the_applications_poll_may_use_the_pool() {
     let Some(pool) = adapter::fresh() else { return };
     callback_during("a callback inside poll", pool, |pool| {
         pool.memory().device().poll(wgpu::PollType::wait_indefinitely()).expect("the device works");
@@ -132,7 +132,7 @@ fn a_trim_does_not_wait_for_a_callback_on_another_thread() -> Outcome {
 }
 
 #[test]
-fn a_map_callback_of_the_programs_own_buffer_may_use_the_pool() {
+fn a_map_callback_of_the_applications_buffer_may_use_the_pool() {
     let Some(pool) = adapter::fresh() else { return };
     watchdog::guarded("a map callback", move || {
         let (sender, receiver) = mpsc::channel();
@@ -200,7 +200,7 @@ fn callbacks_that_read_on_several_threads_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn a_pool_dropped_inside_a_callback_is_gone_and_nothing_hangs() -> Outcome {
+fn a_pool_can_be_dropped_inside_a_callback_without_a_deadlock() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let device = pool.memory().device().clone();
     watchdog::guarded("a pool dropped inside a callback", move || {

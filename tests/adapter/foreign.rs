@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wgpu_pool::{DType, Gpu, Memory, Pool, PoolOptions, Tensor};
 
 #[test]
-fn a_device_of_default_limits_has_its_alignment_kept() -> Outcome {
+fn the_alignment_of_a_device_with_default_limits_is_respected() -> Outcome {
     let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
     assert_eq!(pool.memory().limits().alignment, 256);
     assert_eq!(pool.snapshot().granule, 256);
@@ -19,7 +19,7 @@ fn a_device_of_default_limits_has_its_alignment_kept() -> Outcome {
 /// The ring of parameters has 256 slots, in groups of 32: more dispatches than that in a batch, and batches that end within
 /// a group.
 #[test]
-fn scalars_reach_their_dispatches_however_many_there_are() -> Outcome {
+fn scalars_reach_their_dispatches_in_any_number() -> Outcome {
     let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
     let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
         struct Scalars { at: u32, value: u32 }
@@ -44,7 +44,7 @@ fn scalars_reach_their_dispatches_however_many_there_are() -> Outcome {
 
 /// Copies and uploads between the dispatches of one batch end the pass; the next dispatch binds everything anew.
 #[test]
-fn dispatches_between_copies_find_everything_bound() -> Outcome {
+fn dispatches_between_copies_have_all_their_bindings() -> Outcome {
     let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
     let x = Tensor::full(&pool, [64], 1_u32)?;
     for step in 0..50_u32 {
@@ -98,7 +98,7 @@ fn double(gpu: &Gpu, tensor: &Tensor) -> Outcome {
 }
 
 #[test]
-fn commands_of_the_programs_own_come_after_what_was_recorded_before() -> Outcome {
+fn the_applications_commands_execute_after_previously_recorded_commands() -> Outcome {
     for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
         let x = Tensor::full(&pool, [100], 3_u32)?;
         let neighbour = Tensor::full(&pool, [100], 5_u32)?;
@@ -114,7 +114,7 @@ fn commands_of_the_programs_own_come_after_what_was_recorded_before() -> Outcome
 
 // Case 44, as far as it is about being handed out again.
 #[test]
-fn a_pinned_block_is_handed_out_again_only_after_its_guard_is_gone() -> Outcome {
+fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
     let (device, queue) = adapter::noop();
     let pool = Pool::from_device(device, queue, PoolOptions::default())?;
     let tensor = Tensor::zeros(&pool, [1000], DType::F32)?;
@@ -152,7 +152,7 @@ fn a_tensor_without_elements_has_no_binding() -> Outcome {
 
 /// The program's handlers are the program's: the pool neither replaces them nor calls them.
 #[test]
-fn errors_of_the_pool_do_not_reach_the_programs_handler() -> Outcome {
+fn errors_of_the_pool_do_not_reach_the_applications_handler() -> Outcome {
     let Some((device, queue)) = adapter::foreign() else { return Ok(()) };
     let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&seen);
@@ -174,7 +174,7 @@ fn errors_of_the_pool_do_not_reach_the_programs_handler() -> Outcome {
 /// Whatever was recorded, uploaded, read and left pending: with the last handle of the pool the device is the program's alone
 /// again, and with the program's it is gone.
 #[test]
-fn a_pool_that_is_gone_keeps_nothing_of_the_device() -> Outcome {
+fn a_dropped_pool_holds_no_reference_to_the_device() -> Outcome {
     for (name, opened) in [("noop", Some(adapter::noop())), ("adapter", adapter::foreign())] {
         let Some((device, queue)) = opened else { continue };
         // The device owns its handler as long as it lives.

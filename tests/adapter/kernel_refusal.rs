@@ -58,7 +58,7 @@ fn wgsl_that_does_not_validate_is_refused_with_the_source_line() -> Outcome {
 }
 
 #[test]
-fn an_entry_point_that_is_not_there_is_refused_with_those_that_are() -> Outcome {
+fn a_missing_entry_point_is_refused_with_a_list_of_the_existing_ones() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let wgsl = "@compute @workgroup_size(1) fn one() {} @compute @workgroup_size(1) fn two() {} fn main() {}
         @fragment fn three() {}";
@@ -70,7 +70,7 @@ fn an_entry_point_that_is_not_there_is_refused_with_those_that_are() -> Outcome 
 }
 
 #[test]
-fn declarations_that_pool_memory_cannot_be_bound_to_are_refused_by_name() -> Outcome {
+fn declarations_that_cannot_be_bound_to_pool_memory_are_refused_by_name() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let read_write = "declare it `var<storage, read_write>`";
     let nothing_else = "a kernel binds tensors (`var<storage, read_write>` in group 0) and scalars";
@@ -117,7 +117,7 @@ fn a_binding_that_two_variables_share_is_refused() -> Outcome {
 }
 
 #[test]
-fn what_the_device_cannot_do_is_refused_when_the_kernel_is_made() -> Outcome {
+fn unsupported_features_are_refused_when_the_kernel_is_created() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let error = refused(&pool, "@compute @workgroup_size(1024, 8, 8) fn main() {}");
     assert!(matches!(error, KernelError::Device(_)), "{error}");
@@ -299,7 +299,7 @@ fn a_deeply_nested_kernel_runs_and_a_deeper_one_is_refused() -> Outcome {
 
 /// Texts that go deep in ways that are no nesting: within the bounds each compiles or is refused, and none ends the process.
 #[test]
-fn texts_that_make_compilers_recurse_end_no_process() -> Outcome {
+fn deeply_recursive_wgsl_does_not_crash_the_process() -> Outcome {
     // Without a driver: what these know of themselves is not the question.
     let (device, queue) = adapter::noop();
     let pool = Pool::from_device(device, queue, PoolOptions::default())?;

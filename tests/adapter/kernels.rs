@@ -75,7 +75,7 @@ fn a_single_scalar_needs_no_structure() -> Outcome {
 
 /// What a comment says is not a declaration.
 #[test]
-fn a_comment_that_quotes_the_declaration_changes_nothing() -> Outcome {
+fn a_comment_that_quotes_the_declaration_has_no_effect() -> Outcome {
     for pool in pools() {
         let wgsl = "// Scalars: @group(1) @binding(0) var<uniform> params: f32
              @group(0) @binding(0) var<storage, read_write> x: array<f32>;
@@ -147,7 +147,7 @@ fn elements_may_be_vectors_matrices_atomics_and_structures() -> Outcome {
 
 /// A kernel sees its tensor's elements and no more, whatever the block was rounded up to.
 #[test]
-fn the_length_of_a_binding_is_the_tensors_and_a_view_starts_at_its_own_element() -> Outcome {
+fn a_binding_has_the_tensors_length_and_a_view_starts_at_its_first_element() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
          @compute @workgroup_size(1) fn note() { x[0] = arrayLength(&x); }";
@@ -167,7 +167,7 @@ fn the_length_of_a_binding_is_the_tensors_and_a_view_starts_at_its_own_element()
 
 /// Out of bounds on purpose: by one, by much, and by so much that the address wraps.
 #[test]
-fn a_kernel_that_writes_beyond_its_tensor_leaves_both_neighbours_whole() -> Outcome {
+fn a_kernel_that_writes_past_its_tensor_changes_no_adjacent_tensor() -> Outcome {
     for pool in adapter::all_shared() {
         let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
              @compute @workgroup_size(64) fn run_over(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -208,7 +208,7 @@ fn one_tensor_may_be_bound_twice_where_neither_is_written() -> Outcome {
 }
 
 #[test]
-fn a_workgroup_size_that_is_an_override_constant_is_told_as_it_will_be() -> Outcome {
+fn a_workgroup_size_given_by_an_override_constant_is_evaluated() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let wgsl = "override WIDTH: u32 = 8u;
          @group(0) @binding(0) var<storage, read_write> x: array<u32>;

@@ -105,7 +105,7 @@ fn made(pool: &Pool) -> Made {
 
 // Case 60.
 #[test]
-fn after_notify_lost_every_call_that_needs_the_device_says_lost() {
+fn after_notify_lost_every_call_that_needs_the_device_returns_lost() {
     for (name, pool) in pools() {
         watchdog::guarded(name, move || {
             let made = made(&pool);
@@ -123,7 +123,7 @@ fn after_notify_lost_every_call_that_needs_the_device_says_lost() {
 /// Whatever is called first: an error is `Lost`, and from then on every call says so. Some calls only record, and succeed before
 /// anybody knows.
 #[test]
-fn after_the_device_is_destroyed_no_call_fails_in_another_way() {
+fn after_the_device_is_destroyed_every_failing_call_returns_lost() {
     for first in 0..CALLS.len() {
         // Opening an adapter takes a good part of a second.
         let few = if first % 9 == 0 { pools() } else { vec![("noop", noop())] };
@@ -170,7 +170,7 @@ fn assert_all_say_so(name: &str, pool: &Pool, tensor: &Tensor) {
 
 // Case 40.
 #[test]
-fn a_lost_device_is_an_error_of_every_call() -> Outcome {
+fn every_call_on_a_lost_device_returns_an_error() -> Outcome {
     for (name, pool) in pools() {
         watchdog::guarded(name, move || {
             let tensor = Tensor::full(&pool, [1000], 1.0_f32).expect("there is room");
@@ -196,7 +196,7 @@ fn a_lost_device_is_an_error_of_every_call() -> Outcome {
 
 /// A pool that opened its device itself hears of the loss by itself, at the first call that fails for it.
 #[test]
-fn a_pool_that_opened_its_device_notices_the_loss() -> Outcome {
+fn a_pool_that_opened_its_device_detects_its_loss() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     watchdog::guarded("a loss that is noticed", move || {
         let tensor = Tensor::full(&pool, [1000], 1.0_f32).expect("there is room");
@@ -212,7 +212,7 @@ fn a_pool_that_opened_its_device_notices_the_loss() -> Outcome {
 // Case 60.
 /// Nobody tells the pool: what fails is an error of some kind, and nothing hangs.
 #[test]
-fn a_loss_that_nobody_tells_the_pool_of_ends_in_errors() -> Outcome {
+fn an_unreported_loss_is_detected_and_returned_as_an_error() -> Outcome {
     for (name, pool) in pools() {
         watchdog::guarded(name, move || {
             let tensor = Tensor::full(&pool, [1000], 1.0_f32).expect("there is room");
@@ -235,7 +235,7 @@ fn a_loss_that_nobody_tells_the_pool_of_ends_in_errors() -> Outcome {
 
 /// The read began before the loss.
 #[test]
-fn a_read_that_is_awaited_when_the_device_is_lost_ends() -> Outcome {
+fn a_pending_read_ends_when_the_device_is_lost() -> Outcome {
     for tells in [true, false] {
         let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
         watchdog::guarded("an awaited read", move || {

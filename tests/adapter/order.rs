@@ -20,7 +20,7 @@ fn new_offset(before: &[u64], after: &[u64]) -> u64 {
 
 // Case 46, too: all of them lie in one wgpu buffer.
 #[test]
-fn temporaries_of_a_batch_take_each_others_places_and_results_are_right() -> Outcome {
+fn temporaries_of_a_batch_reuse_memory_and_results_are_correct() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let ones = Tensor::full(&pool, [1000], 1.0_f32)?;
     let mut x = Tensor::zeros(&pool, [1000], DType::F32)?;
@@ -56,7 +56,7 @@ fn a_chain_longer_than_a_batch_is_in_order() -> Outcome {
 
 // Case 47.
 #[test]
-fn an_upload_never_reaches_a_queued_kernel_that_reads_the_last_owner_of_its_place() -> Outcome {
+fn an_upload_to_a_reused_block_does_not_affect_queued_kernels_that_read_the_previous_block() -> Outcome {
     for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
         let empty = offsets_or_none(&pool);
         let old = Tensor::full(&pool, [1000], 1.0_f32)?;
@@ -78,7 +78,7 @@ fn offsets_or_none(pool: &Pool) -> Vec<u64> {
 }
 
 #[test]
-fn clears_fills_copies_and_reads_keep_their_places_in_the_order() -> Outcome {
+fn clears_fills_copies_and_reads_execute_in_program_order() -> Outcome {
     for pool in adapter::all_shared() {
         let (x, y) = (Tensor::full(pool, [64], 1_u32)?, Tensor::full(pool, [64], 10_u32)?);
         x.storage().copy_to(y.storage())?;
@@ -102,7 +102,7 @@ fn clears_fills_copies_and_reads_keep_their_places_in_the_order() -> Outcome {
 }
 
 #[test]
-fn a_segment_is_destroyed_after_the_commands_that_name_it() -> Outcome {
+fn a_segment_is_destroyed_after_the_commands_that_use_it() -> Outcome {
     for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
         for round in 0..5_u8 {
             let x = Tensor::full(&pool, [3 << 20], f32::from(round))?;
@@ -131,7 +131,7 @@ fn a_new_segment_is_not_mistaken_for_one_that_was_destroyed() -> Outcome {
 }
 
 #[test]
-fn more_bind_groups_than_are_kept_give_right_results() -> Outcome {
+fn more_bind_groups_than_the_cache_holds_give_correct_results() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let tensors: Result<Vec<_>, _> = (0..4500_u32).map(|number| Tensor::full(&pool, [2], number)).collect();
     let tensors = tensors?;
@@ -192,7 +192,7 @@ fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
 
 /// The cache of bind groups tells segments apart, not offsets alone.
 #[test]
-fn tensors_at_one_offset_of_two_segments_are_told_apart() -> Outcome {
+fn tensors_at_the_same_offset_of_two_segments_are_distinguished() -> Outcome {
     let Some(pool) = adapter::open(PoolOptions { smallest_segment: Some(1 << 20), ..PoolOptions::default() }) else {
         return Ok(());
     };

@@ -42,7 +42,7 @@ fn held(pool: &Pool) -> u64 {
 
 // Case 58.
 #[test]
-fn a_trim_while_the_submission_thread_is_at_work_is_carried_out_without_a_further_call() {
+fn a_trim_while_the_submission_thread_is_busy_completes_without_a_further_call() {
     let pool = noop();
     watchdog::guarded("a trim beside a submission", move || {
         let (small, large) = (pool.allocate(1024).expect("it fits"), pool.allocate(8 * MIB).expect("it fits"));
@@ -65,7 +65,7 @@ fn a_trim_while_the_submission_thread_is_at_work_is_carried_out_without_a_furthe
 
 /// The program records, drops and trims, and does nothing more.
 #[test]
-fn what_a_program_drops_and_trims_goes_back_without_a_further_call() {
+fn dropped_and_trimmed_memory_is_released_without_a_further_call() {
     for pool in pools() {
         watchdog::guarded("work, then a trim", move || {
             for _ in 0..5 {
@@ -86,7 +86,7 @@ fn what_a_program_drops_and_trims_goes_back_without_a_further_call() {
 // Case 59.
 /// An error in a callback that runs inside the pool's submission or poll.
 #[test]
-fn an_error_of_the_applications_callback_reaches_the_applications_handler_and_nobody_else() {
+fn an_error_of_the_applications_callback_reaches_only_the_applications_handler() {
     let acts: [fn(&Pool); 4] = [
         |pool| {
             pool.allocate(1024).and_then(|storage| Ok(storage.clear()?)).expect("it can be recorded");
@@ -209,7 +209,7 @@ fn a_trim_does_not_wait_for_a_thread_that_polls() {
 }
 
 #[test]
-fn a_loop_that_submits_each_step_and_never_reads_holds_a_bounded_amount() {
+fn a_loop_that_submits_each_step_without_reading_uses_bounded_memory() {
     for pool in pools() {
         watchdog::guarded("an endless loop", move || {
             let x = Tensor::zeros(&pool, [256 << 10], DType::F32).expect("there is room");
@@ -226,7 +226,7 @@ fn a_loop_that_submits_each_step_and_never_reads_holds_a_bounded_amount() {
 }
 
 #[test]
-fn a_fault_is_told_cleared_and_told_apart_from_the_next() -> Outcome {
+fn a_fault_is_reported_cleared_and_distinguished_from_the_next() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let broken = |pool: &Pool| -> Outcome {
         let storage = pool.allocate(1024)?;

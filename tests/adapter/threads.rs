@@ -10,7 +10,7 @@ fn is_send_and_sync<T: Send + Sync + 'static>() {}
 
 /// Compiling is the test.
 #[test]
-fn handles_and_errors_go_from_thread_to_thread() {
+fn handles_and_errors_can_be_sent_between_threads() {
     is_send_and_sync::<Pool>();
     is_send_and_sync::<Pool<HostMemory>>();
     is_send_and_sync::<Pool<AccountingMemory>>();
@@ -117,7 +117,7 @@ fn waits_on_several_threads_end_when_the_device_is_done() -> Outcome {
 
 /// The callback of a read may be taken by another thread's poll: the read waits for it all the same.
 #[test]
-fn reads_on_several_threads_all_arrive() -> Outcome {
+fn reads_on_several_threads_all_complete() -> Outcome {
     let (device, queue) = adapter::noop();
     let embedded = Pool::from_device(device, queue, PoolOptions::default())?;
     for pool in [embedded].into_iter().chain(adapter::fresh()) {
@@ -141,7 +141,7 @@ fn reads_on_several_threads_all_arrive() -> Outcome {
 
 /// Dropped before it was polled, and after.
 #[test]
-fn a_read_that_is_given_up_harms_nothing() -> Outcome {
+fn dropping_a_pending_read_has_no_effect() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     watchdog::guarded("reads that are given up", move || {
         let x = Tensor::full(&pool, [1000], 1_u32).expect("there is room");

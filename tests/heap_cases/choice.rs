@@ -14,7 +14,7 @@ fn holes(granules: impl IntoIterator<Item = u64>) -> Heap {
 
 // Case 14. The small limit is the only bar: a maximum for splitting is PyTorch's remedy for a hole that it cannot compact.
 #[test]
-fn a_hole_of_any_size_serves_a_large_request_and_the_tightest_is_taken() {
+fn a_large_request_takes_the_tightest_hole_of_any_size() {
     let mut heap = heap();
     for size in [4 * SEGMENT, 2 * SEGMENT, 8 * SEGMENT] {
         heap.add_segment(SubPool::Large, size).expect("a multiple of the granule");
@@ -28,7 +28,7 @@ fn a_hole_of_any_size_serves_a_large_request_and_the_tightest_is_taken() {
 
 // Sizes from 1000 to 1007 granules are of one class.
 #[test]
-fn the_tightest_hole_of_a_class_is_taken_wherever_it_is_in_the_list() {
+fn the_tightest_hole_of_a_class_is_taken_at_any_position_of_the_list() {
     for sizes in [[1007, 1001, 1004], [1001, 1004, 1007], [1004, 1007, 1001]] {
         let mut heap = holes(sizes);
         let id = allocate(&mut heap, 1000 * GRANULE);
@@ -38,7 +38,7 @@ fn the_tightest_hole_of_a_class_is_taken_wherever_it_is_in_the_list() {
 }
 
 #[test]
-fn a_hole_is_found_however_many_smaller_ones_are_in_its_class() {
+fn a_hole_is_found_among_any_number_of_smaller_holes_of_its_class() {
     // Idle segments.
     let mut heap = holes([1001].into_iter().chain([1000; 100]));
     let id = allocate(&mut heap, 1001 * GRANULE);

@@ -62,7 +62,7 @@ fn all_counters(stats: &Stats) -> [Counter; 9] {
 
 // Case 1.
 #[test]
-fn a_freed_block_is_handed_out_again_at_the_same_place() {
+fn a_freed_block_is_allocated_again_at_the_same_location() {
     let mut heap = heap();
     let _before = allocate(&mut heap, SEGMENT / 4);
     let id = allocate(&mut heap, 100_000);
@@ -77,7 +77,7 @@ fn a_freed_block_is_handed_out_again_at_the_same_place() {
 
 // Case 2.
 #[test]
-fn freeing_lowers_what_is_allocated_and_keeps_what_is_reserved() {
+fn freeing_lowers_allocated_bytes_and_keeps_reserved_bytes() {
     let mut heap = heap();
     let id = allocate(&mut heap, 100_000);
     assert_eq!(heap.stats().allocated.current, 100_096);
@@ -153,7 +153,7 @@ fn every_offset_is_a_multiple_of_the_granule() {
 
 // Case 9.
 #[test]
-fn what_is_split_off_serves_the_next_request() {
+fn the_remainder_of_a_split_serves_the_next_request() {
     let mut heap = heap();
     let quarter = allocate(&mut heap, SEGMENT / 4);
     let rest = allocate(&mut heap, SEGMENT / 4 * 3);
@@ -192,7 +192,7 @@ fn holes_of_two_segments_never_join() {
 
 // Case 12.
 #[test]
-fn a_small_block_never_holds_a_segment_of_large_ones() {
+fn a_small_block_is_never_placed_in_a_segment_of_large_blocks() {
     let mut heap = heap();
     let shortfall = Shortfall { pool: SubPool::Small, bytes: 4096 };
     assert_eq!(heap.allocate(bytes(4096)), Err(shortfall));
@@ -220,7 +220,7 @@ fn an_idle_segment_changes_pools_and_a_busy_one_does_not() {
 
 // Case 13.
 #[test]
-fn an_oversize_request_names_the_segment_it_needs_and_gives_it_back_whole() {
+fn an_oversize_request_reports_the_segment_it_needs_and_releases_it_as_a_whole() {
     let mut heap = heap();
     let request = 3 * SEGMENT + 1;
     let shortfall = heap.allocate(bytes(request)).expect_err("no segment is so large");
@@ -253,7 +253,7 @@ fn exactly_the_idle_segments_are_released_the_longest_idle_first() {
 
 // Case 23.
 #[test]
-fn a_peak_resets_to_the_current_value_and_totals_reset_apart() {
+fn peaks_reset_to_the_current_value_separately_from_totals() {
     let mut heap = heap();
     let [first, second] = [100_096, 200_192].map(|size| allocate(&mut heap, size));
     free(&mut heap, second);
@@ -270,7 +270,7 @@ fn a_peak_resets_to_the_current_value_and_totals_reset_apart() {
 
 // Case 24. The same after every step of a random program: `heap_shadow`.
 #[test]
-fn what_was_allocated_less_what_was_freed_is_there_for_every_metric() {
+fn allocated_minus_freed_equals_current_for_every_metric() {
     let mut heap = heap();
     let pinned = allocate(&mut heap, 70_001);
     heap.pin(pinned).expect("active");
@@ -330,7 +330,7 @@ fn a_refused_request_changes_no_counter() {
 
 // Case 29.
 #[test]
-fn the_numbers_of_fragmentation_agree_with_a_count_by_hand() {
+fn fragmentation_numbers_agree_with_a_hand_count() {
     let mut heap = heap();
     let quarters = [(); 4].map(|()| allocate(&mut heap, SEGMENT / 4));
     free(&mut heap, quarters[0]);
@@ -343,7 +343,7 @@ fn the_numbers_of_fragmentation_agree_with_a_count_by_hand() {
 
 // Case 44, as far as the heap goes.
 #[test]
-fn a_block_freed_while_it_is_pinned_is_handed_out_only_after_its_last_unpin() {
+fn a_block_freed_while_pinned_is_reused_only_after_its_last_unpin() {
     let mut heap = heap();
     let id = allocate(&mut heap, SEGMENT);
     heap.pin(id).expect("active");

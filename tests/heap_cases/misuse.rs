@@ -6,7 +6,7 @@ use wgpu_pool::heap::compaction::PackingBounds;
 use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
 
 #[test]
-fn a_stale_id_is_refused_whatever_is_in_its_place_now() {
+fn a_stale_id_is_refused_regardless_of_the_current_block() {
     let mut heap = heap();
     let id = allocate(&mut heap, 100_000);
     free(&mut heap, id);
@@ -43,7 +43,7 @@ fn granules_that_are_no_power_of_two_or_out_of_range_are_refused() {
 }
 
 #[test]
-fn packing_leaves_all_segments_alone_where_none_is_sparse_enough() {
+fn packing_changes_nothing_if_no_segment_is_sparse_enough() {
     let mut heap = heap();
     allocate(&mut heap, 100_000);
     let bounds =

@@ -21,14 +21,14 @@ fn accepted(path: &str, text: &str) {
 }
 
 #[test]
-fn a_floor_may_name_itself_and_those_below() {
+fn a_layer_may_use_itself_and_lower_layers() {
     accepted("src/pool/mod.rs", "use crate::heap::Heap;\nuse crate::{device::Memory, error::DeviceError, pool::Pool};");
     accepted("src/ops/mod.rs", "use crate::tensor::{self, Tensor};\nfn f(pool: &crate::pool::Pool) {}");
     accepted("src/heap/class.rs", "use super::{Heap, lists::Lists};\nuse self::inner::*;");
 }
 
 #[test]
-fn a_floor_may_not_name_one_above() {
+fn a_layer_may_not_use_a_higher_layer() {
     refused("src/heap/mod.rs", "\nuse crate::pool::Pool;", "2: heap names pool, which is above it");
     refused(
         "src/device/gpu/mod.rs",
@@ -61,13 +61,13 @@ fn only_one_file_makes_the_calls_of_wgpu_that_can_fail() {
 }
 
 #[test]
-fn error_names_nothing_of_the_crate_but_itself() {
+fn the_error_layer_uses_no_other_layer() {
     accepted("src/error/heap.rs", "use super::Bytes;\nuse crate::error::DeviceError;");
     refused("src/error/mod.rs", "use crate::heap::BlockId;", "1: error names heap, which is above it");
 }
 
 #[test]
-fn a_detour_through_parents_is_seen() {
+fn a_path_through_parent_modules_is_resolved() {
     refused("src/heap/mod.rs", "use super::pool::Pool;", "1: heap names pool, which is above it");
     refused("src/heap/class.rs", "use super::super::pool::Pool;", "1: heap names pool, which is above it");
     refused("src/heap/class.rs", "use self::super::super::pool::Pool;", "1: heap names pool, which is above it");
@@ -85,7 +85,7 @@ fn inline_modules_and_test_files_count_as_levels() {
 }
 
 #[test]
-fn the_crates_root_is_no_way_around() {
+fn a_path_through_the_crate_root_is_refused() {
     let root = "names the crate's root, which is above every floor";
     refused("src/heap/mod.rs", "use crate as root;", &format!("1: {root}"));
     refused("src/heap/mod.rs", "use super as root;", &format!("1: {root}"));
@@ -96,13 +96,13 @@ fn the_crates_root_is_no_way_around() {
 }
 
 #[test]
-fn a_folder_that_is_no_floor_is_refused() {
+fn a_folder_that_is_not_a_layer_is_refused() {
     refused("src/util/mod.rs", "", " util is no floor of the house");
     refused("src/helpers.rs", "", " helpers.rs is no floor of the house");
 }
 
 #[test]
-fn words_in_comments_and_strings_are_no_paths() {
+fn words_in_comments_and_strings_are_not_paths() {
     let source = r##"
         //! See [`Pool`](crate::pool::Pool) and wgpu.
         /* use crate::pool::Pool; /* nested */ unsafe */
@@ -135,7 +135,7 @@ fn the_heap_is_pure() {
 }
 
 #[test]
-fn tensor_knows_no_byte_address() {
+fn the_tensor_layer_uses_no_byte_address() {
     refused("src/tensor/mod.rs", "use crate::heap::Place;", "1: tensor names a byte address (Place)");
     refused("src/tensor/layout.rs", "fn f(id: SegmentId) {}", "1: tensor names a byte address (SegmentId)");
     accepted("src/tensor/mod.rs", "/// Not a `Place`.\nstruct Placement;");
@@ -175,7 +175,7 @@ fn lib_may_name_everything_and_must_forbid_unsafe_code() {
 }
 
 #[test]
-fn a_long_file_is_refused_wherever_it_is() {
+fn a_long_file_is_refused_in_every_folder() {
     for path in ["src/heap/mod.rs", "tests/cases.rs", "xtask/src/main.rs", "shaders/lib/matmul.wgsl"] {
         accepted(path, &"\n".repeat(600));
         refused(path, &"\n".repeat(601), " 601 lines, and no file is longer than 600");
@@ -198,7 +198,7 @@ fn every_storage_binding_is_read_write() {
 }
 
 #[test]
-fn a_stray_name_at_the_top_is_refused() {
+fn an_unknown_name_at_the_top_level_is_refused() {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let known = names(&["Cargo.toml", "src", "xtask", ".ci", "target", "notes"]);
     assert_eq!(top_level(&known, "/target\nnotes/\n"), Vec::<String>::new());
@@ -206,7 +206,7 @@ fn a_stray_name_at_the_top_is_refused() {
 }
 
 #[test]
-fn an_unchecked_product_of_sizes_is_seen() {
+fn an_unchecked_product_of_sizes_is_refused() {
     let text = "an unchecked product of sizes; src/tensor/arithmetic.rs has checked ones";
     refused("src/ops/reduce.rs", "fn f() {\n    let n: usize = shape.iter().product();\n}", &format!("2: {text}"));
     refused("src/tensor/layout.rs", "fn f() -> u64 { sizes.product::<u64>() }", &format!("1: {text}"));
@@ -216,7 +216,7 @@ fn an_unchecked_product_of_sizes_is_seen() {
 }
 
 #[test]
-fn a_kernel_that_does_not_state_its_bounds_is_seen() {
+fn a_kernel_without_stated_bounds_is_refused() {
     let (indices, loops) = ("// Indices: below count.\n", "// Loops: 6.\n");
     let code = "fn f() { for (var i = 0u; i < 5u; i += 1u) {} }";
     accepted("shaders/a.wgsl", &format!("// a: it.\n//\n{indices}{loops}\n{code}"));

@@ -72,7 +72,7 @@ pub(crate) fn cited(text: &str) -> BTreeSet<u32> {
 }
 
 #[test]
-fn a_guarantee_without_a_test_that_exists_is_seen() {
+fn a_guarantee_without_an_existing_test_is_refused() {
     let text = "#[test]\n#[ignore]\nfn a_test() {}\nlist! {\n    over_all,\n}\nfn over_all<S>() {}\nfn no_test() {}\n";
     let read = |path: &str| (path == "tests/a.rs").then(|| text.to_string());
     let page = |tests: &str| format!("| guarantee | tests |\n| --- | --- |\n| It holds. | {tests} |\n");

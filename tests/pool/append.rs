@@ -84,7 +84,7 @@ fn two_tensors_that_grow_in_turn_create_a_logarithmic_number_of_segments() -> Ou
 
 // Case 56.
 #[test]
-fn loops_of_different_sizes_side_by_side_create_a_logarithmic_number_of_segments() -> Outcome {
+fn interleaved_loops_of_different_sizes_create_a_logarithmic_number_of_segments() -> Outcome {
     for pool in pools()? {
         let rows = [3 * MIB, MIB / 2, 40_000];
         let mut live = Vec::new();
@@ -104,7 +104,7 @@ fn loops_of_different_sizes_side_by_side_create_a_logarithmic_number_of_segments
 
 // Case 56.
 #[test]
-fn other_blocks_that_live_beside_an_append_loop_add_no_more_segments_than_they_are() -> Outcome {
+fn other_live_blocks_add_at_most_one_segment_each_to_an_append_loop() -> Outcome {
     for (row, steps) in LOOPS {
         for pool in pools()? {
             let mut others = Vec::new();
@@ -133,7 +133,7 @@ fn other_blocks_that_live_beside_an_append_loop_add_no_more_segments_than_they_a
 }
 
 #[test]
-fn a_block_that_shrinks_again_creates_nothing_and_one_that_grows_again_no_more_than_the_first_time() -> Outcome {
+fn a_shrinking_loop_creates_no_segments_and_a_second_growing_loop_no_more_than_the_first() -> Outcome {
     for (row, steps) in [(16_384, 1200), (MIB, 300)] {
         for pool in pools()? {
             let mut live = append(&pool, 1, row, steps)?;
@@ -152,7 +152,7 @@ fn a_block_that_shrinks_again_creates_nothing_and_one_that_grows_again_no_more_t
 }
 
 #[test]
-fn the_room_of_an_append_loop_is_an_eighth_of_its_blocks_at_most() -> Outcome {
+fn the_spare_room_of_an_append_loop_is_at_most_an_eighth_of_its_blocks() -> Outcome {
     for (row, steps) in LOOPS {
         for pool in pools()? {
             let mut block = pool.allocate(row)?;
@@ -169,7 +169,7 @@ fn the_room_of_an_append_loop_is_an_eighth_of_its_blocks_at_most() -> Outcome {
 }
 
 #[test]
-fn an_append_loop_at_a_limit_gets_no_room_that_the_limit_does_not_leave() -> Outcome {
+fn an_append_loop_at_a_limit_gets_no_spare_room_above_the_limit() -> Outcome {
     for pool in pools()? {
         pool.set_limit(Some(144 * MIB));
         let mut block = pool.allocate(MIB)?;

@@ -7,27 +7,27 @@ use crate::subjects::{
 use wgpu_pool::{DeviceError, Pool};
 
 over_every_memory_with_bytes! {
-    what_is_written_is_read_back,
-    a_write_in_the_middle_leaves_the_rest,
-    clearing_makes_zeros_and_leaves_the_neighbours,
-    a_copy_within_a_segment_equals_a_copy_across,
-    a_copy_to_a_longer_storage_leaves_its_end,
-    a_storage_copied_to_itself_stays_the_same,
+    written_bytes_are_read_back,
+    a_write_in_the_middle_changes_no_other_byte,
+    clearing_a_storage_changes_no_other_storage,
+    a_copy_within_a_segment_equals_a_copy_between_segments,
+    a_copy_to_a_longer_storage_keeps_the_remaining_bytes,
+    copying_a_storage_to_itself_has_no_effect,
     commands_take_effect_in_program_order,
-    a_block_is_handed_out_again_while_commands_still_name_it,
-    an_upload_of_many_pieces_arrives_whole,
-    a_write_that_ends_in_the_middle_of_a_unit_is_refused_whole,
+    a_freed_block_is_reused_while_recorded_commands_still_use_it,
+    a_large_upload_in_several_pieces_is_complete,
+    a_write_that_ends_within_a_copy_unit_is_refused_without_effect,
 }
 
 mod kernels {
-    use super::a_copy_of_any_length_changes_no_byte_behind_it;
+    use super::a_copy_of_any_length_changes_no_byte_after_its_range;
 
     crate::subjects::over_every_memory_that_runs_kernels! {
-        a_copy_of_any_length_changes_no_byte_behind_it,
+        a_copy_of_any_length_changes_no_byte_after_its_range,
     }
 }
 
-fn what_is_written_is_read_back<S: Subject>(memory: S::Memory) -> Outcome {
+fn written_bytes_are_read_back<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     for bytes in [1, 2, 3, 4, 5, 31, 32, 33, 1023, 4096, 100_001] {
         let storage = pool.allocate(bytes)?;
@@ -37,7 +37,7 @@ fn what_is_written_is_read_back<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
-fn a_write_in_the_middle_leaves_the_rest<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_write_in_the_middle_changes_no_other_byte<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(999)?;
     stamp(&storage, 1)?;
@@ -50,7 +50,7 @@ fn a_write_in_the_middle_leaves_the_rest<S: Subject>(memory: S::Memory) -> Outco
     Ok(())
 }
 
-fn clearing_makes_zeros_and_leaves_the_neighbours<S: Subject>(memory: S::Memory) -> Outcome {
+fn clearing_a_storage_changes_no_other_storage<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storages = [pool.allocate(1000)?, pool.allocate(777)?, pool.allocate(1000)?];
     for (number, storage) in (0..).zip(&storages) {
@@ -64,7 +64,7 @@ fn clearing_makes_zeros_and_leaves_the_neighbours<S: Subject>(memory: S::Memory)
 }
 
 // Case 48.
-fn a_copy_within_a_segment_equals_a_copy_across<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_copy_within_a_segment_equals_a_copy_between_segments<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let (source, first) = allocate_at(&pool, 10_001)?;
     stamp(&source, 1)?;
@@ -80,7 +80,7 @@ fn a_copy_within_a_segment_equals_a_copy_across<S: Subject>(memory: S::Memory) -
     Ok(())
 }
 
-fn a_copy_to_a_longer_storage_leaves_its_end<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_copy_to_a_longer_storage_keeps_the_remaining_bytes<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let (short, long) = (pool.allocate(400)?, pool.allocate(4000)?);
     stamp(&short, 1)?;
@@ -96,7 +96,7 @@ fn a_copy_to_a_longer_storage_leaves_its_end<S: Subject>(memory: S::Memory) -> O
 }
 
 /// Within a segment and across, to storages that end with the source, within its last unit, with it, and far behind.
-fn a_copy_of_any_length_changes_no_byte_behind_it<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_copy_of_any_length_changes_no_byte_after_its_range<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let far = pool.allocate(2 * SEGMENT)?;
     for bytes in [1, 2, 3, 4, 5, 6, 7, 30, 31, 33, 4097, 20_001] {
@@ -121,7 +121,7 @@ fn a_copy_of_any_length_changes_no_byte_behind_it<S: Subject>(memory: S::Memory)
     Ok(())
 }
 
-fn a_storage_copied_to_itself_stays_the_same<S: Subject>(memory: S::Memory) -> Outcome {
+fn copying_a_storage_to_itself_has_no_effect<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;
@@ -146,7 +146,7 @@ fn commands_take_effect_in_program_order<S: Subject>(memory: S::Memory) -> Outco
 }
 
 // Case 47: the new owner's bytes come after the commands that name the old one.
-fn a_block_is_handed_out_again_while_commands_still_name_it<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_freed_block_is_reused_while_recorded_commands_still_use_it<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let kept: Result<Vec<_>, _> = (0..20).map(|_| pool.allocate(256)).collect();
     let kept = kept?;
@@ -164,7 +164,7 @@ fn a_block_is_handed_out_again_while_commands_still_name_it<S: Subject>(memory: 
     Ok(())
 }
 
-fn an_upload_of_many_pieces_arrives_whole<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_large_upload_in_several_pieces_is_complete<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     // Two whole pieces and a rest that is no multiple of the copy unit.
     let bytes = (32 << 20) + 1_000_003;
@@ -175,7 +175,7 @@ fn an_upload_of_many_pieces_arrives_whole<S: Subject>(memory: S::Memory) -> Outc
     Ok(())
 }
 
-fn a_write_that_ends_in_the_middle_of_a_unit_is_refused_whole<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_write_that_ends_within_a_copy_unit_is_refused_without_effect<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;

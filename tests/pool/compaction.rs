@@ -6,17 +6,17 @@ use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, opti
 use wgpu_pool::{AccountingMemory, AllocateError, Memory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
-    alternate_blocks_of_two_segments_move_into_one,
-    a_request_that_no_hole_serves_is_served_after_moving_and_refused_without,
-    one_segment_alone_is_compacted_too,
-    random_programs_with_compactions_lose_no_byte,
+    compaction_moves_alternate_blocks_of_two_segments_into_one,
+    a_request_that_fits_no_hole_succeeds_with_compaction_and_fails_without,
+    a_single_segment_is_compacted,
+    random_programs_with_compaction_preserve_all_bytes,
     a_pool_moves_no_more_than_its_share_before_it_grows,
-    a_block_alone_in_a_large_segment_is_packed_into_one_of_its_size,
-    packing_stops_where_the_limit_leaves_no_room,
+    a_single_block_in_a_large_segment_is_packed_into_a_segment_of_its_size,
+    packing_is_skipped_when_the_limit_permits_no_new_segment,
     blocks_that_fit_no_hole_slide_to_the_front_of_their_segment,
-    free_bytes_in_pieces_of_two_segments_serve_a_request_of_all_of_them,
-    a_sparse_segment_is_packed_and_given_back_before_the_pool_grows,
-    a_pool_that_may_not_move_so_much_grows_without_packing,
+    fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum,
+    a_sparse_segment_is_packed_and_released_before_the_pool_grows,
+    a_pool_whose_move_budget_is_too_small_grows_without_packing,
 }
 
 const BLOCK: u64 = SEGMENT / 8;
@@ -38,7 +38,7 @@ fn two_half_empty_segments<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, Box
 }
 
 // Case 41.
-fn alternate_blocks_of_two_segments_move_into_one<S: Subject>(memory: S::Memory) -> Outcome {
+fn compaction_moves_alternate_blocks_of_two_segments_into_one<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let live = two_half_empty_segments(&pool)?;
     assert_eq!(pool.trim().segments, 0, "each segment holds live blocks");
@@ -54,7 +54,7 @@ fn alternate_blocks_of_two_segments_move_into_one<S: Subject>(memory: S::Memory)
 }
 
 // Case 42.
-fn a_request_that_no_hole_serves_is_served_after_moving_and_refused_without<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_request_that_fits_no_hole_succeeds_with_compaction_and_fails_without<S: Subject>(memory: S::Memory) -> Outcome {
     let limit = Some(2 * SEGMENT);
     let rigid = PoolOptions { limit, compaction_share: 0.0, ..options() };
     let pool = Pool::new(S::memory().ok_or("it opened before")?, rigid)?;
@@ -77,7 +77,7 @@ fn a_request_that_no_hole_serves_is_served_after_moving_and_refused_without<S: S
     Ok(())
 }
 
-fn one_segment_alone_is_compacted_too<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_single_segment_is_compacted<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(SEGMENT), ..options() })?;
     let mut live = Vec::new();
     for number in 0..8 {
@@ -96,7 +96,7 @@ fn one_segment_alone_is_compacted_too<S: Subject>(memory: S::Memory) -> Outcome 
     Ok(())
 }
 
-fn random_programs_with_compactions_lose_no_byte<S: Subject>(memory: S::Memory) -> Outcome {
+fn random_programs_with_compaction_preserve_all_bytes<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(6 * SEGMENT), ..options() })?;
     let mut random = Random::new(41);
     let mut live: Vec<(u64, Storage<S::Memory>)> = Vec::new();
@@ -152,7 +152,7 @@ fn a_pool_moves_no_more_than_its_share_before_it_grows<S: Subject>(memory: S::Me
 
 // Case 44.
 #[test]
-fn a_pinned_block_stays_where_it_is_and_everything_else_may_move() -> Outcome {
+fn a_pinned_block_does_not_move_and_other_blocks_may() -> Outcome {
     let Some(pool) = opener::open(options()) else { return Ok(()) };
     let live = two_half_empty_segments(&pool)?;
     let guards: Result<Vec<_>, _> = live.iter().map(|(_, storage)| storage.pin()).collect();
@@ -167,7 +167,7 @@ fn a_pinned_block_stays_where_it_is_and_everything_else_may_move() -> Outcome {
 // Case 45.
 #[cfg(feature = "tensor")]
 #[test]
-fn kernels_recorded_before_a_compaction_see_the_old_place_and_those_after_it_the_new() -> Outcome {
+fn kernels_recorded_before_a_compaction_use_the_old_location_and_later_kernels_the_new() -> Outcome {
     use wgpu_pool::{DType, Tensor};
 
     let Some(pool) = opener::open(options()) else { return Ok(()) };
@@ -208,7 +208,7 @@ fn one_block_in_a_segment_of_eight<M: Memory>(pool: &Pool<M>) -> Result<Storage<
     Ok(live)
 }
 
-fn a_block_alone_in_a_large_segment_is_packed_into_one_of_its_size<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_single_block_in_a_large_segment_is_packed_into_a_segment_of_its_size<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let live = one_block_in_a_segment_of_eight(&pool)?;
     assert_eq!(pool.compact(SEGMENT - 1)?.moves, 0, "it may not move so much");
@@ -221,7 +221,7 @@ fn a_block_alone_in_a_large_segment_is_packed_into_one_of_its_size<S: Subject>(m
     Ok(())
 }
 
-fn packing_stops_where_the_limit_leaves_no_room<S: Subject>(memory: S::Memory) -> Outcome {
+fn packing_is_skipped_when_the_limit_permits_no_new_segment<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(9 * SEGMENT - 1), ..options() })?;
     let live = one_block_in_a_segment_of_eight(&pool)?;
     assert_eq!(pool.compact(u64::MAX)?.moves, 0);
@@ -231,7 +231,7 @@ fn packing_stops_where_the_limit_leaves_no_room<S: Subject>(memory: S::Memory) -
     Ok(())
 }
 
-fn a_sparse_segment_is_packed_and_given_back_before_the_pool_grows<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_sparse_segment_is_packed_and_released_before_the_pool_grows<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { compaction_share: 0.5, ..options() })?;
     let live = one_block_in_a_segment_of_eight(&pool)?;
     let large = pool.allocate(8 * SEGMENT)?;
@@ -244,7 +244,7 @@ fn a_sparse_segment_is_packed_and_given_back_before_the_pool_grows<S: Subject>(m
     Ok(())
 }
 
-fn a_pool_that_may_not_move_so_much_grows_without_packing<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_pool_whose_move_budget_is_too_small_grows_without_packing<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { compaction_share: 0.1, ..options() })?;
     let live = one_block_in_a_segment_of_eight(&pool)?;
     let large = pool.allocate(8 * SEGMENT)?;
@@ -291,7 +291,7 @@ fn blocks_that_fit_no_hole_slide_to_the_front_of_their_segment<S: Subject>(memor
 }
 
 // No hole of one segment can be larger than seven parts: the blocks have to leave one.
-fn free_bytes_in_pieces_of_two_segments_serve_a_request_of_all_of_them<S: Subject>(memory: S::Memory) -> Outcome {
+fn fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, at_two_segments())?;
     let live = blocks_between_small_holes(&pool)?;
     let large = pool.allocate(8 * PART)?;
@@ -307,7 +307,7 @@ fn free_bytes_in_pieces_of_two_segments_serve_a_request_of_all_of_them<S: Subjec
 }
 
 #[test]
-fn large_segments_that_hold_little_each_keep_no_more_than_that() -> Outcome {
+fn sparse_large_segments_shrink_to_their_live_blocks() -> Outcome {
     const MIB: u64 = 1 << 20;
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { small_limit: 0, ..PoolOptions::default() })?;
     let mut live = Vec::new();

@@ -5,16 +5,16 @@ use crate::subjects::{Subject, assert_stamp, options, over_every_memory_with_byt
 use wgpu_pool::{AccountingMemory, DeviceError, Pool};
 
 over_every_memory_with_bytes! {
-    ranges_arrive_in_the_order_in_which_they_were_added,
-    each_range_is_taken_as_it_was_when_it_was_added,
-    a_download_of_nothing_is_empty,
-    a_range_that_has_no_room_is_refused_and_the_others_arrive,
-    a_download_that_is_dropped_harms_nothing,
+    ranges_are_returned_in_the_order_in_which_they_were_added,
+    each_range_has_the_contents_at_the_time_of_its_addition,
+    a_download_without_ranges_is_empty,
+    a_range_that_exceeds_the_room_is_refused_and_the_others_are_returned,
+    dropping_a_download_leaves_the_pool_usable,
     a_download_outlives_its_storage,
     a_download_can_be_awaited,
 }
 
-fn ranges_arrive_in_the_order_in_which_they_were_added<S: Subject>(memory: S::Memory) -> Outcome {
+fn ranges_are_returned_in_the_order_in_which_they_were_added<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let (one, two) = (pool.allocate(1000)?, pool.allocate(100_000)?);
     stamp(&one, 1)?;
@@ -30,7 +30,7 @@ fn ranges_arrive_in_the_order_in_which_they_were_added<S: Subject>(memory: S::Me
     Ok(())
 }
 
-fn each_range_is_taken_as_it_was_when_it_was_added<S: Subject>(memory: S::Memory) -> Outcome {
+fn each_range_has_the_contents_at_the_time_of_its_addition<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(8)?;
     let mut download = pool.download(24)?;
@@ -43,7 +43,7 @@ fn each_range_is_taken_as_it_was_when_it_was_added<S: Subject>(memory: S::Memory
     Ok(())
 }
 
-fn a_download_of_nothing_is_empty<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_download_without_ranges_is_empty<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     assert_eq!(pool.download(0)?.finish_blocking()?, Vec::<u8>::new());
     let mut download = pool.download(0)?;
@@ -52,7 +52,7 @@ fn a_download_of_nothing_is_empty<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
-fn a_range_that_has_no_room_is_refused_and_the_others_arrive<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_range_that_exceeds_the_room_is_refused_and_the_others_are_returned<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;
@@ -73,7 +73,7 @@ fn a_range_that_has_no_room_is_refused_and_the_others_arrive<S: Subject>(memory:
 }
 
 /// Its commands are recorded and not yet submitted: they stay valid.
-fn a_download_that_is_dropped_harms_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+fn dropping_a_download_leaves_the_pool_usable<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;
@@ -111,7 +111,7 @@ fn a_download_can_be_awaited<S: Subject>(memory: S::Memory) -> Outcome {
 }
 
 #[test]
-fn a_memory_without_bytes_refuses_to_be_read() -> Outcome {
+fn reading_a_memory_without_storage_is_an_error() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;

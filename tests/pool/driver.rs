@@ -25,7 +25,7 @@ fn slow(pool: &Pool) -> Result<Kernel, KernelError> {
 
 // Case 18.
 #[test]
-fn bytes_that_the_device_still_uses_are_pending_until_it_is_done() -> Outcome {
+fn bytes_in_use_by_the_device_are_pending_until_it_has_finished() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let slow = slow(&pool)?;
     let kept = Tensor::zeros(&pool, [64], DType::U32)?;
@@ -48,7 +48,7 @@ fn bytes_that_the_device_still_uses_are_pending_until_it_is_done() -> Outcome {
 
 // Case 19.
 #[test]
-fn the_driver_holds_less_by_the_bytes_that_a_trim_reports() -> Outcome {
+fn driver_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let Some(at_first) = pool.memory().driver_bytes() else {
         eprintln!("skipped: this backend does not tell what the driver holds");
@@ -89,7 +89,7 @@ fn half_dropped(pool: &Pool) -> Result<Vec<Tensor>, Box<dyn std::error::Error>> 
 
 // Case 19, for every way of giving back.
 #[test]
-fn the_driver_holds_less_by_what_each_way_of_giving_back_reports() -> Outcome {
+fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outcome {
     type Way = fn(&Pool) -> Result<Trimmed, DeviceError>;
     let ways: [(&str, Way); 3] = [
         ("to a target", |pool| Ok(pool.trim_to(pool.stats().reserved.current / 2))),
@@ -165,15 +165,15 @@ fn watch(name: &str, kind: &str, memory: Option<Gpu>) -> Outcome {
 }
 
 #[test]
-fn on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports() -> Outcome {
-    let name = "driver::on_a_software_adapter_a_trim_lowers_the_process_memory_by_what_it_reports";
+fn on_a_software_adapter_resident_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
+    let name = "driver::on_a_software_adapter_resident_memory_falls_by_the_bytes_that_a_trim_reports";
     watch(name, "best", adapter::gpu())
 }
 
 /// GL keeps what was bound last, until something else is bound in its place.
 #[test]
-fn on_gl_a_trim_lowers_the_process_memory_by_what_it_reports() -> Outcome {
-    watch("driver::on_gl_a_trim_lowers_the_process_memory_by_what_it_reports", "gl", adapter::gl())
+fn on_gl_resident_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
+    watch("driver::on_gl_resident_memory_falls_by_the_bytes_that_a_trim_reports", "gl", adapter::gl())
 }
 
 /// Takes memory, gives it back, and compares, in the watched process.
@@ -208,7 +208,7 @@ const LIMITED: &str = "WGPU_POOL_TEST_LIMITED";
 
 // Case 36. Mesa 22's software Vulkan says so when the host has no memory left; later ones crash.
 #[test]
-fn a_device_without_memory_is_an_error_and_works_on() -> Outcome {
+fn a_device_without_free_memory_returns_an_error_and_stays_usable() -> Outcome {
     if std::env::var_os(LIMITED).is_some() {
         return exhaust();
     }
@@ -220,7 +220,7 @@ fn a_device_without_memory_is_an_error_and_works_on() -> Outcome {
     }
     drop(gpu);
     let test = std::env::current_exe()?;
-    let name = "driver::a_device_without_memory_is_an_error_and_works_on";
+    let name = "driver::a_device_without_free_memory_returns_an_error_and_stays_usable";
     // Address space, in KiB: room for the driver's threads and compiler, and for some segments.
     let script = "ulimit -v 6000000 && exec \"$0\" \"$@\"";
     let child = Command::new("sh")

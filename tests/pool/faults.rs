@@ -54,7 +54,7 @@ fn run(
 
 // Case 38.
 #[test]
-fn a_segment_refused_at_any_point_loses_nothing() -> Outcome {
+fn refusing_any_one_segment_loses_no_data() -> Outcome {
     let clean = Pool::new(HostMemory::default(), options())?;
     assert_eq!(run(&clean, |_| {})?, 0);
     let created = clean.stats().segments.allocated;
@@ -69,7 +69,7 @@ fn a_segment_refused_at_any_point_loses_nothing() -> Outcome {
 
 // Case 38: one refusal is met by a smaller segment, or by waiting; a budget refuses for good.
 #[test]
-fn a_memory_of_any_budget_loses_nothing() -> Outcome {
+fn no_budget_of_a_memory_loses_data() -> Outcome {
     let mut failures = 0;
     for eighths in 0..40 {
         let budget = eighths * SEGMENT / 8;
@@ -87,7 +87,7 @@ fn a_memory_of_any_budget_loses_nothing() -> Outcome {
 
 // Case 38.
 #[test]
-fn a_memory_that_refuses_before_every_allocation_still_serves() -> Outcome {
+fn requests_succeed_when_a_refusal_is_injected_before_every_allocation() -> Outcome {
     let pool = Pool::new(HostMemory::default(), options())?;
     let failed = run(&pool, |pool| pool.memory().fail_at(0))?;
     assert_eq!(failed, 0, "a refused segment was tried again, smaller");
@@ -96,7 +96,7 @@ fn a_memory_that_refuses_before_every_allocation_still_serves() -> Outcome {
 
 // Case 38.
 #[test]
-fn a_memory_that_refuses_every_kth_segment_loses_nothing() -> Outcome {
+fn refusing_every_kth_segment_loses_no_data() -> Outcome {
     let mut refusals = 0;
     for compaction_share in [0.0, 0.1, 10.0] {
         for limit in [None, Some(6 * SEGMENT)] {

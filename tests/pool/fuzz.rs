@@ -21,31 +21,31 @@ fn no_fault<M>(_: &M, _: u64) {}
 
 // Case 50, and 24, 25 and 57 on the way.
 #[test]
-fn random_programs_keep_every_law_on_a_memory_that_counts() {
+fn random_programs_preserve_every_invariant_on_an_accounting_memory() {
     let extent = Extent { steps: 4_000, largest: 32 << 20, most_live: 512 << 20, limits: true, faults: true };
     run_all::<Accounting>(0..4, extent, no_fault);
 }
 
 #[test]
-fn random_programs_keep_every_law_and_every_byte_on_the_host() {
+fn random_programs_preserve_every_invariant_and_byte_on_the_host() {
     let extent = Extent { steps: 4_000, largest: 8 << 20, most_live: 128 << 20, limits: true, faults: true };
     run_all::<Host>(0..4, extent, HostMemory::fail_at);
 }
 
 #[test]
-fn random_programs_keep_every_law_and_every_byte_without_a_driver() {
+fn random_programs_preserve_every_invariant_and_byte_on_the_noop_device() {
     let extent = Extent { steps: 1_000, largest: 512 << 10, most_live: 8 << 20, limits: true, faults: true };
     run_all::<Noop>(2..4, extent, no_fault);
 }
 
 #[test]
-fn random_programs_keep_every_law_and_every_byte_on_the_adapter() {
+fn random_programs_preserve_every_invariant_and_byte_on_the_adapter() {
     let extent = Extent { steps: 1_500, largest: 8 << 20, most_live: 64 << 20, limits: true, faults: true };
     run_all::<Adapter>(1..4, extent, no_fault);
 }
 
 #[test]
-fn random_programs_keep_every_law_and_every_byte_on_gl() {
+fn random_programs_preserve_every_invariant_and_byte_on_gl() {
     let extent = Extent { steps: 700, largest: 1 << 20, most_live: 16 << 20, limits: true, faults: true };
     run_all::<Gl>(3..5, extent, no_fault);
 }

@@ -292,7 +292,7 @@ fn run_programs<S: Budgeted>(seeds: u64, steps: usize, most_pins: usize) -> (u64
 
 // Case 53.
 #[test]
-fn no_request_that_fits_is_refused_where_nothing_has_bytes() {
+fn no_request_that_fits_is_refused_on_an_accounting_memory() {
     let (refused, served, copied) = run_programs::<Accounting>(1500, 100, 0);
     assert!(
         refused > served / 50 && copied > 500 || setting("WGPU_POOL_SEEDS", 0) > 0,
@@ -302,21 +302,21 @@ fn no_request_that_fits_is_refused_where_nothing_has_bytes() {
 
 // Case 53.
 #[test]
-fn no_request_that_fits_is_refused_and_no_byte_is_lost() {
+fn no_request_that_fits_is_refused_and_no_byte_is_lost_on_the_host() {
     let (refused, served, copied) = run_programs::<Host>(400, 100, 0);
     assert!(refused > served / 50 && copied > 20 || setting("WGPU_POOL_SEEDS", 0) > 0, "{refused}, {served}, {copied}");
 }
 
 // Case 53, and 44: pinned blocks stay, and the segments that hold them are counted.
 #[test]
-fn no_request_that_fits_beside_pinned_segments_is_refused_where_nothing_has_bytes() {
+fn no_request_that_fits_next_to_pinned_segments_is_refused_on_an_accounting_memory() {
     let (refused, served, copied) = run_programs::<Accounting>(500, 100, 4);
     assert!(refused > served / 50 && copied > 50 || setting("WGPU_POOL_SEEDS", 0) > 0, "{refused}, {served}, {copied}");
 }
 
 // Case 53 and 44.
 #[test]
-fn no_request_that_fits_beside_pinned_segments_is_refused_and_no_byte_is_lost() {
+fn no_request_that_fits_next_to_pinned_segments_is_refused_and_no_byte_is_lost_on_the_host() {
     let (refused, served, copied) = run_programs::<Host>(200, 100, 4);
     assert!(refused > served / 50 && copied > 10 || setting("WGPU_POOL_SEEDS", 0) > 0, "{refused}, {served}, {copied}");
 }

@@ -5,13 +5,13 @@ use crate::subjects::{SEGMENT, Subject, options, over_every_memory};
 use wgpu_pool::{EventKind, Pool, PoolOptions};
 
 over_every_memory! {
-    nothing_is_recorded_until_it_is_asked_for,
+    nothing_is_recorded_until_recording_is_enabled,
     every_kind_of_event_is_recorded_in_order,
-    a_full_ring_drops_the_oldest_and_says_how_many,
-    replaying_the_events_gives_the_counters,
+    a_full_ring_buffer_overwrites_the_oldest_events_and_counts_them,
+    replaying_the_events_yields_the_counters,
 }
 
-fn nothing_is_recorded_until_it_is_asked_for<S: Subject>(memory: S::Memory) -> Outcome {
+fn nothing_is_recorded_until_recording_is_enabled<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     drop(pool.allocate(10)?);
     assert_eq!(pool.history(), []);
@@ -70,7 +70,7 @@ fn every_kind_of_event_is_recorded_in_order<S: Subject>(memory: S::Memory) -> Ou
     Ok(())
 }
 
-fn a_full_ring_drops_the_oldest_and_says_how_many<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_full_ring_buffer_overwrites_the_oldest_events_and_counts_them<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     pool.record_history(4);
     for bytes in 1..=10 {
@@ -82,7 +82,7 @@ fn a_full_ring_drops_the_oldest_and_says_how_many<S: Subject>(memory: S::Memory)
     Ok(())
 }
 
-fn replaying_the_events_gives_the_counters<S: Subject>(memory: S::Memory) -> Outcome {
+fn replaying_the_events_yields_the_counters<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     pool.record_history(10_000);
     let mut random = crate::common::random::Random::new(5);
@@ -113,7 +113,7 @@ fn replaying_the_events_gives_the_counters<S: Subject>(memory: S::Memory) -> Out
 
 /// The room for events is bounded, and is taken as they come.
 #[test]
-fn a_history_of_more_events_than_memory_has_room_for_records_what_comes() -> Outcome {
+fn a_history_with_more_events_than_fit_in_memory_records_as_many_as_fit() -> Outcome {
     for events in [usize::MAX, usize::MAX / 64, 1 << 40, 20_000] {
         let pool = Pool::new(wgpu_pool::HostMemory::default(), options())?;
         pool.record_history(events);

@@ -6,13 +6,13 @@ use std::panic::Location;
 use wgpu_pool::{AllocateError, BlockState, Holder, HostMemory, Pool, PoolOptions};
 
 over_every_memory! {
-    every_block_names_the_line_that_allocated_it,
-    a_block_in_a_slot_that_was_used_before_has_its_own_origin,
-    a_label_is_the_blocks_and_goes_with_it,
+    every_block_has_the_call_site_of_its_allocation,
+    a_block_in_a_reused_slot_has_its_own_origin,
+    a_label_belongs_to_the_block_and_ends_with_it,
     a_moved_block_keeps_its_origin,
-    holders_are_grouped_by_line_and_label_and_the_largest_comes_first,
-    what_keeps_a_segment_from_being_trimmed_is_named,
-    an_error_names_the_five_top_holders_and_what_was_tried,
+    holders_are_grouped_by_call_site_and_label_with_the_largest_first,
+    blocks_that_prevent_a_segment_from_being_trimmed_are_listed,
+    an_error_lists_the_five_top_holders_and_the_measures_taken,
 }
 
 /// The line that this is called from, `above` lines further up.
@@ -21,7 +21,7 @@ fn line(above: u32) -> u32 {
     Location::caller().line() - above
 }
 
-fn every_block_names_the_line_that_allocated_it<S: Subject>(memory: S::Memory) -> Outcome {
+fn every_block_has_the_call_site_of_its_allocation<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let _small = pool.allocate(100)?;
     let first = line(1);
@@ -42,7 +42,7 @@ fn every_block_names_the_line_that_allocated_it<S: Subject>(memory: S::Memory) -
     Ok(())
 }
 
-fn a_block_in_a_slot_that_was_used_before_has_its_own_origin<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_block_in_a_reused_slot_has_its_own_origin<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let first = pool.allocate(100)?;
     first.set_label("first");
@@ -53,7 +53,7 @@ fn a_block_in_a_slot_that_was_used_before_has_its_own_origin<S: Subject>(memory:
     Ok(())
 }
 
-fn a_label_is_the_blocks_and_goes_with_it<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_label_belongs_to_the_block_and_ends_with_it<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let handle = pool.allocate(100)?;
     let other = handle.clone();
@@ -85,7 +85,7 @@ fn a_moved_block_keeps_its_origin<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
-fn holders_are_grouped_by_line_and_label_and_the_largest_comes_first<S: Subject>(memory: S::Memory) -> Outcome {
+fn holders_are_grouped_by_call_site_and_label_with_the_largest_first<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let _many = (0..3).map(|_| pool.allocate(1000)).collect::<Result<Vec<_>, _>>()?;
     let many = line(1);
@@ -103,7 +103,7 @@ fn holders_are_grouped_by_line_and_label_and_the_largest_comes_first<S: Subject>
 }
 
 // Case 16.
-fn what_keeps_a_segment_from_being_trimmed_is_named<S: Subject>(memory: S::Memory) -> Outcome {
+fn blocks_that_prevent_a_segment_from_being_trimmed_are_listed<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let beside = pool.allocate(SEGMENT / 2)?;
     let kept = pool.allocate(SEGMENT / 4)?;
@@ -123,7 +123,7 @@ fn what_keeps_a_segment_from_being_trimmed_is_named<S: Subject>(memory: S::Memor
 }
 
 // Case 30.
-fn an_error_names_the_five_top_holders_and_what_was_tried<S: Subject>(memory: S::Memory) -> Outcome {
+fn an_error_lists_the_five_top_holders_and_the_measures_taken<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(8 * SEGMENT), ..options() })?;
     let mut live = Vec::new();
     for number in 1..=7 {
@@ -146,7 +146,7 @@ fn an_error_names_the_five_top_holders_and_what_was_tried<S: Subject>(memory: S:
 
 #[cfg(feature = "tensor")]
 #[test]
-fn a_tensors_block_tells_its_dtype_and_shape() -> Outcome {
+fn the_block_of_a_tensor_has_its_dtype_and_shape() -> Outcome {
     use wgpu_pool::{DType, Tensor};
 
     let (device, queue) = crate::common::adapter::noop();
@@ -183,7 +183,7 @@ fn a_pending_block_has_an_origin_and_a_hole_has_none() -> Outcome {
 }
 
 #[test]
-fn an_allocation_that_climbs_names_its_line_too() -> Outcome {
+fn an_allocation_through_the_ladder_has_its_call_site() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
     let _first = pool.allocate(100)?;
     assert_eq!(pool.top_holders(1)[0].site.line(), line(1));

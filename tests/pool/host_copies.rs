@@ -77,7 +77,7 @@ fn at_every_moment(bytes: u64, act: fn(&Pool<Hostile>, &mut Numbered<Hostile>), 
 }
 
 #[test]
-fn what_is_written_during_a_copy_is_kept() -> Outcome {
+fn bytes_written_during_a_host_copy_are_preserved() -> Outcome {
     let write = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
         for (number, storage) in live {
             *number += 1000;
@@ -88,7 +88,7 @@ fn what_is_written_during_a_copy_is_kept() -> Outcome {
 }
 
 #[test]
-fn what_is_read_or_copied_during_a_copy_is_whole() -> Outcome {
+fn reads_and_copies_during_a_host_copy_are_correct() -> Outcome {
     let read_all = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
         assert_whole(live);
         if let [(number, first), (other, second)] = live.as_mut_slice() {
@@ -100,7 +100,7 @@ fn what_is_read_or_copied_during_a_copy_is_whole() -> Outcome {
 }
 
 #[test]
-fn blocks_that_are_dropped_or_cloned_during_a_copy_are_dropped_or_cloned() -> Outcome {
+fn blocks_can_be_dropped_and_cloned_during_a_host_copy() -> Outcome {
     let drop_one = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| drop(live.pop());
     at_every_moment(6 * SEGMENT / 8, drop_one, false)?;
     let drop_all = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| live.clear();
@@ -113,7 +113,7 @@ fn blocks_that_are_dropped_or_cloned_during_a_copy_are_dropped_or_cloned() -> Ou
 }
 
 #[test]
-fn blocks_that_are_allocated_during_a_copy_have_a_place_of_their_own() -> Outcome {
+fn blocks_allocated_during_a_host_copy_overlap_no_other_block() -> Outcome {
     let allocate = |pool: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
         for number in 50..54 {
             let storage = pool.allocate(1000).expect("there is room for small blocks");
@@ -128,7 +128,7 @@ fn blocks_that_are_allocated_during_a_copy_have_a_place_of_their_own() -> Outcom
 }
 
 #[test]
-fn a_request_inside_of_a_copy_may_copy_by_itself() -> Outcome {
+fn a_request_during_a_host_copy_may_start_its_own_host_copy() -> Outcome {
     let allocate = |pool: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
         let storage = pool.allocate(SEGMENT / 2).expect("there is room for it alone");
         stamp(&storage, 77).expect("it can be written");
@@ -143,7 +143,7 @@ fn a_request_inside_of_a_copy_may_copy_by_itself() -> Outcome {
 }
 
 #[test]
-fn a_block_that_is_pinned_during_a_copy_stays_where_the_guard_says() -> Outcome {
+fn a_block_pinned_during_a_host_copy_stays_at_the_pinned_location() -> Outcome {
     for moment in MOMENTS {
         let pool = pool()?;
         let live = stuck(&pool)?;
@@ -169,7 +169,7 @@ fn a_block_that_is_pinned_during_a_copy_stays_where_the_guard_says() -> Outcome 
 }
 
 #[test]
-fn a_panic_in_a_callback_during_a_copy_loses_nothing() -> Outcome {
+fn a_panic_in_a_callback_during_a_host_copy_loses_no_data() -> Outcome {
     for moment in MOMENTS {
         let pool = pool()?;
         let live = stuck(&pool)?;
@@ -189,7 +189,7 @@ fn a_panic_in_a_callback_during_a_copy_loses_nothing() -> Outcome {
 
 // Every copy is disturbed, until other threads are held up for a moment.
 #[test]
-fn a_thread_that_never_stops_writing_keeps_no_request_from_being_served() {
+fn a_thread_that_writes_continuously_does_not_prevent_requests_from_succeeding() {
     watchdog::guarded("a request beside a thread that writes", || {
         let pool = pool().expect("the options suit");
         let live = stuck(&pool).expect("there is room");

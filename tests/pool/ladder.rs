@@ -7,13 +7,13 @@ use crate::subjects::{
 use wgpu_pool::{AccountingMemory, AllocateError, Gpu, HostMemory, HostOptions, Pool, PoolOptions, Remedies, Storage};
 
 over_every_memory! {
-    a_hole_is_reused_and_nothing_else_happens,
-    an_idle_segment_changes_over_before_one_is_made,
-    a_hole_is_made_by_moving_before_a_segment_is,
-    at_the_limit_blocks_move_before_the_pool_waits,
-    idle_segments_that_are_too_small_go_longest_idle_first_before_the_pool_grows,
-    at_the_limit_a_small_request_takes_a_hole_among_large_ones,
-    a_request_that_nothing_serves_is_counted_once,
+    a_hole_is_reused_without_any_other_measure,
+    an_idle_segment_of_the_other_sub_pool_is_adopted_before_one_is_created,
+    blocks_are_moved_to_form_a_hole_before_a_segment_is_created,
+    at_the_limit_blocks_are_moved_before_the_pool_waits,
+    idle_segments_that_are_too_small_are_released_longest_idle_first_before_the_pool_grows,
+    at_the_limit_a_small_request_uses_a_hole_of_the_large_sub_pool,
+    a_failed_request_is_counted_once,
 }
 
 /// Remedies with some of the fields set.
@@ -23,7 +23,7 @@ fn remedies(set: impl FnOnce(&mut Remedies)) -> Remedies {
     remedies
 }
 
-fn a_hole_is_reused_and_nothing_else_happens<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_hole_is_reused_without_any_other_measure<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     for _ in 0..10 {
         drop(pool.allocate(SEGMENT)?);
@@ -32,7 +32,7 @@ fn a_hole_is_reused_and_nothing_else_happens<S: Subject>(memory: S::Memory) -> O
     Ok(())
 }
 
-fn an_idle_segment_changes_over_before_one_is_made<S: Subject>(memory: S::Memory) -> Outcome {
+fn an_idle_segment_of_the_other_sub_pool_is_adopted_before_one_is_created<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     drop(pool.allocate(SMALL_LIMIT)?);
     drop(pool.allocate(SEGMENT)?);
@@ -41,7 +41,7 @@ fn an_idle_segment_changes_over_before_one_is_made<S: Subject>(memory: S::Memory
     Ok(())
 }
 
-fn a_hole_is_made_by_moving_before_a_segment_is<S: Subject>(memory: S::Memory) -> Outcome {
+fn blocks_are_moved_to_form_a_hole_before_a_segment_is_created<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { compaction_share: 1.0, ..options() })?;
     let quarter = SEGMENT / 4;
     let mut storages = Vec::new();
@@ -62,7 +62,7 @@ fn a_hole_is_made_by_moving_before_a_segment_is<S: Subject>(memory: S::Memory) -
 }
 
 // No rung waits for the device unless the next one would be an error.
-fn at_the_limit_blocks_move_before_the_pool_waits<S: Subject>(memory: S::Memory) -> Outcome {
+fn at_the_limit_blocks_are_moved_before_the_pool_waits<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { compaction_share: 1.0, limit: Some(2 * SEGMENT), ..options() })?;
     let mut live = (0..8).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<Vec<_>, _>>()?;
     for index in [6, 4, 2, 0] {
@@ -76,7 +76,7 @@ fn at_the_limit_blocks_move_before_the_pool_waits<S: Subject>(memory: S::Memory)
 }
 
 // Case 22: far below the limit, and without waiting for the device.
-fn idle_segments_that_are_too_small_go_longest_idle_first_before_the_pool_grows<S: Subject>(
+fn idle_segments_that_are_too_small_are_released_longest_idle_first_before_the_pool_grows<S: Subject>(
     memory: S::Memory,
 ) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(100 * SEGMENT), ..options() })?;
@@ -98,7 +98,7 @@ fn idle_segments_that_are_too_small_go_longest_idle_first_before_the_pool_grows<
     Ok(())
 }
 
-fn at_the_limit_a_small_request_takes_a_hole_among_large_ones<S: Subject>(memory: S::Memory) -> Outcome {
+fn at_the_limit_a_small_request_uses_a_hole_of_the_large_sub_pool<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(SEGMENT), ..options() })?;
     let large = pool.allocate(SEGMENT / 2)?;
     let small = pool.allocate(SMALL_LIMIT)?;
@@ -108,7 +108,7 @@ fn at_the_limit_a_small_request_takes_a_hole_among_large_ones<S: Subject>(memory
     Ok(())
 }
 
-fn a_request_that_nothing_serves_is_counted_once<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_failed_request_is_counted_once<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(SEGMENT), ..options() })?;
     let live = pool.allocate(SEGMENT)?;
     for times in 1..=3 {
@@ -122,7 +122,7 @@ fn a_request_that_nothing_serves_is_counted_once<S: Subject>(memory: S::Memory) 
 }
 
 #[test]
-fn a_refusal_is_counted_and_met_by_a_smaller_segment() -> Outcome {
+fn a_refusal_is_counted_and_followed_by_a_smaller_segment() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions { smallest_segment: None, ..options() })?;
     pool.memory().fail_at(0);
     let live = pool.allocate(SEGMENT)?;
@@ -133,7 +133,7 @@ fn a_refusal_is_counted_and_met_by_a_smaller_segment() -> Outcome {
 }
 
 #[test]
-fn a_refusal_for_good_waits_once_before_it_is_an_error() -> Outcome {
+fn a_permanent_refusal_waits_once_before_it_is_an_error() -> Outcome {
     let pool = Pool::new(HostMemory::new(HostOptions { budget: SEGMENT, ..HostOptions::default() }), options())?;
     let live = pool.allocate(SEGMENT)?;
     pool.allocate(SEGMENT).expect_err("the budget is used up");
@@ -145,7 +145,7 @@ fn a_refusal_for_good_waits_once_before_it_is_an_error() -> Outcome {
 }
 
 /// Fills a pool to its limit with blocks that are all pinned.
-fn everything_pinned_blocks_nothing_and_loses_nothing<S: Subject<Memory = Gpu>>() -> Outcome {
+fn check_that_a_fully_pinned_pool_stays_usable<S: Subject<Memory = Gpu>>() -> Outcome {
     let Some(memory) = S::memory() else { return Ok(()) };
     watchdog::guarded("a pool that is pinned whole", move || {
         let options = PoolOptions { limit: Some(2 * SEGMENT), compaction_share: 10.0, ..options() };
@@ -197,18 +197,18 @@ fn everything_pinned_blocks_nothing_and_loses_nothing<S: Subject<Memory = Gpu>>(
 
 // Case 44.
 #[test]
-fn without_a_driver_everything_pinned_blocks_nothing_and_loses_nothing() -> Outcome {
-    everything_pinned_blocks_nothing_and_loses_nothing::<Noop>()
+fn on_the_noop_device_a_fully_pinned_pool_neither_deadlocks_nor_loses_data() -> Outcome {
+    check_that_a_fully_pinned_pool_stays_usable::<Noop>()
 }
 
 // Case 44.
 #[test]
-fn on_the_adapter_everything_pinned_blocks_nothing_and_loses_nothing() -> Outcome {
-    everything_pinned_blocks_nothing_and_loses_nothing::<Adapter>()
+fn on_the_adapter_a_fully_pinned_pool_neither_deadlocks_nor_loses_data() -> Outcome {
+    check_that_a_fully_pinned_pool_stays_usable::<Adapter>()
 }
 
 /// Frees what surrounds one block of 1 MiB, trims, and tells what is left.
-fn left_beside_a_mebibyte(around: &[u64]) -> Result<u64, Box<dyn std::error::Error>> {
+fn reserved_mib_around_one_mebibyte(around: &[u64]) -> Result<u64, Box<dyn std::error::Error>> {
     const MIB: u64 = 1 << 20;
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
     let (before, behind) = around.split_at(around.len() / 2);
@@ -227,9 +227,9 @@ fn left_beside_a_mebibyte(around: &[u64]) -> Result<u64, Box<dyn std::error::Err
 }
 
 #[test]
-fn of_a_gibibyte_and_a_half_beside_a_mebibyte_no_more_than_a_small_segment_is_left() -> Outcome {
+fn after_freeing_1_5_gib_around_a_1_mib_block_at_most_a_small_segment_remains() -> Outcome {
     for around in [vec![1536], vec![64; 24], vec![3; 512], vec![1; 1536], vec![512, 2, 511, 511]] {
-        let left = left_beside_a_mebibyte(&around)?;
+        let left = reserved_mib_around_one_mebibyte(&around)?;
         assert!(left <= 8, "{left} MiB are left beside 1 MiB, of {} blocks", around.len());
     }
     Ok(())

@@ -15,10 +15,10 @@ use wgpu_pool::{
 };
 
 over_every_memory! {
-    one_small_block_in_each_segment_is_no_dead_end,
-    blocks_too_large_for_any_hole_go_through_host_memory,
-    small_blocks_make_room_for_a_large_request_and_large_ones_for_small,
-    a_limit_below_what_is_reserved_is_met_by_shrinking,
+    one_small_block_in_each_segment_does_not_block_a_large_request,
+    blocks_too_large_for_any_hole_are_moved_through_host_memory,
+    small_blocks_are_moved_for_a_large_request_and_large_blocks_for_small_requests,
+    a_limit_below_the_reserved_bytes_is_met_by_shrinking_segments,
     a_limit_below_the_smallest_segment_is_usable_to_the_last_granule,
     one_live_byte_costs_one_granule_of_the_limit,
 }
@@ -47,7 +47,7 @@ fn assert_stamps<S: Subject>(storages: &Numbered<S::Memory>) {
 }
 
 // Case 53.
-fn one_small_block_in_each_segment_is_no_dead_end<S: Subject>(memory: S::Memory) -> Outcome {
+fn one_small_block_in_each_segment_does_not_block_a_large_request<S: Subject>(memory: S::Memory) -> Outcome {
     let limit = 8 * SEGMENT;
     let pool = Pool::new(memory, limited(limit))?;
     let mut live = stamped(&pool, (0..64).map(|_| SEGMENT / 8))?;
@@ -62,7 +62,7 @@ fn one_small_block_in_each_segment_is_no_dead_end<S: Subject>(memory: S::Memory)
 }
 
 // Case 53: nothing can move on the device, since no segment has room for the other's block.
-fn blocks_too_large_for_any_hole_go_through_host_memory<S: Subject>(memory: S::Memory) -> Outcome {
+fn blocks_too_large_for_any_hole_are_moved_through_host_memory<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(2 * SEGMENT))?;
     let part = SEGMENT / 8;
     let mut live = stamped(&pool, [5 * part, 3 * part, 5 * part, 3 * part])?;
@@ -80,7 +80,9 @@ fn blocks_too_large_for_any_hole_go_through_host_memory<S: Subject>(memory: S::M
 }
 
 // Case 53.
-fn small_blocks_make_room_for_a_large_request_and_large_ones_for_small<S: Subject>(memory: S::Memory) -> Outcome {
+fn small_blocks_are_moved_for_a_large_request_and_large_blocks_for_small_requests<S: Subject>(
+    memory: S::Memory,
+) -> Outcome {
     let limit = 4 * SEGMENT;
     let pool = Pool::new(memory, limited(limit))?;
     let mut small = stamped(&pool, (0..limit / SMALL_LIMIT).map(|_| SMALL_LIMIT))?;
@@ -101,7 +103,7 @@ fn small_blocks_make_room_for_a_large_request_and_large_ones_for_small<S: Subjec
 }
 
 // Case 39 and 53.
-fn a_limit_below_what_is_reserved_is_met_by_shrinking<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_limit_below_the_reserved_bytes_is_met_by_shrinking_segments<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut live = stamped(&pool, (0..64).map(|_| SEGMENT / 8))?;
     live.retain(|(number, _)| number % 3 == 0);
@@ -144,7 +146,7 @@ fn one_live_byte_costs_one_granule_of_the_limit<S: Subject>(memory: S::Memory) -
 
 // Case 53: as 128 MiB with an eighth live, in blocks that no segment but their own has room for.
 #[test]
-fn what_compacting_and_trimming_by_hand_would_serve_is_served_at_once() -> Outcome {
+fn a_request_that_manual_compaction_and_trimming_would_serve_succeeds_directly() -> Outcome {
     const MIB: u64 = 1 << 20;
     for (request, small_limit) in [(16, 1 << 20), (64, 1 << 20), (112, 1 << 20), (112, 0)] {
         let options = PoolOptions { limit: Some(128 * MIB), small_limit, ..PoolOptions::default() };
@@ -189,7 +191,7 @@ fn blocks_of_prime_sizes_leave_no_byte_of_the_limit_unusable() -> Outcome {
 }
 
 #[test]
-fn of_a_limit_and_a_device_the_smaller_counts() -> Outcome {
+fn the_smaller_of_the_limit_and_the_device_memory_applies() -> Outcome {
     for (limit, budget) in [(8, 6), (6, 8), (7, 7)] {
         let memory = HostMemory::new(HostOptions { budget: budget * SEGMENT, ..HostOptions::default() });
         let pool = Pool::new(memory, limited(limit * SEGMENT))?;
@@ -224,7 +226,7 @@ pub(crate) fn assert_whole(storages: &Numbered<Hostile>) {
 
 // Case 53.
 #[test]
-fn without_a_bounce_buffer_the_next_rung_is_taken() -> Outcome {
+fn a_refused_bounce_buffer_leads_to_the_next_measure() -> Outcome {
     const MIB: u64 = 1 << 20;
     let pool = Pool::new(Hostile::new(24 * MIB), PoolOptions { compaction_share: 1.0, ..PoolOptions::default() })?;
     pool.memory().refuses.bounce_buffers.store(true, Ordering::Relaxed);
@@ -244,7 +246,7 @@ fn without_a_bounce_buffer_the_next_rung_is_taken() -> Outcome {
 }
 
 #[test]
-fn without_memory_for_a_read_back_the_error_says_that_nothing_could_be_joined() -> Outcome {
+fn without_memory_for_a_readback_the_error_states_that_free_bytes_could_not_be_joined() -> Outcome {
     let pool = Pool::new(Hostile::new(u64::MAX), limited(2 * SEGMENT))?;
     let live = stuck(&pool)?;
     pool.memory().refuses.readbacks.store(true, Ordering::Relaxed);
@@ -259,7 +261,7 @@ fn without_memory_for_a_read_back_the_error_says_that_nothing_could_be_joined() 
 }
 
 #[test]
-fn a_block_is_read_in_as_small_pieces_as_the_device_has_room_for() -> Outcome {
+fn a_block_is_read_in_pieces_that_fit_the_remaining_device_memory() -> Outcome {
     let pool = Pool::new(Hostile::new(u64::MAX), limited(2 * SEGMENT))?;
     let live = stuck(&pool)?;
     pool.memory().refuses.largest_readback.store(70_000, Ordering::Relaxed);
@@ -272,7 +274,7 @@ fn a_block_is_read_in_as_small_pieces_as_the_device_has_room_for() -> Outcome {
 
 // The device takes memory back between the two halves of the copy.
 #[test]
-fn blocks_whose_memory_is_gone_stay_in_host_memory_until_there_is_room() -> Outcome {
+fn blocks_without_device_memory_stay_in_host_memory_until_there_is_room() -> Outcome {
     let pool = Pool::new(Hostile::new(2 * SEGMENT), options())?;
     let mut live = stuck(&pool)?;
     let granule = pool.snapshot().granule;
@@ -307,7 +309,7 @@ fn blocks_whose_memory_is_gone_stay_in_host_memory_until_there_is_room() -> Outc
 
 // The device has room for nine of the ten blocks that live, in small segments.
 #[test]
-fn blocks_whose_segment_does_not_fit_any_more_are_restored_in_smaller_ones() -> Outcome {
+fn blocks_whose_segment_no_longer_fits_are_restored_in_smaller_segments() -> Outcome {
     let pool = Pool::new(Hostile::new(2 * SEGMENT), options())?;
     let part = SEGMENT / 8;
     let mut live = stamped(&pool, (0..16).map(|_| part))?;
@@ -326,7 +328,7 @@ fn blocks_whose_segment_does_not_fit_any_more_are_restored_in_smaller_ones() -> 
 
 // Case 55: between planning and creating, another thread uses a segment that was idle.
 #[test]
-fn a_segment_that_another_thread_takes_meanwhile_counts_against_the_limit() -> Outcome {
+fn a_segment_that_another_thread_uses_concurrently_counts_against_the_limit() -> Outcome {
     let limit = 4 * SEGMENT;
     let pool = Pool::new(Hostile::new(u64::MAX), PoolOptions { compaction_share: 0.0, ..limited(limit) })?;
     let first = pool.allocate(SEGMENT)?;
@@ -365,7 +367,7 @@ fn a_limit_that_is_lowered_while_a_segment_is_created_holds() -> Outcome {
 }
 
 #[test]
-fn a_refused_write_in_the_middle_of_a_copy_loses_nothing() -> Outcome {
+fn a_write_refused_during_a_host_copy_loses_no_data() -> Outcome {
     for writes in 1..6 {
         let pool = Pool::new(Hostile::new(2 * SEGMENT), options())?;
         let part = SEGMENT / 16;
@@ -471,7 +473,7 @@ fn threads_at_the_limit_never_exceed_it_and_are_never_refused() {
 
 // Case 55.
 #[test]
-fn threads_at_the_limit_never_exceed_it_where_nothing_moves() {
+fn threads_at_the_limit_never_exceed_it_without_compaction() {
     threads_at_the_limit::<Host>(HostMemory::default(), 0.0, 4, 400);
 }
 

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use wgpu_pool::{Memory, Pool, Storage};
 
 over_every_memory! {
-    each_block_that_is_kept_has_a_line_also_through_a_cycle,
-    a_clean_end_leaks_nothing,
+    each_leaked_block_has_a_line_also_in_a_reference_cycle,
+    a_program_that_drops_everything_has_no_leaks,
 }
 
 /// A node that may hold itself.
@@ -18,7 +18,7 @@ struct Node<M: Memory> {
 }
 
 // Case 51.
-fn each_block_that_is_kept_has_a_line_also_through_a_cycle<S: Subject>(memory: S::Memory) -> Outcome {
+fn each_leaked_block_has_a_line_also_in_a_reference_cycle<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let kept = pool.allocate(3000)?;
     let storage = pool.allocate(1000)?;
@@ -46,7 +46,7 @@ fn each_block_that_is_kept_has_a_line_also_through_a_cycle<S: Subject>(memory: S
 }
 
 // Case 51.
-fn a_clean_end_leaks_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_program_that_drops_everything_has_no_leaks<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let live = (1..50).map(|number| pool.allocate(number * 1000)).collect::<Result<Vec<_>, _>>()?;
     drop(live);

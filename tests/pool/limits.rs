@@ -7,18 +7,18 @@ use crate::subjects::{
 use wgpu_pool::{AllocateError, BlockState, Memory, OutOfMemory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
-    live_bytes_may_reach_the_limit_and_not_pass_it,
-    an_error_at_the_limit_names_every_number,
+    live_bytes_can_reach_the_limit_but_not_exceed_it,
+    an_error_at_the_limit_contains_every_number,
     a_failed_allocation_changes_nothing,
     a_smaller_request_is_served_after_an_error,
-    two_halves_fit_and_a_third_does_once_one_is_gone,
-    cached_segments_go_before_the_limit_says_no,
-    the_last_hole_of_the_other_pool_serves_at_the_limit,
-    a_limit_below_what_is_live_loses_nothing,
-    a_lowered_limit_holds_for_the_next_segment,
-    growing_gives_back_no_more_idle_segments_than_make_up_for_the_new_one,
+    two_halves_fit_and_a_third_fits_after_one_is_dropped,
+    cached_segments_are_released_before_the_limit_refuses_a_request,
+    at_the_limit_a_hole_of_the_other_sub_pool_is_used,
+    a_limit_below_the_live_bytes_loses_no_data,
+    a_lowered_limit_applies_to_the_next_segment,
+    growth_releases_no_more_idle_segments_than_compensate_for_the_new_one,
     a_lifted_limit_lets_the_pool_grow,
-    what_the_error_says_would_fit_fits,
+    a_request_of_the_size_that_the_error_states_as_available_succeeds,
 }
 
 fn limited(limit: u64) -> PoolOptions {
@@ -34,7 +34,7 @@ fn refusal<M: Memory>(outcome: Result<Storage<M>, AllocateError>) -> OutOfMemory
 }
 
 // Case 30.
-fn live_bytes_may_reach_the_limit_and_not_pass_it<S: Subject>(memory: S::Memory) -> Outcome {
+fn live_bytes_can_reach_the_limit_but_not_exceed_it<S: Subject>(memory: S::Memory) -> Outcome {
     for piece in [SMALL_LIMIT, SEGMENT / 4, SEGMENT, 4 * SEGMENT] {
         let pool = Pool::new(S::memory().ok_or("it opened before")?, limited(4 * SEGMENT))?;
         let storages: Result<Vec<_>, _> = (0..4 * SEGMENT / piece).map(|_| pool.allocate(piece)).collect();
@@ -49,7 +49,7 @@ fn live_bytes_may_reach_the_limit_and_not_pass_it<S: Subject>(memory: S::Memory)
 }
 
 // Case 30.
-fn an_error_at_the_limit_names_every_number<S: Subject>(memory: S::Memory) -> Outcome {
+fn an_error_at_the_limit_contains_every_number<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(2 * SEGMENT))?;
     let _first = pool.allocate(SEGMENT)?;
     let second = pool.allocate(SEGMENT / 2)?;
@@ -101,7 +101,7 @@ fn a_smaller_request_is_served_after_an_error<S: Subject>(memory: S::Memory) -> 
 }
 
 // Case 32.
-fn two_halves_fit_and_a_third_does_once_one_is_gone<S: Subject>(memory: S::Memory) -> Outcome {
+fn two_halves_fit_and_a_third_fits_after_one_is_dropped<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(2 * SEGMENT))?;
     let first = pool.allocate(SEGMENT)?;
     let _second = pool.allocate(SEGMENT)?;
@@ -112,7 +112,7 @@ fn two_halves_fit_and_a_third_does_once_one_is_gone<S: Subject>(memory: S::Memor
 }
 
 // Case 33.
-fn cached_segments_go_before_the_limit_says_no<S: Subject>(memory: S::Memory) -> Outcome {
+fn cached_segments_are_released_before_the_limit_refuses_a_request<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(4 * SEGMENT))?;
     let small: Result<Vec<_>, _> = (0..4 * SEGMENT / SMALL_LIMIT).map(|_| pool.allocate(SMALL_LIMIT)).collect();
     drop(small?);
@@ -129,7 +129,7 @@ fn cached_segments_go_before_the_limit_says_no<S: Subject>(memory: S::Memory) ->
 }
 
 /// Rather than run out, a request takes room among blocks of the other kind.
-fn the_last_hole_of_the_other_pool_serves_at_the_limit<S: Subject>(memory: S::Memory) -> Outcome {
+fn at_the_limit_a_hole_of_the_other_sub_pool_is_used<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(SEGMENT))?;
     let _large = pool.allocate(SEGMENT / 2)?;
     let small = pool.allocate(1000)?;
@@ -141,7 +141,7 @@ fn the_last_hole_of_the_other_pool_serves_at_the_limit<S: Subject>(memory: S::Me
 }
 
 // Case 39.
-fn a_limit_below_what_is_live_loses_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_limit_below_the_live_bytes_loses_no_data<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut storages = Vec::new();
     for number in 0..8 {
@@ -166,7 +166,7 @@ fn a_limit_below_what_is_live_loses_nothing<S: Subject>(memory: S::Memory) -> Ou
 }
 
 /// The limit is on all segments together, also where it was set when they were more.
-fn a_lowered_limit_holds_for_the_next_segment<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_lowered_limit_applies_to_the_next_segment<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let live = pool.allocate(SEGMENT)?;
     // Idle segments, each too short for the request to come, and together far above the limit to come.
@@ -186,7 +186,7 @@ fn a_lowered_limit_holds_for_the_next_segment<S: Subject>(memory: S::Memory) -> 
 }
 
 /// Idle segments are the cache: those that are not in the way stay.
-fn growing_gives_back_no_more_idle_segments_than_make_up_for_the_new_one<S: Subject>(memory: S::Memory) -> Outcome {
+fn growth_releases_no_more_idle_segments_than_compensate_for_the_new_one<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut storages = Vec::new();
     while pool.stats().segments.current < 8 {
@@ -211,7 +211,7 @@ fn a_lifted_limit_lets_the_pool_grow<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
-fn what_the_error_says_would_fit_fits<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_request_of_the_size_that_the_error_states_as_available_succeeds<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(8 * SEGMENT))?;
     let mut live = vec![pool.allocate(SEGMENT)?, pool.allocate(SEGMENT / 2)?, pool.allocate(5 * SEGMENT)?];
     live.remove(1);

@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgpu_pool::{HostMemory, Pool, PoolOptions};
 
 over_every_memory! {
-    growth_between_two_marks_is_told_by_call_site,
-    a_loop_that_keeps_its_size_passes,
-    a_loop_that_grows_after_its_warm_up_is_told_with_the_line,
+    growth_between_two_marks_is_reported_by_call_site,
+    a_loop_without_growth_passes_the_check,
+    growth_after_the_warm_up_is_reported_with_the_call_site,
 }
 
-fn growth_between_two_marks_is_told_by_call_site<S: Subject>(memory: S::Memory) -> Outcome {
+fn growth_between_two_marks_is_reported_by_call_site<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let shrinking = pool.allocate(5000)?;
     let _same = pool.allocate(100)?;
@@ -32,7 +32,7 @@ fn growth_between_two_marks_is_told_by_call_site<S: Subject>(memory: S::Memory) 
     Ok(())
 }
 
-fn a_loop_that_keeps_its_size_passes<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_loop_without_growth_passes_the_check<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut state = Vec::new();
     let mut check = pool.growth_check(2);
@@ -47,7 +47,7 @@ fn a_loop_that_keeps_its_size_passes<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
-fn a_loop_that_grows_after_its_warm_up_is_told_with_the_line<S: Subject>(memory: S::Memory) -> Outcome {
+fn growth_after_the_warm_up_is_reported_with_the_call_site<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut check = pool.growth_check(1);
     let mut kept = vec![pool.allocate(1000)?];
@@ -64,7 +64,7 @@ fn a_loop_that_grows_after_its_warm_up_is_told_with_the_line<S: Subject>(memory:
 }
 
 #[test]
-fn a_turn_that_grows_panics_with_the_line() -> Outcome {
+fn asserting_an_iteration_that_grows_panics_with_the_call_site() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
     let mut check = pool.growth_check(0);
     let _kept = pool.allocate(500)?;

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use wgpu_pool::{HostMemory, HostOptions, Memory, MemoryPressure, OptionsError, Pool, PoolOptions};
 
 over_every_memory! {
-    the_callback_is_called_for_as_long_as_it_says_that_it_freed_something,
-    a_callback_that_always_says_yes_comes_to_an_end,
-    what_the_callback_drops_serves_the_request,
+    the_callback_is_called_while_it_returns_true,
+    a_callback_that_always_returns_true_is_called_a_bounded_number_of_times,
+    memory_freed_by_the_callback_serves_the_request,
     a_callback_may_allocate_trim_compact_and_change_the_limit,
-    a_callback_that_panics_leaves_the_pool_whole,
-    trimming_to_a_target_takes_the_longest_idle_and_stops_there,
-    critical_pressure_leaves_no_more_than_the_live_blocks_need,
-    reserved_room_is_there_for_the_next_request,
+    a_panicking_callback_leaves_the_pool_consistent,
+    trimming_to_a_target_releases_the_longest_idle_segments_until_the_target,
+    critical_pressure_shrinks_the_pool_to_its_live_blocks,
+    reserved_memory_serves_the_next_request,
 }
 
 fn limited(limit: u64) -> PoolOptions {
@@ -22,7 +22,7 @@ fn limited(limit: u64) -> PoolOptions {
 }
 
 // Case 35.
-fn the_callback_is_called_for_as_long_as_it_says_that_it_freed_something<S: Subject>(memory: S::Memory) -> Outcome {
+fn the_callback_is_called_while_it_returns_true<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(SEGMENT))?;
     let _live = pool.allocate(SEGMENT)?;
     for retries in 0..8 {
@@ -40,7 +40,7 @@ fn the_callback_is_called_for_as_long_as_it_says_that_it_freed_something<S: Subj
     Ok(())
 }
 
-fn a_callback_that_always_says_yes_comes_to_an_end<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_callback_that_always_returns_true_is_called_a_bounded_number_of_times<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(SEGMENT))?;
     let _live = pool.allocate(SEGMENT)?;
     pool.set_pressure_callback(|_, _| true);
@@ -52,7 +52,7 @@ fn a_callback_that_always_says_yes_comes_to_an_end<S: Subject>(memory: S::Memory
     Ok(())
 }
 
-fn what_the_callback_drops_serves_the_request<S: Subject>(memory: S::Memory) -> Outcome {
+fn memory_freed_by_the_callback_serves_the_request<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(4 * SEGMENT))?;
     let kept = pool.allocate(SEGMENT)?;
     stamp(&kept, 1)?;
@@ -87,7 +87,7 @@ fn a_callback_may_allocate_trim_compact_and_change_the_limit<S: Subject>(memory:
     Ok(())
 }
 
-fn a_callback_that_panics_leaves_the_pool_whole<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_panicking_callback_leaves_the_pool_consistent<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(SEGMENT))?;
     let live = pool.allocate(SEGMENT)?;
     stamp(&live, 4)?;
@@ -105,7 +105,7 @@ fn a_callback_that_panics_leaves_the_pool_whole<S: Subject>(memory: S::Memory) -
 }
 
 // Case 21.
-fn trimming_to_a_target_takes_the_longest_idle_and_stops_there<S: Subject>(memory: S::Memory) -> Outcome {
+fn trimming_to_a_target_releases_the_longest_idle_segments_until_the_target<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     // Each above the usual size, so that each has a segment of its own.
     let mut storages: Vec<_> = (0..6).map(|_| pool.allocate(SEGMENT)).collect::<Result<_, _>>()?;
@@ -127,7 +127,7 @@ fn trimming_to_a_target_takes_the_longest_idle_and_stops_there<S: Subject>(memor
     Ok(())
 }
 
-fn critical_pressure_leaves_no_more_than_the_live_blocks_need<S: Subject>(memory: S::Memory) -> Outcome {
+fn critical_pressure_shrinks_the_pool_to_its_live_blocks<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storages: Vec<_> = (0..32).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<_, _>>()?;
     let kept: Vec<_> = storages.into_iter().step_by(4).collect();
@@ -148,7 +148,7 @@ fn critical_pressure_leaves_no_more_than_the_live_blocks_need<S: Subject>(memory
     Ok(())
 }
 
-fn reserved_room_is_there_for_the_next_request<S: Subject>(memory: S::Memory) -> Outcome {
+fn reserved_memory_serves_the_next_request<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(4 * SEGMENT))?;
     pool.reserve_blocking(3 * SEGMENT)?;
     let created = pool.stats().segments.allocated;
@@ -159,7 +159,7 @@ fn reserved_room_is_there_for_the_next_request<S: Subject>(memory: S::Memory) ->
 }
 
 #[test]
-fn threads_in_the_callback_at_once_do_not_block_each_other() -> Outcome {
+fn concurrent_callbacks_do_not_block_each_other() -> Outcome {
     let callbacks = watchdog::guarded("four threads in the callback", || {
         let pool = Pool::new(HostMemory::default(), limited(SEGMENT)).expect("the options suit");
         let _live = pool.allocate(SEGMENT).expect("there is room");
@@ -180,7 +180,7 @@ fn threads_in_the_callback_at_once_do_not_block_each_other() -> Outcome {
 }
 
 #[test]
-fn a_limit_as_a_share_needs_a_memory_that_tells_its_size() -> Outcome {
+fn a_limit_as_a_fraction_needs_a_memory_that_reports_its_size() -> Outcome {
     let memory = HostMemory::new(HostOptions { budget: 8 * SEGMENT, ..HostOptions::default() });
     let pool = Pool::new(memory, options())?;
     assert_eq!(pool.set_limit_fraction(0.5), Ok(4 * SEGMENT));

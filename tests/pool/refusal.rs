@@ -9,8 +9,8 @@ use wgpu_pool::{
 
 over_every_memory! {
     a_request_above_the_largest_buffer_is_refused_with_both_numbers,
-    a_range_outside_of_the_storage_is_refused_with_both_numbers,
-    an_offset_between_units_is_refused,
+    a_range_outside_the_storage_is_refused_with_both_numbers,
+    an_unaligned_offset_is_refused,
     options_that_do_not_suit_the_memory_are_refused,
 }
 
@@ -35,7 +35,7 @@ fn a_request_above_the_largest_buffer_is_refused_with_both_numbers<S: Subject>(m
     Ok(())
 }
 
-fn a_range_outside_of_the_storage_is_refused_with_both_numbers<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_range_outside_the_storage_is_refused_with_both_numbers<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;
@@ -48,7 +48,7 @@ fn a_range_outside_of_the_storage_is_refused_with_both_numbers<S: Subject>(memor
     Ok(())
 }
 
-fn an_offset_between_units_is_refused<S: Subject>(memory: S::Memory) -> Outcome {
+fn an_unaligned_offset_is_refused<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;
@@ -77,7 +77,7 @@ fn options_that_do_not_suit_the_memory_are_refused<S: Subject>(memory: S::Memory
 
 // Case 8: every alignment that devices have.
 #[test]
-fn blocks_keep_the_alignment_of_any_device() -> Outcome {
+fn blocks_are_aligned_for_any_device() -> Outcome {
     for alignment in [16, 32, 64, 128, 256, 1024, 4096] {
         let limits =
             MemoryLimits { alignment, largest_segment: 1 << 30, largest_binding: 1 << 27, shared_below: 1 << 20 };
@@ -110,7 +110,7 @@ fn a_download_from_another_pool_panics() {
 
 // Case 34, where the device and not the limit is what lacks room.
 #[test]
-fn a_device_without_room_gets_its_idle_segments_back_before_it_says_no() -> Outcome {
+fn idle_segments_are_released_before_a_device_refusal_is_an_error() -> Outcome {
     let budget = 4 * SEGMENT;
     let pool = Pool::new(HostMemory::new(HostOptions { budget, ..HostOptions::default() }), options())?;
     let small: Result<Vec<_>, _> = (0..64).map(|_| pool.allocate(8 << 10)).collect();

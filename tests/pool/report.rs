@@ -6,10 +6,10 @@ use crate::subjects::{SEGMENT, Subject, assert_books_balance, options, over_ever
 use wgpu_pool::{Breakdown, HostMemory, Memory, Pool, PoolOptions};
 
 over_every_memory! {
-    counters_sums_and_the_drivers_report_agree_through_a_program,
-    every_line_fits_a_terminal_whatever_the_labels_and_scopes,
-    fragmentation_agrees_with_cases_worked_out_by_hand,
-    the_log_line_is_one_line_of_pairs,
+    counters_block_sums_and_the_driver_report_agree_throughout_a_program,
+    every_line_fits_80_columns_with_any_labels_and_scopes,
+    fragmentation_agrees_with_hand_computed_cases,
+    the_log_line_consists_of_name_value_pairs,
 }
 
 /// The parts of the split, against the counters and against what the driver says.
@@ -42,7 +42,7 @@ fn assert_agrees<M: Memory>(pool: &Pool<M>) {
 }
 
 // Cases 24 and 25, and the driver's own report.
-fn counters_sums_and_the_drivers_report_agree_through_a_program<S: Subject>(memory: S::Memory) -> Outcome {
+fn counters_block_sums_and_the_driver_report_agree_throughout_a_program<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut random = Random::new(29);
     let mut live = Vec::new();
@@ -72,7 +72,7 @@ fn counters_sums_and_the_drivers_report_agree_through_a_program<S: Subject>(memo
     Ok(())
 }
 
-fn every_line_fits_a_terminal_whatever_the_labels_and_scopes<S: Subject>(memory: S::Memory) -> Outcome {
+fn every_line_fits_80_columns_with_any_labels_and_scopes<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let outer = pool.scope(&"a long name ".repeat(20));
     let inner = pool.scope("inner\n\u{1b}[31m");
@@ -98,7 +98,7 @@ fn every_line_fits_a_terminal_whatever_the_labels_and_scopes<S: Subject>(memory:
 }
 
 // Case 29.
-fn fragmentation_agrees_with_cases_worked_out_by_hand<S: Subject>(memory: S::Memory) -> Outcome {
+fn fragmentation_agrees_with_hand_computed_cases<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { compaction_share: 0.0, ..options() })?;
     let empty = pool.report().fragmentation();
     assert_eq!((empty.external(), empty.unused()), (0.0, 0.0));
@@ -119,7 +119,7 @@ fn fragmentation_agrees_with_cases_worked_out_by_hand<S: Subject>(memory: S::Mem
     Ok(())
 }
 
-fn the_log_line_is_one_line_of_pairs<S: Subject>(memory: S::Memory) -> Outcome {
+fn the_log_line_consists_of_name_value_pairs<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let _live = pool.allocate(1000)?;
     let line = pool.report().to_log_line();
@@ -130,7 +130,7 @@ fn the_log_line_is_one_line_of_pairs<S: Subject>(memory: S::Memory) -> Outcome {
 
 /// Without labels, scopes and pins those parts are left out.
 #[test]
-fn the_report_of_a_small_program_reads_like_this() -> Outcome {
+fn the_report_of_a_small_program_has_the_expected_lines() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
     let beside = pool.allocate(3 << 20)?;
     let weights = pool.allocate(2 << 20)?;

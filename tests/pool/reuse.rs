@@ -8,25 +8,25 @@ use crate::subjects::{
 use wgpu_pool::{Memory, Pool};
 
 over_every_memory! {
-    a_freed_block_is_handed_out_again_at_its_place,
+    a_freed_block_is_reused_at_its_location,
     a_freed_block_stays_reserved,
-    what_ends_empty_leaves_one_hole_in_each_segment,
+    an_empty_pool_has_one_hole_in_each_segment,
     one_byte_takes_one_granule,
-    zero_bytes_are_a_storage_without_a_block,
+    a_storage_of_zero_bytes_has_no_block,
     every_block_starts_at_the_devices_alignment,
     live_blocks_share_no_byte,
-    neighbours_freed_in_any_order_become_one_hole,
-    the_rest_of_a_split_block_serves_the_next_request,
-    two_idle_segments_do_not_make_one_large_block,
-    a_small_live_block_holds_no_large_segment,
-    a_request_above_the_smallest_segment_is_served_and_goes_back_whole,
-    a_loop_of_one_size_makes_one_segment,
+    adjacent_blocks_freed_in_any_order_become_one_hole,
+    the_remainder_of_a_split_block_serves_the_next_request,
+    a_block_never_spans_two_segments,
+    a_small_live_block_does_not_keep_a_large_segment,
+    a_request_above_the_smallest_segment_gets_a_segment_that_is_released_as_a_whole,
+    a_loop_of_one_size_creates_one_segment,
     the_last_of_several_handles_frees_the_block,
     the_pool_lives_as_long_as_a_storage,
 }
 
 // Case 1.
-fn a_freed_block_is_handed_out_again_at_its_place<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_freed_block_is_reused_at_its_location<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     for bytes in [1, 5000, SMALL_LIMIT, SMALL_LIMIT + 1, SEGMENT, 3 * SEGMENT] {
         let (storage, first) = allocate_at(&pool, bytes)?;
@@ -56,7 +56,7 @@ fn a_freed_block_stays_reserved<S: Subject>(memory: S::Memory) -> Outcome {
 }
 
 // Case 3.
-fn what_ends_empty_leaves_one_hole_in_each_segment<S: Subject>(memory: S::Memory) -> Outcome {
+fn an_empty_pool_has_one_hole_in_each_segment<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let sizes = [1, 700, 40_000, 3, 100_000, 16_000, SEGMENT, 9, 250_000];
     let mut storages = sizes.map(|bytes| pool.allocate(bytes).map(Some));
@@ -81,7 +81,7 @@ fn one_byte_takes_one_granule<S: Subject>(memory: S::Memory) -> Outcome {
 }
 
 // Case 5.
-fn zero_bytes_are_a_storage_without_a_block<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_storage_of_zero_bytes_has_no_block<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let (first, second) = (pool.allocate(0)?, pool.allocate(0)?);
     assert!(!first.is_same(&second));
@@ -128,7 +128,7 @@ fn live_blocks_share_no_byte<S: Subject>(memory: S::Memory) -> Outcome {
 }
 
 // Case 10.
-fn neighbours_freed_in_any_order_become_one_hole<S: Subject>(memory: S::Memory) -> Outcome {
+fn adjacent_blocks_freed_in_any_order_become_one_hole<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let bytes = 20 << 10;
@@ -152,7 +152,7 @@ fn neighbours_freed_in_any_order_become_one_hole<S: Subject>(memory: S::Memory) 
 }
 
 // Case 9.
-fn the_rest_of_a_split_block_serves_the_next_request<S: Subject>(memory: S::Memory) -> Outcome {
+fn the_remainder_of_a_split_block_serves_the_next_request<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     drop(pool.allocate(SEGMENT)?);
     let _quarter = pool.allocate(SEGMENT / 4)?;
@@ -162,7 +162,7 @@ fn the_rest_of_a_split_block_serves_the_next_request<S: Subject>(memory: S::Memo
 }
 
 // Case 11.
-fn two_idle_segments_do_not_make_one_large_block<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_block_never_spans_two_segments<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut storages = Vec::new();
     while pool.stats().segments.current < 2 {
@@ -180,7 +180,7 @@ fn two_idle_segments_do_not_make_one_large_block<S: Subject>(memory: S::Memory) 
 }
 
 // Case 12.
-fn a_small_live_block_holds_no_large_segment<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_small_live_block_does_not_keep_a_large_segment<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let large = pool.allocate(4 * SEGMENT)?;
     let (_small, spot) = allocate_at(&pool, 4 << 10)?;
@@ -196,7 +196,9 @@ fn a_small_live_block_holds_no_large_segment<S: Subject>(memory: S::Memory) -> O
 }
 
 // Case 13.
-fn a_request_above_the_smallest_segment_is_served_and_goes_back_whole<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_request_above_the_smallest_segment_gets_a_segment_that_is_released_as_a_whole<S: Subject>(
+    memory: S::Memory,
+) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let _live = pool.allocate(1000)?;
     let before = pool.stats().reserved.current;
@@ -209,7 +211,7 @@ fn a_request_above_the_smallest_segment_is_served_and_goes_back_whole<S: Subject
 }
 
 // Case 20.
-fn a_loop_of_one_size_makes_one_segment<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_loop_of_one_size_creates_one_segment<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     for bytes in [100, SEGMENT] {
         drop(pool.allocate(bytes)?);

@@ -5,14 +5,14 @@ use crate::subjects::{Subject, options, over_every_memory};
 use wgpu_pool::{HostMemory, Pool, PoolOptions, ScopeCounts};
 
 over_every_memory! {
-    nested_scopes_count_what_happens_inside_of_them,
+    nested_scopes_count_the_events_inside_them,
     a_scope_that_frees_more_than_it_allocates_has_a_negative_balance,
-    what_a_scope_made_and_did_not_hand_out_is_listed,
+    blocks_of_a_scope_that_are_not_marked_as_outputs_are_listed,
     blocks_carry_the_path_of_their_scope,
 }
 
 // Case 26.
-fn nested_scopes_count_what_happens_inside_of_them<S: Subject>(memory: S::Memory) -> Outcome {
+fn nested_scopes_count_the_events_inside_them<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let outer = pool.scope("outer");
     let _before = pool.allocate(7)?;
@@ -40,7 +40,7 @@ fn a_scope_that_frees_more_than_it_allocates_has_a_negative_balance<S: Subject>(
     Ok(())
 }
 
-fn what_a_scope_made_and_did_not_hand_out_is_listed<S: Subject>(memory: S::Memory) -> Outcome {
+fn blocks_of_a_scope_that_are_not_marked_as_outputs_are_listed<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let _before = pool.allocate(1)?;
     let mut scope = pool.scope("step");
@@ -112,7 +112,7 @@ fn a_scope_counts_its_own_thread_only() -> Outcome {
 }
 
 #[test]
-fn scopes_that_end_out_of_order_lose_nothing() -> Outcome {
+fn scopes_that_end_out_of_order_keep_their_counts() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
     let outer = pool.scope("outer");
     let inner = pool.scope("inner");
@@ -127,7 +127,7 @@ fn scopes_that_end_out_of_order_lose_nothing() -> Outcome {
 }
 
 #[test]
-fn names_without_end_are_counted_together() -> Outcome {
+fn scopes_with_too_many_names_are_counted_together() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
     let outer = pool.scope("outer");
     for number in 0..3000 {

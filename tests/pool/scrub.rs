@@ -8,10 +8,10 @@ use crate::subjects::{
 use wgpu_pool::{Memory, Pool, PoolOptions, Storage};
 
 over_every_memory_with_bytes! {
-    a_new_block_reads_as_zeros_whatever_was_there,
-    a_block_that_is_freed_while_pinned_is_cleared_with_its_last_pin,
-    a_place_that_compaction_leaves_is_cleared,
-    every_block_of_a_random_program_is_zero_when_it_is_new,
+    a_new_block_reads_as_zeros,
+    a_block_freed_while_pinned_is_cleared_when_its_last_pin_is_dropped,
+    the_old_location_of_a_moved_block_is_cleared,
+    every_new_block_of_a_random_program_is_zero,
 }
 
 fn scrubbing() -> PoolOptions {
@@ -34,7 +34,7 @@ fn assert_zero<M: Memory>(storage: &Storage<M>) -> Outcome {
     Ok(())
 }
 
-fn a_new_block_reads_as_zeros_whatever_was_there<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_new_block_reads_as_zeros<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, scrubbing())?;
     for bytes in [1, 1003, 100_001] {
         let (old, spot) = allocate_at(&pool, bytes)?;
@@ -56,7 +56,7 @@ fn a_new_block_reads_as_zeros_whatever_was_there<S: Subject>(memory: S::Memory) 
 
 // Without the option the bytes are still there, so that the tests above can fail.
 #[test]
-fn without_the_option_a_new_block_has_what_was_there_before() -> Outcome {
+fn without_the_option_a_new_block_has_the_previous_contents() -> Outcome {
     let pool = Pool::new(wgpu_pool::HostMemory::default(), options())?;
     let old = pool.allocate(1000)?;
     stamp(&old, 1)?;
@@ -65,7 +65,7 @@ fn without_the_option_a_new_block_has_what_was_there_before() -> Outcome {
     Ok(())
 }
 
-fn a_block_that_is_freed_while_pinned_is_cleared_with_its_last_pin<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_block_freed_while_pinned_is_cleared_when_its_last_pin_is_dropped<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, scrubbing())?;
     let (old, spot) = allocate_at(&pool, 1000)?;
     stamp(&old, 1)?;
@@ -85,7 +85,7 @@ fn a_block_that_is_freed_while_pinned_is_cleared_with_its_last_pin<S: Subject>(m
     Ok(())
 }
 
-fn a_place_that_compaction_leaves_is_cleared<S: Subject>(memory: S::Memory) -> Outcome {
+fn the_old_location_of_a_moved_block_is_cleared<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, scrubbing())?;
     let mut blocks = Vec::new();
     for number in 0..16 {
@@ -111,7 +111,7 @@ fn a_place_that_compaction_leaves_is_cleared<S: Subject>(memory: S::Memory) -> O
     Ok(())
 }
 
-fn every_block_of_a_random_program_is_zero_when_it_is_new<S: Subject>(memory: S::Memory) -> Outcome {
+fn every_new_block_of_a_random_program_is_zero<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, scrubbing())?;
     let mut random = Random::new(3);
     let (mut live, mut pins) = (Vec::new(), Vec::new());

@@ -6,14 +6,14 @@ use crate::subjects::{SEGMENT, Subject, assert_books_balance, currents, options,
 use wgpu_pool::{BlockState, Pool};
 
 over_every_memory! {
-    peaks_fall_to_the_current_value_when_reset,
-    totals_restart_from_the_current_value_when_reset,
+    resetting_peaks_sets_them_to_the_current_values,
+    resetting_totals_restarts_them_from_the_current_values,
     counters_equal_the_sums_over_the_snapshot_after_every_step,
-    a_snapshot_lists_every_block_with_what_was_asked_for,
+    a_snapshot_lists_every_block_with_its_requested_bytes,
 }
 
 // Case 23.
-fn peaks_fall_to_the_current_value_when_reset<S: Subject>(memory: S::Memory) -> Outcome {
+fn resetting_peaks_sets_them_to_the_current_values<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let kept = pool.allocate(1000)?;
     drop(pool.allocate(2 * SEGMENT)?);
@@ -34,7 +34,7 @@ fn peaks_fall_to_the_current_value_when_reset<S: Subject>(memory: S::Memory) -> 
 }
 
 // Case 23.
-fn totals_restart_from_the_current_value_when_reset<S: Subject>(memory: S::Memory) -> Outcome {
+fn resetting_totals_restarts_them_from_the_current_values<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let _kept = pool.allocate(1000)?;
     drop(pool.allocate(2 * SEGMENT)?);
@@ -67,7 +67,7 @@ fn counters_equal_the_sums_over_the_snapshot_after_every_step<S: Subject>(memory
 }
 
 // Case 49, as far as the pool tells.
-fn a_snapshot_lists_every_block_with_what_was_asked_for<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_snapshot_lists_every_block_with_its_requested_bytes<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let sizes = [1, 300, 70_000, SEGMENT];
     let storages: Result<Vec<_>, _> = sizes.iter().map(|&bytes| pool.allocate(bytes)).collect();

@@ -9,7 +9,7 @@ use wgpu_pool::{AccountingMemory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
     blocks_allocated_on_one_thread_are_freed_on_another,
-    threads_that_trim_and_threads_that_allocate_get_along,
+    trimming_and_allocating_threads_can_run_concurrently,
 }
 
 // Case 50: each thread verifies and frees what another one allocated and stamped.
@@ -44,7 +44,7 @@ fn blocks_allocated_on_one_thread_are_freed_on_another<S: Subject>(memory: S::Me
     Ok(())
 }
 
-fn threads_that_trim_and_threads_that_allocate_get_along<S: Subject>(memory: S::Memory) -> Outcome {
+fn trimming_and_allocating_threads_can_run_concurrently<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let seen = pool.clone();
     watchdog::guarded("threads that trim", move || {
@@ -137,7 +137,7 @@ fn reserved_by_threads_over_one_thread(seed: u64) -> Result<f64, Box<dyn std::er
 }
 
 #[test]
-fn eight_threads_reserve_hardly_more_than_one_that_does_the_same() -> Outcome {
+fn eight_threads_reserve_little_more_than_one_thread_with_the_same_requests() -> Outcome {
     // What is live at once depends on who is ahead, so of several runs the middle one counts.
     let mut ratios = (0..5).map(reserved_by_threads_over_one_thread).collect::<Result<Vec<_>, _>>()?;
     ratios.sort_by(f64::total_cmp);

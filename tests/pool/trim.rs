@@ -9,13 +9,13 @@ use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{Memory, Pool, PoolOptions, Storage, Trimmed};
 
 over_every_memory! {
-    trimming_takes_the_idle_segments_and_no_others,
-    a_live_block_keeps_its_segment,
-    a_second_trim_finds_nothing,
+    trimming_releases_exactly_the_idle_segments,
+    a_segment_with_a_live_block_is_not_trimmed,
+    a_second_trim_releases_nothing,
     trimming_an_empty_pool_does_nothing,
-    after_a_trim_the_pool_serves_again,
-    every_byte_given_back_is_reported_once,
-    what_went_back_at_the_limit_is_reported_by_the_next_trim,
+    requests_succeed_after_a_trim,
+    every_released_byte_is_reported_once,
+    bytes_released_at_the_limit_are_reported_by_the_next_trim,
 }
 
 /// Storages of `bytes` bytes, with where they lie, until the pool has so many segments.
@@ -47,7 +47,7 @@ fn trim_fully<M: Memory>(pool: &Pool<M>) -> Result<Trimmed, Box<dyn std::error::
 }
 
 // Case 15.
-fn trimming_takes_the_idle_segments_and_no_others<S: Subject>(memory: S::Memory) -> Outcome {
+fn trimming_releases_exactly_the_idle_segments<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut storages = fill(&pool, SEGMENT / 4, 4)?;
     for (number, (storage, _)) in (0..).zip(&storages) {
@@ -68,7 +68,7 @@ fn trimming_takes_the_idle_segments_and_no_others<S: Subject>(memory: S::Memory)
 }
 
 // Case 16, as far as the pool tells.
-fn a_live_block_keeps_its_segment<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_segment_with_a_live_block_is_not_trimmed<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let large = pool.allocate(SEGMENT / 2)?;
     let live = pool.allocate(SEGMENT / 4)?;
@@ -82,7 +82,7 @@ fn a_live_block_keeps_its_segment<S: Subject>(memory: S::Memory) -> Outcome {
 }
 
 // Case 17.
-fn a_second_trim_finds_nothing<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_second_trim_releases_nothing<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     drop(pool.allocate(SEGMENT)?);
     assert_eq!(trim_fully(&pool)?.segments, 1);
@@ -98,7 +98,7 @@ fn trimming_an_empty_pool_does_nothing<S: Subject>(memory: S::Memory) -> Outcome
     Ok(())
 }
 
-fn after_a_trim_the_pool_serves_again<S: Subject>(memory: S::Memory) -> Outcome {
+fn requests_succeed_after_a_trim<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     for number in 0..10 {
         let storage = pool.allocate(SEGMENT)?;
@@ -113,7 +113,7 @@ fn after_a_trim_the_pool_serves_again<S: Subject>(memory: S::Memory) -> Outcome 
 }
 
 // Case 18: the memory that only counts has no driver to give back to.
-fn every_byte_given_back_is_reported_once<S: Subject>(memory: S::Memory) -> Outcome {
+fn every_released_byte_is_reported_once<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut freed = 0;
     for round in 0..5 {
@@ -129,7 +129,7 @@ fn every_byte_given_back_is_reported_once<S: Subject>(memory: S::Memory) -> Outc
     Ok(())
 }
 
-fn what_went_back_at_the_limit_is_reported_by_the_next_trim<S: Subject>(memory: S::Memory) -> Outcome {
+fn bytes_released_at_the_limit_are_reported_by_the_next_trim<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(2 * SEGMENT), ..options() })?;
     let live = pool.allocate(SEGMENT)?;
     for round in 0..3 {
@@ -148,7 +148,7 @@ fn what_went_back_at_the_limit_is_reported_by_the_next_trim<S: Subject>(memory: 
 
 // Case 16, for what is pinned.
 #[test]
-fn a_trim_reports_what_is_pinned_and_in_how_many_segments() -> Outcome {
+fn a_trim_reports_pinned_bytes_and_their_segments() -> Outcome {
     let (device, queue) = crate::common::adapter::noop();
     let pool = Pool::from_device(device, queue, options())?;
     let first = pool.allocate(SEGMENT)?;

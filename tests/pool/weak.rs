@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wgpu_pool::{AccountingMemory, AllocateError, Pool, PoolOptions};
 
 over_every_memory! {
-    a_weak_handle_finds_its_block_while_it_lives,
-    a_weak_handle_is_not_taken_in_by_a_later_block,
+    a_weak_handle_upgrades_while_its_block_is_allocated,
+    a_weak_handle_never_upgrades_to_a_later_block,
     a_weak_handle_keeps_neither_block_nor_pool,
-    a_weak_handle_of_a_freed_pinned_block_stays_dead_and_disturbs_no_other,
-    a_count_serves_another_block_only_when_no_weak_handle_is_left,
+    a_weak_handle_of_a_freed_pinned_block_never_upgrades_and_affects_no_other_block,
+    a_count_is_reused_only_when_no_weak_handle_is_left,
 }
 
-fn a_weak_handle_finds_its_block_while_it_lives<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_weak_handle_upgrades_while_its_block_is_allocated<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(1000)?;
     if S::HOLDS_BYTES {
@@ -32,7 +32,7 @@ fn a_weak_handle_finds_its_block_while_it_lives<S: Subject>(memory: S::Memory) -
     Ok(())
 }
 
-fn a_weak_handle_is_not_taken_in_by_a_later_block<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_weak_handle_never_upgrades_to_a_later_block<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let weak = pool.allocate(1000)?.downgrade();
     // The same block, in the same slot, counted by the same recycled count.
@@ -59,7 +59,9 @@ fn a_weak_handle_keeps_neither_block_nor_pool<S: Subject>(memory: S::Memory) -> 
 }
 
 // Case 57.
-fn a_weak_handle_of_a_freed_pinned_block_stays_dead_and_disturbs_no_other<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_weak_handle_of_a_freed_pinned_block_never_upgrades_and_affects_no_other_block<S: Subject>(
+    memory: S::Memory,
+) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let old = pool.allocate(1000)?;
     let (weak, guard) = (old.downgrade(), old.pin()?.ok_or("it has a block")?);
@@ -94,7 +96,7 @@ fn a_weak_handle_of_a_freed_pinned_block_stays_dead_and_disturbs_no_other<S: Sub
 }
 
 // Case 57: counters are never shared between blocks.
-fn a_count_serves_another_block_only_when_no_weak_handle_is_left<S: Subject>(memory: S::Memory) -> Outcome {
+fn a_count_is_reused_only_when_no_weak_handle_is_left<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     // Each dead handle would be one more chance of meeting a later block in its slot, with its count.
     let dead: Result<Vec<_>, _> = (0..50).map(|_| Ok::<_, AllocateError>(pool.allocate(1000)?.downgrade())).collect();
@@ -110,7 +112,7 @@ fn a_count_serves_another_block_only_when_no_weak_handle_is_left<S: Subject>(mem
 }
 
 #[test]
-fn pins_weak_handles_and_new_blocks_race_and_no_block_is_freed_twice() -> Outcome {
+fn racing_pins_weak_handles_and_allocations_free_no_block_twice() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
     for round in 0..1000_u64 {
         let storage = pool.allocate(1000 + round)?;
@@ -136,7 +138,7 @@ fn pins_weak_handles_and_new_blocks_race_and_no_block_is_freed_twice() -> Outcom
 }
 
 #[test]
-fn a_weak_handle_races_with_the_last_full_one_and_never_finds_a_freed_block() -> Outcome {
+fn an_upgrade_racing_with_the_last_strong_handle_never_returns_a_freed_block() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
     for _ in 0..2000 {
         let storage = pool.allocate(1000)?;
@@ -168,7 +170,7 @@ fn a_weak_handle_races_with_the_last_full_one_and_never_finds_a_freed_block() ->
 
 #[cfg(feature = "tensor")]
 #[test]
-fn a_weak_tensor_becomes_the_same_tensor() -> Outcome {
+fn a_weak_tensor_upgrades_to_the_same_tensor() -> Outcome {
     use wgpu_pool::Tensor;
 
     let (device, queue) = crate::common::adapter::noop();

@@ -64,7 +64,7 @@ fn opened() -> Option<(wgpu::Instance, Pool)> {
 }
 
 #[test]
-fn the_same_work_again_and_again_makes_the_process_no_larger() -> Outcome {
+fn repeating_the_same_work_does_not_increase_memory_use() -> Outcome {
     let budget = Budget::new("flat", 15.0, 6);
     let Some((instance, pool)) = opened() else { return Ok(()) };
     let text = Text::new();

@@ -113,7 +113,7 @@ where
 }
 
 #[test]
-fn threads_on_a_memory_that_counts_share_blocks_and_lose_none() {
+fn threads_on_an_accounting_memory_share_blocks_and_lose_none() {
     soak::<Accounting>(&Budget::new("threads, accounting", 3.0, 4), 2000);
 }
 

@@ -156,7 +156,7 @@ fn the_page_shows_the_pools_numbers_and_answers() -> Outcome {
 }
 
 #[test]
-fn tables_sort_by_pointer_and_keyboard_and_the_range_sets_what_grew() -> Outcome {
+fn tables_sort_by_pointer_and_keyboard_and_the_range_selects_the_growth() -> Outcome {
     let Some(browser) = Browser::open(1280, 1000)? else { return Ok(()) };
     let (pool, _live) = small()?;
     let file = output("tables.html")?;
@@ -195,7 +195,7 @@ fn tables_sort_by_pointer_and_keyboard_and_the_range_sets_what_grew() -> Outcome
 }
 
 #[test]
-fn before_and_after_stand_side_by_side_in_dark_and_light_and_on_a_phone() -> Outcome {
+fn two_snapshots_are_shown_side_by_side_in_dark_and_light_themes_and_on_a_phone() -> Outcome {
     let Some(browser) = Browser::open(1280, 1500)? else { return Ok(()) };
     let (pool, _live) = small()?;
     let before = pool.snapshot();

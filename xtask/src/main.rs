@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_on_the_command_line_is_named() {
+    fn a_mistake_on_the_command_line_is_reported() {
         assert_eq!(parsed(""), Err("no command given".to_string()));
         assert_eq!(parsed("tset"), Err("unknown argument `tset`".to_string()));
         assert_eq!(parsed("demo test"), Err("more than one command: `test`".to_string()));

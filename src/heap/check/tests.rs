@@ -73,7 +73,7 @@ fn a_gap_an_overlap_and_a_wrong_end_break_the_tiling() {
 }
 
 #[test]
-fn two_inactive_neighbours_are_found() {
+fn two_adjacent_inactive_blocks_are_found() {
     expect("Uncoalesced", |s| s.heap.blocks[s.pinned].state = State::Inactive { position: 0 });
 }
 
@@ -88,7 +88,7 @@ fn a_wrong_neighbour_or_segment_is_found() {
 }
 
 #[test]
-fn a_stray_record_and_a_broken_chain_are_found() {
+fn an_unreachable_record_and_a_broken_chain_are_found() {
     expect("Records", |s| {
         let stray = s.heap.blocks[s.first];
         s.heap.blocks.insert(stray);
@@ -108,7 +108,7 @@ fn a_stray_record_and_a_broken_chain_are_found() {
 }
 
 #[test]
-fn more_requested_than_there_is_and_a_freed_block_without_a_pin_are_found() {
+fn an_oversized_request_and_a_freed_block_without_a_pin_are_found() {
     expect("Requested", |s| s.heap.blocks[s.first].state = State::Active { pins: 0, slack: 64, freed: false });
     expect("Unpinned", |s| s.heap.blocks[s.pending].state = State::Active { pins: 0, slack: 0, freed: true });
 }
@@ -141,7 +141,7 @@ fn a_block_in_the_wrong_list_or_in_none_is_found() {
 }
 
 #[test]
-fn a_wrong_bit_is_found() {
+fn a_wrong_bitmap_bit_is_found() {
     let large = SubPool::Large.index();
     expect("Bitmap", |s| {
         let class = Class::of(s.heap.blocks[s.hole].size);
@@ -152,19 +152,19 @@ fn a_wrong_bit_is_found() {
 }
 
 #[test]
-fn a_segment_wrongly_idle_or_not_is_found() {
+fn a_wrong_idle_state_of_a_segment_is_found() {
     expect("Idle", |s| s.heap.segments.unlink_idle(s.idle));
     expect("Idle", |s| s.heap.segments.push_idle(s.busy));
     expect("Idle", |s| s.heap.segments[s.idle].older = s.busy);
 }
 
 #[test]
-fn a_table_of_segments_that_is_wrong_is_found() {
+fn a_wrong_segment_table_is_found() {
     expect("Table", |s| s.heap.segments[s.busy].id = SegmentId(99));
 }
 
 #[test]
-fn every_counter_that_is_wrong_is_found() {
+fn every_wrong_counter_is_found() {
     for metric in 0..sound().heap.tallies.each().len() {
         expect("Stats", |s| s.heap.tallies.each()[metric].add(1));
         expect("Order", |s| s.heap.tallies.each()[metric].peak = 0);
@@ -177,7 +177,7 @@ fn every_counter_that_is_wrong_is_found() {
 }
 
 #[test]
-fn the_place_of_a_broken_law_is_named_in_bytes() {
+fn a_broken_invariant_reports_its_position_in_bytes() {
     let mut sound = sound();
     sound.heap.blocks[sound.pinned].offset += 1;
     let offset = sound.heap.bytes(sound.heap.blocks[sound.pinned].offset);

@@ -263,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_system_is_told_what_to_look_for() {
+    fn an_unknown_system_gets_a_hint() {
         let advice = advice(Interface::Vulkan, None, Rights::Nothing, "no apt");
         assert!(advice.contains("Vulkan loader and Mesa's software driver"), "{advice}");
         assert!(advice.contains("--assume-driver"), "{advice}");
     }
 
     #[test]
-    fn apt_is_called_so_that_it_cannot_ask() {
+    fn apt_is_called_without_prompts() {
         let command = apt(&["sudo", "-n"], &["update"]);
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         assert_eq!(command.get_program(), "sudo");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_lock_is_told_from_other_failures() {
+    fn a_held_lock_is_distinguished_from_other_failures() {
         let held = b"E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)\n";
         assert!(held_by_another(held));
         assert!(!held_by_another(b"E: The repository has no Release file.\n"));

@@ -38,7 +38,7 @@ fn a_bare_machine_has_no_loader() {
 }
 
 #[test]
-fn a_loader_alone_is_no_driver() {
+fn a_loader_alone_is_not_a_driver() {
     assert_eq!(search(&with_loader(), &[]), Err(Missing::Manifest));
 }
 
@@ -50,7 +50,7 @@ fn the_software_driver_is_enough() {
 }
 
 #[test]
-fn a_manifest_whose_library_is_gone_is_no_driver() {
+fn a_manifest_with_a_missing_library_is_not_a_driver() {
     let root = with_loader();
     root.write(&format!("{ICD}/lvp_icd.x86_64.json"), &manifest("/usr/lib/x86_64-linux-gnu/libvulkan_lvp.so"));
     let missing = search(&root, &[]).expect_err("the library is not there");
@@ -73,7 +73,7 @@ fn a_library_may_be_named_without_a_folder_or_from_the_manifests_own() {
 }
 
 #[test]
-fn a_vendors_driver_counts_only_beside_a_device_of_its_kind() {
+fn a_vendors_driver_counts_only_with_a_device_of_that_vendor() {
     let root = with_loader();
     add_driver(&root, "radeon_icd.x86_64.json", "/usr/lib/libvulkan_radeon.so");
     add_driver(&root, "nvidia_icd.json", "/usr/lib/libGLX_nvidia.so.0");
@@ -93,7 +93,7 @@ fn a_vendors_driver_counts_only_beside_a_device_of_its_kind() {
 }
 
 #[test]
-fn a_driver_that_is_not_known_is_believed() {
+fn an_unknown_driver_is_accepted() {
     let root = with_loader();
     add_driver(&root, "mali.json", "/usr/lib/libmali.so");
     assert_eq!(search(&root, &[]), found("/usr/share/vulkan/icd.d/mali.json"));
@@ -118,7 +118,7 @@ fn variables_that_name_drivers_replace_the_standard_folders_or_add_to_them() {
 }
 
 #[test]
-fn a_persons_own_folder_is_searched() {
+fn the_users_own_folder_is_searched() {
     let root = with_loader();
     root.write("/home/ada/.local/share/vulkan/icd.d/lvp.json", &manifest("/usr/lib/libvulkan_lvp.so"));
     root.write("/usr/lib/libvulkan_lvp.so", "");
