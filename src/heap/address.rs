@@ -1,30 +1,30 @@
-//! The names by which the heap speaks of blocks and segments, and what it answers.
+//! Identifiers of blocks and segments, and the results of the heap.
 
 use std::fmt;
 
-/// The pool that a segment serves: one for small requests, one for large ones.
+/// The sub-pool of a segment: one for small requests, one for large requests.
 ///
-/// They are kept apart so that a long-lived block of a few bytes never holds a segment of large ones.
+/// They are separate so that a long-lived small block never keeps a segment of large blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum SubPool {
     /// Requests up to the small limit.
     Small,
-    /// All others.
+    /// All other requests.
     Large,
 }
 
 impl SubPool {
-    /// Both, in the order of [`SubPool::index`].
+    /// Both sub-pools, in the order of [`SubPool::index`].
     pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
 
-    /// Its place in a table of both.
+    /// The index in a table of both sub-pools.
     #[inline]
     pub(super) const fn index(self) -> usize {
         self as usize
     }
 
-    /// The other one.
+    /// Returns the other sub-pool.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -43,11 +43,11 @@ impl fmt::Display for SubPool {
     }
 }
 
-/// Names an active block until the block is freed and its last pin is gone; after that the id is stale, and every use of it
-/// is refused.
+/// Identifies an active block until the block is freed and its last pin is removed. After that the id is stale, and
+/// every use of it is refused.
 ///
-/// A key and a generation: the key is the slot of the block's record, the generation tells its owners apart. It wraps after
-/// 2³² owners of one slot.
+/// Consists of a key, which is the slot of the block's record, and a generation, which distinguishes successive blocks
+/// in the same slot. The generation wraps after 2³² blocks in one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockId {
     pub(super) key: u32,
@@ -55,15 +55,15 @@ pub struct BlockId {
 }
 
 impl BlockId {
-    /// The slot of the block's record: no other active block has it, so it can index a table beside the heap. Small
-    /// numbers; a freed block's is used again.
+    /// Returns the slot of the block's record. No other active block has the same slot, so it can index a table. Slots
+    /// are small numbers; the slot of a freed block is reused.
     #[inline]
     #[must_use]
     pub const fn key(self) -> usize {
         self.key as usize
     }
 
-    /// The generation: which owner of the slot this is.
+    /// Returns the generation, which counts the blocks in this slot.
     #[must_use]
     pub const fn generation(self) -> u32 {
         self.generation
@@ -76,21 +76,22 @@ impl fmt::Debug for BlockId {
     }
 }
 
-/// Names a segment. Numbers count up from 0 and are never used again within a heap, so a lower one is an older segment.
+/// Identifies a segment. Numbers count up from 0 and are never reused within a heap, so a lower number is an older
+/// segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct SegmentId(pub(super) u64);
 
 impl SegmentId {
-    /// No segment has this id: numbers count up from 0.
+    /// Never the id of a segment.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
-    /// The segment of a number that [`SegmentId::number`] gave.
+    /// Returns the id with a number that [`SegmentId::number`] returned.
     pub(crate) const fn from_number(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
@@ -109,23 +110,23 @@ impl fmt::Display for SegmentId {
     }
 }
 
-/// Where a block lies at the moment. All sizes are in bytes.
+/// The current location of a block. All sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The segment.
     pub segment: SegmentId,
-    /// The block's first byte, from the segment's start: a multiple of the granule.
+    /// The block's first byte, relative to the segment's start: a multiple of the granule.
     pub offset: u64,
     /// The block's size: a multiple of the granule.
     pub size: u64,
-    /// The part of the size that was asked for.
+    /// The requested bytes.
     pub requested: u64,
 }
 
-/// What the heap lacks to serve a request: a segment for `pool`, of at least `bytes` bytes.
+/// The segment that the heap lacks to serve a request: at least `bytes` bytes, for `pool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortfall {
-    /// The pool that has no inactive block of the size.
+    /// The sub-pool without a sufficient inactive block.
     pub pool: SubPool,
     /// The size of the block, in bytes: the request rounded up to a multiple of the granule.
     pub bytes: u64,

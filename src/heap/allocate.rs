@@ -1,4 +1,4 @@
-//! Handing out blocks and taking them back.
+//! Allocation, free and pins of blocks.
 
 use super::address::{BlockId, Place, Shortfall};
 use super::blocks::{Block, Key, NONE, State};
@@ -7,20 +7,20 @@ use crate::error::HeapError;
 use std::num::NonZeroU64;
 
 impl Heap {
-    /// Hands out a block of at least `requested` bytes.
+    /// Allocates a block of at least `requested` bytes.
     ///
-    /// Cost: O(1), and no host memory once the heap has held as many blocks before. Only when the answer would be a shortfall
-    /// is one free list walked to its end.
+    /// Cost: O(1), and no host memory if the heap has held as many blocks before. Before a shortfall is returned, one
+    /// free list is searched completely.
     ///
     /// # Errors
-    /// The [`Shortfall`]: the pool that has no inactive block of the size, and the size. Nothing is changed then.
+    /// The [`Shortfall`]: the sub-pool without a sufficient inactive block, and the size. The heap is then unchanged.
     #[inline]
     pub fn allocate(&mut self, requested: NonZeroU64) -> Result<BlockId, Shortfall> {
         self.allocate_from(self.pool_for(requested), requested)
     }
 
-    /// Hands out a block of at least `requested` bytes from the holes of `pool`, whichever pool the request belongs to: a last
-    /// resort, since it lets small blocks hold large segments.
+    /// Allocates a block of at least `requested` bytes from the holes of `pool`, regardless of the request's own
+    /// sub-pool. A last resort, because small blocks may then keep large segments.
     ///
     /// Cost: as [`Heap::allocate`].
     ///
@@ -57,13 +57,14 @@ impl Heap {
         Ok(id)
     }
 
-    /// Takes a block back. It coalesces with inactive neighbours on both sides, and its id is stale from now on; if it is
-    /// pinned it stays active, though not allocated, until its last [`unpin`](Heap::unpin).
+    /// Frees a block. The block coalesces with inactive neighbours on both sides, and its id becomes stale. A pinned
+    /// block stays active, but not allocated, until its last [`unpin`](Heap::unpin).
     ///
     /// Cost: O(1).
     ///
     /// # Errors
-    /// [`HeapError::StaleBlock`] if the block isn't active any more, [`HeapError::FreedBlock`] if it is so only for its pins.
+    /// [`HeapError::StaleBlock`] if the block is not active, [`HeapError::FreedBlock`] if it was freed and is still
+    /// pinned.
     #[inline]
     pub fn free(&mut self, id: BlockId) -> Result<(), HeapError> {
         let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
@@ -84,14 +85,13 @@ impl Heap {
         Ok(())
     }
 
-    /// Pins a block: until it is unpinned as often as it was pinned, it may not move, and if it is freed it is not handed out
-    /// again.
+    /// Pins a block: until each pin is removed, the block is not moved, and if it is freed it is not reused.
     ///
     /// Cost: O(1).
     ///
     /// # Errors
-    /// [`HeapError::StaleBlock`] if the block isn't active any more, [`HeapError::FreedBlock`] if it was freed: no new pin then;
-    /// [`HeapError::TooManyPins`] beyond 2³² − 1.
+    /// [`HeapError::StaleBlock`] if the block is not active; [`HeapError::FreedBlock`] if it was freed, because a freed
+    /// block cannot be pinned again; [`HeapError::TooManyPins`] above 2³² − 1 pins.
     pub fn pin(&mut self, id: BlockId) -> Result<(), HeapError> {
         let BlockId { key, generation } = id;
         let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
@@ -107,12 +107,12 @@ impl Heap {
         Ok(())
     }
 
-    /// Takes one pin off. If it was the last on a freed block, the block becomes inactive now, and its id stale.
+    /// Removes one pin. If it was the last pin of a freed block, the block becomes inactive and its id stale.
     ///
     /// Cost: O(1).
     ///
     /// # Errors
-    /// [`HeapError::StaleBlock`] if the block isn't active any more, [`HeapError::NotPinned`] if it has no pin.
+    /// [`HeapError::StaleBlock`] if the block is not active, [`HeapError::NotPinned`] if it has no pin.
     pub fn unpin(&mut self, id: BlockId) -> Result<(), HeapError> {
         let BlockId { key, generation } = id;
         let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
@@ -129,10 +129,11 @@ impl Heap {
         Ok(())
     }
 
-    /// Where an allocated block lies now: one that was handed out and not freed since. `None` for every other, also for a
-    /// block that was freed and is still pinned. O(1).
+    /// Returns the current location of an allocated block. `None` for any other block, including a block that was freed
+    /// and is still pinned. O(1).
     ///
-    /// Ask this when the block's owner acts: its content, its handles, its label. Ask [`Heap::active_place`] when a pin acts.
+    /// Use this for operations of the block's owner (contents, handles, label), and [`Heap::active_place`] for
+    /// operations of a pin.
     #[inline]
     #[must_use]
     pub fn allocated_place(&self, id: BlockId) -> Option<Place> {
@@ -140,15 +141,15 @@ impl Heap {
         if matches!(block.state, State::Active { freed: false, .. }) { self.place_of(block) } else { None }
     }
 
-    /// Where an active block lies now: one that is allocated, or was freed and is still pinned. `None` once its bytes can be
-    /// handed out again. O(1).
+    /// Returns the current location of an active block: allocated, or freed and still pinned. `None` once its bytes can
+    /// be reused. O(1).
     #[inline]
     #[must_use]
     pub fn active_place(&self, id: BlockId) -> Option<Place> {
         self.place_of(self.blocks.active(id)?)
     }
 
-    /// Pins on an active block; 0 for every other. O(1).
+    /// Returns the number of pins of an active block; 0 for any other block. O(1).
     #[must_use]
     pub fn pins(&self, id: BlockId) -> u32 {
         match self.blocks.active(id).map(|block| block.state) {
@@ -169,7 +170,7 @@ impl Heap {
         })
     }
 
-    /// Cuts a block that is in no list down to `size` granules; the rest becomes an inactive block behind it.
+    /// Cuts a block that is in no list to `size` granules; the remainder becomes an inactive block after it.
     pub(super) fn split(&mut self, key: Key, size: u32, pool: SubPool) {
         let block = &mut self.blocks[key];
         let rest = Block {
@@ -188,7 +189,7 @@ impl Heap {
         self.lists[pool.index()].insert(&mut self.blocks, rest_key);
     }
 
-    /// Makes an active block inactive: its id becomes stale, and it takes its inactive neighbours in.
+    /// Makes an active block inactive: its id becomes stale, and it coalesces with inactive neighbours.
     #[inline]
     fn deactivate(&mut self, key: Key) {
         let Block { size, segment, .. } = self.blocks[key];
@@ -201,7 +202,8 @@ impl Heap {
         self.join_neighbours(key, pool);
     }
 
-    /// Makes a block of the first `size` granules of a larger hole, which stays what and where it is with the rest.
+    /// Makes a block of the first `size` granules of a larger hole. The hole keeps its record and the remaining
+    /// granules.
     #[inline]
     fn cut_front(&mut self, hole: Key, size: u32, state: State, pool: SubPool) -> Key {
         let Block { offset, before, segment, .. } = self.blocks[hole];
@@ -219,7 +221,7 @@ impl Heap {
         front
     }
 
-    /// Lists a block that is inactive now, or has an inactive neighbour take it in.
+    /// Inserts a block that has become inactive into a free list, or merges it with inactive neighbours.
     #[inline]
     pub(super) fn join_neighbours(&mut self, key: Key, pool: SubPool) {
         let Block { offset, size, before, after, segment, .. } = self.blocks[key];
@@ -281,7 +283,7 @@ impl Heap {
         }
     }
 
-    /// Counts `size` granules of a segment as inactive again, and says which pool it serves.
+    /// Counts `size` granules of a segment as inactive, and returns the segment's sub-pool.
     #[inline]
     pub(super) fn vacate(&mut self, slot: u32, size: u32) -> SubPool {
         let segment = &mut self.segments[slot];

@@ -1,81 +1,82 @@
-//! The records of all blocks, in slots that are used again.
+//! The records of all blocks, in reusable slots.
 
 use super::address::BlockId;
 
 /// The slot of a block's record.
 pub(super) type Key = u32;
-/// No slot. There is no block there, ever: [`Blocks::insert`] stops short of it.
+/// The invalid slot: [`Blocks::insert`] never returns this.
 pub(super) const NONE: Key = Key::MAX;
 
-/// What a block is, with what only such a block has.
+/// The state of a record, with the data of each state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// No block: the record waits to be used again.
+    /// No block: the record can be reused.
     Vacant {
         /// The next vacant record.
         next: Key,
     },
-    /// Cached and free; in the free list of its class.
+    /// Cached and free, in the free list of its class.
     Inactive {
-        /// Its position in that list.
+        /// The position in that list.
         position: u32,
     },
     /// Allocated, or freed but still pinned.
     Active {
-        /// Pins on it.
+        /// The number of pins.
         pins: u32,
-        /// Bytes of the block that weren't asked for: below one granule.
+        /// Bytes of the block that were not requested: less than one granule.
         slack: u16,
-        /// Freed by its owner: active only for its pins.
+        /// Freed by its owner, and active only because of its pins.
         freed: bool,
     },
 }
 
 impl State {
-    /// Inactive, and about to enter the free list that tells the position.
+    /// Inactive, before insertion into a free list sets the position.
     pub(super) const UNLISTED: Self = Self::Inactive { position: u32::MAX };
 }
 
-/// The record of one block. Offset and size are in granules.
+/// The record of a block. Offset and size are in granules.
 ///
-/// Law: `before` and `after` are the neighbours in the segment, and name this block as theirs.
+/// Invariant: `before` and `after` are the neighbours in the segment, and refer back to this block.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 pub(super) struct Block {
-    /// Distance from the segment's start.
+    /// The distance from the segment's start.
     pub(super) offset: u32,
-    /// Size; never 0, save in a vacant record.
+    /// The size; never 0, except in a vacant record.
     pub(super) size: u32,
     /// The block that ends where this one starts, or [`NONE`] at the segment's start.
     pub(super) before: Key,
     /// The block that starts where this one ends, or [`NONE`] at the segment's end.
     pub(super) after: Key,
-    /// The slot of its segment.
+    /// The slot of the block's segment.
     pub(super) segment: u32,
-    /// How many active blocks this slot has held before the one it holds, or will hold next.
+    /// The number of earlier active blocks in this slot.
     pub(super) generation: u32,
-    /// What it is.
+    /// The state.
     pub(super) state: State,
 }
 
 impl Block {
-    /// Whether it is a segment of its own.
+    /// Returns whether the block spans a whole segment.
     #[inline]
     pub(super) const fn is_whole(&self) -> bool {
         self.before == NONE && self.after == NONE
     }
 }
 
-// With very many blocks the cost of an operation is that of the cache lines it touches: two records share one, none straddles.
+// With very many blocks, the cost of an operation is that of its cache misses: two records share a cache line, and none
+// crosses a line boundary.
 const _: () = assert!(size_of::<Block>() == 32);
 
-/// All records. Grows to the largest number of blocks there ever was, and then asks the host for no more memory.
+/// All records. Grows to the largest number of blocks so far, and then allocates no more host memory.
 #[derive(Debug)]
 pub(super) struct Blocks {
     slots: Vec<Block>,
-    /// The vacant record to use next: the one vacated last, which is warm.
+    /// The vacant record to use next: the most recently vacated one, which is likely in the cache.
     vacant: Key,
-    /// Number of vacant records.
+    /// The number of vacant records.
     vacancies: u32,
 }
 
@@ -84,7 +85,7 @@ impl Blocks {
         Self { slots: Vec::new(), vacant: NONE, vacancies: 0 }
     }
 
-    /// Puts a record into a slot. Its generation is the slot's.
+    /// Stores a record in a slot, and keeps the slot's generation.
     ///
     /// # Panics
     /// At 2³² − 1 blocks, whose records alone are 128 GiB.
@@ -105,7 +106,7 @@ impl Blocks {
         key
     }
 
-    /// Takes a block out of its slot.
+    /// Removes a block from its slot.
     #[inline]
     pub(super) fn remove(&mut self, key: Key) {
         let next = self.vacant;
@@ -115,37 +116,37 @@ impl Blocks {
         self.vacancies += 1;
     }
 
-    /// The slot that an id names, if the block is active: allocated, or freed and still pinned.
+    /// Returns the record of an id if the block is active: allocated, or freed and still pinned.
     #[inline]
     pub(super) fn active(&self, id: BlockId) -> Option<&Block> {
         let block = self.slots.get(id.key())?;
         (block.generation == id.generation && matches!(block.state, State::Active { .. })).then_some(block)
     }
 
-    /// As [`Blocks::active`], to be changed.
+    /// As [`Blocks::active`], mutable.
     #[inline]
     pub(super) fn active_mut(&mut self, id: BlockId) -> Option<&mut Block> {
         let block = self.slots.get_mut(id.key())?;
         (block.generation == id.generation && matches!(block.state, State::Active { .. })).then_some(block)
     }
 
-    /// The slot's record, whatever is in it.
+    /// Returns the record in a slot, in any state.
     #[inline]
     pub(super) fn get(&self, key: Key) -> Option<&Block> {
         self.slots.get(key as usize)
     }
 
-    /// Number of blocks.
+    /// The number of blocks.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.vacancies as usize
     }
 
-    /// Number of vacant records, as counted.
+    /// The counted number of vacant records.
     pub(super) const fn vacancies(&self) -> u32 {
         self.vacancies
     }
 
-    /// Number of records in the vacant chain, up to the first that is not vacant or that closes a ring.
+    /// The number of records in the vacant chain, up to the first record that is not vacant or that closes a cycle.
     pub(super) fn chained(&self) -> usize {
         let mut key = self.vacant;
         let mut chained = 0;

@@ -1,8 +1,8 @@
-//! Size classes: from a number of granules to the free list that holds blocks of that size.
+//! Size classes: map a number of granules to the free list for blocks of that size.
 //!
 //! Two levels, as in TLSF (Masmano et al. 2004, "TLSF: a new dynamic memory allocator for real-time systems"): octaves
-//! between powers of two, each cut into [`BINS`] bins of equal width. Up to `2 * BINS` granules every size has a class of
-//! its own; above, a class is at most 1/64 of its sizes wide.
+//! between powers of two, each divided into [`BINS`] bins of equal width. Up to `2 * BINS` granules every size has a
+//! separate class; above, the width of a class is at most 1/64 of its sizes.
 //!
 //! ```text
 //! granules   0  1  2 … 63 │ 64 65 … 127 │ 128–129 … 254–255 │ 256–259 … 508–511 │ …
@@ -10,22 +10,22 @@
 //! bin width  1            │ 1           │ 2                 │ 4                 │
 //! ```
 
-/// Bits of the bin within an octave.
+/// The bits of the bin within an octave.
 const BIN_BITS: u32 = 6;
-/// Bins in an octave: one bit each of a `u64`.
+/// The bins in an octave: one bit each of a `u64`.
 pub(super) const BINS: usize = BINS_U32 as usize;
 const BINS_U32: u32 = 1 << BIN_BITS;
-/// Octaves that reach every `u32`: sizes below `BINS`, then one octave for each bit from `BIN_BITS` to 31.
+/// The octaves that cover every `u32`: sizes below `BINS`, then one octave for each bit from `BIN_BITS` to 31.
 pub(super) const OCTAVES: usize = (u32::BITS - BIN_BITS) as usize + 1;
-/// Number of classes.
+/// The number of classes.
 pub(super) const CLASSES: usize = OCTAVES * BINS;
 
-/// A class of block sizes; classes are ordered as their sizes are.
+/// A class of block sizes. Classes are ordered by size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class(u16);
 
 impl Class {
-    /// The class that holds blocks of `granules` granules.
+    /// Returns the class of blocks of `granules` granules.
     #[inline]
     pub(super) const fn of(granules: u32) -> Self {
         if granules < BINS_U32 {
@@ -35,7 +35,7 @@ impl Class {
         Self::at(shift as usize + 1, (granules >> shift) as usize & (BINS - 1))
     }
 
-    /// The class at `octave` and `bin`, both within their ranges.
+    /// Returns the class at `octave` and `bin`, which must be within their ranges.
     #[expect(clippy::cast_possible_truncation, reason = "CLASSES is below 2^16, as the constant proves")]
     #[inline]
     pub(super) const fn at(octave: usize, bin: usize) -> Self {
@@ -44,24 +44,24 @@ impl Class {
         Self((octave << BIN_BITS | bin) as u16)
     }
 
-    /// Its place among all classes, from 0.
+    /// The index among all classes, from 0.
     #[inline]
     pub(super) const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// Its number, for reports.
+    /// The number for reports.
     pub(super) const fn number(self) -> u16 {
         self.0
     }
 
-    /// Its octave.
+    /// The octave.
     #[inline]
     pub(super) const fn octave(self) -> usize {
         self.index() >> BIN_BITS
     }
 
-    /// Its bin within the octave.
+    /// The bin within the octave.
     #[inline]
     pub(super) const fn bin(self) -> usize {
         self.index() & (BINS - 1)

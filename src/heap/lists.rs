@@ -1,26 +1,27 @@
-//! The free lists of one pool.
+//! The free lists of one sub-pool.
 //!
-//! Two sets of them: one for holes beside active blocks, one for holes that are a whole segment. A request is served from the
-//! first as long as that has anything that fits, so that idle segments stay idle and can be released.
+//! There are two sets of lists: one for holes in segments with active blocks, one for holes that span a whole segment.
+//! A request uses the first set if any of its holes fits, so that idle segments stay idle and can be released.
 
 use super::blocks::{Block, Blocks, Key, State};
 use super::class::{BINS, CLASSES, Class, OCTAVES};
 
-/// How many blocks of a list are looked at before the tightest of them is taken: two cache lines of entries.
+/// The number of entries of a list that are searched for the tightest fit: two cache lines.
 const LOOK: usize = 16;
 
-/// An inactive block in a list. The size is here too, so that looking through a list touches no block.
+/// An inactive block in a list. Contains the size, so that a search does not access the block records.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     /// The block.
     pub(super) key: Key,
-    /// Its size in granules.
+    /// The size in granules.
     pub(super) size: u32,
 }
 
-/// All inactive blocks of a pool.
+/// All inactive blocks of a sub-pool.
 ///
-/// Law: a block is in exactly one list iff it is inactive: of `whole` if it has no neighbours, else of `split`.
+/// Invariant: a block is in exactly one list iff it is inactive: a list of `whole` if it spans a segment, otherwise of
+/// `split`.
 #[derive(Debug)]
 pub(super) struct FreeLists {
     split: ListSet,
@@ -32,30 +33,30 @@ impl FreeLists {
         Self { split: ListSet::new(), whole: ListSet::new() }
     }
 
-    /// Number of blocks in all lists.
+    /// The number of blocks in all lists.
     pub(super) const fn len(&self) -> usize {
         self.split.len + self.whole.len
     }
 
-    /// The holes beside active blocks, and those that are whole segments.
+    /// Returns the set of holes in partly active segments, and the set of holes that span a segment.
     pub(super) const fn split_and_whole(&self) -> (&ListSet, &ListSet) {
         (&self.split, &self.whole)
     }
 
-    /// Puts a block into its list, and marks it inactive. While it is there, no neighbour may appear beside it, nor its last
-    /// one vanish.
+    /// Inserts a block into its list, and marks it as inactive. While it is listed, it must not gain its first
+    /// neighbour or lose its last one.
     #[inline]
     pub(super) fn insert(&mut self, blocks: &mut Blocks, key: Key) {
         self.set_of(&blocks[key]).insert(blocks, key);
     }
 
-    /// Takes a block out of its list. Its record says inactive until the caller makes it something else.
+    /// Removes a block from its list. Its record stays inactive until the caller changes it.
     #[inline]
     pub(super) fn remove(&mut self, blocks: &mut Blocks, key: Key) {
         self.set_of(&blocks[key]).remove(blocks, key);
     }
 
-    /// Changes the size, place or neighbours of a block in its list, and moves it to the list that it then belongs to.
+    /// Changes the size, location or neighbours of a listed block, and moves it to the matching list.
     #[inline]
     pub(super) fn change(&mut self, blocks: &mut Blocks, key: Key, change: impl FnOnce(&mut Block)) {
         let was = blocks[key];
@@ -73,47 +74,48 @@ impl FreeLists {
         }
     }
 
-    /// A block of at least `granules` granules, near the tightest; a whole segment only if nothing else is near.
+    /// Returns a block of at least `granules` granules, close to the tightest fit; a whole segment only if no other
+    /// hole is close.
     ///
-    /// Only when neither set has one is the rest of the request's own class looked through, since a needless segment costs
-    /// more.
+    /// Only if neither set has such a block is the rest of the request's own class searched, because an unnecessary
+    /// segment costs more than the search.
     #[inline]
     pub(super) fn find(&self, granules: u32) -> Option<Key> {
         let near = self.split.find_near(granules).or_else(|| self.whole.find_near(granules));
         near.or_else(|| self.split.find_far(granules)).or_else(|| self.whole.find_far(granules))
     }
 
-    /// The largest block's size, in granules. Walks the lists of the highest classes that have one.
+    /// The size of the largest block in granules. Walks the lists of the highest non-empty classes.
     pub(super) fn largest(&self) -> u32 {
         self.split.largest().max(self.whole.largest())
     }
 
-    /// The set that a block belongs to.
+    /// Returns the set of a block.
     #[inline]
     const fn set_of(&mut self, block: &Block) -> &mut ListSet {
         if block.is_whole() { &mut self.whole } else { &mut self.split }
     }
 
-    /// The holes beside active blocks, to break laws of.
+    /// The set of holes in partly active segments, for tests that break invariants.
     #[cfg(test)]
     pub(super) const fn split_mut(&mut self) -> &mut ListSet {
         &mut self.split
     }
 }
 
-/// A list for each class of sizes, with a bit for each that holds a block.
+/// A list for each size class, with a bitmap of the non-empty lists.
 ///
-/// Laws: a block is in the list of its class, and knows its position there; a bit of `bins` is set iff the list holds a block; a
-/// bit of `octaves` is set iff the octave's `bins` are not 0.
+/// Invariants: a block is in the list of its class, and its record contains its position there; a bit of `bins` is set
+/// iff the list is not empty; a bit of `octaves` is set iff the octave's `bins` are not 0.
 #[derive(Debug)]
 pub(super) struct ListSet {
     /// One bit for each octave.
     octaves: u32,
     /// One bit for each class.
     bins: [u64; OCTAVES],
-    /// The blocks of each class, in no order but that the last came last. They keep their room when they shrink.
+    /// The blocks of each class; the last inserted is last. The lists keep their capacity.
     lists: Box<[Vec<Entry>]>,
-    /// Number of blocks in all lists.
+    /// The number of blocks in all lists.
     len: usize,
 }
 
@@ -122,18 +124,18 @@ impl ListSet {
         Self { octaves: 0, bins: [0; OCTAVES], lists: vec![Vec::new(); CLASSES].into(), len: 0 }
     }
 
-    /// Number of blocks in all lists.
+    /// The number of blocks in all lists.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
 
-    /// The blocks of a class.
+    /// Returns the blocks of a class.
     #[inline]
     pub(super) fn list(&self, class: Class) -> &[Entry] {
         &self.lists[class.index()]
     }
 
-    /// The bits of an octave's classes; those of them whose lists hold a block; and whether the octave's own bit agrees.
+    /// Returns the bitmap of an octave's classes, the expected bitmap, and whether the octave's own bit is correct.
     pub(super) fn bits(&self, octave: usize) -> (u64, u64, bool) {
         let bins = self.bins[octave];
         let mut filled = 0;
@@ -174,20 +176,21 @@ impl ListSet {
         self.len -= 1;
     }
 
-    /// The tightest of the first few that fit: in the request's own class, which may hold blocks that are too small, else in
-    /// the next higher class that has any, all of which fit.
+    /// Returns the tightest of the first few entries that fit: in the request's own class, where blocks may be too
+    /// small, or else in the next non-empty class, where all blocks fit.
     #[inline]
     fn find_near(&self, granules: u32) -> Option<Key> {
         let own = Class::of(granules);
         self.tightest(own, granules, LOOK).or_else(|| self.tightest(self.next_filled(own)?, granules, LOOK))
     }
 
-    /// The tightest of the request's own class.
+    /// Returns the tightest fit of the request's own class.
     fn find_far(&self, granules: u32) -> Option<Key> {
         self.tightest(Class::of(granules), granules, usize::MAX)
     }
 
-    /// The smallest block of at least `granules` among the last `look` of a class; of equals, the last.
+    /// Returns the smallest block of at least `granules` granules among the last `look` entries of a class; of equal
+    /// sizes, the last.
     #[inline]
     fn tightest(&self, class: Class, granules: u32, look: usize) -> Option<Key> {
         let mut best: Option<Entry> = None;
@@ -202,7 +205,7 @@ impl ListSet {
         best.map(|entry| entry.key)
     }
 
-    /// The lowest class above `class` that has a block.
+    /// Returns the lowest non-empty class above `class`.
     #[inline]
     fn next_filled(&self, class: Class) -> Option<Class> {
         let octave = class.octave();
@@ -225,13 +228,13 @@ impl ListSet {
         self.list(class).iter().map(|entry| entry.size).max().unwrap_or(0)
     }
 
-    /// Breaks a law: flips the bit of a class.
+    /// Breaks an invariant: flips the bit of a class.
     #[cfg(test)]
     pub(super) const fn flip_bit(&mut self, class: Class) {
         self.bins[class.octave()] ^= 1 << class.bin();
     }
 
-    /// Breaks a law: flips the bit of a class's octave.
+    /// Breaks an invariant: flips the bit of a class's octave.
     #[cfg(test)]
     pub(super) const fn flip_octave(&mut self, class: Class) {
         self.octaves ^= 1 << class.octave();
@@ -241,6 +244,6 @@ impl ListSet {
 /// All bits above `bit`, which is below 64.
 #[inline]
 const fn above(bit: usize) -> u64 {
-    // Two shifts: one by 64 would overflow.
+    // Two shifts, because a shift by 64 would overflow.
     u64::MAX << bit << 1
 }

@@ -1,22 +1,22 @@
-//! Which bytes of which segment a request gets: pure arithmetic, without a byte of memory behind it.
+//! The heap: assigns byte ranges of segments to requests. Pure arithmetic, without memory access.
 //!
-//! A [`Heap`] carves segments into blocks. It never makes a segment: it serves a request from what it has, or answers with
-//! the [`Shortfall`], the segment that it lacks; whoever owns the memory decides where that comes from and tells the heap
-//! with [`Heap::add_segment`]. So one logic serves every memory, and all of it can be tested without one.
+//! A [`Heap`] divides segments into blocks. It never creates a segment: it serves a request from existing segments, or
+//! returns the [`Shortfall`], the segment that it lacks. The owner of the memory creates the segment and adds it with
+//! [`Heap::add_segment`]. Therefore one implementation serves every memory, and can be tested without one.
 //!
 //! # How a block is found
-//! Inactive blocks are kept in free lists by size class, 64 classes between two powers of two, with one bit for each list that
-//! holds a block. A request looks through the first few blocks of its own class, then takes from the next class that has any:
-//! near best fit, in a time that doesn't depend on how many blocks there are. A wholly inactive segment is cut only when no
-//! other hole fits. What a block has beyond the request is split off; a freed block coalesces at once with inactive neighbours
-//! on both sides.
+//! Inactive blocks are in free lists by size class, with 64 classes between two powers of two, and one bit for each
+//! non-empty list. A request searches the first few blocks of its own class, then takes a block of the next non-empty
+//! class: an approximate best fit in time independent of the number of blocks. An idle segment is divided only if no
+//! other hole fits. The part of a block beyond the request is split off. A freed block coalesces immediately with
+//! inactive neighbours on both sides.
 //!
-//! # Two pools
-//! Requests up to [`HeapOptions::small_limit`] are served from segments of their own, so that no small block that lives long
-//! holds a segment of large ones. A segment that is wholly inactive can change over: [`Heap::adopt`].
+//! # Two sub-pools
+//! Requests up to [`HeapOptions::small_limit`] are served from separate segments, so that a long-lived small block
+//! never keeps a segment of large blocks. An idle segment can change its sub-pool: [`Heap::adopt`].
 //!
-//! # What it costs
-//! With `b` blocks and `s` segments, of which a pool has `p` blocks; `m` is what a plan moves, in blocks.
+//! # Cost
+//! With `b` blocks, `s` segments, `p` blocks in a sub-pool, and `m` moved blocks in a plan.
 //!
 //! | call | cost | |
 //! | --- | --- | --- |
@@ -30,22 +30,23 @@
 //! | [`repackable_segments`](Heap::repackable_segments) | O(b) | |
 //! | [`check`](Heap::check), [`snapshot`](Heap::snapshot) | O(b) | |
 //!
-//! The steps of an allocation don't grow with the number of blocks, but the records do: 32 bytes a block, and 8 a hole. Once they
-//! outgrow the processor's caches, freeing a block that nobody has touched for long waits for memory, in every allocator.
-//! Measured by `cargo bench --bench heap`: nanoseconds for a free and an allocation of log-uniform sizes, on a shared machine with
-//! 2 cores; in parentheses those of the crate offset-allocator in the same run. One of the 1,000 youngest blocks is freed, as in
-//! programs that free what they have just made, or any block:
+//! The steps of an allocation do not grow with the number of blocks, but the records do: 32 bytes per block and 8 per
+//! hole. Once they exceed the CPU's caches, freeing a block that was not accessed recently causes cache misses, as in
+//! every allocator. Measured by `cargo bench --bench heap`: nanoseconds for a free and an allocation of log-uniform
+//! sizes, on a shared machine with 2 cores; in parentheses the crate offset-allocator in the same run. The freed block
+//! is one of the 1,000 youngest, or any block:
 //!
 //! | live blocks | 1,000 | 10,000 | 100,000 | 1,000,000 |
 //! | --- | --- | --- | --- | --- |
 //! | a young one | 57 (49) | 56 (49) | 59 (50) | 55 (49) |
 //! | any | 55 (48) | 64 (57) | 175 (149) | 377 (359) |
 //!
-//! Neither events nor segments change it: with 10,000 live blocks a pair takes 49 ns after 10⁵, after 10⁶ and after 10⁷ events; with
-//! 100,000 live blocks in 16, 252 and 3,351 segments it takes 46, 46 and 49.
+//! The number of events and of segments has no effect: with 10,000 live blocks a pair takes 49 ns after 10⁵, 10⁶ and
+//! 10⁷ events; with 100,000 live blocks in 16, 252 and 3,351 segments it takes 46, 46 and 49 ns.
 //!
-//! An event of four programs' traces takes 22 to 28 ns when it is warm (17 to 27). A plan's time follows the pool's blocks, however
-//! many segments they are in; a pool plans only when no hole serves. In microseconds, where a fourth of the blocks are holes:
+//! An event of four programs' traces takes 22 to 28 ns with warm caches (offset-allocator: 17 to 27). The time of a
+//! plan depends on the number of blocks in the sub-pool, not on the number of segments; a pool plans only if no hole
+//! fits. In microseconds, with a quarter of the blocks being holes:
 //!
 //! | segments | blocks | hole | evacuation | gathering | sliding |
 //! | --- | --- | --- | --- | --- | --- |
@@ -56,8 +57,8 @@
 //! | 100 | 93,765 | 2,567 | 2,063 | 9,495 | 431 |
 //! | 1,000 | 94,608 | 2,640 | 2,072 | 10,816 | 449 |
 //!
-//! # Laws
-//! [`Heap::check`] states and proves them all. They hold after every call, also after one that was refused.
+//! # Invariants
+//! [`Heap::check`] lists and checks all invariants. They hold after every call, including calls that return an error.
 
 mod address;
 mod allocate;
@@ -82,12 +83,12 @@ use segments::Segments;
 use stats::Tallies;
 use std::num::NonZeroU64;
 
-/// How a heap rounds, and where it draws the line between small and large.
+/// The options of a heap: rounding, and the limit between small and large requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapOptions {
-    /// The unit of every offset and size, in bytes: a power of two from 16 to 4096.
+    /// The unit of all offsets and sizes, in bytes: a power of two from 16 to 4096.
     pub granule: u64,
-    /// Requests up to this many bytes live in the small pool. 0 puts all in the large one.
+    /// Requests up to this many bytes use the small sub-pool. 0 disables the small sub-pool.
     pub small_limit: u64,
 }
 
@@ -129,31 +130,31 @@ impl Default for HeapOptions {
 /// ```
 #[derive(Debug)]
 pub struct Heap {
-    /// Base-2 logarithm of the granule.
+    /// The base-2 logarithm of the granule.
     granule_bits: u32,
     small_limit: u64,
     blocks: Blocks,
     segments: Segments,
-    /// The free lists of the two pools, by [`SubPool::index`].
+    /// The free lists of the two sub-pools, by [`SubPool::index`].
     lists: [FreeLists; 2],
     tallies: Tallies,
-    /// Counts changes, so that a plan can tell whether it still holds.
+    /// Counts changes, to detect stale plans.
     version: u64,
-    /// Bytes handed out that [`Heap::reset_accumulated`] has taken from the counters.
+    /// Allocated bytes that [`Heap::reset_accumulated`] has removed from the counters.
     forgotten: u64,
 }
 
-/// The segments that hold a pinned block, which can neither be emptied nor released. Sizes are in bytes.
+/// The segments with a pinned block, which can be neither emptied nor released. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PinnedSegments {
-    /// Their sizes, added up.
+    /// The sum of their sizes.
     pub reserved: u64,
     /// Bytes of their active blocks, pinned or not.
     pub active: u64,
 }
 
 impl Heap {
-    /// A heap without segments.
+    /// Creates a heap without segments.
     ///
     /// # Errors
     /// [`HeapError::Granule`] unless the granule is a power of two from 16 to 4096.
@@ -176,61 +177,63 @@ impl Heap {
         })
     }
 
-    /// The unit of every offset and size, in bytes.
+    /// Returns the unit of all offsets and sizes, in bytes.
     #[inline]
     #[must_use]
     pub const fn granule(&self) -> u64 {
         1 << self.granule_bits
     }
 
-    /// The largest segment, and so the largest block, that the heap can hold, in bytes: 2³² − 1 granules.
+    /// Returns the size of the largest segment, and therefore of the largest block, in bytes: 2³² − 1 granules.
     #[must_use]
     pub const fn largest_segment(&self) -> u64 {
         self.bytes(u32::MAX)
     }
 
-    /// The pool that serves requests of this size.
+    /// Returns the sub-pool for requests of this size.
     #[inline]
     #[must_use]
     pub const fn pool_for(&self, requested: NonZeroU64) -> SubPool {
         if requested.get() <= self.small_limit { SubPool::Small } else { SubPool::Large }
     }
 
-    /// The size of the block that a request of this size gets, in bytes: the next multiple of the granule.
+    /// Returns the size of the block for a request of this size, in bytes: the next multiple of the granule.
     #[inline]
     #[must_use]
     pub const fn block_size(&self, requested: NonZeroU64) -> u64 {
-        // The largest multiple there is, where the next one isn't a u64: such a request is beyond every segment anyway.
+        // If the next multiple exceeds a u64, the largest multiple: such a request exceeds every segment anyway.
         match requested.get().checked_next_multiple_of(self.granule()) {
             Some(size) => size,
             None => !(self.granule() - 1),
         }
     }
 
-    /// The counters. O(1).
+    /// Returns the counters. O(1).
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.tallies.stats(self.holes())
     }
 
-    /// Sets the peak of every counter to its current value.
+    /// Sets the peak of every counter to the current value.
     pub fn reset_peaks(&mut self) {
         self.tallies.each().into_iter().for_each(stats::Tally::reset_peak);
     }
 
-    /// Forgets what has come and gone: of every counter, `allocated` becomes the current value and `freed` 0.
+    /// Resets the totals of every counter: `allocated` becomes the current value and `freed` 0.
     pub fn reset_accumulated(&mut self) {
         self.forgotten += self.tallies.allocated.allocated - self.tallies.allocated.current;
         self.tallies.each().into_iter().for_each(stats::Tally::reset_accumulated);
     }
 
-    /// Bytes of all blocks that were ever handed out. Unlike the counters, nothing resets it, so policies may depend on it. O(1).
+    /// Returns the bytes of all blocks that were ever allocated. No reset affects this value, so policies may depend on
+    /// it. O(1).
     #[must_use]
     pub const fn lifetime_allocated(&self) -> u64 {
         self.forgotten + self.tallies.allocated.allocated
     }
 
-    /// What the segments hold that have a pinned block. O(1) while nothing is pinned, else O(blocks).
+    /// Returns the size and active bytes of the segments with a pinned block. O(1) if nothing is pinned, otherwise
+    /// O(blocks).
     #[must_use]
     pub fn pinned_segments(&self) -> PinnedSegments {
         let mut sums = PinnedSegments::default();
@@ -239,7 +242,7 @@ impl Heap {
         }
         for (_, slot) in self.segments.by_number() {
             let segment = &self.segments[slot];
-            if !self.blocks_of(segment.first).all(|(_, block)| block.gives_way()) {
+            if !self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive()) {
                 sums.reserved += self.bytes(segment.size);
                 sums.active += self.bytes(segment.active);
             }
@@ -247,7 +250,7 @@ impl Heap {
         sums
     }
 
-    /// The largest inactive block of both pools, in bytes; 0 if there is none.
+    /// Returns the size of the largest inactive block of both sub-pools, in bytes; 0 if there is none.
     ///
     /// Cost: walks one free list of each pool, the one of the highest class.
     #[must_use]
@@ -255,8 +258,8 @@ impl Heap {
         SubPool::ALL.map(|pool| self.largest_hole_in(pool)).into_iter().max().unwrap_or(0)
     }
 
-    /// The largest inactive block of one pool, in bytes; 0 if there is none. It is also the largest block that the pool could
-    /// hand out now.
+    /// Returns the size of the largest inactive block of one sub-pool, in bytes; 0 if there is none. This is also the
+    /// largest block that the sub-pool could allocate now.
     ///
     /// Cost: walks one free list, the one of the highest class.
     #[must_use]
@@ -264,31 +267,31 @@ impl Heap {
         self.bytes(self.lists[pool.index()].largest())
     }
 
-    /// Number of inactive blocks. O(1).
+    /// Returns the number of inactive blocks. O(1).
     #[must_use]
     pub const fn holes(&self) -> u64 {
         (self.lists[0].len() + self.lists[1].len()) as u64
     }
 
-    /// Counts changes: equal before and after if and only if nothing was changed in between. O(1).
+    /// Counts changes: two results are equal if and only if the heap was not changed in between. O(1).
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// A number of granules in bytes.
+    /// Converts granules to bytes.
     #[inline]
     const fn bytes(&self, granules: u32) -> u64 {
         (granules as u64) << self.granule_bits
     }
 
-    /// The id of the block in a slot.
+    /// Returns the id of the block in a slot.
     #[inline]
     fn id_of(&self, key: Key) -> BlockId {
         BlockId { key, generation: self.blocks[key].generation }
     }
 
-    /// The blocks from `first` to the end of its segment.
+    /// Returns the blocks from `first` to the end of its segment.
     fn blocks_of(&self, first: Key) -> impl Iterator<Item = (Key, &Block)> {
         let found = |key| self.blocks.get(key).map(|block| (key, block));
         std::iter::successors(found(first), move |(_, block)| found(block.after))

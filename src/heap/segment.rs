@@ -1,4 +1,4 @@
-//! Segments coming, changing over and leaving.
+//! Adding, adopting and releasing segments.
 
 use super::Heap;
 use super::address::{SegmentId, SubPool};
@@ -6,7 +6,7 @@ use super::blocks::{Block, NONE, State};
 use crate::error::HeapError;
 
 impl Heap {
-    /// Takes a new segment in: one inactive block of `bytes` bytes, for `pool`.
+    /// Adds a segment of `bytes` bytes for `pool`, as one inactive block.
     ///
     /// # Errors
     /// [`HeapError::SegmentSize`] unless `bytes` is a positive multiple of the granule, [`HeapError::SegmentTooLarge`] above
@@ -30,53 +30,52 @@ impl Heap {
         Ok(self.segments[slot].id)
     }
 
-    /// The wholly inactive segments with their sizes in bytes, the one that has been so for longest first.
+    /// Returns the idle segments with their sizes in bytes, longest idle first.
     ///
-    /// Cost: O(1) for each, whatever else the heap holds.
+    /// Cost: O(1) per segment.
     pub fn inactive_segments(&self) -> impl Iterator<Item = (SegmentId, u64)> {
         self.segments.idle().map(|slot| (self.segments[slot].id, self.bytes(self.segments[slot].size)))
     }
 
-    /// The pool that a segment serves, or `None` if it isn't in the heap.
+    /// Returns the sub-pool of a segment, or `None` if it is not in the heap.
     #[must_use]
     pub fn pool_of(&self, id: SegmentId) -> Option<SubPool> {
         self.segments.slot(id).map(|slot| self.segments[slot].pool)
     }
 
-    /// The size of a segment in bytes, or `None` if it isn't in the heap.
+    /// Returns the size of a segment in bytes, or `None` if it is not in the heap.
     #[must_use]
     pub fn segment_bytes(&self, id: SegmentId) -> Option<u64> {
         self.segments.slot(id).map(|slot| self.bytes(self.segments[slot].size))
     }
 
-    /// All wholly inactive segments leave the heap. Answers with each of them and its size in bytes, the one that has been
-    /// inactive for longest first.
+    /// Removes all idle segments from the heap. Returns their ids and sizes in bytes, longest idle first.
     ///
-    /// Cost: O(log segments) for each that leaves.
+    /// Cost: O(log segments) per removed segment.
     #[must_use = "the memory behind the segments is still there"]
     pub fn release_inactive(&mut self) -> Vec<(SegmentId, u64)> {
         let idle: Vec<u32> = self.segments.idle().collect();
         idle.into_iter().map(|slot| self.remove_segment(slot)).collect()
     }
 
-    /// One wholly inactive segment leaves the heap. Answers with its size in bytes.
+    /// Removes an idle segment from the heap. Returns its size in bytes.
     ///
     /// Cost: O(log segments).
     ///
     /// # Errors
-    /// [`HeapError::UnknownSegment`], or [`HeapError::SegmentInUse`] while it holds an active block.
+    /// [`HeapError::UnknownSegment`], or [`HeapError::SegmentInUse`] if it has an active block.
     pub fn release_segment(&mut self, id: SegmentId) -> Result<u64, HeapError> {
         let slot = self.idle_slot(id)?;
         Ok(self.remove_segment(slot).1)
     }
 
-    /// A wholly inactive segment changes over to `pool`, and counts as fallen idle when it did. If it serves that pool
-    /// already, nothing changes.
+    /// Moves an idle segment to the sub-pool `pool`, without changing its idle time. No effect if it already belongs to
+    /// that sub-pool.
     ///
     /// Cost: O(log segments).
     ///
     /// # Errors
-    /// [`HeapError::UnknownSegment`], or [`HeapError::SegmentInUse`] while it holds an active block.
+    /// [`HeapError::UnknownSegment`], or [`HeapError::SegmentInUse`] if it has an active block.
     pub fn adopt(&mut self, id: SegmentId, pool: SubPool) -> Result<(), HeapError> {
         let slot = self.idle_slot(id)?;
         let segment = &mut self.segments[slot];
@@ -91,7 +90,7 @@ impl Heap {
         Ok(())
     }
 
-    /// The slot of a segment that must be wholly inactive.
+    /// Returns the slot of a segment that must be idle.
     fn idle_slot(&self, id: SegmentId) -> Result<u32, HeapError> {
         let slot = self.segments.slot(id).ok_or(HeapError::UnknownSegment { segment: id.number() })?;
         match self.segments[slot].active {
@@ -100,7 +99,7 @@ impl Heap {
         }
     }
 
-    /// Takes an idle segment and its one block out.
+    /// Removes an idle segment and its single block.
     fn remove_segment(&mut self, slot: u32) -> (SegmentId, u64) {
         self.version += 1;
         let segment = self.segments.remove(slot);

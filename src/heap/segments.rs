@@ -1,34 +1,34 @@
-//! The records of all segments, and the list of those that are wholly inactive.
+//! The records of all segments, and the list of idle segments.
 
 use super::address::{SegmentId, SubPool};
 use super::blocks::{Key, NONE};
 use slab::Slab;
 use std::collections::BTreeMap;
 
-/// The record of one segment. Sizes are in granules.
+/// The record of a segment. Sizes are in granules.
 ///
-/// Law: `active` is the sum of its active blocks' sizes; it is in the idle list iff that is 0.
+/// Invariant: `active` is the sum of the active blocks' sizes; the segment is in the idle list iff this is 0.
 #[derive(Debug)]
 pub(super) struct Segment {
-    /// Its number.
+    /// The segment's id.
     pub(super) id: SegmentId,
-    /// The pool it serves.
+    /// The segment's sub-pool.
     pub(super) pool: SubPool,
-    /// Its size.
+    /// The size.
     pub(super) size: u32,
-    /// Sum of its active blocks.
+    /// The sum of the active blocks.
     pub(super) active: u32,
-    /// The block at its start.
+    /// The block at the segment's start.
     pub(super) first: Key,
-    /// The segment that fell idle before this one.
+    /// The segment that became idle before this one.
     pub(super) older: u32,
-    /// The segment that fell idle after this one.
+    /// The segment that became idle after this one.
     pub(super) younger: u32,
 }
 
 /// All segments.
 ///
-/// Law: the idle list runs from the segment that fell idle first to the one that did last.
+/// Invariant: the idle list is ordered by the time at which the segments became idle.
 #[derive(Debug)]
 pub(super) struct Segments {
     slots: Slab<Segment>,
@@ -43,7 +43,7 @@ impl Segments {
         Self { slots: Slab::new(), by_number: BTreeMap::new(), next_number: 0, oldest_idle: NONE, youngest_idle: NONE }
     }
 
-    /// Makes the record of a wholly inactive segment whose one block is yet to come.
+    /// Creates the record of an idle segment; the caller adds its block.
     ///
     /// # Panics
     /// At 2³² − 1 segments.
@@ -57,51 +57,51 @@ impl Segments {
         slot
     }
 
-    /// Takes an idle segment out.
+    /// Removes an idle segment.
     pub(super) fn remove(&mut self, slot: u32) -> Segment {
         self.unlink_idle(slot);
         self.take(slot)
     }
 
-    /// Takes a segment out that is not in the idle list.
+    /// Removes a segment that is not in the idle list.
     pub(super) fn take(&mut self, slot: u32) -> Segment {
         let segment = self.slots.remove(slot as usize);
         self.by_number.remove(&segment.id);
         segment
     }
 
-    /// The slot of a segment.
+    /// Returns the slot of a segment.
     pub(super) fn slot(&self, id: SegmentId) -> Option<u32> {
         self.by_number.get(&id).copied()
     }
 
-    /// The record in a slot, if there is one.
+    /// Returns the record in a slot, if there is one.
     pub(super) fn get(&self, slot: u32) -> Option<&Segment> {
         self.slots.get(slot as usize)
     }
 
-    /// Number of segments.
+    /// The number of segments.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Numbers and slots, in the order of the numbers.
+    /// Returns ids and slots, in the order of the ids.
     pub(super) fn by_number(&self) -> impl Iterator<Item = (SegmentId, u32)> {
         self.by_number.iter().map(|(&id, &slot)| (id, slot))
     }
 
-    /// The idle segments' slots, that which fell idle first at the front.
+    /// Returns the slots of the idle segments, longest idle first.
     pub(super) fn idle(&self) -> impl Iterator<Item = u32> {
         let present = |slot| self.get(slot).map(|_| slot);
         std::iter::successors(present(self.oldest_idle), move |&slot| present(self.get(slot)?.younger))
     }
 
-    /// The youngest of the idle segments, or [`NONE`].
+    /// The segment that became idle last, or [`NONE`].
     pub(super) const fn youngest_idle(&self) -> u32 {
         self.youngest_idle
     }
 
-    /// Notes that the segment has no active block any more.
+    /// Notes that the segment has become idle.
     #[inline]
     pub(super) fn push_idle(&mut self, slot: u32) {
         let older = std::mem::replace(&mut self.youngest_idle, slot);
@@ -114,7 +114,7 @@ impl Segments {
         }
     }
 
-    /// Notes that the segment has an active block, or leaves.
+    /// Notes that the segment has an active block, or is removed.
     #[inline]
     pub(super) fn unlink_idle(&mut self, slot: u32) {
         let Segment { older, younger, .. } = self[slot];

@@ -5,54 +5,54 @@ use super::address::{BlockId, SegmentId, SubPool};
 use super::blocks::State;
 use super::stats::Stats;
 
-/// All segments and blocks of a heap at one moment. O(blocks) to take.
+/// All segments and blocks of a heap at one point in time. Taking a snapshot costs O(blocks).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The unit of offsets and sizes, in bytes.
     pub granule: u64,
-    /// The counters at the same moment.
+    /// The counters at the same time.
     pub stats: Stats,
     /// The segments, in the order of their ids.
     pub segments: Vec<SegmentSnapshot>,
 }
 
-/// One segment with its blocks.
+/// A segment with its blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentSnapshot {
     /// The segment.
     pub id: SegmentId,
-    /// The pool it serves.
+    /// The segment's sub-pool.
     pub pool: SubPool,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: u64,
-    /// Bytes of its active blocks.
+    /// Bytes of the active blocks.
     pub active: u64,
-    /// Its blocks in the order of their offsets. They tile it.
+    /// The blocks in the order of their offsets. They tile the segment.
     pub blocks: Vec<BlockSnapshot>,
 }
 
-/// One block. Offset and sizes are in bytes.
+/// A block. Offset and sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockSnapshot {
-    /// Its first byte, from the segment's start.
+    /// The first byte, relative to the segment's start.
     pub offset: u64,
-    /// Its size.
+    /// The size.
     pub size: u64,
-    /// The part of the size that was asked for; 0 if it is inactive.
+    /// The requested bytes; 0 for an inactive block.
     pub requested: u64,
-    /// Whether and why it is in use.
+    /// Whether the block is allocated, freed but pinned, or inactive.
     pub state: BlockState,
-    /// Pins on it.
+    /// The number of pins.
     pub pins: u32,
-    /// Its id, if it is active.
+    /// The id, if the block is active.
     pub id: Option<BlockId>,
 }
 
-/// Whether a block is in use, and why. In files these are PyTorch's words.
+/// The state of a block. Snapshot files use PyTorch's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BlockState {
-    /// Handed out.
+    /// Allocated.
     #[cfg_attr(feature = "serde", serde(rename = "active_allocated"))]
     Allocated,
     /// Freed, and still active because it is pinned.
@@ -64,13 +64,13 @@ pub enum BlockState {
 }
 
 impl BlockState {
-    /// Whether it is handed out.
+    /// Returns whether the block is allocated.
     #[must_use]
     pub const fn is_allocated(self) -> bool {
         matches!(self, Self::Allocated)
     }
 
-    /// Whether it is handed out, or freed and still pinned.
+    /// Returns whether the block is allocated, or freed and still pinned.
     #[must_use]
     pub const fn is_active(self) -> bool {
         !matches!(self, Self::Inactive)
@@ -78,9 +78,10 @@ impl BlockState {
 }
 
 impl Heap {
-    /// The full map: every segment, in the order of the ids, each with its blocks in the order of their offsets.
+    /// Returns the full map: every segment, in the order of the ids, each with its blocks in the order of their
+    /// offsets.
     ///
-    /// Cost: O(blocks), and host memory for the answer.
+    /// Cost: O(blocks), and host memory for the result.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let segments = self.segments.by_number().map(|(id, slot)| self.segment_snapshot(id, slot)).collect();

@@ -1,24 +1,24 @@
-//! Counters that are always right and cost nothing to read.
+//! Counters that are updated by every operation and are O(1) to read.
 
 use super::SubPool;
 
-/// One metric over time.
+/// One metric with its peak and totals.
 ///
-/// Law: `allocated - freed = current`, and `current <= peak`, after every operation.
+/// Invariant: `allocated - freed = current`, and `current <= peak`, after every operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counter {
-    /// Now.
+    /// The current value.
     pub current: u64,
-    /// The most since the heap was made, or since [`Heap::reset_peaks`](super::Heap::reset_peaks).
+    /// The largest value since the heap was created, or since [`Heap::reset_peaks`](super::Heap::reset_peaks).
     pub peak: u64,
-    /// All increases, added up.
+    /// The sum of all increases.
     pub allocated: u64,
-    /// All decreases, added up.
+    /// The sum of all decreases.
     pub freed: u64,
 }
 
-/// What one of the two pools holds now, in bytes.
+/// The current bytes of one sub-pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SubPoolStats {
@@ -30,38 +30,38 @@ pub struct SubPoolStats {
 
 /// The heap's counters. O(1) to read.
 ///
-/// Law: requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
+/// Invariant: requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
-    /// Bytes asked for, of the blocks handed out.
+    /// Requested bytes of the allocated blocks.
     pub requested: Counter,
-    /// Bytes of the blocks handed out, after rounding.
+    /// Bytes of the allocated blocks, after rounding.
     pub allocated: Counter,
     /// Bytes of blocks that are allocated, or freed but still pinned.
     pub active: Counter,
-    /// Bytes that are free, but in a segment that still holds an active block.
+    /// Free bytes in segments that have an active block.
     pub inactive_split: Counter,
     /// Bytes of all segments.
     pub reserved: Counter,
-    /// Number of blocks handed out.
+    /// The number of allocated blocks.
     pub blocks: Counter,
-    /// Number of blocks that are allocated, or freed but still pinned.
+    /// The number of blocks that are allocated, or freed but still pinned.
     pub active_blocks: Counter,
-    /// Number of segments.
+    /// The number of segments.
     pub segments: Counter,
     /// Bytes of pinned blocks, allocated or freed.
     pub pinned: Counter,
-    /// Number of inactive blocks, now.
+    /// The current number of inactive blocks.
     pub holes: u64,
-    /// What the small pool holds.
+    /// The small sub-pool.
     pub small: SubPoolStats,
-    /// What the large pool holds.
+    /// The large sub-pool.
     pub large: SubPoolStats,
 }
 
 impl Stats {
-    /// What one of the two pools holds.
+    /// Returns the current bytes of one sub-pool.
     #[must_use]
     pub const fn pool(&self, pool: SubPool) -> SubPoolStats {
         match pool {
@@ -70,14 +70,14 @@ impl Stats {
         }
     }
 
-    /// Bytes that are cached and free, now.
+    /// Returns the current bytes that are cached and free.
     #[must_use]
     pub const fn inactive(&self) -> u64 {
         self.reserved.current - self.active.current
     }
 }
 
-/// A counter as it is kept: the decreases follow from the rest.
+/// The stored part of a counter; the decreases follow from the other values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) current: u64,
@@ -98,12 +98,12 @@ impl Tally {
         self.current -= amount;
     }
 
-    /// From here on the peak is that of what follows.
+    /// Restarts the peak from the current value.
     pub(super) const fn reset_peak(&mut self) {
         self.peak = self.current;
     }
 
-    /// Forgets what has come and gone: what is there counts as just allocated, so that the counter's law holds on.
+    /// Restarts the totals: the current value counts as just allocated, which preserves the invariant.
     pub(super) const fn reset_accumulated(&mut self) {
         self.allocated = self.current;
     }
@@ -134,7 +134,7 @@ pub(super) struct Tallies {
 }
 
 impl Tallies {
-    /// Every tally, for what is done to each of them.
+    /// Returns all tallies, for operations on each of them.
     pub(super) const fn each(&mut self) -> [&mut Tally; 9] {
         let Self {
             requested,
@@ -151,7 +151,7 @@ impl Tallies {
         [requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned]
     }
 
-    /// The counters, with the number of inactive blocks.
+    /// Returns the counters, with the number of inactive blocks.
     pub(super) const fn stats(&self, holes: u64) -> Stats {
         Stats {
             requested: self.requested.counter(),

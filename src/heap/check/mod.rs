@@ -1,7 +1,7 @@
-//! The laws of the heap, executable.
+//! The invariants of the heap, as an executable check.
 //!
-//! Everything is worked out anew from the blocks as they follow each other in their segments, and compared with what the
-//! heap keeps for its speed: free lists, bits, the idle list, counters.
+//! All values are computed again from the blocks in each segment, and compared with the redundant data structures: free
+//! lists, bitmaps, the idle list, counters.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use crate::heap::lists::{Entry, ListSet};
 use crate::heap::segments::Segment;
 use crate::heap::stats::SubPoolStats;
 
-/// What the map adds up to.
+/// The sums over all blocks.
 #[derive(Default)]
 struct Sums {
     requested: u64,
@@ -31,23 +31,24 @@ struct Sums {
 }
 
 impl Heap {
-    /// Proves every law of the heap, or says which one is broken and where.
+    /// Checks every invariant of the heap.
     ///
-    /// - The blocks of a segment tile it without gap or overlap, and know their neighbours.
+    /// - The blocks of a segment tile it without gap or overlap, and refer to their neighbours.
     /// - No two neighbours are both inactive.
-    /// - A block is in exactly one free list iff it is inactive, and in that of its class and its segment's pool, apart
-    ///   from the others if it is a whole segment; it knows its position there, and the lists' bits say which are empty.
-    /// - A segment is in the list of idle ones iff it has no active block.
+    /// - A block is in exactly one free list iff it is inactive: the list of its class in its segment's sub-pool, where
+    ///   blocks that span a whole segment have separate lists. Its record contains its position in the list, and the
+    ///   bitmaps show which lists are empty.
+    /// - A segment is in the list of idle segments iff it has no active block.
     /// - A freed block is active only while it is pinned.
     /// - requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
-    /// - Every counter is the sum over the map, and allocated − freed = current ≤ peak.
+    /// - Every counter is the sum over the blocks, and allocated − freed = current ≤ peak.
     ///
-    /// Offsets are kept in granules, so each is a multiple of the granule.
+    /// Offsets are stored in granules, so each is a multiple of the granule.
     ///
-    /// Cost: O(blocks + classes). Meant for tests and for doubt.
+    /// Cost: O(blocks + classes). Intended for tests and debugging.
     ///
     /// # Errors
-    /// The first broken law found. That is a bug of this crate, whatever the caller did.
+    /// The first broken invariant. This is a bug of the crate, regardless of the caller.
     pub fn check(&self) -> Result<(), LawBroken> {
         let sums = self.check_segments()?;
         self.check_records(&sums)?;
@@ -116,7 +117,7 @@ impl Heap {
         Ok(())
     }
 
-    /// Checks one block by itself, adds it to the sums, and says whether it is inactive.
+    /// Checks one block, adds it to the sums, and returns whether it is inactive.
     fn check_block(&self, segment: u64, key: Key, block: &Block, sums: &mut Sums) -> Result<bool, LawBroken> {
         let (size, offset) = (self.bytes(block.size), self.bytes(block.offset));
         match block.state {
@@ -159,8 +160,8 @@ impl Heap {
         Ok(())
     }
 
-    /// Walks every free list. With as many entries as there are inactive blocks, each naming an inactive block that names the
-    /// entry, each inactive block is in one list.
+    /// Walks every free list. If the number of entries equals the number of inactive blocks, and each entry refers to
+    /// an inactive block that refers back to the entry, then each inactive block is in exactly one list.
     fn check_lists(&self, inactive: u64) -> Result<(), LawBroken> {
         let mut listed = 0;
         for pool in SubPool::ALL {

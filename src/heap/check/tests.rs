@@ -1,4 +1,4 @@
-//! The check is checked: each law is broken by hand in a sound heap, and must be the one that is named.
+//! Tests of the check: each test breaks one invariant of a valid heap, and expects `Heap::check` to report that invariant.
 
 use crate::error::LawBroken;
 use crate::heap::address::{BlockId, SegmentId, SubPool};
@@ -52,13 +52,13 @@ fn sound() -> Sound {
     Sound { heap, first: first.key, hole, pinned: pinned.key, pending: pending.key, busy, idle }
 }
 
-/// Breaks a sound heap, and wants the law named.
+/// Breaks a valid heap, and checks which invariant is reported.
 #[track_caller]
 fn expect(expected: &str, broken: impl FnOnce(&mut Sound)) {
     let mut sound = sound();
     broken(&mut sound);
-    let law = sound.heap.check().expect_err(expected);
-    assert!(format!("{law:?}").starts_with(expected), "wanted {expected}, got {law:?}");
+    let broken = sound.heap.check().expect_err(expected);
+    assert!(format!("{broken:?}").starts_with(expected), "expected {expected}, got {broken:?}");
 }
 
 #[test]
@@ -181,6 +181,6 @@ fn a_broken_invariant_reports_its_position_in_bytes() {
     let mut sound = sound();
     sound.heap.blocks[sound.pinned].offset += 1;
     let offset = sound.heap.bytes(sound.heap.blocks[sound.pinned].offset);
-    let law = LawBroken::Tiling { segment: 0, offset, expected: offset - GRANULE };
-    assert_eq!(sound.heap.check(), Err(law));
+    let broken = LawBroken::Tiling { segment: 0, offset, expected: offset - GRANULE };
+    assert_eq!(sound.heap.check(), Err(broken));
 }

@@ -1,4 +1,4 @@
-//! Carrying a plan out in the heap's books.
+//! Committing a plan: updates the heap's data structures.
 
 use super::super::Heap;
 use super::super::blocks::{Block, Key, NONE};
@@ -6,38 +6,39 @@ use super::{Move, Plan};
 use crate::error::HeapError;
 
 impl Heap {
-    /// Moves the blocks of a plan in the heap's books: from now on they resolve to their new places, and what they left is
-    /// inactive. The bytes have to be copied before anything is written to either place.
+    /// Commits the moves of a plan: the blocks resolve to their new locations from now on, and their old locations are
+    /// inactive. The bytes must be copied before anything is written to either location.
     ///
-    /// Cost: O(moves), and a walk over each segment that a block comes to.
+    /// Cost: O(moves), and a walk over the target segment of each move.
     ///
     /// # Errors
-    /// [`HeapError::StalePlan`] if the heap was changed since the plan was made; nothing is moved then.
+    /// [`HeapError::StalePlan`] if the heap was changed since the plan was made; the heap is then unchanged.
     pub fn commit(&mut self, plan: &Plan) -> Result<(), HeapError> {
         if plan.version != self.version {
             return Err(HeapError::StalePlan { planned: plan.version, now: self.version });
         }
-        for one in plan.moves() {
-            if let Some(hole) = self.hole_to_slide_into(one) {
-                self.slide(one.block.key, hole);
+        for moved in plan.moves() {
+            if let Some(hole) = self.hole_to_slide_into(moved) {
+                self.slide(moved.block.key, hole);
             } else {
-                let place = self.carve(one);
-                self.relocate(one.block.key, place);
+                let place = self.cut_out(moved);
+                self.relocate(moved.block.key, place);
             }
         }
         self.version += 1;
         Ok(())
     }
 
-    /// The hole in front of a block, if the move is to where that begins: old and new place may overlap then.
-    fn hole_to_slide_into(&self, one: &Move) -> Option<Key> {
-        let hole = self.blocks.get(self.blocks[one.block.key].before)?;
+    /// Returns the hole directly before a block, if the move is to the start of that hole: old and new location may
+    /// then overlap.
+    fn hole_to_slide_into(&self, moved: &Move) -> Option<Key> {
+        let hole = self.blocks.get(self.blocks[moved.block.key].before)?;
         let slides =
-            !hole.is_active() && one.from_segment == one.to_segment && self.bytes(hole.offset) == one.to_offset;
-        slides.then(|| self.blocks[one.block.key].before)
+            !hole.is_active() && moved.from_segment == moved.to_segment && self.bytes(hole.offset) == moved.to_offset;
+        slides.then(|| self.blocks[moved.block.key].before)
     }
 
-    /// Exchanges a block with the hole in front of it.
+    /// Exchanges a block with the hole before it.
     fn slide(&mut self, key: Key, hole: Key) {
         let slot = self.blocks[key].segment;
         let pool = self.segments[slot].pool;
@@ -58,13 +59,14 @@ impl Heap {
         self.join_neighbours(hole, pool);
     }
 
-    /// Cuts the place that a move ends at out of the hole that it is in, which may have grown on both sides since it was
-    /// planned: blocks beside it may have moved away. The place is in no list then.
-    fn carve(&mut self, one: &Move) -> Key {
-        let slot = self.segments.slot(one.to_segment).expect("a plan of this version names segments that are there");
+    /// Cuts the target of a move out of the hole that contains it. The hole may have grown on both sides since
+    /// planning, because adjacent blocks may have moved away. The returned block is in no list.
+    fn cut_out(&mut self, moved: &Move) -> Key {
+        let slot = self.segments.slot(moved.to_segment).expect("a plan of this version names segments that are there");
         let pool = self.segments[slot].pool;
-        let offset = u32::try_from(one.to_offset >> self.granule_bits).expect("a segment has fewer than 2^32 granules");
-        let size = self.blocks[one.block.key].size;
+        let offset =
+            u32::try_from(moved.to_offset >> self.granule_bits).expect("a segment has fewer than 2^32 granules");
+        let size = self.blocks[moved.block.key].size;
         let around = |block: &Block| block.offset <= offset && offset - block.offset < block.size;
         let found = self.blocks_of(self.segments[slot].first).find(|(_, block)| around(block) && !block.is_active());
         let mut key = found.expect("a plan of this version names holes that are there").0;
@@ -82,8 +84,8 @@ impl Heap {
         key
     }
 
-    /// Exchanges an active block with a free place of its size, which is in no list. The block's record, and so its id, stays
-    /// the block's; the place's record takes its old place, and joins its neighbours there.
+    /// Exchanges an active block with a free block of the same size that is in no list. The active block keeps its
+    /// record and its id; the free block's record takes the old location and coalesces there.
     fn relocate(&mut self, key: Key, place: Key) {
         let size = self.blocks[key].size;
         self.occupy(self.blocks[place].segment, size);
@@ -92,10 +94,10 @@ impl Heap {
         self.join_neighbours(place, pool);
     }
 
-    /// Exchanges the places of two records of one size.
+    /// Exchanges the locations of two records of the same size.
     fn exchange(&mut self, left: Key, right: Key) {
         let (at_left, at_right) = (self.blocks[left], self.blocks[right]);
-        // Where the two are neighbours, each finds the other where it was itself.
+        // If the two are neighbours, each must refer to the other at its new location.
         let or_other = |neighbour: Key, own: Key, other: Key| if neighbour == own { other } else { neighbour };
         self.place(left, &at_right, |neighbour| or_other(neighbour, left, right));
         self.place(right, &at_left, |neighbour| or_other(neighbour, right, left));

@@ -1,7 +1,8 @@
-//! One large hole where no window can be cleared: the free bytes of one segment, side by side.
+//! Gathering: joins the free bytes of one segment into one hole, if no window can be cleared.
 //!
-//! Blocks that lie between small holes, and fit none, can still be slid to the front of their own segment; then its free bytes are
-//! one hole. Where they are too few, some of its blocks leave for holes elsewhere. It moves much, so it is a last resort.
+//! Blocks between small holes that fit no hole can still slide to the front of their own segment; its free bytes are
+//! then one hole. If these are too few, some blocks of the segment move to holes of other segments. This moves many
+//! bytes, so it is a last resort.
 
 use super::super::Heap;
 use super::super::address::SubPool;
@@ -11,8 +12,9 @@ use super::{Gain, Move, Plan};
 use std::collections::HashSet;
 
 impl Heap {
-    /// Plans a hole of at least `bytes` bytes: in the segment where it moves the fewest bytes, as few blocks as it takes leave for
-    /// holes elsewhere, and the others slide to the front. None if no segment has blocks that can leave.
+    /// Plans a hole of at least `bytes` bytes in the segment for which the fewest bytes move: as few blocks as
+    /// necessary move to holes of other segments, and the others slide to the front. `None` if no segment has enough
+    /// movable blocks.
     ///
     /// Cost: O(blocks of the pool).
     #[must_use]
@@ -23,14 +25,14 @@ impl Heap {
         let plans = slots.filter_map(|slot| {
             let mark = holes.mark();
             let plan = self.gather(&mut holes, slot, needed);
-            holes.go_back(mark);
+            holes.undo_to(mark);
             plan
         });
         plans.min_by_key(Plan::bytes)
     }
 
-    /// Plans to slide the blocks of one segment to its front: of the segments whose free bytes are in several holes, the one whose
-    /// largest hole grows the most. None if there is no such segment.
+    /// Plans to slide the blocks of one segment to its front: of the segments with several holes, the one whose largest
+    /// hole grows the most. `None` if there is no such segment.
     ///
     /// Cost: O(blocks of the pool).
     #[must_use]
@@ -42,20 +44,20 @@ impl Heap {
         };
         let grown = self.movable_segments(pool).map(|slot| (growth(slot), slot)).filter(|&(growth, _)| growth > 0);
         let (_, slot) = grown.max_by_key(|&(growth, slot)| (growth, self.segments[slot].id))?;
-        Some(self.plan_of_one(slot, Vec::new()))
+        Some(self.sliding_plan(slot, Vec::new()))
     }
 
-    /// Segments with active blocks, none of which is pinned.
+    /// Returns the segments with active blocks, none of which is pinned.
     fn movable_segments(&self, pool: SubPool) -> impl Iterator<Item = u32> {
         self.segments.by_number().map(|(_, slot)| slot).filter(move |&slot| {
             let segment = &self.segments[slot];
             segment.pool == pool
                 && segment.active > 0
-                && self.blocks_of(segment.first).all(|(_, block)| block.gives_way())
+                && self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
         })
     }
 
-    /// Has blocks leave a segment, the largest that find places first, until `needed` granules are free.
+    /// Moves blocks out of a segment, the largest that fit a hole first, until `needed` granules are free.
     fn gather(&self, holes: &mut Holes, slot: u32, needed: u32) -> Option<Plan> {
         let segment = &self.segments[slot];
         let blocks = || self.blocks_of(segment.first);
@@ -68,18 +70,18 @@ impl Heap {
             if lacking == 0 {
                 break;
             }
-            if let Some(one) = holes.fill_one(self, key) {
+            if let Some(moved) = holes.fill_one(self, key) {
                 lacking = lacking.saturating_sub(self.blocks[key].size);
-                leaving.push(one);
+                leaving.push(moved);
             }
         }
-        (lacking == 0).then(|| self.plan_of_one(slot, leaving))
+        (lacking == 0).then(|| self.sliding_plan(slot, leaving))
     }
 
-    /// The plan in which some blocks leave a segment and the others slide to its front.
-    fn plan_of_one(&self, slot: u32, leaving: Vec<Move>) -> Plan {
+    /// Returns the plan in which some blocks leave a segment and the others slide to its front.
+    fn sliding_plan(&self, slot: u32, leaving: Vec<Move>) -> Plan {
         let segment = &self.segments[slot];
-        let gone: HashSet<Key> = leaving.iter().map(|one| one.block.key).collect();
+        let gone: HashSet<Key> = leaving.iter().map(|moved| moved.block.key).collect();
         let mut moves = leaving;
         let mut front = 0;
         for (key, block) in self.blocks_of(segment.first) {

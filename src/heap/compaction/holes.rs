@@ -1,4 +1,4 @@
-//! The holes that a plan may fill, on paper.
+//! The holes that a plan may fill, with undo.
 
 use super::super::Heap;
 use super::super::address::{SegmentId, SubPool};
@@ -6,8 +6,8 @@ use super::super::blocks::{Block, Key, State};
 use super::Move;
 use std::collections::BTreeSet;
 
-/// A hole: size first, so that the smallest that fits is the first at or above a size; then age and place, so that of equals
-/// the one in the oldest segment is taken. In granules.
+/// A hole, in granules. Ordered by size, so that the first hole at or above a size is the smallest that fits; then by
+/// segment and offset, so that the oldest segment is preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Hole {
     size: u32,
@@ -15,14 +15,14 @@ struct Hole {
     offset: u32,
 }
 
-/// A hole that was filled or left out, and what is left of it.
+/// A hole that was filled or excluded, and its remainder.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     hole: Hole,
     rest: Option<Hole>,
 }
 
-/// One pool's holes, that moves are tried on. Whatever is tried can be taken back.
+/// The holes of one sub-pool for a tentative plan. Every step can be undone.
 #[derive(Debug)]
 pub(super) struct Holes {
     holes: BTreeSet<Hole>,
@@ -30,16 +30,16 @@ pub(super) struct Holes {
     taken: Vec<Taken>,
 }
 
-/// A moment to go back to.
+/// A point to which the steps can be undone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark(usize);
 
 impl Holes {
-    /// All holes of a pool, except whole segments.
+    /// Returns all holes of a sub-pool, except whole segments.
     pub(super) fn of(heap: &Heap, pool: SubPool) -> Self {
         let mut holes = BTreeSet::new();
         let segments = heap.segments.by_number().map(|(_, slot)| &heap.segments[slot]);
-        // An idle segment is worth more whole.
+        // An idle segment is more useful as a whole.
         for segment in segments.filter(|segment| segment.pool == pool && segment.active > 0) {
             let blocks = heap.blocks_of(segment.first).map(|(_, block)| block);
             holes.extend(blocks.filter(|block| !block.is_active()).map(Hole::of));
@@ -48,18 +48,18 @@ impl Holes {
         Self { holes, sum, taken: Vec::new() }
     }
 
-    /// Bytes of them, in granules.
+    /// The sum of the holes in granules.
     pub(super) const fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// The moment before what is tried next.
+    /// Returns the current point for [`Holes::undo_to`].
     pub(super) const fn mark(&self) -> Mark {
         Mark(self.taken.len())
     }
 
-    /// Takes back what was tried since.
-    pub(super) fn go_back(&mut self, mark: Mark) {
+    /// Undoes all steps since a point.
+    pub(super) fn undo_to(&mut self, mark: Mark) {
         for Taken { hole, rest } in self.taken.drain(mark.0..).rev() {
             if let Some(rest) = rest {
                 self.holes.remove(&rest);
@@ -70,7 +70,7 @@ impl Holes {
         }
     }
 
-    /// Leaves out those of the blocks that are holes.
+    /// Excludes the holes among the blocks.
     pub(super) fn exclude<'a>(&mut self, blocks: impl Iterator<Item = &'a Block>) {
         for hole in blocks.filter(|block| !block.is_active()).map(Hole::of) {
             if self.holes.contains(&hole) {
@@ -79,14 +79,14 @@ impl Holes {
         }
     }
 
-    /// Finds a place for each of the blocks, the largest first, each in the tightest hole. None if one finds no place: then
-    /// those before it have theirs, until someone goes back.
+    /// Places each of the blocks, the largest first, in the tightest hole that fits. Returns `None` if a block fits no
+    /// hole; the earlier blocks then stay placed until the steps are undone.
     pub(super) fn fill(&mut self, heap: &Heap, mut keys: Vec<Key>) -> Option<Vec<Move>> {
         keys.sort_unstable_by_key(|&key| std::cmp::Reverse(heap.blocks[key].size));
         keys.into_iter().map(|key| self.fill_one(heap, key)).collect()
     }
 
-    /// Finds a place for a block: the tightest hole.
+    /// Places a block in the tightest hole that fits.
     pub(super) fn fill_one(&mut self, heap: &Heap, key: Key) -> Option<Move> {
         let size = heap.blocks[key].size;
         let hole = *self.holes.range(Hole { size, segment: 0, offset: 0 }..).next()?;
@@ -94,7 +94,7 @@ impl Holes {
         Some(heap.move_of(key, heap.segments[hole.segment].id, heap.bytes(hole.offset)))
     }
 
-    /// Takes a hole out, or the first `size` granules of it.
+    /// Removes a hole, or its first `size` granules.
     fn take(&mut self, hole: Hole, size: u32) {
         let rest =
             (0 < size && size < hole.size).then(|| Hole { size: hole.size - size, offset: hole.offset + size, ..hole });
@@ -116,7 +116,7 @@ impl Hole {
 }
 
 impl Heap {
-    /// The move of a block to a place.
+    /// Returns the move of a block to a location.
     pub(super) fn move_of(&self, key: Key, to_segment: SegmentId, to_offset: u64) -> Move {
         let block = &self.blocks[key];
         Move {
@@ -131,8 +131,8 @@ impl Heap {
 }
 
 impl Block {
-    /// Whether it may be moved, or has nothing to move.
-    pub(in crate::heap) const fn gives_way(&self) -> bool {
+    /// Returns whether the block is inactive or can be moved.
+    pub(in crate::heap) const fn is_movable_or_inactive(&self) -> bool {
         match self.state {
             State::Inactive { .. } => true,
             State::Active { pins, .. } => pins == 0,

@@ -1,11 +1,11 @@
-//! Compaction: which live blocks to move where, so that one large hole appears or a segment falls idle.
+//! Compaction: selects live blocks to move, so that one large hole appears or a segment becomes idle.
 //!
-//! Decide, then do: planning reads the heap and answers with a [`Plan`], which is data and can be printed; committing carries
-//! it out in the heap's books. Whoever owns the memory copies the bytes in between, and in the order of the plan. Block ids
-//! stay valid; only the places they resolve to change.
+//! Planning reads the heap and returns a [`Plan`], which is printable data. Committing applies the plan to the heap's
+//! data structures. In between, the owner of the memory copies the bytes, in the order of the plan. Block ids stay
+//! valid; only their locations change.
 //!
-//! A plan moves blocks into holes that exist while it is made, outside of what it clears, so no move waits for another one
-//! and the copies never overlap. Pinned blocks never move. All places are in one of the heap's two pools.
+//! A plan moves blocks into holes that exist when it is made, outside the range that it clears, so the copies are
+//! independent and never overlap. Pinned blocks never move. All locations of a plan are in the same sub-pool.
 
 mod commit;
 mod gathering;
@@ -22,34 +22,34 @@ use super::address::{BlockId, SegmentId, SubPool};
 use crate::error::Bytes;
 use std::fmt;
 
-/// One block's move. Sizes are in bytes.
+/// The move of one block. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
     /// The block.
     pub block: BlockId,
     /// The block's size.
     pub size: u64,
-    /// The segment that it leaves.
+    /// The segment from which the block moves.
     pub from_segment: SegmentId,
-    /// Where it is in that segment.
+    /// The old offset in that segment.
     pub from_offset: u64,
-    /// The segment that it comes to, which may be the same.
+    /// The segment to which the block moves, which may be the same.
     pub to_segment: SegmentId,
-    /// Where it will be in that segment.
+    /// The new offset in that segment.
     pub to_offset: u64,
 }
 
-/// Moves that belong together, and what they are good for. It holds as long as the heap isn't changed otherwise.
+/// A set of moves and its effect. Valid until the heap is changed otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     moves: Vec<Move>,
     pool: SubPool,
     gain: Gain,
-    /// The heap's version that the plan was made for.
+    /// The heap's version for which the plan was made.
     version: u64,
 }
 
-/// What a plan is good for.
+/// The effect of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gain {
     /// A hole of at least this many bytes in one segment.
@@ -69,26 +69,26 @@ pub enum Gain {
 }
 
 impl Plan {
-    /// The moves, in the order in which they have to be made.
+    /// Returns the moves, in the order in which they must be executed.
     #[must_use]
     pub fn moves(&self) -> &[Move] {
         &self.moves
     }
 
-    /// Bytes that move.
+    /// Returns the number of bytes that move.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.moves.iter().map(|one| one.size).sum()
+        self.moves.iter().map(|moved| moved.size).sum()
     }
 
-    /// What the moves are good for.
+    /// Returns the effect of the plan.
     #[must_use]
     pub const fn gain(&self) -> &Gain {
         &self.gain
     }
 }
 
-/// A line for the gain, and one for each move.
+/// Formats one line for the effect, and one line for each move.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, bytes) = (self.moves.len(), Bytes(self.bytes()));

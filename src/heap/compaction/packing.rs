@@ -1,32 +1,32 @@
-//! Packing: the blocks of sparse segments side by side in a new one, which is as large as they are.
+//! Packing: moves the blocks of sparse segments into a new segment of exactly their size.
 //!
-//! What evacuation leaves behind is sparse because its blocks find no holes elsewhere. A segment of just their size makes up for
-//! its cost as soon as the ones they leave are larger.
+//! Evacuation leaves sparse segments whose blocks fit no hole of another segment. A new segment of exactly the blocks'
+//! size saves memory if the emptied segments are larger.
 
 use super::super::Heap;
 use super::super::address::{SegmentId, SubPool};
 use super::{Gain, Move, Plan};
 
-/// How much may be packed into one segment, and out of which. Sizes are in bytes.
+/// The limits of packing into one segment. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackingBounds {
-    /// The smallest segment that may be made.
+    /// The smallest segment that may be created.
     pub least: u64,
-    /// The most that blocks of several segments are packed into: the heap holds so much more meanwhile.
+    /// The largest segment for the blocks of several segments: the heap temporarily holds this many additional bytes.
     pub usual: u64,
-    /// The largest segment that may be made, for the blocks of one segment.
+    /// The largest segment that may be created, for the blocks of one segment.
     pub most: u64,
-    /// The most that may be moved.
+    /// The largest number of bytes to move.
     pub budget: u64,
-    /// A segment is left alone when less than one part in this many of it is inactive: packing it moves much for little. 0 leaves
-    /// all of them alone.
+    /// A segment is not packed if less than 1 / `dense` of its bytes are inactive, because packing would move many
+    /// bytes for a small gain. 0 packs no segment.
     pub dense: u32,
-    /// No further segment is packed once the segments that fall idle exceed the new one by this much. `u64::MAX` packs all that
-    /// are worth it.
+    /// No further segment is packed once the segments that become idle exceed the new segment by this many bytes.
+    /// `u64::MAX` sets no bound.
     pub goal: u64,
 }
 
-/// Segments that are worth packing together. Sizes are in granules.
+/// The segments selected for packing. Sizes are in granules.
 #[derive(Debug, Default)]
 struct Selection {
     slots: Vec<u32>,
@@ -35,8 +35,8 @@ struct Selection {
 }
 
 impl Heap {
-    /// The size of the segment that is worth making so that the blocks of sparse segments of `pool` can be packed into it, in
-    /// bytes. None if no such segment is smaller than those that fall idle.
+    /// Returns the size in bytes of the segment into which the blocks of sparse segments of `pool` can be packed.
+    /// `None` if that segment would not be smaller than the segments that become idle.
     ///
     /// Cost: O(blocks of the pool).
     #[must_use]
@@ -46,8 +46,8 @@ impl Heap {
         (needed <= bounds.most && needed < selection.size << self.granule_bits).then_some(needed)
     }
 
-    /// Plans to move the blocks of the sparsest segments of its pool into `into`, an idle segment that was made for these bounds.
-    /// None if that would not free more than its size.
+    /// Plans to move the blocks of the sparsest segments into `into`, an idle segment that was created for these
+    /// bounds. `None` if the emptied segments would not exceed its size.
     ///
     /// Cost: O(blocks of the pool).
     #[must_use]
@@ -80,14 +80,14 @@ impl Heap {
         Some(Plan { moves, pool: target.pool, gain, version: self.version })
     }
 
-    /// The sparsest segments whose active blocks fit the bounds together.
+    /// Selects the sparsest segments whose active blocks together satisfy the bounds.
     fn select(&self, pool: SubPool, bounds: &PackingBounds) -> Selection {
         let sparse = |slot: u32| {
             let segment = &self.segments[slot];
             segment.pool == pool
                 && segment.active > 0
                 && segment.size.checked_div(bounds.dense).is_some_and(|part| segment.size - segment.active > part)
-                && self.blocks_of(segment.first).all(|(_, block)| block.gives_way())
+                && self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
         };
         let mut candidates: Vec<u32> =
             self.segments.by_number().map(|(_, slot)| slot).filter(|&slot| sparse(slot)).collect();
@@ -103,7 +103,8 @@ impl Heap {
             }
             let segment = &self.segments[slot];
             let Some(active) = selection.active.checked_add(segment.active) else { continue };
-            // The first must be worth a segment by itself, or it would keep those behind it from theirs.
+            // The first selected segment must justify the new segment by itself; otherwise it would exclude later
+            // segments that do.
             let first = selection.slots.is_empty();
             let most = if first { bounds.most } else { bounds.usual.min(bounds.most) };
             let is_worth = !first || self.bytes(segment.size) > bounds.least;

@@ -1,28 +1,28 @@
-//! Repacking: one segment replaced by segments that are exactly as large as its active blocks.
+//! Repacking: replaces one segment by segments that are exactly as large as its active blocks.
 //!
-//! The replacement exists before the memory behind it does. The pool's last rung needs this where no room is left to create the
-//! new segment beside the old one: it copies the blocks to host memory, repacks, releases the old segment's memory, creates the
-//! new segment's, and copies the blocks back.
+//! The replacement exists in the heap before its memory does. The last step of the pool's out-of-memory ladder uses
+//! this when there is no room for the new segment in addition to the old one: it copies the blocks to host memory,
+//! repacks, releases the old segment's memory, creates the new segment's memory, and copies the blocks back.
 
 use super::super::Heap;
 use super::super::address::{BlockId, SegmentId, SubPool};
 use super::super::blocks::{Block, Key, NONE};
 use super::Move;
 
-/// What [`Heap::repack_segment`] did. Sizes are in bytes.
+/// The result of [`Heap::repack_segment`]. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repacked {
-    /// Size of the segment that left the heap.
+    /// The size of the segment that was removed from the heap.
     pub released: u64,
-    /// The sub-pool of that segment, and of those that replace it.
+    /// The sub-pool of that segment and of its replacements.
     pub pool: SubPool,
-    /// The segments that replace it, with their sizes. They have no hole.
+    /// The replacement segments with their sizes. They have no holes.
     pub segments: Vec<(SegmentId, u64)>,
-    /// Where each active block was and is, in the order of the offsets.
+    /// The old and new location of each active block, in the order of the offsets.
     pub moves: Vec<Move>,
 }
 
-/// What a segment that can be repacked would gain. Sizes are in bytes.
+/// A segment that can be repacked. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repackable {
     /// The segment.
@@ -34,14 +34,15 @@ pub struct Repackable {
 }
 
 impl Heap {
-    /// The segments that have holes beside active blocks and no pinned block, the sparsest first.
+    /// Returns the segments with holes and active blocks and without pinned blocks, sparsest first.
     ///
     /// Cost: O(blocks).
     #[must_use]
     pub fn repackable_segments(&self) -> Vec<Repackable> {
         let segments = self.segments.by_number().map(|(_, slot)| &self.segments[slot]);
         let sparse = segments.filter(|segment| 0 < segment.active && segment.active < segment.size);
-        let movable = sparse.filter(|segment| self.blocks_of(segment.first).all(|(_, block)| block.gives_way()));
+        let movable =
+            sparse.filter(|segment| self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive()));
         let mut found: Vec<Repackable> = movable
             .map(|segment| Repackable {
                 segment: segment.id,
@@ -49,12 +50,12 @@ impl Heap {
                 active: self.bytes(segment.active),
             })
             .collect();
-        found.sort_by_key(|one| ((u128::from(one.active) << 64) / u128::from(one.bytes), one.segment));
+        found.sort_by_key(|moved| ((u128::from(moved.active) << 64) / u128::from(moved.bytes), moved.segment));
         found
     }
 
-    /// The active blocks of a segment with their offsets and sizes in bytes, in the order of the offsets. Empty for a segment
-    /// that is not in the heap.
+    /// Returns the active blocks of a segment with their offsets and sizes in bytes, in the order of the offsets. Empty
+    /// if the segment is not in the heap.
     ///
     /// Cost: O(blocks of the segment).
     #[must_use]
@@ -64,11 +65,11 @@ impl Heap {
         active.map(|(key, block)| (self.id_of(key), self.bytes(block.offset), self.bytes(block.size))).collect()
     }
 
-    /// Replaces a segment by segments without holes that hold its active blocks in their order: each of at most `most` bytes, or of
-    /// one block. Block ids stay valid; the blocks resolve to their new places. `None` if the segment is not in the heap, is wholly
-    /// inactive, or has a pinned block; then nothing is changed.
+    /// Replaces a segment by segments without holes that contain its active blocks in the same order: each of at most
+    /// `most` bytes, or of one block. Block ids stay valid; the blocks resolve to their new locations. `None` if the
+    /// segment is not in the heap, is idle, or has a pinned block; the heap is then unchanged.
     ///
-    /// Reserved bytes fall by the holes and are never higher in between.
+    /// Reserved bytes fall by the size of the holes, and are never higher in between.
     ///
     /// Cost: O(blocks of the segment).
     #[must_use = "the blocks have moved, and the memory behind the old segment is still there"]
@@ -77,7 +78,7 @@ impl Heap {
         let segment = &self.segments[slot];
         let (pool, size, active) = (segment.pool, segment.size, segment.active);
         let blocks: Vec<(Key, Block)> = self.blocks_of(segment.first).map(|(key, block)| (key, *block)).collect();
-        if active == 0 || !blocks.iter().all(|(_, block)| block.gives_way()) {
+        if active == 0 || !blocks.iter().all(|(_, block)| block.is_movable_or_inactive()) {
             return None;
         }
         self.version += 1;
@@ -111,7 +112,8 @@ impl Heap {
         Some(repacked)
     }
 
-    /// Adds a segment of `size` granules and places blocks of the segment `from`, which has left the heap, side by side in it.
+    /// Adds a segment of `size` granules that consists of blocks of the segment `from`, which was removed from the
+    /// heap.
     fn fill_new_segment(&mut self, from: SegmentId, group: &[(Key, Block)], size: u32, repacked: &mut Repacked) {
         let slot = self.segments.insert(repacked.pool, size);
         self.segments.unlink_idle(slot);

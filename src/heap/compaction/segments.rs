@@ -1,4 +1,4 @@
-//! Idle segments: the ones that are cheapest to evacuate.
+//! Evacuation: empties the segments that are cheapest to empty.
 
 use super::super::Heap;
 use super::super::address::SubPool;
@@ -8,8 +8,8 @@ use super::{Gain, Plan};
 use std::collections::HashSet;
 
 impl Heap {
-    /// Plans to move everything out of segments of `pool`, the sparsest first, until those that are emptied have `goal` bytes
-    /// together, moving at most `budget` bytes. None if no segment can be emptied.
+    /// Plans to move all blocks out of segments of `pool`, sparsest first, until the emptied segments have `goal` bytes
+    /// in total, moving at most `budget` bytes. `None` if no segment can be emptied.
     ///
     /// Cost: O(blocks of the pool), times the segments that are evacuated.
     #[must_use]
@@ -20,7 +20,7 @@ impl Heap {
             .map(|(_, slot)| slot)
             .filter(|&slot| self.segments[slot].pool == pool && self.segments[slot].active > 0)
             .collect();
-        // What leaves is worth its size, and costs its active bytes: the share of them decides, and of equals the younger goes.
+        // The gain is the segment's size and the cost its active bytes: ordered by the ratio, then youngest first.
         candidates.sort_by_key(|&slot| {
             let segment = &self.segments[slot];
             let share = (u64::from(segment.active) << 32) / u64::from(segment.size);
@@ -41,7 +41,7 @@ impl Heap {
             }
             let segment = &self.segments[slot];
             let active = self.bytes(segment.active);
-            // What was moved in is not moved on.
+            // A segment that receives blocks is not evacuated by the same plan.
             if active > left || filled.contains(&segment.id) {
                 continue;
             }
@@ -49,11 +49,11 @@ impl Heap {
             let mark = holes.mark();
             holes.exclude(self.blocks_of(segment.first).map(|(_, block)| block));
             let Some(moves) = holes.fill(self, keys) else {
-                holes.go_back(mark);
+                holes.undo_to(mark);
                 continue;
             };
             left -= active;
-            filled.extend(moves.iter().map(|one| one.to_segment));
+            filled.extend(moves.iter().map(|moved| moved.to_segment));
             plan.moves.extend(moves);
             if let Gain::Idle { segments, bytes } = &mut plan.gain {
                 segments.push(segment.id);
@@ -63,11 +63,11 @@ impl Heap {
         (!plan.moves.is_empty()).then_some(plan)
     }
 
-    /// The active blocks of a segment, or none if one is pinned.
+    /// Returns the active blocks of a segment, or `None` if one is pinned.
     fn movable_blocks(&self, first: Key) -> Option<Vec<Key>> {
         let blocks = || self.blocks_of(first);
         blocks()
-            .all(|(_, block)| block.gives_way())
+            .all(|(_, block)| block.is_movable_or_inactive())
             .then(|| blocks().filter(|(_, block)| block.is_active()).map(|(key, _)| key).collect())
     }
 }

@@ -1,4 +1,4 @@
-//! One large hole: the cheapest window of neighbouring blocks to clear.
+//! Clearing a window: makes one large hole by clearing the cheapest range of adjacent blocks.
 
 use super::super::Heap;
 use super::super::address::SubPool;
@@ -6,11 +6,11 @@ use super::super::blocks::Key;
 use super::holes::Holes;
 use super::{Gain, Move, Plan};
 
-/// How many of the cheapest windows are tried before planning gives up: the blocks of a dear one rarely find places where those
-/// of a cheap one did not.
+/// The number of windows that are tried, cheapest first. The blocks of an expensive window rarely fit where those of a
+/// cheap window did not.
 const TRIED: usize = 24;
 
-/// Neighbouring blocks of one segment. Sizes are in granules.
+/// Adjacent blocks of one segment. Sizes are in granules.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     first: Key,
@@ -20,11 +20,11 @@ struct Window {
 }
 
 impl Heap {
-    /// Plans a hole of at least `bytes` bytes for a request of `pool`, moving at most `budget` bytes: of the windows of
-    /// neighbouring blocks that are large enough, the one with the fewest active bytes whose blocks find places elsewhere. Only
-    /// the cheapest windows are tried.
+    /// Plans a hole of at least `bytes` bytes for a request of `pool`, moving at most `budget` bytes. Of the
+    /// sufficiently large windows of adjacent blocks, chooses the one with the fewest active bytes whose blocks fit
+    /// holes outside the window. Only the cheapest windows are tried.
     ///
-    /// None if there is no such window: then only another segment helps. Cost: O(blocks of the pool).
+    /// `None` if there is no such window; the request then needs another segment. Cost: O(blocks of the pool).
     #[must_use]
     pub fn plan_hole(&self, pool: SubPool, bytes: u64, budget: u64) -> Option<Plan> {
         let mut holes = Holes::of(self, pool);
@@ -40,7 +40,8 @@ impl Heap {
         })
     }
 
-    /// The windows of at least `bytes` bytes with the fewest active bytes, at most `budget` of these each, the cheapest first.
+    /// Returns the windows of at least `bytes` bytes with the fewest active bytes, each with at most `budget` active
+    /// bytes, cheapest first.
     fn cheapest_windows(&self, pool: SubPool, bytes: u64, budget: u64) -> Vec<Window> {
         let Ok(needed) = u32::try_from(bytes.div_ceil(self.granule())) else { return Vec::new() };
         let mut most_active = u32::try_from(budget / self.granule()).unwrap_or(u32::MAX);
@@ -66,18 +67,18 @@ impl Heap {
         windows
     }
 
-    /// Finds the shortest window of at least `needed` granules from each block on, without pinned blocks.
+    /// Finds the shortest window of at least `needed` granules that ends at each block, without pinned blocks.
     fn windows(&self, first: Key, needed: u32, mut found: impl FnMut(Window)) {
         let mut window = Window { first, count: 0, size: 0, active: 0 };
         for (_, block) in self.blocks_of(first) {
-            if !block.gives_way() {
+            if !block.is_movable_or_inactive() {
                 window = Window { first: block.after, count: 0, size: 0, active: 0 };
                 continue;
             }
             window.count += 1;
             window.size += block.size;
             window.active += if block.is_active() { block.size } else { 0 };
-            // The window is as short as can be when it can't do without its first block.
+            // The window is minimal if it cannot lose its first block.
             loop {
                 let start = &self.blocks[window.first];
                 if window.size - start.size < needed {
@@ -94,7 +95,7 @@ impl Heap {
         }
     }
 
-    /// Finds places for a window's blocks outside of it. None if one finds no place: then the holes are as before.
+    /// Finds holes outside a window for its blocks. If a block fits no hole, returns `None` and undoes the steps.
     fn clear(&self, holes: &mut Holes, window: Window) -> Option<Vec<Move>> {
         let within = || self.blocks_of(window.first).take(window.count);
         let mark = holes.mark();
@@ -102,7 +103,7 @@ impl Heap {
         let keys = within().filter(|(_, block)| block.is_active()).map(|(key, _)| key).collect();
         let moves = holes.fill(self, keys);
         if moves.is_none() {
-            holes.go_back(mark);
+            holes.undo_to(mark);
         }
         moves
     }
