@@ -1,7 +1,7 @@
 //! What the pool's own calls cost, and what it holds: `cargo bench --bench pool`.
 //!
 //! - A warm pair: one block is allocated and one freed, among others, through [`Storage`]; the same within a scope, and with the
-//!   history recorded. What attribution costs takes a build in which it can be turned off:
+//!   history recorded. What attribution costs takes a build in which it can be disabled:
 //!   `RUSTFLAGS="--cfg wgpu_pool_bench" cargo bench --bench pool`.
 //! - A trim with nothing to do, and one of a segment, on every memory that the machine has.
 //! - What is left after a trim of programs that left little alive.
@@ -69,7 +69,7 @@ fn times_of_pool<M: Memory>(name: &str, pool: &Pool<M>, rounds: u32) -> Result<(
         live[place] = pool.allocate(random.size(MIB))?;
         Ok(())
     };
-    beside(rounds, CALLS, pool, pair)?;
+    compare(rounds, CALLS, pool, pair)?;
     let idle = measured(rounds, CALLS, || {
         std::hint::black_box(pool.trim());
         Ok(())
@@ -88,7 +88,7 @@ fn times_of_pool<M: Memory>(name: &str, pool: &Pool<M>, rounds: u32) -> Result<(
 }
 
 /// A pair plain, within a scope, and with the history recorded, in turns.
-fn beside<M: Memory>(
+fn compare<M: Memory>(
     rounds: u32,
     calls: usize,
     pool: &Pool<M>,
@@ -154,20 +154,20 @@ fn sparse() -> Result<(), Box<dyn Error>> {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
     let mut kept = Vec::new();
     for _ in 0..32 {
-        let beside = pool.allocate(64 * MIB)?;
+        let large = pool.allocate(64 * MIB)?;
         kept.push(pool.allocate(MIB)?);
-        drop(beside);
+        drop(large);
     }
     pool.compact(u64::MAX)?;
     pool.trim();
-    println!("  32 of 1 MiB each beside 64 MiB    {:>12.1}", left(&pool));
+    println!("  32 of 1 MiB each and 64 MiB       {:>12.1}", left(&pool));
     drop(kept);
     pool.trim();
     let large = pool.allocate(1536 * MIB)?;
     let kept = pool.allocate(MIB)?;
     drop(large);
     pool.trim();
-    println!("  1 MiB beside 1.5 GiB, no compact  {:>12.1}", left(&pool));
+    println!("  1 MiB and 1.5 GiB, no compaction  {:>12.1}", left(&pool));
     drop(kept);
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Turns snapshot files into a page for a browser:
-//! `cargo run --features serde --example memory_viewer -- SNAPSHOT.json [LATER.json] [--output FILE.html]`.
+//! Converts snapshot files to an HTML page: `cargo run --features serde --example memory_viewer -- SNAPSHOT.json
+//! [LATER.json] [--output FILE.html]`.
 //!
-//! Two files are shown side by side, as before and after. Without a file it shows a pool that it makes itself: what a training
-//! loop leaves behind, before and after a compaction.
+//! Two files are shown side by side, as before and after. Without a file the example shows a pool of its own: the state
+//! after a training loop, before and after a compaction.
 
 use clap::Parser;
 use std::error::Error;
@@ -11,13 +11,13 @@ use std::process::ExitCode;
 use wgpu_pool::{AccountingMemory, AllocateError, Pool, PoolOptions, Snapshot, Storage};
 
 #[derive(Debug, Parser)]
-#[command(about = "Turns snapshot files into a page for a browser")]
+#[command(about = "Converts snapshot files to an HTML page")]
 struct Options {
-    /// A snapshot, as Snapshot::to_json writes it; without one a made-up pool is shown
+    /// A snapshot written by Snapshot::to_json; without one an example pool is shown
     snapshot: Option<PathBuf>,
-    /// A later snapshot of the same pool, to be shown beside it
+    /// A later snapshot of the same pool, shown next to the first
     later: Option<PathBuf>,
-    /// Where the page goes
+    /// The output file
     #[arg(long, default_value = "memory.html")]
     output: PathBuf,
 }
@@ -55,7 +55,7 @@ fn read(path: &PathBuf) -> Result<Snapshot, String> {
     Snapshot::from_json(&text).map_err(|error| told(&error))
 }
 
-/// A block with a label. It is the caller's line that the block names.
+/// Allocates a block with a label. The block's call site is that of the caller.
 #[track_caller]
 fn labelled(
     pool: &Pool<AccountingMemory>,
@@ -67,7 +67,8 @@ fn labelled(
     Ok(storage)
 }
 
-/// A training loop over sequences of varying length that keeps some of its activations, before and after a compaction.
+/// Runs a training loop over sequences of varying length that leaks some of its activations, before and after a
+/// compaction.
 fn made_up() -> Result<Vec<Snapshot>, Box<dyn Error>> {
     const LAYERS: u64 = 6;
     const WIDTH: u64 = 256;
@@ -80,7 +81,7 @@ fn made_up() -> Result<Vec<Snapshot>, Box<dyn Error>> {
     }
     for step in 0..40_u64 {
         let _step = pool.scope("step");
-        // Lengths go up and down, so that no step fits the holes of the one before it.
+        // The lengths vary, so that no step fits the holes of the previous one.
         let tokens = 64 + (step * 37) % 192;
         let mut activations = Vec::new();
         {

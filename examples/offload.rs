@@ -1,6 +1,8 @@
-//! A tensor moved to the host: reading a copy frees nothing while the tensor lives; `into_host` and `trim` do.
+//! Moves a tensor to the host: reading a copy frees nothing while the tensor lives; `into_host` and `trim` free its
+//! memory.
 //!
-//! Prints the pool's memory after each step. Exits with 1 if a step frees more or less than it should, or if a number is wrong.
+//! Prints the pool's memory after each step. Exits with 1 if a step frees more or less than expected, or if a number is
+//! wrong.
 
 mod common;
 
@@ -76,7 +78,7 @@ fn offload(options: &Options) -> Result<ExitCode, Failure> {
     Ok(report.conclude())
 }
 
-/// Holds some elements to dot products worked out on the host.
+/// Compares some elements with dot products computed on the host.
 fn check_values(report: &mut Report, product: &[f32]) {
     let number = |row: usize, column: usize| f64::from(philox::normal(SEED, 0, (row * SIZE + column) as u64));
     let mut largest = 0.0_f64;

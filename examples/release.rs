@@ -1,8 +1,9 @@
-//! A large tensor, some computation, and all of its memory given back: to the pool by `drop`, to the driver by `trim`.
+//! Creates a large tensor, computes with it, and releases all its memory: to the pool by `drop`, to the driver by
+//! `trim`.
 //!
-//! Prints the pool's memory after each step. With `--hold SECONDS` it stands still before, during and after, so that others can be
-//! asked what they see (`nvidia-smi`). Exits with 1 if the pool or the driver holds more at the end than before the tensor
-//! was made, or if a number is wrong.
+//! Prints the pool's memory after each step. With `--hold SECONDS` it pauses before, during and after, so that other
+//! tools (`nvidia-smi`) can be used. Exits with 1 if the pool or the driver holds more memory at the end than before
+//! the tensor was created, or if a number is wrong.
 
 mod common;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use wgpu_pool::ops::philox;
 use wgpu_pool::{AllocateError, Bytes, Memory, Tensor, TensorError};
 
-/// The tensor that the program is about: 1024 x 1024 x 1024 numbers of 4 bytes.
+/// The tensor of the program: 1024 × 1024 × 1024 elements of 4 bytes.
 const ORIGINAL_BYTES: u64 = 4 << 30;
 
 const SEED: u64 = 42;
@@ -21,7 +22,7 @@ const SEED: u64 = 42;
 #[derive(Debug, Parser)]
 #[command(about = "A large tensor, and all of its memory given back")]
 struct Options {
-    /// Seconds to stand still before the tensor is made, while it lives, and after its memory was given back
+    /// Seconds to pause before the tensor is created, while it lives, and after its memory was released
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     hold: u64,
 
@@ -72,7 +73,9 @@ fn release(options: &Options) -> Result<ExitCode, Failure> {
             doubled
         }
         Err(TensorError::Allocate(AllocateError::OutOfMemory(error))) => {
-            report.note(format!("There was no room for a result of its own, so all was computed in place: {error}."));
+            report.note(format!(
+                "There was no memory for a separate result, so everything was computed in place: {error}."
+            ));
             numbers.add_scaled_(&numbers, 2.0_f32)?;
             numbers.clone()
         }
@@ -83,7 +86,7 @@ fn release(options: &Options) -> Result<ExitCode, Failure> {
     let used = report.step("some of it read, and its mean");
     options.hold("during");
 
-    // One command more, so that the device is still at work when the memory is given back.
+    // One more command, so that the device is still busy when the memory is released.
     tripled.add_(&numbers)?;
     drop((numbers, tripled));
     let dropped = report.step("dropped");
@@ -124,13 +127,13 @@ fn release(options: &Options) -> Result<ExitCode, Failure> {
     Ok(report.conclude())
 }
 
-/// The sizes of three dimensions, as near to each other as powers of two can be.
+/// The sizes of three dimensions: powers of two as close to each other as possible.
 fn cube(elements: usize) -> [usize; 3] {
     let exponent = elements.ilog2();
     [exponent.div_ceil(3), (exponent + 1) / 3, exponent / 3].map(|power| 1 << power)
 }
 
-/// Holds the tensor's ends and middle, and its mean, to three times the numbers of the generator.
+/// Compares the first, last and middle elements and the mean with the generator's numbers times three.
 fn check_values(report: &mut Report, tripled: &Tensor) -> Result<(), Failure> {
     const SAMPLE: usize = 64;
     let elements = tripled.elements();

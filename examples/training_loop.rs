@@ -1,10 +1,11 @@
-//! Training a linear layer: once as it should be, and once with `trim` in every step, which only costs.
+//! Trains a linear layer: once normally, and once with `trim` in every step, which only costs time.
 //!
-//! Linear(10, 1), mean squared error, gradient descent with a learning rate of 0.01, batches of 32 normal numbers, 10 epochs of 100
-//! steps; the targets are a fixed linear map. Forward and backward run in the crate's kernels, the gradients written out.
+//! Linear(10, 1), mean squared error, gradient descent with a learning rate of 0.01, batches of 32 normal numbers, 10
+//! epochs of 100 steps; the targets are a fixed linear map. Forward and backward passes run in the crate's kernels,
+//! with hand-written gradients.
 //!
-//! Prints the pool's memory after each step of the program. Exits with 1 if the loss doesn't fall below 1e-3, or if the pool's
-//! segments change after the first step of training.
+//! Prints the pool's memory after each step of the program. Exits with 1 if the loss does not fall below 1e-3, or if
+//! the pool's segments change after the first training step.
 
 mod common;
 
@@ -22,7 +23,7 @@ const LEARNING_RATE: f32 = 0.01;
 const LOSS_WANTED: f32 = 1e-3;
 const TIMED_RUNS: usize = 3;
 
-/// The map that is to be learned.
+/// The linear map to learn.
 const TRUE_WEIGHTS: [f32; FEATURES] = [1.5, -2.0, 0.5, 3.0, -1.0, 0.25, -0.75, 2.0, 1.0, -3.0];
 const TRUE_BIAS: f32 = 0.5;
 
@@ -43,7 +44,7 @@ fn training_loop(options: &Options) -> Result<ExitCode, Failure> {
     let mut report = Report::open(options.watch)?;
     let pool = report.pool.clone();
     let before = report.warm_up()?;
-    // The first step compiles the kernels; that is no part of either time.
+    // The first step compiles the kernels, which is excluded from both times.
     train(&mut report, Mode::FirstStepOnly)?;
     give_back(&pool)?;
 
@@ -55,7 +56,7 @@ fn training_loop(options: &Options) -> Result<ExitCode, Failure> {
     report.step("trained, trimming in every step");
     give_back(&pool)?;
     let after = report.step("trimmed");
-    // The machine does other work, too: the shortest of several runs, taken in turns, says what each costs.
+    // The shortest of several alternating runs, because other programs may be running.
     for _ in 1..TIMED_RUNS {
         for (mode, run) in [(Mode::AsItShouldBe, &mut plain), (Mode::TrimInEveryStep, &mut trimming)] {
             run.time = run.time.min(train(&mut report, mode)?.time);
@@ -63,17 +64,17 @@ fn training_loop(options: &Options) -> Result<ExitCode, Failure> {
         }
     }
 
-    println!("\nepoch  loss         loss, trimming in every step");
+    println!("\nepoch  loss         loss with trim() in every step");
     for (epoch, (one, other)) in (1..).zip(plain.losses.iter().zip(&trimming.losses)) {
         println!("{epoch:>5}  {one:<11.4e}  {other:<11.4e}");
     }
     let ratio = trimming.time.as_secs_f64() / plain.time.as_secs_f64();
-    println!("\n{} steps, the shortest of {TIMED_RUNS} runs of each:", EPOCHS * STEPS);
-    println!("{:>8.1} ms as it should be", plain.time.as_secs_f64() * 1e3);
+    println!("\n{} steps; the shortest of {TIMED_RUNS} runs each:", EPOCHS * STEPS);
+    println!("{:>8.1} ms without trim()", plain.time.as_secs_f64() * 1e3);
     println!("{:>8.1} ms with trim() in every step: {ratio:.2} times", trimming.time.as_secs_f64() * 1e3);
     match trimming.segments_given_back {
-        0 => println!("No trim gave anything back: the weights live in the pool's only segment."),
-        count => println!("The trims gave back {count} segments, and the pool had to make them again."),
+        0 => println!("No trim released memory: the weights are in the pool's only segment."),
+        count => println!("The trims released {count} segments, which the pool had to create again."),
     }
 
     for (name, run) in [("as it should be", &plain), ("trimming", &trimming)] {
@@ -100,19 +101,19 @@ enum Mode {
     TrimInEveryStep,
 }
 
-/// What a run showed.
+/// The result of a run.
 #[derive(Debug)]
 struct Run {
     /// The mean loss of each epoch.
     losses: Vec<f32>,
     time: Duration,
     after_first_step: Segments,
-    /// The first step after which the segments were others than after the first one, in words.
+    /// A description of the first step after which the segments differ from those after the first step.
     change: Option<String>,
     segments_given_back: usize,
 }
 
-/// What the pool's segments are.
+/// A description of the pool's segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Segments {
     bytes: u64,
@@ -177,7 +178,7 @@ fn train(report: &mut Report, mode: Mode) -> Result<Run, Failure> {
     Ok(run)
 }
 
-/// Gives every idle segment back to the driver, and waits until it has them.
+/// Releases every idle segment to the driver, and waits until the driver has freed them.
 fn give_back(pool: &Pool) -> Result<(), Failure> {
     pool.trim();
     pool.synchronize()?;
@@ -199,7 +200,7 @@ impl Model {
         Ok(Self { weights: Tensor::full(pool, [1, FEATURES], 0.0_f32)?, bias: Tensor::full(pool, [1], 0.0_f32)? })
     }
 
-    /// The map that is to be learned.
+    /// The linear map to learn.
     fn truth(pool: &Pool) -> Result<Self, TensorError> {
         let weights = Tensor::from_slice(pool, &TRUE_WEIGHTS, [1, FEATURES])?;
         Ok(Self { weights, bias: Tensor::full(pool, [1], TRUE_BIAS)? })

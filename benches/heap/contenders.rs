@@ -9,7 +9,7 @@ use wgpu_pool::heap::{BlockId, Heap, HeapOptions, SubPool};
 /// Bytes of a granule.
 pub(crate) const GRANULE: u64 = 256;
 
-/// Something that hands out ranges of one arena.
+/// An allocator of ranges in one arena.
 pub(crate) trait Contender {
     type Block: Copy;
     const NAME: &'static str;
@@ -51,7 +51,7 @@ impl Contender for Offsets {
     const NAME: &'static str = "offset-allocator";
 
     fn new(granules: u32, live: u32) -> Self {
-        // Every live block may have a hole beside it.
+        // Every live block may have an adjacent hole.
         Self(offset_allocator::Allocator::with_max_allocs(granules, live * 2 + 2))
     }
 
@@ -64,7 +64,7 @@ impl Contender for Offsets {
     }
 }
 
-/// 16 bytes of real memory for each granule: the smallest block that it hands out is twice that, headers included.
+/// 16 bytes of real memory for each granule: its smallest block is twice that, headers included.
 pub(crate) struct Rlsf(rlsf::Tlsf<'static, u32, u32, 32, 32>);
 
 /// Bytes that it needs for each block by itself.

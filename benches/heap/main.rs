@@ -1,21 +1,24 @@
-//! How fast the heap is, how tightly it packs, and how both compare: `cargo bench --bench heap -- [TRACE...]`.
+//! Measures the heap's speed and packing, and compares both: `cargo bench --bench heap -- [TRACE...]`.
 //!
-//! Beside this crate's heap run the crates `offset-allocator` (Sebastian Aaltonen's, two levels of bins, metadata outside of the
-//! memory) and `rlsf` (TLSF; its metadata lies inside the memory, so its units are real bytes, 16 for each granule of the others).
+//! The crates `offset-allocator` (Sebastian Aaltonen's algorithm: two levels of bins, metadata outside the memory) and
+//! `rlsf` (TLSF; its metadata is inside the memory, so its units are real bytes, 16 for each granule of the others) run
+//! for comparison.
 //!
-//! - *pairs*: one block is freed and one of another size is allocated, in a heap with so many live blocks. The block is any of
-//!   them, or one of the 1,000 youngest, as in programs that free what they have just allocated. Sizes are log-uniform.
-//! - *plans*: what a compaction's plan costs in pools of so many segments and blocks, a fourth of them holes.
-//! - *packing*: an arena is filled to 80 %, kept there for a while by frees and allocations at random, then filled until a request
-//!   fails: how much of it is in use then.
-//! - *compaction*: a pool with the arena's size as its limit, kept nearly full: no request may fail that, together with what
-//!   lives, leaves one segment free.
-//! - *growth*: what each operation costs as blocks, segments and events grow.
+//! - *pairs*: one block is freed and one of another size is allocated, in a heap with the given number of live blocks.
+//!   The freed block is any block, or one of the 1,000 youngest, as in programs that free recent allocations. Sizes are
+//!   log-uniform.
+//! - *plans*: the cost of a compaction plan in pools with the given number of segments and blocks, a quarter of them
+//!   holes.
+//! - *packing*: an arena is filled to 80 %, kept there by random frees and allocations, then filled until a request
+//!   fails; the result is the share in use.
+//! - *compaction*: a pool whose limit is the arena's size, kept nearly full: no request may fail that, together with
+//!   the live blocks, leaves one segment free.
+//! - *growth*: the cost of each operation as blocks, segments and events grow.
 //! - *traces*: the events of real programs.
 //!
-//! Times are of the host's clock. Every contender runs the same operations, drawn beforehand, in turns: a round is a short run of
-//! each, and the figures are medians over the rounds. The ratio is the median of the rounds' ratios, so a machine that slows down
-//! changes it little.
+//! Times are from the host's clock. Every contender runs the same precomputed operations, alternately in short rounds,
+//! and the figures are medians over the rounds. The ratio is the median of the rounds' ratios, which is robust against
+//! a change of the machine's speed.
 
 mod contenders;
 #[path = "../../examples/replay/fault.rs"]

@@ -1,21 +1,21 @@
-//! How fast the kernels are: `cargo bench --bench kernels`.
+//! Measures the kernels: `cargo bench --bench kernels`.
 //!
-//! Each figure is the median of several samples. A sample is a batch of launches, long enough to hide the final wait
-//! (`--sample-ms`), timed on the host's clock from the first launch to the end of the wait. Everything runs twice before it is
-//! timed, so no figure contains a compilation or a new segment. Operands are random. At the default sizes they are larger
-//! than the device's cache; smaller sizes measure the cache. Each sample is taken right after one of a copy of the operand,
-//! by the driver (`copy_buffer_to_buffer`) and by a kernel (`Tensor::copy_`). The share is of the faster of the two: which
-//! one that is depends on the driver. It is the median of the samples' ratios, so that a machine which slows down changes
-//! it little.
+//! Each figure is the median of several samples. A sample is a batch of launches, long enough (`--sample-ms`) that the
+//! final wait is negligible, timed on the host from the first launch to the end of the wait. Everything runs twice
+//! before it is timed, so no figure contains a compilation or a segment creation. Operands are random. At the default
+//! sizes they are larger than the device's cache; smaller sizes measure the cache. Each sample directly follows a
+//! sample of a copy of the operand, by the driver (`copy_buffer_to_buffer`) and by a kernel (`Tensor::copy_`). The
+//! share is relative to the faster of the two, which depends on the driver. It is the median of the samples' ratios,
+//! which is robust against a change of the machine's speed.
 //!
-//! On an adapter that computes on the processor, or with `--plain`, elementwise works and reductions are taken beside a plain loop
-//! of Rust, in turns; the share is how many times as fast they are.
+//! On software drivers, or with `--plain`, the benchmark also compares elementwise operations and reductions with
+//! single-threaded Rust loops, alternating between both; the share is the speed-up.
 //!
-//! Of the tiny additions the host's part is what the program's own thread takes, from the first call to the end of the last: allocating and
-//! recording. The pool encodes and submits meanwhile on a thread of its own.
+//! For the tiny additions, the host part is the time of the program's own thread from the first call to the end of the
+//! last: allocation and recording. The pool encodes and submits on its submission thread.
 //!
-//! GB/s counts each operand read once and each result written once, in units of 10⁹ bytes. GFLOP/s counts a multiplication and
-//! an addition as two.
+//! GB/s counts each operand read once and each result written once, in units of 10⁹ bytes. GFLOP/s counts a
+//! multiplication and an addition as two operations.
 
 mod plain;
 
@@ -27,41 +27,41 @@ use wgpu_pool::{DType, GpuOptions, Pool, PoolOptions, Tensor, TensorError, Windo
 #[derive(Debug, Parser)]
 #[command(about = "How fast the kernels are")]
 struct Options {
-    /// Millions of elements (units of 2^20) of the elementwise works and sums; 256 on a discrete GPU, else 16
+    /// Millions of elements (units of 2^20) of elementwise operations and sums; 256 on a discrete GPU, else 16
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1023))]
     mebi: Option<u32>,
     /// Rows of the transposition, softmax and norms; 16384 on a discrete GPU, else 2048
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65536))]
     rows: Option<u32>,
-    /// Their columns; 4096 on a discrete GPU, else 1024
+    /// Columns of these; 4096 on a discrete GPU, else 1024
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16384))]
     columns: Option<u32>,
     /// Sizes of the square matrix products; 4096 and 8192 on a discrete GPU, else 256
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=16384))]
     matmul: Option<Vec<u32>>,
-    /// Dependent additions of 256 elements in a row
+    /// The number of dependent additions of 256 elements
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     additions: u32,
-    /// Samples of each work
+    /// Samples per operation
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     samples: u32,
-    /// The least length of a sample, in milliseconds
+    /// The shortest sample, in milliseconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sample_ms: u32,
-    /// Compare with plain loops of Rust on a GPU, too
+    /// Compare with single-threaded Rust loops on a GPU, too
     #[arg(long)]
     plain: bool,
-    /// One JSON object a line in place of the table
+    /// Print one JSON object per line instead of the table
     #[arg(long)]
     json: bool,
-    /// Only works whose name contains this
+    /// Only operations whose name contains this text
     filter: Option<String>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What a run of a work is worth.
+/// The cost of one run of an operation.
 #[derive(Clone, Copy, Debug)]
 enum Worth {
     Bytes(f64),
@@ -76,7 +76,7 @@ struct Work<'a> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    #[expect(unsafe_code, reason = "wgpu wants it said that an experimental feature may have bugs")]
+    #[expect(unsafe_code, reason = "wgpu requires an unsafe acknowledgement that experimental features may have bugs")]
     let experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
     let gpu = GpuOptions { experimental, ..GpuOptions::default() };
     let pool = Pool::request_blocking(PoolOptions { gpu, ..PoolOptions::default() })?;
@@ -100,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Images of which convolutions make others of as many channels.
+/// Images for convolutions with as many output as input channels.
 struct Images {
     batch: u32,
     side: u32,
@@ -117,7 +117,7 @@ impl Bench<'_> {
         Tensor::rand(self.pool, shape, seed)
     }
 
-    /// Works that go over their operands once.
+    /// Operations that access their operands once.
     fn streams(&self, default_mebi: u32) -> Result<(), Box<dyn Error>> {
         let mebi = self.options.mebi.unwrap_or(default_mebi);
         let (rows, columns) = (mebi as usize * 1024, 1024);
@@ -126,7 +126,7 @@ impl Bench<'_> {
         let output = self.random(&[rows, columns], 5)?;
         let once = f64::from(mebi) * 4_194_304.0;
         let (x, y, out) = (&left, &right, &output);
-        // Results are dropped at once, and the next run has the same memory again.
+        // Results are dropped immediately, so the next run reuses the memory.
         let chain = &fuse(|[x, y]| (x * y + x).relu() * 0.5_f32);
         let choice = &fuse(|[x, y]| x.gt(y).select(x, 0.0_f32));
         let streams = [
@@ -169,9 +169,9 @@ impl Bench<'_> {
         for &size in self.options.matmul.as_deref().unwrap_or(sizes) {
             let shape = [size as usize; 2];
             let (left, right, output) = (self.random(&shape, 8)?, self.random(&shape, 9)?, self.random(&shape, 10)?);
-            let turned = right.t()?;
+            let transposed = right.t()?;
             let worth = Worth::Operations(2.0 * f64::from(size).powi(3));
-            let works = [("matmul", &right), ("matmul by a transposed", &turned)].map(|(name, right)| {
+            let works = [("matmul", &right), ("matmul by a transposed", &transposed)].map(|(name, right)| {
                 let left = &left;
                 Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
             });
@@ -180,8 +180,8 @@ impl Bench<'_> {
                 continue;
             }
             let (left_half, right_half) = (left.to(DType::F16)?, right.to(DType::F16)?);
-            let turned_half = right_half.t()?;
-            let halves = [("matmul of f16", &right_half), ("matmul of f16 by a transposed", &turned_half)];
+            let transposed_half = right_half.t()?;
+            let halves = [("matmul of f16", &right_half), ("matmul of f16 by a transposed", &transposed_half)];
             let works = halves.map(|(name, right)| {
                 let left = &left_half;
                 Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
@@ -191,7 +191,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Convolutions of 3 by 3 and their gradients, which change their way with the number of channels.
+    /// 3 × 3 convolutions and their gradients, whose algorithm depends on the number of channels.
     fn convolutions(&self, &Images { batch, side, channels }: &Images) -> Result<(), Box<dyn Error>> {
         let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
         for &count in channels {
@@ -220,7 +220,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A copy of so many bytes that the driver does by itself.
+    /// A copy by the driver.
     fn driver_copy(&self, bytes: u64) -> Work<'_> {
         let gpu = self.pool.memory();
         let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
@@ -234,20 +234,22 @@ impl Bench<'_> {
         })
     }
 
-    /// Prints each work's figures; the copy beside it is of `source` to `copy`.
+    /// Prints the figures of each operation; the compared copy is from `source` to `copy`.
     fn compare(&self, works: &[Work<'_>], size: &str, source: &Tensor, copy: &Tensor) -> Result<(), Box<dyn Error>> {
         let copy_bytes = source.elements() as f64 * 8.0;
-        let beside = [self.driver_copy(source.elements() as u64 * 4), work("copy", copy_bytes, || copy.copy_(source))];
-        for work in works.iter().chain(&beside[..1]) {
+        let copies_to_compare =
+            [self.driver_copy(source.elements() as u64 * 4), work("copy", copy_bytes, || copy.copy_(source))];
+        for work in works.iter().chain(&copies_to_compare[..1]) {
             let name = format!("{} {size}", work.name);
             if !self.wanted(&name) {
                 continue;
             }
             let runs = self.batch(work)?;
-            let copies = [self.batch(&beside[0])?, self.batch(&beside[1])?];
+            let copies = [self.batch(&copies_to_compare[0])?, self.batch(&copies_to_compare[1])?];
             let (mut times, mut shares) = (Vec::new(), Vec::new());
             for _ in 0..self.options.samples {
-                let copy_time = self.time(&beside[0], copies[0])?.min(self.time(&beside[1], copies[1])?);
+                let copy_time =
+                    self.time(&copies_to_compare[0], copies[0])?.min(self.time(&copies_to_compare[1], copies[1])?);
                 let time = self.time(work, runs)?;
                 if let Worth::Bytes(bytes) = work.worth {
                     shares.push((bytes / time) / (copy_bytes / copy_time));
@@ -265,7 +267,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Additions that each need the one before, with an allocation and a launch each: all of it, and the host's part.
+    /// Dependent additions, with an allocation and a launch each: the total, and the host part.
     fn launches(&self) -> Result<(), Box<dyn Error>> {
         let additions = self.options.additions;
         let name = format!("tiny addition, {additions} dependent");
@@ -301,7 +303,7 @@ impl Bench<'_> {
         self.options.filter.as_deref().is_none_or(|filter| name.contains(filter))
     }
 
-    /// Warms a work up; how many runs make a sample.
+    /// Warms up an operation, and returns the number of runs per sample.
     fn batch(&self, work: &Work<'_>) -> Result<u32, Box<dyn Error>> {
         self.time(work, 1)?;
         let mut runs = 1;
@@ -311,7 +313,7 @@ impl Bench<'_> {
         Ok(runs)
     }
 
-    /// Seconds of one run, of `runs` in a row.
+    /// Returns the seconds per run of `runs` consecutive runs.
     fn time(&self, work: &Work<'_>, runs: u32) -> Result<f64, Box<dyn Error>> {
         self.pool.synchronize()?;
         let start = Instant::now();
@@ -343,7 +345,7 @@ fn work<'a>(name: &str, bytes: f64, run: impl Fn() -> Result<(), TensorError> + 
     Work { name: name.into(), worth: Worth::Bytes(bytes), run: Box::new(run) }
 }
 
-/// The middle of an odd number of samples, the upper of the two middles otherwise.
+/// The middle of an odd number of samples, otherwise the upper of the two middle samples.
 fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_unstable_by(f64::total_cmp);
     samples[samples.len() / 2]

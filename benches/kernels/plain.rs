@@ -1,5 +1,5 @@
-//! Elementwise works and reductions beside a plain loop of Rust over a `Vec<f32>`, on one thread: what a program without a GPU would
-//! write first. The loop writes into a vector that exists; the device allocates its result.
+//! Elementwise operations and reductions compared with single-threaded Rust loops over a `Vec<f32>`. The loop writes
+//! into an existing vector; the device allocates its result.
 
 use super::{Bench, median};
 use std::error::Error;
@@ -10,7 +10,7 @@ use wgpu_pool::{Tensor, TensorError};
 type OnDevice = fn(&[Tensor; 2]) -> Result<Tensor, TensorError>;
 type OnHost = fn(&[Vec<f32>; 2], &mut [f32]);
 
-/// Elements of a row, where a work goes by rows or columns.
+/// The row length of operations by rows or columns.
 const COLUMNS: usize = 1024;
 
 macro_rules! unary {
@@ -25,7 +25,7 @@ macro_rules! binary {
     };
 }
 
-/// What there is no function for in the standard library is the formula that PyTorch's docs give.
+/// Functions that the standard library lacks use the formula in PyTorch's docs.
 const WORKS: [(&str, OnDevice, OnHost); 32] = [
     ("neg", |[x, _]| x.neg(), unary!(x, -x)),
     ("abs", |[x, _]| x.abs(), unary!(x, x.abs())),
@@ -92,7 +92,7 @@ const WORKS: [(&str, OnDevice, OnHost); 32] = [
     ),
 ];
 
-/// Prints each work's time beside the loop's, taken in turns, and how many times as fast it is: the median of the ratios.
+/// Prints the time of each operation and of the loop, measured alternately, and the speed-up: the median of the ratios.
 pub(super) fn compare(bench: &Bench<'_>, mebi: u32) -> Result<(), Box<dyn Error>> {
     let elements = mebi as usize * (1 << 20);
     let on_device = [1, 2].map(|seed| bench.random(&[elements / COLUMNS, COLUMNS], seed));
@@ -115,7 +115,7 @@ pub(super) fn compare(bench: &Bench<'_>, mebi: u32) -> Result<(), Box<dyn Error>
             let start = Instant::now();
             host(black_box(&on_host), black_box(&mut out));
             let plain = start.elapsed().as_secs_f64();
-            // The first one compiles, and grows the pool.
+            // The first run compiles and grows the pool.
             if sample > 0 {
                 ours.push(own);
                 theirs.push(plain);

@@ -1,4 +1,4 @@
-//! What the three programs share: opening the adapter, the table of the pool's memory, and claims that are checked.
+//! Shared code of the three programs: opening the adapter, the table of the pool's memory, and verified claims.
 
 mod watch;
 
@@ -6,17 +6,17 @@ use std::process::ExitCode;
 use watch::Watch;
 use wgpu_pool::{Bytes, Memory, MemoryTable, OptionsError, Pool, PoolOptions, Tensor};
 
-/// What a program returns when something other than its claims goes wrong.
+/// The error type of the programs, for failures other than false claims.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// The pool of a program, with the table of its memory and the claims that hold or don't.
+/// The pool of a program, the table of its memory, and the verified claims.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) pool: Pool,
     table: MemoryTable,
-    /// The pool's map, where it is watched.
+    /// The pool's map, if the program runs with `--watch`.
     pub(crate) watch: Watch,
-    /// Lines of the table that are on the terminal already.
+    /// The number of table lines that have been printed.
     shown: usize,
     notes: Vec<String>,
     claims: Vec<Claim>,
@@ -29,7 +29,7 @@ struct Claim {
 }
 
 impl Report {
-    /// Opens the best adapter and says which one it is.
+    /// Opens the best adapter and prints its name.
     pub(crate) fn open(watch: bool) -> Result<Self, OptionsError> {
         let pool = Pool::request_blocking(PoolOptions::default())?;
         let info = pool.memory().adapter_info();
@@ -47,8 +47,8 @@ impl Report {
         })
     }
 
-    /// Uploads, computes on and reads a few numbers, and gives everything back: from here on, what the driver holds is the
-    /// tensors' doing. Returns what is held then.
+    /// Uploads, computes and reads a few numbers, and trims, so that later changes of the driver's memory are caused by
+    /// the program's tensors. Returns the memory use at this point.
     pub(crate) fn warm_up(&mut self) -> Result<Held, Failure> {
         let opened = self.step("opened");
         let few = Tensor::from_slice(&self.pool, &[1.0_f32, 2.0], [2])?;
@@ -67,14 +67,14 @@ impl Report {
                 Bytes(after)
             )),
             (None, _) | (_, None) => {
-                self.note("This backend can't tell what its driver holds: nothing is claimed about it.");
+                self.note("This backend does not report the driver's memory, so no claim is made about it.");
             }
             _ => {}
         }
         Ok(warm)
     }
 
-    /// Adds a row to the table of the pool's memory, and shows it.
+    /// Adds a row to the table of the pool's memory, and prints it.
     pub(crate) fn step(&mut self, step: &str) -> Held {
         let held = Held { reserved: self.pool.stats().reserved.current, driver: self.pool.memory().driver_bytes() };
         self.table.add(step, self.pool.stats(), held.driver);
@@ -88,17 +88,17 @@ impl Report {
         held
     }
 
-    /// Adds a remark that is shown above the claims.
+    /// Adds a remark, which is printed before the claims.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
-    /// Notes a claim, with the numbers that decide it.
+    /// Adds a claim, with the numbers on which it is based.
     pub(crate) fn claim(&mut self, holds: bool, text: impl Into<String>) {
         self.claims.push(Claim { holds, text: text.into() });
     }
 
-    /// Claims that the pool, and the driver where it can tell, hold what they held at an earlier point.
+    /// Adds claims that the memory use of the pool, and of the driver if reported, is the same as at an earlier point.
     pub(crate) fn claim_back(&mut self, before: Held, now: Held) {
         let (was, is) = (before.reserved, now.reserved);
         self.claim(is == was, format!("reserved is back: {}, was {}", Bytes(is), Bytes(was)));
@@ -107,7 +107,7 @@ impl Report {
         }
     }
 
-    /// Prints the remarks and the claims. The program fails if one doesn't hold.
+    /// Prints the remarks and the claims. Returns a failure if a claim is false.
     pub(crate) fn conclude(mut self) -> ExitCode {
         let _ = self.watch.clear();
         println!();
@@ -127,15 +127,15 @@ impl Report {
     }
 }
 
-/// What is held at one point of a program, in bytes.
+/// The memory use at one point of a program, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub(crate) reserved: u64,
-    /// Nothing where the backend can't tell.
+    /// `None` if the backend does not report it.
     pub(crate) driver: Option<u64>,
 }
 
-/// Runs a program, and turns what it returns into an exit status.
+/// Runs a program, and converts its result to an exit status.
 pub(crate) fn run(program: impl FnOnce() -> Result<ExitCode, Failure>) -> ExitCode {
     env_logger::init();
     program().unwrap_or_else(|error| {

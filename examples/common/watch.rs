@@ -1,4 +1,4 @@
-//! `--watch`: the pool's map in characters, drawn anew while the program runs.
+//! `--watch`: draws the pool's map as text while the program runs.
 
 #![allow(dead_code, reason = "each program watches in its own way")]
 
@@ -6,18 +6,18 @@ use console::Term;
 use std::time::{Duration, Instant};
 use wgpu_pool::{Memory, Pool};
 
-/// Between two pictures.
+/// The shortest time between two drawings.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The most lines of a picture.
+/// The largest number of lines of a drawing.
 const ROWS: usize = 24;
 
-/// A picture of the pool on standard error, where figures aren't in its way.
+/// A drawing of the pool on standard error, separate from the results.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// None where nobody watches.
+    /// `None` without `--watch`.
     terminal: Option<Term>,
     drawn: Option<Instant>,
-    /// Lines of the picture that is there.
+    /// The number of lines of the current drawing.
     lines: usize,
 }
 
@@ -26,24 +26,24 @@ impl Watch {
         Self { terminal: watching.then(Term::stderr), drawn: None, lines: 0 }
     }
 
-    /// Whether there is anything to draw.
+    /// Returns whether drawing is enabled.
     pub(crate) fn is_on(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// Draws the pool in place of the last picture, unless that was a moment ago.
+    /// Replaces the drawing, unless it was drawn a moment ago.
     pub(crate) fn look<M: Memory>(&mut self, pool: &Pool<M>) {
         if self.is_on() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
             self.draw(pool);
         }
     }
 
-    /// Draws the pool in place of the last picture. What isn't a terminal gets one picture after the other.
+    /// Replaces the drawing. If standard error is not a terminal, drawings are printed one after another.
     pub(crate) fn draw<M: Memory>(&mut self, pool: &Pool<M>) {
         let Some(terminal) = &self.terminal else { return };
         let (rows, columns) = terminal.size();
         let map = pool.snapshot().to_map(usize::from(columns).min(100), usize::from(rows).saturating_sub(2).min(ROWS));
-        // Nobody is there to see a picture that can't be drawn.
+        // An error of drawing is ignored.
         let _ = self.clear();
         let Some(terminal) = &self.terminal else { return };
         let _ = terminal.write_str(&map);
@@ -51,7 +51,7 @@ impl Watch {
         self.drawn = Some(Instant::now());
     }
 
-    /// Takes the picture away, so that something else can be written.
+    /// Erases the drawing, so that other output can be printed.
     pub(crate) fn clear(&mut self) -> std::io::Result<()> {
         let lines = std::mem::take(&mut self.lines);
         match &self.terminal {

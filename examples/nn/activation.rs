@@ -1,4 +1,4 @@
-//! What is between linear layers, and its derivatives: each one kernel, made by the fuser.
+//! Activations between linear layers, and their derivatives: one fused kernel each.
 
 use std::sync::LazyLock;
 use wgpu_pool::{Fused, Tensor, TensorError, fuse};
@@ -16,11 +16,11 @@ static GELU_BACKWARD: LazyLock<Fused<2>> = LazyLock::new(|| {
     })
 });
 
-/// An activation, of which every element has one.
+/// An elementwise activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activation {
     Relu,
-    /// In the form with tanh.
+    /// GELU in the tanh approximation.
     Gelu,
 }
 
@@ -32,7 +32,7 @@ impl Activation {
         }
     }
 
-    /// `x` is what `forward` took; for a rectifier what it returned does as well.
+    /// `x` is the input of `forward`; for ReLU the output works, too.
     pub(crate) fn backward(self, x: &Tensor, gradient: &Tensor) -> Result<Tensor, TensorError> {
         match self {
             Self::Relu => RELU_BACKWARD.run([x, gradient]),

@@ -1,46 +1,46 @@
-//! Causal self-attention with several heads, and its cache of keys and values.
+//! Causal self-attention with several heads, and its key-value cache.
 
 use super::linear::Linear;
 use super::parameter::{Parameter, Seeds};
 use std::sync::LazyLock;
 use wgpu_pool::{DType, Fused, Pool, Tensor, TensorError, fuse};
 
-/// Scores that nobody looks at: those of later places.
+/// The score of masked positions.
 static HIDE_LATER: LazyLock<Fused<3>> =
     LazyLock::new(|| fuse(|[score, place, other]| other.gt(place).select(f32::NEG_INFINITY, score)));
-/// Of a softmax: p · (g − Σ p · g).
+/// The derivative of softmax: p · (g − Σ p · g).
 static SOFTMAX_BACKWARD: LazyLock<Fused<3>> =
     LazyLock::new(|| fuse(|[share, gradient, along]| share * (gradient - along)));
 
-/// softmax(q · kᵀ / √(width of a head)) · v, where each place sees itself and those before it: (batch, length, width) gives the
-/// same shape.
+/// softmax(q · kᵀ / √(head width)) · v, where each position attends to itself and earlier positions: (batch, length,
+/// width) gives the same shape.
 #[derive(Debug)]
 pub(crate) struct Attention {
-    /// From the width to queries, keys and values.
+    /// The projection from the width to queries, keys and values.
     into_three: Linear,
     out: Linear,
     heads: usize,
 }
 
-/// What `forward` leaves for `backward`.
+/// The values that `backward` needs from `forward`.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// Queries, keys and values, each (batch, heads, length, width of a head).
+    /// Queries, keys and values, each (batch, heads, length, head width).
     three: [Tensor; 3],
     /// (batch, heads, length, length).
     shares: Tensor,
-    /// (batch, length, width), before the last linear map.
+    /// (batch, length, width), before the output projection.
     joined: Tensor,
 }
 
-/// The keys and values of all places so far, (batch, heads, length, width of a head); it grows by a place at a time.
+/// The keys and values of all positions so far, (batch, heads, length, head width). Grows by one position at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     both: Option<[Tensor; 2]>,
 }
 
 impl Cache {
-    /// Adds those of new places, and returns all.
+    /// Appends keys and values of new positions, and returns all.
     fn grow(&mut self, new: [Tensor; 2]) -> Result<[Tensor; 2], TensorError> {
         let grown = match self.both.take() {
             None => new,
@@ -55,7 +55,7 @@ impl Cache {
 }
 
 impl Attention {
-    /// The last map's deviation is given: it is smaller, the more layers are added up.
+    /// The standard deviation of the output projection is a parameter: it decreases with the number of residual layers.
     pub(crate) fn new(
         pool: &Pool,
         width: usize,
@@ -74,7 +74,7 @@ impl Attention {
         Ok((self.out.forward(&joined)?, Kept { three, shares, joined }))
     }
 
-    /// The same for places that follow those of a cache, which grows by them.
+    /// As `forward`, for positions that follow those of a cache, which is extended.
     pub(crate) fn forward_cached(&self, x: &Tensor, cache: &mut Cache) -> Result<Tensor, TensorError> {
         let [queries, keys, values] = self.split(&self.into_three.forward(x)?)?;
         let [keys, values] = cache.grow([keys, values])?;
@@ -112,20 +112,20 @@ impl Attention {
         1.0 / (queries.shape()[3] as f32).sqrt()
     }
 
-    /// (batch, length, 3 · width) gives queries, keys and values by heads.
+    /// Splits (batch, length, 3 · width) into queries, keys and values by heads.
     fn split(&self, three: &Tensor) -> Result<[Tensor; 3], TensorError> {
         let width = three.shape()[2] / 3;
         let part = |place: usize| self.heads_of(&three.narrow(2, place * width, width)?);
         Ok([part(0)?, part(1)?, part(2)?])
     }
 
-    /// (batch, length, width) gives (batch, heads, length, width of a head).
+    /// Converts (batch, length, width) to (batch, heads, length, head width).
     fn heads_of(&self, x: &Tensor) -> Result<Tensor, TensorError> {
         let &[batch, length, width] = x.shape() else { unreachable!("activations have three axes") };
         x.contiguous()?.reshape([batch, length, self.heads, width / self.heads])?.permute([0, 2, 1, 3])?.contiguous()
     }
 
-    /// How much each place takes of each other: (batch, heads, queries, keys). The queries are those of the last places.
+    /// The attention weights: (batch, heads, queries, keys). The queries are those of the last positions.
     fn shares(&self, queries: &Tensor, keys: &Tensor) -> Result<Tensor, TensorError> {
         let scores = queries.matmul(&keys.transpose(2, 3)?)?;
         scores.mul_(self.scale(queries))?;
@@ -141,7 +141,7 @@ impl Attention {
     }
 }
 
-/// (batch, heads, length, width of a head) gives (batch, length, width).
+/// Converts (batch, heads, length, head width) to (batch, length, width).
 fn join(x: &Tensor) -> Result<Tensor, TensorError> {
     let &[batch, heads, length, head] = x.shape() else { unreachable!("heads have four axes") };
     x.permute([0, 2, 1, 3])?.contiguous()?.reshape([batch, length, heads * head])

@@ -1,9 +1,9 @@
-//! A convolution that keeps an image's size.
+//! A convolution that preserves the image size.
 
 use super::parameter::{Parameter, Seeds};
 use wgpu_pool::{Pool, Tensor, TensorError, Window};
 
-/// (n, inputs, h, w) gives (n, outputs, h, w): a square kernel of odd size, over zeros at the borders.
+/// (n, inputs, h, w) gives (n, outputs, h, w): a square kernel of odd size with zero padding.
 #[derive(Debug)]
 pub(crate) struct Convolution {
     /// Of shape (outputs, inputs, size, size).
@@ -14,7 +14,7 @@ pub(crate) struct Convolution {
 }
 
 impl Convolution {
-    /// With the deviation of He et al. (2015), √(2 / inputs of an output), which suits a rectifier.
+    /// He initialization (He et al. 2015): the standard deviation is √(2 / fan-in), for ReLU.
     pub(crate) fn new(
         pool: &Pool,
         [inputs, outputs]: [usize; 2],
@@ -31,7 +31,7 @@ impl Convolution {
         x.conv2d(&self.weight.value, Some(&self.bias.value), self.window)
     }
 
-    /// The gradients of the parameters alone, for a first layer: nobody learns its input.
+    /// The gradients of the parameters only, for a first layer, whose input needs no gradient.
     pub(crate) fn backward_parameters(&mut self, x: &Tensor, gradient: &Tensor) -> Result<(), TensorError> {
         let weight = self.weight.value.shape();
         let weight = [weight[0], weight[1], weight[2], weight[3]];

@@ -1,11 +1,12 @@
-//! Gradients by hand against differences of the loss.
+//! Comparison of hand-written gradients with finite differences.
 
 use wgpu_pool::{Tensor, TensorError};
 
-/// Checks a gradient by x of Σ outputs · direction against the symmetric difference quotient, element by element.
+/// Compares a gradient by x of Σ outputs · direction with the symmetric difference quotient, element by element.
 ///
-/// `f` computes that sum with x as it is now; x is left as it was. Of many elements a part is checked. The difference of a smooth
-/// function is wrong by its third derivative times `step`² / 6, and by the sum's rounding over `step`.
+/// `f` computes the sum for the current x; x is restored. For many elements a sample is checked. The error of the
+/// difference of a smooth function is its third derivative times `step`² / 6, plus the sum's rounding error divided by
+/// `step`.
 pub(crate) fn check(
     what: &str,
     x: &Tensor,

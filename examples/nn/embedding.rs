@@ -1,4 +1,4 @@
-//! A row of a table for each index.
+//! An embedding: a row of a table for each index.
 
 use super::parameter::{Parameter, Seeds};
 use wgpu_pool::{DType, Pool, Tensor, TensorError};

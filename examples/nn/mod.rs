@@ -1,8 +1,9 @@
-//! Layers with gradients by hand, shared by `unet` and `transformer`: an example of building on the crate, not a framework in it.
+//! Layers with hand-written gradients, shared by `unet` and `transformer`. They show how to build on the crate and are
+//! not part of it.
 //!
-//! A layer's `forward` returns its output and keeps nothing: what it needs again is a handle that the caller holds, so that the
-//! program decides how long memory lives. `backward` takes what `forward` took and the gradient by what it returned, adds to
-//! the gradients of the layer's parameters, and returns the gradient by its input.
+//! A layer's `forward` returns its output and stores nothing; the caller keeps handles to the tensors that `backward`
+//! needs, and so controls their lifetime. `backward` takes the input of `forward` and the gradient of its output, adds
+//! to the gradients of the layer's parameters, and returns the gradient of its input.
 
 #![allow(dead_code, reason = "each of the two programs has layers of its own")]
 

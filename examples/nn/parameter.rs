@@ -1,8 +1,8 @@
-//! What is learned, and the steps in which it is.
+//! Trainable parameters, and the optimizer.
 
 use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, Tensor, TensorError};
 
-/// Numbers for drawing parameters, each another one.
+/// Seeds for the initialization of parameters, each different.
 #[derive(Clone, Debug)]
 pub(crate) struct Seeds(pub(crate) u64);
 
@@ -13,7 +13,7 @@ impl Seeds {
     }
 }
 
-/// A tensor that is learned, its gradient, and what AdamW keeps of the gradients.
+/// A trainable parameter, its gradient, and the moments of AdamW.
 #[derive(Debug)]
 pub(crate) struct Parameter {
     pub(crate) value: Tensor,
@@ -32,7 +32,7 @@ impl Parameter {
         Ok(Self { gradient: None, mean, mean_square, value })
     }
 
-    /// Normal random numbers of this deviation.
+    /// Initializes with normal random numbers of this standard deviation.
     pub(crate) fn normal(
         pool: &Pool,
         shape: impl AsRef<[usize]>,
@@ -52,7 +52,7 @@ impl Parameter {
         Self::new(Tensor::full(pool, shape, 1.0_f32)?)
     }
 
-    /// Adds to the gradient of this step. The tensor is consumed: it may become the gradient itself.
+    /// Adds to the gradient of this step. The tensor is consumed, because it may become the gradient itself.
     pub(crate) fn add_gradient(&mut self, gradient: Tensor) -> Result<(), TensorError> {
         match &self.gradient {
             Some(sum) => sum.add_(&gradient),
@@ -69,7 +69,7 @@ impl Parameter {
     }
 }
 
-/// The steps of AdamW with all parameters of a model.
+/// AdamW for all parameters of a model.
 #[derive(Debug)]
 pub(crate) struct Trainer {
     pub(crate) optimizer: AdamW,
@@ -81,7 +81,7 @@ impl Trainer {
         Self { optimizer, steps: 0 }
     }
 
-    /// Takes a step with each parameter that has a gradient, and drops the gradients.
+    /// Updates each parameter that has a gradient, and drops the gradients.
     pub(crate) fn step(&mut self, mut parameters: Vec<&mut Parameter>) -> Result<(), TensorError> {
         self.steps += 1;
         let gradients: Vec<_> = parameters.iter_mut().map(|parameter| parameter.gradient.take()).collect();

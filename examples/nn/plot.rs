@@ -1,4 +1,4 @@
-//! Curves as a PNG.
+//! Plots as PNG files.
 
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -8,15 +8,15 @@ use std::path::Path;
 use std::sync::Once;
 
 const SIZE: (u32, u32) = (960, 540);
-/// What is left free above the highest point, as a share, for the legend.
+/// The free share above the highest point, for the legend.
 const HEADROOM: f64 = 0.25;
 const COLOURS: [RGBColor; 4] =
     [RGBColor(31, 90, 180), RGBColor(220, 110, 20), RGBColor(40, 140, 70), RGBColor(160, 40, 60)];
 
-/// Points of a curve that are hardly apart in the picture.
+/// The number of points per curve, which is sufficient for the image size.
 const MANY: usize = 100;
 
-/// A line of a plot.
+/// A curve of a plot.
 #[derive(Clone, Debug)]
 pub(crate) struct Curve {
     pub(crate) name: String,
@@ -27,16 +27,16 @@ pub(crate) struct Curve {
 #[derive(Clone, Debug)]
 pub(crate) struct Plot {
     pub(crate) title: String,
-    /// What the axes count.
+    /// The labels of the axes.
     pub(crate) axes: [&'static str; 2],
     pub(crate) curves: Vec<Curve>,
 }
 
 impl Plot {
-    /// Writes the picture, in place of one that is there.
+    /// Writes the image, and replaces an existing file.
     ///
     /// # Errors
-    /// What the file system or the encoder finds wrong.
+    /// An error of the file system or the encoder.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Box<dyn Error>> {
         register_a_font();
         let area = BitMapBackend::new(path, SIZE).into_drawing_area();
@@ -54,7 +54,7 @@ impl Plot {
         mesh.max_light_lines(1).x_label_formatter(&|x| format!("{x:.0}"));
         mesh.draw().map_err(in_words)?;
         for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle()) {
-            // The corners of a thick line reach far beyond the points, where many are sharp.
+            // The corners of a thick line extend far beyond the points if many are sharp.
             let width = if curve.points.len() > MANY { 1 } else { 2 };
             let series = LineSeries::new(curve.points.iter().copied(), colour.stroke_width(width));
             let drawn = chart.draw_series(series).map_err(in_words)?;
@@ -67,7 +67,7 @@ impl Plot {
         area.present().map_err(in_words)
     }
 
-    /// What the points span along an axis, never nothing.
+    /// The range of the points along an axis, never empty.
     fn range(&self, along: impl Fn(&(f64, f64)) -> f64, from_zero: bool) -> Range<f64> {
         let points = self.curves.iter().flat_map(|curve| &curve.points).map(along).filter(|value| value.is_finite());
         let start = if from_zero { 0.0 } else { f64::INFINITY };
@@ -81,16 +81,16 @@ impl Plot {
 
 const FONT: &str = "sans-serif";
 
-/// The font comes with the program: a machine need not have any.
+/// The font is embedded, so that the system needs none.
 fn register_a_font() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Without it text is left out, and the curves are drawn all the same.
+        // Without the font the text is omitted and the curves are still drawn.
         let _ = register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
     });
 }
 
-/// An error that doesn't borrow from the picture.
+/// An error that does not borrow from the image.
 fn in_words<E: Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> Box<dyn Error> {
     error.to_string().into()
 }

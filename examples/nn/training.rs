@@ -1,4 +1,4 @@
-//! What a person sees of a training: a progress bar, and plots of the loss and of the pool's memory.
+//! The progress of a training: a progress bar, and plots of the loss and of the pool's memory.
 
 use super::plot::{Curve, Plot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,7 +10,7 @@ use wgpu_pool::Pool;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// A bar on standard error, where a person is looking.
+/// A progress bar on standard error, if it is a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -36,24 +36,24 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // What is printed next gets a clean line.
+        // The next output starts on an empty line.
         self.bar.finish_and_clear();
     }
 }
 
-/// What happened step by step: losses, and the pool's memory.
+/// The record of the steps: losses, and the pool's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
     losses: Vec<(f64, f64)>,
     validated: Vec<(f64, f64)>,
-    /// The most allocated in a step, what is left of it at its end, and the pool's segments; in MiB.
+    /// The peak allocated bytes of a step, the allocated bytes at its end, and the reserved bytes; in MiB.
     most: Vec<(f64, f64)>,
     left: Vec<(f64, f64)>,
     reserved: Vec<(f64, f64)>,
 }
 
 impl Course {
-    /// Notes what the pool held since the last call, for one more step.
+    /// Records the pool's memory since the last call, for one more step.
     pub(crate) fn look(&mut self, pool: &Pool) {
         let stats = pool.stats();
         pool.reset_peaks();
@@ -63,22 +63,22 @@ impl Course {
         self.reserved.push((step, stats.reserved.peak as f64 / MIB));
     }
 
-    /// Notes the loss of the steps up to now.
+    /// Records the loss of the recent steps.
     pub(crate) fn loss(&mut self, loss: f32) {
         self.losses.push((self.most.len() as f64, f64::from(loss)));
     }
 
-    /// Notes what a validation found.
+    /// Records the result of a validation.
     pub(crate) fn validated(&mut self, value: f32) {
         self.validated.push((self.most.len() as f64, f64::from(value)));
     }
 
-    /// Steps so far.
+    /// The number of steps so far.
     pub(crate) fn steps(&self) -> usize {
         self.most.len()
     }
 
-    /// Writes the plots of what was noted to a folder, which is made, and returns their paths.
+    /// Writes the plots to a folder, which is created if necessary, and returns their paths.
     pub(crate) fn write(&self, folder: &Path, name: &str, validated: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         fs::create_dir_all(folder)?;
         let curve = |name: &str, points: &[(f64, f64)]| Curve { name: name.to_owned(), points: points.to_vec() };

@@ -1,7 +1,7 @@
-//! A transformer learns to spell from this project's own README, and then writes, with a cache of keys and values that grows.
+//! Trains a character-level transformer on this project's README, then generates text with a growing key-value cache.
 //!
-//! Parts of the text are of another length in each step, so that hardly two steps ask for the same blocks: what makes other
-//! allocators grow.
+//! The sequence length differs in each step, so that hardly any two steps allocate the same sizes. This pattern makes
+//! other allocators grow.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,13 +23,13 @@ use std::process::ExitCode;
 use text::Text;
 use wgpu_pool::{AdamW, Bytes, Pool, Tensor, TensorError};
 
-/// What is learned. It ships with the crate.
+/// The training text, which is part of the crate.
 const TEXT: &str = include_str!("../../README.md");
-/// The mean loss, in nats a character, at which the training ends; a guess among all characters has 4.4.
+/// The mean loss, in nats per character, at which the training ends; a uniform guess has 4.4.
 const WANTED: f32 = 1.5;
-/// Steps whose losses are read at once, and whose mean counts.
+/// The number of steps whose losses are read together and averaged.
 const BETWEEN: usize = 20;
-/// Characters that the decoding starts from.
+/// The number of characters in the prompt.
 const PROMPT: &str = "A tensor is a ";
 
 #[derive(Clone, Debug, Parser)]
@@ -38,22 +38,22 @@ struct Options {
     /// Draw the pool's segments while the program runs
     #[arg(long)]
     watch: bool,
-    /// The most steps of training
+    /// The largest number of training steps
     #[arg(long, default_value_t = 3000)]
     steps: usize,
-    /// Parts of the text in a step
+    /// Sequences per step
     #[arg(long, default_value_t = 8)]
     batch: usize,
-    /// The longest part of the text
+    /// The longest sequence
     #[arg(long, default_value_t = 128)]
     context: usize,
-    /// Numbers for each character, a multiple of 4, the number of heads
+    /// The width of the model, a multiple of 4, the number of heads
     #[arg(long, default_value_t = 96)]
     width: usize,
-    /// What all random numbers come from
+    /// The seed of all random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the plots go
+    /// The folder for the plots
     #[arg(long, default_value = "target/plots")]
     plots: PathBuf,
 }
@@ -92,7 +92,7 @@ fn transformer(options: &Options) -> Result<ExitCode, Failure> {
     Ok(report.conclude())
 }
 
-/// Numbers on the device, (count, length).
+/// Copies tokens to the device: (count, length).
 fn upload(pool: &Pool, numbers: &[u32], count: usize) -> Result<Tensor, TensorError> {
     Tensor::from_slice(pool, numbers, [count, numbers.len() / count])
 }
@@ -106,7 +106,7 @@ fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Op
     let (mut mean, mut lengths) = (f32::INFINITY, Vec::new());
     let total = Tensor::full(&pool, [], 0.0_f32)?;
     let progress = Progress::new("training", options.steps);
-    // Each length has been seen by then, or one near it.
+    // By then every length, or a similar one, has occurred.
     let (mut settled, warm) = (0, options.steps.min(200));
     while course.steps() < options.steps && mean > WANTED {
         let length = random.usize(options.context / 8..=options.context);
@@ -138,7 +138,7 @@ fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Op
     drop(total);
     report.step("trained");
     for path in course.write(&options.plots, "transformer", "")? {
-        report.note(format!("A plot is in {}", path.display()));
+        report.note(format!("Plot: {}", path.display()));
     }
     let steps = course.steps();
     report.claim(mean <= WANTED, format!("after {steps} steps the mean loss is {mean:.3}, wanted {WANTED}"));
@@ -157,8 +157,8 @@ fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Op
     Ok(())
 }
 
-/// Writes on from a prompt until the context is full, a character at a time, and compares the last scores with those of the
-/// whole text at once.
+/// Generates text after a prompt until the context is full, one character at a time, and compares the last scores with
+/// those of a full forward pass.
 fn decode(report: &mut Report, model: &Transformer, text: &Text, options: &Options) -> Result<(), Failure> {
     let pool = report.pool.clone();
     let mut random = Rng::with_seed(options.seed);
@@ -183,7 +183,7 @@ fn decode(report: &mut Report, model: &Transformer, text: &Text, options: &Optio
     report.step("decoded");
     println!("\n{}\n", text.decode(&written));
     for path in course.write(&options.plots, "transformer-decoding", "")? {
-        report.note(format!("A plot is in {}", path.display()));
+        report.note(format!("Plot: {}", path.display()));
     }
     let (whole, _) = model.forward(&upload(&pool, &written, 1)?)?;
     let whole = whole.narrow(0, written.len() - 1, 1)?.read_blocking::<f32>()?;
@@ -200,10 +200,10 @@ fn decode(report: &mut Report, model: &Transformer, text: &Text, options: &Optio
     Ok(())
 }
 
-/// Below 1 likely characters become likelier still.
+/// The sampling temperature: below 1, likely characters become more likely.
 const TEMPERATURE: f32 = 0.5;
 
-/// The character at a random place of the sums of likelihoods.
+/// Samples a character from the cumulative probabilities.
 fn chosen(likely: &[f32], place: f32) -> u32 {
     let mut sum = 0.0;
     let found = likely.iter().position(|share| {

@@ -1,4 +1,4 @@
-//! A transformer that reads characters (Vaswani et al. 2017, in the form of GPT-2: norms before each part).
+//! A character-level transformer (Vaswani et al. 2017, with layer norms before each part as in GPT-2).
 
 use crate::nn::attention::{self, Attention, Cache};
 use crate::nn::embedding::Embedding;
@@ -7,7 +7,7 @@ use crate::nn::linear::Linear;
 use crate::nn::{Activation, Parameter, Seeds};
 use wgpu_pool::{Pool, Tensor, TensorError};
 
-/// GPT-2's deviation of weights; those that are added to the stream are divided by √(2 · layers).
+/// GPT-2's standard deviation of weights; the weights before residual additions are divided by √(2 · layers).
 const DEVIATION: f32 = 0.02;
 const GELU: Activation = Activation::Gelu;
 
@@ -15,14 +15,14 @@ const GELU: Activation = Activation::Gelu;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) characters: usize,
-    /// The longest part of a text that it sees.
+    /// The longest sequence.
     pub(crate) context: usize,
     pub(crate) width: usize,
     pub(crate) heads: usize,
     pub(crate) layers: usize,
 }
 
-/// Attention, then two linear maps, each added to the stream.
+/// Attention, then two linear layers, each with a residual connection.
 #[derive(Debug)]
 struct Layer {
     norms: [LayerNorm; 2],
@@ -31,7 +31,7 @@ struct Layer {
     narrow: Linear,
 }
 
-/// What a layer computed.
+/// The values that `backward` needs from a layer.
 #[derive(Debug)]
 struct Kept {
     x: Tensor,
@@ -94,7 +94,7 @@ impl Layer {
     }
 }
 
-/// Numbers of characters, (batch, length), give scores of the next one, (batch · length, characters).
+/// Tokens, (batch, length), give scores of the next character, (batch · length, characters).
 #[derive(Debug)]
 pub(crate) struct Transformer {
     pub(crate) sizes: Sizes,
@@ -105,7 +105,7 @@ pub(crate) struct Transformer {
     head: Linear,
 }
 
-/// What `forward` leaves for `backward`.
+/// The values that `backward` needs from `forward`.
 #[derive(Debug)]
 pub(crate) struct Course {
     numbers: Tensor,
@@ -129,7 +129,7 @@ impl Transformer {
         })
     }
 
-    /// The stream before the first layer, and the places' numbers: characters of these places on.
+    /// The input of the first layer, and the position numbers of the tokens.
     fn embed(&self, numbers: &Tensor, first: usize) -> Result<[Tensor; 2], TensorError> {
         let &[batch, length] = numbers.shape() else { unreachable!("a batch of texts has two axes") };
         let width = self.sizes.width;
@@ -143,7 +143,7 @@ impl Transformer {
         self.head.forward(normed)?.reshape([normed.elements() / self.sizes.width, self.sizes.characters])
     }
 
-    /// The scores, with all that the gradients need.
+    /// Returns the scores, with all values that the gradients need.
     pub(crate) fn forward(&self, numbers: &Tensor) -> Result<(Tensor, Course), TensorError> {
         let [mut x, places] = self.embed(numbers, 0)?;
         let mut layers = Vec::new();
@@ -157,7 +157,7 @@ impl Transformer {
         Ok((scores, Course { numbers: numbers.clone(), places, layers, last: x, normed }))
     }
 
-    /// The scores of characters that follow those of a cache, one for each layer, which grow by them.
+    /// Returns the scores of tokens that follow those of a cache (one for each layer), which is extended.
     pub(crate) fn forward_cached(
         &self,
         numbers: &Tensor,

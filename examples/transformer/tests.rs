@@ -1,4 +1,4 @@
-//! The model's gradients against differences, and decoding with a cache against the whole.
+//! Compares the model's gradients with finite differences, and decoding with a cache with the full forward pass.
 
 use crate::model::{Sizes, Transformer};
 use crate::nn::attention::Cache;
@@ -17,7 +17,7 @@ fn pool() -> Option<Pool> {
 fn the_gradient_of_every_parameter_matches_finite_differences() -> Result<(), TensorError> {
     let Some(pool) = pool() else { return Ok(()) };
     let mut model = Transformer::new(&pool, SIZES, 3)?;
-    // Larger than a training begins with, so that every path counts.
+    // Larger than the initial values of a training, so that every path contributes.
     for parameter in model.parameters() {
         let noise = Tensor::randn(&pool, parameter.value.shape(), 9)?;
         parameter.value.add_scaled_(&noise, 0.2_f32)?;

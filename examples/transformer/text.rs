@@ -1,9 +1,9 @@
-//! The text that is learned, as numbers.
+//! The training text as tokens.
 
 use fastrand::Rng;
 use std::collections::BTreeSet;
 
-/// A text, and the characters that it has.
+/// A text and its character set.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
     characters: Vec<char>,
@@ -17,32 +17,32 @@ impl Text {
         Self { characters, numbers }
     }
 
-    /// How many different characters there are.
+    /// The number of different characters.
     pub(crate) fn characters(&self) -> usize {
         self.characters.len()
     }
 
-    /// How long it is, in characters.
+    /// The length in characters.
     pub(crate) fn length(&self) -> usize {
         self.numbers.len()
     }
 
-    /// The numbers of its characters from one on.
+    /// Returns the tokens of a part.
     pub(crate) fn part(&self, start: usize, length: usize) -> &[u32] {
         &self.numbers[start..start + length]
     }
 
-    /// The numbers of some other text's characters; the first one's for those that this text doesn't have.
+    /// Returns the tokens of another text; unknown characters map to the first token.
     pub(crate) fn numbers(&self, text: &str) -> Vec<u32> {
         text.chars().map(|one| number(&self.characters, one)).collect()
     }
 
-    /// The characters of numbers.
+    /// Returns the characters of tokens.
     pub(crate) fn decode(&self, numbers: &[u32]) -> String {
         numbers.iter().filter_map(|&number| self.characters.get(number as usize)).collect()
     }
 
-    /// Parts of one length from anywhere, and what follows each of their characters.
+    /// Returns random parts of equal length, and the character after each of their characters.
     pub(crate) fn batch(&self, count: usize, length: usize, random: &mut Rng) -> [Vec<u32>; 2] {
         let starts: Vec<usize> = (0..count).map(|_| random.usize(0..self.length() - length)).collect();
         let parts = |shift: usize| starts.iter().flat_map(|start| self.part(start + shift, length)).copied().collect();

@@ -1,7 +1,7 @@
-//! A U-Net learns to tell circles, boxes and lines from noise, and then goes over an image that doesn't fit.
+//! Trains a U-Net to segment circles, boxes and lines in noise, then processes an image that does not fit in the pool.
 //!
-//! Trained until it finds shapes it hasn't seen with an intersection over union of 0.90, it is run over an image of 4096×4096
-//! pixels: whole, which the pool's limit refuses, and in tiles with a halo, which stay below it.
+//! The training ends when the intersection over union on unseen images is 0.90. The model then processes an image of
+//! 4096×4096 pixels: as a whole, which exceeds the pool's limit, and in tiles with a halo, which fit.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,13 +23,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use wgpu_pool::{AdamW, AllocateError, Bytes, Pool, Tensor, TensorError};
 
-/// How well the model must do before it is put to work.
+/// The accuracy at which the training ends.
 const WANTED: f32 = 0.90;
-/// The deviation of the noise; shapes are 0.4 to 0.7 lighter than what is around them.
+/// The standard deviation of the noise; shapes are 0.4 to 0.7 brighter than their surroundings.
 const NOISE: f32 = 0.1;
-/// Pictures that the model never learns from.
+/// The number of validation images.
 const UNSEEN: usize = 32;
-/// Steps from one validation to the next.
+/// The number of steps between validations.
 const BETWEEN: usize = 50;
 const MIB: u64 = 1 << 20;
 
@@ -39,13 +39,13 @@ struct Options {
     /// Draw the pool's segments while the program runs
     #[arg(long)]
     watch: bool,
-    /// The most steps of training
+    /// The largest number of training steps
     #[arg(long, default_value_t = 3000)]
     steps: usize,
-    /// Pictures of a step
+    /// Images per step
     #[arg(long, default_value_t = 8)]
     batch: usize,
-    /// The side of a picture, a multiple of 4
+    /// The side of an image, a multiple of 4
     #[arg(long, default_value_t = 48)]
     size: usize,
     /// The side of the large image, a multiple of 4
@@ -54,13 +54,13 @@ struct Options {
     /// The side of a tile without its halo, a multiple of 4
     #[arg(long, default_value_t = 512)]
     tile: usize,
-    /// The pool's limit over the large image, in MiB
+    /// The pool's limit for the large image, in MiB
     #[arg(long, default_value_t = 256)]
     limit: u64,
-    /// What all random numbers come from
+    /// The seed of all random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the plots go
+    /// The folder for the plots
     #[arg(long, default_value = "target/plots")]
     plots: PathBuf,
 }
@@ -95,7 +95,7 @@ fn unet(options: &Options) -> Result<ExitCode, Failure> {
     Ok(report.conclude())
 }
 
-/// Pictures on the device, with noise: (count, 1, size, size), and their classes, (count, size, size).
+/// Copies images to the device, with noise: (count, 1, size, size), and their classes, (count, size, size).
 fn batch(pool: &Pool, pictures: &[Picture], seed: u64) -> Result<[Tensor; 2], TensorError> {
     let size = pictures.first().map_or(0, |picture| picture.size);
     let light: Vec<f32> = pictures.iter().flat_map(|picture| &picture.light).copied().collect();
@@ -105,7 +105,7 @@ fn batch(pool: &Pool, pictures: &[Picture], seed: u64) -> Result<[Tensor; 2], Te
     Ok([images, Tensor::from_slice(pool, &classes, [pictures.len(), size, size])?])
 }
 
-/// Trains until the model does well on pictures it hasn't seen.
+/// Trains until the accuracy on validation images is high enough.
 fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(), Failure> {
     let pool = report.pool.clone();
     let mut random = Rng::with_seed(options.seed);
@@ -135,7 +135,7 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
             overlap = Some(validate(model, &unseen)?);
             course.validated(found(&overlap));
         }
-        // Reading waits: not in every step.
+        // Reading waits for the device, so not in every step.
         if step.is_multiple_of(10) {
             let loss = loss.read_blocking::<f32>()?[0];
             course.loss(loss);
@@ -147,7 +147,7 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
     drop(progress);
     report.step("trained");
     for path in course.write(&options.plots, "unet", "intersection over union")? {
-        report.note(format!("A plot is in {}", path.display()));
+        report.note(format!("Plot: {}", path.display()));
     }
     let Some(overlap) = overlap else { return Err("--steps 0 trains nothing".into()) };
     let classes: Vec<String> =
@@ -173,7 +173,7 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
     Ok(())
 }
 
-/// How well the model does on pictures with known classes.
+/// The accuracy of the model on images with known classes.
 fn validate(model: &UNet, [images, classes]: &[Tensor; 2]) -> Result<Overlap, TensorError> {
     let mut overlap = Overlap::default();
     let found = model.infer(images)?.argmax(1)?;
@@ -181,7 +181,7 @@ fn validate(model: &UNet, [images, classes]: &[Tensor; 2]) -> Result<Overlap, Te
     Ok(overlap)
 }
 
-/// A large picture on the host, with noise.
+/// Creates a large image on the host, with noise.
 fn large(pool: &Pool, size: usize, seed: u64) -> Result<(Vec<f32>, Vec<u32>), TensorError> {
     let picture = Picture::random(size, &mut Rng::with_seed(seed));
     let classes = picture.classes.clone();
@@ -189,7 +189,7 @@ fn large(pool: &Pool, size: usize, seed: u64) -> Result<(Vec<f32>, Vec<u32>), Te
     Ok((image.read_blocking::<f32>()?, classes))
 }
 
-/// Compares an image that fits, whole and in tiles.
+/// Compares the results for an image that fits: as a whole and in tiles.
 fn compare(report: &mut Report, model: &UNet, options: &Options) -> Result<(), Failure> {
     let pool = report.pool.clone();
     let size = (options.image / 8).next_multiple_of(model::UNIT);
@@ -209,7 +209,7 @@ fn compare(report: &mut Report, model: &UNet, options: &Options) -> Result<(), F
     Ok(())
 }
 
-/// Goes over an image that the limit refuses, tile by tile.
+/// Processes an image that exceeds the limit, tile by tile.
 fn tile(report: &mut Report, model: &UNet, options: &Options) -> Result<(), Failure> {
     let pool = report.pool.clone();
     let size = options.image;

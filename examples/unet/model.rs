@@ -14,18 +14,19 @@ const WIDTHS: [usize; 3] = [8, 16, 32];
 /// Sides of an image must be multiples of this: it is halved twice.
 pub(crate) const UNIT: usize = 4;
 
-/// How far a pixel of the output looks, rounded up to a multiple of [`UNIT`]. Two convolutions a level look 2 pixels far on the way
-/// down and on the way up, in pixels of 1, 2 and 4; a maximum and an enlargement shift by less than one pixel of the level below.
+/// The radius of the receptive field, rounded up to a multiple of [`UNIT`]. Two convolutions per level extend it by 2
+/// pixels on the way down and on the way up, in pixels of 1, 2 and 4; pooling and upsampling shift by less than one
+/// pixel of the lower level.
 pub(crate) const SIGHT: usize = (2 + 4 + 8 + 4 + 2 + 2 * (2 + 4_usize)).next_multiple_of(UNIT);
 
-/// Two convolutions, each with a rectifier.
+/// Two convolutions, each followed by ReLU.
 #[derive(Debug)]
 struct Block {
     first: Convolution,
     second: Convolution,
 }
 
-/// What a block computed: its input, and what each of its convolutions gave.
+/// The values that `backward` needs from a block: its input, and the output of each convolution.
 #[derive(Debug)]
 struct Kept {
     x: Tensor,
@@ -47,7 +48,7 @@ impl Block {
         Ok(Kept { x, between, y })
     }
 
-    /// The gradient by what the second convolution took.
+    /// The gradient of the second convolution's input.
     fn backward_second(&mut self, kept: &Kept, gradient: &Tensor) -> Result<Tensor, TensorError> {
         let gradient = self.second.backward(&kept.between, &RELU.backward(&kept.y, gradient)?)?;
         RELU.backward(&kept.between, &gradient)
@@ -68,12 +69,12 @@ impl Block {
 pub(crate) struct UNet {
     down: [Block; 2],
     bottom: Block,
-    /// The lower one first.
+    /// The lower level first.
     up: [Block; 2],
     head: Convolution,
 }
 
-/// What `forward` leaves for `backward`.
+/// The values that `backward` needs from `forward`.
 #[derive(Debug)]
 pub(crate) struct Course {
     down: Vec<(Kept, Tensor)>,
@@ -92,7 +93,7 @@ impl UNet {
         Ok(Self { down, bottom, up, head: Convolution::new(pool, [fine, CLASSES], 1, &mut seeds)? })
     }
 
-    /// The scores, with all that the gradients need.
+    /// Returns the scores, with all values that the gradients need.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<(Tensor, Course), TensorError> {
         let mut down = Vec::new();
         let mut x = x.clone();
@@ -104,27 +105,27 @@ impl UNet {
         }
         let bottom = self.bottom.forward(x)?;
         let mut up: Vec<Kept> = Vec::new();
-        for (block, (beside, _)) in self.up.iter().zip(down.iter().rev()) {
+        for (block, (skip, _)) in self.up.iter().zip(down.iter().rev()) {
             let below = up.last().map_or(&bottom.y, |kept| &kept.y);
-            up.push(block.forward(enlarged_beside(below, &beside.y)?)?);
+            up.push(block.forward(upsample_and_concatenate(below, &skip.y)?)?);
         }
         let scores = self.head.forward(&up[1].y)?;
         Ok((scores, Course { down, bottom, up }))
     }
 
-    /// The scores alone: each image between two layers goes back to the pool as soon as it was used.
+    /// Returns the scores only: each intermediate image returns to the pool as soon as it was used.
     pub(crate) fn infer(&self, x: &Tensor) -> Result<Tensor, TensorError> {
-        let mut beside = Vec::new();
+        let mut skips = Vec::new();
         let mut x = x.clone();
         for block in &self.down {
             let y = block.forward(x)?.y;
             x = y.max_pool2d(HALF)?.0;
-            beside.push(y);
+            skips.push(y);
         }
         x = self.bottom.forward(x)?.y;
         for block in &self.up {
-            if let Some(beside) = beside.pop() {
-                x = enlarged_beside(&x, &beside)?;
+            if let Some(skip) = skips.pop() {
+                x = upsample_and_concatenate(&x, &skip)?;
             }
             x = block.forward(x)?.y;
         }
@@ -135,14 +136,14 @@ impl UNet {
     pub(crate) fn backward(&mut self, course: Course, gradient: &Tensor) -> Result<(), TensorError> {
         let Course { down, bottom, mut up } = course;
         let mut gradient = self.head.backward(&up[1].y, gradient)?;
-        let mut beside = Vec::new();
+        let mut skips = Vec::new();
         for block in self.up.iter_mut().rev() {
             let Some(kept) = up.pop() else { break };
             let both = block.backward(&kept, &gradient)?;
             let below = up.last().map_or(&bottom.y, |kept| &kept.y);
             let [channels, height, width] = [1, 2, 3].map(|axis| below.shape()[axis]);
             gradient = both.narrow(1, 0, channels)?.upsample_nearest_backward([height, width])?;
-            beside.push(both.narrow(1, channels, both.shape()[1] - channels)?);
+            skips.push(both.narrow(1, channels, both.shape()[1] - channels)?);
         }
         gradient = self.bottom.backward(&bottom, &gradient)?;
         drop(bottom);
@@ -150,8 +151,8 @@ impl UNet {
             let shape = kept.y.shape();
             let shape = [shape[0], shape[1], shape[2], shape[3]];
             let by_y = gradient.max_pool2d_backward(&places, shape, HALF)?;
-            if let Some(beside) = beside.pop() {
-                by_y.add_(&beside)?;
+            if let Some(skip) = skips.pop() {
+                by_y.add_(&skip)?;
             }
             let by_between = block.backward_second(&kept, &by_y)?;
             if level == 0 {
@@ -169,8 +170,8 @@ impl UNet {
     }
 }
 
-/// An image of half the size enlarged, and its equal from the way down, channel after channel.
-fn enlarged_beside(below: &Tensor, beside: &Tensor) -> Result<Tensor, TensorError> {
-    let size = [beside.shape()[2], beside.shape()[3]];
-    Tensor::cat(&[&below.upsample_nearest(size)?, beside], 1)
+/// Upsamples an image of half the size, and concatenates it with the image of the way down along the channels.
+fn upsample_and_concatenate(below: &Tensor, skip: &Tensor) -> Result<Tensor, TensorError> {
+    let size = [skip.shape()[2], skip.shape()[3]];
+    Tensor::cat(&[&below.upsample_nearest(size)?, skip], 1)
 }

@@ -1,8 +1,8 @@
-//! Images of circles, boxes and lines, with what each pixel is of.
+//! Images of circles, boxes and lines, with the class of each pixel.
 
 use fastrand::Rng;
 
-/// What a pixel can be of: the background, a circle, a box or a line.
+/// The classes of a pixel: background, circle, box or line.
 pub(crate) const CLASSES: usize = 4;
 pub(crate) const NAMES: [&str; CLASSES] = ["background", "circle", "box", "line"];
 
@@ -14,7 +14,7 @@ pub(crate) struct Picture {
     pub(crate) classes: Vec<u32>,
 }
 
-/// A shape around a middle, in pixels.
+/// A shape around a center, in pixels.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     Circle { radius: f32 },
@@ -47,7 +47,7 @@ impl Shape {
         }
     }
 
-    /// How far from its middle it reaches.
+    /// The largest distance of the shape from its center.
     fn reach(self) -> f32 {
         match self {
             Self::Circle { radius } => radius,
@@ -69,13 +69,13 @@ impl Shape {
 }
 
 impl Picture {
-    /// Shapes that don't overlap, about one in 1,000 pixels, some cut off at the border.
+    /// Creates an image with shapes that do not overlap, about one per 1,000 pixels, some clipped at the border.
     pub(crate) fn random(size: usize, random: &mut Rng) -> Self {
         let mut picture = Self { size, light: vec![0.0; size * size], classes: vec![0; size * size] };
         let background = random.f32() * 0.3;
         picture.light.fill(background);
         for _ in 0..(size * size).div_ceil(1000) {
-            // A place that is taken is given up after a few tries.
+            // An occupied position is skipped after a few attempts.
             for _ in 0..4 {
                 let shape = Shape::random(random);
                 let middle = [random.f32() * size as f32, random.f32() * size as f32];
@@ -88,7 +88,7 @@ impl Picture {
         picture
     }
 
-    /// Draws a shape, unless another one is within its reach.
+    /// Draws a shape, unless another shape is too close.
     fn draw(&mut self, shape: Shape, middle: [f32; 2], light: f32) -> bool {
         let size = self.size;
         let reach = shape.reach() + 2.0;
@@ -111,7 +111,7 @@ impl Picture {
     }
 }
 
-/// How well classes were found: over all pixels counted so far, how many are of a class by both, and by either.
+/// The accuracy of predicted classes over all pixels counted so far: the intersection and the union of each class.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Overlap {
     both: [u64; CLASSES],
@@ -135,7 +135,7 @@ impl Overlap {
         if self.either[class] == 0 { 1.0 } else { self.both[class] as f32 / self.either[class] as f32 }
     }
 
-    /// The mean over the three shapes: the background would flatter it.
+    /// The mean over the three shapes; the background would increase it.
     pub(crate) fn of_shapes(&self) -> f32 {
         (1..CLASSES).map(|class| self.of_class(class)).sum::<f32>() / (CLASSES - 1) as f32
     }

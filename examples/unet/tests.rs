@@ -1,4 +1,4 @@
-//! The model's gradients against differences, and tiles against the whole.
+//! Compares the model's gradients with finite differences, and tiles with the whole image.
 
 use crate::model::{SIGHT, UNet};
 use crate::nn::differences;
@@ -26,7 +26,7 @@ fn the_gradient_of_every_parameter_matches_finite_differences() -> Result<(), Te
         .map(|parameter| (parameter.value.clone(), parameter.gradient().expect("backward reaches all").clone()))
         .collect();
     for (place, (value, gradient)) in learned.iter().enumerate() {
-        // Rectifiers have kinks: a difference across one is off.
+        // ReLU has a kink at 0: a finite difference across it is wrong.
         differences::check(&format!("parameter {place}"), value, gradient, 2e-3, 0.08, || Ok(loss(&model)?[0]))?;
     }
     Ok(())

@@ -1,18 +1,18 @@
-//! A large image in parts that overlap, so that each pixel sees what it would see in the whole.
+//! A large image in overlapping tiles, so that each pixel has its full receptive field.
 
 use crate::model::{SIGHT, UNIT, UNet};
 use std::ops::Range;
 use wgpu_pool::{Pool, Tensor, TensorError};
 
-/// A part of an axis: what is computed, and which of it is kept.
+/// A part of an axis: the computed range, and the range that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     seen: Range<usize>,
     kept: Range<usize>,
 }
 
-/// Parts of an axis of `size`, each of `core` pixels with a halo around, which ends where the image does. The model halves
-/// images: every part begins and ends at a multiple of [`UNIT`], as `size`, `core` and `halo` do.
+/// Divides an axis of `size` into parts of `core` pixels with a halo, which is clipped at the image border. The model
+/// halves images, so every part begins and ends at a multiple of [`UNIT`], as do `size`, `core` and `halo`.
 fn parts(size: usize, core: usize, halo: usize) -> impl Iterator<Item = Part> {
     debug_assert!([size, core, halo].iter().all(|length| length.is_multiple_of(UNIT)));
     (0..size).step_by(core).map(move |start| {
@@ -21,13 +21,13 @@ fn parts(size: usize, core: usize, halo: usize) -> impl Iterator<Item = Part> {
     })
 }
 
-/// How many tiles an image has.
+/// The number of tiles of an image.
 pub(crate) fn count(size: usize, core: usize) -> usize {
     size.div_ceil(core).pow(2)
 }
 
-/// The class of each pixel of an image that is on the host, row by row, found tile by tile: the pool holds one tile at a time.
-/// `after` is called after each.
+/// Returns the class of each pixel of an image on the host, row by row, computed tile by tile: the pool holds one tile
+/// at a time. `after` is called after each tile.
 pub(crate) fn classes(
     model: &UNet,
     pool: &Pool,
@@ -56,7 +56,7 @@ pub(crate) fn classes(
     Ok(stitched)
 }
 
-/// The same with all that a pixel can see around each tile.
+/// Returns the same with the full receptive field around each tile.
 pub(crate) fn classes_exactly(
     model: &UNet,
     pool: &Pool,

@@ -10,7 +10,7 @@ use std::{
 
 use super::{machine::Machine, search::Interface};
 
-/// How often, and how far apart, the package lists are fetched anew while another program holds their lock. Only the
+/// How often, and how far apart, the package lists are fetched again while another program holds their lock. Only the
 /// lock on the packages themselves has a waiting time of its own in apt.
 const LIST_ATTEMPTS: u32 = 12;
 const LIST_PAUSE: Duration = Duration::from_secs(10);
@@ -86,7 +86,7 @@ impl Rights {
     const fn prefix(self) -> Option<&'static [&'static str]> {
         match self {
             Self::Root => Some(&[]),
-            // Fails instead of asking: nobody may be there to answer.
+            // Fails instead of prompting, because the run may be unattended.
             Self::Sudo => Some(&["sudo", "-n"]),
             Self::Nothing => None,
         }
