@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The default folders of the dynamic linker, including the systems that have no `ld.so.conf` too.
+/// The default folders of the dynamic linker, also on systems without `ld.so.conf`.
 const LINKER_FOLDERS: [&str; 5] = ["/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64"];
 
 /// How deep `ld.so.conf` files may include one another before it is taken for a circle.
