@@ -48,5 +48,7 @@ pub use pool::{
 pub use report::SnapshotFileError;
 pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]
-pub use tensor::{Axes, Axis, DType, Element, HostTensor, IntoHostError, MAX_RANK, Tensor, TensorOrScalar, WeakTensor};
+pub use tensor::{
+    Axes, Axis, DType, Element, HostTensor, IndexRange, IntoHostError, MAX_RANK, Tensor, TensorOrScalar, WeakTensor,
+};
 pub use wgpu;

@@ -145,6 +145,38 @@ pub enum TensorError {
         /// The axis's size.
         size: usize,
     },
+    /// A range of indices reaches beyond its axis, or ends before it starts; or the step is 0.
+    #[error("{operation}: {start}..{end} by {step} is no range of axis {axis}, which holds {size}")]
+    Slice {
+        /// The operation.
+        operation: &'static str,
+        /// The axis.
+        axis: usize,
+        /// First index, as it was given; a negative one is counted from the end.
+        start: i64,
+        /// One past the last index, as it was given.
+        end: i64,
+        /// From one index to the next.
+        step: usize,
+        /// The axis's size.
+        size: usize,
+    },
+    /// An argument that has to be 1 or more is 0.
+    #[error("{operation}: the {argument} is 0; it has to be 1 or more")]
+    Zero {
+        /// The operation.
+        operation: &'static str,
+        /// The argument.
+        argument: &'static str,
+    },
+    /// A tensor was read as one number, and has more elements or none.
+    #[error("item: shape {shape:?} has {elements} elements, not one")]
+    Item {
+        /// The tensor's shape.
+        shape: Vec<usize>,
+        /// The number of its elements.
+        elements: usize,
+    },
     /// A window doesn't fit an image.
     #[error(
         "{operation}: a window of {kernel:?} by {stride:?} with padding {padding:?} doesn't fit images of {size:?}"

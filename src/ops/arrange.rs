@@ -6,7 +6,7 @@ use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
-use crate::tensor::{Axis, DType, Element, Tensor, arithmetic};
+use crate::tensor::{Axis, DType, Element, IndexRange, Tensor, arithmetic};
 use std::sync::LazyLock;
 
 /// Among the elements that equal the extreme, or aren't numbers, the index; elsewhere one above all.
@@ -68,6 +68,51 @@ impl Tensor {
             at += length;
         }
         Ok(output)
+    }
+
+    /// Tensors of one shape one after the other along a new axis, before the axis given; −1 adds it behind all others. Equals
+    /// `torch.stack`.
+    ///
+    /// # Errors
+    /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Rank`]; as [`Tensor::cat`].
+    #[track_caller]
+    pub fn stack(tensors: &[&Self], axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        let name = "stack";
+        let Some(first) = tensors.first() else {
+            return Err(TensorError::Empty { operation: name, shape: Vec::new() });
+        };
+        if let Some(other) = tensors.iter().find(|other| other.shape() != first.shape()) {
+            let (left, right) = (first.shape().to_vec(), other.shape().to_vec());
+            return Err(TensorError::Shape { operation: name, left, right });
+        }
+        let axis = axis.into();
+        let wide: Vec<Self> = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<_, _>>()?;
+        let references: Vec<&Self> = wide.iter().collect();
+        // A negative axis is one of the tensors with the new axis, as it is here.
+        Self::cat(&references, axis)
+    }
+
+    /// The axes of a range as one: `x.flatten(1..)` of shape (n, c, h, w) gives (n, c · h · w). `..` flattens all axes, and gives a
+    /// scalar one axis. A view where the strides allow it, a copy otherwise. Equals `torch.flatten`.
+    ///
+    /// # Errors
+    /// [`TensorError::Slice`] if the range is not one of axes; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn flatten(&self, axes: impl IndexRange) -> Result<Self, TensorError> {
+        let (given, rank) = (axes.given(), self.rank());
+        if rank == 0 {
+            return self.reshape([1]);
+        }
+        let (start, end) = given.resolve(rank).ok_or_else(|| given.error("flatten", 0, 1, rank))?;
+        if start == end {
+            return Ok(self.clone());
+        }
+        let shape = self.shape();
+        let shape = [&shape[..start], &[arithmetic::elements(&shape[start..end])], &shape[end..]].concat();
+        match self.reshape(&shape) {
+            Err(TensorError::NotViewable { .. }) => self.copied()?.reshape(&shape),
+            view => view,
+        }
     }
 
     /// The index, as u32, of the largest element along an axis, which is dropped from the shape. Of several the first; NaN counts

@@ -1,10 +1,11 @@
 //! Tensors of one value.
 
 use super::elementwise::Elementwise;
+use super::launch::check_pools;
 use super::shader::{AS_IT_IS, FILL};
 use crate::error::TensorError;
 use crate::pool::Pool;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{DType, Element, Operand, Tensor, TensorOrScalar};
 
 impl Tensor {
     /// A tensor whose elements are all `value`. Equals `torch.full`.
@@ -14,16 +15,89 @@ impl Tensor {
     #[track_caller]
     pub fn full<T: Element>(pool: &Pool, shape: impl AsRef<[usize]>, value: T) -> Result<Self, TensorError> {
         let tensor = Self::empty(pool, shape, T::DTYPE)?;
+        tensor.fill_with_bits(value.bits())?;
+        Ok(tensor)
+    }
+
+    /// A tensor of ones. Equals `torch.ones`.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    #[track_caller]
+    pub fn ones(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
+        let tensor = Self::empty(pool, shape, dtype)?;
+        tensor.fill_(1)?;
+        Ok(tensor)
+    }
+
+    /// A contiguous tensor of the shape, dtype and pool of this one, whose elements are stale. Equals `torch.empty_like`.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    #[track_caller]
+    pub fn empty_like(&self) -> Result<Self, TensorError> {
+        self.beside(self.shape(), self.dtype())
+    }
+
+    /// A tensor of zeros of the shape, dtype and pool of this one. Equals `torch.zeros_like`.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    #[track_caller]
+    pub fn zeros_like(&self) -> Result<Self, TensorError> {
+        let tensor = self.beside(self.shape(), self.dtype())?;
+        tensor.storage().clear()?;
+        Ok(tensor)
+    }
+
+    /// A tensor of ones of the shape, dtype and pool of this one. Equals `torch.ones_like`.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    #[track_caller]
+    pub fn ones_like(&self) -> Result<Self, TensorError> {
+        self.full_like(1)
+    }
+
+    /// A tensor of the shape, dtype and pool of this one whose elements are all `value`, a number, or the only element of a tensor
+    /// without dimensions. Equals `torch.full_like`.
+    ///
+    /// # Errors
+    /// As [`Tensor::fill_`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn full_like(&self, value: impl TensorOrScalar) -> Result<Self, TensorError> {
+        let tensor = self.beside(self.shape(), self.dtype())?;
         tensor.fill_(value)?;
         Ok(tensor)
     }
 
-    /// Sets every element to `value`, in place. Equals `torch.Tensor.fill_`.
+    /// Sets every element to `value`, a number, or the only element of a tensor without dimensions, in place. A number is converted
+    /// to the dtype of the tensor. Equals `torch.Tensor.fill_`.
     ///
     /// # Errors
-    /// [`TensorError::DType`] if the value's type isn't the tensor's, nor f32 where that is f16.
-    pub fn fill_<T: Element>(&self, value: T) -> Result<(), TensorError> {
-        self.check_scalar("fill_", T::DTYPE)?;
+    /// [`TensorError::DType`] for a number or tensor of floating point in a tensor of integers, [`TensorError::Scalar`] of an
+    /// integer beyond the dtype's range, [`TensorError::Dimensions`] of a tensor with dimensions; [`TensorError::Pools`],
+    /// [`TensorError::Overlap`].
+    pub fn fill_(&self, value: impl TensorOrScalar) -> Result<(), TensorError> {
+        let (name, dtype) = ("fill_", self.dtype());
+        match value.operand() {
+            Operand::Scalar(number) => self.fill_with_bits(number.bits(name, dtype)?),
+            Operand::Tensor(value) => {
+                if value.rank() > 0 {
+                    let shape = value.shape().to_vec();
+                    return Err(TensorError::Dimensions { operation: name, wanted: "0", shape });
+                }
+                check_pools(name, self, value)?;
+                if value.dtype().is_floating_point() && !dtype.is_floating_point() {
+                    let (left, right) = (dtype.name(), value.dtype().name());
+                    return Err(TensorError::DType { operation: name, left, right });
+                }
+                self.copy_(&*value.as_dtype(dtype)?)
+            }
+        }
+    }
+
+    fn fill_with_bits(&self, bits: u32) -> Result<(), TensorError> {
         let run = Elementwise {
             name: "fill_",
             shader: &FILL,
@@ -32,7 +106,7 @@ impl Tensor {
             left: None,
             right: None,
             shared: false,
-            scalar: value.bits(),
+            scalar: bits,
         };
         run.run()
     }
@@ -41,7 +115,7 @@ impl Tensor {
     #[track_caller]
     pub(super) fn filled(&self, shape: &[usize], value: f32) -> Result<Self, TensorError> {
         let tensor = self.beside(shape, self.dtype())?;
-        tensor.fill_(value)?;
+        tensor.fill_with_bits(value.to_bits())?;
         Ok(tensor)
     }
 }

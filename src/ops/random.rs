@@ -41,6 +41,37 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// Uniform numbers in [0, 1), as [`Tensor::rand`], of the shape, dtype and pool of this tensor; of f16 those of f32, rounded,
+    /// which may give 1. Equals `torch.rand_like`.
+    ///
+    /// # Errors
+    /// [`TensorError::NotDefined`] of integers; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn rand_like(&self, seed: u64) -> Result<Self, TensorError> {
+        self.check_random("rand_like")?;
+        random("rand_like", &UNIFORM, &self.pool(), self.shape(), seed)?.to(self.dtype())
+    }
+
+    /// Normal numbers, as [`Tensor::randn`], of the shape, dtype and pool of this tensor; of f16 those of f32, rounded. Equals
+    /// `torch.randn_like`.
+    ///
+    /// # Errors
+    /// [`TensorError::NotDefined`] of integers; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn randn_like(&self, seed: u64) -> Result<Self, TensorError> {
+        self.check_random("randn_like")?;
+        random("randn_like", &NORMAL, &self.pool(), self.shape(), seed)?.to(self.dtype())
+    }
+
+    fn check_random(&self, name: &'static str) -> Result<(), TensorError> {
+        if self.dtype().is_floating_point() {
+            return Ok(());
+        }
+        Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
+    }
+}
+
 #[track_caller]
 fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], seed: u64) -> Result<Tensor, TensorError> {
     /// Elements that one invocation makes.

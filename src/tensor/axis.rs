@@ -47,6 +47,13 @@ impl From<usize> for Axis {
     }
 }
 
+impl Axis {
+    /// The number as it was given.
+    pub(super) fn number(self) -> i64 {
+        self.0
+    }
+}
+
 /// Axes of a tensor: one integer, an array, slice or vector of integers, or `..` for all axes. An empty list stands for all axes
 /// where an operation reduces along them, as in PyTorch.
 pub trait Axes: sealed::Axes {}

@@ -44,6 +44,21 @@ impl Tensor {
         Ok(tensor)
     }
 
+    /// A tensor with these elements, in row-major order; as [`Tensor::from_slice`], of a vector. Equals `torch.tensor` of a nested
+    /// list.
+    ///
+    /// # Errors
+    /// As [`Tensor::from_slice`].
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "from_slice is the form that borrows")]
+    pub fn from_vec<T: Element>(
+        pool: &Pool,
+        elements: Vec<T>,
+        shape: impl AsRef<[usize]>,
+    ) -> Result<Self, TensorError> {
+        Self::from_slice(pool, &elements, shape)
+    }
+
     /// A tensor with these elements, in row-major order. Equals `torch.tensor` of a nested list. The slice is copied at
     /// once.
     ///

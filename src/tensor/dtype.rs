@@ -85,6 +85,9 @@ pub trait Element: bytemuck::Pod + fmt::Debug + Default + PartialEq + Send + Syn
 
     /// The bits of the number that kernels compute with: of an f16, those of the f32 of its value.
     fn bits(self) -> u32;
+
+    /// The value, which f64 has of every dtype.
+    fn value(self) -> f64;
 }
 
 impl Element for f32 {
@@ -92,6 +95,10 @@ impl Element for f32 {
 
     fn bits(self) -> u32 {
         self.to_bits()
+    }
+
+    fn value(self) -> f64 {
+        self.into()
     }
 }
 
@@ -101,6 +108,10 @@ impl Element for i32 {
     fn bits(self) -> u32 {
         self.cast_unsigned()
     }
+
+    fn value(self) -> f64 {
+        self.into()
+    }
 }
 
 impl Element for u32 {
@@ -109,6 +120,10 @@ impl Element for u32 {
     fn bits(self) -> u32 {
         self
     }
+
+    fn value(self) -> f64 {
+        self.into()
+    }
 }
 
 impl Element for half::f16 {
@@ -116,5 +131,9 @@ impl Element for half::f16 {
 
     fn bits(self) -> u32 {
         self.to_f32().to_bits()
+    }
+
+    fn value(self) -> f64 {
+        self.into()
     }
 }

@@ -35,7 +35,7 @@ impl Dims {
         self.rank += 1;
     }
 
-    fn as_mut_slice(&mut self) -> &mut [usize] {
+    pub(super) fn as_mut_slice(&mut self) -> &mut [usize] {
         &mut self.values[..self.rank]
     }
 }

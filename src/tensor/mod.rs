@@ -4,19 +4,23 @@ pub(crate) mod arithmetic;
 mod axis;
 mod create;
 mod dtype;
+mod format;
 mod host;
 mod layout;
 mod operand;
 mod overlap;
+mod view;
 
 pub use axis::{Axes, Axis};
 pub use dtype::{DType, Element};
+pub(crate) use format::{shown_sizes, text};
 pub use host::{HostTensor, IntoHostError};
 pub use layout::MAX_RANK;
 pub(crate) use layout::{Layout, collapse};
 pub use operand::TensorOrScalar;
 pub(crate) use operand::sealed::TensorOrScalar as AsOperand;
 pub(crate) use operand::{Number, Operand, result_type};
+pub use view::IndexRange;
 
 use crate::error::TensorError;
 use crate::pool::{Pinned, Pool, Storage, WeakStorage};
@@ -68,6 +72,13 @@ impl Tensor {
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// The number of elements from the start of the storage to the tensor's first element: element (i, j, …) is at
+    /// `offset + i · strides[0] + j · strides[1] + …` elements of [`Tensor::binding`]. Equals `torch.Tensor.storage_offset`.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.layout.offset
     }
 
     /// Whether its elements lie one after the other, in row-major order.
@@ -151,9 +162,9 @@ impl Tensor {
         Ok(self.view(self.layout.expand("expand", shape.as_ref())?))
     }
 
-    /// Pins the tensor's memory for commands that the program records by itself, and shows where its storage lies. The
-    /// tensor's elements are at its strides from its offset within the binding; take it of a contiguous tensor that was made
-    /// whole to find them from the start on. See [`Storage::pin`].
+    /// Pins the tensor's memory for commands that the program records by itself, and shows where its storage lies. The tensor's
+    /// elements are at [`strides`](Self::strides) from [`offset`](Self::offset) within the binding, all counted in elements. See
+    /// [`Storage::pin`].
     ///
     /// # Errors
     /// As [`Storage::pin`].

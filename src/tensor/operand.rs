@@ -23,7 +23,8 @@ pub enum Operand<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Number {
     Integer(i64),
-    Real(f64),
+    Single(f32),
+    Double(f64),
 }
 
 pub(crate) mod sealed {
@@ -57,7 +58,7 @@ pub(crate) mod sealed {
         };
     }
 
-    numbers! { Integer: i32, i64, u32; Real: f32, f64, half::f16; }
+    numbers! { Integer: i32, i64, u32; Single: f32, half::f16; Double: f64; }
 }
 
 impl Number {
@@ -70,20 +71,23 @@ impl Number {
     pub(crate) fn bits(self, operation: &'static str, dtype: DType) -> Result<u32, TensorError> {
         #[expect(clippy::cast_possible_truncation, reason = "numbers beside floating point are rounded to f32")]
         match (self, dtype.number()) {
-            (Self::Real(number), DType::F32) => Ok((number as f32).to_bits()),
+            (Self::Single(number), DType::F32) => Ok(number.to_bits()),
+            (Self::Double(number), DType::F32) => Ok((number as f32).to_bits()),
             (Self::Integer(number), DType::F32) => Ok((number as f32).to_bits()),
             (Self::Integer(number), DType::I32) if i32::try_from(number).is_ok() => Ok(number as u32),
             (Self::Integer(number), DType::U32) if i32::try_from(number).is_ok() || u32::try_from(number).is_ok() => {
                 Ok(number as u32)
             }
             (Self::Integer(value), _) => Err(TensorError::Scalar { operation, value, dtype: dtype.name() }),
-            (Self::Real(_), _) => Err(TensorError::DType { operation, left: dtype.name(), right: DType::F32.name() }),
+            (Self::Single(_) | Self::Double(_), _) => {
+                Err(TensorError::DType { operation, left: dtype.name(), right: DType::F32.name() })
+            }
         }
     }
 
     fn dtype_beside(self, dtype: DType) -> DType {
         match self {
-            Self::Real(_) if !dtype.is_floating_point() => DType::F32,
+            Self::Single(_) | Self::Double(_) if !dtype.is_floating_point() => DType::F32,
             _ => dtype,
         }
     }

@@ -345,7 +345,7 @@ fn what_does_not_fit_an_image_is_refused() -> Outcome {
         assert!(matches!(image.unfold(Window::square(0)), Err(TensorError::Window { .. })));
         assert!(matches!(
             image.narrow(0, 0, 1)?.reshape([2, 4, 4])?.unfold(Window::square(2)),
-            Err(TensorError::Axis { .. })
+            Err(TensorError::Dimensions { .. })
         ));
         assert!(matches!(image.fold([4, 4], Window::square(2)), Err(TensorError::Shape { .. })));
         let flat = Tensor::zeros(pool, [1, 1, 0, 4], DType::F32)?;

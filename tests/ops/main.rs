@@ -50,10 +50,12 @@ mod refusal;
 mod rows;
 mod shapes;
 mod sites;
+mod slices;
 mod small_devices;
 mod special;
 mod special_values;
 mod table;
+mod text;
 mod turned;
 mod views;
 

@@ -35,6 +35,39 @@ fn comparisons_of_all_pairs_of_special_values_are_those_of_rust() -> Outcome {
 }
 
 #[test]
+fn elements_between_bounds_are_those_of_the_model_and_nan_stays() -> Outcome {
+    let all = values();
+    let larger = |x: f32, y: f32| if x.is_nan() || y.is_nan() { f32::NAN } else { x.max(y) };
+    let smaller = |x: f32, y: f32| if x.is_nan() || y.is_nan() { f32::NAN } else { x.min(y) };
+    let (nan, infinity) = (f32::NAN, f32::INFINITY);
+    for pool in adapter::all_shared() {
+        for (low, high) in [(-1.0, 1.5), (nan, 1.0), (0.0, nan), (2.0, 1.0), (-infinity, infinity), (infinity, 3.0)] {
+            let wanted: Vec<f32> = all.iter().map(|&x| smaller(larger(x, low), high)).collect();
+            let is_right = |found: &[f32]| {
+                found.iter().zip(&wanted).zip(&all).all(|((found, wanted), x)| {
+                    found == wanted || (found.is_nan() && wanted.is_nan()) || (x.is_subnormal() && *found == 0.0)
+                })
+            };
+            for (kind, view) in views(pool, &all, 1.0)? {
+                let bounds = [low, high].map(|bound| Tensor::full(pool, [], bound));
+                let [low_tensor, high_tensor] = bounds;
+                let (low_tensor, high_tensor) = (low_tensor?, high_tensor?);
+                assert!(is_right(&view.clamp(low, high)?.read_blocking::<f32>()?), "{kind} {low} {high}");
+                let found = view.clamp(&low_tensor, &high_tensor)?.read_blocking::<f32>()?;
+                assert!(is_right(&found), "{kind} {low} {high} as tensors");
+                let changed = view.copied()?;
+                changed.clamp_(low, high)?;
+                assert!(is_right(&changed.read_blocking::<f32>()?), "{kind} {low} {high} in place");
+                let changed = view.copied()?;
+                changed.clamp_(&low_tensor, high)?;
+                assert!(is_right(&changed.read_blocking::<f32>()?), "{kind} {low} {high} in place, as a tensor");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn conditions_are_true_for_everything_but_zeros() -> Outcome {
     let all = values();
     let truths: Vec<bool> = all.iter().map(|&x| x != 0.0).collect();

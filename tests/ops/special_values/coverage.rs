@@ -5,7 +5,28 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Operations without arithmetic on elements, and those that draw random numbers, which have tests of their own.
-const NO_ARITHMETIC: [&str; 6] = ["contiguous", "copied", "copy_", "t", "rand", "randn"];
+const NO_ARITHMETIC: [&str; 20] = [
+    "contiguous",
+    "copied",
+    "copy_",
+    "t",
+    "rand",
+    "randn",
+    "rand_like",
+    "randn_like",
+    "ones",
+    "ones_like",
+    "zeros_like",
+    "empty_like",
+    "full_like",
+    "stack",
+    "flatten",
+    "read_blocking",
+    "item_blocking",
+    "into_host_blocking",
+    "to_text_blocking",
+    "item",
+];
 /// Not operations on tensors.
 const OTHERS: [&str; 11] = [
     "kernel",

@@ -76,6 +76,53 @@ fn extremes_and_their_places_are_those_of_the_first_nan_or_of_the_first_of_equal
 }
 
 #[test]
+fn variances_are_nan_of_what_has_no_mean_and_0_of_equal_numbers() -> Outcome {
+    let rows: [([f32; 4], f64); 8] = [
+        ([f32::NAN, 1.0, 2.0, 3.0], f64::NAN),
+        ([INF, 1.0, 2.0, 3.0], f64::NAN),
+        ([-INF, INF, 2.0, 3.0], f64::NAN),
+        ([0.1; 4], 0.0),
+        ([-0.0, 0.0, -0.0, 0.0], 0.0),
+        // Far from 0, where the mean of squares less the square of the mean has no digit left.
+        ([10_000.0, 10_001.0, 10_002.0, 10_003.0], 1.25),
+        ([1e-3, -1e-3, 1e-3, -1e-3], 1e-6),
+        ([3e38, 3e38, -3e38, -3e38], f64::INFINITY),
+    ];
+    let elements: Vec<f32> = rows.iter().flat_map(|(row, _)| *row).collect();
+    for pool in adapter::all_shared() {
+        let x = Tensor::from_slice(pool, &elements, [rows.len(), 4])?;
+        for correction in [0, 1, 4, 5] {
+            let found = [x.var(1, correction)?, x.var_keepdim(-1, correction)?];
+            let roots = [x.std(1, correction)?, x.std_keepdim(-1, correction)?];
+            for (found, roots) in found.iter().zip(&roots) {
+                let (found, roots) = (found.read_blocking::<f32>()?, roots.read_blocking::<f32>()?);
+                for (((row, variance), found), root) in rows.iter().zip(found).zip(roots) {
+                    let wanted = variance * 4.0 / 4_usize.saturating_sub(correction) as f64;
+                    let near = |found: f32, wanted: f64| {
+                        let found = f64::from(found);
+                        (found.is_nan() && wanted.is_nan())
+                            || found == wanted
+                            || (found - wanted).abs() <= 1e-5 * wanted
+                    };
+                    // The mean of 0.1 four times is 0.1 but for its last bit.
+                    let is_tiny = *variance == 0.0 && (found < 1e-15 || correction > 3);
+                    assert!(near(found, wanted) || is_tiny, "{row:?}, {correction}: {found}, not {wanted}");
+                    let is_tiny = *variance == 0.0 && (root < 1e-7 || correction > 3);
+                    assert!(near(root, wanted.sqrt()) || is_tiny, "{row:?}, {correction}: {root}");
+                }
+            }
+        }
+        let one = Tensor::full(pool, [1], 5.0_f32)?;
+        assert_eq!(one.var(.., 0)?.read_blocking::<f32>()?, [0.0]);
+        assert!(one.var(.., 1)?.read_blocking::<f32>()?[0].is_nan());
+        let none = Tensor::zeros(pool, [2, 0], wgpu_pool::DType::F32)?;
+        assert!(none.var(1, 0)?.read_blocking::<f32>()?.iter().all(|x| x.is_nan()));
+        assert_eq!(none.std_keepdim(0, 1)?.shape(), [1, 0]);
+    }
+    Ok(())
+}
+
+#[test]
 fn reductions_that_keep_their_axis_give_the_same_bits() -> Outcome {
     for pool in adapter::all_shared() {
         for (kind, x) in lying(pool, 0.0)? {

@@ -184,6 +184,34 @@ pub(super) fn scalars() -> Vec<Row> {
     .collect()
 }
 
+pub(super) fn bounds() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for [shape, bound] in PAIRS {
+        let between = |x: f64, low: f64, high: f64| x.max(low).min(high);
+        let numbers = move |x: &[&Array<f64>], _: DType| vec![x[0].map(|x| between(x, 1.0, 2.0))];
+        rows.push(Row::new("clamp", ALL, vec![any(shape)], |x| Ok(vec![x[0].clamp(1, 2)?]), numbers));
+        let run = |x: &[&Tensor]| {
+            x[0].clamp_(1, 2)?;
+            Ok(vec![x[0].clone()])
+        };
+        rows.push(Row::new("clamp_", ALL, vec![any(shape)], run, numbers).writes(&[0]));
+        let tensors = move |x: &[&Array<f64>], _: DType| {
+            let low = x[0].zip(x[1], f64::max);
+            vec![low.zip(x[2], f64::min)]
+        };
+        let operands = || vec![any(shape), any(bound), any(shape)];
+        rows.push(Row::new("clamp", ALL, operands(), |x| Ok(vec![x[0].clamp(x[1], x[2])?]), tensors).detail("tensors"));
+        if shape.iter().all(|&size| size > 1) {
+            let run = |x: &[&Tensor]| {
+                x[0].clamp_(x[1], x[2])?;
+                Ok(vec![x[0].clone()])
+            };
+            rows.push(Row::new("clamp_", ALL, operands(), run, tensors).writes(&[0]).detail("tensors"));
+        }
+    }
+    rows
+}
+
 type CompareRow = (&'static str, Binary, Scalar<Tensor>, fn(&f64, &f64) -> bool);
 
 macro_rules! comparisons {
@@ -291,6 +319,11 @@ fn elementwise_operations_of_two_operands_in_place() -> Outcome {
 #[test]
 fn elementwise_operations_with_a_scalar() -> Outcome {
     check(&scalars())
+}
+
+#[test]
+fn elements_between_bounds() -> Outcome {
+    check(&bounds())
 }
 
 #[test]

@@ -10,7 +10,10 @@ use std::path::Path;
 const TYPES: [&str; 4] = ["Tensor", "Fused", "Sgd", "AdamW"];
 
 /// Public methods that compute nothing from elements, with the reason.
-const NOT_OPERATIONS: [(&str, &str); 14] = [
+const NOT_OPERATIONS: [(&str, &str); 17] = [
+    ("Tensor::offset", "tells of the handle"),
+    ("Tensor::to_text", "reads, and writes text"),
+    ("Tensor::to_text_blocking", "reads, and writes text"),
     ("Tensor::shape", "tells of the handle"),
     ("Tensor::strides", "tells of the handle"),
     ("Tensor::rank", "tells of the handle"),
@@ -29,7 +32,10 @@ const NOT_OPERATIONS: [(&str, &str); 14] = [
 
 /// All rows.
 fn rows() -> Vec<Row> {
-    let tables: [fn() -> Vec<Row>; 23] = [
+    let tables: [fn() -> Vec<Row>; 26] = [
+        elementwise::bounds,
+        reductions::variances,
+        whole::items,
         elementwise::unary,
         elementwise::unary_in_place,
         elementwise::binary,

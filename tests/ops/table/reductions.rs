@@ -51,6 +51,32 @@ pub(super) fn reductions() -> Vec<Row> {
     rows
 }
 
+pub(super) fn variances() -> Vec<Row> {
+    type Spread = fn(&Tensor, &[usize], usize) -> Result<Tensor, TensorError>;
+    type Kind = (&'static str, bool, Spread, fn(f64) -> f64);
+    let kinds: [Kind; 4] = [
+        ("var", false, |x, axes, correction| x.var(axes, correction), |x| x),
+        ("var_keepdim", true, |x, axes, correction| x.var_keepdim(axes, correction), |x| x),
+        ("std", false, |x, axes, correction| x.std(axes, correction), f64::sqrt),
+        ("std_keepdim", true, |x, axes, correction| x.std_keepdim(axes, correction), f64::sqrt),
+    ];
+    let mut rows = Vec::new();
+    for (name, keep, run, of_variance) in kinds {
+        for ((shape, axes), correction) in REDUCED.into_iter().flat_map(|reduced| [(reduced, 0), (reduced, 1)]) {
+            let run = move |x: &[&Tensor]| Ok(vec![run(x[0], axes, correction)?]);
+            let model = move |x: &[&Array<f64>], _| {
+                let count = reduced(shape, axes);
+                let mean = x[0].fold(axes, true, 0.0, |sum, x| sum + x).map(|sum| sum / count);
+                let squares = x[0].zip(&mean, |x, mean| (x - mean) * (x - mean));
+                let sum = squares.fold(axes, keep, 0.0, |sum, x| sum + x);
+                vec![sum.map(|sum| of_variance(sum / (count - correction as f64)))]
+            };
+            rows.push(Row::new(name, FLOATS, vec![any(shape)], run, model).detail(format_args!("{shape:?} {axes:?}")));
+        }
+    }
+    rows
+}
+
 /// The first index of the best element of each line along an axis.
 fn index_of_best(x: &Array<f64>, axis: usize, keep: bool, is_better: fn(&f64, &f64) -> bool) -> Array<f64> {
     let mut shape = x.shape.clone();
@@ -185,6 +211,11 @@ pub(super) fn losses() -> Vec<Row> {
         rows.push(Row::new("cross_entropy_backward", FLOATS, operands(), run, model));
     }
     rows
+}
+
+#[test]
+fn variances_and_standard_deviations() -> Outcome {
+    check(&variances())
 }
 
 #[test]

@@ -10,7 +10,7 @@ type ViewModel = fn(&Array<f64>) -> Array<f64>;
 type View = fn(&Tensor) -> Result<Tensor, TensorError>;
 
 pub(super) fn views() -> Vec<Row> {
-    let kinds: [(&str, &[usize], View, ViewModel); 7] = [
+    let kinds: [(&str, &[usize], View, ViewModel); 16] = [
         ("narrow", &[5, 7], |x| x.narrow(1, 2, 4), |x| x.narrow(1, 2, 4)),
         ("transpose", &[5, 7], |x| x.transpose(0, 1), |x| x.permute(&[1, 0])),
         ("t", &[5, 7], Tensor::t, |x| x.permute(&[1, 0])),
@@ -18,6 +18,15 @@ pub(super) fn views() -> Vec<Row> {
         ("expand", &[5, 1], |x| x.expand([2, 5, 3]), |x| x.expand(&[2, 5, 3])),
         ("reshape", &[5, 7], |x| x.reshape([5, 1, 7]), |x| x.reshape(&[5, 1, 7])),
         ("contiguous", &[5, 7], Tensor::contiguous, Clone::clone),
+        ("slice", &[5, 9], |x| x.slice(1, -8..-1, 3), |x| stepped(x, [1, 4, 7])),
+        ("slice", &[5, 12], |x| x.slice(-1, 2.., 4), |x| stepped(x, [2, 6, 10])),
+        ("select", &[5, 7], |x| x.select(1, -2), |x| x.narrow(1, 5, 1).reshape(&[5])),
+        ("squeeze", &[5, 1, 7], |x| x.squeeze([0, 1]), |x| x.reshape(&[5, 7])),
+        ("unsqueeze", &[5, 7], |x| x.unsqueeze(-1), |x| x.reshape(&[5, 7, 1])),
+        ("unsqueeze", &[3, 8], |x| x.unsqueeze(1), |x| x.reshape(&[3, 1, 8])),
+        ("flatten", &[3, 4, 5], |x| x.flatten(1..), |x| x.reshape(&[3, 20])),
+        ("flatten", &[3, 4, 5], |x| x.flatten(..), |x| x.reshape(&[60])),
+        ("flatten", &[3, 4, 8], |x| x.flatten(-3..-1), |x| x.reshape(&[12, 8])),
     ];
     let mut rows: Vec<Row> = kinds
         .into_iter()
@@ -25,6 +34,20 @@ pub(super) fn views() -> Vec<Row> {
             Row::new(name, ALL, vec![any(shape)], move |x| Ok(vec![run(x[0])?]), move |x, _| vec![model(x[0])])
         })
         .collect();
+    type Parts = fn(&Tensor) -> Result<Vec<Tensor>, TensorError>;
+    type Part = (&'static str, &'static [usize], Parts, &'static [(usize, usize)]);
+    let parts: [Part; 4] = [
+        ("split", &[5, 7], |x| x.split(3, 1), &[(0, 3), (3, 3), (6, 1)]),
+        ("split_with_sizes", &[5, 7], |x| x.split_with_sizes(&[2, 0, 5], -1), &[(0, 2), (2, 0), (2, 5)]),
+        ("chunk", &[5, 7], |x| x.chunk(2, 1), &[(0, 4), (4, 3)]),
+        ("chunk", &[5, 8], |x| x.chunk(2, 1), &[(0, 4), (4, 4)]),
+    ];
+    for (name, shape, run, ranges) in parts {
+        let model = move |x: &[&Array<f64>], _: DType| {
+            ranges.iter().map(|&(start, length)| x[0].narrow(1, start, length)).collect()
+        };
+        rows.push(Row::new(name, ALL, vec![any(shape)], move |x| run(x[0]), model));
+    }
     for shape in [&[5, 7][..], &[3, 8], &[12, 9, 2]] {
         let same = |x: &[&Array<f64>], _: DType| vec![x[0].clone()];
         rows.push(Row::new("copied", ALL, vec![any(shape)], |x| Ok(vec![x[0].copied()?]), same));
@@ -43,6 +66,33 @@ pub(super) fn views() -> Vec<Row> {
         rows.push(Row::new("read", ALL, vec![any(shape)], read, same));
     }
     rows
+}
+
+/// Some columns of a matrix.
+fn stepped(x: &Array<f64>, columns: [usize; 3]) -> Array<f64> {
+    Array::by_index(&[x.shape[0], 3], |index| x.at(&[index[0], columns[index[1]]]))
+}
+
+/// Rows of a tensor with one element, read as a number and written again.
+pub(super) fn items() -> Vec<Row> {
+    macro_rules! row {
+        ($name:literal, |$x:ident, $number:ident| $item:expr) => {{
+            let run = |x: &[&Tensor]| {
+                fn again<$number: wgpu_pool::Element>($x: &Tensor) -> Result<Tensor, TensorError> {
+                    Tensor::full(&$x.pool(), $x.shape(), $item?)
+                }
+                let item = match x[0].dtype() {
+                    DType::F32 => again::<f32>(x[0]),
+                    DType::F16 => again::<f16>(x[0]),
+                    DType::I32 => again::<i32>(x[0]),
+                    _ => again::<u32>(x[0]),
+                };
+                Ok(vec![item?])
+            };
+            Row::new($name, ALL, vec![any(&[1, 1])], run, |x, _| vec![x[0].clone()])
+        }};
+    }
+    vec![row!("item_blocking", |x, T| x.item_blocking::<T>()), row!("item", |x, T| pollster::block_on(x.item::<T>()))]
 }
 
 pub(super) fn copies() -> Vec<Row> {
@@ -70,6 +120,19 @@ pub(super) fn copies() -> Vec<Row> {
         };
         rows.push(Row::new("cat", ALL, vec![any(shape), any(other)], run, model).detail(axis));
     }
+    for (shape, axis) in [(&[5, 7][..], 0), (&[5, 7], 1), (&[3, 8], 2)] {
+        let run = move |x: &[&Tensor]| Ok(vec![Tensor::stack(&[x[0], x[1]], axis)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let mut shape = x[0].shape.clone();
+            shape.insert(axis, 2);
+            vec![Array::by_index(&shape, |index| {
+                let mut within = index.to_vec();
+                let which = within.remove(axis);
+                x[which].at(&within)
+            })]
+        };
+        rows.push(Row::new("stack", ALL, vec![any(shape); 2], run, model).detail(axis));
+    }
     for shape in [&[5, 7][..], &[3, 8]] {
         let run = |x: &[&Tensor]| {
             match x[0].dtype() {
@@ -81,6 +144,12 @@ pub(super) fn copies() -> Vec<Row> {
             Ok(vec![x[0].clone()])
         };
         rows.push(Row::new("fill_", ALL, vec![any(shape)], run, |x, _| vec![x[0].map(|_| 3.0)]).writes(&[0]));
+        let run = |x: &[&Tensor]| {
+            x[0].fill_(x[1])?;
+            Ok(vec![x[0].clone()])
+        };
+        let model = |x: &[&Array<f64>], _: DType| vec![x[0].map(|_| x[1].elements[0])];
+        rows.push(Row::new("fill_", ALL, vec![any(shape), any(&[])], run, model).writes(&[0]).detail("a tensor"));
     }
     rows
 }
@@ -100,6 +169,11 @@ pub(super) fn new() -> Vec<Row> {
             }])
         };
         rows.push(Row::new("full", ALL, vec![any(shape)], run, constant(3.0)));
+        let run = |x: &[&Tensor]| Ok(vec![Tensor::ones(&x[0].pool(), x[0].shape(), x[0].dtype())?]);
+        rows.push(Row::new("ones", ALL, vec![any(shape)], run, constant(1.0)));
+        rows.push(Row::new("ones_like", ALL, vec![any(shape)], |x| Ok(vec![x[0].ones_like()?]), constant(1.0)));
+        rows.push(Row::new("zeros_like", ALL, vec![any(shape)], |x| Ok(vec![x[0].zeros_like()?]), constant(0.0)));
+        rows.push(Row::new("full_like", ALL, vec![any(shape)], |x| Ok(vec![x[0].full_like(5)?]), constant(5.0)));
         let run = |x: &[&Tensor]| Ok(vec![Tensor::zeros(&x[0].pool(), x[0].shape(), x[0].dtype())?]);
         rows.push(Row::new("zeros", ALL, vec![any(shape)], run, constant(0.0)));
         let run = |x: &[&Tensor]| {
@@ -109,6 +183,12 @@ pub(super) fn new() -> Vec<Row> {
             Ok(vec![empty])
         };
         rows.push(Row::new("empty", ALL, vec![any(shape)], run, |x, _| vec![x[0].clone()]));
+        let run = |x: &[&Tensor]| {
+            let empty = x[0].empty_like()?;
+            empty.copy_(x[0])?;
+            Ok(vec![empty])
+        };
+        rows.push(Row::new("empty_like", ALL, vec![any(shape)], run, |x, _| vec![x[0].clone()]));
         let run = |x: &[&Tensor]| {
             let (pool, count) = (x[0].pool(), x[0].elements());
             let line = match x[0].dtype() {
@@ -140,16 +220,22 @@ pub(super) fn new() -> Vec<Row> {
         rows.push(Row::new("rand", &[DType::F32], vec![any(shape)], run, numbers(philox::uniform)).within(0.0));
         let run = |x: &[&Tensor]| Ok(vec![Tensor::randn(&x[0].pool(), x[0].shape(), 7)?]);
         rows.push(Row::new("randn", &[DType::F32], vec![any(shape)], run, numbers(philox::normal)).within(0.0));
+        let run = |x: &[&Tensor]| Ok(vec![x[0].rand_like(7)?]);
+        rows.push(Row::new("rand_like", FLOATS, vec![any(shape)], run, numbers(philox::uniform)).within(0.0));
+        let run = |x: &[&Tensor]| Ok(vec![x[0].randn_like(7)?]);
+        rows.push(Row::new("randn_like", FLOATS, vec![any(shape)], run, numbers(philox::normal)).within(0.0));
         let run = |x: &[&Tensor]| {
             let (pool, count) = (x[0].pool(), x[0].elements());
             let numbers: Vec<u32> = (0..).take(count).collect();
-            Ok(vec![Tensor::from_slice(&pool, &numbers, x[0].shape())?])
+            let vector = Tensor::from_vec(&pool, numbers.clone(), x[0].shape())?;
+            Ok(vec![Tensor::from_slice(&pool, &numbers, x[0].shape())?, vector])
         };
         let model = |x: &[&Array<f64>], _: DType| {
             let elements = (0..x[0].elements.len()).map(|at| at as f64).collect();
-            vec![Array { shape: x[0].shape.clone(), elements }]
+            vec![Array { shape: x[0].shape.clone(), elements }; 2]
         };
         rows.push(Row::new("from_slice", &[DType::U32], vec![any(shape)], run, model));
+        rows.push(Row::new("from_vec", &[DType::U32], vec![any(shape)], run, model));
     }
     rows
 }
@@ -206,6 +292,11 @@ pub(super) fn steps() -> Vec<Row> {
 #[test]
 fn views_and_reading() -> Outcome {
     check(&views())
+}
+
+#[test]
+fn single_elements_that_are_read() -> Outcome {
+    check(&items())
 }
 
 #[test]

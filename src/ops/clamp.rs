@@ -1,0 +1,86 @@
+//! Elements kept within bounds.
+
+use super::fuse::{Constant, fuse};
+use super::launch::check_pools;
+use crate::error::TensorError;
+use crate::tensor::{DType, Number, Operand, Tensor, TensorOrScalar, result_type};
+
+impl Tensor {
+    /// min(max(x, `low`), `high`), element by element: each bound a number or a tensor, the shapes broadcast to each other. For every
+    /// dtype; of different dtypes the operands are converted as by [`Tensor::add`]. NaN, of an element or a bound, gives NaN; where
+    /// the lower bound is above the upper one, the result is the upper one. Exact. Equals `torch.clamp`. For one bound see
+    /// [`Tensor::maximum`] and [`Tensor::minimum`].
+    ///
+    /// Cost: one kernel between numbers, two with a tensor.
+    ///
+    /// # Errors
+    /// As [`Tensor::maximum`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let x = Tensor::from_slice(&pool, &[-2.0_f32, 0.5, 7.0], [3])?;
+    /// assert_eq!(x.clamp(0.0, 1.0)?.read_blocking::<f32>()?, [0.0, 0.5, 1.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn clamp(&self, low: impl TensorOrScalar, high: impl TensorOrScalar) -> Result<Self, TensorError> {
+        let (low, high) = (low.operand(), high.operand());
+        match (low, high) {
+            (Operand::Scalar(low), Operand::Scalar(high)) => {
+                let (dtype, [low, high]) = self.bounds("clamp", low, high)?;
+                fuse(|[x]| x.maximum(low).minimum(high)).run_as("clamp", [&*self.as_dtype(dtype)?])
+            }
+            _ => self.binary(super::binary::MAXIMUM, low)?.binary(super::binary::MINIMUM, high),
+        }
+    }
+
+    /// As [`Tensor::clamp`], in place. Equals `torch.Tensor.clamp_`.
+    ///
+    /// # Errors
+    /// As [`Tensor::maximum_`].
+    pub fn clamp_(&self, low: impl TensorOrScalar, high: impl TensorOrScalar) -> Result<(), TensorError> {
+        let name = "clamp_";
+        let operands = [low.operand(), high.operand()];
+        if let [Operand::Scalar(low), Operand::Scalar(high)] = operands {
+            let (dtype, [low, high]) = self.bounds(name, low, high)?;
+            if dtype != self.dtype() {
+                let (left, right) = (self.dtype().name(), dtype.name());
+                return Err(TensorError::DType { operation: name, left, right });
+            }
+            return fuse(|[x]| x.maximum(low).minimum(high)).run_into_as(name, [self], self);
+        }
+        for operand in operands {
+            // Both are checked before either changes an element.
+            let dtype = result_type(name, Operand::Tensor(self), operand)?;
+            if dtype.is_floating_point() && !self.dtype().is_floating_point() {
+                let (left, right) = (self.dtype().name(), dtype.name());
+                return Err(TensorError::DType { operation: name, left, right });
+            }
+            match operand {
+                Operand::Scalar(number) => drop(number.bits(name, self.dtype())?),
+                Operand::Tensor(bound) => {
+                    check_pools(name, self, bound)?;
+                    bound.layout().expand(name, self.shape())?;
+                }
+            }
+        }
+        self.check_writable(name)?;
+        let result = self.clamp(low, high)?;
+        self.copy_(&*result.as_dtype(self.dtype())?)
+    }
+
+    /// The dtype of the elements between two numbers, and the numbers.
+    fn bounds(&self, name: &'static str, low: Number, high: Number) -> Result<(DType, [Constant; 2]), TensorError> {
+        let own = Operand::Tensor(self);
+        let of_low = result_type(name, own, Operand::Scalar(low))?;
+        let dtype = if of_low == self.dtype() { result_type(name, own, Operand::Scalar(high))? } else { of_low };
+        let constant = |number: Number| -> Result<Constant, TensorError> {
+            Ok(Constant { bits: number.bits(name, dtype)?, dtype: dtype.number() })
+        };
+        Ok((dtype, [constant(low)?, constant(high)?]))
+    }
+}

@@ -1,0 +1,255 @@
+//! Tensors on their way to the host.
+
+use crate::device::COPY_UNIT;
+use crate::error::TensorError;
+use crate::pool::Download;
+use crate::tensor::{DType, Element, HostTensor, IntoHostError, Tensor, arithmetic, shown_sizes, text};
+use std::borrow::Cow;
+use std::ops::Range;
+
+impl Tensor {
+    /// A copy of its elements on the host, in row-major order. The tensor stays on the device, with its memory.
+    ///
+    /// The elements are those of this point of the program's order; recorded commands are submitted. Only the tensor's own elements
+    /// are transferred: a view with gaps is copied together on the device first, if there is memory for that, and of an expanded
+    /// one each element is transferred once.
+    ///
+    /// # Errors
+    /// [`TensorError::DType`] if `T` isn't the tensor's dtype; [`TensorError::TooManyElements`] of an expanded view of more than
+    /// 2^32 elements, and [`TensorError::HostMemory`] if the elements don't fit in the host's memory; what the device found wrong.
+    pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
+        let source = self.without_gaps::<T>()?;
+        let download = source.begin_read()?;
+        source.collected(&download.finish().await?)
+    }
+
+    /// As [`Tensor::read`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Tensor::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    #[track_caller]
+    pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
+        let source = self.without_gaps::<T>()?;
+        let download = source.begin_read()?;
+        source.collected(&download.finish_blocking()?)
+    }
+
+    /// The only element, of a tensor of any shape with one element. Equals `torch.Tensor.item`.
+    ///
+    /// # Errors
+    /// [`TensorError::Item`] unless there is one element; as [`Tensor::read`].
+    pub async fn item<T: Element>(&self) -> Result<T, TensorError> {
+        self.check_item()?;
+        let elements = self.read().await?;
+        elements.first().copied().ok_or_else(|| self.not_an_item())
+    }
+
+    /// As [`Tensor::item`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Tensor::item`].
+    #[cfg(not(target_arch = "wasm32"))]
+    #[track_caller]
+    pub fn item_blocking<T: Element>(&self) -> Result<T, TensorError> {
+        self.check_item()?;
+        let elements = self.read_blocking()?;
+        elements.first().copied().ok_or_else(|| self.not_an_item())
+    }
+
+    fn check_item(&self) -> Result<(), TensorError> {
+        if self.elements() == 1 { Ok(()) } else { Err(self.not_an_item()) }
+    }
+
+    fn not_an_item(&self) -> TensorError {
+        TensorError::Item { shape: self.shape().to_vec(), elements: self.elements() }
+    }
+
+    /// The elements as text, as PyTorch prints a tensor; see the `Display` of [`HostTensor`]. Of more than 1000 elements only those
+    /// that are shown are transferred. [`Tensor`] has no `Display` of its own: that would wait for the device wherever a tensor is
+    /// formatted.
+    ///
+    /// # Errors
+    /// As [`Tensor::read`]; as [`Tensor::empty`].
+    pub async fn to_text(&self) -> Result<String, TensorError> {
+        let shown = self.shown()?;
+        Ok(match self.dtype() {
+            DType::F32 => self.text_of(&shown, &shown.read::<f32>().await?),
+            DType::I32 => self.text_of(&shown, &shown.read::<i32>().await?),
+            DType::U32 => self.text_of(&shown, &shown.read::<u32>().await?),
+            DType::F16 => self.text_of(&shown, &shown.read::<half::f16>().await?),
+        })
+    }
+
+    /// As [`Tensor::to_text`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Tensor::to_text`].
+    #[cfg(not(target_arch = "wasm32"))]
+    #[track_caller]
+    pub fn to_text_blocking(&self) -> Result<String, TensorError> {
+        let shown = self.shown()?;
+        Ok(match self.dtype() {
+            DType::F32 => self.text_of(&shown, &shown.read_blocking::<f32>()?),
+            DType::I32 => self.text_of(&shown, &shown.read_blocking::<i32>()?),
+            DType::U32 => self.text_of(&shown, &shown.read_blocking::<u32>()?),
+            DType::F16 => self.text_of(&shown, &shown.read_blocking::<half::f16>()?),
+        })
+    }
+
+    fn text_of<T: Element>(&self, shown: &Self, elements: &[T]) -> String {
+        text(self.shape(), elements, shown.shape())
+    }
+
+    /// The elements that a text shows.
+    #[track_caller]
+    fn shown(&self) -> Result<Self, TensorError> {
+        let sizes = shown_sizes(self.shape());
+        let mut axes: Vec<usize> = (0..self.rank()).filter(|&axis| sizes[axis] < self.shape()[axis]).collect();
+        // The longest first, so that little is copied.
+        axes.sort_unstable_by_key(|&axis| std::cmp::Reverse(self.shape()[axis]));
+        axes.into_iter().try_fold(self.clone(), |shown, axis| {
+            let (size, edge) = (shown.shape()[axis], sizes[axis] / 2);
+            Self::cat(&[&shown.narrow(axis, 0, edge)?, &shown.narrow(axis, size - edge, edge)?], axis)
+        })
+    }
+
+    /// Moves the tensor to the host. Its memory on the device is back in the pool when this returns; nothing of the tensor
+    /// can stay there, since it is consumed and no other handle may share its memory.
+    ///
+    /// # Errors
+    /// [`IntoHostError`], which gives the tensor back: [`TensorError::Shared`] if a clone or a view still holds the memory,
+    /// and as [`Tensor::read`].
+    pub async fn into_host<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
+        match self.check_sole() {
+            Ok(()) => match self.read().await {
+                Ok(elements) => Ok(HostTensor { shape: self.shape().to_vec(), elements }),
+                Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
+            },
+            Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
+        }
+    }
+
+    /// As [`Tensor::into_host`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Tensor::into_host`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn into_host_blocking<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
+        match self.check_sole().and_then(|()| self.read_blocking()) {
+            Ok(elements) => Ok(HostTensor { shape: self.shape().to_vec(), elements }),
+            Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
+        }
+    }
+
+    fn check_sole(&self) -> Result<(), TensorError> {
+        match self.storage().handles() - 1 {
+            0 => Ok(()),
+            others => Err(TensorError::Shared { others }),
+        }
+    }
+
+    /// A view of the same elements whose span has no others in it: itself, or of a copy.
+    fn without_gaps<T: Element>(&self) -> Result<Cow<'_, Self>, TensorError> {
+        if T::DTYPE != self.dtype() {
+            return Err(TensorError::DType { operation: "read", left: self.dtype().name(), right: T::DTYPE.name() });
+        }
+        let elements = self.elements() as u64;
+        if elements > MOST_READ {
+            return Err(TensorError::TooManyElements { operation: "read", elements, limit: MOST_READ });
+        }
+        let repeated = (0..self.rank()).filter(|&axis| self.strides()[axis] == 0 && self.shape()[axis] > 1);
+        let once = repeated
+            .into_iter()
+            .try_fold(Cow::Borrowed(self), |once, axis| Ok::<_, TensorError>(Cow::Owned(once.narrow(axis, 0, 1)?)))?;
+        if once.layout().span().len() <= once.elements() {
+            return Ok(Cow::Borrowed(self));
+        }
+        match once.copied() {
+            Ok(copy) => Ok(Cow::Owned(copy.expand(self.shape())?)),
+            // Without memory for a copy, or an index for it, the gaps are transferred as well.
+            Err(TensorError::Allocate(_) | TensorError::TooManyElements { .. }) => Ok(Cow::Borrowed(self)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn begin_read(&self) -> Result<Download<crate::device::Gpu>, TensorError> {
+        let Range { start, end } = self.span_in_units();
+        let mut download = self.pool().download(end - start)?;
+        if end > start {
+            download.add(self.storage(), start, end - start)?;
+        }
+        Ok(download)
+    }
+
+    /// The bytes from its first to its last element, and what copies take with them on both sides.
+    fn span_in_units(&self) -> Range<u64> {
+        let span = self.layout().span();
+        if span.is_empty() {
+            return 0..0;
+        }
+        let [start, end] = [span.start, span.end].map(|element| arithmetic::bytes(element, self.dtype().bytes()));
+        start / COPY_UNIT * COPY_UNIT..end.next_multiple_of(COPY_UNIT)
+    }
+
+    /// The tensor's elements out of the bytes of its span.
+    fn collected<T: Element>(&self, bytes: &[u8]) -> Result<Vec<T>, TensorError> {
+        let Range { start, end } = self.layout().span();
+        let mut span = reserved::<T>(end - start)?;
+        span.resize(end - start, T::default());
+        let own: &mut [u8] = bytemuck::cast_slice_mut(&mut span);
+        let unit = usize::try_from(COPY_UNIT).expect("four");
+        let before = if own.is_empty() { 0 } else { start * size_of::<T>() % unit };
+        own.copy_from_slice(&bytes[before..before + own.len()]);
+        if self.is_contiguous() {
+            return Ok(span);
+        }
+        let mut elements = reserved(self.elements())?;
+        elements.extend(self.layout().indices().map(|index| span[index - start]));
+        Ok(elements)
+    }
+}
+
+/// The most elements that are read at once: a view may repeat elements, so that their number isn't bounded by any memory.
+const MOST_READ: u64 = 1 << 32;
+
+/// Memory of the host for some elements.
+///
+/// # Errors
+/// [`TensorError::HostMemory`].
+fn reserved<T>(elements: usize) -> Result<Vec<T>, TensorError> {
+    let mut reserved = Vec::new();
+    let bytes = arithmetic::bytes(elements, size_of::<T>() as u64);
+    reserved.try_reserve_exact(elements).map_err(|_| TensorError::HostMemory { operation: "read", bytes })?;
+    Ok(reserved)
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::pool::{Pool, PoolOptions};
+
+    #[test]
+    fn a_view_is_read_without_the_elements_in_its_gaps() -> Result<(), TensorError> {
+        let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+        let x = Tensor::arange(&pool, 60, 0, 1)?.reshape([3, 4, 5])?;
+        let views = [
+            x.clone(),
+            x.transpose(0, 2)?,
+            x.narrow(0, 1, 2)?,
+            x.narrow(2, 1, 3)?,
+            x.slice(1, .., 2)?.transpose(1, 2)?,
+            x.select(2, 4)?,
+            x.slice(2, .., 4)?.unsqueeze(0)?.expand([7, 3, 4, 2])?,
+            x.narrow(1, 0, 0)?,
+        ];
+        for view in views {
+            let source = view.without_gaps::<i32>()?;
+            let own = (0..view.rank()).filter(|&axis| view.strides()[axis] > 0).map(|axis| view.shape()[axis]);
+            let bytes = arithmetic::bytes(arithmetic::elements(&own.collect::<Vec<_>>()), 4);
+            assert_eq!(source.span_in_units().end - source.span_in_units().start, bytes, "{view:?}");
+            assert_eq!(source.shape(), view.shape());
+        }
+        Ok(())
+    }
+}

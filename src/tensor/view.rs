@@ -1,0 +1,235 @@
+//! Views that drop, add, part or step along axes.
+
+use super::axis::{Axes, Axis};
+use super::layout::{Dims, Layout};
+use super::{MAX_RANK, Tensor};
+use crate::error::TensorError;
+
+/// A range of indices, of which negative ones are counted from the end: `1..3`, `..-1`, `-2..`, `0..=1`, `..`.
+///
+/// Implemented by the ranges of `i32`, `i64`, `isize` and `usize`. Clippy takes a literal range from a positive to a negative index,
+/// `1..-1`, for an empty one (`clippy::reversed_empty_ranges`): count both from the end, or name one of them.
+pub trait IndexRange: sealed::IndexRange {}
+
+impl<T: sealed::IndexRange> IndexRange for T {}
+
+/// A range as it was given: where it starts, where it ends, and whether the end belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    start: Option<i64>,
+    end: Option<i64>,
+    is_inclusive: bool,
+}
+
+mod sealed {
+    use super::{Axis, Given};
+    use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+
+    pub trait IndexRange {
+        fn given(&self) -> Given;
+    }
+
+    impl IndexRange for RangeFull {
+        fn given(&self) -> Given {
+            Given { start: None, end: None, is_inclusive: false }
+        }
+    }
+
+    macro_rules! ranges {
+        ($($range:ident, |$x:ident| $start:expr, $end:expr, $is_inclusive:literal;)*) => {
+            $(
+                impl<T: Copy + Into<Axis>> IndexRange for $range<T> {
+                    fn given(&self) -> Given {
+                        let number = |index: T| index.into().number();
+                        let $x = self;
+                        Given { start: $start.map(number), end: $end.map(number), is_inclusive: $is_inclusive }
+                    }
+                }
+            )*
+        };
+    }
+
+    ranges! {
+        Range, |x| Some(x.start), Some(x.end), false;
+        RangeFrom, |x| Some(x.start), None, false;
+        RangeTo, |x| None, Some(x.end), false;
+        RangeInclusive, |x| Some(*x.start()), Some(*x.end()), true;
+        RangeToInclusive, |x| None, Some(x.end), true;
+    }
+}
+
+impl Given {
+    /// The first index and one past the last, counted from the start of `size` indices; none if the range is not within them.
+    pub(crate) fn resolve(self, size: usize) -> Option<(usize, usize)> {
+        let from_start = |index: i64| if index < 0 { index.checked_add_unsigned(size as u64) } else { Some(index) };
+        let start = self.start.map_or(Some(0), from_start)?;
+        let end = match self.end {
+            Some(end) => from_start(end)?.checked_add(i64::from(self.is_inclusive))?,
+            None => i64::try_from(size).ok()?,
+        };
+        let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
+        (start <= end && end <= size).then_some((start, end))
+    }
+
+    pub(crate) fn error(self, operation: &'static str, axis: usize, step: usize, size: usize) -> TensorError {
+        let (start, end) = (self.start.unwrap_or(0), self.end.unwrap_or(i64::try_from(size).unwrap_or(i64::MAX)));
+        let end = end.saturating_add(i64::from(self.is_inclusive));
+        TensorError::Slice { operation, axis, start, end, step, size }
+    }
+}
+
+impl Layout {
+    fn slice(&self, axis: Axis, range: Given, step: usize) -> Result<Self, TensorError> {
+        let axis = self.axis("slice", axis)?;
+        let size = self.shape[axis];
+        let error = || range.error("slice", axis, step, size);
+        let (start, end) = range.resolve(size).ok_or_else(error)?;
+        if step == 0 {
+            return Err(error());
+        }
+        let mut view = self.narrow(axis, start, end - start)?;
+        let count = (end - start).div_ceil(step);
+        view.shape.as_mut_slice()[axis] = count;
+        if count > 1 {
+            // Within the axis, since there is a second element a step further on.
+            view.strides.as_mut_slice()[axis] *= step;
+        }
+        Ok(view)
+    }
+
+    fn squeeze(&self, axes: &impl Axes) -> Result<Self, TensorError> {
+        let dropped = self.axes("squeeze", axes)?;
+        let mut view = Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset };
+        for (axis, (size, stride)) in self.dimensions().enumerate() {
+            if size != 1 || !dropped.contains(&axis) {
+                view.shape.push(size);
+                view.strides.push(stride);
+            }
+        }
+        Ok(view)
+    }
+
+    fn unsqueeze(&self, axis: Axis) -> Result<Self, TensorError> {
+        let rank = self.rank() + 1;
+        if rank > MAX_RANK {
+            return Err(TensorError::Rank { rank, limit: MAX_RANK });
+        }
+        let mut widened = Dims::EMPTY;
+        (0..rank).for_each(|_| widened.push(1));
+        // Of the axes that the view will have.
+        let axis = Self { shape: widened, strides: widened, offset: 0 }.axis("unsqueeze", axis).map_err(|_| {
+            TensorError::Axis { operation: "unsqueeze", axis: axis.number(), shape: self.shape.to_vec() }
+        })?;
+        let mut view = Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset };
+        for place in 0..rank {
+            let from = if place > axis { place - 1 } else { place };
+            let (size, stride) = if place == axis { (1, 1) } else { (self.shape[from], self.strides[from]) };
+            view.shape.push(size);
+            view.strides.push(stride);
+        }
+        Ok(view)
+    }
+}
+
+impl Tensor {
+    /// Every `step`-th index of a range of an axis, as a view: `x.slice(1, ..-1, 2)` is `x[:, :-1:2]` of PyTorch. Negative indices
+    /// are counted from the end.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`]; [`TensorError::Slice`] if the range reaches beyond the axis or ends before it starts, where PyTorch
+    /// would cut it off, or if the step is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let x = Tensor::arange(&pool, 10, 0, 1)?;
+    /// assert_eq!(x.slice(0, 1..9, 3)?.read_blocking::<i32>()?, [1, 4, 7]);
+    /// assert_eq!(x.slice(0, -2.., 1)?.read_blocking::<i32>()?, [8, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn slice(&self, axis: impl Into<Axis>, range: impl IndexRange, step: usize) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.slice(axis.into(), range.given(), step)?))
+    }
+
+    /// One index of an axis, which is dropped from the shape, as a view. A negative index is counted from the end. Equals
+    /// `torch.select`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`]; [`TensorError::Slice`] if the axis has no such index.
+    pub fn select(&self, axis: impl Into<Axis>, index: impl Into<Axis>) -> Result<Self, TensorError> {
+        let axis = self.layout.axis("select", axis)?;
+        let (index, size) = (index.into().number(), self.layout.shape[axis]);
+        let given = Given { start: Some(index), end: Some(index), is_inclusive: true };
+        let (start, end) = given.resolve(size).ok_or_else(|| given.error("select", axis, 1, size))?;
+        self.view(self.layout.narrow(axis, start, end - start)?).squeeze(axis)
+    }
+
+    /// The tensor without those of some axes that have size 1, as a view: one axis, a list of axes, or `..` for all. Equals
+    /// `torch.squeeze`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`].
+    pub fn squeeze(&self, axes: impl Axes) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.squeeze(&axes)?))
+    }
+
+    /// The tensor with one more axis, of size 1, before the axis given, as a view; −1 adds it behind all others. Equals
+    /// `torch.unsqueeze`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`], [`TensorError::Rank`].
+    pub fn unsqueeze(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.unsqueeze(axis.into())?))
+    }
+
+    /// Views of `size` indices of an axis each, one after the other; the last one may have fewer. Of an axis of size 0 one view.
+    /// Equals `torch.split`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`]; [`TensorError::Zero`] of a size of 0.
+    pub fn split(&self, size: usize, axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
+        let axis = self.layout.axis("split", axis)?;
+        if size == 0 {
+            return Err(TensorError::Zero { operation: "split", argument: "size" });
+        }
+        let all = self.layout.shape[axis];
+        let starts = (0..all.max(1)).step_by(size);
+        starts.map(|start| self.narrow(axis, start, size.min(all - start))).collect()
+    }
+
+    /// Views of the given numbers of indices of an axis, one after the other. Equals `torch.split` with a list.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`]; [`TensorError::Shape`] unless the sizes add up to that of the axis.
+    pub fn split_with_sizes(&self, sizes: &[usize], axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
+        let name = "split_with_sizes";
+        let axis = self.layout.axis(name, axis)?;
+        let all = self.layout.shape[axis];
+        let sum = sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size));
+        if sum != Some(all) {
+            return Err(TensorError::Shape { operation: name, left: sizes.to_vec(), right: vec![all] });
+        }
+        let mut start = 0;
+        let parts = sizes.iter().map(|&size| {
+            let part = self.narrow(axis, start, size);
+            start += size;
+            part
+        });
+        parts.collect()
+    }
+
+    /// At most `chunks` views of an axis, all of one size but for the last, which may have fewer indices. Equals `torch.chunk`.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`]; [`TensorError::Zero`] of 0 chunks.
+    pub fn chunk(&self, chunks: usize, axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
+        let axis = self.layout.axis("chunk", axis)?;
+        if chunks == 0 {
+            return Err(TensorError::Zero { operation: "chunk", argument: "number of chunks" });
+        }
+        self.split(self.layout.shape[axis].div_ceil(chunks).max(1), axis)
+    }
+}
