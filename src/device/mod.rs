@@ -25,6 +25,8 @@ use crate::heap::SegmentId;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Duration;
 use wgpu::WasmNotSendSync;
 
 /// The unit of offsets and lengths of transfers, in bytes: WebGPU's buffer copies require multiples of 4.
@@ -260,6 +262,15 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// Returns the total memory of the device in bytes, where known.
     fn total_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// Calls `act` once after `delay` on a thread of the memory, in place of an earlier call that is still pending; never once the memory is
+    /// dropped. Returns false and drops `act` where the memory has no threads, which is the default. Callbacks of the application may
+    /// run inside `act`.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn call_after(&self, delay: Duration, act: impl FnOnce() + Send + 'static) -> bool {
+        let _ = (delay, act);
+        false
     }
 
     /// Runs the callbacks of finished work. Does not wait.

@@ -51,6 +51,12 @@ pub enum OptionsError {
         /// The share asked for.
         fraction: String,
     },
+    /// [`PoolOptions::release_above`](crate::PoolOptions::release_above) is not within 0 and 1.
+    #[error("release_above is {fraction}, a fraction of the limit that must be above 0 and at most 1")]
+    ReleaseAbove {
+        /// The fraction asked for.
+        fraction: String,
+    },
     /// A limit as a share of the device's memory, where nothing tells how much the device has.
     #[error("the backend doesn't tell how much memory the device has: set the limit in bytes")]
     TotalUnknown,

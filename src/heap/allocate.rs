@@ -51,6 +51,7 @@ impl Heap {
         tallies.requested.add(requested.get());
         tallies.allocated.add(bytes);
         tallies.active.add(bytes);
+        tallies.recent_active = tallies.recent_active.max(tallies.active.current);
         tallies.blocks.add(1);
         tallies.active_blocks.add(1);
         tallies.pools[pool.index()].active += bytes;

@@ -225,6 +225,18 @@ impl Heap {
         self.tallies.each().into_iter().for_each(stats::Tally::reset_accumulated);
     }
 
+    /// Returns the current active and reserved bytes of both sub-pools together. Cheaper than [`Heap::stats`]. O(1).
+    #[must_use]
+    pub const fn held(&self) -> SubPoolStats {
+        SubPoolStats { active: self.tallies.active.current, reserved: self.tallies.reserved.current }
+    }
+
+    /// Returns the most active bytes since the last call, and starts over. No other reset affects this value, so
+    /// policies may depend on it. O(1).
+    pub const fn take_recent_active(&mut self) -> u64 {
+        std::mem::replace(&mut self.tallies.recent_active, self.tallies.active.current)
+    }
+
     /// Returns the bytes of all blocks that were ever allocated. No reset affects this value, so policies may depend on
     /// it. O(1).
     #[must_use]

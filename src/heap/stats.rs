@@ -124,6 +124,8 @@ pub(super) struct Tallies {
     pub(super) requested: Tally,
     pub(super) allocated: Tally,
     pub(super) active: Tally,
+    /// The most active bytes since [`Heap::take_recent_active`](super::Heap::take_recent_active).
+    pub(super) recent_active: u64,
     pub(super) inactive_split: Tally,
     pub(super) reserved: Tally,
     pub(super) blocks: Tally,
@@ -140,6 +142,7 @@ impl Tallies {
             requested,
             allocated,
             active,
+            recent_active: _,
             inactive_split,
             reserved,
             blocks,

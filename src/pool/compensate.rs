@@ -4,6 +4,7 @@
 //! size of the new segment; blocks that fit no hole are packed into a segment of exactly their size. All of this ends
 //! before the new segment is created, which keeps the pool's peak low. Does not wait for the device.
 
+use super::growth::share_of;
 use super::{Inner, State};
 use crate::device::Memory;
 use crate::error::DeviceError;
@@ -38,8 +39,9 @@ impl<M: Memory> Inner<M> {
             self.evacuate(pool, bytes, self.move_allowance())?;
         }
         compensation.rounds += 1;
+        let release_above = self.release_above;
         let release = |state: &mut State<M>| {
-            let segments = state.release_for(bytes, compensation.released);
+            let segments = state.release_for(bytes, compensation.released, release_above);
             state.remedies.count_released(&segments);
             compensation.released += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
             segments
@@ -68,12 +70,13 @@ impl<M: Memory> Inner<M> {
 
 impl<M: Memory> State<M> {
     /// Releases idle segments from the heap, longest idle first, until their sum with the `released` bytes reaches the
-    /// `bytes` bytes of the new segment and the limit permits the new segment.
-    fn release_for(&mut self, bytes: u64, released: u64) -> Vec<(SegmentId, u64)> {
+    /// `bytes` bytes of the new segment and the fraction `share` of the limit has room for the new segment.
+    fn release_for(&mut self, bytes: u64, released: u64, share: f64) -> Vec<(SegmentId, u64)> {
         let mut segments = Vec::new();
         let mut sum = released;
-        let is_above = |heap: &Heap, limit: u64| heap.stats().reserved.current + bytes > limit;
-        while sum < bytes || self.limit.is_some_and(|limit| is_above(&self.heap, limit)) {
+        let limit = self.limit.map(|limit| share_of(limit, share));
+        let is_above = |heap: &Heap, limit: u64| heap.held().reserved + bytes > limit;
+        while sum < bytes || limit.is_some_and(|limit| is_above(&self.heap, limit)) {
             let Some((id, size)) = self.heap.inactive_segments().next() else { break };
             self.heap.release_segment(id).expect("an idle segment may leave");
             segments.push((id, size));

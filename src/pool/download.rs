@@ -37,12 +37,11 @@ impl<M: Memory> Download<M> {
         assert!(Arc::ptr_eq(&self.inner, storage.inner()), "the storage belongs to a different pool");
         check_alignment(offset, length)?;
         check_range(offset, length, storage.bytes().next_multiple_of(crate::device::COPY_UNIT))?;
-        let memory = &self.inner.memory;
         let (mut commands, places) = self.inner.resolve([storage])?;
         if let Some(place) = places.first() {
             commands.read(&place.part(offset, length)?, &mut self.readback)?;
         }
-        finish(memory, commands)
+        finish(&self.inner, commands)
     }
 
     /// Submits, and returns the bytes of all ranges, concatenated, when the device has finished the reads.

@@ -25,6 +25,7 @@ mod pressure;
 #[cfg(feature = "tensor")]
 mod profile;
 mod references;
+mod release;
 mod remedies;
 mod reserve;
 mod resolve;
@@ -65,6 +66,7 @@ use attribution::Attribution;
 use growth::Growth;
 use pressure::Callback;
 use references::References;
+use release::{Decay, Schedule};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use spill::Spilled;
@@ -100,6 +102,9 @@ pub(crate) struct Inner<M: Memory> {
     compaction_share: f64,
     /// Whether freed bytes are cleared.
     scrubs: bool,
+    /// The fraction of the limit above which idle segments are released before the pool grows.
+    release_above: f64,
+    schedule: Schedule,
     /// The number of [`Pool`] handles.
     pools: AtomicUsize,
     /// Whether the leak warning was logged.
@@ -132,6 +137,7 @@ struct State<M: Memory> {
     /// Bytes that the driver has freed and that no trim has reported yet.
     unreported: u64,
     append_loops: AppendLoops,
+    decay: Decay,
 }
 
 impl<M: Memory> Pool<M> {
@@ -143,6 +149,7 @@ impl<M: Memory> Pool<M> {
         let limits = memory.limits();
         let granule = options.granule_for(&limits)?;
         let growth = options.growth_for(&limits, granule)?;
+        options.check_release()?;
         let heap = Heap::new(HeapOptions { granule, small_limit: options.small_limit })
             .map_err(|_| OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE })?;
         let state = State {
@@ -158,12 +165,15 @@ impl<M: Memory> Pool<M> {
             pins: Slab::new(),
             unreported: 0,
             append_loops: AppendLoops::default(),
+            decay: Decay::new(options.release_after),
         };
         let inner = Inner {
             memory,
             growth,
             compaction_share: options.compaction_share,
             scrubs: options.scrub_on_free,
+            release_above: options.release_above,
+            schedule: Schedule::new(options.release_after.is_some()),
             pools: AtomicUsize::new(0),
             has_warned_of_leaks: AtomicBool::new(false),
             growing: Mutex::new(()),
@@ -262,7 +272,9 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// The error of a failed batch; [`DeviceError::Lost`].
     pub fn submit(&self) -> Result<(), DeviceError> {
-        self.inner.memory.submit()
+        self.inner.memory.submit()?;
+        self.inner.note_submission();
+        Ok(())
     }
 
     /// Submits, then waits until the device has finished everything. Application callbacks run inside. Equals
@@ -272,7 +284,9 @@ impl<M: Memory> Pool<M> {
     /// As [`Pool::submit`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn synchronize(&self) -> Result<(), DeviceError> {
-        self.inner.memory.wait()
+        self.inner.memory.wait()?;
+        self.inner.note_submission();
+        Ok(())
     }
 
     /// Returns whether two handles refer to the same pool.
@@ -351,6 +365,8 @@ impl<M: Memory> fmt::Debug for Pool<M> {
             growth,
             compaction_share,
             scrubs,
+            release_above,
+            schedule,
             pools: _,
             has_warned_of_leaks: _,
             growing: _,
@@ -363,6 +379,8 @@ impl<M: Memory> fmt::Debug for Pool<M> {
             .field("growth", growth)
             .field("compaction_share", compaction_share)
             .field("scrubs", scrubs)
+            .field("release_above", release_above)
+            .field("schedule", schedule)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

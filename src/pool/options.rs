@@ -4,6 +4,7 @@ use super::growth::Growth;
 use crate::device::{GpuOptions, MemoryLimits};
 use crate::error::OptionsError;
 use crate::heap::HeapOptions;
+use std::time::Duration;
 
 /// How a pool is made. Sizes are in bytes; the defaults suit most programs.
 #[derive(Clone, Debug)]
@@ -40,6 +41,25 @@ pub struct PoolOptions {
     /// Cost: dropping the last handle of a block takes the recorder's lock, records a command, and may submit the batch as every
     /// command may.
     pub scrub_on_free: bool,
+    /// How long memory stays reserved beyond what the program needs. By default 1 s; None keeps it until [`Pool::trim`](super::Pool::trim)
+    /// or the limit requires it.
+    ///
+    /// *Needed* is the most that was active at any moment of the last two periods of this length, and a quarter of that, and one
+    /// smallest segment; nothing if nothing was active. When reserved bytes exceed that, segments without an active block go back to the
+    /// driver, longest idle first; if that does not suffice, blocks move out of sparse segments within
+    /// [`compaction_share`](Self::compaction_share). A loop whose iterations are alike therefore keeps all its memory, and a program whose
+    /// need falls loses the excess after one to two periods. Where memory is needed again within a period of its release, as in a loop
+    /// with iterations longer than two periods, the period doubles, up to 64 times its length, and shrinks slowly when nothing
+    /// grows.
+    ///
+    /// The release happens on a thread of the pool, apart from allocations, and waits for nothing; an allocation on another thread
+    /// may wait for the heap's lock while moves are planned. On GL and in browsers, which have no such thread, and on the host's memory it
+    /// happens when commands are submitted. jemalloc's decay and mimalloc's purge delay do the same for host memory.
+    pub release_after: Option<Duration>,
+    /// Releases idle segments, longest idle first, before the pool grows beyond this fraction of the limit: above 0 and at most 1. By
+    /// default 1: idle memory goes when the limit requires it. Does nothing without a limit. PyTorch's
+    /// `garbage_collection_threshold`.
+    pub release_above: f64,
     /// Which adapter to open; used by [`Pool::request`](super::Pool::request) alone.
     pub gpu: GpuOptions,
 }
@@ -53,6 +73,8 @@ impl Default for PoolOptions {
             smallest_segment: None,
             compaction_share: 0.1,
             scrub_on_free: false,
+            release_after: Some(Duration::from_secs(1)),
+            release_above: 1.0,
             gpu: GpuOptions::default(),
         }
     }
@@ -66,6 +88,16 @@ impl PoolOptions {
             Ok(granule)
         } else {
             Err(OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE })
+        }
+    }
+
+    /// Checks the options about releasing memory.
+    pub(super) fn check_release(&self) -> Result<(), OptionsError> {
+        let fraction = self.release_above;
+        if fraction > 0.0 && fraction <= 1.0 {
+            Ok(())
+        } else {
+            Err(OptionsError::ReleaseAbove { fraction: fraction.to_string() })
         }
     }
 

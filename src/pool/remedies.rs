@@ -20,7 +20,8 @@ pub struct Remedies {
     pub evacuations: u64,
     /// Bytes moved by compactions.
     pub bytes_moved: u64,
-    /// Segments released by requests and packing. Segments released by trims are not counted.
+    /// Segments released by requests, by packing, and because they were no longer needed. Segments released by trims are
+    /// not counted.
     pub segments_released: u64,
     /// Bytes of those segments.
     pub bytes_released: u64,

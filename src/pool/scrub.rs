@@ -11,31 +11,37 @@ use crate::error::DeviceError;
 use crate::heap::compaction::{Move, Plan};
 use crate::heap::{BlockId, Heap, SegmentId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl<M: Memory> Inner<M> {
     /// Calls `release`, which removes a handle or a pin from a block. If this makes the block inactive, as `vacates`
     /// predicts, its bytes are cleared before the block can be reused.
     #[inline]
     pub(super) fn release_block(
-        &self,
+        self: &Arc<Self>,
         block: BlockId,
         vacates: fn(&Heap, BlockId) -> bool,
         release: impl FnOnce(&mut State<M>),
     ) {
-        if self.scrubs {
-            self.scrub_and_release(block, vacates, release);
+        let leaves_excess = if self.scrubs {
+            self.scrub_and_release(block, vacates, release)
         } else {
-            release(&mut self.state());
+            let mut state = self.state();
+            release(&mut state);
+            self.note_free(&state)
+        };
+        if leaves_excess {
+            self.schedule_release();
         }
     }
 
     #[cold]
     fn scrub_and_release(
-        &self,
+        self: &Arc<Self>,
         block: BlockId,
         vacates: fn(&Heap, BlockId) -> bool,
         release: impl FnOnce(&mut State<M>),
-    ) {
+    ) -> bool {
         let mut commands = self.memory.commands();
         let mut state = self.state();
         if vacates(&state.heap, block) {
@@ -48,11 +54,13 @@ impl<M: Memory> Inner<M> {
             }
         }
         release(&mut state);
+        let leaves_excess = self.note_free(&state);
         drop(state);
-        if let Err(error) = finish(&self.memory, commands) {
+        if let Err(error) = finish(self, commands) {
             // The error is latched: the next fallible call returns it.
             log::warn!("wgpu-pool: scrubbing: {error}");
         }
+        leaves_excess
     }
 
     /// Clears the old locations of a plan's moves. Recorded directly after the copies.

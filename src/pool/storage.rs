@@ -169,12 +169,11 @@ impl<M: Memory> Storage<M> {
         if self.is_same(target) {
             return Ok(());
         }
-        let memory = &self.inner.memory;
         let (mut commands, places) = self.inner.resolve([self, target])?;
         if let [from, to] = places.as_slice() {
             copy::<M>(&mut commands, (from, self.bytes()), (to, target.bytes()))?;
         }
-        finish(memory, commands)
+        finish(&self.inner, commands)
     }
 
     fn record(
@@ -182,12 +181,11 @@ impl<M: Memory> Storage<M> {
         offset: u64,
         act: impl FnOnce(&mut M::Commands<'_>, &Location<M::Segment>) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
-        let memory = &self.inner.memory;
         let (mut commands, places) = self.inner.resolve([self])?;
         if let Some(place) = places.first() {
             act(&mut commands, &place.part(offset, place.size - offset)?)?;
         }
-        finish(memory, commands)
+        finish(&self.inner, commands)
     }
 }
 
@@ -214,10 +212,15 @@ fn copy<M: Memory>(
 }
 
 /// Ends a recording: releases the guard, then requests a submission if the open batch is due.
-pub(crate) fn finish<M: Memory>(memory: &M, commands: M::Commands<'_>) -> Result<(), DeviceError> {
+pub(crate) fn finish<M: Memory>(inner: &Arc<Inner<M>>, commands: M::Commands<'_>) -> Result<(), DeviceError> {
     let due = commands.due();
     drop(commands);
-    if due { memory.submit_soon() } else { Ok(()) }
+    if !due {
+        return Ok(());
+    }
+    inner.memory.submit_soon()?;
+    inner.note_submission();
+    Ok(())
 }
 
 /// Records commands on several storages of one pool, none of which has zero bytes: resolves their locations and calls
@@ -228,10 +231,9 @@ pub(crate) fn record<M: Memory>(
     act: impl FnOnce(&mut M::Commands<'_>, &[Location<M::Segment>]) -> Result<(), DeviceError>,
 ) -> Result<(), DeviceError> {
     let Some(first) = storages.first() else { return Ok(()) };
-    let memory = &first.inner.memory;
     let (mut commands, places) = first.inner.resolve(storages.iter().copied())?;
     act(&mut commands, &places)?;
-    finish(memory, commands)
+    finish(&first.inner, commands)
 }
 
 impl<M: Memory> Clone for Storage<M> {

@@ -46,15 +46,7 @@ impl<M: Memory> Pool<M> {
     /// `bytes`.
     #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
     pub fn trim_to(&self, bytes: u64) -> Trimmed {
-        self.trim_by(|state| {
-            let mut released = Vec::new();
-            while state.heap.stats().reserved.current > bytes {
-                let Some((id, size)) = state.heap.inactive_segments().next() else { break };
-                state.heap.release_segment(id).expect("an idle segment may leave");
-                released.push((id, size));
-            }
-            released
-        })
+        self.trim_by(|state| state.release_longest_idle(bytes))
     }
 
     fn trim_by(&self, release: impl FnOnce(&mut State<M>) -> Vec<(SegmentId, u64)>) -> Trimmed {

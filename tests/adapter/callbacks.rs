@@ -92,7 +92,7 @@ fn a_callback_inside_trim_and_synchronize_may_use_the_pool() {
 /// At the limit an allocation waits for the device, and so runs callbacks.
 #[test]
 fn a_callback_inside_an_allocation_at_the_limit_may_use_the_pool() {
-    let Some(pool) = adapter::open(PoolOptions { limit: Some(24 << 20), ..PoolOptions::default() }) else { return };
+    let Some(pool) = adapter::open(PoolOptions { limit: Some(24 << 20), ..crate::common::options() }) else { return };
     callback_during("a callback inside an allocation", pool, |pool| {
         let idle = pool.allocate(8 << 20).expect("it fits");
         idle.clear().expect("it can be recorded");
@@ -106,7 +106,7 @@ fn a_callback_inside_an_allocation_at_the_limit_may_use_the_pool() {
 #[test]
 fn a_trim_does_not_wait_for_a_callback_on_another_thread() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     watchdog::guarded("a trim beside a callback", move || {
         let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
         let small = pool.allocate(1024).expect("there is room");

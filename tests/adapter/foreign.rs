@@ -2,7 +2,7 @@
 
 use crate::common::{Outcome, adapter};
 use std::sync::Arc;
-use wgpu_pool::{DType, Gpu, Memory, Pool, PoolOptions, Tensor};
+use wgpu_pool::{DType, Gpu, Memory, Pool, Tensor};
 
 #[test]
 fn the_alignment_of_a_device_with_default_limits_is_respected() -> Outcome {
@@ -116,7 +116,7 @@ fn the_applications_commands_execute_after_previously_recorded_commands() -> Out
 #[test]
 fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let tensor = Tensor::zeros(&pool, [1000], DType::F32)?;
     let pinned = tensor.binding()?.ok_or("the tensor has elements")?;
     let again = tensor.binding()?.ok_or("the tensor has elements")?;
@@ -145,7 +145,7 @@ fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
 #[test]
 fn a_tensor_without_elements_has_no_binding() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     assert!(Tensor::zeros(&pool, [0], DType::F32)?.binding()?.is_none());
     Ok(())
 }
@@ -159,7 +159,7 @@ fn errors_of_the_pool_do_not_reach_the_applications_handler() -> Outcome {
     device.on_uncaptured_error(std::sync::Arc::new(move |_| {
         count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }));
-    let pool = Pool::from_device(device.clone(), queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device.clone(), queue, crate::common::options())?;
     pool.allocate(1 << 60).expect_err("no device holds that");
     pool.kernel("@compute @workgroup_size(70000) fn main() {}", "main").expect_err("no device runs that");
     assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 0);
@@ -180,7 +180,7 @@ fn a_dropped_pool_holds_no_reference_to_the_device() -> Outcome {
         // The device owns its handler as long as it lives.
         let handler: Arc<dyn wgpu::UncapturedErrorHandler> = Arc::new(|error: wgpu::Error| panic!("{error}"));
         device.on_uncaptured_error(Arc::clone(&handler));
-        let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+        let pool = Pool::from_device(device, queue, crate::common::options())?;
         let x = Tensor::from_slice(&pool, &[1.0_f32; 1000], [1000])?;
         let y = x.add(&x)?;
         assert_eq!(y.read_blocking::<f32>()?.len(), 1000);

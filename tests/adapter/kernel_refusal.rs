@@ -1,7 +1,7 @@
 //! The user's own kernels, wrongly used: each mistake its own error, and the pool usable afterwards.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, PoolOptions, Scalar, Tensor, TensorError};
+use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, Scalar, Tensor, TensorError};
 
 /// Adds a scalar to each element of the first tensor and puts it into the second.
 const RIGHT: &str = "
@@ -302,7 +302,7 @@ fn a_deeply_nested_kernel_runs_and_a_deeper_one_is_refused() -> Outcome {
 fn deeply_recursive_wgsl_does_not_crash_the_process() -> Outcome {
     // Without a driver: what these know of themselves is not the question.
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let main = "@group(0) @binding(0) var<storage, read_write> x: array<i32>;
         @compute @workgroup_size(1) fn main()";
     let chain: String = (0..1000).rev().map(|n| format!("const c{n} = c{} + 1;\n", n + 1)).collect();

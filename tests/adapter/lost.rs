@@ -1,11 +1,11 @@
 //! A device that is lost: every call says so, drops are safe, and nothing panics or hangs.
 
 use crate::common::{Outcome, adapter, watchdog};
-use wgpu_pool::{AllocateError, DType, DeviceError, Kernel, KernelError, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{AllocateError, DType, DeviceError, Kernel, KernelError, Pool, Tensor, TensorError};
 
 fn noop() -> Pool {
     let (device, queue) = adapter::noop();
-    Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device")
+    Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device")
 }
 
 /// Devices to lose, each with its pool: one of the pool's own, one of the program's, and one without a driver.
@@ -260,7 +260,7 @@ fn a_pending_read_ends_when_the_device_is_lost() -> Outcome {
 #[test]
 fn only_the_first_reason_of_a_loss_is_kept() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let zeros = Tensor::zeros(&pool, [4], DType::F32)?;
     pool.memory().notify_lost("first");
     pool.memory().notify_lost("second");

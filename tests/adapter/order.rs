@@ -171,7 +171,7 @@ fn a_large_upload_is_in_order_with_the_kernels_around_it() -> Outcome {
 /// A copy within one wgpu buffer takes a detour, in pieces.
 #[test]
 fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
-    let options = || PoolOptions { smallest_segment: Some(64 << 20), ..PoolOptions::default() };
+    let options = || PoolOptions { smallest_segment: Some(64 << 20), ..crate::common::options() };
     let embedded = adapter::foreign().map(|(device, queue)| Pool::from_device(device, queue, options()));
     for pool in adapter::open(options()).map(Ok).into_iter().chain(embedded) {
         let pool = pool?;
@@ -193,7 +193,7 @@ fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
 /// The cache of bind groups tells segments apart, not offsets alone.
 #[test]
 fn tensors_at_the_same_offset_of_two_segments_are_distinguished() -> Outcome {
-    let Some(pool) = adapter::open(PoolOptions { smallest_segment: Some(1 << 20), ..PoolOptions::default() }) else {
+    let Some(pool) = adapter::open(PoolOptions { smallest_segment: Some(1 << 20), ..crate::common::options() }) else {
         return Ok(());
     };
     let output = Tensor::zeros(&pool, [1 << 17], DType::U32)?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use wgpu_pool::{DType, Memory, Pool, PoolOptions, Tensor};
+use wgpu_pool::{DType, Memory, Pool, Tensor};
 
 const MIB: u64 = 1 << 20;
 
@@ -16,12 +16,12 @@ const SOON: Duration = Duration::from_secs(30);
 
 fn noop() -> Pool {
     let (device, queue) = adapter::noop();
-    Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device")
+    Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device")
 }
 
 /// Every kind of device: without a driver, opened by the pool, made by the application, and on GL.
 fn pools() -> Vec<Pool> {
-    let gl = adapter::gl().and_then(|gpu| Pool::new(gpu, PoolOptions::default()).ok());
+    let gl = adapter::gl().and_then(|gpu| Pool::new(gpu, crate::common::options()).ok());
     [noop()].into_iter().chain(adapter::fresh()).chain(adapter::foreign_pool()).chain(gl).collect()
 }
 

@@ -3,7 +3,7 @@
 use crate::common::{Outcome, adapter, watchdog};
 use wgpu_pool::{
     AccountingMemory, AllocateError, DType, Download, Gpu, HostMemory, Kernel, KernelError, OptionsError, Pinned, Pool,
-    PoolOptions, Storage, Tensor, TensorError,
+    Storage, Tensor, TensorError,
 };
 
 fn is_send_and_sync<T: Send + Sync + 'static>() {}
@@ -119,7 +119,7 @@ fn waits_on_several_threads_end_when_the_device_is_done() -> Outcome {
 #[test]
 fn reads_on_several_threads_all_complete() -> Outcome {
     let (device, queue) = adapter::noop();
-    let embedded = Pool::from_device(device, queue, PoolOptions::default())?;
+    let embedded = Pool::from_device(device, queue, crate::common::options())?;
     for pool in [embedded].into_iter().chain(adapter::fresh()) {
         watchdog::guarded("reads on several threads", move || {
             std::thread::scope(|scope| {

@@ -38,7 +38,7 @@ pub(crate) fn open(options: PoolOptions) -> Option<Pool> {
 
 /// A new pool of default options on the best adapter, as [`gpu`].
 pub(crate) fn fresh() -> Option<Pool> {
-    open(PoolOptions::default())
+    open(crate::common::options())
 }
 
 /// The pool that tests of this process share, on the best adapter, as [`gpu`]. Its counters are anyone's.
@@ -51,7 +51,7 @@ pub(crate) fn shared() -> Option<&'static Pool> {
 /// machine has to have it.
 pub(crate) fn shared_gl() -> Option<&'static Pool> {
     static POOL: OnceLock<Option<Pool>> = OnceLock::new();
-    POOL.get_or_init(|| gl().and_then(|gpu| Pool::new(gpu, PoolOptions::default()).ok())).as_ref()
+    POOL.get_or_init(|| gl().and_then(|gpu| Pool::new(gpu, crate::common::options()).ok())).as_ref()
 }
 
 /// A new memory on GL, as [`shared_gl`].
@@ -111,7 +111,7 @@ pub(crate) fn foreign_with(required_limits: wgpu::Limits) -> Option<(wgpu::Devic
 /// A new pool on a device of [`foreign`]'s kind.
 pub(crate) fn foreign_pool() -> Option<Pool> {
     let (device, queue) = foreign()?;
-    Some(Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device"))
+    Some(Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device"))
 }
 
 /// A device without a driver, as an app has it: it runs copies, and passes over dispatches.

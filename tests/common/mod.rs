@@ -8,3 +8,8 @@ pub(crate) mod watchdog;
 
 /// What a test returns, so that `?` names the error.
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// The default options, but what tests see of a pool does not depend on the time that they take.
+pub(crate) fn options() -> wgpu_pool::PoolOptions {
+    wgpu_pool::PoolOptions { release_after: None, ..wgpu_pool::PoolOptions::default() }
+}

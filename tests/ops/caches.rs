@@ -1,7 +1,7 @@
 //! Caches: how many kernels are compiled, how many are kept, and that nothing depends on what is kept.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{CacheUse, DType, Expression, Pool, PoolOptions, Tensor, fuse};
+use wgpu_pool::{CacheUse, DType, Expression, Pool, Tensor, fuse};
 
 /// Kernels that a pool has compiled so far.
 fn compiled(pool: &Pool) -> u64 {
@@ -80,7 +80,7 @@ fn numbered(number: u32, x: &Tensor) -> Result<Tensor, wgpu_pool::TensorError> {
 #[test]
 fn thousands_of_expressions_keep_the_caches_and_the_hosts_memory_bounded() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let x = Tensor::empty(&pool, [5], DType::F32)?;
     let most = u32::try_from(cache(&pool, "pipelines of expressions").most_entries.ok_or("it has a bound")?)?;
     let run = |numbers: std::ops::Range<u32>| -> Outcome {
@@ -112,7 +112,7 @@ fn thousands_of_expressions_keep_the_caches_and_the_hosts_memory_bounded() -> Ou
 #[test]
 fn shapes_and_the_programs_own_kernels_leave_nothing_behind() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let use_shape = |size: usize| -> Outcome {
         let x = Tensor::full(&pool, [size, 3], 1.0_f32)?;
         x.t()?.add(&x.t()?)?.sum([0])?;

@@ -87,7 +87,7 @@ fn step(pool: &Pool, x: &Tensor, random: &mut Random) -> Result<Tensor, TensorEr
 #[test]
 fn programs_over_extreme_sizes_give_tensors_or_errors() -> Outcome {
     let (device, queue) = adapter::noop();
-    let options = PoolOptions { limit: Some(16 << 20), ..PoolOptions::default() };
+    let options = PoolOptions { limit: Some(16 << 20), ..crate::common::options() };
     let pool = Pool::from_device(device, queue, options)?;
     let mut made = 0;
     for seed in 0..PROGRAMS {

@@ -3,7 +3,7 @@
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::Array;
-use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError, Window, fuse};
+use wgpu_pool::{DType, Pool, Tensor, TensorError, Window, fuse};
 
 /// Images, and windows over them: odd sizes, overlaps, gaps, and edges.
 const WINDOWS: [([usize; 4], Window); 8] = [
@@ -187,7 +187,7 @@ fn gradients_of_views_are_those_of_copies() -> Outcome {
 fn a_batch_that_is_unfolded_in_parts_gives_what_its_images_give() -> Outcome {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
     let Some((device, queue)) = adapter::foreign_with(limits) else { return Ok(()) };
-    let pool = &Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = &Pool::from_device(device, queue, crate::common::options())?;
     let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
     let (size, shape) = ([3, 4, 19, 20], [5, 4, 3, 3]);
     let images = Tensor::rand(pool, size, 1)?;

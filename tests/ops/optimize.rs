@@ -145,7 +145,7 @@ fn in_many_segments() -> Option<Pool> {
         smallest_segment: Some(256 << 10),
         small_limit: 64 << 10,
         compaction_share: 0.0,
-        ..PoolOptions::default()
+        ..crate::common::options()
     })
 }
 
@@ -153,7 +153,7 @@ fn in_many_segments() -> Option<Pool> {
 fn in_narrow_windows() -> Option<Pool> {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 20, ..wgpu::Limits::default() };
     let (device, queue) = adapter::foreign_with(limits)?;
-    Pool::from_device(device, queue, PoolOptions { smallest_segment: Some(8 << 20), ..PoolOptions::default() }).ok()
+    Pool::from_device(device, queue, PoolOptions { smallest_segment: Some(8 << 20), ..crate::common::options() }).ok()
 }
 
 #[test]

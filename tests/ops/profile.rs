@@ -2,7 +2,7 @@
 
 use crate::common::{Outcome, adapter};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use wgpu_pool::{DeviceError, Pool, PoolOptions, Tensor, TensorError, fuse};
+use wgpu_pool::{DeviceError, Pool, Tensor, TensorError, fuse};
 
 /// A pool whose adapter has timestamps.
 fn timed() -> Option<Pool> {
@@ -65,7 +65,7 @@ fn more_dispatches_than_there_are_timestamps_are_counted_and_a_panic_ends_the_pr
 #[test]
 fn an_adapter_without_timestamps_says_so() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let error = pool.profile(|| ()).err();
     assert_eq!(error, Some(DeviceError::Unsupported { feature: "TIMESTAMP_QUERY" }));
     Ok(())

@@ -192,7 +192,7 @@ fn tensors_of_two_pools_are_refused() -> Outcome {
 
 #[test]
 fn a_pool_without_memory_says_so_through_tensors_and_works_on() -> Outcome {
-    let Some(pool) = adapter::open(PoolOptions { limit: Some(8 << 20), ..PoolOptions::default() }) else {
+    let Some(pool) = adapter::open(PoolOptions { limit: Some(8 << 20), ..crate::common::options() }) else {
         return Ok(());
     };
     let kept = Tensor::full(&pool, [1 << 20], 1.5_f32)?;

@@ -1,7 +1,7 @@
 //! Whatever an operation allocates, its result and what it needs on the way, names the line that called it.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{Activation, DType, EventKind, Pool, PoolOptions, Tensor, TensorError, Window, fuse};
+use wgpu_pool::{Activation, DType, EventKind, Pool, Tensor, TensorError, Window, fuse};
 
 type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 
@@ -93,7 +93,7 @@ const LAST_LINE: u32 = line!();
 #[test]
 fn whatever_an_operation_allocates_names_the_line_that_called_it() -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let x = Tensor::zeros(&pool, [64, 64], DType::F32)?;
     let y = x.transpose(0, 1)?;
     for (number, call) in CALLS.iter().enumerate() {

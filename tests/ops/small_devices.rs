@@ -2,9 +2,7 @@
 //! error that says what is missing.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{
-    Activation, AdamW, AdamWParameter, DType, DeviceError, Pool, PoolOptions, Tensor, TensorError, Window, fuse,
-};
+use wgpu_pool::{Activation, AdamW, AdamWParameter, DType, DeviceError, Pool, Tensor, TensorError, Window, fuse};
 
 /// The name of an operation, and what it gives.
 type Named = (&'static str, Result<Vec<f32>, TensorError>);
@@ -65,7 +63,7 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
 #[test]
 fn a_device_of_small_limits_does_what_a_large_one_does_or_says_what_it_lacks() -> Outcome {
     let Some((device, queue)) = adapter::foreign_with(wgpu::Limits::downlevel_defaults()) else { return Ok(()) };
-    let small = Pool::from_device(device, queue, PoolOptions::default())?;
+    let small = Pool::from_device(device, queue, crate::common::options())?;
     let Some(large) = adapter::shared() else { return Ok(()) };
     let mut refused = Vec::new();
     for ((name, small), (_, large)) in results(&small)?.into_iter().zip(results(large)?) {

@@ -9,8 +9,8 @@ type Block = Storage<AccountingMemory>;
 
 /// Pools with compaction and without.
 fn pools() -> Result<[Pool<AccountingMemory>; 2], Box<dyn std::error::Error>> {
-    let rigid = PoolOptions { compaction_share: 0.0, ..PoolOptions::default() };
-    Ok([Pool::new(AccountingMemory::new(), PoolOptions::default())?, Pool::new(AccountingMemory::new(), rigid)?])
+    let rigid = PoolOptions { compaction_share: 0.0, ..crate::common::options() };
+    Ok([Pool::new(AccountingMemory::new(), crate::common::options())?, Pool::new(AccountingMemory::new(), rigid)?])
 }
 
 /// Grows `tensors` blocks in turn from one row to `steps` rows, and returns what they are in the end.

@@ -309,7 +309,7 @@ fn fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum<S: Subject
 #[test]
 fn sparse_large_segments_shrink_to_their_live_blocks() -> Outcome {
     const MIB: u64 = 1 << 20;
-    let pool = Pool::new(AccountingMemory::new(), PoolOptions { small_limit: 0, ..PoolOptions::default() })?;
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions { small_limit: 0, ..crate::common::options() })?;
     let mut live = Vec::new();
     for _ in 0..32 {
         // Each pair fills a segment of its own.

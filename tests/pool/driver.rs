@@ -179,7 +179,7 @@ fn on_gl_resident_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
 /// Takes memory, gives it back, and compares, in the watched process.
 fn shrink(kind: &str) -> Outcome {
     let memory = if kind == "gl" { adapter::gl() } else { adapter::gpu() };
-    let pool = Pool::new(memory.ok_or("it opened before")?, PoolOptions::default())?;
+    let pool = Pool::new(memory.ok_or("it opened before")?, crate::common::options())?;
     let kept = Tensor::full(&pool, [1000], 2.5_f32)?;
     // Once before, so that what the driver keeps for good is there.
     drop(Tensor::full(&pool, [16 << 20], 1.5_f32)?);
@@ -237,7 +237,7 @@ fn a_device_without_free_memory_returns_an_error_and_stays_usable() -> Outcome {
 
 /// Takes memory until the driver has none, in the limited process.
 fn exhaust() -> Outcome {
-    let pool = Pool::request_blocking(PoolOptions { smallest_segment: Some(512 << 20), ..PoolOptions::default() })?;
+    let pool = Pool::request_blocking(PoolOptions { smallest_segment: Some(512 << 20), ..crate::common::options() })?;
     let kept = Tensor::full(&pool, [1000], 2.5_f32)?;
     let mut storages = Vec::new();
     let error = loop {

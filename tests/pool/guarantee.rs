@@ -102,7 +102,7 @@ impl<S: Budgeted> Program<S> {
             small_limit: [0, scale / 256, scale / 16, scale][random.below(4)],
             smallest_segment: Some(smallest.next_multiple_of(alignment).min(largest_segment / alignment * alignment)),
             compaction_share: [0.1, 1.0, 1e-9][random.below(3)],
-            ..PoolOptions::default()
+            ..crate::common::options()
         };
         let pool = Pool::new(memory, options).expect("the options suit");
         let granule = pool.snapshot().granule;

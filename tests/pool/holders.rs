@@ -150,7 +150,7 @@ fn the_block_of_a_tensor_has_its_dtype_and_shape() -> Outcome {
     use wgpu_pool::{DType, Tensor};
 
     let (device, queue) = crate::common::adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let _weights = Tensor::zeros(&pool, [3, 4, 5], DType::F32)?.labelled("weights");
     let at = line(1);
     let _ids = Tensor::from_slice(&pool, &[1_u32, 2], [2])?;
@@ -167,7 +167,7 @@ fn the_block_of_a_tensor_has_its_dtype_and_shape() -> Outcome {
 #[test]
 fn a_pending_block_has_an_origin_and_a_hole_has_none() -> Outcome {
     let (device, queue) = crate::common::adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let storage = pool.allocate(1000)?;
     let pinned = storage.pin()?;
     let at = line(1);
@@ -184,7 +184,7 @@ fn a_pending_block_has_an_origin_and_a_hole_has_none() -> Outcome {
 
 #[test]
 fn an_allocation_through_the_ladder_has_its_call_site() -> Outcome {
-    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let pool = Pool::new(HostMemory::default(), crate::common::options())?;
     let _first = pool.allocate(100)?;
     assert_eq!(pool.top_holders(1)[0].site.line(), line(1));
     Ok(())

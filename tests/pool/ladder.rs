@@ -210,7 +210,7 @@ fn on_the_adapter_a_fully_pinned_pool_neither_deadlocks_nor_loses_data() -> Outc
 /// Frees what surrounds one block of 1 MiB, trims, and tells what is left.
 fn reserved_mib_around_one_mebibyte(around: &[u64]) -> Result<u64, Box<dyn std::error::Error>> {
     const MIB: u64 = 1 << 20;
-    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let pool = Pool::new(AccountingMemory::new(), crate::common::options())?;
     let (before, behind) = around.split_at(around.len() / 2);
     let allocate = |sizes: &[u64]| -> Result<Vec<Storage<_>>, AllocateError> {
         sizes.iter().map(|&mebibytes| pool.allocate(mebibytes * MIB)).collect()

@@ -149,7 +149,7 @@ fn one_live_byte_costs_one_granule_of_the_limit<S: Subject>(memory: S::Memory) -
 fn a_request_that_manual_compaction_and_trimming_would_serve_succeeds_directly() -> Outcome {
     const MIB: u64 = 1 << 20;
     for (request, small_limit) in [(16, 1 << 20), (64, 1 << 20), (112, 1 << 20), (112, 0)] {
-        let options = PoolOptions { limit: Some(128 * MIB), small_limit, ..PoolOptions::default() };
+        let options = PoolOptions { limit: Some(128 * MIB), small_limit, ..crate::common::options() };
         let pool = Pool::new(AccountingMemory::new(), options)?;
         let mut live = (0..128).map(|_| pool.allocate(MIB)).collect::<Result<Vec<_>, _>>()?;
         let mut number = 0;
@@ -228,7 +228,7 @@ pub(crate) fn assert_whole(storages: &Numbered<Hostile>) {
 #[test]
 fn a_refused_bounce_buffer_leads_to_the_next_measure() -> Outcome {
     const MIB: u64 = 1 << 20;
-    let pool = Pool::new(Hostile::new(24 * MIB), PoolOptions { compaction_share: 1.0, ..PoolOptions::default() })?;
+    let pool = Pool::new(Hostile::new(24 * MIB), PoolOptions { compaction_share: 1.0, ..crate::common::options() })?;
     pool.memory().refuses.bounce_buffers.store(true, Ordering::Relaxed);
     let mut live = stamped(&pool, (0..8).map(|_| 2 * MIB))?;
     live.retain(|(number, _)| number % 2 == 0);
@@ -392,7 +392,7 @@ fn a_write_refused_during_a_host_copy_loses_no_data() -> Outcome {
 fn resetting_statistics_changes_no_policy() -> Outcome {
     const MIB: u64 = 1 << 20;
     let run = |resets: bool| -> Result<_, AllocateError> {
-        let pool = Pool::new(AccountingMemory::new(), PoolOptions::default()).expect("the options suit");
+        let pool = Pool::new(AccountingMemory::new(), crate::common::options()).expect("the options suit");
         for _ in 0..50 {
             let mut live = (0..32).map(|_| pool.allocate(2 * MIB)).collect::<Result<Vec<_>, _>>()?;
             let mut number = 0;

@@ -28,6 +28,7 @@ mod maps;
 mod marks;
 mod pressure;
 mod refusal;
+mod release;
 mod report;
 mod reuse;
 mod scopes;

@@ -3,7 +3,7 @@
 use crate::common::Outcome;
 use crate::subjects::{Subject, options, over_every_memory};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use wgpu_pool::{HostMemory, Pool, PoolOptions};
+use wgpu_pool::{HostMemory, Pool};
 
 over_every_memory! {
     growth_between_two_marks_is_reported_by_call_site,
@@ -65,7 +65,7 @@ fn growth_after_the_warm_up_is_reported_with_the_call_site<S: Subject>(memory: S
 
 #[test]
 fn asserting_an_iteration_that_grows_panics_with_the_call_site() -> Outcome {
-    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let pool = Pool::new(HostMemory::default(), crate::common::options())?;
     let mut check = pool.growth_check(0);
     let _kept = pool.allocate(500)?;
     let panic = catch_unwind(AssertUnwindSafe(|| check.assert_iteration())).err().ok_or("it has grown")?;

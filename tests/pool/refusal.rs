@@ -81,7 +81,7 @@ fn blocks_are_aligned_for_any_device() -> Outcome {
     for alignment in [16, 32, 64, 128, 256, 1024, 4096] {
         let limits =
             MemoryLimits { alignment, largest_segment: 1 << 30, largest_binding: 1 << 27, shared_below: 1 << 20 };
-        let pool = Pool::new(AccountingMemory::with_limits(limits), PoolOptions::default())?;
+        let pool = Pool::new(AccountingMemory::with_limits(limits), crate::common::options())?;
         let storages: Result<Vec<_>, _> = (0..300).map(|number| pool.allocate(1 + number * 13)).collect();
         for spot in crate::subjects::spots(&pool) {
             assert!(spot.offset.is_multiple_of(alignment) && spot.size.is_multiple_of(alignment), "{spot:?}");

@@ -131,7 +131,7 @@ fn the_log_line_consists_of_name_value_pairs<S: Subject>(memory: S::Memory) -> O
 /// Without labels, scopes and pins those parts are left out.
 #[test]
 fn the_report_of_a_small_program_has_the_expected_lines() -> Outcome {
-    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let pool = Pool::new(HostMemory::default(), crate::common::options())?;
     let beside = pool.allocate(3 << 20)?;
     let weights = pool.allocate(2 << 20)?;
     weights.set_label("weights");

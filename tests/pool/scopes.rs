@@ -2,7 +2,7 @@
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, options, over_every_memory};
-use wgpu_pool::{HostMemory, Pool, PoolOptions, ScopeCounts};
+use wgpu_pool::{HostMemory, Pool, ScopeCounts};
 
 over_every_memory! {
     nested_scopes_count_the_events_inside_them,
@@ -89,7 +89,7 @@ fn blocks_carry_the_path_of_their_scope<S: Subject>(memory: S::Memory) -> Outcom
 
 #[test]
 fn a_scope_counts_its_own_thread_only() -> Outcome {
-    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let pool = Pool::new(HostMemory::default(), crate::common::options())?;
     let scope = pool.scope("here");
     let there = std::thread::spawn({
         let pool = pool.clone();
@@ -113,7 +113,7 @@ fn a_scope_counts_its_own_thread_only() -> Outcome {
 
 #[test]
 fn scopes_that_end_out_of_order_keep_their_counts() -> Outcome {
-    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let pool = Pool::new(HostMemory::default(), crate::common::options())?;
     let outer = pool.scope("outer");
     let inner = pool.scope("inner");
     let _first = pool.allocate(5)?;
@@ -128,7 +128,7 @@ fn scopes_that_end_out_of_order_keep_their_counts() -> Outcome {
 
 #[test]
 fn scopes_with_too_many_names_are_counted_together() -> Outcome {
-    let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    let pool = Pool::new(HostMemory::default(), crate::common::options())?;
     let outer = pool.scope("outer");
     for number in 0..3000 {
         let step = pool.scope(&format!("step {number}"));

@@ -132,7 +132,7 @@ pub(crate) use {over_every_memory, over_every_memory_that_runs_kernels, over_eve
 
 /// Options under which few bytes make many segments.
 pub(crate) fn options() -> PoolOptions {
-    PoolOptions { small_limit: SMALL_LIMIT, smallest_segment: Some(SEGMENT), ..PoolOptions::default() }
+    PoolOptions { small_limit: SMALL_LIMIT, smallest_segment: Some(SEGMENT), ..crate::common::options() }
 }
 
 /// Where a block lies.

@@ -5,7 +5,7 @@ use crate::common::random::Random;
 use crate::common::watchdog;
 use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp};
 use std::sync::{Barrier, mpsc};
-use wgpu_pool::{AccountingMemory, Pool, PoolOptions, Storage};
+use wgpu_pool::{AccountingMemory, Pool, Storage};
 
 over_every_memory! {
     blocks_allocated_on_one_thread_are_freed_on_another,
@@ -110,12 +110,12 @@ const STEPS: usize = 2000;
 /// What the pool holds when eight programs have run side by side, over what it holds when one thread takes their steps in turn.
 fn reserved_by_threads_over_one_thread(seed: u64) -> Result<f64, Box<dyn std::error::Error>> {
     let programs = || (0..PROGRAMS).map(move |program| Program::new(seed * PROGRAMS as u64 + program as u64));
-    let one = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let one = Pool::new(AccountingMemory::new(), crate::common::options())?;
     let mut in_turn: Vec<Program> = programs().collect();
     for _ in 0..STEPS {
         in_turn.iter_mut().for_each(|program| program.step(&one));
     }
-    let many = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let many = Pool::new(AccountingMemory::new(), crate::common::options())?;
     let start = Barrier::new(PROGRAMS);
     let side_by_side: Vec<Program> = std::thread::scope(|scope| {
         let run = |mut program: Program| {

@@ -3,7 +3,7 @@
 use crate::common::Outcome;
 use crate::subjects::{Subject, assert_stamp, options, over_every_memory, stamp};
 use std::sync::atomic::{AtomicBool, Ordering};
-use wgpu_pool::{AccountingMemory, AllocateError, Pool, PoolOptions};
+use wgpu_pool::{AccountingMemory, AllocateError, Pool};
 
 over_every_memory! {
     a_weak_handle_upgrades_while_its_block_is_allocated,
@@ -113,7 +113,7 @@ fn a_count_is_reused_only_when_no_weak_handle_is_left<S: Subject>(memory: S::Mem
 
 #[test]
 fn racing_pins_weak_handles_and_allocations_free_no_block_twice() -> Outcome {
-    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let pool = Pool::new(AccountingMemory::new(), crate::common::options())?;
     for round in 0..1000_u64 {
         let storage = pool.allocate(1000 + round)?;
         let (weak, guard) = (storage.downgrade(), storage.pin()?);
@@ -139,7 +139,7 @@ fn racing_pins_weak_handles_and_allocations_free_no_block_twice() -> Outcome {
 
 #[test]
 fn an_upgrade_racing_with_the_last_strong_handle_never_returns_a_freed_block() -> Outcome {
-    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let pool = Pool::new(AccountingMemory::new(), crate::common::options())?;
     for _ in 0..2000 {
         let storage = pool.allocate(1000)?;
         let weak = storage.downgrade();
@@ -174,7 +174,7 @@ fn a_weak_tensor_upgrades_to_the_same_tensor() -> Outcome {
     use wgpu_pool::Tensor;
 
     let (device, queue) = crate::common::adapter::noop();
-    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
     let tensor = Tensor::from_slice(&pool, &[1_u32, 2, 3, 4], [2, 2])?;
     let weak = tensor.transpose(0, 1)?.downgrade();
     let again = weak.upgrade().ok_or("it is there")?;

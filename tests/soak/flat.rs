@@ -5,7 +5,7 @@ use crate::common::Outcome;
 use crate::program::{Extent, Step, Text, World, steps};
 use crate::subjects::{Adapter, Subject, assert_books_balance};
 use crate::training::{decode, train};
-use wgpu_pool::{Memory, MemoryPressure, Pool, PoolOptions};
+use wgpu_pool::{Memory, MemoryPressure, Pool};
 
 /// Bytes by which the resident memory may be larger at the end: allocators of the host keep what they were given back.
 const RESIDENT_SLACK: u64 = 16 << 20;
@@ -59,7 +59,7 @@ fn opened() -> Option<(wgpu::Instance, Pool)> {
     });
     // The other tests say so where there has to be an adapter.
     let (device, queue) = device?;
-    let pool = Pool::from_device(device, queue, PoolOptions::default()).expect("the options suit every device");
+    let pool = Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device");
     Some((instance, pool))
 }
 

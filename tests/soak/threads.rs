@@ -6,7 +6,8 @@ use crate::common::random::Random;
 use crate::common::watchdog;
 use crate::subjects::{Accounting, Adapter, Host, Subject, assert_books_balance, assert_stamp, options, stamp};
 use std::sync::{Mutex, PoisonError};
-use wgpu_pool::{AllocateError, Memory, Pool, Storage, WeakStorage};
+use std::time::Duration;
+use wgpu_pool::{AllocateError, Memory, Pool, PoolOptions, Storage, WeakStorage};
 
 const THREADS: u64 = 4;
 /// The most blocks that the threads leave for one another.
@@ -84,7 +85,9 @@ where
     let mut rounds = 0;
     for seed in budget.seeds() {
         let Some(memory) = S::memory() else { return };
-        let pool = Pool::new(memory, options()).expect("the options suit the memory");
+        // The pool's own thread moves blocks and releases segments meanwhile.
+        let options = PoolOptions { release_after: Some(Duration::from_millis(2)), ..options() };
+        let pool = Pool::new(memory, options).expect("the options suit the memory");
         pool.set_limit((seed % 2 == 1).then_some(4 << 20));
         let seen = pool.clone();
         let run = move || {

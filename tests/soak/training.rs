@@ -9,7 +9,7 @@ use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError};
 const SEGMENT: u64 = 64 << 10;
 
 fn options(limit: Option<u64>) -> PoolOptions {
-    PoolOptions { limit, smallest_segment: Some(SEGMENT), small_limit: 4 << 10, ..PoolOptions::default() }
+    PoolOptions { limit, smallest_segment: Some(SEGMENT), small_limit: 4 << 10, ..crate::common::options() }
 }
 
 fn random_tensor(pool: &Pool, shape: [usize; 2], random: &mut Random) -> Result<Tensor, TensorError> {

@@ -7,8 +7,8 @@
 //! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands are recorded;
 //! 3. the heap (`pool/mod.rs`): arithmetic only, no call into wgpu;
 //! 4. leaf locks, whose holders take no other lock: the state of the submission queue, the idle staging buffers, the
-//!    bind-group layouts, the latched fault, the destroyed segments, the wakers of reads, the poller's state, the list
-//!    of threads, the program cache.
+//!    bind-group layouts, the latched fault, the destroyed segments, the wakers of reads, the poller's state, the
+//!    timer's state, the list of threads, the program cache.
 //!
 //! wgpu runs the application's callbacks inside `Queue::submit` and `Device::poll`, on the calling thread. A callback
 //! may drop a tensor, read, or record. Therefore no lock is held across either call: a batch is appended to the
@@ -42,6 +42,8 @@ use kernels::Kernels;
 use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Duration;
 use submission::{Newest, Submission};
 
 /// A segment on a GPU: a wgpu buffer and the number of the last batch that uses the buffer.
@@ -353,6 +355,11 @@ impl Memory for Gpu {
 
     fn total_bytes(&self) -> Option<u64> {
         self.total_bytes.get().copied()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn call_after(&self, delay: Duration, act: impl FnOnce() + Send + 'static) -> bool {
+        self.submission.call_after(delay, act)
     }
 
     fn poll(&self) {

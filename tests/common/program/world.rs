@@ -73,7 +73,7 @@ impl<M: Memory> World<M> {
             smallest_segment: Some(extent.largest / 4),
             compaction_share: [0.1, 1.0, 0.0][usize::try_from(seed % 3).expect("below three")],
             scrub_on_free: seed % 4 == 3,
-            ..PoolOptions::default()
+            ..crate::common::options()
         };
         let (scrubs, moves) = (options.scrub_on_free, options.compaction_share > 0.0);
         let pool = Pool::new(memory, options).expect("the options suit the memory");

@@ -11,7 +11,7 @@ fn pool() -> Option<Pool> {
     #[expect(unsafe_code, reason = "wgpu wants it said that an experimental feature may have bugs")]
     let experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
     let gpu = GpuOptions { experimental, ..GpuOptions::default() };
-    let pool = Pool::request_blocking(PoolOptions { gpu, ..PoolOptions::default() }).ok()?;
+    let pool = Pool::request_blocking(PoolOptions { gpu, ..crate::common::options() }).ok()?;
     let has = pool.memory().device().features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
     println!("cooperative matrices: {has}");
     has.then_some(pool)

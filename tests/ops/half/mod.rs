@@ -281,7 +281,7 @@ fn a_kernel_that_writes_a_view_of_an_odd_number_of_halves_never_writes_behind_it
     let descriptor =
         wgpu::DeviceDescriptor { required_features: wgpu::Features::SHADER_F16, ..wgpu::DeviceDescriptor::default() };
     let (device, queue) = wgpu::Device::noop(&descriptor);
-    let without_driver = Pool::from_device(device, queue, wgpu_pool::PoolOptions::default())?;
+    let without_driver = Pool::from_device(device, queue, crate::common::options())?;
     for pool in &pools().cloned().chain([without_driver]).collect::<Vec<_>>() {
         let kernel = |body: &str| {
             let head = "enable f16;

@@ -29,6 +29,7 @@
 //!   browser, on GL, or if the system cannot create a thread) the calling thread hands items over.
 //! - A caller of `flush` hands items over on its own thread. If another thread has taken an item, the caller waits for
 //!   that thread.
+//! - The *timer thread* records and hands over the commands that release unneeded memory.
 //!
 //! # Lock order
 //! The recorder's lock, then the queue's lock. The queue's lock is held for a few instructions, and never during a call
@@ -47,6 +48,8 @@ mod tests;
 mod thread_end;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
+#[cfg(not(target_arch = "wasm32"))]
+mod timer;
 #[cfg(not(target_arch = "wasm32"))]
 mod wait;
 
@@ -91,6 +94,8 @@ pub(super) struct Submission {
     #[cfg(not(target_arch = "wasm32"))]
     poller: poller::Poller,
     #[cfg(not(target_arch = "wasm32"))]
+    timer: Arc<timer::Timer>,
+    #[cfg(not(target_arch = "wasm32"))]
     threads: Arc<threads::Threads>,
 }
 
@@ -112,6 +117,8 @@ impl Submission {
             is_inline,
             #[cfg(not(target_arch = "wasm32"))]
             poller: poller::Poller::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            timer: Arc::default(),
             #[cfg(not(target_arch = "wasm32"))]
             threads: Arc::default(),
         }
@@ -256,7 +263,15 @@ impl Submission {
     pub(super) fn close(&self) {
         self.queue.close();
         self.poller.close();
+        self.timer.close();
         self.threads.join();
+    }
+
+    /// Calls `act` once after `delay` on the timer thread, unless the pool is dropped first. Returns false where there is no such thread:
+    /// on GL, whose context one thread at a time may use, and if the system refuses one.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn call_after(&self, delay: Duration, act: impl FnOnce() + Send + 'static) -> bool {
+        !self.is_inline && self.timer.call_after(&self.threads, delay, Box::new(act))
     }
 
     /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait.

@@ -4,6 +4,7 @@
 //! first, and those of libraries later. NVIDIA's Vulkan driver crashes if another thread is inside the driver at that
 //! time. Therefore a thread that ends, or that exits the process, waits until the submission thread has submitted its
 //! batches. It calls no wgpu function meanwhile, because wgpu's thread-local values may already be destroyed.
+//! The ending thread also waits for a call of the timer thread, and delays the next one.
 
 use super::{Submission, threads};
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ thread_local! {
 impl Drop for RecordedFor {
     fn drop(&mut self) {
         for submission in self.0.take().iter().filter_map(Weak::upgrade) {
+            submission.timer.hold();
             submission.wait_for_thread(threads::JOIN_TIMEOUT);
         }
     }

@@ -1,0 +1,358 @@
+//! Releasing memory that the program no longer needs: decay, as in jemalloc and mimalloc.
+//!
+//! Time is divided into periods. [`Decay`] holds the most bytes that were active in a period. Reserved bytes
+//! beyond the need of the last two periods, plus a margin, are released: idle segments first, then those that compaction empties. In a
+//! loop whose iterations are shorter than two periods the need is the loop's peak, so that nothing is released.
+//!
+//! Periods end on the memory's timer thread. A call is scheduled when a freed block leaves more reserved than is needed at that moment, and
+//! again until reserved and needed bytes agree. A memory without a timer ([`Memory::call_after`]) ends them when commands are submitted.
+
+use super::{Inner, State};
+use crate::device::Memory;
+use crate::error::{Bytes, DeviceError};
+use crate::heap::{SegmentId, SubPool};
+use quanta::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Memory beyond the need is kept up to one part in so many of it, so that small changes of the need release and create nothing.
+const MARGIN: u64 = 4;
+/// The most that the period grows, as a multiple of the option.
+const LONGEST: u32 = 64;
+/// Periods without a new segment after which the period shrinks again.
+const QUIET: u32 = 16;
+
+/// When periods end. Shared by threads, outside of the pool's lock.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    /// Nothing needs to be scheduled: a call is pending, submissions end the periods, or memory is never released.
+    is_settled: AtomicBool,
+    /// Submissions end the periods, for lack of a timer.
+    by_submissions: AtomicBool,
+}
+
+impl Schedule {
+    pub(super) const fn new(is_enabled: bool) -> Self {
+        Self { is_settled: AtomicBool::new(!is_enabled), by_submissions: AtomicBool::new(false) }
+    }
+}
+
+/// The program's need over the current and the previous period. Sizes are in bytes.
+#[derive(Debug)]
+pub(super) struct Decay {
+    /// The period that the options ask for. None releases nothing.
+    shortest: Option<Duration>,
+    period: Duration,
+    began: Option<Instant>,
+    previous_peak: u64,
+    /// Segments created by the end of the previous period.
+    created: u64,
+    /// Whether memory was released at the end of the previous period.
+    has_released: bool,
+    /// Periods since a segment was created.
+    quiet: u32,
+}
+
+/// What the end of a period looks at. Sizes are in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Usage {
+    reserved: u64,
+    /// The most active bytes of the period.
+    peak: u64,
+    /// Segments created so far.
+    created: u64,
+    smallest_segment: u64,
+}
+
+impl Decay {
+    pub(super) fn new(shortest: Option<Duration>) -> Self {
+        Self {
+            shortest,
+            period: shortest.unwrap_or_default(),
+            began: None,
+            previous_peak: 0,
+            created: 0,
+            has_released: false,
+            quiet: 0,
+        }
+    }
+
+    /// Whether the current period has ended by `now`. The first call begins it.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let began = *self.began.get_or_insert(now);
+        self.shortest.is_some() && now.duration_since(began) >= self.period
+    }
+
+    /// Ends a period. Returns what reserved bytes should fall to, if they exceed the need.
+    fn end_period(&mut self, now: Instant, usage: &Usage) -> Option<u64> {
+        let shortest = self.shortest?;
+        let has_grown = usage.created > self.created;
+        self.quiet = if has_grown { 0 } else { self.quiet + 1 };
+        if has_grown && self.has_released {
+            // What was released was needed again.
+            self.period = (self.period * 2).min(shortest * LONGEST);
+        } else if self.quiet >= QUIET {
+            self.period = (self.period / 2).max(shortest);
+            self.quiet = 0;
+        }
+        let target = kept(self.previous_peak.max(usage.peak), usage.smallest_segment);
+        (self.began, self.previous_peak, self.created) = (Some(now), usage.peak, usage.created);
+        self.has_released = usage.reserved > target;
+        self.has_released.then_some(target)
+    }
+}
+
+/// Bytes that stay reserved for a need.
+const fn kept(needed: u64, smallest_segment: u64) -> u64 {
+    if needed == 0 {
+        return 0;
+    }
+    needed.saturating_add(needed / MARGIN).saturating_add(smallest_segment)
+}
+
+impl<M: Memory> Inner<M> {
+    /// Schedules the end of a period if a block that was just freed leaves unneeded memory behind. Costs a nanosecond unless there is
+    /// such memory and no call is pending.
+    #[inline]
+    pub(super) fn note_free(self: &Arc<Self>, state: &State<M>) -> bool {
+        !self.schedule.is_settled.load(Ordering::Relaxed) && self.has_excess(state)
+    }
+
+    /// Whether more is reserved than is needed at this moment.
+    #[inline]
+    fn has_excess(&self, state: &State<M>) -> bool {
+        let stats = state.heap.held();
+        stats.reserved > kept(stats.active, self.growth.minimum_segment)
+    }
+
+    /// Has the timer end the period, if nothing else will.
+    #[cold]
+    pub(super) fn schedule_release(self: &Arc<Self>) {
+        if self.schedule.is_settled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if !self.call_after_period() {
+            self.schedule.by_submissions.store(true, Ordering::Release);
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn call_after_period(self: &Arc<Self>) -> bool {
+        let (now, period) = (Instant::now(), self.state().decay.period);
+        self.state().decay.is_over(now);
+        let inner = Arc::downgrade(self);
+        self.memory.call_after(period, move || {
+            if let Some(inner) = inner.upgrade() {
+                inner.end_scheduled_period();
+            }
+        })
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn call_after_period(self: &Arc<Self>) -> bool {
+        self.state().decay.is_over(Instant::now());
+        false
+    }
+
+    /// On the timer thread: releases what is unneeded, and schedules the next period while there is more to release.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn end_scheduled_period(self: &Arc<Self>) {
+        // First, so that a block freed from here on schedules a call if it needs one.
+        self.schedule.is_settled.store(false, Ordering::Release);
+        let is_waiting = match self.end_period() {
+            // The need of the previous period still counts, or the period has become longer.
+            None => true,
+            Some(target) => self.release_down_to(target),
+        };
+        let again = is_waiting && self.has_excess(&self.state());
+        if again {
+            self.schedule_release();
+        }
+    }
+
+    /// After a submission: the same, where no timer does it.
+    pub(super) fn note_submission(self: &Arc<Self>) {
+        if self.schedule.by_submissions.load(Ordering::Acquire) {
+            if let Some(target) = self.end_period() {
+                self.release_down_to(target);
+            }
+        }
+    }
+
+    /// Ends the period if its time is over. Returns what reserved bytes should fall to, if they exceed the need.
+    fn end_period(&self) -> Option<u64> {
+        let now = Instant::now();
+        let mut state = self.state();
+        if !state.decay.is_over(now) {
+            return None;
+        }
+        let usage = Usage {
+            peak: state.heap.take_recent_active(),
+            reserved: state.heap.held().reserved,
+            created: state.remedies.segments_created,
+            smallest_segment: self.growth.minimum_segment,
+        };
+        state.decay.end_period(now, &usage)
+    }
+
+    /// Releases idle segments, longest idle first, until at most `target` bytes are reserved, and empties sparse segments for it. Returns
+    /// whether it released any. Callbacks of the application may run inside, so no lock may be held.
+    fn release_down_to(&self, target: u64) -> bool {
+        let before = self.state().heap.held().reserved;
+        let released = self.release_idle_to(target)
+            + self.compact_down_to(target).unwrap_or_else(|error| {
+                log::warn!("wgpu-pool: unneeded memory is not compacted: {error}");
+                0
+            });
+        if released == 0 {
+            return false;
+        }
+        if target == 0 {
+            self.memory.drop_caches();
+        }
+        if let Err(error) = self.memory.try_submit() {
+            // It is latched: the next call that can fail returns it.
+            log::warn!("wgpu-pool: releasing unneeded memory: {error}");
+        }
+        self.reclaim();
+        let sizes = [before, self.state().heap.held().reserved, target].map(Bytes);
+        log::debug!("wgpu-pool: reserved {} to {} for a need of {}", sizes[0], sizes[1], sizes[2]);
+        true
+    }
+
+    fn release_idle_to(&self, target: u64) -> usize {
+        self.destroy_idle(|state| {
+            let segments = state.release_longest_idle(target);
+            state.remedies.count_released(&segments);
+            segments
+        })
+    }
+
+    /// Moves blocks out of sparse segments, and releases those, until at most `target` bytes are reserved or the allowance for moves is used
+    /// up. Returns the number of segments that were released.
+    fn compact_down_to(&self, target: u64) -> Result<usize, DeviceError> {
+        let mut released = 0;
+        if self.compaction_share <= 0.0 {
+            return Ok(released);
+        }
+        let excess = || self.state().heap.held().reserved.saturating_sub(target);
+        for pool in SubPool::ALL {
+            while excess() > 0 && self.evacuate(pool, excess(), self.move_allowance())? {
+                released += self.release_idle_to(target);
+            }
+            // What finds no hole is packed into a new segment, smaller than what is released for it.
+            while excess() > 0 {
+                let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+                let packed = self.pack_before_growth(&growing, pool, excess(), self.move_allowance())?;
+                drop(growing);
+                let Some(plan) = packed else { break };
+                self.release_emptied(&plan)?;
+                released += 1;
+            }
+        }
+        Ok(released)
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Takes idle segments out of the heap, longest idle first, until at most `bytes` bytes are reserved.
+    pub(super) fn release_longest_idle(&mut self, bytes: u64) -> Vec<(SegmentId, u64)> {
+        let mut released = Vec::new();
+        while self.heap.held().reserved > bytes {
+            let Some((id, size)) = self.heap.inactive_segments().next() else { break };
+            self.heap.release_segment(id).expect("an idle segment may leave");
+            released.push((id, size));
+        }
+        released
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const PERIOD: Duration = Duration::from_secs(1);
+
+    /// A decay whose periods end on demand.
+    struct Periods {
+        decay: Decay,
+        now: Instant,
+        created: u64,
+    }
+
+    impl Periods {
+        fn new() -> Self {
+            let mut decay = Decay::new(Some(PERIOD));
+            let now = Instant::now();
+            assert!(!decay.is_over(now));
+            Self { decay, now, created: 0 }
+        }
+
+        /// Ends a period with this much reserved and active at its peak, in MiB.
+        fn end(&mut self, reserved: u64, peak: u64) -> Option<u64> {
+            let almost = self.now + self.decay.period - Duration::from_millis(1);
+            assert!(!self.decay.is_over(almost));
+            self.now += self.decay.period;
+            assert!(self.decay.is_over(self.now));
+            let (reserved, peak) = (reserved * MIB, peak * MIB);
+            let usage = Usage { reserved, peak, created: self.created, smallest_segment: 8 * MIB };
+            self.decay.end_period(self.now, &usage)
+        }
+    }
+
+    #[test]
+    fn a_need_counts_for_the_period_after_it_too() {
+        let mut periods = Periods::new();
+        assert_eq!(periods.end(1000, 1000), None);
+        assert_eq!(periods.end(1000, 100), None);
+        assert_eq!(periods.end(1000, 100), Some(133 * MIB));
+        assert_eq!(periods.end(133, 0), None);
+        assert_eq!(periods.end(133, 0), Some(0));
+        assert_eq!(periods.end(0, 0), None);
+    }
+
+    #[test]
+    fn a_quarter_above_the_need_is_kept() {
+        let mut periods = Periods::new();
+        for _ in 0..3 {
+            assert_eq!(periods.end(133, 100), None);
+        }
+        assert_eq!(periods.end(134, 100), Some(133 * MIB));
+    }
+
+    #[test]
+    fn the_period_doubles_when_released_memory_is_needed_again_and_shrinks_when_nothing_grows() {
+        let mut periods = Periods::new();
+        periods.end(1000, 10);
+        for doubled in [2, 4, 8, 16, 32, 64, 64] {
+            assert!(periods.end(1000, 10).is_some());
+            periods.created += 1;
+            periods.end(10, 10);
+            assert_eq!(periods.decay.period, doubled * PERIOD);
+        }
+        for _ in 0..6 * QUIET {
+            assert_eq!(periods.end(10, 10), None);
+        }
+        assert_eq!(periods.decay.period, PERIOD);
+    }
+
+    #[test]
+    fn growth_without_a_release_before_it_leaves_the_period_alone() {
+        let mut periods = Periods::new();
+        for _ in 0..10 {
+            periods.created += 1;
+            assert_eq!(periods.end(10, 10), None);
+        }
+        assert_eq!(periods.decay.period, PERIOD);
+    }
+
+    #[test]
+    fn without_the_option_no_period_ends() {
+        let mut decay = Decay::new(None);
+        let now = Instant::now();
+        assert!(!decay.is_over(now));
+        assert!(!decay.is_over(now + Duration::from_secs(1_000_000)));
+    }
+}
