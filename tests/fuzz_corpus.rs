@@ -1,5 +1,5 @@
-//! The committed inputs of the fuzz targets, each through its target's body once. `cargo +nightly fuzz run NAME` looks for more.
-//! Those of the trace reader are run where that is: in the tests of the example `replay`.
+//! Runs each committed input of the fuzz targets once. `cargo +nightly fuzz run NAME` searches for more. The inputs of
+//! the trace reader run in the tests of the example `replay`.
 
 #[path = "../fuzz/bodies/fuse.rs"]
 mod fuse;
@@ -20,10 +20,11 @@ mod snapshot;
 use random::Random;
 use std::path::Path;
 
-/// Random inputs beside the committed ones.
+/// The number of random inputs in addition to the committed ones.
 const RANDOM_INPUTS: u64 = 50;
 
-/// Runs a body on the inputs of a target, and on random ones. The name of an input that fails is on standard error.
+/// Runs a fuzz body on the committed inputs of a target and on random ones. The name of a failing input is printed to
+/// standard error.
 fn run(target: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

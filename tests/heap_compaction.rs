@@ -1,5 +1,5 @@
-//! Compaction plans, made and committed in the middle of random programs: ids resolve to where the plan said, the laws hold,
-//! and the gain is there.
+//! Compaction plans that are made and committed within random programs: ids resolve to the planned places, the
+//! invariants hold, and the planned bytes are freed.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -9,7 +9,7 @@ use wgpu_pool::heap::{BlockId, Heap, HeapOptions, Place, SegmentId, SubPool};
 
 const GRANULE: u64 = 64;
 
-/// Numbers from a seed: xorshift64* (Vigna 2016).
+/// Seeded random numbers: xorshift64* (Vigna 2016).
 struct Random(u64);
 
 impl Random {
@@ -33,7 +33,7 @@ fn place(heap: &Heap, id: BlockId) -> Place {
     heap.allocated_place(id).expect("a live block")
 }
 
-/// Commits a plan and proves that it did what it said, and nothing else.
+/// Commits a plan, and checks that its effects are exactly the planned ones.
 fn commit(heap: &mut Heap, live: &[BlockId], plan: &Plan) {
     let before: HashMap<BlockId, Place> = live.iter().map(|&id| (id, place(heap, id))).collect();
     let stats = heap.stats();
@@ -52,7 +52,7 @@ fn commit(heap: &mut Heap, live: &[BlockId], plan: &Plan) {
             }
         }
     }
-    // A copy may be made at any time between planning and the next change: no place is read after it is written.
+    // Copies may run at any time between planning and the next change: no place is read after it is written.
     for one in plan.moves() {
         let written = one.to_offset..one.to_offset + one.size;
         for other in before.values().filter(|other| other.segment == one.to_segment) {
@@ -64,8 +64,8 @@ fn commit(heap: &mut Heap, live: &[BlockId], plan: &Plan) {
     assert_eq!((stats.allocated, stats.active, stats.reserved), (after.allocated, after.active, after.reserved));
 }
 
-/// Commits a plan whose moves may slide over each other's old places, and proves on simulated bytes that the copies, made in the
-/// plan's order, lose none.
+/// Commits a plan whose moves may overlap the source ranges of other moves, and checks on simulated bytes that copies
+/// in the plan's order lose nothing.
 fn commit_in_order(heap: &mut Heap, live: &[BlockId], plan: &Plan) {
     let mut memory: HashMap<(SegmentId, u64), (BlockId, u64)> = HashMap::new();
     let granules = |place: &Place| (0..place.size / GRANULE).map(|index| index * GRANULE);
@@ -92,7 +92,7 @@ fn commit_in_order(heap: &mut Heap, live: &[BlockId], plan: &Plan) {
     assert_eq!((stats.allocated, stats.active, stats.reserved), (after.allocated, after.active, after.reserved));
 }
 
-/// Fills segments with random blocks and frees some, so that what is free is in many holes.
+/// Fills segments with random blocks and frees some, so that free space is spread over many holes.
 fn shattered(random: &mut Random, segments: u64, pinned: bool) -> (Heap, Vec<BlockId>) {
     let mut heap = heap();
     for _ in 0..segments {
@@ -132,7 +132,7 @@ fn a_planned_hole_exists_after_the_commit_for_any_heap() {
         assert!(hole >= wanted);
         commit(&mut heap, &live, &plan);
         heap.allocate(bytes(wanted)).unwrap_or_else(|_| panic!("seed {seed}: no hole of {wanted}\n{plan}"));
-        heap.check().expect("the laws");
+        heap.check().expect("the invariants hold");
     }
     assert!(made > 200 && refused > 0, "{made} plans and {refused} refusals");
 }
@@ -193,7 +193,7 @@ fn evacuated_segments_are_idle_after_the_commit() {
         let idle: Vec<_> = heap.inactive_segments().collect();
         assert!(segments.iter().all(|id| idle.iter().any(|(other, _)| other == id)), "seed {seed}\n{plan}");
         assert!(heap.release_inactive().iter().map(|(_, size)| size).sum::<u64>() >= *bytes);
-        heap.check().expect("the laws");
+        heap.check().expect("the invariants hold");
     }
     assert!(made > 200, "{made} plans");
 }

@@ -1,40 +1,40 @@
-//! The house and its floors, held by reading the sources: who may import whom, what each floor may not know, how long a
-//! file may be, which bindings a shader may have, and what lies at the top of the checkout.
+//! Rules for the sources of this repository, checked by reading the files: which layer may import which, what each layer may not
+//! use, the length of files, the bindings of shaders, the vocabulary, and the names at the top level.
 //!
-//! Each law is first shown to complain about made-up offenders (`offenders`), and only then believed about the crate.
+//! `rule_tests` proves each rule on made-up sources that break the rule and on similar ones that do not.
 
 use std::{fs, path::Path};
 
-#[path = "house/laws.rs"]
-mod laws;
-#[path = "house/offenders.rs"]
-mod offenders;
 #[path = "house/pages.rs"]
 mod pages;
+#[path = "house/rule_tests.rs"]
+mod rule_tests;
+#[path = "house/rules.rs"]
+mod rules;
 #[path = "house/source.rs"]
 mod source;
 #[path = "house/vocabulary.rs"]
 mod vocabulary;
 
-/// Where sources are.
+/// The folders with sources.
 const FOLDERS: [&str; 7] = ["src", "shaders", "tests", "examples", "benches", "fuzz", "xtask"];
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Adds each source below a folder: its path relative to the root of the checkout, with `/` on every system, and its text.
+/// Adds each source file below a folder: the path relative to the root of the checkout, with `/` on every platform, and the text.
 fn collect(folder: &str, sources: &mut Vec<(String, String)>) {
     collect_files(folder, &[".rs", ".wgsl"], sources);
 }
 
-/// Adds each file below a folder whose name has one of the endings.
-fn collect_files(folder: &str, endings: &[&str], files: &mut Vec<(String, String)>) {
+/// Adds each file below a folder whose name has one of the suffixes.
+fn collect_files(folder: &str, suffixes: &[&str], files: &mut Vec<(String, String)>) {
     for name in names_in(folder) {
         let path = format!("{folder}/{name}");
         if checkout().join(&path).is_dir() {
-            collect_files(&path, endings, files);
-        } else if endings.iter().any(|ending| path.ends_with(ending)) {
+            collect_files(&path, suffixes, files);
+        } else if suffixes.iter().any(|suffix| path.ends_with(suffix)) {
             let text = read(&path);
             files.push((path, text));
         }
@@ -45,7 +45,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(checkout().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The names in a folder, in order; none where there is no such folder.
+/// The sorted names in a folder; empty if the folder does not exist.
 fn names_in(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(checkout().join(folder)).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -54,7 +54,7 @@ fn names_in(folder: &str) -> Vec<String> {
 }
 
 fn assert_none(complaints: &[String]) {
-    assert!(complaints.is_empty(), "the house has {} faults:\n{}", complaints.len(), complaints.join("\n"));
+    assert!(complaints.is_empty(), "{} violations of the house rules:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 #[test]
@@ -63,20 +63,20 @@ fn every_source_follows_the_house_rules() {
     for folder in FOLDERS {
         collect(folder, &mut sources);
     }
-    // A law that is shown no file is kept by all of them.
+    // Without any file, every rule would pass.
     for expected in ["src/lib.rs", "src/error/mod.rs", "src/heap/mod.rs", "tests/house.rs", "xtask/src/main.rs"] {
         assert!(sources.iter().any(|(path, _)| path == expected), "{expected} was not read");
     }
-    let complaints: Vec<String> = sources.iter().flat_map(|(path, text)| laws::complaints(path, text)).collect();
+    let complaints: Vec<String> = sources.iter().flat_map(|(path, text)| rules::complaints(path, text)).collect();
     assert_none(&complaints);
 }
 
 #[test]
 fn the_top_level_holds_only_known_names() {
-    // What one person keeps out of their own clone counts as ignored, too.
+    // `.git/info/exclude`: names that are ignored in this clone only.
     let lists = [".gitignore", ".git/info/exclude"].map(|list| fs::read_to_string(checkout().join(list)));
     let ignored: String = lists.into_iter().flatten().collect();
-    assert_none(&laws::top_level(&names_in("."), &ignored));
+    assert_none(&rules::top_level(&names_in("."), &ignored));
 }
 
 fn page(name: &str) -> String {
@@ -115,8 +115,8 @@ fn every_case_is_cited_by_a_test_and_every_citation_is_a_case() {
         collect(folder, &mut sources);
     }
     let cited: std::collections::BTreeSet<u32> = sources.iter().flat_map(|(_, text)| pages::cited(text)).collect();
-    let strays: Vec<_> = cited.iter().filter(|number| !listed.contains(number)).collect();
-    assert!(strays.is_empty(), "cited, and no case: {strays:?}");
+    let unlisted: Vec<_> = cited.iter().filter(|number| !listed.contains(number)).collect();
+    assert!(unlisted.is_empty(), "cited numbers that are not in docs/CASES.md: {unlisted:?}");
     let without = |number: &u32| pages::WITHOUT_A_TEST.iter().any(|(case, _)| case == number);
     let missing: Vec<_> = listed.iter().filter(|number| !cited.contains(number) && !without(number)).collect();
     assert!(missing.is_empty(), "cases that no test cites: {missing:?}");

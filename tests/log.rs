@@ -1,6 +1,7 @@
-//! What the pool logs: every rung of the ladder above reuse, at debug, and nothing on the paths that every block takes.
+//! Log messages of the pool: every step of the ladder after reuse is logged at debug level, and the paths that every
+//! block takes log nothing.
 //!
-//! A binary of its own with one test, since a process has one logger.
+//! A separate binary with one test, because the logger is global to the process.
 
 use std::sync::{Mutex, PoisonError};
 use wgpu_pool::{HostMemory, HostOptions, MemoryPressure, Pool, PoolOptions};
@@ -22,7 +23,7 @@ impl log::Log for Notes {
     fn flush(&self) {}
 }
 
-/// What was logged since the last call, at debug and above.
+/// Returns the messages since the last call, at debug level and above.
 fn notes() -> Vec<String> {
     let noted = std::mem::take(&mut *NOTES.0.lock().unwrap_or_else(PoisonError::into_inner));
     noted.into_iter().filter(|&(level, _)| level <= log::Level::Debug).map(|(_, text)| text).collect()
@@ -100,7 +101,7 @@ fn every_measure_of_the_ladder_is_logged_and_reuse_is_not() -> Result<(), Box<dy
     pool.trim();
     assert_noted(&[]);
 
-    // Case 51, at the pool's end: one line for each block that outlives it, once.
+    // Case 51, at the end of the pool: one line for each block that is still alive, once.
     let kept = pool.allocate(1000)?;
     kept.set_label("kept");
     notes();

@@ -1,5 +1,5 @@
-//! Snapshots as files: they hold what the pool's counters say, come back as they were written, and lead other tools to the same
-//! state. What breaks a law is refused by name.
+//! Snapshot files: they agree with the pool's counters, can be read back without loss, and can be replayed by other
+//! tools. Inconsistent files are refused with an error that names the problem.
 
 use serde_json::{Value, json};
 use wgpu_pool::{AccountingMemory, HostMemory, Pool, PoolOptions, Snapshot, Storage};
@@ -16,10 +16,10 @@ fn options() -> PoolOptions {
     PoolOptions { small_limit: 16 << 10, smallest_segment: Some(SEGMENT), ..PoolOptions::default() }
 }
 
-/// A pool, and what lives in it.
+/// A pool and its live blocks.
 type Lived<M> = Result<(Pool<M>, Vec<Storage<M>>), Box<dyn std::error::Error>>;
 
-/// A pool with a past: labels, scopes, a history that has dropped events, and holes.
+/// Creates a pool with labels, scopes, a history that has dropped events, and holes.
 fn lived_in(events: usize) -> Lived<AccountingMemory> {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 1.0, ..options() })?;
     pool.record_history(events);
@@ -89,7 +89,7 @@ fn the_memory_viz_file_sums_to_the_counters() -> Outcome {
     }
     assert_eq!(framed, live.len());
 
-    // Its trace, played forward, ends with the same bytes, in blocks of the same labels.
+    // Replaying its trace ends with the same number of bytes, in blocks with the same labels.
     let mut alive = std::collections::HashMap::new();
     let mut seen = std::collections::BTreeSet::new();
     for entry in page["device_traces"][0].as_array().ok_or("no trace")? {
@@ -116,7 +116,7 @@ fn the_memory_viz_file_sums_to_the_counters() -> Outcome {
     Ok(())
 }
 
-/// The frames behind the line's own are the scopes, inner before outer.
+/// The frames after that of the call site are the scopes, innermost first.
 fn assert_scopes(frames: &Value) {
     let frames = frames.as_array().map(Vec::as_slice).unwrap_or_default();
     let names: Vec<_> =
@@ -126,7 +126,7 @@ fn assert_scopes(frames: &Value) {
     };
 }
 
-/// The page reads integers of up to eight bytes as numbers, and longer ones as what its arithmetic refuses.
+/// The page reads integers of up to eight bytes as numbers, and longer ones as a type that its arithmetic rejects.
 #[test]
 fn no_integer_of_a_pickle_exceeds_what_the_page_can_compute_with() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
@@ -151,7 +151,7 @@ fn the_pickle_has_protocol_2_and_the_same_contents_as_the_json() -> Outcome {
     Ok(())
 }
 
-/// Replays a trace, and returns the pool and what lives in it.
+/// Replays a trace, and returns the pool and its live blocks.
 fn replay(trace: &str) -> Lived<HostMemory> {
     let pool = Pool::new(HostMemory::default(), PoolOptions { compaction_share: 0.0, ..options() })?;
     let mut storages: Vec<Option<Storage<HostMemory>>> = Vec::new();
@@ -172,7 +172,7 @@ fn replay(trace: &str) -> Lived<HostMemory> {
 // Case 49.
 #[test]
 fn a_trace_ends_in_the_state_of_the_live_pool() -> Outcome {
-    // With all of the history, with its end only, and with none.
+    // With the complete history, with only its end, and without history.
     for events in [10_000, 50, 0] {
         let (pool, _live) = lived_in(events)?;
         let (again, _alive) = replay(&pool.snapshot().to_trace())?;
@@ -189,7 +189,7 @@ fn a_trace_ends_in_the_state_of_the_live_pool() -> Outcome {
     Ok(())
 }
 
-/// Where nothing moves and nothing is trimmed, a trace leads to the same map.
+/// If nothing is moved or trimmed, the replay produces the same map.
 #[test]
 fn a_trace_of_a_pool_that_only_allocates_and_frees_ends_in_the_same_map() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions { compaction_share: 0.0, ..options() })?;
@@ -227,7 +227,7 @@ fn the_chrome_trace_ends_with_the_pools_counters() -> Outcome {
     let last = &counters.last().ok_or("no counter")?["args"];
     assert_eq!(last, &json!({"allocated": stats.allocated.current, "inactive": stats.inactive()}));
     let first = &counters.first().ok_or("no counter")?["args"];
-    // The history began with an empty pool, whose first event is a segment.
+    // The history started with an empty pool, so its first event is a segment.
     assert_eq!(first, &json!({"allocated": 0, "inactive": snapshot.events[0].size}));
     let names: std::collections::BTreeSet<_> = events.iter().filter_map(|event| event["name"].as_str()).collect();
     let wanted = ["memory", "move", "out of memory", "process_name", "segment made", "segment released", "trim"];
@@ -235,7 +235,7 @@ fn the_chrome_trace_ends_with_the_pools_counters() -> Outcome {
     Ok(())
 }
 
-/// What reading a changed file is refused with.
+/// Returns the error from reading a modified file.
 fn refusal(change: impl FnOnce(&mut Value)) -> Result<String, Box<dyn std::error::Error>> {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 0.0, ..options() })?;
     pool.record_history(10);
@@ -245,7 +245,7 @@ fn refusal(change: impl FnOnce(&mut Value)) -> Result<String, Box<dyn std::error
     drop(scope);
     let mut file: Value = serde_json::from_str(&pool.snapshot().to_json())?;
     change(&mut file);
-    Ok(Snapshot::from_json(&file.to_string()).err().ok_or("the file breaks a law")?.to_string())
+    Ok(Snapshot::from_json(&file.to_string()).err().ok_or("the file is inconsistent")?.to_string())
 }
 
 #[test]

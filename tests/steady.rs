@@ -1,6 +1,6 @@
-//! Allocating and freeing take no memory of the host in steady state.
+//! Allocating and freeing allocate no host memory in the steady state.
 //!
-//! A binary of its own, since the allocator that counts is the whole binary's. It counts on the measuring thread alone.
+//! A separate binary, because its counting allocator is global. Only allocations of the measuring thread count.
 
 use std::num::NonZeroU64;
 use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
@@ -8,12 +8,13 @@ use wgpu_pool::{AccountingMemory, HostMemory, Memory, Pool, PoolOptions};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Sizes of all kinds, in an order without a pattern.
+/// Sizes of all kinds in an irregular order.
 fn sizes() -> impl Iterator<Item = u64> {
     (0..1000u64).map(|step| 1 + (step.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % (1 << (8 + step % 13)))
 }
 
-/// Calls `turn` until it has what it needs, then once more: how often did that last turn ask the host for memory?
+/// Calls `turn` until it needs no new host memory, then once more, and returns the number of host allocations in the
+/// last call.
 fn requests_in_steady_state(mut turn: impl FnMut()) -> u64 {
     (0..3).for_each(|_| turn());
     allocation_counter::measure(turn).count_total
@@ -36,10 +37,10 @@ fn a_heap_in_steady_state_allocates_no_host_memory() -> Outcome {
             let bytes = NonZeroU64::new(bytes).expect("sizes start at 1");
             blocks.push(heap.allocate(bytes).expect("there is room"));
             if blocks.len() % 3 == 0 {
-                heap.free(blocks.swap_remove(blocks.len() / 2)).expect("it was handed out");
+                heap.free(blocks.swap_remove(blocks.len() / 2)).expect("it is allocated");
             }
         }
-        blocks.drain(..).for_each(|block| heap.free(block).expect("it was handed out"));
+        blocks.drain(..).for_each(|block| heap.free(block).expect("it is allocated"));
     });
     assert_eq!(requests, 0);
     Ok(())

@@ -1,13 +1,15 @@
-//! A model checker runs the core of the submission queue (`src/device/gpu/submission/queue.rs`): two or three threads of a program beside
-//! the submission thread, in thousands of random orders of their steps. A lost wake-up is a deadlock, which the checker reports.
+//! A model checker runs the core of the submission queue (`src/device/gpu/submission/queue.rs`): two or three
+//! application threads and the submission thread, in thousands of random interleavings. A lost wake-up is a deadlock,
+//! which the checker reports.
 //!
-//! The device is a list of what was handed over. Its submissions run callbacks that call the queue again, close it, or panic.
+//! The device is modeled as a list of submitted items. Submissions run callbacks that call the queue again, close it,
+//! or panic.
 
-// The very source of the crate, with the checker's locks and threads.
+// The same source file as in the crate, with the checker's locks and threads.
 #[path = "../src/device/gpu/submission/queue.rs"]
 mod queue;
 
-/// What `src/device/gpu/submission/sync.rs` is in the crate.
+/// The equivalent of `src/device/gpu/submission/sync.rs`.
 mod sync {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use shuttle::thread::ThreadId;
@@ -18,7 +20,7 @@ mod sync {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A pause is over whenever the checker likes.
+    /// The checker may end a pause at any time.
     pub(crate) fn wait<'a, T>(
         condvar: &Condvar,
         mutex: &'a Mutex<T>,
@@ -47,7 +49,7 @@ use std::sync::{PoisonError, Weak};
 use std::time::Duration;
 use sync::lock;
 
-/// What happens to an item beside its being handed over.
+/// What happens when an item is submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Nothing,
@@ -59,20 +61,20 @@ enum Event {
     CallbackFlushes,
     /// A callback appends a batch and leaves it to the submission thread.
     CallbackAppends,
-    /// A callback appends a batch, flushes, and panics then.
+    /// A callback appends a batch, flushes, and then panics.
     CallbackAppendsAndPanics,
     /// A callback closes the queue.
     CallbackCloses,
 }
 
-/// The payload of the panics that are on purpose.
+/// The payload of intentional panics.
 struct OnPurpose;
 
 /// A batch or a resource.
 struct Item {
     number: u64,
     event: Event,
-    /// Items that are alive.
+    /// The items that are alive.
     alive: std::sync::Arc<AtomicUsize>,
 }
 
@@ -82,11 +84,11 @@ impl Drop for Item {
     }
 }
 
-/// What the device got.
+/// The items that the device received.
 #[derive(Default)]
 struct Got {
     numbers: Vec<u64>,
-    /// Whether a thread is inside the part of a submission that has to be alone.
+    /// Whether a thread is in the part of a submission that requires mutual exclusion.
     is_busy: bool,
 }
 
@@ -100,7 +102,7 @@ struct Device {
 struct World {
     queue: Queue<Device>,
     device: Device,
-    /// The next item's number, as the recorder has it; and a batch that is open, if its thread has begun one.
+    /// The next item's number, as in the recorder, and the open batch, if there is one.
     recorder: Mutex<(u64, bool)>,
     alive: std::sync::Arc<AtomicUsize>,
     is_closed: AtomicBool,
@@ -135,7 +137,7 @@ impl Driver for Device {
     fn encode(&self, batch: Item) -> Item {
         shuttle::thread::yield_now();
         if batch.event == Event::EncodingPanics {
-            // Counts as handed over; the device sees nothing.
+            // Counts as submitted, although nothing reaches the device.
             resume_unwind(Box::new(OnPurpose));
         }
         batch
@@ -185,7 +187,7 @@ impl World {
         Item { number, event, alive: std::sync::Arc::clone(&self.alive) }
     }
 
-    /// Appends a batch, as the recorder does: under its lock.
+    /// Appends a batch under the recorder's lock, as the recorder does.
     fn append(&self, event: Event) -> u64 {
         let mut recorder = lock(&self.recorder);
         let number = self.queue.push_batch(self.item(recorder.0, event));
@@ -213,7 +215,8 @@ impl World {
         }
     }
 
-    /// The device has the item, or one after it if the item's encoding panicked. A queue that is closed meanwhile drops the rest.
+    /// Asserts that the device has received the item, or a later one if encoding the item panicked. If the queue was
+    /// closed meanwhile, the rest is dropped.
     fn assert_handed_over(&self, number: u64) {
         let handed_over = self.queue.handed_over();
         let is_closed = self.is_closed.load(Ordering::Relaxed);
@@ -235,7 +238,7 @@ impl World {
         })
     }
 
-    /// Ends the open batch, and asks to be called again while there was one.
+    /// Ends the open batch. Returns whether there was one, so that the queue calls again.
     fn tick(&self) -> Option<Duration> {
         let mut recorder = lock(&self.recorder);
         if !std::mem::take(&mut recorder.1) {
@@ -248,17 +251,17 @@ impl World {
         Some(Duration::from_micros(500))
     }
 
-    /// Waits for the device to get an item, without a call of the queue.
+    /// Waits for the device to receive an item, without calling the queue.
     fn await_arrival(&self, number: u64) {
         let mut got = lock(&self.device.got);
         while got.numbers.last().is_none_or(|&last| last < number) {
-            // The checker's threads share one of the system's, so that a panic of one may poison another's lock.
+            // The checker runs its threads on one system thread, so a panic in one may poison a lock of another.
             got = self.device.arrived.wait(got).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// Catches the panics that are on purpose.
+/// Catches intentional panics.
 fn forgiving<T>(act: impl FnOnce() -> T) -> Result<T, ()> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| match panic.downcast::<OnPurpose>() {
         Ok(_) => (),
@@ -275,7 +278,7 @@ const EVENTS: [Event; 6] = [
     Event::CallbackAppendsAndPanics,
 ];
 
-/// What a thread of the program does.
+/// The actions of an application thread.
 fn act_at_random(world: &World, steps: usize) {
     for _ in 0..steps {
         let event = EVENTS[thread_rng().gen_range(0..EVENTS.len())];
@@ -301,7 +304,7 @@ fn act_at_random(world: &World, steps: usize) {
     }
 }
 
-/// Far more than any of these programs takes; a loop without end is found by it.
+/// Far more steps than any of these programs takes: exceeding the number means an infinite loop.
 fn config() -> shuttle::Config {
     let mut config = shuttle::Config::new();
     config.max_steps = shuttle::MaxSteps::FailAfter(100_000);
@@ -313,7 +316,7 @@ fn check(iterations: usize, act: impl Fn() + Send + Sync + 'static) {
     shuttle::Runner::new(scheduler, config()).run(act);
 }
 
-/// Most of a rare interleaving's kind: few changes of thread, at the worst places.
+/// PCT scheduling: few context switches at random places, which finds most rare interleavings.
 fn check_rare(iterations: usize, act: impl Fn() + Send + Sync + 'static) {
     let scheduler = shuttle::scheduler::PctScheduler::new(3, iterations);
     shuttle::Runner::new(scheduler, config()).run(act);
@@ -324,7 +327,7 @@ fn random_program(threads: usize, steps: usize, is_served: bool) {
     let service = is_served.then(|| world.serve());
     if !is_served {
         assert!(world.queue.start());
-        // As when the system has no thread.
+        // As if the system could not start a thread.
         world.queue.refuse();
     }
     let program: Vec<_> = (0..threads)
@@ -336,7 +339,7 @@ fn random_program(threads: usize, steps: usize, is_served: bool) {
     for thread in program {
         thread.join().expect("panics on purpose are caught");
     }
-    // The rest arrives without a further call, if the submission thread was told.
+    // The rest is submitted without a further call, if the submission thread was woken.
     let last = world.append(Event::Nothing);
     if is_served {
         assert!(world.queue.request(last));
@@ -350,7 +353,7 @@ fn random_program(threads: usize, steps: usize, is_served: bool) {
     if let Some(service) = service {
         service.join().expect("panics on purpose are caught");
     }
-    // What a callback appended after the queue was closed is dropped with it.
+    // A batch that a callback appends after the queue was closed is dropped with the queue.
     world.close();
     assert_eq!(world.alive.load(Ordering::Relaxed), 0, "items outlive the queue");
 }
@@ -393,7 +396,7 @@ fn an_open_batch_is_submitted_without_a_further_call() {
     check_rare(500, program);
 }
 
-/// The last handle of a pool is dropped at any moment, also in a callback.
+/// The last handle of a pool is dropped at any time, possibly in a callback.
 #[test]
 fn a_queue_can_be_closed_at_any_time_and_drops_its_items() {
     let program = || {
@@ -415,7 +418,7 @@ fn a_queue_can_be_closed_at_any_time_and_drops_its_items() {
         world.close();
         other.join().expect("panics on purpose are caught");
         service.join().expect("panics on purpose are caught");
-        // What was appended after the queue was closed is dropped with it.
+        // A batch that is appended after the queue was closed is dropped with the queue.
         world.close();
         assert_eq!(world.alive.load(Ordering::Relaxed), 0, "items outlive the queue");
     };

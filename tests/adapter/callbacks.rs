@@ -1,15 +1,16 @@
-//! wgpu runs callbacks inside `submit` and `poll`, on whatever thread calls them. A callback may do anything that a program
-//! may: no lock of the pool is in its way.
+//! wgpu runs callbacks inside `submit` and `poll`, on the calling thread. A callback may call everything that the
+//! program may call: the pool holds no lock meanwhile.
 
 use crate::common::{Outcome, adapter, watchdog};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use wgpu_pool::{DType, Pool, PoolOptions, Tensor};
 
-/// Far above what a callback needs to come.
+/// Far more than the time until a callback runs.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Has a callback come of the queue's work: it drops a tensor, allocates, records, reads and trims. Then acts until it came.
+/// Registers a callback for completed work that drops a tensor, allocates, records, reads and trims. Then repeats `act`
+/// until the callback has run.
 fn callback_during(what: &str, pool: Pool, act: impl Fn(&Pool) + Send + 'static) {
     watchdog::guarded(what, move || {
         let (sender, receiver) = mpsc::channel();
@@ -37,12 +38,12 @@ fn callback_during(what: &str, pool: Pool, act: impl Fn(&Pool) + Send + 'static)
             }
         };
         assert_eq!((found, same), (vec![4.0; 1000], vec![5.0; 10]));
-        pool.check().expect("the laws hold");
+        pool.check().expect("the invariants hold");
         pool.memory().check().expect("the device works");
     });
 }
 
-/// Records and submits something, so that `submit` has work to do.
+/// Records and submits a command, so that `submit` has work to do.
 fn submit_something(pool: &Pool) {
     Tensor::full(pool, [10], 3.0_f32).expect("there is room").storage().clear().expect("it can be recorded");
     pool.submit().expect("the device works");
@@ -89,7 +90,7 @@ fn a_callback_inside_trim_and_synchronize_may_use_the_pool() {
     });
 }
 
-/// At the limit an allocation waits for the device, and so runs callbacks.
+/// At the limit an allocation waits for the device, and thereby runs callbacks.
 #[test]
 fn a_callback_inside_an_allocation_at_the_limit_may_use_the_pool() {
     let Some(pool) = adapter::open(PoolOptions { limit: Some(24 << 20), ..crate::common::options() }) else { return };
@@ -97,17 +98,17 @@ fn a_callback_inside_an_allocation_at_the_limit_may_use_the_pool() {
         let idle = pool.allocate(8 << 20).expect("it fits");
         idle.clear().expect("it can be recorded");
         drop(idle);
-        // Waits for the idle segment to come back; whether there is room then is up to the callback.
+        // Waits for the idle segment to be freed; whether the request then fits depends on the callback.
         drop(pool.allocate(24 << 20));
     });
 }
 
-/// The pool's own thread is in a callback that waits, in the middle of a submission.
+/// The submission thread is inside of a submission, in a callback that waits.
 #[test]
 fn a_trim_does_not_wait_for_a_callback_on_another_thread() -> Outcome {
     let (device, queue) = adapter::noop();
     let pool = Pool::from_device(device, queue, crate::common::options())?;
-    watchdog::guarded("a trim beside a callback", move || {
+    watchdog::guarded("a trim during a callback", move || {
         let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
         let small = pool.allocate(1024).expect("there is room");
         let large = pool.allocate(8 << 20).expect("there is room");
@@ -115,7 +116,7 @@ fn a_trim_does_not_wait_for_a_callback_on_another_thread() -> Outcome {
             arrived.send(()).expect("the test listens");
             may_go_on.recv().expect("the test goes on");
         });
-        // So many that the pool submits by itself, which it does on a thread of its own.
+        // Enough for the pool to submit on its own, which happens on the submission thread.
         for _ in 0..16 {
             small.clear().expect("it can be recorded");
         }
@@ -167,7 +168,7 @@ fn a_map_callback_of_the_applications_buffer_may_use_the_pool() {
     });
 }
 
-/// Callbacks on two threads at once, each of which reads within itself.
+/// Callbacks on two threads at once, each of which reads data.
 #[test]
 fn callbacks_that_read_on_several_threads_do_not_wait_for_each_other() {
     let Some(pool) = adapter::fresh() else { return };

@@ -1,4 +1,4 @@
-//! A process may end at any time, whatever the device is at.
+//! A process may end at any time, whatever the device is doing.
 
 use crate::common::adapter;
 use std::process::{Command, exit};
@@ -11,7 +11,7 @@ const WAY: &str = "WGPU_POOL_TEST_EXIT";
 /// Never dropped.
 static KEPT: OnceLock<(Pool, Tensor)> = OnceLock::new();
 
-/// More than the device has done when the process ends, in many batches.
+/// Records more work than the device can complete before the process ends, in many batches.
 fn begin_work() -> Option<(Pool, Tensor)> {
     let pool = adapter::fresh()?;
     let mut x = Tensor::full(&pool, [100_000], 1.0_f32).expect("there is room");
@@ -21,11 +21,11 @@ fn begin_work() -> Option<(Pool, Tensor)> {
     Some((pool, x))
 }
 
-/// What a child does.
+/// Runs in the child process.
 fn end(way: &str) {
     let Some(work) = begin_work() else { return };
     match way {
-        // The test program's main function returns.
+        // Returns from the main function of the test program.
         "after a drop" => drop(work),
         "exit after a drop" => {
             drop(work);

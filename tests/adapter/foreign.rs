@@ -1,4 +1,5 @@
-//! A pool on a device that the program made for itself: wgpu's default limits, no features, and commands of its own.
+//! A pool on a device that the application created: wgpu's default limits, no features, and the application's own
+//! commands.
 
 use crate::common::{Outcome, adapter};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ fn the_alignment_of_a_device_with_default_limits_is_respected() -> Outcome {
     Ok(())
 }
 
-/// The ring of parameters has 256 slots, in groups of 32: more dispatches than that in a batch, and batches that end within
-/// a group.
+/// The parameter ring buffer has 256 slots in groups of 32. The test uses more dispatches per batch, and batches that
+/// end within a group.
 #[test]
 fn scalars_reach_their_dispatches_in_any_number() -> Outcome {
     let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
@@ -42,7 +43,8 @@ fn scalars_reach_their_dispatches_in_any_number() -> Outcome {
     Ok(())
 }
 
-/// Copies and uploads between the dispatches of one batch end the pass; the next dispatch binds everything anew.
+/// Copies and uploads between the dispatches of a batch end the compute pass; the next dispatch sets all bindings
+/// again.
 #[test]
 fn dispatches_between_copies_have_all_their_bindings() -> Outcome {
     let Some(pool) = adapter::foreign_pool() else { return Ok(()) };
@@ -58,7 +60,7 @@ fn dispatches_between_copies_have_all_their_bindings() -> Outcome {
     Ok(())
 }
 
-/// Doubles the elements of a binding, by commands of the program's own.
+/// Doubles the elements of a binding with the application's own commands.
 fn double(gpu: &Gpu, tensor: &Tensor) -> Outcome {
     let device = gpu.device();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -112,7 +114,7 @@ fn the_applications_commands_execute_after_previously_recorded_commands() -> Out
     Ok(())
 }
 
-// Case 44, as far as it is about being handed out again.
+// Case 44, as far as it is about reuse.
 #[test]
 fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
     let (device, queue) = adapter::noop();
@@ -150,7 +152,7 @@ fn a_tensor_without_elements_has_no_binding() -> Outcome {
     Ok(())
 }
 
-/// The program's handlers are the program's: the pool neither replaces them nor calls them.
+/// The pool neither replaces nor calls the application's error handler.
 #[test]
 fn errors_of_the_pool_do_not_reach_the_applications_handler() -> Outcome {
     let Some((device, queue)) = adapter::foreign() else { return Ok(()) };
@@ -163,7 +165,7 @@ fn errors_of_the_pool_do_not_reach_the_applications_handler() -> Outcome {
     pool.allocate(1 << 60).expect_err("no device holds that");
     pool.kernel("@compute @workgroup_size(70000) fn main() {}", "main").expect_err("no device runs that");
     assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 0);
-    // An error of the program's own still does.
+    // An error in the application's own calls still does.
     let bad =
         wgpu::BufferDescriptor { label: None, size: 6, usage: wgpu::BufferUsages::empty(), mapped_at_creation: true };
     drop(device.create_buffer(&bad));
@@ -171,13 +173,13 @@ fn errors_of_the_pool_do_not_reach_the_applications_handler() -> Outcome {
     Ok(())
 }
 
-/// Whatever was recorded, uploaded, read and left pending: with the last handle of the pool the device is the program's alone
-/// again, and with the program's it is gone.
+/// After recording, uploads and reads, with work still pending: when the last handle of the pool is dropped, only the
+/// application's handles keep the device alive.
 #[test]
 fn a_dropped_pool_holds_no_reference_to_the_device() -> Outcome {
     for (name, opened) in [("noop", Some(adapter::noop())), ("adapter", adapter::foreign())] {
         let Some((device, queue)) = opened else { continue };
-        // The device owns its handler as long as it lives.
+        // The device keeps its handler alive.
         let handler: Arc<dyn wgpu::UncapturedErrorHandler> = Arc::new(|error: wgpu::Error| panic!("{error}"));
         device.on_uncaptured_error(Arc::clone(&handler));
         let pool = Pool::from_device(device, queue, crate::common::options())?;
@@ -191,7 +193,7 @@ fn a_dropped_pool_holds_no_reference_to_the_device() -> Outcome {
         }
         drop(pool.download(100)?);
         drop(x.read::<f32>());
-        // Submitted and not waited for, and recorded and not submitted.
+        // Submitted but not completed, and recorded but not submitted.
         x.storage().write(0, &[8; 4000])?;
         pool.submit()?;
         x.storage().write(0, &[9; 4000])?;

@@ -1,9 +1,9 @@
-//! The user's own kernels, wrongly used: each mistake its own error, and the pool usable afterwards.
+//! Incorrect use of the application's own kernels: each mistake has its own error, and the pool stays usable.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, Scalar, Tensor, TensorError};
 
-/// Adds a scalar to each element of the first tensor and puts it into the second.
+/// Adds a scalar to each element of the first tensor and writes the result to the second.
 const RIGHT: &str = "
     struct Scalars { addend: f32, count: u32 }
     @group(0) @binding(0) var<storage, read_write> output: array<f32>;
@@ -18,7 +18,7 @@ fn scalars(addend: f32, count: u32) -> [Scalar; 2] {
     [addend.into(), count.into()]
 }
 
-/// The right kernel does what it says, whatever was refused before.
+/// Asserts that a correct kernel works after a refusal.
 fn assert_usable(pool: &Pool) -> Outcome {
     let kernel = pool.kernel(RIGHT, "shift")?;
     let (x, y) = (Tensor::full(pool, [100], 1.0_f32)?, Tensor::zeros(pool, [100], DType::F32)?);
@@ -195,7 +195,7 @@ fn a_written_tensor_that_overlaps_another_is_refused() -> Outcome {
             "{left:?}, {right:?}"
         );
     }
-    // Two views of one storage that share nothing are as good as two tensors.
+    // Two disjoint views of one storage are valid, like two tensors.
     dispatch(&x.narrow(0, 0, 1)?, &x.narrow(0, 1, 1)?)?;
     let atomics = pool.kernel(
         "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
@@ -256,7 +256,8 @@ fn tensors_of_another_pool_are_refused() -> Outcome {
     assert_usable(&other)
 }
 
-/// A kernel whose `else if` branches are nested in each other: a thread with Rust's usual stack of 2 MiB overflows at some hundreds.
+/// Returns a kernel with nested `else if` branches: the parser overflows a 2 MiB stack (Rust's default for threads) at
+/// some hundreds of branches.
 fn branches(count: u32) -> String {
     let chain: String =
         (1..count).map(|number| format!("else if x[0] == {number}u {{ x[1] = {number}u; }} ")).collect();
@@ -297,10 +298,11 @@ fn a_deeply_nested_kernel_runs_and_a_deeper_one_is_refused() -> Outcome {
     assert_usable(&pool)
 }
 
-/// Texts that go deep in ways that are no nesting: within the bounds each compiles or is refused, and none ends the process.
+/// Sources with deep recursion other than nesting: within the limits, each compiles or is refused, and none crashes the
+/// process.
 #[test]
 fn deeply_recursive_wgsl_does_not_crash_the_process() -> Outcome {
-    // Without a driver: what these know of themselves is not the question.
+    // Without a driver: drivers may have problems of their own with these sources.
     let (device, queue) = adapter::noop();
     let pool = Pool::from_device(device, queue, crate::common::options())?;
     let main = "@group(0) @binding(0) var<storage, read_write> x: array<i32>;
@@ -326,7 +328,7 @@ fn deeply_recursive_wgsl_does_not_crash_the_process() -> Outcome {
     Ok(())
 }
 
-/// Sizes that overflow 32 bits: naga panics over some of them where overflow is checked, as in tests.
+/// Sizes that overflow 32 bits: naga panics on some of them when overflow checks are enabled, as in tests.
 #[test]
 fn a_panic_of_the_compiler_is_an_error() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
@@ -348,7 +350,7 @@ fn a_panic_of_the_compiler_is_an_error() -> Outcome {
 fn more_bindings_than_the_device_has_are_refused_with_both_numbers_each_time() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let limit = pool.memory().device().limits().max_storage_buffers_per_shader_stage;
-    // Some drivers have more bindings than a text of the greatest length can declare.
+    // Some drivers have more bindings than a source of the maximum length can declare.
     if limit > 1000 {
         return Ok(());
     }

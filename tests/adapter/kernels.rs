@@ -1,9 +1,9 @@
-//! The user's own kernels, rightly used.
+//! Correct use of the application's own kernels.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{DType, Pool, Tensor};
 
-/// Pools that pass scalars in each way: as immediates, where the device has them, and through a uniform buffer.
+/// Pools for both ways to pass scalars: as immediates, where the device has them, and in a uniform buffer.
 fn pools() -> impl Iterator<Item = Pool> {
     adapter::fresh().into_iter().chain(adapter::foreign_pool())
 }
@@ -11,7 +11,7 @@ fn pools() -> impl Iterator<Item = Pool> {
 #[test]
 fn a_kernel_takes_tensors_and_every_kind_of_scalar() -> Outcome {
     for pool in pools() {
-        // `params` may become an immediate, any other name is a uniform.
+        // `params` may become an immediate; any other name stays a uniform.
         for name in ["params", "others"] {
             let wgsl = format!(
                 "struct Scalars {{ a: f32, b: i32, c: vec3<u32>, d: u32, e: vec2<f32> }}
@@ -73,7 +73,7 @@ fn a_single_scalar_needs_no_structure() -> Outcome {
     Ok(())
 }
 
-/// What a comment says is not a declaration.
+/// Declarations in comments are ignored.
 #[test]
 fn a_comment_that_quotes_the_declaration_has_no_effect() -> Outcome {
     for pool in pools() {
@@ -145,7 +145,7 @@ fn elements_may_be_vectors_matrices_atomics_and_structures() -> Outcome {
     Ok(())
 }
 
-/// A kernel sees its tensor's elements and no more, whatever the block was rounded up to.
+/// A kernel can access exactly the elements of its tensor, not the padding of the block.
 #[test]
 fn a_binding_has_the_tensors_length_and_a_view_starts_at_its_first_element() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
@@ -165,7 +165,7 @@ fn a_binding_has_the_tensors_length_and_a_view_starts_at_its_first_element() -> 
     Ok(())
 }
 
-/// Out of bounds on purpose: by one, by much, and by so much that the address wraps.
+/// Intentional out-of-bounds accesses: by one, by a large distance, and with an address that wraps around.
 #[test]
 fn a_kernel_that_writes_past_its_tensor_changes_no_adjacent_tensor() -> Outcome {
     for pool in adapter::all_shared() {

@@ -1,4 +1,4 @@
-//! A device that is lost: every call says so, drops are safe, and nothing panics or hangs.
+//! Device loss: every call returns an error, drops are safe, and nothing panics or hangs.
 
 use crate::common::{Outcome, adapter, watchdog};
 use wgpu_pool::{AllocateError, DType, DeviceError, Kernel, KernelError, Pool, Tensor, TensorError};
@@ -8,20 +8,20 @@ fn noop() -> Pool {
     Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device")
 }
 
-/// Devices to lose, each with its pool: one of the pool's own, one of the program's, and one without a driver.
+/// Pools on devices to lose: opened by the pool, created by the application, and without a driver.
 fn pools() -> Vec<(&'static str, Pool)> {
     let opened = adapter::fresh().map(|pool| ("opened", pool));
     let embedded = adapter::foreign_pool().map(|pool| ("embedded", pool));
     opened.into_iter().chain(embedded).chain([("noop", noop())]).collect()
 }
 
-/// What was made while the device worked.
+/// Objects that were created before the loss.
 struct Made {
     tensor: Tensor,
     kernel: Option<Kernel>,
 }
 
-/// A call that needs the device: what it is called, and whether it succeeds, or its error.
+/// A call that needs the device: its name, and a function that returns its result.
 type Call = (&'static str, fn(&Pool, &Made) -> Result<(), TensorError>);
 
 fn of_kernel(error: KernelError) -> TensorError {
@@ -75,7 +75,7 @@ const CALLS: [Call; 27] = [
     }),
     ("profile", |pool, made| {
         let profiled = pool.profile(|| made.tensor.add(&made.tensor).map(drop));
-        // A device without timestamps is refused before it is asked.
+        // A device without timestamps is refused before any call to it.
         let is_unsupported = |error: &DeviceError| matches!(error, DeviceError::Unsupported { .. });
         match profiled {
             Err(error) if is_unsupported(&error) => Err(DeviceError::Lost { reason: String::new() }.into()),
@@ -115,38 +115,38 @@ fn after_notify_lost_every_call_that_needs_the_device_returns_lost() {
                 assert!(outcome.as_ref().is_err_and(is_lost), "{name}: {call}: {outcome:?}");
             }
             pool.trim();
-            pool.check().expect("the heap keeps its laws");
+            pool.check().expect("the invariants of the heap hold");
         });
     }
 }
 
-/// Whatever is called first: an error is `Lost`, and from then on every call says so. Some calls only record, and succeed before
-/// anybody knows.
+/// For each call as the first one after the loss: an error is `Lost`, and every later call returns it. Some calls only
+/// record and succeed until the loss is detected.
 #[test]
 fn after_the_device_is_destroyed_every_failing_call_returns_lost() {
     for first in 0..CALLS.len() {
-        // Opening an adapter takes a good part of a second.
+        // Opening an adapter takes a large fraction of a second.
         let few = if first % 9 == 0 { pools() } else { vec![("noop", noop())] };
         for (name, pool) in few {
             watchdog::guarded(name, move || {
                 let made = made(&pool);
                 pool.memory().device().destroy();
-                let mut knows = false;
+                let mut is_detected = false;
                 for number in 0..CALLS.len() {
                     let (call, act) = CALLS[(first + number) % CALLS.len()];
                     match act(&pool, &made) {
-                        Ok(()) => assert!(!knows, "{name}: {call} succeeds on a device that is known to be lost"),
+                        Ok(()) => assert!(!is_detected, "{name}: {call} succeeds on a device that is known to be lost"),
                         Err(error) => assert!(is_lost(&error), "{name}: {call}: {error}"),
                     }
-                    knows = pool.memory().check().is_err();
+                    is_detected = pool.memory().check().is_err();
                 }
-                assert!(knows, "{name}: nobody noticed the loss");
+                assert!(is_detected, "{name}: no call noticed the loss");
             });
         }
     }
 }
 
-/// Every kind of call, on a pool whose device is known to be lost.
+/// Every kind of call, on a pool that has detected the loss.
 fn assert_all_say_so(name: &str, pool: &Pool, tensor: &Tensor) {
     let is_lost = |error: &DeviceError| matches!(error, DeviceError::Lost { .. });
     let in_tensor = |error: TensorError| match error {
@@ -165,7 +165,7 @@ fn assert_all_say_so(name: &str, pool: &Pool, tensor: &Tensor) {
     let kernel = pool.kernel("@compute @workgroup_size(1) fn main() {}", "main");
     assert!(matches!(kernel, Err(KernelError::Device(error)) if is_lost(&error)), "{name}");
     pool.trim();
-    pool.check().expect("the heap keeps its laws");
+    pool.check().expect("the invariants of the heap hold");
 }
 
 // Case 40.
@@ -179,7 +179,8 @@ fn every_call_on_a_lost_device_returns_an_error() -> Outcome {
             download.add(tensor.storage(), 0, 400).expect("it can be recorded");
             let pinned = tensor.binding().expect("the device works");
             pool.memory().device().destroy();
-            // A device that the program owns tells the program, and the program tells the pool.
+            // For a device that the application owns, wgpu notifies the application, and the application notifies the
+            // pool.
             pool.memory().notify_lost("destroyed");
             assert_all_say_so(name, &pool, &tensor);
             let lost = pool.submit().expect_err("it is lost");
@@ -194,7 +195,7 @@ fn every_call_on_a_lost_device_returns_an_error() -> Outcome {
     Ok(())
 }
 
-/// A pool that opened its device itself hears of the loss by itself, at the first call that fails for it.
+/// A pool that opened its device detects the loss at the first call that fails.
 #[test]
 fn a_pool_that_opened_its_device_detects_its_loss() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
@@ -210,7 +211,7 @@ fn a_pool_that_opened_its_device_detects_its_loss() -> Outcome {
 }
 
 // Case 60.
-/// Nobody tells the pool: what fails is an error of some kind, and nothing hangs.
+/// The application does not notify the pool: failing calls return some error, and nothing hangs.
 #[test]
 fn an_unreported_loss_is_detected_and_returned_as_an_error() -> Outcome {
     for (name, pool) in pools() {
@@ -227,13 +228,13 @@ fn an_unreported_loss_is_detected_and_returned_as_an_error() -> Outcome {
                 drop(pool.allocate(64 << 20));
                 pool.trim();
             }
-            pool.check().expect("the heap keeps its laws");
+            pool.check().expect("the invariants of the heap hold");
         });
     }
     Ok(())
 }
 
-/// The read began before the loss.
+/// The read starts before the loss.
 #[test]
 fn a_pending_read_ends_when_the_device_is_lost() -> Outcome {
     for tells in [true, false] {
@@ -242,7 +243,7 @@ fn a_pending_read_ends_when_the_device_is_lost() -> Outcome {
             let x = Tensor::full(&pool, [700, 700], 1.0_f32).expect("there is room");
             let product = x.matmul(&x).and_then(|y| y.matmul(&x)).expect("it can be recorded");
             std::thread::scope(|scope| {
-                // What it ends with depends on who was first.
+                // The result depends on whether the read or the loss comes first.
                 let reading = scope.spawn(|| drop(pollster::block_on(product.read::<f32>())));
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 if tells {

@@ -1,5 +1,5 @@
-//! What only a device shows: the order of commands, the user's own kernels and buffers, callbacks, threads, and a device that
-//! is lost. On the machine's adapter; where kernels need not run, also on wgpu without a driver.
+//! Tests that need a device: the order of commands, the application's own kernels and buffers, callbacks, threads, and
+//! device loss. They run on the machine's adapter; where kernels need not run, also on wgpu without a driver.
 
 #[path = "../common/mod.rs"]
 mod common;

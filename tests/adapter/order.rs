@@ -1,9 +1,9 @@
-//! All commands of a pool are in one order: that of the program.
+//! All commands of a pool run in program order.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{BlockState, DType, Pool, PoolOptions, Tensor};
 
-/// Offsets of the live blocks, where there is one segment.
+/// Returns the offsets of the live blocks, if there is one segment.
 fn offsets(pool: &Pool) -> Vec<u64> {
     let snapshot = pool.snapshot();
     assert_eq!(snapshot.segments.len(), 1, "the test means blocks of one segment");
@@ -11,14 +11,14 @@ fn offsets(pool: &Pool) -> Vec<u64> {
     blocks.map(|block| block.offset).collect()
 }
 
-/// What is new among sorted offsets.
+/// Returns the new offset among sorted offsets.
 fn new_offset(before: &[u64], after: &[u64]) -> u64 {
     let new: Vec<u64> = after.iter().copied().filter(|offset| !before.contains(offset)).collect();
     assert_eq!(new.len(), 1, "{before:?}, {after:?}");
     new[0]
 }
 
-// Case 46, too: all of them lie in one wgpu buffer.
+// Case 46, too: all tensors are in one wgpu buffer.
 #[test]
 fn temporaries_of_a_batch_reuse_memory_and_results_are_correct() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
@@ -26,7 +26,7 @@ fn temporaries_of_a_batch_reuse_memory_and_results_are_correct() -> Outcome {
     let mut x = Tensor::zeros(&pool, [1000], DType::F32)?;
     pool.synchronize()?;
     for _ in 0..40 {
-        // Never submitted in between: the batch is far from due.
+        // Not submitted in between: the batch is far from its size limit.
         x = x.add(&ones)?.mul(2.0_f32)?.sub(&x)?;
     }
     assert_eq!(pool.stats().segments.current, 1);
@@ -117,7 +117,7 @@ fn a_segment_is_destroyed_after_the_commands_that_use_it() -> Outcome {
     Ok(())
 }
 
-/// The cache of bind groups must forget a destroyed segment: its successor has the same offsets.
+/// The bind group cache removes the entries of a destroyed segment: the next segment has the same offsets.
 #[test]
 fn a_new_segment_is_not_mistaken_for_one_that_was_destroyed() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
@@ -153,7 +153,7 @@ fn more_bind_groups_than_the_cache_holds_give_correct_results() -> Outcome {
 #[test]
 fn a_large_upload_is_in_order_with_the_kernels_around_it() -> Outcome {
     for pool in [adapter::fresh(), adapter::foreign_pool()].into_iter().flatten() {
-        // Three pieces and a rest.
+        // Three pieces and a remainder.
         let elements: Vec<u32> = (0..(12 << 20) + 3).collect();
         let x = Tensor::full(&pool, [elements.len()], 9_u32)?;
         let before = x.narrow(0, elements.len() - 5, 5)?.add(1_u32)?;
@@ -168,14 +168,14 @@ fn a_large_upload_is_in_order_with_the_kernels_around_it() -> Outcome {
     Ok(())
 }
 
-/// A copy within one wgpu buffer takes a detour, in pieces.
+/// A copy within one wgpu buffer goes through a bounce buffer, in pieces.
 #[test]
 fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
     let options = || PoolOptions { smallest_segment: Some(64 << 20), ..crate::common::options() };
     let embedded = adapter::foreign().map(|(device, queue)| Pool::from_device(device, queue, options()));
     for pool in adapter::open(options()).map(Ok).into_iter().chain(embedded) {
         let pool = pool?;
-        // More than the detour holds at once, and no multiple of it.
+        // More than the size of the bounce buffer, and not a multiple of it.
         let elements = (5 << 20) + 1;
         let x = Tensor::full(&pool, [elements], 1_u32)?;
         let y = Tensor::zeros(&pool, [elements], DType::U32)?;
@@ -190,7 +190,7 @@ fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
     Ok(())
 }
 
-/// The cache of bind groups tells segments apart, not offsets alone.
+/// The keys of the bind group cache include the segment, not only the offset.
 #[test]
 fn tensors_at_the_same_offset_of_two_segments_are_distinguished() -> Outcome {
     let Some(pool) = adapter::open(PoolOptions { smallest_segment: Some(1 << 20), ..crate::common::options() }) else {

@@ -1,5 +1,5 @@
-//! The submission queue, seen from an application: what is given back without a further call, and what the application's own callbacks,
-//! errors and panics do.
+//! The submission queue, as seen by an application: what is released without a further call, and the effects of
+//! callbacks, errors and panics of the application.
 
 use crate::common::{Outcome, adapter, watchdog};
 use std::future::Future;
@@ -11,7 +11,7 @@ use wgpu_pool::{DType, Memory, Pool, Tensor};
 
 const MIB: u64 = 1 << 20;
 
-/// Far above what any of this takes.
+/// Far more than any of these tests takes.
 const SOON: Duration = Duration::from_secs(30);
 
 fn noop() -> Pool {
@@ -19,13 +19,13 @@ fn noop() -> Pool {
     Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device")
 }
 
-/// Every kind of device: without a driver, opened by the pool, made by the application, and on GL.
+/// Every kind of device: without a driver, opened by the pool, created by the application, and on GL.
 fn pools() -> Vec<Pool> {
     let gl = adapter::gl().and_then(|gpu| Pool::new(gpu, crate::common::options()).ok());
     [noop()].into_iter().chain(adapter::fresh()).chain(adapter::foreign_pool()).chain(gl).collect()
 }
 
-/// Polls the device, as any application does, until something is so.
+/// Polls the device, as an application does, until a condition holds.
 fn until(pool: &Pool, what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -35,7 +35,7 @@ fn until(pool: &Pool, what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Bytes of segments that the driver holds, or have not been destroyed.
+/// The bytes of segments that the driver holds or that are not yet destroyed.
 fn held(pool: &Pool) -> u64 {
     pool.memory().reclaim().pending
 }
@@ -44,7 +44,7 @@ fn held(pool: &Pool) -> u64 {
 #[test]
 fn a_trim_while_the_submission_thread_is_busy_completes_without_a_further_call() {
     let pool = noop();
-    watchdog::guarded("a trim beside a submission", move || {
+    watchdog::guarded("a trim during a submission", move || {
         let (small, large) = (pool.allocate(1024).expect("it fits"), pool.allocate(8 * MIB).expect("it fits"));
         let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
         pool.memory().queue().on_submitted_work_done(move || {
@@ -63,7 +63,7 @@ fn a_trim_while_the_submission_thread_is_busy_completes_without_a_further_call()
     });
 }
 
-/// The program records, drops and trims, and does nothing more.
+/// The program records, drops and trims, and makes no further call.
 #[test]
 fn dropped_and_trimmed_memory_is_released_without_a_further_call() {
     for pool in pools() {
@@ -98,7 +98,7 @@ fn an_error_of_the_applications_callback_reaches_only_the_applications_handler()
             assert_eq!(x.read_blocking::<f32>().expect("the error is not the pool's"), [0.0; 10]);
         },
         |pool| {
-            // Left to the submission thread.
+            // Submitted by the submission thread.
             let x = Tensor::zeros(pool, [10], DType::F32).expect("there is room");
             for _ in 0..200 {
                 x.storage().clear().expect("the error is not the pool's");
@@ -117,7 +117,7 @@ fn an_error_of_the_applications_callback_reaches_only_the_applications_handler()
                 let done = Arc::new(AtomicUsize::new(0));
                 let note = Arc::clone(&done);
                 pool.memory().queue().on_submitted_work_done(move || {
-                    // A size that is no multiple of four, mapped.
+                    // Maps a size that is not a multiple of four, which is an error.
                     let usage = wgpu::BufferUsages::COPY_DST;
                     let bad = wgpu::BufferDescriptor { label: Some("bad"), size: 6, usage, mapped_at_creation: true };
                     drop(device.create_buffer(&bad));
@@ -135,7 +135,7 @@ fn an_error_of_the_applications_callback_reaches_only_the_applications_handler()
 
 // Case 59.
 // Case 59.
-/// wgpu drops the callbacks behind one that panics, among them those of reads.
+/// wgpu drops the callbacks after one that panics, including those of reads.
 #[test]
 fn a_panic_in_a_callback_on_the_poller_thread_ends_no_read() {
     for pool in pools() {
@@ -145,7 +145,7 @@ fn a_panic_in_a_callback_on_the_poller_thread_ends_no_read() {
             for _ in 0..3 {
                 let mut first = Box::pin(x.read::<u32>());
                 let is_pending = first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
-                // It comes on the poller thread, unless the read has arrived already and no thread polls.
+                // The callback runs on the poller thread, unless the read has already completed and no thread polls.
                 let called = Arc::new(AtomicUsize::new(0));
                 let note = Arc::clone(&called);
                 pool.memory().queue().on_submitted_work_done(move || {
@@ -158,7 +158,7 @@ fn a_panic_in_a_callback_on_the_poller_thread_ends_no_read() {
                 } else {
                     drop(first);
                 }
-                // The panic may only come on this thread.
+                // The panic may occur on this thread only.
                 while called.load(Ordering::Acquire) == 0 {
                     let device = pool.memory().device();
                     let poll = std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll));
@@ -171,11 +171,11 @@ fn a_panic_in_a_callback_on_the_poller_thread_ends_no_read() {
     }
 }
 
-/// Destroying a wgpu buffer waits for every thread inside `poll`; so would a trim that did.
+/// Destroying a wgpu buffer waits for every thread inside `poll`, and so would a trim that destroys buffers.
 #[test]
 fn a_trim_does_not_wait_for_a_thread_that_polls() {
     let Some(pool) = adapter::fresh() else { return };
-    watchdog::guarded("a trim beside a poll", move || {
+    watchdog::guarded("a trim during a poll", move || {
         let a = Tensor::randn(&pool, [512, 512], 1).expect("there is room");
         a.matmul(&a).expect("it can be recorded");
         pool.synchronize().expect("the device works");
@@ -196,7 +196,7 @@ fn a_trim_does_not_wait_for_a_thread_that_polls() {
             pool.trim();
             let trimmed = Instant::now();
             let polled = polling.join().expect("polling does not panic");
-            // Nothing is shown by a device that was done before.
+            // A round in which the device had already finished proves nothing.
             if polled > begun {
                 rounds += 1;
                 if polled > trimmed && polled - trimmed > trimmed - begun {
@@ -217,7 +217,7 @@ fn a_loop_that_submits_each_step_without_reading_uses_bounded_memory() {
             for _ in 0..150 {
                 x.storage().write(0, &bytes).expect("it can be recorded");
                 pool.submit().expect("the device works");
-                // 32 batches of 1 MiB, and what is kept for the next.
+                // 32 batches of 1 MiB, and the buffers that are kept for reuse.
                 let own = pool.memory().driver_holdings().map_or(0, |holdings| holdings.own);
                 assert!(own <= 48 * MIB, "{own} bytes of staging");
             }
@@ -231,7 +231,7 @@ fn a_fault_is_reported_cleared_and_distinguished_from_the_next() -> Outcome {
     let broken = |pool: &Pool| -> Outcome {
         let storage = pool.allocate(1024)?;
         let pinned = storage.pin()?.expect("it has bytes");
-        // The application destroys what is the pool's.
+        // The application destroys a buffer of the pool.
         pinned.binding().buffer.destroy();
         drop(pinned);
         assert!(storage.clear().and_then(|()| pool.submit()).is_err());
@@ -244,7 +244,7 @@ fn a_fault_is_reported_cleared_and_distinguished_from_the_next() -> Outcome {
     assert!(pool.allocate(1).is_err());
     assert_eq!(pool.clear_fault(), Some(first.clone()));
     assert_eq!((pool.fault(), pool.submit()), (None, Ok(())));
-    // The segment with the destroyed buffer goes.
+    // Trimming releases the segment of the destroyed buffer.
     pool.trim();
     assert_eq!(Tensor::full(&pool, [10], 2.0_f32)?.read_blocking::<f32>()?, [2.0; 10]);
     broken(&pool)?;

@@ -1,4 +1,4 @@
-//! Many threads at one device.
+//! Many threads that share one device.
 
 use crate::common::{Outcome, adapter, watchdog};
 use wgpu_pool::{
@@ -8,7 +8,7 @@ use wgpu_pool::{
 
 fn is_send_and_sync<T: Send + Sync + 'static>() {}
 
-/// Compiling is the test.
+/// A compile-time test.
 #[test]
 fn handles_and_errors_can_be_sent_between_threads() {
     is_send_and_sync::<Pool>();
@@ -92,7 +92,7 @@ fn reads_are_awaited_on_one_thread_while_another_records() -> Outcome {
     Ok(())
 }
 
-/// Wait after wait while the device is busy: none of them may end early, or in a panic of wgpu's.
+/// Repeated waits while the device is busy: none may return early, or panic within wgpu.
 #[test]
 fn waits_on_several_threads_end_when_the_device_is_done() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
@@ -115,7 +115,7 @@ fn waits_on_several_threads_end_when_the_device_is_done() -> Outcome {
     Ok(())
 }
 
-/// The callback of a read may be taken by another thread's poll: the read waits for it all the same.
+/// Another thread's poll may run the callback of a read; the read completes nevertheless.
 #[test]
 fn reads_on_several_threads_all_complete() -> Outcome {
     let (device, queue) = adapter::noop();
@@ -139,7 +139,7 @@ fn reads_on_several_threads_all_complete() -> Outcome {
     Ok(())
 }
 
-/// Dropped before it was polled, and after.
+/// Dropped before and after the first poll.
 #[test]
 fn dropping_a_pending_read_has_no_effect() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };

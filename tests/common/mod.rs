@@ -1,4 +1,4 @@
-//! What the test binaries share: adapters, seeded random numbers, and a watchdog.
+//! Shared by the test binaries: adapters, seeded random numbers, and a watchdog.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
@@ -6,7 +6,7 @@ pub(crate) mod adapter;
 pub(crate) mod random;
 pub(crate) mod watchdog;
 
-/// What a test returns, so that `?` names the error.
+/// The result of a test, so that `?` reports the error.
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// The default options, but what tests see of a pool does not depend on the time that they take.

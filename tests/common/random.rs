@@ -1,6 +1,6 @@
-//! Seeded random numbers, the same on every machine.
+//! Seeded random numbers, identical on every machine.
 
-/// `SplitMix64` (Steele, Lea and Flood 2014): one addition and a mix; any seed will do.
+/// `SplitMix64` (Steele, Lea and Flood 2014): one addition and a mixing function; any seed is valid.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -22,14 +22,14 @@ impl Random {
         usize::try_from(self.next() % end as u64).expect("it is below a usize")
     }
 
-    /// A number from 1 to `most`, small ones as likely as large ones: uniform in its logarithm.
+    /// A number from 1 to `most` with a uniformly distributed logarithm: each order of magnitude is equally likely.
     pub(crate) fn size(&mut self, most: u64) -> u64 {
         let octaves = u64::from(u64::BITS - most.leading_zeros());
         let octave = self.next() % octaves;
         ((1 << octave) + self.next() % (1 << octave)).min(most)
     }
 
-    /// A whole number from -8 to 8, which `f32` adds and multiplies exactly as long as results stay below 2^24.
+    /// An integer from -8 to 8. Sums and products in `f32` are exact as long as results stay below 2^24.
     pub(crate) fn whole(&mut self) -> i32 {
         i32::try_from(self.below(17)).expect("it is below 17") - 8
     }

@@ -1,16 +1,17 @@
-//! Deadlocks, turned into failures.
+//! A watchdog that turns deadlocks into test failures.
 
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// After this time a test counts as deadlocked. These tests take a second or two; the factor of several hundred keeps the result independent
-/// of the speed and the load of the machine. It is below the test runner's own limit, which would not name the deadlock.
+/// After this time a test counts as deadlocked. The tests take a second or two; a factor of several hundred makes the
+/// result independent of the speed and the load of the machine. The timeout is below that of the test runner, whose
+/// message would not name the deadlock.
 pub(crate) const DEADLOCK: Duration = Duration::from_secs(20 * 60);
 
 /// Runs `act` on another thread and returns its result.
 ///
 /// # Panics
-/// When `act` panics, or has not returned after [`DEADLOCK`].
+/// If `act` panics, or has not returned after [`DEADLOCK`].
 pub(crate) fn guarded<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::spawn(move || sender.send(act()));
@@ -18,7 +19,7 @@ pub(crate) fn guarded<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + S
     if matches!(result, Err(mpsc::RecvTimeoutError::Timeout)) {
         panic!("{what}: no end after {DEADLOCK:?}, a deadlock");
     }
-    // Its end is waited for: drivers clean up after a thread as it ends, and must not do so while the program ends.
+    // Joins the thread: drivers free per-thread state at its end, which must not happen while the process exits.
     match (thread.join(), result) {
         (Err(panic), _) => std::panic::resume_unwind(panic),
         (Ok(_), result) => result.expect("a thread that ends without a panic has sent"),

@@ -1,9 +1,9 @@
-//! Which hole a request gets.
+//! The choice of the hole for a request.
 
 use super::{GRANULE, SEGMENT, allocate, free, heap, place};
 use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
 
-/// A heap of segments that are holes of so many granules each.
+/// Creates a heap with one free segment for each size in granules.
 fn holes(granules: impl IntoIterator<Item = u64>) -> Heap {
     let mut heap = Heap::new(HeapOptions { granule: GRANULE, small_limit: 0 }).expect("a valid granule");
     for size in granules {
@@ -12,7 +12,8 @@ fn holes(granules: impl IntoIterator<Item = u64>) -> Heap {
     heap
 }
 
-// Case 14. The small limit is the only bar: a maximum for splitting is PyTorch's remedy for a hole that it cannot compact.
+// Case 14. Only the small limit prevents splitting: a maximum size for splitting is PyTorch's measure against holes,
+// which it cannot compact.
 #[test]
 fn a_large_request_takes_the_tightest_hole_of_any_size() {
     let mut heap = heap();
@@ -26,7 +27,7 @@ fn a_large_request_takes_the_tightest_hole_of_any_size() {
     assert_eq!(sizes, [SEGMENT, 2 * SEGMENT, 4 * SEGMENT, 8 * SEGMENT].map(Some));
 }
 
-// Sizes from 1000 to 1007 granules are of one class.
+// Sizes from 1000 to 1007 granules are in one size class.
 #[test]
 fn the_tightest_hole_of_a_class_is_taken_at_any_position_of_the_list() {
     for sizes in [[1007, 1001, 1004], [1001, 1004, 1007], [1004, 1007, 1001]] {
@@ -44,7 +45,7 @@ fn a_hole_is_found_among_any_number_of_smaller_holes_of_its_class() {
     let id = allocate(&mut heap, 1001 * GRANULE);
     assert_eq!(place(&heap, id).segment.number(), 0);
 
-    // Holes between blocks that stay.
+    // Holes between live blocks.
     let mut heap = holes([1002 + 100 * 1001]);
     let mut freed = Vec::new();
     for size in [1001].into_iter().chain([1000; 100]) {
@@ -67,9 +68,9 @@ fn a_request_beyond_its_class_takes_the_tightest_of_the_next() {
 fn an_idle_segment_is_cut_only_when_no_other_hole_fits() {
     let mut heap = holes([4000, 1000]);
     let _held = allocate(&mut heap, 2000 * GRANULE);
-    // The idle segment would be tighter.
-    let beside = allocate(&mut heap, 900 * GRANULE);
-    assert_eq!(place(&heap, beside).segment.number(), 0);
+    // The idle segment would fit better.
+    let neighbor = allocate(&mut heap, 900 * GRANULE);
+    assert_eq!(place(&heap, neighbor).segment.number(), 0);
     assert_eq!(heap.inactive_segments().count(), 1);
     let rest = allocate(&mut heap, 1000 * GRANULE);
     assert_eq!(place(&heap, rest).segment.number(), 0);

@@ -1,6 +1,6 @@
-//! What a caching allocator has to hold to, as far as it is the heap's: each test is a case of CASES.md, whose number it names.
+//! The requirements for a caching allocator that concern the heap. Each test cites its case in `docs/CASES.md`.
 //!
-//! Zero bytes (case 5) never reach the heap: it takes `NonZeroU64`.
+//! Zero bytes (case 5) never reach the heap, which takes `NonZeroU64`.
 
 mod choice;
 mod misuse;
@@ -17,7 +17,7 @@ fn empty() -> Heap {
     Heap::new(HeapOptions { granule: GRANULE, small_limit: SMALL_LIMIT }).expect("a valid granule")
 }
 
-/// A heap with one segment for large blocks.
+/// Creates a heap with one segment for large blocks.
 fn heap() -> Heap {
     let mut heap = empty();
     heap.add_segment(SubPool::Large, SEGMENT).expect("a multiple of the granule");
@@ -31,14 +31,14 @@ fn bytes(size: u64) -> NonZeroU64 {
 #[track_caller]
 fn allocate(heap: &mut Heap, size: u64) -> BlockId {
     let id = heap.allocate(bytes(size)).expect("there is a hole");
-    heap.check().expect("every law holds");
+    heap.check().expect("every invariant holds");
     id
 }
 
 #[track_caller]
 fn free(heap: &mut Heap, id: BlockId) {
     heap.free(id).expect("active");
-    heap.check().expect("every law holds");
+    heap.check().expect("every invariant holds");
 }
 
 #[track_caller]
@@ -263,12 +263,12 @@ fn peaks_reset_to_the_current_value_separately_from_totals() {
     assert_eq!(heap.stats().allocated, expected);
     heap.reset_accumulated();
     assert_eq!(heap.stats().allocated, Counter { allocated: 100_096, freed: 0, ..expected });
-    heap.check().expect("every law holds");
+    heap.check().expect("every invariant holds");
     free(&mut heap, first);
     assert_eq!(heap.stats().allocated, Counter { current: 0, peak: 100_096, allocated: 100_096, freed: 100_096 });
 }
 
-// Case 24. The same after every step of a random program: `heap_shadow`.
+// Case 24. `heap_shadow` checks the same after every step of a random program.
 #[test]
 fn allocated_minus_freed_equals_current_for_every_metric() {
     let mut heap = heap();
@@ -324,7 +324,7 @@ fn a_refused_request_changes_no_counter() {
         let shortfall = heap.allocate(bytes(size)).expect_err("no hole is so large");
         assert_eq!(shortfall.bytes % GRANULE, 0);
         assert_eq!(heap.stats(), before);
-        heap.check().expect("every law holds");
+        heap.check().expect("every invariant holds");
     }
 }
 
@@ -341,7 +341,7 @@ fn fragmentation_numbers_agree_with_a_hand_count() {
     assert_eq!((heap.largest_hole(), heap.holes(), heap.stats().inactive()), (SEGMENT / 2, 2, SEGMENT / 4 * 3));
 }
 
-// Case 44, as far as the heap goes.
+// Case 44, as far as it concerns the heap.
 #[test]
 fn a_block_freed_while_pinned_is_reused_only_after_its_last_unpin() {
     let mut heap = heap();

@@ -1,4 +1,4 @@
-//! What misuse gets: an error of its own, and a heap in which nothing has changed.
+//! Misuse: each kind returns its own error and changes nothing in the heap.
 
 use super::{GRANULE, allocate, empty, free, heap, place};
 use wgpu_pool::HeapError;

@@ -1,8 +1,8 @@
-//! The heap against a shadow: random programs, each step taken by the heap and by a stupid model of it. After every step the
-//! heap must prove its laws and agree with the model.
+//! Compares the heap with a simple model in random programs. After every step, the invariants of the heap must hold and
+//! the heap must agree with the model.
 //!
-//! A program follows from its seed. A failure names the seed, the first step at which the two differ (so the shortest failing
-//! prefix), and the last steps up to there.
+//! A program is derived from its seed. The message of a failure contains the seed, the first step at which the two
+//! differ (the shortest failing prefix), and the last steps before it.
 
 #[path = "../common/random.rs"]
 #[expect(dead_code, reason = "this test needs no numbers for kernels")]
@@ -17,16 +17,16 @@ use wgpu_pool::heap::{Heap, HeapOptions};
 
 const STEPS: usize = 10_000;
 
-/// How a program draws the sizes of its requests.
+/// The distribution of request sizes.
 #[derive(Clone, Copy, Debug)]
 enum Sizes {
-    /// Small ones as likely as large ones.
+    /// Each order of magnitude is equally likely.
     Mixed,
-    /// A handful of sizes that come again and again, as in training.
+    /// A few sizes that repeat, as in training.
     Recurring,
-    /// Each a little larger than the one before, as in decoding.
+    /// Each slightly larger than the previous one, as in decoding.
     Growing,
-    /// Around the small limit and the granule, and their multiples.
+    /// Around the small limit, the granule and their multiples.
     Edges,
 }
 
@@ -60,7 +60,7 @@ fn run(seed: u64, granule: u64, sizes: Sizes) {
             panic!("seed {seed}, granule {granule}, {sizes:?}, step {step}: {difference}\nlast steps first:\n{prefix}");
         }
     }
-    // Ending empty, every segment is one hole again.
+    // At the end all blocks are freed: every segment is one hole again.
     shadow.empty(&mut heap).unwrap_or_else(|difference| panic!("seed {seed}, at the end: {difference}"));
     assert_eq!(heap.holes(), heap.stats().segments.current);
 }

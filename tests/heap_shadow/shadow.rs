@@ -1,4 +1,4 @@
-//! The stupid model: it keeps its blocks in a `BTreeMap` of ranges, and finds everything by walking all of them.
+//! A simple model of the heap: blocks are in a `BTreeMap` of ranges, and every query walks all of them.
 
 use crate::random::Random;
 use std::collections::{BTreeMap, HashSet};
@@ -7,10 +7,10 @@ use std::num::NonZeroU64;
 use wgpu_pool::HeapError;
 use wgpu_pool::heap::{BlockId, BlockSnapshot, BlockState, Heap, SegmentId, Shortfall, SubPool};
 
-/// Few enough that a check after each step stays cheap.
+/// Few enough that a check after each step is cheap.
 const MOST_LIVE: usize = 48;
 
-/// A block as the model sees it.
+/// A block in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     size: u64,
@@ -20,7 +20,7 @@ struct Range {
     id: BlockId,
 }
 
-/// A segment as the model sees it. Only active blocks are kept: what lies between them is free.
+/// A segment in the model. Only active blocks are stored; the gaps are free.
 #[derive(Debug)]
 struct Area {
     pool: SubPool,
@@ -29,7 +29,7 @@ struct Area {
 }
 
 impl Area {
-    /// The free gaps: where each starts, and its size.
+    /// Returns the free gaps as start and size.
     fn gaps(&self) -> Vec<(u64, u64)> {
         let mut gaps = Vec::new();
         let mut end = 0;
@@ -43,20 +43,20 @@ impl Area {
     }
 }
 
-/// The model: what the heap's segments hold, and the ids that were ever handed out.
+/// The model: the contents of the heap's segments, and all ids that were ever allocated.
 pub(crate) struct Shadow {
     granule: u64,
     small_limit: u64,
     areas: BTreeMap<SegmentId, Area>,
-    /// Segments without a block, the one that has been so for longest first.
+    /// Segments without a block; the one that has been empty for longest comes first.
     idle: Vec<SegmentId>,
     stale: Vec<BlockId>,
-    /// Every id there ever was.
+    /// All ids that were ever allocated.
     known: HashSet<BlockId>,
     log: Vec<String>,
 }
 
-/// Why a program failed.
+/// The reason of a failure.
 pub(crate) type Difference = String;
 
 impl Shadow {
@@ -65,7 +65,7 @@ impl Shadow {
         Self { granule, small_limit, areas, idle, stale, known, log }
     }
 
-    /// The steps so far.
+    /// Returns the steps so far.
     pub(crate) fn log(&self) -> &[String] {
         &self.log
     }
@@ -96,12 +96,12 @@ impl Shadow {
                 return at_most("the largest hole of a pool that has none for the block", hole, size - 1);
             }
         };
-        at_most("a block that was handed out", size, hole)?;
+        at_most("an allocated block", size, hole)?;
         let place = heap.allocated_place(id).ok_or("a new block has no place")?;
         same("size", (place.size, place.requested), (size, requested.get()))?;
         same("offset beyond the granule", place.offset % self.granule, 0)?;
         if !self.known.insert(id) {
-            return Err(format!("{id:?} was handed out before"));
+            return Err(format!("{id:?} was allocated before"));
         }
         let area = self.areas.get_mut(&place.segment).ok_or("a segment that is not there")?;
         same("pool", area.pool, pool)?;
@@ -114,7 +114,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// Takes a block out of the model.
+    /// Removes a block from the model.
     fn vanish(&mut self, segment: SegmentId, offset: u64) {
         let area = self.areas.get_mut(&segment).expect("the model's own segment");
         let block = area.blocks.remove(&offset).expect("the model's own block");
@@ -205,7 +205,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// A segment gives way to some without holes, of at most `most` bytes or of one block each.
+    /// Replaces a segment by segments without holes, each of at most `most` bytes or with one block.
     fn repack(&mut self, heap: &mut Heap, id: SegmentId, most: u64) -> Result<(), Difference> {
         let area = &self.areas[&id];
         let stays = area.blocks.is_empty() || area.blocks.values().any(|block| block.pins > 0);
@@ -251,11 +251,11 @@ impl Shadow {
 
     /// Compares everything that can be read from the heap.
     pub(crate) fn compare(&self, heap: &Heap) -> Result<(), Difference> {
-        heap.check().map_err(|broken| format!("broken law: {broken}"))?;
+        heap.check().map_err(|broken| format!("broken invariant: {broken}"))?;
         let live = self.live();
         for (segment, offset, block) in &live {
             let place = heap.active_place(block.id).ok_or_else(|| format!("{:?} has no place", block.id))?;
-            // A freed block that is still pinned is active, and not allocated: nothing but its pins may find it.
+            // A freed block that is still pinned is active but not allocated: only its pins can access it.
             same("allocated place", heap.allocated_place(block.id), (!block.freed).then_some(place))?;
             let expected = (*segment, *offset, block.size, block.requested);
             same("place", (place.segment, place.offset, place.size, place.requested), expected)?;
@@ -308,7 +308,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// Takes one random step.
+    /// Runs one random step.
     pub(crate) fn step(&mut self, heap: &mut Heap, random: &mut Random, request: NonZeroU64) -> Result<(), Difference> {
         let live = self.live();
         let ids: Vec<SegmentId> = self.areas.keys().copied().collect();
@@ -330,7 +330,7 @@ impl Shadow {
                 self.pin(heap, block)
             }
             (85..91, Some(block), _) => {
-                // Pinned blocks first, or they would pile up.
+                // Pinned blocks first, so that pins do not accumulate.
                 let pinned = live.iter().copied().find(|(_, _, block)| block.pins > 0);
                 let block = pinned.filter(|_| choice > 85).unwrap_or(block);
                 self.note(format_args!("unpin {:?}", block.2.id));
@@ -367,7 +367,7 @@ impl Shadow {
         }
     }
 
-    /// Takes every pin off and frees every block.
+    /// Removes all pins and frees all blocks.
     pub(crate) fn empty(&mut self, heap: &mut Heap) -> Result<(), Difference> {
         for (segment, offset, block) in self.live() {
             for _ in 0..block.pins {

@@ -1,4 +1,4 @@
-//! What the pages in `docs` say of the tests, held against the tests.
+//! Checks that the tests which the pages in `docs` name exist.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ pub(crate) const WITHOUT_A_TEST: [(u32, &str); 6] = [
     (67, "needs a browser"),
 ];
 
-/// Complaints about a page of guarantees: a row without a test, or a test that is not where the page says. `read` gives the text of
-/// a file of the checkout.
+/// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read` returns the text
+/// of a file of the checkout.
 pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in (1..).zip(page.lines()) {
@@ -41,7 +41,7 @@ pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> V
     found
 }
 
-/// Whether a source has a test of this name: a function right behind `#[test]`, or one in a list of cases over memories.
+/// Whether a source has a test with this name: a function directly after `#[test]`, or an entry in a list of cases for all memories.
 fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let function = format!("fn {name}");

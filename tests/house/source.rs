@@ -1,7 +1,7 @@
-//! Reads Rust sources just far enough to tell which paths they name: words and symbols without comments and strings,
-//! then the paths among them, with `crate`, `self` and `super` resolved and `use` groups spread out.
+//! A minimal parser that finds the paths in Rust sources: it splits a source into words and symbols without comments and strings,
+//! resolves `crate`, `self` and `super`, and expands `use` groups.
 
-/// What a source is made of, as far as paths go.
+/// The kind of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An identifier, a keyword or a number.
@@ -12,7 +12,7 @@ pub(crate) enum Kind {
     Separator,
 }
 
-/// A piece of a source and the line it starts on.
+/// A token and the line where it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
@@ -29,16 +29,16 @@ impl Token {
     }
 }
 
-/// A path that a source names.
+/// A path in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
-    /// Whether it lies in the crate itself: then `segments` start below the crate's root.
+    /// Whether the path is within this crate: then `segments` start below the crate root.
     pub(crate) inside: bool,
     pub(crate) segments: Vec<String>,
     pub(crate) line: usize,
 }
 
-/// Splits a source into tokens. Comments, lifetimes, strings and characters leave none.
+/// Splits a source into tokens. Comments, lifetimes, strings and character literals yield none.
 pub(crate) fn tokens(source: &str) -> Vec<Token> {
     Reader { characters: source.chars().collect(), at: 0, line: 1 }.read()
 }
@@ -127,7 +127,7 @@ impl Reader {
         }
     }
 
-    /// Skips a raw string, from its first `#` or its quote on.
+    /// Skips a raw string that starts at its first `#` or its quote.
     fn skip_raw_string(&mut self, hashes: usize) {
         self.advance(hashes + 1);
         while let Some(character) = self.peek(0) {
@@ -154,8 +154,8 @@ impl Reader {
         }
     }
 
-    /// Reads a word, without the mark of a raw identifier (`r#type`). One that makes the string behind it a raw one is
-    /// skipped with it.
+    /// Reads a word without the prefix of a raw identifier (`r#type`). The prefix of a raw string (`r`, `br`) is skipped together with
+    /// the string.
     fn read_word(&mut self) -> Option<Kind> {
         let start = self.at;
         self.skip_while(is_word);
@@ -175,8 +175,8 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The module that a file holds, from its path below `src/`: `heap/mod.rs` is `heap`, `heap/class.rs` is `heap::class`,
-/// and `heap/class_tests.rs` is `heap::class::tests`, as the crate lays its longer test modules out.
+/// The module path of a file, from its path below `src/`: `heap/mod.rs` is `heap`, `heap/class.rs` is `heap::class`, and
+/// `heap/class_tests.rs` is `heap::class::tests`, which is the convention for long test modules.
 pub(crate) fn module_of(file: &str) -> Vec<String> {
     let stem = file.strip_suffix(".rs").unwrap_or(file);
     let mut module: Vec<String> = stem.split('/').map(str::to_string).collect();
@@ -191,7 +191,7 @@ pub(crate) fn module_of(file: &str) -> Vec<String> {
     module
 }
 
-/// Every path of more than one segment that the tokens of `module` name, and every renaming of the crate or a parent.
+/// Every path with more than one segment in the tokens of `module`, and every renaming of the crate root or of a parent module.
 pub(crate) fn paths(tokens: &[Token], module: &[String]) -> Vec<Path> {
     let mut walker = Walker { tokens, at: 0, module: module.to_vec(), depth: 0, opened: Vec::new(), found: Vec::new() };
     walker.walk();
@@ -201,7 +201,7 @@ pub(crate) fn paths(tokens: &[Token], module: &[String]) -> Vec<Path> {
 struct Walker<'a> {
     tokens: &'a [Token],
     at: usize,
-    /// The module that the walk is in, inline ones included.
+    /// The current module, including inline modules.
     module: Vec<String>,
     depth: usize,
     /// The brace depth at which each inline module was opened.
@@ -245,7 +245,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether the word at hand is the first of a path, or a module keyword that is renamed (`use super as up`).
+    /// Whether the current word is the first of a path, or a module keyword that is renamed (`use super as up`).
     fn starts_path(&self, word: &str) -> bool {
         match self.tokens.get(self.at + 1) {
             Some(next) if next.kind == Kind::Separator => true,
@@ -254,7 +254,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Reads what follows `prefix`: a path, or a group of them, down to its leaves.
+    /// Reads the path or the group of paths after `prefix`, down to its leaves.
     fn read_tree(&mut self, mut prefix: Vec<String>) {
         while let Some(token) = self.tokens.get(self.at) {
             let line = token.line;
@@ -276,7 +276,7 @@ impl Walker<'_> {
                     self.at += 1;
                     return self.read_group(&prefix);
                 }
-                // `Vec::<u8>::new`: what stands before the arguments is the path.
+                // `Vec::<u8>::new`: the path ends before the generic arguments.
                 _ => return self.add(&prefix, line),
             }
         }
@@ -295,7 +295,7 @@ impl Walker<'_> {
             } else {
                 let before = self.at;
                 self.read_tree(prefix.to_vec());
-                // A symbol that belongs in no group must not hold the walk.
+                // Skips a symbol that belongs to no group, so that the loop ends.
                 self.at = self.at.max(before + 1);
             }
         }
@@ -317,7 +317,7 @@ impl Walker<'_> {
                     segments.push(other.to_string());
                 }
                 (_, "super") => drop(segments.pop()),
-                // The end of `heap::{self, Heap}`: the prefix itself.
+                // `self` in `heap::{self, Heap}` is the prefix itself.
                 (_, "self") => {}
                 (_, other) => segments.push(other.to_string()),
             }

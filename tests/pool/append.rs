@@ -1,4 +1,4 @@
-//! Append loops: a block is allocated again and again, each time a little larger, and the one before is dropped.
+//! Append loops: blocks are repeatedly replaced by slightly larger ones; the previous block is dropped each time.
 
 use crate::common::Outcome;
 use wgpu_pool::{AccountingMemory, Pool, PoolOptions, Storage};
@@ -7,13 +7,13 @@ const MIB: u64 = 1 << 20;
 
 type Block = Storage<AccountingMemory>;
 
-/// Pools with compaction and without.
+/// Two pools: one with compaction and one without.
 fn pools() -> Result<[Pool<AccountingMemory>; 2], Box<dyn std::error::Error>> {
     let rigid = PoolOptions { compaction_share: 0.0, ..crate::common::options() };
     Ok([Pool::new(AccountingMemory::new(), crate::common::options())?, Pool::new(AccountingMemory::new(), rigid)?])
 }
 
-/// Grows `tensors` blocks in turn from one row to `steps` rows, and returns what they are in the end.
+/// Grows `tensors` blocks in a round-robin from one row to `steps` rows, and returns the final blocks.
 fn append(
     pool: &Pool<AccountingMemory>,
     tensors: usize,
@@ -32,8 +32,8 @@ fn append(
     Ok(live)
 }
 
-/// The most segments that growing `tensors` blocks to `bytes` bytes each may create: logarithmic in `bytes`. Blocks below 64 KiB
-/// share segments.
+/// The maximum number of segments that growing `tensors` blocks to `bytes` bytes each may create: logarithmic in
+/// `bytes`. Blocks below 64 KiB share segments.
 fn bound(tensors: u64, bytes: u64) -> u64 {
     let steps = std::iter::successors(Some(65_536), |size| Some(size * 9 / 8)).take_while(|&size: &u64| size < bytes);
     (tensors + 1) * (4 + steps.count() as u64)
@@ -43,7 +43,7 @@ fn created(pool: &Pool<AccountingMemory>) -> u64 {
     pool.remedies().segments_created
 }
 
-/// Rows in bytes, and steps.
+/// The row size in bytes and the number of steps.
 const LOOPS: [(u64, u64); 7] =
     [(16_384, 1200), (4096, 4000), (MIB, 1000), (100_000, 2000), (MIB + 1, 200), (1000, 1500), (7 * MIB, 300)];
 
@@ -159,7 +159,7 @@ fn the_spare_room_of_an_append_loop_is_at_most_an_eighth_of_its_blocks() -> Outc
             for step in 2..=steps {
                 let next = pool.allocate(step * row)?;
                 let (reserved, needed) = (pool.stats().reserved.current, block.bytes() + next.bytes());
-                // Segments of small and of large blocks begin with 8 and 16 MiB.
+                // The first segment has 8 MiB for small blocks and 16 MiB for large ones.
                 assert!(reserved <= needed + needed / 8 + 24 * MIB, "{reserved} for {needed}");
                 block = next;
             }

@@ -1,4 +1,4 @@
-//! What is written is what is read, in program order.
+//! Reads return what was written, in program order.
 
 use crate::common::Outcome;
 use crate::subjects::{
@@ -95,7 +95,8 @@ fn a_copy_to_a_longer_storage_keeps_the_remaining_bytes<S: Subject>(memory: S::M
     Ok(())
 }
 
-/// Within a segment and across, to storages that end with the source, within its last unit, with it, and far behind.
+/// Copies within a segment and between segments. The destination ends before, within, at and far beyond the last copy
+/// unit of the source.
 fn a_copy_of_any_length_changes_no_byte_after_its_range<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let far = pool.allocate(2 * SEGMENT)?;
@@ -145,7 +146,7 @@ fn commands_take_effect_in_program_order<S: Subject>(memory: S::Memory) -> Outco
     Ok(())
 }
 
-// Case 47: the new owner's bytes come after the commands that name the old one.
+// Case 47: the new owner's bytes are written after the commands that use the previous block.
 fn a_freed_block_is_reused_while_recorded_commands_still_use_it<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let kept: Result<Vec<_>, _> = (0..20).map(|_| pool.allocate(256)).collect();
@@ -166,7 +167,7 @@ fn a_freed_block_is_reused_while_recorded_commands_still_use_it<S: Subject>(memo
 
 fn a_large_upload_in_several_pieces_is_complete<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    // Two whole pieces and a rest that is no multiple of the copy unit.
+    // Two whole pieces and a remainder that is not a multiple of the copy unit.
     let bytes = (32 << 20) + 1_000_003;
     let storage = pool.allocate(bytes as u64)?;
     let content = pattern(9, bytes);

@@ -1,8 +1,8 @@
-//! Live blocks that move: contents survive to the bit, nothing waits, and an impossible request becomes possible.
+//! Compaction: moved blocks keep their contents, no call waits for the device, and requests that did not fit succeed.
 
 use crate::common::adapter as opener;
 use crate::common::{Outcome, random::Random};
-use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, spots, stamp};
+use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, over_every_memory, spots, stamp};
 use wgpu_pool::{AccountingMemory, AllocateError, Memory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
@@ -21,10 +21,10 @@ over_every_memory! {
 
 const BLOCK: u64 = SEGMENT / 8;
 
-/// Storages, each with the number that it is stamped with.
+/// Storages, each with the number of its stamp.
 type Numbered<M> = Vec<(u64, Storage<M>)>;
 
-/// Eight blocks in each of two segments, stamped with their numbers; the odd ones are freed.
+/// Creates eight blocks in each of two segments, stamped with their numbers, and frees the odd ones.
 fn two_half_empty_segments<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, Box<dyn std::error::Error>> {
     let mut storages = Vec::new();
     for number in 0..16 {
@@ -44,7 +44,7 @@ fn compaction_moves_alternate_blocks_of_two_segments_into_one<S: Subject>(memory
     assert_eq!(pool.trim().segments, 0, "each segment holds live blocks");
     let compacted = pool.compact(u64::MAX)?;
     assert_eq!((compacted.moves, compacted.bytes), (4, 4 * BLOCK));
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     assert_eq!(pool.trim().segments, 1);
     for (number, storage) in &live {
         assert_stamp::<S>(storage, *number);
@@ -68,7 +68,7 @@ fn a_request_that_fits_no_hole_succeeds_with_compaction_and_fails_without<S: Sub
     stamp(&large, 99)?;
     assert_eq!(pool.stats().reserved.peak, 2 * SEGMENT);
     assert_eq!(pool.stats().allocated.current, 2 * SEGMENT, "not a byte is left over");
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     for (number, storage) in &live {
         assert_stamp::<S>(storage, *number);
     }
@@ -85,7 +85,7 @@ fn a_single_segment_is_compacted<S: Subject>(memory: S::Memory) -> Outcome {
         stamp(&storage, number)?;
         live.push((number, storage));
     }
-    // Holes of one block each; two of them are wanted as one, so that a block has to move within the segment.
+    // The holes have one block each, and the request needs two: a block has to move within the segment.
     live.retain(|(number, _)| ![1, 3].contains(number));
     let large = pool.allocate(2 * BLOCK)?;
     stamp(&large, 99)?;
@@ -113,7 +113,7 @@ fn random_programs_with_compaction_preserve_all_bytes<S: Subject>(memory: S::Mem
         if number % 50 == 0 {
             pool.compact(random.next() % (2 * SEGMENT))?;
             pool.trim();
-            assert_books_balance(&pool);
+            assert_consistent(&pool);
         }
         while pool.stats().allocated.current > 4 * SEGMENT || (random.below(3) == 0 && !live.is_empty()) {
             let index = random.below(live.len());
@@ -186,7 +186,7 @@ fn kernels_recorded_before_a_compaction_use_the_old_location_and_later_kernels_t
     }
     let moved = pool.compact(u64::MAX)?;
     assert!(moved.moves > 0);
-    // What the moved blocks left is handed out and written at once, while nothing is submitted yet.
+    // The former ranges of the moved blocks are allocated and written immediately, before anything is submitted.
     let over = Tensor::full(&pool, [elements * 4], 7_u32)?;
     for tensor in &tensors {
         tensor.add_(tensor)?;
@@ -215,7 +215,7 @@ fn a_single_block_in_a_large_segment_is_packed_into_a_segment_of_its_size<S: Sub
     let compacted = pool.compact(SEGMENT)?;
     assert_eq!((compacted.moves, compacted.bytes), (1, SEGMENT));
     assert_eq!(pool.stats().reserved.current, SEGMENT, "what it left went back at once");
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     assert_stamp::<S>(&live, 7);
     assert_eq!(pool.compact(u64::MAX)?.moves, 0, "there is nothing left to gain");
     Ok(())
@@ -238,7 +238,7 @@ fn a_sparse_segment_is_packed_and_released_before_the_pool_grows<S: Subject>(mem
     let reserved = pool.stats().reserved;
     assert_eq!((reserved.current, reserved.peak), (9 * SEGMENT, 9 * SEGMENT), "the two were not held side by side");
     assert_eq!(pool.remedies().bytes_moved, SEGMENT);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     assert_stamp::<S>(&live, 7);
     drop(large);
     Ok(())
@@ -255,7 +255,7 @@ fn a_pool_whose_move_budget_is_too_small_grows_without_packing<S: Subject>(memor
     Ok(())
 }
 
-/// Two segments at the limit, in each of which four blocks of three parts of 16 lie between holes of one part.
+/// Two segments at the limit. In each, four blocks of 3/16 of the segment lie between holes of 1/16.
 fn blocks_between_small_holes<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, Box<dyn std::error::Error>> {
     let mut storages = Vec::new();
     for number in 0..16 {
@@ -281,7 +281,7 @@ fn blocks_that_fit_no_hole_slide_to_the_front_of_their_segment<S: Subject>(memor
     stamp(&first, 98)?;
     stamp(&second, 99)?;
     assert!(pool.allocate(1).is_err(), "the pool is full to the last byte");
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     assert_stamp::<S>(&first, 98);
     assert_stamp::<S>(&second, 99);
     for (number, storage) in &live {
@@ -290,7 +290,7 @@ fn blocks_that_fit_no_hole_slide_to_the_front_of_their_segment<S: Subject>(memor
     Ok(())
 }
 
-// No hole of one segment can be larger than seven parts: the blocks have to leave one.
+// Within one segment, no hole can exceed 7/16: blocks have to move to the other segment.
 fn fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, at_two_segments())?;
     let live = blocks_between_small_holes(&pool)?;
@@ -298,7 +298,7 @@ fn fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum<S: Subject
     stamp(&large, 99)?;
     assert_eq!(pool.stats().reserved.peak, 2 * SEGMENT);
     assert!(pool.allocate(1).is_err(), "the pool is full to the last byte");
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     assert_stamp::<S>(&large, 99);
     for (number, storage) in &live {
         assert_stamp::<S>(storage, *number);
@@ -312,7 +312,7 @@ fn sparse_large_segments_shrink_to_their_live_blocks() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { small_limit: 0, ..crate::common::options() })?;
     let mut live = Vec::new();
     for _ in 0..32 {
-        // Each pair fills a segment of its own.
+        // Each pair fills one segment.
         let rest = pool.allocate(64 * MIB)?;
         live.push((pool.allocate(MIB)?, rest));
     }

@@ -1,4 +1,4 @@
-//! Several ranges with one wait.
+//! Downloads of several ranges with one wait.
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, assert_stamp, options, over_every_memory_with_bytes, pattern, stamp};
@@ -72,7 +72,7 @@ fn a_range_that_exceeds_the_room_is_refused_and_the_others_are_returned<S: Subje
     Ok(())
 }
 
-/// Its commands are recorded and not yet submitted: they stay valid.
+/// The recorded commands of the dropped download stay valid when they are submitted later.
 fn dropping_a_download_leaves_the_pool_usable<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let storage = pool.allocate(100)?;

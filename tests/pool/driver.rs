@@ -1,4 +1,4 @@
-//! What the driver holds, and when it has it back.
+//! The memory that the driver holds, and when segments are returned to the driver.
 
 use crate::common::{Outcome, adapter};
 use std::process::Command;
@@ -7,7 +7,7 @@ use wgpu_pool::{
     Trimmed,
 };
 
-/// Spins for some milliseconds at least, also on a fast GPU, and adds one to each element.
+/// Creates a kernel that runs for at least a few milliseconds on any GPU and adds one to each element.
 fn slow(pool: &Pool) -> Result<Kernel, KernelError> {
     let wgsl = "
         @group(0) @binding(0) var<storage, read_write> x: array<u32>;
@@ -17,7 +17,7 @@ fn slow(pool: &Pool) -> Result<Kernel, KernelError> {
             for (var turn = 0u; turn < 60000u; turn++) {
                 state = state * 1664525u + 1013904223u;
             }
-            // Never so, but the compiler can't tell.
+            // Never equal, but the compiler can't prove that.
             x[id.x] = select(x[id.x] + 1u, state, state == x[id.x]);
         }";
     pool.kernel(wgsl, "slow")
@@ -71,7 +71,7 @@ fn driver_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
     Ok(())
 }
 
-/// A pool with eight segments of 8 MiB and more, of which every second holds one live tensor.
+/// Creates a pool with eight segments of at least 8 MiB, of which every second one contains one live tensor.
 fn half_dropped(pool: &Pool) -> Result<Vec<Tensor>, Box<dyn std::error::Error>> {
     let mut tensors = Vec::new();
     while pool.stats().segments.current < 8 {
@@ -87,7 +87,7 @@ fn half_dropped(pool: &Pool) -> Result<Vec<Tensor>, Box<dyn std::error::Error>> 
     Ok(kept)
 }
 
-// Case 19, for every way of giving back.
+// Case 19, for every call that releases segments.
 #[test]
 fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outcome {
     type Way = fn(&Pool) -> Result<Trimmed, DeviceError>;
@@ -101,7 +101,7 @@ fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outc
         ("under pressure", |pool| {
             pool.pressure(MemoryPressure::Critical)?;
             pool.synchronize()?;
-            // What was pending is freed by now. It was counted in either trim, and never twice.
+            // The pending segments are freed by now. Each segment is counted in one of the two trims.
             Ok(pool.trim())
         }),
     ];
@@ -118,7 +118,8 @@ fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outc
             let gone = reserved - pool.stats().reserved.current;
             let after = pool.memory().driver_bytes().ok_or("it told before")?;
             assert!(gone > 0, "{name}: nothing went");
-            // With default hints the driver's blocks are large, and go only when all in them is gone.
+            // With default hints, the driver allocates large blocks and frees a block only when it is completely
+            // unused.
             if !foreign {
                 assert!(after + gone <= held, "{name}: {held} bytes before, {after} after {gone} went");
             }
@@ -131,10 +132,10 @@ fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outc
     Ok(())
 }
 
-/// Set in the process whose resident memory is watched.
+/// Set in the child process whose resident memory is measured.
 const WATCHED: &str = "WGPU_POOL_TEST_WATCHED";
 
-/// Resident bytes of this process, where the system tells.
+/// Returns the resident bytes of this process, where the system reports them.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
@@ -142,7 +143,8 @@ fn resident_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// On a software adapter the process itself holds the memory. A process of its own, since other tests' memory comes and goes.
+/// Runs [`shrink`] in a child process, because the memory of other tests varies. On a software adapter, segments are
+/// memory of the process itself.
 fn watch(name: &str, kind: &str, memory: Option<Gpu>) -> Outcome {
     if std::env::var_os(WATCHED).is_some() {
         return shrink(kind);
@@ -170,18 +172,18 @@ fn on_a_software_adapter_resident_memory_falls_by_the_bytes_that_a_trim_reports(
     watch(name, "best", adapter::gpu())
 }
 
-/// GL keeps what was bound last, until something else is bound in its place.
+/// GL retains the most recently bound buffer until another buffer is bound.
 #[test]
 fn on_gl_resident_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
     watch("driver::on_gl_resident_memory_falls_by_the_bytes_that_a_trim_reports", "gl", adapter::gl())
 }
 
-/// Takes memory, gives it back, and compares, in the watched process.
+/// Allocates, frees and trims, and compares resident bytes with the reported bytes. Runs in the child process.
 fn shrink(kind: &str) -> Outcome {
     let memory = if kind == "gl" { adapter::gl() } else { adapter::gpu() };
     let pool = Pool::new(memory.ok_or("it opened before")?, crate::common::options())?;
     let kept = Tensor::full(&pool, [1000], 2.5_f32)?;
-    // Once before, so that what the driver keeps for good is there.
+    // A first round, so that memory that the driver caches permanently is allocated before measuring.
     drop(Tensor::full(&pool, [16 << 20], 1.5_f32)?);
     pool.synchronize()?;
     pool.trim();
@@ -192,7 +194,7 @@ fn shrink(kind: &str) -> Outcome {
         let held = resident_bytes().ok_or("it told before")?;
         drop(tensors);
         let freed = pool.trim().freed;
-        // GL has it back when what was recorded for that is done.
+        // GL frees the memory when the commands recorded for that have completed.
         pool.synchronize()?;
         let fell = held.saturating_sub(resident_bytes().ok_or("it told before")?);
         assert!(freed >= mebibytes << 20, "{freed} bytes of {mebibytes} MiB");
@@ -203,10 +205,10 @@ fn shrink(kind: &str) -> Outcome {
     Ok(())
 }
 
-/// Set in the process whose address space is limited.
+/// Set in the child process whose address space is limited.
 const LIMITED: &str = "WGPU_POOL_TEST_LIMITED";
 
-// Case 36. Mesa 22's software Vulkan says so when the host has no memory left; later ones crash.
+// Case 36. The software Vulkan of Mesa 22 returns an error when the host is out of memory; later versions crash.
 #[test]
 fn a_device_without_free_memory_returns_an_error_and_stays_usable() -> Outcome {
     if std::env::var_os(LIMITED).is_some() {
@@ -221,7 +223,7 @@ fn a_device_without_free_memory_returns_an_error_and_stays_usable() -> Outcome {
     drop(gpu);
     let test = std::env::current_exe()?;
     let name = "driver::a_device_without_free_memory_returns_an_error_and_stays_usable";
-    // Address space, in KiB: room for the driver's threads and compiler, and for some segments.
+    // The limit of the address space in KiB: enough for the driver's threads and compiler, and for some segments.
     let script = "ulimit -v 6000000 && exec \"$0\" \"$@\"";
     let child = Command::new("sh")
         .args(["-c", script])
@@ -235,7 +237,7 @@ fn a_device_without_free_memory_returns_an_error_and_stays_usable() -> Outcome {
     Ok(())
 }
 
-/// Takes memory until the driver has none, in the limited process.
+/// Allocates until the driver is out of memory. Runs in the limited child process.
 fn exhaust() -> Outcome {
     let pool = Pool::request_blocking(PoolOptions { smallest_segment: Some(512 << 20), ..crate::common::options() })?;
     let kept = Tensor::full(&pool, [1000], 2.5_f32)?;

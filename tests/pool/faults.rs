@@ -1,13 +1,13 @@
-//! A memory that refuses: at every point where it can, and for as long as it likes.
+//! Fault injection: a memory that refuses segments, once at each possible point, repeatedly, and permanently.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::common::watchdog;
-use crate::subjects::{Host, SEGMENT, assert_books_balance, assert_stamp, options, stamp};
+use crate::subjects::{Host, SEGMENT, assert_consistent, assert_stamp, options, stamp};
 use wgpu_pool::{AllocateError, HostMemory, HostOptions, Pool, PoolOptions, Storage};
 
-/// Runs a program of allocations, frees and trims; `before` acts before each allocation. Whatever was live stays so
-/// through every failure, and nothing is left behind. Returns how many allocations failed.
+/// Runs a program of allocations, frees and trims, and calls `before` before each allocation. Live blocks keep their
+/// contents through every failure, and nothing leaks. Returns the number of failed allocations.
 fn run(
     pool: &Pool<HostMemory>,
     mut before: impl FnMut(&Pool<HostMemory>),
@@ -40,7 +40,7 @@ fn run(
                 }
             }
         }
-        assert_books_balance(pool);
+        assert_consistent(pool);
         assert_eq!(pool.memory().used_bytes(), pool.stats().reserved.current);
     }
     for (storage, number) in live {
@@ -48,7 +48,7 @@ fn run(
     }
     pool.trim();
     assert_eq!((pool.memory().used_bytes(), pool.stats().reserved.current), (0, 0));
-    assert_books_balance(pool);
+    assert_consistent(pool);
     Ok(failed)
 }
 
@@ -67,7 +67,7 @@ fn refusing_any_one_segment_loses_no_data() -> Outcome {
     Ok(())
 }
 
-// Case 38: one refusal is met by a smaller segment, or by waiting; a budget refuses for good.
+// Case 38: after a single refusal, the pool allocates a smaller segment or waits; a budget refuses permanently.
 #[test]
 fn no_budget_of_a_memory_loses_data() -> Outcome {
     let mut failures = 0;

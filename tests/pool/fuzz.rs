@@ -1,17 +1,17 @@
-//! Random programs over every memory, with their contents verified. The longer ones are `cargo xtask soak`'s.
+//! Random programs on every memory, with verified contents. `cargo xtask soak` runs longer ones.
 
 use crate::program::{Extent, Text, World, run_seed};
-use crate::subjects::{Accounting, Adapter, Gl, Host, Noop, Subject, assert_books_balance};
+use crate::subjects::{Accounting, Adapter, Gl, Host, Noop, Subject, assert_consistent};
 use std::ops::Range;
 use wgpu_pool::HostMemory;
 
-/// The programs of some seeds.
+/// Runs the programs of a range of seeds.
 fn run_all<S: Subject>(seeds: Range<u64>, extent: Extent, fault: fn(&S::Memory, u64)) {
     let text = Text::new();
     for seed in seeds {
         let world = || {
             let memory = S::memory()?;
-            Some(World::new(memory, seed, extent, S::abilities(), &text, fault, assert_books_balance))
+            Some(World::new(memory, seed, extent, S::abilities(), &text, fault, assert_consistent))
         };
         run_seed(seed, extent, &world);
     }
@@ -19,7 +19,7 @@ fn run_all<S: Subject>(seeds: Range<u64>, extent: Extent, fault: fn(&S::Memory, 
 
 fn no_fault<M>(_: &M, _: u64) {}
 
-// Case 50, and 24, 25 and 57 on the way.
+// Case 50, and 24, 25 and 57 within the programs.
 #[test]
 fn random_programs_preserve_every_invariant_on_an_accounting_memory() {
     let extent = Extent { steps: 4_000, largest: 32 << 20, most_live: 512 << 20, limits: true, faults: true };

@@ -1,9 +1,10 @@
-//! The promise of `Pool::allocate`: with compaction on, a request is served whenever the live blocks, the segments with pinned
-//! blocks and the request together are within the limit, or within what the device has room for. Random programs at the limit, in
-//! which every refusal is checked by a sum of the test's own, and arrangements made to be as bad as can be.
+//! The guarantee of `Pool::allocate`: with compaction enabled, a request succeeds whenever the live blocks, the
+//! segments with pinned blocks and the request together fit within the limit and within the free memory of the device.
+//! The tests are random programs at the limit, in which every refusal is checked against the test's own accounting, and
+//! worst-case arrangements.
 //!
-//! `WGPU_POOL_SEEDS` sets how many programs run, and `WGPU_POOL_FIRST_SEED` the first of them. A failure names its seed; running
-//! that seed alone shows the whole program with `WGPU_POOL_TELL=1`.
+//! `WGPU_POOL_SEEDS` sets the number of programs, and `WGPU_POOL_FIRST_SEED` the first seed. A failure prints its seed;
+//! running that seed alone with `WGPU_POOL_TELL=1` prints the whole program.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
@@ -14,12 +15,12 @@ use wgpu_pool::{
     PoolOptions, Storage,
 };
 
-/// The laws of the heap are checked after so many steps: that is slow.
+/// The number of steps between checks of the heap's invariants, which are slow.
 const CHECKED_STEPS: usize = 25;
 
-/// A memory with a budget that the test sets.
+/// A memory whose budget the test sets.
 trait Budgeted: Subject {
-    /// Programs run in room for up to this many bytes, times two.
+    /// Programs run with between one and two times this many bytes, or a fraction of it.
     const LARGEST_SCALE: u64;
 
     fn with(limits: MemoryLimits) -> Self::Memory;
@@ -59,24 +60,24 @@ impl Budgeted for Host {
     }
 }
 
-/// A number from the environment.
+/// Returns a number from an environment variable.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// What a program knows of itself, without asking the pool.
+/// The state of a program, tracked independently of the pool.
 struct Program<S: Budgeted> {
     pool: Pool<S::Memory>,
     random: Random,
     live: Vec<(u64, Storage<S::Memory>)>,
     pins: Vec<Pinned<S::Memory>>,
-    /// Pins that there may be at a time.
+    /// The maximum number of simultaneous pins.
     most_pins: usize,
     granule: u64,
     largest: u64,
     limit: Option<u64>,
     budget: u64,
-    /// Refusals that were right, and requests that were served.
+    /// The numbers of correct refusals and of served requests.
     counts: (u64, u64),
     tells: bool,
 }
@@ -116,8 +117,8 @@ impl<S: Budgeted> Program<S> {
         self.limit.unwrap_or(u64::MAX).min(self.budget)
     }
 
-    /// What the promise counts: the live blocks, or, where blocks are pinned, the segments with a pinned block and the active blocks of
-    /// the others.
+    /// Returns the bytes that the guarantee counts: the live blocks. With pinned blocks: the segments with a pinned
+    /// block, and the active blocks of the other segments.
     fn counted(&self) -> u64 {
         if !self.pins.is_empty() {
             return counted_with_pins(&self.pool);
@@ -134,7 +135,7 @@ impl<S: Budgeted> Program<S> {
         assert_stamp::<S>(&storage, number);
     }
 
-    /// A storage with the number that its bytes follow from.
+    /// Stamps a storage with a new number and adds it to the live ones.
     fn stamped(&mut self, storage: Storage<S::Memory>) -> Outcome {
         let number = self.random.next() >> 1;
         if S::HOLDS_BYTES {
@@ -144,7 +145,8 @@ impl<S: Budgeted> Program<S> {
         Ok(())
     }
 
-    /// Mostly what fits, often exactly what fits, sometimes one byte more.
+    /// Returns the size of a request: usually one that fits, often one that fits exactly, sometimes one byte more than
+    /// fits.
     fn size(&mut self) -> u64 {
         let room = self.room().saturating_sub(self.counted()) / self.granule * self.granule;
         let scale = self.room();
@@ -168,13 +170,15 @@ impl<S: Budgeted> Program<S> {
             Ok(storage) => {
                 self.stamped(storage)?;
                 self.counts.1 += 1;
-                // A hole may have served it on a device that took back room that was in use.
+                // A hole may have served the request, on a device whose budget fell below the bytes in use.
                 self.raise_budget();
             }
             Err(AllocateError::OutOfMemory(numbers)) => {
                 self.counts.0 += 1;
                 if fits {
-                    return Err(format!("{bytes} bytes are refused beside {}: {numbers}", self.counted()).into());
+                    return Err(
+                        format!("{bytes} bytes are refused with {} bytes counted: {numbers}", self.counted()).into()
+                    );
                 }
                 assert_eq!((numbers.requested, numbers.limit), (bytes, self.limit));
             }
@@ -190,7 +194,8 @@ impl<S: Budgeted> Program<S> {
         Ok(())
     }
 
-    /// Gives the device at least the room that is counted: one that has less keeps no promise, and leaves bytes in host memory.
+    /// Sets a budget of at least the counted bytes: with less, the guarantee does not apply, and bytes stay in host
+    /// memory.
     fn raise_budget(&mut self) {
         let counted = self.counted();
         if counted > self.budget {
@@ -203,7 +208,7 @@ impl<S: Budgeted> Program<S> {
         if self.pins.len() < self.most_pins && !self.live.is_empty() && self.random.below(2) == 0 {
             let storage = &self.live[self.random.below(self.live.len())].1;
             self.pins.extend(storage.pin()?);
-            // The holes of its segment count from now on.
+            // From now on, the holes of the segment count too.
             self.raise_budget();
         } else if !self.pins.is_empty() {
             let index = self.random.below(self.pins.len());
@@ -224,7 +229,7 @@ impl<S: Budgeted> Program<S> {
             3 => {
                 let room = self.room();
                 let changed = room / 2 + self.random.next() % room + 1;
-                // What lives fits: a device does not take back what is in use.
+                // Keeps a budget that fits the live blocks: a device does not take back memory in use.
                 let changed = changed.max(self.counted());
                 if self.tells {
                     eprintln!("room for {changed} bytes");
@@ -268,7 +273,7 @@ impl<S: Budgeted> Program<S> {
     }
 }
 
-/// Many programs. Tells how many requests were refused, served, and served by way of host memory.
+/// Runs many programs. Prints how many requests were refused, served, and served by copying through host memory.
 fn run_programs<S: Budgeted>(seeds: u64, steps: usize, most_pins: usize) -> (u64, u64, u64) {
     let first = setting("WGPU_POOL_FIRST_SEED", 0);
     let mut counts = (0, 0, 0);
@@ -307,7 +312,7 @@ fn no_request_that_fits_is_refused_and_no_byte_is_lost_on_the_host() {
     assert!(refused > served / 50 && copied > 20 || setting("WGPU_POOL_SEEDS", 0) > 0, "{refused}, {served}, {copied}");
 }
 
-// Case 53, and 44: pinned blocks stay, and the segments that hold them are counted.
+// Case 53, and 44: pinned blocks do not move, and their segments are counted in full.
 #[test]
 fn no_request_that_fits_next_to_pinned_segments_is_refused_on_an_accounting_memory() {
     let (refused, served, copied) = run_programs::<Accounting>(500, 100, 4);
@@ -321,7 +326,7 @@ fn no_request_that_fits_next_to_pinned_segments_is_refused_and_no_byte_is_lost_o
     assert!(refused > served / 50 && copied > 10 || setting("WGPU_POOL_SEEDS", 0) > 0, "{refused}, {served}, {copied}");
 }
 
-/// Bytes of the segments with a pinned block, and of the active blocks of all others.
+/// The bytes of the segments with a pinned block, and of the active blocks of all other segments.
 fn counted_with_pins<M: Memory>(pool: &Pool<M>) -> u64 {
     let of_segment = |segment: &wgpu_pool::pool::snapshot::SegmentSnapshot| {
         let is_pinned = segment.blocks.iter().any(|block| block.pins > 0);

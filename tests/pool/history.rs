@@ -1,4 +1,4 @@
-//! The events of a pool, in a ring.
+//! The events of a pool, in a ring buffer.
 
 use crate::common::Outcome;
 use crate::subjects::{SEGMENT, Subject, options, over_every_memory};
@@ -111,7 +111,7 @@ fn replaying_the_events_yields_the_counters<S: Subject>(memory: S::Memory) -> Ou
     Ok(())
 }
 
-/// The room for events is bounded, and is taken as they come.
+/// The ring buffer is bounded, and grows as events are recorded.
 #[test]
 fn a_history_with_more_events_than_fit_in_memory_records_as_many_as_fit() -> Outcome {
     for events in [usize::MAX, usize::MAX / 64, 1 << 40, 20_000] {

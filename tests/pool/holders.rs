@@ -1,4 +1,4 @@
-//! Who holds the memory: call sites, labels, dtypes and shapes.
+//! Attribution of memory: call sites, labels, dtypes and shapes.
 
 use crate::common::Outcome;
 use crate::subjects::{SEGMENT, Subject, options, over_every_memory};
@@ -15,7 +15,7 @@ over_every_memory! {
     an_error_lists_the_five_top_holders_and_the_measures_taken,
 }
 
-/// The line that this is called from, `above` lines further up.
+/// Returns the number of the line `above` lines before the call.
 #[track_caller]
 fn line(above: u32) -> u32 {
     Location::caller().line() - above
@@ -105,12 +105,12 @@ fn holders_are_grouped_by_call_site_and_label_with_the_largest_first<S: Subject>
 // Case 16.
 fn blocks_that_prevent_a_segment_from_being_trimmed_are_listed<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    let beside = pool.allocate(SEGMENT / 2)?;
+    let neighbor = pool.allocate(SEGMENT / 2)?;
     let kept = pool.allocate(SEGMENT / 4)?;
     let at = line(1);
     kept.set_label("kept");
     let idle = pool.allocate(SEGMENT)?;
-    drop((beside, idle));
+    drop((neighbor, idle));
     let trimmed = pool.trim();
     assert_eq!(trimmed.segments, 1);
     let [segment] = &pool.snapshot().segments[..] else { return Err("one segment stays".into()) };

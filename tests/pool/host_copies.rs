@@ -1,9 +1,9 @@
-//! Other threads and callbacks in the middle of a copy through host memory, at every moment at which they can act.
+//! Other threads and callbacks that act during a copy through host memory, at every possible point.
 
 use crate::common::{Outcome, watchdog};
 use crate::hostile::{Action, Hostile};
 use crate::last_rungs::{Numbered, assert_whole, stuck};
-use crate::subjects::{SEGMENT, assert_books_balance, options, pattern, read, stamp};
+use crate::subjects::{SEGMENT, assert_consistent, options, pattern, read, stamp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,24 +13,25 @@ fn pool() -> Result<Pool<Hostile>, wgpu_pool::OptionsError> {
     Pool::new(Hostile::new(u64::MAX), PoolOptions { limit: Some(2 * SEGMENT), ..options() })
 }
 
-/// When an action takes place.
+/// The point at which an action runs.
 #[derive(Clone, Copy, Debug)]
-enum Moment {
-    /// While the blocks are read, in the n-th read.
+enum Point {
+    /// During the n-th read of the blocks.
     Reading(usize),
-    /// After the segment's memory is destroyed, in the n-th wait after the first, which is not for a copy.
+    /// In the n-th wait after the segment's memory is destroyed. The first wait, which belongs to the copy, does not
+    /// count.
     Waiting(usize),
 }
 
-const MOMENTS: [Moment; 5] =
-    [Moment::Reading(0), Moment::Reading(1), Moment::Waiting(0), Moment::Waiting(1), Moment::Waiting(2)];
+const POINTS: [Point; 5] =
+    [Point::Reading(0), Point::Reading(1), Point::Waiting(0), Point::Waiting(1), Point::Waiting(2)];
 
-/// Has an action take place at a moment.
-fn at(pool: &Pool<Hostile>, moment: Moment, action: Action) {
+/// Schedules an action at a point.
+fn at(pool: &Pool<Hostile>, moment: Point, action: Action) {
     let meanwhile = &pool.memory().meanwhile;
     let (actions, after) = match moment {
-        Moment::Reading(after) => (&meanwhile.collecting, after),
-        Moment::Waiting(after) => (&meanwhile.waiting, after),
+        Point::Reading(after) => (&meanwhile.collecting, after),
+        Point::Waiting(after) => (&meanwhile.waiting, after),
     };
     let mut actions = actions.lock().expect("no action panics with the lock");
     actions.extend((0..after).map(|_| Box::new(|| {}) as Action));
@@ -42,10 +43,10 @@ fn forget_actions(pool: &Pool<Hostile>) {
     pool.memory().meanwhile.waiting.lock().expect("no action panics with the lock").clear();
 }
 
-/// Runs `act` on both stuck blocks at every moment, while a request of `bytes` makes the pool copy them; then the blocks are what
-/// `after` expects.
-fn at_every_moment(bytes: u64, act: fn(&Pool<Hostile>, &mut Numbered<Hostile>), may_be_refused: bool) -> Outcome {
-    for moment in MOMENTS {
+/// Runs `act` on both blocks that cannot move on the device, at every point, while a request of `bytes` makes the pool
+/// copy them through host memory; then compares the blocks with what `after` expects.
+fn at_every_point(bytes: u64, act: fn(&Pool<Hostile>, &mut Numbered<Hostile>), may_be_refused: bool) -> Outcome {
+    for moment in POINTS {
         let pool = pool()?;
         let live = Arc::new(Mutex::new(stuck(&pool)?));
         let acted = Arc::new(AtomicBool::new(false));
@@ -53,7 +54,7 @@ fn at_every_moment(bytes: u64, act: fn(&Pool<Hostile>, &mut Numbered<Hostile>), 
             let (pool_inside, live, acted) = (pool.clone(), Arc::clone(&live), Arc::clone(&acted));
             let action = move || {
                 acted.store(true, Ordering::Relaxed);
-                act(&pool_inside, &mut live.lock().expect("nobody panics"));
+                act(&pool_inside, &mut live.lock().expect("no thread panics"));
             };
             at(&pool, moment, Box::new(action));
         }
@@ -66,10 +67,10 @@ fn at_every_moment(bytes: u64, act: fn(&Pool<Hostile>, &mut Numbered<Hostile>), 
             }
             Err(error) => assert!(may_be_refused && acted.load(Ordering::Relaxed), "{moment:?}: {error}"),
         }
-        assert_whole(&live.lock().expect("nobody panics"));
+        assert_whole(&live.lock().expect("no thread panics"));
         assert!(pool.stats().reserved.peak <= 2 * SEGMENT, "{moment:?}");
-        assert_books_balance(&pool);
-        live.lock().expect("nobody panics").clear();
+        assert_consistent(&pool);
+        live.lock().expect("no thread panics").clear();
         pool.trim();
         assert_eq!((pool.stats().reserved.current, pool.memory().host.used_bytes()), (0, 0), "{moment:?}");
     }
@@ -84,7 +85,7 @@ fn bytes_written_during_a_host_copy_are_preserved() -> Outcome {
             stamp(storage, *number).expect("it can be written");
         }
     };
-    at_every_moment(6 * SEGMENT / 8, write, false)
+    at_every_point(6 * SEGMENT / 8, write, false)
 }
 
 #[test]
@@ -96,20 +97,20 @@ fn reads_and_copies_during_a_host_copy_are_correct() -> Outcome {
             *other = *number;
         }
     };
-    at_every_moment(6 * SEGMENT / 8, read_all, false)
+    at_every_point(6 * SEGMENT / 8, read_all, false)
 }
 
 #[test]
 fn blocks_can_be_dropped_and_cloned_during_a_host_copy() -> Outcome {
     let drop_one = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| drop(live.pop());
-    at_every_moment(6 * SEGMENT / 8, drop_one, false)?;
+    at_every_point(6 * SEGMENT / 8, drop_one, false)?;
     let drop_all = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| live.clear();
-    at_every_moment(6 * SEGMENT / 8, drop_all, false)?;
+    at_every_point(6 * SEGMENT / 8, drop_all, false)?;
     let clone = |_: &Pool<Hostile>, live: &mut Numbered<Hostile>| {
         let clones: Vec<_> = live.iter().map(|(number, storage)| (*number, storage.clone())).collect();
         live.extend(clones);
     };
-    at_every_moment(6 * SEGMENT / 8, clone, false)
+    at_every_point(6 * SEGMENT / 8, clone, false)
 }
 
 #[test]
@@ -120,11 +121,11 @@ fn blocks_allocated_during_a_host_copy_overlap_no_other_block() -> Outcome {
             stamp(&storage, number).expect("it can be written");
             live.push((number, storage));
         }
-        // One that is never written.
+        // A block that is never written.
         drop(pool.allocate(500));
     };
-    // They take what the request needs.
-    at_every_moment(6 * SEGMENT / 8, allocate, true)
+    // The threads take the memory that the request needs.
+    at_every_point(6 * SEGMENT / 8, allocate, true)
 }
 
 #[test]
@@ -134,17 +135,17 @@ fn a_request_during_a_host_copy_may_start_its_own_host_copy() -> Outcome {
         stamp(&storage, 77).expect("it can be written");
         live.push((77, storage));
     };
-    at_every_moment(6 * SEGMENT / 8, allocate, true)?;
+    at_every_point(6 * SEGMENT / 8, allocate, true)?;
     let trim = |pool: &Pool<Hostile>, _: &mut Numbered<Hostile>| {
         pool.compact(u64::MAX).expect("the device works");
         pool.trim();
     };
-    at_every_moment(6 * SEGMENT / 8, trim, false)
+    at_every_point(6 * SEGMENT / 8, trim, false)
 }
 
 #[test]
 fn a_block_pinned_during_a_host_copy_stays_at_the_pinned_location() -> Outcome {
-    for moment in MOMENTS {
+    for moment in POINTS {
         let pool = pool()?;
         let live = stuck(&pool)?;
         let pinned = Arc::new(Mutex::new(Vec::new()));
@@ -152,11 +153,11 @@ fn a_block_pinned_during_a_host_copy_stays_at_the_pinned_location() -> Outcome {
         at(
             &pool,
             moment,
-            Box::new(move || guards.lock().expect("nobody panics").extend(storage.pin().expect("the device works"))),
+            Box::new(move || guards.lock().expect("no thread panics").extend(storage.pin().expect("the device works"))),
         );
         let _served = pool.allocate(6 * SEGMENT / 8);
         forget_actions(&pool);
-        let guards = pinned.lock().expect("nobody panics");
+        let guards = pinned.lock().expect("no thread panics");
         for guard in guards.iter() {
             let places = pool.pins();
             assert!(places.iter().any(|pin| pin.segment == guard.place().0), "{moment:?}: {places:?}");
@@ -170,7 +171,7 @@ fn a_block_pinned_during_a_host_copy_stays_at_the_pinned_location() -> Outcome {
 
 #[test]
 fn a_panic_in_a_callback_during_a_host_copy_loses_no_data() -> Outcome {
-    for moment in MOMENTS {
+    for moment in POINTS {
         let pool = pool()?;
         let live = stuck(&pool)?;
         at(&pool, moment, Box::new(|| panic!("a callback of the program")));
@@ -182,15 +183,15 @@ fn a_panic_in_a_callback_during_a_host_copy_loses_no_data() -> Outcome {
         assert_whole(&live);
         pool.allocate(6 * SEGMENT / 8)?;
         assert_whole(&live);
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
     }
     Ok(())
 }
 
-// Every copy is disturbed, until other threads are held up for a moment.
+// Every copy is interrupted, until the pool blocks other threads for a moment.
 #[test]
 fn a_thread_that_writes_continuously_does_not_prevent_requests_from_succeeding() {
-    watchdog::guarded("a request beside a thread that writes", || {
+    watchdog::guarded("a request while a thread writes", || {
         let pool = pool().expect("the options suit");
         let live = stuck(&pool).expect("there is room");
         let (stop, writes) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -204,7 +205,7 @@ fn a_thread_that_writes_continuously_does_not_prevent_requests_from_succeeding()
                     }
                 });
             }
-            // The requests come while the threads write, however late the threads begin.
+            // The requests run while the threads write, even if the threads start late.
             while writes.load(Ordering::Relaxed) < live.len() {
                 std::thread::yield_now();
             }
@@ -215,6 +216,6 @@ fn a_thread_that_writes_continuously_does_not_prevent_requests_from_succeeding()
             stop.store(true, Ordering::Relaxed);
         });
         assert_whole(&live);
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
     });
 }

@@ -1,4 +1,5 @@
-//! A memory whose device refuses what a move needs: bounce buffers, read-backs, staging, or the memory that it has just taken back.
+//! A device that refuses what a move needs: bounce buffers, readback buffers, staging, or memory that was just
+//! released.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,29 +8,29 @@ use wgpu_pool::device::{Commands, HostCommands, HostReadback, HostSegment, Locat
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{DeviceError, HostMemory, HostOptions};
 
-/// What is refused from now on.
+/// The injected refusals.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     pub(crate) bounce_buffers: AtomicBool,
     pub(crate) readbacks: AtomicBool,
-    /// Read-backs of more than this many bytes are refused, unless it is 0.
+    /// If not 0, readback buffers above this many bytes are refused.
     pub(crate) largest_readback: AtomicU64,
-    /// Every write after so many is refused, unless it is 0; it counts down.
+    /// If not 0, writes after this many are refused. Counts down.
     pub(crate) writes_left: AtomicU64,
-    /// The budget falls to this at the next wait, unless it is 0: another program takes what was given back.
+    /// If not 0, the budget falls to this at the next wait, as if another program took the released memory.
     pub(crate) budget_after_wait: AtomicU64,
 }
 
-/// What another thread, or a callback, does at one moment.
+/// What another thread or a callback does at one point.
 pub(crate) type Action = Box<dyn FnMut() + Send>;
 
-/// When another thread acts: inside of a call that waits for the device, in this order.
+/// The points at which another thread acts: inside of a call that waits for the device, in this order.
 #[derive(Default)]
 pub(crate) struct Meanwhile {
     pub(crate) collecting: Mutex<VecDeque<Action>>,
     pub(crate) waiting: Mutex<VecDeque<Action>>,
     pub(crate) creating: Mutex<VecDeque<Action>>,
-    /// Before the recorder is handed out.
+    /// Before the recorder is returned.
     pub(crate) recording: Mutex<VecDeque<Action>>,
 }
 

@@ -1,8 +1,8 @@
-//! The rungs of the ladder, one by one: each is counted when it is taken, and no other is.
+//! The steps of an allocation that does not fit, one by one: each step is counted when it is taken, and only that one.
 
 use crate::common::{Outcome, watchdog};
 use crate::subjects::{
-    Adapter, Noop, SEGMENT, SMALL_LIMIT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp,
+    Adapter, Noop, SEGMENT, SMALL_LIMIT, Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp,
 };
 use wgpu_pool::{AccountingMemory, AllocateError, Gpu, HostMemory, HostOptions, Pool, PoolOptions, Remedies, Storage};
 
@@ -16,7 +16,7 @@ over_every_memory! {
     a_failed_request_is_counted_once,
 }
 
-/// Remedies with some of the fields set.
+/// `Remedies` with some fields set.
 fn remedies(set: impl FnOnce(&mut Remedies)) -> Remedies {
     let mut remedies = Remedies::default();
     set(&mut remedies);
@@ -61,7 +61,7 @@ fn blocks_are_moved_to_form_a_hole_before_a_segment_is_created<S: Subject>(memor
     Ok(())
 }
 
-// No rung waits for the device unless the next one would be an error.
+// A step waits for the device only if the alternative is an error.
 fn at_the_limit_blocks_are_moved_before_the_pool_waits<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { compaction_share: 1.0, limit: Some(2 * SEGMENT), ..options() })?;
     let mut live = (0..8).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<Vec<_>, _>>()?;
@@ -75,7 +75,7 @@ fn at_the_limit_blocks_are_moved_before_the_pool_waits<S: Subject>(memory: S::Me
     Ok(())
 }
 
-// Case 22: far below the limit, and without waiting for the device.
+// Case 22: far below the limit, without waiting for the device.
 fn idle_segments_that_are_too_small_are_released_longest_idle_first_before_the_pool_grows<S: Subject>(
     memory: S::Memory,
 ) -> Outcome {
@@ -159,7 +159,7 @@ fn check_that_a_fully_pinned_pool_stays_usable<S: Subject<Memory = Gpu>>() -> Ou
         }
         let pinning = line!() + 1;
         let mut pins: Vec<_> = live.iter().map(|(_, storage)| storage.pin().expect("the device works")).collect();
-        // Freed, but pinned still: neither handed out again nor moved.
+        // Freed but still pinned: neither reused nor moved.
         live.retain(|(number, _)| number % 2 == 0);
         let refused = pool.allocate(eighth).expect_err("every byte is active");
         assert!(matches!(refused, AllocateError::OutOfMemory(_)), "{refused}");
@@ -171,8 +171,8 @@ fn check_that_a_fully_pinned_pool_stays_usable<S: Subject<Memory = Gpu>>() -> Ou
         assert_eq!(listed.iter().map(|pin| pin.bytes).sum::<u64>(), 2 * SEGMENT);
         assert!(listed.iter().all(|pin| (pin.site.file(), pin.site.line()) == (file!(), pinning)), "{listed:?}");
         assert!(listed[0].to_string().starts_with("32.0 KiB of segment 0 by "), "{}", listed[0]);
-        assert_books_balance(&pool);
-        // Pins of what is freed go: holes appear, but what lies between them still can't move.
+        assert_consistent(&pool);
+        // The pins of the freed blocks are dropped: holes appear, but the blocks between them still can't move.
         let mut number = 0;
         pins.retain(|_| {
             number += 1;
@@ -189,7 +189,7 @@ fn check_that_a_fully_pinned_pool_stays_usable<S: Subject<Memory = Gpu>>() -> Ou
         for (number, storage) in &live {
             assert_stamp::<S>(storage, *number);
         }
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
         drop(half);
     });
     Ok(())
@@ -207,7 +207,7 @@ fn on_the_adapter_a_fully_pinned_pool_neither_deadlocks_nor_loses_data() -> Outc
     check_that_a_fully_pinned_pool_stays_usable::<Adapter>()
 }
 
-/// Frees what surrounds one block of 1 MiB, trims, and tells what is left.
+/// Frees the neighbors of one block of 1 MiB, trims, and returns the remaining bytes.
 fn reserved_mib_around_one_mebibyte(around: &[u64]) -> Result<u64, Box<dyn std::error::Error>> {
     const MIB: u64 = 1 << 20;
     let pool = Pool::new(AccountingMemory::new(), crate::common::options())?;
@@ -230,7 +230,7 @@ fn reserved_mib_around_one_mebibyte(around: &[u64]) -> Result<u64, Box<dyn std::
 fn after_freeing_1_5_gib_around_a_1_mib_block_at_most_a_small_segment_remains() -> Outcome {
     for around in [vec![1536], vec![64; 24], vec![3; 512], vec![1; 1536], vec![512, 2, 511, 511]] {
         let left = reserved_mib_around_one_mebibyte(&around)?;
-        assert!(left <= 8, "{left} MiB are left beside 1 MiB, of {} blocks", around.len());
+        assert!(left <= 8, "{left} MiB remain around 1 MiB, of {} blocks", around.len());
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! Arrangements that are as bad as can be, and a device that refuses at the worst moment.
+//! Worst-case arrangements, and a device that refuses at the worst moment.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::common::watchdog;
 use crate::hostile::Hostile;
 use crate::subjects::{
-    Host, SEGMENT, SMALL_LIMIT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, pattern, read,
+    Host, SEGMENT, SMALL_LIMIT, Subject, assert_consistent, assert_stamp, options, over_every_memory, pattern, read,
     stamp,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ fn limited(limit: u64) -> PoolOptions {
     PoolOptions { limit: Some(limit), ..options() }
 }
 
-/// Storages, each with the number that it is stamped with.
+/// Storages, each with the number of its stamp.
 pub(crate) type Numbered<M> = Vec<(u64, Storage<M>)>;
 
 fn stamped<M: Memory>(pool: &Pool<M>, sizes: impl IntoIterator<Item = u64>) -> Result<Numbered<M>, AllocateError> {
@@ -55,13 +55,13 @@ fn one_small_block_in_each_segment_does_not_block_a_large_request<S: Subject>(me
     live.retain(|(number, _)| number % 8 == 0);
     let rest = pool.allocate(limit - SEGMENT)?;
     assert_eq!(pool.stats().reserved.peak, limit);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     assert_stamps::<S>(&live);
     drop(rest);
     Ok(())
 }
 
-// Case 53: nothing can move on the device, since no segment has room for the other's block.
+// Case 53: no block can move on the device, because no segment has room for a block of the other.
 fn blocks_too_large_for_any_hole_are_moved_through_host_memory<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(2 * SEGMENT))?;
     let part = SEGMENT / 8;
@@ -72,7 +72,7 @@ fn blocks_too_large_for_any_hole_are_moved_through_host_memory<S: Subject>(memor
     stamp(&large, 99)?;
     assert!(pool.remedies().host_copies > 0, "{:?}", pool.remedies());
     assert_eq!(pool.stats().reserved.peak, 2 * SEGMENT);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     assert_stamps::<S>(&live);
     assert_stamp::<S>(&large, 99);
     pool.allocate(1).expect_err("the limit is used up");
@@ -98,7 +98,7 @@ fn small_blocks_are_moved_for_a_large_request_and_large_blocks_for_small_request
     assert_stamps::<S>(&small);
     assert_eq!(pool.stats().allocated.current, limit);
     assert_eq!(pool.stats().reserved.peak, limit);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -113,7 +113,7 @@ fn a_limit_below_the_reserved_bytes_is_met_by_shrinking_segments<S: Subject>(mem
     assert_eq!(pool.stats().reserved.current, allocated + 5 * SEGMENT);
     assert_stamps::<S>(&live);
     pool.allocate(1).expect_err("the limit is used up");
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     drop(more);
     Ok(())
 }
@@ -144,7 +144,7 @@ fn one_live_byte_costs_one_granule_of_the_limit<S: Subject>(memory: S::Memory) -
     Ok(())
 }
 
-// Case 53: as 128 MiB with an eighth live, in blocks that no segment but their own has room for.
+// Case 53: like 128 MiB with one eighth live, in blocks that fit in no other segment.
 #[test]
 fn a_request_that_manual_compaction_and_trimming_would_serve_succeeds_directly() -> Outcome {
     const MIB: u64 = 1 << 20;
@@ -209,7 +209,7 @@ fn the_smaller_of_the_limit_and_the_device_memory_applies() -> Outcome {
     Ok(())
 }
 
-/// Two segments, each with a block that is too large for the other: only host memory helps.
+/// Creates two segments, each with a block that is too large for the other: only a copy through host memory helps.
 pub(crate) fn stuck(pool: &Pool<Hostile>) -> Result<Numbered<Hostile>, AllocateError> {
     let part = SEGMENT / 8;
     let mut live = stamped(pool, [5 * part, 3 * part, 5 * part, 3 * part])?;
@@ -272,7 +272,7 @@ fn a_block_is_read_in_pieces_that_fit_the_remaining_device_memory() -> Outcome {
     Ok(())
 }
 
-// The device takes memory back between the two halves of the copy.
+// The budget falls between the two halves of the copy.
 #[test]
 fn blocks_without_device_memory_stay_in_host_memory_until_there_is_room() -> Outcome {
     let pool = Pool::new(Hostile::new(2 * SEGMENT), options())?;
@@ -283,13 +283,13 @@ fn blocks_without_device_memory_stay_in_host_memory_until_there_is_room() -> Out
     assert!(matches!(error, AllocateError::OutOfMemory(_)), "{error}");
     pool.check()?;
     assert!(pool.memory().host.used_bytes() <= 2 * SEGMENT);
-    // What cannot be used says so, and keeps its bytes.
+    // Blocks that cannot be used return an error and keep their bytes.
     let kept = live.iter().filter(|(_, storage)| matches!(read(storage), Err(DeviceError::Refused { .. }))).count();
     assert!(kept > 0, "some block has no memory");
     let refused = live.iter().filter(|(_, storage)| storage.write(0, &[1; 4]).is_err()).count();
     assert_eq!(refused, kept);
     for (number, storage) in &live {
-        // Those that could be written have changed.
+        // The blocks that could be written have changed.
         let _ = storage.write(0, &pattern(*number, 4));
     }
     pool.compact(u64::MAX)?;
@@ -307,7 +307,7 @@ fn blocks_without_device_memory_stay_in_host_memory_until_there_is_room() -> Out
     Ok(())
 }
 
-// The device has room for nine of the ten blocks that live, in small segments.
+// The device has room for nine of the ten live blocks, in small segments.
 #[test]
 fn blocks_whose_segment_no_longer_fits_are_restored_in_smaller_segments() -> Outcome {
     let pool = Pool::new(Hostile::new(2 * SEGMENT), options())?;
@@ -316,13 +316,13 @@ fn blocks_whose_segment_no_longer_fits_are_restored_in_smaller_segments() -> Out
     live.retain(|(number, _)| number % 8 < 5);
     assert_eq!((live.len(), pool.stats().segments.current), (10, 2));
     pool.memory().refuses.budget_after_wait.store(9 * part, Ordering::Relaxed);
-    // One part more than any moves on the device could join.
-    pool.allocate(7 * part).expect_err("the device has no room for what lives");
+    // One part more than moves on the device could join.
+    pool.allocate(7 * part).expect_err("the device has no room for the live blocks");
     let readable = live.iter().filter(|(_, storage)| read(storage).is_ok()).count();
     assert_eq!(readable, 9);
     pool.memory().host.set_budget(10 * part);
     assert_whole(&live);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -336,11 +336,11 @@ fn a_segment_that_another_thread_uses_concurrently_counts_against_the_limit() ->
     assert_eq!(pool.stats().reserved.current, 3 * SEGMENT);
     let (other, taken) = (pool.clone(), Arc::new(Mutex::new(Vec::new())));
     let takes = Arc::clone(&taken);
-    let take = move || takes.lock().expect("nobody panics").extend(other.allocate(2 * SEGMENT));
-    pool.memory().meanwhile.recording.lock().expect("nobody panics").push_back(Box::new(take));
+    let take = move || takes.lock().expect("no thread panics").extend(other.allocate(2 * SEGMENT));
+    pool.memory().meanwhile.recording.lock().expect("no thread panics").push_back(Box::new(take));
     let refused = pool.allocate(3 * SEGMENT).expect_err("another thread was faster");
     assert!(matches!(refused, AllocateError::OutOfMemory(_)), "{refused}");
-    assert_eq!(taken.lock().expect("nobody panics").drain(..).count(), 1);
+    assert_eq!(taken.lock().expect("no thread panics").drain(..).count(), 1);
     assert!(pool.stats().reserved.peak <= limit, "{:?}", pool.stats().reserved);
     drop(first);
     Ok(())
@@ -354,13 +354,13 @@ fn a_limit_that_is_lowered_while_a_segment_is_created_holds() -> Outcome {
         let first = pool.allocate(SEGMENT)?;
         let other = pool.clone();
         let lower = move || other.set_limit(Some(2 * SEGMENT));
-        pool.memory().meanwhile.creating.lock().expect("nobody panics").push_back(Box::new(lower));
+        pool.memory().meanwhile.creating.lock().expect("no thread panics").push_back(Box::new(lower));
         let refused = pool.allocate(2 * SEGMENT).expect_err("the limit is two segments now");
         assert!(matches!(refused, AllocateError::OutOfMemory(_)), "{refused}");
         assert_eq!((pool.stats().reserved.peak, pool.memory().host.used_bytes()), (SEGMENT, SEGMENT));
         let raise = pool.clone();
         let raise = move || raise.set_limit(None);
-        pool.memory().meanwhile.creating.lock().expect("nobody panics").push_back(Box::new(raise));
+        pool.memory().meanwhile.creating.lock().expect("no thread panics").push_back(Box::new(raise));
         drop((first, pool.allocate(SEGMENT)?));
     }
     Ok(())
@@ -416,7 +416,7 @@ fn resetting_statistics_changes_no_policy() -> Outcome {
     Ok(())
 }
 
-/// Threads that fill a pool to its limit, each with a share of it, so that no request may be refused.
+/// Runs threads that fill a pool to its limit. Each has a share of the limit, so no request may be refused.
 fn threads_at_the_limit<S: Subject>(memory: S::Memory, compaction_share: f64, threads: u64, steps: usize) {
     let share = 4 * SEGMENT;
     let limit = share * threads;
@@ -461,7 +461,7 @@ fn threads_at_the_limit<S: Subject>(memory: S::Memory, compaction_share: f64, th
                 });
             }
         });
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
     });
 }
 
@@ -477,7 +477,7 @@ fn threads_at_the_limit_never_exceed_it_without_compaction() {
     threads_at_the_limit::<Host>(HostMemory::default(), 0.0, 4, 400);
 }
 
-// Case 55, while the limit goes up and down: it is never exceeded by what is created after it was set.
+// Case 55, with a limit that changes: segments created after a change never exceed the new limit.
 #[test]
 fn a_limit_that_changes_while_threads_grow_the_pool_holds() {
     let pool = Pool::new(AccountingMemory::new(), limited(16 * SEGMENT)).expect("the options suit");
@@ -506,6 +506,6 @@ fn a_limit_that_changes_while_threads_grow_the_pool_holds() {
                 assert!(after <= before.max(limit), "{after} bytes are reserved, {before} before, of {limit}");
             }
         });
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
     });
 }

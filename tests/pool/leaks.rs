@@ -1,4 +1,4 @@
-//! What is still held when nothing should be.
+//! Leaks: what is still alive after everything was dropped.
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, options, over_every_memory};
@@ -11,7 +11,7 @@ over_every_memory! {
     a_program_that_drops_everything_has_no_leaks,
 }
 
-/// A node that may hold itself.
+/// A node that may contain a reference to itself.
 struct Node<M: Memory> {
     _storage: Storage<M>,
     next: RefCell<Option<Rc<Node<M>>>>,

@@ -1,8 +1,8 @@
-//! The pool's own limit, and the ladder that is climbed before it ends in an error.
+//! The pool's own limit, and the steps that are tried before a request fails.
 
 use crate::common::Outcome;
 use crate::subjects::{
-    SEGMENT, SMALL_LIMIT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp,
+    SEGMENT, SMALL_LIMIT, Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp,
 };
 use wgpu_pool::{AllocateError, BlockState, Memory, OutOfMemory, Pool, PoolOptions, Storage};
 
@@ -25,7 +25,7 @@ fn limited(limit: u64) -> PoolOptions {
     PoolOptions { limit: Some(limit), ..options() }
 }
 
-/// The numbers of a refusal.
+/// Returns the numbers of an out-of-memory error.
 fn refusal<M: Memory>(outcome: Result<Storage<M>, AllocateError>) -> OutOfMemory {
     match outcome {
         Err(AllocateError::OutOfMemory(numbers)) => *numbers,
@@ -124,11 +124,11 @@ fn cached_segments_are_released_before_the_limit_refuses_a_request<S: Subject>(m
     drop(large);
     let again: Result<Vec<_>, _> = (0..4 * SEGMENT / SMALL_LIMIT).map(|_| pool.allocate(SMALL_LIMIT)).collect();
     assert_eq!(again?.len() as u64, 4 * SEGMENT / SMALL_LIMIT);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
-/// Rather than run out, a request takes room among blocks of the other kind.
+/// Before a request fails, it uses space in segments of the other size class.
 fn at_the_limit_a_hole_of_the_other_sub_pool_is_used<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, limited(SEGMENT))?;
     let _large = pool.allocate(SEGMENT / 2)?;
@@ -136,7 +136,7 @@ fn at_the_limit_a_hole_of_the_other_sub_pool_is_used<S: Subject>(memory: S::Memo
     assert_eq!(pool.stats().reserved.current, SEGMENT);
     stamp(&small, 4)?;
     assert_stamp::<S>(&small, 4);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -165,11 +165,11 @@ fn a_limit_below_the_live_bytes_loses_no_data<S: Subject>(memory: S::Memory) -> 
     Ok(())
 }
 
-/// The limit is on all segments together, also where it was set when they were more.
+/// The limit applies to all segments together, also when it is set below their current sum.
 fn a_lowered_limit_applies_to_the_next_segment<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let live = pool.allocate(SEGMENT)?;
-    // Idle segments, each too short for the request to come, and together far above the limit to come.
+    // Idle segments, each too small for the following request, and together far above the following limit.
     let idle: Result<Vec<_>, _> = (0..8).map(|_| pool.allocate(SEGMENT)).collect();
     drop(idle?);
     let before = pool.stats();
@@ -185,7 +185,7 @@ fn a_lowered_limit_applies_to_the_next_segment<S: Subject>(memory: S::Memory) ->
     Ok(())
 }
 
-/// Idle segments are the cache: those that are not in the way stay.
+/// Idle segments are a cache: only as many as necessary are released.
 fn growth_releases_no_more_idle_segments_than_compensate_for_the_new_one<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut storages = Vec::new();

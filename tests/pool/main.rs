@@ -1,5 +1,5 @@
-//! One suite for the pool, over every memory: the one that only counts, the host's, wgpu without a driver, the machine's
-//! adapter, and GL. Numbers in comments are those of the list of cases that a caching allocator has to hold to.
+//! The test suite of the pool, on every memory: the accounting memory, host memory, wgpu without a driver, the
+//! machine's adapter, and GL. Case numbers in comments refer to `docs/CASES.md`.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! The map in characters.
+//! The character map.
 
 use crate::common::Outcome;
 use crate::subjects::{SEGMENT, Subject, options, over_every_memory};

@@ -1,4 +1,4 @@
-//! What grew between two moments, and loops that must not grow.
+//! Growth between two marks, and loops that must not grow.
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, options, over_every_memory};

@@ -1,7 +1,7 @@
-//! The program's remedy before an error, the system's warnings, and limits by share.
+//! The application's release callback, memory pressure warnings from the system, and limits as a share of the device.
 
 use crate::common::{Outcome, watchdog};
-use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp};
+use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use wgpu_pool::{HostMemory, HostOptions, Memory, MemoryPressure, OptionsError, Pool, PoolOptions};
@@ -64,7 +64,7 @@ fn memory_freed_by_the_callback_serves_the_request<S: Subject>(memory: S::Memory
     assert_eq!(pool.remedies().out_of_memory, 0);
     stamp(&large, 2)?;
     assert_stamp::<S>(&kept, 1);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     pool.clear_pressure_callback();
     Ok(())
 }
@@ -83,7 +83,7 @@ fn a_callback_may_allocate_trim_compact_and_change_the_limit<S: Subject>(memory:
     pool.allocate(SEGMENT)?;
     assert_eq!((pool.remedies().callbacks, pool.remedies().out_of_memory), (1, 1));
     assert_stamp::<S>(&live, 3);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -100,14 +100,14 @@ fn a_panicking_callback_leaves_the_pool_consistent<S: Subject>(memory: S::Memory
     assert_stamp::<S>(&live, 4);
     drop(live);
     pool.allocate(SEGMENT)?;
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
 // Case 21.
 fn trimming_to_a_target_releases_the_longest_idle_segments_until_the_target<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    // Each above the usual size, so that each has a segment of its own.
+    // Each block is above the default segment size, so each has its own segment.
     let mut storages: Vec<_> = (0..6).map(|_| pool.allocate(SEGMENT)).collect::<Result<_, _>>()?;
     let segments: Vec<_> = pool.snapshot().segments.iter().map(|segment| segment.id).collect();
     assert_eq!(segments.len(), 6, "a segment each");
@@ -123,7 +123,7 @@ fn trimming_to_a_target_releases_the_longest_idle_segments_until_the_target<S: S
             (0..6).filter(|index| !order[..gone].contains(index)).map(|index| segments[index]).collect();
         assert_eq!(left, expected, "down to {reserved} segments");
     }
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -144,7 +144,7 @@ fn critical_pressure_shrinks_the_pool_to_its_live_blocks<S: Subject>(memory: S::
     for (number, storage) in (0..).zip(&kept) {
         assert_stamp::<S>(storage, number);
     }
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 

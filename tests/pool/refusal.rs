@@ -1,7 +1,7 @@
-//! Bad input to the pool: each its own error with the numbers of both sides, and the pool usable afterwards.
+//! Invalid arguments to the pool: each has its own error with the relevant numbers, and the pool stays usable.
 
 use crate::common::Outcome;
-use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp};
+use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp};
 use wgpu_pool::{
     AccountingMemory, AllocateError, DeviceError, HostMemory, HostOptions, Memory, MemoryLimits, OptionsError, Pool,
     PoolOptions,
@@ -31,7 +31,7 @@ fn a_request_above_the_largest_buffer_is_refused_with_both_numbers<S: Subject>(m
     let storage = pool.allocate(SEGMENT)?;
     stamp(&storage, 1)?;
     assert_stamp::<S>(&storage, 1);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -75,7 +75,7 @@ fn options_that_do_not_suit_the_memory_are_refused<S: Subject>(memory: S::Memory
     Ok(())
 }
 
-// Case 8: every alignment that devices have.
+// Case 8: every alignment that devices require.
 #[test]
 fn blocks_are_aligned_for_any_device() -> Outcome {
     for alignment in [16, 32, 64, 128, 256, 1024, 4096] {
@@ -87,7 +87,7 @@ fn blocks_are_aligned_for_any_device() -> Outcome {
             assert!(spot.offset.is_multiple_of(alignment) && spot.size.is_multiple_of(alignment), "{spot:?}");
         }
         drop(storages?);
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
     }
     Ok(())
 }
@@ -108,7 +108,7 @@ fn a_download_from_another_pool_panics() {
     let _ = pools[1].download(100).expect("there is room").add(&storage, 0, 4);
 }
 
-// Case 34, where the device and not the limit is what lacks room.
+// Case 34, where the device runs out of memory and not the limit.
 #[test]
 fn idle_segments_are_released_before_a_device_refusal_is_an_error() -> Outcome {
     let budget = 4 * SEGMENT;

@@ -1,8 +1,8 @@
-//! The report: every number three ways, and a text that fits a terminal.
+//! The report: consistent with counters and snapshot, and with a text that fits a terminal.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
-use crate::subjects::{SEGMENT, Subject, assert_books_balance, options, over_every_memory};
+use crate::subjects::{SEGMENT, Subject, assert_consistent, options, over_every_memory};
 use wgpu_pool::{Breakdown, HostMemory, Memory, Pool, PoolOptions};
 
 over_every_memory! {
@@ -12,9 +12,9 @@ over_every_memory! {
     the_log_line_consists_of_name_value_pairs,
 }
 
-/// The parts of the split, against the counters and against what the driver says.
+/// The parts of the breakdown, compared with the counters and with the driver's report.
 fn assert_agrees<M: Memory>(pool: &Pool<M>) {
-    assert_books_balance(pool);
+    assert_consistent(pool);
     let stats = pool.stats();
     let report = pool.report();
     let breakdown = report.breakdown();
@@ -33,7 +33,7 @@ fn assert_agrees<M: Memory>(pool: &Pool<M>) {
         reserved + driver.other_segments + driver.own + driver.foreign + driver.unused,
         "{breakdown:?}"
     );
-    // A segment may be some alignment larger in the driver's book; what is trimmed is there until the device is done.
+    // The driver may round a segment up to its alignment. Trimmed segments remain until the device has finished.
     assert!(driver.other_segments >= pending, "{breakdown:?}");
     assert!(driver.other_segments - pending <= stats.segments.current * 4096, "{breakdown:?}");
     if let Some(bytes) = pool.memory().driver_bytes() {
@@ -41,7 +41,7 @@ fn assert_agrees<M: Memory>(pool: &Pool<M>) {
     }
 }
 
-// Cases 24 and 25, and the driver's own report.
+// Cases 24 and 25, and the driver's report.
 fn counters_block_sums_and_the_driver_report_agree_throughout_a_program<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut random = Random::new(29);
@@ -50,7 +50,7 @@ fn counters_block_sums_and_the_driver_report_agree_throughout_a_program<S: Subje
         match random.below(8) {
             0 => {
                 pool.trim();
-                // What is on its way back is in between two books until it is there.
+                // A segment that is being freed may be missing in one of the counts until the free has completed.
                 pool.synchronize()?;
                 pool.trim();
             }
@@ -105,7 +105,7 @@ fn fragmentation_agrees_with_hand_computed_cases<S: Subject>(memory: S::Memory) 
     let mut live = (0..8).map(|_| pool.allocate(SEGMENT / 8)).collect::<Result<Vec<_>, _>>()?;
     let full = pool.report().fragmentation();
     assert_eq!((full.holes, full.external(), full.unused()), (0, 0.0, 0.0));
-    // Two holes side by side make one of two eighths; with another of one eighth, three are free.
+    // Two adjacent holes form one of two eighths; with another hole of one eighth, three eighths are free.
     for index in [6, 3, 2] {
         live.remove(index);
     }
@@ -128,14 +128,14 @@ fn the_log_line_consists_of_name_value_pairs<S: Subject>(memory: S::Memory) -> O
     Ok(())
 }
 
-/// Without labels, scopes and pins those parts are left out.
+/// Without labels, scopes and pins, the corresponding parts are omitted.
 #[test]
 fn the_report_of_a_small_program_has_the_expected_lines() -> Outcome {
     let pool = Pool::new(HostMemory::default(), crate::common::options())?;
-    let beside = pool.allocate(3 << 20)?;
+    let neighbor = pool.allocate(3 << 20)?;
     let weights = pool.allocate(2 << 20)?;
     weights.set_label("weights");
-    drop(beside);
+    drop(neighbor);
     let text = pool.report().to_string();
     let wanted = [
         "wgpu-pool on host",

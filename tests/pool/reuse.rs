@@ -1,8 +1,8 @@
-//! Handing out, taking back, and handing out again.
+//! Allocation, free and reuse.
 
 use crate::common::Outcome;
 use crate::subjects::{
-    SEGMENT, SMALL_LIMIT, Spot, Subject, allocate_at, assert_books_balance, assert_stamp, options, over_every_memory,
+    SEGMENT, SMALL_LIMIT, Spot, Subject, allocate_at, assert_consistent, assert_stamp, options, over_every_memory,
     spots, stamp,
 };
 use wgpu_pool::{Memory, Pool};
@@ -62,7 +62,7 @@ fn an_empty_pool_has_one_hole_in_each_segment<S: Subject>(memory: S::Memory) -> 
     let mut storages = sizes.map(|bytes| pool.allocate(bytes).map(Some));
     for index in [3, 0, 8, 5, 1, 7, 2, 6, 4] {
         storages[index] = Ok(None);
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
     }
     let stats = pool.stats();
     assert_eq!((stats.requested.current, stats.allocated.current, stats.blocks.current), (0, 0, 0));
@@ -92,7 +92,7 @@ fn a_storage_of_zero_bytes_has_no_block<S: Subject>(memory: S::Memory) -> Outcom
     drop((first, second));
     let _one = pool.allocate(1)?;
     assert_eq!(pool.stats().blocks.current, 1);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -142,7 +142,7 @@ fn adjacent_blocks_freed_in_any_order_become_one_hole<S: Subject>(memory: S::Mem
         let _last = pool.allocate(bytes)?;
         for index in order {
             middle[index] = None;
-            assert_books_balance(&pool);
+            assert_consistent(&pool);
         }
         let (_sum, spot) = allocate_at(&pool, 3 * bytes)?;
         assert_eq!(Some((spot.segment, spot.offset)), first.map(|spot| (spot.segment, spot.offset)), "{order:?}");
@@ -175,7 +175,7 @@ fn a_block_never_spans_two_segments<S: Subject>(memory: S::Memory) -> Outcome {
     let snapshot = pool.snapshot();
     let segment = snapshot.segments.iter().find(|segment| segment.id == spot.segment);
     assert!(segment.is_some_and(|segment| segment.bytes >= sum));
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -185,7 +185,7 @@ fn a_small_live_block_does_not_keep_a_large_segment<S: Subject>(memory: S::Memor
     let large = pool.allocate(4 * SEGMENT)?;
     let (_small, spot) = allocate_at(&pool, 4 << 10)?;
     drop(large);
-    // While large blocks come and go, and also where the small one came first.
+    // Independent of whether large blocks come and go, and of whether the small block came first.
     drop(pool.allocate(8 * SEGMENT)?);
     pool.trim();
     let snapshot = pool.snapshot();

@@ -1,4 +1,4 @@
-//! Named parts of a program, with counters of their own.
+//! Scopes: named parts of a program with their own counters.
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, options, over_every_memory};

@@ -1,4 +1,4 @@
-//! Freed blocks that are cleared before anyone else has them.
+//! Blocks that are cleared when they are freed, before they are reused.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
@@ -18,7 +18,7 @@ fn scrubbing() -> PoolOptions {
     PoolOptions { scrub_on_free: true, compaction_share: 1.0, ..options() }
 }
 
-/// All bytes of a storage's units, what is behind its last byte included.
+/// Returns all bytes of a storage's copy units, including those after its last byte.
 fn units<M: Memory>(storage: &Storage<M>) -> Result<Vec<u8>, wgpu_pool::DeviceError> {
     let whole = storage.bytes().next_multiple_of(wgpu_pool::COPY_UNIT);
     let mut download = storage.pool().download(whole)?;
@@ -48,13 +48,13 @@ fn a_new_block_reads_as_zeros<S: Subject>(memory: S::Memory) -> Outcome {
         let (new, again) = allocate_at(&pool, bytes)?;
         assert_eq!(spot, again, "the same place");
         assert_zero(&new)?;
-        // What was copied before the block was freed is as it was then.
+        // A copy that was recorded before the free has the bytes of that time.
         assert_stamp::<S>(&copy, 1);
     }
     Ok(())
 }
 
-// Without the option the bytes are still there, so that the tests above can fail.
+// Without the option, the bytes are still there. This proves that the tests above can fail.
 #[test]
 fn without_the_option_a_new_block_has_the_previous_contents() -> Outcome {
     let pool = Pool::new(wgpu_pool::HostMemory::default(), options())?;
@@ -78,7 +78,7 @@ fn a_block_freed_while_pinned_is_cleared_when_its_last_pin_is_dropped<S: Subject
     let (new, again) = allocate_at(&pool, 1000)?;
     assert_eq!(spot, again, "the same place");
     assert_zero(&new)?;
-    // A pin that is not the last use clears nothing.
+    // Dropping a pin that is not the last use clears nothing.
     stamp(&new, 2)?;
     drop(new.pin()?);
     assert_stamp::<S>(&new, 2);
@@ -100,7 +100,7 @@ fn the_old_location_of_a_moved_block_is_cleared<S: Subject>(memory: S::Memory) -
     for (block, number) in &blocks {
         assert_stamp::<S>(block, *number);
     }
-    // Every place that is free now.
+    // Every range that is free now.
     let reserved = pool.stats().reserved.current;
     let mut fresh = Vec::new();
     while pool.stats().reserved.current == reserved {

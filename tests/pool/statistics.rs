@@ -1,8 +1,8 @@
-//! Counters, and the map that they sum up.
+//! Counters, compared with sums over the snapshot.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
-use crate::subjects::{SEGMENT, Subject, assert_books_balance, currents, options, over_every_memory};
+use crate::subjects::{SEGMENT, Subject, assert_consistent, currents, options, over_every_memory};
 use wgpu_pool::{BlockState, Pool};
 
 over_every_memory! {
@@ -29,7 +29,7 @@ fn resetting_peaks_sets_them_to_the_current_values<S: Subject>(memory: S::Memory
     );
     assert_eq!(currents(&after), currents(&before));
     drop(kept);
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -44,7 +44,7 @@ fn resetting_totals_restarts_them_from_the_current_values<S: Subject>(memory: S:
     assert_eq!((after.requested.allocated, after.requested.freed), (1000, 0));
     assert_eq!(after.requested.peak, before.requested.peak);
     assert_eq!(currents(&after), currents(&before));
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
@@ -61,12 +61,12 @@ fn counters_equal_the_sums_over_the_snapshot_after_every_step<S: Subject>(memory
             3..=5 if !live.is_empty() => drop(live.swap_remove(random.below(live.len()))),
             _ => live.push(pool.allocate(random.size(SEGMENT))?),
         }
-        assert_books_balance(&pool);
+        assert_consistent(&pool);
     }
     Ok(())
 }
 
-// Case 49, as far as the pool tells.
+// Case 49, as far as the pool reports it.
 fn a_snapshot_lists_every_block_with_its_requested_bytes<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let sizes = [1, 300, 70_000, SEGMENT];

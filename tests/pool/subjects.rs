@@ -1,4 +1,4 @@
-//! The memories under test, and how tests look at a pool over any of them.
+//! The memories under test, and helpers that inspect a pool on any of them.
 
 use crate::common::adapter;
 use crate::program::Abilities;
@@ -8,27 +8,27 @@ use wgpu_pool::{
     Stats, Storage,
 };
 
-/// Requests up to this many bytes are small in [`options`].
+/// Requests up to this many bytes are in the small size class of [`options`].
 pub(crate) const SMALL_LIMIT: u64 = 16 << 10;
-/// The smallest segment of [`options`].
+/// The size of the smallest segment of [`options`].
 pub(crate) const SEGMENT: u64 = 256 << 10;
 
-/// A memory to run the suite on.
+/// A kind of memory to run the suite on.
 pub(crate) trait Subject {
     type Memory: Memory;
-    /// Whether what was written can be read.
+    /// Whether reads return what was written.
     const HOLDS_BYTES: bool;
-    /// Whether kernels run. wgpu without a driver passes over them.
+    /// Whether kernels run. wgpu without a driver (the `noop` backend) ignores them.
     const RUNS_KERNELS: bool = true;
-    /// Whether where a block lies is cheap to find out.
+    /// Whether finding the location of a block is cheap.
     const SHOWS_PLACES: bool = false;
 
-    /// What random programs may ask of it.
+    /// The options of random programs.
     fn abilities() -> Abilities {
         Abilities { holds_bytes: Self::HOLDS_BYTES, runs_kernels: Self::RUNS_KERNELS, shows_places: Self::SHOWS_PLACES }
     }
 
-    /// A new memory, or nothing where the machine has none of the kind.
+    /// Creates a new memory. `None` if the machine has none of this kind.
     fn memory() -> Option<Self::Memory>;
 }
 
@@ -87,22 +87,22 @@ impl Subject for Gl {
     }
 }
 
-/// Makes a test of each case, a function of a new memory, on every memory.
+/// Defines a test for each case, a function of a new memory, and each kind of memory.
 macro_rules! over_every_memory {
     ($($case:ident),* $(,)?) => {
         $crate::subjects::over_memories! { [accounting Accounting, host Host, noop Noop, adapter Adapter, gl Gl] $($case)* }
     };
 }
 
-/// The same, on every memory that holds bytes.
+/// As `over_every_memory`, on every memory that stores bytes.
 macro_rules! over_every_memory_with_bytes {
     ($($case:ident),* $(,)?) => {
         $crate::subjects::over_memories! { [host Host, noop Noop, adapter Adapter, gl Gl] $($case)* }
     };
 }
 
-/// The same, on every memory that holds bytes and does what commands beside plain copies say: wgpu without a driver passes
-/// over dispatches.
+/// As `over_every_memory`, on every memory that stores bytes and runs kernels: wgpu without a driver ignores
+/// dispatches.
 macro_rules! over_every_memory_that_runs_kernels {
     ($($case:ident),* $(,)?) => {
         $crate::subjects::over_memories! { [host Host, adapter Adapter, gl Gl] $($case)* }
@@ -130,12 +130,12 @@ macro_rules! over_memories {
 
 pub(crate) use {over_every_memory, over_every_memory_that_runs_kernels, over_every_memory_with_bytes, over_memories};
 
-/// Options under which few bytes make many segments.
+/// Options with small segments, so that few bytes need many segments.
 pub(crate) fn options() -> PoolOptions {
     PoolOptions { small_limit: SMALL_LIMIT, smallest_segment: Some(SEGMENT), ..crate::common::options() }
 }
 
-/// Where a block lies.
+/// Returns the location of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     pub(crate) segment: SegmentId,
@@ -143,7 +143,7 @@ pub(crate) struct Spot {
     pub(crate) size: u64,
 }
 
-/// Where the blocks lie that are handed out, in the order of their segments and offsets.
+/// Returns the locations of the allocated blocks, ordered by segment and offset.
 pub(crate) fn spots<M: Memory>(pool: &Pool<M>) -> Vec<Spot> {
     let snapshot = pool.snapshot();
     let of_segment = |segment: &wgpu_pool::pool::snapshot::SegmentSnapshot| {
@@ -154,7 +154,7 @@ pub(crate) fn spots<M: Memory>(pool: &Pool<M>) -> Vec<Spot> {
     snapshot.segments.iter().flat_map(of_segment).collect()
 }
 
-/// Allocates, and finds out where.
+/// Allocates and returns the location.
 pub(crate) fn allocate_at<M: Memory>(pool: &Pool<M>, bytes: u64) -> Result<(Storage<M>, Spot), AllocateError> {
     let before = spots(pool);
     let storage = pool.allocate(bytes)?;
@@ -163,7 +163,7 @@ pub(crate) fn allocate_at<M: Memory>(pool: &Pool<M>, bytes: u64) -> Result<(Stor
     Ok((storage, spot))
 }
 
-/// The bytes that a storage of this number and size is stamped with: no two numbers give the same, nor do two places.
+/// The stamp of a storage: bytes that are different for each number and at each position.
 pub(crate) fn pattern(number: u64, bytes: usize) -> Vec<u8> {
     let mut content: Vec<u8> = (0..bytes.div_ceil(8) as u64)
         .flat_map(|word| {
@@ -174,12 +174,12 @@ pub(crate) fn pattern(number: u64, bytes: usize) -> Vec<u8> {
     content
 }
 
-/// Stamps a storage, where the memory holds bytes.
+/// Stamps a storage, if the memory stores bytes.
 pub(crate) fn stamp<M: Memory>(storage: &Storage<M>, number: u64) -> Result<(), DeviceError> {
     storage.write(0, &pattern(number, length(storage)))
 }
 
-/// All bytes of a storage.
+/// Reads all bytes of a storage.
 pub(crate) fn read<M: Memory>(storage: &Storage<M>) -> Result<Vec<u8>, DeviceError> {
     let whole = storage.bytes().next_multiple_of(wgpu_pool::COPY_UNIT);
     let mut download = storage.pool().download(whole)?;
@@ -189,7 +189,7 @@ pub(crate) fn read<M: Memory>(storage: &Storage<M>) -> Result<Vec<u8>, DeviceErr
     Ok(bytes)
 }
 
-/// Asserts that a storage still holds its stamp, where the memory of `S` holds bytes.
+/// Asserts that a storage still contains its stamp, if the memory of `S` stores bytes.
 pub(crate) fn assert_stamp<S: Subject>(storage: &Storage<S::Memory>, number: u64) {
     if !S::HOLDS_BYTES {
         return;
@@ -204,9 +204,10 @@ fn length<M: Memory>(storage: &Storage<M>) -> usize {
     usize::try_from(storage.bytes()).expect("a test's storage fits the host")
 }
 
-/// Asserts that the heap keeps its laws, that every counter keeps its own, and that they equal the sums over the snapshot.
-pub(crate) fn assert_books_balance<M: Memory>(pool: &Pool<M>) {
-    pool.check().unwrap_or_else(|law| panic!("{law}"));
+/// Asserts that the invariants of the heap and of the counters hold, and that the counters equal the sums over the
+/// snapshot.
+pub(crate) fn assert_consistent<M: Memory>(pool: &Pool<M>) {
+    pool.check().unwrap_or_else(|broken| panic!("{broken}"));
     let snapshot = pool.snapshot();
     let stats = snapshot.stats;
     let Stats {
@@ -246,7 +247,7 @@ pub(crate) fn assert_books_balance<M: Memory>(pool: &Pool<M>) {
     assert_eq!(stats.inactive() + stats.active.current, stats.reserved.current);
 }
 
-/// What a pool holds now, without its past.
+/// Returns the current values of the counters, without peaks and totals.
 pub(crate) fn currents(stats: &Stats) -> [u64; 10] {
     let Stats {
         requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned, ..

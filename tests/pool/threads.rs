@@ -1,9 +1,9 @@
-//! Many threads at one pool.
+//! Many threads that share one pool.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::common::watchdog;
-use crate::subjects::{SEGMENT, Subject, assert_books_balance, assert_stamp, options, over_every_memory, stamp};
+use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp};
 use std::sync::{Barrier, mpsc};
 use wgpu_pool::{AccountingMemory, Pool, Storage};
 
@@ -12,7 +12,7 @@ over_every_memory! {
     trimming_and_allocating_threads_can_run_concurrently,
 }
 
-// Case 50: each thread verifies and frees what another one allocated and stamped.
+// Case 50: each thread verifies and frees blocks that another thread allocated and stamped.
 fn blocks_allocated_on_one_thread_are_freed_on_another<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let seen = pool.clone();
@@ -40,7 +40,7 @@ fn blocks_allocated_on_one_thread_are_freed_on_another<S: Subject>(memory: S::Me
     });
     assert_eq!(seen.stats().blocks.current, 0);
     assert_eq!(seen.stats().blocks.allocated, 180);
-    assert_books_balance(&seen);
+    assert_consistent(&seen);
     Ok(())
 }
 
@@ -52,7 +52,7 @@ fn trimming_and_allocating_threads_can_run_concurrently<S: Subject>(memory: S::M
             scope.spawn(|| {
                 for _ in 0..100 {
                     pool.trim();
-                    pool.check().expect("the laws hold at any time");
+                    pool.check().expect("the invariants hold at any time");
                     std::thread::yield_now();
                 }
             });
@@ -63,7 +63,7 @@ fn trimming_and_allocating_threads_can_run_concurrently<S: Subject>(memory: S::M
                     for _ in 0..60 {
                         let storage = pool.allocate(random.size(2 * SEGMENT)).expect("there is no limit");
                         let number = random.next();
-                        // The last bytes, so that little is moved.
+                        // Only the last bytes, so that little is transferred.
                         let start = (storage.bytes() - 1) / 4 * 4;
                         let end = number.to_le_bytes();
                         let tail = &end[..usize::try_from(storage.bytes() - start).expect("at most four")];
@@ -79,11 +79,11 @@ fn trimming_and_allocating_threads_can_run_concurrently<S: Subject>(memory: S::M
         });
     });
     assert_eq!(seen.stats().blocks.current, 0);
-    assert_books_balance(&seen);
+    assert_consistent(&seen);
     Ok(())
 }
 
-/// A program of one thread: it fills up, and then frees and allocates at random.
+/// A program for one thread: it first allocates only, then frees and allocates at random.
 struct Program {
     random: Random,
     live: Vec<Storage<AccountingMemory>>,
@@ -107,7 +107,8 @@ impl Program {
 const PROGRAMS: usize = 8;
 const STEPS: usize = 2000;
 
-/// What the pool holds when eight programs have run side by side, over what it holds when one thread takes their steps in turn.
+/// Returns the peak of reserved bytes while eight programs run concurrently, divided by the peak while one thread
+/// interleaves their steps.
 fn reserved_by_threads_over_one_thread(seed: u64) -> Result<f64, Box<dyn std::error::Error>> {
     let programs = || (0..PROGRAMS).map(move |program| Program::new(seed * PROGRAMS as u64 + program as u64));
     let one = Pool::new(AccountingMemory::new(), crate::common::options())?;
@@ -130,7 +131,7 @@ fn reserved_by_threads_over_one_thread(seed: u64) -> Result<f64, Box<dyn std::er
         threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
     });
     assert_eq!(one.stats().requested.current, many.stats().requested.current, "they end alike");
-    assert_books_balance(&many);
+    assert_consistent(&many);
     let ratio = many.stats().reserved.peak as f64 / one.stats().reserved.peak as f64;
     drop((in_turn, side_by_side));
     Ok(ratio)
@@ -138,7 +139,7 @@ fn reserved_by_threads_over_one_thread(seed: u64) -> Result<f64, Box<dyn std::er
 
 #[test]
 fn eight_threads_reserve_little_more_than_one_thread_with_the_same_requests() -> Outcome {
-    // What is live at once depends on who is ahead, so of several runs the middle one counts.
+    // The number of live blocks depends on the thread schedule, so the median of several runs is used.
     let mut ratios = (0..5).map(reserved_by_threads_over_one_thread).collect::<Result<Vec<_>, _>>()?;
     ratios.sort_by(f64::total_cmp);
     assert!(ratios[2] <= 1.1, "{ratios:?}");

@@ -1,8 +1,8 @@
-//! Giving idle segments back.
+//! Releasing idle segments.
 
 use crate::common::Outcome;
 use crate::subjects::{
-    SEGMENT, Spot, Subject, allocate_at, assert_books_balance, assert_stamp, options, over_every_memory, stamp,
+    SEGMENT, Spot, Subject, allocate_at, assert_consistent, assert_stamp, options, over_every_memory, stamp,
 };
 use std::collections::BTreeSet;
 use wgpu_pool::heap::SegmentId;
@@ -18,7 +18,7 @@ over_every_memory! {
     bytes_released_at_the_limit_are_reported_by_the_next_trim,
 }
 
-/// Storages of `bytes` bytes, with where they lie, until the pool has so many segments.
+/// Allocates storages of `bytes` bytes, with their locations, until the pool has the given number of segments.
 fn fill<M: Memory>(
     pool: &Pool<M>,
     bytes: u64,
@@ -35,7 +35,7 @@ fn segments<M: Memory>(pool: &Pool<M>) -> BTreeSet<SegmentId> {
     pool.snapshot().segments.iter().map(|segment| segment.id).collect()
 }
 
-/// Trims until nothing is pending, and adds up.
+/// Trims until nothing is pending, and sums the results.
 fn trim_fully<M: Memory>(pool: &Pool<M>) -> Result<Trimmed, Box<dyn std::error::Error>> {
     let mut sum = pool.trim();
     while sum.pending > 0 {
@@ -63,11 +63,11 @@ fn trimming_releases_exactly_the_idle_segments<S: Subject>(memory: S::Memory) ->
     for (number, (storage, _)) in numbers.into_iter().zip(&storages) {
         assert_stamp::<S>(storage, number);
     }
-    assert_books_balance(&pool);
+    assert_consistent(&pool);
     Ok(())
 }
 
-// Case 16, as far as the pool tells.
+// Case 16, as far as the pool reports it.
 fn a_segment_with_a_live_block_is_not_trimmed<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let large = pool.allocate(SEGMENT / 2)?;
@@ -112,7 +112,7 @@ fn requests_succeed_after_a_trim<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
-// Case 18: the memory that only counts has no driver to give back to.
+// Case 18: the accounting memory has no driver to return segments to.
 fn every_released_byte_is_reported_once<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let mut freed = 0;
@@ -146,7 +146,7 @@ fn bytes_released_at_the_limit_are_reported_by_the_next_trim<S: Subject>(memory:
     Ok(())
 }
 
-// Case 16, for what is pinned.
+// Case 16, for pinned blocks.
 #[test]
 fn a_trim_reports_pinned_bytes_and_their_segments() -> Outcome {
     let (device, queue) = crate::common::adapter::noop();

@@ -35,7 +35,7 @@ fn a_weak_handle_upgrades_while_its_block_is_allocated<S: Subject>(memory: S::Me
 fn a_weak_handle_never_upgrades_to_a_later_block<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let weak = pool.allocate(1000)?.downgrade();
-    // The same block, in the same slot, counted by the same recycled count.
+    // The same block in the same slot, with the same recycled reference counter.
     let later = pool.allocate(1000)?;
     assert!(weak.upgrade().is_none());
     assert_eq!(later.handles(), 1);
@@ -95,10 +95,10 @@ fn a_weak_handle_of_a_freed_pinned_block_never_upgrades_and_affects_no_other_blo
     Ok(())
 }
 
-// Case 57: counters are never shared between blocks.
+// Case 57: a reference counter is never shared between blocks.
 fn a_count_is_reused_only_when_no_weak_handle_is_left<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    // Each dead handle would be one more chance of meeting a later block in its slot, with its count.
+    // Each dead handle is another chance to match a later block in its slot with the same counter.
     let dead: Result<Vec<_>, _> = (0..50).map(|_| Ok::<_, AllocateError>(pool.allocate(1000)?.downgrade())).collect();
     let dead = dead?;
     let living: Result<Vec<_>, _> = (0..50).map(|_| pool.allocate(1000)).collect();

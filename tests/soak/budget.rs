@@ -1,17 +1,17 @@
-//! How long each part of the soak goes on.
+//! The duration of each part of the soak test.
 
 use std::time::{Duration, Instant};
 
-/// What an environment variable says, as a number.
+/// Returns the number in an environment variable.
 ///
 /// # Panics
-/// When it is something else.
+/// If the value is not a number.
 fn number(name: &str) -> Option<f64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, which is no number")))
 }
 
-/// Part of the soak: so many percent of its time, or in a short run so many rounds.
+/// A part of the soak test: a share of the total time in percent; in a short run, a number of rounds.
 pub(crate) struct Budget {
     name: &'static str,
     began: Instant,
@@ -34,13 +34,13 @@ impl Budget {
         self.time.is_some()
     }
 
-    /// The seeds of the rounds, as long as there is time. There are always the rounds of a short run.
+    /// The seeds of the rounds, until the time is over. The rounds of a short run always take place.
     pub(crate) fn seeds(&self) -> impl Iterator<Item = u64> + '_ {
         let goes_on = |round: &u64| *round < self.rounds || self.time.is_some_and(|time| self.began.elapsed() < time);
         (0..).take_while(goes_on).map(|round| self.first_seed + round)
     }
 
-    /// Prints what was done.
+    /// Prints a summary.
     pub(crate) fn report(&self, what: &str) {
         println!("soak: {}: {what} in {:.1} s", self.name, self.began.elapsed().as_secs_f64());
     }

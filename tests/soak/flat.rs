@@ -1,16 +1,16 @@
-//! A process that does the same work again and again must not grow: host memory, open files, wgpu's objects, driver bytes.
+//! A process that repeats the same work must not grow: host memory, open files, wgpu objects, driver bytes.
 
 use crate::budget::Budget;
 use crate::common::Outcome;
 use crate::program::{Extent, Step, Text, World, steps};
-use crate::subjects::{Adapter, Subject, assert_books_balance};
+use crate::subjects::{Adapter, Subject, assert_consistent};
 use crate::training::{decode, train};
 use wgpu_pool::{Memory, MemoryPressure, Pool};
 
-/// Bytes by which the resident memory may be larger at the end: allocators of the host keep what they were given back.
+/// The permitted growth of the resident memory in bytes: host allocators keep freed memory.
 const RESIDENT_SLACK: u64 = 16 << 20;
 
-/// What the process holds at one moment, by name.
+/// The resources of the process at one time, by name.
 type Figures = Vec<(&'static str, u64)>;
 
 fn figures(instance: &wgpu::Instance, pool: &Pool) -> Figures {
@@ -42,7 +42,7 @@ fn figures(instance: &wgpu::Instance, pool: &Pool) -> Figures {
     figures
 }
 
-/// The instance, and a device of it as the crate would open it.
+/// The instance and a device, opened as the crate opens it.
 fn opened() -> Option<(wgpu::Instance, Pool)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all()),
@@ -57,7 +57,7 @@ fn opened() -> Option<(wgpu::Instance, Pool)> {
         };
         adapter.request_device(&descriptor).await.ok()
     });
-    // The other tests say so where there has to be an adapter.
+    // Other tests fail if an adapter is required.
     let (device, queue) = device?;
     let pool = Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device");
     Some((instance, pool))
@@ -71,9 +71,9 @@ fn repeating_the_same_work_does_not_increase_memory_use() -> Outcome {
     let extent = Extent { steps: 150, largest: 1 << 20, most_live: 16 << 20, limits: false, faults: false };
     let mut rounds: Vec<Figures> = Vec::new();
     for round in budget.seeds() {
-        // Two kinds of rounds, so that whatever is compiled is compiled in the first two.
+        // Two kinds of rounds, so that all kernels are compiled in the first two rounds.
         let seed = round % 2;
-        let mut world = World::over(pool.clone(), extent, Adapter::abilities(), &text, |_, _| {}, assert_books_balance);
+        let mut world = World::over(pool.clone(), extent, Adapter::abilities(), &text, |_, _| {}, assert_consistent);
         for step in steps(seed, extent).take(extent.steps).chain([Step::Synchronize]) {
             world.take(step).map_err(|error| format!("seed {seed}: {error}"))?;
         }
@@ -90,7 +90,7 @@ fn repeating_the_same_work_does_not_increase_memory_use() -> Outcome {
     let half = rounds.len() / 2;
     let most = |rounds: &[Figures], index: usize| rounds.iter().map(|figures| figures[index].1).max().unwrap_or(0);
     for (index, &(name, _)) in rounds[0].iter().enumerate() {
-        // The first round is not like the others: it opens what stays open.
+        // The first round differs: it opens resources that stay open.
         let (before, after) = (most(&rounds[1..half], index), most(&rounds[half..], index));
         let slack = if name == "resident bytes" { RESIDENT_SLACK } else { 0 };
         assert!(after <= before + slack, "{name} grew from {before} to {after}: {rounds:#?}");

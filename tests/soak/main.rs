@@ -1,9 +1,9 @@
-//! The long-running verification: random programs over every memory, threads, faults, programs at the memory they need, and a
-//! process that must not grow.
+//! The long-running tests: random programs on every memory, threads, fault injection, programs with little spare
+//! memory, and a process that must not grow.
 //!
-//! As tests they are short. `cargo xtask soak --minutes N` runs them in a release build for N minutes: it sets
-//! `WGPU_POOL_SOAK_MINUTES`, which the parts share, and `WGPU_POOL_SOAK_SEED`, the first seed. A failure names its seed and lists a
-//! program of few steps.
+//! As ordinary tests they are short. `cargo xtask soak --minutes N` runs a release build for N minutes: it sets
+//! `WGPU_POOL_SOAK_MINUTES`, which the parts share, and `WGPU_POOL_SOAK_SEED`, the first seed. The message of a failure
+//! contains the seed and a short program.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,23 +1,23 @@
-//! Random programs, with every law and all contents checked.
+//! Random programs that check all invariants and all contents.
 
 use crate::budget::Budget;
 use crate::program::{Extent, Text, World, run_seed};
-use crate::subjects::{Accounting, Adapter, Gl, Host, Noop, Subject, assert_books_balance};
+use crate::subjects::{Accounting, Adapter, Gl, Host, Noop, Subject, assert_consistent};
 use wgpu_pool::HostMemory;
 
-/// An extent for each seed: from small pools to large ones.
+/// Returns the extent for a seed: from small pools to large ones.
 fn extent(seed: u64, steps: usize, largest: u64, faults: bool) -> Extent {
     let largest = (largest >> (seed / 3 % 4 * 3)).max(2048);
     Extent { steps, largest, most_live: 16 * largest, limits: seed.is_multiple_of(2), faults }
 }
 
-/// Runs the programs of a budget. Says how many steps there were, and whether a long run reached its goal.
+/// Runs the programs of a budget. Prints the number of steps, and whether a long run reached its target.
 fn soak<S: Subject>(budget: &Budget, goal: u64, extent: impl Fn(u64) -> Extent, fault: fn(&S::Memory, u64)) {
     let text = Text::new();
     let (mut programs, mut steps) = (0, 0);
     for seed in budget.seeds() {
         let extent = extent(seed);
-        let world = || Some(World::new(S::memory()?, seed, extent, S::abilities(), &text, fault, assert_books_balance));
+        let world = || Some(World::new(S::memory()?, seed, extent, S::abilities(), &text, fault, assert_consistent));
         if S::memory().is_none() {
             return;
         }

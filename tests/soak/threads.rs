@@ -4,16 +4,16 @@ use crate::budget::Budget;
 use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::common::watchdog;
-use crate::subjects::{Accounting, Adapter, Host, Subject, assert_books_balance, assert_stamp, options, stamp};
+use crate::subjects::{Accounting, Adapter, Host, Subject, assert_consistent, assert_stamp, options, stamp};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use wgpu_pool::{AllocateError, Memory, Pool, PoolOptions, Storage, WeakStorage};
 
 const THREADS: u64 = 4;
-/// The most blocks that the threads leave for one another.
+/// The maximum number of shared blocks.
 const MOST_SHARED: usize = 24;
 
-/// What the threads leave for one another.
+/// Blocks and weak handles that any thread may take.
 struct Shared<M: Memory> {
     blocks: Mutex<Vec<(Storage<M>, u64)>>,
     weak: Mutex<Vec<(WeakStorage<M>, u64, u64)>>,
@@ -109,7 +109,7 @@ where
         if seed % 2 == 1 {
             assert!(seen.stats().reserved.peak <= 4 << 20, "seed {seed}: {}", seen.stats().reserved.peak);
         }
-        assert_books_balance(&seen);
+        assert_consistent(&seen);
         rounds += 1;
     }
     budget.report(&format!("{} steps of {THREADS} threads in {rounds} rounds", rounds * steps * THREADS));

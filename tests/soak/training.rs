@@ -1,11 +1,11 @@
-//! Training and decoding with hardly more memory than they need.
+//! Training and decoding with little more memory than they need.
 
 use crate::budget::Budget;
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError};
 
-/// The smallest segment: small, since the programs are.
+/// The smallest segment. Small, because the programs are small.
 const SEGMENT: u64 = 64 << 10;
 
 fn options(limit: Option<u64>) -> PoolOptions {
@@ -17,7 +17,7 @@ fn random_tensor(pool: &Pool, shape: [usize; 2], random: &mut Random) -> Result<
     Tensor::from_slice(pool, &elements, shape)
 }
 
-/// Steps of training two layers, with batches of varying length. Returns the weights.
+/// Trains two layers with batches of varying length. Returns the weights.
 pub(crate) fn train(pool: &Pool, seed: u64, steps: usize) -> Result<Vec<f32>, TensorError> {
     let mut random = Random::new(seed);
     let width = 32 + random.below(96);
@@ -42,7 +42,7 @@ pub(crate) fn train(pool: &Pool, seed: u64, steps: usize) -> Result<Vec<f32>, Te
     Ok(weights)
 }
 
-/// Steps of decoding: several sequences of varying length, each with a cache that grows by a row in every step.
+/// Decodes several sequences of varying length, each with a cache that grows by one row per step.
 pub(crate) fn decode(pool: &Pool, seed: u64, steps: usize) -> Result<Vec<f32>, TensorError> {
     let mut random = Random::new(seed);
     let width = 32 + random.below(64);
@@ -68,7 +68,7 @@ pub(crate) fn decode(pool: &Pool, seed: u64, steps: usize) -> Result<Vec<f32>, T
     Ok(out)
 }
 
-/// Runs a program with all the memory it wants, and again with a tenth more than it needs.
+/// Runs a program without a limit, then with 10% more memory than its peak, and compares the results.
 fn at_its_need(program: fn(&Pool, u64, usize) -> Result<Vec<f32>, TensorError>, seed: u64, steps: usize) -> Outcome {
     let Some(pool) = adapter::open(options(None)) else { return Ok(()) };
     let wanted = program(&pool, seed, steps)?;

@@ -1,4 +1,4 @@
-//! A browser that does what it is told: Chromium through chromedriver, by the WebDriver protocol.
+//! A remote-controlled browser: Chromium, through chromedriver and the WebDriver protocol.
 
 use serde_json::{Value, json};
 use std::error::Error;
@@ -8,19 +8,19 @@ use std::process::{Child, Command, Stdio};
 
 pub(crate) type Answer<T> = Result<T, Box<dyn Error>>;
 
-/// Set where a missing browser must be a failure.
+/// If set, a missing browser is a failure.
 const REQUIRED: &str = "WGPU_POOL_REQUIRE_BROWSER";
 
-/// A session with a browser of its own, which ends with it.
+/// A session with its own browser process, which ends with the session.
 pub(crate) struct Browser {
     driver: Child,
-    /// What every request's address begins with.
+    /// The start of the URL of every request.
     session: String,
     agent: ureq::Agent,
 }
 
 impl Browser {
-    /// Opens a browser without a window of this size, in pixels. Nothing where the machine has none.
+    /// Opens a headless browser with a viewport of this size in pixels. `None` if the machine has no browser.
     pub(crate) fn open(width: u32, height: u32) -> Answer<Option<Self>> {
         let started = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut driver = match started {
@@ -34,7 +34,7 @@ impl Browser {
         let port = port(&mut driver)?;
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut browser = Self { driver, session: format!("http://127.0.0.1:{port}/session"), agent };
-        // Its sandbox needs rights that containers don't give; what it shows is our own page.
+        // The sandbox needs privileges that containers lack; the browser only shows the test's own page.
         let size = format!("--window-size={width},{height}");
         let arguments =
             ["--headless=new", "--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1", size.as_str()];
@@ -58,13 +58,13 @@ impl Browser {
         }
     }
 
-    /// Shows a file, and waits until it is loaded.
+    /// Opens a file, and waits until it is loaded.
     pub(crate) fn show(&self, file: &Path) -> Answer<()> {
         self.post("/url", &json!({"url": format!("file://{}", file.canonicalize()?.display())}))?;
         Ok(())
     }
 
-    /// What a script returns, after the frame that it plans has been drawn.
+    /// Returns the result of a script after the next frame is drawn.
     pub(crate) fn run(&self, script: &str) -> Answer<Value> {
         let script = format!(
             "const done = arguments[arguments.length - 1];
@@ -74,13 +74,13 @@ impl Browser {
         self.post("/execute/async", &json!({"script": script, "args": []}))
     }
 
-    /// The text of an element.
+    /// Returns the text of an element.
     pub(crate) fn text(&self, selector: &str) -> Answer<String> {
         let found = self.run(&format!("return document.querySelector({selector:?}).textContent"))?;
         Ok(found.as_str().ok_or("an element has a text")?.to_string())
     }
 
-    /// Moves the pointer to a place of an element, from its upper left corner on.
+    /// Moves the pointer to a position relative to the upper left corner of an element.
     pub(crate) fn point(&self, selector: &str, x: f64, y: f64) -> Answer<()> {
         let corner = self.run(&format!(
             "const found = document.querySelector({selector:?});
@@ -98,7 +98,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Presses keys, one after the other; special ones by their codes in the protocol.
+    /// Presses keys one after the other; special keys are given by their codes in the protocol.
     pub(crate) fn press(&self, keys: &[&str]) -> Answer<()> {
         let actions: Vec<Value> = keys
             .iter()
@@ -108,7 +108,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Has the page believe that its reader prefers a colour scheme.
+    /// Emulates a preferred color scheme.
     pub(crate) fn prefer(&self, scheme: &str) -> Answer<()> {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
@@ -116,14 +116,14 @@ impl Browser {
         Ok(())
     }
 
-    /// Changes the size of what is shown, in pixels.
+    /// Changes the size of the viewport in pixels.
     pub(crate) fn resize(&self, width: u32, height: u32) -> Answer<()> {
         let params = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.post("/goog/cdp/execute", &json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": params}))?;
         Ok(())
     }
 
-    /// Writes what is shown to a PNG file.
+    /// Writes a screenshot to a PNG file.
     pub(crate) fn screenshot(&self, file: &Path) -> Answer<()> {
         let command = json!({"cmd": "Page.captureScreenshot", "params": {"captureBeyondViewport": false}});
         let shot = self.post("/goog/cdp/execute", &command)?;
@@ -131,7 +131,7 @@ impl Browser {
         Ok(())
     }
 
-    /// What the console says since the last call.
+    /// Returns the console messages since the last call.
     pub(crate) fn console(&self) -> Answer<Vec<Value>> {
         Ok(self.post("/se/log", &json!({"type": "browser"}))?.as_array().cloned().unwrap_or_default())
     }
@@ -145,7 +145,7 @@ impl Drop for Browser {
     }
 }
 
-/// The port that chromedriver says it listens on.
+/// Returns the port that chromedriver prints.
 fn port(driver: &mut Child) -> Answer<u16> {
     let output = driver.stdout.take().ok_or("chromedriver writes to a pipe")?;
     for line in BufReader::new(output).lines() {
@@ -156,7 +156,7 @@ fn port(driver: &mut Child) -> Answer<u16> {
     Err("chromedriver ended before it listened".into())
 }
 
-/// Base64, as the protocol sends pictures.
+/// Decodes Base64, the encoding of screenshots in the protocol.
 fn decode(text: &str) -> Answer<Vec<u8>> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);

@@ -1,6 +1,8 @@
-//! The viewer's page in a real browser: it shows the pool's own numbers, answers to pointer and keyboard, and stays smooth.
+//! Tests of the viewer page in a real browser: the numbers equal the pool's, pointer and keyboard work, and scrolling
+//! and zooming are smooth.
 //!
-//! Skipped where the machine has no chromedriver, unless `WGPU_POOL_REQUIRE_BROWSER` is set. Screenshots go to `target/viewer`.
+//! Skipped if the machine has no chromedriver, unless `WGPU_POOL_REQUIRE_BROWSER` is set. Screenshots are written to
+//! `target/viewer`.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -22,7 +24,7 @@ const ENTER: &str = "\u{e007}";
 const ESCAPE: &str = "\u{e00c}";
 const TAB: &str = "\u{e004}";
 
-/// Where the pages and pictures of these tests go.
+/// The directory for pages and screenshots.
 fn output(name: &str) -> std::io::Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/viewer");
     std::fs::create_dir_all(&folder)?;
@@ -34,10 +36,11 @@ fn weights(pool: &Pool<AccountingMemory>, bytes: u64) -> Result<Storage<Accounti
     pool.allocate(bytes)
 }
 
-/// A pool, and what lives in it.
+/// A pool and its live blocks.
 type Lived = (Pool<AccountingMemory>, Vec<Storage<AccountingMemory>>);
 
-/// A pool with two segments, of which the second is mostly holes; the blocks that live; and what was there before.
+/// Creates a pool with two segments, the second of which consists mostly of holes. Returns it with the live blocks and
+/// an earlier snapshot.
 fn small() -> Result<Lived, Box<dyn std::error::Error>> {
     let options = PoolOptions {
         small_limit: 0,
@@ -64,14 +67,14 @@ fn small() -> Result<Lived, Box<dyn std::error::Error>> {
     Ok((pool, live))
 }
 
-/// Says nothing to the console but what the page itself may say.
+/// Asserts that the console has no messages.
 #[track_caller]
 fn assert_silent(browser: &Browser) {
     let said: Vec<Value> = browser.console().expect("the log can be read");
     assert!(said.is_empty(), "{said:#?}");
 }
 
-/// The texts of a table's column, from top to bottom.
+/// Returns the texts in a column of a table, from top to bottom.
 fn column(browser: &Browser, table: &str, place: usize) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let cells = browser.run(&format!(
         "return Array.from(document.querySelectorAll('{table} tbody tr'), (row) => row.children[{place}].textContent)"
@@ -89,7 +92,7 @@ fn the_page_shows_the_pools_numbers_and_answers() -> Outcome {
     browser.prefer("light")?;
     browser.show(&file)?;
 
-    // The totals are the counters.
+    // The totals equal the counters.
     let stats = pool.stats();
     for (name, counter) in [
         ("requested", stats.requested),
@@ -112,11 +115,11 @@ fn the_page_shows_the_pools_numbers_and_answers() -> Outcome {
         ))
     );
 
-    // A label is a text, whatever it says.
+    // Labels are shown as text, not interpreted as HTML.
     assert_eq!(browser.run("return document.title")?, json!("wgpu-pool memory"));
     assert!(column(&browser, "#holders", 1)?.contains(&HOSTILE.to_string()));
 
-    // Pointing at a block tells what it is.
+    // Pointing at a block shows its details.
     browser.point("#maps canvas", 400.0, 14.0)?;
     let details = browser.text("#details")?;
     assert!(details.starts_with("24.0 MiB, segment 0 at 0 B\n") && details.contains("in load"), "{details}");
@@ -125,7 +128,7 @@ fn the_page_shows_the_pools_numbers_and_answers() -> Outcome {
     browser.point("#maps canvas", 150.0 + 1.5 * f64::from(1 << 20) * scale, 40.0)?;
     assert!(browser.text("#details")?.starts_with("Hole of 1.0 MiB, segment 1"), "{}", browser.text("#details")?);
 
-    // So do the arrow keys; Enter zooms to the block, and Escape shows all.
+    // The arrow keys do, too; Enter zooms to the block, and Escape shows everything.
     browser.run("document.querySelector('#maps canvas').focus(); page.maps[0].select(0)")?;
     browser.press(&[RIGHT])?;
     assert!(browser.text("#details")?.contains("“activation 0”"));
@@ -134,7 +137,7 @@ fn the_page_shows_the_pools_numbers_and_answers() -> Outcome {
     browser.press(&[ESCAPE])?;
     assert_eq!(browser.run("return page.maps[0].zoom")?, json!(1));
 
-    // A filter says what it leaves, and dims the rest.
+    // A filter shows the number of matches, and dims the other blocks.
     browser.run("const box = document.getElementById('filter'); box.value = 'activation'; box.dispatchEvent(new Event('input'))")?;
     let matching: u64 = live[1..].iter().map(Storage::bytes).sum();
     assert_eq!(browser.text("#matching")?, format!("{} in 4 blocks match", Bytes(matching)));
@@ -146,7 +149,7 @@ fn the_page_shows_the_pools_numbers_and_answers() -> Outcome {
         .run("const box = document.getElementById('filter'); box.value = ''; box.dispatchEvent(new Event('input'))")?;
     assert_eq!(browser.text("#matching")?, "");
 
-    // The history ends in the present.
+    // The history ends with the current state.
     let last = browser
         .run("return [page.history.allocated.at(-1), page.history.reserved.at(-1), page.history.allocated[0]]")?;
     assert_eq!(last, json!([stats.allocated.current, stats.reserved.current, 0]));
@@ -182,7 +185,7 @@ fn tables_sort_by_pointer_and_keyboard_and_the_range_selects_the_growth() -> Out
     browser.press(&[TAB, ENTER])?;
     assert_eq!(column(&browser, "#holders", 2)?[0], "24.0 MiB");
 
-    // From the event after the first segment and block on.
+    // From the event after the first segment and block.
     let all = column(&browser, "#growth", 1)?;
     assert_eq!(all, ["+24.0 MiB", "+4.0 MiB"]);
     browser
@@ -203,7 +206,7 @@ fn two_snapshots_are_shown_side_by_side_in_dark_and_light_themes_and_on_a_phone(
     pool.compact(u64::MAX)?;
     pool.trim();
     let after = pool.snapshot();
-    let file = output("beside.html")?;
+    let file = output("comparison.html")?;
     std::fs::write(&file, before.to_html_comparison(&after))?;
     for scheme in ["light", "dark"] {
         browser.prefer(scheme)?;
@@ -220,7 +223,7 @@ fn two_snapshots_are_shown_side_by_side_in_dark_and_light_themes_and_on_a_phone(
         assert_eq!(titles, wanted);
         let change = after.stats.reserved.current.abs_diff(before.stats.reserved.current);
         assert!(browser.text("[data-total=reserved]")?.contains(&format!("−{} since before", Bytes(change))));
-        browser.screenshot(&output(&format!("beside-{scheme}.png"))?)?;
+        browser.screenshot(&output(&format!("comparison-{scheme}.png"))?)?;
     }
     browser.run("document.getElementById('theme').click()")?;
     assert_eq!(browser.run("return document.documentElement.dataset.theme")?, json!("light"));
@@ -228,7 +231,7 @@ fn two_snapshots_are_shown_side_by_side_in_dark_and_light_themes_and_on_a_phone(
         .run("const box = document.getElementById('which'); box.value = '0'; box.dispatchEvent(new Event('change'))")?;
     assert!(browser.text("[data-total=reserved]")?.starts_with("40.0 MiBpeak"));
 
-    // Nothing of the page is wider than a phone.
+    // The page is not wider than a phone screen.
     browser.resize(360, 740)?;
     let wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]")?;
     assert!(wide[0].as_u64() <= wide[1].as_u64() && wide[1] == json!(360), "{wide}");
@@ -262,7 +265,7 @@ fn a_hundred_thousand_events_and_blocks_are_drawn_at_once() -> Outcome {
         browser.text("[data-total=requested]")?,
         format!("{}peak {}", Bytes(snapshot.stats.requested.current), Bytes(snapshot.stats.requested.peak))
     );
-    // No element is made for a block or an event.
+    // There are no DOM elements per block or event.
     let elements = browser.run("return document.querySelectorAll('*').length")?;
     assert!(elements.as_u64().is_some_and(|elements| elements < 5000), "{elements}");
     let times = browser.run(

@@ -1,13 +1,14 @@
-//! What a block should hold.
+//! The expected contents of blocks.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
 use wgpu_pool::{DeviceError, Memory, Storage};
 
-/// Blocks up to this size are written, copied and compared whole; of larger ones start, middle and end.
+/// Blocks up to this size are written, copied and compared completely; of larger blocks, only parts at the start, in
+/// the middle and at the end.
 const WHOLE: u64 = 4 * Text::PIECE as u64;
 
-/// The bytes of a stamp: pieces of one random text, so that stamping costs no more than a copy.
+/// The bytes of stamps: slices of one random text, so that stamping costs no more than a copy.
 #[derive(Clone)]
 pub(crate) struct Text(std::sync::Arc<[u8]>);
 
@@ -25,19 +26,19 @@ impl Text {
     }
 }
 
-/// What the program knows of a block's bytes.
+/// What is known about a block's bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// All of them.
+    /// All bytes.
     Whole(Vec<u8>),
-    /// The pieces that follow from a number.
+    /// The parts of a large block, as derived from a number.
     Pieces(u64),
     Zeros,
-    /// Nothing: the block is new, or of a memory without bytes.
+    /// Unknown: the block is new, or the memory stores no bytes.
     Stale,
 }
 
-/// The ranges of a large block that are written and compared, as offset and length.
+/// The ranges of a large block that are written and compared, as offsets and lengths.
 fn pieces(bytes: u64) -> [(u64, usize); 3] {
     let piece = Text::PIECE as u64;
     let starts = [0, bytes / 2 / 4 * 4, (bytes - piece).next_multiple_of(4)];
@@ -49,7 +50,7 @@ fn length(bytes: u64) -> usize {
 }
 
 impl Content {
-    /// Writes a stamp of this number, and returns it.
+    /// Writes the stamp of a number, and returns the new content.
     pub(super) fn write<M: Memory>(storage: &Storage<M>, text: &Text, number: u64) -> Result<Self, DeviceError> {
         let bytes = storage.bytes();
         if bytes <= WHOLE {
@@ -63,7 +64,8 @@ impl Content {
         Ok(Self::Pieces(number))
     }
 
-    /// What `target` holds when `self`, of `bytes` bytes, is copied to its start. None if that can't be told.
+    /// Returns the content of `target` after `self`, of `bytes` bytes, is copied to its start. `None` if that is not
+    /// known.
     pub(super) fn copied_to(&self, bytes: u64, target: &Self, room: u64) -> Option<Self> {
         if room > WHOLE || bytes > room {
             return None;
@@ -78,7 +80,7 @@ impl Content {
         Some(Self::Whole(target))
     }
 
-    /// Compares the block's bytes with what they should be.
+    /// Compares the block's bytes with the expected ones.
     pub(super) fn verify<M: Memory>(&self, storage: &Storage<M>, text: &Text) -> Outcome {
         let bytes = storage.bytes();
         let ranges = if bytes <= WHOLE { vec![(0, length(bytes))] } else { pieces(bytes).to_vec() };

@@ -1,7 +1,7 @@
-//! Random programs as data: a seed gives a list of steps, and every part of the list is a program too, so that one that fails can
-//! be cut down to the steps that matter.
+//! Random programs as data: a seed produces a list of steps, and every sublist is a valid program, so that a failing
+//! program can be reduced to the relevant steps.
 //!
-//! A step names a block, a weak handle or a pin by a random number, which is taken modulo how many there are when it runs.
+//! A step identifies a block, a weak handle or a pin by a random number, modulo their number when the step runs.
 
 mod content;
 mod world;
@@ -15,20 +15,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use wgpu_pool::Memory;
 
-/// What a program does next.
+/// A step of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Allocate {
         bytes: u64,
     },
-    /// Another handle of a block.
+    /// Clones a handle of a block.
     Clone {
         block: u64,
     },
-    /// Drops a handle of a block, on a thread of its own or on this one.
+    /// Drops a handle of a block, on another thread or on this one.
     Drop {
         block: u64,
-        elsewhere: bool,
+        on_another_thread: bool,
     },
     /// Drops all handles of a block.
     Free {
@@ -71,11 +71,11 @@ pub(crate) enum Step {
     Compact {
         bytes: u64,
     },
-    /// Sets the limit to this share of what may live, in eighths; 0 lifts it.
+    /// Sets the limit to this share of the largest number of live bytes, in eighths; 0 removes the limit.
     Limit {
         eighths: u64,
     },
-    /// Has the memory refuse the creation of a segment, where it can.
+    /// Makes the memory refuse the creation of a segment, if it can.
     Fault {
         after: u64,
     },
@@ -85,21 +85,21 @@ pub(crate) enum Step {
     ResetAccumulated,
 }
 
-/// How much a program does.
+/// The extent of a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) steps: usize,
-    /// The largest request, in bytes.
+    /// The largest request in bytes.
     pub(crate) largest: u64,
-    /// The most that lives at once, in bytes.
+    /// The maximum number of live bytes.
     pub(crate) most_live: u64,
-    /// Whether there is a limit at times.
+    /// Whether the program sets limits.
     pub(crate) limits: bool,
-    /// Whether the memory refuses what it could do.
+    /// Whether the memory injects failures.
     pub(crate) faults: bool,
 }
 
-/// The steps of a program, without end.
+/// The steps of a program, an infinite sequence.
 pub(crate) fn steps(seed: u64, extent: Extent) -> impl Iterator<Item = Step> {
     let mut random = Random::new(seed);
     std::iter::from_fn(move || Some(step(&mut random, &extent)))
@@ -128,19 +128,19 @@ fn step(random: &mut Random, extent: &Extent) -> Step {
         310..330 => Step::Copy { from: block, to: random.next() >> 1 },
         330..350 => Step::Verify { block },
         350..390 => Step::Free { block },
-        390..590 => Step::Drop { block, elsewhere: random.below(8) == 0 },
+        390..590 => Step::Drop { block, on_another_thread: random.below(8) == 0 },
         _ => Step::Allocate { bytes: random.size(extent.largest) },
     }
 }
 
-/// Why a program failed, and after how many steps.
+/// The reason of a failure, and the number of steps before it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) step: usize,
     pub(crate) reason: String,
 }
 
-/// Runs a program in a new world. A panic is a failure like any other.
+/// Runs a program in a new world. A panic is a failure.
 pub(crate) fn run<M: Memory>(
     world: &dyn Fn() -> Option<World<M>>,
     steps: impl Iterator<Item = Step>,
@@ -164,10 +164,10 @@ pub(crate) fn run<M: Memory>(
     }
 }
 
-/// Runs the program of a seed. A failure names the seed, and lists a program of few steps that fails too.
+/// Runs the program of a seed. The message of a failure contains the seed and a short program that also fails.
 ///
 /// # Panics
-/// When it fails.
+/// If the program fails.
 pub(crate) fn run_seed<M: Memory>(seed: u64, extent: Extent, world: &dyn Fn() -> Option<World<M>>) {
     let Err(first) = run(world, steps(seed, extent).take(extent.steps)) else { return };
     eprintln!("seed {seed}, step {}: {}; looking for a shorter program", first.step, first.reason);
@@ -180,10 +180,10 @@ pub(crate) fn run_seed<M: Memory>(seed: u64, extent: Extent, world: &dyn Fn() ->
     panic!("seed {seed}, step {} of {extent:?}: {reason}\n{} steps that fail:\n{listing}", first.step, program.len());
 }
 
-/// How long a shorter program is looked for.
+/// The time limit of the reduction.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Cuts parts out of a program that fails, as long as the rest fails too: halves first, single steps last.
+/// Removes parts of a failing program as long as the rest still fails: halves first, single steps last.
 fn minimized(
     mut program: Vec<Step>,
     mut reason: String,
@@ -198,7 +198,7 @@ fn minimized(
             let rest: Vec<Step> = program[..start].iter().chain(&program[end..]).copied().collect();
             match fails(&rest) {
                 Some(failure) => {
-                    // Steps behind the one that fails don't matter.
+                    // Steps after the failing one are irrelevant.
                     program = rest;
                     program.truncate(failure.step);
                     reason = failure.reason;
@@ -209,7 +209,7 @@ fn minimized(
         if began.elapsed() >= PATIENCE {
             break;
         }
-        // Single steps until none can be left out.
+        // Removes single steps until none can be removed.
         length = if length == 1 && program.len() < before { 1 } else { length / 2 };
     }
     (program, reason)
@@ -219,7 +219,7 @@ fn minimized(
 fn a_program_that_fails_is_cut_down_to_the_steps_that_matter() {
     let extent = Extent { steps: 3000, largest: 1000, most_live: 10_000, limits: true, faults: true };
     let program: Vec<Step> = steps(7, extent).take(extent.steps).collect();
-    // Fails once a trim comes after a compaction that comes after a pin.
+    // Fails if a trim follows a compaction that follows a pin.
     let fails = |program: &[Step]| {
         let mut wanted = 0;
         for (index, step) in program.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A pool, what the program holds of it, and what must be true of both.
+//! A pool, the program's own record of it, and the checks that compare them.
 
 use super::content::Content;
 use super::{Extent, Step, Text};
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{AllocateError, DeviceError, Memory, Pinned, Pool, PoolOptions, Storage, WeakStorage};
 
-/// The most pins and weak handles that are kept at once.
+/// The maximum numbers of simultaneous pins and weak handles.
 const MOST_PINS: usize = 12;
 const MOST_WEAK: usize = 40;
-/// Steps from one comparison of all counters with the snapshot to the next.
+/// The number of steps between two comparisons of all counters with the snapshot.
 const AUDIT: usize = 16;
 
-/// A block that is allocated: its number in the order of allocation, its handles, and what it holds.
+/// An allocated block: its sequence number, its handles, and its expected content.
 struct Block<M: Memory> {
     serial: u64,
     handles: Vec<Storage<M>>,
@@ -26,18 +26,18 @@ impl<M: Memory> Block<M> {
     }
 }
 
-/// What a memory can show.
+/// The capabilities of a memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Abilities {
-    /// What was written can be read.
+    /// Reads return what was written.
     pub(crate) holds_bytes: bool,
     /// Kernels run.
     pub(crate) runs_kernels: bool,
-    /// Where a block lies is cheap to find out.
+    /// Finding the location of a block is cheap.
     pub(crate) shows_places: bool,
 }
 
-/// A program's world.
+/// The state of a running program.
 pub(crate) struct World<M: Memory> {
     pool: Pool<M>,
     abilities: Abilities,
@@ -54,12 +54,12 @@ pub(crate) struct World<M: Memory> {
     allocations: u64,
     refusals: u64,
     taken: usize,
-    /// What the reserved bytes stay below: the limit, or what was reserved when it was set.
+    /// The maximum of the reserved bytes: the limit, or the reserved bytes when the limit was set.
     ceiling: u64,
 }
 
 impl<M: Memory> World<M> {
-    /// A new pool, with options that follow from the seed.
+    /// Creates a pool with options derived from the seed.
     pub(crate) fn new(
         memory: M,
         seed: u64,
@@ -80,7 +80,7 @@ impl<M: Memory> World<M> {
         Self { scrubs, moves, ..Self::over(pool, extent, abilities, text, fault, audit) }
     }
 
-    /// A program's world in a pool that there is, and that nothing else is in.
+    /// Creates a world on an existing pool that contains nothing else.
     pub(crate) fn over(
         pool: Pool<M>,
         extent: Extent,
@@ -109,7 +109,7 @@ impl<M: Memory> World<M> {
         }
     }
 
-    /// Takes a step, and checks everything that can be checked.
+    /// Runs a step, and checks everything that can be checked.
     pub(crate) fn take(&mut self, step: Step) -> Outcome {
         let outcome = self.act(step);
         self.tolerate(outcome)?;
@@ -117,7 +117,7 @@ impl<M: Memory> World<M> {
         self.check()
     }
 
-    /// A memory that is to fail may refuse any operation.
+    /// Ignores errors if the memory injects failures: any operation may fail.
     fn tolerate(&self, outcome: Outcome) -> Outcome {
         let Err(error) = outcome else { return Ok(()) };
         let refused = matches!(error.downcast_ref::<DeviceError>(), Some(DeviceError::Refused { .. }));
@@ -134,7 +134,9 @@ impl<M: Memory> World<M> {
                 let clone = block.storage().clone();
                 block.handles.push(clone);
             }
-            Step::Drop { block, elsewhere } if blocks > 0 => self.drop_handle(one_of(block, blocks), elsewhere)?,
+            Step::Drop { block, on_another_thread } if blocks > 0 => {
+                self.drop_handle(one_of(block, blocks), on_another_thread)?
+            }
             Step::Free { block } if blocks > 0 => {
                 let block = self.blocks.swap_remove(one_of(block, blocks));
                 self.verify(&block)?;
@@ -194,7 +196,7 @@ impl<M: Memory> World<M> {
                 }
                 return self.check_refusal(bytes);
             }
-            // Also where the memory refuses what it can: a rung of the ladder that lacks memory for itself is passed over.
+            // Also if the memory injects failures: a step of the ladder that fails for lack of memory is skipped.
             Err(error) => return Err(format!("a request of {bytes} bytes: {error}").into()),
         };
         if (storage.handles(), storage.bytes()) != (1, bytes) {
@@ -206,12 +208,13 @@ impl<M: Memory> World<M> {
         let content = if self.scrubs && self.abilities.holds_bytes { Content::Zeros } else { Content::Stale };
         self.blocks.push(Block { serial, handles: vec![storage], content });
         let index = self.blocks.len() - 1;
-        // Of a pool that scrubs, a new block is zero before it is written.
+        // In a pool that clears freed blocks, a new block contains zeros.
         self.verify(&self.blocks[index])?;
         self.write(index, serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1)
     }
 
-    /// What `Pool::allocate` promises: a request is served whenever it and what lives are within the limit, however the blocks lie.
+    /// The guarantee of `Pool::allocate`: a request is served whenever it fits in the limit together with the live
+    /// blocks, wherever they are.
     fn check_refusal(&self, bytes: u64) -> Outcome {
         let Some(limit) = self.pool.limit() else {
             return if self.extent.faults { Ok(()) } else { Err("refused without a limit".into()) };
@@ -225,7 +228,7 @@ impl<M: Memory> World<M> {
         Ok(())
     }
 
-    /// A new block lies apart from every block that is pinned, freed or not.
+    /// Checks that a new block overlaps no pinned block, whether that is freed or not.
     fn check_place(&self, storage: &Storage<M>) -> Outcome {
         if !self.abilities.shows_places || self.pins.is_empty() {
             return Ok(());
@@ -245,7 +248,7 @@ impl<M: Memory> World<M> {
         Ok(())
     }
 
-    fn drop_handle(&mut self, index: usize, elsewhere: bool) -> Outcome {
+    fn drop_handle(&mut self, index: usize, on_another_thread: bool) -> Outcome {
         let last = if self.blocks[index].handles.len() > 1 {
             let handles = &mut self.blocks[index].handles;
             handles.swap_remove(handles.len() / 2)
@@ -254,7 +257,7 @@ impl<M: Memory> World<M> {
             self.verify(&block)?;
             block.handles.swap_remove(0)
         };
-        if elsewhere {
+        if on_another_thread {
             std::thread::spawn(move || drop(last)).join().map_err(|_| "a thread that drops a handle panicked")?;
         }
         Ok(())
@@ -299,7 +302,7 @@ impl<M: Memory> World<M> {
     fn write(&mut self, index: usize, number: u64) -> Outcome {
         let block = &mut self.blocks[index];
         if self.abilities.holds_bytes {
-            // What a write that fails leaves is anything.
+            // After a failed write, the content is unknown.
             block.content = Content::Stale;
             block.content = Content::write(block.storage(), &self.text, number)?;
         }
@@ -309,7 +312,7 @@ impl<M: Memory> World<M> {
     fn copy(&mut self, from: usize, to: usize) -> Outcome {
         let (source, target) = (&self.blocks[from], &self.blocks[to]);
         let (bytes, room) = (source.storage().bytes(), target.storage().bytes());
-        // The last unit of a copy into a longer block is merged by a kernel.
+        // When the destination is longer than the copy, a kernel merges the last copy unit.
         if from == to || (!self.abilities.runs_kernels && bytes != room && bytes % 4 != 0) {
             return Ok(());
         }
@@ -323,7 +326,7 @@ impl<M: Memory> World<M> {
         if self.abilities.holds_bytes { block.content.verify(block.storage(), &self.text) } else { Ok(()) }
     }
 
-    /// The counters equal what the program holds, and the heap keeps its laws.
+    /// Checks that the counters equal the program's own record, and that the invariants of the heap hold.
     fn check(&mut self) -> Outcome {
         let stats = self.pool.stats();
         let rounded = |block: &Block<M>| block.storage().bytes().next_multiple_of(self.granule);
@@ -357,7 +360,7 @@ impl<M: Memory> World<M> {
         Ok(())
     }
 
-    /// Verifies all that lives, and gives everything back.
+    /// Verifies all live blocks, then frees and releases everything.
     pub(crate) fn end(&mut self) -> Outcome {
         for block in &self.blocks {
             self.tolerate(self.verify(block))?;

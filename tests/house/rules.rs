@@ -1,18 +1,19 @@
-//! The laws of the house, each a function from a file's path and text to complaints, so that each can be shown an
-//! offender.
+//! The rules. Each is a function from the path and the text of a file to complaints, so that each can be tested on made-up
+//! sources.
 
 use crate::source::{Kind, Path, Token, module_of, paths, tokens};
 
-/// The floors, bottom up. A file names its own floor and those below.
-const FLOORS: [&str; 6] = ["error", "heap", "device", "pool", "tensor", "ops"];
+/// The layers, from the lowest to the highest. A file may use its own layer and lower layers.
+const LAYERS: [&str; 6] = ["error", "heap", "device", "pool", "tensor", "ops"];
 
-/// Stands beside the floors: it reads what the heap and the pool publish, and no floor names it.
+/// A module outside of the layers: `report` reads the published statistics and snapshots of `heap` and `pool`, and no layer uses
+/// `report`.
 const SIDE: &str = "report";
 
-/// No file is longer.
+/// The maximum number of lines in a file.
 const LONGEST_FILE: usize = 600;
 
-/// What may lie at the top of the checkout, apart from what git is told to ignore.
+/// The permitted names at the top level of the checkout, in addition to names that git ignores.
 const TOP_LEVEL: [&str; 21] = [
     ".cargo",
     ".ci",
@@ -37,19 +38,21 @@ const TOP_LEVEL: [&str; 21] = [
     "xtask",
 ];
 
-/// Parts of the standard library that reach out of the program, or let another thread in.
+/// Modules of the standard library for I/O, time, processes and threads.
 const OUTSIDE_WORLD: [&str; 9] = ["env", "fs", "io", "net", "os", "process", "sync", "thread", "time"];
 
-/// The module that takes products of sizes, and its tests.
+/// The prefix of the module with checked products of sizes, and of its tests.
 const CHECKED_ARITHMETIC: &str = "src/tensor/arithmetic";
 
 /// Macros that write to a terminal.
 const PRINTING: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
 
-/// The one file that makes the calls of wgpu that can fail, each inside error scopes or, where callbacks may run, outside of all.
+/// The only file with calls of wgpu that can fail. Each of these calls is inside of error scopes; where callbacks may run, outside
+/// of all error scopes.
 const CHECKED_CALLS: &str = "src/device/gpu/checked.rs";
 
-/// Methods of wgpu that can fail. An error outside of a scope goes to the application's handler, or ends the program.
+/// Methods of wgpu that can fail. An error outside of an error scope calls the application's error handler, which by default
+/// panics.
 const FALLIBLE_CALLS: [&str; 12] = [
     "create_bind_group",
     "create_bind_group_layout",
@@ -65,14 +68,14 @@ const FALLIBLE_CALLS: [&str; 12] = [
     "unmap",
 ];
 
-/// Types that say where in a segment a block lies.
+/// Types with the location of a block in a segment.
 const BYTE_ADDRESSES: [&str; 3] = ["Location", "Place", "SegmentId"];
 
-/// The files of the ops layer that turn a storage into a binding of a kernel. A kernel is bound to whole storages, so each of
-/// these sees to it that the kernel is told where a view begins, or is bound to that part alone.
+/// The files of the ops layer that may turn a storage into a binding of a kernel. A binding covers the whole storage unless it is
+/// limited, so each of these files passes the offset of a view to the kernel, or binds only the range of the view.
 const MAY_BIND: [&str; 3] = ["src/ops/kernel.rs", "src/ops/launch.rs", "src/ops/optimize/list.rs"];
 
-/// Every complaint about one file, by its path from the root of the checkout.
+/// All complaints about one file. `path` is relative to the root of the checkout.
 pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     let mut found = length(path, text);
     if path.ends_with(".wgsl") {
@@ -91,27 +94,27 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     if path != CHECKED_CALLS {
         found.extend(leaves_fallible_calls_to_one_file(path, &tokens));
     }
-    let floor = file.split('/').next().unwrap_or_default();
+    let layer = file.split('/').next().unwrap_or_default();
     let paths = paths(&tokens, &module_of(file));
-    found.extend(names_only_what_it_may(path, floor, &paths));
-    match floor {
+    found.extend(follows_the_layering(path, layer, &paths));
+    match layer {
         "heap" => found.extend(is_pure(path, &tokens, &paths)),
         "tensor" => {
-            found.extend(knows_no_byte_address(path, &tokens));
+            found.extend(uses_no_byte_address(path, &tokens));
             found.extend(multiplies_no_shape(path, &tokens));
         }
         "ops" => {
-            found.extend(binds_where_offsets_are_told(path, &paths));
+            found.extend(binds_in_permitted_files_only(path, &paths));
             found.extend(multiplies_no_shape(path, &tokens));
         }
         _ => {}
     }
-    // One import of several names is one fault.
+    // One import of several names is one violation.
     found.dedup();
     found
 }
 
-/// A complaint for each name at the top of the checkout that has no reason to be there.
+/// A complaint for each name at the top level of the checkout that is neither permitted nor ignored by git.
 pub(crate) fn top_level(names: &[String], ignored: &str) -> Vec<String> {
     let ignored: Vec<&str> = ignored.lines().map(|line| line.trim().trim_matches('/')).collect();
     let known = |name: &str| TOP_LEVEL.contains(&name) || ignored.contains(&name);
@@ -124,7 +127,7 @@ fn complaint(path: &str, line: usize, text: &str) -> String {
 
 fn length(path: &str, text: &str) -> Vec<String> {
     let lines = text.lines().count();
-    let complaint = format!("{path}: {lines} lines, and no file is longer than {LONGEST_FILE}");
+    let complaint = format!("{path}: {lines} lines; the maximum is {LONGEST_FILE}");
     if lines > LONGEST_FILE { vec![complaint] } else { Vec::new() }
 }
 
@@ -138,27 +141,27 @@ fn forbids_unsafe_code(path: &str, tokens: &[Token]) -> Vec<String> {
     if forbidden { Vec::new() } else { vec![format!("{path}: lacks #![forbid(unsafe_code)]")] }
 }
 
-/// Imports go down, and every path says on which floor it ends.
-fn names_only_what_it_may(path: &str, floor: &str, paths: &[Path]) -> Vec<String> {
-    let rank = FLOORS.iter().position(|own| *own == floor);
-    if rank.is_none() && floor != SIDE {
-        return vec![format!("{path}: {floor} is no floor of the house")];
+/// Imports name the file's own layer or lower layers, and every path names its layer.
+fn follows_the_layering(path: &str, layer: &str, paths: &[Path]) -> Vec<String> {
+    let rank = LAYERS.iter().position(|own| *own == layer);
+    if rank.is_none() && layer != SIDE {
+        return vec![format!("{path}: {layer} is not a layer")];
     }
     let judge = |named: &Path| {
         let Some(target) = named.segments.first() else {
-            return Some("names the crate's root, which is above every floor".to_string());
+            return Some("names the crate root, which is above every layer".to_string());
         };
-        if target == floor {
+        if target == layer {
             return None;
         }
         if target == SIDE {
-            return Some(format!("names {SIDE}, which stands beside the floors"));
+            return Some(format!("names {SIDE}, which no layer may use"));
         }
-        let Some(other) = FLOORS.iter().position(|own| own == target) else {
-            return Some(format!("names crate::{target}, which does not say on which floor it is"));
+        let Some(other) = LAYERS.iter().position(|own| own == target) else {
+            return Some(format!("names crate::{target}, a path that does not name a layer"));
         };
         match rank {
-            Some(own) if other > own => Some(format!("{floor} names {target}, which is above it")),
+            Some(own) if other > own => Some(format!("{layer} names {target}, which is above it")),
             Some(_) => None,
             None => judge_side(named),
         }
@@ -167,24 +170,24 @@ fn names_only_what_it_may(path: &str, floor: &str, paths: &[Path]) -> Vec<String
     inside.filter_map(|named| judge(named).map(|text| complaint(path, named.line, &text))).collect()
 }
 
-/// The side reads errors, stats and snapshots, and nothing that can be changed.
+/// `report` may use errors, statistics and snapshots only.
 fn judge_side(named: &Path) -> Option<String> {
-    let [floor, rest @ ..] = named.segments.as_slice() else {
+    let [layer, rest @ ..] = named.segments.as_slice() else {
         return None;
     };
     let published = |name: &String| {
         let lower = name.to_lowercase();
         ["stats", "snapshot", "counter"].iter().any(|word| lower.contains(word))
     };
-    let may = match floor.as_str() {
+    let may = match layer.as_str() {
         "error" => true,
         "heap" | "pool" => rest.first().is_some_and(published),
         _ => false,
     };
-    (!may).then(|| format!("{SIDE} names {}, and it reads stats and snapshots only", named.segments.join("::")))
+    (!may).then(|| format!("{SIDE} names {}, which may read stats and snapshots only", named.segments.join("::")))
 }
 
-/// The heap: no wgpu, no clock, no I/O, no threads, no unsafe.
+/// The heap uses no wgpu, clock, I/O, threads or unsafe code.
 fn is_pure(path: &str, tokens: &[Token], paths: &[Path]) -> Vec<String> {
     let mut found = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
@@ -210,10 +213,10 @@ fn is_pure(path: &str, tokens: &[Token], paths: &[Path]) -> Vec<String> {
     found
 }
 
-fn binds_where_offsets_are_told(path: &str, paths: &[Path]) -> Vec<String> {
+fn binds_in_permitted_files_only(path: &str, paths: &[Path]) -> Vec<String> {
     let records = |named: &&Path| named.inside && named.segments == ["pool", "record"];
     let recording = paths.iter().filter(records).filter(|_| !MAY_BIND.contains(&path));
-    recording.map(|named| complaint(path, named.line, "ops records a dispatch elsewhere than in launch")).collect()
+    recording.map(|named| complaint(path, named.line, "ops records a dispatch outside of launch")).collect()
 }
 
 fn leaves_fallible_calls_to_one_file(path: &str, tokens: &[Token]) -> Vec<String> {
@@ -227,7 +230,7 @@ fn leaves_fallible_calls_to_one_file(path: &str, tokens: &[Token]) -> Vec<String
         .collect()
 }
 
-fn knows_no_byte_address(path: &str, tokens: &[Token]) -> Vec<String> {
+fn uses_no_byte_address(path: &str, tokens: &[Token]) -> Vec<String> {
     let addresses = tokens.iter().filter_map(|token| match &token.kind {
         Kind::Word(word) if BYTE_ADDRESSES.contains(&word.as_str()) => Some((token.line, word)),
         _ => None,
@@ -235,7 +238,7 @@ fn knows_no_byte_address(path: &str, tokens: &[Token]) -> Vec<String> {
     addresses.map(|(line, word)| complaint(path, line, &format!("tensor names a byte address ({word})"))).collect()
 }
 
-/// Products of sizes are checked, and release builds check nothing by themselves: one module takes them.
+/// Products of sizes are computed in one module with overflow checks, because release builds have none.
 fn multiplies_no_shape(path: &str, tokens: &[Token]) -> Vec<String> {
     if path.starts_with(CHECKED_ARITHMETIC) {
         return Vec::new();
@@ -245,8 +248,8 @@ fn multiplies_no_shape(path: &str, tokens: &[Token]) -> Vec<String> {
     calls.map(|pair| complaint(path, pair[1].line, text)).collect()
 }
 
-/// Every kernel says why its indices stay within 32 bits, and how many loop iterations an invocation runs: drivers may end
-/// the loops of those that run more than 65,536, without an error.
+/// The header of every kernel states why indices stay within 32 bits, and the number of loop iterations per invocation: some drivers
+/// end a loop after 65,536 iterations, without an error.
 fn states_its_bounds(path: &str, text: &str, code: &str) -> Vec<String> {
     if path.starts_with("shaders/lib/") {
         return Vec::new();
@@ -256,7 +259,7 @@ fn states_its_bounds(path: &str, text: &str, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for name in ["Indices:", "Loops:"] {
         if bound(name).is_none_or(str::is_empty) {
-            found.push(format!("{path}: the header has no line \"{name}\" with the bound of them"));
+            found.push(format!("{path}: the header has no line \"{name}\" that states the bound"));
         }
     }
     let has_loop = code.split(|c: char| !c.is_alphanumeric()).any(|word| ["for", "loop", "while"].contains(&word));
@@ -266,8 +269,8 @@ fn states_its_bounds(path: &str, text: &str, code: &str) -> Vec<String> {
     found
 }
 
-/// wgpu refuses one buffer bound `read` and `read_write` in one dispatch, even for disjoint ranges, and all tensors
-/// lie in few buffers: so every storage binding is `read_write`.
+/// Every storage binding is `read_write`: wgpu refuses a buffer that is bound both `read` and `read_write` in one dispatch, even for
+/// disjoint ranges, and many tensors share one buffer.
 fn bindings(path: &str, wgsl: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (start, _) in wgsl.match_indices("var") {
@@ -284,7 +287,7 @@ fn bindings(path: &str, wgsl: &str) -> Vec<String> {
     found
 }
 
-/// The text with each comment blanked out, and every line where it was. WGSL's block comments nest.
+/// The text without comments, with the same line numbers. Block comments nest in WGSL.
 fn without_wgsl_comments(text: &str) -> String {
     let mut rest = text;
     let mut kept = String::with_capacity(text.len());

@@ -1,6 +1,6 @@
-//! The proof that the laws are sharp: made-up sources that break each, and look-alikes that break none.
+//! Unit tests of the rules: for each rule, made-up sources that break the rule, and similar sources that do not.
 
-use crate::laws::{complaints, top_level};
+use crate::rules::{complaints, top_level};
 
 /// The complaints about a made-up file, without its path.
 fn about(path: &str, text: &str) -> Vec<String> {
@@ -86,19 +86,19 @@ fn inline_modules_and_test_files_count_as_levels() {
 
 #[test]
 fn a_path_through_the_crate_root_is_refused() {
-    let root = "names the crate's root, which is above every floor";
+    let root = "names the crate root, which is above every layer";
     refused("src/heap/mod.rs", "use crate as root;", &format!("1: {root}"));
     refused("src/heap/mod.rs", "use super as root;", &format!("1: {root}"));
     refused("src/heap/mod.rs", "use crate::{self as root};", &format!("1: {root}"));
-    let named = |name: &str| format!("1: names crate::{name}, which does not say on which floor it is");
+    let named = |name: &str| format!("1: names crate::{name}, a path that does not name a layer");
     refused("src/heap/mod.rs", "use crate::Pool;", &named("Pool"));
     refused("src/heap/mod.rs", "use super::*;", &named("*"));
 }
 
 #[test]
 fn a_folder_that_is_not_a_layer_is_refused() {
-    refused("src/util/mod.rs", "", " util is no floor of the house");
-    refused("src/helpers.rs", "", " helpers.rs is no floor of the house");
+    refused("src/util/mod.rs", "", " util is not a layer");
+    refused("src/helpers.rs", "", " helpers.rs is not a layer");
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn words_in_comments_and_strings_are_not_paths() {
         pub(in crate::heap) struct S;
     "##;
     accepted("src/heap/mod.rs", source);
-    // After all of that, the reader is still awake.
-    let offence = format!("{source}use crate::pool::Pool;");
-    refused("src/heap/mod.rs", &offence, "11: heap names pool, which is above it");
+    // A violation after all of these strings and comments is still found.
+    let violation = format!("{source}use crate::pool::Pool;");
+    refused("src/heap/mod.rs", &violation, "11: heap names pool, which is above it");
 }
 
 #[test]
@@ -146,9 +146,9 @@ fn the_tensor_layer_uses_no_byte_address() {
 fn operations_bind_tensors_through_launch() {
     accepted("src/ops/launch.rs", "use crate::pool::{Storage, record};");
     accepted("src/ops/reduce.rs", "use super::launch::launch;\nuse crate::pool::Storage;");
-    let elsewhere = "1: ops records a dispatch elsewhere than in launch";
-    refused("src/ops/reduce.rs", "use crate::pool::{Storage, record};", elsewhere);
-    refused("src/ops/image/pool.rs", "fn f() { crate::pool::record(&[], |_, _| Ok(())); }", elsewhere);
+    let outside = "1: ops records a dispatch outside of launch";
+    refused("src/ops/reduce.rs", "use crate::pool::{Storage, record};", outside);
+    refused("src/ops/image/pool.rs", "fn f() { crate::pool::record(&[], |_, _| Ok(())); }", outside);
 }
 
 #[test]
@@ -158,12 +158,12 @@ fn report_reads_stats_and_snapshots_only() {
         "use crate::heap::{Snapshot, Stats, snapshot::BlockState};\nuse crate::error::Bytes;",
     );
     accepted("src/report/json.rs", "use super::text;\nuse crate::report::text::Table;");
-    let only = "and it reads stats and snapshots only";
+    let only = "which may read stats and snapshots only";
     refused("src/report/mod.rs", "use crate::heap::{Heap, Stats};", &format!("1: report names heap::Heap, {only}"));
     refused("src/report/mod.rs", "use crate::heap::*;", &format!("1: report names heap::*, {only}"));
     refused("src/report/mod.rs", "use crate::pool::Pool;", &format!("1: report names pool::Pool, {only}"));
     refused("src/report/mod.rs", "use crate::device::Memory;", &format!("1: report names device::Memory, {only}"));
-    refused("src/pool/mod.rs", "use crate::report::text;", "1: names report, which stands beside the floors");
+    refused("src/pool/mod.rs", "use crate::report::text;", "1: names report, which no layer may use");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn lib_may_name_everything_and_must_forbid_unsafe_code() {
 fn a_long_file_is_refused_in_every_folder() {
     for path in ["src/heap/mod.rs", "tests/cases.rs", "xtask/src/main.rs", "shaders/lib/matmul.wgsl"] {
         accepted(path, &"\n".repeat(600));
-        refused(path, &"\n".repeat(601), " 601 lines, and no file is longer than 600");
+        refused(path, &"\n".repeat(601), " 601 lines; the maximum is 600");
     }
 }
 
@@ -222,7 +222,7 @@ fn a_kernel_without_stated_bounds_is_refused() {
     accepted("shaders/a.wgsl", &format!("// a: it.\n//\n{indices}{loops}\n{code}"));
     accepted("shaders/a.wgsl", &format!("{indices}// Loops: none.\nfn former() {{}}"));
     accepted("shaders/lib/a.wgsl", code);
-    let lacks = |name: &str| format!(" the header has no line \"{name}:\" with the bound of them");
+    let lacks = |name: &str| format!(" the header has no line \"{name}:\" that states the bound");
     refused("shaders/a.wgsl", &format!("{loops}{code}"), &lacks("Indices"));
     refused("shaders/a.wgsl", &format!("{indices}{code}"), &lacks("Loops"));
     refused("shaders/a.wgsl", &format!("{indices}// Loops:\n{code}"), &lacks("Loops"));
