@@ -1,4 +1,4 @@
-//! Converts snapshot files to an HTML page: `cargo run --features serde --example memory_viewer -- SNAPSHOT.json
+//! Converts snapshot files to an HTML page: `cargo run --features report --example memory_viewer -- SNAPSHOT.json
 //! [LATER.json] [--output FILE.html]`.
 //!
 //! Two files are shown side by side, as before and after. Without a file the example shows a pool of its own: the state
@@ -69,7 +69,7 @@ fn labelled(
 
 /// Runs a training loop over sequences of varying length that leaks some of its activations, before and after a
 /// compaction.
-fn made_up() -> Result<Vec<Snapshot>, Box<dyn Error>> {
+fn made_up() -> wgpu_pool::Result<Vec<Snapshot>> {
     const LAYERS: u64 = 6;
     const WIDTH: u64 = 256;
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 0.0, ..PoolOptions::default() })?;

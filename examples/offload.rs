@@ -7,7 +7,7 @@
 mod common;
 
 use clap::Parser;
-use common::{Failure, Report};
+use common::Report;
 use std::process::ExitCode;
 use wgpu_pool::ops::philox;
 use wgpu_pool::{Bytes, Tensor};
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     common::run(|| offload(&options))
 }
 
-fn offload(options: &Options) -> Result<ExitCode, Failure> {
+fn offload(options: &Options) -> wgpu_pool::Result<ExitCode> {
     let mut report = Report::open(options.watch)?;
     let pool = report.pool.clone();
     let before = report.warm_up()?;

@@ -8,7 +8,7 @@
 mod common;
 
 use clap::Parser;
-use common::{Failure, Report};
+use common::Report;
 use std::process::ExitCode;
 use std::time::Duration;
 use wgpu_pool::ops::philox;
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     common::run(|| release(&options))
 }
 
-fn release(options: &Options) -> Result<ExitCode, Failure> {
+fn release(options: &Options) -> wgpu_pool::Result<ExitCode> {
     let mut report = Report::open(options.watch)?;
     let pool = report.pool.clone();
 
@@ -134,7 +134,7 @@ fn cube(elements: usize) -> [usize; 3] {
 }
 
 /// Compares the first, last and middle elements and the mean with the generator's numbers times three.
-fn check_values(report: &mut Report, tripled: &Tensor) -> Result<(), Failure> {
+fn check_values(report: &mut Report, tripled: &Tensor) -> wgpu_pool::Result<()> {
     const SAMPLE: usize = 64;
     let elements = tripled.elements();
     let flat = tripled.reshape([elements])?;

@@ -10,7 +10,7 @@
 mod common;
 
 use clap::Parser;
-use common::{Failure, Report};
+use common::Report;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wgpu_pool::{Bytes, Pool, Tensor, TensorError};
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     common::run(|| training_loop(&options))
 }
 
-fn training_loop(options: &Options) -> Result<ExitCode, Failure> {
+fn training_loop(options: &Options) -> wgpu_pool::Result<ExitCode> {
     let mut report = Report::open(options.watch)?;
     let pool = report.pool.clone();
     let before = report.warm_up()?;
@@ -127,7 +127,7 @@ impl Segments {
     }
 }
 
-fn train(report: &mut Report, mode: Mode) -> Result<Run, Failure> {
+fn train(report: &mut Report, mode: Mode) -> wgpu_pool::Result<Run> {
     let pool = report.pool.clone();
     let mut run = Run {
         losses: Vec::new(),
@@ -179,7 +179,7 @@ fn train(report: &mut Report, mode: Mode) -> Result<Run, Failure> {
 }
 
 /// Releases every idle segment to the driver, and waits until the driver has freed them.
-fn give_back(pool: &Pool) -> Result<(), Failure> {
+fn give_back(pool: &Pool) -> wgpu_pool::Result<()> {
     pool.trim();
     pool.synchronize()?;
     pool.trim();

@@ -12,6 +12,13 @@ pub mod guide {
     pub mod threads {}
 }
 
+/// What a typical program imports: `use wgpu_pool::prelude::*`.
+pub mod prelude {
+    pub use crate::{Bytes, Error, Memory, Pool, PoolOptions, Result, Storage};
+    #[cfg(feature = "tensor")]
+    pub use crate::{DType, Element, Kernel, Scalar, Tensor, f16, fuse};
+}
+
 pub mod device;
 pub mod error;
 pub mod heap;
@@ -26,10 +33,13 @@ pub use device::{
     AccountingMemory, COPY_UNIT, CacheUse, DriverHoldings, Fault, Gpu, GpuOptions, HostMemory, HostOptions, Memory,
     MemoryLimits,
 };
+#[cfg(feature = "serde")]
+pub use error::SnapshotFileError;
 pub use error::{
-    Advice, AllocateError, Bytes, DeviceError, Gains, GrowthError, HeapError, Holder, KernelError, LawBroken,
-    OptionsError, OutOfMemory, TensorError,
+    Advice, AllocateError, Bytes, DeviceError, Error, GrowthError, Holder, OpenError, OptionsError, OutOfMemory, Result,
 };
+#[cfg(feature = "tensor")]
+pub use error::{KernelError, TensorError};
 #[cfg(feature = "tensor")]
 pub use half::f16;
 pub use heap::{BlockState, Counter, Stats};
@@ -44,8 +54,6 @@ pub use pool::{
     Pinned, Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
     WeakStorage,
 };
-#[cfg(feature = "serde")]
-pub use report::SnapshotFileError;
 pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]
 pub use tensor::{

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use wgpu_pool::HeapError;
+use wgpu_pool::error::HeapError;
 use wgpu_pool::heap::compaction::{Gain, Plan};
 use wgpu_pool::heap::{BlockId, Heap, HeapOptions, Place, SegmentId, SubPool};
 

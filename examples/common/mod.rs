@@ -4,10 +4,7 @@ mod watch;
 
 use std::process::ExitCode;
 use watch::Watch;
-use wgpu_pool::{Bytes, Memory, MemoryTable, OptionsError, Pool, PoolOptions, Tensor};
-
-/// The error type of the programs, for failures other than false claims.
-pub(crate) type Failure = Box<dyn std::error::Error>;
+use wgpu_pool::{Bytes, Memory, MemoryTable, OpenError, Pool, PoolOptions, Tensor};
 
 /// The pool of a program, the table of its memory, and the verified claims.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ struct Claim {
 
 impl Report {
     /// Opens the best adapter and prints its name.
-    pub(crate) fn open(watch: bool) -> Result<Self, OptionsError> {
+    pub(crate) fn open(watch: bool) -> Result<Self, OpenError> {
         let pool = Pool::request_blocking(PoolOptions::default())?;
         let info = pool.memory().adapter_info();
         println!("adapter  {}", info.name);
@@ -49,7 +46,7 @@ impl Report {
 
     /// Uploads, computes and reads a few numbers, and trims, so that later changes of the driver's memory are caused by
     /// the program's tensors. Returns the memory use at this point.
-    pub(crate) fn warm_up(&mut self) -> Result<Held, Failure> {
+    pub(crate) fn warm_up(&mut self) -> wgpu_pool::Result<Held> {
         let opened = self.step("opened");
         let few = Tensor::from_slice(&self.pool, &[1.0_f32, 2.0], [2])?;
         few.add(&few)?.read_blocking::<f32>()?;
@@ -136,7 +133,7 @@ pub(crate) struct Held {
 }
 
 /// Runs a program, and converts its result to an exit status.
-pub(crate) fn run(program: impl FnOnce() -> Result<ExitCode, Failure>) -> ExitCode {
+pub(crate) fn run<E: std::fmt::Display>(program: impl FnOnce() -> Result<ExitCode, E>) -> ExitCode {
     env_logger::init();
     program().unwrap_or_else(|error| {
         eprintln!("error: {error}");

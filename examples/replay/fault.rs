@@ -2,7 +2,7 @@
 
 use std::io;
 use thiserror::Error;
-use wgpu_pool::{AllocateError, Bytes, DeviceError, LawBroken, OptionsError};
+use wgpu_pool::{AllocateError, Bytes, DeviceError, Error as PoolError, error::InvariantBroken};
 
 /// Why a trace was refused: its file, the line, and what is wrong there.
 #[derive(Debug, Error)]
@@ -73,7 +73,7 @@ impl Fault {
 #[derive(Debug, Error)]
 pub(crate) enum ReplayError {
     #[error("no pool: {0}")]
-    Pool(#[from] OptionsError),
+    Pool(PoolError),
     #[error("line {line}: {error}")]
     Allocate { line: usize, error: AllocateError },
     #[error(transparent)]
@@ -88,5 +88,5 @@ pub(crate) enum ReplayError {
     #[error("{left} bytes are still allocated after everything was dropped")]
     Leak { left: u64 },
     #[error("the heap broke a law: {0}")]
-    Law(#[from] LawBroken),
+    Law(#[from] InvariantBroken),
 }

@@ -22,7 +22,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use trace::Trace;
-use wgpu_pool::{AccountingMemory, Gpu, HostMemory, Memory, OptionsError, Pool, PoolOptions};
+use wgpu_pool::{AccountingMemory, Gpu, HostMemory, Memory, Pool, PoolOptions};
 
 /// The line of one trace on standard output.
 #[derive(Debug, Serialize)]
@@ -108,10 +108,12 @@ fn measure(trace: &Trace, name: &str, options: &Options) -> Result<Figures, Repl
     let progress = Progress::new(name, trace.events.len() * REPLAYS, options.watch);
     match options.memory {
         MemoryKind::None => {
-            let open = || Pool::new(AccountingMemory::new(), pool_options());
+            let open = || Ok(Pool::new(AccountingMemory::new(), pool_options())?);
             replay::measure(trace, options.trims(), open, &mut Unstamped, &progress)
         }
-        MemoryKind::Host => stamped(trace, options, || Pool::new(HostMemory::default(), pool_options()), &progress),
+        MemoryKind::Host => {
+            stamped(trace, options, || Ok(Pool::new(HostMemory::default(), pool_options())?), &progress)
+        }
         MemoryKind::Wgpu => stamped(trace, options, || open_adapter(pool_options()), &progress),
     }
 }
@@ -120,7 +122,7 @@ fn measure(trace: &Trace, name: &str, options: &Options) -> Result<Figures, Repl
 fn stamped<M: Memory>(
     trace: &Trace,
     options: &Options,
-    open: impl Fn() -> Result<Pool<M>, OptionsError>,
+    open: impl Fn() -> wgpu_pool::Result<Pool<M>>,
     progress: &Progress,
 ) -> Result<Figures, ReplayError> {
     if options.time {
@@ -130,7 +132,7 @@ fn stamped<M: Memory>(
     }
 }
 
-fn open_adapter(options: PoolOptions) -> Result<Pool<Gpu>, OptionsError> {
+fn open_adapter(options: PoolOptions) -> wgpu_pool::Result<Pool<Gpu>> {
     let pool = Pool::request_blocking(options)?;
     let info = pool.memory().adapter_info();
     log::info!("replay: {} through {:?}", info.name, info.backend);

@@ -6,7 +6,7 @@ use crate::stamp::Witness;
 use crate::trace::{Event, Trace};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use wgpu_pool::{Memory, OptionsError, Pool, Stats, Storage};
+use wgpu_pool::{Memory, Pool, Stats, Storage};
 
 /// Replays in the same pool after the first one; their median is the time of a warm one.
 const WARM_REPLAYS: usize = 7;
@@ -57,11 +57,11 @@ pub(crate) struct Trims {
 pub(crate) fn measure<M: Memory>(
     trace: &Trace,
     trims: Trims,
-    open: impl Fn() -> Result<Pool<M>, OptionsError>,
+    open: impl Fn() -> wgpu_pool::Result<Pool<M>>,
     witness: &mut impl Witness<M>,
     progress: &Progress,
 ) -> Result<Figures, ReplayError> {
-    let pool = open()?;
+    let pool = open().map_err(ReplayError::Pool)?;
     let cold = replay(trace, &pool, witness, progress, |_| Ok(()))?;
     let (stats, remedies) = (pool.stats(), pool.remedies());
     check(trace, &pool, &stats)?;
@@ -71,7 +71,7 @@ pub(crate) fn measure<M: Memory>(
     }
     check(trace, &pool, &pool.stats())?;
     drop(pool);
-    let trim_residue = residue(trace, trims, &open()?, witness, progress)?;
+    let trim_residue = residue(trace, trims, &open().map_err(ReplayError::Pool)?, witness, progress)?;
 
     warm.sort();
     let per_event = |time: Duration| quotient(time.as_nanos() as f64, trace.events.len() as f64, 0.0);

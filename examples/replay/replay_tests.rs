@@ -15,7 +15,7 @@ fn counted(trace: &Trace, trim_points: u32, options: &PoolOptions) -> Result<Fig
 }
 
 fn counted_with(trace: &Trace, trims: Trims, options: &PoolOptions) -> Result<Figures, ReplayError> {
-    let open = || Pool::new(AccountingMemory::new(), options.clone());
+    let open = || Ok(Pool::new(AccountingMemory::new(), options.clone())?);
     measure(trace, trims, open, &mut Unstamped, &Progress::new("test", trace.events.len(), false))
 }
 
@@ -121,7 +121,7 @@ fn mixed_sizes() -> Trace {
     trace(&text)
 }
 
-fn stamped<M: Memory>(open: impl Fn() -> Result<Pool<M>, OptionsError>) -> Figures {
+fn stamped<M: Memory>(open: impl Fn() -> wgpu_pool::Result<Pool<M>>) -> Figures {
     let figures = measure(
         &mixed_sizes(),
         Trims { points: 7, compact: true },
@@ -135,7 +135,7 @@ fn stamped<M: Memory>(open: impl Fn() -> Result<Pool<M>, OptionsError>) -> Figur
 #[test]
 fn real_bytes_give_the_same_figures_and_every_stamp_matches() {
     let untimed = |figures: Figures| Figures { ns_per_event_cold: 0.0, ns_per_event_warm: 0.0, ..figures };
-    let real = stamped(|| Pool::new(HostMemory::default(), PoolOptions::default()));
+    let real = stamped(|| Ok(Pool::new(HostMemory::default(), PoolOptions::default())?));
     let trims = Trims { points: 7, compact: true };
     let counted = counted_with(&mixed_sizes(), trims, &PoolOptions::default()).expect("nothing limits it");
     assert_eq!(untimed(real), untimed(counted));
@@ -145,7 +145,7 @@ fn real_bytes_give_the_same_figures_and_every_stamp_matches() {
 fn every_stamp_matches_in_wgpu_buffers() {
     // This device runs copies and maps, which is all that stamps need, and no driver.
     let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-    let figures = stamped(|| Pool::from_device(device.clone(), queue.clone(), PoolOptions::default()));
+    let figures = stamped(|| Ok(Pool::from_device(device.clone(), queue.clone(), PoolOptions::default())?));
     assert!(figures.segments_created > 0);
 }
 
@@ -182,7 +182,7 @@ impl Witness<HostMemory> for Vandal {
 #[test]
 fn a_damaged_block_ends_the_replay_even_if_it_is_never_freed() {
     let trace = trace("a 0 100\na 1 100\na 2 100\nf 0\n");
-    let open = || Pool::new(HostMemory::default(), PoolOptions::default());
+    let open = || Ok(Pool::new(HostMemory::default(), PoolOptions::default())?);
     let mut vandal = Vandal { stamps: Stamps::new(), allocations: 0 };
     let error =
         measure(&trace, Trims { points: 1, compact: false }, open, &mut vandal, &Progress::new("test", 0, false))

@@ -13,11 +13,11 @@ mod tests;
 mod text;
 
 use clap::Parser;
-use common::{Failure, Report};
+use common::Report;
 use fastrand::Rng;
 use model::{Sizes, Transformer};
 use nn::attention::Cache;
-use nn::{Course, Progress, Trainer};
+use nn::{Course, Failure, Progress, Trainer};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use text::Text;

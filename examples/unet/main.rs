@@ -14,10 +14,10 @@ mod tests;
 mod tiles;
 
 use clap::Parser;
-use common::{Failure, Report};
+use common::Report;
 use fastrand::Rng;
 use model::UNet;
-use nn::{Course, Progress, Trainer};
+use nn::{Course, Failure, Progress, Trainer};
 use shapes::{CLASSES, NAMES, Overlap, Picture};
 use std::path::PathBuf;
 use std::process::ExitCode;

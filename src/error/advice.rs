@@ -11,7 +11,7 @@ pub enum Advice {
     DeviceFull,
     /// The device refused, and the pool's own live blocks are most of what it holds.
     FreeOnDevice {
-        /// Bytes of the blocks that are handed out.
+        /// Bytes in allocated blocks.
         allocated: u64,
     },
     /// The request alone is above the limit, whatever else is freed.
@@ -19,7 +19,7 @@ pub enum Advice {
         /// The least limit that could serve it.
         least_limit: u64,
     },
-    /// The limit lies below what is handed out already.
+    /// The limit is below the allocated bytes.
     LimitBelowLive {
         /// The least limit that could serve it with all that lives.
         least_limit: u64,
@@ -31,7 +31,7 @@ pub enum Advice {
     },
     /// Enough is free, in pieces, and compaction is off.
     AllowMoving {
-        /// Bytes that are free: those that the limit leaves beside the allocated ones, or, if the device refused, those of the holes.
+        /// Bytes that are free: those that the limit leaves in addition to the allocated bytes, or, if the device refused, those of the holes.
         free: u64,
     },
     /// Enough is free, in pieces, and blocks could not be moved: in a browser, where nothing can wait, or because there was no memory
@@ -97,13 +97,13 @@ impl fmt::Display for Advice {
         match *self {
             Self::DeviceFull => write!(f, "the device is full, and not of this pool: end other programs that use it"),
             Self::FreeOnDevice { allocated } => {
-                write!(f, "the device has no more: free some of the {} that this pool has handed out", Bytes(allocated))
+                write!(f, "the device has no more: free some of the {} that this pool has allocated", Bytes(allocated))
             }
             Self::AboveLimit { least_limit } => {
                 write!(f, "raise the limit to {} or more, or ask for less at a time", Bytes(least_limit))
             }
             Self::LimitBelowLive { least_limit } => {
-                write!(f, "the limit is below what is handed out: raise it to {} or more", Bytes(least_limit))
+                write!(f, "the limit is below the allocated bytes: raise it to {} or more", Bytes(least_limit))
             }
             Self::Unpin { pinned } => {
                 write!(f, "enough is free, but {} are pinned and can't move: drop their guards", Bytes(pinned))

@@ -23,48 +23,6 @@ pub enum AllocateError {
     Device(#[from] DeviceError),
 }
 
-/// Why a pool cannot be made with these options.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum OptionsError {
-    /// The granule does not suit the device.
-    #[error("granule of {granule} B is not a power of two from {least} B to {most} B")]
-    Granule {
-        /// The granule asked for, in bytes.
-        granule: u64,
-        /// The least that the device allows: its offset alignment for bindings, in bytes.
-        least: u64,
-        /// The most that the heap allows, in bytes.
-        most: u64,
-    },
-    /// The smallest segment is larger than the device's largest buffer.
-    #[error("smallest segment of {} is above the device's largest buffer, {}", Bytes(*bytes), Bytes(*limit))]
-    Segment {
-        /// The smallest segment asked for, in bytes.
-        bytes: u64,
-        /// The device's largest buffer, in bytes.
-        limit: u64,
-    },
-    /// A limit as a share of the device's memory is not within 0 and 1.
-    #[error("a limit of {fraction} of the device's memory is not above 0 and at most 1")]
-    Fraction {
-        /// The share asked for.
-        fraction: String,
-    },
-    /// [`PoolOptions::release_above`](crate::PoolOptions::release_above) is not within 0 and 1.
-    #[error("release_above is {fraction}, a fraction of the limit that must be above 0 and at most 1")]
-    ReleaseAbove {
-        /// The fraction asked for.
-        fraction: String,
-    },
-    /// A limit as a share of the device's memory, where nothing tells how much the device has.
-    #[error("the backend doesn't tell how much memory the device has: set the limit in bytes")]
-    TotalUnknown,
-    /// The device could not be opened or used.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,13 +31,5 @@ mod tests {
     fn too_large_names_both_sides() {
         let error = AllocateError::TooLarge { requested: 5 << 30, limit: 2 << 30 };
         assert_eq!(error.to_string(), "requested 5.0 GiB, above the device's largest buffer of 2.0 GiB");
-    }
-
-    #[test]
-    fn a_limit_by_share_says_why_it_is_refused() {
-        let error = OptionsError::Fraction { fraction: "1.5".into() };
-        assert_eq!(error.to_string(), "a limit of 1.5 of the device's memory is not above 0 and at most 1");
-        let untold = "the backend doesn't tell how much memory the device has: set the limit in bytes";
-        assert_eq!(OptionsError::TotalUnknown.to_string(), untold);
     }
 }

@@ -7,20 +7,6 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// No adapter fits: none is installed, or the filters (`WGPU_BACKEND`, `WGPU_ADAPTER_NAME`) leave none.
-    #[error("no adapter: {reason}")]
-    NoAdapter {
-        /// What was looked for, and what was there instead.
-        reason: String,
-    },
-    /// The adapter is there but gave no device.
-    #[error("adapter `{adapter}` gave no device: {reason}")]
-    NoDevice {
-        /// The adapter's name.
-        adapter: String,
-        /// wgpu's message.
-        reason: String,
-    },
     /// The memory has no room for a buffer of this size. The device goes on working.
     #[error("the device refused {}", Bytes(*bytes))]
     Refused {

@@ -1,4 +1,4 @@
-//! What can go wrong in the heap: misuse of an id, and a broken law.
+//! What can go wrong in the heap: misuse of an id, and a broken invariant.
 
 use super::Bytes;
 use thiserror::Error;
@@ -27,7 +27,7 @@ pub enum HeapError {
         /// The largest granule, in bytes.
         most: u64,
     },
-    /// The id names a block that is not active any more: it was freed, and may have been handed out again.
+    /// The id names a block that is not active any more: it was freed, and may have been allocated again.
     #[error("block {key}.{generation} is not active any more")]
     StaleBlock {
         /// The slot that the id names.
@@ -95,12 +95,12 @@ pub enum HeapError {
     },
 }
 
-/// A law of the heap that does not hold: a bug of the crate, with the place where it shows.
+/// An invariant of the heap that does not hold: a bug of the crate, with the place where it shows.
 ///
 /// `segment` is a segment's number, `offset` and `size` are bytes, and `block` is a block's slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum LawBroken {
+pub enum InvariantBroken {
     /// The blocks of a segment leave a gap, overlap, or end before or after the segment does.
     #[error("segment {segment}: a block at {offset} where the one before ends at {expected}")]
     Tiling {
@@ -273,16 +273,22 @@ mod tests {
     }
 
     #[test]
-    fn broken_laws_say_where() {
+    fn broken_invariants_say_where() {
         let shown = [
             (
-                LawBroken::Tiling { segment: 1, offset: 512, expected: 256 },
+                InvariantBroken::Tiling { segment: 1, offset: 512, expected: 256 },
                 "segment 1: a block at 512 where the one before ends at 256",
             ),
-            (LawBroken::Uncoalesced { segment: 1, offset: 256 }, "segment 1: two inactive neighbours meet at 256"),
-            (LawBroken::Stats { metric: "active", counted: 256, sum: 512 }, "active is counted as 256, the sum is 512"),
             (
-                LawBroken::Order { lesser: "requested", low: 3, greater: "allocated", high: 2 },
+                InvariantBroken::Uncoalesced { segment: 1, offset: 256 },
+                "segment 1: two inactive neighbours meet at 256",
+            ),
+            (
+                InvariantBroken::Stats { metric: "active", counted: 256, sum: 512 },
+                "active is counted as 256, the sum is 512",
+            ),
+            (
+                InvariantBroken::Order { lesser: "requested", low: 3, greater: "allocated", high: 2 },
                 "requested at 3 is above allocated at 2",
             ),
         ];

@@ -18,9 +18,9 @@ pub struct OutOfMemory {
     pub limit: Option<u64>,
     /// Size of the segment that the device refused, if it was the device and not the limit.
     pub refused: Option<u64>,
-    /// Bytes in blocks handed out.
+    /// Bytes in allocated blocks.
     pub allocated: u64,
-    /// Bytes in blocks handed out, or freed and still pinned.
+    /// Bytes in blocks that are allocated, or freed and still pinned.
     pub active: u64,
     /// Bytes in pinned blocks.
     pub pinned: u64,

@@ -259,7 +259,7 @@ pub enum TensorError {
     /// Other handles share the tensor's memory, so it can't leave the device.
     #[error("into_host: {others} other handles share the tensor's memory")]
     Shared {
-        /// Handles beside this one.
+        /// Handles in addition to this one.
         others: usize,
     },
     /// There was no memory for the result.

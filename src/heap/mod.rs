@@ -126,7 +126,7 @@ impl Default for HeapOptions {
 /// heap.free(id)?;
 /// assert_eq!(heap.allocated_place(id), None);
 /// assert_eq!(heap.release_inactive().len(), 1);
-/// # Ok::<(), wgpu_pool::HeapError>(())
+/// # Ok::<(), wgpu_pool::error::HeapError>(())
 /// ```
 #[derive(Debug)]
 pub struct Heap {

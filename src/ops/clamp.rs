@@ -24,7 +24,7 @@ impl Tensor {
     /// let pool = Pool::request_blocking(PoolOptions::default())?;
     /// let x = Tensor::from_slice(&pool, &[-2.0_f32, 0.5, 7.0], [3])?;
     /// assert_eq!(x.clamp(0.0, 1.0)?.read_blocking::<f32>()?, [0.0, 0.5, 1.0]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[track_caller]
     pub fn clamp(&self, low: impl TensorOrScalar, high: impl TensorOrScalar) -> Result<Self, TensorError> {

@@ -73,7 +73,7 @@ impl Pool {
     /// let x = Tensor::full(&pool, [1000], 2.0_f32)?;
     /// scale.dispatch(&[&x], &[3.0_f32.into()], [1000_u32.div_ceil(64), 1, 1])?;
     /// assert_eq!(x.read_blocking::<f32>()?, vec![6.0; 1000]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
         check_text(wgsl)?;

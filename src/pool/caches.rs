@@ -23,7 +23,7 @@ impl<M: Memory> Pool<M> {
     /// assert_eq!(kept(&pool), 1, "the storage's reference count");
     /// pool.clear_caches();
     /// assert_eq!(kept(&pool), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[must_use]
     pub fn caches(&self) -> Vec<CacheUse> {

@@ -59,7 +59,7 @@ pub use trim::Trimmed;
 pub use weak::WeakStorage;
 
 use crate::device::{Fault, Gpu, Memory};
-use crate::error::{DeviceError, LawBroken, OptionsError};
+use crate::error::{DeviceError, InvariantBroken, OpenError, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use append::AppendLoops;
 use attribution::Attribution;
@@ -90,7 +90,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// drop(storage);
 /// assert_eq!(pool.stats().allocated.current, 0);
 /// assert!(pool.trim().freed > 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), wgpu_pool::Error>(())
 /// ```
 pub struct Pool<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
@@ -222,7 +222,7 @@ impl<M: Memory> Pool<M> {
     ///
     /// # Errors
     /// The first violated invariant.
-    pub fn check(&self) -> Result<(), LawBroken> {
+    pub fn check(&self) -> Result<(), InvariantBroken> {
         self.inner.state().heap.check()
     }
 
@@ -300,10 +300,10 @@ impl Pool<Gpu> {
     /// Opens the best adapter with a device configured for pooling, and creates a pool on it.
     ///
     /// # Errors
-    /// [`OptionsError`] if there is no adapter or the options do not suit it.
-    pub async fn request(options: PoolOptions) -> Result<Self, OptionsError> {
+    /// [`OpenError`] if there is no suitable adapter, or if the options do not suit the adapter.
+    pub async fn request(options: PoolOptions) -> Result<Self, OpenError> {
         let gpu = Gpu::open(&options.gpu).await?;
-        Self::new(gpu, options)
+        Ok(Self::new(gpu, options)?)
     }
 
     /// As [`Pool::request`], but blocks the calling thread.
@@ -311,7 +311,7 @@ impl Pool<Gpu> {
     /// # Errors
     /// As [`Pool::request`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn request_blocking(options: PoolOptions) -> Result<Self, OptionsError> {
+    pub fn request_blocking(options: PoolOptions) -> Result<Self, OpenError> {
         pollster::block_on(Self::request(options))
     }
 

@@ -120,7 +120,7 @@ impl<M: Memory> Pool<M> {
     /// let storage = pool.allocate(6 << 20)?;
     /// assert_eq!(pool.remedies().callbacks, 1);
     /// # pool.clear_pressure_callback();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     pub fn set_pressure_callback(&self, callback: impl Fn(&Self, &OutOfMemory) -> bool + WasmNotSendSync + 'static) {
         let previous = self.inner.state().callback.act.replace(Arc::new(callback));

@@ -33,7 +33,7 @@ impl Snapshot {
     /// let _second = pool.allocate(2 << 20)?;
     /// drop(first);
     /// println!("{}", pool.snapshot().to_map(80, 24));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[must_use]
     pub fn to_map(&self, columns: usize, rows: usize) -> String {

@@ -10,6 +10,4 @@ mod summary;
 mod table;
 
 pub use breakdown::{Breakdown, DriverBreakdown, Fragmentation};
-#[cfg(feature = "serde")]
-pub use file::SnapshotFileError;
 pub use table::MemoryTable;

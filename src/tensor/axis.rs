@@ -17,7 +17,7 @@ use crate::error::TensorError;
 /// assert_eq!(images.transpose(-2, -1)?.shape(), [8, 3, 48, 32]);
 /// assert_eq!(images.mean([2, 3])?.shape(), [8, 3]);
 /// assert_eq!(images.sum_keepdim(-1)?.shape(), [8, 3, 32, 1]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), wgpu_pool::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Axis(i64);

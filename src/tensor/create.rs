@@ -73,7 +73,7 @@ impl Tensor {
     /// let pool = Pool::request_blocking(PoolOptions::default())?;
     /// let matrix = Tensor::from_slice(&pool, &[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3])?;
     /// assert_eq!(matrix.shape(), [2, 3]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[track_caller]
     pub fn from_slice<T: Element>(

@@ -57,6 +57,13 @@ impl fmt::Display for IntoHostError {
     }
 }
 
+/// Drops the tensor, and keeps what went wrong.
+impl From<IntoHostError> for crate::error::Error {
+    fn from(error: IntoHostError) -> Self {
+        error.error.into()
+    }
+}
+
 impl std::error::Error for IntoHostError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)

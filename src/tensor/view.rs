@@ -148,7 +148,7 @@ impl Tensor {
     /// let x = Tensor::arange(&pool, 10, 0, 1)?;
     /// assert_eq!(x.slice(0, 1..9, 3)?.read_blocking::<i32>()?, [1, 4, 7]);
     /// assert_eq!(x.slice(0, -2.., 1)?.read_blocking::<i32>()?, [8, 9]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     pub fn slice(&self, axis: impl Into<Axis>, range: impl IndexRange, step: usize) -> Result<Self, TensorError> {
         Ok(self.view(self.layout.slice(axis.into(), range.given(), step)?))

@@ -10,6 +10,7 @@ mod foreign;
 mod kernel_refusal;
 mod kernels;
 mod lost;
+mod open;
 mod order;
 mod submission;
 mod threads;

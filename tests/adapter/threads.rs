@@ -2,8 +2,8 @@
 
 use crate::common::{Outcome, adapter, watchdog};
 use wgpu_pool::{
-    AccountingMemory, AllocateError, DType, Download, Gpu, HostMemory, Kernel, KernelError, OptionsError, Pinned, Pool,
-    Storage, Tensor, TensorError,
+    AccountingMemory, AllocateError, DType, Download, Gpu, HostMemory, Kernel, KernelError, OpenError, OptionsError,
+    Pinned, Pool, Storage, Tensor, TensorError,
 };
 
 fn is_send_and_sync<T: Send + Sync + 'static>() {}
@@ -24,6 +24,8 @@ fn handles_and_errors_can_be_sent_between_threads() {
     is_send_and_sync::<AllocateError>();
     is_send_and_sync::<KernelError>();
     is_send_and_sync::<OptionsError>();
+    is_send_and_sync::<OpenError>();
+    is_send_and_sync::<wgpu_pool::Error>();
     is_send_and_sync::<TensorError>();
 }
 

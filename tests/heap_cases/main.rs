@@ -6,7 +6,7 @@ mod choice;
 mod misuse;
 
 use std::num::NonZeroU64;
-use wgpu_pool::HeapError;
+use wgpu_pool::error::HeapError;
 use wgpu_pool::heap::{BlockId, BlockState, Counter, Heap, HeapOptions, Place, SegmentId, Shortfall, Stats, SubPool};
 
 const GRANULE: u64 = 256;

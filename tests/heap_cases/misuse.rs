@@ -1,7 +1,7 @@
 //! Misuse: each kind returns its own error and changes nothing in the heap.
 
 use super::{GRANULE, allocate, empty, free, heap, place};
-use wgpu_pool::HeapError;
+use wgpu_pool::error::HeapError;
 use wgpu_pool::heap::compaction::PackingBounds;
 use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
 

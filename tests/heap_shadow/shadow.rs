@@ -4,7 +4,7 @@ use crate::random::Random;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Arguments, Debug};
 use std::num::NonZeroU64;
-use wgpu_pool::HeapError;
+use wgpu_pool::error::HeapError;
 use wgpu_pool::heap::{BlockId, BlockSnapshot, BlockState, Heap, SegmentId, Shortfall, SubPool};
 
 /// Few enough that a check after each step is cheap.

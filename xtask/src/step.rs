@@ -47,7 +47,7 @@ impl Step {
         let program = if self.program == "cargo" { cargo() } else { OsString::from(&self.program) };
         let mut command = process::Command::new(program);
         command.args(&self.arguments).current_dir(folder).stdin(Stdio::null());
-        // Without a login session the variable is not set, and EGL reports that as an error at every start.
+        // Without a login session the variable is not set, and Mesa reports that as an error at every start.
         if cfg!(unix) && env::var_os("XDG_RUNTIME_DIR").is_none() {
             command.env("XDG_RUNTIME_DIR", env::temp_dir());
         }

@@ -1,7 +1,7 @@
 //! Opening a device of our own.
 
-use super::Gpu;
-use crate::error::DeviceError;
+use super::{Gpu, missing};
+use crate::error::OpenError;
 use std::sync::Arc;
 
 /// The size of the driver blocks that wgpu carves small buffers out of, on a device that is opened here. Larger buffers
@@ -11,15 +11,16 @@ pub(super) const DRIVER_BLOCK: u64 = 4 << 20;
 /// Which adapter to open, and with what.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
-    /// Backends to look at; the environment's `WGPU_BACKEND` has the last word. All of them by default.
+    /// The backends to choose from; the environment variable `WGPU_BACKEND` overrides this. All of them by default. GL is only
+    /// initialized if no other backend has a suitable GPU.
     pub backends: wgpu::Backends,
-    /// Part of the adapter's name, in any case; the environment's `WGPU_ADAPTER_NAME` has the last word.
+    /// A part of the adapter's name, in any case; the environment variable `WGPU_ADAPTER_NAME` overrides this.
     pub adapter_name: Option<String>,
-    /// Features to ask for beyond the pool's own, where the adapter has them.
+    /// Features to request beyond those that kernels use, where the adapter has them.
     pub features: wgpu::Features,
-    /// Leave to use what wgpu has for trial, which only the program can give, since wgpu promises less of it: with
-    /// `unsafe { wgpu::ExperimentalFeatures::enabled() }` products of f16 use cooperative matrices (tensor cores) where the
-    /// adapter has them. None by default.
+    /// Opts in to wgpu's experimental features. Constructing the token is unsafe, so the caller supplies it: with
+    /// `unsafe { wgpu::ExperimentalFeatures::enabled() }`, f16 matrix products use cooperative matrices (tensor cores) where the
+    /// adapter has them. Disabled by default.
     pub experimental: wgpu::ExperimentalFeatures,
 }
 
@@ -41,19 +42,20 @@ const USED_FEATURES: wgpu::Features = wgpu::Features::IMMEDIATES
     .union(wgpu::Features::TIMESTAMP_QUERY);
 
 impl Gpu {
-    /// Opens the best adapter: a real GPU before a software one, and a modern backend before GL. The device gets the
-    /// adapter's limits, and memory hints that let destroyed segments go back to the driver.
+    /// Opens the best adapter with its limits, and with memory hints that return destroyed segments to the driver.
+    ///
+    /// A GPU is better than a software renderer, and among equals a backend of the present is better than GL. GL is only initialized if no
+    /// other backend has a suitable GPU.
+    ///
+    /// An adapter is suitable if it runs compute shaders and, with the feature `tensor`, has at least 4 storage buffers per shader stage
+    /// and 256 invocations per workgroup.
     ///
     /// # Errors
-    /// [`DeviceError::NoAdapter`] or [`DeviceError::NoDevice`], with what was there.
-    pub async fn open(options: &GpuOptions) -> Result<Self, DeviceError> {
-        let backends = wgpu::Backends::from_env().unwrap_or(options.backends);
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends,
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
+    /// [`OpenError`], whose message says what is missing and what to do.
+    pub async fn open(options: &GpuOptions) -> Result<Self, OpenError> {
+        let selected = wgpu::Backends::from_env().unwrap_or(options.backends);
         let name = environment("WGPU_ADAPTER_NAME").or_else(|| options.adapter_name.clone());
-        let adapter = choose(&instance, backends, name.as_deref()).await?;
+        let adapter = choose(selected, name.as_deref()).await?;
         let mut used = USED_FEATURES;
         used.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, options.experimental.is_enabled());
         used.set(wgpu::Features::SHADER_INT64, is_software(&adapter.get_info()));
@@ -67,10 +69,10 @@ impl Gpu {
             },
             trace: wgpu::Trace::Off,
         };
-        let (device, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|error| DeviceError::NoDevice { adapter: adapter.get_info().name, reason: error.to_string() })?;
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| OpenError::NoDevice {
+            adapter: describe(&adapter.get_info()),
+            reason: error.to_string(),
+        })?;
         let gpu = Self::from_device(device, queue);
         #[cfg(feature = "tensor")]
         gpu.use_cooperative_matrices(&adapter);
@@ -99,49 +101,70 @@ pub(super) fn keep_driver_loaded(info: &wgpu::AdapterInfo) {
     static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
 
     if info.backend == wgpu::Backend::Vulkan && info.vendor == NVIDIA {
-        INSTANCE.get_or_init(|| {
-            wgpu::Instance::new(wgpu::InstanceDescriptor {
-                backends: wgpu::Backends::VULKAN,
-                ..wgpu::InstanceDescriptor::new_without_display_handle()
-            })
-        });
+        INSTANCE.get_or_init(|| instance(wgpu::Backends::VULKAN));
     }
 }
 
 #[cfg(not(all(unix, not(target_vendor = "apple"), not(target_arch = "wasm32"))))]
 pub(super) fn keep_driver_loaded(_info: &wgpu::AdapterInfo) {}
 
+/// The best suitable adapter of the selected backends.
 #[cfg(not(target_arch = "wasm32"))]
-async fn choose(
-    instance: &wgpu::Instance,
-    backends: wgpu::Backends,
-    name: Option<&str>,
-) -> Result<wgpu::Adapter, DeviceError> {
-    let adapters = instance.enumerate_adapters(backends).await;
-    let found: Vec<String> = adapters.iter().map(|adapter| describe(&adapter.get_info())).collect();
-    let wanted = name.map(str::to_lowercase);
-    let fits = |adapter: &wgpu::Adapter| {
-        let computes = wgpu::DownlevelFlags::COMPUTE_SHADERS;
-        adapter.get_downlevel_capabilities().flags.contains(computes)
-            && wanted.as_ref().is_none_or(|part| adapter.get_info().name.to_lowercase().contains(part))
-    };
-    adapters.into_iter().filter(fits).min_by_key(|adapter| rank(&adapter.get_info())).ok_or_else(|| {
-        let name = name.map_or(String::new(), |name| format!(" with `{name}` in its name"));
-        let reason = format!("none of {backends:?}{name} runs compute shaders; there are: {found:?}");
-        DeviceError::NoAdapter { reason }
+async fn choose(selected: wgpu::Backends, name: Option<&str>) -> Result<wgpu::Adapter, OpenError> {
+    let compiled = wgpu::Instance::enabled_backend_features();
+    let usable = missing::usable(selected, compiled)?;
+    let (mut found, mut unsuitable, mut best) = (Vec::new(), Vec::new(), None::<wgpu::Adapter>);
+    for backends in [usable & !wgpu::Backends::GL, usable & wgpu::Backends::GL] {
+        if backends.is_empty()
+            || (backends == wgpu::Backends::GL && !needs_gl(best.as_ref().map(wgpu::Adapter::get_info)))
+        {
+            continue;
+        }
+        for adapter in instance(backends).enumerate_adapters(backends).await {
+            let info = adapter.get_info();
+            found.push(describe(&info));
+            if name.is_some_and(|part| !info.name.to_lowercase().contains(&part.to_lowercase())) {
+                continue;
+            }
+            match lacking(&adapter) {
+                Some(error) => unsuitable.push(error),
+                None if best.as_ref().is_none_or(|best| rank(&info) < rank(&best.get_info())) => best = Some(adapter),
+                None => {}
+            }
+        }
+    }
+    best.ok_or_else(|| match (unsuitable.into_iter().next(), name) {
+        (Some(error), _) => error,
+        (None, Some(name)) if !found.is_empty() => OpenError::NoSuchName { name: name.to_string(), found },
+        (None, _) => missing::no_adapter(selected, compiled, missing::has_vulkan_loader),
     })
 }
 
+/// Whether GL has to be initialized: it may have a GPU where the best adapter of the other backends is no GPU.
+#[cfg(not(target_arch = "wasm32"))]
+fn needs_gl(best: Option<wgpu::AdapterInfo>) -> bool {
+    best.is_none_or(|info| is_software(&info))
+}
+
+/// The adapter that the browser prefers.
 #[cfg(target_arch = "wasm32")]
-async fn choose(
-    instance: &wgpu::Instance,
-    _backends: wgpu::Backends,
-    _name: Option<&str>,
-) -> Result<wgpu::Adapter, DeviceError> {
+async fn choose(selected: wgpu::Backends, _name: Option<&str>) -> Result<wgpu::Adapter, OpenError> {
+    let compiled = wgpu::Instance::enabled_backend_features();
+    let usable = missing::usable(selected, compiled)?;
     let options =
         wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
-    let adapter = instance.request_adapter(&options).await;
-    adapter.map_err(|error| DeviceError::NoAdapter { reason: error.to_string() })
+    let adapter = instance(usable).request_adapter(&options).await;
+    let adapter = adapter.map_err(|_| missing::no_adapter(selected, compiled, || None))?;
+    lacking(&adapter).map_or(Ok(adapter), Err)
+}
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..wgpu::InstanceDescriptor::new_without_display_handle() })
+}
+
+fn lacking(adapter: &wgpu::Adapter) -> Option<OpenError> {
+    let computes = adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
+    missing::lacking(&describe(&adapter.get_info()), computes, &adapter.limits())
 }
 
 /// The lower, the better: real GPUs before software, and among equals the backends that manage memory themselves first.
@@ -183,7 +206,6 @@ pub(super) fn has_cooperative_matrices(adapter: &wgpu::Adapter) -> bool {
         && adapter.cooperative_matrix_properties().iter().any(fits)
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 fn describe(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?}, {:?})", info.name, info.backend, info.device_type)
 }
@@ -212,5 +234,14 @@ mod tests {
         let ranks = [&discrete, &through_gl, &lavapipe, &llvmpipe].map(rank);
         assert!(ranks.is_sorted(), "{ranks:?}");
         assert!(rank(&lavapipe) < rank(&llvmpipe));
+    }
+
+    #[test]
+    fn gl_is_only_initialized_where_no_other_backend_has_a_gpu() {
+        use wgpu::{Backend, DeviceType};
+        assert!(!needs_gl(Some(info("card", Backend::Vulkan, DeviceType::DiscreteGpu))));
+        assert!(!needs_gl(Some(info("card", Backend::Dx12, DeviceType::IntegratedGpu))));
+        assert!(needs_gl(Some(info("llvmpipe (LLVM 15)", Backend::Vulkan, DeviceType::Cpu))));
+        assert!(needs_gl(None));
     }
 }

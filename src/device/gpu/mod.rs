@@ -19,6 +19,7 @@ mod checked;
 mod driver;
 #[cfg(feature = "tensor")]
 mod kernels;
+mod missing;
 mod open;
 mod readback;
 mod recorder;

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::error::LawBroken;
+use crate::error::InvariantBroken;
 use crate::heap::Heap;
 use crate::heap::address::SubPool;
 use crate::heap::blocks::{Block, Key, NONE, State};
@@ -49,7 +49,7 @@ impl Heap {
     ///
     /// # Errors
     /// The first broken invariant. This is a bug of the crate, regardless of the caller.
-    pub fn check(&self) -> Result<(), LawBroken> {
+    pub fn check(&self) -> Result<(), InvariantBroken> {
         let sums = self.check_segments()?;
         self.check_records(&sums)?;
         self.check_lists(sums.inactive_blocks)?;
@@ -57,42 +57,42 @@ impl Heap {
         self.check_counters(&sums)
     }
 
-    fn check_segments(&self) -> Result<Sums, LawBroken> {
+    fn check_segments(&self) -> Result<Sums, InvariantBroken> {
         let mut sums = Sums::default();
         if self.segments.by_number().count() != self.segments.len() {
-            return Err(LawBroken::Table { segment: self.segments.len() as u64 });
+            return Err(InvariantBroken::Table { segment: self.segments.len() as u64 });
         }
         for (id, slot) in self.segments.by_number() {
             match self.segments.get(slot) {
                 Some(segment) if segment.id == id => self.check_segment(slot, segment, &mut sums)?,
-                _ => return Err(LawBroken::Table { segment: id.number() }),
+                _ => return Err(InvariantBroken::Table { segment: id.number() }),
             }
         }
         Ok(sums)
     }
 
     /// Walks one segment from its start to its end, and adds it to the sums.
-    fn check_segment(&self, slot: u32, segment: &Segment, sums: &mut Sums) -> Result<(), LawBroken> {
+    fn check_segment(&self, slot: u32, segment: &Segment, sums: &mut Sums) -> Result<(), InvariantBroken> {
         let number = segment.id.number();
         let (mut active, mut inactive) = (0, 0);
         let mut before: (Key, u64, bool) = (NONE, 0, false);
         let mut key = segment.first;
         while key != NONE {
             let (previous, end, was_inactive) = before;
-            let block = self.blocks.get(key).ok_or(LawBroken::Neighbours { block: key, segment: number })?;
+            let block = self.blocks.get(key).ok_or(InvariantBroken::Neighbours { block: key, segment: number })?;
             if block.before != previous || block.segment != slot {
-                return Err(LawBroken::Neighbours { block: key, segment: number });
+                return Err(InvariantBroken::Neighbours { block: key, segment: number });
             }
             let offset = u64::from(block.offset);
             if offset != end || end >= u64::from(segment.size) {
                 return Err(self.untiled(number, offset, end));
             }
             if block.size == 0 {
-                return Err(LawBroken::EmptyBlock { segment: number, offset: self.bytes(block.offset) });
+                return Err(InvariantBroken::EmptyBlock { segment: number, offset: self.bytes(block.offset) });
             }
             let is_inactive = self.check_block(number, key, block, sums)?;
             if is_inactive && was_inactive {
-                return Err(LawBroken::Uncoalesced { segment: number, offset: self.bytes(block.offset) });
+                return Err(InvariantBroken::Uncoalesced { segment: number, offset: self.bytes(block.offset) });
             }
             let size = self.bytes(block.size);
             if is_inactive {
@@ -118,10 +118,10 @@ impl Heap {
     }
 
     /// Checks one block, adds it to the sums, and returns whether it is inactive.
-    fn check_block(&self, segment: u64, key: Key, block: &Block, sums: &mut Sums) -> Result<bool, LawBroken> {
+    fn check_block(&self, segment: u64, key: Key, block: &Block, sums: &mut Sums) -> Result<bool, InvariantBroken> {
         let (size, offset) = (self.bytes(block.size), self.bytes(block.offset));
         match block.state {
-            State::Vacant { .. } => Err(LawBroken::Neighbours { block: key, segment }),
+            State::Vacant { .. } => Err(InvariantBroken::Neighbours { block: key, segment }),
             State::Inactive { .. } => {
                 sums.inactive_blocks += 1;
                 Ok(true)
@@ -129,10 +129,15 @@ impl Heap {
             State::Active { pins, slack, freed } => {
                 let slack = u64::from(slack);
                 if slack >= self.granule() {
-                    return Err(LawBroken::Requested { segment, offset, requested: size.wrapping_sub(slack), size });
+                    return Err(InvariantBroken::Requested {
+                        segment,
+                        offset,
+                        requested: size.wrapping_sub(slack),
+                        size,
+                    });
                 }
                 if freed && pins == 0 {
-                    return Err(LawBroken::Unpinned { segment, offset });
+                    return Err(InvariantBroken::Unpinned { segment, offset });
                 }
                 sums.active_blocks += 1;
                 if pins > 0 {
@@ -148,30 +153,30 @@ impl Heap {
         }
     }
 
-    fn check_records(&self, sums: &Sums) -> Result<(), LawBroken> {
+    fn check_records(&self, sums: &Sums) -> Result<(), InvariantBroken> {
         let (records, mapped) = (self.blocks.len() as u64, sums.active_blocks + sums.inactive_blocks);
         if records != mapped {
-            return Err(LawBroken::Records { records, mapped });
+            return Err(InvariantBroken::Records { records, mapped });
         }
         let (vacant, chained) = (u64::from(self.blocks.vacancies()), self.blocks.chained() as u64);
         if vacant != chained {
-            return Err(LawBroken::Vacancies { vacant, chained });
+            return Err(InvariantBroken::Vacancies { vacant, chained });
         }
         Ok(())
     }
 
     /// Walks every free list. If the number of entries equals the number of inactive blocks, and each entry refers to
     /// an inactive block that refers back to the entry, then each inactive block is in exactly one list.
-    fn check_lists(&self, inactive: u64) -> Result<(), LawBroken> {
+    fn check_lists(&self, inactive: u64) -> Result<(), InvariantBroken> {
         let mut listed = 0;
         for pool in SubPool::ALL {
             let (split, whole) = self.lists[pool.index()].split_and_whole();
             listed += self.check_set(pool, split, false)? + self.check_set(pool, whole, true)?;
         }
-        if listed == inactive { Ok(()) } else { Err(LawBroken::Unlisted { inactive, listed }) }
+        if listed == inactive { Ok(()) } else { Err(InvariantBroken::Unlisted { inactive, listed }) }
     }
 
-    fn check_set(&self, pool: SubPool, set: &ListSet, whole: bool) -> Result<u64, LawBroken> {
+    fn check_set(&self, pool: SubPool, set: &ListSet, whole: bool) -> Result<u64, InvariantBroken> {
         let mut listed = 0;
         for octave in 0..OCTAVES {
             let (bits, filled, octave_agrees) = set.bits(octave);
@@ -179,7 +184,7 @@ impl Heap {
             if wrong != 0 || !octave_agrees {
                 let bin = wrong.trailing_zeros() as usize % BINS;
                 let (bit, filled) = (bits >> bin & 1 == 1, filled >> bin & 1 == 1);
-                return Err(LawBroken::Bitmap { class: Class::at(octave, bin).number(), bit, filled });
+                return Err(InvariantBroken::Bitmap { class: Class::at(octave, bin).number(), bit, filled });
             }
             let mut rest = filled;
             while rest != 0 {
@@ -193,9 +198,9 @@ impl Heap {
         Ok(listed)
     }
 
-    fn check_list(&self, pool: SubPool, class: Class, list: &[Entry], whole: bool) -> Result<(), LawBroken> {
+    fn check_list(&self, pool: SubPool, class: Class, list: &[Entry], whole: bool) -> Result<(), InvariantBroken> {
         for (index, entry) in list.iter().enumerate() {
-            let wrong = LawBroken::Membership { class: class.number(), block: entry.key };
+            let wrong = InvariantBroken::Membership { class: class.number(), block: entry.key };
             let block = self.blocks.get(entry.key).ok_or(wrong)?;
             let State::Inactive { position } = block.state else { return Err(wrong) };
             let segment = self.segments.get(block.segment).ok_or(wrong)?;
@@ -204,19 +209,19 @@ impl Heap {
                 return Err(wrong);
             }
             if position as usize != index || entry.size != block.size {
-                return Err(LawBroken::Entry { class: class.number(), block: entry.key });
+                return Err(InvariantBroken::Entry { class: class.number(), block: entry.key });
             }
         }
         Ok(())
     }
 
-    fn check_idle(&self) -> Result<(), LawBroken> {
+    fn check_idle(&self) -> Result<(), InvariantBroken> {
         let mut last = NONE;
         let mut listed = 0;
         for slot in self.segments.idle() {
             let segment = &self.segments[slot];
             if segment.active != 0 || segment.older != last {
-                return Err(LawBroken::Idle { segment: segment.id.number() });
+                return Err(InvariantBroken::Idle { segment: segment.id.number() });
             }
             listed += 1;
             last = slot;
@@ -224,12 +229,12 @@ impl Heap {
         let idle = self.segments.by_number().filter(|&(_, slot)| self.segments[slot].active == 0).count();
         if listed != idle || self.segments.youngest_idle() != last {
             let segment = self.segments.get(last).map_or(u64::MAX, |segment| segment.id.number());
-            return Err(LawBroken::Idle { segment });
+            return Err(InvariantBroken::Idle { segment });
         }
         Ok(())
     }
 
-    fn check_counters(&self, sums: &Sums) -> Result<(), LawBroken> {
+    fn check_counters(&self, sums: &Sums) -> Result<(), InvariantBroken> {
         let stats = self.stats();
         let metrics = [
             ("requested", stats.requested, sums.requested),
@@ -257,15 +262,19 @@ impl Heap {
         ordered(("active", sums.active), ("reserved", sums.reserved))
     }
 
-    fn untiled(&self, segment: u64, offset: u64, expected: u64) -> LawBroken {
-        LawBroken::Tiling { segment, offset: offset << self.granule_bits, expected: expected << self.granule_bits }
+    fn untiled(&self, segment: u64, offset: u64, expected: u64) -> InvariantBroken {
+        InvariantBroken::Tiling {
+            segment,
+            offset: offset << self.granule_bits,
+            expected: expected << self.granule_bits,
+        }
     }
 }
 
-fn equal(metric: &'static str, counted: u64, sum: u64) -> Result<(), LawBroken> {
-    if counted == sum { Ok(()) } else { Err(LawBroken::Stats { metric, counted, sum }) }
+fn equal(metric: &'static str, counted: u64, sum: u64) -> Result<(), InvariantBroken> {
+    if counted == sum { Ok(()) } else { Err(InvariantBroken::Stats { metric, counted, sum }) }
 }
 
-fn ordered((lesser, low): (&'static str, u64), (greater, high): (&'static str, u64)) -> Result<(), LawBroken> {
-    if low <= high { Ok(()) } else { Err(LawBroken::Order { lesser, low, greater, high }) }
+fn ordered((lesser, low): (&'static str, u64), (greater, high): (&'static str, u64)) -> Result<(), InvariantBroken> {
+    if low <= high { Ok(()) } else { Err(InvariantBroken::Order { lesser, low, greater, high }) }
 }

@@ -1,6 +1,6 @@
 //! Tests of the check: each test breaks one invariant of a valid heap, and expects `Heap::check` to report that invariant.
 
-use crate::error::LawBroken;
+use crate::error::InvariantBroken;
 use crate::heap::address::{BlockId, SegmentId, SubPool};
 use crate::heap::blocks::{Key, NONE, State};
 use crate::heap::class::Class;
@@ -181,6 +181,6 @@ fn a_broken_invariant_reports_its_position_in_bytes() {
     let mut sound = sound();
     sound.heap.blocks[sound.pinned].offset += 1;
     let offset = sound.heap.bytes(sound.heap.blocks[sound.pinned].offset);
-    let broken = LawBroken::Tiling { segment: 0, offset, expected: offset - GRANULE };
+    let broken = InvariantBroken::Tiling { segment: 0, offset, expected: offset - GRANULE };
     assert_eq!(sound.heap.check(), Err(broken));
 }

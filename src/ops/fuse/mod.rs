@@ -78,7 +78,7 @@ impl Structure for Steps {
 /// let x = Tensor::from_slice(&pool, &[1.0_f32, 2.0, 3.0], [3])?;
 /// let y = Tensor::full(&pool, [], -3.0_f32)?;
 /// assert_eq!(kernel.run([&x, &y])?.read_blocking::<f32>()?, [0.0; 3]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), wgpu_pool::Error>(())
 /// ```
 ///
 /// # Panics

@@ -107,7 +107,7 @@ impl<M: Memory> Pool<M> {
     /// assert_eq!(growth.bytes(), 1000);
     /// assert_eq!(growth.sites[0].blocks, 1);
     /// # drop(kept);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[must_use]
     pub fn growth_since(&self, mark: &Mark) -> GrowthBetween {
@@ -131,7 +131,7 @@ impl<M: Memory> Pool<M> {
     ///     check.assert_iteration();
     /// }
     /// # drop(state);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[must_use]
     pub fn growth_check(&self, warm_up: u64) -> GrowthCheck<M> {

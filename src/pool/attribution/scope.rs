@@ -236,7 +236,7 @@ impl<M: Memory> Pool<M> {
     /// assert_eq!(step.retained().len(), 1, "the activation should be gone by now");
     /// drop(activation);
     /// assert_eq!(step.finish().current, 500);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[must_use = "a scope ends when its guard is dropped"]
     pub fn scope(&self, name: &str) -> Scope<M> {

@@ -3,15 +3,13 @@
 mod addresses;
 mod check;
 mod chrome;
-mod fault;
 mod labels;
 mod memory_viz;
 mod pickle;
 mod timeline;
 mod trace;
 
-pub use fault::SnapshotFileError;
-
+use crate::error::SnapshotFileError;
 use crate::pool::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 

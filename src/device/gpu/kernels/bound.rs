@@ -22,7 +22,7 @@ impl Bound {
     pub(crate) fn program(&mut self, pass: &mut wgpu::ComputePass<'_>, program: &Program) {
         if self.program != program.number {
             pass.set_pipeline(&program.pipeline);
-            // Group 0 survives a change of pipeline only where the layouts agree; binding it anew costs little.
+            // Group 0 survives a change of pipeline only where the layouts agree; binding it again costs little.
             (self.program, self.group) = (program.number, 0);
             self.immediates.clear();
         }

@@ -1,0 +1,82 @@
+//! One error for programs that call several parts of the crate.
+
+#[cfg(feature = "serde")]
+use super::SnapshotFileError;
+use super::{AllocateError, DeviceError, GrowthError, HeapError, InvariantBroken, OpenError, OptionsError};
+#[cfg(feature = "tensor")]
+use super::{KernelError, TensorError};
+
+/// Any error of the crate.
+///
+/// Each function returns the error of its own family; `?` converts each of them into this error. The message and the source are those of
+/// the family's error.
+///
+/// # Examples
+///
+/// ```
+/// use wgpu_pool::{HostMemory, Pool, PoolOptions};
+///
+/// fn allocated() -> wgpu_pool::Result<u64> {
+///     let pool = Pool::new(HostMemory::default(), PoolOptions::default())?; // OptionsError
+///     let storage = pool.allocate(1000)?; // AllocateError
+///     storage.clear()?; // DeviceError
+///     Ok(pool.stats().allocated.current)
+/// }
+///
+/// assert_eq!(allocated()?, 1024);
+/// # Ok::<(), wgpu_pool::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A device could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The options do not suit the memory.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// An allocation failed.
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
+    /// The device failed, or refused a command.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A tensor operation was refused.
+    #[cfg(feature = "tensor")]
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// A kernel of the program was refused.
+    #[cfg(feature = "tensor")]
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A loop that should hold no more memory after each turn does.
+    #[error(transparent)]
+    Growth(#[from] GrowthError),
+    /// A snapshot file was refused.
+    #[cfg(feature = "serde")]
+    #[error(transparent)]
+    SnapshotFile(#[from] SnapshotFileError),
+    /// The heap refused an id or a size. Only callers of [`heap`](crate::heap) see this error.
+    #[error(transparent)]
+    Heap(#[from] HeapError),
+    /// An invariant of the heap does not hold, which is a defect of this crate.
+    #[error(transparent)]
+    Invariant(#[from] InvariantBroken),
+}
+
+/// A result whose error is [`Error`] unless another one is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn the_message_is_that_of_the_family() {
+        let refused = DeviceError::Refused { bytes: 1 << 20 };
+        let error = Error::from(AllocateError::from(refused.clone()));
+        assert_eq!(error.to_string(), refused.to_string());
+        assert!(error.source().is_none(), "transparent errors have the source of what they hold");
+    }
+}
