@@ -14,14 +14,16 @@ const SIDE: &str = "report";
 const LONGEST_FILE: usize = 600;
 
 /// The permitted names at the top level of the checkout, in addition to names that git ignores.
-const TOP_LEVEL: [&str; 21] = [
+const TOP_LEVEL: [&str; 23] = [
     ".cargo",
     ".ci",
     ".config",
     ".git",
     ".github",
     ".gitignore",
+    "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",
