@@ -1,13 +1,13 @@
-//! What the pool's own calls cost, and what it holds: `cargo bench --bench pool`.
+//! The cost of the pool's calls, and the memory that it reserves: `cargo bench --bench pool`.
 //!
-//! - A warm pair: one block is allocated and one freed, among others, through [`Storage`]; the same within a scope, and with the
-//!   history recorded. What attribution costs takes a build in which it can be disabled:
-//!   `RUSTFLAGS="--cfg wgpu_pool_bench" cargo bench --bench pool`.
-//! - A trim with nothing to do, and one of a segment, on every memory that the machine has.
-//! - What is left after a trim of programs that left little alive.
-//! - Eight threads on one pool, against one thread that takes their steps in turn.
+//! - A warm pair: one block is allocated and one is freed, among others, through [`Storage`]; the same within a scope,
+//!   and with history recording. Measuring the cost of attribution needs a build that can disable it: `RUSTFLAGS="--cfg
+//!   wgpu_pool_bench" cargo bench --bench pool`.
+//! - A trim with nothing to release, and a trim of one segment, on every memory of the machine.
+//! - The reserved bytes after a trim of programs with few live blocks.
+//! - Eight threads on one pool, compared with one thread that interleaves their steps.
 //!
-//! Times are of the host's clock: medians over rounds, each of many calls. Bytes are exact.
+//! Times are from the host's clock: medians over rounds of many calls each. Bytes are exact.
 
 use clap::Parser;
 use std::error::Error;
@@ -25,7 +25,7 @@ const MIB: u64 = 1 << 20;
 #[derive(Debug, Parser)]
 #[command(about = "What the pool's own calls cost, and what it holds")]
 struct Options {
-    /// Rounds of each
+    /// Rounds of each benchmark
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Passed by cargo
@@ -87,7 +87,7 @@ fn times_of_pool<M: Memory>(name: &str, pool: &Pool<M>, rounds: u32) -> Result<(
     Ok(())
 }
 
-/// A pair plain, within a scope, and with the history recorded, in turns.
+/// A plain pair, a pair within a scope, and a pair with history recording, alternately.
 fn compare<M: Memory>(
     rounds: u32,
     calls: usize,
@@ -110,7 +110,7 @@ fn compare<M: Memory>(
         scoped.push(measured(1, calls, &mut pair)?);
         drop(scope);
         pool.record_history(10_000);
-        // The ring's pages are there once it was filled.
+        // The pages of the ring buffer exist after it was filled once.
         measured(1, 10_000, &mut pair)?;
         recorded.push(measured(1, calls, &mut pair)?);
         pool.record_history(0);
@@ -128,7 +128,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// The median over the rounds of the nanoseconds a call.
+/// Returns the median over the rounds of the nanoseconds per call.
 fn measured(
     rounds: u32,
     calls: usize,
@@ -147,7 +147,7 @@ fn measured(
     Ok(median(times))
 }
 
-/// What programs hold that left little alive.
+/// The reserved bytes of programs with few live blocks.
 fn sparse() -> Result<(), Box<dyn Error>> {
     let left = |pool: &Pool<AccountingMemory>| pool.stats().reserved.current as f64 / MIB as f64;
     println!("left after compact and trim, in MiB (counting only)");
@@ -172,7 +172,7 @@ fn sparse() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A program that fills up, and then frees and allocates at random.
+/// A program that first allocates only, then frees and allocates at random.
 struct Program {
     random: Random,
     live: Vec<Storage<AccountingMemory>>,

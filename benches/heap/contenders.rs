@@ -1,4 +1,4 @@
-//! What is compared. Sizes are in granules: 256 bytes of a buffer, or 16 of real memory.
+//! The compared allocators. Sizes are in granules: 256 bytes of a buffer, or 16 bytes of host memory.
 
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use wgpu_pool::heap::{BlockId, Heap, HeapOptions, SubPool};
 
-/// Bytes of a granule.
+/// The bytes of a granule.
 pub(crate) const GRANULE: u64 = 256;
 
 /// An allocator of ranges in one arena.
@@ -14,13 +14,13 @@ pub(crate) trait Contender {
     type Block: Copy;
     const NAME: &'static str;
 
-    /// One with an arena of so many granules, for at most so many live blocks.
+    /// Creates an allocator with an arena of `granules` granules, for at most `blocks` live blocks.
     fn new(granules: u32, live: u32) -> Self;
     fn allocate(&mut self, granules: u32) -> Option<Self::Block>;
     fn free(&mut self, block: Self::Block);
 }
 
-/// This crate's heap with one segment. No lock, no handles.
+/// The heap of this crate with one segment, without locks and handles.
 pub(crate) struct OurHeap(pub(crate) Heap);
 
 impl Contender for OurHeap {
@@ -64,10 +64,10 @@ impl Contender for Offsets {
     }
 }
 
-/// 16 bytes of real memory for each granule: its smallest block is twice that, headers included.
+/// Uses 16 bytes of host memory per granule: the smallest block is twice that, including its header.
 pub(crate) struct Rlsf(rlsf::Tlsf<'static, u32, u32, 32, 32>);
 
-/// Bytes that it needs for each block by itself.
+/// The overhead per block in bytes.
 const HEADER: usize = 16;
 const UNIT: usize = 16;
 
@@ -76,10 +76,10 @@ impl Contender for Rlsf {
     const NAME: &'static str = "rlsf";
 
     fn new(granules: u32, live: u32) -> Self {
-        // It is as large as the others' arenas are, without what it needs for itself.
+        // The usable size equals the size of the other arenas, in addition to the overhead.
         let bytes = granules as usize * UNIT + live as usize * 2 * HEADER;
         let mut tlsf = rlsf::Tlsf::new();
-        // For the rest of the program: the pages that it never touches cost nothing.
+        // Never freed: untouched pages cost nothing.
         let arena: &'static mut [MaybeUninit<u8>] = Box::leak(Box::new_uninit_slice(bytes));
         let _ = tlsf.insert_free_block(arena);
         Self(tlsf)
@@ -92,7 +92,7 @@ impl Contender for Rlsf {
 
     #[expect(unsafe_code, reason = "the crate has no safe way to free, and a comparison needs one")]
     fn free(&mut self, block: Self::Block) {
-        // SAFETY: it came from `allocate` of the same arena with this alignment, and is freed once.
+        // SAFETY: the pointer came from `allocate` of the same arena with this alignment, and is freed once.
         unsafe { self.0.deallocate(block, UNIT) }
     }
 }

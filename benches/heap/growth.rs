@@ -1,4 +1,5 @@
-//! What each operation costs as events, live blocks and segments grow: the figures of the model in the docs of `wgpu_pool::heap`.
+//! The cost of each operation as events, live blocks and segments grow: the measurements for the cost model in the docs
+//! of `wgpu_pool::heap`.
 
 use crate::contenders::GRANULE;
 use crate::pairs::log_uniform;
@@ -9,17 +10,17 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 use wgpu_pool::heap::{BlockId, Heap, HeapOptions, SubPool};
 
-/// The largest block, in granules: 256 KiB.
+/// The largest block in granules: 256 KiB.
 const MOST: u32 = 1024;
-/// Segments, where blocks grow.
+/// The number of segments while the number of blocks grows.
 const SEGMENTS: u32 = 64;
-/// Live blocks, where segments grow.
+/// The number of live blocks while the number of segments grows.
 const LIVE: u32 = 100_000;
-/// Live blocks, where events grow.
+/// The number of live blocks while the number of events grows.
 const LIVE_OF_EVENTS: u32 = 10_000;
-/// Repetitions of what costs nanoseconds.
+/// Repetitions of operations that take nanoseconds.
 const QUICK: usize = 10_000;
-/// Idle segments of a trim.
+/// The number of idle segments in a trim.
 const IDLE: usize = 64;
 
 pub(crate) fn print(most_live: u32, rounds: u32) {
@@ -72,7 +73,7 @@ fn print_head() {
     );
 }
 
-/// One line.
+/// One line of the table.
 fn costs(live: u32, segments: u32, rounds: u32) {
     let mut program = Program::new(live, segments);
     let rounds = 0..rounds;
@@ -125,7 +126,7 @@ fn costs(live: u32, segments: u32, rounds: u32) {
     }));
     let (mut plans, mut commits) = (Vec::new(), Vec::new());
     for _ in rounds {
-        // A little more than there is, so that something has to move.
+        // Slightly more than the largest hole, so that blocks have to move.
         let wanted = heap.largest_hole() + GRANULE;
         let start = Instant::now();
         let plan = heap.plan_hole(SubPool::Large, wanted, u64::MAX);
@@ -140,7 +141,7 @@ fn costs(live: u32, segments: u32, rounds: u32) {
     );
 }
 
-/// Nanoseconds a turn.
+/// Returns the nanoseconds per call.
 fn each(turns: usize, mut act: impl FnMut(usize)) -> f64 {
     let start = Instant::now();
     for turn in 0..turns {
@@ -149,7 +150,7 @@ fn each(turns: usize, mut act: impl FnMut(usize)) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / turns as f64
 }
 
-/// A heap with holes between its live blocks, all over its segments, and a program that goes on in it.
+/// A heap with holes in all segments, and a program that continues to run in the heap.
 struct Program {
     heap: Heap,
     live: Vec<BlockId>,
@@ -161,7 +162,7 @@ impl Program {
         let mut random = Random::new(u64::from(live) + u64::from(segments));
         let mut heap =
             Heap::new(HeapOptions { granule: GRANULE, small_limit: 0 }).expect("the granule is a power of two");
-        // A third more than will live, so that a quarter of the memory can be freed again.
+        // A third more than the final number of live blocks: a quarter of the memory is freed afterwards.
         let sizes: Vec<u32> = (0..live * 4 / 3).map(|_| log_uniform(&mut random, MOST)).collect();
         let sum: u64 = sizes.iter().map(|&size| u64::from(size)).sum();
         for _ in 0..segments {
@@ -176,7 +177,7 @@ impl Program {
         Self { heap, live: blocks, random }
     }
 
-    /// Frees one of a thousand blocks and allocates another, many times. Nanoseconds each time.
+    /// Repeatedly frees one of a thousand blocks and allocates another. Returns the nanoseconds per repetition.
     fn run(&mut self) -> f64 {
         let first = self.live.len() - 1000;
         let pairs: Vec<(usize, u32)> =

@@ -44,16 +44,16 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(about = "How fast the heap is, and how tightly it packs")]
 struct Options {
-    /// The most live blocks of the pairs, which begin with 1,000 and go up tenfold
+    /// The maximum number of live blocks of the pairs, which start with 1,000 and increase tenfold
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..=10_000_000))]
     live: u32,
     /// Rounds of each comparison
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Programs, each with another seed, of the packing
+    /// Programs of the packing, each with a different seed
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
     seeds: u32,
-    /// Allocation traces, as the example `replay` takes them
+    /// Allocation traces, in the format of the example `replay`
     traces: Vec<PathBuf>,
     /// Passed by cargo
     #[arg(long, hide = true)]

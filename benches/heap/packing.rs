@@ -1,4 +1,4 @@
-//! How much of an arena is in use when a request fails for the first time.
+//! The share of an arena that is in use when a request fails for the first time.
 
 use crate::contenders::{Contender, GRANULE, Offsets, OurHeap};
 use crate::pairs::log_uniform;
@@ -12,14 +12,14 @@ use wgpu_pool::{AccountingMemory, Pool, PoolOptions};
 const ARENA: u32 = 1 << 24;
 /// 16 MiB.
 const MOST: u32 = 1 << 16;
-/// The steady occupancy, in parts of 10.
+/// The steady occupancy in tenths.
 const STEADY: u64 = 8;
-/// Allocations until the arena is filled up. The longer a program runs at a steady occupancy the more it shatters the arena; so long,
-/// offset-allocator gets as far as others have measured it to get (91 %).
+/// The number of allocations before the arena is filled. A long run at a steady occupancy fragments the arena; with
+/// this length, offset-allocator reaches the share that others have measured (91%).
 const STEADY_EVENTS: usize = 8000;
-/// The largest segment that the pool makes here.
+/// The largest segment of the pool in this benchmark.
 const SEGMENT: u64 = 64 << 20;
-/// Requests at the edge of the limit.
+/// The number of requests close to the limit.
 const EDGE_REQUESTS: usize = 4000;
 
 pub(crate) fn compare(seeds: u32) -> Result<(), Box<dyn Error>> {
@@ -39,7 +39,7 @@ pub(crate) fn compare(seeds: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The share in use at the first failure, and nanoseconds an operation.
+/// Returns the share in use at the first failure, and the nanoseconds per operation.
 fn fill<C: Contender>(seed: u64) -> (f64, f64) {
     let mut random = Random::new(seed);
     let mut contender = C::new(ARENA, 1 << 17);
@@ -68,7 +68,7 @@ fn fill<C: Contender>(seed: u64) -> (f64, f64) {
     (used as f64 / f64::from(ARENA), time)
 }
 
-/// A pool whose limit is the arena, kept within a segment of it.
+/// A pool whose limit is the size of the arena, kept within one segment of the limit.
 pub(crate) fn compact(seeds: u32) -> Result<(), Box<dyn Error>> {
     let limit = u64::from(ARENA) * GRANULE;
     let (mut failures, mut requests, mut shares) = (0, 0, Vec::new());

@@ -1,25 +1,25 @@
-//! One block is freed and one of another size is allocated, with many others alive.
+//! Pairs: one block is freed and one of another size is allocated, among many live blocks.
 
 use crate::contenders::{Contender, Offsets, OurHeap, Rlsf};
 use crate::random::Random;
 use crate::rounds::{self, Times};
 use std::time::Instant;
 
-/// The largest block, in granules: 256 KiB.
+/// The largest block in granules: 256 KiB.
 const MOST: u32 = 1024;
-/// Pairs of a round.
+/// The number of pairs per round.
 const PAIRS: usize = 50_000;
-/// Of these youngest blocks one is freed, where programs free what they have just allocated.
+/// The freed block is one of this many youngest blocks, as in programs that free recent allocations.
 const YOUNG: usize = 1000;
 
-/// One is freed, the other allocated in its place.
+/// A pair: the block to free, and the size to allocate.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     victim: u32,
     granules: u32,
 }
 
-/// Which block goes.
+/// The choice of the block to free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victims {
     Any,
@@ -45,12 +45,12 @@ fn at(live: u32, victims: Victims, rounds: u32) -> [Times; 3] {
     let mut random = Random::new(u64::from(live));
     let sizes: Vec<u32> = (0..live).map(|_| log_uniform(&mut random, MOST)).collect();
     let sum: u64 = sizes.iter().map(|&size| u64::from(size)).sum();
-    // Room for a quarter more, so that nothing fails.
+    // Room for a quarter more, so that no allocation fails.
     let arena = u32::try_from(sum * 5 / 4 + 64 * u64::from(MOST)).expect("ten million such blocks fit");
     let mut runs =
         (Run::<OurHeap>::new(arena, &sizes), Run::<Offsets>::new(arena, &sizes), Run::<Rlsf>::new(arena, &sizes));
     let mut times = [(); 3].map(|()| Times::new());
-    // Two rounds that don't count: the first touches memory, the second has the holes of a program that ran for a while.
+    // Two untimed rounds: the first touches memory, the second fragments it as a longer run does.
     for round in 0..rounds + 2 {
         let pairs: Vec<Pair> = (0..PAIRS)
             .map(|_| Pair { victim: victim(&mut random, live, victims), granules: log_uniform(&mut random, MOST) })
@@ -73,7 +73,7 @@ fn victim(random: &mut Random, live: u32, victims: Victims) -> u32 {
     u32::try_from(random.below(among)).expect("it is below a u32")
 }
 
-/// A size from 1 to `most`, uniform in its logarithm.
+/// A size from 1 to `most` with a uniformly distributed logarithm.
 pub(crate) fn log_uniform(random: &mut Random, most: u32) -> u32 {
     let unit = (random.next() >> 11) as f64 / (1u64 << 53) as f64;
     let size = (unit * f64::from(most).ln()).exp();
@@ -94,7 +94,7 @@ impl<C: Contender> Run<C> {
         Self { contender, live }
     }
 
-    /// Nanoseconds a pair.
+    /// Returns the nanoseconds per pair.
     fn round(&mut self, pairs: &[Pair]) -> f64 {
         let start = Instant::now();
         for pair in pairs {

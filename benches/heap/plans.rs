@@ -1,4 +1,4 @@
-//! What a plan costs as the pool grows: in segments, and in blocks.
+//! The cost of a compaction plan as the pool grows, in segments and in blocks.
 
 use crate::contenders::GRANULE;
 use crate::random::Random;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use wgpu_pool::heap::compaction::Plan;
 use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
 
-/// Bytes of a segment.
+/// The bytes of a segment.
 const SEGMENT: u64 = 64 << 20;
 
 pub(crate) fn measure(rounds: u32) {
@@ -33,7 +33,7 @@ pub(crate) fn measure(rounds: u32) {
     }
 }
 
-/// Segments of blocks of about one size, of which every fourth is gone.
+/// Segments with blocks of about one size, of which every fourth is freed.
 fn shattered(segments: u64, blocks_each: u64) -> Heap {
     let mut heap = Heap::new(HeapOptions { granule: GRANULE, small_limit: 0 }).expect("the granule is a power of two");
     let mut random = Random::new(segments * blocks_each);
@@ -52,7 +52,7 @@ fn shattered(segments: u64, blocks_each: u64) -> Heap {
     heap
 }
 
-/// Microseconds, the median.
+/// The median in microseconds.
 fn time(rounds: u32, plan: impl Fn() -> Option<Plan>) -> f64 {
     let rounds = (0..rounds).map(|_| {
         let start = Instant::now();

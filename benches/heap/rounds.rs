@@ -1,9 +1,9 @@
-//! Rounds of contenders in turns.
+//! Alternating rounds of the compared allocators.
 
-/// The times of one contender's rounds, in nanoseconds an operation.
+/// The times of one allocator's rounds, in nanoseconds per operation.
 pub(crate) type Times = Vec<f64>;
 
-/// One line: the median of each, and the median ratio of each to the first.
+/// One line: the median of each allocator, and the median of its ratios to the first.
 pub(crate) fn print(work: &str, times: &[Times]) {
     let mut line = format!("{work:<34}");
     for one in times {
@@ -14,7 +14,7 @@ pub(crate) fn print(work: &str, times: &[Times]) {
     println!("{line}");
 }
 
-/// The head of a table of such lines.
+/// The header of a table of such lines.
 pub(crate) fn print_head(title: &str, names: &[&str]) {
     println!("\n{title:<34} {}", names.iter().map(|name| format!("{name:>16}")).collect::<Vec<_>>().join(" "));
 }

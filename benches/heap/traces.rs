@@ -1,4 +1,4 @@
-//! Real programs' events on the bare heap.
+//! The events of real programs on the heap alone.
 
 use crate::contenders::{Contender, GRANULE, Offsets, OurHeap};
 use crate::rounds::{self, Times};
@@ -10,7 +10,7 @@ use std::time::Instant;
 pub(crate) fn compare(path: &Path, rounds: u32) -> Result<(), Box<dyn Error>> {
     let trace = Trace::open(path)?;
     let events: Vec<(u32, u32)> = trace.events.iter().map(compiled).collect::<Result<_, _>>()?;
-    // Twice what the program needs: what is measured is time, not room.
+    // Twice the memory that the program needs: the benchmark measures time, not packing.
     let arena = u32::try_from(trace.peak_requested * 2 / GRANULE + u64::from(trace.slots))?;
     let mut ours = Run { contender: OurHeap::new(arena, trace.slots), live: vec![None; trace.slots as usize] };
     let mut offsets = Run { contender: Offsets::new(arena, trace.slots), live: vec![None; trace.slots as usize] };
@@ -43,7 +43,7 @@ struct Run<C: Contender> {
 }
 
 impl<C: Contender> Run<C> {
-    /// Nanoseconds an event, with what lives to the end freed after the clock has stopped.
+    /// Returns the nanoseconds per event. Blocks that are still live at the end are freed after the clock has stopped.
     fn round(&mut self, events: &[(u32, u32)]) -> f64 {
         let start = Instant::now();
         for &(slot, granules) in events {

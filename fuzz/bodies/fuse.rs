@@ -4,10 +4,10 @@ use crate::input::Input;
 use std::sync::OnceLock;
 use wgpu_pool::{DType, Expression, Pool, PoolOptions, Tensor, TensorError, f16, fuse};
 
-/// Never dropped: wgpu is not to be used while a thread ends.
+/// Never dropped: wgpu must not be used while a thread exits.
 static POOLS: OnceLock<[Pool; 2]> = OnceLock::new();
 
-/// The most parts of an expression.
+/// The maximum number of parts of an expression.
 const MOST_PARTS: usize = 60;
 
 fn pools() -> [Pool; 2] {

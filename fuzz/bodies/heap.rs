@@ -1,4 +1,5 @@
-//! The heap against a shadow that holds a word for each granule. Plans are carried out as copies, in their order.
+//! Compares the heap with a model that stores one word per granule. Compaction plans are executed as copies in the
+//! plan's order.
 
 use crate::input::Input;
 use std::collections::BTreeMap;
@@ -6,7 +7,7 @@ use std::num::NonZeroU64;
 use wgpu_pool::heap::compaction::{PackingBounds, Plan};
 use wgpu_pool::heap::{BlockId, Heap, HeapOptions, Place, SegmentId, SubPool};
 
-/// The most segments at once.
+/// The maximum number of segments at a time.
 const MOST_SEGMENTS: usize = 10;
 
 struct Live {
@@ -20,7 +21,7 @@ struct Live {
 struct World {
     heap: Heap,
     granule: u64,
-    /// What is written to each granule of each segment.
+    /// The words that were written to each granule of each segment.
     words: BTreeMap<SegmentId, Vec<u64>>,
     live: Vec<Live>,
     stale: Vec<BlockId>,
@@ -53,7 +54,7 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 impl World {
-    /// Takes a step. Whether the program goes on.
+    /// Runs a step. Returns whether the program continues.
     fn step(&mut self, op: u8, argument: u64) -> bool {
         match op % 16 {
             0..=4 => self.allocate(op, argument),
@@ -199,7 +200,8 @@ impl World {
         }
     }
 
-    /// Copies as the plan says, and commits it, or finds that a stale one is refused. Whether the program goes on.
+    /// Executes a plan's copies and commits the plan, or checks that a stale plan is refused. Returns whether the
+    /// program continues.
     fn carry_out(&mut self, plan: &Plan, stale: bool) -> bool {
         assert!(!plan.to_string().is_empty());
         if stale {
@@ -215,7 +217,7 @@ impl World {
             assert_eq!(block.pins, 0, "a pinned block moves");
             let range = |offset: u64| index(offset / self.granule)..index((offset + one.size) / self.granule);
             let words = self.words[&one.from_segment][range(one.from_offset)].to_vec();
-            // The memories' contract: a copy within one segment overlaps only downwards.
+            // The contract of `Memory`: a copy within one segment overlaps only downwards.
             let overlaps = one.to_offset < one.from_offset + one.size && one.from_offset < one.to_offset + one.size;
             assert!(one.from_segment != one.to_segment || !overlaps || one.to_offset < one.from_offset);
             let target = self.words.get_mut(&one.to_segment).expect("a segment that there is");
@@ -226,7 +228,7 @@ impl World {
     }
 
     fn check(&self) {
-        self.heap.check().unwrap_or_else(|law| panic!("{law}"));
+        self.heap.check().unwrap_or_else(|broken| panic!("{broken}"));
         let mut sums = (0, 0, 0);
         for one in &self.live {
             let place = self.heap.active_place(one.id).expect("it is active");

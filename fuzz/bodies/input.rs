@@ -1,4 +1,4 @@
-//! What the fuzzer gives, read as numbers. After its end come zeros.
+//! The input of the fuzzer, read as numbers. After its end, all numbers are zero.
 
 #![allow(dead_code, reason = "each body reads its own part of it")]
 

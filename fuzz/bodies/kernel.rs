@@ -1,13 +1,14 @@
-//! Random and mutated WGSL, on a device without a driver: an error or a kernel, never a panic, and the pool goes on.
+//! Random and mutated WGSL, on a device without a driver: an error or a kernel, never a panic, and the pool stays
+//! usable.
 
 use crate::input::Input;
 use std::sync::OnceLock;
 use wgpu_pool::{DType, Kernel, KernelError, Pool, PoolOptions, Scalar, Tensor, f16};
 
-/// Never dropped: wgpu is not to be used while a thread ends.
+/// Never dropped: wgpu must not be used while a thread exits.
 static POOLS: OnceLock<[Pool; 2]> = OnceLock::new();
 
-/// A pool on a device with all that kernels can use, and one on a device with nothing.
+/// Two pools: on a device with all features that kernels can use, and on a device without features.
 fn pools() -> [Pool; 2] {
     let all = wgpu::Features::SHADER_F16 | wgpu::Features::IMMEDIATES | wgpu::Features::SUBGROUP;
     let open = |required_features| {
@@ -24,7 +25,7 @@ fn pools() -> [Pool; 2] {
     POOLS.get_or_init(|| [open(all), open(wgpu::Features::empty())]).clone()
 }
 
-/// Kernels that are right, to be changed.
+/// Valid kernels, as a basis for mutations.
 const SEEDS: &[&str] = &[
     "@group(0) @binding(0) var<storage, read_write> x: array<f32>;\n@group(1) @binding(0) var<uniform> params: f32;\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3<u32>) { if id.x < arrayLength(&x) { x[id.x] *= params; } }",
     "enable f16;\nstruct P { a: f16, b: vec2<u32>, c: i32 }\n@group(0) @binding(0) var<storage, read_write> x: array<f16>;\n@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;\n@group(1) @binding(0) var<uniform> params: P;\noverride W: u32 = 32u;\n@compute @workgroup_size(W, 2)\nfn main(@builtin(local_invocation_index) i: u32) { x[i] = params.a; y[i].x = f32(params.c) / f32(params.b.y); }",
@@ -33,7 +34,7 @@ const SEEDS: &[&str] = &[
     "alias T = mat4x4<f32>;\nvar<private> k: T;\n@group(0) @binding(0) var<storage, read_write> m: array<T>;\n@compute @workgroup_size(8, 8, 1)\nfn main(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>) { for (var i = 0; i < 4; i++) { k[i] = m[w.x][i] * 2.0; } m[w.x] = transpose(k); switch n.x { case 1u, 2u: { m[0] = T(); } default: {} } }",
 ];
 
-/// What is put into them.
+/// The texts that are inserted.
 const BITS: &[&str] = &[
     "@group(0) @binding(1) var<storage, read_write> z: array<u32>;\n",
     "@group(0) @binding(0) ",
@@ -104,7 +105,7 @@ const BITS: &[&str] = &[
     "@group(3) @binding(0) var<storage, read_write> g: u32;\n",
 ];
 
-/// No text is longer: what takes long to compile finds little.
+/// The maximum length of a text: sources that take long to compile make fuzzing inefficient.
 const LONGEST: usize = 6000;
 
 pub(crate) fn run(data: &[u8]) {
@@ -143,7 +144,7 @@ fn changed(seed: &str, input: &mut Input<'_>) -> String {
     text.into_iter().collect()
 }
 
-/// Finds out by its errors what the kernel takes, and gives that.
+/// Finds the arguments of the kernel by means of its errors, and runs it.
 fn dispatch(pool: &Pool, kernel: &Kernel, workgroups: u32) {
     let tensor = |dtype| Tensor::zeros(pool, [4096], dtype).expect("there is room");
     let tensors = [DType::F32, DType::U32, DType::I32].map(tensor);

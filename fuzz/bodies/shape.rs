@@ -4,7 +4,7 @@ use crate::input::Input;
 use std::sync::OnceLock;
 use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError, Window, f16};
 
-/// Never dropped: wgpu is not to be used while a thread ends.
+/// Never dropped: wgpu must not be used while a thread exits.
 static POOL: OnceLock<Pool> = OnceLock::new();
 
 fn pool() -> Pool {
@@ -55,10 +55,10 @@ pub(crate) fn run(data: &[u8]) {
             assert_eq!(length(&tensor), Some(elements));
         }
     }
-    pool.check().unwrap_or_else(|law| panic!("{law}"));
+    pool.check().unwrap_or_else(|broken| panic!("{broken}"));
 }
 
-/// The elements that are read. None if the device or the limit has no room to read them.
+/// Returns the elements that are read. `None` if the device or the limit has no room to read them.
 fn length(tensor: &Tensor) -> Option<usize> {
     let read = match tensor.dtype() {
         DType::F32 => tensor.read_blocking::<f32>().map(|elements| elements.len()),

@@ -1,11 +1,11 @@
-//! The reader of snapshot files: what it accepts, every report and export takes.
+//! The reader of snapshot files: every report and export accepts what the reader accepts.
 
 use crate::input::Input;
 use serde_json::Value;
 use std::sync::LazyLock;
 use wgpu_pool::{HostMemory, Pool, PoolOptions, Snapshot};
 
-/// A file with everything in it.
+/// A file with every kind of content.
 static FILE: LazyLock<Value> = LazyLock::new(|| {
     let options = PoolOptions {
         limit: Some(64 << 20),
@@ -55,7 +55,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// Everything that can be done with a snapshot.
+/// Calls everything that can be done with a snapshot.
 fn use_all(snapshot: &Snapshot) {
     let texts = [
         snapshot.to_html(),
@@ -79,7 +79,7 @@ fn use_all(snapshot: &Snapshot) {
     assert_eq!(again.to_json(), text);
 }
 
-/// The values in a value, itself included.
+/// The number of values in a value, including the value itself.
 fn count(value: &Value) -> usize {
     1 + match value {
         Value::Array(values) => values.iter().map(count).sum(),
@@ -88,7 +88,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// The n-th of them.
+/// The n-th of these values.
 fn nth<'a>(value: &'a mut Value, n: &mut usize) -> Option<&'a mut Value> {
     if *n == 0 {
         return Some(value);

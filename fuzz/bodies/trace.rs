@@ -1,4 +1,4 @@
-//! The reader of allocation traces: what it accepts keeps the laws of a trace.
+//! The reader of allocation traces: accepted traces satisfy the invariants of a trace.
 
 use crate::trace::{Event, Trace};
 use std::io::{BufReader, Write};
@@ -16,7 +16,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// Lines that are right for the most part.
+/// Lines that are mostly valid.
 fn program(data: &[u8]) -> String {
     const SIZES: [u64; 4] = [u64::MAX, u64::MAX / 2, 1 << 40, 0];
     const FAULTS: [&str; 8] =

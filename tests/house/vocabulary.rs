@@ -51,10 +51,9 @@ const REPLACED: [(&str, &str); 44] = [
 
 /// Files, and folders that end in `/`, that still use such words, each with the largest permitted number of uses. Rewriting a part
 /// lowers its number; an entry with no use left has to be removed.
-pub(crate) const EXCEPTIONS: [(&str, usize); 13] = [
-    ("CHANGELOG.md", 7),
-    ("examples/", 13),
-    ("fuzz/", 5),
+pub(crate) const EXCEPTIONS: [(&str, usize); 12] = [
+    ("CHANGELOG.md", 3),
+    ("examples/", 11),
     ("src/ops/", 163),
     ("src/pool/append.rs", 1),
     ("src/pool/create.rs", 1),

@@ -1,15 +1,15 @@
-//! `cargo xtask test`: everything that a change has to pass.
+//! `cargo xtask test`: all checks that a change has to pass.
 
 use std::process::Stdio;
 
 use crate::features;
 use crate::step::{Run, Step};
 
-/// Subcommands of cargo that an installation may have left out, each with the command that adds it.
+/// Subcommands of cargo that may be missing, each with the command that installs it.
 const COMPONENTS: [(&str, &str); 2] =
     [("fmt", "rustup component add rustfmt"), ("clippy", "rustup component add clippy")];
 
-/// Runs every check, cheapest first, and stops at the first that fails.
+/// Runs every check, the cheapest first, and stops at the first failure.
 pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     for (subcommand, remedy) in COMPONENTS {
         if !answers(run, &format!("{subcommand} --version")) {
@@ -22,16 +22,16 @@ pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     Ok(())
 }
 
-/// The checks in order. All but the lints of the allocator alone build with the dev profile and the whole workspace's features, so that
-/// they share what they build: the linter and the documentation one set of dependencies, the tests and the documentation's
-/// examples the other.
+/// The checks in order. All except the lints of the allocator alone use the dev profile and the features of the whole
+/// workspace, so that they share build artifacts: the linter and the documentation share one set of dependencies, the
+/// tests and the documentation examples the other.
 fn steps(nextest: bool) -> Vec<Step> {
     let tests = if nextest {
         "nextest run --workspace --all-features"
     } else {
         "test --workspace --all-features --lib --bins --tests --examples --no-fail-fast"
     };
-    // Without it a test that finds no adapter is skipped, which is right for a contributor and wrong for a check.
+    // Without it, tests that find no adapter are skipped, which is useful for a contributor but not for a check.
     let require_adapter = |step: Step| step.variable("WGPU_POOL_REQUIRE_ADAPTER", "1");
     vec![
         Step::cargo("format", "fmt --all --check"),
@@ -44,7 +44,7 @@ fn steps(nextest: bool) -> Vec<Step> {
     ]
 }
 
-/// Whether cargo can do what `arguments` ask, which print nothing here.
+/// Whether cargo supports `arguments`; their output is discarded.
 fn answers(run: &Run, arguments: &str) -> bool {
     Step::cargo("question", arguments)
         .command(run.folder())

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: what the crate does, shown by its own examples.
+//! `cargo xtask demo`: demonstrates the crate with its examples.
 
 use std::{
     fs, io,
@@ -7,10 +7,10 @@ use std::{
 
 use crate::step::{Run, Step};
 
-/// The examples that show one thing each and need no arguments.
+/// The examples that need no arguments.
 const EXAMPLES: [&str; 3] = ["release", "offload", "training_loop"];
 
-/// Where the allocation traces are, from the root of the checkout.
+/// The folder of the allocation traces, relative to the root of the checkout.
 const TRACES: &str = "tests/data";
 
 /// Builds the examples, runs each, and replays the allocation traces.
@@ -33,7 +33,7 @@ struct Trace {
     bytes: u64,
 }
 
-/// The traces in `folder`, by name.
+/// The traces in `folder`, sorted by name.
 fn traces(folder: &Path) -> io::Result<Vec<Trace>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -47,7 +47,7 @@ fn traces(folder: &Path) -> io::Result<Vec<Trace>> {
     Ok(found)
 }
 
-/// One step builds everything, so that the time of each example is its own.
+/// One step builds everything, so that the time of each example excludes building.
 fn steps(traces: &[Trace]) -> Vec<Step> {
     let mut build = Step::cargo("build", "build --release");
     for example in EXAMPLES.into_iter().chain(["replay"]) {

@@ -1,19 +1,21 @@
-//! `cargo xtask features`: every combination of the crate's features that makes sense builds, documents and passes its tests by itself.
+//! `cargo xtask features`: every useful combination of the crate's features builds, documents and passes its tests on
+//! its own.
 
 use crate::step::{Run, Step};
 
 /// The features that forward to a backend of wgpu.
 pub(crate) const BACKENDS: [&str; 5] = ["vulkan", "gles", "metal", "dx12", "webgpu"];
 
-/// Each set of the other features that differs from the rest: `report` implies `serde`.
+/// The distinct sets of the other features: `report` implies `serde`.
 const CONTENTS: [&[&str]; 6] = [&[], &["serde"], &["report"], &["tensor"], &["tensor", "serde"], &["tensor", "report"]];
 
-/// The allocator alone, on every backend: the one combination that `cargo xtask test` checks, since wgpu is built for it anyway.
+/// The allocator alone, on every backend: the only combination that `cargo xtask test` checks, because wgpu is built
+/// for it anyway.
 pub(crate) fn allocator_lints() -> Step {
     lints("lints of the allocator alone", &joined(&BACKENDS, &[]))
 }
 
-/// Runs every check, cheapest first, and stops at the first that fails.
+/// Runs every check, the cheapest first, and stops at the first failure.
 pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     for step in steps() {
         run.step(&step)?;
@@ -34,7 +36,7 @@ fn steps() -> Vec<Step> {
         let step = Step::cargo(&format!("documentation of {}", name(contents)), &arguments);
         steps.push(step.variable("RUSTDOCFLAGS", "-Dwarnings"));
     }
-    // Each backend alone, and none: one build of wgpu for each.
+    // Each backend alone, and no backend: each needs its own build of wgpu.
     for backends in std::iter::once(&all[..0]).chain(all.chunks(1)) {
         for contents in [&[][..], &["tensor"][..]] {
             let label = format!(
@@ -49,7 +51,7 @@ fn steps() -> Vec<Step> {
             steps.push(Step::cargo(&label, &arguments));
         }
     }
-    // The allocator alone passes its tests, with and without files. Those of the whole crate are what `cargo xtask test` runs.
+    // The tests of the allocator alone, with and without files. `cargo xtask test` runs those of the whole crate.
     for contents in [&[][..], &["report"][..]] {
         let features = joined(all, contents);
         for (kind, which) in [("tests", "--lib --tests"), ("documentation tests", "--doc")] {
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// The features of the manifest, each with what it implies.
+    /// The features in the manifest, each with the features that it implies.
     fn manifest() -> BTreeMap<String, String> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
         let manifest = std::fs::read_to_string(path).expect("the crate has a manifest");

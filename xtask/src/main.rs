@@ -1,7 +1,7 @@
 //! The project's own commands, as `cargo xtask COMMAND`.
 //!
-//! It needs what a Rust installation has and nothing else: each command makes sure that there is a graphics driver
-//! before it starts, and neither this program nor that search builds wgpu.
+//! A Rust installation is the only requirement: each command ensures that there is a graphics driver before it starts,
+//! and neither this program nor that search builds wgpu.
 
 mod check;
 mod demo;
@@ -53,10 +53,10 @@ struct Arguments {
     minutes: u32,
 }
 
-/// How long the soak goes on.
+/// The duration of the soak test.
 const MINUTES: u32 = 10;
 
-/// Reads the command line. `Ok(None)` asks for the usage text.
+/// Parses the command line. `Ok(None)` means that the usage text is requested.
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let mut command = None;
     let mut assume_driver = false;
@@ -94,8 +94,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES) }))
 }
 
-/// The root of the checkout that this run was started in. Cargo names the package at run time too, which holds after a
-/// checkout was moved.
+/// The root of the checkout in which this run was started. Cargo provides the package path also at run time, which
+/// stays correct after the checkout was moved.
 fn checkout() -> PathBuf {
     let package =
         env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -136,7 +136,7 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
-    // A browser draws the page by itself.
+    // The viewer tests need a browser and no graphics driver.
     if arguments.command == Command::Viewer {
         return viewer::run(run);
     }

@@ -1,18 +1,18 @@
-//! `cargo xtask soak --minutes N`: the long-running verification, in a release build.
+//! `cargo xtask soak --minutes N`: the long-running tests, in a release build.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::step::{Run, Step};
 
-/// Runs `tests/soak` for so many minutes. Each run has other seeds, which it prints.
+/// Runs `tests/soak` for the given number of minutes. Each run has different seeds, which it prints.
 pub(crate) fn run(run: &mut Run, minutes: u32) -> Result<(), String> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    // A run's seeds are below those of the next second.
+    // The seeds of a run are below those of a run that starts a second later.
     run.step(&step(minutes, seconds % 1_000_000_000 * 1000))
 }
 
 fn step(minutes: u32, seed: u64) -> Step {
-    // One test at a time: each has its share of the minutes, and the process's memory is one of the things measured.
+    // One test at a time: each has its share of the minutes, and some measure the memory of the process.
     Step::cargo("soak", "test --release --all-features --test soak -- --test-threads 1 --nocapture")
         .variable("WGPU_POOL_REQUIRE_ADAPTER", "1")
         .variable("WGPU_POOL_SOAK_MINUTES", &minutes.to_string())

@@ -1,4 +1,4 @@
-//! Steps: commands as data, run one after the other, each with a line of its own and its time.
+//! Steps: commands as data, which run one after the other. Each prints a line with its time.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One command of a run, as data: a run can be shown and tested without being started.
+/// One command of a run, as data: steps can be shown and tested without being started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) name: String,
@@ -19,7 +19,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// A step that runs cargo with `arguments`, split at white space.
+    /// Creates a step that runs cargo with `arguments`, split at whitespace.
     pub(crate) fn cargo(name: &str, arguments: &str) -> Self {
         Self {
             name: name.to_string(),
@@ -29,25 +29,25 @@ impl Step {
         }
     }
 
-    /// The same step with one more argument, which may hold white space.
+    /// Adds one argument, which may contain whitespace.
     pub(crate) fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// The same step with one more environment variable.
+    /// Sets an environment variable.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_string(), value.to_string()));
         self
     }
 
-    /// The step as a command that is ready to start in `folder`. It reads no input: a program that asks would wait for
-    /// ever in CI.
+    /// Returns the command, ready to start in `folder`. Standard input is empty: a program that reads it would wait
+    /// forever in CI.
     pub(crate) fn command(&self, folder: &Path) -> process::Command {
         let program = if self.program == "cargo" { cargo() } else { OsString::from(&self.program) };
         let mut command = process::Command::new(program);
         command.args(&self.arguments).current_dir(folder).stdin(Stdio::null());
-        // Without a login session the variable is not set, and Mesa reports that as an error at every start.
+        // Without a login session the variable is not set, and Mesa prints an error at every start.
         if cfg!(unix) && env::var_os("XDG_RUNTIME_DIR").is_none() {
             command.env("XDG_RUNTIME_DIR", env::temp_dir());
         }
@@ -58,7 +58,7 @@ impl Step {
     }
 }
 
-/// The line that a person would type for it.
+/// The equivalent command line.
 impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.variables {
@@ -81,7 +81,7 @@ pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
 }
 
-/// A run under way: where it runs, and how long each step so far took.
+/// A run in progress: its folder, and the time of each completed step.
 #[derive(Debug)]
 pub(crate) struct Run {
     name: &'static str,
@@ -99,7 +99,7 @@ impl Run {
         &self.folder
     }
 
-    /// Prints a line of the run's own.
+    /// Prints a message.
     pub(crate) fn note(&self, text: &str) {
         println!("==> {text}");
     }
@@ -113,7 +113,7 @@ impl Run {
         Ok(())
     }
 
-    /// Runs a command as a step. What it prints goes straight through.
+    /// Runs a command as a step. Its output is passed through.
     pub(crate) fn step(&mut self, step: &Step) -> Result<(), String> {
         println!("\n==> {}: {step}", step.name);
         let start = Instant::now();
@@ -128,7 +128,7 @@ impl Run {
         Ok(())
     }
 
-    /// Prints the closing line.
+    /// Prints the summary.
     pub(crate) fn conclude(&self) {
         println!("\n==> {}", closing_line(self.name, &self.times));
     }

@@ -1,4 +1,4 @@
-//! A folder that a test fills and that is gone when the test ends.
+//! A temporary folder for a test, deleted at the end of the test.
 
 use std::{
     env, fs,
@@ -24,7 +24,7 @@ impl TestFolder {
         &self.0
     }
 
-    /// Writes a file, and the folders above it. `path` is taken from this folder, even if it starts with a slash.
+    /// Writes a file and creates its parent folders. `path` is relative to this folder, even if it starts with a slash.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.0.join(path.trim_start_matches('/'));
         let folder = path.parent().expect("a file has a folder");
@@ -35,7 +35,7 @@ impl TestFolder {
 
 impl Drop for TestFolder {
     fn drop(&mut self) {
-        // A folder that stays behind harms no other test: each has its own name.
+        // A folder that cannot be deleted does not affect other tests: each has its own name.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask viewer`: the viewer's page in a real browser.
+//! `cargo xtask viewer`: tests the viewer page in a real browser.
 
 use std::process::{Command, Stdio};
 
@@ -7,10 +7,10 @@ use crate::{
     step::{Run, Step},
 };
 
-/// The browser and the program that tells it what to do, as Debian names them.
+/// The Debian packages of the browser and of its remote control.
 const PACKAGES: &str = "chromium chromium-driver";
 
-/// Makes sure that there is a browser, then runs the tests that need one.
+/// Ensures that there is a browser, then runs the tests that need one.
 pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     run.task("browser", ensure)?;
     run.step(&tests())
