@@ -1,6 +1,8 @@
 //! Runs each committed input of the fuzz targets once. `cargo +nightly fuzz run NAME` searches for more. The inputs of
 //! the trace reader run in the tests of the example `replay`.
 
+#[path = "../fuzz/bodies/device.rs"]
+mod device;
 #[path = "../fuzz/bodies/fuse.rs"]
 mod fuse;
 #[path = "../fuzz/bodies/heap.rs"]

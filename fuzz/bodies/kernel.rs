@@ -1,9 +1,10 @@
 //! Random and mutated WGSL, on a device without a driver: an error or a kernel, never a panic, and the pool stays
 //! usable.
 
+use crate::device;
 use crate::input::Input;
 use std::sync::OnceLock;
-use wgpu_pool::{DType, Kernel, KernelError, Pool, PoolOptions, Scalar, Tensor, f16};
+use wgpu_pool::{DType, Kernel, KernelError, Pool, Scalar, Tensor, f16};
 
 /// Never dropped: wgpu must not be used while a thread exits.
 static POOLS: OnceLock<[Pool; 2]> = OnceLock::new();
@@ -11,18 +12,7 @@ static POOLS: OnceLock<[Pool; 2]> = OnceLock::new();
 /// Two pools: on a device with all features that kernels can use, and on a device without features.
 fn pools() -> [Pool; 2] {
     let all = wgpu::Features::SHADER_F16 | wgpu::Features::IMMEDIATES | wgpu::Features::SUBGROUP;
-    let open = |required_features| {
-        let descriptor = wgpu::DeviceDescriptor { required_features, ..wgpu::DeviceDescriptor::default() };
-        let (device, queue) = wgpu::Device::noop(&descriptor);
-        let options = PoolOptions {
-            limit: Some(4 << 20),
-            smallest_segment: Some(65536),
-            small_limit: 4096,
-            ..PoolOptions::default()
-        };
-        Pool::from_device(device, queue, options).expect("valid options")
-    };
-    POOLS.get_or_init(|| [open(all), open(wgpu::Features::empty())]).clone()
+    POOLS.get_or_init(|| [device::pool(all), device::pool(wgpu::Features::empty())]).clone()
 }
 
 /// Valid kernels, as a basis for mutations.

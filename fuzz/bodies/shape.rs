@@ -1,25 +1,12 @@
 //! Views and shapes of extreme sizes, on a device without a driver: a typed error or a tensor, never a panic.
 
+use crate::device;
 use crate::input::Input;
 use std::sync::OnceLock;
-use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError, Window, f16};
+use wgpu_pool::{DType, Pool, Tensor, TensorError, Window, f16};
 
 /// Never dropped: wgpu must not be used while a thread exits.
 static POOL: OnceLock<Pool> = OnceLock::new();
-
-fn pool() -> Pool {
-    let open = || {
-        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-        let options = PoolOptions {
-            limit: Some(4 << 20),
-            smallest_segment: Some(65536),
-            small_limit: 4096,
-            ..PoolOptions::default()
-        };
-        Pool::from_device(device, queue, options).expect("valid options")
-    };
-    POOL.get_or_init(open).clone()
-}
 
 fn shape(input: &mut Input<'_>) -> Vec<usize> {
     let rank = input.below(9);
@@ -42,7 +29,7 @@ fn four(input: &mut Input<'_>) -> [usize; 4] {
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let pool = pool();
+    let pool = POOL.get_or_init(|| device::pool(wgpu::Features::empty())).clone();
     let dtype = [DType::F32, DType::I32, DType::U32, DType::F16][input.below(4)];
     let Ok(mut tensor) = Tensor::empty(&pool, shape(&mut input), dtype) else { return };
     while !input.is_empty() {

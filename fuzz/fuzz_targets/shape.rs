@@ -2,6 +2,8 @@
 
 #[path = "../bodies/shape.rs"]
 mod body;
+#[path = "../bodies/device.rs"]
+mod device;
 #[path = "../bodies/input.rs"]
 mod input;
 

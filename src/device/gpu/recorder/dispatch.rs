@@ -98,52 +98,44 @@ impl GpuCommands<'_> {
         parameters: &[u8],
         workgroups: [u32; 3],
     ) -> Result<(), DeviceError> {
-        self.checked(|commands| commands.record_dispatch(program, tensors, parameters, workgroups))
-    }
-
-    fn record_dispatch(
-        &mut self,
-        program: &Program,
-        tensors: &[Location<GpuSegment>],
-        parameters: &[u8],
-        workgroups: [u32; 3],
-    ) -> Result<(), DeviceError> {
-        let gpu = self.gpu;
-        let recorder = &mut *self.recorder;
-        for place in tensors {
-            check_binding(place, &gpu.limits)?;
-            recorder.uses(&place.segment);
-        }
-        let slot = match program.passing {
-            Passing::Uniform => Some(recorder.parameter_slot(gpu, parameters)?),
-            Passing::None | Passing::Immediates => None,
-        };
-        recorder.open(gpu)?;
-        let Recorder { open: Some(open), dispatches, .. } = recorder else {
-            unreachable!("a batch was just opened");
-        };
-        let Dispatches { groups, ring, binds_segments, timing, .. } = dispatches;
-        let (group, number) = groups.get(gpu, tensors)?;
-        *binds_segments = true;
-        if let Some(timing) = timing {
-            open.timed_pass(timing.next(&program.name));
-        }
-        let (pass, bound) = open.pass_and_bound();
-        bound.program(pass, program);
-        bound.group(pass, group, number);
-        match (program.passing, ring, slot) {
-            (Passing::Immediates, ..) => bound.immediates(pass, parameters),
-            (Passing::Uniform, Some(ring), Some(slot)) => pass.set_bind_group(1, &ring.group, &[slot.offset]),
-            _ => {}
-        }
-        let [x, y, z] = workgroups;
-        pass.dispatch_workgroups(x, y, z);
-        open.commands += 1;
-        if timing.is_some() {
-            // The timestamp at the end of the pass is that of the dispatch.
-            open.pass = None;
-        }
-        Ok(())
+        self.checked(|commands| {
+            let gpu = commands.gpu;
+            let recorder = &mut *commands.recorder;
+            for place in tensors {
+                check_binding(place, &gpu.limits)?;
+                recorder.uses(&place.segment);
+            }
+            let slot = match program.passing {
+                Passing::Uniform => Some(recorder.parameter_slot(gpu, parameters)?),
+                Passing::None | Passing::Immediates => None,
+            };
+            recorder.open(gpu)?;
+            let Recorder { open: Some(open), dispatches, .. } = recorder else {
+                unreachable!("a batch was just opened");
+            };
+            let Dispatches { groups, ring, binds_segments, timing, .. } = dispatches;
+            let (group, number) = groups.get(gpu, tensors)?;
+            *binds_segments = true;
+            if let Some(timing) = timing {
+                open.timed_pass(timing.next(&program.name));
+            }
+            let (pass, bound) = open.pass_and_bound();
+            bound.program(pass, program);
+            bound.group(pass, group, number);
+            match (program.passing, ring, slot) {
+                (Passing::Immediates, ..) => bound.immediates(pass, parameters),
+                (Passing::Uniform, Some(ring), Some(slot)) => pass.set_bind_group(1, &ring.group, &[slot.offset]),
+                _ => {}
+            }
+            let [x, y, z] = workgroups;
+            pass.dispatch_workgroups(x, y, z);
+            open.commands += 1;
+            if timing.is_some() {
+                // The timestamp at the end of the pass is that of the dispatch.
+                open.pass = None;
+            }
+            Ok(())
+        })
     }
 }
 
