@@ -2,6 +2,8 @@
 
 mod catalog;
 #[cfg(test)]
+mod epilogue_tests;
+#[cfg(test)]
 mod tests;
 
 pub(super) use catalog::*;
