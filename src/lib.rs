@@ -10,6 +10,10 @@
 pub mod guide {
     #[doc = include_str!("../docs/threads.md")]
     pub mod threads {}
+
+    #[cfg(feature = "tensor")]
+    #[doc = include_str!("../docs/CONFORMANCE.md")]
+    pub mod conformance {}
 }
 
 /// What a typical program imports: `use wgpu_pool::prelude::*`.

@@ -15,7 +15,8 @@ static INDEX_OF_EXTREME: LazyLock<Fused<3>> =
 
 impl Tensor {
     /// `count` numbers, `step` apart from `start` on. Equals `torch.arange(start, start + count · step, step)`; the number
-    /// of elements is given, and not worked out by a division that rounds. Integers wrap.
+    /// of elements is given, and not worked out by a division that rounds. Integers wrap. Of f16, start and step are f16 numbers, where
+    /// PyTorch takes any; for 2.1, say, make it of f32 and convert with [`Tensor::to`].
     ///
     /// # Errors
     /// [`TensorError::TooManyElements`]; as [`Tensor::empty`].

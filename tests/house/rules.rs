@@ -14,7 +14,7 @@ const SIDE: &str = "report";
 const LONGEST_FILE: usize = 600;
 
 /// The permitted names at the top level of the checkout, in addition to names that git ignores.
-const TOP_LEVEL: [&str; 23] = [
+const TOP_LEVEL: [&str; 24] = [
     ".cargo",
     ".ci",
     ".config",
@@ -30,6 +30,7 @@ const TOP_LEVEL: [&str; 23] = [
     "LICENSE-MIT",
     "README.md",
     "benches",
+    "conformance",
     "docs",
     "examples",
     "fuzz",

@@ -4,6 +4,7 @@
 //! and neither this program nor that search builds wgpu.
 
 mod check;
+mod conformance;
 mod demo;
 mod driver;
 mod features;
@@ -22,7 +23,7 @@ use std::{
 use crate::step::Run;
 
 const USAGE: &str = "\
-usage: cargo xtask COMMAND [--assume-driver] [--minutes N]
+usage: cargo xtask COMMAND [--assume-driver] [--minutes N] [--only NAME]
 
 commands:
   demo     run the examples and replay the allocation traces
@@ -30,9 +31,13 @@ commands:
   features build, document and test every combination of the crate's features that makes sense
   soak     random programs, threads, faults and training for --minutes N, 10 if left out
   viewer   show the viewer's page in a browser, and check what it does
+  conformance
+           run PyTorch's operator database and ONNX's node tests, whose packages
+           come from PyPI, and count what is right; not part of test; with --only
+           NAME, of one operation alone
   driver   make sure that there is a graphics driver, and stop there
 
-demo, test, features and soak first make sure that there is a graphics driver, and install Mesa's software Vulkan
+demo, test, features, soak and conformance first make sure that there is a graphics driver, and install Mesa's software Vulkan
 driver through the system's package manager if there is none. --assume-driver leaves that step out.
 ";
 
@@ -43,6 +48,7 @@ enum Command {
     Features,
     Soak,
     Viewer,
+    Conformance,
     Driver,
 }
 
@@ -51,6 +57,7 @@ struct Arguments {
     command: Command,
     assume_driver: bool,
     minutes: u32,
+    only: Option<String>,
 }
 
 /// The duration of the soak test.
@@ -61,6 +68,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     let mut command = None;
     let mut assume_driver = false;
     let mut minutes = None;
+    let mut only = None;
     while let Some(argument) = arguments.next() {
         let named = match argument.as_str() {
             "demo" => Command::Demo,
@@ -68,6 +76,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "features" => Command::Features,
             "soak" => Command::Soak,
             "viewer" => Command::Viewer,
+            "conformance" => Command::Conformance,
             "driver" => Command::Driver,
             "--assume-driver" => {
                 assume_driver = true;
@@ -78,6 +87,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
                 let number = given.parse().ok().filter(|&number: &u32| number > 0);
                 minutes =
                     Some(number.ok_or_else(|| format!("--minutes takes a whole number from 1 on, not `{given}`"))?);
+                continue;
+            }
+            "--only" => {
+                only = Some(arguments.next().ok_or("--only takes the name of an operation, such as softmax")?);
                 continue;
             }
             "help" | "-h" | "--help" => return Ok(None),
@@ -91,7 +104,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     if minutes.is_some() && command != Command::Soak {
         return Err("--minutes belongs to soak".to_string());
     }
-    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES) }))
+    if only.is_some() && command != Command::Conformance {
+        return Err("--only belongs to conformance".to_string());
+    }
+    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES), only }))
 }
 
 /// The root of the checkout in which this run was started. Cargo provides the package path also at run time, which
@@ -120,6 +136,7 @@ fn main() -> ExitCode {
         Command::Features => "features",
         Command::Soak => "soak",
         Command::Viewer => "viewer",
+        Command::Conformance => "conformance",
         Command::Driver => "driver",
     };
     let mut run = Run::new(name, checkout());
@@ -150,6 +167,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Test => check::run(run),
         Command::Features => features::run(run),
         Command::Soak => soak::run(run, arguments.minutes),
+        Command::Conformance => conformance::run(run, arguments.only.as_deref()),
         Command::Viewer | Command::Driver => Ok(()),
     }
 }
@@ -164,23 +182,32 @@ mod tests {
 
     #[test]
     fn each_command_is_read_with_its_option_on_either_side() {
-        let demo = Arguments { command: Command::Demo, assume_driver: false, minutes: MINUTES };
+        let demo = Arguments { command: Command::Demo, assume_driver: false, minutes: MINUTES, only: None };
         assert_eq!(parsed("demo"), Ok(Some(demo)));
         for line in ["test --assume-driver", "--assume-driver test"] {
-            let test = Arguments { command: Command::Test, assume_driver: true, minutes: MINUTES };
+            let test = Arguments { command: Command::Test, assume_driver: true, minutes: MINUTES, only: None };
             assert_eq!(parsed(line), Ok(Some(test)), "{line}");
         }
     }
 
     #[test]
     fn the_soak_takes_minutes_and_no_other_command_does() {
-        let soak = Arguments { command: Command::Soak, assume_driver: false, minutes: 90 };
+        let soak = Arguments { command: Command::Soak, assume_driver: false, minutes: 90, only: None };
         assert_eq!(parsed("soak --minutes 90"), Ok(Some(soak)));
         assert_eq!(parsed("test --minutes 90"), Err("--minutes belongs to soak".to_string()));
         for (line, given) in [("soak --minutes", ""), ("soak --minutes 0", "0"), ("soak --minutes 1.5", "1.5")] {
             let mistake = format!("--minutes takes a whole number from 1 on, not `{given}`");
             assert_eq!(parsed(line), Err(mistake), "{line}");
         }
+    }
+
+    #[test]
+    fn one_operation_of_the_conformance_suites_can_be_named() {
+        let softmax = Some("softmax".to_string());
+        let one = Arguments { command: Command::Conformance, assume_driver: false, minutes: MINUTES, only: softmax };
+        assert_eq!(parsed("conformance --only softmax"), Ok(Some(one)));
+        assert_eq!(parsed("test --only softmax"), Err("--only belongs to conformance".to_string()));
+        assert!(parsed("conformance --only").is_err());
     }
 
     #[test]

@@ -21,9 +21,14 @@ pub(crate) struct Step {
 impl Step {
     /// Creates a step that runs cargo with `arguments`, split at whitespace.
     pub(crate) fn cargo(name: &str, arguments: &str) -> Self {
+        Self::program(name, "cargo", arguments)
+    }
+
+    /// A step that runs any program with `arguments`, split at white space.
+    pub(crate) fn program(name: &str, program: &str, arguments: &str) -> Self {
         Self {
             name: name.to_string(),
-            program: "cargo".to_string(),
+            program: program.to_string(),
             arguments: arguments.split_whitespace().map(str::to_string).collect(),
             variables: Vec::new(),
         }

@@ -32,8 +32,9 @@ impl Tensor {
         self.resampled("upsample_nearest", AS_IT_IS, size)
     }
 
-    /// The images in another size, each element a mean of the four nearest places by their distance. Equals
-    /// `torch.nn.functional.interpolate(size, mode="bilinear", align_corners=False)`.
+    /// The images in another size, each element a mean of the four nearest places by their distance. A place whose weight is 0 is left
+    /// out, whatever is there. Equals `torch.nn.functional.interpolate(size, mode="bilinear", align_corners=False)`, which makes NaN of a
+    /// NaN or an infinity at such a place.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].

@@ -1,0 +1,264 @@
+"""Writes cases out of ONNX's node tests, which the onnx package makes by itself: onnx_cases.py DIR"""
+import sys, warnings
+import numpy as np
+warnings.filterwarnings("ignore")
+import onnx
+from onnx import helper, numpy_helper, TensorProto
+from onnx.backend.test.case.node import collect_testcases
+from cases import NAMES, Writer
+
+W = Writer(sys.argv[1])
+W.about["versions"]["onnx"] = onnx.__version__
+
+
+class NE(Exception):
+    def __init__(self, *why): self.why = why
+
+
+def arr(a, index=None):
+    """index: the size of the axis that an int64 tensor looks up in, so that negative ones are named as such."""
+    if isinstance(a, list): raise NE("sequences of tensors")
+    a = np.asarray(a)
+    if a.dtype == np.bool_: return a.astype(np.uint32)
+    if a.dtype in (np.int64, np.int32) and index is not None:
+        if a.size and a.min() < 0: raise NE("negative indices")
+        return a.astype(np.uint32)
+    if a.dtype in NAMES: return a
+    raise NE(f"dtype {a.dtype}")
+
+
+class Case:
+    def __init__(self, op, inputs, args=None, want=None, more=()):
+        self.op, self.inputs, self.args, self.want, self.more = op, inputs, args or {}, want, more
+
+UNARY = {"Abs": "abs", "Neg": "neg", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Sin": "sin", "Cos": "cos", "Tanh": "tanh",
+         "Sigmoid": "sigmoid", "Relu": "relu", "Reciprocal": "reciprocal", "Floor": "floor", "Ceil": "ceil", "Round": "round"}
+BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "Equal": "eq", "Less": "lt", "Greater": "gt",
+          "LessOrEqual": "le", "GreaterOrEqual": "ge"}
+
+
+def ax(v, rank): return int(v) + rank if v < 0 else int(v)
+
+
+def window(a, rank, size, kernel, name, out=None):
+    """kernel, stride, padding of a 2-D window, or why not."""
+    why = []
+    if rank != 4: raise NE(f"{rank - 2}-D {name}")
+    stride = list(a.get("strides", [1, 1])); d = list(a.get("dilations", [1, 1])); pads = list(a.get("pads", [0] * 4))
+    if d != [1, 1]: why.append(f"dilation of {name}")
+    auto = a.get("auto_pad", "NOTSET")
+    if auto == "VALID": pads = [0] * 4
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        pads = [0] * 4
+        for i in range(2):
+            n = -(-size[i] // stride[i])
+            total = max(0, (n - 1) * stride[i] + (kernel[i] - 1) * d[i] + 1 - size[i])
+            low = total // 2 if auto == "SAME_UPPER" else total - total // 2
+            pads[i], pads[i + 2] = low, total - low
+    if a.get("ceil_mode"):
+        f = lambda c: [(size[i] + pads[i] + pads[i + 2] - ((kernel[i] - 1) * d[i] + 1) + (stride[i] - 1 if c else 0)) // stride[i] for i in range(2)]
+        if f(True) != f(False): why.append(f"ceil_mode of {name}")
+    if pads[:2] != pads[2:]: why.append(f"uneven padding of {name}")
+    if why: raise NE(*why)
+    return {"kernel": list(kernel), "stride": stride, "padding": pads[:2]}
+
+
+def plan(n, a, x, y):
+    """Cases of a node with attributes a, inputs x (None where left out) and outputs y."""
+    o = n.op_type
+    rank = x[0].ndim if x and isinstance(x[0], np.ndarray) else 0
+    if o in UNARY: return Case(UNARY[o], [arr(x[0])])
+    if o == "Gelu": return Case("gelu_tanh" if a.get("approximate") == "tanh" else "gelu", [arr(x[0])])
+    if o == "Swish":
+        if a.get("alpha", 1.0) != 1.0: raise NE("alpha of Swish")
+        return Case("silu", [arr(x[0])])
+    if o == "Identity" : return Case("copied", [arr(x[0])])
+    if o in BINARY:
+        p, q = arr(x[0]), arr(x[1])
+        if o in ("Div", "Pow") and p.dtype.kind in "iu": raise NE(f"{o} of integers")
+        if p.dtype != q.dtype: raise NE("mixed dtypes (type promotion)")
+        return Case(BINARY[o], [p, q])
+    if o in ("Max", "Min"):
+        if len(x) > 2: raise NE(f"{o} of {len(x)} tensors at once")
+        if len(x) == 1: return Case("copied", [arr(x[0])])
+        return Case({"Max": "maximum", "Min": "minimum"}[o], [arr(x[0]), arr(x[1])])
+    if o == "Clip":
+        low, high = (x + [None, None])[1:3]
+        return Case("clamp", [arr(x[0])] + [arr(v) for v in (low, high) if v is not None], {"has": [low is not None, high is not None]})
+    if o == "Where": return Case("where", [arr(x[0]), arr(x[1]), arr(x[2])])
+    if o == "Cast":
+        to = a["to"]
+        want = {TensorProto.FLOAT: "f32", TensorProto.INT32: "i32", TensorProto.UINT32: "u32", TensorProto.FLOAT16: "f16"}.get(to)
+        if want is None: raise NE(f"dtype {TensorProto.DataType.Name(to).lower()}")
+        return Case("cast", [arr(x[0])], {"to": want})
+    if o in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"):
+        axes = a.get("axes") or (list(np.asarray(x[1]).flatten()) if len(x) > 1 and x[1] is not None else [])
+        if not axes and a.get("noop_with_empty_axes"): return Case("copied", [arr(x[0])])
+        p = arr(x[0])
+        if o == "ReduceMean" and p.dtype.kind in "iu": raise NE("mean of integers")
+        return Case({"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "amax", "ReduceMin": "amin"}[o], [p],
+                    {"axes": [ax(v, rank) for v in axes], "keep": bool(a.get("keepdims", 1))})
+    if o in ("ArgMax", "ArgMin"):
+        if a.get("select_last_index"): raise NE("select_last_index")
+        return Case(o.lower(), [arr(x[0])], {"axis": ax(a.get("axis", 0), rank), "keep": bool(a.get("keepdims", 1))}, want=[np.asarray(y[0]).astype(np.uint32)])
+    if o in ("Softmax", "LogSoftmax"):
+        return Case({"Softmax": "softmax", "LogSoftmax": "log_softmax"}[o], [arr(x[0])], {"axis": ax(a.get("axis", -1), rank)})
+    if o in ("LayerNormalization", "RMSNormalization"):
+        first = ax(a.get("axis", -1), rank)
+        w, b = (x + [None, None])[1:3]
+        k = rank - first
+        shape = np.asarray(x[0]).shape[first:]
+        for t in (w, b):
+            if t is not None and np.asarray(t).shape != shape: raise NE("weight that broadcasts")
+        args = {"has": [w is not None, b is not None], "eps": float(a.get("epsilon", 1e-5)), "axes": k}
+        more = ("mean and 1/std as results of layer_norm",) if len(y) > 1 else ()
+        return Case("layer_norm" if o[0] == "L" else "rms_norm", [arr(t) for t in (x[0], w, b) if t is not None], args, want=[arr(y[0])], more=more)
+    if o == "MatMul": return Case("matmul", [arr(x[0]), arr(x[1])])
+    if o == "Gemm":
+        return Case("gemm", [arr(t) for t in x if t is not None], {"alpha": float(a.get("alpha", 1)), "beta": float(a.get("beta", 1)), "trans_a": bool(a.get("transA", 0)), "trans_b": bool(a.get("transB", 0))})
+    if o == "Transpose": return Case("permute", [arr(x[0])], {"axes": list(a.get("perm", range(rank)[::-1]))})
+    if o in ("Reshape", "Squeeze", "Unsqueeze", "Flatten"): return Case("reshape", [arr(x[0])], {"shape": list(y[0].shape)})
+    if o == "Slice":
+        p = arr(x[0])
+        st, en = np.asarray(x[1]), np.asarray(x[2])
+        axes = np.asarray(x[3]) if len(x) > 3 and x[3] is not None else np.arange(len(st))
+        steps = np.asarray(x[4]) if len(x) > 4 and x[4] is not None else np.ones(len(st), int)
+        parts = [[0, s] for s in p.shape]
+        for s, e_, d, step in zip(st, en, axes, steps):
+            if step < 0: raise NE("negative step of a slice")
+            if step != 1: raise NE("step of a slice")
+            d = ax(d, rank); size = p.shape[d]
+            s, e_ = (min(max(v + size if v < 0 else v, 0), size) for v in (int(s), int(e_)))
+            parts[d] = [s, max(0, e_ - s)]
+        return Case("slice", [p], {"parts": parts})
+    if o == "Split":
+        p = arr(x[0]); d = ax(a.get("axis", 0), rank); at = 0; out = []
+        for v in y:
+            parts = [[0, s] for s in p.shape]; parts[d] = [at, v.shape[d]]; at += v.shape[d]
+            out.append(Case("slice", [p], {"parts": parts}, want=[arr(v)]))
+        return out
+    if o == "Concat": return Case("cat", [arr(t) for t in x], {"axis": ax(a["axis"], rank)})
+    if o == "Gather":
+        d = ax(a.get("axis", 0), rank)
+        i = arr(x[1], index=True)
+        v = np.asarray(y[0]); shape = x[0].shape
+        return Case("index_select", [arr(x[0]), i.reshape(-1)], {"axis": d}, want=[arr(v.reshape(shape[:d] + (i.size,) + shape[d + 1:]))])
+    if o == "GatherElements": return Case("gather", [arr(x[0]), arr(x[1], index=True)], {"axis": ax(a.get("axis", 0), rank)})
+    if o in ("ScatterElements", "Scatter"):
+        if a.get("reduction", "none") != "add": raise NE(f"scatter with reduction={a.get('reduction', 'none')}")
+        return Case("scatter_add", [arr(x[0]), arr(x[1], index=True), arr(x[2])], {"axis": ax(a.get("axis", 0), rank)})
+    if o == "Conv":
+        k = list(x[1].shape[2:])
+        why = [] if a.get("group", 1) == 1 else ["groups of conv2d"]
+        try: w = window(a, rank, x[0].shape[2:], k, "conv2d")
+        except NE as ne: why += ne.why
+        if why: raise NE(*why)
+        return Case("conv2d", [arr(t) for t in x if t is not None], w)
+    if o == "ConvTranspose":
+        if rank != 4: raise NE(f"{rank - 2}-D conv_transpose")
+        k = list(x[1].shape[2:])
+        why = []
+        if a.get("group", 1) != 1: why.append("groups of conv2d_input (conv_transpose)")
+        if list(a.get("dilations", [1, 1])) != [1, 1]: why.append("dilation of conv2d_input (conv_transpose)")
+        pads, stride = list(a.get("pads", [0] * 4)), list(a.get("strides", [1, 1]))
+        out = list(y[0].shape[2:])
+        if a.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in a:
+            op = list(a.get("output_padding", [0, 0])); pads = [0] * 4
+            for i in range(2):
+                total = stride[i] * (x[0].shape[2 + i] - 1) + op[i] + k[i] - out[i]
+                low = total // 2 if a.get("auto_pad") == "SAME_UPPER" else total - total // 2
+                if total < 0: why.append("output larger than conv_transpose's"); break
+                pads[i], pads[i + 2] = low, total - low
+        if pads[:2] != pads[2:]: why.append("uneven padding of conv2d_input (conv_transpose)")
+        if not why and any((out[i] + 2 * pads[i] - k[i]) // stride[i] + 1 != x[0].shape[2 + i] for i in range(2)): why.append("output_padding of conv_transpose")
+        if len(x) > 2 and x[2] is not None: why.append("bias of conv2d_input")
+        if why: raise NE(*why)
+        return Case("conv2d_input", [arr(x[0]), arr(x[1])], {"kernel": k, "stride": stride, "padding": pads[:2], "input": list(y[0].shape)})
+    if o == "MaxPool":
+        p = arr(x[0])
+        if p.dtype.kind in "iu": raise NE("max_pool2d of integers")
+        w = window(a, rank, x[0].shape[2:], a["kernel_shape"], "max_pool2d")
+        flat = len(y) > 1 and x[0].shape[:2] == (1, 1) and not a.get("storage_order")
+        return Case("max_pool2d", [p], w, want=[arr(y[0]), np.asarray(y[1]).astype(np.uint32) if flat else None])
+    if o == "AveragePool":
+        w = window(a, rank, x[0].shape[2:], a["kernel_shape"], "avg_pool2d")
+        if not a.get("count_include_pad", 0) and w["padding"] != [0, 0]: raise NE("count_include_pad=False of avg_pool2d")
+        return Case("avg_pool2d", [arr(x[0])], w)
+    if o in ("GlobalAveragePool", "GlobalMaxPool"):
+        return Case("mean" if o == "GlobalAveragePool" else "amax", [arr(x[0])], {"axes": list(range(2, rank)), "keep": True})
+    if o == "Resize":
+        mode, coord = a.get("mode", "nearest"), a.get("coordinate_transformation_mode", "half_pixel")
+        why = []
+        if mode == "cubic": raise NE("cubic of Resize")
+        if a.get("antialias"): why.append("antialias of Resize")
+        if mode == "nearest":
+            nm = a.get("nearest_mode", "round_prefer_floor")
+            if coord != "asymmetric" or nm != "floor": why.append(f"nearest with {coord}, {nm}")
+        elif coord != "half_pixel": why.append(f"linear with {coord}")
+        if rank != 4 or y[0].shape[:2] != x[0].shape[:2]: why.append("Resize of other axes than height and width of 4")
+        if a.get("exclude_outside"): why.append("exclude_outside")
+        sc = x[2] if len(x) > 2 and x[2] is not None else None
+        if sc is not None and len(sc) and not why:
+            sc = np.asarray(sc)
+            if len(sc) == 4 and any(abs(y[0].shape[i] / x[0].shape[i] - sc[i]) > 1e-6 for i in (2, 3)): why.append("scale other than the sizes' ratio")
+        if why and mode == "nearest" and rank == 4:
+            # Some others come to the same elements.
+            v, z = np.asarray(x[0]), np.asarray(y[0])
+            if v.dtype == np.float32 and v.shape[:2] == z.shape[:2]:
+                rows, cols = (np.arange(z.shape[i]) * v.shape[i] // z.shape[i] for i in (2, 3))
+                if np.array_equal(v[:, :, rows][:, :, :, cols], z): why = []
+        if why: raise NE(*why)
+        return Case("upsample_nearest" if mode == "nearest" else "upsample_bilinear", [arr(x[0])], {"size": list(y[0].shape[2:])})
+    if o == "Upsample": return Case("upsample_nearest", [arr(x[0])], {"size": list(y[0].shape[2:])})
+    if o in ("SoftmaxCrossEntropyLoss",):
+        why = []
+        if a.get("reduction", "mean") != "mean": why.append(f"reduction={a['reduction']} of cross_entropy")
+        if len(x) > 2 and x[2] is not None: why.append("weight of cross_entropy")
+        if "ignore_index" in a and (np.asarray(x[1]) == a["ignore_index"]).any(): why.append("ignore_index of cross_entropy")
+        if why: raise NE(*why)
+        more = ("log_prob as a result of cross_entropy",) if len(y) > 1 else ()
+        return Case("cross_entropy", [arr(x[0]), arr(x[1], index=True)], want=[arr(y[0])], more=more)
+    if o == "Expand": return Case("expand", [arr(x[0])], {"shape": list(y[0].shape)})
+    if o == "Range":
+        v = arr(y[0])
+        return Case("arange", [], {"count": int(v.size), "start": float(x[0]), "step": float(x[2]), "dtype": NAMES[v.dtype]})
+    if o == "ConstantOfShape":
+        v = arr(y[0])
+        return Case("full", [], {"shape": list(v.shape), "dtype": NAMES[v.dtype], "scalar": float(v.flatten()[0]) if v.size else 0.0})
+    return None
+
+
+absent, several = set(), 0
+for t in collect_testcases(None):
+    nodes = t.model.graph.node
+    if len(nodes) != 1:
+        several += 1
+        continue
+    n = nodes[0]
+    a = {p.name: helper.get_attribute_value(p) for p in n.attribute}
+    a = {k: v.decode() if isinstance(v, bytes) else v for k, v in a.items()}
+    for ins, outs in t.data_sets:
+        to_np = lambda v: numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v
+        ins = [to_np(v) for v in ins]; outs = [to_np(v) for v in outs]
+        names = [i.name for i in t.model.graph.input]
+        given = dict(zip(names, ins))
+        x = [given.get(i) if i else None for i in n.input]
+        id = f"onnx/{n.op_type}/{t.name}"
+        try:
+            cases = plan(n, a, x, outs)
+            if cases is None:
+                absent.add(n.op_type)
+                continue
+            for c in cases if isinstance(cases, list) else [cases]:
+                want = c.want or [arr(v) for v in outs]
+                o = [None if v is None else {"value": np.asarray(v)} for v in want]
+                if c.op == "cast" and NAMES[want[0].dtype] != c.args["to"]: raise NE(f"dtype {outs[0].dtype}")
+                W.case(id, c.op, [W.spec(v) for v in c.inputs], c.args, o,
+                       no_in_place=c.op in ("add", "sub", "mul", "div", "pow", "maximum", "minimum") and c.inputs[0].shape != want[0].shape)
+                for m in c.more: W.inexpressible(id + "#more", [m])
+        except NE as ne:
+            W.inexpressible(id, ne.why, f"{ {k: v for k, v in a.items() if not isinstance(v, onnx.TensorProto)} } {[None if v is None else (np.asarray(v).dtype.name, np.asarray(v).shape) for v in x]}")
+        except Exception as error: W.fails(id, error)
+W.about["absent"] = sorted(absent)
+W.about["skipped"]["tests whose graph has several nodes"] = several
+W.close()

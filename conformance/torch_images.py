@@ -1,0 +1,135 @@
+"""Samples of PyTorch's operations on images as cases of the crate's."""
+import torch
+from torch_base import NE, Case, is_t
+
+F = torch.nn.functional
+
+
+def pair(v):
+    v = list(v) if isinstance(v, (tuple, list)) else [v]
+    return [int(q) for q in (v * 2 if len(v) == 1 else v)]
+
+
+def images(x):
+    if x.dim() == 3: raise NE("image without a batch axis")
+    if x.dim() != 4: raise NE(f"rank {x.dim()} for an image")
+
+
+def conv2d(o, s):
+    x, w = s.input, s.args[0]
+    b = s.args[1] if len(s.args) > 1 else s.kwargs.get("bias")
+    k = s.kwargs
+    why = []
+    if pair(k.get("dilation", 1)) != [1, 1]: why.append("dilation of conv2d")
+    if k.get("groups", 1) != 1: why.append("groups of conv2d")
+    stride, padding = pair(k.get("stride", 1)), k.get("padding", 0)
+    if x.dim() == 3: why.append("image without a batch axis")
+    if isinstance(padding, str):
+        if padding == "valid": padding = 0
+        elif all(q % 2 for q in w.shape[2:]): padding = [q // 2 for q in w.shape[2:]]
+        else: why.append("padding='same' of an even kernel (uneven padding)")
+    if not x.is_floating_point() and not why: pass
+    if why: raise NE(*why)
+    p = pair(padding)
+    win = {"kernel": list(w.shape[2:]), "stride": stride, "padding": p}
+    cases = [Case("conv2d", [x, w] + ([b] if is_t(b) else []), win)]
+    if x.is_floating_point():
+        xd, wd = x.double().requires_grad_(), w.double().requires_grad_()
+        y = F.conv2d(xd, wd, None, stride, p)
+        g = torch.randn(y.shape).to(x.dtype)
+        gx, gw = torch.autograd.grad(y, (xd, wd), g.double())
+        xf, wf = x.float().requires_grad_(), w.float().requires_grad_()
+        fx, fw = torch.autograd.grad(F.conv2d(xf, wf, None, stride, p), (xf, wf), g.float())
+        cases.append(Case("conv2d_input", [g, w], {**win, "input": list(x.shape)}, want=lambda: gx, alt=lambda: fx.to(x.dtype)))
+        cases.append(Case("conv2d_weight", [g, x], {**win, "weight": list(w.shape)}, want=lambda: gw, alt=lambda: fw.to(x.dtype)))
+    return cases
+
+
+def max_pool(o, s):
+    x, k = s.input, dict(s.kwargs)
+    for n, v in zip(["kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"], s.args): k[n] = v
+    why = []
+    if pair(k.get("dilation", 1)) != [1, 1]: why.append("dilation of max_pool2d")
+    kernel = pair(k["kernel_size"]); stride = pair(k.get("stride") or k["kernel_size"]); padding = pair(k.get("padding", 0))
+    if k.get("ceil_mode"):
+        if F.max_pool2d(x.float(), kernel, stride, padding, 1, True).shape != F.max_pool2d(x.float(), kernel, stride, padding, 1, False).shape or why:
+            why.append("ceil_mode of max_pool2d")
+    if x.dim() == 3: why.append("image without a batch axis")
+    if why: raise NE(*why)
+    if not x.is_floating_point(): raise NE("max_pool2d of integers")
+    win = {"kernel": kernel, "stride": stride, "padding": padding}
+    f = lambda t: F.max_pool2d(t, kernel, stride, padding, 1, False, return_indices=True)
+    cases = [Case("max_pool2d", [x], win, want=lambda: f(x.double()), alt=lambda: f(x), truth=[None, "index"])]
+    if k.get("return_indices"):
+        xd = x.double().requires_grad_()
+        y, places = f(xd)
+        g = torch.randn(y.shape).to(x.dtype)
+        gx, = torch.autograd.grad(y, xd, g.double())
+        cases.append(Case("max_pool2d_backward", [g, places], {**win, "input": list(x.shape)}, index=(1,), want=lambda: gx))
+    return cases
+
+
+def avg_pool(o, s):
+    x, k = s.input, dict(s.kwargs)
+    for n, v in zip(["kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"], s.args): k[n] = v
+    why = []
+    kernel = pair(k["kernel_size"]); stride = pair(k.get("stride") or k["kernel_size"]); padding = pair(k.get("padding", 0))
+    if k.get("ceil_mode") and F.avg_pool2d(x.float(), kernel, stride, padding, True).shape != F.avg_pool2d(x.float(), kernel, stride, padding, False).shape:
+        why.append("ceil_mode of avg_pool2d")
+    if not k.get("count_include_pad", True) and padding != [0, 0]: why.append("count_include_pad=False of avg_pool2d")
+    if k.get("divisor_override") not in (None, kernel[0] * kernel[1]): why.append("divisor_override of avg_pool2d")
+    if x.dim() == 3: why.append("image without a batch axis")
+    if why: raise NE(*why)
+    if not x.is_floating_point(): raise NE("avg_pool2d of integers")
+    win = {"kernel": kernel, "stride": stride, "padding": padding}
+    xd = x.double().requires_grad_()
+    y = F.avg_pool2d(xd, kernel, stride, padding)
+    g = torch.randn(y.shape).to(x.dtype)
+    gx, = torch.autograd.grad(y, xd, g.double())
+    return [Case("avg_pool2d", [x], win, want=lambda: y.detach()), Case("avg_pool2d_backward", [g], {**win, "input": list(x.shape)}, want=lambda: gx)]
+
+
+def interpolate(o, s):
+    x = s.input
+    mode = o.variant_test_name or ("bilinear" if "bilinear" in o.name else "nearest")
+    k = dict(s.kwargs)
+    if s.args: k["size"] = s.args[0]
+    if len(s.args) > 1: k["scale_factor"] = s.args[1]
+    corners = k.get("align_corners", True if o.name.startswith("nn.functional.upsample_bilinear") else None)
+    if o.name == "nn.functional.upsample_bilinear": corners = True
+    y = o.op(x.double() if x.is_floating_point() else x, *s.args, **s.kwargs)
+    why = []
+    if x.dim() != 4: raise NE(f"rank {x.dim()} of interpolate (1-D or 3-D)")
+    size = list(y.shape[2:])
+    f = lambda t: F.interpolate(t, size, mode=mode)
+    if not x.is_floating_point(): raise NE("interpolate of integers")
+    if not torch.allclose(f(x.double()), y, rtol=1e-4, atol=1e-5):
+        if corners: why.append("align_corners=True")
+        else: why.append("scale_factor other than the sizes' ratio")
+    if k.get("antialias"): why.append("antialias")
+    if why: raise NE(*why)
+    xd = x.double().requires_grad_()
+    z = f(xd)
+    g = torch.randn(z.shape).to(x.dtype)
+    gx, = torch.autograd.grad(z, xd, g.double())
+    xf = x.float().requires_grad_()
+    fx, = torch.autograd.grad(f(xf), xf, g.float())
+    return [Case("upsample_" + mode, [x], {"size": size}, want=lambda: z.detach(), alt=lambda: f(x)),
+            Case(f"upsample_{mode}_backward", [g], {"size": list(x.shape[2:])}, want=lambda: gx, alt=lambda: fx.to(x.dtype))]
+
+
+def unfold(o, s):
+    x = s.input
+    k = dict(zip(["kernel_size", "dilation", "padding", "stride"], s.args)) | s.kwargs
+    why = []
+    if pair(k.get("dilation", 1)) != [1, 1]: why.append("dilation of unfold")
+    if x.dim() == 3: why.append("image without a batch axis")
+    if why: raise NE(*why)
+    win = {"kernel": pair(k["kernel_size"]), "stride": pair(k.get("stride", 1)), "padding": pair(k.get("padding", 0))}
+    f = lambda t: F.unfold(t, win["kernel"], 1, win["padding"], win["stride"])
+    cases = [Case("unfold", [x], win, want=lambda: f(x.double()) if x.is_floating_point() else f(x))]
+    y = f(x.float())
+    if x.is_floating_point() and y.numel():
+        c = torch.randn(y.shape).to(x.dtype)
+        cases.append(Case("fold", [c], {**win, "size": list(x.shape[2:])}, want=lambda: F.fold(c.double(), list(x.shape[2:]), win["kernel"], 1, win["padding"], win["stride"])))
+    return cases

@@ -1,0 +1,277 @@
+//! Every operation that a case may name.
+
+use crate::elementwise::{self, Way, as_given, number_first, with_scalar};
+use crate::operands::{Failure, R, boolean, dtype, e, list, num, pair, real, window};
+use serde_json::Value;
+use std::ops::RangeFull;
+use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, Sgd, SgdParameter, Tensor, TensorError, f16, fuse};
+
+/// Runs an operation on its inputs, with its other arguments. One that is not here is [`Failure::Unknown`].
+pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
+    if let Some(result) = elementwise::run(op, way, i, &a["scalar"]) {
+        return Ok(vec![result?]);
+    }
+    let one = |r: R<Tensor>| r.map(|t| vec![t]);
+    let four = |v: &Value| -> [usize; 4] { list(v).try_into().unwrap() };
+    match op {
+        "radd_scalar" | "rsub_scalar" | "rmul_scalar" | "rdiv_scalar" | "rpow_scalar" => {
+            one(number_first(op, &i[0], &a["scalar"]))
+        }
+        "add_alpha" => {
+            let c = e(e(i[0].expand(list(&a["shape"])))?.copied())?;
+            with_scalar!(c, &a["alpha"], |s| e(c.add_scaled_(&i[1], s)))?;
+            Ok(vec![c])
+        }
+        "where" => one(match way {
+            Way::Method => e(i[0].where_cond(&i[1], &i[2])),
+            _ => e(fuse(|[c, x, y]| c.select(x, y)).run([&i[0], &i[1], &i[2]])),
+        }),
+        "clamp" => {
+            let [low, high] = optional(i, a);
+            let mut t = i[0].clone();
+            if let Some(low) = low {
+                t = e(t.maximum(low))?;
+            }
+            if let Some(high) = high {
+                t = e(t.minimum(high))?;
+            }
+            Ok(vec![t])
+        }
+        "clamp_scalar" => {
+            let mut t = i[0].clone();
+            if !a["min"].is_null() {
+                t = as_given!(&a["min"], |s| e(t.maximum(s)))?;
+            }
+            if !a["max"].is_null() {
+                t = as_given!(&a["max"], |s| e(t.minimum(s)))?;
+            }
+            Ok(vec![t])
+        }
+        "cast" => one(e(i[0].to(dtype(a["to"].as_str().unwrap())))),
+        "sum" => one(reduced(a, &i[0], Tensor::sum, Tensor::sum_keepdim, Tensor::sum, Tensor::sum_keepdim)),
+        "mean" => one(reduced(a, &i[0], Tensor::mean, Tensor::mean_keepdim, Tensor::mean, Tensor::mean_keepdim)),
+        "amax" => one(reduced(a, &i[0], Tensor::amax, Tensor::amax_keepdim, Tensor::amax, Tensor::amax_keepdim)),
+        "amin" => one(reduced(a, &i[0], Tensor::amin, Tensor::amin_keepdim, Tensor::amin, Tensor::amin_keepdim)),
+        "argmax" => one(along(a, &i[0], Tensor::argmax, Tensor::argmax_keepdim)),
+        "argmin" => one(along(a, &i[0], Tensor::argmin, Tensor::argmin_keepdim)),
+        "max_with_index" => Ok(vec![
+            along(a, &i[0], Tensor::amax, Tensor::amax_keepdim)?,
+            along(a, &i[0], Tensor::argmax, Tensor::argmax_keepdim)?,
+        ]),
+        "min_with_index" => Ok(vec![
+            along(a, &i[0], Tensor::amin, Tensor::amin_keepdim)?,
+            along(a, &i[0], Tensor::argmin, Tensor::argmin_keepdim)?,
+        ]),
+        "argmax_all" => one(flat(&i[0], [i[0].elements()]).and_then(|x| e(x.argmax(0)))),
+        "argmin_all" => one(flat(&i[0], [i[0].elements()]).and_then(|x| e(x.argmin(0)))),
+        "softmax" => one(e(i[0].softmax(num(&a["axis"])))),
+        "log_softmax" => one(e(i[0].log_softmax(num(&a["axis"])))),
+        "layer_norm" | "rms_norm" => one(norm(op, i, a)),
+        "matmul" => one(e(i[0].matmul(&i[1]))),
+        "bmm" => one(e(i[0].bmm(&i[1]))),
+        "linear" => one(e(i[0].linear(&i[1], i.get(2)))),
+        "gemm" => one(gemm(i, a)),
+        "permute" => one(e(i[0].permute(list(&a["axes"])))),
+        "transpose" => one(e(i[0].transpose(num(&a["first"]), num(&a["second"])))),
+        "t" => one(e(i[0].t())),
+        "reshape" => one(e(i[0].reshape(list(&a["shape"])))),
+        "reshape_copy" => one(flat(&i[0], list(&a["shape"]))),
+        "expand" => one(e(i[0].expand(list(&a["shape"])))),
+        "narrow" => one(e(i[0].narrow(num(&a["axis"]), num(&a["start"]), num(&a["length"])))),
+        "slice" => {
+            let mut t = i[0].clone();
+            for (axis, part) in a["parts"].as_array().unwrap().iter().enumerate() {
+                let [start, length] = pair(part);
+                t = e(t.narrow(axis, start, length))?;
+            }
+            Ok(vec![t])
+        }
+        "contiguous" => one(e(i[0].contiguous())),
+        "copied" => one(e(i[0].copied())),
+        "fill_" => {
+            let c = e(i[0].copied())?;
+            with_scalar!(c, &a["scalar"], |s| e(c.fill_(s)))?;
+            Ok(vec![c])
+        }
+        "full" => {
+            let (shape, v) = (list(&a["shape"]), real(&a["scalar"]));
+            one(match dtype(a["dtype"].as_str().unwrap()) {
+                DType::I32 => e(Tensor::full(pool, shape, v as i32)),
+                DType::U32 => e(Tensor::full(pool, shape, v as u32)),
+                DType::F16 => e(Tensor::full(pool, shape, f16::from_f64(v))),
+                _ => e(Tensor::full(pool, shape, v as f32)),
+            })
+        }
+        "zeros" => one(e(Tensor::zeros(pool, list(&a["shape"]), dtype(a["dtype"].as_str().unwrap())))),
+        "arange" => one(arange(pool, a)),
+        "cat" => one(e(Tensor::cat(&i.iter().collect::<Vec<_>>(), num(&a["axis"])))),
+        "gather" => one(e(i[0].gather(num(&a["axis"]), &i[1]))),
+        "index_select" => one(e(i[0].index_select(num(&a["axis"]), &i[1]))),
+        "scatter_add" => {
+            let c = e(i[0].copied())?;
+            e(c.scatter_add_(num(&a["axis"]), &i[1], &i[2]))?;
+            Ok(vec![c])
+        }
+        "index_add" => {
+            let c = e(i[0].copied())?;
+            let mut source = i[2].clone();
+            if real(&a["alpha"]) != 1.0 {
+                source = as_given!(&a["alpha"], |s| e(source.mul(s)))?;
+            }
+            e(c.index_add_(num(&a["axis"]), &i[1], &source))?;
+            Ok(vec![c])
+        }
+        "conv2d" => one(e(i[0].conv2d(&i[1], i.get(2), window(a)))),
+        "conv2d_input" => one(e(i[0].conv2d_input(four(&a["input"]), &i[1], window(a)))),
+        "conv2d_weight" => one(e(i[0].conv2d_weight(&i[1], four(&a["weight"]), window(a)))),
+        "max_pool2d" => {
+            let (most, places) = e(i[0].max_pool2d(window(a)))?;
+            Ok(vec![most, places])
+        }
+        "max_pool2d_backward" => one(e(i[0].max_pool2d_backward(&i[1], four(&a["input"]), window(a)))),
+        "avg_pool2d" => one(e(i[0].avg_pool2d(window(a)))),
+        "avg_pool2d_backward" => one(e(i[0].avg_pool2d_backward(four(&a["input"]), window(a)))),
+        "upsample_nearest" => one(e(i[0].upsample_nearest(pair(&a["size"])))),
+        "upsample_bilinear" => one(e(i[0].upsample_bilinear(pair(&a["size"])))),
+        "upsample_nearest_backward" => one(e(i[0].upsample_nearest_backward(pair(&a["size"])))),
+        "upsample_bilinear_backward" => one(e(i[0].upsample_bilinear_backward(pair(&a["size"])))),
+        "unfold" => one(e(i[0].unfold(window(a)))),
+        "fold" => one(e(i[0].fold(pair(&a["size"]), window(a)))),
+        "mse_loss" => one(e(i[0].mse_loss(&i[1]))),
+        "mse_loss_backward" => one(e(i[0].mse_loss_backward(&i[1]))),
+        "cross_entropy" => one(e(i[0].cross_entropy(&i[1]))),
+        "cross_entropy_backward" => one(e(i[0].cross_entropy_backward(&i[1]))),
+        "sgd" => sgd(pool, i, a),
+        "adamw" => adamw(pool, i, a),
+        _ => Err(Failure::Unknown),
+    }
+}
+
+type Reduction<A> = fn(&Tensor, A) -> Result<Tensor, TensorError>;
+
+/// Along one axis, which is dropped or kept.
+fn along(a: &Value, x: &Tensor, dropping: Reduction<usize>, keeping: Reduction<usize>) -> R<Tensor> {
+    e((if boolean(&a["keep"]) { keeping } else { dropping })(x, num(&a["axis"])))
+}
+
+/// Along some axes, where none in the case stands for all.
+fn reduced(
+    a: &Value,
+    x: &Tensor,
+    dropping: Reduction<Vec<usize>>,
+    keeping: Reduction<Vec<usize>>,
+    dropping_all: Reduction<RangeFull>,
+    keeping_all: Reduction<RangeFull>,
+) -> R<Tensor> {
+    let axes = list(&a["axes"]);
+    e(match (axes.is_empty(), boolean(&a["keep"])) {
+        (true, false) => dropping_all(x, ..),
+        (true, true) => keeping_all(x, ..),
+        (false, false) => dropping(x, axes),
+        (false, true) => keeping(x, axes),
+    })
+}
+
+/// The two inputs after the first, each of which a case may leave out.
+fn optional<'i>(inputs: &'i [Tensor], a: &Value) -> [Option<&'i Tensor>; 2] {
+    let mut given = inputs[1..].iter();
+    [0, 1].map(|at| boolean(&a["has"][at]).then(|| given.next().unwrap()))
+}
+
+/// A copy where no view has the shape.
+fn flat(x: &Tensor, shape: impl AsRef<[usize]>) -> R<Tensor> {
+    e(x.contiguous().and_then(|x| x.reshape(shape)))
+}
+
+/// Over several axes: they are one after a reshape.
+fn norm(op: &str, i: &[Tensor], a: &Value) -> R<Tensor> {
+    let x = &i[0];
+    let (eps, axes) = (real(&a["eps"]) as f32, num(&a["axes"]));
+    let (lead, last) = x.shape().split_at(x.rank() - axes);
+    let elements: usize = last.iter().product();
+    let as_one = |x: &Tensor, shape: Vec<usize>| if axes == 1 { Ok(x.clone()) } else { flat(x, shape) };
+    let rows = as_one(x, [lead, &[elements]].concat())?;
+    let [weight, bias] = optional(i, a);
+    let weight = weight.map(|weight| as_one(weight, vec![elements])).transpose()?;
+    let bias = bias.map(|bias| as_one(bias, vec![elements])).transpose()?;
+    let y = match op {
+        "layer_norm" => e(rows.layer_norm(weight.as_ref(), bias.as_ref(), eps))?,
+        _ => e(rows.rms_norm(weight.as_ref(), eps))?,
+    };
+    e(y.reshape(x.shape()))
+}
+
+/// alpha · A' · B' + beta · C, of a product, a multiplication and an addition.
+fn gemm(i: &[Tensor], a: &Value) -> R<Tensor> {
+    let transposed = |t: &Tensor, turn: &Value| if boolean(turn) { e(t.t()) } else { Ok(t.clone()) };
+    let mut y = e(transposed(&i[0], &a["trans_a"])?.matmul(&transposed(&i[1], &a["trans_b"])?))?;
+    if real(&a["alpha"]) != 1.0 {
+        y = as_given!(&a["alpha"], |s| e(y.mul(s)))?;
+    }
+    if let Some(c) = i.get(2) {
+        with_scalar!(y, &a["beta"], |s| e(y.add_scaled_(c, s)))?;
+    }
+    Ok(y)
+}
+
+/// Of f16 from f32, if the numbers are not f16's own.
+fn arange(pool: &Pool, a: &Value) -> R<Tensor> {
+    let (count, start, step) = (num(&a["count"]), real(&a["start"]), real(&a["step"]));
+    let is_half = |number: f64| f64::from(f16::from_f64(number)) == number;
+    match dtype(a["dtype"].as_str().unwrap()) {
+        DType::I32 => e(Tensor::arange(pool, count, start as i32, step as i32)),
+        DType::U32 => e(Tensor::arange(pool, count, start as i64 as u32, step as i64 as u32)),
+        DType::F16 if is_half(start) && is_half(step) => {
+            e(Tensor::arange(pool, count, f16::from_f64(start), f16::from_f64(step)))
+        }
+        other => e(Tensor::arange(pool, count, start as f32, step as f32).and_then(|x| x.to(other))),
+    }
+}
+
+fn copies(inputs: &[Tensor]) -> R<Vec<Tensor>> {
+    inputs.iter().map(|x| e(x.copied())).collect()
+}
+
+fn zeros(pool: &Pool, like: &[Tensor]) -> R<Vec<Tensor>> {
+    like.iter().map(|x| e(Tensor::zeros(pool, x.shape(), x.dtype()))).collect()
+}
+
+/// The inputs are the parameters, and their gradients in each step.
+fn sgd(pool: &Pool, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
+    let step = Sgd {
+        learning_rate: real(&a["lr"]) as f32,
+        momentum: real(&a["momentum"]) as f32,
+        weight_decay: real(&a["weight_decay"]) as f32,
+        nesterov: boolean(&a["nesterov"]),
+    };
+    let (given, gradients) = i.split_at(num(&a["parameters"]));
+    let xs = copies(given)?;
+    let velocities = zeros(pool, &xs)?;
+    for gradients in gradients.chunks(xs.len()) {
+        let with = xs.iter().zip(gradients).zip(&velocities);
+        let list: Vec<_> = with.map(|((x, gradient), velocity)| SgdParameter { x, gradient, velocity }).collect();
+        e(step.step(&list))?;
+    }
+    Ok(xs)
+}
+
+/// As [`sgd`].
+fn adamw(pool: &Pool, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
+    let step = AdamW {
+        learning_rate: real(&a["lr"]) as f32,
+        betas: [real(&a["beta1"]) as f32, real(&a["beta2"]) as f32],
+        epsilon: real(&a["eps"]) as f32,
+        weight_decay: real(&a["weight_decay"]) as f32,
+    };
+    let (given, gradients) = i.split_at(num(&a["parameters"]));
+    let xs = copies(given)?;
+    let (means, squares) = (zeros(pool, &xs)?, zeros(pool, &xs)?);
+    for (number, gradients) in (1..).zip(gradients.chunks(xs.len())) {
+        let with = xs.iter().zip(gradients).zip(means.iter().zip(&squares));
+        let list: Vec<_> = with
+            .map(|((x, gradient), (mean, mean_square))| AdamWParameter { x, gradient, mean, mean_square })
+            .collect();
+        e(step.step(number, &list))?;
+    }
+    Ok(xs)
+}
