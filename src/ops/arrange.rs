@@ -61,7 +61,7 @@ impl Tensor {
                 return Err(TensorError::Shape { operation: name, left, right });
             }
         }
-        let output = first.beside(shape, first.dtype())?;
+        let output = first.new_empty(shape, first.dtype())?;
         let mut at = 0;
         for tensor in tensors {
             let length = tensor.shape()[axis];

@@ -75,7 +75,7 @@ impl Tensor {
     /// An operation on two tensors of one dtype, broadcast to a shape.
     #[track_caller]
     fn of_two(&self, operation: Operation, other: &Self, shape: &[usize]) -> Result<Self, TensorError> {
-        let output = self.beside(shape, self.dtype())?;
+        let output = self.new_empty(shape, self.dtype())?;
         let run = Elementwise {
             name: operation.name,
             shader: &BINARY,
@@ -92,7 +92,7 @@ impl Tensor {
 
     #[track_caller]
     fn with_number(&self, operation: Operation, bits: u32) -> Result<Self, TensorError> {
-        let output = self.beside(self.shape(), self.dtype())?;
+        let output = self.new_empty(self.shape(), self.dtype())?;
         let run = Elementwise {
             name: operation.name,
             shader: &BINARY_SCALAR,

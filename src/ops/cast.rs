@@ -59,7 +59,7 @@ impl Tensor {
     #[track_caller]
     pub fn to(&self, dtype: DType) -> Result<Self, TensorError> {
         let Some((operation, [read, written])) = conversion(self.dtype(), dtype) else { return Ok(self.clone()) };
-        let output = self.beside(self.shape(), dtype)?;
+        let output = self.new_empty(self.shape(), dtype)?;
         let run = Elementwise {
             name: "to",
             shader: &UNARY,

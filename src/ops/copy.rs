@@ -3,7 +3,7 @@
 use super::elementwise::Elementwise;
 use super::launch::{check_kinds, is_in_place};
 use super::shader::{AS_IT_IS, COPY};
-use super::turn::Turn;
+use super::turn::TransposingCopy;
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 
@@ -23,7 +23,7 @@ impl Tensor {
     /// As [`Tensor::empty`].
     #[track_caller]
     pub fn copied(&self) -> Result<Self, TensorError> {
-        let copy = self.beside(self.shape(), self.dtype())?;
+        let copy = self.new_empty(self.shape(), self.dtype())?;
         copy.copy_(self)?;
         Ok(copy)
     }
@@ -47,7 +47,7 @@ impl Tensor {
             // One storage bound twice would be two writable bindings of the same bytes: copy by way of another.
             return self.copy_(&source.copied()?);
         }
-        if let Some(turn) = Turn::new(self.layout(), &layout).filter(|_| self.elements() > 0) {
+        if let Some(turn) = TransposingCopy::new(self.layout(), &layout).filter(|_| self.elements() > 0) {
             return turn.run(name, self, source);
         }
         let run = Elementwise {

@@ -36,7 +36,7 @@ impl Tensor {
     /// As [`Tensor::empty`].
     #[track_caller]
     pub fn empty_like(&self) -> Result<Self, TensorError> {
-        self.beside(self.shape(), self.dtype())
+        self.new_empty(self.shape(), self.dtype())
     }
 
     /// A tensor of zeros of the shape, dtype and pool of this one. Equals `torch.zeros_like`.
@@ -45,7 +45,7 @@ impl Tensor {
     /// As [`Tensor::empty`].
     #[track_caller]
     pub fn zeros_like(&self) -> Result<Self, TensorError> {
-        let tensor = self.beside(self.shape(), self.dtype())?;
+        let tensor = self.new_empty(self.shape(), self.dtype())?;
         tensor.storage().clear()?;
         Ok(tensor)
     }
@@ -66,7 +66,7 @@ impl Tensor {
     /// As [`Tensor::fill_`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn full_like(&self, value: impl TensorOrScalar) -> Result<Self, TensorError> {
-        let tensor = self.beside(self.shape(), self.dtype())?;
+        let tensor = self.new_empty(self.shape(), self.dtype())?;
         tensor.fill_(value)?;
         Ok(tensor)
     }
@@ -114,7 +114,7 @@ impl Tensor {
     /// A new tensor of its dtype, of floating point, whose elements are all one number.
     #[track_caller]
     pub(super) fn filled(&self, shape: &[usize], value: f32) -> Result<Self, TensorError> {
-        let tensor = self.beside(shape, self.dtype())?;
+        let tensor = self.new_empty(shape, self.dtype())?;
         tensor.fill_with_bits(value.to_bits())?;
         Ok(tensor)
     }

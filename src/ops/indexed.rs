@@ -44,14 +44,14 @@ impl Tensor {
             return self.reshape([1])?.gather(0, &index.of_scalar()?)?.reshape(index.shape());
         };
         self.check_index(name, axis, index)?;
-        let output = self.beside(index.shape(), self.dtype())?;
+        let output = self.new_empty(index.shape(), self.dtype())?;
         if self.elements() == 0 {
             // Nothing is there to be bound, and every index is beyond it.
             output.storage().clear()?;
             return Ok(output);
         }
         // One storage bound twice would be two writable bindings of the same bytes.
-        let index = index.apart_from(self)?;
+        let index = index.in_other_storage_than(self)?;
         let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
         table.run(name, &GATHER, &index, &output, false)?;
         Ok(output)
@@ -102,8 +102,8 @@ impl Tensor {
             table.scatter_add_(axis, index, &source.to(number)?)?;
             return self.copy_(&table.to(self.dtype())?);
         }
-        let source = source.apart_from(self)?;
-        let index = index.apart_from(self)?.apart_from(&source)?;
+        let source = source.in_other_storage_than(self)?;
+        let index = index.in_other_storage_than(self)?.in_other_storage_than(&source)?;
         let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
         table.run(name, &SCATTER_ADD, &index, &source, true)
     }

@@ -109,10 +109,10 @@ const TEAM: u32 = 16;
 const WORKGROUPS: usize = 16_384;
 const INVOCATIONS: usize = 65_536;
 
-/// How the elements of an output lie, which decides the kernel.
+/// The kernel of a pass, which the layout of the elements of an output decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Anyhow,
+enum Kernel {
+    Strided,
     Few,
     Row,
     ShortRow,
@@ -121,7 +121,7 @@ enum Way {
 
 /// What a reduction of no elements gives. Not a closure that makes it: the block would name a line in here.
 #[derive(Clone, Copy, Debug)]
-enum OfNothing {
+enum EmptyReduction {
     Zero,
     NotANumber,
     Refused,
@@ -138,7 +138,7 @@ impl Tensor {
     #[track_caller]
     pub fn sum(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes("sum", &axes)?;
-        self.reduce("sum", [AS_IT_IS; 2], &axes, false, OfNothing::Zero)
+        self.reduce("sum", [AS_IT_IS; 2], &axes, false, EmptyReduction::Zero)
     }
 
     /// As [`Tensor::sum`], with the axes kept in the shape, with size 1. Equals `torch.sum(keepdim=True)`.
@@ -148,7 +148,7 @@ impl Tensor {
     #[track_caller]
     pub fn sum_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes("sum", &axes)?;
-        self.reduce("sum", [AS_IT_IS; 2], &axes, true, OfNothing::Zero)
+        self.reduce("sum", [AS_IT_IS; 2], &axes, true, EmptyReduction::Zero)
     }
 
     /// The mean along some axes, as [`Tensor::sum`]. For f32 and f16. The mean of no elements is NaN. Equals `torch.mean`.
@@ -179,7 +179,7 @@ impl Tensor {
     #[track_caller]
     pub fn amax(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes(AMAX, &axes)?;
-        self.reduce(AMAX, [largest(self.dtype()); 2], &axes, false, OfNothing::Refused)
+        self.reduce(AMAX, [largest(self.dtype()); 2], &axes, false, EmptyReduction::Refused)
     }
 
     /// As [`Tensor::amax`], with the axes kept in the shape, with size 1. Equals `torch.amax(keepdim=True)`.
@@ -189,7 +189,7 @@ impl Tensor {
     #[track_caller]
     pub fn amax_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes(AMAX, &axes)?;
-        self.reduce(AMAX, [largest(self.dtype()); 2], &axes, true, OfNothing::Refused)
+        self.reduce(AMAX, [largest(self.dtype()); 2], &axes, true, EmptyReduction::Refused)
     }
 
     /// The smallest element along some axes, as [`Tensor::amax`]. Equals `torch.amin`.
@@ -199,7 +199,7 @@ impl Tensor {
     #[track_caller]
     pub fn amin(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes(AMIN, &axes)?;
-        self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, false, OfNothing::Refused)
+        self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, false, EmptyReduction::Refused)
     }
 
     /// As [`Tensor::amin`], with the axes kept in the shape, with size 1. Equals `torch.amin(keepdim=True)`.
@@ -209,7 +209,7 @@ impl Tensor {
     #[track_caller]
     pub fn amin_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes(AMIN, &axes)?;
-        self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, true, OfNothing::Refused)
+        self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, true, EmptyReduction::Refused)
     }
 
     #[track_caller]
@@ -217,7 +217,7 @@ impl Tensor {
         if !self.dtype().is_floating_point() {
             return Err(TensorError::NotDefined { operation: "mean", dtype: self.dtype().name() });
         }
-        self.reduce("mean", [AS_IT_IS, MEAN], axes, keep_dims, OfNothing::NotANumber)
+        self.reduce("mean", [AS_IT_IS, MEAN], axes, keep_dims, EmptyReduction::NotANumber)
     }
 
     /// Reduces by the first operation, in the last pass by the second; `nothing` is that of no elements.
@@ -228,7 +228,7 @@ impl Tensor {
         operations: [Operation; 2],
         axes: &[usize],
         keep_dims: bool,
-        nothing: OfNothing,
+        nothing: EmptyReduction,
     ) -> Result<Self, TensorError> {
         let is_reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
         let (reduced, kept): (Vec<usize>, Vec<usize>) = (0..self.rank()).partition(is_reduced);
@@ -239,14 +239,14 @@ impl Tensor {
         let input = self.permute(&order)?;
         let output = if count == 0 {
             match nothing {
-                OfNothing::Zero => Self::zeros(&self.pool(), &kept_shape, self.dtype())?,
-                OfNothing::NotANumber => self.filled(&kept_shape, f32::NAN)?,
-                OfNothing::Refused => {
+                EmptyReduction::Zero => Self::zeros(&self.pool(), &kept_shape, self.dtype())?,
+                EmptyReduction::NotANumber => self.filled(&kept_shape, f32::NAN)?,
+                EmptyReduction::Refused => {
                     return Err(TensorError::Empty { operation: name, shape: self.shape().to_vec() });
                 }
             }
         } else if kept_shape.contains(&0) {
-            self.beside(&kept_shape, self.dtype())?
+            self.new_empty(&kept_shape, self.dtype())?
         } else {
             input.reduce_last(name, operations, kept.len())?.reshape(&kept_shape)?
         };
@@ -285,7 +285,7 @@ struct Pass {
     /// The kept and the reduced dimensions, each collapsed among themselves.
     kept: Layout,
     reduced: Layout,
-    way: Way,
+    kernel: Kernel,
 }
 
 impl Pass {
@@ -293,19 +293,19 @@ impl Pass {
         let layout = input.layout();
         let kept = layout.part(0..kept_rank).collapsed();
         let reduced = layout.part(kept_rank..layout.rank()).collapsed();
-        let way = way(&kept, &reduced);
-        Self { input, kept, reduced, way }
+        let kernel = kernel_for(&kept, &reduced);
+        Self { input, kept, reduced, kernel }
     }
 
     /// Elements of a part of an output.
     fn part(&self) -> usize {
         let (outputs, count) = (self.kept.elements(), self.reduced.elements());
         let all = outputs.saturating_mul(count);
-        match self.way {
-            Way::Few | Way::ShortRow => count,
-            Way::Anyhow => all.div_ceil(WORKGROUPS).clamp(1 << 12, 1 << 18),
-            Way::Row => all.div_ceil(WORKGROUPS).clamp(1 << 14, 1 << 20).next_multiple_of(FOUR),
-            Way::Columns => all.div_ceil(FOUR * INVOCATIONS).clamp(32, 1 << 13),
+        match self.kernel {
+            Kernel::Few | Kernel::ShortRow => count,
+            Kernel::Strided => all.div_ceil(WORKGROUPS).clamp(1 << 12, 1 << 18),
+            Kernel::Row => all.div_ceil(WORKGROUPS).clamp(1 << 14, 1 << 20).next_multiple_of(FOUR),
+            Kernel::Columns => all.div_ceil(FOUR * INVOCATIONS).clamp(32, 1 << 13),
         }
     }
 
@@ -314,12 +314,12 @@ impl Pass {
         let walk = iterations(MAX_RANK as u64 - 1, 0);
         let tree = iterations(u64::from(WORKGROUP.ilog2()), 0);
         let each = |invocations: usize| self.part().div_ceil(invocations) as u64;
-        walk + match self.way {
-            Way::Anyhow => iterations(each(WORKGROUP as usize), walk) + tree,
-            Way::Few => iterations(each(1), walk),
-            Way::Row => iterations(each(FOUR * FOUR * WORKGROUP as usize), 0) + iterations(3, 0) + tree,
-            Way::ShortRow => iterations(each(FOUR * TEAM as usize), 0) + iterations(u64::from(TEAM), 0),
-            Way::Columns => iterations(each(FOUR), 0) + iterations(each(1), walk),
+        walk + match self.kernel {
+            Kernel::Strided => iterations(each(WORKGROUP as usize), walk) + tree,
+            Kernel::Few => iterations(each(1), walk),
+            Kernel::Row => iterations(each(FOUR * FOUR * WORKGROUP as usize), 0) + iterations(3, 0) + tree,
+            Kernel::ShortRow => iterations(each(FOUR * TEAM as usize), 0) + iterations(u64::from(TEAM), 0),
+            Kernel::Columns => iterations(each(FOUR), 0) + iterations(each(1), walk),
         }
     }
 
@@ -337,10 +337,10 @@ impl Pass {
         written: DType,
         divisor: f32,
     ) -> Result<Tensor, TensorError> {
-        let Self { input, kept, reduced, way } = self;
+        let Self { input, kept, reduced, kernel } = self;
         let (outputs, count, split) = (kept.elements(), reduced.elements(), self.split());
-        let shape = if *way == Way::Columns { [split, outputs] } else { [outputs, split] };
-        let output = input.beside(shape, written)?;
+        let shape = if *kernel == Kernel::Columns { [split, outputs] } else { [outputs, split] };
+        let output = input.new_empty(shape, written)?;
         let number = |value: usize| index(name, value);
         let written_to = Placed::of(&output).bind_whole(name)?;
         let (read, input_offset) = Placed::of(input).bind(name, 1)?;
@@ -360,21 +360,21 @@ impl Pass {
         // Not only each of the two: the walk counts over both.
         number(outputs.saturating_mul(count))?;
         let parts = number(outputs * split)?;
-        let (shader, workgroups): (&Shader, u32) = match way {
-            Way::Anyhow => (&REDUCE_PART, parts),
-            Way::Few => (&REDUCE_FEW, parts.div_ceil(WORKGROUP)),
-            Way::Row => (&REDUCE_ROW, parts),
-            Way::ShortRow => (&REDUCE_SHORT_ROW, parts.div_ceil(WORKGROUP / TEAM)),
-            Way::Columns => (&REDUCE_COLUMNS, (parts / 4).div_ceil(WORKGROUP)),
+        let (shader, workgroups): (&Shader, u32) = match kernel {
+            Kernel::Strided => (&REDUCE_PART, parts),
+            Kernel::Few => (&REDUCE_FEW, parts.div_ceil(WORKGROUP)),
+            Kernel::Row => (&REDUCE_ROW, parts),
+            Kernel::ShortRow => (&REDUCE_SHORT_ROW, parts.div_ceil(WORKGROUP / TEAM)),
+            Kernel::Columns => (&REDUCE_COLUMNS, (parts / 4).div_ceil(WORKGROUP)),
         };
         let variant = Variant { operation, output: written, ..Variant::plain(input.dtype()) };
         let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;
         launch(name, &program, &[written_to, read], bytemuck::bytes_of(&params), grid(workgroups), self.iterations())?;
-        if *way == Way::Columns { output.t() } else { Ok(output) }
+        if *kernel == Kernel::Columns { output.t() } else { Ok(output) }
     }
 }
 
-fn way(kept: &Layout, reduced: &Layout) -> Way {
+fn kernel_for(kept: &Layout, reduced: &Layout) -> Kernel {
     let in_fours = |layout: &Layout, besides: usize| {
         let strides = layout.strides.iter().enumerate().filter(|&(axis, _)| axis != besides);
         strides.map(|(_, stride)| stride).all(|stride| stride.is_multiple_of(FOUR))
@@ -385,14 +385,14 @@ fn way(kept: &Layout, reduced: &Layout) -> Way {
     if let Some(inner) = innermost(kept) {
         let is_wide = kept.strides[inner] == 1 && kept.shape[inner].is_multiple_of(FOUR);
         if is_wide && begins_in_fours && in_fours(kept, inner) && in_fours(reduced, reduced.rank()) && count > 1 {
-            return Way::Columns;
+            return Kernel::Columns;
         }
     }
     let is_row = reduced.rank() == 1 && reduced.strides[0] == 1 && begins_in_fours && in_fours(kept, kept.rank());
     match is_row {
-        true if count > SHORT_ROW => Way::Row,
-        true if count >= FEW / FOUR && count.is_multiple_of(FOUR) => Way::ShortRow,
-        _ if count <= FEW => Way::Few,
-        _ => Way::Anyhow,
+        true if count > SHORT_ROW => Kernel::Row,
+        true if count >= FEW / FOUR && count.is_multiple_of(FOUR) => Kernel::ShortRow,
+        _ if count <= FEW => Kernel::Few,
+        _ => Kernel::Strided,
     }
 }

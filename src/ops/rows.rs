@@ -130,7 +130,7 @@ impl Tensor {
             return self.contiguous()?.over_rows(name, SOFTMAXES, operation, &[], 0.0);
         }
         if self.elements() == 0 {
-            return self.beside(self.shape(), self.dtype());
+            return self.new_empty(self.shape(), self.dtype());
         }
         if self.dtype() != self.dtype().number() {
             // What the kernels hand to each other isn't rounded.
@@ -166,8 +166,8 @@ impl Tensor {
             return rows.norm_in_steps(operation, &weight, &bias, epsilon);
         }
         // One storage bound twice would be two writable bindings of the same bytes.
-        let weight = weight.apart_from(&rows)?;
-        let bias = bias.apart_from(&rows)?.apart_from(&weight)?;
+        let weight = weight.in_other_storage_than(&rows)?;
+        let bias = bias.in_other_storage_than(&rows)?.in_other_storage_than(&weight)?;
         rows.over_rows(name, NORMS, operation, &[&weight, &bias], epsilon)
     }
 
@@ -181,7 +181,7 @@ impl Tensor {
         epsilon: f32,
     ) -> Result<Self, TensorError> {
         if self.elements() == 0 {
-            return self.beside(self.shape(), self.dtype());
+            return self.new_empty(self.shape(), self.dtype());
         }
         let number = self.dtype().number();
         if self.dtype() != number {
@@ -202,7 +202,7 @@ impl Tensor {
 
     /// Itself, or a copy if it lies in the storage of another one.
     #[track_caller]
-    pub(super) fn apart_from(&self, other: &Self) -> Result<Self, TensorError> {
+    pub(super) fn in_other_storage_than(&self, other: &Self) -> Result<Self, TensorError> {
         if self.storage().is_same(other.storage()) { self.copied() } else { Ok(self.clone()) }
     }
 
@@ -234,7 +234,7 @@ impl Tensor {
         operands: &[&Self],
         epsilon: f32,
     ) -> Result<Self, TensorError> {
-        let output = self.beside(self.shape(), self.dtype())?;
+        let output = self.new_empty(self.shape(), self.dtype())?;
         if output.elements() == 0 {
             return Ok(output);
         }

@@ -33,7 +33,7 @@ const MOST_WORKGROUPS: usize = 65_535;
 
 /// A copy in tiles.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
+pub(super) struct TransposingCopy {
     output: Layout,
     input: Layout,
     /// The dimension along which the output's elements are neighbours, and the input's.
@@ -41,7 +41,7 @@ pub(super) struct Turn {
     inner: usize,
 }
 
-impl Turn {
+impl TransposingCopy {
     /// The copy between two layouts of one shape, if it is one of this kind.
     pub(super) fn new(output: &Layout, input: &Layout) -> Option<Self> {
         let [output, input] = collapse([output, input]);

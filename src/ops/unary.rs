@@ -70,7 +70,7 @@ impl Tensor {
             _ => {}
         }
         let operation = on(operation, dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
-        let output = self.beside(self.shape(), self.dtype())?;
+        let output = self.new_empty(self.shape(), self.dtype())?;
         let run = Elementwise {
             name,
             shader: &UNARY,

@@ -23,7 +23,7 @@ impl Tensor {
 
     /// A tensor of the same pool, as [`Tensor::empty`].
     #[track_caller]
-    pub(crate) fn beside(&self, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
+    pub(crate) fn new_empty(&self, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
         check_supported(dtype, self.storage.memory())?;
         let shape = shape.as_ref();
         let layout = Layout::contiguous(shape, dtype.bytes())?;

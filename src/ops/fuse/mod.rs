@@ -171,7 +171,7 @@ impl<const N: usize> Fused<N> {
             let shape = layout.broadcast_shape(name, input.layout())?;
             layout = layout.expand(name, &shape)?;
         }
-        let output = inputs[0].beside(&*layout.shape, written)?;
+        let output = inputs[0].new_empty(&*layout.shape, written)?;
         self.launch(name, inputs, &output, kinds)?;
         Ok(output)
     }
@@ -256,7 +256,7 @@ impl<const N: usize> Fused<N> {
         let mut bound = variant.bound();
         let constants;
         if parameters.binds_constants {
-            constants = output.beside([self.constants.len()], DType::U32)?;
+            constants = output.new_empty([self.constants.len()], DType::U32)?;
             constants.storage().write(0, bytemuck::cast_slice(&self.constants))?;
             bindings[bound] = Placed::of(&constants).bind_whole(name)?;
             bound += 1;

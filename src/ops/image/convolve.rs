@@ -43,7 +43,7 @@ impl Tensor {
         let bytes = self.dtype().bytes();
         let lines = arithmetic::size_of(&[planes.channels, window.kernel[0], window.kernel[1]], bytes)?;
         let windows = arithmetic::size_of(&out, bytes)?;
-        let columns = self.beside([planes.batch, lines, windows], self.dtype())?;
+        let columns = self.new_empty([planes.batch, lines, windows], self.dtype())?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &UNFOLD, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
         run.over(&[&columns, &input], columns.elements(), 0)?;
@@ -103,7 +103,7 @@ impl Tensor {
             return self.convolved(name, &convolution, window, &rows, bias);
         }
         let matrix = weight.contiguous()?.reshape([outputs, lines])?;
-        let output = self.beside([planes.batch, outputs, windows], self.dtype())?;
+        let output = self.new_empty([planes.batch, outputs, windows], self.dtype())?;
         let is_half = self.dtype() != self.dtype().number();
         for (start, length) in convolution.parts(self) {
             let columns = self.narrow(0, start, length)?.unfold(window)?;
@@ -142,14 +142,14 @@ impl Tensor {
             }
             return Ok(output);
         }
-        let weights = self.beside([lines + 1, outputs.next_multiple_of(BLOCK)], self.dtype())?;
+        let weights = self.new_empty([lines + 1, outputs.next_multiple_of(BLOCK)], self.dtype())?;
         let taken = weights.narrow(1, 0, outputs)?;
         match bias {
             Some(bias) => taken.narrow(0, lines, 1)?.copy_(bias)?,
             None => weights.storage().clear()?,
         }
         taken.narrow(0, 0, lines)?.copy_(rows)?;
-        let output = self.beside(convolution.output(), self.dtype())?;
+        let output = self.new_empty(convolution.output(), self.dtype())?;
         let image = self.contiguous()?;
         let run = Run { name, shader: &CONV2D, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &image };
         let span = out[1].div_ceil(FOUR);
@@ -203,7 +203,7 @@ impl Tensor {
         }
         let turned = weight.contiguous()?.reshape([outputs, lines])?.t()?;
         let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
-        let result = self.beside(input, self.dtype())?;
+        let result = self.new_empty(input, self.dtype())?;
         if result.elements() == 0 {
             // The batch of an expanded gradient may have no end.
             return Ok(result);
@@ -241,9 +241,9 @@ impl Tensor {
         let span = (all.saturating_mul(blocks) / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
         let parts = all.div_ceil(span);
         // The parts of a sum of f16 aren't rounded.
-        let sums = self.beside([parts, outputs, lines], self.dtype().number())?;
+        let sums = self.new_empty([parts, outputs, lines], self.dtype().number())?;
         let gradient = self.whole()?;
-        let input = input.contiguous()?.apart_from(&gradient)?;
+        let input = input.contiguous()?.in_other_storage_than(&gradient)?;
         let run =
             Run { name, shader: &CONV2D_WEIGHT, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
         let workgroups = arithmetic::size_of(&[blocks, parts], self.dtype().bytes())?;
@@ -273,7 +273,7 @@ impl Tensor {
         let number = self.dtype().number();
         let gradient = self.to(number)?.contiguous()?.reshape([planes.batch, outputs, windows])?;
         let images = input.to(number)?;
-        let sums = self.beside([planes.batch, outputs, lines], number)?;
+        let sums = self.new_empty([planes.batch, outputs, lines], number)?;
         // One image at a time, and its windows in chunks, each a product: there are few outputs and lines, and many windows.
         let chunks = convolution.chunks();
         let chunk = windows / chunks;

@@ -66,7 +66,7 @@ impl Run<'_> {
     ) -> Result<Tensor, TensorError> {
         let dtype = self.input.dtype();
         let is_whole = of_tile(extent).saturating_add(besides) <= loop_limit();
-        let sums = self.input.beside(shape, if is_whole { dtype } else { dtype.number() })?;
+        let sums = self.input.new_empty(shape, if is_whole { dtype } else { dtype.number() })?;
         let bound: Vec<&Tensor> = std::iter::once(&sums).chain(others.iter().copied()).collect();
         self.in_passes(&bound, sums.elements(), extent, besides)?;
         sums.to(dtype)

@@ -25,8 +25,8 @@ impl Tensor {
         if (0..2).any(|axis| padding[axis] > kernel[axis] / 2) {
             return Err(TensorError::Window { operation: name, size: planes.size, kernel, stride, padding });
         }
-        let largest = self.beside(planes.shape(out), self.dtype())?;
-        let places = self.beside(planes.shape(out), DType::U32)?;
+        let largest = self.new_empty(planes.shape(out), self.dtype())?;
+        let places = self.new_empty(planes.shape(out), DType::U32)?;
         let input = self.contiguous()?;
         let run = Run { name, shader: &MAX_POOL, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
         let extent = places_under(window, planes.size);

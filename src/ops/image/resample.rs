@@ -68,7 +68,7 @@ impl Tensor {
     #[track_caller]
     fn resampled(&self, name: &'static str, operation: Operation, out: [usize; 2]) -> Result<Self, TensorError> {
         let planes = self.check_sizes(name, out)?;
-        let result = self.beside(planes.shape(out), self.dtype())?;
+        let result = self.new_empty(planes.shape(out), self.dtype())?;
         let input = self.contiguous()?;
         let window = Window::square(1);
         let run = Run { name, shader: &UPSAMPLE, operation, planes, out, window, scale: 1.0, input: &input };

@@ -33,14 +33,14 @@ const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: 64, slice: 8 };
 
 /// How the operands of a tiled kernel lie.
 #[derive(Clone, Copy, Debug)]
-struct Lying {
+struct OperandLayout {
     /// Whether rows, offsets and strides are all in fours.
     in_fours: bool,
     /// Whether the left and then the right operand is contiguous along the depth; along the other side if not.
     deep: [bool; 2],
 }
 
-impl Lying {
+impl OperandLayout {
     /// None unless each operand is contiguous along either side.
     fn of(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>) -> Option<Self> {
         let one = |along: usize, across: usize| match (along, across) {
@@ -156,7 +156,7 @@ impl Tensor {
         // Sums that one dispatch leaves to the next aren't rounded in between.
         let written =
             if depth > DEEPEST || !depth.is_multiple_of(MANY.slice) { self.dtype().number() } else { self.dtype() };
-        let output = self.beside(shape, written)?;
+        let output = self.new_empty(shape, written)?;
         if output.elements() == 0 {
             return output.to(self.dtype());
         }
@@ -205,7 +205,7 @@ impl Tensor {
             let (left, right) = (vec![columns], bias.shape().to_vec());
             return Err(TensorError::Shape { operation: NAME, left, right });
         }
-        bias.contiguous()?.apart_from(self)?.apart_from(other)
+        bias.contiguous()?.in_other_storage_than(self)?.in_other_storage_than(other)
     }
 
     /// The products of two batches of matrices: (b, m, k) by (b, k, n) gives (b, m, n). Equals `torch.bmm`.
@@ -301,9 +301,14 @@ fn multiply(
 }
 
 /// The tiled kernels that suit these operands, if any do.
-fn tiling(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>, suits_large: bool) -> Option<(Tiling, Lying)> {
+fn tiling(
+    sizes: &Sizes,
+    left: &Matrices<'_>,
+    right: &Matrices<'_>,
+    suits_large: bool,
+) -> Option<(Tiling, OperandLayout)> {
     let Sizes { batches, rows, columns, depth } = *sizes;
-    let lying = Lying::of(sizes, left, right)?;
+    let lying = OperandLayout::of(sizes, left, right)?;
     let tiles = rows.div_ceil(MANY.tile) * columns.div_ceil(MANY.tile) * batches;
     let tiling = if suits_large && tiles >= MANY_TILES { MANY } else { FEW };
     // Small matrices have more parallelism in smaller pieces.
@@ -341,7 +346,7 @@ mod tests {
                 accumulate: false,
                 finish: Finish::NONE,
             };
-            product.run_tiled(tiling, Lying { in_fours: true, deep: [true, false] })?;
+            product.run_tiled(tiling, OperandLayout { in_fours: true, deep: [true, false] })?;
             output.read_blocking::<f32>()
         });
         let bits = |elements: Vec<f32>| -> Vec<u32> { elements.into_iter().map(f32::to_bits).collect() };

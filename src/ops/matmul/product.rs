@@ -1,6 +1,6 @@
 //! One dispatch of a product.
 
-use super::{FOUR, Lying, Matrices, NAME, Sizes, TILE, Tiling};
+use super::{FOUR, Matrices, NAME, OperandLayout, Sizes, TILE, Tiling};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
 use crate::ops::placed::{Binding, Placed};
@@ -96,12 +96,12 @@ impl Product<'_> {
     }
 
     /// Operands that are contiguous along one side.
-    pub(super) fn run_tiled(&self, tiling: Tiling, lying: Lying) -> Result<(), TensorError> {
+    pub(super) fn run_tiled(&self, tiling: Tiling, lying: OperandLayout) -> Result<(), TensorError> {
         self.run_in_tiles(&tiling.shaders[usize::from(lying.in_fours)], tiling.tile, lying)
     }
 
     /// Operands of f16 that lie in fours, by cooperative matrices.
-    pub(super) fn run_cooperative(&self, lying: Lying) -> Result<(), TensorError> {
+    pub(super) fn run_cooperative(&self, lying: OperandLayout) -> Result<(), TensorError> {
         self.run_in_tiles(&COOPERATIVE, COOPERATIVE_TILE, lying)
     }
 
@@ -109,7 +109,7 @@ impl Product<'_> {
         &self,
         shaders: &[[Shader; 2]; 2],
         tile: usize,
-        Lying { in_fours, deep }: Lying,
+        OperandLayout { in_fours, deep }: OperandLayout,
     ) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
         let [tiles_across, tiles] = self.tiles(tile)?;
