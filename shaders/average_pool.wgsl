@@ -1,4 +1,4 @@
-// average_pool: the sum over each kernel window, with zero padding, divided by `scale`.
+// average_pool: the sum over each kernel window, with zero padding, divided by `scale`, or by the number of elements counted.
 //
 // Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 averages, contiguous, 1 image. Dispatch one invocation per
 // window.
@@ -18,18 +18,19 @@ fn average_pool(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.out);
-        let under = places_under(own.yz * params.stride);
+        let corner = own.yz * params.stride;
+        let elements = elements_inside(corner);
         var sum = 0.0;
         if (params.pass_kind & CONTINUES) != 0u {
             sum = f32(averages[step]);
         }
-        for (var row = under.first.x; row < under.end.x; row += 1u) {
-            for (var column = under.first.y; column < under.end.y; column += 1u) {
-                sum += f32(image[params.input_offset + place(own.x, vec2(row, column), params.size)]);
+        for (var row = elements.first.x; row < elements.end.x; row += 1u) {
+            for (var column = elements.first.y; column < elements.end.y; column += 1u) {
+                sum += f32(image[params.input_offset + place(own.x, position_of(corner, vec2(row, column)), params.size)]);
             }
         }
         if (params.pass_kind & LAST) != 0u {
-            sum = quotient(sum, bitcast<f32>(params.scale));
+            sum = quotient(sum, divisor_of(corner));
         }
         averages[step] = Output(sum);
     }

@@ -1,4 +1,5 @@
-// average_pool_back: for each element of the image, the sum of the gradients of the windows that contain it, divided by `scale`.
+// average_pool_back: for each element of the image, the sum of the gradients of the windows that contain it, divided by `scale`, or
+// each by the number of elements counted.
 //
 // Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 gradient of the image, contiguous, 1 gradient of the windows,
 // contiguous from `input_offset` on. Dispatch one invocation per element of the image.
@@ -25,10 +26,15 @@ fn average_pool_back(
         }
         for (var row = over.first.x; row < over.end.x; row += 1u) {
             for (var column = over.first.y; column < over.end.y; column += 1u) {
-                sum += f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
+                let slope = f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
+                if params.scale == 0u {
+                    sum += quotient(slope, divisor_of(vec2(row, column) * params.stride));
+                } else {
+                    sum += slope;
+                }
             }
         }
-        if (params.pass_kind & LAST) != 0u {
+        if (params.pass_kind & LAST) != 0u && params.scale != 0u {
             sum = quotient(sum, bitcast<f32>(params.scale));
         }
         image[step] = Output(sum);

@@ -1,16 +1,17 @@
 // conv2d: output[n, o, window] = bias[o] + sum over c and the kernel positions of image[n, c, window + position] * weight[o, c,
-// position].
+// position], where c are the channels of the group of o.
 //
 // Parameters: lib/image.wgsl; `channels` of the image, `outputs` of the result, `span` groups of four windows in a row of the
 // result.
 // Bindings: 0 output, contiguous, 1 image, contiguous from `input_offset` on, 2 weights, contiguous: a row for each channel and
-// kernel position, channels outermost, and a last row with the bias. A row has one element for each output, padded to a multiple
-// of eight. Each invocation computes four adjacent windows of eight outputs. Dispatch batch * outputs / 8 * rows * span
-// invocations.
+// kernel position of a group, channels outermost, and a last row with the bias. A row has one element for each output of each group,
+// each group padded to a multiple of eight. Each invocation computes four adjacent windows of eight outputs of a group. Dispatch
+// batch * groups * ceil(outputs / groups / 8) * rows * span invocations.
 //
-// Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + kernel.y, including the padding, is below 2^32.
-// Positions of outputs past the last one may wrap; they are not stored.
-// Loops: channels * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a matrix product of unfolded images.
+// Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + the extent of the window, including the padding, is
+// below 2^32. Positions of outputs past the last one may wrap; they are not stored.
+// Loops: channels of a group * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a matrix product of unfolded
+// images.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
@@ -50,31 +51,37 @@ fn conv2d(
         return;
     }
     let own = split(step, vec2(params.out.x, params.span));
-    let blocks = (params.outputs + BLOCK - 1u) / BLOCK;
+    let outputs = params.outputs / params.groups;
+    let channels = params.channels / params.groups;
+    let blocks_of_group = (outputs + BLOCK - 1u) / BLOCK;
+    let blocks = blocks_of_group * params.groups;
     let batch = own.x / blocks;
-    let block = (own.x - batch * blocks) * BLOCK;
+    let number = own.x - batch * blocks;
+    let group = number / blocks_of_group;
+    // Of the group.
+    let block = (number - group * blocks_of_group) * BLOCK;
     let row = own.y;
     let column = own.z * 4u;
 
     let row_of_weights = blocks * 2u;
-    var weight = block / 4u;
-    let last = weight + params.channels * params.kernel.x * params.kernel.y * row_of_weights;
+    var weight = number * 2u;
+    let last = weight + channels * params.kernel.x * params.kernel.y * row_of_weights;
     var sums: Sums;
     for (var o = 0u; o < 4u; o += 1u) {
         sums[o] = vec4<Number>(Number(weights[last][o]));
         sums[o + 4u] = vec4<Number>(Number(weights[last + 1u][o]));
     }
-    for (var channel = 0u; channel < params.channels; channel += 1u) {
-        let plane = batch * params.channels + channel;
+    for (var channel = 0u; channel < channels; channel += 1u) {
+        let plane = batch * params.channels + group * channels + channel;
         for (var y = 0u; y < params.kernel.x; y += 1u) {
-            let at = row * params.stride.x + y;
+            let at = row * params.stride.x + y * params.dilation.x;
             if at < params.padding.x || at >= params.padding.x + params.size.x {
                 weight += params.kernel.y * row_of_weights;
                 continue;
             }
             let line = params.input_offset + place(plane, vec2(at - params.padding.x, 0u), params.size);
             for (var x = 0u; x < params.kernel.y; x += 1u) {
-                let values = load_windows(line, column * params.stride.y + x);
+                let values = load_windows(line, column * params.stride.y + x * params.dilation.y);
                 let low = vec4<Number>(weights[weight]);
                 let high = vec4<Number>(weights[weight + 1u]);
                 sums[0] += low.x * values;
@@ -90,9 +97,9 @@ fn conv2d(
         }
     }
     for (var o = 0u; o < BLOCK; o += 1u) {
-        let start = place(batch * params.outputs + block + o, vec2(row, column), params.out);
+        let start = place(batch * params.outputs + group * outputs + block + o, vec2(row, column), params.out);
         for (var lane = 0u; lane < 4u; lane += 1u) {
-            if block + o < params.outputs && column + lane < params.out.y {
+            if block + o < outputs && column + lane < params.out.y {
                 output[start + lane] = Element(sums[o][lane]);
             }
         }

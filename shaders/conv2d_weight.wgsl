@@ -1,11 +1,11 @@
 // conv2d_weight: parts[part, o, line] = sum over the windows of a part of gradient[window, o] * image[line's position in the
-// window], where a line is a channel and a kernel position. The gradient of conv2d with respect to its weight is the sum of all
-// parts.
+// window], where a line is a channel of the group of o and a kernel position. The gradient of conv2d with respect to its weight is
+// the sum of all parts.
 //
 // Parameters: lib/image.wgsl; `count` windows of all images, `span` windows in a part.
 // Bindings: 0 parts, contiguous, 1 image, contiguous from `input_offset` on, 2 gradient, (batch, outputs, windows), contiguous. A
-// workgroup computes eight outputs of four lines of a part. Its invocations stride over the windows, and their sums are added in
-// a fixed order. Dispatch lines / 4 * outputs / 8 * parts workgroups.
+// workgroup computes eight outputs of a group and four lines of a part. Its invocations stride over the windows, and their sums are
+// added in a fixed order. Dispatch ceil(lines / 4) * groups * ceil(outputs / groups / 8) * parts workgroups.
 //
 // Indices: lib/image.wgsl; parts * span < count + span, and the host keeps spans at 2^18. Parts, outputs and lines index an
 // element.
@@ -27,19 +27,26 @@ fn conv2d_weight(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let lines = params.channels * params.kernel.x * params.kernel.y;
+    let outputs_of_group = params.outputs / params.groups;
+    let channels = params.channels / params.groups;
+    let lines = channels * params.kernel.x * params.kernel.y;
     let line_blocks = (lines + 3u) / 4u;
-    let blocks = (params.outputs + BLOCK - 1u) / BLOCK;
+    let blocks_of_group = (outputs_of_group + BLOCK - 1u) / BLOCK;
+    let blocks = blocks_of_group * params.groups;
     let number = workgroup.y * workgroups.x + workgroup.x;
     let line = number % line_blocks * 4u;
-    let block = number / line_blocks % blocks * BLOCK;
+    let number_of_block = number / line_blocks % blocks;
+    let group = number_of_block / blocks_of_group;
+    // Of the group.
+    let block = (number_of_block - group * blocks_of_group) * BLOCK;
+    let first_output = group * outputs_of_group;
     let part = number / line_blocks / blocks;
 
     // Past the last output or line the last one is computed again and not stored.
     var outputs: array<u32, 8>;
     var own: array<vec4<Number>, 8>;
     for (var o = 0u; o < BLOCK; o += 1u) {
-        outputs[o] = min(block + o, params.outputs - 1u);
+        outputs[o] = first_output + min(block + o, outputs_of_group - 1u);
         own[o] = vec4<Number>();
     }
     var within: array<vec3<u32>, 4>;
@@ -52,9 +59,9 @@ fn conv2d_weight(
         let window = split(at, params.out);
         var values = vec4<Number>();
         for (var l = 0u; l < 4u; l += 1u) {
-            let place_under = window.yz * params.stride + within[l].yz;
+            let place_under = window.yz * params.stride + within[l].yz * params.dilation;
             if is_inside(place_under) {
-                let plane = window.x * params.channels + within[l].x;
+                let plane = window.x * params.channels + group * channels + within[l].x;
                 let at_place = place(plane, place_under - params.padding, params.size);
                 values[l] = Number(image[params.input_offset + at_place]);
             }
@@ -77,14 +84,14 @@ fn conv2d_weight(
     workgroupBarrier();
     sums[local] = total;
     workgroupBarrier();
-    if local < BLOCK && block + local < params.outputs {
+    if local < BLOCK && block + local < outputs_of_group {
         total = sums[local * 8u];
         for (var other = 1u; other < 8u; other += 1u) {
             total += sums[local * 8u + other];
         }
         for (var l = 0u; l < 4u; l += 1u) {
             if line + l < lines {
-                parts[(part * params.outputs + block + local) * lines + line + l] = Output(total[l]);
+                parts[(part * params.outputs + first_output + block + local) * lines + line + l] = Output(total[l]);
             }
         }
     }

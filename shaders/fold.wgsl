@@ -26,9 +26,11 @@ fn fold(
         }
         for (var row = over.first.x; row < over.end.x; row += 1u) {
             for (var column = over.first.y; column < over.end.y; column += 1u) {
-                let within = at - vec2(row, column) * params.stride;
-                let line = place(own.x, within, params.kernel);
-                sum += Number(columns[params.input_offset + place(line, vec2(row, column), params.out)]);
+                let found = element_at(at, vec2(row, column));
+                if found.exists {
+                    let line = place(own.x, found.element, params.kernel);
+                    sum += Number(columns[params.input_offset + place(line, vec2(row, column), params.out)]);
+                }
             }
         }
         image[step] = Output(sum);

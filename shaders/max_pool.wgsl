@@ -25,7 +25,8 @@ fn max_pool(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.out);
-        let under = places_under(own.yz * params.stride);
+        let corner = own.yz * params.stride;
+        let elements = elements_inside(corner);
         var best = 0u;
         var best_place = 0u;
         var best_value = Element(0);
@@ -34,13 +35,14 @@ fn max_pool(
             best_value = largest[step];
             best = key_of(bitcast<u32>(f32(best_value)));
         }
-        for (var row = under.first.x; row < under.end.x; row += 1u) {
-            for (var column = under.first.y; column < under.end.y; column += 1u) {
-                let value = image[params.input_offset + place(own.x, vec2(row, column), params.size)];
+        for (var row = elements.first.x; row < elements.end.x; row += 1u) {
+            for (var column = elements.first.y; column < elements.end.y; column += 1u) {
+                let at = position_of(corner, vec2(row, column));
+                let value = image[params.input_offset + place(own.x, at, params.size)];
                 let key = key_of(bitcast<u32>(f32(value)));
                 if key > best {
                     best = key;
-                    best_place = row * params.size.y + column;
+                    best_place = at.x * params.size.y + at.y;
                     best_value = value;
                 }
             }

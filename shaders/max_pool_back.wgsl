@@ -28,7 +28,7 @@ fn max_pool_back(
         for (var row = over.first.x; row < over.end.x; row += 1u) {
             for (var column = over.first.y; column < over.end.y; column += 1u) {
                 let window = place(own.x, vec2(row, column), params.out);
-                if places[window] == in_plane {
+                if places[window] == in_plane && element_at(own.yz + params.padding, vec2(row, column)).exists {
                     sum += f32(gradient[params.input_offset + window]);
                 }
             }

@@ -21,7 +21,7 @@ fn unfold(
         let line = step / windows;
         let window = split(step - line * windows, params.out).yz;
         let within = split(line, params.kernel);
-        let at = window * params.stride + within.yz;
+        let at = window * params.stride + within.yz * params.dilation;
         var found = Element(0);
         if is_inside(at) {
             found = image[params.input_offset + place(within.x, at - params.padding, params.size)];

@@ -49,7 +49,8 @@ pub use half::f16;
 pub use heap::{BlockState, Counter, Stats};
 #[cfg(feature = "tensor")]
 pub use ops::{
-    Activation, AdamW, AdamWParameter, Expression, Fused, Kernel, Operand, Scalar, Sgd, SgdParameter, Window, fuse,
+    Activation, AdamW, AdamWParameter, AvgPool2d, Conv2d, Expression, Fused, Kernel, MaxPool2d, Operand, Padding,
+    Scalar, Sgd, SgdParameter, Unfold, fuse,
 };
 #[cfg(feature = "tensor")]
 pub use pool::Profile;

@@ -22,7 +22,7 @@ mod plain;
 use clap::Parser;
 use std::error::Error;
 use std::time::Instant;
-use wgpu_pool::{DType, GpuOptions, Pool, PoolOptions, Tensor, TensorError, Window, fuse};
+use wgpu_pool::{Conv2d, DType, GpuOptions, Padding, Pool, PoolOptions, Tensor, TensorError, fuse};
 
 #[derive(Debug, Parser)]
 #[command(about = "How fast the kernels are")]
@@ -193,7 +193,7 @@ impl Bench<'_> {
 
     /// 3 × 3 convolutions and their gradients, whose algorithm depends on the number of channels.
     fn convolutions(&self, &Images { batch, side, channels }: &Images) -> Result<(), Box<dyn Error>> {
-        let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+        let options = Conv2d { padding: Padding::all(1), ..Conv2d::default() };
         for &count in channels {
             let wide = count as usize;
             let image = [batch as usize, wide, side as usize, side as usize];
@@ -203,16 +203,16 @@ impl Bench<'_> {
             let places = f64::from(batch) * f64::from(side).powi(2);
             let worth = Worth::Operations(2.0 * 9.0 * places * f64::from(count).powi(2));
             let works = [
-                Work { name: "conv2d".into(), worth, run: Box::new(|| x.conv2d(&weights, None, window).map(drop)) },
+                Work { name: "conv2d".into(), worth, run: Box::new(|| x.conv2d(&weights, None, options).map(drop)) },
                 Work {
                     name: "conv2d's gradient by its input".into(),
                     worth,
-                    run: Box::new(|| gradient.conv2d_input(image, &weights, window).map(drop)),
+                    run: Box::new(|| gradient.conv2d_input(image, &weights, options).map(drop)),
                 },
                 Work {
                     name: "conv2d's gradient by its weight".into(),
                     worth,
-                    run: Box::new(|| gradient.conv2d_weight(&x, weight, window).map(drop)),
+                    run: Box::new(|| gradient.conv2d_weight(&x, weight, options).map(drop)),
                 },
             ];
             self.compare(&works, &format!("{batch}×{count}×{side}²"), &x, &output)?;

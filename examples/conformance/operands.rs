@@ -1,7 +1,7 @@
 //! Inputs of a case: arrays from the data, as tensors with the strides that the case asks for.
 
 use serde_json::Value;
-use wgpu_pool::{DType, Pool, Tensor, TensorError, Window, f16};
+use wgpu_pool::{AvgPool2d, Conv2d, DType, MaxPool2d, Pool, Tensor, TensorError, Unfold, f16};
 
 /// Why a run has no result.
 #[derive(Clone, Debug)]
@@ -89,8 +89,20 @@ pub(crate) fn real(v: &Value) -> f64 {
 pub(crate) fn pair(v: &Value) -> [usize; 2] {
     list(v).try_into().unwrap_or_else(|_| panic!("no pair: {v}"))
 }
-pub(crate) fn window(a: &Value) -> Window {
-    Window { kernel: pair(&a["kernel"]), stride: pair(&a["stride"]), padding: pair(&a["padding"]) }
+pub(crate) fn convolution(a: &Value) -> Conv2d {
+    Conv2d { stride: pair(&a["stride"]), padding: pair(&a["padding"]).into(), ..Conv2d::default() }
+}
+pub(crate) fn max_pool(a: &Value) -> MaxPool2d {
+    let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|name| pair(&a[name]));
+    MaxPool2d { kernel, stride, padding, ..MaxPool2d::new(1) }
+}
+pub(crate) fn avg_pool(a: &Value) -> AvgPool2d {
+    let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|name| pair(&a[name]));
+    AvgPool2d { kernel, stride, padding, ..AvgPool2d::new(1) }
+}
+pub(crate) fn patches(a: &Value) -> Unfold {
+    let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|name| pair(&a[name]));
+    Unfold { kernel, stride, padding: padding.into(), ..Unfold::new(1) }
 }
 
 /// A tensor as the case says: with its strides where they can be made with the crate's views.

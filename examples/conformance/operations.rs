@@ -1,7 +1,7 @@
 //! Every operation that a case may name.
 
 use crate::elementwise::{self, Way, as_given, number_first, with_scalar};
-use crate::operands::{Failure, R, boolean, dtype, e, list, num, pair, real, window};
+use crate::operands::{Failure, R, avg_pool, boolean, convolution, dtype, e, list, max_pool, num, pair, patches, real};
 use serde_json::Value;
 use std::ops::RangeFull;
 use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, Sgd, SgdParameter, Tensor, TensorError, f16, fuse};
@@ -121,22 +121,22 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
             e(c.index_add_(num(&a["axis"]), &i[1], &source))?;
             Ok(vec![c])
         }
-        "conv2d" => one(e(i[0].conv2d(&i[1], i.get(2), window(a)))),
-        "conv2d_input" => one(e(i[0].conv2d_input(four(&a["input"]), &i[1], window(a)))),
-        "conv2d_weight" => one(e(i[0].conv2d_weight(&i[1], four(&a["weight"]), window(a)))),
+        "conv2d" => one(e(i[0].conv2d(&i[1], i.get(2), convolution(a)))),
+        "conv2d_input" => one(e(i[0].conv2d_input(four(&a["input"]), &i[1], convolution(a)))),
+        "conv2d_weight" => one(e(i[0].conv2d_weight(&i[1], four(&a["weight"]), convolution(a)))),
         "max_pool2d" => {
-            let (most, places) = e(i[0].max_pool2d(window(a)))?;
+            let (most, places) = e(i[0].max_pool2d(max_pool(a)))?;
             Ok(vec![most, places])
         }
-        "max_pool2d_backward" => one(e(i[0].max_pool2d_backward(&i[1], four(&a["input"]), window(a)))),
-        "avg_pool2d" => one(e(i[0].avg_pool2d(window(a)))),
-        "avg_pool2d_backward" => one(e(i[0].avg_pool2d_backward(four(&a["input"]), window(a)))),
+        "max_pool2d_backward" => one(e(i[0].max_pool2d_backward(&i[1], four(&a["input"]), max_pool(a)))),
+        "avg_pool2d" => one(e(i[0].avg_pool2d(avg_pool(a)))),
+        "avg_pool2d_backward" => one(e(i[0].avg_pool2d_backward(four(&a["input"]), avg_pool(a)))),
         "upsample_nearest" => one(e(i[0].upsample_nearest(pair(&a["size"])))),
         "upsample_bilinear" => one(e(i[0].upsample_bilinear(pair(&a["size"])))),
         "upsample_nearest_backward" => one(e(i[0].upsample_nearest_backward(pair(&a["size"])))),
         "upsample_bilinear_backward" => one(e(i[0].upsample_bilinear_backward(pair(&a["size"])))),
-        "unfold" => one(e(i[0].unfold(window(a)))),
-        "fold" => one(e(i[0].fold(pair(&a["size"]), window(a)))),
+        "unfold" => one(e(i[0].unfold(patches(a)))),
+        "fold" => one(e(i[0].fold(pair(&a["size"]), patches(a)))),
         "mse_loss" => one(e(i[0].mse_loss(&i[1]))),
         "mse_loss_backward" => one(e(i[0].mse_loss_backward(&i[1]))),
         "cross_entropy" => one(e(i[0].cross_entropy(&i[1]))),

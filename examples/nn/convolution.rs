@@ -1,7 +1,7 @@
 //! A convolution that preserves the image size.
 
 use super::parameter::{Parameter, Seeds};
-use wgpu_pool::{Pool, Tensor, TensorError, Window};
+use wgpu_pool::{Conv2d, Padding, Pool, Tensor, TensorError};
 
 /// (n, inputs, h, w) gives (n, outputs, h, w): a square kernel of odd size with zero padding.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(crate) struct Convolution {
     weight: Parameter,
     /// Of shape (outputs).
     bias: Parameter,
-    window: Window,
+    options: Conv2d,
 }
 
 impl Convolution {
@@ -23,26 +23,24 @@ impl Convolution {
     ) -> Result<Self, TensorError> {
         let deviation = (2.0 / (inputs * size * size) as f32).sqrt();
         let weight = Parameter::normal(pool, [outputs, inputs, size, size], deviation, seeds.next())?;
-        let window = Window { kernel: [size; 2], stride: [1; 2], padding: [size / 2; 2] };
-        Ok(Self { weight, bias: Parameter::zeros(pool, [outputs])?, window })
+        let options = Conv2d { padding: Padding::all(size / 2), ..Conv2d::default() };
+        Ok(Self { weight, bias: Parameter::zeros(pool, [outputs])?, options })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
-        x.conv2d(&self.weight.value, Some(&self.bias.value), self.window)
+        x.conv2d(&self.weight.value, Some(&self.bias.value), self.options)
     }
 
     /// The gradients of the parameters only, for a first layer, whose input needs no gradient.
     pub(crate) fn backward_parameters(&mut self, x: &Tensor, gradient: &Tensor) -> Result<(), TensorError> {
-        let weight = self.weight.value.shape();
-        let weight = [weight[0], weight[1], weight[2], weight[3]];
-        self.weight.add_gradient(gradient.conv2d_weight(x, weight, self.window)?)?;
+        let by_weight = gradient.conv2d_weight(x, self.weight.value.shape(), self.options)?;
+        self.weight.add_gradient(by_weight)?;
         self.bias.add_gradient(gradient.sum([0, 2, 3])?)
     }
 
     pub(crate) fn backward(&mut self, x: &Tensor, gradient: &Tensor) -> Result<Tensor, TensorError> {
         self.backward_parameters(x, gradient)?;
-        let input = x.shape();
-        gradient.conv2d_input([input[0], input[1], input[2], input[3]], &self.weight.value, self.window)
+        gradient.conv2d_input(x.shape(), &self.weight.value, self.options)
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Parameter> {

@@ -3,11 +3,11 @@
 use crate::nn::convolution::Convolution;
 use crate::nn::{Activation, Parameter, Seeds};
 use crate::shapes::CLASSES;
-use wgpu_pool::{Pool, Tensor, TensorError, Window};
+use wgpu_pool::{MaxPool2d, Pool, Tensor, TensorError};
 
 const RELU: Activation = Activation::Relu;
 /// Halves both sides of an image.
-const HALF: Window = Window::square(2);
+const HALF: MaxPool2d = MaxPool2d::new(2);
 /// Channels of each level.
 const WIDTHS: [usize; 3] = [8, 16, 32];
 

@@ -3,7 +3,7 @@
 use crate::device;
 use crate::input::Input;
 use std::sync::OnceLock;
-use wgpu_pool::{DType, Pool, Tensor, TensorError, Window, f16};
+use wgpu_pool::{AvgPool2d, Conv2d, DType, MaxPool2d, Padding, Pool, Tensor, TensorError, Unfold, f16};
 
 /// Never dropped: wgpu must not be used while a thread exits.
 static POOL: OnceLock<Pool> = OnceLock::new();
@@ -18,9 +18,31 @@ fn axes(input: &mut Input<'_>, most: usize) -> Vec<usize> {
     (0..count).map(|_| input.extreme()).collect()
 }
 
-fn window(input: &mut Input<'_>) -> Window {
-    let mut two = || [input.extreme(), input.extreme()];
-    Window { kernel: two(), stride: two(), padding: two() }
+fn two(input: &mut Input<'_>) -> [usize; 2] {
+    [input.extreme(), input.extreme()]
+}
+
+fn padding(input: &mut Input<'_>) -> Padding {
+    let [top, bottom, left, right] = four(input);
+    Padding { top, bottom, left, right }
+}
+
+fn patches(input: &mut Input<'_>) -> Unfold {
+    Unfold { kernel: two(input), stride: two(input), padding: padding(input), dilation: two(input) }
+}
+
+fn convolution(input: &mut Input<'_>) -> Conv2d {
+    Conv2d { stride: two(input), padding: padding(input), dilation: two(input), groups: input.extreme() }
+}
+
+fn maximum(input: &mut Input<'_>) -> MaxPool2d {
+    let ceil_mode = input.byte() & 1 == 1;
+    MaxPool2d { kernel: two(input), stride: two(input), padding: two(input), dilation: two(input), ceil_mode }
+}
+
+fn average(input: &mut Input<'_>) -> AvgPool2d {
+    let [ceil_mode, count_include_pad] = [input.byte() & 1 == 1, input.byte() & 1 == 1];
+    AvgPool2d { kernel: two(input), stride: two(input), padding: two(input), ceil_mode, count_include_pad }
 }
 
 fn four(input: &mut Input<'_>) -> [usize; 4] {
@@ -74,12 +96,12 @@ fn step(pool: &Pool, tensor: &Tensor, input: &mut Input<'_>) -> Result<Tensor, T
         11 => Tensor::cat(&[tensor, tensor], input.extreme()),
         12 => tensor.t(),
         13 => tensor.softmax(input.extreme()),
-        14 => tensor.unfold(window(input)),
-        15 => tensor.fold([input.extreme(), input.extreme()], window(input)),
-        16 => tensor.max_pool2d(window(input)).map(|pooled| pooled.0),
-        17 => tensor.avg_pool2d_backward(four(input), window(input)),
+        14 => tensor.unfold(patches(input)),
+        15 => tensor.fold([input.extreme(), input.extreme()], patches(input)),
+        16 => tensor.max_pool2d(maximum(input)).map(|pooled| pooled.0),
+        17 => tensor.avg_pool2d_backward(four(input), average(input)),
         18 => tensor.upsample_bilinear([input.extreme(), input.extreme()]),
-        19 => tensor.conv2d(tensor, None, window(input)),
+        19 => tensor.conv2d(tensor, None, convolution(input)),
         20 => {
             let index = Tensor::empty(pool, shape(input), DType::U32)?;
             let axis = input.extreme();

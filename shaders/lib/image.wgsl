@@ -1,5 +1,6 @@
 // Common part of the kernels on images. Images are (batch, channels, height, width), contiguous. A kernel window of `kernel`
-// elements moves over the image, padded by `padding`, with `stride`, and has `out` positions on each axis.
+// elements, `dilation` places apart, moves over the image with `stride`, starting `padding` places before the first row and column,
+// and has `out` positions on each axis.
 //
 // Vectors are (height, width). Offsets are in elements.
 //
@@ -8,8 +9,9 @@
 // iterations than drivers permit, the host dispatches the kernel once for each part; each pass continues with the output of the
 // previous pass.
 //
-// Indices: the host checks that size + 2 padding, the stride, and every number of elements is below 2^32 - 2^24. Windows lie
-// within the padded image: (out - 1) * stride + kernel <= size + 2 padding. The invocation index is below count + 2^24.
+// Indices: the host checks that the padded size, the stride, the extent of the window, (kernel - 1) * dilation + 1, and every number
+// of elements is below 2^32 - 2^24. Each window starts within the padded image, and without ceil_mode also ends there. The
+// invocation index is below count + 2^24.
 
 alias Element = f32;
 // The type of arithmetic: f32 for f16 elements.
@@ -38,6 +40,12 @@ struct Params {
     tile_end: vec2<u32>,
     // CONTINUES if the output contains the sums of earlier passes, LAST in the last pass; both are bits.
     pass_kind: u32,
+    // Of convolutions: the number of groups of channels and outputs.
+    groups: u32,
+    dilation: vec2<u32>,
+    // Of averages without a `scale`: the range of the padded image that counts.
+    counted_first: vec2<u32>,
+    counted_end: vec2<u32>,
 }
 
 const CONTINUES: u32 = 1u;
@@ -70,14 +78,24 @@ fn tile_of(first: vec2<u32>, end: vec2<u32>) -> Range {
     return Range(first + min(params.tile_start, length), first + min(params.tile_end, length));
 }
 
-// Returns the image elements of a window whose first element, relative to the padded image, is `corner`.
-fn places_under(corner: vec2<u32>) -> Range {
-    let first = max(corner, params.padding) - params.padding;
-    let end = max(corner + params.kernel, params.padding) - params.padding;
-    return tile_of(first, min(end, params.size));
+fn divide_up(number: vec2<u32>, divisor: vec2<u32>) -> vec2<u32> {
+    let whole = number / divisor;
+    return whole + vec2<u32>(whole * divisor < number);
 }
 
-// Returns the windows that contain an element of the image.
+// Returns the elements of a window that lie within the image. `corner` is the first element, relative to the padded image.
+fn elements_inside(corner: vec2<u32>) -> Range {
+    let first = divide_up(max(corner, params.padding) - corner, params.dilation);
+    let end = divide_up(max(corner, params.padding + params.size) - corner, params.dilation);
+    return tile_of(first, min(end, params.kernel));
+}
+
+// Returns the position in the image of an element of a window that lies within it.
+fn position_of(corner: vec2<u32>, element: vec2<u32>) -> vec2<u32> {
+    return corner + element * params.dilation - params.padding;
+}
+
+// Returns the windows whose extent contains an element of the image.
 fn windows_over(own: vec2<u32>) -> Range {
     let at = own + params.padding;
     return tile_of(first_window(at), end_window(at));
@@ -92,14 +110,34 @@ fn place(plane: u32, at: vec2<u32>, size: vec2<u32>) -> u32 {
     return (plane * size.x + at.x) * size.y + at.y;
 }
 
-// Returns the first window that contains a position, relative to the padded image, on each axis.
+// Returns the places that a window covers on each axis.
+fn extent() -> vec2<u32> {
+    return (params.kernel - 1u) * params.dilation + 1u;
+}
+
+// Returns the first window whose extent contains a position, relative to the padded image, on each axis.
 fn first_window(at: vec2<u32>) -> vec2<u32> {
-    let before = max(at + 1u, params.kernel) - params.kernel;
-    let whole = before / params.stride;
-    return whole + vec2<u32>(whole * params.stride < before);
+    let covered = extent();
+    return divide_up(max(at + 1u, covered) - covered, params.stride);
 }
 
 // Returns the end of the range of windows that contain a position.
 fn end_window(at: vec2<u32>) -> vec2<u32> {
     return min(at / params.stride + 1u, params.out);
+}
+
+// The element of a window at a position; between the elements of a dilated window there is none.
+struct Found {
+    exists: bool,
+    element: vec2<u32>,
+}
+
+// Returns the element of a window at a position, relative to the padded image, that its extent contains.
+fn element_at(at: vec2<u32>, window: vec2<u32>) -> Found {
+    let distance = at - window * params.stride;
+    if all(params.dilation == vec2(1u)) {
+        return Found(true, distance);
+    }
+    let element = distance / params.dilation;
+    return Found(all(element * params.dilation == distance), element);
 }

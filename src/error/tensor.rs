@@ -177,21 +177,37 @@ pub enum TensorError {
         /// The number of its elements.
         elements: usize,
     },
-    /// A window doesn't fit an image.
+    /// A kernel window has no position on an image, or one without an element of the image; or a size, a stride or a dilation is 0.
+    /// Numbers are (height, width).
     #[error(
-        "{operation}: a window of {kernel:?} by {stride:?} with padding {padding:?} doesn't fit images of {size:?}"
+        "{operation}: a kernel of {kernel:?} with stride {stride:?}, dilation {dilation:?} and padding {padding:?} does not \
+         fit images of {size:?}"
     )]
-    Window {
+    KernelWindow {
         /// The operation.
         operation: &'static str,
-        /// The image's height and width.
+        /// The image's size.
         size: [usize; 2],
-        /// The window's.
+        /// The kernel's size.
         kernel: [usize; 2],
-        /// How far it moves.
+        /// From one position to the next.
         stride: [usize; 2],
-        /// By how much the image is widened.
-        padding: [usize; 2],
+        /// From one element of the kernel to the next.
+        dilation: [usize; 2],
+        /// Places before and behind the image on each axis; boxed, so that the other errors stay small.
+        padding: Box<[[usize; 2]; 2]>,
+    },
+    /// Channels or outputs of a convolution can't be parted into as many groups.
+    #[error("{operation}: {channels} channels and {outputs} outputs can't be in {groups} groups")]
+    Groups {
+        /// The operation.
+        operation: &'static str,
+        /// The image's channels.
+        channels: usize,
+        /// The weight's outputs.
+        outputs: usize,
+        /// The groups.
+        groups: usize,
     },
     /// The shape can't be had as a view of these strides; make the tensor contiguous first.
     #[error("reshape: a tensor of shape {shape:?} and strides {strides:?} has no view of shape {wanted:?}")]

@@ -41,6 +41,6 @@ mod variance;
 
 pub use activation::Activation;
 pub use fuse::{Expression, Fused, MOST_INPUTS, Operand, fuse};
-pub use image::Window;
+pub use image::{AvgPool2d, Conv2d, MaxPool2d, Padding, Unfold};
 pub use kernel::{Kernel, Scalar};
 pub use optimize::{AdamW, AdamWParameter, Sgd, SgdParameter};

@@ -83,20 +83,39 @@ pub(crate) fn fill_row_major(strides: &mut [usize], shape: &[usize]) {
     }
 }
 
-/// A size widened by padding on both sides; none if it overflows.
-pub(crate) fn padded_size(size: usize, padding: usize) -> Option<usize> {
-    size.checked_add(padding.checked_mul(2)?)
+/// A size widened by padding before and behind it; none if it overflows.
+pub(crate) fn padded_size(size: usize, [before, behind]: [usize; 2]) -> Option<usize> {
+    size.checked_add(before)?.checked_add(behind)
 }
 
-/// Positions of a kernel window along an axis: ⌊(size + 2 padding − kernel) / stride⌋ + 1. None if there is no position, or a
-/// number overflows.
-pub(crate) fn window_positions(size: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
-    if size == 0 || kernel == 0 {
+/// Places that a kernel covers along an axis: (kernel − 1) · dilation + 1. None if there are none, or a number overflows.
+pub(crate) fn window_extent(kernel: usize, dilation: usize) -> Option<usize> {
+    if dilation == 0 {
         return None;
     }
-    let room = padded_size(size, padding)?.checked_sub(kernel)?;
+    kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)
+}
+
+/// Positions of a kernel window along an axis: ⌊(size + padding − extent) / stride⌋ + 1, or with `ceil_mode` the quotient rounded up,
+/// but for a last position that begins behind the image and the padding before it. None if there is no position, or a number
+/// overflows.
+pub(crate) fn window_positions(
+    size: usize,
+    extent: usize,
+    stride: usize,
+    padding: [usize; 2],
+    ceil_mode: bool,
+) -> Option<usize> {
+    if size == 0 || extent == 0 {
+        return None;
+    }
+    let room = padded_size(size, padding)?.checked_sub(extent)?;
     // At most usize::MAX - 1, since the kernel has a place at least.
-    room.checked_div(stride)?.checked_add(1)
+    let whole = room.checked_div(stride)?;
+    let begin = whole.checked_add(1).and_then(|next| next.checked_mul(stride));
+    let begins_inside = begin.is_some_and(|begin| begin < size.saturating_add(padding[0]));
+    let is_more = ceil_mode && !room.is_multiple_of(stride) && begins_inside;
+    whole.checked_add(1 + usize::from(is_more))
 }
 
 fn overflow(shape: &[usize], element_bytes: u64) -> TensorError {

@@ -100,11 +100,27 @@ proptest! {
     }
 
     #[test]
-    fn window_positions_are_those_of_the_formula_or_none(size in size(), kernel in size(), stride in size(), padding in size()) {
-        let wide = size as u128 + 2 * padding as u128;
-        let fits = size > 0 && kernel > 0 && stride > 0 && u128::from(usize::MAX as u64) >= wide && wide >= kernel as u128;
-        let wanted = fits.then(|| (wide - kernel as u128) / stride as u128 + 1);
-        prop_assert_eq!(window_positions(size, kernel, stride, padding).map(|positions| positions as u128), wanted);
+    fn window_positions_are_those_of_the_formula_or_none(
+        (size, kernel, dilation) in (size(), size(), prop_oneof![1..4_usize, size()]),
+        stride in size(),
+        padding in [size(), size()],
+        ceil_mode in any::<bool>(),
+    ) {
+        let wide = size as u128 + padding[0] as u128 + padding[1] as u128;
+        let covered = (kernel as u128).saturating_sub(1) * dilation as u128 + 1;
+        let is_usize = |number: u128| u128::from(usize::MAX as u64) >= number;
+        let is_window = kernel > 0 && dilation > 0 && is_usize(covered);
+        prop_assert_eq!(window_extent(kernel, dilation).map(|extent| extent as u128), is_window.then_some(covered));
+        let fits = is_window && size > 0 && stride > 0 && is_usize(wide) && wide >= covered;
+        let wanted = fits.then(|| {
+            // Positions one by one, from where they are whole.
+            let room = wide - covered;
+            let whole = room / stride as u128 + 1;
+            let is_more = ceil_mode && !room.is_multiple_of(stride as u128) && whole * (stride as u128) < size as u128 + padding[0] as u128;
+            whole + u128::from(is_more)
+        });
+        let found = window_extent(kernel, dilation).and_then(|extent| window_positions(size, extent, stride, padding, ceil_mode));
+        prop_assert_eq!(found.map(|positions| positions as u128), wanted);
     }
 
     #[test]

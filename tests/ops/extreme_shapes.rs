@@ -3,7 +3,8 @@
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError, Window};
+use crate::window::Window;
+use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError};
 
 const PROGRAMS: u64 = 1000;
 const STEPS: usize = 14;
@@ -28,7 +29,16 @@ fn shape(random: &mut Random) -> Vec<usize> {
 }
 
 fn window(random: &mut Random) -> Window {
-    Window { kernel: numbers(random), stride: numbers(random), padding: numbers(random) }
+    let window = Window::new(numbers(random), numbers(random), numbers(random));
+    // Most often one group, and neighbouring taps, so that some of the windows fit.
+    let rare = |random: &mut Random| if random.below(4) == 0 { number(random) } else { 1 };
+    Window {
+        dilation: [rare(random), rare(random)],
+        groups: rare(random),
+        ceil_mode: random.below(2) == 0,
+        count_include_pad: random.below(2) == 0,
+        ..window
+    }
 }
 
 /// One step from a tensor to another.
@@ -66,18 +76,18 @@ fn step(pool: &Pool, x: &Tensor, random: &mut Random) -> Result<Tensor, TensorEr
         16 => x.matmul(&x.transpose(0, x.rank().saturating_sub(1))?),
         17 => x.softmax(axis(random)),
         18 => x.layer_norm(None, None, 1e-5),
-        19 => x.unfold(window(random)),
-        20 => x.fold(numbers(random), window(random)),
-        21 => x.max_pool2d(window(random)).map(|(largest, _)| largest),
-        22 => x.avg_pool2d(window(random)),
-        23 => x.avg_pool2d_backward(numbers(random), window(random)),
+        19 => x.unfold(window(random).unfold()),
+        20 => x.fold(numbers(random), window(random).unfold()),
+        21 => x.max_pool2d(window(random).max()).map(|(largest, _)| largest),
+        22 => x.avg_pool2d(window(random).avg()),
+        23 => x.avg_pool2d_backward(numbers::<4>(random), window(random).avg()),
         24 => x.upsample_nearest(numbers(random)),
         25 => x.upsample_bilinear(numbers(random)),
         26 => x.upsample_nearest_backward(numbers(random)),
         27 => x.upsample_bilinear_backward(numbers(random)),
-        28 => x.conv2d(x, None, window(random)),
-        29 => x.conv2d_input(numbers(random), x, window(random)),
-        30 => x.conv2d_weight(x, numbers(random), window(random)),
+        28 => x.conv2d(x, None, window(random).conv()),
+        29 => x.conv2d_input(numbers::<4>(random), x, window(random).conv()),
+        30 => x.conv2d_weight(x, numbers::<4>(random), window(random).conv()),
         31 => x.gather(axis(random), &Tensor::zeros(pool, shape(random), DType::U32)?),
         32 => x.index_select(axis(random), &Tensor::zeros(pool, [1], DType::U32)?.expand([number(random)])?),
         _ => Tensor::arange(pool, number(random), 0.0_f32, 1.0),

@@ -3,33 +3,30 @@
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::Array;
-use wgpu_pool::{DType, Pool, Tensor, TensorError, Window, fuse};
+use crate::window::Window;
+use wgpu_pool::{DType, Pool, Tensor, TensorError, fuse};
 
 /// Images, and windows over them: odd sizes, overlaps, gaps, and edges.
 const WINDOWS: [([usize; 4], Window); 8] = [
     // Several parts of windows, and several blocks of outputs in the gradient.
-    ([3, 9, 30, 21], Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
+    ([3, 9, 30, 21], Window::new([3, 3], [1, 1], [1, 1])),
     // No convolution makes the gradient by this one's input.
-    ([2, 3, 4, 6], Window { kernel: [2, 3], stride: [1, 1], padding: [2, 1] }),
-    ([2, 3, 7, 9], Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
-    ([1, 2, 8, 8], Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0] }),
-    ([3, 1, 9, 5], Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] }),
-    ([1, 4, 6, 11], Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }),
-    ([2, 2, 10, 7], Window { kernel: [2, 3], stride: [3, 4], padding: [0, 1] }),
-    ([1, 1, 5, 5], Window { kernel: [5, 4], stride: [1, 2], padding: [2, 2] }),
+    ([2, 3, 4, 6], Window::new([2, 3], [1, 1], [2, 1])),
+    ([2, 3, 7, 9], Window::new([3, 3], [1, 1], [1, 1])),
+    ([1, 2, 8, 8], Window::new([2, 2], [2, 2], [0, 0])),
+    ([3, 1, 9, 5], Window::new([3, 2], [2, 1], [1, 1])),
+    ([1, 4, 6, 11], Window::new([1, 1], [1, 1], [0, 0])),
+    ([2, 2, 10, 7], Window::new([2, 3], [3, 4], [0, 1])),
+    ([1, 1, 5, 5], Window::new([5, 4], [1, 2], [2, 2])),
 ];
 
 fn out(size: [usize; 4], window: Window) -> [usize; 2] {
-    [0, 1].map(|axis| (size[axis + 2] + 2 * window.padding[axis] - window.kernel[axis]) / window.stride[axis] + 1)
+    window.positions([size[2], size[3]])
 }
 
 /// The place of an image under a window, if it is inside.
 fn under(size: [usize; 4], window: Window, at: [usize; 2], within: [usize; 2]) -> Option<[usize; 2]> {
-    let place = [0, 1].map(|axis| (at[axis] * window.stride[axis] + within[axis]).checked_sub(window.padding[axis]));
-    match place {
-        [Some(row), Some(column)] if row < size[2] && column < size[3] => Some([row, column]),
-        _ => None,
-    }
+    window.under([size[2], size[3]], at, within)
 }
 
 fn real(shape: &[usize], random: &mut Random) -> Array<f32> {
@@ -67,7 +64,7 @@ fn convolutions_equal_their_definition() -> Outcome {
             let weight = real(&[outputs, channels, window.kernel[0], window.kernel[1]], &mut random);
             let bias = real(&[outputs], &mut random);
             let found =
-                image.to_device(pool)?.conv2d(&weight.to_device(pool)?, Some(&bias.to_device(pool)?), window)?;
+                image.to_device(pool)?.conv2d(&weight.to_device(pool)?, Some(&bias.to_device(pool)?), window.conv())?;
             let stops = out(size, window);
             assert_eq!(found.shape(), [batch, outputs, stops[0], stops[1]]);
             let mut wanted = Vec::new();
@@ -95,16 +92,16 @@ fn many_outputs_are_multiplied_and_a_long_sum_is_too() -> Outcome {
     let mut random = Random::new(78);
     for pool in adapter::all_shared() {
         for (size, outputs, window) in [
-            ([1, 8200, 2, 3], 2, Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] }),
-            ([2, 32, 9, 7], 70, Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
+            ([1, 8200, 2, 3], 2, Window::new([1, 1], [1, 1], [0, 0])),
+            ([2, 32, 9, 7], 70, Window::new([3, 3], [1, 1], [1, 1])),
         ] {
             let image = Array::<i32>::any(&size, &mut random).to_device(pool)?;
             let shape = [outputs, size[1], window.kernel[0], window.kernel[1]];
             let weight = Array::<i32>::any(&shape, &mut random).to_device(pool)?;
             let bias = Array::<i32>::any(&[outputs], &mut random).to_device(pool)?;
-            let found = image.conv2d(&weight, Some(&bias), window)?;
+            let found = image.conv2d(&weight, Some(&bias), window.conv())?;
             let lines = shape[1..].iter().product();
-            let product = weight.reshape([outputs, lines])?.matmul(&image.unfold(window)?)?;
+            let product = weight.reshape([outputs, lines])?.matmul(&image.unfold(window.unfold())?)?;
             let wanted = product.add(&bias.reshape([outputs, 1])?)?;
             assert_eq!(found.read_blocking::<i32>()?, wanted.read_blocking::<i32>()?, "{size:?}");
         }
@@ -114,20 +111,20 @@ fn many_outputs_are_multiplied_and_a_long_sum_is_too() -> Outcome {
 
 #[test]
 fn convolutions_of_no_channels_are_their_bias_and_of_no_outputs_empty() -> Outcome {
-    let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+    let window = Window::new([3, 3], [1, 1], [1, 1]);
     for pool in adapter::all_shared() {
         let zeros = |shape: &[usize]| Tensor::zeros(pool, shape, DType::F32);
         let bias = Tensor::from_slice(pool, &[1.0_f32, 2.0], [2])?;
         let (image, weight) = (zeros(&[1, 0, 7, 9])?, zeros(&[2, 0, 3, 3])?);
-        let found = image.conv2d(&weight, Some(&bias), window)?.read_blocking::<f32>()?;
+        let found = image.conv2d(&weight, Some(&bias), window.conv())?.read_blocking::<f32>()?;
         assert_eq!(found, [vec![1.0; 63], vec![2.0; 63]].concat());
         let gradient = zeros(&[1, 2, 7, 9])?;
-        assert_eq!(gradient.conv2d_input([1, 0, 7, 9], &weight, window)?.shape(), [1, 0, 7, 9]);
-        assert_eq!(gradient.conv2d_weight(&image, [2, 0, 3, 3], window)?.shape(), [2, 0, 3, 3]);
+        assert_eq!(gradient.conv2d_input([1, 0, 7, 9], &weight, window.conv())?.shape(), [1, 0, 7, 9]);
+        assert_eq!(gradient.conv2d_weight(&image, [2, 0, 3, 3], window.conv())?.shape(), [2, 0, 3, 3]);
         let (image, weight) = (zeros(&[1, 3, 7, 9])?, zeros(&[0, 3, 3, 3])?);
-        let none = image.conv2d(&weight, None, window)?;
+        let none = image.conv2d(&weight, None, window.conv())?;
         assert_eq!(none.shape(), [1, 0, 7, 9]);
-        let back = none.conv2d_input([1, 3, 7, 9], &weight, window)?;
+        let back = none.conv2d_input([1, 3, 7, 9], &weight, window.conv())?;
         assert_eq!(back.read_blocking::<f32>()?, vec![0.0; 189]);
     }
     Ok(())
@@ -142,26 +139,27 @@ fn gradients_of_convolutions_are_their_transposes() -> Outcome {
             let shape = [4, size[1], window.kernel[0], window.kernel[1]];
             let (image, weight) =
                 (real(&size, &mut random).to_device(pool)?, real(&shape, &mut random).to_device(pool)?);
-            let forward = image.conv2d(&weight, None, window)?;
+            let forward = image.conv2d(&weight, None, window.conv())?;
             let gradient = real(forward.shape(), &mut random).to_device(pool)?;
             let through = product(&forward, &gradient)?;
-            let by_input = product(&image, &gradient.conv2d_input(size, &weight, window)?)?;
-            let by_weight = product(&weight, &gradient.conv2d_weight(&image, shape, window)?)?;
+            let by_input = product(&image, &gradient.conv2d_input(size, &weight, window.conv())?)?;
+            let by_weight = product(&weight, &gradient.conv2d_weight(&image, shape, window.conv())?)?;
             assert!(
                 (through - by_input).abs() < 1e-4 && (through - by_weight).abs() < 1e-4,
                 "{window:?}: {through} {by_input} {by_weight}"
             );
-            let columns = image.unfold(window)?;
+            let columns = image.unfold(window.unfold())?;
             let back = real(columns.shape(), &mut random).to_device(pool)?;
-            let (there, here) = (product(&columns, &back)?, product(&image, &back.fold([size[2], size[3]], window)?)?);
+            let (there, here) =
+                (product(&columns, &back)?, product(&image, &back.fold([size[2], size[3]], window.unfold())?)?);
             assert!((there - here).abs() < 1e-4, "{window:?}: {there} {here}");
         }
         // Views, and integers.
         let image = Array::<i32>::any(&[2, 6, 5, 3], &mut random).to_device(pool)?.permute([0, 3, 2, 1])?;
         let window = WINDOWS[0].1;
         assert_eq!(
-            image.unfold(window)?.read_blocking::<i32>()?,
-            image.contiguous()?.unfold(window)?.read_blocking::<i32>()?
+            image.unfold(window.unfold())?.read_blocking::<i32>()?,
+            image.contiguous()?.unfold(window.unfold())?.read_blocking::<i32>()?
         );
     }
     Ok(())
@@ -171,12 +169,12 @@ fn gradients_of_convolutions_are_their_transposes() -> Outcome {
 #[test]
 fn gradients_of_views_are_those_of_copies() -> Outcome {
     for pool in adapter::all_shared() {
-        let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+        let window = Window::new([3, 3], [1, 1], [1, 1]);
         let part = |seed, channels| Tensor::randn(pool, [3, channels, 8, 7], seed)?.narrow(0, 1, 2);
         let (images, gradient) = (part(1, 2)?, part(2, 4)?);
         assert!(images.is_contiguous() && gradient.is_contiguous());
-        let of_views = gradient.conv2d_weight(&images, [4, 2, 3, 3], window)?;
-        let of_copies = gradient.copied()?.conv2d_weight(&images.copied()?, [4, 2, 3, 3], window)?;
+        let of_views = gradient.conv2d_weight(&images, [4, 2, 3, 3], window.conv())?;
+        let of_copies = gradient.copied()?.conv2d_weight(&images.copied()?, [4, 2, 3, 3], window.conv())?;
         assert_eq!(of_views.read_blocking::<f32>()?, of_copies.read_blocking::<f32>()?);
     }
     Ok(())
@@ -188,23 +186,23 @@ fn a_batch_that_is_unfolded_in_parts_gives_what_its_images_give() -> Outcome {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
     let Some((device, queue)) = adapter::foreign_with(limits) else { return Ok(()) };
     let pool = &Pool::from_device(device, queue, crate::common::options())?;
-    let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+    let window = Window::new([3, 3], [1, 1], [1, 1]);
     let (size, shape) = ([3, 4, 19, 20], [5, 4, 3, 3]);
     let images = Tensor::rand(pool, size, 1)?;
     let weight = Tensor::rand(pool, shape, 2)?;
-    let forward = images.conv2d(&weight, None, window)?;
-    let by_input = forward.conv2d_input(size, &weight, window)?;
-    let by_weight = forward.conv2d_weight(&images, shape, window)?;
+    let forward = images.conv2d(&weight, None, window.conv())?;
+    let by_input = forward.conv2d_input(size, &weight, window.conv())?;
+    let by_weight = forward.conv2d_weight(&images, shape, window.conv())?;
     let mut sum = vec![0.0_f64; 180];
     for image in 0..3 {
         let one = images.narrow(0, image, 1)?;
-        let alone = one.conv2d(&weight, None, window)?;
+        let alone = one.conv2d(&weight, None, window.conv())?;
         let differs = fuse(|[x, y]| x.ne(y)).run([&alone, &forward.narrow(0, image, 1)?])?.sum(..)?;
         assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
-        let input = alone.conv2d_input([1, 4, 19, 20], &weight, window)?;
+        let input = alone.conv2d_input([1, 4, 19, 20], &weight, window.conv())?;
         let differs = fuse(|[x, y]| x.ne(y)).run([&input, &by_input.narrow(0, image, 1)?])?.sum(..)?;
         assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
-        let part = alone.conv2d_weight(&one, shape, window)?.read_blocking::<f32>()?;
+        let part = alone.conv2d_weight(&one, shape, window.conv())?.read_blocking::<f32>()?;
         sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(part));
     }
     for (found, wanted) in by_weight.read_blocking::<f32>()?.into_iter().zip(sum) {
@@ -239,19 +237,19 @@ fn pooling_equals_its_definition_and_its_gradients_their_transposes() -> Outcome
                     }
                 }
             }
-            let average = tensor.avg_pool2d(window)?;
+            let average = tensor.avg_pool2d(window.avg())?;
             assert_near(&average, &averages, 10.0);
             let gradient = Array::whole(average.shape(), &mut random).to_device(pool)?;
             let (there, here) =
-                (product(&average, &gradient)?, product(&tensor, &gradient.avg_pool2d_backward(size, window)?)?);
+                (product(&average, &gradient)?, product(&tensor, &gradient.avg_pool2d_backward(size, window.avg())?)?);
             assert!((there - here).abs() < 1e-2, "{window:?}: {there} {here}");
-            if (0..2).any(|axis| window.padding[axis] * 2 > window.kernel[axis]) {
-                assert!(matches!(tensor.max_pool2d(window), Err(TensorError::Window { .. })));
+            if (0..2).any(|axis| window.padding[axis][0] * 2 > window.kernel[axis]) {
+                assert!(matches!(tensor.max_pool2d(window.max()), Err(TensorError::KernelWindow { .. })));
                 continue;
             }
-            let (found, at) = tensor.max_pool2d(window)?;
+            let (found, at) = tensor.max_pool2d(window.max())?;
             assert_eq!((found.read_blocking::<f32>()?, at.read_blocking::<u32>()?), (largest, chosen), "{window:?}");
-            let back = gradient.max_pool2d_backward(&at, size, window)?;
+            let back = gradient.max_pool2d_backward(&at, size, window.max())?;
             let mut wanted = vec![0.0; size.iter().product()];
             let each = size[2] * size[3];
             let gradients = gradient.read_blocking::<f32>()?;
@@ -261,7 +259,7 @@ fn pooling_equals_its_definition_and_its_gradients_their_transposes() -> Outcome
             assert_near(&back, &wanted, 1.0);
         }
         let odd = Tensor::from_slice(pool, &[1.0_f32, f32::NAN, 9.0, f32::NEG_INFINITY], [1, 1, 2, 2])?;
-        let (most, at) = odd.max_pool2d(Window::square(2))?;
+        let (most, at) = odd.max_pool2d(Window::square(2).max())?;
         assert!(most.read_blocking::<f32>()?[0].is_nan());
         assert_eq!(at.read_blocking::<u32>()?, [1]);
     }
@@ -335,29 +333,32 @@ fn what_does_not_fit_an_image_is_refused() -> Outcome {
     let refused = |pool: &Pool| -> Outcome {
         let image = Tensor::zeros(pool, [1, 2, 4, 4], DType::F32)?;
         let weight = Tensor::zeros(pool, [3, 2, 5, 5], DType::F32)?;
-        let window = Window { kernel: [5, 5], stride: [1, 1], padding: [0, 0] };
-        assert!(matches!(image.conv2d(&weight, None, window), Err(TensorError::Window { .. })));
-        assert!(matches!(image.conv2d(&weight, None, Window::square(3)), Err(TensorError::Shape { .. })));
+        let window = Window::new([5, 5], [1, 1], [0, 0]);
+        assert!(matches!(image.conv2d(&weight, None, window.conv()), Err(TensorError::KernelWindow { .. })));
+        let other = Tensor::zeros(pool, [3, 4, 3, 3], DType::F32)?;
+        assert!(matches!(image.conv2d(&other, None, window.conv()), Err(TensorError::Shape { .. })));
         assert!(matches!(
-            image.unfold(Window { stride: [0, 1], ..Window::square(2) }),
-            Err(TensorError::Window { .. })
+            image.unfold(Window::new([2; 2], [0, 1], [0; 2]).unfold()),
+            Err(TensorError::KernelWindow { .. })
         ));
-        assert!(matches!(image.unfold(Window::square(0)), Err(TensorError::Window { .. })));
+        assert!(matches!(image.unfold(Window::square(0).unfold()), Err(TensorError::KernelWindow { .. })));
         assert!(matches!(
-            image.narrow(0, 0, 1)?.reshape([2, 4, 4])?.unfold(Window::square(2)),
+            image.narrow(0, 0, 1)?.reshape([8, 4])?.unfold(Window::square(2).unfold()),
             Err(TensorError::Dimensions { .. })
         ));
-        assert!(matches!(image.fold([4, 4], Window::square(2)), Err(TensorError::Shape { .. })));
+        assert!(matches!(image.fold([4, 4], Window::square(2).unfold()), Err(TensorError::Shape { .. })));
         let flat = Tensor::zeros(pool, [1, 1, 0, 4], DType::F32)?;
-        let wide = Window { padding: [1, 1], ..Window::square(2) };
-        assert!(matches!(flat.avg_pool2d(wide), Err(TensorError::Window { .. })));
+        let wide = Window::new([2; 2], [2; 2], [1; 2]);
+        assert!(matches!(flat.avg_pool2d(wide.avg()), Err(TensorError::KernelWindow { .. })));
         assert!(matches!(image.upsample_nearest([0, 2]), Err(TensorError::Empty { .. })));
         let integers = Tensor::zeros(pool, [1, 1, 4, 4], DType::I32)?;
-        assert!(matches!(integers.avg_pool2d(Window::square(2)), Err(TensorError::NotDefined { .. })));
+        assert!(matches!(integers.avg_pool2d(Window::square(2).avg()), Err(TensorError::NotDefined { .. })));
         let none = Tensor::zeros(pool, [0, 2, 4, 4], DType::F32)?;
-        assert_eq!(none.avg_pool2d(Window::square(2))?.shape(), [0, 2, 2, 2]);
-        let text = image.unfold(window).err().ok_or("it doesn't fit")?.to_string();
-        assert_eq!(text, "unfold: a window of [5, 5] by [1, 1] with padding [0, 0] doesn't fit images of [4, 4]");
+        assert_eq!(none.avg_pool2d(Window::square(2).avg())?.shape(), [0, 2, 2, 2]);
+        let text = image.unfold(window.unfold()).err().ok_or("it doesn't fit")?.to_string();
+        let wanted = "unfold: a kernel of [5, 5] with stride [1, 1], dilation [1, 1] and padding [[0, 0], [0, 0]] does not fit \
+                      images of [4, 4]";
+        assert_eq!(text, wanted);
         Ok(())
     };
     adapter::all_shared().try_for_each(refused)

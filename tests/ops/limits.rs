@@ -2,7 +2,8 @@
 
 use crate::common::{Outcome, adapter};
 use crate::model::indices;
-use wgpu_pool::{DType, Pool, Tensor, TensorError, Window};
+use crate::window::Window;
+use wgpu_pool::{DType, Pool, Tensor, TensorError};
 
 /// Fills memory that the next tensors get, so that whatever a kernel leaves out is seen.
 fn leave_stale_bytes(pool: &Pool, elements: usize) -> Outcome {
@@ -100,30 +101,29 @@ fn windows_and_shares_of_any_size_are_summed_whole() -> Outcome {
         // 254 * 258 + 1 iterations are 65,533, the most that one pass may take; the others need several.
         for [rows, columns] in [[254, 256], [255, 256], [256, 256], [300, 301], [1, 70_000], [70_000, 1]] {
             let (count, what) = (rows * columns, format!("{rows} by {columns}"));
-            let (shape, window) =
-                ([1, 1, rows, columns], Window { kernel: [rows, columns], stride: [1, 1], padding: [0, 0] });
+            let (shape, window) = ([1, 1, rows, columns], Window::new([rows, columns], [1, 1], [0, 0]));
             let x = Tensor::full(pool, shape, 1.0_f32)?;
             x.reshape([count])?.narrow(0, count - 1, 1)?.fill_(5.0_f32)?;
             leave_stale_bytes(pool, count)?;
-            let (largest, places) = x.max_pool2d(window)?;
+            let (largest, places) = x.max_pool2d(window.max())?;
             assert_eq!(largest.read_blocking::<f32>()?, [5.0], "{what}");
             assert_eq!(places.read_blocking::<u32>()?, [u32::try_from(count - 1)?], "{what}");
             let mean = (count + 4) as f64 / count as f64;
-            assert_near(&x.avg_pool2d(window)?.read_blocking::<f32>()?, |_| mean, 1e-6, &what);
+            assert_near(&x.avg_pool2d(window.avg())?.read_blocking::<f32>()?, |_| mean, 1e-6, &what);
             let one = Tensor::full(pool, [1, 1, 1, 1], 1.0_f32)?;
-            assert_eq!(one.max_pool2d_backward(&places, shape, window)?.sum(..)?.read_blocking::<f32>()?, [1.0]);
-            let back = one.avg_pool2d_backward(shape, window)?.read_blocking::<f32>()?;
+            assert_eq!(one.max_pool2d_backward(&places, shape, window.max())?.sum(..)?.read_blocking::<f32>()?, [1.0]);
+            let back = one.avg_pool2d_backward(shape, window.avg())?.read_blocking::<f32>()?;
             assert_near(&back, |_| 1.0 / count as f64, 1e-9, &what);
             for back in [x.upsample_nearest_backward([1, 1])?, x.upsample_bilinear_backward([1, 1])?] {
                 assert_near(&back.read_blocking::<f32>()?, |_| (count + 4) as f64, 1e-6, &what);
             }
             // As many windows over one place as there are places.
-            let inner = Window { kernel: [rows, columns], stride: [1, 1], padding: [rows - 1, columns - 1] };
+            let inner = Window::new([rows, columns], [1, 1], [rows - 1, columns - 1]);
             let windows = Tensor::full(pool, shape, 1.0_f32)?;
-            let back = windows.avg_pool2d_backward([1, 1, 1, 1], inner)?.read_blocking::<f32>()?;
+            let back = windows.avg_pool2d_backward([1, 1, 1, 1], inner.avg())?.read_blocking::<f32>()?;
             assert_near(&back, |_| 1.0, 1e-5, &what);
             let columns = Tensor::full(pool, [1, count, count.min(1)], 1.0_f32)?;
-            let folded = columns.fold([rows, window.kernel[1]], window)?;
+            let folded = columns.fold([rows, window.kernel[1]], window.unfold())?;
             assert_eq!(folded.sum(..)?.read_blocking::<f32>()?, [count as f32], "{what}");
         }
     }
@@ -135,8 +135,8 @@ fn padding_without_an_end_takes_no_time() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let x = Tensor::full(pool, [1, 1, 4, 4], 1.0_f32)?;
     let far = 1 << 28;
-    let window = Window { kernel: [2 * far, 2 * far], stride: [1 << 27, 1 << 27], padding: [far, far] };
-    let averages = x.avg_pool2d(window)?;
+    let window = Window::new([2 * far, 2 * far], [1 << 27, 1 << 27], [far, far]);
+    let averages = x.avg_pool2d(window.avg())?;
     assert_eq!(averages.elements(), 1);
     assert_eq!(averages.read_blocking::<f32>()?, [16.0 / (1_u64 << 58) as f32]);
     Ok(())
@@ -192,8 +192,8 @@ fn convolutions_of_many_channels_and_large_kernels_are_summed_whole() -> Outcome
     {
         let x = Tensor::full(pool, [1, channels, size[0], size[1]], 1.0_f32)?;
         let weight = Tensor::full(pool, [1, channels, kernel[0], kernel[1]], 1.0_f32)?;
-        let window = Window { kernel, stride: [1, 1], padding: [0, 0] };
-        let sums = x.conv2d(&weight, None, window)?.read_blocking::<f32>()?;
+        let window = Window::new(kernel, [1, 1], [0, 0]);
+        let sums = x.conv2d(&weight, None, window.conv())?.read_blocking::<f32>()?;
         assert_near(&sums, |_| (channels * kernel[0] * kernel[1]) as f64, 1e-5, &format!("{channels} {kernel:?}"));
     }
     Ok(())
@@ -244,23 +244,23 @@ fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {
     overflows(Tensor::cat(&[&long, &long], 0), "cat");
     overflows(Tensor::cat(&[&long; 20], 0), "cat");
     for kernel in [[1 << half; 2], [1 << (half + 6), 1 << (half + 6)], [usize::MAX / 4, 2]] {
-        let window = Window { kernel, stride: [1, 1], padding: kernel };
-        overflows(images.unfold(window), "unfold");
-        overflows(images.reshape([1, 4, 4])?.fold([4, 4], window), "fold");
+        let window = Window::new(kernel, [1, 1], kernel);
+        overflows(images.unfold(window.unfold()), "unfold");
+        overflows(images.reshape([1, 4, 4])?.fold([4, 4], window.unfold()), "fold");
     }
     // Wrong windows, whose positions overflow: an error of some kind.
     for padding in [usize::MAX / 2, usize::MAX, 1 << 60, 1 << 62, (1 << 63) - 2] {
         for kernel in [0, 1, 5, usize::MAX] {
             for stride in [0, 1, usize::MAX] {
-                let window = Window { kernel: [kernel, 1], stride: [stride, 1], padding: [padding, 0] };
-                images.unfold(window).expect_err("no such window");
-                images.max_pool2d(window).expect_err("no such window");
-                images.avg_pool2d(window).expect_err("no such window");
-                images.avg_pool2d_backward([1, 1, 4, 4], window).expect_err("no such window");
-                images.conv2d(&images, None, window).expect_err("no such window");
-                images.conv2d_input([1, 1, 4, 4], &images, window).expect_err("no such window");
-                images.conv2d_weight(&images, [1, 1, kernel, 1], window).expect_err("no such window");
-                images.reshape([1, 4, 4])?.fold([4, 4], window).expect_err("no such window");
+                let window = Window::new([kernel, 1], [stride, 1], [padding, 0]);
+                images.unfold(window.unfold()).expect_err("no such window");
+                images.max_pool2d(window.max()).expect_err("no such window");
+                images.avg_pool2d(window.avg()).expect_err("no such window");
+                images.avg_pool2d_backward([1, 1, 4, 4], window.avg()).expect_err("no such window");
+                images.conv2d(&images, None, window.conv()).expect_err("no such window");
+                images.conv2d_input([1, 1, 4, 4], &images, window.conv()).expect_err("no such window");
+                images.conv2d_weight(&images, [1, 1, kernel, 1], window.conv()).expect_err("no such window");
+                images.reshape([1, 4, 4])?.fold([4, 4], window.unfold()).expect_err("no such window");
             }
         }
     }
@@ -288,14 +288,7 @@ fn views_of_more_elements_than_kernels_can_index_are_refused() -> Outcome {
             ("matmul", wide.matmul(&wide.t()?)),
             ("cat", Tensor::cat(&[&wide, &wide], 0)),
             ("upsample", wide.reshape([1, 1, shape[0], shape[1]])?.upsample_nearest([1, 1])),
-            (
-                "pool",
-                wide.reshape([1, 1, shape[0], shape[1]])?.avg_pool2d(Window {
-                    kernel: shape,
-                    stride: [1, 1],
-                    padding: [0, 0],
-                }),
-            ),
+            ("pool", wide.reshape([1, 1, shape[0], shape[1]])?.avg_pool2d(Window::new(shape, [1, 1], [0, 0]).avg())),
         ] {
             let refused = matches!(
                 result,

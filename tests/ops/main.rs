@@ -35,6 +35,7 @@ mod fuse;
 mod half;
 mod host;
 mod image;
+mod image_options;
 mod in_place;
 mod indexed;
 mod limits;
@@ -58,6 +59,7 @@ mod table;
 mod text;
 mod turned;
 mod views;
+mod window;
 
 /// Sizes around a workgroup of 256 invocations, and of 64.
 const SIZES: [usize; 11] = [0, 1, 2, 3, 63, 64, 65, 255, 256, 257, 1000];

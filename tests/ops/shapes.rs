@@ -3,9 +3,10 @@
 use crate::common::adapter;
 use crate::common::random::Random;
 use crate::model::{Array, indices};
+use crate::window::Window;
 use proptest::prelude::{Strategy, any, prop_assert_eq};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use wgpu_pool::{DType, Element, Pool, Tensor, TensorError, Window, f16, fuse};
+use wgpu_pool::{DType, Element, Pool, Tensor, TensorError, f16, fuse};
 
 /// As many for each property and pool: a kernel of each kind comes several times.
 const CASES: u32 = 60;
@@ -198,44 +199,43 @@ fn any_window_convolves_as_its_definition_says() {
     for pool in adapter::all_shared() {
         let pairs = || proptest::collection::vec(1..5_usize, 2);
         let cases = (
-            proptest::collection::vec(1..4_usize, 3),
+            proptest::collection::vec(1..4_usize, 4),
             proptest::collection::vec(1..12_usize, 2),
             pairs(),
             pairs(),
-            pairs(),
+            proptest::collection::vec(0..4_usize, 4),
+            proptest::collection::vec(1..4_usize, 2),
             any::<u64>(),
         );
-        check(&cases, |(counts, size, kernel, stride, padding, seed)| {
-            let [batch, channels, outputs] = [counts[0], counts[1], counts[2]];
+        check(&cases, |(counts, size, kernel, stride, padding, dilation, seed)| {
+            let groups = counts[3];
+            let [batch, channels, outputs] = [counts[0], counts[1] * groups, counts[2] * groups];
             let pair = |sizes: &[usize]| [sizes[0], sizes[1]];
-            let window =
-                Window { kernel: pair(&kernel), stride: pair(&stride), padding: pair(&padding).map(|more| more - 1) };
+            let window = Window {
+                padding: [pair(&padding), pair(&padding[2..])],
+                dilation: pair(&dilation),
+                groups,
+                ..Window::new(pair(&kernel), pair(&stride), [0, 0])
+            };
             let mut random = Random::new(seed);
             let image = Array::<f32>::whole(&[batch, channels, size[0], size[1]], &mut random);
-            let weight = Array::<f32>::whole(&[outputs, channels, kernel[0], kernel[1]], &mut random);
+            let weight = Array::<f32>::whole(&[outputs, counts[1], kernel[0], kernel[1]], &mut random);
             let on_device = [image.to_device(pool).map_err(failed)?, weight.to_device(pool).map_err(failed)?];
-            let places = |axis: usize| {
-                (size[axis] + 2 * window.padding[axis]).checked_sub(kernel[axis]).map(|room| room / stride[axis] + 1)
-            };
-            let found = on_device[0].conv2d(&on_device[1], None, window);
-            let (Some(rows), Some(columns)) = (places(0), places(1)) else {
-                prop_assert_eq!(found.err().map(|error| matches!(error, TensorError::Window { .. })), Some(true));
+            let found = on_device[0].conv2d(&on_device[1], None, window.conv());
+            let [rows, columns] = window.positions(pair(&size));
+            if rows == 0 || columns == 0 {
+                prop_assert_eq!(found.err().map(|error| matches!(error, TensorError::KernelWindow { .. })), Some(true));
                 return Ok(());
-            };
+            }
             let shape = vec![batch, outputs, rows, columns];
             let wanted = indices(&shape).into_iter().map(|place| {
-                let under = indices(&[channels, kernel[0], kernel[1]]).into_iter().map(|within| {
-                    let at = |axis: usize| {
-                        let at = (place[axis + 2] * stride[axis] + within[axis + 1]).checked_sub(window.padding[axis]);
-                        at.filter(|&at| at < size[axis])
-                    };
-                    match (at(0), at(1)) {
-                        (Some(row), Some(column)) => {
-                            let factor = weight.at(&[place[1], within[0], within[1], within[2]]);
-                            image.at(&[place[0], within[0], row, column]) * factor
-                        }
-                        _ => 0.0,
-                    }
+                let first = place[1] / counts[2] * counts[1];
+                let under = indices(&[counts[1], kernel[0], kernel[1]]).into_iter().map(|within| {
+                    let [stop, tap] = [pair(&place[2..]), pair(&within[1..])];
+                    window.under(pair(&size), stop, tap).map_or(0.0, |[row, column]| {
+                        let factor = weight.at(&[place[1], within[0], within[1], within[2]]);
+                        image.at(&[place[0], first + within[0], row, column]) * factor
+                    })
                 });
                 under.sum::<f32>()
             });

@@ -1,11 +1,12 @@
 //! Whatever an operation allocates, its result and what it needs on the way, names the line that called it.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{Activation, DType, EventKind, Pool, Tensor, TensorError, Window, fuse};
+use crate::window::Window;
+use wgpu_pool::{Activation, DType, EventKind, Pool, Tensor, TensorError, fuse};
 
 type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 
-const SLIDING: Window = Window { kernel: [2, 2], stride: [1, 1], padding: [0, 0] };
+const SLIDING: Window = Window::new([2, 2], [1, 1], [0, 0]);
 
 const FIRST_LINE: u32 = line!();
 /// Every operation that makes a tensor, each on a square matrix of f32 and a view of it that isn't contiguous.
@@ -67,25 +68,25 @@ const CALLS: [Call; 56] = [
         x.reshape([1, 4, 32, 32])?.conv2d(
             &x.reshape([64, 64])?.narrow(0, 0, 4)?.reshape([16, 4, 2, 2])?,
             None,
-            Window::square(2),
+            Window::square(2).conv(),
         )
     },
     |_, x, _| {
         x.reshape([1, 4, 32, 32])?.conv2d_input(
             [1, 1, 33, 33],
             &x.narrow(1, 0, 1)?.narrow(0, 0, 16)?.reshape([4, 1, 2, 2])?,
-            SLIDING,
+            SLIDING.conv(),
         )
     },
     |_, x, _| {
         x.reshape([1, 4, 32, 32])?.conv2d_weight(
             &x.narrow(0, 0, 18)?.reshape([1, 1152])?.narrow(1, 0, 1089)?.reshape([1, 1, 33, 33])?,
             [4, 1, 2, 2],
-            SLIDING,
+            SLIDING.conv(),
         )
     },
-    |_, x, _| x.reshape([1, 4, 32, 32])?.avg_pool2d(Window::square(2)),
-    |_, x, _| Ok(x.reshape([1, 4, 32, 32])?.max_pool2d(Window::square(2))?.0),
+    |_, x, _| x.reshape([1, 4, 32, 32])?.avg_pool2d(Window::square(2).avg()),
+    |_, x, _| Ok(x.reshape([1, 4, 32, 32])?.max_pool2d(Window::square(2).max())?.0),
     |_, x, _| x.reshape([1, 4, 32, 32])?.upsample_bilinear([64, 64]),
 ];
 const LAST_LINE: u32 = line!();

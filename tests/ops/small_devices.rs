@@ -2,7 +2,8 @@
 //! error that says what is missing.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{Activation, AdamW, AdamWParameter, DType, DeviceError, Pool, Tensor, TensorError, Window, fuse};
+use crate::window::Window;
+use wgpu_pool::{Activation, AdamW, AdamWParameter, DType, DeviceError, Pool, Tensor, TensorError, fuse};
 
 /// The name of an operation, and what it gives.
 type Named = (&'static str, Result<Vec<f32>, TensorError>);
@@ -13,7 +14,7 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
     let (row, index) = (Tensor::randn(pool, [36], 2)?, Tensor::zeros(pool, [20, 1], DType::U32)?);
     let images = Tensor::randn(pool, [2, 3, 8, 8], 3)?;
     let kernel = Tensor::randn(pool, [4, 3, 3, 3], 4)?;
-    let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+    let window = Window::new([3, 3], [1, 1], [1, 1]);
     let read = |result: Result<Tensor, TensorError>| result.and_then(|tensor| tensor.to(DType::F32)?.read_blocking());
     let optimized = || -> Result<Tensor, TensorError> {
         let [x, gradient, mean, mean_square] = std::array::from_fn(|seed| Tensor::rand(pool, [500], seed as u64));
@@ -48,10 +49,16 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
         ("softmax", read(x.softmax(1))),
         ("layer_norm", read(x.layer_norm(Some(&row), Some(&row.exp()?), 1e-5))),
         ("matmul_then", read(x.matmul_then(&x.t()?, Some(&row.narrow(0, 0, 20)?), Some(Activation::Relu)))),
-        ("conv2d", read(images.conv2d(&kernel, Some(&row.narrow(0, 0, 4)?), window))),
-        ("conv2d_input", read(images.conv2d(&kernel, None, window)?.conv2d_input([2, 3, 8, 8], &kernel, window))),
-        ("conv2d_weight", read(images.conv2d(&kernel, None, window)?.conv2d_weight(&images, [4, 3, 3, 3], window))),
-        ("max_pool2d", read(images.max_pool2d(Window::square(2)).map(|(largest, _)| largest))),
+        ("conv2d", read(images.conv2d(&kernel, Some(&row.narrow(0, 0, 4)?), window.conv()))),
+        (
+            "conv2d_input",
+            read(images.conv2d(&kernel, None, window.conv())?.conv2d_input([2, 3, 8, 8], &kernel, window.conv())),
+        ),
+        (
+            "conv2d_weight",
+            read(images.conv2d(&kernel, None, window.conv())?.conv2d_weight(&images, [4, 3, 3, 3], window.conv())),
+        ),
+        ("max_pool2d", read(images.max_pool2d(Window::square(2).max()).map(|(largest, _)| largest))),
         ("upsample_bilinear", read(images.upsample_bilinear([5, 17]))),
         ("gather", read(x.gather(1, &index))),
         ("scatter_add_", read(scattered())),

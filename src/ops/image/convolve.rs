@@ -1,8 +1,8 @@
 //! Convolutions, as products of matrices over unfolded images.
 
 use super::super::launch::{WORKGROUP, check_kinds, index, iterations, loop_limit, with_gpu};
-use super::super::shader::{AS_IT_IS, CONV2D, CONV2D_WEIGHT, FOLD, UNFOLD};
-use super::{Convolved, Planes, Run, Window, windows_over};
+use super::super::shader::{CONV2D, CONV2D_WEIGHT};
+use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};
 use crate::device::Memory;
 use crate::error::TensorError;
 use crate::tensor::{Tensor, arithmetic};
@@ -29,84 +29,63 @@ const MOST_CHUNKS: usize = 512;
 const LEAST_CHUNK: usize = 256;
 
 impl Tensor {
-    /// The patches under a window as columns: (n, c, h, w) gives (n, c · kernel places, windows), channels outermost. For every
-    /// dtype. Equals `torch.nn.functional.unfold` without dilation.
-    ///
-    /// # Errors
-    /// [`TensorError::Dimensions`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit,
-    /// [`TensorError::Overflow`]; as [`Tensor::empty`].
-    #[track_caller]
-    pub fn unfold(&self, window: Window) -> Result<Self, TensorError> {
-        let name = "unfold";
-        let planes = Planes::of(name, self.shape())?;
-        let out = window.out(name, planes.size)?;
-        let bytes = self.dtype().bytes();
-        let lines = arithmetic::size_of(&[planes.channels, window.kernel[0], window.kernel[1]], bytes)?;
-        let windows = arithmetic::size_of(&out, bytes)?;
-        let columns = self.new_empty([planes.batch, lines, windows], self.dtype())?;
-        let input = self.contiguous()?;
-        let run = Run { name, shader: &UNFOLD, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
-        run.over(&[&columns, &input], columns.elements(), 0)?;
-        Ok(columns)
-    }
-
-    /// Columns added up into an image of `size`, (height, width): the reverse of [`Tensor::unfold`], and its gradient. For every
-    /// dtype. Equals `torch.nn.functional.fold` without dilation.
-    ///
-    /// # Errors
-    /// [`TensorError::Shape`] unless the columns are those of such an image, [`TensorError::Window`]; as [`Tensor::empty`].
-    #[track_caller]
-    pub fn fold(&self, size: [usize; 2], window: Window) -> Result<Self, TensorError> {
-        let name = "fold";
-        let out = window.out(name, size)?;
-        let places = arithmetic::size_of(&window.kernel, self.dtype().bytes())?;
-        let windows = arithmetic::size_of(&out, self.dtype().bytes())?;
-        let &[batch, lines, count] = self.shape() else {
-            let (left, right) = (self.shape().to_vec(), vec![0, places, windows]);
-            return Err(TensorError::Shape { operation: name, left, right });
-        };
-        if lines % places != 0 || count != windows {
-            let wanted = lines.checked_next_multiple_of(places).unwrap_or(places);
-            let (left, right) = (self.shape().to_vec(), vec![batch, wanted, windows]);
-            return Err(TensorError::Shape { operation: name, left, right });
-        }
-        let planes = Planes { batch, channels: lines / places, size };
-        let input = self.contiguous()?;
-        let run = Run { name, shader: &FOLD, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
-        run.sums(planes.shape(size), &[&input], windows_over(window, out), 0)
-    }
-
-    /// The convolution (cross-correlation) with `weight`: (n, c, h, w) by (o, c, kernel) gives (n, o, windows), plus a bias of
-    /// shape (o). The window's kernel must be the weight's. For every dtype; sums are in that dtype, of f16 in f32, channel by channel. Equals
-    /// `torch.nn.functional.conv2d` without dilation and groups.
+    /// The convolution (cross-correlation) with `weight`: (n, c, h, w), or (c, h, w) without a batch axis, by (o, c / groups, kernel)
+    /// gives (n, o, rows, columns), plus a bias of shape (o). For every dtype; sums are in that dtype, of f16 in f32, channel by
+    /// channel. Equals `torch.nn.functional.conv2d`.
     ///
     /// Cost: one kernel over the images, which takes no memory besides the result and a copy of the weight. Where both sides are
-    /// large, on a real GPU from 16 outputs of 128 elements of an image each, they are unfolded and multiplied instead, a part of
-    /// the batch at a time, which is faster and takes up to 64 MiB; from 64 outputs of 256 elements on, what one unfolded image
-    /// takes, if that is more.
+    /// large, on a real GPU from 16 outputs of a group of 128 elements of an image each, they are unfolded and multiplied instead, a
+    /// part of the batch at a time, which is faster and takes up to 64 MiB; from 64 outputs of 256 elements on, the columns of one
+    /// image, if that is more. Groups are then multiplied one after the other.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::Window`], [`TensorError::DType`], [`TensorError::Pools`];
-    /// as [`Tensor::empty`].
+    /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::KernelWindow`], [`TensorError::Groups`],
+    /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{Conv2d, Padding, Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let images = Tensor::randn(&pool, [8, 16, 32, 48], 1)?;
+    /// let weight = Tensor::randn(&pool, [32, 16, 3, 3], 2)?;
+    /// let options = Conv2d { stride: [2, 2], padding: Padding::all(1), ..Conv2d::default() };
+    /// assert_eq!(images.conv2d(&weight, None, options)?.shape(), [8, 32, 16, 24]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
-    pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, window: Window) -> Result<Self, TensorError> {
+    pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, options: Conv2d) -> Result<Self, TensorError> {
         let name = "conv2d";
-        let convolution = Convolution::new(name, self.shape(), weight.shape(), window)?;
+        let convolution = Convolution::new(name, self.shape(), weight.shape(), options)?;
         check_kinds(name, self, weight)?;
-        let Convolution { planes, outputs, lines, windows, .. } = convolution;
+        let Convolution { planes, outputs, groups, lines, windows, window, .. } = convolution;
         if let Some(bias) = bias {
             check_kinds(name, self, bias)?;
             bias.check_shape(name, &[outputs])?;
         }
-        if !convolution.is_multiplied(self, window) {
-            let rows = weight.contiguous()?.reshape([outputs, lines])?.t()?;
-            return self.convolved(name, &convolution, window, &rows, bias);
+        let shape = shape_like(self.shape(), convolution.output());
+        if !convolution.is_multiplied(self) {
+            let rows = weight.contiguous()?.reshape([groups, outputs / groups, lines])?.permute([2, 0, 1])?;
+            return self.convolved(name, &convolution, &rows, bias)?.reshape(&shape);
+        }
+        let images = self.batched()?;
+        if groups > 1 {
+            let output = self.new_empty(convolution.output(), self.dtype())?;
+            for group in 0..groups {
+                let (from, of_image, of_weight) = convolution.group(group, &images, weight)?;
+                let bias = bias.map(|bias| bias.narrow(0, from, outputs / groups)).transpose()?;
+                let options = Conv2d { groups: 1, ..options };
+                let part = of_image.conv2d(&of_weight, bias.as_ref(), options)?;
+                output.narrow(1, from, outputs / groups)?.copy_(&part)?;
+            }
+            return output.reshape(&shape);
         }
         let matrix = weight.contiguous()?.reshape([outputs, lines])?;
         let output = self.new_empty([planes.batch, outputs, windows], self.dtype())?;
         let is_half = self.dtype() != self.dtype().number();
         for (start, length) in convolution.parts(self) {
-            let columns = self.narrow(0, start, length)?.unfold(window)?;
+            let columns = images.narrow(0, start, length)?.unfolded("unfold", window)?;
             // A bias that is added afterwards would round f16 twice: the product's own bias is one of columns, so both are transposed.
             let product = match bias {
                 Some(bias) if is_half => {
@@ -120,20 +99,24 @@ impl Tensor {
             Some(bias) => output.add(&bias.reshape([outputs, 1])?)?,
             None => output,
         };
-        output.reshape(convolution.output())
+        output.reshape(&shape)
     }
 
-    /// The convolution without unfolding; the weights' rows are (channels and places, outputs).
+    /// The images with a batch axis.
+    fn batched(&self) -> Result<Self, TensorError> {
+        if self.rank() == 3 { self.unsqueeze(0) } else { Ok(self.clone()) }
+    }
+
+    /// The convolution without unfolding; the weights' rows are (channels and taps of a group, groups, outputs of a group).
     #[track_caller]
     fn convolved(
         &self,
         name: &'static str,
         convolution: &Convolution,
-        window: Window,
         rows: &Self,
         bias: Option<&Self>,
     ) -> Result<Self, TensorError> {
-        let Convolution { planes, outputs, lines, out, .. } = *convolution;
+        let Convolution { planes, outputs, groups, lines, out, window, .. } = *convolution;
         if lines == 0 {
             // No channels: nothing is there to be bound, and a sum of nothing is 0.
             let output = Self::zeros(&self.pool(), convolution.output(), self.dtype())?;
@@ -142,27 +125,28 @@ impl Tensor {
             }
             return Ok(output);
         }
-        let weights = self.new_empty([lines + 1, outputs.next_multiple_of(BLOCK)], self.dtype())?;
-        let taken = weights.narrow(1, 0, outputs)?;
+        let of_group = outputs / groups;
+        let weights = self.new_empty([lines + 1, groups, of_group.next_multiple_of(BLOCK)], self.dtype())?;
+        let taken = weights.narrow(2, 0, of_group)?;
         match bias {
-            Some(bias) => taken.narrow(0, lines, 1)?.copy_(bias)?,
+            Some(bias) => taken.narrow(0, lines, 1)?.copy_(&bias.reshape([groups, of_group])?)?,
             None => weights.storage().clear()?,
         }
         taken.narrow(0, 0, lines)?.copy_(rows)?;
         let output = self.new_empty(convolution.output(), self.dtype())?;
         let image = self.contiguous()?;
-        let run = Run { name, shader: &CONV2D, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &image };
+        let run = Run { planes, out, window, ..Run::new(name, &CONV2D, &image) };
         let span = out[1].div_ceil(FOUR);
         // The last four of a row may reach beyond the last window: three more windows, and those of the four itself.
-        let beyond =
-            arithmetic::product(&[span + 1, FOUR, window.stride[1]]).and_then(|far| far.checked_add(window.kernel[1]));
+        let extent = window.extent(1).unwrap_or(usize::MAX);
+        let beyond = arithmetic::product(&[span + 1, FOUR, window.stride[1]]).and_then(|far| far.checked_add(extent));
         index(name, if out[1] == 1 { 0 } else { beyond.unwrap_or(usize::MAX) })?;
-        let count = arithmetic::elements(&[planes.batch, outputs.div_ceil(BLOCK), out[0], span]);
+        let count = arithmetic::elements(&[planes.batch, groups, of_group.div_ceil(BLOCK), out[0], span]);
         let workgroups = count.div_ceil(WORKGROUP as usize);
-        let loops = Convolution::iterations(planes.channels, window.kernel);
+        let loops = convolution.iterations();
         run.convolving(
             &[&output, &image, &weights],
-            Convolved { outputs, span, ..Convolved::default() },
+            Convolved { outputs, span, groups, ..Convolved::default() },
             count,
             workgroups,
             loops,
@@ -173,46 +157,52 @@ impl Tensor {
     /// The gradient of [`Tensor::conv2d`] by its input, of this shape; `self` is the gradient of the result. Equals
     /// `torch.nn.grad.conv2d_input`.
     ///
-    /// Cost: as [`Tensor::conv2d`] of the gradient with the weight turned about, where the window moves by one place and is
-    /// padded by less than its size; otherwise columns are multiplied and folded, up to 64 MiB of them at a time, or one image's.
+    /// Cost: as [`Tensor::conv2d`] of the gradient with the kernel reversed, where the stride is 1 and the padding below the kernel's
+    /// extent; otherwise columns are multiplied and folded, up to 64 MiB of them at a time, or one image's.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
     #[track_caller]
-    pub fn conv2d_input(&self, input: [usize; 4], weight: &Self, window: Window) -> Result<Self, TensorError> {
-        let name = "conv2d_input";
-        let convolution = Convolution::new(name, &input, weight.shape(), window)?;
+    pub fn conv2d_input(
+        &self,
+        input: impl AsRef<[usize]>,
+        weight: &Self,
+        options: Conv2d,
+    ) -> Result<Self, TensorError> {
+        let (name, input) = ("conv2d_input", input.as_ref());
+        let convolution = Convolution::new(name, input, weight.shape(), options)?;
         check_kinds(name, self, weight)?;
-        self.check_shape(name, &convolution.output())?;
-        let Convolution { planes, outputs, lines, windows, .. } = convolution;
-        if let Some((turned, back)) =
-            convolution.turned(window).filter(|(turned, back)| !turned.is_multiplied(self, *back))
-        {
-            // The same places in reverse order, outputs and channels exchanged.
-            let places = arithmetic::elements(&window.kernel);
-            let reversed = Self::arange(&self.pool(), places, index(name, places - 1)?, u32::MAX)?;
-            let weight = weight.contiguous()?.reshape([outputs, planes.channels, places])?;
-            let rows = weight.index_select(2, &reversed)?.permute([0, 2, 1])?.contiguous()?;
-            let rows = rows.reshape([outputs * places, planes.channels])?;
-            return self.convolved(name, &turned, back, &rows, None);
+        self.check_shape(name, &shape_like(input, convolution.output()))?;
+        let Convolution { planes, outputs, groups, lines, windows, window, .. } = convolution;
+        if let Some(reversed) = convolution.reversed().filter(|reversed| !reversed.is_multiplied(self)) {
+            // The same taps in reverse order, outputs and channels exchanged.
+            let taps = arithmetic::elements(&window.kernel);
+            let (of_group, channels) = (outputs / groups, planes.channels / groups);
+            let order = Self::arange(&self.pool(), taps, index(name, taps - 1)?, u32::MAX)?;
+            let weight = weight.contiguous()?.reshape([outputs, channels, taps])?.index_select(2, &order)?;
+            let rows = weight.reshape([groups, of_group, channels, taps])?.permute([1, 3, 0, 2])?.contiguous()?;
+            let rows = rows.reshape([of_group * taps, groups, channels])?;
+            return self.convolved(name, &reversed, &rows, None)?.reshape(input);
         }
         let number = self.dtype().number();
         if number != self.dtype() {
             // Columns are added up after the product, and aren't rounded in between.
-            return self.to(number)?.conv2d_input(input, &weight.to(number)?, window)?.to(self.dtype());
+            return self.to(number)?.conv2d_input(input, &weight.to(number)?, options)?.to(self.dtype());
         }
-        let turned = weight.contiguous()?.reshape([outputs, lines])?.t()?;
-        let gradient = self.contiguous()?.reshape([planes.batch, outputs, windows])?;
-        let result = self.new_empty(input, self.dtype())?;
+        let of_group = outputs / groups;
+        let matrices = weight.contiguous()?.reshape([groups, of_group, lines])?.transpose(1, 2)?;
+        let gradient = self.contiguous()?.reshape([planes.batch, groups, of_group, windows])?;
+        let result = self.new_empty(planes.shape(planes.size), self.dtype())?;
         if result.elements() == 0 {
             // The batch of an expanded gradient may have no end.
-            return Ok(result);
+            return result.reshape(input);
         }
         for (start, length) in convolution.parts(self) {
-            let columns = turned.matmul(&gradient.narrow(0, start, length)?)?;
-            result.narrow(0, start, length)?.copy_(&columns.fold(planes.size, window)?)?;
+            let columns = matrices.matmul(&gradient.narrow(0, start, length)?)?;
+            let columns = columns.reshape([length, groups * lines, windows])?;
+            result.narrow(0, start, length)?.copy_(&columns.folded("fold", planes.size, window)?)?;
         }
-        Ok(result)
+        result.reshape(input)
     }
 
     /// The gradient of [`Tensor::conv2d`] by its weight, of this shape; `self` is the gradient of the result. That by the bias is the
@@ -224,19 +214,38 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::conv2d`].
     #[track_caller]
-    pub fn conv2d_weight(&self, input: &Self, weight: [usize; 4], window: Window) -> Result<Self, TensorError> {
-        let name = "conv2d_weight";
-        let convolution = Convolution::new(name, input.shape(), &weight, window)?;
+    pub fn conv2d_weight(
+        &self,
+        input: &Self,
+        weight: impl AsRef<[usize]>,
+        options: Conv2d,
+    ) -> Result<Self, TensorError> {
+        let (name, weight) = ("conv2d_weight", weight.as_ref());
+        let convolution = Convolution::new(name, input.shape(), weight, options)?;
         check_kinds(name, self, input)?;
-        self.check_shape(name, &convolution.output())?;
-        let Convolution { planes, outputs, lines, windows, out } = convolution;
+        self.check_shape(name, &shape_like(input.shape(), convolution.output()))?;
+        let Convolution { planes, outputs, groups, lines, windows, out, window } = convolution;
+        let of_group = outputs / groups;
         let all = arithmetic::size_of(&[planes.batch, windows], self.dtype().bytes())?;
-        let blocks = arithmetic::size_of(&[lines.div_ceil(FOUR), outputs.div_ceil(BLOCK)], self.dtype().bytes())?;
+        let blocks = [lines.div_ceil(FOUR), groups, of_group.div_ceil(BLOCK)];
+        let blocks = arithmetic::size_of(&blocks, self.dtype().bytes())?;
         if all == 0 || blocks == 0 {
             return Self::zeros(&self.pool(), weight, self.dtype());
         }
         if convolution.exceeds_many(self) {
-            return self.conv2d_weight_multiplied(input, &convolution, window)?.reshape(weight);
+            if groups == 1 {
+                let product = self.batched()?.conv2d_weight_multiplied(&input.batched()?, &convolution)?;
+                return product.reshape(weight);
+            }
+            let result = self.new_empty(weight, self.dtype())?;
+            let (gradient, images) = (self.batched()?, input.batched()?);
+            for group in 0..groups {
+                let (from, of_image, part) = convolution.group(group, &images, &result)?;
+                let options = Conv2d { groups: 1, ..options };
+                let gradient = gradient.narrow(1, from, of_group)?;
+                part.copy_(&gradient.conv2d_weight(&of_image, part.shape(), options)?)?;
+            }
+            return Ok(result);
         }
         let span = (all.saturating_mul(blocks) / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
         let parts = all.div_ceil(span);
@@ -244,13 +253,12 @@ impl Tensor {
         let sums = self.new_empty([parts, outputs, lines], self.dtype().number())?;
         let gradient = self.whole()?;
         let input = input.contiguous()?.in_other_storage_than(&gradient)?;
-        let run =
-            Run { name, shader: &CONV2D_WEIGHT, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
+        let run = Run { planes, out, window, ..Run::new(name, &CONV2D_WEIGHT, &input) };
         let workgroups = arithmetic::size_of(&[blocks, parts], self.dtype().bytes())?;
         let loops = iterations((span / 64) as u64 + 1, iterations(4, 0) + iterations(BLOCK as u64, 0)) + 55;
         run.convolving(
             &[&sums, &input, &gradient],
-            Convolved { outputs, span, ..Convolved::default() },
+            Convolved { outputs, span, groups, ..Convolved::default() },
             all,
             workgroups,
             loops,
@@ -262,13 +270,8 @@ impl Tensor {
 impl Tensor {
     /// The gradient by the weight, (outputs, lines), by products with unfolded images, one at a time.
     #[track_caller]
-    fn conv2d_weight_multiplied(
-        &self,
-        input: &Self,
-        convolution: &Convolution,
-        window: Window,
-    ) -> Result<Self, TensorError> {
-        let Convolution { planes, outputs, lines, windows, .. } = *convolution;
+    fn conv2d_weight_multiplied(&self, input: &Self, convolution: &Convolution) -> Result<Self, TensorError> {
+        let Convolution { planes, outputs, lines, windows, window, .. } = *convolution;
         // Sums of one image each are not rounded before they are added up.
         let number = self.dtype().number();
         let gradient = self.to(number)?.contiguous()?.reshape([planes.batch, outputs, windows])?;
@@ -278,8 +281,8 @@ impl Tensor {
         let chunks = convolution.chunks();
         let chunk = windows / chunks;
         for image in 0..planes.batch {
-            let columns =
-                images.narrow(0, image, 1)?.unfold(window)?.reshape([lines, chunks, chunk])?.permute([1, 2, 0])?;
+            let columns = images.narrow(0, image, 1)?.unfolded("unfold", window)?;
+            let columns = columns.reshape([lines, chunks, chunk])?.permute([1, 2, 0])?;
             let slopes = gradient.narrow(0, image, 1)?.reshape([outputs, chunks, chunk])?.permute([1, 0, 2])?;
             let product = slopes.matmul(&columns)?.sum(0)?;
             sums.narrow(0, image, 1)?.copy_(&product.reshape([1, outputs, lines])?)?;
@@ -293,42 +296,57 @@ impl Tensor {
 struct Convolution {
     planes: Planes,
     outputs: usize,
-    /// Elements of one output's weight, and of one window's column.
+    groups: usize,
+    /// Elements of one output's weight, and of one window's column in its group.
     lines: usize,
     windows: usize,
     out: [usize; 2],
+    window: KernelWindow,
 }
 
 impl Convolution {
-    fn new(name: &'static str, input: &[usize], weight: &[usize], window: Window) -> Result<Self, TensorError> {
+    fn new(name: &'static str, input: &[usize], weight: &[usize], options: Conv2d) -> Result<Self, TensorError> {
         let planes = Planes::of(name, input)?;
-        let [rows, columns] = window.kernel;
-        let &[outputs, channels, height, width] = weight else {
+        let &[outputs, channels, rows, columns] = weight else {
             return Err(TensorError::Dimensions { operation: name, wanted: "4", shape: weight.to_vec() });
         };
-        if channels != planes.channels || [height, width] != window.kernel {
-            let right = vec![outputs, planes.channels, rows, columns];
+        let groups = options.groups;
+        if groups == 0 || !planes.channels.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
+            return Err(TensorError::Groups { operation: name, channels: planes.channels, outputs, groups });
+        }
+        if channels != planes.channels / groups {
+            let right = vec![outputs, planes.channels / groups, rows, columns];
             return Err(TensorError::Shape { operation: name, left: weight.to_vec(), right });
         }
+        let window = options.window([rows, columns]);
         let out = window.out(name, planes.size)?;
         // Of any dtype: no element has fewer bytes.
         let lines = arithmetic::size_of(&[channels, rows, columns], 1)?;
         arithmetic::size_of(&[outputs, channels, rows, columns], 1)?;
-        Ok(Self { planes, outputs, lines, windows: arithmetic::size_of(&out, 1)?, out })
+        arithmetic::size_of(&[planes.channels, rows, columns], 1)?;
+        Ok(Self { planes, outputs, groups, lines, windows: arithmetic::size_of(&out, 1)?, out, window })
     }
 
     fn output(&self) -> [usize; 4] {
         [self.planes.batch, self.outputs, self.out[0], self.out[1]]
     }
 
+    /// The first output of a group, its channels of the images, and its part of the weight.
+    fn group(&self, group: usize, images: &Tensor, weight: &Tensor) -> Result<(usize, Tensor, Tensor), TensorError> {
+        let (outputs, channels) = (self.outputs / self.groups, self.planes.channels / self.groups);
+        let from = group * outputs;
+        Ok((from, images.narrow(1, group * channels, channels)?, weight.narrow(0, from, outputs)?))
+    }
+
     /// Whether a product of unfolded images is faster than the kernel that takes them as they are, or the only way within the
     /// limit of loop iterations.
-    fn is_multiplied(&self, tensor: &Tensor, window: Window) -> bool {
-        self.exceeds_many(tensor) || Self::iterations(self.planes.channels, window.kernel) > loop_limit()
+    fn is_multiplied(&self, tensor: &Tensor) -> bool {
+        self.exceeds_many(tensor) || self.iterations() > loop_limit()
     }
 
     /// Loop iterations of an invocation of `conv2d.wgsl`.
-    fn iterations(channels: usize, [rows, columns]: [usize; 2]) -> u64 {
+    fn iterations(&self) -> u64 {
+        let (channels, [rows, columns]) = (self.planes.channels / self.groups, self.window.kernel);
         let row = iterations(columns as u64, iterations(FOUR as u64, 0));
         let windows = iterations(channels as u64, iterations(rows as u64, row));
         windows + iterations(4, 0) + iterations(BLOCK as u64, iterations(FOUR as u64, 0))
@@ -336,7 +354,8 @@ impl Convolution {
 
     /// Whether both sides are large, on a real GPU: software gains nothing by a product.
     fn exceeds_many(&self, tensor: &Tensor) -> bool {
-        let reaches = |[outputs, lines]: [usize; 2]| self.outputs >= outputs && self.lines >= lines;
+        let of_group = self.outputs / self.groups;
+        let reaches = |[outputs, lines]: [usize; 2]| of_group >= outputs && self.lines >= lines;
         let columns = (self.lines as u64).saturating_mul(self.windows as u64).saturating_mul(tensor.dtype().bytes());
         let is_affordable = columns <= MOST_COLUMNS || reaches(WORTH_MEMORY);
         reaches(MANY) && is_affordable && !with_gpu(tensor, crate::device::Gpu::is_software)
@@ -355,29 +374,30 @@ impl Convolution {
         chunks
     }
 
-    /// The convolution that makes the gradient by the input out of that of the result, if there is one, and its window.
-    fn turned(&self, window: Window) -> Option<(Self, Window)> {
-        let Self { planes, outputs, out, .. } = *self;
-        let padding = |axis: usize| window.kernel[axis].checked_sub(1 + window.padding[axis]);
+    /// The convolution that makes the gradient by the input out of that of the result, if there is one.
+    fn reversed(&self) -> Option<Self> {
+        let Self { planes, outputs, groups, out, window, .. } = *self;
         if window.stride != [1, 1] {
             return None;
         }
-        let back = Window { padding: [padding(0)?, padding(1)?], ..window };
-        let lines = arithmetic::size_of(&[outputs, window.kernel[0], window.kernel[1]], 1).ok()?;
-        let turned = Self {
+        let padding = |axis: usize, side: usize| window.extent(axis)?.checked_sub(1 + window.padding[axis][side]);
+        let padding = [[padding(0, 0)?, padding(0, 1)?], [padding(1, 0)?, padding(1, 1)?]];
+        let lines = arithmetic::size_of(&[outputs / groups, window.kernel[0], window.kernel[1]], 1).ok()?;
+        Some(Self {
             planes: Planes { batch: planes.batch, channels: outputs, size: out },
             outputs: planes.channels,
+            groups,
             lines,
             windows: arithmetic::size_of(&planes.size, 1).ok()?,
             out: planes.size,
-        };
-        Some((turned, back))
+            window: KernelWindow { padding, ..window },
+        })
     }
 
     /// Parts of the batch that are unfolded together: the first image and how many.
     fn parts(&self, tensor: &Tensor) -> impl Iterator<Item = (usize, usize)> + use<> {
         let most = with_gpu(tensor, |gpu| gpu.limits().largest_binding.min(MOST_COLUMNS)) / tensor.dtype().bytes();
-        let one = self.lines.saturating_mul(self.windows).max(1);
+        let one = self.lines.saturating_mul(self.groups).saturating_mul(self.windows).max(1);
         let length = (usize::try_from(most).unwrap_or(usize::MAX) / one).max(1);
         let batch = self.planes.batch;
         (0..batch).step_by(length).map(move |start| (start, length.min(batch - start)))
@@ -393,13 +413,13 @@ mod tests {
     #[test]
     fn both_ways_to_the_gradient_by_the_weight_give_the_same() -> Result<(), TensorError> {
         let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-        let window = Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
+        let options = Conv2d { stride: [2, 1], padding: 1.into(), ..Conv2d::default() };
         let (image, weight) = ([3, 5, 63, 47], [7, 5, 3, 2]);
-        let convolution = Convolution::new("conv2d_weight", &image, &weight, window)?;
+        let convolution = Convolution::new("conv2d_weight", &image, &weight, options)?;
         let images = Tensor::randn(&pool, image, 1)?;
         let gradient = Tensor::randn(&pool, convolution.output(), 2)?;
-        let products = gradient.conv2d_weight_multiplied(&images, &convolution, window)?.read_blocking::<f32>()?;
-        let kernel = gradient.conv2d_weight(&images, weight, window)?.read_blocking::<f32>()?;
+        let products = gradient.conv2d_weight_multiplied(&images, &convolution)?.read_blocking::<f32>()?;
+        let kernel = gradient.conv2d_weight(&images, weight, options)?.read_blocking::<f32>()?;
         for (product, kernel) in products.iter().zip(&kernel) {
             assert!((product - kernel).abs() < 1e-4, "{product} {kernel}");
         }

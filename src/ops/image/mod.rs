@@ -1,7 +1,9 @@
-//! Kernels over images, (batch, channels, height, width): windows that move over them, and other sizes.
+//! Kernels over images, (batch, channels, height, width): kernel windows that move over them, and other sizes.
 
 mod convolve;
+mod options;
 mod passes;
+mod patches;
 mod pool;
 mod resample;
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -12,10 +14,12 @@ pub(super) use resample::ALL as RESAMPLING;
 
 use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
 use super::placed::Placed;
-use super::shader::{Operation, Shader, Variant};
+use super::shader::{AS_IT_IS, Operation, Shader, Variant};
 use crate::error::TensorError;
 use crate::tensor::{Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
+use options::KernelWindow;
+pub use options::{AvgPool2d, Conv2d, MaxPool2d, Padding, Unfold};
 use passes::Pass;
 
 /// The parameters of `lib/image.wgsl`.
@@ -36,49 +40,13 @@ struct Params {
     tile_start: [u32; 2],
     tile_end: [u32; 2],
     pass_kind: u32,
-    unused: u32,
+    groups: u32,
+    dilation: [u32; 2],
+    counted_first: [u32; 2],
+    counted_end: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Params>() == super::shader::IMAGE_BYTES as usize);
-
-/// A window that moves over an image. Sizes are (height, width).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Its size.
-    pub kernel: [usize; 2],
-    /// How far it moves from one place to the next.
-    pub stride: [usize; 2],
-    /// Places by which the image is widened on each side, with zeros; for a maximum, with nothing.
-    pub padding: [usize; 2],
-}
-
-impl Window {
-    /// A square window that moves by its own size, over no padding, as PyTorch's pooling does if nothing else is said.
-    #[must_use]
-    pub const fn square(size: usize) -> Self {
-        Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
-    }
-
-    /// Where it stops on an image of this size: on each axis ⌊(size + 2 padding − kernel) / stride⌋ + 1 places.
-    fn out(&self, name: &'static str, size: [usize; 2]) -> Result<[usize; 2], TensorError> {
-        let Self { kernel, stride, padding } = *self;
-        let along = |axis: usize| arithmetic::window_positions(size[axis], kernel[axis], stride[axis], padding[axis]);
-        match (along(0), along(1)) {
-            (Some(rows), Some(columns)) => Ok([rows, columns]),
-            _ => Err(TensorError::Window { operation: name, size, kernel, stride, padding }),
-        }
-    }
-}
-
-/// Places of the image that lie under a window, at most, on each axis.
-fn places_under(window: Window, size: [usize; 2]) -> [usize; 2] {
-    [0, 1].map(|axis| window.kernel[axis].min(size[axis]))
-}
-
-/// Windows that cover a place of the image, at most, on each axis.
-fn windows_over(window: Window, out: [usize; 2]) -> [usize; 2] {
-    [0, 1].map(|axis| window.kernel[axis].div_ceil(window.stride[axis]).min(out[axis]))
-}
 
 /// An image's planes, and the size of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,10 +57,12 @@ struct Planes {
 }
 
 impl Planes {
+    /// Images, or one image without a batch axis.
     fn of(name: &'static str, shape: &[usize]) -> Result<Self, TensorError> {
         match *shape {
+            [channels, height, width] => Ok(Self { batch: 1, channels, size: [height, width] }),
             [batch, channels, height, width] => Ok(Self { batch, channels, size: [height, width] }),
-            _ => Err(TensorError::Dimensions { operation: name, wanted: "4", shape: shape.to_vec() }),
+            _ => Err(TensorError::Dimensions { operation: name, wanted: "3 or 4", shape: shape.to_vec() }),
         }
     }
 
@@ -108,13 +78,23 @@ struct Run<'a> {
     operation: Operation,
     planes: Planes,
     out: [usize; 2],
-    window: Window,
+    window: KernelWindow,
+    /// What sums are divided by; 0 for the number of places that count.
     scale: f32,
+    /// The first place of the padded image that an average counts, and one beyond the last.
+    counted: [[usize; 2]; 2],
     /// The tensor that is read and may begin anywhere in its storage. All others are bound from their storage's start.
     input: &'a Tensor,
 }
 
 impl<'a> Run<'a> {
+    /// A kernel over one element, of whose fields the caller sets those that it needs.
+    fn new(name: &'static str, shader: &'a Shader, input: &'a Tensor) -> Self {
+        let planes = Planes { batch: 1, channels: 1, size: [1; 2] };
+        let (window, counted) = (KernelWindow::ONE, [[0; 2]; 2]);
+        Self { name, shader, operation: AS_IT_IS, planes, out: [1; 2], window, scale: 1.0, counted, input }
+    }
+
     /// Runs `count` invocations; the first tensor is written. `iterations` are those of an invocation's loops.
     fn over(&self, bound: &[&'a Tensor], count: usize, iterations: u64) -> Result<(), TensorError> {
         self.pass(bound, count, Pass::WHOLE, iterations)
@@ -130,7 +110,7 @@ impl<'a> Run<'a> {
     fn convolving(
         &self,
         bound: &[&'a Tensor],
-        Convolved { outputs, span, pass }: Convolved,
+        Convolved { outputs, span, groups, pass }: Convolved,
         count: usize,
         workgroups: usize,
         iterations: u64,
@@ -138,14 +118,18 @@ impl<'a> Run<'a> {
         if count == 0 {
             return Ok(());
         }
-        let Self { name, planes, out, window, .. } = *self;
+        let Self { name, planes, out, window, counted, .. } = *self;
         let number = |value| index(name, value);
         // Also of padded sizes kernels count places in 32 bits.
         for axis in [0, 1] {
             number(arithmetic::padded_size(planes.size[axis], window.padding[axis]).unwrap_or(usize::MAX))?;
+            number(window.extent(axis).unwrap_or(usize::MAX))?;
         }
         // Where there is one window only, no stride matters.
         let stride = [0, 1].map(|axis| if out[axis] == 1 { 1 } else { window.stride[axis] });
+        // Nor a dilation where there is one tap.
+        let dilation = [0, 1].map(|axis| if window.kernel[axis] == 1 { 1 } else { window.dilation[axis] });
+        let before = window.padding.map(|[before, _]| before);
         let pair =
             |[rows, columns]: [usize; 2]| -> Result<[u32; 2], TensorError> { Ok([number(rows)?, number(columns)?]) };
         let (input, input_offset) = Placed::of(self.input).bind_contiguous(name, 1)?;
@@ -159,7 +143,7 @@ impl<'a> Run<'a> {
             out: pair(out)?,
             kernel: pair(window.kernel)?,
             stride: pair(stride)?,
-            padding: pair(window.padding)?,
+            padding: pair(before)?,
             channels: number(planes.channels)?,
             outputs: number(outputs)?,
             span: number(span)?,
@@ -169,7 +153,10 @@ impl<'a> Run<'a> {
             tile_start: pair(pass.start)?,
             tile_end: pair(pass.end)?,
             pass_kind: pass.kind(),
-            unused: 0,
+            groups: number(groups)?,
+            dilation: pair(dilation)?,
+            counted_first: pair(counted[0])?,
+            counted_end: pair(counted[1])?,
         };
         let written = bound.first().map_or(self.input.dtype(), |tensor| tensor.dtype());
         let variant = Variant { operation: self.operation, output: written, ..Variant::plain(self.input.dtype()) };
@@ -178,12 +165,24 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What a convolution's kernels are told besides the image and the window.
-#[derive(Clone, Copy, Debug, Default)]
+/// What kernels are told besides the image and the window.
+#[derive(Clone, Copy, Debug)]
 struct Convolved {
     outputs: usize,
     span: usize,
+    groups: usize,
     pass: Pass,
+}
+
+impl Default for Convolved {
+    fn default() -> Self {
+        Self { outputs: 0, span: 0, groups: 1, pass: Pass::WHOLE }
+    }
+}
+
+/// The shape of a result for images of this shape: without a batch axis where they have none.
+fn shape_like(images: &[usize], shape: [usize; 4]) -> Vec<usize> {
+    if images.len() == 3 { shape[1..].to_vec() } else { shape.to_vec() }
 }
 
 impl Tensor {

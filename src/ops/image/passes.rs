@@ -59,7 +59,7 @@ impl Run<'_> {
     #[track_caller]
     pub(super) fn sums(
         &self,
-        shape: [usize; 4],
+        shape: &[usize],
         others: &[&Tensor],
         extent: [usize; 2],
         besides: u64,

@@ -1,36 +1,41 @@
-//! Pooling: one number for each place of a window.
+//! Pooling: one number for each position of a kernel window.
 
 use super::super::launch::check_pools;
-use super::super::shader::{AS_IT_IS, AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
-use super::{Planes, Run, Window, places_under, windows_over};
+use super::super::shader::{AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
+use super::{AvgPool2d, KernelWindow, MaxPool2d, Planes, Run, shape_like};
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, arithmetic};
 
 impl Tensor {
-    /// The largest element under each place of a window, and where in its plane it is, as u32: (n, c, h, w) gives (n, c, places)
-    /// twice. Of several the first; what is not a number is the largest. For f32 and f16. Equals
-    /// `torch.nn.functional.max_pool2d(return_indices=True)`.
+    /// The largest element under each position of a window, and its index in its plane, as u32: (n, c, h, w), or (c, h, w) without a
+    /// batch axis, gives (n, c, rows, columns) twice. Of several the first; NaN is the largest. For f32 and f16. Equals
+    /// `torch.nn.functional.max_pool2d(return_indices=True)`, whose indices are of int64.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`] unless it has four dimensions, [`TensorError::Window`] if the window doesn't fit, or could lie wholly
-    /// beyond an edge, [`TensorError::NotDefined`] for integers; as [`Tensor::empty`].
+    /// [`TensorError::Dimensions`] unless it has three or four dimensions, [`TensorError::KernelWindow`] if the window doesn't fit, or
+    /// could lie wholly beyond an edge, [`TensorError::NotDefined`] for integers; as [`Tensor::empty`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{DType, MaxPool2d, Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let images = Tensor::zeros(&pool, [8, 3, 32, 48], DType::F32)?;
+    /// let (halves, _) = images.max_pool2d(MaxPool2d::new(2))?;
+    /// assert_eq!(halves.shape(), [8, 3, 16, 24]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
-    pub fn max_pool2d(&self, window: Window) -> Result<(Self, Self), TensorError> {
+    pub fn max_pool2d(&self, options: MaxPool2d) -> Result<(Self, Self), TensorError> {
         let name = "max_pool2d";
-        self.check_real(name)?;
-        let planes = Planes::of(name, self.shape())?;
-        let out = window.out(name, planes.size)?;
-        let Window { kernel, stride, padding } = window;
-        // Twice the padding is no overflow: the window fits.
-        if (0..2).any(|axis| padding[axis] > kernel[axis] / 2) {
-            return Err(TensorError::Window { operation: name, size: planes.size, kernel, stride, padding });
-        }
-        let largest = self.new_empty(planes.shape(out), self.dtype())?;
-        let places = self.new_empty(planes.shape(out), DType::U32)?;
+        let (planes, window, out) = self.max_window(name, self.shape(), options)?;
+        let shape = shape_like(self.shape(), planes.shape(out));
+        let largest = self.new_empty(&shape, self.dtype())?;
+        let places = self.new_empty(&shape, DType::U32)?;
         let input = self.contiguous()?;
-        let run = Run { name, shader: &MAX_POOL, operation: AS_IT_IS, planes, out, window, scale: 1.0, input: &input };
-        let extent = places_under(window, planes.size);
-        run.in_passes(&[&largest, &places, &input], largest.elements(), extent, 0)?;
+        let run = Run { planes, out, window, ..Run::new(name, &MAX_POOL, &input) };
+        run.in_passes(&[&largest, &places, &input], largest.elements(), window.taps_inside(planes.size), 0)?;
         Ok((largest, places))
     }
 
@@ -41,13 +46,17 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::max_pool2d`]; [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`].
     #[track_caller]
-    pub fn max_pool2d_backward(&self, places: &Self, input: [usize; 4], window: Window) -> Result<Self, TensorError> {
-        let name = "max_pool2d_backward";
-        self.check_real(name)?;
-        let planes = Planes::of(name, &input)?;
-        let out = window.out(name, planes.size)?;
-        self.check_shape(name, &planes.shape(out))?;
-        places.check_shape(name, &planes.shape(out))?;
+    pub fn max_pool2d_backward(
+        &self,
+        places: &Self,
+        input: impl AsRef<[usize]>,
+        options: MaxPool2d,
+    ) -> Result<Self, TensorError> {
+        let (name, shape) = ("max_pool2d_backward", input.as_ref());
+        let (planes, window, out) = self.max_window(name, shape, options)?;
+        let result = shape_like(shape, planes.shape(out));
+        self.check_shape(name, &result)?;
+        places.check_shape(name, &result)?;
         if places.dtype() != DType::U32 {
             let (left, right) = (places.dtype().name(), DType::U32.name());
             return Err(TensorError::DType { operation: name, left, right });
@@ -55,34 +64,23 @@ impl Tensor {
         check_pools(name, self, places)?;
         let gradient = self.contiguous()?;
         let places = places.whole()?;
-        let run = Run {
-            name,
-            shader: &MAX_POOL_BACK,
-            operation: AS_IT_IS,
-            planes,
-            out,
-            window,
-            scale: 1.0,
-            input: &gradient,
-        };
-        run.sums(input, &[&gradient, &places], windows_over(window, out), 0)
+        let run = Run { planes, out, window, ..Run::new(name, &MAX_POOL_BACK, &gradient) };
+        run.sums(shape, &[&gradient, &places], window.windows_over(out), 0)
     }
 
-    /// The mean under each place of a window, zeros beyond the edges included: (n, c, h, w) gives (n, c, places). For f32 and f16.
-    /// Equals `torch.nn.functional.avg_pool2d`.
+    /// The mean under each position of a window, zeros beyond the edges included unless the options leave them out: (n, c, h, w), or
+    /// (c, h, w) without a batch axis, gives (n, c, rows, columns). For f32 and f16. Equals `torch.nn.functional.avg_pool2d`.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`], [`TensorError::Window`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
+    /// [`TensorError::Dimensions`], [`TensorError::KernelWindow`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
     #[track_caller]
-    pub fn avg_pool2d(&self, window: Window) -> Result<Self, TensorError> {
+    pub fn avg_pool2d(&self, options: AvgPool2d) -> Result<Self, TensorError> {
         let name = "avg_pool2d";
-        self.check_real(name)?;
-        let planes = Planes::of(name, self.shape())?;
-        let out = window.out(name, planes.size)?;
+        let Average { planes, window, out, scale, counted } = self.average(name, self.shape(), options)?;
         let input = self.contiguous()?;
-        let scale = area_of(window);
-        let run = Run { name, shader: &AVERAGE_POOL, operation: AS_IT_IS, planes, out, window, scale, input: &input };
-        run.sums(planes.shape(out), &[&input], places_under(window, planes.size), 0)
+        let run = Run { planes, out, window, scale, counted, ..Run::new(name, &AVERAGE_POOL, &input) };
+        let shape = shape_like(self.shape(), planes.shape(out));
+        run.sums(&shape, &[&input], window.taps_inside(planes.size), 0)
     }
 
     /// The gradient of [`Tensor::avg_pool2d`] by its input, of this shape; `self` is the gradient of the result. For f32
@@ -91,22 +89,68 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::avg_pool2d`]; [`TensorError::Shape`].
     #[track_caller]
-    pub fn avg_pool2d_backward(&self, input: [usize; 4], window: Window) -> Result<Self, TensorError> {
-        let name = "avg_pool2d_backward";
-        self.check_real(name)?;
-        let planes = Planes::of(name, &input)?;
-        let out = window.out(name, planes.size)?;
-        self.check_shape(name, &planes.shape(out))?;
+    pub fn avg_pool2d_backward(&self, input: impl AsRef<[usize]>, options: AvgPool2d) -> Result<Self, TensorError> {
+        let (name, shape) = ("avg_pool2d_backward", input.as_ref());
+        let Average { planes, window, out, scale, counted } = self.average(name, shape, options)?;
+        self.check_shape(name, &shape_like(shape, planes.shape(out)))?;
         let gradient = self.contiguous()?;
-        let scale = area_of(window);
-        let shader = &AVERAGE_POOL_BACK;
-        let run = Run { name, shader, operation: AS_IT_IS, planes, out, window, scale, input: &gradient };
-        run.sums(input, &[&gradient], windows_over(window, out), 0)
+        let run = Run { planes, out, window, scale, counted, ..Run::new(name, &AVERAGE_POOL_BACK, &gradient) };
+        run.sums(shape, &[&gradient], window.windows_over(out), 0)
     }
+
+    /// Checks a maximum's window: each of its positions has an element of the image.
+    fn max_window(
+        &self,
+        name: &'static str,
+        shape: &[usize],
+        options: MaxPool2d,
+    ) -> Result<(Planes, KernelWindow, [usize; 2]), TensorError> {
+        self.check_real(name)?;
+        let (planes, window) = (Planes::of(name, shape)?, KernelWindow::from(options));
+        let out = window.out(name, planes.size)?;
+        // Between two taps there may be a whole image.
+        let is_stepped_over = |axis: usize| window.dilation[axis] > planes.size[axis] && options.padding[axis] > 0;
+        if !window.is_padded_by_half() || (0..2).any(is_stepped_over) {
+            return Err(window.error(name, planes.size));
+        }
+        Ok((planes, window, out))
+    }
+
+    fn average(&self, name: &'static str, shape: &[usize], options: AvgPool2d) -> Result<Average, TensorError> {
+        self.check_real(name)?;
+        let (planes, window) = (Planes::of(name, shape)?, KernelWindow::from(options));
+        let out = window.out(name, planes.size)?;
+        let padded = |axis: usize| arithmetic::padded_size(planes.size[axis], window.padding[axis]);
+        let padded = [0, 1].map(|axis| padded(axis).unwrap_or(usize::MAX));
+        let is_padded = options.padding != [0, 0];
+        // Only where a window may reach beyond what counts do its positions have different numbers of places.
+        if !options.ceil_mode && (options.count_include_pad || !is_padded) {
+            return Ok(Average { planes, window, out, scale: area_of(&window), counted: [[0; 2]; 2] });
+        }
+        if !window.is_padded_by_half() {
+            return Err(window.error(name, planes.size));
+        }
+        let before = options.padding;
+        let counted = match options.count_include_pad {
+            true => [[0; 2], padded],
+            false => [before, [0, 1].map(|axis| before[axis].saturating_add(planes.size[axis]))],
+        };
+        Ok(Average { planes, window, out, scale: 0.0, counted })
+    }
+}
+
+/// What an average is over.
+struct Average {
+    planes: Planes,
+    window: KernelWindow,
+    out: [usize; 2],
+    /// The divisor of all positions, or 0 for that of the places that count.
+    scale: f32,
+    counted: [[usize; 2]; 2],
 }
 
 /// Places of a window, by which its mean divides.
 #[expect(clippy::cast_possible_truncation, reason = "the divisor of a mean is rounded to f32")]
-fn area_of(window: Window) -> f32 {
+fn area_of(window: &KernelWindow) -> f32 {
     (window.kernel[0] as f64 * window.kernel[1] as f64) as f32
 }

@@ -2,7 +2,7 @@
 
 use super::super::launch::iterations;
 use super::super::shader::{AS_IT_IS, Operation, UPSAMPLE, UPSAMPLE_BACK};
-use super::{Planes, Run, Window};
+use super::{Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 
@@ -21,10 +21,10 @@ pub(in crate::ops) const ALL: [Operation; 2] = [AS_IT_IS, BILINEAR];
 
 impl Tensor {
     /// The images in another size, (height, width), each element that of the nearest place, ⌊i · h / height⌋ in exact arithmetic:
-    /// (n, c, h, w) gives (n, c, size). For f32 and f16. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
+    /// (n, c, h, w), or (c, h, w) without a batch axis, gives (n, c, size). For f32 and f16. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`] unless it has four dimensions, [`TensorError::Empty`] of images without elements,
+    /// [`TensorError::Dimensions`] unless it has three or four dimensions, [`TensorError::Empty`] of images without elements,
     /// [`TensorError::NotDefined`] for integers, [`TensorError::TooManyElements`] of an axis of 2^30 places or more; as
     /// [`Tensor::empty`].
     #[track_caller]
@@ -68,10 +68,9 @@ impl Tensor {
     #[track_caller]
     fn resampled(&self, name: &'static str, operation: Operation, out: [usize; 2]) -> Result<Self, TensorError> {
         let planes = self.check_sizes(name, out)?;
-        let result = self.new_empty(planes.shape(out), self.dtype())?;
+        let result = self.new_empty(shape_like(self.shape(), planes.shape(out)), self.dtype())?;
         let input = self.contiguous()?;
-        let window = Window::square(1);
-        let run = Run { name, shader: &UPSAMPLE, operation, planes, out, window, scale: 1.0, input: &input };
+        let run = Run { operation, planes, out, ..Run::new(name, &UPSAMPLE, &input) };
         run.over(&[&result, &input], result.elements(), 2 * DIVISION)?;
         Ok(result)
     }
@@ -81,12 +80,11 @@ impl Tensor {
         let own = self.check_sizes(name, size)?;
         let (planes, out) = (Planes { size, ..own }, own.size);
         let input = self.contiguous()?;
-        let window = Window::square(1);
-        let run = Run { name, shader: &UPSAMPLE_BACK, operation, planes, out, window, scale: 1.0, input: &input };
+        let run = Run { operation, planes, out, ..Run::new(name, &UPSAMPLE_BACK, &input) };
         // Places that take from one: from out / size of them the nearest form, from twice as many the bilinear one, and those
         // that the ends of the range are rounded to.
         let takers = |axis: usize| (2 * out[axis]).div_ceil(size[axis]).saturating_add(2).min(out[axis]);
-        run.sums(planes.shape(size), &[&input], [takers(0), takers(1)], 4 * DIVISION)
+        run.sums(&shape_like(self.shape(), planes.shape(size)), &[&input], [takers(0), takers(1)], 4 * DIVISION)
     }
 
     fn check_sizes(&self, name: &'static str, size: [usize; 2]) -> Result<Planes, TensorError> {

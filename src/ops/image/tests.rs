@@ -24,20 +24,49 @@ proptest! {
     }
 }
 
+/// A kernel's size, its stride and its padding, as all operations have them.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+}
+
+impl Window {
+    fn max(self) -> MaxPool2d {
+        let Self { kernel, stride, padding } = self;
+        MaxPool2d { kernel, stride, padding, ..MaxPool2d::new(1) }
+    }
+
+    /// Counts the places under each position.
+    fn avg(self) -> AvgPool2d {
+        let Self { kernel, stride, padding } = self;
+        AvgPool2d { kernel, stride, padding, count_include_pad: false, ceil_mode: true }
+    }
+
+    fn unfold(self) -> Unfold {
+        let Self { kernel, stride, padding } = self;
+        Unfold { kernel, stride, padding: padding.into(), ..Unfold::new(1) }
+    }
+}
+
 /// All operations that sum over ranges, of one image.
 fn results<T: Element + PartialEq>(pool: &Pool, dtype: DType, window: Window) -> Result<Vec<Vec<T>>, TensorError> {
+    let averages = [AvgPool2d { ceil_mode: false, count_include_pad: true, ..window.avg() }, window.avg()];
     let shape = [2, 3, 13, 11];
     let x = Tensor::randn(pool, shape, 1)?.to(dtype)?;
-    let (largest, places) = x.max_pool2d(window)?;
+    let (largest, places) = x.max_pool2d(window.max())?;
     let gradient = Tensor::randn(pool, largest.shape(), 2)?.to(dtype)?;
-    let columns = x.unfold(window)?;
+    let columns = x.unfold(window.unfold())?;
     let all = [
         largest.clone(),
         places.to(dtype)?,
-        gradient.max_pool2d_backward(&places, shape, window)?,
-        x.avg_pool2d(window)?,
-        gradient.avg_pool2d_backward(shape, window)?,
-        columns.fold([13, 11], window)?,
+        gradient.max_pool2d_backward(&places, shape, window.max())?,
+        x.avg_pool2d(averages[0])?,
+        x.avg_pool2d(averages[1])?,
+        gradient.avg_pool2d_backward(shape, averages[0])?,
+        x.avg_pool2d(averages[1])?.avg_pool2d_backward(shape, averages[1])?,
+        columns.fold([13, 11], window.unfold())?,
         x.upsample_nearest_backward([2, 3])?,
         x.upsample_bilinear_backward([2, 3])?,
         x.upsample_bilinear_backward([1, 1])?,
@@ -78,11 +107,11 @@ fn a_pass_may_be_a_single_place() -> Result<(), TensorError> {
     let window = Window { kernel: [5, 4], stride: [3, 2], padding: [2, 1] };
     let x = Tensor::randn(&pool, [1, 2, 9, 8], 3)?;
     let pooled = || -> Result<_, TensorError> {
-        let (largest, places) = x.max_pool2d(window)?;
+        let (largest, places) = x.max_pool2d(window.max())?;
         Ok((
             largest.read_blocking::<f32>()?,
             places.read_blocking::<u32>()?,
-            x.avg_pool2d(window)?.read_blocking::<f32>()?,
+            x.avg_pool2d(window.avg())?.read_blocking::<f32>()?,
         ))
     };
     let whole = pooled()?;

@@ -216,7 +216,7 @@ pub(in crate::ops) const ARANGE: Shader = Shader {
 };
 
 /// Bytes of the parameters of `lib/image.wgsl`.
-pub(in crate::ops) const IMAGE_BYTES: u32 = 88;
+pub(in crate::ops) const IMAGE_BYTES: u32 = 112;
 
 pub(in crate::ops) const UNFOLD: Shader = Shader {
     name: "unfold",
@@ -268,7 +268,7 @@ pub(in crate::ops) const MAX_POOL_BACK: Shader = Shader {
 };
 pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
     name: "average_pool",
-    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "average_pool.wgsl"),
+    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "lib/average.wgsl", "average_pool.wgsl"),
     entry: "average_pool",
     tensors: 2,
     parameter_bytes: Some(IMAGE_BYTES),
@@ -276,7 +276,7 @@ pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
 };
 pub(in crate::ops) const AVERAGE_POOL_BACK: Shader = Shader {
     name: "average_pool_back",
-    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "average_pool_back.wgsl"),
+    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "lib/average.wgsl", "average_pool_back.wgsl"),
     entry: "average_pool_back",
     tensors: 2,
     parameter_bytes: Some(IMAGE_BYTES),

@@ -3,7 +3,8 @@
 use super::{every, on_both, pools, some};
 use crate::common::Outcome;
 use crate::common::random::Random;
-use wgpu_pool::{Activation, AdamW, AdamWParameter, DType, Sgd, SgdParameter, Tensor, TensorError, Window, f16, fuse};
+use crate::window::Window;
+use wgpu_pool::{Activation, AdamW, AdamWParameter, DType, Sgd, SgdParameter, Tensor, TensorError, f16, fuse};
 
 type Unary = (&'static str, fn(&Tensor) -> Result<Tensor, TensorError>);
 
@@ -162,10 +163,7 @@ fn products_hold_sums_in_f32() -> Outcome {
 #[test]
 fn images_are_computed_in_f32() -> Outcome {
     let mut random = Random::new(167);
-    let windows = [
-        Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] },
-        Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] },
-    ];
+    let windows = [Window::new([3, 3], [1, 1], [1, 1]), Window::new([3, 2], [2, 1], [1, 1])];
     for pool in pools() {
         for window in windows {
             let (image, weight) = (
@@ -174,22 +172,24 @@ fn images_are_computed_in_f32() -> Outcome {
             );
             let bias = some(pool, &[5], &mut random)?;
             let all = [image.clone(), weight.clone(), bias];
-            on_both("conv2d", &all.each_ref(), 1, |x| x[0].conv2d(x[1], Some(x[2]), window))?;
-            let gradient = some(pool, image.conv2d(&weight, None, window)?.shape(), &mut random)?;
-            on_both("conv2d_input", &[&gradient, &weight], 1, |x| x[0].conv2d_input([2, 3, 9, 11], x[1], window))?;
-            let shape = [5, 3, window.kernel[0], window.kernel[1]];
-            on_both("conv2d_weight", &[&gradient, &image], 1, |x| x[0].conv2d_weight(x[1], shape, window))?;
-            let window = Window { padding: [1, 0], ..window };
-            on_both("avg_pool2d", &[&image], 1, |x| x[0].avg_pool2d(window))?;
-            on_both("max_pool2d", &[&image], 1, |x| Ok(x[0].max_pool2d(window)?.0))?;
-            let pooled = some(pool, image.avg_pool2d(window)?.shape(), &mut random)?;
-            on_both("avg_pool2d_backward", &[&pooled], 1, |x| x[0].avg_pool2d_backward([2, 3, 9, 11], window))?;
-            let places = image.max_pool2d(window)?.1;
-            on_both("max_pool2d_backward", &[&pooled, &places], 1, |x| {
-                x[0].max_pool2d_backward(x[1], [2, 3, 9, 11], window)
+            on_both("conv2d", &all.each_ref(), 1, |x| x[0].conv2d(x[1], Some(x[2]), window.conv()))?;
+            let gradient = some(pool, image.conv2d(&weight, None, window.conv())?.shape(), &mut random)?;
+            on_both("conv2d_input", &[&gradient, &weight], 1, |x| {
+                x[0].conv2d_input([2, 3, 9, 11], x[1], window.conv())
             })?;
-            on_both("unfold", &[&image], 1, |x| x[0].unfold(window))?;
-            on_both("fold", &[&image.unfold(window)?], 1, |x| x[0].fold([9, 11], window))?;
+            let shape = [5, 3, window.kernel[0], window.kernel[1]];
+            on_both("conv2d_weight", &[&gradient, &image], 1, |x| x[0].conv2d_weight(x[1], shape, window.conv()))?;
+            let window = Window::new(window.kernel, window.stride, [1, 0]);
+            on_both("avg_pool2d", &[&image], 1, |x| x[0].avg_pool2d(window.avg()))?;
+            on_both("max_pool2d", &[&image], 1, |x| Ok(x[0].max_pool2d(window.max())?.0))?;
+            let pooled = some(pool, image.avg_pool2d(window.avg())?.shape(), &mut random)?;
+            on_both("avg_pool2d_backward", &[&pooled], 1, |x| x[0].avg_pool2d_backward([2, 3, 9, 11], window.avg()))?;
+            let places = image.max_pool2d(window.max())?.1;
+            on_both("max_pool2d_backward", &[&pooled, &places], 1, |x| {
+                x[0].max_pool2d_backward(x[1], [2, 3, 9, 11], window.max())
+            })?;
+            on_both("unfold", &[&image], 1, |x| x[0].unfold(window.unfold()))?;
+            on_both("fold", &[&image.unfold(window.unfold())?], 1, |x| x[0].fold([9, 11], window.unfold()))?;
             on_both("bilinear", &[&image], 1, |x| x[0].upsample_bilinear([20, 17]))?;
             on_both("nearest", &[&image], 1, |x| x[0].upsample_nearest([20, 17]))?;
             on_both("bilinear_backward", &[&image], 1, |x| x[0].upsample_bilinear_backward([5, 4]))?;

@@ -1,7 +1,8 @@
 //! Operations on images, products, lookups and optimizers: NaN and infinities go where the formula says, and nowhere else.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{AdamW, AdamWParameter, DType, Sgd, SgdParameter, Tensor, TensorError, Window};
+use crate::window::Window;
+use wgpu_pool::{AdamW, AdamWParameter, DType, Sgd, SgdParameter, Tensor, TensorError};
 
 const INF: f32 = f32::INFINITY;
 const NAN: f32 = f32::NAN;
@@ -28,19 +29,19 @@ fn windows_take_the_first_of_equal_maxima_and_pass_on_nan() -> Outcome {
             ([f32::MIN, f32::MIN, f32::MIN, f32::MIN], f32::MIN, 0),
         ] {
             let tensor = Tensor::from_slice(pool, &image, [1, 1, 2, 2])?;
-            let (found, places) = tensor.max_pool2d(Window::square(2))?;
+            let (found, places) = tensor.max_pool2d(Window::square(2).max())?;
             assert_eq!(places.read_blocking::<u32>()?, [place], "{image:?}");
             assert_same(Ok(found), &[largest], "max_pool2d")?;
             let gradient = Tensor::full(pool, [1, 1, 1, 1], 2.0_f32)?;
             let mut wanted = [0.0; 4];
             wanted[place as usize] = 2.0;
-            let back = gradient.max_pool2d_backward(&places, [1, 1, 2, 2], Window::square(2));
+            let back = gradient.max_pool2d_backward(&places, [1, 1, 2, 2], Window::square(2).max());
             assert_same(back, &wanted, "max_pool2d_backward")?;
             let mean = image.iter().sum::<f32>() / 4.0;
-            assert_same(tensor.avg_pool2d(Window::square(2)), &[mean], "avg_pool2d")?;
+            assert_same(tensor.avg_pool2d(Window::square(2).avg()), &[mean], "avg_pool2d")?;
         }
         let gradient = Tensor::from_slice(pool, &[NAN, 8.0], [1, 1, 1, 2])?;
-        let back = gradient.avg_pool2d_backward([1, 1, 2, 4], Window::square(2));
+        let back = gradient.avg_pool2d_backward([1, 1, 2, 4], Window::square(2).avg());
         assert_same(back, &[NAN, NAN, 2.0, 2.0, NAN, NAN, 2.0, 2.0], "avg_pool2d_backward")?;
     }
     Ok(())
@@ -70,19 +71,23 @@ fn images_in_other_sizes_keep_equal_numbers_and_spread_nan_to_neighbours_alone()
 
 #[test]
 fn products_and_convolutions_pass_on_nan_and_infinities() -> Outcome {
-    let window = Window { kernel: [1, 2], stride: [1, 1], padding: [0, 0] };
+    let window = Window::new([1, 2], [1, 1], [0, 0]);
     for pool in adapter::all_shared() {
         let image = Tensor::from_slice(pool, &[1.0, NAN, 2.0, INF, 1.0], [1, 1, 1, 5])?;
         let weight = Tensor::from_slice(pool, &[1.0_f32, 1.0], [1, 1, 1, 2])?;
         let bias = Tensor::full(pool, [1], 1.0_f32)?;
-        assert_same(image.conv2d(&weight, Some(&bias), window), &[NAN, NAN, INF, INF], "conv2d")?;
-        assert_same(image.unfold(window), &[1.0, NAN, 2.0, INF, NAN, 2.0, INF, 1.0], "unfold")?;
+        assert_same(image.conv2d(&weight, Some(&bias), window.conv()), &[NAN, NAN, INF, INF], "conv2d")?;
+        assert_same(image.unfold(window.unfold()), &[1.0, NAN, 2.0, INF, NAN, 2.0, INF, 1.0], "unfold")?;
         let columns = Tensor::from_slice(pool, &[1.0, NAN, 2.0, 3.0, 1.0, 1.0, INF, 1.0], [1, 2, 4])?;
-        assert_same(columns.fold([1, 5], window), &[1.0, NAN, 3.0, INF, 1.0], "fold")?;
+        assert_same(columns.fold([1, 5], window.unfold()), &[1.0, NAN, 3.0, INF, 1.0], "fold")?;
         let gradient = Tensor::from_slice(pool, &[1.0, NAN, 0.0, 1.0], [1, 1, 1, 4])?;
-        assert_same(gradient.conv2d_input([1, 1, 1, 5], &weight, window), &[1.0, NAN, NAN, 1.0, 1.0], "conv2d_input")?;
+        assert_same(
+            gradient.conv2d_input([1, 1, 1, 5], &weight, window.conv()),
+            &[1.0, NAN, NAN, 1.0, 1.0],
+            "conv2d_input",
+        )?;
         let plain = Tensor::from_slice(pool, &[1.0_f32, 2.0, 3.0, 4.0, 5.0], [1, 1, 1, 5])?;
-        assert_same(gradient.conv2d_weight(&plain, [1, 1, 1, 2], window), &[NAN, NAN], "conv2d_weight")?;
+        assert_same(gradient.conv2d_weight(&plain, [1, 1, 1, 2], window.conv()), &[NAN, NAN], "conv2d_weight")?;
     }
     // Mesa's software GL takes 20 seconds to compile a product.
     if let Some(pool) = adapter::shared() {

@@ -1,6 +1,7 @@
 //! Reductions and operations on whole rows: rows with special values, and rows of equal numbers.
 
 use crate::common::{Outcome, adapter};
+use crate::window::Window;
 use wgpu_pool::{DType, Pool, Tensor, TensorError};
 
 const INF: f32 = f32::INFINITY;
@@ -218,8 +219,8 @@ fn rows_of_equal_numbers_have_that_mean_and_no_variance() -> Outcome {
             assert_eq!(ones.mean([1])?.read_blocking::<f32>()?, [1.0; 2], "{length}");
             assert_eq!(ones.t()?.contiguous()?.mean([0])?.read_blocking::<f32>()?, [1.0; 2], "{length}");
             let threes = ones.mul(3.0_f32)?.reshape([1, 1, 2, length])?;
-            let window = wgpu_pool::Window { kernel: [2, length], stride: [1, 1], padding: [0, 0] };
-            assert_eq!(threes.avg_pool2d(window)?.read_blocking::<f32>()?, [3.0], "{length}");
+            let window = Window::new([2, length], [1, 1], [0, 0]);
+            assert_eq!(threes.avg_pool2d(window.avg())?.read_blocking::<f32>()?, [3.0], "{length}");
             let loss = ones.mse_loss(&Tensor::zeros(pool, [2, length], DType::F32)?)?;
             assert_eq!(loss.read_blocking::<f32>()?, [1.0], "{length}");
         }

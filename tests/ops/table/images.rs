@@ -3,30 +3,47 @@
 use super::{ALL, FLOATS, Row, any, below, check};
 use crate::common::Outcome;
 use crate::model::{Array, indices};
-use wgpu_pool::{DType, Tensor, TensorError, Window};
+use crate::window::Window;
+use wgpu_pool::{DType, Tensor, TensorError};
 
 /// Images and windows over them: odd sizes, gaps, edges, and several outputs of a kernel's block.
 const WINDOWS: [([usize; 4], usize, Window); 3] = [
-    ([2, 3, 5, 7], 4, Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1] }),
-    ([3, 2, 6, 4], 9, Window { kernel: [2, 3], stride: [2, 1], padding: [1, 0] }),
-    ([1, 4, 4, 8], 8, Window { kernel: [1, 2], stride: [1, 3], padding: [0, 1] }),
+    ([2, 3, 5, 7], 4, Window::new([3, 3], [1, 1], [1, 1])),
+    ([3, 2, 6, 4], 9, Window::new([2, 3], [2, 1], [1, 0])),
+    ([1, 4, 4, 8], 8, Window::new([1, 2], [1, 3], [0, 1])),
+];
+/// Windows of convolutions alone: groups, of which one is depthwise, a dilation, and a padding that differs from edge to edge.
+const CONVOLVED: [([usize; 4], usize, Window); 3] = [
+    ([2, 4, 5, 7], 6, Window { groups: 2, dilation: [1, 2], ..Window::new([2, 3], [1, 1], [1, 2]) }),
+    ([1, 3, 6, 8], 6, Window { groups: 3, padding: [[0, 2], [1, 0]], ..Window::new([3, 2], [2, 1], [0, 0]) }),
+    ([2, 3, 7, 4], 9, Window { dilation: [3, 1], padding: [[2, 3], [0, 1]], ..Window::new([2, 2], [1, 2], [0, 0]) }),
+];
+/// Windows of patches alone.
+const UNFOLDED: [([usize; 4], usize, Window); 1] =
+    [([2, 3, 7, 6], 1, Window { dilation: [2, 3], padding: [[1, 0], [2, 1]], ..Window::new([3, 2], [2, 1], [0, 0]) })];
+/// Windows of pooling alone: a dilation, and positions that reach beyond the edge.
+const POOLED: [([usize; 4], usize, Window); 2] = [
+    ([2, 3, 7, 9], 1, Window { dilation: [2, 1], ceil_mode: true, ..Window::new([3, 2], [2, 3], [1, 1]) }),
+    ([1, 2, 8, 7], 1, Window { dilation: [1, 2], ceil_mode: true, ..Window::new([3, 3], [2, 2], [0, 1]) }),
+];
+const AVERAGED: [([usize; 4], usize, Window); 3] = [
+    ([2, 3, 7, 9], 1, Window { ceil_mode: true, ..Window::new([3, 2], [2, 3], [1, 1]) }),
+    ([1, 2, 8, 7], 1, Window { count_include_pad: false, ..Window::new([3, 3], [2, 2], [0, 1]) }),
+    ([2, 1, 6, 8], 1, Window { ceil_mode: true, count_include_pad: false, ..Window::new([3, 4], [2, 3], [1, 2]) }),
 ];
 
 fn stops(size: [usize; 4], window: Window) -> [usize; 2] {
-    [0, 1].map(|axis| (size[axis + 2] + 2 * window.padding[axis] - window.kernel[axis]) / window.stride[axis] + 1)
+    window.positions([size[2], size[3]])
 }
 
-/// Every place of an image under every stop of a window: the stop, the place within the window, and the place in the image.
+/// Every place of an image under every stop of a window: the stop, the tap of the window, and the place in the image.
 fn under(size: [usize; 4], window: Window) -> Vec<([usize; 2], [usize; 2], [usize; 2])> {
     let mut found = Vec::new();
     for stop in indices(&stops(size, window)) {
-        for within in indices(&window.kernel) {
-            let place = [0, 1].map(|axis| {
-                let at = (stop[axis] * window.stride[axis] + within[axis]).checked_sub(window.padding[axis]);
-                at.filter(|&at| at < size[axis + 2])
-            });
-            if let [Some(row), Some(column)] = place {
-                found.push(([stop[0], stop[1]], [within[0], within[1]], [row, column]));
+        for tap in indices(&window.kernel) {
+            let (stop, tap) = ([stop[0], stop[1]], [tap[0], tap[1]]);
+            if let Some(place) = window.under([size[2], size[3]], stop, tap) {
+                found.push((stop, tap, place));
             }
         }
     }
@@ -56,9 +73,11 @@ fn convolve(
 ) {
     let under = under(size, window);
     for n in 0..size[0] {
-        for (o, c) in (0..outputs).flat_map(|o| (0..size[1]).map(move |c| (o, c))) {
+        let channels = size[1] / window.groups;
+        for (o, c) in (0..outputs).flat_map(|o| (0..channels).map(move |c| (o, c))) {
+            let first = o / (outputs / window.groups) * channels;
             for &(stop, within, place) in &under {
-                let image = [n, c, place[0], place[1]];
+                let image = [n, first + c, place[0], place[1]];
                 each(image, [o, c, within[0], within[1]], [n, o, stop[0], stop[1]]);
             }
         }
@@ -67,26 +86,26 @@ fn convolve(
 
 pub(super) fn convolutions() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (size, outputs, window) in WINDOWS {
+    for (size, outputs, window) in WINDOWS.into_iter().chain(CONVOLVED) {
         let [batch, channels, ..] = size;
-        let weight = [outputs, channels, window.kernel[0], window.kernel[1]];
+        let weight = [outputs, channels / window.groups, window.kernel[0], window.kernel[1]];
         let [height, width] = stops(size, window);
         let result = [batch, outputs, height, width];
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d(x[1], Some(x[2]), window)?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d(x[1], Some(x[2]), window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&result);
             convolve(size, outputs, window, |i, w, r| add(&mut sums, &r, x[0].at(&i) * x[1].at(&w)));
             vec![sums.zip(&x[2].reshape(&[outputs, 1, 1]), |sum, bias| sum + bias)]
         };
         rows.push(Row::new("conv2d", ALL, vec![any(&size), any(&weight), any(&[outputs])], run, model).within(1e-5));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_input(size, x[1], window)?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_input(size, x[1], window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&size);
             convolve(size, outputs, window, |i, w, r| add(&mut sums, &i, x[0].at(&r) * x[1].at(&w)));
             vec![sums]
         };
         rows.push(Row::new("conv2d_input", ALL, vec![any(&result), any(&weight)], run, model).within(1e-5));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_weight(x[1], weight, window)?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_weight(x[1], weight, window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&weight);
             convolve(size, outputs, window, |i, w, r| add(&mut sums, &w, x[0].at(&r) * x[1].at(&i)));
@@ -99,7 +118,7 @@ pub(super) fn convolutions() -> Vec<Row> {
 
 pub(super) fn patches() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (size, _, window) in WINDOWS {
+    for (size, _, window) in WINDOWS.into_iter().chain(UNFOLDED) {
         let [batch, channels, height, width] = size;
         let [down, across] = stops(size, window);
         let places = window.kernel[0] * window.kernel[1];
@@ -112,14 +131,14 @@ pub(super) fn patches() -> Vec<Row> {
                 }
             }
         };
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].unfold(window)?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].unfold(window.unfold())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut found = zeros(&columns);
             each(Box::new(|image, column| add(&mut found, &column, x[0].at(&image))));
             vec![found]
         };
         rows.push(Row::new("unfold", ALL, vec![any(&size)], run, model));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].fold([height, width], window)?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].fold([height, width], window.unfold())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut found = zeros(&size);
             each(Box::new(|image, column| add(&mut found, &image, x[0].at(&column))));
@@ -132,14 +151,13 @@ pub(super) fn patches() -> Vec<Row> {
 
 pub(super) fn pools() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (size, _, window) in WINDOWS {
+    for (size, _, window) in WINDOWS.into_iter().chain(POOLED) {
         let [batch, channels, _, width] = size;
         let [down, across] = stops(size, window);
         let result = [batch, channels, down, across];
-        let area = (window.kernel[0] * window.kernel[1]) as f64;
         let planes = move || (0..batch).flat_map(move |n| (0..channels).map(move |c| (n, c)));
         let run = move |x: &[&Tensor]| {
-            let (values, places) = x[0].max_pool2d(window)?;
+            let (values, places) = x[0].max_pool2d(window.max())?;
             Ok(vec![values, places])
         };
         let model = move |x: &[&Array<f64>], _: DType| {
@@ -156,7 +174,7 @@ pub(super) fn pools() -> Vec<Row> {
             vec![most, places]
         };
         rows.push(Row::new("max_pool2d", FLOATS, vec![any(&size)], run, model));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].max_pool2d_backward(x[1], size, window)?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].max_pool2d_backward(x[1], size, window.max())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&size);
             for (n, c) in planes() {
@@ -172,23 +190,30 @@ pub(super) fn pools() -> Vec<Row> {
         // Places that no forward pass gave, most of them under their window or not.
         let operands = vec![any(&result), below(&result, size[2] * size[3])];
         rows.push(Row::new("max_pool2d_backward", FLOATS, operands, run, model));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].avg_pool2d(window)?]);
+    }
+    for (size, _, window) in WINDOWS.into_iter().chain(AVERAGED) {
+        let [batch, channels, ..] = size;
+        let [down, across] = stops(size, window);
+        let result = [batch, channels, down, across];
+        let planes = move || (0..batch).flat_map(move |n| (0..channels).map(move |c| (n, c)));
+        let counted = move |stop: [usize; 2]| window.counted([size[2], size[3]], stop) as f64;
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].avg_pool2d(window.avg())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&result);
             for (n, c) in planes() {
                 for (stop, _, [row, column]) in under(size, window) {
-                    add(&mut sums, &[n, c, stop[0], stop[1]], x[0].at(&[n, c, row, column]));
+                    add(&mut sums, &[n, c, stop[0], stop[1]], x[0].at(&[n, c, row, column]) / counted(stop));
                 }
             }
-            vec![sums.map(|sum| sum / area)]
+            vec![sums]
         };
         rows.push(Row::new("avg_pool2d", FLOATS, vec![any(&size)], run, model));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].avg_pool2d_backward(size, window)?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].avg_pool2d_backward(size, window.avg())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&size);
             for (n, c) in planes() {
                 for (stop, _, [row, column]) in under(size, window) {
-                    add(&mut sums, &[n, c, row, column], x[0].at(&[n, c, stop[0], stop[1]]) / area);
+                    add(&mut sums, &[n, c, row, column], x[0].at(&[n, c, stop[0], stop[1]]) / counted(stop));
                 }
             }
             vec![sums]

@@ -1,0 +1,238 @@
+//! Options of operations that move a kernel window over images, with PyTorch's defaults.
+
+use crate::error::TensorError;
+use crate::tensor::arithmetic;
+
+/// Places by which an image is widened at each edge.
+///
+/// Made from one number for all edges, (height, width) for both edges of an axis each, or by its fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Padding {
+    /// Above the first row.
+    pub top: usize,
+    /// Below the last row.
+    pub bottom: usize,
+    /// Before the first column.
+    pub left: usize,
+    /// Behind the last column.
+    pub right: usize,
+}
+
+impl Padding {
+    /// As many places at every edge.
+    #[must_use]
+    pub const fn all(places: usize) -> Self {
+        Self { top: places, bottom: places, left: places, right: places }
+    }
+
+    /// The padding with which a convolution of stride 1 gives images of the size that it takes; an odd place goes to the bottom and to
+    /// the right. Equals `padding="same"` of `torch.nn.functional.conv2d`.
+    #[must_use]
+    pub const fn same(kernel: [usize; 2], dilation: [usize; 2]) -> Self {
+        let vertical = kernel[0].saturating_sub(1).saturating_mul(dilation[0]);
+        let horizontal = kernel[1].saturating_sub(1).saturating_mul(dilation[1]);
+        Self {
+            top: vertical / 2,
+            bottom: vertical - vertical / 2,
+            left: horizontal / 2,
+            right: horizontal - horizontal / 2,
+        }
+    }
+}
+
+impl From<usize> for Padding {
+    fn from(places: usize) -> Self {
+        Self::all(places)
+    }
+}
+
+impl From<[usize; 2]> for Padding {
+    fn from([rows, columns]: [usize; 2]) -> Self {
+        Self { top: rows, bottom: rows, left: columns, right: columns }
+    }
+}
+
+/// How a convolution's kernel moves over images; its size is that of the weight. Numbers are (height, width).
+///
+/// The default is PyTorch's: a stride of 1, no padding, a dilation of 1, one group.
+///
+/// ```
+/// use wgpu_pool::{Conv2d, Padding};
+///
+/// let options = Conv2d { padding: Padding::all(1), ..Conv2d::default() };
+/// assert_eq!((options.stride, options.dilation, options.groups), ([1, 1], [1, 1], 1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Places from one position of the kernel to the next.
+    pub stride: [usize; 2],
+    /// Zeros around the images.
+    pub padding: Padding,
+    /// Places from one element of the kernel to the next.
+    pub dilation: [usize; 2],
+    /// Groups of channels, each of which is convolved by itself to as many groups of outputs. With as many groups as channels, a
+    /// depthwise convolution.
+    pub groups: usize,
+}
+
+impl Default for Conv2d {
+    fn default() -> Self {
+        Self { stride: [1; 2], padding: Padding::all(0), dilation: [1; 2], groups: 1 }
+    }
+}
+
+/// How a window moves over images, of which the largest element of each position is taken. Numbers are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxPool2d {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Places from one position of the window to the next.
+    pub stride: [usize; 2],
+    /// Places around the images that are never the largest; at most half of the window's extent.
+    pub padding: [usize; 2],
+    /// Places from one element of the window to the next.
+    pub dilation: [usize; 2],
+    /// Whether a last position counts that reaches beyond the padded image, as long as it begins within.
+    pub ceil_mode: bool,
+}
+
+impl MaxPool2d {
+    /// A square window that moves by its own size, with PyTorch's defaults: no padding, a dilation of 1, whole positions alone.
+    #[must_use]
+    pub const fn new(kernel: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2], dilation: [1; 2], ceil_mode: false }
+    }
+}
+
+/// How a window moves over images, of which the elements of each position are averaged. Numbers are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvgPool2d {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Places from one position of the window to the next.
+    pub stride: [usize; 2],
+    /// Zeros around the images; at most half of the window with `ceil_mode` or without `count_include_pad`.
+    pub padding: [usize; 2],
+    /// Whether a last position counts that reaches beyond the padded image, as long as it begins within. What lies beyond is not
+    /// counted.
+    pub ceil_mode: bool,
+    /// Whether the zeros of the padding count.
+    pub count_include_pad: bool,
+}
+
+impl AvgPool2d {
+    /// A square window that moves by its own size, with PyTorch's defaults: no padding, whole positions alone, zeros count.
+    #[must_use]
+    pub const fn new(kernel: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2], ceil_mode: false, count_include_pad: true }
+    }
+}
+
+/// How a window moves over images whose patches become columns. Numbers are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfold {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Places from one position of the window to the next.
+    pub stride: [usize; 2],
+    /// Zeros around the images.
+    pub padding: Padding,
+    /// Places from one element of the window to the next.
+    pub dilation: [usize; 2],
+}
+
+impl Unfold {
+    /// A square window with PyTorch's defaults: a stride of 1, no padding, a dilation of 1.
+    #[must_use]
+    pub const fn new(kernel: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [1; 2], padding: Padding::all(0), dilation: [1; 2] }
+    }
+}
+
+/// A kernel window: its size and how it moves, of every operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KernelWindow {
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) dilation: [usize; 2],
+    /// Before the first place of each axis, and behind the last.
+    pub(super) padding: [[usize; 2]; 2],
+    pub(super) ceil_mode: bool,
+}
+
+impl KernelWindow {
+    /// Of operations that move none.
+    pub(super) const ONE: Self =
+        Self { kernel: [1; 2], stride: [1; 2], dilation: [1; 2], padding: [[0; 2]; 2], ceil_mode: false };
+
+    /// From the first to one beyond the last place that the window covers along an axis; none if it overflows.
+    pub(super) fn extent(&self, axis: usize) -> Option<usize> {
+        arithmetic::window_extent(self.kernel[axis], self.dilation[axis])
+    }
+
+    /// The number of its positions along each axis of an image of this size.
+    pub(super) fn out(&self, name: &'static str, size: [usize; 2]) -> Result<[usize; 2], TensorError> {
+        let along = |axis: usize| {
+            let Self { stride, padding, ceil_mode, .. } = *self;
+            arithmetic::window_positions(size[axis], self.extent(axis)?, stride[axis], padding[axis], ceil_mode)
+        };
+        match (along(0), along(1)) {
+            (Some(rows), Some(columns)) => Ok([rows, columns]),
+            _ => Err(self.error(name, size)),
+        }
+    }
+
+    /// Whether no padding is more than half of the window's extent, so that no position lies within the padding alone.
+    pub(super) fn is_padded_by_half(&self) -> bool {
+        (0..2).all(|axis| self.extent(axis).is_some_and(|extent| self.padding[axis][0] <= extent / 2))
+    }
+
+    pub(super) fn error(&self, operation: &'static str, size: [usize; 2]) -> TensorError {
+        let Self { kernel, stride, dilation, padding, .. } = *self;
+        TensorError::KernelWindow { operation, size, kernel, stride, dilation, padding: Box::new(padding) }
+    }
+
+    /// Taps of the window within the image, at most, on each axis.
+    pub(super) fn taps_inside(&self, size: [usize; 2]) -> [usize; 2] {
+        [0, 1].map(|axis| self.kernel[axis].min(size[axis].div_ceil(self.dilation[axis])))
+    }
+
+    /// Windows whose extents cover a place of the image, at most, on each axis.
+    pub(super) fn windows_over(&self, out: [usize; 2]) -> [usize; 2] {
+        [0, 1].map(|axis| self.extent(axis).unwrap_or(usize::MAX).div_ceil(self.stride[axis]).min(out[axis]))
+    }
+}
+
+impl Padding {
+    fn by_axis(self) -> [[usize; 2]; 2] {
+        [[self.top, self.bottom], [self.left, self.right]]
+    }
+}
+
+impl Conv2d {
+    /// The window of a weight's kernel.
+    pub(super) fn window(&self, kernel: [usize; 2]) -> KernelWindow {
+        let Self { stride, padding, dilation, groups: _ } = *self;
+        KernelWindow { kernel, stride, dilation, padding: padding.by_axis(), ceil_mode: false }
+    }
+}
+
+impl From<MaxPool2d> for KernelWindow {
+    fn from(options: MaxPool2d) -> Self {
+        let MaxPool2d { kernel, stride, padding, dilation, ceil_mode } = options;
+        Self { kernel, stride, dilation, padding: padding.map(|places| [places; 2]), ceil_mode }
+    }
+}
+
+impl From<AvgPool2d> for KernelWindow {
+    fn from(options: AvgPool2d) -> Self {
+        let AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad: _ } = options;
+        Self { kernel, stride, dilation: [1; 2], padding: padding.map(|places| [places; 2]), ceil_mode }
+    }
+}
+
+impl From<Unfold> for KernelWindow {
+    fn from(Unfold { kernel, stride, padding, dilation }: Unfold) -> Self {
+        Self { kernel, stride, dilation, padding: padding.by_axis(), ceil_mode: false }
+    }
+}

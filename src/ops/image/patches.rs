@@ -1,0 +1,74 @@
+//! Patches of images as columns, and back.
+
+use super::super::shader::{FOLD, UNFOLD};
+use super::{KernelWindow, Planes, Run, Unfold};
+use crate::error::TensorError;
+use crate::tensor::{Tensor, arithmetic};
+
+impl Tensor {
+    /// The patches under a window as columns: (n, c, h, w) gives (n, c · taps, positions), channels outermost, and (c, h, w) without
+    /// a batch axis gives (c · taps, positions). For every dtype. Equals `torch.nn.functional.unfold`.
+    ///
+    /// # Errors
+    /// [`TensorError::Dimensions`] unless it has three or four dimensions, [`TensorError::KernelWindow`] if the window doesn't fit,
+    /// [`TensorError::Overflow`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn unfold(&self, options: Unfold) -> Result<Self, TensorError> {
+        self.unfolded("unfold", options.into())
+    }
+
+    #[track_caller]
+    pub(super) fn unfolded(&self, name: &'static str, window: KernelWindow) -> Result<Self, TensorError> {
+        let planes = Planes::of(name, self.shape())?;
+        let out = window.out(name, planes.size)?;
+        let bytes = self.dtype().bytes();
+        let lines = arithmetic::size_of(&[planes.channels, window.kernel[0], window.kernel[1]], bytes)?;
+        let windows = arithmetic::size_of(&out, bytes)?;
+        let shape = [planes.batch, lines, windows];
+        let columns = self.new_empty(&shape[4 - self.rank()..], self.dtype())?;
+        let input = self.contiguous()?;
+        let run = Run { planes, out, window, ..Run::new(name, &UNFOLD, &input) };
+        run.over(&[&columns, &input], columns.elements(), 0)?;
+        Ok(columns)
+    }
+
+    /// Columns added up into an image of `size`, (height, width): the reverse of [`Tensor::unfold`], and its gradient. (n, c · taps,
+    /// positions) gives (n, c, h, w), and (c · taps, positions) gives (c, h, w). For every dtype. Equals `torch.nn.functional.fold`.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] unless the columns are those of such an image, [`TensorError::KernelWindow`]; as [`Tensor::empty`].
+    #[track_caller]
+    pub fn fold(&self, size: [usize; 2], options: Unfold) -> Result<Self, TensorError> {
+        self.folded("fold", size, options.into())
+    }
+
+    #[track_caller]
+    pub(super) fn folded(
+        &self,
+        name: &'static str,
+        size: [usize; 2],
+        window: KernelWindow,
+    ) -> Result<Self, TensorError> {
+        let out = window.out(name, size)?;
+        let taps = arithmetic::size_of(&window.kernel, self.dtype().bytes())?;
+        let windows = arithmetic::size_of(&out, self.dtype().bytes())?;
+        let (batch, lines, count) = match *self.shape() {
+            [batch, lines, count] => (batch, lines, count),
+            [lines, count] => (1, lines, count),
+            _ => {
+                let (left, right) = (self.shape().to_vec(), vec![0, taps, windows]);
+                return Err(TensorError::Shape { operation: name, left, right });
+            }
+        };
+        if lines % taps != 0 || count != windows {
+            let wanted = lines.checked_next_multiple_of(taps).unwrap_or(taps);
+            let (left, right) = (self.shape().to_vec(), vec![batch, wanted, windows]);
+            return Err(TensorError::Shape { operation: name, left, right });
+        }
+        let planes = Planes { batch, channels: lines / taps, size };
+        let input = self.contiguous()?;
+        let run = Run { planes, out, window, ..Run::new(name, &FOLD, &input) };
+        let shape = planes.shape(size);
+        run.sums(&shape[3 - self.rank()..], &[&input], window.windows_over(out), 0)
+    }
+}
