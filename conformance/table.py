@@ -21,7 +21,7 @@ def markdown(head, rows): return "\n".join("| " + " | ".join(row) + " |" for row
 class Suite:
     def __init__(self, folder, results, only):
         self.name = folder.rstrip("/").split("/")[-1]
-        self.title, self.about = TITLES[self.name], json.load(open(f"{folder}/about.json"))
+        self.title, self.only, self.about = TITLES[self.name], only, json.load(open(f"{folder}/about.json"))
         device, *runs = lines(results)
         self.device, self.runs = f"{device['memory']}{'' if device['f16'] else ', which has no f16'}", len(runs)
         self.bad = [run for run in runs if run["status"] in ("wrong", "panic")]
@@ -62,6 +62,7 @@ class Suite:
         if self.reasons:
             rows = [[reason, number(count)] for reason, count in sorted(self.reasons.items(), key=lambda r: (-r[1], r[0]))]
             parts += ["What samples need that the crate doesn't have; a sample can need several things:", markdown(["what", "samples"], rows)]
+        if self.only: return "\n\n".join(parts)
         for what, count in self.about["skipped"].items(): parts.append(f"Left out: {count:,} {what}.")
         if self.about["absent"]:
             parts.append(f"<details><summary>{len(self.about['absent'])} entries that make no cases</summary>\n\n"
