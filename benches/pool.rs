@@ -109,11 +109,11 @@ fn compare<M: Memory>(
         let scope = pool.scope("bench");
         scoped.push(measured(1, calls, &mut pair)?);
         drop(scope);
-        pool.record_history(10_000);
+        pool.start_history(10_000);
         // The pages of the ring buffer exist after it was filled once.
         measured(1, 10_000, &mut pair)?;
         recorded.push(measured(1, calls, &mut pair)?);
-        pool.record_history(0);
+        pool.stop_history();
     }
     let [plain, scoped, recorded] = [plain, scoped, recorded].map(median);
     #[cfg(wgpu_pool_bench)]
@@ -158,7 +158,7 @@ fn sparse() -> Result<(), Box<dyn Error>> {
         kept.push(pool.allocate(MIB)?);
         drop(large);
     }
-    pool.compact(u64::MAX)?;
+    pool.compact()?;
     pool.trim();
     println!("  32 of 1 MiB each and 64 MiB       {:>12.1}", left(&pool));
     drop(kept);

@@ -73,7 +73,7 @@ fn made_up() -> wgpu_pool::Result<Vec<Snapshot>> {
     const LAYERS: u64 = 6;
     const WIDTH: u64 = 256;
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 0.0, ..PoolOptions::default() })?;
-    pool.record_history(20_000);
+    pool.start_history(20_000);
     let mut kept = Vec::new();
     for layer in 0..LAYERS {
         kept.push(labelled(&pool, WIDTH * WIDTH * 16, format!("layer {layer} weights"))?);
@@ -101,7 +101,7 @@ fn made_up() -> wgpu_pool::Result<Vec<Snapshot>> {
         kept.truncate(22);
     }
     let before = pool.snapshot();
-    pool.compact(u64::MAX)?;
+    pool.compact()?;
     pool.trim();
     Ok(vec![before, pool.snapshot()])
 }

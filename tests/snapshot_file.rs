@@ -22,7 +22,7 @@ type Lived<M> = Result<(Pool<M>, Vec<Storage<M>>), Box<dyn std::error::Error>>;
 /// Creates a pool with labels, scopes, a history that has dropped events, and holes.
 fn lived_in(events: usize) -> Lived<AccountingMemory> {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 1.0, ..options() })?;
-    pool.record_history(events);
+    pool.start_history(events);
     let mut random = Random::new(49);
     let mut live = Vec::new();
     for turn in 0..400 {
@@ -30,7 +30,7 @@ fn lived_in(events: usize) -> Lived<AccountingMemory> {
         let _part = pool.scope(if turn % 2 == 0 { "forward" } else { "backward" });
         match random.below(10) {
             0 => drop(pool.trim()),
-            1 => drop(pool.compact(1 << 20)?),
+            1 => drop(pool.compact_up_to(1 << 20)?),
             2..=4 if !live.is_empty() => drop(live.swap_remove(random.below(live.len()))),
             _ => {
                 let storage = pool.allocate(random.size(SEGMENT))?;
@@ -193,7 +193,7 @@ fn a_trace_ends_in_the_state_of_the_live_pool() -> Outcome {
 #[test]
 fn a_trace_of_a_pool_that_only_allocates_and_frees_ends_in_the_same_map() -> Outcome {
     let pool = Pool::new(HostMemory::default(), PoolOptions { compaction_share: 0.0, ..options() })?;
-    pool.record_history(10_000);
+    pool.start_history(10_000);
     let mut random = Random::new(7);
     let mut live = Vec::new();
     for _ in 0..500 {
@@ -238,7 +238,7 @@ fn the_chrome_trace_ends_with_the_pools_counters() -> Outcome {
 /// Returns the error from reading a modified file.
 fn refusal(change: impl FnOnce(&mut Value)) -> Result<String, Box<dyn std::error::Error>> {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions { compaction_share: 0.0, ..options() })?;
-    pool.record_history(10);
+    pool.start_history(10);
     let scope = pool.scope("step");
     let mut live = (0..4).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<Vec<_>, _>>()?;
     live.remove(1);

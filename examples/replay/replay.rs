@@ -178,7 +178,7 @@ fn residue<M: Memory>(
             next = points.next();
         }
         if trims.compact {
-            pool.compact(u64::MAX)?;
+            pool.compact()?;
         }
         pool.trim();
         let stats = pool.stats();

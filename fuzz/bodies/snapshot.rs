@@ -14,7 +14,7 @@ static FILE: LazyLock<Value> = LazyLock::new(|| {
         ..PoolOptions::default()
     };
     let pool = Pool::new(HostMemory::default(), options).expect("valid options");
-    pool.record_history(64);
+    pool.start_history(64);
     let allocate = |bytes| pool.allocate(bytes).expect("there is room");
     let first = allocate(1000);
     first.set_label("</script><b>&");

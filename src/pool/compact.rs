@@ -46,12 +46,20 @@ impl<M: Memory> Pool<M> {
     ///
     /// Blocks move into holes of other segments. Blocks that fit no hole are packed into new segments of exactly their
     /// size, one segment at a time, and the emptied segments are released immediately. This step is skipped if the
-    /// limit or the device does not permit a new segment. Moves at most `max_bytes` bytes. Does not wait for the
-    /// device. The contents of the blocks do not change, and pinned blocks do not move.
+    /// limit or the device does not permit a new segment. Does not wait for the device. The contents of the blocks do
+    /// not change, and pinned blocks do not move.
     ///
     /// # Errors
     /// [`DeviceError::Lost`], or the error of a failed batch. Moves that were recorded before the error are complete.
-    pub fn compact(&self, max_bytes: u64) -> Result<Compacted, DeviceError> {
+    pub fn compact(&self) -> Result<Compacted, DeviceError> {
+        self.compact_up_to(u64::MAX)
+    }
+
+    /// As [`Pool::compact`], but moves at most `max_bytes` bytes: for a program that compacts a little in each frame.
+    ///
+    /// # Errors
+    /// As [`Pool::compact`].
+    pub fn compact_up_to(&self, max_bytes: u64) -> Result<Compacted, DeviceError> {
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
             // A plan moves each block at most once; the next plan may move it again.

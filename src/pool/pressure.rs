@@ -83,8 +83,7 @@ impl<M: Memory> Pool<M> {
     /// The error of a failed batch during compaction. The other steps are executed nevertheless.
     pub fn pressure(&self, level: MemoryPressure) -> Result<Relief, DeviceError> {
         log::debug!("wgpu-pool: memory pressure: {level:?}");
-        let compacted =
-            if level == MemoryPressure::Critical { self.compact(u64::MAX) } else { Ok(Compacted::default()) };
+        let compacted = if level == MemoryPressure::Critical { self.compact() } else { Ok(Compacted::default()) };
         let trimmed = self.trim();
         if level >= MemoryPressure::Moderate {
             let references = std::mem::take(&mut self.inner.state().references);

@@ -196,7 +196,7 @@ fn a_chain_is_one_kernel_with_one_result_and_its_numbers_are_parameters() -> Out
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let x = Tensor::full(&pool, [1000], 3.0_f32)?;
     let scaled = |factor: f32| fuse(|[x]| (x * factor + 1.0_f32).square());
-    pool.record_history(100);
+    pool.start_history(100);
     let results = [1.0, 2.0, 3.0].map(|factor| scaled(factor).run([&x]));
     let allocations = pool.history().iter().filter(|event| event.kind == EventKind::Allocate).count();
     assert_eq!(allocations, 3, "no step has a tensor of its own");

@@ -98,7 +98,7 @@ fn whatever_an_operation_allocates_names_the_line_that_called_it() -> Outcome {
     let x = Tensor::zeros(&pool, [64, 64], DType::F32)?;
     let y = x.transpose(0, 1)?;
     for (number, call) in CALLS.iter().enumerate() {
-        pool.record_history(100);
+        pool.start_history(100);
         call(&pool, &x, &y)?;
         let allocations = pool.history().into_iter().filter(|event| event.kind == EventKind::Allocate);
         let sites: Vec<_> = allocations.filter_map(|event| event.site).collect();

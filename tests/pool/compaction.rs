@@ -42,14 +42,14 @@ fn compaction_moves_alternate_blocks_of_two_segments_into_one<S: Subject>(memory
     let pool = Pool::new(memory, options())?;
     let live = two_half_empty_segments(&pool)?;
     assert_eq!(pool.trim().segments, 0, "each segment holds live blocks");
-    let compacted = pool.compact(u64::MAX)?;
+    let compacted = pool.compact()?;
     assert_eq!((compacted.moves, compacted.bytes), (4, 4 * BLOCK));
     assert_consistent(&pool);
     assert_eq!(pool.trim().segments, 1);
     for (number, storage) in &live {
         assert_stamp::<S>(storage, *number);
     }
-    assert_eq!(pool.compact(u64::MAX)?.moves, 0, "there is nothing left to gain");
+    assert_eq!(pool.compact()?.moves, 0, "there is nothing left to gain");
     Ok(())
 }
 
@@ -111,7 +111,7 @@ fn random_programs_with_compaction_preserve_all_bytes<S: Subject>(memory: S::Mem
             Err(error) => return Err(error.into()),
         }
         if number % 50 == 0 {
-            pool.compact(random.next() % (2 * SEGMENT))?;
+            pool.compact_up_to(random.next() % (2 * SEGMENT))?;
             pool.trim();
             assert_consistent(&pool);
         }
@@ -157,10 +157,10 @@ fn a_pinned_block_does_not_move_and_other_blocks_may() -> Outcome {
     let live = two_half_empty_segments(&pool)?;
     let guards: Result<Vec<_>, _> = live.iter().map(|(_, storage)| storage.pin()).collect();
     let before = spots(&pool);
-    assert_eq!(pool.compact(u64::MAX)?.moves, 0);
+    assert_eq!(pool.compact()?.moves, 0);
     assert_eq!(spots(&pool), before);
     drop(guards);
-    assert_eq!(pool.compact(u64::MAX)?.moves, 4);
+    assert_eq!(pool.compact()?.moves, 4);
     Ok(())
 }
 
@@ -184,7 +184,7 @@ fn kernels_recorded_before_a_compaction_use_the_old_location_and_later_kernels_t
     for tensor in &tensors {
         tensor.add_(&Tensor::full(&pool, [elements], 100_u32)?)?;
     }
-    let moved = pool.compact(u64::MAX)?;
+    let moved = pool.compact()?;
     assert!(moved.moves > 0);
     // The former ranges of the moved blocks are allocated and written immediately, before anything is submitted.
     let over = Tensor::full(&pool, [elements * 4], 7_u32)?;
@@ -211,22 +211,22 @@ fn one_block_in_a_segment_of_eight<M: Memory>(pool: &Pool<M>) -> Result<Storage<
 fn a_single_block_in_a_large_segment_is_packed_into_a_segment_of_its_size<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
     let live = one_block_in_a_segment_of_eight(&pool)?;
-    assert_eq!(pool.compact(SEGMENT - 1)?.moves, 0, "it may not move so much");
-    let compacted = pool.compact(SEGMENT)?;
+    assert_eq!(pool.compact_up_to(SEGMENT - 1)?.moves, 0, "it may not move so much");
+    let compacted = pool.compact_up_to(SEGMENT)?;
     assert_eq!((compacted.moves, compacted.bytes), (1, SEGMENT));
     assert_eq!(pool.stats().reserved.current, SEGMENT, "what it left went back at once");
     assert_consistent(&pool);
     assert_stamp::<S>(&live, 7);
-    assert_eq!(pool.compact(u64::MAX)?.moves, 0, "there is nothing left to gain");
+    assert_eq!(pool.compact()?.moves, 0, "there is nothing left to gain");
     Ok(())
 }
 
 fn packing_is_skipped_when_the_limit_permits_no_new_segment<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, PoolOptions { limit: Some(9 * SEGMENT - 1), ..options() })?;
     let live = one_block_in_a_segment_of_eight(&pool)?;
-    assert_eq!(pool.compact(u64::MAX)?.moves, 0);
+    assert_eq!(pool.compact()?.moves, 0);
     pool.set_limit(Some(9 * SEGMENT));
-    assert_eq!(pool.compact(u64::MAX)?.moves, 1);
+    assert_eq!(pool.compact()?.moves, 1);
     assert_stamp::<S>(&live, 7);
     Ok(())
 }
@@ -318,7 +318,7 @@ fn sparse_large_segments_shrink_to_their_live_blocks() -> Outcome {
     }
     assert!(pool.stats().reserved.current >= 32 * 65 * MIB);
     let kept: Vec<_> = live.into_iter().map(|(small, _)| small).collect();
-    pool.compact(u64::MAX)?;
+    pool.compact()?;
     pool.trim();
     let reserved = pool.stats().reserved.current;
     assert!(reserved <= 40 * MIB, "{reserved} bytes for {} of 1 MiB", kept.len());

@@ -224,7 +224,7 @@ impl<S: Budgeted> Program<S> {
         match self.random.below(64) {
             0 => drop(self.pool.trim()),
             29..=34 if self.most_pins > 0 => self.pin_or_unpin()?,
-            1 => drop(self.pool.compact(self.random.next() % self.room().min(1 << 30))?),
+            1 => drop(self.pool.compact_up_to(self.random.next() % self.room().min(1 << 30))?),
             2 => self.pool.reset_accumulated(),
             3 => {
                 let room = self.room();

@@ -15,11 +15,11 @@ fn nothing_is_recorded_until_recording_is_enabled<S: Subject>(memory: S::Memory)
     let pool = Pool::new(memory, options())?;
     drop(pool.allocate(10)?);
     assert_eq!(pool.history(), []);
-    pool.record_history(10);
+    pool.start_history(10);
     assert_eq!(pool.history(), []);
     drop(pool.allocate(10)?);
     assert_eq!(pool.history().len(), 2);
-    pool.record_history(0);
+    pool.stop_history();
     drop(pool.allocate(10)?);
     assert_eq!(pool.history(), []);
     Ok(())
@@ -28,7 +28,7 @@ fn nothing_is_recorded_until_recording_is_enabled<S: Subject>(memory: S::Memory)
 fn every_kind_of_event_is_recorded_in_order<S: Subject>(memory: S::Memory) -> Outcome {
     use EventKind::{Allocate, Free, Move, OutOfMemory, SegmentCreated, SegmentReleased, Trim};
     let pool = Pool::new(memory, PoolOptions { compaction_share: 1.0, limit: Some(2 * SEGMENT), ..options() })?;
-    pool.record_history(100);
+    pool.start_history(100);
     let scope = pool.scope("filling");
     let mut live = (0..8).map(|_| pool.allocate(SEGMENT / 4)).collect::<Result<Vec<_>, _>>()?;
     let at = line!() - 1;
@@ -72,7 +72,7 @@ fn every_kind_of_event_is_recorded_in_order<S: Subject>(memory: S::Memory) -> Ou
 
 fn a_full_ring_buffer_overwrites_the_oldest_events_and_counts_them<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    pool.record_history(4);
+    pool.start_history(4);
     for bytes in 1..=10 {
         drop(pool.allocate(bytes)?);
     }
@@ -84,13 +84,13 @@ fn a_full_ring_buffer_overwrites_the_oldest_events_and_counts_them<S: Subject>(m
 
 fn replaying_the_events_yields_the_counters<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    pool.record_history(10_000);
+    pool.start_history(10_000);
     let mut random = crate::common::random::Random::new(5);
     let mut live = Vec::new();
     for _ in 0..300 {
         match random.below(10) {
             0 => drop(pool.trim()),
-            1 => drop(pool.compact(u64::MAX)?),
+            1 => drop(pool.compact()?),
             2..=4 if !live.is_empty() => drop(live.swap_remove(random.below(live.len()))),
             _ => live.push(pool.allocate(random.size(SEGMENT))?),
         }
@@ -116,7 +116,7 @@ fn replaying_the_events_yields_the_counters<S: Subject>(memory: S::Memory) -> Ou
 fn a_history_with_more_events_than_fit_in_memory_records_as_many_as_fit() -> Outcome {
     for events in [usize::MAX, usize::MAX / 64, 1 << 40, 20_000] {
         let pool = Pool::new(wgpu_pool::HostMemory::default(), options())?;
-        pool.record_history(events);
+        pool.start_history(events);
         for bytes in 1..=9_999 {
             drop(pool.allocate(bytes % 100 + 1)?);
         }

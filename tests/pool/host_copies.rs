@@ -137,7 +137,7 @@ fn a_request_during_a_host_copy_may_start_its_own_host_copy() -> Outcome {
     };
     at_every_point(6 * SEGMENT / 8, allocate, true)?;
     let trim = |pool: &Pool<Hostile>, _: &mut Numbered<Hostile>| {
-        pool.compact(u64::MAX).expect("the device works");
+        pool.compact().expect("the device works");
         pool.trim();
     };
     at_every_point(6 * SEGMENT / 8, trim, false)

@@ -292,7 +292,7 @@ fn blocks_without_device_memory_stay_in_host_memory_until_there_is_room() -> Out
         // The blocks that could be written have changed.
         let _ = storage.write(0, &pattern(*number, 4));
     }
-    pool.compact(u64::MAX)?;
+    pool.compact()?;
     pool.trim();
     pool.memory().host.set_budget(2 * SEGMENT);
     assert_whole(&live);

@@ -55,7 +55,7 @@ fn counters_block_sums_and_the_driver_report_agree_throughout_a_program<S: Subje
                 pool.trim();
             }
             1 => {
-                pool.compact(u64::MAX)?;
+                pool.compact()?;
                 pool.synchronize()?;
                 pool.trim();
             }

@@ -95,7 +95,7 @@ fn the_old_location_of_a_moved_block_is_cleared<S: Subject>(memory: S::Memory) -
     }
     blocks.retain(|(_, number)| number % 3 == 0);
     let before = spots(&pool);
-    let moved = pool.compact(u64::MAX)?;
+    let moved = pool.compact()?;
     assert!(moved.moves > 0 && spots(&pool) != before, "{moved:?}");
     for (block, number) in &blocks {
         assert_stamp::<S>(block, *number);
@@ -118,7 +118,7 @@ fn every_new_block_of_a_random_program_is_zero<S: Subject>(memory: S::Memory) ->
     for turn in 0..300 {
         match random.below(12) {
             0 => drop(pool.trim()),
-            1 => drop(pool.compact(SEGMENT)?),
+            1 => drop(pool.compact_up_to(SEGMENT)?),
             2 => pins.truncate(pins.len() / 2),
             3..=6 if !live.is_empty() => {
                 let storage: Storage<S::Memory> = live.swap_remove(random.below(live.len()));

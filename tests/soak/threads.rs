@@ -29,7 +29,7 @@ fn one_thread<S: Subject>(pool: &Pool<S::Memory>, shared: &Shared<S::Memory>, se
     for _ in 0..steps {
         match random.below(20) {
             0 => drop(pool.trim()),
-            1 => drop(pool.compact(1 << 20)?),
+            1 => drop(pool.compact_up_to(1 << 20)?),
             2 => pool.submit()?,
             3 | 4 => pins.truncate(random.below(4)),
             5..=8 => {

@@ -49,7 +49,7 @@ fn small() -> Result<Lived, Box<dyn std::error::Error>> {
         ..PoolOptions::default()
     };
     let pool = Pool::new(AccountingMemory::new(), options)?;
-    pool.record_history(100);
+    pool.start_history(100);
     let scope = pool.scope("load");
     let mut live = vec![weights(&pool, 24 << 20)?];
     live[0].set_label(HOSTILE);
@@ -203,7 +203,7 @@ fn two_snapshots_are_shown_side_by_side_in_dark_and_light_themes_and_on_a_phone(
     let (pool, _live) = small()?;
     let before = pool.snapshot();
     pool.set_limit(None);
-    pool.compact(u64::MAX)?;
+    pool.compact()?;
     pool.trim();
     let after = pool.snapshot();
     let file = output("comparison.html")?;
@@ -245,7 +245,7 @@ fn large() -> Result<Snapshot, Box<dyn std::error::Error>> {
     let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
     let mut random = Random::new(100);
     let mut live = (0..100_000).map(|_| pool.allocate(random.size(64 << 10))).collect::<Result<Vec<_>, _>>()?;
-    pool.record_history(100_000);
+    pool.start_history(100_000);
     for _ in 0..50_000 {
         let place = random.below(live.len());
         live[place] = pool.allocate(random.size(64 << 10))?;

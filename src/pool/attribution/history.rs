@@ -166,19 +166,28 @@ impl History {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Records the most recent `events` events from now on, and discards previous records; 0 stops recording. Snapshots
-    /// contain the events. Off by default. Equals `torch.cuda.memory._record_memory_history`.
+    /// Starts to record the most recent `max_events` events, and discards previous records. Snapshots contain the events. Off
+    /// until this is called. Equals `torch.cuda.memory._record_memory_history(max_entries=max_events)`.
     ///
     /// An event takes 64 bytes of host memory, allocated as needed. The capacity is limited to 2²⁴ events (1 GiB), or
     /// to fewer if host memory cannot be allocated. The first call in a program calibrates the CPU's clock, which can
     /// take 0.2 s.
-    pub fn record_history(&self, events: usize) {
-        let history = (events > 0).then(|| Box::new(History::new(events)));
+    pub fn start_history(&self, max_events: usize) {
+        let history = (max_events > 0).then(|| Box::new(History::new(max_events)));
+        self.replace_history(history);
+    }
+
+    /// Stops recording, and discards the records. Equals `torch.cuda.memory._record_memory_history(enabled=None)`.
+    pub fn stop_history(&self) {
+        self.replace_history(None);
+    }
+
+    fn replace_history(&self, history: Option<Box<History>>) {
         let previous = self.inner.state().attribution.set_history(history);
         drop(previous);
     }
 
-    /// Returns the recorded events, oldest first; empty unless [`Pool::record_history`] was called. O(events).
+    /// Returns the recorded events, oldest first; empty unless [`Pool::start_history`] was called. O(events).
     #[must_use]
     pub fn history(&self) -> Vec<Event> {
         let state = self.inner.state();

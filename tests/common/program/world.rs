@@ -135,7 +135,7 @@ impl<M: Memory> World<M> {
                 block.handles.push(clone);
             }
             Step::Drop { block, on_another_thread } if blocks > 0 => {
-                self.drop_handle(one_of(block, blocks), on_another_thread)?
+                self.drop_handle(one_of(block, blocks), on_another_thread)?;
             }
             Step::Free { block } if blocks > 0 => {
                 let block = self.blocks.swap_remove(one_of(block, blocks));
@@ -165,7 +165,7 @@ impl<M: Memory> World<M> {
             Step::Verify { block } if blocks > 0 => self.verify(&self.blocks[one_of(block, blocks)])?,
             Step::Trim => drop(self.pool.trim()),
             Step::TrimTo { bytes } => drop(self.pool.trim_to(bytes)),
-            Step::Compact { bytes } => drop(self.pool.compact(bytes)?),
+            Step::Compact { bytes } => drop(self.pool.compact_up_to(bytes)?),
             Step::Limit { eighths } => {
                 let limit = (eighths > 0).then(|| self.extent.most_live / 8 * eighths);
                 self.pool.set_limit(limit);
