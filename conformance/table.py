@@ -61,7 +61,7 @@ class Suite:
             parts += ["What is refused, with an example of each error:", markdown(["error", "cases"], rows)]
         if self.reasons:
             rows = [[reason, number(count)] for reason, count in sorted(self.reasons.items(), key=lambda r: (-r[1], r[0]))]
-            parts += ["What samples need that the crate doesn't have; a sample can need several things:", markdown(["what", "samples"], rows)]
+            parts += ["What samples need that no case has yet; a sample can need several things:", markdown(["what", "samples"], rows)]
         if self.only: return "\n\n".join(parts)
         for what, count in self.about["skipped"].items(): parts.append(f"Left out: {count:,} {what}.")
         if self.about["absent"]:
