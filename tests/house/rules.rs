@@ -14,7 +14,7 @@ const SIDE: &str = "report";
 const LONGEST_FILE: usize = 600;
 
 /// The permitted names at the top level of the checkout, in addition to names that git ignores.
-const TOP_LEVEL: [&str; 24] = [
+const TOP_LEVEL: [&str; 25] = [
     ".cargo",
     ".ci",
     ".config",
@@ -31,6 +31,7 @@ const TOP_LEVEL: [&str; 24] = [
     "README.md",
     "benches",
     "conformance",
+    "deny.toml",
     "docs",
     "examples",
     "fuzz",
