@@ -1,62 +1,62 @@
-//! What to do about a lack of memory, chosen from its numbers.
+//! Advice for a request that failed for lack of memory, chosen from the numbers of the failure.
 
 use super::{Bytes, OutOfMemory};
 use std::fmt;
 
-/// The one thing that helps a request which found no memory. Displayed as a sentence. Sizes are in bytes.
+/// The measure that helps a request which failed for lack of memory. `Display` writes a sentence. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advice {
-    /// The device refused, not the limit, and the pool holds little: others have the memory.
+    /// The device refused, not the limit, and the pool's own blocks are small: other pools or programs use the memory.
     DeviceFull,
-    /// The device refused, and the pool's own live blocks are most of what it holds.
+    /// The device refused, and the pool's own live blocks use most of the memory.
     FreeOnDevice {
         /// Bytes in allocated blocks.
         allocated: u64,
     },
-    /// The request alone is above the limit, whatever else is freed.
+    /// The request alone is above the limit, independent of what is freed.
     AboveLimit {
-        /// The least limit that could serve it.
+        /// The smallest limit that could serve the request.
         least_limit: u64,
     },
     /// The limit is below the allocated bytes.
     LimitBelowLive {
-        /// The least limit that could serve it with all that lives.
+        /// The smallest limit that could serve the request together with all live blocks.
         least_limit: u64,
     },
-    /// Enough is free, and pinned blocks are in the way of joining it.
+    /// Enough memory is free, but pinned blocks prevent joining it.
     Unpin {
         /// Bytes of pinned blocks.
         pinned: u64,
     },
-    /// Enough is free, in pieces, and compaction is off.
+    /// Enough memory is free in separate holes, and compaction is disabled.
     AllowMoving {
         /// Bytes that are free: those that the limit leaves in addition to the allocated bytes, or, if the device refused, those of the holes.
         free: u64,
     },
-    /// Enough is free, in pieces, and blocks could not be moved: in a browser, where nothing can wait, or because there was no memory
-    /// for copying them either.
+    /// Enough memory is free in separate holes, and blocks could not be moved: in a browser, where no call can wait, or
+    /// because there was no memory for copying the blocks.
     Smaller {
         /// The largest request that fits now.
         largest: u64,
     },
-    /// Live blocks leave too little, and one call site holds enough.
+    /// Live blocks leave too little memory, and the blocks of one call site are large enough.
     FreeHolder {
-        /// The least number of bytes that must be freed.
+        /// The smallest number of bytes that must be freed.
         lacking: u64,
     },
-    /// Live blocks leave too little.
+    /// Live blocks leave too little memory.
     FreeMore {
-        /// The least number of bytes that must be freed.
+        /// The smallest number of bytes that must be freed.
         lacking: u64,
     },
 }
 
 impl OutOfMemory {
-    /// The advice that its numbers lead to. O(1).
+    /// Returns the advice that follows from the numbers. O(1).
     #[must_use]
     pub fn advice(&self) -> Advice {
-        // Without a limit, only the device can have said no.
+        // Without a limit, only the device can have refused.
         let (None, Some(limit)) = (self.refused, self.limit) else { return self.advice_on_a_full_device() };
         if self.rounded > limit {
             return Advice::AboveLimit { least_limit: self.rounded };
@@ -82,7 +82,7 @@ impl OutOfMemory {
         if mostly_ours { Advice::FreeOnDevice { allocated: self.allocated } } else { Advice::DeviceFull }
     }
 
-    /// Enough is free, in pieces.
+    /// Returns the advice if enough memory is free in separate holes.
     const fn advice_on_holes(&self, free: u64) -> Advice {
         match (self.moves, self.pinned) {
             (false, _) => Advice::AllowMoving { free },

@@ -1,19 +1,20 @@
-//! Why there was no memory.
+//! The errors of allocations.
 
 use super::{Bytes, DeviceError, OutOfMemory};
 use thiserror::Error;
 
-/// Why an allocation failed. No block was lost or changed by the failure, though blocks may have moved, and the pool stays usable.
+/// The reason why an allocation failed. No block is lost or changed by the failure, although blocks may have moved, and
+/// the pool stays usable.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AllocateError {
-    /// The pool's limit or the device leaves no room, after every remedy of the ladder.
+    /// The pool's limit or the device leaves no room, after all remedies were tried.
     #[error(transparent)]
     OutOfMemory(Box<OutOfMemory>),
-    /// The request is above what the device can hold in one buffer, whatever is free.
+    /// The request is above the device's largest buffer, independent of the free memory.
     #[error("requested {}, above the device's largest buffer of {}", Bytes(*requested), Bytes(*limit))]
     TooLarge {
-        /// Bytes asked for.
+        /// The requested bytes.
         requested: u64,
         /// The device's largest buffer, in bytes.
         limit: u64,

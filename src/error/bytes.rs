@@ -1,4 +1,4 @@
-//! Sizes as people read them.
+//! Sizes in readable form.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ impl fmt::Display for Bytes {
         if self.0 < 1024 {
             return f.pad(&format!("{} B", self.0));
         }
-        // A tenth is worked out in integers, so that no size near a unit's edge is shown as "1024.0" of the unit below.
+        // Tenths are computed in integers and rounded down, so that no size below the next unit is shown as "1024.0".
         let mut unit = 0;
         while unit + 1 < UNITS.len() && self.0 >> (10 * (unit + 2)) > 0 {
             unit += 1;

@@ -1,25 +1,26 @@
-//! A loop that was not to grow, and did.
+//! The error of a loop whose memory grows.
 
 use super::Bytes;
 use std::fmt;
 
-/// Why a turn of a watched loop failed: the pool holds more than after the turns of its warm-up.
+/// The error of an iteration of a [`GrowthCheck`](crate::GrowthCheck): more bytes are requested than at the end of the
+/// warm-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrowthError {
-    /// Which turn it was, counted from 1.
-    pub turn: u64,
-    /// Bytes requested that were allowed.
+    /// The number of the iteration, counted from 1.
+    pub iteration: u64,
+    /// The permitted requested bytes.
     pub allowed: u64,
-    /// Bytes requested that there are.
+    /// The requested bytes.
     pub requested: u64,
-    /// A line for each call site that grew, the one that grew most first.
+    /// One line per call site that grew, the largest growth first.
     pub sites: Vec<String>,
 }
 
 impl fmt::Display for GrowthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [requested, allowed] = [self.requested, self.allowed].map(Bytes);
-        write!(f, "turn {} ends with {requested} requested, {allowed} allowed", self.turn)?;
+        write!(f, "iteration {} ends with {requested} requested, {allowed} allowed", self.iteration)?;
         self.sites.iter().try_for_each(|site| write!(f, "\n  {site}"))
     }
 }

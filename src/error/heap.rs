@@ -1,72 +1,73 @@
-//! What can go wrong in the heap: misuse of an id, and a broken invariant.
+//! The errors of the heap: misuse of ids and sizes, and broken invariants.
 
 use super::Bytes;
 use thiserror::Error;
 
-/// Why the heap refused. Nothing was changed by the refusal.
+/// The reason why the heap refused a call. A refusal changes nothing.
 ///
-/// Running out of memory is not among these: an allocation that finds no block answers with the segment that it lacks.
+/// Running out of memory is not among these errors: an allocation that finds no block returns the segment that is
+/// missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeapError {
-    /// The heap was changed since a plan was made.
+    /// The heap has changed since the plan was made.
     #[error("plan for version {planned} of the heap, which is at {now} now")]
     StalePlan {
         /// The version that the plan was made for.
         planned: u64,
-        /// The version now.
+        /// The current version.
         now: u64,
     },
     /// The granule is not a power of two within the heap's range.
     #[error("granule of {granule} B is not a power of two from {least} B to {most} B")]
     Granule {
-        /// The granule asked for, in bytes.
+        /// The requested granule in bytes.
         granule: u64,
         /// The smallest granule, in bytes.
         least: u64,
         /// The largest granule, in bytes.
         most: u64,
     },
-    /// The id names a block that is not active any more: it was freed, and may have been allocated again.
+    /// The block of this id is not active any more: it was freed, and its slot may have been reused.
     #[error("block {key}.{generation} is not active any more")]
     StaleBlock {
-        /// The slot that the id names.
+        /// The slot in the id.
         key: u32,
-        /// The generation that the id names.
+        /// The generation in the id.
         generation: u32,
     },
     /// The block was freed, and is active only because it is still pinned.
     #[error("block {key}.{generation} was freed, {pins} pins are left on it")]
     FreedBlock {
-        /// The slot that the id names.
+        /// The slot in the id.
         key: u32,
-        /// The generation that the id names.
+        /// The generation in the id.
         generation: u32,
-        /// Pins that keep the block active.
+        /// The pins that keep the block active.
         pins: u32,
     },
-    /// The block has no pin that could be taken off.
+    /// The block has no pin to remove.
     #[error("block {key}.{generation} is not pinned")]
     NotPinned {
-        /// The slot that the id names.
+        /// The slot in the id.
         key: u32,
-        /// The generation that the id names.
+        /// The generation in the id.
         generation: u32,
     },
-    /// The block carries as many pins as can be counted.
+    /// The block has the maximum number of pins.
     #[error("block {key}.{generation} is pinned {pins} times, the most that can be counted")]
     TooManyPins {
-        /// The slot that the id names.
+        /// The slot in the id.
         key: u32,
-        /// The generation that the id names.
+        /// The generation in the id.
         generation: u32,
-        /// Pins on the block.
+        /// The pins of the block.
         pins: u32,
     },
     /// The size of a segment is zero, or not a multiple of the granule.
     #[error("segment of {bytes} B is not a positive multiple of {granule} B")]
     SegmentSize {
-        /// The size asked for, in bytes.
+        /// The requested size in bytes.
         bytes: u64,
         /// The granule, in bytes.
         granule: u64,
@@ -74,30 +75,30 @@ pub enum HeapError {
     /// The segment has more granules than the heap can count.
     #[error("segment of {} is above the heap's largest, {}", Bytes(*bytes), Bytes(*limit))]
     SegmentTooLarge {
-        /// The size asked for, in bytes.
+        /// The requested size in bytes.
         bytes: u64,
         /// The heap's largest segment with this granule, in bytes.
         limit: u64,
     },
-    /// The heap has no segment of this number: it was released, or is another heap's.
+    /// The heap has no segment with this number: the segment was released, or belongs to another heap.
     #[error("segment {segment} is not in the heap")]
     UnknownSegment {
         /// The segment's number.
         segment: u64,
     },
-    /// The segment still holds active blocks.
+    /// The segment contains active blocks.
     #[error("segment {segment} holds {} in active blocks", Bytes(*active))]
     SegmentInUse {
         /// The segment's number.
         segment: u64,
-        /// Bytes of its active blocks.
+        /// The bytes of its active blocks.
         active: u64,
     },
 }
 
-/// An invariant of the heap that does not hold: a bug of the crate, with the place where it shows.
+/// An invariant of the heap that does not hold: a defect of the crate, with the location where it was found.
 ///
-/// `segment` is a segment's number, `offset` and `size` are bytes, and `block` is a block's slot.
+/// `segment` is the number of a segment, `offset` and `size` are in bytes, and `block` is the slot of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvariantBroken {
@@ -106,12 +107,12 @@ pub enum InvariantBroken {
     Tiling {
         /// The segment.
         segment: u64,
-        /// Where the next block starts, or where the segment ends.
+        /// The start of the next block, or the end of the segment.
         offset: u64,
-        /// Where the block before it ends.
+        /// The end of the previous block.
         expected: u64,
     },
-    /// A block of no size.
+    /// A block has size 0.
     #[error("segment {segment}: an empty block at {offset}")]
     EmptyBlock {
         /// The segment.
@@ -119,7 +120,7 @@ pub enum InvariantBroken {
         /// The block's offset.
         offset: u64,
     },
-    /// Two neighbours are both inactive.
+    /// Two adjacent blocks are both inactive.
     #[error("segment {segment}: two inactive neighbours meet at {offset}")]
     Uncoalesced {
         /// The segment.
@@ -127,15 +128,15 @@ pub enum InvariantBroken {
         /// The offset of the second.
         offset: u64,
     },
-    /// A block and its neighbour, or its segment, do not name each other.
+    /// A block and its neighbour, or its segment, do not refer to each other.
     #[error("block {block} of segment {segment} and its neighbour do not name each other")]
     Neighbours {
         /// The block.
         block: u32,
-        /// The segment in which it was met.
+        /// The segment in which the block was found.
         segment: u64,
     },
-    /// A block that is in the map of a segment is not in use as a record, or is in two places.
+    /// A block in the map of a segment has no record in use, or is in two places.
     #[error("{records} block records are in use, {mapped} are in the segments")]
     Records {
         /// Records in use.
@@ -143,27 +144,27 @@ pub enum InvariantBroken {
         /// Blocks in the segments.
         mapped: u64,
     },
-    /// The unused block records are not all in their chain.
+    /// The free list of the block records is incomplete.
     #[error("{vacant} block records are vacant, {chained} are in the chain")]
     Vacancies {
         /// Vacant records.
         vacant: u64,
-        /// Records in the chain, counted until it leaves the vacant ones.
+        /// The records in the free list, up to the first that is not vacant.
         chained: u64,
     },
-    /// More was requested of a block than it has.
+    /// The requested bytes of a block exceed its size.
     #[error("segment {segment}: {requested} B requested of the {size} B at {offset}")]
     Requested {
         /// The segment.
         segment: u64,
         /// The block's offset.
         offset: u64,
-        /// Bytes requested.
+        /// The requested bytes.
         requested: u64,
-        /// Bytes of the block.
+        /// The size of the block in bytes.
         size: u64,
     },
-    /// A block was freed and has no pin, yet it is active.
+    /// A freed block without pins is active.
     #[error("segment {segment}: the freed block at {offset} is active without a pin")]
     Unpinned {
         /// The segment.
@@ -171,7 +172,7 @@ pub enum InvariantBroken {
         /// The block's offset.
         offset: u64,
     },
-    /// A free list holds a block that does not belong there.
+    /// A free list contains a block that does not belong to it.
     #[error("the list of class {class} holds block {block}, which is not an inactive block of that class and pool")]
     Membership {
         /// The class of the list.
@@ -179,7 +180,7 @@ pub enum InvariantBroken {
         /// The block.
         block: u32,
     },
-    /// An entry of a free list and its block differ about the position or the size.
+    /// An entry of a free list and its block have different positions or sizes.
     #[error("the list of class {class} and block {block} do not agree on position and size")]
     Entry {
         /// The class of the list.
@@ -187,14 +188,14 @@ pub enum InvariantBroken {
         /// The block.
         block: u32,
     },
-    /// A bit says that a list is empty and it is not, or the reverse.
+    /// A bit of the bitmap does not match whether its list is empty.
     #[error("the bit of class {class} says {bit}, its list holds a block: {filled}")]
     Bitmap {
         /// The class of the list.
         class: u16,
         /// The bit.
         bit: bool,
-        /// Whether the list has a first block.
+        /// Whether the list contains a block.
         filled: bool,
     },
     /// The inactive blocks are not exactly those in the free lists.
@@ -205,16 +206,17 @@ pub enum InvariantBroken {
         /// Blocks in the free lists.
         listed: u64,
     },
-    /// The list of wholly inactive segments is not exactly that, or is not linked both ways.
+    /// The list of idle segments is incomplete, contains another segment, or is not linked correctly in both
+    /// directions.
     #[error("the list of idle segments is wrong at segment {segment}")]
     Idle {
-        /// The segment at which it shows.
+        /// The segment where the defect was found.
         segment: u64,
     },
     /// The table from numbers to segments does not match the segments.
     #[error("the table of segments is wrong at segment {segment}")]
     Table {
-        /// The segment at which it shows.
+        /// The segment where the defect was found.
         segment: u64,
     },
     /// A counter differs from the sum over the map.
@@ -227,14 +229,14 @@ pub enum InvariantBroken {
         /// The sum over all blocks or segments.
         sum: u64,
     },
-    /// Two metrics are in the wrong order, or a counter contradicts itself.
+    /// Two metrics are in the wrong order, or a counter is inconsistent.
     #[error("{lesser} at {low} is above {greater} at {high}")]
     Order {
-        /// The metric that may not be above the other.
+        /// The metric that must not be above the other.
         lesser: &'static str,
         /// Its value.
         low: u64,
-        /// The metric that may not be below.
+        /// The metric that must not be below the other.
         greater: &'static str,
         /// Its value.
         high: u64,

@@ -1,27 +1,27 @@
-//! Why a user's kernel was refused.
+//! The errors of kernels that the application provides.
 
 use super::{DeviceError, TensorError};
 use thiserror::Error;
 
-/// Why a kernel was not built or not dispatched. Nothing was changed by the failure.
+/// The reason why a kernel was not built or not dispatched. The failure changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// The WGSL doesn't parse or doesn't validate. The message has naga's words and the source line.
+    /// The WGSL does not parse or does not validate. The message contains naga's text and the source line.
     #[error("the WGSL does not compile: {message}")]
     Compile {
-        /// naga's message, with the line and the place in it.
+        /// naga's message, with the line and the position.
         message: String,
     },
     /// No compute entry point has this name.
     #[error("no compute entry point `{entry}`; the shader has {available:?}")]
     EntryPoint {
-        /// The name asked for.
+        /// The requested name.
         entry: String,
-        /// The compute entry points that are there.
+        /// The compute entry points of the shader.
         available: Vec<String>,
     },
-    /// A binding is declared in a way that pool memory can't be bound to.
+    /// The declaration of a binding is not compatible with pool memory.
     #[error("binding `{name}` at group {group}, binding {binding}: {problem}")]
     Declaration {
         /// The variable's name.
@@ -30,7 +30,7 @@ pub enum KernelError {
         group: u32,
         /// Its binding.
         binding: u32,
-        /// What is wrong, and what to write instead.
+        /// The problem, and a valid alternative.
         problem: String,
     },
     /// The number of tensors is not the number of bindings.
@@ -38,7 +38,7 @@ pub enum KernelError {
     TensorCount {
         /// Bindings that the shader declares.
         wanted: usize,
-        /// Tensors given.
+        /// The number of given tensors.
         given: usize,
     },
     /// A tensor's dtype is not the binding's element type.
@@ -53,19 +53,19 @@ pub enum KernelError {
         /// The tensor's dtype.
         given: &'static str,
     },
-    /// A tensor is too short for what the shader declares, or has no element at all.
+    /// A tensor is shorter than the declaration in the shader, or has no elements.
     #[error("binding {binding} `{name}` needs {wanted} bytes, the tensor holds {given}")]
     TooShort {
         /// The binding.
         binding: usize,
         /// The variable's name.
         name: String,
-        /// Least bytes.
+        /// The minimum number of bytes.
         wanted: u64,
         /// The tensor's bytes.
         given: u64,
     },
-    /// A view starts where the device can't bind it.
+    /// The device cannot bind the view at its start.
     #[error(
         "binding {binding} `{name}`: the view starts {offset} bytes into its memory, not a multiple of {alignment}"
     )]
@@ -79,8 +79,8 @@ pub enum KernelError {
         /// The device's alignment, in bytes.
         alignment: u64,
     },
-    /// A view that the kernel writes ends within a unit of four bytes, whose other bytes are elements behind the view: only f16
-    /// views of an odd number of elements that don't end with their tensor's memory.
+    /// A view that the kernel writes ends within a unit of four bytes that also contains elements after the view.
+    /// Concerns only f16 views with an odd number of elements that do not end with their tensor's memory.
     #[error(
         "binding {binding} `{name}` is written, and the view's {elements} elements of {bytes} bytes end within a unit of \
          {unit} bytes that holds other elements; use an even number of elements, or a copy"
@@ -94,17 +94,17 @@ pub enum KernelError {
         elements: usize,
         /// The view's bytes.
         bytes: u64,
-        /// Bindings are multiples of so many bytes.
+        /// The unit: bindings are multiples of this many bytes.
         unit: u64,
     },
-    /// A tensor that the kernel writes, or in a browser any, shares elements with another one of the dispatch.
+    /// A tensor that the kernel writes (in a browser, any tensor) shares elements with another tensor of the dispatch.
     #[error("binding {binding} `{name}` is written and overlaps binding {other} `{other_name}`")]
     Overlap {
-        /// The binding that is written.
+        /// The written binding.
         binding: usize,
         /// Its name.
         name: String,
-        /// The binding it overlaps.
+        /// The overlapping binding.
         other: usize,
         /// Its name.
         other_name: String,
@@ -114,27 +114,27 @@ pub enum KernelError {
     ParameterCount {
         /// Scalars that the shader declares.
         wanted: usize,
-        /// Scalars given.
+        /// The number of given scalars.
         given: usize,
     },
     /// A scalar parameter has the wrong type.
     #[error("parameter {index} `{name}` is {wanted}, {given} was given")]
     ParameterKind {
-        /// Position of the parameter.
+        /// The position of the parameter.
         index: usize,
         /// Its name.
         name: String,
         /// The type that the shader declares.
         wanted: &'static str,
-        /// The type given.
+        /// The given type.
         given: &'static str,
     },
     /// The dispatch is larger than the device allows.
     #[error("{given:?} workgroups are above the device's {limit} per dimension")]
     Workgroups {
-        /// Workgroups asked for.
+        /// The requested workgroups.
         given: [u32; 3],
-        /// The most per dimension.
+        /// The maximum per dimension.
         limit: u32,
     },
     /// A tensor could not be used.

@@ -1,7 +1,7 @@
-//! Every error of the crate, as plain data.
+//! All errors of the crate, as plain data.
 //!
-//! One enum per family of operations, each with the numbers that explain it. The bottom floor of the house: nothing
-//! here names another part of the crate, so every floor above can return these.
+//! Each family of operations has an enum, whose variants contain the numbers that explain the failure. This is the
+//! lowest layer: it uses no other module of the crate, so every other layer can return these errors.
 
 mod advice;
 mod allocate;

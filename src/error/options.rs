@@ -1,43 +1,43 @@
-//! Why a pool cannot be created with some options.
+//! The errors of pool options.
 
 use super::Bytes;
 use thiserror::Error;
 
-/// Why a pool cannot be made with these options.
+/// The reason why a pool cannot be created with the given options.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OptionsError {
     /// The granule does not suit the device.
     #[error("granule of {granule} B is not a power of two from {least} B to {most} B")]
     Granule {
-        /// The granule asked for, in bytes.
+        /// The requested granule in bytes.
         granule: u64,
-        /// The least that the device allows: its offset alignment for bindings, in bytes.
+        /// The device's minimum in bytes: its offset alignment for bindings.
         least: u64,
-        /// The most that the heap allows, in bytes.
+        /// The heap's maximum in bytes.
         most: u64,
     },
     /// The smallest segment is larger than the device's largest buffer.
     #[error("smallest segment of {} is above the device's largest buffer, {}", Bytes(*bytes), Bytes(*limit))]
     Segment {
-        /// The smallest segment asked for, in bytes.
+        /// The requested smallest segment in bytes.
         bytes: u64,
         /// The device's largest buffer, in bytes.
         limit: u64,
     },
-    /// A limit as a share of the device's memory is not within 0 and 1.
+    /// A limit as a share of the device's memory is not above 0 and at most 1.
     #[error("a limit of {fraction} of the device's memory is not above 0 and at most 1")]
     Fraction {
-        /// The share asked for.
+        /// The requested share.
         fraction: String,
     },
-    /// [`PoolOptions::release_above`](crate::PoolOptions::release_above) is not within 0 and 1.
+    /// [`PoolOptions::release_above`](crate::PoolOptions::release_above) is not above 0 and at most 1.
     #[error("release_above is {fraction}, a fraction of the limit that must be above 0 and at most 1")]
     ReleaseAbove {
-        /// The fraction asked for.
+        /// The requested fraction.
         fraction: String,
     },
-    /// A limit as a share of the device's memory, where nothing tells how much the device has.
+    /// The limit is a share of the device's memory, and the backend does not report the size of that memory.
     #[error("the backend doesn't tell how much memory the device has: set the limit in bytes")]
     TotalUnknown,
 }

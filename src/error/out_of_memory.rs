@@ -1,22 +1,22 @@
-//! The text that ends the search for why there was no memory.
+//! The error of a request that failed for lack of memory.
 
 use super::{Bytes, Holder};
 use std::fmt;
 
-/// The numbers at the moment when a request found no memory. Sizes are in bytes.
+/// The numbers at the time when a request failed for lack of memory. Sizes are in bytes.
 ///
-/// Its text has a line with the numbers; one with what each remedy gained; one for each of the top holders; and one with
-/// [advice](OutOfMemory::advice).
+/// `Display` writes a line with the numbers, a line with the gain of each remedy, a line for each of the largest
+/// holders, and a line with the [advice](OutOfMemory::advice).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutOfMemory {
-    /// Bytes asked for.
+    /// The requested bytes.
     pub requested: u64,
-    /// Bytes of the block that would have served it, after rounding.
+    /// The size of the block for the request, after rounding.
     pub rounded: u64,
     /// The pool's limit on reserved bytes, if one is set.
     pub limit: Option<u64>,
-    /// Size of the segment that the device refused, if it was the device and not the limit.
+    /// The size of the segment that the device refused. `None` if the limit is the reason of the failure.
     pub refused: Option<u64>,
     /// Bytes in allocated blocks.
     pub allocated: u64,
@@ -32,42 +32,42 @@ pub struct OutOfMemory {
     pub largest_hole: u64,
     /// Number of inactive blocks.
     pub holes: u64,
-    /// The largest request, in bytes, that would be served now.
+    /// The largest request in bytes that would be served now.
     pub largest_request: u64,
     /// Whether the pool may move blocks.
     pub moves: bool,
-    /// What each remedy gained since the request was made.
+    /// The gains of the remedies since the request was made.
     pub gains: Gains,
-    /// The call sites that hold the most, largest first; up to five.
+    /// The call sites with the most bytes, largest first; at most five.
     pub holders: Vec<Holder>,
 }
 
-/// What the remedies of the ladder gained for one request. Those of other threads in the same time are counted too. Sizes are
-/// in bytes.
+/// The gains of the remedies for one request, which include those of other threads at the same time. Sizes are in
+/// bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gains {
-    /// Idle segments that changed over from the other pool.
+    /// Idle segments that were taken from the other sub-pool.
     pub adopted: u64,
     /// Compactions.
     pub compactions: u64,
-    /// Bytes that they moved.
+    /// Bytes that the compactions moved.
     pub moved: u64,
-    /// Idle segments that were given back.
+    /// Idle segments that were released.
     pub released: u64,
-    /// Their bytes.
+    /// Bytes of the released segments.
     pub released_bytes: u64,
     /// Segments that were created.
     pub created: u64,
     /// Segments that the device refused.
     pub refusals: u64,
-    /// Segments that were replaced by a smaller one through host memory.
+    /// Segments that were replaced by a smaller one by copying through host memory.
     pub host_copies: u64,
     /// Waits for the device.
     pub waits: u64,
     /// Calls of the pressure callback.
     pub callbacks: u64,
-    /// Bytes by which the pool's allocated bytes fell in those calls.
+    /// Bytes by which the allocated bytes of the pool fell during these calls.
     pub relieved: u64,
 }
 
@@ -98,8 +98,8 @@ impl fmt::Display for OutOfMemory {
 
 impl std::error::Error for OutOfMemory {}
 
-/// As `idle segments of the other pool 0, compaction moved 4.0 MiB in 2, released 1 of 8.0 MiB, …`: every remedy, also one
-/// that gained nothing.
+/// A list of all remedies, including those without any gain: `segments of the other pool 0, compactions 2 of 3.0 MiB,
+/// idle segments released 1 of 8.0 MiB, …`.
 impl fmt::Display for Gains {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

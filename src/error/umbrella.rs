@@ -49,7 +49,7 @@ pub enum Error {
     #[cfg(feature = "tensor")]
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// A loop that should hold no more memory after each turn does.
+    /// The memory of a loop grew in an iteration.
     #[error(transparent)]
     Growth(#[from] GrowthError),
     /// A snapshot file was refused.

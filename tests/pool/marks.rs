@@ -56,7 +56,7 @@ fn growth_after_the_warm_up_is_reported_with_the_call_site<S: Subject>(memory: S
     kept.push(pool.allocate(500)?);
     let at = line!() - 1;
     let error = check.check_iteration().err().ok_or("it has grown")?;
-    assert_eq!((error.turn, error.allowed, error.requested), (3, 1000, 1500));
+    assert_eq!((error.iteration, error.allowed, error.requested), (3, 1000, 1500));
     let wanted = format!("+500 B in +1 blocks, tests/pool/marks.rs:{at}:");
     assert!(error.sites.len() == 1 && error.sites[0].starts_with(&wanted), "{error}");
     check.check_iteration()?;
@@ -70,6 +70,9 @@ fn asserting_an_iteration_that_grows_panics_with_the_call_site() -> Outcome {
     let _kept = pool.allocate(500)?;
     let panic = catch_unwind(AssertUnwindSafe(|| check.assert_iteration())).err().ok_or("it has grown")?;
     let text = panic.downcast_ref::<String>().ok_or("a text")?;
-    assert!(text.starts_with("turn 1 ends with 500 B requested, 0 B allowed\n  +500 B in +1 blocks, tests/"), "{text}");
+    assert!(
+        text.starts_with("iteration 1 ends with 500 B requested, 0 B allowed\n  +500 B in +1 blocks, tests/"),
+        "{text}"
+    );
     Ok(())
 }

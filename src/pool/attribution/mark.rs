@@ -176,7 +176,7 @@ impl<M: Memory> GrowthCheck<M> {
         drop(state);
         let growth = self.mark.replace(later.clone()).map(|mark| mark.growth_to(&later)).unwrap_or_default();
         let error = GrowthError {
-            turn: self.iterations,
+            iteration: self.iterations,
             allowed: self.allowed,
             requested: now,
             sites: growth.sites.iter().filter(|site| site.bytes > 0).map(ToString::to_string).collect(),
