@@ -109,7 +109,8 @@ fn measure(trace: &Trace, name: &str, options: &Options) -> Result<Figures, Repl
     match options.memory {
         MemoryKind::None => {
             let open = || Ok(Pool::new(AccountingMemory::new(), pool_options())?);
-            replay::measure(trace, options.trims(), open, &mut Unstamped, &progress)
+            let driver = |memory: &AccountingMemory| Some(memory.driver_peak());
+            replay::measure(trace, options.trims(), open, driver, &mut Unstamped, &progress)
         }
         MemoryKind::Host => {
             stamped(trace, options, || Ok(Pool::new(HostMemory::default(), pool_options())?), &progress)
@@ -126,9 +127,9 @@ fn stamped<M: Memory>(
     progress: &Progress,
 ) -> Result<Figures, ReplayError> {
     if options.time {
-        replay::measure(trace, options.trims(), open, &mut Unstamped, progress)
+        replay::measure(trace, options.trims(), open, M::driver_bytes, &mut Unstamped, progress)
     } else {
-        replay::measure(trace, options.trims(), open, &mut Stamps::new(), progress)
+        replay::measure(trace, options.trims(), open, M::driver_bytes, &mut Stamps::new(), progress)
     }
 }
 

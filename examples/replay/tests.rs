@@ -53,6 +53,7 @@ fn each_trace_gives_one_json_object_on_a_line_of_its_own() {
                 "events",
                 "peak_requested",
                 "peak_reserved",
+                "driver_peak",
                 "ratio",
                 "segments_created",
                 "segments_released",
@@ -110,11 +111,11 @@ fn a_limit_that_is_too_low_fails_with_the_numbers_on_standard_error_alone() {
 #[test]
 fn a_trace_that_fails_at_a_limit_without_compaction_succeeds_with_it() {
     let folder = Folder::new("compact");
-    // Eight blocks fill the limit; every other one goes, and then half of it is wanted in one piece.
-    let block = 4 << 20;
-    let mut text: String = (0..8).map(|id| format!("a {id} {block}\n")).collect();
-    text += &(0..4).map(|half| format!("f {}\n", 2 * half)).collect::<String>();
-    text += &format!("a 8 {}\n", 4 * block);
+    // Blocks that share segments fill the limit; every other one goes, and then half of it is wanted in one piece.
+    let block = 256 << 10;
+    let mut text: String = (0..128).map(|id| format!("a {id} {block}\n")).collect();
+    text += &(0..64).map(|half| format!("f {}\n", 2 * half)).collect::<String>();
+    text += &format!("a 128 {}\n", 64 * block);
     let trace = folder.write("shattered.trace", &text);
     let limit = ["--limit", "32MiB", "--memory", "host"];
     let (outcome, out, err) = replay(&[&limit[..], &["--compact", "off", &trace]].concat());

@@ -13,10 +13,11 @@
 //! a segment is also a command: it takes effect after all previously recorded commands.
 
 mod accounting;
+mod driver_model;
 pub(crate) mod gpu;
 mod host;
 
-pub use accounting::{AccountingMemory, NoCommands, NoReadback};
+pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback};
 pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
 

@@ -197,6 +197,11 @@ impl Heap {
         if requested.get() <= self.small_limit { SubPool::Small } else { SubPool::Large }
     }
 
+    /// Sets the largest size of a small request, in bytes. Existing blocks stay in their segments. O(1).
+    pub const fn set_small_limit(&mut self, bytes: u64) {
+        self.small_limit = bytes;
+    }
+
     /// Returns the size of the block for a request of this size, in bytes: the next multiple of the granule.
     #[inline]
     #[must_use]

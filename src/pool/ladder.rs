@@ -222,6 +222,8 @@ impl<M: Memory> Inner<M> {
     /// Serves the request after all, or says what to create. `additional` is set by the first plan for a request.
     fn plan_growth(&self, requested: NonZeroU64, additional: &mut Option<u64>) -> Step {
         let mut state = self.state();
+        let reserved = state.heap.stats().reserved.current;
+        state.heap.set_small_limit(self.growth.small_limit_of(reserved));
         // Another thread may have grown the pool meanwhile.
         let shortfall = match state.heap.allocate(requested) {
             Ok(block) => {
@@ -312,13 +314,16 @@ impl<M: Memory> State<M> {
 
     /// The same for a request of `lacking` bytes, within `room`.
     pub(super) fn demand_of(&self, pool: SubPool, lacking: u64, room: Option<u64>, share: f64) -> Demand {
-        let segments = self.heap.inactive_segments();
-        let idle: u64 = segments.filter(|&(id, _)| self.heap.pool_of(id) == Some(pool)).map(|(_, bytes)| bytes).sum();
+        let idle = |of: Option<SubPool>| -> u64 {
+            let segments = self.heap.inactive_segments();
+            segments.filter(|&(id, _)| of.is_none() || self.heap.pool_of(id) == of).map(|(_, bytes)| bytes).sum()
+        };
         let stats = self.heap.stats();
         let (moved, allocated) = (self.remedies.bytes_moved, self.heap.lifetime_allocated());
         let moved = Moved { moved, allocated, reserved: stats.reserved.current, share };
-        let reserved_in_pool = stats.pool(pool).reserved - idle;
-        Demand { pool, lacking, reserved_in_pool, room, slack: moved.is_much(), additional: 0 }
+        let reserved = stats.reserved.current - idle(None);
+        let reserved_in_pool = stats.pool(pool).reserved - idle(Some(pool));
+        Demand { pool, lacking, reserved, reserved_in_pool, allocated, room, slack: moved.is_much(), additional: 0 }
     }
 
     /// The smallest idle segment of a size in the range. It is of the other sub-pool, or its sub-pool would have served the request.

@@ -132,30 +132,30 @@ fn the_log_line_consists_of_name_value_pairs<S: Subject>(memory: S::Memory) -> O
 #[test]
 fn the_report_of_a_small_program_has_the_expected_lines() -> Outcome {
     let pool = Pool::new(HostMemory::default(), crate::common::options())?;
-    let neighbor = pool.allocate(3 << 20)?;
-    let weights = pool.allocate(2 << 20)?;
+    let neighbor = pool.allocate(512 << 10)?;
+    let weights = pool.allocate(256 << 10)?;
     weights.set_label("weights");
     drop(neighbor);
     let text = pool.report().to_string();
     let wanted = [
         "wgpu-pool on host",
         "                                  now         peak    allocated        freed",
-        "requested                     2.0 MiB      5.0 MiB      5.0 MiB      3.0 MiB",
+        "requested                   256.0 KiB    768.0 KiB    768.0 KiB    512.0 KiB",
         "  in the small pool               0 B",
-        "  in the large pool          15.0 MiB",
+        "  in the large pool           1.0 MiB",
         "inactive split blocks               2",
-        "  live                        2.0 MiB  requested: drop tensors",
-        "  cached, not releasable     13.0 MiB  1 segment: compact, trim",
-        "  = reserved                 15.0 MiB  no limit",
-        "  = held by the driver       15.0 MiB  for this device",
-        "  1 - largest / free = 0.231, 1 - live / reserved = 0.867",
-        "    13.0 MiB free in segment 0, 1 block active, the largest:",
+        "  live                      256.0 KiB  requested: drop tensors",
+        "  cached, not releasable    768.0 KiB  1 segment: compact, trim",
+        "  = reserved                  1.0 MiB  no limit",
+        "  = held by the driver        1.0 MiB  for this device",
+        "  1 - largest / free = 0.333, 1 - live / reserved = 0.750",
+        "   768.0 KiB free in segment 0, 1 block active, the largest:",
     ];
     for line in wanted {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     assert!(
-        text.lines().any(|line| line.starts_with("     2.0 MiB in     1  weights tests/pool/report.rs:")),
+        text.lines().any(|line| line.starts_with("   256.0 KiB in     1  weights tests/pool/report.rs:")),
         "{text}"
     );
     Ok(())
