@@ -87,6 +87,6 @@ pub(crate) enum ReplayError {
     Miscounted { counted: u64, asked: u64 },
     #[error("{left} bytes are still allocated after everything was dropped")]
     Leak { left: u64 },
-    #[error("the heap broke a law: {0}")]
-    Law(#[from] InvariantBroken),
+    #[error("the heap broke an invariant: {0}")]
+    Invariant(#[from] InvariantBroken),
 }

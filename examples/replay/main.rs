@@ -75,7 +75,7 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
         let line = Line { trace: &name, memory: options.memory.to_string(), scale: options.scale.get(), figures };
         match print(&line, out) {
             Ok(()) => {}
-            // Whoever read the figures has seen enough.
+            // The reader of the pipe has closed it, which is not an error.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return outcome,
             Err(error) => {
                 complain(&format_args!("the figures can't be written: {error}"));

@@ -104,7 +104,7 @@ fn bytes(text: &str) -> Result<u64, String> {
     let (digits, shift) = unit.unwrap_or((text, 0));
     let digits = digits.trim_end();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("not a number of bytes, such as 536870912 or 512MiB".into());
+        return Err("not a count of bytes, such as 536870912 or 512MiB".into());
     }
     let number: Option<u64> = digits.parse().ok();
     number.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(|| "too large, sizes have 64 bits".into())

@@ -40,7 +40,7 @@ pub(crate) struct Figures {
     /// Compactions in the first replay, and the bytes that they moved.
     pub(crate) compactions: u64,
     pub(crate) bytes_moved: u64,
-    /// Bytes of all blocks that the first replay was handed out.
+    /// Bytes of all blocks that the first replay allocated.
     pub(crate) bytes_allocated: u64,
     /// Bytes moved over bytes allocated; 0 where nothing was allocated.
     pub(crate) moved_ratio: f64,
@@ -103,8 +103,8 @@ pub(crate) fn measure<M: Memory>(
     })
 }
 
-fn quotient(dividend: f64, divisor: f64, of_nothing: f64) -> f64 {
-    if divisor == 0.0 { of_nothing } else { dividend / divisor }
+fn quotient(dividend: f64, divisor: f64, of_zero: f64) -> f64 {
+    if divisor == 0.0 { of_zero } else { dividend / divisor }
 }
 
 /// Runs through the events once, then drops what still lives. `after` is called after each event, `look` at the start and after each stretch of them. The
@@ -159,7 +159,7 @@ fn replay<M: Memory>(
     Ok(time)
 }
 
-/// Holds the pool to what the trace says by itself, and to the laws of its heap.
+/// Compares the pool with the sums of the trace, and checks the invariants of its heap.
 fn check<M: Memory>(trace: &Trace, pool: &Pool<M>, stats: &Stats) -> Result<(), ReplayError> {
     let (counted, asked) = (stats.requested.peak, trace.peak_requested);
     if counted != asked {

@@ -1,7 +1,7 @@
 //! Stamps: what proves that a block's bytes are still its own when it is freed.
 //!
 //! The first 16 bytes of every block and its last 13 to 16 are written when it is allocated, as a function of the replay,
-//! of the allocation's id and of the byte's position, and are read again when it is freed. A block that was handed out
+//! of the allocation's id and of the byte's position, and are read again when it is freed. A block that was allocated
 //! twice, a command that overtook another, or a move that lost bytes shows up as a stamp that doesn't match.
 //!
 //! The device is waited for once in many blocks: reading takes the bytes as they are at this point of the program's order, so

@@ -1,7 +1,7 @@
 //! Allocation traces: text, plain or compressed with gzip, one event a line.
 //!
 //! `a ID BYTES` allocates, `f ID` frees; ids count up from 0; what is never freed lives to the end. A trace is read whole
-//! before it is replayed, and every id is turned into a slot of a small table, so that the replay itself looks nothing up.
+//! before it is replayed, and every id is replaced by a slot of a small table, so that the replay itself looks nothing up.
 
 use crate::fault::{Fault, TraceError};
 use flate2::bufread::MultiGzDecoder;
@@ -27,7 +27,7 @@ pub(crate) enum Event {
 
 /// A trace, ready to be replayed.
 ///
-/// Law: an event that allocates names an empty slot below `slots`, one that frees names a full one.
+/// Invariant: an event that allocates names an empty slot below `slots`, one that frees names a full one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trace {
     /// The events, in order; the n-th is line n + 1.

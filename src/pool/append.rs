@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_far_larger_than_every_hole_or_than_the_step_before_begins_anew() {
+    fn a_block_that_is_far_larger_than_every_hole_or_than_the_step_before_starts_again() {
         let mut loops = AppendLoops::default();
         for size in [100, 101, 102, 103] {
             loops.additional_bytes(size * MIB, (size - 2) * MIB);

@@ -92,7 +92,7 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Bytes that the limit leaves beside the segments that there are.
+    /// Bytes that the limit leaves in addition to the existing segments.
     pub(super) fn room(&self) -> u64 {
         self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.heap.stats().reserved.current))
     }

@@ -4,7 +4,7 @@
 //! one of 10 GiB:
 //! - The *target* of a segment for large blocks is 1/7 of the pool's reserved bytes while the pool is filled for the first time, which is
 //!   until it has allocated twice what it holds. From then on the part falls in proportion to what was allocated, down to 1/56: a pool
-//!   whose memory was handed out `k` times over is likely to need about one part in `k` more. So a program that loads gigabytes
+//!   whose memory was allocated `k` times over is likely to need about one part in `k` more. So a program that loads gigabytes
 //!   creates few segments, and the last growth of a program, which decides its peak, is small.
 //! - The target of a segment for small blocks is 1/16 of the pool (1/32 where blocks may not be moved).
 //! - A target has bounds: for large blocks 1 MiB and 96 MiB (16 MiB where blocks may not be moved, because holes in larger segments cannot be
@@ -125,7 +125,7 @@ pub(super) struct Demand {
     pub(super) reserved: u64,
     /// The same of the sub-pool alone.
     pub(super) reserved_in_pool: u64,
-    /// Bytes of all blocks that the pool has handed out.
+    /// Bytes of all blocks that the pool has allocated.
     pub(super) allocated: u64,
     /// Bytes that the limit leaves for the segment, if there is a limit.
     pub(super) room: Option<u64>,
@@ -140,7 +140,7 @@ pub(super) struct Demand {
 pub(super) struct Moved {
     /// Bytes of all blocks that were moved.
     pub(super) moved: u64,
-    /// Bytes of all blocks that were handed out.
+    /// Bytes of all blocks that were allocated.
     pub(super) allocated: u64,
     /// Bytes of all segments now.
     pub(super) reserved: u64,
@@ -164,7 +164,7 @@ pub(super) fn share_of(bytes: u64, share: f64) -> u64 {
 }
 
 impl Growth {
-    /// The next segment's size, in bytes: what the rule wants, or what there is room for; `None` if there is no room for what
+    /// The next segment's size, in bytes: the size by the rule, or what there is room for; `None` if there is no room for what
     /// is lacking.
     pub(super) fn segment_bytes(&self, demand: &Demand) -> Option<u64> {
         let room = demand.room.unwrap_or(u64::MAX).min(self.maximum_segment);
@@ -356,8 +356,8 @@ mod tests {
         assert_eq!(MOVING.segment_bytes(&Demand { room, ..large(2 * MIB + 256, 64 * MIB) }), Some(2 * MIB + 768));
         let odd = Growth { driver_block: 3 * MIB, ..MOVING };
         assert_eq!(odd.segment_bytes(&large(2 * MIB + 256, 0)), Some(3 * MIB), "no power of two fits");
-        let endless = Growth { driver_block: u64::MAX, maximum_segment: u64::MAX - 255, ..MOVING };
-        assert_eq!(endless.segment_bytes(&large((1 << 63) + 256, 0)), Some((1 << 63) + 256), "nor a u64");
+        let unbounded = Growth { driver_block: u64::MAX, maximum_segment: u64::MAX - 255, ..MOVING };
+        assert_eq!(unbounded.segment_bytes(&large((1 << 63) + 256, 0)), Some((1 << 63) + 256), "nor a u64");
     }
 
     #[test]
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_has_moved_much_only_after_it_was_turned_over_many_times() {
+    fn a_pool_has_moved_much_only_after_it_was_allocated_many_times_over() {
         let moved = Moved { moved: 5 * MIB, allocated: 100 * MIB, reserved: MIB, share: 0.1 };
         assert!(moved.is_much());
         assert!(!Moved { moved: 4 * MIB, ..moved }.is_much());

@@ -35,7 +35,7 @@ enum Step {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Hands out a block of at least `bytes` bytes, whose content is stale. Zero bytes are valid and take no memory.
+    /// Allocates a block of at least `bytes` bytes, whose content is stale. Zero bytes are valid and take no memory.
     ///
     /// When a hole is large enough this takes constant time and calls nothing of the device. Otherwise the pool grows, which
     /// doesn't wait for the device either, unless the alternative would be an error.
@@ -57,7 +57,7 @@ impl<M: Memory> Pool<M> {
     /// wait, so blocks move on the device only, and a request can be refused because its free bytes are in pieces.
     ///
     /// Should other programs take the device's memory in the middle of such a copy, the blocks stay in host memory. Using them gives
-    /// [`DeviceError::Refused`] until the device has room again; every use and every request tries anew.
+    /// [`DeviceError::Refused`] until the device has room again; every use and every request tries again.
     ///
     /// The pool's reserved bytes never exceed the limit, with any number of threads, except where the limit was lowered below
     /// them; then they only fall.
@@ -82,7 +82,7 @@ impl<M: Memory> Storage<M> {
     /// A block of the same pool, as [`Pool::allocate_as`].
     #[cfg(feature = "tensor")]
     #[track_caller]
-    pub(crate) fn allocate_beside(&self, bytes: u64, content: &Content) -> Result<Self, AllocateError> {
+    pub(crate) fn allocate_in_same_pool(&self, bytes: u64, content: &Content) -> Result<Self, AllocateError> {
         allocate(self.inner(), bytes, content)
     }
 }
@@ -208,7 +208,7 @@ impl<M: Memory> Inner<M> {
                 return Err(NoGrowth::Limit);
             };
             compensation.skips_packing = additional.is_some_and(|bytes| bytes > 0);
-            // If the lock is not held any more, another thread may have grown the pool: the plan is made anew.
+            // If the lock is not held any more, another thread may have grown the pool: the plan is made again.
             let held = self.compensate(growing, shortfall.pool, bytes, &mut compensation).map_err(NoGrowth::Failed)?;
             let Some(growing) = held else { continue };
             let wanted = Wanted { pool: shortfall.pool, bytes, least: shortfall.bytes };

@@ -29,7 +29,7 @@ impl Tensor {
         let layout = Layout::contiguous(shape, dtype.bytes())?;
         let content = Content::tensor(dtype.name(), shape);
         let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
-        let storage = self.storage.allocate_beside(bytes, &content)?;
+        let storage = self.storage.allocate_in_same_pool(bytes, &content)?;
         Ok(Self::over(storage, layout, dtype))
     }
 
