@@ -100,7 +100,10 @@ impl Report {
         let (was, is) = (before.reserved, now.reserved);
         self.claim(is == was, format!("reserved is back: {}, was {}", Bytes(is), Bytes(was)));
         if let (Some(was), Some(is)) = (before.driver, now.driver) {
-            self.claim(is <= was, format!("what the driver holds is back: {}, was {}", Bytes(is), Bytes(was)));
+            // A small buffer of the crate, such as that of parameters, may lie in a block that segments below 4 MiB have filled.
+            let block = 4 << 20;
+            let text = "what the driver holds is back, but for at most one of its blocks of 4.0 MiB";
+            self.claim(is <= was + block, format!("{text}: {}, was {}", Bytes(is), Bytes(was)));
         }
     }
 
