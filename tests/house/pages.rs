@@ -73,7 +73,8 @@ pub(crate) fn cited(text: &str) -> BTreeSet<u32> {
 
 #[test]
 fn a_guarantee_without_an_existing_test_is_refused() {
-    let text = "#[test]\n#[ignore]\nfn a_test() {}\nlist! {\n    over_all,\n}\nfn over_all<S>() {}\nfn no_test() {}\n";
+    let text =
+        "#[test]\n#[should_panic]\nfn a_test() {}\nlist! {\n    over_all,\n}\nfn over_all<S>() {}\nfn no_test() {}\n";
     let read = |path: &str| (path == "tests/a.rs").then(|| text.to_string());
     let page = |tests: &str| format!("| guarantee | tests |\n| --- | --- |\n| It holds. | {tests} |\n");
     for right in ["`tests/a.rs::a_test`", "`tests/a.rs::over_all`, `tests/a.rs::a_test`"] {

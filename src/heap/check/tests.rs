@@ -90,18 +90,18 @@ fn a_wrong_neighbour_or_segment_is_found() {
 #[test]
 fn an_unreachable_record_and_a_broken_chain_are_found() {
     expect("Records", |s| {
-        let stray = s.heap.blocks[s.first];
-        s.heap.blocks.insert(stray);
+        let copy = s.heap.blocks[s.first];
+        s.heap.blocks.insert(copy);
     });
     expect("Vacancies", |s| {
-        let stray = s.heap.blocks[s.first];
-        let keys = [(); 2].map(|()| s.heap.blocks.insert(stray));
+        let copy = s.heap.blocks[s.first];
+        let keys = [(); 2].map(|()| s.heap.blocks.insert(copy));
         keys.into_iter().for_each(|key| s.heap.blocks.remove(key));
-        s.heap.blocks[keys[0]].state = stray.state;
+        s.heap.blocks[keys[0]].state = copy.state;
     });
     expect("Vacancies", |s| {
-        let stray = s.heap.blocks[s.first];
-        let key = s.heap.blocks.insert(stray);
+        let copy = s.heap.blocks[s.first];
+        let key = s.heap.blocks.insert(copy);
         s.heap.blocks.remove(key);
         s.heap.blocks[key].state = State::Vacant { next: key };
     });
