@@ -2,7 +2,7 @@
 //! each with its replacement. `words` splits identifiers, so that `isLent`, `is_lent` and `is lent` are the same.
 
 /// A word or a phrase, in lower case, and what to write instead.
-const REPLACED: [(&str, &str); 44] = [
+const REPLACED: [(&str, &str); 45] = [
     ("anew", "again"),
     ("anybody", "the thread, the caller"),
     ("anyhow", "with any layout"),
@@ -42,6 +42,7 @@ const REPLACED: [(&str, &str); 44] = [
     ("reckoned", "computed"),
     ("so long ago", "name the age"),
     ("somebody", "a thread, a caller"),
+    ("stray", "sparse segment, unreachable record"),
     ("strays", "sparse segments"),
     ("truths", "comparison results"),
     ("turned", "transposed; switched"),
