@@ -132,6 +132,8 @@ impl Recorder {
         self.staging.drop_idle();
         if self.open.is_none() {
             (self.bounce_buffer, self.merger) = (None, None);
+            #[cfg(feature = "tensor")]
+            self.dispatches.drop_ring();
         }
     }
 

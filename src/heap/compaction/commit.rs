@@ -9,7 +9,8 @@ impl Heap {
     /// Commits the moves of a plan: the blocks resolve to their new locations from now on, and their old locations are
     /// inactive. The bytes must be copied before anything is written to either location.
     ///
-    /// Cost: O(moves), and a walk over the target segment of each move.
+    /// Cost: O(moves), and a walk over the target segment of each move, which begins at the target of the move before if that lies before it:
+    /// moves that fill a segment from its start walk over each of its blocks once.
     ///
     /// # Errors
     /// [`HeapError::StalePlan`] if the heap was changed since the plan was made; the heap is then unchanged.
@@ -17,13 +18,15 @@ impl Heap {
         if plan.version != self.version {
             return Err(HeapError::StalePlan { planned: plan.version, now: self.version });
         }
+        let mut last = None;
         for moved in plan.moves() {
             if let Some(hole) = self.hole_to_slide_into(moved) {
                 self.slide(moved.block.key, hole);
             } else {
-                let place = self.cut_out(moved);
+                let place = self.cut_out(moved, last);
                 self.relocate(moved.block.key, place);
             }
+            last = Some(moved.block.key);
         }
         self.version += 1;
         Ok(())
@@ -60,15 +63,17 @@ impl Heap {
     }
 
     /// Cuts the target of a move out of the hole that contains it. The hole may have grown on both sides since
-    /// planning, because adjacent blocks may have moved away. The returned block is in no list.
-    fn cut_out(&mut self, moved: &Move) -> Key {
+    /// planning, because adjacent blocks may have moved away. The returned block is in no list. `last` is the block that was moved before.
+    fn cut_out(&mut self, moved: &Move, last: Option<Key>) -> Key {
         let slot = self.segments.slot(moved.to_segment).expect("a plan of this version names segments that are there");
         let pool = self.segments[slot].pool;
         let offset =
             u32::try_from(moved.to_offset >> self.granule_bits).expect("a segment has fewer than 2^32 granules");
         let size = self.blocks[moved.block.key].size;
         let around = |block: &Block| block.offset <= offset && offset - block.offset < block.size;
-        let found = self.blocks_of(self.segments[slot].first).find(|(_, block)| around(block) && !block.is_active());
+        let is_before = |&key: &Key| self.blocks[key].segment == slot && self.blocks[key].offset < offset;
+        let start = last.filter(is_before).unwrap_or(self.segments[slot].first);
+        let found = self.blocks_of(start).find(|(_, block)| around(block) && !block.is_active());
         let mut key = found.expect("a plan of this version names holes that are there").0;
         self.lists[pool.index()].remove(&mut self.blocks, key);
         let front = offset - self.blocks[key].offset;

@@ -31,6 +31,12 @@ impl Dispatches {
         self.groups.clear();
     }
 
+    /// Drops the parameter buffer, which the next dispatch that needs it creates again. The driver keeps a whole block of memory for it,
+    /// which is usually one that small segments have filled.
+    pub(super) fn drop_ring(&mut self) {
+        self.ring = None;
+    }
+
     /// The caches, and how full they are: bind groups, and the parameter buffer.
     pub(super) fn caches(&self) -> [CacheUse; 2] {
         [self.groups.usage(), Ring::usage(self.ring.as_ref())]
