@@ -1,20 +1,60 @@
-#![cfg_attr(feature = "tensor", doc = include_str!("../README.md"))]
-#![cfg_attr(
-    not(feature = "tensor"),
-    doc = "A caching GPU memory pool over wgpu: the allocator alone, without the feature `tensor`. Start at [`Pool`]."
-)]
+#![cfg_attr(feature = "tensor", doc = include_str!("../docs/crate.md"))]
+#![cfg_attr(not(feature = "tensor"), doc = include_str!("../docs/crate_allocator.md"))]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// Pages that explain how the crate works.
+/// The guide: pages with compiled examples, from the first tensors to the rejected ideas.
+///
+/// Without the feature `tensor` only the pages about the allocator exist.
 pub mod guide {
-    #[doc = include_str!("../docs/threads.md")]
-    pub mod threads {}
+    /// Declares one module for each page; the text of a page is its documentation.
+    macro_rules! pages {
+        ($($(#[$condition:meta])? $page:ident: $file:literal;)*) => {
+            $(
+                $(#[$condition])?
+                #[doc = include_str!(concat!("../docs/", $file))]
+                pub mod $page {}
+            )*
+        };
+    }
 
-    #[cfg(feature = "tensor")]
-    #[doc = include_str!("../docs/CONFORMANCE.md")]
-    pub mod conformance {}
+    pages! {
+        #[cfg(feature = "tensor")]
+        first_tensors: "guide/first_tensors.md";
+        #[cfg(feature = "tensor")]
+        writing_kernels: "guide/writing_kernels.md";
+        #[cfg(feature = "tensor")]
+        existing_device: "guide/existing_device.md";
+        limits: "guide/limits.md";
+        finding_leaks: "guide/finding_leaks.md";
+        #[cfg(feature = "tensor")]
+        errors: "guide/errors.md";
+        threads: "threads.md";
+        #[cfg(feature = "tensor")]
+        performance: "guide/performance.md";
+        #[cfg(feature = "tensor")]
+        numerical_accuracy: "guide/numerical_accuracy.md";
+        #[cfg(feature = "tensor")]
+        from_pytorch: "guide/from_pytorch.md";
+        #[cfg(feature = "tensor")]
+        from_create_buffer: "guide/from_create_buffer.md";
+        #[cfg(feature = "tensor")]
+        from_cubecl: "guide/from_cubecl.md";
+        why_an_arena_works: "guide/why_an_arena_works.md";
+        #[cfg(feature = "tensor")]
+        limitations: "guide/limitations.md";
+        #[cfg(feature = "tensor")]
+        rejected_ideas: "guide/rejected_ideas.md";
+        guarantees: "GUARANTEES.md";
+        #[cfg(feature = "tensor")]
+        conformance: "CONFORMANCE.md";
+    }
 }
+
+// The README's examples compile and run as documentation tests.
+#[cfg(all(doctest, feature = "tensor"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// What a typical program imports: `use wgpu_pool::prelude::*`.
 pub mod prelude {

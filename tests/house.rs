@@ -53,6 +53,15 @@ fn names_in(folder: &str) -> Vec<String> {
     names
 }
 
+#[test]
+fn every_page_of_the_guide_is_a_module_of_the_guide() {
+    let library = read("src/lib.rs");
+    let missing = names_in("docs/guide").into_iter().filter(|name| !library.contains(&format!("\"guide/{name}\"")));
+    let complaints: Vec<String> =
+        missing.map(|name| format!("docs/guide/{name}: no page of `guide` in src/lib.rs")).collect();
+    assert_none(&complaints);
+}
+
 fn assert_none(complaints: &[String]) {
     assert!(complaints.is_empty(), "{} violations of the house rules:\n{}", complaints.len(), complaints.join("\n"));
 }
