@@ -122,6 +122,7 @@ macro_rules! binary {
 }
 binary! {
     add add_; sub sub_; mul mul_; div div_; pow pow_; maximum maximum_; minimum minimum_;
+    div_floor div_floor_; div_trunc div_trunc_; remainder remainder_; fmod fmod_;
 }
 
 macro_rules! compared {
@@ -175,6 +176,8 @@ macro_rules! numbers {
 numbers! {
     "add_scalar" add add_; "sub_scalar" sub sub_; "mul_scalar" mul mul_; "div_scalar" div div_; "pow_scalar" pow pow_;
     "maximum_scalar" maximum maximum_; "minimum_scalar" minimum minimum_;
+    "div_floor_scalar" div_floor div_floor_; "div_trunc_scalar" div_trunc div_trunc_; "remainder_scalar" remainder remainder_;
+    "fmod_scalar" fmod fmod_;
 }
 
 /// A number on the left of an operator, or for a power a tensor of the number.
@@ -184,6 +187,7 @@ pub(crate) fn number_first(op: &str, x: &Tensor, number: &Value) -> R<Tensor> {
         "rsub_scalar" => as_given!(number, |s| e(s - x)),
         "rmul_scalar" => as_given!(number, |s| e(s * x)),
         "rdiv_scalar" => as_given!(number, |s| e(s / x)),
+        "rremainder_scalar" => as_given!(number, |s| e(s % x)),
         "rpow_scalar" => {
             let base = e(Tensor::full(&x.pool(), vec![1; x.rank().min(1)], real(number) as f32))?;
             e(base.to(x.dtype()).and_then(|base| base.pow(x)))

@@ -2,7 +2,9 @@
 
 use super::elementwise::Elementwise;
 use super::launch::{check_kinds, check_pools, is_in_place};
-use super::shader::{ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, DIVIDED, NUMBER, Operation, POWER, UPPER_PRODUCT};
+use super::shader::{
+    ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, DIVIDED, INTEGER, MODULO, NUMBER, Operation, POWER, UPPER_PRODUCT,
+};
 use crate::error::TensorError;
 use crate::tensor::{DType, Element, Operand, Tensor, TensorOrScalar, result_type};
 use std::borrow::Cow;
@@ -25,25 +27,48 @@ const MINIMUM_OF_INTEGERS: Operation = Operation::new("minimum", "min(x, y)");
 // By integers of 31 bits: f32 has too few for the exponent of a large result.
 pub(super) const POW: Operation = Operation::calling("pow", "power(x, y)", &[NUMBER, UPPER_PRODUCT, POWER]);
 
+// By the bits of the operands: the quotient of a division is rounded, so that its integer part may be another one.
+const LONG_DIVISION: &[&str] = &[NUMBER, DIVIDED, MODULO];
+const DIVISION_STEPS: u64 = 36;
+pub(super) const DIV_FLOOR: Operation =
+    Operation::calling("div_floor", "quotient_floored(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
+pub(super) const DIV_TRUNC: Operation =
+    Operation::calling("div_trunc", "quotient_truncated(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
+pub(super) const REMAINDER: Operation =
+    Operation::calling("remainder", "remainder(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
+pub(super) const RREMAINDER: Operation =
+    Operation::calling("rremainder", "remainder(y, x)", LONG_DIVISION).looping(DIVISION_STEPS);
+pub(super) const FMOD: Operation = Operation::calling("fmod", "modulo(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
+
 /// Every operation there is.
 #[cfg(test)]
-pub(super) const ALL: [Operation; 9] = [ADD, SUB, MUL, DIV, RSUB, RDIV, MAXIMUM, MINIMUM, POW];
+pub(super) const ALL: [Operation; 14] =
+    [ADD, SUB, MUL, DIV, RSUB, RDIV, MAXIMUM, MINIMUM, POW, DIV_FLOOR, DIV_TRUNC, REMAINDER, RREMAINDER, FMOD];
 
-/// The operation on a dtype, if it is defined for it. A quotient of integers is one of their values in f32.
-pub(super) fn defined(operation: Operation, dtype: DType) -> Option<Operation> {
-    match (operation, dtype) {
-        (_, DType::F32 | DType::F16) => Some(operation),
-        (DIV | RDIV | POW, DType::I32 | DType::U32) => None,
-        _ => Some(on(operation, dtype)),
-    }
+/// An operation on integers, by functions of `lib/integer.wgsl`.
+const fn of_integers(operation: Operation, expression: &'static str) -> Operation {
+    Operation::calling(operation.name, expression, &[INTEGER])
 }
 
-/// The operation as it is done on a dtype.
-pub(super) fn on(operation: Operation, dtype: DType) -> Operation {
-    match (operation, dtype) {
-        (MAXIMUM, DType::I32 | DType::U32) => MAXIMUM_OF_INTEGERS,
-        (MINIMUM, DType::I32 | DType::U32) => MINIMUM_OF_INTEGERS,
-        _ => operation,
+/// The operation as it is done on a dtype, if it is defined for it. A quotient of integers is one of their values in f32.
+pub(super) fn defined(operation: Operation, dtype: DType) -> Option<Operation> {
+    let is_signed = match dtype {
+        DType::F32 | DType::F16 => return Some(operation),
+        DType::I32 => true,
+        DType::U32 => false,
+    };
+    let of = |signed, unsigned| Some(of_integers(operation, if is_signed { signed } else { unsigned }));
+    match operation {
+        DIV | RDIV => None,
+        MAXIMUM => Some(MAXIMUM_OF_INTEGERS),
+        MINIMUM => Some(MINIMUM_OF_INTEGERS),
+        POW => of("power_of_signed(x, y)", "power_of_unsigned(x, y)").map(|pow| pow.looping(33)),
+        DIV_FLOOR => of("signed_floored(x, y)", "unsigned_quotient(x, y)"),
+        DIV_TRUNC => of("signed_truncated(x, y)", "unsigned_quotient(x, y)"),
+        REMAINDER => of("signed_remainder(x, y)", "unsigned_remainder(x, y)"),
+        RREMAINDER => of("signed_remainder(y, x)", "unsigned_remainder(y, x)"),
+        FMOD => of("signed_modulo(x, y)", "unsigned_remainder(x, y)"),
+        _ => Some(operation),
     }
 }
 
@@ -180,6 +205,14 @@ binary_operations! {
     mul, MUL, "x * y", "within 1 ULP", "every dtype", "torch.mul";
     div, DIV, "x / y", "within 2.5 ULP", "every dtype; of two integers in f32", "torch.div";
     maximum, MAXIMUM, "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
-    pow, POW, "x to the y; special values as IEEE 754's `pow`", "within 3 ULP", "f32 and f16", "torch.pow";
+    pow, POW, "x to the y; special values as IEEE 754's `pow`. A power of integers wraps, and of a negative exponent is the integer part: 0, except of 1 and -1 (PyTorch refuses a negative number as exponent)", "within 3 ULP", "every dtype", "torch.pow";
+    div_floor, DIV_FLOOR, "x / y rounded down, from the exact quotient: Python's `x // y`. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver (PyTorch refuses or leaves it undefined). Of floating point, x / 0 is as by [`Tensor::div`], and NaN of an infinite x otherwise",
+        "exact below 2^24, and within 2.5 ULP above", "every dtype", "torch.floor_divide`, `torch.div(rounding_mode=\"floor\")";
+    div_trunc, DIV_TRUNC, "x / y rounded toward zero. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver. Of floating point, it is the integer part of the quotient rounded to the dtype",
+        "exact below 2^24, and within 2.5 ULP above", "every dtype", "torch.div(rounding_mode=\"trunc\")";
+    remainder, REMAINDER, "x - y times [`div_floor`](Tensor::div_floor): the remainder with the sign of y, Python's `x % y`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
+        "exact where x and y have the same sign, and within 1 ULP otherwise", "every dtype", "torch.remainder";
+    fmod, FMOD, "x - y times [`div_trunc`](Tensor::div_trunc): the remainder with the sign of x, C's `fmod` and Rust's `%`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
+        "exact", "every dtype", "torch.fmod";
     minimum, MINIMUM, "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
 }

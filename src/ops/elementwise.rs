@@ -88,10 +88,10 @@ impl<'a> Elementwise<'a> {
         let workgroups = grid(count.div_ceil(WORKGROUP));
         if operands.form == Form::Flat {
             let params = self.flat(&operands, count, offsets)?;
-            launch(name, &program, bindings, bytemuck::bytes_of(&params), workgroups, 0)
+            launch(name, &program, bindings, bytemuck::bytes_of(&params), workgroups, operation.iterations)
         } else {
             let params = self.walk(&operands, count, offsets)?;
-            launch(name, &program, bindings, bytemuck::bytes_of(&params), workgroups, WALK)
+            launch(name, &program, bindings, bytemuck::bytes_of(&params), workgroups, WALK + operation.iterations)
         }
     }
 

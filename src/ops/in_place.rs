@@ -110,4 +110,8 @@ binary_in_place! {
     pow_, pow, |x, y| x.pow(y);
     maximum_, maximum, |x, y| x.maximum(y);
     minimum_, minimum, |x, y| x.minimum(y);
+    div_floor_, div_floor, |x, y| x.div_floor(y);
+    div_trunc_, div_trunc, |x, y| x.div_trunc(y);
+    remainder_, remainder, |x, y| x.remainder(y);
+    fmod_, fmod, |x, y| x.fmod(y);
 }

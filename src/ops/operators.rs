@@ -1,28 +1,28 @@
-//! The operators `+`, `-`, `*`, `/` and unary minus on tensors, numbers, and results of tensors.
+//! The operators `+`, `-`, `*`, `/`, `%` and unary minus on tensors, numbers, and results of tensors.
 //!
 //! An operator may fail, so each gives a `Result`, and takes one beside a tensor: `(&a + &b)? * &c`, `&a * (&b + 1.0)`,
 //! `2.0 - &a`. Rust's rules leave out a result beside a number or another result: write `(&a + &b)? * 2.0`. A number on the left
 //! is an f64 or an i64: of more types, Rust could not tell which one a literal is of.
 
 use crate::error::TensorError;
-use crate::ops::binary::{ADD, DIV, MUL, RDIV, RSUB, SUB};
+use crate::ops::binary::{ADD, DIV, MUL, RDIV, REMAINDER, RREMAINDER, RSUB, SUB};
 use crate::tensor::{AsOperand as _, Tensor, TensorOrScalar};
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
 macro_rules! operators {
-    ($($operator:ident, $function:ident, $operation:ident, $reversed:ident, $sign:literal;)*) => {
+    ($($operator:ident, $function:ident, $method:ident, $operation:ident, $reversed:ident, $sign:literal;)*) => {
         $(
-            operators! { own, $operator, $function, $operation, $sign, Tensor }
-            operators! { own, $operator, $function, $operation, $sign, &Tensor }
-            operators! { result, $operator, $function, $operation, $sign, Tensor }
-            operators! { result, $operator, $function, $operation, $sign, &Tensor }
+            operators! { own, $operator, $function, $method, $operation, $sign, Tensor }
+            operators! { own, $operator, $function, $method, $operation, $sign, &Tensor }
+            operators! { result, $operator, $function, $method, $operation, $sign, Tensor }
+            operators! { result, $operator, $function, $method, $operation, $sign, &Tensor }
             operators! {
-                number, $operator, $function, $reversed, $sign, f64, i64
+                number, $operator, $function, $method, $reversed, $sign, f64, i64
             }
         )*
     };
-    (own, $operator:ident, $function:ident, $operation:ident, $sign:literal, $left:ty) => {
-        #[doc = concat!("`a ", $sign, " b` for a tensor or a number b, as [`Tensor::", stringify!($function), "`].")]
+    (own, $operator:ident, $function:ident, $method:ident, $operation:ident, $sign:literal, $left:ty) => {
+        #[doc = concat!("`a ", $sign, " b` for a tensor or a number b, as [`Tensor::", stringify!($method), "`].")]
         impl<T: TensorOrScalar> $operator<T> for $left {
             type Output = Result<Tensor, TensorError>;
 
@@ -42,7 +42,7 @@ macro_rules! operators {
             }
         }
     };
-    (result, $operator:ident, $function:ident, $operation:ident, $sign:literal, $right:ty) => {
+    (result, $operator:ident, $function:ident, $method:ident, $operation:ident, $sign:literal, $right:ty) => {
         #[doc = concat!("`a ", $sign, " b` for the result a of another operator, whose error it passes on.")]
         impl $operator<$right> for Result<Tensor, TensorError> {
             type Output = Self;
@@ -53,14 +53,14 @@ macro_rules! operators {
             }
         }
     };
-    (number, $operator:ident, $function:ident, $reversed:ident, $sign:literal, $($number:ty),*) => {
+    (number, $operator:ident, $function:ident, $method:ident, $reversed:ident, $sign:literal, $($number:ty),*) => {
         $(
-            operators! { one_number, $operator, $function, $reversed, $sign, $number, Tensor }
-            operators! { one_number, $operator, $function, $reversed, $sign, $number, &Tensor }
+            operators! { one_number, $operator, $function, $method, $reversed, $sign, $number, Tensor }
+            operators! { one_number, $operator, $function, $method, $reversed, $sign, $number, &Tensor }
         )*
     };
-    (one_number, $operator:ident, $function:ident, $reversed:ident, $sign:literal, $number:ty, $tensor:ty) => {
-        #[doc = concat!("`a ", $sign, " b` for a number a, as [`Tensor::", stringify!($function), "`] with the operands exchanged.")]
+    (one_number, $operator:ident, $function:ident, $method:ident, $reversed:ident, $sign:literal, $number:ty, $tensor:ty) => {
+        #[doc = concat!("`a ", $sign, " b` for a number a, as [`Tensor::", stringify!($method), "`] with the operands exchanged.")]
         impl $operator<$tensor> for $number {
             type Output = Result<Tensor, TensorError>;
 
@@ -73,10 +73,11 @@ macro_rules! operators {
 }
 
 operators! {
-    Add, add, ADD, ADD, "+";
-    Sub, sub, SUB, RSUB, "-";
-    Mul, mul, MUL, MUL, "*";
-    Div, div, DIV, RDIV, "/";
+    Add, add, add, ADD, ADD, "+";
+    Sub, sub, sub, SUB, RSUB, "-";
+    Mul, mul, mul, MUL, MUL, "*";
+    Div, div, div, DIV, RDIV, "/";
+    Rem, rem, remainder, REMAINDER, RREMAINDER, "%";
 }
 
 /// `-a`, as [`Tensor::neg`].

@@ -111,3 +111,29 @@ fn powers_are_within_three_units_in_the_last_place() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn remainders_of_numbers_of_every_magnitude_are_exact() -> Outcome {
+    let mut random = Random::new(141);
+    let x = numbers(&mut random);
+    // Divisors of every magnitude, and others near x, whose quotients are small numbers and integers.
+    let near = x.iter().map(|x| x / (1.0 + f32::from(u8::try_from(random.below(40)).unwrap_or_default()))).collect();
+    let divisors: [Vec<f32>; 2] = [x.iter().rev().copied().collect(), near];
+    for (pool, y) in adapter::all_shared().flat_map(|pool| divisors.iter().map(move |y| (pool, y))) {
+        let [left, right] = [&x, y].map(|numbers| Tensor::from_slice(pool, numbers, [numbers.len()]));
+        let (left, right) = (left?, right?);
+        let rest = left.fmod(&right)?.read_blocking::<f32>()?;
+        let whole = left.div_floor(&right)?.read_blocking::<f32>()?;
+        for (((&x, &y), &rest), &whole) in x.iter().zip(y).zip(&rest).zip(&whole) {
+            let is_flushed = !x.is_normal() || !y.is_normal() || !(x % y).is_normal() && rest == 0.0;
+            assert!(is_flushed || rest == x % y, "{x:e} % {y:e} is {rest:e}, not {:e}", x % y);
+            let quotient = (f64::from(x) / f64::from(y)).floor();
+            let is_counted = quotient.abs() < 16_777_216.0;
+            assert!(
+                is_flushed || !is_counted || f64::from(whole) == quotient,
+                "{x:e} // {y:e} is {whole}, not {quotient}"
+            );
+        }
+    }
+    Ok(())
+}

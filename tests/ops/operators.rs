@@ -44,6 +44,7 @@ fn operators_take_tensors_references_results_and_numbers_on_either_side() -> Out
     check!(-, 2.0, 4.0, -3.0);
     check!(*, 24.0, 12.0, 18.0);
     check!(/, 1.5, 3.0, 0.5);
+    check!(%, 2.0, 0.0, 3.0);
     assert_eq!(elements(-&a)?, [-6.0; 2]);
     assert_eq!(elements(-a.clone())?, [-6.0; 2]);
     // ((6 + 4) * 6 - 4) / 2
@@ -57,6 +58,9 @@ fn operators_promote_and_pass_errors_on() -> Outcome {
     let integers = upload(pool, &Array { shape: vec![2], elements: vec![1.0, 4.0] }, DType::U32)?;
     let quotient = (2 / &integers)?;
     assert_eq!((quotient.dtype(), elements(Ok(quotient))?), (DType::F32, vec![2.0, 0.5]));
+    assert_eq!(elements(7 % &integers)?, [0.0, 3.0]);
+    let remainder = (&integers % 2.5)?;
+    assert_eq!((remainder.dtype(), elements(Ok(remainder))?), (DType::F32, vec![1.0, 1.5]));
     // Wraps, as u32 does.
     assert_eq!(elements(2 - &integers)?, [1.0, 4_294_967_294.0]);
     assert_eq!(elements(0.5 - &integers)?, [-0.5, -3.5]);

@@ -5,7 +5,7 @@ use super::super::{binary, unary};
 use crate::tensor::{DType, Element};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Rem, Sub};
 
 /// The place of a node among those of an expression.
 pub(super) type Place = u32;
@@ -55,7 +55,7 @@ const FEW: usize = 32;
 /// A value of each element, in an expression that is being [fused](super::fuse): an input, or computed from others. It may
 /// be used any number of times; what is computed once is kept.
 ///
-/// The operators `+`, `-`, `*`, `/`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
+/// The operators `+`, `-`, `*`, `/`, `%`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
 /// comparisons, and take numbers other than 0, NaN included, for true. Numbers of f32 go with f16, too, which is computed with in f32. A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
 #[derive(Clone, Copy)]
 pub struct Expression<'a> {
@@ -213,7 +213,9 @@ macro_rules! binary {
     };
 }
 
-binary! { maximum, MAXIMUM; minimum, MINIMUM; pow, POW; }
+binary! {
+    maximum, MAXIMUM; minimum, MINIMUM; pow, POW; div_floor, DIV_FLOOR; div_trunc, DIV_TRUNC; remainder, REMAINDER; fmod, FMOD;
+}
 
 macro_rules! comparisons {
     ($($function:ident, $sign:literal;)*) => {
@@ -259,7 +261,7 @@ macro_rules! operators {
     };
 }
 
-operators! { Add, add, ADD; Sub, sub, SUB; Mul, mul, MUL; Div, div, DIV; }
+operators! { Add, add, ADD; Sub, sub, SUB; Mul, mul, MUL; Div, div, DIV; Rem, rem, REMAINDER; }
 
 impl Neg for Expression<'_> {
     type Output = Self;

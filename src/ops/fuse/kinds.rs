@@ -23,6 +23,14 @@ impl Kind {
             Self::Truth => DType::U32,
         }
     }
+
+    /// Loop iterations of the operation that computes it.
+    pub(super) fn iterations(self) -> u64 {
+        match self {
+            Self::Number(_, Some(operation)) => operation.iterations,
+            Self::Number(_, None) | Self::Truth => 0,
+        }
+    }
 }
 
 /// The most steps of an expression: the text of its kernel, and the time to compile it, grow with them.

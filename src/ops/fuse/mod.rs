@@ -137,7 +137,8 @@ impl<const N: usize> Fused<N> {
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`] where a step takes operands of different dtypes,
-    /// [`TensorError::NotDefined`], [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::NotDefined`], [`TensorError::Pools`], [`TensorError::TooManyIterations`] of more than about 1,800 integer
+    /// divisions and remainders; as [`Tensor::empty`].
     #[track_caller]
     pub fn run(&self, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
         self.run_as(NAME, inputs)
@@ -265,7 +266,9 @@ impl<const N: usize> Fused<N> {
         }
         // A kernel's parameters are declared in fours.
         words.resize(parameters.words(), 0);
-        launch(name, &program, &bindings[..bound], bytemuck::cast_slice(&words), grid(count.div_ceil(WORKGROUP)), 0)
+        let workgroups = grid(count.div_ceil(WORKGROUP));
+        let iterations = kinds.iter().map(|kind| kind.iterations()).sum();
+        launch(name, &program, &bindings[..bound], bytemuck::cast_slice(&words), workgroups, iterations)
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Operation {
     pub(super) lines: &'static [[&'static str; 2]],
     /// WGSL functions that the expression calls, over the aliases Real, Bits, Signed and Truth.
     pub(super) functions: &'static [&'static str],
+    /// The most loop iterations that the functions run for a value, as their headers say.
+    pub(super) iterations: u64,
 }
 
 /// Its name tells it from others.
@@ -54,7 +56,7 @@ impl std::hash::Hash for Operation {
 impl Operation {
     /// One expression in place of the kernel's own.
     pub(super) const fn new(name: &'static str, expression: &'static str) -> Self {
-        Self { name, expression, lines: &[], functions: &[] }
+        Self { name, expression, lines: &[], functions: &[], iterations: 0 }
     }
 
     /// An expression that calls functions of `shaders/lib`.
@@ -63,12 +65,17 @@ impl Operation {
         expression: &'static str,
         functions: &'static [&'static str],
     ) -> Self {
-        Self { name, expression, lines: &[], functions }
+        Self { name, expression, lines: &[], functions, iterations: 0 }
+    }
+
+    /// The same, whose functions run loops.
+    pub(super) const fn looping(self, iterations: u64) -> Self {
+        Self { iterations, ..self }
     }
 
     /// Lines in place of some of the kernel's.
     pub(super) const fn of_lines(name: &'static str, lines: &'static [[&'static str; 2]]) -> Self {
-        Self { name, expression: "", lines, functions: &[] }
+        Self { name, expression: "", lines, functions: &[], iterations: 0 }
     }
 }
 
@@ -102,6 +109,8 @@ pub(super) const QUOTIENT: &str = include_str!("../../../shaders/lib/quotient.wg
 pub(super) const UPPER_PRODUCT: &str = include_str!("../../../shaders/lib/upper_product.wgsl");
 pub(super) const SINE: &str = include_str!("../../../shaders/lib/sine.wgsl");
 pub(super) const POWER: &str = include_str!("../../../shaders/lib/power.wgsl");
+pub(super) const MODULO: &str = include_str!("../../../shaders/lib/modulo.wgsl");
+pub(super) const INTEGER: &str = include_str!("../../../shaders/lib/integer.wgsl");
 pub(super) const ERROR_FUNCTION: &str = include_str!("../../../shaders/lib/error_function.wgsl");
 
 /// The kernel as it stands in its file.

@@ -130,6 +130,30 @@ fn reductions<T: Element + Ord>(pool: &Pool, all: &[T], add: fn(T, T) -> T) -> O
     Ok(())
 }
 
+/// A row of two operands: the method, with a number, in place, fused, and the model.
+macro_rules! row {
+    ($name:ident, $in_place:ident, $model:expr) => {
+        row!($name, $in_place, |x, y| x.$name(y), $model)
+    };
+    ($name:ident, $in_place:ident, $fused:expr, $model:expr) => {
+        (stringify!($name), (|x, y| x.$name(y), |x, y| x.$name(y), |x, y| x.$in_place(y), $fused, $model))
+    };
+}
+
+/// The divisor that takes the place of one without a quotient.
+fn divisor(x: i32, y: i32) -> i32 {
+    if y == 0 || (x == i32::MIN && y == -1) { 1 } else { y }
+}
+
+fn signed_power(x: i32, y: i32) -> i32 {
+    match (x, u32::try_from(y)) {
+        (_, Ok(y)) => x.wrapping_pow(y),
+        (1, _) => 1,
+        (-1, _) => 1 - 2 * (y & 1),
+        _ => 0,
+    }
+}
+
 #[test]
 fn limits_of_i32_wrap_in_every_operation() -> Outcome {
     for pool in adapter::all_shared() {
@@ -147,17 +171,23 @@ fn limits_of_i32_wrap_in_every_operation() -> Outcome {
             pool,
             &SIGNED,
             &[
-                ("add", (|x, y| x.add(y), |x, y| x.add(y), |x, y| x.add_(y), |x, y| x + y, i32::wrapping_add)),
-                ("sub", (|x, y| x.sub(y), |x, y| x.sub(y), |x, y| x.sub_(y), |x, y| x - y, i32::wrapping_sub)),
-                ("mul", (|x, y| x.mul(y), |x, y| x.mul(y), |x, y| x.mul_(y), |x, y| x * y, i32::wrapping_mul)),
-                (
-                    "maximum",
-                    (|x, y| x.maximum(y), |x, y| x.maximum(y), |x, y| x.maximum_(y), |x, y| x.maximum(y), i32::max),
-                ),
-                (
-                    "minimum",
-                    (|x, y| x.minimum(y), |x, y| x.minimum(y), |x, y| x.minimum_(y), |x, y| x.minimum(y), i32::min),
-                ),
+                row!(add, add_, |x, y| x + y, i32::wrapping_add),
+                row!(sub, sub_, |x, y| x - y, i32::wrapping_sub),
+                row!(mul, mul_, |x, y| x * y, i32::wrapping_mul),
+                row!(maximum, maximum_, i32::max),
+                row!(minimum, minimum_, i32::min),
+                row!(pow, pow_, signed_power),
+                row!(div_trunc, div_trunc_, |x, y| x / divisor(x, y)),
+                row!(div_floor, div_floor_, |x, y| {
+                    let y = divisor(x, y);
+                    x / y - i32::from(x % y != 0 && (x < 0) != (y < 0))
+                }),
+                row!(fmod, fmod_, |x, y| x % divisor(x, y)),
+                row!(remainder, remainder_, |x, y| x % y, |x, y| {
+                    let y = divisor(x, y);
+                    let rest = x % y;
+                    if rest != 0 && (rest < 0) != (y < 0) { rest + y } else { rest }
+                }),
             ],
         )?;
         comparisons(pool, &SIGNED)?;
@@ -182,17 +212,16 @@ fn limits_of_u32_wrap_in_every_operation() -> Outcome {
             pool,
             &UNSIGNED,
             &[
-                ("add", (|x, y| x.add(y), |x, y| x.add(y), |x, y| x.add_(y), |x, y| x + y, u32::wrapping_add)),
-                ("sub", (|x, y| x.sub(y), |x, y| x.sub(y), |x, y| x.sub_(y), |x, y| x - y, u32::wrapping_sub)),
-                ("mul", (|x, y| x.mul(y), |x, y| x.mul(y), |x, y| x.mul_(y), |x, y| x * y, u32::wrapping_mul)),
-                (
-                    "maximum",
-                    (|x, y| x.maximum(y), |x, y| x.maximum(y), |x, y| x.maximum_(y), |x, y| x.maximum(y), u32::max),
-                ),
-                (
-                    "minimum",
-                    (|x, y| x.minimum(y), |x, y| x.minimum(y), |x, y| x.minimum_(y), |x, y| x.minimum(y), u32::min),
-                ),
+                row!(add, add_, |x, y| x + y, u32::wrapping_add),
+                row!(sub, sub_, |x, y| x - y, u32::wrapping_sub),
+                row!(mul, mul_, |x, y| x * y, u32::wrapping_mul),
+                row!(maximum, maximum_, u32::max),
+                row!(minimum, minimum_, u32::min),
+                row!(pow, pow_, u32::wrapping_pow),
+                row!(div_trunc, div_trunc_, |x, y| x / y.max(1)),
+                row!(div_floor, div_floor_, |x, y| x / y.max(1)),
+                row!(fmod, fmod_, |x, y| x % y.max(1)),
+                row!(remainder, remainder_, |x, y| x % y, |x, y| x % y.max(1)),
             ],
         )?;
         comparisons(pool, &UNSIGNED)?;

@@ -110,7 +110,33 @@ fn smaller(x: f64, y: f64) -> f64 {
     if x.is_nan() || y.is_nan() { f64::NAN } else { x.min(y) }
 }
 
-pub(crate) const BINARY: [Binary; 7] = [
+/// x - y · floor(x / y), of the exact quotient.
+fn remainder(x: f64, y: f64) -> f64 {
+    let found = x % y;
+    if found != 0.0 && (found < 0.0) != (y < 0.0) { found + y } else { found }
+}
+
+/// As Python's `x // y`, which has no value for an infinite x.
+fn floored(x: f64, y: f64) -> f64 {
+    if y == 0.0 {
+        x / y
+    } else if !x.is_finite() {
+        f64::NAN
+    } else if y.is_infinite() {
+        if x != 0.0 && (x < 0.0) != (y < 0.0) { -1.0 } else { 0.0 }
+    } else {
+        (x / y).floor()
+    }
+}
+
+/// Of the quotient rounded to f32.
+#[expect(clippy::cast_possible_truncation, reason = "operands are values of f32")]
+fn truncated(x: f64, y: f64) -> f64 {
+    let quotient = x / y;
+    if quotient.abs() < 16_777_216.0 { f64::from((x as f32 / y as f32).trunc()) } else { quotient.trunc() }
+}
+
+pub(crate) const BINARY: [Binary; 11] = [
     binary!(add, add_, |x, y| x + y, |x, y| x + y, 1.0),
     binary!(sub, sub_, |x, y| x - y, |x, y| x - y, 1.0),
     binary!(mul, mul_, |x, y| x * y, |x, y| x * y, 1.0),
@@ -118,6 +144,10 @@ pub(crate) const BINARY: [Binary; 7] = [
     binary!(maximum, maximum_, |x, y| x.maximum(y), larger, 0.0),
     binary!(minimum, minimum_, |x, y| x.minimum(y), smaller, 0.0),
     binary!(pow, pow_, |x, y| x.pow(y), f64::powf, 3.0),
+    binary!(div_floor, div_floor_, |x, y| x.div_floor(y), floored, 2.5),
+    binary!(div_trunc, div_trunc_, |x, y| x.div_trunc(y), truncated, 2.5),
+    binary!(remainder, remainder_, |x, y| x % y, remainder, 1.0),
+    binary!(fmod, fmod_, |x, y| x.fmod(y), |x, y| x % y, 0.0),
 ];
 
 macro_rules! comparison {

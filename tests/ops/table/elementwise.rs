@@ -116,12 +116,16 @@ macro_rules! binary {
     };
 }
 
-const BINARY: [BinaryRow; 7] = binary! {
+const BINARY: [BinaryRow; 11] = binary! {
     add add_, EVERY, EVERY, any, |x, y| x + y;
     sub sub_, EVERY, EVERY, any, |x, y| x - y;
     mul mul_, EVERY, EVERY, any, |x, y| x * y;
     div div_, EVERY, FLOATS, positive, |x, y| x / y;
-    pow pow_, FLOATS, FLOATS, positive, f64::powf;
+    pow pow_, EVERY, EVERY, positive, f64::powf;
+    div_floor div_floor_, EVERY, EVERY, positive, |x, y| (x / y).floor();
+    div_trunc div_trunc_, EVERY, EVERY, positive, |x, y| (x / y).trunc();
+    remainder remainder_, EVERY, EVERY, positive, |x, y| x.rem_euclid(y);
+    fmod fmod_, EVERY, EVERY, positive, |x, y| x % y;
     maximum maximum_, EVERY, EVERY, any, f64::max;
     minimum minimum_, EVERY, EVERY, any, f64::min;
 };

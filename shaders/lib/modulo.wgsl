@@ -1,0 +1,131 @@
+// The integer part and the remainder of x / y, from the bits of both numbers: a long division of the mantissas, 8 bits at a time.
+// The remainder is exact for all finite operands; x - y * trunc(x / y) is not, because the quotient is rounded. Needs the aliases
+// Real, Bits, Signed and Truth, lib/number.wgsl and lib/divided.wgsl.
+//
+// Loops: 36 in divide_mantissas. The exponents of x and y, including those of subnormal numbers, differ by at most 276.
+
+// A number `mantissa` * 2^(`exponent` - 150), with bit 23 of the mantissa set unless the number is 0.
+struct Magnitude {
+    mantissa: Bits,
+    exponent: Signed,
+}
+
+fn magnitude_of(x: Real) -> Magnitude {
+    let bits = bitcast<Bits>(x) & Bits(0x7fffffffu);
+    let is_small = bits < Bits(0x00800000u);
+    let shift = (countLeadingZeros(bits | Bits(1u)) - Bits(8u)) & Bits(31u);
+    return Magnitude(
+        select((bits & Bits(0x007fffffu)) | Bits(0x00800000u), bits << shift, is_small),
+        select(Signed(bits >> Bits(23u)), Signed(1) - Signed(shift), is_small),
+    );
+}
+
+// |x| = `whole` * |y| + `rest` * 2^(exponent of y - 150). If |x| < |y|, `whole` is 0 and `rest` is unspecified. `whole` is exact
+// where `is_counted`: if its exponents differ by at most 24.
+struct Division {
+    whole: Bits,
+    rest: Bits,
+    divisor: Magnitude,
+    is_below: Truth,
+    is_counted: Truth,
+    is_exact: Truth,
+}
+
+fn divide_mantissas(x: Real, y: Real) -> Division {
+    let dividend = magnitude_of(x);
+    let divisor = magnitude_of(y);
+    let is_below = (bitcast<Bits>(x) & Bits(0x7fffffffu)) < (bitcast<Bits>(y) & Bits(0x7fffffffu));
+    let distance = dividend.exponent - divisor.exponent;
+    // 1 for a divisor of 0, whose quotient the callers replace.
+    let by = max(divisor.mantissa, Bits(1u));
+    let first = dividend.mantissa >= by;
+    var whole = select(Bits(0u), Bits(1u), first);
+    var rest = dividend.mantissa - select(Bits(0u), by, first);
+    var left = Bits(clamp(distance, Signed(0), Signed(280)));
+    // The sum of the components' squares; WGSL has no `any` that all backends accept for one bool.
+    for (var step = 0u; step < 35u; step += 1u) {
+        if length(Real(left)) == 0.0 {
+            break;
+        }
+        let bits = min(left, Bits(8u));
+        // Below 2^32, because the rest is below the divisor and that is below 2^24.
+        let wide = rest << bits;
+        let digits = wide / by;
+        rest = wide - digits * by;
+        whole = (whole << bits) | digits;
+        left -= bits;
+    }
+    whole = select(whole, Bits(0u), is_below);
+    let is_zero = (bitcast<Bits>(x) & Bits(0x7fffffffu)) == Bits(0u);
+    return Division(
+        whole,
+        rest,
+        divisor,
+        is_below,
+        distance <= Signed(24),
+        select(rest == Bits(0u), is_zero, is_below),
+    );
+}
+
+// Whether the quotient has an integer part: x is finite, and y is neither 0 nor NaN.
+fn is_divisible(x: Real, y: Real) -> Truth {
+    let y_magnitude = bitcast<Bits>(y) & Bits(0x7fffffffu);
+    return ((bitcast<Bits>(x) & Bits(0x7fffffffu)) < Bits(0x7f800000u))
+        & (y_magnitude != Bits(0u))
+        & (y_magnitude <= Bits(0x7f800000u));
+}
+
+fn has_other_sign(x: Real, y: Real) -> Truth {
+    return ((bitcast<Bits>(x) ^ bitcast<Bits>(y)) >> Bits(31u)) == Bits(1u);
+}
+
+fn not_a_value(x: Real) -> Real {
+    return bitcast<Real>((bitcast<Bits>(x) & Bits(0u)) | Bits(0x7fc00000u));
+}
+
+// The remainder of the truncated division, with the sign of x: C's fmod.
+fn modulo(x: Real, y: Real) -> Real {
+    let division = divide_mantissas(x, y);
+    let shift = (countLeadingZeros(division.rest | Bits(1u)) - Bits(8u)) & Bits(31u);
+    let exponent = division.divisor.exponent - Signed(shift);
+    let mantissa = division.rest << shift;
+    let normal = (mantissa & Bits(0x007fffffu)) | (Bits(max(exponent, Signed(0))) << Bits(23u));
+    let subnormal = mantissa >> Bits(clamp(Signed(1) - exponent, Signed(0), Signed(31)));
+    var bits = select(normal, subnormal, exponent < Signed(1));
+    bits = select(bits, Bits(0u), division.rest == Bits(0u));
+    bits |= bitcast<Bits>(x) & Bits(0x80000000u);
+    let found = select(bitcast<Real>(bits), x, division.is_below);
+    return select(not_a_value(x), found, is_divisible(x, y));
+}
+
+// The remainder of the floored division, with the sign of y.
+fn remainder(x: Real, y: Real) -> Real {
+    let found = modulo(x, y);
+    let is_nonzero = (bitcast<Bits>(found) & Bits(0x7fffffffu)) != Bits(0u);
+    return select(found, found + y, is_nonzero & has_other_sign(found, y));
+}
+
+// trunc(x / y), of the quotient that is rounded to f32.
+fn quotient_truncated(x: Real, y: Real) -> Real {
+    let division = divide_mantissas(x, y);
+    // The quotient rounds to the next integer if that is nearer than half the distance of adjacent numbers below it. No quotient is
+    // halfway between two numbers.
+    let exponent = Bits(31u) - countLeadingZeros(division.whole | Bits(1u));
+    let by = max(division.divisor.mantissa, Bits(1u));
+    let gap = (by - Bits(1u)) >> (Bits(24u) - min(exponent, Bits(24u)));
+    let rounds_up = (division.whole != Bits(0u)) & (by - division.rest <= gap);
+    let counted = Real(division.whole + select(Bits(0u), Bits(1u), rounds_up));
+    let signed = select(counted, -counted, has_other_sign(x, y));
+    return select(divided(x, y), signed, is_divisible(x, y) & division.is_counted);
+}
+
+// floor(x / y), of the exact quotient: Python's x // y. NaN for an infinite x.
+fn quotient_floored(x: Real, y: Real) -> Real {
+    let division = divide_mantissas(x, y);
+    let is_negative = has_other_sign(x, y);
+    let counted = Real(division.whole + select(Bits(0u), Bits(1u), is_negative & !division.is_exact));
+    let signed = select(counted, -counted, is_negative);
+    let is_zero = (bitcast<Bits>(y) & Bits(0x7fffffffu)) == Bits(0u);
+    let found = select(divided(x, y), signed, division.is_counted);
+    return select(select(not_a_value(x), divided(x, y), is_zero), found, is_divisible(x, y));
+}
