@@ -13,7 +13,7 @@ use clap::Parser;
 use common::Report;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use wgpu_pool::{Bytes, Pool, Tensor, TensorError};
+use wgpu_pool::{Bytes, Pool, Reduction, Tensor, TensorError};
 
 const FEATURES: usize = 10;
 const BATCH: usize = 32;
@@ -214,8 +214,8 @@ impl Model {
     /// One step of gradient descent; returns the loss before it, a scalar.
     fn step(&self, inputs: &Tensor, targets: &Tensor) -> Result<Tensor, TensorError> {
         let outputs = self.forward(inputs)?;
-        let loss = outputs.mse_loss(targets)?;
-        let outputs_gradient = outputs.mse_loss_backward(targets)?;
+        let loss = outputs.mse_loss(targets, Reduction::Mean)?;
+        let outputs_gradient = outputs.mse_loss_backward(targets, Reduction::Mean)?;
         // The rest is the chain rule.
         let weights_gradient = outputs_gradient.t()?.matmul(inputs)?;
         let bias_gradient = outputs_gradient.sum([0])?;

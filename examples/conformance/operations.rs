@@ -4,7 +4,9 @@ use crate::elementwise::{self, Way, as_given, number_first, with_scalar};
 use crate::operands::{Failure, R, avg_pool, boolean, convolution, dtype, e, list, max_pool, num, pair, patches, real};
 use serde_json::Value;
 use std::ops::RangeFull;
-use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, Sgd, SgdParameter, Tensor, TensorError, f16, fuse};
+use wgpu_pool::{
+    AdamW, AdamWParameter, CrossEntropy, DType, Pool, Reduction, Sgd, SgdParameter, Tensor, TensorError, f16, fuse,
+};
 
 /// Runs an operation on its inputs, with its other arguments. One that is not here is [`Failure::Unknown`].
 pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
@@ -137,20 +139,20 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
         "upsample_bilinear_backward" => one(e(i[0].upsample_bilinear_backward(pair(&a["size"])))),
         "unfold" => one(e(i[0].unfold(patches(a)))),
         "fold" => one(e(i[0].fold(pair(&a["size"]), patches(a)))),
-        "mse_loss" => one(e(i[0].mse_loss(&i[1]))),
-        "mse_loss_backward" => one(e(i[0].mse_loss_backward(&i[1]))),
-        "cross_entropy" => one(e(i[0].cross_entropy(&i[1]))),
-        "cross_entropy_backward" => one(e(i[0].cross_entropy_backward(&i[1]))),
+        "mse_loss" => one(e(i[0].mse_loss(&i[1], reduction(a)))),
+        "mse_loss_backward" => one(e(i[0].mse_loss_backward(&i[1], reduction(a)))),
+        "cross_entropy" => one(e(i[0].cross_entropy(&i[1], classification(i, a)))),
+        "cross_entropy_backward" => one(e(i[0].cross_entropy_backward(&i[1], classification(i, a)))),
         "sgd" => sgd(pool, i, a),
         "adamw" => adamw(pool, i, a),
         _ => Err(Failure::Unknown),
     }
 }
 
-type Reduction<A> = fn(&Tensor, A) -> Result<Tensor, TensorError>;
+type Reduced<A> = fn(&Tensor, A) -> Result<Tensor, TensorError>;
 
 /// Along one axis, which is dropped or kept.
-fn along(a: &Value, x: &Tensor, dropping: Reduction<usize>, keeping: Reduction<usize>) -> R<Tensor> {
+fn along(a: &Value, x: &Tensor, dropping: Reduced<usize>, keeping: Reduced<usize>) -> R<Tensor> {
     e((if boolean(&a["keep"]) { keeping } else { dropping })(x, num(&a["axis"])))
 }
 
@@ -158,10 +160,10 @@ fn along(a: &Value, x: &Tensor, dropping: Reduction<usize>, keeping: Reduction<u
 fn reduced(
     a: &Value,
     x: &Tensor,
-    dropping: Reduction<Vec<usize>>,
-    keeping: Reduction<Vec<usize>>,
-    dropping_all: Reduction<RangeFull>,
-    keeping_all: Reduction<RangeFull>,
+    dropping: Reduced<Vec<usize>>,
+    keeping: Reduced<Vec<usize>>,
+    dropping_all: Reduced<RangeFull>,
+    keeping_all: Reduced<RangeFull>,
 ) -> R<Tensor> {
     let axes = list(&a["axes"]);
     e(match (axes.is_empty(), boolean(&a["keep"])) {
@@ -274,4 +276,22 @@ fn adamw(pool: &Pool, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
         e(step.step(number, &list))?;
     }
     Ok(xs)
+}
+
+fn reduction(a: &Value) -> Reduction {
+    match a["reduction"].as_str() {
+        Some("none") => Reduction::None,
+        Some("sum") => Reduction::Sum,
+        _ => Reduction::Mean,
+    }
+}
+
+/// The options of a cross-entropy, whose weights are the third input.
+fn classification<'a>(i: &'a [Tensor], a: &Value) -> CrossEntropy<'a> {
+    CrossEntropy {
+        weights: i.get(2),
+        ignore_index: a["ignore_index"].as_i64().unwrap_or(-100) as i32,
+        reduction: reduction(a),
+        label_smoothing: if a["label_smoothing"].is_null() { 0.0 } else { real(&a["label_smoothing"]) as f32 },
+    }
 }

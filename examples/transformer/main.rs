@@ -21,7 +21,7 @@ use nn::{Course, Failure, Progress, Trainer};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use text::Text;
-use wgpu_pool::{AdamW, Bytes, Pool, Tensor, TensorError};
+use wgpu_pool::{AdamW, Bytes, CrossEntropy, Pool, Tensor, TensorError};
 
 /// The training text, which is part of the crate.
 const TEXT: &str = include_str!("../../README.md");
@@ -115,8 +115,8 @@ fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Op
         let numbers = upload(&pool, &numbers, options.batch)?;
         let targets = Tensor::from_slice(&pool, &next, [next.len()])?;
         let (scores, kept) = model.forward(&numbers)?;
-        total.add_scaled_(&scores.cross_entropy(&targets)?, 1.0 / BETWEEN as f32)?;
-        let gradient = scores.cross_entropy_backward(&targets)?;
+        total.add_scaled_(&scores.cross_entropy(&targets, CrossEntropy::default())?, 1.0 / BETWEEN as f32)?;
+        let gradient = scores.cross_entropy_backward(&targets, CrossEntropy::default())?;
         drop(scores);
         let gradient = gradient.reshape([options.batch, length, text.characters()])?;
         model.backward(kept, &gradient)?;

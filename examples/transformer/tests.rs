@@ -4,7 +4,7 @@ use crate::model::{Sizes, Transformer};
 use crate::nn::attention::Cache;
 use crate::nn::differences;
 use crate::{chosen, upload};
-use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{CrossEntropy, Pool, PoolOptions, Tensor, TensorError};
 
 const SIZES: Sizes = Sizes { characters: 11, context: 9, width: 16, heads: 2, layers: 2 };
 const NUMBERS: [u32; 14] = [1, 5, 2, 2, 10, 0, 7, 3, 9, 4, 4, 8, 6, 1];
@@ -25,7 +25,8 @@ fn the_gradient_of_every_parameter_matches_finite_differences() -> Result<(), Te
     let numbers = upload(&pool, &NUMBERS, 2)?;
     let targets = Tensor::from_slice(&pool, &[3_u32, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7], [14])?;
     let (scores, kept) = model.forward(&numbers)?;
-    let gradient = scores.cross_entropy_backward(&targets)?.reshape([2, 7, SIZES.characters])?;
+    let gradient =
+        scores.cross_entropy_backward(&targets, CrossEntropy::default())?.reshape([2, 7, SIZES.characters])?;
     model.backward(kept, &gradient)?;
     let learned: Vec<(Tensor, Tensor)> = model
         .parameters()
@@ -34,7 +35,7 @@ fn the_gradient_of_every_parameter_matches_finite_differences() -> Result<(), Te
         .collect();
     assert_eq!(learned.len(), 2 + 2 * (4 + 4 + 4) + 4);
     let loss = || -> Result<f32, TensorError> {
-        Ok(model.forward(&numbers)?.0.cross_entropy(&targets)?.read_blocking::<f32>()?[0])
+        Ok(model.forward(&numbers)?.0.cross_entropy(&targets, CrossEntropy::default())?.read_blocking::<f32>()?[0])
     };
     for (place, (value, gradient)) in learned.iter().enumerate() {
         differences::check(&format!("parameter {place}"), value, gradient, 1e-2, 0.03, loss)?;

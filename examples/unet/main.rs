@@ -21,7 +21,7 @@ use nn::{Course, Failure, Progress, Trainer};
 use shapes::{CLASSES, NAMES, Overlap, Picture};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use wgpu_pool::{AdamW, AllocateError, Bytes, Pool, Tensor, TensorError};
+use wgpu_pool::{AdamW, AllocateError, Bytes, CrossEntropy, Pool, Tensor, TensorError};
 
 /// The accuracy at which the training ends.
 const WANTED: f32 = 0.90;
@@ -122,8 +122,8 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
         let step = course.steps();
         let [images, classes] = batch(&pool, &pictures(options.batch), step as u64)?;
         let (scores, kept) = model.forward(&images)?;
-        let loss = scores.cross_entropy(&classes)?;
-        let gradient = scores.cross_entropy_backward(&classes)?;
+        let loss = scores.cross_entropy(&classes, CrossEntropy::default())?;
+        let gradient = scores.cross_entropy_backward(&classes, CrossEntropy::default())?;
         drop(scores);
         model.backward(kept, &gradient)?;
         trainer.step(model.parameters())?;

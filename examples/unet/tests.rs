@@ -5,7 +5,7 @@ use crate::nn::differences;
 use crate::shapes::{CLASSES, Picture};
 use crate::{batch, tiles};
 use fastrand::Rng;
-use wgpu_pool::{Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{CrossEntropy, Pool, PoolOptions, Tensor, TensorError};
 
 fn pool() -> Option<Pool> {
     Pool::request_blocking(PoolOptions::default()).inspect_err(|error| eprintln!("skipped: {error}")).ok()
@@ -16,10 +16,11 @@ fn the_gradient_of_every_parameter_matches_finite_differences() -> Result<(), Te
     let Some(pool) = pool() else { return Ok(()) };
     let mut model = UNet::new(&pool, 7)?;
     let [images, classes] = batch(&pool, &[Picture::random(16, &mut Rng::with_seed(1))], 1)?;
-    let loss = |model: &UNet| model.infer(&images)?.cross_entropy(&classes)?.read_blocking::<f32>();
+    let loss =
+        |model: &UNet| model.infer(&images)?.cross_entropy(&classes, CrossEntropy::default())?.read_blocking::<f32>();
     let (scores, kept) = model.forward(&images)?;
     assert_eq!(scores.shape(), [1, CLASSES, 16, 16]);
-    model.backward(kept, &scores.cross_entropy_backward(&classes)?)?;
+    model.backward(kept, &scores.cross_entropy_backward(&classes, CrossEntropy::default())?)?;
     let learned: Vec<(Tensor, Tensor)> = model
         .parameters()
         .into_iter()

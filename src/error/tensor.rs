@@ -39,6 +39,18 @@ pub enum TensorError {
         /// The dtype.
         dtype: &'static str,
     },
+    /// A number is outside of the range that the operation takes.
+    #[error("{operation}: {argument} is {value}, which is not {range}")]
+    Argument {
+        /// The operation.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+        /// The number.
+        value: String,
+        /// The range, as in "from 0 to 1".
+        range: &'static str,
+    },
     /// The operation is not defined for this dtype.
     #[error("{operation} is not defined for {dtype}")]
     NotDefined {

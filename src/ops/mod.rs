@@ -14,6 +14,7 @@ mod clamp;
 mod compare;
 mod compile;
 mod copy;
+mod cross_entropy;
 mod elementwise;
 mod fill;
 mod form;
@@ -40,7 +41,9 @@ mod unary;
 mod variance;
 
 pub use activation::Activation;
+pub use cross_entropy::CrossEntropy;
 pub use fuse::{Expression, Fused, MOST_INPUTS, Operand, fuse};
 pub use image::{AvgPool2d, Conv2d, MaxPool2d, Padding, Unfold};
 pub use kernel::{Kernel, Scalar};
+pub use loss::Reduction;
 pub use optimize::{AdamW, AdamWParameter, Sgd, SgdParameter};

@@ -3,7 +3,7 @@
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::Array;
-use wgpu_pool::{DType, Tensor, TensorError};
+use wgpu_pool::{CrossEntropy, DType, Reduction, Tensor, TensorError};
 
 fn assert_near(found: &[f32], wanted: &[f64], tolerance: f64) {
     assert_eq!(found.len(), wanted.len());
@@ -20,12 +20,12 @@ fn the_squared_error_and_its_gradient_equal_the_model() -> Outcome {
         let (input, target) = (x.to_device(pool)?, y.to_device(pool)?);
         let pairs = || x.elements.iter().zip(&y.elements).map(|(x, y)| (f64::from(*x), f64::from(*y)));
         let loss = pairs().map(|(x, y)| (x - y).powi(2)).sum::<f64>() / 91.0;
-        assert_near(&input.mse_loss(&target)?.read_blocking::<f32>()?, &[loss], 1e-5);
+        assert_near(&input.mse_loss(&target, Reduction::Mean)?.read_blocking::<f32>()?, &[loss], 1e-5);
         let gradient: Vec<f64> = pairs().map(|(x, y)| 2.0 * (x - y) / 91.0).collect();
-        assert_near(&input.mse_loss_backward(&target)?.read_blocking::<f32>()?, &gradient, 1e-5);
-        assert!(matches!(input.mse_loss(&target.narrow(0, 0, 1)?), Err(TensorError::Shape { .. })));
+        assert_near(&input.mse_loss_backward(&target, Reduction::Mean)?.read_blocking::<f32>()?, &gradient, 1e-5);
+        assert!(matches!(input.mse_loss(&target.narrow(0, 0, 1)?, Reduction::Mean), Err(TensorError::Shape { .. })));
         let integers = Tensor::zeros(pool, [3], DType::I32)?;
-        assert!(matches!(integers.mse_loss(&integers), Err(TensorError::NotDefined { .. })));
+        assert!(matches!(integers.mse_loss(&integers, Reduction::Mean), Err(TensorError::NotDefined { .. })));
     }
     Ok(())
 }
@@ -48,8 +48,16 @@ fn the_cross_entropy_and_its_gradient_equal_the_model() -> Outcome {
                     gradient.push((likely - hit) / rows as f64);
                 }
             }
-            assert_near(&input.cross_entropy(&targets)?.read_blocking::<f32>()?, &[loss], 1e-4);
-            assert_near(&input.cross_entropy_backward(&targets)?.read_blocking::<f32>()?, &gradient, 2e-3);
+            assert_near(
+                &input.cross_entropy(&targets, CrossEntropy::default())?.read_blocking::<f32>()?,
+                &[loss],
+                1e-4,
+            );
+            assert_near(
+                &input.cross_entropy_backward(&targets, CrossEntropy::default())?.read_blocking::<f32>()?,
+                &gradient,
+                2e-3,
+            );
         }
         // Of an image: the same as with the classes last, pixel by pixel.
         let (pixels, classes) = (5 * 7 * 3, 4);
@@ -58,19 +66,72 @@ fn the_cross_entropy_and_its_gradient_equal_the_model() -> Outcome {
         let targets = Tensor::from_slice(pool, &chosen, [5, 7, 3])?;
         let rows = logits.permute([0, 2, 3, 1])?.contiguous()?.reshape([pixels, classes])?;
         let flat = targets.reshape([pixels])?;
-        let wanted: Vec<f64> = rows.cross_entropy(&flat)?.read_blocking::<f32>()?.into_iter().map(f64::from).collect();
-        assert_near(&logits.cross_entropy(&targets)?.read_blocking::<f32>()?, &wanted, 1e-5);
-        let gradient = rows.cross_entropy_backward(&flat)?.reshape([5, 7, 3, classes])?.permute([0, 3, 1, 2])?;
+        let wanted: Vec<f64> = rows
+            .cross_entropy(&flat, CrossEntropy::default())?
+            .read_blocking::<f32>()?
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        assert_near(&logits.cross_entropy(&targets, CrossEntropy::default())?.read_blocking::<f32>()?, &wanted, 1e-5);
+        let gradient = rows
+            .cross_entropy_backward(&flat, CrossEntropy::default())?
+            .reshape([5, 7, 3, classes])?
+            .permute([0, 3, 1, 2])?;
         let wanted: Vec<f64> = gradient.read_blocking::<f32>()?.into_iter().map(f64::from).collect();
-        assert_near(&logits.cross_entropy_backward(&targets)?.read_blocking::<f32>()?, &wanted, 2e-3);
-        assert!(matches!(logits.cross_entropy(&flat), Err(TensorError::Shape { .. })));
+        assert_near(
+            &logits.cross_entropy_backward(&targets, CrossEntropy::default())?.read_blocking::<f32>()?,
+            &wanted,
+            2e-3,
+        );
+        assert!(matches!(logits.cross_entropy(&flat, CrossEntropy::default()), Err(TensorError::Shape { .. })));
 
         let logits = Tensor::zeros(pool, [3, 4], DType::F32)?;
         let short = Tensor::zeros(pool, [2], DType::U32)?;
-        assert!(matches!(logits.cross_entropy(&short), Err(TensorError::Shape { .. })));
+        assert!(matches!(logits.cross_entropy(&short, CrossEntropy::default()), Err(TensorError::Shape { .. })));
         let floats = Tensor::zeros(pool, [3], DType::F32)?;
-        assert!(matches!(logits.cross_entropy(&floats), Err(TensorError::DType { .. })));
-        assert!(matches!(logits.cross_entropy_backward(&floats), Err(TensorError::DType { .. })));
+        assert!(matches!(logits.cross_entropy(&floats, CrossEntropy::default()), Err(TensorError::DType { .. })));
+        assert!(matches!(
+            logits.cross_entropy_backward(&floats, CrossEntropy::default()),
+            Err(TensorError::DType { .. })
+        ));
     }
+    Ok(())
+}
+
+#[test]
+fn ignored_targets_count_nowhere_and_bad_options_are_refused() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let logits = Tensor::from_slice(pool, &[3.0_f32, 1.0, 0.0, 2.0, 0.0, 0.0], [3, 2])?;
+    let one = |options| -> Result<Vec<f32>, TensorError> {
+        let targets = Tensor::from_slice(pool, &[-100_i32, 1, -100], [3])?;
+        logits.cross_entropy(&targets, options)?.read_blocking()
+    };
+    let loss = (1.0 + 2.0_f64.exp()).ln() - 2.0;
+    let default = CrossEntropy::default();
+    assert_near(&one(default)?, &[loss], 1e-6);
+    assert_near(&one(CrossEntropy { reduction: Reduction::Sum, ..default })?, &[loss], 1e-6);
+    assert_near(&one(CrossEntropy { reduction: Reduction::None, ..default })?, &[0.0, loss, 0.0], 1e-6);
+    // Nothing is left to take the mean of, whose gradient is 0 all the same.
+    let none = Tensor::from_slice(pool, &[-100_i32; 3], [3])?;
+    assert!(logits.cross_entropy(&none, default)?.item_blocking::<f32>()?.is_nan());
+    let sum = CrossEntropy { reduction: Reduction::Sum, ..default };
+    assert_eq!(logits.cross_entropy(&none, sum)?.item_blocking::<f32>()?, 0.0);
+    assert_eq!(logits.cross_entropy_backward(&none, default)?.read_blocking::<f32>()?, [0.0; 6]);
+    // The same class as u32, and a target beyond the classes, whose loss is 0.
+    let targets = Tensor::from_slice(pool, &[4_294_967_196_u32, 1, 7], [3])?;
+    assert_near(&logits.cross_entropy(&targets, default)?.read_blocking::<f32>()?, &[loss / 2.0], 1e-6);
+
+    let targets = Tensor::zeros(pool, [3], DType::U32)?;
+    let refused = |options| logits.cross_entropy(&targets, options).map(drop).expect_err("it has to be refused");
+    for smoothing in [-0.1, 1.5, f32::NAN] {
+        let error = refused(CrossEntropy { label_smoothing: smoothing, ..default });
+        let wanted = format!("cross_entropy: label_smoothing is {smoothing}, which is not from 0 to 1");
+        assert_eq!(error.to_string(), wanted);
+    }
+    let weights = [Tensor::ones(pool, [3], DType::F32)?, Tensor::ones(pool, [2], DType::I32)?];
+    let [long, integers] =
+        weights.each_ref().map(|weights| refused(CrossEntropy { weights: Some(weights), ..default }));
+    assert!(matches!(long, TensorError::Shape { .. }), "{long}");
+    assert!(matches!(integers, TensorError::NotDefined { .. }), "{integers}");
     Ok(())
 }

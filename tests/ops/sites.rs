@@ -2,7 +2,7 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{Activation, DType, EventKind, Pool, Tensor, TensorError, fuse};
+use wgpu_pool::{Activation, CrossEntropy, DType, EventKind, Pool, Reduction, Tensor, TensorError, fuse};
 
 type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 
@@ -62,8 +62,8 @@ const CALLS: [Call; 56] = [
         x.scatter_add_(0, &Tensor::zeros(pool, [2, 64], DType::U32)?, &x.narrow(0, 0, 2)?)?;
         Ok(x.clone())
     },
-    |_, x, y| x.mse_loss(y),
-    |pool, x, _| x.cross_entropy_backward(&Tensor::zeros(pool, [64], DType::U32)?),
+    |_, x, y| x.mse_loss(y, Reduction::Mean),
+    |pool, x, _| x.cross_entropy_backward(&Tensor::zeros(pool, [64], DType::U32)?, CrossEntropy::default()),
     |_, x, _| {
         x.reshape([1, 4, 32, 32])?.conv2d(
             &x.reshape([64, 64])?.narrow(0, 0, 4)?.reshape([16, 4, 2, 2])?,

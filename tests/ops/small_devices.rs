@@ -3,7 +3,7 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{Activation, AdamW, AdamWParameter, DType, DeviceError, Pool, Tensor, TensorError, fuse};
+use wgpu_pool::{Activation, AdamW, AdamWParameter, CrossEntropy, DType, DeviceError, Pool, Tensor, TensorError, fuse};
 
 /// The name of an operation, and what it gives.
 type Named = (&'static str, Result<Vec<f32>, TensorError>);
@@ -62,7 +62,7 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
         ("upsample_bilinear", read(images.upsample_bilinear([5, 17]))),
         ("gather", read(x.gather(1, &index))),
         ("scatter_add_", read(scattered())),
-        ("cross_entropy", read(x.cross_entropy(&index.reshape([20])?))),
+        ("cross_entropy", read(x.cross_entropy(&index.reshape([20])?, CrossEntropy::default()))),
         ("adamw", read(optimized())),
     ])
 }

@@ -4,7 +4,10 @@ use super::{every, on_both, pools, some};
 use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::window::Window;
-use wgpu_pool::{Activation, AdamW, AdamWParameter, DType, Sgd, SgdParameter, Tensor, TensorError, f16, fuse};
+use wgpu_pool::{
+    Activation, AdamW, AdamWParameter, CrossEntropy, DType, Reduction, Sgd, SgdParameter, Tensor, TensorError, f16,
+    fuse,
+};
 
 type Unary = (&'static str, fn(&Tensor) -> Result<Tensor, TensorError>);
 
@@ -203,14 +206,15 @@ fn losses_and_their_gradients_are_near_those_of_f32() -> Outcome {
     let mut random = Random::new(169);
     for pool in pools() {
         let (x, y) = (some(pool, &[40, 10], &mut random)?, some(pool, &[40, 10], &mut random)?);
-        on_both("mse_loss", &[&x, &y], 3, |x| x[0].mse_loss(x[1]))?;
-        on_both("mse_loss_backward", &[&x, &y], 1, |x| x[0].mse_loss_backward(x[1]))?;
+        on_both("mse_loss", &[&x, &y], 3, |x| x[0].mse_loss(x[1], Reduction::Mean))?;
+        on_both("mse_loss_backward", &[&x, &y], 1, |x| x[0].mse_loss_backward(x[1], Reduction::Mean))?;
         let targets: Vec<u32> = (0..40).map(|target| target % 10).collect();
         let targets = Tensor::from_slice(pool, &targets, [40])?;
-        on_both("cross_entropy", &[&x, &targets], 4, |x| x[0].cross_entropy(x[1]))?;
+        on_both("cross_entropy", &[&x, &targets], 4, |x| x[0].cross_entropy(x[1], CrossEntropy::default()))?;
         // A gradient near 0 is a difference of numbers up to 1, by 40: rounded before.
-        let found = x.cross_entropy_backward(&targets)?.read_blocking::<f16>()?;
-        let wanted = x.to(DType::F32)?.cross_entropy_backward(&targets)?.read_blocking::<f32>()?;
+        let found = x.cross_entropy_backward(&targets, CrossEntropy::default())?.read_blocking::<f16>()?;
+        let wanted =
+            x.to(DType::F32)?.cross_entropy_backward(&targets, CrossEntropy::default())?.read_blocking::<f32>()?;
         for (found, wanted) in found.iter().zip(&wanted) {
             assert!((found.to_f32() - wanted).abs() < 0.001 / 40.0, "{found} {wanted}");
         }

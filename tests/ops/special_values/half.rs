@@ -5,7 +5,7 @@ use super::values;
 use crate::common::Outcome;
 use crate::half::{neighbours, pools};
 use crate::model::ulp;
-use wgpu_pool::{DType, Tensor, f16, fuse};
+use wgpu_pool::{CrossEntropy, DType, Reduction, Tensor, f16, fuse};
 
 /// Whether it is one of the numbers of f16 next to any number that is as near to the wanted one as allowed. The least ones may be
 /// flushed.
@@ -74,17 +74,20 @@ fn losses_of_f16_and_their_gradients_round_once() -> Outcome {
         values[0] = f16::from_f32(300.0);
         let x = Tensor::from_slice(pool, &values, [100])?;
         let zeros = Tensor::zeros(pool, [100], DType::F16)?;
-        assert_eq!(x.mse_loss(&zeros)?.read_blocking::<f16>()?, [f16::from_f32(900.0)]);
-        assert_eq!(x.mse_loss_backward(&zeros)?.read_blocking::<f16>()?[..2], [f16::from_f32(6.0), f16::ZERO]);
+        assert_eq!(x.mse_loss(&zeros, Reduction::Mean)?.read_blocking::<f16>()?, [f16::from_f32(900.0)]);
+        assert_eq!(
+            x.mse_loss_backward(&zeros, Reduction::Mean)?.read_blocking::<f16>()?[..2],
+            [f16::from_f32(6.0), f16::ZERO]
+        );
         // The gradient is the difference of two numbers next to 1.
         for margin in [2.0_f32, 4.0, 6.0, 8.0, 10.0] {
             let x = Tensor::from_slice(pool, &[f16::from_f32(margin), f16::ZERO], [1, 2])?;
             let target = Tensor::from_slice(pool, &[0_u32], [1])?;
             let other = 1.0 / (1.0 + f64::from(margin).exp());
-            let found = x.cross_entropy_backward(&target)?.read_blocking::<f16>()?;
+            let found = x.cross_entropy_backward(&target, CrossEntropy::default())?.read_blocking::<f16>()?;
             // In f32 there is the error of a number next to 1.
             assert!(is_rounded(found[0], -other, 3e-7) && is_rounded(found[1], other, 3e-7), "{margin}: {found:?}");
-            let loss = x.cross_entropy(&target)?.read_blocking::<f16>()?[0];
+            let loss = x.cross_entropy(&target, CrossEntropy::default())?.read_blocking::<f16>()?[0];
             assert!(is_rounded(loss, (-f64::from(margin)).exp().ln_1p(), 3e-7), "{margin}: {loss:?}");
         }
         // Many of them: sums of f16 would stop at 2048.
@@ -97,7 +100,8 @@ fn losses_of_f16_and_their_gradients_round_once() -> Outcome {
             wanted += (total.ln() - row[target as usize].to_f64()) / f64::from(count);
         }
         let x = Tensor::from_slice(pool, &logits, [usize::from(count), 4])?;
-        let loss = x.cross_entropy(&Tensor::from_slice(pool, &targets, [usize::from(count)])?)?;
+        let loss =
+            x.cross_entropy(&Tensor::from_slice(pool, &targets, [usize::from(count)])?, CrossEntropy::default())?;
         let loss = loss.read_blocking::<f16>()?[0];
         assert!(is_rounded(loss, wanted, 1e-5), "{loss:?}, not {wanted}");
         let ones = Tensor::full(pool, [10_000], f16::ONE)?;

@@ -2,7 +2,7 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{DType, Pool, Tensor, TensorError};
+use wgpu_pool::{DType, Pool, Reduction, Tensor, TensorError};
 
 const INF: f32 = f32::INFINITY;
 const NAN: f32 = f32::NAN;
@@ -221,7 +221,7 @@ fn rows_of_equal_numbers_have_that_mean_and_no_variance() -> Outcome {
             let threes = ones.mul(3.0_f32)?.reshape([1, 1, 2, length])?;
             let window = Window::new([2, length], [1, 1], [0, 0]);
             assert_eq!(threes.avg_pool2d(window.avg())?.read_blocking::<f32>()?, [3.0], "{length}");
-            let loss = ones.mse_loss(&Tensor::zeros(pool, [2, length], DType::F32)?)?;
+            let loss = ones.mse_loss(&Tensor::zeros(pool, [2, length], DType::F32)?, Reduction::Mean)?;
             assert_eq!(loss.read_blocking::<f32>()?, [1.0], "{length}");
         }
     }

@@ -248,7 +248,7 @@ fn assert_near(found: &Tensor, wanted: &Array<f64>, tolerance: f64, what: &str) 
             DType::F16 => tolerance * wanted.abs().max(1.0) + wanted.abs() / 1024.0 + 1e-7,
             _ => 0.0,
         };
-        let is_near = found == wanted || (found - wanted).abs() <= most;
+        let is_near = found == wanted || (found - wanted).abs() <= most || (found.is_nan() && wanted.is_nan());
         assert!(is_near, "{what}: element {at} is {found}, not {wanted} within {most:e}");
     }
 }

@@ -1,9 +1,9 @@
 //! Rows of reductions, of operations on whole rows, and of losses.
 
-use super::{ALL, FLOATS, Row, any, below, check};
+use super::{ALL, FLOATS, Row, any, below, check, positive};
 use crate::common::Outcome;
 use crate::model::{Array, indices};
-use wgpu_pool::{DType, Tensor, TensorError};
+use wgpu_pool::{CrossEntropy, DType, Reduction, Tensor, TensorError};
 
 /// Shapes and the axes along which they are reduced, for each of the ways in which reductions go over their operand: few elements,
 /// rows of a team, rows of a workgroup, columns in fours, and any others.
@@ -161,54 +161,114 @@ pub(super) fn rows_of_rows() -> Vec<Row> {
     rows
 }
 
-/// The target of each class index: (n, …) for logits of shape (n, classes, …).
-fn at_target(x: &Array<f64>, targets: &Array<f64>, index: &[usize]) -> (f64, Vec<usize>) {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a class")]
-    let class = targets.at(index) as usize;
-    let mut full = index.to_vec();
-    full.insert(1, class);
-    (x.at(&full), full)
+/// The class of a target.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a class")]
+fn class_of(targets: &Array<f64>, index: &[usize]) -> usize {
+    targets.at(index) as usize
 }
+
+/// The losses of a classification and its gradient by the logits, by PyTorch's formulas.
+fn classification(x: &[&Array<f64>], ignored: usize, smoothing: f64, reduction: Reduction) -> [Array<f64>; 2] {
+    let (likely, targets) = (softmax(x[0], 1), x[1]);
+    let classes = likely.shape[1];
+    let weight = |class: usize| x.get(2).map_or(1.0, |weights| weights.elements[class]);
+    let at = |index: &[usize], class: usize| {
+        let mut full = index.to_vec();
+        full.insert(1, class);
+        full
+    };
+    let spread = smoothing / classes as f64;
+    let part = |target: usize, class: usize| if class == target { 1.0 - smoothing + spread } else { spread };
+    let is_counted = |index: &[usize]| class_of(targets, index) != ignored;
+    let all = indices(&targets.shape);
+    let count = match reduction {
+        Reduction::Mean => {
+            let counted = all.iter().filter(|index| is_counted(index));
+            counted.map(|index| weight(class_of(targets, index))).sum()
+        }
+        _ => 1.0,
+    };
+    let loss = |index: &[usize]| {
+        let target = class_of(targets, index);
+        let of_class = |class| -likely.at(&at(index, class)).ln() * weight(class) * part(target, class);
+        if is_counted(index) { (0..classes).map(of_class).sum() } else { 0.0 }
+    };
+    let losses = Array::by_index(&targets.shape, loss);
+    let gradient = |full: &[usize]| {
+        let mut index = full.to_vec();
+        let class = index.remove(1);
+        let target = class_of(targets, &index);
+        let total: f64 = (0..classes).map(|class| weight(class) * part(target, class)).sum();
+        let slope = likely.at(full) * total - weight(class) * part(target, class);
+        if is_counted(&index) { slope / count } else { 0.0 }
+    };
+    let result = match reduction {
+        Reduction::None => losses,
+        _ => Array { shape: Vec::new(), elements: vec![losses.elements.iter().sum::<f64>() / count] },
+    };
+    [result, Array::by_index(&likely.shape, gradient)]
+}
+
+const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::None];
 
 pub(super) fn losses() -> Vec<Row> {
     let mut rows = Vec::new();
-    for shape in [&[5, 7][..], &[3, 8]] {
-        let run = |x: &[&Tensor]| Ok(vec![x[0].mse_loss(x[1])?]);
-        let model = |x: &[&Array<f64>], _: DType| {
-            let count = x[0].elements.len() as f64;
+    for (shape, reduction) in [&[5, 7][..], &[3, 8]].into_iter().flat_map(|shape| REDUCTIONS.map(|one| (shape, one))) {
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].mse_loss(x[1], reduction)?]);
+        let count = move |x: &Array<f64>| if reduction == Reduction::Mean { x.elements.len() as f64 } else { 1.0 };
+        let model = move |x: &[&Array<f64>], _: DType| {
             let squares = x[0].zip(x[1], |x, y| (x - y).powi(2));
+            if reduction == Reduction::None {
+                return vec![squares];
+            }
+            let count = count(x[0]);
             vec![squares.fold(&[], false, 0.0, |sum, x| sum + x).map(|sum| sum / count)]
         };
-        rows.push(Row::new("mse_loss", FLOATS, vec![any(shape), any(shape)], run, model));
-        let run = |x: &[&Tensor]| Ok(vec![x[0].mse_loss_backward(x[1])?]);
-        let model = |x: &[&Array<f64>], _: DType| {
-            let count = x[0].elements.len() as f64;
+        let row = Row::new("mse_loss", FLOATS, vec![any(shape), any(shape)], run, model);
+        rows.push(row.detail(format_args!("{reduction:?}")));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].mse_loss_backward(x[1], reduction)?]);
+        let model = move |x: &[&Array<f64>], _: DType| {
+            let count = count(x[0]);
             vec![x[0].zip(x[1], |x, y| 2.0 * (x - y) / count)]
         };
-        rows.push(Row::new("mse_loss_backward", FLOATS, vec![any(shape), any(shape)], run, model));
+        let row = Row::new("mse_loss_backward", FLOATS, vec![any(shape), any(shape)], run, model);
+        rows.push(row.detail(format_args!("{reduction:?}")));
     }
-    for (shape, targets) in [(&[5, 7][..], &[5][..]), (&[3, 8], &[3]), (&[2, 3, 5], &[2, 5])] {
-        let operands = || vec![any(shape), below(targets, shape[1])];
-        let run = |x: &[&Tensor]| Ok(vec![x[0].cross_entropy(x[1])?]);
-        let model = |x: &[&Array<f64>], _: DType| {
-            let likely = softmax(x[0], 1);
-            let all = indices(&x[1].shape);
-            let sum: f64 = all.iter().map(|index| -at_target(&likely, x[1], index).0.ln()).sum();
-            vec![Array { shape: Vec::new(), elements: vec![sum / all.len() as f64] }]
-        };
-        rows.push(Row::new("cross_entropy", FLOATS, operands(), run, model).within(2e-5));
-        let run = |x: &[&Tensor]| Ok(vec![x[0].cross_entropy_backward(x[1])?]);
-        let model = |x: &[&Array<f64>], _: DType| {
-            let likely = softmax(x[0], 1);
-            let all = indices(&x[1].shape);
-            let chosen: Vec<Vec<usize>> = all.iter().map(|index| at_target(&likely, x[1], index).1).collect();
-            let gradient = |index: &[usize]| {
-                let one = f64::from(u8::from(chosen.iter().any(|chosen| chosen == index)));
-                (likely.at(index) - one) / all.len() as f64
+    let plain = [(&[5, 7][..], &[5][..]), (&[3, 8], &[3]), (&[2, 3, 5], &[2, 5]), (&[6], &[])];
+    let plain = plain.map(|(shape, targets)| (shape, targets, false, 100, 0.0, Reduction::Mean));
+    let options = REDUCTIONS.into_iter().flat_map(|reduction| {
+        // An ignored class, the smoothing, and weights.
+        [(2, 0.0, true), (1, 0.25, false), (0, 0.5, true), (100, 0.0, true)].map(|(ignored, smoothing, weighted)| {
+            (&[2, 3, 5][..], &[2, 5][..], weighted, ignored, smoothing, reduction)
+        })
+    });
+    for (shape, targets, weighted, ignored, smoothing, reduction) in plain.into_iter().chain(options) {
+        let classes = if shape.len() == 1 { shape[0] } else { shape[1] };
+        let mut operands = vec![any(shape), below(targets, classes)];
+        operands.extend(weighted.then(|| positive(&[classes])));
+        let options =
+            move |x: &[&Tensor], run: fn(&Tensor, &Tensor, CrossEntropy<'_>) -> Result<Tensor, TensorError>| {
+                let weights = x.get(2).copied();
+                let (ignore_index, label_smoothing) = (ignored, smoothing);
+                Ok(vec![run(x[0], x[1], CrossEntropy { weights, ignore_index, reduction, label_smoothing })?])
             };
-            vec![Array::by_index(&likely.shape, gradient)]
+        let model = move |x: &[&Array<f64>]| {
+            let ignored = usize::try_from(ignored).expect("a class");
+            if x[0].shape.len() > 1 {
+                return classification(x, ignored, f64::from(smoothing), reduction);
+            }
+            let row = Array { shape: vec![1, classes], elements: x[0].elements.clone() };
+            let target = Array { shape: vec![1], elements: x[1].elements.clone() };
+            let [loss, gradient] = classification(&[&row, &target], ignored, f64::from(smoothing), reduction);
+            [loss, Array { shape: vec![classes], elements: gradient.elements }]
         };
-        rows.push(Row::new("cross_entropy_backward", FLOATS, operands(), run, model));
+        let detail = format!("{reduction:?}, {ignored} ignored, smoothing {smoothing}");
+        let (run, loss) = (options, move |x: &[&Array<f64>], _: DType| model(x)[..1].to_vec());
+        let run = move |x: &[&Tensor]| run(x, Tensor::cross_entropy);
+        rows.push(Row::new("cross_entropy", FLOATS, operands.clone(), run, loss).within(4e-5).detail(&detail));
+        let gradient = move |x: &[&Array<f64>], _: DType| model(x)[1..].to_vec();
+        let run = move |x: &[&Tensor]| options(x, Tensor::cross_entropy_backward);
+        rows.push(Row::new("cross_entropy_backward", FLOATS, operands, run, gradient).within(1e-5).detail(&detail));
     }
     rows
 }
