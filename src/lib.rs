@@ -89,8 +89,8 @@ pub use half::f16;
 pub use heap::{BlockState, Counter, Stats};
 #[cfg(feature = "tensor")]
 pub use ops::{
-    Activation, AdamW, AdamWParameter, AvgPool2d, Conv2d, CrossEntropy, Expression, Fused, Kernel, MaxPool2d, Operand,
-    Padding, Reduction, Scalar, Sgd, SgdParameter, Unfold, fuse,
+    Activation, AdamW, AdamWParameter, AvgPool2d, Conv2d, Corners, CrossEntropy, Expression, Fused, Kernel, MaxPool2d,
+    Operand, Padding, Reduction, Scalar, Sgd, SgdParameter, Unfold, fuse,
 };
 #[cfg(feature = "tensor")]
 pub use pool::Profile;

@@ -5,7 +5,8 @@ use crate::operands::{Failure, R, avg_pool, boolean, convolution, dtype, e, list
 use serde_json::Value;
 use std::ops::RangeFull;
 use wgpu_pool::{
-    AdamW, AdamWParameter, CrossEntropy, DType, Pool, Reduction, Sgd, SgdParameter, Tensor, TensorError, f16, fuse,
+    AdamW, AdamWParameter, Corners, CrossEntropy, DType, Pool, Reduction, Sgd, SgdParameter, Tensor, TensorError, f16,
+    fuse,
 };
 
 /// Runs an operation on its inputs, with its other arguments. One that is not here is [`Failure::Unknown`].
@@ -134,9 +135,9 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
         "avg_pool2d" => one(e(i[0].avg_pool2d(avg_pool(a)))),
         "avg_pool2d_backward" => one(e(i[0].avg_pool2d_backward(four(&a["input"]), avg_pool(a)))),
         "upsample_nearest" => one(e(i[0].upsample_nearest(pair(&a["size"])))),
-        "upsample_bilinear" => one(e(i[0].upsample_bilinear(pair(&a["size"])))),
+        "upsample_bilinear" => one(e(i[0].upsample_bilinear(pair(&a["size"]), corners(a)))),
         "upsample_nearest_backward" => one(e(i[0].upsample_nearest_backward(pair(&a["size"])))),
-        "upsample_bilinear_backward" => one(e(i[0].upsample_bilinear_backward(pair(&a["size"])))),
+        "upsample_bilinear_backward" => one(e(i[0].upsample_bilinear_backward(pair(&a["size"]), corners(a)))),
         "unfold" => one(e(i[0].unfold(patches(a)))),
         "fold" => one(e(i[0].fold(pair(&a["size"]), patches(a)))),
         "mse_loss" => one(e(i[0].mse_loss(&i[1], reduction(a)))),
@@ -276,6 +277,10 @@ fn adamw(pool: &Pool, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
         e(step.step(number, &list))?;
     }
     Ok(xs)
+}
+
+fn corners(a: &Value) -> Corners {
+    if a["align_corners"].as_bool() == Some(true) { Corners::Centers } else { Corners::Outer }
 }
 
 fn reduction(a: &Value) -> Reduction {

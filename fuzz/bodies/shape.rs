@@ -3,7 +3,7 @@
 use crate::device;
 use crate::input::Input;
 use std::sync::OnceLock;
-use wgpu_pool::{AvgPool2d, Conv2d, DType, MaxPool2d, Padding, Pool, Tensor, TensorError, Unfold, f16};
+use wgpu_pool::{AvgPool2d, Conv2d, Corners, DType, MaxPool2d, Padding, Pool, Tensor, TensorError, Unfold, f16};
 
 /// Never dropped: wgpu must not be used while a thread exits.
 static POOL: OnceLock<Pool> = OnceLock::new();
@@ -100,7 +100,7 @@ fn step(pool: &Pool, tensor: &Tensor, input: &mut Input<'_>) -> Result<Tensor, T
         15 => tensor.fold([input.extreme(), input.extreme()], patches(input)),
         16 => tensor.max_pool2d(maximum(input)).map(|pooled| pooled.0),
         17 => tensor.avg_pool2d_backward(four(input), average(input)),
-        18 => tensor.upsample_bilinear([input.extreme(), input.extreme()]),
+        18 => tensor.upsample_bilinear([input.extreme(), input.extreme()], Corners::Outer),
         19 => tensor.conv2d(tensor, None, convolution(input)),
         20 => {
             let index = Tensor::empty(pool, shape(input), DType::U32)?;

@@ -5,10 +5,15 @@
 // + 1) * size - out, 0) / (2 out). Both are computed in 64-bit integers, as pairs of words, which is exact for every size: in
 // floating point the position is wrong by whole elements above about 2^23 elements.
 //
+// With ALIGNED corners, the centers of the first and of the last elements of both images coincide: source = at * (size - 1) / (out -
+// 1), and 0 if `out` is 1.
+//
 // Indices: the host checks that axis sizes are below 2^30. Quotients are then below 2^31, and the values in `contribution` are
 // below 4 out < 2^32, so that wrapping products are exact.
 
 const BILINEAR: bool = false;
+// Only for bilinear resampling.
+const ALIGNED: bool = false;
 
 // A 64-bit integer.
 struct U64 {
@@ -65,6 +70,11 @@ fn taps(at: u32, size: u32, out: u32) -> Taps {
         let low = quotient(product(at, size), out).whole;
         return Taps(low, low, 0.0);
     }
+    if ALIGNED {
+        let last = max(out, 2u) - 1u;
+        let source = quotient(product(at, size - 1u), last);
+        return Taps(source.whole, min(source.whole + 1u, size - 1u), f32(source.remainder) / f32(last));
+    }
     let ahead = product(2u * at + 1u, size);
     if ahead.high == 0u && ahead.low <= out {
         return Taps(0u, min(1u, size - 1u), 0.0);
@@ -86,6 +96,18 @@ fn output_range(own: u32, size: u32, out: u32) -> vec2<u32> {
     }
     // The positions whose source is between own - 1 and own + 1, and at the edges also those outside the image.
     var range = vec2(0u, out);
+    if ALIGNED {
+        if out == 1u {
+            return vec2(0u, select(0u, 1u, own == 0u));
+        }
+        if own > 0u {
+            range.x = scaled(out - 1u, own - 1u, size - 1u);
+        }
+        if own + 1u < size {
+            range.y = min(scaled(out - 1u, own + 1u, size - 1u), out);
+        }
+        return range;
+    }
     if own > 0u {
         range.x = scaled(out, 2u * own - 1u, size) / 2u;
     }
@@ -99,6 +121,15 @@ fn output_range(own: u32, size: u32, out: u32) -> vec2<u32> {
 fn contribution(own: u32, at: u32, size: u32, out: u32) -> f32 {
     if !BILINEAR {
         return 1.0;
+    }
+    if ALIGNED {
+        if out == 1u {
+            return 1.0;
+        }
+        // The distance of the source from own - 1, in units of 1 / (out - 1); at most twice that.
+        let step = out - 1u;
+        let from_previous = at * (size - 1u) + step - own * step;
+        return select(f32(from_previous), f32(2u * step - from_previous), from_previous > step) / f32(step);
     }
     // The distance of the source from own - 1, in units of 1 / (2 out).
     let one = 2u * out;

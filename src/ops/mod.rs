@@ -43,7 +43,7 @@ mod variance;
 pub use activation::Activation;
 pub use cross_entropy::CrossEntropy;
 pub use fuse::{Expression, Fused, MOST_INPUTS, Operand, fuse};
-pub use image::{AvgPool2d, Conv2d, MaxPool2d, Padding, Unfold};
+pub use image::{AvgPool2d, Conv2d, Corners, MaxPool2d, Padding, Unfold};
 pub use kernel::{Kernel, Scalar};
 pub use loss::Reduction;
 pub use optimize::{AdamW, AdamWParameter, Sgd, SgdParameter};

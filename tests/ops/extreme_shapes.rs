@@ -4,7 +4,7 @@
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{DType, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{Corners, DType, Pool, PoolOptions, Tensor, TensorError};
 
 const PROGRAMS: u64 = 1000;
 const STEPS: usize = 14;
@@ -82,9 +82,9 @@ fn step(pool: &Pool, x: &Tensor, random: &mut Random) -> Result<Tensor, TensorEr
         22 => x.avg_pool2d(window(random).avg()),
         23 => x.avg_pool2d_backward(numbers::<4>(random), window(random).avg()),
         24 => x.upsample_nearest(numbers(random)),
-        25 => x.upsample_bilinear(numbers(random)),
+        25 => x.upsample_bilinear(numbers(random), Corners::Outer),
         26 => x.upsample_nearest_backward(numbers(random)),
-        27 => x.upsample_bilinear_backward(numbers(random)),
+        27 => x.upsample_bilinear_backward(numbers(random), Corners::Outer),
         28 => x.conv2d(x, None, window(random).conv()),
         29 => x.conv2d_input(numbers::<4>(random), x, window(random).conv()),
         30 => x.conv2d_weight(x, numbers::<4>(random), window(random).conv()),

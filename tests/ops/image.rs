@@ -4,7 +4,7 @@ use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::Array;
 use crate::window::Window;
-use wgpu_pool::{DType, Pool, Tensor, TensorError, fuse};
+use wgpu_pool::{Corners, DType, Pool, Tensor, TensorError, fuse};
 
 /// Images, and windows over them: odd sizes, overlaps, gaps, and edges.
 const WINDOWS: [([usize; 4], Window); 8] = [
@@ -266,12 +266,13 @@ fn pooling_equals_its_definition_and_its_gradients_their_transposes() -> Outcome
     Ok(())
 }
 
-/// The model of interpolation along one axis: the two neighbours and the upper one's weight.
-fn taps(at: usize, size: usize, out: usize, is_bilinear: bool) -> [(usize, f64); 2] {
-    if !is_bilinear {
-        return [(at * size / out, 1.0), (0, 0.0)];
-    }
-    let source = ((at as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0);
+/// The model of interpolation along one axis, nearest without corners: the two neighbours and the upper one's weight.
+fn taps(at: usize, size: usize, out: usize, corners: Option<Corners>) -> [(usize, f64); 2] {
+    let source = match corners {
+        None => return [(at * size / out, 1.0), (0, 0.0)],
+        Some(Corners::Outer) => ((at as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0),
+        Some(Corners::Centers) => (at * (size - 1)) as f64 / (out.max(2) - 1) as f64,
+    };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place of the image")]
     let low = (source as usize).min(size - 1);
     let weight = source - low as f64;
@@ -288,20 +289,20 @@ fn other_sizes_equal_their_definition_and_their_gradients_the_transposes() -> Ou
             ([1, 1, 6, 6], [4, 3]),
             ([1, 3, 1, 2], [5, 5]),
             ([1, 1, 5, 3], [5, 3]),
+            ([1, 1, 4, 6], [1, 2]),
         ] {
             let image = real(&size, &mut random);
             let tensor = image.to_device(pool)?;
-            for is_bilinear in [false, true] {
-                let found = if is_bilinear {
-                    tensor.upsample_bilinear(wanted_size)?
-                } else {
-                    tensor.upsample_nearest(wanted_size)?
+            for corners in [None, Some(Corners::Outer), Some(Corners::Centers)] {
+                let found = match corners {
+                    Some(corners) => tensor.upsample_bilinear(wanted_size, corners)?,
+                    None => tensor.upsample_nearest(wanted_size)?,
                 };
                 let mut wanted = Vec::new();
                 for [n, c] in places([size[0], size[1]]) {
                     for [row, column] in places(wanted_size) {
-                        let rows = taps(row, size[2], wanted_size[0], is_bilinear);
-                        let columns = taps(column, size[3], wanted_size[1], is_bilinear);
+                        let rows = taps(row, size[2], wanted_size[0], corners);
+                        let columns = taps(column, size[3], wanted_size[1], corners);
                         let pairs = rows.iter().flat_map(|row| columns.map(|column| (*row, column)));
                         wanted.push(
                             pairs
@@ -315,13 +316,12 @@ fn other_sizes_equal_their_definition_and_their_gradients_the_transposes() -> Ou
                 assert_near(&found, &wanted, 1.0);
                 let gradient = real(found.shape(), &mut random).to_device(pool)?;
                 let own = [size[2], size[3]];
-                let back = if is_bilinear {
-                    gradient.upsample_bilinear_backward(own)?
-                } else {
-                    gradient.upsample_nearest_backward(own)?
+                let back = match corners {
+                    Some(corners) => gradient.upsample_bilinear_backward(own, corners)?,
+                    None => gradient.upsample_nearest_backward(own)?,
                 };
                 let (there, here) = (product(&found, &gradient)?, product(&tensor, &back)?);
-                assert!((there - here).abs() < 1e-4, "{size:?} {wanted_size:?} {is_bilinear}: {there} {here}");
+                assert!((there - here).abs() < 1e-4, "{size:?} {wanted_size:?} {corners:?}: {there} {here}");
             }
         }
     }

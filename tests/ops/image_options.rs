@@ -3,7 +3,7 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{AvgPool2d, Conv2d, DType, MaxPool2d, Padding, Tensor, TensorError, Unfold};
+use wgpu_pool::{AvgPool2d, Conv2d, Corners, DType, MaxPool2d, Padding, Tensor, TensorError, Unfold};
 
 #[test]
 fn options_have_the_defaults_of_pytorch() {
@@ -99,7 +99,7 @@ fn an_image_without_a_batch_axis_gives_what_a_batch_of_it_gives() -> Outcome {
         &|x| x.avg_pool2d(avg),
         &|x| x.unfold(patches),
         &|x| x.unfold(patches)?.fold([6, 7], patches),
-        &|x| x.upsample_bilinear([9, 5])?.upsample_bilinear_backward([6, 7]),
+        &|x| x.upsample_bilinear([9, 5], Corners::Outer)?.upsample_bilinear_backward([6, 7], Corners::Outer),
         &|x| x.upsample_nearest([9, 5]),
     ];
     for (number, run) in runs.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 use crate::common::{Outcome, adapter};
 use crate::model::indices;
 use crate::window::Window;
-use wgpu_pool::{DType, Pool, Tensor, TensorError};
+use wgpu_pool::{Corners, DType, Pool, Tensor, TensorError};
 
 /// Fills memory that the next tensors get, so that whatever a kernel leaves out is seen.
 fn leave_stale_bytes(pool: &Pool, elements: usize) -> Outcome {
@@ -30,6 +30,18 @@ fn bilinear(at: usize, size: usize, out: usize) -> [(usize, f64); 2] {
     [(low, 1.0 - weight), ((low + 1).min(size - 1), weight)]
 }
 
+/// The same with aligned corners, in units of 1 / (out - 1).
+fn aligned(at: usize, size: usize, out: usize) -> [(usize, f64); 2] {
+    let unit = (out.max(2) - 1) as u128;
+    let source = at as u128 * (size - 1) as u128;
+    let low = (source / unit) as usize;
+    let weight = (source % unit) as f64 / unit as f64;
+    [(low, 1.0 - weight), ((low + 1).min(size - 1), weight)]
+}
+
+type Taps = fn(usize, usize, usize) -> [(usize, f64); 2];
+const BILINEAR: [(Corners, Taps); 2] = [(Corners::Outer, bilinear), (Corners::Centers, aligned)];
+
 /// Sizes of an axis whose products with an index exceed 32 bits, with sizes that share no factor.
 const WIDE: [(usize, usize); 6] =
     [(30_000, 60_000), (65_536, 65_537), (70_001, 140_003), (160_000, 320_000), (400_000, 77_777), (3, 200_000)];
@@ -47,26 +59,32 @@ fn upsampling_along_a_long_axis_is_exact() -> Outcome {
                 let nearest = x.upsample_nearest(axes(out))?.read_blocking::<f32>()?;
                 let source = |at: usize| (at as u128 * size as u128 / out as u128) as usize;
                 assert_near(&nearest, |at| source(at) as f64, 0.0, &what);
-                let between = x.upsample_bilinear(axes(out))?.read_blocking::<f32>()?;
-                let mean =
-                    |at: usize| bilinear(at, size, out).iter().map(|&(place, weight)| place as f64 * weight).sum();
-                assert_near(&between, mean, 1e-6, &what);
+                for (corners, taps) in BILINEAR {
+                    let between = x.upsample_bilinear(axes(out), corners)?.read_blocking::<f32>()?;
+                    let mean =
+                        |at: usize| taps(at, size, out).iter().map(|&(place, weight)| place as f64 * weight).sum();
+                    assert_near(&between, mean, 1e-6, &format!("{what} {corners:?}"));
+                }
 
                 let slope = |at: usize| (at % 5) as f32 - 1.0;
                 let slopes: Vec<f32> = (0..out).map(slope).collect();
                 let gradient = Tensor::from_slice(pool, &slopes, shape(out))?;
-                let mut wanted = [vec![0.0_f64; size], vec![0.0_f64; size]];
+                let mut wanted = [0; 3].map(|_| vec![0.0_f64; size]);
                 for at in 0..out {
                     wanted[0][source(at)] += f64::from(slope(at));
-                    for (place, weight) in bilinear(at, size, out) {
-                        wanted[1][place] += weight * f64::from(slope(at));
+                    for (wanted, (_, taps)) in wanted[1..].iter_mut().zip(BILINEAR) {
+                        taps(at, size, out)
+                            .iter()
+                            .for_each(|&(place, weight)| wanted[place] += weight * f64::from(slope(at)));
                     }
                 }
                 let back = gradient.upsample_nearest_backward(axes(size))?.read_blocking::<f32>()?;
                 assert_near(&back, |place| wanted[0][place], 0.0, &what);
-                let back = gradient.upsample_bilinear_backward(axes(size))?.read_blocking::<f32>()?;
-                // Sums of up to 100,000 numbers, one after the other.
-                assert_near(&back, |place| wanted[1][place], 1e-3, &what);
+                for (wanted, (corners, _)) in wanted[1..].iter().zip(BILINEAR) {
+                    let back = gradient.upsample_bilinear_backward(axes(size), corners)?.read_blocking::<f32>()?;
+                    // Sums of up to 100,000 numbers, one after the other.
+                    assert_near(&back, |place| wanted[place], 1e-3, &format!("{what} {corners:?}"));
+                }
             }
         }
     }
@@ -78,19 +96,25 @@ fn upsampling_of_small_images_is_exact_for_every_pair_of_sizes() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     for (size, out) in indices(&[9, 14]).into_iter().map(|pair| (pair[0] + 1, pair[1] + 1)) {
         let x = Tensor::arange(pool, size, 0.0_f32, 1.0)?.reshape([1, 1, 1, size])?;
-        let between = x.upsample_bilinear([1, out])?.read_blocking::<f32>()?;
-        let mean = |at: usize| bilinear(at, size, out).iter().map(|&(place, weight)| place as f64 * weight).sum();
-        assert_near(&between, mean, 1e-6, &format!("{size} to {out}"));
+        for (corners, taps) in BILINEAR {
+            let between = x.upsample_bilinear([1, out], corners)?.read_blocking::<f32>()?;
+            let mean = |at: usize| taps(at, size, out).iter().map(|&(place, weight)| place as f64 * weight).sum();
+            assert_near(&between, mean, 1e-6, &format!("{size} to {out} {corners:?}"));
+        }
         let gradient = Tensor::arange(pool, out, 1.0_f32, 1.0)?.reshape([1, 1, 1, out])?;
-        let mut wanted = [vec![0.0_f64; size], vec![0.0_f64; size]];
+        let mut wanted = [0; 3].map(|_| vec![0.0_f64; size]);
         for at in 0..out {
             wanted[0][at * size / out] += (at + 1) as f64;
-            bilinear(at, size, out).iter().for_each(|&(place, weight)| wanted[1][place] += weight * (at + 1) as f64);
+            for (wanted, (_, taps)) in wanted[1..].iter_mut().zip(BILINEAR) {
+                taps(at, size, out).iter().for_each(|&(place, weight)| wanted[place] += weight * (at + 1) as f64);
+            }
         }
         let back = gradient.upsample_nearest_backward([1, size])?.read_blocking::<f32>()?;
         assert_near(&back, |place| wanted[0][place], 0.0, &format!("nearest {size} from {out}"));
-        let back = gradient.upsample_bilinear_backward([1, size])?.read_blocking::<f32>()?;
-        assert_near(&back, |place| wanted[1][place], 1e-6, &format!("bilinear {size} from {out}"));
+        for (wanted, (corners, _)) in wanted[1..].iter().zip(BILINEAR) {
+            let back = gradient.upsample_bilinear_backward([1, size], corners)?.read_blocking::<f32>()?;
+            assert_near(&back, |place| wanted[place], 1e-6, &format!("bilinear {size} from {out} {corners:?}"));
+        }
     }
     Ok(())
 }
@@ -114,7 +138,7 @@ fn windows_and_shares_of_any_size_are_summed_whole() -> Outcome {
             assert_eq!(one.max_pool2d_backward(&places, shape, window.max())?.sum(..)?.read_blocking::<f32>()?, [1.0]);
             let back = one.avg_pool2d_backward(shape, window.avg())?.read_blocking::<f32>()?;
             assert_near(&back, |_| 1.0 / count as f64, 1e-9, &what);
-            for back in [x.upsample_nearest_backward([1, 1])?, x.upsample_bilinear_backward([1, 1])?] {
+            for back in [x.upsample_nearest_backward([1, 1])?, x.upsample_bilinear_backward([1, 1], Corners::Outer)?] {
                 assert_near(&back.read_blocking::<f32>()?, |_| (count + 4) as f64, 1e-6, &what);
             }
             // As many windows over one place as there are places.

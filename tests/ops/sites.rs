@@ -2,7 +2,7 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{Activation, CrossEntropy, DType, EventKind, Pool, Reduction, Tensor, TensorError, fuse};
+use wgpu_pool::{Activation, Corners, CrossEntropy, DType, EventKind, Pool, Reduction, Tensor, TensorError, fuse};
 
 type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 
@@ -87,7 +87,7 @@ const CALLS: [Call; 56] = [
     },
     |_, x, _| x.reshape([1, 4, 32, 32])?.avg_pool2d(Window::square(2).avg()),
     |_, x, _| Ok(x.reshape([1, 4, 32, 32])?.max_pool2d(Window::square(2).max())?.0),
-    |_, x, _| x.reshape([1, 4, 32, 32])?.upsample_bilinear([64, 64]),
+    |_, x, _| x.reshape([1, 4, 32, 32])?.upsample_bilinear([64, 64], Corners::Outer),
 ];
 const LAST_LINE: u32 = line!();
 

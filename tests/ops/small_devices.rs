@@ -3,7 +3,9 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{Activation, AdamW, AdamWParameter, CrossEntropy, DType, DeviceError, Pool, Tensor, TensorError, fuse};
+use wgpu_pool::{
+    Activation, AdamW, AdamWParameter, Corners, CrossEntropy, DType, DeviceError, Pool, Tensor, TensorError, fuse,
+};
 
 /// The name of an operation, and what it gives.
 type Named = (&'static str, Result<Vec<f32>, TensorError>);
@@ -59,7 +61,7 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
             read(images.conv2d(&kernel, None, window.conv())?.conv2d_weight(&images, [4, 3, 3, 3], window.conv())),
         ),
         ("max_pool2d", read(images.max_pool2d(Window::square(2).max()).map(|(largest, _)| largest))),
-        ("upsample_bilinear", read(images.upsample_bilinear([5, 17]))),
+        ("upsample_bilinear", read(images.upsample_bilinear([5, 17], Corners::Outer))),
         ("gather", read(x.gather(1, &index))),
         ("scatter_add_", read(scattered())),
         ("cross_entropy", read(x.cross_entropy(&index.reshape([20])?, CrossEntropy::default()))),

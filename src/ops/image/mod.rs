@@ -21,6 +21,7 @@ use bytemuck::{Pod, Zeroable};
 use options::KernelWindow;
 pub use options::{AvgPool2d, Conv2d, MaxPool2d, Padding, Unfold};
 use passes::Pass;
+pub use resample::Corners;
 
 /// The parameters of `lib/image.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

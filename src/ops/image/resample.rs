@@ -15,9 +15,38 @@ const DIVISION: u64 = iterations(32, 0);
 const BILINEAR: Operation =
     Operation::of_lines("bilinear", &[["const BILINEAR: bool = false;", "const BILINEAR: bool = true;"]]);
 
+const BILINEAR_ALIGNED: Operation = Operation::of_lines(
+    "bilinear_aligned",
+    &[
+        ["const BILINEAR: bool = false;", "const BILINEAR: bool = true;"],
+        ["const ALIGNED: bool = false;", "const ALIGNED: bool = true;"],
+    ],
+);
+
 /// Every way there is.
 #[cfg(test)]
-pub(in crate::ops) const ALL: [Operation; 2] = [AS_IT_IS, BILINEAR];
+pub(in crate::ops) const ALL: [Operation; 3] = [AS_IT_IS, BILINEAR, BILINEAR_ALIGNED];
+
+/// Which points of two images of different size coincide, PyTorch's argument `align_corners`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Corners {
+    /// The outer corners of the images, as if elements were squares: position i is at (i + 1/2) · h / height − 1/2 of the original, cut
+    /// off at its edges. Equals `align_corners=False`, PyTorch's default.
+    #[default]
+    Outer,
+    /// The centers of the elements in the corners: position i is at i · (h − 1) / (height − 1) of the original, and at 0 if there is
+    /// one position alone. Equals `align_corners=True`.
+    Centers,
+}
+
+impl Corners {
+    fn operation(self) -> Operation {
+        match self {
+            Self::Outer => BILINEAR,
+            Self::Centers => BILINEAR_ALIGNED,
+        }
+    }
+}
 
 impl Tensor {
     /// The images in another size, (height, width), each element that of the nearest place, ⌊i · h / height⌋ in exact arithmetic:
@@ -32,15 +61,28 @@ impl Tensor {
         self.resampled("upsample_nearest", AS_IT_IS, size)
     }
 
-    /// The images in another size, each element a mean of the four nearest places by their distance. A place whose weight is 0 is left
-    /// out, whatever is there. Equals `torch.nn.functional.interpolate(size, mode="bilinear", align_corners=False)`, which makes NaN of a
-    /// NaN or an infinity at such a place.
+    /// Returns the images in another size, (height, width), each element a mean of the four nearest elements by their distance, where
+    /// `corners` says which points of both images coincide. Shapes and dtypes are those of [`Tensor::upsample_nearest`]. Distances are
+    /// exact for every size. An element whose weight is 0 is left out, even if it is NaN or infinite. Equals
+    /// `torch.nn.functional.interpolate(size, mode="bilinear", align_corners)`, which makes NaN of a NaN or an infinity of weight 0.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{Corners, Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let image = Tensor::from_slice(&pool, &[0.0_f32, 3.0], [1, 1, 2])?;
+    /// let wide = image.upsample_bilinear([1, 4], Corners::Centers)?;
+    /// assert_eq!(wide.read_blocking::<f32>()?, [0.0, 1.0, 2.0, 3.0]);
+    /// # Ok::<(), wgpu_pool::Error>(())
+    /// ```
     #[track_caller]
-    pub fn upsample_bilinear(&self, size: [usize; 2]) -> Result<Self, TensorError> {
-        self.resampled("upsample_bilinear", BILINEAR, size)
+    pub fn upsample_bilinear(&self, size: [usize; 2], corners: Corners) -> Result<Self, TensorError> {
+        self.resampled("upsample_bilinear", corners.operation(), size)
     }
 
     /// The gradient of [`Tensor::upsample_nearest`] by its input, whose images were of this size; `self` is the gradient of the
@@ -54,15 +96,15 @@ impl Tensor {
         self.gathered_back("upsample_nearest_backward", AS_IT_IS, size)
     }
 
-    /// The gradient of [`Tensor::upsample_bilinear`] by its input, whose images were of this size; `self` is the gradient of the
-    /// result. For f32 and f16. Equals what
-    /// `torch.nn.functional.interpolate(x, size, mode="bilinear").backward(gradient)` leaves in `x.grad`.
+    /// Returns the gradient of [`Tensor::upsample_bilinear`] with respect to its input, whose images were of this size; `self` is the
+    /// gradient of the result. For f32 and f16. Equals what
+    /// `torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners).backward(gradient)` leaves in `x.grad`.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].
     #[track_caller]
-    pub fn upsample_bilinear_backward(&self, size: [usize; 2]) -> Result<Self, TensorError> {
-        self.gathered_back("upsample_bilinear_backward", BILINEAR, size)
+    pub fn upsample_bilinear_backward(&self, size: [usize; 2], corners: Corners) -> Result<Self, TensorError> {
+        self.gathered_back("upsample_bilinear_backward", corners.operation(), size)
     }
 
     #[track_caller]
@@ -81,9 +123,17 @@ impl Tensor {
         let (planes, out) = (Planes { size, ..own }, own.size);
         let input = self.contiguous()?;
         let run = Run { operation, planes, out, ..Run::new(name, &UPSAMPLE_BACK, &input) };
-        // Places that take from one: from out / size of them the nearest form, from twice as many the bilinear one, and those
-        // that the ends of the range are rounded to.
-        let takers = |axis: usize| (2 * out[axis]).div_ceil(size[axis]).saturating_add(2).min(out[axis]);
+        // Positions that take from one element: out / size of them in the nearest form, twice as many in the bilinear one, and those
+        // that the ends of the range are rounded to. With aligned corners, sizes are one less.
+        let takers = |axis: usize| {
+            let (out, size) = (out[axis], size[axis]);
+            let each = match operation == BILINEAR_ALIGNED {
+                true if size == 1 => out,
+                true => (2 * (out - 1)).div_ceil(size - 1),
+                false => (2 * out).div_ceil(size),
+            };
+            each.saturating_add(2).min(out)
+        };
         run.sums(&shape_like(self.shape(), planes.shape(size)), &[&input], [takers(0), takers(1)], 4 * DIVISION)
     }
 

@@ -68,8 +68,10 @@ fn results<T: Element + PartialEq>(pool: &Pool, dtype: DType, window: Window) ->
         x.avg_pool2d(averages[1])?.avg_pool2d_backward(shape, averages[1])?,
         columns.fold([13, 11], window.unfold())?,
         x.upsample_nearest_backward([2, 3])?,
-        x.upsample_bilinear_backward([2, 3])?,
-        x.upsample_bilinear_backward([1, 1])?,
+        x.upsample_bilinear_backward([2, 3], Corners::Outer)?,
+        x.upsample_bilinear_backward([1, 1], Corners::Outer)?,
+        x.upsample_bilinear_backward([2, 3], Corners::Centers)?,
+        x.upsample_bilinear_backward([1, 1], Corners::Centers)?,
         x.upsample_nearest_backward([17, 3])?,
     ];
     all.iter().map(Tensor::read_blocking).collect()

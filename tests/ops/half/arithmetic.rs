@@ -5,8 +5,8 @@ use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::window::Window;
 use wgpu_pool::{
-    Activation, AdamW, AdamWParameter, CrossEntropy, DType, Reduction, Sgd, SgdParameter, Tensor, TensorError, f16,
-    fuse,
+    Activation, AdamW, AdamWParameter, Corners, CrossEntropy, DType, Reduction, Sgd, SgdParameter, Tensor, TensorError,
+    f16, fuse,
 };
 
 type Unary = (&'static str, fn(&Tensor) -> Result<Tensor, TensorError>);
@@ -193,9 +193,9 @@ fn images_are_computed_in_f32() -> Outcome {
             })?;
             on_both("unfold", &[&image], 1, |x| x[0].unfold(window.unfold()))?;
             on_both("fold", &[&image.unfold(window.unfold())?], 1, |x| x[0].fold([9, 11], window.unfold()))?;
-            on_both("bilinear", &[&image], 1, |x| x[0].upsample_bilinear([20, 17]))?;
+            on_both("bilinear", &[&image], 1, |x| x[0].upsample_bilinear([20, 17], Corners::Outer))?;
             on_both("nearest", &[&image], 1, |x| x[0].upsample_nearest([20, 17]))?;
-            on_both("bilinear_backward", &[&image], 1, |x| x[0].upsample_bilinear_backward([5, 4]))?;
+            on_both("bilinear_backward", &[&image], 1, |x| x[0].upsample_bilinear_backward([5, 4], Corners::Outer))?;
         }
     }
     Ok(())

@@ -2,7 +2,9 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{AdamW, AdamWParameter, CrossEntropy, DType, Reduction, Sgd, SgdParameter, Tensor, TensorError};
+use wgpu_pool::{
+    AdamW, AdamWParameter, Corners, CrossEntropy, DType, Reduction, Sgd, SgdParameter, Tensor, TensorError,
+};
 
 const INF: f32 = f32::INFINITY;
 const NAN: f32 = f32::NAN;
@@ -52,18 +54,25 @@ fn images_in_other_sizes_keep_equal_numbers_and_spread_nan_to_neighbours_alone()
     for pool in adapter::all_shared() {
         for number in [0.1_f32, 3.0, -1e30, 7e-20] {
             let even = Tensor::full(pool, [1, 1, 3, 5], number)?;
-            assert_same(even.upsample_bilinear([7, 11]), &[number; 77], "upsample_bilinear")?;
+            assert_same(even.upsample_bilinear([7, 11], Corners::Outer), &[number; 77], "upsample_bilinear")?;
+            assert_same(even.upsample_bilinear([7, 11], Corners::Centers), &[number; 77], "aligned corners")?;
             assert_same(even.upsample_nearest([7, 11]), &[number; 77], "upsample_nearest")?;
         }
         let image = Tensor::from_slice(pool, &[1.0, 2.0, NAN, 4.0], [1, 1, 1, 4])?;
-        let wide = image.upsample_bilinear([1, 8]);
+        let wide = image.upsample_bilinear([1, 8], Corners::Outer);
         assert_same(wide, &[1.0, 1.25, 1.75, NAN, NAN, NAN, NAN, 4.0], "upsample_bilinear")?;
+        let wide = image.upsample_bilinear([1, 7], Corners::Centers);
+        assert_same(wide, &[1.0, 1.5, 2.0, NAN, NAN, NAN, 4.0], "upsample_bilinear with aligned corners")?;
         let wide = image.upsample_nearest([1, 8]);
         assert_same(wide, &[1.0, 1.0, 2.0, 2.0, NAN, NAN, 4.0, 4.0], "upsample_nearest")?;
-        assert_same(image.upsample_bilinear([1, 4]), &[1.0, 2.0, NAN, 4.0], "upsample_bilinear to the same size")?;
+        assert_same(
+            image.upsample_bilinear([1, 4], Corners::Outer),
+            &[1.0, 2.0, NAN, 4.0],
+            "upsample_bilinear to the same size",
+        )?;
         let gradient = Tensor::from_slice(pool, &[1.0, 1.0, NAN, 1.0, 1.0, INF], [1, 1, 1, 6])?;
         assert_same(gradient.upsample_nearest_backward([1, 3]), &[2.0, NAN, INF], "upsample_nearest_backward")?;
-        let back = gradient.upsample_bilinear_backward([1, 3])?.read_blocking::<f32>()?;
+        let back = gradient.upsample_bilinear_backward([1, 3], Corners::Outer)?.read_blocking::<f32>()?;
         assert!(back[0].is_nan() && back[1].is_nan() && back[2] == INF, "{back:?}");
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::{ALL, FLOATS, Row, any, below, check};
 use crate::common::Outcome;
 use crate::model::{Array, indices};
 use crate::window::Window;
-use wgpu_pool::{DType, Tensor, TensorError};
+use wgpu_pool::{Corners, DType, Tensor, TensorError};
 
 /// Images and windows over them: odd sizes, gaps, edges, and several outputs of a kernel's block.
 const WINDOWS: [([usize; 4], usize, Window); 3] = [
@@ -223,12 +223,20 @@ pub(super) fn pools() -> Vec<Row> {
     rows
 }
 
+/// How an image gets another size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resampling {
+    Nearest,
+    Bilinear(Corners),
+}
+
 /// What an element of one axis is made of in another size: two places and their weights.
-fn taps(at: usize, size: usize, out: usize, is_bilinear: bool) -> [(usize, f64); 2] {
-    if !is_bilinear {
-        return [(at * size / out, 1.0), (0, 0.0)];
-    }
-    let source = ((at as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0);
+fn taps(at: usize, size: usize, out: usize, resampling: Resampling) -> [(usize, f64); 2] {
+    let source = match resampling {
+        Resampling::Nearest => return [(at * size / out, 1.0), (0, 0.0)],
+        Resampling::Bilinear(Corners::Outer) => ((at as f64 + 0.5) * size as f64 / out as f64 - 0.5).max(0.0),
+        Resampling::Bilinear(Corners::Centers) => (at * (size - 1)) as f64 / (out.max(2) - 1) as f64,
+    };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place of the image")]
     let low = (source as usize).min(size - 1);
     let upper = source - low as f64;
@@ -240,20 +248,33 @@ type Weighed<'a> = Box<dyn FnMut([usize; 4], [usize; 4], f64) + 'a>;
 type Resample = fn(&Tensor, [usize; 2]) -> Result<Tensor, TensorError>;
 
 pub(super) fn sizes() -> Vec<Row> {
-    let kinds: [(&str, Resample, Resample, bool); 2] = [
-        ("upsample_nearest", Tensor::upsample_nearest, Tensor::upsample_nearest_backward, false),
-        ("upsample_bilinear", Tensor::upsample_bilinear, Tensor::upsample_bilinear_backward, true),
+    let kinds: [(&str, Resample, Resample, Resampling); 3] = [
+        ("upsample_nearest", Tensor::upsample_nearest, Tensor::upsample_nearest_backward, Resampling::Nearest),
+        (
+            "upsample_bilinear",
+            |x, size| x.upsample_bilinear(size, Corners::Outer),
+            |x, size| x.upsample_bilinear_backward(size, Corners::Outer),
+            Resampling::Bilinear(Corners::Outer),
+        ),
+        (
+            "upsample_bilinear",
+            |x, size| x.upsample_bilinear(size, Corners::Centers),
+            |x, size| x.upsample_bilinear_backward(size, Corners::Centers),
+            Resampling::Bilinear(Corners::Centers),
+        ),
     ];
     let mut rows = Vec::new();
-    for (name, run, back, is_bilinear) in kinds {
-        for (small, [down, across]) in [([2, 3, 3, 5], [7, 9]), ([1, 2, 4, 8], [8, 16]), ([1, 1, 6, 5], [4, 3])] {
+    for (name, run, back, resampling) in kinds {
+        for (small, [down, across]) in
+            [([2, 3, 3, 5], [7, 9]), ([1, 2, 4, 8], [8, 16]), ([1, 1, 6, 5], [4, 3]), ([1, 2, 1, 5], [3, 1])]
+        {
             let [batch, channels, height, width] = small;
             let large = [batch, channels, down, across];
             let each = move |mut each: Weighed<'_>| {
                 for index in indices(&large) {
                     let [n, c, row, column] = index[..] else { continue };
-                    for (from_row, weight) in taps(row, height, down, is_bilinear) {
-                        for (from_column, other) in taps(column, width, across, is_bilinear) {
+                    for (from_row, weight) in taps(row, height, down, resampling) {
+                        for (from_column, other) in taps(column, width, across, resampling) {
                             each([n, c, from_row, from_column], [n, c, row, column], weight * other);
                         }
                     }
@@ -265,14 +286,16 @@ pub(super) fn sizes() -> Vec<Row> {
                 each(Box::new(|from, to, weight| add(&mut found, &to, weight * x[0].at(&from))));
                 vec![found]
             };
-            rows.push(Row::new(name, FLOATS, vec![any(&small)], run, model).within(1e-5));
+            let detail = format!("{resampling:?}");
+            rows.push(Row::new(name, FLOATS, vec![any(&small)], run, model).within(1e-5).detail(&detail));
             let run = move |x: &[&Tensor]| Ok(vec![back(x[0], [height, width])?]);
             let model = move |x: &[&Array<f64>], _: DType| {
                 let mut found = zeros(&small);
                 each(Box::new(|from, to, weight| add(&mut found, &from, weight * x[0].at(&to))));
                 vec![found]
             };
-            rows.push(Row::new(&format!("{name}_backward"), FLOATS, vec![any(&large)], run, model).within(1e-5));
+            let row = Row::new(&format!("{name}_backward"), FLOATS, vec![any(&large)], run, model);
+            rows.push(row.within(1e-5).detail(detail));
         }
     }
     rows
