@@ -41,11 +41,9 @@ def ax(v, rank): return int(v) + rank if v < 0 else int(v)
 
 
 def window(a, rank, size, kernel, name, out=None):
-    """kernel, stride, padding of a 2-D window, or why not."""
-    why = []
+    """How a 2-D window moves, or why the crate's cannot."""
     if rank != 4: raise NE(f"{rank - 2}-D {name}")
     stride = list(a.get("strides", [1, 1])); d = list(a.get("dilations", [1, 1])); pads = list(a.get("pads", [0] * 4))
-    if d != [1, 1]: why.append(f"dilation of {name}")
     auto = a.get("auto_pad", "NOTSET")
     if auto == "VALID": pads = [0] * 4
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -55,12 +53,12 @@ def window(a, rank, size, kernel, name, out=None):
             total = max(0, (n - 1) * stride[i] + (kernel[i] - 1) * d[i] + 1 - size[i])
             low = total // 2 if auto == "SAME_UPPER" else total - total // 2
             pads[i], pads[i + 2] = low, total - low
-    if a.get("ceil_mode"):
-        f = lambda c: [(size[i] + pads[i] + pads[i + 2] - ((kernel[i] - 1) * d[i] + 1) + (stride[i] - 1 if c else 0)) // stride[i] for i in range(2)]
-        if f(True) != f(False): why.append(f"ceil_mode of {name}")
-    if pads[:2] != pads[2:]: why.append(f"uneven padding of {name}")
-    if why: raise NE(*why)
-    return {"kernel": list(kernel), "stride": stride, "padding": pads[:2]}
+    ceil = bool(a.get("ceil_mode", 0))
+    if "pool" in name and pads[:2] != pads[2:]: raise NE(f"uneven padding of {name}")
+    window = {"kernel": list(kernel), "stride": stride, "padding": pads[:2] if "pool" in name else pads}
+    if name != "avg_pool2d": window["dilation"] = d
+    elif d != [1, 1]: raise NE(f"dilation of {name}")
+    return {**window, "ceil_mode": ceil} if "pool" in name else window
 
 
 def plan(n, a, x, y):
@@ -149,31 +147,27 @@ def plan(n, a, x, y):
         return Case("scatter_add", [arr(x[0]), arr(x[1], index=True), arr(x[2])], {"axis": ax(a.get("axis", 0), rank)})
     if o == "Conv":
         k = list(x[1].shape[2:])
-        why = [] if a.get("group", 1) == 1 else ["groups of conv2d"]
-        try: w = window(a, rank, x[0].shape[2:], k, "conv2d")
-        except NE as ne: why += ne.why
-        if why: raise NE(*why)
+        w = {**window(a, rank, x[0].shape[2:], k, "conv2d"), "groups": a.get("group", 1)}
         return Case("conv2d", [arr(t) for t in x if t is not None], w)
     if o == "ConvTranspose":
         if rank != 4: raise NE(f"{rank - 2}-D conv_transpose")
         k = list(x[1].shape[2:])
         why = []
-        if a.get("group", 1) != 1: why.append("groups of conv2d_input (conv_transpose)")
-        if list(a.get("dilations", [1, 1])) != [1, 1]: why.append("dilation of conv2d_input (conv_transpose)")
+        d = list(a.get("dilations", [1, 1]))
         pads, stride = list(a.get("pads", [0] * 4)), list(a.get("strides", [1, 1]))
         out = list(y[0].shape[2:])
         if a.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in a:
             op = list(a.get("output_padding", [0, 0])); pads = [0] * 4
             for i in range(2):
-                total = stride[i] * (x[0].shape[2 + i] - 1) + op[i] + k[i] - out[i]
+                total = stride[i] * (x[0].shape[2 + i] - 1) + op[i] + (k[i] - 1) * d[i] + 1 - out[i]
                 low = total // 2 if a.get("auto_pad") == "SAME_UPPER" else total - total // 2
                 if total < 0: why.append("output larger than conv_transpose's"); break
                 pads[i], pads[i + 2] = low, total - low
-        if pads[:2] != pads[2:]: why.append("uneven padding of conv2d_input (conv_transpose)")
-        if not why and any((out[i] + 2 * pads[i] - k[i]) // stride[i] + 1 != x[0].shape[2 + i] for i in range(2)): why.append("output_padding of conv_transpose")
+        reach = [out[i] + pads[i] + pads[i + 2] - (k[i] - 1) * d[i] - 1 for i in range(2)]
+        if not why and any(reach[i] // stride[i] + 1 != x[0].shape[2 + i] for i in range(2)): why.append("output_padding of conv_transpose")
         if len(x) > 2 and x[2] is not None: why.append("bias of conv2d_input")
         if why: raise NE(*why)
-        return Case("conv2d_input", [arr(x[0]), arr(x[1])], {"kernel": k, "stride": stride, "padding": pads[:2], "input": list(y[0].shape)})
+        return Case("conv2d_input", [arr(x[0]), arr(x[1])], {"kernel": k, "stride": stride, "padding": pads, "dilation": d, "groups": a.get("group", 1), "input": list(y[0].shape)})
     if o == "MaxPool":
         p = arr(x[0])
         if p.dtype.kind in "iu": raise NE("max_pool2d of integers")
@@ -182,8 +176,7 @@ def plan(n, a, x, y):
         return Case("max_pool2d", [p], w, want=[arr(y[0]), np.asarray(y[1]).astype(np.uint32) if flat else None])
     if o == "AveragePool":
         w = window(a, rank, x[0].shape[2:], a["kernel_shape"], "avg_pool2d")
-        if not a.get("count_include_pad", 0) and w["padding"] != [0, 0]: raise NE("count_include_pad=False of avg_pool2d")
-        return Case("avg_pool2d", [arr(x[0])], w)
+        return Case("avg_pool2d", [arr(x[0])], {**w, "count_include_pad": bool(a.get("count_include_pad", 0))})
     if o in ("GlobalAveragePool", "GlobalMaxPool"):
         return Case("mean" if o == "GlobalAveragePool" else "amax", [arr(x[0])], {"axes": list(range(2, rank)), "keep": True})
     if o == "Resize":

@@ -10,36 +10,33 @@ def pair(v):
     return [int(q) for q in (v * 2 if len(v) == 1 else v)]
 
 
-def images(x):
-    if x.dim() == 3: raise NE("image without a batch axis")
-    if x.dim() != 4: raise NE(f"rank {x.dim()} for an image")
+def image_rank(x, name):
+    if x.dim() not in (3, 4): raise NE(f"rank {x.dim()} of {name}")
 
 
 def conv2d(o, s):
     x, w = s.input, s.args[0]
+    image_rank(x, "conv2d")
     b = s.args[1] if len(s.args) > 1 else s.kwargs.get("bias")
-    k = s.kwargs
-    why = []
-    if pair(k.get("dilation", 1)) != [1, 1]: why.append("dilation of conv2d")
-    if k.get("groups", 1) != 1: why.append("groups of conv2d")
-    stride, padding = pair(k.get("stride", 1)), k.get("padding", 0)
-    if x.dim() == 3: why.append("image without a batch axis")
+    k = dict(zip(["stride", "padding", "dilation", "groups"], s.args[2:])) | s.kwargs
+    stride, dilation, groups = pair(k.get("stride", 1)), pair(k.get("dilation", 1)), k.get("groups", 1)
+    padding = k.get("padding", 0)
     if isinstance(padding, str):
-        if padding == "valid": padding = 0
-        elif all(q % 2 for q in w.shape[2:]): padding = [q // 2 for q in w.shape[2:]]
-        else: why.append("padding='same' of an even kernel (uneven padding)")
-    if not x.is_floating_point() and not why: pass
-    if why: raise NE(*why)
-    p = pair(padding)
-    win = {"kernel": list(w.shape[2:]), "stride": stride, "padding": p}
+        total = [d * (q - 1) if padding == "same" else 0 for d, q in zip(dilation, w.shape[2:])]
+        places = [t // 2 for t in total] + [t - t // 2 for t in total]
+    else:
+        padding = pair(padding)
+        places = padding * 2
+    win = {"kernel": list(w.shape[2:]), "stride": stride, "padding": places, "dilation": dilation, "groups": groups}
     cases = [Case("conv2d", [x, w] + ([b] if is_t(b) else []), win)]
     if x.is_floating_point():
+        f = lambda x, w: F.conv2d(x, w, None, stride, padding, dilation, groups)
         xd, wd = x.double().requires_grad_(), w.double().requires_grad_()
-        y = F.conv2d(xd, wd, None, stride, p)
+        y = f(xd, wd)
         g = torch.randn(y.shape).to(x.dtype)
         gx, gw = torch.autograd.grad(y, (xd, wd), g.double())
         xf, wf = x.float().requires_grad_(), w.float().requires_grad_()
-        fx, fw = torch.autograd.grad(F.conv2d(xf, wf, None, stride, p), (xf, wf), g.float())
+        fx, fw = torch.autograd.grad(f(xf, wf), (xf, wf), g.float())
         cases.append(Case("conv2d_input", [g, w], {**win, "input": list(x.shape)}, want=lambda: gx, alt=lambda: fx.to(x.dtype)))
         cases.append(Case("conv2d_weight", [g, x], {**win, "weight": list(w.shape)}, want=lambda: gw, alt=lambda: fw.to(x.dtype)))
     return cases
@@ -48,17 +45,12 @@ def conv2d(o, s):
 def max_pool(o, s):
     x, k = s.input, dict(s.kwargs)
     for n, v in zip(["kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"], s.args): k[n] = v
-    why = []
-    if pair(k.get("dilation", 1)) != [1, 1]: why.append("dilation of max_pool2d")
-    kernel = pair(k["kernel_size"]); stride = pair(k.get("stride") or k["kernel_size"]); padding = pair(k.get("padding", 0))
-    if k.get("ceil_mode"):
-        if F.max_pool2d(x.float(), kernel, stride, padding, 1, True).shape != F.max_pool2d(x.float(), kernel, stride, padding, 1, False).shape or why:
-            why.append("ceil_mode of max_pool2d")
-    if x.dim() == 3: why.append("image without a batch axis")
-    if why: raise NE(*why)
+    image_rank(x, "max_pool2d")
     if not x.is_floating_point(): raise NE("max_pool2d of integers")
-    win = {"kernel": kernel, "stride": stride, "padding": padding}
-    f = lambda t: F.max_pool2d(t, kernel, stride, padding, 1, False, return_indices=True)
+    kernel = pair(k["kernel_size"]); stride = pair(k.get("stride") or k["kernel_size"]); padding = pair(k.get("padding", 0))
+    dilation, ceil = pair(k.get("dilation", 1)), bool(k.get("ceil_mode", False))
+    win = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil}
+    f = lambda t: F.max_pool2d(t, kernel, stride, padding, dilation, ceil, return_indices=True)
     cases = [Case("max_pool2d", [x], win, want=lambda: f(x.double()), alt=lambda: f(x), truth=[None, "index"])]
     if k.get("return_indices"):
         xd = x.double().requires_grad_()
@@ -72,18 +64,14 @@ def max_pool(o, s):
 def avg_pool(o, s):
     x, k = s.input, dict(s.kwargs)
     for n, v in zip(["kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"], s.args): k[n] = v
-    why = []
+    image_rank(x, "avg_pool2d")
     kernel = pair(k["kernel_size"]); stride = pair(k.get("stride") or k["kernel_size"]); padding = pair(k.get("padding", 0))
-    if k.get("ceil_mode") and F.avg_pool2d(x.float(), kernel, stride, padding, True).shape != F.avg_pool2d(x.float(), kernel, stride, padding, False).shape:
-        why.append("ceil_mode of avg_pool2d")
-    if not k.get("count_include_pad", True) and padding != [0, 0]: why.append("count_include_pad=False of avg_pool2d")
-    if k.get("divisor_override") not in (None, kernel[0] * kernel[1]): why.append("divisor_override of avg_pool2d")
-    if x.dim() == 3: why.append("image without a batch axis")
-    if why: raise NE(*why)
+    if k.get("divisor_override") not in (None, kernel[0] * kernel[1]): raise NE("divisor_override of avg_pool2d")
     if not x.is_floating_point(): raise NE("avg_pool2d of integers")
-    win = {"kernel": kernel, "stride": stride, "padding": padding}
+    ceil, counts = bool(k.get("ceil_mode", False)), bool(k.get("count_include_pad", True))
+    win = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil, "count_include_pad": counts}
     xd = x.double().requires_grad_()
-    y = F.avg_pool2d(xd, kernel, stride, padding)
+    y = F.avg_pool2d(xd, kernel, stride, padding, ceil, counts, k.get("divisor_override"))
     g = torch.randn(y.shape).to(x.dtype)
     gx, = torch.autograd.grad(y, xd, g.double())
     return [Case("avg_pool2d", [x], win, want=lambda: y.detach()), Case("avg_pool2d_backward", [g], {**win, "input": list(x.shape)}, want=lambda: gx)]
@@ -120,16 +108,15 @@ def interpolate(o, s):
 
 def unfold(o, s):
     x = s.input
+    image_rank(x, "unfold")
     k = dict(zip(["kernel_size", "dilation", "padding", "stride"], s.args)) | s.kwargs
-    why = []
-    if pair(k.get("dilation", 1)) != [1, 1]: why.append("dilation of unfold")
-    if x.dim() == 3: why.append("image without a batch axis")
-    if why: raise NE(*why)
-    win = {"kernel": pair(k["kernel_size"]), "stride": pair(k.get("stride", 1)), "padding": pair(k.get("padding", 0))}
-    f = lambda t: F.unfold(t, win["kernel"], 1, win["padding"], win["stride"])
+    kernel, dilation, padding, stride = (pair(k.get(n, v)) for n, v in (("kernel_size", 1), ("dilation", 1), ("padding", 0), ("stride", 1)))
+    win = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    f = lambda t: F.unfold(t, kernel, dilation, padding, stride)
     cases = [Case("unfold", [x], win, want=lambda: f(x.double()) if x.is_floating_point() else f(x))]
     y = f(x.float())
     if x.is_floating_point() and y.numel():
         c = torch.randn(y.shape).to(x.dtype)
-        cases.append(Case("fold", [c], {**win, "size": list(x.shape[2:])}, want=lambda: F.fold(c.double(), list(x.shape[2:]), win["kernel"], 1, win["padding"], win["stride"])))
+        size = list(x.shape[-2:])
+        cases.append(Case("fold", [c], {**win, "size": size}, want=lambda: F.fold(c.double(), size, kernel, dilation, padding, stride)))
     return cases

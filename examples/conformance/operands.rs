@@ -1,7 +1,7 @@
 //! Inputs of a case: arrays from the data, as tensors with the strides that the case asks for.
 
 use serde_json::Value;
-use wgpu_pool::{AvgPool2d, Conv2d, DType, MaxPool2d, Pool, Tensor, TensorError, Unfold, f16};
+use wgpu_pool::{AvgPool2d, Conv2d, DType, MaxPool2d, Padding, Pool, Tensor, TensorError, Unfold, f16};
 
 /// Why a run has no result.
 #[derive(Clone, Debug)]
@@ -89,20 +89,30 @@ pub(crate) fn real(v: &Value) -> f64 {
 pub(crate) fn pair(v: &Value) -> [usize; 2] {
     list(v).try_into().unwrap_or_else(|_| panic!("no pair: {v}"))
 }
+/// The places at the edges: (height, width) for both edges of an axis, or (top, left, bottom, right).
+fn padding(v: &Value) -> Padding {
+    match list(v)[..] {
+        [rows, columns] => [rows, columns].into(),
+        [top, left, bottom, right] => Padding { top, bottom, left, right },
+        _ => panic!("no padding: {v}"),
+    }
+}
 pub(crate) fn convolution(a: &Value) -> Conv2d {
-    Conv2d { stride: pair(&a["stride"]), padding: pair(&a["padding"]).into(), ..Conv2d::default() }
+    let [stride, dilation] = ["stride", "dilation"].map(|name| pair(&a[name]));
+    Conv2d { stride, padding: padding(&a["padding"]), dilation, groups: num(&a["groups"]) }
 }
 pub(crate) fn max_pool(a: &Value) -> MaxPool2d {
-    let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|name| pair(&a[name]));
-    MaxPool2d { kernel, stride, padding, ..MaxPool2d::new(1) }
+    let [kernel, stride, padding, dilation] = ["kernel", "stride", "padding", "dilation"].map(|name| pair(&a[name]));
+    MaxPool2d { kernel, stride, padding, dilation, ceil_mode: boolean(&a["ceil_mode"]) }
 }
 pub(crate) fn avg_pool(a: &Value) -> AvgPool2d {
     let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|name| pair(&a[name]));
-    AvgPool2d { kernel, stride, padding, ..AvgPool2d::new(1) }
+    let [ceil_mode, count_include_pad] = ["ceil_mode", "count_include_pad"].map(|name| boolean(&a[name]));
+    AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad }
 }
 pub(crate) fn patches(a: &Value) -> Unfold {
-    let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|name| pair(&a[name]));
-    Unfold { kernel, stride, padding: padding.into(), ..Unfold::new(1) }
+    let [kernel, stride, dilation] = ["kernel", "stride", "dilation"].map(|name| pair(&a[name]));
+    Unfold { kernel, stride, padding: padding(&a["padding"]), dilation }
 }
 
 /// A tensor as the case says: with its strides where they can be made with the crate's views.

@@ -15,7 +15,6 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
         return Ok(vec![result?]);
     }
     let one = |r: R<Tensor>| r.map(|t| vec![t]);
-    let four = |v: &Value| -> [usize; 4] { list(v).try_into().unwrap() };
     match op {
         "radd_scalar" | "rsub_scalar" | "rmul_scalar" | "rdiv_scalar" | "rpow_scalar" => {
             one(number_first(op, &i[0], &a["scalar"]))
@@ -125,15 +124,15 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
             Ok(vec![c])
         }
         "conv2d" => one(e(i[0].conv2d(&i[1], i.get(2), convolution(a)))),
-        "conv2d_input" => one(e(i[0].conv2d_input(four(&a["input"]), &i[1], convolution(a)))),
-        "conv2d_weight" => one(e(i[0].conv2d_weight(&i[1], four(&a["weight"]), convolution(a)))),
+        "conv2d_input" => one(e(i[0].conv2d_input(list(&a["input"]), &i[1], convolution(a)))),
+        "conv2d_weight" => one(e(i[0].conv2d_weight(&i[1], list(&a["weight"]), convolution(a)))),
         "max_pool2d" => {
             let (most, places) = e(i[0].max_pool2d(max_pool(a)))?;
             Ok(vec![most, places])
         }
-        "max_pool2d_backward" => one(e(i[0].max_pool2d_backward(&i[1], four(&a["input"]), max_pool(a)))),
+        "max_pool2d_backward" => one(e(i[0].max_pool2d_backward(&i[1], list(&a["input"]), max_pool(a)))),
         "avg_pool2d" => one(e(i[0].avg_pool2d(avg_pool(a)))),
-        "avg_pool2d_backward" => one(e(i[0].avg_pool2d_backward(four(&a["input"]), avg_pool(a)))),
+        "avg_pool2d_backward" => one(e(i[0].avg_pool2d_backward(list(&a["input"]), avg_pool(a)))),
         "upsample_nearest" => one(e(i[0].upsample_nearest(pair(&a["size"])))),
         "upsample_bilinear" => one(e(i[0].upsample_bilinear(pair(&a["size"]), corners(a)))),
         "upsample_nearest_backward" => one(e(i[0].upsample_nearest_backward(pair(&a["size"])))),

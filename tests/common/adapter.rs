@@ -57,7 +57,15 @@ pub(crate) fn shared_gl() -> Option<&'static Pool> {
 /// Opens a new memory on GL, as [`shared_gl`].
 pub(crate) fn gl() -> Option<Gpu> {
     let options = GpuOptions { backends: wgpu::Backends::GL, ..GpuOptions::default() };
-    let opened = pollster::block_on(Gpu::open(&options));
+    // On a thread that never ends, because of the deadlock that `foreign_adapter` describes.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = sender.send(pollster::block_on(Gpu::open(&options)));
+        loop {
+            std::thread::park();
+        }
+    });
+    let opened = receiver.recv().ok()?;
     let gpu = opened.inspect_err(|error| eprintln!("skipped on GL: {error}")).ok()?;
     // The environment variable for backends takes precedence; its backend is tested as the best adapter.
     (gpu.adapter_info().backend == wgpu::Backend::Gl).then_some(gpu)
@@ -95,17 +103,29 @@ pub(crate) fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
 
 /// As [`foreign`], with other limits.
 pub(crate) fn foreign_with(required_limits: wgpu::Limits) -> Option<(wgpu::Device, wgpu::Queue)> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all()),
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    let options = wgpu::RequestAdapterOptions::default();
     let opened = pollster::block_on(async {
-        let adapter = instance.request_adapter(&options).await.map_err(|error| error.to_string())?;
+        let adapter = foreign_adapter().await.map_err(|error| error.to_string())?;
         let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         adapter.request_device(&descriptor).await.map_err(|error| error.to_string())
     });
     or_skip(opened)
+}
+
+/// An adapter of the selected backends, GL only if no other has one. NVIDIA's driver 580 for Linux deadlocks if a thread ends that has
+/// initialized GL while another destroys a Vulkan device: the destructors of the one and the destruction wait for each other's lock.
+async fn foreign_adapter() -> Result<wgpu::Adapter, wgpu::RequestAdapterError> {
+    let request = async |backends| {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await
+    };
+    let selected = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    match request(selected & !wgpu::Backends::GL).await {
+        Err(_) if selected.contains(wgpu::Backends::GL) => request(wgpu::Backends::GL).await,
+        other => other,
+    }
 }
 
 /// Creates a new pool on a device as in [`foreign`].
