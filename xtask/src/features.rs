@@ -7,7 +7,8 @@ use crate::step::{Run, Step};
 pub(crate) const BACKENDS: [&str; 5] = ["vulkan", "gles", "metal", "dx12", "webgpu"];
 
 /// The distinct sets of the other features: `report` implies `serde`.
-const CONTENTS: [&[&str]; 6] = [&[], &["serde"], &["report"], &["tensor"], &["tensor", "serde"], &["tensor", "report"]];
+pub(crate) const CONTENTS: [&[&str]; 6] =
+    [&[], &["serde"], &["report"], &["tensor"], &["tensor", "serde"], &["tensor", "report"]];
 
 /// The allocator alone, on every backend: the only combination that `cargo xtask test` checks, because wgpu is built
 /// for it anyway.
@@ -69,11 +70,11 @@ fn lints(name: &str, features: &str) -> Step {
     Step::cargo(name, &arguments)
 }
 
-fn joined(backends: &[&str], contents: &[&str]) -> String {
+pub(crate) fn joined(backends: &[&str], contents: &[&str]) -> String {
     [backends, contents].concat().join(",")
 }
 
-fn name(contents: &[&str]) -> String {
+pub(crate) fn name(contents: &[&str]) -> String {
     if contents.is_empty() { "the allocator alone".to_string() } else { contents.join(" and ") }
 }
 

@@ -8,6 +8,7 @@ mod conformance;
 mod demo;
 mod driver;
 mod features;
+mod platforms;
 mod soak;
 mod step;
 #[cfg(test)]
@@ -23,11 +24,14 @@ use std::{
 use crate::step::Run;
 
 const USAGE: &str = "\
-usage: cargo xtask COMMAND [--assume-driver] [--minutes N] [--only NAME]
+usage: cargo xtask COMMAND [--assume-driver] [--minutes N] [--only NAME] [--all-platforms]
 
 commands:
   demo     run the examples and replay the allocation traces
   test     check formatting, lints, tests and documentation
+  check    type checks with each set of the crate's features, with warnings denied; with
+           --all-platforms also for macOS, iOS, Android, Windows and browsers, whose
+           standard libraries come from rustup
   features build, document and test every combination of the crate's features that makes sense
   soak     random programs, threads, faults and training for --minutes N, 10 if left out
   viewer   show the viewer's page in a browser, and check what it does
@@ -45,6 +49,7 @@ driver through the system's package manager if there is none. --assume-driver le
 enum Command {
     Demo,
     Test,
+    Check,
     Features,
     Soak,
     Viewer,
@@ -58,6 +63,7 @@ struct Arguments {
     assume_driver: bool,
     minutes: u32,
     only: Option<String>,
+    all_platforms: bool,
 }
 
 /// The duration of the soak test.
@@ -69,10 +75,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     let mut assume_driver = false;
     let mut minutes = None;
     let mut only = None;
+    let mut all_platforms = false;
     while let Some(argument) = arguments.next() {
         let named = match argument.as_str() {
             "demo" => Command::Demo,
             "test" => Command::Test,
+            "check" => Command::Check,
             "features" => Command::Features,
             "soak" => Command::Soak,
             "viewer" => Command::Viewer,
@@ -80,6 +88,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "driver" => Command::Driver,
             "--assume-driver" => {
                 assume_driver = true;
+                continue;
+            }
+            "--all-platforms" => {
+                all_platforms = true;
                 continue;
             }
             "--minutes" => {
@@ -107,7 +119,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     if only.is_some() && command != Command::Conformance {
         return Err("--only belongs to conformance".to_string());
     }
-    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES), only }))
+    if all_platforms && command != Command::Check {
+        return Err("--all-platforms belongs to check".to_string());
+    }
+    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES), only, all_platforms }))
 }
 
 /// The root of the checkout in which this run was started. Cargo provides the package path also at run time, which
@@ -133,6 +148,7 @@ fn main() -> ExitCode {
     let name = match arguments.command {
         Command::Demo => "demo",
         Command::Test => "test",
+        Command::Check => "check",
         Command::Features => "features",
         Command::Soak => "soak",
         Command::Viewer => "viewer",
@@ -153,9 +169,11 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
-    // The viewer tests need a browser and no graphics driver.
-    if arguments.command == Command::Viewer {
-        return viewer::run(run);
+    // The viewer tests need a browser, and type checks a compiler; neither needs a graphics driver.
+    match arguments.command {
+        Command::Viewer => return viewer::run(run),
+        Command::Check => return platforms::run(run, arguments.all_platforms),
+        _ => {}
     }
     if arguments.assume_driver {
         run.note("driver: assumed");
@@ -168,7 +186,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Features => features::run(run),
         Command::Soak => soak::run(run, arguments.minutes),
         Command::Conformance => conformance::run(run, arguments.only.as_deref()),
-        Command::Viewer | Command::Driver => Ok(()),
+        Command::Viewer | Command::Check | Command::Driver => Ok(()),
     }
 }
 
@@ -182,17 +200,30 @@ mod tests {
 
     #[test]
     fn each_command_is_read_with_its_option_on_either_side() {
-        let demo = Arguments { command: Command::Demo, assume_driver: false, minutes: MINUTES, only: None };
+        let demo = Arguments {
+            command: Command::Demo,
+            assume_driver: false,
+            minutes: MINUTES,
+            only: None,
+            all_platforms: false,
+        };
         assert_eq!(parsed("demo"), Ok(Some(demo)));
         for line in ["test --assume-driver", "--assume-driver test"] {
-            let test = Arguments { command: Command::Test, assume_driver: true, minutes: MINUTES, only: None };
+            let test = Arguments {
+                command: Command::Test,
+                assume_driver: true,
+                minutes: MINUTES,
+                only: None,
+                all_platforms: false,
+            };
             assert_eq!(parsed(line), Ok(Some(test)), "{line}");
         }
     }
 
     #[test]
     fn the_soak_takes_minutes_and_no_other_command_does() {
-        let soak = Arguments { command: Command::Soak, assume_driver: false, minutes: 90, only: None };
+        let soak =
+            Arguments { command: Command::Soak, assume_driver: false, minutes: 90, only: None, all_platforms: false };
         assert_eq!(parsed("soak --minutes 90"), Ok(Some(soak)));
         assert_eq!(parsed("test --minutes 90"), Err("--minutes belongs to soak".to_string()));
         for (line, given) in [("soak --minutes", ""), ("soak --minutes 0", "0"), ("soak --minutes 1.5", "1.5")] {
@@ -204,10 +235,23 @@ mod tests {
     #[test]
     fn one_operation_of_the_conformance_suites_can_be_named() {
         let softmax = Some("softmax".to_string());
-        let one = Arguments { command: Command::Conformance, assume_driver: false, minutes: MINUTES, only: softmax };
+        let one = Arguments {
+            command: Command::Conformance,
+            assume_driver: false,
+            minutes: MINUTES,
+            only: softmax,
+            all_platforms: false,
+        };
         assert_eq!(parsed("conformance --only softmax"), Ok(Some(one)));
         assert_eq!(parsed("test --only softmax"), Err("--only belongs to conformance".to_string()));
         assert!(parsed("conformance --only").is_err());
+    }
+
+    #[test]
+    fn all_platforms_can_be_checked_and_not_tested() {
+        let all = parsed("check --all-platforms").map(|read| read.map(|read| (read.command, read.all_platforms)));
+        assert_eq!(all, Ok(Some((Command::Check, true))));
+        assert_eq!(parsed("test --all-platforms"), Err("--all-platforms belongs to check".to_string()));
     }
 
     #[test]
