@@ -28,7 +28,7 @@
 //! | [`commit`](Heap::commit) | O(m · blocks of a segment) | |
 //! | [`repack_segment`](Heap::repack_segment) | O(blocks of the segment) | |
 //! | [`repackable_segments`](Heap::repackable_segments) | O(b) | |
-//! | [`check`](Heap::check), [`snapshot`](Heap::snapshot) | O(b) | |
+//! | [`check`](Heap::check), [`segments`](Heap::segments) | O(b) | |
 //!
 //! The steps of an allocation do not grow with the number of blocks, but the records do: 32 bytes per block and 8 per
 //! hole. Once they exceed the CPU's caches, freeing a block that was not accessed recently causes cache misses, as in
@@ -69,12 +69,12 @@ pub mod compaction;
 mod lists;
 mod segment;
 mod segments;
-mod snapshot;
 mod stats;
+mod view;
 
 pub use address::{BlockId, Place, SegmentId, Shortfall, SubPool};
-pub use snapshot::{BlockSnapshot, BlockState, SegmentSnapshot, Snapshot};
 pub use stats::{Counter, Stats, SubPoolStats};
+pub use view::{BlockState, BlockView, SegmentView};
 
 use crate::error::HeapError;
 use blocks::{Block, Blocks, Key};

@@ -275,9 +275,8 @@ struct Builder {
 
 impl Builder {
     fn of<M: Memory>(mut self, state: &State<M>) -> Snapshot {
-        let heap = state.heap.snapshot();
-        let segments = heap.segments.into_iter().map(|segment| {
-            let blocks = segment.blocks.iter().map(|block| BlockSnapshot {
+        let segments = state.heap.segments().map(|segment| {
+            let blocks = segment.blocks().map(|block| BlockSnapshot {
                 offset: block.offset,
                 size: block.size,
                 requested: block.requested,
@@ -305,9 +304,9 @@ impl Builder {
         let events =
             history.map_or_else(Vec::new, |history| history.events().map(|event| self.event(&event)).collect());
         Snapshot {
-            granule: heap.granule,
+            granule: state.heap.granule(),
             limit: state.limit,
-            stats: heap.stats,
+            stats: state.heap.stats(),
             remedies: state.remedies,
             scopes: scopes.collect(),
             pins,

@@ -22,7 +22,7 @@ fn a_large_request_takes_the_tightest_hole_of_any_size() {
     }
     let sizes = [SEGMENT, SEGMENT + 1, 3 * SEGMENT, 5 * SEGMENT].map(|size| {
         let id = allocate(&mut heap, size);
-        heap.snapshot().segments.iter().find(|segment| segment.id == place(&heap, id).segment).map(|found| found.bytes)
+        heap.segments().find(|segment| segment.id == place(&heap, id).segment).map(|found| found.bytes)
     });
     assert_eq!(sizes, [SEGMENT, 2 * SEGMENT, 4 * SEGMENT, 8 * SEGMENT].map(Some));
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Arguments, Debug};
 use std::num::NonZeroU64;
 use wgpu_pool::error::HeapError;
-use wgpu_pool::heap::{BlockId, BlockSnapshot, BlockState, Heap, SegmentId, Shortfall, SubPool};
+use wgpu_pool::heap::{BlockId, BlockState, BlockView, Heap, SegmentId, Shortfall, SubPool};
 
 /// Few enough that a check after each step is cheap.
 const MOST_LIVE: usize = 48;
@@ -279,23 +279,22 @@ impl Shadow {
         same("largest hole", heap.largest_hole(), gaps.iter().copied().max().unwrap_or(0))?;
         let idle: Vec<_> = self.idle.iter().map(|&id| (id, self.areas[&id].bytes)).collect();
         same("idle segments", &heap.inactive_segments().collect::<Vec<_>>(), &idle)?;
-        self.compare_snapshot(heap)
+        self.compare_segments(heap)
     }
 
-    fn compare_snapshot(&self, heap: &Heap) -> Result<(), Difference> {
-        let snapshot = heap.snapshot();
-        let ids: Vec<_> = snapshot.segments.iter().map(|segment| segment.id).collect();
+    fn compare_segments(&self, heap: &Heap) -> Result<(), Difference> {
+        let ids: Vec<_> = heap.segments().map(|segment| segment.id).collect();
         same("segments", &ids, &self.areas.keys().copied().collect())?;
-        for (segment, area) in snapshot.segments.iter().zip(self.areas.values()) {
+        for (segment, area) in heap.segments().zip(self.areas.values()) {
             same("segment", (segment.pool, segment.bytes), (area.pool, area.bytes))?;
             let mut end = 0;
-            for block in &segment.blocks {
+            for block in segment.blocks() {
                 same("start of a block", block.offset, end)?;
                 end += block.size;
             }
             same("end of the blocks", end, area.bytes)?;
-            let (inactive, active): (Vec<&BlockSnapshot>, Vec<&BlockSnapshot>) =
-                segment.blocks.iter().partition(|block| block.state == BlockState::Inactive);
+            let (inactive, active): (Vec<BlockView>, Vec<BlockView>) =
+                segment.blocks().partition(|block| block.state == BlockState::Inactive);
             let gaps: Vec<_> = inactive.iter().map(|block| (block.offset, block.size)).collect();
             same("gaps", &gaps, &area.gaps())?;
             let blocks = active.iter().filter_map(|block| {

@@ -155,7 +155,7 @@ fn operations_bind_tensors_through_launch() {
 fn report_reads_stats_and_snapshots_only() {
     accepted(
         "src/report/mod.rs",
-        "use crate::heap::{Snapshot, Stats, snapshot::BlockState};\nuse crate::error::Bytes;",
+        "use crate::heap::Stats;\nuse crate::pool::{Snapshot, snapshot::BlockSnapshot};\nuse crate::error::Bytes;",
     );
     accepted("src/report/json.rs", "use super::text;\nuse crate::report::text::Table;");
     let only = "which may read stats and snapshots only";

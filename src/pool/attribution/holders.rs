@@ -4,7 +4,7 @@ use super::super::{Inner, Pool, State};
 use super::origins::Origin;
 use crate::device::Memory;
 use crate::error::{Bytes, Holder};
-use crate::heap::{BlockId, BlockSnapshot, SegmentId};
+use crate::heap::{BlockId, BlockView, SegmentId};
 use rustc_hash::FxHashMap;
 use std::fmt;
 use std::panic::Location;
@@ -114,7 +114,7 @@ impl<M: Memory> State<M> {
         holdings
     }
 
-    fn holding(&self, segment: SegmentId, id: BlockId, block: &BlockSnapshot, origin: &Origin) -> Holding {
+    fn holding(&self, segment: SegmentId, id: BlockId, block: &BlockView, origin: &Origin) -> Holding {
         let origins = &self.attribution.origins;
         Holding {
             site: origin.site,
@@ -130,12 +130,12 @@ impl<M: Memory> State<M> {
         }
     }
 
-    fn each_allocated(&self, mut act: impl FnMut(SegmentId, BlockId, &BlockSnapshot, &Origin)) {
-        for segment in self.heap.snapshot().segments {
-            for block in &segment.blocks {
+    fn each_allocated(&self, mut act: impl FnMut(SegmentId, BlockId, &BlockView, &Origin)) {
+        for segment in self.heap.segments() {
+            for block in segment.blocks() {
                 let Some(id) = block.id.filter(|_| block.state.is_allocated()) else { continue };
                 if let Some(origin) = self.attribution.origins.of(id) {
-                    act(segment.id, id, block, origin);
+                    act(segment.id, id, &block, origin);
                 }
             }
         }
