@@ -1,7 +1,7 @@
 //! Tensors made of others laid side by side, of even steps, and where their extremes are.
 
 use super::fuse::{Fused, fuse};
-use super::launch::{WORKGROUP, check_kinds, grid, index, launch, with_gpu};
+use super::launch::{WORKGROUP, check_pools, grid, index, launch, with_gpu};
 use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
 use crate::error::TensorError;
@@ -35,11 +35,12 @@ impl Tensor {
         Ok(output)
     }
 
-    /// Tensors one after the other along an axis; along the others they are of one size. Equals `torch.cat`. To write into a part
-    /// of a tensor that exists, [`copy_`](Tensor::copy_) to a [`narrow`](Tensor::narrow) of it.
+    /// Tensors one after the other along an axis; along the others they are of one size. Of different dtypes all are converted to
+    /// one, as by [`DType::promote`]. One kernel for each tensor. Equals `torch.cat`. To write into a part of a tensor that exists,
+    /// [`copy_`](Tensor::copy_) to a [`narrow`](Tensor::narrow) of it.
     ///
     /// # Errors
-    /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`],
+    /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`] of i32 and u32,
     /// [`TensorError::Pools`], [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn cat(tensors: &[&Self], axis: impl Into<Axis>) -> Result<Self, TensorError> {
@@ -49,11 +50,14 @@ impl Tensor {
         };
         let axis = first.layout().axis(name, axis)?;
         let mut shape = first.shape().to_vec();
+        let mut dtype = first.dtype();
         for other in others {
-            check_kinds(name, first, other)?;
+            check_pools(name, first, other)?;
+            let mismatch = TensorError::DType { operation: name, left: dtype.name(), right: other.dtype().name() };
+            dtype = dtype.promote(other.dtype()).ok_or(mismatch)?;
             let mut alike = other.shape().to_vec();
             if alike.len() == shape.len() {
-                arithmetic::extend(&mut shape, axis, alike[axis], first.dtype().bytes())?;
+                arithmetic::extend(&mut shape, axis, alike[axis], dtype.bytes())?;
                 alike[axis] = shape[axis];
             }
             if alike != shape {
@@ -61,7 +65,7 @@ impl Tensor {
                 return Err(TensorError::Shape { operation: name, left, right });
             }
         }
-        let output = first.new_empty(shape, first.dtype())?;
+        let output = first.new_empty(shape, dtype)?;
         let mut at = 0;
         for tensor in tensors {
             let length = tensor.shape()[axis];

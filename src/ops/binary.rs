@@ -72,6 +72,19 @@ pub(super) fn defined(operation: Operation, dtype: DType) -> Option<Operation> {
     }
 }
 
+/// The dtype of the operation's result on two operands of a dtype, as in PyTorch, and the operation on that dtype.
+///
+/// # Errors
+/// [`TensorError::NotDefined`].
+pub(super) fn promoted(operation: Operation, dtype: DType) -> Result<(DType, Operation), TensorError> {
+    let dtype = match (operation, dtype) {
+        (DIV | RDIV, DType::I32 | DType::U32) => DType::F32,
+        (_, dtype) => dtype,
+    };
+    let undefined = TensorError::NotDefined { operation: operation.name, dtype: dtype.name() };
+    defined(operation, dtype).ok_or(undefined).map(|operation| (dtype, operation))
+}
+
 impl Tensor {
     #[track_caller]
     pub(super) fn binary(&self, operation: Operation, other: Operand<'_>) -> Result<Self, TensorError> {
@@ -79,12 +92,7 @@ impl Tensor {
         if let Operand::Tensor(other) = other {
             check_pools(name, self, other)?;
         }
-        let dtype = match (operation, result_type(name, Operand::Tensor(self), other)?) {
-            (DIV | RDIV, DType::I32 | DType::U32) => DType::F32,
-            (_, dtype) => dtype,
-        };
-        let undefined = TensorError::NotDefined { operation: name, dtype: dtype.name() };
-        let operation = defined(operation, dtype).ok_or(undefined)?;
+        let (dtype, operation) = promoted(operation, result_type(name, Operand::Tensor(self), other)?)?;
         match other {
             Operand::Tensor(other) => {
                 let shape = self.layout().broadcast_shape(name, other.layout())?;

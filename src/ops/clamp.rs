@@ -70,7 +70,7 @@ impl Tensor {
         }
         self.check_writable(name)?;
         let result = self.clamp(low, high)?;
-        self.copy_(&*result.as_dtype(self.dtype())?)
+        self.copy_(&result)
     }
 
     /// The dtype of the elements between two numbers, and the numbers.

@@ -1,8 +1,9 @@
 //! Copies between tensors of any strides.
 
+use super::cast::conversion;
 use super::elementwise::Elementwise;
-use super::launch::{check_kinds, is_in_place};
-use super::shader::{AS_IT_IS, COPY};
+use super::launch::{check_pools, is_in_place};
+use super::shader::{AS_IT_IS, COPY, UNARY};
 use super::turn::TransposingCopy;
 use crate::error::TensorError;
 use crate::tensor::Tensor;
@@ -28,15 +29,16 @@ impl Tensor {
         Ok(copy)
     }
 
-    /// Copies the elements of `source`, broadcast to its own shape, into its own places. Equals `torch.Tensor.copy_`.
+    /// Copies the elements of `source`, broadcast to the shape of this tensor, into this tensor, converted to its dtype as by
+    /// [`Tensor::to`]. One kernel. Equals `torch.Tensor.copy_`.
     ///
     /// # Errors
-    /// [`TensorError::Pools`], [`TensorError::DType`], [`TensorError::Shape`]; [`TensorError::Overlap`] if the two share
+    /// [`TensorError::Pools`], [`TensorError::Shape`]; [`TensorError::Overlap`] if the two share
     /// elements, or if its own elements share places.
     #[track_caller]
     pub fn copy_(&self, source: &Self) -> Result<(), TensorError> {
         let name = "copy_";
-        check_kinds(name, self, source)?;
+        check_pools(name, self, source)?;
         self.check_writable(name)?;
         let layout = source.layout().expand(name, self.shape())?;
         if is_in_place(name, (self.storage(), self.layout()), (source.storage(), &layout))? && layout == *self.layout()
@@ -46,6 +48,19 @@ impl Tensor {
         if self.storage().is_same(source.storage()) {
             // One storage bound twice would be two writable bindings of the same bytes: copy by way of another.
             return self.copy_(&source.copied()?);
+        }
+        if let Some((operation, [read, written])) = conversion(source.dtype(), self.dtype()) {
+            let run = Elementwise {
+                name,
+                shader: &UNARY,
+                operation,
+                output: self,
+                left: Some((source, layout)),
+                right: None,
+                shared: false,
+                scalar: 0,
+            };
+            return run.run_as(read, written);
         }
         if let Some(turn) = TransposingCopy::new(self.layout(), &layout).filter(|_| self.elements() > 0) {
             return turn.run(name, self, source);

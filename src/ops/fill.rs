@@ -92,7 +92,7 @@ impl Tensor {
                     let (left, right) = (dtype.name(), value.dtype().name());
                     return Err(TensorError::DType { operation: name, left, right });
                 }
-                self.copy_(&*value.as_dtype(dtype)?)
+                self.copy_(value)
             }
         }
     }

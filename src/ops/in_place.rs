@@ -63,7 +63,7 @@ impl Tensor {
             let (left, right) = (self.shape().to_vec(), result.shape().to_vec());
             return Err(TensorError::Shape { operation: name, left, right });
         }
-        self.copy_(&result.to(self.dtype())?)
+        self.copy_(result)
     }
 }
 

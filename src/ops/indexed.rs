@@ -58,16 +58,19 @@ impl Tensor {
     }
 
     /// The slices that an index of one dimension names along an axis, of dtype u32: the axis is as long as the index in the
-    /// result. For every dtype. An index beyond the axis gives zeros. Equals `torch.index_select`, and along axis 0
-    /// `torch.nn.functional.embedding`.
+    /// result. An index without dimensions names one slice. Of axis 0 of a scalar, an index of one element gives a scalar. For every
+    /// dtype. An index beyond the axis gives zeros. Equals `torch.index_select`, and along axis 0 `torch.nn.functional.embedding`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`], [`TensorError::Shape`] unless the index has one dimension, [`TensorError::DType`] unless it is
+    /// [`TensorError::Axis`], [`TensorError::Shape`] if the index has more dimensions, or for a scalar other than one element, [`TensorError::DType`] unless it is
     /// u32, [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn index_select(&self, axis: impl Into<Axis>, index: &Self) -> Result<Self, TensorError> {
         let name = "index_select";
-        let axis = self.layout().axis(name, axis)?;
+        let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
+            let index = self.index_into_scalar(name, index)?;
+            return self.reshape([1])?.gather(0, &index)?.reshape([]);
+        };
         let all = self.index_of_slices(name, axis, index)?;
         self.gather(axis, &all)
     }
@@ -100,7 +103,7 @@ impl Tensor {
             // Each place is rounded once, not after each addition.
             let table = self.to(number)?;
             table.scatter_add_(axis, index, &source.to(number)?)?;
-            return self.copy_(&table.to(self.dtype())?);
+            return self.copy_(&table);
         }
         let source = source.in_other_storage_than(self)?;
         let index = index.in_other_storage_than(self)?.in_other_storage_than(&source)?;
@@ -115,8 +118,12 @@ impl Tensor {
     /// As [`Tensor::index_select`] and [`Tensor::scatter_add_`].
     #[track_caller]
     pub fn index_add_(&self, axis: impl Into<Axis>, index: &Self, source: &Self) -> Result<(), TensorError> {
-        let axis = self.layout().axis("index_add_", axis)?;
-        let all = self.index_of_slices("index_add_", axis, index)?;
+        let name = "index_add_";
+        let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
+            let index = self.index_into_scalar(name, index)?;
+            return self.reshape([1])?.scatter_add_(0, &index, &source.of_scalar()?);
+        };
+        let all = self.index_of_slices(name, axis, index)?;
         self.scatter_add_(axis, &all, source)
     }
 
@@ -125,11 +132,24 @@ impl Tensor {
         if self.rank() == 0 { self.reshape([1]) } else { Ok(self.clone()) }
     }
 
+    /// The index of the only slice of a scalar, with one dimension.
+    fn index_into_scalar(&self, name: &'static str, index: &Self) -> Result<Self, TensorError> {
+        if index.rank() <= 1 && index.elements() == 1 {
+            return index.of_scalar();
+        }
+        let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
+        Err(TensorError::Shape { operation: name, left, right })
+    }
+
     /// An index of one dimension for all lines of an axis, as a view.
     fn index_of_slices(&self, name: &'static str, axis: usize, index: &Self) -> Result<Self, TensorError> {
-        let &[count] = index.shape() else {
-            let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
-            return Err(TensorError::Shape { operation: name, left, right });
+        let count = match *index.shape() {
+            [] => 1,
+            [count] => count,
+            _ => {
+                let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
+                return Err(TensorError::Shape { operation: name, left, right });
+            }
         };
         let mut shape = self.shape().to_vec();
         shape[axis] = count;

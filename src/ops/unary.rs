@@ -58,25 +58,33 @@ fn gives_real(operation: Operation) -> bool {
     matches!(operation, EXP | LOG | SQRT | SIN | COS | TANH | SIGMOID | RSQRT | RECIPROCAL)
 }
 
+/// The dtype of the operation's result, as in PyTorch, and the operation on that dtype; none where the result is the operand.
+///
+/// # Errors
+/// [`TensorError::NotDefined`].
+pub(super) fn promoted(operation: Operation, dtype: DType) -> Result<(DType, Option<Operation>), TensorError> {
+    let dtype = match operation {
+        FLOOR | CEIL | ROUND if !dtype.is_floating_point() => return Ok((dtype, None)),
+        operation if gives_real(operation) && !dtype.is_floating_point() => DType::F32,
+        _ => dtype,
+    };
+    let undefined = TensorError::NotDefined { operation: operation.name, dtype: dtype.name() };
+    on(operation, dtype).ok_or(undefined).map(|operation| (dtype, Some(operation)))
+}
+
 impl Tensor {
     #[track_caller]
     fn unary(&self, operation: Operation) -> Result<Self, TensorError> {
-        let (name, dtype) = (operation.name, self.dtype());
-        match operation {
-            FLOOR | CEIL | ROUND if !dtype.is_floating_point() => return self.copied(),
-            operation if gives_real(operation) && !dtype.is_floating_point() => {
-                return self.to(DType::F32)?.unary(operation);
-            }
-            _ => {}
-        }
-        let operation = on(operation, dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
-        let output = self.new_empty(self.shape(), self.dtype())?;
+        let name = operation.name;
+        let (dtype, Some(operation)) = promoted(operation, self.dtype())? else { return self.copied() };
+        let own = self.as_dtype(dtype)?;
+        let output = self.new_empty(self.shape(), dtype)?;
         let run = Elementwise {
             name,
             shader: &UNARY,
             operation,
             output: &output,
-            left: Some((self, *self.layout())),
+            left: Some((&own, *own.layout())),
             right: None,
             shared: false,
             scalar: 0,

@@ -81,6 +81,24 @@ fn a_scalar_has_the_axes_that_it_has_in_pytorch() -> Outcome {
         let sum = x.copied()?;
         sum.scatter_add_(axis, &index, &x)?;
         assert_eq!(read(&sum)?, (vec![], vec![5.0]));
+        for index in [index.clone(), index.reshape([1])?] {
+            assert_eq!(read(&x.index_select(axis, &index)?)?, (vec![], vec![2.5]));
+            sum.index_add_(axis, &index, &x)?;
+        }
+        assert_eq!(read(&sum)?, (vec![], vec![10.0]));
+        let several = index.reshape([1])?.expand([2])?;
+        assert!(matches!(x.index_select(axis, &several), Err(TensorError::Shape { .. })));
     }
+    Ok(())
+}
+
+#[test]
+fn an_index_without_dimensions_names_one_slice() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let x = Tensor::from_slice(pool, &[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3])?;
+    let index = Tensor::full(pool, [], 1_u32)?;
+    assert_eq!(read(&x.index_select(-1, &index)?)?, (vec![2, 1], vec![2.0, 5.0]));
+    x.index_add_(0, &index, &x.narrow(0, 0, 1)?)?;
+    assert_eq!(read(&x)?, (vec![2, 3], vec![1.0, 2.0, 3.0, 5.0, 7.0, 9.0]));
     Ok(())
 }

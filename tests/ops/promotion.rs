@@ -4,7 +4,7 @@ use crate::common::{Outcome, adapter};
 use crate::model::Array;
 use crate::table::placing::{download, upload};
 use wgpu_pool::DType::{F16, F32, I32, U32};
-use wgpu_pool::{DType, Pool, Tensor, TensorError, f16};
+use wgpu_pool::{DType, Expression, Pool, Reduction, Tensor, TensorError, f16, fuse};
 
 /// What two dtypes give, of operands with dimensions each; where the left one has none; and where the right one has none.
 /// Read off `torch.result_type` of torch 2.9; `torch.uint32` and `torch.int32` are refused there as well.
@@ -161,6 +161,111 @@ fn functions_of_integers_are_those_of_their_values_in_f32() -> Outcome {
             assert!(!same.storage().is_same(x.storage()));
         }
         assert!(matches!(x.gelu(), Err(TensorError::NotDefined { operation: "gelu", .. })));
+    }
+    Ok(())
+}
+
+#[test]
+fn joined_tensors_have_the_dtype_that_all_convert_to() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    for (one, other, [wanted, ..]) in RESULTS {
+        if !has(pool, one) || !has(pool, other) {
+            continue;
+        }
+        let (x, y) = (tensor(pool, one, &[2, 3], 6.0)?, tensor(pool, other, &[2, 1], 2.0)?);
+        let wide = y.expand([2, 3])?;
+        let Some(wanted) = wanted else {
+            assert!(matches!(Tensor::cat(&[&x, &y], 1), Err(TensorError::DType { operation: "cat", .. })));
+            assert!(matches!(Tensor::stack(&[&x, &wide], 0), Err(TensorError::DType { .. })));
+            continue;
+        };
+        for (found, shape, elements) in [
+            (Tensor::cat(&[&x, &y, &x], 1)?, vec![2, 7], [6.0, 6.0, 6.0, 2.0, 6.0, 6.0, 6.0].repeat(2)),
+            (Tensor::cat(&[&y, &x], -1)?, vec![2, 4], [2.0, 6.0, 6.0, 6.0].repeat(2)),
+            (Tensor::stack(&[&wide, &x], 0)?, vec![2, 2, 3], [[2.0; 6], [6.0; 6]].concat()),
+        ] {
+            assert_eq!((found.dtype(), download(&found)?), (wanted, Array { shape, elements }), "{one} {other}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_copy_converts_to_the_dtype_of_its_target_in_every_layout() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let all = DType::ALL.into_iter().flat_map(|from| DType::ALL.map(|to| (from, to)));
+    for (from, to) in all.filter(|&(from, to)| has(pool, from) && has(pool, to)) {
+        let numbers = if from == U32 { [1.0, 2.0, 7.0, 3.0] } else { [1.0, -2.0, 7.0, 3.0] };
+        let source = upload(pool, &Array { shape: vec![1, 4], elements: numbers.to_vec() }, from)?;
+        let converted = download(&source.to(to)?)?.elements;
+        // Columns in fours, columns between fours, and rows that are transposed.
+        for (wide, start, is_transposed) in [(8, 4, false), (7, 3, false), (4, 0, true), (4, 0, false)] {
+            let shape = if is_transposed { [wide, 5] } else { [5, wide] };
+            let whole = tensor(pool, to, &shape, 9.0)?;
+            let view = if is_transposed { whole.t()? } else { whole.narrow(1, start, 4)? };
+            view.copy_(&source)?;
+            assert_eq!(download(&view)?.elements, converted.repeat(5), "{from} to {to}, {wide}");
+            let before = download(&whole)?.elements.iter().filter(|&&x| x == 9.0).count();
+            assert_eq!(before, 5 * (wide - 4), "{from} to {to}, {wide}: elements around the view");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn fused_expressions_promote_like_tensors() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let shapes = [[&[2, 3][..], &[3]], [&[], &[2, 3]], [&[2, 3], &[]], [&[2, 3], &[2, 1]], [&[], &[]], [&[2, 8], &[8]]];
+    type Fuse = for<'a> fn(Expression<'a>, Expression<'a>) -> Expression<'a>;
+    type Run = fn(&Tensor, &Tensor) -> Result<Tensor, TensorError>;
+    let operations: [(Fuse, Run); 8] = [
+        (|x, y| x + y, |x, y| x + y),
+        (|x, y| y / x, |x, y| y / x),
+        (|x, y| x % y, |x, y| x % y),
+        (|x, y| x.maximum(y).sqrt(), |x, y| x.maximum(y)?.sqrt()),
+        (|x, y| x.gt(y) + y, |x, y| x.gt(y)?.add(y)),
+        (|x, y| x.lt(y).select(x, y), |x, y| x.lt(y)?.where_cond(x, y)),
+        // Numbers, and what is made of numbers and inputs without dimensions.
+        (|x, y| (x * 2_i32 + 0.5_f32) * y, |x, y| x.mul(2)?.add(0.5)?.mul(y)),
+        (|x, y| x.exp().floor() + y.round(), |x, y| x.exp()?.floor()?.add(y.round()?)),
+    ];
+    for (one, other) in DType::ALL.into_iter().flat_map(|one| DType::ALL.map(|other| (one, other))) {
+        if !has(pool, one) || !has(pool, other) {
+            continue;
+        }
+        for [of_left, of_right] in shapes {
+            let (x, y) = (tensor(pool, one, of_left, 3.0)?, tensor(pool, other, of_right, 2.0)?);
+            for (number, (fused, run)) in operations.iter().enumerate() {
+                let what = format!("operation {number} of {one} {of_left:?} and {other} {of_right:?}");
+                let (found, wanted) = (fuse(|[x, y]| fused(x, y)).run([&x, &y]), run(&x, &y));
+                let (found, wanted) = match (found, wanted) {
+                    (Ok(found), Ok(wanted)) => (found, wanted),
+                    (Err(TensorError::DType { .. }), Err(TensorError::DType { .. })) => continue,
+                    (found, wanted) => return Err(format!("{what}: {found:?}, not {wanted:?}").into()),
+                };
+                assert_eq!((found.dtype(), found.shape()), (wanted.dtype(), wanted.shape()), "{what}");
+                for (found, wanted) in download(&found)?.elements.into_iter().zip(download(&wanted)?.elements) {
+                    let most = if wanted.fract() == 0.0 { 0.0 } else { 2e-3 * wanted.abs() };
+                    assert!((found - wanted).abs() <= most, "{what}: {found}, not {wanted}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_loss_of_two_dtypes_is_computed_in_the_wider_one() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let (x, y) = (tensor(pool, F32, &[2, 2], 5.0)?, tensor(pool, I32, &[2, 2], 2.0)?);
+    assert_eq!(x.mse_loss(&y, Reduction::Mean)?.item_blocking::<f32>()?, 9.0);
+    assert_eq!(x.mse_loss_backward(&y, Reduction::Sum)?.read_blocking::<f32>()?, [6.0; 4]);
+    assert!(matches!(y.mse_loss(&x, Reduction::Mean), Err(TensorError::NotDefined { dtype: "i32", .. })));
+    if has(pool, F16) {
+        let half = tensor(pool, F16, &[2, 2], 2.0)?;
+        assert_eq!(half.mse_loss(&x, Reduction::None)?.dtype(), F32);
+        let gradient = half.mse_loss_backward(&x, Reduction::Mean)?;
+        assert_eq!((gradient.dtype(), download(&gradient)?.elements), (F16, vec![-1.5; 4]));
     }
     Ok(())
 }

@@ -56,7 +56,7 @@ const FEW: usize = 32;
 /// be used any number of times; what is computed once is kept.
 ///
 /// The operators `+`, `-`, `*`, `/`, `%`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
-/// comparisons, and take numbers other than 0, NaN included, for true. Numbers of f32 go with f16, too, which is computed with in f32. A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
+/// comparisons, and take numbers other than 0, NaN included, for true. Operands of different dtypes are converted as those of tensors ([`Fused::run`](super::Fused::run)). A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
 #[derive(Clone, Copy)]
 pub struct Expression<'a> {
     pub(super) nodes: &'a Nodes,

@@ -9,10 +9,10 @@ use crate::tensor::DType;
 /// What a step's value is, with the operation that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A number of a dtype.
+    /// A number of a dtype. The operands of the operation are converted to that dtype first.
     Number(DType, Option<Operation>),
-    /// True or false.
-    Truth,
+    /// True or false. The operands of a comparison are converted to the dtype first.
+    Truth(DType),
 }
 
 impl Kind {
@@ -20,7 +20,14 @@ impl Kind {
     pub(super) fn dtype(self) -> DType {
         match self {
             Self::Number(dtype, _) => dtype,
-            Self::Truth => DType::U32,
+            Self::Truth(_) => DType::U32,
+        }
+    }
+
+    /// The dtype that its numeric operands are converted to.
+    pub(super) fn of_operands(self) -> DType {
+        match self {
+            Self::Number(dtype, _) | Self::Truth(dtype) => dtype,
         }
     }
 
@@ -28,9 +35,40 @@ impl Kind {
     pub(super) fn iterations(self) -> u64 {
         match self {
             Self::Number(_, Some(operation)) => operation.iterations,
-            Self::Number(_, None) | Self::Truth => 0,
+            Self::Number(_, None) | Self::Truth(_) => 0,
         }
     }
+}
+
+/// How much the dtype of a value counts beside that of another one, as in `torch.result_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Number,
+    /// An input without dimensions.
+    Scalar,
+    Dimensions,
+}
+
+/// An input of an expression.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Input {
+    pub(super) dtype: DType,
+    pub(super) is_scalar: bool,
+}
+
+/// The dtype of a result of two values. A number, and an input without dimensions, count only where they are of floating point and
+/// the other value is of integers.
+fn promoted(left: (DType, Rank), right: (DType, Rank)) -> Option<DType> {
+    let (higher, lower) = match left.1.cmp(&right.1) {
+        std::cmp::Ordering::Equal => return left.0.promote(right.0),
+        std::cmp::Ordering::Greater => (left, right),
+        std::cmp::Ordering::Less => (right, left),
+    };
+    Some(match (higher.0.is_floating_point(), lower.0.is_floating_point()) {
+        (false, true) if lower.1 == Rank::Number => DType::F32,
+        (false, true) => lower.0,
+        _ => higher.0,
+    })
 }
 
 /// The most steps of an expression: the text of its kernel, and the time to compile it, grow with them.
@@ -39,65 +77,51 @@ const MOST_STEPS: usize = 4096;
 /// The kind of each step.
 ///
 /// # Errors
-/// [`TensorError::DType`] where a step's operands are of different dtypes, [`TensorError::NotDefined`],
-/// [`TensorError::Expression`].
-pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[DType]) -> Result<Vec<Kind>, TensorError> {
+/// [`TensorError::DType`] where a step's operands are of i32 and u32, [`TensorError::NotDefined`], [`TensorError::Expression`].
+pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[Input]) -> Result<Vec<Kind>, TensorError> {
     if nodes.len() > MOST_STEPS {
         let problem = "it has more than 4,096 steps";
         return Err(TensorError::Expression { operation: name, problem });
     }
     let mut kinds: Vec<Kind> = Vec::with_capacity(nodes.len());
-    // Whether a step is made of numbers alone: those of f32 go with f16, too.
-    let mut yields: Vec<bool> = Vec::with_capacity(nodes.len());
+    let mut ranks: Vec<Rank> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let dtype = |place: u32| kinds[place as usize].dtype();
-        let same = |left: u32, right: u32| {
-            let ([left, right], yields) = ([left, right].map(dtype), [left, right].map(|place| yields[place as usize]));
-            match (left == right, yields) {
-                (true, _) => Ok(left),
-                (_, [true, _]) if left == right.number() => Ok(right),
-                (_, [_, true]) if right == left.number() => Ok(left),
-                _ => Err(TensorError::DType { operation: name, left: left.name(), right: right.name() }),
-            }
+        let rank = |place: u32| ranks[place as usize];
+        let common = |left: u32, right: u32| {
+            let mismatch = TensorError::DType { operation: name, left: dtype(left).name(), right: dtype(right).name() };
+            promoted((dtype(left), rank(left)), (dtype(right), rank(right))).ok_or(mismatch)
         };
-        let kind = match *node {
-            Node::Input(input) => Kind::Number(inputs[input as usize], None),
+        let (kind, rank) = match *node {
+            Node::Input(input) => {
+                let Input { dtype, is_scalar } = inputs[input as usize];
+                (Kind::Number(dtype, None), if is_scalar { Rank::Scalar } else { Rank::Dimensions })
+            }
             Node::Constant { dtype, .. } => {
                 let known = DType::ALL.into_iter().find(|known| known.name() == dtype);
-                Kind::Number(known.expect("a constant is of a dtype"), None)
+                (Kind::Number(known.expect("a constant is of a dtype"), None), Rank::Number)
             }
-            Node::Unary(operation, of) => {
-                let dtype = dtype(of);
-                let undefined = TensorError::NotDefined { operation: operation.name, dtype: dtype.name() };
-                Kind::Number(dtype, Some(unary::on(operation, dtype).ok_or(undefined)?))
+            Node::Unary(operation, x) => {
+                let (dtype, operation) = unary::promoted(operation, dtype(x))?;
+                (Kind::Number(dtype, operation), rank(x))
             }
             Node::Binary(operation, left, right) => {
-                let dtype = same(left, right)?;
-                let undefined = TensorError::NotDefined { operation: operation.name, dtype: dtype.name() };
-                Kind::Number(dtype, Some(binary::defined(operation, dtype).ok_or(undefined)?))
+                let (dtype, operation) = binary::promoted(operation, common(left, right)?)?;
+                (Kind::Number(dtype, Some(operation)), rank(left).max(rank(right)))
             }
-            Node::Compare(_, left, right) => {
-                same(left, right)?;
-                Kind::Truth
+            Node::Compare(_, left, right) => (Kind::Truth(common(left, right)?), rank(left).max(rank(right))),
+            Node::Both(left, right) | Node::Either(left, right) => {
+                (Kind::Truth(DType::U32), rank(left).max(rank(right)))
             }
-            Node::Both(..) | Node::Either(..) | Node::Not(_) => Kind::Truth,
-            Node::Select(_, this, other) => Kind::Number(same(this, other)?, None),
+            Node::Not(x) => (Kind::Truth(DType::U32), rank(x)),
+            Node::Select(_, this, other) => (Kind::Number(common(this, other)?, None), rank(this).max(rank(other))),
             Node::Foreign => {
                 let problem = "it uses a value of another expression";
                 return Err(TensorError::Expression { operation: name, problem });
             }
         };
-        let all_yield = |places: &[u32]| places.iter().all(|&place| yields[place as usize]);
-        let is_yielding = match *node {
-            Node::Constant { .. } => true,
-            Node::Unary(_, x) => all_yield(&[x]),
-            Node::Binary(_, x, y) | Node::Select(_, x, y) => all_yield(&[x, y]),
-            Node::Input(_) | Node::Compare(..) | Node::Both(..) | Node::Either(..) | Node::Not(_) | Node::Foreign => {
-                false
-            }
-        };
         kinds.push(kind);
-        yields.push(is_yielding);
+        ranks.push(rank);
     }
     Ok(kinds)
 }

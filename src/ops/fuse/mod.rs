@@ -105,6 +105,8 @@ struct Variant {
     written: DType,
     /// Of the inputs.
     dtypes: [DType; MOST_INPUTS],
+    /// Inputs without dimensions, whose dtype counts less; none where all inputs are of one dtype.
+    scalars: [bool; MOST_INPUTS],
     /// The binding of each operand, the output first: operands in one storage share one.
     bindings: [usize; OPERANDS],
     /// Operands of which one element stands for all in a row.
@@ -121,6 +123,9 @@ impl Variant {
             let place = DType::ALL.iter().position(|&known| known == dtype);
             key = key * 4 + place.expect("every dtype is listed") as u64;
         }
+        for is_scalar in self.scalars {
+            key = key * 2 + u64::from(is_scalar);
+        }
         for (binding, is_spread) in self.bindings.iter().zip(self.is_spread) {
             key = key * 16 + *binding as u64 * 2 + u64::from(is_spread);
         }
@@ -135,8 +140,12 @@ impl Variant {
 impl<const N: usize> Fused<N> {
     /// The expression of each element of the inputs, broadcast to each other.
     ///
+    /// Of different dtypes, the operands of each step are converted as those of [`Tensor::add`]: numbers and inputs without dimensions
+    /// take the dtype of the other operand, unless that is of integers and they are not. Functions such as `exp`, and quotients, of
+    /// integers are of f32. What goes from step to step in f16 is not rounded.
+    ///
     /// # Errors
-    /// [`TensorError::Shape`], [`TensorError::DType`] where a step takes operands of different dtypes,
+    /// [`TensorError::Shape`], [`TensorError::DType`] where a step takes operands of i32 and u32,
     /// [`TensorError::NotDefined`], [`TensorError::Pools`], [`TensorError::TooManyIterations`] of more than about 1,800 integer
     /// divisions and remainders; as [`Tensor::empty`].
     #[track_caller]
@@ -210,7 +219,8 @@ impl<const N: usize> Fused<N> {
     }
 
     fn kinds(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Vec<kinds::Kind>, TensorError> {
-        kinds::of(name, &self.steps.nodes, &inputs.map(Tensor::dtype))
+        let inputs = inputs.map(|input| kinds::Input { dtype: input.dtype(), is_scalar: input.rank() == 0 });
+        kinds::of(name, &self.steps.nodes, &inputs)
     }
 
     fn dtype(&self, kinds: &[kinds::Kind]) -> DType {
@@ -337,10 +347,13 @@ fn variant<const N: usize>(layouts: &[Layout], inputs: [&Tensor; N], output: &Te
     let mut storages = [None; OPERANDS];
     let mut bindings = [0; OPERANDS];
     let mut dtypes = [DType::F32; MOST_INPUTS];
+    let mut scalars = [false; MOST_INPUTS];
+    let is_mixed = inputs.iter().any(|input| input.dtype() != inputs[0].dtype());
     storages[0] = Some(output.storage());
     let mut bound = 1;
     for (operand, input) in (1..).zip(inputs) {
         dtypes[operand - 1] = input.dtype();
+        scalars[operand - 1] = is_mixed && input.rank() == 0;
         let known = storages.iter().flatten().position(|known: &&Storage| known.is_same(input.storage()));
         bindings[operand] = known.unwrap_or_else(|| {
             storages[bound] = Some(input.storage());
@@ -355,5 +368,5 @@ fn variant<const N: usize>(layouts: &[Layout], inputs: [&Tensor; N], output: &Te
         }
     }
     let rank = if form == Form::Flat { 0 } else { layouts[0].rank() };
-    Variant { form, rank, written: output.dtype(), dtypes, bindings, is_spread, in_pairs }
+    Variant { form, rank, written: output.dtype(), dtypes, scalars, bindings, is_spread, in_pairs }
 }

@@ -16,7 +16,7 @@ use std::fmt::Write;
 fn value(kind: Kind, form: Form) -> String {
     let scalar = match kind {
         Kind::Number(dtype, _) => dtype.number().name(),
-        Kind::Truth => "bool",
+        Kind::Truth(_) => "bool",
     };
     of_form(scalar, form)
 }
@@ -174,7 +174,7 @@ fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, parameters: &Paramet
     let mut text = String::new();
     for (place, (node, kind)) in nodes.iter().zip(kinds).enumerate() {
         let of = value(*kind, variant.form);
-        let number = |operand: Place| as_number(operand, kinds, variant.form);
+        let number = |operand: Place| converted(operand, kind.of_operands(), kinds, variant.form);
         let truth = |operand: Place| as_truth(operand, kinds, variant.form);
         let call = |arguments: String| match kind {
             Kind::Number(dtype, Some(operation)) => format!("{}({arguments})", function_name(*operation, *dtype)),
@@ -192,7 +192,7 @@ fn steps(nodes: &[Node], kinds: &[Kind], variant: &Variant, parameters: &Paramet
             }
             Node::Unary(_, x) => call(number(*x)),
             Node::Binary(_, x, y) => call(format!("{}, {}", number(*x), number(*y))),
-            Node::Compare(sign, x, y) => compare(sign, &number(*x), &number(*y), kinds[*x as usize].dtype()),
+            Node::Compare(sign, x, y) => compare(sign, &number(*x), &number(*y), kind.of_operands()),
             Node::Both(x, y) => format!("{} & {}", truth(*x), truth(*y)),
             Node::Either(x, y) => format!("{} | {}", truth(*x), truth(*y)),
             Node::Not(x) => format!("!{}", truth(*x)),
@@ -234,17 +234,30 @@ fn closed(elements: &str, variant: &Variant) -> String {
 fn as_number(place: Place, kinds: &[Kind], form: Form) -> String {
     match kinds[place as usize] {
         Kind::Number(..) => format!("v{place}"),
-        Kind::Truth => {
+        Kind::Truth(_) => {
             let of = value(Kind::Number(DType::U32, None), form);
             format!("select({of}(0u), {of}(1u), v{place})")
         }
     }
 }
 
+/// A step's value as a number that kernels compute with for another dtype.
+fn converted(place: Place, to: DType, kinds: &[Kind], form: Form) -> String {
+    let number = as_number(place, kinds, form);
+    let (from, to) = (kinds[place as usize].dtype().number(), to.number());
+    match (from, to) {
+        _ if from == to => number,
+        (DType::I32 | DType::U32, DType::I32 | DType::U32) => {
+            format!("bitcast<{}>({number})", of_form(to.name(), form))
+        }
+        _ => format!("{}({number})", of_form(to.name(), form)),
+    }
+}
+
 /// A step's value as a truth: numbers other than 0 are true, and NaN is.
 fn as_truth(place: Place, kinds: &[Kind], form: Form) -> String {
     match kinds[place as usize] {
-        Kind::Truth => format!("v{place}"),
+        Kind::Truth(_) => format!("v{place}"),
         Kind::Number(dtype, _) if dtype.is_floating_point() => format!("is_true(v{place})"),
         kind @ Kind::Number(..) => format!("(v{place} != {}())", value(kind, form)),
     }
