@@ -102,6 +102,7 @@ pub use pool::{
 pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]
 pub use tensor::{
-    Axes, Axis, DType, Element, HostTensor, IndexRange, IntoHostError, MAX_RANK, Tensor, TensorOrScalar, WeakTensor,
+    Axes, Axis, DType, Element, HostTensor, IndexRange, IntoHostError, MAX_RANK, Tensor, TensorIndex, TensorOrScalar,
+    WeakTensor,
 };
 pub use wgpu;

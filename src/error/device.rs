@@ -57,6 +57,9 @@ pub enum DeviceError {
         /// The size of the range in bytes.
         size: u64,
     },
+    /// A storage of zero bytes has no buffer range that could be pinned or bound.
+    #[error("a storage of zero bytes has no buffer range; skip the command")]
+    ZeroBytes,
     /// The memory stores no bytes: it is the accounting memory.
     #[error("the accounting memory holds no bytes")]
     NoBytes,

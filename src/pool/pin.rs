@@ -48,18 +48,19 @@ impl<M: Memory> Storage<M> {
     /// that it executes before the application's later submissions. On a GPU, [`Pinned::binding`] returns the block's
     /// buffer range.
     ///
-    /// Keep the guard until the commands are submitted; from then on the order of the queue protects the bytes. Returns
-    /// `None` for a storage of zero bytes. [`Pool::pins`] lists the pins with the callers of this function. Does not
-    /// wait for the device; may wait for a thread that is submitting.
+    /// Keep the guard until the commands are submitted; from then on the order of the queue protects the bytes.
+    /// [`Pool::pins`] lists the pins with the callers of this function. Does not wait for the device; may wait for a
+    /// thread that is submitting.
     ///
     /// A pin does not keep the block allocated: after the last handle is dropped, its bytes count as active but not as
     /// allocated, and [`WeakStorage::upgrade`](super::WeakStorage::upgrade) returns `None`.
     ///
     /// # Errors
-    /// The error of a failed batch; [`DeviceError::Lost`].
+    /// [`DeviceError::ZeroBytes`] for a storage of zero bytes, which no command can use; the error of a failed batch;
+    /// [`DeviceError::Lost`].
     #[track_caller]
-    pub fn pin(&self) -> Result<Option<Pinned<M>>, DeviceError> {
-        let Some(block) = self.block() else { return Ok(None) };
+    pub fn pin(&self) -> Result<Pinned<M>, DeviceError> {
+        let block = self.block().ok_or(DeviceError::ZeroBytes)?;
         let inner = self.inner();
         let site = Location::caller();
         let (place, number) = loop {
@@ -74,7 +75,7 @@ impl<M: Memory> Storage<M> {
         };
         let pinned = Pinned { inner: Arc::clone(inner), block, number, place, bytes: self.bytes() };
         inner.memory.submit()?;
-        Ok(Some(pinned))
+        Ok(pinned)
     }
 }
 

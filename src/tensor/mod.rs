@@ -6,6 +6,7 @@ mod create;
 mod dtype;
 mod format;
 mod host;
+mod index;
 mod layout;
 mod operand;
 mod overlap;
@@ -15,6 +16,7 @@ pub use axis::{Axes, Axis};
 pub use dtype::{DType, Element};
 pub(crate) use format::{shown_sizes, text};
 pub use host::{HostTensor, IntoHostError};
+pub use index::TensorIndex;
 pub use layout::MAX_RANK;
 pub(crate) use layout::{Layout, collapse};
 pub use operand::TensorOrScalar;
@@ -167,9 +169,9 @@ impl Tensor {
     /// [`Storage::pin`].
     ///
     /// # Errors
-    /// As [`Storage::pin`].
+    /// As [`Storage::pin`]; a tensor without elements has no binding, unless it is a view of memory with others.
     #[track_caller]
-    pub fn binding(&self) -> Result<Option<Pinned>, TensorError> {
+    pub fn binding(&self) -> Result<Pinned, TensorError> {
         Ok(self.storage.pin()?)
     }
 

@@ -59,6 +59,12 @@ mod sealed {
 }
 
 impl Given {
+    /// One index.
+    pub(super) fn one(index: Axis) -> Self {
+        let index = Some(index.number());
+        Self { start: index, end: index, is_inclusive: true }
+    }
+
     /// The first index and one past the last, counted from the start of `size` indices; none if the range is not within them.
     pub(crate) fn resolve(self, size: usize) -> Option<(usize, usize)> {
         let from_start = |index: i64| if index < 0 { index.checked_add_unsigned(size as u64) } else { Some(index) };
@@ -98,15 +104,19 @@ impl Layout {
     }
 
     fn squeeze(&self, axes: &impl Axes) -> Result<Self, TensorError> {
-        let dropped = self.axes("squeeze", axes)?;
+        Ok(self.without(&self.axes("squeeze", axes)?))
+    }
+
+    /// The layout without those of some axes that have size 1.
+    pub(super) fn without(&self, axes: &[usize]) -> Self {
         let mut view = Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset };
         for (axis, (size, stride)) in self.dimensions().enumerate() {
-            if size != 1 || !dropped.contains(&axis) {
+            if size != 1 || !axes.contains(&axis) {
                 view.shape.push(size);
                 view.strides.push(stride);
             }
         }
-        Ok(view)
+        view
     }
 
     fn unsqueeze(&self, axis: Axis) -> Result<Self, TensorError> {
@@ -161,8 +171,7 @@ impl Tensor {
     /// [`TensorError::Axis`]; [`TensorError::Slice`] if the axis has no such index.
     pub fn select(&self, axis: impl Into<Axis>, index: impl Into<Axis>) -> Result<Self, TensorError> {
         let axis = self.layout.axis("select", axis)?;
-        let (index, size) = (index.into().number(), self.layout.shape[axis]);
-        let given = Given { start: Some(index), end: Some(index), is_inclusive: true };
+        let (given, size) = (Given::one(index.into()), self.layout.shape[axis]);
         let (start, end) = given.resolve(size).ok_or_else(|| given.error("select", axis, 1, size))?;
         self.view(self.layout.narrow(axis, start, end - start)?).squeeze(axis)
     }

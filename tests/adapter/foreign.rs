@@ -3,7 +3,7 @@
 
 use crate::common::{Outcome, adapter};
 use std::sync::Arc;
-use wgpu_pool::{DType, Gpu, Memory, Pool, Tensor};
+use wgpu_pool::{DType, DeviceError, Gpu, Memory, Pool, Tensor, TensorError};
 
 #[test]
 fn the_alignment_of_a_device_with_default_limits_is_respected() -> Outcome {
@@ -81,7 +81,7 @@ fn double(gpu: &Gpu, tensor: &Tensor) -> Outcome {
         compilation_options: wgpu::PipelineCompilationOptions::default(),
         cache: None,
     });
-    let pinned = tensor.binding()?.ok_or("the tensor has elements")?;
+    let pinned = tensor.binding()?;
     let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
         layout: &pipeline.get_bind_group_layout(0),
@@ -120,8 +120,8 @@ fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
     let (device, queue) = adapter::noop();
     let pool = Pool::from_device(device, queue, crate::common::options())?;
     let tensor = Tensor::zeros(&pool, [1000], DType::F32)?;
-    let pinned = tensor.binding()?.ok_or("the tensor has elements")?;
-    let again = tensor.binding()?.ok_or("the tensor has elements")?;
+    let pinned = tensor.binding()?;
+    let again = tensor.binding()?;
     let (buffer, offset, size) = {
         let binding = pinned.binding();
         (binding.buffer.clone(), binding.offset, binding.size)
@@ -133,7 +133,7 @@ fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
     assert_eq!(stats.pinned.current, stats.active.current);
     assert_eq!(pool.trim().segments, 0);
     let other = Tensor::zeros(&pool, [1000], DType::F32)?;
-    let place = other.binding()?.ok_or("the tensor has elements")?;
+    let place = other.binding()?;
     assert!(*place.binding().buffer != buffer || place.binding().offset != offset);
     drop((place, other, pinned));
     assert_eq!(pool.stats().active_blocks.current, 1);
@@ -148,7 +148,8 @@ fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
 fn a_tensor_without_elements_has_no_binding() -> Outcome {
     let (device, queue) = adapter::noop();
     let pool = Pool::from_device(device, queue, crate::common::options())?;
-    assert!(Tensor::zeros(&pool, [0], DType::F32)?.binding()?.is_none());
+    let nothing = Tensor::zeros(&pool, [0], DType::F32)?.binding();
+    assert!(matches!(nothing, Err(TensorError::Device(DeviceError::ZeroBytes))), "{nothing:?}");
     Ok(())
 }
 

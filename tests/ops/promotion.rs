@@ -198,7 +198,7 @@ fn a_copy_converts_to_the_dtype_of_its_target_in_every_layout() -> Outcome {
         let numbers = if from == U32 { [1.0, 2.0, 7.0, 3.0] } else { [1.0, -2.0, 7.0, 3.0] };
         let source = upload(pool, &Array { shape: vec![1, 4], elements: numbers.to_vec() }, from)?;
         let converted = download(&source.to(to)?)?.elements;
-        // Columns in fours, columns between fours, and rows that are transposed.
+        // Columns at a multiple of four, columns at another offset, and transposed rows.
         for (wide, start, is_transposed) in [(8, 4, false), (7, 3, false), (4, 0, true), (4, 0, false)] {
             let shape = if is_transposed { [wide, 5] } else { [5, wide] };
             let whole = tensor(pool, to, &shape, 9.0)?;

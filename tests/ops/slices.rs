@@ -132,3 +132,32 @@ fn the_offset_and_the_strides_are_where_an_element_is() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn an_index_of_several_axes_is_a_chain_of_selections_and_slices() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let x = Tensor::arange(pool, 120, 0, 1)?.reshape([2, 3, 4, 5])?;
+    let same = |found: Result<Tensor, TensorError>, wanted: Result<Tensor, TensorError>| -> Outcome {
+        let (found, wanted) = (found?, wanted?);
+        assert_eq!(found.shape(), wanted.shape());
+        assert_eq!(found.read_blocking::<i32>()?, wanted.read_blocking::<i32>()?);
+        assert!(found.storage().is_same(x.storage()), "a view");
+        Ok(())
+    };
+    same(x.i(1), x.select(0, 1))?;
+    same(x.i(-1_i64), x.select(0, -1))?;
+    same(x.i((1,)), x.select(0, 1))?;
+    same(x.i(..), Ok(x.clone()))?;
+    same(x.i((.., 2_usize, 1.., ..=-2)), x.select(1, 2)?.slice(1, 1.., 1)?.slice(2, ..=-2, 1))?;
+    same(x.i((0, 0, 0, 0)), x.reshape([120])?.select(0, 0))?;
+    // An axis of one index is kept by a range and dropped by an integer.
+    same(x.i((1..2, 1..2)), x.narrow(0, 1, 1)?.narrow(1, 1, 1))?;
+    same(x.i((.., 1, ..))?.i((.., 1)), x.select(1, 1)?.select(1, 1))?;
+    assert_eq!(x.i((.., 3..))?.shape(), [2, 0, 4, 5]);
+    refused(x.i((0, 3)), "i: 3..4 by 1 is no range of axis 1, which holds 3");
+    refused(x.i((0, .., -5)), "i: -5..-4 by 1 is no range of axis 2, which holds 4");
+    refused(x.i((.., 2..4)), "i: 2..4 by 1 is no range of axis 1, which holds 3");
+    refused(x.i((0, 0, 0, 0, 0)), "i: axis 4 is not one of the 4 of shape [2, 3, 4, 5]");
+    refused(Tensor::zeros(pool, [], DType::I32)?.i(0), "i: axis 0 is not one of the 0 of shape []");
+    Ok(())
+}

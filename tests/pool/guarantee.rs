@@ -207,7 +207,7 @@ impl<S: Budgeted> Program<S> {
     fn pin_or_unpin(&mut self) -> Outcome {
         if self.pins.len() < self.most_pins && !self.live.is_empty() && self.random.below(2) == 0 {
             let storage = &self.live[self.random.below(self.live.len())].1;
-            self.pins.extend(storage.pin()?);
+            self.pins.push(storage.pin()?);
             // From now on, the holes of the segment count too.
             self.raise_budget();
         } else if !self.pins.is_empty() {

@@ -153,7 +153,7 @@ fn a_block_pinned_during_a_host_copy_stays_at_the_pinned_location() -> Outcome {
         at(
             &pool,
             moment,
-            Box::new(move || guards.lock().expect("no thread panics").extend(storage.pin().expect("the device works"))),
+            Box::new(move || guards.lock().expect("no thread panics").push(storage.pin().expect("the device works"))),
         );
         let _served = pool.allocate(6 * SEGMENT / 8);
         forget_actions(&pool);

@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-/// How much the dtype of a value counts beside that of another one, as in `torch.result_type`.
+/// How much the dtype of a value counts against that of another one, as in `torch.result_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Number,

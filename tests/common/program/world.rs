@@ -233,7 +233,10 @@ impl<M: Memory> World<M> {
         if !self.abilities.shows_places || self.pins.is_empty() {
             return Ok(());
         }
-        let Some(own) = storage.pin()? else { return Ok(()) };
+        if storage.bytes() == 0 {
+            return Ok(());
+        }
+        let own = storage.pin()?;
         let ends = |pinned: &Pinned<M>| {
             let (segment, offset): (SegmentId, u64) = pinned.place();
             (segment, offset, offset + pinned.bytes().next_multiple_of(self.granule))
@@ -280,9 +283,13 @@ impl<M: Memory> World<M> {
 
     fn pin(&mut self, index: usize) -> Outcome {
         let block = &self.blocks[index];
-        if let Some(guard) = block.storage().pin()? {
-            let size = block.storage().bytes().next_multiple_of(self.granule);
-            self.pins.push((block.serial, size, guard));
+        match block.storage().pin() {
+            Ok(guard) => {
+                let size = block.storage().bytes().next_multiple_of(self.granule);
+                self.pins.push((block.serial, size, guard));
+            }
+            Err(DeviceError::ZeroBytes) if block.storage().bytes() == 0 => {}
+            Err(error) => return Err(error.into()),
         }
         if self.pins.len() > MOST_PINS { self.unpin(0) } else { Ok(()) }
     }
@@ -290,10 +297,7 @@ impl<M: Memory> World<M> {
     fn unpin(&mut self, index: usize) -> Outcome {
         let (serial, _, guard) = self.pins.swap_remove(index);
         let Some(block) = self.blocks.iter().find(|block| block.serial == serial) else { return Ok(()) };
-        let moved = match block.storage().pin()? {
-            Some(again) => again.place() != guard.place(),
-            None => true,
-        };
+        let moved = block.storage().pin()?.place() != guard.place();
         drop(guard);
         self.verify(block)?;
         if moved { Err(format!("block {serial} moved while it was pinned").into()) } else { Ok(()) }

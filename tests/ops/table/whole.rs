@@ -10,7 +10,7 @@ type ViewModel = fn(&Array<f64>) -> Array<f64>;
 type View = fn(&Tensor) -> Result<Tensor, TensorError>;
 
 pub(super) fn views() -> Vec<Row> {
-    let kinds: [(&str, &[usize], View, ViewModel); 16] = [
+    let kinds: [(&str, &[usize], View, ViewModel); 19] = [
         ("narrow", &[5, 7], |x| x.narrow(1, 2, 4), |x| x.narrow(1, 2, 4)),
         ("transpose", &[5, 7], |x| x.transpose(0, 1), |x| x.permute(&[1, 0])),
         ("t", &[5, 7], Tensor::t, |x| x.permute(&[1, 0])),
@@ -21,6 +21,9 @@ pub(super) fn views() -> Vec<Row> {
         ("slice", &[5, 9], |x| x.slice(1, -8..-1, 3), |x| stepped(x, [1, 4, 7])),
         ("slice", &[5, 12], |x| x.slice(-1, 2.., 4), |x| stepped(x, [2, 6, 10])),
         ("select", &[5, 7], |x| x.select(1, -2), |x| x.narrow(1, 5, 1).reshape(&[5])),
+        ("i", &[3, 4, 5], |x| x.i((.., 1..3, -1)), |x| x.narrow(1, 1, 2).narrow(2, 4, 1).reshape(&[3, 2])),
+        ("i", &[3, 4, 8], |x| x.i((1..=2, 0)), |x| x.narrow(0, 1, 2).narrow(1, 0, 1).reshape(&[2, 8])),
+        ("i", &[5, 7], |x| x.i(..-2), |x| x.narrow(0, 0, 3)),
         ("squeeze", &[5, 1, 7], |x| x.squeeze([0, 1]), |x| x.reshape(&[5, 7])),
         ("unsqueeze", &[5, 7], |x| x.unsqueeze(-1), |x| x.reshape(&[5, 7, 1])),
         ("unsqueeze", &[3, 8], |x| x.unsqueeze(1), |x| x.reshape(&[3, 1, 8])),

@@ -1,0 +1,131 @@
+//! Views by an index or a range for each axis.
+
+use super::Tensor;
+use super::axis::Axis;
+use super::layout::{Dims, Layout};
+use super::view::{Given, IndexRange};
+use crate::error::TensorError;
+
+/// An index of [`Tensor::i`]: an integer, an [`IndexRange`], or a tuple of up to eight of them, one for each axis.
+pub trait TensorIndex: sealed::TensorIndex {}
+
+impl<T: sealed::TensorIndex> TensorIndex for T {}
+
+/// What an index says of one axis.
+#[derive(Clone, Copy, Debug)]
+pub struct Indexed {
+    range: Given,
+    /// Whether the axis is dropped from the shape.
+    is_dropped: bool,
+}
+
+mod sealed {
+    use super::{Axis, Given, IndexRange, Indexed};
+
+    pub trait TensorIndex {
+        /// Passes on the index of each axis, the first one first.
+        fn each(&self, visit: &mut dyn FnMut(Indexed));
+    }
+
+    pub trait AxisIndex {
+        fn indexed(&self) -> Indexed;
+    }
+
+    impl<T: IndexRange> AxisIndex for T {
+        fn indexed(&self) -> Indexed {
+            Indexed { range: self.given(), is_dropped: false }
+        }
+    }
+
+    macro_rules! integers {
+        ($($integer:ty),*) => {
+            $(
+                impl AxisIndex for $integer {
+                    fn indexed(&self) -> Indexed {
+                        Indexed { range: Given::one(Axis::from(*self)), is_dropped: true }
+                    }
+                }
+            )*
+        };
+    }
+
+    integers! { i32, i64, isize, usize }
+
+    impl<T: AxisIndex> TensorIndex for T {
+        fn each(&self, visit: &mut dyn FnMut(Indexed)) {
+            visit(self.indexed());
+        }
+    }
+
+    macro_rules! tuples {
+        ($(($($index:ident),*);)*) => {
+            $(
+                impl<$($index: AxisIndex),*> TensorIndex for ($($index,)*) {
+                    fn each(&self, visit: &mut dyn FnMut(Indexed)) {
+                        #[expect(non_snake_case, reason = "a variable for each type")]
+                        let ($($index,)*) = self;
+                        $(visit($index.indexed());)*
+                    }
+                }
+            )*
+        };
+    }
+
+    tuples! {
+        (A);
+        (A, B);
+        (A, B, C);
+        (A, B, C, D);
+        (A, B, C, D, E);
+        (A, B, C, D, E, F);
+        (A, B, C, D, E, F, G);
+        (A, B, C, D, E, F, G, H);
+    }
+}
+
+impl Layout {
+    fn index(&self, index: &impl TensorIndex) -> Result<Self, TensorError> {
+        let name = "i";
+        let (mut view, mut dropped) = (Ok(*self), Dims::EMPTY);
+        let mut number = 0_usize;
+        index.each(&mut |Indexed { range, is_dropped }| {
+            let Ok(before) = &view else { return };
+            view = self.axis(name, number).and_then(|axis| {
+                let size = self.shape[axis];
+                let (start, end) = range.resolve(size).ok_or_else(|| range.error(name, axis, 1, size))?;
+                if is_dropped {
+                    dropped.push(axis);
+                }
+                before.narrow(axis, start, end - start)
+            });
+            number += 1;
+        });
+        Ok(view?.without(&dropped))
+    }
+}
+
+impl Tensor {
+    /// Returns the elements of an index or a range of each axis, as a view: `x.i((0, .., 1..3))` is `x[0, :, 1:3]` of PyTorch. An
+    /// integer drops its axis from the shape, as [`Tensor::select`]; a range keeps it, as [`Tensor::slice`] with a step of 1.
+    /// Negative indices are counted from the end. Axes that are not named are kept whole. Copies nothing.
+    ///
+    /// # Errors
+    /// [`TensorError::Axis`] for more indices than axes; [`TensorError::Slice`] if an axis has no such index, or if a range reaches
+    /// beyond the axis or ends before it starts, where PyTorch would cut it off.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use wgpu_pool::{Pool, PoolOptions, Tensor};
+    ///
+    /// let pool = Pool::request_blocking(PoolOptions::default())?;
+    /// let x = Tensor::arange(&pool, 24, 0, 1)?.reshape([2, 3, 4])?;
+    /// assert_eq!(x.i((0, .., 1..3))?.read_blocking::<i32>()?, [1, 2, 5, 6, 9, 10]);
+    /// assert_eq!(x.i((.., -1))?.shape(), [2, 4]);
+    /// assert_eq!(x.i(1)?.shape(), [3, 4]);
+    /// # Ok::<(), wgpu_pool::Error>(())
+    /// ```
+    pub fn i(&self, index: impl TensorIndex) -> Result<Self, TensorError> {
+        Ok(self.view(self.layout.index(&index)?))
+    }
+}
