@@ -7,6 +7,7 @@ mod options;
 mod progress;
 mod replay;
 mod stamp;
+mod table;
 mod trace;
 #[path = "../common/watch.rs"]
 mod watch;
@@ -21,6 +22,7 @@ use stamp::{Stamps, Unstamped};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use table::{Row, Table};
 use trace::Trace;
 use wgpu_pool::{AccountingMemory, Gpu, HostMemory, Memory, Pool, PoolOptions};
 
@@ -54,6 +56,7 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
     // Nothing is left to do about a complaint that can't be written.
     let mut complain = |text: &dyn std::fmt::Display| drop(writeln!(err, "replay: {text}"));
     let mut outcome = Outcome::Success;
+    let mut table = Table { scale: options.scale.get(), rows: Vec::new() };
     for path in &options.traces {
         let trace = match Trace::open(path) {
             Ok(trace) => trace.scaled(options.scale),
@@ -64,26 +67,49 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
             }
         };
         let name = name(path);
-        let figures = match measure(&trace, &name, options) {
-            Ok(figures) => figures,
+        let written = if options.table {
+            row(&trace, &name, options).map(|row| {
+                table.rows.push(row);
+                Ok(())
+            })
+        } else {
+            measure(&trace, &name, options).map(|figures| {
+                let memory = options.memory.to_string();
+                print(&Line { trace: &name, memory, scale: options.scale.get(), figures }, out)
+            })
+        };
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return outcome.max(unwritten(&error, complain)),
             Err(error) => {
                 complain(&format_args!("{}: {error}", path.display()));
                 outcome = outcome.max(Outcome::Failed);
-                continue;
-            }
-        };
-        let line = Line { trace: &name, memory: options.memory.to_string(), scale: options.scale.get(), figures };
-        match print(&line, out) {
-            Ok(()) => {}
-            // The reader of the pipe has closed it, which is not an error.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return outcome,
-            Err(error) => {
-                complain(&format_args!("the figures can't be written: {error}"));
-                return outcome.max(Outcome::Failed);
             }
         }
     }
+    if options.table
+        && !table.rows.is_empty()
+        && let Err(error) = write!(out, "{table}").and_then(|()| out.flush())
+    {
+        return outcome.max(unwritten(&error, complain));
+    }
     outcome
+}
+
+/// How the program ends if its figures can't be written. It is no error if the reader of the pipe has closed it.
+fn unwritten(error: &io::Error, mut complain: impl FnMut(&dyn std::fmt::Display)) -> Outcome {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Outcome::Success;
+    }
+    complain(&format_args!("the figures can't be written: {error}"));
+    Outcome::Failed
+}
+
+/// A row of the table: the trace with compaction and without.
+fn row(trace: &Trace, name: &str, options: &Options) -> Result<Row, ReplayError> {
+    let compacting = measure(trace, name, &options.compacting(true))?;
+    let rigid = measure(trace, name, &options.compacting(false))?;
+    Ok(Row { trace: name.to_string(), compacting, rigid })
 }
 
 fn print(line: &Line<'_>, out: &mut impl Write) -> io::Result<()> {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// Exit status: 0; 1 if a replay failed (out of memory, a stamp that doesn't match, a device that fails); 2 if the
 /// arguments are wrong or a trace is refused, which is then named with its line on standard error. The other traces are
 /// replayed all the same.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "replay", max_term_width = 100)]
 pub(crate) struct Options {
     /// The memory below the pool.
@@ -51,6 +51,11 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) watch: bool,
 
+    /// Replays each trace with compaction and without, and prints one table for people instead of the JSON, with PyTorch's figures
+    /// for the traces in tests/data.
+    #[arg(long, conflicts_with = "compact")]
+    pub(crate) table: bool,
+
     /// The traces.
     #[arg(value_name = "TRACE", required = true)]
     pub(crate) traces: Vec<PathBuf>,
@@ -59,6 +64,11 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn compacts(&self) -> bool {
         self.compact == Switch::On
+    }
+
+    /// These options with compaction switched.
+    pub(crate) fn compacting(&self, compact: bool) -> Self {
+        Self { compact: if compact { Switch::On } else { Switch::Off }, ..self.clone() }
     }
 
     pub(crate) fn trims(&self) -> Trims {

@@ -155,3 +155,18 @@ fn a_trace_is_named_after_its_file() {
     let names = ["tests/data/a.trace.gz", "a.trace", "a", "a.gz", "b/a.trace.gz"].map(|path| name(Path::new(path)));
     assert!(names.iter().all(|name| name == "a"), "{names:?}");
 }
+
+#[test]
+fn a_table_has_a_row_for_each_trace_and_no_json() {
+    let folder = Folder::new("table");
+    let traces = [folder.write("one.trace", "a 0 100\nf 0\n"), folder.write("two.trace", "a 0 1048576\n")];
+    let (outcome, out, err) = replay(&["--table", &traces[0], &traces[1]]);
+    assert_eq!((outcome, err.as_str()), (Outcome::Success, ""));
+    let rows = |name: &str| out.lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!((rows("one "), rows("two "), rows("geometric mean "), rows("{")), (1, 1, 1, 0), "{out}");
+
+    let (outcome, out, err) = replay(&["--table", &folder.write("bad.trace", "b\n")]);
+    assert_eq!((outcome, out.as_str()), (Outcome::Refused, ""));
+    assert!(err.contains("bad.trace"), "{err}");
+    assert!(Options::try_parse_from(["replay", "--table", "--compact", "on", &traces[0]]).is_err());
+}
