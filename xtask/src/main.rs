@@ -14,6 +14,8 @@ mod step;
 #[cfg(test)]
 mod test_folder;
 mod viewer;
+#[cfg(test)]
+mod workflows;
 
 use std::{
     env,
