@@ -63,6 +63,10 @@ struct Options {
     /// The folder for the plots
     #[arg(long, default_value = "target/plots")]
     plots: PathBuf,
+    /// A file for the viewer's page of the pool, between the passes of the second step
+    #[cfg(feature = "report")]
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -122,6 +126,8 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
         let step = course.steps();
         let [images, classes] = batch(&pool, &pictures(options.batch), step as u64)?;
         let (scores, kept) = model.forward(&images)?;
+        #[cfg(feature = "report")]
+        page(&pool, step, options)?;
         let loss = scores.cross_entropy(&classes, CrossEntropy::default())?;
         let gradient = scores.cross_entropy_backward(&classes, CrossEntropy::default())?;
         drop(scores);
@@ -170,6 +176,21 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
             Bytes(last.copied().unwrap_or(0))
         ),
     );
+    Ok(())
+}
+
+/// Records the first two steps, and writes the viewer's page in the second.
+#[cfg(feature = "report")]
+fn page(pool: &Pool, step: usize, options: &Options) -> Result<(), Failure> {
+    let Some(page) = &options.page else { return Ok(()) };
+    match step {
+        0 => pool.start_history(100_000),
+        1 => {
+            std::fs::write(page, pool.snapshot().to_html()).map_err(|error| format!("{}: {error}", page.display()))?;
+            pool.stop_history();
+        }
+        _ => {}
+    }
     Ok(())
 }
 

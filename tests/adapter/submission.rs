@@ -211,7 +211,7 @@ fn a_trim_does_not_wait_for_a_thread_that_polls() {
 #[test]
 fn a_loop_that_submits_each_step_without_reading_uses_bounded_memory() {
     for pool in pools() {
-        watchdog::guarded("an endless loop", move || {
+        watchdog::guarded("an infinite loop", move || {
             let x = Tensor::zeros(&pool, [256 << 10], DType::F32).expect("there is room");
             let bytes = vec![1_u8; 1 << 20];
             for _ in 0..150 {

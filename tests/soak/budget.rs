@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Returns the number in an environment variable.
 ///
 /// # Panics
-/// If the value is not a number.
+/// If the value does not parse as an integer.
 fn number(name: &str) -> Option<f64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, which is no number")))

@@ -218,7 +218,7 @@ fn shown(prefix: &[&str]) -> String {
     prefix.iter().map(|word| format!("{word} ")).collect()
 }
 
-/// Shows what a failed command printed. A successful one's hundred lines of progress are kept back.
+/// Shows what a failed command printed. A successful command's progress, some hundred lines, is discarded.
 fn print_through(output: &Output) {
     print!("{}", String::from_utf8_lossy(&output.stdout));
     // A closed standard error leaves nowhere to complain to.
