@@ -62,6 +62,28 @@ fn every_page_of_the_guide_is_a_module_of_the_guide() {
     assert_none(&complaints);
 }
 
+#[test]
+fn the_page_of_errors_mentions_every_variant() {
+    let page = read("docs/guide/errors.md");
+    for family in ["allocate", "device", "kernel", "open", "options", "tensor"] {
+        let text = read(&format!("src/error/{family}.rs"));
+        let variants = pages::variants(&text);
+        assert!(!variants.is_empty(), "{family} has variants");
+        assert_none(&pages::unmentioned(&page, variants));
+    }
+}
+
+#[test]
+fn the_page_of_accuracies_mentions_every_elementwise_operation() {
+    let page = read("docs/guide/numerical_accuracy.md");
+    for file in ["src/ops/unary.rs", "src/ops/binary.rs"] {
+        let text = read(file);
+        let operations = pages::operations(&text);
+        assert!(!operations.is_empty(), "{file} has operations");
+        assert_none(&pages::unmentioned(&page, operations));
+    }
+}
+
 fn assert_none(complaints: &[String]) {
     assert!(complaints.is_empty(), "{} violations of the house rules:\n{}", complaints.len(), complaints.join("\n"));
 }

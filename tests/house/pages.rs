@@ -71,6 +71,44 @@ pub(crate) fn cited(text: &str) -> BTreeSet<u32> {
     comments.flat_map(numbers).collect()
 }
 
+/// The variants of the enums in a source of the error layer: names at the first level of indentation.
+pub(crate) fn variants(text: &str) -> Vec<&str> {
+    let inside = text.lines().skip_while(|line| !line.starts_with("pub enum "));
+    let names = inside.filter_map(|line| {
+        let rest = line.strip_prefix("    ").filter(|rest| rest.starts_with(char::is_uppercase))?;
+        let end = rest.find(|character: char| !character.is_alphanumeric())?;
+        matches!(rest.as_bytes()[end], b' ' | b'(' | b',').then(|| &rest[..end])
+    });
+    names.collect()
+}
+
+/// The functions in a table of operations: rows of a macro such as `    add, ADD, "x + y", …`.
+pub(crate) fn operations(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("    ")?.split_once(", ")?;
+        let (operation, rest) = rest.split_once(", ")?;
+        let is_constant = operation.chars().all(|character| character.is_ascii_uppercase() || character == '_');
+        let is_name = name.chars().all(|character| character.is_ascii_lowercase() || "_0123456789".contains(character));
+        (is_constant && is_name && rest.starts_with('"')).then_some(name)
+    });
+    rows.collect()
+}
+
+/// The names that a page does not mention as `name`.
+pub(crate) fn unmentioned<'a>(page: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let missing = names.into_iter().filter(|name| !page.contains(&format!("`{name}`")));
+    missing.map(|name| format!("`{name}` is not mentioned")).collect()
+}
+
+#[test]
+fn variants_and_operations_are_read_from_sources() {
+    let text = "/// A.\npub enum Error {\n    /// B.\n    #[error(\"c\")]\n    First,\n    Second(Box<A>),\n    Third {\n        a: u64,\n    },\n}\n";
+    assert_eq!(variants(text), ["First", "Second", "Third"]);
+    let text = "table! {\n    add, ADD, \"x + y\", \"exact\";\n    div_floor, DIV_FLOOR, \"x\",\n        \"exact\";\n    let a, b, c;\n}\n";
+    assert_eq!(operations(text), ["add", "div_floor"]);
+    assert_eq!(unmentioned("`add`, `adds`", ["add", "div"]), ["`div` is not mentioned"]);
+}
+
 #[test]
 fn a_guarantee_without_an_existing_test_is_refused() {
     let text =
