@@ -19,8 +19,8 @@ pub struct GrowthError {
 
 impl fmt::Display for GrowthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [requested, allowed] = [self.requested, self.allowed].map(Bytes);
-        write!(f, "iteration {} ends with {requested} requested, {allowed} allowed", self.iteration)?;
+        let [requested, excess] = [self.requested, self.requested.saturating_sub(self.allowed)].map(Bytes);
+        write!(f, "iteration {} ends with {requested} requested, {excess} more than allowed", self.iteration)?;
         self.sites.iter().try_for_each(|site| write!(f, "\n  {site}"))
     }
 }

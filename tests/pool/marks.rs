@@ -71,7 +71,9 @@ fn asserting_an_iteration_that_grows_panics_with_the_call_site() -> Outcome {
     let panic = catch_unwind(AssertUnwindSafe(|| check.assert_iteration())).err().ok_or("it has grown")?;
     let text = panic.downcast_ref::<String>().ok_or("a text")?;
     assert!(
-        text.starts_with("iteration 1 ends with 500 B requested, 0 B allowed\n  +500 B in +1 blocks, tests/"),
+        text.starts_with(
+            "iteration 1 ends with 500 B requested, 500 B more than allowed\n  +500 B in +1 blocks, tests/"
+        ),
         "{text}"
     );
     Ok(())
