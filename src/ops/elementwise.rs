@@ -1,7 +1,7 @@
 //! Kernels that go over all operands element by element.
 
 use super::form::{Form, LANES, Operands};
-use super::launch::{WALK, WORKGROUP, grid, index, launch, padded, with_gpu};
+use super::launch::{KERNEL_RANK, WALK, WORKGROUP, each_walk, grid, index, launch, padded, with_gpu};
 use super::placed::Placed;
 use super::shader::{Operation, Shader, Variant};
 use crate::error::TensorError;
@@ -12,10 +12,10 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct WalkParams {
-    sizes: [u32; 6],
-    output_strides: [u32; 6],
-    left_strides: [u32; 6],
-    right_strides: [u32; 6],
+    sizes: [u32; KERNEL_RANK],
+    output_strides: [u32; KERNEL_RANK],
+    left_strides: [u32; KERNEL_RANK],
+    right_strides: [u32; KERNEL_RANK],
     count: u32,
     output_offset: u32,
     left_offset: u32,
@@ -64,21 +64,27 @@ impl<'a> Elementwise<'a> {
 
     /// Runs it on elements taken for those of one dtype, written as those of another.
     pub(super) fn run_as(&self, dtype: DType, written: DType) -> Result<(), TensorError> {
-        let Self { name, shader, operation, output, left, right, shared, scalar: _ } = *self;
-        if output.elements() == 0 {
+        if self.output.elements() == 0 {
             return Ok(());
         }
-        let whole = output.layout();
+        let whole = self.output.layout();
         let layout_of = |operand: &Option<(&Tensor, Layout)>| operand.map_or(*whole, |(_, layout)| layout);
-        let operands = Operands::new([whole, &layout_of(&left), &layout_of(&right)]);
+        let layouts = [whole, &layout_of(&self.left), &layout_of(&self.right)];
+        each_walk(layouts, |walk| self.run_walk(Operands::new(walk), dtype, written))
+    }
+
+    /// Runs it on elements that are walked over in few dimensions.
+    fn run_walk(&self, operands: Operands, dtype: DType, written: DType) -> Result<(), TensorError> {
+        let Self { name, shader, operation, output, left, right, shared, scalar: _ } = *self;
         let variant = Variant { operation, form: operands.form, shared, output: written, ..Variant::plain(dtype) };
         let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
         let unit = if operands.form == Form::Flat { LANES } else { 1 };
-        let first = Placed::of(output).bind(name, unit)?;
-        let bind = |operand: Option<(&'a Tensor, Layout)>| {
-            operand.map_or(Ok(first), |(tensor, _)| Placed::of(tensor).bind(name, unit))
+        let [whole, of_left, of_right] = &operands.layouts;
+        let first = Placed::at(output, whole).bind(name, unit)?;
+        let bind = |operand: Option<(&'a Tensor, Layout)>, layout: &Layout| {
+            operand.map_or(Ok(first), |(tensor, _)| Placed::at(tensor, layout).bind(name, unit))
         };
-        let (left, right) = (bind(left)?, bind(right)?);
+        let (left, right) = (bind(left, of_left)?, bind(right, of_right)?);
         let offsets = [first, left, right].map(|(_, offset)| offset);
         // Of two operands that share a binding only the first is bound.
         let left_is_bound = !shared || shader.tensors == 3;

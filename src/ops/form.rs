@@ -2,7 +2,7 @@
 
 use super::launch::index;
 use crate::error::TensorError;
-use crate::tensor::{Layout, collapse};
+use crate::tensor::Layout;
 
 /// How the operands of an elementwise kernel are walked over. The WGSL of a form is put in front of the kernel's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +71,9 @@ pub(super) struct Operands {
 pub(super) const LANES: usize = 4;
 
 impl Operands {
-    /// Layouts of one shape with at least one element.
-    pub(super) fn new(layouts: [&Layout; 3]) -> Self {
-        let layouts = collapse(layouts);
-        Self { form: form(&layouts), layouts }
+    /// Collapsed layouts of one shape with at least one element.
+    pub(super) fn new(layouts: &[Layout; 3]) -> Self {
+        Self { form: form(layouts), layouts: *layouts }
     }
 
     /// How many values the walk has.
@@ -104,6 +103,7 @@ pub(super) fn form(layouts: &[Layout]) -> Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::collapse;
 
     fn layout(shape: &[usize]) -> Layout {
         Layout::contiguous(shape, 4).expect("the shape is small")
@@ -112,7 +112,7 @@ mod tests {
     fn form_of(left: &Layout, right: &Layout) -> Form {
         let shape = left.broadcast_shape("add", right).expect("the shapes match");
         let expand = |layout: &Layout| layout.expand("add", &shape).expect("the shapes match");
-        Operands::new([&layout(&shape), &expand(left), &expand(right)]).form
+        Operands::new(&collapse([&layout(&shape), &expand(left), &expand(right)])).form
     }
 
     #[test]

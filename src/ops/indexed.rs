@@ -1,22 +1,23 @@
 //! Elements looked up by an index, and added where an index says.
 
 use super::launch::{
-    WORKGROUP, check_kinds, check_pools, grid, index as number, iterations, launch, loop_limit, padded, with_gpu,
+    KERNEL_RANK, WORKGROUP, check_kinds, check_pools, each_walk, grid, index as number, iterations, launch, loop_limit,
+    padded, with_gpu,
 };
 use super::placed::Placed;
 use super::shader::{AS_IT_IS, GATHER, Operation, SCATTER_ADD, Shader, Variant};
 use crate::error::TensorError;
-use crate::tensor::{Axis, DType, Layout, MAX_RANK, Tensor};
+use crate::tensor::{Axis, DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `lib/indexed.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
-    sizes: [u32; 6],
-    table_strides: [u32; 6],
-    index_strides: [u32; 6],
-    value_strides: [u32; 6],
+    sizes: [u32; KERNEL_RANK],
+    table_strides: [u32; KERNEL_RANK],
+    index_strides: [u32; KERNEL_RANK],
+    value_strides: [u32; KERNEL_RANK],
     count: u32,
     rank: u32,
     table_offset: u32,
@@ -217,22 +218,34 @@ impl Table<'_> {
         value: &Tensor,
         is_table_written: bool,
     ) -> Result<(), TensorError> {
-        let (index, index_layout, value_layout) = (Placed::of(index), index.layout(), value.layout());
-        if index_layout.elements() == 0 {
+        if index.elements() == 0 {
             return Ok(());
         }
-        let (table_binding, table_offset) = Placed::of(self.tensor).bind(name, 1)?;
-        let (index_binding, index_offset) = index.bind(name, 1)?;
-        let (value_binding, value_offset) = Placed::of(value).bind(name, 1)?;
-        let (index, value) = (index_layout, value_layout);
-        let count = number(name, index.elements())?;
+        each_walk([&self.layout, index.layout(), value.layout()], |walk| {
+            self.run_walk(name, shader, [index, value], walk, is_table_written)
+        })
+    }
+
+    /// Runs the kernel on elements of the index that are walked over in few dimensions.
+    fn run_walk(
+        &self,
+        name: &'static str,
+        shader: &Shader,
+        [index, value]: [&Tensor; 2],
+        [table_walk, index_walk, value_walk]: &[Layout; 3],
+        is_table_written: bool,
+    ) -> Result<(), TensorError> {
+        let (table_binding, table_offset) = Placed::at(self.tensor, table_walk).bind(name, 1)?;
+        let (index_binding, index_offset) = Placed::at(index, index_walk).bind(name, 1)?;
+        let (value_binding, value_offset) = Placed::at(value, value_walk).bind(name, 1)?;
+        let count = number(name, index_walk.elements())?;
         let mut params = Params {
-            sizes: padded(name, &index.shape)?,
-            table_strides: padded(name, &self.layout.strides)?,
-            index_strides: padded(name, &index.strides)?,
-            value_strides: padded(name, &value.strides)?,
+            sizes: padded(name, &index_walk.shape)?,
+            table_strides: padded(name, &table_walk.strides)?,
+            index_strides: padded(name, &index_walk.strides)?,
+            value_strides: padded(name, &value_walk.strides)?,
             count,
-            rank: number(name, index.rank())?,
+            rank: number(name, index_walk.rank())?,
             table_offset,
             index_offset,
             value_offset,
@@ -249,7 +262,7 @@ impl Table<'_> {
         };
         // An addition of floating-point numbers is tried again whenever another invocation of the dispatch comes between.
         let tries = shader.name == SCATTER_ADD.name && dtype.is_floating_point();
-        let walk = iterations(MAX_RANK as u64, 0);
+        let walk = iterations(KERNEL_RANK as u64, 0);
         // Only software drivers bound loops, and are in no hurry for large dispatches.
         let most = if tries && with_gpu(self.tensor, crate::device::Gpu::is_software) {
             u32::try_from(loop_limit() - walk - 1).unwrap_or(u32::MAX)

@@ -4,7 +4,7 @@ use super::placed::Binding;
 use crate::device::gpu::Program;
 use crate::error::TensorError;
 use crate::pool::{Storage, record};
-use crate::tensor::{Layout, Tensor};
+use crate::tensor::{Layout, Tensor, collapse};
 
 /// Invocations of a workgroup, as the shaders' `WORKGROUP` has it.
 pub(super) const WORKGROUP: u32 = 256;
@@ -32,7 +32,7 @@ pub(super) const fn iterations(times: u64, inside: u64) -> u64 {
 }
 
 /// Iterations that `lib/walk.wgsl` runs for an element.
-pub(super) const WALK: u64 = iterations(5, 0);
+pub(super) const WALK: u64 = iterations(KERNEL_RANK as u64 - 1, 0);
 
 /// Workgroups in two dimensions, at least `count` of them. Kernels number them row by row and pass over those beyond.
 pub(super) fn grid(count: u32) -> [u32; 3] {
@@ -111,9 +111,37 @@ pub(super) fn with_gpu<R>(tensor: &Tensor, act: impl FnOnce(&crate::device::Gpu)
     act(tensor.storage().memory())
 }
 
-/// Sizes or strides, padded to the six that kernels take.
-pub(super) fn padded(operation: &'static str, values: &[usize]) -> Result<[u32; 6], TensorError> {
-    let mut padded = [0; 6];
+/// The most dimensions that kernels walk over: four lists of six numbers fit in the 128 bytes of immediates.
+pub(super) const KERNEL_RANK: usize = 6;
+
+/// Collapses the layouts of operands of one shape together, and passes them on in at most [`KERNEL_RANK`] dimensions. Where more
+/// remain, each index of the smallest ones is a walk of its own, whose layouts begin further on in their storages.
+pub(super) fn each_walk<const N: usize>(
+    layouts: [&Layout; N],
+    mut run: impl FnMut(&[Layout; N]) -> Result<(), TensorError>,
+) -> Result<(), TensorError> {
+    within_kernel_rank(&collapse(layouts), &mut run)
+}
+
+fn within_kernel_rank<const N: usize>(
+    layouts: &[Layout; N],
+    run: &mut dyn FnMut(&[Layout; N]) -> Result<(), TensorError>,
+) -> Result<(), TensorError> {
+    let Some(first) = layouts.first().filter(|first| first.rank() > KERNEL_RANK) else { return run(layouts) };
+    let smallest = first.shape.iter().enumerate().min_by_key(|&(_, size)| size);
+    let Some((axis, &size)) = smallest else { return run(layouts) };
+    (0..size).try_for_each(|index| within_kernel_rank(&layouts.map(|layout| layout.at(axis, index)), run))
+}
+
+/// Sizes or strides, padded to the [`KERNEL_RANK`] that kernels take.
+///
+/// # Errors
+/// [`TensorError::Rank`] of more dimensions, which [`each_walk`] never gives.
+pub(super) fn padded(operation: &'static str, values: &[usize]) -> Result<[u32; KERNEL_RANK], TensorError> {
+    let mut padded = [0; KERNEL_RANK];
+    if values.len() > KERNEL_RANK {
+        return Err(TensorError::Rank { rank: values.len(), limit: KERNEL_RANK });
+    }
     for (slot, &value) in padded.iter_mut().zip(values) {
         *slot = index(operation, value)?;
     }
@@ -160,7 +188,48 @@ pub(super) mod lowered {
 
 #[cfg(test)]
 mod tests {
-    use super::{TensorError, check_iterations, grid, index, iterations};
+    use super::{KERNEL_RANK, Layout, TensorError, check_iterations, each_walk, grid, index, iterations, padded};
+    use crate::tensor::MAX_RANK;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn walks_have_few_dimensions_and_visit_each_element_of_each_operand_once(
+            sizes in prop::collection::vec(1_usize..4, 0..=MAX_RANK),
+            order in Just((0..MAX_RANK).collect::<Vec<_>>()).prop_shuffle(),
+            expanded in prop::collection::vec(any::<bool>(), MAX_RANK),
+        ) {
+            let order: Vec<usize> = order.into_iter().filter(|&axis| axis < sizes.len()).collect();
+            let plain = Layout::contiguous(&sizes, 4)?;
+            let permuted: Vec<usize> = order.iter().map(|&axis| sizes[axis]).collect();
+            let mut back = vec![0; sizes.len()];
+            order.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
+            let permuted = Layout::contiguous(&permuted, 4)?.permute(&back)?;
+            let lone: Vec<usize> = sizes.iter().zip(&expanded).map(|(&size, &lone)| if lone { 1 } else { size }).collect();
+            let repeated = Layout::contiguous(&lone, 4)?.expand("test", &sizes)?;
+            let layouts = [&plain, &permuted, &repeated];
+            let mut wanted: Vec<[usize; 3]> = Vec::new();
+            let indices = layouts.map(|layout| layout.indices().collect::<Vec<_>>());
+            wanted.extend((0..plain.elements()).map(|number| [0, 1, 2].map(|operand| indices[operand][number])));
+            let mut found = Vec::new();
+            each_walk(layouts, |walk| {
+                padded("test", &walk[0].shape)?;
+                assert!(walk.iter().all(|layout| layout.rank() <= KERNEL_RANK && layout.shape == walk[0].shape));
+                let indices = walk.each_ref().map(|layout| layout.indices().collect::<Vec<_>>());
+                found.extend((0..walk[0].elements()).map(|number| [0, 1, 2].map(|operand| indices[operand][number])));
+                Ok(())
+            })?;
+            found.sort_unstable();
+            wanted.sort_unstable();
+            prop_assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn more_dimensions_than_a_kernel_has_are_refused_and_never_dropped() {
+        assert_eq!(padded("test", &[1, 2, 3]), Ok([1, 2, 3, 0, 0, 0]));
+        assert_eq!(padded("test", &[2; 7]), Err(TensorError::Rank { rank: 7, limit: 6 }));
+    }
 
     #[test]
     fn the_number_of_an_invocation_stays_below_32_bits() {

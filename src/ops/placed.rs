@@ -10,7 +10,7 @@
 use super::launch::index;
 use crate::error::TensorError;
 use crate::pool::Storage;
-use crate::tensor::Tensor;
+use crate::tensor::{Layout, Tensor};
 
 /// A storage that a kernel is bound to.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,11 @@ impl<'a> Placed<'a> {
     /// A tensor's elements.
     pub(super) fn of(tensor: &'a Tensor) -> Self {
         Self { tensor, offset: tensor.layout().offset }
+    }
+
+    /// The elements of a layout over a tensor's storage.
+    pub(super) fn at(tensor: &'a Tensor, layout: &Layout) -> Self {
+        Self { tensor, offset: layout.offset }
     }
 
     /// The elements from `elements` further on in the storage.

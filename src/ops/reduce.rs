@@ -1,13 +1,13 @@
 //! Sums, means, and the largest and smallest elements.
 
-use super::launch::{WORKGROUP, grid, index, iterations, launch, padded, with_gpu};
+use super::launch::{KERNEL_RANK, WORKGROUP, grid, index, iterations, launch, padded, with_gpu};
 use super::placed::Placed;
 use super::shader::{
     AS_IT_IS, Operation, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader,
     Variant,
 };
 use crate::error::TensorError;
-use crate::tensor::{Axes, DType, Layout, MAX_RANK, Tensor, arithmetic};
+use crate::tensor::{Axes, DType, Layout, Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
 /// What a mean does with a sum.
@@ -83,8 +83,8 @@ pub(super) fn operations(dtype: DType) -> Vec<Operation> {
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Params {
-    sizes: [u32; 6],
-    strides: [u32; 6],
+    sizes: [u32; KERNEL_RANK],
+    strides: [u32; KERNEL_RANK],
     rank: u32,
     kept_rank: u32,
     kept_count: u32,
@@ -268,11 +268,11 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let count = arithmetic::elements(&self.shape()[kept_rank..]);
         let divisor = count as f32;
-        let mut pass = Pass::new(self.clone(), kept_rank);
+        let mut pass = Pass::new(self.clone(), kept_rank)?;
         while pass.split() > 1 {
             // What other passes go on with isn't rounded.
             let joined = pass.run(name, operation, self.dtype().number(), divisor)?;
-            pass = Pass::new(joined, 1);
+            pass = Pass::new(joined, 1)?;
         }
         pass.run(name, last, self.dtype(), divisor)
     }
@@ -289,12 +289,18 @@ struct Pass {
 }
 
 impl Pass {
-    fn new(input: Tensor, kept_rank: usize) -> Self {
+    /// A pass over a tensor whose first dimensions are kept. Takes a copy of one with more dimensions than kernels walk over.
+    #[track_caller]
+    fn new(input: Tensor, kept_rank: usize) -> Result<Self, TensorError> {
         let layout = input.layout();
         let kept = layout.part(0..kept_rank).collapsed();
         let reduced = layout.part(kept_rank..layout.rank()).collapsed();
+        if kept.rank() + reduced.rank() > KERNEL_RANK {
+            // Of a contiguous tensor each group is one dimension.
+            return Self::new(input.copied()?, kept_rank);
+        }
         let kernel = kernel_for(&kept, &reduced);
-        Self { input, kept, reduced, kernel }
+        Ok(Self { input, kept, reduced, kernel })
     }
 
     /// Elements of a part of an output.
@@ -311,7 +317,7 @@ impl Pass {
 
     /// Loop iterations of an invocation: what the headers of the kernels say.
     fn iterations(&self) -> u64 {
-        let walk = iterations(MAX_RANK as u64 - 1, 0);
+        let walk = iterations(KERNEL_RANK as u64 - 1, 0);
         let tree = iterations(u64::from(WORKGROUP.ilog2()), 0);
         let each = |invocations: usize| self.part().div_ceil(invocations) as u64;
         walk + match self.kernel {

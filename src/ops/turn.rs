@@ -1,10 +1,10 @@
 //! Copies between layouts whose neighbouring elements are neighbours along different dimensions.
 
-use super::launch::{index, iterations, launch, with_gpu};
+use super::launch::{KERNEL_RANK, index, iterations, launch, with_gpu};
 use super::placed::Placed;
 use super::shader::{COPY_TURNED, Variant};
 use crate::error::TensorError;
-use crate::tensor::{Layout, MAX_RANK, Tensor, arithmetic, collapse};
+use crate::tensor::{Layout, Tensor, arithmetic, collapse};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `copy_transposed.wgsl`.
@@ -23,7 +23,7 @@ struct Params {
 }
 
 /// Dimensions beside the two that a tile spans.
-const BATCH_RANK: usize = MAX_RANK - 2;
+const BATCH_RANK: usize = KERNEL_RANK - 2;
 /// The side of a tile.
 const TILE: usize = 32;
 /// Below this size along either side most of a tile would be empty.
@@ -49,7 +49,12 @@ impl TransposingCopy {
         let (outer, inner) = (neighbours(&output)?, neighbours(&input)?);
         let turn = Self { output, input, outer, inner };
         let is_wide = |axis: usize| (LEAST..TILE * MOST_WORKGROUPS).contains(&output.shape[axis]);
-        (outer != inner && is_wide(outer) && is_wide(inner) && turn.batches() <= MOST_WORKGROUPS).then_some(turn)
+        (output.rank() <= KERNEL_RANK
+            && outer != inner
+            && is_wide(outer)
+            && is_wide(inner)
+            && turn.batches() <= MOST_WORKGROUPS)
+            .then_some(turn)
     }
 
     fn batch_axes(&self) -> impl Iterator<Item = usize> {

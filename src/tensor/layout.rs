@@ -8,7 +8,11 @@ use std::fmt;
 use std::ops::Deref;
 
 /// The most dimensions that a tensor may have.
-pub const MAX_RANK: usize = 6;
+///
+/// Kernels walk over operands in at most six dimensions. Neighbouring dimensions that are contiguous to each other in every operand
+/// count as one, so that only operands that are permuted, expanded or narrowed in many dimensions have more. Elementwise
+/// operations, copies and lookups then dispatch once for each index of the smallest dimensions; reductions copy the tensor first.
+pub const MAX_RANK: usize = 8;
 
 /// Up to [`MAX_RANK`] numbers, one a dimension, outermost first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -196,6 +200,19 @@ impl Layout {
             view.offset += start * self.strides[axis];
         }
         Ok(view)
+    }
+
+    /// One index of an axis, which is dropped.
+    pub(crate) fn at(&self, axis: usize, index: usize) -> Self {
+        let mut view =
+            Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset + index * self.strides[axis] };
+        for (place, (size, stride)) in self.dimensions().enumerate() {
+            if place != axis {
+                view.shape.push(size);
+                view.strides.push(stride);
+            }
+        }
+        view
     }
 
     /// Two axes exchanged.

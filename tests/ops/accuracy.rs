@@ -113,7 +113,7 @@ fn powers_are_within_three_units_in_the_last_place() -> Outcome {
 }
 
 #[test]
-fn remainders_of_numbers_of_every_magnitude_are_exact() -> Outcome {
+fn remainders_and_integer_quotients_of_every_magnitude_are_exact() -> Outcome {
     let mut random = Random::new(141);
     let x = numbers(&mut random);
     // Divisors of every magnitude, and others near x, whose quotients are small numbers and integers.
@@ -124,7 +124,8 @@ fn remainders_of_numbers_of_every_magnitude_are_exact() -> Outcome {
         let (left, right) = (left?, right?);
         let rest = left.fmod(&right)?.read_blocking::<f32>()?;
         let whole = left.div_floor(&right)?.read_blocking::<f32>()?;
-        for (((&x, &y), &rest), &whole) in x.iter().zip(y).zip(&rest).zip(&whole) {
+        let cut = left.div_trunc(&right)?.read_blocking::<f32>()?;
+        for ((((&x, &y), &rest), &whole), &cut) in x.iter().zip(y).zip(&rest).zip(&whole).zip(&cut) {
             let is_flushed = !x.is_normal() || !y.is_normal() || !(x % y).is_normal() && rest == 0.0;
             assert!(is_flushed || rest == x % y, "{x:e} % {y:e} is {rest:e}, not {:e}", x % y);
             let quotient = (f64::from(x) / f64::from(y)).floor();
@@ -133,6 +134,9 @@ fn remainders_of_numbers_of_every_magnitude_are_exact() -> Outcome {
                 is_flushed || !is_counted || f64::from(whole) == quotient,
                 "{x:e} // {y:e} is {whole}, not {quotient}"
             );
+            // Of the rounded quotient, which may be the next integer.
+            let wanted = (x / y).trunc();
+            assert!(is_flushed || !is_counted || cut == wanted, "{x:e} / {y:e} is {cut}, not {wanted}");
         }
     }
     Ok(())

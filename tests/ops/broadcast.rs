@@ -26,7 +26,7 @@ fn shapes(random: &mut Random, rank: usize) -> [Vec<usize>; 2] {
 fn shapes_of_every_rank_broadcast_to_each_other() -> Outcome {
     let mut random = Random::new(5);
     for pool in adapter::all_shared() {
-        for rank in 0..=6 {
+        for rank in 0..=wgpu_pool::MAX_RANK {
             for _ in 0..12 {
                 let [left, right] = shapes(&mut random, rank);
                 let (x, y) = (Array::<i32>::any(&left, &mut random), Array::<i32>::any(&right, &mut random));

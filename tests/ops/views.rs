@@ -36,7 +36,7 @@ fn view_of((tensor, model): Pair, random: &mut Random) -> Result<Pair, TensorErr
             (1..rank).for_each(|last| axes.swap(last, random.below(last + 1)));
             Ok((tensor.permute(&axes)?, model.permute(&axes)))
         }
-        2 if rank < 6 => {
+        2 if rank < wgpu_pool::MAX_RANK => {
             let mut target: Vec<usize> =
                 shape.iter().map(|&size| if size == 1 { 1 + random.below(3) } else { size }).collect();
             target.insert(0, 1 + random.below(2));

@@ -11,13 +11,13 @@ pub(super) use expression::Constant;
 pub use expression::{Expression, Operand};
 
 use super::form::{Form, LANES, form};
-use super::launch::{MOST_BINDINGS, WORKGROUP, check_pools, grid, index, is_in_place, launch, with_gpu};
+use super::launch::{MOST_BINDINGS, WORKGROUP, check_pools, each_walk, grid, index, is_in_place, launch, with_gpu};
 use super::placed::Placed;
 use super::shader::moves_pairs;
 use crate::device::gpu::{ExpressionKey, SLOT_BYTES, Structure};
 use crate::error::TensorError;
 use crate::pool::Storage;
-use crate::tensor::{DType, Layout, Tensor, collapse};
+use crate::tensor::{DType, Layout, Tensor};
 use expression::{Node, Nodes, Place};
 use rustc_hash::FxHasher;
 use std::any::Any;
@@ -241,12 +241,24 @@ impl<const N: usize> Fused<N> {
         for (layout, input) in wide[1..].iter_mut().zip(inputs) {
             *layout = input.layout().expand(name, output.shape())?;
         }
-        let layouts = collapse(std::array::from_fn::<_, OPERANDS, _>(|operand| &wide[operand]));
+        let layouts = std::array::from_fn::<_, OPERANDS, _>(|operand| &wide[operand]);
+        each_walk(layouts, |walk| self.launch_walk(name, inputs, output, kinds, walk))
+    }
+
+    /// Runs the kernel on elements that are walked over in few dimensions.
+    fn launch_walk(
+        &self,
+        name: &'static str,
+        inputs: [&Tensor; N],
+        output: &Tensor,
+        kinds: &[kinds::Kind],
+        layouts: &[Layout; OPERANDS],
+    ) -> Result<(), TensorError> {
         let variant = variant(&layouts[..=N], inputs, output);
         let unit = if variant.form == Form::Flat { LANES } else { 1 };
-        let mut bound = [Placed::of(output).bind(name, unit)?; OPERANDS];
-        for (operand, input) in bound[1..].iter_mut().zip(inputs) {
-            *operand = Placed::of(input).bind(name, unit)?;
+        let mut bound = [Placed::at(output, &layouts[0]).bind(name, unit)?; OPERANDS];
+        for ((operand, input), layout) in bound[1..].iter_mut().zip(inputs).zip(&layouts[1..]) {
+            *operand = Placed::at(input, layout).bind(name, unit)?;
         }
         let parameters = Parameters::new(N, &variant, self.constants.len());
         let program = with_gpu(output, |gpu| {

@@ -5,12 +5,25 @@ use crate::common::Outcome;
 use crate::model::Array;
 use wgpu_pool::{DType, Tensor, TensorError, f16, fuse};
 
-/// Shapes of odd lengths, and of rows that kernels move in fours.
-const SHAPES: [&[usize]; 2] = [&[5, 7], &[3, 8]];
+/// Shapes of odd lengths, of rows that kernels move as vec4, and of more dimensions than a kernel walks over.
+const SHAPES: [&[usize]; 3] = [&[5, 7], &[3, 8], &[2; 8]];
 /// Shapes that broadcast to each other.
-const PAIRS: [[&[usize]; 2]; 4] = [[&[5, 7], &[5, 7]], [&[3, 8], &[3, 8]], [&[5, 7], &[7]], [&[3, 1], &[3, 8]]];
+const PAIRS: [[&[usize]; 2]; 6] = [
+    [&[5, 7], &[5, 7]],
+    [&[3, 8], &[3, 8]],
+    [&[5, 7], &[7]],
+    [&[3, 1], &[3, 8]],
+    [&[2; 8], &[2, 1, 2, 1, 2, 1, 2, 2]],
+    [&[2, 3, 2, 2, 2, 2, 2], &[3, 1, 2, 2, 1, 2]],
+];
 const EVERY: &[DType] = ALL;
 const SIGNED: &[DType] = &[DType::F32, DType::F16, DType::I32];
+
+/// The dtypes of operations whose kernels are generated for the rank of their operands: of many dimensions one, since each layout is
+/// another kernel, which takes a software driver 0.1 seconds to compile.
+fn generated_for(shape: &[usize]) -> &'static [DType] {
+    if shape.len() > 6 { &[DType::F32] } else { ALL }
+}
 
 type Unary = fn(&Tensor) -> Result<Tensor, TensorError>;
 type InPlace = fn(&Tensor) -> Result<(), TensorError>;
@@ -237,10 +250,10 @@ pub(super) fn comparisons() -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, run, with_scalar, model) in COMPARISONS {
         let truth = move |x: f64, y: f64| f64::from(u8::from(model(&x, &y)));
-        for [left, right] in [PAIRS[0], PAIRS[3]] {
+        for [left, right] in [PAIRS[0], PAIRS[3], PAIRS[4]] {
             let run = move |x: &[&Tensor]| Ok(vec![run(x[0], x[1])?]);
             let model = move |x: &[&Array<f64>], _| vec![x[0].zip(x[1], truth)];
-            rows.push(Row::new(name, ALL, vec![any(left), any(right)], run, model));
+            rows.push(Row::new(name, generated_for(left), vec![any(left), any(right)], run, model));
         }
         let run = move |x: &[&Tensor]| Ok(vec![with_scalar(x[0], x[0].dtype())?]);
         let model = move |x: &[&Array<f64>], _| vec![x[0].map(|x| truth(x, SCALAR))];
@@ -250,28 +263,42 @@ pub(super) fn comparisons() -> Vec<Row> {
 }
 
 pub(super) fn choices() -> Vec<Row> {
-    let mut rows: Vec<Row> = [[&[5, 7][..], &[5, 7], &[7]], [&[3, 1], &[3, 8], &[3, 8]]]
-        .into_iter()
-        .map(|[condition, this, other]| {
-            let run = |x: &[&Tensor]| Ok(vec![x[0].where_cond(x[1], x[2])?]);
-            let model = |x: &[&Array<f64>], _| {
-                let this = x[0].zip(x[1], |condition, x| if condition == 0.0 { 0.0 } else { x });
-                let other = x[0].zip(x[2], |condition, x| if condition == 0.0 { x } else { 0.0 });
-                vec![this.zip(&other, |this, other| this + other)]
-            };
-            Row::new("where_cond", ALL, vec![below(condition, 2), any(this), any(other)], run, model)
-        })
-        .collect();
-    for shapes in [[&[5, 7][..], &[5, 7], &[5, 7]], [&[3, 8], &[3, 8], &[8]], [&[5, 7], &[7], &[5, 1]]] {
+    let mut rows: Vec<Row> =
+        [[&[5, 7][..], &[5, 7], &[7]], [&[3, 1], &[3, 8], &[3, 8]], [&[2; 8], &[2; 6], &[2, 1, 2, 1, 2, 2, 1]]]
+            .into_iter()
+            .map(|[condition, this, other]| {
+                let run = |x: &[&Tensor]| Ok(vec![x[0].where_cond(x[1], x[2])?]);
+                let model = |x: &[&Array<f64>], _| {
+                    let this = x[0].zip(x[1], |condition, x| if condition == 0.0 { 0.0 } else { x });
+                    let other = x[0].zip(x[2], |condition, x| if condition == 0.0 { x } else { 0.0 });
+                    vec![this.zip(&other, |this, other| this + other)]
+                };
+                Row::new(
+                    "where_cond",
+                    generated_for(condition),
+                    vec![below(condition, 2), any(this), any(other)],
+                    run,
+                    model,
+                )
+            })
+            .collect();
+    for shapes in [
+        [&[5, 7][..], &[5, 7], &[5, 7]],
+        [&[3, 8], &[3, 8], &[8]],
+        [&[5, 7], &[7], &[5, 1]],
+        [&[2; 8], &[2; 8], &[2, 1, 2, 1, 2, 2]],
+    ] {
         let operands = || shapes.map(any).to_vec();
         let model = |x: &[&Array<f64>], _: DType| vec![x[0].zip(x[1], |x, y| x * y).zip(x[2], |x, y| x + y)];
         let run = |x: &[&Tensor]| Ok(vec![fuse(|[a, b, c]| a * b + c).run([x[0], x[1], x[2]])?]);
-        rows.push(Row::new("", ALL, operands(), run, model).of_type("Fused::run"));
+        rows.push(Row::new("", generated_for(shapes[0]), operands(), run, model).of_type("Fused::run"));
         let run = |x: &[&Tensor]| {
             fuse(|[a, b, c]| a * b + c).run_into([x[0], x[1], x[2]], x[0])?;
             Ok(vec![x[0].clone()])
         };
-        rows.push(Row::new("", ALL, operands(), run, model).of_type("Fused::run_into").writes(&[0]));
+        rows.push(
+            Row::new("", generated_for(shapes[0]), operands(), run, model).of_type("Fused::run_into").writes(&[0]),
+        );
     }
     rows
 }

@@ -40,9 +40,14 @@ fn for_all(index: &Array<f64>, axis: usize, shape: &[usize]) -> Array<f64> {
 
 pub(super) fn lookups() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (shape, axis, index) in
-        [(&[5, 7][..], 0, &[3, 7][..]), (&[5, 7], 1, &[5, 9]), (&[4, 8], 1, &[4, 4]), (&[3, 4, 5], 1, &[2, 6, 5])]
-    {
+    for (shape, axis, index) in [
+        (&[5, 7][..], 0, &[3, 7][..]),
+        (&[5, 7], 1, &[5, 9]),
+        (&[4, 8], 1, &[4, 4]),
+        (&[3, 4, 5], 1, &[2, 6, 5]),
+        (&[2, 2, 2, 3, 2, 2, 2, 2], 3, &[2, 2, 2, 4, 2, 2, 2, 2]),
+        (&[2, 2, 2, 2, 2, 2, 3], 6, &[2, 1, 2, 2, 2, 2, 2]),
+    ] {
         let detail = format!("{shape:?} {axis}");
         // One of the indices is beyond the axis.
         let numbers = |shape: &[usize], size: usize| below(shape, size + 1);

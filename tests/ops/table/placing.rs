@@ -108,7 +108,9 @@ impl Placed {
                 Ok(placed.swap_remove(0))
             }
             Place::Gaps(gap) => {
-                let wide: Vec<usize> = shape.iter().map(|size| gap + size + 4 - gap % 4).collect();
+                // In many dimensions one element on one side of each is plenty.
+                let (gap, behind) = if shape.len() > 6 { (gap % 2, 1 - gap % 2) } else { (gap, 4 - gap % 4) };
+                let wide: Vec<usize> = shape.iter().map(|size| gap + size + behind).collect();
                 let numbers = numbered(&wide);
                 let narrowed = axes.iter().fold(numbers, |numbers, &axis| numbers.narrow(axis, gap, shape[axis]));
                 let mut elements = Array::new(&wide, || AROUND);

@@ -7,7 +7,7 @@ use wgpu_pool::{Activation, DType, Tensor};
 
 /// Shapes for each kernel of products, and each way in which they broadcast: small ones, tiles of odd rows, tiles in fours, batches,
 /// vectors.
-const SHAPES: [[&[usize]; 2]; 9] = [
+const SHAPES: [[&[usize]; 2]; 10] = [
     [&[5, 7], &[7, 3]],
     [&[33, 64], &[64, 37]],
     [&[32, 64], &[64, 36]],
@@ -17,6 +17,7 @@ const SHAPES: [[&[usize]; 2]; 9] = [
     [&[7], &[7, 3]],
     [&[5, 7], &[7]],
     [&[7], &[7]],
+    [&[2, 1, 2, 2, 1, 2, 3, 4], &[2, 2, 1, 2, 2, 2, 4, 2]],
 ];
 
 /// The product of matrices by its definition. Vectors become matrices, and batches broadcast.

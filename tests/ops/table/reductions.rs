@@ -7,7 +7,7 @@ use wgpu_pool::{CrossEntropy, DType, Reduction, Tensor, TensorError};
 
 /// Shapes and the axes along which they are reduced, for each of the ways in which reductions go over their operand: few elements,
 /// rows of a team, rows of a workgroup, columns in fours, and any others.
-const REDUCED: [(&[usize], &[usize]); 8] = [
+const REDUCED: [(&[usize], &[usize]); 10] = [
     (&[5, 7], &[1]),
     (&[5, 7], &[0]),
     (&[3, 40], &[1]),
@@ -16,6 +16,8 @@ const REDUCED: [(&[usize], &[usize]); 8] = [
     (&[3, 5, 11], &[0, 2]),
     (&[3, 5, 11], &[]),
     (&[2, 4, 12], &[1]),
+    (&[2; 8], &[1, 3, 4, 6]),
+    (&[2, 3, 2, 2, 2, 2, 3], &[0, 2, 5]),
 ];
 
 type Join = fn(f64, f64) -> f64;
@@ -107,7 +109,9 @@ pub(super) fn indices_of_extremes() -> Vec<Row> {
         ("argmin", false, |x, axis| x.argmin(axis), f64::lt),
         ("argmin_keepdim", true, |x, axis| x.argmin_keepdim(axis), f64::lt),
     ];
-    for (shape, axis) in [(&[5, 7][..], 1), (&[5, 7], 0), (&[3, 4, 8], 1), (&[2, 40], 1)] {
+    for (shape, axis) in
+        [(&[5, 7][..], 1), (&[5, 7], 0), (&[3, 4, 8], 1), (&[2, 40], 1), (&[2, 2, 3, 2, 2, 2, 2, 2], 2)]
+    {
         for (name, keep, run, is_better) in kinds {
             let run = move |x: &[&Tensor]| Ok(vec![run(x[0], axis)?]);
             let model = move |x: &[&Array<f64>], _| vec![index_of_best(x[0], axis, keep, is_better)];
@@ -135,7 +139,9 @@ fn normalized(x: &Array<f64>, epsilon: f64, is_centred: bool) -> Array<f64> {
 
 pub(super) fn rows_of_rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (shape, axis) in [(&[5, 7][..], 1), (&[3, 8], 1), (&[3, 4, 5], 1), (&[1030, 3], 1)] {
+    for (shape, axis) in
+        [(&[5, 7][..], 1), (&[3, 8], 1), (&[3, 4, 5], 1), (&[1030, 3], 1), (&[2, 2, 2, 2, 3, 2, 2, 2], 4)]
+    {
         let run = move |x: &[&Tensor]| Ok(vec![x[0].softmax(axis)?]);
         let model = move |x: &[&Array<f64>], _| vec![softmax(x[0], axis)];
         rows.push(Row::new("softmax", FLOATS, vec![any(shape)], run, model).detail(format_args!("{shape:?}")));

@@ -10,7 +10,7 @@ type ViewModel = fn(&Array<f64>) -> Array<f64>;
 type View = fn(&Tensor) -> Result<Tensor, TensorError>;
 
 pub(super) fn views() -> Vec<Row> {
-    let kinds: [(&str, &[usize], View, ViewModel); 19] = [
+    let kinds: [(&str, &[usize], View, ViewModel); 22] = [
         ("narrow", &[5, 7], |x| x.narrow(1, 2, 4), |x| x.narrow(1, 2, 4)),
         ("transpose", &[5, 7], |x| x.transpose(0, 1), |x| x.permute(&[1, 0])),
         ("t", &[5, 7], Tensor::t, |x| x.permute(&[1, 0])),
@@ -24,6 +24,9 @@ pub(super) fn views() -> Vec<Row> {
         ("i", &[3, 4, 5], |x| x.i((.., 1..3, -1)), |x| x.narrow(1, 1, 2).narrow(2, 4, 1).reshape(&[3, 2])),
         ("i", &[3, 4, 8], |x| x.i((1..=2, 0)), |x| x.narrow(0, 1, 2).narrow(1, 0, 1).reshape(&[2, 8])),
         ("i", &[5, 7], |x| x.i(..-2), |x| x.narrow(0, 0, 3)),
+        ("permute", &[2; 8], |x| x.permute([3, 0, 7, 2, 5, 1, 6, 4]), |x| x.permute(&[3, 0, 7, 2, 5, 1, 6, 4])),
+        ("expand", &[2, 1, 2, 1, 2, 1, 2], |x| x.expand([2; 8]), |x| x.expand(&[2; 8])),
+        ("contiguous", &[2; 8], Tensor::contiguous, Clone::clone),
         ("squeeze", &[5, 1, 7], |x| x.squeeze([0, 1]), |x| x.reshape(&[5, 7])),
         ("unsqueeze", &[5, 7], |x| x.unsqueeze(-1), |x| x.reshape(&[5, 7, 1])),
         ("unsqueeze", &[3, 8], |x| x.unsqueeze(1), |x| x.reshape(&[3, 1, 8])),
@@ -51,7 +54,7 @@ pub(super) fn views() -> Vec<Row> {
         };
         rows.push(Row::new(name, ALL, vec![any(shape)], move |x| run(x[0]), model));
     }
-    for shape in [&[5, 7][..], &[3, 8], &[12, 9, 2]] {
+    for shape in [&[5, 7][..], &[3, 8], &[12, 9, 2], &[2; 8]] {
         let same = |x: &[&Array<f64>], _: DType| vec![x[0].clone()];
         rows.push(Row::new("copied", ALL, vec![any(shape)], |x| Ok(vec![x[0].copied()?]), same));
         rows.push(Row::new("read_blocking", ALL, vec![any(shape)], |x| Ok(vec![x[0].clone()]), same));
@@ -100,7 +103,14 @@ pub(super) fn items() -> Vec<Row> {
 
 pub(super) fn copies() -> Vec<Row> {
     let mut rows = Vec::new();
-    for [target, source] in [[&[5, 7][..], &[5, 7][..]], [&[3, 8], &[3, 8]], [&[5, 7], &[7]], [&[9, 12], &[9, 12]]] {
+    for [target, source] in [
+        [&[5, 7][..], &[5, 7][..]],
+        [&[3, 8], &[3, 8]],
+        [&[5, 7], &[7]],
+        [&[9, 12], &[9, 12]],
+        [&[2; 8], &[2, 1, 2, 2, 2, 1, 2]],
+        [&[2, 3, 2, 2, 2, 2, 2], &[2, 3, 2, 2, 2, 2, 2]],
+    ] {
         let run = |x: &[&Tensor]| {
             x[0].copy_(x[1])?;
             Ok(vec![x[0].clone()])
@@ -109,7 +119,12 @@ pub(super) fn copies() -> Vec<Row> {
         let row = Row::new("copy_", ALL, vec![any(target), any(source)], run, model);
         rows.push(row.writes(&[0]).detail(format_args!("{target:?} {source:?}")));
     }
-    for (shape, other, axis) in [(&[5, 7][..], &[5, 3][..], 1), (&[5, 7], &[2, 7], 0), (&[2, 8], &[2, 4], 1)] {
+    for (shape, other, axis) in [
+        (&[5, 7][..], &[5, 3][..], 1),
+        (&[5, 7], &[2, 7], 0),
+        (&[2, 8], &[2, 4], 1),
+        (&[2; 8], &[2, 2, 2, 3, 2, 2, 2, 2], 3),
+    ] {
         let run = move |x: &[&Tensor]| Ok(vec![Tensor::cat(&[x[0], x[1]], axis)?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut shape = x[0].shape.clone();
@@ -123,7 +138,7 @@ pub(super) fn copies() -> Vec<Row> {
         };
         rows.push(Row::new("cat", ALL, vec![any(shape), any(other)], run, model).detail(axis));
     }
-    for (shape, axis) in [(&[5, 7][..], 0), (&[5, 7], 1), (&[3, 8], 2)] {
+    for (shape, axis) in [(&[5, 7][..], 0), (&[5, 7], 1), (&[3, 8], 2), (&[2, 2, 3, 2, 2, 2, 2], 4)] {
         let run = move |x: &[&Tensor]| Ok(vec![Tensor::stack(&[x[0], x[1]], axis)?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut shape = x[0].shape.clone();
@@ -136,7 +151,7 @@ pub(super) fn copies() -> Vec<Row> {
         };
         rows.push(Row::new("stack", ALL, vec![any(shape); 2], run, model).detail(axis));
     }
-    for shape in [&[5, 7][..], &[3, 8]] {
+    for shape in [&[5, 7][..], &[3, 8], &[2; 8]] {
         let run = |x: &[&Tensor]| {
             match x[0].dtype() {
                 DType::F32 => x[0].fill_(3.0_f32)?,
