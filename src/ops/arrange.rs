@@ -9,7 +9,7 @@ use crate::pool::Pool;
 use crate::tensor::{Axis, DType, Element, IndexRange, Tensor, arithmetic};
 use std::sync::LazyLock;
 
-/// Among the elements that equal the extreme, or aren't numbers, the index; elsewhere one above all.
+/// Among the elements that equal the extreme, or are NaN, the index; a number above all indices for other elements.
 static INDEX_OF_EXTREME: LazyLock<Fused<3>> =
     LazyLock::new(|| fuse(|[x, extreme, index]| (x.eq(extreme) | x.ne(x)).select(index, u32::MAX)));
 

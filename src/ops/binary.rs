@@ -188,7 +188,7 @@ macro_rules! binary_operations {
                 #[doc = concat!(". Equals `", $equals, "`.")]
                 ///
                 /// Of different dtypes the operands are converted first, as by `torch.result_type`: of f16 and f32 f16 becomes f32,
-                /// of an integer and floating point the integer. A number beside a tensor takes the tensor's dtype, unless the
+                /// of an integer and floating point the integer. A number takes the tensor's dtype, unless the
                 /// tensor is of integers and the number is not: the result is then f32.
                 ///
                 #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]

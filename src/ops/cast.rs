@@ -1,4 +1,4 @@
-//! Elements turned into those of another dtype.
+//! Conversion of elements to another dtype.
 
 use super::shader::{CONVERT, NUMBER, Operation};
 use crate::error::TensorError;

@@ -12,7 +12,7 @@ macro_rules! comparisons {
 
         impl Tensor {
             $(
-                #[doc = concat!("1 where x ", $sign, " y and 0 elsewhere, as u32, element by element, for a tensor or a number y. Shapes broadcast to each")]
+                #[doc = concat!("1 where x ", $sign, " y and 0 where not, as u32, element by element, for a tensor or a number y. Shapes broadcast to each")]
                 #[doc = concat!("other. For every dtype; operands of different dtypes are converted as by [`Tensor::add`]. There is no bool dtype. NaN equals nothing, and is neither less nor greater. Equals `", $equals, "`.")]
                 ///
                 /// # Errors
@@ -51,7 +51,7 @@ comparisons! {
 static WHERE: LazyLock<Fused<3>> = LazyLock::new(|| fuse(|[condition, this, other]| condition.select(this, other)));
 
 impl Tensor {
-    /// The elements of `this` where those of the condition are not 0, and of `other` elsewhere, each a tensor or a number. Shapes
+    /// The elements of `this` where those of the condition are not 0, and of `other` where they are, each a tensor or a number. Shapes
     /// broadcast to each other. NaN is not 0, and -0 is. The condition is of any dtype; the others are converted to one dtype as by
     /// [`Tensor::add`], and two numbers give f32, or i32 if both are integers. Equals `torch.where(condition, this, other)`.
     ///

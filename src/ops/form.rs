@@ -19,7 +19,7 @@ impl Form {
     #[cfg(test)]
     pub(super) const ALL: [Self; 3] = [Self::Strided, Self::Rows, Self::Flat];
 
-    /// The name that the program's cache knows it by.
+    /// Its name in the cache of programs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Strided => "strided",
@@ -91,13 +91,13 @@ pub(super) fn form(layouts: &[Layout]) -> Form {
     }
     let Some(output) = layouts.first() else { return Form::Strided };
     let Some((&inner, outer)) = output.shape.split_last() else { return Form::Strided };
-    let in_fours = |layout: &Layout| {
+    let in_vec4s = |layout: &Layout| {
         layout.strides[outer.len()] == 1
             && layout.offset.is_multiple_of(LANES)
             && layout.strides[..outer.len()].iter().all(|stride| stride.is_multiple_of(LANES))
     };
-    let fits = |layout: &Layout| layout.strides[outer.len()] == 0 || in_fours(layout);
-    if inner.is_multiple_of(LANES) && in_fours(output) && layouts.iter().all(fits) { Form::Rows } else { Form::Strided }
+    let fits = |layout: &Layout| layout.strides[outer.len()] == 0 || in_vec4s(layout);
+    if inner.is_multiple_of(LANES) && in_vec4s(output) && layouts.iter().all(fits) { Form::Rows } else { Form::Strided }
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operand_between_fours_is_strided() {
+    fn an_operand_that_begins_between_vec4s_is_strided() {
         let part = layout(&[10, 6]).narrow(0, 1, 3).expect("in range");
         assert_eq!(form_of(&part, &part), Form::Strided);
         assert_eq!(form_of(&layout(&[3, 5]), &layout(&[5])), Form::Strided);

@@ -27,8 +27,8 @@ impl<T: Element> From<T> for Scalar {
 
 /// A kernel of the user's own, compiled for a pool. Made by [`Pool::kernel`].
 ///
-/// It sees the range of each tensor and nothing beyond: on no backend can it write into another block, or into what lies beside a
-/// view in its tensor.
+/// It sees the range of each tensor alone: on no backend can it write into another block, or into elements of its tensor
+/// outside of the view.
 ///
 /// A binding is a multiple of four bytes. So `arrayLength` of an f16 tensor with an odd number of elements counts one more: pass
 /// the number as a scalar where it matters. The element too many is padding where the tensor's memory ends there. Of a view in the

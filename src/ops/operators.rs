@@ -1,7 +1,7 @@
 //! The operators `+`, `-`, `*`, `/`, `%` and unary minus on tensors, numbers, and results of tensors.
 //!
-//! An operator may fail, so each gives a `Result`, and takes one beside a tensor: `(&a + &b)? * &c`, `&a * (&b + 1.0)`,
-//! `2.0 - &a`. Rust's rules leave out a result beside a number or another result: write `(&a + &b)? * 2.0`. A number on the left
+//! An operator may fail, so each gives a `Result`, and takes one as the operand next to a tensor: `(&a + &b)? * &c`, `&a * (&b + 1.0)`,
+//! `2.0 - &a`. Rust's rules leave out two results, and a result with a number: write `(&a + &b)? * 2.0`. A number on the left
 //! is an f64 or an i64: of more types, Rust could not tell which one a literal is of.
 
 use crate::error::TensorError;

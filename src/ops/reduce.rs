@@ -19,10 +19,10 @@ const MEAN: Operation = Operation {
     ..Operation::calling("mean", "", &[QUOTIENT])
 };
 
-/// Extremes of f32 are those of keys: integers in the order of the numbers, with what is not a number beyond all others.
-/// A comparison of the numbers themselves may drop what is not a number, since drivers make `max` and `min` of it.
+/// Extremes of f32 are those of keys: integers in the order of the numbers, with NaN beyond all others.
+/// A comparison of the numbers themselves may drop a NaN, since drivers make `max` and `min` of it.
 macro_rules! extreme_of_floats {
-    ($name:literal, $join:literal, $start:literal, $not_a_number:literal) => {
+    ($name:literal, $join:literal, $start:literal, $nan_key:literal) => {
         Operation::of_lines(
             $name,
             &[
@@ -30,7 +30,7 @@ macro_rules! extreme_of_floats {
                 ["    return Accumulator(0);", concat!("    return ", $start, ";")],
                 [
                     "    return vec4<Accumulator>(x);",
-                    concat!("    return key_of(bitcast<vec4<i32>>(vec4<Number>(x)), ", $not_a_number, ");"),
+                    concat!("    return key_of(bitcast<vec4<i32>>(vec4<Number>(x)), ", $nan_key, ");"),
                 ],
                 ["    return x + y;", concat!("    return ", $join, "(x, y);")],
                 ["    return vec4<Output>(total);", "    return vec4<Output>(bitcast<vec4<f32>>(ordered(total)));"],
@@ -99,7 +99,7 @@ const _: () = assert!(size_of::<Params>() == 80);
 
 /// Elements of a vector that a kernel moves at once.
 const FOUR: usize = 4;
-/// Up to this many elements that lie anyhow an output is one invocation's work.
+/// Up to this many elements of any layout, one invocation computes an output.
 const FEW: usize = 32;
 /// Up to this many elements a row is a team's work, and from [`FEW`] / 4 on.
 const SHORT_ROW: usize = 1024;
@@ -381,20 +381,20 @@ impl Pass {
 }
 
 fn kernel_for(kept: &Layout, reduced: &Layout) -> Kernel {
-    let in_fours = |layout: &Layout, besides: usize| {
+    let in_vec4s = |layout: &Layout, besides: usize| {
         let strides = layout.strides.iter().enumerate().filter(|&(axis, _)| axis != besides);
         strides.map(|(_, stride)| stride).all(|stride| stride.is_multiple_of(FOUR))
     };
     let innermost = |layout: &Layout| layout.rank().checked_sub(1);
-    let begins_in_fours = kept.offset.is_multiple_of(FOUR);
+    let begins_in_vec4s = kept.offset.is_multiple_of(FOUR);
     let count = reduced.elements();
     if let Some(inner) = innermost(kept) {
         let is_wide = kept.strides[inner] == 1 && kept.shape[inner].is_multiple_of(FOUR);
-        if is_wide && begins_in_fours && in_fours(kept, inner) && in_fours(reduced, reduced.rank()) && count > 1 {
+        if is_wide && begins_in_vec4s && in_vec4s(kept, inner) && in_vec4s(reduced, reduced.rank()) && count > 1 {
             return Kernel::Columns;
         }
     }
-    let is_row = reduced.rank() == 1 && reduced.strides[0] == 1 && begins_in_fours && in_fours(kept, kept.rank());
+    let is_row = reduced.rank() == 1 && reduced.strides[0] == 1 && begins_in_vec4s && in_vec4s(kept, kept.rank());
     match is_row {
         true if count > SHORT_ROW => Kernel::Row,
         true if count >= FEW / FOUR && count.is_multiple_of(FOUR) => Kernel::ShortRow,

@@ -240,8 +240,8 @@ impl Tensor {
         }
         let columns = self.shape()[self.rank() - 1];
         let inputs = || std::iter::once(self).chain(operands.iter().copied());
-        let in_fours = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
-        let is_held = in_fours && columns <= LONGEST_HELD;
+        let in_vec4s = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
+        let is_held = in_vec4s && columns <= LONGEST_HELD;
         let written = Placed::of(&output).bind_whole(name)?;
         let unit = if is_held { FOUR } else { 1 };
         let bound = inputs().map(|input| Placed::of(input).bind_contiguous(name, unit));

@@ -2,7 +2,7 @@
 
 use super::launch::{KERNEL_RANK, index, iterations, launch, with_gpu};
 use super::placed::Placed;
-use super::shader::{COPY_TURNED, Variant};
+use super::shader::{COPY_TRANSPOSED, Variant};
 use crate::error::TensorError;
 use crate::tensor::{Layout, Tensor, arithmetic, collapse};
 use bytemuck::{Pod, Zeroable};
@@ -22,7 +22,7 @@ struct Params {
     left_offset: u32,
 }
 
-/// Dimensions beside the two that a tile spans.
+/// Dimensions apart from the two that a tile spans.
 const BATCH_RANK: usize = KERNEL_RANK - 2;
 /// The side of a tile.
 const TILE: usize = 32;
@@ -90,7 +90,7 @@ impl TransposingCopy {
         }
         let tiles = |axis: usize| number(output.shape[axis].div_ceil(TILE));
         let workgroups = [tiles(*inner)?, tiles(*outer)?, number(self.batches())?];
-        let program = with_gpu(target, |gpu| COPY_TURNED.program(gpu, Variant::plain(target.dtype().moved())))?;
+        let program = with_gpu(target, |gpu| COPY_TRANSPOSED.program(gpu, Variant::plain(target.dtype().moved())))?;
         let loops = iterations(BATCH_RANK as u64, 0);
         launch(name, &program, &[written, read], bytemuck::bytes_of(&params), workgroups, loops)
     }

@@ -128,7 +128,7 @@ unary_operations! {
         "within 4 ULP for every finite x", "every dtype; of integers in f32", "torch.cos";
     tanh, TANH, "The hyperbolic tangent of x", "within 8 ULP", "every dtype; of integers in f32", "torch.tanh";
     sigmoid, SIGMOID, "1 / (1 + e to the -x)", "within 8 + 2 |x| ULP", "every dtype; of integers in f32", "torch.sigmoid";
-    relu, RELU, "x where it is above 0, and 0 elsewhere", "exact", "every dtype", "torch.relu";
+    relu, RELU, "x where it is above 0, and 0 where not", "exact", "every dtype", "torch.relu";
     rsqrt, RSQRT, "1 / the square root of x", "within 2 ULP", "every dtype; of integers in f32", "torch.rsqrt";
     reciprocal, RECIPROCAL, "1 / x", "within 2.5 ULP", "every dtype; of integers in f32", "torch.reciprocal";
     floor, FLOOR, "The largest whole number that is at most x", "exact", "every dtype; integers are copied", "torch.floor";

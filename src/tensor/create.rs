@@ -1,4 +1,4 @@
-//! Tensors out of nothing and out of the host's memory.
+//! New tensors, and tensors of the host's elements.
 
 use super::{DType, Element, Layout, Tensor, arithmetic};
 use crate::device::{Gpu, Memory};

@@ -75,7 +75,7 @@ fn layouts_collapse_together_only_where_all_of_them_can() {
 
 #[test]
 fn overlap_is_told_as_it_is() {
-    // Every pair of rectangular views of a small matrix, straight and turned, against the sets of their elements.
+    // Every pair of rectangular views of a small matrix, plain and transposed, against the sets of their elements.
     let matrix = contiguous(&[4, 5]);
     let parts = |size: usize| (0..size).flat_map(move |start| (0..=size - start).map(move |length| (start, length)));
     let mut views = Vec::new();
@@ -128,7 +128,7 @@ fn shapes_that_overflow_are_refused_with_their_numbers() {
     assert_eq!(error, TensorError::Overflow { shape: vec![usize::MAX, 2], element_bytes: 4 });
     assert!(Layout::contiguous(&[usize::MAX, 2, 0], 4).is_err(), "a zero doesn't hide the overflow");
     assert!(Layout::contiguous(&[usize::MAX / 2], 4).is_err());
-    assert!(matches!(Layout::contiguous(&[1; 7], 4), Err(TensorError::Rank { rank: 7, limit: 6 })));
+    assert!(matches!(Layout::contiguous(&[1; 9], 4), Err(TensorError::Rank { rank: 9, limit: 8 })));
 }
 
 #[test]

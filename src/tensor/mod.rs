@@ -1,4 +1,4 @@
-//! Tensors: shape, strides and dtype over a storage of the pool. A tensor knows no byte address.
+//! Tensors: shape, strides and dtype over a storage of the pool. A tensor has no byte address.
 
 pub(crate) mod arithmetic;
 mod axis;

@@ -7,7 +7,7 @@ use crate::error::TensorError;
 ///
 /// Implemented by [`Tensor`], `f32`, `f64`, [`f16`](half::f16), `i32`, `i64`, `u32`, and references to them. A number does not
 /// decide the precision: of a tensor of floating point and any number the result has the tensor's dtype, and of a tensor of
-/// integers and an integer as well. A number with a fraction's type beside a tensor of integers gives f32, as `torch.result_type`.
+/// integers and an integer as well. A number of floating point and a tensor of integers give f32, as `torch.result_type`.
 pub trait TensorOrScalar: sealed::TensorOrScalar {}
 
 impl<T: sealed::TensorOrScalar> TensorOrScalar for T {}
@@ -19,7 +19,7 @@ pub enum Operand<'a> {
     Scalar(Number),
 }
 
-/// A number beside a tensor.
+/// A number as an operand.
 #[derive(Clone, Copy, Debug)]
 pub enum Number {
     Integer(i64),
@@ -66,10 +66,13 @@ impl Number {
     /// of 32 bits wrap, as in PyTorch.
     ///
     /// # Errors
-    /// [`TensorError::Scalar`] for an integer beyond the dtype's range; [`TensorError::DType`] for a real number beside
+    /// [`TensorError::Scalar`] for an integer beyond the dtype's range; [`TensorError::DType`] for a real number and
     /// integers, which [`result_type`] never pairs.
     pub(crate) fn bits(self, operation: &'static str, dtype: DType) -> Result<u32, TensorError> {
-        #[expect(clippy::cast_possible_truncation, reason = "numbers beside floating point are rounded to f32")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "numbers are rounded to f32 where the tensor is of floating point"
+        )]
         match (self, dtype.number()) {
             (Self::Single(number), DType::F32) => Ok(number.to_bits()),
             (Self::Double(number), DType::F32) => Ok((number as f32).to_bits()),
@@ -85,7 +88,7 @@ impl Number {
         }
     }
 
-    fn dtype_beside(self, dtype: DType) -> DType {
+    fn dtype_with(self, dtype: DType) -> DType {
         match self {
             Self::Single(_) | Self::Double(_) if !dtype.is_floating_point() => DType::F32,
             _ => dtype,
@@ -108,7 +111,7 @@ impl DType {
 }
 
 /// The dtype of an operation's result. Of two tensors with dimensions, or two scalars, that of [`DType::promote`]. A tensor
-/// without dimensions beside one that has some, and a number, count only where they are of floating point and the other is of
+/// without dimensions, if the other one has some, and a number, count only where they are of floating point and the other is of
 /// integers. Equals `torch.result_type`.
 ///
 /// # Errors
@@ -121,10 +124,10 @@ pub(crate) fn result_type(
     let (left, right) = match (left, right) {
         (Operand::Tensor(left), Operand::Tensor(right)) => (left, right),
         (Operand::Tensor(tensor), Operand::Scalar(number)) | (Operand::Scalar(number), Operand::Tensor(tensor)) => {
-            return Ok(number.dtype_beside(tensor.dtype()));
+            return Ok(number.dtype_with(tensor.dtype()));
         }
         (Operand::Scalar(left), Operand::Scalar(right)) => {
-            return Ok(right.dtype_beside(left.dtype_beside(DType::I32)));
+            return Ok(right.dtype_with(left.dtype_with(DType::I32)));
         }
     };
     let (of_left, of_right) = (left.dtype(), right.dtype());

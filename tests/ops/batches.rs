@@ -23,8 +23,8 @@ fn products<T: Copy, S: Copy>(x: &Array<T>, y: &Array<T>, zero: S, join: impl Fn
 }
 
 /// The array as a tensor whose last two dimensions lie the other way round in memory, or not.
-fn laid_out(pool: &Pool, x: &Array<f32>, turned: bool) -> Result<Tensor, wgpu_pool::TensorError> {
-    if !turned {
+fn laid_out(pool: &Pool, x: &Array<f32>, transposed: bool) -> Result<Tensor, wgpu_pool::TensorError> {
+    if !transposed {
         return x.to_device(pool);
     }
     let rank = x.shape.len();
@@ -37,9 +37,9 @@ fn assert_products(pool: &Pool, random: &mut Random, batches: usize, [rows, dept
     let x = Array::whole(&[batches, rows, depth], random);
     let y = Array::whole(&[batches, depth, columns], random);
     let wanted = products(&x, &y, 0.0, |sum, x, y| sum + x * y);
-    for turned in [[false, false], [false, true], [true, false], [true, true]] {
-        let (left, right) = (laid_out(pool, &x, turned[0])?, laid_out(pool, &y, turned[1])?);
-        let what = format!("{batches} of {rows}x{depth} by {depth}x{columns}, turned {turned:?}");
+    for transposed in [[false, false], [false, true], [true, false], [true, true]] {
+        let (left, right) = (laid_out(pool, &x, transposed[0])?, laid_out(pool, &y, transposed[1])?);
+        let what = format!("{batches} of {rows}x{depth} by {depth}x{columns}, transposed {transposed:?}");
         assert_equal(&left.bmm(&right)?, &wanted, what);
     }
     Ok(())
@@ -152,9 +152,9 @@ fn as_many_batches_as_there_are_go_through() -> Outcome {
     Ok(())
 }
 
-/// What lies beside a window, or was in the memory before, must not show: zero times it would.
+/// Elements outside of a window, and stale memory, must not show: zero times it would.
 #[test]
-fn tiles_take_nothing_from_beside_their_matrices() -> Outcome {
+fn tiles_take_no_element_outside_of_their_matrices() -> Outcome {
     let mut random = Random::new(65);
     for pool in adapter::all_shared() {
         let frame = Tensor::full(pool, [100, 200], f32::NAN)?;

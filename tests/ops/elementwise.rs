@@ -43,7 +43,7 @@ const UP_TO_PI: [Unary; 3] = [
 /// For numbers above 0.
 const POSITIVE: [Unary; 3] = [
     ("rsqrt", Tensor::rsqrt, |x| 1.0 / x.sqrt(), |_, y| 2.0 * ulp(y)),
-    // 2^-21 in absolute terms between 0.5 and 2, 3 units elsewhere.
+    // 2^-21 in absolute terms between 0.5 and 2, 3 units outside.
     ("log", Tensor::log, f64::ln, |_, y| (4.0 * ulp(y)).max(0.5_f64.powi(21))),
     // 1 / inverseSqrt(x): 2 and 2.5 units.
     ("sqrt", Tensor::sqrt, f64::sqrt, |_, y| 5.0 * ulp(y)),

@@ -26,15 +26,13 @@ fn real(pool: &Pool, shape: &[usize], random: &mut Random) -> Result<Tensor, Ten
 /// One for each way through the kernels.
 const SIDES: [(&str, Sides); 9] = [
     ("small", |pool, random| Ok([real(pool, &[5, 7], random)?, real(pool, &[7, 3], random)?])),
-    ("in fours", |pool, random| Ok([real(pool, &[64, 80], random)?, real(pool, &[80, 96], random)?])),
+    ("in vec4s", |pool, random| Ok([real(pool, &[64, 80], random)?, real(pool, &[80, 96], random)?])),
     ("in ones", |pool, random| Ok([real(pool, &[65, 81], random)?, real(pool, &[81, 97], random)?])),
-    ("turned", |pool, random| Ok([real(pool, &[65, 81], random)?, real(pool, &[97, 81], random)?.t()?])),
+    ("transposed", |pool, random| Ok([real(pool, &[65, 81], random)?, real(pool, &[97, 81], random)?.t()?])),
     ("deep", |pool, random| Ok([real(pool, &[3, 40_001], random)?, real(pool, &[40_001, 4], random)?])),
     ("batches", |pool, random| Ok([real(pool, &[3, 9, 70], random)?, real(pool, &[3, 70, 5], random)?])),
     ("by a vector", |pool, random| Ok([real(pool, &[3, 9, 70], random)?, real(pool, &[70], random)?])),
-    ("of nothing", |pool, _| {
-        Ok([Tensor::zeros(pool, [2, 6, 0], DType::F32)?, Tensor::zeros(pool, [0, 5], DType::F32)?])
-    }),
+    ("empty", |pool, _| Ok([Tensor::zeros(pool, [2, 6, 0], DType::F32)?, Tensor::zeros(pool, [0, 5], DType::F32)?])),
     ("of one storage", |pool, random| {
         let both = real(pool, &[72, 72], random)?;
         Ok([both.clone(), both.t()?])

@@ -6,8 +6,8 @@ use crate::model::{Array, assert_equal};
 use crate::views::random_view;
 use wgpu_pool::{DType, Tensor};
 
-/// Shapes and axes whose elements lie in long rows, short rows, columns and anyhow, in one part and in several.
-const LYING: [(&[usize], &[usize]); 18] = [
+/// Shapes and axes whose elements lie in long rows, short rows, columns and with any strides, in one part and in several.
+const LAYOUTS: [(&[usize], &[usize]); 18] = [
     (&[3, 8], &[1]),
     (&[40, 64], &[1]),
     (&[40, 63], &[1]),
@@ -32,7 +32,7 @@ const LYING: [(&[usize], &[usize]); 18] = [
 fn extremes_and_sums_equal_the_model_however_the_elements_lie() -> Outcome {
     let mut random = Random::new(70);
     for pool in adapter::all_shared() {
-        for (shape, axes) in LYING {
+        for (shape, axes) in LAYOUTS {
             let x = Array::<i32>::any(shape, &mut random);
             let tensor = x.to_device(pool)?;
             let what = format!("{shape:?} along {axes:?}");
@@ -98,17 +98,17 @@ fn windows_of_rows_and_columns_reduce_as_the_model() -> Outcome {
 }
 
 #[test]
-fn extremes_keep_the_rules_of_infinities_and_of_what_is_not_a_number() -> Outcome {
+fn extremes_keep_the_rules_of_infinities_and_nan() -> Outcome {
     const INF: f32 = f32::INFINITY;
     const NAN: f32 = f32::NAN;
     let rows =
         [[1.0, INF, -INF, 2.0], [NAN, INF, 1.0, 0.0], [-NAN, -INF, 1.0, 0.0], [-1.0, -2.0, -0.5, -3.0], [-INF; 4]];
     for pool in adapter::all_shared() {
-        // As short rows, as columns, and anyhow.
+        // As short rows, as columns, and strided.
         let short = Tensor::from_slice(pool, &rows.map(|row| [row, row]).concat().concat(), [5, 8])?;
         let columns = short.t()?.contiguous()?.t()?;
-        let anyhow = Tensor::from_slice(pool, &rows.concat(), [5, 4])?;
-        for tensor in [short, columns, anyhow] {
+        let strided = Tensor::from_slice(pool, &rows.concat(), [5, 4])?;
+        for tensor in [short, columns, strided] {
             let largest = tensor.amax([1])?.read_blocking::<f32>()?;
             assert!(largest[0] == INF && largest[1].is_nan() && largest[2].is_nan(), "{tensor:?}: {largest:?}");
             assert_eq!(largest[3..], [-0.5, -INF], "{tensor:?}");
@@ -125,7 +125,7 @@ fn extremes_keep_the_rules_of_infinities_and_of_what_is_not_a_number() -> Outcom
 }
 
 #[test]
-fn the_extreme_of_nothing_is_refused() -> Outcome {
+fn the_extreme_of_no_elements_is_refused() -> Outcome {
     for pool in adapter::all_shared() {
         let x = Tensor::zeros(pool, [0, 3], DType::F32)?;
         let error = x.amax([0]).expect_err("there is nothing");

@@ -1,11 +1,11 @@
-//! Operands that lie in fours, or nearly: where kernels take four elements at once, and where they must not.
+//! Operands at multiples of four elements, or nearly: where kernels take a vec4 at once, and where they must not.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::{Array, assert_equal};
 use wgpu_pool::Tensor;
 
-/// Parts of a contiguous tensor that begin and end at each place among fours.
+/// Parts of a contiguous tensor that begin and end at each place within a vec4.
 #[test]
 fn writing_a_part_leaves_its_neighbours_wherever_it_begins_and_ends() -> Outcome {
     let mut random = Random::new(50);

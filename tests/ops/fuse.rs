@@ -25,11 +25,15 @@ fn a_chain_equals_its_steps_at_sizes_around_the_workgroup_and_in_views() -> Outc
         }
         let x = Array::whole(&[6, 10], &mut random);
         let whole = x.to_device(pool)?;
-        let (turned, part) = (whole.transpose(0, 1)?, whole.narrow(1, 3, 6)?);
-        let found = kernel.run([&part, &turned.narrow(0, 1, 6)?.transpose(0, 1)?])?;
+        let (transposed, part) = (whole.transpose(0, 1)?, whole.narrow(1, 3, 6)?);
+        let found = kernel.run([&part, &transposed.narrow(0, 1, 6)?.transpose(0, 1)?])?;
         let wanted = x.narrow(1, 3, 6).zip(&x.narrow(1, 1, 6), apply);
         assert_equal(&found, &wanted, "fused");
-        assert_equal(&kernel.run([&turned, &turned])?, &x.permute(&[1, 0]).zip(&x.permute(&[1, 0]), apply), "fused");
+        assert_equal(
+            &kernel.run([&transposed, &transposed])?,
+            &x.permute(&[1, 0]).zip(&x.permute(&[1, 0]), apply),
+            "fused",
+        );
     }
     Ok(())
 }

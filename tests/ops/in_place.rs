@@ -129,7 +129,7 @@ fn copying_a_tensor_to_itself_changes_nothing() -> Outcome {
     Ok(())
 }
 
-/// Elements as bits, what is not a number as one.
+/// Elements as bits, NaN as one pattern.
 fn bits(tensor: &Tensor) -> Result<Vec<u32>, TensorError> {
     let elements = tensor.read_blocking::<f32>()?;
     Ok(elements.into_iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect())
@@ -169,27 +169,27 @@ fn each_form_in_place_leaves_what_the_other_form_returns() -> Outcome {
         let mut x = Array::real(&[7, 12], &mut random);
         x.elements[..4].copy_from_slice(&[-0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]);
         let (whole, row) = (x.to_device(pool)?, Array::real(&[12], &mut random).to_device(pool)?);
-        for turned in [false, true] {
-            let view = if turned { whole.t()? } else { whole.clone() };
-            let other = if turned { row.reshape([12, 1])? } else { row.clone() };
+        for transposed in [false, true] {
+            let view = if transposed { whole.t()? } else { whole.clone() };
+            let other = if transposed { row.reshape([12, 1])? } else { row.clone() };
             let kept = || -> Result<Tensor, TensorError> {
                 let copy = whole.copied()?;
-                if turned { copy.t() } else { Ok(copy) }
+                if transposed { copy.t() } else { Ok(copy) }
             };
             for (name, in_place, returning) in unary {
                 let changed = kept()?;
                 in_place(&changed)?;
-                assert_eq!(bits(&changed)?, bits(&returning(&view)?)?, "{name} {turned}");
+                assert_eq!(bits(&changed)?, bits(&returning(&view)?)?, "{name} {transposed}");
             }
             for (name, in_place, returning) in binary {
                 let changed = kept()?;
                 in_place(&changed, &other)?;
-                assert_eq!(bits(&changed)?, bits(&returning(&view, &other)?)?, "{name} {turned}");
+                assert_eq!(bits(&changed)?, bits(&returning(&view, &other)?)?, "{name} {transposed}");
             }
             for (name, in_place, returning) in with_scalar {
                 let changed = kept()?;
                 in_place(&changed, 1.5)?;
-                assert_eq!(bits(&changed)?, bits(&returning(&view, 1.5)?)?, "{name} {turned}");
+                assert_eq!(bits(&changed)?, bits(&returning(&view, 1.5)?)?, "{name} {transposed}");
             }
         }
         let few = Tensor::full(pool, [3], 1.0_f32)?;

@@ -32,11 +32,11 @@ fn gather_equals_the_model_along_every_axis_of_views() -> Outcome {
             let index = below(&shape, u32::try_from(table.shape[axis])? + 1, &mut random);
             assert_equal(&tensor.gather(axis, &index.to_device(pool)?)?, &gather(&table, axis, &index, 0), axis);
         }
-        let turned = tensor.permute([2, 0, 1])?.narrow(1, 1, 3)?;
+        let transposed = tensor.permute([2, 0, 1])?.narrow(1, 1, 3)?;
         let model = table.permute(&[2, 0, 1]).narrow(1, 1, 3);
         let index = below(&[4, 3, 6], 7, &mut random);
         let view = index.permute(&[2, 1, 0]).to_device(pool)?.permute([2, 1, 0])?;
-        assert_equal(&turned.gather(0, &view)?, &gather(&model, 0, &index, 0), "views");
+        assert_equal(&transposed.gather(0, &view)?, &gather(&model, 0, &index, 0), "views");
         // A table that is its own index.
         let own = below(&[6], 6, &mut random);
         let both = own.to_device(pool)?;
@@ -131,8 +131,8 @@ fn even_steps_and_joins_equal_the_model() -> Outcome {
         for (part, start) in parts.iter().zip([0, 2, 2, 7]) {
             assert_equal(&joined.narrow(1, start, part.shape[1])?, part, start);
         }
-        let turned = tensors[0].transpose(0, 2)?;
-        let twice = Tensor::cat(&[&turned, &turned], 0)?;
+        let transposed = tensors[0].transpose(0, 2)?;
+        let twice = Tensor::cat(&[&transposed, &transposed], 0)?;
         assert_equal(&twice.narrow(0, 4, 4)?, &parts[0].permute(&[2, 1, 0]), "a view twice");
         assert!(matches!(Tensor::cat(&[], 0), Err(TensorError::Empty { .. })));
         assert!(matches!(Tensor::cat(&[&tensors[0], &twice], 0), Err(TensorError::Shape { .. })));
@@ -144,7 +144,7 @@ fn even_steps_and_joins_equal_the_model() -> Outcome {
         joined.narrow(1, 6, 2)?.copy_(&joined.narrow(1, 3, 2)?)?;
         assert_equal(&joined.narrow(1, 6, 2)?, &parts[0], "from another part");
         assert_equal(&joined.narrow(1, 3, 2)?, &parts[0], "assigned");
-        assert_equal(&joined.narrow(1, 5, 1)?, &parts[2].narrow(1, 3, 1), "beside it");
+        assert_equal(&joined.narrow(1, 5, 1)?, &parts[2].narrow(1, 3, 1), "next to it");
     }
     Ok(())
 }
@@ -159,9 +159,9 @@ fn the_first_extreme_is_found_and_no_number_counts_as_one() -> Outcome {
             let lines = |sign: f32| {
                 let mut axes: Vec<usize> = (0..3).filter(|&other| other != axis).collect();
                 axes.push(axis);
-                let turned = whole.permute(&axes);
+                let transposed = whole.permute(&axes);
                 let length = whole.shape[axis];
-                let firsts = turned.elements.chunks(length).map(|line| {
+                let firsts = transposed.elements.chunks(length).map(|line| {
                     let most = line.iter().map(|x| x * sign).fold(f32::MIN, f32::max);
                     u32::try_from(line.iter().position(|x| x * sign == most).expect("it is there")).expect("small")
                 });

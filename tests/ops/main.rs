@@ -57,7 +57,7 @@ mod special;
 mod special_values;
 mod table;
 mod text;
-mod turned;
+mod transposed;
 mod views;
 mod window;
 

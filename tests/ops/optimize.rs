@@ -107,10 +107,10 @@ fn tensors_that_cannot_take_a_step_together_are_refused_before_any_is_changed() 
         let ones = |shape: &[usize]| Tensor::full(pool, shape, 1.0_f32);
         let (x, gradient, velocity) = (ones(&[4, 4])?, ones(&[4, 4])?, ones(&[4, 4])?);
         let good = SgdParameter { x: &x, gradient: &gradient, velocity: &velocity };
-        let (short, turned) = (ones(&[4])?, ones(&[4, 4])?.narrow(1, 0, 2)?);
+        let (short, transposed) = (ones(&[4])?, ones(&[4, 4])?.narrow(1, 0, 2)?);
         let step = |bad: SgdParameter<'_>| Sgd::default().step(&[good, bad]);
         assert!(matches!(step(SgdParameter { gradient: &short, ..good }), Err(TensorError::Shape { .. })));
-        assert!(matches!(step(SgdParameter { x: &turned, ..good }), Err(TensorError::NotContiguous { .. })));
+        assert!(matches!(step(SgdParameter { x: &transposed, ..good }), Err(TensorError::NotContiguous { .. })));
         assert!(matches!(step(SgdParameter { velocity: &x, ..good }), Err(TensorError::Overlap { .. })));
         let integers = Tensor::zeros(pool, [4, 4], DType::I32)?;
         assert!(matches!(step(SgdParameter { gradient: &integers, ..good }), Err(TensorError::NotDefined { .. })));
@@ -126,7 +126,7 @@ fn bits(tensor: &Tensor) -> Result<Vec<u32>, TensorError> {
     Ok(tensor.read_blocking::<f32>()?.into_iter().map(f32::to_bits).collect())
 }
 
-fn fours(pool: &Pool, sizes: &[usize]) -> Result<Vec<Four>, TensorError> {
+fn quadruples(pool: &Pool, sizes: &[usize]) -> Result<Vec<Four>, TensorError> {
     let four = |(seed, &size): (u64, &usize)| -> Result<Four, TensorError> {
         let random = |more: u64| Tensor::randn(pool, [size], 4 * seed + more);
         Ok([random(0)?, random(1)?, random(2)?, random(3)?.abs()?])
@@ -170,7 +170,7 @@ fn a_step_with_a_list_is_that_with_each_of_it() -> Outcome {
 
 fn check_list(pool: &Pool, sizes: &[usize]) -> Outcome {
     let adamw = AdamW { learning_rate: 0.05, weight_decay: 0.1, ..AdamW::default() };
-    let (together, apart) = (fours(pool, sizes)?, fours(pool, sizes)?);
+    let (together, apart) = (quadruples(pool, sizes)?, quadruples(pool, sizes)?);
     for number in 1..=3 {
         adamw.step(number, &together.iter().map(adamw_of).collect::<Vec<_>>())?;
         for four in &apart {
@@ -220,8 +220,8 @@ fn a_list_is_one_kernel_and_parts_of_one_memory_may_be_in_it() -> Outcome {
 #[test]
 fn what_no_kernel_can_bind_is_refused_before_any_is_changed() -> Outcome {
     let Some(pool) = in_narrow_windows() else { return Ok(()) };
-    let (short, long) = (fours(&pool, &[8])?, fours(&pool, &[(1 << 18) + 4]));
-    // Random numbers in it are refused as well, so that it is made of nothing.
+    let (short, long) = (quadruples(&pool, &[8])?, quadruples(&pool, &[(1 << 18) + 4]));
+    // Random numbers in it are refused as well, so that it is left empty.
     assert!(long.is_err());
     let [x, gradient, velocity] = [(); 3].map(|()| Tensor::empty(&pool, [(1 << 18) + 4], DType::F32));
     let (x, gradient, velocity) = (x?, gradient?, velocity?);

@@ -40,7 +40,7 @@ fn dtypes_are_promoted_as_in_pytorch() -> Outcome {
         for ([of_left, of_right], wanted) in shapes.into_iter().zip(results) {
             let (x, y) = (tensor(pool, one, of_left, 6.0)?, tensor(pool, other, of_right, 2.0)?);
             // In both orders.
-            for (x, y, is_turned) in [(&x, &y, false), (&y, &x, true)] {
+            for (x, y, is_swapped) in [(&x, &y, false), (&y, &x, true)] {
                 let what = format!("{} {:?} and {} {:?}", x.dtype(), x.shape(), y.dtype(), y.shape());
                 let Some(wanted) = wanted else {
                     assert!(matches!(x.add(y), Err(TensorError::DType { operation: "add", .. })), "{what}");
@@ -52,7 +52,7 @@ fn dtypes_are_promoted_as_in_pytorch() -> Outcome {
                     (x.add(y)?, 8.0),
                     (x.mul(y)?, 12.0),
                     (x.maximum(y)?, 6.0),
-                    (x.where_cond(x, y)?, if is_turned { 2.0 } else { 6.0 }),
+                    (x.where_cond(x, y)?, if is_swapped { 2.0 } else { 6.0 }),
                 ] {
                     assert_eq!(found.dtype(), wanted, "{what}");
                     assert_eq!(download(&found)?, Array::new(&[2, 3], || number), "{what}");
@@ -60,7 +60,7 @@ fn dtypes_are_promoted_as_in_pytorch() -> Outcome {
                 let quotient = x.div(y)?;
                 assert_eq!(quotient.dtype(), if wanted.is_floating_point() { wanted } else { F32 }, "{what}");
                 let greater = x.gt(y)?;
-                let truth = Array::new(&[2, 3], || if is_turned { 0.0 } else { 1.0 });
+                let truth = Array::new(&[2, 3], || if is_swapped { 0.0 } else { 1.0 });
                 assert_eq!((greater.dtype(), download(&greater)?), (U32, truth), "{what}");
             }
         }

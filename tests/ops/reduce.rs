@@ -115,7 +115,7 @@ fn sums_over_repeated_elements_count_each_repetition() -> Outcome {
 }
 
 #[test]
-fn the_sum_of_nothing_is_zero_and_its_mean_is_not_a_number() -> Outcome {
+fn the_sum_of_no_elements_is_zero_and_their_mean_is_nan() -> Outcome {
     for pool in adapter::all_shared() {
         let shapes: [&[usize]; 5] = [&[0], &[3, 0], &[0, 3], &[2, 0, 4], &[0, 0]];
         for shape in shapes {

@@ -8,7 +8,7 @@ use crate::common::{Outcome, adapter};
 use crate::model::{Array, assert_close, ulp};
 use wgpu_pool::{DType, Tensor};
 
-/// Lengths around the fours, the workgroup, what an invocation holds, and what a workgroup holds.
+/// Lengths around a vec4, the workgroup, what an invocation holds, and what a workgroup holds.
 const LENGTHS: [usize; 14] = [1, 2, 3, 4, 7, 8, 255, 1000, 1024, 1028, 2052, 4096, 4100, 5001];
 
 fn rows_of(x: &Array<f32>) -> impl Iterator<Item = Vec<f64>> + '_ {
@@ -70,9 +70,9 @@ fn softmax_goes_along_any_axis_of_any_view() -> Outcome {
         for axis in 0..3 {
             let mut axes = [0, 1, 2];
             axes.swap(axis, 2);
-            let turned = by_rows(&x.permute(&axes), softmax);
-            close_softmax(&tensor.softmax(axis)?, &turned.permute(&axes), &format!("axis {axis}"));
-            let logarithm = turned.permute(&axes).map(f64::ln);
+            let transposed = by_rows(&x.permute(&axes), softmax);
+            close_softmax(&tensor.softmax(axis)?, &transposed.permute(&axes), &format!("axis {axis}"));
+            let logarithm = transposed.permute(&axes).map(f64::ln);
             assert_close(&tensor.log_softmax(axis)?, &logarithm, |_, _| 2e-5, format_args!("log, axis {axis}"));
         }
         let many = spread(&[1500, 5], &mut random);

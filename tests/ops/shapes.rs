@@ -22,16 +22,16 @@ struct View {
 
 impl View {
     fn of_model<T: Copy>(&self, array: &Array<T>) -> Array<T> {
-        let turned = array.permute(&self.order);
-        self.parts(&turned.shape)
+        let transposed = array.permute(&self.order);
+        self.parts(&transposed.shape)
             .into_iter()
-            .fold(turned, |view, (axis, start, length)| view.narrow(axis, start, length))
+            .fold(transposed, |view, (axis, start, length)| view.narrow(axis, start, length))
     }
 
     fn of_tensor(&self, tensor: &Tensor) -> Result<Tensor, TensorError> {
-        let turned = tensor.permute(&self.order)?;
-        let parts = self.parts(turned.shape());
-        parts.into_iter().try_fold(turned, |view, (axis, start, length)| view.narrow(axis, start, length))
+        let transposed = tensor.permute(&self.order)?;
+        let parts = self.parts(transposed.shape());
+        parts.into_iter().try_fold(transposed, |view, (axis, start, length)| view.narrow(axis, start, length))
     }
 
     fn parts(&self, shape: &[usize]) -> Vec<(usize, usize, usize)> {
@@ -151,23 +151,24 @@ fn any_two_matrices_multiply_as_in_the_model() {
     for pool in adapter::all_shared().filter(|pool| !is_gl(pool)) {
         let sizes = proptest::collection::vec(1..90_usize, 3);
         let cases = (sizes, 1..3_usize, any::<u64>(), any::<[bool; 4]>());
-        check(&cases, |(sizes, batches, seed, [left_turned, right_turned, is_cut, is_half])| {
+        check(&cases, |(sizes, batches, seed, [left_transposed, right_transposed, is_cut, is_half])| {
             let [rows, depth, columns] = [sizes[0], sizes[1], sizes[2]];
             let mut random = Random::new(seed);
             let extra = usize::from(is_cut);
-            let mut side = |rows: usize, columns: usize, is_turned: bool| -> Result<_, TestCaseError> {
-                let shape = if is_turned { [batches, columns, rows + extra] } else { [batches, rows, columns + extra] };
+            let mut side = |rows: usize, columns: usize, is_transposed: bool| -> Result<_, TestCaseError> {
+                let shape =
+                    if is_transposed { [batches, columns, rows + extra] } else { [batches, rows, columns + extra] };
                 let whole = Array::<f32>::whole(&shape, &mut random);
                 let device = whole.to_device(pool).map_err(failed)?;
                 let model = whole.narrow(2, extra, shape[2] - extra);
                 let device = device.narrow(2, extra, shape[2] - extra).map_err(failed)?;
-                if !is_turned {
+                if !is_transposed {
                     return Ok((model, device));
                 }
                 Ok((model.permute(&[0, 2, 1]), device.permute([0, 2, 1]).map_err(failed)?))
             };
-            let (left, device_left) = side(rows, depth, left_turned)?;
-            let (right, device_right) = side(depth, columns, right_turned)?;
+            let (left, device_left) = side(rows, depth, left_transposed)?;
+            let (right, device_right) = side(depth, columns, right_transposed)?;
             let mut wanted = Vec::new();
             for place in indices(&[batches, rows, columns]) {
                 let [batch, row, column] = [place[0], place[1], place[2]];

@@ -1,4 +1,4 @@
-//! Infinities, what is not a number, and the two zeros. WGSL leaves them open; every native driver that runs compute keeps
+//! Infinities, NaN, and the two zeros. WGSL leaves them open; every native driver that runs compute keeps
 //! IEEE 754's rules, and programs count on it.
 
 use crate::common::{Outcome, adapter};
@@ -67,7 +67,7 @@ fn binary_operations_keep_the_rules_of_infinities() -> Outcome {
 }
 
 #[test]
-fn reductions_and_products_pass_on_what_is_not_a_number() -> Outcome {
+fn reductions_and_products_pass_on_nan() -> Outcome {
     for pool in adapter::all_shared() {
         let rows = [1.0, INF, 2.0, 1.0, INF, -INF, NAN, 0.0, 1.0];
         let x = Tensor::from_slice(pool, &rows, [3, 3])?;
@@ -88,7 +88,7 @@ fn reductions_and_products_pass_on_what_is_not_a_number() -> Outcome {
     Ok(())
 }
 
-/// What was not a number in the memory before must not show: zero times it would.
+/// NaN in stale memory must not show: zero times it would.
 #[test]
 fn stale_memory_never_leaks_into_a_result() -> Outcome {
     for pool in adapter::all_shared() {

@@ -25,11 +25,11 @@ pub(super) enum Node {
     Binary(Operation, Place, Place),
     /// True or false: what WGSL writes between the two.
     Compare(&'static str, Place, Place),
-    /// Of two truths.
+    /// Of two comparison results.
     Both(Place, Place),
     Either(Place, Place),
     Not(Place),
-    /// The second where the first is true, the third elsewhere.
+    /// The second where the first is true, the third where it is false.
     Select(Place, Place, Place),
     /// A value of another expression, which has no meaning in this one: the lifetime of expressions doesn't keep one of an outer
     /// [`fuse`](super::fuse) out of the closure of an inner one, where the result doesn't depend on it.
@@ -56,7 +56,7 @@ const FEW: usize = 32;
 /// be used any number of times; what is computed once is kept.
 ///
 /// The operators `+`, `-`, `*`, `/`, `%`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
-/// comparisons, and take numbers other than 0, NaN included, for true. Operands of different dtypes are converted as those of tensors ([`Fused::run`](super::Fused::run)). A comparison is 1 where it is true and 0 elsewhere, as u32, when it is the result.
+/// comparisons, and take numbers other than 0, NaN included, for true. Operands of different dtypes are converted as those of tensors ([`Fused::run`](super::Fused::run)). A comparison is 1 where it is true and 0 where not, as u32, when it is the result.
 #[derive(Clone, Copy)]
 pub struct Expression<'a> {
     pub(super) nodes: &'a Nodes,
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Expression<'_> {
     }
 }
 
-/// What stands beside an expression in an operation: another one, or a number.
+/// The other operand of an operation on an expression: an expression or a number.
 pub trait Operand<'a>: sealed::Operand<'a> {}
 
 impl<'a, T: sealed::Operand<'a>> Operand<'a> for T {}
@@ -172,7 +172,7 @@ impl<'a> Expression<'a> {
         self.with(Node::Compare(sign, self.place, other))
     }
 
-    /// `this` where the expression is true, or not 0 (NaN is not 0), and `other` elsewhere. Equals `torch.where`.
+    /// `this` where the expression is true, or not 0 (NaN is not 0), and `other` where it is false. Equals `torch.where`.
     #[must_use]
     pub fn select(self, this: impl Operand<'a>, other: impl Operand<'a>) -> Self {
         let (this, other) = (this.place(self.nodes), other.place(self.nodes));

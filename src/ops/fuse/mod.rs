@@ -96,7 +96,7 @@ pub fn fuse<const N: usize>(build: impl for<'a> FnOnce([Expression<'a>; N]) -> E
     Fused { steps: Arc::new(steps), constants: constants.into() }
 }
 
-/// What a kernel is written for, beside the expression.
+/// What a kernel is written for, in addition to the expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Variant {
     form: Form,
@@ -111,7 +111,7 @@ struct Variant {
     bindings: [usize; OPERANDS],
     /// Operands of which one element stands for all in a row.
     is_spread: [bool; OPERANDS],
-    /// Whether fours are moved as two numbers of 64 bits: settled by the device and the dtypes.
+    /// Whether a vec4 is moved as two numbers of 64 bits: depends on the device and the dtypes.
     in_pairs: bool,
 }
 
@@ -286,7 +286,7 @@ impl<const N: usize> Fused<N> {
         } else {
             words.extend(&*self.constants);
         }
-        // A kernel's parameters are declared in fours.
+        // A kernel's parameters are declared as vec4.
         words.resize(parameters.words(), 0);
         let workgroups = grid(count.div_ceil(WORKGROUP));
         let iterations = kinds.iter().map(|kind| kind.iterations()).sum();
@@ -309,14 +309,14 @@ fn words(
         words.extend(offsets);
     } else {
         let inner = variant.rank.checked_sub(1);
-        let in_fours = |axis: usize| variant.form == Form::Rows && Some(axis) == inner;
+        let in_vec4s = |axis: usize| variant.form == Form::Rows && Some(axis) == inner;
         for (axis, &size) in layouts[0].shape.iter().enumerate() {
-            words.push(number(if in_fours(axis) { size / LANES } else { size })?);
+            words.push(number(if in_vec4s(axis) { size / LANES } else { size })?);
         }
         for (layout, &offset) in layouts.iter().zip(offsets) {
             words.push(offset);
             for (axis, &stride) in layout.strides.iter().enumerate() {
-                words.push(number(if in_fours(axis) { stride * LANES } else { stride })?);
+                words.push(number(if in_vec4s(axis) { stride * LANES } else { stride })?);
             }
         }
     }
@@ -345,7 +345,7 @@ impl Parameters {
         Self { inputs, walk, constants, binds_constants: bytes as u64 > SLOT_BYTES }
     }
 
-    /// Words that are parameters, in fours.
+    /// Words of the parameters, a multiple of four.
     fn words(&self) -> usize {
         (self.walk + if self.binds_constants { 0 } else { self.constants }).next_multiple_of(4)
     }

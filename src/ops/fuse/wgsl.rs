@@ -1,7 +1,7 @@
 //! The kernel of an expression, as WGSL.
 //!
 //! An invocation has one element, or four neighbours as a vector. Parameters are words in the order of `Fused::words`: the count of
-//! steps; in the flat form the elements of the last step, and an offset in fours for each operand; else the sizes, and for each
+//! steps; in the flat form the elements of the last step, and an offset in vec4s for each operand; else the sizes, and for each
 //! operand its offset and strides; then the constants, unless these are a binding.
 
 use super::super::form::Form;
@@ -230,7 +230,7 @@ fn closed(elements: &str, variant: &Variant) -> String {
     if variant.in_pairs { format!("pairs(bitcast<vec4<u32>>({elements}))") } else { elements.into() }
 }
 
-/// A step's value as a number: truths are 1 and 0.
+/// A step's value as a number: comparison results are 1 and 0.
 fn as_number(place: Place, kinds: &[Kind], form: Form) -> String {
     match kinds[place as usize] {
         Kind::Number(..) => format!("v{place}"),

@@ -118,7 +118,7 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let Convolution { planes, outputs, groups, lines, out, window, .. } = *convolution;
         if lines == 0 {
-            // No channels: nothing is there to be bound, and a sum of nothing is 0.
+            // No channels: there is no element to bind, and the sum of no elements is 0.
             let output = Self::zeros(&self.pool(), convolution.output(), self.dtype())?;
             if let Some(bias) = bias {
                 output.copy_(&bias.reshape([outputs, 1, 1])?)?;

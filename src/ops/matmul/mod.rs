@@ -34,8 +34,8 @@ const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: 64, slice: 8 };
 /// How the operands of a tiled kernel lie.
 #[derive(Clone, Copy, Debug)]
 struct OperandLayout {
-    /// Whether rows, offsets and strides are all in fours.
-    in_fours: bool,
+    /// Whether rows, offsets and strides are all multiples of four.
+    in_vec4s: bool,
     /// Whether the left and then the right operand is contiguous along the depth; along the other side if not.
     deep: [bool; 2],
 }
@@ -61,8 +61,8 @@ impl OperandLayout {
             left.batch,
             right.batch,
         ];
-        let in_fours = numbers.iter().all(|number| number.is_multiple_of(FOUR));
-        Some(Self { in_fours, deep: [left_deep, right_deep] })
+        let in_vec4s = numbers.iter().all(|number| number.is_multiple_of(FOUR));
+        Some(Self { in_vec4s, deep: [left_deep, right_deep] })
     }
 }
 
@@ -162,7 +162,7 @@ impl Tensor {
         }
         let batches = arithmetic::elements(&batch);
         if depth == 0 {
-            // One place of zeros on either side gives what the sum of nothing does.
+            // One zero on either side gives the sum of no elements.
             let left = Self::zeros(&self.pool(), [rows * batches, 1], self.dtype())?;
             let right = Self::zeros(&self.pool(), [1, columns], self.dtype())?;
             let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth: 1 };
@@ -272,7 +272,7 @@ fn multiply(
         && [left.dtype, output.dtype()] == [DType::F16; 2]
         && sizes.depth.is_multiple_of(COOPERATIVE_SLICE)
         && sizes.depth <= DEEPEST
-        && tiling.is_some_and(|(_, lying)| lying.in_fours);
+        && tiling.is_some_and(|(_, layout)| layout.in_vec4s);
     for first_batch in (0..sizes.batches).step_by(MOST_BATCHES) {
         let batches = MOST_BATCHES.min(sizes.batches - first_batch);
         let mut depth = 0;
@@ -290,8 +290,8 @@ fn multiply(
                 finish: if length == rest { finish } else { Finish::NONE },
             };
             match tiling {
-                Some((_, lying)) if is_cooperative => product.run_cooperative(lying)?,
-                Some((tiling, lying)) => product.run_tiled(tiling, lying)?,
+                Some((_, layout)) if is_cooperative => product.run_cooperative(layout)?,
+                Some((tiling, layout)) => product.run_tiled(tiling, layout)?,
                 None => product.run()?,
             }
             depth += length;
@@ -308,11 +308,11 @@ fn tiling(
     suits_large: bool,
 ) -> Option<(Tiling, OperandLayout)> {
     let Sizes { batches, rows, columns, depth } = *sizes;
-    let lying = OperandLayout::of(sizes, left, right)?;
+    let layout = OperandLayout::of(sizes, left, right)?;
     let tiles = rows.div_ceil(MANY.tile) * columns.div_ceil(MANY.tile) * batches;
     let tiling = if suits_large && tiles >= MANY_TILES { MANY } else { FEW };
     // Small matrices have more parallelism in smaller pieces.
-    (rows.min(columns) >= TILE / 2 && depth >= 8 * tiling.slice).then_some((tiling, lying))
+    (rows.min(columns) >= TILE / 2 && depth >= 8 * tiling.slice).then_some((tiling, layout))
 }
 
 impl Matrices<'_> {
@@ -346,7 +346,7 @@ mod tests {
                 accumulate: false,
                 finish: Finish::NONE,
             };
-            product.run_tiled(tiling, OperandLayout { in_fours: true, deep: [true, false] })?;
+            product.run_tiled(tiling, OperandLayout { in_vec4s: true, deep: [true, false] })?;
             output.read_blocking::<f32>()
         });
         let bits = |elements: Vec<f32>| -> Vec<u32> { elements.into_iter().map(f32::to_bits).collect() };

@@ -30,7 +30,7 @@ struct Params {
     bias_offset: u32,
 }
 
-/// The parameters of `matmul_tiled.wgsl`; offsets and strides in fours, or in elements where they don't lie in fours.
+/// The parameters of `matmul_tiled.wgsl`; offsets and strides in vec4s, or in elements where they are not multiples of four.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct TiledParams {
@@ -96,25 +96,25 @@ impl Product<'_> {
     }
 
     /// Operands that are contiguous along one side.
-    pub(super) fn run_tiled(&self, tiling: Tiling, lying: OperandLayout) -> Result<(), TensorError> {
-        self.run_in_tiles(&tiling.shaders[usize::from(lying.in_fours)], tiling.tile, lying)
+    pub(super) fn run_tiled(&self, tiling: Tiling, layout: OperandLayout) -> Result<(), TensorError> {
+        self.run_in_tiles(&tiling.shaders[usize::from(layout.in_vec4s)], tiling.tile, layout)
     }
 
-    /// Operands of f16 that lie in fours, by cooperative matrices.
-    pub(super) fn run_cooperative(&self, lying: OperandLayout) -> Result<(), TensorError> {
-        self.run_in_tiles(&COOPERATIVE, COOPERATIVE_TILE, lying)
+    /// Operands of f16 in vec4s, by cooperative matrices.
+    pub(super) fn run_cooperative(&self, layout: OperandLayout) -> Result<(), TensorError> {
+        self.run_in_tiles(&COOPERATIVE, COOPERATIVE_TILE, layout)
     }
 
     fn run_in_tiles(
         &self,
         shaders: &[[Shader; 2]; 2],
         tile: usize,
-        OperandLayout { in_fours, deep }: OperandLayout,
+        OperandLayout { in_vec4s, deep }: OperandLayout,
     ) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
         let [tiles_across, tiles] = self.tiles(tile)?;
-        let bound = self.bind(if in_fours { FOUR } else { 1 })?;
-        let units = |elements: usize| number(if in_fours { elements / FOUR } else { elements });
+        let bound = self.bind(if in_vec4s { FOUR } else { 1 })?;
+        let units = |elements: usize| number(if in_vec4s { elements / FOUR } else { elements });
         let params = TiledParams {
             rows: number(sizes.rows)?,
             columns: number(sizes.columns)?,

@@ -1,7 +1,7 @@
 //! One kernel over a list of entries, each of some tensors.
 //!
 //! A kernel can't bind as many tensors as a model has parameters; it binds the segments that they lie in, each once, and is told
-//! where in them they begin. Only whoever records knows that, since compaction moves tensors.
+//! where in them they begin. Only the recorder has that, since compaction moves tensors.
 
 use crate::device::gpu::{GpuCommands, Program};
 use crate::device::{Gpu, GpuSegment, Location, Memory};
@@ -20,7 +20,7 @@ const WORDS: usize = 56;
 const NUMBERS: usize = 8;
 /// Elements of an entry that a workgroup has, as `lib/list.wgsl` has it.
 const CHUNK: usize = 1024;
-/// No device wants bindings to begin at multiples of more.
+/// No device requires a larger alignment of bindings.
 const LARGEST_ALIGNMENT: u64 = 256;
 /// A place within a window has this many bits.
 const PLACE_BITS: u32 = 30;
@@ -79,7 +79,7 @@ impl<const N: usize> List<'_, N> {
             with_gpu(first[0], |gpu| -> Result<(), TensorError> {
                 let (done, lacking) = self.record_known(rest, variant, gpu)?;
                 rest = &rest[done..];
-                // Compiled while nobody is kept from recording.
+                // Compiled before the recorder is locked.
                 lacking.map_or(Ok(()), |shader| shader.program(gpu, variant).map(drop))?;
                 Ok(())
             })?;

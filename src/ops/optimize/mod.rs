@@ -48,7 +48,7 @@ pub struct AdamW {
     pub learning_rate: f32,
     /// What is kept of the mean, and of the mean of squares.
     pub betas: [f32; 2],
-    /// What keeps a division by nearly nothing in bounds.
+    /// Added to the denominator for numerical stability.
     pub epsilon: f32,
     /// The factor of the penalty on large numbers.
     pub weight_decay: f32,

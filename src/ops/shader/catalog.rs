@@ -30,7 +30,7 @@ pub(in crate::ops) const FILL: Shader =
     Shader { name: "fill", source: source!("fill.wgsl"), entry: "fill", tensors: 1, ..ELEMENTWISE };
 pub(in crate::ops) const COPY: Shader =
     Shader { name: "copy", source: source!("copy.wgsl"), entry: "copy", ..ELEMENTWISE };
-pub(in crate::ops) const COPY_TURNED: Shader = Shader {
+pub(in crate::ops) const COPY_TRANSPOSED: Shader = Shader {
     name: "copy_transposed",
     source: source!("copy_transposed.wgsl"),
     entry: "copy_transposed",
@@ -114,11 +114,11 @@ pub(in crate::ops) const MATMUL: Shader = Shader {
 };
 
 macro_rules! tiled {
-    ($lying:literal, $tile:literal, $left:literal, $right:literal) => {
+    ($operands:literal, $tile:literal, $left:literal, $right:literal) => {
         Shader {
-            name: concat!("matmul_tiled_", $lying, "_", $tile, "_", $left, "_", $right),
+            name: concat!("matmul_tiled_", $operands, "_", $tile, "_", $left, "_", $right),
             source: concat!(
-                include_str!(concat!("../../../shaders/lib/", $lying, ".wgsl")),
+                include_str!(concat!("../../../shaders/lib/", $operands, ".wgsl")),
                 source!("matmul_tiled.wgsl"),
                 source!("lib/epilogue.wgsl")
             ),
@@ -133,10 +133,10 @@ macro_rules! tiled {
             ..MATMUL
         }
     };
-    ($lying:literal, $tile:literal) => {
+    ($operands:literal, $tile:literal) => {
         [
-            [tiled!($lying, $tile, "false", "false"), tiled!($lying, $tile, "false", "true")],
-            [tiled!($lying, $tile, "true", "false"), tiled!($lying, $tile, "true", "true")],
+            [tiled!($operands, $tile, "false", "false"), tiled!($operands, $tile, "false", "true")],
+            [tiled!($operands, $tile, "true", "false"), tiled!($operands, $tile, "true", "true")],
         ]
     };
 }
@@ -168,7 +168,7 @@ pub(in crate::ops) static COOPERATIVE: [[Shader; 2]; 2] = [
     [cooperative!("true", "false"), cooperative!("true", "true")],
 ];
 
-/// Kernels by whether the operands lie in fours, and whether the left and then the right one is contiguous along the depth.
+/// Kernels by whether the operands are in vec4s, and whether the left and then the right one is contiguous along the depth.
 pub(in crate::ops) type Tiled = [[[Shader; 2]; 2]; 2];
 
 /// Products of large matrices.

@@ -87,8 +87,8 @@ const WITHOUT_BIAS: [[&str; 2]; 3] = [
     ["apply(sum + Value(vec4(biases[at], biases[at + 1u], biases[at + 2u], biases[at + 3u])))", "apply(sum)"],
 ];
 
-/// How fours are found in storage, and what takes its place.
-const AS_FOURS: &str = include_str!("../../../shaders/lib/as_vec4.wgsl");
+/// How a vec4 is loaded and stored, and what takes its place.
+const AS_VEC4: &str = include_str!("../../../shaders/lib/as_vec4.wgsl");
 const AS_PAIRS: &str =
     concat!(include_str!("../../../shaders/lib/pairs.wgsl"), include_str!("../../../shaders/lib/as_pairs.wgsl"));
 /// Four words as two numbers of 64 bits, and back.
@@ -149,13 +149,13 @@ impl Shader {
         self.parameter_bytes.is_none()
     }
 
-    /// The WGSL of a variant, whose fours are moved as pairs of 64 bits or as they are.
+    /// The WGSL of a variant, which moves a vec4 as a pair of 64 bits or as it is.
     pub(super) fn wgsl(&self, variant: Variant, in_pairs: bool) -> String {
         let Variant { operation, dtype, output, form, shared, bias } = variant;
         let form = if self.is_elementwise() { form.source() } else { "" };
         let mut source = [form, self.source].concat();
         if in_pairs {
-            source = source.replacen(AS_FOURS, AS_PAIRS, 1);
+            source = source.replacen(AS_VEC4, AS_PAIRS, 1);
         }
         source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
         if dtype.number() != dtype || output.number() != output {

@@ -68,7 +68,7 @@ fn variants() -> Vec<(Shader, Variant)> {
         all.push((UNARY, Variant { operation, output, ..Variant::plain(dtype) }));
     }
     for dtype in [DType::U32, DType::F16] {
-        all.extend([COPY, COPY_TURNED].map(|shader| (shader, Variant::plain(dtype))));
+        all.extend([COPY, COPY_TRANSPOSED].map(|shader| (shader, Variant::plain(dtype))));
     }
     let in_every_form = |(shader, variant): (Shader, Variant)| {
         let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };
@@ -89,7 +89,7 @@ fn variants() -> Vec<(Shader, Variant)> {
     all.into_iter().flat_map(in_every_form).flat_map(shared_too).collect()
 }
 
-// One test for each input dtype, so that they run beside each other.
+// One test for each input dtype, so that they run in parallel.
 
 #[test]
 fn every_shader_of_f32_compiles_for_every_operation_and_form() {

@@ -85,8 +85,8 @@ fn comparisons_and_choices_are_those_of_f32() -> Outcome {
         assert_eq!(read(x.ne(&x)?)?, read(wide_x.ne(&wide_x)?)?);
         assert_eq!(read(x.ge(f16::from_f32(0.5))?)?, read(wide_x.ge(0.5_f32)?)?);
         assert_eq!(read(y.argmax(1)?)?, read(wide_y.argmax(1)?)?);
-        let truths = y.gt(0.0_f32)?;
-        on_both("where", &[&truths, &y, &y.neg()?], 1, |x| x[0].where_cond(x[1], x[2]))?;
+        let results = y.gt(0.0_f32)?;
+        on_both("where", &[&results, &y, &y.neg()?], 1, |x| x[0].where_cond(x[1], x[2]))?;
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn products_hold_sums_in_f32() -> Outcome {
             x[0].matmul_then(&x[1].t()?, Some(x[2]), Some(Activation::Gelu))
         })?;
         let left = [some(pool, &[80, 64], &mut random)?.t()?, some(pool, &[80, 64], &mut random)?];
-        on_both("turned left", &left.each_ref(), 1, |x| x[0].matmul(x[1]))?;
+        on_both("transposed left", &left.each_ref(), 1, |x| x[0].matmul(x[1]))?;
         let both = some(pool, &[72, 72], &mut random)?;
         on_both("of one storage", &[&both], 1, |x| x[0].matmul(&x[0].t()?))?;
     }

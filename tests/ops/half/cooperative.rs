@@ -8,7 +8,7 @@ use wgpu_pool::{Activation, DType, GpuOptions, Pool, PoolOptions, Tensor, Tensor
 
 /// A pool whose products of f16 are by cooperative matrices, if there is such an adapter.
 fn pool() -> Option<Pool> {
-    #[expect(unsafe_code, reason = "wgpu wants it said that an experimental feature may have bugs")]
+    #[expect(unsafe_code, reason = "wgpu requires a statement that an experimental feature may have bugs")]
     let experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
     let gpu = GpuOptions { experimental, ..GpuOptions::default() };
     let pool = Pool::request_blocking(PoolOptions { gpu, ..crate::common::options() }).ok()?;
@@ -39,12 +39,12 @@ fn products_by_cooperative_matrices_are_those_of_f32() -> Outcome {
     let sizes = [[128, 128, 128], [136, 160, 264], [200, 2048, 72], [64, 256, 1000], [1000, 32, 64], [33, 96, 48]];
     for [rows, depth, columns] in sizes {
         let left = whole(&pool, &[rows, depth], &mut random)?;
-        let left_turned = whole(&pool, &[depth, rows], &mut random)?.t()?;
+        let left_transposed = whole(&pool, &[depth, rows], &mut random)?.t()?;
         let right = whole(&pool, &[depth, columns], &mut random)?;
-        let right_turned = whole(&pool, &[columns, depth], &mut random)?.t()?;
+        let right_transposed = whole(&pool, &[columns, depth], &mut random)?.t()?;
         let bias = whole(&pool, &[columns], &mut random)?;
-        for (left_name, left) in [("rows", &left), ("columns", &left_turned)] {
-            for (right_name, right) in [("rows", &right), ("columns", &right_turned)] {
+        for (left_name, left) in [("rows", &left), ("columns", &left_transposed)] {
+            for (right_name, right) in [("rows", &right), ("columns", &right_transposed)] {
                 let what = format!("{rows}×{depth} in {left_name} by {depth}×{columns} in {right_name}");
                 check(left, right, None, &what)?;
                 check(left, right, Some(&bias), &what)?;

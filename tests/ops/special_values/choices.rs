@@ -5,8 +5,8 @@ use super::{values, views};
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{Tensor, fuse};
 
-fn ones(truths: impl Iterator<Item = bool>) -> Vec<u32> {
-    truths.map(u32::from).collect()
+fn ones(results: impl Iterator<Item = bool>) -> Vec<u32> {
+    results.map(u32::from).collect()
 }
 
 #[test]
@@ -70,20 +70,20 @@ fn elements_between_bounds_are_those_of_the_model_and_nan_stays() -> Outcome {
 #[test]
 fn conditions_are_true_for_everything_but_zeros() -> Outcome {
     let all = values();
-    let truths: Vec<bool> = all.iter().map(|&x| x != 0.0).collect();
+    let results: Vec<bool> = all.iter().map(|&x| x != 0.0).collect();
     for pool in adapter::all_shared() {
         let (this, other) = (Tensor::full(pool, [], 1_u32)?, Tensor::full(pool, [], 0_u32)?);
         for (kind, view) in views(pool, &all, 1.0)? {
-            let wanted = ones(truths.iter().copied());
+            let wanted = ones(results.iter().copied());
             assert_eq!(view.where_cond(&this, &other)?.read_blocking::<u32>()?, wanted, "where_cond, {kind}");
             let selected = fuse(|[x]| x.select(1_u32, 0_u32)).run([&view])?;
             assert_eq!(selected.read_blocking::<u32>()?, wanted, "select, {kind}");
             let negated = fuse(|[x]| !x).run([&view])?;
-            assert_eq!(negated.read_blocking::<u32>()?, ones(truths.iter().map(|truth| !truth)), "!, {kind}");
+            assert_eq!(negated.read_blocking::<u32>()?, ones(results.iter().map(|truth| !truth)), "!, {kind}");
         }
         let column = Tensor::from_slice(pool, &all, [all.len(), 1])?;
         let row = Tensor::from_slice(pool, &all, [all.len()])?;
-        let pairs = || truths.iter().flat_map(|&x| truths.iter().map(move |&y| (x, y)));
+        let pairs = || results.iter().flat_map(|&x| results.iter().map(move |&y| (x, y)));
         let both = fuse(|[x, y]| x & y).run([&column, &row])?;
         assert_eq!(both.read_blocking::<u32>()?, ones(pairs().map(|(x, y)| x & y)), "&");
         let either = fuse(|[x, y]| x | y).run([&column, &row])?;

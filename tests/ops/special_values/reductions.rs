@@ -28,7 +28,7 @@ const ROWS: [[f32; 8]; 16] = [
 ];
 
 /// The rows in every way that a kernel takes them: short, in columns, at odd places, and longer ones with `filler` behind.
-fn lying(pool: &Pool, filler: f32) -> Result<Vec<(String, Tensor)>, TensorError> {
+fn layouts(pool: &Pool, filler: f32) -> Result<Vec<(String, Tensor)>, TensorError> {
     let all: Vec<f32> = ROWS.concat();
     let rows = Tensor::from_slice(pool, &all, [16, 8])?;
     let columns = rows.t()?.contiguous()?.t()?;
@@ -53,7 +53,7 @@ fn first_extreme(row: &[f32], largest: bool) -> usize {
 fn extremes_and_their_places_are_those_of_the_first_nan_or_of_the_first_of_equals() -> Outcome {
     for pool in adapter::all_shared() {
         for largest in [true, false] {
-            for (kind, tensor) in lying(pool, if largest { -INF } else { INF })? {
+            for (kind, tensor) in layouts(pool, if largest { -INF } else { INF })? {
                 let (extremes, places) = if largest {
                     (tensor.amax([1])?, tensor.argmax(1)?)
                 } else {
@@ -126,7 +126,7 @@ fn variances_are_nan_of_what_has_no_mean_and_0_of_equal_numbers() -> Outcome {
 #[test]
 fn reductions_that_keep_their_axis_give_the_same_bits() -> Outcome {
     for pool in adapter::all_shared() {
-        for (kind, x) in lying(pool, 0.0)? {
+        for (kind, x) in layouts(pool, 0.0)? {
             for (dropped, kept) in [
                 (x.sum(1)?, x.sum_keepdim(1)?),
                 (x.mean(1)?, x.mean_keepdim(1)?),
@@ -149,7 +149,7 @@ fn reductions_that_keep_their_axis_give_the_same_bits() -> Outcome {
 #[test]
 fn sums_and_means_of_special_values_equal_the_model() -> Outcome {
     for pool in adapter::all_shared() {
-        for (kind, tensor) in lying(pool, 0.0)? {
+        for (kind, tensor) in layouts(pool, 0.0)? {
             let length = tensor.shape()[1] as f64;
             let sums = tensor.sum([1])?.read_blocking::<f32>()?;
             let means = tensor.mean([1])?.read_blocking::<f32>()?;
@@ -177,7 +177,7 @@ fn sums_and_means_of_special_values_equal_the_model() -> Outcome {
 #[test]
 fn softmax_of_special_values_equals_the_model() -> Outcome {
     for pool in adapter::all_shared() {
-        for (kind, tensor) in lying(pool, -INF)? {
+        for (kind, tensor) in layouts(pool, -INF)? {
             let length = tensor.shape()[1];
             let (likely, logarithms) = (tensor.softmax(1)?, tensor.log_softmax(1)?);
             let (likely, logarithms) = (likely.read_blocking::<f32>()?, logarithms.read_blocking::<f32>()?);
@@ -251,7 +251,7 @@ fn norms_of_numbers_far_from_0_and_of_special_values_equal_the_model() -> Outcom
                 }
             }
         }
-        for (kind, tensor) in lying(pool, 1.0)? {
+        for (kind, tensor) in layouts(pool, 1.0)? {
             let length = tensor.shape()[1];
             let normalized = tensor.layer_norm(None, None, 1e-5)?.read_blocking::<f32>()?;
             let scaled = tensor.rms_norm(None, 1e-5)?.read_blocking::<f32>()?;

@@ -19,10 +19,10 @@ const PAIRS: [[&[usize]; 2]; 6] = [
 const EVERY: &[DType] = ALL;
 const SIGNED: &[DType] = &[DType::F32, DType::F16, DType::I32];
 
-/// The dtypes of operations whose kernels are generated for the rank of their operands: of many dimensions one, since each layout is
-/// another kernel, which takes a software driver 0.1 seconds to compile.
-fn generated_for(shape: &[usize]) -> &'static [DType] {
-    if shape.len() > 6 { &[DType::F32] } else { ALL }
+/// Those of the dtypes in which a row of this shape is run. In many dimensions f32 alone: each layout of a generated kernel is another
+/// one, which takes a software driver 0.1 seconds to compile.
+fn dtypes_for(shape: &[usize], dtypes: &'static [DType]) -> &'static [DType] {
+    if shape.len() > 6 { &[DType::F32] } else { dtypes }
 }
 
 type Unary = fn(&Tensor) -> Result<Tensor, TensorError>;
@@ -88,7 +88,8 @@ pub(super) fn unary_in_place() -> Vec<Row> {
             run(x[0])?;
             Ok(vec![x[0].clone()])
         };
-        Row::new(&format!("{name}_"), dtypes, vec![of(shape)], run, move |x, _| vec![x[0].map(model)]).writes(&[0])
+        let model = move |x: &[&Array<f64>], _: DType| vec![x[0].map(model)];
+        Row::new(&format!("{name}_"), dtypes_for(shape, dtypes), vec![of(shape)], run, model).writes(&[0])
     })
     .collect()
 }
@@ -147,8 +148,10 @@ pub(super) fn binary() -> Vec<Row> {
     let all = BINARY.iter().flat_map(|row| PAIRS.map(|pair| (row, pair)));
     all.map(|(&(name, [dtypes, _], of, (run, _), _, model), [left, right])| {
         let run = move |x: &[&Tensor]| Ok(vec![run(x[0], x[1])?]);
-        Row::new(name, dtypes, vec![of(left), of(right)], run, move |x, _| vec![x[0].zip(x[1], model)])
-            .detail(format_args!("{left:?} {right:?}"))
+        Row::new(name, dtypes_for(left, dtypes), vec![of(left), of(right)], run, move |x, _| {
+            vec![x[0].zip(x[1], model)]
+        })
+        .detail(format_args!("{left:?} {right:?}"))
     })
     .collect()
 }
@@ -163,7 +166,7 @@ pub(super) fn binary_in_place() -> Vec<Row> {
                 Ok(vec![x[0].clone()])
             };
             let model = move |x: &[&Array<f64>], _| vec![x[0].zip(x[1], model)];
-            let row = Row::new(&format!("{name}_"), dtypes, vec![of(left), of(right)], run, model);
+            let row = Row::new(&format!("{name}_"), dtypes_for(left, dtypes), vec![of(left), of(right)], run, model);
             row.writes(&[0]).detail(format_args!("{left:?} {right:?}"))
         })
         .collect();
@@ -177,7 +180,7 @@ pub(super) fn binary_in_place() -> Vec<Row> {
             Ok(vec![x[0].clone()])
         };
         let model = |x: &[&Array<f64>], _| vec![x[0].zip(x[1], |x, y| x + 3.0 * y)];
-        Row::new("add_scaled_", ALL, vec![any(left), any(right)], run, model).writes(&[0])
+        Row::new("add_scaled_", dtypes_for(left, ALL), vec![any(left), any(right)], run, model).writes(&[0])
     }));
     rows
 }
@@ -193,7 +196,7 @@ pub(super) fn scalars() -> Vec<Row> {
         };
         [
             Row::new(name, dtypes, vec![of(shape)], returning, model).detail("a number"),
-            Row::new(&format!("{name}_"), in_place_dtypes, vec![of(shape)], changing, model)
+            Row::new(&format!("{name}_"), dtypes_for(shape, in_place_dtypes), vec![of(shape)], changing, model)
                 .writes(&[0])
                 .detail("a number"),
         ]
@@ -206,24 +209,35 @@ pub(super) fn bounds() -> Vec<Row> {
     for [shape, bound] in PAIRS {
         let between = |x: f64, low: f64, high: f64| x.max(low).min(high);
         let numbers = move |x: &[&Array<f64>], _: DType| vec![x[0].map(|x| between(x, 1.0, 2.0))];
-        rows.push(Row::new("clamp", ALL, vec![any(shape)], |x| Ok(vec![x[0].clamp(1, 2)?]), numbers));
+        rows.push(Row::new(
+            "clamp",
+            dtypes_for(shape, ALL),
+            vec![any(shape)],
+            |x| Ok(vec![x[0].clamp(1, 2)?]),
+            numbers,
+        ));
         let run = |x: &[&Tensor]| {
             x[0].clamp_(1, 2)?;
             Ok(vec![x[0].clone()])
         };
-        rows.push(Row::new("clamp_", ALL, vec![any(shape)], run, numbers).writes(&[0]));
+        rows.push(Row::new("clamp_", dtypes_for(shape, ALL), vec![any(shape)], run, numbers).writes(&[0]));
         let tensors = move |x: &[&Array<f64>], _: DType| {
             let low = x[0].zip(x[1], f64::max);
             vec![low.zip(x[2], f64::min)]
         };
         let operands = || vec![any(shape), any(bound), any(shape)];
-        rows.push(Row::new("clamp", ALL, operands(), |x| Ok(vec![x[0].clamp(x[1], x[2])?]), tensors).detail("tensors"));
+        rows.push(
+            Row::new("clamp", dtypes_for(shape, ALL), operands(), |x| Ok(vec![x[0].clamp(x[1], x[2])?]), tensors)
+                .detail("tensors"),
+        );
         if shape.iter().all(|&size| size > 1) {
             let run = |x: &[&Tensor]| {
                 x[0].clamp_(x[1], x[2])?;
                 Ok(vec![x[0].clone()])
             };
-            rows.push(Row::new("clamp_", ALL, operands(), run, tensors).writes(&[0]).detail("tensors"));
+            rows.push(
+                Row::new("clamp_", dtypes_for(shape, ALL), operands(), run, tensors).writes(&[0]).detail("tensors"),
+            );
         }
     }
     rows
@@ -253,7 +267,7 @@ pub(super) fn comparisons() -> Vec<Row> {
         for [left, right] in [PAIRS[0], PAIRS[3], PAIRS[4]] {
             let run = move |x: &[&Tensor]| Ok(vec![run(x[0], x[1])?]);
             let model = move |x: &[&Array<f64>], _| vec![x[0].zip(x[1], truth)];
-            rows.push(Row::new(name, generated_for(left), vec![any(left), any(right)], run, model));
+            rows.push(Row::new(name, dtypes_for(left, ALL), vec![any(left), any(right)], run, model));
         }
         let run = move |x: &[&Tensor]| Ok(vec![with_scalar(x[0], x[0].dtype())?]);
         let model = move |x: &[&Array<f64>], _| vec![x[0].map(|x| truth(x, SCALAR))];
@@ -275,7 +289,7 @@ pub(super) fn choices() -> Vec<Row> {
                 };
                 Row::new(
                     "where_cond",
-                    generated_for(condition),
+                    dtypes_for(condition, ALL),
                     vec![below(condition, 2), any(this), any(other)],
                     run,
                     model,
@@ -291,13 +305,13 @@ pub(super) fn choices() -> Vec<Row> {
         let operands = || shapes.map(any).to_vec();
         let model = |x: &[&Array<f64>], _: DType| vec![x[0].zip(x[1], |x, y| x * y).zip(x[2], |x, y| x + y)];
         let run = |x: &[&Tensor]| Ok(vec![fuse(|[a, b, c]| a * b + c).run([x[0], x[1], x[2]])?]);
-        rows.push(Row::new("", generated_for(shapes[0]), operands(), run, model).of_type("Fused::run"));
+        rows.push(Row::new("", dtypes_for(shapes[0], ALL), operands(), run, model).of_type("Fused::run"));
         let run = |x: &[&Tensor]| {
             fuse(|[a, b, c]| a * b + c).run_into([x[0], x[1], x[2]], x[0])?;
             Ok(vec![x[0].clone()])
         };
         rows.push(
-            Row::new("", generated_for(shapes[0]), operands(), run, model).of_type("Fused::run_into").writes(&[0]),
+            Row::new("", dtypes_for(shapes[0], ALL), operands(), run, model).of_type("Fused::run_into").writes(&[0]),
         );
     }
     rows

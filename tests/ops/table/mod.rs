@@ -1,8 +1,8 @@
-//! The table of all operations: each operand lying in every way, alone and in one storage with another operand, in every dtype,
+//! The table of all operations: each operand in every layout, alone and in one storage with another operand, in every dtype,
 //! against a model in float64.
 //!
-//! An operation is a [`Row`]: its operands, what it runs and what that should give. [`check`] runs a row with each operand lying in
-//! each way while the others are fresh, with all operands lying in each way, and with each pair of operands of one dtype in one
+//! An operation is a [`Row`]: its operands, what it runs and what that should give. [`check`] runs a row with each operand in
+//! each layout while the others are fresh, with all operands in each layout, and with each pair of operands of one dtype in one
 //! storage. Every operand has elements around it; where an operand is written, these must stay as they are. `names.rs` holds the
 //! table to the sources: an operation that is public and no row fails.
 //!
@@ -78,7 +78,7 @@ pub(crate) struct Row {
     contiguous: bool,
     /// Whether two operands may be one tensor.
     same: bool,
-    /// How far a result may be from the model, beside the rounding of its dtype, for numbers of about 1.
+    /// How far a result may be from the model, apart from the rounding of its dtype, for numbers of about 1.
     tolerance: f64,
     run: Run,
     model: Model,

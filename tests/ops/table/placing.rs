@@ -67,7 +67,7 @@ pub(crate) fn upload(pool: &Pool, elements: &Array<f64>, dtype: DType) -> Result
         DType::F16 => Tensor::from_slice(pool, &elements.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>(), shape),
         DType::I32 => Tensor::from_slice(pool, &elements.iter().map(|&x| x as i32).collect::<Vec<_>>(), shape),
         DType::U32 => Tensor::from_slice(pool, &elements.iter().map(|&x| x as u32).collect::<Vec<_>>(), shape),
-        other => unreachable!("the table knows {other:?}"),
+        other => unreachable!("the table has {other:?}"),
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn download(tensor: &Tensor) -> Result<Array<f64>, TensorError> {
         DType::F16 => tensor.read_blocking::<f16>()?.into_iter().map(f64::from).collect(),
         DType::I32 => tensor.read_blocking::<i32>()?.into_iter().map(f64::from).collect(),
         DType::U32 => tensor.read_blocking::<u32>()?.into_iter().map(f64::from).collect(),
-        other => unreachable!("the table knows {other:?}"),
+        other => unreachable!("the table has {other:?}"),
     };
     Ok(Array { shape: tensor.shape().to_vec(), elements })
 }

@@ -5,7 +5,7 @@ use crate::common::Outcome;
 use crate::model::Array;
 use wgpu_pool::{Activation, DType, Tensor};
 
-/// Shapes for each kernel of products, and each way in which they broadcast: small ones, tiles of odd rows, tiles in fours, batches,
+/// Shapes for each kernel of products, and each way in which they broadcast: small ones, tiles of odd rows, tiles of vec4, batches,
 /// vectors.
 const SHAPES: [[&[usize]; 2]; 10] = [
     [&[5, 7], &[7, 3]],

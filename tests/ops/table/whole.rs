@@ -172,7 +172,7 @@ pub(super) fn copies() -> Vec<Row> {
     rows
 }
 
-/// Rows of new tensors. The operand lends them its pool, shape and dtype.
+/// Rows of new tensors, which have the pool, shape and dtype of the operand.
 pub(super) fn new() -> Vec<Row> {
     let mut rows = Vec::new();
     for shape in [&[5, 7][..], &[3, 8]] {
@@ -336,8 +336,8 @@ fn steps_of_optimizers() -> Outcome {
 fn optimizers_refuse_operands_that_are_not_contiguous() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let [x, other] = [Tensor::zeros(pool, [5, 7], DType::F32)?, Tensor::zeros(pool, [5, 7], DType::F32)?];
-    let turned = Tensor::zeros(pool, [7, 5], DType::F32)?.t()?;
-    let refused = Sgd::default().step(&[SgdParameter { x: &x, gradient: &turned, velocity: &other }]);
+    let transposed = Tensor::zeros(pool, [7, 5], DType::F32)?.t()?;
+    let refused = Sgd::default().step(&[SgdParameter { x: &x, gradient: &transposed, velocity: &other }]);
     assert!(matches!(refused, Err(TensorError::NotContiguous { .. })), "{refused:?}");
     Ok(())
 }

@@ -17,17 +17,17 @@ fn permuted_tensors_become_contiguous_in_every_order_of_their_axes() -> Outcome 
             for number in 0..12 {
                 let mut axes: Vec<usize> = (0..shape.len()).collect();
                 (1..axes.len()).for_each(|last| axes.swap(last, random.below(last + 1)));
-                let (turned, wanted) = (tensor.permute(&axes)?, x.permute(&axes));
-                assert_equal(&turned.copied()?, &wanted, format_args!("{number}: {shape:?} as {axes:?}"));
+                let (transposed, wanted) = (tensor.permute(&axes)?, x.permute(&axes));
+                assert_equal(&transposed.copied()?, &wanted, format_args!("{number}: {shape:?} as {axes:?}"));
             }
         }
     }
     Ok(())
 }
 
-/// Windows on both sides: nothing beside them is read or written.
+/// Windows on both sides: no element outside of them is read or written.
 #[test]
-fn windows_are_turned_without_touching_what_is_beside_them() -> Outcome {
+fn windows_are_transposed_without_touching_their_surroundings() -> Outcome {
     let mut random = Random::new(81);
     for pool in adapter::all_shared() {
         for [rows, columns, start] in [[32, 32, 0], [33, 10, 1], [9, 65, 3], [40, 40, 5]] {
