@@ -15,7 +15,8 @@ pub(crate) enum Way {
     Fused,
 }
 
-/// The ways that an operation has. One that promotes has no result in the dtype of its first operand, and the fuser does not promote.
+/// The ways that an operation has. One that promotes has no result in the dtype of its first operand,
+/// and the fused way takes a number in the dtype of the tensor.
 pub(crate) fn ways(op: &str, promotes: bool) -> &'static [Way] {
     let is_in = |tables: &[&[&str]]| tables.iter().any(|names| names.contains(&op));
     if promotes {

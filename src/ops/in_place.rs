@@ -15,7 +15,8 @@ macro_rules! unary_in_place {
                 #[doc = concat!("As [`Tensor::", stringify!($function), "`], in place. Equals `torch.Tensor.", stringify!($name), "`.")]
                 ///
                 /// # Errors
-                /// [`TensorError::NotDefined`]; [`TensorError::Overlap`] if its own elements share places.
+                /// [`TensorError::NotDefined`]; [`TensorError::DType`] for a tensor of integers whose result is of f32;
+                /// [`TensorError::Overlap`] if its own elements share places.
                 pub fn $name(&self) -> Result<(), TensorError> {
                     static FUSED: LazyLock<Fused<1>> = LazyLock::new(|| fuse(|[x]| x.$function()));
                     FUSED.run_into_as(stringify!($name), [self], self)
@@ -75,7 +76,8 @@ macro_rules! binary_in_place {
                 ///
                 /// # Errors
                 /// [`TensorError::Shape`], [`TensorError::Pools`], [`TensorError::NotDefined`], [`TensorError::Scalar`];
-                /// [`TensorError::DType`] if this tensor is of integers and the other operand is not, or of i32 and u32;
+                /// [`TensorError::DType`] if this tensor is of integers and the other operand or the result is not, or of i32 and
+                /// u32;
                 /// [`TensorError::Overlap`] if the other tensor shares elements with it other than each with itself, or if its own
                 /// elements share places.
                 pub fn $name(&self, other: impl TensorOrScalar) -> Result<(), TensorError> {
