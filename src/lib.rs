@@ -74,8 +74,8 @@ pub mod report;
 pub mod tensor;
 
 pub use device::{
-    AccountingMemory, COPY_UNIT, CacheUse, DriverHoldings, Fault, Gpu, GpuOptions, HostMemory, HostOptions, Memory,
-    MemoryLimits,
+    AccountingMemory, COPY_UNIT, CacheLevel, CacheUse, DriverHoldings, Fault, Gpu, GpuOptions, HostMemory, HostOptions,
+    Memory, MemoryLimits, Submit,
 };
 #[cfg(feature = "serde")]
 pub use error::SnapshotFileError;

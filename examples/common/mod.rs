@@ -73,7 +73,10 @@ impl Report {
 
     /// Adds a row to the table of the pool's memory, and prints it.
     pub(crate) fn step(&mut self, step: &str) -> Held {
-        let held = Held { reserved: self.pool.stats().reserved.current, driver: self.pool.memory().driver_bytes() };
+        let held = Held {
+            reserved: self.pool.stats().reserved.current,
+            driver: self.pool.memory().driver_holdings().map(|held| held.reserved),
+        };
         self.table.add(step, self.pool.stats(), held.driver);
         let table = self.table.to_string();
         let _ = self.watch.clear();

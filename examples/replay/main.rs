@@ -152,10 +152,11 @@ fn stamped<M: Memory>(
     open: impl Fn() -> wgpu_pool::Result<Pool<M>>,
     progress: &Progress,
 ) -> Result<Figures, ReplayError> {
+    let driver = |memory: &M| memory.driver_holdings().map(|held| held.reserved);
     if options.time {
-        replay::measure(trace, options.trims(), open, M::driver_bytes, &mut Unstamped, progress)
+        replay::measure(trace, options.trims(), open, driver, &mut Unstamped, progress)
     } else {
-        replay::measure(trace, options.trims(), open, M::driver_bytes, &mut Stamps::new(), progress)
+        replay::measure(trace, options.trims(), open, driver, &mut Stamps::new(), progress)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The memory that counts bytes and stores none.
 
 use super::driver_model::{DriverModel, Place};
-use super::{Commands, Location, Memory, MemoryLimits, Reclaimed, check_part_of_unit, check_transfer};
+use super::{
+    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit, check_part_of_unit, check_transfer,
+};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Segments of any size cost nothing. Writes and copies are checked and have no effect. Reads return
 /// [`DeviceError::NoBytes`].
 ///
-/// [`Memory::driver_bytes`] is what the driver of a GPU would hold for these segments, according to a model: segments up to 4 MiB share
+/// [`Memory::driver_holdings`] is what the driver of a GPU would hold for these segments, according to a model: segments up to 4 MiB share
 /// blocks of 4 MiB, as wgpu places them on Vulkan and DX12 with the memory hints that this crate uses.
 #[derive(Debug)]
 pub struct AccountingMemory {
@@ -63,7 +65,7 @@ impl AccountingMemory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The most that [`Memory::driver_bytes`] has been, in bytes.
+    /// The most bytes that [`Memory::driver_holdings`] has reported as reserved.
     #[must_use]
     pub fn driver_peak(&self) -> u64 {
         self.driver().peak()
@@ -109,7 +111,7 @@ impl Memory for AccountingMemory {
         false
     }
 
-    fn submit(&self) -> Result<(), DeviceError> {
+    fn submit(&self, _when: Submit) -> Result<(), DeviceError> {
         Ok(())
     }
 
@@ -129,8 +131,10 @@ impl Memory for AccountingMemory {
         Err(DeviceError::NoBytes)
     }
 
-    fn driver_bytes(&self) -> Option<u64> {
-        Some(self.driver().held())
+    fn driver_holdings(&self) -> Option<DriverHoldings> {
+        let driver = self.driver();
+        let (reserved, segments) = (driver.held(), self.used_bytes().min(driver.held()));
+        Some(DriverHoldings { reserved, segments, unused: reserved - segments, ..DriverHoldings::default() })
     }
 
     fn name(&self) -> String {

@@ -1,7 +1,7 @@
 //! The memory in host RAM.
 
 use super::{
-    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, check_alignment, check_part_of_unit,
+    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit, check_alignment, check_part_of_unit,
     check_range, check_transfer,
 };
 use crate::error::DeviceError;
@@ -148,7 +148,7 @@ impl Memory for HostMemory {
         HostCommands { memory: self, _order: self.order.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    fn submit(&self) -> Result<(), DeviceError> {
+    fn submit(&self, _when: Submit) -> Result<(), DeviceError> {
         Ok(())
     }
 
@@ -178,10 +178,6 @@ impl Memory for HostMemory {
 
     fn name(&self) -> String {
         "host".into()
-    }
-
-    fn driver_bytes(&self) -> Option<u64> {
-        Some(self.used_bytes())
     }
 
     fn total_bytes(&self) -> Option<u64> {

@@ -124,6 +124,29 @@ impl CacheUse {
     }
 }
 
+/// When [`Memory::submit`] submits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submit {
+    /// Before the call returns. Waits for other threads that are submitting some of the commands, and while the device is more than a
+    /// bounded number of batches behind (32 on a GPU).
+    Now,
+    /// Perhaps on another thread, after the call. Waits only while the device is more than a bounded number of batches behind.
+    Soon,
+    /// As `Soon`, but never waits, neither for the device nor for another thread.
+    WithoutWaiting,
+}
+
+/// Caches of a memory, from those that are cheap to fill again to those that are expensive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CacheLevel {
+    /// Staging buffers and other buffers of the memory's own.
+    Buffers,
+    /// Bindings of kernels.
+    Bindings,
+    /// Compiled kernels, which take milliseconds each to compile again.
+    Kernels,
+}
+
 /// A source of segments. Methods wait for the device only where their documentation says so.
 pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// A cheap handle to a segment.
@@ -157,31 +180,12 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// lock except the heap's while holding it.
     fn commands(&self) -> Self::Commands<'_>;
 
-    /// Submits all recorded commands, in order. Waits for other threads that are submitting some of them, and while the
-    /// device is more than a bounded number of batches behind (32 on a GPU).
+    /// Submits all recorded commands, in order, and carries out the destructions between them. `when` says how much of it is done when the
+    /// call returns. A memory without threads does everything at once.
     ///
     /// # Errors
-    /// The error of a failed batch.
-    fn submit(&self) -> Result<(), DeviceError>;
-
-    /// Requests the submission of all recorded commands, in order; another thread may submit them after this call
-    /// returns. Waits while the device is more than a bounded number of batches behind (32 on a GPU).
-    ///
-    /// # Errors
-    /// As [`Memory::submit`]. An error on another thread is returned by the next call.
-    fn submit_soon(&self) -> Result<(), DeviceError> {
-        self.submit()
-    }
-
-    /// Requests the submission of all recorded commands, in order, and the destruction of segments, without waiting for
-    /// the device or for another thread. What would have to wait is left to a thread of the memory. A memory without
-    /// threads submits immediately.
-    ///
-    /// # Errors
-    /// As [`Memory::submit`].
-    fn try_submit(&self) -> Result<(), DeviceError> {
-        self.submit()
-    }
+    /// The error of a failed batch. One on another thread is returned by the next call.
+    fn submit(&self, when: Submit) -> Result<(), DeviceError>;
 
     /// Submits, then waits until the device has finished all commands. In a browser, where blocking is impossible, this
     /// only submits.
@@ -230,10 +234,7 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
         pollster::block_on(self.collect(readback))
     }
 
-    /// Returns the bytes that the driver holds for this device, where the backend reports them.
-    fn driver_bytes(&self) -> Option<u64>;
-
-    /// As [`Memory::driver_bytes`], grouped by purpose. Cost: O(driver allocations).
+    /// Returns what the driver holds for this device, by purpose, where the backend reports it. Cost: O(driver allocations).
     fn driver_holdings(&self) -> Option<DriverHoldings> {
         None
     }
@@ -241,18 +242,9 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// Returns the name of the memory: for a GPU, its adapter and backend.
     fn name(&self) -> String;
 
-    /// Drops caches that are cheap to create again, such as staging buffers.
-    fn drop_caches(&self) {}
-
-    /// As [`Memory::drop_caches`], and also drops caches that are expensive to create again, except compiled kernels.
-    fn drop_all_caches(&self) {
-        self.drop_caches();
-    }
-
-    /// Empties every cache, including compiled kernels, which take milliseconds each to compile again. Objects in use
-    /// are freed when they are no longer used.
-    fn clear_caches(&self) {
-        self.drop_all_caches();
+    /// Empties the caches of this level and of those below it. Objects in use are freed when they are no longer used.
+    fn drop_caches(&self, level: CacheLevel) {
+        let _ = level;
     }
 
     /// Returns the usage of each cache. Every cache is bounded.

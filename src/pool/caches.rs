@@ -2,7 +2,7 @@
 
 use super::Pool;
 use super::references::References;
-use crate::device::{CacheUse, Memory};
+use crate::device::{CacheLevel, CacheUse, Memory};
 
 /// The largest number of reference counts of dropped storages that are kept for reuse. The rest is returned to the host
 /// allocator.
@@ -41,7 +41,7 @@ impl<M: Memory> Pool<M> {
     pub fn clear_caches(&self) {
         let references = std::mem::take(&mut self.inner.state().references);
         drop(references);
-        self.inner.memory.clear_caches();
+        self.inner.memory.drop_caches(CacheLevel::Kernels);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::growth::share_of;
 use super::{Inner, Pool, State};
-use crate::device::{Commands, Memory};
+use crate::device::{Commands, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::{Gain, PackingBounds, Plan};
 use crate::heap::{BlockId, Heap, Place, SegmentId, SubPool};
@@ -224,7 +224,7 @@ impl<M: Memory> Inner<M> {
     pub(super) fn release_emptied(&self, plan: &Plan) -> Result<(), DeviceError> {
         if let Gain::Idle { segments, .. } = plan.gain() {
             self.destroy_idle(|state| state.release(segments));
-            self.memory.submit()?;
+            self.memory.submit(Submit::Now)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use super::growth::share_of;
 use super::{Inner, State};
-use crate::device::Memory;
+use crate::device::{Memory, Submit};
 use crate::error::DeviceError;
 use crate::heap::compaction::Gain;
 use crate::heap::{Heap, SegmentId, SubPool};
@@ -50,7 +50,7 @@ impl<M: Memory> Inner<M> {
             // The memory should be freed before more is allocated. Application callbacks may run inside, so no lock is
             // held.
             drop(growing);
-            self.memory.submit()?;
+            self.memory.submit(Submit::Now)?;
             return Ok(None);
         }
         if compensation.released >= bytes || compensation.rounds >= MAX_ROUNDS || compensation.skips_packing {

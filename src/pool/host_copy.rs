@@ -7,7 +7,7 @@
 use super::Inner;
 use super::make_room::Progress;
 use super::spill::BlockBytes;
-use crate::device::{Commands, Location, Memory};
+use crate::device::{CacheLevel, Commands, Location, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, SegmentId};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,7 +98,7 @@ impl<M: Memory> Inner<M> {
                 Copied::Contents(contents) => {
                     if self.spill(id, contents) {
                         drop(tracker);
-                        self.memory.drop_caches();
+                        self.memory.drop_caches(CacheLevel::Buffers);
                         self.memory.wait()?;
                         self.restore_all()?;
                         return Ok(Progress::Made);
@@ -146,7 +146,7 @@ impl<M: Memory> Inner<M> {
                 Ok(readback) => readback,
                 Err(DeviceError::Refused { .. }) if read_bytes > MIN_READBACK_BYTES => {
                     read_bytes /= 2;
-                    self.memory.drop_caches();
+                    self.memory.drop_caches(CacheLevel::Buffers);
                     continue;
                 }
                 Err(DeviceError::Refused { .. }) => return Ok(Copied::Refused),

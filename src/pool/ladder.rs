@@ -18,7 +18,7 @@ use super::create::{NoGrowth, Wanted};
 use super::growth::{Demand, Moved};
 use super::make_room::Room;
 use super::{Content, Inner, Pool, Remedies, State, Storage};
-use crate::device::Memory;
+use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
 use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
@@ -136,7 +136,7 @@ impl<M: Memory> Inner<M> {
         if wait || matches!(refusal, NoGrowth::Refused(_)) {
             self.state().remedies.waits += 1;
             log::debug!("wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
-            self.memory.drop_caches();
+            self.memory.drop_caches(CacheLevel::Buffers);
             self.memory.wait()?;
             self.reclaim();
         }

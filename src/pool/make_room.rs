@@ -18,7 +18,7 @@
 
 use super::create::{NoGrowth, Wanted};
 use super::{Inner, State};
-use crate::device::Memory;
+use crate::device::{CacheLevel, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, SegmentId, SubPool};
 use std::num::NonZeroU64;
@@ -79,7 +79,7 @@ impl<M: Memory> Inner<M> {
             };
             let released = self.release_idle()?;
             if refused.is_some() && (released || !waited) {
-                self.memory.drop_caches();
+                self.memory.drop_caches(CacheLevel::Buffers);
                 self.memory.wait()?;
                 self.reclaim();
                 self.state().remedies.waits += 1;
@@ -143,7 +143,7 @@ impl<M: Memory> Inner<M> {
         };
         let any = self.destroy_idle(release) > 0;
         if any {
-            self.memory.submit()?;
+            self.memory.submit(Submit::Now)?;
         }
         Ok(any)
     }

@@ -58,7 +58,7 @@ pub(crate) use storage::record;
 pub use trim::Trimmed;
 pub use weak::WeakStorage;
 
-use crate::device::{Fault, Gpu, Memory};
+use crate::device::{Fault, Gpu, Memory, Submit};
 use crate::error::{DeviceError, InvariantBroken, OpenError, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use append::AppendLoops;
@@ -272,7 +272,7 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// The error of a failed batch; [`DeviceError::Lost`].
     pub fn submit(&self) -> Result<(), DeviceError> {
-        self.inner.memory.submit()?;
+        self.inner.memory.submit(Submit::Now)?;
         self.inner.note_submission();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Pins: guards that keep a block at its location, with the call sites that created them.
 
 use super::{Inner, Pool, Storage};
-use crate::device::{COPY_UNIT, Gpu, Memory};
+use crate::device::{COPY_UNIT, Gpu, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, Heap, SegmentId};
 use std::fmt;
@@ -74,7 +74,7 @@ impl<M: Memory> Storage<M> {
             drop(inner.resolve([self])?);
         };
         let pinned = Pinned { inner: Arc::clone(inner), block, number, place, bytes: self.bytes() };
-        inner.memory.submit()?;
+        inner.memory.submit(Submit::Now)?;
         Ok(pinned)
     }
 }

@@ -1,7 +1,7 @@
 //! Memory pressure: responses to the system's warnings, and the application's callback before an out-of-memory error.
 
 use super::{Compacted, EventKind, Inner, Pool, Trimmed};
-use crate::device::Memory;
+use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, DeviceError, OutOfMemory};
 use crate::heap::BlockId;
 use std::num::NonZeroU64;
@@ -88,7 +88,7 @@ impl<M: Memory> Pool<M> {
         if level >= MemoryPressure::Moderate {
             let references = std::mem::take(&mut self.inner.state().references);
             drop(references);
-            self.inner.memory.drop_all_caches();
+            self.inner.memory.drop_caches(CacheLevel::Bindings);
         }
         Ok(Relief { compacted: compacted?, trimmed })
     }

@@ -8,7 +8,7 @@
 //! again until reserved and needed bytes agree. A memory without a timer ([`Memory::call_after`]) ends them when commands are submitted.
 
 use super::{Inner, State};
-use crate::device::Memory;
+use crate::device::{CacheLevel, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{SegmentId, SubPool};
 use quanta::Instant;
@@ -211,9 +211,9 @@ impl<M: Memory> Inner<M> {
         }
         self.state().decay.has_released = true;
         if target == 0 {
-            self.memory.drop_caches();
+            self.memory.drop_caches(CacheLevel::Buffers);
         }
-        if let Err(error) = self.memory.try_submit() {
+        if let Err(error) = self.memory.submit(Submit::WithoutWaiting) {
             // It is latched: the next call that can fail returns it.
             log::warn!("wgpu-pool: releasing unneeded memory: {error}");
         }

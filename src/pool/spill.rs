@@ -15,7 +15,7 @@
 //! [`DeviceError::Refused`].
 
 use super::{EventKind, Inner, State};
-use crate::device::{Commands, Location, Memory};
+use crate::device::{CacheLevel, Commands, Location, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::Repacked;
 use crate::heap::{BlockId, Place, SegmentId};
@@ -183,11 +183,11 @@ impl<M: Memory> Inner<M> {
             match restored {
                 Ok(true) => {
                     attempts = 0;
-                    self.memory.submit()?;
+                    self.memory.submit(Submit::Now)?;
                     continue;
                 }
                 Ok(false) => {}
-                Err(DeviceError::Refused { .. }) => self.memory.drop_caches(),
+                Err(DeviceError::Refused { .. }) => self.memory.drop_caches(CacheLevel::Buffers),
                 Err(error) => return Err(error),
             }
             // Waiting frees staging memory and destroyed segments.

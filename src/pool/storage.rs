@@ -3,7 +3,7 @@
 use super::caches::MAX_REFERENCES;
 use super::references::References;
 use super::{Inner, Pool, State, WeakStorage};
-use crate::device::{COPY_UNIT, Commands, Gpu, Location, Memory, check_alignment, check_range};
+use crate::device::{COPY_UNIT, Commands, Gpu, Location, Memory, Submit, check_alignment, check_range};
 use crate::error::DeviceError;
 use crate::heap::{BlockId, Heap};
 use std::fmt;
@@ -218,7 +218,7 @@ pub(crate) fn finish<M: Memory>(inner: &Arc<Inner<M>>, commands: M::Commands<'_>
     if !due {
         return Ok(());
     }
-    inner.memory.submit_soon()?;
+    inner.memory.submit(Submit::Soon)?;
     inner.note_submission();
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Trimming: releasing idle segments to the driver.
 
 use super::{EventKind, Inner, Pool, State};
-use crate::device::{Commands, Memory};
+use crate::device::{CacheLevel, Commands, Memory, Submit};
 use crate::heap::{Place, SegmentId};
 use std::collections::HashSet;
 
@@ -58,8 +58,8 @@ impl<M: Memory> Pool<M> {
             released
         });
         if segments > 0 {
-            memory.drop_caches();
-            if let Err(error) = memory.try_submit() {
+            memory.drop_caches(CacheLevel::Buffers);
+            if let Err(error) = memory.submit(Submit::WithoutWaiting) {
                 // The error is latched: the next fallible call returns it.
                 log::warn!("wgpu-pool: trim: {error}");
             }

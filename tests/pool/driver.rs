@@ -50,7 +50,7 @@ fn bytes_in_use_by_the_device_are_pending_until_it_has_finished() -> Outcome {
 #[test]
 fn driver_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
-    let Some(at_first) = pool.memory().driver_bytes() else {
+    let Some(at_first) = pool.memory().driver_holdings().map(|held| held.reserved) else {
         eprintln!("skipped: this backend does not tell what the driver holds");
         return Ok(());
     };
@@ -59,14 +59,14 @@ fn driver_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
         tensors.push(Tensor::full(&pool, [1 << 20], 1.5_f32)?);
     }
     pool.synchronize()?;
-    let held = pool.memory().driver_bytes().ok_or("it told before")?;
+    let held = pool.memory().driver_holdings().map(|held| held.reserved).ok_or("it told before")?;
     let reserved = pool.stats().reserved.current;
     assert!(held >= at_first + reserved, "{held} bytes, {at_first} at first and {reserved} reserved");
     drop(tensors);
     pool.synchronize()?;
     let trimmed = pool.trim();
     assert_eq!(trimmed, Trimmed { segments: 3, freed: reserved, pending: 0, ..Trimmed::default() });
-    let after = pool.memory().driver_bytes().ok_or("it told before")?;
+    let after = pool.memory().driver_holdings().map(|held| held.reserved).ok_or("it told before")?;
     assert!(after + trimmed.freed <= held, "{held} bytes before, {after} after {trimmed:?}");
     Ok(())
 }
@@ -111,12 +111,12 @@ fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outc
             let Some(pool) = pool else { return Ok(()) };
             let kept = half_dropped(&pool)?;
             let reserved = pool.stats().reserved.current;
-            let Some(held) = pool.memory().driver_bytes() else { return Ok(()) };
+            let Some(held) = pool.memory().driver_holdings().map(|held| held.reserved) else { return Ok(()) };
             way(&pool)?;
             pool.synchronize()?;
             pool.trim();
             let gone = reserved - pool.stats().reserved.current;
-            let after = pool.memory().driver_bytes().ok_or("it told before")?;
+            let after = pool.memory().driver_holdings().map(|held| held.reserved).ok_or("it told before")?;
             assert!(gone > 0, "{name}: nothing went");
             // With default hints, the driver allocates large blocks and frees a block only when it is completely
             // unused.

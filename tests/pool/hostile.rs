@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use wgpu_pool::device::{Commands, HostCommands, HostReadback, HostSegment, Location, Memory, MemoryLimits, Reclaimed};
+use wgpu_pool::device::{
+    Commands, HostCommands, HostReadback, HostSegment, Location, Memory, MemoryLimits, Reclaimed, Submit,
+};
 use wgpu_pool::heap::SegmentId;
-use wgpu_pool::{DeviceError, HostMemory, HostOptions};
+use wgpu_pool::{DeviceError, DriverHoldings, HostMemory, HostOptions};
 
 /// The injected refusals.
 #[derive(Debug, Default)]
@@ -85,8 +87,8 @@ impl Memory for Hostile {
         HostileCommands { host: self.host.commands(), refuses: &self.refuses }
     }
 
-    fn submit(&self) -> Result<(), DeviceError> {
-        self.host.submit()
+    fn submit(&self, when: Submit) -> Result<(), DeviceError> {
+        self.host.submit(when)
     }
 
     fn wait(&self) -> Result<(), DeviceError> {
@@ -115,8 +117,8 @@ impl Memory for Hostile {
         self.host.collect(readback).await
     }
 
-    fn driver_bytes(&self) -> Option<u64> {
-        self.host.driver_bytes()
+    fn driver_holdings(&self) -> Option<DriverHoldings> {
+        self.host.driver_holdings()
     }
 
     fn name(&self) -> String {

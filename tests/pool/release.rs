@@ -54,11 +54,11 @@ fn sparse_segments_are_emptied_and_no_byte_is_lost<S: Subject>(memory: S::Memory
     const BYTES: u64 = SEGMENT / 8;
     let pool = Pool::new(memory, releasing())?;
     let blocks: Vec<_> = (0..128).map(|_| pool.allocate(BYTES)).collect::<Result<_, _>>()?;
+    assert!(reserved(&pool) >= 16 * SEGMENT);
     let kept: Vec<(u8, Storage<S::Memory>)> = (0..).zip(blocks).filter(|(number, _)| number % 16 == 3).collect();
     for (number, block) in &kept {
         block.write(0, &vec![*number; usize::try_from(BYTES)?])?;
     }
-    assert!(reserved(&pool) >= 16 * SEGMENT);
     wait_until(&pool, "sparse segments are released", |pool| reserved(pool) <= 3 * SEGMENT);
     if S::HOLDS_BYTES {
         for (number, block) in &kept {

@@ -36,7 +36,7 @@ fn assert_agrees<M: Memory>(pool: &Pool<M>) {
     // The driver may round a segment up to its alignment. Trimmed segments remain until the device has finished.
     assert!(driver.other_segments >= pending, "{breakdown:?}");
     assert!(driver.other_segments - pending <= stats.segments.current * 4096, "{breakdown:?}");
-    if let Some(bytes) = pool.memory().driver_bytes() {
+    if let Some(bytes) = pool.memory().driver_holdings().map(|held| held.reserved) {
         assert_eq!(bytes, driver.total);
     }
 }

@@ -7,7 +7,7 @@ use crate::subjects::assert_consistent;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wgpu_pool::device::{Commands, HostCommands, HostReadback, HostSegment, Location, Reclaimed};
 use wgpu_pool::heap::SegmentId;
-use wgpu_pool::{DeviceError, HostMemory, Memory, MemoryLimits};
+use wgpu_pool::{DeviceError, DriverHoldings, HostMemory, Memory, MemoryLimits, Submit};
 
 #[derive(Debug)]
 struct Failing {
@@ -44,8 +44,8 @@ impl Memory for Failing {
         FailingCommands(self, self.host.commands())
     }
 
-    fn submit(&self) -> Result<(), DeviceError> {
-        self.host.submit()
+    fn submit(&self, when: Submit) -> Result<(), DeviceError> {
+        self.host.submit(when)
     }
 
     fn wait(&self) -> Result<(), DeviceError> {
@@ -65,8 +65,8 @@ impl Memory for Failing {
         self.host.collect(readback).await
     }
 
-    fn driver_bytes(&self) -> Option<u64> {
-        self.host.driver_bytes()
+    fn driver_holdings(&self) -> Option<DriverHoldings> {
+        self.host.driver_holdings()
     }
 
     fn name(&self) -> String {

@@ -38,7 +38,7 @@ fn figures(instance: &wgpu::Instance, pool: &Pool) -> Figures {
         ];
         figures.extend(objects.map(|(name, number)| (name, number as u64)));
     }
-    figures.extend(pool.memory().driver_bytes().map(|bytes| ("driver bytes", bytes)));
+    figures.extend(pool.memory().driver_holdings().map(|held| held.reserved).map(|bytes| ("driver bytes", bytes)));
     figures
 }
 

@@ -35,7 +35,7 @@ pub use submission::Fault;
 #[cfg(feature = "tensor")]
 pub(crate) use kernels::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, SLOT_BYTES, Structure};
 
-use super::{CacheUse, DriverHoldings, Memory, MemoryLimits, Reclaimed};
+use super::{CacheLevel, CacheUse, DriverHoldings, Memory, MemoryLimits, Reclaimed, Submit};
 use crate::error::DeviceError;
 #[cfg(feature = "tensor")]
 use kernels::Kernels;
@@ -266,20 +266,19 @@ impl Memory for Gpu {
         Self::check(self)
     }
 
-    fn submit(&self) -> Result<(), DeviceError> {
-        let newest = self.flush()?;
-        self.throttle(newest)
-    }
-
-    fn try_submit(&self) -> Result<(), DeviceError> {
-        // A destruction does not need a working device.
-        self.submission.request_without_waiting();
-        self.check()
-    }
-
-    fn submit_soon(&self) -> Result<(), DeviceError> {
-        self.check()?;
-        let newest = self.submission.request();
+    fn submit(&self, when: Submit) -> Result<(), DeviceError> {
+        let newest = match when {
+            Submit::Now => self.flush()?,
+            Submit::Soon => {
+                self.check()?;
+                self.submission.request()
+            }
+            Submit::WithoutWaiting => {
+                // A destruction does not need a working device.
+                self.submission.request_without_waiting();
+                return self.check();
+            }
+        };
         self.throttle(newest)
     }
 
@@ -317,10 +316,6 @@ impl Memory for Gpu {
         readback.collect_blocking(self).map_err(|error| self.explain(error))
     }
 
-    fn driver_bytes(&self) -> Option<u64> {
-        self.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
-    }
-
     fn driver_holdings(&self) -> Option<DriverHoldings> {
         driver::holdings(&self.device)
     }
@@ -330,21 +325,20 @@ impl Memory for Gpu {
         format!("{} ({:?})", info.name, info.backend)
     }
 
-    fn drop_caches(&self) {
-        self.submission.recorder().drop_caches();
-    }
-
-    fn drop_all_caches(&self) {
+    fn drop_caches(&self, level: CacheLevel) {
         let mut recorder = self.submission.recorder();
         recorder.drop_caches();
         #[cfg(feature = "tensor")]
-        recorder.drop_groups();
-    }
-
-    fn clear_caches(&self) {
-        self.drop_all_caches();
+        if level >= CacheLevel::Bindings {
+            recorder.drop_groups();
+        }
+        drop(recorder);
         #[cfg(feature = "tensor")]
-        self.kernels.clear();
+        if level >= CacheLevel::Kernels {
+            self.kernels.clear();
+        }
+        #[cfg(not(feature = "tensor"))]
+        let _ = level;
     }
 
     fn caches(&self) -> Vec<CacheUse> {

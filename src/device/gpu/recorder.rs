@@ -190,7 +190,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Commands, Location, Memory};
+    use crate::device::{Commands, Location, Memory, Submit};
     use crate::heap::{Heap, HeapOptions, SubPool};
 
     fn gpu_and_place() -> Result<(Gpu, Location<GpuSegment>), Box<dyn std::error::Error>> {
@@ -216,14 +216,14 @@ mod tests {
             while !record()? {
                 commands += 1;
             }
-            gpu.submit()?;
+            gpu.submit(Submit::Now)?;
             Ok(commands)
         };
         for wanted in [16, 32, 64, 128, 128] {
             assert_eq!(commands_of_a_batch()?, wanted);
         }
         assert!(!record()?);
-        gpu.submit()?;
+        gpu.submit(Submit::Now)?;
         assert_eq!(commands_of_a_batch()?, 16);
         Ok(())
     }

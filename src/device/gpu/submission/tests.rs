@@ -3,7 +3,7 @@
 
 use super::wait::MAX_IN_FLIGHT;
 use super::{Fault, MAX_RECORDED};
-use crate::device::{Commands, Gpu, GpuSegment, Location, Memory};
+use crate::device::{Commands, Gpu, GpuSegment, Location, Memory, Submit};
 use crate::error::DeviceError;
 use crate::heap::{Heap, HeapOptions, SubPool};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ impl Program {
     /// Records a batch and leaves it to the submission thread.
     fn batch(&self) -> Result<(), DeviceError> {
         self.clear()?;
-        self.gpu.submit_soon()
+        self.gpu.submit(Submit::Soon)
     }
 
     /// Calls `act` in a callback on the submission thread, during a submission.
@@ -102,14 +102,14 @@ fn a_program_far_ahead_of_the_submission_thread_encodes_batches_and_does_not_wai
 }
 
 /// Checks that a loop of `submit` calls waits while the device finishes nothing.
-fn assert_throttled(submit: fn(&Gpu) -> Result<(), DeviceError>) -> Tested {
+fn assert_throttled(when: Submit) -> Tested {
     let program = Program::without_age_limit()?;
     let unblock = program.blocked_submission_thread()?;
     std::thread::scope(|scope| -> Tested {
         let submissions = scope.spawn(|| {
             (0..1000).try_for_each(|_| {
                 program.clear()?;
-                submit(&program.gpu)
+                program.gpu.submit(when)
             })
         });
         // The blocked thread has already submitted its batch, so `submit` itself does not block on it.
@@ -126,12 +126,12 @@ fn assert_throttled(submit: fn(&Gpu) -> Result<(), DeviceError>) -> Tested {
 
 #[test]
 fn a_program_that_leaves_batches_to_the_submission_thread_is_throttled() -> Tested {
-    assert_throttled(Memory::submit_soon)
+    assert_throttled(Submit::Soon)
 }
 
 #[test]
 fn a_program_that_submits_each_batch_is_throttled() -> Tested {
-    assert_throttled(Memory::submit)
+    assert_throttled(Submit::Now)
 }
 
 #[test]
@@ -148,13 +148,13 @@ fn an_old_batch_is_submitted_without_a_further_call() -> Tested {
 }
 
 #[test]
-fn try_submit_leaves_items_to_a_busy_submission_thread_which_finishes_them() -> Tested {
+fn submitting_without_waiting_leaves_items_to_a_busy_submission_thread_which_finishes_them() -> Tested {
     let program = Program::without_age_limit()?;
     let unblock = program.blocked_submission_thread()?;
     let segment = program.gpu.create_segment(1 << 20)?;
     program.clear()?;
     program.gpu.commands().destroy(program.place.id, segment, 1 << 20);
-    program.gpu.try_submit()?;
+    program.gpu.submit(Submit::WithoutWaiting)?;
     assert_eq!(program.waiting(), [1, 0]);
     assert_eq!(program.gpu.submission.reclaim().pending, 1 << 20);
     unblock.send(())?;
@@ -171,7 +171,7 @@ fn a_destruction_at_the_front_of_the_queue_is_carried_out_at_once() -> Tested {
     let program = Program::without_age_limit()?;
     let segment = program.gpu.create_segment(1 << 20)?;
     program.gpu.commands().destroy(program.place.id, segment, 1 << 20);
-    program.gpu.try_submit()?;
+    program.gpu.submit(Submit::WithoutWaiting)?;
     assert_eq!(program.gpu.reclaim().freed, 1 << 20);
     Ok(())
 }
@@ -213,10 +213,10 @@ fn a_panicking_callback_does_not_end_the_submission_thread() -> Tested {
 fn a_panicking_callback_on_the_callers_thread_unwinds_to_the_caller_and_leaves_the_queue_intact() -> Tested {
     let program = Program::without_age_limit()?;
     program.clear()?;
-    program.gpu.submit()?;
+    program.gpu.submit(Submit::Now)?;
     program.gpu.queue.on_submitted_work_done(|| panic!("an intended panic in an application callback"));
     program.clear()?;
-    let submit = std::panic::AssertUnwindSafe(|| program.gpu.submit());
+    let submit = std::panic::AssertUnwindSafe(|| program.gpu.submit(Submit::Now));
     let panic = std::panic::catch_unwind(submit).expect_err("the panic is the program's");
     assert_eq!(super::batch::message_of(&*panic), "an intended panic in an application callback");
     program.clear()?;
@@ -238,7 +238,7 @@ fn an_invalid_batch_is_a_fault_that_can_be_cleared() -> Tested {
         destroyed.buffer().destroy();
         let place = Location { segment: destroyed, ..program.place.clone() };
         program.gpu.commands().clear(&place)?;
-        let error = program.gpu.submit().expect_err("the batch names a destroyed buffer");
+        let error = program.gpu.submit(Submit::Now).expect_err("the batch names a destroyed buffer");
         assert!(matches!(&error, DeviceError::Validation { message } if message.contains("destroyed")), "{error}");
         assert_eq!(program.clear(), Err(error.clone()));
         let fault = Fault { number, error };
@@ -268,7 +268,7 @@ fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tes
     let lost = |error: &DeviceError| matches!(error, DeviceError::Lost { .. });
     type Call = fn(&Program) -> Result<(), DeviceError>;
     let calls: [Call; 5] = [
-        |program| program.clear().and_then(|()| program.gpu.submit()),
+        |program| program.clear().and_then(|()| program.gpu.submit(Submit::Now)),
         |program| program.clear().and_then(|()| program.gpu.wait()),
         |program| program.gpu.create_segment(256).map(drop),
         |program| program.gpu.readback(256).and_then(|readback| program.gpu.collect_blocking(readback)).map(drop),
@@ -276,7 +276,7 @@ fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tes
             let mut commands = program.gpu.commands();
             (0..4).try_for_each(|_| commands.write(&program.place, &[0; 256]))?;
             drop(commands);
-            program.gpu.submit()
+            program.gpu.submit(Submit::Now)
         },
     ];
     for (number, call) in calls.iter().enumerate() {
