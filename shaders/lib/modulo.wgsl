@@ -83,26 +83,52 @@ fn not_a_value(x: Real) -> Real {
     return bitcast<Real>((bitcast<Bits>(x) & Bits(0u)) | Bits(0x7fc00000u));
 }
 
+// The bits of `mantissa` * 2^(`exponent` - 150), for a mantissa below 2^24: exact where the number is a multiple of 2^-149.
+fn assembled(mantissa: Bits, exponent: Signed) -> Bits {
+    let shift = (countLeadingZeros(mantissa | Bits(1u)) - Bits(8u)) & Bits(31u);
+    let place = exponent - Signed(shift);
+    let shifted = mantissa << shift;
+    let normal = (shifted & Bits(0x007fffffu)) | (Bits(max(place, Signed(0))) << Bits(23u));
+    let subnormal = shifted >> Bits(clamp(Signed(1) - place, Signed(0), Signed(31)));
+    return select(select(normal, subnormal, place < Signed(1)), Bits(0u), mantissa == Bits(0u));
+}
+
 // The remainder of the truncated division, with the sign of x: C's fmod.
 fn modulo(x: Real, y: Real) -> Real {
     let division = divide_mantissas(x, y);
-    let shift = (countLeadingZeros(division.rest | Bits(1u)) - Bits(8u)) & Bits(31u);
-    let exponent = division.divisor.exponent - Signed(shift);
-    let mantissa = division.rest << shift;
-    let normal = (mantissa & Bits(0x007fffffu)) | (Bits(max(exponent, Signed(0))) << Bits(23u));
-    let subnormal = mantissa >> Bits(clamp(Signed(1) - exponent, Signed(0), Signed(31)));
-    var bits = select(normal, subnormal, exponent < Signed(1));
-    bits = select(bits, Bits(0u), division.rest == Bits(0u));
-    bits |= bitcast<Bits>(x) & Bits(0x80000000u);
+    let bits = assembled(division.rest, division.divisor.exponent) | (bitcast<Bits>(x) & Bits(0x80000000u));
     let found = select(bitcast<Real>(bits), x, division.is_below);
     return select(not_a_value(x), found, is_divisible(x, y));
 }
 
-// The remainder of the floored division, with the sign of y.
+// The bits of |y| - |x|, for |x| < |y|. Small numbers are subtracted as multiples of 2^64, because a device may take subnormal ones for
+// 0; a subnormal number does not change a |y| of 2^-97 or more.
+fn difference(x: Real, y: Real) -> Bits {
+    let larger = magnitude_of(y);
+    let smaller = magnitude_of(x);
+    let scale = Signed(64);
+    let scaled = bitcast<Bits>(
+        bitcast<Real>(assembled(larger.mantissa, larger.exponent + scale))
+            - bitcast<Real>(assembled(smaller.mantissa, smaller.exponent + scale))
+    );
+    let mantissa = (scaled & Bits(0x007fffffu)) | Bits(0x00800000u);
+    let small = assembled(mantissa, Signed(scaled >> Bits(23u)) - scale);
+    return select(bitcast<Bits>(abs(y) - abs(x)), small, larger.exponent < Signed(30));
+}
+
+// The remainder of the floored division, with the sign of y, or of x if it is 0.
 fn remainder(x: Real, y: Real) -> Real {
-    let found = modulo(x, y);
-    let is_nonzero = (bitcast<Bits>(found) & Bits(0x7fffffffu)) != Bits(0u);
-    return select(found, found + y, is_nonzero & has_other_sign(found, y));
+    let division = divide_mantissas(x, y);
+    // The truncated remainder has the sign of x; one of the other sign than y's is |y| too small in magnitude.
+    let is_changed = has_other_sign(x, y) & !division.is_exact;
+    let rest = select(division.rest, division.divisor.mantissa - division.rest, is_changed);
+    let above = assembled(rest, division.divisor.exponent);
+    let below = select(bitcast<Bits>(x) & Bits(0x7fffffffu), difference(x, y), is_changed);
+    let sign = select(bitcast<Bits>(x), bitcast<Bits>(y), is_changed) & Bits(0x80000000u);
+    let found = bitcast<Real>(select(above, below, division.is_below) | sign);
+    // |x| is below an infinite |y|.
+    let is_finite = (bitcast<Bits>(y) & Bits(0x7fffffffu)) < Bits(0x7f800000u);
+    return select(not_a_value(x), select(select(x, y, is_changed), found, is_finite), is_divisible(x, y));
 }
 
 // trunc(x / y), of the quotient that is rounded to f32.

@@ -57,15 +57,7 @@ pub(crate) fn shared_gl() -> Option<&'static Pool> {
 /// Opens a new memory on GL, as [`shared_gl`].
 pub(crate) fn gl() -> Option<Gpu> {
     let options = GpuOptions { backends: wgpu::Backends::GL, ..GpuOptions::default() };
-    // On a thread that never ends, because of the deadlock that `foreign_adapter` describes.
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = sender.send(pollster::block_on(Gpu::open(&options)));
-        loop {
-            std::thread::park();
-        }
-    });
-    let opened = receiver.recv().ok()?;
+    let opened = pollster::block_on(Gpu::open(&options));
     let gpu = opened.inspect_err(|error| eprintln!("skipped on GL: {error}")).ok()?;
     // The environment variable for backends takes precedence; its backend is tested as the best adapter.
     (gpu.adapter_info().backend == wgpu::Backend::Gl).then_some(gpu)
@@ -111,8 +103,7 @@ pub(crate) fn foreign_with(required_limits: wgpu::Limits) -> Option<(wgpu::Devic
     or_skip(opened)
 }
 
-/// An adapter of the selected backends, GL only if no other has one. NVIDIA's driver 580 for Linux deadlocks if a thread ends that has
-/// initialized GL while another destroys a Vulkan device: the destructors of the one and the destruction wait for each other's lock.
+/// An adapter of the selected backends, GL only if no other has one, as the crate chooses.
 async fn foreign_adapter() -> Result<wgpu::Adapter, wgpu::RequestAdapterError> {
     let request = async |backends| {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
