@@ -246,6 +246,8 @@ for t in collect_testcases(None):
                 want = c.want or [arr(v) for v in outs]
                 o = [None if v is None else {"value": np.asarray(v)} for v in want]
                 if c.op == "cast" and NAMES[want[0].dtype] != c.args["to"]: raise NE(f"dtype {outs[0].dtype}")
+                # Its expected values are written with four decimals, of which the last is off by one; the runner of ONNX allows 1e-3.
+                if t.name == "test_averagepool_2d_ceil_last_window_starts_on_pad": o[0]["bound"] = 1e-3 * np.abs(want[0])
                 W.case(id, c.op, [W.spec(v) for v in c.inputs], c.args, o,
                        no_in_place=c.op in ("add", "sub", "mul", "div", "pow", "maximum", "minimum") and c.inputs[0].shape != want[0].shape)
                 for m in c.more: W.inexpressible(id + "#more", [m])

@@ -57,12 +57,22 @@ def emit(id, o, s, c):
         computes_f32 = is_f32 or c.more.get("promotes") and v.dtype == np.float32
         xs = [t.detach().double().contiguous().numpy() for t in c.inputs]
         if computes_f32 and v.dtype == np.float32 and value.dtype == torch.float64 and k == 0:
-            b = documented(c.op, xs, value.detach().contiguous().numpy(), c.args)
+            b = convolved(c) if c.op == "conv2d" else documented(c.op, xs, value.detach().contiguous().numpy(), c.args)
             if b is not None: out["bound"] = b
         if c.op == "gemm" and like == "f16": out["bound"] = three_roundings(xs, c.args)
         outs.append(out)
     more = {k: v for k, v in c.more.items() if k != "cast"}
     W.case(id, c.op, specs, c.args, outs, **more)
+
+
+def convolved(c):
+    """The bound that the crate's docs give for a convolution of f32: k * 2^-23 of the sum of the products' magnitudes."""
+    x, w = (t.detach().double().abs() for t in c.inputs[:2])
+    top, left, bottom, right = c.args["padding"]
+    x = torch.nn.functional.pad(x, (left, right, top, bottom))
+    bias = c.inputs[2].detach().double().abs() if len(c.inputs) > 2 else None
+    total = torch.nn.functional.conv2d(x, w, bias, c.args["stride"], 0, c.args["dilation"], c.args["groups"])
+    return (w[0].numel() * 2.0 ** -23 * total).numpy()
 
 
 def full_name(o): return o.name + (f".{o.variant_test_name}" if o.variant_test_name else "")
