@@ -45,6 +45,7 @@ pub(super) struct Recorder {
     /// Whether the submission thread will check the age of the open batch.
     is_watched: bool,
     /// The value of `number` at the submission thread's last check.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     number_seen: u64,
     open: Option<Open>,
     staging: Staging,

@@ -90,6 +90,7 @@ pub(super) struct Submission {
     handover: Arc<Handover>,
     /// Whether calling threads hand items over, without a submission thread. Browsers have no threads. On GL, buffer
     /// creation waits for a concurrent submission, and wgpu panics if that takes a second.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     is_inline: bool,
     #[cfg(not(target_arch = "wasm32"))]
     poller: poller::Poller,

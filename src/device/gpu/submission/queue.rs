@@ -289,6 +289,7 @@ impl<D: Driver> Queue<D> {
     }
 
     /// Returns whether the caller must start the submission thread. If that fails, the caller calls [`Queue::refuse`].
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     pub(crate) fn start(&self) -> bool {
         let mut state = lock(&self.state);
         let is_first = state.service == Service::Absent;
@@ -299,6 +300,7 @@ impl<D: Driver> Queue<D> {
     }
 
     /// Notes that there is no submission thread and that none will be started.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     pub(crate) fn refuse(&self) {
         lock(&self.state).service = Service::Refused;
     }
@@ -308,6 +310,7 @@ impl<D: Driver> Queue<D> {
     ///
     /// Unwinds if an application callback panics. The taken item then counts as handed over, and the thread may call
     /// `serve` again.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     pub(crate) fn serve(&self, driver: &D, mut tick: impl FnMut() -> Option<Duration>) {
         let this = this_thread();
         loop {
@@ -328,6 +331,7 @@ impl<D: Driver> Queue<D> {
     }
 
     /// Stops the submission thread, and drops the items that no thread has taken. Does not wait for the thread.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         state.service = Service::Closing;
