@@ -1,4 +1,4 @@
-//! Replaying a trace in a pool, and what is learned from it.
+//! Replays a trace in a pool, and measures memory use and time.
 
 use crate::fault::ReplayError;
 use crate::progress::Progress;

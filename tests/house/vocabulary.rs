@@ -2,7 +2,7 @@
 //! each with its replacement. `words` splits identifiers, so that `isLent`, `is_lent` and `is lent` are the same.
 
 /// A word or a phrase, in lower case, and what to write instead.
-const REPLACED: [(&str, &str); 45] = [
+const REPLACED: [(&str, &str); 48] = [
     ("anew", "again"),
     ("anybody", "the thread, the caller"),
     ("anyhow", "with any layout"),
@@ -30,6 +30,7 @@ const REPLACED: [(&str, &str); 45] = [
     ("lend", "share, pass"),
     ("lends", "shares, passes"),
     ("lent", "shared, taken"),
+    ("length of a step", "learning rate"),
     ("lying", "layout, located"),
     ("nearly nothing", "near zero"),
     ("next to nothing", "negligible"),
@@ -39,6 +40,7 @@ const REPLACED: [(&str, &str); 45] = [
     ("offender", "violation"),
     ("outbox", "submission queue"),
     ("owes", "has yet to"),
+    ("penalty on large numbers", "weight decay"),
     ("reckoned", "computed"),
     ("so long ago", "name the age"),
     ("somebody", "a thread, a caller"),
@@ -47,6 +49,7 @@ const REPLACED: [(&str, &str); 45] = [
     ("truths", "comparison results"),
     ("turned", "transposed; switched"),
     ("wants", "expects, requests"),
+    ("what is learned", "parameter"),
     ("whoever", "the thread that, the caller that"),
 ];
 

@@ -1,4 +1,4 @@
-//! Steps of optimizers, each one kernel over all parameters: what is kept between steps is read and written once.
+//! Steps of optimizers. Each step is one kernel over all parameters, which reads and writes the optimizer state once.
 
 mod list;
 
@@ -13,27 +13,27 @@ use list::List;
 /// momentum · v).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// The length of a step.
+    /// Learning rate.
     pub learning_rate: f32,
-    /// What is kept of the velocity.
+    /// The factor of the velocity of the previous step.
     pub momentum: f32,
-    /// The factor of the penalty on large numbers.
+    /// Weight decay: the factor of the parameter that is added to its gradient.
     pub weight_decay: f32,
-    /// Whether the step looks ahead.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
 }
 
 impl Default for Sgd {
-    /// PyTorch's: steps of 0.001, and nothing else.
+    /// PyTorch's defaults: a learning rate of 0.001, no momentum, no weight decay.
     fn default() -> Self {
         Self { learning_rate: 1e-3, momentum: 0.0, weight_decay: 0.0, nesterov: false }
     }
 }
 
-/// What [`Sgd`] needs of one parameter: tensors of one shape, all f32 or all f16, contiguous, that share no memory.
+/// A parameter and its state for [`Sgd`]: contiguous tensors of one shape, all f32 or all f16, that share no memory.
 #[derive(Clone, Copy, Debug)]
 pub struct SgdParameter<'a> {
-    /// What is learned, changed in place.
+    /// The parameter, changed in place.
     pub x: &'a Tensor,
     /// The gradient.
     pub gradient: &'a Tensor,
@@ -41,43 +41,42 @@ pub struct SgdParameter<'a> {
     pub velocity: &'a Tensor,
 }
 
-/// Adam with weight decay apart from the gradient, as `torch.optim.AdamW`.
+/// Adam with decoupled weight decay, as `torch.optim.AdamW`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// The length of a step.
+    /// Learning rate.
     pub learning_rate: f32,
-    /// What is kept of the mean, and of the mean of squares.
+    /// Decay rates of the running mean of the gradients and of the running mean of their squares.
     pub betas: [f32; 2],
     /// Added to the denominator for numerical stability.
     pub epsilon: f32,
-    /// The factor of the penalty on large numbers.
+    /// Weight decay, decoupled: the factor of the parameter that is subtracted, times the learning rate.
     pub weight_decay: f32,
 }
 
 impl Default for AdamW {
-    /// PyTorch's.
+    /// PyTorch's defaults.
     fn default() -> Self {
         Self { learning_rate: 1e-3, betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 1e-2 }
     }
 }
 
-/// What [`AdamW`] needs of one parameter: tensors of one shape, all f32 or all f16, contiguous, that share no memory.
+/// A parameter and its state for [`AdamW`]: contiguous tensors of one shape, all f32 or all f16, that share no memory.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWParameter<'a> {
-    /// What is learned, changed in place.
+    /// The parameter, changed in place.
     pub x: &'a Tensor,
     /// The gradient.
     pub gradient: &'a Tensor,
-    /// The mean of the gradients, changed in place; zeros before the first step.
+    /// The running mean of the gradients, changed in place; zeros before the first step.
     pub mean: &'a Tensor,
-    /// The mean of their squares, changed in place; zeros before the first step.
+    /// The running mean of their squares, changed in place; zeros before the first step.
     pub mean_square: &'a Tensor,
 }
 
 impl Sgd {
-    /// Takes a step with each parameter, all in one kernel. One dispatch takes 14 parameters; more go into as many dispatches as
-    /// that makes, and so do those that lie in more than four segments. Equals
-    /// `torch.optim.SGD.step`.
+    /// Updates each parameter. One dispatch updates up to 14 parameters in up to four segments; more parameters or segments take more
+    /// dispatches. Equals `torch.optim.SGD.step`.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::NotDefined`] of integers, [`TensorError::NotContiguous`],
@@ -91,8 +90,8 @@ impl Sgd {
 }
 
 impl AdamW {
-    /// Takes the `number`-th step, counted from 1, with each parameter, all in one kernel, as [`Sgd::step`]; one dispatch takes 11
-    /// parameters. Equals `torch.optim.AdamW.step`.
+    /// Updates each parameter in the `number`-th step, counted from 1, as [`Sgd::step`]; one dispatch updates up to 11 parameters.
+    /// Equals `torch.optim.AdamW.step`.
     ///
     /// # Errors
     /// As [`Sgd::step`].
