@@ -126,7 +126,7 @@ fn prose_and_names_use_standard_terms() {
         let text = read(&name);
         (name, text)
     }));
-    for expected in ["README.md", "docs/CASES.md", "src/report/viewer/main.js", "shaders/fill.wgsl", "src/lib.rs"] {
+    for expected in ["README.md", "docs/CASES.md", "src/report/viewer/main.js", "shaders/softmax.wgsl", "src/lib.rs"] {
         assert!(texts.iter().any(|(path, _)| path == expected), "{expected} was not read");
     }
     assert_none(&vocabulary::complaints(&texts, &vocabulary::EXCEPTIONS));

@@ -4,7 +4,6 @@
 
 use crate::operands::{R, e, real};
 use serde_json::Value;
-use std::ops::{Add, Div, Mul, Neg, Sub};
 use wgpu_pool::{DType, Tensor, TensorError, fuse};
 
 /// A way in which an operation is run.

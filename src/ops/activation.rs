@@ -1,7 +1,7 @@
 //! Activations that other kernels end with.
 
 use super::shader::Operation;
-use super::unary::{GELU, GELU_TANH, RELU, SIGMOID, SILU, TANH, on};
+use super::unary::{GELU, GELU_TANH, RELU, SIGMOID, SILU, TANH};
 use crate::error::TensorError;
 use crate::tensor::DType;
 
@@ -30,14 +30,18 @@ impl Activation {
 
     /// The operation on a dtype.
     pub(super) fn on(self, name: &'static str, dtype: DType) -> Result<Operation, TensorError> {
-        let operation = match self {
-            Self::Relu => RELU,
-            Self::Sigmoid => SIGMOID,
-            Self::Tanh => TANH,
-            Self::Silu => SILU,
-            Self::Gelu => GELU,
-            Self::GeluTanh => GELU_TANH,
+        let row = match self {
+            Self::Relu => &RELU,
+            Self::Sigmoid => &SIGMOID,
+            Self::Tanh => &TANH,
+            Self::Silu => &SILU,
+            Self::Gelu => &GELU,
+            Self::GeluTanh => &GELU_TANH,
         };
-        on(operation, dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })
+        // Sigmoid and tanh of integers are of f32, which a product of integers doesn't have.
+        let typed = row.on(dtype).filter(|typed| typed.operands == dtype);
+        let code = typed.and_then(|typed| typed.code);
+        let code = code.ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
+        Ok(Operation::calling(row.name, code.expression, code.functions))
     }
 }

@@ -1,143 +1,147 @@
-//! Elementwise operations on two tensors, and on a tensor and a scalar.
+//! The rows of elementwise operations on two operands, on tensors and numbers, in place, and in expressions.
 
-use super::elementwise::Elementwise;
-use super::launch::{check_kinds, check_pools, is_in_place};
-use super::shader::{
-    ADD_SCALED, AS_IT_IS, BINARY, BINARY_SCALAR, DIVIDED, INTEGER, MODULO, NUMBER, Operation, POWER, UPPER_PRODUCT,
-};
+use super::elementwise::{Code, Elementwise, IN_REAL, OnIntegers, Operation, Single, computed};
+use super::fuse::{Expression, Operand as ExpressionOperand};
+use super::launch::{check_kinds, check_pools};
+use super::shader::{DIVIDED, INTEGER, MODULO, NUMBER, POWER, UPPER_PRODUCT};
 use crate::error::TensorError;
 use crate::tensor::{DType, Element, Operand, Tensor, TensorOrScalar, result_type};
 use std::borrow::Cow;
 
-pub(super) const ADD: Operation = Operation::new("add", "x + y");
-pub(super) const SUB: Operation = Operation::new("sub", "x - y");
-pub(super) const MUL: Operation = Operation::new("mul", "x * y");
-pub(super) const DIV: Operation = Operation::calling("div", "divided(x, y)", &[DIVIDED]);
-
-/// With the operands exchanged, for a number on the left.
-pub(super) const RSUB: Operation = Operation::new("rsub", "y - x");
-pub(super) const RDIV: Operation = Operation::calling("rdiv", "divided(y, x)", &[DIVIDED]);
-
-// By the order of their bits: drivers' own `max` and `min` may drop a NaN.
-pub(super) const MAXIMUM: Operation = Operation::calling("maximum", "larger(x, y)", &[NUMBER]);
-pub(super) const MINIMUM: Operation = Operation::calling("minimum", "smaller(x, y)", &[NUMBER]);
-const MAXIMUM_OF_INTEGERS: Operation = Operation::new("maximum", "max(x, y)");
-const MINIMUM_OF_INTEGERS: Operation = Operation::new("minimum", "min(x, y)");
-
-// By integers of 31 bits: f32 has too few for the exponent of a large result.
-pub(super) const POW: Operation = Operation::calling("pow", "power(x, y)", &[NUMBER, UPPER_PRODUCT, POWER]);
-
-// By the bits of the operands: the quotient of a division is rounded, so that its integer part may be another one.
-const LONG_DIVISION: &[&str] = &[NUMBER, DIVIDED, MODULO];
-const DIVISION_STEPS: u64 = 36;
-pub(super) const DIV_FLOOR: Operation =
-    Operation::calling("div_floor", "quotient_floored(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
-pub(super) const DIV_TRUNC: Operation =
-    Operation::calling("div_trunc", "quotient_truncated(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
-pub(super) const REMAINDER: Operation =
-    Operation::calling("remainder", "remainder(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
-pub(super) const RREMAINDER: Operation =
-    Operation::calling("rremainder", "remainder(y, x)", LONG_DIVISION).looping(DIVISION_STEPS);
-pub(super) const FMOD: Operation = Operation::calling("fmod", "modulo(x, y)", LONG_DIVISION).looping(DIVISION_STEPS);
-
-/// Every operation there is.
-#[cfg(test)]
-pub(super) const ALL: [Operation; 14] =
-    [ADD, SUB, MUL, DIV, RSUB, RDIV, MAXIMUM, MINIMUM, POW, DIV_FLOOR, DIV_TRUNC, REMAINDER, RREMAINDER, FMOD];
-
-/// An operation on integers, by functions of `lib/integer.wgsl`.
-const fn of_integers(operation: Operation, expression: &'static str) -> Operation {
-    Operation::calling(operation.name, expression, &[INTEGER])
+/// The same formula on every dtype.
+const fn same(expression: &'static str) -> (Code, [OnIntegers; 2]) {
+    let code = Code::new(expression);
+    (code, computed(code, code))
 }
 
-/// The operation as it is done on a dtype, if it is defined for it. A quotient of integers is one of their values in f32.
-pub(super) fn defined(operation: Operation, dtype: DType) -> Option<Operation> {
-    let is_signed = match dtype {
-        DType::F32 | DType::F16 => return Some(operation),
-        DType::I32 => true,
-        DType::U32 => false,
-    };
-    let of = |signed, unsigned| Some(of_integers(operation, if is_signed { signed } else { unsigned }));
-    match operation {
-        DIV | RDIV => None,
-        MAXIMUM => Some(MAXIMUM_OF_INTEGERS),
-        MINIMUM => Some(MINIMUM_OF_INTEGERS),
-        POW => of("power_of_signed(x, y)", "power_of_unsigned(x, y)").map(|pow| pow.looping(33)),
-        DIV_FLOOR => of("signed_floored(x, y)", "unsigned_quotient(x, y)"),
-        DIV_TRUNC => of("signed_truncated(x, y)", "unsigned_quotient(x, y)"),
-        REMAINDER => of("signed_remainder(x, y)", "unsigned_remainder(x, y)"),
-        RREMAINDER => of("signed_remainder(y, x)", "unsigned_remainder(y, x)"),
-        FMOD => of("signed_modulo(x, y)", "unsigned_remainder(x, y)"),
-        _ => Some(operation),
-    }
+/// By the order of their bits: drivers' own `max` and `min` may drop a NaN.
+const fn extreme(expression: &'static str, of_integers: &'static str) -> (Code, [OnIntegers; 2]) {
+    (Code::calling(expression, &[NUMBER]), computed(Code::new(of_integers), Code::new(of_integers)))
 }
 
-/// The dtype of the operation's result on two operands of a dtype, as in PyTorch, and the operation on that dtype.
-///
-/// # Errors
-/// [`TensorError::NotDefined`].
-pub(super) fn promoted(operation: Operation, dtype: DType) -> Result<(DType, Operation), TensorError> {
-    let dtype = match (operation, dtype) {
-        (DIV | RDIV, DType::I32 | DType::U32) => DType::F32,
-        (_, dtype) => dtype,
-    };
-    let undefined = TensorError::NotDefined { operation: operation.name, dtype: dtype.name() };
-    defined(operation, dtype).ok_or(undefined).map(|operation| (dtype, operation))
+/// By the bits of the operands: the quotient of a division is rounded, so that its integer part may be another one.
+const fn division(expression: &'static str, signed: &'static str, unsigned: &'static str) -> (Code, [OnIntegers; 2]) {
+    let real = Code::calling(expression, &[NUMBER, DIVIDED, MODULO]).looping(36);
+    (real, computed(Code::calling(signed, &[INTEGER]), Code::calling(unsigned, &[INTEGER])))
+}
+
+/// By integers of 31 bits: f32 has too few for the exponent of a large result.
+const POWERS: (Code, [OnIntegers; 2]) = (
+    Code::calling("power(x, y)", &[NUMBER, UPPER_PRODUCT, POWER]),
+    computed(
+        Code::calling("power_of_signed(x, y)", &[INTEGER]).looping(33),
+        Code::calling("power_of_unsigned(x, y)", &[INTEGER]).looping(33),
+    ),
+);
+
+pub(super) static ADD_SCALED: Operation = {
+    let (real, integers) = same("x + z * y");
+    Operation::new("add_scaled", 3, real, integers)
+};
+
+/// The second operand of an operation in place.
+enum Other<'a> {
+    /// A tensor of the dtype that is written.
+    Tensor(Cow<'a, Tensor>),
+    /// The bits of a number.
+    Number(u32),
+    /// The operands have to be computed with in this dtype, and the result converted.
+    Wider(DType),
 }
 
 impl Tensor {
     #[track_caller]
-    pub(super) fn binary(&self, operation: Operation, other: Operand<'_>) -> Result<Self, TensorError> {
+    pub(super) fn binary(&self, operation: &'static Operation, other: Operand<'_>) -> Result<Self, TensorError> {
+        self.binary_ordered(operation, other, false)
+    }
+
+    /// The operation with a number on the left.
+    #[track_caller]
+    pub(super) fn binary_reversed(
+        &self,
+        operation: &'static Operation,
+        left: Operand<'_>,
+    ) -> Result<Self, TensorError> {
+        self.binary_ordered(operation, left, true)
+    }
+
+    #[track_caller]
+    fn binary_ordered(
+        &self,
+        operation: &'static Operation,
+        other: Operand<'_>,
+        is_reversed: bool,
+    ) -> Result<Self, TensorError> {
         let name = operation.name;
         if let Operand::Tensor(other) = other {
             check_pools(name, self, other)?;
         }
-        let (dtype, operation) = promoted(operation, result_type(name, Operand::Tensor(self), other)?)?;
+        let dtype = result_type(name, Operand::Tensor(self), other)?;
+        let typed = operation.defined_on(dtype)?;
+        let single = Single { is_reversed, ..Single::of(operation, typed) };
+        let own = self.as_dtype(dtype)?;
         match other {
             Operand::Tensor(other) => {
-                let shape = self.layout().broadcast_shape(name, other.layout())?;
-                self.as_dtype(dtype)?.of_two(operation, &*other.as_dtype(dtype)?, &shape)
+                let other = other.as_dtype(dtype)?;
+                Elementwise::single(name, single, &[&own, &other], &[]).run(typed.dtype())
             }
             Operand::Scalar(number) => {
-                let bits = number.bits(name, dtype)?;
-                self.as_dtype(dtype)?.with_number(operation, bits)
+                let number = number.bits(name, typed.operands)?;
+                Elementwise::single(name, single, &[&own], &[number]).run(typed.dtype())
             }
         }
     }
 
-    /// An operation on two tensors of one dtype, broadcast to a shape.
-    #[track_caller]
-    fn of_two(&self, operation: Operation, other: &Self, shape: &[usize]) -> Result<Self, TensorError> {
-        let output = self.new_empty(shape, self.dtype())?;
-        let run = Elementwise {
-            name: operation.name,
-            shader: &BINARY,
-            operation,
-            output: &output,
-            left: Some((self, self.layout().expand(operation.name, shape)?)),
-            right: Some((other, other.layout().expand(operation.name, shape)?)),
-            shared: self.storage().is_same(other.storage()),
-            scalar: 0,
+    /// Under the name of the operation in place, which is that of errors.
+    fn binary_in_place(
+        &self,
+        name: &'static str,
+        operation: &'static Operation,
+        other: Operand<'_>,
+    ) -> Result<(), TensorError> {
+        if let Operand::Tensor(other) = other {
+            check_pools(name, self, other)?;
+        }
+        let run = |inputs: &[&Self], numbers: &[u32]| {
+            let typed = operation.defined_on(self.dtype())?;
+            Elementwise::single(name, Single::of(operation, typed), inputs, numbers).run_into(typed.dtype(), self)
         };
-        run.run()?;
-        Ok(output)
+        match self.other_in_place(name, other)? {
+            Other::Tensor(other) => run(&[self, &other], &[]),
+            Other::Number(bits) => run(&[self], &[bits]),
+            Other::Wider(dtype) => {
+                let wide = self.to(dtype)?;
+                let result = match other {
+                    Operand::Tensor(_) => wide.binary(operation, other),
+                    Operand::Scalar(_) => wide.copied(),
+                };
+                self.write_converted(name, &result?)
+            }
+        }
     }
 
-    #[track_caller]
-    fn with_number(&self, operation: Operation, bits: u32) -> Result<Self, TensorError> {
-        let output = self.new_empty(self.shape(), self.dtype())?;
-        let run = Elementwise {
-            name: operation.name,
-            shader: &BINARY_SCALAR,
-            operation,
-            output: &output,
-            left: Some((self, *self.layout())),
-            right: None,
-            shared: false,
-            scalar: bits,
-        };
-        run.run()?;
-        Ok(output)
+    /// What the second operand is to an operation that writes to this tensor.
+    fn other_in_place<'a>(&self, name: &'static str, other: Operand<'a>) -> Result<Other<'a>, TensorError> {
+        let own = self.dtype();
+        let dtype = result_type(name, Operand::Tensor(self), other)?;
+        if dtype.is_floating_point() && !own.is_floating_point() {
+            return Err(TensorError::DType { operation: name, left: own.name(), right: dtype.name() });
+        }
+        Ok(match other {
+            Operand::Scalar(number) => Other::Number(number.bits(name, own)?),
+            Operand::Tensor(_) if dtype != own => Other::Wider(dtype),
+            Operand::Tensor(other) => Other::Tensor(other.as_dtype(own)?),
+        })
+    }
+
+    /// Writes a result of another dtype to its own places.
+    fn write_converted(&self, name: &'static str, result: &Self) -> Result<(), TensorError> {
+        self.check_writable(name)?;
+        if result.shape() != self.shape() {
+            let (left, right) = (self.shape().to_vec(), result.shape().to_vec());
+            return Err(TensorError::Shape { operation: name, left, right });
+        }
+        self.copy_(result)
     }
 
     /// The elements in another dtype; without a copy, nor another handle, if they have it.
@@ -156,19 +160,8 @@ impl Tensor {
         let name = "add_scaled_";
         check_kinds(name, self, other)?;
         self.check_scalar(name, T::DTYPE)?;
-        self.check_writable(name)?;
-        let layout = other.layout().expand(name, self.shape())?;
-        let run = Elementwise {
-            name,
-            shader: &ADD_SCALED,
-            operation: AS_IT_IS,
-            output: self,
-            left: Some((other, layout)),
-            right: None,
-            shared: is_in_place(name, (self.storage(), self.layout()), (other.storage(), &layout))?,
-            scalar: alpha.bits(),
-        };
-        run.run()
+        let single = Single::of(&ADD_SCALED, ADD_SCALED.defined_on(self.dtype())?);
+        Elementwise::single(name, single, &[self, other], &[alpha.bits()]).run_into(self.dtype(), self)
     }
 
     pub(super) fn check_scalar(&self, operation: &'static str, scalar: DType) -> Result<(), TensorError> {
@@ -181,7 +174,18 @@ impl Tensor {
 }
 
 macro_rules! binary_operations {
-    ($($function:ident, $operation:ident, $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*) => {
+    (
+        $($function:ident, $in_place:ident, $row:ident = $formulas:expr; $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*
+    ) => {
+        $(pub(super) static $row: Operation = {
+            let (real, integers) = $formulas;
+            Operation::new(stringify!($function), 2, real, integers)
+        };)*
+
+        /// Every row.
+        #[cfg(test)]
+        pub(super) static ALL: &[&Operation] = &[$(&$row),*];
+
         impl Tensor {
             $(
                 #[doc = concat!($formula, ", element by element, for a tensor or a number y. Shapes broadcast to each other. For ", $dtypes)]
@@ -200,7 +204,30 @@ macro_rules! binary_operations {
                 /// [`Tensor::empty`].
                 #[track_caller]
                 pub fn $function(&self, other: impl TensorOrScalar) -> Result<Self, TensorError> {
-                    self.binary($operation, other.operand())
+                    self.binary(&$row, other.operand())
+                }
+
+                #[doc = concat!("As [`Tensor::", stringify!($function), "`], in place: another tensor is broadcast to the shape of this one, and the result converted to its dtype. Equals `torch.Tensor.", stringify!($in_place), "`.")]
+                ///
+                /// # Errors
+                /// [`TensorError::Shape`], [`TensorError::Pools`], [`TensorError::NotDefined`], [`TensorError::Scalar`];
+                /// [`TensorError::DType`] if this tensor is of integers and the other operand or the result is not, or of i32 and
+                /// u32;
+                /// [`TensorError::Overlap`] if the other tensor shares elements with it other than each with itself, or if its own
+                /// elements share places.
+                pub fn $in_place(&self, other: impl TensorOrScalar) -> Result<(), TensorError> {
+                    self.binary_in_place(stringify!($in_place), &$row, other.operand())
+                }
+            )*
+        }
+
+        #[expect(clippy::should_implement_trait, reason = "an expression has the operators as well")]
+        impl<'a> Expression<'a> {
+            $(
+                #[doc = concat!("As [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
+                #[must_use]
+                pub fn $function(self, other: impl ExpressionOperand<'a>) -> Self {
+                    self.apply_to(&$row, other)
                 }
             )*
         }
@@ -208,19 +235,30 @@ macro_rules! binary_operations {
 }
 
 binary_operations! {
-    add, ADD, "x + y", "within 1 ULP", "every dtype", "torch.add";
-    sub, SUB, "x - y", "within 1 ULP", "every dtype", "torch.sub";
-    mul, MUL, "x * y", "within 1 ULP", "every dtype", "torch.mul";
-    div, DIV, "x / y", "within 2.5 ULP", "every dtype; of two integers in f32", "torch.div";
-    maximum, MAXIMUM, "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
-    pow, POW, "x to the y; special values as IEEE 754's `pow`. A power of integers wraps, and of a negative exponent is the integer part: 0, except of 1 and -1 (PyTorch refuses a negative number as exponent)", "within 3 ULP", "every dtype", "torch.pow";
-    div_floor, DIV_FLOOR, "x / y rounded down, from the exact quotient: Python's `x // y`. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver (PyTorch refuses or leaves it undefined). Of floating point, x / 0 is as by [`Tensor::div`], and NaN of an infinite x otherwise",
+    add, add_, ADD = same("x + y");
+        "x + y", "within 1 ULP", "every dtype", "torch.add";
+    sub, sub_, SUB = same("x - y");
+        "x - y", "within 1 ULP", "every dtype", "torch.sub";
+    mul, mul_, MUL = same("x * y");
+        "x * y", "within 1 ULP", "every dtype", "torch.mul";
+    div, div_, DIV = (Code::calling("divided(x, y)", &[DIVIDED]), IN_REAL);
+        "x / y", "within 2.5 ULP", "every dtype; of two integers in f32", "torch.div";
+    maximum, maximum_, MAXIMUM = extreme("larger(x, y)", "max(x, y)");
+        "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
+    pow, pow_, POW = POWERS;
+        "x to the y; special values as IEEE 754's `pow`. A power of integers wraps, and of a negative exponent is the integer part: 0, except of 1 and -1 (PyTorch refuses a negative number as exponent)", "within 3 ULP", "every dtype", "torch.pow";
+    div_floor, div_floor_, DIV_FLOOR = division("quotient_floored(x, y)", "signed_floored(x, y)", "unsigned_quotient(x, y)");
+        "x / y rounded down, from the exact quotient: Python's `x // y`. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver (PyTorch refuses or leaves it undefined). Of floating point, x / 0 is as by [`Tensor::div`], and NaN of an infinite x otherwise",
         "exact below 2^24, and within 2.5 ULP above", "every dtype", "torch.floor_divide`, `torch.div(rounding_mode=\"floor\")";
-    div_trunc, DIV_TRUNC, "x / y rounded toward zero. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver. Of floating point, it is the integer part of the quotient rounded to the dtype",
+    div_trunc, div_trunc_, DIV_TRUNC = division("quotient_truncated(x, y)", "signed_truncated(x, y)", "unsigned_quotient(x, y)");
+        "x / y rounded toward zero. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver. Of floating point, it is the integer part of the quotient rounded to the dtype",
         "exact below 2^24, and within 2.5 ULP above", "every dtype", "torch.div(rounding_mode=\"trunc\")";
-    remainder, REMAINDER, "x - y times [`div_floor`](Tensor::div_floor): the remainder with the sign of y, Python's `x % y`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
+    remainder, remainder_, REMAINDER = division("remainder(x, y)", "signed_remainder(x, y)", "unsigned_remainder(x, y)");
+        "x - y times [`div_floor`](Tensor::div_floor): the remainder with the sign of y, Python's `x % y`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
         "exact where x and y have the same sign, and within 1 ULP otherwise", "every dtype", "torch.remainder";
-    fmod, FMOD, "x - y times [`div_trunc`](Tensor::div_trunc): the remainder with the sign of x, C's `fmod` and Rust's `%`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
+    fmod, fmod_, FMOD = division("modulo(x, y)", "signed_modulo(x, y)", "unsigned_remainder(x, y)");
+        "x - y times [`div_trunc`](Tensor::div_trunc): the remainder with the sign of x, C's `fmod` and Rust's `%`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
         "exact", "every dtype", "torch.fmod";
-    minimum, MINIMUM, "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
+    minimum, minimum_, MINIMUM = extreme("smaller(x, y)", "min(x, y)");
+        "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
 }

@@ -1,48 +1,57 @@
 //! Conversion of elements to another dtype.
 
-use super::shader::{CONVERT, NUMBER, Operation};
+use super::copy::COPY;
+use super::elementwise::{Code, Operation, Single, Typed, UNDEFINED, Value, computed};
+use super::shader::{CONVERT, NUMBER};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor};
 
 const SATURATING: &[&str] = &[NUMBER, CONVERT];
-/// The expression is of the type that is written: an f32 has too few bits for the largest integers.
-const WRITTEN: &[[&str; 2]] = &[["fn apply(x: Value) -> Value {", "fn apply(x: Value) -> Written {"]];
 
-/// The conversion between two dtypes that are not the same, and the dtypes that the kernel reads and writes. Of 32 bits, both
-/// sides are bits, so that no number passes through memory as one of another kind, which some drivers would flush.
-pub(super) fn conversion(from: DType, to: DType) -> Option<(Operation, [DType; 2])> {
-    if from != to && [from, to].contains(&DType::F16) {
-        return Some((half_conversion(from, to), [from, to]));
-    }
-    let operation = match (from, to) {
-        (DType::F32, DType::I32) => {
-            Operation::calling("f32_to_i32", "bitcast<Bits>(to_signed(bitcast<Real>(x)))", SATURATING)
-        }
-        (DType::F32, DType::U32) => Operation::calling("f32_to_u32", "to_unsigned(bitcast<Real>(x))", SATURATING),
-        (DType::I32, DType::F32) => Operation::new("i32_to_f32", "bitcast<Bits>(Real(bitcast<Signed>(x)))"),
-        (DType::U32, DType::F32) => Operation::new("u32_to_f32", "bitcast<Bits>(Real(x))"),
-        (DType::I32, DType::U32) | (DType::U32, DType::I32) => Operation::new("bits", "x"),
-        (DType::F32, DType::F32)
-        | (DType::I32, DType::I32)
-        | (DType::U32, DType::U32)
-        | (DType::F16, _)
-        | (_, DType::F16) => {
-            return None;
-        }
-    };
-    Some((operation, [DType::U32; 2]))
+/// A conversion between dtypes of 32 bits. Both sides are bits, so that no number passes through memory as one of another kind, which
+/// some drivers would flush.
+const fn of_bits(name: &'static str, code: Code) -> Operation {
+    Operation::new(name, 1, code, computed(code, code))
 }
 
-/// A conversion by way of f32, which kernels compute with.
-fn half_conversion(from: DType, to: DType) -> Operation {
+/// A conversion of f16, which kernels compute with in f32.
+const fn of_half(name: &'static str, code: Code) -> Operation {
+    Operation::new(name, 1, code, UNDEFINED)
+}
+
+static F32_TO_I32: Operation =
+    of_bits("f32_to_i32", Code::calling("bitcast<Bits>(to_signed(bitcast<Real>(x)))", SATURATING));
+static F32_TO_U32: Operation = of_bits("f32_to_u32", Code::calling("to_unsigned(bitcast<Real>(x))", SATURATING));
+static I32_TO_F32: Operation = of_bits("i32_to_f32", Code::new("bitcast<Bits>(Real(bitcast<Signed>(x)))"));
+static U32_TO_F32: Operation = of_bits("u32_to_f32", Code::new("bitcast<Bits>(Real(x))"));
+static F16_TO_I32: Operation = of_half("f16_to_i32", Code::calling("to_signed(x)", SATURATING));
+static F16_TO_U32: Operation = of_half("f16_to_u32", Code::calling("to_unsigned(x)", SATURATING));
+static BY_F32: Operation = of_half("by_f32", Code::new("x"));
+
+/// The conversion between two dtypes, and the dtypes that its kernel reads and writes.
+///
+/// # Errors
+/// [`TensorError::NotDefined`], of no dtype that there is.
+pub(super) fn conversion(from: DType, to: DType) -> Result<(Single, [DType; 2]), TensorError> {
+    let bits =
+        |operation: &'static Operation| Ok((Single::of(operation, operation.defined_on(DType::U32)?), [DType::U32; 2]));
+    // An f32 has too few bits for the largest integers, so that the result is of their dtype.
+    let half = |operation: &'static Operation, computed: DType| {
+        let typed = Typed { result: Value::Number(computed), ..operation.defined_on(DType::F32)? };
+        Ok((Single::of(operation, typed), [from, to]))
+    };
     match (from, to) {
-        (DType::F16, DType::I32) => {
-            Operation { lines: WRITTEN, ..Operation::calling("f16_to_i32", "to_signed(x)", SATURATING) }
+        (DType::F32, DType::I32) => bits(&F32_TO_I32),
+        (DType::F32, DType::U32) => bits(&F32_TO_U32),
+        (DType::I32, DType::F32) => bits(&I32_TO_F32),
+        (DType::U32, DType::F32) => bits(&U32_TO_F32),
+        (DType::F16, DType::I32) => half(&F16_TO_I32, to),
+        (DType::F16, DType::U32) => half(&F16_TO_U32, to),
+        (DType::F16, DType::F32) | (DType::F32 | DType::I32 | DType::U32, DType::F16) => half(&BY_F32, DType::F32),
+        (DType::I32, DType::U32) | (DType::U32, DType::I32) => Ok(Single::moving(&COPY, DType::U32)),
+        (DType::F32, DType::F32) | (DType::I32, DType::I32) | (DType::U32, DType::U32) | (DType::F16, DType::F16) => {
+            Ok(Single::moving(&COPY, from.moved()))
         }
-        (DType::F16, DType::U32) => {
-            Operation { lines: WRITTEN, ..Operation::calling("f16_to_u32", "to_unsigned(x)", SATURATING) }
-        }
-        _ => Operation::new("by_f32", "x"),
     }
 }
 

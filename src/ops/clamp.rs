@@ -1,5 +1,6 @@
 //! Elements kept within bounds.
 
+use super::binary::{MAXIMUM, MINIMUM};
 use super::fuse::{Constant, fuse};
 use super::launch::check_pools;
 use crate::error::TensorError;
@@ -34,7 +35,7 @@ impl Tensor {
                 let (dtype, [low, high]) = self.bounds("clamp", low, high)?;
                 fuse(|[x]| x.maximum(low).minimum(high)).run_as("clamp", [&*self.as_dtype(dtype)?])
             }
-            _ => self.binary(super::binary::MAXIMUM, low)?.binary(super::binary::MINIMUM, high),
+            _ => self.binary(&MAXIMUM, low)?.binary(&MINIMUM, high),
         }
     }
 

@@ -1,14 +1,24 @@
 //! Comparisons, and choices by them.
 
-use super::fuse::{Constant, Fused, fuse};
+use super::elementwise::{Code, Operation};
+use super::fuse::{Constant, Expression, Fused, Operand as ExpressionOperand, fuse};
 use super::launch::check_pools;
+use super::shader::NUMBER;
 use crate::error::TensorError;
 use crate::tensor::{Number, Operand, Tensor, TensorOrScalar, result_type};
 use std::sync::LazyLock;
 
 macro_rules! comparisons {
-    ($($function:ident, $kernel:ident, $sign:literal, $equals:literal;)*) => {
-        $(static $kernel: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, y]| x.$function(y)));)*
+    ($($function:ident, $row:ident = $real:literal, $integer:literal; $sign:literal, $equals:literal;)*) => {
+        $(
+            // Of floating point by the bits, since drivers may assume that nothing is NaN.
+            static $row: Operation =
+                Operation::comparison(stringify!($function), Code::calling($real, &[NUMBER]), Code::new($integer));
+        )*
+
+        /// Every row.
+        #[cfg(test)]
+        pub(super) static ALL: &[&Operation] = &[$(&$row),*];
 
         impl Tensor {
             $(
@@ -20,19 +30,17 @@ macro_rules! comparisons {
                 /// [`TensorError::Pools`]; as [`Tensor::empty`].
                 #[track_caller]
                 pub fn $function(&self, other: impl TensorOrScalar) -> Result<Self, TensorError> {
-                    let (name, other) = (stringify!($function), other.operand());
-                    if let Operand::Tensor(other) = other {
-                        check_pools(name, self, other)?;
-                    }
-                    let dtype = result_type(name, Operand::Tensor(self), other)?;
-                    let own = self.as_dtype(dtype)?;
-                    match other {
-                        Operand::Tensor(other) => $kernel.run_as(name, [&own, &*other.as_dtype(dtype)?]),
-                        Operand::Scalar(number) => {
-                            let number = Constant { bits: number.bits(name, dtype)?, dtype: dtype.number() };
-                            fuse(|[x]| x.$function(number)).run_as(name, [&own])
-                        }
-                    }
+                    self.binary(&$row, other.operand())
+                }
+            )*
+        }
+
+        impl<'a> Expression<'a> {
+            $(
+                #[doc = concat!("Whether it is ", $sign, " the other; as [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
+                #[must_use]
+                pub fn $function(self, other: impl ExpressionOperand<'a>) -> Self {
+                    self.apply_to(&$row, other)
                 }
             )*
         }
@@ -40,12 +48,12 @@ macro_rules! comparisons {
 }
 
 comparisons! {
-    eq, EQ, "=", "torch.eq";
-    ne, NE, "≠", "torch.ne";
-    lt, LT, "<", "torch.lt";
-    le, LE, "≤", "torch.le";
-    gt, GT, ">", "torch.gt";
-    ge, GE, "≥", "torch.ge";
+    eq, EQ = "is_equal(x, y)", "x == y"; "=", "torch.eq";
+    ne, NE = "!is_equal(x, y)", "x != y"; "≠", "torch.ne";
+    lt, LT = "is_less(x, y)", "x < y"; "<", "torch.lt";
+    le, LE = "is_at_most(x, y)", "x <= y"; "≤", "torch.le";
+    gt, GT = "is_less(y, x)", "x > y"; ">", "torch.gt";
+    ge, GE = "is_at_most(y, x)", "x >= y"; "≥", "torch.ge";
 }
 
 static WHERE: LazyLock<Fused<3>> = LazyLock::new(|| fuse(|[condition, this, other]| condition.select(this, other)));

@@ -1,12 +1,14 @@
 //! Copies between tensors of any strides.
 
 use super::cast::conversion;
-use super::elementwise::Elementwise;
+use super::elementwise::{Code, Elementwise, IDENTITY, Operation};
 use super::launch::{check_pools, is_in_place};
-use super::shader::{AS_IT_IS, COPY, UNARY};
 use super::turn::TransposingCopy;
 use crate::error::TensorError;
 use crate::tensor::Tensor;
+
+/// The operand, by its bits.
+pub(super) static COPY: Operation = Operation::new("copy", 1, Code::new("x"), IDENTITY);
 
 impl Tensor {
     /// The same elements, contiguous: itself if it is already, a copy otherwise. Equals `torch.Tensor.contiguous`.
@@ -49,34 +51,13 @@ impl Tensor {
             // One storage bound twice would be two writable bindings of the same bytes: copy by way of another.
             return self.copy_(&source.copied()?);
         }
-        if let Some((operation, [read, written])) = conversion(source.dtype(), self.dtype()) {
-            let run = Elementwise {
-                name,
-                shader: &UNARY,
-                operation,
-                output: self,
-                left: Some((source, layout)),
-                right: None,
-                shared: false,
-                scalar: 0,
-            };
-            return run.run_as(read, written);
+        if source.dtype() == self.dtype() && self.elements() > 0 {
+            if let Some(turn) = TransposingCopy::new(self.layout(), &layout) {
+                return turn.run(name, self, source);
+            }
         }
-        if let Some(turn) = TransposingCopy::new(self.layout(), &layout).filter(|_| self.elements() > 0) {
-            return turn.run(name, self, source);
-        }
-        let run = Elementwise {
-            name,
-            shader: &COPY,
-            operation: AS_IT_IS,
-            output: self,
-            left: Some((source, layout)),
-            right: None,
-            shared: false,
-            scalar: 0,
-        };
-        let moved = self.dtype().moved();
-        run.run_as(moved, moved)
+        let (single, moved_as) = conversion(source.dtype(), self.dtype())?;
+        Elementwise { moved_as: Some(moved_as), ..Elementwise::single(name, single, &[source], &[]) }.launch(self)
     }
 
     /// Checks that no two elements share a place, so that each can be written.

@@ -1,11 +1,13 @@
 //! Tensors of one value.
 
-use super::elementwise::Elementwise;
+use super::elementwise::{Code, Elementwise, IDENTITY, Operation, Single, Typed};
 use super::launch::check_pools;
-use super::shader::{AS_IT_IS, FILL};
 use crate::error::TensorError;
 use crate::pool::Pool;
 use crate::tensor::{DType, Element, Operand, Tensor, TensorOrScalar};
+
+/// The operand, which is a number.
+pub(super) static FILL: Operation = Operation::new("fill", 1, Code::new("x"), IDENTITY);
 
 impl Tensor {
     /// A tensor whose elements are all `value`. Equals `torch.full`.
@@ -98,17 +100,8 @@ impl Tensor {
     }
 
     fn fill_with_bits(&self, bits: u32) -> Result<(), TensorError> {
-        let run = Elementwise {
-            name: "fill_",
-            shader: &FILL,
-            operation: AS_IT_IS,
-            output: self,
-            left: None,
-            right: None,
-            shared: false,
-            scalar: bits,
-        };
-        run.run()
+        let single = Single::of(&FILL, Typed::number(self.dtype()));
+        Elementwise::single("fill_", single, &[], &[bits]).launch(self)
     }
 
     /// A new tensor of its dtype, of floating point, whose elements are all one number.

@@ -221,7 +221,7 @@ impl Table<'_> {
         if index.elements() == 0 {
             return Ok(());
         }
-        each_walk([&self.layout, index.layout(), value.layout()], |walk| {
+        each_walk(&mut [self.layout, *index.layout(), *value.layout()], |walk| {
             self.run_walk(name, shader, [index, value], walk, is_table_written)
         })
     }

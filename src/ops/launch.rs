@@ -4,7 +4,7 @@ use super::placed::Binding;
 use crate::device::gpu::Program;
 use crate::error::TensorError;
 use crate::pool::{Storage, record};
-use crate::tensor::{Layout, Tensor, collapse};
+use crate::tensor::{Layout, Tensor, collapse_in_place};
 
 /// Invocations of a workgroup, as the shaders' `WORKGROUP` has it.
 pub(super) const WORKGROUP: u32 = 256;
@@ -30,9 +30,6 @@ pub(super) fn loop_limit() -> u64 {
 pub(super) const fn iterations(times: u64, inside: u64) -> u64 {
     times.saturating_mul(inside.saturating_add(1)).saturating_add(1)
 }
-
-/// Iterations that `lib/walk.wgsl` runs for an element.
-pub(super) const WALK: u64 = iterations(KERNEL_RANK as u64 - 1, 0);
 
 /// Workgroups in two dimensions, at least `count` of them. Kernels number them row by row and pass over those beyond.
 pub(super) fn grid(count: u32) -> [u32; 3] {
@@ -116,21 +113,26 @@ pub(super) const KERNEL_RANK: usize = 6;
 
 /// Collapses the layouts of operands of one shape together, and passes them on in at most [`KERNEL_RANK`] dimensions. Where more
 /// remain, each index of the smallest ones is a walk of its own, whose layouts begin further on in their storages.
-pub(super) fn each_walk<const N: usize>(
-    layouts: [&Layout; N],
-    mut run: impl FnMut(&[Layout; N]) -> Result<(), TensorError>,
+pub(super) fn each_walk<L: AsMut<[Layout]> + Clone>(
+    layouts: &mut L,
+    mut run: impl FnMut(&L) -> Result<(), TensorError>,
 ) -> Result<(), TensorError> {
-    within_kernel_rank(&collapse(layouts), &mut run)
+    collapse_in_place(layouts.as_mut());
+    within_kernel_rank(layouts, &mut run)
 }
 
-fn within_kernel_rank<const N: usize>(
-    layouts: &[Layout; N],
-    run: &mut dyn FnMut(&[Layout; N]) -> Result<(), TensorError>,
+fn within_kernel_rank<L: AsMut<[Layout]> + Clone>(
+    layouts: &mut L,
+    run: &mut impl FnMut(&L) -> Result<(), TensorError>,
 ) -> Result<(), TensorError> {
-    let Some(first) = layouts.first().filter(|first| first.rank() > KERNEL_RANK) else { return run(layouts) };
-    let smallest = first.shape.iter().enumerate().min_by_key(|&(_, size)| size);
-    let Some((axis, &size)) = smallest else { return run(layouts) };
-    (0..size).try_for_each(|index| within_kernel_rank(&layouts.map(|layout| layout.at(axis, index)), run))
+    let first = layouts.as_mut().first().filter(|first| first.rank() > KERNEL_RANK);
+    let smallest = first.and_then(|first| first.shape.iter().copied().enumerate().min_by_key(|&(_, size)| size));
+    let Some((axis, size)) = smallest else { return run(layouts) };
+    (0..size).try_for_each(|index| {
+        let mut part = layouts.clone();
+        part.as_mut().iter_mut().for_each(|layout| *layout = layout.at(axis, index));
+        within_kernel_rank(&mut part, run)
+    })
 }
 
 /// Sizes or strides, padded to the [`KERNEL_RANK`] that kernels take.
@@ -207,12 +209,12 @@ mod tests {
             let permuted = Layout::contiguous(&permuted, 4)?.permute(&back)?;
             let lone: Vec<usize> = sizes.iter().zip(&expanded).map(|(&size, &lone)| if lone { 1 } else { size }).collect();
             let repeated = Layout::contiguous(&lone, 4)?.expand("test", &sizes)?;
-            let layouts = [&plain, &permuted, &repeated];
+            let mut layouts = [plain, permuted, repeated];
             let mut wanted: Vec<[usize; 3]> = Vec::new();
             let indices = layouts.map(|layout| layout.indices().collect::<Vec<_>>());
             wanted.extend((0..plain.elements()).map(|number| [0, 1, 2].map(|operand| indices[operand][number])));
             let mut found = Vec::new();
-            each_walk(layouts, |walk| {
+            each_walk(&mut layouts, |walk| {
                 padded("test", &walk[0].shape)?;
                 assert!(walk.iter().all(|layout| layout.rank() <= KERNEL_RANK && layout.shape == walk[0].shape));
                 let indices = walk.each_ref().map(|layout| layout.indices().collect::<Vec<_>>());

@@ -4,7 +4,8 @@
 //! meaning are those of the PyTorch operation that each doc names. Results are new tensors, except of the operations
 //! whose name ends in `_`, which write into the tensor they are called on.
 //!
-//! The WGSL is in `shaders/`, one kernel a file; `shader.rs` lists all of it and what is put into it.
+//! Elementwise kernels are written by one engine (`elementwise`), for single operations, which are rows of tables, and for fused
+//! expressions. The WGSL of all others is in `shaders/`, one kernel a file; `shader` lists it and what is put into it.
 
 mod activation;
 mod arrange;
@@ -17,10 +18,8 @@ mod copy;
 mod cross_entropy;
 mod elementwise;
 mod fill;
-mod form;
 mod fuse;
 mod image;
-mod in_place;
 mod indexed;
 mod kernel;
 mod launch;
@@ -42,7 +41,8 @@ mod variance;
 
 pub use activation::Activation;
 pub use cross_entropy::CrossEntropy;
-pub use fuse::{Expression, Fused, MOST_INPUTS, Operand, fuse};
+pub use elementwise::MOST_INPUTS;
+pub use fuse::{Expression, Fused, Operand, fuse};
 pub use image::{AvgPool2d, Conv2d, Corners, MaxPool2d, Padding, Unfold};
 pub use kernel::{Kernel, Scalar};
 pub use loss::Reduction;

@@ -5,19 +5,19 @@
 //! is an f64 or an i64: of more types, Rust could not tell which one a literal is of.
 
 use crate::error::TensorError;
-use crate::ops::binary::{ADD, DIV, MUL, RDIV, REMAINDER, RREMAINDER, RSUB, SUB};
+use crate::ops::binary::{ADD, DIV, MUL, REMAINDER, SUB};
 use crate::tensor::{AsOperand as _, Tensor, TensorOrScalar};
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
 macro_rules! operators {
-    ($($operator:ident, $function:ident, $method:ident, $operation:ident, $reversed:ident, $sign:literal;)*) => {
+    ($($operator:ident, $function:ident, $method:ident, $operation:ident, $sign:literal;)*) => {
         $(
             operators! { own, $operator, $function, $method, $operation, $sign, Tensor }
             operators! { own, $operator, $function, $method, $operation, $sign, &Tensor }
             operators! { result, $operator, $function, $method, $operation, $sign, Tensor }
             operators! { result, $operator, $function, $method, $operation, $sign, &Tensor }
             operators! {
-                number, $operator, $function, $method, $reversed, $sign, f64, i64
+                number, $operator, $function, $method, $operation, $sign, f64, i64
             }
         )*
     };
@@ -28,7 +28,7 @@ macro_rules! operators {
 
             #[track_caller]
             fn $function(self, other: T) -> Self::Output {
-                self.binary($operation, other.operand())
+                self.binary(&$operation, other.operand())
             }
         }
 
@@ -38,7 +38,7 @@ macro_rules! operators {
 
             #[track_caller]
             fn $function(self, other: Result<Tensor, TensorError>) -> Self::Output {
-                self.binary($operation, other?.operand())
+                self.binary(&$operation, other?.operand())
             }
         }
     };
@@ -49,35 +49,35 @@ macro_rules! operators {
 
             #[track_caller]
             fn $function(self, other: $right) -> Self {
-                self?.binary($operation, other.operand())
+                self?.binary(&$operation, other.operand())
             }
         }
     };
-    (number, $operator:ident, $function:ident, $method:ident, $reversed:ident, $sign:literal, $($number:ty),*) => {
+    (number, $operator:ident, $function:ident, $method:ident, $operation:ident, $sign:literal, $($number:ty),*) => {
         $(
-            operators! { one_number, $operator, $function, $method, $reversed, $sign, $number, Tensor }
-            operators! { one_number, $operator, $function, $method, $reversed, $sign, $number, &Tensor }
+            operators! { one_number, $operator, $function, $method, $operation, $sign, $number, Tensor }
+            operators! { one_number, $operator, $function, $method, $operation, $sign, $number, &Tensor }
         )*
     };
-    (one_number, $operator:ident, $function:ident, $method:ident, $reversed:ident, $sign:literal, $number:ty, $tensor:ty) => {
+    (one_number, $operator:ident, $function:ident, $method:ident, $operation:ident, $sign:literal, $number:ty, $tensor:ty) => {
         #[doc = concat!("`a ", $sign, " b` for a number a, as [`Tensor::", stringify!($method), "`] with the operands exchanged.")]
         impl $operator<$tensor> for $number {
             type Output = Result<Tensor, TensorError>;
 
             #[track_caller]
             fn $function(self, other: $tensor) -> Self::Output {
-                other.binary($reversed, self.operand())
+                other.binary_reversed(&$operation, self.operand())
             }
         }
     };
 }
 
 operators! {
-    Add, add, add, ADD, ADD, "+";
-    Sub, sub, sub, SUB, RSUB, "-";
-    Mul, mul, mul, MUL, MUL, "*";
-    Div, div, div, DIV, RDIV, "/";
-    Rem, rem, remainder, REMAINDER, RREMAINDER, "%";
+    Add, add, add, ADD, "+";
+    Sub, sub, sub, SUB, "-";
+    Mul, mul, mul, MUL, "*";
+    Div, div, div, DIV, "/";
+    Rem, rem, remainder, REMAINDER, "%";
 }
 
 /// `-a`, as [`Tensor::neg`].

@@ -1,101 +1,51 @@
-//! Elementwise operations on one tensor.
+//! The rows of elementwise operations on one operand, on tensors, in place, and in expressions.
 
-use super::elementwise::Elementwise;
-use super::shader::{ERROR_FUNCTION, EXPONENTIAL, LOGARITHM, NUMBER, Operation, SINE, UNARY, UPPER_PRODUCT};
+use super::elementwise::{Code, Elementwise, IDENTITY, IN_REAL, OnIntegers, Operation, Single, UNDEFINED, computed};
+use super::fuse::Expression;
+use super::shader::{ERROR_FUNCTION, EXPONENTIAL, LOGARITHM, NUMBER, SINE, UPPER_PRODUCT};
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
-pub(super) const NEG: Operation = Operation::new("neg", "-x");
-pub(super) const ABS: Operation = Operation::new("abs", "abs(x)");
-// On GL, wgpu takes abs of a u32 by way of i32.
-const ABS_OF_UNSIGNED: Operation = Operation::new("abs", "x");
-pub(super) const EXP: Operation = Operation::new("exp", "exp(x)");
-pub(super) const LOG: Operation = Operation::calling("log", "logarithm(x)", &[LOGARITHM]);
-pub(super) const SQRT: Operation = Operation::new("sqrt", "sqrt(x)");
-pub(super) const SIN: Operation = Operation::calling("sin", "sine(x)", &[UPPER_PRODUCT, SINE]);
-pub(super) const COS: Operation = Operation::calling("cos", "cosine(x)", &[UPPER_PRODUCT, SINE]);
-pub(super) const TANH: Operation = Operation::calling("tanh", "hyperbolic_tangent(x)", &[NUMBER, EXPONENTIAL]);
-pub(super) const SIGMOID: Operation = Operation::calling("sigmoid", "logistic(x)", &[NUMBER, EXPONENTIAL]);
-// By its bits, from above -0 to minus infinity: drivers make a `max` of a comparison, and that may drop a NaN.
-pub(super) const RELU: Operation = Operation::new(
-    "relu",
-    "select(x, Value(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))",
-);
-const RELU_OF_INTEGERS: Operation = Operation::new("relu", "max(x, Value(0))");
-pub(super) const SQUARE: Operation = Operation::new("square", "x * x");
-
-pub(super) const RSQRT: Operation = Operation::new("rsqrt", "inverseSqrt(x)");
-pub(super) const RECIPROCAL: Operation = Operation::new("reciprocal", "1.0 / x");
-pub(super) const FLOOR: Operation = Operation::new("floor", "floor(x)");
-pub(super) const CEIL: Operation = Operation::new("ceil", "ceil(x)");
-pub(super) const ROUND: Operation = Operation::new("round", "round(x)");
-pub(super) const SILU: Operation = Operation::calling("silu", "x * logistic(x)", &[NUMBER, EXPONENTIAL]);
-// (1 + tanh(u)) / 2 is the logistic function of 2 u, which loses nothing to cancellation.
-pub(super) const GELU_TANH: Operation =
-    Operation::calling("gelu_tanh", "x * logistic(1.5957691216 * (x + 0.044715 * x * x * x))", &[NUMBER, EXPONENTIAL]);
-pub(super) const GELU: Operation =
-    Operation::calling("gelu", "0.5 * x * (1.0 + error_function(x * 0.70710678118))", &[ERROR_FUNCTION]);
-
-/// Every operation there is.
-#[cfg(test)]
-pub(super) const ALL: [Operation; 19] = [
-    NEG, ABS, EXP, LOG, SQRT, SIN, COS, TANH, SIGMOID, RELU, SQUARE, RSQRT, RECIPROCAL, FLOOR, CEIL, ROUND, SILU,
-    GELU_TANH, GELU,
-];
-
-/// The operation as it is done on a dtype, if it is defined for it.
-pub(super) fn on(operation: Operation, dtype: DType) -> Option<Operation> {
-    match (operation, dtype) {
-        (_, DType::F32 | DType::F16) | (SQUARE, _) | (NEG | ABS, DType::I32) => Some(operation),
-        (ABS, DType::U32) => Some(ABS_OF_UNSIGNED),
-        (RELU, DType::I32 | DType::U32) => Some(RELU_OF_INTEGERS),
-        _ => None,
-    }
+const fn real(expression: &'static str) -> Code {
+    Code::new(expression)
 }
 
-/// Whether the operation gives f32 of integers, as PyTorch's.
-fn gives_real(operation: Operation) -> bool {
-    matches!(operation, EXP | LOG | SQRT | SIN | COS | TANH | SIGMOID | RSQRT | RECIPROCAL)
+/// A formula that needs the logistic function or the hyperbolic tangent.
+const fn exponential(expression: &'static str) -> Code {
+    Code::calling(expression, &[NUMBER, EXPONENTIAL])
 }
 
-/// The dtype of the operation's result, as in PyTorch, and the operation on that dtype; none where the result is the operand.
-///
-/// # Errors
-/// [`TensorError::NotDefined`].
-pub(super) fn promoted(operation: Operation, dtype: DType) -> Result<(DType, Option<Operation>), TensorError> {
-    let dtype = match operation {
-        FLOOR | CEIL | ROUND if !dtype.is_floating_point() => return Ok((dtype, None)),
-        operation if gives_real(operation) && !dtype.is_floating_point() => DType::F32,
-        _ => dtype,
-    };
-    let undefined = TensorError::NotDefined { operation: operation.name, dtype: dtype.name() };
-    on(operation, dtype).ok_or(undefined).map(|operation| (dtype, Some(operation)))
+const fn sine(expression: &'static str) -> Code {
+    Code::calling(expression, &[UPPER_PRODUCT, SINE])
 }
 
 impl Tensor {
     #[track_caller]
-    fn unary(&self, operation: Operation) -> Result<Self, TensorError> {
-        let name = operation.name;
-        let (dtype, Some(operation)) = promoted(operation, self.dtype())? else { return self.copied() };
-        let own = self.as_dtype(dtype)?;
-        let output = self.new_empty(self.shape(), dtype)?;
-        let run = Elementwise {
-            name,
-            shader: &UNARY,
-            operation,
-            output: &output,
-            left: Some((&own, *own.layout())),
-            right: None,
-            shared: false,
-            scalar: 0,
-        };
-        run.run()?;
-        Ok(output)
+    fn unary(&self, operation: &'static Operation) -> Result<Self, TensorError> {
+        let typed = operation.defined_on(self.dtype())?;
+        if typed.code.is_none() {
+            return self.copied();
+        }
+        Elementwise::single(operation.name, Single::of(operation, typed), &[self], &[]).run(typed.dtype())
+    }
+
+    /// Under the name of the operation in place, which is that of errors.
+    fn unary_in_place(&self, name: &'static str, operation: &'static Operation) -> Result<(), TensorError> {
+        let typed = operation.defined_on(self.dtype())?;
+        Elementwise::single(name, Single::of(operation, typed), &[self], &[]).run_into(typed.dtype(), self)
     }
 }
 
 macro_rules! unary_operations {
-    ($($function:ident, $operation:ident, $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*) => {
+    (
+        $($function:ident, $in_place:ident, $row:ident = $code:expr, $integers:expr; $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*
+    ) => {
+        $(pub(super) static $row: Operation = Operation::new(stringify!($function), 1, $code, $integers);)*
+
+        /// Every row.
+        #[cfg(test)]
+        pub(super) static ALL: &[&Operation] = &[$(&$row),*];
+
         impl Tensor {
             $(
                 #[doc = concat!($formula, ", element by element. For ", $dtypes, ". Equals `", $equals, "`.")]
@@ -108,7 +58,27 @@ macro_rules! unary_operations {
                 /// [`TensorError::NotDefined`] for another dtype; as [`Tensor::empty`].
                 #[track_caller]
                 pub fn $function(&self) -> Result<Self, TensorError> {
-                    self.unary($operation)
+                    self.unary(&$row)
+                }
+
+                #[doc = concat!("As [`Tensor::", stringify!($function), "`], in place. Equals `torch.Tensor.", stringify!($in_place), "`.")]
+                ///
+                /// # Errors
+                /// [`TensorError::NotDefined`]; [`TensorError::DType`] for a tensor of integers whose result is of f32;
+                /// [`TensorError::Overlap`] if its own elements share places.
+                pub fn $in_place(&self) -> Result<(), TensorError> {
+                    self.unary_in_place(stringify!($in_place), &$row)
+                }
+            )*
+        }
+
+        #[expect(clippy::should_implement_trait, reason = "an expression has `neg` as the operator as well")]
+        impl Expression<'_> {
+            $(
+                #[doc = concat!("As [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
+                #[must_use]
+                pub fn $function(self) -> Self {
+                    self.apply(&$row)
                 }
             )*
         }
@@ -116,28 +86,51 @@ macro_rules! unary_operations {
 }
 
 unary_operations! {
-    neg, NEG, "-x", "exact", "f32, f16 and i32", "torch.neg";
-    abs, ABS, "|x|", "exact", "every dtype", "torch.abs";
-    exp, EXP, "e to the x", "within 4 + 2 |x| ULP", "every dtype; of integers in f32", "torch.exp";
-    log, LOG, "The natural logarithm of x",
+    neg, neg_, NEG = real("-x"), [OnIntegers::Computed(real("-x")), OnIntegers::Undefined];
+        "-x", "exact", "f32, f16 and i32", "torch.neg";
+    // On GL, wgpu computes abs of a u32 as that of an i32.
+    abs, abs_, ABS = real("abs(x)"), computed(real("abs(x)"), real("x"));
+        "|x|", "exact", "every dtype", "torch.abs";
+    exp, exp_, EXP = real("exp(x)"), IN_REAL;
+        "e to the x", "within 4 + 2 |x| ULP", "every dtype; of integers in f32", "torch.exp";
+    log, log_, LOG = Code::calling("logarithm(x)", &[LOGARITHM]), IN_REAL;
+        "The natural logarithm of x",
         "within 3 ULP, next to 1 as well", "every dtype; of integers in f32", "torch.log";
-    sqrt, SQRT, "The square root of x", "within 5 ULP", "every dtype; of integers in f32", "torch.sqrt";
-    sin, SIN, "The sine of x in radians",
+    sqrt, sqrt_, SQRT = real("sqrt(x)"), IN_REAL;
+        "The square root of x", "within 5 ULP", "every dtype; of integers in f32", "torch.sqrt";
+    sin, sin_, SIN = sine("sine(x)"), IN_REAL;
+        "The sine of x in radians",
         "within 4 ULP for every finite x", "every dtype; of integers in f32", "torch.sin";
-    cos, COS, "The cosine of x in radians",
+    cos, cos_, COS = sine("cosine(x)"), IN_REAL;
+        "The cosine of x in radians",
         "within 4 ULP for every finite x", "every dtype; of integers in f32", "torch.cos";
-    tanh, TANH, "The hyperbolic tangent of x", "within 8 ULP", "every dtype; of integers in f32", "torch.tanh";
-    sigmoid, SIGMOID, "1 / (1 + e to the -x)", "within 8 + 2 |x| ULP", "every dtype; of integers in f32", "torch.sigmoid";
-    relu, RELU, "x where it is above 0, and 0 where not", "exact", "every dtype", "torch.relu";
-    rsqrt, RSQRT, "1 / the square root of x", "within 2 ULP", "every dtype; of integers in f32", "torch.rsqrt";
-    reciprocal, RECIPROCAL, "1 / x", "within 2.5 ULP", "every dtype; of integers in f32", "torch.reciprocal";
-    floor, FLOOR, "The largest whole number that is at most x", "exact", "every dtype; integers are copied", "torch.floor";
-    ceil, CEIL, "The smallest whole number that is at least x", "exact", "every dtype; integers are copied", "torch.ceil";
-    round, ROUND, "x rounded to the nearest integer, ties to even", "exact", "every dtype; integers are copied", "torch.round";
-    silu, SILU, "x / (1 + e to the -x)", "within 9 + 2 |x| ULP, or 1e-36 where that is more", "f32 and f16", "torch.nn.functional.silu";
-    gelu, GELU, "x / 2 · (1 + erf(x / √2)), with erf by Abramowitz and Stegun's formula 7.1.26",
+    tanh, tanh_, TANH = exponential("hyperbolic_tangent(x)"), IN_REAL;
+        "The hyperbolic tangent of x", "within 8 ULP", "every dtype; of integers in f32", "torch.tanh";
+    sigmoid, sigmoid_, SIGMOID = exponential("logistic(x)"), IN_REAL;
+        "1 / (1 + e to the -x)", "within 8 + 2 |x| ULP", "every dtype; of integers in f32", "torch.sigmoid";
+    // By the bits, from above -0 to minus infinity: drivers replace a comparison by `max`, which may drop a NaN.
+    relu, relu_, RELU = real("select(x, Real(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))"),
+        computed(real("max(x, Signed(0))"), real("x"));
+        "x where it is above 0, and 0 where not", "exact", "every dtype", "torch.relu";
+    rsqrt, rsqrt_, RSQRT = real("inverseSqrt(x)"), IN_REAL;
+        "1 / the square root of x", "within 2 ULP", "every dtype; of integers in f32", "torch.rsqrt";
+    reciprocal, reciprocal_, RECIPROCAL = real("1.0 / x"), IN_REAL;
+        "1 / x", "within 2.5 ULP", "every dtype; of integers in f32", "torch.reciprocal";
+    floor, floor_, FLOOR = real("floor(x)"), IDENTITY;
+        "The largest whole number that is at most x", "exact", "every dtype; integers are copied", "torch.floor";
+    ceil, ceil_, CEIL = real("ceil(x)"), IDENTITY;
+        "The smallest whole number that is at least x", "exact", "every dtype; integers are copied", "torch.ceil";
+    round, round_, ROUND = real("round(x)"), IDENTITY;
+        "x rounded to the nearest integer, ties to even", "exact", "every dtype; integers are copied", "torch.round";
+    silu, silu_, SILU = exponential("x * logistic(x)"), UNDEFINED;
+        "x / (1 + e to the -x)", "within 9 + 2 |x| ULP, or 1e-36 where that is more", "f32 and f16", "torch.nn.functional.silu";
+    gelu, gelu_, GELU = Code::calling("0.5 * x * (1.0 + error_function(x * 0.70710678118))", &[ERROR_FUNCTION]), UNDEFINED;
+        "x / 2 · (1 + erf(x / √2)), with erf by Abramowitz and Stegun's formula 7.1.26",
         "within 1e-6 |x|", "f32 and f16", "torch.nn.functional.gelu";
-    gelu_tanh, GELU_TANH, "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³)))", "within 1e-6 |x|", "f32 and f16",
+    // (1 + tanh(u)) / 2 is the logistic function of 2 u, which loses nothing to cancellation.
+    gelu_tanh, gelu_tanh_, GELU_TANH = exponential("x * logistic(1.5957691216 * (x + 0.044715 * x * x * x))"), UNDEFINED;
+        "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³)))", "within 1e-6 |x|", "f32 and f16",
         "torch.nn.functional.gelu(approximate=\"tanh\")";
-    square, SQUARE, "x times x", "within 1 ULP", "every dtype", "torch.square";
+    square, square_, SQUARE = real("x * x"), computed(real("x * x"), real("x * x"));
+        "x times x", "within 1 ULP", "every dtype", "torch.square";
 }

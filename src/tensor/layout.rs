@@ -39,6 +39,12 @@ impl Dims {
         self.rank += 1;
     }
 
+    /// Drops all numbers but the first ones. What is dropped becomes 0, because equality compares it.
+    fn truncate(&mut self, rank: usize) {
+        self.as_mut_slice()[rank..].fill(0);
+        self.rank = rank;
+    }
+
     pub(super) fn as_mut_slice(&mut self) -> &mut [usize] {
         &mut self.values[..self.rank]
     }
@@ -306,31 +312,37 @@ impl Layout {
 
 /// Collapses the dimensions of several layouts of one shape together, so that one walk serves all of them.
 pub(crate) fn collapse<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
-    let mut collapsed =
-        layouts.map(|layout| Layout { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: layout.offset });
-    let Some(first) = layouts.first() else { return collapsed };
-    for axis in 0..first.rank() {
-        let size = first.shape[axis];
+    let mut collapsed = layouts.map(|layout| *layout);
+    collapse_in_place(&mut collapsed);
+    collapsed
+}
+
+/// As [`collapse`], in place.
+pub(crate) fn collapse_in_place(layouts: &mut [Layout]) {
+    let Some(rank) = layouts.first().map(Layout::rank) else { return };
+    let mut kept = 0;
+    for axis in 0..rank {
+        let size = layouts[0].shape[axis];
         if size == 1 {
             continue;
         }
         // The outer neighbour steps over exactly this dimension, in every layout.
-        let merges = collapsed
-            .iter()
-            .zip(&layouts)
-            .all(|(done, layout)| done.strides.last().is_some_and(|&outer| outer == size * layout.strides[axis]));
-        for (done, layout) in collapsed.iter_mut().zip(&layouts) {
+        let merges = kept > 0 && layouts.iter().all(|layout| layout.strides[kept - 1] == size * layout.strides[axis]);
+        for layout in &mut *layouts {
+            let (sizes, strides) = (layout.shape.as_mut_slice(), layout.strides.as_mut_slice());
             if merges {
-                let last = done.rank() - 1;
-                done.shape.as_mut_slice()[last] *= size;
-                done.strides.as_mut_slice()[last] = layout.strides[axis];
+                sizes[kept - 1] *= size;
+                strides[kept - 1] = strides[axis];
             } else {
-                done.shape.push(size);
-                done.strides.push(layout.strides[axis]);
+                (sizes[kept], strides[kept]) = (size, strides[axis]);
             }
         }
+        kept += usize::from(!merges);
     }
-    collapsed
+    for layout in layouts {
+        layout.shape.truncate(kept);
+        layout.strides.truncate(kept);
+    }
 }
 
 fn row_major(shape: &Dims) -> Dims {

@@ -18,7 +18,7 @@ pub(crate) use format::{shown_sizes, text};
 pub use host::{HostTensor, IntoHostError};
 pub use index::TensorIndex;
 pub use layout::MAX_RANK;
-pub(crate) use layout::{Layout, collapse};
+pub(crate) use layout::{Layout, collapse, collapse_in_place};
 pub use operand::TensorOrScalar;
 pub(crate) use operand::sealed::TensorOrScalar as AsOperand;
 pub(crate) use operand::{Number, Operand, result_type};

@@ -1,47 +1,18 @@
 //! Expressions: what a fused kernel computes of each element.
 
-use super::super::shader::Operation;
-use super::super::{binary, unary};
+use crate::ops::elementwise::{MOST_OPERANDS, Node, Operation, Place};
+use crate::ops::{binary, unary};
 use crate::tensor::{DType, Element};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Rem, Sub};
 
-/// The place of a node among those of an expression.
-pub(super) type Place = u32;
-
-/// One step of an expression. It names earlier steps only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Node {
-    /// The element of an input.
-    Input(u32),
-    /// A constant, by its number among those of the expression. Its value is not part of the expression's structure: the kernel
-    /// takes it as a parameter.
-    Constant {
-        number: u32,
-        dtype: &'static str,
-    },
-    Unary(Operation, Place),
-    Binary(Operation, Place, Place),
-    /// True or false: what WGSL writes between the two.
-    Compare(&'static str, Place, Place),
-    /// Of two comparison results.
-    Both(Place, Place),
-    Either(Place, Place),
-    Not(Place),
-    /// The second where the first is true, the third where it is false.
-    Select(Place, Place, Place),
-    /// A value of another expression, which has no meaning in this one: the lifetime of expressions doesn't keep one of an outer
-    /// [`fuse`](super::fuse) out of the closure of an inner one, where the result doesn't depend on it.
-    Foreign,
-}
-
 /// The nodes of an expression while it is built.
 #[derive(Debug, Default)]
-pub struct Nodes(RefCell<Graph>);
+pub struct Nodes(RefCell<Builder>);
 
 #[derive(Debug, Default)]
-struct Graph {
+struct Builder {
     nodes: Vec<Node>,
     /// Where each node is, once there are [`FEW`].
     places: FxHashMap<Node, Place>,
@@ -82,7 +53,7 @@ pub(in crate::ops) struct Constant {
 }
 
 mod sealed {
-    use super::{Constant, Element, Expression, Nodes, Place};
+    use super::{Constant, Element, Expression, Node, Nodes, Place};
 
     pub trait Operand<'a> {
         fn place(self, nodes: &'a Nodes) -> Place;
@@ -90,19 +61,19 @@ mod sealed {
 
     impl<'a> Operand<'a> for Expression<'a> {
         fn place(self, nodes: &'a Nodes) -> Place {
-            if std::ptr::eq(nodes, self.nodes) { self.place } else { nodes.add(super::Node::Foreign) }
+            if std::ptr::eq(nodes, self.nodes) { self.place } else { nodes.add(Node::Foreign) }
         }
     }
 
     impl<'a> Operand<'a> for Constant {
         fn place(self, nodes: &'a Nodes) -> Place {
-            nodes.add_constant(self.bits, self.dtype.name())
+            nodes.add_constant(self.bits, self.dtype)
         }
     }
 
     impl<'a, T: Element> Operand<'a> for T {
         fn place(self, nodes: &'a Nodes) -> Place {
-            nodes.add_constant(self.bits(), T::DTYPE.name())
+            nodes.add_constant(self.bits(), T::DTYPE)
         }
     }
 }
@@ -115,7 +86,7 @@ impl Nodes {
 
     /// The place of a new constant. Equal constants are not merged: the next call may give them different values, and should find
     /// the same kernel.
-    fn add_constant(&self, bits: u32, dtype: &'static str) -> Place {
+    fn add_constant(&self, bits: u32, dtype: DType) -> Place {
         let mut graph = self.0.borrow_mut();
         let number = place(graph.constants.len());
         graph.constants.push(bits);
@@ -124,12 +95,12 @@ impl Nodes {
 
     /// The nodes, and the bits of the constants.
     pub(super) fn into_inner(self) -> (Vec<Node>, Vec<u32>) {
-        let Graph { nodes, constants, .. } = self.0.into_inner();
+        let Builder { nodes, constants, .. } = self.0.into_inner();
         (nodes, constants)
     }
 }
 
-impl Graph {
+impl Builder {
     fn add(&mut self, node: Node) -> Place {
         let known = if self.nodes.len() <= FEW {
             self.nodes.iter().position(|known| *known == node).map(place)
@@ -162,14 +133,15 @@ impl<'a> Expression<'a> {
         Self { nodes: self.nodes, place: self.nodes.add(node) }
     }
 
-    fn binary(self, operation: Operation, other: impl Operand<'a>) -> Self {
-        let other = other.place(self.nodes);
-        self.with(Node::Binary(operation, self.place, other))
+    /// An operation on one operand.
+    pub(in crate::ops) fn apply(self, operation: &'static Operation) -> Self {
+        self.with(Node::Apply(operation, [self.place; MOST_OPERANDS]))
     }
 
-    fn compare(self, sign: &'static str, other: impl Operand<'a>) -> Self {
+    /// An operation on two operands.
+    pub(in crate::ops) fn apply_to(self, operation: &'static Operation, other: impl Operand<'a>) -> Self {
         let other = other.place(self.nodes);
-        self.with(Node::Compare(sign, self.place, other))
+        self.with(Node::Apply(operation, [self.place, other, other]))
     }
 
     /// `this` where the expression is true, or not 0 (NaN is not 0), and `other` where it is false. Equals `torch.where`.
@@ -180,59 +152,6 @@ impl<'a> Expression<'a> {
     }
 }
 
-macro_rules! unary {
-    ($($function:ident, $operation:ident;)*) => {
-        impl Expression<'_> {
-            $(
-                #[doc = concat!("As [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
-                #[must_use]
-                pub fn $function(self) -> Self {
-                    self.with(Node::Unary(unary::$operation, self.place))
-                }
-            )*
-        }
-    };
-}
-
-unary! {
-    abs, ABS; exp, EXP; log, LOG; sqrt, SQRT; sin, SIN; cos, COS; tanh, TANH; sigmoid, SIGMOID; relu, RELU; square, SQUARE;
-    rsqrt, RSQRT; reciprocal, RECIPROCAL; floor, FLOOR; ceil, CEIL; round, ROUND; silu, SILU; gelu, GELU; gelu_tanh, GELU_TANH;
-}
-
-macro_rules! binary {
-    ($($function:ident, $operation:ident;)*) => {
-        impl<'a> Expression<'a> {
-            $(
-                #[doc = concat!("As [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
-                #[must_use]
-                pub fn $function(self, other: impl Operand<'a>) -> Self {
-                    self.binary(binary::$operation, other)
-                }
-            )*
-        }
-    };
-}
-
-binary! {
-    maximum, MAXIMUM; minimum, MINIMUM; pow, POW; div_floor, DIV_FLOOR; div_trunc, DIV_TRUNC; remainder, REMAINDER; fmod, FMOD;
-}
-
-macro_rules! comparisons {
-    ($($function:ident, $sign:literal;)*) => {
-        impl<'a> Expression<'a> {
-            $(
-                #[doc = concat!("Whether it is `", $sign, "` the other; as [`Tensor::", stringify!($function), "`](crate::Tensor::", stringify!($function), ").")]
-                #[must_use]
-                pub fn $function(self, other: impl Operand<'a>) -> Self {
-                    self.compare($sign, other)
-                }
-            )*
-        }
-    };
-}
-
-comparisons! { eq, "=="; ne, "!="; lt, "<"; le, "<="; gt, ">"; ge, ">="; }
-
 macro_rules! operators {
     ($($operator:ident, $function:ident, $operation:ident;)*) => {
         $(
@@ -240,7 +159,7 @@ macro_rules! operators {
                 type Output = Self;
 
                 fn $function(self, other: T) -> Self {
-                    self.binary(binary::$operation, other)
+                    self.apply_to(&binary::$operation, other)
                 }
             }
 
@@ -254,7 +173,7 @@ macro_rules! operators {
 
                 fn $function(self, other: Expression<'a>) -> Expression<'a> {
                     let number = sealed::Operand::place(self, other.nodes);
-                    other.with(Node::Binary(binary::$operation, number, other.place))
+                    other.with(Node::Apply(&binary::$operation, [number, other.place, other.place]))
                 }
             }
         )*
@@ -267,7 +186,7 @@ impl Neg for Expression<'_> {
     type Output = Self;
 
     fn neg(self) -> Self {
-        self.with(Node::Unary(unary::NEG, self.place))
+        self.apply(&unary::NEG)
     }
 }
 

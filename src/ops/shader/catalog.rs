@@ -18,56 +18,22 @@ const MATRIX_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
 const KEPT_AS_LEFT: [&str; 3] =
     ["@group(0) @binding(2) var<storage, read_write> right: array<StoredInput>;\n", "right[", "left["];
-const RIGHT_AS_LEFT: [&str; 3] =
-    ["@group(0) @binding(2) var<storage, read_write> right: array<StoredInput>;\n", "right[", "left["];
-const LEFT_AS_OUTPUT: [&str; 3] =
-    ["@group(0) @binding(1) var<storage, read_write> left: array<StoredInput>;\n", "left[", "output["];
-
-const ELEMENTWISE: Shader =
-    Shader { name: "", source: "", entry: "", tensors: 2, parameter_bytes: None, kind: &[], body: None, shared: None };
-
-pub(in crate::ops) const FILL: Shader =
-    Shader { name: "fill", source: source!("fill.wgsl"), entry: "fill", tensors: 1, ..ELEMENTWISE };
-pub(in crate::ops) const COPY: Shader =
-    Shader { name: "copy", source: source!("copy.wgsl"), entry: "copy", ..ELEMENTWISE };
 pub(in crate::ops) const COPY_TRANSPOSED: Shader = Shader {
     name: "copy_transposed",
     source: source!("copy_transposed.wgsl"),
     entry: "copy_transposed",
-    parameter_bytes: Some(80),
-    ..ELEMENTWISE
-};
-pub(in crate::ops) const UNARY: Shader =
-    Shader { name: "unary", source: source!("unary.wgsl"), entry: "unary", body: Some("return -x;"), ..ELEMENTWISE };
-pub(in crate::ops) const BINARY: Shader = Shader {
-    name: "binary",
-    source: source!("binary.wgsl"),
-    entry: "binary",
-    tensors: 3,
-    body: Some("return x + y;"),
-    shared: Some(RIGHT_AS_LEFT),
-    ..ELEMENTWISE
-};
-pub(in crate::ops) const BINARY_SCALAR: Shader = Shader {
-    name: "binary_scalar",
-    source: source!("binary_scalar.wgsl"),
-    entry: "binary_scalar",
-    body: Some("return x + y;"),
-    ..ELEMENTWISE
-};
-pub(in crate::ops) const ADD_SCALED: Shader = Shader {
-    name: "add_scaled",
-    source: source!("add_scaled.wgsl"),
-    entry: "add_scaled",
-    shared: Some(LEFT_AS_OUTPUT),
-    ..ELEMENTWISE
+    tensors: 2,
+    parameter_bytes: 80,
+    kind: &[],
+    body: None,
+    shared: None,
 };
 pub(in crate::ops) const REDUCE_PART: Shader = Shader {
     name: "reduce_part",
     source: sources!("lib/reduce.wgsl", "reduce_part.wgsl"),
     entry: "reduce_part",
     tensors: 2,
-    parameter_bytes: Some(80),
+    parameter_bytes: 80,
     kind: &[],
     body: None,
     shared: None,
@@ -85,7 +51,7 @@ pub(in crate::ops) const SOFTMAX: Shader = Shader {
     source: sources!("lib/row.wgsl", "lib/as_vec4.wgsl", "softmax.wgsl"),
     entry: "softmax",
     tensors: 2,
-    parameter_bytes: Some(24),
+    parameter_bytes: 24,
     kind: &[],
     body: Some("return exp(shifted) / total;"),
     shared: None,
@@ -107,7 +73,7 @@ pub(in crate::ops) const MATMUL: Shader = Shader {
     source: concat!(source!("matmul.wgsl"), source!("lib/epilogue.wgsl")),
     entry: "matmul",
     tensors: 3,
-    parameter_bytes: Some(64),
+    parameter_bytes: 64,
     kind: &[],
     body: Some("return x;"),
     shared: Some(MATRIX_AS_LEFT),
@@ -123,7 +89,7 @@ macro_rules! tiled {
                 source!("lib/epilogue.wgsl")
             ),
             entry: "matmul_tiled",
-            parameter_bytes: Some(56),
+            parameter_bytes: 56,
             kind: &[
                 ["const TILE: u32 = 128u;", concat!("const TILE: u32 = ", $tile, ";")],
                 ["const LEFT_K_CONTIGUOUS: bool = true;", concat!("const LEFT_K_CONTIGUOUS: bool = ", $left, ";")],
@@ -151,7 +117,7 @@ macro_rules! cooperative {
                 source!("lib/epilogue.wgsl")
             ),
             entry: "matmul_cooperative",
-            parameter_bytes: Some(56),
+            parameter_bytes: 56,
             kind: &[
                 ["const LEFT_K_CONTIGUOUS: bool = true;", concat!("const LEFT_K_CONTIGUOUS: bool = ", $left, ";")],
                 ["const RIGHT_K_CONTIGUOUS: bool = true;", concat!("const RIGHT_K_CONTIGUOUS: bool = ", $right, ";")],
@@ -180,7 +146,7 @@ pub(in crate::ops) const UNIFORM: Shader = Shader {
     source: include_str!("../../../shaders/random.wgsl"),
     entry: "uniform_numbers",
     tensors: 1,
-    parameter_bytes: Some(24),
+    parameter_bytes: 24,
     kind: &[],
     body: None,
     shared: None,
@@ -195,7 +161,7 @@ pub(in crate::ops) const GATHER: Shader = Shader {
     source: concat!(source!("lib/indexed.wgsl"), source!("gather.wgsl")),
     entry: "gather",
     tensors: 3,
-    parameter_bytes: Some(INDEXED_BYTES),
+    parameter_bytes: INDEXED_BYTES,
     kind: &[],
     body: None,
     shared: None,
@@ -211,7 +177,7 @@ pub(in crate::ops) const ARANGE: Shader = Shader {
     source: source!("arange.wgsl"),
     entry: "arange",
     tensors: 1,
-    parameter_bytes: Some(12),
+    parameter_bytes: 12,
     ..GATHER
 };
 
@@ -223,7 +189,7 @@ pub(in crate::ops) const UNFOLD: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("unfold.wgsl")),
     entry: "unfold",
     tensors: 2,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const CONV2D: Shader = Shader {
@@ -231,7 +197,7 @@ pub(in crate::ops) const CONV2D: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("conv2d.wgsl")),
     entry: "conv2d",
     tensors: 3,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const CONV2D_WEIGHT: Shader = Shader {
@@ -239,7 +205,7 @@ pub(in crate::ops) const CONV2D_WEIGHT: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("conv2d_weight.wgsl")),
     entry: "conv2d_weight",
     tensors: 3,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const FOLD: Shader = Shader {
@@ -247,7 +213,7 @@ pub(in crate::ops) const FOLD: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("fold.wgsl")),
     entry: "fold",
     tensors: 2,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const MAX_POOL: Shader = Shader {
@@ -255,7 +221,7 @@ pub(in crate::ops) const MAX_POOL: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("max_pool.wgsl")),
     entry: "max_pool",
     tensors: 3,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const MAX_POOL_BACK: Shader = Shader {
@@ -263,7 +229,7 @@ pub(in crate::ops) const MAX_POOL_BACK: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("max_pool_back.wgsl")),
     entry: "max_pool_back",
     tensors: 3,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
@@ -271,7 +237,7 @@ pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
     source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "lib/average.wgsl", "average_pool.wgsl"),
     entry: "average_pool",
     tensors: 2,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const AVERAGE_POOL_BACK: Shader = Shader {
@@ -279,7 +245,7 @@ pub(in crate::ops) const AVERAGE_POOL_BACK: Shader = Shader {
     source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "lib/average.wgsl", "average_pool_back.wgsl"),
     entry: "average_pool_back",
     tensors: 2,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const UPSAMPLE: Shader = Shader {
@@ -287,7 +253,7 @@ pub(in crate::ops) const UPSAMPLE: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("lib/resample.wgsl"), source!("upsample.wgsl")),
     entry: "upsample",
     tensors: 2,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 pub(in crate::ops) const UPSAMPLE_BACK: Shader = Shader {
@@ -295,7 +261,7 @@ pub(in crate::ops) const UPSAMPLE_BACK: Shader = Shader {
     source: concat!(source!("lib/image.wgsl"), source!("lib/resample.wgsl"), source!("upsample_back.wgsl")),
     entry: "upsample_back",
     tensors: 2,
-    parameter_bytes: Some(IMAGE_BYTES),
+    parameter_bytes: IMAGE_BYTES,
     ..GATHER
 };
 
@@ -343,7 +309,7 @@ macro_rules! listed {
             source: concat!(include_str!(concat!("../../../shaders/", $name, ".wgsl")), source!("lib/list.wgsl")),
             entry: $name,
             tensors: $windows,
-            parameter_bytes: Some(256),
+            parameter_bytes: 256,
             kind: $kind,
             ..GATHER
         }

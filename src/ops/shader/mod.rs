@@ -8,7 +8,6 @@ mod tests;
 
 pub(super) use catalog::*;
 
-use super::form::Form;
 use crate::device::Gpu;
 use crate::device::gpu::{Program, ProgramDescriptor, ProgramKey};
 use crate::error::DeviceError;
@@ -23,8 +22,7 @@ pub(super) struct Shader {
     pub(super) source: &'static str,
     pub(super) entry: &'static str,
     pub(super) tensors: usize,
-    /// Bytes of its parameters; those of an elementwise kernel are its form's.
-    parameter_bytes: Option<u32>,
+    parameter_bytes: u32,
     /// Lines of the source and what takes their place, for kernels of which there are several kinds.
     kind: &'static [[&'static str; 2]],
     /// The statement that an operation's expression takes the place of.
@@ -33,7 +31,7 @@ pub(super) struct Shader {
     shared: Option<[&'static str; 3]>,
 }
 
-/// A named expression of an elementwise operation, over `x` and, where there are two operands, `y`; or over `total`.
+/// A named expression in place of a kernel's own: over `x` in the epilogue of a product, or over `shifted` and `total` in a softmax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Operation {
     pub(super) name: &'static str,
@@ -42,8 +40,6 @@ pub(super) struct Operation {
     pub(super) lines: &'static [[&'static str; 2]],
     /// WGSL functions that the expression calls, over the aliases Real, Bits, Signed and Truth.
     pub(super) functions: &'static [&'static str],
-    /// The most loop iterations that the functions run for a value, as their headers say.
-    pub(super) iterations: u64,
 }
 
 /// Its name tells it from others.
@@ -54,28 +50,18 @@ impl std::hash::Hash for Operation {
 }
 
 impl Operation {
-    /// One expression in place of the kernel's own.
-    pub(super) const fn new(name: &'static str, expression: &'static str) -> Self {
-        Self { name, expression, lines: &[], functions: &[], iterations: 0 }
-    }
-
     /// An expression that calls functions of `shaders/lib`.
     pub(super) const fn calling(
         name: &'static str,
         expression: &'static str,
         functions: &'static [&'static str],
     ) -> Self {
-        Self { name, expression, lines: &[], functions, iterations: 0 }
-    }
-
-    /// The same, whose functions run loops.
-    pub(super) const fn looping(self, iterations: u64) -> Self {
-        Self { iterations, ..self }
+        Self { name, expression, lines: &[], functions }
     }
 
     /// Lines in place of some of the kernel's.
     pub(super) const fn of_lines(name: &'static str, lines: &'static [[&'static str; 2]]) -> Self {
-        Self { name, expression: "", lines, functions: &[], iterations: 0 }
+        Self { name, expression: "", lines, functions: &[] }
     }
 }
 
@@ -114,7 +100,7 @@ pub(super) const INTEGER: &str = include_str!("../../../shaders/lib/integer.wgsl
 pub(super) const ERROR_FUNCTION: &str = include_str!("../../../shaders/lib/error_function.wgsl");
 
 /// The kernel as it stands in its file.
-pub(super) const AS_IT_IS: Operation = Operation::new("", "");
+pub(super) const AS_IT_IS: Operation = Operation::of_lines("", &[]);
 
 /// What the host makes of a shader.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +110,6 @@ pub(super) struct Variant {
     pub(super) dtype: DType,
     /// That of the elements that are written.
     pub(super) output: DType,
-    /// How an elementwise kernel walks over its operands; nothing to others.
-    pub(super) form: Form,
     /// Whether two operands are bound as one.
     pub(super) shared: bool,
     /// Whether a product has a bias, bound last.
@@ -135,7 +119,7 @@ pub(super) struct Variant {
 impl Variant {
     /// The kernel as it stands in its file, over elements of a dtype.
     pub(super) fn plain(dtype: DType) -> Self {
-        Self { operation: AS_IT_IS, dtype, output: dtype, form: Form::Strided, shared: false, bias: false }
+        Self { operation: AS_IT_IS, dtype, output: dtype, shared: false, bias: false }
     }
 }
 
@@ -145,15 +129,10 @@ impl Shader {
         Self { name, source, entry: name, ..self }
     }
 
-    fn is_elementwise(&self) -> bool {
-        self.parameter_bytes.is_none()
-    }
-
     /// The WGSL of a variant, which moves a vec4 as a pair of 64 bits or as it is.
     pub(super) fn wgsl(&self, variant: Variant, in_pairs: bool) -> String {
-        let Variant { operation, dtype, output, form, shared, bias } = variant;
-        let form = if self.is_elementwise() { form.source() } else { "" };
-        let mut source = [form, self.source].concat();
+        let Variant { operation, dtype, output, shared, bias } = variant;
+        let mut source = self.source.to_string();
         if in_pairs {
             source = source.replacen(AS_VEC4, AS_PAIRS, 1);
         }
@@ -192,7 +171,7 @@ impl Shader {
 
     /// The compiled program, from the device's cache or new in it.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
-        let Variant { dtype, output, form, shared, bias, .. } = variant;
+        let Variant { dtype, output, shared, bias, .. } = variant;
         gpu.cached_program(self.key(variant), || {
             let in_pairs = moves_pairs(gpu, &[dtype, output]);
             gpu.program(&ProgramDescriptor {
@@ -200,7 +179,7 @@ impl Shader {
                 source: &self.wgsl(variant, in_pairs),
                 entry: self.entry,
                 tensors: self.tensors - usize::from(shared) + usize::from(bias),
-                parameter_bytes: self.parameter_bytes.unwrap_or_else(|| form.parameter_bytes()),
+                parameter_bytes: self.parameter_bytes,
                 immediates: true,
                 constants: &[],
             })
@@ -212,12 +191,11 @@ impl Shader {
         gpu.known_program(self.key(variant))
     }
 
-    fn key(&self, Variant { operation, dtype, output, form, shared, bias }: Variant) -> ProgramKey {
-        ProgramKey {
+    fn key(&self, Variant { operation, dtype, output, shared, bias }: Variant) -> ProgramKey {
+        ProgramKey::Shader {
             shader: self.name,
             operation: operation.name,
             dtypes: [dtype, output].map(DType::name),
-            form: if self.is_elementwise() { form.name() } else { "" },
             shared,
             bias,
         }

@@ -1,20 +1,15 @@
 use super::*;
 use crate::ops::activation::Activation;
-use crate::ops::{binary, cast, image, indexed, reduce, rows, unary};
+use crate::ops::{image, indexed, reduce, rows};
 
 /// Everything that the crate can ask a device to compile.
 fn variants() -> Vec<(Shader, Variant)> {
     let mut all = Vec::new();
     let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().flatten().copied();
-    let plain: Vec<_> = [FILL, ADD_SCALED, MATMUL].into_iter().chain(tiled).map(|shader| (shader, AS_IT_IS)).collect();
-    let binary = binary::ALL.into_iter().flat_map(|operation| [(BINARY, operation), (BINARY_SCALAR, operation)]);
+    let plain: Vec<_> = [MATMUL].into_iter().chain(tiled).collect();
     all.extend(COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
     for dtype in DType::ALL {
-        let unary = unary::ALL.into_iter().filter_map(|operation| Some((UNARY, unary::on(operation, dtype)?)));
-        let binary =
-            binary.clone().filter_map(|(shader, operation)| Some((shader, binary::defined(operation, dtype)?)));
-        let of_dtype = plain.iter().copied().chain(binary).chain(unary);
-        all.extend(of_dtype.map(|(shader, operation)| (shader, Variant { operation, ..Variant::plain(dtype) })));
+        all.extend(plain.iter().map(|&shader| (shader, Variant::plain(dtype))));
     }
     let by_index = |dtype| [GATHER, ARANGE].map(|shader| (shader, Variant::plain(dtype)));
     all.extend(DType::ALL.into_iter().flat_map(by_index));
@@ -62,18 +57,7 @@ fn variants() -> Vec<(Shader, Variant)> {
         }
     }
     all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
-    let pairs = DType::ALL.into_iter().flat_map(|from| DType::ALL.map(|to| (from, to)));
-    for operation in pairs.filter_map(|(from, to)| cast::conversion(from, to)) {
-        let (operation, [dtype, output]) = operation;
-        all.push((UNARY, Variant { operation, output, ..Variant::plain(dtype) }));
-    }
-    for dtype in [DType::U32, DType::F16] {
-        all.extend([COPY, COPY_TRANSPOSED].map(|shader| (shader, Variant::plain(dtype))));
-    }
-    let in_every_form = |(shader, variant): (Shader, Variant)| {
-        let forms = if shader.is_elementwise() { &Form::ALL[..] } else { &Form::ALL[..1] };
-        forms.iter().map(move |&form| (shader, Variant { form, ..variant }))
-    };
+    all.extend([DType::U32, DType::F16].map(|dtype| (COPY_TRANSPOSED, Variant::plain(dtype))));
     let matrices: Vec<_> = all.iter().copied().filter(|(shader, _)| shader.name.starts_with("matmul")).collect();
     for (shader, variant) in matrices {
         all.push((shader, Variant { bias: true, ..variant }));
@@ -86,29 +70,29 @@ fn variants() -> Vec<(Shader, Variant)> {
         let ways = if shader.shared.is_some() { &[false, true][..] } else { &[false] };
         ways.iter().map(move |&shared| (shader, Variant { shared, ..variant }))
     };
-    all.into_iter().flat_map(in_every_form).flat_map(shared_too).collect()
+    all.into_iter().flat_map(shared_too).collect()
 }
 
 // One test for each input dtype, so that they run in parallel.
 
 #[test]
-fn every_shader_of_f32_compiles_for_every_operation_and_form() {
-    assert!(compile_all(DType::F32) > 100);
+fn every_shader_of_f32_compiles_for_every_operation() {
+    assert!(compile_all(DType::F32) > 5);
 }
 
 #[test]
-fn every_shader_of_f16_compiles_for_every_operation_and_form() {
+fn every_shader_of_f16_compiles_for_every_operation() {
     compile_all(DType::F16);
 }
 
 #[test]
-fn every_shader_of_i32_compiles_for_every_operation_and_form() {
-    assert!(compile_all(DType::I32) > 50);
+fn every_shader_of_i32_compiles_for_every_operation() {
+    assert!(compile_all(DType::I32) > 5);
 }
 
 #[test]
-fn every_shader_of_u32_compiles_for_every_operation_and_form() {
-    assert!(compile_all(DType::U32) > 50);
+fn every_shader_of_u32_compiles_for_every_operation() {
+    assert!(compile_all(DType::U32) > 5);
 }
 
 /// Compiles every shader whose input has `dtype`. Returns how many of them have a form with pairs of 64-bit numbers, which is validated too.
@@ -157,7 +141,7 @@ fn every_substitution_takes_place() {
             assert!(wgsl.contains(variant.operation.expression), "{} {variant:?}", shader.name);
             assert!(variant.operation.functions.iter().all(|called| wgsl.contains(called)), "{}", shader.name);
         }
-        if shader.is_elementwise() || shader.source.contains("alias Element") {
+        if shader.source.contains("alias Element") {
             assert!(wgsl.contains(&format!("alias Element = {};", variant.dtype)), "{}", shader.name);
         }
         if variant.output != variant.dtype {

@@ -91,19 +91,12 @@ fn operations() -> BTreeSet<String> {
     for source in &all {
         found.extend(functions(source).map(String::from));
         // A call, and how many of an entry's parts are names of functions.
-        let calls = [
-            ("\nunary_operations! {", 1),
-            ("\nbinary_operations! {", 1),
-            ("\ncomparisons! {", 1),
-            ("\nunary_in_place! {", 1),
-            ("\nbinary_in_place! {", 1),
-            ("\nunary! {", 1),
-            ("\nbinary! {", 1),
-        ];
+        let calls = [("\nunary_operations! {", 2), ("\nbinary_operations! {", 2), ("\ncomparisons! {", 1)];
         for (call, names) in calls {
             for entry in entries(source, call) {
-                // What follows a semicolon in a text is no name.
-                let is_name = |part: &&&str| part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+                // What follows a semicolon in a text is no name, nor is a formula.
+                let is_letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+                let is_name = |part: &&&str| part.chars().all(is_letter);
                 let names = entry.iter().take(names).filter(is_name);
                 found.extend(names.map(|name| (*name).to_string()));
             }

@@ -44,17 +44,25 @@ pub(crate) struct Program {
 
 /// The cache key of one of the crate's own kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ProgramKey {
-    pub(crate) shader: &'static str,
-    pub(crate) operation: &'static str,
-    /// Of the input elements and of the output elements.
-    pub(crate) dtypes: [&'static str; 2],
-    /// The name of the memory layout that the kernel is compiled for.
-    pub(crate) form: &'static str,
-    /// Whether one binding serves two operands.
-    pub(crate) shared: bool,
-    /// Whether the bias of a matrix product is bound, too.
-    pub(crate) bias: bool,
+pub(crate) enum ProgramKey {
+    /// A kernel that has a file of its own.
+    Shader {
+        shader: &'static str,
+        operation: &'static str,
+        /// Of the input elements and of the output elements.
+        dtypes: [&'static str; 2],
+        /// Whether one binding serves two operands.
+        shared: bool,
+        /// Whether the bias of a matrix product is bound, too.
+        bias: bool,
+    },
+    /// A single elementwise operation.
+    Operation {
+        /// The address of the static that declares the operation.
+        address: usize,
+        /// A number for the dtypes and layouts of the operands.
+        variant: u64,
+    },
 }
 
 /// The computation of a fused expression. The cache compares whole structures, so that a hash collision cannot return a
@@ -71,7 +79,7 @@ pub(crate) trait Structure: Any + fmt::Debug + Send + Sync {
 #[derive(Clone, Debug)]
 pub(crate) struct ExpressionKey {
     pub(crate) structure: Arc<dyn Structure>,
-    /// A hash of the dtypes and layouts of the operands.
+    /// A number for the dtypes and layouts of the operands.
     pub(crate) variant: u64,
 }
 
@@ -208,26 +216,13 @@ impl Gpu {
         cached(&self.kernels.programs.own, key, build)
     }
 
-    /// Returns the program of a fused expression, compiled if the cache has none. `write` returns the WGSL source, the
-    /// number of tensors, and the number of parameter words.
+    /// Returns the program of a fused expression; calls `build` if the cache has none.
     pub(crate) fn expression_program(
         &self,
         key: ExpressionKey,
-        write: impl FnOnce() -> (String, usize, usize),
+        build: impl FnOnce() -> Result<Program, DeviceError>,
     ) -> Result<Arc<Program>, DeviceError> {
-        cached(&self.kernels.programs.expressions, key, || {
-            let (source, tensors, words) = write();
-            let parameter_bytes = u32::try_from(words * 4).expect("no more than fit a slot of parameters");
-            self.program(&ProgramDescriptor {
-                label: "fused",
-                source: &source,
-                entry: "fused",
-                tensors,
-                parameter_bytes,
-                immediates: true,
-                constants: &[],
-            })
-        })
+        cached(&self.kernels.programs.expressions, key, build)
     }
 
     fn passing(&self, descriptor: &ProgramDescriptor<'_>) -> Passing {

@@ -1,12 +1,10 @@
-//! Forms of kernels: how the operands of an operation lie decides how its shader walks over them.
+//! Forms of kernels: the layouts of an operation's operands decide how its kernel walks over them.
 
-use super::launch::index;
-use crate::error::TensorError;
 use crate::tensor::Layout;
 
-/// How the operands of an elementwise kernel are walked over. The WGSL of a form is put in front of the kernel's own.
+/// How the operands of an elementwise kernel are walked over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::ops) enum Form {
     /// Any strides: an invocation has one element.
     Strided,
     /// Rows of a multiple of four elements, each contiguous or one element repeated: four elements an invocation.
@@ -15,76 +13,11 @@ pub(super) enum Form {
     Flat,
 }
 
-impl Form {
-    #[cfg(test)]
-    pub(super) const ALL: [Self; 3] = [Self::Strided, Self::Rows, Self::Flat];
-
-    /// Its name in the cache of programs.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Strided => "strided",
-            Self::Rows => "rows",
-            Self::Flat => "flat",
-        }
-    }
-
-    /// The WGSL that a kernel needs.
-    pub(super) const fn source(self) -> &'static str {
-        match self {
-            Self::Strided => concat!(
-                include_str!("../../shaders/lib/places.wgsl"),
-                include_str!("../../shaders/lib/walk.wgsl"),
-                include_str!("../../shaders/lib/strided.wgsl")
-            ),
-            Self::Rows => concat!(
-                include_str!("../../shaders/lib/places.wgsl"),
-                include_str!("../../shaders/lib/walk.wgsl"),
-                include_str!("../../shaders/lib/as_vec4.wgsl"),
-                include_str!("../../shaders/lib/rows.wgsl")
-            ),
-            Self::Flat => concat!(
-                include_str!("../../shaders/lib/places.wgsl"),
-                include_str!("../../shaders/lib/as_vec4.wgsl"),
-                include_str!("../../shaders/lib/flat.wgsl")
-            ),
-        }
-    }
-
-    /// Bytes of the parameters.
-    pub(super) const fn parameter_bytes(self) -> u32 {
-        match self {
-            Self::Strided | Self::Rows => 128,
-            Self::Flat => 24,
-        }
-    }
-}
-
-/// Operands of one shape, collapsed together, and the form that fits them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Operands {
-    pub(super) form: Form,
-    /// The output, the left and the right operand.
-    pub(super) layouts: [Layout; 3],
-}
-
 /// Elements that an invocation has in the forms other than [`Form::Strided`].
-pub(super) const LANES: usize = 4;
-
-impl Operands {
-    /// Collapsed layouts of one shape with at least one element.
-    pub(super) fn new(layouts: &[Layout; 3]) -> Self {
-        Self { form: form(layouts), layouts: *layouts }
-    }
-
-    /// How many values the walk has.
-    pub(super) fn count(&self, operation: &'static str) -> Result<u32, TensorError> {
-        let elements = self.layouts[0].elements();
-        index(operation, if self.form == Form::Strided { elements } else { elements.div_ceil(LANES) })
-    }
-}
+pub(in crate::ops) const LANES: usize = 4;
 
 /// The form that fits some operands of one shape, the output first.
-pub(super) fn form(layouts: &[Layout]) -> Form {
+pub(in crate::ops) fn form(layouts: &[Layout]) -> Form {
     let is_contiguous = |layout: &Layout| layout.is_contiguous() && layout.offset.is_multiple_of(LANES);
     if layouts.iter().all(is_contiguous) {
         return Form::Flat;
@@ -112,7 +45,7 @@ mod tests {
     fn form_of(left: &Layout, right: &Layout) -> Form {
         let shape = left.broadcast_shape("add", right).expect("the shapes match");
         let expand = |layout: &Layout| layout.expand("add", &shape).expect("the shapes match");
-        Operands::new(&collapse([&layout(&shape), &expand(left), &expand(right)])).form
+        form(&collapse([&layout(&shape), &expand(left), &expand(right)]))
     }
 
     #[test]

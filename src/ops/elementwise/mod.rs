@@ -1,0 +1,262 @@
+//! The engine of elementwise kernels. It runs single operations and fused expressions alike, reads each input once and writes once.
+//!
+//! `operation.rs` has the rows of the table of operations, `graph.rs` the steps of a kernel, `form.rs` the ways to walk over operands,
+//! `variant.rs` what a kernel is written for, `wgsl.rs` writes it, and this file runs it.
+
+mod form;
+mod graph;
+mod operation;
+#[cfg(test)]
+mod tests;
+mod variant;
+mod wgsl;
+
+pub(super) use graph::{Graph, MOST_OPERANDS, Node, Place};
+pub(super) use operation::{Code, IDENTITY, IN_REAL, OnIntegers, Operation, Typed, UNDEFINED, Value, computed};
+pub use variant::MOST_INPUTS;
+
+use super::launch::{MOST_BINDINGS, WORKGROUP, check_pools, each_walk, grid, index, is_in_place, launch, with_gpu};
+use super::placed::Placed;
+use crate::device::Gpu;
+use crate::device::gpu::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
+use crate::error::{DeviceError, TensorError};
+use crate::tensor::{DType, Layout, Tensor};
+use form::{Form, LANES};
+use std::borrow::Cow;
+use std::sync::Arc;
+use variant::{OPERANDS, Parameters, Variant, Words};
+
+/// One operation of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Single {
+    pub(super) operation: &'static Operation,
+    pub(super) typed: Typed,
+    /// Whether the operands are exchanged, for a number on the left.
+    pub(super) is_reversed: bool,
+}
+
+/// What is computed of each element.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Computation<'a> {
+    /// An operation on the inputs, then the numbers, which are of its operands' dtype.
+    Single(Single),
+    /// A graph, with the types of its nodes.
+    Expression(&'a Arc<Graph>, &'a [Typed]),
+}
+
+/// A run of a kernel, but for its output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elementwise<'a> {
+    /// In errors.
+    pub(super) name: &'static str,
+    pub(super) computation: Computation<'a>,
+    pub(super) inputs: &'a [&'a Tensor],
+    /// The bits of the constants.
+    pub(super) numbers: &'a [u32],
+    /// The dtypes that elements are read and written as, where these are not the tensors' own.
+    pub(super) moved_as: Option<[DType; 2]>,
+}
+
+/// Layouts of operands, the output first; of those that a kernel doesn't have, the output's.
+#[derive(Clone, Debug)]
+struct Layouts<const N: usize> {
+    all: [Layout; N],
+    count: usize,
+}
+
+impl<const N: usize> AsMut<[Layout]> for Layouts<N> {
+    fn as_mut(&mut self) -> &mut [Layout] {
+        &mut self.all[..self.count]
+    }
+}
+
+impl<'a> Elementwise<'a> {
+    /// An operation of the table on the inputs, then the numbers.
+    pub(super) const fn single(
+        name: &'static str,
+        single: Single,
+        inputs: &'a [&'a Tensor],
+        numbers: &'a [u32],
+    ) -> Self {
+        Self { name, computation: Computation::Single(single), inputs, numbers, moved_as: None }
+    }
+
+    /// Writes to a new tensor of a dtype, of the shape that the inputs, of which there is at least one, broadcast to.
+    #[track_caller]
+    pub(super) fn run(&self, written: DType) -> Result<Tensor, TensorError> {
+        let [first, others @ ..] = self.inputs else { unreachable!("a result has the pool of an input") };
+        let mut layout = *first.layout();
+        for other in others {
+            check_pools(self.name, first, other)?;
+            if other.shape() != &*layout.shape {
+                let shape = layout.broadcast_shape(self.name, other.layout())?;
+                layout = layout.expand(self.name, &shape)?;
+            }
+        }
+        let output = first.new_empty(&*layout.shape, written)?;
+        self.launch(&output)?;
+        Ok(output)
+    }
+
+    /// Writes results of a dtype to `output`, which may be one of the inputs; these are broadcast to its shape.
+    ///
+    /// # Errors
+    /// [`TensorError::DType`] of another dtype than the output's; [`TensorError::Overlap`] if the output shares elements with an
+    /// input other than each with itself, or if its own elements share places; [`TensorError::Pools`], [`TensorError::Shape`].
+    pub(super) fn run_into(&self, written: DType, output: &Tensor) -> Result<(), TensorError> {
+        let name = self.name;
+        if written != output.dtype() {
+            let (left, right) = (written.name(), output.dtype().name());
+            return Err(TensorError::DType { operation: name, left, right });
+        }
+        output.check_writable(name)?;
+        for input in self.inputs {
+            check_pools(name, output, input)?;
+            let layout = input.layout().expand(name, output.shape())?;
+            is_in_place(name, (output.storage(), output.layout()), (input.storage(), &layout))?;
+        }
+        self.launch(output)
+    }
+
+    /// Writes to `output`, whose elements don't overlap others of the inputs.
+    pub(super) fn launch(&self, output: &Tensor) -> Result<(), TensorError> {
+        // Most kernels have few operands, and layouts are large.
+        match self.inputs.len() {
+            ..3 => self.launch_of::<3>(output),
+            _ => self.launch_of::<OPERANDS>(output),
+        }
+    }
+
+    /// Up to `N` operands.
+    fn launch_of<const N: usize>(&self, output: &Tensor) -> Result<(), TensorError> {
+        if output.elements() == 0 {
+            return Ok(());
+        }
+        let mut layouts = Layouts { all: [*output.layout(); N], count: 1 + self.inputs.len() };
+        for (layout, input) in layouts.all[1..].iter_mut().zip(self.inputs) {
+            if input.shape() == output.shape() {
+                *layout = *input.layout();
+            } else {
+                *layout = input.layout().expand(self.name, output.shape())?;
+            }
+        }
+        each_walk(&mut layouts, |walk| self.launch_walk(output, &walk.all[..walk.count]))
+    }
+
+    /// Runs the kernel on elements that are walked over in few dimensions.
+    fn launch_walk(&self, output: &Tensor, layouts: &[Layout]) -> Result<(), TensorError> {
+        let Self { name, computation, inputs, numbers, moved_as } = *self;
+        let variant = Variant::new(layouts, inputs, output, moved_as);
+        let parameters = Parameters::new(&variant, numbers.len());
+        let program = with_gpu(output, |gpu| computation.program(gpu, &variant, &parameters, numbers.len()))?;
+        let unit = if variant.form == Form::Flat { LANES } else { 1 };
+        let (first, offset) = Placed::at(output, &layouts[0]).bind(name, unit)?;
+        let (mut bindings, mut offsets) = ([first; MOST_BINDINGS], [offset; OPERANDS]);
+        for (place, input) in (1..).zip(inputs) {
+            (bindings[usize::from(variant.bindings[place])], offsets[place]) =
+                Placed::at(input, &layouts[place]).bind(name, unit)?;
+        }
+        let elements = layouts[0].elements();
+        let count = index(name, if variant.form == Form::Strided { elements } else { elements.div_ceil(LANES) })?;
+        let mut words = Words::new(name, layouts, &offsets[..layouts.len()], &variant, count)?;
+        let mut bound = usize::from(variant.bound);
+        let constants;
+        if parameters.binds_constants {
+            constants = output.new_empty([numbers.len()], DType::U32)?;
+            constants.storage().write(0, bytemuck::cast_slice(numbers))?;
+            bindings[bound] = Placed::of(&constants).bind_whole(name)?;
+            bound += 1;
+        } else {
+            words.extend(numbers);
+        }
+        let words = bytemuck::cast_slice(words.as_slice(parameters.words()));
+        let workgroups = grid(count.div_ceil(WORKGROUP));
+        launch(name, &program, &bindings[..bound], words, workgroups, computation.iterations())
+    }
+}
+
+impl Computation<'_> {
+    /// Loop iterations that an invocation runs.
+    fn iterations(self) -> u64 {
+        match self {
+            Self::Single(single) => single.typed.iterations(),
+            Self::Expression(_, kinds) => kinds.iter().map(|kind| kind.iterations()).sum(),
+        }
+    }
+
+    /// The nodes and their types, and the place of the result.
+    fn steps(&self, variant: &Variant, numbers: usize) -> wgsl::Steps<'_> {
+        match *self {
+            Self::Single(single) => single.steps(&variant.dtypes[..variant.inputs], numbers),
+            Self::Expression(graph, kinds) => {
+                wgsl::Steps { nodes: Cow::from(&*graph.nodes), kinds: Cow::from(kinds), result: graph.result }
+            }
+        }
+    }
+
+    /// The compiled program, from the device's cache or new in it.
+    fn program(
+        self,
+        gpu: &Gpu,
+        variant: &Variant,
+        parameters: &Parameters,
+        numbers: usize,
+    ) -> Result<Arc<Program>, DeviceError> {
+        let label = match self {
+            Self::Single(Single { operation, .. }) => operation.name,
+            Self::Expression(..) => "fused",
+        };
+        let build = || {
+            let steps = self.steps(variant, numbers);
+            gpu.program(&ProgramDescriptor {
+                label,
+                source: &wgsl::kernel(&steps, variant, parameters),
+                entry: wgsl::ENTRY,
+                tensors: usize::from(variant.bound) + usize::from(parameters.binds_constants),
+                parameter_bytes: u32::try_from(parameters.words() * 4).expect("no more than fit a slot of parameters"),
+                immediates: true,
+                constants: &[],
+            })
+        };
+        match self {
+            Self::Single(Single { operation, is_reversed, .. }) => {
+                let variant = (variant.key() * 4 + numbers as u64) * 2 + u64::from(is_reversed);
+                gpu.cached_program(ProgramKey::Operation { address: operation.address(), variant }, build)
+            }
+            Self::Expression(graph, _) => {
+                let structure: Arc<dyn Structure> = Arc::<Graph>::clone(graph);
+                gpu.expression_program(ExpressionKey { structure, variant: variant.key() }, build)
+            }
+        }
+    }
+}
+
+impl Single {
+    /// An operation of the table, as computed on operands of a dtype.
+    pub(super) const fn of(operation: &'static Operation, typed: Typed) -> Self {
+        Self { operation, typed, is_reversed: false }
+    }
+
+    /// The operand itself, whose elements are moved as those of a dtype.
+    pub(super) const fn moving(operation: &'static Operation, dtype: DType) -> (Self, [DType; 2]) {
+        (Self::of(operation, Typed::number(dtype)), [dtype; 2])
+    }
+
+    /// As a graph: inputs of some dtypes, numbers, and the operation on them.
+    fn steps(&self, dtypes: &[DType], numbers: usize) -> wgsl::Steps<'static> {
+        let Self { operation, typed, is_reversed } = *self;
+        let number = typed.operands.number();
+        let mut nodes: Vec<Node> = (0..).zip(dtypes).map(|(input, _)| Node::Input(input)).collect();
+        nodes.extend((0..).take(numbers).map(|constant| Node::Constant { number: constant, dtype: number }));
+        let mut kinds: Vec<Typed> = dtypes.iter().map(|&dtype| Typed::number(dtype)).collect();
+        kinds.resize(nodes.len(), Typed::number(number));
+        debug_assert_eq!(nodes.len(), operation.arity, "{}: each operand is an input or a number", operation.name);
+        if typed.code.is_some() {
+            let operands = if is_reversed { [1, 0, 2] } else { [0, 1, 2] };
+            nodes.push(Node::Apply(operation, operands));
+            kinds.push(typed);
+        }
+        let result = Place::try_from(nodes.len() - 1).expect("an operation has at most three operands");
+        wgsl::Steps { nodes: nodes.into(), kinds: kinds.into(), result }
+    }
+}
