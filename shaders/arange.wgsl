@@ -5,10 +5,6 @@
 // Indices: the invocation index is below count + 2^24, see src/ops/launch.rs.
 // Loops: none.
 
-alias Element = f32;
-// The type of arithmetic: f32 for f16 elements.
-alias Number = Element;
-
 struct Params {
     count: u32,
     // The bits of a Number.

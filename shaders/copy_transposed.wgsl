@@ -12,8 +12,6 @@
 // Indices: elements are read and written within their storages; the host keeps both sides under 32 * 65,535.
 // Loops: 5.
 
-alias Element = f32;
-
 struct Params {
     // Sizes of the batch dimensions, outermost first, then their strides in the output and in left.
     sizes: vec4<u32>,

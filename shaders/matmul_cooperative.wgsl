@@ -192,14 +192,14 @@ fn load_left(at: u32, band: u32, vectors: ptr<function, array<StoredInput, 8>>) 
 }
 
 fn load_right(at: u32, band: u32, vectors: ptr<function, array<StoredInput, 8>>) {
-    (*vectors)[0] = right[at];
-    (*vectors)[1] = right[at + 1u];
-    (*vectors)[2] = right[at + band];
-    (*vectors)[3] = right[at + band + 1u];
-    (*vectors)[4] = right[at + 2u * band];
-    (*vectors)[5] = right[at + 2u * band + 1u];
-    (*vectors)[6] = right[at + 3u * band];
-    (*vectors)[7] = right[at + 3u * band + 1u];
+    (*vectors)[0] = right_at(at);
+    (*vectors)[1] = right_at(at + 1u);
+    (*vectors)[2] = right_at(at + band);
+    (*vectors)[3] = right_at(at + band + 1u);
+    (*vectors)[4] = right_at(at + 2u * band);
+    (*vectors)[5] = right_at(at + 2u * band + 1u);
+    (*vectors)[6] = right_at(at + 3u * band);
+    (*vectors)[7] = right_at(at + 3u * band + 1u);
 }
 
 fn stage_left(line: u32, eight: u32, vectors: ptr<function, array<StoredInput, 8>>) {

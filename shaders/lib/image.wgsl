@@ -13,11 +13,6 @@
 // of elements is below 2^32 - 2^24. Each window starts within the padded image, and without ceil_mode also ends there. The
 // invocation index is below count + 2^24.
 
-alias Element = f32;
-// The type of arithmetic: f32 for f16 elements.
-alias Number = Element;
-// The type of output elements.
-alias Output = Element;
 alias Real = f32;
 alias Bits = u32;
 

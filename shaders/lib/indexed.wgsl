@@ -5,10 +5,6 @@
 // indexed axis of the table has stride 0 here; its actual stride is `axis_stride` and its size `axis_size`. Strides and offsets
 // are in elements.
 
-alias Element = f32;
-// The type of arithmetic: f32 for f16 elements.
-alias Number = Element;
-
 struct Params {
     // Sizes of the dimensions (6), then strides of the table (6), of the index (6) and of the values (6).
     dims: array<vec4<u32>, 6>,

@@ -5,8 +5,6 @@
 // the number of elements of each tensor, contiguous. The host removes the declarations of unused bindings. A workgroup processes
 // CHUNK elements of one entry. Dispatch the sum over the entries of count / CHUNK workgroups, each rounded up.
 
-alias Element = f32;
-
 @group(0) @binding(0) var<storage, read_write> memory_0: array<Element>;
 @group(0) @binding(1) var<storage, read_write> memory_1: array<Element>;
 @group(0) @binding(2) var<storage, read_write> memory_2: array<Element>;

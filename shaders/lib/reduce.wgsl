@@ -6,11 +6,6 @@
 // is at k * split + p, unless the kernel states otherwise. Bindings: 0 output, 1 input. The host replaces the lines of a sum by
 // those of the operation.
 
-alias Element = f32;
-// The type of arithmetic: f32 for f16 elements.
-alias Number = Element;
-// The type of output elements.
-alias Output = Element;
 alias Accumulator = Number;
 alias Real = vec4<f32>;
 alias Bits = vec4<u32>;

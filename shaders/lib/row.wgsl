@@ -3,9 +3,6 @@
 // Shapes: input and output (rows, columns), contiguous, of f32 or f16; arithmetic is in f32. Bindings: 0 output, 1 input, then
 // weight and bias if the kernel has them, each with `columns` elements. Offsets are in the kernel's unit: elements or vec4s.
 
-alias Element = f32;
-// The type of output elements.
-alias Output = Element;
 alias Bits = vec4<u32>;
 alias Signed = vec4<i32>;
 alias Real = vec4<f32>;

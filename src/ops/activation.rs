@@ -1,6 +1,6 @@
 //! Activations that other kernels end with.
 
-use super::shader::Operation;
+use super::shader::Specialization;
 use super::unary::{GELU, GELU_TANH, RELU, SIGMOID, SILU, TANH};
 use crate::error::TensorError;
 use crate::tensor::DType;
@@ -29,7 +29,7 @@ impl Activation {
     pub(super) const ALL: [Self; 6] = [Self::Relu, Self::Sigmoid, Self::Tanh, Self::Silu, Self::Gelu, Self::GeluTanh];
 
     /// The operation on a dtype.
-    pub(super) fn on(self, name: &'static str, dtype: DType) -> Result<Operation, TensorError> {
+    pub(super) fn on(self, name: &'static str, dtype: DType) -> Result<Specialization, TensorError> {
         let row = match self {
             Self::Relu => &RELU,
             Self::Sigmoid => &SIGMOID,
@@ -42,6 +42,6 @@ impl Activation {
         let typed = row.on(dtype).filter(|typed| typed.operands == dtype);
         let code = typed.and_then(|typed| typed.code);
         let code = code.ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
-        Ok(Operation::calling(row.name, code.expression, code.functions))
+        Ok(Specialization::applying(row.name, code.expression, code.functions))
     }
 }

@@ -175,7 +175,7 @@ impl Tensor {
 
 macro_rules! binary_operations {
     (
-        $($function:ident, $in_place:ident, $row:ident = $formulas:expr; $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*
+        $($function:ident, $in_place:ident, $row:ident, $formulas:expr, $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*
     ) => {
         $(pub(super) static $row: Operation = {
             let (real, integers) = $formulas;
@@ -235,30 +235,30 @@ macro_rules! binary_operations {
 }
 
 binary_operations! {
-    add, add_, ADD = same("x + y");
+    add, add_, ADD, same("x + y"),
         "x + y", "within 1 ULP", "every dtype", "torch.add";
-    sub, sub_, SUB = same("x - y");
+    sub, sub_, SUB, same("x - y"),
         "x - y", "within 1 ULP", "every dtype", "torch.sub";
-    mul, mul_, MUL = same("x * y");
+    mul, mul_, MUL, same("x * y"),
         "x * y", "within 1 ULP", "every dtype", "torch.mul";
-    div, div_, DIV = (Code::calling("divided(x, y)", &[DIVIDED]), IN_REAL);
+    div, div_, DIV, (Code::calling("divided(x, y)", &[DIVIDED]), IN_REAL),
         "x / y", "within 2.5 ULP", "every dtype; of two integers in f32", "torch.div";
-    maximum, maximum_, MAXIMUM = extreme("larger(x, y)", "max(x, y)");
+    maximum, maximum_, MAXIMUM, extreme("larger(x, y)", "max(x, y)"),
         "The larger of x and y, NaN if either is", "exact", "every dtype", "torch.maximum";
-    pow, pow_, POW = POWERS;
+    pow, pow_, POW, POWERS,
         "x to the y; special values as IEEE 754's `pow`. A power of integers wraps, and of a negative exponent is the integer part: 0, except of 1 and -1 (PyTorch refuses a negative number as exponent)", "within 3 ULP", "every dtype", "torch.pow";
-    div_floor, div_floor_, DIV_FLOOR = division("quotient_floored(x, y)", "signed_floored(x, y)", "unsigned_quotient(x, y)");
+    div_floor, div_floor_, DIV_FLOOR, division("quotient_floored(x, y)", "signed_floored(x, y)", "unsigned_quotient(x, y)"),
         "x / y rounded down, from the exact quotient: Python's `x // y`. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver (PyTorch refuses or leaves it undefined). Of floating point, x / 0 is as by [`Tensor::div`], and NaN of an infinite x otherwise",
         "exact below 2^24, and within 2.5 ULP above", "every dtype", "torch.floor_divide`, `torch.div(rounding_mode=\"floor\")";
-    div_trunc, div_trunc_, DIV_TRUNC = division("quotient_truncated(x, y)", "signed_truncated(x, y)", "unsigned_quotient(x, y)");
+    div_trunc, div_trunc_, DIV_TRUNC, division("quotient_truncated(x, y)", "signed_truncated(x, y)", "unsigned_quotient(x, y)"),
         "x / y rounded toward zero. Of integers, x / 0 is x, and of i32 the least integer / -1 is itself, on every driver. Of floating point, it is the integer part of the quotient rounded to the dtype",
         "exact below 2^24, and within 2.5 ULP above", "every dtype", "torch.div(rounding_mode=\"trunc\")";
-    remainder, remainder_, REMAINDER = division("remainder(x, y)", "signed_remainder(x, y)", "unsigned_remainder(x, y)");
+    remainder, remainder_, REMAINDER, division("remainder(x, y)", "signed_remainder(x, y)", "unsigned_remainder(x, y)"),
         "x - y times [`div_floor`](Tensor::div_floor): the remainder with the sign of y, Python's `x % y`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
         "exact where x and y have the same sign, and within 1 ULP otherwise", "every dtype", "torch.remainder";
-    fmod, fmod_, FMOD = division("modulo(x, y)", "signed_modulo(x, y)", "unsigned_remainder(x, y)");
+    fmod, fmod_, FMOD, division("modulo(x, y)", "signed_modulo(x, y)", "unsigned_remainder(x, y)"),
         "x - y times [`div_trunc`](Tensor::div_trunc): the remainder with the sign of x, C's `fmod` and Rust's `%`. Of integers, the remainder of a division by 0 is 0, on every driver; of floating point it is NaN, as that of an infinite x",
         "exact", "every dtype", "torch.fmod";
-    minimum, minimum_, MINIMUM = extreme("smaller(x, y)", "min(x, y)");
+    minimum, minimum_, MINIMUM, extreme("smaller(x, y)", "min(x, y)"),
         "The smaller of x and y, NaN if either is", "exact", "every dtype", "torch.minimum";
 }

@@ -9,7 +9,7 @@ use crate::tensor::{Number, Operand, Tensor, TensorOrScalar, result_type};
 use std::sync::LazyLock;
 
 macro_rules! comparisons {
-    ($($function:ident, $row:ident = $real:literal, $integer:literal; $sign:literal, $equals:literal;)*) => {
+    ($($function:ident, $row:ident, $real:literal, $integer:literal, $sign:literal, $equals:literal;)*) => {
         $(
             // Of floating point by the bits, since drivers may assume that nothing is NaN.
             static $row: Operation =
@@ -48,12 +48,12 @@ macro_rules! comparisons {
 }
 
 comparisons! {
-    eq, EQ = "is_equal(x, y)", "x == y"; "=", "torch.eq";
-    ne, NE = "!is_equal(x, y)", "x != y"; "≠", "torch.ne";
-    lt, LT = "is_less(x, y)", "x < y"; "<", "torch.lt";
-    le, LE = "is_at_most(x, y)", "x <= y"; "≤", "torch.le";
-    gt, GT = "is_less(y, x)", "x > y"; ">", "torch.gt";
-    ge, GE = "is_at_most(y, x)", "x >= y"; "≥", "torch.ge";
+    eq, EQ, "is_equal(x, y)", "x == y", "=", "torch.eq";
+    ne, NE, "!is_equal(x, y)", "x != y", "≠", "torch.ne";
+    lt, LT, "is_less(x, y)", "x < y", "<", "torch.lt";
+    le, LE, "is_at_most(x, y)", "x <= y", "≤", "torch.le";
+    gt, GT, "is_less(y, x)", "x > y", ">", "torch.gt";
+    ge, GE, "is_at_most(y, x)", "x >= y", "≥", "torch.ge";
 }
 
 static WHERE: LazyLock<Fused<3>> = LazyLock::new(|| fuse(|[condition, this, other]| condition.select(this, other)));

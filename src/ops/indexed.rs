@@ -5,7 +5,7 @@ use super::launch::{
     padded, with_gpu,
 };
 use super::placed::Placed;
-use super::shader::{AS_IT_IS, GATHER, Operation, SCATTER_ADD, Shader, Variant};
+use super::shader::{AS_IT_IS, GATHER, SCATTER_ADD, Shader, Specialization, Variant};
 use crate::error::TensorError;
 use crate::tensor::{Axis, DType, Layout, Tensor};
 use bytemuck::{Pod, Zeroable};
@@ -27,8 +27,6 @@ struct Params {
     axis_stride: u32,
     first: u32,
 }
-
-const _: () = assert!(size_of::<Params>() == super::shader::INDEXED_BYTES as usize);
 
 impl Tensor {
     /// The elements that an index names along an axis, each in its own line: of two dimensions `out[i][j] =
@@ -176,25 +174,11 @@ impl Tensor {
 }
 
 /// `scatter_add.wgsl` of integers, which devices add at once.
-const OF_INTEGERS: Operation = Operation::of_lines(
-    "of_integers",
-    &[[
-        "    var found = atomicLoad(&table[place]);
-    loop {
-        let tried = atomicCompareExchangeWeak(&table[place], found, added(found, more));
-        if tried.exchanged {
-            break;
-        }
-        found = tried.old_value;
-    }
-",
-        "    atomicAdd(&table[place], bitcast<u32>(more));
-",
-    ]],
-);
+const OF_INTEGERS: Specialization =
+    Specialization::new("of_integers", &[["add", "atomicAdd(&table[place], bitcast<u32>(more));"]]);
 
 /// What one of the two kernels needs for a dtype.
-pub(super) fn operation(shader: &Shader, dtype: DType) -> Operation {
+pub(super) fn operation(shader: &Shader, dtype: DType) -> Specialization {
     let is_integer = matches!(dtype, DType::I32 | DType::U32);
     if shader.name == SCATTER_ADD.name && is_integer { OF_INTEGERS } else { AS_IT_IS }
 }

@@ -3,7 +3,7 @@
 use super::launch::{KERNEL_RANK, WORKGROUP, grid, index, iterations, launch, padded, with_gpu};
 use super::placed::Placed;
 use super::shader::{
-    AS_IT_IS, Operation, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader,
+    AS_IT_IS, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader, Specialization,
     Variant,
 };
 use crate::error::TensorError;
@@ -11,29 +11,24 @@ use crate::tensor::{Axes, DType, Layout, Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
 /// What a mean does with a sum.
-const MEAN: Operation = Operation {
-    lines: &[[
-        "    return vec4<Output>(total);",
-        "    return vec4<Output>(quotient(total, vec4(bitcast<f32>(params.divisor))));",
-    ]],
-    ..Operation::calling("mean", "", &[QUOTIENT])
-};
+const MEAN: Specialization = Specialization::new(
+    "mean",
+    &[["finish", "return vec4<Output>(quotient(total, vec4(bitcast<f32>(params.divisor))));"]],
+)
+.calling(&[QUOTIENT]);
 
 /// Extremes of f32 are those of keys: integers in the order of the numbers, with NaN beyond all others.
 /// A comparison of the numbers themselves may drop a NaN, since drivers make `max` and `min` of it.
 macro_rules! extreme_of_floats {
     ($name:literal, $join:literal, $start:literal, $nan_key:literal) => {
-        Operation::of_lines(
+        Specialization::new(
             $name,
             &[
-                ["alias Accumulator = Number;", "alias Accumulator = i32;"],
-                ["    return Accumulator(0);", concat!("    return ", $start, ";")],
-                [
-                    "    return vec4<Accumulator>(x);",
-                    concat!("    return key_of(bitcast<vec4<i32>>(vec4<Number>(x)), ", $nan_key, ");"),
-                ],
-                ["    return x + y;", concat!("    return ", $join, "(x, y);")],
-                ["    return vec4<Output>(total);", "    return vec4<Output>(bitcast<vec4<f32>>(ordered(total)));"],
+                ["Accumulator", "i32"],
+                ["identity", concat!("return ", $start, ";")],
+                ["prepare", concat!("return key_of(bitcast<vec4<i32>>(vec4<Number>(x)), ", $nan_key, ");")],
+                ["combine", concat!("return ", $join, "(x, y);")],
+                ["finish", "return vec4<Output>(bitcast<vec4<f32>>(ordered(total)));"],
             ],
         )
     };
@@ -41,12 +36,9 @@ macro_rules! extreme_of_floats {
 
 macro_rules! extreme_of_integers {
     ($name:literal, $join:literal, $start:literal) => {
-        Operation::of_lines(
+        Specialization::new(
             $name,
-            &[
-                ["    return Accumulator(0);", concat!("    return ", $start, ";")],
-                ["    return x + y;", concat!("    return ", $join, "(x, y);")],
-            ],
+            &[["identity", concat!("return ", $start, ";")], ["combine", concat!("return ", $join, "(x, y);")]],
         )
     };
 }
@@ -55,7 +47,7 @@ const AMAX: &str = "amax";
 const AMIN: &str = "amin";
 
 /// The operation that leaves the largest elements of a dtype.
-fn largest(dtype: DType) -> Operation {
+fn largest(dtype: DType) -> Specialization {
     match dtype {
         DType::F32 | DType::F16 => extreme_of_floats!("amax", "max", "i32(-2147483647 - 1)", "0x7fffffff"),
         DType::I32 => extreme_of_integers!("amax", "max", "i32(-2147483647 - 1)"),
@@ -64,7 +56,7 @@ fn largest(dtype: DType) -> Operation {
 }
 
 /// The operation that leaves the smallest elements of a dtype.
-fn smallest(dtype: DType) -> Operation {
+fn smallest(dtype: DType) -> Specialization {
     match dtype {
         DType::F32 | DType::F16 => extreme_of_floats!("amin", "min", "0x7fffffff", "i32(-2147483647 - 1)"),
         DType::I32 => extreme_of_integers!("amin", "min", "0x7fffffff"),
@@ -74,7 +66,7 @@ fn smallest(dtype: DType) -> Operation {
 
 /// Every operation on a dtype.
 #[cfg(test)]
-pub(super) fn operations(dtype: DType) -> Vec<Operation> {
+pub(super) fn operations(dtype: DType) -> Vec<Specialization> {
     let mean = dtype.is_floating_point().then_some(MEAN);
     [AS_IT_IS, largest(dtype), smallest(dtype)].into_iter().chain(mean).collect()
 }
@@ -94,8 +86,6 @@ struct Params {
     input_offset: u32,
     divisor: u32,
 }
-
-const _: () = assert!(size_of::<Params>() == 80);
 
 /// Elements of a vector that a kernel moves at once.
 const FOUR: usize = 4;
@@ -225,7 +215,7 @@ impl Tensor {
     fn reduce(
         &self,
         name: &'static str,
-        operations: [Operation; 2],
+        operations: [Specialization; 2],
         axes: &[usize],
         keep_dims: bool,
         nothing: EmptyReduction,
@@ -263,7 +253,7 @@ impl Tensor {
     fn reduce_last(
         &self,
         name: &'static str,
-        [operation, last]: [Operation; 2],
+        [operation, last]: [Specialization; 2],
         kept_rank: usize,
     ) -> Result<Self, TensorError> {
         let count = arithmetic::elements(&self.shape()[kept_rank..]);
@@ -339,7 +329,7 @@ impl Pass {
     fn run(
         &self,
         name: &'static str,
-        operation: Operation,
+        operation: Specialization,
         written: DType,
         divisor: f32,
     ) -> Result<Tensor, TensorError> {

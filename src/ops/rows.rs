@@ -4,7 +4,7 @@ use super::fuse::{Fused, fuse};
 use super::launch::{WORKGROUP, check_kinds, grid, index, iterations, launch, loop_limit, with_gpu};
 use super::placed::{Binding, Placed};
 use super::shader::{
-    AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, Operation, SOFTMAX, SOFTMAX_LONG, Shader, Variant,
+    AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, SOFTMAX, SOFTMAX_LONG, Shader, Specialization, Variant,
 };
 use crate::error::TensorError;
 use crate::tensor::{Axis, Tensor};
@@ -12,10 +12,10 @@ use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
 
 /// The logarithm of the softmax.
-pub(super) const LOG: Operation = Operation::calling("log", "shifted - logarithm(vec4<f32>(total))", &[LOGARITHM]);
+pub(super) const LOG: Specialization =
+    Specialization::applying("log", "shifted - logarithm(vec4<f32>(total))", &[LOGARITHM]);
 /// The norm that takes 0 for the mean.
-pub(super) const ROOT_MEAN_SQUARE: Operation =
-    Operation::of_lines("root_mean_square", &[["const CENTERED: bool = true;", "const CENTERED: bool = false;"]]);
+pub(super) const ROOT_MEAN_SQUARE: Specialization = Specialization::new("root_mean_square", &[["CENTERED", "false"]]);
 
 /// The parameters of `lib/row.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -118,7 +118,7 @@ impl Tensor {
     fn softmax_along(
         &self,
         name: &'static str,
-        operation: Operation,
+        operation: Specialization,
         axis: Option<usize>,
     ) -> Result<Self, TensorError> {
         self.check_float(name)?;
@@ -150,7 +150,7 @@ impl Tensor {
     fn norm(
         &self,
         name: &'static str,
-        operation: Operation,
+        operation: Specialization,
         weight: Option<&Self>,
         bias: Option<&Self>,
         epsilon: f32,
@@ -175,7 +175,7 @@ impl Tensor {
     #[track_caller]
     fn norm_in_steps(
         &self,
-        operation: Operation,
+        operation: Specialization,
         weight: &Self,
         bias: &Self,
         epsilon: f32,
@@ -230,7 +230,7 @@ impl Tensor {
         &self,
         name: &'static str,
         kernels: Kernels,
-        operation: Operation,
+        operation: Specialization,
         operands: &[&Self],
         epsilon: f32,
     ) -> Result<Self, TensorError> {

@@ -20,6 +20,8 @@ struct Params {
     left_stride: u32,
     output_offset: u32,
     left_offset: u32,
+    /// The kernel's structure ends at a multiple of a vec4.
+    padding: [u32; 2],
 }
 
 /// Dimensions apart from the two that a tile spans.
@@ -82,6 +84,7 @@ impl TransposingCopy {
             left_stride: number(input.strides[*outer])?,
             output_offset,
             left_offset,
+            padding: [0; 2],
         };
         for (place, axis) in self.batch_axes().enumerate() {
             params.sizes[place] = number(output.shape[axis])?;

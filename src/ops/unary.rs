@@ -38,7 +38,7 @@ impl Tensor {
 
 macro_rules! unary_operations {
     (
-        $($function:ident, $in_place:ident, $row:ident = $code:expr, $integers:expr; $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*
+        $($function:ident, $in_place:ident, $row:ident, $code:expr, $integers:expr, $formula:literal, $accuracy:literal, $dtypes:literal, $equals:literal;)*
     ) => {
         $(pub(super) static $row: Operation = Operation::new(stringify!($function), 1, $code, $integers);)*
 
@@ -86,51 +86,51 @@ macro_rules! unary_operations {
 }
 
 unary_operations! {
-    neg, neg_, NEG = real("-x"), [OnIntegers::Computed(real("-x")), OnIntegers::Undefined];
+    neg, neg_, NEG, real("-x"), [OnIntegers::Computed(real("-x")), OnIntegers::Undefined],
         "-x", "exact", "f32, f16 and i32", "torch.neg";
     // On GL, wgpu computes abs of a u32 as that of an i32.
-    abs, abs_, ABS = real("abs(x)"), computed(real("abs(x)"), real("x"));
+    abs, abs_, ABS, real("abs(x)"), computed(real("abs(x)"), real("x")),
         "|x|", "exact", "every dtype", "torch.abs";
-    exp, exp_, EXP = real("exp(x)"), IN_REAL;
+    exp, exp_, EXP, real("exp(x)"), IN_REAL,
         "e to the x", "within 4 + 2 |x| ULP", "every dtype; of integers in f32", "torch.exp";
-    log, log_, LOG = Code::calling("logarithm(x)", &[LOGARITHM]), IN_REAL;
+    log, log_, LOG, Code::calling("logarithm(x)", &[LOGARITHM]), IN_REAL,
         "The natural logarithm of x",
         "within 3 ULP, next to 1 as well", "every dtype; of integers in f32", "torch.log";
-    sqrt, sqrt_, SQRT = real("sqrt(x)"), IN_REAL;
+    sqrt, sqrt_, SQRT, real("sqrt(x)"), IN_REAL,
         "The square root of x", "within 5 ULP", "every dtype; of integers in f32", "torch.sqrt";
-    sin, sin_, SIN = sine("sine(x)"), IN_REAL;
+    sin, sin_, SIN, sine("sine(x)"), IN_REAL,
         "The sine of x in radians",
         "within 4 ULP for every finite x", "every dtype; of integers in f32", "torch.sin";
-    cos, cos_, COS = sine("cosine(x)"), IN_REAL;
+    cos, cos_, COS, sine("cosine(x)"), IN_REAL,
         "The cosine of x in radians",
         "within 4 ULP for every finite x", "every dtype; of integers in f32", "torch.cos";
-    tanh, tanh_, TANH = exponential("hyperbolic_tangent(x)"), IN_REAL;
+    tanh, tanh_, TANH, exponential("hyperbolic_tangent(x)"), IN_REAL,
         "The hyperbolic tangent of x", "within 8 ULP", "every dtype; of integers in f32", "torch.tanh";
-    sigmoid, sigmoid_, SIGMOID = exponential("logistic(x)"), IN_REAL;
+    sigmoid, sigmoid_, SIGMOID, exponential("logistic(x)"), IN_REAL,
         "1 / (1 + e to the -x)", "within 8 + 2 |x| ULP", "every dtype; of integers in f32", "torch.sigmoid";
     // By the bits, from above -0 to minus infinity: drivers replace a comparison by `max`, which may drop a NaN.
-    relu, relu_, RELU = real("select(x, Real(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))"),
-        computed(real("max(x, Signed(0))"), real("x"));
+    relu, relu_, RELU, real("select(x, Real(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))"),
+        computed(real("max(x, Signed(0))"), real("x")),
         "x where it is above 0, and 0 where not", "exact", "every dtype", "torch.relu";
-    rsqrt, rsqrt_, RSQRT = real("inverseSqrt(x)"), IN_REAL;
+    rsqrt, rsqrt_, RSQRT, real("inverseSqrt(x)"), IN_REAL,
         "1 / the square root of x", "within 2 ULP", "every dtype; of integers in f32", "torch.rsqrt";
-    reciprocal, reciprocal_, RECIPROCAL = real("1.0 / x"), IN_REAL;
+    reciprocal, reciprocal_, RECIPROCAL, real("1.0 / x"), IN_REAL,
         "1 / x", "within 2.5 ULP", "every dtype; of integers in f32", "torch.reciprocal";
-    floor, floor_, FLOOR = real("floor(x)"), IDENTITY;
+    floor, floor_, FLOOR, real("floor(x)"), IDENTITY,
         "The largest whole number that is at most x", "exact", "every dtype; integers are copied", "torch.floor";
-    ceil, ceil_, CEIL = real("ceil(x)"), IDENTITY;
+    ceil, ceil_, CEIL, real("ceil(x)"), IDENTITY,
         "The smallest whole number that is at least x", "exact", "every dtype; integers are copied", "torch.ceil";
-    round, round_, ROUND = real("round(x)"), IDENTITY;
+    round, round_, ROUND, real("round(x)"), IDENTITY,
         "x rounded to the nearest integer, ties to even", "exact", "every dtype; integers are copied", "torch.round";
-    silu, silu_, SILU = exponential("x * logistic(x)"), UNDEFINED;
+    silu, silu_, SILU, exponential("x * logistic(x)"), UNDEFINED,
         "x / (1 + e to the -x)", "within 9 + 2 |x| ULP, or 1e-36 where that is more", "f32 and f16", "torch.nn.functional.silu";
-    gelu, gelu_, GELU = Code::calling("0.5 * x * (1.0 + error_function(x * 0.70710678118))", &[ERROR_FUNCTION]), UNDEFINED;
+    gelu, gelu_, GELU, Code::calling("0.5 * x * (1.0 + error_function(x * 0.70710678118))", &[ERROR_FUNCTION]), UNDEFINED,
         "x / 2 · (1 + erf(x / √2)), with erf by Abramowitz and Stegun's formula 7.1.26",
         "within 1e-6 |x|", "f32 and f16", "torch.nn.functional.gelu";
     // (1 + tanh(u)) / 2 is the logistic function of 2 u, which loses nothing to cancellation.
-    gelu_tanh, gelu_tanh_, GELU_TANH = exponential("x * logistic(1.5957691216 * (x + 0.044715 * x * x * x))"), UNDEFINED;
+    gelu_tanh, gelu_tanh_, GELU_TANH, exponential("x * logistic(1.5957691216 * (x + 0.044715 * x * x * x))"), UNDEFINED,
         "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³)))", "within 1e-6 |x|", "f32 and f16",
         "torch.nn.functional.gelu(approximate=\"tanh\")";
-    square, square_, SQUARE = real("x * x"), computed(real("x * x"), real("x * x"));
+    square, square_, SQUARE, real("x * x"), computed(real("x * x"), real("x * x")),
         "x times x", "within 1 ULP", "every dtype", "torch.square";
 }

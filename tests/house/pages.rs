@@ -82,12 +82,12 @@ pub(crate) fn variants(text: &str) -> Vec<&str> {
     names.collect()
 }
 
-/// The functions in a table of operations: rows of a macro such as `    add, add_, ADD = same("x + y"); …`.
+/// The functions in a table of operations: rows of a macro such as `    add, add_, ADD, same("x + y"), …`.
 pub(crate) fn operations(text: &str) -> Vec<&str> {
     let rows = text.lines().filter_map(|line| {
         let (name, rest) = line.strip_prefix("    ")?.split_once(", ")?;
         let (in_place, rest) = rest.split_once(", ")?;
-        let (operation, _) = rest.split_once(" = ")?;
+        let (operation, _) = rest.split_once(", ")?;
         let is_constant = operation.chars().all(|character| character.is_ascii_uppercase() || character == '_');
         let is_name = name.chars().all(|character| character.is_ascii_lowercase() || "_0123456789".contains(character));
         (is_constant && is_name && in_place.strip_suffix('_') == Some(name)).then_some(name)
@@ -105,7 +105,7 @@ pub(crate) fn unmentioned<'a>(page: &str, names: impl IntoIterator<Item = &'a st
 fn variants_and_operations_are_read_from_sources() {
     let text = "/// A.\npub enum Error {\n    /// B.\n    #[error(\"c\")]\n    First,\n    Second(Box<A>),\n    Third {\n        a: u64,\n    },\n}\n";
     assert_eq!(variants(text), ["First", "Second", "Third"]);
-    let text = "table! {\n    add, add_, ADD = same(\"x + y\");\n        \"exact\";\n    div_floor, div_floor_, DIV_FLOOR = division(\n        \"x\");\n    let a, b, C = d;\n}\n";
+    let text = "table! {\n    add, add_, ADD, same(\"x + y\"),\n        \"exact\";\n    div_floor, div_floor_, DIV_FLOOR, division(\n        \"x\");\n    let a, b, C, d;\n}\n";
     assert_eq!(operations(text), ["add", "div_floor"]);
     assert_eq!(unmentioned("`add`, `adds`", ["add", "div"]), ["`div` is not mentioned"]);
 }

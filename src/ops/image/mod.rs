@@ -14,7 +14,7 @@ pub(super) use resample::ALL as RESAMPLING;
 
 use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
 use super::placed::Placed;
-use super::shader::{AS_IT_IS, Operation, Shader, Variant};
+use super::shader::{AS_IT_IS, Shader, Specialization, Variant};
 use crate::error::TensorError;
 use crate::tensor::{Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
@@ -47,8 +47,6 @@ struct Params {
     counted_end: [u32; 2],
 }
 
-const _: () = assert!(size_of::<Params>() == super::shader::IMAGE_BYTES as usize);
-
 /// An image's planes, and the size of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Planes {
@@ -76,7 +74,7 @@ impl Planes {
 struct Run<'a> {
     name: &'static str,
     shader: &'a Shader,
-    operation: Operation,
+    operation: Specialization,
     planes: Planes,
     out: [usize; 2],
     window: KernelWindow,

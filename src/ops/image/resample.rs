@@ -1,7 +1,7 @@
 //! Images in another size.
 
 use super::super::launch::iterations;
-use super::super::shader::{AS_IT_IS, Operation, UPSAMPLE, UPSAMPLE_BACK};
+use super::super::shader::{AS_IT_IS, Specialization, UPSAMPLE, UPSAMPLE_BACK};
 use super::{Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
@@ -12,20 +12,14 @@ const LONGEST_AXIS: usize = (1 << 30) - 1;
 /// Loop iterations of a division of 64 bits.
 const DIVISION: u64 = iterations(32, 0);
 
-const BILINEAR: Operation =
-    Operation::of_lines("bilinear", &[["const BILINEAR: bool = false;", "const BILINEAR: bool = true;"]]);
+const BILINEAR: Specialization = Specialization::new("bilinear", &[["BILINEAR", "true"]]);
 
-const BILINEAR_ALIGNED: Operation = Operation::of_lines(
-    "bilinear_aligned",
-    &[
-        ["const BILINEAR: bool = false;", "const BILINEAR: bool = true;"],
-        ["const ALIGNED: bool = false;", "const ALIGNED: bool = true;"],
-    ],
-);
+const BILINEAR_ALIGNED: Specialization =
+    Specialization::new("bilinear_aligned", &[["BILINEAR", "true"], ["ALIGNED", "true"]]);
 
 /// Every way there is.
 #[cfg(test)]
-pub(in crate::ops) const ALL: [Operation; 3] = [AS_IT_IS, BILINEAR, BILINEAR_ALIGNED];
+pub(in crate::ops) const ALL: [Specialization; 3] = [AS_IT_IS, BILINEAR, BILINEAR_ALIGNED];
 
 /// Which points of two images of different size coincide, PyTorch's argument `align_corners`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,7 +34,7 @@ pub enum Corners {
 }
 
 impl Corners {
-    fn operation(self) -> Operation {
+    fn operation(self) -> Specialization {
         match self {
             Self::Outer => BILINEAR,
             Self::Centers => BILINEAR_ALIGNED,
@@ -108,7 +102,7 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn resampled(&self, name: &'static str, operation: Operation, out: [usize; 2]) -> Result<Self, TensorError> {
+    fn resampled(&self, name: &'static str, operation: Specialization, out: [usize; 2]) -> Result<Self, TensorError> {
         let planes = self.check_sizes(name, out)?;
         let result = self.new_empty(shape_like(self.shape(), planes.shape(out)), self.dtype())?;
         let input = self.contiguous()?;
@@ -118,7 +112,12 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn gathered_back(&self, name: &'static str, operation: Operation, size: [usize; 2]) -> Result<Self, TensorError> {
+    fn gathered_back(
+        &self,
+        name: &'static str,
+        operation: Specialization,
+        size: [usize; 2],
+    ) -> Result<Self, TensorError> {
         let own = self.check_sizes(name, size)?;
         let (planes, out) = (Planes { size, ..own }, own.size);
         let input = self.contiguous()?;

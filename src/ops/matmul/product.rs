@@ -4,7 +4,7 @@ use super::{FOUR, Matrices, NAME, OperandLayout, Sizes, TILE, Tiling};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
 use crate::ops::placed::{Binding, Placed};
-use crate::ops::shader::{AS_IT_IS, COOPERATIVE, MATMUL, Operation, Shader, Variant};
+use crate::ops::shader::{AS_IT_IS, ByContiguity, COOPERATIVE, MATMUL, Shader, Specialization, Variant};
 use crate::tensor::Tensor;
 use bytemuck::{Pod, Zeroable};
 
@@ -107,7 +107,7 @@ impl Product<'_> {
 
     fn run_in_tiles(
         &self,
-        shaders: &[[Shader; 2]; 2],
+        shaders: &ByContiguity,
         tile: usize,
         OperandLayout { in_vec4s, deep }: OperandLayout,
     ) -> Result<(), TensorError> {
@@ -196,7 +196,7 @@ pub(super) struct Finish<'a> {
     /// Contiguous, of as many elements as there are columns.
     pub(super) bias: Option<&'a Tensor>,
     /// An operation on each element, of those in `unary.rs`.
-    pub(super) operation: Operation,
+    pub(super) operation: Specialization,
 }
 
 impl Finish<'_> {

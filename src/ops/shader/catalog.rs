@@ -1,318 +1,128 @@
-//! Every kernel that the crate has of its own: its WGSL, and what is bound to it.
+//! Every kernel that has a file of its own, and the files of `shaders/lib` that it needs. What else there is to a kernel, its entry point,
+//! bindings and parameters, its text says.
 
-use super::Shader;
+use super::{Edit, Shader};
 
 macro_rules! source {
     ($file:literal) => {
-        include_str!(concat!("../../../shaders/", $file))
+        include_str!(concat!("../../../shaders/", $file, ".wgsl"))
     };
 }
 
-macro_rules! sources {
-    ($($file:literal),+) => {
-        concat!($(source!($file)),+)
+macro_rules! shaders {
+    ($($row:ident = $file:literal $(, $lib:literal)*;)*) => {
+        $(pub(in crate::ops) static $row: Shader = Shader::new($file, &[$(source!($lib),)* source!($file)]);)*
+
+        /// Every row.
+        #[cfg(test)]
+        pub(super) static ROWS: &[&Shader] = &[$(&$row),*];
     };
 }
 
-const MATRIX_AS_LEFT: [&str; 3] =
-    ["@group(0) @binding(2) var<storage, read_write> right: array<Element>;\n", "right[", "left["];
-const KEPT_AS_LEFT: [&str; 3] =
-    ["@group(0) @binding(2) var<storage, read_write> right: array<StoredInput>;\n", "right[", "left["];
-pub(in crate::ops) const COPY_TRANSPOSED: Shader = Shader {
-    name: "copy_transposed",
-    source: source!("copy_transposed.wgsl"),
-    entry: "copy_transposed",
-    tensors: 2,
-    parameter_bytes: 80,
-    kind: &[],
-    body: None,
-    shared: None,
-};
-pub(in crate::ops) const REDUCE_PART: Shader = Shader {
-    name: "reduce_part",
-    source: sources!("lib/reduce.wgsl", "reduce_part.wgsl"),
-    entry: "reduce_part",
-    tensors: 2,
-    parameter_bytes: 80,
-    kind: &[],
-    body: None,
-    shared: None,
-};
-pub(in crate::ops) const REDUCE_FEW: Shader =
-    REDUCE_PART.with_source("reduce_few", sources!("lib/reduce.wgsl", "reduce_few.wgsl"));
-pub(in crate::ops) const REDUCE_ROW: Shader =
-    REDUCE_PART.with_source("reduce_row", sources!("lib/reduce.wgsl", "lib/as_vec4.wgsl", "reduce_row.wgsl"));
-pub(in crate::ops) const REDUCE_SHORT_ROW: Shader = REDUCE_PART
-    .with_source("reduce_short_row", sources!("lib/reduce.wgsl", "lib/as_vec4.wgsl", "reduce_short_row.wgsl"));
-pub(in crate::ops) const REDUCE_COLUMNS: Shader =
-    REDUCE_PART.with_source("reduce_columns", sources!("lib/reduce.wgsl", "lib/as_vec4.wgsl", "reduce_columns.wgsl"));
-pub(in crate::ops) const SOFTMAX: Shader = Shader {
-    name: "softmax",
-    source: sources!("lib/row.wgsl", "lib/as_vec4.wgsl", "softmax.wgsl"),
-    entry: "softmax",
-    tensors: 2,
-    parameter_bytes: 24,
-    kind: &[],
-    body: Some("return exp(shifted) / total;"),
-    shared: None,
-};
-pub(in crate::ops) const SOFTMAX_LONG: Shader =
-    SOFTMAX.with_source("softmax_long", sources!("lib/row.wgsl", "softmax_long.wgsl"));
-pub(in crate::ops) const NORMALIZE: Shader = Shader {
-    name: "normalize",
-    source: sources!("lib/row.wgsl", "lib/as_vec4.wgsl", "normalize.wgsl"),
-    entry: "normalize",
-    tensors: 4,
-    body: None,
-    ..SOFTMAX
-};
-pub(in crate::ops) const NORMALIZE_LONG: Shader =
-    NORMALIZE.with_source("normalize_long", sources!("lib/row.wgsl", "normalize_long.wgsl"));
-pub(in crate::ops) const MATMUL: Shader = Shader {
-    name: "matmul",
-    source: concat!(source!("matmul.wgsl"), source!("lib/epilogue.wgsl")),
-    entry: "matmul",
-    tensors: 3,
-    parameter_bytes: 64,
-    kind: &[],
-    body: Some("return x;"),
-    shared: Some(MATRIX_AS_LEFT),
-};
+shaders! {
+    COPY_TRANSPOSED = "copy_transposed";
+    ARANGE = "arange";
+    GATHER = "gather", "lib/indexed";
+    SCATTER_ADD = "scatter_add", "lib/indexed";
+    REDUCE_PART = "reduce_part", "lib/reduce";
+    REDUCE_FEW = "reduce_few", "lib/reduce";
+    REDUCE_ROW = "reduce_row", "lib/reduce", "lib/as_vec4";
+    REDUCE_SHORT_ROW = "reduce_short_row", "lib/reduce", "lib/as_vec4";
+    REDUCE_COLUMNS = "reduce_columns", "lib/reduce", "lib/as_vec4";
+    SOFTMAX = "softmax", "lib/row", "lib/as_vec4";
+    SOFTMAX_LONG = "softmax_long", "lib/row";
+    NORMALIZE = "normalize", "lib/row", "lib/as_vec4";
+    NORMALIZE_LONG = "normalize_long", "lib/row";
+    MATMUL = "matmul", "lib/epilogue";
+    CONV2D = "conv2d", "lib/image";
+    CONV2D_WEIGHT = "conv2d_weight", "lib/image";
+    UNFOLD = "unfold", "lib/image";
+    FOLD = "fold", "lib/image";
+    MAX_POOL = "max_pool", "lib/image";
+    MAX_POOL_BACK = "max_pool_back", "lib/image";
+    AVERAGE_POOL = "average_pool", "lib/image", "lib/quotient", "lib/average";
+    AVERAGE_POOL_BACK = "average_pool_back", "lib/image", "lib/quotient", "lib/average";
+    UPSAMPLE = "upsample", "lib/image", "lib/resample";
+    UPSAMPLE_BACK = "upsample_back", "lib/image", "lib/resample";
+}
 
-macro_rules! tiled {
-    ($operands:literal, $tile:literal, $left:literal, $right:literal) => {
-        Shader {
-            name: concat!("matmul_tiled_", $operands, "_", $tile, "_", $left, "_", $right),
-            source: concat!(
+/// Two entry points of one file.
+pub(in crate::ops) static UNIFORM: Shader = Shader::new("uniform_numbers", &[source!("random")]);
+pub(in crate::ops) static NORMAL: Shader = Shader::new("normal_numbers", &[source!("random")]);
+
+macro_rules! product {
+    ($file:literal, $operands:literal, $tile:literal, $left:literal, $right:literal) => {
+        Shader::new(
+            concat!($file, "_", $operands, "_", $tile, "_", $left, "_", $right),
+            &[
+                source!($file),
                 include_str!(concat!("../../../shaders/lib/", $operands, ".wgsl")),
-                source!("matmul_tiled.wgsl"),
-                source!("lib/epilogue.wgsl")
-            ),
-            entry: "matmul_tiled",
-            parameter_bytes: 56,
-            kind: &[
-                ["const TILE: u32 = 128u;", concat!("const TILE: u32 = ", $tile, ";")],
-                ["const LEFT_K_CONTIGUOUS: bool = true;", concat!("const LEFT_K_CONTIGUOUS: bool = ", $left, ";")],
-                ["const RIGHT_K_CONTIGUOUS: bool = true;", concat!("const RIGHT_K_CONTIGUOUS: bool = ", $right, ";")],
+                source!("lib/epilogue"),
             ],
-            shared: Some(KEPT_AS_LEFT),
-            ..MATMUL
-        }
+        )
+        .edited(&[["TILE", $tile], ["LEFT_K_CONTIGUOUS", $left], ["RIGHT_K_CONTIGUOUS", $right]])
     };
-    ($operands:literal, $tile:literal) => {
+    ($file:literal, $operands:literal, $tile:literal) => {
         [
-            [tiled!($operands, $tile, "false", "false"), tiled!($operands, $tile, "false", "true")],
-            [tiled!($operands, $tile, "true", "false"), tiled!($operands, $tile, "true", "true")],
+            [product!($file, $operands, $tile, "false", "false"), product!($file, $operands, $tile, "false", "true")],
+            [product!($file, $operands, $tile, "true", "false"), product!($file, $operands, $tile, "true", "true")],
         ]
     };
 }
 
-macro_rules! cooperative {
-    ($left:literal, $right:literal) => {
-        Shader {
-            name: concat!("matmul_cooperative_", $left, "_", $right),
-            source: concat!(
-                source!("matmul_cooperative.wgsl"),
-                source!("lib/operands_vec4.wgsl"),
-                source!("lib/epilogue.wgsl")
-            ),
-            entry: "matmul_cooperative",
-            parameter_bytes: 56,
-            kind: &[
-                ["const LEFT_K_CONTIGUOUS: bool = true;", concat!("const LEFT_K_CONTIGUOUS: bool = ", $left, ";")],
-                ["const RIGHT_K_CONTIGUOUS: bool = true;", concat!("const RIGHT_K_CONTIGUOUS: bool = ", $right, ";")],
-            ],
-            shared: Some(KEPT_AS_LEFT),
-            ..MATMUL
-        }
-    };
-}
+/// Kernels by whether the left and then the right operand is contiguous along K.
+pub(in crate::ops) type ByContiguity = [[Shader; 2]; 2];
+/// Kernels by whether the operands are in vec4s.
+pub(in crate::ops) type Tiled = [ByContiguity; 2];
 
-/// Products of large matrices of f16, by whether the left and then the right one is contiguous along the depth.
-pub(in crate::ops) static COOPERATIVE: [[Shader; 2]; 2] = [
-    [cooperative!("false", "false"), cooperative!("false", "true")],
-    [cooperative!("true", "false"), cooperative!("true", "true")],
-];
-
-/// Kernels by whether the operands are in vec4s, and whether the left and then the right one is contiguous along the depth.
-pub(in crate::ops) type Tiled = [[[Shader; 2]; 2]; 2];
-
+/// Products of large matrices of f16.
+pub(in crate::ops) static COOPERATIVE: ByContiguity = product!("matmul_cooperative", "operands_vec4", "128u");
 /// Products of large matrices.
-pub(in crate::ops) static TILED_MANY: Tiled = [tiled!("operands_scalar", "128u"), tiled!("operands_vec4", "128u")];
+pub(in crate::ops) static TILED_MANY: Tiled =
+    [product!("matmul_tiled", "operands_scalar", "128u"), product!("matmul_tiled", "operands_vec4", "128u")];
 /// Products of medium ones.
-pub(in crate::ops) static TILED_FEW: Tiled = [tiled!("operands_scalar", "64u"), tiled!("operands_vec4", "64u")];
-pub(in crate::ops) const UNIFORM: Shader = Shader {
-    name: "uniform",
-    source: include_str!("../../../shaders/random.wgsl"),
-    entry: "uniform_numbers",
-    tensors: 1,
-    parameter_bytes: 24,
-    kind: &[],
-    body: None,
-    shared: None,
-};
-pub(in crate::ops) const NORMAL: Shader = Shader { name: "normal", entry: "normal_numbers", ..UNIFORM };
-
-/// Bytes of the parameters of `lib/indexed.wgsl`.
-pub(in crate::ops) const INDEXED_BYTES: u32 = 128;
-
-pub(in crate::ops) const GATHER: Shader = Shader {
-    name: "gather",
-    source: concat!(source!("lib/indexed.wgsl"), source!("gather.wgsl")),
-    entry: "gather",
-    tensors: 3,
-    parameter_bytes: INDEXED_BYTES,
-    kind: &[],
-    body: None,
-    shared: None,
-};
-pub(in crate::ops) const SCATTER_ADD: Shader = Shader {
-    name: "scatter_add",
-    source: concat!(source!("lib/indexed.wgsl"), source!("scatter_add.wgsl")),
-    entry: "scatter_add",
-    ..GATHER
-};
-pub(in crate::ops) const ARANGE: Shader = Shader {
-    name: "arange",
-    source: source!("arange.wgsl"),
-    entry: "arange",
-    tensors: 1,
-    parameter_bytes: 12,
-    ..GATHER
-};
-
-/// Bytes of the parameters of `lib/image.wgsl`.
-pub(in crate::ops) const IMAGE_BYTES: u32 = 112;
-
-pub(in crate::ops) const UNFOLD: Shader = Shader {
-    name: "unfold",
-    source: concat!(source!("lib/image.wgsl"), source!("unfold.wgsl")),
-    entry: "unfold",
-    tensors: 2,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const CONV2D: Shader = Shader {
-    name: "conv2d",
-    source: concat!(source!("lib/image.wgsl"), source!("conv2d.wgsl")),
-    entry: "conv2d",
-    tensors: 3,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const CONV2D_WEIGHT: Shader = Shader {
-    name: "conv2d_weight",
-    source: concat!(source!("lib/image.wgsl"), source!("conv2d_weight.wgsl")),
-    entry: "conv2d_weight",
-    tensors: 3,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const FOLD: Shader = Shader {
-    name: "fold",
-    source: concat!(source!("lib/image.wgsl"), source!("fold.wgsl")),
-    entry: "fold",
-    tensors: 2,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const MAX_POOL: Shader = Shader {
-    name: "max_pool",
-    source: concat!(source!("lib/image.wgsl"), source!("max_pool.wgsl")),
-    entry: "max_pool",
-    tensors: 3,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const MAX_POOL_BACK: Shader = Shader {
-    name: "max_pool_back",
-    source: concat!(source!("lib/image.wgsl"), source!("max_pool_back.wgsl")),
-    entry: "max_pool_back",
-    tensors: 3,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const AVERAGE_POOL: Shader = Shader {
-    name: "average_pool",
-    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "lib/average.wgsl", "average_pool.wgsl"),
-    entry: "average_pool",
-    tensors: 2,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const AVERAGE_POOL_BACK: Shader = Shader {
-    name: "average_pool_back",
-    source: sources!("lib/image.wgsl", "lib/quotient.wgsl", "lib/average.wgsl", "average_pool_back.wgsl"),
-    entry: "average_pool_back",
-    tensors: 2,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const UPSAMPLE: Shader = Shader {
-    name: "upsample",
-    source: concat!(source!("lib/image.wgsl"), source!("lib/resample.wgsl"), source!("upsample.wgsl")),
-    entry: "upsample",
-    tensors: 2,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
-pub(in crate::ops) const UPSAMPLE_BACK: Shader = Shader {
-    name: "upsample_back",
-    source: concat!(source!("lib/image.wgsl"), source!("lib/resample.wgsl"), source!("upsample_back.wgsl")),
-    entry: "upsample_back",
-    tensors: 2,
-    parameter_bytes: IMAGE_BYTES,
-    ..GATHER
-};
+pub(in crate::ops) static TILED_FEW: Tiled =
+    [product!("matmul_tiled", "operands_scalar", "64u"), product!("matmul_tiled", "operands_vec4", "64u")];
 
 /// Kernels over lists, by how many windows on memory they bind, less one.
 pub(in crate::ops) type Listed = [Shader; 4];
 
-/// The lines of windows that a kernel doesn't bind.
-const WITHOUT_ONE: [[&str; 2]; 3] = [
-    ["@group(0) @binding(3) var<storage, read_write> memory_3: array<Element>;\n", ""],
-    ["        case 3u: { return f32(memory_3[place]); }\n", ""],
-    ["        case 3u: { memory_3[place] = Element(value); }\n", ""],
-];
-const WITHOUT_TWO: [[&str; 2]; 6] = [
-    ["@group(0) @binding(2) var<storage, read_write> memory_2: array<Element>;\n", ""],
-    ["        case 2u: { return f32(memory_2[place]); }\n", ""],
-    ["        case 2u: { memory_2[place] = Element(value); }\n", ""],
-    ["@group(0) @binding(3) var<storage, read_write> memory_3: array<Element>;\n", ""],
-    ["        case 3u: { return f32(memory_3[place]); }\n", ""],
-    ["        case 3u: { memory_3[place] = Element(value); }\n", ""],
-];
-const WITHOUT_THREE: [[&str; 2]; 9] = [
-    ["@group(0) @binding(1) var<storage, read_write> memory_1: array<Element>;\n", ""],
-    ["        case 1u: { return f32(memory_1[place]); }\n", ""],
-    ["        case 1u: { memory_1[place] = Element(value); }\n", ""],
-    ["@group(0) @binding(2) var<storage, read_write> memory_2: array<Element>;\n", ""],
-    ["        case 2u: { return f32(memory_2[place]); }\n", ""],
-    ["        case 2u: { memory_2[place] = Element(value); }\n", ""],
-    ["@group(0) @binding(3) var<storage, read_write> memory_3: array<Element>;\n", ""],
-    ["        case 3u: { return f32(memory_3[place]); }\n", ""],
-    ["        case 3u: { memory_3[place] = Element(value); }\n", ""],
-];
+/// `load` and `store` of `lib/list.wgsl` with windows 0 and these.
+macro_rules! windows {
+    ($($window:literal),*) => {{
+        const EDITS: &[Edit] = &[
+            [
+                "load",
+                concat!(
+                    "let place = at & 0x3fffffffu;\n    switch at >> 30u {\n",
+                    $("        case ", $window, "u: { return f32(memory_", $window, "[place]); }\n",)*
+                    "        default: { return f32(memory_0[place]); }\n    }"
+                ),
+            ],
+            [
+                "store",
+                concat!(
+                    "let place = at & 0x3fffffffu;\n    switch at >> 30u {\n",
+                    $("        case ", $window, "u: { memory_", $window, "[place] = Element(value); }\n",)*
+                    "        default: { memory_0[place] = Element(value); }\n    }"
+                ),
+            ],
+        ];
+        EDITS
+    }};
+}
 
 macro_rules! listed {
     ($name:literal) => {
         [
-            listed!($name, "_1", 1, &WITHOUT_THREE),
-            listed!($name, "_2", 2, &WITHOUT_TWO),
-            listed!($name, "_3", 3, &WITHOUT_ONE),
-            listed!($name, "_4", 4, &[]),
+            listed!($name, "_1").edited(windows!()).without(&["memory_3", "memory_2", "memory_1"]),
+            listed!($name, "_2").edited(windows!("1")).without(&["memory_3", "memory_2"]),
+            listed!($name, "_3").edited(windows!("1", "2")).without(&["memory_3"]),
+            listed!($name, "_4").edited(windows!("1", "2", "3")),
         ]
     };
-    ($name:literal, $suffix:literal, $windows:literal, $kind:expr) => {
-        Shader {
-            name: concat!($name, $suffix),
-            source: concat!(include_str!(concat!("../../../shaders/", $name, ".wgsl")), source!("lib/list.wgsl")),
-            entry: $name,
-            tensors: $windows,
-            parameter_bytes: 256,
-            kind: $kind,
-            ..GATHER
-        }
+    ($name:literal, $suffix:literal) => {
+        Shader::new(concat!($name, $suffix), &[source!($name), source!("lib/list")])
     };
 }
 

@@ -24,18 +24,22 @@ fn epilogue(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-static SOURCE: LazyLock<String> = LazyLock::new(|| {
-    let entry = MATMUL.source.find("@compute").expect("the kernel has an entry point");
-    [&MATMUL.source[..entry], ENTRY, include_str!("../../../shaders/lib/epilogue.wgsl")].concat()
-});
+/// The files of a product up to its entry point.
+fn shader() -> Shader {
+    let file = include_str!("../../../shaders/matmul.wgsl");
+    let entry = file.find("@compute").expect("the kernel has an entry point");
+    let parts = Box::leak(Box::new([&file[..entry], ENTRY, EPILOGUE]));
+    Shader::new(NAME, parts)
+}
+
+static SHADER: LazyLock<Shader> = LazyLock::new(shader);
 
 fn epilogue(x: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor, TensorError> {
     let rows = u32::try_from(x.elements()).expect("few");
     let output = Tensor::zeros(&x.pool(), x.shape(), x.dtype())?;
     let operation = activation.on(NAME, x.dtype())?;
     let variant = Variant { operation, bias: bias.is_some(), ..Variant::plain(x.dtype()) };
-    let shader = MATMUL.with_source(NAME, SOURCE.as_str());
-    let program = with_gpu(&output, |gpu| shader.program(gpu, variant))?;
+    let program = with_gpu(&output, |gpu| SHADER.program(gpu, variant))?;
     // The right operand, which nothing reads.
     let right = Tensor::zeros(&x.pool(), [4], x.dtype())?;
     let bound = [Some(&output), Some(x), Some(&right), bias].into_iter().flatten();

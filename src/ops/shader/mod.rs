@@ -1,8 +1,9 @@
-//! The shaders, and what the host puts into them: the element type, an operation's expression, operands bound as one.
+//! The shaders that have files, and what the host puts into them: dtypes, changed declarations, operands bound as one.
 
 mod catalog;
 #[cfg(test)]
 mod epilogue_tests;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -12,68 +13,62 @@ use crate::device::Gpu;
 use crate::device::gpu::{Program, ProgramDescriptor, ProgramKey};
 use crate::error::DeviceError;
 use crate::tensor::DType;
+use source::Source;
 use std::sync::Arc;
 
-/// One kernel: its WGSL, and what is bound to it.
+/// The name of a declaration, and the body or the value that it gets.
+pub(super) type Edit = [&'static str; 2];
+
+/// One kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shader {
-    /// Its name in the cache and in error messages.
+    /// Its name in the cache, in errors and in profiles.
     pub(super) name: &'static str,
-    pub(super) source: &'static str,
-    pub(super) entry: &'static str,
-    pub(super) tensors: usize,
-    parameter_bytes: u32,
-    /// Lines of the source and what takes their place, for kernels of which there are several kinds.
-    kind: &'static [[&'static str; 2]],
-    /// The statement that an operation's expression takes the place of.
-    body: Option<&'static str>,
-    /// The operand that may be bound as another one: its declaration and name, and the other's name.
-    shared: Option<[&'static str; 3]>,
+    /// Its WGSL, as files. The host adds the aliases Element and Output, the types of the elements that are read and written, and Number,
+    /// the type of arithmetic.
+    parts: &'static [&'static str],
+    edits: &'static [Edit],
+    /// Bindings that it doesn't have, the last ones first.
+    without: &'static [&'static str],
 }
 
-/// A named expression in place of a kernel's own: over `x` in the epilogue of a product, or over `shifted` and `total` in a softmax.
+/// What a kernel computes in place of what its files say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Operation {
+pub(super) struct Specialization {
     pub(super) name: &'static str,
-    pub(super) expression: &'static str,
-    /// More lines of the kernel and what takes their place.
-    pub(super) lines: &'static [[&'static str; 2]],
-    /// WGSL functions that the expression calls, over the aliases Real, Bits, Signed and Truth.
-    pub(super) functions: &'static [&'static str],
+    /// What the function `apply` returns: over `x` in the epilogue of a product, over `shifted` and `total` in a softmax.
+    expression: Option<&'static str>,
+    edits: &'static [Edit],
+    /// WGSL functions that are called, over the aliases Real, Bits, Signed and Truth.
+    functions: &'static [&'static str],
 }
 
-/// Its name tells it from others.
-impl std::hash::Hash for Operation {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
+impl Specialization {
+    /// Changed declarations.
+    pub(super) const fn new(name: &'static str, edits: &'static [Edit]) -> Self {
+        Self { name, expression: None, edits, functions: &[] }
     }
-}
 
-impl Operation {
-    /// An expression that calls functions of `shaders/lib`.
-    pub(super) const fn calling(
+    /// Another expression, which calls functions of `shaders/lib`.
+    pub(super) const fn applying(
         name: &'static str,
         expression: &'static str,
         functions: &'static [&'static str],
     ) -> Self {
-        Self { name, expression, lines: &[], functions }
+        Self { name, expression: Some(expression), edits: &[], functions }
     }
 
-    /// Lines in place of some of the kernel's.
-    pub(super) const fn of_lines(name: &'static str, lines: &'static [[&'static str; 2]]) -> Self {
-        Self { name, expression: "", lines, functions: &[] }
+    /// The same, with functions that the changed declarations call.
+    pub(super) const fn calling(self, functions: &'static [&'static str]) -> Self {
+        Self { functions, ..self }
     }
 }
 
-/// The bias of `lib/epilogue.wgsl`, and what is done without one.
-const BIAS: &str = "@group(0) @binding(3) var<storage, read_write> biases: array<Element>;";
-const WITHOUT_BIAS: [[&str; 2]; 3] = [
-    [BIAS, ""],
-    ["    let at = params.bias_offset + column;", ""],
-    ["apply(sum + Value(vec4(biases[at], biases[at + 1u], biases[at + 2u], biases[at + 3u])))", "apply(sum)"],
-];
+/// The kernel as its files say.
+pub(super) const AS_IT_IS: Specialization = Specialization::new("", &[]);
 
-/// How a vec4 is loaded and stored, and what takes its place.
+const EPILOGUE: &str = include_str!("../../../shaders/lib/epilogue.wgsl");
+/// How a vec4 is loaded and stored, and the file in place of that where elements are moved in pairs.
 const AS_VEC4: &str = include_str!("../../../shaders/lib/as_vec4.wgsl");
 const AS_PAIRS: &str =
     concat!(include_str!("../../../shaders/lib/pairs.wgsl"), include_str!("../../../shaders/lib/as_pairs.wgsl"));
@@ -99,13 +94,10 @@ pub(super) const MODULO: &str = include_str!("../../../shaders/lib/modulo.wgsl")
 pub(super) const INTEGER: &str = include_str!("../../../shaders/lib/integer.wgsl");
 pub(super) const ERROR_FUNCTION: &str = include_str!("../../../shaders/lib/error_function.wgsl");
 
-/// The kernel as it stands in its file.
-pub(super) const AS_IT_IS: Operation = Operation::of_lines("", &[]);
-
 /// What the host makes of a shader.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
-    pub(super) operation: Operation,
+    pub(super) operation: Specialization,
     /// The elements' type.
     pub(super) dtype: DType,
     /// That of the elements that are written.
@@ -123,63 +115,85 @@ impl Variant {
     }
 }
 
+/// What a program takes, as its text says.
+struct Interface {
+    entry: String,
+    tensors: usize,
+    parameter_bytes: u32,
+}
+
 impl Shader {
-    /// A kernel like this one, whose entry point is its name.
-    const fn with_source(self, name: &'static str, source: &'static str) -> Self {
-        Self { name, source, entry: name, ..self }
+    const fn new(name: &'static str, parts: &'static [&'static str]) -> Self {
+        Self { name, parts, edits: &[], without: &[] }
+    }
+
+    const fn edited(self, edits: &'static [Edit]) -> Self {
+        Self { edits, ..self }
+    }
+
+    const fn without(self, without: &'static [&'static str]) -> Self {
+        Self { without, ..self }
     }
 
     /// The WGSL of a variant, which moves a vec4 as a pair of 64 bits or as it is.
-    pub(super) fn wgsl(&self, variant: Variant, in_pairs: bool) -> String {
+    ///
+    /// # Errors
+    /// [`DeviceError::Validation`] if a declaration that is to be changed isn't there.
+    pub(super) fn wgsl(&self, variant: Variant, in_pairs: bool) -> Result<String, DeviceError> {
         let Variant { operation, dtype, output, shared, bias } = variant;
-        let mut source = self.source.to_string();
-        if in_pairs {
-            source = source.replacen(AS_VEC4, AS_PAIRS, 1);
+        let parts = self.parts.iter().map(|&part| if in_pairs && part == AS_VEC4 { AS_PAIRS } else { part });
+        let mut source = Source::new(self.name, parts.chain(operation.functions.iter().copied()).collect());
+        for [name, value] in self.edits.iter().chain(operation.edits) {
+            source.set(name, value)?;
         }
-        source = source.replacen("alias Element = f32;", &format!("alias Element = {dtype};"), 1);
-        if dtype.number() != dtype || output.number() != output {
-            source = source.replacen("alias Number = Element;", "alias Number = f32;", 1);
+        for name in self.without {
+            source.unbind(name)?;
         }
-        if output != dtype {
-            source = source.replacen("alias Output = Element;", &format!("alias Output = {output};"), 1);
+        if let Some(expression) = operation.expression {
+            source.set("apply", &format!("return {expression};"))?;
         }
-        for [line, replacement] in self.kind.iter().chain(operation.lines) {
-            source = source.replacen(line, replacement, 1);
+        if self.parts.contains(&EPILOGUE) && !bias {
+            source.unbind("biases")?;
+            source.set("finished", "return apply(sum);")?;
         }
-        if let (Some(body), false) = (self.body, operation.expression.is_empty()) {
-            source = source.replacen(body, &format!("return {};", operation.expression), 1);
+        if shared {
+            source.unbind("right")?;
+            source.set("right_at", "return left[at];")?;
         }
-        if let (Some([declaration, name, other]), true) = (self.shared, shared) {
-            source = source.replacen(declaration, "", 1).replace(name, other);
-        }
-        match (bias, shared) {
-            (false, _) => {
-                for [line, replacement] in WITHOUT_BIAS {
-                    source = source.replacen(line, replacement, 1);
-                }
-            }
-            // The binding before it is left out.
-            (true, true) => source = source.replacen(BIAS, &BIAS.replace("(3)", "(2)"), 1),
-            (true, false) => {}
-        }
-        source.extend(operation.functions.iter().copied());
-        if [dtype, output].contains(&DType::F16) {
-            source.insert_str(0, "enable f16;\n");
-        }
-        source
+        let is_half = [dtype, output].contains(&DType::F16);
+        let number = if is_half { DType::F32 } else { dtype };
+        let enable = if is_half { "enable f16;\n" } else { "" };
+        let aliases = format!("alias Element = {dtype};\nalias Number = {number};\nalias Output = {output};\n");
+        Ok([enable, &source.text(), &aliases].concat())
+    }
+
+    /// The entry point of a kernel, of its files' only one or that of its name, and what is bound to it.
+    fn interface(&self, wgsl: &str) -> Result<Interface, DeviceError> {
+        let invalid =
+            |problem: String| DeviceError::Validation { message: format!("the shader {}: {problem}", self.name) };
+        let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| invalid(error.emit_to_string(wgsl)))?;
+        let entries = &module.entry_points;
+        let named = entries.iter().find(|entry| entries.len() == 1 || entry.name == self.name);
+        let entry = named.ok_or_else(|| invalid("it has no entry point of its name".into()))?.name.clone();
+        let variables = || module.global_variables.iter().map(|(_, variable)| variable);
+        let tensors = variables().filter(|variable| variable.binding.is_some_and(|binding| binding.group == 0)).count();
+        let parameters = variables().find(|variable| variable.space == naga::AddressSpace::Uniform);
+        let parameter_bytes = parameters.map_or(0, |variable| module.types[variable.ty].inner.size(module.to_ctx()));
+        Ok(Interface { entry, tensors, parameter_bytes })
     }
 
     /// The compiled program, from the device's cache or new in it.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
-        let Variant { dtype, output, shared, bias, .. } = variant;
         gpu.cached_program(self.key(variant), || {
-            let in_pairs = moves_pairs(gpu, &[dtype, output]);
+            let in_pairs = moves_pairs(gpu, &[variant.dtype, variant.output]);
+            let source = self.wgsl(variant, in_pairs)?;
+            let Interface { entry, tensors, parameter_bytes } = self.interface(&source)?;
             gpu.program(&ProgramDescriptor {
                 label: self.name,
-                source: &self.wgsl(variant, in_pairs),
-                entry: self.entry,
-                tensors: self.tensors - usize::from(shared) + usize::from(bias),
-                parameter_bytes: self.parameter_bytes,
+                source: &source,
+                entry: &entry,
+                tensors,
+                parameter_bytes,
                 immediates: true,
                 constants: &[],
             })

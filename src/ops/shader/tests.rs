@@ -67,7 +67,8 @@ fn variants() -> Vec<(Shader, Variant)> {
         }
     }
     let shared_too = |(shader, variant): (Shader, Variant)| {
-        let ways = if shader.shared.is_some() { &[false, true][..] } else { &[false] };
+        let ways =
+            if shader.parts.iter().any(|part| part.contains("fn right_at(")) { &[false, true][..] } else { &[false] };
         ways.iter().map(move |&shared| (shader, Variant { shared, ..variant }))
     };
     all.into_iter().flat_map(shared_too).collect()
@@ -105,14 +106,14 @@ fn compile_all(dtype: DType) -> usize {
     for (shader, variant) in variants {
         compiled_any = true;
         if [variant.dtype, variant.output].iter().all(|dtype| dtype.bytes() == 4) {
-            let in_pairs = shader.wgsl(variant, true);
-            if in_pairs != shader.wgsl(variant, false) {
-                validate(&in_pairs);
+            let wgsl = |in_pairs| shader.wgsl(variant, in_pairs).expect("every changed declaration is there");
+            if wgsl(true) != wgsl(false) {
+                validate(&wgsl(true));
                 paired += 1;
             }
         }
-        if shader.entry == COOPERATIVE[0][0].entry {
-            let (module, info) = validate(&shader.wgsl(variant, false));
+        if shader.name.starts_with("matmul_cooperative") {
+            let (module, info) = validate(&shader.wgsl(variant, false).expect("every changed declaration is there"));
             let options = naga::back::spv::Options { lang_version: (1, 5), ..Default::default() };
             naga::back::spv::write_vec(&module, &info, &options, None).expect("it can be written as SPIR-V");
             continue;
@@ -134,40 +135,57 @@ fn validate(wgsl: &str) -> (naga::Module, naga::valid::ModuleInfo) {
 }
 
 #[test]
-fn every_substitution_takes_place() {
+fn every_change_takes_place() {
     for (shader, variant) in variants() {
-        let wgsl = shader.wgsl(variant, false);
-        if variant.operation != AS_IT_IS {
-            assert!(wgsl.contains(variant.operation.expression), "{} {variant:?}", shader.name);
-            assert!(variant.operation.functions.iter().all(|called| wgsl.contains(called)), "{}", shader.name);
+        let wgsl = shader.wgsl(variant, false).expect("every changed declaration is there");
+        let Variant { operation, dtype, output, shared, bias } = variant;
+        if let Some(expression) = operation.expression {
+            assert!(wgsl.contains(&format!("return {expression};")), "{} {variant:?}", shader.name);
         }
-        if shader.source.contains("alias Element") {
-            assert!(wgsl.contains(&format!("alias Element = {};", variant.dtype)), "{}", shader.name);
+        assert!(operation.functions.iter().all(|called| wgsl.contains(called)), "{}", shader.name);
+        for (alias, dtype) in [("Element", dtype), ("Output", output)] {
+            assert!(wgsl.contains(&format!("alias {alias} = {dtype};")), "{}", shader.name);
         }
-        if variant.output != variant.dtype {
-            assert!(wgsl.contains(&format!("alias Output = {};", variant.output)), "{}", shader.name);
+        for [name, value] in shader.edits.iter().chain(operation.edits) {
+            assert!(wgsl.contains(value), "{} {name}", shader.name);
         }
-        for [line, replacement] in shader.kind.iter().chain(variant.operation.lines) {
-            assert!(shader.source.contains(line) && wgsl.contains(replacement), "{} {line}", shader.name);
-        }
-        if let (Some([declaration, name, _]), true) = (shader.shared, variant.shared) {
-            assert!(shader.source.contains(declaration), "{}", shader.name);
-            assert!(!wgsl.contains(name), "{}", shader.name);
+        assert!(!shared || !wgsl.contains("return right[at];"), "{}", shader.name);
+        assert_eq!(wgsl.contains("biases["), bias, "{}", shader.name);
+    }
+}
+
+#[test]
+fn a_change_of_what_a_shader_does_not_have_is_an_error() {
+    let plain = Variant::plain(DType::F32);
+    let activation = Activation::Relu.on("", DType::F32).expect("it is defined");
+    let changes = [
+        (Variant { operation: rows::ROOT_MEAN_SQUARE, ..plain }, "doesn't declare `CENTERED`"),
+        (Variant { operation: activation, ..plain }, "doesn't declare `apply`"),
+        (Variant { shared: true, ..plain }, "doesn't declare `right`"),
+    ];
+    for (variant, problem) in changes {
+        let message = format!("the shader gather {problem}");
+        assert_eq!(GATHER.wgsl(variant, false), Err(DeviceError::Validation { message }));
+    }
+}
+
+#[test]
+fn every_pool_binding_is_read_write_and_bindings_are_numbered_without_gaps() {
+    for (shader, variant) in variants() {
+        let wgsl = shader.wgsl(variant, false).expect("every changed declaration is there");
+        let tensors = shader.interface(&wgsl).expect("it is valid").tensors;
+        assert_eq!(wgsl.matches("var<storage").count(), tensors, "{}", shader.name);
+        for binding in 0..tensors {
+            let declaration = format!("@group(0) @binding({binding}) var<storage, read_write> ");
+            assert_eq!(wgsl.matches(&declaration).count(), 1, "{} {binding}", shader.name);
         }
     }
 }
 
 #[test]
-fn every_pool_binding_is_read_write() {
-    for (shader, variant) in variants() {
-        let wgsl = shader.wgsl(variant, false);
-        let bindings = wgsl.matches("var<storage").count();
-        assert_eq!(bindings, wgsl.matches("var<storage, read_write>").count(), "{}", shader.name);
-        assert_eq!(
-            bindings,
-            shader.tensors - usize::from(variant.shared) + usize::from(variant.bias),
-            "{}",
-            shader.name
-        );
+fn every_shader_of_the_catalog_is_compiled() {
+    let compiled: std::collections::BTreeSet<&str> = variants().iter().map(|(shader, _)| shader.name).collect();
+    for shader in ROWS {
+        assert!(compiled.contains(shader.name), "{}", shader.name);
     }
 }

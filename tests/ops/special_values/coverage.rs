@@ -73,13 +73,24 @@ fn functions(source: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether a line is a comment, or empty.
+fn is_passed_over(line: &str) -> bool {
+    line.trim().is_empty() || line.trim_start().starts_with("//")
+}
+
 /// The entries of a macro's call, each as its comma-separated parts.
 fn entries<'a>(source: &'a str, call: &str) -> Vec<Vec<&'a str>> {
     let Some(start) = source.find(call) else { return Vec::new() };
     let body = &source[start + call.len()..];
     let end = ["\n}", " }\n"].iter().filter_map(|end| body.find(end)).min();
     let body = &body[..end.expect("the call ends")];
-    let entries = body.split(';').map(|entry| entry.split(',').map(str::trim).collect::<Vec<_>>());
+    let without_comments = |entry: &'a str| {
+        let lines = entry.split_inclusive('\n');
+        let skipped: usize = lines.take_while(|line| is_passed_over(line)).map(str::len).sum();
+        &entry[skipped..]
+    };
+    let entries =
+        body.split(';').map(without_comments).map(|entry| entry.split(',').map(str::trim).collect::<Vec<_>>());
     entries.filter(|entry| !entry[0].is_empty()).collect()
 }
 

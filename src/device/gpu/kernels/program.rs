@@ -40,6 +40,22 @@ pub(crate) struct Program {
     pub(crate) name: Arc<str>,
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) passing: Passing,
+    parameter_bytes: u32,
+}
+
+impl Program {
+    /// Checks the size of the parameters of a dispatch against what the kernel declares.
+    ///
+    /// # Errors
+    /// [`DeviceError::Validation`] of another size.
+    pub(crate) fn check_parameters(&self, parameters: &[u8]) -> Result<(), DeviceError> {
+        if parameters.len() as u64 == u64::from(self.parameter_bytes) {
+            return Ok(());
+        }
+        let (name, given, wanted) = (&self.name, parameters.len(), self.parameter_bytes);
+        let message = format!("{given} bytes of parameters for the kernel {name}, which declares {wanted}");
+        Err(DeviceError::Validation { message })
+    }
 }
 
 /// The cache key of one of the crate's own kernels.
@@ -199,6 +215,7 @@ impl Gpu {
             name: descriptor.label.into(),
             pipeline,
             passing,
+            parameter_bytes: descriptor.parameter_bytes,
         })
     }
 

@@ -104,6 +104,7 @@ impl GpuCommands<'_> {
         parameters: &[u8],
         workgroups: [u32; 3],
     ) -> Result<(), DeviceError> {
+        program.check_parameters(parameters)?;
         self.checked(|commands| {
             let gpu = commands.gpu;
             let recorder = &mut *commands.recorder;
