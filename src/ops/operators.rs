@@ -1,12 +1,15 @@
-//! The operators `+`, `-`, `*`, `/`, `%` and unary minus on tensors, numbers, and results of tensors.
+//! The operators `+`, `-`, `*`, `/`, `%` and unary minus on tensors, numbers, results of tensors, and expressions.
 //!
-//! An operator may fail, so each gives a `Result`, and takes one as the operand next to a tensor: `(&a + &b)? * &c`, `&a * (&b + 1.0)`,
+//! An operator on tensors may fail, so each gives a `Result`, and takes one as the operand next to a tensor: `(&a + &b)? * &c`, `&a * (&b + 1.0)`,
 //! `2.0 - &a`. Rust's rules leave out two results, and a result with a number: write `(&a + &b)? * 2.0`. A number on the left
 //! is an f64 or an i64: of more types, Rust could not tell which one a literal is of.
 
 use crate::error::TensorError;
 use crate::ops::binary::{ADD, DIV, MUL, REMAINDER, SUB};
+use crate::ops::fuse::{Expression, Operand};
+use crate::ops::unary::NEG;
 use crate::tensor::{AsOperand as _, Tensor, TensorOrScalar};
+use half::f16;
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
 macro_rules! operators {
@@ -19,6 +22,7 @@ macro_rules! operators {
             operators! {
                 number, $operator, $function, $method, $operation, $sign, f64, i64
             }
+            operators! { expression, $operator, $function, $operation, f32, i32, u32, f16 }
         )*
     };
     (own, $operator:ident, $function:ident, $method:ident, $operation:ident, $sign:literal, $left:ty) => {
@@ -59,6 +63,25 @@ macro_rules! operators {
             operators! { one_number, $operator, $function, $method, $operation, $sign, $number, &Tensor }
         )*
     };
+    (expression, $operator:ident, $function:ident, $operation:ident, $($number:ty),*) => {
+        impl<'a, T: Operand<'a>> $operator<T> for Expression<'a> {
+            type Output = Self;
+
+            fn $function(self, other: T) -> Self {
+                self.apply_to(&$operation, other)
+            }
+        }
+
+        $(
+            impl<'a> $operator<Expression<'a>> for $number {
+                type Output = Expression<'a>;
+
+                fn $function(self, other: Expression<'a>) -> Expression<'a> {
+                    other.apply_reversed(&$operation, self)
+                }
+            }
+        )*
+    };
     (one_number, $operator:ident, $function:ident, $method:ident, $operation:ident, $sign:literal, $number:ty, $tensor:ty) => {
         #[doc = concat!("`a ", $sign, " b` for a number a, as [`Tensor::", stringify!($method), "`] with the operands exchanged.")]
         impl $operator<$tensor> for $number {
@@ -97,5 +120,13 @@ impl Neg for &Tensor {
     #[track_caller]
     fn neg(self) -> Self::Output {
         Tensor::neg(self)
+    }
+}
+
+impl Neg for Expression<'_> {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        self.apply(&NEG)
     }
 }

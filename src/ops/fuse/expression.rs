@@ -1,11 +1,10 @@
 //! Expressions: what a fused kernel computes of each element.
 
 use crate::ops::elementwise::{MOST_OPERANDS, Node, Operation, Place};
-use crate::ops::{binary, unary};
 use crate::tensor::{DType, Element};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Rem, Sub};
+use std::ops::{BitAnd, BitOr, Not};
 
 /// The nodes of an expression while it is built.
 #[derive(Debug, Default)]
@@ -144,49 +143,17 @@ impl<'a> Expression<'a> {
         self.with(Node::Apply(operation, [self.place, other, other]))
     }
 
+    /// An operation on a number and this operand.
+    pub(in crate::ops) fn apply_reversed(self, operation: &'static Operation, left: impl Element) -> Self {
+        let left = sealed::Operand::place(left, self.nodes);
+        self.with(Node::Apply(operation, [left, self.place, self.place]))
+    }
+
     /// `this` where the expression is true, or not 0 (NaN is not 0), and `other` where it is false. Equals `torch.where`.
     #[must_use]
     pub fn select(self, this: impl Operand<'a>, other: impl Operand<'a>) -> Self {
         let (this, other) = (this.place(self.nodes), other.place(self.nodes));
         self.with(Node::Select(self.place, this, other))
-    }
-}
-
-macro_rules! operators {
-    ($($operator:ident, $function:ident, $operation:ident;)*) => {
-        $(
-            impl<'a, T: Operand<'a>> $operator<T> for Expression<'a> {
-                type Output = Self;
-
-                fn $function(self, other: T) -> Self {
-                    self.apply_to(&binary::$operation, other)
-                }
-            }
-
-            operators! { $operator, $function, $operation, f32, i32, u32, half::f16 }
-        )*
-    };
-    ($operator:ident, $function:ident, $operation:ident, $($number:ty),*) => {
-        $(
-            impl<'a> $operator<Expression<'a>> for $number {
-                type Output = Expression<'a>;
-
-                fn $function(self, other: Expression<'a>) -> Expression<'a> {
-                    let number = sealed::Operand::place(self, other.nodes);
-                    other.with(Node::Apply(&binary::$operation, [number, other.place, other.place]))
-                }
-            }
-        )*
-    };
-}
-
-operators! { Add, add, ADD; Sub, sub, SUB; Mul, mul, MUL; Div, div, DIV; Rem, rem, REMAINDER; }
-
-impl Neg for Expression<'_> {
-    type Output = Self;
-
-    fn neg(self) -> Self {
-        self.apply(&unary::NEG)
     }
 }
 
