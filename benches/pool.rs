@@ -77,7 +77,7 @@ fn times_of_pool<M: Memory>(name: &str, pool: &Pool<M>, rounds: u32) -> Result<(
     println!("  a trim with nothing to do         {idle:>12.1} ns");
     drop(live);
     pool.trim();
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     let cycle = measured(rounds.min(10), 5, || {
         drop(pool.allocate(64 * MIB)?);
         pool.trim();

@@ -40,7 +40,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     numbers.add_(1_u32)?;
 
     copy.map_async(wgpu::MapMode::Read, .., |result| result.expect("the copy can be mapped"));
-    pool.synchronize()?; // runs the application's callbacks, too
+    pool.synchronize_blocking()?; // runs the application's callbacks, too
     let bytes = copy.get_mapped_range(..)?;
     let copied: Vec<u32> =
         bytes.chunks(4).map(|word| u32::from_le_bytes(word.try_into().expect("four bytes"))).collect();

@@ -43,7 +43,7 @@ fn offload(options: &Options) -> wgpu_pool::Result<ExitCode> {
 
     let copy = product.read_blocking::<f32>()?;
     report.step("a copy of the product read");
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     pool.trim();
     let read = report.step("trimmed");
     let requested = pool.stats().requested.current;
@@ -67,7 +67,7 @@ fn offload(options: &Options) -> wgpu_pool::Result<ExitCode> {
             Bytes(moved.reserved)
         ),
     );
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     pool.trim();
     let after = report.step("trimmed");
     report.claim_back(before, after);

@@ -106,7 +106,7 @@ fn release(options: &Options) -> wgpu_pool::Result<ExitCode> {
 
     let at_once = pool.trim();
     report.step("trimmed at once");
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     let afterwards = pool.trim();
     let after = report.step("trimmed when the device was done");
     report.claim(

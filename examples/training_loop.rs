@@ -140,7 +140,7 @@ fn train(report: &mut Report, mode: Mode) -> wgpu_pool::Result<Run> {
     let truth = Model::truth(&pool)?;
     let epoch_loss = Tensor::full(&pool, [], 0.0_f32)?;
     let steps = if mode == Mode::FirstStepOnly { 1 } else { EPOCHS * STEPS };
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     let start = Instant::now();
     for step in 0..steps {
         let inputs = Tensor::randn(&pool, [BATCH, FEATURES], step as u64)?;
@@ -173,7 +173,7 @@ fn train(report: &mut Report, mode: Mode) -> wgpu_pool::Result<Run> {
             ));
         }
     }
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     run.time = start.elapsed();
     Ok(run)
 }
@@ -181,7 +181,7 @@ fn train(report: &mut Report, mode: Mode) -> wgpu_pool::Result<Run> {
 /// Releases every idle segment to the driver, and waits until the driver has freed them.
 fn give_back(pool: &Pool) -> wgpu_pool::Result<()> {
     pool.trim();
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     pool.trim();
     Ok(())
 }

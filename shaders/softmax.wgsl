@@ -12,7 +12,7 @@
 
 // `shifted` is the element minus the maximum.
 fn apply(shifted: vec4<f32>, total: f32) -> vec4<f32> {
-    return exp(shifted) / total;
+    return exponential(shifted) / total;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -51,16 +51,16 @@ fn softmax(
     x_3 -= top;
     var sum = vec4<f32>();
     if local < wide {
-        sum += exp(x_0);
+        sum += exponential(x_0);
     }
     if local + WORKGROUP < wide {
-        sum += exp(x_1);
+        sum += exponential(x_1);
     }
     if local + 2u * WORKGROUP < wide {
-        sum += exp(x_2);
+        sum += exponential(x_2);
     }
     if local + 3u * WORKGROUP < wide {
-        sum += exp(x_3);
+        sum += exponential(x_3);
     }
     let total = sum_of_all(components(sum), local);
     if local < wide {

@@ -10,7 +10,7 @@
 @group(0) @binding(1) var<storage, read_write> input: array<Element>;
 
 fn apply(shifted: vec4<f32>, total: f32) -> vec4<f32> {
-    return exp(shifted) / total;
+    return exponential(shifted) / total;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -31,7 +31,7 @@ fn softmax_long(
     let top = max_of_all(largest, local);
     var sum = 0.0;
     for (var column = local; column < params.columns; column += WORKGROUP) {
-        sum += exp(f32(input[start + column]) - top);
+        sum += exponential(vec4(f32(input[start + column]) - top)).x;
     }
     let total = sum_of_all(sum, local);
     for (var column = local; column < params.columns; column += WORKGROUP) {

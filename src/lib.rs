@@ -25,6 +25,8 @@ pub mod guide {
         writing_kernels: "guide/writing_kernels.md";
         #[cfg(feature = "tensor")]
         existing_device: "guide/existing_device.md";
+        #[cfg(feature = "tensor")]
+        browser: "guide/browser.md";
         limits: "guide/limits.md";
         finding_leaks: "guide/finding_leaks.md";
         #[cfg(feature = "tensor")]

@@ -279,13 +279,13 @@ impl Bench<'_> {
         let (mut times, mut host_times) = (Vec::new(), Vec::new());
         for sample in 0..self.options.samples + 2 {
             let mut sum = one.copied()?;
-            self.pool.synchronize()?;
+            self.pool.synchronize_blocking()?;
             let start = Instant::now();
             for _ in 0..additions {
                 sum = sum.add(&one)?;
             }
             let recorded = start.elapsed().as_secs_f64();
-            self.pool.synchronize()?;
+            self.pool.synchronize_blocking()?;
             if sample >= 2 {
                 host_times.push(recorded / f64::from(additions));
                 times.push(start.elapsed().as_secs_f64() / f64::from(additions));
@@ -315,12 +315,12 @@ impl Bench<'_> {
 
     /// Returns the seconds per run of `runs` consecutive runs.
     fn time(&self, work: &Work<'_>, runs: u32) -> Result<f64, Box<dyn Error>> {
-        self.pool.synchronize()?;
+        self.pool.synchronize_blocking()?;
         let start = Instant::now();
         for _ in 0..runs {
             (work.run)()?;
         }
-        self.pool.synchronize()?;
+        self.pool.synchronize_blocking()?;
         // The pool waits for its own commands only.
         self.pool.memory().device().poll(wgpu::PollType::wait_indefinitely())?;
         Ok(start.elapsed().as_secs_f64() / f64::from(runs))

@@ -107,10 +107,10 @@ pub(super) fn compare(bench: &Bench<'_>, mebi: u32) -> Result<(), Box<dyn Error>
         }
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for sample in 0..=bench.options.samples {
-            bench.pool.synchronize()?;
+            bench.pool.synchronize_blocking()?;
             let start = Instant::now();
             drop(device(&on_device)?);
-            bench.pool.synchronize()?;
+            bench.pool.synchronize_blocking()?;
             let own = start.elapsed().as_secs_f64();
             let start = Instant::now();
             host(black_box(&on_host), black_box(&mut out));

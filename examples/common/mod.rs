@@ -52,7 +52,7 @@ impl Report {
         few.add(&few)?.read_blocking::<f32>()?;
         drop(few);
         self.pool.trim();
-        self.pool.synchronize()?;
+        self.pool.synchronize_blocking()?;
         self.pool.trim();
         let warm = self.step("warmed up and trimmed");
         match (opened.driver, warm.driver) {

@@ -85,7 +85,7 @@ fn transformer(options: &Options) -> Result<ExitCode, Failure> {
         decode(&mut report, &model, &text, options)?;
     }
     report.pool.trim();
-    report.pool.synchronize()?;
+    report.pool.synchronize_blocking()?;
     report.pool.trim();
     let after = report.step("dropped and trimmed");
     report.claim_back(before, after);

@@ -92,7 +92,7 @@ fn unet(options: &Options) -> Result<ExitCode, Failure> {
         tile(&mut report, &model, options)?;
     }
     report.pool.trim();
-    report.pool.synchronize()?;
+    report.pool.synchronize_blocking()?;
     report.pool.trim();
     let after = report.step("dropped and trimmed");
     report.claim_back(before, after);
@@ -248,7 +248,7 @@ fn tile(report: &mut Report, model: &UNet, options: &Options) -> Result<(), Fail
         Ok(_) => false,
     };
     report.claim(refused, format!("an image of {size}×{size} pixels doesn't fit whole below {}", Bytes(limit)));
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     pool.trim();
     pool.reset_peaks();
     let progress = Progress::new("tiles", tiles::count(size, options.tile));

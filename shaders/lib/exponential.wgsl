@@ -1,4 +1,9 @@
-// The logistic function and the hyperbolic tangent, without intermediate overflow. Needs lib/number.wgsl.
+// The exponential function, the logistic function and the hyperbolic tangent, without intermediate overflow. Needs lib/number.wgsl.
+
+// exp(x), and NaN for NaN, for which some drivers return infinity.
+fn exponential(x: Real) -> Real {
+    return select(exp(x), x, is_nan(x));
+}
 
 // 1 / (1 + exp(-x)), computed as exp(x) / (1 + exp(x)) below 0, where the first form overflows.
 fn logistic(x: Real) -> Real {

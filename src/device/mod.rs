@@ -26,6 +26,8 @@ use crate::heap::SegmentId;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 use wgpu::WasmNotSendSync;
@@ -124,6 +126,50 @@ impl CacheUse {
     }
 }
 
+/// Whether the device has accepted a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// The device has not answered yet. Only in browsers.
+    Pending,
+    /// The segment can be used.
+    Accepted,
+    /// The segment does not exist: commands on it fail with this error.
+    Refused(DeviceError),
+}
+
+/// The errors of objects that a section of a program created, in a browser, where they arrive later. Ready when the
+/// device has answered for each object. Created by [`Memory::defer_refusals`].
+pub struct Deferred(Option<Outcome>);
+
+/// On native targets it is sent between threads together with the future that awaits it.
+#[cfg(not(target_arch = "wasm32"))]
+type Outcome = Pin<Box<dyn Future<Output = Result<(), DeviceError>> + Send>>;
+#[cfg(target_arch = "wasm32")]
+type Outcome = Pin<Box<dyn Future<Output = Result<(), DeviceError>>>>;
+
+impl Deferred {
+    /// For a memory that returns errors at once.
+    pub(crate) const NONE: Self = Self(None);
+
+    pub(crate) fn new(outcome: impl Future<Output = Result<(), DeviceError>> + wgpu::WasmNotSend + 'static) -> Self {
+        Self(Some(Box::pin(outcome)))
+    }
+}
+
+impl fmt::Debug for Deferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").finish_non_exhaustive()
+    }
+}
+
+impl Future for Deferred {
+    type Output = Result<(), DeviceError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().map_or(Poll::Ready(Ok(())), |outcome| outcome.as_mut().poll(context))
+    }
+}
+
 /// When [`Memory::submit`] submits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submit {
@@ -176,6 +222,18 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// [`DeviceError::Lost`]. The memory stays usable, except when lost.
     fn create_segment(&self, bytes: u64) -> Result<Self::Segment, DeviceError>;
 
+    /// Returns whether the device has accepted a segment of [`Memory::create_segment`].
+    fn acceptance(&self, segment: &Self::Segment) -> Acceptance {
+        let _ = segment;
+        Acceptance::Accepted
+    }
+
+    /// Calls `act`. Where errors arrive later, the future returns the first error of the objects that `act` created,
+    /// which is then not a fault.
+    fn defer_refusals<R>(&self, act: impl FnOnce() -> R) -> (R, Deferred) {
+        (act(), Deferred::NONE)
+    }
+
     /// Returns the guard for recording commands. One thread at a time can hold the guard. Hold it briefly, and take no
     /// lock except the heap's while holding it.
     fn commands(&self) -> Self::Commands<'_>;
@@ -187,12 +245,23 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// The error of a failed batch. One on another thread is returned by the next call.
     fn submit(&self, when: Submit) -> Result<(), DeviceError>;
 
-    /// Submits, then waits until the device has finished all commands. In a browser, where blocking is impossible, this
-    /// only submits.
+    /// Submits, then waits until the device has finished all commands. Only submits where
+    /// [`can_wait`](Memory::can_wait) is false.
     ///
     /// # Errors
     /// As [`Memory::submit`].
     fn wait(&self) -> Result<(), DeviceError>;
+
+    /// Returns whether the calling thread can wait for the device. False in browsers, where the device's answers arrive
+    /// after the program has returned to the event loop.
+    fn can_wait(&self) -> bool {
+        true
+    }
+
+    /// As [`Memory::wait`], but asynchronous, and possible in browsers.
+    fn finished(&self) -> impl Future<Output = Result<(), DeviceError>> + wgpu::WasmNotSend {
+        std::future::ready(self.wait())
+    }
 
     /// Returns the cause of a failure, after querying the device. A lost device can fail in many ways and reports its
     /// loss only when queried. Application callbacks may run inside, so the caller must hold no lock.

@@ -19,6 +19,20 @@ pub enum AllocateError {
         /// The device's largest buffer, in bytes.
         limit: u64,
     },
+    /// In a browser: the limit has room only after the device has finished with released segments, for which nothing can
+    /// wait here. Await [`Pool::synchronize`](crate::Pool::synchronize) and try again, or use
+    /// [`Pool::allocate_async`](crate::Pool::allocate_async).
+    #[error(
+        "requested {}, and the device still uses {} of released segments: await `synchronize` and try again",
+        Bytes(*requested),
+        Bytes(*pending)
+    )]
+    Unfinished {
+        /// The requested bytes.
+        requested: u64,
+        /// Bytes of released segments that the device still uses.
+        pending: u64,
+    },
     /// The device failed for a reason other than a lack of memory.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -69,6 +69,15 @@ pub enum DeviceError {
         /// The feature, by wgpu's name.
         feature: &'static str,
     },
+    /// In a browser: too many batches of commands wait for the device, and nothing can wait for them here. The command
+    /// was not recorded. Await [`Pool::synchronize`](crate::Pool::synchronize) and try again.
+    #[error("{batches} batches of commands wait for the device, and the limit is {limit}: await `synchronize` first")]
+    Backlog {
+        /// Submitted batches that the device has not finished.
+        batches: u64,
+        /// The largest number of such batches.
+        limit: u64,
+    },
     /// The device is lost: nothing on it can be used again; dropping handles stays safe.
     #[error("the device is lost: {reason}")]
     Lost {

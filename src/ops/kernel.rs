@@ -95,6 +95,21 @@ impl Pool {
         })?;
         Ok(Kernel { pool: self.clone(), program, interface })
     }
+
+    /// As [`Pool::kernel`], but returns when the device has accepted the kernel.
+    ///
+    /// On native targets this is [`Pool::kernel`]. A browser compiles the shader later and by stricter rules than naga:
+    /// a kernel that only the browser refuses is an error here, and a [`Fault`](crate::Fault) of the pool after
+    /// [`Pool::kernel`].
+    ///
+    /// # Errors
+    /// As [`Pool::kernel`]; [`DeviceError::Validation`] with the browser's message.
+    pub async fn kernel_async(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
+        let (kernel, answer) = self.memory().defer_refusals(|| self.kernel(wgsl, entry));
+        let kernel = kernel?;
+        answer.await.map_err(TensorError::from)?;
+        Ok(kernel)
+    }
 }
 
 /// A tensor's part of its storage, in bytes.

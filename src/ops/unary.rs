@@ -10,7 +10,7 @@ const fn real(expression: &'static str) -> Code {
     Code::new(expression)
 }
 
-/// A formula that needs the logistic function or the hyperbolic tangent.
+/// A formula that needs the exponential or logistic function or the hyperbolic tangent.
 const fn exponential(expression: &'static str) -> Code {
     Code::calling(expression, &[NUMBER, EXPONENTIAL])
 }
@@ -91,7 +91,7 @@ unary_operations! {
     // On GL, wgpu computes abs of a u32 as that of an i32.
     abs, abs_, ABS, real("abs(x)"), computed(real("abs(x)"), real("x")),
         "|x|", "exact", "every dtype", "torch.abs";
-    exp, exp_, EXP, real("exp(x)"), IN_REAL,
+    exp, exp_, EXP, exponential("exponential(x)"), IN_REAL,
         "e to the x", "within 4 + 2 |x| ULP", "every dtype; of integers in f32", "torch.exp";
     log, log_, LOG, Code::calling("logarithm(x)", &[LOGARITHM]), IN_REAL,
         "The natural logarithm of x",

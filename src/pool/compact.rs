@@ -46,8 +46,9 @@ impl<M: Memory> Pool<M> {
     ///
     /// Blocks move into holes of other segments. Blocks that fit no hole are packed into new segments of exactly their
     /// size, one segment at a time, and the emptied segments are released immediately. This step is skipped if the
-    /// limit or the device does not permit a new segment. Does not wait for the device. The contents of the blocks do
-    /// not change, and pinned blocks do not move.
+    /// limit or the device does not permit a new segment, and in browsers, where the device could refuse the segment
+    /// after blocks have moved. Does not wait for the device. The contents of the blocks do not change, and pinned
+    /// blocks do not move.
     ///
     /// # Errors
     /// [`DeviceError::Lost`], or the error of a failed batch. Moves that were recorded before the error are complete.
@@ -206,6 +207,10 @@ impl<M: Memory> Inner<M> {
             (bounds, state.heap.packing_bytes(pool, &bounds))
         };
         let Some(bytes) = bytes else { return Ok(None) };
+        if !self.memory.can_wait() {
+            // The new segment might be refused after blocks have moved into it.
+            return Ok(None);
+        }
         let segment = match self.memory.create_segment(bytes) {
             Ok(segment) => segment,
             Err(DeviceError::Refused { .. }) => {
@@ -249,6 +254,11 @@ impl<M: Memory> Inner<M> {
             return Ok(None);
         }
         let Some(plan) = plan(&state.heap) else { return Ok(None) };
+        let is_unanswered = |id: SegmentId| state.unanswered.contains(&id);
+        if plan.moves().iter().any(|one| is_unanswered(one.from_segment) || is_unanswered(one.to_segment)) {
+            // A segment might be refused after blocks have moved into it.
+            return Ok(None);
+        }
         // No step after the bounce buffer may fail: a block that slides overwrites its old location.
         let within = plan.moves().iter().filter(|one| one.from_segment == one.to_segment);
         match commands.prepare_bounce_buffer(within.map(|one| one.size).max().unwrap_or(0)) {

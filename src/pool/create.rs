@@ -40,7 +40,7 @@ impl<M: Memory> Inner<M> {
         requested: NonZeroU64,
     ) -> Result<Option<BlockId>, NoGrowth> {
         for bytes in [wanted.bytes, wanted.least] {
-            if bytes > self.state().room() {
+            if bytes > self.refreshed_room() {
                 return Ok(None);
             }
             let segment = match self.memory.create_segment(bytes) {
@@ -83,7 +83,7 @@ impl<M: Memory> Inner<M> {
         }
         let added = state.heap.add_segment(pool, bytes);
         let id = added.map_err(|error| DeviceError::Validation { message: error.to_string() })?;
-        state.segments.insert(id, segment);
+        state.insert_segment(&self.memory, id, segment);
         let whole = Place { segment: id, offset: 0, size: bytes, requested: 0 };
         state.attribution.record(EventKind::SegmentCreated, whole);
         state.remedies.segments_created += 1;
@@ -91,9 +91,26 @@ impl<M: Memory> Inner<M> {
     }
 }
 
+impl<M: Memory> Inner<M> {
+    /// As [`State::room`], after asking the memory which released segments the device has finished with.
+    pub(super) fn refreshed_room(&self) -> u64 {
+        if !self.memory.can_wait() {
+            let unfinished = self.reclaim();
+            self.state().unfinished = unfinished;
+        }
+        self.state().room()
+    }
+}
+
 impl<M: Memory> State<M> {
     /// Bytes that the limit leaves in addition to the existing segments.
     pub(super) fn room(&self) -> u64 {
-        self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.heap.stats().reserved.current))
+        self.room_above(self.heap.stats().reserved.current)
+    }
+
+    /// Bytes that the limit leaves in addition to segments of `reserved` bytes. Where nothing can wait for the device, released
+    /// segments count until the device has finished with them.
+    pub(super) fn room_above(&self, reserved: u64) -> u64 {
+        self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(reserved).saturating_sub(self.unfinished))
     }
 }

@@ -67,14 +67,14 @@ impl<M: Memory> Pool<M> {
     /// device's largest buffer, [`AllocateError::Device`] when the device fails. No block is lost by an error.
     #[track_caller]
     pub fn allocate(&self, bytes: u64) -> Result<Storage<M>, AllocateError> {
-        allocate(&self.inner, bytes, &Content::BYTES)
+        allocate(&self.inner, bytes, &Content::BYTES, Location::caller())
     }
 
     /// As [`Pool::allocate`], and says what the block is for.
     #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_as(&self, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
-        allocate(&self.inner, bytes, content)
+        allocate(&self.inner, bytes, content, Location::caller())
     }
 }
 
@@ -83,14 +83,18 @@ impl<M: Memory> Storage<M> {
     #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_in_same_pool(&self, bytes: u64, content: &Content) -> Result<Self, AllocateError> {
-        allocate(self.inner(), bytes, content)
+        allocate(self.inner(), bytes, content, Location::caller())
     }
 }
 
+/// Allocates a block for the call site `site`.
 #[inline]
-#[track_caller]
-fn allocate<M: Memory>(inner: &Arc<Inner<M>>, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
-    let site = Location::caller();
+pub(super) fn allocate<M: Memory>(
+    inner: &Arc<Inner<M>>,
+    bytes: u64,
+    content: &Content,
+    site: &'static Location<'static>,
+) -> Result<Storage<M>, AllocateError> {
     let Some(requested) = NonZeroU64::new(bytes) else {
         return Ok(Storage::new(inner, None, None, 0));
     };
@@ -100,6 +104,11 @@ fn allocate<M: Memory>(inner: &Arc<Inner<M>>, bytes: u64, content: &Content) -> 
         return Err(AllocateError::TooLarge { requested: bytes, limit });
     }
     let mut state = inner.state();
+    if !state.unanswered.is_empty() {
+        drop(state);
+        inner.settle();
+        state = inner.state();
+    }
     let block = if let Ok(block) = state.heap.allocate(requested) {
         block
     } else {
@@ -134,7 +143,7 @@ impl<M: Memory> Inner<M> {
         // it. No lock is held, since callbacks run meanwhile and may free or allocate.
         let wait = self.release_idle().map_err(explain)? || self.reclaim() > 0;
         if wait || matches!(refusal, NoGrowth::Refused(_)) {
-            self.state().remedies.waits += 1;
+            self.count_wait();
             log::debug!("wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
             self.memory.drop_caches(CacheLevel::Buffers);
             self.memory.wait()?;
@@ -163,8 +172,24 @@ impl<M: Memory> Inner<M> {
                 }
             }
         }
+        let pending = self.reclaim();
+        if !self.memory.can_wait() && pending > 0 {
+            return Err(AllocateError::Unfinished { requested: requested.get(), pending });
+        }
         let error = self.out_of_memory(&self.state(), requested.get(), refused, before);
         Err(AllocateError::OutOfMemory(Box::new(error)))
+    }
+
+    /// The error of a request whose segment the device has refused after its creation.
+    pub(super) fn refused_by_device(&self, requested: NonZeroU64, before: &Remedies) -> AllocateError {
+        let state = self.state();
+        let refused = Some(state.heap.block_size(requested));
+        AllocateError::OutOfMemory(Box::new(self.out_of_memory(&state, requested.get(), refused, before)))
+    }
+
+    /// Counts a wait for the device, where there are any.
+    pub(super) fn count_wait(&self) {
+        self.state().remedies.waits += u64::from(self.memory.can_wait());
     }
 
     /// Takes note of what the driver has back, for the next trim to report. Returns the bytes that it hasn't.
@@ -221,6 +246,7 @@ impl<M: Memory> Inner<M> {
 
     /// Serves the request after all, or says what to create. `additional` is set by the first plan for a request.
     fn plan_growth(&self, requested: NonZeroU64, additional: &mut Option<u64>) -> Step {
+        self.refreshed_room();
         let mut state = self.state();
         let reserved = state.heap.stats().reserved.current;
         state.heap.set_small_limit(self.growth.small_limit_of(reserved));
@@ -236,7 +262,9 @@ impl<M: Memory> Inner<M> {
         let hole = state.heap.largest_hole();
         let additional = *additional.get_or_insert_with(|| state.append_loops.additional_bytes(shortfall.bytes, hole));
         let demand = Demand { additional, ..state.demand(&shortfall, self.compaction_share) };
-        let created = self.growth.segment_bytes(&demand);
+        let exact = demand.room.unwrap_or(u64::MAX) >= shortfall.bytes;
+        let created =
+            if state.grows_exactly { exact.then_some(shortfall.bytes) } else { self.growth.segment_bytes(&demand) };
         // A few small bytes that live long must not hold a segment much larger than the one they would get.
         let most =
             if shortfall.pool == SubPool::Small { created.map_or(u64::MAX, |bytes| 2 * bytes) } else { u64::MAX };
@@ -308,7 +336,7 @@ impl<M: Memory> State<M> {
     fn demand(&self, shortfall: &Shortfall, share: f64) -> Demand {
         let idle: u64 = self.heap.inactive_segments().map(|(_, bytes)| bytes).sum();
         let reserved = self.heap.stats().reserved.current - idle;
-        let room = self.limit.map(|limit| limit.saturating_sub(reserved));
+        let room = self.limit.map(|_| self.room_above(reserved));
         self.demand_of(shortfall.pool, shortfall.bytes, room, share)
     }
 

@@ -82,13 +82,14 @@ impl<M: Memory> Inner<M> {
                 self.memory.drop_caches(CacheLevel::Buffers);
                 self.memory.wait()?;
                 self.reclaim();
-                self.state().remedies.waits += 1;
+                self.count_wait();
                 waited = true;
                 continue;
             }
             if released {
                 continue;
             }
+            self.refreshed_room();
             let (shortfall, has_room) = {
                 let state = self.state();
                 (state.shortfall(requested, refused), state.room() >= state.heap.block_size(requested))
@@ -165,6 +166,9 @@ impl<M: Memory> Inner<M> {
             if self.pack_regardless_of_density(pool, goal)? {
                 return Ok(Progress::Made);
             }
+        }
+        if !self.memory.can_wait() {
+            return Ok(progress);
         }
         for segment in self.shrinkable() {
             match self.shrink_through_host(segment)? {

@@ -7,6 +7,7 @@
 //! Resolving a block to a location and recording a command on it is one step: a function that resolves a block requires
 //! the recorder's guard. `device/gpu/mod.rs` documents the order of all locks.
 
+mod answers;
 mod append;
 mod attribution;
 mod caches;
@@ -122,6 +123,8 @@ struct State<M: Memory> {
     heap: Heap,
     attribution: Attribution,
     segments: FxHashMap<SegmentId, M::Segment>,
+    /// Segments for which the device has not answered yet, and segments in place of those that it refused. Only in browsers.
+    unanswered: Vec<SegmentId>,
     /// Segments of the heap without device memory: their bytes are in host memory. Empty except during the last step of
     /// the out-of-memory ladder, unless the device refused memory there.
     spilled: FxHashMap<SegmentId, Spilled<M::Segment>>,
@@ -134,6 +137,10 @@ struct State<M: Memory> {
     callback: Callback<M>,
     /// The existing pins: the block, and the call site of the pin.
     pins: Slab<(BlockId, &'static std::panic::Location<'static>)>,
+    /// Whether a new segment gets exactly the size of its request, because a larger one was refused after its creation.
+    grows_exactly: bool,
+    /// Bytes of released segments that the device still uses. Only where nothing can wait for the device.
+    unfinished: u64,
     /// Bytes that the driver has freed and that no trim has reported yet.
     unreported: u64,
     append_loops: AppendLoops,
@@ -156,6 +163,7 @@ impl<M: Memory> Pool<M> {
             heap,
             attribution: Attribution::default(),
             segments: FxHashMap::default(),
+            unanswered: Vec::new(),
             spilled: FxHashMap::default(),
             valid_host_copies: Vec::new(),
             references: Vec::new(),
@@ -163,6 +171,8 @@ impl<M: Memory> Pool<M> {
             remedies: Remedies::default(),
             callback: Callback::none(),
             pins: Slab::new(),
+            grows_exactly: false,
+            unfinished: 0,
             unreported: 0,
             append_loops: AppendLoops::default(),
             decay: Decay::new(options.release_after),
@@ -277,13 +287,24 @@ impl<M: Memory> Pool<M> {
         Ok(())
     }
 
-    /// Submits, then waits until the device has finished everything. Application callbacks run inside. Equals
-    /// `torch.cuda.synchronize`.
+    /// Submits, then waits asynchronously until the device has finished everything recorded so far and, in a browser, has
+    /// answered for every object created so far. Equals `torch.cuda.synchronize`.
+    ///
+    /// # Errors
+    /// As [`Pool::submit`].
+    pub async fn synchronize(&self) -> Result<(), DeviceError> {
+        let finished = self.inner.memory.finished().await;
+        self.inner.settle();
+        self.inner.note_submission();
+        finished
+    }
+
+    /// As [`Pool::synchronize`], but blocks the calling thread. Application callbacks run inside.
     ///
     /// # Errors
     /// As [`Pool::submit`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn synchronize(&self) -> Result<(), DeviceError> {
+    pub fn synchronize_blocking(&self) -> Result<(), DeviceError> {
         self.inner.memory.wait()?;
         self.inner.note_submission();
         Ok(())

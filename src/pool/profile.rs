@@ -1,17 +1,14 @@
 //! Profiles: execution times of the kernels in a section of a program.
 
-#[cfg(not(target_arch = "wasm32"))]
 use super::Pool;
-#[cfg(not(target_arch = "wasm32"))]
 use crate::device::Gpu;
-#[cfg(not(target_arch = "wasm32"))]
 use crate::error::DeviceError;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The execution times of the kernels in a section of a program, by the device's clock. Created by `Pool::profile`,
-/// which is not available in browsers because it blocks. `Display` prints a table of kernels, longest total time first.
+/// The execution times of the kernels in a section of a program, by the device's clock. Created by [`Pool::profile`].
+/// `Display` prints a table of kernels, longest total time first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// The dispatches in program order.
@@ -31,10 +28,9 @@ pub struct Dispatch {
     pub end: u64,
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 impl Pool<Gpu> {
-    /// Calls `act`, and returns the execution time of each kernel that any thread recorded meanwhile. Waits for the
-    /// device before and after. Each dispatch is timed separately, so dispatches do not overlap as they otherwise may.
+    /// Calls `act`, and returns the execution time of each kernel that any thread recorded meanwhile. Waits asynchronously
+    /// for the device before and after. Each dispatch is timed separately, so dispatches do not overlap as they otherwise may.
     /// The first 2,048 dispatches are timed.
     ///
     /// Equals `torch.profiler.profile` for kernels.
@@ -42,14 +38,14 @@ impl Pool<Gpu> {
     /// # Errors
     /// [`DeviceError::Unsupported`] if the adapter has no timestamp queries; the error of a failed batch. The result of
     /// `act` is then dropped.
-    pub fn profile<R>(&self, act: impl FnOnce() -> R) -> Result<(R, Profile), DeviceError> {
-        self.synchronize()?;
+    pub async fn profile<R>(&self, act: impl FnOnce() -> R) -> Result<(R, Profile), DeviceError> {
+        self.synchronize().await?;
         let gpu = self.memory();
         gpu.begin_timing()?;
         let stop_on_panic = StopTiming(gpu);
         let result = act();
         std::mem::forget(stop_on_panic);
-        let timed = gpu.end_timing()?;
+        let timed = gpu.end_timing().await?;
         let first = timed.dispatches.iter().map(|&(_, start, _)| start).min().unwrap_or(0);
         let dispatches = timed.dispatches.into_iter().map(|(kernel, start, end)| Dispatch {
             kernel,
@@ -58,13 +54,20 @@ impl Pool<Gpu> {
         });
         Ok((result, Profile { dispatches: dispatches.collect(), untimed: timed.untimed }))
     }
+
+    /// As [`Pool::profile`], but blocks the calling thread.
+    ///
+    /// # Errors
+    /// As [`Pool::profile`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn profile_blocking<R>(&self, act: impl FnOnce() -> R) -> Result<(R, Profile), DeviceError> {
+        pollster::block_on(self.profile(act))
+    }
 }
 
 /// Stops the timing if the profiled code panics.
-#[cfg(not(target_arch = "wasm32"))]
 struct StopTiming<'a>(&'a Gpu);
 
-#[cfg(not(target_arch = "wasm32"))]
 impl Drop for StopTiming<'_> {
     fn drop(&mut self) {
         self.0.drop_timing();

@@ -1,43 +1,40 @@
-//! Reservation of memory, verified on the device.
+//! Allocation and reservation whose result is the device's final answer.
 
-use super::Pool;
-use crate::device::Memory;
+use super::{Content, Pool, Storage, ladder};
+use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, DeviceError};
-
-/// The bytes that are written to the reserved block and read back. Memory that does not exist reads as zeros.
-const PROBE: [u8; 4] = *b"room";
+use std::num::NonZeroU64;
+use std::panic::Location;
 
 impl<M: Memory> Pool<M> {
-    /// Ensures that a block of `bytes` bytes can be allocated without growing the pool, and verifies that the memory
-    /// exists on the device.
+    /// As [`Pool::allocate`], but returns when the device has answered: the block's memory exists.
     ///
-    /// In a browser a refused buffer is reported later, and until then behaves like any other buffer. Therefore a word
-    /// is written to the block and read back through the normal command path. If the word is lost, the memory is
-    /// released and an error is returned. Submits, and waits asynchronously for the device.
+    /// On native targets this is [`Pool::allocate`]. In a browser [`Pool::allocate`] cannot know whether the device
+    /// refuses a new buffer; a refusal is reported later, as the [`Fault`](crate::Fault) of the pool. This call returns
+    /// the refusal and no fault. Before that it releases all idle segments, waits for the device, and tries once more with a
+    /// segment of exactly the size of the request.
+    ///
+    /// # Errors
+    /// As [`Pool::allocate`].
+    #[track_caller]
+    pub fn allocate_async(
+        &self,
+        bytes: u64,
+    ) -> impl Future<Output = Result<Storage<M>, AllocateError>> + wgpu::WasmNotSend {
+        let site = Location::caller();
+        async move { self.allocate_answered(bytes, site).await }
+    }
+
+    /// Ensures that a block of `bytes` bytes can be allocated without growing the pool, and that its memory exists on
+    /// the device. Waits as [`Pool::allocate_async`]. In a browser, blocks that fit into reserved memory cannot be
+    /// refused later.
     ///
     /// Another thread may allocate the reserved block first.
     ///
     /// # Errors
-    /// As [`Pool::allocate`]; [`DeviceError::Refused`] if the memory does not exist on the device.
+    /// As [`Pool::allocate`].
     pub async fn reserve(&self, bytes: u64) -> Result<(), AllocateError> {
-        let room = self.allocate(bytes)?;
-        let length = PROBE.len() as u64;
-        if bytes < length {
-            return Ok(());
-        }
-        room.write(0, &PROBE)?;
-        let mut download = match self.download(length) {
-            // A memory that only counts bytes has nothing to verify.
-            Err(DeviceError::NoBytes) => return Ok(()),
-            other => other?,
-        };
-        download.add(&room, 0, length)?;
-        if download.finish().await? == PROBE {
-            return Ok(());
-        }
-        drop(room);
-        self.trim();
-        Err(DeviceError::Refused { bytes }.into())
+        self.allocate_async(bytes).await.map(drop)
     }
 
     /// As [`Pool::reserve`], but blocks the calling thread.
@@ -47,5 +44,38 @@ impl<M: Memory> Pool<M> {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn reserve_blocking(&self, bytes: u64) -> Result<(), AllocateError> {
         pollster::block_on(self.reserve(bytes))
+    }
+
+    async fn allocate_answered(
+        &self,
+        bytes: u64,
+        site: &'static Location<'static>,
+    ) -> Result<Storage<M>, AllocateError> {
+        let inner = &self.inner;
+        let before = self.remedies();
+        for is_last in [false, true] {
+            let allocate = || ladder::allocate(inner, bytes, &Content::BYTES, site);
+            inner.state().grows_exactly = is_last;
+            let (storage, answer) = inner.memory.defer_refusals(allocate);
+            inner.state().grows_exactly = false;
+            let storage = storage?;
+            let answer = answer.await;
+            inner.settle();
+            let is_refused = storage.block().is_some_and(|block| inner.is_refused(block));
+            match answer {
+                Ok(()) if !is_refused => return Ok(storage),
+                Ok(()) | Err(DeviceError::Refused { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            drop(storage);
+            inner.settle();
+            if !is_last {
+                inner.release_idle()?;
+                inner.memory.drop_caches(CacheLevel::Buffers);
+                self.synchronize().await?;
+            }
+        }
+        let requested = NonZeroU64::new(bytes).expect("a storage of zero bytes has no segment to refuse");
+        Err(inner.refused_by_device(requested, &before))
     }
 }

@@ -48,6 +48,12 @@ impl<M: Memory> Inner<M> {
     ) -> Result<Vec<Location<M::Segment>>, DeviceError> {
         loop {
             let mut state = self.state();
+            if !state.unanswered.is_empty() {
+                // Taken again by the call.
+                drop(state);
+                self.settle_with(commands);
+                state = self.state();
+            }
             let blocks = storages.clone().into_iter().filter_map(Storage::block);
             let places: Result<Vec<_>, SegmentId> = blocks.map(|block| state.place(block)).collect();
             drop(state);

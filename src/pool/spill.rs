@@ -50,9 +50,16 @@ pub(super) struct Spilled<S> {
     memory: Option<S>,
     /// The contents that have not been written yet.
     contents: Vec<BlockBytes>,
+    /// Whether the blocks have no contents, because the device refused their segment after its creation.
+    was_refused: bool,
 }
 
 impl<S> Spilled<S> {
+    /// Whether the blocks have no contents, because the device refused their segment after its creation.
+    pub(super) const fn was_refused(&self) -> bool {
+        self.was_refused
+    }
+
     /// Returns the new device memory, if it has been created.
     pub(super) const fn memory(&self) -> Option<&S> {
         self.memory.as_ref()
@@ -119,7 +126,7 @@ impl<M: Memory> Inner<M> {
             };
             let Some(mut next) = spilled.contents.pop() else {
                 state.spilled.remove(&id);
-                state.segments.insert(id, memory);
+                state.insert_segment(&self.memory, id, memory);
                 return Ok(true);
             };
             let place = state.heap.active_place(next.block);
@@ -209,7 +216,9 @@ impl<M: Memory> Inner<M> {
     /// Returns the next spilled segment after skipping `skipped` of them, with the number of unwritten bytes.
     fn spilled_after(&self, skipped: usize) -> Option<(SegmentId, usize)> {
         let state = self.state();
-        let mut ids: Vec<SegmentId> = state.spilled.keys().copied().collect();
+        // A segment without contents is created again when one of its blocks is used.
+        let has_contents = state.spilled.iter().filter(|(_, spilled)| !spilled.was_refused);
+        let mut ids: Vec<SegmentId> = has_contents.map(|(&id, _)| id).collect();
         ids.sort_unstable();
         let id = *ids.get(skipped)?;
         let unwritten = state.spilled[&id].contents.iter().map(|block| block.bytes.len() - block.written);
@@ -243,7 +252,14 @@ impl<M: Memory> State<M> {
         for &(id, _) in &repacked.segments {
             let is_in = |kept: &mut BlockBytes| self.heap.active_place(kept.block).is_some_and(|at| at.segment == id);
             let contents = contents.extract_if(.., is_in).collect();
-            self.spilled.insert(id, Spilled { memory: None, contents });
+            self.spilled.insert(id, Spilled { memory: None, contents, was_refused: false });
+        }
+    }
+
+    /// Notes that the segments that replace a refused segment have no contents.
+    pub(super) fn note_refused(&mut self, repacked: &Repacked) {
+        for &(id, _) in &repacked.segments {
+            self.spilled.insert(id, Spilled { memory: None, contents: Vec::new(), was_refused: true });
         }
     }
 }

@@ -101,6 +101,7 @@ impl<M: Memory> Inner<M> {
             return 0;
         }
         let mut commands = self.memory.commands();
+        self.settle_with(&mut commands);
         let mut state = self.state();
         let released = release(&mut state);
         let mut destroyed = Vec::with_capacity(released.len());

@@ -25,7 +25,7 @@ fn callback_during(what: &str, pool: Pool, act: impl Fn(&Pool) + Send + 'static)
             let upload = Tensor::from_slice(&inside, &[5.0_f32; 10], [10]).expect("a callback may upload");
             inside.submit().expect("a callback may submit");
             inside.trim();
-            inside.synchronize().expect("a callback may wait");
+            inside.synchronize_blocking().expect("a callback may wait");
             let same = upload.read_blocking::<f32>().expect("a callback may read again");
             sender.send((found, same)).expect("the test waits");
         });
@@ -86,7 +86,7 @@ fn a_callback_inside_trim_and_synchronize_may_use_the_pool() {
     let Some(pool) = adapter::fresh() else { return };
     callback_during("a callback inside synchronize", pool, |pool| {
         pool.trim();
-        pool.synchronize().expect("the device works");
+        pool.synchronize_blocking().expect("the device works");
     });
 }
 
@@ -126,7 +126,7 @@ fn a_trim_does_not_wait_for_a_callback_on_another_thread() -> Outcome {
         assert_eq!((trimmed.segments, trimmed.freed), (1, 0));
         assert!(trimmed.pending >= 8 << 20);
         go_on.send(()).expect("the callback waits");
-        pool.synchronize().expect("the device works");
+        pool.synchronize_blocking().expect("the device works");
         assert_eq!(pool.trim().freed, trimmed.pending);
     });
     Ok(())

@@ -190,7 +190,7 @@ fn a_dropped_pool_holds_no_reference_to_the_device() -> Outcome {
         assert_eq!(pollster::block_on(x.read::<f32>())?, [1.0; 1000]);
         for _ in 0..3 {
             x.storage().write(0, &[7; 4000])?;
-            pool.synchronize()?;
+            pool.synchronize_blocking()?;
         }
         drop(pool.download(100)?);
         drop(x.read::<f32>());

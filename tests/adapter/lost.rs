@@ -38,7 +38,7 @@ const CALLS: [Call; 27] = [
     ("allocate a new segment", |pool, _| Ok(drop(pool.allocate(64 << 20)?))),
     ("reserve", |pool, _| Ok(pool.reserve_blocking(256 << 20)?)),
     ("submit", |pool, _| Ok(pool.submit()?)),
-    ("synchronize", |pool, _| Ok(pool.synchronize()?)),
+    ("synchronize", |pool, _| Ok(pool.synchronize_blocking()?)),
     ("check", |pool, _| Ok(pool.memory().check()?)),
     ("download", |pool, _| Ok(drop(pool.download(100)?))),
     ("download, add and finish", |pool, made| {
@@ -74,7 +74,7 @@ const CALLS: [Call; 27] = [
         Ok(made.tensor.storage().copy_to(&other)?)
     }),
     ("profile", |pool, made| {
-        let profiled = pool.profile(|| made.tensor.add(&made.tensor).map(drop));
+        let profiled = pool.profile_blocking(|| made.tensor.add(&made.tensor).map(drop));
         // A device without timestamps is refused before any call to it.
         let is_unsupported = |error: &DeviceError| matches!(error, DeviceError::Unsupported { .. });
         match profiled {
@@ -99,7 +99,7 @@ fn made(pool: &Pool) -> Made {
     let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
         @compute @workgroup_size(1) fn main() { x[0] = 2.0; }";
     let kernel = pool.kernel(wgsl, "main").ok();
-    pool.synchronize().expect("the device works");
+    pool.synchronize_blocking().expect("the device works");
     Made { tensor, kernel }
 }
 
@@ -156,7 +156,7 @@ fn assert_all_say_so(name: &str, pool: &Pool, tensor: &Tensor) {
     let large = pool.allocate(64 << 20).expect_err("a segment would be needed");
     assert!(matches!(&large, AllocateError::Device(error) if is_lost(error)), "{name}: {large}");
     assert!(pool.submit().is_err_and(|error| is_lost(&error)), "{name}");
-    assert!(pool.synchronize().is_err_and(|error| is_lost(&error)), "{name}");
+    assert!(pool.synchronize_blocking().is_err_and(|error| is_lost(&error)), "{name}");
     assert!(pool.memory().check().is_err_and(|error| is_lost(&error)), "{name}");
     assert!(pool.download(100).is_err_and(|error| is_lost(&error)), "{name}");
     assert!(tensor.read_blocking::<f32>().is_err_and(in_tensor), "{name}");
@@ -201,7 +201,7 @@ fn a_pool_that_opened_its_device_detects_its_loss() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     watchdog::guarded("a loss that is noticed", move || {
         let tensor = Tensor::full(&pool, [1000], 1.0_f32).expect("there is room");
-        pool.synchronize().expect("the device works");
+        pool.synchronize_blocking().expect("the device works");
         pool.memory().device().destroy();
         let error = tensor.read_blocking::<f32>().expect_err("the device is gone");
         assert!(matches!(error, TensorError::Device(DeviceError::Lost { .. })), "{error}");
@@ -217,14 +217,14 @@ fn an_unreported_loss_is_detected_and_returned_as_an_error() -> Outcome {
     for (name, pool) in pools() {
         watchdog::guarded(name, move || {
             let tensor = Tensor::full(&pool, [1000], 1.0_f32).expect("there is room");
-            pool.synchronize().expect("the device works");
+            pool.synchronize_blocking().expect("the device works");
             pool.memory().device().destroy();
             for _ in 0..3 {
                 drop(tensor.add(&tensor));
                 drop(Tensor::from_slice(&pool, &[1.0_f32; 100], [100]));
                 assert!(tensor.read_blocking::<f32>().is_err(), "{name}");
                 assert!(pollster::block_on(tensor.read::<f32>()).is_err(), "{name}");
-                drop(pool.synchronize());
+                drop(pool.synchronize_blocking());
                 drop(pool.allocate(64 << 20));
                 pool.trim();
             }

@@ -24,7 +24,7 @@ fn temporaries_of_a_batch_reuse_memory_and_results_are_correct() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let ones = Tensor::full(&pool, [1000], 1.0_f32)?;
     let mut x = Tensor::zeros(&pool, [1000], DType::F32)?;
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     for _ in 0..40 {
         // Not submitted in between: the batch is far from its size limit.
         x = x.add(&ones)?.mul(2.0_f32)?.sub(&x)?;
@@ -110,7 +110,7 @@ fn a_segment_is_destroyed_after_the_commands_that_use_it() -> Outcome {
             drop(x);
             assert!(pool.trim().segments >= 1);
             assert_eq!(sum.read_blocking::<f32>()?, [f32::from(round) * 3_145_728.0]);
-            pool.synchronize()?;
+            pool.synchronize_blocking()?;
         }
         pool.memory().check()?;
     }

@@ -92,7 +92,7 @@ fn an_error_of_the_applications_callback_reaches_only_the_applications_handler()
             pool.allocate(1024).and_then(|storage| Ok(storage.clear()?)).expect("it can be recorded");
             pool.submit().expect("the error is not the pool's");
         },
-        |pool| pool.synchronize().expect("the error is not the pool's"),
+        |pool| pool.synchronize_blocking().expect("the error is not the pool's"),
         |pool| {
             let x = Tensor::zeros(pool, [10], DType::F32).expect("there is room");
             assert_eq!(x.read_blocking::<f32>().expect("the error is not the pool's"), [0.0; 10]);
@@ -178,7 +178,7 @@ fn a_trim_does_not_wait_for_a_thread_that_polls() {
     watchdog::guarded("a trim during a poll", move || {
         let a = Tensor::randn(&pool, [512, 512], 1).expect("there is room");
         a.matmul(&a).expect("it can be recorded");
-        pool.synchronize().expect("the device works");
+        pool.synchronize_blocking().expect("the device works");
         let mut rounds = 0;
         for _ in 0..10 {
             drop(pool.allocate(16 * MIB).expect("it fits"));

@@ -106,7 +106,7 @@ fn waits_on_several_threads_end_when_the_device_is_done() -> Outcome {
                     for round in 0..25 {
                         let product = x.matmul(&x).expect("it can be recorded");
                         if round % 3 == 0 {
-                            pool.synchronize().expect("the device works");
+                            pool.synchronize_blocking().expect("the device works");
                         }
                         assert_eq!(product.read_blocking::<f32>().expect("it can be read"), [300.0; 90_000]);
                     }

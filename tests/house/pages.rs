@@ -41,15 +41,18 @@ pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> V
     found
 }
 
-/// Whether a source has a test with this name: a function directly after `#[test]`, or an entry in a list of cases for all memories.
+/// Whether a source has a test with this name: a function directly after `#[test]` or its form for browsers, or an entry in a list of cases for all memories.
 fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let function = format!("fn {name}");
-    let is_function =
-        |line: &str| line.strip_prefix(&function).is_some_and(|rest| rest.starts_with('(') || rest.starts_with('<'));
+    let is_function = |line: &str| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.strip_prefix(&function).is_some_and(|rest| rest.starts_with('(') || rest.starts_with('<'))
+    };
     let Some(at) = lines.iter().position(|line| is_function(line)) else { return false };
     let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
-    attributes.into_iter().any(|line| *line == "#[test]") || lines.contains(&format!("{name},").as_str())
+    attributes.into_iter().any(|line| ["#[test]", "#[wasm_bindgen_test]"].contains(line))
+        || lines.contains(&format!("{name},").as_str())
 }
 
 /// The numbers of the cases in a list of them.
@@ -112,11 +115,11 @@ fn variants_and_operations_are_read_from_sources() {
 
 #[test]
 fn a_guarantee_without_an_existing_test_is_refused() {
-    let text =
-        "#[test]\n#[should_panic]\nfn a_test() {}\nlist! {\n    over_all,\n}\nfn over_all<S>() {}\nfn no_test() {}\n";
+    let text = "#[test]\n#[should_panic]\nfn a_test() {}\nlist! {\n    over_all,\n}\nfn over_all<S>() {}\nfn no_test() {}\n\
+         #[wasm_bindgen_test]\nasync fn in_a_page() {}\n";
     let read = |path: &str| (path == "tests/a.rs").then(|| text.to_string());
     let page = |tests: &str| format!("| guarantee | tests |\n| --- | --- |\n| It holds. | {tests} |\n");
-    for right in ["`tests/a.rs::a_test`", "`tests/a.rs::over_all`, `tests/a.rs::a_test`"] {
+    for right in ["`tests/a.rs::a_test`", "`tests/a.rs::over_all`, `tests/a.rs::a_test`", "`tests/a.rs::in_a_page`"] {
         assert_eq!(guarantees(&page(right), read), Vec::<String>::new(), "{right}");
     }
     let wrong = [

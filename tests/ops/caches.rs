@@ -90,7 +90,7 @@ fn thousands_of_expressions_keep_the_caches_and_the_hosts_memory_bounded() -> Ou
             pool.submit()?;
             assert_bounded(&pool);
         }
-        pool.synchronize()?;
+        pool.synchronize_blocking()?;
         Ok(())
     };
     run(0..most)?;

@@ -198,7 +198,7 @@ fn a_list_is_one_kernel_and_parts_of_one_memory_may_be_in_it() -> Outcome {
     let list: Vec<SgdParameter<'_>> = (0..14)
         .map(|row| SgdParameter { x: &xs[row], gradient: &gradients[row], velocity: &velocities[row] })
         .collect();
-    if let Ok((outcome, profile)) = pool.profile(|| sgd.step(&list)) {
+    if let Ok((outcome, profile)) = pool.profile_blocking(|| sgd.step(&list)) {
         outcome?;
         assert_eq!(profile.dispatches.len(), 1, "{profile}");
         assert!(profile.dispatches[0].kernel.starts_with("sgd"));

@@ -30,7 +30,7 @@ fn bytes_in_use_by_the_device_are_pending_until_it_has_finished() -> Outcome {
     let slow = slow(&pool)?;
     let kept = Tensor::zeros(&pool, [64], DType::U32)?;
     let freed = Tensor::zeros(&pool, [2 << 20], DType::U32)?;
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     for _ in 0..20 {
         slow.dispatch(&[&freed], &[], [64, 1, 1])?;
     }
@@ -39,7 +39,7 @@ fn bytes_in_use_by_the_device_are_pending_until_it_has_finished() -> Outcome {
     let first = pool.trim();
     assert_eq!((first.segments, first.freed + first.pending), (1, bytes));
     assert_eq!(first.pending, bytes, "the device was done before the trim, or it is said to be");
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     assert_eq!(pool.trim(), Trimmed { segments: 0, freed: bytes, pending: 0, ..Trimmed::default() });
     assert_eq!(pool.trim(), Trimmed::default());
     assert_eq!(kept.read_blocking::<u32>()?, [0; 64]);
@@ -58,12 +58,12 @@ fn driver_memory_falls_by_the_bytes_that_a_trim_reports() -> Outcome {
     while pool.stats().segments.current < 3 {
         tensors.push(Tensor::full(&pool, [1 << 20], 1.5_f32)?);
     }
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     let held = pool.memory().driver_holdings().map(|held| held.reserved).ok_or("it told before")?;
     let reserved = pool.stats().reserved.current;
     assert!(held >= at_first + reserved, "{held} bytes, {at_first} at first and {reserved} reserved");
     drop(tensors);
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     let trimmed = pool.trim();
     assert_eq!(trimmed, Trimmed { segments: 3, freed: reserved, pending: 0, ..Trimmed::default() });
     let after = pool.memory().driver_holdings().map(|held| held.reserved).ok_or("it told before")?;
@@ -83,7 +83,7 @@ fn half_dropped(pool: &Pool) -> Result<Vec<Tensor>, Box<dyn std::error::Error>> 
             kept.push(tensor);
         }
     }
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     Ok(kept)
 }
 
@@ -95,12 +95,12 @@ fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outc
         ("to a target", |pool| Ok(pool.trim_to(pool.stats().reserved.current / 2))),
         ("after a compaction", |pool| {
             pool.compact()?;
-            pool.synchronize()?;
+            pool.synchronize_blocking()?;
             Ok(pool.trim())
         }),
         ("under pressure", |pool| {
             pool.pressure(MemoryPressure::Critical)?;
-            pool.synchronize()?;
+            pool.synchronize_blocking()?;
             // The pending segments are freed by now. Each segment is counted in one of the two trims.
             Ok(pool.trim())
         }),
@@ -113,7 +113,7 @@ fn driver_memory_falls_by_the_reported_bytes_for_every_kind_of_release() -> Outc
             let reserved = pool.stats().reserved.current;
             let Some(held) = pool.memory().driver_holdings().map(|held| held.reserved) else { return Ok(()) };
             way(&pool)?;
-            pool.synchronize()?;
+            pool.synchronize_blocking()?;
             pool.trim();
             let gone = reserved - pool.stats().reserved.current;
             let after = pool.memory().driver_holdings().map(|held| held.reserved).ok_or("it told before")?;
@@ -185,17 +185,17 @@ fn shrink(kind: &str) -> Outcome {
     let kept = Tensor::full(&pool, [1000], 2.5_f32)?;
     // A first round, so that memory that the driver caches permanently is allocated before measuring.
     drop(Tensor::full(&pool, [16 << 20], 1.5_f32)?);
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     pool.trim();
     for mebibytes in [64, 256, 512] {
         let tensors: Vec<_> =
             (0..mebibytes / 64).map(|_| Tensor::full(&pool, [64 << 18], 1.5_f32)).collect::<Result<_, _>>()?;
-        pool.synchronize()?;
+        pool.synchronize_blocking()?;
         let held = resident_bytes().ok_or("it told before")?;
         drop(tensors);
         let freed = pool.trim().freed;
         // GL frees the memory when the commands recorded for that have completed.
-        pool.synchronize()?;
+        pool.synchronize_blocking()?;
         let fell = held.saturating_sub(resident_bytes().ok_or("it told before")?);
         assert!(freed >= mebibytes << 20, "{freed} bytes of {mebibytes} MiB");
         assert!(fell.abs_diff(freed) <= 8 << 20, "resident bytes fell by {fell}, {freed} were reported");
@@ -258,7 +258,7 @@ fn exhaust() -> Outcome {
     pool.trim();
     let again = pool.allocate(512 << 20)?;
     again.clear()?;
-    pool.synchronize()?;
+    pool.synchronize_blocking()?;
     assert_eq!(kept.add(&kept)?.read_blocking::<f32>()?, [5.0; 1000]);
     Ok(())
 }

@@ -51,19 +51,19 @@ fn counters_block_sums_and_the_driver_report_agree_throughout_a_program<S: Subje
             0 => {
                 pool.trim();
                 // A segment that is being freed may be missing in one of the counts until the free has completed.
-                pool.synchronize()?;
+                pool.synchronize_blocking()?;
                 pool.trim();
             }
             1 => {
                 pool.compact()?;
-                pool.synchronize()?;
+                pool.synchronize_blocking()?;
                 pool.trim();
             }
             2 | 3 if !live.is_empty() => drop(live.swap_remove(random.below(live.len()))),
             _ => live.push(pool.allocate(random.size(SEGMENT))?),
         }
         if step % 5 == 0 {
-            pool.synchronize()?;
+            pool.synchronize_blocking()?;
             assert_agrees(&pool);
         }
     }

@@ -39,7 +39,7 @@ fn segments<M: Memory>(pool: &Pool<M>) -> BTreeSet<SegmentId> {
 fn trim_fully<M: Memory>(pool: &Pool<M>) -> Result<Trimmed, Box<dyn std::error::Error>> {
     let mut sum = pool.trim();
     while sum.pending > 0 {
-        pool.synchronize()?;
+        pool.synchronize_blocking()?;
         let next = pool.trim();
         sum = Trimmed { segments: sum.segments + next.segments, freed: sum.freed + next.freed, ..next };
     }

@@ -81,9 +81,9 @@ fn repeating_the_same_work_does_not_increase_memory_use() -> Outcome {
         drop(world);
         train(&pool, seed, 5)?;
         decode(&pool, seed, 20)?;
-        pool.synchronize()?;
+        pool.synchronize_blocking()?;
         pool.pressure(MemoryPressure::Critical)?;
-        pool.synchronize()?;
+        pool.synchronize_blocking()?;
         pool.trim();
         rounds.push(figures(&instance, &pool));
     }

@@ -14,6 +14,7 @@ mod step;
 #[cfg(test)]
 mod test_folder;
 mod viewer;
+mod web;
 #[cfg(test)]
 mod workflows;
 
@@ -26,11 +27,13 @@ use std::{
 use crate::step::Run;
 
 const USAGE: &str = "\
-usage: cargo xtask COMMAND [--assume-driver] [--minutes N] [--only NAME] [--all-platforms]
+usage: cargo xtask COMMAND [--assume-driver] [--target web] [--minutes N] [--only NAME] [--all-platforms]
 
 commands:
   demo     run the examples and replay the allocation traces
-  test     check formatting, lints, tests and documentation
+  test     check formatting, lints, tests and documentation; with --target web instead the
+           tests in a browser, which need Chromium, chromedriver and wasm-bindgen's test
+           runner; each is installed if it is missing
   check    type checks with each set of the crate's features, with warnings denied; with
            --all-platforms also for macOS, iOS, Android, Windows and browsers, whose
            standard libraries come from rustup
@@ -66,6 +69,15 @@ struct Arguments {
     minutes: u32,
     only: Option<String>,
     all_platforms: bool,
+    target: Target,
+}
+
+/// Where the tests run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Target {
+    #[default]
+    Native,
+    Web,
 }
 
 /// The duration of the soak test.
@@ -78,6 +90,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     let mut minutes = None;
     let mut only = None;
     let mut all_platforms = false;
+    let mut target = Target::Native;
     while let Some(argument) = arguments.next() {
         let named = match argument.as_str() {
             "demo" => Command::Demo,
@@ -94,6 +107,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             }
             "--all-platforms" => {
                 all_platforms = true;
+                continue;
+            }
+            "--target" => {
+                target = match arguments.next().as_deref() {
+                    Some("web") => Target::Web,
+                    other => return Err(format!("--target takes web, not `{}`", other.unwrap_or_default())),
+                };
                 continue;
             }
             "--minutes" => {
@@ -124,7 +144,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     if all_platforms && command != Command::Check {
         return Err("--all-platforms belongs to check".to_string());
     }
-    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES), only, all_platforms }))
+    if target != Target::Native && command != Command::Test {
+        return Err("--target belongs to test".to_string());
+    }
+    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES), only, all_platforms, target }))
 }
 
 /// The root of the checkout in which this run was started. Cargo provides the package path also at run time, which
@@ -175,6 +198,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
     match arguments.command {
         Command::Viewer => return viewer::run(run),
         Command::Check => return platforms::run(run, arguments.all_platforms),
+        Command::Test if arguments.target == Target::Web => return web::run(run),
         _ => {}
     }
     if arguments.assume_driver {
@@ -196,36 +220,31 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    const DEMO: Arguments = Arguments {
+        command: Command::Demo,
+        assume_driver: false,
+        minutes: MINUTES,
+        only: None,
+        all_platforms: false,
+        target: Target::Native,
+    };
+
     fn parsed(line: &str) -> Result<Option<Arguments>, String> {
         parse(line.split_whitespace().map(str::to_string))
     }
 
     #[test]
     fn each_command_is_read_with_its_option_on_either_side() {
-        let demo = Arguments {
-            command: Command::Demo,
-            assume_driver: false,
-            minutes: MINUTES,
-            only: None,
-            all_platforms: false,
-        };
-        assert_eq!(parsed("demo"), Ok(Some(demo)));
+        assert_eq!(parsed("demo"), Ok(Some(DEMO)));
         for line in ["test --assume-driver", "--assume-driver test"] {
-            let test = Arguments {
-                command: Command::Test,
-                assume_driver: true,
-                minutes: MINUTES,
-                only: None,
-                all_platforms: false,
-            };
+            let test = Arguments { command: Command::Test, assume_driver: true, ..DEMO };
             assert_eq!(parsed(line), Ok(Some(test)), "{line}");
         }
     }
 
     #[test]
     fn the_soak_takes_minutes_and_no_other_command_does() {
-        let soak =
-            Arguments { command: Command::Soak, assume_driver: false, minutes: 90, only: None, all_platforms: false };
+        let soak = Arguments { command: Command::Soak, minutes: 90, ..DEMO };
         assert_eq!(parsed("soak --minutes 90"), Ok(Some(soak)));
         assert_eq!(parsed("test --minutes 90"), Err("--minutes belongs to soak".to_string()));
         for (line, given) in [("soak --minutes", ""), ("soak --minutes 0", "0"), ("soak --minutes 1.5", "1.5")] {
@@ -237,13 +256,7 @@ mod tests {
     #[test]
     fn one_operation_of_the_conformance_suites_can_be_named() {
         let softmax = Some("softmax".to_string());
-        let one = Arguments {
-            command: Command::Conformance,
-            assume_driver: false,
-            minutes: MINUTES,
-            only: softmax,
-            all_platforms: false,
-        };
+        let one = Arguments { command: Command::Conformance, only: softmax, ..DEMO };
         assert_eq!(parsed("conformance --only softmax"), Ok(Some(one)));
         assert_eq!(parsed("test --only softmax"), Err("--only belongs to conformance".to_string()));
         assert!(parsed("conformance --only").is_err());
@@ -254,6 +267,14 @@ mod tests {
         let all = parsed("check --all-platforms").map(|read| read.map(|read| (read.command, read.all_platforms)));
         assert_eq!(all, Ok(Some((Command::Check, true))));
         assert_eq!(parsed("test --all-platforms"), Err("--all-platforms belongs to check".to_string()));
+    }
+
+    #[test]
+    fn the_tests_run_in_a_browser_on_request() {
+        let web = Arguments { command: Command::Test, target: Target::Web, ..DEMO };
+        assert_eq!(parsed("test --target web"), Ok(Some(web)));
+        assert_eq!(parsed("demo --target web"), Err("--target belongs to test".to_string()));
+        assert_eq!(parsed("test --target mars"), Err("--target takes web, not `mars`".to_string()));
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn step(target: Option<&str>, contents: &[&str]) -> Step {
 }
 
 /// Makes sure that the standard library of a target is there, and says where.
-fn ensure(target: &str) -> Result<String, String> {
+pub(crate) fn ensure(target: &str) -> Result<String, String> {
     if let Some(folder) = library(target)? {
         return Ok(folder);
     }

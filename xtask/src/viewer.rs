@@ -21,7 +21,7 @@ fn tests() -> Step {
 }
 
 /// Finds chromedriver, or installs it with a browser.
-fn ensure() -> Result<String, String> {
+pub(crate) fn ensure() -> Result<String, String> {
     if let Some(version) = version() {
         return Ok(version);
     }

@@ -2,32 +2,42 @@
 //!
 //! Every call here runs inside error scopes, so that its errors are returned and never reach the application's
 //! uncaptured-error handler. An error scope catches the errors of everything that its thread does. Therefore no call
-//! that can run an application callback may be inside a scope: [`submit`] and [`poll`] are outside.
+//! that can run an application callback may be inside a scope: natively [`CheckedDevice::submit`] and
+//! [`CheckedDevice::poll`] are outside. A browser runs callbacks between tasks, never inside a call.
+//!
+//! Error scopes belong to the calling thread. On native backends their result is available immediately. In a browser
+//! the result arrives later, as the object's [verdict](super::verdict), and an error is latched as a fault.
 //!
 //! Recording into an encoder or a pass needs no scope: wgpu stores the error and reports it in
 //! `CommandEncoder::finish`. Only commands on a finished encoder, or on an encoder with an open pass, are reported
 //! immediately; the recorder records none of these.
 
+use super::own::OwnBuffer;
+use super::submission::Health;
+use super::verdict::Verdict;
 use crate::error::DeviceError;
+use std::sync::Arc;
 
-/// Calls `act` within error scopes. `act` must not run application callbacks.
-///
-/// Error scopes belong to the calling thread. On native backends their result is available immediately. In a browser it
-/// arrives later; there this function reports no error.
-fn scoped<T>(device: &wgpu::Device, act: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
-    let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
-    let scopes = filters.map(|filter| device.push_error_scope(filter));
-    let result = act();
-    let mut verdict = Ok(());
-    for scope in scopes.into_iter().rev() {
-        if let Some(error) = now(scope.pop()).flatten() {
-            verdict = verdict.and(Err(error));
-        }
-    }
-    verdict.map(|()| result)
+/// A device whose calls are checked.
+#[derive(Clone, Debug)]
+pub(super) struct CheckedDevice {
+    device: wgpu::Device,
+    #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "native errors are returned at once"))]
+    health: Arc<Health>,
+}
+
+/// The context of a call, for its error.
+#[derive(Debug, Default)]
+struct Call<'a> {
+    /// The bytes that the call allocates.
+    bytes: u64,
+    /// The verdicts on the objects that the call uses.
+    #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "native errors are returned at once"))]
+    dependencies: &'a [Verdict],
 }
 
 /// Returns the future's value if it is ready without waiting.
+#[cfg(not(target_arch = "wasm32"))]
 fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {
@@ -46,142 +56,251 @@ fn device_error(error: wgpu::Error, bytes: u64) -> DeviceError {
     }
 }
 
-/// As `scoped`, for calls that allocate no particular number of bytes.
-fn checked<T>(device: &wgpu::Device, act: impl FnOnce() -> T) -> Result<T, DeviceError> {
-    scoped(device, act).map_err(|error| device_error(error, 0))
-}
+const FILTERS: [wgpu::ErrorFilter; 3] =
+    [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
 
-pub(super) fn buffer(
-    device: &wgpu::Device,
-    descriptor: &wgpu::BufferDescriptor<'_>,
-) -> Result<wgpu::Buffer, DeviceError> {
-    scoped(device, || device.create_buffer(descriptor)).map_err(|error| device_error(error, descriptor.size))
-}
-
-pub(super) fn bind_group(
-    device: &wgpu::Device,
-    descriptor: &wgpu::BindGroupDescriptor<'_>,
-) -> Result<wgpu::BindGroup, DeviceError> {
-    checked(device, || device.create_bind_group(descriptor))
-}
-
-#[cfg(feature = "tensor")]
-pub(super) fn bind_group_layout(
-    device: &wgpu::Device,
-    descriptor: &wgpu::BindGroupLayoutDescriptor<'_>,
-) -> Result<wgpu::BindGroupLayout, DeviceError> {
-    checked(device, || device.create_bind_group_layout(descriptor))
-}
-
-#[cfg(feature = "tensor")]
-pub(super) fn pipeline_layout(
-    device: &wgpu::Device,
-    descriptor: &wgpu::PipelineLayoutDescriptor<'_>,
-) -> Result<wgpu::PipelineLayout, DeviceError> {
-    checked(device, || device.create_pipeline_layout(descriptor))
-}
-
-pub(super) fn shader_module(
-    device: &wgpu::Device,
-    descriptor: wgpu::ShaderModuleDescriptor<'_>,
-) -> Result<wgpu::ShaderModule, DeviceError> {
-    checked(device, || device.create_shader_module(descriptor))
-}
-
-pub(super) fn pipeline(
-    device: &wgpu::Device,
-    descriptor: &wgpu::ComputePipelineDescriptor<'_>,
-) -> Result<wgpu::ComputePipeline, DeviceError> {
-    checked(device, || device.create_compute_pipeline(descriptor))
-}
-
-/// Returns the layout of a pipeline's group 0, which wgpu derived from the shader.
-pub(super) fn derived_layout(
-    device: &wgpu::Device,
-    pipeline: &wgpu::ComputePipeline,
-) -> Result<wgpu::BindGroupLayout, DeviceError> {
-    checked(device, || pipeline.get_bind_group_layout(0))
-}
-
-#[cfg(all(feature = "tensor", not(target_arch = "wasm32")))]
-pub(super) fn query_set(
-    device: &wgpu::Device,
-    descriptor: &wgpu::QuerySetDescriptor<'_>,
-) -> Result<wgpu::QuerySet, DeviceError> {
-    checked(device, || device.create_query_set(descriptor))
-}
-
-pub(super) fn encoder(device: &wgpu::Device) -> Result<wgpu::CommandEncoder, DeviceError> {
-    checked(device, || device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-pool") }))
-}
-
-/// Validates and encodes the commands of an encoder. Costs about 2 µs per command on a PC.
-pub(super) fn finish(device: &wgpu::Device, encoder: wgpu::CommandEncoder) -> Result<wgpu::CommandBuffer, DeviceError> {
-    checked(device, || encoder.finish())
-}
-
-/// Starts mapping a buffer. If the call fails immediately, `note` is called inside the error scopes and must not call
-/// the application.
-pub(super) fn map(
-    device: &wgpu::Device,
-    buffer: &wgpu::Buffer,
-    mode: wgpu::MapMode,
-    note: impl FnOnce(Result<(), wgpu::BufferAsyncError>) + wgpu::WasmNotSend + 'static,
-) -> Result<(), DeviceError> {
-    checked(device, || buffer.map_async(mode, .., note))
-}
-
-pub(super) fn unmap(device: &wgpu::Device, buffer: &wgpu::Buffer) -> Result<(), DeviceError> {
-    checked(device, || buffer.unmap())
-}
-
-/// Returns whether the application has destroyed a buffer of the pool. A submission that uses a destroyed buffer fails.
-/// wgpu has no query for this, but the error of unmapping an unmapped buffer tells the two cases apart. Costs about 0.3
-/// µs.
-#[cfg(not(target_arch = "wasm32"))]
-pub(super) fn is_destroyed(device: &wgpu::Device, buffer: &wgpu::Buffer) -> bool {
-    use std::error::Error;
-    use wgpu::wgc::resource::BufferAccessError;
-
-    let Err(error) = scoped(device, || buffer.unmap()) else { return false };
-    let mut cause: Option<&dyn Error> = Some(&error);
-    while let Some(error) = cause {
-        if matches!(error.downcast_ref(), Some(BufferAccessError::DestroyedResource(_))) {
-            return true;
-        }
-        cause = error.source();
+impl CheckedDevice {
+    pub(super) fn new(device: wgpu::Device, health: Arc<Health>) -> Self {
+        Self { device, health }
     }
-    false
-}
 
-/// In a browser the error arrives later, and a failed submission reaches no wgpu handler.
-#[cfg(target_arch = "wasm32")]
-pub(super) fn is_destroyed(_device: &wgpu::Device, _buffer: &wgpu::Buffer) -> bool {
-    false
-}
+    /// Calls `act` within error scopes. `act` must not run application callbacks.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn scoped<T>(&self, act: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+        let scopes = FILTERS.map(|filter| self.device.push_error_scope(filter));
+        let result = act();
+        let mut verdict = Ok(());
+        for scope in scopes.into_iter().rev() {
+            if let Some(error) = now(scope.pop()).flatten() {
+                verdict = verdict.and(Err(error));
+            }
+        }
+        verdict.map(|()| result)
+    }
 
-/// Submits a command buffer. Application callbacks may run inside, so there is no error scope.
-pub(super) fn submit(queue: &wgpu::Queue, commands: wgpu::CommandBuffer) {
-    queue.submit([commands]);
-}
+    /// Calls `act` within error scopes, and returns its result and verdict. `act` must not run application callbacks.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn judged<T>(&self, call: &Call<'_>, act: impl FnOnce() -> T) -> Result<(T, Verdict), DeviceError> {
+        let result = self.scoped(act).map_err(|error| device_error(error, call.bytes))?;
+        Ok((result, Verdict::ACCEPTED))
+    }
 
-/// Runs the callbacks of finished work, and returns whether the device is idle. Does not wait. Application callbacks
-/// run inside, so there is no error scope and the caller must hold no lock.
-pub(super) fn poll(device: &wgpu::Device) -> bool {
-    // The only error is a timeout, which cannot occur without waiting.
-    matches!(device.poll(wgpu::PollType::Poll), Ok(wgpu::PollStatus::QueueEmpty))
-}
+    /// Calls `act` within error scopes, and returns its result. The verdict arrives later.
+    #[cfg(target_arch = "wasm32")]
+    fn judged<T>(&self, call: &Call<'_>, act: impl FnOnce() -> T) -> Result<(T, Verdict), DeviceError> {
+        let scopes = FILTERS.map(|filter| self.device.push_error_scope(filter));
+        let result = act();
+        let scopes: Vec<_> = scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop).collect();
+        let (verdict, ruling) = self.health.verdicts().open();
+        let (bytes, dependencies, health) = (call.bytes, call.dependencies.to_vec(), Arc::clone(&self.health));
+        wasm_bindgen_futures::spawn_local(async move {
+            let mut outcome = Ok(());
+            for scope in scopes {
+                if let Some(error) = scope.await {
+                    outcome = outcome.and(Err(device_error(error, bytes)));
+                }
+            }
+            ruling.give(outcome, |error| {
+                // The refusal of an object was reported before.
+                if dependencies.iter().all(|one| one.refusal().is_none()) {
+                    health.latch(error);
+                }
+            });
+        });
+        Ok((result, verdict))
+    }
 
-/// Returns whether the device is lost. wgpu reports no error for a call on a lost device: it returns an invalid object.
-/// Therefore this creates a small mapped buffer and checks whether it is valid. Costs about 1 µs; runs no callbacks.
-pub(super) fn is_lost(device: &wgpu::Device) -> bool {
-    let descriptor = wgpu::BufferDescriptor {
-        label: Some("wgpu-pool probe"),
-        size: 4,
-        usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: true,
-    };
-    // An allocation failure does not mean that the device is lost. In a browser every buffer that is mapped at creation
-    // has bytes.
-    buffer(device, &descriptor).is_ok_and(|buffer| buffer.get_mapped_range_mut(..).is_err())
+    /// As `judged`, for a call whose failure makes every later use of its result fail.
+    fn checked<T>(&self, act: impl FnOnce() -> T) -> Result<T, DeviceError> {
+        self.judged(&Call::default(), act).map(|(result, _)| result)
+    }
+
+    pub(super) fn buffer(
+        &self,
+        descriptor: &wgpu::BufferDescriptor<'_>,
+    ) -> Result<(wgpu::Buffer, Verdict), DeviceError> {
+        let call = Call { bytes: descriptor.size, ..Call::default() };
+        self.judged(&call, || self.device.create_buffer(descriptor))
+    }
+
+    /// A bind group needs no verdict of its own: its ranges were checked, so only an invalid buffer can make it invalid.
+    pub(super) fn bind_group(
+        &self,
+        descriptor: &wgpu::BindGroupDescriptor<'_>,
+    ) -> Result<wgpu::BindGroup, DeviceError> {
+        self.checked(|| self.device.create_bind_group(descriptor))
+    }
+
+    #[cfg(feature = "tensor")]
+    pub(super) fn bind_group_layout(
+        &self,
+        descriptor: &wgpu::BindGroupLayoutDescriptor<'_>,
+    ) -> Result<wgpu::BindGroupLayout, DeviceError> {
+        self.checked(|| self.device.create_bind_group_layout(descriptor))
+    }
+
+    #[cfg(feature = "tensor")]
+    pub(super) fn pipeline_layout(
+        &self,
+        descriptor: &wgpu::PipelineLayoutDescriptor<'_>,
+    ) -> Result<wgpu::PipelineLayout, DeviceError> {
+        self.checked(|| self.device.create_pipeline_layout(descriptor))
+    }
+
+    pub(super) fn shader_module(
+        &self,
+        descriptor: wgpu::ShaderModuleDescriptor<'_>,
+    ) -> Result<(wgpu::ShaderModule, Verdict), DeviceError> {
+        self.judged(&Call::default(), || self.device.create_shader_module(descriptor))
+    }
+
+    /// Creates a pipeline from a shader module with this verdict. Returns the verdicts on the module and the pipeline.
+    pub(super) fn pipeline(
+        &self,
+        descriptor: &wgpu::ComputePipelineDescriptor<'_>,
+        module: Verdict,
+    ) -> Result<(wgpu::ComputePipeline, [Verdict; 2]), DeviceError> {
+        let call = Call { dependencies: std::slice::from_ref(&module), ..Call::default() };
+        let (pipeline, verdict) = self.judged(&call, || self.device.create_compute_pipeline(descriptor))?;
+        Ok((pipeline, [module, verdict]))
+    }
+
+    /// Returns the layout of a pipeline's group 0, which wgpu derived from the shader.
+    pub(super) fn derived_layout(
+        &self,
+        pipeline: &wgpu::ComputePipeline,
+    ) -> Result<wgpu::BindGroupLayout, DeviceError> {
+        self.checked(|| pipeline.get_bind_group_layout(0))
+    }
+
+    #[cfg(feature = "tensor")]
+    pub(super) fn query_set(&self, descriptor: &wgpu::QuerySetDescriptor<'_>) -> Result<wgpu::QuerySet, DeviceError> {
+        self.checked(|| self.device.create_query_set(descriptor))
+    }
+
+    pub(super) fn encoder(&self) -> Result<wgpu::CommandEncoder, DeviceError> {
+        let descriptor = wgpu::CommandEncoderDescriptor { label: Some("wgpu-pool") };
+        self.checked(|| self.device.create_command_encoder(&descriptor))
+    }
+
+    /// Validates and encodes the commands of an encoder, which depend on these verdicts. Costs about 2 µs per command on
+    /// a PC.
+    pub(super) fn finish(
+        &self,
+        encoder: wgpu::CommandEncoder,
+        dependencies: &[Verdict],
+    ) -> Result<wgpu::CommandBuffer, DeviceError> {
+        let call = Call { dependencies, ..Call::default() };
+        self.judged(&call, || encoder.finish()).map(|(commands, _)| commands)
+    }
+
+    /// Starts mapping a buffer with this verdict. If the call fails immediately, `note` is called inside the error scopes and must not
+    /// call the application.
+    pub(super) fn map(
+        &self,
+        buffer: &OwnBuffer,
+        mode: wgpu::MapMode,
+        note: impl FnOnce(Result<(), wgpu::BufferAsyncError>) + wgpu::WasmNotSend + 'static,
+    ) -> Result<(), DeviceError> {
+        let call = Call { dependencies: std::slice::from_ref(buffer.verdict()), ..Call::default() };
+        self.judged(&call, || buffer.map_async(mode, .., note)).map(|_| ())
+    }
+
+    pub(super) fn end_mapping(&self, buffer: &wgpu::Buffer) -> Result<(), DeviceError> {
+        self.checked(|| buffer.unmap())
+    }
+
+    /// Returns whether the application has destroyed a buffer of the pool. A submission that uses a destroyed buffer
+    /// fails. wgpu has no query for this, but the error of unmapping an unmapped buffer tells the two cases apart. Costs
+    /// about 0.3 µs.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn is_destroyed(&self, buffer: &wgpu::Buffer) -> bool {
+        use std::error::Error;
+        use wgpu::wgc::resource::BufferAccessError;
+
+        let Err(error) = self.scoped(|| buffer.unmap()) else { return false };
+        let mut cause: Option<&dyn Error> = Some(&error);
+        while let Some(error) = cause {
+            if matches!(error.downcast_ref(), Some(BufferAccessError::DestroyedResource(_))) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// In a browser the error of the submission is latched as a fault.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn is_destroyed(&self, _buffer: &wgpu::Buffer) -> bool {
+        false
+    }
+
+    /// Submits a command buffer. Application callbacks may run inside, so there is no error scope.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn submit(&self, queue: &wgpu::Queue, commands: wgpu::CommandBuffer, _dependencies: &[Verdict]) {
+        queue.submit([commands]);
+    }
+
+    /// Submits a command buffer whose commands depend on these verdicts.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn submit(&self, queue: &wgpu::Queue, commands: wgpu::CommandBuffer, dependencies: &[Verdict]) {
+        let call = Call { dependencies, ..Call::default() };
+        // The error arrives later.
+        let _ = self.judged(&call, || queue.submit([commands]));
+    }
+
+    /// Writes to a buffer after everything that was submitted. A write that runs out of memory loses the device on native
+    /// backends, so it is used in browsers only.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn write_buffer(
+        &self,
+        queue: &wgpu::Queue,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        bytes: &[u8],
+        dependencies: &[Verdict],
+    ) -> Result<(), DeviceError> {
+        let call = Call { bytes: bytes.len() as u64, dependencies };
+        self.judged(&call, || queue.write_buffer(buffer, offset, bytes)).map(|_| ())
+    }
+
+    /// Runs the callbacks of finished work, and returns whether the device is idle. Does not wait. Application callbacks
+    /// run inside, so there is no error scope and the caller must hold no lock.
+    pub(super) fn poll(&self) -> bool {
+        // The only error is a timeout, which cannot occur without waiting.
+        matches!(self.device.poll(wgpu::PollType::Poll), Ok(wgpu::PollStatus::QueueEmpty))
+    }
+
+    /// Returns whether the device is lost. wgpu reports no error for a call on a lost device: it returns an invalid
+    /// object. Therefore this creates a small mapped buffer and checks whether it is valid. Costs about 1 µs; runs no
+    /// callbacks.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn is_lost(&self) -> bool {
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("wgpu-pool probe"),
+            size: 4,
+            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        };
+        // An allocation failure does not mean that the device is lost.
+        self.buffer(&descriptor).is_ok_and(|(buffer, _)| buffer.get_mapped_range_mut(..).is_err())
+    }
+
+    /// A browser reports the loss through the promise that [`CheckedDevice::note_loss`] awaits.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn is_lost(&self) -> bool {
+        false
+    }
+
+    /// Marks the device as lost when the browser reports the loss. The application's own callback is called, too: in a
+    /// browser a callback replaces no other.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn note_loss(&self) {
+        let health = Arc::downgrade(&self.health);
+        self.device.set_device_lost_callback(move |reason, message| {
+            if let Some(health) = health.upgrade() {
+                health.mark_lost(|| format!("{reason:?}: {message}"));
+            }
+        });
+    }
 }

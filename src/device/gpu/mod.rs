@@ -21,11 +21,13 @@ mod driver;
 mod kernels;
 mod missing;
 mod open;
+mod own;
 mod readback;
 mod recorder;
 mod staging;
 mod submission;
 mod unit;
+mod verdict;
 
 pub use adapter::GpuOptions;
 pub use readback::GpuReadback;
@@ -35,10 +37,12 @@ pub use submission::Fault;
 #[cfg(feature = "tensor")]
 pub(crate) use kernels::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, SLOT_BYTES, Structure};
 
-use super::{CacheLevel, CacheUse, DriverHoldings, Memory, MemoryLimits, Reclaimed, Submit};
+use super::{Acceptance, CacheLevel, CacheUse, Deferred, DriverHoldings, Memory, MemoryLimits, Reclaimed, Submit};
 use crate::error::DeviceError;
+use checked::CheckedDevice;
 #[cfg(feature = "tensor")]
 use kernels::Kernels;
+use own::OwnBuffer;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +50,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 use submission::{Newest, Submission};
+use verdict::Verdict;
 
 /// A segment on a GPU: a wgpu buffer and the number of the last batch that uses the buffer.
 #[derive(Clone, Debug)]
@@ -53,7 +58,7 @@ pub struct GpuSegment(Arc<SegmentInner>);
 
 #[derive(Debug)]
 struct SegmentInner {
-    buffer: wgpu::Buffer,
+    buffer: OwnBuffer,
     last_batch: AtomicU64,
     /// Whether the buffer was returned to the application.
     is_exposed: AtomicBool,
@@ -66,6 +71,18 @@ impl GpuSegment {
     pub fn buffer(&self) -> &wgpu::Buffer {
         self.0.is_exposed.store(true, Ordering::Relaxed);
         &self.0.buffer
+    }
+
+    #[cfg(test)]
+    fn with_verdict(self, verdict: Verdict) -> Self {
+        let SegmentInner { buffer, last_batch, is_exposed } =
+            Arc::into_inner(self.0).expect("a new segment has one handle");
+        Self(Arc::new(SegmentInner { buffer: buffer.with_verdict(verdict), last_batch, is_exposed }))
+    }
+
+    /// Whether the device has accepted the buffer.
+    fn verdict(&self) -> &Verdict {
+        self.0.buffer.verdict()
     }
 
     /// The buffer, for the crate's own commands. Does not mark the buffer as exposed.
@@ -100,6 +117,7 @@ impl GpuSegment {
 pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
+    checked: CheckedDevice,
     limits: MemoryLimits,
     /// Whether the backend is GL, where the memory of a destroyed buffer stays allocated until other buffers are bound
     /// to its binding slots.
@@ -125,7 +143,12 @@ impl Gpu {
         let info = device.adapter_info();
         adapter::keep_driver_loaded(&info);
         let is_gl = info.backend == wgpu::Backend::Gl;
+        let submission = Arc::new(Submission::new(device.clone(), queue.clone(), is_gl));
+        let checked = submission.checked().clone();
+        #[cfg(target_arch = "wasm32")]
+        checked.note_loss();
         Self {
+            checked,
             limits: MemoryLimits {
                 alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
                 largest_segment: limits.max_buffer_size & !255,
@@ -134,7 +157,7 @@ impl Gpu {
             },
             #[cfg(feature = "tensor")]
             is_gl,
-            submission: Arc::new(Submission::new(device.clone(), queue.clone(), is_gl)),
+            submission,
             #[cfg(feature = "tensor")]
             kernels: Kernels::new(&device, &info),
             total_bytes: OnceLock::new(),
@@ -214,15 +237,6 @@ impl Gpu {
         self.submission.health().loss_or(error)
     }
 
-    fn segment(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let buffer = self.buffer(driver::SEGMENT, bytes, usage, false)?;
-        // wgpu reports no error on a lost device: the buffer is then an invalid handle.
-        self.submission.check_for_loss();
-        self.check()?;
-        Ok(buffer)
-    }
-
     /// Creates a buffer within error scopes, after checking its size against the limits.
     fn buffer(
         &self,
@@ -230,16 +244,16 @@ impl Gpu {
         bytes: u64,
         usage: wgpu::BufferUsages,
         mapped: bool,
-    ) -> Result<wgpu::Buffer, DeviceError> {
+    ) -> Result<OwnBuffer, DeviceError> {
         self.check()?;
         let limit = self.limits.largest_segment;
         if bytes > limit {
             return Err(DeviceError::TooLarge { bytes, limit });
         }
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: mapped };
-        let buffer = checked::buffer(&self.device, &descriptor).map_err(|error| self.loss_or(error))?;
+        let (buffer, verdict) = self.checked.buffer(&descriptor).map_err(|error| self.loss_or(error))?;
         self.check()?;
-        Ok(buffer)
+        Ok(OwnBuffer::new(buffer, verdict))
     }
 }
 
@@ -253,9 +267,33 @@ impl Memory for Gpu {
     }
 
     fn create_segment(&self, bytes: u64) -> Result<GpuSegment, DeviceError> {
-        let buffer = self.segment(bytes)?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.buffer(driver::SEGMENT, bytes, usage, false)?;
+        // wgpu reports no error on a lost device: the buffer is then an invalid handle.
+        self.submission.check_for_loss();
+        self.check()?;
         let (last_batch, is_exposed) = (AtomicU64::new(0), AtomicBool::new(false));
         Ok(GpuSegment(Arc::new(SegmentInner { buffer, last_batch, is_exposed })))
+    }
+
+    fn acceptance(&self, segment: &GpuSegment) -> Acceptance {
+        let verdict = segment.verdict();
+        match (verdict.pending(), verdict.refusal()) {
+            (Some(_), _) => Acceptance::Pending,
+            (None, None) => Acceptance::Accepted,
+            (None, Some(error)) => Acceptance::Refused(error.clone()),
+        }
+    }
+
+    fn defer_refusals<R>(&self, act: impl FnOnce() -> R) -> (R, Deferred) {
+        let verdicts = self.submission.health().verdicts();
+        let (result, deferred) = verdicts.defer(act);
+        let given = verdicts.given();
+        let outcome = async move {
+            given.await;
+            deferred.iter().find_map(Verdict::refusal).map_or(Ok(()), |refusal| Err(refusal.clone()))
+        };
+        (result, Deferred::new(outcome))
     }
 
     fn commands(&self) -> GpuCommands<'_> {
@@ -296,6 +334,16 @@ impl Memory for Gpu {
         self.check()
     }
 
+    fn can_wait(&self) -> bool {
+        !cfg!(target_arch = "wasm32")
+    }
+
+    async fn finished(&self) -> Result<(), DeviceError> {
+        self.flush()?;
+        readback::finished(self).await;
+        self.check()
+    }
+
     fn reclaim(&self) -> Reclaimed {
         if self.submission.fence().has_destroyed() {
             self.poll();
@@ -322,7 +370,13 @@ impl Memory for Gpu {
 
     fn name(&self) -> String {
         let info = self.device.adapter_info();
-        format!("{} ({:?})", info.name, info.backend)
+        // A browser may hide the name.
+        let name = match (info.name.as_str(), info.device_type) {
+            ("", wgpu::DeviceType::Cpu) => "WebGPU adapter in software",
+            ("", _) => "WebGPU adapter",
+            (name, _) => name,
+        };
+        format!("{name} ({:?})", info.backend)
     }
 
     fn drop_caches(&self, level: CacheLevel) {
@@ -359,7 +413,7 @@ impl Memory for Gpu {
 
     fn poll(&self) {
         if !self.submission.health().is_lost() {
-            checked::poll(&self.device);
+            self.checked.poll();
         }
     }
 }

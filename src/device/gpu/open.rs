@@ -1,8 +1,8 @@
 //! The batch of commands that is being recorded.
 
+use super::Gpu;
 #[cfg(feature = "tensor")]
 use super::kernels::Bound;
-use super::{Gpu, checked};
 use crate::error::DeviceError;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Open {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
         Ok(Self {
             pass: None,
-            encoder: checked::encoder(&gpu.device).map_err(|error| gpu.loss_or(error))?,
+            encoder: gpu.checked.encoder().map_err(|error| gpu.loss_or(error))?,
             commands: 0,
             begun: Instant::now(),
             #[cfg(feature = "tensor")]

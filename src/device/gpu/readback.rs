@@ -1,8 +1,10 @@
 //! Transfers from the device to the host.
 
 use super::super::{COPY_UNIT, check_range};
+use super::own::OwnBuffer;
 use super::submission::Health;
-use super::{Gpu, checked, lock};
+use super::verdict::Verdict;
+use super::{Gpu, lock};
 use crate::error::DeviceError;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +14,8 @@ use std::task::{Context, Poll, Waker};
 /// A mappable buffer that commands copy into, created by [`Memory::readback`](super::super::Memory::readback).
 #[derive(Debug)]
 pub struct GpuReadback {
-    buffer: wgpu::Buffer,
+    /// The caller of the read returns a refusal of the buffer.
+    buffer: Arc<OwnBuffer>,
     capacity: u64,
     used: u64,
     health: Arc<Health>,
@@ -63,21 +66,22 @@ impl GpuReadback {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         // At least one copy unit, so that an empty read needs no special case.
         let capacity = bytes.max(COPY_UNIT);
-        Ok(Self {
-            buffer: gpu.buffer("wgpu-pool readback", capacity, usage, false)?,
-            capacity,
-            used: 0,
-            health: Arc::clone(gpu.submission.health()),
-            mapping: Arc::default(),
-        })
+        let create = || gpu.buffer("wgpu-pool readback", capacity, usage, false);
+        let buffer = Arc::new(gpu.submission.health().verdicts().defer(create).0?);
+        Ok(Self { buffer, capacity, used: 0, health: Arc::clone(gpu.submission.health()), mapping: Arc::default() })
+    }
+
+    /// Whether the device has accepted the buffer.
+    pub(super) fn verdict(&self) -> &Verdict {
+        self.buffer.verdict()
     }
 
     /// Reserves the next `bytes` bytes of the buffer for a copy.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(&wgpu::Buffer, u64), DeviceError> {
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(Arc<OwnBuffer>, u64), DeviceError> {
         check_range(self.used, bytes, self.capacity)?;
         let offset = self.used;
         self.used += bytes;
-        Ok((&self.buffer, offset))
+        Ok((Arc::clone(&self.buffer), offset))
     }
 
     /// Starts mapping the buffer. The batch that copies into the buffer must have been submitted, because a batch that
@@ -90,12 +94,15 @@ impl GpuReadback {
             drop(note);
         };
         // On a device whose loss was not reported, the buffer is invalid.
-        checked::map(&gpu.device, &self.buffer, wgpu::MapMode::Read, note)
+        gpu.checked.map(&self.buffer, wgpu::MapMode::Read, note)
     }
 
     fn bytes(&self) -> Result<Vec<u8>, DeviceError> {
         let outcome = lock(&self.mapping).outcome.clone();
         self.health.check()?;
+        if let Some(refusal) = self.verdict().refusal() {
+            return Err(refusal.clone());
+        }
         let refused = |message: String| DeviceError::Validation { message };
         match outcome {
             Some(Outcome::Mapped | Outcome::NotCalled) => {}
@@ -124,6 +131,8 @@ impl GpuReadback {
         let _polled = gpu.submission.polled();
         self.health.await_read(&self.mapping);
         Mapped { mapping: Arc::clone(&self.mapping), health: Arc::clone(&self.health) }.await;
+        // A fault in an earlier batch makes the bytes undefined.
+        self.health.verdicts().given().await;
         self.bytes()
     }
 
@@ -136,13 +145,18 @@ impl GpuReadback {
     }
 }
 
-/// On native backends dropping the buffer suffices, and destroying it would wait for other threads inside
-/// `Device::poll`. In a browser the memory would stay allocated until the garbage collector runs.
-#[cfg(target_arch = "wasm32")]
-impl Drop for GpuReadback {
-    fn drop(&mut self) {
-        self.buffer.destroy();
-    }
+/// Ready when the device has finished everything that was submitted, and has answered for every object, or when it is
+/// lost. The poller thread polls the device while the future is pending.
+pub(super) async fn finished(gpu: &Gpu) {
+    let health = Arc::clone(gpu.submission.health());
+    let mapping = Arc::default();
+    let note = OutcomeGuard { mapping: Arc::clone(&mapping), outcome: Outcome::Mapped };
+    gpu.queue.on_submitted_work_done(move || drop(note));
+    #[cfg(not(target_arch = "wasm32"))]
+    let _polled = gpu.submission.polled();
+    health.await_read(&mapping);
+    Mapped { mapping, health: Arc::clone(&health) }.await;
+    health.verdicts().given().await;
 }
 
 /// Ready when the buffer is mapped, or when mapping has failed.

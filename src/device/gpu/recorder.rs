@@ -11,13 +11,16 @@ pub use commands::GpuCommands;
 
 use super::super::CacheUse;
 use super::open::Open;
+use super::own::OwnBuffer;
 use super::staging::Staging;
 use super::submission::{Batch, DUE_AGE, Submission};
 use super::unit::UnitMerger;
+use super::verdict::Verdict;
 use super::{Gpu, GpuSegment};
 use crate::error::DeviceError;
 #[cfg(feature = "tensor")]
 use dispatch::Dispatches;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A batch with this many commands is due for submission. On an H100 recording costs 1 to 2 µs per command and a
@@ -48,8 +51,14 @@ pub(super) struct Recorder {
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     number_seen: u64,
     open: Option<Open>,
+    /// The verdicts that every command of the open batch depends on, and that were pending when it began, by number.
+    pending: Vec<Verdict>,
+    /// Whether a batch was ended before it was due.
+    was_split: bool,
     staging: Staging,
-    bounce_buffer: Option<wgpu::Buffer>,
+    bounce_buffer: Option<Arc<OwnBuffer>>,
+    /// Buffers of the crate's own that the open batch uses.
+    kept: Vec<Arc<OwnBuffer>>,
     /// Segments of the open batch whose buffers were returned to the application.
     exposed: Vec<GpuSegment>,
     merger: Option<UnitMerger>,
@@ -67,13 +76,49 @@ impl Recorder {
             is_watched: false,
             number_seen: 1,
             open: None,
+            pending: Vec::new(),
+            was_split: false,
             staging: Staging::default(),
             bounce_buffer: None,
+            kept: Vec::new(),
             exposed: Vec::new(),
             merger: None,
             #[cfg(feature = "tensor")]
             dispatches: Dispatches::default(),
         }
+    }
+
+    /// Prepares for commands that depend on these verdicts. A command buffer that uses a refused object is discarded as a
+    /// whole, so all commands of a batch depend on the same pending verdicts: the open batch ends if it depends on
+    /// others.
+    ///
+    /// # Errors
+    /// The refusal of an object, which no command can use.
+    fn depend_on<'v>(
+        &mut self,
+        gpu: &Gpu,
+        verdicts: impl Iterator<Item = &'v Verdict> + Clone,
+    ) -> Result<(), DeviceError> {
+        if self.pending.is_empty() && verdicts.clone().all(Verdict::is_immediate) {
+            return Ok(());
+        }
+        if let Some(refusal) = verdicts.clone().find_map(Verdict::refusal) {
+            return Err(refusal.clone());
+        }
+        let mut pending: Vec<_> = verdicts.filter(|verdict| verdict.pending().is_some()).cloned().collect();
+        pending.sort_unstable_by_key(Verdict::number);
+        pending.dedup_by_key(|verdict| verdict.number());
+        if self.open.is_some() && !pending.iter().map(Verdict::number).eq(self.pending.iter().map(Verdict::number)) {
+            self.close(&gpu.submission);
+            self.was_split = true;
+        }
+        self.pending = pending;
+        Ok(())
+    }
+
+    /// Returns whether a batch was ended before it was due since the last call: it must be submitted soon.
+    pub(super) fn take_split(&mut self) -> bool {
+        std::mem::take(&mut self.was_split)
     }
 
     /// Ends the open batch, if there is one, and appends it to the submission queue.
@@ -93,7 +138,9 @@ impl Recorder {
             };
             drop(open.pass);
             let exposed = std::mem::take(&mut self.exposed);
-            submission.push_batch(Batch { number: self.number, encoder: open.encoder, staged, exposed });
+            let (kept, pending) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.pending));
+            let (number, encoder) = (self.number, open.encoder);
+            submission.push_batch(Batch { number, encoder, staged, exposed, kept, pending });
             self.number += 1;
         }
     }
@@ -145,7 +192,7 @@ impl Recorder {
 
     /// Returns the usage of the recorder's caches.
     pub(super) fn caches(&self) -> Vec<CacheUse> {
-        let bounce_buffer = self.bounce_buffer.as_ref().map_or(0, wgpu::Buffer::size);
+        let bounce_buffer = self.bounce_buffer_bytes();
         let bounce = CacheUse {
             entries: u64::from(bounce_buffer > 0),
             most_entries: Some(1),
@@ -157,6 +204,17 @@ impl Recorder {
         #[cfg(feature = "tensor")]
         let caches = [self.dispatches.caches().to_vec(), caches].concat();
         caches
+    }
+
+    /// Keeps a buffer of the crate's own until the open batch, or the next batch if none is open, is submitted.
+    pub(super) fn keep(&mut self, buffer: &Arc<OwnBuffer>) {
+        if !self.kept.iter().any(|kept| Arc::ptr_eq(kept, buffer)) {
+            self.kept.push(Arc::clone(buffer));
+        }
+    }
+
+    fn bounce_buffer_bytes(&self) -> u64 {
+        self.bounce_buffer.as_ref().map_or(0, |buffer| buffer.size())
     }
 
     /// Notes that the open batch, or the next batch if none is open, uses a segment.
@@ -226,6 +284,37 @@ mod tests {
         assert!(!record()?);
         gpu.submit(Submit::Now)?;
         assert_eq!(commands_of_a_batch()?, 16);
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_holds_only_commands_that_depend_on_the_same_pending_verdicts() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let (gpu, place) = gpu_and_place()?;
+        gpu.submission.recorder().due_age = Duration::MAX;
+        let verdicts = Arc::clone(gpu.submission.health().verdicts());
+        let pending = || -> Result<_, Box<dyn std::error::Error>> {
+            let (verdict, ruling) = verdicts.open();
+            Ok((Location { segment: gpu.create_segment(256)?.with_verdict(verdict), ..place.clone() }, ruling))
+        };
+        let [(one, answer_one), (other, answer_other)] = [pending()?, pending()?];
+        let clear = |place: &Location<GpuSegment>| -> Result<u64, DeviceError> {
+            gpu.commands().clear(place)?;
+            Ok(gpu.submission.recorder().number)
+        };
+        let numbers = [&place, &place, &one, &one, &other, &one, &place].map(clear);
+        assert_eq!(numbers, [1, 1, 2, 2, 3, 4, 5].map(Ok));
+        assert!(gpu.commands().due(), "a batch that was ended early is submitted soon");
+        gpu.submit(Submit::Now)?;
+        assert!(!gpu.commands().due());
+        assert_eq!([&one, &place].map(clear), [6, 7].map(Ok));
+        // Once accepted, the segment is as any other.
+        drop(answer_one);
+        assert_eq!([&one, &place].map(clear), [7, 7].map(Ok));
+        // Commands on a refused segment are not recorded.
+        let refused = DeviceError::Refused { bytes: 256 };
+        answer_other.give(Err(refused.clone()), drop);
+        assert_eq!([&other, &place].map(clear), [Err(refused), Ok(7)]);
         Ok(())
     }
 

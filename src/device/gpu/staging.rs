@@ -5,19 +5,22 @@
 //! running out of memory is an error.
 
 use super::super::CacheUse;
-use super::{Gpu, checked, lock};
+use super::checked::CheckedDevice;
+use super::own::OwnBuffer;
+use super::{Gpu, lock};
 use crate::error::DeviceError;
 use std::sync::{Arc, Mutex, Weak};
 
-/// The size of a chunk in bytes, unless a single request is larger.
-const CHUNK_BYTES: u64 = 1 << 20;
+/// The size of a chunk in bytes, unless a single request is larger. In a browser most batches stage only parameters, and
+/// a chunk can be reused only after the program has returned to the event loop.
+pub(super) const CHUNK_BYTES: u64 = if cfg!(target_arch = "wasm32") { 64 << 10 } else { 1 << 20 };
 /// The bytes of idle chunks that are kept for later batches; the rest is returned to the driver.
 const IDLE_BYTES: u64 = 8 << 20;
 
 /// A mapped buffer that is filled from its start.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    buffer: wgpu::Buffer,
+    buffer: Arc<OwnBuffer>,
     size: u64,
     used: u64,
     /// The list to which the chunk returns when the device has copied from it. Weak, because the list owns idle chunks.
@@ -27,7 +30,7 @@ pub(super) struct Chunk {
 /// A range of a chunk, the source of a copy.
 #[derive(Debug)]
 pub(super) struct Staged {
-    pub(super) buffer: wgpu::Buffer,
+    pub(super) buffer: Arc<OwnBuffer>,
     pub(super) offset: u64,
 }
 
@@ -35,24 +38,35 @@ impl Staged {
     /// Writes to the range, whose batch must not be submitted yet.
     pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         let start = self.offset + at;
-        let mut view = self
-            .buffer
-            .get_mapped_range_mut(start..start + bytes.len() as u64)
-            .map_err(|error| DeviceError::Validation { message: error.to_string() })?;
+        let mut view =
+            self.buffer.get_mapped_range_mut(start..start + bytes.len() as u64).map_err(|error| no_mapping(&error))?;
         view.copy_from_slice(bytes);
         Ok(())
     }
 }
 
+/// The error of a chunk that is not mapped. In a browser only the end of the device unmaps a chunk, and the device's loss
+/// is reported later.
+fn no_mapping(error: &impl std::fmt::Display) -> DeviceError {
+    if cfg!(target_arch = "wasm32") {
+        return DeviceError::Lost { reason: "the device was destroyed".into() };
+    }
+    DeviceError::Validation { message: error.to_string() }
+}
+
 impl Chunk {
+    fn has_room(&self, bytes: u64) -> bool {
+        self.size - self.used >= bytes
+    }
+
     /// Unmaps the buffer, so that commands that copy from it can be submitted.
-    pub(super) fn end_writing(&self, device: &wgpu::Device) -> Result<(), DeviceError> {
-        checked::unmap(device, &self.buffer)
+    pub(super) fn end_writing(&self, device: &CheckedDevice) -> Result<(), DeviceError> {
+        device.end_mapping(&self.buffer)
     }
 
     /// Maps the buffer again when the device has finished with it, and returns it to the idle list.
-    pub(super) fn recycle(self, device: &wgpu::Device) {
-        let buffer = self.buffer.clone();
+    pub(super) fn recycle(self, device: &CheckedDevice) {
+        let buffer = Arc::clone(&self.buffer);
         let note = move |mapped: Result<(), wgpu::BufferAsyncError>| {
             // The pool may have been dropped.
             let Some(list) = self.idle.upgrade() else { return };
@@ -63,7 +77,7 @@ impl Chunk {
             }
         };
         // A chunk that cannot be mapped again, because the device is lost, is dropped with the callback.
-        let _ = checked::map(device, &buffer, wgpu::MapMode::Write, note);
+        let _ = device.map(&buffer, wgpu::MapMode::Write, note);
     }
 }
 
@@ -83,8 +97,7 @@ impl Staging {
     /// # Errors
     /// [`DeviceError::Refused`] if a chunk cannot be allocated; the open batch is unchanged.
     pub(super) fn reserve(&mut self, gpu: &Gpu, bytes: u64) -> Result<Staged, DeviceError> {
-        let fits = |chunk: &Chunk| chunk.size - chunk.used >= bytes;
-        if !self.current.last().is_some_and(fits) {
+        if !self.current.last().is_some_and(|chunk| chunk.has_room(bytes)) {
             let idle = self.take_idle(bytes);
             let chunk = idle.map_or_else(|| self.create(gpu, bytes), Ok)?;
             self.current.push(chunk);
@@ -117,14 +130,10 @@ impl Staging {
         }
     }
 
-    /// Returns the idle chunks to the driver. On native backends they are dropped, because destroying a buffer waits
-    /// for every thread inside `Device::poll`. In a browser they are destroyed, because a dropped buffer stays
-    /// allocated until the garbage collector runs.
+    /// Returns the idle chunks to the driver.
     pub(super) fn drop_idle(&mut self) {
         let idle = std::mem::take(&mut *lock(&self.idle));
-        if cfg!(target_arch = "wasm32") {
-            idle.iter().for_each(|chunk| chunk.buffer.destroy());
-        }
+        drop(idle);
     }
 
     fn take_idle(&mut self, bytes: u64) -> Option<Chunk> {
@@ -138,6 +147,6 @@ impl Staging {
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let buffer = gpu.buffer("wgpu-pool staging", size, usage, true)?;
         self.made += 1;
-        Ok(Chunk { buffer, size, used: 0, idle: Arc::downgrade(&self.idle) })
+        Ok(Chunk { buffer: Arc::new(buffer.trusted()), size, used: 0, idle: Arc::downgrade(&self.idle) })
     }
 }

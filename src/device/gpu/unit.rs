@@ -5,9 +5,12 @@
 //! is copied to the target. The segments themselves are never bound, so neither their alignment nor the size of the
 //! copy matters.
 
-use super::{Gpu, GpuSegment, checked};
+use super::own::OwnBuffer;
+use super::verdict::Verdict;
+use super::{Gpu, GpuSegment};
 use crate::device::{COPY_UNIT, Location};
 use crate::error::DeviceError;
+use std::sync::Arc;
 
 /// The number of workgroups is the number of bytes taken from the source unit, `units[1]`.
 const SOURCE: &str = "
@@ -28,16 +31,18 @@ pub(super) struct UnitMerger {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     /// The target unit, then the source unit, which is replaced by the result.
-    units: wgpu::Buffer,
+    pub(super) units: Arc<OwnBuffer>,
+    /// On the shader and on the pipeline.
+    pub(super) verdicts: [Verdict; 2],
 }
 
 impl UnitMerger {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
         let label = Some("wgpu-pool unit merger");
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let units = gpu.buffer("wgpu-pool unit merger", 2 * COPY_UNIT, usage, false)?;
+        let units = Arc::new(gpu.buffer("wgpu-pool unit merger", 2 * COPY_UNIT, usage, false)?.trusted());
         let source = wgpu::ShaderSource::Wgsl(SOURCE.into());
-        let module = checked::shader_module(&gpu.device, wgpu::ShaderModuleDescriptor { label, source })?;
+        let (module, verdict) = gpu.checked.shader_module(wgpu::ShaderModuleDescriptor { label, source })?;
         let pipeline = wgpu::ComputePipelineDescriptor {
             label,
             layout: None,
@@ -46,14 +51,14 @@ impl UnitMerger {
             compilation_options: wgpu::PipelineCompilationOptions::default(),
             cache: None,
         };
-        let pipeline = checked::pipeline(&gpu.device, &pipeline)?;
+        let (pipeline, verdicts) = gpu.checked.pipeline(&pipeline, verdict)?;
         let group = wgpu::BindGroupDescriptor {
             label,
-            layout: &checked::derived_layout(&gpu.device, &pipeline)?,
+            layout: &gpu.checked.derived_layout(&pipeline)?,
             entries: &[wgpu::BindGroupEntry { binding: 0, resource: units.as_entire_binding() }],
         };
-        let group = checked::bind_group(&gpu.device, &group)?;
-        Ok(Self { pipeline, group, units })
+        let group = gpu.checked.bind_group(&group)?;
+        Ok(Self { pipeline, group, units, verdicts })
     }
 
     /// Copies both units to the buffer.

@@ -29,8 +29,8 @@ shaders! {
     REDUCE_ROW = "reduce_row", "lib/reduce", "lib/as_vec4";
     REDUCE_SHORT_ROW = "reduce_short_row", "lib/reduce", "lib/as_vec4";
     REDUCE_COLUMNS = "reduce_columns", "lib/reduce", "lib/as_vec4";
-    SOFTMAX = "softmax", "lib/row", "lib/as_vec4";
-    SOFTMAX_LONG = "softmax_long", "lib/row";
+    SOFTMAX = "softmax", "lib/row", "lib/as_vec4", "lib/number", "lib/exponential";
+    SOFTMAX_LONG = "softmax_long", "lib/row", "lib/number", "lib/exponential";
     NORMALIZE = "normalize", "lib/row", "lib/as_vec4";
     NORMALIZE_LONG = "normalize_long", "lib/row";
     MATMUL = "matmul", "lib/epilogue";

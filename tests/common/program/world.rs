@@ -173,7 +173,7 @@ impl<M: Memory> World<M> {
             }
             Step::Fault { after } => (self.fault)(self.pool.memory(), after),
             Step::Submit => self.pool.submit()?,
-            Step::Synchronize => self.pool.synchronize()?,
+            Step::Synchronize => self.pool.synchronize_blocking()?,
             Step::ResetPeaks => self.pool.reset_peaks(),
             Step::ResetAccumulated => self.pool.reset_accumulated(),
             _ => {}

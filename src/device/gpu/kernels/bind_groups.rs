@@ -1,6 +1,7 @@
 //! A cache of bind groups, keyed by what they bind. The pool reuses the same blocks, so most look-ups succeed.
 
-use super::super::{Gpu, GpuSegment, checked, lock};
+use super::super::checked::CheckedDevice;
+use super::super::{Gpu, GpuSegment, lock};
 use super::cache::Cache;
 use crate::device::{CacheUse, Location};
 use crate::error::DeviceError;
@@ -76,7 +77,7 @@ impl BindGroups {
 }
 
 fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGroup, DeviceError> {
-    let layout = gpu.kernels.layouts.tensors(&gpu.device, locations.len())?;
+    let layout = gpu.kernels.layouts.tensors(&gpu.checked, locations.len())?;
     let entries: Vec<_> = (0u32..)
         .zip(locations)
         .map(|(binding, place)| {
@@ -89,7 +90,7 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
         })
         .collect();
     let descriptor = wgpu::BindGroupDescriptor { label: Some("wgpu-pool tensors"), layout: &layout, entries: &entries };
-    checked::bind_group(&gpu.device, &descriptor).map_err(|error| gpu.loss_or(error))
+    gpu.checked.bind_group(&descriptor).map_err(|error| gpu.loss_or(error))
 }
 
 /// The two kinds of bind-group layout: a number of tensors, and one parameter slot.
@@ -118,7 +119,7 @@ impl Layouts {
 
     /// Returns the layout of group 0 of a kernel with `count` tensors. All bindings are `read_write`: wgpu refuses a
     /// dispatch that binds one buffer both for reading and for writing, and all tensors of a segment share one buffer.
-    pub(crate) fn tensors(&self, device: &wgpu::Device, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
+    pub(crate) fn tensors(&self, device: &CheckedDevice, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
         let mut tensors = lock(&self.tensors);
         if let Some(layout) = tensors.get(&count) {
             return Ok(layout.clone());
@@ -131,7 +132,7 @@ impl Layouts {
     }
 
     /// Returns the layout of group 1 of a kernel with parameters.
-    pub(crate) fn parameters(&self, device: &wgpu::Device) -> Result<wgpu::BindGroupLayout, DeviceError> {
+    pub(crate) fn parameters(&self, device: &CheckedDevice) -> Result<wgpu::BindGroupLayout, DeviceError> {
         if let Some(known) = &*lock(&self.parameters) {
             return Ok(known.clone());
         }
@@ -150,9 +151,9 @@ fn entry(binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool) ->
 }
 
 fn layout(
-    device: &wgpu::Device,
+    device: &CheckedDevice,
     label: &str,
     entries: &[wgpu::BindGroupLayoutEntry],
 ) -> Result<wgpu::BindGroupLayout, DeviceError> {
-    checked::bind_group_layout(device, &wgpu::BindGroupLayoutDescriptor { label: Some(label), entries })
+    device.bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries })
 }

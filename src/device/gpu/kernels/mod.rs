@@ -6,7 +6,6 @@ mod bind_groups;
 mod bound;
 mod cache;
 mod parameters;
-#[cfg(not(target_arch = "wasm32"))]
 mod profile;
 mod program;
 mod timing;

@@ -4,10 +4,12 @@
 //! bytes of the copy are written while the batch is open. The ring may wrap around within a batch, because copies and
 //! dispatches execute in order.
 
+use super::super::Gpu;
+use super::super::own::OwnBuffer;
 use super::super::staging::{Staged, Staging};
-use super::super::{Gpu, checked};
 use crate::device::CacheUse;
 use crate::error::DeviceError;
+use std::sync::Arc;
 
 /// The size of a slot in bytes: WebGPU's alignment of uniform buffer offsets, and therefore the largest size of a
 /// kernel's parameters here.
@@ -17,7 +19,7 @@ const GROUPS: u32 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Ring {
-    buffer: wgpu::Buffer,
+    pub(crate) buffer: Arc<OwnBuffer>,
     /// Binds one slot, selected by the dynamic offset.
     pub(crate) group: wgpu::BindGroup,
     /// The slot that was used last.
@@ -37,13 +39,13 @@ impl Ring {
     pub(crate) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
         let size = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let buffer = gpu.buffer("wgpu-pool parameters", size, usage, false)?;
-        let layout = gpu.kernels.layouts.parameters(&gpu.device)?;
+        let buffer = Arc::new(gpu.buffer("wgpu-pool parameters", size, usage, false)?.trusted());
+        let layout = gpu.kernels.layouts.parameters(&gpu.checked)?;
         let binding = wgpu::BufferBinding { buffer: &buffer, offset: 0, size: wgpu::BufferSize::new(SLOT_BYTES) };
         let entry = wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) };
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some("wgpu-pool parameters"), layout: &layout, entries: &[entry] };
-        let group = checked::bind_group(&gpu.device, &descriptor).map_err(|error| gpu.loss_or(error))?;
+        let group = gpu.checked.bind_group(&descriptor).map_err(|error| gpu.loss_or(error))?;
         Ok(Self { buffer, group, slot: 0, staged: None })
     }
 

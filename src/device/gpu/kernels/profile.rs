@@ -1,6 +1,7 @@
-//! Timestamps of the dispatches in a part of a program. Native targets only, because reading the timestamps blocks.
+//! Timestamps of the dispatches in a part of a program.
 
-use super::super::{Gpu, GpuReadback, checked};
+use super::super::own::OwnBuffer;
+use super::super::{Gpu, GpuReadback};
 use super::timing::{MAX_DISPATCHES, Timing};
 use crate::device::Memory;
 use crate::error::DeviceError;
@@ -30,7 +31,7 @@ impl Gpu {
             ty: wgpu::QueryType::Timestamp,
             count: 2 * MAX_DISPATCHES,
         };
-        let queries = checked::query_set(&self.device, &descriptor).map_err(|error| self.loss_or(error))?;
+        let queries = self.checked.query_set(&descriptor).map_err(|error| self.loss_or(error))?;
         self.submission.recorder().set_timing(Some(Timing { queries, kernels: Vec::new(), untimed: 0 }));
         Ok(())
     }
@@ -44,7 +45,7 @@ impl Gpu {
     ///
     /// # Errors
     /// [`DeviceError::Lost`], or the error of a failed batch.
-    pub(crate) fn end_timing(&self) -> Result<Timed, DeviceError> {
+    pub(crate) async fn end_timing(&self) -> Result<Timed, DeviceError> {
         let Some(timing) = self.submission.recorder().set_timing(None) else { return Ok(Timed::default()) };
         if timing.kernels.is_empty() {
             return Ok(Timed { dispatches: Vec::new(), untimed: timing.untimed });
@@ -52,9 +53,9 @@ impl Gpu {
         let bytes = timing.kernels.len() as u64 * 16;
         let mut readback = self.readback(bytes)?;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = self.buffer("wgpu-pool profile", bytes, usage, false)?;
+        let resolved = Arc::new(self.buffer("wgpu-pool profile", bytes, usage, false)?);
         self.record_timestamps(&timing, &resolved, &mut readback)?;
-        let bytes = self.collect_blocking(readback)?;
+        let bytes = self.collect(readback).await?;
         let period = f64::from(self.queue.get_timestamp_period());
         #[expect(
             clippy::cast_possible_truncation,
@@ -75,16 +76,18 @@ impl Gpu {
     fn record_timestamps(
         &self,
         timing: &Timing,
-        resolved: &wgpu::Buffer,
+        resolved: &Arc<OwnBuffer>,
         readback: &mut GpuReadback,
     ) -> Result<(), DeviceError> {
         let bytes = resolved.size();
         let (buffer, offset) = readback.take(bytes)?;
         let mut recorder = self.submission.recorder();
+        recorder.keep(resolved);
+        recorder.keep(&buffer);
         let encoder = recorder.encoder(self)?;
         let queries = u32::try_from(timing.kernels.len() * 2).expect("a query set has at most u32::MAX queries");
         encoder.resolve_query_set(&timing.queries, 0..queries, resolved, 0);
-        encoder.copy_buffer_to_buffer(resolved, 0, buffer, offset, bytes);
+        encoder.copy_buffer_to_buffer(resolved, 0, &buffer, offset, bytes);
         Ok(())
     }
 }

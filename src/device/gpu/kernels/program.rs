@@ -1,6 +1,7 @@
 //! Compiled kernels: a pipeline and the layout of its bindings.
 
-use super::super::{Gpu, checked, lock};
+use super::super::verdict::Verdict;
+use super::super::{Gpu, lock};
 use super::cache::Cache;
 use super::parameters::SLOT_BYTES;
 use crate::device::CacheUse;
@@ -40,6 +41,8 @@ pub(crate) struct Program {
     pub(crate) name: Arc<str>,
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) passing: Passing,
+    /// On the shader and on the pipeline.
+    pub(in super::super) verdicts: [Verdict; 2],
     parameter_bytes: u32,
 }
 
@@ -206,7 +209,7 @@ impl Gpu {
             Passing::Immediates => Cow::from(descriptor.source.replacen(UNIFORM, IMMEDIATE, 1)),
             Passing::None | Passing::Uniform => Cow::from(descriptor.source),
         };
-        let pipeline = self.pipeline(descriptor, source, passing).map_err(|error| self.loss_or(error))?;
+        let (pipeline, verdicts) = self.pipeline(descriptor, source, passing).map_err(|error| self.loss_or(error))?;
         // wgpu does not report that a pipeline is invalid because the device is lost.
         self.submission.check_for_loss();
         self.check()?;
@@ -215,6 +218,7 @@ impl Gpu {
             name: descriptor.label.into(),
             pipeline,
             passing,
+            verdicts,
             parameter_bytes: descriptor.parameter_bytes,
         })
     }
@@ -260,12 +264,12 @@ impl Gpu {
         descriptor: &ProgramDescriptor<'_>,
         source: Cow<'_, str>,
         passing: Passing,
-    ) -> Result<wgpu::ComputePipeline, DeviceError> {
+    ) -> Result<(wgpu::ComputePipeline, [Verdict; 2]), DeviceError> {
         let module =
             wgpu::ShaderModuleDescriptor { label: Some(descriptor.label), source: wgpu::ShaderSource::Wgsl(source) };
-        let module = checked::shader_module(&self.device, module)?;
-        let tensors = self.kernels.layouts.tensors(&self.device, descriptor.tensors)?;
-        let parameters = self.kernels.layouts.parameters(&self.device)?;
+        let (module, verdict) = self.checked.shader_module(module)?;
+        let tensors = self.kernels.layouts.tensors(&self.checked, descriptor.tensors)?;
+        let parameters = self.kernels.layouts.parameters(&self.checked)?;
         let groups: &[Option<&wgpu::BindGroupLayout>] = match passing {
             Passing::Uniform => &[Some(&tensors), Some(&parameters)],
             Passing::None | Passing::Immediates => &[Some(&tensors)],
@@ -275,7 +279,7 @@ impl Gpu {
             bind_group_layouts: groups,
             immediate_size: if passing == Passing::Immediates { descriptor.parameter_bytes } else { 0 },
         };
-        let layout = checked::pipeline_layout(&self.device, &layout)?;
+        let layout = self.checked.pipeline_layout(&layout)?;
         let pipeline = wgpu::ComputePipelineDescriptor {
             label: Some(descriptor.label),
             layout: Some(&layout),
@@ -288,6 +292,6 @@ impl Gpu {
             },
             cache: None,
         };
-        checked::pipeline(&self.device, &pipeline)
+        self.checked.pipeline(&pipeline, verdict)
     }
 }

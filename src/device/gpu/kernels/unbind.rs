@@ -1,7 +1,7 @@
 //! A workaround for GL, which keeps the memory of a destroyed buffer allocated while the buffer is the last one bound
 //! to a binding slot. Before segments are destroyed on GL, a small dispatch binds a different buffer to every slot.
 
-use super::super::{Gpu, checked};
+use super::super::Gpu;
 use crate::error::DeviceError;
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ impl Unbinder {
             label: Some("wgpu-pool unbinder"),
             source: wgpu::ShaderSource::Wgsl(source.into()),
         };
-        let module = checked::shader_module(&gpu.device, module)?;
+        let (module, verdict) = gpu.checked.shader_module(module)?;
         let pipeline = wgpu::ComputePipelineDescriptor {
             label: Some("wgpu-pool unbinder"),
             layout: None,
@@ -36,14 +36,14 @@ impl Unbinder {
             compilation_options: wgpu::PipelineCompilationOptions::default(),
             cache: None,
         };
-        let pipeline = checked::pipeline(&gpu.device, &pipeline)?;
+        let (pipeline, _) = gpu.checked.pipeline(&pipeline, verdict)?;
         let entries: Vec<_> = (0..slots).map(|slot| entry(&buffer, slot)).collect();
         let group = wgpu::BindGroupDescriptor {
             label: Some("wgpu-pool unbinder"),
-            layout: &checked::derived_layout(&gpu.device, &pipeline)?,
+            layout: &gpu.checked.derived_layout(&pipeline)?,
             entries: &entries,
         };
-        let group = checked::bind_group(&gpu.device, &group)?;
+        let group = gpu.checked.bind_group(&group)?;
         Ok(Self { pipeline, group })
     }
 

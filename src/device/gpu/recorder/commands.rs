@@ -1,12 +1,15 @@
 //! Recording of commands.
 
+use super::super::own::OwnBuffer;
+#[cfg(target_arch = "wasm32")]
+use super::super::staging::CHUNK_BYTES;
 use super::super::unit::UnitMerger;
 use super::super::{Gpu, GpuReadback, GpuSegment};
 use super::{BOUNCE_BUFFER_BYTES, DUE_BYTES, Open, Recorder};
 use crate::device::{Commands, Location, check_alignment, check_part_of_unit, check_range, check_transfer};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
 /// The command guard of a [`Gpu`].
 #[derive(Debug)]
@@ -23,6 +26,9 @@ impl<'a> GpuCommands<'a> {
     fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
         self.make_bounce_buffer(from.size)?;
         let bounce_buffer = self.recorder.bounce_buffer.clone().expect("the bounce buffer was just created");
+        self.recorder.depend_on(self.gpu, [from.segment.verdict(), bounce_buffer.verdict()].into_iter())?;
+        self.recorder.uses(&from.segment);
+        self.recorder.keep(&bounce_buffer);
         let encoder = self.recorder.encoder(self.gpu)?;
         // In ascending order, so that a chunk never overwrites bytes that are copied later.
         let mut done = 0;
@@ -43,6 +49,13 @@ impl GpuCommands<'_> {
         &mut self,
         record: impl FnOnce(&mut Self) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
+        #[cfg(target_arch = "wasm32")]
+        self.gpu.submission.check_backlog(&self.recorder)?;
+        self.checked_read(record)
+    }
+
+    /// As `checked`, for a read, which is itself a way to wait for the device.
+    fn checked_read(&mut self, record: impl FnOnce(&mut Self) -> Result<(), DeviceError>) -> Result<(), DeviceError> {
         self.gpu.check()?;
         record(self).map_err(|error| self.gpu.loss_or(error))
     }
@@ -53,6 +66,11 @@ impl GpuCommands<'_> {
             return Ok(());
         }
         let recorder = &mut *self.recorder;
+        recorder.depend_on(self.gpu, std::iter::once(to.segment.verdict()))?;
+        #[cfg(target_arch = "wasm32")]
+        if bytes.len() as u64 > CHUNK_BYTES {
+            return recorder.write_directly(self.gpu, to, bytes);
+        }
         // Staged before the encoder is used: if staging memory is refused, the batch is unchanged.
         recorder.open(self.gpu)?;
         let staged = recorder.staging.reserve(self.gpu, bytes.len() as u64)?;
@@ -66,6 +84,7 @@ impl GpuCommands<'_> {
 
     fn record_clear(&mut self, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
         check_alignment(to.offset, to.size)?;
+        self.recorder.depend_on(self.gpu, std::iter::once(to.segment.verdict()))?;
         self.recorder.uses(&to.segment);
         self.recorder.encoder(self.gpu)?.clear_buffer(to.segment.own_buffer(), to.offset, Some(to.size));
         Ok(())
@@ -73,9 +92,22 @@ impl GpuCommands<'_> {
 
     fn make_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
         let piece = bytes.min(BOUNCE_BUFFER_BYTES);
-        if self.recorder.bounce_buffer.as_ref().map_or(0, wgpu::Buffer::size) < piece {
+        if self.recorder.bounce_buffer_bytes() < piece {
             let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            self.recorder.bounce_buffer = Some(self.gpu.buffer("wgpu-pool bounce buffer", piece, usage, false)?);
+            let create = || self.gpu.buffer("wgpu-pool bounce buffer", piece, usage, false);
+            let buffer = self.gpu.submission.health().verdicts().defer(create).0?;
+            self.recorder.bounce_buffer = Some(Arc::new(buffer));
+        }
+        // Until the verdict is given the copies might be lost, and with them the contents of blocks that move.
+        let is_accepted = |buffer: &Arc<OwnBuffer>| {
+            let verdict = buffer.verdict();
+            verdict.pending().is_none() && verdict.refusal().is_none()
+        };
+        if self.recorder.bounce_buffer.as_ref().is_some_and(|buffer| buffer.verdict().refusal().is_some()) {
+            self.recorder.bounce_buffer = None;
+        }
+        if piece > 0 && !self.recorder.bounce_buffer.as_ref().is_some_and(is_accepted) {
+            return Err(DeviceError::Refused { bytes: piece });
         }
         Ok(())
     }
@@ -83,11 +115,12 @@ impl GpuCommands<'_> {
     fn record_copy(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
         check_transfer(from, from.size)?;
         check_transfer(to, from.size)?;
-        self.recorder.uses(&from.segment);
-        self.recorder.uses(&to.segment);
         if from.id == to.id {
             return self.bounce(from, to);
         }
+        self.recorder.depend_on(self.gpu, [from.segment.verdict(), to.segment.verdict()].into_iter())?;
+        self.recorder.uses(&from.segment);
+        self.recorder.uses(&to.segment);
         let encoder = self.recorder.encoder(self.gpu)?;
         let (source, target) = (from.segment.own_buffer(), to.segment.own_buffer());
         encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.size);
@@ -105,8 +138,13 @@ impl GpuCommands<'_> {
         if recorder.merger.is_none() {
             recorder.merger = Some(UnitMerger::new(gpu)?);
         }
+        let merging = recorder.merger.as_ref().map_or_else(Default::default, |merger| merger.verdicts.clone());
+        recorder.depend_on(gpu, [from.segment.verdict(), to.segment.verdict()].into_iter().chain(&merging))?;
         recorder.uses(&from.segment);
         recorder.uses(&to.segment);
+        if let Some(units) = recorder.merger.as_ref().map(|merger| Arc::clone(&merger.units)) {
+            recorder.keep(&units);
+        }
         recorder.encoder(gpu)?;
         let Recorder { open: Some(open), merger: Some(merger), .. } = &mut **recorder else {
             unreachable!("both were just created");
@@ -122,11 +160,26 @@ impl GpuCommands<'_> {
     fn record_read(&mut self, from: &Location<GpuSegment>, into: &mut GpuReadback) -> Result<(), DeviceError> {
         check_alignment(from.offset, from.size)?;
         check_range(0, from.size, from.size)?;
+        self.recorder.depend_on(self.gpu, [from.segment.verdict(), into.verdict()].into_iter())?;
         let (buffer, offset) = into.take(from.size)?;
         self.recorder.uses(&from.segment);
+        self.recorder.keep(&buffer);
         let encoder = self.recorder.encoder(self.gpu)?;
-        encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset, buffer, offset, from.size);
+        encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset, &buffer, offset, from.size);
         Ok(())
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+impl Recorder {
+    /// Submits the recorded commands, and writes to a segment through the device's queue, which orders the write after
+    /// them. A browser needs no staging buffer for this, and runs no callback inside.
+    fn write_directly(&mut self, gpu: &Gpu, to: &Location<GpuSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.uses(&to.segment);
+        let dependencies = std::mem::take(&mut self.pending);
+        self.close(&gpu.submission);
+        gpu.submission.hand_over_all();
+        gpu.checked.write_buffer(&gpu.queue, to.segment.own_buffer(), to.offset, bytes, &dependencies)
     }
 }
 
@@ -157,13 +210,13 @@ impl Commands<Gpu> for GpuCommands<'_> {
     }
 
     fn read(&mut self, from: &Location<GpuSegment>, into: &mut GpuReadback) -> Result<(), DeviceError> {
-        self.checked(|commands| commands.record_read(from, into))
+        self.checked_read(|commands| commands.record_read(from, into))
     }
 
     fn due(&self) -> bool {
-        let Recorder { open, due_commands, due_age, checks_age, staging, .. } = &*self.recorder;
+        let Recorder { open, was_split, due_commands, due_age, checks_age, staging, .. } = &*self.recorder;
         let is_due = |open: &Open| open.commands >= *due_commands || (*checks_age && open.age() >= *due_age);
-        staging.open_bytes() >= DUE_BYTES || open.as_ref().is_some_and(is_due)
+        *was_split || staging.open_bytes() >= DUE_BYTES || open.as_ref().is_some_and(is_due)
     }
 
     fn destroy(&mut self, id: SegmentId, segment: GpuSegment, bytes: u64) {

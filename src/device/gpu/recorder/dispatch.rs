@@ -6,6 +6,7 @@ use super::{GpuCommands, Recorder};
 use crate::device::{CacheUse, Location, MemoryLimits};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
+use std::sync::Arc;
 
 /// What the recorder keeps for dispatches.
 #[derive(Debug, Default)]
@@ -45,7 +46,6 @@ impl Dispatches {
 
 impl Recorder {
     /// Starts or stops timing dispatches, and returns the previous state.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(in super::super) fn set_timing(&mut self, timing: Option<Timing>) -> Option<Timing> {
         std::mem::replace(&mut self.dispatches.timing, timing)
     }
@@ -83,6 +83,9 @@ impl Recorder {
             self.dispatches.ring = Some(Ring::new(gpu)?);
         }
         self.open(gpu)?;
+        if let Some(buffer) = self.dispatches.ring.as_ref().map(|ring| Arc::clone(&ring.buffer)) {
+            self.keep(&buffer);
+        }
         let Self { open: Some(open), dispatches: Dispatches { ring: Some(ring), .. }, staging, .. } = self else {
             unreachable!("the batch and the ring were just created");
         };
@@ -110,6 +113,10 @@ impl GpuCommands<'_> {
             let recorder = &mut *commands.recorder;
             for place in tensors {
                 check_binding(place, &gpu.limits)?;
+            }
+            let segments = tensors.iter().map(|place| place.segment.verdict());
+            recorder.depend_on(gpu, segments.chain(&program.verdicts))?;
+            for place in tensors {
                 recorder.uses(&place.segment);
             }
             let slot = match program.passing {

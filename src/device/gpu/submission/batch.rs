@@ -1,7 +1,10 @@
 //! The queue's driver: submits batches to wgpu and destroys segments.
 
+use super::super::GpuSegment;
+use super::super::checked::CheckedDevice;
+use super::super::own::OwnBuffer;
 use super::super::staging::Chunk;
-use super::super::{GpuSegment, checked};
+use super::super::verdict::Verdict;
 use super::fence::{Fence, Ticket};
 use super::health::Health;
 use super::queue;
@@ -22,6 +25,10 @@ pub(in super::super) struct Batch {
     pub(in super::super) staged: Vec<Chunk>,
     /// Segments that the commands use and whose buffers the application may have destroyed.
     pub(in super::super) exposed: Vec<GpuSegment>,
+    /// Buffers of the crate's own that the commands use.
+    pub(in super::super) kept: Vec<Arc<OwnBuffer>>,
+    /// The pending verdicts that every command of the batch depends on.
+    pub(in super::super) pending: Vec<Verdict>,
 }
 
 /// An encoded batch, ready for submission.
@@ -32,6 +39,8 @@ pub(in super::super) struct Encoded {
     commands: Option<wgpu::CommandBuffer>,
     staged: Vec<Chunk>,
     exposed: Vec<GpuSegment>,
+    kept: Vec<Arc<OwnBuffer>>,
+    pending: Vec<Verdict>,
 }
 
 /// A segment that will be destroyed.
@@ -44,7 +53,7 @@ pub(in super::super) struct Destruction {
 /// Submits batches and destroys segments.
 #[derive(Debug)]
 pub(in super::super) struct Handover {
-    pub(super) device: wgpu::Device,
+    pub(super) checked: CheckedDevice,
     pub(super) queue: wgpu::Queue,
     pub(super) health: Arc<Health>,
     pub(super) fence: Arc<Fence>,
@@ -56,14 +65,14 @@ impl queue::Driver for Handover {
     type Resource = Destruction;
 
     fn encode(&self, batch: Batch) -> Encoded {
-        let Batch { number, encoder, staged, exposed } = batch;
-        let finished = catch_unwind(AssertUnwindSafe(|| checked::finish(&self.device, encoder)));
+        let Batch { number, encoder, staged, exposed, kept, pending } = batch;
+        let finished = catch_unwind(AssertUnwindSafe(|| self.checked.finish(encoder, &pending)));
         let finished = finished.unwrap_or_else(|panic| {
             let message = format!("encoding a batch of commands panicked: {}", message_of(&*panic));
             Err(DeviceError::Validation { message })
         });
         let commands = finished.map_err(|error| self.fail(error)).ok();
-        Encoded { number, commands, staged, exposed }
+        Encoded { number, commands, staged, exposed, kept, pending }
     }
 
     /// Submits outside every error scope. wgpu runs application callbacks inside `Queue::submit`, on this thread, and
@@ -74,28 +83,29 @@ impl queue::Driver for Handover {
     /// of the pool was destroyed earlier, because the queue destroys segments in order; and buffers that the
     /// application may have destroyed are checked here.
     fn submit(&self, batch: Encoded) {
-        let Encoded { number, mut commands, staged, exposed } = batch;
+        let Encoded { number, mut commands, staged, exposed, kept, pending } = batch;
         for chunk in &staged {
-            if let Err(error) = chunk.end_writing(&self.device) {
+            if let Err(error) = chunk.end_writing(&self.checked) {
                 self.fail(error);
                 commands = None;
             }
         }
-        if exposed.iter().any(|segment| checked::is_destroyed(&self.device, segment.own_buffer())) {
+        if exposed.iter().any(|segment| self.checked.is_destroyed(segment.own_buffer())) {
             let message = "the application has destroyed the buffer of a segment that recorded commands use".into();
             self.fail(DeviceError::Validation { message });
             commands = None;
         }
         let submit = || {
             if let Some(commands) = commands {
-                checked::submit(&self.queue, commands);
+                self.checked.submit(&self.queue, commands, &pending);
             }
         };
         let outcome = catch_unwind(AssertUnwindSafe(submit));
+        drop(kept);
         let ticket: Ticket = self.fence.ticket(number);
         self.queue.on_submitted_work_done(move || drop(ticket));
         for chunk in staged {
-            chunk.recycle(&self.device);
+            chunk.recycle(&self.checked);
         }
         // wgpu reports no error when a submission is refused because the device is lost.
         self.check_for_loss();
@@ -140,7 +150,7 @@ impl Handover {
 
     /// Checks whether wgpu considers the device lost, and if so marks it as lost. Runs no callbacks.
     pub(in super::super) fn check_for_loss(&self) {
-        if !self.health.is_lost() && checked::is_lost(&self.device) {
+        if !self.health.is_lost() && self.checked.is_lost() {
             self.health.mark_lost(|| {
                 "wgpu creates no more buffers on the device, and the application reported no reason".into()
             });

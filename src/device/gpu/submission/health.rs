@@ -2,6 +2,7 @@
 
 use super::super::lock;
 use super::super::readback::Mapping;
+use super::super::verdict::Verdicts;
 use crate::error::DeviceError;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -38,9 +39,15 @@ pub(in super::super) struct Health {
     faults: Mutex<Faults>,
     /// Pending reads. Losing the device wakes them, because their map callbacks may never run.
     awaited: Mutex<Vec<Weak<Mutex<Mapping>>>>,
+    verdicts: Arc<Verdicts>,
 }
 
 impl Health {
+    /// The pending verdicts of the device's objects.
+    pub(in super::super) fn verdicts(&self) -> &Arc<Verdicts> {
+        &self.verdicts
+    }
+
     pub(in super::super) fn is_lost(&self) -> bool {
         self.state.load(Ordering::Acquire) == LOST
     }
@@ -82,9 +89,13 @@ impl Health {
         awaited.push(Arc::downgrade(mapping));
     }
 
-    /// Records the failure of a batch. The first error is kept until it is cleared.
-    pub(super) fn latch(&self, error: DeviceError) {
-        log::error!("wgpu-pool: a batch of commands failed: {error}");
+    /// Records the failure of a batch, or in a browser the refusal of an object. The first error is kept until it is
+    /// cleared. Does nothing on a lost device.
+    pub(in super::super) fn latch(&self, error: DeviceError) {
+        if self.is_lost() {
+            return;
+        }
+        log::error!("wgpu-pool: the device refused work: {error}");
         let mut faults = lock(&self.faults);
         faults.count += 1;
         if faults.current.is_none() {

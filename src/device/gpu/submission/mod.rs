@@ -62,10 +62,13 @@ pub(super) use health::Health;
 pub(super) use poller::Polled;
 
 use super::super::Reclaimed;
+use super::checked::CheckedDevice;
 use super::recorder::Recorder;
 #[cfg(not(target_arch = "wasm32"))]
 use super::try_lock;
 use super::{GpuSegment, lock};
+#[cfg(target_arch = "wasm32")]
+use crate::error::DeviceError;
 use batch::{Destruction, Handover};
 use queue::Queue;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -73,7 +76,13 @@ use std::time::Duration;
 
 /// The age at which an open batch is submitted, so that slow recording does not starve the device. A submission costs
 /// about 8 µs on an H100.
-pub(super) const DUE_AGE: Duration = Duration::from_micros(500);
+/// In a browser a submission costs ten times as much, and frames take 16 ms.
+pub(super) const DUE_AGE: Duration = Duration::from_micros(if cfg!(target_arch = "wasm32") { 4000 } else { 500 });
+
+/// The largest number of submitted batches that the device has not finished, in a browser, where nothing can wait for
+/// the device: each batch holds staging memory. Reads are excepted.
+#[cfg(target_arch = "wasm32")]
+const MAX_BACKLOG: u64 = 512;
 
 /// The number of batches waiting to be encoded above which the recording thread encodes batches, too. 8 batches are
 /// 1,024 launches, which is CUDA's launch queue depth. On an H100 a launch costs the recording thread 0.8 µs, encoding
@@ -111,10 +120,12 @@ pub(super) struct Newest {
 impl Submission {
     pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, is_gl: bool) -> Self {
         let is_inline = is_gl || cfg!(target_arch = "wasm32");
+        let health = Arc::default();
+        let checked = CheckedDevice::new(device, Arc::clone(&health));
         Self {
             recorder: Mutex::new(Recorder::new(is_inline)),
             queue: Queue::new(),
-            handover: Arc::new(Handover { device, queue, health: Arc::default(), fence: Arc::default() }),
+            handover: Arc::new(Handover { checked, queue, health, fence: Arc::default() }),
             is_inline,
             #[cfg(not(target_arch = "wasm32"))]
             poller: poller::Poller::default(),
@@ -128,6 +139,10 @@ impl Submission {
     /// Locks the recorder. Waits for the thread that is recording, which holds the lock for one operation.
     pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
         lock(&self.recorder)
+    }
+
+    pub(super) fn checked(&self) -> &CheckedDevice {
+        &self.handover.checked
     }
 
     pub(super) fn health(&self) -> &Arc<Health> {
@@ -158,6 +173,7 @@ impl Submission {
     pub(super) fn close_batch(&self) -> Newest {
         let mut recorder = self.recorder();
         recorder.close(self);
+        recorder.take_split();
         Newest { item: self.queue.newest(), batch: recorder.newest_batch() }
     }
 
@@ -168,6 +184,22 @@ impl Submission {
         let newest = self.close_batch();
         self.queue.flush(&self.handover, newest.item);
         newest
+    }
+
+    /// Checks that the device is not too many batches behind.
+    ///
+    /// # Errors
+    /// [`DeviceError::Backlog`].
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn check_backlog(&self, recorder: &Recorder) -> Result<(), DeviceError> {
+        let batches = recorder.newest_batch().saturating_sub(self.fence().finished());
+        if batches < MAX_BACKLOG { Ok(()) } else { Err(DeviceError::Backlog { batches, limit: MAX_BACKLOG }) }
+    }
+
+    /// Hands over every item. In a browser no callback runs inside, so the caller may hold the recorder's lock.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn hand_over_all(&self) {
+        self.queue.flush(&self.handover, self.queue.newest());
     }
 
     /// Ends the open batch and leaves it to the submission thread. Encodes a batch on the calling thread if the

@@ -1,7 +1,7 @@
 //! The poller thread. Callbacks of a native device run only while a thread polls the device; this thread polls while a
 //! read is pending. Browsers poll by themselves and have no threads.
 
-use super::super::{checked, lock};
+use super::super::lock;
 use super::batch::{Handover, message_of};
 use super::threads::Threads;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,7 +97,7 @@ fn poll_while_awaited(handover: &Handover, state: &Mutex<State>) {
             }
         }
         // A panic comes from an application callback, or from wgpu if the device is lost.
-        let polled = catch_unwind(AssertUnwindSafe(|| checked::poll(&handover.device)));
+        let polled = catch_unwind(AssertUnwindSafe(|| handover.checked.poll()));
         if let Err(panic) = polled {
             log::error!("wgpu-pool: a callback panicked on the poller thread: {}", message_of(&*panic));
             handover.check_for_loss();

@@ -1,6 +1,5 @@
 //! Waiting for the device. Application callbacks run inside, so the caller must hold no lock.
 
-use super::super::checked;
 use super::poller::Backoff;
 use super::{Newest, Submission};
 
@@ -31,7 +30,7 @@ impl Submission {
     pub(in super::super) fn poll_until(&self, mut done: impl FnMut() -> bool) {
         let mut pause = Backoff::default();
         while !self.health().is_lost() && !done() {
-            checked::poll(&self.handover.device);
+            self.handover.checked.poll();
             if done() {
                 break;
             }
@@ -44,7 +43,7 @@ impl Submission {
     fn wait_for_batch(&self, last: u64) {
         let mut pause = Backoff::default();
         while !self.health().is_lost() && self.fence().finished() < last {
-            if checked::poll(&self.handover.device) {
+            if self.handover.checked.poll() {
                 // The device is idle, so the batch is finished. Its callback may be running on another thread, or
                 // further up this call stack.
                 self.fence().finish(last);
