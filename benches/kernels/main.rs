@@ -123,6 +123,8 @@ impl Bench<'_> {
         let (rows, columns) = (mebi as usize * 1024, 1024);
         let (left, right) = (self.random(&[rows, columns], 1)?, self.random(&[rows, columns], 2)?);
         let (row, column) = (self.random(&[columns], 3)?, self.random(&[rows, 1], 4)?);
+        // Rows that begin between vec4s.
+        let (left_part, right_part) = (left.narrow(1, 1, columns - 1)?, right.narrow(1, 1, columns - 1)?);
         let output = self.random(&[rows, columns], 5)?;
         let once = f64::from(mebi) * 4_194_304.0;
         let (x, y, out) = (&left, &right, &output);
@@ -137,6 +139,7 @@ impl Bench<'_> {
             work("add", 3.0 * once, move || x.add(y).map(drop)),
             work("four elementwise steps, fused", 3.0 * once, move || chain.run([x, y]).map(drop)),
             work("where, of a comparison, fused", 3.0 * once, move || choice.run([x, y]).map(drop)),
+            work("add, strided", 3.0 * once, || left_part.add(&right_part).map(drop)),
             work("add a row to each row", 2.0 * once, || x.add(&row).map(drop)),
             work("add a column to each column", 2.0 * once, || x.add(&column).map(drop)),
             work("mul_scalar", 2.0 * once, move || x.mul(0.5_f32).map(drop)),
