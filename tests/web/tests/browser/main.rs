@@ -2,6 +2,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod common;
+mod frames;
 mod refusals;
 mod running;
 
