@@ -99,7 +99,7 @@ pub use pool::Profile;
 pub use pool::{
     Compacted, Download, Event, EventKind, GrowthBetween, GrowthCheck, Holding, Leaks, Mark, MemoryPressure, Pin,
     Pinned, Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
-    WeakStorage,
+    WeakPool, WeakStorage,
 };
 pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]

@@ -57,7 +57,7 @@ pub use storage::Storage;
 #[cfg(feature = "tensor")]
 pub(crate) use storage::record;
 pub use trim::Trimmed;
-pub use weak::WeakStorage;
+pub use weak::{WeakPool, WeakStorage};
 
 use crate::device::{Fault, Gpu, Memory, Submit};
 use crate::error::{DeviceError, InvariantBroken, OpenError, OptionsError};

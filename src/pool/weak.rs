@@ -1,7 +1,7 @@
-//! Weak handles to storages.
+//! Weak handles to storages and pools.
 
 use super::references::References;
-use super::{Inner, Storage};
+use super::{Inner, Pool, Storage};
 use crate::device::{Gpu, Memory};
 use crate::heap::BlockId;
 use std::fmt;
@@ -56,5 +56,38 @@ impl<M: Memory> fmt::Debug for WeakStorage<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner: _, references: _, block, requested } = self;
         f.debug_struct("WeakStorage").field("block", block).field("requested", requested).finish_non_exhaustive()
+    }
+}
+
+/// A handle that does not keep its pool alive. Created by [`Pool::downgrade`].
+///
+/// For callbacks that the device or the pool itself owns, where a [`Pool`] would keep both alive.
+pub struct WeakPool<M: Memory = Gpu>(Weak<Inner<M>>);
+
+impl<M: Memory> Pool<M> {
+    /// Returns a handle that does not keep the pool alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakPool<M> {
+        WeakPool(Arc::downgrade(&self.inner))
+    }
+}
+
+impl<M: Memory> WeakPool<M> {
+    /// Returns a handle to the pool, or `None` after its last handle and its last storage were dropped.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Pool<M>> {
+        self.0.upgrade().map(|inner| Pool::of(&inner))
+    }
+}
+
+impl<M: Memory> Clone for WeakPool<M> {
+    fn clone(&self) -> Self {
+        Self(Weak::clone(&self.0))
+    }
+}
+
+impl<M: Memory> fmt::Debug for WeakPool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakPool").finish_non_exhaustive()
     }
 }

@@ -11,6 +11,28 @@ over_every_memory! {
     a_weak_handle_keeps_neither_block_nor_pool,
     a_weak_handle_of_a_freed_pinned_block_never_upgrades_and_affects_no_other_block,
     a_count_is_reused_only_when_no_weak_handle_is_left,
+    a_weak_handle_of_a_pool_keeps_neither_the_pool_nor_its_memory,
+}
+
+fn a_weak_handle_of_a_pool_keeps_neither_the_pool_nor_its_memory<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let weak = pool.downgrade();
+    let storage = pool.allocate(1000)?;
+    assert!(weak.upgrade().is_some_and(|again| again.is_same(&pool)));
+    drop(pool);
+    // A storage keeps its pool.
+    let again = weak.clone().upgrade().ok_or("the storage keeps the pool")?;
+    assert!(again.is_same(&storage.pool()));
+    drop((storage, again));
+    assert!(weak.upgrade().is_none());
+    // The callback of a pool may hold a weak handle to it.
+    let pool = Pool::new(wgpu_pool::HostMemory::default(), options())?;
+    let weak = pool.downgrade();
+    let own = weak.clone();
+    pool.set_pressure_callback(move |_, _| own.upgrade().is_none());
+    drop(pool);
+    assert!(weak.upgrade().is_none());
+    Ok(())
 }
 
 fn a_weak_handle_upgrades_while_its_block_is_allocated<S: Subject>(memory: S::Memory) -> Outcome {

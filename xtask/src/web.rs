@@ -36,7 +36,17 @@ pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     let options = folder.join("webdriver.json");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     fs::write(&options, BROWSER).map_err(|error| format!("{}: {error}", options.display()))?;
+    let kernels = run.folder().join("tests").join("web").join("kernels.jsonl");
+    // The tests append to it.
+    let _ = fs::remove_file(&kernels);
+    run.step(&collect(&kernels))?;
     run.step(&tests(&runner, &options))
+}
+
+/// Collects the text of every kernel of the crate, which the tests give to the browser's compiler.
+fn collect(kernels: &Path) -> Step {
+    Step::cargo("kernels", "test --package wgpu-pool --all-features --lib -- compile")
+        .variable("WGPU_POOL_KERNELS", &kernels.display().to_string())
 }
 
 fn tests(runner: &Path, options: &Path) -> Step {
@@ -106,6 +116,13 @@ mod tests {
         assert!(line.contains("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=runner"), "{line}");
         assert!(line.contains("WASM_BINDGEN_TEST_WEBDRIVER_JSON=options.json"), "{line}");
         assert!(line.ends_with("cargo test --package wgpu-pool-web-tests --target wasm32-unknown-unknown"), "{line}");
+    }
+
+    #[test]
+    fn the_kernels_are_collected_by_the_tests_that_compile_them() {
+        let line = collect(Path::new("kernels.jsonl")).to_string();
+        assert!(line.starts_with("WGPU_POOL_KERNELS=kernels.jsonl cargo test "), "{line}");
+        assert!(line.ends_with("--lib -- compile"), "{line}");
     }
 
     #[test]

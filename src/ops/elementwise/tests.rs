@@ -62,6 +62,7 @@ fn every_operation_compiles_for_every_dtype_form_and_binding() {
             computation.program(&gpu, &variant, &parameters, numbers).unwrap_or_else(|error| panic!("{what}: {error}"));
             compiled += 1;
             let wgsl = wgsl::kernel(&computation.steps(&variant, numbers), &variant, &parameters);
+            crate::ops::shader::translate::check(&what, &wgsl);
             assert_eq!(wgsl.matches("var<storage, read_write>").count(), usize::from(variant.bound), "{what}");
             assert_eq!(wgsl.matches("var<storage").count(), usize::from(variant.bound), "{what}");
             if variant.form != Form::Strided && dtypes.iter().all(|dtype| dtype.bytes() == 4) {

@@ -6,6 +6,8 @@ mod epilogue_tests;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) mod translate;
 
 pub(super) use catalog::*;
 

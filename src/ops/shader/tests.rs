@@ -118,6 +118,8 @@ fn compile_all(dtype: DType) -> usize {
             naga::back::spv::write_vec(&module, &info, &options, None).expect("it can be written as SPIR-V");
             continue;
         }
+        let wgsl = shader.wgsl(variant, false).expect("every changed declaration is there");
+        super::translate::check(&format!("{} {variant:?}", shader.name), &wgsl);
         let compiled = shader.program(&gpu, variant);
         compiled.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name));
     }

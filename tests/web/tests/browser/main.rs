@@ -3,6 +3,7 @@
 
 mod common;
 mod frames;
+mod kernels;
 mod refusals;
 mod running;
 

@@ -1,0 +1,71 @@
+//! Translation of the crate's kernels for the platforms that this machine does not have.
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{back, proc};
+use std::io::Write;
+use std::sync::Mutex;
+
+/// The variable with the file to which `cargo xtask test --target web` collects the kernels for the browser's compiler.
+const FILE: &str = "WGPU_POOL_KERNELS";
+
+/// Checks that a kernel can be written in the languages of Metal (MSL 2.4), DX12 (HLSL, shader model 5.1, and 6.2 for f16)
+/// and GL ES 3.1, which has no f16. Appends the kernel to the file for the browser's compiler, if there is one.
+///
+/// # Panics
+/// If the kernel cannot be written.
+pub(in crate::ops) fn check(name: &str, wgsl: &str) {
+    collect(name, wgsl);
+    let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));
+    let has_f16 = wgsl.contains("enable f16");
+    let validate = |language: &str, capabilities: Capabilities| {
+        // The writers panic on capabilities that they lack.
+        let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+        info.unwrap_or_else(|error| panic!("{name} in {language}: {}", error.emit_to_string(wgsl)))
+    };
+    let info = validate("MSL", back::msl::supported_capabilities());
+    let (module, info) = back::pipeline_constants::process_overrides(&module, &info, None, &Default::default())
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let options = back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+    let written = back::msl::write_string(&module, &info, &options, &Default::default());
+    written.unwrap_or_else(|error| panic!("{name} in MSL: {error}"));
+
+    validate("HLSL", back::hlsl::supported_capabilities());
+    let shader_model = if has_f16 { back::hlsl::ShaderModel::V6_2 } else { back::hlsl::ShaderModel::V5_1 };
+    let options = back::hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
+    let (mut text, pipeline) = (String::new(), back::hlsl::PipelineOptions::default());
+    let written = back::hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+    written.unwrap_or_else(|error| panic!("{name} in HLSL: {error}"));
+
+    if !has_f16 {
+        validate("GLSL", back::glsl::supported_capabilities());
+        let options = back::glsl::Options { version: back::glsl::Version::new_gles(310), ..Default::default() };
+        let entry_point = module.entry_points[0].name.clone();
+        let pipeline =
+            back::glsl::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point, multiview: None };
+        let (mut text, bounds) = (String::new(), proc::BoundsCheckPolicies::default());
+        let written = back::glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, bounds)
+            .and_then(|mut writer| writer.write().map(drop));
+        written.unwrap_or_else(|error| panic!("{name} in GLSL: {error}"));
+    }
+}
+
+/// Appends a kernel to the file, as one line of JSON.
+fn collect(name: &str, wgsl: &str) {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let Some(file) = std::env::var_os(FILE) else { return };
+    let line = format!("{}\n", serde_json::json!({ "name": name, "wgsl": wgsl }));
+    let _lock = LOCK.lock().expect("no test panics with this lock");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file can be written");
+}
+
+#[test]
+#[should_panic(expected = "HLSL")]
+fn what_a_language_lacks_is_found() {
+    // Of these languages only MSL has atomic additions of f32.
+    check(
+        "atomic",
+        "@group(0) @binding(0) var<storage, read_write> x: atomic<f32>;
+         @compute @workgroup_size(1) fn main() { atomicAdd(&x, 1.0); }",
+    );
+}
