@@ -366,6 +366,12 @@ pub trait Commands<M: Memory + ?Sized> {
         Ok(())
     }
 
+    /// Returns whether the device has accepted the bounce buffer, if there is one. In a browser its answer arrives later; until
+    /// then blocks must not move through the buffer, because their contents could be lost.
+    fn has_accepted_bounce_buffer(&self) -> bool {
+        true
+    }
+
     /// Copies all of `from` to the start of `to`. Both may be in one segment, and they may overlap if `to` begins
     /// before `from`.
     ///

@@ -261,8 +261,10 @@ impl<M: Memory> Inner<M> {
         }
         // No step after the bounce buffer may fail: a block that slides overwrites its old location.
         let within = plan.moves().iter().filter(|one| one.from_segment == one.to_segment);
-        match commands.prepare_bounce_buffer(within.map(|one| one.size).max().unwrap_or(0)) {
-            Ok(()) => {}
+        let largest = within.map(|one| one.size).max();
+        match commands.prepare_bounce_buffer(largest.unwrap_or(0)) {
+            Ok(()) if largest.is_none() || commands.has_accepted_bounce_buffer() => {}
+            Ok(()) => return Ok(None),
             Err(DeviceError::Refused { bytes }) => {
                 state.remedies.refusals += 1;
                 log::debug!("wgpu-pool: the device refused a bounce buffer of {}", Bytes(bytes));

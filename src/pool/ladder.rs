@@ -172,9 +172,15 @@ impl<M: Memory> Inner<M> {
                 }
             }
         }
-        let pending = self.reclaim();
-        if !self.memory.can_wait() && pending > 0 {
-            return Err(AllocateError::Unfinished { requested: requested.get(), pending });
+        if !self.memory.can_wait() {
+            let pending = self.reclaim();
+            let state = self.state();
+            let fits = |limit: u64| {
+                limit.saturating_sub(state.heap.stats().reserved.current) >= state.heap.block_size(requested)
+            };
+            if pending > 0 && state.limit.is_some_and(fits) {
+                return Err(AllocateError::Unfinished { requested: requested.get(), pending });
+            }
         }
         let error = self.out_of_memory(&self.state(), requested.get(), refused, before);
         Err(AllocateError::OutOfMemory(Box::new(error)))

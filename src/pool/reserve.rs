@@ -53,12 +53,20 @@ impl<M: Memory> Pool<M> {
     ) -> Result<Storage<M>, AllocateError> {
         let inner = &self.inner;
         let before = self.remedies();
-        for is_last in [false, true] {
+        let (mut grows_exactly, mut has_waited) = (false, false);
+        loop {
             let allocate = || ladder::allocate(inner, bytes, &Content::BYTES, site);
-            inner.state().grows_exactly = is_last;
+            inner.state().grows_exactly = grows_exactly;
             let (storage, answer) = inner.memory.defer_refusals(allocate);
             inner.state().grows_exactly = false;
-            let storage = storage?;
+            let storage = match storage {
+                Err(AllocateError::Unfinished { .. }) if !has_waited => {
+                    has_waited = true;
+                    self.synchronize().await?;
+                    continue;
+                }
+                other => other?,
+            };
             let answer = answer.await;
             inner.settle();
             let is_refused = storage.block().is_some_and(|block| inner.is_refused(block));
@@ -69,11 +77,13 @@ impl<M: Memory> Pool<M> {
             }
             drop(storage);
             inner.settle();
-            if !is_last {
-                inner.release_idle()?;
-                inner.memory.drop_caches(CacheLevel::Buffers);
-                self.synchronize().await?;
+            if grows_exactly {
+                break;
             }
+            grows_exactly = true;
+            inner.release_idle()?;
+            inner.memory.drop_caches(CacheLevel::Buffers);
+            self.synchronize().await?;
         }
         let requested = NonZeroU64::new(bytes).expect("a storage of zero bytes has no segment to refuse");
         Err(inner.refused_by_device(requested, &before))

@@ -19,6 +19,8 @@ struct LateMemory {
     host: HostMemory,
     room: u64,
     used: AtomicU64,
+    /// Bytes of destroyed segments until the next answer.
+    pending: AtomicU64,
     questions: Mutex<Vec<LateSegment>>,
     /// Whether a command has used a refused segment, and so was lost.
     has_lost_commands: AtomicBool,
@@ -43,6 +45,7 @@ impl LateMemory {
             host: HostMemory::default(),
             room,
             used: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
             questions: Mutex::default(),
             has_lost_commands: AtomicBool::new(false),
         }
@@ -51,6 +54,7 @@ impl LateMemory {
     /// Answers for every segment so far, and returns the first refusal.
     fn answer(&self) -> Result<(), DeviceError> {
         let mut outcome = Ok(());
+        self.pending.store(0, Ordering::Relaxed);
         for segment in std::mem::take(&mut *self.questions.lock().expect("no test panics with this lock")) {
             let mut acceptance = segment.acceptance.lock().expect("no test panics with this lock");
             let used = self.used.load(Ordering::Relaxed);
@@ -114,7 +118,7 @@ impl Memory for LateMemory {
     }
 
     fn reclaim(&self) -> Reclaimed {
-        self.host.reclaim()
+        Reclaimed { pending: self.pending.load(Ordering::Relaxed), ..self.host.reclaim() }
     }
 
     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
@@ -175,6 +179,7 @@ impl Commands<LateMemory> for LateCommands<'_> {
             Acceptance::Accepted => {
                 assert_eq!(segment.bytes, bytes);
                 self.memory.used.fetch_sub(bytes, Ordering::Relaxed);
+                self.memory.pending.fetch_add(bytes, Ordering::Relaxed);
             }
             Acceptance::Pending => {
                 let mut questions = self.memory.questions.lock().expect("no test panics with this lock");
@@ -264,6 +269,25 @@ fn an_allocation_that_waits_for_the_answer_releases_what_is_idle_and_tries_again
     check(&pool);
     assert!(pool.stats().reserved.current <= 8 * MIB, "{}", pool.stats().reserved.current);
     assert_eq!(pool.remedies().waits, 0, "nothing waited");
+    Ok(())
+}
+
+#[test]
+fn what_the_limit_lacks_is_an_error_of_its_own_only_if_released_segments_provide_it() -> Outcome {
+    let options = PoolOptions { release_after: None, limit: Some(64 * MIB), ..PoolOptions::default() };
+    let pool = Pool::new(LateMemory::new(u64::MAX), options)?;
+    drop(pollster::block_on(pool.allocate_async(40 * MIB))?);
+    let error = pool.allocate(44 * MIB).expect_err("the device still uses the first segment");
+    let AllocateError::Unfinished { requested, pending } = error else { panic!("{error}") };
+    assert_eq!(requested, 44 * MIB);
+    assert!(pending >= 40 * MIB, "{pending}");
+    // No wait helps: live blocks take the limit.
+    let kept = pool.allocate(20 * MIB)?;
+    let error = pool.allocate(60 * MIB).expect_err("the limit has no room");
+    assert!(matches!(error, AllocateError::OutOfMemory(_)), "{error}");
+    drop(pollster::block_on(pool.allocate_async(44 * MIB))?);
+    drop(kept);
+    check(&pool);
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Recording of commands.
 
-use super::super::own::OwnBuffer;
 #[cfg(target_arch = "wasm32")]
 use super::super::staging::CHUNK_BYTES;
 use super::super::unit::UnitMerger;
+use super::super::verdict::Verdict;
 use super::super::{Gpu, GpuReadback, GpuSegment};
 use super::{BOUNCE_BUFFER_BYTES, DUE_BYTES, Open, Recorder};
 use crate::device::{Commands, Location, check_alignment, check_part_of_unit, check_range, check_transfer};
@@ -90,24 +90,16 @@ impl GpuCommands<'_> {
         Ok(())
     }
 
+    /// Creates a bounce buffer of at least `bytes` bytes or of the largest size, unless there is one.
     fn make_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
         let piece = bytes.min(BOUNCE_BUFFER_BYTES);
-        if self.recorder.bounce_buffer_bytes() < piece {
-            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            let create = || self.gpu.buffer("wgpu-pool bounce buffer", piece, usage, false);
-            let buffer = self.gpu.submission.health().verdicts().defer(create).0?;
-            self.recorder.bounce_buffer = Some(Arc::new(buffer));
-        }
-        // Until the verdict is given the copies might be lost, and with them the contents of blocks that move.
-        let is_accepted = |buffer: &Arc<OwnBuffer>| {
-            let verdict = buffer.verdict();
-            verdict.pending().is_none() && verdict.refusal().is_none()
-        };
         if self.recorder.bounce_buffer.as_ref().is_some_and(|buffer| buffer.verdict().refusal().is_some()) {
             self.recorder.bounce_buffer = None;
         }
-        if piece > 0 && !self.recorder.bounce_buffer.as_ref().is_some_and(is_accepted) {
-            return Err(DeviceError::Refused { bytes: piece });
+        if self.recorder.bounce_buffer_bytes() < piece {
+            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+            let buffer = self.gpu.buffer("wgpu-pool bounce buffer", piece, usage, false)?;
+            self.recorder.bounce_buffer = Some(Arc::new(buffer));
         }
         Ok(())
     }
@@ -194,6 +186,11 @@ impl Commands<Gpu> for GpuCommands<'_> {
 
     fn prepare_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
         self.checked(|commands| commands.make_bounce_buffer(bytes))
+    }
+
+    fn has_accepted_bounce_buffer(&self) -> bool {
+        let is_accepted = |verdict: &Verdict| verdict.pending().is_none() && verdict.refusal().is_none();
+        self.recorder.bounce_buffer.as_ref().is_none_or(|buffer| is_accepted(buffer.verdict()))
     }
 
     fn copy(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {

@@ -134,6 +134,18 @@ async fn a_profile_names_the_kernels() -> Outcome {
     Ok(())
 }
 
+#[wasm_bindgen_test]
+async fn a_copy_within_a_segment_needs_no_second_attempt() -> Outcome {
+    let pool = pool().await;
+    let storages = [pool.allocate(1000)?, pool.allocate(1000)?];
+    storages[0].write(0, &[7; 1000])?;
+    storages[0].copy_to(&storages[1])?;
+    let mut download = pool.download(1000)?;
+    download.add(&storages[1], 0, 1000)?;
+    assert_eq!(download.finish().await?, [7; 1000]);
+    Ok(())
+}
+
 fn kernel_of_two(pool: &Pool) -> Result<Kernel, KernelError> {
     pool.kernel(
         "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
