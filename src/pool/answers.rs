@@ -9,7 +9,6 @@ mod tests;
 
 use super::{Inner, State};
 use crate::device::{Acceptance, Commands, Memory};
-use crate::error::DeviceError;
 use crate::heap::{BlockId, SegmentId};
 
 impl<M: Memory> Inner<M> {
@@ -29,22 +28,19 @@ impl<M: Memory> Inner<M> {
         }
         let mut refused = Vec::new();
         for id in std::mem::take(&mut state.unanswered) {
-            let acceptance = match state.segments.get(&id) {
-                Some(segment) => self.memory.acceptance(segment),
-                None if state.spilled.contains_key(&id) => Acceptance::Refused(DeviceError::Refused { bytes: 0 }),
-                // The segment was released.
-                None => continue,
-            };
-            match acceptance {
-                Acceptance::Accepted => {}
-                Acceptance::Pending => state.unanswered.push(id),
-                Acceptance::Refused(error) => {
-                    if state.segments.contains_key(&id) {
-                        log::debug!("wgpu-pool: segment {id} was refused after its creation: {error}");
-                        state.remedies.refusals += 1;
-                    }
+            match state.segments.get(&id).map(|segment| self.memory.acceptance(segment)) {
+                Some(Acceptance::Accepted) => {}
+                Some(Acceptance::Pending) => state.unanswered.push(id),
+                Some(Acceptance::Refused(error)) => {
+                    log::debug!("wgpu-pool: segment {id} was refused after its creation: {error}");
+                    state.remedies.refusals += 1;
                     refused.extend(state.remove_refused(id).map(|segment| (id, segment)));
                 }
+                // In place of a refused segment, unless it was released.
+                None if state.spilled.contains_key(&id) => {
+                    refused.extend(state.remove_refused(id).map(|segment| (id, segment)));
+                }
+                None => {}
             }
         }
         drop(state);

@@ -167,8 +167,8 @@ impl Recorder {
     /// Submits the recorded commands, and writes to a segment through the device's queue, which orders the write after
     /// them. A browser needs no staging buffer for this, and runs no callback inside.
     fn write_directly(&mut self, gpu: &Gpu, to: &Location<GpuSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.uses(&to.segment);
-        let dependencies = std::mem::take(&mut self.pending);
+        // No batch uses the segment for this: a write that is already queued delays no destruction.
+        let dependencies = self.pending.clone();
         self.close(&gpu.submission);
         gpu.submission.hand_over_all();
         gpu.checked.write_buffer(&gpu.queue, to.segment.own_buffer(), to.offset, bytes, &dependencies)

@@ -72,6 +72,19 @@ async fn a_refused_buffer_that_no_command_uses_is_reported_too() -> Outcome {
 }
 
 #[wasm_bindgen_test]
+async fn a_large_write_to_a_refused_buffer_is_the_same_fault_as_the_commands_before_it() -> Outcome {
+    let pool = pool().await;
+    let others = innocents(&pool).await?;
+    let huge = Tensor::full(&pool, [1 << 28], 1.5_f32)?;
+    huge.storage().write(0, &vec![1; 1 << 20])?;
+    assert_eq!(pool.synchronize().await, Err(refused(REFUSED_BYTES)));
+    assert!(pool.clear_fault().is_some());
+    pause(50).await;
+    assert_eq!(pool.fault(), None, "one refusal is one fault");
+    check_innocents(&others).await
+}
+
+#[wasm_bindgen_test]
 async fn the_second_use_of_a_refused_tensor_fails_as_clearly_as_the_first() -> Outcome {
     let pool = pool().await;
     let others = innocents(&pool).await?;
@@ -183,11 +196,9 @@ async fn a_read_too_large_for_the_device_is_an_error_of_that_read_alone() -> Out
     let pool = pool().await;
     let others = innocents(&pool).await?;
     let wide = Tensor::zeros(&pool, [1 << 16], DType::F32)?;
-    let download = pool.download(REFUSED_BYTES);
-    if let Ok(mut download) = download {
-        download.add(wide.storage(), 0, 1 << 18)?;
-        assert_eq!(download.finish().await, Err(refused(REFUSED_BYTES)));
-    }
+    let mut download = pool.download(REFUSED_BYTES)?;
+    download.add(wide.storage(), 0, 1 << 18)?;
+    assert_eq!(download.finish().await, Err(refused(REFUSED_BYTES)));
     assert_eq!(pool.fault(), None);
     check_innocents(&others).await
 }

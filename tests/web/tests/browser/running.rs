@@ -112,6 +112,13 @@ async fn the_limit_holds_without_a_return_to_the_event_loop() -> Outcome {
         drop(tensor);
     }
     assert!(refused > 0);
+    // A segment whose last use was a large write, after which no batch follows.
+    let written = pool.allocate(40 << 20)?;
+    written.write(0, &vec![1; 1 << 20])?;
+    drop(written);
+    pool.trim();
+    pool.synchronize().await?;
+    assert_eq!(pool.trim().pending, 0);
     assert_eq!(pool.remedies().waits, 0, "nothing waited");
     // Awaiting needs no second try.
     for round in 0..6_u64 {
