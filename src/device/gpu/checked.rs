@@ -123,12 +123,15 @@ impl CheckedDevice {
         self.judged(&call, || self.device.create_buffer(descriptor))
     }
 
-    /// A bind group needs no verdict of its own: its ranges were checked, so only an invalid buffer can make it invalid.
+    /// Creates a bind group of buffers with these verdicts. It needs no verdict of its own: its ranges were checked, so only a
+    /// refused buffer can make it invalid.
     pub(super) fn bind_group(
         &self,
         descriptor: &wgpu::BindGroupDescriptor<'_>,
+        dependencies: &[Verdict],
     ) -> Result<wgpu::BindGroup, DeviceError> {
-        self.checked(|| self.device.create_bind_group(descriptor))
+        let call = Call { dependencies, ..Call::default() };
+        self.judged(&call, || self.device.create_bind_group(descriptor)).map(|(group, _)| group)
     }
 
     #[cfg(feature = "tensor")]

@@ -57,7 +57,7 @@ impl UnitMerger {
             layout: &gpu.checked.derived_layout(&pipeline)?,
             entries: &[wgpu::BindGroupEntry { binding: 0, resource: units.as_entire_binding() }],
         };
-        let group = gpu.checked.bind_group(&group)?;
+        let group = gpu.checked.bind_group(&group, &[])?;
         Ok(Self { pipeline, group, units, verdicts })
     }
 

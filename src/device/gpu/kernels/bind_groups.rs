@@ -90,7 +90,8 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
         })
         .collect();
     let descriptor = wgpu::BindGroupDescriptor { label: Some("wgpu-pool tensors"), layout: &layout, entries: &entries };
-    gpu.checked.bind_group(&descriptor).map_err(|error| gpu.loss_or(error))
+    let verdicts: Vec<_> = locations.iter().map(|place| place.segment.verdict().clone()).collect();
+    gpu.checked.bind_group(&descriptor, &verdicts).map_err(|error| gpu.loss_or(error))
 }
 
 /// The two kinds of bind-group layout: a number of tensors, and one parameter slot.

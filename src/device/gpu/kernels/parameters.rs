@@ -45,7 +45,7 @@ impl Ring {
         let entry = wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) };
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some("wgpu-pool parameters"), layout: &layout, entries: &[entry] };
-        let group = gpu.checked.bind_group(&descriptor).map_err(|error| gpu.loss_or(error))?;
+        let group = gpu.checked.bind_group(&descriptor, &[]).map_err(|error| gpu.loss_or(error))?;
         Ok(Self { buffer, group, slot: 0, staged: None })
     }
 

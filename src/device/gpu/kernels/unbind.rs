@@ -43,7 +43,7 @@ impl Unbinder {
             layout: &gpu.checked.derived_layout(&pipeline)?,
             entries: &entries,
         };
-        let group = gpu.checked.bind_group(&group)?;
+        let group = gpu.checked.bind_group(&group, &[])?;
         Ok(Self { pipeline, group })
     }
 

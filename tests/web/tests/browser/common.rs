@@ -47,6 +47,11 @@ impl log::Log for Log {
     fn flush(&self) {}
 }
 
+/// How many faults were logged since the last call of [`logged`]. A fault may be cleared together with one that followed from it.
+pub(crate) fn faults() -> usize {
+    logged().iter().filter(|line| line.starts_with("wgpu-pool: the device refused work")).count()
+}
+
 /// Starts to collect warnings and errors, and returns those that were logged since the last call.
 pub(crate) fn logged() -> Vec<String> {
     static LOG: Log = Log;

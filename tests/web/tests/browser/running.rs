@@ -112,7 +112,9 @@ async fn the_limit_holds_without_a_return_to_the_event_loop() -> Outcome {
         drop(tensor);
     }
     assert!(refused > 0);
-    // A segment whose last use was a large write, after which no batch follows.
+    // A segment whose only use is a large write, with no batch before or after it.
+    pool.synchronize().await?;
+    pool.trim();
     let written = pool.allocate(40 << 20)?;
     written.write(0, &vec![1; 1 << 20])?;
     drop(written);
