@@ -21,9 +21,47 @@ fn begin_work() -> Option<(Pool, Tensor)> {
     Some((pool, x))
 }
 
+/// Records many different kernels in one batch: a software driver compiles a kernel when it first runs.
+fn begin_kernels() -> Option<(Pool, Tensor)> {
+    let pool = adapter::fresh()?;
+    let x = Tensor::full(&pool, [100], 1.0_f32).expect("there is room");
+    let kernel = |number| {
+        let wgsl = format!(
+            "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+             @compute @workgroup_size(1)
+             fn add(@builtin(global_invocation_id) id: vec3<u32>) {{ x[id.x] += {number}.0; }}"
+        );
+        pool.kernel(&wgsl, "add").expect("it is correct")
+    };
+    let kernels: Vec<_> = (0..40).map(kernel).collect();
+    for kernel in kernels {
+        kernel.dispatch(&[&x], &[], [100, 1, 1]).expect("it can be recorded");
+    }
+    Some((pool, x))
+}
+
+/// Keeps the process alive for 100 ms after `exit` has destroyed the statics of all libraries that were loaded after this call.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "a function of C, which has no other interface")]
+fn exit_slowly() {
+    unsafe extern "C" {
+        fn atexit(handler: extern "C" fn()) -> std::ffi::c_int;
+    }
+    extern "C" fn wait() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // SAFETY: the handler neither unwinds nor uses anything that is destroyed.
+    assert_eq!(unsafe { atexit(wait) }, 0);
+}
+
+#[cfg(not(unix))]
+fn exit_slowly() {}
+
 /// Runs in the child process.
 fn end(way: &str) {
-    let Some(work) = begin_work() else { return };
+    exit_slowly();
+    let begin = if way == "return before kernels are compiled" { begin_kernels } else { begin_work };
+    let Some(work) = begin() else { return };
     match way {
         // Returns from the main function of the test program.
         "after a drop" => drop(work),
@@ -31,7 +69,7 @@ fn end(way: &str) {
             drop(work);
             exit(0);
         }
-        "return" => drop(KEPT.set(work)),
+        "return" | "return before kernels are compiled" => drop(KEPT.set(work)),
         "exit" => {
             drop(KEPT.set(work));
             exit(0);
@@ -60,7 +98,15 @@ fn a_process_may_end_with_work_in_flight() {
     }
     let runs = std::env::var("WGPU_POOL_TEST_EXITS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(2);
     let program = std::env::current_exe().expect("the test program is a file");
-    for way in ["after a drop", "exit after a drop", "return", "exit", "exit while a read is awaited"] {
+    let ways = [
+        "after a drop",
+        "exit after a drop",
+        "return",
+        "return before kernels are compiled",
+        "exit",
+        "exit while a read is awaited",
+    ];
+    for way in ways {
         let mut failed = Vec::new();
         for _ in 0..runs {
             let name = "exit::a_process_may_end_with_work_in_flight";

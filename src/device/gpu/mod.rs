@@ -142,8 +142,7 @@ impl Gpu {
         let limits = device.limits();
         let info = device.adapter_info();
         adapter::keep_driver_loaded(&info);
-        let is_gl = info.backend == wgpu::Backend::Gl;
-        let submission = Arc::new(Submission::new(device.clone(), queue.clone(), is_gl));
+        let submission = Arc::new(Submission::new(device.clone(), queue.clone(), &info));
         let checked = submission.checked().clone();
         #[cfg(target_arch = "wasm32")]
         checked.note_loss();
@@ -156,7 +155,7 @@ impl Gpu {
                 shared_below: adapter::DRIVER_BLOCK,
             },
             #[cfg(feature = "tensor")]
-            is_gl,
+            is_gl: info.backend == wgpu::Backend::Gl,
             submission,
             #[cfg(feature = "tensor")]
             kernels: Kernels::new(&device, &info),

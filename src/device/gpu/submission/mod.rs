@@ -101,6 +101,9 @@ pub(super) struct Submission {
     /// creation waits for a concurrent submission, and wgpu panics if that takes a second.
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there is no submission thread"))]
     is_inline: bool,
+    /// Whether the driver executes commands on threads of this process, which must not run while the process exits.
+    #[cfg(not(target_arch = "wasm32"))]
+    is_software: bool,
     #[cfg(not(target_arch = "wasm32"))]
     poller: poller::Poller,
     #[cfg(not(target_arch = "wasm32"))]
@@ -118,8 +121,8 @@ pub(super) struct Newest {
 }
 
 impl Submission {
-    pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, is_gl: bool) -> Self {
-        let is_inline = is_gl || cfg!(target_arch = "wasm32");
+    pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, info: &wgpu::AdapterInfo) -> Self {
+        let is_inline = info.backend == wgpu::Backend::Gl || cfg!(target_arch = "wasm32");
         let health = Arc::default();
         let checked = CheckedDevice::new(device, Arc::clone(&health));
         Self {
@@ -127,6 +130,8 @@ impl Submission {
             queue: Queue::new(),
             handover: Arc::new(Handover { checked, queue, health, fence: Arc::default() }),
             is_inline,
+            #[cfg(not(target_arch = "wasm32"))]
+            is_software: info.device_type == wgpu::DeviceType::Cpu,
             #[cfg(not(target_arch = "wasm32"))]
             poller: poller::Poller::default(),
             #[cfg(not(target_arch = "wasm32"))]

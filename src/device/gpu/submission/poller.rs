@@ -79,6 +79,10 @@ impl Poller {
         Polled(Arc::clone(&self.state))
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).is_closed
+    }
+
     /// Stops the thread. Does not wait for its end.
     pub(super) fn close(&self) {
         lock(&self.state).is_closed = true;

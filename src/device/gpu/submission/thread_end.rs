@@ -5,6 +5,11 @@
 //! time. Therefore a thread that ends, or that exits the process, waits until the submission thread has submitted its
 //! batches. It calls no wgpu function meanwhile, because wgpu's thread-local values may already be destroyed.
 //! The ending thread also waits for a call of the timer thread, and delays the next one.
+//!
+//! A software driver executes commands on threads of its own, and compiles kernels there when they first run. Mesa's
+//! Vulkan driver does so with LLVM, and crashes if it compiles while `exit` runs LLVM's destructors. On such a driver
+//! the ending thread also waits until the commands have been executed. A hardware driver needs no such wait: the
+//! operating system stops the device.
 
 use super::{Submission, threads};
 use std::cell::RefCell;
@@ -25,7 +30,7 @@ impl Drop for RecordedFor {
     fn drop(&mut self) {
         for submission in self.0.take().iter().filter_map(Weak::upgrade) {
             submission.timer.hold();
-            submission.wait_for_thread(threads::JOIN_TIMEOUT);
+            submission.wait_for_threads(threads::JOIN_TIMEOUT);
         }
     }
 }
@@ -43,23 +48,38 @@ pub(super) fn note(submission: &Arc<Submission>) {
 }
 
 impl Submission {
-    /// Waits until the submission thread has handed over everything recorded so far, including the open batch, but at
-    /// most `timeout`.
-    fn wait_for_thread(&self, most: Duration) {
-        let begun = Instant::now();
+    /// Waits until the submission thread has handed over everything recorded so far, including the open batch, and
+    /// until a software driver has executed it, but at most `timeout`.
+    fn wait_for_threads(&self, timeout: Duration) {
+        let end = Instant::now() + timeout;
         // The submission thread closes the open batch when it is old.
-        let is_open = self.recorder().has_open_batch();
-        let target = self.queue.newest() + u64::from(is_open);
-        self.queue.request(target);
-        loop {
+        let (item, batch) = {
+            let recorder = self.recorder();
+            let open = u64::from(recorder.has_open_batch());
+            (self.queue.newest() + open, recorder.newest_batch() + open)
+        };
+        self.queue.request(item);
+        wait_until(end, || {
             let newest = self.queue.newest();
             // A queue that is closed meanwhile drops its items, so `newest` may decrease.
-            let is_complete = self.queue.handed_over() >= target.min(newest);
-            let is_closed = newest >= target || !self.recorder().has_open_batch();
-            if (is_complete && is_closed) || begun.elapsed() >= most {
-                return;
-            }
-            std::thread::sleep(STEP);
+            let is_complete = self.queue.handed_over() >= item.min(newest);
+            is_complete && (newest >= item || !self.recorder().has_open_batch())
+        });
+        if self.is_software && self.fence().finished() < batch {
+            let _polled = self.polled();
+            wait_until(end, || self.fence().finished() >= batch || self.is_stopped());
         }
+    }
+
+    /// Whether batches may never finish: the device is lost, or the pool has been dropped.
+    fn is_stopped(&self) -> bool {
+        self.health().is_lost() || self.poller.is_closed()
+    }
+}
+
+/// Waits until `done` returns true, but at most until `end`.
+fn wait_until(end: Instant, mut done: impl FnMut() -> bool) {
+    while !done() && Instant::now() < end {
+        std::thread::sleep(STEP);
     }
 }
