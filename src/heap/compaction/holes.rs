@@ -3,6 +3,7 @@
 use super::super::Heap;
 use super::super::address::{SegmentId, SubPool};
 use super::super::blocks::{Block, Key, State};
+use super::super::segments::Segment;
 use super::Move;
 use std::collections::BTreeSet;
 
@@ -51,6 +52,15 @@ impl Holes {
     /// The sum of the holes in granules.
     pub(super) const fn sum(&self) -> u64 {
         self.sum
+    }
+
+    /// Whether the holes of the other segments may hold the active blocks of a segment, of which none was filled or
+    /// excluded: their sum and the largest of them suffice. The blocks may still not fit.
+    pub(super) fn may_hold(&self, segment: &Segment, slot: u32, largest: u32) -> bool {
+        let others = self.sum - u64::from(segment.size - segment.active);
+        let mut descending = self.holes.iter().rev();
+        others >= u64::from(segment.active)
+            && descending.find(|hole| hole.segment != slot).is_some_and(|hole| hole.size >= largest)
     }
 
     /// Returns the current point for [`Holes::undo_to`].

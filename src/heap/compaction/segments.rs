@@ -21,7 +21,7 @@ impl Heap {
             .filter(|&slot| self.segments[slot].pool == pool && self.segments[slot].active > 0)
             .collect();
         // The gain is the segment's size and the cost its active bytes: ordered by the ratio, then youngest first.
-        candidates.sort_by_key(|&slot| {
+        candidates.sort_by_cached_key(|&slot| {
             let segment = &self.segments[slot];
             let share = (u64::from(segment.active) << 32) / u64::from(segment.size);
             (share, std::cmp::Reverse(segment.id))
@@ -45,7 +45,11 @@ impl Heap {
             if active > left || filled.contains(&segment.id) {
                 continue;
             }
-            let Some(keys) = self.movable_blocks(segment.first) else { continue };
+            // Most segments that cannot be emptied are recognized without trying.
+            if !self.largest_movable(segment.first).is_some_and(|largest| holes.may_hold(segment, slot, largest)) {
+                continue;
+            }
+            let keys = self.active_blocks(segment.first);
             let mark = holes.mark();
             holes.exclude(self.blocks_of(segment.first).map(|(_, block)| block));
             let Some(moves) = holes.fill(self, keys) else {
@@ -63,11 +67,15 @@ impl Heap {
         (!plan.moves.is_empty()).then_some(plan)
     }
 
-    /// Returns the active blocks of a segment, or `None` if one is pinned.
-    fn movable_blocks(&self, first: Key) -> Option<Vec<Key>> {
-        let blocks = || self.blocks_of(first);
-        blocks()
-            .all(|(_, block)| block.is_movable_or_inactive())
-            .then(|| blocks().filter(|(_, block)| block.is_active()).map(|(key, _)| key).collect())
+    /// Returns the size of a segment's largest active block in granules, or `None` if a block is pinned.
+    fn largest_movable(&self, first: Key) -> Option<u32> {
+        self.blocks_of(first).try_fold(0, |largest, (_, block)| {
+            let size = if block.is_active() { block.size } else { 0 };
+            block.is_movable_or_inactive().then_some(largest.max(size))
+        })
+    }
+
+    fn active_blocks(&self, first: Key) -> Vec<Key> {
+        self.blocks_of(first).filter(|(_, block)| block.is_active()).map(|(key, _)| key).collect()
     }
 }
