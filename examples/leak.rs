@@ -41,8 +41,8 @@ pub(crate) fn main() -> wgpu_pool::Result<()> {
     network(&pool, |first| Previous::Strong(Arc::clone(first)))?;
     let leaks = pool.leaks();
     println!("with a strong link back: {} leaks\n{leaks}", leaks.blocks.len());
-    let labels: Vec<_> = leaks.blocks.iter().filter_map(|block| block.label.as_deref()).collect();
+    let labels: Vec<_> = leaks.blocks.iter().filter_map(|block| block.holder.label.as_deref()).collect();
     assert_eq!(labels, ["first layer", "second layer"]);
-    assert!(leaks.blocks[0].site.file().ends_with("leak.rs"));
+    assert!(leaks.blocks[0].holder.site.file.ends_with("leak.rs"));
     Ok(())
 }

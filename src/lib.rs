@@ -82,7 +82,8 @@ pub use device::{
 #[cfg(feature = "serde")]
 pub use error::SnapshotFileError;
 pub use error::{
-    Advice, AllocateError, Bytes, DeviceError, Error, GrowthError, Holder, OpenError, OptionsError, OutOfMemory, Result,
+    Advice, AllocateError, Bytes, DeviceError, Error, GrowthError, Holder, HolderGrowth, OpenError, OptionsError,
+    OutOfMemory, Result, Site,
 };
 #[cfg(feature = "tensor")]
 pub use error::{KernelError, TensorError};
@@ -97,9 +98,9 @@ pub use ops::{
 #[cfg(feature = "tensor")]
 pub use pool::Profile;
 pub use pool::{
-    Compacted, Download, Event, EventKind, GrowthBetween, GrowthCheck, Holding, Leaks, Mark, MemoryPressure, Pin,
-    Pinned, Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, SiteGrowth, Snapshot, Storage, Trimmed,
-    WeakPool, WeakStorage,
+    Compacted, Download, Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock, Leaks, Mark, MemoryPressure, Pin,
+    Pinned, Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, Snapshot, Storage, Trimmed, WeakPool,
+    WeakStorage,
 };
 pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]

@@ -180,7 +180,8 @@ mod tests {
         assert_eq!(numbers(200, 100, 8).advice(), Advice::Unpin { pinned: 8 * MIB });
         let rigid = OutOfMemory { moves: false, ..numbers(200, 100, 8) };
         assert_eq!(rigid.advice(), Advice::AllowMoving { free: 100 * MIB });
-        let holder = |bytes| vec![Holder { site: Location::caller(), label: None, blocks: 1, bytes }];
+        let holder =
+            |bytes| vec![Holder { site: Location::caller().into(), label: None, scope: None, blocks: 1, bytes }];
         let held = |bytes| OutOfMemory { holders: holder(bytes), ..numbers(100, 60, 0) };
         assert_eq!(held(60 * MIB).advice(), Advice::FreeHolder { lacking: 60 * MIB });
         assert_eq!(held(59 * MIB).advice(), Advice::FreeMore { lacking: 60 * MIB });

@@ -1,6 +1,6 @@
 //! The error of a loop whose memory grows.
 
-use super::Bytes;
+use super::{Bytes, HolderGrowth};
 use std::fmt;
 
 /// The error of an iteration of a [`GrowthCheck`](crate::GrowthCheck): more bytes are requested than at the end of the
@@ -13,15 +13,15 @@ pub struct GrowthError {
     pub allowed: u64,
     /// The requested bytes.
     pub requested: u64,
-    /// One line per call site that grew, the largest growth first.
-    pub sites: Vec<String>,
+    /// The holders that grew, the largest growth first.
+    pub holders: Vec<HolderGrowth>,
 }
 
 impl fmt::Display for GrowthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [requested, excess] = [self.requested, self.requested.saturating_sub(self.allowed)].map(Bytes);
         write!(f, "iteration {} ends with {requested} requested, {excess} more than allowed", self.iteration)?;
-        self.sites.iter().try_for_each(|site| write!(f, "\n  {site}"))
+        self.holders.iter().try_for_each(|growth| write!(f, "\n  {growth}"))
     }
 }
 

@@ -27,7 +27,7 @@ pub use bytes::Bytes;
 pub use device::DeviceError;
 pub use growth::GrowthError;
 pub use heap::*;
-pub use holder::Holder;
+pub use holder::{Holder, HolderGrowth, Site};
 #[cfg(feature = "tensor")]
 pub use kernel::KernelError;
 pub use open::OpenError;

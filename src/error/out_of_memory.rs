@@ -38,7 +38,7 @@ pub struct OutOfMemory {
     pub moves: bool,
     /// The gains of the remedies since the request was made.
     pub gains: Gains,
-    /// The call sites with the most bytes, largest first; at most five.
+    /// The holders with the most bytes, largest first; at most five.
     pub holders: Vec<Holder>,
 }
 
@@ -128,6 +128,7 @@ impl fmt::Display for Gains {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Site;
     use std::panic::Location;
 
     const MIB: u64 = 1 << 20;
@@ -167,16 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn each_holder_has_a_line_and_no_label_breaks_it() {
-        let site = Location::caller();
-        let holder = |label: &str, blocks| Holder { site, label: Some(label.into()), blocks, bytes: blocks * MIB };
-        let error = OutOfMemory { holders: vec![holder("weights", 40), holder("a\nb", 1)], ..example() };
+    fn each_holder_has_a_line_and_neither_label_nor_scope_breaks_it() {
+        let site = Site::from(Location::caller());
+        let holder = |label: &str, scope: Option<&str>, blocks| Holder {
+            site: site.clone(),
+            label: Some(label.into()),
+            scope: scope.map(Into::into),
+            blocks,
+            bytes: blocks * MIB,
+        };
+        let error =
+            OutOfMemory { holders: vec![holder("weights", Some("c\nd/e"), 40), holder("a\nb", None, 1)], ..example() };
         let text = error.to_string();
         let held: Vec<&str> = text.lines().filter(|line| line.starts_with("  held: ")).collect();
         assert_eq!(
             held,
             [
-                format!("  held: 40.0 MiB in 40 blocks, {site} (weights)"),
+                format!("  held: 40.0 MiB in 40 blocks, {site} (weights) in c\\nd/e"),
                 format!("  held: 1.0 MiB in 1 block, {site} (a\\nb)")
             ]
         );

@@ -41,9 +41,7 @@ mod weak;
 #[cfg(wgpu_pool_bench)]
 pub use attribution::ATTRIBUTES;
 pub(crate) use attribution::Content;
-pub use attribution::{
-    Event, EventKind, GrowthBetween, GrowthCheck, Holding, Leaks, Mark, Scope, ScopeCounts, SiteGrowth,
-};
+pub use attribution::{Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock, Leaks, Mark, Scope, ScopeCounts};
 pub use compact::Compacted;
 pub use download::Download;
 pub use options::PoolOptions;

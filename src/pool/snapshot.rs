@@ -3,10 +3,12 @@
 //! Call sites and scopes are stored once and referenced by number, so that a snapshot of many blocks stays small, in
 //! memory and in a file.
 
-use super::attribution::History;
 pub use super::attribution::{EventKind, ScopeCounts};
+use super::attribution::{History, HolderTotals};
 use super::{Event, Pool, Remedies, State};
 use crate::device::{CacheUse, DriverHoldings, Memory};
+use crate::error::Holder;
+pub use crate::error::Site;
 use crate::heap::{BlockId, Stats};
 pub use crate::heap::{BlockState, SegmentId, SubPool};
 use rustc_hash::FxHashMap;
@@ -53,25 +55,6 @@ pub struct Snapshot {
     pub events_dropped: u64,
     /// The number of allocations so far.
     pub allocations: u64,
-}
-
-/// A source location.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Site {
-    /// The source file, as named by the compiler.
-    pub file: Cow<'static, str>,
-    /// The line, counted from 1.
-    pub line: u32,
-    /// The column, counted from 1.
-    pub column: u32,
-}
-
-/// Formats as `src/main.rs:12:5`.
-impl std::fmt::Display for Site {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
-    }
 }
 
 /// A scope with the totals over all its entries.
@@ -136,7 +119,8 @@ pub struct BlockSnapshot {
     pub origin: Option<BlockOrigin>,
 }
 
-/// The call site, scope and content of a block.
+/// The call site, scope, label and content of a block. Call site and scope are numbers of the snapshot;
+/// [`Snapshot::holders`] resolves them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BlockOrigin {
@@ -194,6 +178,9 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }
 
+/// The site of a number that does not exist, in a snapshot that violates the invariants.
+const UNKNOWN: Site = Site { file: Cow::Borrowed("unknown"), line: 0, column: 0 };
+
 impl Snapshot {
     /// Returns the path of a scope, such as `step/forward`. Empty if the number does not exist.
     #[must_use]
@@ -213,6 +200,21 @@ impl Snapshot {
             next = scope.parent.filter(|&parent| names.len() < self.scopes.len() && Some(parent) != next);
         }
         names
+    }
+
+    /// Returns the holders of the allocated blocks, largest first: one for each call site, label and scope. Equals
+    /// [`Pool::top_holders`] at the time of the snapshot. O(blocks).
+    #[must_use]
+    pub fn holders(&self) -> Vec<Holder> {
+        let mut totals = HolderTotals::default();
+        for block in self.allocated_blocks() {
+            let Some(origin) = &block.origin else { continue };
+            totals.add((origin.site, origin.label.as_deref(), origin.scope), block.requested);
+        }
+        totals.holders(|(site, label, scope)| {
+            let site = self.sites.get(site as usize).cloned().unwrap_or(UNKNOWN);
+            (site, label.map(Arc::from), scope.map(|scope| self.scope_path(scope).into()))
+        })
     }
 
     /// Returns the allocated blocks.
@@ -342,7 +344,7 @@ impl Builder {
     fn site(&mut self, site: &'static Location<'static>) -> u32 {
         *self.numbers.entry(site).or_insert_with(|| {
             let number = u32::try_from(self.sites.len()).expect("a program has fewer than 2^32 lines");
-            self.sites.push(Site { file: site.file().into(), line: site.line(), column: site.column() });
+            self.sites.push(site.into());
             number
         })
     }

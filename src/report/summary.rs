@@ -1,10 +1,9 @@
 //! The report: a pool's memory use, its causes, and possible remedies, for a terminal of 80 columns.
 
 use super::breakdown::{Breakdown, Fragmentation};
-use crate::error::Bytes;
+use crate::error::{Bytes, Holder};
 use crate::heap::Counter;
 use crate::pool::snapshot::{BlockOrigin, Report, SegmentSnapshot, Snapshot};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// The number of entries in the lists of holders, segments and pins.
@@ -143,24 +142,17 @@ impl Report {
     }
 
     fn holders(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut groups: BTreeMap<(u32, Option<&str>), (u64, u64)> = BTreeMap::new();
-        for block in self.snapshot.allocated_blocks() {
-            let Some(origin) = &block.origin else { continue };
-            let (blocks, bytes) = groups.entry((origin.site, origin.label.as_deref())).or_default();
-            *blocks += 1;
-            *bytes += block.requested;
-        }
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        groups.sort_by_key(|&(_, (_, bytes))| std::cmp::Reverse(bytes));
-        if groups.is_empty() {
+        let holders = self.snapshot.holders();
+        if holders.is_empty() {
             return Ok(());
         }
         writeln!(f, "\ntop holders")?;
-        for ((site, label), (blocks, bytes)) in groups.iter().take(LISTED) {
-            let label = label.map(|label| format!("{} ", label.escape_debug())).unwrap_or_default();
-            line(f, format!("  {:>10} in {blocks:>5}  {label}{}", Bytes(*bytes).to_string(), self.site(*site)))?;
+        for Holder { site, label, scope, blocks, bytes } in holders.iter().take(LISTED) {
+            let label = label.as_ref().map(|label| format!("{} ", label.escape_debug())).unwrap_or_default();
+            let scope = scope.as_ref().map(|scope| format!(" in {}", scope.escape_debug())).unwrap_or_default();
+            line(f, format!("  {:>10} in {blocks:>5}  {label}{site}{scope}", Bytes(*bytes).to_string()))?;
         }
-        more(f, groups.len())
+        more(f, holders.len())
     }
 
     /// Lists the segments that cannot be trimmed, with their largest active block.

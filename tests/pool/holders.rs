@@ -3,14 +3,15 @@
 use crate::common::Outcome;
 use crate::subjects::{SEGMENT, Subject, options, over_every_memory};
 use std::panic::Location;
-use wgpu_pool::{AllocateError, BlockState, Holder, HostMemory, Pool, PoolOptions};
+use wgpu_pool::{AllocateError, BlockState, HeldBlock, Holder, HostMemory, Pool, PoolOptions};
 
 over_every_memory! {
     every_block_has_the_call_site_of_its_allocation,
     a_block_in_a_reused_slot_has_its_own_origin,
     a_label_belongs_to_the_block_and_ends_with_it,
     a_moved_block_keeps_its_origin,
-    holders_are_grouped_by_call_site_and_label_with_the_largest_first,
+    holders_are_grouped_by_call_site_label_and_scope_with_the_largest_first,
+    every_list_of_holders_has_the_same_records,
     blocks_that_prevent_a_segment_from_being_trimmed_are_listed,
     an_error_lists_the_five_top_holders_and_the_measures_taken,
 }
@@ -48,8 +49,8 @@ fn a_block_in_a_reused_slot_has_its_own_origin<S: Subject>(memory: S::Memory) ->
     first.set_label("first");
     drop(first);
     let _second = pool.allocate(100)?;
-    let [holding] = &pool.leaks().blocks[..] else { return Err("one block is held".into()) };
-    assert_eq!((holding.site.line(), &holding.label, holding.age), (line(2), &None, 0));
+    let [block] = &pool.leaks().blocks[..] else { return Err("one block is held".into()) };
+    assert_eq!((block.holder.site.line, &block.holder.label, block.age), (line(2), &None, 0));
     Ok(())
 }
 
@@ -85,20 +86,68 @@ fn a_moved_block_keeps_its_origin<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
-fn holders_are_grouped_by_call_site_and_label_with_the_largest_first<S: Subject>(memory: S::Memory) -> Outcome {
+fn holders_are_grouped_by_call_site_label_and_scope_with_the_largest_first<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
-    let _many = (0..3).map(|_| pool.allocate(1000)).collect::<Result<Vec<_>, _>>()?;
-    let many = line(1);
-    let named = pool.allocate(2000)?;
-    let one = line(1);
-    named.set_label("one");
-    let found: Vec<(u64, u64, u32, Option<String>)> = pool
-        .top_holders(9)
-        .into_iter()
-        .map(|Holder { site, label, blocks, bytes }| (bytes, blocks, site.line(), label.map(|label| label.to_string())))
-        .collect();
-    assert_eq!(found, [(3000, 3, many, None), (2000, 1, one, Some("one".into()))]);
-    assert_eq!(pool.top_holders(1).len(), 1);
+    let allocate = || pool.allocate(1000);
+    let many_line = line(1);
+    let _many = (0..3).map(|_| allocate()).collect::<Result<Vec<_>, _>>()?;
+    let named = pool.allocate(2500)?;
+    let named_line = line(1);
+    named.set_label("named");
+    let outer = pool.scope("outer");
+    let inner = pool.scope("inner");
+    let _scoped = [allocate()?, allocate()?];
+    drop((inner, outer));
+    let found = pool.top_holders(9);
+    let mut fields = Vec::new();
+    for Holder { site, label, scope, blocks, bytes } in &found {
+        assert_eq!(site.file, file!());
+        fields.push((site.line, label.as_deref(), scope.as_deref(), *blocks, *bytes));
+    }
+    let expected = [
+        (many_line, None, None, 3, 3000),
+        (named_line, Some("named"), None, 1, 2500),
+        (many_line, None, Some("outer/inner"), 2, 2000),
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(pool.top_holders(1), found[..1]);
+    Ok(())
+}
+
+fn every_list_of_holders_has_the_same_records<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, PoolOptions { limit: Some(8 * SEGMENT), ..options() })?;
+    let mark = pool.mark();
+    let first = pool.allocate(3000)?;
+    first.set_label("first");
+    let scope = pool.scope("step");
+    let _second = pool.allocate(2000)?;
+    let holders = pool.top_holders(9);
+    assert_eq!(holders.len(), 2);
+    assert_eq!(pool.snapshot().holders(), holders);
+    let blocks = |blocks: Vec<HeldBlock>| blocks.into_iter().map(|block| block.holder).collect::<Vec<_>>();
+    assert_eq!(blocks(pool.leaks().blocks), holders, "each holder has one block");
+    assert_eq!(blocks(scope.retained()), holders[1..]);
+    let growth = pool.growth_since(&mark).holders;
+    assert_eq!(growth.iter().map(|growth| growth.holder.clone()).collect::<Vec<_>>(), holders);
+    let Err(AllocateError::OutOfMemory(error)) = pool.allocate(9 * SEGMENT) else { return Err("no error".into()) };
+    assert_eq!(error.holders, holders);
+    let report = pool.report().to_string();
+    let is_listed = |holder: &Holder| report.lines().any(|line| line.contains(&holder.site.to_string()));
+    assert!(holders.iter().all(is_listed) && report.contains(" in step\n"), "{report}");
+    Ok(())
+}
+
+#[test]
+fn neither_label_nor_scope_breaks_the_line_of_a_held_block() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), crate::common::options())?;
+    let scope = pool.scope("a\nb");
+    let kept = pool.allocate(100)?;
+    kept.set_label("c\nd");
+    let text = pool.leaks().to_string();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("100 B c\\nd, ") && text.ends_with(" in a\\nb\n"), "{text}");
+    assert!(pool.growth_since(&pool.mark()).holders.is_empty());
+    drop(scope);
     Ok(())
 }
 
@@ -114,8 +163,9 @@ fn blocks_that_prevent_a_segment_from_being_trimmed_are_listed<S: Subject>(memor
     let trimmed = pool.trim();
     assert_eq!(trimmed.segments, 1);
     let [segment] = &pool.snapshot().segments[..] else { return Err("one segment stays".into()) };
-    let [holding] = &pool.holders_of(segment.id)[..] else { return Err("one block holds it".into()) };
-    assert_eq!((holding.label.as_deref(), holding.site.line(), holding.requested), (Some("kept"), at, SEGMENT / 4));
+    let [block] = &pool.holders_of(segment.id)[..] else { return Err("one block holds it".into()) };
+    let Holder { site, label, bytes, .. } = &block.holder;
+    assert_eq!((label.as_deref(), site.line, *bytes), (Some("kept"), at, SEGMENT / 4));
     let report = pool.report().to_string();
     let named = report.lines().any(|line| line.contains("kept") && line.contains(&format!("holders.rs:{at}")));
     assert!(named, "{report}");
@@ -186,6 +236,6 @@ fn a_pending_block_has_an_origin_and_a_hole_has_none() -> Outcome {
 fn an_allocation_through_the_ladder_has_its_call_site() -> Outcome {
     let pool = Pool::new(HostMemory::default(), crate::common::options())?;
     let _first = pool.allocate(100)?;
-    assert_eq!(pool.top_holders(1)[0].site.line(), line(1));
+    assert_eq!(pool.top_holders(1)[0].site.line, line(1));
     Ok(())
 }

@@ -21,7 +21,7 @@ fn growth_between_two_marks_is_reported_by_call_site<S: Subject>(memory: S::Memo
     let later = pool.mark();
     let _after = pool.allocate(1)?;
     let growth = mark.growth_to(&later);
-    let found: Vec<(i64, i64)> = growth.sites.iter().map(|site| (site.bytes, site.blocks)).collect();
+    let found: Vec<(i64, i64)> = growth.holders.iter().map(|holder| (holder.bytes, holder.blocks)).collect();
     assert_eq!(found, [(2000, 2), (-5000, -1)]);
     assert_eq!(growth.bytes(), -3000);
     let text = growth.to_string();
@@ -58,7 +58,8 @@ fn growth_after_the_warm_up_is_reported_with_the_call_site<S: Subject>(memory: S
     let error = check.check_iteration().err().ok_or("it has grown")?;
     assert_eq!((error.iteration, error.allowed, error.requested), (3, 1000, 1500));
     let wanted = format!("+500 B in +1 blocks, tests/pool/marks.rs:{at}:");
-    assert!(error.sites.len() == 1 && error.sites[0].starts_with(&wanted), "{error}");
+    assert!(error.holders.len() == 1 && error.holders[0].to_string().starts_with(&wanted), "{error}");
+    assert_eq!((error.holders[0].holder.blocks, error.holders[0].holder.bytes), (1, 500));
     check.check_iteration()?;
     Ok(())
 }

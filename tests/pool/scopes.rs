@@ -51,7 +51,7 @@ fn blocks_of_a_scope_that_are_not_marked_as_outputs_are_listed<S: Subject>(memor
     drop(inner);
     let _also = pool.allocate(4)?;
     let kept = |scope: &wgpu_pool::Scope<S::Memory>| {
-        scope.retained().iter().map(|holding| (holding.requested, holding.scope.clone())).collect::<Vec<_>>()
+        scope.retained().into_iter().map(|block| (block.holder.bytes, block.holder.scope)).collect::<Vec<_>>()
     };
     assert_eq!(kept(&scope), [(4, Some("step".into())), (3, Some("step/inner".into()))]);
     drop(forgotten);

@@ -1,7 +1,7 @@
 //! Leak detection: lists the blocks that are still allocated.
 
 use super::super::{Inner, Pool};
-use super::holders::Holding;
+use super::holders::HeldBlock;
 use crate::device::Memory;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaks {
     /// The blocks.
-    pub blocks: Vec<Holding>,
+    pub blocks: Vec<HeldBlock>,
 }
 
 impl Leaks {
@@ -42,7 +42,7 @@ impl<M: Memory> Pool<M> {
 
 impl<M: Memory> Inner<M> {
     fn leaks(&self) -> Leaks {
-        Leaks { blocks: self.state().holdings(|_, _| true) }
+        Leaks { blocks: self.state().held_blocks(|_, _| true) }
     }
 
     /// Logs the blocks that outlive the last handle of the pool.

@@ -1,99 +1,68 @@
 //! Memory growth between two points in time.
 
 use super::super::{Inner, Pool};
-use super::holders::Group;
 use crate::device::Memory;
-use crate::error::{Bytes, GrowthError};
+use crate::error::{GrowthError, Holder, HolderGrowth};
 use rustc_hash::FxHashMap;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 
-/// The allocated bytes of every call site at one point in time. Created by [`Pool::mark`].
+/// The holders of a pool's memory at one point in time. Created by [`Pool::mark`].
 #[derive(Clone, Debug)]
 pub struct Mark {
-    groups: FxHashMap<Group, (u64, u64)>,
+    holders: Vec<Holder>,
 }
 
-/// The change of the requested bytes of one call site and label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SiteGrowth {
-    /// The call site of the allocations.
-    pub site: &'static Location<'static>,
-    /// The label of the blocks.
-    pub label: Option<Arc<str>>,
-    /// The change in bytes; negative if memory was freed.
-    pub bytes: i64,
-    /// The change in the number of blocks.
-    pub blocks: i64,
-}
-
-/// The changes between two marks, by call site: the largest growth first.
+/// The changes between two marks: the largest growth first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrowthBetween {
-    /// The call sites whose memory has changed.
-    pub sites: Vec<SiteGrowth>,
+    /// The holders whose bytes or number of blocks have changed.
+    pub holders: Vec<HolderGrowth>,
 }
 
 impl GrowthBetween {
     /// Returns the sum of the changes in bytes.
     #[must_use]
     pub fn bytes(&self) -> i64 {
-        self.sites.iter().map(|site| site.bytes).sum()
+        self.holders.iter().map(|growth| growth.bytes).sum()
     }
 }
 
-/// Formats one line per call site, such as `+4.0 MiB in +2 blocks, src/main.rs:12:5 (weights)`.
+/// Formats one line per holder, such as `+4.0 MiB in +2 blocks, src/main.rs:12:5 (weights)`.
 impl fmt::Display for GrowthBetween {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.sites.is_empty() {
+        if self.holders.is_empty() {
             return writeln!(f, "no growth");
         }
-        self.sites.iter().try_for_each(|site| writeln!(f, "{site}"))
-    }
-}
-
-impl fmt::Display for SiteGrowth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.bytes < 0 { '-' } else { '+' };
-        write!(f, "{sign}{} in {:+} blocks, {}", Bytes(self.bytes.unsigned_abs()), self.blocks, self.site)?;
-        if let Some(label) = &self.label { write!(f, " ({})", label.escape_debug()) } else { Ok(()) }
+        self.holders.iter().try_for_each(|growth| writeln!(f, "{growth}"))
     }
 }
 
 impl Mark {
-    /// Returns the changes from this mark to a later one. O(call sites).
+    /// Returns the changes from this mark to a later one. O(holders).
     #[must_use]
     pub fn growth_to(&self, later: &Self) -> GrowthBetween {
-        let change = |now: u64, then: u64| i64::try_from(i128::from(now) - i128::from(then)).expect("far below 2^63");
-        let mut sites = Vec::new();
-        for (group, &(blocks, bytes)) in &later.groups {
-            let (blocks_then, bytes_then) = self.groups.get(group).copied().unwrap_or_default();
-            sites.push((group, change(blocks, blocks_then), change(bytes, bytes_then)));
-        }
-        for (group, &(blocks, bytes)) in &self.groups {
-            if !later.groups.contains_key(group) {
-                sites.push((group, change(0, blocks), change(0, bytes)));
-            }
-        }
-        let mut sites: Vec<SiteGrowth> = sites
-            .into_iter()
-            .filter(|&(_, blocks, bytes)| blocks != 0 || bytes != 0)
-            .map(|((site, label), blocks, bytes)| SiteGrowth { site, label: label.clone(), bytes, blocks })
-            .collect();
-        sites.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| (a.site, &a.label).cmp(&(b.site, &b.label))));
-        GrowthBetween { sites }
+        let mut before: FxHashMap<_, _> = self.holders.iter().map(|holder| (holder.key(), holder)).collect();
+        let grown = later.holders.iter().map(|now| HolderGrowth::between(before.remove(&now.key()), now.clone()));
+        let mut holders: Vec<HolderGrowth> = grown.collect();
+        let gone = before
+            .into_values()
+            .map(|earlier| HolderGrowth::between(Some(earlier), Holder { blocks: 0, bytes: 0, ..earlier.clone() }));
+        holders.extend(gone);
+        holders.retain(|growth| growth.blocks != 0 || growth.bytes != 0);
+        holders.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.holder.key().cmp(&b.holder.key())));
+        GrowthBetween { holders }
     }
 }
 
 impl<M: Memory> Pool<M> {
-    /// Records the allocated bytes of every call site. O(blocks).
+    /// Records the holders of the pool's memory. O(blocks).
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark { groups: self.inner.state().groups() }
+        Mark { holders: self.inner.state().holders() }
     }
 
-    /// Returns the changes since a mark, by call site. O(blocks).
+    /// Returns the changes since a mark, by holder. O(blocks).
     ///
     /// # Examples
     ///
@@ -105,7 +74,7 @@ impl<M: Memory> Pool<M> {
     /// let kept = pool.allocate(1000)?;
     /// let growth = pool.growth_since(&mark);
     /// assert_eq!(growth.bytes(), 1000);
-    /// assert_eq!(growth.sites[0].blocks, 1);
+    /// assert_eq!(growth.holders[0].blocks, 1);
     /// # drop(kept);
     /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
@@ -148,7 +117,7 @@ pub struct GrowthCheck<M: Memory> {
     iterations: u64,
     /// The largest number of requested bytes with which an iteration may end.
     allowed: u64,
-    /// The allocated bytes of every call site at the end of the warm-up.
+    /// The holders at the end of the warm-up.
     mark: Option<Mark>,
 }
 
@@ -156,7 +125,7 @@ impl<M: Memory> GrowthCheck<M> {
     /// Ends an iteration of the loop. O(1), except for the last warm-up iteration, which is O(blocks).
     ///
     /// # Errors
-    /// [`GrowthError`] if the pool has grown, with the call sites that grew. The new size then becomes the allowed
+    /// [`GrowthError`] if the pool has grown, with the holders that grew. The new size then becomes the allowed
     /// size, so that each growth is reported once.
     pub fn check_iteration(&mut self) -> Result<(), GrowthError> {
         self.iterations += 1;
@@ -165,21 +134,21 @@ impl<M: Memory> GrowthCheck<M> {
         if self.iterations <= self.warm_up {
             self.allowed = if self.iterations == 1 { now } else { self.allowed.max(now) };
             if self.iterations == self.warm_up {
-                self.mark = Some(Mark { groups: state.groups() });
+                self.mark = Some(Mark { holders: state.holders() });
             }
             return Ok(());
         }
         if now <= self.allowed {
             return Ok(());
         }
-        let later = Mark { groups: state.groups() };
+        let later = Mark { holders: state.holders() };
         drop(state);
         let growth = self.mark.replace(later.clone()).map(|mark| mark.growth_to(&later)).unwrap_or_default();
         let error = GrowthError {
             iteration: self.iterations,
             allowed: self.allowed,
             requested: now,
-            sites: growth.sites.iter().filter(|site| site.bytes > 0).map(ToString::to_string).collect(),
+            holders: growth.holders.into_iter().filter(|growth| growth.bytes > 0).collect(),
         };
         self.allowed = now;
         Err(error)
@@ -188,7 +157,7 @@ impl<M: Memory> GrowthCheck<M> {
     /// Ends an iteration of the loop. O(1), except for the last warm-up iteration, which is O(blocks).
     ///
     /// # Panics
-    /// If the pool has grown; the message lists the call sites that grew.
+    /// If the pool has grown; the message lists the holders that grew.
     #[track_caller]
     pub fn assert_iteration(&mut self) {
         if let Err(error) = self.check_iteration() {
@@ -200,7 +169,7 @@ impl<M: Memory> GrowthCheck<M> {
 impl<M: Memory> fmt::Debug for GrowthCheck<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner: _, warm_up, iterations, allowed, mark: _ } = self;
-        f.debug_struct("NoGrowth")
+        f.debug_struct("GrowthCheck")
             .field("warm_up", warm_up)
             .field("iterations", iterations)
             .field("allowed", allowed)

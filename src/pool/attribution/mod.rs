@@ -11,14 +11,15 @@ mod origins;
 mod scope;
 
 pub use history::{Event, EventKind};
-pub use holders::Holding;
+pub use holders::HeldBlock;
 pub use leaks::Leaks;
-pub use mark::{GrowthBetween, GrowthCheck, Mark, SiteGrowth};
+pub use mark::{GrowthBetween, GrowthCheck, Mark};
 pub(crate) use origins::Content;
 pub use scope::{Scope, ScopeCounts};
 
 use crate::heap::{BlockId, Heap, Place};
 pub(super) use history::History;
+pub(super) use holders::HolderTotals;
 use origins::Origins;
 use scope::Scopes;
 use std::panic::Location;

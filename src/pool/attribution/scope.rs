@@ -1,7 +1,7 @@
 //! Scopes: named sections of a program with separate counters.
 
 use super::super::{Inner, Pool, Storage};
-use super::holders::Holding;
+use super::holders::HeldBlock;
 use crate::device::Memory;
 use crate::heap::BlockId;
 use std::fmt;
@@ -263,10 +263,10 @@ impl<M: Memory> Scope<M> {
     /// Returns the blocks that were allocated in the scope, are still allocated, and were not marked with
     /// [`Scope::mark_output`]. These are the blocks that `tf.tidy` would dispose of. Largest first. O(blocks).
     #[must_use]
-    pub fn retained(&self) -> Vec<Holding> {
+    pub fn retained(&self) -> Vec<HeldBlock> {
         let state = self.inner.state();
         let scopes = state.attribution.scopes();
-        state.holdings(|block, origin| {
+        state.held_blocks(|block, origin| {
             origin.serial() >= self.since
                 && origin.scope().is_some_and(|scope| scopes.is_within(scope, self.scope))
                 && !self.outputs.contains(&block)
