@@ -26,6 +26,15 @@ use std::ops::RangeInclusive;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 
+/// How the size of a new segment is chosen for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sizing {
+    /// By the growth policy.
+    Planned,
+    /// Exactly the size of the request, because the device refused a larger segment after its creation.
+    Exact,
+}
+
 /// What a growing pool does next.
 enum Step {
     /// There was a hole after all.
@@ -67,14 +76,14 @@ impl<M: Memory> Pool<M> {
     /// device's largest buffer, [`AllocateError::Device`] when the device fails. No block is lost by an error.
     #[track_caller]
     pub fn allocate(&self, bytes: u64) -> Result<Storage<M>, AllocateError> {
-        allocate(&self.inner, bytes, &Content::BYTES, Location::caller())
+        allocate(&self.inner, bytes, &Content::BYTES, Location::caller(), Sizing::Planned)
     }
 
     /// As [`Pool::allocate`], and says what the block is for.
     #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_as(&self, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
-        allocate(&self.inner, bytes, content, Location::caller())
+        allocate(&self.inner, bytes, content, Location::caller(), Sizing::Planned)
     }
 }
 
@@ -83,7 +92,7 @@ impl<M: Memory> Storage<M> {
     #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_in_same_pool(&self, bytes: u64, content: &Content) -> Result<Self, AllocateError> {
-        allocate(self.inner(), bytes, content, Location::caller())
+        allocate(self.inner(), bytes, content, Location::caller(), Sizing::Planned)
     }
 }
 
@@ -94,6 +103,7 @@ pub(super) fn allocate<M: Memory>(
     bytes: u64,
     content: &Content,
     site: &'static Location<'static>,
+    sizing: Sizing,
 ) -> Result<Storage<M>, AllocateError> {
     let Some(requested) = NonZeroU64::new(bytes) else {
         return Ok(Storage::new(inner, None, None, 0));
@@ -113,7 +123,7 @@ pub(super) fn allocate<M: Memory>(
         block
     } else {
         drop(state);
-        let block = Pool::of(inner).climb(requested, site)?;
+        let block = Pool::of(inner).climb(requested, site, sizing)?;
         state = inner.state();
         block
     };
@@ -126,7 +136,12 @@ pub(super) fn allocate<M: Memory>(
 
 impl<M: Memory> Inner<M> {
     /// Every rung above the first, up to the callback.
-    pub(super) fn climb(&self, requested: NonZeroU64, before: &Remedies) -> Result<BlockId, AllocateError> {
+    pub(super) fn climb(
+        &self,
+        requested: NonZeroU64,
+        sizing: Sizing,
+        before: &Remedies,
+    ) -> Result<BlockId, AllocateError> {
         let explain = |error| AllocateError::from(self.memory.explain(error));
         // Finished work first: its callbacks may free what serves the request.
         self.memory.poll();
@@ -134,7 +149,7 @@ impl<M: Memory> Inner<M> {
             // What lives comes before what is asked for.
             self.restore_all().map_err(explain)?;
         }
-        let refusal = match self.grow(requested) {
+        let refusal = match self.grow(requested, sizing) {
             Ok(block) => return Ok(block),
             Err(NoGrowth::Failed(error)) => return Err(explain(error)),
             Err(refusal @ (NoGrowth::Limit | NoGrowth::Refused(_))) => refusal,
@@ -149,7 +164,7 @@ impl<M: Memory> Inner<M> {
             self.memory.wait()?;
             self.reclaim();
         }
-        let mut refused = match self.grow(requested) {
+        let mut refused = match self.grow(requested, sizing) {
             Ok(block) => return Ok(block),
             Err(NoGrowth::Failed(error)) => return Err(explain(error)),
             Err(NoGrowth::Limit) => None,
@@ -219,13 +234,13 @@ impl<M: Memory> Inner<M> {
     }
 
     /// Makes room without waiting: by an idle segment of the other sub-pool, by moving few blocks, or by a new segment.
-    fn grow(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
+    fn grow(&self, requested: NonZeroU64, sizing: Sizing) -> Result<BlockId, NoGrowth> {
         let mut compensation = Compensation::default();
         // Decided once: by the next plan, the hole that the block has outgrown may be gone.
         let mut additional = None;
         loop {
             let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-            let (bytes, shortfall) = match self.plan_growth(requested, &mut additional) {
+            let (bytes, shortfall) = match self.plan_growth(requested, sizing, &mut additional) {
                 Step::Served(block) => return Ok(block),
                 Step::Create { bytes, shortfall } => (bytes, shortfall),
             };
@@ -251,7 +266,7 @@ impl<M: Memory> Inner<M> {
     }
 
     /// Serves the request after all, or says what to create. `additional` is set by the first plan for a request.
-    fn plan_growth(&self, requested: NonZeroU64, additional: &mut Option<u64>) -> Step {
+    fn plan_growth(&self, requested: NonZeroU64, sizing: Sizing, additional: &mut Option<u64>) -> Step {
         self.refreshed_room();
         let mut state = self.state();
         let reserved = state.heap.stats().reserved.current;
@@ -268,9 +283,10 @@ impl<M: Memory> Inner<M> {
         let hole = state.heap.largest_hole();
         let additional = *additional.get_or_insert_with(|| state.append_loops.additional_bytes(shortfall.bytes, hole));
         let demand = Demand { additional, ..state.demand(&shortfall, self.compaction_share) };
-        let exact = demand.room.unwrap_or(u64::MAX) >= shortfall.bytes;
-        let created =
-            if state.grows_exactly { exact.then_some(shortfall.bytes) } else { self.growth.segment_bytes(&demand) };
+        let created = match sizing {
+            Sizing::Planned => self.growth.segment_bytes(&demand),
+            Sizing::Exact => (demand.room.unwrap_or(u64::MAX) >= shortfall.bytes).then_some(shortfall.bytes),
+        };
         // A few small bytes that live long must not hold a segment much larger than the one they would get.
         let most =
             if shortfall.pool == SubPool::Small { created.map_or(u64::MAX, |bytes| 2 * bytes) } else { u64::MAX };

@@ -135,8 +135,6 @@ struct State<M: Memory> {
     callback: Callback<M>,
     /// The existing pins: the block, and the call site of the pin.
     pins: Slab<(BlockId, &'static std::panic::Location<'static>)>,
-    /// Whether a new segment gets exactly the size of its request, because a larger one was refused after its creation.
-    grows_exactly: bool,
     /// Bytes of released segments that the device still uses. Only where nothing can wait for the device.
     unfinished: u64,
     /// Bytes that the driver has freed and that no trim has reported yet.
@@ -169,7 +167,6 @@ impl<M: Memory> Pool<M> {
             remedies: Remedies::default(),
             callback: Callback::none(),
             pins: Slab::new(),
-            grows_exactly: false,
             unfinished: 0,
             unreported: 0,
             append_loops: AppendLoops::default(),

@@ -1,5 +1,6 @@
 //! Memory pressure: responses to the system's warnings, and the application's callback before an out-of-memory error.
 
+use super::ladder::Sizing;
 use super::{Compacted, EventKind, Inner, Pool, Trimmed};
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, DeviceError, OutOfMemory};
@@ -150,12 +151,13 @@ impl<M: Memory> Pool<M> {
         &self,
         requested: NonZeroU64,
         site: &'static Location<'static>,
+        sizing: Sizing,
     ) -> Result<BlockId, AllocateError> {
         let before = self.remedies();
         let mut ineffective = 0;
         let (mut least_live, mut highest_limit) = (u64::MAX, 0);
         loop {
-            let mut error = match self.inner.climb(requested, &before) {
+            let mut error = match self.inner.climb(requested, sizing, &before) {
                 Err(AllocateError::OutOfMemory(error)) => error,
                 other => return other,
             };

@@ -1,6 +1,7 @@
 //! Allocation and reservation whose result is the device's final answer.
 
-use super::{Content, Pool, Storage, ladder};
+use super::ladder::{self, Sizing};
+use super::{Content, Pool, Storage};
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, DeviceError};
 use std::num::NonZeroU64;
@@ -53,12 +54,10 @@ impl<M: Memory> Pool<M> {
     ) -> Result<Storage<M>, AllocateError> {
         let inner = &self.inner;
         let before = self.remedies();
-        let (mut grows_exactly, mut has_waited) = (false, false);
+        let (mut sizing, mut has_waited) = (Sizing::Planned, false);
         loop {
-            let allocate = || ladder::allocate(inner, bytes, &Content::BYTES, site);
-            inner.state().grows_exactly = grows_exactly;
+            let allocate = || ladder::allocate(inner, bytes, &Content::BYTES, site, sizing);
             let (storage, answer) = inner.memory.defer_refusals(allocate);
-            inner.state().grows_exactly = false;
             let storage = match storage {
                 Err(AllocateError::Unfinished { .. }) if !has_waited => {
                     has_waited = true;
@@ -77,10 +76,10 @@ impl<M: Memory> Pool<M> {
             }
             drop(storage);
             inner.settle();
-            if grows_exactly {
+            if sizing == Sizing::Exact {
                 break;
             }
-            grows_exactly = true;
+            sizing = Sizing::Exact;
             inner.release_idle()?;
             inner.memory.drop_caches(CacheLevel::Buffers);
             self.synchronize().await?;
