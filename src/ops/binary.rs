@@ -2,10 +2,10 @@
 
 use super::elementwise::{Code, Elementwise, IN_REAL, OnIntegers, Operation, Single, computed};
 use super::fuse::{Expression, Operand as ExpressionOperand};
-use super::launch::{check_kinds, check_pools};
+use super::launch::check_pools;
 use super::shader::{DIVIDED, INTEGER, MODULO, NUMBER, POWER, UPPER_PRODUCT};
 use crate::error::TensorError;
-use crate::tensor::{DType, Element, Operand, Tensor, TensorOrScalar, result_type};
+use crate::tensor::{DType, Element, Number, Operand, Tensor, TensorOrScalar, result_type};
 use std::borrow::Cow;
 
 /// The same formula on every dtype.
@@ -38,16 +38,6 @@ pub(super) static ADD_SCALED: Operation = {
     let (real, integers) = same("x + z * y");
     Operation::new("add_scaled", 3, real, integers)
 };
-
-/// The second operand of an operation in place.
-enum Other<'a> {
-    /// A tensor of the dtype that is written.
-    Tensor(Cow<'a, Tensor>),
-    /// The bits of a number.
-    Number(u32),
-    /// The operands have to be computed with in this dtype, and the result converted.
-    Wider(DType),
-}
 
 impl Tensor {
     #[track_caller]
@@ -92,51 +82,72 @@ impl Tensor {
         }
     }
 
-    /// Under the name of the operation in place, which is that of errors.
+    #[track_caller]
     fn binary_in_place(
         &self,
         name: &'static str,
         operation: &'static Operation,
         other: Operand<'_>,
     ) -> Result<(), TensorError> {
-        if let Operand::Tensor(other) = other {
-            check_pools(name, self, other)?;
-        }
-        let run = |inputs: &[&Self], numbers: &[u32]| {
-            let typed = operation.defined_on(self.dtype())?;
-            Elementwise::single(name, Single::of(operation, typed), inputs, numbers).run_into(typed.dtype(), self)
-        };
-        match self.other_in_place(name, other)? {
-            Other::Tensor(other) => run(&[self, &other], &[]),
-            Other::Number(bits) => run(&[self], &[bits]),
-            Other::Wider(dtype) => {
-                let wide = self.to(dtype)?;
-                let result = match other {
-                    Operand::Tensor(_) => wide.binary(operation, other),
-                    Operand::Scalar(_) => wide.copied(),
-                };
-                self.write_converted(name, &result?)
-            }
+        match other {
+            Operand::Tensor(other) => self.run_in_place(name, operation, Some(other), None),
+            Operand::Scalar(number) => self.run_in_place(name, operation, None, Some(number)),
         }
     }
 
-    /// What the second operand is to an operation that writes to this tensor.
-    fn other_in_place<'a>(&self, name: &'static str, other: Operand<'a>) -> Result<Other<'a>, TensorError> {
+    /// Runs an operation on this tensor, then another tensor if there is one, then a number if there is one, and writes the
+    /// result to this tensor. `name` is that of the operation in place, for errors.
+    #[track_caller]
+    fn run_in_place(
+        &self,
+        name: &'static str,
+        operation: &'static Operation,
+        other: Option<&Self>,
+        number: Option<Number>,
+    ) -> Result<(), TensorError> {
+        if let Some(other) = other {
+            check_pools(name, self, other)?;
+        }
+        let dtype = match (other, number) {
+            (Some(other), _) => self.result_type_in_place(name, Operand::Tensor(other))?,
+            (None, Some(number)) => self.result_type_in_place(name, Operand::Scalar(number))?,
+            (None, None) => self.dtype(),
+        };
+        let typed = operation.defined_on(dtype)?;
+        let number = match number {
+            Some(number) => Some(number.bits(name, typed.operands)?),
+            None => None,
+        };
+        let own = self.as_dtype(dtype)?;
+        let other = match other {
+            Some(other) => Some(other.as_dtype(dtype)?),
+            None => None,
+        };
+        let tensors = [&*own, other.as_deref().unwrap_or(&*own)];
+        let tensors = &tensors[..1 + usize::from(other.is_some())];
+        let run = Elementwise::single(name, Single::of(operation, typed), tensors, number.as_slice());
+        if dtype == self.dtype() {
+            return run.run_into(typed.dtype(), self);
+        }
+        self.check_writable(name)?;
+        self.write_converted(name, &run.run(typed.dtype())?)
+    }
+
+    /// Returns the dtype in which an operation that writes to this tensor is computed: the promoted dtype of both operands.
+    ///
+    /// # Errors
+    /// [`TensorError::DType`] of i32 and u32, and if the promoted dtype is floating point and this tensor's is not.
+    fn result_type_in_place(&self, name: &'static str, other: Operand<'_>) -> Result<DType, TensorError> {
         let own = self.dtype();
         let dtype = result_type(name, Operand::Tensor(self), other)?;
         if dtype.is_floating_point() && !own.is_floating_point() {
             return Err(TensorError::DType { operation: name, left: own.name(), right: dtype.name() });
         }
-        Ok(match other {
-            Operand::Scalar(number) => Other::Number(number.bits(name, own)?),
-            Operand::Tensor(_) if dtype != own => Other::Wider(dtype),
-            Operand::Tensor(other) => Other::Tensor(other.as_dtype(own)?),
-        })
+        Ok(dtype)
     }
 
-    /// Writes a result of another dtype to its own places.
+    /// Converts the elements of a result to this tensor's dtype, and writes them to this tensor.
     fn write_converted(&self, name: &'static str, result: &Self) -> Result<(), TensorError> {
-        self.check_writable(name)?;
         if result.shape() != self.shape() {
             let (left, right) = (self.shape().to_vec(), result.shape().to_vec());
             return Err(TensorError::Shape { operation: name, left, right });
@@ -150,26 +161,20 @@ impl Tensor {
         Ok(if dtype == self.dtype() { Cow::Borrowed(self) } else { Cow::Owned(self.to(dtype)?) })
     }
 
-    /// Adds `alpha` times `other`, broadcast to the shape of this tensor, in place: the step of gradient descent. Equals
+    /// Adds `alpha` times `other`, broadcast to the shape of this tensor, in place: the update of gradient descent. Equals
     /// `torch.Tensor.add_(other, alpha=alpha)`.
     ///
+    /// Operands of different dtypes are promoted as by [`Tensor::add_`], and the sum is converted to the dtype of this tensor.
+    /// `alpha` takes the promoted dtype.
+    ///
     /// # Errors
-    /// [`TensorError::Pools`], [`TensorError::DType`], [`TensorError::Shape`]; [`TensorError::Overlap`] if `other` shares
-    /// elements with it other than each with itself, or if its own elements share places.
+    /// [`TensorError::DType`] if this tensor is of integers and `other` or `alpha` is not, or of i32 and u32;
+    /// [`TensorError::Scalar`] of an integer `alpha` beyond the dtype's range; [`TensorError::Pools`], [`TensorError::Shape`];
+    /// [`TensorError::Overlap`] if `other` shares elements with this tensor other than each with itself, or if elements of this
+    /// tensor overlap each other.
+    #[track_caller]
     pub fn add_scaled_<T: Element>(&self, other: &Self, alpha: T) -> Result<(), TensorError> {
-        let name = "add_scaled_";
-        check_kinds(name, self, other)?;
-        self.check_scalar(name, T::DTYPE)?;
-        let single = Single::of(&ADD_SCALED, ADD_SCALED.defined_on(self.dtype())?);
-        Elementwise::single(name, single, &[self, other], &[alpha.bits()]).run_into(self.dtype(), self)
-    }
-
-    pub(super) fn check_scalar(&self, operation: &'static str, scalar: DType) -> Result<(), TensorError> {
-        // Of a number that f16 lacks, nothing is lost: it is computed with in f32.
-        if scalar == self.dtype() || scalar == self.dtype().number() {
-            return Ok(());
-        }
-        Err(TensorError::DType { operation, left: self.dtype().name(), right: scalar.name() })
+        self.run_in_place("add_scaled_", &ADD_SCALED, Some(other), Some(Number::of(alpha)))
     }
 }
 
@@ -215,6 +220,7 @@ macro_rules! binary_operations {
                 /// u32;
                 /// [`TensorError::Overlap`] if the other tensor shares elements with it other than each with itself, or if its own
                 /// elements share places.
+                #[track_caller]
                 pub fn $in_place(&self, other: impl TensorOrScalar) -> Result<(), TensorError> {
                     self.binary_in_place(stringify!($in_place), &$row, other.operand())
                 }

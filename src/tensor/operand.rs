@@ -1,6 +1,6 @@
 //! Operands of elementwise operations: tensors and numbers, and the dtype that two of them have in common.
 
-use super::{DType, Tensor};
+use super::{DType, Element, Tensor};
 use crate::error::TensorError;
 
 /// An operand of an elementwise operation: a tensor, or a number.
@@ -62,6 +62,13 @@ pub(crate) mod sealed {
 }
 
 impl Number {
+    /// Returns the number of an element.
+    pub(crate) fn of<T: Element>(element: T) -> Self {
+        let value = element.value();
+        #[expect(clippy::cast_possible_truncation, reason = "the value of an integer dtype is an integer of 32 bits")]
+        if T::DTYPE.is_floating_point() { Self::Double(value) } else { Self::Integer(value as i64) }
+    }
+
     /// The bits of the number that kernels over a dtype compute with. Real numbers are rounded to f32. Of u32, negative integers
     /// of 32 bits wrap, as in PyTorch.
     ///

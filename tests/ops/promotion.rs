@@ -135,6 +135,59 @@ fn results_in_place_are_converted_to_the_dtype_of_the_tensor() -> Outcome {
     Ok(())
 }
 
+/// `torch.Tensor.add_` with `alpha`: the operands and `alpha` take the promoted dtype, which the tensor has to be able to store.
+#[test]
+fn a_scaled_sum_in_place_is_computed_in_the_promoted_dtype_and_converted() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    for (own, other) in DType::ALL.into_iter().flat_map(|own| DType::ALL.map(|other| (own, other))) {
+        if !has(pool, own) || !has(pool, other) {
+            continue;
+        }
+        let wide = own.promote(other).filter(|wide| own.is_floating_point() || !wide.is_floating_point());
+        for is_real in [false, true] {
+            let whole = tensor(pool, own, &[2, 3, 2], 4.0)?;
+            // A view, whose surroundings stay.
+            let (x, y) = (whole.narrow(2, 1, 1)?, tensor(pool, other, &[3, 1], 2.0)?);
+            let run = || if is_real { x.add_scaled_(&y, 0.25_f32) } else { x.add_scaled_(&y, 3_i32) };
+            let what = format!("{own} and {other}, alpha of floating point: {is_real}");
+            let after = match wide {
+                Some(wide) if wide.is_floating_point() || !is_real => {
+                    run()?;
+                    if is_real { 4.5 } else { 10.0 }
+                }
+                _ => {
+                    assert!(matches!(run(), Err(TensorError::DType { operation: "add_scaled_", .. })), "{what}");
+                    4.0
+                }
+            };
+            assert_eq!(download(&x)?, Array::new(&[2, 3, 1], || after), "{what}");
+            assert_eq!(download(&whole.narrow(2, 0, 1)?)?, Array::new(&[2, 3, 1], || 4.0), "{what}");
+        }
+    }
+    let (floats, integers) = (tensor(pool, F32, &[2], 4.0)?, tensor(pool, I32, &[1, 2], 2.0)?);
+    assert!(matches!(floats.add_scaled_(&integers, 1), Err(TensorError::Shape { .. })));
+    let wide = tensor(pool, F32, &[1], 4.0)?.expand([2])?;
+    assert!(matches!(wide.add_scaled_(&tensor(pool, I32, &[2], 1.0)?, 1), Err(TensorError::Overlap { .. })));
+    let limits = upload(pool, &Array { shape: vec![2], elements: vec![0.0, 1.0] }, U32)?;
+    limits.add_scaled_(&limits.copied()?, -3_i32)?;
+    assert_eq!(limits.read_blocking::<u32>()?, [0, u32::MAX - 1], "as PyTorch, -3 wraps");
+    let signed = tensor(pool, I32, &[2], 4.0)?;
+    assert!(matches!(signed.add_scaled_(&signed, u32::MAX), Err(TensorError::Scalar { .. })));
+    let empty = tensor(pool, F32, &[0, 3], 0.0)?;
+    empty.add_scaled_(&tensor(pool, I32, &[3], 1.0)?, 2)?;
+    // A scalar tensor counts only with its kind, as in `torch.result_type`.
+    floats.add_scaled_(&tensor(pool, I32, &[], 2.0)?, 0.5_f32)?;
+    assert_eq!(download(&floats)?.elements, [5.0, 5.0]);
+    assert!(matches!(signed.add_scaled_(&tensor(pool, F32, &[], 2.0)?, 1), Err(TensorError::DType { .. })));
+    if has(pool, F16) {
+        // 1001.6, of which 1001.5 is the nearest f16. With y rounded to f16 first, the sum would be 1001.98, and the result 1002.
+        let (x, y) = (tensor(pool, F16, &[1], 1.0)?, Tensor::full(pool, [1], 1.0006_f32)?);
+        x.add_scaled_(&y, 1000)?;
+        assert_eq!(download(&x)?.elements, [1001.5]);
+    }
+    Ok(())
+}
+
 #[test]
 fn functions_of_integers_are_those_of_their_values_in_f32() -> Outcome {
     type Unary = fn(&Tensor) -> Result<Tensor, TensorError>;

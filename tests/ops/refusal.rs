@@ -83,8 +83,10 @@ fn dtypes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
     refused(signed.add(i64::from(i32::MAX) + 1), "add: 2147483648 is beyond the range of i32");
     refused(unsigned.gt(1_i64 << 32), "gt: 4294967296 is beyond the range of u32");
     refused(signed.matmul(&unsigned), "matmul: dtypes i32 and u32 do not match");
-    refused(floats.add_scaled_(&signed, 1.0_f32), "add_scaled_: dtypes f32 and i32 do not match");
-    refused(floats.add_scaled_(&floats, 1_u32), "add_scaled_: dtypes f32 and u32 do not match");
+    refused(signed.add_scaled_(&floats, 1), "add_scaled_: dtypes i32 and f32 do not match");
+    refused(signed.add_scaled_(&signed, 0.5_f32), "add_scaled_: dtypes i32 and f32 do not match");
+    refused(signed.add_scaled_(&unsigned, 1), "add_scaled_: dtypes i32 and u32 do not match");
+    refused(signed.add_scaled_(&signed, u32::MAX), "add_scaled_: 4294967295 is beyond the range of i32");
     refused(signed.fill_(1.0_f32), "fill_: dtypes i32 and f32 do not match");
     refused(unsigned.read_blocking::<i32>(), "read: dtypes u32 and i32 do not match");
     refused(signed.div_(&signed), "div_: dtypes f32 and i32 do not match");

@@ -170,7 +170,7 @@ pub(super) fn binary_in_place() -> Vec<Row> {
             row.writes(&[0]).detail(format_args!("{left:?} {right:?}"))
         })
         .collect();
-    rows.extend(pairs.map(|[left, right]| {
+    rows.extend(pairs.clone().map(|[left, right]| {
         let run = |x: &[&Tensor]| {
             match x[0].dtype() {
                 DType::I32 => x[0].add_scaled_(x[1], 3_i32)?,
@@ -181,6 +181,15 @@ pub(super) fn binary_in_place() -> Vec<Row> {
         };
         let model = |x: &[&Array<f64>], _| vec![x[0].zip(x[1], |x, y| x + 3.0 * y)];
         Row::new("add_scaled_", dtypes_for(left, ALL), vec![any(left), any(right)], run, model).writes(&[0])
+    }));
+    rows.extend(pairs.map(|[left, right]| {
+        let run = |x: &[&Tensor]| {
+            x[0].add_scaled_(x[1], 2)?;
+            Ok(vec![x[0].clone()])
+        };
+        let model = |x: &[&Array<f64>], _| vec![x[0].zip(x[1], |x, y| x + 2.0 * y)];
+        let operands = vec![any(left), below(right, 5)];
+        Row::new("add_scaled_", dtypes_for(left, FLOATS), operands, run, model).writes(&[0]).detail("u32 operand")
     }));
     rows
 }
