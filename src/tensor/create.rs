@@ -1,9 +1,11 @@
 //! New tensors, and tensors of the host's elements.
 
-use super::{DType, Element, Layout, Tensor, arithmetic};
+use super::{DType, Element, Layout, MAX_RANK, Tensor, arithmetic};
 use crate::device::{Gpu, Memory};
 use crate::error::TensorError;
 use crate::pool::{Content, Pool};
+
+const _: () = assert!(MAX_RANK == Content::MAX_RANK, "the shape of every tensor is recorded");
 
 impl Tensor {
     /// A contiguous tensor whose elements are stale: whatever the memory held before. Equals `torch.empty`.
@@ -13,24 +15,15 @@ impl Tensor {
     /// device whose kernels have none.
     #[track_caller]
     pub fn empty(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
-        check_supported(dtype, pool.memory())?;
-        let shape = shape.as_ref();
-        let layout = Layout::contiguous(shape, dtype.bytes())?;
-        let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
-        let storage = pool.allocate_as(bytes, &Content::tensor(dtype.name(), shape))?;
-        Ok(Self::over(storage, layout, dtype))
+        let (layout, bytes, content) = contiguous(shape.as_ref(), dtype, pool.memory())?;
+        Ok(Self::over(pool.allocate_as(bytes, &content)?, layout, dtype))
     }
 
-    /// A tensor of the same pool, as [`Tensor::empty`].
+    /// Returns a tensor of the same pool, as [`Tensor::empty`].
     #[track_caller]
     pub(crate) fn new_empty(&self, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
-        check_supported(dtype, self.storage.memory())?;
-        let shape = shape.as_ref();
-        let layout = Layout::contiguous(shape, dtype.bytes())?;
-        let content = Content::tensor(dtype.name(), shape);
-        let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
-        let storage = self.storage.allocate_in_same_pool(bytes, &content)?;
-        Ok(Self::over(storage, layout, dtype))
+        let (layout, bytes, content) = contiguous(shape.as_ref(), dtype, self.storage.memory())?;
+        Ok(Self::over(self.storage.allocate_in_same_pool(bytes, &content)?, layout, dtype))
     }
 
     /// A tensor of zeros. Equals `torch.zeros`.
@@ -93,6 +86,14 @@ impl Tensor {
 }
 
 /// Whether the device's kernels know the dtype.
+/// Returns the layout of a new contiguous tensor, the bytes to allocate for the tensor, and the record of its block.
+fn contiguous(shape: &[usize], dtype: DType, gpu: &Gpu) -> Result<(Layout, u64, Content), TensorError> {
+    check_supported(dtype, gpu)?;
+    let layout = Layout::contiguous(shape, dtype.bytes())?;
+    let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
+    Ok((layout, bytes, Content::tensor(dtype.name_ref(), shape)))
+}
+
 fn check_supported(dtype: DType, gpu: &Gpu) -> Result<(), TensorError> {
     if dtype != DType::F16 || gpu.has_f16() {
         return Ok(());

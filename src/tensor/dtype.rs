@@ -33,11 +33,16 @@ impl DType {
     /// The type's name in WGSL.
     #[must_use]
     pub const fn name(self) -> &'static str {
+        self.name_ref()
+    }
+
+    /// A reference to the type's name: of the size of one pointer, for records.
+    pub(crate) const fn name_ref(self) -> &'static &'static str {
         match self {
-            Self::F32 => "f32",
-            Self::I32 => "i32",
-            Self::U32 => "u32",
-            Self::F16 => "f16",
+            Self::F32 => &"f32",
+            Self::I32 => &"i32",
+            Self::U32 => &"u32",
+            Self::F16 => &"f16",
         }
     }
 

@@ -205,12 +205,14 @@ fn the_block_of_a_tensor_has_its_dtype_and_shape() -> Outcome {
     let at = line(1);
     let _ids = Tensor::from_slice(&pool, &[1_u32, 2], [2])?;
     let _scalar = Tensor::empty(&pool, [], DType::I32)?;
+    let _deep = Tensor::empty(&pool, [1, 2, 1, 1, 1, 1, 1, 1], DType::I32)?;
     let found: Vec<String> = pool.leaks().blocks.iter().map(ToString::to_string).collect();
-    assert_eq!(found.len(), 3);
+    assert_eq!(found.len(), 4);
     let site = format!("{}:{at}:", file!());
-    assert!(found[0].starts_with(&format!("240 B weights f32 [3, 4, 5], 2 allocations old, {site}")), "{found:?}");
-    assert!(found[1].starts_with("8 B u32 [2], 1 allocation old, "), "{found:?}");
-    assert!(found[2].starts_with("4 B i32 [], 0 allocations old, "), "{found:?}");
+    assert!(found[0].starts_with(&format!("240 B weights f32 [3, 4, 5], 3 allocations old, {site}")), "{found:?}");
+    assert!(found[1].starts_with("8 B u32 [2], 2 allocations old, "), "{found:?}");
+    assert!(found[2].starts_with("8 B i32 [1, 2, 1, 1, 1, 1, 1, 1], 0 allocations old, "), "{found:?}");
+    assert!(found[3].starts_with("4 B i32 [], 1 allocation old, "), "{found:?}");
     Ok(())
 }
 

@@ -6,33 +6,37 @@ use std::panic::Location;
 use std::sync::Arc;
 
 /// The largest rank of a recorded shape, which is the largest rank of a tensor.
-const SIZES: usize = 6;
+const SIZES: usize = 8;
 /// The rank of a block without a shape, or with a dimension above 2³² − 1.
 const SHAPELESS: u8 = u8::MAX;
 
 /// The dtype and shape of a block, as given by the requester.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Content {
-    dtype: Option<&'static str>,
+    dtype: Option<&'static &'static str>,
     sizes: [u32; SIZES],
     rank: u8,
 }
 
 impl Content {
+    /// The largest rank of a recorded shape.
+    #[cfg(feature = "tensor")]
+    pub(crate) const MAX_RANK: usize = SIZES;
+
     /// A block of bytes without dtype and shape.
     pub(crate) const BYTES: Self = Self { dtype: None, sizes: [0; SIZES], rank: SHAPELESS };
 
     /// A tensor with this dtype and shape.
     #[cfg(feature = "tensor")]
     #[inline]
-    pub(crate) fn tensor(dtype: &'static str, shape: &[usize]) -> Self {
+    pub(crate) fn tensor(dtype: &'static &'static str, shape: &[usize]) -> Self {
         let mut sizes = [0; SIZES];
         let mut rank = SHAPELESS;
         if shape.len() <= SIZES && shape.iter().all(|&size| u32::try_from(size).is_ok()) {
             for (slot, &size) in sizes.iter_mut().zip(shape) {
                 *slot = u32::try_from(size).expect("every size was just found to fit");
             }
-            rank = u8::try_from(shape.len()).expect("no more than six");
+            rank = u8::try_from(shape.len()).expect("at most SIZES");
         }
         Self { dtype: Some(dtype), sizes, rank }
     }
@@ -43,7 +47,8 @@ impl Content {
 #[repr(align(64))]
 pub(in crate::pool) struct Origin {
     pub(in crate::pool) site: &'static Location<'static>,
-    dtype: Option<&'static str>,
+    /// A reference to the name takes one word, the name two.
+    dtype: Option<&'static &'static str>,
     /// The number of earlier allocations.
     serial: u64,
     sizes: [u32; SIZES],
@@ -59,8 +64,8 @@ pub(in crate::pool) struct Origin {
 const _: () = assert!(size_of::<Origin>() == 64);
 
 impl Origin {
-    pub(in crate::pool) const fn dtype(&self) -> Option<&'static str> {
-        self.dtype
+    pub(in crate::pool) fn dtype(&self) -> Option<&'static str> {
+        self.dtype.copied()
     }
 
     pub(in crate::pool) fn shape(&self) -> Option<&[u32]> {
