@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Segments of any size cost nothing. Writes and copies are checked and have no effect. Reads return
 /// [`DeviceError::NoBytes`].
 ///
-/// [`Memory::driver_holdings`] is what the driver of a GPU would hold for these segments, according to a model: segments up to 4 MiB share
-/// blocks of 4 MiB, as wgpu places them on Vulkan and DX12 with the memory hints that this crate uses.
+/// [`Memory::driver_holdings`] returns the bytes that the driver of a GPU would hold for these segments, according to a
+/// model: segments up to 4 MiB share blocks of 4 MiB, as wgpu places them on Vulkan and DX12 with this crate's memory hints.
 #[derive(Debug)]
 pub struct AccountingMemory {
     limits: MemoryLimits,
@@ -25,7 +25,7 @@ pub struct AccountingMemory {
     driver: Mutex<DriverModel>,
 }
 
-/// A segment of a memory without bytes: its place in the model of the driver's blocks.
+/// A segment of a memory without bytes: its location in the model of the driver's blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountingSegment(Place);
 
@@ -65,7 +65,7 @@ impl AccountingMemory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The most bytes that [`Memory::driver_holdings`] has reported as reserved.
+    /// Returns the peak of the reserved bytes in [`Memory::driver_holdings`].
     #[must_use]
     pub fn driver_peak(&self) -> u64 {
         self.driver().peak()

@@ -1,27 +1,26 @@
-//! A model of what a driver holds for segments, for the memory that only counts.
+//! A model of the memory that a driver holds for segments, for the memory that only counts bytes.
 
 use std::collections::BTreeMap;
 
-/// Bytes of one block of the driver's allocator: what this crate asks wgpu for with its memory hints.
+/// The size of a block of the driver's allocator in bytes, which this crate requests through wgpu's memory hints.
 pub(super) const BLOCK: u64 = 4 << 20;
 
-/// Where an allocation lies in the model.
+/// The location of an allocation in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In a block of its own, of its own size.
+    /// In a separate block of exactly its size.
     Dedicated,
-    /// In a block that it shares with others.
+    /// In a block with other allocations.
     Shared { block: usize, offset: u64 },
 }
 
-/// What gpu-allocator 0.28, which wgpu uses on Vulkan and DX12, would hold with blocks of [`BLOCK`] bytes.
+/// The memory that gpu-allocator 0.28, which wgpu uses on Vulkan and DX12, would hold with blocks of [`BLOCK`] bytes.
 ///
-/// An allocation above the block size has a block of its own. Others lie side by side in shared blocks: the newest block that
-/// has room is taken, and in it the smallest gap. A shared block without allocations goes back to the driver unless it is
-/// the last one.
+/// An allocation above the block size has a separate block. Smaller allocations share blocks: each takes the smallest gap of
+/// the newest block that has room. A shared block without allocations is freed, unless it is the last shared block.
 #[derive(Debug, Default)]
 pub(super) struct DriverModel {
-    /// The shared blocks: for each the allocations in it, by offset, with their sizes.
+    /// The shared blocks: the size of each allocation by its offset.
     blocks: Vec<Option<BTreeMap<u64, u64>>>,
     /// Bytes of all blocks.
     held: u64,
@@ -55,7 +54,7 @@ impl DriverModel {
         Place::Shared { block, offset }
     }
 
-    /// Takes back an allocation of `bytes` bytes.
+    /// Frees an allocation of `bytes` bytes.
     pub(super) fn free(&mut self, place: Place, bytes: u64) {
         match place {
             Place::Dedicated => self.held -= bytes,
@@ -72,12 +71,12 @@ impl DriverModel {
         }
     }
 
-    /// Bytes of all blocks now.
+    /// Returns the bytes of all blocks now.
     pub(super) const fn held(&self) -> u64 {
         self.held
     }
 
-    /// The most bytes that all blocks have had.
+    /// Returns the peak of the bytes of all blocks.
     pub(super) const fn peak(&self) -> u64 {
         self.peak
     }
@@ -88,7 +87,7 @@ impl DriverModel {
     }
 }
 
-/// The offset of the smallest gap of at least `bytes` bytes between allocations of a shared block.
+/// Returns the offset of the smallest gap of at least `bytes` bytes between allocations of a shared block.
 fn smallest_gap(allocations: &BTreeMap<u64, u64>, bytes: u64) -> Option<u64> {
     let starts = std::iter::once(0).chain(allocations.iter().map(|(offset, size)| offset + size));
     let ends = allocations.keys().copied().chain(std::iter::once(BLOCK));

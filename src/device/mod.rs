@@ -173,10 +173,10 @@ impl Future for Deferred {
 /// When [`Memory::submit`] submits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submit {
-    /// Before the call returns. Waits for other threads that are submitting some of the commands, and while the device is more than a
-    /// bounded number of batches behind (32 on a GPU).
+    /// Before the call returns. Waits for other threads that are submitting some of the commands, and while the device is
+    /// more than a fixed number of batches behind (32 on a GPU).
     Now,
-    /// Perhaps on another thread, after the call. Waits only while the device is more than a bounded number of batches behind.
+    /// Possibly on another thread, after the call. Waits only while the device is more than a fixed number of batches behind.
     Soon,
     /// As `Soon`, but never waits, neither for the device nor for another thread.
     WithoutWaiting,
@@ -238,11 +238,11 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// lock except the heap's while holding it.
     fn commands(&self) -> Self::Commands<'_>;
 
-    /// Submits all recorded commands, in order, and carries out the destructions between them. `when` says how much of it is done when the
-    /// call returns. A memory without threads does everything at once.
+    /// Submits all recorded commands, in order, and carries out the destructions between them. `when` determines what is done
+    /// when the call returns. A memory without threads submits before it returns.
     ///
     /// # Errors
-    /// The error of a failed batch. One on another thread is returned by the next call.
+    /// The error of a failed batch. The error of a batch that another thread submits is returned by the next call.
     fn submit(&self, when: Submit) -> Result<(), DeviceError>;
 
     /// Submits, then waits until the device has finished all commands. Only submits where
@@ -326,9 +326,9 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
         None
     }
 
-    /// Calls `act` once after `delay` on a thread of the memory, in place of an earlier call that is still pending; never once the memory is
-    /// dropped. Returns false and drops `act` where the memory has no threads, which is the default. Callbacks of the application may
-    /// run inside `act`.
+    /// Calls `act` once after `delay` on a thread of the memory. Replaces an earlier call that is still pending, and makes no
+    /// call after the memory is dropped. Returns false and drops `act` if the memory has no threads, which is the default.
+    /// Application callbacks may run inside `act`.
     #[cfg(not(target_arch = "wasm32"))]
     fn call_after(&self, delay: Duration, act: impl FnOnce() + Send + 'static) -> bool {
         let _ = (delay, act);

@@ -1,58 +1,60 @@
-//! Append loops: programs that allocate a block again and again, each time slightly larger, and drop the one before.
+//! Append loops: programs that repeatedly replace a block by a slightly larger block.
 //!
-//! A decoder's key and value cache, or `x = concat(x, row)` in a loop, never fits the segment of its predecessor: that segment is a
-//! little too small, so every step would create a segment and destroy another. [`AppendLoops`] recognises such a sequence and
-//! adds room for the next steps.
+//! Examples are a decoder's key and value cache, and `x = concat(x, row)` in a loop. Each new block is slightly larger than
+//! the segment of the previous block, so every step would create one segment and destroy another. [`AppendLoops`] detects
+//! such a sequence and adds room for the next steps.
 //!
-//! A step of a sequence is a request that no hole serves, though there is one of at least half its size, and that is up to a
-//! sixteenth larger than the step before it. From the third step on, a segment for the block has an eighth more than the block needs
-//! (the third step itself: a sixteenth). A program that replaces a block by a larger one once or twice gets none.
+//! A request is a step of a sequence if no hole serves the request, the largest hole has at least half its size, and the
+//! request is at most a sixteenth larger than the previous step. From the third step on, the segment is larger than the
+//! block by an eighth of the block (in the third step by a sixteenth). A program that replaces a block by a larger block
+//! only once or twice gets no additional room.
 //!
-//! Larger steps need no additional room: growing by more than a sixteenth each time takes a logarithmic number of steps. Inference
-//! with varying lengths has many such steps, and room for them is wasted: with steps of up to a quarter, serving BERT peaked at 1.155 times the
-//! requested bytes instead of 1.004.
+//! Larger steps need no additional room, because growing by more than a sixteenth each time takes a logarithmic number of
+//! steps. Inference with varying lengths has many such steps, for which additional room is wasted: with steps of up to a
+//! quarter, serving BERT peaked at 1.155 times the requested bytes instead of 1.004.
 //!
 //! # Bound
-//! A loop of `k` tensors alternates between `k + 1` segments, and replaces each only when the block has outgrown it: by an
-//! eighth, or in one step by more than a sixteenth. So growing from `a` to `b` bytes creates at most
-//! `(k + 1) · (3 + ln(b / a) / ln(17 / 16))` segments, 11.4 for each doubling and segment; loops with small steps create half as many. In
-//! exchange the pool reserves up to an eighth more than the old and the new block together.
+//! A loop of `k` tensors alternates between `k + 1` segments, and replaces a segment only when the block exceeds the
+//! segment: after growing by an eighth, or by a step of more than a sixteenth. So growing from `a` to `b` bytes creates at
+//! most `(k + 1) · (3 + ln(b / a) / ln(17 / 16))` segments, 11.4 for each doubling and segment; loops with small steps
+//! create half as many. In exchange the pool reserves up to an eighth more than the old and the new block together.
 
-/// A hole of at least this part of the request may be where an earlier block of the sequence was. It need not be an idle segment:
-/// smaller blocks may have been placed in it.
+/// A hole of at least this part of the request may be the location of an earlier block of the sequence. The hole need not
+/// be an idle segment: smaller blocks may have been placed next to the hole.
 const OUTGROWN: u64 = 2;
-/// A step is larger than the one before it by at most this part of that.
+/// A step exceeds the previous step by at most this part of the previous step.
 const LARGEST_STEP: u64 = 16;
-/// Steps of a sequence before the first one that gets additional room. Traces of training and inference have many sequences of two.
+/// The number of steps of a sequence without additional room. Traces of training and inference have many sequences of two
+/// steps.
 const UNNOTICED_STEPS: u32 = 2;
-/// The additional room of the first such step is the block's size shifted right by this; with each step the shift is one less.
+/// The additional room of the next step is the block's size shifted right by this; with each step the shift is one less.
 const FIRST_SHIFT: u32 = 4;
-/// The shift of all later steps: an eighth. A quarter was measured to halve the number of segments, and to reserve up to 1.25 times the
-/// old and the new block.
+/// The smallest shift: an eighth. A quarter halves the number of segments, but reserves up to 1.25 times the old and the
+/// new block (measured).
 const LAST_SHIFT: u32 = 3;
-/// Sequences that are remembered at once. The one that began first is forgotten first.
+/// The number of sequences that are stored. A new sequence replaces the oldest.
 const SEQUENCES: usize = 8;
 
 /// One sequence of growing blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sequence {
-    /// The size of its latest block, in bytes.
+    /// The size of the latest block in bytes.
     bytes: u64,
-    /// How often it has grown.
+    /// The number of steps so far.
     steps: u32,
 }
 
-/// The sequences of growing blocks that a pool has seen lately.
+/// The recent sequences of growing blocks of a pool.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AppendLoops {
     sequences: [Sequence; SEQUENCES],
-    /// The sequence that is forgotten next.
+    /// The index of the sequence that is replaced next.
     next: usize,
 }
 
 impl AppendLoops {
-    /// The bytes that a segment for a block of `lacking` bytes should have in addition. `hole` is the size of the pool's
-    /// largest hole. To be called once for each request that no hole serves.
+    /// Returns the additional bytes for the segment of a block of `lacking` bytes. `hole` is the size of the pool's largest
+    /// hole. Called once for each request that no hole serves.
     pub(super) fn additional_bytes(&mut self, lacking: u64, hole: u64) -> u64 {
         if hole < lacking / OUTGROWN {
             return 0;
@@ -64,7 +66,7 @@ impl AppendLoops {
             self.next = (self.next + 1) % SEQUENCES;
             return 0;
         };
-        // Several tensors that grow in step are one sequence, and its steps are counted once.
+        // Several tensors that grow together are one sequence, whose steps are counted once.
         if lacking > sequence.bytes {
             *sequence = Sequence { bytes: lacking, steps: sequence.steps.saturating_add(1) };
         }

@@ -1,8 +1,8 @@
 //! Creating segments within the limit.
 //!
-//! The one place where the heap gets larger. The limit is compared under the heap's lock in the same step in which the segment is
-//! added, so that reserved bytes exceed it neither with several threads nor when it is lowered while a segment is being created. The
-//! growth lock is held throughout, so that at most one segment exists that is not counted yet.
+//! Only this module makes the heap larger. The limit is checked under the heap's lock in the step that adds the segment,
+//! so that reserved bytes do not exceed the limit, also with several threads and when the limit is lowered while a segment
+//! is being created. The growth lock is held throughout, so that at most one segment is not counted yet.
 
 use super::{EventKind, Inner, State};
 use crate::device::{Commands, Memory};
@@ -11,7 +11,7 @@ use crate::heap::{BlockId, Place, SegmentId, SubPool};
 use std::num::NonZeroU64;
 use std::sync::MutexGuard;
 
-/// Why no segment was created.
+/// The reason why no segment was created.
 pub(super) enum NoGrowth {
     /// The limit leaves no room.
     Limit,
@@ -20,19 +20,20 @@ pub(super) enum NoGrowth {
     Failed(DeviceError),
 }
 
-/// The segment that a request needs, and its sub-pool. Sizes are in bytes.
+/// The segment for a request, and its sub-pool. Sizes are in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) pool: SubPool,
     /// The size that the growth policy chose.
     pub(super) bytes: u64,
-    /// The size that serves the request.
+    /// The smallest size that serves the request.
     pub(super) least: u64,
 }
 
 impl<M: Memory> Inner<M> {
-    /// Creates a segment of the wanted size, or of the least that serves if the device refuses so much, and hands the request's block
-    /// out of it. None if the limit has no room for the size any more: it was lowered, or another thread uses what was idle.
+    /// Creates a segment of the planned size, or of the smallest size that serves the request if the device refuses the
+    /// planned size, and allocates the request's block in the segment. `None` if the limit no longer has room: the limit was
+    /// lowered, or another thread uses a segment that was idle.
     pub(super) fn create_for(
         &self,
         _growing: &MutexGuard<'_, ()>,
@@ -52,7 +53,7 @@ impl<M: Memory> Inner<M> {
                 }
                 Err(error) => return Err(NoGrowth::Failed(error)),
             };
-            // Within one hold of the lock, so that no other thread takes the new segment.
+            // In the same critical section, so that no other thread takes the new segment.
             let serve = |state: &mut State<M>, id| {
                 let block = state.heap.allocate_from(wanted.pool, requested).expect("the new segment is large enough");
                 (id, block, state.heap.stats().reserved.current)
@@ -66,8 +67,8 @@ impl<M: Memory> Inner<M> {
         Err(NoGrowth::Refused(wanted.least))
     }
 
-    /// Adds a new segment to the heap, and lets `then` use it before any other thread. None if the limit has no room for it; then its
-    /// memory is destroyed.
+    /// Adds a new segment to the heap and calls `then`, which uses the segment before any other thread. If the limit has no
+    /// room for the segment, destroys its memory and returns `None`.
     pub(super) fn add<R>(
         &self,
         pool: SubPool,
@@ -92,7 +93,7 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> Inner<M> {
-    /// As [`State::room`], after asking the memory which released segments the device has finished with.
+    /// As [`State::room`], after querying which released segments the device has finished with.
     pub(super) fn refreshed_room(&self) -> u64 {
         if !self.memory.can_wait() {
             let unfinished = self.reclaim();
@@ -103,13 +104,13 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Bytes that the limit leaves in addition to the existing segments.
+    /// Returns the bytes that the limit permits in addition to the existing segments.
     pub(super) fn room(&self) -> u64 {
         self.room_above(self.heap.stats().reserved.current)
     }
 
-    /// Bytes that the limit leaves in addition to segments of `reserved` bytes. Where nothing can wait for the device, released
-    /// segments count until the device has finished with them.
+    /// Returns the bytes that the limit permits in addition to segments of `reserved` bytes. In browsers, where no thread can
+    /// wait for the device, released segments count until the device has finished with them.
     pub(super) fn room_above(&self, reserved: u64) -> u64 {
         self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(reserved).saturating_sub(self.unfinished))
     }

@@ -1,42 +1,45 @@
 //! The size of the next segment.
 //!
-//! A segment is created for a request that no hole serves. Its size follows the size of the pool, so that a pool of 10 MiB is as tight as
-//! one of 10 GiB:
-//! - The *target* of a segment for large blocks is 1/7 of the pool's reserved bytes while the pool is filled for the first time, which is
-//!   until it has allocated twice what it holds. From then on the part falls in proportion to what was allocated, down to 1/56: a pool
-//!   whose memory was allocated `k` times over is likely to need about one part in `k` more. So a program that loads gigabytes
-//!   creates few segments, and the last growth of a program, which decides its peak, is small.
+//! A segment is created for a request that no hole serves. Its size follows the size of the pool, so that a pool of 10 MiB
+//! has as little overhead as a pool of 10 GiB:
+//! - The *target* of a segment for large blocks is 1/7 of the pool's reserved bytes while the pool is filled for the first
+//!   time, which is until the pool has allocated twice its reserved bytes. From then on the part falls in proportion to the
+//!   allocated bytes, down to 1/56: a pool whose memory was allocated `k` times over is likely to need about one part in `k`
+//!   more. So a program that loads gigabytes creates few segments, and the last growth of a program, which decides its peak,
+//!   is small.
 //! - The target of a segment for small blocks is 1/16 of the pool (1/32 where blocks may not be moved).
-//! - A target has bounds: for large blocks 1 MiB and 96 MiB (16 MiB where blocks may not be moved, because holes in larger segments cannot be
-//!   closed then), for small ones 64 KiB and 8 MiB. It is also at least 1/128 of the sub-pool, so that a pool of many GiB has a few
-//!   hundred segments: each wgpu buffer adds to the cost of every compute pass.
-//! - The segment holds as many blocks of the requested size as fit the target. A program that lacks a block of some size usually needs
-//!   more of them soon, and they fill the segment to its end.
-//! - A block above the target gets a segment of its own size, which is released whole as soon as the block is freed.
-//! - Segments up to 4 MiB share the driver's blocks of 4 MiB. Their sizes are powers of two, which fill those blocks without a rest. A pool of
-//!   at least 8 such blocks has no smaller segment for large blocks: one more driver block is little for it then, and a segment that is a
-//!   whole block returns to the driver when it is destroyed.
-//! - A pool that has moved much gets some slack with its next segment: the fuller a pool is, the more every hole costs.
-//! - A block that keeps growing gets room for its next steps (`append.rs`).
+//! - A target has bounds: for large blocks 1 MiB and 96 MiB (16 MiB where blocks may not be moved, because holes in larger
+//!   segments cannot be closed then), for small blocks 64 KiB and 8 MiB. The target is also at least 1/128 of the sub-pool,
+//!   so that a pool of many GiB has a few hundred segments: each wgpu buffer adds to the cost of every compute pass.
+//! - The segment holds as many blocks of the requested size as fit the target. A program that requests a block of some size
+//!   usually requests more blocks of this size soon, and they fill the segment to its end.
+//! - A block above the target gets a segment of exactly its size, which is released as soon as the block is freed.
+//! - Segments up to 4 MiB share driver blocks of 4 MiB. Their sizes are powers of two, which fill these blocks completely. A
+//!   pool of at least 8 such blocks has no smaller segment for large blocks: one more driver block is a small part of the
+//!   pool then, and a segment that is a whole driver block is freed when it is destroyed.
+//! - A pool that has moved many bytes gets some slack with its next segment, because holes cost more moves the fuller the
+//!   pool is.
+//! - A block that grows in an append loop gets room for its next steps (`append.rs`).
 //!
-//! The boundary between small and large blocks follows the pool too: 1/4096 of it, at least 4 KiB, and from 400 MiB on
-//! [`PoolOptions::small_limit`](super::PoolOptions::small_limit) (where blocks may not be moved, 1/1024 of it, at least 16 KiB, up to the
-//! option). In a small pool two sub-pools that cannot use each other's holes cost more than a small block that keeps a segment in
-//! use: segments are small there, and compaction moves the block.
+//! The boundary between small and large blocks also follows the size of the pool: 1/4096 of the pool, at least 4 KiB, and
+//! from 400 MiB on [`PoolOptions::small_limit`](super::PoolOptions::small_limit) (where blocks may not be moved, 1/1024 of
+//! the pool, at least 16 KiB, up to the option). In a small pool, two sub-pools that cannot use each other's holes cost more
+//! than a small block that keeps a segment in use: the segments are small, and compaction moves the block.
 //!
-//! A program that sets [`PoolOptions::smallest_segment`](super::PoolOptions::smallest_segment) gets that size as the least, and the given
-//! `small_limit`. Below the size of the driver's blocks it is also the target.
+//! [`PoolOptions::smallest_segment`](super::PoolOptions::smallest_segment), if set, is the smallest size, and the boundary
+//! is then `small_limit`. A smallest size below the size of the driver's blocks is also the target.
 //!
 //! # Number of segments
-//! A segment for large blocks has more than half the target. So a pool that is filled for the first time has at most
-//! `14 + 15 · ln(reserved / 14 MiB)` of them when it has `reserved` bytes, from 14 to 672 MiB (112 MiB where blocks may not be moved): 14 of
-//! 1 MiB until it has 14 MiB, and then each adds at least 1/14. That is 28 segments at 32 MiB, 58 at 256 MiB. Later growth adds at least
-//! 1/112 each time. A program that frees makes the pool create some again, because idle segments are released before the pool grows.
+//! A segment for large blocks is larger than half the target. So a pool of `reserved` bytes that is filled for the first
+//! time has at most `14 + 15 · ln(reserved / 14 MiB)` of them, from 14 to 672 MiB (112 MiB where blocks may not be moved):
+//! 14 of 1 MiB up to 14 MiB, and then each adds at least 1/14. That is 28 segments at 32 MiB, 58 at 256 MiB. Later growth
+//! adds at least 1/112 each time. If a program frees blocks, the pool creates some segments again, because idle segments
+//! are released before the pool grows.
 //!
 //! # Measurements
-//! Peak reserved over peak requested, geometric mean (worst), with blocks moved: four traces of training and inference, twelve variants of
-//! them with jittered sizes, and six random programs, each with all sizes divided. *Before* was a target of half the pool, from 16 to
-//! 96 MiB, and segments for blocks up to 1 MiB that begin with 8 MiB.
+//! Peak reserved over peak requested, geometric mean (worst), with blocks moved: four traces of training and inference,
+//! twelve variants of them with jittered sizes, and six random programs, each with all sizes divided. *Before* was a target
+//! of half the pool, from 16 to 96 MiB, and segments for blocks up to 1 MiB that begin with 8 MiB.
 //!
 //! | divided by | traces | before | variants | before | random | before |
 //! | --- | --- | --- | --- | --- | --- | --- |
@@ -45,54 +48,57 @@
 //! | 32 | 1.04 (1.08) | 1.27 (1.48) | 1.04 (1.11) | 1.22 (1.38) | 1.20 (1.31) | 1.65 (1.91) |
 //! | 128 | 1.08 (1.16) | 1.83 (3.47) | 1.09 (1.18) | 2.03 (4.16) | 1.26 (1.47) | 1.43 (2.05) |
 //!
-//! A driver with blocks of 4 MiB holds 1.02, 1.04, 1.12 and 1.31 times the requested peak of the traces; before it held as much as the
-//! pool. Programs whose peak depends on a few large blocks are chaotic: other constants of the same order exchange which variant is the worst, and
-//! by how much (1.03 to 1.17 at full size). The means are stable.
+//! A driver with blocks of 4 MiB holds 1.02, 1.04, 1.12 and 1.31 times the requested peak of the traces; with the earlier
+//! policy, as much as the pool. Programs whose peak depends on a few large blocks are chaotic: other constants of the same
+//! order change which variant is the worst, and its value (1.03 to 1.17 at full size). The means are stable.
 
 use crate::heap::SubPool;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// The smallest segment for large blocks, in bytes, unless the program sets another. 512 KiB is tighter by 0.01 in pools of 7 to 100 MiB
-/// and makes the driver hold 0.1 times the peak more; 2 MiB is looser by 0.1.
+/// The smallest segment for large blocks in bytes, unless the option sets another size. With 512 KiB, pools of 7 to 100 MiB
+/// reserve less by 0.01 times the peak, and the driver holds more by 0.1 times the peak; with 2 MiB they reserve more by
+/// 0.1 times the peak.
 pub(super) const SMALLEST: u64 = MIB;
 /// The smallest segment for small blocks, in bytes.
 const SMALLEST_FOR_SMALL: u64 = 64 * KIB;
-/// The target of a segment for large blocks is this part of a pool that is filled for the first time.
+/// The target of a segment for large blocks, as a part of a pool that is filled for the first time.
 const FIRST_PART: u64 = 7;
-/// The smallest part of the pool that it is later.
+/// The smallest target of a segment for large blocks, as a part of the pool.
 const LAST_PART: u64 = 56;
-/// A pool is filled for the first time until it has allocated this many times what it holds.
+/// A pool is filled for the first time until it has allocated this many times its reserved bytes.
 const FILLS: u64 = 2;
-/// The most that it is where blocks may not be moved, in bytes. Half and double were both measured to be worse.
+/// The largest target for large blocks in bytes where blocks may not be moved. Half and double were both measured to be
+/// worse.
 const MOST_LARGE: u64 = 16 * MIB;
-/// The most that it is where blocks may be moved.
+/// The largest target for large blocks in bytes where blocks may be moved.
 const MOST_MOVING: u64 = 96 * MIB;
-/// The target of a segment for small blocks is this part of the pool, if blocks may be moved, and if they may not.
+/// The target of a segment for small blocks, as a part of the pool: where blocks may be moved, and where they may not.
 const SMALL_PART_MOVING: u64 = 16;
 const SMALL_PART: u64 = 32;
-/// The most that it is.
+/// The largest target for small blocks in bytes.
 const MOST_SMALL: u64 = 8 * MIB;
 /// A target is at least this part of its sub-pool.
 const SHARE: u64 = 128;
-/// From this size of the pool on, in bytes, the boundary between small and large blocks is the option's, where blocks may be moved: segments
-/// for large blocks are so large then, above 50 MiB, that a block of 1 MiB must not keep one in use.
+/// From this size of the pool on, in bytes, the boundary between small and large blocks is the option, where blocks may be
+/// moved: segments for large blocks are then above 50 MiB, and a block of 1 MiB must not keep such a segment in use.
 const LARGE_POOL: u64 = 400 * MIB;
-/// Below it the boundary is this part of the pool, if blocks may be moved, and if they may not.
+/// The boundary in smaller pools, as a part of the pool: where blocks may be moved, and where they may not.
 const SMALL_LIMIT_PART_MOVING: u64 = 4096;
 const SMALL_LIMIT_PART: u64 = 1024;
-/// The least that it is, in bytes.
+/// The smallest boundary in bytes.
 const LEAST_SMALL_LIMIT_MOVING: u64 = 4 * KIB;
 const LEAST_SMALL_LIMIT: u64 = 16 * KIB;
 /// A pool of at least this many driver blocks has no smaller segment for large blocks.
 const MANY_BLOCKS: u64 = 8;
-/// The slack of a pool that has moved much: this part of its sub-pool.
+/// The slack of a pool that has moved many bytes, as a part of the sub-pool.
 const SLACK_PART: u64 = 32;
 
-/// A pool has moved much when it has moved this part of what it may, with the default option just under a twentieth of what it has
-/// allocated.
+/// A pool has moved many bytes when it has moved this part of the permitted bytes: with the default option, slightly less
+/// than a twentieth of the allocated bytes.
 const MUCH: f64 = 0.48;
-/// And when it has allocated what it holds so many times. Before, there is no telling.
+/// The slack also requires that the pool has allocated this many times its reserved bytes: earlier, the share of moved
+/// bytes is not meaningful yet.
 const TURNOVERS: u64 = 16;
 
 /// The rule by which segments are sized. Sizes are in bytes.
@@ -102,7 +108,7 @@ pub(super) struct Growth {
     pub(super) minimum_segment: u64,
     /// Whether the program chose the smallest segment.
     pub(super) chosen: bool,
-    /// The most that is a small request.
+    /// The largest small request.
     pub(super) small_limit: u64,
     /// The largest segment: the device's largest buffer.
     pub(super) maximum_segment: u64,
@@ -114,28 +120,28 @@ pub(super) struct Growth {
     pub(super) granule: u64,
 }
 
-/// What the next segment is for.
+/// The demand that the next segment has to meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Demand {
-    /// The pool that it will serve.
+    /// The sub-pool of the segment.
     pub(super) pool: SubPool,
-    /// The block that it must hold, in bytes: a positive multiple of the granule.
+    /// The size of the block for which the segment is created: a positive multiple of the granule.
     pub(super) lacking: u64,
-    /// Bytes of the pool's segments now, without the idle ones.
+    /// Bytes of the pool's segments now, without idle segments.
     pub(super) reserved: u64,
-    /// The same of the sub-pool alone.
+    /// Bytes of the sub-pool's segments now, without idle segments.
     pub(super) reserved_in_pool: u64,
     /// Bytes of all blocks that the pool has allocated.
     pub(super) allocated: u64,
-    /// Bytes that the limit leaves for the segment, if there is a limit.
+    /// Bytes that the limit permits for the segment, if there is a limit.
     pub(super) room: Option<u64>,
-    /// Whether the pool has moved so much that it should have some slack.
+    /// Whether the pool has moved so many bytes that the segment gets some slack.
     pub(super) slack: bool,
-    /// Bytes beyond the block for its next steps, if it is one that keeps growing (`append.rs`).
+    /// Additional bytes for the block's next steps, if the block grows in an append loop (`append.rs`).
     pub(super) additional: u64,
 }
 
-/// What a pool has moved in its life, against what it may. Sizes are in bytes.
+/// The bytes that a pool has moved so far, and its limit. Sizes are in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moved {
     /// Bytes of all blocks that were moved.
@@ -144,18 +150,18 @@ pub(super) struct Moved {
     pub(super) allocated: u64,
     /// Bytes of all segments now.
     pub(super) reserved: u64,
-    /// The most that may be moved, as a share of what was allocated.
+    /// The limit on moved bytes, as a fraction of the allocated bytes.
     pub(super) share: f64,
 }
 
 impl Moved {
-    /// Whether it is so much that the pool should have some slack.
+    /// Returns whether the pool has moved so many bytes that its next segment gets some slack.
     pub(super) fn is_much(&self) -> bool {
         self.allocated / TURNOVERS > self.reserved && self.moved > share_of(self.allocated, self.share * MUCH)
     }
 }
 
-/// A share of `bytes`.
+/// Returns a fraction of `bytes`.
 pub(super) fn share_of(bytes: u64, share: f64) -> u64 {
     #[expect(clippy::cast_precision_loss, reason = "a share of bytes needs no more than 53 bits")]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast stops at the limits")]
@@ -164,27 +170,27 @@ pub(super) fn share_of(bytes: u64, share: f64) -> u64 {
 }
 
 impl Growth {
-    /// The next segment's size, in bytes: the size by the rule, or what there is room for; `None` if there is no room for what
-    /// is lacking.
+    /// Returns the next segment's size in bytes: the size by the rule, or the available room if that is smaller. `None` if the
+    /// room does not suffice for the block.
     pub(super) fn segment_bytes(&self, demand: &Demand) -> Option<u64> {
         let room = demand.room.unwrap_or(u64::MAX).min(self.maximum_segment);
         let most = room / self.granule * self.granule;
         (demand.lacking <= most).then(|| self.wanted(demand).min(most))
     }
 
-    /// The size without a limit: as many of the lacking blocks as fit the target, at least one.
+    /// Returns the size without a limit: as many blocks of the requested size as fit the target, at least one.
     fn wanted(&self, demand: &Demand) -> u64 {
         let target = self.target(demand).max(demand.reserved_in_pool / SHARE);
         let twins = (target / demand.lacking).max(1);
         let slack = if demand.slack { demand.reserved_in_pool / SLACK_PART } else { 0 };
-        // Where there is room for twins, there is room for a block that grows.
+        // Room for a second block of the size is also room for a block that grows.
         let additional = if twins == 1 { demand.additional } else { 0 };
         let bytes = (demand.lacking * twins + slack.max(additional)).max(self.least(demand));
         let tiled = if self.chosen { bytes } else { self.tile(bytes) };
         tiled.next_multiple_of(self.granule)
     }
 
-    /// The least that a segment has.
+    /// Returns the smallest size of a segment.
     fn least(&self, demand: &Demand) -> u64 {
         match demand.pool {
             _ if self.chosen => self.minimum_segment,
@@ -196,7 +202,7 @@ impl Growth {
         }
     }
 
-    /// The size that such a segment has within a block of the driver.
+    /// Returns the size of such a segment within a driver block.
     fn tile(&self, bytes: u64) -> u64 {
         if bytes >= self.driver_block {
             return bytes;
@@ -204,7 +210,7 @@ impl Growth {
         bytes.checked_next_power_of_two().map_or(bytes, |tile| tile.min(self.driver_block))
     }
 
-    /// What a segment should have, without regard to the size of the block.
+    /// Returns the target of a segment, independent of the size of the block.
     fn target(&self, demand: &Demand) -> u64 {
         if self.chosen && self.minimum_segment < self.driver_block {
             return self.minimum_segment;
@@ -221,7 +227,7 @@ impl Growth {
         }
     }
 
-    /// The largest request that is a small one in a pool of `reserved` bytes.
+    /// Returns the largest small request in a pool of `reserved` bytes.
     pub(super) fn small_limit_of(&self, reserved: u64) -> u64 {
         if self.chosen {
             return self.small_limit;
@@ -239,7 +245,7 @@ impl Growth {
 }
 
 impl Demand {
-    /// The part of the pool that the next segment for large blocks should have.
+    /// Returns the target of the next segment for large blocks, as a part of the pool.
     fn part(&self) -> u64 {
         let (allocated, filled) = (u128::from(self.allocated), u128::from(self.reserved.max(1)) * u128::from(FILLS));
         let part = u128::from(FIRST_PART) * allocated / filled;
@@ -247,7 +253,7 @@ impl Demand {
     }
 }
 
-/// The most segments for large blocks that a pool has when it has `reserved` bytes and is filled for the first time:
+/// Returns the largest number of segments for large blocks in a pool of `reserved` bytes that is filled for the first time:
 /// `14 + 15 · ln(reserved / 14 MiB)`.
 #[cfg(test)]
 fn most_segments(reserved: u64) -> u64 {
@@ -271,7 +277,7 @@ mod tests {
     };
     const MOVING: Growth = Growth { moving: true, ..GROWTH };
 
-    /// A demand of a pool that is filled for the first time.
+    /// Returns the demand of a pool that is filled for the first time.
     fn large(lacking: u64, reserved: u64) -> Demand {
         Demand {
             pool: SubPool::Large,
@@ -413,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_pool_that_only_grows_creates_no_more_segments_than_is_stated() {
-        // Blocks that fill half the target each are the worst case: no second one fits.
+        // Blocks slightly larger than half the target are the worst case: a segment has room for only one of them.
         for (growth, end) in [(GROWTH, 112 * MIB), (MOVING, 672 * MIB)] {
             let (mut held, mut segments) = (0, 0);
             while held < end {

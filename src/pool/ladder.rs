@@ -4,14 +4,15 @@
 //! 1. an idle segment of the other sub-pool;
 //! 2. a hole made by moving few blocks;
 //! 3. a new segment, compensated for by evacuating and releasing others (`compensate.rs`);
-//! 4. at the limit, or when the device refuses: release everything idle, wait for the device, and try 1 to 3 again;
-//! 5. any hole of either sub-pool, or one made by moving whatever is in the way;
-//! 6. segments are emptied and replaced by smaller ones until there is room (`make_room.rs`), in the end by way of host memory
-//!    (`host_copy.rs`);
-//! 7. the program's pressure callback (`pressure.rs`), and again as long as the callback frees something;
+//! 4. at the limit, or when the device refuses: release all idle segments, wait for the device, and repeat rungs 1 to 3;
+//! 5. a hole of either sub-pool, or a hole made by moving all blocks out of a range of a segment;
+//! 6. segments are emptied and replaced by smaller segments until there is room (`make_room.rs`), at last through host
+//!    memory (`host_copy.rs`);
+//! 7. the application's pressure callback (`pressure.rs`), repeated while the callback frees memory;
 //! 8. an error with the numbers.
 //!
-//! Only the rungs from 4 on wait for the device. A rung that lacks memory for itself (a bounce buffer, a read-back) is passed over.
+//! Only the rungs from 4 on wait for the device. A rung that cannot allocate its own memory (a bounce buffer, a readback
+//! buffer) is skipped.
 
 use super::compensate::Compensation;
 use super::create::{NoGrowth, Wanted};
@@ -35,41 +36,41 @@ pub(super) enum Sizing {
     Exact,
 }
 
-/// What a growing pool does next.
+/// The next step of a pool that has to grow for a request.
 enum Step {
-    /// There was a hole after all.
+    /// The request is served: another thread has freed or created a hole.
     Served(BlockId),
-    /// A segment of so many bytes, or none where the limit leaves no room.
+    /// A segment of `bytes` bytes has to be created. `None` if the limit leaves no room.
     Create { bytes: Option<u64>, shortfall: Shortfall },
 }
 
 impl<M: Memory> Pool<M> {
     /// Allocates a block of at least `bytes` bytes, whose content is stale. Zero bytes are valid and take no memory.
     ///
-    /// When a hole is large enough this takes constant time and calls nothing of the device. Otherwise the pool grows, which
-    /// doesn't wait for the device either, unless the alternative would be an error.
+    /// If a hole is large enough, this takes constant time and makes no call to the device. Otherwise the pool grows. Growing
+    /// waits for the device only if the request would fail otherwise.
     ///
     /// # When a request is served
-    /// With compaction enabled ([`PoolOptions::compaction_share`](crate::PoolOptions::compaction_share) above 0), a request of at most
-    /// the largest segment is served whenever
+    /// With compaction enabled ([`PoolOptions::compaction_share`](crate::PoolOptions::compaction_share) above 0), a request
+    /// of at most the largest segment is served whenever
     ///
     /// > active + pinned + request ≤ limit,
     ///
-    /// each rounded to the granule (`limit` down, the others up), where *active* is the sum of the blocks in segments that have no
-    /// pinned block, and *pinned* the size of the segments that have one. No arrangement of the blocks is an exception: the overhead
-    /// beyond the rounding, [`Pool::LIMIT_OVERHEAD`], is zero. The same holds without a limit, or below it, for a device that has
-    /// room for `limit` bytes of segments; what the device's driver adds to each segment counts against its room.
-    /// [`Pool::largest_request`] is the sum solved for the request.
+    /// each rounded to the granule (`limit` down, the others up), where *active* is the sum of the blocks in segments
+    /// without a pinned block, and *pinned* the size of the segments with a pinned block. This holds for every arrangement
+    /// of the blocks: the overhead beyond the rounding, [`Pool::LIMIT_OVERHEAD`], is zero. The same holds without a limit, or
+    /// below the limit, for a device with room for `limit` bytes of segments, including the driver's overhead for each
+    /// segment. [`Pool::largest_request`] solves the inequality for the request.
     ///
-    /// To keep this promise the pool may, as the last resort, wait for the device and copy blocks through host memory, one
-    /// segment at a time; where the host has no memory for that either, the request is refused. In a browser nothing can
-    /// wait, so blocks move on the device only, and a request can be refused because its free bytes are in pieces.
+    /// As the last resort, the pool waits for the device and copies blocks through host memory, one segment at a time. If the
+    /// host has no memory for the copy either, the request is refused. In a browser no thread can wait, so blocks move on the
+    /// device only, and a request can be refused because the free bytes are fragmented.
     ///
-    /// Should other programs take the device's memory in the middle of such a copy, the blocks stay in host memory. Using them gives
-    /// [`DeviceError::Refused`] until the device has room again; every use and every request tries again.
+    /// If other programs take the device's memory during such a copy, the blocks stay in host memory. Using these blocks
+    /// returns [`DeviceError::Refused`] until the device has room again; every use and every request tries again.
     ///
-    /// The pool's reserved bytes never exceed the limit, with any number of threads, except where the limit was lowered below
-    /// them; then they only fall.
+    /// The pool's reserved bytes never exceed the limit, with any number of threads, unless the limit is lowered below the
+    /// reserved bytes; these then only fall.
     ///
     /// # Errors
     /// [`AllocateError::OutOfMemory`] at the limit or when the device refuses, [`AllocateError::TooLarge`] above the
@@ -79,7 +80,7 @@ impl<M: Memory> Pool<M> {
         allocate(&self.inner, bytes, &Content::BYTES, Location::caller(), Sizing::Planned)
     }
 
-    /// As [`Pool::allocate`], and says what the block is for.
+    /// As [`Pool::allocate`], with the dtype and shape of the tensor for the block's record.
     #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_as(&self, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
@@ -135,7 +136,7 @@ pub(super) fn allocate<M: Memory>(
 }
 
 impl<M: Memory> Inner<M> {
-    /// Every rung above the first, up to the callback.
+    /// Runs the rungs of the ladder before the pressure callback.
     pub(super) fn climb(
         &self,
         requested: NonZeroU64,
@@ -143,10 +144,10 @@ impl<M: Memory> Inner<M> {
         before: &Remedies,
     ) -> Result<BlockId, AllocateError> {
         let explain = |error| AllocateError::from(self.memory.explain(error));
-        // Finished work first: its callbacks may free what serves the request.
+        // The callbacks of finished work run first, because they may free a block that serves the request.
         self.memory.poll();
         if !self.state().spilled.is_empty() {
-            // What lives comes before what is asked for.
+            // Segments of live blocks get device memory before the request does.
             self.restore_all().map_err(explain)?;
         }
         let refusal = match self.grow(requested, sizing) {
@@ -154,8 +155,8 @@ impl<M: Memory> Inner<M> {
             Err(NoGrowth::Failed(error)) => return Err(explain(error)),
             Err(refusal @ (NoGrowth::Limit | NoGrowth::Refused(_))) => refusal,
         };
-        // The next rung would be an error, so waiting is allowed: what was released counts once the device is done with
-        // it. No lock is held, since callbacks run meanwhile and may free or allocate.
+        // The next rung would be an error, so waiting is allowed: released segments count as free when the device has
+        // finished with them. No lock is held, because application callbacks run during the wait and may free or allocate.
         let wait = self.release_idle().map_err(explain)? || self.reclaim() > 0;
         if wait || matches!(refusal, NoGrowth::Refused(_)) {
             self.count_wait();
@@ -201,26 +202,27 @@ impl<M: Memory> Inner<M> {
         Err(AllocateError::OutOfMemory(Box::new(error)))
     }
 
-    /// The error of a request whose segment the device has refused after its creation.
+    /// Returns the error of a request whose segment the device has refused after its creation.
     pub(super) fn refused_by_device(&self, requested: NonZeroU64, before: &Remedies) -> AllocateError {
         let state = self.state();
         let refused = Some(state.heap.block_size(requested));
         AllocateError::OutOfMemory(Box::new(self.out_of_memory(&state, requested.get(), refused, before)))
     }
 
-    /// Counts a wait for the device, where there are any.
+    /// Counts a wait for the device, on a memory that can wait.
     pub(super) fn count_wait(&self) {
         self.state().remedies.waits += u64::from(self.memory.can_wait());
     }
 
-    /// Takes note of what the driver has back, for the next trim to report. Returns the bytes that it hasn't.
+    /// Adds the bytes that the driver has freed to the report of the next trim. Returns the destroyed bytes that the driver
+    /// has not freed yet.
     pub(super) fn reclaim(&self) -> u64 {
         let reclaimed = self.memory.reclaim();
         self.state().unreported += reclaimed.freed;
         reclaimed.pending
     }
 
-    /// A hole made by moving whatever is in the way in one segment of either sub-pool.
+    /// Creates a hole by moving all blocks out of a range of one segment, of either sub-pool, and allocates the hole.
     fn move_within_segments(&self, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
         let rungs = [Self::clear_window, Self::gather];
         for rung in rungs {
@@ -233,10 +235,11 @@ impl<M: Memory> Inner<M> {
         Ok(None)
     }
 
-    /// Makes room without waiting: by an idle segment of the other sub-pool, by moving few blocks, or by a new segment.
+    /// Serves a request without waiting: from an idle segment of the other sub-pool, by moving few blocks, or from a new
+    /// segment.
     fn grow(&self, requested: NonZeroU64, sizing: Sizing) -> Result<BlockId, NoGrowth> {
         let mut compensation = Compensation::default();
-        // Decided once: by the next plan, the hole that the block has outgrown may be gone.
+        // Decided once: the hole from which the block has grown may be released before the next plan.
         let mut additional = None;
         loop {
             let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,18 +257,19 @@ impl<M: Memory> Inner<M> {
                 return Err(NoGrowth::Limit);
             };
             compensation.skips_packing = additional.is_some_and(|bytes| bytes > 0);
-            // If the lock is not held any more, another thread may have grown the pool: the plan is made again.
+            // If the lock was released, another thread may have grown the pool, so the growth is planned again.
             let held = self.compensate(growing, shortfall.pool, bytes, &mut compensation).map_err(NoGrowth::Failed)?;
             let Some(growing) = held else { continue };
             let wanted = Wanted { pool: shortfall.pool, bytes, least: shortfall.bytes };
-            // Should there be no room any more, another thread uses a segment that was idle when the size was planned.
+            // No room is left if another thread now uses a segment that was idle when the size was planned.
             if let Some(block) = self.create_for(&growing, wanted, requested)? {
                 return Ok(block);
             }
         }
     }
 
-    /// Serves the request after all, or says what to create. `additional` is set by the first plan for a request.
+    /// Serves the request from a hole that exists now, or returns the segment to create. `additional` is set by the first
+    /// plan for a request.
     fn plan_growth(&self, requested: NonZeroU64, sizing: Sizing, additional: &mut Option<u64>) -> Step {
         self.refreshed_room();
         let mut state = self.state();
@@ -287,7 +291,7 @@ impl<M: Memory> Inner<M> {
             Sizing::Planned => self.growth.segment_bytes(&demand),
             Sizing::Exact => (demand.room.unwrap_or(u64::MAX) >= shortfall.bytes).then_some(shortfall.bytes),
         };
-        // A few small bytes that live long must not hold a segment much larger than the one they would get.
+        // A small block that lives long must not keep a segment that is much larger than a new segment would be.
         let most =
             if shortfall.pool == SubPool::Small { created.map_or(u64::MAX, |bytes| 2 * bytes) } else { u64::MAX };
         if let Some(idle) = state.smallest_idle(shortfall.bytes..=most) {
@@ -323,7 +327,7 @@ impl<M: Memory> Inner<M> {
         }
     }
 
-    /// The largest request that the limit has room for, without the holes that there are. None without a limit.
+    /// Returns the largest request that the limit has room for, without regard to holes. `None` without a limit.
     fn largest_in_room(&self, state: &State<M>) -> Option<u64> {
         let limit = state.limit?;
         let kept = if self.compaction_share > 0.0 {
@@ -340,12 +344,13 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Bytes of a limit that blocks cannot have because of how they lie, beyond the rounding to the granule. See
-    /// [`Pool::allocate`].
+    /// Bytes of a limit that blocks cannot use because of fragmentation, in addition to the rounding to the granule: zero.
+    /// See [`Pool::allocate`].
     pub const LIMIT_OVERHEAD: u64 = 0;
 
-    /// The largest request, in bytes, that the limit has room for now, or the largest hole if that is larger. None without a limit. The device may
-    /// still refuse it, and another thread may take the room. O(1) while nothing is pinned, else O(blocks).
+    /// Returns the largest request in bytes that the limit has room for now, or the size of the largest hole if that is
+    /// larger. `None` without a limit. The device may still refuse such a request, and another thread may take the room. O(1)
+    /// while no block is pinned, otherwise O(blocks).
     #[must_use]
     pub fn largest_request(&self) -> Option<u64> {
         let state = self.inner.state();
@@ -354,7 +359,8 @@ impl<M: Memory> Pool<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// What the next segment is for. Idle segments count as gone, since they are released to compensate for it.
+    /// Returns the demand that the next segment has to meet. Idle segments are not counted, because they are released to
+    /// compensate for the new segment.
     fn demand(&self, shortfall: &Shortfall, share: f64) -> Demand {
         let idle: u64 = self.heap.inactive_segments().map(|(_, bytes)| bytes).sum();
         let reserved = self.heap.stats().reserved.current - idle;
@@ -362,7 +368,7 @@ impl<M: Memory> State<M> {
         self.demand_of(shortfall.pool, shortfall.bytes, room, share)
     }
 
-    /// The same for a request of `lacking` bytes, within `room`.
+    /// Returns the demand of a request of `lacking` bytes, within `room`.
     pub(super) fn demand_of(&self, pool: SubPool, lacking: u64, room: Option<u64>, share: f64) -> Demand {
         let idle = |of: Option<SubPool>| -> u64 {
             let segments = self.heap.inactive_segments();
@@ -376,7 +382,8 @@ impl<M: Memory> State<M> {
         Demand { pool, lacking, reserved, reserved_in_pool, allocated, room, slack: moved.is_much(), additional: 0 }
     }
 
-    /// The smallest idle segment of a size in the range. It is of the other sub-pool, or its sub-pool would have served the request.
+    /// Returns the smallest idle segment whose size is in the range. The segment is in the other sub-pool: an idle segment of
+    /// the request's sub-pool would have served the request.
     fn smallest_idle(&self, sizes: RangeInclusive<u64>) -> Option<SegmentId> {
         let idle = self.heap.inactive_segments().filter(|(_, bytes)| sizes.contains(bytes));
         idle.min_by_key(|&(_, bytes)| bytes).map(|(id, _)| id)

@@ -1,4 +1,4 @@
-//! How a pool is made.
+//! The options of a pool.
 
 use super::growth::{Growth, SMALLEST};
 use crate::device::{GpuOptions, MemoryLimits};
@@ -6,68 +6,71 @@ use crate::error::OptionsError;
 use crate::heap::HeapOptions;
 use std::time::Duration;
 
-/// How a pool is made. Sizes are in bytes; the defaults suit most programs.
+/// The options of a pool. Sizes are in bytes; the defaults suit most programs.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// The most that all segments together may have. Unlimited by default: many drivers never refuse memory that they
-    /// haven't got, so a program that shares its machine should set one.
+    /// The limit on the sum of all segments. Unlimited by default. Many drivers never refuse an allocation, even beyond the
+    /// device's memory, so a program that shares the machine with others should set a limit.
     pub limit: Option<u64>,
-    /// The unit of offsets and block sizes: a power of two, at least the device's alignment for bindings, which is the
+    /// The unit of offsets and block sizes: a power of two, and at least the device's alignment for bindings, which is the
     /// default.
     pub granule: Option<u64>,
-    /// Requests up to this size are kept in segments of their own, so that a small tensor never keeps a large segment in use. 1 MiB by
-    /// default. It is an upper bound: in a small pool, whose segments are small anyway, the boundary is lower, 1/4096 of the reserved
-    /// bytes and at least 4 KiB up to 400 MiB (without compaction 1/1024 and 16 KiB). If `smallest_segment` is set, the boundary is this size in every
-    /// pool.
+    /// The largest small request. Small requests have separate segments, so that a small tensor does not keep a large segment
+    /// in use. 1 MiB by default.
+    ///
+    /// This is an upper bound. Up to 400 MiB of reserved bytes the boundary is 1/4096 of the reserved bytes and at least 4 KiB
+    /// (without compaction 1/1024 and 16 KiB), because small pools have small segments. If `smallest_segment` is set, the
+    /// boundary is this size in every pool.
     pub small_limit: u64,
-    /// The smallest segment. By default segments follow the size of the pool, from 1 MiB on (64 KiB for small requests), so that a pool of
-    /// some MiB reserves little more than it needs.
+    /// The smallest size of a segment. By default the size of segments follows the size of the pool, starting at 1 MiB
+    /// (64 KiB for small requests), so that a pool of a few MiB reserves little more than it needs.
     ///
-    /// Segments up to 4 MiB share the driver's blocks of 4 MiB: such a block returns to the driver when all segments in it are destroyed,
-    /// and the driver keeps the last one. With `Some((4 << 20) + 1)` each segment has a block of its own, which returns when the
-    /// segment is destroyed. A size of at most 4 MiB is also the size that the pool's segments have if the blocks allow it.
+    /// Segments up to 4 MiB share driver blocks of 4 MiB. Such a block is freed when all segments in the block are destroyed,
+    /// except for the last block, which the driver keeps. With `Some((4 << 20) + 1)` each segment has a separate driver
+    /// block, which is freed when the segment is destroyed. A size of at most 4 MiB is also the usual size of the pool's
+    /// segments, unless a block needs a larger one.
     pub smallest_segment: Option<u64>,
-    /// The most bytes that the pool moves to avoid growing, as a share of all bytes allocated so far. 0 turns this off;
-    /// 0.1 by default. Before the pool would answer that it is out of memory it may move more, unless this is 0: the guarantee of
-    /// [`Pool::allocate`](super::Pool::allocate) holds with any share above 0.
+    /// The limit on the bytes that the pool moves to avoid growing, as a fraction of all bytes allocated so far. 0.1 by
+    /// default; 0 disables these moves. Before an out-of-memory error the pool may move more, unless this is 0: the guarantee
+    /// of [`Pool::allocate`](super::Pool::allocate) holds for every fraction above 0.
     ///
-    /// The default is a bound that programs rarely meet: over four traces of training and inference and 12 variants of them with
-    /// jittered sizes, all with sizes divided by 1, 8, 32 and 128, the pool moved at most 0.05 of what was allocated. Bounds that bind cost
-    /// memory, since a program needs its moves where it first grows: with 0.048 the four traces divided by 32 took 1.23 times the requested
-    /// peak at worst, with 0.1 they take 1.08.
+    /// Programs rarely reach the default. Over four traces of training and inference and 12 variants with jittered sizes, all
+    /// with sizes divided by 1, 8, 32 and 128, the pool moved at most 0.05 of the allocated bytes. A lower limit costs memory,
+    /// because most moves are needed while the program grows for the first time: with 0.048 the four traces divided by 32
+    /// reserved up to 1.23 times the requested peak, with 0.1 up to 1.08 times.
     pub compaction_share: f64,
-    /// Clears a block's bytes when it is freed, so that no later block, and no other user of the memory after a trim, finds what
-    /// it held: for secrets, and to find programs that read what they haven't written. Off by default, when a new block holds
-    /// whatever was there before.
+    /// Clears the bytes of a block when the block is freed, so that neither a later block nor, after a trim, another program
+    /// can read them: for secret data, and to find reads of uninitialized memory, since every new block then contains zeros.
+    /// Disabled by default: a new block contains stale bytes.
     ///
-    /// The clear is recorded behind the commands that use the block and before those of its next owner. A block that is pinned
-    /// when it is freed is cleared when its last pin is dropped, so that commands which the program has submitted by then come
-    /// first. Compaction clears the places that it moves blocks away from. With it every block reads as zeros when it is new.
-    /// Not covered are copies on their way: staging, bounce and readback buffers.
+    /// The clear is recorded after the commands that use the block and before the commands of the next block there. A block
+    /// that is pinned when it is freed is cleared when its last pin is dropped, after all commands that the application has
+    /// submitted by then. Compaction clears the old locations of moved blocks. Staging, bounce and readback buffers are not
+    /// cleared.
     ///
-    /// Cost: dropping the last handle of a block takes the recorder's lock, records a command, and may submit the batch as every
-    /// command may.
+    /// Cost: dropping the last handle of a block takes the recorder's lock, records a command, and may submit the batch.
     pub scrub_on_free: bool,
-    /// How long memory stays reserved beyond what the program needs. By default 1 s; None keeps it until [`Pool::trim`](super::Pool::trim)
-    /// or the limit requires it.
+    /// The period after which memory that the program no longer needs is released. 1 s by default. With `None` memory stays
+    /// reserved until [`Pool::trim`](super::Pool::trim) is called or the limit requires a release.
     ///
-    /// *Needed* is the most that was active at any moment of the last two periods of this length, and a quarter of that, and one
-    /// smallest segment; nothing if nothing was active. When reserved bytes exceed that, segments without an active block go back to the
-    /// driver, longest idle first; if that does not suffice, blocks move out of sparse segments within
-    /// [`compaction_share`](Self::compaction_share). A loop whose iterations are alike therefore keeps all its memory, and a program whose
-    /// need falls loses the excess after one to two periods. Where memory is needed again within a period of its release, as in a loop
-    /// with iterations longer than two periods, the period doubles, up to 64 times its length, and shrinks slowly when nothing
-    /// grows.
+    /// The need is the peak of the active bytes over the last two periods, plus a quarter of that peak, plus one smallest
+    /// segment; or zero if no block was active. When reserved bytes exceed the need, idle segments are released, longest idle
+    /// first. If that does not suffice, blocks move out of sparse segments, within
+    /// [`compaction_share`](Self::compaction_share). A loop with similar iterations therefore keeps all its memory, and a
+    /// program whose need falls releases the excess after one to two periods. If memory is needed again within a period of its
+    /// release, as in a loop with iterations longer than two periods, the period doubles, up to 64 times the option. The
+    /// period shrinks slowly while the pool does not grow.
     ///
-    /// The release happens on a thread of the pool, apart from allocations, and waits for nothing; an allocation on another thread
-    /// may wait for the heap's lock while moves are planned. On GL and in browsers, which have no such thread, and on the host's memory it
-    /// happens when commands are submitted. jemalloc's decay and mimalloc's purge delay do the same for host memory.
+    /// Memory is released on a thread of the pool, not in allocations, and without waiting for the device. An allocation on
+    /// another thread may wait for the heap's lock while moves are planned. On GL, in browsers and on host memory, where the
+    /// pool has no such thread, memory is released when commands are submitted. Corresponds to jemalloc's decay and mimalloc's
+    /// purge delay.
     pub release_after: Option<Duration>,
-    /// Releases idle segments, longest idle first, before the pool grows beyond this fraction of the limit: above 0 and at most 1. By
-    /// default 1: idle memory goes when the limit requires it. Does nothing without a limit. PyTorch's
-    /// `garbage_collection_threshold`.
+    /// The fraction of the limit above which idle segments are released, longest idle first, before the pool grows: above 0
+    /// and at most 1. 1 by default: idle segments are released when the limit requires it. No effect without a limit. Equals
+    /// PyTorch's `garbage_collection_threshold`.
     pub release_above: f64,
-    /// Which adapter to open; used by [`Pool::request`](super::Pool::request) alone.
+    /// The adapter to open. Only used by [`Pool::request`](super::Pool::request).
     pub gpu: GpuOptions,
 }
 
@@ -88,7 +91,7 @@ impl Default for PoolOptions {
 }
 
 impl PoolOptions {
-    /// The granule on a memory with these limits.
+    /// Returns the granule on a memory with these limits.
     pub(super) fn granule_for(&self, limits: &MemoryLimits) -> Result<u64, OptionsError> {
         let granule = self.granule.unwrap_or(limits.alignment);
         if granule.is_power_of_two() && (limits.alignment..=HeapOptions::MOST_GRANULE).contains(&granule) {
@@ -98,7 +101,7 @@ impl PoolOptions {
         }
     }
 
-    /// Checks the options about releasing memory.
+    /// Checks the options for releasing memory.
     pub(super) fn check_release(&self) -> Result<(), OptionsError> {
         let fraction = self.release_above;
         if fraction > 0.0 && fraction <= 1.0 {
@@ -108,9 +111,9 @@ impl PoolOptions {
         }
     }
 
-    /// The growth policy on a memory with these limits.
+    /// Returns the growth policy on a memory with these limits.
     pub(super) fn growth_for(&self, limits: &MemoryLimits, granule: u64) -> Result<Growth, OptionsError> {
-        // The largest multiple there is, where the next one isn't a u64: it is above every device's largest buffer.
+        // If the next multiple exceeds u64, the largest multiple, which is above every device's largest buffer.
         let wanted = self.smallest_segment.unwrap_or(SMALLEST);
         let smallest = wanted.checked_next_multiple_of(granule).unwrap_or(u64::MAX - u64::MAX % granule);
         let largest = limits.largest_segment.min(u64::from(u32::MAX) * granule);

@@ -1,11 +1,12 @@
 //! Releasing memory that the program no longer needs: decay, as in jemalloc and mimalloc.
 //!
-//! Time is divided into periods. [`Decay`] holds the most bytes that were active in a period. Reserved bytes
-//! beyond the need of the last two periods, plus a margin, are released: idle segments first, then those that compaction empties. In a
-//! loop whose iterations are shorter than two periods the need is the loop's peak, so that nothing is released.
+//! Time is divided into periods. [`Decay`] stores the peak of the active bytes in a period. Reserved bytes that exceed the
+//! need of the last two periods plus a margin are released: idle segments first, then segments that compaction empties. In
+//! a loop whose iterations are shorter than two periods the need is the loop's peak, so no memory is released.
 //!
-//! Periods end on the memory's timer thread. A call is scheduled when a freed block leaves more reserved than is needed at that moment, and
-//! again until reserved and needed bytes agree. A memory without a timer ([`Memory::call_after`]) ends them when commands are submitted.
+//! Periods end on the memory's timer thread. When a block is freed and reserved bytes exceed the current need, a call is
+//! scheduled; the call is repeated until reserved bytes no longer exceed the need. On a memory without a timer
+//! ([`Memory::call_after`]) periods end when commands are submitted.
 
 use super::{Inner, State};
 use crate::device::{CacheLevel, Memory, Submit};
@@ -16,19 +17,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// Memory beyond the need is kept up to one part in so many of it, so that small changes of the need release and create nothing.
+/// This part of the need stays reserved in addition to the need, so that small changes of the need neither release nor
+/// create segments.
 const MARGIN: u64 = 4;
-/// The most that the period grows, as a multiple of the option.
+/// The longest period, as a multiple of the option.
 const LONGEST: u32 = 64;
-/// Periods without a new segment after which the period shrinks again.
+/// The number of periods without a new segment after which the period is halved.
 const QUIET: u32 = 16;
 
-/// When periods end. Shared by threads, outside of the pool's lock.
+/// The means by which periods end. Shared by threads, outside the pool's lock.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// Nothing needs to be scheduled: a call is pending, submissions end the periods, or memory is never released.
+    /// Whether no call has to be scheduled: a call is pending, submissions end the periods, or memory is never released.
     is_settled: AtomicBool,
-    /// Submissions end the periods, for lack of a timer.
+    /// Whether submissions end the periods, because the memory has no timer.
     by_submissions: AtomicBool,
 }
 
@@ -41,26 +43,26 @@ impl Schedule {
 /// The program's need over the current and the previous period. Sizes are in bytes.
 #[derive(Debug)]
 pub(super) struct Decay {
-    /// The period that the options ask for. None releases nothing.
+    /// The period in the options. `None` if memory is never released.
     shortest: Option<Duration>,
     period: Duration,
     began: Option<Instant>,
     previous_peak: u64,
-    /// Segments created by the end of the previous period.
+    /// The number of segments that were created before the end of the previous period.
     created: u64,
     /// Whether memory was released at the end of the previous period.
     has_released: bool,
-    /// Periods since a segment was created.
+    /// The number of periods since a segment was created.
     quiet: u32,
 }
 
-/// What the end of a period looks at. Sizes are in bytes.
+/// The pool's usage at the end of a period. Sizes are in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Usage {
     reserved: u64,
-    /// The most active bytes of the period.
+    /// The peak of the active bytes in the period.
     peak: u64,
-    /// Segments created so far.
+    /// The number of segments created so far.
     created: u64,
     smallest_segment: u64,
 }
@@ -78,19 +80,19 @@ impl Decay {
         }
     }
 
-    /// Whether the current period has ended by `now`. The first call begins it.
+    /// Returns whether the current period has ended at `now`. The first call begins the first period.
     fn is_over(&mut self, now: Instant) -> bool {
         let began = *self.began.get_or_insert(now);
         self.shortest.is_some() && now.duration_since(began) >= self.period
     }
 
-    /// Ends a period. Returns what reserved bytes should fall to, if they exceed the need.
+    /// Ends a period. Returns the target for the reserved bytes if they exceed the need.
     fn end_period(&mut self, now: Instant, usage: &Usage) -> Option<u64> {
         let shortest = self.shortest?;
         let has_grown = usage.created > self.created;
         self.quiet = if has_grown { 0 } else { self.quiet + 1 };
         if has_grown && self.has_released {
-            // What was released was needed again.
+            // Memory was needed again after its release.
             self.period = (self.period * 2).min(shortest * LONGEST);
         } else if self.quiet >= QUIET {
             self.period = (self.period / 2).max(shortest);
@@ -103,7 +105,7 @@ impl Decay {
     }
 }
 
-/// Bytes that stay reserved for a need.
+/// Returns the bytes that stay reserved for a need.
 const fn kept(needed: u64, smallest_segment: u64) -> u64 {
     if needed == 0 {
         return 0;
@@ -112,27 +114,27 @@ const fn kept(needed: u64, smallest_segment: u64) -> u64 {
 }
 
 impl<M: Memory> Inner<M> {
-    /// Schedules the end of a period if a block that was just freed leaves unneeded memory behind. Costs a nanosecond unless there is
-    /// such memory and no call is pending.
+    /// Returns whether the end of a period has to be scheduled after a block was freed: more is reserved than needed, and no
+    /// call is pending. Costs about a nanosecond.
     #[inline]
     pub(super) fn note_free(self: &Arc<Self>, state: &State<M>) -> bool {
         !self.schedule.is_settled.load(Ordering::Relaxed) && self.has_excess(state)
     }
 
-    /// Whether more is reserved than is needed at this moment.
+    /// Returns whether reserved bytes exceed the current need.
     #[inline]
     fn has_excess(&self, state: &State<M>) -> bool {
         let stats = state.heap.held();
         stats.reserved > kept(stats.active, self.growth.minimum_segment)
     }
 
-    /// Has the timer end the period, if nothing else will.
+    /// Schedules the end of the period, unless a call is pending.
     #[cold]
     pub(super) fn schedule_release(self: &Arc<Self>) {
         if self.schedule.is_settled.swap(true, Ordering::AcqRel) {
             return;
         }
-        // A period that has lasted since the last release ends here: the need before this moment counts for one more period only.
+        // Ends a period that has lasted since the last release, so that the earlier need counts for only one more period.
         let _ = self.end_period();
         if !self.call_after_period() {
             self.schedule.by_submissions.store(true, Ordering::Release);
@@ -156,10 +158,10 @@ impl<M: Memory> Inner<M> {
         })
     }
 
-    /// On the timer thread: releases what is unneeded, and schedules the next period while there is more to release.
+    /// Called on the timer thread: releases unneeded memory, and schedules the next period while there is more to release.
     #[cfg(not(target_arch = "wasm32"))]
     fn end_scheduled_period(self: &Arc<Self>) {
-        // First, so that a block freed from here on schedules a call if it needs one.
+        // First, so that a block that is freed from now on schedules a call if necessary.
         self.schedule.is_settled.store(false, Ordering::Release);
         let is_waiting = match self.end_period() {
             // The need of the previous period still counts, or the period has become longer.
@@ -172,7 +174,7 @@ impl<M: Memory> Inner<M> {
         }
     }
 
-    /// After a submission: the same, where no timer does it.
+    /// Called after a submission: ends the period and releases unneeded memory, on a memory without a timer.
     pub(super) fn note_submission(self: &Arc<Self>) {
         if self.schedule.by_submissions.load(Ordering::Acquire) {
             if let Some(target) = self.end_period() {
@@ -181,7 +183,7 @@ impl<M: Memory> Inner<M> {
         }
     }
 
-    /// Ends the period if its time is over. Returns what reserved bytes should fall to, if they exceed the need.
+    /// Ends the period if its time is over. Returns the target for the reserved bytes if they exceed the need.
     fn end_period(&self) -> Option<u64> {
         let now = Instant::now();
         let mut state = self.state();
@@ -197,8 +199,9 @@ impl<M: Memory> Inner<M> {
         state.decay.end_period(now, &usage)
     }
 
-    /// Releases idle segments, longest idle first, until at most `target` bytes are reserved, and empties sparse segments for it. Returns
-    /// whether it released any. Callbacks of the application may run inside, so no lock may be held.
+    /// Releases idle segments, longest idle first, and segments that compaction empties, until at most `target` bytes are
+    /// reserved. Returns whether a segment was released. Application callbacks may run inside, so the caller must hold no
+    /// lock.
     fn release_down_to(&self, target: u64) -> bool {
         let before = self.state().heap.held().reserved;
         let released = self.release_idle_to(target)
@@ -214,7 +217,7 @@ impl<M: Memory> Inner<M> {
             self.memory.drop_caches(CacheLevel::Buffers);
         }
         if let Err(error) = self.memory.submit(Submit::WithoutWaiting) {
-            // It is latched: the next call that can fail returns it.
+            // The error is latched: the next fallible call returns it.
             log::warn!("wgpu-pool: releasing unneeded memory: {error}");
         }
         self.reclaim();
@@ -231,8 +234,8 @@ impl<M: Memory> Inner<M> {
         })
     }
 
-    /// Moves blocks out of sparse segments, and releases those, until at most `target` bytes are reserved or the allowance for moves is used
-    /// up. Returns the number of segments that were released.
+    /// Moves blocks out of sparse segments and releases these segments, until at most `target` bytes are reserved or the
+    /// allowance for moves is exhausted. Returns the number of released segments.
     fn compact_down_to(&self, target: u64) -> Result<usize, DeviceError> {
         let mut released = 0;
         if self.compaction_share <= 0.0 {
@@ -243,7 +246,7 @@ impl<M: Memory> Inner<M> {
             while excess() > 0 && self.evacuate(pool, excess(), self.move_allowance())? {
                 released += self.release_idle_to(target);
             }
-            // What finds no hole is packed into a new segment, smaller than what is released for it.
+            // Blocks that fit no hole are packed into a new segment, which is smaller than the released segments.
             while excess() > 0 {
                 let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
                 let packed = self.pack_before_growth(&growing, pool, excess(), self.move_allowance())?;
@@ -258,7 +261,7 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Takes idle segments out of the heap, longest idle first, until at most `bytes` bytes are reserved.
+    /// Removes idle segments from the heap, longest idle first, until at most `bytes` bytes are reserved.
     pub(super) fn release_longest_idle(&mut self, bytes: u64) -> Vec<(SegmentId, u64)> {
         let mut released = Vec::new();
         while self.heap.held().reserved > bytes {
@@ -292,7 +295,7 @@ mod tests {
             Self { decay, now, created: 0 }
         }
 
-        /// Ends a period with this much reserved and active at its peak, in MiB.
+        /// Ends a period with these reserved bytes and this peak of active bytes, in MiB.
         fn end(&mut self, reserved: u64, peak: u64) -> Option<u64> {
             let almost = self.now + self.decay.period - Duration::from_millis(1);
             assert!(!self.decay.is_over(almost));

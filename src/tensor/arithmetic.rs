@@ -1,4 +1,4 @@
-//! Arithmetic over shapes. Every product and sum of sizes in the crate is taken here, checked in every build: `usize` has 32
+//! Arithmetic over shapes. The crate computes every product and sum of sizes here, with checks in every build: `usize` has 32
 //! bits on the web, and release builds wrap silently.
 //!
 //! Invariant of every [`Layout`](super::Layout): the product of its sizes, each counted at least as 1, times the bytes of the
@@ -7,10 +7,10 @@
 
 use crate::error::TensorError;
 
-/// Bytes of an element of the largest dtype.
+/// The size of an element of the largest dtype in bytes.
 const LARGEST_ELEMENT: u64 = 4;
 
-/// The product of some numbers; none if it overflows, and 0 if one of them is.
+/// Returns the product of the numbers. `None` if the product overflows; 0 if a number is 0.
 pub(crate) fn product(factors: &[usize]) -> Option<usize> {
     if factors.contains(&0) {
         return Some(0);
@@ -18,7 +18,7 @@ pub(crate) fn product(factors: &[usize]) -> Option<usize> {
     factors.iter().try_fold(1_usize, |product, &factor| product.checked_mul(factor))
 }
 
-/// The number of elements of sizes that belong to a checked shape. Saturates, which such sizes never make it do.
+/// Returns the number of elements for sizes of a checked shape, which cannot overflow.
 pub(crate) fn elements(sizes: &[usize]) -> usize {
     if sizes.contains(&0) {
         return 0;
@@ -26,7 +26,7 @@ pub(crate) fn elements(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |product, &size| product.saturating_mul(size))
 }
 
-/// Bytes of the elements of a checked shape.
+/// Returns the bytes of the elements of a checked shape.
 pub(crate) fn bytes(elements: usize, element_bytes: u64) -> u64 {
     (elements as u64).saturating_mul(element_bytes)
 }
@@ -36,7 +36,7 @@ pub(crate) fn bytes(elements: usize, element_bytes: u64) -> u64 {
 /// # Errors
 /// [`TensorError::Overflow`].
 pub(crate) fn check_shape(shape: &[usize], element_bytes: u64) -> Result<(), TensorError> {
-    // A size of zero would hide an overflow in the product, yet the strides would overflow all the same.
+    // A size of zero would hide an overflow of the product, but the strides would still overflow.
     let extent = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size.max(1)));
     let bytes = extent.and_then(|extent| (extent as u64).checked_mul(element_bytes.max(LARGEST_ELEMENT)));
     match bytes {
@@ -53,7 +53,7 @@ pub(crate) fn check_view(shape: &[usize]) -> Result<(), TensorError> {
     check_shape(shape, LARGEST_ELEMENT)
 }
 
-/// The number that factors of a size come to.
+/// Returns the product of the factors of a size.
 ///
 /// # Errors
 /// [`TensorError::Overflow`] with the factors for the shape.
@@ -74,7 +74,7 @@ pub(crate) fn extend(shape: &mut [usize], axis: usize, more: usize, element_byte
     Ok(())
 }
 
-/// The row-major strides of a checked shape.
+/// Returns the row-major strides of a checked shape.
 pub(crate) fn fill_row_major(strides: &mut [usize], shape: &[usize]) {
     let mut step = 1_usize;
     for (stride, &size) in strides.iter_mut().zip(shape).rev() {
@@ -83,12 +83,12 @@ pub(crate) fn fill_row_major(strides: &mut [usize], shape: &[usize]) {
     }
 }
 
-/// A size widened by padding before and behind it; none if it overflows.
+/// Returns a size plus the padding before and after it. `None` if the sum overflows.
 pub(crate) fn padded_size(size: usize, [before, behind]: [usize; 2]) -> Option<usize> {
     size.checked_add(before)?.checked_add(behind)
 }
 
-/// Places that a kernel covers along an axis: (kernel − 1) · dilation + 1. None if there are none, or a number overflows.
+/// Returns the extent of a kernel along an axis, (kernel − 1) · dilation + 1. `None` if it is empty or overflows.
 pub(crate) fn window_extent(kernel: usize, dilation: usize) -> Option<usize> {
     if dilation == 0 {
         return None;
@@ -96,9 +96,9 @@ pub(crate) fn window_extent(kernel: usize, dilation: usize) -> Option<usize> {
     kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)
 }
 
-/// Positions of a kernel window along an axis: ⌊(size + padding − extent) / stride⌋ + 1, or with `ceil_mode` the quotient rounded up,
-/// but for a last position that begins behind the image and the padding before it. None if there is no position, or a number
-/// overflows.
+/// Returns the number of positions of a kernel window along an axis: ⌊(size + padding − extent) / stride⌋ + 1. With `ceil_mode` the
+/// quotient is rounded up, unless the last position would begin after the image and the padding before the image. `None` if there is
+/// no position, or if a number overflows.
 pub(crate) fn window_positions(
     size: usize,
     extent: usize,

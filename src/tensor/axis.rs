@@ -1,11 +1,11 @@
-//! Axes of a tensor, which may be counted from the last one.
+//! Axes of a tensor, which may be counted from the end.
 
 use super::layout::{Dims, Layout};
 use crate::error::TensorError;
 
-/// An axis of a tensor: counted from the first one if it is 0 or more, from the last one if it is negative.
+/// An axis of a tensor. Non-negative axes are counted from the start, negative axes from the end.
 ///
-/// Of a tensor of rank n, axes from −n to n − 1 exist; −1 is the last one, as in PyTorch. Methods take any integer for one.
+/// A tensor of rank n has the axes −n to n − 1; −1 is the last axis, as in PyTorch. Every integer type converts to an axis.
 ///
 /// # Examples
 ///
@@ -40,7 +40,7 @@ impl From<isize> for Axis {
     }
 }
 
-/// A number above `i64::MAX` becomes that, which is no tensor's axis either.
+/// Saturates at `i64::MAX`, which is an axis of no tensor.
 impl From<usize> for Axis {
     fn from(axis: usize) -> Self {
         Self(i64::try_from(axis).unwrap_or(i64::MAX))
@@ -48,14 +48,14 @@ impl From<usize> for Axis {
 }
 
 impl Axis {
-    /// The number as it was given.
+    /// Returns the number as given by the caller.
     pub(super) fn number(self) -> i64 {
         self.0
     }
 }
 
-/// Axes of a tensor: one integer, an array, slice or vector of integers, or `..` for all axes. An empty list stands for all axes
-/// where an operation reduces along them, as in PyTorch.
+/// Axes of a tensor: an integer, an array, slice or vector of integers, or `..` for all axes. For reductions, an empty list means all
+/// axes, as in PyTorch.
 pub trait Axes: sealed::Axes {}
 
 impl<T: sealed::Axes> Axes for T {}
@@ -64,7 +64,7 @@ mod sealed {
     use super::Axis;
 
     pub trait Axes {
-        /// Passes on each axis in the order given; `rank` is the tensor's.
+        /// Calls the function with each axis in the given order, for a tensor of this rank.
         fn each(&self, rank: usize, visit: &mut dyn FnMut(Axis));
     }
 
@@ -114,7 +114,7 @@ mod sealed {
 }
 
 impl Layout {
-    /// An axis counted from the first one.
+    /// Returns the axis counted from the start.
     ///
     /// # Errors
     /// [`TensorError::Axis`].
@@ -127,7 +127,8 @@ impl Layout {
         }
     }
 
-    /// An axis counted from the first one, or none of a scalar's axis 0 or −1, which PyTorch has for reductions and lookups.
+    /// Returns the axis counted from the start, or `None` for axis 0 or −1 of a scalar, which PyTorch accepts in reductions and
+    /// lookups.
     ///
     /// # Errors
     /// [`TensorError::Axis`].
@@ -140,7 +141,7 @@ impl Layout {
         if self.rank() == 0 && matches!(axis.0, 0 | -1) { Ok(None) } else { self.axis(operation, axis).map(Some) }
     }
 
-    /// Axes counted from the first one, in the order given; a scalar's axis 0 or −1 is left out.
+    /// Returns the axes counted from the start, in the given order. Axis 0 or −1 of a scalar is omitted.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`].
@@ -152,7 +153,7 @@ impl Layout {
             let repeated = || TensorError::RepeatedAxis { operation, axis: axis.0 };
             match self.axis_or_scalar(operation, axis) {
                 Ok(Some(place)) if before.contains(&place) => found = Err(repeated()),
-                // All are different and below the rank: there is room.
+                // The axes are distinct and below the rank, so they fit.
                 Ok(Some(place)) => before.push(place),
                 Ok(None) if scalar_axes > 0 => found = Err(repeated()),
                 Ok(None) => scalar_axes += 1,

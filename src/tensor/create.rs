@@ -1,4 +1,4 @@
-//! New tensors, and tensors of the host's elements.
+//! Creation of tensors: empty, filled with zeros, and from elements on the host.
 
 use super::{DType, Element, Layout, MAX_RANK, Tensor, arithmetic};
 use crate::device::{Gpu, Memory};
@@ -8,11 +8,12 @@ use crate::pool::{Content, Pool};
 const _: () = assert!(MAX_RANK == Content::MAX_RANK, "the shape of every tensor is recorded");
 
 impl Tensor {
-    /// A contiguous tensor whose elements are stale: whatever the memory held before. Equals `torch.empty`.
+    /// Creates a contiguous tensor whose elements are not initialized: they are the previous contents of the memory. Equals
+    /// `torch.empty`.
     ///
     /// # Errors
-    /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`], [`TensorError::Unsupported`] for f16 on a
-    /// device whose kernels have none.
+    /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`]; [`TensorError::Unsupported`] for f16 on a
+    /// device without f16.
     #[track_caller]
     pub fn empty(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
         let (layout, bytes, content) = contiguous(shape.as_ref(), dtype, pool.memory())?;
@@ -26,7 +27,7 @@ impl Tensor {
         Ok(Self::over(self.storage.allocate_in_same_pool(bytes, &content)?, layout, dtype))
     }
 
-    /// A tensor of zeros. Equals `torch.zeros`.
+    /// Creates a tensor of zeros. Equals `torch.zeros`.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -37,7 +38,7 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// A tensor with these elements, in row-major order; as [`Tensor::from_slice`], of a vector. Equals `torch.tensor` of a nested
+    /// Creates a tensor with these elements, in row-major order, as [`Tensor::from_slice`]. Equals `torch.tensor` of a nested
     /// list.
     ///
     /// # Errors
@@ -52,11 +53,11 @@ impl Tensor {
         Self::from_slice(pool, &elements, shape)
     }
 
-    /// A tensor with these elements, in row-major order. Equals `torch.tensor` of a nested list. The slice is copied at
-    /// once.
+    /// Creates a tensor with these elements, in row-major order. Equals `torch.tensor` of a nested list. The elements are
+    /// copied before the call returns.
     ///
     /// # Errors
-    /// [`TensorError::Length`] if the slice is not the shape's number of elements; as [`Tensor::empty`].
+    /// [`TensorError::Length`] if the length of the slice differs from the shape's number of elements; as [`Tensor::empty`].
     ///
     /// # Examples
     ///

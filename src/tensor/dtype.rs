@@ -12,16 +12,16 @@ pub enum DType {
     I32,
     /// 32-bit unsigned integer, PyTorch's `uint32`. Arithmetic wraps.
     U32,
-    /// 16-bit floating point, PyTorch's `float16`: stored so, and computed with in f32, with one rounding where a result is
-    /// stored. For devices with [`wgpu::Features::SHADER_F16`].
+    /// 16-bit floating point, PyTorch's `float16`. Kernels compute in f32, and round once when they store a result. Requires
+    /// [`wgpu::Features::SHADER_F16`].
     F16,
 }
 
 impl DType {
-    /// Every dtype there is.
+    /// Every dtype.
     pub const ALL: [Self; 4] = [Self::F32, Self::I32, Self::U32, Self::F16];
 
-    /// Bytes of one element.
+    /// Returns the size of an element in bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         match self {
@@ -30,13 +30,13 @@ impl DType {
         }
     }
 
-    /// The type's name in WGSL.
+    /// Returns the type's name in WGSL.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.name_ref()
     }
 
-    /// A reference to the type's name: of the size of one pointer, for records.
+    /// Returns a reference to the type's name, which takes the size of one pointer in a record.
     pub(crate) const fn name_ref(self) -> &'static &'static str {
         match self {
             Self::F32 => &"f32",
@@ -46,13 +46,13 @@ impl DType {
         }
     }
 
-    /// Whether it is one of floating point. Equals `torch.dtype.is_floating_point`.
+    /// Returns whether the dtype is a floating-point type. Equals `torch.dtype.is_floating_point`.
     #[must_use]
     pub const fn is_floating_point(self) -> bool {
         matches!(self, Self::F32 | Self::F16)
     }
 
-    /// What kernels compute its elements with.
+    /// Returns the dtype in which kernels compute.
     pub(crate) const fn number(self) -> Self {
         match self {
             Self::F16 => Self::F32,
@@ -60,7 +60,7 @@ impl DType {
         }
     }
 
-    /// What elements are moved as, so that none of their bits change.
+    /// Returns the dtype as which kernels copy elements without changing bits.
     pub(crate) const fn moved(self) -> Self {
         match self {
             Self::F32 | Self::I32 | Self::U32 => Self::U32,
@@ -83,15 +83,15 @@ mod sealed {
     impl Sealed for half::f16 {}
 }
 
-/// A Rust type that a tensor's elements can be read as and written from.
+/// A Rust type as which a tensor's elements can be read and written.
 pub trait Element: bytemuck::Pod + fmt::Debug + Default + PartialEq + Send + Sync + sealed::Sealed {
-    /// The dtype that it stands for.
+    /// The dtype of the type.
     const DTYPE: DType;
 
-    /// The bits of the number that kernels compute with: of an f16, those of the f32 of its value.
+    /// Returns the bits of the number with which kernels compute: for f16, the bits of the value as f32.
     fn bits(self) -> u32;
 
-    /// The value, which f64 has of every dtype.
+    /// Returns the value, which f64 represents exactly for every dtype.
     fn value(self) -> f64;
 }
 

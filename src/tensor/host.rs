@@ -8,15 +8,15 @@ use std::fmt;
 /// A tensor's elements on the host, with their shape, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTensor<T> {
-    /// The sizes of its dimensions, outermost first.
+    /// The size of each dimension, outermost first.
     pub shape: Vec<usize>,
-    /// Its elements.
+    /// The elements.
     pub elements: Vec<T>,
 }
 
-/// The shape and elements as PyTorch prints them: four digits behind the point, or powers of ten where the elements differ by more
-/// than 1000 times, and of more than 1000 elements the first and the last three along each axis. The name of a dtype other than f32
-/// follows.
+/// Formats shape and elements as PyTorch: four decimal places, or scientific notation if the elements differ by a factor of more
+/// than 1000. Of more than 1000 elements, only the first and last three along each axis are shown. A dtype other than f32 is named
+/// at the end.
 ///
 /// ```
 /// use wgpu_pool::HostTensor;
@@ -42,12 +42,12 @@ impl<T: Element> HostTensor<T> {
     }
 }
 
-/// Why a tensor did not move to the host; it is given back whole.
+/// The error of moving a tensor to the host, with the unchanged tensor.
 #[derive(Debug)]
 pub struct IntoHostError {
-    /// The tensor, as it was.
+    /// The unchanged tensor.
     pub tensor: Box<Tensor>,
-    /// What went wrong.
+    /// The reason.
     pub error: TensorError,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for IntoHostError {
     }
 }
 
-/// Drops the tensor, and keeps what went wrong.
+/// Drops the tensor, and returns the reason.
 impl From<IntoHostError> for crate::error::Error {
     fn from(error: IntoHostError) -> Self {
         error.error.into()

@@ -11,11 +11,11 @@ pub trait TensorIndex: sealed::TensorIndex {}
 
 impl<T: sealed::TensorIndex> TensorIndex for T {}
 
-/// What an index says of one axis.
+/// The index of one axis.
 #[derive(Clone, Copy, Debug)]
 pub struct Indexed {
     range: Given,
-    /// Whether the axis is dropped from the shape.
+    /// Whether the axis is removed from the shape.
     is_dropped: bool,
 }
 
@@ -23,7 +23,7 @@ mod sealed {
     use super::{Axis, Given, IndexRange, Indexed};
 
     pub trait TensorIndex {
-        /// Passes on the index of each axis, the first one first.
+        /// Calls the function with the index of each axis, in order.
         fn each(&self, visit: &mut dyn FnMut(Indexed));
     }
 
@@ -105,13 +105,13 @@ impl Layout {
 }
 
 impl Tensor {
-    /// Returns the elements of an index or a range of each axis, as a view: `x.i((0, .., 1..3))` is `x[0, :, 1:3]` of PyTorch. An
-    /// integer drops its axis from the shape, as [`Tensor::select`]; a range keeps it, as [`Tensor::slice`] with a step of 1.
-    /// Negative indices are counted from the end. Axes that are not named are kept whole. Copies nothing.
+    /// Returns the elements of an index or a range of each axis, as a view: `x.i((0, .., 1..3))` is PyTorch's `x[0, :, 1:3]`.
+    /// An integer removes its axis from the shape, as [`Tensor::select`]; a range keeps the axis, as [`Tensor::slice`] with
+    /// step 1. Negative indices are counted from the end. Axes without an index are complete. Copies nothing.
     ///
     /// # Errors
-    /// [`TensorError::Axis`] for more indices than axes; [`TensorError::Slice`] if an axis has no such index, or if a range reaches
-    /// beyond the axis or ends before it starts, where PyTorch would cut it off.
+    /// [`TensorError::Axis`] for more indices than axes; [`TensorError::Slice`] if an axis has no such index, or if a range
+    /// exceeds the axis or ends before its start, where PyTorch would truncate the range.
     ///
     /// # Examples
     ///

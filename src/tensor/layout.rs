@@ -1,4 +1,4 @@
-//! Shape, strides and offset: which element of a storage is which element of a tensor.
+//! Shape, strides and offset: the mapping from a tensor's elements to elements of its storage.
 
 use super::arithmetic;
 use super::axis::{Axes, Axis};
@@ -7,14 +7,14 @@ use crate::error::TensorError;
 use std::fmt;
 use std::ops::Deref;
 
-/// The most dimensions that a tensor may have.
+/// The largest rank of a tensor.
 ///
-/// Kernels walk over operands in at most six dimensions. Neighbouring dimensions that are contiguous to each other in every operand
-/// count as one, so that only operands that are permuted, expanded or narrowed in many dimensions have more. Elementwise
-/// operations, copies and lookups then dispatch once for each index of the smallest dimensions; reductions copy the tensor first.
+/// Kernels iterate over operands in at most six dimensions. Adjacent dimensions that are contiguous in every operand are merged
+/// first, so only operands that are permuted, expanded or narrowed in many dimensions exceed six. Elementwise operations, copies
+/// and lookups then dispatch once for each index of the smallest dimensions; reductions copy the tensor first.
 pub const MAX_RANK: usize = 8;
 
-/// Up to [`MAX_RANK`] numbers, one a dimension, outermost first.
+/// Up to [`MAX_RANK`] numbers, one for each dimension, outermost first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Dims {
     rank: usize,
@@ -39,7 +39,7 @@ impl Dims {
         self.rank += 1;
     }
 
-    /// Drops all numbers but the first ones. What is dropped becomes 0, because equality compares it.
+    /// Keeps only the first numbers. The others become 0, because equality compares them.
     fn truncate(&mut self, rank: usize) {
         self.as_mut_slice()[rank..].fill(0);
         self.rank = rank;
@@ -64,8 +64,8 @@ impl fmt::Debug for Dims {
     }
 }
 
-/// How a tensor's elements lie in its storage. Offset and strides are in elements and never negative; a stride of zero repeats
-/// elements.
+/// The layout of a tensor's elements in its storage. Offset and strides are in elements and never negative; a stride of zero
+/// repeats elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) shape: Dims,
@@ -74,10 +74,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Row-major, from the storage's start.
+    /// Creates a row-major layout that starts at the storage's start.
     ///
     /// # Errors
-    /// [`TensorError::Rank`], or [`TensorError::Overflow`] if the bytes of it overflow.
+    /// [`TensorError::Rank`], or [`TensorError::Overflow`] if the number of bytes overflows.
     pub(crate) fn contiguous(shape: &[usize], element_bytes: u64) -> Result<Self, TensorError> {
         let shape = Dims::new(shape)?;
         arithmetic::check_shape(&shape, element_bytes)?;
@@ -88,12 +88,12 @@ impl Layout {
         self.shape.len()
     }
 
-    /// Number of elements; 1 for a scalar.
+    /// Returns the number of elements; 1 for a scalar.
     pub(crate) fn elements(&self) -> usize {
         arithmetic::elements(&self.shape)
     }
 
-    /// Whether the elements lie one after the other in row-major order. Where a dimension has one index its stride says nothing.
+    /// Returns whether the elements are contiguous in row-major order. The strides of dimensions with one index are ignored.
     pub(crate) fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         self.dimensions().rev().all(|(size, stride)| {
@@ -107,7 +107,7 @@ impl Layout {
         self.shape.iter().copied().zip(self.strides.iter().copied())
     }
 
-    /// The range of storage elements from the first to one past the last that belongs to the tensor.
+    /// Returns the range of storage elements from the tensor's first element to its last.
     pub(crate) fn span(&self) -> std::ops::Range<usize> {
         if self.elements() == 0 {
             return self.offset..self.offset;
@@ -116,8 +116,8 @@ impl Layout {
         self.offset..self.offset + last + 1
     }
 
-    /// Whether two of the tensor's elements share a place in the storage. May say so of a layout made of unusual strides
-    /// that doesn't; never the other way round.
+    /// Returns whether two of the tensor's elements may be the same storage element. Conservative: may return true for
+    /// unusual strides without an overlap, and never returns false for an overlap.
     pub(crate) fn overlaps_itself(&self) -> bool {
         let mut steps: Vec<(usize, usize)> = self.dimensions().filter(|&(size, _)| size > 1).collect();
         steps.sort_unstable_by_key(|&(_, stride)| stride);
@@ -130,13 +130,13 @@ impl Layout {
             })
     }
 
-    /// Whether two layouts over one storage share a place. May say so of two with many unlike strides that don't; never the
-    /// other way round.
+    /// Returns whether two layouts over one storage may share an element. Conservative: may return true for layouts with many
+    /// different strides that do not overlap, and never returns false for an overlap.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         overlap(self, other)
     }
 
-    /// The same elements in another shape, without moving any, if the strides allow it.
+    /// Returns the layout of the same elements in another shape, if the strides permit a view.
     pub(crate) fn reshape(&self, shape: &[usize]) -> Result<Self, TensorError> {
         let target = Dims::new(shape)?;
         if arithmetic::product(&target) != Some(self.elements()) {
@@ -153,8 +153,8 @@ impl Layout {
         })
     }
 
-    /// Strides of a view of another shape: each new dimension has to lie within one run of old dimensions that are
-    /// contiguous among themselves.
+    /// Returns the strides of a view of another shape. Each new dimension has to be within a group of old dimensions that are
+    /// contiguous to each other.
     fn view_strides(&self, target: &Dims) -> Option<Dims> {
         let merged = self.collapsed();
         let mut strides = *target;
@@ -170,19 +170,19 @@ impl Layout {
                 return None;
             }
         }
-        // What is left in front has one index each.
+        // The remaining outer dimensions have one index each.
         strides.as_mut_slice()[..next].fill(1);
         Some(strides)
     }
 
-    /// The same walk over the same elements in as few dimensions as possible: dimensions of one index go, and neighbours
-    /// that are contiguous to each other become one.
+    /// Returns a layout of the same elements in the same order with as few dimensions as possible: dimensions with one index
+    /// are removed, and adjacent dimensions that are contiguous to each other are merged.
     pub(crate) fn collapsed(&self) -> Self {
         let [collapsed] = collapse([self]);
         collapsed
     }
 
-    /// Some neighbouring dimensions alone, from the same start.
+    /// Returns the layout of a range of dimensions, with the same offset.
     pub(crate) fn part(&self, axes: std::ops::Range<usize>) -> Self {
         let mut part = Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset };
         for axis in axes {
@@ -192,7 +192,7 @@ impl Layout {
         part
     }
 
-    /// The indices `start..start + length` of an axis.
+    /// Returns the layout of the indices `start..start + length` of an axis.
     pub(crate) fn narrow(&self, axis: impl Into<Axis>, start: usize, length: usize) -> Result<Self, TensorError> {
         let axis = self.axis("narrow", axis)?;
         let size = self.shape[axis];
@@ -202,13 +202,13 @@ impl Layout {
         let mut view = *self;
         view.shape.as_mut_slice()[axis] = length;
         if view.elements() > 0 {
-            // A view without elements stays where it is: otherwise the offsets of such views could add up without end.
+            // A view without elements keeps its offset: otherwise the offsets of nested empty views could grow without bound.
             view.offset += start * self.strides[axis];
         }
         Ok(view)
     }
 
-    /// One index of an axis, which is dropped.
+    /// Returns the layout of one index of an axis, without the axis.
     pub(crate) fn at(&self, axis: usize, index: usize) -> Self {
         let mut view =
             Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset + index * self.strides[axis] };
@@ -221,7 +221,7 @@ impl Layout {
         view
     }
 
-    /// Two axes exchanged.
+    /// Exchanges two axes.
     pub(crate) fn transpose(&self, first: impl Into<Axis>, second: impl Into<Axis>) -> Result<Self, TensorError> {
         let axes = [self.axis_or_scalar("transpose", first)?, self.axis_or_scalar("transpose", second)?];
         let [Some(first), Some(second)] = axes else { return Ok(*self) };
@@ -231,8 +231,8 @@ impl Layout {
         Ok(view)
     }
 
-    /// The same places over another shape, in which an axis is passed over: its stride is zero. The others are no longer than
-    /// they are here.
+    /// Returns a layout of another shape with the same offset and strides, except for one axis, whose stride is zero. The
+    /// sizes of the other axes are at most those of this layout.
     pub(crate) fn with_axis_of(&self, axis: usize, shape: &[usize]) -> Self {
         let mut view = *self;
         view.shape.as_mut_slice().copy_from_slice(shape);
@@ -240,7 +240,7 @@ impl Layout {
         view
     }
 
-    /// The axes in another order.
+    /// Reorders the axes.
     pub(crate) fn permute(&self, axes: &impl Axes) -> Result<Self, TensorError> {
         let axes = self.axes("permute", axes)?;
         if axes.len() != self.rank() {
@@ -254,7 +254,7 @@ impl Layout {
         Ok(view)
     }
 
-    /// The elements repeated to a larger shape, by the broadcasting rules of PyTorch and NumPy.
+    /// Broadcasts the layout to a larger shape, by the rules of PyTorch and NumPy.
     pub(crate) fn expand(&self, operation: &'static str, shape: &[usize]) -> Result<Self, TensorError> {
         let target = Dims::new(shape)?;
         let mismatch = || TensorError::Shape { operation, left: self.shape.to_vec(), right: target.to_vec() };
@@ -272,7 +272,7 @@ impl Layout {
         Ok(Self { shape: target, strides, offset: self.offset })
     }
 
-    /// The shape that two shapes broadcast to.
+    /// Returns the shape to which two shapes broadcast.
     pub(crate) fn broadcast_shape(&self, operation: &'static str, other: &Self) -> Result<Dims, TensorError> {
         let rank = self.rank().max(other.rank());
         let at = |layout: &Self, axis: usize| {
@@ -296,7 +296,7 @@ impl Layout {
         Ok(shape)
     }
 
-    /// Storage indices of the elements, in row-major order of the tensor.
+    /// Returns the storage index of each element, in row-major order of the tensor.
     pub(crate) fn indices(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.elements()).map(|position| {
             let mut rest = position;
@@ -310,7 +310,7 @@ impl Layout {
     }
 }
 
-/// Collapses the dimensions of several layouts of one shape together, so that one walk serves all of them.
+/// Merges dimensions of several layouts of one shape, so that one iteration serves all of them.
 pub(crate) fn collapse<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
     let mut collapsed = layouts.map(|layout| *layout);
     collapse_in_place(&mut collapsed);
@@ -326,7 +326,7 @@ pub(crate) fn collapse_in_place(layouts: &mut [Layout]) {
         if size == 1 {
             continue;
         }
-        // The outer neighbour steps over exactly this dimension, in every layout.
+        // In every layout, the outer stride is the extent of this dimension.
         let merges = kept > 0 && layouts.iter().all(|layout| layout.strides[kept - 1] == size * layout.strides[axis]);
         for layout in &mut *layouts {
             let (sizes, strides) = (layout.shape.as_mut_slice(), layout.strides.as_mut_slice());

@@ -31,8 +31,8 @@ use std::sync::Arc;
 
 /// A handle to an array of elements on the device, of up to [`MAX_RANK`] dimensions.
 ///
-/// Cloning it, and taking a view of it, shares the memory. Dropping the last handle gives the memory back to the pool at once,
-/// without waiting for the device.
+/// Clones and views share the memory. Dropping the last handle returns the memory to the pool immediately, without waiting for
+/// the device.
 #[derive(Clone)]
 pub struct Tensor {
     storage: Storage,
@@ -41,79 +41,79 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor over a storage; the layout lies within it.
+    /// Creates a tensor over a storage, which contains the layout.
     pub(crate) fn over(storage: Storage, layout: Layout, dtype: DType) -> Self {
         Self { storage, layout, dtype }
     }
 
-    /// The sizes of its dimensions, outermost first.
+    /// Returns the size of each dimension, outermost first.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.layout.shape
     }
 
-    /// How many elements further in memory the next index of each dimension is.
+    /// Returns the stride of each dimension: the distance in elements between consecutive indices.
     #[must_use]
     pub fn strides(&self) -> &[usize] {
         &self.layout.strides
     }
 
-    /// The number of its dimensions.
+    /// Returns the number of dimensions.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.layout.rank()
     }
 
-    /// The number of its elements: 1 for a scalar, 0 if any dimension is empty.
+    /// Returns the number of elements: 1 for a scalar, 0 if a dimension is empty.
     #[must_use]
     pub fn elements(&self) -> usize {
         self.layout.elements()
     }
 
-    /// The type of its elements.
+    /// Returns the type of the elements.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The number of elements from the start of the storage to the tensor's first element: element (i, j, …) is at
+    /// Returns the number of elements from the start of the storage to the tensor's first element: element (i, j, …) is at
     /// `offset + i · strides[0] + j · strides[1] + …` elements of [`Tensor::binding`]. Equals `torch.Tensor.storage_offset`.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.layout.offset
     }
 
-    /// Whether its elements lie one after the other, in row-major order.
+    /// Returns whether the elements are contiguous in row-major order.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         self.layout.is_contiguous()
     }
 
-    /// Names its memory, for reports, errors and the viewer. Views and clones share the name.
+    /// Sets the label of the memory, for reports, errors and the viewer. Views and clones share the label.
     pub fn set_label(&self, label: impl Into<Arc<str>>) {
         self.storage.set_label(label);
     }
 
-    /// The tensor with its memory named, as [`set_label`](Self::set_label).
+    /// Returns the tensor after setting the label of its memory, as [`set_label`](Self::set_label).
     #[must_use]
     pub fn labelled(self, label: impl Into<Arc<str>>) -> Self {
         self.set_label(label);
         self
     }
 
-    /// A handle that doesn't keep the memory; see [`Storage::downgrade`].
+    /// Returns a handle that does not keep the memory allocated; see [`Storage::downgrade`].
     #[must_use]
     pub fn downgrade(&self) -> WeakTensor {
         WeakTensor { storage: self.storage.downgrade(), layout: self.layout, dtype: self.dtype }
     }
 
-    /// The memory below it, shared with its views.
+    /// Returns the tensor's storage, which views share.
     #[must_use]
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// The pool it belongs to.
+    /// Returns the pool of the tensor.
     #[must_use]
     pub fn pool(&self) -> Pool {
         self.storage.pool()
@@ -123,16 +123,16 @@ impl Tensor {
         &self.layout
     }
 
-    /// The same elements in another shape, without a copy. Equals `torch.Tensor.view`.
+    /// Returns the same elements in another shape, as a view. Copies nothing. Equals `torch.Tensor.view`.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] if the number of elements differs, [`TensorError::NotViewable`] if the strides don't allow it:
-    /// then take [`Tensor::contiguous`] first. [`TensorError::Overflow`] if the other sizes of an empty shape overflow.
+    /// [`TensorError::Shape`] if the number of elements differs; [`TensorError::NotViewable`] if the strides do not permit the
+    /// shape: call [`Tensor::contiguous`] first; [`TensorError::Overflow`] if the other sizes of an empty shape overflow.
     pub fn reshape(&self, shape: impl AsRef<[usize]>) -> Result<Self, TensorError> {
         Ok(self.view(self.layout.reshape(shape.as_ref())?))
     }
 
-    /// The indices `start..start + length` of an axis, as a view. Equals `torch.narrow`.
+    /// Returns the indices `start..start + length` of an axis, as a view. Equals `torch.narrow`.
     ///
     /// # Errors
     /// [`TensorError::Axis`] or [`TensorError::Narrow`].
@@ -140,7 +140,7 @@ impl Tensor {
         Ok(self.view(self.layout.narrow(axis, start, length)?))
     }
 
-    /// Two axes exchanged, as a view. Equals `torch.transpose`.
+    /// Exchanges two axes. Returns a view. Equals `torch.transpose`.
     ///
     /// # Errors
     /// [`TensorError::Axis`].
@@ -148,7 +148,7 @@ impl Tensor {
         Ok(self.view(self.layout.transpose(first, second)?))
     }
 
-    /// The axes in another order, as a view. Equals `torch.permute`.
+    /// Reorders the axes. Returns a view. Equals `torch.permute`.
     ///
     /// # Errors
     /// [`TensorError::Permutation`] unless every axis is named, [`TensorError::Axis`], [`TensorError::RepeatedAxis`].
@@ -156,20 +156,21 @@ impl Tensor {
         Ok(self.view(self.layout.permute(&axes)?))
     }
 
-    /// The elements repeated to a larger shape, as a view with strides of zero. Equals `torch.Tensor.expand`.
+    /// Broadcasts the tensor to a larger shape. Returns a view whose repeated dimensions have stride 0. Equals
+    /// `torch.Tensor.expand`.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] if the shapes don't broadcast, [`TensorError::Overflow`] if the number of elements overflows.
+    /// [`TensorError::Shape`] if the shapes do not broadcast, [`TensorError::Overflow`] if the number of elements overflows.
     pub fn expand(&self, shape: impl AsRef<[usize]>) -> Result<Self, TensorError> {
         Ok(self.view(self.layout.expand("expand", shape.as_ref())?))
     }
 
-    /// Pins the tensor's memory for commands that the program records by itself, and shows where its storage lies. The tensor's
-    /// elements are at [`strides`](Self::strides) from [`offset`](Self::offset) within the binding, all counted in elements. See
-    /// [`Storage::pin`].
+    /// Pins the tensor's memory for commands that the application records itself, and returns a guard with the storage's
+    /// location. Within the binding the tensor's elements start at [`offset`](Self::offset) and have these
+    /// [`strides`](Self::strides), all counted in elements. See [`Storage::pin`].
     ///
     /// # Errors
-    /// As [`Storage::pin`]; a tensor without elements has no binding, unless it is a view of memory with others.
+    /// As [`Storage::pin`]. A tensor without elements has no binding, unless it is a view of a storage with elements.
     #[track_caller]
     pub fn binding(&self) -> Result<Pinned, TensorError> {
         Ok(self.storage.pin()?)
@@ -180,7 +181,7 @@ impl Tensor {
     }
 }
 
-/// A handle to a tensor that doesn't keep its memory. Made by [`Tensor::downgrade`].
+/// A handle to a tensor that does not keep the memory allocated. Created by [`Tensor::downgrade`].
 #[derive(Clone, Debug)]
 pub struct WeakTensor {
     storage: WeakStorage,
@@ -189,7 +190,7 @@ pub struct WeakTensor {
 }
 
 impl WeakTensor {
-    /// The tensor, unless the last handle to its memory was dropped meanwhile.
+    /// Returns the tensor, or `None` after the last handle to its memory was dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<Tensor> {
         Some(Tensor { storage: self.storage.upgrade()?, layout: self.layout, dtype: self.dtype })

@@ -1,4 +1,4 @@
-//! Operands of elementwise operations: tensors and numbers, and the dtype that two of them have in common.
+//! Operands of elementwise operations: tensors and numbers, and the promotion of their dtypes.
 
 use super::{DType, Element, Tensor};
 use crate::error::TensorError;
@@ -6,13 +6,13 @@ use crate::error::TensorError;
 /// An operand of an elementwise operation: a tensor, or a number.
 ///
 /// Implemented by [`Tensor`], `f32`, `f64`, [`f16`](half::f16), `i32`, `i64`, `u32`, and references to them. A number does not
-/// decide the precision: of a tensor of floating point and any number the result has the tensor's dtype, and of a tensor of
-/// integers and an integer as well. A number of floating point and a tensor of integers give f32, as `torch.result_type`.
+/// change the precision: the result has the tensor's dtype, except for an integer tensor and a floating-point number, whose result
+/// is f32, as by `torch.result_type`.
 pub trait TensorOrScalar: sealed::TensorOrScalar {}
 
 impl<T: sealed::TensorOrScalar> TensorOrScalar for T {}
 
-/// What an operand is.
+/// An operand: a tensor or a number.
 #[derive(Clone, Copy, Debug)]
 pub enum Operand<'a> {
     Tensor(&'a Tensor),
@@ -69,12 +69,12 @@ impl Number {
         if T::DTYPE.is_floating_point() { Self::Double(value) } else { Self::Integer(value as i64) }
     }
 
-    /// The bits of the number that kernels over a dtype compute with. Real numbers are rounded to f32. Of u32, negative integers
-    /// of 32 bits wrap, as in PyTorch.
+    /// Returns the bits of the number for kernels over a dtype. Floating-point numbers are rounded to f32. For u32, negative
+    /// 32-bit integers wrap, as in PyTorch.
     ///
     /// # Errors
-    /// [`TensorError::Scalar`] for an integer beyond the dtype's range; [`TensorError::DType`] for a real number and
-    /// integers, which [`result_type`] never pairs.
+    /// [`TensorError::Scalar`] for an integer beyond the dtype's range; [`TensorError::DType`] for a floating-point number
+    /// and an integer dtype.
     pub(crate) fn bits(self, operation: &'static str, dtype: DType) -> Result<u32, TensorError> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -104,8 +104,8 @@ impl Number {
 }
 
 impl DType {
-    /// The smallest dtype that both convert to: of floating point and an integer the one of floating point, of f16 and f32 f32.
-    /// None of i32 and u32, of which PyTorch promotes none either. Equals `torch.promote_types`.
+    /// Returns the dtype to which both dtypes are promoted: the floating-point dtype for floating point and integer, f32 for
+    /// f16 and f32. `None` for i32 and u32, which PyTorch does not promote either. Equals `torch.promote_types`.
     #[must_use]
     pub fn promote(self, other: Self) -> Option<Self> {
         match (self, other) {
@@ -117,9 +117,9 @@ impl DType {
     }
 }
 
-/// The dtype of an operation's result. Of two tensors with dimensions, or two scalars, that of [`DType::promote`]. A tensor
-/// without dimensions, if the other one has some, and a number, count only where they are of floating point and the other is of
-/// integers. Equals `torch.result_type`.
+/// Returns the dtype in which an operation on two operands is computed. For two tensors of rank 1 or more, or two tensors of rank
+/// 0, [`DType::promote`]. A number, or a tensor of rank 0 with a tensor of higher rank, matters only if it is floating point and
+/// the other operand is not. Equals `torch.result_type`.
 ///
 /// # Errors
 /// [`TensorError::DType`] for i32 and u32.

@@ -1,11 +1,12 @@
-//! Whether two layouts over one storage share a place.
+//! Overlap of two layouts over one storage.
 
 use super::Layout;
 
-/// Sums that are looked at before two layouts are taken to meet. Views of one tensor need one or two a dimension.
+/// The number of sums that are checked before two layouts are assumed to overlap. Views of one tensor need one or two for each
+/// dimension.
 const MOST_STEPS: u32 = 256;
 
-/// How much further a step along one dimension of either layout goes: by `stride` times a number from `low` to `high`.
+/// The distance that one dimension of either layout contributes: `stride` times a number from `low` to `high`.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     stride: i128,
@@ -13,8 +14,8 @@ struct Step {
     high: i128,
 }
 
-/// Whether two layouts share a place. May say so of two that don't if their strides are unlike each other's in many dimensions; never
-/// the other way round.
+/// Returns whether two layouts may share a storage element. Conservative: may return true for layouts whose strides differ in many
+/// dimensions without an overlap, and never returns false for an overlap.
 pub(super) fn overlap(left: &Layout, right: &Layout) -> bool {
     if left.elements() == 0 || right.elements() == 0 {
         return false;
@@ -26,7 +27,7 @@ pub(super) fn overlap(left: &Layout, right: &Layout) -> bool {
         }
         let (stride, most) = (stride as i128, size as i128 - 1);
         let (low, high) = if forward { (0, most) } else { (-most, 0) };
-        // Dimensions of one stride, of the same layout or of both, are one step.
+        // Dimensions with the same stride, in one layout or both, are one step.
         match steps.iter_mut().find(|step| step.stride == stride) {
             Some(step) => (step.low, step.high) = (step.low + low, step.high + high),
             None => steps.push(Step { stride, low, high }),
@@ -39,11 +40,11 @@ pub(super) fn overlap(left: &Layout, right: &Layout) -> bool {
     reaches(&steps, right.offset as i128 - left.offset as i128, &mut budget)
 }
 
-/// Whether some numbers of steps add up to a distance, as far as the budget tells.
+/// Returns whether multiples of the steps can add up to a distance. Returns true when the budget is exhausted.
 fn reaches(steps: &[Step], distance: i128, budget: &mut u32) -> bool {
     let Some((step, rest)) = steps.split_first() else { return distance == 0 };
     let of_rest = |bound: fn(&Step) -> i128| -> i128 { rest.iter().map(|step| bound(step) * step.stride).sum() };
-    // What the shorter steps can make up for leaves few numbers of this one.
+    // The shorter steps span a limited distance, so only few multiples of this step remain.
     let least = -(of_rest(|step| step.high) - distance).div_euclid(step.stride);
     let most = (distance - of_rest(|step| step.low)).div_euclid(step.stride);
     for number in least.max(step.low)..=most.min(step.high) {

@@ -1,19 +1,20 @@
-//! Views that drop, add, part or step along axes.
+//! Views that remove, add, split or step along axes.
 
 use super::axis::{Axes, Axis};
 use super::layout::{Dims, Layout};
 use super::{MAX_RANK, Tensor};
 use crate::error::TensorError;
 
-/// A range of indices, of which negative ones are counted from the end: `1..3`, `..-1`, `-2..`, `0..=1`, `..`.
+/// A range of indices: `1..3`, `..-1`, `-2..`, `0..=1`, `..`. Negative indices are counted from the end.
 ///
-/// Implemented by the ranges of `i32`, `i64`, `isize` and `usize`. Clippy takes a literal range from a positive to a negative index,
-/// `1..-1`, for an empty one (`clippy::reversed_empty_ranges`): count both from the end, or name one of them.
+/// Implemented by the ranges of `i32`, `i64`, `isize` and `usize`. Clippy reports a literal range from a positive to a
+/// negative index, such as `1..-1`, as empty (`clippy::reversed_empty_ranges`): count both bounds from the end, or use a
+/// variable for one of them.
 pub trait IndexRange: sealed::IndexRange {}
 
 impl<T: sealed::IndexRange> IndexRange for T {}
 
-/// A range as it was given: where it starts, where it ends, and whether the end belongs to it.
+/// A range as given by the caller: start, end, and whether the end is included.
 #[derive(Clone, Copy, Debug)]
 pub struct Given {
     start: Option<i64>,
@@ -59,13 +60,14 @@ mod sealed {
 }
 
 impl Given {
-    /// One index.
+    /// Returns the range of one index.
     pub(super) fn one(index: Axis) -> Self {
         let index = Some(index.number());
         Self { start: index, end: index, is_inclusive: true }
     }
 
-    /// The first index and one past the last, counted from the start of `size` indices; none if the range is not within them.
+    /// Returns the first index and the end of the range, counted from the start of an axis of `size` indices. `None` if the
+    /// range exceeds the axis.
     pub(crate) fn resolve(self, size: usize) -> Option<(usize, usize)> {
         let from_start = |index: i64| if index < 0 { index.checked_add_unsigned(size as u64) } else { Some(index) };
         let start = self.start.map_or(Some(0), from_start)?;
@@ -97,7 +99,7 @@ impl Layout {
         let count = (end - start).div_ceil(step);
         view.shape.as_mut_slice()[axis] = count;
         if count > 1 {
-            // Within the axis, since there is a second element a step further on.
+            // No overflow: with more than one element, the next element is within the axis.
             view.strides.as_mut_slice()[axis] *= step;
         }
         Ok(view)
@@ -107,7 +109,7 @@ impl Layout {
         Ok(self.without(&self.axes("squeeze", axes)?))
     }
 
-    /// The layout without those of some axes that have size 1.
+    /// Removes those of the axes that have size 1.
     pub(super) fn without(&self, axes: &[usize]) -> Self {
         let mut view = Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset };
         for (axis, (size, stride)) in self.dimensions().enumerate() {
@@ -126,7 +128,7 @@ impl Layout {
         }
         let mut widened = Dims::EMPTY;
         (0..rank).for_each(|_| widened.push(1));
-        // Of the axes that the view will have.
+        // Among the axes of the view.
         let axis = Self { shape: widened, strides: widened, offset: 0 }.axis("unsqueeze", axis).map_err(|_| {
             TensorError::Axis { operation: "unsqueeze", axis: axis.number(), shape: self.shape.to_vec() }
         })?;
@@ -142,12 +144,12 @@ impl Layout {
 }
 
 impl Tensor {
-    /// Every `step`-th index of a range of an axis, as a view: `x.slice(1, ..-1, 2)` is `x[:, :-1:2]` of PyTorch. Negative indices
-    /// are counted from the end.
+    /// Returns every `step`-th index of a range of an axis, as a view: `x.slice(1, ..-1, 2)` is PyTorch's `x[:, :-1:2]`.
+    /// Negative indices are counted from the end.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Slice`] if the range reaches beyond the axis or ends before it starts, where PyTorch
-    /// would cut it off, or if the step is 0.
+    /// [`TensorError::Axis`]; [`TensorError::Slice`] if the range exceeds the axis or ends before its start, where PyTorch
+    /// would truncate the range, or if the step is 0.
     ///
     /// # Examples
     ///
@@ -164,7 +166,7 @@ impl Tensor {
         Ok(self.view(self.layout.slice(axis.into(), range.given(), step)?))
     }
 
-    /// One index of an axis, which is dropped from the shape, as a view. A negative index is counted from the end. Equals
+    /// Returns one index of an axis, as a view without the axis. A negative index is counted from the end. Equals
     /// `torch.select`.
     ///
     /// # Errors
@@ -176,7 +178,7 @@ impl Tensor {
         self.view(self.layout.narrow(axis, start, end - start)?).squeeze(axis)
     }
 
-    /// The tensor without those of some axes that have size 1, as a view: one axis, a list of axes, or `..` for all. Equals
+    /// Removes those of the given axes that have size 1: an axis, a list of axes, or `..` for all axes. Returns a view. Equals
     /// `torch.squeeze`.
     ///
     /// # Errors
@@ -185,8 +187,7 @@ impl Tensor {
         Ok(self.view(self.layout.squeeze(&axes)?))
     }
 
-    /// The tensor with one more axis, of size 1, before the axis given, as a view; −1 adds it behind all others. Equals
-    /// `torch.unsqueeze`.
+    /// Inserts an axis of size 1 before the given axis; −1 appends an axis. Returns a view. Equals `torch.unsqueeze`.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::Rank`].
@@ -194,11 +195,11 @@ impl Tensor {
         Ok(self.view(self.layout.unsqueeze(axis.into())?))
     }
 
-    /// Views of `size` indices of an axis each, one after the other; the last one may have fewer. Of an axis of size 0 one view.
-    /// Equals `torch.split`.
+    /// Splits an axis into consecutive views of `size` indices each; the last view may have fewer. An axis of size 0 gives
+    /// one view. Equals `torch.split`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Zero`] of a size of 0.
+    /// [`TensorError::Axis`]; [`TensorError::Zero`] if `size` is 0.
     pub fn split(&self, size: usize, axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
         let axis = self.layout.axis("split", axis)?;
         if size == 0 {
@@ -209,10 +210,10 @@ impl Tensor {
         starts.map(|start| self.narrow(axis, start, size.min(all - start))).collect()
     }
 
-    /// Views of the given numbers of indices of an axis, one after the other. Equals `torch.split` with a list.
+    /// Splits an axis into consecutive views of the given sizes. Equals `torch.split` with a list.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Shape`] unless the sizes add up to that of the axis.
+    /// [`TensorError::Axis`]; [`TensorError::Shape`] unless the sum of the sizes is the size of the axis.
     pub fn split_with_sizes(&self, sizes: &[usize], axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
         let name = "split_with_sizes";
         let axis = self.layout.axis(name, axis)?;
@@ -230,10 +231,11 @@ impl Tensor {
         parts.collect()
     }
 
-    /// At most `chunks` views of an axis, all of one size but for the last, which may have fewer indices. Equals `torch.chunk`.
+    /// Splits an axis into at most `chunks` consecutive views of equal size; the last view may have fewer indices. Equals
+    /// `torch.chunk`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Zero`] of 0 chunks.
+    /// [`TensorError::Axis`]; [`TensorError::Zero`] if `chunks` is 0.
     pub fn chunk(&self, chunks: usize, axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
         let axis = self.layout.axis("chunk", axis)?;
         if chunks == 0 {

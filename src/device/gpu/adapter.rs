@@ -1,22 +1,22 @@
-//! Opening a device of our own.
+//! Opening an adapter and a device for the pool alone.
 
 use super::{Gpu, missing};
 use crate::error::OpenError;
 use std::sync::Arc;
 
-/// The size of the driver blocks that wgpu carves small buffers out of, on a device that is opened here. Larger buffers
-/// get memory of their own, which the driver has back when they are destroyed.
+/// The size of the driver blocks in which wgpu places small buffers, on a device that is opened here. Larger buffers have
+/// separate driver allocations, which are freed when the buffers are destroyed.
 pub(super) const DRIVER_BLOCK: u64 = 4 << 20;
 
-/// Which adapter to open, and with what.
+/// The options for opening an adapter.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
-    /// The backends to choose from; the environment variable `WGPU_BACKEND` overrides this. All of them by default. GL is only
-    /// initialized if no other backend has a suitable GPU.
+    /// The backends to choose from; the environment variable `WGPU_BACKEND` overrides this. All backends by default. GL is
+    /// only initialized if no other backend has a suitable GPU.
     pub backends: wgpu::Backends,
-    /// A part of the adapter's name, in any case; the environment variable `WGPU_ADAPTER_NAME` overrides this.
+    /// A part of the adapter's name, case-insensitive; the environment variable `WGPU_ADAPTER_NAME` overrides this.
     pub adapter_name: Option<String>,
-    /// Features to request beyond those that kernels use, where the adapter has them.
+    /// Features to request, if the adapter has them, in addition to those that kernels use.
     pub features: wgpu::Features,
     /// Opts in to wgpu's experimental features. Constructing the token is unsafe, so the caller supplies it: with
     /// `unsafe { wgpu::ExperimentalFeatures::enabled() }`, f16 matrix products use cooperative matrices (tensor cores) where the
@@ -44,14 +44,14 @@ const USED_FEATURES: wgpu::Features = wgpu::Features::IMMEDIATES
 impl Gpu {
     /// Opens the best adapter with its limits, and with memory hints that return destroyed segments to the driver.
     ///
-    /// A GPU is better than a software renderer, and among equals a backend of the present is better than GL. GL is only initialized if no
-    /// other backend has a suitable GPU.
+    /// GPUs are preferred to software renderers, then the other backends to GL. GL is only initialized if no other backend has
+    /// a suitable GPU.
     ///
-    /// An adapter is suitable if it runs compute shaders and, with the feature `tensor`, has at least 4 storage buffers per shader stage
-    /// and 256 invocations per workgroup.
+    /// An adapter is suitable if it supports compute shaders and, with the feature `tensor`, at least 4 storage buffers per
+    /// shader stage and 256 invocations per workgroup.
     ///
     /// # Errors
-    /// [`OpenError`], whose message says what is missing and what to do.
+    /// [`OpenError`], whose message states what is missing and the remedy.
     pub async fn open(options: &GpuOptions) -> Result<Self, OpenError> {
         let selected = wgpu::Backends::from_env().unwrap_or(options.backends);
         let name = environment("WGPU_ADAPTER_NAME").or_else(|| options.adapter_name.clone());
@@ -76,7 +76,7 @@ impl Gpu {
         let gpu = Self::from_device(device, queue);
         #[cfg(feature = "tensor")]
         gpu.use_cooperative_matrices(&adapter);
-        // The device is ours alone, so its one callback slot is too.
+        // No application uses the device, so the pool may install the device's only lost callback.
         let health = Arc::clone(gpu.submission.health());
         gpu.device.set_device_lost_callback(move |reason, message| {
             health.mark_lost(|| format!("{reason:?}: {message}"));
@@ -84,16 +84,16 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// What the device runs on.
+    /// Returns the description of the device's adapter.
     #[must_use]
     pub fn adapter_info(&self) -> wgpu::AdapterInfo {
         self.device.adapter_info()
     }
 }
 
-/// Keeps the driver's library loaded until the process ends, where that is needed: the Vulkan driver of NVIDIA on Linux registers
-/// destructors for every thread that uses it. A thread that ends after the last instance was dropped, and the library with it, would jump
-/// to where they were.
+/// Keeps the driver's library loaded until the process ends, where necessary. NVIDIA's Vulkan driver on Linux registers
+/// destructors for every thread that uses the driver. Dropping the last instance unloads the library; a thread that ends
+/// afterwards would jump to the unloaded destructors.
 #[cfg(all(unix, not(target_vendor = "apple"), not(target_arch = "wasm32")))]
 pub(super) fn keep_driver_loaded(info: &wgpu::AdapterInfo) {
     /// The vendor's PCI number.
@@ -108,7 +108,7 @@ pub(super) fn keep_driver_loaded(info: &wgpu::AdapterInfo) {
 #[cfg(not(all(unix, not(target_vendor = "apple"), not(target_arch = "wasm32"))))]
 pub(super) fn keep_driver_loaded(_info: &wgpu::AdapterInfo) {}
 
-/// The best suitable adapter of the selected backends.
+/// Returns the best suitable adapter of the selected backends.
 #[cfg(not(target_arch = "wasm32"))]
 async fn choose(selected: wgpu::Backends, name: Option<&str>) -> Result<wgpu::Adapter, OpenError> {
     let compiled = wgpu::Instance::enabled_backend_features();
@@ -140,13 +140,13 @@ async fn choose(selected: wgpu::Backends, name: Option<&str>) -> Result<wgpu::Ad
     })
 }
 
-/// Whether GL has to be initialized: it may have a GPU where the best adapter of the other backends is no GPU.
+/// Returns whether GL has to be initialized: the best adapter of the other backends is not a GPU, and GL may have one.
 #[cfg(not(target_arch = "wasm32"))]
 fn needs_gl(best: Option<wgpu::AdapterInfo>) -> bool {
     best.is_none_or(|info| is_software(&info))
 }
 
-/// The adapter that the browser prefers.
+/// Returns the adapter that the browser prefers.
 #[cfg(target_arch = "wasm32")]
 async fn choose(selected: wgpu::Backends, _name: Option<&str>) -> Result<wgpu::Adapter, OpenError> {
     let compiled = wgpu::Instance::enabled_backend_features();
@@ -167,7 +167,7 @@ fn lacking(adapter: &wgpu::Adapter) -> Option<OpenError> {
     missing::lacking(&describe(&adapter.get_info()), computes, &adapter.limits())
 }
 
-/// The lower, the better: real GPUs before software, and among equals the backends that manage memory themselves first.
+/// Returns the rank of an adapter; the lowest rank is preferred: GPUs before software renderers, then by backend.
 #[cfg(not(target_arch = "wasm32"))]
 fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     let kind = match info.device_type {
@@ -187,13 +187,14 @@ fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     (if is_software(info) { 4 } else { kind }, backend)
 }
 
-/// Whether the adapter computes on the processor. GL names every adapter `Other`: a software one must not pass for a GPU.
+/// Returns whether the adapter is a software renderer. GL reports the device type `Other` for every adapter, so its
+/// software renderer is recognized by name.
 pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
     let named = info.backend == wgpu::Backend::Gl && info.name.to_lowercase().contains("llvmpipe");
     named || info.device_type == wgpu::DeviceType::Cpu
 }
 
-/// Whether it multiplies matrices of 16 by 16, of f16 with sums of f32, in subgroups of 32.
+/// Returns whether the adapter supports cooperative 16 × 16 matrices of f16 with f32 accumulators, in subgroups of 32.
 #[cfg(feature = "tensor")]
 pub(super) fn has_cooperative_matrices(adapter: &wgpu::Adapter) -> bool {
     let info = adapter.get_info();

@@ -197,8 +197,8 @@ impl CheckedDevice {
         self.judged(&call, || encoder.finish()).map(|(commands, _)| commands)
     }
 
-    /// Starts mapping a buffer with this verdict. If the call fails immediately, `note` is called inside the error scopes and must not
-    /// call the application.
+    /// Starts mapping a buffer with this verdict. If the call fails immediately, `note` is called inside the error scopes and
+    /// must not call the application.
     pub(super) fn map(
         &self,
         buffer: &OwnBuffer,

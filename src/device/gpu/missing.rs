@@ -1,8 +1,8 @@
-//! What is missing where no adapter can be opened: decisions on plain data, so that each can be tested on any machine.
+//! The reason why no adapter can be opened. Decided from plain data, so that each case can be tested on any machine.
 
 use crate::error::OpenError;
 
-/// The backends that this platform has, whether they were compiled or not.
+/// The backends of this platform, whether or not they were compiled.
 const PLATFORM: wgpu::Backends = if cfg!(target_arch = "wasm32") {
     wgpu::Backends::BROWSER_WEBGPU
 } else if cfg!(target_vendor = "apple") {
@@ -13,7 +13,7 @@ const PLATFORM: wgpu::Backends = if cfg!(target_arch = "wasm32") {
     wgpu::Backends::VULKAN.union(wgpu::Backends::GL)
 };
 
-/// Each backend's name, and the feature of this crate that compiles it.
+/// The name of each backend, and the feature of this crate that compiles the backend.
 const NAMES: [(wgpu::Backends, &str, &str); 5] = [
     (wgpu::Backends::VULKAN, "Vulkan", "`vulkan`"),
     (wgpu::Backends::METAL, "Metal", "`metal`"),
@@ -34,7 +34,7 @@ fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(" or ")
 }
 
-/// The selected backends that were compiled.
+/// Returns the selected backends that were compiled.
 pub(super) fn usable(selected: wgpu::Backends, compiled: wgpu::Backends) -> Result<wgpu::Backends, OpenError> {
     let usable = selected & compiled;
     if !usable.is_empty() {
@@ -50,8 +50,8 @@ pub(super) fn usable(selected: wgpu::Backends, compiled: wgpu::Backends) -> Resu
     })
 }
 
-/// The error where the usable backends found no adapter at all. `has_loader` says whether the system has a Vulkan loader, where that is
-/// known.
+/// Returns the error of usable backends that found no adapter. `has_loader` returns whether the system has a Vulkan loader,
+/// or `None` if this is unknown.
 pub(super) fn no_adapter(
     selected: wgpu::Backends,
     compiled: wgpu::Backends,
@@ -66,8 +66,8 @@ pub(super) fn no_adapter(
     }
 }
 
-/// Whether the dynamic linker of Linux finds the Vulkan loader: in its cache, or in the folders of `LD_LIBRARY_PATH`. Unknown on other
-/// systems, and where there is no cache.
+/// Returns whether the dynamic linker of Linux finds the Vulkan loader, in its cache or in the folders of
+/// `LD_LIBRARY_PATH`. `None` on other systems, and without a cache.
 #[cfg(target_os = "linux")]
 pub(super) fn has_vulkan_loader() -> Option<bool> {
     let cache = std::fs::read("/etc/ld.so.cache").ok()?;
@@ -89,9 +89,9 @@ fn lists_vulkan_loader(cache: &[u8]) -> bool {
     cache.windows(VULKAN_LOADER.len()).any(|window| window == VULKAN_LOADER.as_bytes())
 }
 
-/// The least that an adapter must have.
+/// The minimum limits of a suitable adapter.
 const MINIMUM: [(&str, u32); 2] = if cfg!(feature = "tensor") {
-    // An elementwise operation binds three tensors and its output; workgroups have up to 256 invocations.
+    // An elementwise operation binds three tensors and its output. Workgroups have up to 256 invocations.
     [(STORAGE_BUFFERS, 4), (INVOCATIONS, 256)]
 } else {
     [(STORAGE_BUFFERS, 1), (INVOCATIONS, 1)]
@@ -99,7 +99,7 @@ const MINIMUM: [(&str, u32); 2] = if cfg!(feature = "tensor") {
 const STORAGE_BUFFERS: &str = "storage buffers per shader stage";
 const INVOCATIONS: &str = "compute invocations per workgroup";
 
-/// What an adapter of these capabilities has too little of, if anything.
+/// Returns the reason why an adapter with these capabilities is not suitable, if there is one.
 pub(super) fn lacking(adapter: &str, computes: bool, limits: &wgpu::Limits) -> Option<OpenError> {
     let adapter = adapter.to_string();
     if !computes {

@@ -12,7 +12,7 @@ use quanta::Instant;
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
 
-/// A batch in the making. The pass is declared first, so that it is dropped before its encoder.
+/// A batch that is being recorded. The pass is declared first, so that it is dropped before its encoder.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) pass: Option<wgpu::ComputePass<'static>>,
@@ -35,12 +35,12 @@ impl Open {
         })
     }
 
-    /// How long ago it was begun.
+    /// Returns the time since the batch was begun.
     pub(super) fn age(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// A new pass for one dispatch, with these timestamps.
+    /// Begins a new pass for one dispatch, with these timestamps.
     #[cfg(feature = "tensor")]
     pub(super) fn timed_pass(&mut self, timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>) {
         self.pass = None;
@@ -48,7 +48,7 @@ impl Open {
         self.pass = Some(begin_pass(&mut self.encoder, timestamp_writes));
     }
 
-    /// The open pass, and what it has bound; a new one has nothing bound.
+    /// Returns the open pass and its bindings. Begins a pass, without bindings, if none is open.
     #[cfg(feature = "tensor")]
     pub(super) fn pass_and_bound(&mut self) -> (&mut wgpu::ComputePass<'static>, &mut Bound) {
         let Self { pass, encoder, bound, .. } = self;
@@ -58,7 +58,7 @@ impl Open {
         (pass.get_or_insert_with(|| begin_pass(encoder, None)), bound)
     }
 
-    /// The open pass, to bind something that is not remembered.
+    /// Returns the open pass, for bindings that are not tracked. Begins a pass if none is open.
     pub(super) fn pass(&mut self) -> &mut wgpu::ComputePass<'static> {
         #[cfg(feature = "tensor")]
         self.bound.forget();

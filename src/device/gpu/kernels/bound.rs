@@ -1,8 +1,9 @@
-//! What the open pass has bound, so that a dispatch binds only what differs.
+//! The bindings of the open pass, so that a dispatch sets only those that differ.
 
 use super::Program;
 
-/// The program, the group of tensors and the immediates that were set last in the open pass. Numbers are 0 where nothing is bound.
+/// The program, the bind group of tensors and the immediates that were set last in the open pass. A number is 0 if nothing
+/// is bound.
 #[derive(Debug, Default)]
 pub(crate) struct Bound {
     program: u64,
@@ -12,23 +13,23 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Takes note that whatever was bound may not be any more.
+    /// Marks everything as unbound.
     pub(crate) fn forget(&mut self) {
         (self.program, self.group) = (0, 0);
         self.immediates.clear();
     }
 
-    /// Has the pass run this program until another is bound.
+    /// Binds a program, unless it is bound.
     pub(crate) fn program(&mut self, pass: &mut wgpu::ComputePass<'_>, program: &Program) {
         if self.program != program.number {
             pass.set_pipeline(&program.pipeline);
-            // Group 0 survives a change of pipeline only where the layouts agree; binding it again costs little.
+            // Group 0 stays bound after a change of pipeline only if the layouts agree; binding it again is cheap.
             (self.program, self.group) = (program.number, 0);
             self.immediates.clear();
         }
     }
 
-    /// Binds the tensors of a group, which has this number.
+    /// Binds the bind group with this number, unless it is bound.
     pub(crate) fn group(&mut self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, number: u64) {
         if self.group != number {
             pass.set_bind_group(0, group, &[]);
@@ -36,7 +37,8 @@ impl Bound {
         }
     }
 
-    /// Gives the bound program its immediates, unless it has them: kernels are often run again on others of the same shape.
+    /// Sets the immediates of the bound program, unless they are set: consecutive dispatches of a kernel often have the same
+    /// shapes.
     pub(crate) fn immediates(&mut self, pass: &mut wgpu::ComputePass<'_>, bytes: &[u8]) {
         if self.immediates != bytes {
             pass.set_immediates(0, bytes);

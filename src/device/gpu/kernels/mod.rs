@@ -1,4 +1,4 @@
-//! Kernels on a GPU: what the device offers to them, compiled programs, bindings, parameters, and timestamps.
+//! Kernels on a GPU: the device's capabilities, compiled programs, bindings, parameters, and timestamps.
 //!
 //! Only with the feature `tensor`. The allocator alone records copies and clears.
 
@@ -27,7 +27,7 @@ use bind_groups::Layouts;
 use program::Programs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the device offers to kernels, and the kernels that were compiled for it.
+/// The device's capabilities for kernels, and the kernels that were compiled for the device.
 #[derive(Debug)]
 pub(super) struct Kernels {
     /// The largest size of a shader's immediates, in bytes; 0 if the device does not support immediates.
@@ -62,7 +62,7 @@ impl Kernels {
         }
     }
 
-    /// The caches, and how full they are: pipelines, and the layouts of bind groups.
+    /// Returns the usage of the caches: pipelines, and layouts of bind groups.
     pub(super) fn usage(&self) -> Vec<CacheUse> {
         let mut caches = self.programs.usage();
         caches.push(self.layouts.usage());
@@ -77,7 +77,7 @@ impl Kernels {
 }
 
 impl Gpu {
-    /// Whether the adapter computes on the CPU, where large kernels take long to compile and run no faster.
+    /// Returns whether the adapter is a software renderer, on which large kernels take long to compile and are not faster.
     pub(crate) fn is_software(&self) -> bool {
         self.kernels.is_software
     }

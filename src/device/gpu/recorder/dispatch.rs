@@ -1,4 +1,4 @@
-//! Dispatches, and what the recorder keeps for them.
+//! Dispatches, and the recorder's state for them.
 
 use super::super::kernels::{BindGroups, Passing, Program, Ring, Slot, Timing, Unbinder};
 use super::super::{Gpu, GpuSegment};
@@ -8,7 +8,7 @@ use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::Arc;
 
-/// What the recorder keeps for dispatches.
+/// The recorder's state for dispatches.
 #[derive(Debug, Default)]
 pub(super) struct Dispatches {
     ring: Option<Ring>,
@@ -21,7 +21,7 @@ pub(super) struct Dispatches {
 }
 
 impl Dispatches {
-    /// The open batch ends.
+    /// Ends the open batch.
     pub(super) fn close(&mut self) {
         if let Some(ring) = &mut self.ring {
             ring.close();
@@ -32,13 +32,13 @@ impl Dispatches {
         self.groups.clear();
     }
 
-    /// Drops the parameter buffer, which the next dispatch that needs it creates again. The driver keeps a whole block of memory for it,
-    /// which is usually one that small segments have filled.
+    /// Drops the parameter buffer. The next dispatch that needs the buffer creates it again. Until then the driver can free
+    /// the block of memory that contains the buffer, which is usually a block full of small segments.
     pub(super) fn drop_ring(&mut self) {
         self.ring = None;
     }
 
-    /// The caches, and how full they are: bind groups, and the parameter buffer.
+    /// Returns the usage of the caches: bind groups, and the parameter buffer.
     pub(super) fn caches(&self) -> [CacheUse; 2] {
         [self.groups.usage(), Ring::usage(self.ring.as_ref())]
     }
@@ -145,7 +145,7 @@ impl GpuCommands<'_> {
             pass.dispatch_workgroups(x, y, z);
             open.commands += 1;
             if timing.is_some() {
-                // The timestamp at the end of the pass is that of the dispatch.
+                // Ends the pass, whose end timestamp is that of the dispatch.
                 open.pass = None;
             }
             Ok(())
