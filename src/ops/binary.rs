@@ -147,6 +147,7 @@ impl Tensor {
     }
 
     /// Converts the elements of a result to this tensor's dtype, and writes them to this tensor.
+    #[track_caller]
     fn write_converted(&self, name: &'static str, result: &Self) -> Result<(), TensorError> {
         if result.shape() != self.shape() {
             let (left, right) = (self.shape().to_vec(), result.shape().to_vec());

@@ -43,6 +43,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::maximum_`].
+    #[track_caller]
     pub fn clamp_(&self, low: impl TensorOrScalar, high: impl TensorOrScalar) -> Result<(), TensorError> {
         let name = "clamp_";
         let operands = [low.operand(), high.operand()];

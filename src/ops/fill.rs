@@ -80,6 +80,7 @@ impl Tensor {
     /// [`TensorError::DType`] for a number or tensor of floating point in a tensor of integers, [`TensorError::Scalar`] of an
     /// integer beyond the dtype's range, [`TensorError::Dimensions`] of a tensor with dimensions; [`TensorError::Pools`],
     /// [`TensorError::Overlap`].
+    #[track_caller]
     pub fn fill_(&self, value: impl TensorOrScalar) -> Result<(), TensorError> {
         let (name, dtype) = ("fill_", self.dtype());
         match value.operand() {

@@ -66,6 +66,7 @@ macro_rules! unary_operations {
                 /// # Errors
                 /// [`TensorError::NotDefined`]; [`TensorError::DType`] for a tensor of integers whose result is of f32;
                 /// [`TensorError::Overlap`] if its own elements share places.
+                #[track_caller]
                 pub fn $in_place(&self) -> Result<(), TensorError> {
                     self.unary_in_place(stringify!($in_place), &$row)
                 }

@@ -10,7 +10,7 @@ const SLIDING: Window = Window::new([2, 2], [1, 1], [0, 0]);
 
 const FIRST_LINE: u32 = line!();
 /// Every operation that makes a tensor, each on a square matrix of f32 and a view of it that isn't contiguous.
-const CALLS: [Call; 56] = [
+const CALLS: [Call; 58] = [
     |pool, _, _| Tensor::empty(pool, [3], DType::U32),
     |pool, _, _| Tensor::zeros(pool, [3], DType::U32),
     |pool, _, _| Tensor::full(pool, [3], 1.0_f32),
@@ -60,6 +60,14 @@ const CALLS: [Call; 56] = [
     |pool, x, _| x.index_select(0, &Tensor::zeros(pool, [3], DType::U32)?),
     |pool, x, _| {
         x.scatter_add_(0, &Tensor::zeros(pool, [2, 64], DType::U32)?, &x.narrow(0, 0, 2)?)?;
+        Ok(x.clone())
+    },
+    |pool, x, _| {
+        x.add_scaled_(&Tensor::zeros(pool, [64], DType::I32)?, 2)?;
+        Ok(x.clone())
+    },
+    |_, x, y| {
+        x.clamp_(0.0, &y.copied()?)?;
         Ok(x.clone())
     },
     |_, x, y| x.mse_loss(y, Reduction::Mean),
