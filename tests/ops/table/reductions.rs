@@ -1,5 +1,6 @@
 //! Rows of reductions, of operations on whole rows, and of losses.
 
+use super::elementwise::dtypes_for;
 use super::{ALL, FLOATS, Row, any, below, check, positive};
 use crate::common::Outcome;
 use crate::model::{Array, indices};
@@ -139,9 +140,15 @@ fn normalized(x: &Array<f64>, epsilon: f64, is_centred: bool) -> Array<f64> {
 
 pub(super) fn rows_of_rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (shape, axis) in
-        [(&[5, 7][..], 1), (&[3, 8], 1), (&[3, 4, 5], 1), (&[1030, 3], 1), (&[2, 2, 2, 2, 3, 2, 2, 2], 4)]
-    {
+    for (shape, axis) in [
+        (&[5, 7][..], 1),
+        (&[3, 8], 1),
+        (&[3, 4, 5], 1),
+        (&[1030, 3], 1),
+        (&[2, 2, 2, 2, 3, 2, 2, 2], 4),
+        (&[2, 2, 2, 2, 2, 2, 2, 5], 7),
+        (&[3, 2, 2, 2, 2, 2, 2], 0),
+    ] {
         let run = move |x: &[&Tensor]| Ok(vec![x[0].softmax(axis)?]);
         let model = move |x: &[&Array<f64>], _| vec![softmax(x[0], axis)];
         rows.push(Row::new("softmax", FLOATS, vec![any(shape)], run, model).detail(format_args!("{shape:?}")));
@@ -149,20 +156,21 @@ pub(super) fn rows_of_rows() -> Vec<Row> {
         let model = move |x: &[&Array<f64>], _| vec![softmax(x[0], axis).map(f64::ln)];
         rows.push(Row::new("log_softmax", FLOATS, vec![any(shape)], run, model).within(2e-5));
     }
-    for shape in [&[5, 7][..], &[3, 8]] {
-        let row = &shape[1..];
+    for shape in [&[5, 7][..], &[3, 8], &[2, 2, 2, 2, 2, 2, 5], &[2, 1, 2, 2, 2, 3, 2, 4]] {
+        let row = &shape[shape.len() - 1..];
+        let dtypes = dtypes_for(shape, FLOATS);
         let epsilon = 0.5_f32;
         let run = move |x: &[&Tensor]| Ok(vec![x[0].layer_norm(Some(x[1]), Some(x[2]), epsilon)?]);
         let model = |x: &[&Array<f64>], _: DType| {
             vec![normalized(x[0], 0.5, true).zip(x[1], |x, weight| x * weight).zip(x[2], |x, bias| x + bias)]
         };
-        rows.push(Row::new("layer_norm", FLOATS, vec![any(shape), any(row), any(row)], run, model).within(2e-5));
+        rows.push(Row::new("layer_norm", dtypes, vec![any(shape), any(row), any(row)], run, model).within(2e-5));
         let run = move |x: &[&Tensor]| Ok(vec![x[0].layer_norm(None, None, epsilon)?]);
         let model = |x: &[&Array<f64>], _: DType| vec![normalized(x[0], 0.5, true)];
-        rows.push(Row::new("layer_norm", FLOATS, vec![any(shape)], run, model).within(2e-5).detail("alone"));
+        rows.push(Row::new("layer_norm", dtypes, vec![any(shape)], run, model).within(2e-5).detail("alone"));
         let run = move |x: &[&Tensor]| Ok(vec![x[0].rms_norm(Some(x[1]), epsilon)?]);
         let model = |x: &[&Array<f64>], _: DType| vec![normalized(x[0], 0.5, false).zip(x[1], |x, weight| x * weight)];
-        rows.push(Row::new("rms_norm", FLOATS, vec![any(shape), any(row)], run, model).within(2e-5));
+        rows.push(Row::new("rms_norm", dtypes, vec![any(shape), any(row)], run, model).within(2e-5));
     }
     rows
 }
@@ -219,7 +227,9 @@ const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::
 
 pub(super) fn losses() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (shape, reduction) in [&[5, 7][..], &[3, 8]].into_iter().flat_map(|shape| REDUCTIONS.map(|one| (shape, one))) {
+    let shapes = [&[5, 7][..], &[3, 8], &[2, 3, 2, 2, 2, 2, 2], &[2; 8]];
+    for (shape, reduction) in shapes.into_iter().flat_map(|shape| REDUCTIONS.map(|one| (shape, one))) {
+        let dtypes = dtypes_for(shape, FLOATS);
         let run = move |x: &[&Tensor]| Ok(vec![x[0].mse_loss(x[1], reduction)?]);
         let count = move |x: &Array<f64>| if reduction == Reduction::Mean { x.elements.len() as f64 } else { 1.0 };
         let model = move |x: &[&Array<f64>], _: DType| {
@@ -230,17 +240,24 @@ pub(super) fn losses() -> Vec<Row> {
             let count = count(x[0]);
             vec![squares.fold(&[], false, 0.0, |sum, x| sum + x).map(|sum| sum / count)]
         };
-        let row = Row::new("mse_loss", FLOATS, vec![any(shape), any(shape)], run, model);
+        let row = Row::new("mse_loss", dtypes, vec![any(shape), any(shape)], run, model);
         rows.push(row.detail(format_args!("{reduction:?}")));
         let run = move |x: &[&Tensor]| Ok(vec![x[0].mse_loss_backward(x[1], reduction)?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let count = count(x[0]);
             vec![x[0].zip(x[1], |x, y| 2.0 * (x - y) / count)]
         };
-        let row = Row::new("mse_loss_backward", FLOATS, vec![any(shape), any(shape)], run, model);
+        let row = Row::new("mse_loss_backward", dtypes, vec![any(shape), any(shape)], run, model);
         rows.push(row.detail(format_args!("{reduction:?}")));
     }
-    let plain = [(&[5, 7][..], &[5][..]), (&[3, 8], &[3]), (&[2, 3, 5], &[2, 5]), (&[6], &[])];
+    let plain = [
+        (&[5, 7][..], &[5][..]),
+        (&[3, 8], &[3]),
+        (&[2, 3, 5], &[2, 5]),
+        (&[6], &[]),
+        (&[2, 3, 2, 2, 2, 2, 2], &[2, 2, 2, 2, 2, 2]),
+        (&[2, 4, 2, 1, 2, 2, 2, 3], &[2, 2, 1, 2, 2, 2, 3]),
+    ];
     let plain = plain.map(|(shape, targets)| (shape, targets, false, 100, 0.0, Reduction::Mean));
     let options = REDUCTIONS.into_iter().flat_map(|reduction| {
         // An ignored class, the smoothing, and weights.
@@ -249,6 +266,7 @@ pub(super) fn losses() -> Vec<Row> {
         })
     });
     for (shape, targets, weighted, ignored, smoothing, reduction) in plain.into_iter().chain(options) {
+        let dtypes = dtypes_for(shape, FLOATS);
         let classes = if shape.len() == 1 { shape[0] } else { shape[1] };
         let mut operands = vec![any(shape), below(targets, classes)];
         operands.extend(weighted.then(|| positive(&[classes])));
@@ -271,10 +289,10 @@ pub(super) fn losses() -> Vec<Row> {
         let detail = format!("{reduction:?}, {ignored} ignored, smoothing {smoothing}");
         let (run, loss) = (options, move |x: &[&Array<f64>], _: DType| model(x)[..1].to_vec());
         let run = move |x: &[&Tensor]| run(x, Tensor::cross_entropy);
-        rows.push(Row::new("cross_entropy", FLOATS, operands.clone(), run, loss).within(4e-5).detail(&detail));
+        rows.push(Row::new("cross_entropy", dtypes, operands.clone(), run, loss).within(4e-5).detail(&detail));
         let gradient = move |x: &[&Array<f64>], _: DType| model(x)[1..].to_vec();
         let run = move |x: &[&Tensor]| options(x, Tensor::cross_entropy_backward);
-        rows.push(Row::new("cross_entropy_backward", FLOATS, operands, run, gradient).within(1e-5).detail(&detail));
+        rows.push(Row::new("cross_entropy_backward", dtypes, operands, run, gradient).within(1e-5).detail(&detail));
     }
     rows
 }
