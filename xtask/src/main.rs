@@ -3,6 +3,7 @@
 //! A Rust installation is the only requirement: each command ensures that there is a graphics driver before it starts,
 //! and neither this program nor that search builds wgpu.
 
+mod api;
 mod check;
 mod conformance;
 mod demo;
@@ -28,6 +29,7 @@ use crate::step::Run;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [--assume-driver] [--target web] [--minutes N] [--only NAME] [--all-platforms]
+                           [--update]
 
 commands:
   demo     run the examples and replay the allocation traces
@@ -44,6 +46,8 @@ commands:
            run PyTorch's operator database and ONNX's node tests, whose packages
            come from PyPI, and count what is right; not part of test; with --only
            NAME, of one operation alone
+  api      compare the public API with docs/public-api.txt, which --update replaces;
+           needs cargo-public-api and a nightly compiler
   driver   make sure that there is a graphics driver, and stop there
 
 demo, test, features, soak and conformance first make sure that there is a graphics driver, and install Mesa's software Vulkan
@@ -59,6 +63,7 @@ enum Command {
     Soak,
     Viewer,
     Conformance,
+    Api,
     Driver,
 }
 
@@ -69,6 +74,7 @@ struct Arguments {
     minutes: u32,
     only: Option<String>,
     all_platforms: bool,
+    update: bool,
     target: Target,
 }
 
@@ -90,6 +96,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     let mut minutes = None;
     let mut only = None;
     let mut all_platforms = false;
+    let mut update = false;
     let mut target = Target::Native;
     while let Some(argument) = arguments.next() {
         let named = match argument.as_str() {
@@ -100,6 +107,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "soak" => Command::Soak,
             "viewer" => Command::Viewer,
             "conformance" => Command::Conformance,
+            "api" => Command::Api,
             "driver" => Command::Driver,
             "--assume-driver" => {
                 assume_driver = true;
@@ -107,6 +115,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             }
             "--all-platforms" => {
                 all_platforms = true;
+                continue;
+            }
+            "--update" => {
+                update = true;
                 continue;
             }
             "--target" => {
@@ -144,10 +156,14 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     if all_platforms && command != Command::Check {
         return Err("--all-platforms belongs to check".to_string());
     }
+    if update && command != Command::Api {
+        return Err("--update belongs to api".to_string());
+    }
     if target != Target::Native && command != Command::Test {
         return Err("--target belongs to test".to_string());
     }
-    Ok(Some(Arguments { command, assume_driver, minutes: minutes.unwrap_or(MINUTES), only, all_platforms, target }))
+    let minutes = minutes.unwrap_or(MINUTES);
+    Ok(Some(Arguments { command, assume_driver, minutes, only, all_platforms, update, target }))
 }
 
 /// The root of the checkout in which this run was started. Cargo provides the package path also at run time, which
@@ -178,6 +194,7 @@ fn main() -> ExitCode {
         Command::Soak => "soak",
         Command::Viewer => "viewer",
         Command::Conformance => "conformance",
+        Command::Api => "api",
         Command::Driver => "driver",
     };
     let mut run = Run::new(name, checkout());
@@ -194,10 +211,11 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
-    // The viewer tests need a browser, and type checks a compiler; neither needs a graphics driver.
+    // The viewer tests need a browser, and type checks and the list of the API a compiler; none needs a graphics driver.
     match arguments.command {
         Command::Viewer => return viewer::run(run),
         Command::Check => return platforms::run(run, arguments.all_platforms),
+        Command::Api => return api::run(run, arguments.update),
         Command::Test if arguments.target == Target::Web => return web::run(run),
         _ => {}
     }
@@ -212,7 +230,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Features => features::run(run),
         Command::Soak => soak::run(run, arguments.minutes),
         Command::Conformance => conformance::run(run, arguments.only.as_deref()),
-        Command::Viewer | Command::Check | Command::Driver => Ok(()),
+        Command::Viewer | Command::Check | Command::Api | Command::Driver => Ok(()),
     }
 }
 
@@ -226,6 +244,7 @@ mod tests {
         minutes: MINUTES,
         only: None,
         all_platforms: false,
+        update: false,
         target: Target::Native,
     };
 
@@ -267,6 +286,13 @@ mod tests {
         let all = parsed("check --all-platforms").map(|read| read.map(|read| (read.command, read.all_platforms)));
         assert_eq!(all, Ok(Some((Command::Check, true))));
         assert_eq!(parsed("test --all-platforms"), Err("--all-platforms belongs to check".to_string()));
+    }
+
+    #[test]
+    fn the_recorded_api_is_updated_on_request() {
+        let update = parsed("api --update").map(|read| read.map(|read| (read.command, read.update)));
+        assert_eq!(update, Ok(Some((Command::Api, true))));
+        assert_eq!(parsed("check --update"), Err("--update belongs to api".to_string()));
     }
 
     #[test]
