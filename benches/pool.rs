@@ -23,7 +23,7 @@ use random::Random;
 const MIB: u64 = 1 << 20;
 
 #[derive(Debug, Parser)]
-#[command(about = "What the pool's own calls cost, and what it holds")]
+#[command(about = "The cost of the pool's calls, and the bytes that the pool holds")]
 struct Options {
     /// Rounds of each benchmark
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1000))]

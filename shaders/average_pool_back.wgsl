@@ -1,5 +1,5 @@
-// average_pool_back: for each element of the image, the sum of the gradients of the windows that contain it, divided by `scale`, or
-// each by the number of elements counted.
+// average_pool_back: for each element of the image, the sum of the gradients of the windows that contain it, divided by
+// `scale`, or each by the number of elements counted.
 //
 // Parameters: lib/image.wgsl. Needs lib/quotient.wgsl. Bindings: 0 gradient of the image, contiguous, 1 gradient of the windows,
 // contiguous from `input_offset` on. Dispatch one invocation per element of the image.

@@ -3,15 +3,15 @@
 //
 // Parameters: lib/image.wgsl; `channels` of the image, `outputs` of the result, `span` groups of four windows in a row of the
 // result.
-// Bindings: 0 output, contiguous, 1 image, contiguous from `input_offset` on, 2 weights, contiguous: a row for each channel and
-// kernel position of a group, channels outermost, and a last row with the bias. A row has one element for each output of each group,
-// each group padded to a multiple of eight. Each invocation computes four adjacent windows of eight outputs of a group. Dispatch
-// batch * groups * ceil(outputs / groups / 8) * rows * span invocations.
+// Bindings: 0 output, contiguous, 1 image, contiguous from `input_offset` on, 2 weights, contiguous: a row for each
+// channel and kernel position of a group, channels outermost, and a last row with the bias. A row has one element for
+// each output of each group, each group padded to a multiple of eight. Each invocation computes four adjacent windows
+// of eight outputs of a group. Dispatch batch * groups * ceil(outputs / groups / 8) * rows * span invocations.
 //
-// Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + the extent of the window, including the padding, is
-// below 2^32. Positions of outputs past the last one may wrap; they are not stored.
-// Loops: channels of a group * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a matrix product of unfolded
-// images.
+// Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + the extent of the window, including the
+// padding, is below 2^32. Positions of outputs past the last one may wrap; they are not stored.
+// Loops: channels of a group * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a matrix product
+// of unfolded images.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;

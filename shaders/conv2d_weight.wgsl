@@ -1,11 +1,12 @@
-// conv2d_weight: parts[part, o, line] = sum over the windows of a part of gradient[window, o] * image[line's position in the
-// window], where a line is a channel of the group of o and a kernel position. The gradient of conv2d with respect to its weight is
-// the sum of all parts.
+// conv2d_weight: parts[part, o, line] = sum over the windows of a part of gradient[window, o] * image[line's position
+// in the window], where a line is a channel of the group of o and a kernel position. The gradient of conv2d with
+// respect to its weight is the sum of all parts.
 //
 // Parameters: lib/image.wgsl; `count` windows of all images, `span` windows in a part.
-// Bindings: 0 parts, contiguous, 1 image, contiguous from `input_offset` on, 2 gradient, (batch, outputs, windows), contiguous. A
-// workgroup computes eight outputs of a group and four lines of a part. Its invocations stride over the windows, and their sums are
-// added in a fixed order. Dispatch ceil(lines / 4) * groups * ceil(outputs / groups / 8) * parts workgroups.
+// Bindings: 0 parts, contiguous, 1 image, contiguous from `input_offset` on, 2 gradient, (batch, outputs, windows),
+// contiguous. A workgroup computes eight outputs of a group and four lines of a part. Its invocations stride over the
+// windows, and their sums are added in a fixed order. Dispatch ceil(lines / 4) * groups * ceil(outputs / groups / 8) *
+// parts workgroups.
 //
 // Indices: lib/image.wgsl; parts * span < count + span, and the host keeps spans at 2^18. Parts, outputs and lines index an
 // element.

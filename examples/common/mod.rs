@@ -57,7 +57,7 @@ impl Report {
         let warm = self.step("warmed up and trimmed");
         match (opened.driver, warm.driver) {
             (Some(before), Some(after)) if after > before => self.note(format!(
-                "The driver held {} when the device was opened, and holds {} since two numbers were added: wgpu carves its own\n\
+                "The driver held {} when the device was opened, and holds {} since two numbers were added: wgpu takes its own\n\
                  small buffers out of driver blocks of 4 MiB, and keeps one block of each kind of memory that was ever\n\
                  used. No pool can give those back; what the tensors take is measured from there.",
                 Bytes(before),

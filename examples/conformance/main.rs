@@ -1,5 +1,5 @@
-//! Runs the cases that the generators in `conformance/` write, and writes a line of JSON for each run. `cargo xtask conformance` does
-//! all of it.
+//! Runs the cases that the generators in `conformance/` write, and writes a line of JSON for each run.
+//! `cargo xtask conformance` does all of it.
 //!
 //! The first line of the results tells of the device. An operation that this program doesn't know ends it at once.
 

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 /// Replays allocation traces in a pool, and prints what each shows: one JSON object a line.
 ///
 /// A trace is text, plain or compressed with gzip, one event a line: `a ID BYTES` allocates, `f ID` frees; ids count up
-/// from 0; what is never freed lives to the end. Each trace is replayed once in a fresh pool (the peaks, the segments and the cold
-/// time are those of this replay), seven times more in the same pool (the warm time is their median), and once in another
-/// fresh pool that is trimmed at some points (the trim residue).
+/// from 0; what is never freed lives to the end. Each trace is replayed once in a fresh pool (the peaks, the segments
+/// and the cold time are those of this replay), seven times more in the same pool (the warm time is their median), and
+/// once in another fresh pool that is trimmed at some points (the trim residue).
 ///
 /// Exit status: 0; 1 if a replay failed (out of memory, a stamp that doesn't match, a device that fails); 2 if the
 /// arguments are wrong or a trace is refused, which is then named with its line on standard error. The other traces are
@@ -51,8 +51,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) watch: bool,
 
-    /// Replays each trace with compaction and without, and prints one table for people instead of the JSON, with PyTorch's figures
-    /// for the traces in tests/data.
+    /// Replays each trace with compaction and without, and prints one table for people instead of the JSON, with
+    /// PyTorch's figures for the traces in tests/data.
     #[arg(long, conflicts_with = "compact")]
     pub(crate) table: bool,
 

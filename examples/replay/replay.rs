@@ -31,8 +31,9 @@ pub(crate) struct Figures {
     pub(crate) peak_reserved: u64,
     /// Peak reserved over peak requested; 1 where nothing was requested.
     pub(crate) ratio: f64,
-    /// The most that the driver held in the first replay. On memory `none` a model's: segments up to 4 MiB share blocks of 4 MiB. On
-    /// `wgpu` it is looked at 256 times and includes all other buffers of the device. Null where the backend can't tell.
+    /// The most that the driver held in the first replay. On memory `none` a model's: segments up to 4 MiB share blocks
+    /// of 4 MiB. On `wgpu` it is queried 256 times and includes all other buffers of the device. Null where the
+    /// backend can't tell.
     pub(crate) driver_peak: Option<u64>,
     /// Segments that the first replay made, and those that it gave back.
     pub(crate) segments_created: u64,
@@ -107,8 +108,8 @@ fn quotient(dividend: f64, divisor: f64, of_zero: f64) -> f64 {
     if divisor == 0.0 { of_zero } else { dividend / divisor }
 }
 
-/// Runs through the events once, then drops what still lives. `after` is called after each event, `look` at the start and after each stretch of them. The
-/// time is that of the events, without `look`.
+/// Runs through the events once, then drops what still lives. `after` is called after each event, `look` at the start
+/// and after each stretch of them. The time is that of the events, without `look`.
 fn replay<M: Memory>(
     trace: &Trace,
     pool: &Pool<M>,

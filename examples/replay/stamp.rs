@@ -67,7 +67,7 @@ pub(crate) struct Stamps<M: Memory> {
     /// By slot: the id of the allocation that it holds.
     ids: Vec<u64>,
     download: Option<Download<M>>,
-    /// Ranges on their way to the host, in the order of their bytes.
+    /// Ranges that are being read to the host, in the order of their bytes.
     expected: Vec<Expected>,
     expected_bytes: u64,
 }

@@ -1,4 +1,5 @@
-// The exponential function, the logistic function and the hyperbolic tangent, without intermediate overflow. Needs lib/number.wgsl.
+// The exponential function, the logistic function and the hyperbolic tangent, without intermediate overflow. Needs
+// lib/number.wgsl.
 
 // exp(x), and NaN for NaN, for which some drivers return infinity.
 fn exponential(x: Real) -> Real {

@@ -1,6 +1,6 @@
-// Common part of the kernels on images. Images are (batch, channels, height, width), contiguous. A kernel window of `kernel`
-// elements, `dilation` places apart, moves over the image with `stride`, starting `padding` places before the first row and column,
-// and has `out` positions on each axis.
+// Common part of the kernels on images. Images are (batch, channels, height, width), contiguous. A kernel window of
+// `kernel` elements, `dilation` places apart, moves over the image with `stride`, starting `padding` places before the
+// first row and column, and has `out` positions on each axis.
 //
 // Vectors are (height, width). Offsets are in elements.
 //
@@ -9,9 +9,9 @@
 // iterations than drivers permit, the host dispatches the kernel once for each part; each pass continues with the output of the
 // previous pass.
 //
-// Indices: the host checks that the padded size, the stride, the extent of the window, (kernel - 1) * dilation + 1, and every number
-// of elements is below 2^32 - 2^24. Each window starts within the padded image, and without ceil_mode also ends there. The
-// invocation index is below count + 2^24.
+// Indices: the host checks that the padded size, the stride, the extent of the window, (kernel - 1) * dilation + 1, and
+// every number of elements is below 2^32 - 2^24. Each window starts within the padded image, and without ceil_mode also
+// ends there. The invocation index is below count + 2^24.
 
 alias Real = f32;
 alias Bits = u32;

@@ -1,6 +1,6 @@
-// Division and powers of integers. Drivers differ for a divisor of 0 and for the quotient of the least integer and -1, which has no
-// value in i32, and GLSL leaves `%` of negative operands undefined. Here such a divisor is replaced by 1: the quotient is x, the
-// remainder is 0. Needs the aliases Bits, Signed and Truth.
+// Division and powers of integers. Drivers differ for a divisor of 0 and for the quotient of the least integer and -1,
+// which has no value in i32, and GLSL leaves `%` of negative operands undefined. Here such a divisor is replaced by 1:
+// the quotient is x, the remainder is 0. Needs the aliases Bits, Signed and Truth.
 //
 // Loops: 33 in power_of_unsigned.
 

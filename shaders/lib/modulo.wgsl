@@ -101,8 +101,8 @@ fn modulo(x: Real, y: Real) -> Real {
     return select(not_a_value(x), found, is_divisible(x, y));
 }
 
-// The bits of |y| - |x|, for |x| < |y|. Small numbers are subtracted as multiples of 2^64, because a device may take subnormal ones for
-// 0; a subnormal number does not change a |y| of 2^-97 or more.
+// The bits of |y| - |x|, for |x| < |y|. Small numbers are subtracted as multiples of 2^64, because a device may take
+// subnormal ones for 0; a subnormal number does not change a |y| of 2^-97 or more.
 fn difference(x: Real, y: Real) -> Bits {
     let larger = magnitude_of(y);
     let smaller = magnitude_of(x);
@@ -134,8 +134,8 @@ fn remainder(x: Real, y: Real) -> Real {
 // trunc(x / y), of the quotient that is rounded to f32.
 fn quotient_truncated(x: Real, y: Real) -> Real {
     let division = divide_mantissas(x, y);
-    // The quotient rounds to the next integer if that is nearer than half the distance of adjacent numbers below it. No quotient is
-    // halfway between two numbers.
+    // The quotient rounds to the next integer if that is nearer than half the distance of adjacent numbers below it. No
+    // quotient is halfway between two numbers.
     let exponent = Bits(31u) - countLeadingZeros(division.whole | Bits(1u));
     let by = max(division.divisor.mantissa, Bits(1u));
     let gap = (by - Bits(1u)) >> (Bits(24u) - min(exponent, Bits(24u)));

@@ -5,8 +5,8 @@
 // + 1) * size - out, 0) / (2 out). Both are computed in 64-bit integers, as pairs of words, which is exact for every size: in
 // floating point the position is wrong by whole elements above about 2^23 elements.
 //
-// With ALIGNED corners, the centers of the first and of the last elements of both images coincide: source = at * (size - 1) / (out -
-// 1), and 0 if `out` is 1.
+// With ALIGNED corners, the centers of the first and of the last elements of both images coincide: source = at * (size
+// - 1) / (out - 1), and 0 if `out` is 1.
 //
 // Indices: the host checks that axis sizes are below 2^30. Quotients are then below 2^31, and the values in `contribution` are
 // below 4 out < 2^32, so that wrapping products are exact.

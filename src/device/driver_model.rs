@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_block_goes_back_unless_it_is_the_last() {
+    fn an_empty_block_is_freed_unless_it_is_the_last() {
         let mut model = DriverModel::default();
         let places = [0; 3].map(|_| model.allocate(BLOCK));
         assert_eq!(model.held(), 3 * BLOCK);

@@ -31,7 +31,8 @@ pub enum Advice {
     },
     /// Enough memory is free in separate holes, and compaction is disabled.
     AllowMoving {
-        /// Bytes that are free: those that the limit leaves in addition to the allocated bytes, or, if the device refused, those of the holes.
+        /// Bytes that are free: those that the limit leaves in addition to the allocated bytes, or, if the device
+        /// refused, those of the holes.
         free: u64,
     },
     /// Enough memory is free in separate holes, and blocks could not be moved: in a browser, where no call can wait, or

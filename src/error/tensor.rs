@@ -189,8 +189,8 @@ pub enum TensorError {
         /// The number of its elements.
         elements: usize,
     },
-    /// A kernel window has no position on an image, or one without an element of the image; or a size, a stride or a dilation is 0.
-    /// Numbers are (height, width).
+    /// A kernel window has no position on an image, or one without an element of the image; or a size, a stride or a
+    /// dilation is 0. Numbers are (height, width).
     #[error(
         "{operation}: a kernel of {kernel:?} with stride {stride:?}, dilation {dilation:?} and padding {padding:?} does not \
          fit images of {size:?}"

@@ -8,8 +8,8 @@ use super::{KernelError, TensorError};
 
 /// Any error of the crate.
 ///
-/// Each function returns the error of its own family; `?` converts each of them into this error. The message and the source are those of
-/// the family's error.
+/// Each function returns the error of its own family; `?` converts each of them into this error. The message and the
+/// source are those of the family's error.
 ///
 /// # Examples
 ///

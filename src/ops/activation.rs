@@ -1,26 +1,26 @@
-//! Activations that other kernels end with.
+//! Activations in the epilogue of other kernels.
 
 use super::shader::Specialization;
 use super::unary::{GELU, GELU_TANH, RELU, SIGMOID, SILU, TANH};
 use crate::error::TensorError;
 use crate::tensor::DType;
 
-/// What is done with each element at the end of [`Tensor::matmul_then`](crate::Tensor::matmul_then); each as the tensor's
-/// operation of its name.
+/// The activation in the epilogue of [`Tensor::matmul_then`](crate::Tensor::matmul_then). Each equals the tensor's
+/// operation of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
-    /// For every dtype; the others are for f32 and f16.
+    /// max(x, 0). For every dtype; the other activations are for f32 and f16.
     Relu,
-    /// 1 / (1 + e to the -x).
+    /// 1 / (1 + exp(−x)).
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
-    /// x / (1 + e to the -x).
+    /// x / (1 + exp(−x)).
     Silu,
     /// x / 2 · (1 + erf(x / √2)).
     Gelu,
-    /// The same by way of tanh.
+    /// The approximation of GELU by tanh.
     GeluTanh,
 }
 
@@ -38,7 +38,7 @@ impl Activation {
             Self::Gelu => &GELU,
             Self::GeluTanh => &GELU_TANH,
         };
-        // Sigmoid and tanh of integers are of f32, which a product of integers doesn't have.
+        // Sigmoid and tanh of integers would be f32, but the result of an integer product is an integer.
         let typed = row.on(dtype).filter(|typed| typed.operands == dtype);
         let code = typed.and_then(|typed| typed.code);
         let code = code.ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;

@@ -1,4 +1,4 @@
-//! Tensors made of others laid side by side, of even steps, and where their extremes are.
+//! Concatenation, stacking, flattening, ranges of numbers, and the indices of extremes.
 
 use super::fuse::{Fused, fuse};
 use super::launch::{WORKGROUP, check_pools, grid, index, launch, with_gpu};
@@ -14,9 +14,10 @@ static INDEX_OF_EXTREME: LazyLock<Fused<3>> =
     LazyLock::new(|| fuse(|[x, extreme, index]| (x.eq(extreme) | x.ne(x)).select(index, u32::MAX)));
 
 impl Tensor {
-    /// `count` numbers, `step` apart from `start` on. Equals `torch.arange(start, start + count · step, step)`; the number
-    /// of elements is given, and not worked out by a division that rounds. Integers wrap. Of f16, start and step are f16 numbers, where
-    /// PyTorch takes any; for 2.1, say, make it of f32 and convert with [`Tensor::to`].
+    /// Creates a tensor of `count` numbers: `start`, `start + step`, … Equals
+    /// `torch.arange(start, start + count · step, step)`, except that the number of elements is an argument and not the
+    /// result of a rounded division. Integers wrap. For f16, start and step must be f16 numbers; PyTorch accepts any
+    /// number. For other numbers, create an f32 tensor and convert it with [`Tensor::to`].
     ///
     /// # Errors
     /// [`TensorError::TooManyElements`]; as [`Tensor::empty`].
@@ -35,13 +36,13 @@ impl Tensor {
         Ok(output)
     }
 
-    /// Tensors one after the other along an axis; along the others they are of one size. Of different dtypes all are converted to
-    /// one, as by [`DType::promote`]. One kernel for each tensor. Equals `torch.cat`. To write into a part of a tensor that exists,
-    /// [`copy_`](Tensor::copy_) to a [`narrow`](Tensor::narrow) of it.
+    /// Concatenates tensors along an axis. Their sizes along the other axes must be equal. Different dtypes are promoted as by
+    /// [`DType::promote`]. One kernel for each tensor. Equals `torch.cat`. To write to a part of an existing tensor, use
+    /// [`copy_`](Tensor::copy_) on a [`narrow`](Tensor::narrow) view.
     ///
     /// # Errors
-    /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`] of i32 and u32,
-    /// [`TensorError::Pools`], [`TensorError::Overflow`]; as [`Tensor::empty`].
+    /// [`TensorError::Empty`] without tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`] of
+    /// i32 and u32, [`TensorError::Pools`], [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn cat(tensors: &[&Self], axis: impl Into<Axis>) -> Result<Self, TensorError> {
         let name = "cat";
@@ -75,11 +76,10 @@ impl Tensor {
         Ok(output)
     }
 
-    /// Tensors of one shape one after the other along a new axis, before the axis given; −1 adds it behind all others. Equals
-    /// `torch.stack`.
+    /// Joins tensors of one shape along a new axis before the given axis; −1 appends the axis. Equals `torch.stack`.
     ///
     /// # Errors
-    /// [`TensorError::Empty`] of no tensors, [`TensorError::Axis`], [`TensorError::Rank`]; as [`Tensor::cat`].
+    /// [`TensorError::Empty`] without tensors, [`TensorError::Axis`], [`TensorError::Rank`]; as [`Tensor::cat`].
     #[track_caller]
     pub fn stack(tensors: &[&Self], axis: impl Into<Axis>) -> Result<Self, TensorError> {
         let name = "stack";
@@ -93,15 +93,15 @@ impl Tensor {
         let axis = axis.into();
         let wide: Vec<Self> = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<_, _>>()?;
         let references: Vec<&Self> = wide.iter().collect();
-        // A negative axis is one of the tensors with the new axis, as it is here.
+        // A negative axis counts the axes of the result, which include the new axis.
         Self::cat(&references, axis)
     }
 
-    /// The axes of a range as one: `x.flatten(1..)` of shape (n, c, h, w) gives (n, c · h · w). `..` flattens all axes, and gives a
-    /// scalar one axis. A view where the strides allow it, a copy otherwise. Equals `torch.flatten`.
+    /// Merges a range of axes into one axis: `x.flatten(1..)` of shape (n, c, h, w) gives (n, c · h · w). `..` merges all axes; a
+    /// scalar becomes one axis of size 1. Returns a view if the strides permit, otherwise a copy. Equals `torch.flatten`.
     ///
     /// # Errors
-    /// [`TensorError::Slice`] if the range is not one of axes; as [`Tensor::empty`].
+    /// [`TensorError::Slice`] if the range exceeds the axes; as [`Tensor::empty`].
     #[track_caller]
     pub fn flatten(&self, axes: impl IndexRange) -> Result<Self, TensorError> {
         let (given, rank) = (axes.given(), self.rank());
@@ -120,8 +120,8 @@ impl Tensor {
         }
     }
 
-    /// The index, as u32, of the largest element along an axis, which is dropped from the shape. Of several the first; NaN counts
-    /// as the largest. Equals `torch.argmax`, whose result is of int64.
+    /// Returns the index, as u32, of the largest element along an axis, which is removed from the shape. The first of
+    /// several equal elements; NaN counts as the largest. Equals `torch.argmax`, whose result is int64.
     ///
     /// Cost: three passes over the elements.
     ///
@@ -147,7 +147,7 @@ impl Tensor {
         }
     }
 
-    /// The index of the smallest element along an axis, as [`Tensor::argmax`]. Equals `torch.argmin`.
+    /// Returns the index of the smallest element along an axis, as [`Tensor::argmax`]. Equals `torch.argmin`.
     ///
     /// # Errors
     /// As [`Tensor::argmax`].
@@ -171,13 +171,13 @@ impl Tensor {
         }
     }
 
-    /// The index of the only element of a scalar.
+    /// Returns the index of the only element of a scalar.
     #[track_caller]
     fn index_in_scalar(&self) -> Result<Self, TensorError> {
         Self::zeros(&self.pool(), [], DType::U32)
     }
 
-    /// The index of an extreme along an axis.
+    /// Returns the index of an extreme along an axis.
     #[track_caller]
     fn index_of(&self, extreme: &Self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
         let mut lone = vec![1; self.rank()];

@@ -14,18 +14,18 @@ const fn same(expression: &'static str) -> (Code, [OnIntegers; 2]) {
     (code, computed(code, code))
 }
 
-/// By the order of their bits: drivers' own `max` and `min` may drop a NaN.
+/// Compares the bits, because drivers' `max` and `min` may drop a NaN.
 const fn extreme(expression: &'static str, of_integers: &'static str) -> (Code, [OnIntegers; 2]) {
     (Code::calling(expression, &[NUMBER]), computed(Code::new(of_integers), Code::new(of_integers)))
 }
 
-/// By the bits of the operands: the quotient of a division is rounded, so that its integer part may be another one.
+/// Computed from the bits of the operands: the quotient of a division is rounded, which can change its integer part.
 const fn division(expression: &'static str, signed: &'static str, unsigned: &'static str) -> (Code, [OnIntegers; 2]) {
     let real = Code::calling(expression, &[NUMBER, DIVIDED, MODULO]).looping(36);
     (real, computed(Code::calling(signed, &[INTEGER]), Code::calling(unsigned, &[INTEGER])))
 }
 
-/// By integers of 31 bits: f32 has too few for the exponent of a large result.
+/// Computed with 31-bit integers, because f32 has too few bits for the exponent of a large result.
 const POWERS: (Code, [OnIntegers; 2]) = (
     Code::calling("power(x, y)", &[NUMBER, UPPER_PRODUCT, POWER]),
     computed(
@@ -45,7 +45,7 @@ impl Tensor {
         self.binary_ordered(operation, other, false)
     }
 
-    /// The operation with a number on the left.
+    /// Runs the operation with a number on the left.
     #[track_caller]
     pub(super) fn binary_reversed(
         &self,
@@ -156,7 +156,7 @@ impl Tensor {
         self.copy_(result)
     }
 
-    /// The elements in another dtype; without a copy, nor another handle, if they have it.
+    /// Returns the elements in another dtype: the tensor itself if it has the dtype, otherwise a converted tensor.
     #[track_caller]
     pub(super) fn as_dtype(&self, dtype: DType) -> Result<Cow<'_, Self>, TensorError> {
         Ok(if dtype == self.dtype() { Cow::Borrowed(self) } else { Cow::Owned(self.to(dtype)?) })
@@ -169,10 +169,10 @@ impl Tensor {
     /// `alpha` takes the promoted dtype.
     ///
     /// # Errors
-    /// [`TensorError::DType`] if this tensor is of integers and `other` or `alpha` is not, or of i32 and u32;
-    /// [`TensorError::Scalar`] of an integer `alpha` beyond the dtype's range; [`TensorError::Pools`], [`TensorError::Shape`];
-    /// [`TensorError::Overlap`] if `other` shares elements with this tensor other than each with itself, or if elements of this
-    /// tensor overlap each other.
+    /// [`TensorError::DType`] if this tensor has an integer dtype and `other` or `alpha` is floating point, or for i32
+    /// and u32; [`TensorError::Scalar`] for an integer `alpha` beyond the dtype's range; [`TensorError::Pools`],
+    /// [`TensorError::Shape`]; [`TensorError::Overlap`] if the tensors share elements at different indices, or if
+    /// elements of this tensor overlap each other.
     #[track_caller]
     pub fn add_scaled_<T: Element>(&self, other: &Self, alpha: T) -> Result<(), TensorError> {
         self.run_in_place("add_scaled_", &ADD_SCALED, Some(other), Some(Number::of(alpha)))
@@ -197,12 +197,13 @@ macro_rules! binary_operations {
                 #[doc = concat!($formula, ", element by element, for a tensor or a number y. Shapes broadcast to each other. For ", $dtypes)]
                 #[doc = concat!(". Equals `", $equals, "`.")]
                 ///
-                /// Of different dtypes the operands are converted first, as by `torch.result_type`: of f16 and f32 f16 becomes f32,
-                /// of an integer and floating point the integer. A number takes the tensor's dtype, unless the
-                /// tensor is of integers and the number is not: the result is then f32.
+                /// Operands of different dtypes are promoted first, as by `torch.result_type`: f16 to f32, and integers to a
+                /// floating-point dtype. A number takes the tensor's dtype, unless the tensor has an integer dtype and the number
+                /// is floating point: the result is then f32.
                 ///
                 #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]
-                /// A unit in the last place (ULP) is that of the result, however small; a subnormal operand or result may be taken for 0.
+                /// A unit in the last place (ULP) is that of the result, also for small results. Subnormal operands and
+                /// results may be treated as 0.
                 ///
                 /// # Errors
                 /// [`TensorError::Shape`], [`TensorError::Pools`], [`TensorError::DType`] of i32 and u32,
@@ -216,11 +217,10 @@ macro_rules! binary_operations {
                 #[doc = concat!("As [`Tensor::", stringify!($function), "`], in place: another tensor is broadcast to the shape of this one, and the result converted to its dtype. Equals `torch.Tensor.", stringify!($in_place), "`.")]
                 ///
                 /// # Errors
-                /// [`TensorError::Shape`], [`TensorError::Pools`], [`TensorError::NotDefined`], [`TensorError::Scalar`];
-                /// [`TensorError::DType`] if this tensor is of integers and the other operand or the result is not, or of i32 and
-                /// u32;
-                /// [`TensorError::Overlap`] if the other tensor shares elements with it other than each with itself, or if its own
-                /// elements share places.
+                /// [`TensorError::Shape`], [`TensorError::Pools`], [`TensorError::NotDefined`],
+                /// [`TensorError::Scalar`]; [`TensorError::DType`] if this tensor has an integer dtype and the other
+                /// operand or the result is floating point, or for i32 and u32; [`TensorError::Overlap`] if the tensors
+                /// share elements at different indices, or if elements of this tensor overlap each other.
                 #[track_caller]
                 pub fn $in_place(&self, other: impl TensorOrScalar) -> Result<(), TensorError> {
                     self.binary_in_place(stringify!($in_place), &$row, other.operand())

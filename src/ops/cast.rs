@@ -8,13 +8,13 @@ use crate::tensor::{DType, Tensor};
 
 const SATURATING: &[&str] = &[NUMBER, CONVERT];
 
-/// A conversion between dtypes of 32 bits. Both sides are bits, so that no number passes through memory as one of another kind, which
-/// some drivers would flush.
+/// A conversion between 32-bit dtypes. Both sides are loaded and stored as bits, because some drivers flush subnormal
+/// bit patterns that are loaded or stored as f32.
 const fn of_bits(name: &'static str, code: Code) -> Operation {
     Operation::new(name, 1, code, computed(code, code))
 }
 
-/// A conversion of f16, which kernels compute with in f32.
+/// A conversion of f16, which kernels compute in f32.
 const fn of_half(name: &'static str, code: Code) -> Operation {
     Operation::new(name, 1, code, UNDEFINED)
 }
@@ -28,14 +28,14 @@ static F16_TO_I32: Operation = of_half("f16_to_i32", Code::calling("to_signed(x)
 static F16_TO_U32: Operation = of_half("f16_to_u32", Code::calling("to_unsigned(x)", SATURATING));
 static BY_F32: Operation = of_half("by_f32", Code::new("x"));
 
-/// The conversion between two dtypes, and the dtypes that its kernel reads and writes.
+/// Returns the conversion between two dtypes, and the dtypes that its kernel loads and stores.
 ///
 /// # Errors
-/// [`TensorError::NotDefined`], of no dtype that there is.
+/// [`TensorError::NotDefined`]; does not occur for the existing dtypes.
 pub(super) fn conversion(from: DType, to: DType) -> Result<(Single, [DType; 2]), TensorError> {
     let bits =
         |operation: &'static Operation| Ok((Single::of(operation, operation.defined_on(DType::U32)?), [DType::U32; 2]));
-    // An f32 has too few bits for the largest integers, so that the result is of their dtype.
+    // f32 has too few bits for the largest integers, so the result of the operation has the integer dtype.
     let half = |operation: &'static Operation, computed: DType| {
         let typed = Typed { result: Value::Number(computed), ..operation.defined_on(DType::F32)? };
         Ok((Single::of(operation, typed), [from, to]))
@@ -56,11 +56,12 @@ pub(super) fn conversion(from: DType, to: DType) -> Result<(Single, [DType; 2]),
 }
 
 impl Tensor {
-    /// The elements in another dtype: itself if it has that one already, a new tensor otherwise. From f32 or f16 to an
-    /// integer they are truncated towards zero and saturate: numbers beyond the integer's range become its least or greatest value,
-    /// and NaN becomes 0, as with Rust's `as`. Integers turn into each other by their bits (i32 -1 is u32 4294967295), and into f32
-    /// by rounding. Conversion to f16 rounds to a neighbour, which one is the device's choice, and overflows to infinity beyond
-    /// 65504. Equals `torch.Tensor.to` of a dtype, which leaves numbers beyond an integer's range undefined.
+    /// Converts the elements to another dtype. Returns the tensor itself if it has the dtype, otherwise a new tensor.
+    /// From f32 or f16 to an integer dtype, elements are truncated toward zero and saturate at the integer's range; NaN
+    /// becomes 0, as with Rust's `as`. Integers are reinterpreted between i32 and u32 (i32 −1 is u32 4294967295) and
+    /// rounded to f32. Conversion to f16 rounds to one of the two adjacent numbers, depending on the device, and
+    /// overflows to infinity beyond 65504. Equals `torch.Tensor.to` with a dtype, for which numbers beyond an integer's
+    /// range are undefined.
     ///
     /// # Errors
     /// As [`Tensor::empty`].

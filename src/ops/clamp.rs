@@ -7,12 +7,12 @@ use crate::error::TensorError;
 use crate::tensor::{DType, Number, Operand, Tensor, TensorOrScalar, result_type};
 
 impl Tensor {
-    /// min(max(x, `low`), `high`), element by element: each bound a number or a tensor, the shapes broadcast to each other. For every
-    /// dtype; of different dtypes the operands are converted as by [`Tensor::add`]. NaN, of an element or a bound, gives NaN; where
-    /// the lower bound is above the upper one, the result is the upper one. Exact. Equals `torch.clamp`. For one bound see
-    /// [`Tensor::maximum`] and [`Tensor::minimum`].
+    /// Returns min(max(x, `low`), `high`) of each element. Each bound is a number or a tensor; shapes broadcast. For
+    /// every dtype; operands of different dtypes are promoted as by [`Tensor::add`]. A NaN element or bound gives NaN.
+    /// If the lower bound is above the upper bound, the result is the upper bound. Exact. Equals `torch.clamp`. For one
+    /// bound see [`Tensor::maximum`] and [`Tensor::minimum`].
     ///
-    /// Cost: one kernel between numbers, two with a tensor.
+    /// Cost: one kernel if both bounds are numbers, otherwise two.
     ///
     /// # Errors
     /// As [`Tensor::maximum`].
@@ -56,7 +56,7 @@ impl Tensor {
             return fuse(|[x]| x.maximum(low).minimum(high)).run_into_as(name, [self], self);
         }
         for operand in operands {
-            // Both are checked before either changes an element.
+            // Both bounds are checked before an element is changed.
             let dtype = result_type(name, Operand::Tensor(self), operand)?;
             if dtype.is_floating_point() && !self.dtype().is_floating_point() {
                 let (left, right) = (self.dtype().name(), dtype.name());
@@ -75,7 +75,7 @@ impl Tensor {
         self.copy_(&result)
     }
 
-    /// The dtype of the elements between two numbers, and the numbers.
+    /// Returns the dtype of the result for two numbers as bounds, and the bounds.
     fn bounds(&self, name: &'static str, low: Number, high: Number) -> Result<(DType, [Constant; 2]), TensorError> {
         let own = Operand::Tensor(self);
         let of_low = result_type(name, own, Operand::Scalar(low))?;

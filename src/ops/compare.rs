@@ -1,4 +1,4 @@
-//! Comparisons, and choices by them.
+//! Comparisons, and selection by a condition.
 
 use super::elementwise::{Code, Operation};
 use super::fuse::{Constant, Expression, Fused, Operand as ExpressionOperand, fuse};
@@ -59,9 +59,10 @@ comparisons! {
 static WHERE: LazyLock<Fused<3>> = LazyLock::new(|| fuse(|[condition, this, other]| condition.select(this, other)));
 
 impl Tensor {
-    /// The elements of `this` where those of the condition are not 0, and of `other` where they are, each a tensor or a number. Shapes
-    /// broadcast to each other. NaN is not 0, and -0 is. The condition is of any dtype; the others are converted to one dtype as by
-    /// [`Tensor::add`], and two numbers give f32, or i32 if both are integers. Equals `torch.where(condition, this, other)`.
+    /// Selects, for each element of the condition, the element of `this` where the condition is not 0 and the element
+    /// of `other` where it is 0. `this` and `other` are tensors or numbers; shapes broadcast. NaN is not 0, and −0 is
+    /// 0. The condition has any dtype; `this` and `other` are promoted as by [`Tensor::add`]. Two numbers give f32, or
+    /// i32 if both are integers. Equals `torch.where(condition, this, other)`.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`] of i32 and u32, [`TensorError::Scalar`], [`TensorError::Pools`]; as

@@ -1,20 +1,22 @@
-//! Where the user's WGSL is compiled: bounded, and where neither deep nesting nor a panic of the compiler can hurt the program.
+//! Compilation of user WGSL with bounds, so that neither deep nesting nor a panic of the compiler ends the program.
 //!
-//! naga, wgpu's backends and drivers walk a shader by recursion. The text is first scanned for what makes them go deep; what passes
-//! is compiled on a thread with a large stack, whose panic becomes an error. On the web there are no threads, and a panic ends the
-//! program; bounds are lower there.
+//! naga, wgpu's backends and drivers process a shader recursively. The text is first checked against bounds on nesting.
+//! Then it is compiled on a thread with a large stack, and a panic becomes an error. On the web there are no threads,
+//! and a panic ends the program; the bounds are lower there.
 
 use crate::error::KernelError;
 
 /// The longest WGSL text of a user's kernel, in bytes.
 const MOST_BYTES: usize = if SMALL { 128 << 10 } else { 1 << 20 };
-/// Nested brackets, and the `else if`s of a chain, each of which is nested in the one before it.
+/// The largest depth of nested brackets and of `else if` branches, each of which is nested in the previous branch.
 const MOST_NESTING: usize = if SMALL { 100 } else { 1000 };
-/// Operators of one expression, each of which takes what is left of it for an operand. Compiling takes time by their square.
+/// The largest number of operators in one expression. Each operator nests the expression to its left, and compiling
+/// takes quadratic time.
 const MOST_OPERATORS: usize = if SMALL { 250 } else { 1000 };
-/// Declarations of a module, each of which may refer to the next one. Compiling takes time by their square.
+/// The largest number of declarations in a module. Each may refer to the next, and compiling takes quadratic time.
 const MOST_DECLARATIONS: usize = if SMALL { 1000 } else { 4000 };
-/// Bytes of a `@size` or `@align` attribute: naga 30 adds them up without a check for overflow. No tensor has as many.
+/// The largest value of a `@size` or `@align` attribute in bytes: naga 30 adds these without checking for overflow. More than any
+/// tensor has.
 const MOST_ATTRIBUTE: u64 = 1 << 30;
 
 /// Whether the stack is that of the caller, or addresses have 32 bits.
@@ -24,10 +26,10 @@ const SMALL: bool = cfg!(any(target_arch = "wasm32", target_pointer_width = "32"
 #[cfg(not(target_arch = "wasm32"))]
 const STACK_BYTES: usize = if SMALL { 32 << 20 } else { 256 << 20 };
 
-/// Runs a compiler where it can't hurt the program.
+/// Runs a compiler on a thread with a large stack, and catches its panic.
 ///
 /// # Errors
-/// Those of `compile`; [`KernelError::Compile`] if it panics, or there is no thread for it.
+/// The errors of `compile`; [`KernelError::Compile`] if it panics, or if no thread can be created.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn guarded<R: Send>(compile: impl FnOnce() -> Result<R, KernelError> + Send) -> Result<R, KernelError> {
     let failed = |message: String| Err(KernelError::Compile { message });
@@ -41,7 +43,7 @@ pub(super) fn guarded<R: Send>(compile: impl FnOnce() -> Result<R, KernelError> 
     })
 }
 
-/// Runs a compiler; there is no other thread.
+/// Runs a compiler on this thread, which is the only one.
 #[cfg(target_arch = "wasm32")]
 pub(super) fn guarded<R>(compile: impl FnOnce() -> Result<R, KernelError>) -> Result<R, KernelError> {
     compile()
@@ -53,7 +55,7 @@ fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
-/// Checks the bounds of a text, before anything parses it.
+/// Checks a text against the bounds, before it is parsed.
 ///
 /// # Errors
 /// [`KernelError::Compile`], with the bound.
@@ -81,11 +83,11 @@ pub(super) fn check_text(wgsl: &str) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// Conditions and loops that may be nested in each other on a software driver. Mesa's (22.3) keeps 80 masks of active lanes; the
-/// code of deeper branches runs with the wrong one, without an error.
+/// The largest depth of nested conditions and loops on a software driver. Mesa's driver (22.3) has 80 masks of active lanes and
+/// executes deeper branches with a wrong mask, without an error.
 const MOST_MASKS: usize = 64;
 
-/// Checks how deep conditions and loops are nested.
+/// Checks the depth of nested conditions and loops.
 ///
 /// # Errors
 /// [`KernelError::Compile`], with the bound.
@@ -98,7 +100,7 @@ pub(super) fn check_nesting(nesting: usize, is_software: bool) -> Result<(), Ker
     Err(KernelError::Compile { message })
 }
 
-/// How deep compilers go in a text, at most. Counts on the side of too much.
+/// An upper bound of the recursion depth of compilers for a text.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Scan {
     nesting: usize,
@@ -117,7 +119,7 @@ enum Token<'a> {
 impl Scan {
     fn of(wgsl: &str) -> Self {
         let mut scan = Self::default();
-        // The `else` branches of the chain that is open, in each bracket that is open.
+        // The number of `else` branches in the current chain, for each open bracket.
         let mut chains = vec![0_usize];
         let (mut depth, mut operators) = (0, 0);
         let mut last = [Token::Symbol(' '); 3];
@@ -131,7 +133,7 @@ impl Scan {
                     }
                 }
                 _ if after_block => {
-                    // The chain is over.
+                    // The chain has ended.
                     depth -= chains.last_mut().map(std::mem::take).unwrap_or_default();
                 }
                 _ => {}
@@ -149,7 +151,7 @@ impl Scan {
             match token {
                 Token::Symbol(';' | '{' | '}' | ',') => operators = 0,
                 Token::Symbol(character) if !"()[]@".contains(character) => operators += 1,
-                // Each is an operand of the next one, too: `a[0][0]`, `f()()`.
+                // Each is also an operand of the next: `a[0][0]`, `f()()`.
                 Token::Symbol('(' | '[') => operators += 1,
                 Token::Word(word)
                     if matches!(last, [Token::Symbol('@'), Token::Word("size" | "align"), Token::Symbol('(')]) =>
@@ -169,7 +171,7 @@ impl Scan {
     }
 }
 
-/// The value of an integer literal; 0 of any other word, and the largest number if it overflows.
+/// Returns the value of an integer literal: 0 for any other word, and the largest number on overflow.
 fn integer(word: &str) -> u64 {
     let digits = word.trim_end_matches(['u', 'i']);
     let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
@@ -205,12 +207,12 @@ fn tokens(wgsl: &str) -> impl Iterator<Item = Token<'_>> {
     })
 }
 
-/// What ends a comment of a line, by the specification.
+/// Returns whether a character ends a line comment, by the WGSL specification.
 fn is_line_break(character: char) -> bool {
     matches!(character, '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// What follows a block comment; these nest.
+/// Returns the text after a block comment. Block comments nest.
 fn after_block_comment(wgsl: &str) -> &str {
     let mut depth = 0_usize;
     let mut rest = wgsl;

@@ -11,7 +11,8 @@ use crate::tensor::Tensor;
 pub(super) static COPY: Operation = Operation::new("copy", 1, Code::new("x"), IDENTITY);
 
 impl Tensor {
-    /// The same elements, contiguous: itself if it is already, a copy otherwise. Equals `torch.Tensor.contiguous`.
+    /// Returns a contiguous tensor of the same elements: the tensor itself if it is contiguous, otherwise a copy. Equals
+    /// `torch.Tensor.contiguous`.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -20,7 +21,7 @@ impl Tensor {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copied() }
     }
 
-    /// A contiguous copy in memory of its own. Equals `torch.clone`; Rust's `clone` makes another handle to the same memory.
+    /// Returns a contiguous copy in separate memory. Equals `torch.clone`; Rust's `clone` creates a handle to the same memory.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -35,8 +36,8 @@ impl Tensor {
     /// [`Tensor::to`]. One kernel. Equals `torch.Tensor.copy_`.
     ///
     /// # Errors
-    /// [`TensorError::Pools`], [`TensorError::Shape`]; [`TensorError::Overlap`] if the two share
-    /// elements, or if its own elements share places.
+    /// [`TensorError::Pools`], [`TensorError::Shape`]; [`TensorError::Overlap`] if the two tensors share elements at different
+    /// indices, or if elements of this tensor overlap each other.
     #[track_caller]
     pub fn copy_(&self, source: &Self) -> Result<(), TensorError> {
         let name = "copy_";
@@ -48,7 +49,7 @@ impl Tensor {
             return Ok(());
         }
         if self.storage().is_same(source.storage()) {
-            // One storage bound twice would be two writable bindings of the same bytes: copy by way of another.
+            // One storage bound twice would be two writable bindings of the same bytes, so the source is copied first.
             return self.copy_(&source.copied()?);
         }
         if source.dtype() == self.dtype() && self.elements() > 0 {
@@ -60,7 +61,7 @@ impl Tensor {
         Elementwise { moved_as: Some(moved_as), ..Elementwise::single(name, single, &[source], &[]) }.launch(self)
     }
 
-    /// Checks that no two elements share a place, so that each can be written.
+    /// Checks that elements do not overlap each other, so that each can be written.
     pub(super) fn check_writable(&self, operation: &'static str) -> Result<(), TensorError> {
         if self.layout().overlaps_itself() { Err(TensorError::Overlap { operation, other: "itself" }) } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! The loss of a classification, and its gradient.
+//! Cross entropy, and its gradient.
 
 use super::fuse::fuse;
 use super::launch::check_pools;
@@ -16,11 +16,11 @@ use crate::tensor::{DType, Tensor};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy<'a> {
-    /// The factor of each class: one dimension, f32 or f16, an element for each class. `None` counts every class once.
+    /// The weight of each class: one dimension, f32 or f16, an element for each class. `None` gives every class weight 1.
     pub weights: Option<&'a Tensor>,
-    /// Targets of this class have loss 0 and do not count in the mean. −100 by default, which u32 targets have as 4294967196.
+    /// Targets of this class have loss 0 and do not count in the mean. −100 by default, which is 4294967196 in u32 targets.
     pub ignore_index: i32,
-    /// What becomes of the losses of single targets.
+    /// The reduction of the losses of all targets.
     pub reduction: Reduction,
     /// The part of each target, from 0 to 1, that is spread over all classes evenly.
     pub label_smoothing: f32,
@@ -33,16 +33,18 @@ impl Default for CrossEntropy<'_> {
 }
 
 impl Tensor {
-    /// Returns the negative log-likelihood of classes: for logits of shape (n, classes, …), dtype f32 or f16, and targets of shape
-    /// (n, …), dtype u32 or i32, the loss of target i is −w\[t\] · log softmax(logits)\[i, t\] for its class t, with the softmax along
-    /// axis 1 and the weights w of the options. Logits of shape (classes,) take a scalar target.
+    /// Returns the negative log-likelihood of classes: for logits of shape (n, classes, …), dtype f32 or f16, and
+    /// targets of shape (n, …), dtype u32 or i32, the loss of target i is −w\[t\] · log softmax(logits)\[i, t\] for its
+    /// class t, with the softmax along axis 1 and the weights w of the options. Logits of shape (classes,) take a
+    /// scalar target.
     ///
     /// With label smoothing ε, the loss is (1 − ε) times that, plus ε / classes times the sum over all classes c of
-    /// −w\[c\] · log softmax(logits)\[i, c\]. The mean divides the sum of the losses by the sum of w\[t\] over the targets that are not
-    /// ignored; it is NaN if all are ignored. Equals `torch.nn.functional.cross_entropy` of class indices.
+    /// −w\[c\] · log softmax(logits)\[i, c\]. The mean divides the sum of the losses by the sum of w\[t\] over the
+    /// targets that are not ignored; it is NaN if all are ignored. Equals `torch.nn.functional.cross_entropy` of class
+    /// indices.
     ///
-    /// A target beyond the classes, which PyTorch refuses after a wait, has the likelihood 1 and, with weights, the weight 0. f16 is
-    /// computed in f32, in a copy of the logits, and rounded once.
+    /// A target beyond the classes has the likelihood 1 and, with weights, the weight 0; PyTorch returns an error,
+    /// after waiting for the device. f16 is computed in f32, in a copy of the logits, and rounded once.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`] unless targets are u32 or i32, [`TensorError::NotDefined`] of integers for
@@ -74,10 +76,10 @@ impl Tensor {
         result.to(self.dtype())
     }
 
-    /// Returns the gradient of [`Tensor::cross_entropy`] with respect to its logits, of their shape and dtype: without options,
-    /// (softmax(logits) − one-hot(targets)) / n. Equals what
-    /// `torch.nn.functional.cross_entropy(logits, targets, …).backward()` leaves in `logits.grad`; for [`Reduction::None`] it is the
-    /// gradient of the sum, to be multiplied by the gradient of each loss.
+    /// Returns the gradient of [`Tensor::cross_entropy`] with respect to its logits, of their shape and dtype: without
+    /// options, (softmax(logits) − one-hot(targets)) / n. Equals `logits.grad` after
+    /// `torch.nn.functional.cross_entropy(logits, targets, …).backward()`; for [`Reduction::None`] it is the gradient
+    /// of the sum, which the caller multiplies by the gradient of each loss.
     ///
     /// # Errors
     /// As [`Tensor::cross_entropy`].
@@ -185,7 +187,7 @@ impl Classification {
         losses.run_as(self.name, [&likelihood, &self.targets])
     }
 
-    /// What a mean is divided by, a scalar: the targets that are not ignored, by weight.
+    /// Returns the divisor of a mean, a scalar: the sum of the weights of the targets that are not ignored.
     #[track_caller]
     fn count(&self) -> Result<Tensor, TensorError> {
         let counted = match self.weights_of_targets()? {

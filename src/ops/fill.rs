@@ -10,7 +10,7 @@ use crate::tensor::{DType, Element, Operand, Tensor, TensorOrScalar};
 pub(super) static FILL: Operation = Operation::new("fill", 1, Code::new("x"), IDENTITY);
 
 impl Tensor {
-    /// A tensor whose elements are all `value`. Equals `torch.full`.
+    /// Creates a tensor whose elements are all `value`. Equals `torch.full`.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -21,7 +21,7 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// A tensor of ones. Equals `torch.ones`.
+    /// Creates a tensor of ones. Equals `torch.ones`.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -32,7 +32,8 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// A contiguous tensor of the shape, dtype and pool of this one, whose elements are stale. Equals `torch.empty_like`.
+    /// Creates a contiguous tensor with the shape, dtype and pool of this tensor, whose elements are not initialized. Equals
+    /// `torch.empty_like`.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -41,7 +42,7 @@ impl Tensor {
         self.new_empty(self.shape(), self.dtype())
     }
 
-    /// A tensor of zeros of the shape, dtype and pool of this one. Equals `torch.zeros_like`.
+    /// Creates a tensor of zeros with the shape, dtype and pool of this tensor. Equals `torch.zeros_like`.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -52,7 +53,7 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// A tensor of ones of the shape, dtype and pool of this one. Equals `torch.ones_like`.
+    /// Creates a tensor of ones with the shape, dtype and pool of this tensor. Equals `torch.ones_like`.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -61,8 +62,9 @@ impl Tensor {
         self.full_like(1)
     }
 
-    /// A tensor of the shape, dtype and pool of this one whose elements are all `value`, a number, or the only element of a tensor
-    /// without dimensions. Equals `torch.full_like`.
+    /// Creates a tensor with the shape, dtype and pool of this tensor, whose elements are all `value`: a number, or a
+    /// tensor of rank
+    /// 0. Equals `torch.full_like`.
     ///
     /// # Errors
     /// As [`Tensor::fill_`]; as [`Tensor::empty`].
@@ -73,13 +75,12 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// Sets every element to `value`, a number, or the only element of a tensor without dimensions, in place. A number is converted
-    /// to the dtype of the tensor. Equals `torch.Tensor.fill_`.
+    /// Sets every element to `value`, a number or a tensor of rank 0, in place. The value is converted to the dtype of
+    /// the tensor. Equals `torch.Tensor.fill_`.
     ///
     /// # Errors
-    /// [`TensorError::DType`] for a number or tensor of floating point in a tensor of integers, [`TensorError::Scalar`] of an
-    /// integer beyond the dtype's range, [`TensorError::Dimensions`] of a tensor with dimensions; [`TensorError::Pools`],
-    /// [`TensorError::Overlap`].
+    /// [`TensorError::DType`] for a floating-point value in an integer tensor, [`TensorError::Scalar`] for an integer beyond the
+    /// dtype's range, [`TensorError::Dimensions`] for a value of higher rank; [`TensorError::Pools`], [`TensorError::Overlap`].
     #[track_caller]
     pub fn fill_(&self, value: impl TensorOrScalar) -> Result<(), TensorError> {
         let (name, dtype) = ("fill_", self.dtype());

@@ -1,4 +1,4 @@
-//! Elements looked up by an index, and added where an index says.
+//! Lookups by index (gather), and additions by index (scatter).
 
 use super::launch::{
     KERNEL_RANK, WORKGROUP, check_kinds, check_pools, each_walk, grid, index as number, iterations, launch, loop_limit,
@@ -29,12 +29,13 @@ struct Params {
 }
 
 impl Tensor {
-    /// The elements that an index names along an axis, each in its own line: of two dimensions `out[i][j] =
-    /// self[index[i][j]][j]` for axis 0. The index, of dtype u32, has the result's shape: along other axes it may be shorter than
-    /// the tensor. For every dtype. An index beyond the axis gives 0; PyTorch refuses it, after a wait. Equals `torch.gather`.
+    /// Gathers elements along an axis by index: in two dimensions, `out[i][j] = self[index[i][j]][j]` for axis 0. The
+    /// index has dtype u32 and the shape of the result; along the other axes it may be smaller than the tensor. For
+    /// every dtype. An index beyond the axis gives 0; PyTorch returns an error, after waiting for the device. Equals
+    /// `torch.gather`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`], [`TensorError::Shape`] if the index is of another rank or longer along another axis,
+    /// [`TensorError::Axis`], [`TensorError::Shape`] if the index has another rank or is larger along another axis,
     /// [`TensorError::DType`] unless it is u32, [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn gather(&self, axis: impl Into<Axis>, index: &Self) -> Result<Self, TensorError> {
@@ -45,7 +46,7 @@ impl Tensor {
         self.check_index(name, axis, index)?;
         let output = self.new_empty(index.shape(), self.dtype())?;
         if self.elements() == 0 {
-            // Nothing is there to be bound, and every index is beyond it.
+            // There is no element to bind, and every index is beyond the axis.
             output.storage().clear()?;
             return Ok(output);
         }
@@ -56,13 +57,14 @@ impl Tensor {
         Ok(output)
     }
 
-    /// The slices that an index of one dimension names along an axis, of dtype u32: the axis is as long as the index in the
-    /// result. An index without dimensions names one slice. Of axis 0 of a scalar, an index of one element gives a scalar. For every
-    /// dtype. An index beyond the axis gives zeros. Equals `torch.index_select`, and along axis 0 `torch.nn.functional.embedding`.
+    /// Returns the slices along an axis that a one-dimensional index of dtype u32 selects; the size of the axis in the
+    /// result is that of the index. An index of rank 0 selects one slice. For axis 0 of a scalar, an index of one
+    /// element gives a scalar. For every dtype. An index beyond the axis gives zeros. Equals `torch.index_select`, and
+    /// along axis 0 `torch.nn.functional.embedding`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`], [`TensorError::Shape`] if the index has more dimensions, or for a scalar other than one element, [`TensorError::DType`] unless it is
-    /// u32, [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::Axis`], [`TensorError::Shape`] if the index has a higher rank, or for a scalar not exactly one element,
+    /// [`TensorError::DType`] unless the index is u32, [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn index_select(&self, axis: impl Into<Axis>, index: &Self) -> Result<Self, TensorError> {
         let name = "index_select";
@@ -74,13 +76,14 @@ impl Tensor {
         self.gather(axis, &all)
     }
 
-    /// Adds the elements of `source` where an index says along an axis, in place: the reverse of [`Tensor::gather`], and its
-    /// gradient. The order of several additions in one place is any, so that sums of f32 and f16 differ in their last bits from run to
-    /// run. For every dtype; f16 is added up in f32, in a copy of the tensor, and rounded once. Nothing is added at an index beyond the axis. Equals `torch.Tensor.scatter_add_`.
+    /// Adds the elements of `source` to the elements that the index selects along an axis, in place: the gradient of
+    /// [`Tensor::gather`]. Several additions to one element happen in any order, so sums of f32 and f16 differ in their
+    /// last bits from run to run. For every dtype; f16 is accumulated in f32, in a copy of the tensor, and rounded
+    /// once. Indices beyond the axis are ignored. Equals `torch.Tensor.scatter_add_`.
     ///
     /// # Errors
-    /// As [`Tensor::gather`]; [`TensorError::Shape`] unless `source` and the index are of one shape, [`TensorError::Overlap`] if
-    /// the tensor's own elements share places.
+    /// As [`Tensor::gather`]; [`TensorError::Shape`] unless `source` and the index have the same shape,
+    /// [`TensorError::Overlap`] if elements of the tensor overlap each other.
     #[track_caller]
     pub fn scatter_add_(&self, axis: impl Into<Axis>, index: &Self, source: &Self) -> Result<(), TensorError> {
         let name = "scatter_add_";
@@ -99,7 +102,7 @@ impl Tensor {
         }
         let number = self.dtype().number();
         if self.dtype() != number {
-            // Each place is rounded once, not after each addition.
+            // Each element is rounded once, not after each addition.
             let table = self.to(number)?;
             table.scatter_add_(axis, index, &source.to(number)?)?;
             return self.copy_(&table);
@@ -110,8 +113,8 @@ impl Tensor {
         table.run(name, &SCATTER_ADD, &index, &source, true)
     }
 
-    /// Adds the slices of `source` where an index of one dimension says along an axis, in place: the reverse of
-    /// [`Tensor::index_select`], and its gradient; see [`Tensor::scatter_add_`]. Equals `torch.Tensor.index_add_`.
+    /// Adds the slices of `source` to the slices that a one-dimensional index selects along an axis, in place: the gradient of
+    /// [`Tensor::index_select`]. See [`Tensor::scatter_add_`]. Equals `torch.Tensor.index_add_`.
     ///
     /// # Errors
     /// As [`Tensor::index_select`] and [`Tensor::scatter_add_`].
@@ -192,8 +195,8 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// Runs a kernel over each element of the index. The tensor that the kernel writes is bound first, then the one that it reads,
-    /// then the index.
+    /// Runs a kernel over each element of the index. The tensor that the kernel writes is bound first, then the one
+    /// that it reads, then the index.
     fn run(
         &self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! The user's own kernels.
+//! User kernels.
 
 use super::compile::{check_nesting, check_text, guarded};
 use super::reflect::{Interface, TensorSlot, reflect};
@@ -12,7 +12,7 @@ use crate::tensor::{DType, Element, Tensor};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scalar {
     dtype: DType,
-    /// Of which its dtype has the first ones.
+    /// The bytes, of which the dtype uses the first.
     bytes: [u8; 4],
 }
 
@@ -25,14 +25,15 @@ impl<T: Element> From<T> for Scalar {
     }
 }
 
-/// A kernel of the user's own, compiled for a pool. Made by [`Pool::kernel`].
+/// A user kernel, compiled for a pool. Created by [`Pool::kernel`].
 ///
-/// It sees the range of each tensor alone: on no backend can it write into another block, or into elements of its tensor
-/// outside of the view.
+/// The kernel can only access the range of each tensor: on no backend can it write to another block, or to elements
+/// outside a view.
 ///
-/// A binding is a multiple of four bytes. So `arrayLength` of an f16 tensor with an odd number of elements counts one more: pass
-/// the number as a scalar where it matters. The element too many is padding where the tensor's memory ends there. Of a view in the
-/// middle of a tensor it is the next element, which the kernel may read; a kernel that writes the binding is refused such a view.
+/// The size of a binding is a multiple of four bytes. Therefore `arrayLength` of an f16 tensor with an odd number of
+/// elements is one larger; pass the number as a scalar if this matters. The additional element is padding at the end of
+/// the tensor's memory. In the middle of a tensor it is the element after the view: the kernel may read it, and a
+/// kernel that writes to the binding cannot be dispatched on such a view.
 #[derive(Debug)]
 pub struct Kernel {
     pool: Pool,
@@ -41,19 +42,19 @@ pub struct Kernel {
 }
 
 impl Pool {
-    /// Compiles a compute shader of the user's own.
+    /// Compiles a compute shader.
     ///
-    /// Tensors are the storage variables of group 0, at the bindings from 0 on, all declared `var<storage, read_write>`; scalar
+    /// Tensors are the storage variables of group 0, from binding 0 on, all declared `var<storage, read_write>`. Scalar
     /// parameters are the members of one `var<uniform>` at group 1, binding 0.
     ///
-    /// The text has at most 1 MiB, 1,000 nested brackets and `else` branches, 1,000 operators in an expression and 4,000 declarations;
-    /// on the web and where addresses have 32 bits, 128 KiB, 100, 250 and 1,000. On a software driver conditions and loops are nested
-    /// 64 deep at most. It is compiled on a thread of its own with a large
-    /// stack, for which this waits, and a panic of the compiler is an error.
+    /// Limits of the text: 1 MiB, 1,000 nested brackets and `else` branches, 1,000 operators in an expression, and
+    /// 4,000 declarations; on the web and on 32-bit targets 128 KiB, 100, 250 and 1,000. On a software driver,
+    /// conditions and loops may be nested up to 64 deep. The shader is compiled on a separate thread with a large
+    /// stack, for which this call waits; a panic of the compiler is returned as an error.
     ///
     /// # Errors
-    /// [`KernelError::Compile`] with naga's message and the source line, or the bound that the text exceeds;
-    /// [`KernelError::EntryPoint`], [`KernelError::Declaration`], or what the device finds wrong.
+    /// [`KernelError::Compile`] with naga's message and the source line, or the limit that the text exceeds;
+    /// [`KernelError::EntryPoint`], [`KernelError::Declaration`], [`KernelError::Device`].
     ///
     /// # Examples
     ///
@@ -77,7 +78,7 @@ impl Pool {
     /// ```
     pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
         check_text(wgsl)?;
-        // Both parse it: naga here, and the device with all that is below it.
+        // Parsed twice: here by naga, and by the device.
         let (interface, program) = guarded(|| {
             let interface = reflect(wgsl, entry)?;
             check_nesting(interface.nesting, self.memory().is_software())?;
@@ -87,7 +88,7 @@ impl Pool {
                 entry,
                 tensors: interface.tensors.len(),
                 parameter_bytes: interface.scalar_bytes,
-                // Of f16 there are none in immediates, as far as wgpu's feature goes.
+                // wgpu's feature for immediates does not include f16.
                 immediates: interface.scalars.iter().all(|scalar| scalar.dtype != DType::F16),
                 constants: &[],
             })?;
@@ -112,7 +113,7 @@ impl Pool {
     }
 }
 
-/// A tensor's part of its storage, in bytes.
+/// The range of a tensor in its storage, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Bound<'a> {
     storage: &'a Storage,
@@ -129,17 +130,17 @@ impl Bound<'_> {
 }
 
 impl Kernel {
-    /// Invocations of a workgroup in each dimension, as the shader declares them.
+    /// Returns the workgroup size that the shader declares, in each dimension.
     #[must_use]
     pub fn workgroup_size(&self) -> [u32; 3] {
         self.interface.workgroup_size
     }
 
-    /// Records a dispatch over `workgroups` workgroups, with a tensor for each binding and a scalar for each member of the
-    /// uniform, in order. Tensors must be contiguous.
+    /// Records a dispatch of `workgroups` workgroups, with a tensor for each binding and a scalar for each member of
+    /// the uniform, in order. Tensors must be contiguous.
     ///
     /// # Errors
-    /// [`KernelError`], naming the binding or parameter that doesn't fit. Nothing is recorded then.
+    /// [`KernelError`], with the binding or parameter that does not match its declaration. Then no command is recorded.
     pub fn dispatch(&self, tensors: &[&Tensor], scalars: &[Scalar], workgroups: [u32; 3]) -> Result<(), KernelError> {
         let bound = self.bind(tensors)?;
         self.check_overlaps(&bound)?;
@@ -192,7 +193,8 @@ impl Kernel {
         if !offset.is_multiple_of(alignment) {
             return Err(KernelError::Unaligned { binding, name: name(), offset, alignment });
         }
-        // A binding is a multiple of four bytes. Behind an odd number of f16 comes another element of the storage, or padding.
+        // A binding is a multiple of four bytes: an odd number of f16 is followed by another element of the storage, or
+        // by padding.
         let whole = size.next_multiple_of(COPY_UNIT);
         if slot.is_written && whole > size && offset + size < tensor.storage().bytes() {
             let elements = tensor.elements();
@@ -201,8 +203,9 @@ impl Kernel {
         Ok(Bound { storage: tensor.storage(), offset, size: whole })
     }
 
-    /// What is written must not be bound twice: each invocation would see the other binding's bytes at a time of its own. In a
-    /// browser nothing may be, since every binding is declared for writing: WebGPU then does none of the batch's commands.
+    /// Checks that no written tensor is bound twice, because the order of accesses through two bindings is not defined.
+    /// In a browser no tensor may be bound twice: every binding is declared for writing, and WebGPU would discard the
+    /// whole batch.
     fn check_overlaps(&self, bound: &[Bound<'_>]) -> Result<(), KernelError> {
         let is_web = cfg!(target_arch = "wasm32")
             && self.pool.memory().device().adapter_info().backend == wgpu::Backend::BrowserWebGpu;

@@ -9,12 +9,12 @@ use crate::tensor::{Layout, Tensor, collapse_in_place};
 /// Invocations of a workgroup, as the shaders' `WORKGROUP` has it.
 pub(super) const WORKGROUP: u32 = 256;
 
-/// Workgroups in one dimension of a dispatch: WebGPU's least limit, so that it needs no asking.
+/// The largest number of workgroups in one dimension of a dispatch: WebGPU's minimum limit, so that no query is necessary.
 const MOST_WORKGROUPS: u32 = 65_535;
 
-/// The most loop iterations that one invocation may run, all of its loops counted together. Mesa's software drivers (22.3, LLVM)
-/// end every loop of an invocation after 65,536 iterations in total, without an error: what the loop should have written keeps
-/// the bytes of whatever tensor had the memory before. One limit for all devices, so that all of them split work alike.
+/// The largest number of loop iterations of one invocation, the sum over all its loops. Mesa's software drivers (22.3, LLVM) end
+/// every loop of an invocation after 65,536 iterations in total, without an error: the remaining elements keep stale bytes. The
+/// same limit applies to all devices, so that all of them split work in the same way.
 const LOOP_LIMIT: u64 = 65_535;
 
 /// [`LOOP_LIMIT`], or the lower one of a test.
@@ -25,13 +25,13 @@ pub(super) fn loop_limit() -> u64 {
     LOOP_LIMIT
 }
 
-/// Iterations of a loop that goes round `times` times and runs `inside` iterations of other loops in each of them. The test that
-/// ends a loop counts as one more.
+/// Returns the iterations of a loop of `times` iterations with `inside` iterations of inner loops in each. The test
+/// that ends a loop counts as one iteration.
 pub(super) const fn iterations(times: u64, inside: u64) -> u64 {
     times.saturating_mul(inside.saturating_add(1)).saturating_add(1)
 }
 
-/// Workgroups in two dimensions, at least `count` of them. Kernels number them row by row and pass over those beyond.
+/// Returns a grid of at least `count` workgroups in two dimensions. Kernels number the workgroups row by row and skip the excess.
 pub(super) fn grid(count: u32) -> [u32; 3] {
     if count <= MOST_WORKGROUPS {
         return [count, 1, 1];
@@ -40,23 +40,23 @@ pub(super) fn grid(count: u32) -> [u32; 3] {
     [count.div_ceil(rows), rows, 1]
 }
 
-/// A number of elements as kernels take it. The number of an invocation is below the number of workgroups in a grid times their
-/// size, so below `count` + 65,535 · 256 < 2^32 for each `count` that is accepted here.
+/// Returns a number of elements as u32. The index of an invocation is below the number of workgroups in a grid times their size,
+/// and therefore below `count` + 65,535 · 256 < 2^32 for each accepted `count`.
 ///
 /// # Errors
-/// [`TensorError::TooManyElements`] above what 32 bits can index with a row of workgroups to spare.
+/// [`TensorError::TooManyElements`] if 32 bits cannot index the elements and one more row of workgroups.
 pub(super) fn index(operation: &'static str, elements: usize) -> Result<u32, TensorError> {
     let limit = u32::MAX - (1 << 24);
     let too_many = TensorError::TooManyElements { operation, elements: elements as u64, limit: u64::from(limit) };
     u32::try_from(elements).ok().filter(|&count| count <= limit).ok_or(too_many)
 }
 
-/// Checks that tensors are of one pool.
+/// Checks that tensors belong to one pool.
 pub(super) fn check_pools(operation: &'static str, left: &Tensor, right: &Tensor) -> Result<(), TensorError> {
     if left.storage().is_of_same_pool(right.storage()) { Ok(()) } else { Err(TensorError::Pools { operation }) }
 }
 
-/// Checks that tensors are of one pool and one dtype.
+/// Checks that tensors belong to one pool and have one dtype.
 pub(super) fn check_kinds(operation: &'static str, left: &Tensor, right: &Tensor) -> Result<(), TensorError> {
     check_pools(operation, left, right)?;
     if left.dtype() == right.dtype() {
@@ -80,11 +80,11 @@ pub(super) fn check_iterations(operation: &'static str, iterations: u64) -> Resu
 /// The most bindings of a kernel: WebGPU's least limit of storage buffers in a shader.
 pub(super) const MOST_BINDINGS: usize = 8;
 
-/// Records a dispatch over the storages of some operands, of which there are 1 to [`MOST_BINDINGS`]. `iterations` is what the
-/// header of the shader says of its loops: the most that one invocation runs, all of them together.
+/// Records a dispatch over the storages of 1 to [`MOST_BINDINGS`] operands. `iterations` is the largest number of loop
+/// iterations of one invocation, as stated in the header of the shader.
 ///
 /// # Errors
-/// [`TensorError::TooManyIterations`] if drivers might end the loops early; what the device finds wrong.
+/// [`TensorError::TooManyIterations`] if drivers might end the loops early; [`TensorError::Device`].
 pub(super) fn launch(
     operation: &'static str,
     program: &Program,
@@ -108,11 +108,11 @@ pub(super) fn with_gpu<R>(tensor: &Tensor, act: impl FnOnce(&crate::device::Gpu)
     act(tensor.storage().memory())
 }
 
-/// The most dimensions that kernels walk over: four lists of six numbers fit in the 128 bytes of immediates.
+/// The largest number of dimensions of a kernel: four lists of six numbers fit in the 128 bytes of immediates.
 pub(super) const KERNEL_RANK: usize = 6;
 
-/// Collapses the layouts of operands of one shape together, and passes them on in at most [`KERNEL_RANK`] dimensions. Where more
-/// remain, each index of the smallest ones is a walk of its own, whose layouts begin further on in their storages.
+/// Merges the dimensions of operands of one shape, and calls the function with layouts of at most [`KERNEL_RANK`] dimensions. If
+/// more dimensions remain, the function is called for each index of the smallest dimensions, with increased offsets.
 pub(super) fn each_walk<L: AsMut<[Layout]> + Clone>(
     layouts: &mut L,
     mut run: impl FnMut(&L) -> Result<(), TensorError>,
@@ -138,7 +138,7 @@ fn within_kernel_rank<L: AsMut<[Layout]> + Clone>(
 /// Sizes or strides, padded to the [`KERNEL_RANK`] that kernels take.
 ///
 /// # Errors
-/// [`TensorError::Rank`] of more dimensions, which [`each_walk`] never gives.
+/// [`TensorError::Rank`] for more dimensions, which [`each_walk`] never passes.
 pub(super) fn padded(operation: &'static str, values: &[usize]) -> Result<[u32; KERNEL_RANK], TensorError> {
     let mut padded = [0; KERNEL_RANK];
     if values.len() > KERNEL_RANK {
@@ -150,8 +150,8 @@ pub(super) fn padded(operation: &'static str, values: &[usize]) -> Result<[u32; 
     Ok(padded)
 }
 
-/// Whether writing `output` and reading `input` can be one pass: they are the same elements in the same places, or share
-/// none.
+/// Checks that `output` and `input` are the same elements at the same indices or do not overlap, so that one pass can read and
+/// write them. Returns whether they are in one storage.
 ///
 /// # Errors
 /// [`TensorError::Overlap`] when they partly overlap.

@@ -6,7 +6,7 @@ use crate::error::TensorError;
 use crate::tensor::{DType, Operand, Tensor, result_type};
 use std::sync::LazyLock;
 
-/// How the losses of single elements become the result of a loss, PyTorch's argument `reduction`.
+/// The reduction of the losses of all elements, PyTorch's argument `reduction`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Reduction {
     /// The loss of each element.
@@ -52,10 +52,10 @@ impl Tensor {
         }
     }
 
-    /// Returns the gradient of [`Tensor::mse_loss`] with respect to its input, in the input's dtype: 2 (input − target), divided by
-    /// the number of elements for [`Reduction::Mean`]. Equals what
-    /// `torch.nn.functional.mse_loss(input, target, reduction).backward()` leaves in `input.grad`; for [`Reduction::None`] multiply
-    /// by the gradient of each loss.
+    /// Returns the gradient of [`Tensor::mse_loss`] with respect to its input, in the input's dtype: 2 (input −
+    /// target), divided by the number of elements for [`Reduction::Mean`]. Equals `input.grad` after
+    /// `torch.nn.functional.mse_loss(input, target, reduction).backward()`; for [`Reduction::None`] multiply by the
+    /// gradient of each loss.
     ///
     /// # Errors
     /// As [`Tensor::mse_loss`].

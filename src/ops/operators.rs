@@ -1,8 +1,9 @@
 //! The operators `+`, `-`, `*`, `/`, `%` and unary minus on tensors, numbers, results of tensors, and expressions.
 //!
-//! An operator on tensors may fail, so each gives a `Result`, and takes one as the operand next to a tensor: `(&a + &b)? * &c`, `&a * (&b + 1.0)`,
-//! `2.0 - &a`. Rust's rules leave out two results, and a result with a number: write `(&a + &b)? * 2.0`. A number on the left
-//! is an f64 or an i64: of more types, Rust could not tell which one a literal is of.
+//! An operator on tensors can fail, so it returns a `Result`, and accepts a `Result` as the operand next to a tensor:
+//! `(&a + &b)? * &c`, `&a * (&b + 1.0)`, `2.0 - &a`. Rust's coherence rules exclude two results, and a result with a
+//! number: write `(&a + &b)? * 2.0`. A number on the left is f64 or i64, because with more types the type of a literal
+//! would be ambiguous.
 
 use crate::error::TensorError;
 use crate::ops::binary::{ADD, DIV, MUL, REMAINDER, SUB};

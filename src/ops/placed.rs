@@ -55,8 +55,9 @@ impl<'a> Placed<'a> {
         self.tensor.storage().is_same(other.tensor.storage())
     }
 
-    /// The storage as a binding, and the place of the first element in it, which the kernel has to be told, as well as the strides.
-    /// The place is counted in units of `unit` elements, the vectors in which the kernel indexes the binding.
+    /// The storage as a binding, and the place of the first element in it, which the kernel has to be told, as well as
+    /// the strides. The place is counted in units of `unit` elements, the vectors in which the kernel indexes the
+    /// binding.
     ///
     /// # Errors
     /// [`TensorError::TooManyElements`] for a place beyond what kernels can index.

@@ -19,8 +19,9 @@ struct Params {
 }
 
 impl Tensor {
-    /// Uniform numbers in [0, 1), of dtype f32: Philox4x32-10 at the element's index, under this seed. The same seed gives the
-    /// same numbers on every backend, to the bit. Does the work of `torch.rand` with a generator.
+    /// Creates a tensor of uniform numbers in [0, 1), of dtype f32: Philox4x32-10 of the element's index, with the seed
+    /// as the key. The same seed gives bitwise the same numbers on every backend. Corresponds to `torch.rand` with a
+    /// generator.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -29,9 +30,9 @@ impl Tensor {
         random("rand", &UNIFORM, pool, shape.as_ref(), seed)
     }
 
-    /// Normal numbers of mean 0 and variance 1, of dtype f32, by the method of Box and Muller. The same seed gives the same
-    /// numbers on every backend, to the bit: they are worked out in integers. Does the work of `torch.randn` with a
-    /// generator.
+    /// Creates a tensor of normal numbers with mean 0 and variance 1, of dtype f32, by the method of Box and Muller.
+    /// The same seed gives bitwise the same numbers on every backend, because they are computed with integers.
+    /// Corresponds to `torch.randn` with a generator.
     ///
     /// # Errors
     /// As [`Tensor::empty`].
@@ -42,8 +43,8 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// Uniform numbers in [0, 1), as [`Tensor::rand`], of the shape, dtype and pool of this tensor; of f16 those of f32, rounded,
-    /// which may give 1. Equals `torch.rand_like`.
+    /// Creates a tensor of uniform numbers in [0, 1), as [`Tensor::rand`], with the shape, dtype and pool of this
+    /// tensor. For f16 the f32 numbers are rounded, which may give 1. Equals `torch.rand_like`.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] of integers; as [`Tensor::empty`].
@@ -53,8 +54,8 @@ impl Tensor {
         random("rand_like", &UNIFORM, &self.pool(), self.shape(), seed)?.to(self.dtype())
     }
 
-    /// Normal numbers, as [`Tensor::randn`], of the shape, dtype and pool of this tensor; of f16 those of f32, rounded. Equals
-    /// `torch.randn_like`.
+    /// Creates a tensor of normal numbers, as [`Tensor::randn`], with the shape, dtype and pool of this tensor. For f16
+    /// the f32 numbers are rounded. Equals `torch.randn_like`.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] of integers; as [`Tensor::empty`].

@@ -1,4 +1,4 @@
-//! Tensors on their way to the host.
+//! Reading tensors to the host.
 
 use crate::device::COPY_UNIT;
 use crate::error::TensorError;
@@ -8,22 +8,23 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 impl Tensor {
-    /// A copy of its elements on the host, in row-major order. The tensor stays on the device, with its memory.
+    /// Copies the elements to the host, in row-major order. The tensor remains on the device.
     ///
-    /// The elements are those of this point of the program's order; recorded commands are submitted. Only the tensor's own elements
-    /// are transferred: a view with gaps is copied together on the device first, if there is memory for that, and of an expanded
-    /// one each element is transferred once.
+    /// Reads the elements at this point of the program order, and submits recorded commands. Only the tensor's own
+    /// elements are transferred: a view with gaps is first copied to contiguous memory on the device, if memory is
+    /// available, and each element of an expanded view is transferred once.
     ///
     /// # Errors
-    /// [`TensorError::DType`] if `T` isn't the tensor's dtype; [`TensorError::TooManyElements`] of an expanded view of more than
-    /// 2^32 elements, and [`TensorError::HostMemory`] if the elements don't fit in the host's memory; what the device found wrong.
+    /// [`TensorError::DType`] if `T` is not the tensor's dtype; [`TensorError::TooManyElements`] for an expanded view
+    /// of more than 2^32 elements; [`TensorError::HostMemory`] if the host has too little memory;
+    /// [`TensorError::Device`].
     pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
         let download = source.begin_read()?;
         source.collected(&download.finish().await?)
     }
 
-    /// As [`Tensor::read`], waiting on this thread.
+    /// As [`Tensor::read`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Tensor::read`].
@@ -35,7 +36,7 @@ impl Tensor {
         source.collected(&download.finish_blocking()?)
     }
 
-    /// The only element, of a tensor of any shape with one element. Equals `torch.Tensor.item`.
+    /// Reads the only element of a tensor with one element, of any shape. Equals `torch.Tensor.item`.
     ///
     /// # Errors
     /// [`TensorError::Item`] unless there is one element; as [`Tensor::read`].
@@ -45,7 +46,7 @@ impl Tensor {
         elements.first().copied().ok_or_else(|| self.not_an_item())
     }
 
-    /// As [`Tensor::item`], waiting on this thread.
+    /// As [`Tensor::item`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Tensor::item`].
@@ -65,9 +66,9 @@ impl Tensor {
         TensorError::Item { shape: self.shape().to_vec(), elements: self.elements() }
     }
 
-    /// The elements as text, as PyTorch prints a tensor; see the `Display` of [`HostTensor`]. Of more than 1000 elements only those
-    /// that are shown are transferred. [`Tensor`] has no `Display` of its own: that would wait for the device wherever a tensor is
-    /// formatted.
+    /// Returns the elements as text, as PyTorch prints a tensor; see the `Display` of [`HostTensor`]. Of more than 1000
+    /// elements only those in the text are transferred. [`Tensor`] does not implement `Display`, which would wait for
+    /// the device whenever a tensor is formatted.
     ///
     /// # Errors
     /// As [`Tensor::read`]; as [`Tensor::empty`].
@@ -81,7 +82,7 @@ impl Tensor {
         })
     }
 
-    /// As [`Tensor::to_text`], waiting on this thread.
+    /// As [`Tensor::to_text`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Tensor::to_text`].
@@ -101,12 +102,12 @@ impl Tensor {
         text(self.shape(), elements, shown.shape())
     }
 
-    /// The elements that a text shows.
+    /// Returns the elements in the text.
     #[track_caller]
     fn shown(&self) -> Result<Self, TensorError> {
         let sizes = shown_sizes(self.shape());
         let mut axes: Vec<usize> = (0..self.rank()).filter(|&axis| sizes[axis] < self.shape()[axis]).collect();
-        // The longest first, so that little is copied.
+        // The longest axis first, so that little is copied.
         axes.sort_unstable_by_key(|&axis| std::cmp::Reverse(self.shape()[axis]));
         axes.into_iter().try_fold(self.clone(), |shown, axis| {
             let (size, edge) = (shown.shape()[axis], sizes[axis] / 2);
@@ -114,12 +115,12 @@ impl Tensor {
         })
     }
 
-    /// Moves the tensor to the host. Its memory on the device is back in the pool when this returns; nothing of the tensor
-    /// can stay there, since it is consumed and no other handle may share its memory.
+    /// Moves the tensor to the host. Its device memory has returned to the pool when the call returns, because the
+    /// tensor is consumed and no other handle may share its memory.
     ///
     /// # Errors
-    /// [`IntoHostError`], which gives the tensor back: [`TensorError::Shared`] if a clone or a view still holds the memory,
-    /// and as [`Tensor::read`].
+    /// [`IntoHostError`], which contains the tensor: [`TensorError::Shared`] if a clone or a view shares the memory; as
+    /// [`Tensor::read`].
     pub async fn into_host<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
         match self.check_sole() {
             Ok(()) => match self.read().await {
@@ -130,7 +131,7 @@ impl Tensor {
         }
     }
 
-    /// As [`Tensor::into_host`], waiting on this thread.
+    /// As [`Tensor::into_host`], but blocks the calling thread.
     ///
     /// # Errors
     /// As [`Tensor::into_host`].

@@ -10,15 +10,15 @@ use crate::error::TensorError;
 use crate::tensor::{Axes, DType, Layout, Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
-/// What a mean does with a sum.
+/// The last step of a mean: divides the sum by the number of elements.
 const MEAN: Specialization = Specialization::new(
     "mean",
     &[["finish", "return vec4<Output>(quotient(total, vec4(bitcast<f32>(params.divisor))));"]],
 )
 .calling(&[QUOTIENT]);
 
-/// Extremes of f32 are those of keys: integers in the order of the numbers, with NaN beyond all others.
-/// A comparison of the numbers themselves may drop a NaN, since drivers make `max` and `min` of it.
+/// Extremes of f32 are computed on keys: integers in the order of the numbers, with NaN beyond all others. Comparing the
+/// numbers themselves may drop a NaN, because drivers compile the comparison to `max` or `min`.
 macro_rules! extreme_of_floats {
     ($name:literal, $join:literal, $start:literal, $nan_key:literal) => {
         Specialization::new(
@@ -109,7 +109,7 @@ enum Kernel {
     Columns,
 }
 
-/// What a reduction of no elements gives. Not a closure that makes it: the block would name a line in here.
+/// The result of a reduction of no elements. Not a closure, whose allocation would have a call site in this file.
 #[derive(Clone, Copy, Debug)]
 enum EmptyReduction {
     Zero,
@@ -118,10 +118,11 @@ enum EmptyReduction {
 }
 
 impl Tensor {
-    /// The sum along some axes, which are dropped from the shape: one axis, a list of axes, or `..` for all. Equals `torch.sum`;
-    /// integers wrap, and keep their dtype. f32 is added in stripes and then as a tree, always in the same order; f16 as f32, with
-    /// one rounding. The sum of no elements is 0. Accuracy in f32: half a unit in the last place of the sum of magnitudes for each
-    /// addition in a row, of which there are some 1,100 for 300,000 elements.
+    /// Returns the sum along axes, which are removed from the shape: one axis, a list of axes, or `..` for all.
+    /// Integers wrap and keep their dtype. f32 is added in stripes and then as a tree, always in the same order; f16 is
+    /// accumulated in f32 and rounded once. The sum of no elements is 0. Accuracy in f32: half a unit in the last place
+    /// of the sum of magnitudes for each sequential addition, of which there are about 1,100 for 300,000 elements.
+    /// Equals `torch.sum`.
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::RepeatedAxis`]; as [`Tensor::empty`].
@@ -141,7 +142,7 @@ impl Tensor {
         self.reduce("sum", [AS_IT_IS; 2], &axes, true, EmptyReduction::Zero)
     }
 
-    /// The mean along some axes, as [`Tensor::sum`]. For f32 and f16. The mean of no elements is NaN. Equals `torch.mean`.
+    /// Returns the mean along axes, as [`Tensor::sum`]. For f32 and f16. The mean of no elements is NaN. Equals `torch.mean`.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
@@ -161,11 +162,11 @@ impl Tensor {
         self.mean_along(&axes, true)
     }
 
-    /// The largest element along some axes, which are dropped from the shape: one axis, a list of axes, or `..` for all. For every
-    /// dtype; NaN where any element is. Equals `torch.amax`.
+    /// Returns the largest element along axes, which are removed from the shape: one axis, a list of axes, or `..` for
+    /// all. For every dtype; NaN if any element is NaN. Equals `torch.amax`.
     ///
     /// # Errors
-    /// [`TensorError::Empty`] if there are no elements to choose from; as [`Tensor::sum`].
+    /// [`TensorError::Empty`] if a reduced axis is empty; as [`Tensor::sum`].
     #[track_caller]
     pub fn amax(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes(AMAX, &axes)?;
@@ -182,7 +183,7 @@ impl Tensor {
         self.reduce(AMAX, [largest(self.dtype()); 2], &axes, true, EmptyReduction::Refused)
     }
 
-    /// The smallest element along some axes, as [`Tensor::amax`]. Equals `torch.amin`.
+    /// Returns the smallest element along axes, as [`Tensor::amax`]. Equals `torch.amin`.
     ///
     /// # Errors
     /// As [`Tensor::amax`].
@@ -210,7 +211,7 @@ impl Tensor {
         self.reduce("mean", [AS_IT_IS, MEAN], axes, keep_dims, EmptyReduction::NotANumber)
     }
 
-    /// Reduces by the first operation, in the last pass by the second; `nothing` is that of no elements.
+    /// Reduces by the first operation, in the last pass by the second. `nothing` is the result for no elements.
     #[track_caller]
     fn reduce(
         &self,
@@ -260,7 +261,7 @@ impl Tensor {
         let divisor = count as f32;
         let mut pass = Pass::new(self.clone(), kept_rank)?;
         while pass.split() > 1 {
-            // What other passes go on with isn't rounded.
+            // Intermediate results are not rounded.
             let joined = pass.run(name, operation, self.dtype().number(), divisor)?;
             pass = Pass::new(joined, 1)?;
         }
@@ -305,7 +306,7 @@ impl Pass {
         }
     }
 
-    /// Loop iterations of an invocation: what the headers of the kernels say.
+    /// Returns the loop iterations of an invocation, as stated in the headers of the kernels.
     fn iterations(&self) -> u64 {
         let walk = iterations(KERNEL_RANK as u64 - 1, 0);
         let tree = iterations(u64::from(WORKGROUP.ilog2()), 0);

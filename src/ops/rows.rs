@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 /// The logarithm of the softmax.
 pub(super) const LOG: Specialization =
     Specialization::applying("log", "shifted - logarithm(vec4<f32>(total))", &[LOGARITHM]);
-/// The norm that takes 0 for the mean.
+/// The norm without subtraction of the mean.
 pub(super) const ROOT_MEAN_SQUARE: Specialization = Specialization::new("root_mean_square", &[["CENTERED", "false"]]);
 
 /// The parameters of `lib/row.wgsl`.
@@ -66,12 +66,12 @@ const SOFTMAXES: Kernels = Kernels { held: &SOFTMAX, long: &SOFTMAX_LONG };
 const NORMS: Kernels = Kernels { held: &NORMALIZE, long: &NORMALIZE_LONG };
 
 impl Tensor {
-    /// exp(x) over the sum of exp(x) along an axis, taken so that nothing overflows. For f32 and f16. A row with a NaN or a
-    /// positive infinity, or of negative infinities alone, is all NaN. Accuracy in f32: within 100 ULP. Equals `torch.softmax`.
+    /// Returns exp(x) divided by the sum of exp(x) along an axis, computed without overflow. For f32 and f16. A row
+    /// that contains NaN or +∞, or only −∞, is all NaN. Accuracy in f32: within 100 ULP. Equals `torch.softmax`.
     ///
-    /// Cost: along the last axis one kernel, which reads rows of up to 4,096 once. Along any other one, and for many rows of
-    /// up to 32 or from about 5.5 million on, four kernels that read the tensor three times, and memory for one more of its size
-    /// meanwhile.
+    /// Cost: along the last axis one kernel, which reads rows of up to 4,096 elements once. Along any other axis, for
+    /// many rows of up to 32 elements, and for rows from about 5.5 million elements on, four kernels that read the
+    /// tensor three times, and a temporary tensor of the same size.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers, [`TensorError::Axis`]; as [`Tensor::empty`].
@@ -81,8 +81,8 @@ impl Tensor {
         self.softmax_along("softmax", AS_IT_IS, axis)
     }
 
-    /// The logarithm of [`Tensor::softmax`], without the loss of going by way of it, accurate to 100 ULP of
-    /// the largest difference between elements of the row, or of 1 if that is more. Equals `torch.log_softmax`.
+    /// Returns the logarithm of [`Tensor::softmax`], computed directly. Accuracy in f32: within 100 ULP of the larger
+    /// of 1 and the largest difference between elements of the row. Equals `torch.log_softmax`.
     ///
     /// # Errors
     /// As [`Tensor::softmax`].
@@ -92,19 +92,20 @@ impl Tensor {
         self.softmax_along("log_softmax", LOG, axis)
     }
 
-    /// (x - mean) / √(variance + epsilon) · weight + bias along the last axis, with the mean and the variance (the sum of squares
-    /// over n) of each row; weight and bias of shape (n), taken for ones and zeros where there are none. For f32 and f16. A row of
-    /// equal elements gives the bias. Accuracy in f32: within 100 ULP of the larger of 1 and the result before weight and bias. Equals `torch.nn.functional.layer_norm` over the last axis.
+    /// Returns (x − mean) / √(variance + epsilon) · weight + bias along the last axis, with the mean and the variance
+    /// (correction 0) of each row. Weight and bias have shape (n), and default to ones and zeros. For f32 and f16. A
+    /// row of equal elements gives the bias. Accuracy in f32: within 100 ULP of the larger of 1 and the result before
+    /// weight and bias. Equals `torch.nn.functional.layer_norm` over the last axis.
     ///
     /// # Errors
-    /// [`TensorError::NotDefined`] for integers, [`TensorError::Dimensions`] of a scalar, [`TensorError::Shape`],
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::Dimensions`] for a scalar, [`TensorError::Shape`],
     /// [`TensorError::DType`], [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn layer_norm(&self, weight: Option<&Self>, bias: Option<&Self>, epsilon: f32) -> Result<Self, TensorError> {
         self.norm("layer_norm", AS_IT_IS, weight, bias, epsilon)
     }
 
-    /// x / √(mean of x² + epsilon) · weight along the last axis, as [`Tensor::layer_norm`]. Equals
+    /// Returns x / √(mean of x² + epsilon) · weight along the last axis, as [`Tensor::layer_norm`]. Equals
     /// `torch.nn.functional.rms_norm` over the last axis.
     ///
     /// # Errors
@@ -191,7 +192,7 @@ impl Tensor {
         }
         let last = self.rank() - 1;
         let less_mean = |x: &Self| x.sub(&x.mean_keepdim(last)?);
-        // Twice: the first mean is off by what the sum was rounded by, which would be all that is left of equal elements.
+        // Centred twice: the rounding error of the first mean would remain in a row of equal elements.
         let centered = if operation == ROOT_MEAN_SQUARE { self.clone() } else { less_mean(&less_mean(self)?)? };
         let variance = centered.square()?.mean_keepdim(last)?.add(epsilon)?;
         let normal = centered.div(&variance.sqrt()?)?;
@@ -200,13 +201,13 @@ impl Tensor {
         Ok(normal)
     }
 
-    /// Itself, or a copy if it lies in the storage of another one.
+    /// Returns the tensor itself, or a copy if it shares the storage of another operand.
     #[track_caller]
     pub(super) fn in_other_storage_than(&self, other: &Self) -> Result<Self, TensorError> {
         if self.storage().is_same(other.storage()) { self.copied() } else { Ok(self.clone()) }
     }
 
-    /// A weight or bias: contiguous, and made of `default` where there is none.
+    /// Returns a weight or bias as a contiguous tensor, filled with `default` if there is none.
     #[track_caller]
     fn row_operand(
         &self,

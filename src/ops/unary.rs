@@ -51,8 +51,8 @@ macro_rules! unary_operations {
                 #[doc = concat!($formula, ", element by element. For ", $dtypes, ". Equals `", $equals, "`.")]
                 ///
                 #[doc = concat!("Accuracy in f32, on every driver: ", $accuracy, ".")]
-                /// A unit in the last place (ULP) is that of the result, however small; a subnormal operand or result may be taken for
-                /// 0. In f16 the result is that, rounded once. NaN gives NaN.
+                /// A unit in the last place (ULP) is that of the result, also for small results. Subnormal operands and
+                /// results may be treated as 0. f16 is computed in f32 and rounded once. NaN gives NaN.
                 ///
                 /// # Errors
                 /// [`TensorError::NotDefined`] for another dtype; as [`Tensor::empty`].
@@ -64,8 +64,8 @@ macro_rules! unary_operations {
                 #[doc = concat!("As [`Tensor::", stringify!($function), "`], in place. Equals `torch.Tensor.", stringify!($in_place), "`.")]
                 ///
                 /// # Errors
-                /// [`TensorError::NotDefined`]; [`TensorError::DType`] for a tensor of integers whose result is of f32;
-                /// [`TensorError::Overlap`] if its own elements share places.
+                /// [`TensorError::NotDefined`]; [`TensorError::DType`] for an integer tensor whose result is f32;
+                /// [`TensorError::Overlap`] if elements of the tensor overlap each other.
                 #[track_caller]
                 pub fn $in_place(&self) -> Result<(), TensorError> {
                     self.unary_in_place(stringify!($in_place), &$row)

@@ -8,12 +8,13 @@ use std::sync::LazyLock;
 static SQUARED_DISTANCE: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, mean]| (x - mean).square()));
 
 impl Tensor {
-    /// The variance along some axes, which are dropped from the shape: the sum of the squared distances to the mean over
-    /// n − `correction`, for n elements. With a correction of 1, PyTorch's default, it estimates the variance of what the elements
-    /// are samples of; with 0, NumPy's default, it is that of the elements. One axis, a list of axes, or `..` for all. For f32 and
-    /// f16, which is computed in f32 and rounded once. NaN if n is 0 or both are 1. Equals `torch.var`.
+    /// Returns the variance along axes, which are removed from the shape: one axis, a list of axes, or `..` for all.
+    /// This is the sum of the squared deviations from the mean, divided by n − `correction` for n elements. Correction
+    /// 1, PyTorch's default, gives the sample variance; correction 0, NumPy's default, the population variance. For f32
+    /// and f16; f16 is computed in f32 and rounded once. NaN if n is 0, or if n and the correction are 1. Equals
+    /// `torch.var`.
     ///
-    /// Cost: three kernels that read the elements twice, and memory for one more tensor of its size meanwhile.
+    /// Cost: three kernels that read the elements twice, and a temporary tensor of the same size.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
@@ -33,7 +34,7 @@ impl Tensor {
         self.variance("var", &axes, correction, true)?.to(self.dtype())
     }
 
-    /// The standard deviation along some axes: the square root of [`Tensor::var`]. Equals `torch.std`.
+    /// Returns the standard deviation along axes: the square root of [`Tensor::var`]. Equals `torch.std`.
     ///
     /// # Errors
     /// As [`Tensor::var`].
@@ -68,7 +69,7 @@ impl Tensor {
         let x = self.as_dtype(self.dtype().number())?;
         let squares = SQUARED_DISTANCE.run_as(name, [&x, &x.mean_keepdim(axes)?])?;
         let sum = if keep_dims { squares.sum_keepdim(axes)? } else { squares.sum(axes)? };
-        // As many elements for each of the sums; of no sums any number does.
+        // The number of elements in each sum; without sums any number suffices.
         let count = self.elements() / sum.elements().max(1);
         sum.div_(count.saturating_sub(correction) as f64)?;
         Ok(sum)

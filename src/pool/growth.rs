@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_has_moved_much_gets_a_part_of_what_it_holds_as_slack() {
+    fn a_pool_that_has_moved_many_bytes_gets_a_part_of_its_segments_as_slack() {
         let demand = Demand { slack: true, ..large(100 * MIB, 3200 * MIB) };
         assert_eq!(GROWTH.segment_bytes(&demand), Some(200 * MIB));
         assert_eq!(GROWTH.segment_bytes(&Demand { room: Some(150 * MIB), ..demand }), Some(150 * MIB));

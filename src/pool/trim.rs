@@ -36,7 +36,7 @@ impl<M: Memory> Pool<M> {
     /// dispatch has executed. On an [existing device](crate::Gpu::from_device) with wgpu's default memory hints, the
     /// driver places buffers in blocks of 128 MiB and more, which are freed only when all buffers inside are destroyed:
     /// choose segments above that size.
-    #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
+    #[expect(clippy::must_use_candidate, reason = "the result is for reports, and not the purpose of the call")]
     pub fn trim(&self) -> Trimmed {
         self.trim_by(|state| state.heap.release_inactive())
     }
@@ -44,7 +44,7 @@ impl<M: Memory> Pool<M> {
     /// As [`Pool::trim`], but destroys only as many segments as necessary for the pool's reserved bytes to be at most
     /// `bytes`, longest idle first. Segments with active blocks are never destroyed, so reserved bytes may stay above
     /// `bytes`.
-    #[expect(clippy::must_use_candidate, reason = "what it did is news, not the point of calling it")]
+    #[expect(clippy::must_use_candidate, reason = "the result is for reports, and not the purpose of the call")]
     pub fn trim_to(&self, bytes: u64) -> Trimmed {
         self.trim_by(|state| state.release_longest_idle(bytes))
     }

@@ -96,9 +96,9 @@ pub(crate) fn window_extent(kernel: usize, dilation: usize) -> Option<usize> {
     kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)
 }
 
-/// Returns the number of positions of a kernel window along an axis: ⌊(size + padding − extent) / stride⌋ + 1. With `ceil_mode` the
-/// quotient is rounded up, unless the last position would begin after the image and the padding before the image. `None` if there is
-/// no position, or if a number overflows.
+/// Returns the number of positions of a kernel window along an axis: ⌊(size + padding − extent) / stride⌋ + 1. With
+/// `ceil_mode` the quotient is rounded up, unless the last position would begin after the image and the padding before
+/// the image. `None` if there is no position, or if a number overflows.
 pub(crate) fn window_positions(
     size: usize,
     extent: usize,

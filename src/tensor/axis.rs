@@ -54,8 +54,8 @@ impl Axis {
     }
 }
 
-/// Axes of a tensor: an integer, an array, slice or vector of integers, or `..` for all axes. For reductions, an empty list means all
-/// axes, as in PyTorch.
+/// Axes of a tensor: an integer, an array, slice or vector of integers, or `..` for all axes. For reductions, an empty
+/// list means all axes, as in PyTorch.
 pub trait Axes: sealed::Axes {}
 
 impl<T: sealed::Axes> Axes for T {}

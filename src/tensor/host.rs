@@ -14,9 +14,9 @@ pub struct HostTensor<T> {
     pub elements: Vec<T>,
 }
 
-/// Formats shape and elements as PyTorch: four decimal places, or scientific notation if the elements differ by a factor of more
-/// than 1000. Of more than 1000 elements, only the first and last three along each axis are shown. A dtype other than f32 is named
-/// at the end.
+/// Formats shape and elements as PyTorch: four decimal places, or scientific notation if the elements differ by a
+/// factor of more than 1000. Of more than 1000 elements, only the first and last three along each axis are shown. A
+/// dtype other than f32 is named at the end.
 ///
 /// ```
 /// use wgpu_pool::HostTensor;

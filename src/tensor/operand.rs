@@ -5,9 +5,9 @@ use crate::error::TensorError;
 
 /// An operand of an elementwise operation: a tensor, or a number.
 ///
-/// Implemented by [`Tensor`], `f32`, `f64`, [`f16`](half::f16), `i32`, `i64`, `u32`, and references to them. A number does not
-/// change the precision: the result has the tensor's dtype, except for an integer tensor and a floating-point number, whose result
-/// is f32, as by `torch.result_type`.
+/// Implemented by [`Tensor`], `f32`, `f64`, [`f16`](half::f16), `i32`, `i64`, `u32`, and references to them. A number
+/// does not change the precision: the result has the tensor's dtype, except for an integer tensor and a floating-point
+/// number, whose result is f32, as by `torch.result_type`.
 pub trait TensorOrScalar: sealed::TensorOrScalar {}
 
 impl<T: sealed::TensorOrScalar> TensorOrScalar for T {}

@@ -14,8 +14,8 @@ struct Step {
     high: i128,
 }
 
-/// Returns whether two layouts may share a storage element. Conservative: may return true for layouts whose strides differ in many
-/// dimensions without an overlap, and never returns false for an overlap.
+/// Returns whether two layouts may share a storage element. Conservative: may return true for layouts whose strides
+/// differ in many dimensions without an overlap, and never returns false for an overlap.
 pub(super) fn overlap(left: &Layout, right: &Layout) -> bool {
     if left.elements() == 0 || right.elements() == 0 {
         return false;

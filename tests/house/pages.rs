@@ -15,8 +15,8 @@ pub(crate) const WITHOUT_A_TEST: [(u32, &str); 6] = [
     (67, "needs a browser"),
 ];
 
-/// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read` returns the text
-/// of a file of the checkout.
+/// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read`
+/// returns the text of a file of the checkout.
 pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in (1..).zip(page.lines()) {
@@ -41,7 +41,8 @@ pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> V
     found
 }
 
-/// Whether a source has a test with this name: a function directly after `#[test]` or its form for browsers, or an entry in a list of cases for all memories.
+/// Whether a source has a test with this name: a function directly after `#[test]` or its form for browsers, or an
+/// entry in a list of cases for all memories.
 fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let function = format!("fn {name}");

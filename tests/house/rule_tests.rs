@@ -183,6 +183,17 @@ fn a_long_file_is_refused_in_every_folder() {
 }
 
 #[test]
+fn a_long_line_of_a_comment_is_refused_and_a_row_of_a_table_is_accepted() {
+    for (path, mark) in [("src/heap/mod.rs", "//"), ("tests/a.rs", "    ///"), ("shaders/lib/a.wgsl", "//!")] {
+        let line = |characters: usize| format!("{mark} {}\n", "ä".repeat(characters - mark.len() - 1));
+        accepted(path, &line(145));
+        refused(path, &format!("\n{}", line(146)), "2: a comment of 146 characters; the maximum is 145");
+        accepted(path, &format!("{mark} | {} |\n", "a".repeat(200)));
+        accepted(path, &format!("let url = \"{}\"; {mark} b\n", "a".repeat(200)));
+    }
+}
+
+#[test]
 fn every_storage_binding_is_read_write() {
     let accepted_forms = "@group(0) @binding(0) var<storage, read_write> a: array<f32>;\n\
         @group(0) @binding(1) var < storage,read_write , > b: array<f32>;\n\

@@ -13,6 +13,9 @@ const SIDE: &str = "report";
 /// The maximum number of lines in a file.
 const LONGEST_FILE: usize = 600;
 
+/// The maximum number of characters in a line of a comment. Rows of tables cannot be wrapped, and may be longer.
+const LONGEST_COMMENT: usize = 145;
+
 /// The permitted names at the top level of the checkout, in addition to names that git ignores.
 const TOP_LEVEL: [&str; 25] = [
     ".cargo",
@@ -51,8 +54,8 @@ const CHECKED_ARITHMETIC: &str = "src/tensor/arithmetic";
 /// Macros that write to a terminal.
 const PRINTING: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
 
-/// The only file with calls of wgpu that can fail. Each of these calls is inside of error scopes; where callbacks may run, outside
-/// of all error scopes.
+/// The only file with calls of wgpu that can fail. Each of these calls is inside of error scopes; where callbacks may
+/// run, outside of all error scopes.
 const CHECKED_CALLS: &str = "src/device/gpu/checked.rs";
 
 /// Methods of wgpu that can fail. An error outside of an error scope calls the application's error handler, which by default
@@ -82,6 +85,7 @@ const MAY_BIND: [&str; 3] = ["src/ops/kernel.rs", "src/ops/launch.rs", "src/ops/
 /// All complaints about one file. `path` is relative to the root of the checkout.
 pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     let mut found = length(path, text);
+    found.extend(wraps_its_comments(path, text));
     if path.ends_with(".wgsl") {
         let code = without_wgsl_comments(text);
         found.extend(bindings(path, &code));
@@ -133,6 +137,18 @@ fn length(path: &str, text: &str) -> Vec<String> {
     let lines = text.lines().count();
     let complaint = format!("{path}: {lines} lines; the maximum is {LONGEST_FILE}");
     if lines > LONGEST_FILE { vec![complaint] } else { Vec::new() }
+}
+
+fn wraps_its_comments(path: &str, text: &str) -> Vec<String> {
+    let long = text.lines().enumerate().filter(|(_, line)| {
+        let comment = line.trim_start().strip_prefix("//").map(|text| text.trim_start_matches(['/', '!']).trim_start());
+        comment.is_some_and(|text| !text.starts_with('|')) && line.chars().count() > LONGEST_COMMENT
+    });
+    long.map(|(at, line)| {
+        let characters = line.chars().count();
+        format!("{path}:{}: a comment of {characters} characters; the maximum is {LONGEST_COMMENT}", at + 1)
+    })
+    .collect()
 }
 
 fn forbids_unsafe_code(path: &str, tokens: &[Token]) -> Vec<String> {
@@ -252,8 +268,8 @@ fn multiplies_no_shape(path: &str, tokens: &[Token]) -> Vec<String> {
     calls.map(|pair| complaint(path, pair[1].line, text)).collect()
 }
 
-/// The header of every kernel states why indices stay within 32 bits, and the number of loop iterations per invocation: some drivers
-/// end a loop after 65,536 iterations, without an error.
+/// The header of every kernel states why indices stay within 32 bits, and the number of loop iterations per invocation:
+/// some drivers end a loop after 65,536 iterations, without an error.
 fn states_its_bounds(path: &str, text: &str, code: &str) -> Vec<String> {
     if path.starts_with("shaders/lib/") {
         return Vec::new();
@@ -273,8 +289,8 @@ fn states_its_bounds(path: &str, text: &str, code: &str) -> Vec<String> {
     found
 }
 
-/// Every storage binding is `read_write`: wgpu refuses a buffer that is bound both `read` and `read_write` in one dispatch, even for
-/// disjoint ranges, and many tensors share one buffer.
+/// Every storage binding is `read_write`: wgpu refuses a buffer that is bound both `read` and `read_write` in one
+/// dispatch, even for disjoint ranges, and many tensors share one buffer.
 fn bindings(path: &str, wgsl: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (start, _) in wgsl.match_indices("var") {

@@ -154,8 +154,8 @@ impl Reader {
         }
     }
 
-    /// Reads a word without the prefix of a raw identifier (`r#type`). The prefix of a raw string (`r`, `br`) is skipped together with
-    /// the string.
+    /// Reads a word without the prefix of a raw identifier (`r#type`). The prefix of a raw string (`r`, `br`) is
+    /// skipped together with the string.
     fn read_word(&mut self) -> Option<Kind> {
         let start = self.at;
         self.skip_while(is_word);

@@ -1,13 +1,16 @@
-//! The vocabulary of the project: words and phrases that docs, comments, messages, identifiers, shaders and test names do not use,
-//! each with its replacement. `words` splits identifiers, so that `isLent`, `is_lent` and `is lent` are the same.
+//! The vocabulary of the project: words and phrases that docs, comments, messages, identifiers, shaders and test names
+//! do not use, each with its replacement. `words` splits identifiers, so that `isLent`, `is_lent` and `is lent` are the
+//! same.
 
 /// A word or a phrase, in lower case, and what to write instead.
-const REPLACED: [(&str, &str); 48] = [
+const REPLACED: [(&str, &str); 68] = [
     ("anew", "again"),
     ("anybody", "the thread, the caller"),
     ("anyhow", "with any layout"),
     ("beside", "next to, in addition to, apart from"),
     ("brought back", "returned, restored"),
+    ("by way of", "through"),
+    ("carves", "allocates, takes"),
     ("condemned", "destroyed"),
     ("courier", "submission thread"),
     ("dear", "expensive"),
@@ -17,27 +20,36 @@ const REPLACED: [(&str, &str); 48] = [
     ("endless", "infinite"),
     ("foretells", "predicts"),
     ("fours", "vec4, groups of four"),
+    ("goes back", "is freed, returns"),
     ("hand out", "allocate"),
     ("handed out", "allocated"),
     ("hands out", "allocates, returns"),
+    ("has back", "has freed"),
+    ("haven't got", "do not have"),
     ("held back", "throttled, delayed"),
     ("holds back", "throttles, delays"),
+    ("in the making", "being recorded"),
     ("in vain", "without effect, failed"),
+    ("is news", "is for reports"),
     ("kept back", "reserved, held out"),
     ("knows", "has, stores, is independent of"),
     ("law", "invariant, rule"),
     ("laws", "invariants, rules"),
     ("lend", "share, pass"),
     ("lends", "shares, passes"),
-    ("lent", "shared, taken"),
     ("length of a step", "learning rate"),
+    ("lent", "shared, taken"),
+    ("looked at", "queried, checked, read"),
     ("lying", "layout, located"),
     ("nearly nothing", "near zero"),
     ("next to nothing", "negligible"),
+    ("no telling", "unknown"),
     ("nobody", "no thread, no caller"),
     ("not a number", "NaN"),
+    ("not any more", "no longer"),
     ("of nothing", "identity element, empty"),
     ("offender", "violation"),
+    ("on their way", "being read, being written"),
     ("outbox", "submission queue"),
     ("owes", "has yet to"),
     ("penalty on large numbers", "weight decay"),
@@ -46,15 +58,24 @@ const REPLACED: [(&str, &str); 48] = [
     ("somebody", "a thread, a caller"),
     ("stray", "sparse segment, unreachable record"),
     ("strays", "sparse segments"),
+    ("take note", "record"),
+    ("takes note", "records"),
     ("truths", "comparison results"),
     ("turned", "transposed; switched"),
     ("wants", "expects, requests"),
+    ("what goes on", "the next steps"),
+    ("what is lacking", "the missing bytes"),
     ("what is learned", "parameter"),
+    ("what is left", "the rest"),
+    ("what it holds", "its contents, its bytes"),
+    ("what it may", "its limit"),
+    ("what lives", "live blocks"),
+    ("what went wrong", "the reason, the error"),
     ("whoever", "the thread that, the caller that"),
 ];
 
-/// Files, and folders that end in `/`, that still use such words, each with the largest permitted number of uses. Rewriting a part
-/// lowers its number; an entry with no use left has to be removed.
+/// Files, and folders that end in `/`, that still use such words, each with the largest permitted number of uses.
+/// Rewriting a part lowers its number; an entry with no use left has to be removed.
 pub(crate) const EXCEPTIONS: [(&str, usize); 0] = [];
 
 /// The file with the list itself.

@@ -1,8 +1,8 @@
 //! The accuracy that the docs of elementwise operations state, over the whole range of f32, against float64.
 //!
-//! Numbers are drawn by their bits, so that every magnitude is as likely as any other, and more of them around 0 and 1. A unit in the
-//! last place (ULP) is that of the result, and never less than that of the least normal number: drivers may flush subnormal numbers,
-//! operands and results alike.
+//! Numbers are drawn by their bits, so that every magnitude is as likely as any other, and more of them around 0 and 1.
+//! A unit in the last place (ULP) is that of the result, and never less than that of the least normal number: drivers
+//! may flush subnormal numbers, operands and results alike.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};

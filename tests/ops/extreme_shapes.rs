@@ -1,5 +1,5 @@
-//! Random programs of views and operations over sizes near the limits of the integer types, on a device without a driver: a tensor
-//! or an error, never a panic, a hang or a size that wrapped.
+//! Random programs of views and operations over sizes near the limits of the integer types, on a device without a
+//! driver: a tensor or an error, never a panic, a hang or a size that wrapped.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};

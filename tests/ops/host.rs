@@ -1,4 +1,4 @@
-//! Tensors on their way to the host and back.
+//! Reading tensors to the host, and creating tensors from host memory.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{DType, HostTensor, Tensor, TensorError};

@@ -1,4 +1,5 @@
-//! Operations at the limits of 32-bit indices and of the loop iterations that drivers allow, against arithmetic in 64 and 128 bits.
+//! Operations at the limits of 32-bit indices and of the loop iterations that drivers allow, against arithmetic in 64
+//! and 128 bits.
 
 use crate::common::{Outcome, adapter};
 use crate::model::indices;

@@ -1,5 +1,5 @@
-//! A device with wgpu's downlevel limits, of which the least is four storage buffers in a shader: what a larger device gives, or an
-//! error that says what is missing.
+//! A device with wgpu's downlevel limits, of which the least is four storage buffers in a shader: what a larger device
+//! gives, or an error that says what is missing.
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;

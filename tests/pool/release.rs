@@ -28,7 +28,7 @@ fn releasing() -> PoolOptions {
     PoolOptions { release_after: Some(PERIOD), ..options() }
 }
 
-fn memory_that_nothing_is_in_goes_back_without_a_call<S: Subject>(memory: S::Memory) -> Outcome {
+fn idle_memory_is_released_without_a_call<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, releasing())?;
     let blocks: Vec<_> = (0..10).map(|_| pool.allocate(SEGMENT)).collect::<Result<_, _>>()?;
     assert!(reserved(&pool) >= 10 * SEGMENT);
@@ -87,7 +87,7 @@ fn pinned_blocks_stay_where_they_are<S: Subject>(memory: S::Memory) -> Outcome {
 }
 
 over_every_memory! {
-    memory_that_nothing_is_in_goes_back_without_a_call,
+    idle_memory_is_released_without_a_call,
     a_need_that_falls_keeps_what_is_still_needed_and_a_margin,
     sparse_segments_are_emptied_and_no_byte_is_lost,
     pinned_blocks_stay_where_they_are,

@@ -1,7 +1,8 @@
 //! `cargo xtask conformance`: PyTorch's operator database and ONNX's node tests against the crate.
 //!
-//! Their packages come from PyPI, at pinned versions, into a virtual environment below `target/`. They make the cases, with results in
-//! float64; the example `conformance` runs them; and the counts per operation go into `docs/CONFORMANCE.md`.
+//! Their packages come from PyPI, at pinned versions, into a virtual environment below `target/`. They make the cases,
+//! with results in float64; the example `conformance` runs them; and the counts per operation go into
+//! `docs/CONFORMANCE.md`.
 
 use std::{
     fs,

@@ -9,8 +9,8 @@ impl Heap {
     /// Commits the moves of a plan: the blocks resolve to their new locations from now on, and their old locations are
     /// inactive. The bytes must be copied before anything is written to either location.
     ///
-    /// Cost: O(moves), and a walk over the target segment of each move, which begins at the target of the move before if that lies before it:
-    /// moves that fill a segment from its start walk over each of its blocks once.
+    /// Cost: O(moves), and a walk over the target segment of each move, which begins at the target of the move before
+    /// if that lies before it: moves that fill a segment from its start walk over each of its blocks once.
     ///
     /// # Errors
     /// [`HeapError::StalePlan`] if the heap was changed since the plan was made; the heap is then unchanged.
@@ -63,7 +63,8 @@ impl Heap {
     }
 
     /// Cuts the target of a move out of the hole that contains it. The hole may have grown on both sides since
-    /// planning, because adjacent blocks may have moved away. The returned block is in no list. `last` is the block that was moved before.
+    /// planning, because adjacent blocks may have moved away. The returned block is in no list. `last` is the block
+    /// that was moved before.
     fn cut_out(&mut self, moved: &Move, last: Option<Key>) -> Key {
         let slot = self.segments.slot(moved.to_segment).expect("a plan of this version names segments that are there");
         let pool = self.segments[slot].pool;

@@ -1,7 +1,8 @@
-//! The engine of elementwise kernels. It runs single operations and fused expressions alike, reads each input once and writes once.
+//! The engine of elementwise kernels. It runs single operations and fused expressions alike, reads each input once and
+//! writes once.
 //!
-//! `operation.rs` has the rows of the table of operations, `graph.rs` the steps of a kernel, `form.rs` the ways to walk over operands,
-//! `variant.rs` what a kernel is written for, `wgsl.rs` writes it, and this file runs it.
+//! `operation.rs` has the rows of the table of operations, `graph.rs` the steps of a kernel, `form.rs` the ways to walk
+//! over operands, `variant.rs` what a kernel is written for, `wgsl.rs` writes it, and this file runs it.
 
 mod form;
 mod graph;

@@ -37,8 +37,8 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// For collapsed layouts of operands, the output first, whose elements are read and written as those of other dtypes, if any are
-    /// given.
+    /// For collapsed layouts of operands, the output first, whose elements are read and written as those of other
+    /// dtypes, if any are given.
     pub(super) fn new(layouts: &[Layout], inputs: &[&Tensor], output: &Tensor, moved_as: Option<[DType; 2]>) -> Self {
         let form = form(layouts);
         let rank = if form == Form::Flat { 0 } else { layouts[0].rank() };

@@ -1,11 +1,12 @@
 //! The WGSL of an elementwise kernel.
 //!
-//! An invocation has one element, or four neighbours as a vector. Parameters are words in the order of [`Words`](super::variant::Words):
-//! the count of steps of the walk; in the flat form the elements of the last step, and an offset in vec4s for each operand; else the
-//! sizes, and for each operand its offset and strides; then the constants, unless these are a binding.
+//! An invocation has one element, or four neighbours as a vector. Parameters are words in the order of
+//! [`Words`](super::variant::Words): the count of steps of the walk; in the flat form the elements of the last step,
+//! and an offset in vec4s for each operand; else the sizes, and for each operand its offset and strides; then the
+//! constants, unless these are a binding.
 //!
-//! Indices: elements of operands are within their storages; the invocation index is below count + 2^24, see `launch.rs`. There are no
-//! loops but those of the operations.
+//! Indices: elements of operands are within their storages; the invocation index is below count + 2^24, see
+//! `launch.rs`. There are no loops but those of the operations.
 
 use super::form::Form;
 use super::graph::{Node, Place};
@@ -156,7 +157,7 @@ fn places(variant: &Variant) -> String {
     }
     text.push_str("    var rest = index;\n");
     for axis in (0..rank).rev() {
-        // What is left for the outermost dimension needs no division.
+        // The rest is the index of the outermost dimension, which needs no division.
         let coordinate = if axis == 0 { "rest" } else { "coordinate" };
         if axis > 0 {
             let size = word(1 + axis);

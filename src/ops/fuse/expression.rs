@@ -1,4 +1,4 @@
-//! Expressions: what a fused kernel computes of each element.
+//! Expressions: the computation of a fused kernel for each element.
 
 use crate::ops::elementwise::{MOST_OPERANDS, Node, Operation, Place};
 use crate::tensor::{DType, Element};
@@ -22,11 +22,12 @@ struct Builder {
 /// Up to this many nodes are searched one by one, which is faster than hashing them.
 const FEW: usize = 32;
 
-/// A value of each element, in an expression that is being [fused](super::fuse): an input, or computed from others. It may
-/// be used any number of times; what is computed once is kept.
+/// A value for each element, in an expression that is being [fused](super::fuse): an input, or a result of other
+/// values. A value can be used several times and is computed once.
 ///
-/// The operators `+`, `-`, `*`, `/`, `%`, with another expression or a number, are those of tensors; `&`, `|` and `!` combine
-/// comparisons, and take numbers other than 0, NaN included, for true. Operands of different dtypes are converted as those of tensors ([`Fused::run`](super::Fused::run)). A comparison is 1 where it is true and 0 where not, as u32, when it is the result.
+/// The operators `+`, `-`, `*`, `/`, `%`, with another expression or a number, are those of tensors. `&`, `|` and `!` combine
+/// comparisons; numbers other than 0, including NaN, are true. Operands of different dtypes are promoted as those of tensors
+/// ([`Fused::run`](super::Fused::run)). A comparison as the result of the expression is u32: 1 for true, 0 for false.
 #[derive(Clone, Copy)]
 pub struct Expression<'a> {
     pub(super) nodes: &'a Nodes,
@@ -149,7 +150,7 @@ impl<'a> Expression<'a> {
         self.with(Node::Apply(operation, [left, self.place, self.place]))
     }
 
-    /// `this` where the expression is true, or not 0 (NaN is not 0), and `other` where it is false. Equals `torch.where`.
+    /// Selects `this` where the expression is true or not 0 (NaN is not 0), otherwise `other`. Equals `torch.where`.
     #[must_use]
     pub fn select(self, this: impl Operand<'a>, other: impl Operand<'a>) -> Self {
         let (this, other) = (this.place(self.nodes), other.place(self.nodes));

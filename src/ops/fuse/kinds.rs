@@ -1,10 +1,10 @@
-//! What each step of an expression is, on inputs of some dtypes.
+//! The dtype of each step of an expression, for given dtypes of the inputs.
 
 use crate::error::TensorError;
 use crate::ops::elementwise::{Node, Typed};
 use crate::tensor::DType;
 
-/// How much the dtype of a value counts against that of another one, as in `torch.result_type`.
+/// The priority of a value's dtype in promotion, as in `torch.result_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Number,
@@ -20,8 +20,8 @@ pub(super) struct Input {
     pub(super) is_scalar: bool,
 }
 
-/// The dtype of a result of two values. A number, and an input without dimensions, count only where they are of floating point and
-/// the other value is of integers.
+/// Returns the dtype of a result of two values. A number or an input of rank 0 matters only if it is floating point and the other
+/// value is an integer.
 fn promoted(left: (DType, Rank), right: (DType, Rank)) -> Option<DType> {
     let (higher, lower) = match left.1.cmp(&right.1) {
         std::cmp::Ordering::Equal => return left.0.promote(right.0),
@@ -40,7 +40,7 @@ fn common_dtype(name: &'static str, left: (DType, Rank), right: (DType, Rank)) -
     promoted(left, right).ok_or(mismatch)
 }
 
-/// The most steps of an expression: the text of its kernel, and the time to compile it, grow with them.
+/// The largest number of steps of an expression, which bounds the text of its kernel and the time to compile it.
 const MOST_STEPS: usize = 4096;
 
 /// The types of each step.

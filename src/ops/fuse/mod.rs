@@ -1,6 +1,7 @@
 //! The fuser: an expression over elements becomes one kernel, which reads each input once and writes once.
 //!
-//! `expression.rs` builds it, `kinds.rs` finds out what each step is on the dtypes at hand, and the engine of elementwise kernels runs it.
+//! `expression.rs` builds the expression, `kinds.rs` determines the dtypes of its steps, and the engine of elementwise
+//! kernels runs it.
 
 mod expression;
 mod kinds;
@@ -16,22 +17,23 @@ use std::sync::Arc;
 
 const NAME: &str = "fused";
 
-/// An expression over the elements of `N` inputs, as one kernel. Made by [`fuse`].
+/// An expression over the elements of `N` inputs, as one kernel. Created by [`fuse`].
 #[derive(Clone, Debug)]
 pub struct Fused<const N: usize> {
     graph: Arc<Graph>,
-    /// The bits of its constants.
+    /// The bits of the constants.
     constants: Arc<[u32]>,
 }
 
-/// Makes one kernel of an expression over elements. Compiled when it first runs on a device, and found again by its structure:
-/// constants are parameters of the kernel, so that expressions that differ in their values alone share one. A device keeps the 512
-/// kernels of expressions that were used last ([`Pool::clear_caches`](crate::Pool::clear_caches) drops them).
+/// Fuses an expression over elements into one kernel. The kernel is compiled at its first run on a device, and cached
+/// by its structure: constants are parameters of the kernel, so expressions that differ only in constants share a
+/// kernel. A device caches the 512 most recently used kernels of expressions;
+/// [`Pool::clear_caches`](crate::Pool::clear_caches) drops them.
 ///
-/// Up to about 50 constants are passed like other parameters. More are written to memory of the pool first, which costs some
+/// Up to about 50 constants are passed as parameters. More constants are written to memory of the pool first, which costs a few
 /// microseconds for each run.
 ///
-/// Does the work of `torch.compile` for elementwise chains.
+/// Corresponds to `torch.compile` for elementwise chains.
 ///
 /// # Examples
 ///
@@ -46,8 +48,8 @@ pub struct Fused<const N: usize> {
 /// # Ok::<(), wgpu_pool::Error>(())
 /// ```
 ///
-/// # Panics
-/// Doesn't compile for more than [`MOST_INPUTS`] inputs.
+/// # Limits
+/// At most [`MOST_INPUTS`] inputs; more are a compile-time error.
 pub fn fuse<const N: usize>(build: impl for<'a> FnOnce([Expression<'a>; N]) -> Expression<'a>) -> Fused<N> {
     const { assert!(N >= 1 && N <= MOST_INPUTS, "an expression has one to six inputs") };
     let nodes = Nodes::default();
@@ -59,16 +61,16 @@ pub fn fuse<const N: usize>(build: impl for<'a> FnOnce([Expression<'a>; N]) -> E
 }
 
 impl<const N: usize> Fused<N> {
-    /// The expression of each element of the inputs, broadcast to each other.
+    /// Evaluates the expression for each element of the inputs, whose shapes broadcast.
     ///
-    /// Of different dtypes, the operands of each step are converted as those of [`Tensor::add`]: numbers and inputs without dimensions
-    /// take the dtype of the other operand, unless that is of integers and they are not. Functions such as `exp`, and quotients, of
-    /// integers are of f32. What goes from step to step in f16 is not rounded.
+    /// The operands of each step are promoted as by [`Tensor::add`]: numbers and inputs of rank 0 take the dtype of the
+    /// other operand, unless the other operand is an integer and they are floating point. Functions such as `exp`, and
+    /// quotients, of integers are f32. Intermediate f16 results are not rounded.
     ///
     /// # Errors
-    /// [`TensorError::Shape`], [`TensorError::DType`] where a step takes operands of i32 and u32,
-    /// [`TensorError::NotDefined`], [`TensorError::Pools`], [`TensorError::TooManyIterations`] of more than about 1,800 integer
-    /// divisions and remainders; as [`Tensor::empty`].
+    /// [`TensorError::Shape`], [`TensorError::DType`] if the operands of a step are i32 and u32, [`TensorError::NotDefined`],
+    /// [`TensorError::Pools`], [`TensorError::TooManyIterations`] for more than about 1,800 integer divisions and remainders; as
+    /// [`Tensor::empty`].
     #[track_caller]
     pub fn run(&self, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
         self.run_as(NAME, inputs)
@@ -81,19 +83,19 @@ impl<const N: usize> Fused<N> {
         self.elementwise(name, &inputs, &kinds).run(self.dtype(&kinds))
     }
 
-    /// The same in the dtype that it is computed with, for what goes on with the result: f16 isn't rounded in between.
+    /// As [`Fused::run`], in the dtype of the computation, for callers that continue with the result: f16 is not rounded.
     #[track_caller]
     pub(super) fn run_unrounded_as(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
         let kinds = self.kinds(name, &inputs)?;
         self.elementwise(name, &inputs, &kinds).run(self.dtype(&kinds).number())
     }
 
-    /// Writes the expression of each element of the inputs, broadcast to the output's shape, to `output`, which may be one of
-    /// the inputs.
+    /// Evaluates the expression for each element of the inputs, broadcast to the output's shape, and writes the results
+    /// to `output`, which may be one of the inputs.
     ///
     /// # Errors
-    /// As [`Fused::run`]; [`TensorError::Overlap`] if the output shares elements with an input other than each with itself, or
-    /// if its own elements share places.
+    /// As [`Fused::run`]; [`TensorError::Overlap`] if the output shares elements with an input at different indices, or
+    /// if elements of the output overlap each other.
     pub fn run_into(&self, inputs: [&Tensor; N], output: &Tensor) -> Result<(), TensorError> {
         self.run_into_as(NAME, inputs, output)
     }

@@ -7,7 +7,8 @@ use crate::device::Memory;
 use crate::error::TensorError;
 use crate::tensor::{Tensor, arithmetic};
 
-/// Bytes that an unfolded part of a batch may have, if a shader can be bound to as much; at least one image is unfolded at a time.
+/// Bytes that an unfolded part of a batch may have, if a shader can be bound to as much; at least one image is unfolded
+/// at a time.
 const MOST_COLUMNS: u64 = 64 << 20;
 
 /// Outputs that a convolution's kernels make at once, and windows or lines.
@@ -29,14 +30,14 @@ const MOST_CHUNKS: usize = 512;
 const LEAST_CHUNK: usize = 256;
 
 impl Tensor {
-    /// The convolution (cross-correlation) with `weight`: (n, c, h, w), or (c, h, w) without a batch axis, by (o, c / groups, kernel)
-    /// gives (n, o, rows, columns), plus a bias of shape (o). For every dtype; sums are in that dtype, of f16 in f32, channel by
-    /// channel. Equals `torch.nn.functional.conv2d`.
+    /// Convolves (cross-correlates) images with `weight`: (n, c, h, w), or (c, h, w) without a batch axis, and a weight
+    /// of shape (o, c / groups, kernel) give (n, o, rows, columns), plus a bias of shape (o). For every dtype; sums are
+    /// computed in that dtype, for f16 in f32, channel by channel. Equals `torch.nn.functional.conv2d`.
     ///
-    /// Cost: one kernel over the images, which takes no memory besides the result and a copy of the weight. Where both sides are
-    /// large, on a real GPU from 16 outputs of a group of 128 elements of an image each, they are unfolded and multiplied instead, a
-    /// part of the batch at a time, which is faster and takes up to 64 MiB; from 64 outputs of 256 elements on, the columns of one
-    /// image, if that is more. Groups are then multiplied one after the other.
+    /// Cost: one kernel over the images, which needs memory only for the result and a copy of the weight. On a GPU,
+    /// from 16 outputs of a group and 128 elements of an image for each on, the images are unfolded and multiplied
+    /// instead, a part of the batch at a time. This is faster and needs up to 64 MiB, or, from 64 outputs and 256
+    /// elements on, the columns of one image if that is more. Groups are then multiplied one after the other.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::KernelWindow`], [`TensorError::Groups`],
@@ -86,7 +87,8 @@ impl Tensor {
         let is_half = self.dtype() != self.dtype().number();
         for (start, length) in convolution.parts(self) {
             let columns = images.narrow(0, start, length)?.unfolded("unfold", window)?;
-            // A bias that is added afterwards would round f16 twice: the product's own bias is one of columns, so both are transposed.
+            // A bias that is added afterwards would round f16 twice: the product's own bias is one of columns, so both
+            // are transposed.
             let product = match bias {
                 Some(bias) if is_half => {
                     columns.permute([0, 2, 1])?.matmul_then(&matrix.t()?, Some(bias), None)?.permute([0, 2, 1])?
@@ -118,7 +120,7 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let Convolution { planes, outputs, groups, lines, out, window, .. } = *convolution;
         if lines == 0 {
-            // No channels: there is no element to bind, and the sum of no elements is 0.
+            // Without channels there is no element to bind, and the sum of no elements is 0.
             let output = Self::zeros(&self.pool(), convolution.output(), self.dtype())?;
             if let Some(bias) = bias {
                 output.copy_(&bias.reshape([outputs, 1, 1])?)?;
@@ -154,11 +156,11 @@ impl Tensor {
         Ok(output)
     }
 
-    /// The gradient of [`Tensor::conv2d`] by its input, of this shape; `self` is the gradient of the result. Equals
-    /// `torch.nn.grad.conv2d_input`.
+    /// Returns the gradient of [`Tensor::conv2d`] with respect to its input, which has the given shape. `self` is the
+    /// gradient of the result. Equals `torch.nn.grad.conv2d_input`.
     ///
-    /// Cost: as [`Tensor::conv2d`] of the gradient with the kernel reversed, where the stride is 1 and the padding below the kernel's
-    /// extent; otherwise columns are multiplied and folded, up to 64 MiB of them at a time, or one image's.
+    /// Cost: as [`Tensor::conv2d`] of the gradient with the reversed kernel, if the stride is 1 and the padding is
+    /// below the kernel's extent. Otherwise columns are multiplied and folded, up to 64 MiB or one image at a time.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
@@ -186,7 +188,7 @@ impl Tensor {
         }
         let number = self.dtype().number();
         if number != self.dtype() {
-            // Columns are added up after the product, and aren't rounded in between.
+            // Columns are added after the product, and are not rounded before.
             return self.to(number)?.conv2d_input(input, &weight.to(number)?, options)?.to(self.dtype());
         }
         let of_group = outputs / groups;
@@ -194,7 +196,7 @@ impl Tensor {
         let gradient = self.contiguous()?.reshape([planes.batch, groups, of_group, windows])?;
         let result = self.new_empty(planes.shape(planes.size), self.dtype())?;
         if result.elements() == 0 {
-            // The batch of an expanded gradient may have no end.
+            // The batch of an expanded gradient can be arbitrarily large.
             return result.reshape(input);
         }
         for (start, length) in convolution.parts(self) {
@@ -205,11 +207,12 @@ impl Tensor {
         result.reshape(input)
     }
 
-    /// The gradient of [`Tensor::conv2d`] by its weight, of this shape; `self` is the gradient of the result. That by the bias is the
-    /// sum over all axes but the channels'. Equals `torch.nn.grad.conv2d_weight`.
+    /// Returns the gradient of [`Tensor::conv2d`] with respect to its weight, which has the given shape. `self` is the
+    /// gradient of the result. The gradient with respect to the bias is the sum of `self` over all axes except the
+    /// channels. Equals `torch.nn.grad.conv2d_weight`.
     ///
-    /// Cost: one kernel, and a sum of its parts; on a real GPU, where [`Tensor::conv2d`] multiplies, products with one unfolded
-    /// image after the other.
+    /// Cost: one kernel, and a sum of its parts. On a GPU, where [`Tensor::conv2d`] multiplies, products with one
+    /// unfolded image after the other.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
@@ -249,7 +252,7 @@ impl Tensor {
         }
         let span = (all.saturating_mul(blocks) / PARTS).clamp(LEAST_SPAN, MOST_SPAN);
         let parts = all.div_ceil(span);
-        // The parts of a sum of f16 aren't rounded.
+        // The parts of a sum of f16 are not rounded.
         let sums = self.new_empty([parts, outputs, lines], self.dtype().number())?;
         let gradient = self.whole()?;
         let input = input.contiguous()?.in_other_storage_than(&gradient)?;
@@ -291,7 +294,7 @@ impl Tensor {
     }
 }
 
-/// What a convolution's operands come to.
+/// The sizes of a convolution, derived from its operands.
 #[derive(Clone, Copy, Debug)]
 struct Convolution {
     planes: Planes,
@@ -352,7 +355,7 @@ impl Convolution {
         windows + iterations(4, 0) + iterations(BLOCK as u64, iterations(FOUR as u64, 0))
     }
 
-    /// Whether both sides are large, on a real GPU: software gains nothing by a product.
+    /// Returns whether both sides are large and the device is a GPU: on software drivers a product is not faster.
     fn exceeds_many(&self, tensor: &Tensor) -> bool {
         let of_group = self.outputs / self.groups;
         let reaches = |[outputs, lines]: [usize; 2]| of_group >= outputs && self.lines >= lines;

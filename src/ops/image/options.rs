@@ -3,9 +3,9 @@
 use crate::error::TensorError;
 use crate::tensor::arithmetic;
 
-/// Places by which an image is widened at each edge.
+/// The padding at each edge of an image.
 ///
-/// Made from one number for all edges, (height, width) for both edges of an axis each, or by its fields.
+/// Converts from one number for all edges, and from (height, width), each for both edges of the axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Padding {
     /// Above the first row.
@@ -19,14 +19,14 @@ pub struct Padding {
 }
 
 impl Padding {
-    /// As many places at every edge.
+    /// Returns the same padding at every edge.
     #[must_use]
     pub const fn all(places: usize) -> Self {
         Self { top: places, bottom: places, left: places, right: places }
     }
 
-    /// The padding with which a convolution of stride 1 gives images of the size that it takes; an odd place goes to the bottom and to
-    /// the right. Equals `padding="same"` of `torch.nn.functional.conv2d`.
+    /// Returns the padding with which the result of a convolution of stride 1 has the size of its input; if the total
+    /// is odd, the bottom and the right edge get one more. Equals `padding="same"` of `torch.nn.functional.conv2d`.
     #[must_use]
     pub const fn same(kernel: [usize; 2], dilation: [usize; 2]) -> Self {
         let vertical = kernel[0].saturating_sub(1).saturating_mul(dilation[0]);
@@ -52,7 +52,7 @@ impl From<[usize; 2]> for Padding {
     }
 }
 
-/// How a convolution's kernel moves over images; its size is that of the weight. Numbers are (height, width).
+/// The options of a convolution. The weight determines the kernel size. Pairs of numbers are (height, width).
 ///
 /// The default is PyTorch's: a stride of 1, no padding, a dilation of 1, one group.
 ///
@@ -70,8 +70,8 @@ pub struct Conv2d {
     pub padding: Padding,
     /// Places from one element of the kernel to the next.
     pub dilation: [usize; 2],
-    /// Groups of channels, each of which is convolved by itself to as many groups of outputs. With as many groups as channels, a
-    /// depthwise convolution.
+    /// The number of groups into which input and output channels are divided; each group is convolved separately. A depthwise
+    /// convolution has as many groups as channels.
     pub groups: usize,
 }
 
@@ -81,30 +81,30 @@ impl Default for Conv2d {
     }
 }
 
-/// How a window moves over images, of which the largest element of each position is taken. Numbers are (height, width).
+/// The options of [`Tensor::max_pool2d`](crate::Tensor::max_pool2d). Pairs of numbers are (height, width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool2d {
     /// Size of the window.
     pub kernel: [usize; 2],
     /// Places from one position of the window to the next.
     pub stride: [usize; 2],
-    /// Places around the images that are never the largest; at most half of the window's extent.
+    /// Padding with −∞; at most half of the window's extent.
     pub padding: [usize; 2],
     /// Places from one element of the window to the next.
     pub dilation: [usize; 2],
-    /// Whether a last position counts that reaches beyond the padded image, as long as it begins within.
+    /// Whether there is a last position that begins within the padded image and ends beyond it.
     pub ceil_mode: bool,
 }
 
 impl MaxPool2d {
-    /// A square window that moves by its own size, with PyTorch's defaults: no padding, a dilation of 1, whole positions alone.
+    /// Returns a square window whose stride is its size, with PyTorch's defaults: no padding, dilation 1, no `ceil_mode`.
     #[must_use]
     pub const fn new(kernel: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2], dilation: [1; 2], ceil_mode: false }
     }
 }
 
-/// How a window moves over images, of which the elements of each position are averaged. Numbers are (height, width).
+/// The options of [`Tensor::avg_pool2d`](crate::Tensor::avg_pool2d). Pairs of numbers are (height, width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AvgPool2d {
     /// Size of the window.
@@ -113,15 +113,15 @@ pub struct AvgPool2d {
     pub stride: [usize; 2],
     /// Zeros around the images; at most half of the window with `ceil_mode` or without `count_include_pad`.
     pub padding: [usize; 2],
-    /// Whether a last position counts that reaches beyond the padded image, as long as it begins within. What lies beyond is not
-    /// counted.
+    /// Whether there is a last position that begins within the padded image and ends beyond it. Elements beyond the
+    /// padded image do not count.
     pub ceil_mode: bool,
-    /// Whether the zeros of the padding count.
+    /// Whether the zeros of the padding count in the mean.
     pub count_include_pad: bool,
 }
 
 impl AvgPool2d {
-    /// A square window that moves by its own size, with PyTorch's defaults: no padding, whole positions alone, zeros count.
+    /// Returns a square window whose stride is its size, with PyTorch's defaults: no padding, no `ceil_mode`, zeros count.
     #[must_use]
     pub const fn new(kernel: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2], ceil_mode: false, count_include_pad: true }

@@ -36,8 +36,8 @@ fn of_tile([rows, columns]: [usize; 2]) -> u64 {
     iterations(rows as u64, iterations(columns as u64, 0))
 }
 
-/// The tiles of a range of this size, in row-major order, each of which takes at most `budget` iterations: whole rows, or parts of
-/// one row where a row alone takes more.
+/// The tiles of a range of this size, in row-major order, each of which takes at most `budget` iterations: whole rows,
+/// or parts of one row where a row alone takes more.
 pub(super) fn tiles(extent: [usize; 2], budget: u64) -> impl Iterator<Item = Pass> {
     let [rows, columns] = extent;
     let budget = usize::try_from(budget).unwrap_or(usize::MAX);

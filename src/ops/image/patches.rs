@@ -6,12 +6,13 @@ use crate::error::TensorError;
 use crate::tensor::{Tensor, arithmetic};
 
 impl Tensor {
-    /// The patches under a window as columns: (n, c, h, w) gives (n, c · taps, positions), channels outermost, and (c, h, w) without
-    /// a batch axis gives (c · taps, positions). For every dtype. Equals `torch.nn.functional.unfold`.
+    /// Returns the elements of the window at each position as columns: (n, c, h, w) gives (n, c · taps, positions),
+    /// channels outermost, and (c, h, w) without a batch axis gives (c · taps, positions). For every dtype. Equals
+    /// `torch.nn.functional.unfold`.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`] unless it has three or four dimensions, [`TensorError::KernelWindow`] if the window doesn't fit,
-    /// [`TensorError::Overflow`]; as [`Tensor::empty`].
+    /// [`TensorError::Dimensions`] unless there are three or four dimensions, [`TensorError::KernelWindow`] if the
+    /// window does not fit, [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn unfold(&self, options: Unfold) -> Result<Self, TensorError> {
         self.unfolded("unfold", options.into())
@@ -32,11 +33,12 @@ impl Tensor {
         Ok(columns)
     }
 
-    /// Columns added up into an image of `size`, (height, width): the reverse of [`Tensor::unfold`], and its gradient. (n, c · taps,
-    /// positions) gives (n, c, h, w), and (c · taps, positions) gives (c, h, w). For every dtype. Equals `torch.nn.functional.fold`.
+    /// Adds columns into images of `size`, (height, width): the gradient of [`Tensor::unfold`]. (n, c · taps, positions) gives
+    /// (n, c, h, w), and (c · taps, positions) gives (c, h, w). For every dtype. Equals `torch.nn.functional.fold`.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] unless the columns are those of such an image, [`TensorError::KernelWindow`]; as [`Tensor::empty`].
+    /// [`TensorError::Shape`] if the shape of the columns does not match such an image, [`TensorError::KernelWindow`];
+    /// as [`Tensor::empty`].
     #[track_caller]
     pub fn fold(&self, size: [usize; 2], options: Unfold) -> Result<Self, TensorError> {
         self.folded("fold", size, options.into())

@@ -7,13 +7,15 @@ use crate::error::TensorError;
 use crate::tensor::{DType, Tensor, arithmetic};
 
 impl Tensor {
-    /// The largest element under each position of a window, and its index in its plane, as u32: (n, c, h, w), or (c, h, w) without a
-    /// batch axis, gives (n, c, rows, columns) twice. Of several the first; NaN is the largest. For f32 and f16. Equals
-    /// `torch.nn.functional.max_pool2d(return_indices=True)`, whose indices are of int64.
+    /// Returns the largest element in the window at each position, and its index in the plane, as u32. (n, c, h, w), or
+    /// (c, h, w) without a batch axis, gives twice (n, c, rows, columns). The first of several equal elements; NaN
+    /// counts as the largest. For f32 and f16. Equals `torch.nn.functional.max_pool2d(return_indices=True)`, whose
+    /// indices are int64.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`] unless it has three or four dimensions, [`TensorError::KernelWindow`] if the window doesn't fit, or
-    /// could lie wholly beyond an edge, [`TensorError::NotDefined`] for integers; as [`Tensor::empty`].
+    /// [`TensorError::Dimensions`] unless there are three or four dimensions, [`TensorError::KernelWindow`] if the
+    /// window does not fit or could be completely outside the image, [`TensorError::NotDefined`] for integers; as
+    /// [`Tensor::empty`].
     ///
     /// # Examples
     ///
@@ -39,9 +41,9 @@ impl Tensor {
         Ok((largest, places))
     }
 
-    /// The gradient of [`Tensor::max_pool2d`] by its input, of this shape; `self` is the gradient of its first result, `places` its
-    /// second one. For f32 and f16. Equals what
-    /// `torch.nn.functional.max_pool2d(x, …).backward(gradient)` leaves in `x.grad`.
+    /// Returns the gradient of [`Tensor::max_pool2d`] with respect to its input, which has the given shape. `self` is
+    /// the gradient of the first result, `places` the second result. For f32 and f16. Equals `x.grad` after
+    /// `torch.nn.functional.max_pool2d(x, …).backward(gradient)`.
     ///
     /// # Errors
     /// As [`Tensor::max_pool2d`]; [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`].
@@ -68,8 +70,9 @@ impl Tensor {
         run.sums(shape, &[&gradient, &places], window.windows_over(out), 0)
     }
 
-    /// The mean under each position of a window, zeros beyond the edges included unless the options leave them out: (n, c, h, w), or
-    /// (c, h, w) without a batch axis, gives (n, c, rows, columns). For f32 and f16. Equals `torch.nn.functional.avg_pool2d`.
+    /// Returns the mean of the window at each position, including the zeros of the padding unless the options exclude
+    /// them. (n, c, h, w), or (c, h, w) without a batch axis, gives (n, c, rows, columns). For f32 and f16. Equals
+    /// `torch.nn.functional.avg_pool2d`.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`], [`TensorError::KernelWindow`], [`TensorError::NotDefined`]; as [`Tensor::empty`].
@@ -83,8 +86,9 @@ impl Tensor {
         run.sums(&shape, &[&input], window.taps_inside(planes.size), 0)
     }
 
-    /// The gradient of [`Tensor::avg_pool2d`] by its input, of this shape; `self` is the gradient of the result. For f32
-    /// and f16. Equals what `torch.nn.functional.avg_pool2d(x, …).backward(gradient)` leaves in `x.grad`.
+    /// Returns the gradient of [`Tensor::avg_pool2d`] with respect to its input, which has the given shape. `self` is
+    /// the gradient of the result. For f32 and f16. Equals `x.grad` after
+    /// `torch.nn.functional.avg_pool2d(x, …).backward(gradient)`.
     ///
     /// # Errors
     /// As [`Tensor::avg_pool2d`]; [`TensorError::Shape`].

@@ -1,4 +1,4 @@
-//! Images in another size.
+//! Resizing of images.
 
 use super::super::launch::iterations;
 use super::super::shader::{AS_IT_IS, Specialization, UPSAMPLE, UPSAMPLE_BACK};
@@ -17,19 +17,19 @@ const BILINEAR: Specialization = Specialization::new("bilinear", &[["BILINEAR", 
 const BILINEAR_ALIGNED: Specialization =
     Specialization::new("bilinear_aligned", &[["BILINEAR", "true"], ["ALIGNED", "true"]]);
 
-/// Every way there is.
+/// Every variant.
 #[cfg(test)]
 pub(in crate::ops) const ALL: [Specialization; 3] = [AS_IT_IS, BILINEAR, BILINEAR_ALIGNED];
 
-/// Which points of two images of different size coincide, PyTorch's argument `align_corners`.
+/// The points of two images of different size that coincide, PyTorch's argument `align_corners`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Corners {
-    /// The outer corners of the images, as if elements were squares: position i is at (i + 1/2) · h / height − 1/2 of the original, cut
-    /// off at its edges. Equals `align_corners=False`, PyTorch's default.
+    /// The outer corners of the images, with elements as squares: position i is at (i + 1/2) · h / height − 1/2 of the
+    /// original, clamped to its range. Equals `align_corners=False`, PyTorch's default.
     #[default]
     Outer,
-    /// The centers of the elements in the corners: position i is at i · (h − 1) / (height − 1) of the original, and at 0 if there is
-    /// one position alone. Equals `align_corners=True`.
+    /// The centers of the elements in the corners: position i is at i · (h − 1) / (height − 1) of the original, or at 0
+    /// if there is only one position. Equals `align_corners=True`.
     Centers,
 }
 
@@ -43,22 +43,25 @@ impl Corners {
 }
 
 impl Tensor {
-    /// The images in another size, (height, width), each element that of the nearest place, ⌊i · h / height⌋ in exact arithmetic:
-    /// (n, c, h, w), or (c, h, w) without a batch axis, gives (n, c, size). For f32 and f16. Equals `torch.nn.functional.interpolate(size, mode="nearest")`.
+    /// Resizes images to (height, width). Element i along an axis is the nearest element, ⌊i · h / height⌋, in exact arithmetic.
+    /// (n, c, h, w), or (c, h, w) without a batch axis, gives (n, c, size). For f32 and f16. Equals
+    /// `torch.nn.functional.interpolate(size, mode="nearest")`.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`] unless it has three or four dimensions, [`TensorError::Empty`] of images without elements,
-    /// [`TensorError::NotDefined`] for integers, [`TensorError::TooManyElements`] of an axis of 2^30 places or more; as
+    /// [`TensorError::Dimensions`] unless there are three or four dimensions, [`TensorError::Empty`] for images without elements,
+    /// [`TensorError::NotDefined`] for integers, [`TensorError::TooManyElements`] for an axis of 2^30 elements or more; as
     /// [`Tensor::empty`].
     #[track_caller]
     pub fn upsample_nearest(&self, size: [usize; 2]) -> Result<Self, TensorError> {
         self.resampled("upsample_nearest", AS_IT_IS, size)
     }
 
-    /// Returns the images in another size, (height, width), each element a mean of the four nearest elements by their distance, where
-    /// `corners` says which points of both images coincide. Shapes and dtypes are those of [`Tensor::upsample_nearest`]. Distances are
-    /// exact for every size. An element whose weight is 0 is left out, even if it is NaN or infinite. Equals
-    /// `torch.nn.functional.interpolate(size, mode="bilinear", align_corners)`, which makes NaN of a NaN or an infinity of weight 0.
+    /// Resizes images to (height, width) with bilinear interpolation: each element is the mean of the four nearest
+    /// elements, weighted by distance. `corners` selects the points of both images that coincide. Shapes and dtypes are
+    /// those of [`Tensor::upsample_nearest`]. Distances are exact for every size. Elements of weight 0 do not
+    /// contribute, also if they are NaN or infinite. Equals
+    /// `torch.nn.functional.interpolate(size, mode="bilinear", align_corners)`, in which NaN or infinity of weight 0
+    /// gives NaN.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].
@@ -79,9 +82,9 @@ impl Tensor {
         self.resampled("upsample_bilinear", corners.operation(), size)
     }
 
-    /// The gradient of [`Tensor::upsample_nearest`] by its input, whose images were of this size; `self` is the gradient of the
-    /// result. For f32 and f16. Equals what
-    /// `torch.nn.functional.interpolate(x, size, mode="nearest").backward(gradient)` leaves in `x.grad`.
+    /// Returns the gradient of [`Tensor::upsample_nearest`] with respect to its input, whose images have the given
+    /// size. `self` is the gradient of the result. For f32 and f16. Equals `x.grad` after
+    /// `torch.nn.functional.interpolate(x, size, mode="nearest").backward(gradient)`.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].
@@ -90,9 +93,9 @@ impl Tensor {
         self.gathered_back("upsample_nearest_backward", AS_IT_IS, size)
     }
 
-    /// Returns the gradient of [`Tensor::upsample_bilinear`] with respect to its input, whose images were of this size; `self` is the
-    /// gradient of the result. For f32 and f16. Equals what
-    /// `torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners).backward(gradient)` leaves in `x.grad`.
+    /// Returns the gradient of [`Tensor::upsample_bilinear`] with respect to its input, whose images have the given
+    /// size. `self` is the gradient of the result. For f32 and f16. Equals `x.grad` after
+    /// `torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners).backward(gradient)`.
     ///
     /// # Errors
     /// As [`Tensor::upsample_nearest`].
@@ -122,8 +125,8 @@ impl Tensor {
         let (planes, out) = (Planes { size, ..own }, own.size);
         let input = self.contiguous()?;
         let run = Run { operation, planes, out, ..Run::new(name, &UPSAMPLE_BACK, &input) };
-        // Positions that take from one element: out / size of them in the nearest form, twice as many in the bilinear one, and those
-        // that the ends of the range are rounded to. With aligned corners, sizes are one less.
+        // Positions that take from one element: out / size of them in the nearest form, twice as many in the bilinear
+        // one, and those that the ends of the range are rounded to. With aligned corners, sizes are one less.
         let takers = |axis: usize| {
             let (out, size) = (out[axis], size[axis]);
             let each = match operation == BILINEAR_ALIGNED {

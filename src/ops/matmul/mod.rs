@@ -13,11 +13,12 @@ use product::{Finish, Product};
 const NAME: &str = "matmul";
 /// Rows and columns of the tile that a workgroup of `matmul.wgsl` makes.
 const TILE: usize = 64;
-/// The depth that one dispatch goes through: Mesa's software drivers end an invocation after 65,535 turns of its loops.
+/// The largest part of the K dimension in one dispatch: Mesa's software drivers end an invocation after 65,535 loop iterations.
 const DEEPEST: usize = 32_768;
 /// Elements of a vector that a kernel moves at once.
 const FOUR: usize = 4;
-/// Batches of a dispatch: enough for any device, and well under WebGPU's least limit of workgroups in one dimension.
+/// The largest number of batches in a dispatch: enough for any device, and well below WebGPU's minimum limit of workgroups in one
+/// dimension.
 const MOST_BATCHES: usize = 4096;
 
 /// The kernels of one size of `matmul_tiled.wgsl`.
@@ -31,17 +32,17 @@ struct Tiling {
 const MANY: Tiling = Tiling { shaders: &TILED_MANY, tile: 128, slice: 16 };
 const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: 64, slice: 8 };
 
-/// How the operands of a tiled kernel lie.
+/// The layout of the operands of a tiled kernel.
 #[derive(Clone, Copy, Debug)]
 struct OperandLayout {
     /// Whether rows, offsets and strides are all multiples of four.
     in_vec4s: bool,
-    /// Whether the left and then the right operand is contiguous along the depth; along the other side if not.
+    /// Whether the left and the right operand are contiguous along K; otherwise along the other dimension.
     deep: [bool; 2],
 }
 
 impl OperandLayout {
-    /// None unless each operand is contiguous along either side.
+    /// `None` unless each operand is contiguous along one dimension.
     fn of(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>) -> Option<Self> {
         let one = |along: usize, across: usize| match (along, across) {
             (1, stride) => Some((true, stride)),
@@ -66,7 +67,7 @@ impl OperandLayout {
     }
 }
 
-/// Along the depth a cooperative kernel takes this much at once.
+/// The tile size of a cooperative kernel along the K dimension.
 const COOPERATIVE_SLICE: usize = 32;
 
 /// From this many large tiles on, a large GPU has work for all of it.
@@ -82,7 +83,7 @@ struct Matrices<'a> {
     batch: usize,
 }
 
-/// How many products, of what sizes.
+/// The number of products, and their sizes.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     batches: usize,
@@ -92,31 +93,33 @@ struct Sizes {
 }
 
 impl Tensor {
-    /// The product of matrices: (…, m, k) by (…, k, n) gives (…, m, n), the leading dimensions broadcast to each other. A
-    /// vector on the left is taken for one row, on the right for one column, and that dimension is dropped from the
-    /// result. For every dtype; sums are in that dtype, of f16 in f32 and rounded once, in the order of k within slices.
-    /// Transposed views cost nothing extra. Accuracy in f32: within k · 2⁻²³ of the sum of the products' magnitudes.
-    /// Equals `torch.matmul`.
+    /// Multiplies matrices: (…, m, k) and (…, k, n) give (…, m, n); leading dimensions broadcast. A vector on the left
+    /// is a row, a vector on the right is a column, and this dimension is removed from the result. For every dtype;
+    /// sums are computed in that dtype, for f16 in f32 with one rounding, in the order of k within slices. Transposed
+    /// views have no additional cost. Accuracy in f32: within k · 2⁻²³ of the sum of the products' magnitudes. Equals
+    /// `torch.matmul`.
     ///
-    /// Fast for matrices that are contiguous along either side, fastest where sizes and strides are multiples of 16. Those of f16
-    /// use cooperative matrices where the program allows it (see [`GpuOptions::experimental`](crate::GpuOptions::experimental)), the
-    /// depth is a multiple of 32 and the other sizes of 4.
+    /// Fast for matrices that are contiguous along one dimension, and fastest if sizes and strides are multiples of 16.
+    /// f16 uses cooperative matrices if the application enables them (see
+    /// [`GpuOptions::experimental`](crate::GpuOptions::experimental)), k is a multiple of 32, and the other sizes are
+    /// multiples of 4.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] if the inner sizes differ, the leading ones don't broadcast, or either is a scalar;
-    /// [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::TooManyElements`]; as [`Tensor::empty`].
+    /// [`TensorError::Shape`] if the inner sizes differ, if the leading dimensions do not broadcast, or if an operand
+    /// is a scalar; [`TensorError::DType`], [`TensorError::Pools`], [`TensorError::TooManyElements`]; as
+    /// [`Tensor::empty`].
     #[track_caller]
     pub fn matmul(&self, other: &Self) -> Result<Self, TensorError> {
         self.matmul_then(other, None, None)
     }
 
-    /// [`Tensor::matmul`], then plus a bias of shape (n), then an activation, in the same kernel: the product is not written and
-    /// read again for them. Where the right side is a vector, the bias has one element. Equals
+    /// Multiplies matrices as [`Tensor::matmul`], adds a bias of shape (n), and applies an activation, all in one
+    /// kernel. If the right operand is a vector, the bias has one element. Equals
     /// `activation(torch.matmul(x, other) + bias)`.
     ///
     /// # Errors
-    /// As [`Tensor::matmul`]; [`TensorError::Shape`] unless the bias has n elements, [`TensorError::NotDefined`] of an activation
-    /// for another dtype.
+    /// As [`Tensor::matmul`]; [`TensorError::Shape`] unless the bias has n elements; [`TensorError::NotDefined`] if the
+    /// activation is not defined for the dtype.
     #[track_caller]
     pub fn matmul_then(
         &self,
@@ -151,9 +154,9 @@ impl Tensor {
         if other.rank() > 1 {
             shape.push(columns);
         }
-        // Also of expanded operands, along which the loop over the depth would never end.
+        // Also for expanded operands, whose loop along K could be arbitrarily long.
         index(NAME, depth)?;
-        // Sums that one dispatch leaves to the next aren't rounded in between.
+        // Sums that continue in the next dispatch are not rounded.
         let written =
             if depth > DEEPEST || !depth.is_multiple_of(MANY.slice) { self.dtype().number() } else { self.dtype() };
         let output = self.new_empty(shape, written)?;
@@ -162,7 +165,7 @@ impl Tensor {
         }
         let batches = arithmetic::elements(&batch);
         if depth == 0 {
-            // One zero on either side gives the sum of no elements.
+            // A single zero on each side gives the sum of no elements, 0.
             let left = Self::zeros(&self.pool(), [rows * batches, 1], self.dtype())?;
             let right = Self::zeros(&self.pool(), [1, columns], self.dtype())?;
             let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth: 1 };
@@ -170,7 +173,7 @@ impl Tensor {
             return output.to(self.dtype());
         }
         if right.rank() == 2 {
-            // One tall matrix in place of many, where the view allows it.
+            // Merges the batch into the rows of one matrix, if the strides permit.
             if let Ok(tall) = left.reshape([batches * rows, depth]) {
                 let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth };
                 multiply(sizes, tall.matrices(0), right.matrices(0), &output, finish)?;
@@ -187,8 +190,8 @@ impl Tensor {
         output.to(self.dtype())
     }
 
-    /// A linear map of the last axis: (…, inputs) by a weight of shape (outputs, inputs), plus a bias of shape (outputs), gives
-    /// (…, outputs). One kernel. Equals `torch.nn.functional.linear`.
+    /// Applies a linear map to the last axis: (…, inputs), a weight of shape (outputs, inputs), and a bias of shape
+    /// (outputs) give (…, outputs). One kernel. Equals `torch.nn.functional.linear`.
     ///
     /// # Errors
     /// As [`Tensor::matmul_then`]; [`TensorError::Axis`] unless the weight is a matrix.
@@ -197,7 +200,7 @@ impl Tensor {
         self.matmul_then(&weight.t()?, bias, None)
     }
 
-    /// A bias as kernels take it: contiguous, and in a storage that neither operand is in.
+    /// Returns a bias for kernels: contiguous, and not in the storage of an operand.
     #[track_caller]
     fn bias(&self, bias: &Self, columns: usize, other: &Self) -> Result<Self, TensorError> {
         check_kinds(NAME, self, bias)?;
@@ -208,10 +211,10 @@ impl Tensor {
         bias.contiguous()?.in_other_storage_than(self)?.in_other_storage_than(other)
     }
 
-    /// The products of two batches of matrices: (b, m, k) by (b, k, n) gives (b, m, n). Equals `torch.bmm`.
+    /// Multiplies two batches of matrices: (b, m, k) and (b, k, n) give (b, m, n). Equals `torch.bmm`.
     ///
     /// # Errors
-    /// [`TensorError::Shape`] unless both have three dimensions and one number of batches; as [`Tensor::matmul`].
+    /// [`TensorError::Shape`] unless both have three dimensions and the same batch size; as [`Tensor::matmul`].
     #[track_caller]
     pub fn bmm(&self, other: &Self) -> Result<Self, TensorError> {
         match (self.shape(), other.shape()) {
@@ -220,10 +223,10 @@ impl Tensor {
         }
     }
 
-    /// The matrix with its axes exchanged, as a view. Equals `torch.t` of a matrix.
+    /// Transposes a matrix: exchanges the first two axes. Returns a view. Equals `torch.t` of a matrix.
     ///
     /// # Errors
-    /// [`TensorError::Axis`] if it has fewer than two axes.
+    /// [`TensorError::Axis`] if there are fewer than two axes.
     #[track_caller]
     pub fn t(&self) -> Result<Self, TensorError> {
         self.transpose(0, 1)

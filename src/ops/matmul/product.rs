@@ -62,9 +62,9 @@ pub(super) struct Product<'a> {
     pub(super) output: &'a Tensor,
     /// The output's batch, and the operands', that comes first.
     pub(super) first_batch: usize,
-    /// Whether it is added to what the output holds.
+    /// Whether the product is added to the contents of the output.
     pub(super) accumulate: bool,
-    /// What becomes of the sums.
+    /// The epilogue.
     pub(super) finish: Finish<'a>,
 }
 
@@ -135,13 +135,13 @@ impl Product<'_> {
         self.launch(&shaders[left][right], &bound, bytemuck::bytes_of(&params), tiles)
     }
 
-    /// Loop iterations of an invocation: what the headers of the kernels say.
+    /// Returns the loop iterations of an invocation, as stated in the headers of the kernels.
     fn iterations(&self, shader: &Shader) -> u64 {
         let slices = |slice: usize| self.sizes.depth.div_ceil(slice) as u64;
         if shader.name == MATMUL.name {
             return iterations(slices(16), iterations(4, 0) + iterations(16, 0)) + 4 * iterations(4, 0);
         }
-        // The tiled kernels have one loop along the depth; the least slice that one of them takes at once is 8.
+        // The tiled kernels have one loop along K, whose smallest tile is 8.
         iterations(slices(8), 0)
     }
 
@@ -190,7 +190,7 @@ struct Bound<'a> {
     bias: Option<(Binding<'a>, u32)>,
 }
 
-/// What becomes of the sums of a product before they are stored.
+/// The epilogue of a product: the operations on its sums before they are stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finish<'a> {
     /// Contiguous, of as many elements as there are columns.
@@ -200,7 +200,7 @@ pub(super) struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    /// They are stored as they are.
+    /// Stores the sums unchanged.
     pub(super) const NONE: Self = Self { bias: None, operation: AS_IT_IS };
 }
 

@@ -75,8 +75,8 @@ pub struct AdamWParameter<'a> {
 }
 
 impl Sgd {
-    /// Updates each parameter. One dispatch updates up to 14 parameters in up to four segments; more parameters or segments take more
-    /// dispatches. Equals `torch.optim.SGD.step`.
+    /// Updates each parameter. One dispatch updates up to 14 parameters in up to four segments; more parameters or
+    /// segments take more dispatches. Equals `torch.optim.SGD.step`.
     ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::NotDefined`] of integers, [`TensorError::NotContiguous`],
@@ -90,8 +90,8 @@ impl Sgd {
 }
 
 impl AdamW {
-    /// Updates each parameter in the `number`-th step, counted from 1, as [`Sgd::step`]; one dispatch updates up to 11 parameters.
-    /// Equals `torch.optim.AdamW.step`.
+    /// Updates each parameter in the `number`-th step, counted from 1, as [`Sgd::step`]; one dispatch updates up to 11
+    /// parameters. Equals `torch.optim.AdamW.step`.
     ///
     /// # Errors
     /// As [`Sgd::step`].

@@ -1,5 +1,5 @@
-//! The epilogue of a matrix product, in a kernel of its own: it stores, adds the bias and applies the activation, without the loops of
-//! the product. Mesa's software GL compiles it at once, and takes 20 seconds for a matrix product.
+//! The epilogue of a matrix product, in a kernel of its own: it stores, adds the bias and applies the activation,
+//! without the loops of the product. Mesa's software GL compiles it at once, and takes 20 seconds for a matrix product.
 
 use super::*;
 use crate::device::{Gpu, GpuOptions, Memory};
@@ -83,8 +83,8 @@ fn values() -> Vec<f32> {
     special.into_iter().chain((-80_i16..80).map(|step| f32::from(step) * 0.17)).collect()
 }
 
-/// Equal within two units in the last place; subnormal numbers may be flushed to 0. Drivers may contract operations of the two kernels
-/// differently.
+/// Equal within two units in the last place; subnormal numbers may be flushed to 0. Drivers may contract operations of
+/// the two kernels differently.
 fn is_same(found: f32, wanted: f32, dtype: DType) -> bool {
     let unit = if dtype == DType::F16 { 2.0_f32.powi(-10) } else { f32::EPSILON };
     let least = if dtype == DType::F16 { f16::MIN_POSITIVE.to_f32() } else { f32::MIN_POSITIVE };

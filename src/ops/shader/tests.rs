@@ -96,7 +96,8 @@ fn every_shader_of_u32_compiles_for_every_operation() {
     assert!(compile_all(DType::U32) > 5);
 }
 
-/// Compiles every shader whose input has `dtype`. Returns how many of them have a form with pairs of 64-bit numbers, which is validated too.
+/// Compiles every shader whose input has `dtype`. Returns how many of them have a form with pairs of 64-bit numbers,
+/// which is validated too.
 fn compile_all(dtype: DType) -> usize {
     let required_features = wgpu::Features::SHADER_F16;
     let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor { required_features, ..Default::default() });

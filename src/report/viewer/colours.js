@@ -1,4 +1,5 @@
-// Colours of groups: widely spaced hues at three levels of lightness, so that neighbours are distinguishable with colour blindness, too.
+// Colours of groups: widely spaced hues at three levels of lightness, so that neighbours are distinguishable with
+// colour blindness, too.
 
 const dark = () => document.documentElement.dataset.theme === "dark";
 

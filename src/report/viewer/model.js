@@ -54,7 +54,8 @@ class Model {
     }
   }
 
-  // The groups, largest first, and the group of each block. The first DISTINCT groups have separate colours; the others share one.
+  // The groups, largest first, and the group of each block. The first DISTINCT groups have separate colours; the others
+  // share one.
   grouped(by) {
     if (this.groups[by]) return this.groups[by];
     const numbers = new Map();

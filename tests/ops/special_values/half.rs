@@ -1,4 +1,5 @@
-//! Every number of f16, and all pairs of special ones: the model's result within the accuracy of f32, rounded once to a neighbour.
+//! Every number of f16, and all pairs of special ones: the model's result within the accuracy of f32, rounded once to a
+//! neighbour.
 
 use super::table::{BINARY, UNARY};
 use super::values;

@@ -19,8 +19,8 @@ const PAIRS: [[&[usize]; 2]; 6] = [
 const EVERY: &[DType] = ALL;
 const SIGNED: &[DType] = &[DType::F32, DType::F16, DType::I32];
 
-/// Those of the dtypes in which a row of this shape is run. In many dimensions f32 alone: each layout of a generated kernel is another
-/// one, which takes a software driver 0.1 seconds to compile.
+/// Those of the dtypes in which a row of this shape is run. In many dimensions f32 alone: each layout of a generated
+/// kernel is another one, which takes a software driver 0.1 seconds to compile.
 pub(super) fn dtypes_for(shape: &[usize], dtypes: &'static [DType]) -> &'static [DType] {
     if shape.len() > 6 { &[DType::F32] } else { dtypes }
 }

@@ -6,8 +6,8 @@
 //! storage. Every operand has elements around it; where an operand is written, these must stay as they are. `names.rs` holds the
 //! table to the sources: an operation that is public and no row fails.
 //!
-//! Numerical accuracy is the business of other tests: here an error of a few units in the last place is nothing, and an element of
-//! the wrong place is everything.
+//! Numerical accuracy is the business of other tests: here an error of a few units in the last place is nothing, and an
+//! element of the wrong place is everything.
 
 mod elementwise;
 mod images;

@@ -147,14 +147,14 @@ fn end_of_group(tokens: &[Token], open: usize) -> usize {
     tokens.len()
 }
 
-/// Of a macro that writes methods: the type that it writes them for, and the places among the parts of an entry, which are divided by
-/// commas, of the methods' names.
+/// Of a macro that writes methods: the type that it writes them for, and the places among the parts of an entry, which
+/// are divided by commas, of the methods' names.
 type Macro = (&'static str, Vec<usize>);
 
 /// The public methods of the types in `TYPES`, as `Tensor::add`.
 ///
-/// These are `pub fn NAME` within `impl TYPE { … }`. Some of those blocks are written by a macro, whose methods are `pub fn $NAME`; then
-/// the names are those that its invocations have in the place of `$NAME:ident`.
+/// These are `pub fn NAME` within `impl TYPE { … }`. Some of those blocks are written by a macro, whose methods are
+/// `pub fn $NAME`; then the names are those that its invocations have in the place of `$NAME:ident`.
 fn methods(sources: &[Vec<Token>]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for tokens in sources {

@@ -5,8 +5,8 @@ use crate::common::Outcome;
 use crate::model::Array;
 use wgpu_pool::{Activation, DType, Tensor};
 
-/// Shapes for each kernel of products, and each way in which they broadcast: small ones, tiles of odd rows, tiles of vec4, batches,
-/// vectors.
+/// Shapes for each kernel of products, and each way in which they broadcast: small ones, tiles of odd rows, tiles of
+/// vec4, batches, vectors.
 const SHAPES: [[&[usize]; 2]; 10] = [
     [&[5, 7], &[7, 3]],
     [&[33, 64], &[64, 37]],

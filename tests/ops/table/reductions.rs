@@ -6,8 +6,8 @@ use crate::common::Outcome;
 use crate::model::{Array, indices};
 use wgpu_pool::{CrossEntropy, DType, Reduction, Tensor, TensorError};
 
-/// Shapes and the axes along which they are reduced, for each of the ways in which reductions go over their operand: few elements,
-/// rows of a team, rows of a workgroup, columns of vec4, and any others.
+/// Shapes and the axes along which they are reduced, for each of the ways in which reductions go over their operand:
+/// few elements, rows of a team, rows of a workgroup, columns of vec4, and any others.
 const REDUCED: [(&[usize], &[usize]); 10] = [
     (&[5, 7], &[1]),
     (&[5, 7], &[0]),

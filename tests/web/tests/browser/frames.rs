@@ -1,4 +1,5 @@
-//! A page that computes in frames: a hundred, or for as long as the variable WGPU_POOL_WEB_MINUTES said when the tests were compiled.
+//! A page that computes in frames: a hundred, or for as long as the variable WGPU_POOL_WEB_MINUTES said when the tests
+//! were compiled.
 
 use crate::common::{Outcome, pause, pool};
 use wasm_bindgen_test::wasm_bindgen_test;
