@@ -1,35 +1,35 @@
-//! Why a tensor operation was refused.
+//! The errors of tensor operations.
 
 use super::{AllocateError, DeviceError};
 use thiserror::Error;
 
-/// Why a tensor was not made, viewed, read or computed with. Nothing was changed by the failure.
+/// The error of creating, viewing, reading or computing with tensors. The failed call has changed nothing.
 ///
 /// Shapes are listed outermost dimension first; dtypes by their WGSL name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// Two shapes do not go together.
+    /// Two shapes do not match.
     #[error("{operation}: shapes {left:?} and {right:?} do not match")]
     Shape {
         /// The operation.
         operation: &'static str,
-        /// The left or given shape.
+        /// The left shape, or the given shape.
         left: Vec<usize>,
-        /// The right or wanted shape.
+        /// The right shape, or the required shape.
         right: Vec<usize>,
     },
-    /// Two dtypes do not go together.
+    /// Two dtypes do not match.
     #[error("{operation}: dtypes {left} and {right} do not match")]
     DType {
         /// The operation.
         operation: &'static str,
-        /// The left or given dtype.
+        /// The left dtype, or the given dtype.
         left: &'static str,
-        /// The right or wanted dtype.
+        /// The right dtype, or the required dtype.
         right: &'static str,
     },
-    /// An integer is beyond the range of the dtype that it is used as.
+    /// An integer is beyond the range of the dtype to which it is converted.
     #[error("{operation}: {value} is beyond the range of {dtype}")]
     Scalar {
         /// The operation.
@@ -39,7 +39,7 @@ pub enum TensorError {
         /// The dtype.
         dtype: &'static str,
     },
-    /// A number is outside of the range that the operation takes.
+    /// A number is outside the valid range of the argument.
     #[error("{operation}: {argument} is {value}, which is not {range}")]
     Argument {
         /// The operation.
@@ -59,7 +59,7 @@ pub enum TensorError {
         /// The dtype.
         dtype: &'static str,
     },
-    /// The device's kernels don't know the dtype.
+    /// The device does not support the dtype.
     #[error("{dtype}: {device} has no such numbers in kernels (wgpu's feature SHADER_F16)")]
     Unsupported {
         /// The dtype.
@@ -67,15 +67,15 @@ pub enum TensorError {
         /// The device's name, and its backend.
         device: String,
     },
-    /// A fused expression can't be a kernel.
+    /// A fused expression cannot be compiled to a kernel.
     #[error("{operation}: the expression can't be a kernel: {problem}")]
     Expression {
         /// The operation.
         operation: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         problem: &'static str,
     },
-    /// There are no elements to choose one from.
+    /// There are no elements from which to choose one.
     #[error("{operation}: shape {shape:?} leaves no elements to choose from")]
     Empty {
         /// The operation.
@@ -83,12 +83,12 @@ pub enum TensorError {
         /// The tensor's shape.
         shape: Vec<usize>,
     },
-    /// A slice's length is not the shape's number of elements.
+    /// The length of a slice differs from the shape's number of elements.
     #[error("{given} elements were given for shape {shape:?}, which holds {wanted}")]
     Length {
-        /// Elements given.
+        /// The length of the slice.
         given: usize,
-        /// Elements that the shape holds.
+        /// The shape's number of elements.
         wanted: usize,
         /// The shape.
         shape: Vec<usize>,
@@ -104,48 +104,48 @@ pub enum TensorError {
     /// The shape has too many dimensions.
     #[error("rank {rank} is above the largest, {limit}")]
     Rank {
-        /// Dimensions given.
+        /// The given number of dimensions.
         rank: usize,
-        /// Dimensions allowed.
+        /// The largest number of dimensions.
         limit: usize,
     },
-    /// A tensor has no such axis. Of shape [n, m] the axes are 0 and 1, or −2 and −1.
+    /// The tensor has no such axis. The axes of shape [n, m] are 0 and 1, or −2 and −1.
     #[error("{operation}: axis {axis} is not one of the {} of shape {shape:?}", shape.len())]
     Axis {
         /// The operation.
         operation: &'static str,
-        /// The axis given; a negative one is counted from the last axis.
+        /// The given axis; negative axes are counted from the end.
         axis: i64,
         /// The tensor's shape.
         shape: Vec<usize>,
     },
-    /// The axes to permute are not as many as the tensor has.
+    /// The number of axes for a permutation differs from the tensor's number of axes.
     #[error("permute: axes {axes:?} are not all {} of shape {shape:?}", shape.len())]
     Permutation {
-        /// The axes given, counted from the first one.
+        /// The given axes, counted from the start.
         axes: Vec<usize>,
         /// The tensor's shape.
         shape: Vec<usize>,
     },
-    /// The tensor has another number of dimensions than the operation takes.
+    /// The tensor's number of dimensions is not one that the operation supports.
     #[error("{operation}: shape {shape:?} has {} dimensions; {wanted} are needed", shape.len())]
     Dimensions {
         /// The operation.
         operation: &'static str,
-        /// The numbers of dimensions that it takes.
+        /// The supported numbers of dimensions.
         wanted: &'static str,
         /// The tensor's shape.
         shape: Vec<usize>,
     },
-    /// An axis is named twice.
+    /// An axis occurs twice.
     #[error("{operation}: axis {axis} is named twice")]
     RepeatedAxis {
         /// The operation.
         operation: &'static str,
-        /// The axis, as it was given the second time.
+        /// The axis, as given the second time.
         axis: i64,
     },
-    /// A range reaches beyond its axis.
+    /// A range exceeds its axis.
     #[error("narrow: {start}..{} is outside of axis {axis}, which holds {size}", start.saturating_add(*length))]
     Narrow {
         /// The axis.
@@ -157,23 +157,23 @@ pub enum TensorError {
         /// The axis's size.
         size: usize,
     },
-    /// A range of indices reaches beyond its axis, or ends before it starts; or the step is 0.
+    /// A range of indices exceeds its axis or ends before its start, or the step is 0.
     #[error("{operation}: {start}..{end} by {step} is no range of axis {axis}, which holds {size}")]
     Slice {
         /// The operation.
         operation: &'static str,
         /// The axis.
         axis: usize,
-        /// First index, as it was given; a negative one is counted from the end.
+        /// The first index as given; negative indices are counted from the end.
         start: i64,
-        /// One past the last index, as it was given.
+        /// The end of the range as given.
         end: i64,
-        /// From one index to the next.
+        /// The distance between consecutive indices.
         step: usize,
         /// The axis's size.
         size: usize,
     },
-    /// An argument that has to be 1 or more is 0.
+    /// An argument is 0 that must be at least 1.
     #[error("{operation}: the {argument} is 0; it has to be 1 or more")]
     Zero {
         /// The operation.
@@ -181,7 +181,7 @@ pub enum TensorError {
         /// The argument.
         argument: &'static str,
     },
-    /// A tensor was read as one number, and has more elements or none.
+    /// A tensor that was read as one number does not have exactly one element.
     #[error("item: shape {shape:?} has {elements} elements, not one")]
     Item {
         /// The tensor's shape.
@@ -189,8 +189,8 @@ pub enum TensorError {
         /// The number of its elements.
         elements: usize,
     },
-    /// A kernel window has no position on an image, or one without an element of the image; or a size, a stride or a
-    /// dilation is 0. Numbers are (height, width).
+    /// A kernel window has no position on the image, or a position without an element of the image; or a size, a stride or a
+    /// dilation is 0. Pairs of numbers are (height, width).
     #[error(
         "{operation}: a kernel of {kernel:?} with stride {stride:?}, dilation {dilation:?} and padding {padding:?} does not \
          fit images of {size:?}"
@@ -202,14 +202,14 @@ pub enum TensorError {
         size: [usize; 2],
         /// The kernel's size.
         kernel: [usize; 2],
-        /// From one position to the next.
+        /// The stride.
         stride: [usize; 2],
-        /// From one element of the kernel to the next.
+        /// The dilation.
         dilation: [usize; 2],
-        /// Places before and behind the image on each axis; boxed, so that the other errors stay small.
+        /// The padding before and after the image on each axis; boxed, so that the enum stays small.
         padding: Box<[[usize; 2]; 2]>,
     },
-    /// Channels or outputs of a convolution can't be parted into as many groups.
+    /// The channels or outputs of a convolution are not divisible by the number of groups.
     #[error("{operation}: {channels} channels and {outputs} outputs can't be in {groups} groups")]
     Groups {
         /// The operation.
@@ -221,17 +221,17 @@ pub enum TensorError {
         /// The groups.
         groups: usize,
     },
-    /// The shape can't be had as a view of these strides; make the tensor contiguous first.
+    /// The strides do not permit a view of this shape; make the tensor contiguous first.
     #[error("reshape: a tensor of shape {shape:?} and strides {strides:?} has no view of shape {wanted:?}")]
     NotViewable {
         /// The tensor's shape.
         shape: Vec<usize>,
         /// The tensor's strides, in elements.
         strides: Vec<usize>,
-        /// The shape wanted.
+        /// The requested shape.
         wanted: Vec<usize>,
     },
-    /// The operation takes contiguous tensors only.
+    /// The operation requires contiguous tensors.
     #[error("{operation}: a tensor of shape {shape:?} and strides {strides:?} is not contiguous")]
     NotContiguous {
         /// The operation.
@@ -247,12 +247,12 @@ pub enum TensorError {
         /// The operation.
         operation: &'static str,
     },
-    /// An output shares elements with an input, or with itself.
+    /// The output overlaps an input, or elements of the output overlap each other.
     #[error("{operation}: the output overlaps {other}")]
     Overlap {
         /// The operation.
         operation: &'static str,
-        /// What it overlaps.
+        /// `an input` or `itself`.
         other: &'static str,
     },
     /// The tensor has more elements than a kernel can index or a dispatch can cover.
@@ -262,7 +262,7 @@ pub enum TensorError {
         operation: &'static str,
         /// Elements of the largest operand.
         elements: u64,
-        /// The most that can be indexed.
+        /// The largest number of elements that a kernel can index.
         limit: u64,
     },
     /// One invocation of a kernel would run more loop iterations than drivers allow: software Vulkan ends all loops of an
@@ -271,26 +271,26 @@ pub enum TensorError {
     TooManyIterations {
         /// The operation.
         operation: &'static str,
-        /// Iterations of all loops of one invocation together.
+        /// The sum of the iterations of all loops of one invocation.
         iterations: u64,
-        /// The most that every driver allows.
+        /// The limit of all drivers.
         limit: u64,
     },
-    /// The host has no memory for the elements.
+    /// The host has too little memory for the elements.
     #[error("{operation}: the host has no room for {bytes} bytes")]
     HostMemory {
         /// The operation.
         operation: &'static str,
-        /// Bytes asked for.
+        /// The requested bytes.
         bytes: u64,
     },
-    /// Other handles share the tensor's memory, so it can't leave the device.
+    /// Other handles share the tensor's memory, so the tensor cannot be moved to the host.
     #[error("into_host: {others} other handles share the tensor's memory")]
     Shared {
-        /// Handles in addition to this one.
+        /// The number of other handles.
         others: usize,
     },
-    /// There was no memory for the result.
+    /// The memory for the result could not be allocated.
     #[error(transparent)]
     Allocate(#[from] AllocateError),
     /// The device failed.

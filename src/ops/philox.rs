@@ -1,4 +1,4 @@
-//! Seeded random numbers on the CPU: the twin of `shaders/random.wgsl`, bit for bit.
+//! Seeded random numbers on the CPU, bitwise equal to those of `shaders/random.wgsl`.
 //!
 //! Philox4x32-10 (Salmon, Moraes, Dror and Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011) has no state to
 //! carry from one number to the next: it scrambles a counter under a key. So element `i` of a tensor needs no other
@@ -9,23 +9,23 @@
 //! | --- | --- |
 //! | counter, four words | `i / 4` (low, high), stream (low, high) |
 //! | key, two words | seed (low, high) |
-//! | which of the four words that come out | `i % 4` |
+//! | index of the word among the four results | `i % 4` |
 //!
-//! A uniform number is the top 24 bits of its word. A normal number takes two words (Box and Muller, 1958), and two
-//! words make two normals, the cosine and the sine of one point: four elements share one call, whatever they become.
+//! A uniform number is the top 24 bits of its word. Normal numbers are computed by the method of Box and Muller (1958): two
+//! words give two numbers. In both cases four elements share one call.
 //!
-//! **Why integers.** The same seed must give the same tensor on every backend, and floating point does not promise
-//! that: drivers choose how well they compute a logarithm, whether a product and a sum are fused, and whether
-//! subnormals live. So all is integer arithmetic up to the bit pattern of the result, there as here. The shader has
-//! only 32-bit words and finds its roots digit by digit; this file has 64 bits and says the same plainly.
+//! **Why integers.** The same seed must give the same tensor on every backend. Floating point does not guarantee this: the
+//! accuracy of a logarithm, the fusion of a product and a sum, and the flushing of subnormals depend on the driver.
+//! Therefore shader and CPU use integer arithmetic up to the bit pattern of the result. The shader has only 32-bit words and
+//! computes square roots digit by digit; this file uses 64-bit arithmetic with the same results.
 //!
-//! **Accuracy.** A normal lies within 0.56 units in the last place of the formula's exact value for its two words, at
-//! every magnitude: half a unit is the rounding, the rest are the errors stated at the two polynomials below, which
-//! hold for every word. It is never zero, and never larger than √(66 ln 2) ≈ 6.764.
+//! **Accuracy.** A normal number is within 0.56 units in the last place of the formula's exact value for its two words, at
+//! every magnitude: half a unit is the rounding, the rest is the error of the two polynomials below, which holds for every
+//! word. It is never zero, and never larger than √(66 ln 2) ≈ 6.764.
 
-/// The ten-round Philox function of four words: scrambles `counter` under `key`.
+/// Returns the four words of Philox with ten rounds for `counter` and `key`.
 ///
-/// Under one key it is a bijection: distinct counters never give the same four words.
+/// A bijection for each key: distinct counters never give the same four words.
 ///
 /// # Examples
 ///
@@ -45,7 +45,7 @@ pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// The uniform number of element `index`: a multiple of 2⁻²⁴ in `[0, 1)`, each equally likely.
+/// Returns the uniform number of element `index`: a multiple of 2⁻²⁴ in `[0, 1)`, each equally likely.
 ///
 /// # Examples
 ///
@@ -59,7 +59,7 @@ pub fn uniform(seed: u64, stream: u64, index: u64) -> f32 {
     uniform_of(words_of(seed, stream, index)[lane_of(index)])
 }
 
-/// The standard normal number of element `index`: mean 0, variance 1.
+/// Returns the standard normal number of element `index`: mean 0, variance 1.
 ///
 /// # Examples
 ///
@@ -77,13 +77,13 @@ pub fn normal(seed: u64, stream: u64, index: u64) -> f32 {
     box_muller(words[pair], words[pair + 1])[lane % 2]
 }
 
-/// The four words that element `index` shares with the other three of its group.
+/// Returns the four words of the group of element `index`.
 fn words_of(seed: u64, stream: u64, index: u64) -> [u32; 4] {
     let group = index / 4;
     philox4x32_10([low(group), high(group), low(stream), high(stream)], [low(seed), high(seed)])
 }
 
-/// Which of its group's four words is that of element `index`.
+/// Returns the index of the word of element `index` in its group.
 fn lane_of(index: u64) -> usize {
     usize::from(index.to_le_bytes()[0] % 4)
 }

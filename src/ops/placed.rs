@@ -1,18 +1,18 @@
-//! From a tensor to a binding of a kernel. This is the only place where that happens.
+//! Conversion of tensors to bindings of kernels. No other file of the operations does this.
 //!
-//! A kernel is bound to a tensor's whole storage, so that views of one storage share a bind group and alignment does not matter.
-//! Where the view begins is therefore a parameter of the kernel, and a kernel that is not told reads other elements. So a
-//! [`Binding`], which is what [`launch`](super::launch::launch) takes, is made in three ways only: together with the offset that
-//! the kernel has to be told ([`Placed::bind`], whose caller passes the strides as well), the same after a check that the tensor
-//! is contiguous ([`Placed::bind_contiguous`]), or after a check that it also begins where its storage does
-//! ([`Placed::bind_whole`]).
+//! A kernel binds the whole storage of a tensor, so that views of one storage share a bind group and need no alignment. The
+//! offset of the view is therefore a parameter of the kernel; a kernel without this parameter would access other elements.
+//! A [`Binding`], which [`launch`](super::launch::launch) requires, is created in three ways only: with the offset for the
+//! kernel ([`Placed::bind`], whose caller also passes the strides); with the offset, after checking that the tensor is
+//! contiguous ([`Placed::bind_contiguous`]); or after checking that the tensor is contiguous and starts at the start of its
+//! storage ([`Placed::bind_whole`]).
 
 use super::launch::index;
 use crate::error::TensorError;
 use crate::pool::Storage;
 use crate::tensor::{Layout, Tensor};
 
-/// A storage that a kernel is bound to.
+/// A storage that a kernel binds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Binding<'a>(&'a Storage);
 
@@ -22,7 +22,7 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// A tensor as an operand of a kernel: where its elements begin in its storage.
+/// A tensor as an operand of a kernel: its storage, and the offset of its first element.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed<'a> {
     tensor: &'a Tensor,
@@ -40,36 +40,35 @@ impl<'a> Placed<'a> {
         Self { tensor, offset: layout.offset }
     }
 
-    /// The elements from `elements` further on in the storage.
+    /// Returns the operand with its offset increased by `elements` elements.
     pub(super) fn further(self, elements: usize) -> Self {
         Self { offset: self.offset + elements, ..self }
     }
 
-    /// Where the first element is in the storage.
+    /// Returns the offset of the first element in the storage.
     pub(super) fn offset(self) -> usize {
         self.offset
     }
 
-    /// Whether both operands lie in one storage, which is then bound once.
+    /// Returns whether both operands are in one storage, which is then bound once.
     pub(super) fn is_in_storage_of(self, other: Self) -> bool {
         self.tensor.storage().is_same(other.tensor.storage())
     }
 
-    /// The storage as a binding, and the place of the first element in it, which the kernel has to be told, as well as
-    /// the strides. The place is counted in units of `unit` elements, the vectors in which the kernel indexes the
-    /// binding.
+    /// Returns the storage as a binding, and the offset of the first element. The caller must pass the offset and the strides
+    /// to the kernel. The offset is in units of `unit` elements, the vectors with which the kernel indexes the binding.
     ///
     /// # Errors
-    /// [`TensorError::TooManyElements`] for a place beyond what kernels can index.
+    /// [`TensorError::TooManyElements`] if kernels cannot index the offset.
     pub(super) fn bind(self, operation: &'static str, unit: usize) -> Result<(Binding<'a>, u32), TensorError> {
         debug_assert!(self.offset.is_multiple_of(unit), "{operation}: {} is between vectors of {unit}", self.offset);
         Ok((Binding(self.tensor.storage()), index(operation, self.offset / unit)?))
     }
 
-    /// As [`Placed::bind`], for a kernel that is told no strides.
+    /// As [`Placed::bind`], for a kernel without parameters for strides.
     ///
     /// # Errors
-    /// [`TensorError::NotContiguous`]: the kernel would take other elements for the tensor's. See [`Tensor::contiguous`].
+    /// [`TensorError::NotContiguous`]: the kernel would access other elements. See [`Tensor::contiguous`].
     pub(super) fn bind_contiguous(
         self,
         operation: &'static str,
@@ -78,10 +77,10 @@ impl<'a> Placed<'a> {
         if self.tensor.is_contiguous() { self.bind(operation, unit) } else { Err(self.not_contiguous(operation)) }
     }
 
-    /// The storage as a binding of a kernel that takes a contiguous tensor from the storage's start, and is told no offset.
+    /// Returns the storage as a binding of a kernel without parameters for strides and offset.
     ///
     /// # Errors
-    /// [`TensorError::NotContiguous`], also for a view that begins further on. See [`Tensor::whole`].
+    /// [`TensorError::NotContiguous`], also for a view with an offset. See [`Tensor::whole`].
     pub(super) fn bind_whole(self, operation: &'static str) -> Result<Binding<'a>, TensorError> {
         let is_whole = self.offset == 0 && self.tensor.is_contiguous();
         if is_whole { Ok(Binding(self.tensor.storage())) } else { Err(self.not_contiguous(operation)) }
@@ -94,7 +93,8 @@ impl<'a> Placed<'a> {
 }
 
 impl Tensor {
-    /// The same elements, contiguous and from their storage's start: itself if it is so already, a copy otherwise.
+    /// Returns a contiguous tensor of the same elements that starts at the start of its storage: the tensor itself if it does,
+    /// otherwise a copy.
     #[track_caller]
     pub(super) fn whole(&self) -> Result<Self, TensorError> {
         if self.is_contiguous() && self.layout().offset == 0 { Ok(self.clone()) } else { self.copied() }

@@ -1,4 +1,4 @@
-//! What a user's WGSL declares: which tensors it binds, and which scalars it takes.
+//! Reflection of user WGSL: the tensors that a kernel binds, and its scalar parameters.
 
 use crate::error::KernelError;
 use crate::tensor::DType;
@@ -11,10 +11,10 @@ pub(super) struct Interface {
     pub(super) tensors: Vec<TensorSlot>,
     /// The scalars, in the order of their declaration.
     pub(super) scalars: Vec<ScalarSlot>,
-    /// Bytes of the uniform that holds the scalars; 0 without any.
+    /// The size of the uniform with the scalars in bytes; 0 without scalars.
     pub(super) scalar_bytes: u32,
     pub(super) workgroup_size: [u32; 3],
-    /// Conditions and loops that are nested in each other, at most; those of functions count where they are called.
+    /// The largest depth of nested conditions and loops, including those of called functions.
     pub(super) nesting: usize,
 }
 
@@ -22,9 +22,9 @@ pub(super) struct Interface {
 #[derive(Debug)]
 pub(super) struct TensorSlot {
     pub(super) name: String,
-    /// The dtype of its elements; none if the shader makes something else of the bytes, such as an array of structures.
+    /// The dtype of the elements. `None` if the shader declares another type, such as an array of structures.
     pub(super) dtype: Option<DType>,
-    /// The least bytes that the declared type has.
+    /// The minimum size of the declared type in bytes.
     pub(super) least_bytes: u64,
     /// Whether the entry point writes it.
     pub(super) is_written: bool,
@@ -60,7 +60,7 @@ pub(super) fn reflect(wgsl: &str, entry: &str) -> Result<Interface, KernelError>
     Ok(Interface { nesting, ..reader.interface(workgroup_size(&module, &info, index)?)? })
 }
 
-/// How deep conditions and loops are nested in an entry point.
+/// Returns the depth of nested conditions and loops in an entry point.
 fn nesting(module: &naga::Module, index: usize) -> usize {
     // A function only calls those before it.
     let mut functions = Vec::with_capacity(module.functions.len());
@@ -85,7 +85,7 @@ fn nesting_of(block: &naga::Block, functions: &[usize]) -> usize {
     statements.max().unwrap_or(0)
 }
 
-/// Invocations of a workgroup, with `override` constants at the values that the shader gives them.
+/// Returns the workgroup size, with the default values of `override` constants.
 fn workgroup_size(
     module: &naga::Module,
     info: &naga::valid::ModuleInfo,
@@ -223,7 +223,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Bytes of a type; of a runtime-sized array, those of one element.
+    /// Returns the size of a type in bytes; of one element for a runtime-sized array.
     fn size(&self, ty: Handle<naga::Type>) -> u32 {
         self.module.types[ty].inner.size(self.module.to_ctx())
     }
@@ -243,7 +243,7 @@ fn name_of(variable: &naga::GlobalVariable) -> String {
     variable.name.clone().unwrap_or_default()
 }
 
-/// The variable's binding, if it is in the right group.
+/// Returns the binding of a variable, if the variable is in the expected group.
 fn binding_of(variable: &naga::GlobalVariable, group: u32) -> Result<u32, KernelError> {
     match &variable.binding {
         Some(resource) if resource.group == group => Ok(resource.binding),

@@ -1,4 +1,4 @@
-//! Copies between layouts whose neighbouring elements are neighbours along different dimensions.
+//! Transposing copies: copies between layouts that are contiguous along different dimensions.
 
 use super::launch::{KERNEL_RANK, index, iterations, launch, with_gpu};
 use super::placed::Placed;
@@ -24,13 +24,13 @@ struct Params {
     padding: [u32; 2],
 }
 
-/// Dimensions apart from the two that a tile spans.
+/// The number of dimensions in addition to the two of a tile.
 const BATCH_RANK: usize = KERNEL_RANK - 2;
 /// The side of a tile.
 const TILE: usize = 32;
-/// Below this size along either side most of a tile would be empty.
+/// Below this size of either dimension, most of a tile would be empty.
 const LEAST: usize = 8;
-/// Workgroups in one dimension of a dispatch: WebGPU's least limit.
+/// The largest number of workgroups in one dimension of a dispatch: WebGPU's minimum limit.
 const MOST_WORKGROUPS: usize = 65_535;
 
 /// A copy in tiles.
@@ -38,13 +38,13 @@ const MOST_WORKGROUPS: usize = 65_535;
 pub(super) struct TransposingCopy {
     output: Layout,
     input: Layout,
-    /// The dimension along which the output's elements are neighbours, and the input's.
+    /// The dimensions along which the output and the input are contiguous.
     outer: usize,
     inner: usize,
 }
 
 impl TransposingCopy {
-    /// The copy between two layouts of one shape, if it is one of this kind.
+    /// Returns the copy between two layouts of one shape, if it is a transposing copy.
     pub(super) fn new(output: &Layout, input: &Layout) -> Option<Self> {
         let [output, input] = collapse([output, input]);
         let neighbours = |layout: &Layout| layout.strides.iter().position(|&stride| stride == 1);
@@ -68,7 +68,7 @@ impl TransposingCopy {
         arithmetic::elements(&self.batch_axes().map(|axis| self.output.shape[axis]).collect::<Vec<_>>())
     }
 
-    /// Copies `source` to `target`, whose layouts these are, by bits.
+    /// Copies the bits of `source` to `target`, which have these layouts.
     pub(super) fn run(&self, name: &'static str, target: &Tensor, source: &Tensor) -> Result<(), TensorError> {
         let Self { output, input, outer, inner } = self;
         let number = |value: usize| index(name, value);

@@ -1,22 +1,22 @@
-//! Forms of kernels: the layouts of an operation's operands decide how its kernel walks over them.
+//! Forms of kernels: the iteration over the operands, selected by their layouts.
 
 use crate::tensor::Layout;
 
-/// How the operands of an elementwise kernel are walked over.
+/// The iteration of an elementwise kernel over its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum Form {
-    /// Any strides: an invocation has one element.
+    /// Any strides: one element for each invocation.
     Strided,
-    /// Rows of a multiple of four elements, each contiguous or one element repeated: four elements an invocation.
+    /// Rows of a multiple of four elements, each contiguous or one repeated element: four elements for each invocation.
     Rows,
-    /// All contiguous: four elements an invocation, with no index arithmetic.
+    /// All operands contiguous: four elements for each invocation, without index arithmetic.
     Flat,
 }
 
-/// Elements that an invocation has in the forms other than [`Form::Strided`].
+/// The elements of an invocation in the forms other than [`Form::Strided`].
 pub(in crate::ops) const LANES: usize = 4;
 
-/// The form that fits some operands of one shape, the output first.
+/// Returns the form for operands of one shape, the output first.
 pub(in crate::ops) fn form(layouts: &[Layout]) -> Form {
     let is_contiguous = |layout: &Layout| layout.is_contiguous() && layout.offset.is_multiple_of(LANES);
     if layouts.iter().all(is_contiguous) {

@@ -7,10 +7,10 @@ use rustc_hash::FxHasher;
 use std::any::Any;
 use std::hash::{Hash, Hasher};
 
-/// The place of a node among those of a graph.
+/// The index of a node in a graph.
 pub(in crate::ops) type Place = u32;
 
-/// The most operands of an operation.
+/// The largest number of operands of an operation.
 pub(in crate::ops) const MOST_OPERANDS: usize = 3;
 
 /// One step. It refers to earlier steps only.
@@ -18,21 +18,21 @@ pub(in crate::ops) const MOST_OPERANDS: usize = 3;
 pub(in crate::ops) enum Node {
     /// The element of an input.
     Input(u32),
-    /// A number, by its place among those that the kernel takes as parameters. Its value is not part of the structure.
+    /// A number, by its index among the kernel's parameters. Its value is not part of the structure.
     Constant {
         number: u32,
         dtype: DType,
     },
     /// An operation on its first `arity` operands.
     Apply(&'static Operation, [Place; MOST_OPERANDS]),
-    /// Of two truth values.
+    /// A logical operation on two conditions.
     Both(Place, Place),
     Either(Place, Place),
     Not(Place),
-    /// The second where the first is true, the third where it is false.
+    /// The second operand where the first is true, otherwise the third.
     Select(Place, Place, Place),
-    /// A value of another expression, which has no meaning in this one: the lifetime of expressions doesn't keep one of an outer
-    /// [`fuse`](crate::fuse) out of the closure of an inner one, where the result doesn't depend on it.
+    /// A value of another expression, which is an error: lifetimes do not prevent the use of a value of an outer
+    /// [`fuse`](crate::fuse) in the closure of an inner one.
     Foreign,
 }
 

@@ -1,8 +1,8 @@
 //! The engine of elementwise kernels. It runs single operations and fused expressions alike, reads each input once and
 //! writes once.
 //!
-//! `operation.rs` has the rows of the table of operations, `graph.rs` the steps of a kernel, `form.rs` the ways to walk
-//! over operands, `variant.rs` what a kernel is written for, `wgsl.rs` writes it, and this file runs it.
+//! `operation.rs` has the rows of the table of operations, `graph.rs` the steps of a kernel, `form.rs` the iteration over
+//! operands, `variant.rs` the properties for which a kernel is generated; `wgsl.rs` generates the kernel, and this file runs it.
 
 mod form;
 mod graph;
@@ -36,29 +36,29 @@ pub(super) struct Single {
     pub(super) is_reversed: bool,
 }
 
-/// What is computed of each element.
+/// The computation for each element.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Computation<'a> {
-    /// An operation on the inputs, then the numbers, which are of its operands' dtype.
+    /// An operation on the inputs, then the numbers, which have the dtype of its operands.
     Single(Single),
     /// A graph, with the types of its nodes.
     Expression(&'a Arc<Graph>, &'a [Typed]),
 }
 
-/// A run of a kernel, but for its output.
+/// A run of a kernel, without its output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Elementwise<'a> {
-    /// In errors.
+    /// The name in errors.
     pub(super) name: &'static str,
     pub(super) computation: Computation<'a>,
     pub(super) inputs: &'a [&'a Tensor],
     /// The bits of the constants.
     pub(super) numbers: &'a [u32],
-    /// The dtypes that elements are read and written as, where these are not the tensors' own.
+    /// The dtypes as which elements are loaded and stored, if they differ from the tensors' dtypes.
     pub(super) moved_as: Option<[DType; 2]>,
 }
 
-/// Layouts of operands, the output first; of those that a kernel doesn't have, the output's.
+/// The layouts of the operands, the output first; for operands that a kernel does not have, the output's layout.
 #[derive(Clone, Debug)]
 struct Layouts<const N: usize> {
     all: [Layout; N],
@@ -72,7 +72,7 @@ impl<const N: usize> AsMut<[Layout]> for Layouts<N> {
 }
 
 impl<'a> Elementwise<'a> {
-    /// An operation of the table on the inputs, then the numbers.
+    /// Creates a run of an operation of the table on the inputs, then the numbers.
     pub(super) const fn single(
         name: &'static str,
         single: Single,
@@ -82,7 +82,7 @@ impl<'a> Elementwise<'a> {
         Self { name, computation: Computation::Single(single), inputs, numbers, moved_as: None }
     }
 
-    /// Writes to a new tensor of a dtype, of the shape that the inputs, of which there is at least one, broadcast to.
+    /// Writes the results to a new tensor of a dtype, with the shape to which the inputs broadcast. There is at least one input.
     #[track_caller]
     pub(super) fn run(&self, written: DType) -> Result<Tensor, TensorError> {
         let [first, others @ ..] = self.inputs else { unreachable!("a result has the pool of an input") };
@@ -99,11 +99,12 @@ impl<'a> Elementwise<'a> {
         Ok(output)
     }
 
-    /// Writes results of a dtype to `output`, which may be one of the inputs; these are broadcast to its shape.
+    /// Writes results of a dtype to `output`, which may be one of the inputs. The inputs are broadcast to the shape of the output.
     ///
     /// # Errors
-    /// [`TensorError::DType`] of another dtype than the output's; [`TensorError::Overlap`] if the output shares elements with an
-    /// input other than each with itself, or if its own elements share places; [`TensorError::Pools`], [`TensorError::Shape`].
+    /// [`TensorError::DType`] if the dtype is not the output's; [`TensorError::Overlap`] if the output shares elements with an
+    /// input at different indices, or if elements of the output overlap each other; [`TensorError::Pools`],
+    /// [`TensorError::Shape`].
     pub(super) fn run_into(&self, written: DType, output: &Tensor) -> Result<(), TensorError> {
         let name = self.name;
         if written != output.dtype() {
@@ -119,7 +120,7 @@ impl<'a> Elementwise<'a> {
         self.launch(output)
     }
 
-    /// Writes to `output`, whose elements don't overlap others of the inputs.
+    /// Writes the results to `output`, whose elements do not overlap other elements of the inputs.
     pub(super) fn launch(&self, output: &Tensor) -> Result<(), TensorError> {
         // Most kernels have few operands, and layouts are large.
         match self.inputs.len() {
@@ -144,7 +145,7 @@ impl<'a> Elementwise<'a> {
         each_walk(&mut layouts, |walk| self.launch_walk(output, &walk.all[..walk.count]))
     }
 
-    /// Runs the kernel on elements that are walked over in few dimensions.
+    /// Runs the kernel on layouts with at most as many dimensions as kernels support.
     fn launch_walk(&self, output: &Tensor, layouts: &[Layout]) -> Result<(), TensorError> {
         let Self { name, computation, inputs, numbers, moved_as } = *self;
         let variant = Variant::new(layouts, inputs, output, moved_as);
@@ -177,7 +178,7 @@ impl<'a> Elementwise<'a> {
 }
 
 impl Computation<'_> {
-    /// Loop iterations that an invocation runs.
+    /// Returns the loop iterations of an invocation.
     fn iterations(self) -> u64 {
         match self {
             Self::Single(single) => single.typed.iterations(),
@@ -185,7 +186,7 @@ impl Computation<'_> {
         }
     }
 
-    /// The nodes and their types, and the place of the result.
+    /// Returns the nodes, their types, and the index of the result.
     fn steps(&self, variant: &Variant, numbers: usize) -> wgsl::Steps<'_> {
         match *self {
             Self::Single(single) => single.steps(&variant.dtypes[..variant.inputs], numbers),
@@ -195,7 +196,7 @@ impl Computation<'_> {
         }
     }
 
-    /// The compiled program, from the device's cache or new in it.
+    /// Returns the compiled program from the device's cache; compiles it if necessary.
     fn program(
         self,
         gpu: &Gpu,

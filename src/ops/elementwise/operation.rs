@@ -1,5 +1,5 @@
-//! Rows of the table of elementwise operations: what an operation is called and, for each dtype, its formula and the dtype of its
-//! result. The rows themselves are in `unary.rs`, `binary.rs`, `compare.rs`, `cast.rs`, `copy.rs` and `fill.rs`.
+//! The row type of the table of elementwise operations: the name of an operation and, for each dtype, its formula and the dtype
+//! of its result. The rows are in `unary.rs`, `binary.rs`, `compare.rs`, `cast.rs`, `copy.rs` and `fill.rs`.
 
 use crate::error::TensorError;
 use crate::tensor::DType;
@@ -12,7 +12,7 @@ pub(in crate::ops) struct Code {
     pub(in crate::ops) expression: &'static str,
     /// Files of `shaders/lib` that define the functions which the expression calls, over the same aliases.
     pub(in crate::ops) functions: &'static [&'static str],
-    /// The most loop iterations that those functions run for a value, as their headers say.
+    /// The largest number of loop iterations of these functions for a value, as stated in their headers.
     pub(in crate::ops) iterations: u64,
 }
 
@@ -32,7 +32,7 @@ impl Code {
     }
 }
 
-/// What an operation is on integers of one dtype.
+/// The definition of an operation on one integer dtype.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ops) enum OnIntegers {
     Undefined,
@@ -43,7 +43,7 @@ pub(in crate::ops) enum OnIntegers {
     Computed(Code),
 }
 
-/// Neither on i32 nor on u32.
+/// Not defined for integers.
 pub(in crate::ops) const UNDEFINED: [OnIntegers; 2] = [OnIntegers::Undefined; 2];
 /// In f32, as PyTorch's functions of integers.
 pub(in crate::ops) const IN_REAL: [OnIntegers; 2] = [OnIntegers::InReal; 2];
@@ -55,11 +55,11 @@ pub(in crate::ops) const fn computed(signed: Code, unsigned: Code) -> [OnInteger
     [OnIntegers::Computed(signed), OnIntegers::Computed(unsigned)]
 }
 
-/// What an operation makes of operands of a dtype.
+/// The value of an operation on operands of a dtype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum Value {
     Number(DType),
-    /// True or false; 1 or 0 of u32 where it is stored.
+    /// True or false, stored as u32 1 or 0.
     Truth,
 }
 
@@ -78,16 +78,16 @@ impl Value {
 pub(in crate::ops) struct Typed {
     /// The dtype that the operands are converted to first.
     pub(in crate::ops) operands: DType,
-    /// None where the value is an operand, or made of truth values.
+    /// `None` if the value is an operand, or a combination of conditions.
     pub(in crate::ops) code: Option<&'static Code>,
     pub(in crate::ops) result: Value,
 }
 
 impl Typed {
-    /// A truth value that is made of others.
+    /// A combination of conditions.
     pub(in crate::ops) const TRUTH: Self = Self { operands: DType::U32, code: None, result: Value::Truth };
 
-    /// A number that is loaded or chosen.
+    /// A number that is loaded or selected.
     pub(in crate::ops) const fn number(dtype: DType) -> Self {
         Self { operands: dtype, code: None, result: Value::Number(dtype) }
     }
@@ -103,16 +103,16 @@ impl Typed {
     }
 }
 
-/// A row of the table. Rows are statics, and told apart by their addresses.
+/// A row of the table. Rows are statics, identified by their addresses.
 #[derive(Debug)]
 pub(in crate::ops) struct Operation {
-    /// In errors, in the text of kernels, and in profiles.
+    /// The name in errors, in the text of kernels, and in profiles.
     pub(in crate::ops) name: &'static str,
     /// The number of operands.
     pub(in crate::ops) arity: usize,
-    /// On f32, and on f16, whose elements kernels compute with in f32.
+    /// The formula for f32, and for f16, which kernels compute in f32.
     real: Code,
-    /// On i32 and on u32.
+    /// The definitions for i32 and u32.
     integers: [OnIntegers; 2],
     is_comparison: bool,
 }
@@ -132,17 +132,17 @@ impl Hash for Operation {
 }
 
 impl Operation {
-    /// A row whose result has the dtype of its operands, or f32.
+    /// Creates a row whose result has the dtype of its operands, or f32.
     pub(in crate::ops) const fn new(name: &'static str, arity: usize, real: Code, integers: [OnIntegers; 2]) -> Self {
         Self { name, arity, real, integers, is_comparison: false }
     }
 
-    /// A row of two operands whose result is true or false.
+    /// Creates a row of two operands whose result is true or false.
     pub(in crate::ops) const fn comparison(name: &'static str, real: Code, integer: Code) -> Self {
         Self { name, arity: 2, real, integers: computed(integer, integer), is_comparison: true }
     }
 
-    /// A number that tells the row from all others.
+    /// Returns a number that identifies the row.
     pub(in crate::ops) fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }

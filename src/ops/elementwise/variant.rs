@@ -1,4 +1,4 @@
-//! What a kernel is written for in addition to its steps, and the words that it takes as parameters.
+//! The properties for which a kernel is generated in addition to its steps, and the words of its parameters.
 
 use super::form::{Form, LANES, form};
 use crate::device::gpu::SLOT_BYTES;
@@ -8,29 +8,29 @@ use crate::ops::shader::moves_pairs;
 use crate::pool::Storage;
 use crate::tensor::{DType, Layout, Tensor};
 
-/// The most inputs of a kernel: with the output, and the constants where they are bound as well, as many bindings as every
-/// WebGPU device has in a kernel.
+/// The largest number of inputs of a kernel: with the output, and the constants if they are bound, as many bindings as every
+/// WebGPU device supports.
 pub const MOST_INPUTS: usize = 6;
 /// The output and the inputs.
 pub(super) const OPERANDS: usize = MOST_INPUTS + 1;
 const _: () = assert!(OPERANDS + 1 == MOST_BINDINGS);
 
-/// What a kernel is written for, in addition to its steps.
+/// The properties for which a kernel is generated, in addition to its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variant {
     pub(super) form: Form,
     pub(super) rank: usize,
     pub(super) inputs: usize,
-    /// Of the elements that are written: that of the result, or the one that it is computed with.
+    /// The dtype of the stored elements: that of the result, or that of its computation.
     pub(super) written: DType,
-    /// Of the elements of the inputs.
+    /// The dtypes of the inputs.
     pub(super) dtypes: [DType; MOST_INPUTS],
-    /// Inputs without dimensions, whose dtype counts less; none where all inputs are of one dtype.
+    /// The inputs of rank 0, whose dtype has a lower priority in promotion; empty if all inputs have one dtype.
     pub(super) scalars: [bool; MOST_INPUTS],
-    /// The binding of each operand, the output first: operands in one storage share one.
+    /// The binding of each operand, the output first. Operands in one storage share a binding.
     pub(super) bindings: [u8; OPERANDS],
     pub(super) bound: u8,
-    /// Operands of which one element is broadcast along the row.
+    /// The operands whose element is broadcast along the row.
     pub(super) is_broadcast: [bool; OPERANDS],
     /// Whether a vec4 is moved as two numbers of 64 bits: depends on the device and the dtypes.
     pub(super) in_pairs: bool,
@@ -84,7 +84,7 @@ impl Variant {
         }
     }
 
-    /// A number that tells it from all others. The device and the dtypes decide whether elements are moved in pairs.
+    /// Returns a number that identifies the variant. The device and the dtypes determine whether elements are moved in pairs.
     pub(super) fn key(&self) -> u64 {
         let mut key = self.written as u64;
         for input in 0..self.inputs {
@@ -107,8 +107,8 @@ impl Variant {
     }
 }
 
-/// How a kernel takes its parameters: words for the walk over its operands, then the constants, unless all that is more than a
-/// kernel's parameters may have. Then the constants are one more binding.
+/// The parameters of a kernel: words for the iteration over its operands, then the constants. If these exceed the largest size of
+/// parameters, the constants are another binding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parameters {
     /// Words before the constants.
@@ -177,7 +177,7 @@ impl Words {
         Ok(words)
     }
 
-    /// Appends words, of which [`Parameters`] says that there is room for them.
+    /// Appends words, for which [`Parameters`] has reserved room.
     pub(super) fn extend(&mut self, words: &[u32]) {
         self.words[self.count..self.count + words.len()].copy_from_slice(words);
         self.count += words.len();

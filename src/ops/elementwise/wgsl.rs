@@ -20,7 +20,7 @@ use std::fmt::Write;
 /// The entry point of every kernel.
 pub(super) const ENTRY: &str = "elementwise";
 
-/// What a kernel computes: nodes, their types, and which of them is the result.
+/// The computation of a kernel: nodes, their types, and the index of the result.
 #[derive(Debug)]
 pub(super) struct Steps<'a> {
     pub(super) nodes: Cow<'a, [Node]>,
@@ -108,7 +108,7 @@ fn word(number: usize) -> String {
     format!("params.words[{}].{}", number / 4, ["x", "y", "z", "w"][number % 4])
 }
 
-/// A function for each operation that the kernel takes, once for each dtype, and what those call.
+/// Writes a function for each operation and dtype of the kernel, and the functions that these call.
 fn functions(steps: &Steps<'_>, form: Form) -> Vec<Cow<'static, str>> {
     let aliases = [("Real", "f32"), ("Bits", "u32"), ("Signed", "i32"), ("Truth", "bool")];
     let aliases = aliases.map(|(name, scalar)| format!("alias {name} = {};", of_form(scalar, form)));
@@ -140,7 +140,7 @@ fn function_name(operation: &Operation, kind: Typed) -> String {
     format!("{}_{}", operation.name, kind.operands)
 }
 
-/// Where each operand's element, or its four, are.
+/// Writes the index of each operand's element or vector.
 fn places(variant: &Variant) -> String {
     let mut text = String::new();
     let rank = variant.rank;
@@ -227,12 +227,12 @@ fn load(operand: usize, variant: &Variant) -> String {
     }
 }
 
-/// What a binding has, as elements of its dtype.
+/// Converts loaded bits to elements of a dtype.
 fn unpacked(stored: String, dtype: DType, variant: &Variant) -> String {
     if variant.in_pairs { format!("bitcast<vec4<{dtype}>>(words({stored}))") } else { stored }
 }
 
-/// Elements, as a binding has them.
+/// Converts elements to the type of a binding.
 fn packed(elements: &str, variant: &Variant) -> String {
     if variant.in_pairs { format!("pairs(bitcast<vec4<u32>>({elements}))") } else { elements.into() }
 }
@@ -258,7 +258,7 @@ fn converted(place: Place, to: DType, kinds: &[Typed], form: Form) -> String {
     }
 }
 
-/// A step's value as a truth: numbers other than 0 are true, and NaN is.
+/// A step's value as a condition: numbers other than 0, including NaN, are true.
 fn as_truth(place: Place, kinds: &[Typed], form: Form) -> String {
     match kinds[place as usize] {
         Typed { result: Value::Truth, .. } => format!("v{place}"),

@@ -1,4 +1,4 @@
-//! Kernels over images, (batch, channels, height, width): kernel windows that move over them, and other sizes.
+//! Kernels over images, (batch, channels, height, width): convolution, pooling, unfolding, and resizing.
 
 mod convolve;
 mod options;
@@ -78,23 +78,23 @@ struct Run<'a> {
     planes: Planes,
     out: [usize; 2],
     window: KernelWindow,
-    /// What sums are divided by; 0 for the number of places that count.
+    /// The divisor of sums; 0 for the number of elements that count.
     scale: f32,
-    /// The first place of the padded image that an average counts, and one beyond the last.
+    /// The range of the padded image that counts in an average.
     counted: [[usize; 2]; 2],
-    /// The tensor that is read and may begin anywhere in its storage. All others are bound from their storage's start.
+    /// The input, which may have an offset in its storage. All other tensors start at the start of their storages.
     input: &'a Tensor,
 }
 
 impl<'a> Run<'a> {
-    /// A kernel over one element, of whose fields the caller sets those that it needs.
+    /// Creates a run over one element; the caller sets further fields.
     fn new(name: &'static str, shader: &'a Shader, input: &'a Tensor) -> Self {
         let planes = Planes { batch: 1, channels: 1, size: [1; 2] };
         let (window, counted) = (KernelWindow::ONE, [[0; 2]; 2]);
         Self { name, shader, operation: AS_IT_IS, planes, out: [1; 2], window, scale: 1.0, counted, input }
     }
 
-    /// Runs `count` invocations; the first tensor is written. `iterations` are those of an invocation's loops.
+    /// Runs `count` invocations; the first tensor is written. `iterations` is the number of loop iterations of an invocation.
     fn over(&self, bound: &[&'a Tensor], count: usize, iterations: u64) -> Result<(), TensorError> {
         self.pass(bound, count, Pass::WHOLE, iterations)
     }
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         self.convolving(bound, Convolved { pass, ..Convolved::default() }, count, workgroups, iterations)
     }
 
-    /// Runs some workgroups of a kernel that makes other channels of those that the image has.
+    /// Runs workgroups of a kernel whose output has other channels than the image.
     fn convolving(
         &self,
         bound: &[&'a Tensor],
@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What kernels are told besides the image and the window.
+/// The parameters of a kernel in addition to the image and the window.
 #[derive(Clone, Copy, Debug)]
 struct Convolved {
     outputs: usize,
@@ -179,7 +179,7 @@ impl Default for Convolved {
     }
 }
 
-/// The shape of a result for images of this shape: without a batch axis where they have none.
+/// Returns the shape of a result for images of this shape: without a batch axis if they have none.
 fn shape_like(images: &[usize], shape: [usize; 4]) -> Vec<usize> {
     if images.len() == 3 { shape[1..].to_vec() } else { shape.to_vec() }
 }

@@ -1,4 +1,4 @@
-//! Kernels that sum over a range of places: in as many passes as the limit of loop iterations asks for.
+//! Kernels that sum over a range of elements, in as many passes as the limit of loop iterations requires.
 
 use super::Run;
 use crate::error::TensorError;
@@ -10,13 +10,13 @@ use crate::tensor::Tensor;
 pub(super) struct Pass {
     pub(super) start: [usize; 2],
     pub(super) end: [usize; 2],
-    /// Whether the output holds the results of passes before.
+    /// Whether the output contains the results of earlier passes.
     continues: bool,
     is_last: bool,
 }
 
 impl Pass {
-    /// The only pass of a kernel that has no range.
+    /// Returns the only pass of a kernel without a range.
     pub(super) const WHOLE: Self = Self { start: [0; 2], end: [0; 2], continues: false, is_last: true };
 
     /// The bits of `pass_kind` in `lib/image.wgsl`.
@@ -36,8 +36,8 @@ fn of_tile([rows, columns]: [usize; 2]) -> u64 {
     iterations(rows as u64, iterations(columns as u64, 0))
 }
 
-/// The tiles of a range of this size, in row-major order, each of which takes at most `budget` iterations: whole rows,
-/// or parts of one row where a row alone takes more.
+/// Returns the tiles of a range of this size, in row-major order, each with at most `budget` iterations: whole rows, or
+/// parts of a row if a row has more.
 pub(super) fn tiles(extent: [usize; 2], budget: u64) -> impl Iterator<Item = Pass> {
     let [rows, columns] = extent;
     let budget = usize::try_from(budget).unwrap_or(usize::MAX);
@@ -54,8 +54,8 @@ pub(super) fn tiles(extent: [usize; 2], budget: u64) -> impl Iterator<Item = Pas
 }
 
 impl Run<'_> {
-    /// Sums over ranges of at most `extent` places on each axis into a new tensor of this shape; `others` are bound after it.
-    /// `besides` are the iterations of other loops. Sums that one pass leaves to the next aren't rounded.
+    /// Sums over ranges of at most `extent` elements on each axis into a new tensor of this shape; `others` are bound after it.
+    /// `besides` is the number of iterations of other loops. Sums that continue in the next pass are not rounded.
     #[track_caller]
     pub(super) fn sums(
         &self,
@@ -72,7 +72,7 @@ impl Run<'_> {
         sums.to(dtype)
     }
 
-    /// Runs `count` invocations in as many passes as it takes.
+    /// Runs `count` invocations in as many passes as necessary.
     pub(super) fn in_passes(
         &self,
         bound: &[&Tensor],

@@ -1,7 +1,8 @@
-//! One kernel over a list of entries, each of some tensors.
+//! One kernel over a list of entries, each of which consists of several tensors.
 //!
-//! A kernel can't bind as many tensors as a model has parameters; it binds the segments that they lie in, each once, and is told
-//! where in them they begin. Only the recorder has that, since compaction moves tensors.
+//! A kernel cannot bind as many tensors as a model has parameters. It binds their segments, each once, and receives the
+//! tensors' locations in the segments as parameters. These are resolved while the recorder is held, because compaction moves
+//! tensors.
 
 use crate::device::gpu::{GpuCommands, Program};
 use crate::device::{Gpu, GpuSegment, Location, Memory};
@@ -12,20 +13,20 @@ use crate::ops::shader::{Listed, Shader, Variant};
 use crate::pool::{Storage, record};
 use crate::tensor::{DType, Tensor};
 
-/// Segments that a kernel binds.
+/// The largest number of segments that a kernel binds.
 const MOST_WINDOWS: usize = 4;
-/// Words of the parameters that come after the optimizer's numbers.
+/// The number of parameter words after the optimizer's numbers.
 const WORDS: usize = 56;
-/// Words before those.
+/// The number of parameter words before them.
 const NUMBERS: usize = 8;
-/// Elements of an entry that a workgroup has, as `lib/list.wgsl` has it.
+/// The elements of an entry for each workgroup, as in `lib/list.wgsl`.
 const CHUNK: usize = 1024;
 /// No device requires a larger alignment of bindings.
 const LARGEST_ALIGNMENT: u64 = 256;
-/// A place within a window has this many bits.
+/// The number of bits of an offset within a window.
 const PLACE_BITS: u32 = 30;
 
-/// Tensors that a kernel takes together, and what it is told: numbers of an optimizer, at most seven of them.
+/// The tensors of one entry, and the optimizer's numbers, at most seven.
 pub(super) struct List<'a, const N: usize> {
     pub(super) name: &'static str,
     pub(super) shaders: &'static Listed,
@@ -33,23 +34,23 @@ pub(super) struct List<'a, const N: usize> {
     pub(super) numbers: &'a [f32],
 }
 
-/// How much of a segment a kernel binds for the sake of one block.
+/// The range of a segment that a kernel binds for a block.
 #[derive(Clone, Copy, Debug)]
 enum Windows {
-    /// All of it, or the part of as much as can be bound in which the block lies.
+    /// The whole segment, or the part of the largest bindable size that contains the block.
     Wide,
-    /// The block alone.
+    /// Only the block.
     Narrow,
 }
 
-/// Entries that one dispatch takes.
+/// The entries of one dispatch.
 #[derive(Debug, Default)]
 struct Launch {
     entries: usize,
     windows: Vec<Location<GpuSegment>>,
     words: Vec<u32>,
     workgroups: usize,
-    /// Bytes that it reads or writes: segment, first and one beyond the last.
+    /// The byte ranges that the dispatch reads or writes: segment, start and end.
     touched: Vec<(SegmentId, u64, u64)>,
 }
 
@@ -71,7 +72,7 @@ impl<const N: usize> List<'_, N> {
         Ok(())
     }
 
-    /// Dispatches all entries, of one dtype, none of them empty.
+    /// Dispatches entries of one dtype, none of which is empty.
     fn record(&self, entries: &[&[&Tensor; N]], dtype: DType) -> Result<(), TensorError> {
         let variant = Variant::plain(dtype);
         let mut rest = entries;
@@ -87,7 +88,8 @@ impl<const N: usize> List<'_, N> {
         Ok(())
     }
 
-    /// Dispatches entries from the first one on, as far as there are programs for them: how many, and what lacks a program.
+    /// Dispatches entries from the first on, up to the first that needs a program that is not compiled. Returns the number of
+    /// dispatched entries, and the missing program.
     fn record_known(
         &self,
         entries: &[&[&Tensor; N]],
@@ -114,7 +116,7 @@ impl<const N: usize> List<'_, N> {
 }
 
 impl Launch {
-    /// As many entries as fit, from the first one on; at least that one.
+    /// Returns the longest prefix of the entries that fits one dispatch: at least one entry.
     fn of<const N: usize>(entries: &[&[&Tensor; N]], places: &[Location<GpuSegment>], gpu: &Gpu) -> Self {
         let mut launch = Self::default();
         for (entry, places) in entries.iter().zip(places.chunks(N)) {
@@ -130,7 +132,7 @@ impl Launch {
         launch
     }
 
-    /// Adds an entry, unless that takes more room than there is, or what it touches is another entry's, which comes first.
+    /// Adds an entry, unless it does not fit, or uses bytes of an earlier entry of the dispatch.
     fn add<const N: usize>(
         &mut self,
         entry: &[&Tensor; N],
@@ -197,7 +199,7 @@ impl Launch {
     }
 }
 
-/// What a kernel binds of a block's segment.
+/// Returns the range that a kernel binds of a block's segment.
 fn window(place: &Location<GpuSegment>, most: u64, windows: Windows) -> Location<GpuSegment> {
     let most = most & !(LARGEST_ALIGNMENT - 1);
     let part = place.offset / most * most;
@@ -219,7 +221,7 @@ fn overlap(one: &Location<GpuSegment>, other: &Location<GpuSegment>) -> bool {
     one.id == other.id && one.offset < other.offset + other.size && other.offset < one.offset + one.size
 }
 
-/// Whether each tensor's memory can be bound, and a place in it told.
+/// Checks that the memory of each tensor can be bound, and that its offset fits the parameters.
 fn check_bindings<const N: usize>(tensors: &[&Tensor; N]) -> Result<(), DeviceError> {
     for tensor in tensors {
         let limit = most_bytes(tensor.storage().memory(), tensor.dtype());
@@ -231,12 +233,12 @@ fn check_bindings<const N: usize>(tensors: &[&Tensor; N]) -> Result<(), DeviceEr
     Ok(())
 }
 
-/// The most that a window has.
+/// Returns the largest size of a window.
 fn most_bytes(gpu: &Gpu, dtype: DType) -> u64 {
     gpu.limits().largest_binding.min(dtype.bytes() << PLACE_BITS)
 }
 
-/// Tensors that one kernel may take together.
+/// Checks the tensors of one entry.
 fn check<const N: usize>(name: &'static str, tensors: &[&Tensor; N]) -> Result<(), TensorError> {
     let first = tensors[0];
     for tensor in tensors {

@@ -1,5 +1,5 @@
-//! Every kernel that has a file of its own, and the files of `shaders/lib` that it needs. What else there is to a
-//! kernel, its entry point, bindings and parameters, its text says.
+//! Every kernel in a separate file, and the files of `shaders/lib` that it needs. Entry point, bindings and parameters of a kernel
+//! are read from its text.
 
 use super::{Edit, Shader};
 

@@ -1,4 +1,4 @@
-//! The shaders that have files, and what the host puts into them: dtypes, changed declarations, operands bound as one.
+//! The shaders in files, and their specialization by the host: dtypes, changed declarations, and operands that share a binding.
 
 mod catalog;
 #[cfg(test)]
@@ -18,27 +18,27 @@ use crate::tensor::DType;
 use source::Source;
 use std::sync::Arc;
 
-/// The name of a declaration, and the body or the value that it gets.
+/// The name of a declaration, and its new body or value.
 pub(super) type Edit = [&'static str; 2];
 
 /// One kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shader {
-    /// Its name in the cache, in errors and in profiles.
+    /// The name in the cache, in errors and in profiles.
     pub(super) name: &'static str,
     /// Its WGSL, as files. The host adds the aliases Element and Output, the types of the elements that are read and
     /// written, and Number, the type of arithmetic.
     parts: &'static [&'static str],
     edits: &'static [Edit],
-    /// Bindings that it doesn't have, the last ones first.
+    /// The bindings that the kernel does not have, the last first.
     without: &'static [&'static str],
 }
 
-/// What a kernel computes in place of what its files say.
+/// A specialization of a kernel: changes to its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Specialization {
     pub(super) name: &'static str,
-    /// What the function `apply` returns: over `x` in the epilogue of a product, over `shifted` and `total` in a softmax.
+    /// The result of the function `apply`: an expression of `x` in the epilogue of a product, of `shifted` and `total` in a softmax.
     expression: Option<&'static str>,
     edits: &'static [Edit],
     /// WGSL functions that are called, over the aliases Real, Bits, Signed and Truth.
@@ -60,24 +60,24 @@ impl Specialization {
         Self { name, expression: Some(expression), edits: &[], functions }
     }
 
-    /// The same, with functions that the changed declarations call.
+    /// Adds functions that the changed declarations call.
     pub(super) const fn calling(self, functions: &'static [&'static str]) -> Self {
         Self { functions, ..self }
     }
 }
 
-/// The kernel as its files say.
+/// The kernel without changes.
 pub(super) const AS_IT_IS: Specialization = Specialization::new("", &[]);
 
 const EPILOGUE: &str = include_str!("../../../shaders/lib/epilogue.wgsl");
-/// How a vec4 is loaded and stored, and the file in place of that where elements are moved in pairs.
+/// The file with loads and stores of a vec4, and its replacement if elements are moved in pairs.
 const AS_VEC4: &str = include_str!("../../../shaders/lib/as_vec4.wgsl");
 const AS_PAIRS: &str =
     concat!(include_str!("../../../shaders/lib/pairs.wgsl"), include_str!("../../../shaders/lib/as_pairs.wgsl"));
 /// Four words as two numbers of 64 bits, and back.
 pub(super) const PAIRS: &str = include_str!("../../../shaders/lib/pairs.wgsl");
 
-/// Whether kernels over these dtypes move four elements as two of 64 bits: where that pays, and elements have 32.
+/// Returns whether kernels over these dtypes move four 32-bit elements as two of 64 bits, where this is faster.
 pub(super) fn moves_pairs(gpu: &Gpu, dtypes: &[DType]) -> bool {
     gpu.moves_pairs() && dtypes.iter().all(|dtype| dtype.bytes() == 4)
 }
@@ -96,7 +96,7 @@ pub(super) const MODULO: &str = include_str!("../../../shaders/lib/modulo.wgsl")
 pub(super) const INTEGER: &str = include_str!("../../../shaders/lib/integer.wgsl");
 pub(super) const ERROR_FUNCTION: &str = include_str!("../../../shaders/lib/error_function.wgsl");
 
-/// What the host makes of a shader.
+/// A variant of a shader.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
     pub(super) operation: Specialization,
@@ -117,7 +117,7 @@ impl Variant {
     }
 }
 
-/// What a program takes, as its text says.
+/// The interface of a program, as declared in its text.
 struct Interface {
     entry: String,
     tensors: usize,
@@ -140,7 +140,7 @@ impl Shader {
     /// The WGSL of a variant, which moves a vec4 as a pair of 64 bits or as it is.
     ///
     /// # Errors
-    /// [`DeviceError::Validation`] if a declaration that is to be changed isn't there.
+    /// [`DeviceError::Validation`] if a declaration that is to be changed does not exist.
     pub(super) fn wgsl(&self, variant: Variant, in_pairs: bool) -> Result<String, DeviceError> {
         let Variant { operation, dtype, output, shared, bias } = variant;
         let parts = self.parts.iter().map(|&part| if in_pairs && part == AS_VEC4 { AS_PAIRS } else { part });
@@ -169,7 +169,7 @@ impl Shader {
         Ok([enable, &source.text(), &aliases].concat())
     }
 
-    /// The entry point of a kernel, of its files' only one or that of its name, and what is bound to it.
+    /// Returns the entry point of a kernel, the only one or that with the kernel's name, and its bindings.
     fn interface(&self, wgsl: &str) -> Result<Interface, DeviceError> {
         let invalid =
             |problem: String| DeviceError::Validation { message: format!("the shader {}: {problem}", self.name) };
@@ -184,7 +184,7 @@ impl Shader {
         Ok(Interface { entry, tensors, parameter_bytes })
     }
 
-    /// The compiled program, from the device's cache or new in it.
+    /// Returns the compiled program from the device's cache; compiles it if necessary.
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
         gpu.cached_program(self.key(variant), || {
             let in_pairs = moves_pairs(gpu, &[variant.dtype, variant.output]);
@@ -202,7 +202,7 @@ impl Shader {
         })
     }
 
-    /// The same, if it was compiled before.
+    /// Returns the compiled program if it is in the cache.
     pub(super) fn known_program(&self, gpu: &Gpu, variant: Variant) -> Option<Arc<Program>> {
         gpu.known_program(self.key(variant))
     }

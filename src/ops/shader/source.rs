@@ -1,4 +1,4 @@
-//! The text of a kernel, whose module-scope declarations the host changes by name. A name that isn't declared is an error.
+//! The text of a kernel, whose module-scope declarations the host changes by name. An undeclared name is an error.
 
 use crate::error::DeviceError;
 use std::ops::Range;
@@ -53,7 +53,8 @@ impl Source {
         self.text
     }
 
-    /// Where the declaration of a name is. Declarations begin a line; a function ends with a brace that does.
+    /// Returns the range of the declaration of a name. A declaration starts at the start of a line; a function ends with a brace at
+    /// the start of a line.
     fn declaration(&self, name: &str) -> Result<Range<usize>, DeviceError> {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
