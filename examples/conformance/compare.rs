@@ -1,7 +1,7 @@
-//! Results against what the case expects.
+//! Comparison of results with the expected results of a case.
 //!
-//! The accuracy that the crate documents decides. Where it documents none, the tolerance of
-//! `torch.testing.assert_close` does. Results within the first and beyond the second are marked.
+//! The tolerance is the accuracy that the crate documents, or, without documented accuracy, that of
+//! `torch.testing.assert_close`. Results within the first and beyond the second are marked.
 
 use crate::operands::{Data, R, Spec, e, num, real};
 use serde_json::{Value, json};

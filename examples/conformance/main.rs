@@ -1,7 +1,7 @@
 //! Runs the cases that the generators in `conformance/` write, and writes a line of JSON for each run.
 //! `cargo xtask conformance` does all of it.
 //!
-//! The first line of the results tells of the device. An operation that this program doesn't know ends it at once.
+//! The first line of the results describes the device. An unknown operation ends the program.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,18 +39,18 @@ struct Arguments {
     /// Runs one operation's cases alone: its name there, such as `softmax` or `Conv`, or here, such as `conv2d`.
     #[arg(long)]
     only: Option<String>,
-    /// How inputs lie in memory.
+    /// The layout of inputs in memory.
     #[arg(long, value_enum, default_value = "contiguous")]
     layout: Layout,
 }
 
-/// Whether a case is one of the operation that `--only` names. PyTorch's names may lack what stands before the last dot.
+/// Returns whether a case belongs to the operation of `--only`. PyTorch's names may omit the part before the last dot.
 fn is_wanted(case: &Value, only: Option<&str>) -> bool {
     let there = case["id"].as_str().unwrap().split('/').nth(1).unwrap();
     only.is_none_or(|only| case["op"] == only || there == only || there.strip_prefix("nn.functional.") == Some(only))
 }
 
-/// One run of a case: its outcome and what there is to say of it.
+/// One run of a case: its outcome, and a message.
 fn outcome(pool: &Pool, data: &Data, case: &Value, way: Way) -> R<Value> {
     let inputs: R<Vec<Tensor>> = case["in"].as_array().unwrap().iter().map(|s| make(pool, data, &Spec(s))).collect();
     let op = case["op"].as_str().unwrap();

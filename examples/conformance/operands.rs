@@ -1,14 +1,14 @@
-//! Inputs of a case: arrays from the data, as tensors with the strides that the case asks for.
+//! Inputs of a case: arrays from the data, as tensors with the strides of the case.
 
 use serde_json::Value;
 use wgpu_pool::{AvgPool2d, Conv2d, DType, MaxPool2d, Padding, Pool, Tensor, TensorError, Unfold, f16};
 
-/// Why a run has no result.
+/// The error of a run without a result.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// The crate's error.
     Refused(String),
-    /// This program has no such operation, or no such way of it: it and the generators don't fit together.
+    /// This program does not have the operation or the form: the program and the generators do not match.
     Unknown,
 }
 
@@ -19,12 +19,12 @@ pub(crate) fn e<T>(r: Result<T, TensorError>) -> R<T> {
     r.map_err(|error| Failure::Refused(error.to_string()))
 }
 
-/// How inputs lie that the case says nothing about.
+/// The layout of inputs for which the case has no strides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Layout {
-    /// One element after the other.
+    /// Contiguous.
     Contiguous,
-    /// Every other element, behind one more: `noncontiguous_like` of `torch.testing`.
+    /// Every second element, with an offset of one: `noncontiguous_like` of `torch.testing`.
     Gaps,
     /// The axes in memory in reverse order.
     Reversed,
@@ -54,7 +54,7 @@ impl Data {
     }
 }
 
-/// What a case says of one array.
+/// The description of one array of a case.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec<'a>(pub(crate) &'a Value);
 
@@ -115,7 +115,7 @@ pub(crate) fn patches(a: &Value) -> Unfold {
     Unfold { kernel, stride, padding: padding(&a["padding"]), dilation }
 }
 
-/// A tensor as the case says: with its strides where they can be made with the crate's views.
+/// Creates the tensor of a case: with its strides, if they are possible with the crate's views.
 pub(crate) fn make(pool: &Pool, data: &Data, s: &Spec) -> R<Tensor> {
     match s.dtype() {
         DType::F32 => place(pool, data, s, f32::NAN),
@@ -125,7 +125,7 @@ pub(crate) fn make(pool: &Pool, data: &Data, s: &Spec) -> R<Tensor> {
     }
 }
 
-/// `filler` is what lies between and around the elements.
+/// `filler` is the value between and around the elements.
 fn place<T: wgpu_pool::Element>(pool: &Pool, data: &Data, s: &Spec, filler: T) -> R<Tensor> {
     let shape = &s.shape()[..];
     let values: Vec<T> = data.array(s.at(), shape.iter().product());

@@ -1,10 +1,10 @@
-//! What can go wrong: in a trace, which is then refused, and in a replay.
+//! Errors: of a trace, which is then refused, and of a replay.
 
 use std::io;
 use thiserror::Error;
 use wgpu_pool::{AllocateError, Bytes, DeviceError, Error as PoolError, error::InvariantBroken};
 
-/// Why a trace was refused: its file, the line, and what is wrong there.
+/// The error of a refused trace: its file, the line, and the reason.
 #[derive(Debug, Error)]
 #[error("{path}:{}{fault}", LineNumber(*line))]
 pub(crate) struct TraceError {
@@ -14,7 +14,7 @@ pub(crate) struct TraceError {
     pub(crate) fault: Fault,
 }
 
-/// A line's number within a message, left out if it is 0.
+/// The number of a line in a message, omitted if it is 0.
 struct LineNumber(u64);
 
 impl std::fmt::Display for LineNumber {
@@ -23,7 +23,7 @@ impl std::fmt::Display for LineNumber {
     }
 }
 
-/// What is wrong with a line of a trace.
+/// The reason why a line of a trace is refused.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     #[error("cannot be read: {0}")]
@@ -59,7 +59,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// What the decoder found wrong.
+    /// The decoder's message.
     pub(crate) fn of_gzip(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::CutOff,
@@ -69,7 +69,7 @@ impl Fault {
     }
 }
 
-/// Why a replay ended early.
+/// The error that ended a replay.
 #[derive(Debug, Error)]
 pub(crate) enum ReplayError {
     #[error("no pool: {0}")]

@@ -1,6 +1,6 @@
 //! Replays allocation traces of real programs in a pool, over any memory: `cargo run --release --example replay -- --help`.
 //!
-//! `trace.rs` reads a trace, `replay.rs` runs through it, `stamp.rs` proves that every block's bytes are its own.
+//! `trace.rs` reads a trace, `replay.rs` replays it, `stamp.rs` verifies that no other block overwrites a block's bytes.
 
 mod fault;
 mod options;
@@ -31,13 +31,13 @@ use wgpu_pool::{AccountingMemory, Gpu, HostMemory, Memory, Pool, PoolOptions};
 struct Line<'a> {
     trace: &'a str,
     memory: String,
-    /// What every size of the trace was divided by.
+    /// The divisor of every size of the trace.
     scale: u64,
     #[serde(flatten)]
     figures: Figures,
 }
 
-/// How the program ends; the worst of several traces decides.
+/// The exit status of the program: the worst of all traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Success = 0,
@@ -51,9 +51,9 @@ fn main() -> ExitCode {
     ExitCode::from(run(&options, &mut io::stdout().lock(), &mut io::stderr()) as u8)
 }
 
-/// Replays every trace; figures go to `out`, complaints to `err`.
+/// Replays every trace. Writes figures to `out`, and errors to `err`.
 fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome {
-    // Nothing is left to do about a complaint that can't be written.
+    // An error that cannot be written is ignored.
     let mut complain = |text: &dyn std::fmt::Display| drop(writeln!(err, "replay: {text}"));
     let mut outcome = Outcome::Success;
     let mut table = Table { scale: options.scale.get(), rows: Vec::new() };
@@ -96,7 +96,7 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
     outcome
 }
 
-/// How the program ends if its figures can't be written. It is no error if the reader of the pipe has closed it.
+/// Returns the exit status if figures cannot be written. A pipe that its reader has closed is not an error.
 fn unwritten(error: &io::Error, mut complain: impl FnMut(&dyn std::fmt::Display)) -> Outcome {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Outcome::Success;
@@ -118,7 +118,7 @@ fn print(line: &Line<'_>, out: &mut impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// A trace's name: that of its file, without what every trace's file name ends in.
+/// Returns the name of a trace: its file name without the common suffix.
 fn name(path: &Path) -> String {
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let plain = file.strip_suffix(".gz").unwrap_or(&file);
@@ -145,7 +145,7 @@ fn measure(trace: &Trace, name: &str, options: &Options) -> Result<Figures, Repl
     }
 }
 
-/// On a memory that holds bytes: with stamps, unless the pool alone is to be timed.
+/// Replays on a memory that stores bytes: with stamps, unless only the pool is timed.
 fn stamped<M: Memory>(
     trace: &Trace,
     options: &Options,

@@ -1,4 +1,4 @@
-//! What the program was asked to do.
+//! The options of the program.
 
 use crate::replay::Trims;
 use clap::{Parser, ValueEnum};
@@ -6,16 +6,16 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-/// Replays allocation traces in a pool, and prints what each shows: one JSON object a line.
+/// Replays allocation traces in a pool, and prints the figures of each trace: one JSON object per line.
 ///
-/// A trace is text, plain or compressed with gzip, one event a line: `a ID BYTES` allocates, `f ID` frees; ids count up
-/// from 0; what is never freed lives to the end. Each trace is replayed once in a fresh pool (the peaks, the segments
-/// and the cold time are those of this replay), seven times more in the same pool (the warm time is their median), and
-/// once in another fresh pool that is trimmed at some points (the trim residue).
+/// A trace is text, plain or compressed with gzip, with one event per line: `a ID BYTES` allocates, `f ID` frees. Ids
+/// count up from 0; blocks that are never freed live until the end. Each trace is replayed once in a fresh pool (peaks,
+/// segments and the cold time), seven more times in the same pool (the warm time is the median), and once in another
+/// fresh pool that is trimmed at several points (the trim residue).
 ///
-/// Exit status: 0; 1 if a replay failed (out of memory, a stamp that doesn't match, a device that fails); 2 if the
-/// arguments are wrong or a trace is refused, which is then named with its line on standard error. The other traces are
-/// replayed all the same.
+/// Exit status: 0; 1 if a replay failed (out of memory, a stamp that does not match, a device error); 2 if the arguments
+/// are wrong or a trace is refused. The error on standard error contains the trace and the line. Other traces are
+/// replayed nevertheless.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "replay", max_term_width = 100)]
 pub(crate) struct Options {
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     pub(crate) compact: Switch,
 
-    /// The most that the pool's segments may have together: a number of bytes, or one with a unit (KiB, MiB, GiB, TiB).
+    /// The pool's limit on the sum of all segments: a number of bytes, or a number with a unit (KiB, MiB, GiB, TiB).
     /// Unlimited by default.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) limit: Option<u64>,
@@ -37,22 +37,22 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = NonZeroU64::MIN, value_parser = scale)]
     pub(crate) scale: NonZeroU64,
 
-    /// Points at which the last replay of a trace is trimmed: they cut it into parts of equal length. Points at which nothing
-    /// is requested don't count.
+    /// The number of points at which the last replay of a trace is trimmed. They divide the trace into equal parts. Points
+    /// without requested bytes do not count.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) trim_points: u32,
 
-    /// Times the pool alone: no block is stamped. Without it, the times of `host` and `wgpu` include writing each block's
-    /// stamp, reading it back and verifying it.
+    /// Times only the pool: no block is stamped. Otherwise the times of `host` and `wgpu` include writing each block's stamp,
+    /// reading the stamp back and verifying it.
     #[arg(long)]
     pub(crate) time: bool,
 
-    /// Draws the pool's segments while a trace is replayed; the times include that.
+    /// Draws the pool's segments while a trace is replayed; the times include the drawing.
     #[arg(long)]
     pub(crate) watch: bool,
 
-    /// Replays each trace with compaction and without, and prints one table for people instead of the JSON, with
-    /// PyTorch's figures for the traces in tests/data.
+    /// Replays each trace with and without compaction, and prints a table instead of the JSON, with PyTorch's figures for
+    /// the traces in tests/data.
     #[arg(long, conflicts_with = "compact")]
     pub(crate) table: bool,
 
@@ -66,7 +66,7 @@ impl Options {
         self.compact == Switch::On
     }
 
-    /// These options with compaction switched.
+    /// Returns these options with compaction enabled or disabled.
     pub(crate) fn compacting(&self, compact: bool) -> Self {
         Self { compact: if compact { Switch::On } else { Switch::Off }, ..self.clone() }
     }
@@ -79,12 +79,11 @@ impl Options {
 /// A memory below the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MemoryKind {
-    /// Counts, and holds no bytes: a trace of any size runs on any machine.
+    /// Counts bytes and stores none: a trace of any size runs on any machine.
     None,
-    /// Holds bytes in the program's own memory, and stamps every block.
+    /// Stores bytes in host memory, and stamps every block.
     Host,
-    /// Holds bytes in wgpu buffers on the best adapter (WGPU_BACKEND and WGPU_ADAPTER_NAME are respected), and stamps every
-    /// block.
+    /// Stores bytes in wgpu buffers on the best adapter (see WGPU_BACKEND and WGPU_ADAPTER_NAME), and stamps every block.
     Wgpu,
 }
 
@@ -120,7 +119,7 @@ fn bytes(text: &str) -> Result<u64, String> {
     number.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(|| "too large, sizes have 64 bits".into())
 }
 
-/// Reads what sizes are divided by.
+/// Parses the divisor of sizes.
 fn scale(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| format!("not a whole number from 1 to {}", u64::MAX))
 }

@@ -1,4 +1,4 @@
-//! The progress bar: on standard error, and only where that is a terminal.
+//! The progress bar on standard error, if this is a terminal.
 
 use crate::watch::Watch;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io::{self, IsTerminal};
 use wgpu_pool::{Memory, Pool};
 
-/// How far the replays of a trace are.
+/// The progress of the replays of a trace.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -14,7 +14,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A bar for this many events, if a person is looking; in its place the pool's map, if that is to be watched.
+    /// Creates a bar for this many events, if standard error is a terminal, or the pool's map, if the pool is drawn.
     pub(crate) fn new(trace: &str, events: usize, watch: bool) -> Self {
         let target = if io::stderr().is_terminal() && !watch {
             ProgressDrawTarget::stderr()
@@ -29,17 +29,17 @@ impl Progress {
         Self { bar, watch: RefCell::new(Watch::new(watch)) }
     }
 
-    /// Draws the pool, if it is watched.
+    /// Draws the pool, if requested.
     pub(crate) fn look<M: Memory>(&self, pool: &Pool<M>) {
         self.watch.borrow_mut().look(pool);
     }
 
-    /// Whether the pool is watched.
+    /// Returns whether the pool is drawn.
     pub(crate) fn is_watched(&self) -> bool {
         self.watch.borrow().is_on()
     }
 
-    /// This many events more are done.
+    /// Advances by this many events.
     pub(crate) fn advance(&self, events: usize) {
         self.bar.inc(events as u64);
     }
@@ -47,7 +47,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // Messages and figures that follow get a clean line.
+        // Later messages and figures start on a clean line.
         self.bar.finish_and_clear();
         let _ = self.watch.borrow_mut().clear();
     }

@@ -8,34 +8,34 @@ use serde::Serialize;
 use std::time::{Duration, Instant};
 use wgpu_pool::{Memory, Pool, Stats, Storage};
 
-/// Replays in the same pool after the first one; their median is the time of a warm one.
+/// The number of replays in the same pool after the first; their median is the warm time.
 const WARM_REPLAYS: usize = 7;
 
-/// Replays of a trace altogether: the cold one, the warm ones, and the one that is trimmed.
+/// The number of replays of a trace: the cold replay, the warm replays, and the trimmed replay.
 pub(crate) const REPLAYS: usize = 1 + WARM_REPLAYS + 1;
 
-/// The most events between two looks at the clock, at the progress bar and at what the driver holds.
+/// The largest number of events between two measurements of the time and of the driver's bytes.
 const STRETCH: usize = 1 << 14;
-/// A trace is cut into so many stretches, if they have [`LEAST_STRETCH`] events then.
+/// The number of parts of a trace, if each then has at least [`LEAST_STRETCH`] events.
 const STRETCHES: usize = 256;
 const LEAST_STRETCH: usize = 64;
 
-/// What a trace's replays showed. Sizes are in bytes, times in nanoseconds; every number is finite.
+/// The figures of a trace. Sizes are in bytes, times in nanoseconds; every number is finite.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Figures {
     /// Allocations and frees.
     pub(crate) events: usize,
-    /// The most that was asked for at once.
+    /// The peak of the requested bytes.
     pub(crate) peak_requested: u64,
-    /// The most that all segments had at once, in the first replay.
+    /// The peak of the reserved bytes in the first replay.
     pub(crate) peak_reserved: u64,
-    /// Peak reserved over peak requested; 1 where nothing was requested.
+    /// Peak reserved over peak requested; 1 if no bytes were requested.
     pub(crate) ratio: f64,
-    /// The most that the driver held in the first replay. On memory `none` a model's: segments up to 4 MiB share blocks
-    /// of 4 MiB. On `wgpu` it is queried 256 times and includes all other buffers of the device. Null where the
-    /// backend can't tell.
+    /// The peak of the driver's bytes in the first replay. On memory `none` computed by a model, in which segments up to 4 MiB
+    /// share blocks of 4 MiB. On `wgpu` queried 256 times, including all other buffers of the device. Null if the backend does
+    /// not report them.
     pub(crate) driver_peak: Option<u64>,
-    /// Segments that the first replay made, and those that it gave back.
+    /// Segments that the first replay created and released.
     pub(crate) segments_created: u64,
     pub(crate) segments_released: u64,
     /// Compactions in the first replay, and the bytes that they moved.
@@ -43,24 +43,24 @@ pub(crate) struct Figures {
     pub(crate) bytes_moved: u64,
     /// Bytes of all blocks that the first replay allocated.
     pub(crate) bytes_allocated: u64,
-    /// Bytes moved over bytes allocated; 0 where nothing was allocated.
+    /// Bytes moved over bytes allocated; 0 if no bytes were allocated.
     pub(crate) moved_ratio: f64,
-    /// Reserved over requested right after trimming, both summed over the points; 1 where nothing was requested at any.
+    /// Reserved over requested bytes directly after trimming, each summed over the points; 1 if no bytes were requested.
     pub(crate) trim_residue: f64,
     pub(crate) ns_per_event_cold: f64,
     pub(crate) ns_per_event_warm: f64,
 }
 
-/// How the last replay is trimmed.
+/// The trimming of the last replay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trims {
-    /// At how many points.
+    /// The number of points.
     pub(crate) points: u32,
     /// Whether the pool is compacted first.
     pub(crate) compact: bool,
 }
 
-/// Replays a trace in pools that `open` makes: several times in one, and once in another that is trimmed.
+/// Replays a trace in pools that `open` creates: several times in one pool, and once in another, which is trimmed.
 pub(crate) fn measure<M: Memory>(
     trace: &Trace,
     trims: Trims,
@@ -108,8 +108,8 @@ fn quotient(dividend: f64, divisor: f64, of_zero: f64) -> f64 {
     if divisor == 0.0 { of_zero } else { dividend / divisor }
 }
 
-/// Runs through the events once, then drops what still lives. `after` is called after each event, `look` at the start
-/// and after each stretch of them. The time is that of the events, without `look`.
+/// Replays the events once, then drops the live blocks. Calls `after` after each event, and `look` at the start and after
+/// each part. Returns the time of the events, without `look`.
 fn replay<M: Memory>(
     trace: &Trace,
     pool: &Pool<M>,
@@ -173,8 +173,8 @@ fn check<M: Memory>(trace: &Trace, pool: &Pool<M>, stats: &Stats) -> Result<(), 
     Ok(pool.check()?)
 }
 
-/// Replays the trace once more, trims at some points that cut it into equal parts, and adds up what is reserved and what
-/// is requested right after.
+/// Replays the trace once more, trims at points that divide the trace into equal parts, and sums the reserved and the
+/// requested bytes directly after each.
 fn residue<M: Memory>(
     trace: &Trace,
     trims: Trims,
@@ -207,8 +207,8 @@ fn residue<M: Memory>(
     Ok(quotient(reserved, requested, 1.0))
 }
 
-/// After which events to trim: `count` points that cut the trace into `count + 1` parts, as equal as can be. A trace with
-/// fewer events repeats points; none lies before the first event.
+/// Returns the events after which to trim: `count` points that divide the trace into `count + 1` nearly equal parts. A trace
+/// with fewer events repeats points; no point is before the first event.
 fn points(events: usize, count: u32) -> impl Iterator<Item = usize> {
     let parts = u128::from(count) + 1;
     let after = move |point| {

@@ -1,11 +1,11 @@
-//! Stamps: what proves that a block's bytes are still its own when it is freed.
+//! Stamps, which verify that no other block or command has changed a block's bytes before it is freed.
 //!
 //! The first 16 bytes of every block and its last 13 to 16 are written when it is allocated, as a function of the replay,
 //! of the allocation's id and of the byte's position, and are read again when it is freed. A block that was allocated
-//! twice, a command that overtook another, or a move that lost bytes shows up as a stamp that doesn't match.
+//! twice, a command out of order, or a move that lost bytes causes a stamp that does not match.
 //!
-//! The device is waited for once in many blocks: reading takes the bytes as they are at this point of the program's order, so
-//! the block may be freed, and used again, before they arrive.
+//! The program waits for the device once for many blocks: a read returns the bytes at its point of the program order, so the
+//! block may be freed and reused before the bytes arrive.
 
 use crate::fault::ReplayError;
 use std::ops::Range;
@@ -18,7 +18,7 @@ const STAMP: u64 = STAMP_LENGTH as u64;
 /// Bytes that are read with one wait.
 const BATCH: u64 = 1 << 20;
 
-/// Sees every block of a replay come and go.
+/// An observer of the allocations and frees of a replay.
 pub(crate) trait Witness<M: Memory> {
     /// A replay begins in this pool.
     fn begin(&mut self, pool: &Pool<M>, slots: u32);
@@ -33,7 +33,7 @@ pub(crate) trait Witness<M: Memory> {
     fn end(&mut self) -> Result<(), ReplayError>;
 }
 
-/// Looks away: for memories without bytes, and for timing the pool alone.
+/// An observer without effect: for memories without bytes, and for timing only the pool.
 #[derive(Debug)]
 pub(crate) struct Unstamped;
 
@@ -61,10 +61,10 @@ impl<M: Memory> Witness<M> for Unstamped {
 #[derive(Debug)]
 pub(crate) struct Stamps<M: Memory> {
     pool: Option<Pool<M>>,
-    /// Tells replays apart: the stamp of an earlier one, left in the memory, is wrong in this one.
+    /// The number of the replay, so that a stamp of an earlier replay does not match.
     replay: u64,
     allocations: u64,
-    /// By slot: the id of the allocation that it holds.
+    /// The id of the allocation in each slot.
     ids: Vec<u64>,
     download: Option<Download<M>>,
     /// Ranges that are being read to the host, in the order of their bytes.
@@ -72,7 +72,7 @@ pub(crate) struct Stamps<M: Memory> {
     expected_bytes: u64,
 }
 
-/// A range of a block that is on its way to the host.
+/// A range of a block that is being read.
 #[derive(Debug)]
 struct Expected {
     id: u64,
@@ -94,7 +94,7 @@ impl<M: Memory> Stamps<M> {
         }
     }
 
-    /// Takes what is on its way, and compares it.
+    /// Waits for the pending reads, and compares the bytes.
     fn verify(&mut self) -> Result<(), ReplayError> {
         let Some(download) = self.download.take() else { return Ok(()) };
         let found = download.finish_blocking()?;
@@ -167,20 +167,20 @@ impl<M: Memory> Witness<M> for Stamps<M> {
     }
 }
 
-/// The ranges of a block that are stamped: its head, and what the head leaves of its tail. Each starts at a whole unit; the
-/// last one ends with the block's last byte.
+/// Returns the stamped ranges of a block: its head, and the rest of its tail. Each starts at a whole copy unit; the last ends
+/// with the block's last byte.
 fn stamped_ranges(bytes: u64) -> impl Iterator<Item = Range<u64>> {
     let head = 0..bytes.min(STAMP);
     let tail = bytes.next_multiple_of(COPY_UNIT).saturating_sub(STAMP).max(head.end)..bytes;
     [head, tail].into_iter().filter(|range| !range.is_empty())
 }
 
-/// Bytes that are read for a range: whole units.
+/// Returns the bytes to read for a range: whole copy units.
 fn whole_units(range: &Range<u64>) -> usize {
     usize::try_from((range.end - range.start).next_multiple_of(COPY_UNIT)).expect("a stamp is a few bytes long")
 }
 
-/// The byte at an offset: the top of a product of odd constants, which spreads every bit of its arguments.
+/// Returns the byte at an offset: the top byte of a product of odd constants, on which every bit of the arguments has an effect.
 fn stamp(replay: u64, id: u64, offset: u64) -> u8 {
     let mixed = (replay ^ id.rotate_left(24) ^ offset.rotate_left(48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);

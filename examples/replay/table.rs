@@ -21,7 +21,7 @@ pub(crate) struct Row {
     pub(crate) rigid: Figures,
 }
 
-/// All rows, and what the sizes of the traces were divided by.
+/// All rows, and the divisor of the sizes of the traces.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) scale: u64,
@@ -29,14 +29,14 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The ratios of a row, in the order of the columns. PyTorch's are those of the undivided sizes, and of the known traces.
+    /// Returns the ratios of a row, in the order of the columns. PyTorch's are known for undivided sizes and the traces in `tests/data`.
     fn ratios(&self, row: &Row) -> [Option<f64>; 4] {
         let known = PYTORCH.iter().find(|(trace, ..)| self.scale == 1 && *trace == row.trace);
         [Some(row.compacting.ratio), Some(row.rigid.ratio), known.map(|known| known.1), known.map(|known| known.2)]
     }
 }
 
-/// The geometric mean; none unless every row has a ratio.
+/// Returns the geometric mean, or `None` unless every row has a ratio.
 fn mean(ratios: &[[Option<f64>; 4]], column: usize) -> Option<f64> {
     let logarithms: Option<Vec<f64>> = ratios.iter().map(|ratios| ratios[column].map(f64::ln)).collect();
     let logarithms = logarithms.filter(|logarithms| !logarithms.is_empty())?;

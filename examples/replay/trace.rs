@@ -1,7 +1,7 @@
 //! Allocation traces: text, plain or compressed with gzip, one event a line.
 //!
-//! `a ID BYTES` allocates, `f ID` frees; ids count up from 0; what is never freed lives to the end. A trace is read whole
-//! before it is replayed, and every id is replaced by a slot of a small table, so that the replay itself looks nothing up.
+//! `a ID BYTES` allocates, `f ID` frees; ids count up from 0; blocks that are never freed live until the end. A trace is read
+//! completely before it is replayed, and every id is replaced by a slot of a small table, so that the replay needs no lookup.
 
 use crate::fault::{Fault, TraceError};
 use flate2::bufread::MultiGzDecoder;
@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZeroU64;
 use std::path::Path;
 
-/// No line of a trace is longer: two numbers of 20 digits each need far less.
+/// The longest line of a trace: more than two numbers of 20 digits each need.
 const LONGEST_LINE: u64 = 256;
 
 /// The first bytes of every gzip stream.
@@ -19,22 +19,22 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// One line of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Allocates `bytes` bytes, to be held in a slot that is empty.
+    /// Allocates `bytes` bytes, and stores the block in an empty slot.
     Allocate { slot: u32, bytes: u64 },
-    /// Frees what the slot holds.
+    /// Frees the block in the slot.
     Free { slot: u32 },
 }
 
 /// A trace, ready to be replayed.
 ///
-/// Invariant: an event that allocates names an empty slot below `slots`, one that frees names a full one.
+/// Invariant: the slot of an allocation is empty and below `slots`; the slot of a free contains a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trace {
     /// The events, in order; the n-th is line n + 1.
     pub(crate) events: Vec<Event>,
-    /// The most blocks that live at once.
+    /// The peak of the number of live blocks.
     pub(crate) slots: u32,
-    /// The most bytes that are asked for at once.
+    /// The peak of the requested bytes.
     pub(crate) peak_requested: u64,
 }
 
@@ -46,7 +46,7 @@ impl Trace {
         Self::read(BufReader::new(file)).map_err(|(line, fault)| at_line(line, fault))
     }
 
-    /// Reads a trace; a fault comes with the number of its line, or with 0 if there is no line to blame.
+    /// Reads a trace. An error has the number of its line, or 0 if it does not belong to a line.
     pub(crate) fn read(mut source: impl BufRead) -> Result<Self, (u64, Fault)> {
         let start = source.fill_buf().map_err(|error| (0, Fault::Unreadable(error)))?;
         if start.starts_with(&GZIP) {
@@ -56,8 +56,8 @@ impl Trace {
         }
     }
 
-    /// The same trace with every size divided by `divisor`, rounded down. A request of at least one byte stays one of at least
-    /// one byte; a request of no bytes stays one of none.
+    /// Returns the trace with every size divided by `divisor`, rounded down. Requests of at least one byte remain at least one
+    /// byte; requests of zero bytes remain zero.
     pub(crate) fn scaled(mut self, divisor: NonZeroU64) -> Self {
         let mut sizes = vec![0; self.slots as usize];
         let mut requested = 0;
@@ -91,13 +91,13 @@ impl Trace {
     }
 }
 
-/// What is known after some lines.
+/// The state after the lines so far.
 #[derive(Debug, Default)]
 struct Reader {
     trace: Trace,
-    /// By id: the slot and the bytes of a live allocation, nothing of one that was freed.
+    /// For each id, the slot and the bytes of a live allocation; `None` if it was freed.
     allocations: Vec<Option<(u32, u64)>>,
-    /// Slots that are empty, below `trace.slots`.
+    /// The empty slots below `trace.slots`.
     empty_slots: Vec<u32>,
     requested: u64,
     requested_in_total: u64,
@@ -170,7 +170,7 @@ fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Result<u64, F
     digits.parse().map_err(|_| Fault::NumberTooLarge { found: shown(field) })
 }
 
-/// A field as a message can show it: on one line, and not too long.
+/// Returns a field for a message: on one line, and truncated.
 fn shown(field: &[u8]) -> String {
     const MOST: usize = 24;
     let text = field[..field.len().min(MOST)].escape_ascii().to_string();
