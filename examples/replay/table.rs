@@ -29,7 +29,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Returns the ratios of a row, in the order of the columns. PyTorch's are known for undivided sizes and the traces in `tests/data`.
+    /// Returns the ratios of a row, in the order of the columns. PyTorch's are known for undivided sizes and the traces
+    /// in `tests/data`.
     fn ratios(&self, row: &Row) -> [Option<f64>; 4] {
         let known = PYTORCH.iter().find(|(trace, ..)| self.scale == 1 && *trace == row.trace);
         [Some(row.compacting.ratio), Some(row.rigid.ratio), known.map(|known| known.1), known.map(|known| known.2)]

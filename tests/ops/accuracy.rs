@@ -1,8 +1,8 @@
 //! The accuracy that the docs of elementwise operations state, over the whole range of f32, against float64.
 //!
-//! Numbers are drawn by their bits, so that every magnitude is as likely as any other, and more of them around 0 and 1.
-//! A unit in the last place (ULP) is that of the result, and never less than that of the least normal number: drivers
-//! may flush subnormal numbers, operands and results alike.
+//! Numbers are drawn by their bits, so that every magnitude is equally likely, and additional numbers near 0 and 1. A unit
+//! in the last place (ULP) is that of the result, and at least that of the smallest normal number, because drivers may
+//! flush subnormal operands and results.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
@@ -21,8 +21,8 @@ fn numbers(random: &mut Random) -> Vec<f32> {
     all
 }
 
-/// How far a result is from the model, as a multiple of what is allowed. Beyond the largest number infinity is right, and 0 is in
-/// place of a subnormal result.
+/// Returns the error of a result as a multiple of the tolerance. Infinity is correct beyond the largest number, and 0 for a
+/// subnormal result.
 fn excess(found: f32, wanted: f64, allowed: f64) -> f64 {
     let most = f64::from(f32::MAX);
     let is_same = f64::from(found) == wanted || (found.is_nan() && wanted.is_nan());

@@ -1,4 +1,4 @@
-//! Batches of products, and products in tiles, against the same model as single ones.
+//! Batches of matrix products, and products in tiles, against the model of a single product.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
@@ -22,7 +22,7 @@ fn products<T: Copy, S: Copy>(x: &Array<T>, y: &Array<T>, zero: S, join: impl Fn
     Array { shape: [lead, &[rows, columns]].concat(), elements }
 }
 
-/// The array as a tensor whose last two dimensions lie the other way round in memory, or not.
+/// Returns the array as a tensor whose last two dimensions are transposed in memory, or not.
 fn laid_out(pool: &Pool, x: &Array<f32>, transposed: bool) -> Result<Tensor, wgpu_pool::TensorError> {
     if !transposed {
         return x.to_device(pool);
@@ -45,7 +45,7 @@ fn assert_products(pool: &Pool, random: &mut Random, batches: usize, [rows, dept
     Ok(())
 }
 
-/// Medium matrices, whole tiles and parts of tiles, depths that end within a slice.
+/// Medium matrices, whole and partial tiles, and sizes of K that end within a tile.
 #[test]
 fn products_in_tiles_equal_the_model_in_every_layout() -> Outcome {
     let mut random = Random::new(60);
@@ -139,7 +139,7 @@ fn a_vector_is_a_row_on_the_left_and_a_column_on_the_right() -> Outcome {
     Ok(())
 }
 
-/// More batches than one dispatch takes.
+/// More batches than one dispatch supports.
 #[test]
 fn as_many_batches_as_there_are_go_through() -> Outcome {
     let mut random = Random::new(64);
@@ -152,7 +152,7 @@ fn as_many_batches_as_there_are_go_through() -> Outcome {
     Ok(())
 }
 
-/// Elements outside of a window, and stale memory, must not show: zero times it would.
+/// Elements outside a window, and stale memory, must not be read: multiplying NaN by zero gives NaN.
 #[test]
 fn tiles_take_no_element_outside_of_their_matrices() -> Outcome {
     let mut random = Random::new(65);

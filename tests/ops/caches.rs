@@ -1,4 +1,4 @@
-//! Caches: how many kernels are compiled, how many are kept, and that nothing depends on what is kept.
+//! Caches: the number of compiled and of cached kernels, and results that do not depend on the contents of the caches.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{CacheUse, DType, Expression, Pool, Tensor, fuse};
@@ -71,7 +71,7 @@ fn bound_constants_go_with_every_form_and_as_many_inputs_as_there_may_be() -> Ou
     Ok(())
 }
 
-/// An expression of its own for each number below 2^13.
+/// Returns a different expression for each number below 2^13.
 fn numbered(number: u32, x: &Tensor) -> Result<Tensor, wgpu_pool::TensorError> {
     let kernel = fuse(|[x]| (0..13).fold(x, |sum, bit| if number >> bit & 1 == 0 { sum + x } else { sum * x }));
     kernel.run([x])

@@ -1,4 +1,4 @@
-//! Operations on each element by itself, and on pairs.
+//! Elementwise operations on one and two operands.
 //!
 //! Tolerances are those of WGSL's accuracy table: they hold for every driver. Where the table says "correctly rounded" one
 //! unit in the last place is allowed, since the rounding mode is the device's.
@@ -9,7 +9,7 @@ use crate::common::{Outcome, adapter};
 use crate::model::{Array, assert_close, assert_equal, gelu, gelu_tanh, ulp};
 use wgpu_pool::{Tensor, TensorError};
 
-/// An operation, its meaning, and how far it may be off at `(x, result)`.
+/// An operation, its model, and its tolerance at `(x, result)`.
 type Unary = (&'static str, fn(&Tensor) -> Result<Tensor, TensorError>, fn(f64) -> f64, fn(f64, f64) -> f64);
 
 /// For every number.

@@ -16,14 +16,14 @@ const ACTIVATIONS: [(Activation, Unary); 6] = [
     (Activation::GeluTanh, Tensor::gelu_tanh),
 ];
 
-/// What a product is: its left and right side.
+/// The left and the right operand of a product.
 type Sides = fn(&Pool, &mut Random) -> Result<[Tensor; 2], TensorError>;
 
 fn real(pool: &Pool, shape: &[usize], random: &mut Random) -> Result<Tensor, TensorError> {
     Array::real(shape, random).to_device(pool)
 }
 
-/// One for each way through the kernels.
+/// One product for each kernel.
 const SIDES: [(&str, Sides); 9] = [
     ("small", |pool, random| Ok([real(pool, &[5, 7], random)?, real(pool, &[7, 3], random)?])),
     ("in vec4s", |pool, random| Ok([real(pool, &[64, 80], random)?, real(pool, &[80, 96], random)?])),

@@ -9,7 +9,7 @@ use wgpu_pool::{Corners, DType, Pool, PoolOptions, Tensor, TensorError};
 const PROGRAMS: u64 = 1000;
 const STEPS: usize = 14;
 
-/// Mostly small, else near a power of two where some integer type ends, or any number at all.
+/// Returns mostly small numbers, otherwise numbers near the limit of an integer type, or any number.
 fn number(random: &mut Random) -> usize {
     let near = [15, 16, 24, 30, 31, 32, 33, 40, 61, 62, 63][random.below(11)];
     match random.below(16) {

@@ -1,4 +1,4 @@
-//! The largest and smallest elements, and reductions of every way in which elements can lie.
+//! The largest and smallest elements, and reductions over every layout.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
@@ -6,7 +6,7 @@ use crate::model::{Array, assert_equal};
 use crate::views::random_view;
 use wgpu_pool::{DType, Tensor};
 
-/// Shapes and axes whose elements lie in long rows, short rows, columns and with any strides, in one part and in several.
+/// Shapes and axes with long rows, short rows, columns and any strides, in one part and in several.
 const LAYOUTS: [(&[usize], &[usize]); 18] = [
     (&[3, 8], &[1]),
     (&[40, 64], &[1]),

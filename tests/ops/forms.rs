@@ -1,11 +1,11 @@
-//! Operands at multiples of four elements, or nearly: where kernels take a vec4 at once, and where they must not.
+//! Operands at multiples of four elements, where kernels move a vec4, and next to such multiples, where they must not.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::{Array, assert_equal};
 use wgpu_pool::Tensor;
 
-/// Parts of a contiguous tensor that begin and end at each place within a vec4.
+/// Parts of a contiguous tensor that begin and end at each element of a vec4.
 #[test]
 fn writing_a_part_leaves_its_neighbours_wherever_it_begins_and_ends() -> Outcome {
     let mut random = Random::new(50);
@@ -70,7 +70,7 @@ fn windows_rows_columns_and_single_elements_combine_as_the_model() -> Outcome {
     Ok(())
 }
 
-/// Beyond the workgroups of one dimension of a dispatch.
+/// More workgroups than one dimension of a dispatch supports.
 #[test]
 fn long_tensors_are_reached_to_the_last_element() -> Outcome {
     for pool in adapter::all_shared() {

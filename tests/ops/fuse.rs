@@ -1,4 +1,4 @@
-//! Expressions as one kernel, and what is built on them: comparisons, choices, powers.
+//! Fused expressions, and comparisons, selection and powers.
 
 use crate::SIZES;
 use crate::common::random::Random;

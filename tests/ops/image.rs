@@ -1,4 +1,4 @@
-//! Convolutions, pooling and other sizes, against float64 by their definitions; gradients as the transposes that they are.
+//! Convolution, pooling and resizing against float64 models of their definitions; gradients are compared with transposed maps.
 
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};

@@ -139,7 +139,7 @@ fn adamw_of(four: &Four) -> AdamWParameter<'_> {
     AdamWParameter { x, gradient, mean, mean_square }
 }
 
-/// A pool of small segments, so that a list's tensors lie in more of them than a kernel binds.
+/// A pool with small segments, so that the tensors of a list are in more segments than a kernel binds.
 fn in_many_segments() -> Option<Pool> {
     adapter::open(PoolOptions {
         smallest_segment: Some(256 << 10),
@@ -149,7 +149,7 @@ fn in_many_segments() -> Option<Pool> {
     })
 }
 
-/// A pool whose segments are larger than what a kernel can bind.
+/// A pool whose segments are above the largest binding.
 fn in_narrow_windows() -> Option<Pool> {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 20, ..wgpu::Limits::default() };
     let (device, queue) = adapter::foreign_with(limits)?;

@@ -1,4 +1,4 @@
-//! Random tensors: the shader against its twin on the CPU, to the bit.
+//! Random tensors: the shader is bitwise equal to the CPU implementation.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::ops::philox;
@@ -12,7 +12,7 @@ const KINDS: [(&str, Make, Model); 2] = [
     ("randn", |pool, shape, seed| Tensor::randn(pool, shape, seed), philox::normal),
 ];
 
-/// The numbers alone of a shape's index count, and all of them are written: nothing of what was there shows.
+/// A number depends only on its index, also for other shapes, and every element is written.
 #[test]
 fn random_tensors_equal_the_cpu_to_the_bit_at_odd_counts() -> Outcome {
     for pool in adapter::all_shared() {

@@ -1,4 +1,4 @@
-//! How long each kernel takes.
+//! Execution times of kernels.
 
 use crate::common::{Outcome, adapter};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! The dtype of results of operands of different dtypes, as `torch.result_type`.
+//! Promotion: the dtype of results for operands of different dtypes, as `torch.result_type`.
 
 use crate::common::{Outcome, adapter};
 use crate::model::Array;
@@ -6,8 +6,9 @@ use crate::table::placing::{download, upload};
 use wgpu_pool::DType::{F16, F32, I32, U32};
 use wgpu_pool::{DType, Expression, Pool, Reduction, Tensor, TensorError, f16, fuse};
 
-/// What two dtypes give, of operands with dimensions each; where the left one has none; and where the right one has none.
-/// Read off `torch.result_type` of torch 2.9; `torch.uint32` and `torch.int32` are refused there as well.
+/// The promoted dtype of two dtypes: for operands of rank 1 or more, for a left operand of rank 0, and for a right
+/// operand of rank 0. Results of `torch.result_type` of torch 2.9, which also refuses `torch.uint32` with
+/// `torch.int32`.
 const RESULTS: [(DType, DType, [Option<DType>; 3]); 6] = [
     (F32, F16, [Some(F32), Some(F16), Some(F32)]),
     (F32, I32, [Some(F32), Some(F32), Some(F32)]),

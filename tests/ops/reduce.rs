@@ -60,7 +60,7 @@ fn sums_of_views_equal_the_model() -> Outcome {
     Ok(())
 }
 
-/// Where an invocation hands over to a workgroup, where a workgroup's elements end, and where there are parts.
+/// Sizes around the limits of an invocation and of a workgroup, and sizes with several parts.
 #[test]
 fn sums_of_every_length_reach_every_element() -> Outcome {
     let mut random = Random::new(26);

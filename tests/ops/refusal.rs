@@ -1,9 +1,9 @@
-//! Bad input to tensors: each its own error with both sides, and the pool usable afterwards.
+//! Invalid arguments of tensor operations: each gives a specific error with both values, and the pool stays usable.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{AllocateError, DType, DeviceError, Memory, Pool, PoolOptions, Tensor, TensorError};
 
-/// The error, whose text is pinned.
+/// Asserts that a call returns an error with this text.
 #[track_caller]
 fn refused<T>(outcome: Result<T, TensorError>, text: &str) -> TensorError {
     match outcome {
@@ -15,7 +15,7 @@ fn refused<T>(outcome: Result<T, TensorError>, text: &str) -> TensorError {
     }
 }
 
-/// Nothing is held, and what comes next works.
+/// Asserts that no memory is leaked, and that the pool works.
 fn assert_usable(pool: &Pool, live: u64) -> Outcome {
     assert_eq!(pool.stats().blocks.current, live, "a refused operation left a block behind");
     pool.check()?;
@@ -156,7 +156,7 @@ fn a_repeated_view_of_too_many_elements_is_refused() -> Outcome {
     assert_usable(&pool, 1)
 }
 
-/// Larger than what a shader may be bound to, where that is less than the largest buffer.
+/// Tensors above the largest binding, on devices where this is below the largest buffer.
 #[test]
 fn a_tensor_above_the_largest_binding_is_refused_by_kernels_and_can_be_read() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };

@@ -8,7 +8,7 @@ use crate::common::{Outcome, adapter};
 use crate::model::{Array, assert_close, ulp};
 use wgpu_pool::{DType, Tensor};
 
-/// Lengths around a vec4, the workgroup, what an invocation holds, and what a workgroup holds.
+/// Lengths near the size of a vec4, of a workgroup, and near the number of elements of an invocation and of a workgroup.
 const LENGTHS: [usize; 14] = [1, 2, 3, 4, 7, 8, 255, 1000, 1024, 1028, 2052, 4096, 4100, 5001];
 
 fn rows_of(x: &Array<f32>) -> impl Iterator<Item = Vec<f64>> + '_ {

@@ -1,4 +1,4 @@
-//! Random shapes, views and axes, against the model; a failure is made as small as it can be.
+//! Random shapes, views and axes, compared with the model; failing cases are minimized.
 
 use crate::common::adapter;
 use crate::common::random::Random;
@@ -8,7 +8,7 @@ use proptest::prelude::{Strategy, any, prop_assert_eq};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use wgpu_pool::{DType, Element, Pool, Tensor, TensorError, f16, fuse};
 
-/// As many for each property and pool: a kernel of each kind comes several times.
+/// The number of cases for each property and pool: every kind of kernel occurs several times.
 const CASES: u32 = 60;
 
 /// A view: a shape, an order of its axes, and a part of each.
@@ -16,7 +16,7 @@ const CASES: u32 = 60;
 struct View {
     shape: Vec<usize>,
     order: Vec<usize>,
-    /// How much of each axis, in its new order, is cut off at the start and at the end.
+    /// The number of indices of each axis, in its new order, that are removed at the start and at the end.
     cuts: Vec<(usize, usize)>,
 }
 
@@ -246,7 +246,7 @@ fn any_window_convolves_as_its_definition_says() {
     }
 }
 
-/// Elements of 16 bits lie two in a word: no view of them may begin or end anywhere else than it says.
+/// Two f16 elements share a word: a view must not read or write the other element.
 #[test]
 fn any_view_of_halves_is_read_copied_and_added_up() {
     for pool in adapter::all_shared() {

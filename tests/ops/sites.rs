@@ -1,4 +1,4 @@
-//! Whatever an operation allocates, its result and what it needs on the way, names the line that called it.
+//! Call sites: the result and the temporary memory of an operation are attributed to the line that called the operation.
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
@@ -9,7 +9,7 @@ type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 const SLIDING: Window = Window::new([2, 2], [1, 1], [0, 0]);
 
 const FIRST_LINE: u32 = line!();
-/// Every operation that makes a tensor, each on a square matrix of f32 and a view of it that isn't contiguous.
+/// Every operation that allocates, on a square f32 matrix and a view of it that is not contiguous.
 const CALLS: [Call; 58] = [
     |pool, _, _| Tensor::empty(pool, [3], DType::U32),
     |pool, _, _| Tensor::zeros(pool, [3], DType::U32),

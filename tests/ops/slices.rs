@@ -1,4 +1,4 @@
-//! Slices, splits and new axes: what they are, and what is refused.
+//! Slices, splits and new axes, and their errors.
 
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{DType, IndexRange, Tensor, TensorError};

@@ -7,10 +7,10 @@ use wgpu_pool::{
     Activation, AdamW, AdamWParameter, Corners, CrossEntropy, DType, DeviceError, Pool, Tensor, TensorError, fuse,
 };
 
-/// The name of an operation, and what it gives.
+/// The name and the result of an operation.
 type Named = (&'static str, Result<Vec<f32>, TensorError>);
 
-/// A value of each kind of operation.
+/// Returns a result of each kind of operation.
 fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
     let x = Tensor::randn(pool, [20, 36], 1)?;
     let (row, index) = (Tensor::randn(pool, [36], 2)?, Tensor::zeros(pool, [20, 1], DType::U32)?);

@@ -88,7 +88,7 @@ fn reductions_and_products_pass_on_nan() -> Outcome {
     Ok(())
 }
 
-/// NaN in stale memory must not show: zero times it would.
+/// NaN in stale memory must not be read: multiplying NaN by zero gives NaN.
 #[test]
 fn stale_memory_never_leaks_into_a_result() -> Outcome {
     for pool in adapter::all_shared() {

@@ -23,7 +23,7 @@ pub(crate) struct Refusals {
     pub(crate) budget_after_wait: AtomicU64,
 }
 
-/// What another thread or a callback does at one point.
+/// The action of another thread or of a callback at one point.
 pub(crate) type Action = Box<dyn FnMut() + Send>;
 
 /// The points at which another thread acts: inside of a call that waits for the device, in this order.

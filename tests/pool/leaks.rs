@@ -1,4 +1,4 @@
-//! Leaks: what is still alive after everything was dropped.
+//! Leaks: blocks that are still allocated.
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, options, over_every_memory};

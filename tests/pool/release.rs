@@ -1,4 +1,4 @@
-//! Unneeded memory is released after a time, and nothing else is.
+//! Release of unneeded memory after a period.
 
 use crate::common::{Outcome, watchdog};
 use crate::subjects::{Adapter, SEGMENT, Subject, options, over_every_memory};
@@ -136,7 +136,7 @@ fn without_the_option_memory_stays_reserved() -> Outcome {
     Ok(())
 }
 
-/// Case 22: above a fraction of the limit, idle segments go before the pool grows, and nothing waits.
+/// Case 22: above a fraction of the limit, idle segments are released before the pool grows, without waiting for the device.
 #[test]
 fn idle_segments_go_before_the_pool_grows_beyond_a_fraction_of_its_limit() -> Outcome {
     let limit = 100 * SEGMENT;

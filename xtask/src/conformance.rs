@@ -23,7 +23,8 @@ const SUITES: [(&str, &str); 3] =
     [("torch", "torch_cases.py"), ("onnx", "onnx_cases.py"), ("special", "special_cases.py")];
 /// The Python to begin with. Everything after runs in the virtual environment's own.
 const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
-/// What the generators can't do without: the oldest Python that has packages of these versions, and pip, which Debian leaves out.
+/// The requirements of the generators: the oldest Python with packages of these versions, and pip, which is a separate package on
+/// Debian.
 const NEEDS: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))";
 
 /// Installs the packages and generates the cases where that was not done before for the sources as they are now, runs the cases,

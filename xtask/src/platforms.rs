@@ -34,7 +34,7 @@ pub(crate) fn run(run: &mut Run, all_platforms: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// The profile `check` has cargo pass lint levels to the crate alone, and not to what it depends on.
+/// With the profile `check`, cargo passes lint levels to the crate only, and not to its dependencies.
 fn step(target: Option<&str>, contents: &[&str]) -> Step {
     let platform = target.unwrap_or("this platform");
     let place = target.map(|target| format!("--target {target} ")).unwrap_or_default();

@@ -15,7 +15,7 @@ fn lines() -> Vec<(String, String)> {
     lines
 }
 
-/// What follows `key:` in a line of a step.
+/// Returns the text after `key:` in a line of a step.
 fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.trim_start_matches("- ").strip_prefix(key)?.strip_prefix(": ")
 }

@@ -99,7 +99,8 @@ impl<'a> Elementwise<'a> {
         Ok(output)
     }
 
-    /// Writes results of a dtype to `output`, which may be one of the inputs. The inputs are broadcast to the shape of the output.
+    /// Writes results of a dtype to `output`, which may be one of the inputs. The inputs are broadcast to the shape of
+    /// the output.
     ///
     /// # Errors
     /// [`TensorError::DType`] if the dtype is not the output's; [`TensorError::Overlap`] if the output shares elements with an

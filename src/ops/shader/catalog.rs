@@ -1,5 +1,5 @@
-//! Every kernel in a separate file, and the files of `shaders/lib` that it needs. Entry point, bindings and parameters of a kernel
-//! are read from its text.
+//! Every kernel in a separate file, and the files of `shaders/lib` that it needs. Entry point, bindings and parameters
+//! of a kernel are read from its text.
 
 use super::{Edit, Shader};
 

@@ -38,7 +38,8 @@ pub(super) struct Shader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Specialization {
     pub(super) name: &'static str,
-    /// The result of the function `apply`: an expression of `x` in the epilogue of a product, of `shifted` and `total` in a softmax.
+    /// The result of the function `apply`: an expression of `x` in the epilogue of a product, of `shifted` and `total`
+    /// in a softmax.
     expression: Option<&'static str>,
     edits: &'static [Edit],
     /// WGSL functions that are called, over the aliases Real, Bits, Signed and Truth.

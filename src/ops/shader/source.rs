@@ -53,8 +53,8 @@ impl Source {
         self.text
     }
 
-    /// Returns the range of the declaration of a name. A declaration starts at the start of a line; a function ends with a brace at
-    /// the start of a line.
+    /// Returns the range of the declaration of a name. A declaration starts at the start of a line; a function ends
+    /// with a brace at the start of a line.
     fn declaration(&self, name: &str) -> Result<Range<usize>, DeviceError> {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {

@@ -1,4 +1,4 @@
-//! What is computed on elements of 16 bits, against the same on f32.
+//! Operations on f16, compared with the same operations on f32.
 
 use super::{every, on_both, pools, some};
 use crate::common::Outcome;

@@ -1,7 +1,7 @@
-//! Elements of 16 bits.
+//! f16.
 //!
-//! What is computed on them is computed in f32 and rounded once: each operation must give one of the two neighbours of what it
-//! gives on the same numbers as f32, which the other tests hold to the model in 64 bits. Which neighbour is the device's choice.
+//! Operations on f16 are computed in f32 and rounded once: each result must be one of the two f16 numbers adjacent to the f32
+//! result, which other tests compare with the float64 model. Which of the two depends on the device.
 
 mod arithmetic;
 mod cooperative;
@@ -24,7 +24,7 @@ fn some(pool: &Pool, shape: &[usize], random: &mut Random) -> Result<Tensor, Ten
     Tensor::from_slice(pool, &elements, shape)
 }
 
-/// Every number that there is.
+/// Returns every f16 number.
 fn every(pool: &Pool, shape: &[usize]) -> Result<Tensor, TensorError> {
     Tensor::from_slice(pool, &every_element(), shape)
 }
@@ -56,7 +56,7 @@ pub(crate) fn neighbours(number: f32) -> [f32; 2] {
     }
 }
 
-/// Checks a result against what the same operation gives on f32, within `roundings` numbers of f16.
+/// Compares a result with the result of the same operation on f32, within `roundings` f16 numbers.
 #[track_caller]
 fn assert_rounded(found: &Tensor, wanted: &Tensor, roundings: usize, what: &str) {
     assert_eq!(found.shape(), wanted.shape(), "{what}");

@@ -5,7 +5,7 @@ use crate::common::Outcome;
 use crate::model::Array;
 use wgpu_pool::{DType, Tensor, TensorError, f16, fuse};
 
-/// Shapes of odd lengths, of rows that kernels move as vec4, and of more dimensions than a kernel walks over.
+/// Shapes with odd sizes, with rows that kernels move as vec4, and with more dimensions than a kernel supports.
 const SHAPES: [&[usize]; 3] = [&[5, 7], &[3, 8], &[2; 8]];
 /// Shapes that broadcast to each other.
 const PAIRS: [[&[usize]; 2]; 6] = [
@@ -19,8 +19,8 @@ const PAIRS: [[&[usize]; 2]; 6] = [
 const EVERY: &[DType] = ALL;
 const SIGNED: &[DType] = &[DType::F32, DType::F16, DType::I32];
 
-/// Those of the dtypes in which a row of this shape is run. In many dimensions f32 alone: each layout of a generated
-/// kernel is another one, which takes a software driver 0.1 seconds to compile.
+/// Returns the dtypes for a row with this shape. Only f32 for more than six dimensions: a kernel is generated for each layout,
+/// which takes a software driver 0.1 seconds to compile.
 pub(super) fn dtypes_for(shape: &[usize], dtypes: &'static [DType]) -> &'static [DType] {
     if shape.len() > 6 { &[DType::F32] } else { dtypes }
 }

@@ -223,14 +223,14 @@ pub(super) fn pools() -> Vec<Row> {
     rows
 }
 
-/// How an image gets another size.
+/// The interpolation of a resized image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resampling {
     Nearest,
     Bilinear(Corners),
 }
 
-/// What an element of one axis is made of in another size: two places and their weights.
+/// The interpolation of an element along one axis: two indices and their weights.
 fn taps(at: usize, size: usize, out: usize, resampling: Resampling) -> [(usize, f64); 2] {
     let source = match resampling {
         Resampling::Nearest => return [(at * size / out, 1.0), (0, 0.0)],
@@ -243,7 +243,7 @@ fn taps(at: usize, size: usize, out: usize, resampling: Resampling) -> [(usize, 
     [(low, 1.0 - upper), ((low + 1).min(size - 1), upper)]
 }
 
-/// What is done with an element of the small image, one of the large image, and the weight of the one in the other.
+/// A function of an element of the small image, an element of the large image, and the weight of the first in the second.
 type Weighed<'a> = Box<dyn FnMut([usize; 4], [usize; 4], f64) + 'a>;
 type Resample = fn(&Tensor, [usize; 2]) -> Result<Tensor, TensorError>;
 

@@ -1,4 +1,4 @@
-//! Rows of operations that look elements up by an index, or add where an index says.
+//! Rows of lookups and additions by index.
 
 use super::{ALL, Row, any, below, check};
 use crate::common::Outcome;
@@ -14,7 +14,7 @@ fn named(axis: usize, end: usize, at: &[usize], index: f64) -> Option<Vec<usize>
     (index < end).then_some(place)
 }
 
-/// `x[axis, index[…]]` at each place of the index, and 0 where that is beyond the axis.
+/// Returns `x[axis, index[…]]` for each element of the index, and 0 if the index is beyond the axis.
 fn gathered(x: &Array<f64>, axis: usize, index: &Array<f64>) -> Array<f64> {
     let end = x.shape[axis];
     Array::by_index(&index.shape, |at| named(axis, end, at, index.at(at)).map_or(0.0, |place| x.at(&place)))

@@ -1,13 +1,13 @@
 //! The table of all operations: each operand in every layout, alone and in one storage with another operand, in every dtype,
 //! against a model in float64.
 //!
-//! An operation is a [`Row`]: its operands, what it runs and what that should give. [`check`] runs a row with each operand in
-//! each layout while the others are fresh, with all operands in each layout, and with each pair of operands of one dtype in one
-//! storage. Every operand has elements around it; where an operand is written, these must stay as they are. `names.rs` holds the
-//! table to the sources: an operation that is public and no row fails.
+//! An operation is a [`Row`]: its operands, a function that runs the operation, and a model of the results. [`check`] runs a row
+//! with each operand in each layout while the others are fresh, with all operands in each layout, and with each pair of operands
+//! of one dtype in one storage. Every operand is surrounded by other elements, which must not change if the operand is written.
+//! `names.rs` compares the table with the sources: a public operation without a row fails.
 //!
-//! Numerical accuracy is the business of other tests: here an error of a few units in the last place is nothing, and an
-//! element of the wrong place is everything.
+//! These tests find elements at wrong indices, and tolerate errors of a few units in the last place. Other tests check the
+//! numerical accuracy.
 
 mod elementwise;
 mod images;
@@ -25,7 +25,7 @@ use placing::{PLACES, Place, Placed, download};
 use std::fmt::Write as _;
 use wgpu_pool::{DType, Pool, Tensor, TensorError};
 
-/// What an operand's elements are. All are numbers that every dtype of the operand has.
+/// The elements of an operand: numbers that every dtype of the operand represents exactly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Of {
     /// Multiples of 1/8 from -2 to 2; whole numbers from -8 to 8 of i32, and from 0 to 8 of u32.
@@ -68,17 +68,17 @@ type Model = Box<dyn Fn(&[&Array<f64>], DType) -> Vec<Array<f64>>>;
 pub(crate) struct Row {
     /// The type and the method, as `Tensor::add`.
     pub(crate) name: String,
-    /// What is done besides, such as along which axis.
+    /// Further arguments, such as the axis.
     detail: String,
     dtypes: Vec<DType>,
     operands: Vec<Operand>,
-    /// The operands that it writes. They take no places that share elements.
+    /// The operands that the operation writes. They have no layouts whose elements overlap.
     written: Vec<usize>,
     /// Whether the operation refuses operands that are not contiguous.
     contiguous: bool,
     /// Whether two operands may be one tensor.
     same: bool,
-    /// How far a result may be from the model, apart from the rounding of its dtype, for numbers of about 1.
+    /// The tolerance of a result, in addition to the rounding of its dtype, for numbers near 1.
     tolerance: f64,
     run: Run,
     model: Model,

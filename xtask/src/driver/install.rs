@@ -61,7 +61,7 @@ pub(crate) fn install_by_apt(what: &str, packages: &str) -> Result<(), String> {
     install_packages(prefix, packages)
 }
 
-/// What this process may do to the system.
+/// The permissions of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rights {
     Root,
@@ -82,7 +82,7 @@ impl Rights {
         }
     }
 
-    /// What a command starts with in order to run as root; `None` if it can't.
+    /// Returns the words before a command that runs as root. `None` if this is not possible.
     const fn prefix(self) -> Option<&'static [&'static str]> {
         match self {
             Self::Root => Some(&[]),
@@ -97,7 +97,7 @@ fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stderr(Stdio::null())
 }
 
-/// A package manager whose packages of a software driver are known.
+/// A package manager with known packages of a software driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PackageManager {
     Apt,
@@ -152,7 +152,7 @@ impl PackageManager {
     }
 }
 
-/// What a person is told where the installation can't be done from here.
+/// The message if this program cannot install the driver.
 fn advice(interface: Interface, manager: Option<PackageManager>, rights: Rights, why: &str) -> String {
     let command = match manager {
         Some(manager) => format!("Run:\n\n    {}", manager.by_hand(interface, rights)),
@@ -199,7 +199,7 @@ fn install_packages(prefix: &[&str], packages: &str) -> Result<(), String> {
     Err(format!("apt-get install failed ({})", output.status))
 }
 
-/// An apt-get command that asks nothing and answers in English, which [`held_by_another`] reads.
+/// Returns an apt-get command without questions and with English messages, which [`held_by_another`] parses.
 fn apt(prefix: &[&str], arguments: &[&str]) -> Command {
     // Set through `env`, since sudo drops the variables that it is called with.
     let words = prefix.iter().chain(&["env", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "apt-get"]).chain(arguments);
@@ -218,7 +218,7 @@ fn shown(prefix: &[&str]) -> String {
     prefix.iter().map(|word| format!("{word} ")).collect()
 }
 
-/// Shows what a failed command printed. A successful command's progress, some hundred lines, is discarded.
+/// Prints the output of a failed command. The output of a successful command, several hundred lines, is discarded.
 fn print_through(output: &Output) {
     print!("{}", String::from_utf8_lossy(&output.stdout));
     // A closed standard error leaves nowhere to complain to.

@@ -1,4 +1,4 @@
-//! What the search for a driver sees of a machine: its files and its environment, so that tests can make up both.
+//! The input of the search for a driver: the files and the environment of a machine, which tests can simulate.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ impl Machine {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The folders that a colon-separated variable names; `otherwise` where it isn't set.
+    /// Returns the folders of a colon-separated variable, or `otherwise` if it is not set.
     pub(crate) fn folders(&self, name: &str, otherwise: &str) -> Vec<PathBuf> {
         self.variable(name)
             .unwrap_or(otherwise)
@@ -59,7 +59,7 @@ impl Machine {
         fs::read_to_string(self.real(path)).ok()
     }
 
-    /// The paths in a folder, by name; none if it is no folder.
+    /// Returns the sorted paths in a folder; empty if the folder does not exist.
     pub(crate) fn list(&self, folder: &Path) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.real(folder)) else {
             return Vec::new();
@@ -101,7 +101,7 @@ impl Machine {
         }
     }
 
-    /// The paths that match a pattern whose last part may hold one `*`.
+    /// Returns the paths that match a pattern whose last part may contain one `*`.
     fn matching(&self, pattern: &Path) -> Vec<PathBuf> {
         let (Some(folder), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str())) else {
             return Vec::new();

@@ -12,11 +12,11 @@ pub(crate) use install::install_by_apt;
 use machine::Machine;
 use search::{Found, Interface};
 
-/// Makes sure that there is a driver, installing one if need be, and says what there is.
+/// Ensures that there is a driver, by installing one if necessary. Returns a description of the driver.
 ///
 /// # Errors
 ///
-/// What is missing, and the command that installs it, where it cannot be installed from here.
+/// The missing parts and the command that installs them, if this program cannot install them.
 pub(crate) fn ensure() -> Result<String, String> {
     if let Some(native) = native_interface() {
         return Ok(format!("{native} comes with this system"));

@@ -12,7 +12,7 @@ use std::{
 
 use super::machine::Machine;
 
-/// A graphics interface whose driver is installed apart from the operating system.
+/// A graphics interface whose driver is not a part of the operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interface {
     Vulkan,
@@ -56,14 +56,14 @@ pub(crate) struct Found {
     pub(crate) path: PathBuf,
 }
 
-/// What the search found missing.
+/// The missing parts of a driver.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// The library through which programs reach every driver.
     Loader(&'static str),
     /// Any driver's manifest.
     Manifest,
-    /// What a manifest needs in order to be of use, for each manifest found.
+    /// For each manifest, the missing parts.
     Device(Vec<String>),
 }
 
@@ -148,7 +148,7 @@ fn standard_folders(machine: &Machine) -> Vec<PathBuf> {
     folders.into_iter().map(|folder| folder.join("vulkan/icd.d")).collect()
 }
 
-/// What a manifest's driver lacks on this machine; `None` if it can be used.
+/// Returns the missing parts of a manifest's driver on this machine; `None` if the driver can be used.
 fn lack_of(machine: &Machine, manifest: &Path) -> Option<String> {
     let Some(library) = machine.read(manifest).and_then(|text| library_path(&text)) else {
         return Some("a library_path".to_string());
