@@ -194,6 +194,17 @@ fn a_long_line_of_a_comment_is_refused_and_a_row_of_a_table_is_accepted() {
 }
 
 #[test]
+fn an_operation_in_place_that_does_not_name_its_caller_is_refused() {
+    let lacks = |line: u32| format!("{line}: an operation in place lacks #[track_caller]");
+    accepted("src/ops/a.rs", "    #[track_caller]\n    /// Adds.\n    #[must_use]\n    pub fn add_(&self) {}");
+    accepted("src/ops/a.rs", "pub fn add(&self) {}\nfn add_(&self) {}\npub(super) fn sub_(&self) {}");
+    refused("src/ops/a.rs", "#[track_caller]\npub fn add() {}\n/// Adds.\npub fn add_(&self) {}", &lacks(4));
+    refused("src/ops/a.rs", "pub fn add_scaled_<T>(&self) {}", &lacks(1));
+    refused("src/ops/a.rs", "    // #[track_caller]\n    pub fn $in_place(&self) {}", &lacks(2));
+    accepted("src/pool/a.rs", "pub fn add_(&self) {}");
+}
+
+#[test]
 fn every_storage_binding_is_read_write() {
     let accepted_forms = "@group(0) @binding(0) var<storage, read_write> a: array<f32>;\n\
         @group(0) @binding(1) var < storage,read_write , > b: array<f32>;\n\

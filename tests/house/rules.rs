@@ -113,6 +113,7 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
         }
         "ops" => {
             found.extend(binds_in_permitted_files_only(path, &paths));
+            found.extend(names_its_caller(path, text));
             found.extend(multiplies_no_shape(path, &tokens));
         }
         _ => {}
@@ -149,6 +150,21 @@ fn wraps_its_comments(path: &str, text: &str) -> Vec<String> {
         format!("{path}:{}: a comment of {characters} characters; the maximum is {LONGEST_COMMENT}", at + 1)
     })
     .collect()
+}
+
+/// An operation in place may allocate, for example for the conversion of an operand. The call site of this memory is the caller's
+/// line only if the function is marked `#[track_caller]`.
+fn names_its_caller(path: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let is_marked = |at: usize| {
+        let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with('#') || line.starts_with("//"));
+        attributes.into_iter().any(|line| *line == "#[track_caller]")
+    };
+    let unmarked = lines.iter().enumerate().filter(|&(at, line)| {
+        let name = line.strip_prefix("pub fn ").and_then(|rest| rest.split(['(', '<']).next());
+        name.is_some_and(|name| name.ends_with('_') || name == "$in_place") && !is_marked(at)
+    });
+    unmarked.map(|(at, _)| format!("{path}:{}: an operation in place lacks #[track_caller]", at + 1)).collect()
 }
 
 fn forbids_unsafe_code(path: &str, tokens: &[Token]) -> Vec<String> {
