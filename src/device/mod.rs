@@ -13,6 +13,7 @@
 //! a segment is also a command: it takes effect after all previously recorded commands.
 
 mod accounting;
+mod context;
 mod driver_model;
 pub(crate) mod gpu;
 mod host;
@@ -20,6 +21,8 @@ mod host;
 pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback};
 pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
+
+pub use context::ContextGuard;
 
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -337,6 +340,14 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
 
     /// Runs the callbacks of finished work. Does not wait.
     fn poll(&self) {}
+
+    /// Where one thread at a time can use the memory (GL), waits for the others, and excludes them until the guard is
+    /// dropped. Called before a lock is acquired that is held during calls of the memory, because callbacks of the
+    /// application run with the others excluded and may need that lock.
+    #[doc(hidden)]
+    fn exclude_threads(&self) -> ContextGuard<'_> {
+        ContextGuard::default()
+    }
 }
 
 /// Recording of commands in program order, through the guard that [`Memory::commands`] returns.

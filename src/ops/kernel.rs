@@ -79,7 +79,7 @@ impl Pool {
     pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
         check_text(wgsl)?;
         // Parsed twice: here by naga, and by the device.
-        let (interface, program) = guarded(|| {
+        let compile = || {
             let interface = reflect(wgsl, entry)?;
             check_nesting(interface.nesting, self.memory().is_software())?;
             let program = self.memory().program(&ProgramDescriptor {
@@ -93,7 +93,8 @@ impl Pool {
                 constants: &[],
             })?;
             Ok((interface, program))
-        })?;
+        };
+        let (interface, program) = self.memory().wait_for_thread(|| guarded(compile))?;
         Ok(Kernel { pool: self.clone(), program, interface })
     }
 

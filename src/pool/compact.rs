@@ -6,13 +6,12 @@
 //! no copy fails after another was recorded.
 
 use super::growth::share_of;
-use super::{Inner, Pool, State};
+use super::{GrowthGuard, Inner, Pool, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::{Gain, PackingBounds, Plan};
 use crate::heap::{BlockId, Heap, Place, SegmentId, SubPool};
 use std::num::NonZeroU64;
-use std::sync::{MutexGuard, PoisonError};
 
 /// The usual size limit of a segment into which blocks are packed, in bytes: the pool temporarily holds this much more
 /// memory.
@@ -154,7 +153,7 @@ impl<M: Memory> Inner<M> {
     /// Packs blocks of sparse segments into a new segment and releases the emptied segments. Returns `None` if that
     /// gains nothing or if there is no room.
     fn pack(&self, pool: SubPool, budget: u64) -> Result<Option<Plan>, DeviceError> {
-        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let growing = self.lock_growth();
         let usual = PACKED_BYTES.max(self.state().heap.stats().pool(pool).active / PACKED_DIVISOR);
         let least = self.growth.minimum_segment;
         let bounds = PackingBounds { least, usual, most: u64::MAX, budget, dense: DENSE, goal: u64::MAX };
@@ -170,7 +169,7 @@ impl<M: Memory> Inner<M> {
     /// grow, moving at most `budget` bytes. The emptied segments become idle.
     pub(super) fn pack_before_growth(
         &self,
-        growing: &MutexGuard<'_, ()>,
+        growing: &GrowthGuard<'_>,
         pool: SubPool,
         bytes: u64,
         budget: u64,
@@ -187,7 +186,7 @@ impl<M: Memory> Inner<M> {
     /// Packs blocks of sparse segments, of any density and size, into a new segment that the limit and the device
     /// permit, until `goal` bytes are gained. The emptied segments become idle. Returns whether blocks were packed.
     pub(super) fn pack_regardless_of_density(&self, pool: SubPool, goal: u64) -> Result<bool, DeviceError> {
-        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let growing = self.lock_growth();
         let (most, dense) = (u64::MAX, u32::MAX);
         let bounds = PackingBounds { least: 0, usual: most, most, budget: most, dense, goal };
         Ok(self.pack_within(&growing, pool, bounds)?.is_some())
@@ -196,7 +195,7 @@ impl<M: Memory> Inner<M> {
     /// Packs within `bounds`, the limit, and the device's memory. The caller holds the growth lock.
     fn pack_within(
         &self,
-        _growing: &MutexGuard<'_, ()>,
+        _growing: &GrowthGuard<'_>,
         pool: SubPool,
         bounds: PackingBounds,
     ) -> Result<Option<Plan>, DeviceError> {

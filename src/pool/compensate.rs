@@ -5,12 +5,11 @@
 //! before the new segment is created, which keeps the pool's peak low. Does not wait for the device.
 
 use super::growth::share_of;
-use super::{Inner, State};
+use super::{GrowthGuard, Inner, State};
 use crate::device::{Memory, Submit};
 use crate::error::DeviceError;
 use crate::heap::compaction::Gain;
 use crate::heap::{Heap, SegmentId, SubPool};
-use std::sync::MutexGuard;
 
 /// The largest number of rounds for one new segment. Each round costs a plan.
 const MAX_ROUNDS: u32 = 8;
@@ -30,11 +29,11 @@ impl<M: Memory> Inner<M> {
     /// is left to do. Otherwise the lock was released, and the caller must plan the growth again.
     pub(super) fn compensate<'a>(
         &self,
-        growing: MutexGuard<'a, ()>,
+        growing: GrowthGuard<'a>,
         pool: SubPool,
         bytes: u64,
         compensation: &mut Compensation,
-    ) -> Result<Option<MutexGuard<'a, ()>>, DeviceError> {
+    ) -> Result<Option<GrowthGuard<'a>>, DeviceError> {
         if compensation.rounds == 0 {
             self.evacuate(pool, bytes, self.move_allowance())?;
         }

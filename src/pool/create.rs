@@ -4,12 +4,11 @@
 //! so that reserved bytes do not exceed the limit, also with several threads and when the limit is lowered while a segment
 //! is being created. The growth lock is held throughout, so that at most one segment is not counted yet.
 
-use super::{EventKind, Inner, State};
+use super::{EventKind, GrowthGuard, Inner, State};
 use crate::device::{Commands, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, Place, SegmentId, SubPool};
 use std::num::NonZeroU64;
-use std::sync::MutexGuard;
 
 /// The reason why no segment was created.
 pub(super) enum NoGrowth {
@@ -36,7 +35,7 @@ impl<M: Memory> Inner<M> {
     /// lowered, or another thread uses a segment that was idle.
     pub(super) fn create_for(
         &self,
-        _growing: &MutexGuard<'_, ()>,
+        _growing: &GrowthGuard<'_>,
         wanted: Wanted,
         requested: NonZeroU64,
     ) -> Result<Option<BlockId>, NoGrowth> {

@@ -25,7 +25,7 @@ use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::panic::Location;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// How the size of a new segment is chosen for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +242,7 @@ impl<M: Memory> Inner<M> {
         // Decided once: the hole from which the block has grown may be released before the next plan.
         let mut additional = None;
         loop {
-            let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+            let growing = self.lock_growth();
             let (bytes, shortfall) = match self.plan_growth(requested, sizing, &mut additional) {
                 Step::Served(block) => return Ok(block),
                 Step::Create { bytes, shortfall } => (bytes, shortfall),

@@ -22,7 +22,6 @@ use crate::device::{CacheLevel, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, SegmentId, SubPool};
 use std::num::NonZeroU64;
-use std::sync::PoisonError;
 
 /// The number of retries after other threads have changed the pool.
 const MAX_CONFLICTS: u32 = 1000;
@@ -120,7 +119,7 @@ impl<M: Memory> Inner<M> {
 
     /// Serves a request from a hole of either sub-pool, or creates a segment within the limit.
     fn create_in_room(&self, requested: NonZeroU64) -> Result<BlockId, NoGrowth> {
-        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let growing = self.lock_growth();
         let wanted = {
             let mut state = self.state();
             if let Some(block) = state.any_hole(requested) {

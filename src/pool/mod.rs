@@ -57,7 +57,7 @@ pub(crate) use storage::record;
 pub use trim::Trimmed;
 pub use weak::{WeakPool, WeakStorage};
 
-use crate::device::{Fault, Gpu, Memory, Submit};
+use crate::device::{ContextGuard, Fault, Gpu, Memory, Submit};
 use crate::error::{DeviceError, InvariantBroken, OpenError, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use append::AppendLoops;
@@ -354,10 +354,24 @@ impl Pool<Gpu> {
 }
 
 impl<M: Memory> Inner<M> {
+    /// Waits for the thread that creates a segment.
+    fn lock_growth(&self) -> GrowthGuard<'_> {
+        let memory = self.memory.exclude_threads();
+        GrowthGuard { _growing: self.growing.lock().unwrap_or_else(PoisonError::into_inner), _memory: memory }
+    }
+
     fn state(&self) -> MutexGuard<'_, State<M>> {
         // Ignores poisoning: every critical section leaves the state consistent, even when its thread panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The right to create segments, of one thread at a time.
+#[derive(Debug)]
+struct GrowthGuard<'a> {
+    // Dropped in this order.
+    _growing: MutexGuard<'a, ()>,
+    _memory: ContextGuard<'a>,
 }
 
 impl<M: Memory> Clone for Pool<M> {

@@ -13,8 +13,8 @@ use crate::device::{CacheLevel, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{SegmentId, SubPool};
 use quanta::Instant;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// This part of the need stays reserved in addition to the need, so that small changes of the need neither release nor
@@ -248,7 +248,7 @@ impl<M: Memory> Inner<M> {
             }
             // Blocks that fit no hole are packed into a new segment, which is smaller than the released segments.
             while excess() > 0 {
-                let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+                let growing = self.lock_growth();
                 let packed = self.pack_before_growth(&growing, pool, excess(), self.move_allowance())?;
                 drop(growing);
                 let Some(plan) = packed else { break };

@@ -159,3 +159,81 @@ fn dropping_a_pending_read_has_no_effect() -> Outcome {
     });
     Ok(())
 }
+
+/// A kernel that a software driver compiles for seconds. It doubles the elements.
+fn long_kernel(number: usize) -> String {
+    let steps: String = (0..200).map(|step| format!("y = select(y, sin(y) + {step}.0, y > {number}.5e9);\n")).collect();
+    format!(
+        "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+         @compute @workgroup_size(64)
+         fn double(@builtin(global_invocation_id) id: vec3<u32>) {{
+             var y = x[id.x];
+             {steps}
+             x[id.x] = 2.0 * y;
+         }}"
+    )
+}
+
+// On GL wgpu panics in a thread that waits for another for more than a second.
+#[test]
+fn threads_on_gl_wait_for_each_other_however_long_a_kernel_is_compiled() {
+    let Some(pool) = adapter::gl().map(|gpu| Pool::new(gpu, crate::common::options()).expect("they suit")) else {
+        return;
+    };
+    watchdog::guarded("threads on GL", move || {
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    let kernel = pool.kernel(&long_kernel(1 + thread), "double").expect("it is correct");
+                    let x = Tensor::full(pool, [1 << 10], 1.0_f32).expect("there is room");
+                    kernel.dispatch(&[&x], &[], [1 << 4, 1, 1]).expect("it can be recorded");
+                    pool.submit().expect("the device works");
+                    drop(kernel);
+                    drop(pool.allocate(100 << 20).expect("there is room"));
+                    pool.trim();
+                    assert_eq!(x.read_blocking::<f32>().expect("it can be read"), vec![2.0; 1 << 10]);
+                });
+            }
+        });
+        pool.check().expect("the invariants hold");
+        pool.memory().check().expect("the device works");
+    });
+}
+
+/// The callbacks of one thread use the pool while other threads create segments and submit.
+#[test]
+fn callbacks_on_gl_may_use_the_pool_while_other_threads_do() {
+    let Some(pool) = adapter::gl().map(|gpu| Pool::new(gpu, crate::common::options()).expect("they suit")) else {
+        return;
+    };
+    watchdog::guarded("callbacks on GL", move || {
+        std::thread::scope(|scope| {
+            for thread in 0..3_u32 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for round in 0..20_u64 {
+                        let inside = pool.clone();
+                        pool.memory().queue().on_submitted_work_done(move || {
+                            let x = Tensor::full(&inside, [1000], 1.0_f32).expect("there is room");
+                            let wgsl =
+                                format!("@compute @workgroup_size(1) fn f() {{ let x = {round}u + {thread}u; }}");
+                            inside.kernel(&wgsl, "f").expect("it is correct");
+                            drop(inside.allocate((8 << 20) + (round << 10)).expect("there is room"));
+                            assert_eq!(x.read_blocking::<f32>().expect("it can be read"), [1.0; 1000]);
+                            assert_eq!(pollster::block_on(x.read::<f32>()).expect("it can be read"), [1.0; 1000]);
+                            pollster::block_on(inside.synchronize()).expect("the device works");
+                            inside.trim();
+                        });
+                        let x = Tensor::full(pool, [5000], thread).expect("there is room");
+                        drop(pool.allocate((9 << 20) + (round << 12)).expect("there is room"));
+                        pool.compact().expect("the device works");
+                        assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [thread; 5000]);
+                    }
+                });
+            }
+        });
+        pool.synchronize_blocking().expect("the device works");
+        pool.check().expect("the invariants hold");
+    });
+}

@@ -1,7 +1,7 @@
 //! Adapters for tests: a missing adapter skips a test, or fails it where an adapter is required.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use wgpu_pool::{Gpu, GpuOptions, Pool, PoolOptions};
 
 /// Whether a missing adapter is a failure: in continuous integration, or if an environment variable requests that.
@@ -65,27 +65,7 @@ pub(crate) fn gl() -> Option<Gpu> {
 
 /// All pools that kernels are tested on. Empty, with the reason on standard error, if there is no adapter.
 pub(crate) fn all_shared() -> impl Iterator<Item = &'static Pool> {
-    shared().into_iter().chain(ExclusiveGl::default())
-}
-
-/// The pool on GL, for one test at a time: wgpu reports a deadlock when one thread blocks another for seconds, which
-/// can happen with a software driver.
-#[derive(Default)]
-struct ExclusiveGl {
-    turn: Option<MutexGuard<'static, ()>>,
-}
-
-impl Iterator for ExclusiveGl {
-    type Item = &'static Pool;
-
-    fn next(&mut self) -> Option<&'static Pool> {
-        static TURN: Mutex<()> = Mutex::new(());
-        if self.turn.is_some() {
-            return None;
-        }
-        self.turn = Some(TURN.lock().unwrap_or_else(PoisonError::into_inner));
-        shared_gl()
-    }
+    shared().into_iter().chain(shared_gl())
 }
 
 /// A device as an application creates it: on the best adapter, with wgpu's default limits and no features.

@@ -12,6 +12,7 @@
 //! `CommandEncoder::finish`. Only commands on a finished encoder, or on an encoder with an open pass, are reported
 //! immediately; the recorder records none of these.
 
+use super::super::context::{ContextLock, InContext};
 use super::own::OwnBuffer;
 use super::submission::Health;
 use super::verdict::Verdict;
@@ -22,6 +23,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct CheckedDevice {
     device: wgpu::Device,
+    /// Held during every call.
+    context: ContextLock,
     #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "native errors are returned at once"))]
     health: Arc<Health>,
 }
@@ -60,13 +63,19 @@ const FILTERS: [wgpu::ErrorFilter; 3] =
     [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
 
 impl CheckedDevice {
-    pub(super) fn new(device: wgpu::Device, health: Arc<Health>) -> Self {
-        Self { device, health }
+    pub(super) fn new(device: wgpu::Device, health: Arc<Health>, context: ContextLock) -> Self {
+        Self { device, context, health }
+    }
+
+    /// The lock that excludes other threads on GL.
+    pub(super) fn context(&self) -> &ContextLock {
+        &self.context
     }
 
     /// Calls `act` within error scopes. `act` must not run application callbacks.
     #[cfg(not(target_arch = "wasm32"))]
     fn scoped<T>(&self, act: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+        let _context = self.context.lock();
         let scopes = FILTERS.map(|filter| self.device.push_error_scope(filter));
         let result = act();
         let mut verdict = Ok(());
@@ -115,12 +124,10 @@ impl CheckedDevice {
         self.judged(&Call::default(), act).map(|(result, _)| result)
     }
 
-    pub(super) fn buffer(
-        &self,
-        descriptor: &wgpu::BufferDescriptor<'_>,
-    ) -> Result<(wgpu::Buffer, Verdict), DeviceError> {
+    pub(super) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<OwnBuffer, DeviceError> {
         let call = Call { bytes: descriptor.size, ..Call::default() };
-        self.judged(&call, || self.device.create_buffer(descriptor))
+        let (buffer, verdict) = self.judged(&call, || self.device.create_buffer(descriptor))?;
+        Ok(OwnBuffer::new(InContext::new(buffer, &self.context), verdict))
     }
 
     /// Creates a bind group of buffers with these verdicts. It needs no verdict of its own: its ranges were checked, so only a
@@ -162,10 +169,10 @@ impl CheckedDevice {
         &self,
         descriptor: &wgpu::ComputePipelineDescriptor<'_>,
         module: Verdict,
-    ) -> Result<(wgpu::ComputePipeline, [Verdict; 2]), DeviceError> {
+    ) -> Result<(InContext<wgpu::ComputePipeline>, [Verdict; 2]), DeviceError> {
         let call = Call { dependencies: std::slice::from_ref(&module), ..Call::default() };
         let (pipeline, verdict) = self.judged(&call, || self.device.create_compute_pipeline(descriptor))?;
-        Ok((pipeline, [module, verdict]))
+        Ok((InContext::new(pipeline, &self.context), [module, verdict]))
     }
 
     /// Returns the layout of a pipeline's group 0, which wgpu derived from the shader.
@@ -177,8 +184,11 @@ impl CheckedDevice {
     }
 
     #[cfg(feature = "tensor")]
-    pub(super) fn query_set(&self, descriptor: &wgpu::QuerySetDescriptor<'_>) -> Result<wgpu::QuerySet, DeviceError> {
-        self.checked(|| self.device.create_query_set(descriptor))
+    pub(super) fn query_set(
+        &self,
+        descriptor: &wgpu::QuerySetDescriptor<'_>,
+    ) -> Result<InContext<wgpu::QuerySet>, DeviceError> {
+        self.checked(|| self.device.create_query_set(descriptor)).map(|set| InContext::new(set, &self.context))
     }
 
     pub(super) fn encoder(&self) -> Result<wgpu::CommandEncoder, DeviceError> {
@@ -241,6 +251,7 @@ impl CheckedDevice {
     /// Submits a command buffer. Application callbacks may run inside, so there is no error scope.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn submit(&self, queue: &wgpu::Queue, commands: wgpu::CommandBuffer, _dependencies: &[Verdict]) {
+        let _context = self.context.lock();
         queue.submit([commands]);
     }
 
@@ -270,6 +281,7 @@ impl CheckedDevice {
     /// Runs the callbacks of finished work, and returns whether the device is idle. Does not wait. Application callbacks
     /// run inside, so there is no error scope and the caller must hold no lock.
     pub(super) fn poll(&self) -> bool {
+        let _context = self.context.lock();
         // The only error is a timeout, which cannot occur without waiting.
         matches!(self.device.poll(wgpu::PollType::Poll), Ok(wgpu::PollStatus::QueueEmpty))
     }
@@ -286,7 +298,7 @@ impl CheckedDevice {
             mapped_at_creation: true,
         };
         // An allocation failure does not mean that the device is lost.
-        self.buffer(&descriptor).is_ok_and(|(buffer, _)| buffer.get_mapped_range_mut(..).is_err())
+        self.buffer(&descriptor).is_ok_and(|buffer| buffer.get_mapped_range_mut(..).is_err())
     }
 
     /// A browser reports the loss through the promise that [`CheckedDevice::note_loss`] awaits.

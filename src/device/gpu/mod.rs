@@ -37,6 +37,7 @@ pub use submission::Fault;
 #[cfg(feature = "tensor")]
 pub(crate) use kernels::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, SLOT_BYTES, Structure};
 
+use super::context::ContextGuard;
 use super::{Acceptance, CacheLevel, CacheUse, Deferred, DriverHoldings, Memory, MemoryLimits, Reclaimed, Submit};
 use crate::error::DeviceError;
 use checked::CheckedDevice;
@@ -220,6 +221,12 @@ impl Gpu {
         Ok(newest)
     }
 
+    /// Calls `act`, which waits for another thread that uses the device.
+    #[cfg(feature = "tensor")]
+    pub(crate) fn wait_for_thread<R>(&self, act: impl FnOnce() -> R) -> R {
+        self.submission.wait_for_thread(act)
+    }
+
     /// Waits while the device is too many batches behind, then checks for errors. Does not wait in a browser.
     fn throttle(&self, newest: Newest) -> Result<(), DeviceError> {
         #[cfg(not(target_arch = "wasm32"))]
@@ -250,9 +257,9 @@ impl Gpu {
             return Err(DeviceError::TooLarge { bytes, limit });
         }
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: mapped };
-        let (buffer, verdict) = self.checked.buffer(&descriptor).map_err(|error| self.loss_or(error))?;
+        let buffer = self.checked.buffer(&descriptor).map_err(|error| self.loss_or(error))?;
         self.check()?;
-        Ok(OwnBuffer::new(buffer, verdict))
+        Ok(buffer)
     }
 }
 
@@ -293,6 +300,10 @@ impl Memory for Gpu {
             deferred.iter().find_map(Verdict::refusal).map_or(Ok(()), |refusal| Err(refusal.clone()))
         };
         (result, Deferred::new(outcome))
+    }
+
+    fn exclude_threads(&self) -> ContextGuard<'_> {
+        self.checked.context().lock()
     }
 
     fn commands(&self) -> GpuCommands<'_> {

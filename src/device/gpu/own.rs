@@ -1,5 +1,6 @@
 //! Buffers that the crate creates.
 
+use super::super::context::InContext;
 use super::verdict::Verdict;
 use std::ops::Deref;
 
@@ -10,12 +11,12 @@ use std::ops::Deref;
 /// dropping suffices, and destroying would wait for other threads inside `Device::poll`.
 #[derive(Debug)]
 pub(super) struct OwnBuffer {
-    buffer: wgpu::Buffer,
+    buffer: InContext<wgpu::Buffer>,
     verdict: Verdict,
 }
 
 impl OwnBuffer {
-    pub(super) fn new(buffer: wgpu::Buffer, verdict: Verdict) -> Self {
+    pub(super) fn new(buffer: InContext<wgpu::Buffer>, verdict: Verdict) -> Self {
         Self { buffer, verdict }
     }
 

@@ -128,7 +128,7 @@ impl GpuReadback {
     pub(super) async fn collect(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
         #[cfg(not(target_arch = "wasm32"))]
-        let _polled = gpu.submission.polled();
+        let _polled = gpu.submission.polled(|| lock(&self.mapping).outcome.is_some());
         self.health.await_read(&self.mapping);
         Mapped { mapping: Arc::clone(&self.mapping), health: Arc::clone(&self.health) }.await;
         // A fault in an earlier batch makes the bytes undefined.
@@ -149,11 +149,11 @@ impl GpuReadback {
 /// lost. The poller thread polls the device while the future is pending.
 pub(super) async fn finished(gpu: &Gpu) {
     let health = Arc::clone(gpu.submission.health());
-    let mapping = Arc::default();
+    let mapping: Arc<Mutex<Mapping>> = Arc::default();
     let note = OutcomeGuard { mapping: Arc::clone(&mapping), outcome: Outcome::Mapped };
     gpu.queue.on_submitted_work_done(move || drop(note));
     #[cfg(not(target_arch = "wasm32"))]
-    let _polled = gpu.submission.polled();
+    let _polled = gpu.submission.polled(|| lock(&mapping).outcome.is_some());
     health.await_read(&mapping);
     Mapped { mapping, health: Arc::clone(&health) }.await;
     health.verdicts().given().await;

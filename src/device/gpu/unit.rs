@@ -5,6 +5,7 @@
 //! is copied to the target. The segments themselves are never bound, so neither their alignment nor the size of the
 //! copy matters.
 
+use super::super::context::InContext;
 use super::own::OwnBuffer;
 use super::verdict::Verdict;
 use super::{Gpu, GpuSegment};
@@ -28,7 +29,7 @@ fn merge(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) b
 /// The pipeline and the buffer of a merge.
 #[derive(Debug)]
 pub(super) struct UnitMerger {
-    pipeline: wgpu::ComputePipeline,
+    pipeline: InContext<wgpu::ComputePipeline>,
     group: wgpu::BindGroup,
     /// The target unit, then the source unit, which is replaced by the result.
     pub(super) units: Arc<OwnBuffer>,

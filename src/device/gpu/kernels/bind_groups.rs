@@ -121,14 +121,15 @@ impl Layouts {
     /// Returns the layout of group 0 of a kernel with `count` tensors. All bindings are `read_write`: wgpu refuses a
     /// dispatch that binds one buffer both for reading and for writing, and all tensors of a segment share one buffer.
     pub(crate) fn tensors(&self, device: &CheckedDevice, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
-        let mut tensors = lock(&self.tensors);
-        if let Some(layout) = tensors.get(&count) {
+        if let Some(layout) = lock(&self.tensors).get(&count) {
             return Ok(layout.clone());
         }
         let storage = wgpu::BufferBindingType::Storage { read_only: false };
         let entries: Vec<_> = (0u32..).take(count).map(|binding| entry(binding, storage, false)).collect();
         let layout = layout(device, "wgpu-pool tensors", &entries)?;
-        drop(tensors.insert(count, layout.clone()));
+        // Another thread may have created the same layout meanwhile; either will do.
+        let replaced = lock(&self.tensors).insert(count, layout.clone());
+        drop(replaced);
         Ok(layout)
     }
 

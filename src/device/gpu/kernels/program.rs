@@ -1,5 +1,6 @@
 //! Compiled kernels: a pipeline and the layout of its bindings.
 
+use super::super::super::context::InContext;
 use super::super::verdict::Verdict;
 use super::super::{Gpu, lock};
 use super::cache::Cache;
@@ -39,7 +40,7 @@ pub(crate) struct Program {
     pub(crate) number: u64,
     /// The kernel's name in profiles.
     pub(crate) name: Arc<str>,
-    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) pipeline: InContext<wgpu::ComputePipeline>,
     pub(crate) passing: Passing,
     /// On the shader and on the pipeline.
     pub(in super::super) verdicts: [Verdict; 2],
@@ -264,7 +265,7 @@ impl Gpu {
         descriptor: &ProgramDescriptor<'_>,
         source: Cow<'_, str>,
         passing: Passing,
-    ) -> Result<(wgpu::ComputePipeline, [Verdict; 2]), DeviceError> {
+    ) -> Result<(InContext<wgpu::ComputePipeline>, [Verdict; 2]), DeviceError> {
         let module =
             wgpu::ShaderModuleDescriptor { label: Some(descriptor.label), source: wgpu::ShaderSource::Wgsl(source) };
         let (module, verdict) = self.checked.shader_module(module)?;

@@ -3,6 +3,7 @@
 //! While timing is on, each dispatch is a separate pass with a timestamp at its start and at its end. This is slightly
 //! slower, because consecutive dispatches no longer overlap.
 
+use super::super::super::context::InContext;
 use std::sync::Arc;
 
 /// The largest number of timed dispatches; wgpu limits the size of a query set.
@@ -11,7 +12,7 @@ pub(crate) const MAX_DISPATCHES: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
 /// The timestamps of a running profile.
 #[derive(Debug)]
 pub(crate) struct Timing {
-    pub(crate) queries: wgpu::QuerySet,
+    pub(crate) queries: InContext<wgpu::QuerySet>,
     /// The kernel of each timed dispatch.
     pub(crate) kernels: Vec<Arc<str>>,
     /// The number of dispatches after the query set was full.

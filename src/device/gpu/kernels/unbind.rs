@@ -1,6 +1,7 @@
 //! A workaround for GL, which keeps the memory of a destroyed buffer allocated while the buffer is the last one bound
 //! to a binding slot. Before segments are destroyed on GL, a small dispatch binds a different buffer to every slot.
 
+use super::super::super::context::InContext;
 use super::super::Gpu;
 use crate::error::DeviceError;
 use std::fmt::Write;
@@ -13,7 +14,7 @@ const STRIDE: u64 = 256;
 /// A dispatch that binds a small buffer to every slot.
 #[derive(Debug)]
 pub(crate) struct Unbinder {
-    pipeline: wgpu::ComputePipeline,
+    pipeline: InContext<wgpu::ComputePipeline>,
     group: wgpu::BindGroup,
 }
 

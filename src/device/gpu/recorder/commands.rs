@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "wasm32")]
 use super::super::staging::CHUNK_BYTES;
+use super::super::submission::RecorderGuard;
 use super::super::unit::UnitMerger;
 use super::super::verdict::Verdict;
 use super::super::{Gpu, GpuReadback, GpuSegment};
@@ -9,13 +10,13 @@ use super::{BOUNCE_BUFFER_BYTES, DUE_BYTES, Open, Recorder};
 use crate::device::{Commands, Location, check_alignment, check_part_of_unit, check_range, check_transfer};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 /// The command guard of a [`Gpu`].
 #[derive(Debug)]
 pub struct GpuCommands<'a> {
     pub(super) gpu: &'a Gpu,
-    pub(super) recorder: MutexGuard<'a, Recorder>,
+    pub(super) recorder: RecorderGuard<'a>,
 }
 
 impl<'a> GpuCommands<'a> {

@@ -32,7 +32,7 @@
 //! - The *timer thread* records and hands over the commands that release unneeded memory.
 //!
 //! # Lock order
-//! The recorder's lock, then the queue's lock. The queue's lock is held for a few instructions, and never during a call
+//! On GL the context's lock ([`ContextLock`]), the recorder's lock, then the queue's lock. The queue's lock is held for a few instructions, and never during a call
 //! of wgpu or of a callback.
 
 mod batch;
@@ -62,6 +62,7 @@ pub(super) use health::Health;
 pub(super) use poller::Polled;
 
 use super::super::Reclaimed;
+use super::super::context::{ContextGuard, ContextLock};
 use super::checked::CheckedDevice;
 use super::recorder::Recorder;
 #[cfg(not(target_arch = "wasm32"))]
@@ -71,6 +72,7 @@ use super::{GpuSegment, lock};
 use crate::error::DeviceError;
 use batch::{Destruction, Handover};
 use queue::Queue;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -112,6 +114,30 @@ pub(super) struct Submission {
     threads: Arc<threads::Threads>,
 }
 
+/// The recorder, locked.
+#[derive(Debug)]
+pub(super) struct RecorderGuard<'a> {
+    // Dropped in this order.
+    recorder: MutexGuard<'a, Recorder>,
+    _context: ContextGuard<'a>,
+}
+
+impl Deref for RecorderGuard<'_> {
+    type Target = Recorder;
+
+    #[inline]
+    fn deref(&self) -> &Recorder {
+        &self.recorder
+    }
+}
+
+impl DerefMut for RecorderGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+}
+
 /// The numbers of the newest item and of the newest batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Newest {
@@ -124,7 +150,8 @@ impl Submission {
     pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, info: &wgpu::AdapterInfo) -> Self {
         let is_inline = info.backend == wgpu::Backend::Gl || cfg!(target_arch = "wasm32");
         let health = Arc::default();
-        let checked = CheckedDevice::new(device, Arc::clone(&health));
+        let context = ContextLock::new(info.backend == wgpu::Backend::Gl);
+        let checked = CheckedDevice::new(device, Arc::clone(&health), context);
         Self {
             recorder: Mutex::new(Recorder::new(is_inline)),
             queue: Queue::new(),
@@ -142,8 +169,16 @@ impl Submission {
     }
 
     /// Locks the recorder. Waits for the thread that is recording, which holds the lock for one operation.
-    pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
-        lock(&self.recorder)
+    pub(super) fn recorder(&self) -> RecorderGuard<'_> {
+        let context = self.checked().context().lock();
+        RecorderGuard { recorder: lock(&self.recorder), _context: context }
+    }
+
+    /// Hands over every item up to `item`.
+    fn hand_over(&self, item: u64) {
+        // First: a thread that took an item and then waited for the context would block a callback that waits for the item.
+        let _context = self.checked().context().lock();
+        self.queue.flush(&self.handover, item);
     }
 
     pub(super) fn checked(&self) -> &CheckedDevice {
@@ -174,6 +209,14 @@ impl Submission {
         self.queue.push_destruction(Destruction { segment, bytes });
     }
 
+    /// Calls `act`, which waits for another thread that uses the device. On GL that thread may use the context meanwhile.
+    #[cfg(any(feature = "tensor", not(target_arch = "wasm32")))]
+    pub(super) fn wait_for_thread<R>(&self, act: impl FnOnce() -> R) -> R {
+        // A thread that waits for an item has the context, so the thread that has taken an item must not be without it.
+        self.queue.note_callback(&self.handover);
+        self.checked().context().released(act)
+    }
+
     /// Ends the open batch and appends it to the queue.
     pub(super) fn close_batch(&self) -> Newest {
         let mut recorder = self.recorder();
@@ -187,7 +230,7 @@ impl Submission {
     /// earlier batches inside a submission. The caller must hold no lock.
     pub(super) fn flush(&self) -> Newest {
         let newest = self.close_batch();
-        self.queue.flush(&self.handover, newest.item);
+        self.hand_over(newest.item);
         newest
     }
 
@@ -204,7 +247,7 @@ impl Submission {
     /// Hands over every item. In a browser no callback runs inside, so the caller may hold the recorder's lock.
     #[cfg(target_arch = "wasm32")]
     pub(super) fn hand_over_all(&self) {
-        self.queue.flush(&self.handover, self.queue.newest());
+        self.hand_over(self.queue.newest());
     }
 
     /// Ends the open batch and leaves it to the submission thread. Encodes a batch on the calling thread if the
@@ -215,7 +258,7 @@ impl Submission {
             #[cfg(not(target_arch = "wasm32"))]
             self.queue.help(&self.handover, MAX_RECORDED);
         } else {
-            self.queue.flush(&self.handover, newest.item);
+            self.hand_over(newest.item);
         }
         newest
     }
@@ -225,9 +268,12 @@ impl Submission {
     /// thread this is [`Submission::flush`].
     pub(super) fn request_without_waiting(self: &Arc<Self>) {
         let newest = self.close_batch();
-        self.queue.destroy_front(&self.handover);
+        {
+            let _context = self.checked().context().lock();
+            self.queue.destroy_front(&self.handover);
+        }
         if !self.has_thread() || !self.queue.request(newest.item) {
-            self.queue.flush(&self.handover, newest.item);
+            self.hand_over(newest.item);
         }
     }
 
@@ -302,7 +348,7 @@ impl Submission {
         self.queue.close();
         self.poller.close();
         self.timer.close();
-        self.threads.join();
+        self.wait_for_thread(|| self.threads.join());
     }
 
     /// Calls `act` once after `delay` on the timer thread, unless the pool is dropped first. Returns false where there is no such thread:
@@ -312,9 +358,13 @@ impl Submission {
         !self.is_inline && self.timer.call_after(&self.threads, delay, Box::new(act))
     }
 
-    /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait.
+    /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait, except in a callback
+    /// on GL: the poller thread would wait for the calling thread, which therefore polls until `done` returns true.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn polled(&self) -> Polled {
+    pub(super) fn polled(&self, done: impl FnMut() -> bool) -> Polled {
+        if self.checked().context().is_held() {
+            self.poll_until(done);
+        }
         self.poller.watch(&self.handover, &self.threads)
     }
 }

@@ -188,6 +188,16 @@ impl<D: Driver> Queue<D> {
         self.hand_over(driver, does_not_wait);
     }
 
+    /// Notes that the calling thread is in a callback, if it has taken an item: a callback inside [`Driver::submit`] runs
+    /// after the batch has reached the device's queue, so that no thread needs to wait for the callback.
+    #[allow(
+        dead_code,
+        reason = "the allocator alone has no use for it in a browser; the model tests compile this file too"
+    )]
+    pub(crate) fn note_callback(&self, driver: &D) {
+        self.hand_over(driver, |_| false);
+    }
+
     /// Leaves every item up to `target` to the submission thread. Returns whether there is a submission thread. Does
     /// not wait.
     pub(crate) fn request(&self, target: u64) -> bool {

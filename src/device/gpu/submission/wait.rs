@@ -15,7 +15,7 @@ impl Submission {
         if self.fence().finished() < due {
             // The items up to `newest.item - MAX_IN_FLIGHT` include the batch `due`, which cannot finish before it is
             // handed over.
-            self.queue.flush(&self.handover, newest.item.saturating_sub(MAX_IN_FLIGHT));
+            self.hand_over(newest.item.saturating_sub(MAX_IN_FLIGHT));
             self.wait_for_batch(due);
         }
     }
