@@ -68,6 +68,11 @@ pub(crate) fn all_shared() -> impl Iterator<Item = &'static Pool> {
     shared().into_iter().chain(shared_gl())
 }
 
+/// Whether the device of a pool has f16.
+pub(crate) fn has_f16(pool: &Pool) -> bool {
+    pool.memory().device().features().contains(wgpu::Features::SHADER_F16)
+}
+
 /// A device as an application creates it: on the best adapter, with wgpu's default limits and no features.
 pub(crate) fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
     foreign_with(wgpu::Limits::default())

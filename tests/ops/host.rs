@@ -13,7 +13,7 @@ fn what_was_uploaded_is_read_back_in_every_dtype() -> Outcome {
         let unsigned = Tensor::from_slice(pool, &[u32::MAX], [])?;
         assert_eq!((unsigned.dtype(), unsigned.read_blocking::<u32>()?), (DType::U32, vec![u32::MAX]));
         assert_eq!(unsigned.rank(), 0);
-        let halves = pool.memory().device().features().contains(wgpu::Features::SHADER_F16);
+        let halves = adapter::has_f16(pool);
         for dtype in DType::ALL.into_iter().filter(|&dtype| halves || dtype != DType::F16) {
             let zeros = Tensor::zeros(pool, [2, 2], dtype)?;
             assert_eq!((zeros.dtype(), zeros.elements()), (dtype, 4));

@@ -256,7 +256,9 @@ fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {
     {
         overflows(one.expand(shape), "expand");
         overflows(Tensor::empty(pool, shape, DType::F32), "empty");
-        overflows(Tensor::zeros(pool, shape, DType::F16), "zeros");
+        if adapter::has_f16(pool) {
+            overflows(Tensor::zeros(pool, shape, DType::F16), "zeros");
+        }
         overflows(Tensor::full(pool, shape, 1_u32), "full");
         overflows(Tensor::randn(pool, shape, 1), "randn");
         overflows(Tensor::from_slice(pool, &[1.0_f32], shape), "from_slice");

@@ -76,7 +76,7 @@ fn operators_promote_and_pass_errors_on() -> Outcome {
 #[test]
 fn differences_and_quotients_of_numbers_equal_the_model_in_every_place() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
-    let has_f16 = pool.memory().device().features().contains(wgpu::Features::SHADER_F16);
+    let has_f16 = adapter::has_f16(pool);
     for dtype in DType::ALL.into_iter().filter(|&dtype| has_f16 || dtype != DType::F16) {
         for (shape, is_transposed) in [(&[5, 7][..], false), (&[8, 12], false), (&[8, 12], true)] {
             let mut next = 0.0;

@@ -19,7 +19,7 @@ const RESULTS: [(DType, DType, [Option<DType>; 3]); 6] = [
 ];
 
 fn has(pool: &Pool, dtype: DType) -> bool {
-    dtype != F16 || pool.memory().device().features().contains(wgpu::Features::SHADER_F16)
+    dtype != F16 || adapter::has_f16(pool)
 }
 
 fn tensor(pool: &Pool, dtype: DType, shape: &[usize], value: f64) -> Result<Tensor, TensorError> {

@@ -175,7 +175,7 @@ fn any_two_matrices_multiply_as_in_the_model() {
                 wanted.push((0..depth).map(|k| left.at(&[batch, row, k]) * right.at(&[batch, k, column])).sum::<f32>());
             }
             let shape = vec![batches, rows, columns];
-            let has_f16 = pool.memory().device().features().contains(wgpu::Features::SHADER_F16);
+            let has_f16 = adapter::has_f16(pool);
             if is_half && has_f16 {
                 let half = |tensor: &Tensor| tensor.to(DType::F16).map_err(failed);
                 let found = half(&device_left)?.matmul(&half(&device_right)?).map_err(failed)?;
@@ -250,7 +250,7 @@ fn any_window_convolves_as_its_definition_says() {
 #[test]
 fn any_view_of_halves_is_read_copied_and_added_up() {
     for pool in adapter::all_shared() {
-        if !pool.memory().device().features().contains(wgpu::Features::SHADER_F16) {
+        if !adapter::has_f16(pool) {
             continue;
         }
         check(&(views(), any::<u64>(), any::<usize>()), |(view, seed, axis)| {

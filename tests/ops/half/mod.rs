@@ -6,13 +6,10 @@
 mod arithmetic;
 mod cooperative;
 
+use crate::common::adapter::has_f16;
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{DType, KernelError, Pool, Tensor, TensorError, f16};
-
-fn has_f16(pool: &Pool) -> bool {
-    pool.memory().device().features().contains(wgpu::Features::SHADER_F16)
-}
 
 pub(crate) fn pools() -> impl Iterator<Item = &'static Pool> {
     adapter::all_shared().filter(|pool| has_f16(pool))

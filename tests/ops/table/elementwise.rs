@@ -344,7 +344,7 @@ pub(super) fn casts() -> Vec<Row> {
                 let saturates = from.is_floating_point() && target == DType::U32;
                 vec![x[0].map(|x| to(if saturates { x.max(0.0) } else { x }, target))]
             };
-            rows.push(Row::new("to", &[source], vec![any(shape)], run, model).detail(target.name()));
+            rows.push(Row::new("to", &[source], vec![any(shape)], run, model).detail(target.name()).needs(target));
         }
     }
     rows

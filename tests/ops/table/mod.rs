@@ -71,6 +71,8 @@ pub(crate) struct Row {
     /// Further arguments, such as the axis.
     detail: String,
     dtypes: Vec<DType>,
+    /// A dtype that the operation needs besides those of its operands.
+    needs: Option<DType>,
     operands: Vec<Operand>,
     /// The operands that the operation writes. They have no layouts whose elements overlap.
     written: Vec<usize>,
@@ -96,6 +98,7 @@ impl Row {
             name: format!("Tensor::{name}"),
             detail: String::new(),
             dtypes: dtypes.to_vec(),
+            needs: None,
             operands,
             written: Vec::new(),
             contiguous: false,
@@ -113,6 +116,11 @@ impl Row {
 
     pub(crate) fn detail(self, detail: impl std::fmt::Display) -> Self {
         Self { detail: format!(" {detail}"), ..self }
+    }
+
+    /// The operation needs a dtype besides those of its operands.
+    pub(crate) fn needs(self, dtype: DType) -> Self {
+        Self { needs: Some(dtype), ..self }
     }
 
     pub(crate) fn writes(self, operands: &[usize]) -> Self {
@@ -159,9 +167,9 @@ fn elements(operand: &Operand, dtype: DType, random: &mut Random) -> Array<f64> 
 #[track_caller]
 pub(crate) fn check(rows: &[Row]) -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
-    let has_f16 = pool.memory().device().features().contains(wgpu::Features::SHADER_F16);
-    for row in rows {
-        for &dtype in row.dtypes.iter().filter(|&&dtype| has_f16 || dtype != DType::F16) {
+    let has = |dtype| dtype != DType::F16 || adapter::has_f16(pool);
+    for row in rows.iter().filter(|row| row.needs.is_none_or(has)) {
+        for &dtype in row.dtypes.iter().filter(|&&dtype| has(dtype)) {
             check_row(pool, row, dtype)?;
         }
     }
