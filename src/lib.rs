@@ -42,6 +42,7 @@ pub mod guide {
         from_create_buffer: "guide/from_create_buffer.md";
         #[cfg(feature = "tensor")]
         from_cubecl: "guide/from_cubecl.md";
+        planning: "guide/planning.md";
         why_an_arena_works: "guide/why_an_arena_works.md";
         #[cfg(feature = "tensor")]
         limitations: "guide/limitations.md";
@@ -70,6 +71,7 @@ pub mod error;
 pub mod heap;
 #[cfg(feature = "tensor")]
 pub mod ops;
+pub mod plan;
 pub mod pool;
 pub mod report;
 #[cfg(feature = "tensor")]

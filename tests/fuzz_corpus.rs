@@ -11,6 +11,8 @@ mod heap;
 mod input;
 #[path = "../fuzz/bodies/kernel.rs"]
 mod kernel;
+#[path = "../fuzz/bodies/plan.rs"]
+mod plan;
 #[path = "common/random.rs"]
 #[allow(dead_code, reason = "this test needs no numbers for kernels")]
 mod random;
@@ -71,4 +73,9 @@ fn expressions_of_any_kind_are_kernels_or_typed_errors() {
 #[test]
 fn shaders_of_any_text_are_kernels_or_typed_errors() {
     run("kernel", kernel::run);
+}
+
+#[test]
+fn plans_of_tiny_problems_are_those_of_brute_force_and_any_csv_is_read_or_refused() {
+    run("plan", plan::run);
 }

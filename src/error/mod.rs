@@ -15,6 +15,7 @@ mod kernel;
 mod open;
 mod options;
 mod out_of_memory;
+mod plan;
 #[cfg(feature = "serde")]
 mod snapshot_file;
 #[cfg(feature = "tensor")]
@@ -33,6 +34,7 @@ pub use kernel::KernelError;
 pub use open::OpenError;
 pub use options::OptionsError;
 pub use out_of_memory::{Gains, OutOfMemory};
+pub use plan::{BufferFault, EventFault, LineFault, PlanError};
 #[cfg(feature = "serde")]
 pub use snapshot_file::SnapshotFileError;
 #[cfg(feature = "tensor")]

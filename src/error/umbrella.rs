@@ -2,7 +2,7 @@
 
 #[cfg(feature = "serde")]
 use super::SnapshotFileError;
-use super::{AllocateError, DeviceError, GrowthError, HeapError, InvariantBroken, OpenError, OptionsError};
+use super::{AllocateError, DeviceError, GrowthError, HeapError, InvariantBroken, OpenError, OptionsError, PlanError};
 #[cfg(feature = "tensor")]
 use super::{KernelError, TensorError};
 
@@ -52,6 +52,9 @@ pub enum Error {
     /// The memory of a loop grew in an iteration.
     #[error(transparent)]
     Growth(#[from] GrowthError),
+    /// A list of buffers cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// A snapshot file was refused.
     #[cfg(feature = "serde")]
     #[error(transparent)]

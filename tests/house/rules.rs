@@ -4,7 +4,7 @@
 use crate::source::{Kind, Path, Token, module_of, paths, tokens};
 
 /// The layers, from the lowest to the highest. A file may use its own layer and lower layers.
-const LAYERS: [&str; 6] = ["error", "heap", "device", "pool", "tensor", "ops"];
+const LAYERS: [&str; 7] = ["error", "heap", "plan", "device", "pool", "tensor", "ops"];
 
 /// A module outside of the layers: `report` reads the published statistics and snapshots of `heap` and `pool`, and no layer uses
 /// `report`.
