@@ -219,6 +219,7 @@ impl Computation<'_> {
                 parameter_bytes: u32::try_from(parameters.words() * 4).expect("no more than fit a slot of parameters"),
                 immediates: true,
                 constants: &[],
+                zeroes_workgroup_memory: false,
             })
         };
         match self {

@@ -199,6 +199,7 @@ impl Shader {
                 parameter_bytes,
                 immediates: true,
                 constants: &[],
+                zeroes_workgroup_memory: false,
             })
         })
     }
