@@ -19,7 +19,7 @@ const REORDERINGS: u64 = 32;
 /// The number of exact runs whose order depends on the component alone.
 const STATIC_ORDERS: u64 = 4;
 
-/// How far the random factors of the following runs are from 1: small changes suit some instances, and large ones others. Every third run
+/// How far the random factors of the following runs are from 1: small changes suit some instances, and large ones others. Every sixth run
 /// makes large ones.
 const NARROW_SPREAD: f64 = 0.1;
 const WIDE_SPREAD: f64 = 0.5;
@@ -162,7 +162,7 @@ impl<'a> Job<'a> {
     fn tie_break(&mut self) -> Vec<u32> {
         let spread = match self.runs.checked_sub(STATIC_ORDERS) {
             None => 0.0,
-            Some(run) if run % 3 == 2 => WIDE_SPREAD,
+            Some(run) if run % 6 == 2 => WIDE_SPREAD,
             Some(_) => NARROW_SPREAD,
         };
         let learned = self.search.as_mut().filter(|_| self.runs >= STATIC_ORDERS);
