@@ -5,11 +5,12 @@
 // contiguous. For operands that `matmul_tiled` does not support. Bindings: 0 output, 1 left, 2 right; if both operands are in one
 // storage the host binds it once, as left.
 //
-// A workgroup of 16 × 16 invocations computes a tile of 64 × 64; each invocation computes 4 × 4 elements. The operands are staged
-// in workgroup memory in slices of 16 along K. Dispatch (tiles, 1 or more, batches) workgroups.
+// A workgroup of 16 × 16 invocations computes a tile of 64 × 64, or 8 × 8 a tile of 32 × 32 on devices that permit fewer than 256;
+// each invocation computes 4 × 4 elements. The operands are staged in workgroup memory in slices of 16 along K. Dispatch (tiles, 1 or
+// more, batches) workgroups.
 //
-// Indices: elements are read and written only within their storages; tiles * 64 rounds each side of the output up.
-// Loops: K / 16 * 23 + 21; the host accumulates slices of 32,768 along K, below the limit of 65,535 iterations.
+// Indices: elements are read and written only within their storages; tiles * TILE rounds each side of the output up.
+// Loops: K / 16 * 27 + 21 at most; the host accumulates slices of 32,768 along K, below the limit of 65,535 iterations.
 
 struct Params {
     rows: u32,
@@ -40,19 +41,21 @@ fn right_at(at: u32) -> Element {
     return right[at];
 }
 
-const TILE: u32 = 64u;
+// The most that the device permits, at most 256.
+const WORKGROUP: u32 = 256u;
+const SIDE: u32 = select(8u, 16u, WORKGROUP >= 256u);
+const TILE: u32 = 4u * SIDE;
 const SLICE: u32 = 16u;
-const SIDE: u32 = 16u;
 
 // Slices of the operands, K-major: [k][row] and [k][column].
-var<workgroup> left_slice: array<Number, 1024>;
-var<workgroup> right_slice: array<Number, 1024>;
+var<workgroup> left_slice: array<Number, TILE * SLICE>;
+var<workgroup> right_slice: array<Number, TILE * SLICE>;
 
 fn load_slices(batch: u32, row: u32, column: u32, k_start: u32, local: u32) {
     let left_start = params.left_offset + batch * params.left_batch;
     let right_start = params.right_offset + batch * params.right_batch;
-    for (var part = 0u; part < 4u; part += 1u) {
-        let at = part * 256u + local;
+    for (var part = 0u; part < 4u * SLICE / SIDE; part += 1u) {
+        let at = part * SIDE * SIDE + local;
         // Adjacent invocations read along the dimension that is contiguous in memory.
         var m = at % TILE;
         var k = at / TILE;

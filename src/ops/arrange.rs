@@ -1,7 +1,7 @@
 //! Concatenation, stacking, flattening, ranges of numbers, and the indices of extremes.
 
 use super::fuse::{Fused, fuse};
-use super::launch::{WORKGROUP, check_pools, grid, index, launch, with_gpu};
+use super::launch::{check_pools, grid, index, launch, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
 use crate::error::TensorError;
@@ -30,7 +30,7 @@ impl Tensor {
         }
         let params = [elements, start.bits(), step.bits()];
         let program = with_gpu(&output, |gpu| ARANGE.program(gpu, Variant::plain(T::DTYPE)))?;
-        let workgroups = grid(elements.div_ceil(WORKGROUP));
+        let workgroups = grid(elements.div_ceil(workgroup_size(&output)));
         let written = Placed::of(&output).bind_whole("arange")?;
         launch("arange", &program, &[written], bytemuck::bytes_of(&params), workgroups, 0)?;
         Ok(output)

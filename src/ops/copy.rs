@@ -53,7 +53,8 @@ impl Tensor {
             return self.copy_(&source.copied()?);
         }
         if source.dtype() == self.dtype() && self.elements() > 0 {
-            if let Some(turn) = TransposingCopy::new(self.layout(), &layout) {
+            let turn = TransposingCopy::new(self.layout(), &layout);
+            if let Some(turn) = turn.filter(|_| TransposingCopy::suits_device_of(self)) {
                 return turn.run(name, self, source);
             }
         }

@@ -1,8 +1,8 @@
 //! Lookups by index (gather), and additions by index (scatter).
 
 use super::launch::{
-    KERNEL_RANK, WORKGROUP, check_kinds, check_pools, each_walk, grid, index as number, iterations, launch, loop_limit,
-    padded, with_gpu,
+    KERNEL_RANK, check_kinds, check_pools, each_walk, grid, index as number, iterations, launch, loop_limit, padded,
+    with_gpu, workgroup_size,
 };
 use super::placed::Placed;
 use super::shader::{AS_IT_IS, GATHER, SCATTER_ADD, Shader, Specialization, Variant};
@@ -259,7 +259,7 @@ impl Table<'_> {
         for first in (0..count).step_by(most as usize) {
             params.first = first;
             params.count = count.min(first.saturating_add(most));
-            let workgroups = grid((params.count - first).div_ceil(WORKGROUP));
+            let workgroups = grid((params.count - first).div_ceil(workgroup_size(self.tensor)));
             launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, walk)?;
         }
         Ok(())

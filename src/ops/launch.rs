@@ -6,8 +6,10 @@ use crate::error::TensorError;
 use crate::pool::{Storage, record};
 use crate::tensor::{Layout, Tensor, collapse_in_place};
 
-/// Invocations of a workgroup, as the shaders' `WORKGROUP` has it.
-pub(super) const WORKGROUP: u32 = 256;
+/// Returns the number of invocations in a workgroup on the device of a tensor: the shaders' `WORKGROUP`.
+pub(super) fn workgroup_size(tensor: &Tensor) -> u32 {
+    with_gpu(tensor, crate::device::Gpu::workgroup_size)
+}
 
 /// The largest number of workgroups in one dimension of a dispatch: WebGPU's minimum limit, so that no query is necessary.
 const MOST_WORKGROUPS: u32 = 65_535;

@@ -1,6 +1,6 @@
 //! Seeded random tensors.
 
-use super::launch::{WORKGROUP, grid, index, iterations, launch, with_gpu};
+use super::launch::{grid, index, iterations, launch, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{NORMAL, Shader, UNIFORM, Variant};
 use crate::error::TensorError;
@@ -86,7 +86,7 @@ fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], see
     let count = index(name, output.elements())?;
     let params = Params { seed: halves(seed), stream: [0; 2], count, offset: 0 };
     let program = with_gpu(&output, |gpu| shader.program(gpu, Variant::plain(DType::F32)))?;
-    let workgroups = grid(count.div_ceil(GROUP).div_ceil(WORKGROUP));
+    let workgroups = grid(count.div_ceil(GROUP).div_ceil(workgroup_size(&output)));
     let written = Placed::of(&output).bind_whole(name)?;
     launch(name, &program, &[written], bytemuck::bytes_of(&params), workgroups, LOOPS)?;
     Ok(output)

@@ -1,6 +1,6 @@
 //! Sums, means, and the largest and smallest elements.
 
-use super::launch::{KERNEL_RANK, WORKGROUP, grid, index, iterations, launch, padded, with_gpu};
+use super::launch::{KERNEL_RANK, grid, index, iterations, launch, padded, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{
     AS_IT_IS, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader, Specialization,
@@ -309,12 +309,13 @@ impl Pass {
     /// Returns the loop iterations of an invocation, as stated in the headers of the kernels.
     fn iterations(&self) -> u64 {
         let walk = iterations(KERNEL_RANK as u64 - 1, 0);
-        let tree = iterations(u64::from(WORKGROUP.ilog2()), 0);
+        let workgroup_size = workgroup_size(&self.input);
+        let tree = iterations(u64::from(workgroup_size.ilog2()), 0);
         let each = |invocations: usize| self.part().div_ceil(invocations) as u64;
         walk + match self.kernel {
-            Kernel::Strided => iterations(each(WORKGROUP as usize), walk) + tree,
+            Kernel::Strided => iterations(each(workgroup_size as usize), walk) + tree,
             Kernel::Few => iterations(each(1), walk),
-            Kernel::Row => iterations(each(FOUR * FOUR * WORKGROUP as usize), 0) + iterations(3, 0) + tree,
+            Kernel::Row => iterations(each(FOUR * FOUR * workgroup_size as usize), 0) + iterations(3, 0) + tree,
             Kernel::ShortRow => iterations(each(FOUR * TEAM as usize), 0) + iterations(u64::from(TEAM), 0),
             Kernel::Columns => iterations(each(FOUR), 0) + iterations(each(1), walk),
         }
@@ -357,12 +358,13 @@ impl Pass {
         // Not only each of the two: the walk counts over both.
         number(outputs.saturating_mul(count))?;
         let parts = number(outputs * split)?;
+        let workgroup_size = workgroup_size(input);
         let (shader, workgroups): (&Shader, u32) = match kernel {
             Kernel::Strided => (&REDUCE_PART, parts),
-            Kernel::Few => (&REDUCE_FEW, parts.div_ceil(WORKGROUP)),
+            Kernel::Few => (&REDUCE_FEW, parts.div_ceil(workgroup_size)),
             Kernel::Row => (&REDUCE_ROW, parts),
-            Kernel::ShortRow => (&REDUCE_SHORT_ROW, parts.div_ceil(WORKGROUP / TEAM)),
-            Kernel::Columns => (&REDUCE_COLUMNS, (parts / 4).div_ceil(WORKGROUP)),
+            Kernel::ShortRow => (&REDUCE_SHORT_ROW, parts.div_ceil(workgroup_size / TEAM)),
+            Kernel::Columns => (&REDUCE_COLUMNS, (parts / 4).div_ceil(workgroup_size)),
         };
         let variant = Variant { operation, output: written, ..Variant::plain(input.dtype()) };
         let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;

@@ -1,7 +1,7 @@
 //! Softmax and norms: operations on whole rows.
 
 use super::fuse::{Fused, fuse};
-use super::launch::{WORKGROUP, check_kinds, grid, index, iterations, launch, loop_limit, with_gpu};
+use super::launch::{check_kinds, grid, index, iterations, launch, loop_limit, with_gpu, workgroup_size};
 use super::placed::{Binding, Placed};
 use super::shader::{
     AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, SOFTMAX, SOFTMAX_LONG, Shader, Specialization, Variant,
@@ -31,8 +31,8 @@ struct Params {
 
 /// Elements of a vector that a kernel moves at once.
 const FOUR: usize = 4;
-/// The longest row that a workgroup holds at once.
-const LONGEST_HELD: usize = 4096;
+/// Elements of a row that an invocation holds, in a kernel whose workgroup holds the row.
+const HELD_EACH: usize = 16;
 /// Loop iterations of the sum over a workgroup, or of its largest: of which every kernel has two.
 const JOINED: u64 = 2 * iterations(15, 0);
 
@@ -41,14 +41,14 @@ const FEW_COLUMNS: usize = 32;
 const MANY_ROWS: usize = 1024;
 
 /// Loop iterations of a kernel for rows of any length: three loops over the row.
-fn long(columns: usize) -> u64 {
-    JOINED + 3 * iterations(columns.div_ceil(WORKGROUP as usize) as u64, 0)
+fn long(columns: usize, workgroup_size: usize) -> u64 {
+    JOINED + 3 * iterations(columns.div_ceil(workgroup_size) as u64, 0)
 }
 
 /// Whether a workgroup may go over rows of this length alone, within the limit of loop iterations. Beyond, reductions of several
 /// passes take its place: on a large device they are faster, too.
-fn suits_a_workgroup(columns: usize) -> bool {
-    long(columns) <= loop_limit()
+fn suits_a_workgroup(tensor: &Tensor, columns: usize) -> bool {
+    long(columns, workgroup_size(tensor) as usize) <= loop_limit()
 }
 
 /// The steps of a softmax along an axis that no workgroup holds.
@@ -127,7 +127,7 @@ impl Tensor {
         let Some(axis) = axis else { return self.reshape([1])?.softmax_along(name, operation, Some(0))?.reshape([]) };
         let columns = self.shape()[axis];
         let many_short = columns <= FEW_COLUMNS && self.elements() >= columns * MANY_ROWS;
-        if axis + 1 == self.rank() && !many_short && suits_a_workgroup(columns) {
+        if axis + 1 == self.rank() && !many_short && suits_a_workgroup(self, columns) {
             return self.contiguous()?.over_rows(name, SOFTMAXES, operation, &[], 0.0);
         }
         if self.elements() == 0 {
@@ -163,7 +163,7 @@ impl Tensor {
         let rows = self.contiguous()?;
         let weight = self.row_operand(name, weight, columns, 1.0)?;
         let bias = self.row_operand(name, bias, columns, 0.0)?;
-        if !suits_a_workgroup(columns) {
+        if !suits_a_workgroup(self, columns) {
             return rows.norm_in_steps(operation, &weight, &bias, epsilon);
         }
         // One storage bound twice would be two writable bindings of the same bytes.
@@ -242,7 +242,8 @@ impl Tensor {
         let columns = self.shape()[self.rank() - 1];
         let inputs = || std::iter::once(self).chain(operands.iter().copied());
         let in_vec4s = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
-        let is_held = in_vec4s && columns <= LONGEST_HELD;
+        let workgroup_size = workgroup_size(self) as usize;
+        let is_held = in_vec4s && columns <= HELD_EACH * workgroup_size;
         let written = Placed::of(&output).bind_whole(name)?;
         let unit = if is_held { FOUR } else { 1 };
         let bound = inputs().map(|input| Placed::of(input).bind_contiguous(name, unit));
@@ -263,7 +264,7 @@ impl Tensor {
         let variant = Variant { operation, ..Variant::plain(self.dtype()) };
         let program = with_gpu(&output, |gpu| shader.program(gpu, variant))?;
         let bindings: Vec<_> = std::iter::once(written).chain(bound.iter().map(|&(binding, _)| binding)).collect();
-        let loops = if is_held { JOINED } else { long(columns) };
+        let loops = if is_held { JOINED } else { long(columns, workgroup_size) };
         launch(name, &program, &bindings, bytemuck::bytes_of(&params), grid(rows), loops)?;
         Ok(output)
     }

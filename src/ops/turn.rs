@@ -44,6 +44,11 @@ pub(super) struct TransposingCopy {
 }
 
 impl TransposingCopy {
+    /// Whether the device of a tensor permits the workgroups of the kernel.
+    pub(super) fn suits_device_of(tensor: &Tensor) -> bool {
+        with_gpu(tensor, crate::device::Gpu::has_large_workgroups)
+    }
+
     /// Returns the copy between two layouts of one shape, if it is a transposing copy.
     pub(super) fn new(output: &Layout, input: &Layout) -> Option<Self> {
         let [output, input] = collapse([output, input]);

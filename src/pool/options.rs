@@ -114,10 +114,11 @@ impl PoolOptions {
     /// Returns the growth policy on a memory with these limits.
     pub(super) fn growth_for(&self, limits: &MemoryLimits, granule: u64) -> Result<Growth, OptionsError> {
         // If the next multiple exceeds u64, the largest multiple, which is above every device's largest buffer.
-        let wanted = self.smallest_segment.unwrap_or(SMALLEST);
-        let smallest = wanted.checked_next_multiple_of(granule).unwrap_or(u64::MAX - u64::MAX % granule);
         let largest = limits.largest_segment.min(u64::from(u32::MAX) * granule);
         let largest = largest - largest % granule;
+        // By default a device with small buffers has small segments; a size that the application asks for is kept or refused.
+        let wanted = self.smallest_segment.unwrap_or(SMALLEST.min(largest));
+        let smallest = wanted.checked_next_multiple_of(granule).unwrap_or(u64::MAX - u64::MAX % granule);
         if smallest <= largest {
             let moving = self.compaction_share > 0.0;
             let chosen = self.smallest_segment.is_some();
@@ -149,6 +150,16 @@ mod tests {
         let error = OptionsError::Granule { granule: 64, least: 256, most: 4096 };
         assert_eq!(options.granule_for(&LIMITS), Err(error));
         assert_eq!(PoolOptions::default().granule_for(&LIMITS), Ok(256));
+    }
+
+    #[test]
+    fn a_device_with_small_buffers_has_small_segments_by_default() {
+        for largest_segment in [3 << 20, 300 << 10, 256] {
+            let limits = MemoryLimits { largest_segment, ..LIMITS };
+            let growth = PoolOptions::default().growth_for(&limits, 256).expect("the default suits every device");
+            assert_eq!(growth.minimum_segment, SMALLEST.min(largest_segment));
+            assert_eq!(growth.maximum_segment, largest_segment);
+        }
     }
 
     #[test]

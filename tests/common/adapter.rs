@@ -26,8 +26,35 @@ fn or_skip<T>(opened: Result<T, impl fmt::Display>) -> Option<T> {
     }
 }
 
-/// Opens a new memory on the best adapter. `None` if there is no adapter; fails the test if one is required.
+/// The limits of a small device that the environment variable `WGPU_POOL_TEST_LIMITS` names. The device then has no
+/// optional features either.
+///
+/// # Panics
+/// If there is no such name.
+fn forced_limits() -> Option<wgpu::Limits> {
+    let name = std::env::var("WGPU_POOL_TEST_LIMITS").ok().filter(|name| !name.is_empty())?;
+    let webgpu = wgpu::Limits::default();
+    Some(match name.as_str() {
+        "webgpu" => webgpu,
+        "downlevel" => wgpu::Limits::downlevel_defaults(),
+        "buffers" => wgpu::Limits { max_buffer_size: 3 << 20, max_storage_buffer_binding_size: 3 << 20, ..webgpu },
+        "workgroups" => wgpu::Limits {
+            max_compute_invocations_per_workgroup: 128,
+            max_compute_workgroup_size_x: 128,
+            max_compute_workgroup_size_y: 128,
+            max_compute_workgroup_storage_size: 16 << 10,
+            ..webgpu
+        },
+        other => panic!("WGPU_POOL_TEST_LIMITS is {other:?}; there are webgpu, downlevel, buffers and workgroups"),
+    })
+}
+
+/// Opens a new memory on the best adapter, with small limits on request. `None` if there is no adapter; fails the test if
+/// one is required.
 pub(crate) fn gpu() -> Option<Gpu> {
+    if let Some(limits) = forced_limits() {
+        return foreign_with(limits).map(|(device, queue)| Gpu::from_device(device, queue));
+    }
     or_skip(pollster::block_on(Gpu::open(&GpuOptions::default())))
 }
 

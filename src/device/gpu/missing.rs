@@ -91,8 +91,9 @@ fn lists_vulkan_loader(cache: &[u8]) -> bool {
 
 /// The minimum limits of a suitable adapter.
 const MINIMUM: [(&str, u32); 2] = if cfg!(feature = "tensor") {
-    // An elementwise operation binds three tensors and its output. Workgroups have up to 256 invocations.
-    [(STORAGE_BUFFERS, 4), (INVOCATIONS, 256)]
+    // An elementwise operation binds three tensors and its output. Kernels have workgroups of up to 256 invocations, or as many
+    // as there are, down to 128 (OpenGL ES 3.1).
+    [(STORAGE_BUFFERS, 4), (INVOCATIONS, 128)]
 } else {
     [(STORAGE_BUFFERS, 1), (INVOCATIONS, 1)]
 };

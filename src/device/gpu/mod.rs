@@ -35,7 +35,9 @@ pub use recorder::GpuCommands;
 pub use submission::Fault;
 
 #[cfg(feature = "tensor")]
-pub(crate) use kernels::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, SLOT_BYTES, Structure};
+pub(crate) use kernels::{
+    ExpressionKey, LARGEST_WORKGROUP, Program, ProgramDescriptor, ProgramKey, SLOT_BYTES, Structure,
+};
 
 use super::context::ContextGuard;
 use super::{Acceptance, CacheLevel, CacheUse, Deferred, DriverHoldings, Memory, MemoryLimits, Reclaimed, Submit};

@@ -16,10 +16,12 @@ pub(super) use graph::{Graph, MOST_OPERANDS, Node, Place};
 pub(super) use operation::{Code, IDENTITY, IN_REAL, OnIntegers, Operation, Typed, UNDEFINED, Value, computed};
 pub use variant::MOST_INPUTS;
 
-use super::launch::{MOST_BINDINGS, WORKGROUP, check_pools, each_walk, grid, index, is_in_place, launch, with_gpu};
+use super::launch::{
+    MOST_BINDINGS, check_pools, each_walk, grid, index, is_in_place, launch, with_gpu, workgroup_size,
+};
 use super::placed::Placed;
 use crate::device::Gpu;
-use crate::device::gpu::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
+use crate::device::gpu::{ExpressionKey, LARGEST_WORKGROUP, Program, ProgramDescriptor, ProgramKey, Structure};
 use crate::error::{DeviceError, TensorError};
 use crate::tensor::{DType, Layout, Tensor};
 use form::{Form, LANES};
@@ -173,7 +175,7 @@ impl<'a> Elementwise<'a> {
             words.extend(numbers);
         }
         let words = bytemuck::cast_slice(words.as_slice(parameters.words()));
-        let workgroups = grid(count.div_ceil(WORKGROUP));
+        let workgroups = grid(count.div_ceil(workgroup_size(output)));
         launch(name, &program, &bindings[..bound], words, workgroups, computation.iterations())
     }
 }
@@ -209,6 +211,9 @@ impl Computation<'_> {
             Self::Single(Single { operation, .. }) => operation.name,
             Self::Expression(..) => "fused",
         };
+        // As in the kernel's text, unless the device permits fewer.
+        let workgroup_size = gpu.workgroup_size();
+        let constants = [("WORKGROUP", f64::from(workgroup_size))];
         let build = || {
             let steps = self.steps(variant, numbers);
             gpu.program(&ProgramDescriptor {
@@ -218,7 +223,7 @@ impl Computation<'_> {
                 tensors: usize::from(variant.bound) + usize::from(parameters.binds_constants),
                 parameter_bytes: u32::try_from(parameters.words() * 4).expect("no more than fit a slot of parameters"),
                 immediates: true,
-                constants: &[],
+                constants: if workgroup_size < LARGEST_WORKGROUP { &constants } else { &[] },
                 zeroes_workgroup_memory: false,
             })
         };

@@ -1,6 +1,6 @@
 //! Convolutions, as products of matrices over unfolded images.
 
-use super::super::launch::{WORKGROUP, check_kinds, index, iterations, loop_limit, with_gpu};
+use super::super::launch::{check_kinds, index, iterations, loop_limit, with_gpu, workgroup_size};
 use super::super::shader::{CONV2D, CONV2D_WEIGHT};
 use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};
 use crate::device::Memory;
@@ -144,7 +144,7 @@ impl Tensor {
         let beyond = arithmetic::product(&[span + 1, FOUR, window.stride[1]]).and_then(|far| far.checked_add(extent));
         index(name, if out[1] == 1 { 0 } else { beyond.unwrap_or(usize::MAX) })?;
         let count = arithmetic::elements(&[planes.batch, groups, of_group.div_ceil(BLOCK), out[0], span]);
-        let workgroups = count.div_ceil(WORKGROUP as usize);
+        let workgroups = count.div_ceil(workgroup_size(&image) as usize);
         let loops = convolution.iterations();
         run.convolving(
             &[&output, &image, &weights],

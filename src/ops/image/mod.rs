@@ -12,7 +12,7 @@ mod tests;
 #[cfg(test)]
 pub(super) use resample::ALL as RESAMPLING;
 
-use super::launch::{WORKGROUP, grid, index, launch, with_gpu};
+use super::launch::{grid, index, launch, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{AS_IT_IS, Shader, Specialization, Variant};
 use crate::error::TensorError;
@@ -101,7 +101,7 @@ impl<'a> Run<'a> {
 
     /// Runs `count` invocations of one pass.
     fn pass(&self, bound: &[&'a Tensor], count: usize, pass: Pass, iterations: u64) -> Result<(), TensorError> {
-        let workgroups = count.div_ceil(WORKGROUP as usize);
+        let workgroups = count.div_ceil(workgroup_size(self.input) as usize);
         self.convolving(bound, Convolved { pass, ..Convolved::default() }, count, workgroups, iterations)
     }
 

@@ -269,7 +269,7 @@ fn multiply(
     output: &Tensor,
     finish: Finish<'_>,
 ) -> Result<(), TensorError> {
-    let suits_large = !with_gpu(output, crate::device::Gpu::is_software);
+    let suits_large = with_gpu(output, |gpu| !gpu.is_software() && gpu.has_large_workgroups());
     let tiling = tiling(&sizes, &left, &right, suits_large);
     let is_cooperative = with_gpu(output, crate::device::Gpu::has_cooperative_matrices)
         && [left.dtype, output.dtype()] == [DType::F16; 2]

@@ -1,6 +1,6 @@
 //! One dispatch of a product.
 
-use super::{FOUR, Matrices, NAME, OperandLayout, Sizes, TILE, Tiling};
+use super::{FOUR, Matrices, NAME, OperandLayout, Sizes, Tiling};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
 use crate::ops::placed::{Binding, Placed};
@@ -72,7 +72,7 @@ impl Product<'_> {
     /// Strides of any kind.
     pub(super) fn run(&self) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
-        let [tiles_across, tiles] = self.tiles(TILE)?;
+        let [tiles_across, tiles] = self.tiles(4 * self.side())?;
         let bound = self.bind(1)?;
         let params = Params {
             rows: number(sizes.rows)?,
@@ -139,10 +139,16 @@ impl Product<'_> {
     fn iterations(&self, shader: &Shader) -> u64 {
         let slices = |slice: usize| self.sizes.depth.div_ceil(slice) as u64;
         if shader.name == MATMUL.name {
-            return iterations(slices(16), iterations(4, 0) + iterations(16, 0)) + 4 * iterations(4, 0);
+            return iterations(slices(16), iterations(64 / self.side() as u64, 0) + iterations(16, 0))
+                + 4 * iterations(4, 0);
         }
         // The tiled kernels have one loop along K, whose smallest tile is 8.
         iterations(slices(8), 0)
+    }
+
+    /// The number of invocations along each side of a workgroup of `matmul.wgsl`.
+    fn side(&self) -> usize {
+        if with_gpu(self.output, crate::device::Gpu::has_large_workgroups) { 16 } else { 8 }
     }
 
     /// Tiles of a row of tiles, and of all of a matrix.

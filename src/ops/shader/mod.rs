@@ -12,7 +12,7 @@ pub(super) mod translate;
 pub(super) use catalog::*;
 
 use crate::device::Gpu;
-use crate::device::gpu::{Program, ProgramDescriptor, ProgramKey};
+use crate::device::gpu::{LARGEST_WORKGROUP, Program, ProgramDescriptor, ProgramKey};
 use crate::error::DeviceError;
 use crate::tensor::DType;
 use source::Source;
@@ -118,6 +118,20 @@ impl Variant {
     }
 }
 
+/// Properties of a device on which the text of a kernel depends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// Whether a vec4 is moved as a pair of 64-bit integers.
+    in_pairs: bool,
+    /// The number of invocations in a workgroup, where the kernel's is variable.
+    workgroup_size: u32,
+}
+
+#[cfg(test)]
+impl Target {
+    const USUAL: Self = Self { in_pairs: false, workgroup_size: LARGEST_WORKGROUP };
+}
+
 /// The interface of a program, as declared in its text.
 struct Interface {
     entry: String,
@@ -138,11 +152,12 @@ impl Shader {
         Self { without, ..self }
     }
 
-    /// The WGSL of a variant, which moves a vec4 as a pair of 64 bits or as it is.
+    /// Returns the WGSL of a variant for a device.
     ///
     /// # Errors
     /// [`DeviceError::Validation`] if a declaration that is to be changed does not exist.
-    pub(super) fn wgsl(&self, variant: Variant, in_pairs: bool) -> Result<String, DeviceError> {
+    pub(super) fn wgsl(&self, variant: Variant, target: Target) -> Result<String, DeviceError> {
+        let Target { in_pairs, workgroup_size } = target;
         let Variant { operation, dtype, output, shared, bias } = variant;
         let parts = self.parts.iter().map(|&part| if in_pairs && part == AS_VEC4 { AS_PAIRS } else { part });
         let mut source = Source::new(self.name, parts.chain(operation.functions.iter().copied()).collect());
@@ -151,6 +166,9 @@ impl Shader {
         }
         for name in self.without {
             source.unbind(name)?;
+        }
+        if workgroup_size < LARGEST_WORKGROUP && source.declares("WORKGROUP") {
+            source.set("WORKGROUP", &format!("{workgroup_size}u"))?;
         }
         if let Some(expression) = operation.expression {
             source.set("apply", &format!("return {expression};"))?;
@@ -189,7 +207,7 @@ impl Shader {
     pub(super) fn program(&self, gpu: &Gpu, variant: Variant) -> Result<Arc<Program>, DeviceError> {
         gpu.cached_program(self.key(variant), || {
             let in_pairs = moves_pairs(gpu, &[variant.dtype, variant.output]);
-            let source = self.wgsl(variant, in_pairs)?;
+            let source = self.wgsl(variant, Target { in_pairs, workgroup_size: gpu.workgroup_size() })?;
             let Interface { entry, tensors, parameter_bytes } = self.interface(&source)?;
             gpu.program(&ProgramDescriptor {
                 label: self.name,

@@ -49,6 +49,11 @@ impl Source {
         Ok(())
     }
 
+    /// Whether the name is declared.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.declaration(name).is_ok()
+    }
+
     pub(super) fn text(self) -> String {
         self.text
     }

@@ -107,19 +107,22 @@ fn compile_all(dtype: DType) -> usize {
     for (shader, variant) in variants {
         compiled_any = true;
         if [variant.dtype, variant.output].iter().all(|dtype| dtype.bytes() == 4) {
-            let wgsl = |in_pairs| shader.wgsl(variant, in_pairs).expect("every changed declaration is there");
+            let wgsl = |in_pairs| {
+                shader.wgsl(variant, Target { in_pairs, ..Target::USUAL }).expect("every changed declaration is there")
+            };
             if wgsl(true) != wgsl(false) {
                 validate(&wgsl(true));
                 paired += 1;
             }
         }
         if shader.name.starts_with("matmul_cooperative") {
-            let (module, info) = validate(&shader.wgsl(variant, false).expect("every changed declaration is there"));
+            let (module, info) =
+                validate(&shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there"));
             let options = naga::back::spv::Options { lang_version: (1, 5), ..Default::default() };
             naga::back::spv::write_vec(&module, &info, &options, None).expect("it can be written as SPIR-V");
             continue;
         }
-        let wgsl = shader.wgsl(variant, false).expect("every changed declaration is there");
+        let wgsl = shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there");
         super::translate::check(&format!("{} {variant:?}", shader.name), &wgsl);
         let compiled = shader.program(&gpu, variant);
         compiled.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name));
@@ -140,7 +143,7 @@ fn validate(wgsl: &str) -> (naga::Module, naga::valid::ModuleInfo) {
 #[test]
 fn every_change_takes_place() {
     for (shader, variant) in variants() {
-        let wgsl = shader.wgsl(variant, false).expect("every changed declaration is there");
+        let wgsl = shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there");
         let Variant { operation, dtype, output, shared, bias } = variant;
         if let Some(expression) = operation.expression {
             assert!(wgsl.contains(&format!("return {expression};")), "{} {variant:?}", shader.name);
@@ -168,14 +171,14 @@ fn a_change_of_what_a_shader_does_not_have_is_an_error() {
     ];
     for (variant, problem) in changes {
         let message = format!("the shader gather {problem}");
-        assert_eq!(GATHER.wgsl(variant, false), Err(DeviceError::Validation { message }));
+        assert_eq!(GATHER.wgsl(variant, Target::USUAL), Err(DeviceError::Validation { message }));
     }
 }
 
 #[test]
 fn every_pool_binding_is_read_write_and_bindings_are_numbered_without_gaps() {
     for (shader, variant) in variants() {
-        let wgsl = shader.wgsl(variant, false).expect("every changed declaration is there");
+        let wgsl = shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there");
         let tensors = shader.interface(&wgsl).expect("it is valid").tensors;
         assert_eq!(wgsl.matches("var<storage").count(), tensors, "{}", shader.name);
         for binding in 0..tensors {

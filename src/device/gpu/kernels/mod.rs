@@ -32,6 +32,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Kernels {
     /// The largest size of a shader's immediates, in bytes; 0 if the device does not support immediates.
     immediate_bytes: u32,
+    /// The number of invocations in a workgroup of most kernels.
+    workgroup_size: u32,
     /// Whether shaders may use f16.
     has_f16: bool,
     /// Whether f16 matrix products use cooperative matrices.
@@ -52,6 +54,7 @@ impl Kernels {
         let is_software = adapter::is_software(info);
         Self {
             immediate_bytes: if immediates { device.limits().max_immediate_size } else { 0 },
+            workgroup_size: workgroup_size(&device.limits()),
             has_f16: features.contains(wgpu::Features::SHADER_F16),
             has_cooperative_matrices: AtomicBool::new(false),
             is_software,
@@ -76,7 +79,26 @@ impl Kernels {
     }
 }
 
+/// The usual number of invocations in a workgroup.
+pub(crate) const LARGEST_WORKGROUP: u32 = 256;
+
+/// The largest power of two, up to [`LARGEST_WORKGROUP`], that the device permits.
+fn workgroup_size(limits: &wgpu::Limits) -> u32 {
+    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    1 << most.clamp(1, LARGEST_WORKGROUP).ilog2()
+}
+
 impl Gpu {
+    /// Returns the number of invocations in a workgroup of most kernels: a power of two, at most [`LARGEST_WORKGROUP`].
+    pub(crate) fn workgroup_size(&self) -> u32 {
+        self.kernels.workgroup_size
+    }
+
+    /// Returns whether workgroups may have [`LARGEST_WORKGROUP`] invocations, which some kernels need.
+    pub(crate) fn has_large_workgroups(&self) -> bool {
+        self.workgroup_size() == LARGEST_WORKGROUP
+    }
+
     /// Returns whether the adapter is a software renderer, on which large kernels take long to compile and are not faster.
     pub(crate) fn is_software(&self) -> bool {
         self.kernels.is_software
