@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-override WORKGROUP: u32 = 256u;
+const WORKGROUP: u32 = 256u;
 
 @compute @workgroup_size(WORKGROUP)
 fn arange(

@@ -34,7 +34,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> output: array<u32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-override WORKGROUP: u32 = 256u;
+const WORKGROUP: u32 = 256u;
 
 // The upper word of left * right, by halves, since not every backend has 64-bit integers. No sum below can wrap.
 fn multiply_high(left: u32, right: u32) -> u32 {

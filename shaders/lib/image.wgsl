@@ -48,7 +48,7 @@ const LAST: u32 = 2u;
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-override WORKGROUP: u32 = 256u;
+const WORKGROUP: u32 = 256u;
 
 fn step_of(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32) -> u32 {
     return (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;

@@ -21,7 +21,7 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-override WORKGROUP: u32 = 256u;
+const WORKGROUP: u32 = 256u;
 
 struct Places {
     table: u32,

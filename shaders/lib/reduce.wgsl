@@ -26,7 +26,7 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-override WORKGROUP: u32 = 256u;
+const WORKGROUP: u32 = 256u;
 
 var<workgroup> partial: array<Accumulator, WORKGROUP>;
 

@@ -90,7 +90,6 @@ impl Pool {
                 parameter_bytes: interface.scalar_bytes,
                 // wgpu's feature for immediates does not include f16.
                 immediates: interface.scalars.iter().all(|scalar| scalar.dtype != DType::F16),
-                constants: &[],
                 zeroes_workgroup_memory: true,
             })?;
             Ok((interface, program))

@@ -21,7 +21,7 @@ fn noop() -> Pool {
 
 /// Every kind of device: without a driver, opened by the pool, created by the application, and on GL.
 fn pools() -> Vec<Pool> {
-    let gl = adapter::gl().and_then(|gpu| Pool::new(gpu, crate::common::options()).ok());
+    let gl = adapter::fresh_gl();
     [noop()].into_iter().chain(adapter::fresh()).chain(adapter::foreign_pool()).chain(gl).collect()
 }
 

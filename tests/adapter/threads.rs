@@ -177,7 +177,7 @@ fn long_kernel(number: usize) -> String {
 // On GL wgpu panics in a thread that waits for another for more than a second.
 #[test]
 fn threads_on_gl_wait_for_each_other_however_long_a_kernel_is_compiled() {
-    let Some(pool) = adapter::gl().map(|gpu| Pool::new(gpu, crate::common::options()).expect("they suit")) else {
+    let Some(pool) = adapter::fresh_gl() else {
         return;
     };
     watchdog::guarded("threads on GL", move || {
@@ -204,7 +204,7 @@ fn threads_on_gl_wait_for_each_other_however_long_a_kernel_is_compiled() {
 /// The callbacks of one thread use the pool while other threads create segments and submit.
 #[test]
 fn callbacks_on_gl_may_use_the_pool_while_other_threads_do() {
-    let Some(pool) = adapter::gl().map(|gpu| Pool::new(gpu, crate::common::options()).expect("they suit")) else {
+    let Some(pool) = adapter::fresh_gl() else {
         return;
     };
     watchdog::guarded("callbacks on GL", move || {

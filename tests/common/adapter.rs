@@ -26,15 +26,13 @@ fn or_skip<T>(opened: Result<T, impl fmt::Display>) -> Option<T> {
     }
 }
 
-/// The limits of a small device that the environment variable `WGPU_POOL_TEST_LIMITS` names. The device then has no
-/// optional features either.
+/// The limits of a small device, by name.
 ///
 /// # Panics
 /// If there is no such name.
-fn forced_limits() -> Option<wgpu::Limits> {
-    let name = std::env::var("WGPU_POOL_TEST_LIMITS").ok().filter(|name| !name.is_empty())?;
+pub(crate) fn small_limits(name: &str) -> wgpu::Limits {
     let webgpu = wgpu::Limits::default();
-    Some(match name.as_str() {
+    match name {
         "webgpu" => webgpu,
         "downlevel" => wgpu::Limits::downlevel_defaults(),
         "buffers" => wgpu::Limits { max_buffer_size: 3 << 20, max_storage_buffer_binding_size: 3 << 20, ..webgpu },
@@ -45,8 +43,15 @@ fn forced_limits() -> Option<wgpu::Limits> {
             max_compute_workgroup_storage_size: 16 << 10,
             ..webgpu
         },
-        other => panic!("WGPU_POOL_TEST_LIMITS is {other:?}; there are webgpu, downlevel, buffers and workgroups"),
-    })
+        other => panic!("no limits are named {other:?}; there are webgpu, downlevel, buffers and workgroups"),
+    }
+}
+
+/// The limits that the environment variable `WGPU_POOL_TEST_LIMITS` names. The device then has no optional features
+/// either.
+fn forced_limits() -> Option<wgpu::Limits> {
+    let name = std::env::var("WGPU_POOL_TEST_LIMITS").ok().filter(|name| !name.is_empty())?;
+    Some(small_limits(&name))
 }
 
 /// Opens a new memory on the best adapter, with small limits on request. `None` if there is no adapter; fails the test if
@@ -78,7 +83,12 @@ pub(crate) fn shared() -> Option<&'static Pool> {
 /// required.
 pub(crate) fn shared_gl() -> Option<&'static Pool> {
     static POOL: OnceLock<Option<Pool>> = OnceLock::new();
-    POOL.get_or_init(|| gl().and_then(|gpu| Pool::new(gpu, crate::common::options()).ok())).as_ref()
+    POOL.get_or_init(fresh_gl).as_ref()
+}
+
+/// Opens a new pool with default options on GL, as [`shared_gl`].
+pub(crate) fn fresh_gl() -> Option<Pool> {
+    gl().map(|gpu| Pool::new(gpu, crate::common::options()).expect("the options suit every device"))
 }
 
 /// Opens a new memory on GL, as [`shared_gl`].

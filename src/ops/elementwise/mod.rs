@@ -21,7 +21,7 @@ use super::launch::{
 };
 use super::placed::Placed;
 use crate::device::Gpu;
-use crate::device::gpu::{ExpressionKey, LARGEST_WORKGROUP, Program, ProgramDescriptor, ProgramKey, Structure};
+use crate::device::gpu::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
 use crate::error::{DeviceError, TensorError};
 use crate::tensor::{DType, Layout, Tensor};
 use form::{Form, LANES};
@@ -211,19 +211,15 @@ impl Computation<'_> {
             Self::Single(Single { operation, .. }) => operation.name,
             Self::Expression(..) => "fused",
         };
-        // As in the kernel's text, unless the device permits fewer.
-        let workgroup_size = gpu.workgroup_size();
-        let constants = [("WORKGROUP", f64::from(workgroup_size))];
         let build = || {
             let steps = self.steps(variant, numbers);
             gpu.program(&ProgramDescriptor {
                 label,
-                source: &wgsl::kernel(&steps, variant, parameters),
+                source: &wgsl::kernel(&steps, variant, parameters, gpu.workgroup_size()),
                 entry: wgsl::ENTRY,
                 tensors: usize::from(variant.bound) + usize::from(parameters.binds_constants),
                 parameter_bytes: u32::try_from(parameters.words() * 4).expect("no more than fit a slot of parameters"),
                 immediates: true,
-                constants: if workgroup_size < LARGEST_WORKGROUP { &constants } else { &[] },
                 zeroes_workgroup_memory: false,
             })
         };

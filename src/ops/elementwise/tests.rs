@@ -1,6 +1,7 @@
 //! Every single operation is compiled for every dtype, form and binding.
 
 use super::*;
+use crate::device::gpu::LARGEST_WORKGROUP;
 use crate::ops::{binary, cast, compare, copy, fill, unary};
 
 /// A single operation and the dtypes that it reads and writes, with as many numbers as it may take.
@@ -61,13 +62,18 @@ fn every_operation_compiles_for_every_dtype_form_and_binding() {
             let what = format!("{computation:?} {variant:?}");
             computation.program(&gpu, &variant, &parameters, numbers).unwrap_or_else(|error| panic!("{what}: {error}"));
             compiled += 1;
-            let wgsl = wgsl::kernel(&computation.steps(&variant, numbers), &variant, &parameters);
+            let wgsl = wgsl::kernel(&computation.steps(&variant, numbers), &variant, &parameters, LARGEST_WORKGROUP);
             crate::ops::shader::translate::check(&what, &wgsl);
             assert_eq!(wgsl.matches("var<storage, read_write>").count(), usize::from(variant.bound), "{what}");
             assert_eq!(wgsl.matches("var<storage").count(), usize::from(variant.bound), "{what}");
             if variant.form != Form::Strided && dtypes.iter().all(|dtype| dtype.bytes() == 4) {
                 let variant = Variant { in_pairs: true, ..variant };
-                validate(&wgsl::kernel(&computation.steps(&variant, numbers), &variant, &parameters));
+                validate(&wgsl::kernel(
+                    &computation.steps(&variant, numbers),
+                    &variant,
+                    &parameters,
+                    LARGEST_WORKGROUP,
+                ));
                 in_pairs += 1;
             }
         }
@@ -112,7 +118,8 @@ fn a_copy_moves_bits_whatever_the_dtype() {
         assert!(std::ptr::eq(single.operation, &copy::COPY));
         for variant in variants(dtypes, 1) {
             let parameters = Parameters::new(&variant, 0);
-            let wgsl = wgsl::kernel(&Computation::Single(single).steps(&variant, 0), &variant, &parameters);
+            let wgsl =
+                wgsl::kernel(&Computation::Single(single).steps(&variant, 0), &variant, &parameters, LARGEST_WORKGROUP);
             assert!(!wgsl.contains("f32(") && !wgsl.contains("vec4<f32>("), "{wgsl}");
         }
     }

@@ -51,8 +51,8 @@ fn of_form(scalar: &str, form: Form) -> String {
     if form == Form::Strided { scalar.into() } else { format!("vec4<{scalar}>") }
 }
 
-/// The kernel.
-pub(super) fn kernel(steps: &Steps<'_>, variant: &Variant, parameters: &Parameters) -> String {
+/// The kernel, with `workgroup_size` invocations in a workgroup.
+pub(super) fn kernel(steps: &Steps<'_>, variant: &Variant, parameters: &Parameters, workgroup_size: u32) -> String {
     let mut text = String::new();
     let mut line = |line: &str| {
         text.push_str(line);
@@ -62,7 +62,7 @@ pub(super) fn kernel(steps: &Steps<'_>, variant: &Variant, parameters: &Paramete
     if dtypes.contains(&DType::F16) {
         line("enable f16;");
     }
-    line("override WORKGROUP: u32 = 256u;");
+    line(&format!("const WORKGROUP: u32 = {workgroup_size}u;"));
     line(&format!("struct Params {{ words: array<vec4<u32>, {}> }}", parameters.words() / 4));
     line("@group(1) @binding(0) var<uniform> params: Params;");
     for (binding, dtype) in dtypes.iter().enumerate() {

@@ -216,7 +216,6 @@ impl Shader {
                 tensors,
                 parameter_bytes,
                 immediates: true,
-                constants: &[],
                 zeroes_workgroup_memory: false,
             })
         })

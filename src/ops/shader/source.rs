@@ -87,7 +87,7 @@ fn declared_name(line: &str) -> Option<&str> {
     }
     let (keyword, after) = rest.split_once(' ')?;
     let name = match keyword {
-        "alias" | "const" | "fn" | "override" => after,
+        "alias" | "const" | "fn" => after,
         keyword if keyword.starts_with("var<") => rest.split_once("> ")?.1,
         _ => return None,
     };

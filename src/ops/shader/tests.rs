@@ -157,6 +157,14 @@ fn every_change_takes_place() {
         }
         assert!(!shared || !wgsl.contains("return right[at];"), "{}", shader.name);
         assert_eq!(wgsl.contains("biases["), bias, "{}", shader.name);
+        let small = Target { workgroup_size: 128, ..Target::USUAL };
+        let small = shader.wgsl(variant, small).expect("every changed declaration is there");
+        assert_eq!(
+            small,
+            wgsl.replace("const WORKGROUP: u32 = 256u;", "const WORKGROUP: u32 = 128u;"),
+            "{}",
+            shader.name
+        );
     }
 }
 

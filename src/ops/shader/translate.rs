@@ -23,8 +23,6 @@ pub(in crate::ops) fn check(name: &str, wgsl: &str) {
         info.unwrap_or_else(|error| panic!("{name} in {language}: {}", error.emit_to_string(wgsl)))
     };
     let info = validate("MSL", back::msl::supported_capabilities());
-    let (module, info) = back::pipeline_constants::process_overrides(&module, &info, None, &Default::default())
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
     let options = back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
     let written = back::msl::write_string(&module, &info, &options, &Default::default());
     written.unwrap_or_else(|error| panic!("{name} in MSL: {error}"));

@@ -31,8 +31,6 @@ pub(crate) struct ProgramDescriptor<'a> {
     pub(crate) parameter_bytes: u32,
     /// Whether the parameters may be passed as immediates, where the device supports them.
     pub(crate) immediates: bool,
-    /// Values for the shader's `override` constants.
-    pub(crate) constants: &'a [(&'a str, f64)],
     /// Whether workgroup memory is 0 when the kernel begins, as WGSL says. Not needed for a kernel that writes all of it
     /// before reading. On Mesa's GL the statement that zeroes 4 KiB takes 10 to 30 s to compile.
     pub(crate) zeroes_workgroup_memory: bool,
@@ -290,8 +288,8 @@ impl Gpu {
             module: &module,
             entry_point: Some(descriptor.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: descriptor.constants,
                 zero_initialize_workgroup_memory: descriptor.zeroes_workgroup_memory,
+                ..Default::default()
             },
             cache: None,
         };
