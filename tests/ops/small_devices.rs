@@ -1,8 +1,9 @@
-//! A device with wgpu's downlevel limits, of which the least is four storage buffers in a shader: what a larger device
-//! gives, or an error that says what is missing.
+//! Devices of small limits, of which the least are four storage buffers in a shader and 128 invocations: the results of a
+//! larger device, or an error that says what is missing.
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
+use std::error::Error;
 use wgpu_pool::{
     Activation, AdamW, AdamWParameter, Corners, CrossEntropy, DType, DeviceError, Pool, Tensor, TensorError, fuse,
 };
@@ -70,28 +71,83 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
 }
 
 #[test]
-fn a_device_of_small_limits_does_what_a_large_one_does_or_says_what_it_lacks() -> Outcome {
-    check("downlevel", &["fuse of 6"])?;
-    check("workgroups", &[])
+fn a_device_of_small_limits_does_what_a_large_one_does() -> Outcome {
+    for limits in ["downlevel", "workgroups"] {
+        let Some([small, large]) = pools(limits)? else { return Ok(()) };
+        for ((name, small), (_, large)) in results(&small)?.into_iter().zip(results(&large)?) {
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * b.abs().max(1.0);
+            assert!(small?.iter().zip(&large?).all(near), "{limits}, {name}");
+        }
+        small.check()?;
+    }
+    Ok(())
 }
 
-/// Compares a device of these limits with one of the adapter's. It lacks storage buffers for some operations.
-fn check(limits: &str, lacking: &[&str]) -> Outcome {
-    let Some((device, queue)) = adapter::foreign_with(adapter::small_limits(limits)) else { return Ok(()) };
+/// A pool on a device of these limits, and one on a device of the adapter's.
+fn pools(limits: &str) -> Result<Option<[Pool; 2]>, Box<dyn Error>> {
+    let Some((device, queue)) = adapter::foreign_with(adapter::small_limits(limits)) else { return Ok(None) };
     let small = Pool::from_device(device, queue, crate::common::options())?;
-    let Some(large) = adapter::shared() else { return Ok(()) };
-    let mut refused = Vec::new();
-    for ((name, small), (_, large)) in results(&small)?.into_iter().zip(results(large)?) {
-        match small {
-            Ok(small) => {
-                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * b.abs().max(1.0);
-                assert!(small.iter().zip(&large?).all(near), "{name}");
-            }
-            Err(TensorError::Device(DeviceError::TooManyBindings { limit: 4, .. })) => refused.push(name),
-            Err(error) => panic!("{name}: {error}"),
-        }
+    Ok(adapter::shared().map(|large| [small, large.clone()]))
+}
+
+/// Six inputs of each kind of view: transposed, a scalar, with an odd offset, a row, two in one storage.
+fn views(pool: &Pool) -> Result<[Tensor; 6], TensorError> {
+    let random = |shape: &[usize], seed| Tensor::randn(pool, shape, seed);
+    let both = random(&[2, 7, 9], 14)?;
+    Ok([
+        random(&[9, 7], 10)?.t()?,
+        random(&[], 11)?,
+        random(&[70], 12)?.narrow(0, 3, 63)?.reshape([7, 9])?,
+        random(&[9], 13)?,
+        both.narrow(0, 0, 1)?.reshape([7, 9])?,
+        both.narrow(0, 1, 1)?.reshape([7, 9])?.narrow(0, 2, 1)?,
+    ])
+}
+
+/// The bits of fused expressions with more inputs than a small device has bindings.
+fn expressions(pool: &Pool) -> Result<Vec<(&'static str, Vec<u32>)>, TensorError> {
+    let [a, b, c, d, e, f] = views(pool)?;
+    let bits =
+        |tensor: Tensor| Ok::<_, TensorError>(tensor.read_blocking::<f32>()?.into_iter().map(f32::to_bits).collect());
+    let six = fuse(|[a, b, c, d, e, f]| (a - b).maximum(c * d) + e * (f - 0.5_f32));
+    let in_place = c.copied()?;
+    six.run_into([&a, &b, &in_place, &d, &e, &f], &in_place)?;
+    // Of dtypes u32, i32 and f32, two each.
+    let (count, index) = (Tensor::arange(pool, 9, 0_u32, 1_u32)?, Tensor::arange(pool, 7, -3_i32, 1_i32)?);
+    let index = index.reshape([7, 1])?.expand([7, 9])?;
+    let mixed = fuse(|[a, b, count, more, index, step]| (count.eq(more) & index.lt(step)).select(a.clone(), b) * a);
+    let (more, step) = (count.add(&count)?.sub(4_u32)?, index.abs()?.sub(2_i32)?);
+    let wide = Tensor::randn(pool, [2, 3, 1, 2, 1, 2, 2, 3], 15)?.permute([7, 6, 5, 4, 3, 2, 1, 0])?;
+    let of_wide = |seed| Tensor::randn(pool, [3, 1, 2, 1, 2, 1, 3, 2], seed);
+    let eight = six.run([&wide, &b, &of_wide(16)?, &of_wide(17)?, &of_wide(18)?, &of_wide(19)?])?;
+    let constants = fuse(|[a, b, c]| (0..60_i16).fold(a * b, |sum, step| sum * 0.5_f32 + f32::from(step)) + c);
+    Ok(vec![
+        ("six", bits(six.run([&a, &b, &c, &d, &e, &f])?)?),
+        ("six again", bits(six.run([&c, &b, &a, &d, &a, &f])?)?),
+        ("in place", bits(in_place)?),
+        ("dtypes", bits(mixed.run([&a, &c, &count, &more, &index, &step])?)?),
+        ("eight dimensions", bits(eight)?),
+        ("constants", bits(constants.run([&a, &c, &e])?)?),
+        ("without elements", bits(six.run([&a.narrow(0, 0, 0)?, &b, &b, &d, &d, &f])?)?),
+    ])
+}
+
+#[test]
+fn expressions_of_more_inputs_than_bindings_equal_those_of_a_large_device() -> Outcome {
+    let Some([small, large]) = pools("downlevel")? else { return Ok(()) };
+    for ((name, small), (_, large)) in expressions(&small)?.into_iter().zip(expressions(&large)?) {
+        assert_eq!(small, large, "{name}");
     }
-    assert_eq!(refused, lacking);
+    assert!(expressions(&small)?[6].1.is_empty());
     small.check()?;
+    // A binding has one dtype, and the constants are another.
+    let [floats, signed] = [DType::F32, DType::I32].map(|dtype| Tensor::ones(&small, [5], dtype));
+    let (floats, signed, unsigned) = (floats?, signed?, Tensor::ones(&small, [5], DType::U32)?);
+    let many = fuse(|[x, i, u]| (0..60_i16).fold(x, |sum, step| sum + f32::from(step)) * (i.gt(0_i32) & u.gt(0_u32)));
+    for _ in 0..2 {
+        let refused = many.run([&floats, &signed, &unsigned]);
+        let expected = DeviceError::TooManyBindings { tensors: 5, limit: 4 };
+        assert!(matches!(refused, Err(TensorError::Device(error)) if error == expected));
+    }
     Ok(())
 }

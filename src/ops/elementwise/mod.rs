@@ -2,11 +2,13 @@
 //! writes once.
 //!
 //! `operation.rs` has the rows of the table of operations, `graph.rs` the steps of a kernel, `form.rs` the iteration over
-//! operands, `variant.rs` the properties for which a kernel is generated; `wgsl.rs` generates the kernel, and this file runs it.
+//! operands, `variant.rs` the properties for which a kernel is generated, `pack.rs` the inputs of devices with few storage
+//! buffers; `wgsl.rs` generates the kernel, and this file runs it.
 
 mod form;
 mod graph;
 mod operation;
+mod pack;
 #[cfg(test)]
 mod tests;
 mod variant;
@@ -128,8 +130,21 @@ impl<'a> Elementwise<'a> {
         // Most kernels have few operands, and layouts are large.
         match self.inputs.len() {
             ..3 => self.launch_of::<3>(output),
-            _ => self.launch_of::<OPERANDS>(output),
+            _ => self.launch_packed(output),
         }
+    }
+
+    /// Launches with any number of inputs; on devices with few storage buffers in a shader, with inputs that share some.
+    fn launch_packed(&self, output: &Tensor) -> Result<(), TensorError> {
+        let most = with_gpu(output, Gpu::storage_buffers);
+        if most < MOST_BINDINGS && output.elements() > 0 {
+            let constants = usize::from(Parameters::may_bind(self.inputs.len(), self.numbers.len()));
+            if let Some(packed) = pack::packed(self.inputs, output, most.saturating_sub(constants))? {
+                let inputs: Vec<&Tensor> = packed.iter().collect();
+                return Elementwise { inputs: &inputs, ..*self }.launch_of::<OPERANDS>(output);
+            }
+        }
+        self.launch_of::<OPERANDS>(output)
     }
 
     /// Up to `N` operands.

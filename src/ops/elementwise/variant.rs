@@ -3,7 +3,7 @@
 use super::form::{Form, LANES, form};
 use crate::device::gpu::SLOT_BYTES;
 use crate::error::TensorError;
-use crate::ops::launch::{MOST_BINDINGS, index, with_gpu};
+use crate::ops::launch::{KERNEL_RANK, MOST_BINDINGS, index, with_gpu};
 use crate::ops::shader::moves_pairs;
 use crate::pool::Storage;
 use crate::tensor::{DType, Layout, Tensor};
@@ -126,6 +126,12 @@ impl Parameters {
         };
         let words = (walk + constants).next_multiple_of(4);
         Self { walk, constants, binds_constants: words > Words::MOST }
+    }
+
+    /// Whether constants are a binding for some iteration over the operands.
+    pub(super) fn may_bind(inputs: usize, constants: usize) -> bool {
+        let rank = KERNEL_RANK;
+        Self::new(&Variant::of_form(Form::Strided, rank, inputs, DType::F32), constants).binds_constants
     }
 
     /// Words of the parameters, a multiple of four: kernels declare them as vec4.

@@ -34,6 +34,8 @@ pub(super) struct Kernels {
     immediate_bytes: u32,
     /// The number of invocations in a workgroup of most kernels.
     workgroup_size: u32,
+    /// The largest number of storage buffers of a shader.
+    storage_buffers: u32,
     /// Whether shaders may use f16.
     has_f16: bool,
     /// Whether f16 matrix products use cooperative matrices.
@@ -55,6 +57,7 @@ impl Kernels {
         Self {
             immediate_bytes: if immediates { device.limits().max_immediate_size } else { 0 },
             workgroup_size: workgroup_size(&device.limits()),
+            storage_buffers: device.limits().max_storage_buffers_per_shader_stage,
             has_f16: features.contains(wgpu::Features::SHADER_F16),
             has_cooperative_matrices: AtomicBool::new(false),
             is_software,
@@ -92,6 +95,11 @@ impl Gpu {
     /// Returns the number of invocations in a workgroup of most kernels: a power of two, at most [`LARGEST_WORKGROUP`].
     pub(crate) fn workgroup_size(&self) -> u32 {
         self.kernels.workgroup_size
+    }
+
+    /// Returns the largest number of storage buffers of a shader.
+    pub(crate) fn storage_buffers(&self) -> usize {
+        self.kernels.storage_buffers as usize
     }
 
     /// Returns whether workgroups may have [`LARGEST_WORKGROUP`] invocations, which some kernels need.

@@ -192,7 +192,7 @@ impl Gpu {
             return Err(DeviceError::Validation { message });
         }
         // Checked before the bind-group layout is created: an invalid layout would stay in the cache.
-        let limit = self.device.limits().max_storage_buffers_per_shader_stage;
+        let limit = self.kernels.storage_buffers;
         if descriptor.tensors > limit as usize {
             return Err(DeviceError::TooManyBindings { tensors: descriptor.tensors, limit });
         }
