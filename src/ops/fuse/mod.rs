@@ -67,10 +67,14 @@ impl<const N: usize> Fused<N> {
     /// other operand, unless the other operand is an integer and they are floating point. Functions such as `exp`, and
     /// quotients, of integers are f32. Intermediate f16 results are not rounded.
     ///
+    /// On devices with fewer than eight storage buffers in a shader, inputs of one dtype are copied into one tensor first, as
+    /// many as necessary, the smallest ones.
+    ///
     /// # Errors
     /// [`TensorError::Shape`], [`TensorError::DType`] if the operands of a step are i32 and u32, [`TensorError::NotDefined`],
-    /// [`TensorError::Pools`], [`TensorError::TooManyIterations`] for more than about 1,800 integer divisions and remainders; as
-    /// [`Tensor::empty`].
+    /// [`TensorError::Pools`], [`TensorError::TooManyIterations`] for more than about 1,800 integer divisions and remainders;
+    /// [`DeviceError::TooManyBindings`](crate::DeviceError::TooManyBindings) where inputs of four dtypes, or of three and more
+    /// than about 40 constants, need more than the device's storage buffers; as [`Tensor::empty`].
     #[track_caller]
     pub fn run(&self, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
         self.run_as(NAME, inputs)
