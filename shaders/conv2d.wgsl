@@ -1,5 +1,5 @@
-// conv2d: output[n, o, window] = bias[o] + sum over c and the kernel positions of image[n, c, window + position] * weight[o, c,
-// position], where c are the channels of the group of o.
+// conv2d: output[n, o, window] = apply(bias[o] + sum over c and the kernel positions of image[n, c, window + position] * weight[o, c,
+// position]), where c are the channels of the group of o and `apply` is the activation of lib/activation.wgsl.
 //
 // Parameters: lib/image.wgsl; `channels` of the image, `outputs` of the result, `span` groups of four windows in a row of the
 // result.
@@ -10,8 +10,8 @@
 //
 // Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + the extent of the window, including the
 // padding, is below 2^32. Positions of outputs past the last one may wrap; they are not stored.
-// Loops: channels of a group * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a matrix product
-// of unfolded images.
+// Loops: channels of a group * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a kernel
+// of lib/convolution.wgsl.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
@@ -97,10 +97,11 @@ fn conv2d(
         }
     }
     for (var o = 0u; o < BLOCK; o += 1u) {
+        let finished = apply(sums[o]);
         let start = place(batch * params.outputs + group * outputs + block + o, vec2(row, column), params.out);
         for (var lane = 0u; lane < 4u; lane += 1u) {
             if block + o < outputs && column + lane < params.out.y {
-                output[start + lane] = Element(sums[o][lane]);
+                output[start + lane] = Element(finished[lane]);
             }
         }
     }

@@ -22,7 +22,6 @@ enable wgpu_cooperative_matrix;
 const TILE: u32 = 128u;
 const SLICE: u32 = 32u;
 const INVOCATIONS: u32 = 128u;
-const PIECE: u32 = 16u;
 
 const LEFT_K_CONTIGUOUS: bool = true;
 const RIGHT_K_CONTIGUOUS: bool = true;
@@ -55,14 +54,8 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Sum = coop_mat16x16<f32, C>;
-
 var<workgroup> left_slice: array<array<array<StoredInput, 2>, LEFT_EIGHTS + 1u>, LEFT_LINES>;
 var<workgroup> right_slice: array<array<array<StoredInput, 2>, RIGHT_EIGHTS + 1u>, RIGHT_LINES>;
-// One fragment for each subgroup.
-var<workgroup> finished_pieces: array<f32, 4 * PIECE * PIECE>;
 
 fn left_piece(row: u32, k: u32) -> Left {
     if LEFT_K_CONTIGUOUS {
@@ -76,33 +69,6 @@ fn right_piece(k: u32, column: u32) -> Right {
         return coopLoad<Right>(&right_slice[column][k / 8u][0], 2u * (RIGHT_EIGHTS + 1u));
     }
     return coopLoadT<Right>(&right_slice[k][column / 8u][0], 2u * (RIGHT_EIGHTS + 1u));
-}
-
-fn step(row: u32, column: u32, k: u32, sums: ptr<function, array<Sum, 16>>) {
-    let left_0 = left_piece(row, k);
-    let left_1 = left_piece(row + PIECE, k);
-    let left_2 = left_piece(row + 2u * PIECE, k);
-    let left_3 = left_piece(row + 3u * PIECE, k);
-    let right_0 = right_piece(k, column);
-    (*sums)[0] = coopMultiplyAdd(left_0, right_0, (*sums)[0]);
-    (*sums)[4] = coopMultiplyAdd(left_1, right_0, (*sums)[4]);
-    (*sums)[8] = coopMultiplyAdd(left_2, right_0, (*sums)[8]);
-    (*sums)[12] = coopMultiplyAdd(left_3, right_0, (*sums)[12]);
-    let right_1 = right_piece(k, column + PIECE);
-    (*sums)[1] = coopMultiplyAdd(left_0, right_1, (*sums)[1]);
-    (*sums)[5] = coopMultiplyAdd(left_1, right_1, (*sums)[5]);
-    (*sums)[9] = coopMultiplyAdd(left_2, right_1, (*sums)[9]);
-    (*sums)[13] = coopMultiplyAdd(left_3, right_1, (*sums)[13]);
-    let right_2 = right_piece(k, column + 2u * PIECE);
-    (*sums)[2] = coopMultiplyAdd(left_0, right_2, (*sums)[2]);
-    (*sums)[6] = coopMultiplyAdd(left_1, right_2, (*sums)[6]);
-    (*sums)[10] = coopMultiplyAdd(left_2, right_2, (*sums)[10]);
-    (*sums)[14] = coopMultiplyAdd(left_3, right_2, (*sums)[14]);
-    let right_3 = right_piece(k, column + 3u * PIECE);
-    (*sums)[3] = coopMultiplyAdd(left_0, right_3, (*sums)[3]);
-    (*sums)[7] = coopMultiplyAdd(left_1, right_3, (*sums)[7]);
-    (*sums)[11] = coopMultiplyAdd(left_2, right_3, (*sums)[11]);
-    (*sums)[15] = coopMultiplyAdd(left_3, right_3, (*sums)[15]);
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -237,13 +203,4 @@ fn store_piece(batch: u32, row: u32, column: u32, subgroup: u32, lane: u32, sum:
         store_vec4(batch * params.rows + own_row, across, vec4_at(first));
         store_vec4(batch * params.rows + own_row, across + 1u, vec4_at(first + 4u));
     }
-}
-
-fn vec4_at(place: u32) -> Vec4 {
-    return Vec4(
-        finished_pieces[place],
-        finished_pieces[place + 1u],
-        finished_pieces[place + 2u],
-        finished_pieces[place + 3u],
-    );
 }

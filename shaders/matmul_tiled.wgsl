@@ -7,11 +7,10 @@
 // these dimensions and all other strides and offsets are multiples of 4, otherwise lib/operands_scalar.wgsl; these files declare
 // the bindings.
 //
-// A workgroup of TILE / 8 × TILE / 8 invocations computes a tile of TILE × TILE; each invocation computes 8 × 8 elements: two
-// vec4s of rows and two of columns, half a tile apart. Slices of the operands are staged in workgroup memory, 16 KiB in total;
-// the next slice is loaded into registers during the computation on the current one. A tile past the end of the matrices reads
-// their last row or column again and stores nothing. The unrolled steps index workgroup memory by a constant, so that the bounds
-// check of the other index is done once per slice. Dispatch (tiles, 1 or more, batches) workgroups.
+// A workgroup of TILE / 8 × TILE / 8 invocations computes a tile of TILE × TILE, of which lib/block.wgsl multiplies the slices.
+// Slices of the operands are staged in workgroup memory, 16 KiB in total; the next slice is loaded into registers during the
+// computation on the current one. A tile past the end of the matrices reads their last row or column again and stores nothing.
+// Dispatch (tiles, 1 or more, batches) workgroups.
 //
 // Indices: rows and columns past the last one are clamped to it, so positions lie within the storages, except for the end of a
 // vec4.
@@ -22,7 +21,9 @@ const SLICE: u32 = TILE / 8u;
 const VECTORS: u32 = TILE / 4u;
 const SIDE: u32 = TILE / 8u;
 const INVOCATIONS: u32 = SIDE * SIDE;
-// 32 consecutive invocations cover 4 rows of vec4s by 8 columns, the shape with the fewest loads from workgroup memory.
+// Of lib/block.wgsl.
+const LEFT_HALF: u32 = SIDE;
+const RIGHT_HALF: u32 = SIDE;
 const ACROSS: u32 = SIDE / 8u;
 
 const LEFT_K_CONTIGUOUS: bool = true;
@@ -94,53 +95,6 @@ fn stage_right(place: StagedPosition, vector: Vec4) {
     }
 }
 
-fn step(k: u32, down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
-    let left_0 = left_slice[k][down];
-    let left_1 = left_slice[k][down + SIDE];
-    let right_0 = right_slice[k][along];
-    let right_1 = right_slice[k][along + SIDE];
-    (*sums)[0] += left_0.x * right_0;
-    (*sums)[1] += left_0.x * right_1;
-    (*sums)[2] += left_0.y * right_0;
-    (*sums)[3] += left_0.y * right_1;
-    (*sums)[4] += left_0.z * right_0;
-    (*sums)[5] += left_0.z * right_1;
-    (*sums)[6] += left_0.w * right_0;
-    (*sums)[7] += left_0.w * right_1;
-    (*sums)[8] += left_1.x * right_0;
-    (*sums)[9] += left_1.x * right_1;
-    (*sums)[10] += left_1.y * right_0;
-    (*sums)[11] += left_1.y * right_1;
-    (*sums)[12] += left_1.z * right_0;
-    (*sums)[13] += left_1.z * right_1;
-    (*sums)[14] += left_1.w * right_0;
-    (*sums)[15] += left_1.w * right_1;
-}
-
-fn first_steps(down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
-    step(0u, down, along, sums);
-    step(1u, down, along, sums);
-    step(2u, down, along, sums);
-    step(3u, down, along, sums);
-}
-
-fn other_steps(down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
-    step(4u, down, along, sums);
-    step(5u, down, along, sums);
-    step(6u, down, along, sums);
-    step(7u, down, along, sums);
-    if SLICE == 16u {
-        step(8u, down, along, sums);
-        step(9u, down, along, sums);
-        step(10u, down, along, sums);
-        step(11u, down, along, sums);
-        step(12u, down, along, sums);
-        step(13u, down, along, sums);
-        step(14u, down, along, sums);
-        step(15u, down, along, sums);
-    }
-}
-
 fn store(batch: u32, row: u32, across: u32, first: Vec4, second: Vec4) {
     if row < params.rows {
         store_vec4(batch * params.rows + row, across, first);
@@ -169,8 +123,9 @@ fn matmul_tiled(
     let left_b = staged_position(local + INVOCATIONS, LEFT_K_CONTIGUOUS, row, params.rows, left_start, params.left_stride);
     let right_a = staged_position(local, RIGHT_K_CONTIGUOUS, column, params.columns, right_start, params.right_stride);
     let right_b = staged_position(local + INVOCATIONS, RIGHT_K_CONTIGUOUS, column, params.columns, right_start, params.right_stride);
-    let down = local / 32u / ACROSS * 4u + local % 32u / 8u;
-    let along = local / 32u % ACROSS * 8u + local % 8u;
+    let block = block_of(local);
+    let down = block.down;
+    let along = block.along;
 
     var sums: array<Vec4, 16>;
     var left_0 = load_left_vec4(left_a.at);

@@ -17,12 +17,14 @@
 //! GB/s counts each operand read once and each result written once, in units of 10⁹ bytes. GFLOP/s counts a
 //! multiplication and an addition as two operations.
 
+mod convolutions;
 mod plain;
 
 use clap::Parser;
+use convolutions::Images;
 use std::error::Error;
 use std::time::Instant;
-use wgpu_pool::{Conv2d, DType, GpuOptions, Padding, Pool, PoolOptions, Tensor, TensorError, fuse};
+use wgpu_pool::{DType, GpuOptions, Pool, PoolOptions, Tensor, TensorError, fuse};
 
 #[derive(Debug, Parser)]
 #[command(about = "How fast the kernels are")]
@@ -90,21 +92,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     bench.streams(if discrete { 256 } else { 16 })?;
     bench.matrices(if discrete { [16_384, 4096] } else { [2048, 1024] })?;
     bench.products(if discrete { &[4096, 8192] } else { &[256] })?;
-    let convolved = Images { batch: 2, side: 32, channels: &[8, 16] };
-    let many = Images { batch: 16, side: 128, channels: &[4, 8, 16, 32, 64, 128] };
-    bench.convolutions(&if discrete { many } else { convolved })?;
+    let few = Images { batch: 2, side: 32, channels: &[4, 8, 16, 32], wide: 16 };
+    let many = Images { batch: 16, side: 128, channels: &[4, 8, 16, 32, 64, 128], wide: 64 };
+    bench.convolutions(if discrete { many } else { few })?;
     bench.launches()?;
     if options.plain || adapter.device_type == wgpu::DeviceType::Cpu {
         plain::compare(&bench, options.mebi.unwrap_or(16))?;
     }
     Ok(())
-}
-
-/// Images for convolutions with as many output as input channels.
-struct Images {
-    batch: u32,
-    side: u32,
-    channels: &'static [u32],
 }
 
 struct Bench<'a> {
@@ -190,35 +185,6 @@ impl Bench<'_> {
                 Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
             });
             self.compare(&works, &format!("{size}³"), &left, &output)?;
-        }
-        Ok(())
-    }
-
-    /// 3 × 3 convolutions and their gradients, whose algorithm depends on the number of channels.
-    fn convolutions(&self, &Images { batch, side, channels }: &Images) -> Result<(), Box<dyn Error>> {
-        let options = Conv2d { padding: Padding::all(1), ..Conv2d::default() };
-        for &count in channels {
-            let wide = count as usize;
-            let image = [batch as usize, wide, side as usize, side as usize];
-            let weight = [wide, wide, 3, 3];
-            let (x, gradient, output) = (self.random(&image, 14)?, self.random(&image, 15)?, self.random(&image, 16)?);
-            let weights = self.random(&weight, 17)?;
-            let places = f64::from(batch) * f64::from(side).powi(2);
-            let worth = Worth::Operations(2.0 * 9.0 * places * f64::from(count).powi(2));
-            let works = [
-                Work { name: "conv2d".into(), worth, run: Box::new(|| x.conv2d(&weights, None, options).map(drop)) },
-                Work {
-                    name: "conv2d's gradient by its input".into(),
-                    worth,
-                    run: Box::new(|| gradient.conv2d_input(image, &weights, options).map(drop)),
-                },
-                Work {
-                    name: "conv2d's gradient by its weight".into(),
-                    worth,
-                    run: Box::new(|| gradient.conv2d_weight(&x, weight, options).map(drop)),
-                },
-            ];
-            self.compare(&works, &format!("{batch}×{count}×{side}²"), &x, &output)?;
         }
         Ok(())
     }

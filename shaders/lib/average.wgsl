@@ -3,6 +3,10 @@
 // The divisor is `scale`, or if that is 0 the number of positions of the window that count: those from `counted_first` up to
 // `counted_end` of the padded image. The host rejects windows without such a position.
 
+// Of lib/quotient.wgsl.
+alias Real = f32;
+alias Bits = u32;
+
 fn divisor_of(corner: vec2<u32>) -> f32 {
     if params.scale != 0u {
         return bitcast<f32>(params.scale);

@@ -13,9 +13,6 @@
 // every number of elements is below 2^32 - 2^24. Each window starts within the padded image, and without ceil_mode also
 // ends there. The invocation index is below count + 2^24.
 
-alias Real = f32;
-alias Bits = u32;
-
 struct Params {
     size: vec2<u32>,
     out: vec2<u32>,

@@ -10,7 +10,7 @@ use wgpu_pool::{Corners, DType, Pool, Tensor, TensorError, fuse};
 const WINDOWS: [([usize; 4], Window); 8] = [
     // Several parts of windows, and several blocks of outputs in the gradient.
     ([3, 9, 30, 21], Window::new([3, 3], [1, 1], [1, 1])),
-    // No convolution makes the gradient by this one's input.
+    // More padding than the window covers.
     ([2, 3, 4, 6], Window::new([2, 3], [1, 1], [2, 1])),
     ([2, 3, 7, 9], Window::new([3, 3], [1, 1], [1, 1])),
     ([1, 2, 8, 8], Window::new([2, 2], [2, 2], [0, 0])),
@@ -88,7 +88,7 @@ fn convolutions_equal_their_definition() -> Outcome {
 }
 
 #[test]
-fn many_outputs_are_multiplied_and_a_long_sum_is_too() -> Outcome {
+fn many_outputs_and_a_long_sum_give_what_a_product_with_unfolded_images_gives() -> Outcome {
     let mut random = Random::new(78);
     for pool in adapter::all_shared() {
         for (size, outputs, window) in [
@@ -180,9 +180,9 @@ fn gradients_of_views_are_those_of_copies() -> Outcome {
     Ok(())
 }
 
-/// On a device that can be bound to little, so that the columns of three images are more than is unfolded at a time.
+/// On a device that can be bound to little: a convolution allocates nothing larger than its operands and its result.
 #[test]
-fn a_batch_that_is_unfolded_in_parts_gives_what_its_images_give() -> Outcome {
+fn a_batch_on_a_device_that_binds_little_gives_what_its_images_give() -> Outcome {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::default() };
     let Some((device, queue)) = adapter::foreign_with(limits) else { return Ok(()) };
     let pool = &Pool::from_device(device, queue, crate::common::options())?;

@@ -45,7 +45,7 @@ fn positions_beyond_the_edge_count_as_in_pytorch() -> Outcome {
 #[test]
 fn a_convolution_in_groups_is_that_of_each_group() -> Outcome {
     for pool in adapter::all_shared() {
-        // Large enough for products on a real GPU, depthwise, and of groups that fill no block of outputs.
+        // Large enough for tiles on a real GPU, depthwise, and of groups that fill no block of outputs.
         for (channels, outputs, groups) in [(64, 64, 2), (12, 12, 12), (6, 9, 3), (4, 40, 4)] {
             let options = Conv2d { stride: [2, 1], padding: 1.into(), groups, ..Conv2d::default() };
             let x = Tensor::randn(pool, [2, channels, 9, 10], 1)?;

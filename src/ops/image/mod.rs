@@ -1,6 +1,9 @@
 //! Kernels over images, (batch, channels, height, width): convolution, pooling, unfolding, and resizing.
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod convolution_tests;
 mod convolve;
+mod correlate;
 mod options;
 mod passes;
 mod patches;
@@ -8,6 +11,7 @@ mod pool;
 mod resample;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
+mod weight_gradient;
 
 #[cfg(test)]
 pub(super) use resample::ALL as RESAMPLING;

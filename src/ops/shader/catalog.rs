@@ -33,9 +33,13 @@ shaders! {
     SOFTMAX_LONG = "softmax_long", "lib/row", "lib/number", "lib/exponential";
     NORMALIZE = "normalize", "lib/row", "lib/as_vec4";
     NORMALIZE_LONG = "normalize_long", "lib/row";
-    MATMUL = "matmul", "lib/epilogue";
-    CONV2D = "conv2d", "lib/image";
+    MATMUL = "matmul", "lib/epilogue", "lib/activation";
+    CONV2D = "conv2d", "lib/image", "lib/activation";
     CONV2D_WEIGHT = "conv2d_weight", "lib/image";
+    CONV2D_PACK = "conv2d_pack";
+    CONV2D_NARROW = "conv2d_narrow", "lib/convolution", "lib/channels", "lib/epilogue", "lib/activation";
+    CONV2D_SINGLE = "conv2d_single", "lib/convolution", "lib/channels", "lib/row_epilogue", "lib/activation";
+    CONV2D_WEIGHT_SINGLE = "conv2d_weight_single", "lib/weight_gradient", "lib/channels";
     UNFOLD = "unfold", "lib/image";
     FOLD = "fold", "lib/image";
     MAX_POOL = "max_pool", "lib/image";
@@ -51,21 +55,29 @@ pub(in crate::ops) static UNIFORM: Shader = Shader::new("uniform_numbers", &[sou
 pub(in crate::ops) static NORMAL: Shader = Shader::new("normal_numbers", &[source!("random")]);
 
 macro_rules! product {
-    ($file:literal, $operands:literal, $tile:literal, $left:literal, $right:literal) => {
+    ($file:literal $(+ $lib:literal)*, $operands:literal, $tile:literal, $left:literal, $right:literal) => {
         Shader::new(
             concat!($file, "_", $operands, "_", $tile, "_", $left, "_", $right),
             &[
                 source!($file),
                 include_str!(concat!("../../../shaders/lib/", $operands, ".wgsl")),
                 source!("lib/epilogue"),
+                source!("lib/activation"),
+                $(source!($lib),)*
             ],
         )
         .edited(&[["TILE", $tile], ["LEFT_K_CONTIGUOUS", $left], ["RIGHT_K_CONTIGUOUS", $right]])
     };
-    ($file:literal, $operands:literal, $tile:literal) => {
+    ($file:literal $(+ $lib:literal)*, $operands:literal, $tile:literal) => {
         [
-            [product!($file, $operands, $tile, "false", "false"), product!($file, $operands, $tile, "false", "true")],
-            [product!($file, $operands, $tile, "true", "false"), product!($file, $operands, $tile, "true", "true")],
+            [
+                product!($file $(+ $lib)*, $operands, $tile, "false", "false"),
+                product!($file $(+ $lib)*, $operands, $tile, "false", "true"),
+            ],
+            [
+                product!($file $(+ $lib)*, $operands, $tile, "true", "false"),
+                product!($file $(+ $lib)*, $operands, $tile, "true", "true"),
+            ],
         ]
     };
 }
@@ -76,13 +88,135 @@ pub(in crate::ops) type ByContiguity = [[Shader; 2]; 2];
 pub(in crate::ops) type Tiled = [ByContiguity; 2];
 
 /// Products of large matrices of f16.
-pub(in crate::ops) static COOPERATIVE: ByContiguity = product!("matmul_cooperative", "operands_vec4", "128u");
+pub(in crate::ops) static COOPERATIVE: ByContiguity =
+    product!("matmul_cooperative" + "lib/fragments", "operands_vec4", "128u");
 /// Products of large matrices.
-pub(in crate::ops) static TILED_MANY: Tiled =
-    [product!("matmul_tiled", "operands_scalar", "128u"), product!("matmul_tiled", "operands_vec4", "128u")];
+pub(in crate::ops) static TILED_MANY: Tiled = [
+    product!("matmul_tiled" + "lib/block", "operands_scalar", "128u"),
+    product!("matmul_tiled" + "lib/block", "operands_vec4", "128u"),
+];
 /// Products of medium ones.
-pub(in crate::ops) static TILED_FEW: Tiled =
-    [product!("matmul_tiled", "operands_scalar", "64u"), product!("matmul_tiled", "operands_vec4", "64u")];
+pub(in crate::ops) static TILED_FEW: Tiled = [
+    product!("matmul_tiled" + "lib/block", "operands_scalar", "64u"),
+    product!("matmul_tiled" + "lib/block", "operands_vec4", "64u"),
+];
+
+/// The kernels of one tile of `conv2d_tiled.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct ConvolutionTile {
+    /// Outputs and windows of a tile.
+    pub(in crate::ops) tile: [usize; 2],
+    /// The tile size along the K dimension.
+    pub(in crate::ops) slice: usize,
+    /// By whether windows are stored as vec4s.
+    pub(in crate::ops) shaders: [Shader; 2],
+}
+
+macro_rules! convolution {
+    ($outputs:literal, $windows:literal, $slice:literal) => {
+        ConvolutionTile {
+            tile: [$outputs, $windows],
+            slice: $slice,
+            shaders: [
+                convolution!($outputs, $windows, $slice, "windows_scalar"),
+                convolution!($outputs, $windows, $slice, "windows_vec4"),
+            ],
+        }
+    };
+    ($outputs:literal, $windows:literal, $slice:literal, $target:literal) => {
+        Shader::new(
+            concat!("conv2d_tiled_", $outputs, "_", $windows, "_", $target),
+            &[
+                source!("lib/convolution"),
+                source!("lib/channels"),
+                source!("conv2d_tiled"),
+                source!("lib/block"),
+                include_str!(concat!("../../../shaders/lib/", $target, ".wgsl")),
+                source!("lib/row_epilogue"),
+                source!("lib/activation"),
+            ],
+        )
+        .edited(&[
+            ["OUTPUTS", concat!($outputs, "u")],
+            ["WINDOWS", concat!($windows, "u")],
+            ["SLICE", concat!($slice, "u")],
+        ])
+    };
+}
+
+/// Convolutions with many outputs, by the size of the tile.
+pub(in crate::ops) static CONV2D_TILED: [ConvolutionTile; 3] =
+    [convolution!(128, 128, 16), convolution!(64, 64, 8), convolution!(32, 256, 8)];
+
+macro_rules! cooperative_convolution {
+    ($target:literal) => {
+        Shader::new(
+            concat!("conv2d_cooperative_", $target),
+            &[
+                source!("conv2d_cooperative"),
+                source!("lib/convolution"),
+                source!("lib/channels"),
+                source!("lib/fragments"),
+                include_str!(concat!("../../../shaders/lib/", $target, ".wgsl")),
+                source!("lib/row_epilogue"),
+                source!("lib/activation"),
+            ],
+        )
+    };
+}
+
+/// Convolutions of f16 with many outputs, by whether windows are stored as vec4s.
+pub(in crate::ops) static CONV2D_COOPERATIVE: [Shader; 2] =
+    [cooperative_convolution!("windows_scalar"), cooperative_convolution!("windows_vec4")];
+
+/// The kernel of one tile of `conv2d_weight_tiled.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct WeightTile {
+    /// Outputs and lines of a tile.
+    pub(in crate::ops) tile: [usize; 2],
+    /// The tile size along the K dimension.
+    pub(in crate::ops) slice: usize,
+    pub(in crate::ops) shader: Shader,
+}
+
+macro_rules! weight_gradient {
+    ($outputs:literal, $lines:literal, $slice:literal) => {
+        WeightTile {
+            tile: [$outputs, $lines],
+            slice: $slice,
+            shader: Shader::new(
+                concat!("conv2d_weight_tiled_", $outputs, "_", $lines),
+                &[
+                    source!("lib/weight_gradient"),
+                    source!("lib/channels"),
+                    source!("conv2d_weight_tiled"),
+                    source!("lib/block"),
+                ],
+            )
+            .edited(&[
+                ["OUTPUTS", concat!($outputs, "u")],
+                ["LINES", concat!($lines, "u")],
+                ["SLICE", concat!($slice, "u")],
+            ]),
+        }
+    };
+}
+
+/// Gradients of convolutions by the weight, by the size of the tile.
+pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 3] =
+    [weight_gradient!(128, 128, 16), weight_gradient!(64, 64, 16), weight_gradient!(32, 64, 8)];
+
+impl WeightTile {
+    /// Invocations of a workgroup, of 8 × 8 elements each.
+    pub(in crate::ops) const fn invocations(&self) -> usize {
+        self.tile[0] * self.tile[1] / 64
+    }
+
+    /// Bytes of workgroup memory: lines of both operands, a vec4 longer.
+    pub(in crate::ops) const fn workgroup_bytes(&self) -> usize {
+        self.slice * (self.tile[0] + self.tile[1] + 8) * 4
+    }
+}
 
 /// Kernels over lists, by how many windows on memory they bind, less one.
 pub(in crate::ops) type Listed = [Shader; 4];

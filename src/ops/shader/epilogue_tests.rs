@@ -28,7 +28,7 @@ fn epilogue(@builtin(global_invocation_id) id: vec3<u32>) {
 fn shader() -> Shader {
     let file = include_str!("../../../shaders/matmul.wgsl");
     let entry = file.find("@compute").expect("the kernel has an entry point");
-    let parts = Box::leak(Box::new([&file[..entry], ENTRY, EPILOGUE]));
+    let parts = Box::leak(Box::new([&file[..entry], ENTRY, EPILOGUE, ACTIVATION]));
     Shader::new(NAME, parts)
 }
 

@@ -70,7 +70,10 @@ impl Specialization {
 /// The kernel without changes.
 pub(super) const AS_IT_IS: Specialization = Specialization::new("", &[]);
 
+#[cfg(test)]
 const EPILOGUE: &str = include_str!("../../../shaders/lib/epilogue.wgsl");
+#[cfg(test)]
+const ACTIVATION: &str = include_str!("../../../shaders/lib/activation.wgsl");
 /// The file with loads and stores of a vec4, and its replacement if elements are moved in pairs.
 const AS_VEC4: &str = include_str!("../../../shaders/lib/as_vec4.wgsl");
 const AS_PAIRS: &str =
@@ -173,7 +176,7 @@ impl Shader {
         if let Some(expression) = operation.expression {
             source.set("apply", &format!("return {expression};"))?;
         }
-        if self.parts.contains(&EPILOGUE) && !bias {
+        if !bias && source.declares("biases") {
             source.unbind("biases")?;
             source.set("finished", "return apply(sum);")?;
         }

@@ -8,6 +8,7 @@ fn variants() -> Vec<(Shader, Variant)> {
     let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().flatten().copied();
     let plain: Vec<_> = [MATMUL].into_iter().chain(tiled).collect();
     all.extend(COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
+    all.extend(CONV2D_COOPERATIVE.map(|shader| (shader, Variant::plain(DType::F16))));
     for dtype in DType::ALL {
         all.extend(plain.iter().map(|&shader| (shader, Variant::plain(dtype))));
     }
@@ -25,6 +26,17 @@ fn variants() -> Vec<(Shader, Variant)> {
             .into_iter()
             .flat_map(|dtype| [UNFOLD, FOLD, CONV2D, CONV2D_WEIGHT].map(|shader| (shader, Variant::plain(dtype)))),
     );
+    let tiled = CONV2D_TILED.iter().flat_map(|tile| tile.shaders);
+    let convolutions: Vec<_> = [CONV2D_NARROW, CONV2D_SINGLE].into_iter().chain(tiled).collect();
+    for dtype in DType::ALL {
+        all.push((CONV2D_PACK, Variant::plain(dtype)));
+        let weights = CONV2D_WEIGHT_TILED.iter().map(|tile| tile.shader).chain([CONV2D_WEIGHT_SINGLE]);
+        all.extend(weights.map(|shader| (shader, Variant { output: dtype.number(), ..Variant::plain(dtype) })));
+        let outputs = if dtype == DType::F16 { vec![dtype, DType::F32] } else { vec![dtype] };
+        for output in outputs {
+            all.extend(convolutions.iter().map(|&shader| (shader, Variant { output, ..Variant::plain(dtype) })));
+        }
+    }
     for dtype in [DType::F32, DType::F16] {
         all.extend(SGD.iter().chain(&ADAMW).map(|&shader| (shader, Variant::plain(dtype))));
         let pools = [MAX_POOL, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK];
@@ -58,7 +70,8 @@ fn variants() -> Vec<(Shader, Variant)> {
     }
     all.extend([UNIFORM, NORMAL].map(|shader| (shader, Variant::plain(DType::F32))));
     all.extend([DType::U32, DType::F16].map(|dtype| (COPY_TRANSPOSED, Variant::plain(dtype))));
-    let matrices: Vec<_> = all.iter().copied().filter(|(shader, _)| shader.name.starts_with("matmul")).collect();
+    let has_epilogue = |shader: &Shader| shader.parts.iter().any(|part| part.contains("biases: array"));
+    let matrices: Vec<_> = all.iter().copied().filter(|(shader, _)| has_epilogue(shader)).collect();
     for (shader, variant) in matrices {
         all.push((shader, Variant { bias: true, ..variant }));
         let activations = Activation::ALL.into_iter().filter_map(|one| one.on("", variant.dtype).ok());
@@ -115,7 +128,7 @@ fn compile_all(dtype: DType) -> usize {
                 paired += 1;
             }
         }
-        if shader.name.starts_with("matmul_cooperative") {
+        if shader.name.contains("_cooperative") {
             let (module, info) =
                 validate(&shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there"));
             let options = naga::back::spv::Options { lang_version: (1, 5), ..Default::default() };

@@ -4,7 +4,7 @@ use super::assert_rounded;
 use crate::common::Outcome;
 use crate::common::random::Random;
 use crate::model::Array;
-use wgpu_pool::{Activation, DType, GpuOptions, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{Activation, Conv2d, DType, GpuOptions, Pool, PoolOptions, Tensor, TensorError};
 
 /// A pool whose products of f16 are by cooperative matrices, if there is such an adapter.
 fn pool() -> Option<Pool> {
@@ -56,4 +56,35 @@ fn products_by_cooperative_matrices_are_those_of_f32() -> Outcome {
     check(&batches[0].narrow(1, 2, 128)?, &batches[1], None, "a part of batches")?;
     let both = whole(&pool, &[256, 256], &mut random)?;
     check(&both, &both.t()?, None, "of one storage")
+}
+
+#[test]
+fn convolutions_by_cooperative_matrices_are_those_of_f32() -> Outcome {
+    let Some(pool) = pool() else { return Ok(()) };
+    let mut random = Random::new(172);
+    let wide = |tensor: &Tensor| tensor.to(DType::F32);
+    // Tiles and one more, channels that fill no unit, strides, dilations, groups, and windows that are no multiple of four.
+    for (channels, outputs, size, kernel, stride, dilation, groups) in [
+        (16, 128, [16, 8], [3, 3], [1, 1], [1, 1], 1),
+        (33, 129, [13, 10], [3, 2], [1, 1], [1, 1], 1),
+        (40, 64, [17, 19], [3, 3], [2, 2], [1, 1], 1),
+        (8, 40, [12, 11], [3, 3], [1, 1], [2, 3], 1),
+        (68, 80, [9, 9], [1, 1], [1, 1], [1, 1], 2),
+        (36, 36, [10, 10], [4, 4], [3, 2], [1, 2], 1),
+    ] {
+        let options = Conv2d { stride, padding: 1.into(), dilation, groups };
+        let image = whole(&pool, &[3, channels, size[0], size[1]], &mut random)?.narrow(0, 1, 2)?;
+        let weight = whole(&pool, &[outputs, channels / groups, kernel[0], kernel[1]], &mut random)?;
+        let bias = whole(&pool, &[outputs], &mut random)?;
+        for (bias, activation) in [(None, None), (Some(&bias), Some(Activation::Relu))] {
+            let found = image.conv2d_then(&weight, bias, options, activation)?;
+            let wide_bias = bias.map(wide).transpose()?;
+            let wanted = wide(&image)?.conv2d_then(&wide(&weight)?, wide_bias.as_ref(), options, activation)?;
+            assert_rounded(&found, &wanted, 1, &format!("{channels} {outputs} {size:?} {kernel:?} {options:?}"));
+            let by_input = found.conv2d_input(image.shape(), &weight, options)?;
+            let wanted = wide(&found)?.conv2d_input(image.shape(), &wide(&weight)?, options)?;
+            assert_rounded(&by_input, &wanted, 2, "by input");
+        }
+    }
+    Ok(())
 }

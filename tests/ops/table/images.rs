@@ -4,7 +4,7 @@ use super::{ALL, FLOATS, Row, any, below, check};
 use crate::common::Outcome;
 use crate::model::{Array, indices};
 use crate::window::Window;
-use wgpu_pool::{Corners, DType, Tensor, TensorError};
+use wgpu_pool::{Activation, Corners, DType, Tensor, TensorError};
 
 /// Images and windows over them: odd sizes, gaps, edges, and several outputs of a kernel's block.
 const WINDOWS: [([usize; 4], usize, Window); 3] = [
@@ -98,6 +98,15 @@ pub(super) fn convolutions() -> Vec<Row> {
             vec![sums.zip(&x[2].reshape(&[outputs, 1, 1]), |sum, bias| sum + bias)]
         };
         rows.push(Row::new("conv2d", ALL, vec![any(&size), any(&weight), any(&[outputs])], run, model).within(1e-5));
+        let relu = Some(Activation::Relu);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_then(x[1], Some(x[2]), window.conv(), relu)?]);
+        let model = move |x: &[&Array<f64>], dtype: DType| {
+            let sums = model(x, dtype).remove(0);
+            vec![sums.map(|sum| if dtype == DType::U32 { sum } else { sum.max(0.0) })]
+        };
+        rows.push(
+            Row::new("conv2d_then", ALL, vec![any(&size), any(&weight), any(&[outputs])], run, model).within(1e-5),
+        );
         let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_input(size, x[1], window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&size);

@@ -36,6 +36,8 @@ pub(super) struct Kernels {
     workgroup_size: u32,
     /// The largest number of storage buffers of a shader.
     storage_buffers: u32,
+    /// Bytes of workgroup memory that a workgroup may have.
+    workgroup_bytes: u32,
     /// Whether shaders may use f16.
     has_f16: bool,
     /// Whether f16 matrix products use cooperative matrices.
@@ -58,6 +60,7 @@ impl Kernels {
             immediate_bytes: if immediates { device.limits().max_immediate_size } else { 0 },
             workgroup_size: workgroup_size(&device.limits()),
             storage_buffers: device.limits().max_storage_buffers_per_shader_stage,
+            workgroup_bytes: device.limits().max_compute_workgroup_storage_size,
             has_f16: features.contains(wgpu::Features::SHADER_F16),
             has_cooperative_matrices: AtomicBool::new(false),
             is_software,
@@ -105,6 +108,11 @@ impl Gpu {
     /// Returns whether workgroups may have [`LARGEST_WORKGROUP`] invocations, which some kernels need.
     pub(crate) fn has_large_workgroups(&self) -> bool {
         self.workgroup_size() == LARGEST_WORKGROUP
+    }
+
+    /// Returns the bytes of workgroup memory that a workgroup may have.
+    pub(crate) fn workgroup_bytes(&self) -> u32 {
+        self.kernels.workgroup_bytes
     }
 
     /// Returns whether the adapter is a software renderer, on which large kernels take long to compile and are not faster.

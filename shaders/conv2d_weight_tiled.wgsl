@@ -1,0 +1,195 @@
+// conv2d_weight_tiled: parts[part, o, c, tap] = sum over the windows of a part of gradient[o, window] * image[c, window * stride -
+// padding + tap * dilation]: the gradient of conv2d with respect to its weight, in parts, as an implicit matrix product whose K
+// dimension is that of the windows of all images. The gradient is the sum of all parts, in a fixed order.
+//
+// Parameters and bindings: lib/weight_gradient.wgsl.
+//
+// A workgroup of OUTPUTS / 8 × LINES / 8 invocations computes a tile of OUTPUTS × LINES of a part, of which lib/block.wgsl multiplies
+// the slices. Lines are channels and taps in units of lib/channels.wgsl. The host sets OUTPUTS, LINES and SLICE to 64, 128, 16, to
+// 64, 64, 16, or to 32, 64, 8. The slices of both operands take at most 12.5 KiB of workgroup memory; their rows are a vec4 longer,
+// so that invocations that stage adjacent windows use different banks. The next slice is loaded into registers during the
+// computation on the current one. All packs of an invocation are of one window. Windows past the end of the part count as zeros,
+// lines and outputs past the last one are not stored. Dispatch parts * groups * ceil(outputs / OUTPUTS) * ceil(lines / LINES)
+// workgroups, where lines are ceil(channels / 8) * 8 * taps.
+//
+// Indices: lib/weight_gradient.wgsl. Gradients of outputs past the last one are others, or past the binding, where WebGPU makes
+// reads harmless.
+// Loops: span / SLICE + 2.
+
+const OUTPUTS: u32 = 64u;
+const LINES: u32 = 128u;
+const SLICE: u32 = 16u;
+const PACK: u32 = 8u;
+const INVOCATIONS: u32 = OUTPUTS * LINES / 64u;
+// Of lib/block.wgsl.
+const LEFT_HALF: u32 = OUTPUTS / 8u;
+const RIGHT_HALF: u32 = LINES / 8u;
+const ACROSS: u32 = RIGHT_HALF / 8u;
+// Packs that an invocation stages of each operand: one or two.
+const IMAGE_PACKS: u32 = SLICE * 8u / OUTPUTS;
+const GRADIENT_PACKS: u32 = SLICE * 8u / LINES;
+
+alias Vec4 = vec4<Number>;
+
+var<workgroup> left_slice: array<array<Vec4, LEFT_HALF * 2u + 1u>, SLICE>;
+var<workgroup> right_slice: array<array<Vec4, RIGHT_HALF * 2u + 1u>, SLICE>;
+
+// Eight adjacent channels, or eight adjacent outputs, of a window.
+struct Pack {
+    low: vec4<Element>,
+    high: vec4<Element>,
+}
+
+fn load_image(window: Window, exists: bool, group: u32, unit: Unit) -> Pack {
+    var pack: Pack;
+    if exists {
+        let source = Source(params.origin + window.at * params.stride, image_of(window, group));
+        pack.low = load_channels(source, unit, 0u);
+        pack.high = load_channels(source, unit, 4u);
+    }
+    return pack;
+}
+
+fn load_gradient(window: Window, exists: bool, row: u32) -> Pack {
+    var pack: Pack;
+    if exists {
+        let plane = params.windows.x * params.windows.y;
+        let line = window.image * params.groups * params.outputs + row;
+        let at = params.gradient_offset + line * plane + window.at.x * params.windows.y + window.at.y;
+        pack.low = vec4(gradient[at], gradient[at + plane], gradient[at + 2u * plane], gradient[at + 3u * plane]);
+        let next = at + 4u * plane;
+        pack.high =
+            vec4(gradient[next], gradient[next + plane], gradient[next + 2u * plane], gradient[next + 3u * plane]);
+    }
+    return pack;
+}
+
+// Four adjacent channels of one tap in a part: the element of output 0, and how many of them exist.
+struct Target {
+    at: u32,
+    channels: u32,
+}
+
+fn target_of(line: u32, part: u32) -> Target {
+    let unit = unit_at(line / PACK, params.kernel);
+    let channel = unit.chunk * PACK + line % PACK;
+    let taps = params.kernel.x * params.kernel.y;
+    let lines = params.channels * taps;
+    let at = part * params.groups * params.outputs * lines + channel * taps + unit.tap.x * params.kernel.y + unit.tap.y;
+    return Target(at, max(params.channels, channel) - channel);
+}
+
+fn store_vec4(target_place: Target, row: u32, sum: Vec4) {
+    let taps = params.kernel.x * params.kernel.y;
+    let at = target_place.at + row * params.channels * taps;
+    if target_place.channels > 0u {
+        parts[at] = Output(sum.x);
+    }
+    if target_place.channels > 1u {
+        parts[at + taps] = Output(sum.y);
+    }
+    if target_place.channels > 2u {
+        parts[at + 2u * taps] = Output(sum.z);
+    }
+    if target_place.channels > 3u {
+        parts[at + 3u * taps] = Output(sum.w);
+    }
+}
+
+fn store(first: Target, second: Target, group: u32, output_of_group: u32, sum_0: Vec4, sum_1: Vec4) {
+    if output_of_group < params.outputs {
+        let row = group * params.outputs + output_of_group;
+        store_vec4(first, row, sum_0);
+        store_vec4(second, row, sum_1);
+    }
+}
+
+@compute @workgroup_size(INVOCATIONS)
+fn conv2d_weight_tiled(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let across = ((params.channels + PACK - 1u) / PACK * params.kernel.x * params.kernel.y * PACK + LINES - 1u) / LINES;
+    let down = (params.outputs + OUTPUTS - 1u) / OUTPUTS;
+    let tile = workgroup.y * workgroups.x + workgroup.x;
+    let part = tile / across / down / params.groups;
+    if part >= params.parts {
+        return;
+    }
+    let group = tile / across / down % params.groups;
+    let first_output = tile / across % down * OUTPUTS;
+    let first_line = tile % across * LINES;
+    let start = part * params.span;
+    let end = min(start + params.span, params.count);
+
+    // The window of the invocation in a slice, and the units of its packs.
+    let k = local % SLICE;
+    let pack_0 = local / SLICE;
+    let pack_1 = (local + INVOCATIONS) / SLICE;
+    let unit_0 = unit_at(first_line / PACK + pack_0, params.kernel);
+    let unit_1 = unit_at(first_line / PACK + pack_1, params.kernel);
+    let row_0 = group * params.outputs + first_output + pack_0 * 8u;
+    let row_1 = group * params.outputs + first_output + pack_1 * 8u;
+    let block = block_of(local);
+
+    var number = start + k;
+    var window = window_at(number);
+    var image_0 = load_image(window, number < end, group, unit_0);
+    var image_1: Pack;
+    if IMAGE_PACKS == 2u {
+        image_1 = load_image(window, number < end, group, unit_1);
+    }
+    var gradient_0 = load_gradient(window, number < end, row_0);
+    var gradient_1: Pack;
+    if GRADIENT_PACKS == 2u {
+        gradient_1 = load_gradient(window, number < end, row_1);
+    }
+    var sums: array<Vec4, 16>;
+    for (var slice = start + SLICE; ; slice += SLICE) {
+        right_slice[k][pack_0 * 2u] = Vec4(image_0.low);
+        right_slice[k][pack_0 * 2u + 1u] = Vec4(image_0.high);
+        if IMAGE_PACKS == 2u {
+            right_slice[k][pack_1 * 2u] = Vec4(image_1.low);
+            right_slice[k][pack_1 * 2u + 1u] = Vec4(image_1.high);
+        }
+        left_slice[k][pack_0 * 2u] = Vec4(gradient_0.low);
+        left_slice[k][pack_0 * 2u + 1u] = Vec4(gradient_0.high);
+        if GRADIENT_PACKS == 2u {
+            left_slice[k][pack_1 * 2u] = Vec4(gradient_1.low);
+            left_slice[k][pack_1 * 2u + 1u] = Vec4(gradient_1.high);
+        }
+        workgroupBarrier();
+        if slice < end {
+            number += SLICE;
+            window = next_window(window);
+            image_0 = load_image(window, number < end, group, unit_0);
+            if IMAGE_PACKS == 2u {
+                image_1 = load_image(window, number < end, group, unit_1);
+            }
+            gradient_0 = load_gradient(window, number < end, row_0);
+            if GRADIENT_PACKS == 2u {
+                gradient_1 = load_gradient(window, number < end, row_1);
+            }
+        }
+        first_steps(block.down, block.along, &sums);
+        other_steps(block.down, block.along, &sums);
+        if slice >= end {
+            break;
+        }
+        workgroupBarrier();
+    }
+
+    let first = target_of(first_line + block.along * 4u, part);
+    let second = target_of(first_line + (block.along + RIGHT_HALF) * 4u, part);
+    let top = first_output + block.down * 4u;
+    let bottom = top + OUTPUTS / 2u;
+    store(first, second, group, top, sums[0], sums[1]);
+    store(first, second, group, top + 1u, sums[2], sums[3]);
+    store(first, second, group, top + 2u, sums[4], sums[5]);
+    store(first, second, group, top + 3u, sums[6], sums[7]);
+    store(first, second, group, bottom, sums[8], sums[9]);
+    store(first, second, group, bottom + 1u, sums[10], sums[11]);
+    store(first, second, group, bottom + 2u, sums[12], sums[13]);
+    store(first, second, group, bottom + 3u, sums[14], sums[15]);
+}

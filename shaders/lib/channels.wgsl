@@ -1,0 +1,65 @@
+// The K dimension of convolutions, or the lines of the gradient by the weight: units of PACK adjacent channels of one tap, ordered
+// by chunk of channels, then by tap, so that consecutive units read neighbouring elements of the same channels. Channels past the
+// last one count as zeros.
+//
+// The kernel declares PACK (4 or 8), `image` and the parameters: `size` of the image, (height, width), `tap_move` from the
+// position of one tap to that of the next, `channels` of a group. Offsets are in elements.
+//
+// Indices: positions are computed modulo 2^32. The host checks that the padded size of the image and the extent of the window are
+// below 2^32 - 2^24. A position before the image is at most one extent or the padding before it, so it wraps to a number above
+// the image's size, and one comparison excludes both sides. Numbers of elements are below 2^32 - 2^24.
+// Loops: none.
+
+// A chunk of channels, and the number of a tap on each axis.
+struct Unit {
+    chunk: u32,
+    tap: vec2<u32>,
+}
+
+fn unit_at(number: u32, taps: vec2<u32>) -> Unit {
+    let line = number / max(taps.y, 1u);
+    let chunk = line / max(taps.x, 1u);
+    return Unit(chunk, vec2(line - chunk * taps.x, number - line * taps.y));
+}
+
+fn next_unit(unit: Unit, taps: vec2<u32>) -> Unit {
+    var next = Unit(unit.chunk, unit.tap + vec2(0u, 1u));
+    if next.tap.y >= taps.y {
+        next.tap = vec2(next.tap.x + 1u, 0u);
+        if next.tap.x >= taps.x {
+            next.tap.x = 0u;
+            next.chunk += 1u;
+        }
+    }
+    return next;
+}
+
+// A window as the source of elements: the position of its first tap, and the first element of its channels.
+struct Source {
+    corner: vec2<u32>,
+    start: u32,
+}
+
+// Loads four channels of a unit of a window, with zero padding. A kernel that loads ahead converts them later, since a conversion
+// waits for the load.
+fn load_channels(source: Source, unit: Unit, first: u32) -> vec4<Element> {
+    let at = source.corner + unit.tap * params.tap_move;
+    let channel = unit.chunk * PACK + first;
+    var found = vec4<Element>();
+    if all(at < params.size) && channel < params.channels {
+        let plane = params.size.x * params.size.y;
+        let place = source.start + channel * plane + at.x * params.size.y + at.y;
+        if channel + 4u <= params.channels {
+            found = vec4(image[place], image[place + plane], image[place + 2u * plane], image[place + 3u * plane]);
+        } else {
+            found.x = image[place];
+            if channel + 1u < params.channels {
+                found.y = image[place + plane];
+            }
+            if channel + 2u < params.channels {
+                found.z = image[place + 2u * plane];
+            }
+        }
+    }
+    return found;
+}

@@ -1,0 +1,155 @@
+// Common part of the kernels for convolutions and for their gradients by the input. Both are
+//   output[n, o, place] = sum over channels c and taps t of image[n, c, position] * weight[o, c, t]
+// over the taps whose position exists and is inside the image:
+//   convolution:           position = place * stride - padding + t * dilation
+//   gradient by the input: position * stride = place + padding - t * dilation
+//
+// The places of an output are divided into phases by their remainder: place = first + window * phases. A convolution has one
+// phase; the gradient by the input has as many as the stride on each axis. In each phase the taps that have a position are an
+// arithmetic progression, number i is tap + i * tap_step, and
+//   position = corner + window * stride + i * tap_move
+// with a stride of 1 in the gradient. So the zeros between the elements of a strided gradient are never multiplied or stored.
+//
+// The K dimension consists of units: see lib/channels.wgsl. In it `corner` is the position of the first tap of a phase.
+//
+// Vectors are (height, width). Offsets are in elements. Images are (batch, groups, channels, height, width), contiguous.
+//
+// Indices: lib/channels.wgsl. Places past the end of the output, of the last windows of some phases, are not stored; positions of
+// their taps may be anything below 2^32. Numbers of elements are below 2^32 - 2^24.
+// Loops: `phase_of` has at most 2 * (min(kernel, tap_step) + 1) iterations.
+
+struct Params {
+    // Of the image that is read, and of the output.
+    size: vec2<u32>,
+    written: vec2<u32>,
+    // The windows of a phase on each axis; some of the last ones may be past the end of the output.
+    windows: vec2<u32>,
+    kernel: vec2<u32>,
+    dilation: vec2<u32>,
+    phases: vec2<u32>,
+    stride: vec2<u32>,
+    tap_step: vec2<u32>,
+    tap_move: vec2<u32>,
+    // The padding, negated (modulo 2^32) in a convolution.
+    origin: vec2<u32>,
+    // Of a group.
+    channels: u32,
+    outputs: u32,
+    groups: u32,
+    // The windows of a phase in all images.
+    count: u32,
+    image_offset: u32,
+    bias_offset: u32,
+    // The vec4s of a row of the packed weights, and the rows of a group.
+    weights_across: u32,
+    weights_rows: u32,
+    // The part of the K dimension that this dispatch adds up, in units.
+    first_unit: u32,
+    end_unit: u32,
+    // Tiles of windows.
+    tiles: u32,
+    // 1 if the output contains the sums of earlier dispatches.
+    accumulate: u32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
+
+// What a workgroup computes: a tile of windows of one phase and a tile of outputs of one group.
+struct Tile {
+    phase: u32,
+    group: u32,
+    first_window: u32,
+    first_output: u32,
+    exists: bool,
+}
+
+// Tiles that share windows are adjacent, so that the image is read from the cache.
+fn tile_of(number: u32, windows: u32, outputs: u32) -> Tile {
+    let across = (params.outputs + outputs - 1u) / outputs;
+    let line = number / across;
+    let plane = line / params.groups;
+    let phase = plane / params.tiles;
+    let phases = min(params.phases, params.written);
+    return Tile(
+        phase,
+        line - plane * params.groups,
+        (plane - phase * params.tiles) * windows,
+        (number - line * across) * outputs,
+        phase < phases.x * phases.y,
+    );
+}
+
+struct Phase {
+    // The first place of the output.
+    first: vec2<u32>,
+    // The first tap, and the number of taps.
+    tap: vec2<u32>,
+    taps: vec2<u32>,
+    // The position of the first tap of the first window.
+    corner: vec2<u32>,
+}
+
+fn phase_of(number: u32) -> Phase {
+    if all(params.phases == vec2(1u)) {
+        // Without the divisions below, which take longer than a short sum.
+        return Phase(vec2(0u), vec2(0u), params.kernel, params.origin);
+    }
+    let across = min(params.phases.y, params.written.y);
+    let first = vec2(number / across, number % across);
+    let at = first + params.origin;
+    let remainder = at % params.phases;
+    let tap = vec2(first_tap(remainder.x, 0u), first_tap(remainder.y, 1u));
+    let taps = (params.kernel - tap + params.tap_step - 1u) / params.tap_step;
+    return Phase(first, tap, taps, at / params.phases - tap * params.dilation / params.phases);
+}
+
+// Returns the first tap of a phase, or the size of the kernel if there is none. They repeat after tap_step.
+fn first_tap(remainder: u32, axis: u32) -> u32 {
+    let end = min(params.kernel[axis], params.tap_step[axis]);
+    for (var tap = 0u; tap < end; tap += 1u) {
+        if tap * params.dilation[axis] % params.phases[axis] == remainder {
+            return tap;
+        }
+    }
+    return params.kernel[axis];
+}
+
+// Returns the end of the units that this dispatch adds up.
+fn end_of_units(taps: vec2<u32>) -> u32 {
+    return min(params.end_unit, (params.channels + PACK - 1u) / PACK * taps.x * taps.y);
+}
+
+// Returns the row of a unit's first channel in the packed weights.
+fn weights_row(unit: Unit, phase: Phase) -> u32 {
+    let tap = phase.tap + unit.tap * params.tap_step;
+    return ((unit.chunk * params.kernel.x + tap.x) * params.kernel.y + tap.y) * PACK;
+}
+
+// Splits the number of a window of a phase into image, row and column.
+fn split_window(number: u32) -> vec3<u32> {
+    let line = number / params.windows.y;
+    let image = line / params.windows.x;
+    return vec3(image, line - image * params.windows.x, number - line * params.windows.y);
+}
+
+// A window past the last one is replaced by the last one; its sums are not stored.
+fn source_of(number: u32, group: u32, phase: Phase) -> Source {
+    let window = split_window(min(number, params.count - 1u));
+    let plane = (window.x * params.groups + group) * params.channels;
+    let start = params.image_offset + plane * params.size.x * params.size.y;
+    return Source(phase.corner + window.yz * params.stride, start);
+}
+
+// Where a window's sums go: the element of output 0 of all groups.
+struct Target {
+    at: u32,
+    exists: bool,
+}
+
+fn target_of(number: u32, phase: Phase) -> Target {
+    let window = split_window(min(number, params.count - 1u));
+    let place = phase.first + window.yz * params.phases;
+    let plane = window.x * params.groups * params.outputs;
+    let at = (plane * params.written.x + place.x) * params.written.y + place.y;
+    return Target(at, number < params.count && all(place < params.written));
+}

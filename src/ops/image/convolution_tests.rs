@@ -1,0 +1,322 @@
+//! Every kernel for convolutions, forced on every size, against the definition in float64.
+
+use super::correlate::{self, Kernel, TILE_OF_SOME};
+use super::weight_gradient::{self, Kernel as WeightKernel};
+use super::*;
+use crate::ops::activation::Activation;
+use crate::ops::launch::lowered::with_loop_limit;
+use crate::pool::{Pool, PoolOptions};
+use crate::tensor::DType;
+
+/// A convolution: channels and outputs are those of a group.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    batch: usize,
+    groups: usize,
+    channels: usize,
+    outputs: usize,
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [[usize; 2]; 2],
+    dilation: [usize; 2],
+}
+
+const PLAIN: Case = Case {
+    batch: 2,
+    groups: 1,
+    channels: 3,
+    outputs: 5,
+    size: [7, 9],
+    kernel: [3, 3],
+    stride: [1, 1],
+    padding: [[1; 2]; 2],
+    dilation: [1, 1],
+};
+
+/// Odd sizes, sizes around the tiles, and each option alone and with others.
+const CASES: [Case; 20] = [
+    PLAIN,
+    // Windows in vec4s, and exactly a tile of outputs and of windows.
+    Case { channels: 16, outputs: 64, size: [8, 8], ..PLAIN },
+    Case { batch: 1, channels: 8, outputs: 128, size: [8, 16], ..PLAIN },
+    // One more than a tile, and one less.
+    Case { batch: 1, channels: 9, outputs: 65, size: [13, 10], kernel: [1, 1], padding: [[0; 2]; 2], ..PLAIN },
+    Case { batch: 1, channels: 7, outputs: 33, size: [27, 19], ..PLAIN },
+    Case { batch: 3, channels: 4, outputs: 8, size: [31, 17], ..PLAIN },
+    // Strides that divide the size, and that do not; dilations with and without a common divisor.
+    Case { channels: 8, outputs: 12, size: [8, 12], stride: [2, 2], ..PLAIN },
+    Case { channels: 5, outputs: 34, size: [11, 14], stride: [2, 3], ..PLAIN },
+    Case { channels: 2, outputs: 3, size: [15, 17], stride: [2, 3], dilation: [2, 2], ..PLAIN },
+    Case { channels: 1, outputs: 2, size: [16, 13], stride: [4, 3], dilation: [6, 2], kernel: [2, 4], ..PLAIN },
+    Case { channels: 3, outputs: 4, size: [12, 12], kernel: [4, 4], stride: [4, 4], padding: [[0; 2]; 2], ..PLAIN },
+    // Gaps between windows, and places that no window reads.
+    Case {
+        channels: 3,
+        outputs: 4,
+        size: [13, 11],
+        kernel: [2, 1],
+        stride: [5, 4],
+        padding: [[0, 1], [1, 0]],
+        ..PLAIN
+    },
+    Case { channels: 3, outputs: 2, size: [6, 7], kernel: [7, 7], stride: [2, 2], padding: [[3; 2]; 2], ..PLAIN },
+    // More padding than the window covers, and a window in the padding alone.
+    Case { channels: 2, outputs: 3, size: [3, 4], kernel: [2, 3], padding: [[4, 0], [0, 5]], ..PLAIN },
+    Case { channels: 9, outputs: 5, size: [5, 5], dilation: [3, 2], padding: [[3, 2], [1, 2]], ..PLAIN },
+    Case { channels: 4, outputs: 4, size: [9, 1], kernel: [5, 1], padding: [[2; 2], [0; 2]], stride: [3, 7], ..PLAIN },
+    // Groups, and depthwise with one output or several of a channel.
+    Case { groups: 3, channels: 4, outputs: 6, size: [6, 5], ..PLAIN },
+    Case { groups: 2, channels: 17, outputs: 33, size: [6, 6], stride: [2, 1], ..PLAIN },
+    Case { groups: 7, channels: 1, outputs: 1, size: [10, 35], stride: [1, 2], ..PLAIN },
+    Case { groups: 3, channels: 1, outputs: 5, size: [9, 8], dilation: [2, 1], ..PLAIN },
+];
+
+impl Case {
+    fn options(&self) -> Conv2d {
+        let [[top, bottom], [left, right]] = self.padding;
+        let padding = Padding { top, bottom, left, right };
+        Conv2d { stride: self.stride, padding, dilation: self.dilation, groups: self.groups }
+    }
+
+    fn out(&self) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            let extent = (self.kernel[axis] - 1) * self.dilation[axis] + 1;
+            (self.size[axis] + self.padding[axis][0] + self.padding[axis][1] - extent) / self.stride[axis] + 1
+        })
+    }
+
+    fn shapes(&self) -> [[usize; 4]; 3] {
+        let Self { batch, groups, channels, outputs, size, kernel, .. } = *self;
+        let out = self.out();
+        [
+            [batch, groups * channels, size[0], size[1]],
+            [groups * outputs, channels, kernel[0], kernel[1]],
+            [batch, groups * outputs, out[0], out[1]],
+        ]
+    }
+
+    /// Calls the function with the elements of image, weight and result of each product of the definition.
+    fn each(&self, mut visit: impl FnMut(usize, usize, usize)) {
+        let [image, weight, result] = self.shapes();
+        let at = |shape: [usize; 4], index: [usize; 4]| {
+            index.iter().zip(shape).fold(0, |element, (&index, size)| element * size + index)
+        };
+        for n in 0..self.batch {
+            for o in 0..weight[0] {
+                for (row, column) in (0..result[2]).flat_map(|row| (0..result[3]).map(move |column| (row, column))) {
+                    for c in 0..self.channels {
+                        for (y, x) in (0..weight[2]).flat_map(|y| (0..weight[3]).map(move |x| (y, x))) {
+                            let under = |axis: usize, window: usize, tap: usize| {
+                                (window * self.stride[axis] + tap * self.dilation[axis])
+                                    .checked_sub(self.padding[axis][0])
+                                    .filter(|&place| place < self.size[axis])
+                            };
+                            let (Some(from_row), Some(from_column)) = (under(0, row, y), under(1, column, x)) else {
+                                continue;
+                            };
+                            let channel = o / self.outputs * self.channels + c;
+                            visit(
+                                at(image, [n, channel, from_row, from_column]),
+                                at(weight, [o, c, y, x]),
+                                at(result, [n, o, row, column]),
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums of products, and of their magnitudes.
+struct Sums {
+    sums: Vec<f64>,
+    magnitudes: Vec<f64>,
+    terms: usize,
+}
+
+impl Sums {
+    fn new(shape: [usize; 4]) -> Self {
+        let elements = arithmetic::elements(&shape);
+        Self { sums: vec![0.0; elements], magnitudes: vec![0.0; elements], terms: 0 }
+    }
+
+    fn add(&mut self, at: usize, product: f64) {
+        self.sums[at] += product;
+        self.magnitudes[at] += product.abs();
+        self.terms += 1;
+    }
+
+    /// `unit` is the spacing of the dtype of the result.
+    #[track_caller]
+    fn check(&self, found: &Tensor, unit: f64, context: &str) {
+        let found = found.to(DType::F32).and_then(|found| found.read_blocking::<f32>()).expect("it can be read");
+        assert_eq!(found.len(), self.sums.len(), "{context}");
+        let terms = (self.terms / self.sums.len() + 2) as f64;
+        for (at, &found) in found.iter().enumerate() {
+            let (wanted, magnitude) = (self.sums[at], self.magnitudes[at]);
+            let bound = terms * f64::from(f32::EPSILON) * magnitude + unit * wanted.abs() + unit * 1e-4;
+            assert!((f64::from(found) - wanted).abs() <= bound, "{context}, element {at}: {found} {wanted}");
+        }
+    }
+}
+
+/// A tensor in the middle of a larger one, and its elements.
+fn operand(pool: &Pool, dtype: DType, shape: [usize; 4], seed: u64) -> Result<(Tensor, Vec<f64>), TensorError> {
+    let [first, others @ ..] = shape;
+    let whole = Tensor::randn(pool, [&[first + 2], &others[..]].concat(), seed)?.to(dtype)?;
+    let part = whole.narrow(0, 1, first)?;
+    let elements = part.to(DType::F32)?.read_blocking::<f32>()?.into_iter().map(f64::from).collect();
+    Ok((part, elements))
+}
+
+/// Runs `act` with a kernel, if one is given, and a limit of loop iterations.
+fn with<R>(kernel: Option<Kernel>, limit: u64, act: impl FnOnce() -> R) -> R {
+    let act = || with_loop_limit(limit, act);
+    match kernel {
+        Some(kernel) => correlate::forced::with(kernel, act),
+        None => act(),
+    }
+}
+
+/// The convolution and its gradient by the input.
+fn check(pool: &Pool, dtype: DType, case: Case, kernel: Option<Kernel>, limit: u64) -> Result<(), TensorError> {
+    let context = format!("{dtype} {case:?} {kernel:?} {limit}");
+    let [of_image, of_weight, of_result] = case.shapes();
+    let (image, x) = operand(pool, dtype, of_image, 1)?;
+    let (weight, w) = operand(pool, dtype, of_weight, 2)?;
+    let (gradient, g) = operand(pool, dtype, of_result, 3)?;
+    let (bias, b) = operand(pool, dtype, [of_weight[0], 1, 1, 1], 4)?;
+    let bias = bias.reshape([of_weight[0]])?;
+    let [mut forward, mut by_input] = [of_result, of_image].map(Sums::new);
+    case.each(|from, tap, to| {
+        forward.add(to, x[from] * w[tap]);
+        by_input.add(from, g[to] * w[tap]);
+    });
+    let plane = of_result[2] * of_result[3];
+    for at in 0..forward.sums.len() {
+        forward.add(at, b[at / plane % of_result[1]]);
+    }
+    let options = case.options();
+    let found = with(kernel, limit, || image.conv2d(&weight, Some(&bias), options))?;
+    forward.check(&found, spacing(dtype), &format!("forward {context}"));
+    // A weight whose axes are permuted, as packing takes any strides.
+    let permuted = weight.permute([3, 1, 0, 2])?.contiguous()?.permute([2, 1, 3, 0])?;
+    let found = with(kernel, limit, || gradient.conv2d_input(of_image, &permuted, options))?;
+    by_input.check(&found, spacing(dtype), &format!("by input {context}"));
+    Ok(())
+}
+
+/// The spacing of a dtype to which results are rounded.
+fn spacing(dtype: DType) -> f64 {
+    if dtype == DType::F16 { 1.0 / 1024.0 } else { 0.0 }
+}
+
+fn dtypes(pool: &Pool) -> Result<&'static [DType], TensorError> {
+    let has_f16 = with_gpu(&Tensor::zeros(pool, [1], DType::F32)?, crate::device::Gpu::has_f16);
+    Ok(if has_f16 { &[DType::F32, DType::F16] } else { &[DType::F32] })
+}
+
+const KERNELS: [Option<Kernel>; 6] = [
+    None,
+    Some(Kernel::Single),
+    Some(Kernel::Narrow),
+    Some(Kernel::Tiled(0)),
+    Some(Kernel::Tiled(1)),
+    Some(Kernel::Tiled(2)),
+];
+
+/// Kernels and dtypes. Software drivers take seconds to compile a tiled kernel; there only one tile has f16.
+fn kernels_and_dtypes(pool: &Pool) -> Result<Vec<(Option<Kernel>, DType)>, TensorError> {
+    let is_software = with_gpu(&Tensor::zeros(pool, [1], DType::F32)?, crate::device::Gpu::is_software);
+    let all = dtypes(pool)?.iter().flat_map(|&dtype| KERNELS.map(|kernel| (kernel, dtype)));
+    let is_slow = |(kernel, dtype): &(Option<Kernel>, DType)| {
+        is_software && *dtype == DType::F16 && [Some(Kernel::Tiled(0)), Some(Kernel::Tiled(2))].contains(kernel)
+    };
+    Ok(all.filter(|one| !is_slow(one)).collect())
+}
+
+#[test]
+fn every_kernel_gives_every_convolution_and_its_gradient_by_the_input() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    for (kernel, dtype) in kernels_and_dtypes(&pool)? {
+        for case in CASES {
+            check(&pool, dtype, case, kernel, 65_535)?;
+        }
+    }
+    Ok(())
+}
+
+/// The sums of a long K dimension continue in the next dispatch, and are rounded once.
+#[test]
+fn convolutions_do_not_depend_on_the_limit_of_loop_iterations() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    for &dtype in dtypes(&pool)? {
+        for kernel in [Some(Kernel::Single), Some(Kernel::Narrow), Some(Kernel::Tiled(TILE_OF_SOME))] {
+            for case in [CASES[8], CASES[14], CASES[17]] {
+                check(&pool, dtype, case, kernel, 16)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_kernel_gives_every_gradient_by_the_weight() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let tiled = (0..3).map(WeightKernel::Tiled);
+    let kernels: Vec<_> = [WeightKernel::Direct, WeightKernel::Single].into_iter().chain(tiled).collect();
+    // Several parts, and windows that cross rows and images within a slice.
+    let long = Case { batch: 3, channels: 9, outputs: 5, size: [30, 21], ..PLAIN };
+    let narrow = Case { batch: 70, channels: 3, outputs: 4, size: [3, 2], ..PLAIN };
+    for &dtype in dtypes(&pool)? {
+        for case in CASES.into_iter().chain([long, narrow]) {
+            let [of_image, of_weight, of_result] = case.shapes();
+            let (image, x) = operand(&pool, dtype, of_image, 1)?;
+            let (gradient, g) = operand(&pool, dtype, of_result, 3)?;
+            let mut wanted = Sums::new(of_weight);
+            case.each(|from, tap, to| wanted.add(tap, g[to] * x[from]));
+            for &kernel in &kernels {
+                let run = || gradient.conv2d_weight(&image, of_weight, case.options());
+                let found = weight_gradient::forced::with(kernel, run)?;
+                wanted.check(&found, spacing(dtype), &format!("{dtype} {case:?} {kernel:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Both operands in one storage.
+#[test]
+fn a_gradient_of_the_image_itself_is_possible() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let x = Tensor::randn(&pool, [2, 4, 6, 6], 1)?;
+    let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
+    let run = |x: &Tensor, y: &Tensor| -> Result<Vec<f32>, TensorError> {
+        let act = || y.conv2d_weight(x, [4, 4, 3, 3], options);
+        weight_gradient::forced::with(WeightKernel::Tiled(1), act)?.read_blocking()
+    };
+    assert_eq!(run(&x, &x)?, run(&x, &x.copied()?)?);
+    let weight = x.narrow(0, 0, 1)?.reshape([4, 4, 3, 3])?;
+    let act = |weight: &Tensor| correlate::forced::with(Kernel::Tiled(1), || x.conv2d(weight, None, options));
+    assert_eq!(act(&weight)?.read_blocking::<f32>()?, act(&weight.copied()?)?.read_blocking::<f32>()?);
+    Ok(())
+}
+
+#[test]
+fn an_activation_in_the_kernel_is_that_after_it() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let image = Tensor::randn(&pool, [2, 6, 7, 9], 1)?;
+    let (weight, bias) = (Tensor::randn(&pool, [4, 3, 3, 3], 2)?, Tensor::randn(&pool, [4], 3)?);
+    let options = Conv2d { padding: 1.into(), groups: 2, ..Conv2d::default() };
+    let run = |activation| image.conv2d_then(&weight, Some(&bias), options, activation);
+    for kernel in [None, Some(Kernel::Single), Some(Kernel::Narrow), Some(Kernel::Tiled(1))] {
+        let fused = with(kernel, 65_535, || run(Some(Activation::Silu)))?.read_blocking::<f32>()?;
+        let plain = with(kernel, 65_535, || run(None))?.silu()?.read_blocking::<f32>()?;
+        for (fused, plain) in fused.iter().zip(plain) {
+            assert!((fused - plain).abs() <= 1e-6 * plain.abs(), "{kernel:?}: {fused} {plain}");
+        }
+    }
+    Ok(())
+}
