@@ -76,6 +76,23 @@ fn the_page_of_errors_mentions_every_variant() {
 }
 
 #[test]
+fn every_public_function_that_waits_says_for_what() {
+    let mut sources = Vec::new();
+    collect("src", &mut sources);
+    let mut complaints = Vec::new();
+    for (path, text) in &sources {
+        let listed: Vec<&str> =
+            pages::WAITING.iter().filter(|(file, _)| file == path).map(|(_, function)| *function).collect();
+        let silent = pages::silent_about_waiting(text, &listed);
+        complaints.extend(silent.into_iter().map(|complaint| format!("{path}: {complaint}")));
+    }
+    assert_none(&complaints);
+    for (file, _) in pages::WAITING {
+        assert!(sources.iter().any(|(path, _)| path == file), "{file} was not read");
+    }
+}
+
+#[test]
 fn the_page_of_accuracies_mentions_every_elementwise_operation() {
     let page = read("docs/guide/numerical_accuracy.md");
     for file in ["src/ops/unary.rs", "src/ops/binary.rs"] {
@@ -130,6 +147,21 @@ fn prose_and_names_use_standard_terms() {
         assert!(texts.iter().any(|(path, _)| path == expected), "{expected} was not read");
     }
     assert_none(&vocabulary::complaints(&texts, &vocabulary::EXCEPTIONS));
+}
+
+#[test]
+fn every_fuzz_target_has_inputs_and_runs_every_night() {
+    let (manifest, workflow) = (read("fuzz/Cargo.toml"), read(".github/workflows/nightly.yml"));
+    let targets = manifest.split("[[bin]]").skip(1).filter_map(|entry| entry.split('"').nth(1));
+    let nightly = workflow.lines().find_map(|line| line.trim().strip_prefix("target: [")?.strip_suffix(']'));
+    let nightly: Vec<&str> = nightly.expect("the workflow lists the targets").split(", ").collect();
+    let mut count = 0;
+    for target in targets {
+        assert!(!names_in(&format!("fuzz/corpus/{target}")).is_empty(), "{target} has no inputs");
+        assert!(nightly.contains(&target), "{target} is not in {nightly:?}");
+        count += 1;
+    }
+    assert_eq!(count, nightly.len(), "targets and jobs");
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Pool {
         Ok(Kernel { pool: self.clone(), program, interface })
     }
 
-    /// As [`Pool::kernel`], but returns when the device has accepted the kernel.
+    /// As [`Pool::kernel`], but waits asynchronously until the device has accepted the kernel.
     ///
     /// On native targets this is [`Pool::kernel`]. A browser compiles the shader later and by stricter rules than naga:
     /// a kernel that only the browser refuses is an error here, and a [`Fault`](crate::Fault) of the pool after
@@ -138,7 +138,8 @@ impl Kernel {
     }
 
     /// Records a dispatch of `workgroups` workgroups, with a tensor for each binding and a scalar for each member of
-    /// the uniform, in order. Tensors must be contiguous.
+    /// the uniform, in order. Tensors must be contiguous. Waits as [`Storage::write`](crate::Storage::write), and for no
+    /// execution.
     ///
     /// # Errors
     /// [`KernelError`], with the binding or parameter that does not match its declaration. Then no command is recorded.

@@ -12,7 +12,8 @@ impl Tensor {
     ///
     /// Reads the elements at this point of the program order, and submits recorded commands. Only the tensor's own
     /// elements are transferred: a view with gaps is first copied to contiguous memory on the device, if memory is
-    /// available, and each element of an expanded view is transferred once.
+    /// available, and each element of an expanded view is transferred once. Waits asynchronously until the device has
+    /// executed the commands recorded so far; a thread that is submitting is waited for during the first poll.
     ///
     /// # Errors
     /// [`TensorError::DType`] if `T` is not the tensor's dtype; [`TensorError::TooManyElements`] for an expanded view
@@ -24,7 +25,7 @@ impl Tensor {
         source.collected(&download.finish().await?)
     }
 
-    /// As [`Tensor::read`], but blocks the calling thread.
+    /// As [`Tensor::read`], but blocks the calling thread until the device has executed the commands recorded so far.
     ///
     /// # Errors
     /// As [`Tensor::read`].
@@ -36,7 +37,8 @@ impl Tensor {
         source.collected(&download.finish_blocking()?)
     }
 
-    /// Reads the only element of a tensor with one element, of any shape. Equals `torch.Tensor.item`.
+    /// Reads the only element of a tensor with one element, of any shape. Waits as [`Tensor::read`]. Equals
+    /// `torch.Tensor.item`.
     ///
     /// # Errors
     /// [`TensorError::Item`] unless there is one element; as [`Tensor::read`].
@@ -46,7 +48,7 @@ impl Tensor {
         elements.first().copied().ok_or_else(|| self.not_an_item())
     }
 
-    /// As [`Tensor::item`], but blocks the calling thread.
+    /// As [`Tensor::item`], but blocks the calling thread, which waits as by [`Tensor::read_blocking`].
     ///
     /// # Errors
     /// As [`Tensor::item`].
@@ -67,7 +69,7 @@ impl Tensor {
     }
 
     /// Returns the elements as text, as PyTorch prints a tensor; see the `Display` of [`HostTensor`]. Of more than 1000
-    /// elements only those in the text are transferred. [`Tensor`] does not implement `Display`, which would wait for
+    /// elements only those in the text are transferred. Waits as [`Tensor::read`]. [`Tensor`] does not implement `Display`, which would wait for
     /// the device whenever a tensor is formatted.
     ///
     /// # Errors
@@ -82,7 +84,7 @@ impl Tensor {
         })
     }
 
-    /// As [`Tensor::to_text`], but blocks the calling thread.
+    /// As [`Tensor::to_text`], but blocks the calling thread, which waits as by [`Tensor::read_blocking`].
     ///
     /// # Errors
     /// As [`Tensor::to_text`].
@@ -116,7 +118,7 @@ impl Tensor {
     }
 
     /// Moves the tensor to the host. Its device memory has returned to the pool when the call returns, because the
-    /// tensor is consumed and no other handle may share its memory.
+    /// tensor is consumed and no other handle may share its memory. Waits as [`Tensor::read`].
     ///
     /// # Errors
     /// [`IntoHostError`], which contains the tensor: [`TensorError::Shared`] if a clone or a view shares the memory; as
@@ -131,7 +133,7 @@ impl Tensor {
         }
     }
 
-    /// As [`Tensor::into_host`], but blocks the calling thread.
+    /// As [`Tensor::into_host`], but blocks the calling thread, which waits as by [`Tensor::read_blocking`].
     ///
     /// # Errors
     /// As [`Tensor::into_host`].

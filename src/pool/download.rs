@@ -26,7 +26,7 @@ impl<M: Memory> Pool<M> {
 
 impl<M: Memory> Download<M> {
     /// Adds the `length` bytes of a storage that start at `offset`. Both must be multiples of
-    /// [`COPY_UNIT`](crate::COPY_UNIT).
+    /// [`COPY_UNIT`](crate::COPY_UNIT). Does not wait for the read; waits as [`Storage::write`].
     ///
     /// # Errors
     /// [`DeviceError::OutOfRange`] if the range exceeds the storage or the remaining room; [`DeviceError::Misaligned`].
@@ -44,7 +44,8 @@ impl<M: Memory> Download<M> {
         finish(&self.inner, commands)
     }
 
-    /// Submits, and returns the bytes of all ranges, concatenated, when the device has finished the reads.
+    /// Submits, waits asynchronously until the device has finished the reads, and returns the bytes of all ranges,
+    /// concatenated. A thread that is submitting is waited for during the first poll.
     ///
     /// # Errors
     /// [`DeviceError::Lost`], or the error of a failed batch.
@@ -52,7 +53,7 @@ impl<M: Memory> Download<M> {
         self.inner.memory.collect(self.readback).await
     }
 
-    /// As [`Download::finish`], but blocks the calling thread.
+    /// As [`Download::finish`], but blocks the calling thread until the device has finished the reads.
     ///
     /// # Errors
     /// As [`Download::finish`].

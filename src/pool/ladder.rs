@@ -349,8 +349,9 @@ impl<M: Memory> Pool<M> {
     pub const LIMIT_OVERHEAD: u64 = 0;
 
     /// Returns the largest request in bytes that the limit has room for now, or the size of the largest hole if that is
-    /// larger. `None` without a limit. The device may still refuse such a request, and another thread may take the room. O(1)
-    /// while no block is pinned, otherwise O(blocks).
+    /// larger. `None` without a limit. The device may still refuse such a request, and another thread may take the room.
+    /// Next to pinned blocks a larger request may be served, if other blocks can move out of their segments. O(1) while no
+    /// block is pinned, otherwise O(blocks).
     #[must_use]
     pub fn largest_request(&self) -> Option<u64> {
         let state = self.inner.state();

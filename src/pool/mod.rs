@@ -313,7 +313,8 @@ impl<M: Memory> Pool<M> {
 }
 
 impl Pool<Gpu> {
-    /// Opens the best adapter with a device configured for pooling, and creates a pool on it.
+    /// Opens the best adapter with a device configured for pooling, and creates a pool on it. Natively the driver is
+    /// waited for during the first poll.
     ///
     /// # Errors
     /// [`OpenError`] if there is no suitable adapter, or if the options do not suit the adapter.

@@ -240,7 +240,8 @@ impl Report {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Returns a report of the pool's memory use, its causes, and possible remedies. O(blocks).
+    /// Returns a report of the pool's memory use, its causes, and possible remedies. O(blocks). Does not wait for the
+    /// device, but polls it, as [`Pool::snapshot`].
     #[must_use]
     pub fn report(&self) -> Report {
         Report::of(self.snapshot())
@@ -248,7 +249,7 @@ impl<M: Memory> Pool<M> {
 
     /// Returns the complete state of the pool: every segment and block, holders and pins, the counters, the scopes, and
     /// the history if it is recorded. Equals `torch.cuda.memory._snapshot`. O(blocks + events); the heap is locked
-    /// meanwhile.
+    /// meanwhile. Does not wait for the device, but polls it, which may run application callbacks.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let memory = &self.inner.memory;

@@ -113,6 +113,9 @@ impl<M: Memory> Storage<M> {
     /// bytes are copied immediately. `offset` and the length must be multiples of [`COPY_UNIT`]; the length may have
     /// any value if the range ends at the end of the storage.
     ///
+    /// Like everything that records a command, waits for a thread that is recording, for microseconds, and for the
+    /// device only while it is more than 32 batches behind.
+    ///
     /// # Errors
     /// [`DeviceError::OutOfRange`], [`DeviceError::Misaligned`], or [`DeviceError::Refused`] if staging memory cannot
     /// be allocated.
@@ -146,7 +149,7 @@ impl<M: Memory> Storage<M> {
         self.record(at, |commands, place| commands.write(place, &unit))
     }
 
-    /// Fills the storage with zero bytes, in program order.
+    /// Fills the storage with zero bytes, in program order. Waits as [`Storage::write`].
     ///
     /// # Errors
     /// The error of a failed batch; [`DeviceError::Lost`].
@@ -155,7 +158,7 @@ impl<M: Memory> Storage<M> {
     }
 
     /// Copies all bytes to the start of `target`, in program order. The other bytes of `target` do not change, also if
-    /// the length is not a multiple of [`COPY_UNIT`].
+    /// the length is not a multiple of [`COPY_UNIT`]. Waits as [`Storage::write`].
     ///
     /// # Errors
     /// [`DeviceError::OutOfRange`] if `target` is shorter. [`DeviceError::Refused`] if the bounce buffer for a copy

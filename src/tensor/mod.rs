@@ -167,7 +167,7 @@ impl Tensor {
 
     /// Pins the tensor's memory for commands that the application records itself, and returns a guard with the storage's
     /// location. Within the binding the tensor's elements start at [`offset`](Self::offset) and have these
-    /// [`strides`](Self::strides), all counted in elements. See [`Storage::pin`].
+    /// [`strides`](Self::strides), all counted in elements. Waits as [`Storage::pin`].
     ///
     /// # Errors
     /// As [`Storage::pin`]. A tensor without elements has no binding, unless it is a view of a storage with elements.

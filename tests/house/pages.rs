@@ -3,17 +3,10 @@
 use std::collections::BTreeSet;
 
 /// Cases that no test cites, each with the reason.
-pub(crate) const WITHOUT_A_TEST: [(u32, &str); 6] = [
-    (
-        28,
-        "a time: measured by `cargo bench --bench heap` and `--bench pool`, since no test depends on the machine's speed",
-    ),
-    (52, "the crate has no dry run yet"),
-    (62, "cited once the table of all operations is there"),
-    (64, "cited once the table of special values is there"),
-    (66, "needs a browser"),
-    (67, "needs a browser"),
-];
+pub(crate) const WITHOUT_A_TEST: [(u32, &str); 1] = [(
+    28,
+    "a time: measured by `cargo bench --bench heap` and `--bench pool`, since no test depends on the machine's speed",
+)];
 
 /// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read`
 /// returns the text of a file of the checkout.
@@ -103,6 +96,74 @@ pub(crate) fn operations(text: &str) -> Vec<&str> {
 pub(crate) fn unmentioned<'a>(page: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let missing = names.into_iter().filter(|name| !page.contains(&format!("`{name}`")));
     missing.map(|name| format!("`{name}` is not mentioned")).collect()
+}
+
+/// Functions that can wait although they are neither asynchronous nor named `…_blocking`: those of the table in
+/// `docs/threads.md`.
+pub(crate) const WAITING: [(&str, &str); 15] = [
+    ("src/pool/ladder.rs", "allocate"),
+    ("src/pool/reserve.rs", "allocate_async"),
+    ("src/pool/mod.rs", "submit"),
+    ("src/pool/trim.rs", "trim"),
+    ("src/pool/compact.rs", "compact"),
+    ("src/pool/pressure.rs", "pressure"),
+    ("src/pool/snapshot.rs", "snapshot"),
+    ("src/pool/pin.rs", "pin"),
+    ("src/tensor/mod.rs", "binding"),
+    ("src/pool/storage.rs", "write"),
+    ("src/pool/storage.rs", "clear"),
+    ("src/pool/storage.rs", "copy_to"),
+    ("src/pool/download.rs", "add"),
+    ("src/ops/kernel.rs", "kernel"),
+    ("src/ops/kernel.rs", "dispatch"),
+];
+
+/// The public functions of a source that are asynchronous or named `…_blocking`, and those of `also`, whose documentation does
+/// not say for what the function waits, and does not refer to another function.
+pub(crate) fn silent_about_waiting(text: &str, also: &[&str]) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let mut missing: Vec<&str> = also.to_vec();
+    let mut silent = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let (is_async, rest) = match (line.strip_prefix("pub async fn "), line.strip_prefix("pub fn ")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => continue,
+        };
+        let name = rest.split(['(', '<']).next().unwrap_or_default();
+        let is_listed = missing.iter().position(|listed| *listed == name).map(|at| missing.swap_remove(at)).is_some();
+        if !(is_async || is_listed || name.ends_with("_blocking")) {
+            continue;
+        }
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with("#["));
+        let docs: Vec<&str> = above.filter_map(|line| line.strip_prefix("///")).collect();
+        let first = docs.last().map_or("", |line| line.trim());
+        if !first.starts_with("As [`") && !docs.iter().any(|line| line.to_lowercase().contains("wait")) {
+            silent.push(format!("`{name}` does not say for what it waits"));
+        }
+    }
+    silent.extend(missing.iter().map(|name| format!("there is no public function `{name}`")));
+    silent
+}
+
+#[test]
+fn a_function_that_waits_and_does_not_say_so_is_noticed() {
+    let of = |text: &str| silent_about_waiting(text, &["write"]);
+    let source = |docs: &str, function: &str| {
+        format!("    {docs}\n    #[track_caller]\n    {function} {{}}\npub fn other() {{}}\n")
+    };
+    for right in [
+        "/// Waits for the device.",
+        "/// One.\n    /// Blocks and\n    /// waits.",
+        "/// As [`Tensor::read`], but blocks.",
+    ] {
+        assert_eq!(of(&source(right, "pub fn write(&self)")), Vec::<String>::new(), "{right}");
+    }
+    let silent =
+        source("/// Writes.", "pub async fn read<T>(&self)") + &source("/// Reads.", "pub fn read_blocking(&self)");
+    let found = ["`read` does not say for what it waits", "`read_blocking` does not say for what it waits"];
+    assert_eq!(of(&silent), [found[0], found[1], "there is no public function `write`"]);
+    assert_eq!(of(&source("/// Writes.", "pub fn write(&self)")), ["`write` does not say for what it waits"]);
 }
 
 #[test]

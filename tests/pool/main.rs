@@ -13,6 +13,7 @@ mod compaction;
 mod downloads;
 #[cfg(feature = "tensor")]
 mod driver;
+mod dry_run;
 mod faults;
 mod fuzz;
 mod guarantee;
@@ -30,6 +31,7 @@ mod pressure;
 mod refusal;
 mod release;
 mod report;
+mod requests;
 mod reuse;
 mod scopes;
 mod scrub;

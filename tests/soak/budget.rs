@@ -11,7 +11,29 @@ fn number(name: &str) -> Option<f64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, which is no number")))
 }
 
-/// A part of the soak test: a share of the total time in percent; in a short run, a number of rounds.
+/// The parts of the soak test, and their shares of the total time in percent.
+const SHARES: [(&str, u32); 13] = [
+    ("accounting", 15),
+    ("host", 15),
+    ("noop", 4),
+    ("adapter", 17),
+    ("gl", 4),
+    ("guarantee, accounting", 5),
+    ("guarantee, host", 2),
+    ("flat", 13),
+    ("training and decoding at 1.1 times the need", 10),
+    ("threads, accounting", 2),
+    ("threads, host", 2),
+    ("threads, adapter", 3),
+    ("faults", 8),
+];
+
+#[test]
+fn the_parts_take_all_of_the_time_together() {
+    assert_eq!(SHARES.iter().map(|(_, percent)| percent).sum::<u32>(), 100);
+}
+
+/// A part of the soak test: a share of the total time; in a short run, a number of rounds.
 pub(crate) struct Budget {
     name: &'static str,
     began: Instant,
@@ -21,7 +43,11 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(name: &'static str, percent: f64, rounds: u64) -> Self {
+    /// # Panics
+    /// If the part has no share.
+    pub(crate) fn new(name: &'static str, rounds: u64) -> Self {
+        let share = SHARES.iter().find(|(part, _)| *part == name);
+        let percent = f64::from(share.unwrap_or_else(|| panic!("{name} has no share of the time")).1);
         let minutes = number("WGPU_POOL_SOAK_MINUTES");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a seed is any number")]
         let first_seed = number("WGPU_POOL_SOAK_SEED").map_or(0, |seed| seed as u64);

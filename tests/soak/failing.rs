@@ -114,7 +114,7 @@ impl Commands<Failing> for FailingCommands<'_> {
 // Case 38, for every operation that may fail.
 #[test]
 fn no_invariant_is_broken_and_no_byte_is_lost_when_every_kth_operation_fails() {
-    let budget = Budget::new("faults", 10.0, 12);
+    let budget = Budget::new("faults", 12);
     let text = Text::new();
     let abilities = Abilities { holds_bytes: true, runs_kernels: true, shows_places: true };
     let mut programs = 0;

@@ -65,7 +65,7 @@ fn opened() -> Option<(wgpu::Instance, Pool)> {
 
 #[test]
 fn repeating_the_same_work_does_not_increase_memory_use() -> Outcome {
-    let budget = Budget::new("flat", 15.0, 6);
+    let budget = Budget::new("flat", 6);
     let Some((instance, pool)) = opened() else { return Ok(()) };
     let text = Text::new();
     let extent = Extent { steps: 150, largest: 1 << 20, most_live: 16 << 20, limits: false, faults: false };

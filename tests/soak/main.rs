@@ -9,6 +9,8 @@
 mod common;
 #[path = "../common/program/mod.rs"]
 mod program;
+#[path = "../pool/requests.rs"]
+mod requests;
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the pool's tests, which use all of it")]
 #[path = "../pool/subjects.rs"]
 mod subjects;
@@ -16,6 +18,7 @@ mod subjects;
 mod budget;
 mod failing;
 mod flat;
+mod guarantee;
 mod programs;
 mod threads;
 mod training;

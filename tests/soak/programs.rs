@@ -33,30 +33,30 @@ fn no_fault<M>(_: &M, _: u64) {}
 
 #[test]
 fn programs_on_an_accounting_memory_preserve_every_invariant() {
-    let budget = Budget::new("accounting", 20.0, 4);
+    let budget = Budget::new("accounting", 4);
     soak::<Accounting>(&budget, 10_000_000, |seed| extent(seed, 1000, 32 << 20, false), no_fault);
 }
 
 #[test]
 fn programs_on_the_host_preserve_every_invariant_and_byte() {
-    let budget = Budget::new("host", 20.0, 6);
+    let budget = Budget::new("host", 6);
     soak::<Host>(&budget, 1_000_000, |seed| extent(seed, 1000, 4 << 20, true), HostMemory::fail_at);
 }
 
 #[test]
 fn programs_on_the_noop_device_preserve_every_invariant_and_byte() {
-    let budget = Budget::new("noop", 5.0, 2);
+    let budget = Budget::new("noop", 2);
     soak::<Noop>(&budget, 0, |seed| extent(seed, 400, 512 << 10, false), no_fault);
 }
 
 #[test]
 fn programs_on_the_adapter_preserve_every_invariant_and_byte() {
-    let budget = Budget::new("adapter", 20.0, 2);
+    let budget = Budget::new("adapter", 2);
     soak::<Adapter>(&budget, 100_000, |seed| extent(seed, 500, 2 << 20, false), no_fault);
 }
 
 #[test]
 fn programs_on_gl_preserve_every_invariant_and_byte() {
-    let budget = Budget::new("gl", 5.0, 1);
+    let budget = Budget::new("gl", 1);
     soak::<Gl>(&budget, 0, |seed| extent(seed, 300, 1 << 20, false), no_fault);
 }

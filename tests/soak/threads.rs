@@ -117,15 +117,15 @@ where
 
 #[test]
 fn threads_on_an_accounting_memory_share_blocks_and_lose_none() {
-    soak::<Accounting>(&Budget::new("threads, accounting", 3.0, 4), 2000);
+    soak::<Accounting>(&Budget::new("threads, accounting", 4), 2000);
 }
 
 #[test]
 fn threads_on_the_host_share_blocks_and_lose_none() {
-    soak::<Host>(&Budget::new("threads, host", 3.0, 2), 500);
+    soak::<Host>(&Budget::new("threads, host", 2), 500);
 }
 
 #[test]
 fn threads_on_the_adapter_share_blocks_and_lose_none() {
-    soak::<Adapter>(&Budget::new("threads, adapter", 4.0, 1), 100);
+    soak::<Adapter>(&Budget::new("threads, adapter", 1), 100);
 }

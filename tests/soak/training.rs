@@ -87,7 +87,7 @@ fn at_its_need(program: fn(&Pool, u64, usize) -> Result<Vec<f32>, TensorError>, 
 
 #[test]
 fn training_and_decoding_with_ten_percent_spare_memory_are_never_refused() -> Outcome {
-    let budget = Budget::new("training and decoding at 1.1 times the need", 15.0, 1);
+    let budget = Budget::new("training and decoding at 1.1 times the need", 1);
     let steps = if budget.is_long() { 200 } else { 40 };
     let mut rounds = 0;
     for seed in budget.seeds() {

@@ -14,6 +14,7 @@ mod soak;
 mod step;
 #[cfg(test)]
 mod test_folder;
+mod tsan;
 mod viewer;
 mod web;
 #[cfg(test)]
@@ -41,6 +42,7 @@ commands:
            standard libraries come from rustup
   features build, document and test every combination of the crate's features that makes sense
   soak     random programs, threads, faults and training for --minutes N, 10 if left out
+  tsan     run the pool's tests under ThreadSanitizer; needs a nightly compiler with rust-src
   viewer   show the viewer's page in a browser, and check what it does
   conformance
            run PyTorch's operator database and ONNX's node tests, whose packages
@@ -61,6 +63,7 @@ enum Command {
     Check,
     Features,
     Soak,
+    Tsan,
     Viewer,
     Conformance,
     Api,
@@ -105,6 +108,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "check" => Command::Check,
             "features" => Command::Features,
             "soak" => Command::Soak,
+            "tsan" => Command::Tsan,
             "viewer" => Command::Viewer,
             "conformance" => Command::Conformance,
             "api" => Command::Api,
@@ -192,6 +196,7 @@ fn main() -> ExitCode {
         Command::Check => "check",
         Command::Features => "features",
         Command::Soak => "soak",
+        Command::Tsan => "tsan",
         Command::Viewer => "viewer",
         Command::Conformance => "conformance",
         Command::Api => "api",
@@ -214,6 +219,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
     // The viewer tests need a browser, and type checks and the list of the API a compiler; none needs a graphics driver.
     match arguments.command {
         Command::Viewer => return viewer::run(run),
+        Command::Tsan => return tsan::run(run),
         Command::Check => return platforms::run(run, arguments.all_platforms),
         Command::Api => return api::run(run, arguments.update),
         Command::Test if arguments.target == Target::Web => return web::run(run),
@@ -230,7 +236,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Features => features::run(run),
         Command::Soak => soak::run(run, arguments.minutes),
         Command::Conformance => conformance::run(run, arguments.only.as_deref()),
-        Command::Viewer | Command::Check | Command::Api | Command::Driver => Ok(()),
+        Command::Viewer | Command::Tsan | Command::Check | Command::Api | Command::Driver => Ok(()),
     }
 }
 

@@ -48,7 +48,7 @@ impl Gpu {
     /// a suitable GPU.
     ///
     /// An adapter is suitable if it supports compute shaders and, with the feature `tensor`, at least 4 storage buffers per
-    /// shader stage and 128 invocations per workgroup.
+    /// shader stage and 128 invocations per workgroup. Natively, the first poll of the future waits for the driver.
     ///
     /// # Errors
     /// [`OpenError`], whose message states what is missing and the remedy.

@@ -116,6 +116,7 @@ fn operations() -> BTreeSet<String> {
     found
 }
 
+// Case 64.
 #[test]
 fn every_operation_is_tested_with_special_values() {
     let found = operations();

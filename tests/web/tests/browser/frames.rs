@@ -24,6 +24,7 @@ fn module_bytes() -> u32 {
         .map_or(0, |bytes| bytes as u32)
 }
 
+// Case 67.
 #[wasm_bindgen_test]
 async fn memory_stays_flat_over_frames_of_training() -> Outcome {
     let pool = pool().await;

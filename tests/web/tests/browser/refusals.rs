@@ -28,6 +28,7 @@ async fn check_innocents([before, later]: &[Tensor; 2]) -> Outcome {
     Ok(())
 }
 
+// Case 66.
 #[wasm_bindgen_test]
 async fn a_refused_buffer_is_reported_by_the_next_read_and_other_work_of_the_batch_is_kept() -> Outcome {
     logged();
