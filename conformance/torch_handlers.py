@@ -48,12 +48,13 @@ def two(op, x, y):
     if any(isinstance(v, complex) for v in (x, y)): raise NE("complex")
     if not is_t(x) and not is_t(y): raise NE("two numbers")
     if any(is_t(t) and t.dtype == torch.bool for t in (x, y)): raise NE("dtype bool")
-    f = {"maximum": torch.maximum, "minimum": torch.minimum, "div": operator.truediv}.get(op) or getattr(operator, op)
-    if op == "pow" and not any(isinstance(v, float) or is_t(v) and v.is_floating_point() for v in (x, y)): raise NE("pow of integers")
+    f = FUNCTIONS.get(op) or getattr(operator, op)
     number = None if is_t(x) and is_t(y) else x if is_t(y) else y
     name = op
     if is_t(x) and not is_t(y): name = op + "_scalar"
-    if is_t(y) and not is_t(x): name = FLIPPED.get(op, op) + "_scalar" if op in COMPARE else f"r{op}_scalar"
+    if is_t(y) and not is_t(x):
+        if op in ("div_floor", "div_trunc", "fmod"): raise NE(f"a number in front of {op}")
+        name = FLIPPED.get(op, op) + "_scalar" if op in COMPARE else f"r{op}_scalar"
     if changes(op, x, y):
         if name == "rpow_scalar": raise NE("pow of a number and integers")
         c = promoted(name, x, y, f)
@@ -64,18 +65,20 @@ def two(op, x, y):
     return c
 
 
+FUNCTIONS = {"maximum": torch.maximum, "minimum": torch.minimum, "div": operator.truediv, "remainder": torch.remainder, "fmod": torch.fmod,
+             "div_floor": lambda x, y: torch.div(x, y, rounding_mode="floor"), "div_trunc": lambda x, y: torch.div(x, y, rounding_mode="trunc")}
 FLIPPED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}
 
 
 def binary(o, s):
     x, y = operands(s)
     n = o.name
-    op = {"maximum": "maximum", "minimum": "minimum", "max": "maximum", "min": "minimum", "true_divide": "div"}.get(n, n)
+    op = {"maximum": "maximum", "minimum": "minimum", "max": "maximum", "min": "minimum", "true_divide": "div", "floor_divide": "div_floor"}.get(n, n)
     if n.startswith("__r"):
-        op = n[3:-2]; x, y = y, x
+        op = {"mod": "remainder"}.get(n[3:-2], n[3:-2]); x, y = y, x
     if n == "rsub": op = "sub"; x, y = y, x
     alpha = s.kwargs.get("alpha", 1)
-    if n == "div" and s.kwargs.get("rounding_mode"): raise NE("rounding_mode of div")
+    if n == "div" and s.kwargs.get("rounding_mode"): op = "div_" + s.kwargs["rounding_mode"]
     if alpha != 1 or "alpha" in s.kwargs:
         if n == "rsub": raise NE("alpha of rsub")
         if not (is_t(x) and is_t(y)): raise NE("alpha with a number")
@@ -115,7 +118,8 @@ def clamp(o, s):
     if is_t(low) or is_t(high):
         same_kind(x, *[t for t in (low, high) if is_t(t)])
         if any(t is not None and not is_t(t) for t in (low, high)): raise NE("tensor and number")
-        return Case("clamp", [x] + [t for t in (low, high) if is_t(t)], {"has": [is_t(low), is_t(high)]})
+        grows = any(torch.broadcast_shapes(x.shape, t.shape) != x.shape for t in (low, high) if is_t(t))
+        return Case("clamp", [x] + [t for t in (low, high) if is_t(t)], {"has": [is_t(low), is_t(high)]}, no_in_place=grows)
     if not x.is_floating_point() and any(isinstance(v, float) for v in (low, high)):
         return Case("clamp_scalar", [x], {"min": None if low is None else js(low), "max": None if high is None else js(high)},
                     want=lambda: x.double().clamp(low, high), alt=lambda: x.clamp(low, high), promotes=True)
@@ -147,6 +151,18 @@ def reduction(o, s):
             return Case(o.name + "_with_index", [x], {"axis": axis(d, x.dim()), "keep": keep}, truth=[None, "index"])
         return Case("a" + o.name, [x], {"axes": [], "keep": False})
     return Case(o.name, [x], {"axes": dims(d, x.dim()), "keep": keep})
+
+
+def variance(o, s):
+    x, k = s.input, dict(s.kwargs)
+    k |= dict(zip(["unbiased"] if s.args and isinstance(s.args[0], bool) else ["dim", "unbiased", "keepdim"], s.args))
+    correction = k.get("correction")
+    if correction is None: correction = int(k.get("unbiased", True))
+    if correction != int(correction) or correction < 0: raise NE("a correction that isn't 0, 1, 2, …")
+    op = o.name[:3]
+    d, keep = dims(k.get("dim"), x.dim()), bool(k.get("keepdim", False))
+    f = lambda t: getattr(torch, op)(t, dim=d or None, correction=correction, keepdim=keep)
+    return Case(op, [x], {"axes": d, "keep": keep, "correction": int(correction)}, want=lambda: f(x.double()), alt=lambda: f(x))
 
 
 def softmax(o, s):
@@ -229,17 +245,19 @@ def view_of(o, s):
     if n in ("narrow", "narrow_copy"):
         st = int(a[1])
         return Case("narrow", [x], {"axis": axis(a[0], rank), "start": st + x.shape[a[0]] if st < 0 else st, "length": int(a[2])})
-    if n == "select":
-        d = axis(a[0], rank); i = int(a[1]); i = i + x.shape[d] if i < 0 else i
-        parts = [[0, v] for v in x.shape]; parts[d] = [i, 1]
-        return Case("slice", [x], {"parts": parts}, want=lambda: y.unsqueeze(d), alt=lambda: y.unsqueeze(d))
+    if n == "select": return Case("select", [x], {"axis": int(a[0]), "index": int(a[1])})
     if n == "slice":
-        k = s.kwargs
-        if k.get("step", 1) != 1: raise NE("step of a slice")
-        d = axis(k.get("dim", 0) if not a else a[0], rank)
-        st, length = k.get("start") or 0, y.shape[d]
-        parts = [[0, v] for v in x.shape]; parts[d] = [st + x.shape[d] if st < 0 else st, length]
-        return Case("slice", [x], {"parts": parts})
+        k = dict(zip(["dim", "start", "end", "step"], a)) | s.kwargs
+        d = axis(k.get("dim", 0), rank)
+        # The crate refuses what goes beyond the axis, where Python cuts it off.
+        start, end, step = slice(k.get("start"), k.get("end"), k.get("step", 1)).indices(x.shape[d])
+        return Case("slice", [x], {"parts": [[d, start, max(start, end), step]]})
+    if n in ("squeeze", "squeeze_copy"):
+        return Case("squeeze", [x], {"axes": None if not a else [a[0]] if isinstance(a[0], int) else list(a[0])})
+    if n in ("unsqueeze", "unsqueeze_copy"): return Case("unsqueeze", [x], {"axis": int(a[0])})
+    if n == "flatten" and rank:
+        first, last = (list(a) + [s.kwargs.get("start_dim", 0), s.kwargs.get("end_dim", -1)][len(a):])[:2]
+        return Case("flatten", [x], {"first": axis(first, rank), "last": axis(last, rank)})
     if n in ("expand", "expand_copy", "expand_as", "broadcast_to"):
         return Case("expand", [x], {"shape": shape})
     if n in ("contiguous",):
@@ -250,9 +268,20 @@ def view_of(o, s):
     return Case("reshape" if y._base is not None or y.data_ptr() == x.data_ptr() else "reshape_copy", [x], {"shape": shape})
 
 
+def parts(o, s):
+    """Ops whose result is a list of views."""
+    x, n = s.input, o.name
+    a = dict(zip(["into", "dim"], s.args)) | s.kwargs
+    d = axis(a.get("dim", 0), x.dim())
+    if n.startswith("unbind"): return [Case("select", [x], {"axis": d, "index": i}, want=lambda i=i: x.select(d, i)) for i in range(x.shape[d])]
+    op = "chunk" if "chunk" in n else "split_with_sizes" if isinstance(a["into"], (list, tuple)) else "split"
+    return Case(op, [x], {"into": a["into"], "axis": d})
+
+
 def cat(o, s):
     ts = list(s.input)
     d = s.args[0] if s.args else s.kwargs.get("dim", 0)
+    if o.name == "stack": return Case("stack", ts, {"axis": int(d)})
     same_kind(*ts)
     return Case("cat", ts, {"axis": axis(d, max(t.dim() for t in ts))})
 
@@ -290,32 +319,32 @@ def embedding(o, s):
 
 def mse(o, s):
     x, y = s.input, s.args[0]
-    if s.kwargs.get("reduction", "mean") != "mean": raise NE(f"reduction={s.kwargs['reduction']} of mse_loss")
     if s.kwargs.get("weight") is not None: raise NE("weight of mse_loss")
     if x.shape != y.shape: raise NE("mse_loss broadcasts")
+    a = {"reduction": s.kwargs.get("reduction", "mean")}
     xd = x.double().requires_grad_()
-    g, = torch.autograd.grad(F.mse_loss(xd, y.double()), xd)
-    return [Case("mse_loss", [x, y]), Case("mse_loss_backward", [x, y], want=lambda: g)]
+    g, = torch.autograd.grad(F.mse_loss(xd, y.double(), **a).sum(), xd)
+    return [Case("mse_loss", [x, y], a), Case("mse_loss_backward", [x, y], a, want=lambda: g)]
 
 
 def cross_entropy(o, s):
     x, y = s.input, s.args[0]
-    k = s.kwargs
-    why = []
-    if y.is_floating_point(): why.append("class probabilities as targets of cross_entropy")
-    if k.get("weight") is not None: why.append("weight of cross_entropy")
-    if k.get("label_smoothing", 0): why.append("label_smoothing of cross_entropy")
-    if k.get("reduction", "mean") != "mean": why.append(f"reduction={k['reduction']} of cross_entropy")
-    if not y.is_floating_point() and y.numel():
-        if k.get("ignore_index") is not None and bool((y == k["ignore_index"]).any()): why.append("ignore_index of cross_entropy")
-        elif k.get("ignore_index") is None and bool((y < 0).any()): why.append("ignore_index of cross_entropy")
-    if x.dim() == 1: why.append("cross_entropy of one row without a batch axis")
-    if why: raise NE(*why)
-    xd = x.double().requires_grad_()
-    l = F.cross_entropy(xd, y)
-    g, = torch.autograd.grad(l, xd)
-    return [Case("cross_entropy", [x, y], index=(1,), want=lambda: l.detach(), alt=lambda: F.cross_entropy(x, y)),
-            Case("cross_entropy_backward", [x, y], index=(1,), want=lambda: g)]
+    k = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0} | s.kwargs
+    if y.is_floating_point(): raise NE("class probabilities as targets of cross_entropy")
+    w = k.pop("weight", None)
+    # Targets are i32, which have the negative ones that are ignored, too.
+    ins = [x, y.to(torch.int32)] + ([w] if is_t(w) else [])
+    cases = []
+    # The database has no sample with label smoothing.
+    for smoothing in sorted({k["label_smoothing"], 0.3}):
+        a = {**k, "label_smoothing": smoothing}
+        f = lambda x, a=a: F.cross_entropy(x, y, None if w is None else w.to(x.dtype), **a)
+        xd = x.double().requires_grad_()
+        l = f(xd)
+        g, = torch.autograd.grad(l.sum(), xd)
+        cases.append(Case("cross_entropy", ins, a, want=lambda l=l: l.detach(), alt=lambda f=f: f(x)))
+        cases.append(Case("cross_entropy_backward", ins, a, want=lambda g=g: g))
+    return cases
 
 
 def arange(o, s):
@@ -330,11 +359,13 @@ def filled(o, s):
     n = o.name
     y = o.op(s.input, *s.args, **s.kwargs)
     if y.dtype not in DT: raise NE(f"dtype {str(y.dtype)[6:]}")
-    if n in ("zeros", "zeros_like", "new_zeros"): return Case("zeros", [], {"shape": list(y.shape), "dtype": DT[y.dtype]}, want=lambda: y, alt=lambda: y, cast=True)
+    like = n.endswith("_like") and y.dtype == s.input.dtype
+    if like and n != "full_like": return Case(n, [s.input])
+    if n in ("zeros", "zeros_like", "new_zeros", "ones"): return Case("ones" if n == "ones" else "zeros", [], {"shape": list(y.shape), "dtype": DT[y.dtype]}, want=lambda: y, alt=lambda: y, cast=True)
     if not y.numel(): v = 0
     else: v = y.flatten()[0].item()
-    if n == "fill":
-        return Case("fill_", [s.input], {"scalar": js(v)})
+    if n == "fill": return Case("fill_", [s.input], {"scalar": js(v)})
+    if like: return Case("full_like", [s.input], {"scalar": js(v)})
     return Case("full", [], {"shape": list(y.shape), "dtype": DT[y.dtype], "scalar": js(v)}, want=lambda: y, alt=lambda: y, cast=True)
 
 
@@ -351,18 +382,21 @@ def cast(o, s):
 
 HANDLERS = {}
 for n in UNARY: HANDLERS[n] = unary
-for n in ["add", "sub", "rsub", "mul", "div", "true_divide", "maximum", "minimum", "pow", "__radd__", "__rsub__", "__rmul__", "__rdiv__", "__rpow__"] + COMPARE: HANDLERS[n] = binary
+for n in ["add", "sub", "rsub", "mul", "div", "true_divide", "maximum", "minimum", "pow", "__radd__", "__rsub__", "__rmul__", "__rdiv__", "__rpow__", "__rmod__", "floor_divide",
+          "remainder", "fmod"] + COMPARE: HANDLERS[n] = binary
 for n in ["sum", "mean", "amax", "amin", "argmax", "argmin"]: HANDLERS[n] = reduction
 for n in ["softmax", "log_softmax"]: HANDLERS[n] = softmax
 for n in ["matmul", "mm", "bmm", "mv", "dot", "__rmatmul__"]: HANDLERS[n] = product
 for n in ["permute", "permute_copy", "transpose", "transpose_copy", "t", "t_copy", "T", "mT", "movedim", "narrow", "narrow_copy", "select", "slice", "expand", "expand_copy", "expand_as", "broadcast_to", "contiguous", "clone", "reshape", "reshape_as", "view", "view_copy", "view_as", "squeeze", "squeeze_copy", "unsqueeze", "unsqueeze_copy", "flatten", "unflatten", "ravel"]: HANDLERS[n] = view_of
 for n in ["gather", "index_select", "scatter_add", "index_add"]: HANDLERS[n] = indexed
+for n in ["var", "std"]: HANDLERS[n] = variance
+for n in ["chunk", "unsafe_chunk", "split", "unsafe_split", "split_with_sizes", "split_with_sizes_copy", "unbind", "unbind_copy"]: HANDLERS[n] = parts
 for n in ["clamp", "clamp_min", "clamp_max"]: HANDLERS[n] = clamp
 for n in ["nn.functional.interpolate", "nn.functional.upsample_nearest", "nn.functional.upsample_bilinear"]: HANDLERS[n] = interpolate
-for n in ["full", "fill", "zeros", "ones", "full_like", "zeros_like", "ones_like"]: HANDLERS[n] = filled
+for n in ["full", "fill", "zeros", "ones", "full_like", "zeros_like", "ones_like", "new_full", "new_zeros", "new_ones", "scalar_tensor"]: HANDLERS[n] = filled
 for n in ["float", "int", "half"]: HANDLERS[n] = cast
 HANDLERS |= {"where": where, "masked_fill": masked_fill, "nn.functional.layer_norm": layer_norm, "nn.functional.rms_norm": layer_norm,
-             "native_layer_norm": native_layer_norm, "nn.functional.linear": linear, "addmm": addmm, "cat": cat, "take_along_dim": take_along,
+             "native_layer_norm": native_layer_norm, "nn.functional.linear": linear, "addmm": addmm, "cat": cat, "stack": cat, "take_along_dim": take_along,
              "nn.functional.embedding": embedding, "nn.functional.conv2d": conv2d, "nn.functional.max_pool2d": max_pool,
              "nn.functional.avg_pool2d": avg_pool, "nn.functional.unfold": unfold, "nn.functional.mse_loss": mse,
              "nn.functional.cross_entropy": cross_entropy, "arange": arange}

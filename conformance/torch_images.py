@@ -89,11 +89,10 @@ def interpolate(o, s):
     why = []
     if x.dim() != 4: raise NE(f"rank {x.dim()} of interpolate (1-D or 3-D)")
     size = list(y.shape[2:])
-    f = lambda t: F.interpolate(t, size, mode=mode)
+    f = lambda t: F.interpolate(t, size, mode=mode, **({"align_corners": bool(corners)} if mode == "bilinear" else {}))
     if not x.is_floating_point(): raise NE("interpolate of integers")
     if not torch.allclose(f(x.double()), y, rtol=1e-4, atol=1e-5):
-        if corners: why.append("align_corners=True")
-        else: why.append("scale_factor other than the sizes' ratio")
+        why.append("scale_factor other than the sizes' ratio")
     if k.get("antialias"): why.append("antialias")
     if why: raise NE(*why)
     xd = x.double().requires_grad_()
@@ -102,8 +101,9 @@ def interpolate(o, s):
     gx, = torch.autograd.grad(z, xd, g.double())
     xf = x.float().requires_grad_()
     fx, = torch.autograd.grad(f(xf), xf, g.float())
-    return [Case("upsample_" + mode, [x], {"size": size}, want=lambda: z.detach(), alt=lambda: f(x)),
-            Case(f"upsample_{mode}_backward", [g], {"size": list(x.shape[2:])}, want=lambda: gx, alt=lambda: fx.to(x.dtype))]
+    a = {"align_corners": bool(corners)} if mode == "bilinear" else {}
+    return [Case("upsample_" + mode, [x], {"size": size, **a}, want=lambda: z.detach(), alt=lambda: f(x)),
+            Case(f"upsample_{mode}_backward", [g], {"size": list(x.shape[2:]), **a}, want=lambda: gx, alt=lambda: fx.to(x.dtype))]
 
 
 def unfold(o, s):

@@ -22,6 +22,8 @@ pub(crate) fn ways(op: &str, promotes: bool) -> &'static [Way] {
         &[Way::Method]
     } else if is_in(&[UNARY, BINARY, WITH_NUMBER]) {
         &[Way::Method, Way::InPlace, Way::Fused]
+    } else if is_in(&[&["clamp", "clamp_scalar"]]) {
+        &[Way::Method, Way::InPlace]
     } else if is_in(&[COMPARED, COMPARED_WITH_NUMBER, &["where"]]) {
         &[Way::Method, Way::Fused]
     } else {

@@ -77,6 +77,10 @@ pub(crate) fn list(v: &Value) -> Vec<usize> {
 pub(crate) fn num(v: &Value) -> usize {
     v.as_u64().unwrap_or_else(|| panic!("no whole number: {v}")) as usize
 }
+/// An axis or an index, which may be counted from the end.
+pub(crate) fn signed(v: &Value) -> i64 {
+    v.as_i64().unwrap_or_else(|| panic!("no whole number: {v}"))
+}
 pub(crate) fn boolean(v: &Value) -> bool {
     v.as_bool().unwrap_or_else(|| panic!("neither true nor false: {v}"))
 }

@@ -1,7 +1,9 @@
 //! Every operation that a case may name.
 
 use crate::elementwise::{self, Way, as_given, number_first, with_scalar};
-use crate::operands::{Failure, R, avg_pool, boolean, convolution, dtype, e, list, max_pool, num, pair, patches, real};
+use crate::operands::{
+    Failure, R, avg_pool, boolean, convolution, dtype, e, list, max_pool, num, pair, patches, real, signed,
+};
 use serde_json::Value;
 use std::ops::RangeFull;
 use wgpu_pool::{
@@ -16,7 +18,7 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
     }
     let one = |r: R<Tensor>| r.map(|t| vec![t]);
     match op {
-        "radd_scalar" | "rsub_scalar" | "rmul_scalar" | "rdiv_scalar" | "rpow_scalar" => {
+        "radd_scalar" | "rsub_scalar" | "rmul_scalar" | "rdiv_scalar" | "rpow_scalar" | "rremainder_scalar" => {
             one(number_first(op, &i[0], &a["scalar"]))
         }
         "add_alpha" => {
@@ -29,25 +31,12 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
             _ => e(fuse(|[c, x, y]| c.select(x, y)).run([&i[0], &i[1], &i[2]])),
         }),
         "clamp" => {
-            let [low, high] = optional(i, a);
-            let mut t = i[0].clone();
-            if let Some(low) = low {
-                t = e(t.maximum(low))?;
-            }
-            if let Some(high) = high {
-                t = e(t.minimum(high))?;
-            }
-            Ok(vec![t])
+            let [low, high] = optional(i, a).map(|bound| bound.map(Bound::Tensor));
+            one(clamp(way, &i[0], low, high))
         }
         "clamp_scalar" => {
-            let mut t = i[0].clone();
-            if !a["min"].is_null() {
-                t = as_given!(&a["min"], |s| e(t.maximum(s)))?;
-            }
-            if !a["max"].is_null() {
-                t = as_given!(&a["max"], |s| e(t.minimum(s)))?;
-            }
-            Ok(vec![t])
+            let [low, high] = ["min", "max"].map(|name| Bound::number(&a[name]));
+            one(clamp(way, &i[0], low, high))
         }
         "cast" => one(e(i[0].to(dtype(a["to"].as_str().unwrap())))),
         "sum" => one(reduced(a, &i[0], Tensor::sum, Tensor::sum_keepdim, Tensor::sum, Tensor::sum_keepdim)),
@@ -66,6 +55,7 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
         ]),
         "argmax_all" => one(flat(&i[0], [i[0].elements()]).and_then(|x| e(x.argmax(0)))),
         "argmin_all" => one(flat(&i[0], [i[0].elements()]).and_then(|x| e(x.argmin(0)))),
+        "var" | "std" => one(variance(op, &i[0], a)),
         "softmax" => one(e(i[0].softmax(num(&a["axis"])))),
         "log_softmax" => one(e(i[0].log_softmax(num(&a["axis"])))),
         "layer_norm" | "rms_norm" => one(norm(op, i, a)),
@@ -82,12 +72,22 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
         "narrow" => one(e(i[0].narrow(num(&a["axis"]), num(&a["start"]), num(&a["length"])))),
         "slice" => {
             let mut t = i[0].clone();
-            for (axis, part) in a["parts"].as_array().unwrap().iter().enumerate() {
-                let [start, length] = pair(part);
-                t = e(t.narrow(axis, start, length))?;
+            for part in a["parts"].as_array().unwrap() {
+                let [axis, start, end, step] = list(part).try_into().unwrap();
+                t = e(t.slice(axis, start..end, step))?;
             }
             Ok(vec![t])
         }
+        "select" => one(e(i[0].select(signed(&a["axis"]), signed(&a["index"])))),
+        "squeeze" => one(match &a["axes"] {
+            Value::Null => e(i[0].squeeze(..)),
+            axes => e(i[0].squeeze(axes.as_array().unwrap().iter().map(signed).collect::<Vec<_>>())),
+        }),
+        "unsqueeze" => one(e(i[0].unsqueeze(signed(&a["axis"])))),
+        "flatten" => one(e(i[0].flatten(num(&a["first"])..=num(&a["last"])))),
+        "split" => e(i[0].split(num(&a["into"]), num(&a["axis"]))),
+        "split_with_sizes" => e(i[0].split_with_sizes(&list(&a["into"]), num(&a["axis"]))),
+        "chunk" => e(i[0].chunk(num(&a["into"]), num(&a["axis"]))),
         "contiguous" => one(e(i[0].contiguous())),
         "copied" => one(e(i[0].copied())),
         "fill_" => {
@@ -105,8 +105,13 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
             })
         }
         "zeros" => one(e(Tensor::zeros(pool, list(&a["shape"]), dtype(a["dtype"].as_str().unwrap())))),
+        "ones" => one(e(Tensor::ones(pool, list(&a["shape"]), dtype(a["dtype"].as_str().unwrap())))),
+        "zeros_like" => one(e(i[0].zeros_like())),
+        "ones_like" => one(e(i[0].ones_like())),
+        "full_like" => one(as_given!(&a["scalar"], |s| e(i[0].full_like(s)))),
         "arange" => one(arange(pool, a)),
         "cat" => one(e(Tensor::cat(&i.iter().collect::<Vec<_>>(), num(&a["axis"])))),
+        "stack" => one(e(Tensor::stack(&i.iter().collect::<Vec<_>>(), signed(&a["axis"])))),
         "gather" => one(e(i[0].gather(num(&a["axis"]), &i[1]))),
         "index_select" => one(e(i[0].index_select(num(&a["axis"]), &i[1]))),
         "scatter_add" => {
@@ -147,6 +152,64 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
         "adamw" => adamw(pool, i, a),
         _ => Err(Failure::Unknown),
     }
+}
+
+/// A bound of [`clamp`]: a tensor, or a number as the case has it.
+enum Bound<'a> {
+    Tensor(&'a Tensor),
+    Integer(i64),
+    Real(f64),
+}
+
+impl Bound<'_> {
+    fn number(v: &Value) -> Option<Self> {
+        (!v.is_null()).then(|| v.as_i64().map_or_else(|| Self::Real(real(v)), Self::Integer))
+    }
+}
+
+macro_rules! with_bound {
+    ($bound:expr, |$b:ident| $body:expr) => {
+        match $bound {
+            Bound::Tensor($b) => $body,
+            Bound::Integer($b) => $body,
+            Bound::Real($b) => $body,
+        }
+    };
+}
+
+/// With one bound it is a maximum or a minimum.
+fn clamp(way: Way, x: &Tensor, low: Option<Bound<'_>>, high: Option<Bound<'_>>) -> R<Tensor> {
+    if way == Way::InPlace {
+        let copy = e(x.copied())?;
+        e(match (low, high) {
+            (Some(low), Some(high)) => with_bound!(low, |low| with_bound!(high, |high| copy.clamp_(low, high))),
+            (Some(low), None) => with_bound!(low, |low| copy.maximum_(low)),
+            (None, Some(high)) => with_bound!(high, |high| copy.minimum_(high)),
+            (None, None) => Ok(()),
+        })?;
+        return Ok(copy);
+    }
+    e(match (low, high) {
+        (Some(low), Some(high)) => with_bound!(low, |low| with_bound!(high, |high| x.clamp(low, high))),
+        (Some(low), None) => with_bound!(low, |low| x.maximum(low)),
+        (None, Some(high)) => with_bound!(high, |high| x.minimum(high)),
+        (None, None) => Ok(x.clone()),
+    })
+}
+
+/// Along some axes, where none in the case stands for all.
+fn variance(op: &str, x: &Tensor, a: &Value) -> R<Tensor> {
+    let correction = num(&a["correction"]);
+    let axes = match list(&a["axes"]) {
+        axes if axes.is_empty() => (0..x.rank()).collect(),
+        axes => axes,
+    };
+    e(match (op, boolean(&a["keep"])) {
+        ("var", false) => x.var(axes, correction),
+        ("var", true) => x.var_keepdim(axes, correction),
+        (_, false) => x.std(axes, correction),
+        (_, true) => x.std_keepdim(axes, correction),
+    })
 }
 
 type Reduced<A> = fn(&Tensor, A) -> Result<Tensor, TensorError>;
