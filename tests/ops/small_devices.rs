@@ -115,7 +115,7 @@ fn expressions(pool: &Pool) -> Result<Vec<(&'static str, Vec<u32>)>, TensorError
     // Of dtypes u32, i32 and f32, two each.
     let (count, index) = (Tensor::arange(pool, 9, 0_u32, 1_u32)?, Tensor::arange(pool, 7, -3_i32, 1_i32)?);
     let index = index.reshape([7, 1])?.expand([7, 9])?;
-    let mixed = fuse(|[a, b, count, more, index, step]| (count.eq(more) & index.lt(step)).select(a.clone(), b) * a);
+    let mixed = fuse(|[a, b, count, more, index, step]| (count.eq(more) & index.lt(step)).select(a, b) * a);
     let (more, step) = (count.add(&count)?.sub(4_u32)?, index.abs()?.sub(2_i32)?);
     let wide = Tensor::randn(pool, [2, 3, 1, 2, 1, 2, 2, 3], 15)?.permute([7, 6, 5, 4, 3, 2, 1, 0])?;
     let of_wide = |seed| Tensor::randn(pool, [3, 1, 2, 1, 2, 1, 3, 2], seed);

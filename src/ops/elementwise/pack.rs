@@ -25,7 +25,7 @@ pub(super) fn packed(inputs: &[&Tensor], output: &Tensor, most: usize) -> Result
             None => bound.push(Bound { input, elements }),
         }
     }
-    if 1 + bound.len() <= most {
+    if bound.len() < most {
         return Ok(None);
     }
     bound.sort_by_key(|bound| bound.elements);
