@@ -13,6 +13,8 @@
 //! a segment is also a command: it takes effect after all previously recorded commands.
 
 mod accounting;
+#[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
+mod block_on;
 mod context;
 mod driver_model;
 pub(crate) mod gpu;
@@ -22,6 +24,11 @@ pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback
 pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use block_on::block_on;
+#[cfg(all(target_arch = "wasm32", wgpu_pool_suspend))]
+#[doc(hidden)]
+pub use block_on::block_on;
 pub use context::ContextGuard;
 
 use crate::error::DeviceError;
@@ -142,13 +149,13 @@ pub enum Acceptance {
 
 /// The errors of objects that a section of a program created, in a browser, where they arrive later. Ready when the
 /// device has answered for each object. Created by [`Memory::defer_refusals`].
-pub struct Deferred(Option<Outcome>);
+pub struct Deferred(Option<Pin<Box<dyn Outcome>>>);
 
-/// On native targets it is sent between threads together with the future that awaits it.
-#[cfg(not(target_arch = "wasm32"))]
-type Outcome = Pin<Box<dyn Future<Output = Result<(), DeviceError>> + Send>>;
-#[cfg(target_arch = "wasm32")]
-type Outcome = Pin<Box<dyn Future<Output = Result<(), DeviceError>>>>;
+/// A future that is `Send` where wgpu's types are, as is the future that awaits it. In a browser that depends on wgpu's feature
+/// `fragile-send-sync-non-atomic-wasm`.
+trait Outcome: Future<Output = Result<(), DeviceError>> + wgpu::WasmNotSend {}
+
+impl<F: Future<Output = Result<(), DeviceError>> + wgpu::WasmNotSend> Outcome for F {}
 
 impl Deferred {
     /// For a memory that returns errors at once.
@@ -301,9 +308,9 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// As [`Memory::submit`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     fn collect_blocking(&self, readback: Self::Readback) -> Result<Vec<u8>, DeviceError> {
-        pollster::block_on(self.collect(readback))
+        block_on(self.collect(readback))
     }
 
     /// Returns what the driver holds for this device, by purpose, where the backend reports it. Cost: O(driver allocations).

@@ -29,7 +29,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::read`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     #[track_caller]
     pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
@@ -52,7 +52,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::item`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     #[track_caller]
     pub fn item_blocking<T: Element>(&self) -> Result<T, TensorError> {
         self.check_item()?;
@@ -88,7 +88,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::to_text`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     #[track_caller]
     pub fn to_text_blocking(&self) -> Result<String, TensorError> {
         let shown = self.shown()?;
@@ -137,7 +137,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::into_host`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn into_host_blocking<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
         match self.check_sole().and_then(|()| self.read_blocking()) {
             Ok(elements) => Ok(HostTensor { shape: self.shape().to_vec(), elements }),

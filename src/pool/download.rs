@@ -57,7 +57,7 @@ impl<M: Memory> Download<M> {
     ///
     /// # Errors
     /// As [`Download::finish`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn finish_blocking(self) -> Result<Vec<u8>, DeviceError> {
         self.inner.memory.collect_blocking(self.readback)
     }

@@ -298,11 +298,16 @@ impl<M: Memory> Pool<M> {
     ///
     /// # Errors
     /// As [`Pool::submit`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn synchronize_blocking(&self) -> Result<(), DeviceError> {
-        self.inner.memory.wait()?;
-        self.inner.note_submission();
-        Ok(())
+        #[cfg(wgpu_pool_suspend)]
+        return crate::device::block_on(self.synchronize());
+        #[cfg(not(wgpu_pool_suspend))]
+        {
+            self.inner.memory.wait()?;
+            self.inner.note_submission();
+            Ok(())
+        }
     }
 
     /// Returns whether two handles refer to the same pool.
@@ -327,9 +332,9 @@ impl Pool<Gpu> {
     ///
     /// # Errors
     /// As [`Pool::request`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn request_blocking(options: PoolOptions) -> Result<Self, OpenError> {
-        pollster::block_on(Self::request(options))
+        crate::device::block_on(Self::request(options))
     }
 
     /// Creates a pool on an existing device; see [`Gpu::from_device`] for the recommended device settings.

@@ -59,9 +59,9 @@ impl Pool<Gpu> {
     ///
     /// # Errors
     /// As [`Pool::profile`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn profile_blocking<R>(&self, act: impl FnOnce() -> R) -> Result<(R, Profile), DeviceError> {
-        pollster::block_on(self.profile(act))
+        crate::device::block_on(self.profile(act))
     }
 }
 

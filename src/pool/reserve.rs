@@ -42,9 +42,9 @@ impl<M: Memory> Pool<M> {
     ///
     /// # Errors
     /// As [`Pool::reserve`].
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn reserve_blocking(&self, bytes: u64) -> Result<(), AllocateError> {
-        pollster::block_on(self.reserve(bytes))
+        crate::device::block_on(self.reserve(bytes))
     }
 
     async fn allocate_answered(

@@ -4,8 +4,12 @@ use std::fmt;
 use std::sync::OnceLock;
 use wgpu_pool::{Gpu, GpuOptions, Pool, PoolOptions};
 
-/// Whether a missing adapter is a failure: in continuous integration, or if an environment variable requests that.
+/// Whether a missing adapter is a failure: in continuous integration, or if an environment variable requests that. Always in a
+/// browser, which has no environment variables.
 fn is_required() -> bool {
+    if cfg!(target_arch = "wasm32") {
+        return true;
+    }
     ["CI", "WGPU_POOL_REQUIRE_ADAPTER"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 

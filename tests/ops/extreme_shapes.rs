@@ -15,7 +15,7 @@ fn number(random: &mut Random) -> usize {
     match random.below(16) {
         0..=9 => random.below(6),
         10 => usize::MAX - random.below(4),
-        11..=14 => (1_usize << near).wrapping_add(random.below(5)).wrapping_sub(2),
+        11..=14 => 1_usize.checked_shl(near).unwrap_or(usize::MAX).wrapping_add(random.below(5)).wrapping_sub(2),
         _ => usize::try_from(random.next() >> random.below(64)).unwrap_or(usize::MAX),
     }
 }

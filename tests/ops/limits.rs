@@ -276,7 +276,7 @@ fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {
         overflows(images.reshape([1, 4, 4])?.fold([4, 4], window.unfold()), "fold");
     }
     // Wrong windows, whose positions overflow: an error of some kind.
-    for padding in [usize::MAX / 2, usize::MAX, 1 << 60, 1 << 62, (1 << 63) - 2] {
+    for padding in [usize::MAX / 2, usize::MAX, usize::MAX / 16 + 1, usize::MAX / 4 + 1, usize::MAX / 2 - 1] {
         for kernel in [0, 1, 5, usize::MAX] {
             for stride in [0, 1, usize::MAX] {
                 let window = Window::new([kernel, 1], [stride, 1], [padding, 0]);
@@ -299,7 +299,9 @@ fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {
 fn views_of_more_elements_than_kernels_can_index_are_refused() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let one = Tensor::full(pool, [1, 1], 1.0_f32)?;
-    for shape in [[1 << 17, 1 << 17], [1 << 40, 1 << 20], [1, 1 << 40]] {
+    // The test does not run where addresses have 32 bits, but is compiled there.
+    let large = 1 << (usize::BITS - 24);
+    for shape in [[1 << 17, 1 << 17], [large, 1 << 20], [1, large]] {
         let wide = one.expand(shape)?;
         let elements = (shape[0] * shape[1]) as u64;
         let read = wide.read_blocking::<f32>().expect_err("no host has so much memory");

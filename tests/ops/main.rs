@@ -1,5 +1,10 @@
 //! Tensors and their operations against a plain model on the CPU, on the machine's adapter and on GL where it opens.
 
+// In a browser, `#[test]` exports a test to the driver (tests/web-suites).
+#[cfg(target_arch = "wasm32")]
+#[macro_use]
+extern crate wgpu_pool_web_attribute;
+
 #[path = "../common/mod.rs"]
 mod common;
 mod model;

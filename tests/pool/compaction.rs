@@ -24,7 +24,8 @@ const BLOCK: u64 = SEGMENT / 8;
 /// Storages, each with the number of its stamp.
 type Numbered<M> = Vec<(u64, Storage<M>)>;
 
-/// Creates eight blocks in each of two segments, stamped with their numbers, and frees the odd ones.
+/// Creates eight blocks in each of two segments, stamped with their numbers, and frees the odd ones. Waits for the device: in a
+/// browser blocks are moved once it has accepted their segments.
 fn two_half_empty_segments<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, Box<dyn std::error::Error>> {
     let mut storages = Vec::new();
     for number in 0..16 {
@@ -33,6 +34,7 @@ fn two_half_empty_segments<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, Box
         storages.push((number, storage));
     }
     assert_eq!(pool.stats().segments.current, 2);
+    pool.synchronize_blocking()?;
     storages.retain(|(number, _)| number % 2 == 0);
     Ok(storages)
 }
@@ -85,6 +87,7 @@ fn a_single_segment_is_compacted<S: Subject>(memory: S::Memory) -> Outcome {
         stamp(&storage, number)?;
         live.push((number, storage));
     }
+    pool.synchronize_blocking()?;
     // The holes have one block each, and the request needs two: a block has to move within the segment.
     live.retain(|(number, _)| ![1, 3].contains(number));
     let large = pool.allocate(2 * BLOCK)?;
@@ -176,6 +179,7 @@ fn kernels_recorded_before_a_compaction_use_the_old_location_and_later_kernels_t
     for number in 0..16_u32 {
         tensors.push(Tensor::full(&pool, [elements], number)?);
     }
+    pool.synchronize_blocking()?;
     let mut index = 0;
     tensors.retain(|_| {
         index += 1;
@@ -264,6 +268,7 @@ fn blocks_between_small_holes<M: Memory>(pool: &Pool<M>) -> Result<Numbered<M>, 
         storages.push((number, storage));
     }
     assert_eq!(pool.stats().reserved.current, 2 * SEGMENT);
+    pool.synchronize_blocking()?;
     storages.retain(|(number, _)| number % 2 == 1);
     Ok(storages)
 }

@@ -1,6 +1,11 @@
 //! The test suite of the pool, on every memory: the accounting memory, host memory, wgpu without a driver, the
 //! machine's adapter, and GL. Case numbers in comments refer to `docs/CASES.md`.
 
+// In a browser, `#[test]` exports a test to the driver (tests/web-suites).
+#[cfg(target_arch = "wasm32")]
+#[macro_use]
+extern crate wgpu_pool_web_attribute;
+
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/program/mod.rs"]

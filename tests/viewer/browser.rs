@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 pub(crate) type Answer<T> = Result<T, Box<dyn Error>>;
 
@@ -16,12 +17,25 @@ pub(crate) struct Browser {
     driver: Child,
     /// The start of the URL of every request.
     session: String,
+    /// The browser's main process, if chromedriver names it.
+    process: Option<u64>,
     agent: ureq::Agent,
 }
+
+/// The time in which chromedriver answers a request, in addition to that of a script. A page that computes without a pause
+/// does not end its script in time.
+const ANSWER: Duration = Duration::from_secs(60);
 
 impl Browser {
     /// Opens a headless browser with a viewport of this size in pixels. `None` if the machine has no browser.
     pub(crate) fn open(width: u32, height: u32) -> Answer<Option<Self>> {
+        let size = format!("--window-size={width},{height}");
+        let arguments = ["--disable-gpu", "--force-device-scale-factor=1", size.as_str()];
+        Self::open_with(&arguments, Duration::from_secs(30))
+    }
+
+    /// Opens a headless browser with more arguments, in which a script may take this time. `None` if the machine has no browser.
+    pub(crate) fn open_with(more: &[&str], script: Duration) -> Answer<Option<Self>> {
         let started = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut driver = match started {
             Ok(driver) => driver,
@@ -32,23 +46,25 @@ impl Browser {
             }
         };
         let port = port(&mut driver)?;
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut browser = Self { driver, session: format!("http://127.0.0.1:{port}/session"), agent };
+        let session = format!("http://127.0.0.1:{port}/session");
+        let mut browser = Self { driver, session, process: None, agent: agent(script + ANSWER) };
         // The sandbox needs privileges that containers lack; the browser only shows the test's own page.
-        let size = format!("--window-size={width},{height}");
-        let arguments =
-            ["--headless=new", "--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1", size.as_str()];
+        let arguments = [&["--headless=new", "--no-sandbox"], more].concat();
+        let milliseconds = u64::try_from(script.as_millis())?;
         let wanted = json!({"capabilities": {"alwaysMatch": {
+            "timeouts": {"script": milliseconds},
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {"args": arguments},
         }}});
         let opened = browser.post("", &wanted)?;
         let id = opened["sessionId"].as_str().ok_or("a session has an id")?;
         browser.session = format!("{}/{id}", browser.session);
+        browser.process = opened["capabilities"]["goog:processID"].as_u64();
         Ok(Some(browser))
     }
 
-    fn post(&self, path: &str, body: &Value) -> Answer<Value> {
+    /// Sends a command of the protocol to the session.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer<Value> {
         let mut answer = self.agent.post(format!("{}{path}", self.session)).send_json(body)?;
         let mut answer: Value = answer.body_mut().with_config().limit(1 << 30).read_json()?;
         let value = answer["value"].take();
@@ -60,7 +76,12 @@ impl Browser {
 
     /// Opens a file, and waits until it is loaded.
     pub(crate) fn show(&self, file: &Path) -> Answer<()> {
-        self.post("/url", &json!({"url": format!("file://{}", file.canonicalize()?.display())}))?;
+        self.load(&format!("file://{}", file.canonicalize()?.display()))
+    }
+
+    /// Opens an address, and waits until it is loaded.
+    pub(crate) fn load(&self, url: &str) -> Answer<()> {
+        self.post("/url", &json!({"url": url}))?;
         Ok(())
     }
 
@@ -139,10 +160,19 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.agent.delete(&self.session).call();
+        // Ends the browser, unless a page keeps chromedriver from answering.
+        let ended = agent(Duration::from_secs(10)).delete(&self.session).call();
+        if let (Err(_), Some(process)) = (ended, self.process) {
+            let _ = Command::new("kill").args(["-9", &process.to_string()]).status();
+        }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Returns an agent whose requests end after this time.
+fn agent(timeout: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(timeout)).build().into()
 }
 
 /// Returns the port that chromedriver prints.

@@ -29,14 +29,14 @@ use std::{
 use crate::step::Run;
 
 const USAGE: &str = "\
-usage: cargo xtask COMMAND [--assume-driver] [--target web] [--minutes N] [--only NAME] [--all-platforms]
-                           [--update]
+usage: cargo xtask COMMAND [--assume-driver] [--target web [--short]] [--minutes N] [--only NAME]
+                           [--all-platforms] [--update]
 
 commands:
   demo     run the examples and replay the allocation traces
   test     check formatting, lints, tests and documentation; with --target web instead the
            tests in a browser, which need Chromium, chromedriver and wasm-bindgen's test
-           runner; each is installed if it is missing
+           runner; each is installed if it is missing; --short leaves out the slow tests there
   check    type checks with each set of the crate's features, with warnings denied; with
            --all-platforms also for macOS, iOS, Android, Windows and browsers, whose
            standard libraries come from rustup
@@ -79,6 +79,7 @@ struct Arguments {
     all_platforms: bool,
     update: bool,
     target: Target,
+    short: bool,
 }
 
 /// Where the tests run.
@@ -101,6 +102,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     let mut all_platforms = false;
     let mut update = false;
     let mut target = Target::Native;
+    let mut short = false;
     while let Some(argument) = arguments.next() {
         let named = match argument.as_str() {
             "demo" => Command::Demo,
@@ -123,6 +125,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             }
             "--update" => {
                 update = true;
+                continue;
+            }
+            "--short" => {
+                short = true;
                 continue;
             }
             "--target" => {
@@ -166,8 +172,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     if target != Target::Native && command != Command::Test {
         return Err("--target belongs to test".to_string());
     }
+    if short && target != Target::Web {
+        return Err("--short belongs to test --target web".to_string());
+    }
     let minutes = minutes.unwrap_or(MINUTES);
-    Ok(Some(Arguments { command, assume_driver, minutes, only, all_platforms, update, target }))
+    Ok(Some(Arguments { command, assume_driver, minutes, only, all_platforms, update, target, short }))
 }
 
 /// The root of the checkout in which this run was started. Cargo provides the package path also at run time, which
@@ -222,7 +231,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Tsan => return tsan::run(run),
         Command::Check => return platforms::run(run, arguments.all_platforms),
         Command::Api => return api::run(run, arguments.update),
-        Command::Test if arguments.target == Target::Web => return web::run(run),
+        Command::Test if arguments.target == Target::Web => return web::run(run, arguments.short),
         _ => {}
     }
     if arguments.assume_driver {
@@ -252,6 +261,7 @@ mod tests {
         all_platforms: false,
         update: false,
         target: Target::Native,
+        short: false,
     };
 
     fn parsed(line: &str) -> Result<Option<Arguments>, String> {
@@ -305,6 +315,9 @@ mod tests {
     fn the_tests_run_in_a_browser_on_request() {
         let web = Arguments { command: Command::Test, target: Target::Web, ..DEMO };
         assert_eq!(parsed("test --target web"), Ok(Some(web)));
+        let short = parsed("test --target web --short").map(|read| read.map(|read| read.short));
+        assert_eq!(short, Ok(Some(true)));
+        assert_eq!(parsed("test --short"), Err("--short belongs to test --target web".to_string()));
         assert_eq!(parsed("demo --target web"), Err("--target belongs to test".to_string()));
         assert_eq!(parsed("test --target mars"), Err("--target takes web, not `mars`".to_string()));
     }

@@ -75,7 +75,7 @@ fn library(target: &str) -> Result<Option<String>, String> {
 }
 
 /// The variable with the flags that cargo passes to the compiler for a target.
-fn variable(target: &str) -> String {
+pub(crate) fn variable(target: &str) -> String {
     format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"))
 }
 

@@ -1,8 +1,11 @@
-//! `cargo xtask test --target web`: the tests of `tests/web`, in headless Chromium.
+//! `cargo xtask test --target web`: the tests of `tests/web`, and the suites of `tests/ops`, `tests/pool` and `tests/adapter`, in
+//! headless Chromium.
 //!
-//! wasm-bindgen's test runner loads each test program into a page that chromedriver opens. Chromium's own software
-//! renderer executes the kernels, so that no graphics driver is needed.
+//! wasm-bindgen's test runner loads each test program of `tests/web` into a page that chromedriver opens; the driver in
+//! `tests/web-suites` does the same with a suite. Chromium's own software renderer executes the kernels, so that no graphics
+//! driver is needed.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +16,13 @@ use crate::viewer;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const RUNNER: &str = "wasm-bindgen-test-runner";
+/// The package whose program runs a suite, and the folder of its program.
+const DRIVER: &str = "wgpu-pool-web-driver";
+const SUITES: [&str; 3] = ["ops", "pool", "adapter"];
+
+/// The compiler's options for the suites: the library's blocking calls suspend the stack, and proptest's seeds come from the
+/// browser.
+const SUITE_FLAGS: &str = "--cfg wgpu_pool_suspend --cfg getrandom_backend=\"wasm_js\"";
 
 /// The options of the browser. Without `--enable-unsafe-webgpu` it offers no adapter in software.
 const BROWSER: &str = r#"{"goog:chromeOptions":{"args":["--headless=new","--no-sandbox","--enable-unsafe-webgpu","--enable-unsafe-swiftshader","--disable-quic","--no-first-run","--disable-background-networking","--disable-component-update","--disable-sync"]}}
@@ -23,7 +33,7 @@ const BROWSER: &str = r#"{"goog:chromeOptions":{"args":["--headless=new","--no-s
 const SECONDS: &str = "120";
 
 /// Ensures that the tools are there, then runs the tests.
-pub(crate) fn run(run: &mut Run) -> Result<(), String> {
+pub(crate) fn run(run: &mut Run, is_short: bool) -> Result<(), String> {
     run.task("browser", viewer::ensure)?;
     run.task(&format!("standard library of {TARGET}"), || platforms::ensure(TARGET))?;
     let folder = run.folder().join("target").join("web");
@@ -40,7 +50,30 @@ pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     // The tests append to it.
     let _ = fs::remove_file(&kernels);
     run.step(&collect(&kernels))?;
-    run.step(&tests(&runner, &options))
+    run.step(&tests(&runner, &options))?;
+    run.step(&Step::cargo("driver of the suites", &format!("build --package {DRIVER}")))?;
+    let driver = target_folder(run.folder()).join("debug").join(format!("{DRIVER}{}", env::consts::EXE_SUFFIX));
+    let flags = env::var(platforms::variable(TARGET)).unwrap_or_default();
+    run.step(&suites(&driver, &runner.with_file_name("wasm-bindgen"), &flags, is_short))
+}
+
+/// The folder that cargo builds into.
+fn target_folder(checkout: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), |folder| checkout.join(folder))
+}
+
+/// Compiles the suites, and runs them with the driver as cargo's test runner. Without optimization the models on the host would
+/// take most of the time.
+fn suites(driver: &Path, wasm_bindgen: &Path, flags: &str, is_short: bool) -> Step {
+    let names = SUITES.map(|name| format!("--test {name}")).join(" ");
+    let short = if is_short { " -- --short" } else { "" };
+    let arguments = format!("test --package wgpu-pool-web-suites --target {TARGET} --no-fail-fast {names}{short}");
+    Step::cargo("suites in a browser", &arguments)
+        .variable("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &driver.display().to_string())
+        .variable(&platforms::variable(TARGET), format!("{flags} {SUITE_FLAGS}").trim())
+        .variable("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .variable("CARGO_PROFILE_DEV_DEBUG", "0")
+        .variable("WASM_BINDGEN", &wasm_bindgen.display().to_string())
 }
 
 /// Collects the text of every kernel of the crate, which the tests give to the browser's compiler.
@@ -116,6 +149,17 @@ mod tests {
         assert!(line.contains("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=runner"), "{line}");
         assert!(line.contains("WASM_BINDGEN_TEST_WEBDRIVER_JSON=options.json"), "{line}");
         assert!(line.ends_with("cargo test --package wgpu-pool-web-tests --target wasm32-unknown-unknown"), "{line}");
+    }
+
+    #[test]
+    fn the_suites_are_compiled_so_that_blocking_calls_suspend() {
+        let line = suites(Path::new("driver"), Path::new("bin/wasm-bindgen"), "--sysroot folder", true).to_string();
+        let flags = "RUSTFLAGS='--sysroot folder --cfg wgpu_pool_suspend --cfg getrandom_backend=\"wasm_js\"' ";
+        assert!(line.contains(flags), "{line}");
+        assert!(line.contains("_RUNNER=driver ") && line.contains("WASM_BINDGEN=bin/wasm-bindgen "), "{line}");
+        assert!(line.ends_with("--no-fail-fast --test ops --test pool --test adapter -- --short"), "{line}");
+        let whole = suites(Path::new("driver"), Path::new("wasm-bindgen"), "", false).to_string();
+        assert!(whole.contains("RUSTFLAGS='--cfg wgpu") && whole.ends_with("--test adapter"), "{whole}");
     }
 
     #[test]

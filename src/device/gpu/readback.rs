@@ -120,7 +120,9 @@ impl GpuReadback {
     /// [`Submission::flush`](super::submission::Submission::flush) does.
     fn begin(&self, gpu: &Gpu) -> Result<(), DeviceError> {
         gpu.flush()?;
-        self.map(gpu)
+        self.map(gpu)?;
+        run_callbacks(gpu);
+        Ok(())
     }
 
     /// Returns the bytes when the device has written them. The poller thread polls the device while the future is
@@ -152,11 +154,20 @@ pub(super) async fn finished(gpu: &Gpu) {
     let mapping: Arc<Mutex<Mapping>> = Arc::default();
     let note = OutcomeGuard { mapping: Arc::clone(&mapping), outcome: Outcome::Mapped };
     gpu.queue.on_submitted_work_done(move || drop(note));
+    run_callbacks(gpu);
     #[cfg(not(target_arch = "wasm32"))]
     let _polled = gpu.submission.polled(|| lock(&mapping).outcome.is_some());
     health.await_read(&mapping);
     Mapped { mapping, health: Arc::clone(&health) }.await;
     health.verdicts().given().await;
+}
+
+/// Runs the callbacks of a device without a driver in a browser, where there is no poller thread: such a device has finished
+/// everything. Does nothing on other devices.
+fn run_callbacks(gpu: &Gpu) {
+    if cfg!(target_arch = "wasm32") {
+        gpu.checked.poll();
+    }
 }
 
 /// Ready when the buffer is mapped, or when mapping has failed.

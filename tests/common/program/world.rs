@@ -260,7 +260,7 @@ impl<M: Memory> World<M> {
             self.verify(&block)?;
             block.handles.swap_remove(0)
         };
-        if on_another_thread {
+        if on_another_thread && !cfg!(target_arch = "wasm32") {
             std::thread::spawn(move || drop(last)).join().map_err(|_| "a thread that drops a handle panicked")?;
         }
         Ok(())

@@ -1,0 +1,105 @@
+//! A page with a suite in a headless browser.
+
+use crate::browser::{Answer, Browser};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// The options of the browser. Without `--enable-unsafe-webgpu` it offers no adapter in software.
+const OPTIONS: [&str; 7] = [
+    "--enable-unsafe-webgpu",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// After this many tests the page is loaded again: memory of WebAssembly only grows.
+const TESTS_PER_PAGE: usize = 40;
+
+/// A page whose tests can be run. It is loaded again when it cannot be used any more.
+pub(crate) struct Page {
+    address: String,
+    limit: Duration,
+    browser: Option<Browser>,
+    /// The number of tests that the page may still run.
+    left: usize,
+}
+
+/// The end of a test.
+#[derive(Debug)]
+pub(crate) enum End {
+    Passed,
+    Failed(String),
+    /// No end after the time limit.
+    Hung,
+}
+
+impl Page {
+    /// Creates a page. A test that takes longer than `limit` hangs.
+    pub(crate) fn new(address: String, limit: Duration) -> Self {
+        Self { address, limit, browser: None, left: 0 }
+    }
+
+    /// Returns the browser with the page loaded. Starts the browser if necessary.
+    fn browser(&mut self) -> Answer<&Browser> {
+        if self.browser.is_none() {
+            let missing = "there is no chromedriver; `cargo xtask viewer` installs it";
+            self.browser = Some(Browser::open_with(&OPTIONS, self.limit)?.ok_or(missing)?);
+            self.left = 0;
+        }
+        let browser = self.browser.as_ref().expect("it was just started");
+        if self.left == 0 {
+            browser.load(&self.address)?;
+            settled(browser, "await load()", &[])?;
+            self.left = TESTS_PER_PAGE;
+        }
+        Ok(browser)
+    }
+
+    /// Returns the names of all tests.
+    pub(crate) fn names(&mut self) -> Answer<Vec<String>> {
+        let names = settled(self.browser()?, "return names()", &[])?;
+        Ok(serde_json::from_value(names)?)
+    }
+
+    /// Runs a test. Returns how it ended, and its duration.
+    pub(crate) fn execute(&mut self, name: &str) -> Answer<(End, Duration)> {
+        let browser = self.browser()?;
+        let begun = Instant::now();
+        let outcome = settled(browser, "return await execute(arguments[0])", &[json!(name)]);
+        self.left -= 1;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            // Also if the page does not answer, or the browser has ended.
+            Err(error) => {
+                self.browser = None;
+                let duration = begun.elapsed();
+                let end = if duration >= self.limit { End::Hung } else { End::Failed(error.to_string()) };
+                return Ok((end, duration));
+            }
+        };
+        let error = outcome["error"].as_str().ok_or("a test ends with a text")?;
+        let duration = Duration::from_secs_f64(outcome["milliseconds"].as_f64().ok_or("a test takes time")? / 1000.0);
+        if error.is_empty() {
+            return Ok((End::Passed, duration));
+        }
+        // Also after an error: it may have left the device that the suite shares without memory.
+        self.left = 0;
+        Ok((End::Failed(error.to_string()), duration))
+    }
+}
+
+/// Returns the value that the promise of a script is fulfilled with. A rejection is an error.
+fn settled(browser: &Browser, script: &str, arguments: &[Value]) -> Answer<Value> {
+    let script = format!(
+        "const done = arguments[arguments.length - 1];
+        (async () => {{ {script} }})().then(value => done({{ value }}), error => done({{ error: String(error) }}));"
+    );
+    let mut outcome = browser.post("/execute/async", &json!({"script": script, "args": arguments}))?;
+    match outcome["error"].as_str() {
+        Some(error) => Err(error.into()),
+        None => Ok(outcome["value"].take()),
+    }
+}

@@ -1,0 +1,42 @@
+//! What the suites need in a browser: `block_on`, under the name of the crate pollster, and the exports of the tests.
+#![cfg(target_arch = "wasm32")]
+
+use std::fmt;
+
+#[doc(hidden)]
+pub use wasm_bindgen as bindgen;
+pub use wgpu_pool::device::block_on;
+
+#[wasm_bindgen::prelude::wasm_bindgen]
+extern "C" {
+    /// Shows the message of a panic, after which nothing of the program can be called.
+    #[wasm_bindgen(js_namespace = globalThis, js_name = reportPanic)]
+    fn report_panic(message: &str);
+}
+
+/// The result of a test function.
+pub trait Outcome {
+    /// Returns the error, if there is one.
+    fn error(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn error(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: fmt::Debug> Outcome for Result<(), E> {
+    fn error(self) -> Option<String> {
+        self.err().map(|error| format!("Error: {error:?}"))
+    }
+}
+
+/// Returns the name of a test, or runs it and returns its error, which is empty if there is none.
+pub fn test<O: Outcome>(name: &str, act: bool, test: fn() -> O) -> String {
+    if !act {
+        return name.to_string();
+    }
+    std::panic::set_hook(Box::new(|panic| report_panic(&panic.to_string())));
+    test().error().unwrap_or_default()
+}
