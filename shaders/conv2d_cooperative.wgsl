@@ -7,7 +7,7 @@
 // four units: each invocation gathers these of one window, and loads eight outputs of one channel of each. Weights lie in workgroup
 // memory as in storage, by k; windows lie along k. Lines are padded by two vec4s, so that eight consecutive lines are in
 // different banks; see matmul_cooperative.wgsl. The next slices are loaded into registers during the computation on the current
-// ones. A tile past the last output or window computes sums that are not stored. Dispatch phases * tiles * groups *
+// ones. A tile past the last output or window computes sums that are not stored. Dispatch parts * phases * tiles * groups *
 // ceil(outputs / OUTPUTS) workgroups.
 //
 // Indices: lib/convolution.wgsl. Vec4s of weights past the last output are of the next row, or past the binding, where WebGPU
@@ -103,17 +103,17 @@ fn conv2d_cooperative(
         return;
     }
     let phase = phase_of(tile.phase);
-    let end = end_of_units(phase.taps);
+    let end = end_of_units(tile.part, phase.taps);
     let source = source_of(tile.first_window + local, tile.group, phase);
     // The channel of a unit and the outputs of the weights of an invocation.
     let k = local / OUTPUT_EIGHTS;
     let eight = local % OUTPUT_EIGHTS;
-    let weights_at = (tile.group * params.weights_rows + k) * params.weights_across + tile.first_output / 4u + eight * 2u;
+    let weights_at = (weights_start(tile.group) + k) * params.weights_across + tile.first_output / 4u + eight * 2u;
     let own_row = subgroup / 2u * (OUTPUTS / 2u);
     let own_column = subgroup % 2u * (WINDOWS / 2u);
 
     var sums: array<Sum, 16>;
-    var number = params.first_unit;
+    var number = first_of_units(tile.part);
     var unit_0 = unit_at(number, phase.taps);
     var unit_1 = next_unit(unit_0, phase.taps);
     var unit_2 = next_unit(unit_1, phase.taps);
@@ -161,14 +161,14 @@ fn conv2d_cooperative(
 
     let top = tile.first_output + own_row;
     let start = tile.first_window + own_column + lane % 2u * 8u;
-    let first_0 = targets_of(start, phase);
-    let second_0 = targets_of(start + 4u, phase);
-    let first_1 = targets_of(start + PIECE, phase);
-    let second_1 = targets_of(start + PIECE + 4u, phase);
-    let first_2 = targets_of(start + 2u * PIECE, phase);
-    let second_2 = targets_of(start + 2u * PIECE + 4u, phase);
-    let first_3 = targets_of(start + 3u * PIECE, phase);
-    let second_3 = targets_of(start + 3u * PIECE + 4u, phase);
+    let first_0 = targets_of(start, phase, tile.part);
+    let second_0 = targets_of(start + 4u, phase, tile.part);
+    let first_1 = targets_of(start + PIECE, phase, tile.part);
+    let second_1 = targets_of(start + PIECE + 4u, phase, tile.part);
+    let first_2 = targets_of(start + 2u * PIECE, phase, tile.part);
+    let second_2 = targets_of(start + 2u * PIECE + 4u, phase, tile.part);
+    let first_3 = targets_of(start + 3u * PIECE, phase, tile.part);
+    let second_3 = targets_of(start + 3u * PIECE + 4u, phase, tile.part);
     store_piece(first_0, second_0, tile.group, top, subgroup, lane, sums[0]);
     store_piece(first_1, second_1, tile.group, top, subgroup, lane, sums[1]);
     store_piece(first_2, second_2, tile.group, top, subgroup, lane, sums[2]);

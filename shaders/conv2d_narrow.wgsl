@@ -72,7 +72,7 @@ fn store(target_place: Target, group: u32, first: u32, sum: Vec4) {
 }
 
 fn store_window(number: u32, tile: Tile, phase: Phase, low: Vec4, high: Vec4) {
-    let target_place = target_of(number, phase);
+    let target_place = target_of(number, phase, tile.part);
     store(target_place, tile.group, tile.first_output, low);
     store(target_place, tile.group, tile.first_output + 4u, high);
 }
@@ -88,7 +88,7 @@ fn conv2d_narrow(
         return;
     }
     let phase = phase_of(tile.phase);
-    let end = end_of_units(phase.taps);
+    let end = end_of_units(tile.part, phase.taps);
     let window = tile.first_window + local;
     let source_0 = source_of(window, tile.group, phase);
     let source_1 = source_of(window + INVOCATIONS, tile.group, phase);
@@ -98,11 +98,11 @@ fn conv2d_narrow(
     let source_5 = source_of(window + 5u * INVOCATIONS, tile.group, phase);
     let source_6 = source_of(window + 6u * INVOCATIONS, tile.group, phase);
     let source_7 = source_of(window + 7u * INVOCATIONS, tile.group, phase);
-    let weights_at = tile.group * params.weights_rows * params.weights_across + tile.first_output / 4u;
+    let weights_at = weights_start(tile.group) * params.weights_across + tile.first_output / 4u;
 
     var sums: array<Vec4, 16>;
-    var unit = unit_at(params.first_unit, phase.taps);
-    for (var number = params.first_unit; number < end; number += 1u) {
+    var unit = unit_at(first_of_units(tile.part), phase.taps);
+    for (var number = first_of_units(tile.part); number < end; number += 1u) {
         let x0 = Vec4(load_channels(source_0, unit, 0u));
         let x1 = Vec4(load_channels(source_1, unit, 0u));
         let x2 = Vec4(load_channels(source_2, unit, 0u));

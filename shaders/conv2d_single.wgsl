@@ -87,7 +87,7 @@ fn conv2d_single(
     let output_of_group = output_of_all - group * params.outputs;
 
     let across = 4u * params.weights_across;
-    let weights_at = group * params.weights_rows * across + output_of_group;
+    let weights_at = weights_start(group) * across + output_of_group;
     let plane_size = params.size.x * params.size.y;
     var channel_at = params.image_offset + (image_of_batch * params.groups + group) * params.channels * plane_size;
     let first_rows = FOUR * params.stride.x + (phase.corner.x + row * params.stride.x);

@@ -9,7 +9,7 @@
 // slices. The host sets OUTPUTS, WINDOWS and SLICE to 128, 128, 16, to 64, 128, 16, or to 32, 256, 8. The slices of both operands
 // take at most 16 KiB of workgroup memory; the next slice is loaded into registers during the computation on the current one.
 // Each invocation gathers one or two packs: the PACK channels of a unit of one window, whose position is checked once. A tile
-// past the last output or window computes sums that are not stored. Dispatch phases * tiles * groups * ceil(outputs / OUTPUTS)
+// past the last output or window computes sums that are not stored. Dispatch parts * phases * tiles * groups * ceil(outputs / OUTPUTS)
 // workgroups.
 //
 // Indices: lib/convolution.wgsl. Vec4s of weights past the last output are of the next row, or past the binding, where WebGPU
@@ -115,7 +115,7 @@ fn conv2d_tiled(
         return;
     }
     let phase = phase_of(tile.phase);
-    let end = end_of_units(phase.taps);
+    let end = end_of_units(tile.part, phase.taps);
 
     // The window and the unit of each pack.
     let window_0 = local % WINDOWS;
@@ -132,11 +132,11 @@ fn conv2d_tiled(
     let k_0 = local / across;
     let k_1 = (local + INVOCATIONS) / across;
     let weights_at =
-        tile.group * params.weights_rows * params.weights_across + tile.first_output / 4u + local % across;
+        weights_start(tile.group) * params.weights_across + tile.first_output / 4u + local % across;
     let block = block_of(local);
 
     var sums: array<Vec4, 16>;
-    var number = params.first_unit;
+    var number = first_of_units(tile.part);
     var units = units_at(number, end, unit_at(number, phase.taps), phase.taps);
     var pack_0 = load_pack(units, unit_0 == 1u, source_0);
     var pack_1: Pack;
@@ -189,8 +189,8 @@ fn conv2d_tiled(
         workgroupBarrier();
     }
 
-    let first = targets_of(tile.first_window + block.along * 4u, phase);
-    let second = targets_of(tile.first_window + (block.along + RIGHT_HALF) * 4u, phase);
+    let first = targets_of(tile.first_window + block.along * 4u, phase, tile.part);
+    let second = targets_of(tile.first_window + (block.along + RIGHT_HALF) * 4u, phase, tile.part);
     let top = tile.first_output + block.down * 4u;
     let bottom = top + OUTPUTS / 2u;
     store(first, second, tile.group, top, sums[0], sums[1]);

@@ -14,6 +14,9 @@
 //
 // Vectors are (height, width). Offsets are in elements. Images are (batch, groups, channels, height, width), contiguous.
 //
+// If IN_PARTS is true (the host sets it), the K dimension is divided into parts, each with an output of its own: its windows are those
+// of further images of the output. The host keeps the number of windows of all parts below 2^22. Otherwise there is one part.
+//
 // Indices: lib/channels.wgsl. Places past the end of the output, of the last windows of some phases, are not stored; positions of
 // their taps may be anything below 2^32. Numbers of elements are below 2^32 - 2^24.
 // Loops: `phase_of` has at most 2 * (min(kernel, tap_step) + 1) iterations.
@@ -40,12 +43,12 @@ struct Params {
     count: u32,
     image_offset: u32,
     bias_offset: u32,
-    // The vec4s of a row of the packed weights, and the rows of a group.
+    // The vec4s of a row of the packed weights.
     weights_across: u32,
-    weights_rows: u32,
-    // The part of the K dimension that this dispatch adds up, in units.
+    // The range of the K dimension that this dispatch adds up, in units, and the units of a part of it.
     first_unit: u32,
     end_unit: u32,
+    span: u32,
     // Tiles of windows.
     tiles: u32,
     // 1 if the output contains the sums of earlier dispatches.
@@ -54,8 +57,12 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// What a workgroup computes: a tile of windows of one phase and a tile of outputs of one group.
+const IN_PARTS: bool = false;
+
+// What a workgroup computes: a tile of windows of one phase and a tile of outputs of one group, summed over one part of the K
+// dimension.
 struct Tile {
+    part: u32,
     phase: u32,
     group: u32,
     first_window: u32,
@@ -68,14 +75,20 @@ fn tile_of(number: u32, windows: u32, outputs: u32) -> Tile {
     let across = (params.outputs + outputs - 1u) / outputs;
     let line = number / across;
     let plane = line / params.groups;
-    let phase = plane / params.tiles;
+    let layer = plane / params.tiles;
     let phases = min(params.phases, params.written);
+    var part = 0u;
+    if IN_PARTS {
+        part = layer / (phases.x * phases.y);
+    }
+    let phase = layer - part * phases.x * phases.y;
     return Tile(
+        part,
         phase,
         line - plane * params.groups,
-        (plane - phase * params.tiles) * windows,
+        (plane - layer * params.tiles) * windows,
         (number - line * across) * outputs,
-        phase < phases.x * phases.y,
+        phase < phases.x * phases.y && first_of_units(part) < params.end_unit,
     );
 }
 
@@ -114,9 +127,23 @@ fn first_tap(remainder: u32, axis: u32) -> u32 {
     return params.kernel[axis];
 }
 
-// Returns the end of the units that this dispatch adds up.
-fn end_of_units(taps: vec2<u32>) -> u32 {
-    return min(params.end_unit, (params.channels + PACK - 1u) / PACK * taps.x * taps.y);
+// Returns the first unit of a part.
+fn first_of_units(part: u32) -> u32 {
+    return params.first_unit + part * params.span;
+}
+
+// Returns the end of the units of a part.
+fn end_of_units(part: u32, taps: vec2<u32>) -> u32 {
+    let end = min(params.end_unit, (params.channels + PACK - 1u) / PACK * taps.x * taps.y);
+    if IN_PARTS {
+        return min(end, first_of_units(part + 1u));
+    }
+    return end;
+}
+
+// Returns the first row of a group in the packed weights.
+fn weights_start(group: u32) -> u32 {
+    return group * ((params.channels + PACK - 1u) / PACK * PACK) * params.kernel.x * params.kernel.y;
 }
 
 // Returns the row of a unit's first channel in the packed weights.
@@ -140,14 +167,14 @@ fn source_of(number: u32, group: u32, phase: Phase) -> Source {
     return Source(phase.corner + window.yz * params.stride, start);
 }
 
-// Where a window's sums go: the element of output 0 of all groups.
+// Where a window's sums go: the element of output 0 of all groups. Each part has an output of its own.
 struct Target {
     at: u32,
     exists: bool,
 }
 
-fn target_of(number: u32, phase: Phase) -> Target {
-    let window = split_window(min(number, params.count - 1u));
+fn target_of(number: u32, phase: Phase, part: u32) -> Target {
+    let window = split_window(min(number, params.count - 1u) + part * params.count);
     let place = phase.first + window.yz * params.phases;
     let plane = window.x * params.groups * params.outputs;
     let at = (plane * params.written.x + place.x) * params.written.y + place.y;

@@ -11,12 +11,12 @@ struct Targets {
     w: Target,
 }
 
-fn targets_of(number: u32, phase: Phase) -> Targets {
+fn targets_of(number: u32, phase: Phase, part: u32) -> Targets {
     return Targets(
-        target_of(number, phase),
-        target_of(number + 1u, phase),
-        target_of(number + 2u, phase),
-        target_of(number + 3u, phase),
+        target_of(number, phase, part),
+        target_of(number + 1u, phase, part),
+        target_of(number + 2u, phase, part),
+        target_of(number + 3u, phase, part),
     );
 }
 

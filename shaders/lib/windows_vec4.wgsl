@@ -6,8 +6,8 @@
 
 alias Targets = Target;
 
-fn targets_of(number: u32, phase: Phase) -> Targets {
-    return target_of(number, phase);
+fn targets_of(number: u32, phase: Phase, part: u32) -> Targets {
+    return target_of(number, phase, part);
 }
 
 fn store_windows(targets: Targets, row: u32, sum: Vec4) {

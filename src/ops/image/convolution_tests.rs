@@ -262,6 +262,31 @@ fn convolutions_do_not_depend_on_the_limit_of_loop_iterations() -> Result<(), Te
     Ok(())
 }
 
+/// The sums of parts are added up before the bias and the activation, and are rounded once.
+#[test]
+fn sums_in_parts_are_those_of_the_whole() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    for &dtype in dtypes(&pool)? {
+        for case in [CASES[1], CASES[7], CASES[8], CASES[14], CASES[17]] {
+            for parts in [2, 5] {
+                let kernel = Some(Kernel::Tiled(TILE_OF_SOME));
+                correlate::forced::with_parts(parts, || check(&pool, dtype, case, kernel, 65_535))?;
+            }
+        }
+    }
+    let image = Tensor::randn(&pool, [1, 64, 4, 4], 1)?;
+    let (weight, bias) = (Tensor::randn(&pool, [40, 64, 3, 3], 2)?, Tensor::randn(&pool, [40], 3)?);
+    let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
+    for activation in Activation::ALL {
+        let run = || image.conv2d_then(&weight, Some(&bias), options, Some(activation))?.read_blocking::<f32>();
+        let kernel = Kernel::Tiled(TILE_OF_SOME);
+        let whole = correlate::forced::with(kernel, run)?;
+        let parts = correlate::forced::with(kernel, || correlate::forced::with_parts(3, run))?;
+        assert!(whole.iter().zip(&parts).all(|(whole, part)| (whole - part).abs() < 1e-4), "{activation:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn every_kernel_gives_every_gradient_by_the_weight() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };

@@ -2,7 +2,7 @@
 
 use super::super::activation::Activation;
 use super::super::launch::{check_kinds, index, iterations, loop_limit, with_gpu, workgroup_size};
-use super::super::shader::{AS_IT_IS, CONV2D};
+use super::super::shader::CONV2D;
 use super::correlate::{self, Correlation, Finish};
 use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};
 use crate::error::TensorError;
@@ -18,7 +18,8 @@ impl Tensor {
     ///
     /// Cost: one kernel that reorders the weight, and one over the images (an implicit matrix product; images are never
     /// unfolded). Apart from the result the operation allocates the reordered weight, whose numbers of channels and of
-    /// outputs of a group are rounded up to 8, and copies of images that are not contiguous.
+    /// outputs of a group are rounded up to 8, copies of images that are not contiguous, and, where a long sum has few
+    /// outputs, up to 16 MiB for parts of the sum.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::KernelWindow`], [`TensorError::Groups`],
@@ -62,8 +63,8 @@ impl Tensor {
             check_kinds(name, self, bias)?;
             bias.check_shape(name, &[outputs])?;
         }
-        let operation = activation.map_or(Ok(AS_IT_IS), |activation| activation.on(name, self.dtype()))?;
-        let finish = Finish { bias, operation };
+        let finish = Finish { bias, activation };
+        finish.operation(name, self.dtype())?;
         let shape = shape_like(self.shape(), convolution.output());
         if convolution.is_direct(self) {
             let rows = weight.contiguous()?.reshape([groups, outputs / groups, lines])?.permute([2, 0, 1])?;
@@ -79,19 +80,20 @@ impl Tensor {
         name: &'static str,
         convolution: &Convolution,
         rows: &Self,
-        Finish { bias, operation }: Finish<'_>,
+        finish: Finish<'_>,
     ) -> Result<Self, TensorError> {
         let Convolution { planes, outputs, groups, lines, out, window, .. } = *convolution;
         let of_group = outputs / groups;
         let weights = self.new_empty([lines + 1, groups, of_group.next_multiple_of(BLOCK)], self.dtype())?;
         let taken = weights.narrow(2, 0, of_group)?;
-        match bias {
+        match finish.bias {
             Some(bias) => taken.narrow(0, lines, 1)?.copy_(&bias.reshape([groups, of_group])?)?,
             None => weights.storage().clear()?,
         }
         taken.narrow(0, 0, lines)?.copy_(rows)?;
         let output = self.new_empty(convolution.output(), self.dtype())?;
         let image = self.contiguous()?;
+        let operation = finish.operation(name, self.dtype())?;
         let run = Run { planes, out, window, operation, ..Run::new(name, &CONV2D, &image) };
         let span = out[1].div_ceil(FOUR);
         // The last four of a row may reach beyond the last window: three more windows, and those of the four itself.

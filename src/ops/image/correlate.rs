@@ -3,6 +3,7 @@
 
 use super::KernelWindow;
 use crate::error::TensorError;
+use crate::ops::activation::Activation;
 use crate::ops::launch::{grid, index, iterations, launch, loop_limit, with_gpu, workgroup_size};
 use crate::ops::placed::Placed;
 use crate::ops::shader::{
@@ -26,6 +27,9 @@ const COOPERATIVE: [usize; 2] = [128, 128];
 const COOPERATIVE_UNITS: usize = 4;
 /// Workgroups that occupy a large GPU.
 const MANY_WORKGROUPS: usize = 128;
+/// Elements of all sums of the parts of the K dimension, which occupy a large GPU, and the least units of a part.
+const MOST_SUMS: usize = 1 << 22;
+const LEAST_UNITS: usize = 16;
 /// Tiles of [`CONV2D_TILED`] by the number of outputs of a group.
 const TILE_OF_MANY: usize = 0;
 pub(super) const TILE_OF_SOME: usize = 1;
@@ -52,9 +56,9 @@ struct Params {
     image_offset: u32,
     bias_offset: u32,
     weights_across: u32,
-    weights_rows: u32,
     first_unit: u32,
     end_unit: u32,
+    span: u32,
     tiles: u32,
     accumulate: u32,
 }
@@ -113,13 +117,30 @@ pub(super) struct Correlation {
 pub(super) struct Finish<'a> {
     /// One element for each output of all groups.
     pub(super) bias: Option<&'a Tensor>,
-    /// An operation on each element, of those in `unary.rs`.
-    pub(super) operation: Specialization,
+    pub(super) activation: Option<Activation>,
 }
 
 impl Finish<'_> {
     /// Stores the sums unchanged.
-    pub(super) const NONE: Self = Self { bias: None, operation: AS_IT_IS };
+    pub(super) const NONE: Self = Self { bias: None, activation: None };
+
+    /// The activation in a kernel.
+    pub(super) fn operation(&self, name: &'static str, dtype: DType) -> Result<Specialization, TensorError> {
+        self.activation.map_or(Ok(AS_IT_IS), |activation| activation.on(name, dtype))
+    }
+}
+
+/// The activation as an operation of its own.
+#[track_caller]
+fn activated(x: &Tensor, activation: Activation) -> Result<Tensor, TensorError> {
+    match activation {
+        Activation::Relu => x.relu(),
+        Activation::Sigmoid => x.sigmoid(),
+        Activation::Tanh => x.tanh(),
+        Activation::Silu => x.silu(),
+        Activation::Gelu => x.gelu(),
+        Activation::GeluTanh => x.gelu_tanh(),
+    }
 }
 
 fn divisor(a: usize, b: usize) -> usize {
@@ -157,6 +178,19 @@ impl Correlation {
         let kernel = self.kernel(image);
         let packed = self.packed(weight, kernel)?;
         let units = self.units(kernel);
+        let parts = self.parts(kernel, image);
+        if parts > 1 {
+            let shape = [&[parts], &self.shape()[..]].concat();
+            let sums = image.new_empty(shape, dtype.number())?;
+            index(self.name, sums.elements())?;
+            self.dispatch(kernel, [&sums, image, &packed], Finish::NONE, 0..units, parts)?;
+            let sum = sums.sum(0)?;
+            let sum = match finish.bias {
+                Some(bias) => sum.add(&bias.to(dtype.number())?.reshape([1, self.groups * self.outputs, 1, 1])?)?,
+                None => sum,
+            };
+            return finish.activation.map_or(Ok(sum.clone()), |activation| activated(&sum, activation))?.to(dtype);
+        }
         let most = if kernel == Kernel::Single { units } else { self.most_units(kernel) };
         let is_whole = units <= most;
         // Sums that continue in the next dispatch are not rounded.
@@ -164,9 +198,28 @@ impl Correlation {
         for first in (0..units).step_by(most) {
             let end = units.min(first + most);
             let finish = if end == units { finish } else { Finish::NONE };
-            self.dispatch(kernel, [&output, image, &packed], finish, first..end)?;
+            self.dispatch(kernel, [&output, image, &packed], finish, first..end, 1)?;
         }
         output.to(dtype)
+    }
+
+    /// Parts of the K dimension, with sums of their own: more than one where a large GPU would otherwise have too few
+    /// workgroups for a long sum. All sums together have at most 16 MiB, since a workgroup's have 16, 32 or 64 KiB.
+    fn parts(&self, kernel: Kernel, image: &Tensor) -> usize {
+        let units = self.units(kernel);
+        let [outputs, windows] = kernel.tile();
+        if matches!(kernel, Kernel::Single | Kernel::Narrow) || units > self.most_units(kernel) {
+            return 1;
+        }
+        let wanted = match with_gpu(image, crate::device::Gpu::is_software) {
+            true => 1,
+            false => MOST_SUMS / (outputs * windows) / self.workgroups([outputs, windows]),
+        };
+        let wanted = wanted.min(units / LEAST_UNITS);
+        #[cfg(test)]
+        let wanted = forced::PARTS.get().unwrap_or(wanted);
+        // As many as parts of equal length fill, so that none is empty.
+        units.div_ceil(units.div_ceil(wanted.max(1)))
     }
 
     /// Windows of the phases on each axis: places of the result, rounded up to whole phases.
@@ -225,7 +278,7 @@ impl Correlation {
 
     /// The fastest kernel. On an H100 with images of 16 × 128 × 128 and kernels of 3 × 3, the narrow one reaches 3.6 TFLOP/s
     /// with 4 channels and 9.2 with 8, tiles of 32 × 256 1.5 and 5.6. With 16 channels they reach 11.5 and 12.6, with 32 12
-    /// and 27. With 64 channels tiles of 32 × 256 reach 30, of 64 × 64 35, of 128 × 128 19; with 128 channels 31, 36 and 39.
+    /// and 27. With 64 channels tiles of 32 × 256 reach 30, of 64 × 64 33, of 128 × 128 19; with 128 channels 31, 36 and 39.
     fn fastest(&self, image: &Tensor) -> Kernel {
         match self.outputs {
             1 => return Kernel::Single,
@@ -298,7 +351,7 @@ impl Correlation {
         Ok(packed)
     }
 
-    /// Adds up a part of the K dimension; the first tensor is written.
+    /// Adds up a range of the K dimension, in parts; the first tensor is written.
     #[track_caller]
     fn dispatch(
         &self,
@@ -306,6 +359,7 @@ impl Correlation {
         [output, image, packed]: [&Tensor; 3],
         finish: Finish<'_>,
         units: std::ops::Range<usize>,
+        parts: usize,
     ) -> Result<(), TensorError> {
         let Self { name, batch, groups, channels, outputs, size, written, window, .. } = *self;
         let number = |value| index(name, value);
@@ -339,7 +393,7 @@ impl Correlation {
                 let invocations = number(arithmetic::size_of(&[tiles, phases[0], phases[1]], 1)?)?;
                 (number(tiles)?, invocations.div_ceil(workgroup_size(image)))
             }
-            _ => (count.div_ceil(number(tile[1])?), number(self.workgroups(tile))?),
+            _ => (count.div_ceil(number(tile[1])?), number(self.workgroups(tile).saturating_mul(parts))?),
         };
         let bias = finish.bias.map(|bias| Placed::of(bias).bind_contiguous(name, 1)).transpose()?;
         let (source, image_offset) = Placed::of(image).bind_contiguous(name, 1)?;
@@ -361,20 +415,20 @@ impl Correlation {
             image_offset,
             bias_offset: bias.map_or(0, |(_, offset)| offset),
             weights_across: number(packed.shape()[2] / FOUR)?,
-            weights_rows: number(packed.shape()[1])?,
             first_unit: number(units.start)?,
             end_unit: number(units.end)?,
+            span: number(units.len().div_ceil(parts))?,
             tiles,
             accumulate: u32::from(units.start > 0),
         };
         let is_vec4 = phases == [1, 1] && (written[0] * written[1]).is_multiple_of(FOUR);
         let variant = Variant {
-            operation: finish.operation,
+            operation: finish.operation(name, image.dtype())?,
             bias: bias.is_some(),
             output: output.dtype(),
             ..Variant::plain(image.dtype())
         };
-        let program = with_gpu(image, |gpu| kernel.shader(is_vec4).program(gpu, variant))?;
+        let program = with_gpu(image, |gpu| kernel.shader(parts > 1, is_vec4).program(gpu, variant))?;
         let output = Placed::of(output).bind_whole(name)?;
         let mut bindings = [output, source, Placed::of(packed).bind_whole(name)?, output];
         let bound = match bias {
@@ -422,12 +476,12 @@ impl Kernel {
         }
     }
 
-    fn shader(self, is_vec4: bool) -> &'static Shader {
+    fn shader(self, in_parts: bool, is_vec4: bool) -> &'static Shader {
         match self {
             Self::Single => &CONV2D_SINGLE,
             Self::Narrow => &CONV2D_NARROW,
-            Self::Tiled(number) => &CONV2D_TILED[number].shaders[usize::from(is_vec4)],
-            Self::Cooperative => &CONV2D_COOPERATIVE[usize::from(is_vec4)],
+            Self::Tiled(number) => &CONV2D_TILED[number].shaders[usize::from(in_parts)][usize::from(is_vec4)],
+            Self::Cooperative => &CONV2D_COOPERATIVE[usize::from(in_parts)][usize::from(is_vec4)],
         }
     }
 }
@@ -448,6 +502,7 @@ pub(super) mod forced {
 
     thread_local! {
         pub(super) static KERNEL: Cell<Option<Kernel>> = const { Cell::new(None) };
+        pub(super) static PARTS: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
     /// Runs `act` with this kernel for every correlation.
@@ -456,6 +511,15 @@ pub(super) mod forced {
         let before = KERNEL.replace(Some(kernel));
         let result = act();
         KERNEL.set(before);
+        result
+    }
+
+    /// Runs `act` with this number of parts of the K dimension.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::ops::image) fn with_parts<R>(parts: usize, act: impl FnOnce() -> R) -> R {
+        let before = PARTS.replace(Some(parts));
+        let result = act();
+        PARTS.set(before);
         result
     }
 }

@@ -108,8 +108,8 @@ pub(in crate::ops) struct ConvolutionTile {
     pub(in crate::ops) tile: [usize; 2],
     /// The tile size along the K dimension.
     pub(in crate::ops) slice: usize,
-    /// By whether windows are stored as vec4s.
-    pub(in crate::ops) shaders: [Shader; 2],
+    /// By whether K is divided into parts, and by whether windows are stored as vec4s.
+    pub(in crate::ops) shaders: [[Shader; 2]; 2],
 }
 
 macro_rules! convolution {
@@ -118,14 +118,20 @@ macro_rules! convolution {
             tile: [$outputs, $windows],
             slice: $slice,
             shaders: [
-                convolution!($outputs, $windows, $slice, "windows_scalar"),
-                convolution!($outputs, $windows, $slice, "windows_vec4"),
+                [
+                    convolution!($outputs, $windows, $slice, "windows_scalar", "false"),
+                    convolution!($outputs, $windows, $slice, "windows_vec4", "false"),
+                ],
+                [
+                    convolution!($outputs, $windows, $slice, "windows_scalar", "true"),
+                    convolution!($outputs, $windows, $slice, "windows_vec4", "true"),
+                ],
             ],
         }
     };
-    ($outputs:literal, $windows:literal, $slice:literal, $target:literal) => {
+    ($outputs:literal, $windows:literal, $slice:literal, $target:literal, $in_parts:literal) => {
         Shader::new(
-            concat!("conv2d_tiled_", $outputs, "_", $windows, "_", $target),
+            concat!("conv2d_tiled_", $outputs, "_", $windows, "_", $target, "_", $in_parts),
             &[
                 source!("lib/convolution"),
                 source!("lib/channels"),
@@ -140,6 +146,7 @@ macro_rules! convolution {
             ["OUTPUTS", concat!($outputs, "u")],
             ["WINDOWS", concat!($windows, "u")],
             ["SLICE", concat!($slice, "u")],
+            ["IN_PARTS", $in_parts],
         ])
     };
 }
@@ -149,9 +156,9 @@ pub(in crate::ops) static CONV2D_TILED: [ConvolutionTile; 3] =
     [convolution!(128, 128, 16), convolution!(64, 64, 8), convolution!(32, 256, 8)];
 
 macro_rules! cooperative_convolution {
-    ($target:literal) => {
+    ($target:literal, $in_parts:literal) => {
         Shader::new(
-            concat!("conv2d_cooperative_", $target),
+            concat!("conv2d_cooperative_", $target, "_", $in_parts),
             &[
                 source!("conv2d_cooperative"),
                 source!("lib/convolution"),
@@ -162,12 +169,15 @@ macro_rules! cooperative_convolution {
                 source!("lib/activation"),
             ],
         )
+        .edited(&[["IN_PARTS", $in_parts]])
     };
 }
 
-/// Convolutions of f16 with many outputs, by whether windows are stored as vec4s.
-pub(in crate::ops) static CONV2D_COOPERATIVE: [Shader; 2] =
-    [cooperative_convolution!("windows_scalar"), cooperative_convolution!("windows_vec4")];
+/// Convolutions of f16 with many outputs, by whether K is divided into parts, and by whether windows are stored as vec4s.
+pub(in crate::ops) static CONV2D_COOPERATIVE: [[Shader; 2]; 2] = [
+    [cooperative_convolution!("windows_scalar", "false"), cooperative_convolution!("windows_vec4", "false")],
+    [cooperative_convolution!("windows_scalar", "true"), cooperative_convolution!("windows_vec4", "true")],
+];
 
 /// The kernel of one tile of `conv2d_weight_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]

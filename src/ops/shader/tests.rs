@@ -8,7 +8,7 @@ fn variants() -> Vec<(Shader, Variant)> {
     let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().flatten().copied();
     let plain: Vec<_> = [MATMUL].into_iter().chain(tiled).collect();
     all.extend(COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
-    all.extend(CONV2D_COOPERATIVE.map(|shader| (shader, Variant::plain(DType::F16))));
+    all.extend(CONV2D_COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
     for dtype in DType::ALL {
         all.extend(plain.iter().map(|&shader| (shader, Variant::plain(dtype))));
     }
@@ -26,7 +26,7 @@ fn variants() -> Vec<(Shader, Variant)> {
             .into_iter()
             .flat_map(|dtype| [UNFOLD, FOLD, CONV2D, CONV2D_WEIGHT].map(|shader| (shader, Variant::plain(dtype)))),
     );
-    let tiled = CONV2D_TILED.iter().flat_map(|tile| tile.shaders);
+    let tiled = CONV2D_TILED.iter().flat_map(|tile| tile.shaders.into_iter().flatten());
     let convolutions: Vec<_> = [CONV2D_NARROW, CONV2D_SINGLE].into_iter().chain(tiled).collect();
     for dtype in DType::ALL {
         all.push((CONV2D_PACK, Variant::plain(dtype)));
