@@ -164,6 +164,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
 
 /// Tests that the short version leaves out: they take half of the time, and their kernels are tested by others at fewer sizes.
 pub const SLOW: &[&str] = &[
+    "ops::table::elementwise::elementwise_operations_of_one_operand",
     "ops::batches::as_many_batches_as_there_are_go_through",
     "ops::batches::products_in_tiles_equal_the_model_in_every_layout",
     "ops::epilogue::a_product_with_an_epilogue_is_the_three_operations_one_after_the_other",

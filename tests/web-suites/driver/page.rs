@@ -45,8 +45,7 @@ impl Page {
     /// Returns the browser with the page loaded. Starts the browser if necessary.
     fn browser(&mut self) -> Answer<&Browser> {
         if self.browser.is_none() {
-            let missing = "there is no chromedriver; `cargo xtask viewer` installs it";
-            self.browser = Some(Browser::open_with(&OPTIONS, self.limit)?.ok_or(missing)?);
+            self.browser = Some(start(self.limit)?);
             self.left = 0;
         }
         let browser = self.browser.as_ref().expect("it was just started");
@@ -89,6 +88,16 @@ impl Page {
         self.left = 0;
         Ok((End::Failed(error.to_string()), duration))
     }
+}
+
+/// Starts a browser. On a loaded machine it may end before it is ready, so that another attempt is made.
+fn start(limit: Duration) -> Answer<Browser> {
+    let missing = || "there is no chromedriver; `cargo xtask viewer` installs it".into();
+    let open = || Browser::open_with(&OPTIONS, limit)?.ok_or_else(missing);
+    open().or_else(|error| {
+        println!("    {error}: starting the browser again");
+        open()
+    })
 }
 
 /// Returns the value that the promise of a script is fulfilled with. A rejection is an error.
