@@ -59,7 +59,7 @@ pub mod guide {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What a typical program imports: `use wgpu_pool::prelude::*`.
+/// The items that a typical program imports: `use wgpu_pool::prelude::*`.
 pub mod prelude {
     pub use crate::{Bytes, Error, Memory, Pool, PoolOptions, Result, Storage};
     #[cfg(feature = "tensor")]

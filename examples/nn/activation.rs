@@ -6,7 +6,7 @@ use wgpu_pool::{Fused, Tensor, TensorError, fuse};
 static RELU_BACKWARD: LazyLock<Fused<2>> =
     LazyLock::new(|| fuse(|[x, gradient]| x.gt(0.0_f32).select(gradient, 0.0_f32)));
 
-/// Of x · (1 + tanh u) / 2 with u = √(2 / π) · (x + 0.044715 x³), by the product rule.
+/// The gradient of x · (1 + tanh u) / 2 with u = √(2 / π) · (x + 0.044715 x³), by the product rule.
 static GELU_BACKWARD: LazyLock<Fused<2>> = LazyLock::new(|| {
     fuse(|[x, gradient]| {
         let factor = (2.0 / std::f32::consts::PI).sqrt();

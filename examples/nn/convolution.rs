@@ -6,9 +6,9 @@ use wgpu_pool::{Conv2d, Padding, Pool, Tensor, TensorError};
 /// (n, inputs, h, w) gives (n, outputs, h, w): a square kernel of odd size with zero padding.
 #[derive(Debug)]
 pub(crate) struct Convolution {
-    /// Of shape (outputs, inputs, size, size).
+    /// Shape (outputs, inputs, size, size).
     weight: Parameter,
-    /// Of shape (outputs).
+    /// Shape (outputs).
     bias: Parameter,
     options: Conv2d,
 }

@@ -6,7 +6,7 @@ use wgpu_pool::{DType, Pool, Tensor, TensorError};
 /// Indices of shape (n), dtype u32, give (n, width).
 #[derive(Debug)]
 pub(crate) struct Embedding {
-    /// Of shape (rows, width).
+    /// Shape (rows, width).
     table: Parameter,
 }
 

@@ -6,9 +6,9 @@ use wgpu_pool::{Pool, Tensor, TensorError};
 /// y = x · weightᵀ + bias: (…, inputs) gives (…, outputs).
 #[derive(Debug)]
 pub(crate) struct Linear {
-    /// Of shape (outputs, inputs).
+    /// Shape (outputs, inputs).
     weight: Parameter,
-    /// Of shape (outputs).
+    /// Shape (outputs).
     bias: Parameter,
 }
 

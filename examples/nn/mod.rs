@@ -21,7 +21,7 @@ pub(crate) use activation::Activation;
 pub(crate) use parameter::{Parameter, Seeds, Trainer};
 pub(crate) use training::{Course, Progress};
 
-/// What ends a training program: an error of the pool, of a file, or of a plot.
+/// An error that ends a training program: of the pool, of a file, or of a plot.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 #[cfg(test)]

@@ -216,7 +216,8 @@ fn a_damaged_block_ends_the_replay_even_if_it_is_never_freed() {
     assert!(matches!(error, ReplayError::Stamp { id: 1, bytes: 100, offset: 96..100, .. }), "{error}");
 }
 
-/// What a trace's replay showed, and what PyTorch 2.11's allocator asks its device for in the same program.
+/// Results of a trace's replay, and the allocations that PyTorch 2.11's allocator requests from its device in the same
+/// program.
 struct Shown {
     ratio: f64,
     moved: f64,

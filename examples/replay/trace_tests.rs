@@ -1,4 +1,4 @@
-//! What a trace reads as, and what a bad one gets.
+//! Tests of the reader of traces: valid traces, and the errors of invalid ones.
 
 use super::*;
 use flate2::Compression;

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 macro_rules! comparisons {
     ($($function:ident, $row:ident, $real:literal, $integer:literal, $sign:literal, $equals:literal;)*) => {
         $(
-            // Of floating point by the bits, since drivers may assume that nothing is NaN.
+            // Floating-point operands are compared by their bits, since drivers may assume that no value is NaN.
             static $row: Operation =
                 Operation::comparison(stringify!($function), Code::calling($real, &[NUMBER]), Code::new($integer));
         )*

@@ -133,7 +133,7 @@ impl Scan {
                     }
                 }
                 _ if after_block => {
-                    // The chain has ended.
+                    // The chain of `else` branches has ended.
                     depth -= chains.last_mut().map(std::mem::take).unwrap_or_default();
                 }
                 _ => {}
@@ -151,7 +151,7 @@ impl Scan {
             match token {
                 Token::Symbol(';' | '{' | '}' | ',') => operators = 0,
                 Token::Symbol(character) if !"()[]@".contains(character) => operators += 1,
-                // Each is also an operand of the next: `a[0][0]`, `f()()`.
+                // Each index or call is an operand of the next one: `a[0][0]`, `f()()`.
                 Token::Symbol('(' | '[') => operators += 1,
                 Token::Word(word)
                     if matches!(last, [Token::Symbol('@'), Token::Word("size" | "align"), Token::Symbol('(')]) =>

@@ -46,7 +46,7 @@ impl Tensor {
         self.check_index(name, axis, index)?;
         let output = self.new_empty(index.shape(), self.dtype())?;
         if self.elements() == 0 {
-            // There is no element to bind, and every index is beyond the axis.
+            // The table has no element to bind, and every index is out of range.
             output.storage().clear()?;
             return Ok(output);
         }
@@ -176,11 +176,11 @@ impl Tensor {
     }
 }
 
-/// `scatter_add.wgsl` of integers, which devices add at once.
+/// `scatter_add.wgsl` for integers, which have an atomic addition.
 const OF_INTEGERS: Specialization =
     Specialization::new("of_integers", &[["add", "atomicAdd(&table[place], bitcast<u32>(more));"]]);
 
-/// What one of the two kernels needs for a dtype.
+/// The specialization of one of the two kernels for a dtype.
 pub(super) fn operation(shader: &Shader, dtype: DType) -> Specialization {
     let is_integer = matches!(dtype, DType::I32 | DType::U32);
     if shader.name == SCATTER_ADD.name && is_integer { OF_INTEGERS } else { AS_IT_IS }
@@ -190,7 +190,7 @@ pub(super) fn operation(shader: &Shader, dtype: DType) -> Specialization {
 struct Table<'a> {
     tensor: &'a Tensor,
     axis: usize,
-    /// Its layout over the index's shape, with a stride of zero along the axis.
+    /// The tensor's layout, expanded to the index's shape, with a stride of zero along the axis.
     layout: Layout,
 }
 
@@ -247,10 +247,10 @@ impl Table<'_> {
             true => [table_binding, value_binding, index_binding],
             false => [value_binding, table_binding, index_binding],
         };
-        // An addition of floating-point numbers is tried again whenever another invocation of the dispatch comes between.
+        // A floating-point addition is a compare-and-swap loop, repeated while other invocations change the same element.
         let tries = shader.name == SCATTER_ADD.name && dtype.is_floating_point();
         let walk = iterations(KERNEL_RANK as u64, 0);
-        // Only software drivers bound loops, and are in no hurry for large dispatches.
+        // Only software drivers limit the iterations of loops; they lose no time with several smaller dispatches.
         let most = if tries && with_gpu(self.tensor, crate::device::Gpu::is_software) {
             u32::try_from(loop_limit() - walk - 1).unwrap_or(u32::MAX)
         } else {

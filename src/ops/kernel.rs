@@ -78,7 +78,7 @@ impl Pool {
     /// ```
     pub fn kernel(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
         check_text(wgsl)?;
-        // Parsed twice: here by naga, and by the device.
+        // The text is parsed twice: here by naga, and by the device.
         let compile = || {
             let interface = reflect(wgsl, entry)?;
             check_nesting(interface.nesting, self.memory().is_software())?;

@@ -96,10 +96,10 @@ fn uniform_of(word: u32) -> f32 {
 
 /// Two normals from two words: r cos 2πv and r sin 2πv, with r² = −2 ln u, u and v the words plus a half, times 2⁻³².
 ///
-/// The half keeps u off 0 and 1 and v off the axes, where a logarithm or a number would vanish.
+/// Because of the half, u is never 0 or 1 and v is never on an axis, where a logarithm or a result would be 0 or infinite.
 fn box_muller(radius_word: u32, angle_word: u32) -> [f32; 2] {
     let radius = Radius::of(radius_word);
-    // Two bits of quadrant, then the way through it in units of 2⁻³², never 0.
+    // The top two bits are the quadrant, the others the position in the quadrant in units of 2⁻³², never 0.
     let quadrant = angle_word >> 30;
     let angle = (angle_word << 2) | 2;
     let rising = leg(radius, angle);
@@ -125,7 +125,7 @@ impl Radius {
         // u = (1 − t) · 2^−halvings with 0 ≤ t < ½, so −ln u = halvings · ln 2 − ln(1 − t).
         let doubled = u64::from(word) << 1;
         let halvings = doubled.leading_zeros() - 31;
-        // In units of 2⁻³³, in which 1 is 2³³ and ½ would be the first value that does not fit.
+        // In units of 2⁻³³, so that t < ½ fits in 32 bits.
         let t = low((1 << 33) - ((doubled | 1) << halvings));
         // Near u = 1 the logarithm is −ln(1 − t) alone: t is scaled up first, so that a small radius keeps all its
         // bits.
@@ -136,7 +136,7 @@ impl Radius {
         let leading = sum.leading_zeros();
         let top = high(sum << leading);
         let exponent = 33 - leading.cast_signed() - scale.cast_signed();
-        // A root halves the exponent, so it has to be even.
+        // The square root halves the exponent, so the exponent has to be even.
         let odd = exponent & 1;
         Self { mantissa: low((u64::from(top >> odd) << 32).isqrt()), exponent: (exponent + odd) / 2 }
     }
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_a_seed_never_change() {
-        // Computed apart from this file, in 40 digits, and rounded once.
+        // Computed independently with 40 digits, and rounded once.
         for (seed, stream, index, uniforms, normals) in [
             (42, 0, 0, [0x3f1c_eaf0, 0x3eef_ea92, 0x3d95_fa80], [0xbf78_5e5c, 0x3e46_ace8, 0xbf9e_28d2]),
             (

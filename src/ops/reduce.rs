@@ -287,7 +287,7 @@ impl Pass {
         let kept = layout.part(0..kept_rank).collapsed();
         let reduced = layout.part(kept_rank..layout.rank()).collapsed();
         if kept.rank() + reduced.rank() > KERNEL_RANK {
-            // Of a contiguous tensor each group is one dimension.
+            // In a contiguous tensor, each of the two groups of axes is one dimension.
             return Self::new(input.copied()?, kept_rank);
         }
         let kernel = kernel_for(&kept, &reduced);
@@ -355,7 +355,7 @@ impl Pass {
             input_offset,
             divisor: divisor.to_bits(),
         };
-        // Not only each of the two: the walk counts over both.
+        // The index of a kernel's loop counts all input elements, so their number must fit in 32 bits too.
         number(outputs.saturating_mul(count))?;
         let parts = number(outputs * split)?;
         let workgroup_size = workgroup_size(input);

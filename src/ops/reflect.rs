@@ -45,7 +45,7 @@ pub(super) struct ScalarSlot {
 pub(super) fn reflect(wgsl: &str, entry: &str) -> Result<Interface, KernelError> {
     let compile = |message: String| KernelError::Compile { message };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| compile(error.emit_to_string(wgsl)))?;
-    // What the device lacks is refused by the device itself, when the pipeline is made.
+    // All capabilities are accepted here; the device refuses those that it lacks when the pipeline is created.
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all());
     let info = validator.validate(&module).map_err(|error| compile(error.emit_to_string(wgsl)))?;
@@ -62,7 +62,7 @@ pub(super) fn reflect(wgsl: &str, entry: &str) -> Result<Interface, KernelError>
 
 /// Returns the depth of nested conditions and loops in an entry point.
 fn nesting(module: &naga::Module, index: usize) -> usize {
-    // A function only calls those before it.
+    // In naga's modules, a function calls only functions that are declared before it.
     let mut functions = Vec::with_capacity(module.functions.len());
     for (_, function) in module.functions.iter() {
         functions.push(nesting_of(&function.body, &functions));
@@ -75,9 +75,9 @@ fn nesting_of(block: &naga::Block, functions: &[usize]) -> usize {
     let statements = block.iter().map(|statement| match statement {
         naga::Statement::Block(block) => of(block),
         naga::Statement::If { accept, reject, .. } => 1 + of(accept).max(of(reject)),
-        // A loop that ends after one turn, and a condition for each case.
+        // A switch is compiled to a loop of one iteration with a condition for each case.
         naga::Statement::Switch { cases, .. } => 2 + cases.iter().map(|case| of(&case.body)).max().unwrap_or(0),
-        // And the condition that ends it.
+        // One level for the loop, one for the condition that ends it.
         naga::Statement::Loop { body, continuing, .. } => 2 + of(body).max(of(continuing)),
         naga::Statement::Call { function, .. } => functions.get(function.index()).copied().unwrap_or(0),
         _ => 0,

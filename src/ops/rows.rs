@@ -134,7 +134,7 @@ impl Tensor {
             return self.new_empty(self.shape(), self.dtype());
         }
         if self.dtype() != self.dtype().number() {
-            // What the kernels hand to each other isn't rounded.
+            // Intermediate results are not rounded to f16.
             return self.to(self.dtype().number())?.softmax_along(name, operation, Some(axis))?.to(self.dtype());
         }
         let most = self.amax_keepdim(axis)?;
@@ -186,7 +186,7 @@ impl Tensor {
         }
         let number = self.dtype().number();
         if self.dtype() != number {
-            // What the kernels hand to each other isn't rounded.
+            // Intermediate results are not rounded to f16.
             let steps = self.to(number)?.norm_in_steps(operation, &weight.to(number)?, &bias.to(number)?, epsilon)?;
             return steps.to(self.dtype());
         }
@@ -250,7 +250,7 @@ impl Tensor {
         let bound: Vec<(Binding<'_>, u32)> = bound.collect::<Result<_, TensorError>>()?;
         let offset = |place: usize| bound.get(place).map_or(0, |&(_, offset)| offset);
         let rows = index(name, self.elements() / columns)?;
-        // The walk counts over all elements.
+        // The kernel's index counts all elements, so their number must fit in 32 bits.
         index(name, self.elements())?;
         let params = Params {
             rows,

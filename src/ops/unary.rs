@@ -89,7 +89,7 @@ macro_rules! unary_operations {
 unary_operations! {
     neg, neg_, NEG, real("-x"), [OnIntegers::Computed(real("-x")), OnIntegers::Undefined],
         "-x", "exact", "f32, f16 and i32", "torch.neg";
-    // On GL, wgpu computes abs of a u32 as that of an i32.
+    // On GL, wgpu computes abs of a u32 as abs of an i32.
     abs, abs_, ABS, real("abs(x)"), computed(real("abs(x)"), real("x")),
         "|x|", "exact", "every dtype", "torch.abs";
     exp, exp_, EXP, exponential("exponential(x)"), IN_REAL,
@@ -109,7 +109,8 @@ unary_operations! {
         "The hyperbolic tangent of x", "within 8 ULP", "every dtype; of integers in f32", "torch.tanh";
     sigmoid, sigmoid_, SIGMOID, exponential("logistic(x)"), IN_REAL,
         "1 / (1 + e to the -x)", "within 8 + 2 |x| ULP", "every dtype; of integers in f32", "torch.sigmoid";
-    // By the bits, from above -0 to minus infinity: drivers replace a comparison by `max`, which may drop a NaN.
+    // Compares bits, those above -0 up to minus infinity: drivers replace a comparison by `max`, which may return the other
+    // operand for NaN.
     relu, relu_, RELU, real("select(x, Real(0.0), (bitcast<Bits>(x) > Bits(0x80000000u)) & (bitcast<Bits>(x) <= Bits(0xff800000u)))"),
         computed(real("max(x, Signed(0))"), real("x")),
         "x where it is above 0, and 0 where not", "exact", "every dtype", "torch.relu";
@@ -128,7 +129,7 @@ unary_operations! {
     gelu, gelu_, GELU, Code::calling("0.5 * x * (1.0 + error_function(x * 0.70710678118))", &[ERROR_FUNCTION]), UNDEFINED,
         "x / 2 · (1 + erf(x / √2)), with erf by Abramowitz and Stegun's formula 7.1.26",
         "within 1e-6 |x|", "f32 and f16", "torch.nn.functional.gelu";
-    // (1 + tanh(u)) / 2 is the logistic function of 2 u, which loses nothing to cancellation.
+    // (1 + tanh(u)) / 2 is the logistic function of 2 u, whose computation has no cancellation.
     gelu_tanh, gelu_tanh_, GELU_TANH, exponential("x * logistic(1.5957691216 * (x + 0.044715 * x * x * x))"), UNDEFINED,
         "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³)))", "within 1e-6 |x|", "f32 and f16",
         "torch.nn.functional.gelu(approximate=\"tanh\")";

@@ -69,7 +69,7 @@ impl Tensor {
         let x = self.as_dtype(self.dtype().number())?;
         let squares = SQUARED_DISTANCE.run_as(name, [&x, &x.mean_keepdim(axes)?])?;
         let sum = if keep_dims { squares.sum_keepdim(axes)? } else { squares.sum(axes)? };
-        // The number of elements in each sum; without sums any number suffices.
+        // The number of elements in each sum. If there are no sums, the divisor is not used.
         let count = self.elements() / sum.elements().max(1);
         sum.div_(count.saturating_sub(correction) as f64)?;
         Ok(sum)

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn buffers_that_live_through_everything_are_settled_and_the_rest_is_split() {
-        // Two buffers with moments of their own, and a chain of four, above a buffer that is always live.
+        // Two buffers that are live alone at some moment, and a chain of four, above a buffer that is always live.
         let chain = [(40, 60, 3), (50, 80, 4), (70, 100, 5), (90, 110, 6)];
         let result = decomposed(&[[(0, 120, 7), (0, 10, 1), (20, 30, 2)].as_slice(), &chain].concat());
         let mut settled = result.settled.clone();
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_chain_deeper_than_the_limit_is_a_component() {
-        // Each level settles one buffer and splits off another.
+        // Each level places one buffer and separates another.
         let chain = (0..3000_u64).flat_map(|level| [(10 * level, 1_000_000, 1), (10 * level, 10 * level + 5, 1)]);
         let result = decomposed(&chain.collect::<Vec<_>>());
         let placed: usize =

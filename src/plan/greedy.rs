@@ -31,7 +31,7 @@ pub(super) struct Placer<'a> {
     scratch: Vec<(u64, u64)>,
 }
 
-/// Where a piece is placed.
+/// The rule for placing a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     /// At the lowest offset where it fits: first fit.

@@ -36,7 +36,7 @@ impl<M: Memory> Inner<M> {
                     state.remedies.refusals += 1;
                     refused.extend(state.remove_refused(id).map(|segment| (id, segment)));
                 }
-                // In place of a refused segment, unless it was released.
+                // A segment that replaces a refused one, unless it was released.
                 None if state.spilled.contains_key(&id) => {
                     refused.extend(state.remove_refused(id).map(|segment| (id, segment)));
                 }
@@ -75,7 +75,7 @@ impl<M: Memory> State<M> {
             return self.take_memory(id);
         }
         if self.spilled.contains_key(&id) {
-            // Already of the size of its blocks.
+            // The segment has the size of its blocks already.
             self.unanswered.push(id);
             return None;
         }

@@ -110,7 +110,7 @@ pub(crate) fn window_positions(
         return None;
     }
     let room = padded_size(size, padding)?.checked_sub(extent)?;
-    // At most usize::MAX - 1, since the kernel has a place at least.
+    // At most usize::MAX - 1, since a kernel has at least one position.
     let whole = room.checked_div(stride)?;
     let begin = whole.checked_add(1).and_then(|next| next.checked_mul(stride));
     let begins_inside = begin.is_some_and(|begin| begin < size.saturating_add(padding[0]));

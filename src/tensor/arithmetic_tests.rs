@@ -43,7 +43,7 @@ fn assert_valid(layout: &Layout, storage: u128) {
     assert_eq!(collapsed.elements(), layout.elements());
     let [both, _] = collapse([layout, layout]);
     assert_eq!(both, collapsed);
-    // None of these may panic, whatever they say.
+    // None of these calls may panic, with any result.
     let _ = (layout.is_contiguous(), layout.overlaps_itself(), layout.overlaps(layout));
 }
 
@@ -77,7 +77,7 @@ proptest! {
                 0 => layout.reshape(&other),
                 1 => layout.expand("expand", &other),
                 2 => layout.narrow(first % rank, second, first),
-                // A range that fits, as often as not without elements.
+                // A range within the axis, which has no elements in half of the cases.
                 3 => {
                     let axis = first % rank;
                     let size = layout.shape.get(axis).copied().unwrap_or(0);
@@ -85,7 +85,7 @@ proptest! {
                     layout.narrow(axis, start, size.saturating_sub(start))
                 }
                 4 => layout.transpose(first % rank, second % rank),
-                // Empty, and with other large sizes: the offset must not grow.
+                // Without elements and with other large sizes, the offset must not grow.
                 _ => layout.reshape(&[0, first]),
             };
             if let Ok(view) = seen {
@@ -113,7 +113,7 @@ proptest! {
         prop_assert_eq!(window_extent(kernel, dilation).map(|extent| extent as u128), is_window.then_some(covered));
         let fits = is_window && size > 0 && stride > 0 && is_usize(wide) && wide >= covered;
         let wanted = fits.then(|| {
-            // Positions one by one, from where they are whole.
+            // The windows that fit, and with ceil_mode one more if it starts in the image or in the padding before it.
             let room = wide - covered;
             let whole = room / stride as u128 + 1;
             let is_more = ceil_mode && !room.is_multiple_of(stride as u128) && whole * (stride as u128) < size as u128 + padding[0] as u128;

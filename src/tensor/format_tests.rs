@@ -51,11 +51,11 @@ fn of_many_elements_the_first_and_last_three_of_each_axis_are_written() {
         [1078, 1079, 1080,  ..., 1086, 1087, 1088],
         [1089, 1090, 1091,  ..., 1097, 1098, 1099]], dtype=i32)";
     assert_eq!(whole(&[100, 11], &matrix), wanted);
-    // Of the elements that are shown alone, the text is the same.
+    // The text depends only on the elements that are shown.
     let shown: Vec<i32> =
         [0, 1, 2, 97, 98, 99].iter().flat_map(|row| [0, 1, 2, 8, 9, 10].map(|at| row * 11 + at)).collect();
     assert_eq!(text(&[100, 11], &shown, &[6, 6]), wanted);
-    // An axis that is not cut is whole in either.
+    // An axis that is not shortened is shown whole in both.
     let pairs: Vec<i32> = (0..2000).collect();
     let wanted = "tensor([[   0,    1],
         [   2,    3],

@@ -98,7 +98,7 @@ fn overlap_is_told_as_it_is() {
 
 #[test]
 fn overlap_of_views_with_unlike_strides_is_never_missed() {
-    // The same storage as several shapes: what a program may make by reshaping.
+    // One storage viewed with several shapes, as by reshape.
     let shapes: [&[usize]; 5] = [&[60], &[6, 10], &[10, 6], &[3, 4, 5], &[2, 2, 3, 5]];
     let mut views = Vec::new();
     for shape in shapes {

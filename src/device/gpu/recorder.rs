@@ -308,7 +308,7 @@ mod tests {
         gpu.submit(Submit::Now)?;
         assert!(!gpu.commands().due());
         assert_eq!([&one, &place].map(clear), [6, 7].map(Ok));
-        // Once accepted, the segment is as any other.
+        // An accepted segment needs no further checks.
         drop(answer_one);
         assert_eq!([&one, &place].map(clear), [7, 7].map(Ok));
         // Commands on a refused segment are not recorded.

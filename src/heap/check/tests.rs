@@ -40,7 +40,7 @@ fn sound() -> Sound {
     heap.pin(pinned).expect("active");
     heap.pin(pending).expect("active");
     heap.free(pending).expect("active");
-    // Their records are left behind vacant.
+    // Their records are vacant afterwards.
     let joined = [(); 3].map(|()| allocate(&mut heap, 1500));
     joined.into_iter().for_each(|id| heap.free(id).expect("active"));
     heap.add_segment(SubPool::Small, 1 << 12).expect("a multiple of the granule");
@@ -118,7 +118,7 @@ fn a_block_in_the_wrong_list_or_in_none_is_found() {
     expect("Membership", |s| s.heap.segments[s.busy].pool = SubPool::Small);
     expect("Entry", |s| s.heap.blocks[s.hole].state = State::Inactive { position: 99 });
     expect("Unlisted", |s| s.heap.lists[SubPool::Large.index()].remove(&mut s.heap.blocks, s.hole));
-    // A hole that is said to be a whole segment, and the reverse.
+    // A hole marked as a whole segment, and a whole segment that is not.
     expect("Membership", |s| {
         let large = &mut s.heap.lists[SubPool::Large.index()];
         large.remove(&mut s.heap.blocks, s.hole);
@@ -132,7 +132,7 @@ fn a_block_in_the_wrong_list_or_in_none_is_found() {
         s.heap.lists[SubPool::Large.index()].insert(&mut s.heap.blocks, s.hole);
     });
     expect("Membership", |s| {
-        // The block leaves its size, and so its class, behind; a neighbour makes up for it.
+        // The block's size, and therefore its class, is wrong; a neighbour compensates in the sum.
         s.heap.blocks[s.hole].size += 30;
         s.heap.blocks[s.pinned].offset += 30;
         s.heap.blocks[s.pinned].size -= 30;

@@ -93,7 +93,7 @@ impl Variant {
         for operand in 0..=self.inputs {
             key = key * 16 + u64::from(self.bindings[operand]) * 2 + u64::from(self.is_broadcast[operand]);
         }
-        // Last, because the number of inputs decides what is before it.
+        // The number of inputs is last: it determines how many digits precede it.
         ((key * 4 + self.form as u64) * 8 + self.rank as u64) * 8 + self.inputs as u64
     }
 
@@ -152,8 +152,8 @@ pub(super) struct Words {
 impl Words {
     const MOST: usize = 64;
 
-    /// Those of a walk of `count` steps: in the flat form the elements of the last step, and an offset for each operand; else the
-    /// sizes, and for each operand its offset and strides.
+    /// The words for `count` invocations: in the flat form the number of elements of the last invocation, and an offset for each
+    /// operand; in other forms the sizes, and for each operand its offset and strides.
     pub(super) fn new(
         name: &'static str,
         layouts: &[Layout],

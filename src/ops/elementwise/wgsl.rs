@@ -89,7 +89,7 @@ pub(super) fn kernel(steps: &Steps<'_>, variant: &Variant, parameters: &Paramete
     line(&format!("    if index >= {} {{ return; }}", word(0)));
     line(&places(variant));
     match steps.nodes[steps.result as usize] {
-        // The bits of elements stay as they are, whatever they are.
+        // Copies all bits, also those of NaN.
         Node::Input(input) if variant.dtypes[input as usize] == variant.written => {
             line(&store(&load(input as usize + 1, variant), variant));
         }
@@ -128,7 +128,7 @@ fn functions(steps: &Steps<'_>, form: Form) -> Vec<Cow<'static, str>> {
                 let (name, operands) = (function_name(operation, *kind), operands.join(", "));
                 add(format!("fn {name}({operands}) -> {} {{ return {}; }}", value(*kind, form), code.expression).into());
             }
-            // Truth values of numbers.
+            // The function that converts numbers to truth values.
             (Node::Both(..) | Node::Either(..) | Node::Not(_) | Node::Select(..), _) => add(NUMBER.into()),
             _ => {}
         }
@@ -157,7 +157,7 @@ fn places(variant: &Variant) -> String {
     }
     text.push_str("    var rest = index;\n");
     for axis in (0..rank).rev() {
-        // The rest is the index of the outermost dimension, which needs no division.
+        // What remains of the index is the coordinate of the outermost dimension, without a division.
         let coordinate = if axis == 0 { "rest" } else { "coordinate" };
         if axis > 0 {
             let size = word(1 + axis);
@@ -273,7 +273,7 @@ fn store(value: &str, variant: &Variant) -> String {
         Form::Strided => format!("    b0[p0] = {value};"),
         Form::Rows => format!("    b0[p0 >> 2u] = {};", packed(value, variant)),
         Form::Flat => {
-            // The elements after the tail of the last four may be another view's.
+            // Elements after the end may belong to another view, and are stored with the values that they have.
             let (count, tail) = (word(0), word(1));
             let (there, result) = (unpacked("b0[p0]".into(), variant.written, variant), packed("result", variant));
             format!(

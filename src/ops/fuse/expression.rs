@@ -13,7 +13,7 @@ pub struct Nodes(RefCell<Builder>);
 #[derive(Debug, Default)]
 struct Builder {
     nodes: Vec<Node>,
-    /// Where each node is, once there are [`FEW`].
+    /// The index of each node, filled once there are more than [`FEW`].
     places: FxHashMap<Node, Place>,
     /// The bits of each constant.
     constants: Vec<u32>,

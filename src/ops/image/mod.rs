@@ -123,14 +123,14 @@ impl<'a> Run<'a> {
         }
         let Self { name, planes, out, window, counted, .. } = *self;
         let number = |value| index(name, value);
-        // Also of padded sizes kernels count places in 32 bits.
+        // Kernels compute positions in the padded image in 32 bits.
         for axis in [0, 1] {
             number(arithmetic::padded_size(planes.size[axis], window.padding[axis]).unwrap_or(usize::MAX))?;
             number(window.extent(axis).unwrap_or(usize::MAX))?;
         }
-        // Where there is one window only, no stride matters.
+        // With a single window along an axis, its stride has no effect and may exceed 32 bits.
         let stride = [0, 1].map(|axis| if out[axis] == 1 { 1 } else { window.stride[axis] });
-        // Nor a dilation where there is one tap.
+        // The same applies to the dilation of a single tap.
         let dilation = [0, 1].map(|axis| if window.kernel[axis] == 1 { 1 } else { window.dilation[axis] });
         let before = window.padding.map(|[before, _]| before);
         let pair =

@@ -112,7 +112,7 @@ impl Tensor {
         self.check_real(name)?;
         let (planes, window) = (Planes::of(name, shape)?, KernelWindow::from(options));
         let out = window.out(name, planes.size)?;
-        // Between two taps there may be a whole image.
+        // With a dilation above the image's size, all taps of a window can be in the padding.
         let is_stepped_over = |axis: usize| window.dilation[axis] > planes.size[axis] && options.padding[axis] > 0;
         if !window.is_padded_by_half() || (0..2).any(is_stepped_over) {
             return Err(window.error(name, planes.size));
@@ -127,7 +127,7 @@ impl Tensor {
         let padded = |axis: usize| arithmetic::padded_size(planes.size[axis], window.padding[axis]);
         let padded = [0, 1].map(|axis| padded(axis).unwrap_or(usize::MAX));
         let is_padded = options.padding != [0, 0];
-        // Only where a window may reach beyond what counts do its positions have different numbers of places.
+        // The divisor varies only if windows can extend beyond the elements that count.
         if !options.ceil_mode && (options.count_include_pad || !is_padded) {
             return Ok(Average { planes, window, out, scale: area_of(&window), counted: [[0; 2]; 2] });
         }

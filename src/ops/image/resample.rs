@@ -125,8 +125,8 @@ impl Tensor {
         let (planes, out) = (Planes { size, ..own }, own.size);
         let input = self.contiguous()?;
         let run = Run { operation, planes, out, ..Run::new(name, &UPSAMPLE_BACK, &input) };
-        // Positions that take from one element: out / size of them in the nearest form, twice as many in the bilinear
-        // one, and those that the ends of the range are rounded to. With aligned corners, sizes are one less.
+        // An upper bound of the number of outputs that read one input element: out / size for nearest, twice as many for
+        // bilinear, plus one at each end for rounding. With aligned corners, both sizes are one less.
         let takers = |axis: usize| {
             let (out, size) = (out[axis], size[axis]);
             let each = match operation == BILINEAR_ALIGNED {

@@ -87,10 +87,11 @@ fn results_do_not_depend_on_the_limit_of_loop_iterations() -> Result<(), TensorE
     ];
     for window in windows {
         let whole = results::<f32>(&pool, DType::F32, window)?;
-        // A few rows at a time, one, and parts of one; the upsampling gradients have 132 iterations of other loops.
+        // The limits permit a few rows of a window at a time, one row, and parts of a row. The upsampling gradients have 132
+        // iterations in other loops.
         for limit in [170, 146, 140] {
             let parts = with_loop_limit(limit, || results::<f32>(&pool, DType::F32, window))?;
-            // In one order, so to the bit.
+            // The order of additions is the same, so all bits are equal.
             assert_eq!(parts, whole, "{window:?} {limit}");
         }
         if with_gpu(&Tensor::zeros(&pool, [1], DType::F32)?, crate::device::Gpu::has_f16) {

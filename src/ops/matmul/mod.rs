@@ -154,7 +154,7 @@ impl Tensor {
         if other.rank() > 1 {
             shape.push(columns);
         }
-        // Also for expanded operands, whose loop along K could be arbitrarily long.
+        // An expanded operand occupies little memory, so the length of K has to be checked separately.
         index(NAME, depth)?;
         // Sums that continue in the next dispatch are not rounded.
         let written =
@@ -314,7 +314,7 @@ fn tiling(
     let layout = OperandLayout::of(sizes, left, right)?;
     let tiles = rows.div_ceil(MANY.tile) * columns.div_ceil(MANY.tile) * batches;
     let tiling = if suits_large && tiles >= MANY_TILES { MANY } else { FEW };
-    // Small matrices have more parallelism in smaller pieces.
+    // For small matrices, the kernel without tiles has more parallelism.
     (rows.min(columns) >= TILE / 2 && depth >= 8 * tiling.slice).then_some((tiling, layout))
 }
 

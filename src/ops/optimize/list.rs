@@ -159,7 +159,7 @@ impl Launch {
                 continue;
             }
             let window = window(place, most, windows);
-            // Two windows on the same bytes would be two writable bindings of them.
+            // Two windows with common bytes would be two writable bindings of these bytes.
             if self.windows.len() == MOST_WINDOWS || self.windows.iter().any(|other| overlap(other, &window)) {
                 self.windows.truncate(known);
                 return false;

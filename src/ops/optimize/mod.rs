@@ -97,7 +97,7 @@ impl AdamW {
     /// As [`Sgd::step`].
     pub fn step(&self, number: u32, parameters: &[AdamWParameter<'_>]) -> Result<(), TensorError> {
         let entries: Vec<_> = parameters.iter().map(|one| [one.x, one.mean, one.mean_square, one.gradient]).collect();
-        // In float64: near 1 the powers of a first step lose all their digits.
+        // In float64: in the first steps, 1 − β^step has no correct digits in f32 if β is near 1.
         let unbiased = self.betas.map(|beta| 1.0 - f64::from(beta).powf(f64::from(number.max(1))));
         #[expect(clippy::cast_possible_truncation, reason = "the kernel takes f32")]
         let [rate, second_scale] =

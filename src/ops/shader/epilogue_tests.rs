@@ -40,11 +40,11 @@ fn epilogue(x: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result
     let operation = activation.on(NAME, x.dtype())?;
     let variant = Variant { operation, bias: bias.is_some(), ..Variant::plain(x.dtype()) };
     let program = with_gpu(&output, |gpu| SHADER.program(gpu, variant))?;
-    // The right operand, which nothing reads.
+    // The right operand, which the kernel binds and does not read.
     let right = Tensor::zeros(&x.pool(), [4], x.dtype())?;
     let bound = [Some(&output), Some(x), Some(&right), bias].into_iter().flatten();
     let bound = bound.map(|tensor| Placed::of(tensor).bind_whole(NAME)).collect::<Result<Vec<_>, _>>()?;
-    // Rows and columns; no offsets, and nothing to add to.
+    // Rows and columns; all offsets, and the flag for adding to the output, are 0.
     let mut params = [0_u32; 16];
     (params[0], params[1]) = (rows, 1);
     launch(NAME, &program, &bound, bytemuck::bytes_of(&params), [rows.div_ceil(64), 1, 1], 0)?;

@@ -26,7 +26,7 @@ pub(super) type Edit = [&'static str; 2];
 pub(super) struct Shader {
     /// The name in the cache, in errors and in profiles.
     pub(super) name: &'static str,
-    /// Its WGSL, as files. The host adds the aliases Element and Output, the types of the elements that are read and
+    /// The files of its WGSL. The host adds the aliases Element and Output, the types of the elements that are read and
     /// written, and Number, the type of arithmetic.
     parts: &'static [&'static str],
     edits: &'static [Edit],

@@ -60,7 +60,7 @@ fn collect(name: &str, wgsl: &str) {
 #[test]
 #[should_panic(expected = "HLSL")]
 fn what_a_language_lacks_is_found() {
-    // Of these languages only MSL has atomic additions of f32.
+    // Among these languages, only MSL has atomic additions of f32.
     check(
         "atomic",
         "@group(0) @binding(0) var<storage, read_write> x: atomic<f32>;

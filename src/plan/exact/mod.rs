@@ -104,7 +104,7 @@ impl<'a> Search<'a> {
         let mut stack = vec![self.frame(all)];
         let stop = budget.used().saturating_add(nodes);
         loop {
-            // What a failed candidate did is undone before the next one is tried.
+            // The changes of a failed candidate are undone before the next one is tried.
             let Some(frame) = stack.last_mut() else { return Outcome::Infeasible };
             self.state.undo(frame.mark);
             let Some(&candidate) = frame.candidates.get(frame.next) else {
@@ -190,7 +190,7 @@ impl<'a> Search<'a> {
             let highest = state.highest_start(range.clone());
             candidates.extend(pieces.iter().copied().filter(|index| low(index) < top && low(index) <= highest));
             candidates.sort_unstable_by_key(|index| (low(index), state.rank[*index as usize]));
-            // Of interchangeable pieces, which are neighbours unless their ranks differ, one is enough.
+            // Interchangeable pieces are adjacent unless their ranks differ; trying one of them is enough.
             candidates.dedup_by_key(|index| (low(index), self.class[*index as usize]));
             if let Some(at) = candidates.iter().position(|index| state.must_be_placed(*index)) {
                 candidates.truncate(at + 1);

@@ -44,7 +44,7 @@ enum Change {
     Placed { piece: u32 },
 }
 
-/// What a placement did.
+/// The result of a placement.
 pub(super) struct Effect {
     /// Whether the state may lead to a placement of all pieces.
     pub(super) is_possible: bool,

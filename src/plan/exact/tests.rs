@@ -45,7 +45,7 @@ fn what_is_known_to_fit_is_never_refuted_and_found_placements_are_valid() {
     for case in 0..60 {
         let (pieces, count) = sections(cut(&mut random, 20 + case, 16, 60).into_iter());
         for component in decompose(pieces, count).components {
-            // What is cut from the whole rectangle fits its live sum, above the base.
+            // The pieces were cut out of a rectangle of height 60, so they fit in its part above the base.
             let capacity = 60 - component.base;
             let mut exact = Search::new(&component).expect("the component is small");
             for _ in 0..6 {

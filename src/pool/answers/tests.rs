@@ -126,7 +126,7 @@ impl Memory for LateMemory {
     }
 
     async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
-        // The refusal of a segment that the read does not use is a fault, which this memory has not.
+        // A refused segment that the read does not use would be a fault, and this memory reports no faults.
         let _ = self.answer();
         self.host.collect(readback).await
     }
@@ -163,7 +163,7 @@ impl Commands<LateMemory> for LateCommands<'_> {
     }
 
     fn copy(&mut self, from: &Location<LateSegment>, to: &Location<LateSegment>) -> Result<(), DeviceError> {
-        // What is copied into a segment that is refused later would be lost.
+        // Bytes that are copied into a segment which is refused later would be lost.
         for place in [from, to] {
             assert_eq!(place.segment.acceptance(), Acceptance::Accepted, "a block moves from or to {place:?}");
         }
@@ -216,7 +216,7 @@ fn a_refused_segment_leaves_the_pool_as_soon_as_it_is_idle() -> Outcome {
     let refused = pool.allocate(100 * MIB)?;
     let refusal = Err(DeviceError::Refused { bytes: 100 * MIB });
     assert_eq!(pool.memory().answer(), refusal);
-    // A request that would fit into what was refused gets memory that exists.
+    // A request that would fit in the refused segment is served from another one.
     let other = pollster::block_on(pool.allocate_async(MIB))?;
     other.write(0, b"more")?;
     check(&pool);
@@ -241,7 +241,7 @@ fn using_a_refused_block_asks_the_device_again() -> Outcome {
     assert_eq!(pool.memory().answer(), refusal);
     assert!(pool.memory().used.load(Ordering::Relaxed) <= 8 * MIB);
     for _ in 0..2 {
-        // The device may have room for it by now, so each use creates it again.
+        // The device may have free memory meanwhile, so each use creates the segment again.
         block.write(0, b"lost")?;
         assert_eq!(pool.memory().answer(), refusal);
         check(&pool);
@@ -259,7 +259,7 @@ fn using_a_refused_block_asks_the_device_again() -> Outcome {
 fn an_allocation_that_waits_for_the_answer_releases_what_is_idle_and_tries_again() -> Outcome {
     let pool = pool(8 * MIB)?;
     drop(pollster::block_on(pool.allocate_async(6 * MIB))?);
-    // The idle segment takes the room.
+    // The idle segment occupies the rest of the limit.
     let block = pollster::block_on(pool.allocate_async(7 * MIB))?;
     block.write(0, b"here")?;
     let error = pollster::block_on(pool.allocate_async(7 * MIB)).expect_err("there is no more");
@@ -281,7 +281,7 @@ fn what_the_limit_lacks_is_an_error_of_its_own_only_if_released_segments_provide
     let AllocateError::Unfinished { requested, pending } = error else { panic!("{error}") };
     assert_eq!(requested, 44 * MIB);
     assert!(pending >= 40 * MIB, "{pending}");
-    // No wait helps: live blocks take the limit.
+    // Waiting does not help: live blocks occupy the whole limit.
     let kept = pool.allocate(20 * MIB)?;
     let error = pool.allocate(60 * MIB).expect_err("the limit has no room");
     assert!(matches!(error, AllocateError::OutOfMemory(_)), "{error}");
@@ -310,7 +310,7 @@ fn no_block_moves_from_or_to_a_segment_without_an_answer() -> Outcome {
                         live.push((storage, stamp));
                     }
                 }
-                // In a segment that may be refused, among others that may move.
+                // A block in a segment that may be refused, among blocks that may move.
                 5 => unsure.extend(pool.allocate(4 * random.u64(1..MIB / 4))),
                 6 => {
                     drop(pool.memory().answer());

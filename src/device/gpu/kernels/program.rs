@@ -70,7 +70,7 @@ pub(crate) enum ProgramKey {
     Shader {
         shader: &'static str,
         operation: &'static str,
-        /// Of the input elements and of the output elements.
+        /// The dtypes of the input elements and of the output elements.
         dtypes: [&'static str; 2],
         /// Whether one binding serves two operands.
         shared: bool,

@@ -72,7 +72,7 @@ impl Timer {
             state.is_closed = true;
             state.pending.take()
         };
-        // Outside of the lock: dropping what the call owns may come back here.
+        // Outside of the lock: dropping the values that the call owns may schedule another call.
         drop(pending);
         self.changed.notify_all();
     }
