@@ -3,7 +3,7 @@
 use super::cast::conversion;
 use super::elementwise::{Code, Elementwise, IDENTITY, Operation};
 use super::launch::{check_pools, is_in_place};
-use super::turn::TransposingCopy;
+use super::transposing_copy::TransposingCopy;
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 
@@ -53,9 +53,9 @@ impl Tensor {
             return self.copy_(&source.copied()?);
         }
         if source.dtype() == self.dtype() && self.elements() > 0 {
-            let turn = TransposingCopy::new(self.layout(), &layout);
-            if let Some(turn) = turn.filter(|_| TransposingCopy::suits_device_of(self)) {
-                return turn.run(name, self, source);
+            let transposing = TransposingCopy::new(self.layout(), &layout);
+            if let Some(transposing) = transposing.filter(|_| TransposingCopy::suits_device_of(self)) {
+                return transposing.run(name, self, source);
             }
         }
         let (single, moved_as) = conversion(source.dtype(), self.dtype())?;

@@ -35,7 +35,7 @@ mod reduce;
 mod reflect;
 mod rows;
 mod shader;
-mod turn;
+mod transposing_copy;
 mod unary;
 mod variance;
 

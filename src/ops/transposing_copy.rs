@@ -54,14 +54,14 @@ impl TransposingCopy {
         let [output, input] = collapse([output, input]);
         let neighbours = |layout: &Layout| layout.strides.iter().position(|&stride| stride == 1);
         let (outer, inner) = (neighbours(&output)?, neighbours(&input)?);
-        let turn = Self { output, input, outer, inner };
+        let copy = Self { output, input, outer, inner };
         let is_wide = |axis: usize| (LEAST..TILE * MOST_WORKGROUPS).contains(&output.shape[axis]);
         (output.rank() <= KERNEL_RANK
             && outer != inner
             && is_wide(outer)
             && is_wide(inner)
-            && turn.batches() <= MOST_WORKGROUPS)
-            .then_some(turn)
+            && copy.batches() <= MOST_WORKGROUPS)
+            .then_some(copy)
     }
 
     fn batch_axes(&self) -> impl Iterator<Item = usize> {
