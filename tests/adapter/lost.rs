@@ -1,7 +1,7 @@
 //! Device loss: every call returns an error, drops are safe, and nothing panics or hangs.
 
 use crate::common::{Outcome, adapter, watchdog};
-use wgpu_pool::{AllocateError, DType, DeviceError, Kernel, KernelError, Pool, Tensor, TensorError};
+use wgpu_pool::{AllocateError, DType, DeviceError, Kernel, KernelError, Memory, Pool, Tensor, TensorError};
 
 fn noop() -> Pool {
     let (device, queue) = adapter::noop();
@@ -13,6 +13,11 @@ fn pools() -> Vec<(&'static str, Pool)> {
     let opened = adapter::fresh().map(|pool| ("opened", pool));
     let embedded = adapter::foreign_pool().map(|pool| ("embedded", pool));
     opened.into_iter().chain(embedded).chain([("noop", noop())]).collect()
+}
+
+/// The bytes of a block that needs a new segment: 64 MiB, or as many as the device's largest segment has.
+fn large(pool: &Pool) -> u64 {
+    pool.memory().limits().largest_segment.min(64 << 20)
 }
 
 /// Objects that were created before the loss.
@@ -35,8 +40,8 @@ fn of_kernel(error: KernelError) -> TensorError {
 #[expect(clippy::unit_arg, reason = "what a call returns does not matter here")]
 const CALLS: [Call; 27] = [
     ("allocate a cached block", |pool, _| Ok(drop(pool.allocate(10)?))),
-    ("allocate a new segment", |pool, _| Ok(drop(pool.allocate(64 << 20)?))),
-    ("reserve", |pool, _| Ok(pool.reserve_blocking(256 << 20)?)),
+    ("allocate a new segment", |pool, _| Ok(drop(pool.allocate(large(pool))?))),
+    ("reserve", |pool, _| Ok(pool.reserve_blocking(large(pool))?)),
     ("submit", |pool, _| Ok(pool.submit()?)),
     ("synchronize", |pool, _| Ok(pool.synchronize_blocking()?)),
     ("check", |pool, _| Ok(pool.memory().check()?)),

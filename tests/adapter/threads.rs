@@ -85,7 +85,7 @@ fn reads_are_awaited_on_one_thread_while_another_records() -> Outcome {
             });
             scope.spawn(move || {
                 for _ in 0..50 {
-                    drop(Tensor::zeros(pool, [2 << 20], DType::F32).expect("there is room"));
+                    drop(Tensor::zeros(pool, [600_000], DType::F32).expect("there is room"));
                     pool.trim();
                 }
             });

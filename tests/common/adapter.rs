@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use wgpu_pool::{Gpu, GpuOptions, Pool, PoolOptions};
+use wgpu_pool::{Gpu, GpuOptions, Memory, Pool, PoolOptions};
 
 /// Whether a missing adapter is a failure: in continuous integration, or if an environment variable requests that. Always in a
 /// browser, which has no environment variables.
@@ -61,10 +61,24 @@ fn forced_limits() -> Option<wgpu::Limits> {
 /// Opens a new memory on the best adapter, with small limits on request. `None` if there is no adapter; fails the test if
 /// one is required.
 pub(crate) fn gpu() -> Option<Gpu> {
-    if let Some(limits) = forced_limits() {
-        return foreign_with(limits).map(|(device, queue)| Gpu::from_device(device, queue));
+    if let Some(required_limits) = forced_limits() {
+        // Small blocks of the driver, as the crate requests them.
+        let memory_hints = wgpu::MemoryHints::Manual { suballocated_device_memory_block_size: 4 << 20..4 << 20 };
+        let descriptor = wgpu::DeviceDescriptor { required_limits, memory_hints, ..Default::default() };
+        return foreign_as(&descriptor).map(|(device, queue)| Gpu::from_device(device, queue));
     }
     or_skip(pollster::block_on(Gpu::open(&GpuOptions::default())))
+}
+
+/// Whether a block of this many bytes fits in a buffer and a binding of the pool's device. If not, says so on standard error: a
+/// test of larger blocks is skipped.
+pub(crate) fn holds<M: Memory>(pool: &Pool<M>, bytes: u64) -> bool {
+    let limits = pool.memory().limits();
+    let most = limits.largest_segment.min(limits.largest_binding);
+    if most < bytes {
+        eprintln!("skipped: needs blocks of {bytes} bytes, and the device's largest has {most}");
+    }
+    most >= bytes
 }
 
 /// Opens a new pool on the best adapter, as [`gpu`].
@@ -121,10 +135,13 @@ pub(crate) fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
 
 /// As [`foreign`], with other limits.
 pub(crate) fn foreign_with(required_limits: wgpu::Limits) -> Option<(wgpu::Device, wgpu::Queue)> {
+    foreign_as(&wgpu::DeviceDescriptor { required_limits, ..Default::default() })
+}
+
+fn foreign_as(descriptor: &wgpu::DeviceDescriptor<'_>) -> Option<(wgpu::Device, wgpu::Queue)> {
     let opened = pollster::block_on(async {
         let adapter = foreign_adapter().await.map_err(|error| error.to_string())?;
-        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
-        adapter.request_device(&descriptor).await.map_err(|error| error.to_string())
+        adapter.request_device(descriptor).await.map_err(|error| error.to_string())
     });
     or_skip(opened)
 }

@@ -1,6 +1,6 @@
 //! Reads return what was written, in program order.
 
-use crate::common::Outcome;
+use crate::common::{self, Outcome};
 use crate::subjects::{
     SEGMENT, Subject, allocate_at, assert_stamp, options, over_every_memory_with_bytes, pattern, read, stamp,
 };
@@ -169,6 +169,9 @@ fn a_large_upload_in_several_pieces_is_complete<S: Subject>(memory: S::Memory) -
     let pool = Pool::new(memory, options())?;
     // Two whole pieces and a remainder that is not a multiple of the copy unit.
     let bytes = (32 << 20) + 1_000_003;
+    if !common::adapter::holds(&pool, bytes as u64) {
+        return Ok(());
+    }
     let storage = pool.allocate(bytes as u64)?;
     let content = pattern(9, bytes);
     storage.write(0, &content)?;

@@ -3,11 +3,13 @@
 use crate::program::{Extent, Text, World, run_seed};
 use crate::subjects::{Accounting, Adapter, Gl, Host, Noop, Subject, assert_consistent};
 use std::ops::Range;
-use wgpu_pool::HostMemory;
+use wgpu_pool::{HostMemory, Memory};
 
 /// Runs the programs of a range of seeds.
 fn run_all<S: Subject>(seeds: Range<u64>, extent: Extent, fault: fn(&S::Memory, u64)) {
     let text = Text::new();
+    let Some(largest) = S::memory().map(|memory| memory.limits().largest_segment) else { return };
+    let extent = Extent { largest: extent.largest.min(largest), ..extent };
     for seed in seeds {
         let world = || {
             let memory = S::memory()?;

@@ -25,7 +25,8 @@ pub(super) fn packed(inputs: &[&Tensor], output: &Tensor, most: usize) -> Result
             None => bound.push(Bound { input, elements }),
         }
     }
-    if bound.len() < most {
+    let bindings = 1 + bound.len();
+    if bindings <= most {
         return Ok(None);
     }
     bound.sort_by_key(|bound| bound.elements);
