@@ -17,6 +17,7 @@ mod test_folder;
 mod tsan;
 mod viewer;
 mod web;
+mod web_demo;
 #[cfg(test)]
 mod workflows;
 
@@ -30,7 +31,7 @@ use crate::step::Run;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [--assume-driver] [--target web [--short]] [--minutes N] [--only NAME]
-                           [--all-platforms] [--update]
+                           [--all-platforms] [--update] [--check]
 
 commands:
   demo     run the examples and replay the allocation traces
@@ -43,6 +44,8 @@ commands:
   features build, document and test every combination of the crate's features that makes sense
   soak     random programs, threads, faults and training for --minutes N, 10 if left out
   tsan     run the pool's tests under ThreadSanitizer; needs a nightly compiler with rust-src
+  web      build the live demonstration and serve it on this machine; with --check instead test
+           it in Chromium
   viewer   show the viewer's page in a browser, and check what it does
   conformance
            run PyTorch's operator database and ONNX's node tests, whose packages
@@ -64,6 +67,7 @@ enum Command {
     Features,
     Soak,
     Tsan,
+    Web,
     Viewer,
     Conformance,
     Api,
@@ -78,6 +82,7 @@ struct Arguments {
     only: Option<String>,
     all_platforms: bool,
     update: bool,
+    check: bool,
     target: Target,
     short: bool,
 }
@@ -101,6 +106,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     let mut only = None;
     let mut all_platforms = false;
     let mut update = false;
+    let mut check = false;
     let mut target = Target::Native;
     let mut short = false;
     while let Some(argument) = arguments.next() {
@@ -111,6 +117,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "features" => Command::Features,
             "soak" => Command::Soak,
             "tsan" => Command::Tsan,
+            "web" => Command::Web,
             "viewer" => Command::Viewer,
             "conformance" => Command::Conformance,
             "api" => Command::Api,
@@ -121,6 +128,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             }
             "--all-platforms" => {
                 all_platforms = true;
+                continue;
+            }
+            "--check" => {
+                check = true;
                 continue;
             }
             "--update" => {
@@ -169,6 +180,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     if update && command != Command::Api {
         return Err("--update belongs to api".to_string());
     }
+    if check && command != Command::Web {
+        return Err("--check belongs to web".to_string());
+    }
     if target != Target::Native && command != Command::Test {
         return Err("--target belongs to test".to_string());
     }
@@ -176,7 +190,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
         return Err("--short belongs to test --target web".to_string());
     }
     let minutes = minutes.unwrap_or(MINUTES);
-    Ok(Some(Arguments { command, assume_driver, minutes, only, all_platforms, update, target, short }))
+    Ok(Some(Arguments { command, assume_driver, minutes, only, all_platforms, update, check, target, short }))
 }
 
 /// The root of the checkout in which this run was started. Cargo provides the package path also at run time, which
@@ -206,6 +220,7 @@ fn main() -> ExitCode {
         Command::Features => "features",
         Command::Soak => "soak",
         Command::Tsan => "tsan",
+        Command::Web => "web",
         Command::Viewer => "viewer",
         Command::Conformance => "conformance",
         Command::Api => "api",
@@ -229,6 +244,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
     match arguments.command {
         Command::Viewer => return viewer::run(run),
         Command::Tsan => return tsan::run(run),
+        Command::Web => return web_demo::run(run, arguments.check),
         Command::Check => return platforms::run(run, arguments.all_platforms),
         Command::Api => return api::run(run, arguments.update),
         Command::Test if arguments.target == Target::Web => return web::run(run, arguments.short),
@@ -245,7 +261,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Features => features::run(run),
         Command::Soak => soak::run(run, arguments.minutes),
         Command::Conformance => conformance::run(run, arguments.only.as_deref()),
-        Command::Viewer | Command::Tsan | Command::Check | Command::Api | Command::Driver => Ok(()),
+        Command::Web | Command::Viewer | Command::Tsan | Command::Check | Command::Api | Command::Driver => Ok(()),
     }
 }
 
@@ -260,6 +276,7 @@ mod tests {
         only: None,
         all_platforms: false,
         update: false,
+        check: false,
         target: Target::Native,
         short: false,
     };
@@ -320,6 +337,13 @@ mod tests {
         assert_eq!(parsed("test --short"), Err("--short belongs to test --target web".to_string()));
         assert_eq!(parsed("demo --target web"), Err("--target belongs to test".to_string()));
         assert_eq!(parsed("test --target mars"), Err("--target takes web, not `mars`".to_string()));
+    }
+
+    #[test]
+    fn the_demonstration_is_served_or_checked() {
+        assert_eq!(parsed("web"), Ok(Some(Arguments { command: Command::Web, ..DEMO })));
+        assert_eq!(parsed("web --check"), Ok(Some(Arguments { command: Command::Web, check: true, ..DEMO })));
+        assert_eq!(parsed("viewer --check"), Err("--check belongs to web".to_string()));
     }
 
     #[test]

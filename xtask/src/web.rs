@@ -14,7 +14,7 @@ use crate::platforms;
 use crate::step::{Run, Step, cargo};
 use crate::viewer;
 
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const RUNNER: &str = "wasm-bindgen-test-runner";
 /// The package whose program runs a suite, and the folder of its program.
 const DRIVER: &str = "wgpu-pool-web-driver";
@@ -92,7 +92,7 @@ fn tests(runner: &Path, options: &Path) -> Step {
 }
 
 /// Finds the test runner of the locked version of wasm-bindgen, or installs it into `folder`.
-fn ensure_runner(lock: &Path, folder: &Path) -> Result<PathBuf, String> {
+pub(crate) fn ensure_runner(lock: &Path, folder: &Path) -> Result<PathBuf, String> {
     let text = fs::read_to_string(lock).map_err(|error| format!("{}: {error}", lock.display()))?;
     let version = locked_version(&text, "wasm-bindgen").ok_or("Cargo.lock names no wasm-bindgen")?;
     let installed = folder.join("bin").join(RUNNER);

@@ -9,6 +9,7 @@
 mod browser;
 mod page;
 mod report;
+#[path = "../../../examples/web/src/server.rs"]
 mod server;
 
 use browser::Answer;
@@ -53,7 +54,7 @@ fn run(arguments: &Arguments) -> Answer<bool> {
     let limit = std::env::var("WGPU_POOL_WEB_SECONDS").ok().map(|text| text.parse()).transpose()?.unwrap_or(SECONDS);
     let folder = arguments.program.with_extension("page");
     make_page(&arguments.program, &folder)?;
-    let mut page = Page::new(server::serve(folder)?, Duration::from_secs(limit));
+    let mut page = Page::new(server::serve(folder, 0)?, Duration::from_secs(limit));
     let names = page.names()?;
     let suite = names.first().and_then(|name| name.split("::").next()).ok_or("the suite has no tests")?.to_string();
     println!("\nrunning {} tests of {suite} in a browser", names.len());

@@ -1,0 +1,272 @@
+// The page of the demonstration. The module in WebAssembly computes; this script calls one of its methods at a time and draws.
+// Functions such as `bytes`, `byId` and `BlockMap` are the viewer's.
+
+import start, { Demo } from "./demo_module.js";
+
+const WANTED = 0.9;
+// Steps between two frames, and frames between two snapshots.
+const STEPS = 5;
+const FRAMES = 4;
+const LEAK = 16;
+const NAMES = ["background", "circle", "box", "line"];
+
+const page = { demo: null, step: 0, running: true, map: null, frames: 0, seed: 1, failed: false };
+const plots = {
+  loss: new Plot(byId("loss-plot"), "Loss", ["--accent"], (value) => value.toFixed(3)),
+  overlap: new Plot(byId("overlap-plot"), "Intersection over union", ["--accent"], (value) => value.toFixed(3), 1),
+  memory: new Plot(byId("memory-plot"), "Reserved and allocated memory", ["--warn", "--accent"], bytes),
+};
+
+// Calls of the module, one after the other: a method cannot run while another one waits for the GPU.
+let last = Promise.resolve();
+function inTurn(task) {
+  const result = last.then(task);
+  last = result.catch(() => {});
+  return result;
+}
+
+function say(text) {
+  byId("answer").textContent = plain(text.replaceAll("\n", "\u2424")).replaceAll("\u2424", "\n");
+}
+
+function classColour(number) {
+  return number === 0 ? themeColour("--hole") : groupColour(number - 1);
+}
+
+function missing(text) {
+  byId("missing").hidden = false;
+  byId("missing-text").textContent = text;
+  byId("state").textContent = "Not running";
+  for (const button of document.querySelectorAll("main button, main input")) button.disabled = true;
+}
+
+function showMemory() {
+  const memory = page.demo.memory();
+  byId("allocated").textContent = bytes(memory.allocated);
+  byId("reserved").textContent = bytes(memory.reserved);
+  byId("peak").textContent = bytes(memory.peak);
+  byId("segments").textContent = count(memory.segments);
+  byId("limit").textContent = memory.limit > 0 ? bytes(memory.limit) : "none";
+  plots.memory.add(page.step, [memory.reserved, memory.allocated]);
+  memory.free();
+  plots.memory.draw();
+}
+
+function showSnapshot() {
+  const model = new Model(JSON.parse(page.demo.snapshot()));
+  if (page.map) {
+    page.map.model = model;
+    page.map.selected = Math.min(page.map.selected, model.of.length - 1);
+  } else {
+    page.map = new BlockMap(model, "", (text) => { byId("details").textContent = text; });
+    byId("maps").replaceChildren(page.map.holder);
+  }
+  page.map.plan();
+  legend(byId("legend"), model.grouped("site").totals, (group) => `${bytes(group.bytes)} in ${count(group.blocks)}`);
+  // A table in use is not replaced.
+  const place = byId("holders-place");
+  if (!place.contains(document.activeElement)) {
+    const holders = holdersTable(model);
+    holders.id = "holders";
+    place.replaceChildren(holders);
+  }
+}
+
+async function showPictures() {
+  const pictures = await page.demo.pictures();
+  const { size, count: shown, light, truth, found } = pictures;
+  const canvas = byId("pictures");
+  const [rows, scale] = [3, 3];
+  canvas.width = shown * size * scale;
+  canvas.height = rows * size * scale;
+  const context = canvas.getContext("2d");
+  const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const colours = NAMES.map((_, number) => {
+    probe.fillStyle = classColour(number);
+    probe.fillRect(0, 0, 1, 1);
+    return probe.getImageData(0, 0, 1, 1).data;
+  });
+  let right = 0;
+  for (let picture = 0; picture < shown; picture += 1) {
+    for (let row = 0; row < rows; row += 1) {
+      const image = new ImageData(size, size);
+      for (let at = 0; at < size * size; at += 1) {
+        const pixel = picture * size * size + at;
+        const colour = row === 0 ? [light[pixel], light[pixel], light[pixel]] : colours[(row === 1 ? truth : found)[pixel]];
+        image.data.set([colour[0], colour[1], colour[2], 255], 4 * at);
+        if (row === 2 && truth[pixel] === found[pixel]) right += 1;
+      }
+      const tile = new OffscreenCanvas(size, size);
+      tile.getContext("2d").putImageData(image, 0, 0);
+      context.imageSmoothingEnabled = false;
+      context.drawImage(tile, picture * size * scale, row * size * scale, size * scale, size * scale);
+    }
+  }
+  canvas.setAttribute("aria-label", `${shown} unseen images: ${percent(right, shown * size * size)} of the pixels have the right class`);
+  canvas.dataset.right = String(right / (shown * size * size));
+  pictures.free();
+}
+
+function showClasses() {
+  byId("classes").replaceChildren(...NAMES.map((name, number) => legendItem(classColour(number), name, "")));
+}
+
+function showProgress({ step, loss, overlap }) {
+  page.step = step;
+  const done = overlap >= WANTED;
+  byId("state").textContent = done
+    ? `Trained: step ${count(step)}, the overlap on unseen images is ${overlap.toFixed(3)}.`
+    : `Step ${count(step)}: the overlap on unseen images is ${overlap.toFixed(3)} of ${WANTED.toFixed(2)} wanted.`;
+  byId("progress").value = Math.min(1, overlap / WANTED);
+  byId("loss").textContent = loss.toFixed(3);
+  byId("overlap").textContent = overlap.toFixed(3);
+  plots.loss.add(step, [loss]);
+  plots.overlap.add(step, [overlap]);
+  plots.loss.draw();
+  plots.overlap.draw();
+}
+
+async function frame() {
+  const progress = await page.demo.train(STEPS);
+  showProgress(progress);
+  progress.free();
+  showMemory();
+  page.frames += 1;
+  if (page.frames % FRAMES === 1) {
+    showSnapshot();
+    await showPictures();
+  }
+}
+
+// Trains until it is paused; a refused step pauses, so that the memory can be freed first.
+async function loop() {
+  while (page.running) {
+    try {
+      await inTurn(frame);
+    } catch (error) {
+      say(`The training is paused: ${error.message ?? error}`);
+      run(false);
+    }
+    // The page draws, and the other calls have their turn.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}
+
+function run(running) {
+  const begins = running && !page.running;
+  page.running = running;
+  byId("pause").textContent = running ? "Pause" : "Continue";
+  if (begins) loop();
+}
+
+async function restart() {
+  page.demo.free();
+  page.demo = null;
+  page.seed += 1;
+  page.demo = await Demo.open(page.seed);
+  Object.values(plots).forEach((plot) => plot.clear());
+  page.frames = 0;
+  byId("limit-input").value = "";
+}
+
+async function act(name) {
+  try {
+    const text = await inTurn(() => (name === "leak" ? page.demo.leak(LEAK) : page.demo[name]()));
+    say(text);
+  } catch (error) {
+    say(error.message ?? String(error));
+  }
+  await inTurn(() => { showMemory(); showSnapshot(); });
+}
+
+async function benchmark() {
+  const was = page.running;
+  run(false);
+  byId("benchmark").disabled = true;
+  byId("copy").disabled = true;
+  const body = byId("benchmark-table").tBodies[0];
+  body.replaceChildren();
+  try {
+    for (let row = 0; row < page.demo.benchmarks; row += 1) {
+      byId("benchmark-state").textContent = `Measuring ${row + 1} of ${page.demo.benchmarks}`;
+      const cells = await inTurn(() => page.demo.benchmark(row));
+      const line = element("tr");
+      line.append(...cells.map((cell, place) => element("td", cell, place > 1 ? "number" : "")));
+      body.append(line);
+    }
+    byId("benchmark-state").textContent = "Done.";
+    byId("copy").disabled = false;
+  } catch (error) {
+    byId("benchmark-state").textContent = error.message ?? String(error);
+  }
+  byId("benchmark").disabled = false;
+  run(was);
+}
+
+// The table as Markdown.
+async function copy() {
+  const rows = Array.from(byId("benchmark-table").rows, (row) => `| ${Array.from(row.cells, (cell) => cell.textContent).join(" | ")} |`);
+  rows.splice(1, 0, "| --- | --- | ---: | ---: |");
+  const text = [`${byId("adapter").textContent}, ${navigator.userAgent}`, "", ...rows, ""].join("\n");
+  try {
+    await navigator.clipboard.writeText(text);
+    byId("benchmark-state").textContent = "The table is on the clipboard.";
+  } catch (error) {
+    byId("benchmark-state").textContent = `The browser refused the clipboard: ${error.message}`;
+  }
+}
+
+function save(text) {
+  const link = element("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/html" }));
+  link.download = "wgpu-pool.html";
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  byId("theme").setAttribute("aria-pressed", String(theme === "dark"));
+  showClasses();
+  Object.values(plots).forEach((plot) => plot.draw());
+  if (page.map) page.map.plan();
+}
+
+const preference = matchMedia("(prefers-color-scheme: dark)");
+setTheme(preference.matches ? "dark" : "light");
+preference.addEventListener("change", () => setTheme(preference.matches ? "dark" : "light"));
+byId("theme").addEventListener("click", () => setTheme(dark() ? "light" : "dark"));
+
+async function open() {
+  if (!navigator.gpu) {
+    missing("This browser has no WebGPU, or the page did not come through https.");
+    return;
+  }
+  await start();
+  try {
+    page.demo = await Demo.open(page.seed);
+  } catch (error) {
+    missing(`No GPU could be opened: ${error.message ?? error}`);
+    return;
+  }
+  byId("adapter").textContent = page.demo.adapter;
+  byId("pause").addEventListener("click", () => run(!page.running));
+  byId("restart").addEventListener("click", () => inTurn(restart).catch((error) => say(error.message)));
+  byId("benchmark").addEventListener("click", benchmark);
+  byId("copy").addEventListener("click", copy);
+  byId("save").addEventListener("click", () => inTurn(() => save(page.demo.report())));
+  byId("limit-input").addEventListener("change", async (event) => {
+    const mib = Math.max(0, Math.min(65536, Math.floor(Number(event.target.value) || 0)));
+    say(await inTurn(() => page.demo.set_limit(mib)));
+    await inTurn(showMemory);
+  });
+  for (const button of document.querySelectorAll("[data-action]")) {
+    button.addEventListener("click", () => act(button.dataset.action));
+  }
+  // A page in the background gives its idle memory back.
+  document.addEventListener("visibilitychange", () => { if (document.hidden) inTurn(() => page.demo.trim()); });
+  for (const id of ["pause", "restart", "benchmark"]) byId(id).disabled = false;
+  loop();
+}
+
+open();
