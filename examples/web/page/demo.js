@@ -4,13 +4,14 @@
 import start, { Demo } from "./demo_module.js";
 
 const WANTED = 0.9;
-// Steps between two frames, and frames between two snapshots.
-const STEPS = 5;
-const FRAMES = 4;
+// The milliseconds of a frame, which has as many steps as fit; and the milliseconds between two validations.
+const FRAME = 150;
+const MOST_STEPS = 20;
+const PAUSE = 2000;
 const LEAK = 16;
 const NAMES = ["background", "circle", "box", "line"];
 
-const page = { demo: null, step: 0, running: true, map: null, frames: 0, seed: 1, failed: false };
+const page = { demo: null, step: 0, steps: 1, overlap: 0, running: true, map: null, validated: -Infinity, seed: 1 };
 const plots = {
   loss: new Plot(byId("loss-plot"), "Loss", ["--accent"], (value) => value.toFixed(3)),
   overlap: new Plot(byId("overlap-plot"), "Intersection over union", ["--accent"], (value) => value.toFixed(3), 1),
@@ -111,31 +112,38 @@ function showClasses() {
   byId("classes").replaceChildren(...NAMES.map((name, number) => legendItem(classColour(number), name, "")));
 }
 
-function showProgress({ step, loss, overlap }) {
+function showProgress({ step, loss }) {
   page.step = step;
+  const { overlap } = page;
   const done = overlap >= WANTED;
   byId("state").textContent = done
     ? `Trained: step ${count(step)}, the overlap on unseen images is ${overlap.toFixed(3)}.`
     : `Step ${count(step)}: the overlap on unseen images is ${overlap.toFixed(3)} of ${WANTED.toFixed(2)} wanted.`;
   byId("progress").value = Math.min(1, overlap / WANTED);
   byId("loss").textContent = loss.toFixed(3);
-  byId("overlap").textContent = overlap.toFixed(3);
   plots.loss.add(step, [loss]);
-  plots.overlap.add(step, [overlap]);
   plots.loss.draw();
+}
+
+async function validate() {
+  page.overlap = await page.demo.validate();
+  byId("overlap").textContent = page.overlap.toFixed(3);
+  plots.overlap.add(page.step, [page.overlap]);
   plots.overlap.draw();
+  showSnapshot();
+  await showPictures();
+  page.validated = performance.now();
 }
 
 async function frame() {
-  const progress = await page.demo.train(STEPS);
+  const begin = performance.now();
+  const progress = await page.demo.train(page.steps);
+  const taken = performance.now() - begin;
+  page.steps = Math.max(1, Math.min(MOST_STEPS, Math.round((page.steps * FRAME) / taken)));
   showProgress(progress);
   progress.free();
   showMemory();
-  page.frames += 1;
-  if (page.frames % FRAMES === 1) {
-    showSnapshot();
-    await showPictures();
-  }
+  if (performance.now() - page.validated > PAUSE) await validate();
 }
 
 // Trains until it is paused; a refused step pauses, so that the memory can be freed first.
@@ -165,7 +173,7 @@ async function restart() {
   page.seed += 1;
   page.demo = await Demo.open(page.seed);
   Object.values(plots).forEach((plot) => plot.clear());
-  page.frames = 0;
+  page.validated = -Infinity;
   byId("limit-input").value = "";
 }
 

@@ -63,6 +63,14 @@ impl Demo {
         self.training.advance(&self.pool, steps).await.map_err(told)
     }
 
+    /// Intersection over union on images that the model has not seen: the mean over the three shapes.
+    ///
+    /// # Errors
+    /// As [`Demo::train`].
+    pub async fn validate(&self) -> Answer<f32> {
+        self.training.validate().await.map_err(told)
+    }
+
     /// The first validation images, the true classes of their pixels, and the classes that the model finds.
     ///
     /// # Errors

@@ -5,14 +5,14 @@ use crate::nn::Trainer;
 use crate::shapes::{CLASSES, Overlap, Picture};
 use fastrand::Rng;
 use wasm_bindgen::prelude::*;
-use wgpu_pool::{AdamW, CrossEntropy, Pool, Result, Tensor};
+use wgpu_pool::{AdamW, CrossEntropy, Pool, Result, Tensor, wgpu};
 
 /// The side of an image.
 const SIZE: usize = 48;
-/// Images per step.
-const BATCH: usize = 8;
-/// The number of validation images.
-const UNSEEN: usize = 16;
+/// Images per step, and validation images.
+const IMAGES: [usize; 2] = [8, 16];
+/// The same for a renderer in software, which computes a few hundred times as slowly.
+const IMAGES_IN_SOFTWARE: [usize; 2] = [2, 4];
 /// The validation images that the page shows.
 const SHOWN: usize = 4;
 /// The standard deviation of the noise.
@@ -23,6 +23,8 @@ pub(crate) struct Training {
     model: UNet,
     trainer: Trainer,
     random: Rng,
+    /// Images per step.
+    batch: usize,
     unseen: Vec<Picture>,
     images: Tensor,
     step: u32,
@@ -36,8 +38,6 @@ pub struct Progress {
     pub step: u32,
     /// The loss of the last step.
     pub loss: f32,
-    /// Intersection over union on the validation images: the mean over the three shapes.
-    pub overlap: f32,
 }
 
 /// Images side by side: `count` squares of `size` pixels, row by row.
@@ -58,15 +58,17 @@ pub struct Pictures {
 impl Training {
     pub(crate) fn new(pool: &Pool, seed: u64) -> Result<Self> {
         let mut random = Rng::with_seed(seed);
+        let is_software = pool.memory().adapter_info().device_type == wgpu::DeviceType::Cpu;
+        let [batch, unseen] = if is_software { IMAGES_IN_SOFTWARE } else { IMAGES };
         let model = UNet::new(pool, seed << 32)?;
-        let unseen = pictures(UNSEEN, &mut random);
+        let unseen = pictures(unseen, &mut random);
         let images = images(pool, &unseen, u64::MAX)?;
         images.set_label("validation images");
         let trainer = Trainer::new(AdamW { learning_rate: 3e-3, ..AdamW::default() });
-        Ok(Self { model, trainer, random, unseen, images, step: 0 })
+        Ok(Self { model, trainer, random, batch, unseen, images, step: 0 })
     }
 
-    /// Trains for a number of steps, waits for the device after each, then validates.
+    /// Trains for a number of steps, and waits for the device after each.
     pub(crate) async fn advance(&mut self, pool: &Pool, steps: u32) -> Result<Progress> {
         let mut loss = None;
         for _ in 0..steps.max(1) {
@@ -78,17 +80,22 @@ impl Training {
             Some(loss) => loss.item::<f32>().await?,
             None => f32::NAN,
         };
+        Ok(Progress { step: self.step, loss })
+    }
+
+    /// Intersection over union on the validation images: the mean over the three shapes.
+    pub(crate) async fn validate(&self) -> Result<f32> {
         let mut overlap = Overlap::default();
-        overlap.count(&self.found(UNSEEN).await?, &classes(&self.unseen));
-        Ok(Progress { step: self.step, loss, overlap: overlap.of_shapes() })
+        overlap.count(&self.found(self.unseen.len()).await?, &classes(&self.unseen));
+        Ok(overlap.of_shapes())
     }
 
     /// Trains for one step, and returns the loss, which the device may not have computed yet.
     fn train(&mut self, pool: &Pool) -> Result<Tensor> {
         let _scope = pool.scope("training step");
-        let pictures = pictures(BATCH, &mut self.random);
+        let pictures = pictures(self.batch, &mut self.random);
         let images = images(pool, &pictures, self.step.into())?;
-        let classes = Tensor::from_slice(pool, &classes(&pictures), [BATCH, SIZE, SIZE])?;
+        let classes = Tensor::from_slice(pool, &classes(&pictures), [self.batch, SIZE, SIZE])?;
         let (scores, kept) = self.model.forward(&images)?;
         let loss = scores.cross_entropy(&classes, CrossEntropy::default())?;
         let gradient = scores.cross_entropy_backward(&classes, CrossEntropy::default())?;

@@ -117,8 +117,8 @@ fn the_page_trains_and_shows_and_frees_the_pools_memory() -> Outcome {
     // The training has an effect that the plots, the bar and the pictures show.
     until(
         &browser,
-        "100 steps",
-        "Number(document.getElementById('state').textContent.match(/Step (\\d+)/)?.[1] ?? 999) >= 100",
+        "20 steps",
+        "Number(document.getElementById('state').textContent.match(/Step (\\d+)/)?.[1] ?? 999) >= 20",
     );
     assert!(number(&browser, "#loss")? < first, "{first}");
     assert!(number(&browser, "#overlap")? > 0.0);
