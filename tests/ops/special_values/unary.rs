@@ -3,7 +3,7 @@
 use super::table::UNARY;
 use super::{assert_model, one_ulp, values, views};
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{Tensor, fuse};
+use wgpu_pool::{Conv2d, Tensor, fuse};
 
 #[test]
 fn unary_operations_equal_the_model_for_special_values_in_views_of_every_kind() -> Outcome {
@@ -40,7 +40,7 @@ fn unary_operations_equal_the_model_for_special_values_in_place_and_fused() -> O
 
 /// Mesa's software GL takes 20 seconds to compile a product.
 #[test]
-fn activations_of_a_product_equal_the_model_for_special_values() -> Outcome {
+fn activations_of_products_and_convolutions_equal_the_model_for_special_values() -> Outcome {
     let x = values();
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let one = Tensor::full(pool, [1, 1], 1.0_f32)?;
@@ -49,10 +49,15 @@ fn activations_of_a_product_equal_the_model_for_special_values() -> Outcome {
     for row in &UNARY {
         let Some(activation) = row.activation else { continue };
         for bias in [None, Some(&zero)] {
-            let found = column.matmul_then(&one, bias, Some(activation))?.read_blocking::<f32>()?;
-            assert_model(&found, &x, &format!("{activation:?} of a product"), row.model, |x, y| {
-                (row.allowed)(x, y) + if y == 0.0 { 0.0 } else { one_ulp(y) }
-            });
+            let images = column.reshape([x.len(), 1, 1, 1])?;
+            let convolved = images.conv2d_then(&one.reshape([1; 4])?, bias, Conv2d::default(), Some(activation))?;
+            let product = column.matmul_then(&one, bias, Some(activation))?;
+            for (found, what) in [(product, "a product"), (convolved, "a convolution")] {
+                let found = found.read_blocking::<f32>()?;
+                assert_model(&found, &x, &format!("{activation:?} of {what}"), row.model, |x, y| {
+                    (row.allowed)(x, y) + if y == 0.0 { 0.0 } else { one_ulp(y) }
+                });
+            }
         }
     }
     Ok(())
