@@ -3,7 +3,7 @@
 use super::shader::Specialization;
 use super::unary::{GELU, GELU_TANH, RELU, SIGMOID, SILU, TANH};
 use crate::error::TensorError;
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// The activation in the epilogue of [`Tensor::matmul_then`](crate::Tensor::matmul_then). Each equals the tensor's
 /// operation of the same name.
@@ -27,6 +27,19 @@ pub enum Activation {
 impl Activation {
     #[cfg(test)]
     pub(super) const ALL: [Self; 6] = [Self::Relu, Self::Sigmoid, Self::Tanh, Self::Silu, Self::Gelu, Self::GeluTanh];
+
+    /// Applies the activation to each element, as an operation of its own.
+    #[track_caller]
+    pub(super) fn apply(self, x: &Tensor) -> Result<Tensor, TensorError> {
+        match self {
+            Self::Relu => x.relu(),
+            Self::Sigmoid => x.sigmoid(),
+            Self::Tanh => x.tanh(),
+            Self::Silu => x.silu(),
+            Self::Gelu => x.gelu(),
+            Self::GeluTanh => x.gelu_tanh(),
+        }
+    }
 
     /// The operation on a dtype.
     pub(super) fn on(self, name: &'static str, dtype: DType) -> Result<Specialization, TensorError> {

@@ -130,19 +130,6 @@ impl Finish<'_> {
     }
 }
 
-/// The activation as an operation of its own.
-#[track_caller]
-fn activated(x: &Tensor, activation: Activation) -> Result<Tensor, TensorError> {
-    match activation {
-        Activation::Relu => x.relu(),
-        Activation::Sigmoid => x.sigmoid(),
-        Activation::Tanh => x.tanh(),
-        Activation::Silu => x.silu(),
-        Activation::Gelu => x.gelu(),
-        Activation::GeluTanh => x.gelu_tanh(),
-    }
-}
-
 fn divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { divisor(b, a % b) }
 }
@@ -189,7 +176,7 @@ impl Correlation {
                 Some(bias) => sum.add(&bias.to(dtype.number())?.reshape([1, self.groups * self.outputs, 1, 1])?)?,
                 None => sum,
             };
-            return finish.activation.map_or(Ok(sum.clone()), |activation| activated(&sum, activation))?.to(dtype);
+            return finish.activation.map_or(Ok(sum.clone()), |activation| activation.apply(&sum))?.to(dtype);
         }
         let most = if kernel == Kernel::Single { units } else { self.most_units(kernel) };
         let is_whole = units <= most;

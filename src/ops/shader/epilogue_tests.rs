@@ -108,7 +108,7 @@ fn activations_at_the_end_of_a_product_are_the_operations_of_their_names_for_spe
                     sum = sum.add(&bias.to(DType::F32)?)?;
                 }
                 for activation in Activation::ALL {
-                    let wanted = applied(activation, &sum)?.to(dtype)?.to(DType::F32)?.read_blocking::<f32>()?;
+                    let wanted = activation.apply(&sum)?.to(dtype)?.to(DType::F32)?.read_blocking::<f32>()?;
                     let found = epilogue(&x, bias.as_ref(), activation)?.to(DType::F32)?.read_blocking::<f32>()?;
                     for ((x, &found), &wanted) in values.iter().zip(&found).zip(&wanted) {
                         let what = format!("{activation:?} of {dtype} and {bias:?} on {}", pool.memory().name());
@@ -119,15 +119,4 @@ fn activations_at_the_end_of_a_product_are_the_operations_of_their_names_for_spe
         }
     }
     Ok(())
-}
-
-fn applied(activation: Activation, x: &Tensor) -> Result<Tensor, TensorError> {
-    match activation {
-        Activation::Relu => x.relu(),
-        Activation::Sigmoid => x.sigmoid(),
-        Activation::Tanh => x.tanh(),
-        Activation::Silu => x.silu(),
-        Activation::Gelu => x.gelu(),
-        Activation::GeluTanh => x.gelu_tanh(),
-    }
 }
