@@ -1,6 +1,6 @@
 //! Every kernel for convolutions, forced on every size, against the definition in float64.
 
-use super::correlate::{self, Kernel, TILE_OF_SOME};
+use super::correlation_kernel::{Kernel, TILE_OF_SOME, forced};
 use super::weight_gradient::{self, Kernel as WeightKernel};
 use super::*;
 use crate::ops::activation::Activation;
@@ -175,7 +175,7 @@ fn operand(pool: &Pool, dtype: DType, shape: [usize; 4], seed: u64) -> Result<(T
 fn with<R>(kernel: Option<Kernel>, limit: u64, act: impl FnOnce() -> R) -> R {
     let act = || with_loop_limit(limit, act);
     match kernel {
-        Some(kernel) => correlate::forced::with(kernel, act),
+        Some(kernel) => forced::with(kernel, act),
         None => act(),
     }
 }
@@ -270,7 +270,7 @@ fn sums_in_parts_are_those_of_the_whole() -> Result<(), TensorError> {
         for case in [CASES[1], CASES[7], CASES[8], CASES[14], CASES[17]] {
             for parts in [2, 5] {
                 let kernel = Some(Kernel::Tiled(TILE_OF_SOME));
-                correlate::forced::with_parts(parts, || check(&pool, dtype, case, kernel, 65_535))?;
+                forced::with_parts(parts, || check(&pool, dtype, case, kernel, 65_535))?;
             }
         }
     }
@@ -280,8 +280,8 @@ fn sums_in_parts_are_those_of_the_whole() -> Result<(), TensorError> {
     for activation in Activation::ALL {
         let run = || image.conv2d_then(&weight, Some(&bias), options, Some(activation))?.read_blocking::<f32>();
         let kernel = Kernel::Tiled(TILE_OF_SOME);
-        let whole = correlate::forced::with(kernel, run)?;
-        let parts = correlate::forced::with(kernel, || correlate::forced::with_parts(3, run))?;
+        let whole = forced::with(kernel, run)?;
+        let parts = forced::with(kernel, || forced::with_parts(3, run))?;
         assert!(whole.iter().zip(&parts).all(|(whole, part)| (whole - part).abs() < 1e-4), "{activation:?}");
     }
     Ok(())
@@ -324,7 +324,7 @@ fn a_gradient_of_the_image_itself_is_possible() -> Result<(), TensorError> {
     };
     assert_eq!(run(&x, &x)?, run(&x, &x.copied()?)?);
     let weight = x.narrow(0, 0, 1)?.reshape([4, 4, 3, 3])?;
-    let act = |weight: &Tensor| correlate::forced::with(Kernel::Tiled(1), || x.conv2d(weight, None, options));
+    let act = |weight: &Tensor| forced::with(Kernel::Tiled(1), || x.conv2d(weight, None, options));
     assert_eq!(act(&weight)?.read_blocking::<f32>()?, act(&weight.copied()?)?.read_blocking::<f32>()?);
     Ok(())
 }

@@ -3,7 +3,8 @@
 use super::super::activation::Activation;
 use super::super::launch::{check_kinds, index, iterations, loop_limit, with_gpu, workgroup_size};
 use super::super::shader::CONV2D;
-use super::correlate::{self, Correlation, Finish};
+use super::correlate::{Correlation, Finish};
+use super::correlation_kernel;
 use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::{Tensor, arithmetic};
@@ -219,7 +220,7 @@ impl Convolution {
         self.lines > 0
             && with_gpu(tensor, crate::device::Gpu::is_software)
             && self.iterations() <= loop_limit()
-            && !correlate::is_forced()
+            && !correlation_kernel::is_forced()
     }
 
     /// The convolution as sums over the image.

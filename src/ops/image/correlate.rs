@@ -2,39 +2,17 @@
 //! and the packed weights, and never an unfolded image.
 
 use super::KernelWindow;
+use super::correlation_kernel::{Kernel, SINGLE_ROWS};
 use crate::error::TensorError;
 use crate::ops::activation::Activation;
-use crate::ops::launch::{grid, index, iterations, launch, loop_limit, with_gpu, workgroup_size};
+use crate::ops::launch::{grid, index, iterations, launch, with_gpu, workgroup_size};
 use crate::ops::placed::Placed;
-use crate::ops::shader::{
-    AS_IT_IS, CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_PACK, CONV2D_SINGLE, CONV2D_TILED, Shader, Specialization,
-    Variant,
-};
+use crate::ops::shader::{AS_IT_IS, CONV2D_PACK, Specialization, Variant};
 use crate::tensor::{DType, Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
 /// Elements of a vector of packed weights.
 const FOUR: usize = 4;
-/// Outputs and windows of a workgroup of `conv2d_narrow.wgsl`, and the channels of a unit of its packed weights.
-const NARROW: [usize; 2] = [8, 512];
-const NARROW_PACK: usize = 4;
-/// Channels of a unit of the packed weights of `conv2d_tiled.wgsl`.
-const TILED_PACK: usize = 8;
-/// Rows of windows of an invocation of `conv2d_single.wgsl`.
-const SINGLE_ROWS: usize = 8;
-/// Outputs and windows of a workgroup of `conv2d_cooperative.wgsl`, and the units of a slice.
-const COOPERATIVE: [usize; 2] = [128, 128];
-const COOPERATIVE_UNITS: usize = 4;
-/// Workgroups that occupy a large GPU.
-const MANY_WORKGROUPS: usize = 128;
-/// Elements of all sums of the parts of the K dimension, which occupy a large GPU, and the least units of a part.
-const MOST_SUMS: usize = 1 << 22;
-const LEAST_UNITS: usize = 16;
-/// Tiles of [`CONV2D_TILED`] by the number of outputs of a group.
-const TILE_OF_MANY: usize = 0;
-pub(super) const TILE_OF_SOME: usize = 1;
-const TILE_OF_FEW: usize = 2;
-
 /// The parameters of `lib/convolution.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -79,19 +57,6 @@ struct PackParams {
     output_stride: u32,
     channel_stride: u32,
     tap_stride: [u32; 2],
-}
-
-/// The kernel that computes a correlation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kernel {
-    /// `conv2d_single.wgsl`.
-    Single,
-    /// `conv2d_narrow.wgsl`.
-    Narrow,
-    /// `conv2d_tiled.wgsl` with one of its tiles: see [`CONV2D_TILED`].
-    Tiled(usize),
-    /// `conv2d_cooperative.wgsl`.
-    Cooperative,
 }
 
 /// The sums that both a convolution and its gradient by the input are, as stated in `lib/convolution.wgsl`.
@@ -190,32 +155,13 @@ impl Correlation {
         output.to(dtype)
     }
 
-    /// Parts of the K dimension, with sums of their own: more than one where a large GPU would otherwise have too few
-    /// workgroups for a long sum. All sums together have at most 16 MiB, since a workgroup's have 16, 32 or 64 KiB.
-    fn parts(&self, kernel: Kernel, image: &Tensor) -> usize {
-        let units = self.units(kernel);
-        let [outputs, windows] = kernel.tile();
-        if matches!(kernel, Kernel::Single | Kernel::Narrow) || units > self.most_units(kernel) {
-            return 1;
-        }
-        let wanted = match with_gpu(image, crate::device::Gpu::is_software) {
-            true => 1,
-            false => MOST_SUMS / (outputs * windows) / self.workgroups([outputs, windows]),
-        };
-        let wanted = wanted.min(units / LEAST_UNITS);
-        #[cfg(test)]
-        let wanted = forced::PARTS.get().unwrap_or(wanted);
-        // As many as parts of equal length fill, so that none is empty.
-        units.div_ceil(units.div_ceil(wanted.max(1)))
-    }
-
     /// Windows of the phases on each axis: places of the result, rounded up to whole phases.
-    fn windows(&self) -> [usize; 2] {
+    pub(super) fn windows(&self) -> [usize; 2] {
         let phases = self.phases();
         [0, 1].map(|axis| self.written[axis].div_ceil(phases[axis]))
     }
 
-    fn phases(&self) -> [usize; 2] {
+    pub(super) fn phases(&self) -> [usize; 2] {
         // Where there is one window only, no stride matters.
         [0, 1].map(|axis| if self.is_gradient && self.size[axis] != 1 { self.window.stride[axis] } else { 1 })
     }
@@ -226,75 +172,9 @@ impl Correlation {
     }
 
     /// Taps from one tap of a phase to the next.
-    fn tap_step(&self) -> [usize; 2] {
+    pub(super) fn tap_step(&self) -> [usize; 2] {
         let (phases, dilation) = (self.phases(), self.dilation());
         [0, 1].map(|axis| phases[axis] / divisor(phases[axis], dilation[axis]))
-    }
-
-    /// Units along the K dimension, of the phase with the most taps.
-    fn units(&self, kernel: Kernel) -> usize {
-        let (step, size) = (self.tap_step(), self.window.kernel);
-        let taps = [0, 1].map(|axis| size[axis].div_ceil(step[axis]));
-        self.channels.div_ceil(kernel.pack()).saturating_mul(taps[0]).saturating_mul(taps[1])
-    }
-
-    /// Loop iterations of an invocation apart from those along the K dimension.
-    fn other_iterations(&self) -> u64 {
-        let step = self.tap_step();
-        (0..2).map(|axis| iterations(step[axis].min(self.window.kernel[axis]) as u64, 0)).sum()
-    }
-
-    /// Units that one dispatch can add up.
-    fn most_units(&self, kernel: Kernel) -> usize {
-        let left = loop_limit().saturating_sub(self.other_iterations() + 3);
-        usize::try_from(left).unwrap_or(usize::MAX).saturating_mul(kernel.units_at_once()).max(kernel.units_at_once())
-    }
-
-    /// The kernel that suits the sizes and the device.
-    fn kernel(&self, image: &Tensor) -> Kernel {
-        let chosen = self.fastest(image);
-        #[cfg(test)]
-        let chosen = forced::KERNEL.get().unwrap_or(chosen);
-        match chosen {
-            // These have a single pass over the K dimension.
-            Kernel::Single if self.single_iterations() > loop_limit() => Kernel::Narrow,
-            Kernel::Cooperative if self.units(chosen) > self.most_units(chosen) => Kernel::Tiled(TILE_OF_SOME),
-            _ => chosen,
-        }
-    }
-
-    /// The fastest kernel. On an H100 with images of 16 × 128 × 128 and kernels of 3 × 3, the narrow one reaches 3.6 TFLOP/s
-    /// with 4 channels and 9.2 with 8, tiles of 32 × 256 1.5 and 5.6. With 16 channels they reach 11.5 and 12.6, with 32 12
-    /// and 27. With 64 channels tiles of 32 × 256 reach 30, of 64 × 64 33, of 128 × 128 19; with 128 channels 31, 36 and 39.
-    fn fastest(&self, image: &Tensor) -> Kernel {
-        match self.outputs {
-            1 => return Kernel::Single,
-            2..=8 => return Kernel::Narrow,
-            9..=32 => return Kernel::Tiled(TILE_OF_FEW),
-            _ => {}
-        }
-        let (is_large, is_cooperative) =
-            with_gpu(image, |gpu| (!gpu.is_software() && gpu.has_large_workgroups(), gpu.has_cooperative_matrices()));
-        if is_cooperative && image.dtype() == DType::F16 {
-            return Kernel::Cooperative;
-        }
-        let suits_large = self.outputs > 64 && self.workgroups(CONV2D_TILED[TILE_OF_MANY].tile) >= MANY_WORKGROUPS;
-        Kernel::Tiled(if is_large && suits_large { TILE_OF_MANY } else { TILE_OF_SOME })
-    }
-
-    /// Loop iterations of an invocation of `conv2d_single.wgsl`.
-    fn single_iterations(&self) -> u64 {
-        let [rows, columns] = self.window.kernel.map(|size| size as u64);
-        iterations(self.channels as u64, iterations(rows, iterations(columns, 0))) + self.other_iterations()
-    }
-
-    /// Workgroups of a kernel with these outputs and windows in a tile; saturates.
-    fn workgroups(&self, [outputs, windows]: [usize; 2]) -> usize {
-        let ([rows, columns], phases) = (self.windows(), self.phases());
-        let phases = [0, 1].map(|axis| phases[axis].min(self.written[axis]));
-        let tiles = self.batch.saturating_mul(rows).saturating_mul(columns).div_ceil(windows);
-        let all = [self.groups, self.outputs.div_ceil(outputs), phases[0], phases[1]];
-        all.into_iter().fold(tiles, usize::saturating_mul)
     }
 
     /// Weights in the order in which a kernel reads them.
@@ -431,82 +311,5 @@ impl Correlation {
             _ => iterations(slices, 0) + 1 + self.other_iterations(),
         };
         launch(name, &program, bound, bytemuck::bytes_of(&params), grid(workgroups), loops)
-    }
-}
-
-impl Kernel {
-    /// Outputs and windows of a workgroup.
-    fn tile(self) -> [usize; 2] {
-        match self {
-            Self::Single => [1, 1],
-            Self::Narrow => NARROW,
-            Self::Tiled(number) => CONV2D_TILED[number].tile,
-            Self::Cooperative => COOPERATIVE,
-        }
-    }
-
-    /// Channels of a unit.
-    fn pack(self) -> usize {
-        match self {
-            Self::Single => 1,
-            Self::Narrow => NARROW_PACK,
-            Self::Tiled(_) | Self::Cooperative => TILED_PACK,
-        }
-    }
-
-    /// Units of one iteration of the loop along the K dimension.
-    fn units_at_once(self) -> usize {
-        match self {
-            Self::Single | Self::Narrow => 1,
-            Self::Tiled(number) => CONV2D_TILED[number].slice / TILED_PACK,
-            Self::Cooperative => COOPERATIVE_UNITS,
-        }
-    }
-
-    fn shader(self, in_parts: bool, is_vec4: bool) -> &'static Shader {
-        match self {
-            Self::Single => &CONV2D_SINGLE,
-            Self::Narrow => &CONV2D_NARROW,
-            Self::Tiled(number) => &CONV2D_TILED[number].shaders[usize::from(in_parts)][usize::from(is_vec4)],
-            Self::Cooperative => &CONV2D_COOPERATIVE[usize::from(in_parts)][usize::from(is_vec4)],
-        }
-    }
-}
-
-/// Whether a test has chosen a kernel.
-pub(super) fn is_forced() -> bool {
-    #[cfg(test)]
-    return forced::KERNEL.get().is_some();
-    #[cfg(not(test))]
-    false
-}
-
-/// A kernel for all sizes and devices, for tests on one thread.
-#[cfg(test)]
-pub(super) mod forced {
-    use super::Kernel;
-    use std::cell::Cell;
-
-    thread_local! {
-        pub(super) static KERNEL: Cell<Option<Kernel>> = const { Cell::new(None) };
-        pub(super) static PARTS: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-
-    /// Runs `act` with this kernel for every correlation.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::ops::image) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
-        let before = KERNEL.replace(Some(kernel));
-        let result = act();
-        KERNEL.set(before);
-        result
-    }
-
-    /// Runs `act` with this number of parts of the K dimension.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::ops::image) fn with_parts<R>(parts: usize, act: impl FnOnce() -> R) -> R {
-        let before = PARTS.replace(Some(parts));
-        let result = act();
-        PARTS.set(before);
-        result
     }
 }

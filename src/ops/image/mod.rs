@@ -4,6 +4,7 @@
 mod convolution_tests;
 mod convolve;
 mod correlate;
+mod correlation_kernel;
 mod options;
 mod passes;
 mod patches;
