@@ -17,16 +17,16 @@ pub(crate) struct Images {
 
 /// A convolution of square images with a square kernel.
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    name: &'static str,
-    batch: usize,
-    inputs: usize,
-    outputs: usize,
-    side: usize,
-    kernel: usize,
-    stride: usize,
-    dilation: usize,
-    groups: usize,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) batch: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) side: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) dilation: usize,
+    pub(crate) groups: usize,
 }
 
 impl Bench<'_> {
@@ -63,12 +63,13 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn convolution(&self, case: Case) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn convolution(&self, case: Case) -> Result<(), Box<dyn Error>> {
         let Case { name, batch, inputs, outputs, side, kernel, stride, dilation, groups } = case;
         let padding = Padding::all((kernel - 1) * dilation / 2);
         let options = Conv2d { stride: [stride; 2], padding, dilation: [dilation; 2], groups };
         let names = ["conv2d", "conv2d's gradient by its input", "conv2d's gradient by its weight"];
-        let size = format!("{name} {batch}×{inputs}×{side}²");
+        let outputs_differ = if outputs == inputs { String::new() } else { format!("→{outputs}") };
+        let size = format!("{name} {batch}×{inputs}{outputs_differ}×{side}²");
         if !names.iter().any(|name| self.wanted(&format!("{name} {size}"))) {
             return Ok(());
         }

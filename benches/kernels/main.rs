@@ -9,7 +9,8 @@
 //! which is robust against a change of the machine's speed.
 //!
 //! On software drivers, or with `--plain`, the benchmark also compares elementwise operations and reductions with
-//! single-threaded Rust loops, alternating between both; the share is the speed-up.
+//! single-threaded Rust loops, and products and convolutions also with the crate matrixmultiply, alternating between
+//! them; the share is the speed-up.
 //!
 //! For the tiny additions, the host part is the time of the program's own thread from the first call to the end of the
 //! last: allocation and recording. The pool encodes and submits on its submission thread.
@@ -18,13 +19,16 @@
 //! multiplication and an addition as two operations.
 
 mod convolutions;
+mod layers;
 mod plain;
+mod plain_products;
+mod products;
 
 use clap::Parser;
 use convolutions::Images;
 use std::error::Error;
 use std::time::Instant;
-use wgpu_pool::{DType, GpuOptions, Pool, PoolOptions, Tensor, TensorError, fuse};
+use wgpu_pool::{GpuOptions, Pool, PoolOptions, Tensor, TensorError, fuse};
 
 #[derive(Debug, Parser)]
 #[command(about = "How fast the kernels are")]
@@ -92,12 +96,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     bench.streams(if discrete { 256 } else { 16 })?;
     bench.matrices(if discrete { [16_384, 4096] } else { [2048, 1024] })?;
     bench.products(if discrete { &[4096, 8192] } else { &[256] })?;
+    bench.network_products(if discrete { 1 } else { 16 })?;
     let few = Images { batch: 2, side: 32, channels: &[4, 8, 16, 32], wide: 16 };
     let many = Images { batch: 16, side: 128, channels: &[4, 8, 16, 32, 64, 128], wide: 64 };
     bench.convolutions(if discrete { many } else { few })?;
+    bench.layers(if discrete { 1 } else { 8 })?;
     bench.launches()?;
     if options.plain || adapter.device_type == wgpu::DeviceType::Cpu {
         plain::compare(&bench, options.mebi.unwrap_or(16))?;
+        plain_products::compare(&bench)?;
     }
     Ok(())
 }
@@ -161,32 +168,6 @@ impl Bench<'_> {
             work("rms norm of each row", moved, || matrix.rms_norm(weight, 1e-5).map(drop)),
         ];
         self.compare(&works, &format!("{rows}×{columns}"), &matrix, &output)
-    }
-
-    fn products(&self, sizes: &[u32]) -> Result<(), Box<dyn Error>> {
-        for &size in self.options.matmul.as_deref().unwrap_or(sizes) {
-            let shape = [size as usize; 2];
-            let (left, right, output) = (self.random(&shape, 8)?, self.random(&shape, 9)?, self.random(&shape, 10)?);
-            let transposed = right.t()?;
-            let worth = Worth::Operations(2.0 * f64::from(size).powi(3));
-            let works = [("matmul", &right), ("matmul by a transposed", &transposed)].map(|(name, right)| {
-                let left = &left;
-                Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
-            });
-            self.compare(&works, &format!("{size}³"), &left, &output)?;
-            if !self.pool.memory().device().features().contains(wgpu::Features::SHADER_F16) {
-                continue;
-            }
-            let (left_half, right_half) = (left.to(DType::F16)?, right.to(DType::F16)?);
-            let transposed_half = right_half.t()?;
-            let halves = [("matmul of f16", &right_half), ("matmul of f16 by a transposed", &transposed_half)];
-            let works = halves.map(|(name, right)| {
-                let left = &left_half;
-                Work { name: name.into(), worth, run: Box::new(move || left.matmul(right).map(drop)) }
-            });
-            self.compare(&works, &format!("{size}³"), &left, &output)?;
-        }
-        Ok(())
     }
 
     /// A copy by the driver.
