@@ -11,6 +11,7 @@
 //! context would block that callback. The lock is reentrant, so that such a callback may use the context. A callback
 //! must not wait for another thread that uses the pool (`docs/threads.md`).
 
+use super::teardown::KeptDevice;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -131,17 +132,19 @@ impl Drop for ContextGuard<'_> {
     }
 }
 
-/// A wgpu object whose last reference is dropped with the context locked: the driver then deletes it.
+/// A wgpu object whose last reference is dropped with the context locked: the driver then deletes it. Keeps the device until
+/// then.
 #[derive(Debug)]
 pub(crate) struct InContext<T> {
     /// `None` only while this is dropped.
     object: Option<T>,
     context: ContextLock,
+    _device: KeptDevice,
 }
 
 impl<T> InContext<T> {
-    pub(crate) fn new(object: T, context: &ContextLock) -> Self {
-        Self { object: Some(object), context: context.clone() }
+    pub(crate) fn new(object: T, context: &ContextLock, device: &KeptDevice) -> Self {
+        Self { object: Some(object), context: context.clone(), _device: device.clone() }
     }
 }
 
@@ -176,7 +179,7 @@ mod tests {
         let other = {
             let lock = lock.clone();
             std::thread::spawn(move || {
-                drop(InContext::new((), &lock));
+                drop(InContext::new((), &lock, &KeptDevice::default()));
                 sender.send(()).expect("the test waits");
             })
         };

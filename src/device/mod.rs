@@ -19,6 +19,7 @@ mod context;
 mod driver_model;
 pub(crate) mod gpu;
 mod host;
+mod teardown;
 
 pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback};
 pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};

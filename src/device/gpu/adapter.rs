@@ -91,22 +91,24 @@ impl Gpu {
     }
 }
 
+/// Whether the driver is NVIDIA's for Linux, whose destructors of threads have defects.
+pub(super) fn is_of_nvidia_for_linux(info: &wgpu::AdapterInfo) -> bool {
+    /// The vendor's PCI number.
+    const NVIDIA: u32 = 0x10de;
+    cfg!(all(unix, not(target_vendor = "apple"))) && info.vendor == NVIDIA
+}
+
 /// Keeps the driver's library loaded until the process ends, where necessary. NVIDIA's Vulkan driver on Linux registers
 /// destructors for every thread that uses the driver. Dropping the last instance unloads the library; a thread that ends
 /// afterwards would jump to the unloaded destructors.
-#[cfg(all(unix, not(target_vendor = "apple"), not(target_arch = "wasm32")))]
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn keep_driver_loaded(info: &wgpu::AdapterInfo) {
-    /// The vendor's PCI number.
-    const NVIDIA: u32 = 0x10de;
     static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
 
-    if info.backend == wgpu::Backend::Vulkan && info.vendor == NVIDIA {
+    if info.backend == wgpu::Backend::Vulkan && is_of_nvidia_for_linux(info) {
         INSTANCE.get_or_init(|| instance(wgpu::Backends::VULKAN));
     }
 }
-
-#[cfg(not(all(unix, not(target_vendor = "apple"), not(target_arch = "wasm32"))))]
-pub(super) fn keep_driver_loaded(_info: &wgpu::AdapterInfo) {}
 
 /// Returns the best suitable adapter of the selected backends.
 #[cfg(not(target_arch = "wasm32"))]

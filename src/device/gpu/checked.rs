@@ -13,6 +13,8 @@
 //! immediately; the recorder records none of these.
 
 use super::super::context::{ContextLock, InContext};
+use super::super::teardown::KeptDevice;
+use super::adapter;
 use super::own::OwnBuffer;
 use super::submission::Health;
 use super::verdict::Verdict;
@@ -25,6 +27,7 @@ pub(super) struct CheckedDevice {
     device: wgpu::Device,
     /// Held during every call.
     context: ContextLock,
+    kept: KeptDevice,
     #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "native errors are returned at once"))]
     health: Arc<Health>,
 }
@@ -63,8 +66,15 @@ const FILTERS: [wgpu::ErrorFilter; 3] =
     [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
 
 impl CheckedDevice {
-    pub(super) fn new(device: wgpu::Device, health: Arc<Health>, context: ContextLock) -> Self {
-        Self { device, context, health }
+    pub(super) fn new(device: wgpu::Device, health: Arc<Health>, info: &wgpu::AdapterInfo) -> Self {
+        let context = ContextLock::new(info.backend == wgpu::Backend::Gl);
+        let kept = KeptDevice::new(&device, adapter::is_of_nvidia_for_linux(info));
+        Self { device, context, kept, health }
+    }
+
+    /// A reference to the device, to be dropped after all others.
+    pub(super) fn kept(&self) -> &KeptDevice {
+        &self.kept
     }
 
     /// The lock that excludes other threads on GL.
@@ -127,7 +137,7 @@ impl CheckedDevice {
     pub(super) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<OwnBuffer, DeviceError> {
         let call = Call { bytes: descriptor.size, ..Call::default() };
         let (buffer, verdict) = self.judged(&call, || self.device.create_buffer(descriptor))?;
-        Ok(OwnBuffer::new(InContext::new(buffer, &self.context), verdict))
+        Ok(OwnBuffer::new(InContext::new(buffer, &self.context, &self.kept), verdict))
     }
 
     /// Creates a bind group of buffers with these verdicts. It needs no verdict of its own: its ranges were checked, so only a
@@ -172,7 +182,7 @@ impl CheckedDevice {
     ) -> Result<(InContext<wgpu::ComputePipeline>, [Verdict; 2]), DeviceError> {
         let call = Call { dependencies: std::slice::from_ref(&module), ..Call::default() };
         let (pipeline, verdict) = self.judged(&call, || self.device.create_compute_pipeline(descriptor))?;
-        Ok((InContext::new(pipeline, &self.context), [module, verdict]))
+        Ok((InContext::new(pipeline, &self.context, &self.kept), [module, verdict]))
     }
 
     /// Returns the layout of a pipeline's group 0, which wgpu derived from the shader.
@@ -188,7 +198,8 @@ impl CheckedDevice {
         &self,
         descriptor: &wgpu::QuerySetDescriptor<'_>,
     ) -> Result<InContext<wgpu::QuerySet>, DeviceError> {
-        self.checked(|| self.device.create_query_set(descriptor)).map(|set| InContext::new(set, &self.context))
+        self.checked(|| self.device.create_query_set(descriptor))
+            .map(|set| InContext::new(set, &self.context, &self.kept))
     }
 
     pub(super) fn encoder(&self) -> Result<wgpu::CommandEncoder, DeviceError> {

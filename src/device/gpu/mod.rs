@@ -40,6 +40,9 @@ pub(crate) use kernels::{
 };
 
 use super::context::ContextGuard;
+#[cfg(not(target_arch = "wasm32"))]
+use super::teardown;
+use super::teardown::KeptDevice;
 use super::{Acceptance, CacheLevel, CacheUse, Deferred, DriverHoldings, Memory, MemoryLimits, Reclaimed, Submit};
 use crate::error::DeviceError;
 use checked::CheckedDevice;
@@ -131,6 +134,8 @@ pub struct Gpu {
     kernels: Kernels,
     /// The device's total memory in bytes, if the application has set it.
     total_bytes: OnceLock<u64>,
+    /// The last field, so that it is dropped after every other object of the device.
+    _kept: KeptDevice,
 }
 
 impl Gpu {
@@ -144,13 +149,16 @@ impl Gpu {
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let limits = device.limits();
         let info = device.adapter_info();
-        adapter::keep_driver_loaded(&info);
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            adapter::keep_driver_loaded(&info);
+            teardown::note_thread();
+        }
         let submission = Arc::new(Submission::new(device.clone(), queue.clone(), &info));
         let checked = submission.checked().clone();
         #[cfg(target_arch = "wasm32")]
         checked.note_loss();
         Self {
-            checked,
             limits: MemoryLimits {
                 alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
                 largest_segment: limits.max_buffer_size & !255,
@@ -163,6 +171,8 @@ impl Gpu {
             #[cfg(feature = "tensor")]
             kernels: Kernels::new(&device, &info),
             total_bytes: OnceLock::new(),
+            _kept: checked.kept().clone(),
+            checked,
             device,
             queue,
         }

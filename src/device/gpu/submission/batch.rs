@@ -53,8 +53,9 @@ pub(in super::super) struct Destruction {
 /// Submits batches and destroys segments.
 #[derive(Debug)]
 pub(in super::super) struct Handover {
-    pub(super) checked: CheckedDevice,
     pub(super) queue: wgpu::Queue,
+    /// After the queue, so that the device is kept until the queue has been dropped.
+    pub(super) checked: CheckedDevice,
     pub(super) health: Arc<Health>,
     pub(super) fence: Arc<Fence>,
 }

@@ -32,7 +32,7 @@
 //! - The *timer thread* records and hands over the commands that release unneeded memory.
 //!
 //! # Lock order
-//! On GL the context's lock ([`ContextLock`]), the recorder's lock, then the queue's lock. The queue's lock is held for a
+//! On GL the context's lock ([`ContextLock`](super::super::context::ContextLock)), the recorder's lock, then the queue's lock. The queue's lock is held for a
 //! few instructions, and never during a call of wgpu or of a callback.
 
 mod batch;
@@ -62,7 +62,9 @@ pub(super) use health::Health;
 pub(super) use poller::Polled;
 
 use super::super::Reclaimed;
-use super::super::context::{ContextGuard, ContextLock};
+use super::super::context::ContextGuard;
+#[cfg(not(target_arch = "wasm32"))]
+use super::super::teardown;
 use super::checked::CheckedDevice;
 use super::recorder::Recorder;
 #[cfg(not(target_arch = "wasm32"))]
@@ -150,8 +152,7 @@ impl Submission {
     pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, info: &wgpu::AdapterInfo) -> Self {
         let is_inline = info.backend == wgpu::Backend::Gl || cfg!(target_arch = "wasm32");
         let health = Arc::default();
-        let context = ContextLock::new(info.backend == wgpu::Backend::Gl);
-        let checked = CheckedDevice::new(device, Arc::clone(&health), context);
+        let checked = CheckedDevice::new(device, Arc::clone(&health), info);
         Self {
             recorder: Mutex::new(Recorder::new(is_inline)),
             queue: Queue::new(),
@@ -284,6 +285,8 @@ impl Submission {
     /// Makes the calling thread wait at its exit for the batch that it has just begun.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn note_thread(self: &Arc<Self>) {
+        // First, so that its end is noted last.
+        teardown::note_thread();
         if !self.is_inline {
             thread_end::note(self);
         }

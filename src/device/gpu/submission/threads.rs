@@ -2,6 +2,7 @@
 //! which crashes Mesa's software Vulkan driver.
 
 use super::super::lock;
+use crate::device::teardown;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
@@ -39,6 +40,7 @@ impl Threads {
         let mut running = lock(&self.running);
         let registration = Running(Arc::clone(self));
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            teardown::note_thread();
             let _registration = registration;
             act();
         })?;
