@@ -32,8 +32,8 @@
 //! - The *timer thread* records and hands over the commands that release unneeded memory.
 //!
 //! # Lock order
-//! On GL the context's lock ([`ContextLock`](super::super::context::ContextLock)), the recorder's lock, then the queue's lock. The queue's lock is held for a
-//! few instructions, and never during a call of wgpu or of a callback.
+//! On GL the lock of the [context](super::super::context), the recorder's lock, then the queue's lock. The queue's lock is
+//! held for a few instructions, and never during a call of wgpu or of a callback.
 
 mod batch;
 mod fence;
