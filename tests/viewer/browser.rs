@@ -18,7 +18,7 @@ pub(crate) struct Browser {
     /// The start of the URL of every request.
     session: String,
     /// The browser's main process, if chromedriver names it.
-    process: Option<u64>,
+    pub(crate) process: Option<u64>,
     agent: ureq::Agent,
 }
 

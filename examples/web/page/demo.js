@@ -4,27 +4,42 @@
 import start, { Demo } from "./demo_module.js";
 
 const WANTED = 0.9;
-// The milliseconds of a frame, which has as many steps as fit; and the milliseconds between two validations.
+// The milliseconds of a frame, which has as many steps as fit.
 const FRAME = 150;
 const MOST_STEPS = 20;
+// Validations begin so many milliseconds apart or more: on a slow device so that they take a fifth of the time.
 const PAUSE = 2000;
+const SHARE = 5;
 const LEAK = 16;
 const NAMES = ["background", "circle", "box", "line"];
 
-const page = { demo: null, step: 0, steps: 1, overlap: 0, running: true, map: null, validated: -Infinity, seed: 1 };
+const page = { calls: 0, step: 0, steps: 1, overlap: 0, running: true, looping: false, map: null, pictures: null, validated: -Infinity, validation: 0, seed: 1 };
 const plots = {
   loss: new Plot(byId("loss-plot"), "Loss", ["--accent"], (value) => value.toFixed(3)),
   overlap: new Plot(byId("overlap-plot"), "Intersection over union", ["--accent"], (value) => value.toFixed(3), 1),
   memory: new Plot(byId("memory-plot"), "Reserved and allocated memory", ["--warn", "--accent"], bytes),
 };
 
-// Calls of the module, one after the other: a method cannot run while another one waits for the GPU.
-let last = Promise.resolve();
-function inTurn(task) {
-  const result = last.then(task);
-  last = result.catch(() => {});
-  return result;
-}
+// The module's object, which only a task in its turn gets: no method can run while another one waits for the GPU.
+const turns = (() => {
+  let demo = null;
+  let last = Promise.resolve();
+  const then = (task) => {
+    const result = last.then(task);
+    last = result.catch(() => {}).then(() => { document.documentElement.dataset.calls = String(page.calls += 1); });
+    return result;
+  };
+  return {
+    take: (task) => then(() => task(demo)),
+    // The new object exists before the old one is freed: if it is refused, the old one stays.
+    open: (seed) => then(async () => {
+      const opened = await Demo.open(seed);
+      demo?.free();
+      demo = opened;
+    }),
+  };
+})();
+const inTurn = turns.take;
 
 function say(text) {
   byId("answer").textContent = plain(text.replaceAll("\n", "\u2424")).replaceAll("\u2424", "\n");
@@ -41,8 +56,8 @@ function missing(text) {
   for (const button of document.querySelectorAll("main button, main input")) button.disabled = true;
 }
 
-function showMemory() {
-  const memory = page.demo.memory();
+function showMemory(demo) {
+  const memory = demo.memory();
   byId("allocated").textContent = bytes(memory.allocated);
   byId("reserved").textContent = bytes(memory.reserved);
   byId("peak").textContent = bytes(memory.peak);
@@ -53,8 +68,8 @@ function showMemory() {
   plots.memory.draw();
 }
 
-function showSnapshot() {
-  const model = new Model(JSON.parse(page.demo.snapshot()));
+function showSnapshot(demo) {
+  const model = new Model(JSON.parse(demo.snapshot()));
   if (page.map) {
     page.map.model = model;
     page.map.selected = Math.min(page.map.selected, model.of.length - 1);
@@ -73,14 +88,17 @@ function showSnapshot() {
   }
 }
 
-async function showPictures() {
-  const pictures = await page.demo.pictures();
-  const { size, count: shown, light, truth, found } = pictures;
+// Columns of an image, its true classes and its found classes. On a change of colours the same pictures are drawn again.
+function drawPictures() {
+  if (!page.pictures) return;
+  const { size, count: shown, light, truth, found } = page.pictures;
   const canvas = byId("pictures");
-  const [rows, scale] = [3, 3];
-  canvas.width = shown * size * scale;
-  canvas.height = rows * size * scale;
+  const [rows, scale, gap] = [3, 3, 6];
+  const place = (number) => number * (size * scale + gap);
+  canvas.width = place(shown) - gap;
+  canvas.height = place(rows) - gap;
   const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
   const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const colours = NAMES.map((_, number) => {
     probe.fillStyle = classColour(number);
@@ -99,55 +117,69 @@ async function showPictures() {
       }
       const tile = new OffscreenCanvas(size, size);
       tile.getContext("2d").putImageData(image, 0, 0);
-      context.imageSmoothingEnabled = false;
-      context.drawImage(tile, picture * size * scale, row * size * scale, size * scale, size * scale);
+      context.drawImage(tile, place(picture), place(row), size * scale, size * scale);
     }
   }
   canvas.setAttribute("aria-label", `${shown} unseen images: ${percent(right, shown * size * size)} of the pixels have the right class`);
   canvas.dataset.right = String(right / (shown * size * size));
+}
+
+async function showPictures(demo) {
+  const pictures = await demo.pictures();
+  const { size, count: shown, light, truth, found } = pictures;
+  page.pictures = { size, count: shown, light, truth, found };
   pictures.free();
+  drawPictures();
 }
 
 function showClasses() {
   byId("classes").replaceChildren(...NAMES.map((name, number) => legendItem(classColour(number), name, "")));
 }
 
-function showProgress({ step, loss }) {
-  page.step = step;
-  const { overlap } = page;
+function showState() {
+  const { step, overlap } = page;
   const done = overlap >= WANTED;
   byId("state").textContent = done
     ? `Trained: step ${count(step)}, the overlap on unseen images is ${overlap.toFixed(3)}.`
     : `Step ${count(step)}: the overlap on unseen images is ${overlap.toFixed(3)} of ${WANTED.toFixed(2)} wanted.`;
+  byId("state").dataset.step = String(step);
   byId("progress").value = Math.min(1, overlap / WANTED);
+}
+
+function showProgress({ step, loss }) {
+  page.step = step;
+  showState();
   byId("loss").textContent = loss.toFixed(3);
   plots.loss.add(step, [loss]);
   plots.loss.draw();
 }
 
-async function validate() {
-  page.overlap = await page.demo.validate();
+async function validate(demo) {
+  page.validated = performance.now();
+  page.overlap = await demo.validate();
   byId("overlap").textContent = page.overlap.toFixed(3);
   plots.overlap.add(page.step, [page.overlap]);
   plots.overlap.draw();
-  showSnapshot();
-  await showPictures();
-  page.validated = performance.now();
+  showSnapshot(demo);
+  await showPictures(demo);
+  showState();
+  page.validation = performance.now() - page.validated;
 }
 
-async function frame() {
+async function frame(demo) {
   const begin = performance.now();
-  const progress = await page.demo.train(page.steps);
+  const progress = await demo.train(page.steps);
   const taken = performance.now() - begin;
   page.steps = Math.max(1, Math.min(MOST_STEPS, Math.round((page.steps * FRAME) / taken)));
   showProgress(progress);
   progress.free();
-  showMemory();
-  if (performance.now() - page.validated > PAUSE) await validate();
+  showMemory(demo);
+  if (performance.now() - page.validated > Math.max(PAUSE, SHARE * page.validation)) await validate(demo);
 }
 
 // Trains until it is paused; a refused step pauses, so that the memory can be freed first.
 async function loop() {
+  page.looping = true;
   while (page.running) {
     try {
       await inTurn(frame);
@@ -158,33 +190,32 @@ async function loop() {
     // The page draws, and the other calls have their turn.
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
+  page.looping = false;
 }
 
 function run(running) {
-  const begins = running && !page.running;
   page.running = running;
   byId("pause").textContent = running ? "Pause" : "Continue";
-  if (begins) loop();
+  // A loop that was told to end may not have ended yet: it then goes on.
+  if (running && !page.looping) loop();
 }
 
 async function restart() {
-  page.demo.free();
-  page.demo = null;
   page.seed += 1;
-  page.demo = await Demo.open(page.seed);
+  await turns.open(page.seed);
   Object.values(plots).forEach((plot) => plot.clear());
-  page.validated = -Infinity;
+  Object.assign(page, { validated: -Infinity, overlap: 0, pictures: null });
   byId("limit-input").value = "";
 }
 
-async function act(name) {
+async function act(name, ...values) {
   try {
-    const text = await inTurn(() => (name === "leak" ? page.demo.leak(LEAK) : page.demo[name]()));
+    const text = await inTurn((demo) => demo[name](...values));
     say(text);
   } catch (error) {
     say(error.message ?? String(error));
   }
-  await inTurn(() => { showMemory(); showSnapshot(); });
+  await inTurn((demo) => { showMemory(demo); showSnapshot(demo); });
 }
 
 async function benchmark() {
@@ -195,9 +226,10 @@ async function benchmark() {
   const body = byId("benchmark-table").tBodies[0];
   body.replaceChildren();
   try {
-    for (let row = 0; row < page.demo.benchmarks; row += 1) {
-      byId("benchmark-state").textContent = `Measuring ${row + 1} of ${page.demo.benchmarks}`;
-      const cells = await inTurn(() => page.demo.benchmark(row));
+    const rows = await inTurn((demo) => demo.benchmarks);
+    for (let row = 0; row < rows; row += 1) {
+      byId("benchmark-state").textContent = `Measuring ${row + 1} of ${rows}`;
+      const cells = await inTurn((demo) => demo.benchmark(row));
       const line = element("tr");
       line.append(...cells.map((cell, place) => element("td", cell, place > 1 ? "number" : "")));
       body.append(line);
@@ -236,6 +268,7 @@ function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   byId("theme").setAttribute("aria-pressed", String(theme === "dark"));
   showClasses();
+  drawPictures();
   Object.values(plots).forEach((plot) => plot.draw());
   if (page.map) page.map.plan();
 }
@@ -250,29 +283,28 @@ async function open() {
     missing("This browser has no WebGPU, or the page did not come through https.");
     return;
   }
-  await start();
   try {
-    page.demo = await Demo.open(page.seed);
+    await start();
+    await turns.open(page.seed);
   } catch (error) {
     missing(`No GPU could be opened: ${error.message ?? error}`);
     return;
   }
-  byId("adapter").textContent = page.demo.adapter;
+  byId("adapter").textContent = await inTurn((demo) => demo.adapter);
   byId("pause").addEventListener("click", () => run(!page.running));
-  byId("restart").addEventListener("click", () => inTurn(restart).catch((error) => say(error.message)));
+  byId("restart").addEventListener("click", () => restart().catch((error) => say(error.message ?? String(error))));
   byId("benchmark").addEventListener("click", benchmark);
   byId("copy").addEventListener("click", copy);
-  byId("save").addEventListener("click", () => inTurn(() => save(page.demo.report())));
+  byId("save").addEventListener("click", () => inTurn((demo) => save(demo.report())));
   byId("limit-input").addEventListener("change", async (event) => {
     const mib = Math.max(0, Math.min(65536, Math.floor(Number(event.target.value) || 0)));
-    say(await inTurn(() => page.demo.set_limit(mib)));
-    await inTurn(showMemory);
+    await act("set_limit", mib);
   });
   for (const button of document.querySelectorAll("[data-action]")) {
-    button.addEventListener("click", () => act(button.dataset.action));
+    button.addEventListener("click", () => act(button.dataset.action, ...(button.dataset.action === "leak" ? [LEAK] : [])));
   }
   // A page in the background gives its idle memory back.
-  document.addEventListener("visibilitychange", () => { if (document.hidden) inTurn(() => page.demo.trim()); });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) inTurn((demo) => { demo.trim(); }); });
   for (const id of ["pause", "restart", "benchmark"]) byId(id).disabled = false;
   loop();
 }

@@ -132,9 +132,12 @@ impl Demo {
         "All leaked blocks were dropped. Their bytes are free for the next allocation.".into()
     }
 
-    /// Sets the limit on reserved bytes in MiB; 0 removes the limit.
-    pub fn set_limit(&self, mib: u32) -> String {
-        memory::set_limit(&self.pool, mib)
+    /// Sets the limit on reserved bytes in MiB, and releases idle memory above it; 0 removes the limit.
+    ///
+    /// # Errors
+    /// As [`Demo::train`].
+    pub fn set_limit(&self, mib: u32) -> Answer<String> {
+        memory::set_limit(&self.pool, mib).map_err(told)
     }
 
     /// Requests more than the limit permits, and returns the refusal.

@@ -66,13 +66,24 @@ pub(crate) fn leaked(blocks: &[Storage]) -> String {
     )
 }
 
-pub(crate) fn set_limit(pool: &Pool, mib: u32) -> String {
+/// Sets or removes the limit. A limit below the reserved bytes alone releases none of them, so that blocks are also moved together and
+/// idle segments released.
+pub(crate) fn set_limit(pool: &Pool, mib: u32) -> Result<String, DeviceError> {
     let limit = (mib > 0).then(|| u64::from(mib) * MIB);
     pool.set_limit(limit);
-    match limit {
-        Some(limit) => format!("The pool reserves at most {}.", Bytes(limit)),
-        None => "The pool has no limit.".into(),
+    let Some(limit) = limit else { return Ok("The pool has no limit.".into()) };
+    let before = pool.stats().reserved.current;
+    if before <= limit {
+        return Ok(format!("The pool reserves at most {}.", Bytes(limit)));
     }
+    pool.pressure(MemoryPressure::Critical)?;
+    let now = pool.stats().reserved.current;
+    Ok(format!(
+        "The pool reserves at most {}. Idle memory above the limit was released: {} → {} reserved.",
+        Bytes(limit),
+        Bytes(before),
+        Bytes(now)
+    ))
 }
 
 /// Without a limit, one is set for the request: the reserved bytes.

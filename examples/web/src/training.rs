@@ -12,7 +12,7 @@ const SIZE: usize = 48;
 /// Images per step, and validation images.
 const IMAGES: [usize; 2] = [8, 16];
 /// The same for a renderer in software, which computes a few hundred times as slowly.
-const IMAGES_IN_SOFTWARE: [usize; 2] = [2, 4];
+const IMAGES_IN_SOFTWARE: [usize; 2] = [1, 4];
 /// The validation images that the page shows.
 const SHOWN: usize = 4;
 /// The standard deviation of the noise.

@@ -11,6 +11,7 @@ mod browser;
 
 use browser::Browser;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -19,8 +20,12 @@ use std::time::{Duration, Instant};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// Far more than anything here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// A page that completes no call of the module for so long computes no more. The first call compiles every kernel.
+const STALLED: Duration = Duration::from_secs(180);
+/// Calls of the module within which an answer to a click is shown.
+const SOON: u64 = 30;
+/// The interval at which a wait prints what it waits for.
+const SAID: Duration = Duration::from_secs(5);
 /// The time that a script of a test may take.
 const SCRIPT: Duration = Duration::from_secs(120);
 const TAB: &str = "\u{e004}";
@@ -56,43 +61,76 @@ impl Drop for Server {
     }
 }
 
-/// Waits until a condition of the page holds.
+/// Returns the value of an expression in the page, at once: frames may be rare while the page computes.
+fn value(browser: &Browser, expression: &str) -> Value {
+    let script = format!("return [{expression}, Number(document.documentElement.dataset.calls ?? 0)]");
+    browser.post("/execute/sync", &json!({"script": script, "args": []})).expect("the page answers")
+}
+
+/// Waits until an expression in the page has a value that is wanted, and returns the value.
+///
+/// Fails when the page has completed `calls` of the module since, or none for a long time. So the wait depends on the progress of the
+/// page and not on its speed. Prints the last value every few seconds.
 #[track_caller]
-fn until(browser: &Browser, what: &str, condition: &str) {
+fn until(browser: &Browser, what: &str, calls: u64, expression: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let begin = Instant::now();
-    while browser.run(&format!("return Boolean({condition})")).expect("the page answers") != json!(true) {
-        let shown = browser.text("main").unwrap_or_default();
-        assert!(begin.elapsed() < PATIENCE, "{what} never came; the page shows {shown}");
+    let (mut first, mut latest, mut said) = (None, (0, begin), begin);
+    loop {
+        let shown = value(browser, expression);
+        let completed = shown[1].as_u64().expect("the page counts its calls");
+        if wanted(&shown[0]) {
+            return shown[0].clone();
+        }
+        let since = completed - *first.get_or_insert(completed);
+        if since > latest.0 {
+            latest = (since, Instant::now());
+        }
+        let told = || {
+            format!(
+                "{what}: {expression} is {} after {since} calls in {:.0} s",
+                shown[0],
+                begin.elapsed().as_secs_f64()
+            )
+        };
+        if since >= calls || latest.1.elapsed() > STALLED {
+            let page = browser.text("main").unwrap_or_default();
+            let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+            panic!("never came: {}, the last of them {:.0?} ago; the page shows {page}", told(), latest.1.elapsed());
+        }
+        if said.elapsed() > SAID {
+            said = Instant::now();
+            eprintln!("waiting for {}", told());
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// The text of the element with this id, as an expression.
+fn text_of(id: &str) -> String {
+    format!("document.getElementById('{id}').textContent")
 }
 
 /// Clicks an element, and returns the answer that follows.
 fn click(browser: &Browser, selector: &str) -> Result<String, Box<dyn Error>> {
     browser.run("document.getElementById('answer').textContent = 'waiting'")?;
     browser.run(&format!("document.querySelector({selector:?}).click()"))?;
-    until(browser, selector, "document.getElementById('answer').textContent !== 'waiting'");
-    browser.text("#answer")
+    let answer = until(browser, selector, SOON, &text_of("answer"), |answer| *answer != json!("waiting"));
+    Ok(answer.as_str().ok_or("an element has a text")?.to_string())
 }
 
-/// The number of steps so far.
-fn step(browser: &Browser) -> Result<u64, Box<dyn Error>> {
-    let digits: String =
-        browser.text("#state")?.chars().take_while(|&c| c != ':').filter(char::is_ascii_digit).collect();
-    Ok(digits.parse()?)
-}
+/// The number of steps so far, as an expression.
+const STEPS: &str = "Number(document.getElementById('state').dataset.step ?? 0)";
 
 fn number(browser: &Browser, selector: &str) -> Result<f64, Box<dyn Error>> {
     Ok(browser.text(selector)?.parse()?)
 }
 
-/// The texts of a row of the table of holders whose label is this one.
-fn holder(browser: &Browser, label: &str) -> Result<Vec<String>, Box<dyn Error>> {
-    let row = browser.run(&format!(
-        "const rows = Array.from(document.querySelectorAll('#holders tbody tr'), (row) => Array.from(row.cells, (cell) => cell.textContent));
-        return rows.find((cells) => cells[1] === {label:?}) ?? []"
-    ))?;
-    Ok(row.as_array().ok_or("a list")?.iter().filter_map(|cell| Some(cell.as_str()?.to_string())).collect())
+/// The texts of the row of the table of holders with this label, as an expression.
+fn holder(label: &str) -> String {
+    format!(
+        "Array.from(document.querySelectorAll('#holders tbody tr'), (row) => Array.from(row.cells, (cell) => cell.textContent))
+            .find((cells) => cells[1] === {label:?}) ?? []"
+    )
 }
 
 fn assert_no_errors(browser: &Browser) {
@@ -108,22 +146,23 @@ fn the_page_trains_and_shows_and_frees_the_pools_memory() -> Outcome {
     let shot = |name: &str| browser.screenshot(&folder.with_file_name(name));
     browser.prefer("light")?;
     browser.load(&server.url)?;
-    until(&browser, "the first steps", "document.getElementById('loss').textContent !== ''");
+    until(&browser, "the first step", SOON, &text_of("loss"), |loss| *loss != json!(""));
     let first = number(&browser, "#loss")?;
 
     leaks_and_trims(&browser)?;
     limits_and_refusals(&browser)?;
 
     // The training has an effect that the plots, the bar and the pictures show.
-    until(
-        &browser,
-        "20 steps",
-        "Number(document.getElementById('state').textContent.match(/Step (\\d+)/)?.[1] ?? 999) >= 20",
-    );
+    until(&browser, "20 steps", 100, STEPS, |steps| steps.as_u64() >= Some(20));
     assert!(number(&browser, "#loss")? < first, "{first}");
-    assert!(number(&browser, "#overlap")? > 0.0);
-    assert!(browser.run("return document.getElementById('progress').value")?.as_f64() > Some(0.0));
-    until(&browser, "the pictures", "Number(document.getElementById('pictures').dataset.right) > 0.5");
+    let right = "Number(document.getElementById('pictures').dataset.right)";
+    until(&browser, "pictures that are mostly right", 200, right, |right| right.as_f64() > Some(0.5));
+    // The bar shows the overlap as a part of the wanted one.
+    let bar = format!("[Number({}), document.getElementById('progress').value]", text_of("overlap"));
+    until(&browser, "an overlap, and the bar", 200, &bar, |shown| {
+        let [overlap, bar] = [0, 1].map(|place| shown[place].as_f64().unwrap_or_default());
+        overlap > 0.0 && (bar - overlap / 0.9).abs() < 0.01
+    });
     shot("demo-light.png")?;
     stays_flat(&browser)?;
 
@@ -148,23 +187,14 @@ fn leaks_and_trims(browser: &Browser) -> Outcome {
     click(browser, "[data-action=leak]")?;
     let told = click(browser, "[data-action=leak]")?;
     assert!(told.starts_with("2 blocks are leaked, 32.0 MiB"), "{told}");
-    let begin = Instant::now();
-    let row = loop {
-        let row = holder(browser, "deliberate leak")?;
-        if row.get(3).is_some_and(|blocks| blocks == "2") || begin.elapsed() > PATIENCE {
-            break row;
-        }
-    };
-    assert!(row[0].contains("src/lib.rs:"), "{row:?}");
-    assert_eq!(row[2..4], ["32.0 MiB", "2"]);
+    until(browser, "the holder of both leaks", SOON, &holder("deliberate leak"), |row| row[3] == "2");
+    let row = value(browser, &holder("deliberate leak"))[0].clone();
+    assert!(row[0].as_str().is_some_and(|site| site.contains("src/lib.rs:")), "{row}");
+    assert_eq!(row[2], "32.0 MiB");
     click(browser, "[data-action=drop_leaks]")?;
     let told = click(browser, "[data-action=trim]")?;
     assert!(told.starts_with("trim() released ") && !told.starts_with("trim() released 0"), "{told}");
-    until(
-        browser,
-        "the table without the leak",
-        "!document.getElementById('holders').textContent.includes('deliberate leak')",
-    );
+    until(browser, "the table without the leak", SOON, &holder("deliberate leak"), |row| *row == json!([]));
     for action in ["compact", "pressure"] {
         let told = click(browser, &format!("[data-action={action}]"))?;
         assert!(told.contains("moved"), "{told}");
@@ -184,37 +214,83 @@ fn limits_and_refusals(browser: &Browser) -> Outcome {
         ))
     };
     limit("1")?;
-    until(browser, "the pause", "document.getElementById('pause').textContent === 'Continue'");
+    until(browser, "the pause", SOON, &text_of("pause"), |button| *button == json!("Continue"));
     assert!(browser.text("#answer")?.contains("limit"), "{}", browser.text("#answer")?);
     limit("0")?;
-    until(browser, "no limit", "document.getElementById('limit').textContent === 'none'");
-    let before = step(browser)?;
+    until(browser, "no limit", SOON, &text_of("limit"), |limit| *limit == json!("none"));
+    let before = value(browser, STEPS)[0].as_u64();
     browser.run("document.getElementById('pause').click()")?;
-    let further = format!(
-        "Number(document.getElementById('state').textContent.match(/tep ([\\d\\u202f]+)/)[1].replace(/\\D/g, '')) > {before}"
-    );
-    until(browser, "further steps", &further);
+    until(browser, "further steps", SOON, STEPS, |steps| steps.as_u64() > before);
     Ok(())
 }
 
-/// For as many minutes as `WGPU_POOL_WEB_MINUTES` says.
+/// The most that the memory of a process of the browser may grow in a run of some minutes, in MiB. Buffers of one step that are never
+/// destroyed exceed it within a minute.
+const GROWTH: u64 = 64;
+
+/// Neither the pool nor a process of the browser grows for as many minutes as `WGPU_POOL_WEB_MINUTES` says.
 fn stays_flat(browser: &Browser) -> Outcome {
     let Some(minutes) = std::env::var("WGPU_POOL_WEB_MINUTES").ok() else { return Ok(()) };
-    let (begin, length) = (Instant::now(), Duration::from_secs_f64(60.0 * minutes.parse::<f64>()?));
-    let (reserved, from) = (browser.text("#reserved")?, step(browser)?);
+    let length = Duration::from_secs_f64(60.0 * minutes.parse::<f64>()?);
+    let reserved = browser.text("#reserved")?;
+    let begin = Instant::now();
+    // The first fifth warms up: heaps grow until their garbage collectors have found their pace.
+    let mut settled = None;
     while begin.elapsed() < length {
-        std::thread::sleep(Duration::from_secs(5));
+        std::thread::sleep(Duration::from_secs(5).min(length / 20));
+        let processes = memory_of_processes(browser);
+        let heap = value(browser, "performance.memory?.usedJSHeapSize ?? 0")[0].as_u64().unwrap_or(0) >> 20;
+        println!(
+            "{:4.0} s: step {}, {processes:?} MiB, heap {heap} MiB",
+            begin.elapsed().as_secs_f64(),
+            value(browser, STEPS)[0]
+        );
         assert_eq!(browser.text("#reserved")?, reserved, "after {:?}", begin.elapsed());
+        if begin.elapsed() > length / 5 {
+            let settled = settled.get_or_insert_with(|| processes.clone());
+            for (kind, now) in &processes {
+                let before = settled.get(kind).copied().unwrap_or(*now);
+                assert!(*now <= before + GROWTH, "{kind} grew from {before} to {now} MiB");
+            }
+        }
     }
-    let heap = browser.run("return performance.memory?.usedJSHeapSize ?? 0")?;
-    println!("{reserved} reserved through steps {from} to {}; JavaScript's heap {heap} bytes", step(browser)?);
     Ok(())
+}
+
+/// The resident memory of the browser's processes that draw and compute, in MiB; empty where there is no /proc.
+fn memory_of_processes(browser: &Browser) -> BTreeMap<&'static str, u64> {
+    let mut found = BTreeMap::new();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let own = browser.process.map(|process| process.to_string());
+    let read = |path: &std::path::Path, name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+    for path in processes.map(|process| process.path()) {
+        let line = read(&path, "cmdline");
+        let kind = ["gpu-process", "renderer"].into_iter().find(|kind| line.contains(&format!("--type={kind}")));
+        let status = read(&path, "status");
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let resident = field("VmRSS:").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        let (Some(kind), Some(kib)) = (kind, resident) else { continue };
+        // A renderer's parent is a process that forks renderers, a child of the browser.
+        let parent = |pid: Option<&str>| {
+            let status =
+                std::fs::read_to_string(format!("/proc/{}/status", pid.unwrap_or_default())).unwrap_or_default();
+            status.lines().find_map(|line| line.strip_prefix("PPid:")).map(|pid| pid.trim().to_string())
+        };
+        let mut ancestor = field("PPid:").map(str::to_string);
+        while ancestor.as_deref().is_some_and(|pid| pid != "1" && pid != "0") && ancestor != own {
+            ancestor = parent(ancestor.as_deref());
+        }
+        if ancestor.is_some() && ancestor == own {
+            *found.entry(kind).or_default() += kib >> 10;
+        }
+    }
+    found
 }
 
 /// Runs the benchmark, and returns the texts of each row.
 fn benchmarks(browser: &Browser) -> Result<Vec<Value>, Box<dyn Error>> {
     browser.run("document.getElementById('benchmark').click()")?;
-    until(browser, "the benchmark", "document.getElementById('benchmark-state').textContent === 'Done.'");
+    until(browser, "the benchmark", SOON, &text_of("benchmark-state"), |state| *state == json!("Done."));
     let rows = browser.run(
         "return Array.from(document.querySelectorAll('#benchmark-table tbody tr'), (row) => Array.from(row.cells, (cell) => cell.textContent))",
     )?;
@@ -245,7 +321,9 @@ fn a_browser_without_a_gpu_is_told_what_is_missing() -> Outcome {
         return Ok(());
     };
     browser.load(&server.url)?;
-    until(&browser, "the explanation", "!document.getElementById('missing').hidden");
+    until(&browser, "the explanation", SOON, "document.getElementById('missing').hidden", |hidden| {
+        *hidden == json!(false)
+    });
     assert!(!browser.text("#missing-text")?.is_empty());
     assert_eq!(browser.run("return document.querySelectorAll('main button:not(:disabled)').length")?, json!(0));
     browser.screenshot(&folder.with_file_name("demo-missing.png"))?;
