@@ -18,6 +18,7 @@ mod tsan;
 mod viewer;
 mod web;
 mod web_demo;
+mod windows;
 #[cfg(test)]
 mod workflows;
 
@@ -30,14 +31,15 @@ use std::{
 use crate::step::Run;
 
 const USAGE: &str = "\
-usage: cargo xtask COMMAND [--assume-driver] [--target web [--short]] [--minutes N] [--only NAME]
+usage: cargo xtask COMMAND [--assume-driver] [--target web|windows [--short]] [--minutes N] [--only NAME]
                            [--all-platforms] [--update] [--check]
 
 commands:
   demo     run the examples and replay the allocation traces
   test     check formatting, lints, tests and documentation; with --target web instead the
            tests in a browser, which need Chromium, chromedriver and wasm-bindgen's test
-           runner; each is installed if it is missing; --short leaves out the slow tests there
+           runner, and with --target windows the suites under Wine; what is missing is
+           installed; --short leaves out the slow tests there
   check    type checks with each set of the crate's features, with warnings denied; with
            --all-platforms also for macOS, iOS, Android, Windows and browsers, whose
            standard libraries come from rustup
@@ -93,6 +95,7 @@ enum Target {
     #[default]
     Native,
     Web,
+    Windows,
 }
 
 /// The duration of the soak test.
@@ -145,7 +148,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
             "--target" => {
                 target = match arguments.next().as_deref() {
                     Some("web") => Target::Web,
-                    other => return Err(format!("--target takes web, not `{}`", other.unwrap_or_default())),
+                    Some("windows") => Target::Windows,
+                    other => return Err(format!("--target takes web or windows, not `{}`", other.unwrap_or_default())),
                 };
                 continue;
             }
@@ -186,8 +190,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     if target != Target::Native && command != Command::Test {
         return Err("--target belongs to test".to_string());
     }
-    if short && target != Target::Web {
-        return Err("--short belongs to test --target web".to_string());
+    if short && target == Target::Native {
+        return Err("--short belongs to test --target web and --target windows".to_string());
     }
     let minutes = minutes.unwrap_or(MINUTES);
     Ok(Some(Arguments { command, assume_driver, minutes, only, all_platforms, update, check, target, short }))
@@ -248,6 +252,7 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Check => return platforms::run(run, arguments.all_platforms),
         Command::Api => return api::run(run, arguments.update),
         Command::Test if arguments.target == Target::Web => return web::run(run, arguments.short),
+        Command::Test if arguments.target == Target::Windows => return windows::run(run, arguments.short),
         _ => {}
     }
     if arguments.assume_driver {
@@ -329,14 +334,19 @@ mod tests {
     }
 
     #[test]
-    fn the_tests_run_in_a_browser_on_request() {
+    fn the_tests_run_in_a_browser_or_under_wine_on_request() {
         let web = Arguments { command: Command::Test, target: Target::Web, ..DEMO };
         assert_eq!(parsed("test --target web"), Ok(Some(web)));
         let short = parsed("test --target web --short").map(|read| read.map(|read| read.short));
         assert_eq!(short, Ok(Some(true)));
-        assert_eq!(parsed("test --short"), Err("--short belongs to test --target web".to_string()));
+        let windows = parsed("test --target windows").map(|read| read.map(|read| (read.target, read.short)));
+        assert_eq!(windows, Ok(Some((Target::Windows, false))));
+        assert_eq!(
+            parsed("test --short"),
+            Err("--short belongs to test --target web and --target windows".to_string())
+        );
         assert_eq!(parsed("demo --target web"), Err("--target belongs to test".to_string()));
-        assert_eq!(parsed("test --target mars"), Err("--target takes web, not `mars`".to_string()));
+        assert_eq!(parsed("test --target mars"), Err("--target takes web or windows, not `mars`".to_string()));
     }
 
     #[test]
