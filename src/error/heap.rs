@@ -46,6 +46,24 @@ pub enum HeapError {
         /// The pins that keep the block active.
         pins: u32,
     },
+    /// The block is pinned, so it cannot leave its segment.
+    #[error("block {key}.{generation} is pinned {pins} times and stays in its segment")]
+    PinnedBlock {
+        /// The slot in the id.
+        key: u32,
+        /// The generation in the id.
+        generation: u32,
+        /// The pins of the block.
+        pins: u32,
+    },
+    /// A detached block and the block whose location it should take have different sizes.
+    #[error("a detached block of {size} B cannot take the location of a block of {target} B")]
+    AttachedSize {
+        /// The size of the detached block in bytes.
+        size: u64,
+        /// The size of the block at the location, in bytes.
+        target: u64,
+    },
     /// The block has no pin to remove.
     #[error("block {key}.{generation} is not pinned")]
     NotPinned {

@@ -83,8 +83,8 @@ impl fmt::Debug for BlockId {
 pub struct SegmentId(pub(super) u64);
 
 impl SegmentId {
-    /// Never the id of a segment.
-    pub(crate) const NEVER: Self = Self(u64::MAX);
+    /// Never the id of a segment: of a heap's other places, such as host memory.
+    pub const NEVER: Self = Self(u64::MAX);
 
     /// Returns the id with a number that [`SegmentId::number`] returned.
     pub(crate) const fn from_number(number: u64) -> Self {

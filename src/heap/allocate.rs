@@ -58,17 +58,17 @@ impl Heap {
         Ok(id)
     }
 
-    /// Frees a block. The block coalesces with inactive neighbours on both sides, and its id becomes stale. A pinned
-    /// block stays active, but not allocated, until its last [`unpin`](Heap::unpin).
+    /// Frees a block, which may be detached. The block coalesces with inactive neighbours on both sides, and its id
+    /// becomes stale. A pinned block stays active, but not allocated, until its last [`unpin`](Heap::unpin).
     ///
     /// Cost: O(1).
     ///
     /// # Errors
-    /// [`HeapError::StaleBlock`] if the block is not active, [`HeapError::FreedBlock`] if it was freed and is still
-    /// pinned.
+    /// [`HeapError::StaleBlock`] if the block is neither active nor detached, [`HeapError::FreedBlock`] if it was freed
+    /// and is still pinned.
     #[inline]
     pub fn free(&mut self, id: BlockId) -> Result<(), HeapError> {
-        let block = self.blocks.active_mut(id).ok_or_else(|| stale(id))?;
+        let Some(block) = self.blocks.active_mut(id) else { return self.free_detached(id) };
         let State::Active { pins, slack, freed } = &mut block.state else { return Err(stale(id)) };
         if *freed {
             return Err(HeapError::FreedBlock { key: id.key, generation: id.generation, pins: *pins });

@@ -29,6 +29,11 @@ pub(super) enum State {
         /// Freed by its owner, and active only because of its pins.
         freed: bool,
     },
+    /// Allocated and in no segment: its bytes are in host memory.
+    Detached {
+        /// Bytes of the block that were not requested: less than one granule.
+        slack: u16,
+    },
 }
 
 impl State {
@@ -134,6 +139,11 @@ impl Blocks {
     #[inline]
     pub(super) fn get(&self, key: Key) -> Option<&Block> {
         self.slots.get(key as usize)
+    }
+
+    /// The slots of all records, in any state.
+    pub(super) fn keys(&self) -> std::ops::Range<Key> {
+        0..Key::try_from(self.slots.len()).unwrap_or(NONE)
     }
 
     /// The number of blocks.

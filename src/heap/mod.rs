@@ -66,6 +66,7 @@ mod blocks;
 mod check;
 mod class;
 pub mod compaction;
+mod detach;
 mod lists;
 mod segment;
 mod segments;
@@ -73,6 +74,7 @@ mod stats;
 mod view;
 
 pub use address::{BlockId, Place, SegmentId, Shortfall, SubPool};
+pub use detach::Detached;
 pub use stats::{Counter, Stats, SubPoolStats};
 pub use view::{BlockState, BlockView, SegmentView};
 

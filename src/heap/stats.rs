@@ -52,6 +52,17 @@ pub struct Stats {
     pub segments: Counter,
     /// Bytes of pinned blocks, allocated or freed.
     pub pinned: Counter,
+    /// Bytes of the [detached](super::Heap::detach) blocks, whose bytes are in host memory. These blocks count neither as
+    /// allocated nor as reserved. The totals are the bytes that have left the device, and those that have returned or
+    /// were freed meanwhile.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub spilled: Counter,
+    /// Requested bytes of the detached blocks.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub spilled_requested: Counter,
+    /// The number of detached blocks.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub spilled_blocks: Counter,
     /// The current number of inactive blocks.
     pub holes: u64,
     /// The small sub-pool.
@@ -132,12 +143,15 @@ pub(super) struct Tallies {
     pub(super) active_blocks: Tally,
     pub(super) segments: Tally,
     pub(super) pinned: Tally,
+    pub(super) spilled: Tally,
+    pub(super) spilled_requested: Tally,
+    pub(super) spilled_blocks: Tally,
     pub(super) pools: [SubPoolStats; 2],
 }
 
 impl Tallies {
     /// Returns all tallies, for operations on each of them.
-    pub(super) const fn each(&mut self) -> [&mut Tally; 9] {
+    pub(super) const fn each(&mut self) -> [&mut Tally; 12] {
         let Self {
             requested,
             allocated,
@@ -149,9 +163,25 @@ impl Tallies {
             active_blocks,
             segments,
             pinned,
+            spilled,
+            spilled_requested,
+            spilled_blocks,
             pools: _,
         } = self;
-        [requested, allocated, active, inactive_split, reserved, blocks, active_blocks, segments, pinned]
+        [
+            requested,
+            allocated,
+            active,
+            inactive_split,
+            reserved,
+            blocks,
+            active_blocks,
+            segments,
+            pinned,
+            spilled,
+            spilled_requested,
+            spilled_blocks,
+        ]
     }
 
     /// Returns the counters, with the number of inactive blocks.
@@ -166,6 +196,9 @@ impl Tallies {
             active_blocks: self.active_blocks.counter(),
             segments: self.segments.counter(),
             pinned: self.pinned.counter(),
+            spilled: self.spilled.counter(),
+            spilled_requested: self.spilled_requested.counter(),
+            spilled_blocks: self.spilled_blocks.counter(),
             holes,
             small: self.pools[0],
             large: self.pools[1],

@@ -115,7 +115,9 @@ impl Heap {
                 pins,
                 Some(BlockId { key, generation: block.generation }),
             ),
-            State::Inactive { .. } | State::Vacant { .. } => (BlockState::Inactive, 0, 0, None),
+            State::Inactive { .. } | State::Vacant { .. } | State::Detached { .. } => {
+                (BlockState::Inactive, 0, 0, None)
+            }
         };
         BlockView { offset: self.bytes(block.offset), size, requested, state, pins, id }
     }

@@ -51,6 +51,8 @@ pub(crate) struct Shadow {
     /// Segments without a block; the one that has been empty for longest comes first.
     idle: Vec<SegmentId>,
     stale: Vec<BlockId>,
+    /// Blocks without a location.
+    detached: Vec<Range>,
     /// All ids that were ever allocated.
     known: HashSet<BlockId>,
     log: Vec<String>,
@@ -61,8 +63,8 @@ pub(crate) type Difference = String;
 
 impl Shadow {
     pub(crate) fn new(granule: u64, small_limit: u64) -> Self {
-        let (areas, idle, stale, known, log) = Default::default();
-        Self { granule, small_limit, areas, idle, stale, known, log }
+        let (areas, idle, stale, detached, known, log) = Default::default();
+        Self { granule, small_limit, areas, idle, stale, detached, known, log }
     }
 
     /// Returns the steps so far.
@@ -136,6 +138,49 @@ impl Shadow {
         } else {
             self.block(segment, offset).freed = true;
         }
+        Ok(())
+    }
+
+    fn detach(&mut self, heap: &mut Heap, (segment, offset, block): (SegmentId, u64, Range)) -> Result<(), Difference> {
+        let answer = heap.detach(block.id);
+        let ((key, generation), pins) = (parts(block.id), block.pins);
+        if block.freed {
+            return same("late detach", answer, Err(HeapError::FreedBlock { key, generation, pins }));
+        }
+        if pins > 0 {
+            return same("pinned detach", answer, Err(HeapError::PinnedBlock { key, generation, pins }));
+        }
+        same("detach", answer.map(|place| (place.segment, place.offset)), Ok((segment, offset)))?;
+        same("place of a detached block", heap.active_place(block.id), None)?;
+        self.vanish(segment, offset);
+        // Its id stays valid.
+        self.stale.pop();
+        self.detached.push(block);
+        Ok(())
+    }
+
+    /// Attaches a detached block if there is room, or frees it.
+    fn attach_or_free(&mut self, heap: &mut Heap, index: usize, attach: bool) -> Result<(), Difference> {
+        let block = self.detached[index];
+        if !attach {
+            self.detached.swap_remove(index);
+            self.stale.push(block.id);
+            return same("free of a detached block", heap.free(block.id), Ok(()));
+        }
+        let requested = NonZeroU64::new(block.requested).ok_or("a block of no bytes")?;
+        let Ok(target) = heap.allocate(requested) else { return Ok(()) };
+        let place = heap.attach(block.id, target).map_err(|error| error.to_string())?;
+        self.known.insert(target);
+        self.stale.push(target);
+        self.idle.retain(|&id| id != place.segment);
+        let area = self.areas.get_mut(&place.segment).ok_or("attached to an unknown segment")?;
+        let fits =
+            area.gaps().iter().any(|&(start, size)| start <= place.offset && place.offset + place.size <= start + size);
+        if !fits {
+            return Err(format!("{:?} was attached over another block", block.id));
+        }
+        area.blocks.insert(place.offset, block);
+        self.detached.swap_remove(index);
         Ok(())
     }
 
@@ -268,6 +313,14 @@ impl Shadow {
         same("allocated", stats.allocated.current, sum(&allocated(|block| block.size)))?;
         same("blocks", stats.blocks.current, sum(&allocated(|_| 1)))?;
         same("active", stats.active.current, sum(&|block| block.size))?;
+        let detached = |of: fn(&Range) -> u64| self.detached.iter().map(of).sum::<u64>();
+        same("spilled", stats.spilled.current, detached(|block| block.size))?;
+        same("spilled_requested", stats.spilled_requested.current, detached(|block| block.requested))?;
+        same("spilled_blocks", stats.spilled_blocks.current, detached(|_| 1))?;
+        for block in &self.detached {
+            let found = heap.detached(block.id).map(|detached| (detached.size, detached.requested.get()));
+            same("detached", found, Some((block.size, block.requested)))?;
+        }
         same("pinned", stats.pinned.current, sum(&|block| if block.pins > 0 { block.size } else { 0 }))?;
         same("reserved", stats.reserved.current, self.areas.values().map(|area| area.bytes).sum())?;
         let in_use = self.areas.values().filter(|area| !area.blocks.is_empty());
@@ -320,7 +373,18 @@ impl Shadow {
                 self.note(format_args!("allocate {request}"));
                 self.allocate(heap, request)
             }
-            (0..82, Some(block), _) => {
+            (78..81, Some(block), _) => {
+                self.note(format_args!("detach {:?}", block.2.id));
+                self.detach(heap, block)
+            }
+            (81..84, ..) if !self.detached.is_empty() => {
+                let index = random.below(self.detached.len());
+                let attach = self.detached.len() < MOST_LIVE && random.below(4) > 0;
+                let id = self.detached[index].id;
+                self.note(format_args!("attach {attach} {id:?}"));
+                self.attach_or_free(heap, index, attach)
+            }
+            (0..78 | 81, Some(block), _) => {
                 self.note(format_args!("free {:?}", block.2.id));
                 self.free(heap, block)
             }
@@ -376,6 +440,9 @@ impl Shadow {
                 same("last free", heap.free(block.id), Ok(()))?;
             }
             self.vanish(segment, offset);
+        }
+        for block in std::mem::take(&mut self.detached) {
+            same("last free of a detached block", heap.free(block.id), Ok(()))?;
         }
         self.compare(heap)
     }

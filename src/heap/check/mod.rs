@@ -121,7 +121,7 @@ impl Heap {
     fn check_block(&self, segment: u64, key: Key, block: &Block, sums: &mut Sums) -> Result<bool, InvariantBroken> {
         let (size, offset) = (self.bytes(block.size), self.bytes(block.offset));
         match block.state {
-            State::Vacant { .. } => Err(InvariantBroken::Neighbours { block: key, segment }),
+            State::Vacant { .. } | State::Detached { .. } => Err(InvariantBroken::Neighbours { block: key, segment }),
             State::Inactive { .. } => {
                 sums.inactive_blocks += 1;
                 Ok(true)
@@ -154,7 +154,8 @@ impl Heap {
     }
 
     fn check_records(&self, sums: &Sums) -> Result<(), InvariantBroken> {
-        let (records, mapped) = (self.blocks.len() as u64, sums.active_blocks + sums.inactive_blocks);
+        let detached = self.detached_blocks().count() as u64;
+        let (records, mapped) = (self.blocks.len() as u64, sums.active_blocks + sums.inactive_blocks + detached);
         if records != mapped {
             return Err(InvariantBroken::Records { records, mapped });
         }
@@ -236,6 +237,12 @@ impl Heap {
 
     fn check_counters(&self, sums: &Sums) -> Result<(), InvariantBroken> {
         let stats = self.stats();
+        let (mut spilled, mut spilled_requested, mut spilled_blocks) = (0, 0, 0);
+        for (_, block) in self.detached_blocks() {
+            spilled += block.size;
+            spilled_requested += block.requested.get();
+            spilled_blocks += 1;
+        }
         let metrics = [
             ("requested", stats.requested, sums.requested),
             ("allocated", stats.allocated, sums.allocated),
@@ -246,6 +253,9 @@ impl Heap {
             ("blocks", stats.blocks, sums.blocks),
             ("active_blocks", stats.active_blocks, sums.active_blocks),
             ("segments", stats.segments, self.segments.len() as u64),
+            ("spilled", stats.spilled, spilled),
+            ("spilled_requested", stats.spilled_requested, spilled_requested),
+            ("spilled_blocks", stats.spilled_blocks, spilled_blocks),
         ];
         for (metric, counter, sum) in metrics {
             equal(metric, counter.current, sum)?;

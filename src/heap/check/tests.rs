@@ -45,6 +45,8 @@ fn sound() -> Sound {
     joined.into_iter().for_each(|id| heap.free(id).expect("active"));
     heap.add_segment(SubPool::Small, 1 << 12).expect("a multiple of the granule");
     allocate(&mut heap, 100);
+    let detached = allocate(&mut heap, 70);
+    heap.detach(detached).expect("active and not pinned");
     let idle = heap.add_segment(SubPool::Small, 1 << 14).expect("a multiple of the granule");
     assert_eq!(heap.check(), Ok(()));
     let [busy, idle] = [busy, idle].map(|id| heap.segments.slot(id).expect("it is in the heap"));

@@ -146,7 +146,7 @@ impl Block {
         match self.state {
             State::Inactive { .. } => true,
             State::Active { pins, .. } => pins == 0,
-            State::Vacant { .. } => false,
+            State::Vacant { .. } | State::Detached { .. } => false,
         }
     }
 
