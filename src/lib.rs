@@ -28,6 +28,7 @@ pub mod guide {
         #[cfg(feature = "tensor")]
         browser: "guide/browser.md";
         limits: "guide/limits.md";
+        spilling: "guide/spilling.md";
         finding_leaks: "guide/finding_leaks.md";
         #[cfg(feature = "tensor")]
         errors: "guide/errors.md";
@@ -101,8 +102,8 @@ pub use ops::{
 pub use pool::Profile;
 pub use pool::{
     Compacted, Download, Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock, Leaks, Mark, MemoryPressure, Pin,
-    Pinned, Pool, PoolOptions, Relief, Remedies, Report, Scope, ScopeCounts, Snapshot, Storage, Trimmed, WeakPool,
-    WeakStorage,
+    Pinned, Pool, PoolOptions, Relief, Remedies, Report, Residence, Scope, ScopeCounts, Snapshot, SpillStats, Storage,
+    Trimmed, WeakPool, WeakStorage,
 };
 pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]

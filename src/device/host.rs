@@ -6,7 +6,7 @@ use super::{
 };
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The options of a [`HostMemory`].
@@ -47,6 +47,10 @@ pub struct HostMemory {
     fail_at: AtomicU64,
     fail_each: AtomicU64,
     freed: AtomicU64,
+    /// Whether segments in host memory are refused.
+    refuses_host_segments: AtomicBool,
+    /// Whether there are no segments in host memory, as on GL.
+    lacks_host_segments: AtomicBool,
     order: Mutex<()>,
 }
 
@@ -62,6 +66,8 @@ impl HostMemory {
             fail_at: AtomicU64::new(u64::MAX),
             fail_each: AtomicU64::new(0),
             freed: AtomicU64::new(0),
+            refuses_host_segments: AtomicBool::new(false),
+            lacks_host_segments: AtomicBool::new(false),
             order: Mutex::new(()),
         }
     }
@@ -82,6 +88,18 @@ impl HostMemory {
     /// memory. 0 disables the failures.
     pub fn fail_each(&self, k: u64) {
         self.fail_each.store(k, Ordering::Relaxed);
+    }
+
+    /// Injects failures of the host: while `refuses` is true, [`Memory::create_host_segment`] fails, as if the host had no
+    /// room.
+    pub fn refuse_host_segments(&self, refuses: bool) {
+        self.refuses_host_segments.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Sets whether [`Memory::create_host_segment`] returns `None`, as on a device that cannot copy to host memory by
+    /// command. Bytes then move through read-backs and uploads.
+    pub fn lack_host_segments(&self, lacks: bool) {
+        self.lacks_host_segments.store(lacks, Ordering::Relaxed);
     }
 
     /// Returns whether the creation with this number, counted from 0, has an injected failure.
@@ -142,6 +160,19 @@ impl Memory for HostMemory {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
             refused
         })
+    }
+
+    /// Not counted in the budget, which is that of the simulated device.
+    fn create_host_segment(&self, bytes: u64) -> Result<Option<HostSegment>, DeviceError> {
+        if self.lacks_host_segments.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let refused = DeviceError::Refused { bytes };
+        if self.refuses_host_segments.load(Ordering::Relaxed) {
+            return Err(refused);
+        }
+        let content = usize::try_from(bytes).ok().and_then(zeroed).ok_or(refused)?;
+        Ok(Some(HostSegment(Arc::new(Mutex::new(content)))))
     }
 
     fn commands(&self) -> HostCommands<'_> {

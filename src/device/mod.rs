@@ -233,6 +233,20 @@ pub trait Memory: WasmNotSendSync + fmt::Debug + 'static {
     /// [`DeviceError::Lost`]. The memory stays usable, except when lost.
     fn create_segment(&self, bytes: u64) -> Result<Self::Segment, DeviceError>;
 
+    /// Creates a segment of `bytes` bytes in host memory that [`Commands::copy`] and [`Commands::clear`] accept, with the
+    /// id [`SegmentId::NEVER`]. It does not count as a segment of the device, and is freed when
+    /// the last handle is dropped and the device has finished with it.
+    ///
+    /// `None` if the device cannot copy to host memory by command, which is the default. Bytes then reach the host
+    /// through [`Memory::readback`].
+    ///
+    /// # Errors
+    /// [`DeviceError::Refused`] when the host has no room. The memory stays usable.
+    fn create_host_segment(&self, bytes: u64) -> Result<Option<Self::Segment>, DeviceError> {
+        let _ = bytes;
+        Ok(None)
+    }
+
     /// Returns whether the device has accepted a segment of [`Memory::create_segment`].
     fn acceptance(&self, segment: &Self::Segment) -> Acceptance {
         let _ = segment;

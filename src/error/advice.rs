@@ -156,6 +156,8 @@ mod tests {
             holes: 3,
             largest_request: 16 * MIB,
             moves: true,
+            host: 0,
+            host_limit: None,
             gains: Gains::default(),
             holders: Vec::new(),
         }

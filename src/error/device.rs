@@ -1,6 +1,6 @@
 //! The errors of the device layer: segments, commands, transfers.
 
-use super::Bytes;
+use super::{Bytes, WorkingSet};
 use thiserror::Error;
 
 /// The reason why a device or a memory refused a call.
@@ -57,6 +57,48 @@ pub enum DeviceError {
         /// The size of the range in bytes.
         size: u64,
     },
+    /// The tensors of a command do not fit on the device together, after all other blocks that may move have moved to host
+    /// memory. Nothing was recorded, and the bytes stay where they are.
+    #[error(transparent)]
+    WorkingSet(Box<WorkingSet>),
+    /// The limit on host bytes has no room for a block.
+    #[error(
+        "{} in host memory, {} held there, limit {}: raise `PoolOptions::spill`, or free tensors",
+        Bytes(*bytes),
+        Bytes(*held),
+        Bytes(*limit)
+    )]
+    HostLimit {
+        /// The size of the block in bytes.
+        bytes: u64,
+        /// Bytes in host memory.
+        held: u64,
+        /// The limit on them.
+        limit: u64,
+    },
+    /// The host has no memory for a block.
+    #[error("the host has no memory for {}", Bytes(*bytes))]
+    HostRefused {
+        /// The size of the block in bytes.
+        bytes: u64,
+    },
+    /// A pinned storage cannot leave the device.
+    #[error("{} are pinned by {pins} guards and cannot leave the device: drop the guards first", Bytes(*bytes))]
+    Pinned {
+        /// The bytes of the storage.
+        bytes: u64,
+        /// The number of pins.
+        pins: u32,
+    },
+    /// Other threads kept using a storage while its bytes were read back.
+    #[error("{} are in use by other threads and stay on the device", Bytes(*bytes))]
+    InUse {
+        /// The bytes of the storage.
+        bytes: u64,
+    },
+    /// The pool was created without spilling.
+    #[error("spilling is off: set `PoolOptions::spill` to a limit on host bytes")]
+    SpillingOff,
     /// A storage of zero bytes has no buffer range that could be pinned or bound.
     #[error("a storage of zero bytes has no buffer range; skip the command")]
     ZeroBytes,

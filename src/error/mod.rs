@@ -21,6 +21,7 @@ mod snapshot_file;
 #[cfg(feature = "tensor")]
 mod tensor;
 mod umbrella;
+mod working_set;
 
 pub use advice::Advice;
 pub use allocate::AllocateError;
@@ -40,3 +41,4 @@ pub use snapshot_file::SnapshotFileError;
 #[cfg(feature = "tensor")]
 pub use tensor::TensorError;
 pub use umbrella::{Error, Result};
+pub use working_set::WorkingSet;

@@ -36,6 +36,10 @@ pub struct OutOfMemory {
     pub largest_request: u64,
     /// Whether the pool may move blocks.
     pub moves: bool,
+    /// Bytes of the blocks in host memory.
+    pub host: u64,
+    /// The limit on host bytes, if spilling is on.
+    pub host_limit: Option<u64>,
     /// The gains of the remedies since the request was made.
     pub gains: Gains,
     /// The holders with the most bytes, largest first; at most five.
@@ -63,6 +67,10 @@ pub struct Gains {
     pub refusals: u64,
     /// Segments that were replaced by a smaller one by copying through host memory.
     pub host_copies: u64,
+    /// Blocks that were moved to host memory.
+    pub spilled: u64,
+    /// Bytes of these blocks.
+    pub spilled_bytes: u64,
     /// Waits for the device.
     pub waits: u64,
     /// Calls of the pressure callback.
@@ -88,6 +96,9 @@ impl fmt::Display for OutOfMemory {
             self.holes,
             Bytes(self.largest_request)
         )?;
+        if let Some(limit) = self.host_limit {
+            write!(f, ", in host memory {} of at most {}", Bytes(self.host), Bytes(limit))?;
+        }
         write!(f, "\n  tried: {}", self.gains)?;
         for holder in &self.holders {
             write!(f, "\n  held: {holder}")?;
@@ -111,6 +122,8 @@ impl fmt::Display for Gains {
             created,
             refusals,
             host_copies,
+            spilled,
+            spilled_bytes,
             waits,
             callbacks,
             relieved,
@@ -121,7 +134,11 @@ impl fmt::Display for Gains {
             "segments of the other pool {adopted}, compactions {compactions} of {moved}, idle segments released {released} of \
              {released_bytes}, segments created {created} and refused {refusals}, segments copied through the host {host_copies}, waits {waits}, \
              pressure callbacks {callbacks} of {relieved}"
-        )
+        )?;
+        match spilled {
+            0 => Ok(()),
+            blocks => write!(f, ", blocks moved to host memory {blocks} of {}", Bytes(spilled_bytes)),
+        }
     }
 }
 
@@ -148,6 +165,8 @@ mod tests {
             holes: 3,
             largest_request: 32 * MIB,
             moves: true,
+            host: 0,
+            host_limit: None,
             gains: Gains { compactions: 2, moved: 3 * MIB, callbacks: 1, relieved: 512, ..Gains::default() },
             holders: Vec::new(),
         }

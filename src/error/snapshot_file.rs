@@ -110,6 +110,18 @@ pub enum SnapshotFileError {
         /// The sum over its active blocks.
         sum: u64,
     },
+    /// A block in host memory has no bytes, fewer than requested, or together with the blocks before it 2^53 or more.
+    #[error(
+        "block {index} in host memory has {size} B, of which {requested} B are requested, or all have 2^53 B or more"
+    )]
+    HostBlock {
+        /// The block's index in the file, counted from 0.
+        index: usize,
+        /// Its size in bytes.
+        size: u64,
+        /// The requested bytes.
+        requested: u64,
+    },
     /// A counter is not the sum over the segments and blocks.
     #[error("counter `{counter}` is {stated}, and the segments and blocks sum to {sum}")]
     Counter {

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The bytes per readback. Halved if the device refuses the readback buffer.
-const READBACK_BYTES: u64 = 64 << 20;
+pub(super) const READBACK_BYTES: u64 = 64 << 20;
 /// The smallest size to which the readback is halved.
-const MIN_READBACK_BYTES: u64 = 64 << 10;
+pub(super) const MIN_READBACK_BYTES: u64 = 64 << 10;
 /// The number of attempts to copy one segment while other threads keep using it, before the next segment is tried.
 const MAX_ATTEMPTS: u32 = 8;
 /// From this attempt on, commands of other threads are delayed briefly.

@@ -4,20 +4,23 @@
 //! 1. an idle segment of the other sub-pool;
 //! 2. a hole made by moving few blocks;
 //! 3. a new segment, compensated for by evacuating and releasing others (`compensate.rs`);
-//! 4. at the limit, or when the device refuses: release all idle segments, wait for the device, and repeat rungs 1 to 3;
-//! 5. a hole of either sub-pool, or a hole made by moving all blocks out of a range of a segment;
-//! 6. segments are emptied and replaced by smaller segments until there is room (`make_room.rs`), at last through host
+//! 4. in a pool with spilling: blocks move to host memory (`residence`);
+//! 5. at the limit, or when the device refuses: release all idle segments, wait for the device, and repeat rungs 1 to 3;
+//! 6. a hole of either sub-pool, or a hole made by moving all blocks out of a range of a segment;
+//! 7. segments are emptied and replaced by smaller segments until there is room (`make_room.rs`), at last through host
 //!    memory (`host_copy.rs`);
-//! 7. the application's pressure callback (`pressure.rs`), repeated while the callback frees memory;
-//! 8. an error with the numbers.
+//! 8. in a pool with spilling: more blocks move to host memory, and the ladder is repeated;
+//! 9. the application's pressure callback (`pressure.rs`), repeated while the callback frees memory;
+//! 10. an error with the numbers.
 //!
-//! Only the rungs from 4 on wait for the device. A rung that cannot allocate its own memory (a bounce buffer, a readback
-//! buffer) is skipped.
+//! Only the rungs from 5 on wait for the device, and rung 4 where the device cannot copy to host memory by command. A rung
+//! that cannot allocate its own memory (a bounce buffer, a readback buffer) is skipped.
 
 use super::compensate::Compensation;
 use super::create::{NoGrowth, Wanted};
 use super::growth::{Demand, Moved};
 use super::make_room::Room;
+use super::residence::Effort;
 use super::{Content, Inner, Pool, Remedies, State, Storage};
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
@@ -128,20 +131,42 @@ pub(super) fn allocate<M: Memory>(
         state = inner.state();
         block
     };
-    let State { attribution, heap, .. } = &mut *state;
+    let State { attribution, heap, spilling, .. } = &mut *state;
     attribution.allocated(heap, block, bytes, site, content);
+    if let Some(spilling) = spilling {
+        spilling.allocated(block);
+    }
     let recycled = state.references.pop();
     drop(state);
     Ok(Storage::new(inner, recycled, Some(block), bytes))
 }
 
 impl<M: Memory> Inner<M> {
-    /// Runs the rungs of the ladder before the pressure callback.
+    /// Runs the rungs of the ladder before the pressure callback. `claim` is the claim of the command for which a block
+    /// returns from host memory.
     pub(super) fn climb(
         &self,
         requested: NonZeroU64,
         sizing: Sizing,
         before: &Remedies,
+        claim: Option<u64>,
+    ) -> Result<BlockId, AllocateError> {
+        let mut effort = Effort::new(claim);
+        loop {
+            self.begin_climb(&mut effort);
+            match self.climb_once(requested, sizing, before, &effort) {
+                Err(AllocateError::OutOfMemory(_)) if self.may_climb_again(requested, &mut effort) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn climb_once(
+        &self,
+        requested: NonZeroU64,
+        sizing: Sizing,
+        before: &Remedies,
+        effort: &Effort,
     ) -> Result<BlockId, AllocateError> {
         let explain = |error| AllocateError::from(self.memory.explain(error));
         // The callbacks of finished work run first, because they may free a block that serves the request.
@@ -155,10 +180,14 @@ impl<M: Memory> Inner<M> {
             Err(NoGrowth::Failed(error)) => return Err(explain(error)),
             Err(refusal @ (NoGrowth::Limit | NoGrowth::Refused(_))) => refusal,
         };
+        let is_refused = matches!(refusal, NoGrowth::Refused(_));
+        if let Some(block) = self.make_space(requested, is_refused, effort).map_err(explain)? {
+            return Ok(block);
+        }
         // The next rung would be an error, so waiting is allowed: released segments count as free when the device has
         // finished with them. No lock is held, because application callbacks run during the wait and may free or allocate.
         let wait = self.release_idle().map_err(explain)? || self.reclaim() > 0;
-        if wait || matches!(refusal, NoGrowth::Refused(_)) {
+        if wait || is_refused {
             self.count_wait();
             log::debug!("wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
             self.memory.drop_caches(CacheLevel::Buffers);
@@ -223,7 +252,7 @@ impl<M: Memory> Inner<M> {
     }
 
     /// Creates a hole by moving all blocks out of a range of one segment, of either sub-pool, and allocates the hole.
-    fn move_within_segments(&self, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
+    pub(super) fn move_within_segments(&self, requested: NonZeroU64) -> Result<Option<BlockId>, DeviceError> {
         let rungs = [Self::clear_window, Self::gather];
         for rung in rungs {
             for pool in SubPool::ALL {
@@ -322,6 +351,8 @@ impl<M: Memory> Inner<M> {
             holes: state.heap.holes(),
             largest_request: by_moving.unwrap_or(0).max(state.heap.largest_hole()),
             moves: self.compaction_share > 0.0,
+            host: now.spilled.current,
+            host_limit: state.spill_stats().limit,
             gains: state.remedies.gains_since(before),
             holders,
         }

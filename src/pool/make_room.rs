@@ -234,10 +234,10 @@ impl<M: Memory> State<M> {
 
 /// Gives other threads time to finish.
 #[cfg(not(target_arch = "wasm32"))]
-fn pause() {
+pub(super) fn pause() {
     std::thread::sleep(std::time::Duration::from_micros(100));
 }
 
 /// There are no other threads.
 #[cfg(target_arch = "wasm32")]
-const fn pause() {}
+pub(super) const fn pause() {}

@@ -29,6 +29,7 @@ mod references;
 mod release;
 mod remedies;
 mod reserve;
+mod residence;
 mod resolve;
 mod scrub;
 pub mod snapshot;
@@ -50,6 +51,7 @@ pub use pressure::{MemoryPressure, Relief};
 #[cfg(feature = "tensor")]
 pub use profile::{Dispatch, Profile};
 pub use remedies::Remedies;
+pub use residence::{Residence, SpillStats};
 pub use snapshot::{Report, Snapshot};
 pub use storage::Storage;
 #[cfg(feature = "tensor")]
@@ -66,6 +68,7 @@ use growth::Growth;
 use pressure::Callback;
 use references::References;
 use release::{Decay, Schedule};
+use residence::Spilling;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use spill::Spilled;
@@ -128,6 +131,8 @@ struct State<M: Memory> {
     spilled: FxHashMap<SegmentId, Spilled<M::Segment>>,
     /// The segments that are being copied to host memory and that no command has used since the copy began.
     valid_host_copies: Vec<SegmentId>,
+    /// Blocks in host memory. `None` unless spilling is on.
+    spilling: Option<Box<Spilling<M::Segment>>>,
     /// Reference counts without handles, kept for reuse: in steady state an allocation allocates no host memory.
     references: Vec<Arc<References>>,
     limit: Option<u64>,
@@ -162,6 +167,7 @@ impl<M: Memory> Pool<M> {
             unanswered: Vec::new(),
             spilled: FxHashMap::default(),
             valid_host_copies: Vec::new(),
+            spilling: options.spill.map(|limit| Box::new(Spilling::new(limit))),
             references: Vec::new(),
             limit: options.limit,
             remedies: Remedies::default(),
@@ -324,7 +330,11 @@ impl Pool<Gpu> {
     /// # Errors
     /// [`OpenError`] if there is no suitable adapter, or if the options do not suit the adapter.
     pub async fn request(options: PoolOptions) -> Result<Self, OpenError> {
-        let gpu = Gpu::open(&options.gpu).await?;
+        let mut gpu = options.gpu.clone();
+        if options.spill.is_some() {
+            gpu.features |= wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
+        }
+        let gpu = Gpu::open(&gpu).await?;
         Ok(Self::new(gpu, options)?)
     }
 

@@ -70,6 +70,19 @@ pub struct PoolOptions {
     /// and at most 1. 1 by default: idle segments are released when the limit requires it. No effect without a limit. Equals
     /// PyTorch's `garbage_collection_threshold`.
     pub release_above: f64,
+    /// Enables spilling, with this limit on host bytes: before the pool runs out of memory, blocks that are not needed soon
+    /// move to host memory, and return before a command that uses them. `None` by default: spilling is off and costs
+    /// nothing.
+    ///
+    /// The program does not change, and results are bit-identical. The pool learns the order in which a program uses its
+    /// blocks, and moves the block whose next use is last; before a repetition is found, the least recently used block. A
+    /// loop over slightly more than fits on the device moves little more than the excess. All tensors of one command must
+    /// fit on the device together. Pinned blocks stay. See [`guide::spilling`](crate::guide::spilling).
+    ///
+    /// Blocks count as reserved and allocated only while they are on the device; [`Stats::spilled`](crate::Stats::spilled)
+    /// counts the others. The limit includes host buffers that are kept for reuse, which [`Pool::trim`](super::Pool::trim)
+    /// frees. In browsers no thread can wait for the bytes, so blocks do not move.
+    pub spill: Option<u64>,
     /// The adapter to open. Only used by [`Pool::request`](super::Pool::request).
     pub gpu: GpuOptions,
 }
@@ -85,6 +98,7 @@ impl Default for PoolOptions {
             scrub_on_free: false,
             release_after: Some(Duration::from_secs(1)),
             release_above: 1.0,
+            spill: None,
             gpu: GpuOptions::default(),
         }
     }

@@ -157,7 +157,7 @@ impl<M: Memory> Pool<M> {
         let mut ineffective = 0;
         let (mut least_live, mut highest_limit) = (u64::MAX, 0);
         loop {
-            let mut error = match self.inner.climb(requested, sizing, &before) {
+            let mut error = match self.inner.climb(requested, sizing, &before, None) {
                 Err(AllocateError::OutOfMemory(error)) => error,
                 other => return other,
             };

@@ -37,6 +37,12 @@ pub struct Remedies {
     pub cross_pool: u64,
     /// Segments that were replaced by a smaller segment through host memory.
     pub host_copies: u64,
+    /// Blocks that requests have moved to host memory, with [`PoolOptions::spill`](crate::PoolOptions::spill).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub spilled: u64,
+    /// Bytes of these blocks.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub bytes_spilled: u64,
     /// Calls of the pressure callback.
     pub callbacks: u64,
     /// Bytes by which those calls lowered the pool's allocated bytes.
@@ -62,6 +68,8 @@ impl Remedies {
             created: self.segments_created - before.segments_created,
             refusals: self.refusals - before.refusals,
             host_copies: self.host_copies - before.host_copies,
+            spilled: self.spilled - before.spilled,
+            spilled_bytes: self.bytes_spilled - before.bytes_spilled,
             waits: self.waits - before.waits,
             callbacks: self.callbacks - before.callbacks,
             relieved: self.relieved - before.relieved,

@@ -9,6 +9,22 @@ use crate::device::{Location, Memory};
 use crate::error::DeviceError;
 use crate::heap::{BlockId, Place, SegmentId};
 
+/// The locations of the storages of a command, if all of them are on the device.
+enum Located<S> {
+    Places(Vec<Location<S>>),
+    /// A block is in host memory, and has to return first.
+    Detached,
+}
+
+/// The reason why a block has no location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoPlace {
+    /// The block is in host memory.
+    Detached,
+    /// The block's segment has no device memory.
+    Spilled(SegmentId),
+}
+
 /// The recorder's guard, and the locations of storages while the guard is held.
 type Resolved<'a, M> = (<M as Memory>::Commands<'a>, Vec<Location<<M as Memory>::Segment>>);
 
@@ -16,27 +32,42 @@ impl<M: Memory> Inner<M> {
     /// Returns the recorder's guard, and the locations of the storages while it is held. Storages of zero bytes have no
     /// location and are omitted.
     ///
-    /// Waits only if a block's bytes are in host memory because the device had no room for them.
+    /// Returns blocks in host memory to the device first ([`residence`](super::residence)). Waits only if the device has no
+    /// room for them.
     ///
     /// # Errors
-    /// [`DeviceError::Refused`] if the device still has no room for such a block; its bytes stay in host memory.
+    /// [`DeviceError::WorkingSet`] if the device has no room for all storages together, [`DeviceError::Refused`] if it
+    /// refuses memory; the bytes stay in host memory.
     pub(crate) fn resolve<'s>(
         &self,
         storages: impl IntoIterator<Item = &'s Storage<M>> + Clone,
     ) -> Result<Resolved<'_, M>, DeviceError> {
-        for attempt in 0.. {
+        let mut refusals = 0;
+        let mut claim = None;
+        loop {
             #[cfg(not(target_arch = "wasm32"))]
             self.wait_for_host_copy();
             let mut commands = self.memory.commands();
             match self.locate(&mut commands, storages.clone()) {
-                Ok(places) => return Ok((commands, places)),
-                Err(DeviceError::Refused { .. }) if attempt < RESTORE_ATTEMPTS => {}
+                Ok(Located::Places(places)) => return Ok((commands, places)),
+                Ok(Located::Detached) => {
+                    drop(commands);
+                    if claim.is_none() {
+                        self.count_stall();
+                    }
+                    let blocks = || storages.clone().into_iter().filter_map(Storage::block);
+                    // Dropped when the command can be recorded: until then the blocks stay on the device.
+                    let claim = claim.get_or_insert_with(|| self.claim(blocks()));
+                    self.return_blocks(claim)?;
+                }
+                Err(DeviceError::Refused { .. }) if refusals < RESTORE_ATTEMPTS => {
+                    refusals += 1;
+                    drop(commands);
+                    self.memory.wait()?;
+                }
                 Err(error) => return Err(error),
             }
-            drop(commands);
-            self.memory.wait()?;
         }
-        unreachable!("the last attempt returns");
     }
 
     /// Returns the current locations of the storages. The caller holds the recorder, so that no block moves before the
@@ -45,7 +76,7 @@ impl<M: Memory> Inner<M> {
         &self,
         commands: &mut M::Commands<'_>,
         storages: impl IntoIterator<Item = &'s Storage<M>> + Clone,
-    ) -> Result<Vec<Location<M::Segment>>, DeviceError> {
+    ) -> Result<Located<M::Segment>, DeviceError> {
         loop {
             let mut state = self.state();
             if !state.unanswered.is_empty() {
@@ -54,12 +85,20 @@ impl<M: Memory> Inner<M> {
                 self.settle_with(commands);
                 state = self.state();
             }
-            let blocks = storages.clone().into_iter().filter_map(Storage::block);
-            let places: Result<Vec<_>, SegmentId> = blocks.map(|block| state.place(block)).collect();
-            drop(state);
+            let blocks = || storages.clone().into_iter().filter_map(Storage::block);
+            let places: Result<Vec<_>, NoPlace> = blocks().map(|block| state.place(block)).collect();
             match places {
-                Ok(places) => return Ok(places),
-                Err(spilled) => self.restore(commands, spilled)?,
+                Ok(places) => {
+                    if let Some(spilling) = &mut state.spilling {
+                        blocks().for_each(|block| spilling.used(block));
+                    }
+                    return Ok(Located::Places(places));
+                }
+                Err(NoPlace::Detached) => return Ok(Located::Detached),
+                Err(NoPlace::Spilled(segment)) => {
+                    drop(state);
+                    self.restore(commands, segment)?;
+                }
             }
         }
     }
@@ -69,12 +108,17 @@ impl<M: Memory> State<M> {
     /// Returns the current location of a block.
     ///
     /// # Errors
-    /// The block's segment, if its bytes are in host memory.
-    pub(super) fn place(&mut self, block: BlockId) -> Result<Location<M::Segment>, SegmentId> {
-        let place =
-            self.heap.allocated_place(block).expect("a storage holds its block until its last handle is dropped");
+    /// [`NoPlace`], if its bytes are in host memory.
+    pub(super) fn place(&mut self, block: BlockId) -> Result<Location<M::Segment>, NoPlace> {
+        let Some(place) = self.heap.allocated_place(block) else {
+            self.heap.detached(block).expect("a storage holds its block until its last handle is dropped");
+            return Err(NoPlace::Detached);
+        };
         self.invalidate_host_copy(place.segment);
-        let segment = self.segments.get(&place.segment).ok_or(place.segment)?;
+        if let Some(spilling) = &mut self.spilling {
+            spilling.invalidate(block);
+        }
+        let segment = self.segments.get(&place.segment).ok_or(NoPlace::Spilled(place.segment))?;
         Ok(Location { id: place.segment, segment: segment.clone(), offset: place.offset, size: place.size })
     }
 

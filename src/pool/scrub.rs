@@ -44,6 +44,11 @@ impl<M: Memory> Inner<M> {
     ) -> bool {
         let mut commands = self.memory.commands();
         let mut state = self.state();
+        if let Some(host) = state.host_location(block) {
+            if let Err(error) = commands.clear(&host) {
+                log::error!("wgpu-pool: {host:?} cannot be cleared: {error}");
+            }
+        }
         if vacates(&state.heap, block) {
             if let Some(place) = state.heap.active_place(block).and_then(|place| state.location_before_free(place)) {
                 if let Err(error) = commands.clear(&place) {

@@ -5,7 +5,7 @@
 
 pub use super::attribution::{EventKind, ScopeCounts};
 use super::attribution::{History, HolderTotals};
-use super::{Event, Pool, Remedies, State};
+use super::{Event, Pool, Remedies, SpillStats, State};
 use crate::device::{CacheUse, DriverHoldings, Memory};
 use crate::error::Holder;
 pub use crate::error::Site;
@@ -49,6 +49,12 @@ pub struct Snapshot {
     pub pins: Vec<PinSnapshot>,
     /// The segments in the order of their ids.
     pub segments: Vec<SegmentSnapshot>,
+    /// The use of host memory by spilling. All values are 0 in a pool without spilling.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub spill: SpillStats,
+    /// The blocks in host memory, in the order of their slots. The blocks of the segments are on the device.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub host_blocks: Vec<HostBlockSnapshot>,
     /// The most recent events, oldest first; empty unless the history is recorded.
     pub events: Vec<EventSnapshot>,
     /// The number of events that the history has overwritten.
@@ -115,6 +121,19 @@ pub struct BlockSnapshot {
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub pins: u32,
     /// The block's origin, if the block is active.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub origin: Option<BlockOrigin>,
+}
+
+/// An allocated block in host memory, with [`PoolOptions::spill`](crate::PoolOptions::spill).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct HostBlockSnapshot {
+    /// The block's size.
+    pub size: u64,
+    /// The requested bytes.
+    pub requested: u64,
+    /// The block's origin.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub origin: Option<BlockOrigin>,
 }
@@ -202,14 +221,16 @@ impl Snapshot {
         names
     }
 
-    /// Returns the holders of the allocated blocks, largest first: one for each call site, label and scope. Equals
-    /// [`Pool::top_holders`] at the time of the snapshot. O(blocks).
+    /// Returns the holders of the allocated blocks, on the device and in host memory, largest first: one for each call
+    /// site, label and scope. Equals [`Pool::top_holders`] at the time of the snapshot. O(blocks).
     #[must_use]
     pub fn holders(&self) -> Vec<Holder> {
         let mut totals = HolderTotals::default();
-        for block in self.allocated_blocks() {
-            let Some(origin) = &block.origin else { continue };
-            totals.add((origin.site, origin.label.as_deref(), origin.scope), block.requested);
+        let on_device = self.allocated_blocks().map(|block| (&block.origin, block.requested));
+        let on_host = self.host_blocks.iter().map(|block| (&block.origin, block.requested));
+        for (origin, requested) in on_device.chain(on_host) {
+            let Some(origin) = origin else { continue };
+            totals.add((origin.site, origin.label.as_deref(), origin.scope), requested);
         }
         totals.holders(|(site, label, scope)| {
             let site = self.sites.get(site as usize).cloned().unwrap_or(UNKNOWN);
@@ -217,7 +238,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns the allocated blocks.
+    /// Returns the allocated blocks on the device.
     pub fn allocated_blocks(&self) -> impl Iterator<Item = &BlockSnapshot> {
         let blocks = self.segments.iter().flat_map(|segment| &segment.blocks);
         blocks.filter(|block| block.state.is_allocated())
@@ -291,6 +312,11 @@ impl Builder {
             SegmentSnapshot { id: segment.id, pool: segment.pool, bytes: segment.bytes, active: segment.active, blocks }
         });
         let segments = segments.collect();
+        let host_blocks = state.heap.detached_blocks().map(|(id, block)| {
+            let origin = self.origin(state, id);
+            HostBlockSnapshot { size: block.size, requested: block.requested.get(), origin }
+        });
+        let host_blocks = if state.spilling.is_some() { host_blocks.collect() } else { Vec::new() };
         let pins = state.pins.iter().filter_map(|(_, &(block, site))| {
             let place = state.heap.active_place(block)?;
             Some(PinSnapshot { site: self.site(site), segment: place.segment, offset: place.offset })
@@ -314,6 +340,8 @@ impl Builder {
             scopes: scopes.collect(),
             pins,
             segments,
+            spill: state.spill_stats(),
+            host_blocks,
             events,
             events_dropped: history.map_or(0, History::dropped),
             allocations: state.attribution.origins.allocations(),

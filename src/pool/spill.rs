@@ -21,9 +21,9 @@ use crate::heap::compaction::Repacked;
 use crate::heap::{BlockId, Place, SegmentId};
 
 /// The size of a single write to the device in bytes, which bounds the size of a staging buffer.
-const WRITE_BYTES: usize = 16 << 20;
+pub(super) const WRITE_BYTES: usize = 16 << 20;
 /// The bytes after which the pool waits for the device, so that staging memory can be reused.
-const STAGED_BYTES: usize = 64 << 20;
+pub(super) const STAGED_BYTES: usize = 64 << 20;
 /// The number of attempts to allocate memory for a spilled segment, each after waiting for the device.
 pub(super) const RESTORE_ATTEMPTS: u32 = 3;
 

@@ -260,9 +260,14 @@ impl<M: Memory> Drop for Storage<M> {
         }
         let Some(block) = self.block else { return };
         let unpinned = |heap: &Heap, block| heap.pins(block) == 0;
+        // Bytes in host memory, dropped without the lock.
+        let mut spilled = None;
         self.inner.release_block(block, unpinned, |state| {
-            let State { attribution, heap, .. } = state;
+            let State { attribution, heap, spilling, .. } = state;
             attribution.freed(heap, block, self.requested);
+            if let Some(spilling) = spilling {
+                spilled = spilling.forget(block, heap.detached(block).map(|detached| detached.size));
+            }
             heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
             if references.is_unused() && state.references.len() < MAX_REFERENCES {
                 state.references.push(references);

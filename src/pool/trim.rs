@@ -29,6 +29,8 @@ impl<M: Memory> Pool<M> {
     /// Trimming does not make memory available to the pool itself, and released segments must be created again when
     /// they are needed: trim when the program becomes idle, not in every step.
     ///
+    /// In a pool with spilling, host buffers without a block are freed as well.
+    ///
     /// With nothing to release this takes a few locks, makes no call to the device, and costs O(pins).
     ///
     /// On GL the driver keeps a destroyed buffer while it is the last buffer bound to a binding slot. The pool
@@ -69,18 +71,16 @@ impl<M: Memory> Pool<M> {
             log::debug!("wgpu-pool: trim: {segments} segments, {reclaimed:?}");
         }
         let mut state = self.inner.state();
+        let host_segments = state.spilling.as_mut().map(|spilling| spilling.drop_idle());
         if segments > 0 {
             state.attribution.record_amount(EventKind::Trim, bytes, None);
         }
         let unreported = std::mem::take(&mut state.unreported);
         let pinned = state.heap.stats().pinned.current;
-        Trimmed {
-            segments,
-            freed: reclaimed.freed + unreported,
-            pending: reclaimed.pending,
-            pinned,
-            pinned_segments: state.pinned_segments(),
-        }
+        let pinned_segments = state.pinned_segments();
+        drop(state);
+        drop(host_segments);
+        Trimmed { segments, freed: reclaimed.freed + unreported, pending: reclaimed.pending, pinned, pinned_segments }
     }
 }
 

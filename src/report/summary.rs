@@ -3,6 +3,7 @@
 use super::breakdown::{Breakdown, Fragmentation};
 use crate::error::{Bytes, Holder};
 use crate::heap::Counter;
+use crate::pool::SpillStats;
 use crate::pool::snapshot::{BlockOrigin, Report, SegmentSnapshot, Snapshot};
 use std::fmt;
 
@@ -38,11 +39,17 @@ impl Report {
         let Breakdown { live, rounding, pending_free, releasable, split, pending, driver, .. } = self.breakdown();
         let fragmentation = self.fragmentation();
         let stats = &self.snapshot.stats;
+        let spill = match self.snapshot.spill {
+            SpillStats { limit: None, .. } => String::new(),
+            SpillStats { host, moved_out, moved_in, stalls, .. } => {
+                format!(" host={host} moved_out={moved_out} moved_in={moved_in} stalls={stalls}")
+            }
+        };
         let driver = driver.map_or_else(|| "unknown".into(), |driver| driver.total.to_string());
         format!(
             "requested={} peak_requested={} reserved={} peak_reserved={} live={live} rounding={rounding} pending_free={pending_free} \
              releasable={releasable} split={split} pending={pending} pinned={} driver={driver} largest_hole={} holes={} \
-             out_of_memory={}",
+             out_of_memory={}{spill}",
             stats.requested.current,
             stats.requested.peak,
             stats.reserved.current,
@@ -64,8 +71,10 @@ impl Report {
             ("reserved", &stats.reserved),
             ("inactive split", &stats.inactive_split),
             ("pinned", &stats.pinned),
+            ("in host memory", &stats.spilled),
         ];
-        for (name, counter) in bytes {
+        let shown = if self.snapshot.spill.limit.is_some() { bytes.len() } else { bytes.len() - 1 };
+        for &(name, counter) in &bytes[..shown] {
             row(f, name, counter, |amount| Bytes(amount).to_string())?;
             // The two pools have counters of current bytes only.
             let of_pools = match name {
@@ -259,6 +268,22 @@ impl Report {
         )
     }
 
+    /// The places of the blocks, in a pool with spilling.
+    fn places(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spill = &self.snapshot.spill;
+        let Some(limit) = spill.limit else { return Ok(()) };
+        writeln!(f, "\nspilling")?;
+        let limit = if limit == u64::MAX { "no limit".into() } else { format!("limit {}", Bytes(limit)) };
+        part(f, "on the device", self.snapshot.stats.allocated.current, &format!("{} kept there", Bytes(spill.kept)))?;
+        part(f, "in host memory", spill.host, &format!("{} blocks, {limit}", spill.host_blocks))?;
+        part(f, "in transit", spill.in_transit, "being read back, still on the device")?;
+        part(f, "host buffers, idle", spill.idle, "freed by trim")?;
+        part(f, "moved to the host", spill.moved_out, &format!("in {} blocks", spill.blocks_out))?;
+        part(f, "returned", spill.moved_in, &format!("in {} blocks", spill.blocks_in))?;
+        let period = spill.period.map_or_else(|| "no repetition found".into(), |uses| format!("period {uses} uses"));
+        writeln!(f, "  {:<24}{:>11}  commands that a return preceded; {period}", "stalls", spill.stalls)
+    }
+
     fn site(&self, number: u32) -> String {
         self.snapshot.sites.get(number as usize).map_or_else(|| "unknown".into(), ToString::to_string)
     }
@@ -280,6 +305,7 @@ impl fmt::Display for Report {
         line(f, format!("wgpu-pool on {}", self.snapshot.memory))?;
         self.counters(f)?;
         self.bytes(f)?;
+        self.places(f)?;
         self.fragments(f)?;
         self.holders(f)?;
         self.not_releasable(f)?;

@@ -10,6 +10,7 @@ mod index;
 mod layout;
 mod operand;
 mod overlap;
+mod residence;
 mod view;
 
 pub use axis::{Axes, Axis};

@@ -98,8 +98,12 @@ fn replaying_the_events_yields_the_counters<S: Subject>(memory: S::Memory) -> Ou
     let (mut allocated, mut requested, mut reserved) = (0, 0, 0);
     for event in pool.history() {
         match event.kind {
-            EventKind::Allocate => (allocated, requested) = (allocated + event.size, requested + event.requested),
-            EventKind::Free => (allocated, requested) = (allocated - event.size, requested - event.requested),
+            EventKind::Allocate | EventKind::Return => {
+                (allocated, requested) = (allocated + event.size, requested + event.requested);
+            }
+            EventKind::Free | EventKind::Spill => {
+                (allocated, requested) = (allocated - event.size, requested - event.requested);
+            }
             EventKind::SegmentCreated => reserved += event.size,
             EventKind::SegmentReleased => reserved -= event.size,
             EventKind::Move | EventKind::Trim | EventKind::OutOfMemory => {}

@@ -40,6 +40,12 @@ mod requests;
 mod reuse;
 mod scopes;
 mod scrub;
+mod spill;
+mod spill_faults;
+mod spill_programs;
+#[cfg(feature = "tensor")]
+mod spill_tensors;
+mod spill_threads;
 mod statistics;
 mod threads;
 mod trim;

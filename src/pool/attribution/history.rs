@@ -20,6 +20,10 @@ pub enum EventKind {
     SegmentReleased,
     /// A block was moved.
     Move,
+    /// A block has moved to host memory, from this location.
+    Spill,
+    /// A block has returned from host memory, to this location.
+    Return,
     /// The pool was trimmed; the size is the sum of the released segments.
     Trim,
     /// A request failed with an out-of-memory error.

@@ -4,7 +4,7 @@ use super::super::{Inner, Pool, State};
 use super::origins::Origin;
 use crate::device::Memory;
 use crate::error::{Bytes, Holder, Site};
-use crate::heap::{BlockId, BlockView, SegmentId};
+use crate::heap::{BlockId, BlockState, BlockView, SegmentId};
 use rustc_hash::FxHashMap;
 use std::fmt;
 use std::hash::Hash;
@@ -26,7 +26,8 @@ pub struct HeldBlock {
     pub age: u64,
     /// The number of pins on the block.
     pub pins: u32,
-    /// The segment that contains the block and that the block prevents from being trimmed.
+    /// The segment that contains the block and that the block prevents from being trimmed. [`SegmentId::NEVER`] for a
+    /// block in host memory.
     pub segment: SegmentId,
 }
 
@@ -158,6 +159,17 @@ impl<M: Memory> State<M> {
                 if let Some(origin) = self.attribution.origins.of(id) {
                     act(segment.id, id, &block, origin);
                 }
+            }
+        }
+        if self.spilling.is_none() {
+            return;
+        }
+        for (id, detached) in self.heap.detached_blocks() {
+            if let Some(origin) = self.attribution.origins.of(id) {
+                let (size, requested) = (detached.size, detached.requested.get());
+                let state = BlockState::Allocated;
+                let block = BlockView { offset: 0, size, requested, state, pins: 0, id: Some(id) };
+                act(SegmentId::NEVER, id, &block, origin);
             }
         }
     }

@@ -110,10 +110,28 @@ impl Attribution {
     }
 
     fn record_block(&mut self, kind: EventKind, heap: &Heap, block: BlockId, requested: u64) {
-        let (Some(history), Some(place)) = (&mut self.history, heap.allocated_place(block)) else { return };
+        let Some(history) = &mut self.history else { return };
+        let event = match (heap.allocated_place(block), heap.detached(block)) {
+            (Some(place), _) => Event::at(kind, place),
+            // In host memory.
+            (None, Some(detached)) => Event::of(kind, detached.size),
+            (None, None) => return,
+        };
         let origin = self.origins.of(block);
         history.record(&Event {
             requested,
+            site: origin.map(|origin| origin.site),
+            scope: origin.and_then(origins::Origin::scope),
+            ..event
+        });
+    }
+
+    /// Records that a block has moved to host memory from a location, or has returned to it.
+    pub(super) fn moved_between(&mut self, kind: EventKind, block: BlockId, place: Place) {
+        let Some(history) = &mut self.history else { return };
+        let origin = self.origins.of(block);
+        history.record(&Event {
+            requested: place.requested,
             site: origin.map(|origin| origin.site),
             scope: origin.and_then(origins::Origin::scope),
             ..Event::at(kind, place)

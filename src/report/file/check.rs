@@ -22,6 +22,13 @@ pub(super) fn check(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
         reserved = sum.ok_or(SnapshotFileError::TooLarge { segment: number, bytes: segment.bytes })?;
         check_blocks(segment)?;
     }
+    let mut host = 0u64;
+    for (index, block) in snapshot.host_blocks.iter().enumerate() {
+        host = host.saturating_add(block.size);
+        if block.size == 0 || block.requested > block.size || host >= EXACT {
+            return Err(SnapshotFileError::HostBlock { index, size: block.size, requested: block.requested });
+        }
+    }
     check_numbers(snapshot)?;
     check_pins(snapshot)?;
     snapshot.events.iter().enumerate().try_for_each(|(place, event)| check_event(place, event))?;
@@ -67,7 +74,8 @@ fn check_numbers(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     let site = |number| listed("site", number, snapshot.sites.len());
     let scope = |number| listed("scope", number, snapshot.scopes.len());
     let blocks = snapshot.segments.iter().flat_map(|segment| &segment.blocks);
-    for origin in blocks.filter_map(|block| block.origin.as_ref()) {
+    let on_device = blocks.filter_map(|block| block.origin.as_ref());
+    for origin in on_device.chain(snapshot.host_blocks.iter().filter_map(|block| block.origin.as_ref())) {
         site(Some(origin.site))?;
         scope(origin.scope)?;
     }
@@ -110,6 +118,7 @@ fn check_counters(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     let blocks = || all().flat_map(|segment| &segment.blocks);
     let count = |is: fn(BlockState) -> bool| blocks().filter(|block| is(block.state)).count() as u64;
     let split = all().filter(|segment| segment.active > 0).map(|segment| segment.bytes - segment.active).sum();
+    let host_requested = snapshot.host_blocks.iter().map(|block| block.requested).sum();
     let sums = [
         ("requested", stats.requested.current, snapshot.allocated_blocks().map(|block| block.requested).sum()),
         ("allocated", stats.allocated.current, snapshot.allocated_blocks().map(|block| block.size).sum()),
@@ -124,6 +133,9 @@ fn check_counters(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
         ("blocks", stats.blocks.current, count(BlockState::is_allocated)),
         ("active blocks", stats.active_blocks.current, count(BlockState::is_active)),
         ("segments", stats.segments.current, all().count() as u64),
+        ("spilled", stats.spilled.current, snapshot.host_blocks.iter().map(|block| block.size).sum()),
+        ("spilled requested", stats.spilled_requested.current, host_requested),
+        ("spilled blocks", stats.spilled_blocks.current, snapshot.host_blocks.len() as u64),
         ("holes", stats.holes, count(|state| !state.is_active())),
     ];
     for (counter, stated, sum) in sums {

@@ -36,7 +36,7 @@ enum Arguments {
 
 impl Snapshot {
     /// Returns the history as a trace for Perfetto and `chrome://tracing`: memory over time as a counter, and an
-    /// instant event for each creation and release of a segment, move, trim and out-of-memory error. O(events).
+    /// instant event for each creation and release of a segment, move, spill, return, trim and out-of-memory error. O(events).
     #[must_use]
     pub fn to_chrome_trace(&self) -> String {
         let instant = |name, ph, ts, args| TraceEvent { name, ph, pid: 1, tid: 1, ts, s: None, args };
@@ -53,6 +53,8 @@ impl Snapshot {
                 EventKind::SegmentCreated => Some("segment made"),
                 EventKind::SegmentReleased => Some("segment released"),
                 EventKind::Move => Some("move"),
+                EventKind::Spill => Some("moved to host memory"),
+                EventKind::Return => Some("returned from host memory"),
                 EventKind::Trim => Some("trim"),
                 EventKind::OutOfMemory => Some("out of memory"),
             };

@@ -21,13 +21,14 @@ pub(super) fn event_labels(snapshot: &Snapshot) -> Vec<Option<&str>> {
         let Some(segment) = event.segment else { continue };
         let place = (segment.number(), event.offset);
         match event.kind {
-            EventKind::Allocate => *found = labels.remove(&place),
+            EventKind::Allocate | EventKind::Return => *found = labels.remove(&place),
             EventKind::Move => {
                 let label = event.to.and_then(|(segment, offset)| labels.remove(&(segment.number(), offset)));
                 *found = label;
                 label.map(|label| labels.insert(place, label));
             }
             EventKind::Free
+            | EventKind::Spill
             | EventKind::SegmentCreated
             | EventKind::SegmentReleased
             | EventKind::Trim

@@ -171,8 +171,9 @@ impl Snapshot {
         };
         let freed = || [entry("free_requested", address), entry("free_completed", address)];
         match event.kind {
-            EventKind::Allocate => vec![entry("alloc", address)],
-            EventKind::Free => freed().into(),
+            EventKind::Free if address.is_none() => Vec::new(),
+            EventKind::Allocate | EventKind::Return => vec![entry("alloc", address)],
+            EventKind::Free | EventKind::Spill => freed().into(),
             EventKind::Move => {
                 let to = event.to.map(|(segment, offset)| addresses.at(segment.number(), offset));
                 let mut entries = Vec::from(freed());

@@ -23,11 +23,13 @@ pub(super) fn timeline(snapshot: &Snapshot) -> Vec<(&EventSnapshot, MemoryUse)> 
         points.push((event, memory_use));
         // Saturating, because a file may contain an inconsistent history.
         match event.kind {
-            EventKind::Allocate => {
+            // A block in host memory counts neither before nor after.
+            EventKind::Free if event.segment.is_none() => {}
+            EventKind::Allocate | EventKind::Return => {
                 memory_use.allocated = memory_use.allocated.saturating_sub(event.size);
                 memory_use.requested = memory_use.requested.saturating_sub(event.requested);
             }
-            EventKind::Free => {
+            EventKind::Free | EventKind::Spill => {
                 memory_use.allocated = memory_use.allocated.saturating_add(event.size);
                 memory_use.requested = memory_use.requested.saturating_add(event.requested);
             }

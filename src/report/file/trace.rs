@@ -54,12 +54,13 @@ impl Snapshot {
             let Some(segment) = event.segment else { continue };
             let place = (segment.number(), event.offset);
             match event.kind {
-                EventKind::Allocate => {
+                // The trace has the blocks on the device.
+                EventKind::Allocate | EventKind::Return => {
                     let number = replayed.new_block(event.requested);
                     replayed.alive.insert(place, number);
                     replayed.steps.push(Step::Allocate(number));
                 }
-                EventKind::Free => {
+                EventKind::Free | EventKind::Spill => {
                     let number = replayed.take(place);
                     replayed.requested[number] = event.requested;
                     replayed.steps.push(Step::Free(number));

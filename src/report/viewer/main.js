@@ -131,6 +131,8 @@ function showTables() {
   }
   if (model.snapshot.scopes.length > 0) tables.push(scopesTable(model));
   if (model.snapshot.pins.length > 0) tables.push(pinsTable(model));
+  const spill = spillTable(model);
+  if (spill) tables.push(spill);
   tables.push(segmentsTable(model), countersTable(model), remediesTable(model));
   byId("tables").replaceChildren(...tables);
 }

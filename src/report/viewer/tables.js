@@ -151,9 +151,20 @@ function countersTable(model) {
 
 function remediesTable(model) {
   const rows = Object.entries(model.snapshot.remedies).map(([name, amount]) => ({ name: name.replaceAll("_", " "), amount }));
-  const sized = ["bytes moved", "bytes released", "relieved"];
+  const sized = ["bytes moved", "bytes released", "bytes spilled", "relieved"];
   return table("Remedies", "how often each measure against out-of-memory was used", [
     { head: "Measure", key: (row) => row.name, text: (row) => row.name },
     { head: "Amount", number: true, key: (row) => row.amount, text: (row) => (sized.includes(row.name) ? bytes : count)(row.amount) },
+  ], rows, 0);
+}
+
+// The places of the blocks: device, host memory, and in transit. Null in a pool without spilling.
+function spillTable(model) {
+  const { spill, stats } = model.snapshot;
+  if (!spill || spill.limit === undefined || spill.limit === null) return null;
+  const rows = [["on the device", stats.allocated.current, bytes], ["in host memory", spill.host, bytes], ["in transit", spill.in_transit, bytes], ["host buffers, idle", spill.idle, bytes], ["kept on the device", spill.kept, bytes], ["moved to host memory", spill.moved_out, bytes], ["returned to the device", spill.moved_in, bytes], ["stalls", spill.stalls, count]].map(([name, amount, show]) => ({ name, amount, show }));
+  return table("Spilling", "bytes in each place, and moved between them", [
+    { head: "Place", key: (row) => row.name, text: (row) => row.name },
+    { head: "Amount", number: true, key: (row) => row.amount, text: (row) => row.show(row.amount) },
   ], rows, 0);
 }

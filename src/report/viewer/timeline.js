@@ -1,7 +1,12 @@
 // Memory over time, as a stacked area chart per call site, computed backwards from the current counters.
 
-const MARKS = { segment_created: "+", segment_released: "−", move: "→", trim: "✂", out_of_memory: "!" };
-const MARK_NAMES = { segment_created: "segment created", segment_released: "segment released", move: "move", trim: "trim", out_of_memory: "out of memory" };
+const MARKS = { segment_created: "+", segment_released: "−", move: "→", spill: "↓", return: "↑", trim: "✂", out_of_memory: "!" };
+const MARK_NAMES = { segment_created: "segment created", segment_released: "segment released", move: "move", spill: "moved to host memory", return: "returned from host memory", trim: "trim", out_of_memory: "out of memory" };
+
+// A block was allocated on the device or returned to it.
+const isPlaced = (event) => event.kind === "allocate" || event.kind === "return";
+// A block on the device was freed or moved to host memory. A block that is freed in host memory has no segment.
+const isRemoved = (event) => event.kind === "spill" || (event.kind === "free" && event.segment !== undefined);
 
 // The bytes of every call site after each event. A block belongs to the call site that allocated it.
 class History {
@@ -22,8 +27,8 @@ class History {
       this.allocated[at] = allocated;
       this.reserved[at] = reserved;
       this.site[at] = event.site === undefined ? -1 : event.site;
-      if (event.kind === "allocate") allocated -= event.size;
-      else if (event.kind === "free") allocated += event.size;
+      if (isPlaced(event)) allocated -= event.size;
+      else if (isRemoved(event)) allocated += event.size;
       else if (event.kind === "segment_created") reserved -= event.size;
       else if (event.kind === "segment_released") reserved += event.size;
     }
@@ -42,10 +47,10 @@ class History {
       const held = Float64Array.from(now);
       for (let at = this.events.length - 1; at >= 0; at -= 1) {
         step(at, held);
-        const { kind, size } = this.events[at];
+        const event = this.events[at];
         const site = this.site[at] < 0 ? sites : this.site[at];
-        if (kind === "allocate") held[site] -= size;
-        else if (kind === "free") held[site] += size;
+        if (isPlaced(event)) held[site] -= event.size;
+        else if (isRemoved(event)) held[site] += event.size;
         most[site] = Math.max(most[site], held[site]);
       }
     };

@@ -64,6 +64,21 @@ pub(crate) enum Step {
     Verify {
         block: u64,
     },
+    /// Moves a block to host memory.
+    #[allow(dead_code, reason = "not every user of the module tests spilling")]
+    Offload {
+        block: u64,
+    },
+    /// Returns a block to the device.
+    #[allow(dead_code, reason = "not every user of the module tests spilling")]
+    Prefetch {
+        block: u64,
+    },
+    /// Keeps a block on the device.
+    #[allow(dead_code, reason = "not every user of the module tests spilling")]
+    Keep {
+        block: u64,
+    },
     Trim,
     TrimTo {
         bytes: u64,
@@ -140,6 +155,22 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
 }
 
+/// The steps of a program, with moves between the device and the host in between.
+#[allow(dead_code, reason = "not every user of the module tests spilling")]
+pub(crate) fn spilling_steps(seed: u64, extent: Extent) -> impl Iterator<Item = Step> {
+    let mut random = Random::new(!seed);
+    steps(seed, extent).flat_map(move |step| {
+        let block = random.next() >> 1;
+        let more = match random.below(100) {
+            0..8 => Some(Step::Offload { block }),
+            8..12 => Some(Step::Prefetch { block }),
+            12 if seed.is_multiple_of(2) => Some(Step::Keep { block }),
+            _ => None,
+        };
+        [Some(step), more].into_iter().flatten()
+    })
+}
+
 /// Runs a program in a new world. A panic is a failure.
 pub(crate) fn run<M: Memory>(
     world: &dyn Fn() -> Option<World<M>>,
@@ -169,9 +200,22 @@ pub(crate) fn run<M: Memory>(
 /// # Panics
 /// If the program fails.
 pub(crate) fn run_seed<M: Memory>(seed: u64, extent: Extent, world: &dyn Fn() -> Option<World<M>>) {
-    let Err(first) = run(world, steps(seed, extent).take(extent.steps)) else { return };
+    run_program(seed, extent, steps(seed, extent).take(extent.steps).collect(), world);
+}
+
+/// As [`run_seed`], with the steps of the program.
+///
+/// # Panics
+/// If the program fails.
+pub(crate) fn run_program<M: Memory>(
+    seed: u64,
+    extent: Extent,
+    mut program: Vec<Step>,
+    world: &dyn Fn() -> Option<World<M>>,
+) {
+    let Err(first) = run(world, program.iter().copied()) else { return };
     eprintln!("seed {seed}, step {}: {}; looking for a shorter program", first.step, first.reason);
-    let program: Vec<Step> = steps(seed, extent).take(first.step).collect();
+    program.truncate(first.step);
     let (program, reason) = minimized(program, first.reason, |program| run(world, program.iter().copied()).err());
     let mut listing = String::new();
     for step in &program {

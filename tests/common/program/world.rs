@@ -5,7 +5,7 @@ use super::{Extent, Step, Text};
 use crate::common::Outcome;
 use std::collections::BTreeMap;
 use wgpu_pool::heap::SegmentId;
-use wgpu_pool::{AllocateError, DeviceError, Memory, Pinned, Pool, PoolOptions, Storage, WeakStorage};
+use wgpu_pool::{AllocateError, DeviceError, Memory, Pinned, Pool, PoolOptions, Residence, Storage, WeakStorage};
 
 /// The maximum numbers of simultaneous pins and weak handles.
 const MOST_PINS: usize = 12;
@@ -54,6 +54,10 @@ pub(crate) struct World<M: Memory> {
     allocations: u64,
     refusals: u64,
     taken: usize,
+    /// Whether blocks were kept on the device.
+    keeps: bool,
+    /// Whether the limit on host bytes may refuse a block.
+    is_bounded: bool,
     /// The maximum of the reserved bytes: the limit, or the reserved bytes when the limit was set.
     ceiling: u64,
 }
@@ -78,6 +82,14 @@ impl<M: Memory> World<M> {
         let (scrubs, moves) = (options.scrub_on_free, options.compaction_share > 0.0);
         let pool = Pool::new(memory, options).expect("the options suit the memory");
         Self { scrubs, moves, ..Self::over(pool, extent, abilities, text, fault, audit) }
+    }
+
+    /// Adapts the checks to the options of a pool with spilling. `is_bounded` states whether the limit on host bytes can
+    /// refuse a block.
+    #[allow(dead_code, reason = "not every user of the module tests spilling")]
+    pub(crate) fn spilling(self, options: &PoolOptions, is_bounded: bool) -> Self {
+        let (scrubs, moves) = (options.scrub_on_free, options.compaction_share > 0.0);
+        Self { scrubs, moves, is_bounded, ceiling: options.limit.unwrap_or(u64::MAX), ..self }
     }
 
     /// Creates a world on an existing pool that contains nothing else.
@@ -105,6 +117,8 @@ impl<M: Memory> World<M> {
             allocations: 0,
             refusals: 0,
             taken: 0,
+            keeps: false,
+            is_bounded: false,
             ceiling: u64::MAX,
         }
     }
@@ -120,7 +134,12 @@ impl<M: Memory> World<M> {
     /// Ignores errors if the memory injects failures: any operation may fail.
     fn tolerate(&self, outcome: Outcome) -> Outcome {
         let Err(error) = outcome else { return Ok(()) };
-        let refused = matches!(error.downcast_ref::<DeviceError>(), Some(DeviceError::Refused { .. }));
+        let device = error.downcast_ref::<DeviceError>();
+        // With pinned or kept blocks, the tensors of a command may not fit. Nothing was recorded.
+        if let Some(DeviceError::WorkingSet(set)) = device {
+            return self.is_full(Err(DeviceError::WorkingSet(set.clone()))).map(|_| ());
+        }
+        let refused = matches!(device, Some(DeviceError::Refused { .. }));
         if refused && self.extent.faults { Ok(()) } else { Err(error) }
     }
 
@@ -163,6 +182,18 @@ impl<M: Memory> World<M> {
             }
             Step::Copy { from, to } if blocks > 0 => self.copy(one_of(from, blocks), one_of(to, blocks))?,
             Step::Verify { block } if blocks > 0 => self.verify(&self.blocks[one_of(block, blocks)])?,
+            Step::Offload { block } if blocks > 0 => self.offload(one_of(block, blocks))?,
+            Step::Prefetch { block } if blocks > 0 => {
+                let storage = self.blocks[one_of(block, blocks)].storage();
+                if !self.is_full(storage.prefetch())? && storage.residence() != Residence::Device {
+                    return Err("a prefetched storage is not on the device".into());
+                }
+            }
+            Step::Keep { block } if blocks > 0 => {
+                let storage = self.blocks[one_of(block, blocks)].storage().clone();
+                self.is_full(storage.keep_on_device())?;
+                self.keeps = true;
+            }
             Step::Trim => drop(self.pool.trim()),
             Step::TrimTo { bytes } => drop(self.pool.trim_to(bytes)),
             Step::Compact { bytes } => drop(self.pool.compact_up_to(bytes)?),
@@ -181,6 +212,35 @@ impl<M: Memory> World<M> {
         Ok(())
     }
 
+    /// Returns whether a command was refused because the tensors of one command, the pinned and the kept blocks do not fit
+    /// within the limit.
+    fn is_full(&self, result: Result<(), DeviceError>) -> Result<bool, Box<dyn std::error::Error>> {
+        match result {
+            Ok(()) => Ok(false),
+            Err(DeviceError::WorkingSet(set)) if self.pool.limit().is_some() || self.extent.faults => {
+                let excused = self.keeps || !self.pins.is_empty() || !self.moves || self.extent.faults;
+                let limit = self.pool.limit().unwrap_or(u64::MAX);
+                if !excused && set.bytes <= limit && !self.is_bounded {
+                    return Err(set.into());
+                }
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn offload(&mut self, index: usize) -> Outcome {
+        let block = &self.blocks[index];
+        match block.storage().offload() {
+            Ok(()) if block.storage().bytes() == 0 || block.storage().residence() == Residence::Host => Ok(()),
+            Ok(()) => Err("an offloaded storage is not in host memory".into()),
+            Err(DeviceError::Pinned { .. }) if self.pins.iter().any(|&(serial, ..)| serial == block.serial) => Ok(()),
+            Err(DeviceError::HostLimit { bytes, held, limit }) if held + bytes > limit => Ok(()),
+            Err(DeviceError::HostRefused { .. }) if self.extent.faults => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn allocate(&mut self, bytes: u64) -> Outcome {
         if self.pool.stats().requested.current + bytes > self.extent.most_live {
             self.blocks.truncate(self.blocks.len() / 2);
@@ -191,7 +251,13 @@ impl<M: Memory> World<M> {
             Err(AllocateError::OutOfMemory(_)) if self.extent.limits || self.extent.faults => {
                 self.refusals += 1;
                 let after = self.pool.stats();
-                if (before.requested, before.blocks) != (after.requested, after.blocks) {
+                let held = |stats: &wgpu_pool::Stats| {
+                    let requested = stats.requested.current + stats.spilled_requested.current;
+                    (requested, stats.blocks.current + stats.spilled_blocks.current)
+                };
+                let moved = before.spilled.allocated != after.spilled.allocated;
+                let is_same = (before.requested, before.blocks) == (after.requested, after.blocks);
+                if held(&before) != held(&after) || (!is_same && !moved) {
                     return Err("a refusal changed what is allocated".into());
                 }
                 return self.check_refusal(bytes);
@@ -221,7 +287,10 @@ impl<M: Memory> World<M> {
         };
         let rounded = |bytes: u64| bytes.next_multiple_of(self.granule);
         let live: u64 = self.blocks.iter().map(|block| rounded(block.storage().bytes())).sum();
-        let fits = live + rounded(bytes) <= limit / self.granule * self.granule;
+        let limit = limit / self.granule * self.granule;
+        // With unlimited host memory, every block can move there.
+        let moves_out = self.pool.spill_stats().limit == Some(u64::MAX) && !self.keeps;
+        let fits = live + rounded(bytes) <= limit || (moves_out && rounded(bytes) <= limit);
         if self.moves && !self.extent.faults && self.pins.is_empty() && fits {
             return Err(format!("{bytes} bytes are refused, with {live} of {limit} bytes live").into());
         }
@@ -340,10 +409,10 @@ impl<M: Memory> World<M> {
         let lives = |serial: &u64| self.blocks.iter().any(|block| block.serial == *serial);
         let pending: u64 = pinned.iter().filter(|(serial, _)| !lives(serial)).map(|(_, size)| size).sum();
         for (what, says, sum) in [
-            ("requested", stats.requested.current, requested),
-            ("allocated", stats.allocated.current, allocated),
-            ("blocks", stats.blocks.current, self.blocks.len() as u64),
-            ("active", stats.active.current, allocated + pending),
+            ("requested", stats.requested.current + stats.spilled_requested.current, requested),
+            ("allocated", stats.allocated.current + stats.spilled.current, allocated),
+            ("blocks", stats.blocks.current + stats.spilled_blocks.current, self.blocks.len() as u64),
+            ("active", stats.active.current + stats.spilled.current, allocated + pending),
             ("pinned", stats.pinned.current, pinned.values().sum()),
         ] {
             if says != sum {
@@ -352,6 +421,10 @@ impl<M: Memory> World<M> {
         }
         if stats.reserved.current > self.ceiling {
             return Err(format!("{} bytes are reserved, the limit is {}", stats.reserved.current, self.ceiling).into());
+        }
+        let spill = self.pool.spill_stats();
+        if spill.host + spill.in_transit + spill.idle > spill.limit.unwrap_or(0) {
+            return Err(format!("the limit on host bytes is exceeded: {spill:?}").into());
         }
         if let Some(limit) = self.pool.limit() {
             self.ceiling = limit.max(stats.reserved.current.min(self.ceiling));
@@ -375,6 +448,10 @@ impl<M: Memory> World<M> {
         }
         self.pins.clear();
         self.pool.trim();
+        let spill = self.pool.spill_stats();
+        if spill.host + spill.host_blocks + spill.in_transit + spill.idle + spill.kept > 0 {
+            return Err(format!("host memory is in use though nothing is held: {spill:?}").into());
+        }
         match self.pool.stats().reserved.current {
             0 => Ok(()),
             reserved => Err(format!("{reserved} bytes are reserved though nothing is held").into()),

@@ -1,0 +1,163 @@
+//! Manual control of the place of a block.
+
+use super::super::Storage;
+use super::move_out::MovedOut;
+use super::{Inner, State};
+use crate::device::{Commands, Memory, Submit};
+use crate::error::DeviceError;
+use crate::heap::BlockId;
+use std::fmt;
+
+/// The number of read-backs of a block that other threads keep using, before [`Storage::offload`] fails.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// The place of a storage's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Residence {
+    /// In device memory.
+    Device,
+    /// In host memory. A command that uses the storage returns the bytes first.
+    Host,
+    /// On the way between the two: a copy is being made, on another thread or by a thread that waits for the device.
+    InTransit,
+}
+
+impl fmt::Display for Residence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Device => "device",
+            Self::Host => "host",
+            Self::InTransit => "in transit",
+        })
+    }
+}
+
+impl<M: Memory> Storage<M> {
+    /// Moves the bytes to host memory and returns the device memory to the pool. All handles and views remain valid; the
+    /// next command that uses one of them returns the bytes first. Does nothing if the bytes are in host memory, and
+    /// for a storage of zero bytes. Undoes [`Storage::keep_on_device`].
+    ///
+    /// With wgpu's feature `MAPPABLE_PRIMARY_BUFFERS`, which [`Pool::request`](crate::Pool::request) enables for a pool with
+    /// spilling where the adapter has it, this records a copy and does not wait. Otherwise it waits until the device has
+    /// executed the commands recorded so far and the bytes have been read back.
+    ///
+    /// # Errors
+    /// [`DeviceError::SpillingOff`] unless [`PoolOptions::spill`](crate::PoolOptions::spill) is set;
+    /// [`DeviceError::Pinned`] for a pinned storage; [`DeviceError::HostLimit`] if the limit on host bytes has no room;
+    /// [`DeviceError::HostRefused`] if the host has no memory; [`DeviceError::InUse`] if other threads keep using the
+    /// storage during read-backs; [`DeviceError::Lost`]. The bytes stay on the device.
+    pub fn offload(&self) -> Result<(), DeviceError> {
+        let inner = self.inner();
+        if !inner.spills() {
+            return Err(DeviceError::SpillingOff);
+        }
+        let Some(block) = self.block() else { return Ok(()) };
+        for _ in 0..MAX_ATTEMPTS {
+            let mut commands = inner.memory.commands();
+            let mut state = inner.state();
+            if let Some(spilling) = &mut state.spilling {
+                spilling.kept.remove(&block);
+            }
+            let Some(place) = state.heap.allocated_place(block) else { return Ok(()) };
+            let pins = state.heap.pins(block);
+            if pins > 0 {
+                return Err(DeviceError::Pinned { bytes: self.bytes(), pins });
+            }
+            if !state.has_memory(place.segment) {
+                drop(state);
+                drop(commands);
+                // Creates the memory of the block's segment.
+                drop(inner.resolve([self])?);
+                continue;
+            }
+            let mut moved = inner.move_out(&mut commands, &mut state, block)?;
+            drop(state);
+            let due = commands.due();
+            drop(commands);
+            if due {
+                inner.memory.submit(Submit::Soon)?;
+            }
+            if moved == MovedOut::NeedsReadback {
+                if !inner.memory.can_wait() {
+                    return Err(DeviceError::Unsupported { feature: "MAPPABLE_PRIMARY_BUFFERS" });
+                }
+                moved = inner.read_out(block)?;
+            }
+            match moved {
+                MovedOut::Done(_) => return Ok(()),
+                MovedOut::HostLimit => return Err(inner.state().host_limit_error(place.size)),
+                MovedOut::HostRefused => return Err(DeviceError::HostRefused { bytes: place.size }),
+                // Used, pinned or moved by another thread.
+                MovedOut::Contended | MovedOut::Stays | MovedOut::NeedsReadback => {}
+            }
+        }
+        Err(DeviceError::InUse { bytes: self.bytes() })
+    }
+
+    /// Returns the bytes to the device if they are in host memory, so that the next command need not. May move other blocks
+    /// to host memory. Does nothing for a storage on the device.
+    ///
+    /// One queue overlaps no copies with kernels (measured on an H100), so this does not hide the time of the copy; it moves
+    /// the host's part, and in a pool without recorded copies the upload, out of the critical section of a program.
+    ///
+    /// # Errors
+    /// [`DeviceError::WorkingSet`] if the device has no room; [`DeviceError::Refused`] if staging memory cannot be
+    /// allocated; [`DeviceError::Lost`]. The bytes stay in host memory.
+    pub fn prefetch(&self) -> Result<(), DeviceError> {
+        drop(self.inner().resolve([self])?);
+        Ok(())
+    }
+
+    /// Returns the place of the bytes. Other threads, and requests of this one, may change it at any time.
+    #[must_use]
+    pub fn residence(&self) -> Residence {
+        let Some(block) = self.block() else { return Residence::Device };
+        self.inner().state().residence_of(block)
+    }
+
+    /// Returns the bytes to the device if necessary, and keeps them there until [`Storage::offload`] is called or the memory
+    /// is freed. No effect in a pool without spilling. Unlike a pinned block, the block may move within the device.
+    ///
+    /// # Errors
+    /// As [`Storage::prefetch`].
+    pub fn keep_on_device(&self) -> Result<(), DeviceError> {
+        let inner = self.inner();
+        let Some(block) = self.block().filter(|_| inner.spills()) else { return Ok(()) };
+        // While the recorder is held, no block moves to host memory.
+        let (commands, _) = inner.resolve([self])?;
+        if let Some(spilling) = &mut inner.state().spilling {
+            spilling.kept.insert(block);
+        }
+        drop(commands);
+        Ok(())
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Returns the place of an allocated block's bytes.
+    pub(in crate::pool) fn residence_of(&self, block: BlockId) -> Residence {
+        if self.heap.detached(block).is_some() {
+            return Residence::Host;
+        }
+        let is_read = self.spilling.iter().flat_map(|spilling| &spilling.transit).any(|transit| transit.block == block);
+        let is_restored = |segment| self.spilled.contains_key(&segment);
+        if is_read || self.heap.allocated_place(block).is_some_and(|place| is_restored(place.segment)) {
+            return Residence::InTransit;
+        }
+        Residence::Device
+    }
+
+    fn host_limit_error(&self, bytes: u64) -> DeviceError {
+        let limit = self.spilling.as_ref().map_or(0, |spilling| spilling.limit);
+        DeviceError::HostLimit { bytes, held: self.host_bytes(), limit }
+    }
+}
+
+impl<M: Memory> Inner<M> {
+    /// Counts a command that had to wait until a block had returned.
+    pub(in crate::pool) fn count_stall(&self) {
+        if let Some(spilling) = &mut self.state().spilling {
+            spilling.counts.stalls += 1;
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Returning blocks to the device.
+
+use super::super::EventKind;
+use super::super::ladder::Sizing;
+use super::super::spill::{RESTORE_ATTEMPTS, STAGED_BYTES, WRITE_BYTES};
+use super::{ClaimGuard, HostCopy, Inner, State, host_location};
+use crate::device::{CacheLevel, Commands, Location, Memory, Submit};
+use crate::error::{AllocateError, DeviceError, OutOfMemory, WorkingSet};
+use crate::heap::BlockId;
+use std::sync::Arc;
+
+impl<M: Memory> Inner<M> {
+    /// Returns all detached blocks of a claim to the device. May move other blocks to host memory, and waits for the
+    /// device only where the ladder does. The caller must hold no lock.
+    ///
+    /// # Errors
+    /// [`DeviceError::WorkingSet`] if the device has no room for all blocks of the claim together;
+    /// [`DeviceError::Refused`] if staging memory cannot be allocated; [`DeviceError::Lost`]. The bytes of each block stay
+    /// where they are.
+    pub(in crate::pool) fn return_blocks(&self, claim: &ClaimGuard<'_, M>) -> Result<(), DeviceError> {
+        for block in claim.blocks() {
+            self.return_block(claim, block)?;
+        }
+        Ok(())
+    }
+
+    fn return_block(&self, claim: &ClaimGuard<'_, M>, block: BlockId) -> Result<(), DeviceError> {
+        let mut refused = 0;
+        loop {
+            let Some(detached) = self.state().heap.detached(block) else { return Ok(()) };
+            let existing = self.state().heap.allocate(detached.requested);
+            let target = match existing {
+                Ok(target) => target,
+                Err(_) => {
+                    let before = self.state().remedies;
+                    let climbed = self.climb(detached.requested, Sizing::Planned, &before, Some(claim.number()));
+                    climbed.map_err(|error| self.working_set_error(error, claim))?
+                }
+            };
+            claim.add(target);
+            let filled = self.fill(block, target);
+            claim.remove(target);
+            if !matches!(filled, Ok(true)) {
+                // Not attached: the target is still a separate block.
+                let mut state = self.state();
+                if let Some(spilling) = &mut state.spilling {
+                    spilling.forget(target, None);
+                }
+                let _ = state.heap.free(target);
+            }
+            match filled {
+                Ok(_) => {}
+                Err(DeviceError::Refused { .. }) if refused < RESTORE_ATTEMPTS => {
+                    refused += 1;
+                    self.memory.drop_caches(CacheLevel::Buffers);
+                    self.memory.wait()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Copies the bytes of a detached block to the location of `target`, and attaches the block there. Returns false if the
+    /// block was freed or returned by another thread meanwhile.
+    fn fill(&self, block: BlockId, target: BlockId) -> Result<bool, DeviceError> {
+        let copy = {
+            let state = self.state();
+            let copies = state.spilling.as_ref().map(|spilling| &spilling.copies);
+            match copies.and_then(|copies| copies.get(&block)) {
+                Some(copy) => copy.clone(),
+                None => return Ok(false),
+            }
+        };
+        let uploaded = match &copy {
+            HostCopy::Bytes(bytes) => self.upload(bytes, target)?,
+            HostCopy::Segment(_) => 0,
+        };
+        let mut commands = self.memory.commands();
+        let to = self.location_of(&mut commands, target)?;
+        let mut state = self.state();
+        let (Some(detached), Some(to)) = (state.heap.detached(block), to) else { return Ok(false) };
+        match &copy {
+            HostCopy::Segment(host) => {
+                let host = host_location(host.clone(), detached.size);
+                commands.copy(&host, &to)?;
+                if self.scrubs {
+                    commands.clear(&host)?;
+                }
+            }
+            HostCopy::Bytes(bytes) => write_pieces::<M>(&mut commands, &to, bytes, uploaded, usize::MAX).map(|_| ())?,
+        }
+        let freed = state.attach(block, target);
+        drop(state);
+        let due = commands.due();
+        drop(commands);
+        drop(freed);
+        if due {
+            self.memory.submit(Submit::Soon)?;
+        }
+        Ok(true)
+    }
+
+    /// Writes all but the last part of a block's bytes, waiting for the device in between, so that staging memory can be
+    /// reused. Returns the number of written bytes.
+    fn upload(&self, bytes: &[u8], target: BlockId) -> Result<usize, DeviceError> {
+        let mut written = 0;
+        while bytes.len() - written > STAGED_BYTES {
+            let mut commands = self.memory.commands();
+            let Some(to) = self.location_of(&mut commands, target)? else { return Ok(written) };
+            written = write_pieces::<M>(&mut commands, &to, bytes, written, STAGED_BYTES)?;
+            drop(commands);
+            self.memory.wait()?;
+        }
+        Ok(written)
+    }
+
+    /// Returns the location of a block that is not a storage's, after its segment has device memory.
+    fn location_of(
+        &self,
+        commands: &mut M::Commands<'_>,
+        block: BlockId,
+    ) -> Result<Option<Location<M::Segment>>, DeviceError> {
+        loop {
+            let mut state = self.state();
+            let Some(place) = state.heap.allocated_place(block) else { return Ok(None) };
+            if state.segments.contains_key(&place.segment) {
+                return Ok(Some(state.location(place.segment, place.offset, place.size)));
+            }
+            drop(state);
+            self.restore(commands, place.segment)?;
+        }
+    }
+
+    /// Returns the error of a command whose blocks do not fit on the device together.
+    fn working_set_error(&self, error: AllocateError, claim: &ClaimGuard<'_, M>) -> DeviceError {
+        let numbers = match error {
+            AllocateError::OutOfMemory(numbers) => numbers,
+            AllocateError::Device(error) => return error,
+            AllocateError::TooLarge { requested, limit } => return DeviceError::TooLarge { bytes: requested, limit },
+            AllocateError::Unfinished { requested, .. } => return DeviceError::Refused { bytes: requested },
+        };
+        let OutOfMemory { rounded, limit, refused, pinned_segments, reserved, host, host_limit, .. } = *numbers;
+        let state = self.state();
+        let size = |&block: &BlockId| {
+            let on_device = state.heap.allocated_place(block).map(|place| place.size);
+            on_device.or_else(|| Some(state.heap.detached(block)?.size)).unwrap_or(0)
+        };
+        let bytes = claim.blocks_in(&state).iter().map(size).sum::<u64>();
+        let kept = state.spill_stats().kept;
+        let set = WorkingSet {
+            bytes,
+            missing: rounded,
+            limit,
+            refused,
+            pinned_segments,
+            kept,
+            reserved,
+            host,
+            host_limit: host_limit.unwrap_or(0),
+        };
+        DeviceError::WorkingSet(Box::new(set))
+    }
+}
+
+/// Records writes of about `most` bytes of a block from `written` on. Returns the number of bytes written so far.
+fn write_pieces<M: Memory>(
+    commands: &mut M::Commands<'_>,
+    to: &Location<M::Segment>,
+    bytes: &[u8],
+    mut written: usize,
+    most: usize,
+) -> Result<usize, DeviceError> {
+    let end = bytes.len().min(written.saturating_add(most));
+    while written < end {
+        let piece = &bytes[written..end.min(written + WRITE_BYTES)];
+        commands.write(&to.part(written as u64, piece.len() as u64)?, piece)?;
+        written += piece.len();
+    }
+    Ok(written)
+}
+
+impl<M: Memory> State<M> {
+    /// Attaches a block whose bytes were copied to the location of `target`. Returns bytes to drop without the lock.
+    fn attach(&mut self, block: BlockId, target: BlockId) -> Option<Arc<Vec<u8>>> {
+        let place = self.heap.attach(block, target).expect("the target was allocated for the block");
+        let spilling = self.spilling.as_mut()?;
+        spilling.order.touched(block.key());
+        spilling.counts.moved_in += place.size;
+        spilling.counts.blocks_in += 1;
+        let kept = spilling.kept.contains(&block);
+        let freed = spilling.forget(block, Some(place.size));
+        if kept {
+            spilling.kept.insert(block);
+        }
+        self.attribution.moved_between(EventKind::Return, block, place);
+        freed
+    }
+}

@@ -1,0 +1,213 @@
+//! The rung of the out-of-memory ladder that moves blocks to host memory.
+
+use super::super::make_room::pause;
+use super::move_out::MovedOut;
+use super::order::NextUse;
+use super::{Inner, PATIENCE, State};
+use crate::device::{Commands, Memory, Submit};
+use crate::error::{Bytes, DeviceError};
+use crate::heap::{BlockId, SubPool};
+use rustc_hash::FxHashSet;
+use std::num::NonZeroU64;
+
+/// The number of times that a request moves more blocks to host memory after the ladder has failed.
+const MAX_ROUNDS: u32 = 256;
+
+/// The part of spilling in a climb of the ladder.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::pool) struct Effort {
+    /// The claim of the command for which a block returns.
+    claim: Option<u64>,
+    /// Bytes to move to host memory in addition to those that the request lacks, because holes were not sufficient.
+    extra: u64,
+    rounds: u32,
+    waits: u32,
+    /// The number of blocks that had moved to host memory before this climb.
+    blocks_out: u64,
+}
+
+impl Effort {
+    pub(in crate::pool) fn new(claim: Option<u64>) -> Self {
+        Self { claim, ..Self::default() }
+    }
+}
+
+/// A block that may move to host memory.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    block: BlockId,
+    size: u64,
+    next_use: NextUse,
+}
+
+impl<M: Memory> Inner<M> {
+    /// Moves blocks to host memory until the request fits, and allocates it. `None` if no hole results: the other rungs
+    /// then use the free bytes. Waits only for read-backs. The caller must hold no lock.
+    pub(in crate::pool) fn make_space(
+        &self,
+        requested: NonZeroU64,
+        refused: bool,
+        effort: &Effort,
+    ) -> Result<Option<BlockId>, DeviceError> {
+        if !self.spills() {
+            return Ok(None);
+        }
+        let mut skipped = FxHashSet::default();
+        let mut extra = effort.extra;
+        let mut moved = (0, 0);
+        loop {
+            let mut commands = self.memory.commands();
+            let mut state = self.state();
+            if let Some(block) = state.take_hole(requested) {
+                state.count_spilled(moved);
+                return Ok(Some(block));
+            }
+            let lacking = state.lacking(requested, refused, self.compaction_share > 0.0).max(extra);
+            let victims = if lacking > 0 { state.victims(lacking, effort, &skipped) } else { Vec::new() };
+            if victims.is_empty() {
+                state.count_spilled(moved);
+                break;
+            }
+            let mut read_back = None;
+            for victim in victims {
+                match self.move_out(&mut commands, &mut state, victim)? {
+                    MovedOut::Done(bytes) => {
+                        moved = (moved.0 + 1, moved.1 + bytes);
+                        extra = extra.saturating_sub(bytes);
+                    }
+                    MovedOut::NeedsReadback => {
+                        read_back = Some(victim);
+                        break;
+                    }
+                    MovedOut::HostLimit | MovedOut::HostRefused | MovedOut::Contended | MovedOut::Stays => {
+                        skipped.insert(victim);
+                    }
+                }
+            }
+            drop(state);
+            let due = commands.due();
+            drop(commands);
+            if due {
+                self.memory.submit(Submit::Soon)?;
+            }
+            if let Some(victim) = read_back {
+                if let MovedOut::Done(bytes) = self.read_out(victim)? {
+                    moved = (moved.0 + 1, moved.1 + bytes);
+                    extra = extra.saturating_sub(bytes);
+                } else {
+                    skipped.insert(victim);
+                }
+            }
+        }
+        if moved.0 > 0 {
+            log::debug!("wgpu-pool: {} blocks of {} moved to host memory", moved.0, Bytes(moved.1));
+            if self.compaction_share > 0.0 {
+                return self.move_within_segments(requested);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Called before a climb.
+    pub(in crate::pool) fn begin_climb(&self, effort: &mut Effort) {
+        if let Some(spilling) = &self.state().spilling {
+            effort.blocks_out = spilling.counts.blocks_out;
+        }
+    }
+
+    /// Called after a climb that ended with an out-of-memory error. Returns whether another climb may succeed: with more
+    /// blocks in host memory, or after other threads have recorded their commands.
+    pub(in crate::pool) fn may_climb_again(&self, requested: NonZeroU64, effort: &mut Effort) -> bool {
+        let state = self.state();
+        let Some(spilling) = &state.spilling else { return false };
+        let has_moved = spilling.counts.blocks_out != effort.blocks_out;
+        if (has_moved || effort.extra == 0) && effort.rounds < MAX_ROUNDS {
+            effort.rounds += 1;
+            effort.extra = effort.extra.saturating_mul(2).max(state.heap.block_size(requested));
+            return true;
+        }
+        if effort.waits <= PATIENCE && spilling.has_older_claims(effort.claim) {
+            effort.waits += 1;
+            drop(state);
+            pause();
+            return true;
+        }
+        false
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Allocates a hole of either sub-pool, trying the request's own sub-pool first.
+    fn take_hole(&mut self, requested: NonZeroU64) -> Option<BlockId> {
+        let own = self.heap.pool_for(requested);
+        [own, own.other()].into_iter().find_map(|pool: SubPool| self.heap.allocate_from(pool, requested).ok())
+    }
+
+    fn count_spilled(&mut self, (blocks, bytes): (u64, u64)) {
+        self.remedies.spilled += blocks;
+        self.remedies.bytes_spilled += bytes;
+    }
+
+    /// Returns the bytes by which active bytes must fall so that the other rungs can serve the request.
+    fn lacking(&self, requested: NonZeroU64, refused: bool, moves: bool) -> u64 {
+        let size = self.heap.block_size(requested);
+        let stats = self.heap.stats();
+        let pinned = self.heap.pinned_segments();
+        if !moves {
+            // A hole is necessary, or idle segments to release.
+            let idle: u64 = self.heap.inactive_segments().map(|(_, bytes)| bytes).sum();
+            let room = if refused { 0 } else { self.room() };
+            return size.saturating_sub(room.saturating_add(idle));
+        }
+        let active = stats.active.current - pinned.active + pinned.reserved;
+        let limit = if refused { stats.reserved.current } else { self.limit.unwrap_or(stats.reserved.current) };
+        let limit = limit - limit % self.heap.granule();
+        active.saturating_add(size).saturating_sub(limit)
+    }
+
+    /// Returns blocks of `lacking` bytes or more in total to move to host memory, or all that may move: those that are needed
+    /// last, and none whose size the others make unnecessary. O(blocks).
+    fn victims(&self, lacking: u64, effort: &Effort, skipped: &FxHashSet<BlockId>) -> Vec<BlockId> {
+        let Some(spilling) = &self.spilling else { return Vec::new() };
+        let ignores_others = effort.waits > PATIENCE;
+        let period = spilling.order.period();
+        let has_pins = self.heap.stats().pinned.current > 0;
+        let mut candidates = Vec::new();
+        for segment in self.heap.segments().filter(|segment| self.has_memory(segment.id)) {
+            // Next to a pinned block, a hole does not make the segment smaller.
+            if has_pins && effort.extra == 0 && segment.blocks().any(|block| block.pins > 0) {
+                continue;
+            }
+            for block in segment.blocks().filter(|block| block.state.is_allocated() && block.pins == 0) {
+                let Some(id) = block.id else { continue };
+                let stays = skipped.contains(&id)
+                    || spilling.kept.contains(&id)
+                    || spilling.transit.iter().any(|transit| transit.block == id)
+                    || spilling.is_claimed(id, effort.claim, ignores_others);
+                if !stays {
+                    let next_use = spilling.order.next_use(id.key(), period);
+                    candidates.push(Candidate { block: id, size: block.size, next_use });
+                }
+            }
+        }
+        candidates.sort_by_key(|candidate| (candidate.next_use, candidate.block.key()));
+        let mut sum = 0;
+        let enough = candidates.iter().position(|candidate| {
+            sum += candidate.size;
+            sum >= lacking
+        });
+        candidates.truncate(enough.map_or(candidates.len(), |last| last + 1));
+        // The last block may be large enough to replace earlier ones. Blocks that are needed soonest stay first.
+        let mut excess = sum.saturating_sub(lacking);
+        let mut victims = Vec::with_capacity(candidates.len());
+        for candidate in candidates.into_iter().rev() {
+            if candidate.size <= excess {
+                excess -= candidate.size;
+            } else {
+                victims.push(candidate.block);
+            }
+        }
+        victims.reverse();
+        victims
+    }
+}

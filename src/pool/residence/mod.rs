@@ -1,0 +1,307 @@
+//! Residence: working sets larger than the device. Blocks move to host memory and return; see
+//! [`PoolOptions::spill`](super::PoolOptions::spill).
+//!
+//! # States of a block
+//! ```text
+//!                    move out, recorded
+//!      ┌──────────────────────────────────────────────┐
+//!   device ◄──────── in transit ────────────────────► host ──── last handle dropped ────► freed
+//!      │  copy invalid: used or freed   copy complete   │
+//!      └◄───────────────────────────────────────────────┘
+//!                    return, before a command that uses the block
+//! ```
+//! | state | in the heap | the bytes are in |
+//! | --- | --- | --- |
+//! | device | in a segment | the segment |
+//! | in transit | in a segment; [`Spilling::transit`] has an entry | the segment; a copy is being made |
+//! | host | [detached](crate::heap::Heap::detach) | [`Spilling::copies`] |
+//!
+//! Every change of state is one step with the recorder and the heap locked. The block's id, its handles, its label and
+//! its weak handles do not change. Views and offsets share the storage, so they move together.
+//!
+//! # Moving out
+//! - *Recorded* ([`Memory::create_host_segment`]): the copy to a host segment is a command. From the next command on, the
+//!   old location is a hole: a command that reuses the location executes after the copy. Nothing waits. Host segments
+//!   are kept for reuse by size, because creating one takes 170 ms per GiB on an H100; they count towards the limit.
+//! - *Read back* (GL, devices without the feature `MAPPABLE_PRIMARY_BUFFERS`): the block stays on the device while a
+//!   read-back copies its bytes, without any lock. A command that uses the block meanwhile invalidates the copy. The
+//!   block leaves the device in the step that finds the copy complete and valid.
+//! - A memory without bytes only counts.
+//!
+//! # Returning
+//! A command that uses a detached block first returns it: [`Inner::resolve`] registers a [`Claim`] on all blocks of the
+//! command, requests a block of the same size through the out-of-memory ladder, records the copy into it, and attaches
+//! the detached block to its location. If the device has no room, the bytes stay in host memory and the command returns
+//! [`DeviceError::WorkingSet`].
+//!
+//! # Which blocks move
+//! The ladder moves blocks out before its expensive rungs: those whose next use is last in the learned [`Order`], or the
+//! least recently used. Never moved: pinned blocks, blocks kept by [`Storage::keep_on_device`], blocks in a segment
+//! without device memory, and claimed blocks.
+//!
+//! # What waits for what
+//! No lock is held while anything waits. Claims replace a lock: while a thread returns the blocks of a command, other
+//! threads do not move them out. If two claims conflict, the older one wins, so one thread always makes progress; the
+//! younger one waits for at most [`PATIENCE`] steps, and then ignores other threads' claims, because the older thread may
+//! be waiting for a callback of the younger. A claim does not block claims of the same thread: a callback that records a
+//! command may move out a block of the command below it on the call stack, which then returns the block again.
+//!
+//! Locks are acquired in the order of `device/gpu/mod.rs`. The data of this module belongs to the heap's lock.
+//!
+//! # Failures
+//! Whatever can be refused (host segments, read-backs, device memory) is created before the heap changes, so a refusal
+//! leaves every block where it was. After the loss of the device all commands fail, and the states stay consistent.
+
+mod control;
+mod copy_back;
+mod make_space;
+mod move_out;
+mod order;
+mod statistics;
+
+pub use control::Residence;
+pub(super) use make_space::Effort;
+pub use statistics::SpillStats;
+
+use super::{Inner, State};
+use crate::device::{Location, Memory};
+#[cfg(doc)]
+use crate::error::DeviceError;
+use crate::heap::{BlockId, SegmentId};
+use order::Order;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+/// The number of times that a thread waits for older claims of other threads before it ignores them.
+const PATIENCE: u32 = 1000;
+
+/// The bytes of a detached block.
+#[derive(Clone, Debug)]
+pub(super) enum HostCopy<S> {
+    /// In a host segment of exactly the block's size, which commands copy from and to.
+    Segment(S),
+    /// Read back. Empty on a memory without bytes.
+    Bytes(Arc<Vec<u8>>),
+}
+
+/// A block whose bytes are being read back.
+#[derive(Clone, Copy, Debug)]
+struct Transit {
+    block: BlockId,
+    size: u64,
+    /// Whether no command has used the block since the copy began.
+    valid: bool,
+}
+
+/// The blocks of a command that a thread is about to record: other threads do not move them out.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// Numbers count up, so a lower number is an older claim.
+    number: u64,
+    thread: ThreadId,
+    blocks: Vec<BlockId>,
+}
+
+/// The data of a pool with spilling.
+#[derive(Debug)]
+pub(super) struct Spilling<S> {
+    /// The limit on host bytes.
+    limit: u64,
+    /// The bytes of each detached block.
+    copies: FxHashMap<BlockId, HostCopy<S>>,
+    /// Host segments without a block, by size, and the sum of their sizes.
+    idle: FxHashMap<u64, Vec<S>>,
+    idle_bytes: u64,
+    transit: Vec<Transit>,
+    /// Blocks that stay on the device.
+    kept: FxHashSet<BlockId>,
+    claims: Vec<Claim>,
+    claims_made: u64,
+    order: Order,
+    counts: statistics::Counts,
+}
+
+impl<S: Clone> Spilling<S> {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            copies: FxHashMap::default(),
+            idle: FxHashMap::default(),
+            idle_bytes: 0,
+            transit: Vec::new(),
+            kept: FxHashSet::default(),
+            claims: Vec::new(),
+            claims_made: 0,
+            order: Order::new(),
+            counts: statistics::Counts::default(),
+        }
+    }
+
+    /// Records that a command uses a block, in the learned order.
+    #[inline]
+    pub(super) fn used(&mut self, block: BlockId) {
+        self.order.used(block.key());
+    }
+
+    /// Records that a block was allocated.
+    #[inline]
+    pub(super) fn allocated(&mut self, block: BlockId) {
+        self.order.touched(block.key());
+    }
+
+    /// Invalidates a copy of the block that is being made.
+    #[inline]
+    pub(super) fn invalidate(&mut self, block: BlockId) {
+        if !self.transit.is_empty() {
+            self.transit.iter_mut().filter(|transit| transit.block == block).for_each(|transit| transit.valid = false);
+        }
+    }
+
+    /// Removes everything about a block that was just freed. Returns its bytes, to be dropped without the lock; a host
+    /// segment is kept for reuse.
+    pub(super) fn forget(&mut self, block: BlockId, size: Option<u64>) -> Option<Arc<Vec<u8>>> {
+        self.kept.remove(&block);
+        self.invalidate(block);
+        match (self.copies.remove(&block)?, size) {
+            (HostCopy::Segment(segment), Some(size)) => {
+                self.keep_idle(size, segment);
+                None
+            }
+            (HostCopy::Bytes(bytes), _) => Some(bytes),
+            (HostCopy::Segment(_), None) => None,
+        }
+    }
+
+    fn keep_idle(&mut self, size: u64, segment: S) {
+        self.idle.entry(size).or_default().push(segment);
+        self.idle_bytes += size;
+    }
+
+    fn take_idle(&mut self, size: u64) -> Option<S> {
+        let segments = self.idle.get_mut(&size)?;
+        let segment = segments.pop()?;
+        if segments.is_empty() {
+            self.idle.remove(&size);
+        }
+        self.idle_bytes -= size;
+        Some(segment)
+    }
+
+    /// Removes all idle host segments.
+    pub(super) fn drop_idle(&mut self) -> FxHashMap<u64, Vec<S>> {
+        self.idle_bytes = 0;
+        std::mem::take(&mut self.idle)
+    }
+
+    fn claim(&self, number: u64) -> Option<&Claim> {
+        self.claims.iter().find(|claim| claim.number == number)
+    }
+
+    /// Returns whether a block must stay for a command that is about to be recorded. `own` is the claim of the calling
+    /// thread. With `ignores_others`, only that claim counts.
+    fn is_claimed(&self, block: BlockId, own: Option<u64>, ignores_others: bool) -> bool {
+        if self.claims.is_empty() {
+            return false;
+        }
+        let this_thread = std::thread::current().id();
+        self.claims.iter().any(|claim| {
+            let is_older = own.is_none_or(|own| claim.number < own);
+            let counts = own == Some(claim.number) || (!ignores_others && claim.thread != this_thread && is_older);
+            counts && claim.blocks.contains(&block)
+        })
+    }
+
+    /// Returns whether another thread has a claim that precedes the claim `own`.
+    fn has_older_claims(&self, own: Option<u64>) -> bool {
+        let this_thread = std::thread::current().id();
+        self.claims.iter().any(|claim| claim.thread != this_thread && own.is_none_or(|own| claim.number < own))
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Returns the host segment of a detached block, as the source or the target of a command.
+    pub(super) fn host_location(&self, block: BlockId) -> Option<Location<M::Segment>> {
+        let size = self.heap.detached(block)?.size;
+        match self.spilling.as_ref()?.copies.get(&block)? {
+            HostCopy::Segment(segment) => Some(host_location(segment.clone(), size)),
+            HostCopy::Bytes(_) => None,
+        }
+    }
+
+    /// Returns the bytes in host memory, including those that are being read back.
+    fn host_bytes(&self) -> u64 {
+        let transit = self.spilling.as_ref().map_or(0, |spilling| spilling.transit.iter().map(|one| one.size).sum());
+        self.heap.stats().spilled.current + transit
+    }
+}
+
+/// Returns the whole of a host segment.
+fn host_location<S>(segment: S, size: u64) -> Location<S> {
+    Location { id: SegmentId::NEVER, segment, offset: 0, size }
+}
+
+/// A registered claim, until dropped.
+pub(super) struct ClaimGuard<'a, M: Memory> {
+    inner: &'a Inner<M>,
+    number: u64,
+}
+
+impl<M: Memory> ClaimGuard<'_, M> {
+    /// Returns the number of the claim.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns the blocks of the claim.
+    fn blocks(&self) -> Vec<BlockId> {
+        self.blocks_in(&self.inner.state()).to_vec()
+    }
+
+    fn blocks_in<'s>(&self, state: &'s State<M>) -> &'s [BlockId] {
+        let claim = state.spilling.as_ref().and_then(|spilling| spilling.claim(self.number));
+        claim.map_or(&[], |claim| &claim.blocks)
+    }
+
+    /// Adds a block to the claim.
+    fn add(&self, block: BlockId) {
+        self.change(|blocks| blocks.push(block));
+    }
+
+    /// Removes a block from the claim.
+    fn remove(&self, block: BlockId) {
+        self.change(|blocks| blocks.retain(|&one| one != block));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<BlockId>)) {
+        let mut state = self.inner.state();
+        let claims = state.spilling.iter_mut().flat_map(|spilling| &mut spilling.claims);
+        if let Some(claim) = claims.into_iter().find(|claim| claim.number == self.number) {
+            change(&mut claim.blocks);
+        }
+    }
+}
+
+impl<M: Memory> Drop for ClaimGuard<'_, M> {
+    fn drop(&mut self) {
+        if let Some(spilling) = &mut self.inner.state().spilling {
+            spilling.claims.retain(|claim| claim.number != self.number);
+        }
+    }
+}
+
+impl<M: Memory> Inner<M> {
+    /// Registers a claim on blocks of a command.
+    pub(super) fn claim(&self, blocks: impl Iterator<Item = BlockId>) -> ClaimGuard<'_, M> {
+        let mut state = self.state();
+        let mut number = 0;
+        if let Some(spilling) = &mut state.spilling {
+            spilling.claims_made += 1;
+            number = spilling.claims_made;
+            let claim = Claim { number, thread: std::thread::current().id(), blocks: blocks.collect() };
+            spilling.claims.push(claim);
+        }
+        drop(state);
+        ClaimGuard { inner: self, number }
+    }
+}

@@ -1,0 +1,126 @@
+//! Spilling with tensors and kernels: results are bit-identical to those of a pool without a limit.
+
+use crate::common::{Outcome, adapter};
+use crate::spill::AdapterMapped;
+use crate::subjects::{Subject, assert_consistent, options};
+use wgpu_pool::{DType, DeviceError, Gpu, KernelError, Pool, PoolOptions, Residence, Tensor};
+
+const SIZE: usize = 64;
+/// The bytes of a matrix of the tests.
+const BYTES: u64 = (SIZE * SIZE * 4) as u64;
+
+/// The devices, with recorded copies and with read-backs, and GL.
+fn devices() -> Vec<Gpu> {
+    [AdapterMapped::memory(), adapter::gpu(), adapter::gl()].into_iter().flatten().collect()
+}
+
+fn spilling(gpu: Gpu, matrices: u64) -> Result<Pool, wgpu_pool::OptionsError> {
+    let limit = Some(matrices * BYTES);
+    Pool::new(gpu, PoolOptions { limit, smallest_segment: Some(BYTES), spill: Some(u64::MAX), ..options() })
+}
+
+/// Some steps of a program with matrix products, reductions, fused and in-place kernels over more matrices than fit.
+fn program(pool: &Pool) -> Result<Vec<u32>, Box<dyn std::error::Error>> {
+    let weights = (0..6).map(|seed| Tensor::randn(pool, [SIZE, SIZE], seed)).collect::<Result<Vec<_>, _>>()?;
+    let mut bits = Vec::new();
+    for _ in 0..3 {
+        let mut x = Tensor::randn(pool, [SIZE, SIZE], 100)?;
+        for weight in &weights {
+            x = x.matmul(weight)?.mul(0.1)?;
+            weight.mul_(1.0001)?;
+            weight.narrow(0, 3, 5)?.add_(&x.narrow(0, 7, 5)?)?;
+        }
+        let row = x.sum(0)?.add(&weights[0].t()?.narrow(1, 1, 1)?.reshape([SIZE])?)?;
+        bits.extend(row.read_blocking::<f32>()?.into_iter().map(f32::to_bits));
+    }
+    for weight in &weights {
+        bits.extend(weight.read_blocking::<f32>()?.into_iter().map(f32::to_bits));
+    }
+    Ok(bits)
+}
+
+#[test]
+fn a_program_over_more_than_fits_computes_the_same_bits() -> Outcome {
+    for (gpu, reference) in devices().into_iter().zip(devices()) {
+        let name = wgpu_pool::Memory::name(&gpu);
+        let wanted = program(&Pool::new(reference, options())?)?;
+        let pool = spilling(gpu, 5)?;
+        let found = program(&pool)?;
+        assert!(found == wanted, "{name}: spilling changed bits");
+        let stats = pool.spill_stats();
+        assert!(stats.blocks_out > 6 && stats.blocks_in > 6 && stats.stalls > 6, "{name}: {stats:?}");
+        assert_consistent(&pool);
+    }
+    Ok(())
+}
+
+#[test]
+fn views_share_the_place_of_their_storage() -> Outcome {
+    for gpu in devices() {
+        let pool = spilling(gpu, 8)?;
+        let matrix = Tensor::arange(&pool, SIZE * SIZE, 0.0_f32, 1.0)?.reshape([SIZE, SIZE])?;
+        let view = matrix.narrow(1, 2, 3)?;
+        matrix.keep_on_device()?;
+        view.offload()?;
+        assert_eq!((matrix.residence(), view.residence()), (Residence::Host, Residence::Host));
+        let column = view.select(1, 0)?.read_blocking::<f32>()?;
+        assert_eq!(column[..3], [2.0, 66.0, 130.0]);
+        assert_eq!((matrix.residence(), view.residence()), (Residence::Device, Residence::Device));
+        let weak = matrix.downgrade();
+        matrix.offload()?;
+        assert!(weak.upgrade().is_some_and(|tensor| tensor.residence() == Residence::Host));
+        // In place, on the first use after the move.
+        view.mul_(0.0)?;
+        assert_eq!(matrix.read_blocking::<f32>()?[..6], [0.0, 1.0, 0.0, 0.0, 0.0, 5.0]);
+    }
+    Ok(())
+}
+
+/// A user's kernel over three tensors.
+const SUM: &str = "
+    @group(0) @binding(0) var<storage, read_write> a: array<f32>;
+    @group(0) @binding(1) var<storage, read_write> b: array<f32>;
+    @group(0) @binding(2) var<storage, read_write> sum: array<f32>;
+
+    @compute @workgroup_size(64)
+    fn add(@builtin(global_invocation_id) id: vec3<u32>) {
+        if id.x < arrayLength(&sum) { sum[id.x] = a[id.x] + b[id.x]; }
+    }";
+
+#[test]
+fn a_kernel_whose_tensors_exceed_the_limit_is_refused_with_the_numbers() -> Outcome {
+    for gpu in devices() {
+        let pool = spilling(gpu, 2)?;
+        let kernel = pool.kernel(SUM, "add")?;
+        let tensors = (0..3).map(|seed| Tensor::rand(&pool, [SIZE, SIZE], seed)).collect::<Result<Vec<_>, _>>()?;
+        let [a, b, sum] = &tensors[..] else { return Err("three tensors".into()) };
+        let before = tensors.iter().map(Tensor::read_blocking::<f32>).collect::<Result<Vec<_>, _>>()?;
+        let dispatch = || kernel.dispatch(&[a, b, sum], &[], [64, 1, 1]);
+        let Err(KernelError::Device(DeviceError::WorkingSet(set))) = dispatch() else {
+            return Err("there is room for two tensors".into());
+        };
+        assert_eq!((set.bytes, set.missing, set.limit), (3 * BYTES, BYTES, Some(2 * BYTES)), "{set}");
+        assert!(set.to_string().ends_with("; raise the limit, or divide the command"), "{set}");
+        for (tensor, before) in tensors.iter().zip(&before) {
+            assert_eq!(&tensor.read_blocking::<f32>()?, before);
+        }
+        pool.set_limit(Some(3 * BYTES));
+        dispatch()?;
+        let wanted: Vec<f32> = before[0].iter().zip(&before[1]).map(|(a, b)| a + b).collect();
+        assert_eq!(sum.read_blocking::<f32>()?, wanted);
+        assert_consistent(&pool);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tensor_without_elements_has_a_place() -> Outcome {
+    for gpu in devices() {
+        let pool = spilling(gpu, 2)?;
+        let empty = Tensor::zeros(&pool, [0, 3], DType::F32)?;
+        empty.offload()?;
+        empty.prefetch()?;
+        assert_eq!(empty.residence(), Residence::Device);
+    }
+    Ok(())
+}
