@@ -139,12 +139,12 @@ pub(crate) struct InContext<T> {
     /// `None` only while this is dropped.
     object: Option<T>,
     context: ContextLock,
-    _device: KeptDevice,
+    _kept: KeptDevice,
 }
 
 impl<T> InContext<T> {
-    pub(crate) fn new(object: T, context: &ContextLock, device: &KeptDevice) -> Self {
-        Self { object: Some(object), context: context.clone(), _device: device.clone() }
+    pub(crate) fn new(object: T, context: &ContextLock, kept: &KeptDevice) -> Self {
+        Self { object: Some(object), context: context.clone(), _kept: kept.clone() }
     }
 }
 

@@ -1,39 +1,49 @@
-//! The destruction of a device, apart from the end of threads.
+//! The destruction of a device, apart from other calls of the driver and from the ends of threads.
 //!
-//! NVIDIA's driver for Linux (580.159) deadlocks if a thread that has used the driver ends while another thread is in
-//! `vkDestroyDevice`. By backtraces, that call joins a thread of the driver. The joined thread's destructors wait for a
-//! lock that the destructors of the ending thread hold; those wait in turn for a lock of `vkDestroyDevice`.
+//! NVIDIA's driver for Linux (580.159) deadlocks in `vkDestroyDevice`. That call joins a thread of the driver, whose destructors take two
+//! of the driver's locks. By backtraces on an H100, another thread holds one of them and waits for the other: a thread that has used the
+//! driver and now ends, or one that calls the driver for another device, with Vulkan or with GL.
 //!
-//! Therefore, on that driver, the crate destroys a device only when no thread that has used it through the crate has
-//! ended within the last [`QUIET`], and such a thread does not end during the destruction. The destructors of Rust's
-//! thread-local values run before the driver's, so the former can wait. The end of the latter cannot be observed; they
-//! take far less than [`QUIET`]. Threads that use the driver without the crate are not covered, and neither is a device
-//! that the application keeps longer than the pool.
+//! Therefore, on that driver, the crate destroys a device only when no thread is in a call of the crate that creates or submits
+//! anything, and no thread that has used the driver through the crate has ended within the last [`QUIET`]. Such calls, and the ends of such
+//! threads, wait for the destruction. The destructors of Rust's thread-local values run before the driver's, so the former can wait; the
+//! end of the latter cannot be observed, and they take far less than [`QUIET`]. Not covered are calls and threads that use the driver
+//! without the crate, and a device that the application keeps longer than the pool.
 
+use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The time after the destructors of a thread's Rust values within which the driver's destructors have run.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// The longest wait, of a device for the ends of threads or of a thread for a destruction.
+/// The longest wait, of a device for calls and threads or of these for a destruction.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 static GATE: Gate = Gate::new(QUIET, LONGEST_WAIT);
 
+thread_local! {
+    /// The calls of this thread that are in progress: one in an application callback is inside another.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
 /// A reference to the device, which is destroyed as described above when the last one is dropped. Every object of the device
 /// holds one and drops it last. On other drivers this holds nothing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct KeptDevice {
-    _device: Option<Arc<Kept>>,
-}
+pub(crate) struct KeptDevice(Option<Arc<Kept>>);
 
 #[derive(Debug)]
 struct Kept(Option<wgpu::Device>);
 
 impl KeptDevice {
     pub(crate) fn new(device: &wgpu::Device, has_the_defect: bool) -> Self {
-        Self { _device: has_the_defect.then(|| Arc::new(Kept(Some(device.clone())))) }
+        Self(has_the_defect.then(|| Arc::new(Kept(Some(device.clone())))))
+    }
+
+    /// Calls `act`, which calls the driver, while no device is destroyed.
+    #[inline]
+    pub(crate) fn call<R>(&self, act: impl FnOnce() -> R) -> R {
+        if self.0.is_some() { GATE.call(act) } else { act() }
     }
 }
 
@@ -42,6 +52,11 @@ impl Drop for Kept {
         note_thread();
         GATE.destroy(|| drop(self.0.take()));
     }
+}
+
+/// Keeps devices from being destroyed while one is opened, until the result is dropped.
+pub(crate) fn opening() -> impl Send + Sync {
+    GATE.enter(false)
 }
 
 /// Registers that the calling thread uses a driver.
@@ -62,7 +77,7 @@ pub(crate) fn note_thread() {
     let _ = ENDS.try_with(|_| ());
 }
 
-/// Keeps destructions and the ends of threads apart.
+/// Keeps destructions apart from calls and from the ends of threads.
 struct Gate {
     state: Mutex<State>,
     changed: Condvar,
@@ -70,23 +85,64 @@ struct Gate {
     longest_wait: Duration,
 }
 
+#[derive(Default)]
 struct State {
+    calls: usize,
     is_destroying: bool,
+    /// Devices that wait for calls to end; new calls then wait.
+    waiting: usize,
     last_end: Option<Instant>,
+}
+
+/// A call of the driver that is in progress.
+struct InCall<'a>(&'a Gate);
+
+impl Drop for InCall<'_> {
+    fn drop(&mut self) {
+        self.0.state().calls -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 impl Gate {
     const fn new(quiet: Duration, longest_wait: Duration) -> Self {
-        let state = Mutex::new(State { is_destroying: false, last_end: None });
-        Self { state, changed: Condvar::new(), quiet, longest_wait }
+        let state = State { calls: 0, is_destroying: false, waiting: 0, last_end: None };
+        Self { state: Mutex::new(state), changed: Condvar::new(), quiet, longest_wait }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `act` when no other destruction takes place and no thread has just ended; waits for both, at most the longest
-    /// wait.
+    /// Begins a call; waits for destructions, at most the longest wait. A call inside another one does not wait for those that
+    /// have not begun, since they wait for the outer call.
+    fn enter(&self, is_inside: bool) -> InCall<'_> {
+        let blocks = |state: &mut State| state.is_destroying || state.waiting > 0 && !is_inside;
+        let waited = self.changed.wait_timeout_while(self.state(), self.longest_wait, blocks);
+        waited.unwrap_or_else(PoisonError::into_inner).0.calls += 1;
+        InCall(self)
+    }
+
+    /// Calls `act` while no device is destroyed.
+    fn call<R>(&self, act: impl FnOnce() -> R) -> R {
+        /// Restores the depth, also after a panic.
+        struct Inside(usize);
+
+        impl Drop for Inside {
+            fn drop(&mut self) {
+                let _ = DEPTH.try_with(|depth| depth.set(self.0));
+            }
+        }
+
+        // During thread exit no callback runs.
+        let depth = DEPTH.try_with(|depth| depth.replace(depth.get() + 1)).unwrap_or(0);
+        let _inside = Inside(depth);
+        let _call = self.enter(depth > 0);
+        act()
+    }
+
+    /// Calls `act` when no other thread is in a call, no other device is destroyed, and no thread has just ended; waits for
+    /// these, at most the longest wait.
     fn destroy<R>(&self, act: impl FnOnce() -> R) -> R {
         /// Ends the destruction, also after a panic.
         struct Destroying<'a>(&'a Gate);
@@ -98,18 +154,21 @@ impl Gate {
             }
         }
 
+        let own_calls = DEPTH.try_with(Cell::get).unwrap_or(0);
         let give_up = Instant::now() + self.longest_wait;
         let mut state = self.state();
+        state.waiting += 1;
         loop {
             let now = Instant::now();
-            let noisy = state.last_end.map_or(Duration::ZERO, |end| (end + self.quiet).saturating_duration_since(now));
             let left = give_up.saturating_duration_since(now);
-            let wait = if state.is_destroying { left } else { noisy.min(left) };
+            let quiet = state.last_end.map_or(Duration::ZERO, |end| (end + self.quiet).saturating_duration_since(now));
+            let wait = if state.is_destroying || state.calls > own_calls { left } else { quiet.min(left) };
             if wait.is_zero() {
                 break;
             }
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
+        state.waiting -= 1;
         state.is_destroying = true;
         drop(state);
         let _destroying = Destroying(self);
@@ -123,13 +182,16 @@ impl Gate {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;
     use std::thread;
 
     const LONG: Duration = Duration::from_secs(600);
+
+    /// Longer than a thread needs to begin to wait.
+    const WHILE: Duration = Duration::from_millis(50);
 
     #[test]
     fn a_device_is_destroyed_some_time_after_the_end_of_a_thread() {
@@ -142,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_thread_ends_nor_another_device_is_destroyed_during_a_destruction() {
+    fn during_a_destruction_no_thread_ends_no_call_begins_and_no_other_device_is_destroyed() {
         let gate = &Gate::new(Duration::ZERO, LONG);
         let (started, start) = channel();
         let (finish, finished) = channel::<()>();
@@ -155,31 +217,68 @@ mod tests {
             });
             start.recv().expect("the destruction starts");
             let end = scope.spawn(|| gate.end_thread());
+            let call = scope.spawn(|| gate.call(|| ()));
             let other = scope.spawn(|| gate.destroy(|| ()));
-            thread::sleep(Duration::from_millis(50));
-            assert!(!end.is_finished() && !other.is_finished());
+            thread::sleep(WHILE);
+            assert!(!end.is_finished() && !call.is_finished() && !other.is_finished());
             finish.send(()).expect("the destruction waits");
         });
-        assert!(gate.state().last_end.is_some() && !gate.state().is_destroying);
+        let state = gate.state();
+        assert!(state.last_end.is_some());
+        assert_eq!((state.is_destroying, state.waiting, state.calls), (false, 0, 0));
+    }
+
+    #[test]
+    fn a_device_is_destroyed_after_the_calls_of_other_threads_and_before_new_ones() {
+        let gate = &Gate::new(Duration::ZERO, LONG);
+        let order = &Mutex::new(Vec::new());
+        let note = |what| order.lock().expect("no panic").push(what);
+        thread::scope(|scope| {
+            gate.call(|| {
+                let destruction = scope.spawn(move || gate.destroy(|| note("destroyed")));
+                while gate.state().waiting == 0 {
+                    thread::yield_now();
+                }
+                let new = scope.spawn(move || gate.call(|| note("new call")));
+                thread::sleep(WHILE);
+                assert!(!destruction.is_finished() && !new.is_finished());
+                // A callback inside the call.
+                gate.call(|| note("inner call"));
+            });
+        });
+        assert_eq!(*order.lock().expect("no panic"), ["inner call", "destroyed", "new call"]);
+    }
+
+    #[test]
+    fn a_callback_inside_a_call_may_destroy_a_device() {
+        let gate = Gate::new(Duration::ZERO, LONG);
+        gate.call(|| gate.call(|| gate.destroy(|| ())));
+        drop(gate.enter(false));
+        gate.destroy(|| ());
     }
 
     #[test]
     fn no_wait_lasts_longer_than_the_longest() {
         let gate = &Gate::new(LONG, Duration::from_millis(20));
         gate.end_thread();
+        let _opening = gate.enter(false);
         // Without a timeout these would last for ever.
         gate.destroy(|| {
             gate.end_thread();
+            gate.call(|| ());
             gate.destroy(|| ());
         });
     }
 
     #[test]
-    fn a_panic_during_a_destruction_does_not_block_the_next() {
+    fn a_panic_does_not_block_later_calls() {
         let gate = Gate::new(Duration::ZERO, LONG);
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| gate.destroy(|| panic!("on purpose"))));
-        assert!(panicked.is_err());
+        let panics = |act: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err();
+        assert!(panics(&|| gate.destroy(|| panic!("on purpose"))));
+        assert!(panics(&|| gate.call(|| panic!("on purpose"))));
         gate.destroy(|| ());
+        gate.call(|| ());
+        assert_eq!(DEPTH.get(), 0);
     }
 
     #[test]

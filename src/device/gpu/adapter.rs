@@ -1,6 +1,8 @@
 //! Opening an adapter and a device for the pool alone.
 
 use super::{Gpu, missing};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::device::teardown;
 use crate::error::OpenError;
 use std::sync::Arc;
 
@@ -53,6 +55,8 @@ impl Gpu {
     /// # Errors
     /// [`OpenError`], whose message states what is missing and the remedy.
     pub async fn open(options: &GpuOptions) -> Result<Self, OpenError> {
+        #[cfg(not(target_arch = "wasm32"))]
+        let _opening = teardown::opening();
         let selected = wgpu::Backends::from_env().unwrap_or(options.backends);
         let name = environment("WGPU_ADAPTER_NAME").or_else(|| options.adapter_name.clone());
         let adapter = choose(selected, name.as_deref()).await?;

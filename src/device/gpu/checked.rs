@@ -87,7 +87,7 @@ impl CheckedDevice {
     fn scoped<T>(&self, act: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
         let _context = self.context.lock();
         let scopes = FILTERS.map(|filter| self.device.push_error_scope(filter));
-        let result = act();
+        let result = self.kept.call(act);
         let mut verdict = Ok(());
         for scope in scopes.into_iter().rev() {
             if let Some(error) = now(scope.pop()).flatten() {
@@ -263,7 +263,7 @@ impl CheckedDevice {
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn submit(&self, queue: &wgpu::Queue, commands: wgpu::CommandBuffer, _dependencies: &[Verdict]) {
         let _context = self.context.lock();
-        queue.submit([commands]);
+        self.kept.call(|| queue.submit([commands]));
     }
 
     /// Submits a command buffer whose commands depend on these verdicts.
@@ -294,7 +294,8 @@ impl CheckedDevice {
     pub(super) fn poll(&self) -> bool {
         let _context = self.context.lock();
         // The only error is a timeout, which cannot occur without waiting.
-        matches!(self.device.poll(wgpu::PollType::Poll), Ok(wgpu::PollStatus::QueueEmpty))
+        let polled = self.kept.call(|| self.device.poll(wgpu::PollType::Poll));
+        matches!(polled, Ok(wgpu::PollStatus::QueueEmpty))
     }
 
     /// Returns whether the device is lost. wgpu reports no error for a call on a lost device: it returns an invalid
