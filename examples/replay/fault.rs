@@ -2,7 +2,8 @@
 
 use std::io;
 use thiserror::Error;
-use wgpu_pool::{AllocateError, Bytes, DeviceError, Error as PoolError, error::InvariantBroken};
+use wgpu_pool::error::{InvariantBroken, PlanError};
+use wgpu_pool::{AllocateError, Bytes, DeviceError, Error as PoolError};
 
 /// The error of a refused trace: its file, the line, and the reason.
 #[derive(Debug, Error)]
@@ -56,6 +57,31 @@ pub(crate) enum Fault {
     TotalTooLarge,
     #[error("more than 2^32 allocations live at once")]
     TooManyLive,
+    #[error("`{found}` is no address: addresses are hexadecimal and begin with 0x")]
+    NoAddress { found: String },
+    #[error(
+        "`{found}` is neither an event, `1 ADDRESS BYTES STREAM` or `0 ADDRESS BYTES STREAM`, nor a mark of STAlloc"
+    )]
+    UnknownMark { found: String },
+    #[error("address {address:#x} is allocated while it is in use")]
+    InUse { address: u64 },
+    #[error("address {address:#x} is freed and is not in use")]
+    NotInUse { address: u64 },
+    #[error("address {address:#x} is freed with {found} bytes and has {allocated}")]
+    OtherSize { address: u64, found: u64, allocated: u64 },
+    #[error("not a snapshot of PyTorch: {0}")]
+    NoSnapshot(String),
+    #[error("event {event} of device {device}: {fault}")]
+    Event { event: usize, device: usize, fault: Box<Fault> },
+    #[error(
+        "the snapshot has no history; call torch.cuda.memory._record_memory_history() before the part of the program that \
+         matters"
+    )]
+    NoHistory,
+    #[error("the snapshot has a history of the devices {with}, and none of device {device}")]
+    NoSuchDevice { device: usize, with: String },
+    #[error("the snapshot has a history of the devices {with}; choose one with --device")]
+    SeveralDevices { with: String },
 }
 
 impl Fault {
@@ -89,4 +115,8 @@ pub(crate) enum ReplayError {
     Leak { left: u64 },
     #[error("the heap broke an invariant: {0}")]
     Invariant(#[from] InvariantBroken),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("{path} can't be written: {error}")]
+    Intervals { path: String, error: io::Error },
 }

@@ -1,8 +1,9 @@
 //! Replays allocation traces of real programs in a pool, over any memory: `cargo run --release --example replay -- --help`.
 //!
-//! `trace.rs` reads a trace, `replay.rs` replays it, `stamp.rs` verifies that no other block overwrites a block's bytes.
+//! `trace.rs` reads a trace, `import` those of other programs, `replay.rs` replays it, `stamp.rs` verifies that no other block overwrites a block's bytes.
 
 mod fault;
+mod import;
 mod options;
 mod progress;
 mod replay;
@@ -58,7 +59,7 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
     let mut outcome = Outcome::Success;
     let mut table = Table { scale: options.scale.get(), rows: Vec::new() };
     for path in &options.traces {
-        let trace = match Trace::open(path) {
+        let trace = match import::open(path, options.device) {
             Ok(trace) => trace.scaled(options.scale),
             Err(error) => {
                 complain(&error);
@@ -67,6 +68,13 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
             }
         };
         let name = name(path);
+        if let Some(folder) = &options.intervals
+            && let Err(error) = write_intervals(&trace, &folder.join(format!("{name}.csv")))
+        {
+            complain(&format_args!("{}: {error}", path.display()));
+            outcome = outcome.max(Outcome::Failed);
+            continue;
+        }
         let written = if options.table {
             row(&trace, &name, options).map(|row| {
                 table.rows.push(row);
@@ -123,6 +131,12 @@ fn name(path: &Path) -> String {
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let plain = file.strip_suffix(".gz").unwrap_or(&file);
     plain.strip_suffix(".trace").unwrap_or(plain).to_string()
+}
+
+/// Writes the lifetimes and sizes of the blocks of a trace.
+fn write_intervals(trace: &Trace, path: &Path) -> Result<(), ReplayError> {
+    let intervals = trace.problem()?.to_csv();
+    std::fs::write(path, intervals).map_err(|error| ReplayError::Intervals { path: path.display().to_string(), error })
 }
 
 fn measure(trace: &Trace, name: &str, options: &Options) -> Result<Figures, ReplayError> {

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 /// Replays allocation traces in a pool, and prints the figures of each trace: one JSON object per line.
 ///
-/// A trace is text, plain or compressed with gzip, with one event per line: `a ID BYTES` allocates, `f ID` frees. Ids
-/// count up from 0; blocks that are never freed live until the end. Each trace is replayed once in a fresh pool (peaks,
+/// A trace is a snapshot of PyTorch with a history (torch.cuda.memory._dump_snapshot, or the same as JSON), a trace of
+/// STAlloc (mem_log_dev0.txt), or text with one event per line: `a ID BYTES` allocates, `f ID` frees. Ids count up from
+/// 0; blocks that are never freed live until the end. Each may be compressed with gzip. Each trace is replayed once in a fresh pool (peaks,
 /// segments and the cold time), seven more times in the same pool (the warm time is the median), and once in another
 /// fresh pool that is trimmed at several points (the trim residue).
 ///
@@ -55,6 +56,15 @@ pub(crate) struct Options {
     /// the traces in tests/data.
     #[arg(long, conflicts_with = "compact")]
     pub(crate) table: bool,
+
+    /// The device of a snapshot with the histories of several devices.
+    #[arg(long, value_name = "N")]
+    pub(crate) device: Option<usize>,
+
+    /// Writes the lifetimes and sizes of each trace's blocks to the file TRACE.csv in this folder, for other planners. The columns are
+    /// id, lower, upper (exclusive; moments are numbers of events) and size in bytes.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) intervals: Option<PathBuf>,
 
     /// The traces.
     #[arg(value_name = "TRACE", required = true)]

@@ -170,3 +170,35 @@ fn a_table_has_a_row_for_each_trace_and_no_json() {
     assert!(err.contains("bad.trace"), "{err}");
     assert!(Options::try_parse_from(["replay", "--table", "--compact", "on", &traces[0]]).is_err());
 }
+
+#[test]
+fn the_intervals_of_each_trace_are_written_as_csv_that_the_planner_reads() {
+    let folder = Folder::new("intervals");
+    let traces = [folder.write("one.trace", "a 0 100\na 1 0\nf 0\na 2 64\n"), folder.write("two", "")];
+    let target = folder.0.display().to_string();
+    let (outcome, _, err) = replay(&["--intervals", &target, &traces[0], &traces[1]]);
+    assert_eq!((outcome, err.as_str()), (Outcome::Success, ""));
+    let written = |name: &str| fs::read_to_string(folder.0.join(name)).expect("it was written");
+    assert_eq!(written("one.csv"), "id,lower,upper,size\n0,0,2,100\n2,3,4,64\n");
+    let problem = wgpu_pool::plan::Problem::from_csv(&written("one.csv")).expect("it is well formed");
+    assert_eq!(problem.buffers().len(), 2);
+    assert_eq!(written("two.csv"), "id,lower,upper,size\n");
+    let (outcome, _, err) = replay(&["--intervals", "no/such/folder", &traces[0]]);
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(err.contains("one.csv can't be written: "), "{err}");
+}
+
+#[test]
+fn a_snapshot_of_pytorch_is_replayed_as_any_trace() {
+    let folder = Folder::new("snapshot");
+    let event = |action, size| format!("{{\"action\":\"{action}\",\"addr\":64,\"size\":{size},\"stream\":0}}");
+    let history = [event("alloc", 1000), event("free_requested", 1000), event("alloc", 10)].join(",");
+    let path = folder.write("dump.json", &format!("{{\"segments\":[],\"device_traces\":[[{history}]]}}"));
+    let (outcome, out, err) = replay(&[&path]);
+    assert_eq!((outcome, err.as_str()), (Outcome::Success, ""));
+    let line: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((&line["events"], &line["peak_requested"]), (&3.into(), &1000.into()));
+    let (outcome, _, err) = replay(&["--device", "3", &path]);
+    assert_eq!(outcome, Outcome::Refused);
+    assert!(err.ends_with("dump.json: the snapshot has a history of the devices 0, and none of device 3\n"), "{err}");
+}

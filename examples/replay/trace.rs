@@ -9,9 +9,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZeroU64;
 use std::path::Path;
+use wgpu_pool::error::PlanError;
+use wgpu_pool::plan::{self, Problem};
 
-/// The longest line of a trace: more than two numbers of 20 digits each need.
-const LONGEST_LINE: u64 = 256;
+/// The longest line of a trace: more than two numbers of 20 digits each need, and enough for the names of layers.
+const LONGEST_LINE: u64 = 1024;
 
 /// The first bytes of every gzip stream.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -39,21 +41,43 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Reads a trace from a file.
+    /// Reads a trace of this format from a file.
+    #[allow(dead_code, reason = "the program opens traces of every format; benches and tests have this one only")]
     pub(crate) fn open(path: &Path) -> Result<Self, TraceError> {
         let at_line = |line, fault| TraceError { path: path.display().to_string(), line, fault };
         let file = File::open(path).map_err(|error| at_line(0, Fault::Unreadable(error)))?;
         Self::read(BufReader::new(file)).map_err(|(line, fault)| at_line(line, fault))
     }
 
-    /// Reads a trace. An error has the number of its line, or 0 if it does not belong to a line.
-    pub(crate) fn read(mut source: impl BufRead) -> Result<Self, (u64, Fault)> {
-        let start = source.fill_buf().map_err(|error| (0, Fault::Unreadable(error)))?;
-        if start.starts_with(&GZIP) {
-            Self::read_text(BufReader::new(MultiGzDecoder::new(source)), Fault::of_gzip)
-        } else {
-            Self::read_text(source, Fault::Unreadable)
+    /// Reads a trace of this format. An error has the number of its line, or 0 if it does not belong to a line.
+    #[allow(dead_code, reason = "as `open`")]
+    pub(crate) fn read(source: impl BufRead) -> Result<Self, (u64, Fault)> {
+        decompressed(source, Self::read_text)
+    }
+
+    /// As [`read`](Self::read), of plain text.
+    pub(crate) fn read_text(text: &mut dyn BufRead, unreadable: fn(io::Error) -> Fault) -> Result<Self, (u64, Fault)> {
+        let mut reader = Reader::default();
+        for_each_line(text, unreadable, |line| reader.line(line))?;
+        Ok(reader.trace)
+    }
+
+    /// Returns the lifetimes and sizes of all blocks of at least one byte. Moments are numbers of events.
+    pub(crate) fn problem(&self) -> Result<Problem, PlanError> {
+        let mut lifetimes = plan::Trace::new();
+        let mut ids = vec![0; self.slots as usize];
+        let mut next_id = 0;
+        for event in &self.events {
+            match *event {
+                Event::Allocate { slot, bytes } => {
+                    ids[slot as usize] = next_id;
+                    lifetimes.allocate(next_id, bytes)?;
+                    next_id += 1;
+                }
+                Event::Free { slot } => lifetimes.free(ids[slot as usize])?,
+            }
         }
+        lifetimes.problem()
     }
 
     /// Returns the trace with every size divided by `divisor`, rounded down. Requests of at least one byte remain at least one
@@ -75,26 +99,48 @@ impl Trace {
         }
         self
     }
+}
 
-    fn read_text(mut text: impl BufRead, unreadable: fn(io::Error) -> Fault) -> Result<Self, (u64, Fault)> {
-        let mut reader = Reader::default();
-        let mut line = Vec::new();
-        for number in 1.. {
-            line.clear();
-            let length = text.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
-            match length.map_err(|error| (number, unreadable(error)))? {
-                0 => break,
-                _ => reader.line(&line).map_err(|fault| (number, fault))?,
-            }
-        }
-        Ok(reader.trace)
+/// Calls `act` with a file's contents, decompressed if they are a gzip stream, and with what makes an error of reading them.
+pub(crate) fn decompressed<R>(
+    mut source: impl BufRead,
+    act: impl FnOnce(&mut dyn BufRead, fn(io::Error) -> Fault) -> Result<R, (u64, Fault)>,
+) -> Result<R, (u64, Fault)> {
+    let start = source.fill_buf().map_err(|error| (0, Fault::Unreadable(error)))?;
+    if start.starts_with(&GZIP) {
+        act(&mut BufReader::new(MultiGzDecoder::new(source)), Fault::of_gzip)
+    } else {
+        act(&mut source, Fault::Unreadable)
     }
 }
 
-/// The state after the lines so far.
+/// Calls `act` with each line, without its end. An error has the number of the line.
+pub(crate) fn for_each_line(
+    text: &mut dyn BufRead,
+    unreadable: fn(io::Error) -> Fault,
+    mut act: impl FnMut(&[u8]) -> Result<(), Fault>,
+) -> Result<(), (u64, Fault)> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let length = text.take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if length.map_err(|error| (number, unreadable(error)))? == 0 {
+            break;
+        }
+        let line = match line.strip_suffix(b"\n") {
+            Some(line) => line,
+            None if line.len() as u64 == LONGEST_LINE => return Err((number, Fault::TooLong { most: LONGEST_LINE })),
+            None => &line,
+        };
+        act(line).map_err(|fault| (number, fault))?;
+    }
+    Ok(())
+}
+
+/// The state after the events so far.
 #[derive(Debug, Default)]
-struct Reader {
-    trace: Trace,
+pub(crate) struct Reader {
+    pub(crate) trace: Trace,
     /// For each id, the slot and the bytes of a live allocation; `None` if it was freed.
     allocations: Vec<Option<(u32, u64)>>,
     /// The empty slots below `trace.slots`.
@@ -105,32 +151,24 @@ struct Reader {
 
 impl Reader {
     fn line(&mut self, line: &[u8]) -> Result<(), Fault> {
-        let line = match line.strip_suffix(b"\n") {
-            Some(line) => line,
-            None if line.len() as u64 == LONGEST_LINE => return Err(Fault::TooLong { most: LONGEST_LINE }),
-            None => line,
-        };
-        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
-        let event = match fields.next() {
-            Some(b"a") => {
-                let (id, bytes) = (next_number(&mut fields)?, next_number(&mut fields)?);
-                self.allocate(id, bytes)?
-            }
-            Some(b"f") => {
-                let id = next_number(&mut fields)?;
-                self.free(id)?
-            }
+        let mut fields = fields(line);
+        let (id, bytes) = match fields.next() {
+            Some(b"a") => (next_number(&mut fields)?, Some(next_number(&mut fields)?)),
+            Some(b"f") => (next_number(&mut fields)?, None),
             Some(other) => return Err(Fault::UnknownEvent { found: shown(other) }),
             None => return Err(Fault::Empty),
         };
         if let Some(extra) = fields.next() {
             return Err(Fault::Extra { found: shown(extra) });
         }
-        self.trace.events.push(event);
-        Ok(())
+        match bytes {
+            Some(bytes) => self.allocate(id, bytes),
+            None => self.free(id),
+        }
     }
 
-    fn allocate(&mut self, id: u64, bytes: u64) -> Result<Event, Fault> {
+    /// Appends an allocation. Ids count up from 0.
+    pub(crate) fn allocate(&mut self, id: u64, bytes: u64) -> Result<(), Fault> {
         let expected = self.allocations.len() as u64;
         if id != expected {
             return Err(Fault::OutOfOrder { found: id, expected });
@@ -148,20 +186,29 @@ impl Reader {
             }
         };
         self.allocations.push(Some((slot, bytes)));
-        Ok(Event::Allocate { slot, bytes })
+        self.trace.events.push(Event::Allocate { slot, bytes });
+        Ok(())
     }
 
-    fn free(&mut self, id: u64) -> Result<Event, Fault> {
+    /// Appends a free.
+    pub(crate) fn free(&mut self, id: u64) -> Result<(), Fault> {
         let allocation = usize::try_from(id).ok().and_then(|id| self.allocations.get_mut(id));
         let allocation = allocation.ok_or(Fault::UnknownId { id })?;
         let (slot, bytes) = allocation.take().ok_or(Fault::FreedTwice { id })?;
         self.requested -= bytes;
         self.empty_slots.push(slot);
-        Ok(Event::Free { slot })
+        self.trace.events.push(Event::Free { slot });
+        Ok(())
     }
 }
 
-fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Result<u64, Fault> {
+/// Returns the fields of a line, which spaces separate.
+pub(crate) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
+}
+
+/// Reads the next field as a decimal number.
+pub(crate) fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Result<u64, Fault> {
     let field = fields.next().ok_or(Fault::Missing)?;
     if !field.iter().all(u8::is_ascii_digit) {
         return Err(Fault::NoNumber { found: shown(field) });
@@ -171,7 +218,7 @@ fn next_number<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Result<u64, F
 }
 
 /// Returns a field for a message: on one line, and truncated.
-fn shown(field: &[u8]) -> String {
+pub(crate) fn shown(field: &[u8]) -> String {
     const MOST: usize = 24;
     let text = field[..field.len().min(MOST)].escape_ascii().to_string();
     if field.len() > MOST { text + "..." } else { text }

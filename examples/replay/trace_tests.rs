@@ -91,9 +91,9 @@ fn a_malformed_line_is_refused_with_its_number_and_what_is_wrong() {
 #[test]
 fn an_overlong_line_is_refused_before_it_fills_the_memory() {
     let text = format!("a 0 100\n{}", "a".repeat(1 << 20));
-    assert_eq!(read(text.as_bytes()), Err((2, "the line is longer than 256 bytes".into())));
+    assert_eq!(read(text.as_bytes()), Err((2, "the line is longer than 1024 bytes".into())));
     // A line of exactly that length is judged by what it says.
-    let spaces = " ".repeat(256 - "a 0 1\n".len());
+    let spaces = " ".repeat(1024 - "a 0 1\n".len());
     assert!(read(format!("a 0{spaces} 1\n").as_bytes()).is_ok());
     assert!(read(format!("a 0 {spaces} 1\n").as_bytes()).is_err());
 }
