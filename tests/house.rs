@@ -63,6 +63,12 @@ fn every_page_of_the_guide_is_a_module_of_the_guide() {
 }
 
 #[test]
+fn pages_that_exist_without_tensors_link_to_none_that_does_not() {
+    let complaints = pages::links_to_missing_pages(&read("src/lib.rs"), |file| read(&format!("docs/{file}")));
+    assert_none(&complaints);
+}
+
+#[test]
 fn the_page_of_errors_mentions_every_variant() {
     let page = read("docs/guide/errors.md");
     let mut complaints = Vec::new();

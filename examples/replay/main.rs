@@ -1,6 +1,7 @@
 //! Replays allocation traces of real programs in a pool, over any memory: `cargo run --release --example replay -- --help`.
 //!
-//! `trace.rs` reads a trace, `import` those of other programs, `replay.rs` replays it, `stamp.rs` verifies that no other block overwrites a block's bytes.
+//! `trace.rs` reads a trace, `import` those of other programs, `replay.rs` replays it, `stamp.rs` verifies that no other block
+//! overwrites a block's bytes.
 
 mod fault;
 mod import;

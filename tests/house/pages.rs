@@ -8,6 +8,32 @@ pub(crate) const WITHOUT_A_TEST: [(u32, &str); 1] = [(
     "a time: measured by `cargo bench --bench heap` and `--bench pool`, since no test depends on the machine's speed",
 )];
 
+/// Complaints about links from pages of the guide that exist without the feature `tensor` to pages that do not. `library` is the
+/// file that declares the pages, and `read` returns the text of a page.
+pub(crate) fn links_to_missing_pages(library: &str, read: impl Fn(&str) -> String) -> Vec<String> {
+    let declarations = library.lines().map(str::trim);
+    let mut pages = Vec::new();
+    let mut condition = "";
+    for line in declarations {
+        if let Some((page, file)) =
+            line.split_once(": \"").and_then(|(page, rest)| Some((page, rest.strip_suffix("\";")?)))
+        {
+            pages.push((page, file, condition.contains("feature = \"tensor\"")));
+        }
+        condition = line;
+    }
+    let mut found = Vec::new();
+    for &(_, file, _) in pages.iter().filter(|(.., is_conditional)| !is_conditional) {
+        let text = read(file);
+        for (page, ..) in pages.iter().filter(|(.., is_conditional)| *is_conditional) {
+            if text.contains(&format!("crate::guide::{page})")) {
+                found.push(format!("docs/{file}: without the feature `tensor` there is no page `{page}`"));
+            }
+        }
+    }
+    found
+}
+
 /// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read`
 /// returns the text of a file of the checkout.
 pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
