@@ -94,9 +94,11 @@ impl Heap {
         self.blocks[key].generation = generation.wrapping_add(1);
         self.blocks.remove(key);
         let tallies = &mut self.tallies;
-        // The target was counted when it was allocated.
-        tallies.requested.subtract(place.requested);
-        tallies.requested.add(detached.requested.get());
+        // The target was counted when it was allocated, usually with the same requested bytes.
+        if place.requested != detached.requested.get() {
+            tallies.requested.subtract(place.requested);
+            tallies.requested.add(detached.requested.get());
+        }
         tallies.spilled.subtract(detached.size);
         tallies.spilled_requested.subtract(detached.requested.get());
         tallies.spilled_blocks.subtract(1);

@@ -381,8 +381,8 @@ impl<M: Memory> Pool<M> {
 
     /// Returns the largest request in bytes that the limit has room for now, or the size of the largest hole if that is
     /// larger. `None` without a limit. The device may still refuse such a request, and another thread may take the room.
-    /// Next to pinned blocks a larger request may be served, if other blocks can move out of their segments. O(1) while no
-    /// block is pinned, otherwise O(blocks).
+    /// Next to pinned blocks a larger request may be served, if other blocks can move out of their segments; in a pool with
+    /// spilling, if other blocks can move to host memory. O(1) while no block is pinned, otherwise O(blocks).
     #[must_use]
     pub fn largest_request(&self) -> Option<u64> {
         let state = self.inner.state();

@@ -266,7 +266,9 @@ impl<M: Memory> Drop for Storage<M> {
             let State { attribution, heap, spilling, .. } = state;
             attribution.freed(heap, block, self.requested);
             if let Some(spilling) = spilling {
-                spilled = spilling.forget(block, heap.detached(block).map(|detached| detached.size));
+                let size = heap.detached(block).map_or(0, |detached| detached.size);
+                let used = if size > 0 { heap.stats().spilled.current - size } else { 0 };
+                spilled = spilling.forget(block, size, used);
             }
             heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
             if references.is_unused() && state.references.len() < MAX_REFERENCES {

@@ -240,7 +240,13 @@ fn beyond_the_host_limit_the_error_has_the_numbers_of_both_sides<S: Subject>(mem
     assert!(error.to_string().contains(", in host memory 256.0 KiB of at most 256.0 KiB"), "{error}");
     let on_device = storages.iter().find(|one| one.residence() == Residence::Device).ok_or("four are")?;
     assert_eq!(on_device.offload(), Err(DeviceError::HostLimit { bytes: BLOCK, held: 2 * BLOCK, limit: 2 * BLOCK }));
-    // With both sides full, a block returns only when another has left: there is no room for an exchange.
+    // With both sides full, blocks are exchanged: the limit holds before and after.
+    for (storage, number) in storages.iter().zip(0..) {
+        storage.prefetch()?;
+        assert_stamp::<S>(storage, number);
+        let stats = pool.spill_stats();
+        assert!((stats.host, stats.host_blocks) == (2 * BLOCK, 2) && stats.idle == 0, "{stats:?}");
+    }
     drop(storages);
     assert_eq!(stamped(&pool, 6)?.len(), 6);
     assert_consistent(&pool);

@@ -5,7 +5,7 @@
 //! the list:
 //! 1. the pool's growth lock (`pool/ladder.rs`): one thread at a time creates segments;
 //! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands are recorded;
-//! 3. the heap (`pool/mod.rs`): arithmetic only, no call into wgpu;
+//! 3. the heap (`pool/mod.rs`): arithmetic; with the recorder, also commands and buffers for moves, which run no callbacks;
 //! 4. leaf locks, whose holders take no other lock: the state of the submission queue, the idle staging buffers, the
 //!    bind-group layouts, the latched fault, the destroyed segments, the wakers of reads, the poller's state, the
 //!    timer's state, the list of threads, the program cache.

@@ -70,7 +70,7 @@ impl<M: Memory> Storage<M> {
                 drop(inner.resolve([self])?);
                 continue;
             }
-            let mut moved = inner.move_out(&mut commands, &mut state, block)?;
+            let mut moved = inner.move_out(&mut commands, &mut state, block, 0)?;
             drop(state);
             let due = commands.due();
             drop(commands);
@@ -81,7 +81,7 @@ impl<M: Memory> Storage<M> {
                 if !inner.memory.can_wait() {
                     return Err(DeviceError::Unsupported { feature: "MAPPABLE_PRIMARY_BUFFERS" });
                 }
-                moved = inner.read_out(block)?;
+                moved = inner.read_out(block, 0)?;
             }
             match moved {
                 MovedOut::Done(_) => return Ok(()),

@@ -7,7 +7,6 @@ use super::{ClaimGuard, HostCopy, Inner, State, host_location};
 use crate::device::{CacheLevel, Commands, Location, Memory, Submit};
 use crate::error::{AllocateError, DeviceError, OutOfMemory, WorkingSet};
 use crate::heap::BlockId;
-use std::sync::Arc;
 
 impl<M: Memory> Inner<M> {
     /// Returns all detached blocks of a claim to the device. May move other blocks to host memory, and waits for the
@@ -28,10 +27,10 @@ impl<M: Memory> Inner<M> {
         let mut refused = 0;
         loop {
             let Some(detached) = self.state().heap.detached(block) else { return Ok(()) };
-            let existing = self.state().heap.allocate(detached.requested);
-            let target = match existing {
-                Ok(target) => target,
-                Err(_) => {
+            let hole = self.state().take_hole(detached.requested);
+            let target = match hole {
+                Some(target) => target,
+                None => {
                     let before = self.state().remedies;
                     let climbed = self.climb(detached.requested, Sizing::Planned, &before, Some(claim.number()));
                     climbed.map_err(|error| self.working_set_error(error, claim))?
@@ -43,10 +42,11 @@ impl<M: Memory> Inner<M> {
             if !matches!(filled, Ok(true)) {
                 // Not attached: the target is still a separate block.
                 let mut state = self.state();
-                if let Some(spilling) = &mut state.spilling {
-                    spilling.forget(target, None);
-                }
+                let used = state.host_bytes();
+                let copy = state.spilling.as_mut().and_then(|spilling| spilling.forget(target, 0, used));
                 let _ = state.heap.free(target);
+                drop(state);
+                drop(copy);
             }
             match filled {
                 Ok(_) => {}
@@ -181,14 +181,15 @@ fn write_pieces<M: Memory>(
 
 impl<M: Memory> State<M> {
     /// Attaches a block whose bytes were copied to the location of `target`. Returns bytes to drop without the lock.
-    fn attach(&mut self, block: BlockId, target: BlockId) -> Option<Arc<Vec<u8>>> {
+    fn attach(&mut self, block: BlockId, target: BlockId) -> Option<HostCopy<M::Segment>> {
         let place = self.heap.attach(block, target).expect("the target was allocated for the block");
+        let used = self.host_bytes();
         let spilling = self.spilling.as_mut()?;
         spilling.order.touched(block.key());
         spilling.counts.moved_in += place.size;
         spilling.counts.blocks_in += 1;
         let kept = spilling.kept.contains(&block);
-        let freed = spilling.forget(block, Some(place.size));
+        let freed = spilling.forget(block, place.size, used);
         if kept {
             spilling.kept.insert(block);
         }

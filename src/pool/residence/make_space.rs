@@ -55,6 +55,8 @@ impl<M: Memory> Inner<M> {
         let mut skipped = FxHashSet::default();
         let mut extra = effort.extra;
         let mut moved = (0, 0);
+        // The size of the smallest block for which the host had no memory.
+        let mut refused_from = u64::MAX;
         loop {
             let mut commands = self.memory.commands();
             let mut state = self.state();
@@ -63,14 +65,21 @@ impl<M: Memory> Inner<M> {
                 return Ok(Some(block));
             }
             let lacking = state.lacking(requested, refused, self.compaction_share > 0.0).max(extra);
-            let victims = if lacking > 0 { state.victims(lacking, effort, &skipped) } else { Vec::new() };
+            // Blocks move out in exchange for those of the command, unless the exchange would fail: it would leave more on the
+            // host than the limit.
+            let mut allowance = state.returning_bytes(effort.claim);
+            let (mut victims, sum) = state.victims(lacking, allowance, effort, (&skipped, refused_from));
+            if allowance > 0 && sum < lacking {
+                allowance = 0;
+                victims = state.victims(lacking, allowance, effort, (&skipped, refused_from)).0;
+            }
             if victims.is_empty() {
                 state.count_spilled(moved);
                 break;
             }
             let mut read_back = None;
             for victim in victims {
-                match self.move_out(&mut commands, &mut state, victim)? {
+                match self.move_out(&mut commands, &mut state, victim, allowance)? {
                     MovedOut::Done(bytes) => {
                         moved = (moved.0 + 1, moved.1 + bytes);
                         extra = extra.saturating_sub(bytes);
@@ -79,7 +88,8 @@ impl<M: Memory> Inner<M> {
                         read_back = Some(victim);
                         break;
                     }
-                    MovedOut::HostLimit | MovedOut::HostRefused | MovedOut::Contended | MovedOut::Stays => {
+                    MovedOut::HostRefused => refused_from = refused_from.min(state.size_of(victim)),
+                    MovedOut::HostLimit | MovedOut::Contended | MovedOut::Stays => {
                         skipped.insert(victim);
                     }
                 }
@@ -91,11 +101,15 @@ impl<M: Memory> Inner<M> {
                 self.memory.submit(Submit::Soon)?;
             }
             if let Some(victim) = read_back {
-                if let MovedOut::Done(bytes) = self.read_out(victim)? {
-                    moved = (moved.0 + 1, moved.1 + bytes);
-                    extra = extra.saturating_sub(bytes);
-                } else {
-                    skipped.insert(victim);
+                match self.read_out(victim, allowance)? {
+                    MovedOut::Done(bytes) => {
+                        moved = (moved.0 + 1, moved.1 + bytes);
+                        extra = extra.saturating_sub(bytes);
+                    }
+                    MovedOut::HostRefused => refused_from = refused_from.min(self.state().size_of(victim)),
+                    _ => {
+                        skipped.insert(victim);
+                    }
                 }
             }
         }
@@ -138,9 +152,14 @@ impl<M: Memory> Inner<M> {
 
 impl<M: Memory> State<M> {
     /// Allocates a hole of either sub-pool, trying the request's own sub-pool first.
-    fn take_hole(&mut self, requested: NonZeroU64) -> Option<BlockId> {
+    pub(super) fn take_hole(&mut self, requested: NonZeroU64) -> Option<BlockId> {
         let own = self.heap.pool_for(requested);
         [own, own.other()].into_iter().find_map(|pool: SubPool| self.heap.allocate_from(pool, requested).ok())
+    }
+
+    /// Returns the size of a block on the device; 0 if it has none.
+    fn size_of(&self, block: BlockId) -> u64 {
+        self.heap.allocated_place(block).map_or(0, |place| place.size)
     }
 
     fn count_spilled(&mut self, (blocks, bytes): (u64, u64)) {
@@ -166,9 +185,17 @@ impl<M: Memory> State<M> {
     }
 
     /// Returns blocks of `lacking` bytes or more in total to move to host memory, or all that may move: those that are needed
-    /// last, and none whose size the others make unnecessary. O(blocks).
-    fn victims(&self, lacking: u64, effort: &Effort, skipped: &FxHashSet<BlockId>) -> Vec<BlockId> {
-        let Some(spilling) = &self.spilling else { return Vec::new() };
+    /// last, and none whose size the others make unnecessary. Also returns their sum. The host has room for all of them, if
+    /// it may exceed its limit by `allowance` bytes. O(blocks).
+    fn victims(
+        &self,
+        lacking: u64,
+        allowance: u64,
+        effort: &Effort,
+        (skipped, refused_from): (&FxHashSet<BlockId>, u64),
+    ) -> (Vec<BlockId>, u64) {
+        let Some(spilling) = self.spilling.as_ref().filter(|_| lacking > 0) else { return (Vec::new(), 0) };
+        let mut host_room = spilling.limit.saturating_add(allowance).saturating_sub(self.host_bytes());
         let ignores_others = effort.waits > PATIENCE;
         let period = spilling.order.period();
         let has_pins = self.heap.stats().pinned.current > 0;
@@ -180,7 +207,8 @@ impl<M: Memory> State<M> {
             }
             for block in segment.blocks().filter(|block| block.state.is_allocated() && block.pins == 0) {
                 let Some(id) = block.id else { continue };
-                let stays = skipped.contains(&id)
+                let stays = block.size >= refused_from
+                    || skipped.contains(&id)
                     || spilling.kept.contains(&id)
                     || spilling.transit.iter().any(|transit| transit.block == id)
                     || spilling.is_claimed(id, effort.claim, ignores_others);
@@ -192,22 +220,26 @@ impl<M: Memory> State<M> {
         }
         candidates.sort_by_key(|candidate| (candidate.next_use, candidate.block.key()));
         let mut sum = 0;
-        let enough = candidates.iter().position(|candidate| {
-            sum += candidate.size;
-            sum >= lacking
+        candidates.retain(|candidate| {
+            let is_chosen = sum < lacking && candidate.size <= host_room;
+            if is_chosen {
+                sum += candidate.size;
+                host_room -= candidate.size;
+            }
+            is_chosen
         });
-        candidates.truncate(enough.map_or(candidates.len(), |last| last + 1));
         // The last block may be large enough to replace earlier ones. Blocks that are needed soonest stay first.
         let mut excess = sum.saturating_sub(lacking);
         let mut victims = Vec::with_capacity(candidates.len());
         for candidate in candidates.into_iter().rev() {
             if candidate.size <= excess {
                 excess -= candidate.size;
+                sum -= candidate.size;
             } else {
                 victims.push(candidate.block);
             }
         }
         victims.reverse();
-        victims
+        (victims, sum)
     }
 }

@@ -28,6 +28,9 @@
 //!   block leaves the device in the step that finds the copy complete and valid.
 //! - A memory without bytes only counts.
 //!
+//! The limit on host bytes holds before and after each command. While blocks of a command return in exchange for others,
+//! the host may exceed the limit by the bytes of these blocks, so that device and host can both be full.
+//!
 //! # Returning
 //! A command that uses a detached block first returns it: [`Inner::resolve`] registers a [`Claim`] on all blocks of the
 //! command, requests a block of the same size through the out-of-memory ladder, records the copy into it, and attaches
@@ -158,18 +161,17 @@ impl<S: Clone> Spilling<S> {
         }
     }
 
-    /// Removes everything about a block that was just freed. Returns its bytes, to be dropped without the lock; a host
-    /// segment is kept for reuse.
-    pub(super) fn forget(&mut self, block: BlockId, size: Option<u64>) -> Option<Arc<Vec<u8>>> {
+    /// Removes everything about a block that is freed or returns. Its host segment is kept for reuse if the limit permits it
+    /// next to `used` bytes of other blocks. Returns the bytes otherwise, to be dropped without the lock.
+    pub(super) fn forget(&mut self, block: BlockId, size: u64, used: u64) -> Option<HostCopy<S>> {
         self.kept.remove(&block);
         self.invalidate(block);
-        match (self.copies.remove(&block)?, size) {
-            (HostCopy::Segment(segment), Some(size)) => {
+        match self.copies.remove(&block)? {
+            HostCopy::Segment(segment) if used + self.idle_bytes + size <= self.limit => {
                 self.keep_idle(size, segment);
                 None
             }
-            (HostCopy::Bytes(bytes), _) => Some(bytes),
-            (HostCopy::Segment(_), None) => None,
+            copy => Some(copy),
         }
     }
 
@@ -186,6 +188,14 @@ impl<S: Clone> Spilling<S> {
         }
         self.idle_bytes -= size;
         Some(segment)
+    }
+
+    /// Drops idle host segments until all host bytes, with `used` bytes of blocks, are within the limit.
+    fn trim_idle(&mut self, used: u64) {
+        while self.idle_bytes > 0 && used.saturating_add(self.idle_bytes) > self.limit {
+            let Some(&largest) = self.idle.keys().max() else { break };
+            drop(self.take_idle(largest));
+        }
     }
 
     /// Removes all idle host segments.
@@ -220,6 +230,13 @@ impl<S: Clone> Spilling<S> {
 }
 
 impl<M: Memory> State<M> {
+    /// Returns the bytes of the detached blocks of a claim, which return in exchange for blocks that move out.
+    fn returning_bytes(&self, claim: Option<u64>) -> u64 {
+        let claim = claim.and_then(|number| self.spilling.as_ref()?.claim(number));
+        let sizes = claim.into_iter().flat_map(|claim| &claim.blocks).filter_map(|&block| self.heap.detached(block));
+        sizes.map(|detached| detached.size).sum()
+    }
+
     /// Returns the host segment of a detached block, as the source or the target of a command.
     pub(super) fn host_location(&self, block: BlockId) -> Option<Location<M::Segment>> {
         let size = self.heap.detached(block)?.size;

@@ -27,7 +27,8 @@ pub(super) enum MovedOut {
 }
 
 impl<M: Memory> Inner<M> {
-    /// Moves a block to host memory by a recorded copy. The caller holds the recorder and the heap.
+    /// Moves a block to host memory by a recorded copy. The caller holds the recorder and the heap. `allowance` is the number
+    /// of bytes by which the host may exceed its limit, because blocks return in exchange.
     ///
     /// # Errors
     /// [`DeviceError::Lost`], or the error of a failed batch. The block then stays on the device.
@@ -36,16 +37,17 @@ impl<M: Memory> Inner<M> {
         commands: &mut M::Commands<'_>,
         state: &mut State<M>,
         block: BlockId,
+        allowance: u64,
     ) -> Result<MovedOut, DeviceError> {
         let Some(place) = state.movable_place(block) else { return Ok(MovedOut::Stays) };
         if !self.memory.holds_bytes() {
-            if !state.make_host_room(place.size, false) {
+            if !state.make_host_room(place.size, false, allowance) {
                 return Ok(MovedOut::HostLimit);
             }
             state.detach(block, HostCopy::Bytes(Arc::default()));
             return Ok(MovedOut::Done(place.size));
         }
-        if !state.make_host_room(place.size, true) {
+        if !state.make_host_room(place.size, true, allowance) {
             return Ok(MovedOut::HostLimit);
         }
         let idle = state.spilling.as_mut().and_then(|spilling| spilling.take_idle(place.size));
@@ -86,7 +88,7 @@ impl<M: Memory> Inner<M> {
 
     /// A browser cannot wait for a read-back.
     #[cfg(target_arch = "wasm32")]
-    pub(super) fn read_out(&self, _block: BlockId) -> Result<MovedOut, DeviceError> {
+    pub(super) fn read_out(&self, _block: BlockId, _allowance: u64) -> Result<MovedOut, DeviceError> {
         Ok(MovedOut::Stays)
     }
 
@@ -95,7 +97,7 @@ impl<M: Memory> Inner<M> {
     /// # Errors
     /// [`DeviceError::Lost`], or the error of a failed batch. The block then stays on the device.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn read_out(&self, block: BlockId) -> Result<MovedOut, DeviceError> {
+    pub(super) fn read_out(&self, block: BlockId, allowance: u64) -> Result<MovedOut, DeviceError> {
         let size = {
             let mut state = self.state();
             let Some(place) = state.movable_place(block).filter(|_| self.memory.can_wait()) else {
@@ -104,7 +106,7 @@ impl<M: Memory> Inner<M> {
             if state.spilling.iter().flat_map(|spilling| &spilling.transit).any(|transit| transit.block == block) {
                 return Ok(MovedOut::Contended);
             }
-            if !state.make_host_room(place.size, false) {
+            if !state.make_host_room(place.size, false, allowance) {
                 return Ok(MovedOut::HostLimit);
             }
             let transit = Transit { block, size: place.size, valid: true };
@@ -206,18 +208,14 @@ impl<M: Memory> State<M> {
 
     /// Returns whether the limit on host bytes has room for a block, and frees idle host segments that are in the way. With
     /// `reuses`, an idle segment of the size serves the block.
-    fn make_host_room(&mut self, size: u64, reuses: bool) -> bool {
+    fn make_host_room(&mut self, size: u64, reuses: bool, allowance: u64) -> bool {
         let used = self.host_bytes();
         let Some(spilling) = &mut self.spilling else { return false };
-        if used.saturating_add(size) > spilling.limit {
+        if used.saturating_add(size) > spilling.limit.saturating_add(allowance) {
             return false;
         }
-        if reuses && spilling.idle.contains_key(&size) {
-            return true;
-        }
-        while used + spilling.idle_bytes + size > spilling.limit {
-            let Some(&other) = spilling.idle.keys().max() else { break };
-            drop(spilling.take_idle(other));
+        if !reuses || !spilling.idle.contains_key(&size) {
+            spilling.trim_idle(used + size);
         }
         true
     }
