@@ -148,6 +148,10 @@ const WATCHED: &str = "WGPU_POOL_TEST_WATCHED";
 
 /// Returns the resident bytes of this process, where the system reports them.
 fn resident_bytes() -> Option<u64> {
+    // Wine shows the files of Linux to Windows programs, too.
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -231,8 +235,11 @@ fn a_device_without_free_memory_returns_an_error_and_stays_usable() -> Outcome {
     }
     let Some(gpu) = adapter::gpu() else { return Ok(()) };
     let info = gpu.adapter_info();
-    if info.backend != wgpu::Backend::Vulkan || !info.driver_info.starts_with("Mesa 22.") {
-        eprintln!("skipped: only Mesa 22's software Vulkan can be driven out of memory ({})", info.driver_info);
+    if info.backend != wgpu::Backend::Vulkan || !info.driver_info.starts_with("Mesa 22.") || cfg!(windows) {
+        eprintln!(
+            "skipped: only Mesa 22's software Vulkan on Linux can be driven out of memory ({})",
+            info.driver_info
+        );
         return Ok(());
     }
     drop(gpu);

@@ -60,6 +60,7 @@ function showMemory(demo) {
   const memory = demo.memory();
   byId("allocated").textContent = bytes(memory.allocated);
   byId("reserved").textContent = bytes(memory.reserved);
+  byId("reserved").dataset.bytes = String(memory.reserved);
   byId("peak").textContent = bytes(memory.peak);
   byId("segments").textContent = count(memory.segments);
   byId("limit").textContent = memory.limit > 0 ? bytes(memory.limit) : "none";
