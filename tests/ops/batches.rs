@@ -65,7 +65,9 @@ fn products_in_tiles_equal_the_model_in_every_layout() -> Outcome {
         assert_products(pool, &mut random, 3, [40, 68, 44])?;
         assert_products(pool, &mut random, 3, [39, 68, 43])?;
         // Beyond what one dispatch goes through, with a rest.
-        assert_products(pool, &mut random, 1, [32, 32_800, 32])?;
+        if adapter::holds(pool, 4 * 32 * 32_800) {
+            assert_products(pool, &mut random, 1, [32, 32_800, 32])?;
+        }
     }
     Ok(())
 }

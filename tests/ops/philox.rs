@@ -55,6 +55,9 @@ fn the_numbers_do_not_depend_on_the_shape() -> Outcome {
 fn a_large_random_tensor_ends_with_the_numbers_of_its_last_indices() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let count = 3_000_001;
+    if !adapter::holds(pool, 4 * count as u64) {
+        return Ok(());
+    }
     for (name, make, model) in KINDS {
         let tensor = make(pool, &[count], 11)?;
         let tail = tensor.narrow(0, count - 1000, 1000)?.read_blocking::<f32>()?;

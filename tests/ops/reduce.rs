@@ -70,6 +70,9 @@ fn sums_of_every_length_reach_every_element() -> Outcome {
             [1, 2, 31, 32, 33, 255, 256, 257, 1023, 1025, part - 1, part, part + 1, 2 * part + 7, (1 << 20) + 3]
         {
             let rows = if length > 2000 { 2 } else { 5 };
+            if !adapter::holds(pool, 4 * (rows * length) as u64) {
+                continue;
+            }
             let x = Array::whole(&[rows, length], &mut random);
             let along = |row: usize| x.elements[row * length..][..length].iter().sum::<f32>();
             let wanted = Array { shape: vec![rows], elements: (0..rows).map(along).collect() };

@@ -196,6 +196,10 @@ fn a_pool_without_memory_says_so_through_tensors_and_works_on() -> Outcome {
     let Some(pool) = adapter::open(PoolOptions { limit: Some(8 << 20), ..crate::common::options() }) else {
         return Ok(());
     };
+    // Above that it is the device that refuses.
+    if !adapter::holds(&pool, 16 << 20) {
+        return Ok(());
+    }
     let kept = Tensor::full(&pool, [1 << 20], 1.5_f32)?;
     let error = kept.expand([4, 1 << 20])?.contiguous().expect_err("16 MiB are above the limit");
     assert!(matches!(&error, TensorError::Allocate(AllocateError::OutOfMemory(_))), "{error}");

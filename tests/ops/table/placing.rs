@@ -109,7 +109,7 @@ impl Placed {
             }
             Place::Gaps(gap) => {
                 // In many dimensions one element on one side of each is plenty.
-                let (gap, behind) = if shape.len() > 6 { (gap % 2, 1 - gap % 2) } else { (gap, 4 - gap % 4) };
+                let (gap, behind) = if shape.len() > 5 { (gap % 2, 1 - gap % 2) } else { (gap, 4 - gap % 4) };
                 let wide: Vec<usize> = shape.iter().map(|size| gap + size + behind).collect();
                 let numbers = numbered(&wide);
                 let narrowed = axes.iter().fold(numbers, |numbers, &axis| numbers.narrow(axis, gap, shape[axis]));
