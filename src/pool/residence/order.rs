@@ -183,7 +183,7 @@ mod tests {
         let mut order = order([9].into_iter().chain((0..20).flat_map(|_| 0..3)));
         order.touched(5);
         let ranking = ranking(&order, 10);
-        assert_eq!((ranking.first(), ranking.last()), (Some(&4), Some(&5)), "{ranking:?}");
+        assert_eq!((ranking.first(), ranking.last()), (Some(&3), Some(&5)), "{ranking:?}");
         assert!(ranking.iter().position(|&slot| slot == 9) < ranking.iter().position(|&slot| slot == 2));
         order.used(0);
         assert!(matches!(order.next_use(5, order.period()), NextUse::Unknown { .. }));
