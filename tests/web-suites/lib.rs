@@ -34,6 +34,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_without_compaction",
             "pool::pressure::concurrent_callbacks_do_not_block_each_other",
             "pool::scopes::a_scope_counts_its_own_thread_only",
+            "pool::spill_threads::*",
             "pool::threads::*",
             "pool::weak::an_upgrade_racing_with_the_last_strong_handle_never_returns_a_freed_block",
             "pool::weak::racing_pins_weak_handles_and_allocations_free_no_block_twice",
@@ -116,6 +117,10 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::last_rungs::blocks_without_device_memory_stay_in_host_memory_until_there_is_room",
             "pool::last_rungs::without_memory_for_a_readback_the_error_states_that_free_bytes_could_not_be_joined",
         ],
+    ),
+    (
+        "blocks do not move to host memory when there is no room: nothing can wait for the device",
+        &["pool::spill::*", "pool::spill_faults::*", "pool::spill_programs::*", "pool::spill_tensors::*"],
     ),
     (
         "the standard library has no clock and no sleep there",
