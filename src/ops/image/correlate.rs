@@ -39,6 +39,8 @@ struct Params {
     span: u32,
     tiles: u32,
     accumulate: u32,
+    weights_rows: u32,
+    unused: u32,
 }
 
 /// The parameters of `conv2d_pack.wgsl`.
@@ -287,6 +289,8 @@ impl Correlation {
             span: number(units.len().div_ceil(parts))?,
             tiles,
             accumulate: u32::from(units.start > 0),
+            weights_rows: number(packed.shape()[1])?,
+            unused: 0,
         };
         let is_vec4 = phases == [1, 1] && (written[0] * written[1]).is_multiple_of(FOUR);
         let variant = Variant {
