@@ -10,7 +10,11 @@ use std::path::Path;
 const TYPES: [&str; 4] = ["Tensor", "Fused", "Sgd", "AdamW"];
 
 /// Public methods that compute nothing from elements, with the reason.
-const NOT_OPERATIONS: [(&str, &str); 17] = [
+const NOT_OPERATIONS: [(&str, &str); 21] = [
+    ("Tensor::offload", "moves the memory, not the elements"),
+    ("Tensor::prefetch", "moves the memory, not the elements"),
+    ("Tensor::keep_on_device", "moves the memory, not the elements"),
+    ("Tensor::residence", "tells of the memory"),
     ("Tensor::offset", "tells of the handle"),
     ("Tensor::to_text", "reads, and writes text"),
     ("Tensor::to_text_blocking", "reads, and writes text"),
