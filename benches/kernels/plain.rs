@@ -92,7 +92,7 @@ const WORKS: [(&str, OnDevice, OnHost); 32] = [
     ),
 ];
 
-/// Prints the time of each operation and of the loop, measured alternately, and the speed-up: the median of the ratios.
+/// Prints the time of each operation and the speed-up over the loop.
 pub(super) fn compare(bench: &Bench<'_>, mebi: u32) -> Result<(), Box<dyn Error>> {
     let elements = mebi as usize * (1 << 20);
     let on_device = [1, 2].map(|seed| bench.random(&[elements / COLUMNS, COLUMNS], seed));
@@ -102,27 +102,36 @@ pub(super) fn compare(bench: &Bench<'_>, mebi: u32) -> Result<(), Box<dyn Error>
     let mut out = vec![0.0; elements];
     for (name, device, host) in WORKS {
         let name = format!("{name} {mebi} Mi, a plain loop");
-        if !bench.wanted(&name) {
-            continue;
-        }
-        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for sample in 0..=bench.options.samples {
-            bench.pool.synchronize_blocking()?;
-            let start = Instant::now();
-            drop(device(&on_device)?);
-            bench.pool.synchronize_blocking()?;
-            let own = start.elapsed().as_secs_f64();
-            let start = Instant::now();
-            host(black_box(&on_host), black_box(&mut out));
-            let plain = start.elapsed().as_secs_f64();
-            // The first run compiles and grows the pool.
-            if sample > 0 {
-                ours.push(own);
-                theirs.push(plain);
-                ratios.push(plain / own);
-            }
-        }
-        bench.print(&name, median(ours), None, Some(median(ratios)));
+        contest(bench, &name, || device(&on_device), || host(black_box(&on_host), black_box(&mut out)))?;
     }
+    Ok(())
+}
+
+/// Prints the time on the device and the speed-up over the host: medians of samples and of their ratios, taken alternately.
+pub(super) fn contest(
+    bench: &Bench<'_>,
+    name: &str,
+    device: impl Fn() -> Result<Tensor, TensorError>,
+    mut host: impl FnMut(),
+) -> Result<(), Box<dyn Error>> {
+    if !bench.wanted(name) {
+        return Ok(());
+    }
+    let (mut ours, mut ratios) = (Vec::new(), Vec::new());
+    for sample in 0..=bench.options.samples {
+        bench.pool.synchronize_blocking()?;
+        let start = Instant::now();
+        drop(device()?);
+        bench.pool.synchronize_blocking()?;
+        let own = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        host();
+        // The first run compiles and grows the pool.
+        if sample > 0 {
+            ratios.push(start.elapsed().as_secs_f64() / own);
+            ours.push(own);
+        }
+    }
+    bench.print(name, median(ours), None, Some(median(ratios)));
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! Products and convolutions compared with a single-threaded Rust loop and with the crate matrixmultiply, which uses the
 //! SIMD instructions of the CPU on one thread. For a convolution the CPU unfolds the image and multiplies.
 
-use super::{Bench, median};
+use super::Bench;
+use super::plain::contest;
 use std::error::Error;
 use std::hint::black_box;
-use std::time::Instant;
 use wgpu_pool::{Conv2d, Padding, Tensor, TensorError};
 
 /// A product of row-major matrices, rows × inner by inner × columns.
@@ -42,8 +42,8 @@ pub(super) fn compare(bench: &Bench<'_>) -> Result<(), Box<dyn Error>> {
         let (left, right) = (bench.random(&[rows, inner], 1)?, bench.random(&[inner, columns], 2)?);
         let (a, b) = (left.read_blocking::<f32>()?, right.read_blocking::<f32>()?);
         let device = || left.matmul(&right);
-        contest(bench, &format!("{name}, a plain loop"), device, |out| size.in_a_loop(&a, &b, out))?;
-        contest(bench, &format!("{name}, matrixmultiply"), device, |out| size.by_library(&a, &b, out))?;
+        verified_contest(bench, &format!("{name}, a plain loop"), device, |out| size.in_a_loop(&a, &b, out))?;
+        verified_contest(bench, &format!("{name}, matrixmultiply"), device, |out| size.by_library(&a, &b, out))?;
     }
     for image in IMAGES {
         let Image { channels, side } = image;
@@ -54,19 +54,19 @@ pub(super) fn compare(bench: &Bench<'_>) -> Result<(), Box<dyn Error>> {
         let options = Conv2d { padding: Padding::all(1), ..Conv2d::default() };
         let device = || x.conv2d(&weight, None, options);
         let plain = |out: &mut [f32]| image.in_a_loop(&pixels, &weights, out);
-        contest(bench, &format!("{name}, a plain loop"), device, plain)?;
+        verified_contest(bench, &format!("{name}, a plain loop"), device, plain)?;
         let mut unfolded = vec![0.0; 9 * pixels.len()];
         let library = |out: &mut [f32]| image.by_library(&pixels, &weights, &mut unfolded, out);
-        contest(bench, &format!("{name}, matrixmultiply"), device, library)?;
+        verified_contest(bench, &format!("{name}, matrixmultiply"), device, library)?;
     }
     Ok(())
 }
 
-/// Times both alternately.
+/// Compares the results, then the times.
 ///
 /// # Panics
 /// If the results differ by more than rounding.
-fn contest(
+fn verified_contest(
     bench: &Bench<'_>,
     name: &str,
     device: impl Fn() -> Result<Tensor, TensorError>,
@@ -81,20 +81,7 @@ fn contest(
     // Sums of at most 576 terms below 1.
     let agree = result.iter().zip(&out).all(|(ours, other)| (ours - other).abs() <= 1e-2);
     assert!(agree, "{name}: the results differ");
-    let (mut ours, mut ratios) = (Vec::new(), Vec::new());
-    for _ in 0..bench.options.samples {
-        bench.pool.synchronize_blocking()?;
-        let start = Instant::now();
-        drop(device()?);
-        bench.pool.synchronize_blocking()?;
-        let own = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        host(black_box(&mut out));
-        ratios.push(start.elapsed().as_secs_f64() / own);
-        ours.push(own);
-    }
-    bench.print(name, median(ours), None, Some(median(ratios)));
-    Ok(())
+    contest(bench, name, device, || host(black_box(&mut out)))
 }
 
 impl Matrices {

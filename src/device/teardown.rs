@@ -59,6 +59,18 @@ pub(crate) fn opening() -> impl Send + Sync {
     GATE.enter(false)
 }
 
+/// Whether a device is being destroyed.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) fn is_destroying() -> bool {
+    GATE.state().destructions > 0
+}
+
+/// The calls that the calling thread has in progress.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) fn calls_of_this_thread() -> usize {
+    DEPTH.get()
+}
+
 /// Registers that the calling thread uses a driver.
 pub(crate) fn note_thread() {
     struct Ends;
@@ -85,10 +97,10 @@ struct Gate {
     longest_wait: Duration,
 }
 
-#[derive(Default)]
 struct State {
     calls: usize,
-    is_destroying: bool,
+    /// More than one only after the longest wait, or where one destroys another.
+    destructions: usize,
     /// Devices that wait for calls to end; new calls then wait.
     waiting: usize,
     last_end: Option<Instant>,
@@ -106,7 +118,7 @@ impl Drop for InCall<'_> {
 
 impl Gate {
     const fn new(quiet: Duration, longest_wait: Duration) -> Self {
-        let state = State { calls: 0, is_destroying: false, waiting: 0, last_end: None };
+        let state = State { calls: 0, destructions: 0, waiting: 0, last_end: None };
         Self { state: Mutex::new(state), changed: Condvar::new(), quiet, longest_wait }
     }
 
@@ -117,7 +129,7 @@ impl Gate {
     /// Begins a call; waits for destructions, at most the longest wait. A call inside another one does not wait for those that
     /// have not begun, since they wait for the outer call.
     fn enter(&self, is_inside: bool) -> InCall<'_> {
-        let blocks = |state: &mut State| state.is_destroying || state.waiting > 0 && !is_inside;
+        let blocks = |state: &mut State| state.destructions > 0 || state.waiting > 0 && !is_inside;
         let waited = self.changed.wait_timeout_while(self.state(), self.longest_wait, blocks);
         waited.unwrap_or_else(PoisonError::into_inner).0.calls += 1;
         InCall(self)
@@ -149,7 +161,7 @@ impl Gate {
 
         impl Drop for Destroying<'_> {
             fn drop(&mut self) {
-                self.0.state().is_destroying = false;
+                self.0.state().destructions -= 1;
                 self.0.changed.notify_all();
             }
         }
@@ -162,14 +174,14 @@ impl Gate {
             let now = Instant::now();
             let left = give_up.saturating_duration_since(now);
             let quiet = state.last_end.map_or(Duration::ZERO, |end| (end + self.quiet).saturating_duration_since(now));
-            let wait = if state.is_destroying || state.calls > own_calls { left } else { quiet.min(left) };
+            let wait = if state.destructions > 0 || state.calls > own_calls { left } else { quiet.min(left) };
             if wait.is_zero() {
                 break;
             }
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.waiting -= 1;
-        state.is_destroying = true;
+        state.destructions += 1;
         drop(state);
         let _destroying = Destroying(self);
         act()
@@ -177,7 +189,7 @@ impl Gate {
 
     /// Notes the end of the calling thread. Waits for a destruction, at most the longest wait.
     fn end_thread(&self) {
-        let waited = self.changed.wait_timeout_while(self.state(), self.longest_wait, |state| state.is_destroying);
+        let waited = self.changed.wait_timeout_while(self.state(), self.longest_wait, |state| state.destructions > 0);
         waited.unwrap_or_else(PoisonError::into_inner).0.last_end = Some(Instant::now());
     }
 }
@@ -225,7 +237,7 @@ mod tests {
         });
         let state = gate.state();
         assert!(state.last_end.is_some());
-        assert_eq!((state.is_destroying, state.waiting, state.calls), (false, 0, 0));
+        assert_eq!((state.destructions, state.waiting, state.calls), (0, 0, 0));
     }
 
     #[test]
@@ -267,6 +279,8 @@ mod tests {
             gate.end_thread();
             gate.call(|| ());
             gate.destroy(|| ());
+            // The outer one is still in progress.
+            assert_eq!(gate.state().destructions, 1);
         });
     }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// The bytes per readback. Halved if the device refuses the readback buffer.
 pub(super) const READBACK_BYTES: u64 = 64 << 20;
 /// The smallest size to which the readback is halved.
-pub(super) const MIN_READBACK_BYTES: u64 = 64 << 10;
+const MIN_READBACK_BYTES: u64 = 64 << 10;
 /// The number of attempts to copy one segment while other threads keep using it, before the next segment is tried.
 const MAX_ATTEMPTS: u32 = 8;
 /// From this attempt on, commands of other threads are delayed briefly.
@@ -33,6 +33,26 @@ enum Copied {
     Invalidated,
     /// Memory on the device or on the host could not be allocated.
     Refused,
+}
+
+/// The result of a request for a readback.
+pub(super) enum Granted<R> {
+    Readback(R),
+    /// The device refused the readback; a smaller one may be granted.
+    Halved,
+    /// The device refused the smallest readback.
+    Refused,
+}
+
+/// Allocates host memory for `size` bytes. `None` if the host has none.
+pub(super) fn host_buffer(size: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let reserved = usize::try_from(size).ok().map(|size| bytes.try_reserve_exact(size));
+    if !matches!(reserved, Some(Ok(()))) {
+        log::debug!("wgpu-pool: no host memory for a copy of {}", Bytes(size));
+        return None;
+    }
+    Some(bytes)
 }
 
 /// The next part of a block to read.
@@ -125,14 +145,8 @@ impl<M: Memory> Inner<M> {
         let blocks = self.state().heap.active_blocks_of(id);
         let mut contents = Vec::with_capacity(blocks.len());
         for &(block, _, size) in &blocks {
-            let mut bytes = Vec::new();
-            if self.memory.holds_bytes() {
-                let reserved = usize::try_from(size).ok().map(|size| bytes.try_reserve_exact(size));
-                if !matches!(reserved, Some(Ok(()))) {
-                    log::debug!("wgpu-pool: no host memory for a copy of {}", Bytes(size));
-                    return Ok(Copied::Refused);
-                }
-            }
+            let wanted = if self.memory.holds_bytes() { size } else { 0 };
+            let Some(bytes) = host_buffer(wanted) else { return Ok(Copied::Refused) };
             contents.push(BlockBytes::new(block, bytes));
         }
         if !self.memory.holds_bytes() {
@@ -142,15 +156,10 @@ impl<M: Memory> Inner<M> {
         while at.0 < blocks.len() {
             let (pieces, next) = next_pieces(&blocks, at, read_bytes);
             let length = pieces.iter().map(|piece| piece.length).sum();
-            let readback = match self.memory.readback(length) {
-                Ok(readback) => readback,
-                Err(DeviceError::Refused { .. }) if read_bytes > MIN_READBACK_BYTES => {
-                    read_bytes /= 2;
-                    self.memory.drop_caches(CacheLevel::Buffers);
-                    continue;
-                }
-                Err(DeviceError::Refused { .. }) => return Ok(Copied::Refused),
-                Err(error) => return Err(error),
+            let readback = match self.readback_or_halve(length, &mut read_bytes)? {
+                Granted::Readback(readback) => readback,
+                Granted::Halved => continue,
+                Granted::Refused => return Ok(Copied::Refused),
             };
             let Some(readback) = self.record_reads(id, &blocks, &pieces, readback)? else {
                 return Ok(Copied::Invalidated);
@@ -173,6 +182,20 @@ impl<M: Memory> Inner<M> {
             at = next;
         }
         Ok(Copied::Contents(contents))
+    }
+
+    /// Creates a readback of `length` bytes. If the device refuses it, halves `most`, the size for the next attempt.
+    pub(super) fn readback_or_halve(&self, length: u64, most: &mut u64) -> Result<Granted<M::Readback>, DeviceError> {
+        match self.memory.readback(length) {
+            Ok(readback) => Ok(Granted::Readback(readback)),
+            Err(DeviceError::Refused { .. }) if *most > MIN_READBACK_BYTES => {
+                *most /= 2;
+                self.memory.drop_caches(CacheLevel::Buffers);
+                Ok(Granted::Halved)
+            }
+            Err(DeviceError::Refused { .. }) => Ok(Granted::Refused),
+            Err(error) => Err(error),
+        }
     }
 
     /// Records the reads. Returns `None` if a block has moved or was freed.

@@ -273,6 +273,17 @@ impl Gpu {
         self.check()?;
         Ok(buffer)
     }
+
+    /// Creates a segment that commands can copy from and to, with one more usage.
+    fn segment(&self, label: &'static str, bytes: u64, usage: wgpu::BufferUsages) -> Result<GpuSegment, DeviceError> {
+        let usage = usage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.buffer(label, bytes, usage, false)?;
+        // wgpu reports no error on a lost device: the buffer is then an invalid handle.
+        self.submission.check_for_loss();
+        self.check()?;
+        let (last_batch, is_exposed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(GpuSegment(Arc::new(SegmentInner { buffer, last_batch, is_exposed })))
+    }
 }
 
 impl Memory for Gpu {
@@ -285,13 +296,7 @@ impl Memory for Gpu {
     }
 
     fn create_segment(&self, bytes: u64) -> Result<GpuSegment, DeviceError> {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let buffer = self.buffer(driver::SEGMENT, bytes, usage, false)?;
-        // wgpu reports no error on a lost device: the buffer is then an invalid handle.
-        self.submission.check_for_loss();
-        self.check()?;
-        let (last_batch, is_exposed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(GpuSegment(Arc::new(SegmentInner { buffer, last_batch, is_exposed })))
+        self.segment(driver::SEGMENT, bytes, wgpu::BufferUsages::STORAGE)
     }
 
     /// A buffer with these usages is in host memory, and copies to and from it run at the rate of the bus. With
@@ -301,12 +306,7 @@ impl Memory for Gpu {
         if !self.device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) || cfg!(target_arch = "wasm32") {
             return Ok(None);
         }
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let buffer = self.buffer("wgpu-pool host copy", bytes, usage, false)?;
-        self.submission.check_for_loss();
-        self.check()?;
-        let (last_batch, is_exposed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Some(GpuSegment(Arc::new(SegmentInner { buffer, last_batch, is_exposed }))))
+        self.segment("wgpu-pool host copy", bytes, wgpu::BufferUsages::MAP_READ).map(Some)
     }
 
     fn acceptance(&self, segment: &GpuSegment) -> Acceptance {

@@ -187,18 +187,12 @@ pub(super) mod forced {
     /// Runs `act` with this kernel for every correlation.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops::image) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
-        let before = KERNEL.replace(Some(kernel));
-        let result = act();
-        KERNEL.set(before);
-        result
+        crate::ops::launch::with_choice(&KERNEL, Some(kernel), act)
     }
 
     /// Runs `act` with this number of parts of the K dimension.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops::image) fn with_parts<R>(parts: usize, act: impl FnOnce() -> R) -> R {
-        let before = PARTS.replace(Some(parts));
-        let result = act();
-        PARTS.set(before);
-        result
+        crate::ops::launch::with_choice(&PARTS, Some(parts), act)
     }
 }

@@ -110,31 +110,31 @@ impl Attribution {
     }
 
     fn record_block(&mut self, kind: EventKind, heap: &Heap, block: BlockId, requested: u64) {
-        let Some(history) = &mut self.history else { return };
+        if self.history.is_none() {
+            return;
+        }
         let event = match (heap.allocated_place(block), heap.detached(block)) {
             (Some(place), _) => Event::at(kind, place),
             // In host memory.
             (None, Some(detached)) => Event::of(kind, detached.size),
             (None, None) => return,
         };
-        let origin = self.origins.of(block);
-        history.record(&Event {
-            requested,
-            site: origin.map(|origin| origin.site),
-            scope: origin.and_then(origins::Origin::scope),
-            ..event
-        });
+        self.record_of(block, Event { requested, ..event });
     }
 
     /// Records that a block has moved to host memory from a location, or has returned to it.
     pub(super) fn moved_between(&mut self, kind: EventKind, block: BlockId, place: Place) {
+        self.record_of(block, Event { requested: place.requested, ..Event::at(kind, place) });
+    }
+
+    /// Records an event with the call site and the scope of a block.
+    fn record_of(&mut self, block: BlockId, event: Event) {
         let Some(history) = &mut self.history else { return };
         let origin = self.origins.of(block);
         history.record(&Event {
-            requested: place.requested,
             site: origin.map(|origin| origin.site),
             scope: origin.and_then(origins::Origin::scope),
-            ..Event::at(kind, place)
+            ..event
         });
     }
 

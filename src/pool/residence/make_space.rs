@@ -40,6 +40,47 @@ struct Candidate {
     next_use: NextUse,
 }
 
+/// The state of one use of the rung.
+struct Search {
+    /// The rest of [`Effort::extra`].
+    extra: u64,
+    /// The blocks that have moved, and their bytes.
+    blocks: u64,
+    bytes: u64,
+    /// Blocks that cannot move.
+    skipped: FxHashSet<BlockId>,
+    /// The size of the smallest block for which the host had no memory.
+    refused_from: u64,
+}
+
+impl Search {
+    fn new(extra: u64) -> Self {
+        Self { extra, blocks: 0, bytes: 0, skipped: FxHashSet::default(), refused_from: u64::MAX }
+    }
+
+    /// Notes the result of an attempt to move a block.
+    fn note<M: Memory>(&mut self, state: &mut State<M>, victim: BlockId, moved: MovedOut) {
+        match moved {
+            MovedOut::Done(bytes) => {
+                self.blocks += 1;
+                self.bytes += bytes;
+                self.extra = self.extra.saturating_sub(bytes);
+                state.remedies.spilled += 1;
+                state.remedies.bytes_spilled += bytes;
+            }
+            MovedOut::HostRefused => {
+                // A block that was freed meanwhile has no size.
+                if let Some(place) = state.heap.allocated_place(victim) {
+                    self.refused_from = self.refused_from.min(place.size);
+                }
+            }
+            MovedOut::NeedsReadback | MovedOut::HostLimit | MovedOut::Contended | MovedOut::Stays => {
+                self.skipped.insert(victim);
+            }
+        }
+    }
+}
+
 impl<M: Memory> Inner<M> {
     /// Moves blocks to host memory until the request fits, and allocates it. `None` if no hole results: the other rungs
     /// then use the free bytes. Waits only for read-backs. The caller must hold no lock.
@@ -52,47 +93,33 @@ impl<M: Memory> Inner<M> {
         if !self.spills() {
             return Ok(None);
         }
-        let mut skipped = FxHashSet::default();
-        let mut extra = effort.extra;
-        let mut moved = (0, 0);
-        // The size of the smallest block for which the host had no memory.
-        let mut refused_from = u64::MAX;
+        let mut search = Search::new(effort.extra);
         loop {
             let mut commands = self.memory.commands();
             let mut state = self.state();
             if let Some(block) = state.take_hole(requested) {
-                state.count_spilled(moved);
                 return Ok(Some(block));
             }
-            let lacking = state.lacking(requested, refused, self.compaction_share > 0.0).max(extra);
+            let lacking = state.lacking(requested, refused, self.compaction_share > 0.0).max(search.extra);
             // Blocks move out in exchange for those of the command, unless the exchange would fail: it would leave more on the
             // host than the limit.
             let mut allowance = state.returning_bytes(effort.claim);
-            let (mut victims, sum) = state.victims(lacking, allowance, effort, (&skipped, refused_from));
+            let (mut victims, sum) = state.victims(lacking, allowance, effort, &search);
             if allowance > 0 && sum < lacking {
                 allowance = 0;
-                victims = state.victims(lacking, allowance, effort, (&skipped, refused_from)).0;
+                victims = state.victims(lacking, allowance, effort, &search).0;
             }
             if victims.is_empty() {
-                state.count_spilled(moved);
                 break;
             }
             let mut read_back = None;
             for victim in victims {
-                match self.move_out(&mut commands, &mut state, victim, allowance)? {
-                    MovedOut::Done(bytes) => {
-                        moved = (moved.0 + 1, moved.1 + bytes);
-                        extra = extra.saturating_sub(bytes);
-                    }
-                    MovedOut::NeedsReadback => {
-                        read_back = Some(victim);
-                        break;
-                    }
-                    MovedOut::HostRefused => refused_from = refused_from.min(state.size_of(victim)),
-                    MovedOut::HostLimit | MovedOut::Contended | MovedOut::Stays => {
-                        skipped.insert(victim);
-                    }
+                let moved = self.move_out(&mut commands, &mut state, victim, allowance)?;
+                if moved == MovedOut::NeedsReadback {
+                    read_back = Some(victim);
+                    break;
                 }
+                search.note(&mut state, victim, moved);
             }
             drop(state);
             let due = commands.due();
@@ -101,20 +128,12 @@ impl<M: Memory> Inner<M> {
                 self.memory.submit(Submit::Soon)?;
             }
             if let Some(victim) = read_back {
-                match self.read_out(victim, allowance)? {
-                    MovedOut::Done(bytes) => {
-                        moved = (moved.0 + 1, moved.1 + bytes);
-                        extra = extra.saturating_sub(bytes);
-                    }
-                    MovedOut::HostRefused => refused_from = refused_from.min(self.state().size_of(victim)),
-                    _ => {
-                        skipped.insert(victim);
-                    }
-                }
+                let moved = self.read_out(victim, allowance)?;
+                search.note(&mut self.state(), victim, moved);
             }
         }
-        if moved.0 > 0 {
-            log::debug!("wgpu-pool: {} blocks of {} moved to host memory", moved.0, Bytes(moved.1));
+        if search.blocks > 0 {
+            log::debug!("wgpu-pool: {} blocks of {} moved to host memory", search.blocks, Bytes(search.bytes));
             if self.compaction_share > 0.0 {
                 return self.move_within_segments(requested);
             }
@@ -157,16 +176,6 @@ impl<M: Memory> State<M> {
         [own, own.other()].into_iter().find_map(|pool: SubPool| self.heap.allocate_from(pool, requested).ok())
     }
 
-    /// Returns the size of a block on the device; 0 if it has none.
-    fn size_of(&self, block: BlockId) -> u64 {
-        self.heap.allocated_place(block).map_or(0, |place| place.size)
-    }
-
-    fn count_spilled(&mut self, (blocks, bytes): (u64, u64)) {
-        self.remedies.spilled += blocks;
-        self.remedies.bytes_spilled += bytes;
-    }
-
     /// Returns the bytes by which active bytes must fall so that the other rungs can serve the request.
     fn lacking(&self, requested: NonZeroU64, refused: bool, moves: bool) -> u64 {
         let size = self.heap.block_size(requested);
@@ -187,13 +196,7 @@ impl<M: Memory> State<M> {
     /// Returns blocks of `lacking` bytes or more in total to move to host memory, or all that may move: those that are needed
     /// last, and none whose size the others make unnecessary. Also returns their sum. The host has room for all of them, if
     /// it may exceed its limit by `allowance` bytes. O(blocks).
-    fn victims(
-        &self,
-        lacking: u64,
-        allowance: u64,
-        effort: &Effort,
-        (skipped, refused_from): (&FxHashSet<BlockId>, u64),
-    ) -> (Vec<BlockId>, u64) {
+    fn victims(&self, lacking: u64, allowance: u64, effort: &Effort, search: &Search) -> (Vec<BlockId>, u64) {
         let Some(spilling) = self.spilling.as_ref().filter(|_| lacking > 0) else { return (Vec::new(), 0) };
         let mut host_room = spilling.limit.saturating_add(allowance).saturating_sub(self.host_bytes());
         let ignores_others = effort.waits > PATIENCE;
@@ -207,8 +210,8 @@ impl<M: Memory> State<M> {
             }
             for block in segment.blocks().filter(|block| block.state.is_allocated() && block.pins == 0) {
                 let Some(id) = block.id else { continue };
-                let stays = block.size >= refused_from
-                    || skipped.contains(&id)
+                let stays = block.size >= search.refused_from
+                    || search.skipped.contains(&id)
                     || spilling.kept.contains(&id)
                     || spilling.transit.iter().any(|transit| transit.block == id)
                     || spilling.is_claimed(id, effort.claim, ignores_others);

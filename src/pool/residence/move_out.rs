@@ -2,9 +2,9 @@
 
 use super::super::EventKind;
 #[cfg(not(target_arch = "wasm32"))]
-use super::super::host_copy::{MIN_READBACK_BYTES, READBACK_BYTES};
+use super::super::host_copy::{Granted, READBACK_BYTES, host_buffer};
 use super::{HostCopy, Inner, State, Transit, host_location};
-use crate::device::{CacheLevel, Commands, Location, Memory};
+use crate::device::{Commands, Location, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, Place, SegmentId};
 use std::sync::Arc;
@@ -116,25 +116,15 @@ impl<M: Memory> Inner<M> {
             place.size
         };
         let _in_transit = InTransit { inner: self, block };
-        let mut bytes = Vec::new();
-        let reserved = usize::try_from(size).ok().map(|size| bytes.try_reserve_exact(size));
-        if !matches!(reserved, Some(Ok(()))) {
-            log::debug!("wgpu-pool: the host has no memory for a block of {}", Bytes(size));
-            return Ok(MovedOut::HostRefused);
-        }
+        let Some(mut bytes) = host_buffer(size) else { return Ok(MovedOut::HostRefused) };
         let mut piece_bytes = READBACK_BYTES;
         let mut offset = 0;
         while offset < size {
             let length = piece_bytes.min(size - offset);
-            let mut readback = match self.memory.readback(length) {
-                Ok(readback) => readback,
-                Err(DeviceError::Refused { .. }) if piece_bytes > MIN_READBACK_BYTES => {
-                    piece_bytes /= 2;
-                    self.memory.drop_caches(CacheLevel::Buffers);
-                    continue;
-                }
-                Err(DeviceError::Refused { .. }) => return Ok(MovedOut::HostRefused),
-                Err(error) => return Err(error),
+            let mut readback = match self.readback_or_halve(length, &mut piece_bytes)? {
+                Granted::Readback(readback) => readback,
+                Granted::Halved => continue,
+                Granted::Refused => return Ok(MovedOut::HostRefused),
             };
             {
                 let mut commands = self.memory.commands();

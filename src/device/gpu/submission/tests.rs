@@ -3,7 +3,7 @@
 
 use super::wait::MAX_IN_FLIGHT;
 use super::{Fault, MAX_RECORDED};
-use crate::device::{Commands, Gpu, GpuSegment, Location, Memory, Submit};
+use crate::device::{Commands, Gpu, GpuSegment, Location, Memory, Submit, teardown};
 use crate::error::DeviceError;
 use crate::heap::{Heap, HeapOptions, SubPool};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -285,6 +285,58 @@ fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tes
         let error = call(&program).expect_err("the device is destroyed");
         assert!(lost(&error), "call {number}: {error}");
         assert!(program.clear().is_err_and(|error| lost(&error)));
+    }
+    Ok(())
+}
+
+#[test]
+fn submissions_and_polls_are_calls_that_the_destruction_of_a_device_waits_for() -> Tested {
+    let program = Program::new()?;
+    let (sender, receiver) = mpsc::channel();
+    program.on_submission_thread({
+        let sender = sender.clone();
+        move || sender.send(teardown::calls_of_this_thread()).expect("the test waits")
+    })?;
+    assert_eq!(receiver.recv_timeout(TIMEOUT)?, 1);
+    program.gpu.submit(Submit::Now)?;
+    program.gpu.queue.on_submitted_work_done(move || sender.send(teardown::calls_of_this_thread()).unwrap_or(()));
+    program.gpu.checked.poll();
+    assert_eq!(receiver.recv_timeout(TIMEOUT)?, 1);
+    assert_eq!(teardown::calls_of_this_thread(), 0);
+    Ok(())
+}
+
+#[test]
+fn the_device_is_destroyed_apart_from_calls_whichever_of_its_objects_is_dropped_last() -> Tested {
+    /// Dropped with the device; tells whether the crate was destroying one.
+    struct Witness(mpsc::Sender<bool>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            self.0.send(teardown::is_destroying()).unwrap_or(());
+        }
+    }
+
+    let ends: [fn(Program); 2] = [
+        |Program { gpu, place }| {
+            drop(gpu);
+            drop(place);
+        },
+        |Program { gpu, place }| {
+            drop(place);
+            drop(gpu);
+        },
+    ];
+    for end in ends {
+        let program = Program::new()?;
+        let (sender, receiver) = mpsc::channel();
+        let witness = Witness(sender);
+        program.gpu.device.set_device_lost_callback(move |_, _| _ = &witness);
+        program.batch()?;
+        program.gpu.wait()?;
+        assert!(receiver.try_recv().is_err(), "the device still exists");
+        end(program);
+        assert_eq!(receiver.try_recv(), Ok(true));
     }
     Ok(())
 }
