@@ -60,6 +60,8 @@ mod copy_back;
 mod make_space;
 mod move_out;
 mod order;
+#[cfg(not(target_arch = "wasm32"))]
+mod read_out;
 mod statistics;
 
 pub use control::Residence;

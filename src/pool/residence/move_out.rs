@@ -1,10 +1,8 @@
 //! Moving blocks to host memory.
 
 use super::super::EventKind;
-#[cfg(not(target_arch = "wasm32"))]
-use super::super::host_copy::{Granted, READBACK_BYTES, host_buffer};
-use super::{HostCopy, Inner, State, Transit, host_location};
-use crate::device::{Commands, Location, Memory};
+use super::{HostCopy, Inner, State, host_location};
+use crate::device::{Commands, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, Place, SegmentId};
 use std::sync::Arc;
@@ -21,6 +19,7 @@ pub(super) enum MovedOut {
     /// The host, or the device for a read-back buffer, has no memory.
     HostRefused,
     /// A command has used the block meanwhile.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only read-backs find this, which wait"))]
     Contended,
     /// The block is pinned, was freed, has no device memory, or is in host memory already.
     Stays,
@@ -91,89 +90,6 @@ impl<M: Memory> Inner<M> {
     pub(super) fn read_out(&self, _block: BlockId, _allowance: u64) -> Result<MovedOut, DeviceError> {
         Ok(MovedOut::Stays)
     }
-
-    /// Moves a block to host memory through a read-back. Waits for the device; the caller must hold no lock.
-    ///
-    /// # Errors
-    /// [`DeviceError::Lost`], or the error of a failed batch. The block then stays on the device.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn read_out(&self, block: BlockId, allowance: u64) -> Result<MovedOut, DeviceError> {
-        let size = {
-            let mut state = self.state();
-            let Some(place) = state.movable_place(block).filter(|_| self.memory.can_wait()) else {
-                return Ok(MovedOut::Stays);
-            };
-            if state.spilling.iter().flat_map(|spilling| &spilling.transit).any(|transit| transit.block == block) {
-                return Ok(MovedOut::Contended);
-            }
-            if !state.make_host_room(place.size, false, allowance) {
-                return Ok(MovedOut::HostLimit);
-            }
-            let transit = Transit { block, size: place.size, valid: true };
-            if let Some(spilling) = &mut state.spilling {
-                spilling.transit.push(transit);
-            }
-            place.size
-        };
-        let _in_transit = InTransit { inner: self, block };
-        let Some(mut bytes) = host_buffer(size) else { return Ok(MovedOut::HostRefused) };
-        let mut piece_bytes = READBACK_BYTES;
-        let mut offset = 0;
-        while offset < size {
-            let length = piece_bytes.min(size - offset);
-            let mut readback = match self.readback_or_halve(length, &mut piece_bytes)? {
-                Granted::Readback(readback) => readback,
-                Granted::Halved => continue,
-                Granted::Refused => return Ok(MovedOut::HostRefused),
-            };
-            {
-                let mut commands = self.memory.commands();
-                let state = self.state();
-                let Some(place) = state.valid_transit(block) else { return Ok(MovedOut::Contended) };
-                let Some(segment) = state.segments.get(&place.segment) else { return Ok(MovedOut::Contended) };
-                let offset = place.offset + offset;
-                let from = Location { id: place.segment, segment: segment.clone(), offset, size: length };
-                commands.read(&from, &mut readback)?;
-            }
-            match self.memory.collect_blocking(readback) {
-                Ok(read) if read.len() as u64 == length => bytes.extend_from_slice(&read),
-                Ok(read) => {
-                    let message = format!("a readback of {length} bytes returned {} bytes", read.len());
-                    return Err(DeviceError::Validation { message });
-                }
-                Err(DeviceError::Refused { .. }) => return Ok(MovedOut::HostRefused),
-                Err(error) => return Err(error),
-            }
-            offset += length;
-        }
-        let mut commands = self.memory.commands();
-        let mut state = self.state();
-        // A move within the device does not change the bytes, so the block may be at another location.
-        let Some(place) = state.valid_transit(block) else { return Ok(MovedOut::Contended) };
-        if state.movable_place(block).is_none() {
-            return Ok(MovedOut::Stays);
-        }
-        if self.scrubs {
-            let from = state.location(place.segment, place.offset, place.size);
-            commands.clear(&from)?;
-        }
-        state.detach(block, HostCopy::Bytes(Arc::new(bytes)));
-        Ok(MovedOut::Done(size))
-    }
-}
-
-/// Removes the entry of a block that is being read back, when dropped.
-struct InTransit<'a, M: Memory> {
-    inner: &'a Inner<M>,
-    block: BlockId,
-}
-
-impl<M: Memory> Drop for InTransit<'_, M> {
-    fn drop(&mut self) {
-        if let Some(spilling) = &mut self.inner.state().spilling {
-            spilling.transit.retain(|transit| transit.block != self.block);
-        }
-    }
 }
 
 impl<M: Memory> State<M> {
@@ -189,16 +105,9 @@ impl<M: Memory> State<M> {
         self.segments.contains_key(&segment) && !self.unanswered.contains(&segment)
     }
 
-    /// Returns the location of a block that is being read back, if no command has used the block since.
-    fn valid_transit(&self, block: BlockId) -> Option<Place> {
-        let spilling = self.spilling.as_ref()?;
-        spilling.transit.iter().find(|transit| transit.block == block && transit.valid)?;
-        self.heap.allocated_place(block)
-    }
-
     /// Returns whether the limit on host bytes has room for a block, and frees idle host segments that are in the way. With
     /// `reuses`, an idle segment of the size serves the block.
-    fn make_host_room(&mut self, size: u64, reuses: bool, allowance: u64) -> bool {
+    pub(super) fn make_host_room(&mut self, size: u64, reuses: bool, allowance: u64) -> bool {
         let used = self.host_bytes();
         let Some(spilling) = &mut self.spilling else { return false };
         if used.saturating_add(size) > spilling.limit.saturating_add(allowance) {
@@ -211,7 +120,7 @@ impl<M: Memory> State<M> {
     }
 
     /// Moves a block out of the heap's segments, after its bytes were copied.
-    fn detach(&mut self, block: BlockId, copy: HostCopy<M::Segment>) {
+    pub(super) fn detach(&mut self, block: BlockId, copy: HostCopy<M::Segment>) {
         let place = self.heap.detach(block).expect("the block is allocated and not pinned");
         if let Some(spilling) = &mut self.spilling {
             spilling.transit.retain(|transit| transit.block != block);
