@@ -264,6 +264,38 @@ fn dropping_the_memory_ends_the_submission_thread() -> Tested {
 }
 
 #[test]
+fn dropping_the_memory_waits_until_an_ending_thread_has_dropped_the_submission_queue() -> Tested {
+    let program = Program::new()?;
+    let submission = Arc::clone(&program.gpu.submission);
+    let (end, may_end) = mpsc::channel();
+    let recorder = std::thread::scope(|scope| -> Result<_, Box<dyn std::error::Error>> {
+        let (recorded, has_recorded) = mpsc::channel();
+        let program = &program;
+        scope.spawn(move || {
+            recorded.send(program.clear()).expect("the test waits");
+            may_end.recv_timeout(TIMEOUT).expect("the test ends the thread");
+        });
+        has_recorded.recv_timeout(TIMEOUT)??;
+        // The end of the thread needs the recorder.
+        let recorder = submission.recorder();
+        let handles = Arc::strong_count(&submission);
+        end.send(())?;
+        until(|| Arc::strong_count(&submission) > handles);
+        Ok(recorder)
+    })?;
+    let (dropped, is_dropped) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(program);
+        dropped.send(()).expect("the test waits");
+    });
+    assert!(is_dropped.recv_timeout(Duration::from_millis(50)).is_err(), "the ending thread still has the queue");
+    drop(recorder);
+    is_dropped.recv_timeout(TIMEOUT)?;
+    assert_eq!(Arc::strong_count(&submission), 1);
+    Ok(())
+}
+
+#[test]
 fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tested {
     let lost = |error: &DeviceError| matches!(error, DeviceError::Lost { .. });
     type Call = fn(&Program) -> Result<(), DeviceError>;

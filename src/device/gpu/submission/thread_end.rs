@@ -10,8 +10,14 @@
 //! Vulkan driver does so with LLVM, and crashes if it compiles while `exit` runs LLVM's destructors. On such a driver
 //! the ending thread also waits until the commands have been executed. A hardware driver needs no such wait: the
 //! operating system stops the device.
+//!
+//! Meanwhile the ending thread keeps the submission queue, and with it the device. A program may exit while a thread ends, even
+//! after it has joined the thread (`std::thread::scope` does not wait for the destructors of thread-local values). NVIDIA's driver crashes
+//! if a device is then destroyed. Therefore a pool that is dropped waits until ending threads have dropped the queue, so that the
+//! thread that drops the pool destroys the device.
 
-use super::{Submission, threads};
+use super::Submission;
+use super::threads::{JOIN_TIMEOUT, Threads};
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -20,7 +26,12 @@ use std::time::{Duration, Instant};
 const STEP: Duration = Duration::from_micros(100);
 
 /// The submission queues for which a thread has recorded batches.
-struct RecordedFor(RefCell<Vec<Weak<Submission>>>);
+struct RecordedFor(RefCell<Vec<Recorded>>);
+
+struct Recorded {
+    submission: Weak<Submission>,
+    threads: Arc<Threads>,
+}
 
 thread_local! {
     static RECORDED_FOR: RecordedFor = const { RecordedFor(RefCell::new(Vec::new())) };
@@ -28,9 +39,13 @@ thread_local! {
 
 impl Drop for RecordedFor {
     fn drop(&mut self) {
-        for submission in self.0.take().iter().filter_map(Weak::upgrade) {
-            submission.timer.hold();
-            submission.wait_for_threads(threads::JOIN_TIMEOUT);
+        for Recorded { submission, threads } in self.0.take() {
+            // Dropped after the submission queue. `None`: the pool is being dropped, and drops what has not been handed over.
+            let Some(_running) = threads.enter() else { continue };
+            if let Some(submission) = submission.upgrade() {
+                submission.timer.hold();
+                submission.wait_for_threads(JOIN_TIMEOUT);
+            }
         }
     }
 }
@@ -40,9 +55,10 @@ pub(super) fn note(submission: &Arc<Submission>) {
     // During thread exit the thread-local value is gone and no registration is needed.
     let _ = RECORDED_FOR.try_with(|recorded_for| {
         let mut recorded_for = recorded_for.0.borrow_mut();
-        if !recorded_for.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(submission))) {
-            recorded_for.retain(|known| known.strong_count() > 0);
-            recorded_for.push(Arc::downgrade(submission));
+        if !recorded_for.iter().any(|known| std::ptr::eq(known.submission.as_ptr(), Arc::as_ptr(submission))) {
+            recorded_for.retain(|known| known.submission.strong_count() > 0);
+            let threads = Arc::clone(&submission.threads);
+            recorded_for.push(Recorded { submission: Arc::downgrade(submission), threads });
         }
     });
 }
@@ -61,9 +77,9 @@ impl Submission {
         self.queue.request(item);
         wait_until(end, || {
             let newest = self.queue.newest();
-            // A queue that is closed meanwhile drops its items, so `newest` may decrease.
+            // A queue that is closed meanwhile drops its items, so `newest` may decrease; the open batch is then never closed.
             let is_complete = self.queue.handed_over() >= item.min(newest);
-            is_complete && (newest >= item || !self.recorder().has_open_batch())
+            is_complete && (newest >= item || self.is_stopped() || !self.recorder().has_open_batch())
         });
         if self.is_software && self.fence().finished() < batch {
             let _polled = self.polled(|| true);

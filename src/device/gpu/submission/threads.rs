@@ -15,18 +15,26 @@ pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Threads {
-    /// Threads that may still use the device.
-    running: Mutex<Vec<ThreadId>>,
+    state: Mutex<State>,
     ended: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    /// Threads that may still use the device.
+    running: Vec<ThreadId>,
+    /// Whether the pool is being dropped.
+    is_closed: bool,
+}
+
 /// Removes a thread from the list when it ends, also by a panic.
-struct Running(Arc<Threads>);
+#[derive(Debug)]
+pub(super) struct Running(Arc<Threads>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         let this_thread = std::thread::current().id();
-        lock(&self.0.running).retain(|&thread| thread != this_thread);
+        lock(&self.0.state).running.retain(|&thread| thread != this_thread);
         self.0.ended.notify_all();
     }
 }
@@ -37,15 +45,26 @@ impl Threads {
     /// # Errors
     /// The system's error if it cannot create a thread.
     pub(super) fn spawn(self: &Arc<Self>, name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let mut running = lock(&self.running);
+        let mut state = lock(&self.state);
         let registration = Running(Arc::clone(self));
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
             teardown::note_thread();
             let _registration = registration;
             act();
         })?;
-        running.push(thread.thread().id());
+        state.running.push(thread.thread().id());
         Ok(())
+    }
+
+    /// Makes [`Threads::join`] wait for the calling thread, a thread of the application, until the result is dropped. `None` if `join` has
+    /// been called: the thread must then not use the device.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Running> {
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            return None;
+        }
+        state.running.push(std::thread::current().id());
+        Some(Running(Arc::clone(self)))
     }
 
     /// Waits until all threads except the calling thread have ended; they must have been told to stop. An application
@@ -53,8 +72,10 @@ impl Threads {
     /// itself.
     pub(super) fn join(&self) {
         let this_thread = std::thread::current().id();
-        let others = |running: &mut Vec<ThreadId>| running.iter().any(|&thread| thread != this_thread);
-        let waited = self.ended.wait_timeout_while(lock(&self.running), JOIN_TIMEOUT, others);
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        let others = |state: &mut State| state.running.iter().any(|&thread| thread != this_thread);
+        let waited = self.ended.wait_timeout_while(state, JOIN_TIMEOUT, others);
         if waited.is_ok_and(|(_, outcome)| outcome.timed_out()) {
             log::warn!(
                 "wgpu-pool: a thread of a dropped pool is still in a callback or in the driver after {JOIN_TIMEOUT:?}"
