@@ -23,8 +23,6 @@ mod plot;
 
 const MIB: u64 = 1 << 20;
 const FACTOR: f32 = 1.0001;
-/// Working sets in percent of the limit.
-const PERCENT: [u64; 9] = [50, 75, 100, 110, 125, 150, 200, 300, 400];
 
 #[derive(Debug, Parser)]
 #[command(about = "The cost of working sets larger than the device")]
@@ -38,6 +36,9 @@ struct Options {
     /// Passes that are measured, after four passes in which the order is learned
     #[arg(long, default_value_t = 3)]
     passes: u32,
+    /// Working sets in percent of the limit
+    #[arg(long, value_delimiter = ',', default_value = "50,75,100,110,125,150,200,300,400")]
+    percent: Vec<u64>,
     /// The rate of the link in GB/s; measured with copies in both directions if absent
     #[arg(long)]
     link: Option<f64>,
@@ -57,6 +58,8 @@ struct Options {
 struct Row {
     percent: u64,
     time: f64,
+    /// In a pool without spilling, if there is room for the tensors and a small one.
+    without: Option<f64>,
     bound: f64,
     moved: u64,
     best: f64,
@@ -81,15 +84,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         link / 1e9
     );
     drop(pool);
-    println!("\n| working set ÷ limit | ms per tensor | slowdown | bound, ms | × bound | moved per pass | at best |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    println!(
+        "\n| working set ÷ limit | ms per tensor | without spilling, ms | slowdown | bound, ms | × bound | moved per pass | at best |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut rows = Vec::new();
-    for percent in PERCENT {
+    for &percent in &options.percent {
         let row = measure(&options, percent, compute, link)?;
         println!(
-            "| {:.2} | {:.3} | {:.2} | {:.3} | {:.2} | {} | {} |",
+            "| {:.2} | {:.3} | {} | {:.2} | {:.3} | {:.2} | {} | {} |",
             to_f64(percent) / 100.0,
             row.time * 1e3,
+            row.without.map_or_else(|| "–".to_owned(), |time| format!("{:.3}", time * 1e3)),
             row.time / compute,
             row.bound * 1e3,
             row.time / row.bound,
@@ -107,13 +113,15 @@ fn pool(options: &Options, spill: Option<u64>) -> Result<Pool, Box<dyn Error>> {
 }
 
 fn measure(options: &Options, percent: u64, compute: f64, link: f64) -> Result<Row, Box<dyn Error>> {
-    let pool = pool(options, Some(u64::MAX))?;
     let room = options.limit_mib / options.tensor_mib;
     let tensors = room * percent / 100;
+    // The results are checked with a small tensor, for which a full pool has no room.
+    let without = if tensors >= room { None } else { Some(pass_time(options, &pool(options, None)?, tensors)?.0) };
+    let pool = pool(options, Some(u64::MAX))?;
     let (time, moved) = pass_time(options, &pool, tensors)?;
     let misses = if tensors > room { to_f64(tensors * (tensors - room)) / to_f64(tensors - 1) } else { 0.0 };
     let best = misses * 2.0 * to_f64(options.tensor_mib * MIB);
-    Ok(Row { percent, time, bound: compute + best / link / to_f64(tensors), moved, best })
+    Ok(Row { percent, time, without, bound: compute + best / link / to_f64(tensors), moved, best })
 }
 
 /// Returns the time for a tensor, and the bytes moved in both directions in a pass.
