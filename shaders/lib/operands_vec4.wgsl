@@ -30,7 +30,11 @@ fn store_vec4(row: u32, vector: u32, sum: Vec4) {
     let wide = params.columns / 4u;
     if vector < wide {
         let at = row * wide + vector;
-        let sums = select(sum, sum + Vec4(output[at]), params.accumulate == 1u);
+        var sums = sum;
+        // A branch, because `select` would load the previous output of every product: as many bytes as are stored.
+        if params.accumulate == 1u {
+            sums += Vec4(output[at]);
+        }
         output[at] = vec4<Output>(finished(sums, vector * 4u));
     }
 }

@@ -1,18 +1,17 @@
 //! Products of matrices.
 
+mod choice;
 mod product;
 
 use super::activation::Activation;
 use super::launch::{check_kinds, index, with_gpu};
 use super::placed::Placed;
-use super::shader::{TILED_FEW, TILED_MANY, Tiled};
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor, arithmetic, collapse};
+use choice::{MANY, is_large_gpu, tiling};
 use product::{Finish, Product};
 
 const NAME: &str = "matmul";
-/// Rows and columns of the tile that a workgroup of `matmul.wgsl` makes.
-const TILE: usize = 64;
 /// The largest part of the K dimension in one dispatch: Mesa's software drivers end an invocation after 65,535 loop iterations.
 const DEEPEST: usize = 32_768;
 /// Elements of a vector that a kernel moves at once.
@@ -21,57 +20,8 @@ const FOUR: usize = 4;
 /// dimension.
 const MOST_BATCHES: usize = 4096;
 
-/// The kernels of one size of `matmul_tiled.wgsl`.
-#[derive(Clone, Copy, Debug)]
-struct Tiling {
-    shaders: &'static Tiled,
-    tile: usize,
-    slice: usize,
-}
-
-const MANY: Tiling = Tiling { shaders: &TILED_MANY, tile: 128, slice: 16 };
-const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: 64, slice: 8 };
-
-/// The layout of the operands of a tiled kernel.
-#[derive(Clone, Copy, Debug)]
-struct OperandLayout {
-    /// Whether rows, offsets and strides are all multiples of four.
-    in_vec4s: bool,
-    /// Whether the left and the right operand are contiguous along K; otherwise along the other dimension.
-    deep: [bool; 2],
-}
-
-impl OperandLayout {
-    /// `None` unless each operand is contiguous along one dimension.
-    fn of(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>) -> Option<Self> {
-        let one = |along: usize, across: usize| match (along, across) {
-            (1, stride) => Some((true, stride)),
-            (stride, 1) => Some((false, stride)),
-            _ => None,
-        };
-        let (left_deep, left_stride) = one(left.column, left.row)?;
-        let (right_deep, right_stride) = one(right.row, right.column)?;
-        let rows = if left_deep { 0 } else { sizes.rows };
-        let numbers = [
-            rows,
-            sizes.columns,
-            left_stride,
-            right_stride,
-            left.operand.offset(),
-            right.operand.offset(),
-            left.batch,
-            right.batch,
-        ];
-        let in_vec4s = numbers.iter().all(|number| number.is_multiple_of(FOUR));
-        Some(Self { in_vec4s, deep: [left_deep, right_deep] })
-    }
-}
-
 /// The tile size of a cooperative kernel along the K dimension.
 const COOPERATIVE_SLICE: usize = 32;
-
-/// From this many large tiles on, a large GPU has work for all of it.
-const MANY_TILES: usize = 128;
 
 /// Matrices of one operand, in elements of its storage.
 #[derive(Clone, Copy, Debug)]
@@ -269,8 +219,7 @@ fn multiply(
     output: &Tensor,
     finish: Finish<'_>,
 ) -> Result<(), TensorError> {
-    let suits_large = with_gpu(output, |gpu| !gpu.is_software() && gpu.has_large_workgroups());
-    let tiling = tiling(&sizes, &left, &right, suits_large);
+    let tiling = tiling(&sizes, &left, &right, is_large_gpu(output));
     let is_cooperative = with_gpu(output, crate::device::Gpu::has_cooperative_matrices)
         && [left.dtype, output.dtype()] == [DType::F16; 2]
         && sizes.depth.is_multiple_of(COOPERATIVE_SLICE)
@@ -303,21 +252,6 @@ fn multiply(
     Ok(())
 }
 
-/// The tiled kernels that suit these operands, if any do.
-fn tiling(
-    sizes: &Sizes,
-    left: &Matrices<'_>,
-    right: &Matrices<'_>,
-    suits_large: bool,
-) -> Option<(Tiling, OperandLayout)> {
-    let Sizes { batches, rows, columns, depth } = *sizes;
-    let layout = OperandLayout::of(sizes, left, right)?;
-    let tiles = rows.div_ceil(MANY.tile) * columns.div_ceil(MANY.tile) * batches;
-    let tiling = if suits_large && tiles >= MANY_TILES { MANY } else { FEW };
-    // For small matrices, the kernel without tiles has more parallelism.
-    (rows.min(columns) >= TILE / 2 && depth >= 8 * tiling.slice).then_some((tiling, layout))
-}
-
 impl Matrices<'_> {
     /// The matrices from some elements further on.
     fn further(self, elements: usize) -> Self {
@@ -327,6 +261,7 @@ impl Matrices<'_> {
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
+    use super::choice::{FEW, OperandLayout};
     use super::*;
     use crate::pool::{Pool, PoolOptions};
 

@@ -1,6 +1,7 @@
 //! One dispatch of a product.
 
-use super::{FOUR, Matrices, NAME, OperandLayout, Sizes, Tiling};
+use super::choice::{OperandLayout, Tiling};
+use super::{FOUR, Matrices, NAME, Sizes};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
 use crate::ops::placed::{Binding, Placed};
