@@ -27,6 +27,7 @@ mod loss;
 mod matmul;
 mod operators;
 mod optimize;
+mod parts;
 pub mod philox;
 mod placed;
 mod random;

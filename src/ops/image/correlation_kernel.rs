@@ -2,6 +2,7 @@
 
 use super::correlate::Correlation;
 use crate::ops::launch::{iterations, loop_limit, with_gpu};
+use crate::ops::parts::parts_that_fill;
 use crate::ops::shader::{CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_SINGLE, CONV2D_TILED, Shader};
 use crate::tensor::{DType, Tensor};
 
@@ -17,8 +18,7 @@ const COOPERATIVE: [usize; 2] = [128, 128];
 const COOPERATIVE_UNITS: usize = 4;
 /// Workgroups that occupy a large GPU.
 const MANY_WORKGROUPS: usize = 128;
-/// Elements of all sums of the parts of the K dimension, which occupy a large GPU, and the least units of a part.
-const MOST_SUMS: usize = 1 << 22;
+/// The least units of a part of the K dimension.
 const LEAST_UNITS: usize = 16;
 /// Tiles of [`CONV2D_TILED`] by the number of outputs of a group.
 const TILE_OF_MANY: usize = 0;
@@ -155,7 +155,7 @@ impl Correlation {
         }
         let wanted = match with_gpu(image, crate::device::Gpu::is_software) {
             true => 1,
-            false => MOST_SUMS / (outputs * windows) / self.workgroups([outputs, windows]),
+            false => parts_that_fill(outputs * windows, self.workgroups([outputs, windows])),
         };
         let wanted = wanted.min(units / LEAST_UNITS);
         #[cfg(test)]

@@ -1,9 +1,16 @@
 //! The choice of the kernel of a product, by sizes, layout and device.
 
-use super::{FOUR, Matrices, Sizes};
+use super::product::COOPERATIVE_TILE;
+use super::{DEEPEST, FOUR, Matrices, Sizes};
 use crate::ops::launch::with_gpu;
+use crate::ops::parts::parts_that_fill;
 use crate::ops::shader::{TILED_FEW, TILED_MANY, Tiled};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
+
+/// Rows and columns of the tile that a workgroup of `matmul.wgsl` makes.
+const TILE: usize = 64;
+/// The tile size of a cooperative kernel along the K dimension.
+const COOPERATIVE_SLICE: usize = 32;
 
 /// The kernels of one size of `matmul_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +31,11 @@ const MANY_TILES: usize = 128;
 const LEAST_SIDE: usize = 32;
 /// The smallest K for tiles on every device and with a remainder of a slice, which takes a dispatch of its own.
 const LEAST_DEPTH: usize = 64;
+/// The least K of a part: a workgroup then takes tens of microseconds, longer than its start and the sum of the parts.
+const LEAST_PART: usize = 256;
+/// The fewest parts for each batch that save more than their sum takes, and the most, which one invocation adds.
+const LEAST_PARTS: usize = 3;
+const MOST_PARTS: usize = 256;
 
 /// The layout of the operands of a tiled kernel.
 #[derive(Clone, Copy, Debug)]
@@ -60,33 +72,119 @@ impl OperandLayout {
     }
 }
 
-/// Returns whether the device of a tensor may have many multiprocessors. The sizes of a product then decide between large tiles,
-/// which load less, and small ones, of which there are more.
-pub(super) fn is_large_gpu(tensor: &Tensor) -> bool {
-    with_gpu(tensor, |gpu| !gpu.is_software() && gpu.has_large_workgroups())
+/// The kernel that computes a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kernel {
+    /// `matmul.wgsl`.
+    Strided,
+    /// `matmul_tiled.wgsl`.
+    Tiled(Tiling, OperandLayout),
+    /// `matmul_cooperative.wgsl`, with the tiled kernel for lengths of K that it does not support.
+    Cooperative(Tiling, OperandLayout),
 }
 
-/// Returns the tiled kernels that suit these operands; `None` selects `matmul.wgsl`.
-pub(super) fn tiling(
-    sizes: &Sizes,
-    left: &Matrices<'_>,
-    right: &Matrices<'_>,
-    is_large_gpu: bool,
-) -> Option<(Tiling, OperandLayout)> {
-    let layout = OperandLayout::of(sizes, left, right)?;
-    Some((tiling_of_sizes(sizes, is_large_gpu)?, layout))
+impl Kernel {
+    /// Returns the kernel that suits sizes, operands and device.
+    pub(super) fn of(sizes: &Sizes, left: &Matrices<'_>, right: &Matrices<'_>, output: &Tensor) -> Self {
+        let Some(layout) = OperandLayout::of(sizes, left, right) else { return Self::Strided };
+        let (is_large_gpu, is_cooperative) =
+            with_gpu(output, |gpu| (!gpu.is_software() && gpu.has_large_workgroups(), gpu.has_cooperative_matrices()));
+        let tiling = tiling(sizes, is_large_gpu);
+        #[cfg(test)]
+        let tiling = forced::CHOICE.get().map_or(tiling, |(tiling, _)| tiling);
+        match tiling {
+            Some(tiling) if is_cooperative && left.dtype == DType::F16 && layout.in_vec4s => {
+                Self::Cooperative(tiling, layout)
+            }
+            Some(tiling) => Self::Tiled(tiling, layout),
+            None => Self::Strided,
+        }
+    }
+
+    /// Returns the kernel that begins a sum of `depth` products, whose first multiple of [`Kernel::slice`] it adds.
+    pub(super) fn for_depth(self, depth: usize) -> Self {
+        match self {
+            Self::Cooperative(tiling, layout) if !depth.is_multiple_of(COOPERATIVE_SLICE) || depth > DEEPEST => {
+                Self::Tiled(tiling, layout).for_depth(depth)
+            }
+            Self::Tiled(tiling, _) if depth < tiling.slice => Self::Strided,
+            _ => self,
+        }
+    }
+
+    /// The lengths of K that the kernel supports are multiples of this.
+    pub(super) fn slice(self) -> usize {
+        match self {
+            Self::Strided => 1,
+            Self::Tiled(tiling, _) => tiling.slice,
+            Self::Cooperative(..) => COOPERATIVE_SLICE,
+        }
+    }
+
+    /// Rows and columns of a workgroup.
+    pub(super) fn tile(self) -> usize {
+        match self {
+            Self::Strided => TILE,
+            Self::Tiled(tiling, _) => tiling.tile,
+            Self::Cooperative(..) => COOPERATIVE_TILE,
+        }
+    }
 }
 
-/// As [`tiling`], for operands that are contiguous along one dimension each.
-fn tiling_of_sizes(sizes: &Sizes, is_large_gpu: bool) -> Option<Tiling> {
+/// Returns the tiles for operands that are contiguous along one dimension each; `None` selects `matmul.wgsl`. Large tiles load less,
+/// and small ones are more workgroups.
+fn tiling(sizes: &Sizes, is_large_gpu: bool) -> Option<Tiling> {
     let Sizes { batches, rows, columns, depth } = *sizes;
-    let tiles = |tile: usize| rows.div_ceil(tile) * columns.div_ceil(tile) * batches;
-    let computed = |tiling: Tiling| tiles(tiling.tile) * tiling.tile * tiling.tile;
+    let tiles = |tile: usize| rows.div_ceil(tile) * columns.div_ceil(tile);
+    let computed = |tiling: Tiling| tiles(tiling.tile) as u64 * (tiling.tile * tiling.tile) as u64;
     // Elements past the end of the matrices are computed too. A small tile takes about 4 / 3 of a large one's time per element.
     let fills_large = 3 * computed(MANY) <= 4 * computed(FEW);
-    let tiling = if is_large_gpu && tiles(MANY.tile) >= MANY_TILES && fills_large { MANY } else { FEW };
+    // The parts of a batch are computed together, and one batch after the other.
+    let workgroups = match parts_on_gpu(sizes, MANY.tile) {
+        1 => tiles(MANY.tile) * batches,
+        parts => tiles(MANY.tile) * parts,
+    };
+    let tiling = if is_large_gpu && fills_large && workgroups >= MANY_TILES { MANY } else { FEW };
     let is_deep = depth >= LEAST_DEPTH || (is_large_gpu && depth.is_multiple_of(MANY.slice));
     (rows.min(columns) >= LEAST_SIDE && is_deep).then_some(tiling)
+}
+
+/// Returns the parts of the K dimension of each product, with sums of their own; 1 if K is not divided.
+pub(super) fn parts(sizes: &Sizes, kernel: Kernel, output: &Tensor) -> usize {
+    #[cfg(test)]
+    if let Some((_, parts)) = forced::CHOICE.get() {
+        return parts;
+    }
+    match with_gpu(output, crate::device::Gpu::is_software) {
+        true => 1,
+        false => parts_on_gpu(sizes, kernel.tile()),
+    }
+}
+
+/// As [`parts`], on a GPU: more than one where it would otherwise have too few workgroups for a long sum.
+fn parts_on_gpu(sizes: &Sizes, tile: usize) -> usize {
+    let Sizes { batches, rows, columns, depth } = *sizes;
+    let tiles = rows.div_ceil(tile) * columns.div_ceil(tile);
+    let parts = parts_that_fill(tile * tile, tiles).min(depth / LEAST_PART).min(MOST_PARTS);
+    // The batches of a divided product are computed one after the other, those of an undivided one together.
+    if parts < LEAST_PARTS.saturating_mul(batches) { 1 } else { parts }
+}
+
+/// A choice for all sizes and devices, for tests on one thread: the tiles, or `None` for `matmul.wgsl`, and the parts of K.
+#[cfg(test)]
+pub(super) mod forced {
+    use super::Tiling;
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(super) static CHOICE: Cell<Option<(Option<Tiling>, usize)>> = const { Cell::new(None) };
+    }
+
+    /// Runs `act` with these tiles and parts for every product.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::ops::matmul) fn with<R>(tiling: Option<Tiling>, parts: usize, act: impl FnOnce() -> R) -> R {
+        crate::ops::launch::with_choice(&CHOICE, Some((tiling, parts)), act)
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +193,7 @@ mod tests {
 
     /// The tile for one product of matrices, or 0 for `matmul.wgsl`.
     fn tile(batches: usize, [rows, depth, columns]: [usize; 3], is_large_gpu: bool) -> usize {
-        tiling_of_sizes(&Sizes { batches, rows, columns, depth }, is_large_gpu).map_or(0, |tiling| tiling.tile)
+        tiling(&Sizes { batches, rows, columns, depth }, is_large_gpu).map_or(0, |tiling| tiling.tile)
     }
 
     #[test]
@@ -133,6 +231,37 @@ mod tests {
     fn software_drivers_take_small_tiles_from_k_64_on() {
         for (depth, wanted) in [(16, 0), (32, 0), (63, 0), (64, 64), (65, 64), (4096, 64)] {
             assert_eq!(tile(1, [4096, depth, 4096], false), wanted, "K = {depth}");
+        }
+    }
+
+    #[test]
+    fn k_is_divided_where_tiles_would_occupy_a_fraction_of_the_device() {
+        for (batches, [rows, depth, columns], tile, wanted) in [
+            (1, [256, 65_536, 256], 128, 64),
+            (1, [32, 4096, 4096], 64, 16),
+            (1, [1, 4096, 4096], 0, 16),
+            (1, [1, 1 << 20, 1], 0, 256),
+            (1, [1024, 1024, 1024], 128, 4),
+            (1, [256, 768, 256], 64, 3),
+            (1, [256, 767, 256], 64, 1),
+            // Tiles that occupy the device, and a K of few parts.
+            (1, [4096, 4096, 4096], 128, 1),
+            (1, [2048, 4096, 11_008], 128, 1),
+            (1, [1408, 65_536, 1024], 64, 1),
+            (1, [262_144, 64, 64], 64, 1),
+            (96, [1024, 1024, 64], 64, 1),
+            // Batches: divided only if each of them occupies the device.
+            (4, [256, 65_536, 256], 128, 64),
+            (4, [256, 1024, 256], 64, 1),
+            (64, [256, 65_536, 256], 128, 1),
+        ] {
+            let sizes = Sizes { batches, rows, columns, depth };
+            let tiles = tiling(&sizes, true).map_or(0, |tiling| tiling.tile);
+            assert_eq!(tiles, tile, "{sizes:?}");
+            let parts = parts_on_gpu(&sizes, if tiles == 0 { TILE } else { tiles });
+            assert_eq!(parts, wanted, "{sizes:?}");
+            // The documented bound of the sums of all parts.
+            assert!(parts == 1 || parts * rows * columns <= 1 << 22, "{sizes:?}");
         }
     }
 }

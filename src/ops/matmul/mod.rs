@@ -1,14 +1,17 @@
 //! Products of matrices.
 
 mod choice;
+mod in_parts;
 mod product;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
 
 use super::activation::Activation;
-use super::launch::{check_kinds, index, with_gpu};
+use super::launch::{check_kinds, index};
 use super::placed::Placed;
 use crate::error::TensorError;
 use crate::tensor::{DType, Layout, Tensor, arithmetic, collapse};
-use choice::{MANY, is_large_gpu, tiling};
+use choice::{Kernel, MANY};
 use product::{Finish, Product};
 
 const NAME: &str = "matmul";
@@ -19,9 +22,6 @@ const FOUR: usize = 4;
 /// The largest number of batches in a dispatch: enough for any device, and well below WebGPU's minimum limit of workgroups in one
 /// dimension.
 const MOST_BATCHES: usize = 4096;
-
-/// The tile size of a cooperative kernel along the K dimension.
-const COOPERATIVE_SLICE: usize = 32;
 
 /// Matrices of one operand, in elements of its storage.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +45,13 @@ struct Sizes {
 impl Tensor {
     /// Multiplies matrices: (…, m, k) and (…, k, n) give (…, m, n); leading dimensions broadcast. A vector on the left
     /// is a row, a vector on the right is a column, and this dimension is removed from the result. For every dtype;
-    /// sums are computed in that dtype, for f16 in f32 with one rounding, in the order of k within slices. Transposed
-    /// views have no additional cost. Accuracy in f32: within k · 2⁻²³ of the sum of the products' magnitudes. Equals
-    /// `torch.matmul`.
+    /// sums are computed in that dtype, for f16 in f32 with one rounding. Transposed views have no additional cost.
+    /// Accuracy in f32: within k · 2⁻²³ of the sum of the products' magnitudes. Equals `torch.matmul`.
+    ///
+    /// Sums are added in the order of k. On GPUs, if the output is small and k is 768 or more, k is divided into at
+    /// most 256 parts of at least 256 products, which different workgroups add up in the order of k; the sums of the
+    /// parts are then added in their order. They take at most 16 MiB of temporary memory; if the pool cannot allocate
+    /// it, k is not divided, and the last places of the result differ.
     ///
     /// Fast for matrices that are contiguous along one dimension, and fastest if sizes and strides are multiples of 16.
     /// f16 uses cooperative matrices if the application enables them (see
@@ -219,35 +223,41 @@ fn multiply(
     output: &Tensor,
     finish: Finish<'_>,
 ) -> Result<(), TensorError> {
-    let tiling = tiling(&sizes, &left, &right, is_large_gpu(output));
-    let is_cooperative = with_gpu(output, crate::device::Gpu::has_cooperative_matrices)
-        && [left.dtype, output.dtype()] == [DType::F16; 2]
-        && sizes.depth.is_multiple_of(COOPERATIVE_SLICE)
-        && sizes.depth <= DEEPEST
-        && tiling.is_some_and(|(_, layout)| layout.in_vec4s);
+    let kernel = Kernel::of(&sizes, &left, &right, output);
+    let whole = Product { sizes, left, right, output, first_batch: 0, accumulate: false, finish };
+    if in_parts::multiply(whole, kernel)? {
+        return Ok(());
+    }
     for first_batch in (0..sizes.batches).step_by(MOST_BATCHES) {
         let batches = MOST_BATCHES.min(sizes.batches - first_batch);
-        let mut depth = 0;
-        while depth < sizes.depth {
-            let rest = sizes.depth - depth;
-            let tiling = tiling.filter(|(tiling, _)| rest >= tiling.slice);
-            let length = tiling.map_or(rest, |(tiling, _)| rest - rest % tiling.slice).min(DEEPEST);
-            let product = Product {
-                sizes: Sizes { batches, depth: length, ..sizes },
-                left: left.further(depth * left.column),
-                right: right.further(depth * right.row),
-                output,
-                first_batch,
-                accumulate: depth > 0,
-                finish: if length == rest { finish } else { Finish::NONE },
-            };
-            match tiling {
-                Some((_, layout)) if is_cooperative => product.run_cooperative(layout)?,
-                Some((tiling, layout)) => product.run_tiled(tiling, layout)?,
-                None => product.run()?,
-            }
-            depth += length;
+        add_up(Product { sizes: Sizes { batches, ..sizes }, first_batch, ..whole }, kernel)?;
+    }
+    Ok(())
+}
+
+/// Computes a product in as many dispatches as the length of K takes.
+fn add_up(whole: Product<'_>, kernel: Kernel) -> Result<(), TensorError> {
+    let total = whole.sizes.depth;
+    let kernel = kernel.for_depth(total);
+    let mut depth = 0;
+    while depth < total {
+        let rest = total - depth;
+        let kernel = kernel.for_depth(rest);
+        let length = (rest - rest % kernel.slice()).min(DEEPEST);
+        let product = Product {
+            sizes: Sizes { depth: length, ..whole.sizes },
+            left: whole.left.further(depth * whole.left.column),
+            right: whole.right.further(depth * whole.right.row),
+            accumulate: depth > 0,
+            finish: if length == rest { whole.finish } else { Finish::NONE },
+            ..whole
+        };
+        match kernel {
+            Kernel::Strided => product.run()?,
+            Kernel::Tiled(tiling, layout) => product.run_tiled(tiling, layout)?,
+            Kernel::Cooperative(_, layout) => product.run_cooperative(layout)?,
         }
+        depth += length;
     }
     Ok(())
 }
@@ -256,39 +266,5 @@ impl Matrices<'_> {
     /// The matrices from some elements further on.
     fn further(self, elements: usize) -> Self {
         Self { operand: self.operand.further(elements), ..self }
-    }
-}
-
-#[cfg(all(test, not(target_arch = "wasm32")))]
-mod tests {
-    use super::choice::{FEW, OperandLayout};
-    use super::*;
-    use crate::pool::{Pool, PoolOptions};
-
-    /// Both add up in the order of k.
-    #[test]
-    fn large_tiles_and_small_ones_give_the_same_bits() -> Result<(), TensorError> {
-        let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-        let sizes = Sizes { batches: 2, rows: 133, columns: 260, depth: 48 };
-        let left = Tensor::randn(&pool, [sizes.batches, sizes.rows, sizes.depth], 1)?;
-        let right = Tensor::randn(&pool, [sizes.batches, sizes.depth, sizes.columns], 2)?;
-        let [large, small] = [MANY, FEW].map(|tiling| {
-            let output = Tensor::empty(&pool, [sizes.batches, sizes.rows, sizes.columns], left.dtype())?;
-            let (left, right) = (left.matrices(sizes.rows * sizes.depth), right.matrices(sizes.depth * sizes.columns));
-            let product = Product {
-                sizes,
-                left,
-                right,
-                output: &output,
-                first_batch: 0,
-                accumulate: false,
-                finish: Finish::NONE,
-            };
-            product.run_tiled(tiling, OperandLayout { in_vec4s: true, deep: [true, false] })?;
-            output.read_blocking::<f32>()
-        });
-        let bits = |elements: Vec<f32>| -> Vec<u32> { elements.into_iter().map(f32::to_bits).collect() };
-        assert_eq!(bits(large?), bits(small?));
-        Ok(())
     }
 }

@@ -52,7 +52,7 @@ struct TiledParams {
 }
 
 /// Rows and columns of the tile that a workgroup of `matmul_cooperative.wgsl` makes.
-const COOPERATIVE_TILE: usize = 128;
+pub(super) const COOPERATIVE_TILE: usize = 128;
 
 /// One dispatch.
 #[derive(Clone, Copy, Debug)]
@@ -211,6 +211,6 @@ impl Finish<'_> {
     pub(super) const NONE: Self = Self { bias: None, operation: AS_IT_IS };
 }
 
-fn number(value: usize) -> Result<u32, TensorError> {
+pub(super) fn number(value: usize) -> Result<u32, TensorError> {
     index(NAME, value)
 }

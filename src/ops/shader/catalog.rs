@@ -101,6 +101,11 @@ pub(in crate::ops) static TILED_FEW: Tiled = [
     product!("matmul_tiled" + "lib/block", "operands_vec4", "64u"),
 ];
 
+/// The sums of the parts of a product.
+pub(in crate::ops) static MATMUL_PARTS: Shader =
+    Shader::new("matmul_parts", &[source!("matmul_parts"), source!("lib/epilogue"), source!("lib/activation")])
+        .without(&["right"]);
+
 /// The kernels of one tile of `conv2d_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ops) struct ConvolutionTile {

@@ -11,14 +11,18 @@ fn variants() -> Vec<(Shader, Variant)> {
     all.extend(CONV2D_COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
     for dtype in DType::ALL {
         all.extend(plain.iter().map(|&shader| (shader, Variant::plain(dtype))));
+        all.push((MATMUL_PARTS, Variant::plain(dtype)));
     }
+    // The parts of a product of f16 are not rounded.
+    let of_parts = COOPERATIVE.iter().flatten().chain(&plain).copied().chain([MATMUL_PARTS]);
+    all.extend(of_parts.map(|shader| (shader, Variant { output: DType::F32, ..Variant::plain(DType::F16) })));
     let by_index = |dtype| [GATHER, ARANGE].map(|shader| (shader, Variant::plain(dtype)));
     all.extend(DType::ALL.into_iter().flat_map(by_index));
     all.extend([DType::F32, DType::I32, DType::U32].map(|dtype| {
         (SCATTER_ADD, Variant { operation: indexed::operation(&SCATTER_ADD, dtype), ..Variant::plain(dtype) })
     }));
     all.extend(
-        [CONV2D_WEIGHT, MATMUL, FOLD, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK]
+        [CONV2D_WEIGHT, FOLD, MAX_POOL_BACK, AVERAGE_POOL, AVERAGE_POOL_BACK]
             .map(|shader| (shader, Variant { output: DType::F32, ..Variant::plain(DType::F16) })),
     );
     all.extend(
