@@ -3,28 +3,32 @@
 //
 // Shapes: left (batches, rows, K), right (batches, K, columns), output (batches, rows, columns), contiguous. K is a multiple of
 // SLICE. Each operand is contiguous along one dimension of its matrices: along K if LEFT_K_CONTIGUOUS or RIGHT_K_CONTIGUOUS is
-// true (the host sets these and TILE), otherwise along the rows of left and the columns of right. Needs lib/operands_vec4.wgsl if
-// these dimensions and all other strides and offsets are multiples of 4, otherwise lib/operands_scalar.wgsl; these files declare
-// the bindings.
+// true (the host sets these, ROWS, COLUMNS and SLICE), otherwise along the rows of left and the columns of right. Needs
+// lib/operands_vec4.wgsl if these dimensions and all other strides and offsets are multiples of 4, otherwise
+// lib/operands_scalar.wgsl; these files declare the bindings.
 //
-// A workgroup of TILE / 8 × TILE / 8 invocations computes a tile of TILE × TILE, of which lib/block.wgsl multiplies the slices.
-// Slices of the operands are staged in workgroup memory, 16 KiB in total; the next slice is loaded into registers during the
-// computation on the current one. A tile past the end of the matrices reads their last row or column again and stores nothing.
-// Dispatch (tiles, 1 or more, batches) workgroups.
+// A workgroup of ROWS / 8 × COLUMNS / 8 invocations computes a tile of ROWS × COLUMNS, of which lib/block.wgsl multiplies the
+// slices: 128 × 128 with slices of 16, or 64 × 64 or 32 × 128 with slices of 8. Slices of the operands are staged in workgroup
+// memory, at most 16 KiB in total; the next slice is loaded into registers during the computation on the current one. A tile past
+// the end of the matrices reads their last row or column again and stores nothing. Dispatch (tiles, 1 or more, batches) workgroups.
 //
 // Indices: rows and columns past the last one are clamped to it, so positions lie within the storages, except for the end of a
 // vec4.
 // Loops: K / SLICE + 1; the host keeps K at 2^15.
 
-const TILE: u32 = 128u;
-const SLICE: u32 = TILE / 8u;
-const VECTORS: u32 = TILE / 4u;
-const SIDE: u32 = TILE / 8u;
-const INVOCATIONS: u32 = SIDE * SIDE;
+const ROWS: u32 = 128u;
+const COLUMNS: u32 = 128u;
+const SLICE: u32 = 16u;
+const LEFT_VECTORS: u32 = ROWS / 4u;
+const RIGHT_VECTORS: u32 = COLUMNS / 4u;
+const INVOCATIONS: u32 = ROWS * COLUMNS / 64u;
+// The vec4s of a slice that an invocation stages: 1 or 2 of left, and 2 or 4 of right.
+const LEFT_LOADS: u32 = LEFT_VECTORS * SLICE / INVOCATIONS;
+const RIGHT_LOADS: u32 = RIGHT_VECTORS * SLICE / INVOCATIONS;
 // Of lib/block.wgsl.
-const LEFT_HALF: u32 = SIDE;
-const RIGHT_HALF: u32 = SIDE;
-const ACROSS: u32 = SIDE / 8u;
+const LEFT_HALF: u32 = ROWS / 8u;
+const RIGHT_HALF: u32 = COLUMNS / 8u;
+const ACROSS: u32 = RIGHT_HALF / 8u;
 
 const LEFT_K_CONTIGUOUS: bool = true;
 const RIGHT_K_CONTIGUOUS: bool = true;
@@ -52,8 +56,8 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Slices of the operands, K-major: [k][row] and [k][column].
-var<workgroup> left_slice: array<array<Vec4, VECTORS>, SLICE>;
-var<workgroup> right_slice: array<array<Vec4, VECTORS>, SLICE>;
+var<workgroup> left_slice: array<array<Vec4, LEFT_VECTORS>, SLICE>;
+var<workgroup> right_slice: array<array<Vec4, RIGHT_VECTORS>, SLICE>;
 
 // The position of a vec4 that an invocation stages: its position in the operand and in the slice.
 struct StagedPosition {
@@ -62,15 +66,30 @@ struct StagedPosition {
     side: u32,
 }
 
-fn staged_position(number: u32, is_k_contiguous: bool, start: u32, end: u32, offset: u32, stride: u32) -> StagedPosition {
-    if is_k_contiguous {
-        let k = number % (SLICE / 4u);
-        let side = number / (SLICE / 4u);
-        return StagedPosition(offset + min(start + side, end - 1u) * stride + k * UNIT, k * 4u, side);
+fn k_contiguous_position(number: u32, start: u32, end: u32, offset: u32, stride: u32) -> StagedPosition {
+    let k = number % (SLICE / 4u);
+    let side = number / (SLICE / 4u);
+    return StagedPosition(offset + min(start + side, end - 1u) * stride + k * UNIT, k * 4u, side);
+}
+
+fn left_position(number: u32, row: u32, offset: u32) -> StagedPosition {
+    if LEFT_K_CONTIGUOUS {
+        return k_contiguous_position(number, row, params.rows, offset, params.left_stride);
     }
-    let k = number / VECTORS;
-    let side = number % VECTORS;
-    return StagedPosition(offset + k * stride + min(start / 4u + side, (end - 1u) / 4u) * UNIT, k, side);
+    let k = number / LEFT_VECTORS;
+    let side = number % LEFT_VECTORS;
+    let vector = min(row / 4u + side, (params.rows - 1u) / 4u);
+    return StagedPosition(offset + k * params.left_stride + vector * UNIT, k, side);
+}
+
+fn right_position(number: u32, column: u32, offset: u32) -> StagedPosition {
+    if RIGHT_K_CONTIGUOUS {
+        return k_contiguous_position(number, column, params.columns, offset, params.right_stride);
+    }
+    let k = number / RIGHT_VECTORS;
+    let side = number % RIGHT_VECTORS;
+    let vector = min(column / 4u + side, (params.columns - 1u) / 4u);
+    return StagedPosition(offset + k * params.right_stride + vector * UNIT, k, side);
 }
 
 fn stage_left(place: StagedPosition, vector: Vec4) {
@@ -98,7 +117,7 @@ fn stage_right(place: StagedPosition, vector: Vec4) {
 fn store(batch: u32, row: u32, across: u32, first: Vec4, second: Vec4) {
     if row < params.rows {
         store_vec4(batch * params.rows + row, across, first);
-        store_vec4(batch * params.rows + row, across + SIDE, second);
+        store_vec4(batch * params.rows + row, across + RIGHT_HALF, second);
     }
 }
 
@@ -112,48 +131,75 @@ fn matmul_tiled(
     if tile >= params.tiles {
         return;
     }
-    let row = tile / params.tiles_across * TILE;
-    let column = tile % params.tiles_across * TILE;
+    let row = tile / params.tiles_across * ROWS;
+    let column = tile % params.tiles_across * COLUMNS;
     let batch = params.first_batch + workgroup.z;
     let left_start = params.left_offset + batch * params.left_batch;
     let right_start = params.right_offset + batch * params.right_batch;
     let left_step = select(SLICE * params.left_stride, SLICE / 4u * UNIT, LEFT_K_CONTIGUOUS);
     let right_step = select(SLICE * params.right_stride, SLICE / 4u * UNIT, RIGHT_K_CONTIGUOUS);
-    let left_a = staged_position(local, LEFT_K_CONTIGUOUS, row, params.rows, left_start, params.left_stride);
-    let left_b = staged_position(local + INVOCATIONS, LEFT_K_CONTIGUOUS, row, params.rows, left_start, params.left_stride);
-    let right_a = staged_position(local, RIGHT_K_CONTIGUOUS, column, params.columns, right_start, params.right_stride);
-    let right_b = staged_position(local + INVOCATIONS, RIGHT_K_CONTIGUOUS, column, params.columns, right_start, params.right_stride);
+    let left_a = left_position(local, row, left_start);
+    let left_b = left_position(local + INVOCATIONS, row, left_start);
+    let right_a = right_position(local, column, right_start);
+    let right_b = right_position(local + INVOCATIONS, column, right_start);
+    let right_c = right_position(local + 2u * INVOCATIONS, column, right_start);
+    let right_d = right_position(local + 3u * INVOCATIONS, column, right_start);
     let block = block_of(local);
     let down = block.down;
     let along = block.along;
 
     var sums: array<Vec4, 16>;
     var left_0 = load_left_vec4(left_a.at);
-    var left_1 = load_left_vec4(left_b.at);
+    var left_1: Vec4;
+    if LEFT_LOADS == 2u {
+        left_1 = load_left_vec4(left_b.at);
+    }
     var right_0 = load_right_vec4(right_a.at);
     var right_1 = load_right_vec4(right_b.at);
+    var right_2: Vec4;
+    var right_3: Vec4;
+    if RIGHT_LOADS == 4u {
+        right_2 = load_right_vec4(right_c.at);
+        right_3 = load_right_vec4(right_d.at);
+    }
     // Each position is advanced directly after its load. Advancing directly before the next load costs a quarter of the speed on
     // an H100, because the address computation then delays the load.
     var left_at_0 = left_a.at + left_step;
     var left_at_1 = left_b.at + left_step;
     var right_at_0 = right_a.at + right_step;
     var right_at_1 = right_b.at + right_step;
+    var right_at_2 = right_c.at + right_step;
+    var right_at_3 = right_d.at + right_step;
     for (var k_start = SLICE; ; k_start += SLICE) {
         stage_left(left_a, left_0);
-        stage_left(left_b, left_1);
+        if LEFT_LOADS == 2u {
+            stage_left(left_b, left_1);
+        }
         stage_right(right_a, right_0);
         stage_right(right_b, right_1);
+        if RIGHT_LOADS == 4u {
+            stage_right(right_c, right_2);
+            stage_right(right_d, right_3);
+        }
         workgroupBarrier();
         if k_start < params.k_size {
             left_0 = load_left_vec4(left_at_0);
             left_at_0 += left_step;
-            left_1 = load_left_vec4(left_at_1);
-            left_at_1 += left_step;
+            if LEFT_LOADS == 2u {
+                left_1 = load_left_vec4(left_at_1);
+                left_at_1 += left_step;
+            }
             if !BOTH_K_CONTIGUOUS {
                 right_0 = load_right_vec4(right_at_0);
                 right_at_0 += right_step;
                 right_1 = load_right_vec4(right_at_1);
                 right_at_1 += right_step;
+                if RIGHT_LOADS == 4u {
+                    right_2 = load_right_vec4(right_at_2);
+                    right_at_2 += right_step;
+                    right_3 = load_right_vec4(right_at_3);
+                    right_at_3 += right_step;
+                }
             }
         }
         first_steps(down, along, &sums);
@@ -162,6 +208,12 @@ fn matmul_tiled(
             right_at_0 += right_step;
             right_1 = load_right_vec4(right_at_1);
             right_at_1 += right_step;
+            if RIGHT_LOADS == 4u {
+                right_2 = load_right_vec4(right_at_2);
+                right_at_2 += right_step;
+                right_3 = load_right_vec4(right_at_3);
+                right_at_3 += right_step;
+            }
         }
         other_steps(down, along, &sums);
         if k_start >= params.k_size {
@@ -171,7 +223,7 @@ fn matmul_tiled(
     }
     let across = column / 4u + along;
     let top = row + down * 4u;
-    let bottom = top + TILE / 2u;
+    let bottom = top + ROWS / 2u;
     store(batch, top, across, sums[0], sums[1]);
     store(batch, top + 1u, across, sums[2], sums[3]);
     store(batch, top + 2u, across, sums[4], sums[5]);

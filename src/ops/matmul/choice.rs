@@ -4,11 +4,11 @@ use super::product::COOPERATIVE_TILE;
 use super::{DEEPEST, FOUR, Matrices, Sizes};
 use crate::ops::launch::with_gpu;
 use crate::ops::parts::parts_that_fill;
-use crate::ops::shader::{TILED_FEW, TILED_MANY, Tiled};
-use crate::tensor::{DType, Tensor};
+use crate::ops::shader::{TILED_FEW, TILED_FEW_ROWS, TILED_MANY, Tiled};
+use crate::tensor::{DType, Tensor, arithmetic};
 
 /// Rows and columns of the tile that a workgroup of `matmul.wgsl` makes.
-const TILE: usize = 64;
+const TILE: [usize; 2] = [64; 2];
 /// The tile size of a cooperative kernel along the K dimension.
 const COOPERATIVE_SLICE: usize = 32;
 
@@ -17,13 +17,14 @@ const COOPERATIVE_SLICE: usize = 32;
 pub(super) struct Tiling {
     pub(super) shaders: &'static Tiled,
     /// Rows and columns of a workgroup.
-    pub(super) tile: usize,
+    pub(super) tile: [usize; 2],
     /// The tile size along the K dimension.
     pub(super) slice: usize,
 }
 
-pub(super) const MANY: Tiling = Tiling { shaders: &TILED_MANY, tile: 128, slice: 16 };
-pub(super) const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: 64, slice: 8 };
+pub(super) const MANY: Tiling = Tiling { shaders: &TILED_MANY, tile: [128, 128], slice: 16 };
+pub(super) const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: [64, 64], slice: 8 };
+pub(super) const FEW_ROWS: Tiling = Tiling { shaders: &TILED_FEW_ROWS, tile: [32, 128], slice: 8 };
 
 /// From this many large tiles on, a large GPU has work for all of it.
 const MANY_TILES: usize = 128;
@@ -122,7 +123,7 @@ impl Kernel {
     }
 
     /// Rows and columns of a workgroup.
-    pub(super) fn tile(self) -> usize {
+    pub(super) fn tile(self) -> [usize; 2] {
         match self {
             Self::Strided => TILE,
             Self::Tiled(tiling, _) => tiling.tile,
@@ -131,21 +132,31 @@ impl Kernel {
     }
 }
 
+impl Sizes {
+    /// Returns the tiles of the output of one batch.
+    fn tiles(&self, [rows, columns]: [usize; 2]) -> usize {
+        self.rows.div_ceil(rows) * self.columns.div_ceil(columns)
+    }
+}
+
 /// Returns the tiles for operands that are contiguous along one dimension each; `None` selects `matmul.wgsl`. Large tiles load less,
 /// and small ones are more workgroups.
 fn tiling(sizes: &Sizes, is_large_gpu: bool) -> Option<Tiling> {
     let Sizes { batches, rows, columns, depth } = *sizes;
-    let tiles = |tile: usize| rows.div_ceil(tile) * columns.div_ceil(tile);
-    let computed = |tiling: Tiling| tiles(tiling.tile) as u64 * (tiling.tile * tiling.tile) as u64;
+    let is_deep = depth >= LEAST_DEPTH || (is_large_gpu && depth.is_multiple_of(MANY.slice));
+    if is_large_gpu && rows <= FEW_ROWS.tile[0] {
+        return (columns >= LEAST_SIDE && is_deep).then_some(FEW_ROWS);
+    }
+    let tiles = |tiling: Tiling| sizes.tiles(tiling.tile);
+    let computed = |tiling: Tiling| tiles(tiling) as u64 * arithmetic::elements(&tiling.tile) as u64;
     // Elements past the end of the matrices are computed too. A small tile takes about 4 / 3 of a large one's time per element.
     let fills_large = 3 * computed(MANY) <= 4 * computed(FEW);
     // The parts of a batch are computed together, and one batch after the other.
     let workgroups = match parts_on_gpu(sizes, MANY.tile) {
-        1 => tiles(MANY.tile) * batches,
-        parts => tiles(MANY.tile) * parts,
+        1 => tiles(MANY) * batches,
+        parts => tiles(MANY) * parts,
     };
     let tiling = if is_large_gpu && fills_large && workgroups >= MANY_TILES { MANY } else { FEW };
-    let is_deep = depth >= LEAST_DEPTH || (is_large_gpu && depth.is_multiple_of(MANY.slice));
     (rows.min(columns) >= LEAST_SIDE && is_deep).then_some(tiling)
 }
 
@@ -162,12 +173,11 @@ pub(super) fn parts(sizes: &Sizes, kernel: Kernel, output: &Tensor) -> usize {
 }
 
 /// As [`parts`], on a GPU: more than one where it would otherwise have too few workgroups for a long sum.
-fn parts_on_gpu(sizes: &Sizes, tile: usize) -> usize {
-    let Sizes { batches, rows, columns, depth } = *sizes;
-    let tiles = rows.div_ceil(tile) * columns.div_ceil(tile);
-    let parts = parts_that_fill(tile * tile, tiles).min(depth / LEAST_PART).min(MOST_PARTS);
+fn parts_on_gpu(sizes: &Sizes, tile: [usize; 2]) -> usize {
+    let parts = parts_that_fill(arithmetic::elements(&tile), sizes.tiles(tile));
+    let parts = parts.min(sizes.depth / LEAST_PART).min(MOST_PARTS);
     // The batches of a divided product are computed one after the other, those of an undivided one together.
-    if parts < LEAST_PARTS.saturating_mul(batches) { 1 } else { parts }
+    if parts < LEAST_PARTS.saturating_mul(sizes.batches) { 1 } else { parts }
 }
 
 /// A choice for all sizes and devices, for tests on one thread: the tiles, or `None` for `matmul.wgsl`, and the parts of K.
@@ -191,9 +201,9 @@ pub(super) mod forced {
 mod tests {
     use super::*;
 
-    /// The tile for one product of matrices, or 0 for `matmul.wgsl`.
+    /// The rows of the tile for one product of matrices, or 0 for `matmul.wgsl`.
     fn tile(batches: usize, [rows, depth, columns]: [usize; 3], is_large_gpu: bool) -> usize {
-        tiling(&Sizes { batches, rows, columns, depth }, is_large_gpu).map_or(0, |tiling| tiling.tile)
+        tiling(&Sizes { batches, rows, columns, depth }, is_large_gpu).map_or(0, |tiling| tiling.tile[0])
     }
 
     #[test]
@@ -218,8 +228,11 @@ mod tests {
             ([65_536, 256, 192], 128),
             ([65_536, 256, 130], 128),
             ([1024, 256, 1024], 64),
-            ([32, 256, 65_536], 64),
-            ([31, 256, 65_536], 0),
+            ([33, 256, 65_536], 64),
+            ([32, 256, 65_536], 32),
+            ([1, 256, 65_536], 32),
+            ([1, 256, 31], 0),
+            ([65_536, 256, 31], 0),
         ] {
             assert_eq!(tile(1, sizes, true), wanted, "{sizes:?}");
         }
@@ -232,14 +245,17 @@ mod tests {
         for (depth, wanted) in [(16, 0), (32, 0), (63, 0), (64, 64), (65, 64), (4096, 64)] {
             assert_eq!(tile(1, [4096, depth, 4096], false), wanted, "K = {depth}");
         }
+        assert_eq!(tile(1, [32, 4096, 4096], false), 64);
+        assert_eq!(tile(1, [31, 4096, 4096], false), 0);
     }
 
     #[test]
     fn k_is_divided_where_tiles_would_occupy_a_fraction_of_the_device() {
         for (batches, [rows, depth, columns], tile, wanted) in [
             (1, [256, 65_536, 256], 128, 64),
-            (1, [32, 4096, 4096], 64, 16),
-            (1, [1, 4096, 4096], 0, 16),
+            (1, [32, 4096, 4096], 32, 16),
+            (1, [1, 4096, 4096], 32, 16),
+            (1, [4096, 4096, 1], 0, 16),
             (1, [1, 1 << 20, 1], 0, 256),
             (1, [1024, 1024, 1024], 128, 4),
             (1, [256, 768, 256], 64, 3),
@@ -256,9 +272,9 @@ mod tests {
             (64, [256, 65_536, 256], 128, 1),
         ] {
             let sizes = Sizes { batches, rows, columns, depth };
-            let tiles = tiling(&sizes, true).map_or(0, |tiling| tiling.tile);
-            assert_eq!(tiles, tile, "{sizes:?}");
-            let parts = parts_on_gpu(&sizes, if tiles == 0 { TILE } else { tiles });
+            let tiling = tiling(&sizes, true);
+            assert_eq!(tiling.map_or(0, |tiling| tiling.tile[0]), tile, "{sizes:?}");
+            let parts = parts_on_gpu(&sizes, tiling.map_or(TILE, |tiling| tiling.tile));
             assert_eq!(parts, wanted, "{sizes:?}");
             // The documented bound of the sums of all parts.
             assert!(parts == 1 || parts * rows * columns <= 1 << 22, "{sizes:?}");

@@ -52,7 +52,7 @@ struct TiledParams {
 }
 
 /// Rows and columns of the tile that a workgroup of `matmul_cooperative.wgsl` makes.
-pub(super) const COOPERATIVE_TILE: usize = 128;
+pub(super) const COOPERATIVE_TILE: [usize; 2] = [128; 2];
 
 /// One dispatch.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,7 @@ impl Product<'_> {
     /// Strides of any kind.
     pub(super) fn run(&self) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
-        let [tiles_across, tiles] = self.tiles(4 * self.side())?;
+        let [tiles_across, tiles] = self.tiles([4 * self.side(); 2])?;
         let bound = self.bind(1)?;
         let params = Params {
             rows: number(sizes.rows)?,
@@ -109,7 +109,7 @@ impl Product<'_> {
     fn run_in_tiles(
         &self,
         shaders: &ByContiguity,
-        tile: usize,
+        tile: [usize; 2],
         OperandLayout { in_vec4s, deep }: OperandLayout,
     ) -> Result<(), TensorError> {
         let Self { sizes, left, right, .. } = self;
@@ -153,9 +153,9 @@ impl Product<'_> {
     }
 
     /// Tiles of a row of tiles, and of all of a matrix.
-    fn tiles(&self, tile: usize) -> Result<[u32; 2], TensorError> {
-        let across = self.sizes.columns.div_ceil(tile);
-        Ok([number(across)?, number(self.sizes.rows.div_ceil(tile) * across)?])
+    fn tiles(&self, [rows, columns]: [usize; 2]) -> Result<[u32; 2], TensorError> {
+        let across = self.sizes.columns.div_ceil(columns);
+        Ok([number(across)?, number(self.sizes.rows.div_ceil(rows) * across)?])
     }
 
     /// Binds the operands, left and right ones in vectors of `unit` elements.

@@ -1,17 +1,18 @@
 //! Every kernel and number of parts, forced on every size, against the definition in float64.
 
-use super::choice::{FEW, MANY, OperandLayout, Tiling, forced};
+use super::choice::{FEW, FEW_ROWS, MANY, OperandLayout, Tiling, forced};
 use super::*;
 use crate::ops::launch::lowered::with_loop_limit;
 use crate::ops::launch::with_gpu;
 use crate::pool::{Pool, PoolOptions};
 
-const TILINGS: [Option<Tiling>; 3] = [None, Some(FEW), Some(MANY)];
+const TILINGS: [Option<Tiling>; 4] = [None, Some(FEW), Some(FEW_ROWS), Some(MANY)];
 
 /// Rows, K and columns: of matrices in vec4s and of others, with K around multiples of slices and parts, and with less than a slice
 /// for each part.
-const CASES: [[usize; 3]; 14] = [
+const CASES: [[usize; 3]; 15] = [
     [5, 700, 3],
+    [32, 264, 300],
     [1, 1000, 1],
     [1, 513, 70],
     [64, 512, 64],
@@ -32,7 +33,7 @@ fn pool() -> Option<Pool> {
 }
 
 fn tile(tiling: Option<Tiling>) -> usize {
-    tiling.map_or(0, |tiling| tiling.tile)
+    tiling.map_or(0, |tiling| tiling.tile[0])
 }
 
 fn has_f16(pool: &Pool) -> Result<bool, TensorError> {
@@ -275,15 +276,15 @@ fn a_product_without_memory_for_the_parts_is_not_divided() -> Result<(), TensorE
     Ok(())
 }
 
-/// Both add up in the order of k.
+/// All add up in the order of k.
 #[test]
-fn large_tiles_and_small_ones_give_the_same_bits() -> Result<(), TensorError> {
+fn tiles_of_all_sizes_give_the_same_bits() -> Result<(), TensorError> {
     let Some(pool) = pool() else { return Ok(()) };
     for depth in [16, 48] {
         let sizes = Sizes { batches: 2, rows: 133, columns: 260, depth };
         let left = Tensor::randn(&pool, [sizes.batches, sizes.rows, sizes.depth], 1)?;
         let right = Tensor::randn(&pool, [sizes.batches, sizes.depth, sizes.columns], 2)?;
-        let [large, small] = [MANY, FEW].map(|tiling| {
+        let [large, small, few_rows] = [MANY, FEW, FEW_ROWS].map(|tiling| {
             let output = Tensor::empty(&pool, [sizes.batches, sizes.rows, sizes.columns], left.dtype())?;
             let (left, right) = (left.matrices(sizes.rows * sizes.depth), right.matrices(sizes.depth * sizes.columns));
             let product = Product {
@@ -299,7 +300,9 @@ fn large_tiles_and_small_ones_give_the_same_bits() -> Result<(), TensorError> {
             output.read_blocking::<f32>()
         });
         let bits = |elements: Vec<f32>| -> Vec<u32> { elements.into_iter().map(f32::to_bits).collect() };
-        assert_eq!(bits(large?), bits(small?));
+        let small = bits(small?);
+        assert_eq!(bits(large?), small);
+        assert_eq!(bits(few_rows?), small);
     }
     Ok(())
 }

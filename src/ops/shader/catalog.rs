@@ -55,9 +55,9 @@ pub(in crate::ops) static UNIFORM: Shader = Shader::new("uniform_numbers", &[sou
 pub(in crate::ops) static NORMAL: Shader = Shader::new("normal_numbers", &[source!("random")]);
 
 macro_rules! product {
-    ($file:literal $(+ $lib:literal)*, $operands:literal, $tile:literal, $left:literal, $right:literal) => {
+    ($file:literal $(+ $lib:literal)*, $operands:literal, [$($size:literal = $value:literal),*], $left:literal, $right:literal) => {
         Shader::new(
-            concat!($file, "_", $operands, "_", $tile, "_", $left, "_", $right),
+            concat!($file, "_", $operands, $("_", $value,)* "_", $left, "_", $right),
             &[
                 source!($file),
                 include_str!(concat!("../../../shaders/lib/", $operands, ".wgsl")),
@@ -66,18 +66,24 @@ macro_rules! product {
                 $(source!($lib),)*
             ],
         )
-        .edited(&[["TILE", $tile], ["LEFT_K_CONTIGUOUS", $left], ["RIGHT_K_CONTIGUOUS", $right]])
+        .edited(&[$([$size, $value],)* ["LEFT_K_CONTIGUOUS", $left], ["RIGHT_K_CONTIGUOUS", $right]])
     };
-    ($file:literal $(+ $lib:literal)*, $operands:literal, $tile:literal) => {
+    ($file:literal $(+ $lib:literal)*, $operands:literal, $sizes:tt) => {
         [
             [
-                product!($file $(+ $lib)*, $operands, $tile, "false", "false"),
-                product!($file $(+ $lib)*, $operands, $tile, "false", "true"),
+                product!($file $(+ $lib)*, $operands, $sizes, "false", "false"),
+                product!($file $(+ $lib)*, $operands, $sizes, "false", "true"),
             ],
             [
-                product!($file $(+ $lib)*, $operands, $tile, "true", "false"),
-                product!($file $(+ $lib)*, $operands, $tile, "true", "true"),
+                product!($file $(+ $lib)*, $operands, $sizes, "true", "false"),
+                product!($file $(+ $lib)*, $operands, $sizes, "true", "true"),
             ],
+        ]
+    };
+    (tiled $sizes:tt) => {
+        [
+            product!("matmul_tiled" + "lib/block", "operands_scalar", $sizes),
+            product!("matmul_tiled" + "lib/block", "operands_vec4", $sizes),
         ]
     };
 }
@@ -89,17 +95,13 @@ pub(in crate::ops) type Tiled = [ByContiguity; 2];
 
 /// Products of large matrices of f16.
 pub(in crate::ops) static COOPERATIVE: ByContiguity =
-    product!("matmul_cooperative" + "lib/fragments", "operands_vec4", "128u");
+    product!("matmul_cooperative" + "lib/fragments", "operands_vec4", ["TILE" = "128u"]);
 /// Products of large matrices.
-pub(in crate::ops) static TILED_MANY: Tiled = [
-    product!("matmul_tiled" + "lib/block", "operands_scalar", "128u"),
-    product!("matmul_tiled" + "lib/block", "operands_vec4", "128u"),
-];
+pub(in crate::ops) static TILED_MANY: Tiled = product!(tiled ["ROWS" = "128u", "COLUMNS" = "128u", "SLICE" = "16u"]);
 /// Products of medium ones.
-pub(in crate::ops) static TILED_FEW: Tiled = [
-    product!("matmul_tiled" + "lib/block", "operands_scalar", "64u"),
-    product!("matmul_tiled" + "lib/block", "operands_vec4", "64u"),
-];
+pub(in crate::ops) static TILED_FEW: Tiled = product!(tiled ["ROWS" = "64u", "COLUMNS" = "64u", "SLICE" = "8u"]);
+/// Products with few rows.
+pub(in crate::ops) static TILED_FEW_ROWS: Tiled = product!(tiled ["ROWS" = "32u", "COLUMNS" = "128u", "SLICE" = "8u"]);
 
 /// The sums of the parts of a product.
 pub(in crate::ops) static MATMUL_PARTS: Shader =

@@ -5,7 +5,7 @@ use crate::ops::{image, indexed, reduce, rows};
 /// Everything that the crate can ask a device to compile.
 fn variants() -> Vec<(Shader, Variant)> {
     let mut all = Vec::new();
-    let tiled = TILED_MANY.iter().chain(&TILED_FEW).flatten().flatten().copied();
+    let tiled = TILED_MANY.iter().chain(&TILED_FEW).chain(&TILED_FEW_ROWS).flatten().flatten().copied();
     let plain: Vec<_> = [MATMUL].into_iter().chain(tiled).collect();
     all.extend(COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
     all.extend(CONV2D_COOPERATIVE.iter().flatten().map(|&shader| (shader, Variant::plain(DType::F16))));
