@@ -36,7 +36,17 @@ fn check(left: &Tensor, right: &Tensor, bias: Option<&Tensor>, what: &str) -> Ou
 fn products_by_cooperative_matrices_are_those_of_f32() -> Outcome {
     let Some(pool) = pool() else { return Ok(()) };
     let mut random = Random::new(171);
-    let sizes = [[128, 128, 128], [136, 160, 264], [200, 2048, 72], [64, 256, 1000], [1000, 32, 64], [33, 96, 48]];
+    let sizes = [
+        [128, 128, 128],
+        [136, 160, 264],
+        [64, 256, 1000],
+        [1000, 32, 64],
+        [33, 96, 48],
+        // K in parts, without and with a rest, and few rows.
+        [200, 2048, 72],
+        [136, 2100, 72],
+        [4, 1024, 264],
+    ];
     for [rows, depth, columns] in sizes {
         let left = whole(&pool, &[rows, depth], &mut random)?;
         let left_transposed = whole(&pool, &[depth, rows], &mut random)?.t()?;
