@@ -54,6 +54,9 @@ struct TiledParams {
 /// Rows and columns of the tile that a workgroup of `matmul_cooperative.wgsl` makes.
 pub(super) const COOPERATIVE_TILE: [usize; 2] = [128; 2];
 
+/// The largest K of a kernel that does not load the previous output; see `lib/operands_vec4.wgsl`.
+const SHORT: usize = 512;
+
 /// One dispatch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product<'a> {
@@ -93,7 +96,7 @@ impl Product<'_> {
             first_batch: number(self.first_batch)?,
             bias_offset: bound.bias.map_or(0, |(_, offset)| offset),
         };
-        self.launch(&MATMUL, &bound, bytemuck::bytes_of(&params), tiles)
+        self.launch(&MATMUL, &bound, bytemuck::bytes_of(&params), tiles, true)
     }
 
     /// Operands that are contiguous along one side.
@@ -133,7 +136,8 @@ impl Product<'_> {
             bias_offset: bound.bias.map_or(0, |(_, offset)| offset),
         };
         let [left, right] = deep.map(usize::from);
-        self.launch(&shaders[left][right], &bound, bytemuck::bytes_of(&params), tiles)
+        let loads_output = self.accumulate || !in_vec4s || sizes.depth > SHORT;
+        self.launch(&shaders[left][right], &bound, bytemuck::bytes_of(&params), tiles, loads_output)
     }
 
     /// Returns the loop iterations of an invocation, as stated in the headers of the kernels.
@@ -168,12 +172,25 @@ impl Product<'_> {
         })
     }
 
-    fn launch(&self, shader: &Shader, bound: &Bound<'_>, params: &[u8], tiles: u32) -> Result<(), TensorError> {
+    fn launch(
+        &self,
+        shader: &Shader,
+        bound: &Bound<'_>,
+        params: &[u8],
+        tiles: u32,
+        loads_output: bool,
+    ) -> Result<(), TensorError> {
         let Self { sizes, left, right, output, finish, .. } = self;
         let shared = left.operand.is_in_storage_of(right.operand);
         let Finish { bias, operation } = *finish;
-        let variant =
-            Variant { operation, shared, bias: bias.is_some(), output: output.dtype(), ..Variant::plain(left.dtype) };
+        let variant = Variant {
+            operation,
+            shared,
+            bias: bias.is_some(),
+            output: output.dtype(),
+            loads_output,
+            ..Variant::plain(left.dtype)
+        };
         let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
         let others = [Some(bound.left.0), Some(bound.right.0).filter(|_| !shared), bound.bias.map(|(bias, _)| bias)];
         let mut bindings = [bound.output; 4];

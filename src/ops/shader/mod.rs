@@ -112,12 +112,14 @@ pub(super) struct Variant {
     pub(super) shared: bool,
     /// Whether a product has a bias, bound last.
     pub(super) bias: bool,
+    /// Whether a product in tiles of vec4s may add the previous output, and therefore loads it. True for all other kernels.
+    pub(super) loads_output: bool,
 }
 
 impl Variant {
     /// The kernel as it stands in its file, over elements of a dtype.
     pub(super) fn plain(dtype: DType) -> Self {
-        Self { operation: AS_IT_IS, dtype, output: dtype, shared: false, bias: false }
+        Self { operation: AS_IT_IS, dtype, output: dtype, shared: false, bias: false, loads_output: true }
     }
 }
 
@@ -161,7 +163,7 @@ impl Shader {
     /// [`DeviceError::Validation`] if a declaration that is to be changed does not exist.
     pub(super) fn wgsl(&self, variant: Variant, target: Target) -> Result<String, DeviceError> {
         let Target { in_pairs, workgroup_size } = target;
-        let Variant { operation, dtype, output, shared, bias } = variant;
+        let Variant { operation, dtype, output, shared, bias, loads_output } = variant;
         let parts = self.parts.iter().map(|&part| if in_pairs && part == AS_VEC4 { AS_PAIRS } else { part });
         let mut source = Source::new(self.name, parts.chain(operation.functions.iter().copied()).collect());
         for [name, value] in self.edits.iter().chain(operation.edits) {
@@ -179,6 +181,9 @@ impl Shader {
         if !bias && source.declares("biases") {
             source.unbind("biases")?;
             source.set("finished", "return apply(sum);")?;
+        }
+        if !loads_output {
+            source.set("LOADS_OUTPUT", "false")?;
         }
         if shared {
             source.unbind("right")?;
@@ -229,13 +234,14 @@ impl Shader {
         gpu.known_program(self.key(variant))
     }
 
-    fn key(&self, Variant { operation, dtype, output, shared, bias }: Variant) -> ProgramKey {
+    fn key(&self, Variant { operation, dtype, output, shared, bias, loads_output }: Variant) -> ProgramKey {
         ProgramKey::Shader {
             shader: self.name,
             operation: operation.name,
             dtypes: [dtype, output].map(DType::name),
             shared,
             bias,
+            loads_output,
         }
     }
 }

@@ -88,7 +88,11 @@ fn variants() -> Vec<(Shader, Variant)> {
             if shader.parts.iter().any(|part| part.contains("fn right_at(")) { &[false, true][..] } else { &[false] };
         ways.iter().map(move |&shared| (shader, Variant { shared, ..variant }))
     };
-    all.into_iter().flat_map(shared_too).collect()
+    let mut all: Vec<_> = all.into_iter().flat_map(shared_too).collect();
+    let loads_output = |shader: &Shader| shader.parts.iter().any(|part| part.contains("const LOADS_OUTPUT"));
+    let without: Vec<_> = all.iter().filter(|(shader, _)| loads_output(shader)).copied().collect();
+    all.extend(without.into_iter().map(|(shader, variant)| (shader, Variant { loads_output: false, ..variant })));
+    all
 }
 
 // One test for each input dtype, so that they run in parallel.
@@ -161,7 +165,7 @@ fn validate(wgsl: &str) -> (naga::Module, naga::valid::ModuleInfo) {
 fn every_change_takes_place() {
     for (shader, variant) in variants() {
         let wgsl = shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there");
-        let Variant { operation, dtype, output, shared, bias } = variant;
+        let Variant { operation, dtype, output, shared, bias, loads_output } = variant;
         if let Some(expression) = operation.expression {
             assert!(wgsl.contains(&format!("return {expression};")), "{} {variant:?}", shader.name);
         }
@@ -174,6 +178,7 @@ fn every_change_takes_place() {
         }
         assert!(!shared || !wgsl.contains("return right[at];"), "{}", shader.name);
         assert_eq!(wgsl.contains("biases["), bias, "{}", shader.name);
+        assert_eq!(wgsl.contains("const LOADS_OUTPUT: bool = false;"), !loads_output, "{}", shader.name);
         let small = Target { workgroup_size: 128, ..Target::USUAL };
         let small = shader.wgsl(variant, small).expect("every changed declaration is there");
         assert_eq!(

@@ -76,6 +76,8 @@ pub(crate) enum ProgramKey {
         shared: bool,
         /// Whether the bias of a matrix product is bound, too.
         bias: bool,
+        /// Whether a matrix product in tiles of vec4s loads the previous output.
+        loads_output: bool,
     },
     /// A single elementwise operation.
     Operation {
