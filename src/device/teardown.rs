@@ -22,6 +22,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 static GATE: Gate = Gate::new(QUIET, LONGEST_WAIT);
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+thread_local! {
+    static ASSUMED: Cell<bool> = const { Cell::new(false) };
+}
+
 thread_local! {
     /// The calls of this thread that are in progress: one in an application callback is inside another.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -52,6 +57,24 @@ impl Drop for Kept {
         note_thread();
         GATE.destroy(|| drop(self.0.take()));
     }
+}
+
+/// Whether a test treats the driver of the devices that its thread opens like the one with the defect. Not all tests do, because those
+/// whose callbacks wait for other threads would wait for each other.
+pub(crate) fn is_assumed() -> bool {
+    #[cfg(all(test, not(target_arch = "wasm32")))]
+    return ASSUMED.get();
+    #[cfg(not(all(test, not(target_arch = "wasm32"))))]
+    false
+}
+
+/// Calls `act`, which opens devices whose driver is treated like the one with the defect.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) fn assumed<R>(act: impl FnOnce() -> R) -> R {
+    let before = ASSUMED.replace(true);
+    let result = act();
+    ASSUMED.set(before);
+    result
 }
 
 /// Keeps devices from being destroyed while one is opened, until the result is dropped.

@@ -296,6 +296,34 @@ fn dropping_the_memory_waits_until_an_ending_thread_has_dropped_the_submission_q
 }
 
 #[test]
+fn an_ending_thread_waits_for_the_call_of_the_timer_thread_that_drops_the_memory() -> Tested {
+    let gpu = Arc::new(Program::new()?.gpu);
+    let (called, is_called) = mpsc::channel();
+    let (proceed, may_proceed) = mpsc::channel();
+    let (dropped, is_dropped) = mpsc::channel();
+    let last = Arc::clone(&gpu);
+    let is_scheduled = gpu.call_after(Duration::ZERO, move || {
+        called.send(()).expect("the test waits");
+        may_proceed.recv_timeout(TIMEOUT).expect("the test has the call proceed");
+        until(|| Arc::strong_count(&last) == 1);
+        drop(last);
+        dropped.send(()).expect("the test waits");
+    });
+    assert!(is_scheduled);
+    is_called.recv_timeout(TIMEOUT)?;
+    let start = std::time::Instant::now();
+    let thread = std::thread::spawn(move || {
+        gpu.submission.note_thread();
+        drop(gpu);
+        proceed.send(()).expect("the call waits");
+    });
+    thread.join().expect("does not panic");
+    assert!(is_dropped.try_recv().is_ok(), "the thread ended during the call");
+    assert!(start.elapsed() < super::threads::JOIN_TIMEOUT, "the call and the thread waited for each other");
+    Ok(())
+}
+
+#[test]
 fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tested {
     let lost = |error: &DeviceError| matches!(error, DeviceError::Lost { .. });
     type Call = fn(&Program) -> Result<(), DeviceError>;
@@ -323,7 +351,7 @@ fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tes
 
 #[test]
 fn submissions_and_polls_are_calls_that_the_destruction_of_a_device_waits_for() -> Tested {
-    let program = Program::new()?;
+    let program = teardown::assumed(Program::new)?;
     let (sender, receiver) = mpsc::channel();
     program.on_submission_thread({
         let sender = sender.clone();
@@ -360,7 +388,7 @@ fn the_device_is_destroyed_apart_from_calls_whichever_of_its_objects_is_dropped_
         },
     ];
     for end in ends {
-        let program = Program::new()?;
+        let program = teardown::assumed(Program::new)?;
         let (sender, receiver) = mpsc::channel();
         let witness = Witness(sender);
         program.gpu.device.set_device_lost_callback(move |_, _| _ = &witness);

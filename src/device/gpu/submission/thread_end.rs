@@ -18,6 +18,7 @@
 
 use super::Submission;
 use super::threads::{JOIN_TIMEOUT, Threads};
+use super::timer::Timer;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ struct RecordedFor(RefCell<Vec<Recorded>>);
 struct Recorded {
     submission: Weak<Submission>,
     threads: Arc<Threads>,
+    timer: Arc<Timer>,
 }
 
 thread_local! {
@@ -39,11 +41,12 @@ thread_local! {
 
 impl Drop for RecordedFor {
     fn drop(&mut self) {
-        for Recorded { submission, threads } in self.0.take() {
+        for Recorded { submission, threads, timer } in self.0.take() {
+            // Before `enter`, because the call may drop the pool, which waits for threads that have entered.
+            timer.hold();
             // Dropped after the submission queue. `None`: the pool is being dropped, and drops what has not been handed over.
             let Some(_running) = threads.enter() else { continue };
             if let Some(submission) = submission.upgrade() {
-                submission.timer.hold();
                 submission.wait_for_threads(JOIN_TIMEOUT);
             }
         }
@@ -57,8 +60,8 @@ pub(super) fn note(submission: &Arc<Submission>) {
         let mut recorded_for = recorded_for.0.borrow_mut();
         if !recorded_for.iter().any(|known| std::ptr::eq(known.submission.as_ptr(), Arc::as_ptr(submission))) {
             recorded_for.retain(|known| known.submission.strong_count() > 0);
-            let threads = Arc::clone(&submission.threads);
-            recorded_for.push(Recorded { submission: Arc::downgrade(submission), threads });
+            let (threads, timer) = (Arc::clone(&submission.threads), Arc::clone(&submission.timer));
+            recorded_for.push(Recorded { submission: Arc::downgrade(submission), threads, timer });
         }
     });
 }
