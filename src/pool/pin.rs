@@ -119,7 +119,7 @@ impl Pinned<Gpu> {
 impl<M: Memory> Drop for Pinned<M> {
     fn drop(&mut self) {
         let last = |heap: &Heap, block| heap.pins(block) == 1 && heap.allocated_place(block).is_none();
-        self.inner.release_block(self.block, last, |state| {
+        self.inner.release_block(self.block, last, &mut |state| {
             state.pins.remove(self.number);
             state.heap.unpin(self.block).expect("the guard pinned the block");
         });

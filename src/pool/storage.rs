@@ -254,15 +254,14 @@ impl<M: Memory> Clone for Storage<M> {
 
 impl<M: Memory> Drop for Storage<M> {
     fn drop(&mut self) {
-        let Some(references) = self.references.take() else { return };
-        if !references.drop_strong() {
+        if !self.references().drop_strong() {
             return;
         }
         let Some(block) = self.block else { return };
         let unpinned = |heap: &Heap, block| heap.pins(block) == 0;
         // Bytes in host memory, dropped without the lock.
         let mut spilled = None;
-        self.inner.release_block(block, unpinned, |state| {
+        self.inner.release_block(block, unpinned, &mut |state| {
             let State { attribution, heap, spilling, .. } = state;
             attribution.freed(heap, block, self.requested);
             if let Some(spilling) = spilling {
@@ -271,8 +270,9 @@ impl<M: Memory> Drop for Storage<M> {
                 spilled = spilling.forget(block, size, used);
             }
             heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
-            if references.is_unused() && state.references.len() < MAX_REFERENCES {
-                state.references.push(references);
+            if state.references.len() < MAX_REFERENCES {
+                let unused = self.references.take_if(|references| references.is_unused());
+                state.references.extend(unused);
             }
         });
     }
