@@ -15,6 +15,8 @@
 mod accounting;
 #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
 mod block_on;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod choice;
 mod context;
 mod driver_model;
 pub(crate) mod gpu;
@@ -22,6 +24,8 @@ mod host;
 mod teardown;
 
 pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback};
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) use choice::with_choice;
 pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
 

@@ -71,10 +71,7 @@ pub(crate) fn is_assumed() -> bool {
 /// Calls `act`, which opens devices whose driver is treated like the one with the defect.
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(crate) fn assumed<R>(act: impl FnOnce() -> R) -> R {
-    let before = ASSUMED.replace(true);
-    let result = act();
-    ASSUMED.set(before);
-    result
+    super::with_choice(&ASSUMED, true, act)
 }
 
 /// Keeps devices from being destroyed while one is opened, until the result is dropped.

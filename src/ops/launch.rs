@@ -171,19 +171,6 @@ pub(super) fn is_in_place(
     Ok(true)
 }
 
-/// Runs `act` while a thread-local choice has another value, for tests on one thread.
-#[cfg(all(test, not(target_arch = "wasm32")))]
-pub(in crate::ops) fn with_choice<T: Copy, R>(
-    choice: &'static std::thread::LocalKey<std::cell::Cell<T>>,
-    value: T,
-    act: impl FnOnce() -> R,
-) -> R {
-    let before = choice.replace(value);
-    let result = act();
-    choice.set(before);
-    result
-}
-
 /// A lower limit of loop iterations, for tests on one thread.
 #[cfg(test)]
 pub(super) mod lowered {
@@ -196,7 +183,7 @@ pub(super) mod lowered {
     /// Runs `act` with a lower limit.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops) fn with_loop_limit<R>(limit: u64, act: impl FnOnce() -> R) -> R {
-        super::with_choice(&LIMIT, limit, act)
+        crate::device::with_choice(&LIMIT, limit, act)
     }
 }
 

@@ -187,12 +187,12 @@ pub(super) mod forced {
     /// Runs `act` with this kernel for every correlation.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops::image) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
-        crate::ops::launch::with_choice(&KERNEL, Some(kernel), act)
+        crate::device::with_choice(&KERNEL, Some(kernel), act)
     }
 
     /// Runs `act` with this number of parts of the K dimension.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops::image) fn with_parts<R>(parts: usize, act: impl FnOnce() -> R) -> R {
-        crate::ops::launch::with_choice(&PARTS, Some(parts), act)
+        crate::device::with_choice(&PARTS, Some(parts), act)
     }
 }

@@ -251,6 +251,6 @@ pub(super) mod forced {
     /// Runs `act` with this kernel for every gradient by the weight.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops::image) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
-        crate::ops::launch::with_choice(&KERNEL, Some(kernel), act)
+        crate::device::with_choice(&KERNEL, Some(kernel), act)
     }
 }

@@ -194,7 +194,7 @@ pub(super) mod forced {
     /// Runs `act` with these tiles and parts for every product.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops::matmul) fn with<R>(tiling: Option<Tiling>, parts: usize, act: impl FnOnce() -> R) -> R {
-        crate::ops::launch::with_choice(&CHOICE, Some((tiling, parts)), act)
+        crate::device::with_choice(&CHOICE, Some((tiling, parts)), act)
     }
 }
 
