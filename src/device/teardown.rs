@@ -6,9 +6,10 @@
 //!
 //! Therefore, on that driver, the crate destroys a device only when no thread is in a call of the crate that creates or submits
 //! anything, and no thread that has used the driver through the crate has ended within the last [`QUIET`]. Such calls, and the ends of such
-//! threads, wait for the destruction. The destructors of Rust's thread-local values run before the driver's, so the former can wait; the
-//! end of the latter cannot be observed, and they take far less than [`QUIET`]. Not covered are calls and threads that use the driver
-//! without the crate, and a device that the application keeps longer than the pool.
+//! threads, wait for the destruction. Callbacks of the application run inside such calls and may wait for other threads, so new calls are
+//! kept from beginning only every other [`TURN`] while a device waits. The destructors of Rust's thread-local values run before the
+//! driver's, so the former can wait; the end of the latter cannot be observed, and they take far less than [`QUIET`]. Not covered are calls
+//! and threads that use the driver without the crate, and a device that the application keeps longer than the pool.
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,11 @@ const QUIET: Duration = Duration::from_millis(20);
 /// The longest wait, of a device for calls and threads or of these for a destruction.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-static GATE: Gate = Gate::new(QUIET, LONGEST_WAIT);
+/// While a device waits for calls to end, it keeps new ones from beginning for this time, then lets them begin for as long, and so on:
+/// a call may be in a callback of the application that waits for a call of another thread.
+const TURN: Duration = Duration::from_millis(50);
+
+static GATE: Gate = Gate::new(Times { quiet: QUIET, turn: TURN, longest_wait: LONGEST_WAIT });
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 thread_local! {
@@ -114,7 +119,13 @@ pub(crate) fn note_thread() {
 struct Gate {
     state: Mutex<State>,
     changed: Condvar,
+    times: Times,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
     quiet: Duration,
+    turn: Duration,
     longest_wait: Duration,
 }
 
@@ -122,8 +133,8 @@ struct State {
     calls: usize,
     /// More than one only after the longest wait, or where one destroys another.
     destructions: usize,
-    /// Devices that wait for calls to end; new calls then wait.
-    waiting: usize,
+    /// Devices that wait for calls to end, and whose turn keeps new calls from beginning.
+    closing: usize,
     last_end: Option<Instant>,
 }
 
@@ -138,9 +149,9 @@ impl Drop for InCall<'_> {
 }
 
 impl Gate {
-    const fn new(quiet: Duration, longest_wait: Duration) -> Self {
-        let state = State { calls: 0, destructions: 0, waiting: 0, last_end: None };
-        Self { state: Mutex::new(state), changed: Condvar::new(), quiet, longest_wait }
+    const fn new(times: Times) -> Self {
+        let state = State { calls: 0, destructions: 0, closing: 0, last_end: None };
+        Self { state: Mutex::new(state), changed: Condvar::new(), times }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,8 +161,8 @@ impl Gate {
     /// Begins a call; waits for destructions, at most the longest wait. A call inside another one does not wait for those that
     /// have not begun, since they wait for the outer call.
     fn enter(&self, is_inside: bool) -> InCall<'_> {
-        let blocks = |state: &mut State| state.destructions > 0 || state.waiting > 0 && !is_inside;
-        let waited = self.changed.wait_timeout_while(self.state(), self.longest_wait, blocks);
+        let blocks = |state: &mut State| state.destructions > 0 || state.closing > 0 && !is_inside;
+        let waited = self.changed.wait_timeout_while(self.state(), self.times.longest_wait, blocks);
         waited.unwrap_or_else(PoisonError::into_inner).0.calls += 1;
         InCall(self)
     }
@@ -187,21 +198,32 @@ impl Gate {
             }
         }
 
+        let Times { quiet, turn, longest_wait } = self.times;
         let own_calls = DEPTH.try_with(Cell::get).unwrap_or(0);
-        let give_up = Instant::now() + self.longest_wait;
+        let begun = Instant::now();
+        let mut turn_ends = begun + turn;
+        let mut is_closing = true;
         let mut state = self.state();
-        state.waiting += 1;
+        state.closing += 1;
         loop {
             let now = Instant::now();
-            let left = give_up.saturating_duration_since(now);
-            let quiet = state.last_end.map_or(Duration::ZERO, |end| (end + self.quiet).saturating_duration_since(now));
-            let wait = if state.destructions > 0 || state.calls > own_calls { left } else { quiet.min(left) };
-            if wait.is_zero() {
+            let left = (begun + longest_wait).saturating_duration_since(now);
+            let is_busy = state.destructions > 0 || state.calls > own_calls;
+            let quiet = state.last_end.map_or(Duration::ZERO, |end| (end + quiet).saturating_duration_since(now));
+            if left.is_zero() || !is_busy && quiet.is_zero() {
                 break;
             }
+            if now >= turn_ends {
+                turn_ends = now + turn;
+                is_closing = !is_closing;
+                state.closing = if is_closing { state.closing + 1 } else { state.closing - 1 };
+                self.changed.notify_all();
+            }
+            let wait = if is_busy { left } else { quiet.min(left) };
+            let wait = wait.min(turn_ends.saturating_duration_since(now));
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.waiting -= 1;
+        state.closing -= usize::from(is_closing);
         state.destructions += 1;
         drop(state);
         let _destroying = Destroying(self);
@@ -210,7 +232,8 @@ impl Gate {
 
     /// Notes the end of the calling thread. Waits for a destruction, at most the longest wait.
     fn end_thread(&self) {
-        let waited = self.changed.wait_timeout_while(self.state(), self.longest_wait, |state| state.destructions > 0);
+        let waited =
+            self.changed.wait_timeout_while(self.state(), self.times.longest_wait, |state| state.destructions > 0);
         waited.unwrap_or_else(PoisonError::into_inner).0.last_end = Some(Instant::now());
     }
 }
@@ -223,13 +246,17 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
 
+    const fn gate(quiet: Duration, turn: Duration, longest_wait: Duration) -> Gate {
+        Gate::new(Times { quiet, turn, longest_wait })
+    }
+
     /// Longer than a thread needs to begin to wait.
     const WHILE: Duration = Duration::from_millis(50);
 
     #[test]
     fn a_device_is_destroyed_some_time_after_the_end_of_a_thread() {
         let quiet = Duration::from_millis(40);
-        let gate = Gate::new(quiet, LONG);
+        let gate = gate(quiet, LONG, LONG);
         gate.destroy(|| ());
         gate.end_thread();
         let ended = gate.state().last_end.expect("a thread has ended");
@@ -238,7 +265,7 @@ mod tests {
 
     #[test]
     fn during_a_destruction_no_thread_ends_no_call_begins_and_no_other_device_is_destroyed() {
-        let gate = &Gate::new(Duration::ZERO, LONG);
+        let gate = &gate(Duration::ZERO, LONG, LONG);
         let (started, start) = channel();
         let (finish, finished) = channel::<()>();
         thread::scope(|scope| {
@@ -258,18 +285,18 @@ mod tests {
         });
         let state = gate.state();
         assert!(state.last_end.is_some());
-        assert_eq!((state.destructions, state.waiting, state.calls), (0, 0, 0));
+        assert_eq!((state.destructions, state.closing, state.calls), (0, 0, 0));
     }
 
     #[test]
     fn a_device_is_destroyed_after_the_calls_of_other_threads_and_before_new_ones() {
-        let gate = &Gate::new(Duration::ZERO, LONG);
+        let gate = &gate(Duration::ZERO, LONG, LONG);
         let order = &Mutex::new(Vec::new());
         let note = |what| order.lock().expect("no panic").push(what);
         thread::scope(|scope| {
             gate.call(|| {
                 let destruction = scope.spawn(move || gate.destroy(|| note("destroyed")));
-                while gate.state().waiting == 0 {
+                while gate.state().closing == 0 {
                     thread::yield_now();
                 }
                 let new = scope.spawn(move || gate.call(|| note("new call")));
@@ -282,9 +309,30 @@ mod tests {
         assert_eq!(*order.lock().expect("no panic"), ["inner call", "destroyed", "new call"]);
     }
 
+    /// A callback may wait for another thread's call, which would wait for the device that waits for the callback.
+    #[test]
+    fn a_call_that_waits_for_a_call_of_another_thread_ends_while_a_device_waits_for_it() {
+        let gate = &gate(Duration::ZERO, Duration::from_millis(10), LONG);
+        thread::scope(|scope| {
+            gate.call(|| {
+                scope.spawn(|| gate.destroy(|| ()));
+                while gate.state().closing == 0 {
+                    thread::yield_now();
+                }
+                for _ in 0..3 {
+                    let begun = Instant::now();
+                    scope.spawn(|| gate.call(|| ())).join().expect("no panic");
+                    assert!(begun.elapsed() < LONG / 2, "the call waited for the device");
+                }
+            });
+        });
+        let state = gate.state();
+        assert_eq!((state.destructions, state.closing, state.calls), (0, 0, 0));
+    }
+
     #[test]
     fn a_callback_inside_a_call_may_destroy_a_device() {
-        let gate = Gate::new(Duration::ZERO, LONG);
+        let gate = gate(Duration::ZERO, LONG, LONG);
         gate.call(|| gate.call(|| gate.destroy(|| ())));
         drop(gate.enter(false));
         gate.destroy(|| ());
@@ -292,7 +340,7 @@ mod tests {
 
     #[test]
     fn no_wait_lasts_longer_than_the_longest() {
-        let gate = &Gate::new(LONG, Duration::from_millis(20));
+        let gate = &gate(LONG, LONG, Duration::from_millis(20));
         gate.end_thread();
         let _opening = gate.enter(false);
         // Without a timeout these would last for ever.
@@ -307,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_panic_does_not_block_later_calls() {
-        let gate = Gate::new(Duration::ZERO, LONG);
+        let gate = gate(Duration::ZERO, LONG, LONG);
         let panics = |act: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).is_err();
         assert!(panics(&|| gate.destroy(|| panic!("on purpose"))));
         assert!(panics(&|| gate.call(|| panic!("on purpose"))));
