@@ -15,7 +15,7 @@ pub(crate) fn main() -> wgpu_pool::Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    let bytes = |tensor: &Tensor| tensor.storage().bytes();
+    let bytes = |tensor: &Tensor| tensor.elements() as u64 * tensor.dtype().bytes();
     println!("f32: {}, f16: {}", Bytes(bytes(&numbers)), Bytes(bytes(&halves)));
     assert_eq!(bytes(&numbers), 2 * bytes(&halves));
 

@@ -12,7 +12,7 @@ use common::Report;
 use std::process::ExitCode;
 use std::time::Duration;
 use wgpu_pool::ops::philox;
-use wgpu_pool::{AllocateError, Bytes, Memory, Tensor, TensorError};
+use wgpu_pool::{AllocateError, Bytes, DType, Memory, Pool, Tensor, TensorError};
 
 /// The tensor of the program: 1024 × 1024 × 1024 elements of 4 bytes.
 const ORIGINAL_BYTES: u64 = 4 << 30;
@@ -50,17 +50,16 @@ fn release(options: &Options) -> wgpu_pool::Result<ExitCode> {
     let pool = report.pool.clone();
 
     let limits = pool.memory().limits();
-    let most = limits.largest_binding.min(limits.largest_segment).min(ORIGINAL_BYTES);
-    let elements = 1_usize << (most / 4).ilog2();
-    let shape = cube(elements);
-    println!("The original tensor is 1024 x 1024 x 1024 f32, {}.", Bytes(ORIGINAL_BYTES));
-    println!(
-        "A shader can be bound to {} here, a buffer can have {}.",
-        Bytes(limits.largest_binding),
-        Bytes(limits.largest_segment)
-    );
-    let bytes = elements as u64 * 4;
-    println!("The largest power of two: {} x {} x {} f32, {}.\n", shape[0], shape[1], shape[2], Bytes(bytes));
+    let block = limits.largest_binding.min(limits.largest_segment);
+    println!("The tensor has 1024 x 1024 x 1024 f32, {}; the program needs two of them.", Bytes(ORIGINAL_BYTES));
+    println!("A shader can be bound to {} here, so a block of a tensor has at most that.", Bytes(block));
+    let (shape, bytes) = shape_that_fits(&pool)?;
+    let [planes, rows, columns] = shape;
+    if bytes == ORIGINAL_BYTES {
+        println!("They fit: {planes} x {rows} x {columns} f32.\n");
+    } else {
+        println!("They do not fit: {planes} x {rows} x {columns} f32 instead, {}.\n", Bytes(bytes));
+    }
 
     let before = report.warm_up()?;
     options.hold("before");
@@ -125,6 +124,40 @@ fn release(options: &Options) -> wgpu_pool::Result<ExitCode> {
     options.hold("after");
     report.claim_back(before, after);
     Ok(report.conclude())
+}
+
+/// Returns the largest shape, halved from the original one, of which two tensors fit, and its bytes. On a software driver, whose memory
+/// is the machine's, they may take half of what is available.
+fn shape_that_fits(pool: &Pool) -> wgpu_pool::Result<([usize; 3], u64)> {
+    let is_software = pool.memory().device().adapter_info().device_type == wgpu_pool::wgpu::DeviceType::Cpu;
+    let room = if is_software { available_host_memory().map_or(1 << 30, |bytes| bytes / 2) } else { u64::MAX };
+    let mut bytes = ORIGINAL_BYTES;
+    loop {
+        let elements = usize::try_from(bytes / 4).unwrap_or(usize::MAX / 8);
+        let shape = cube(elements);
+        let two = || -> Result<[Tensor; 2], TensorError> {
+            let one = || Tensor::empty(pool, shape, DType::F32);
+            Ok([one()?, one()?])
+        };
+        if 2 * bytes <= room {
+            match two() {
+                Ok(_) => break,
+                Err(TensorError::Allocate(AllocateError::OutOfMemory(_))) if bytes > 1 << 20 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes /= 2;
+    }
+    pool.trim();
+    Ok((cube(usize::try_from(bytes / 4).unwrap_or(usize::MAX / 8)), bytes))
+}
+
+/// Returns the bytes of host memory that programs can still use. `None` where the system does not tell.
+fn available_host_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 /// The sizes of three dimensions: powers of two as close to each other as possible.

@@ -1,8 +1,8 @@
-// arange: output[i] = start + i * step.
+// arange: output[i] = start + (first + i) * step.
 //
 // Bindings: 0 output, contiguous. Dispatch one invocation per element.
 //
-// Indices: the invocation index is below count + 2^24, see src/ops/launch.rs.
+// Indices: first + count < 2^32; the invocation index is below count + 2^24, see src/ops/launch.rs.
 // Loops: none.
 
 struct Params {
@@ -10,6 +10,8 @@ struct Params {
     // The bits of a Number.
     start: u32,
     step: u32,
+    // The number of the first element.
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
@@ -25,6 +27,6 @@ fn arange(
 ) {
     let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
     if index < params.count {
-        output[index] = Element(bitcast<Number>(params.start) + Number(index) * bitcast<Number>(params.step));
+        output[index] = Element(bitcast<Number>(params.start) + Number(params.first + index) * bitcast<Number>(params.step));
     }
 }

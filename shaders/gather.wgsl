@@ -1,4 +1,5 @@
-// gather: value[i] = table[i, with the axis at index[i]], or 0 if the index exceeds the axis.
+// gather: value[i] = table[i, with the axis at index[i]], or 0 if the index exceeds the axis. Of a table in parts, each part but
+// the first leaves the values of other indices as they are.
 //
 // Shapes, parameters: lib/indexed.wgsl. Bindings: 0 value, 1 table, 2 index. Dispatch one invocation per element of the index.
 //
@@ -19,10 +20,10 @@ fn gather(
     if step < params.count {
         let at = places(step);
         let chosen = index[at.index];
-        var found = Element(0);
         if chosen < params.axis_size {
-            found = table[at.table + chosen * params.axis_stride];
+            value[at.value] = table[at.table + chosen * params.axis_stride];
+        } else if params.rank <= 0xffffu {
+            value[at.value] = Element(0);
         }
-        value[at.value] = found;
     }
 }

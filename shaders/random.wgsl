@@ -2,7 +2,7 @@
 //
 // Formula    words   = philox4x32_10(counter, key), one call for each group of four elements, with
 //                      counter = (group, 0, stream.x, stream.y) and key = (seed.x, seed.y);
-//                      element i takes lane i % 4 of group i / 4.
+//                      element i takes lane i % 4 of group i / 4. A dispatch may begin at any element.
 //            uniform = (word >> 8) * 2^-24, so in [0, 1), exactly.
 //            normal  = sqrt(-2 ln u) * cos(2 pi v) in lanes 0 and 2, the same with sin in lanes 1 and 3, where
 //                      u = (word + 1/2) * 2^-32 of word 0, or of word 2 for lanes 2 and 3, and
@@ -14,10 +14,11 @@
 // Source     Salmon, Moraes, Dror and Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011 (Philox);
 //            Box and Muller: "A note on the generation of random normal deviates", 1958;
 //            Zimmermann: "Karatsuba square root", 1999 (the lower half of the root).
-// Shapes     output: any shape, seen flat: the elements params.offset .. params.offset + params.count.
+// Shapes     output: any shape, seen flat: the elements params.offset .. params.offset + params.count. They are the elements
+//            4 * params.first + params.lead and following ones of the sequence.
 // Bindings   group 0: 0 output, f32 as bit patterns. group 1: 0 params.
-// Dispatch   at least ceil(ceil(count / 4) / WORKGROUP) workgroups, in x or in x times y; four elements an invocation.
-// Indices:   offset + count lies within the binding; fewer than 2^32 invocations in a dispatch, see src/ops/launch.rs.
+// Dispatch   at least ceil(ceil((lead + count) / 4) / WORKGROUP) workgroups, in x or in x times y; four elements an invocation.
+// Indices:   offset + count lies within the binding, lead + count < 2^32; fewer than 2^32 invocations in a dispatch, see src/ops/launch.rs.
 // Loops:     11 for uniforms, and 45 for normals.
 
 struct Params {
@@ -29,6 +30,10 @@ struct Params {
     count: u32,
     // Elements from the start of the binding to the first one written. It does not change the numbers.
     offset: u32,
+    // (low word, high word) of the first group, and the elements of this group before the first one written.
+    first: vec2<u32>,
+    lead: u32,
+    padding: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> output: array<u32>;
@@ -178,27 +183,29 @@ fn uniforms_of(words: vec4<u32>) -> vec4<u32> {
 }
 
 fn words_of(group: u32) -> vec4<u32> {
-    return philox4x32_10(vec4<u32>(group, 0u, params.stream), params.seed);
+    let low = params.first.x + group;
+    let high = params.first.y + u32(low < group);
+    return philox4x32_10(vec4<u32>(low, high, params.stream), params.seed);
 }
 
 fn is_inside(group: u32) -> bool {
-    return group < params.count / 4u + u32(params.count % 4u != 0u);
+    let elements = params.lead + params.count;
+    return group < elements / 4u + u32(elements % 4u != 0u);
+}
+
+// Writes an element, unless it is before the first one or after the last one: `at` has then wrapped, or is too large.
+fn store_one(at: u32, bits: u32) {
+    if at < params.count {
+        output[params.offset + at] = bits;
+    }
 }
 
 fn store(group: u32, bits: vec4<u32>) {
-    let first = group * 4u;
-    let left = params.count - first;
-    let start = params.offset + first;
-    output[start] = bits.x;
-    if left > 1u {
-        output[start + 1u] = bits.y;
-    }
-    if left > 2u {
-        output[start + 2u] = bits.z;
-    }
-    if left > 3u {
-        output[start + 3u] = bits.w;
-    }
+    let at = group * 4u - params.lead;
+    store_one(at, bits.x);
+    store_one(at + 1u, bits.y);
+    store_one(at + 2u, bits.z);
+    store_one(at + 3u, bits.w);
 }
 
 @compute @workgroup_size(WORKGROUP)

@@ -28,6 +28,8 @@ pub mod guide {
         #[cfg(feature = "tensor")]
         browser: "guide/browser.md";
         limits: "guide/limits.md";
+        #[cfg(feature = "tensor")]
+        large_tensors: "guide/large_tensors.md";
         spilling: "guide/spilling.md";
         finding_leaks: "guide/finding_leaks.md";
         #[cfg(feature = "tensor")]
@@ -108,7 +110,7 @@ pub use pool::{
 pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]
 pub use tensor::{
-    Axes, Axis, DType, Element, HostTensor, IndexRange, IntoHostError, MAX_RANK, Tensor, TensorIndex, TensorOrScalar,
-    WeakTensor,
+    Axes, Axis, DType, Element, HostTensor, IndexRange, IntoHostError, MAX_RANK, Part, Tensor, TensorIndex,
+    TensorOrScalar, WeakTensor,
 };
 pub use wgpu;

@@ -9,6 +9,7 @@ struct Params {
     // Sizes of the dimensions (6), then strides of the table (6), of the index (6) and of the values (6).
     dims: array<vec4<u32>, 6>,
     count: u32,
+    // In the lower half the number of dimensions. In the upper half 1 if the table is a part of one, and not its first.
     rank: u32,
     table_offset: u32,
     index_offset: u32,
@@ -36,7 +37,7 @@ fn dim(position: u32) -> u32 {
 fn places(step: u32) -> Places {
     var rest = step;
     var found = Places(params.table_offset, params.index_offset, params.value_offset);
-    for (var axis = params.rank; axis > 0u; axis -= 1u) {
+    for (var axis = params.rank & 0xffffu; axis > 0u; axis -= 1u) {
         let size = dim(axis - 1u);
         let outer = rest / size;
         let coordinate = rest - outer * size;

@@ -11,12 +11,13 @@ pub enum AllocateError {
     /// The pool's limit or the device leaves no room, after all remedies were tried.
     #[error(transparent)]
     OutOfMemory(Box<OutOfMemory>),
-    /// The request is above the device's largest buffer, independent of the free memory.
-    #[error("requested {}, above the device's largest buffer of {}", Bytes(*requested), Bytes(*limit))]
+    /// The request is above the device's largest buffer, or for a tensor above 4,096 of the largest blocks, independent of the
+    /// free memory.
+    #[error("requested {}, above the largest possible request of {}", Bytes(*requested), Bytes(*limit))]
     TooLarge {
         /// The requested bytes.
         requested: u64,
-        /// The device's largest buffer, in bytes.
+        /// The largest possible request, in bytes.
         limit: u64,
     },
     /// In a browser: the limit has room only after the device has finished with released segments, for which nothing can
@@ -45,6 +46,6 @@ mod tests {
     #[test]
     fn too_large_names_both_sides() {
         let error = AllocateError::TooLarge { requested: 5 << 30, limit: 2 << 30 };
-        assert_eq!(error.to_string(), "requested 5.0 GiB, above the device's largest buffer of 2.0 GiB");
+        assert_eq!(error.to_string(), "requested 5.0 GiB, above the largest possible request of 2.0 GiB");
     }
 }

@@ -25,6 +25,14 @@ pub enum OptionsError {
         /// The device's largest buffer, in bytes.
         limit: u64,
     },
+    /// [`PoolOptions::largest_block`](crate::PoolOptions::largest_block) is too small.
+    #[error("largest_block is {bytes} B, below the minimum of {least} B")]
+    Block {
+        /// The requested largest block in bytes.
+        bytes: u64,
+        /// The minimum in bytes.
+        least: u64,
+    },
     /// A limit as a share of the device's memory is not above 0 and at most 1.
     #[error("a limit of {fraction} of the device's memory is not above 0 and at most 1")]
     Fraction {

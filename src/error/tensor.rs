@@ -241,6 +241,17 @@ pub enum TensorError {
         /// The tensor's strides, in elements.
         strides: Vec<usize>,
     },
+    /// The tensor consists of several blocks, and the operation needs one.
+    #[error(
+        "{operation}: the tensor is in {blocks} blocks, and one is needed; use its parts(), narrow it to fewer indices, or \
+         raise PoolOptions::largest_block"
+    )]
+    SeveralBlocks {
+        /// The operation.
+        operation: &'static str,
+        /// The number of blocks.
+        blocks: usize,
+    },
     /// The tensors belong to different pools.
     #[error("{operation}: the tensors belong to different pools")]
     Pools {

@@ -28,11 +28,16 @@ impl Tensor {
         if elements == 0 {
             return Ok(output);
         }
-        let params = [elements, start.bits(), step.bits()];
         let program = with_gpu(&output, |gpu| ARANGE.program(gpu, Variant::plain(T::DTYPE)))?;
-        let workgroups = grid(elements.div_ceil(workgroup_size(&output)));
-        let written = Placed::of(&output).bind_whole("arange")?;
-        launch("arange", &program, &[written], bytemuck::bytes_of(&params), workgroups, 0)?;
+        let mut first = 0;
+        for block in output.blocks() {
+            let elements = index("arange", block.elements())?;
+            let params = [elements, start.bits(), step.bits(), first];
+            let workgroups = grid(elements.div_ceil(workgroup_size(&block)));
+            let written = Placed::of(&block).bind_whole("arange")?;
+            launch("arange", &program, &[written], bytemuck::bytes_of(&params), workgroups, 0)?;
+            first += elements;
+        }
         Ok(output)
     }
 

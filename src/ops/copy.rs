@@ -2,10 +2,10 @@
 
 use super::cast::conversion;
 use super::elementwise::{Code, Elementwise, IDENTITY, Operation};
-use super::launch::{check_pools, is_in_place};
+use super::launch::{Relation, check_pools, relation};
 use super::transposing_copy::TransposingCopy;
 use crate::error::TensorError;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, any_divided, elementwise_pieces};
 
 /// The operand, by its bits.
 pub(super) static COPY: Operation = Operation::new("copy", 1, Code::new("x"), IDENTITY);
@@ -44,13 +44,18 @@ impl Tensor {
         check_pools(name, self, source)?;
         self.check_writable(name)?;
         let layout = source.layout().expand(name, self.shape())?;
-        if is_in_place(name, (self.storage(), self.layout()), (source.storage(), &layout))? && layout == *self.layout()
-        {
-            return Ok(());
-        }
-        if self.storage().is_same(source.storage()) {
+        match relation(name, (self, self.layout()), (source, &layout))? {
+            Relation::Same => return Ok(()),
             // One storage bound twice would be two writable bindings of the same bytes, so the source is copied first.
-            return self.copy_(&source.copied()?);
+            Relation::InOneMemory => return self.copy_(&source.copied()?),
+            Relation::Apart => {}
+        }
+        if any_divided([self, source]) {
+            let pieces = elementwise_pieces(name, &[self, &source.expand(self.shape())?])?;
+            for piece in pieces {
+                piece.operands[0].copy_(&piece.operands[1])?;
+            }
+            return Ok(());
         }
         if source.dtype() == self.dtype() && self.elements() > 0 {
             let transposing = TransposingCopy::new(self.layout(), &layout);

@@ -49,7 +49,7 @@ impl Tensor {
     #[track_caller]
     pub fn zeros_like(&self) -> Result<Self, TensorError> {
         let tensor = self.new_empty(self.shape(), self.dtype())?;
-        tensor.storage().clear()?;
+        tensor.clear()?;
         Ok(tensor)
     }
 

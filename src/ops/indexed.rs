@@ -1,5 +1,6 @@
 //! Lookups by index (gather), and additions by index (scatter).
 
+use super::elementwise::distinct;
 use super::launch::{
     KERNEL_RANK, check_kinds, check_pools, each_walk, grid, index as number, iterations, launch, loop_limit, padded,
     with_gpu, workgroup_size,
@@ -7,7 +8,7 @@ use super::launch::{
 use super::placed::Placed;
 use super::shader::{AS_IT_IS, GATHER, SCATTER_ADD, Shader, Specialization, Variant};
 use crate::error::TensorError;
-use crate::tensor::{Axis, DType, Layout, Tensor};
+use crate::tensor::{Axis, DType, Layout, MAX_RANK, Tensor, any_divided, elementwise_pieces};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `lib/indexed.wgsl`.
@@ -47,13 +48,12 @@ impl Tensor {
         let output = self.new_empty(index.shape(), self.dtype())?;
         if self.elements() == 0 {
             // The table has no element to bind, and every index is out of range.
-            output.storage().clear()?;
+            output.clear()?;
             return Ok(output);
         }
         // One storage bound twice would be two writable bindings of the same bytes.
         let index = index.in_other_storage_than(self)?;
-        let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
-        table.run(name, &GATHER, &index, &output, false)?;
+        run(name, &GATHER, [self, &index, &output], axis)?;
         Ok(output)
     }
 
@@ -109,8 +109,7 @@ impl Tensor {
         }
         let source = source.in_other_storage_than(self)?;
         let index = index.in_other_storage_than(self)?.in_other_storage_than(&source)?;
-        let table = Table { tensor: self, axis, layout: self.layout().with_axis_of(axis, index.shape()) };
-        table.run(name, &SCATTER_ADD, &index, &source, true)
+        run(name, &SCATTER_ADD, [self, &index, &source], axis)
     }
 
     /// Adds the slices of `source` to the slices that a one-dimensional index selects along an axis, in place: the gradient of
@@ -186,30 +185,84 @@ pub(super) fn operation(shader: &Shader, dtype: DType) -> Specialization {
     if shader.name == SCATTER_ADD.name && is_integer { OF_INTEGERS } else { AS_IT_IS }
 }
 
+/// Runs a kernel over each element of the index, with a table that is looked up along an axis, and the value of each element.
+#[track_caller]
+fn run(
+    name: &'static str,
+    shader: &Shader,
+    [table, index, value]: [&Tensor; 3],
+    axis: usize,
+) -> Result<(), TensorError> {
+    if index.elements() == 0 {
+        return Ok(());
+    }
+    if !any_divided([table, index, value]) {
+        return Table::new(table, axis, index.shape(), true).run(name, shader, index, value);
+    }
+    if table.rank() == MAX_RANK {
+        // One axis more than a tensor may have: each index of the shortest other axis by itself.
+        let others = (0..table.rank()).filter(|&other| other != axis);
+        let Some(shortest) = others.min_by_key(|&other| index.shape()[other]) else { return Ok(()) };
+        for at in 0..index.shape()[shortest] {
+            let at = Axis::from(at);
+            let [table, index, value] = [table, index, value].map(|tensor| tensor.select(shortest, at));
+            run(name, shader, [&table?, &index?, &value?], axis - usize::from(shortest < axis))?;
+        }
+        return Ok(());
+    }
+    // The axes of the index, then the indices of the table's axis, of which every element of the index uses one.
+    let fits = |table: Tensor, other: usize| {
+        if other == axis { Ok(table) } else { table.narrow(other, 0, index.shape()[other]) }
+    };
+    let table = (0..table.rank()).try_fold(table.clone(), fits)?.transpose_to_last(axis)?;
+    let wide = [index.shape(), &[table.shape()[table.rank() - 1]]].concat();
+    let [index, value] = [index, value].map(|tensor| tensor.unsqueeze(-1)?.expand(&wide));
+    let operands = [table.expand(&wide)?, index?, value?];
+    let operands: Vec<&Tensor> = operands.iter().collect();
+    for piece in elementwise_pieces(name, &operands)? {
+        let [table, index, value] = &*piece.operands else { continue };
+        let last = wide.len() - 1;
+        let table = table.narrow(axis, 0, 1)?.transpose(axis, last)?.squeeze(last)?;
+        let [index, value] = [index, value].map(|tensor| tensor.select(last, 0));
+        let (mut index, value) = (index?, value?);
+        let first = piece.ranges[last].start;
+        if first > 0 {
+            // Indices of earlier parts wrap, and are beyond the axis.
+            index = distinct(&index)?.sub(i64::from(number(name, first)?))?.expand(index.shape())?;
+        }
+        Table::new(&table, axis, index.shape(), first == 0).run(name, shader, &index, &value)?;
+    }
+    Ok(())
+}
+
+impl Tensor {
+    /// A view with an axis of size 1 in the place of an axis, which becomes the last one.
+    fn transpose_to_last(&self, axis: usize) -> Result<Self, TensorError> {
+        let rank = self.rank();
+        self.unsqueeze(-1)?.transpose(axis, rank)
+    }
+}
+
 /// A tensor that is looked up along an axis.
 struct Table<'a> {
     tensor: &'a Tensor,
     axis: usize,
+    /// False for a part of a table other than the first.
+    is_first: bool,
     /// The tensor's layout, expanded to the index's shape, with a stride of zero along the axis.
     layout: Layout,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
+    fn new(tensor: &'a Tensor, axis: usize, shape: &[usize], is_first: bool) -> Self {
+        Self { tensor, axis, is_first, layout: tensor.layout().with_axis_of(axis, shape) }
+    }
+
     /// Runs a kernel over each element of the index. The tensor that the kernel writes is bound first, then the one
     /// that it reads, then the index.
-    fn run(
-        &self,
-        name: &'static str,
-        shader: &Shader,
-        index: &Tensor,
-        value: &Tensor,
-        is_table_written: bool,
-    ) -> Result<(), TensorError> {
-        if index.elements() == 0 {
-            return Ok(());
-        }
+    fn run(&self, name: &'static str, shader: &Shader, index: &Tensor, value: &Tensor) -> Result<(), TensorError> {
         each_walk(&mut [self.layout, *index.layout(), *value.layout()], |walk| {
-            self.run_walk(name, shader, [index, value], walk, is_table_written)
+            self.run_walk(name, shader, [index, value], walk)
         })
     }
 
@@ -220,7 +273,6 @@ impl Table<'_> {
         shader: &Shader,
         [index, value]: [&Tensor; 2],
         [table_walk, index_walk, value_walk]: &[Layout; 3],
-        is_table_written: bool,
     ) -> Result<(), TensorError> {
         let (table_binding, table_offset) = Placed::at(self.tensor, table_walk).bind(name, 1)?;
         let (index_binding, index_offset) = Placed::at(index, index_walk).bind(name, 1)?;
@@ -232,7 +284,7 @@ impl Table<'_> {
             index_strides: padded(name, &index_walk.strides)?,
             value_strides: padded(name, &value_walk.strides)?,
             count,
-            rank: number(name, index_walk.rank())?,
+            rank: number(name, index_walk.rank())? | u32::from(!self.is_first) << 16,
             table_offset,
             index_offset,
             value_offset,
@@ -243,7 +295,7 @@ impl Table<'_> {
         let dtype = self.tensor.dtype();
         let variant = Variant { operation: operation(shader, dtype), ..Variant::plain(dtype) };
         let program = with_gpu(self.tensor, |gpu| shader.program(gpu, variant))?;
-        let bindings = match is_table_written {
+        let bindings = match shader.name == SCATTER_ADD.name {
             true => [table_binding, value_binding, index_binding],
             false => [value_binding, table_binding, index_binding],
         };

@@ -174,7 +174,7 @@ impl Kernel {
 
     fn bind_one<'a>(&self, binding: usize, slot: &TensorSlot, tensor: &'a Tensor) -> Result<Bound<'a>, KernelError> {
         let name = || slot.name.clone();
-        if !tensor.storage().is_of(&self.pool) {
+        if !tensor.any_storage().is_of(&self.pool) {
             return Err(TensorError::Pools { operation: "dispatch" }.into());
         }
         if let Some(dtype) = slot.dtype.filter(|&dtype| dtype != tensor.dtype()) {
@@ -185,6 +185,7 @@ impl Kernel {
             let (shape, strides) = (tensor.shape().to_vec(), tensor.strides().to_vec());
             return Err(TensorError::NotContiguous { operation: "dispatch", shape, strides }.into());
         }
+        let storage = tensor.in_one_block("dispatch")?;
         let element = tensor.dtype().bytes();
         let size = tensor.elements() as u64 * element;
         if size < slot.least_bytes {
@@ -198,11 +199,11 @@ impl Kernel {
         // A binding is a multiple of four bytes: an odd number of f16 is followed by another element of the storage, or
         // by padding.
         let whole = size.next_multiple_of(COPY_UNIT);
-        if slot.is_written && whole > size && offset + size < tensor.storage().bytes() {
+        if slot.is_written && whole > size && offset + size < storage.bytes() {
             let elements = tensor.elements();
             return Err(KernelError::HalfUnit { binding, name: name(), elements, bytes: size, unit: COPY_UNIT });
         }
-        Ok(Bound { storage: tensor.storage(), offset, size: whole })
+        Ok(Bound { storage, offset, size: whole })
     }
 
     /// Checks that no written tensor is bound twice, because the order of accesses through two bindings is not defined.

@@ -3,7 +3,7 @@
 use super::placed::Binding;
 use crate::device::gpu::Program;
 use crate::error::TensorError;
-use crate::pool::{Storage, record};
+use crate::pool::record;
 use crate::tensor::{Layout, Tensor, collapse_in_place};
 
 /// Returns the number of invocations in a workgroup on the device of a tensor: the shaders' `WORKGROUP`.
@@ -55,7 +55,7 @@ pub(super) fn index(operation: &'static str, elements: usize) -> Result<u32, Ten
 
 /// Checks that tensors belong to one pool.
 pub(super) fn check_pools(operation: &'static str, left: &Tensor, right: &Tensor) -> Result<(), TensorError> {
-    if left.storage().is_of_same_pool(right.storage()) { Ok(()) } else { Err(TensorError::Pools { operation }) }
+    if left.any_storage().is_of_same_pool(right.any_storage()) { Ok(()) } else { Err(TensorError::Pools { operation }) }
 }
 
 /// Checks that tensors belong to one pool and have one dtype.
@@ -107,7 +107,7 @@ pub(super) fn launch(
 
 /// The device's limits and handles for the tensors of an operation.
 pub(super) fn with_gpu<R>(tensor: &Tensor, act: impl FnOnce(&crate::device::Gpu) -> R) -> R {
-    act(tensor.storage().memory())
+    act(tensor.any_storage().memory())
 }
 
 /// The largest number of dimensions of a kernel: four lists of six numbers fit in the 128 bytes of immediates.
@@ -152,23 +152,33 @@ pub(super) fn padded(operation: &'static str, values: &[usize]) -> Result<[u32; 
     Ok(padded)
 }
 
-/// Checks that `output` and `input` are the same elements at the same indices or do not overlap, so that one pass can read and
-/// write them. Returns whether they are in one storage.
+/// How the elements of an output lie relative to those of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// In separate memory.
+    Apart,
+    /// In memory of the same tensor, and they do not overlap.
+    InOneMemory,
+    /// The same elements at the same indices.
+    Same,
+}
+
+/// Checks that `output` and `input`, with a layout each, are the same elements at the same indices or do not overlap, so that one
+/// pass can read and write them.
 ///
 /// # Errors
 /// [`TensorError::Overlap`] when they partly overlap.
-pub(super) fn is_in_place(
+pub(super) fn relation(
     operation: &'static str,
-    output: (&Storage, &Layout),
-    input: (&Storage, &Layout),
-) -> Result<bool, TensorError> {
-    if !output.0.is_same(input.0) {
-        return Ok(false);
+    (output, output_layout): (&Tensor, &Layout),
+    (input, input_layout): (&Tensor, &Layout),
+) -> Result<Relation, TensorError> {
+    match output.layouts_in_common(output_layout, input, input_layout) {
+        None => Ok(Relation::Apart),
+        Some([output, input]) if output == input => Ok(Relation::Same),
+        Some([output, input]) if output.overlaps(&input) => Err(TensorError::Overlap { operation, other: "an input" }),
+        Some(_) => Ok(Relation::InOneMemory),
     }
-    if output.1 != input.1 && output.1.overlaps(input.1) {
-        return Err(TensorError::Overlap { operation, other: "an input" });
-    }
-    Ok(true)
 }
 
 /// A lower limit of loop iterations, for tests on one thread.

@@ -6,6 +6,9 @@
 //! kernel ([`Placed::bind`], whose caller also passes the strides); with the offset, after checking that the tensor is
 //! contiguous ([`Placed::bind_contiguous`]); or after checking that the tensor is contiguous and starts at the start of its
 //! storage ([`Placed::bind_whole`]).
+//!
+//! A tensor in several blocks has no binding and is refused here. An operation with a rule for such tensors divides itself into
+//! pieces first; see [`pieces`](crate::tensor::pieces).
 
 use super::launch::index;
 use crate::error::TensorError;
@@ -52,17 +55,18 @@ impl<'a> Placed<'a> {
 
     /// Returns whether both operands are in one storage, which is then bound once.
     pub(super) fn is_in_storage_of(self, other: Self) -> bool {
-        self.tensor.storage().is_same(other.tensor.storage())
+        self.tensor.shares_memory_with(other.tensor)
     }
 
     /// Returns the storage as a binding, and the offset of the first element. The caller must pass the offset and the strides
     /// to the kernel. The offset is in units of `unit` elements, the vectors with which the kernel indexes the binding.
     ///
     /// # Errors
-    /// [`TensorError::TooManyElements`] if kernels cannot index the offset.
+    /// [`TensorError::TooManyElements`] if kernels cannot index the offset; [`TensorError::SeveralBlocks`] if an operation has no
+    /// rule for divided tensors.
     pub(super) fn bind(self, operation: &'static str, unit: usize) -> Result<(Binding<'a>, u32), TensorError> {
         debug_assert!(self.offset.is_multiple_of(unit), "{operation}: {} is between vectors of {unit}", self.offset);
-        Ok((Binding(self.tensor.storage()), index(operation, self.offset / unit)?))
+        Ok((Binding(self.tensor.in_one_block(operation)?), index(operation, self.offset / unit)?))
     }
 
     /// As [`Placed::bind`], for a kernel without parameters for strides.
@@ -83,7 +87,7 @@ impl<'a> Placed<'a> {
     /// [`TensorError::NotContiguous`], also for a view with an offset. See [`Tensor::whole`].
     pub(super) fn bind_whole(self, operation: &'static str) -> Result<Binding<'a>, TensorError> {
         let is_whole = self.offset == 0 && self.tensor.is_contiguous();
-        if is_whole { Ok(Binding(self.tensor.storage())) } else { Err(self.not_contiguous(operation)) }
+        if is_whole { Ok(Binding(self.tensor.in_one_block(operation)?)) } else { Err(self.not_contiguous(operation)) }
     }
 
     fn not_contiguous(self, operation: &'static str) -> TensorError {
@@ -97,6 +101,11 @@ impl Tensor {
     /// otherwise a copy.
     #[track_caller]
     pub(super) fn whole(&self) -> Result<Self, TensorError> {
-        if self.is_contiguous() && self.layout().offset == 0 { Ok(self.clone()) } else { self.copied() }
+        if self.is_whole() { Ok(self.clone()) } else { self.copied() }
+    }
+
+    /// Whether the tensor is contiguous and starts at the start of its storage.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_contiguous() && self.layout().offset == 0
     }
 }

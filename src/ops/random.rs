@@ -16,6 +16,9 @@ struct Params {
     stream: [u32; 2],
     count: u32,
     offset: u32,
+    first: [u32; 2],
+    lead: u32,
+    padding: u32,
 }
 
 impl Tensor {
@@ -83,12 +86,20 @@ fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], see
     if output.elements() == 0 {
         return Ok(output);
     }
-    let count = index(name, output.elements())?;
-    let params = Params { seed: halves(seed), stream: [0; 2], count, offset: 0 };
     let program = with_gpu(&output, |gpu| shader.program(gpu, Variant::plain(DType::F32)))?;
-    let workgroups = grid(count.div_ceil(GROUP).div_ceil(workgroup_size(&output)));
-    let written = Placed::of(&output).bind_whole(name)?;
-    launch(name, &program, &[written], bytemuck::bytes_of(&params), workgroups, LOOPS)?;
+    // The number of an element depends on its index in the whole tensor.
+    let mut next = 0;
+    for block in output.blocks() {
+        let elements = block.elements();
+        let count = index(name, elements)?;
+        let lead = u32::try_from(next % u64::from(GROUP)).expect("below four");
+        let first = halves(next / u64::from(GROUP));
+        let params = Params { seed: halves(seed), stream: [0; 2], count, offset: 0, first, lead, padding: 0 };
+        let workgroups = grid(index(name, elements + lead as usize)?.div_ceil(GROUP).div_ceil(workgroup_size(&block)));
+        let written = Placed::of(&block).bind_whole(name)?;
+        launch(name, &program, &[written], bytemuck::bytes_of(&params), workgroups, LOOPS)?;
+        next += elements as u64;
+    }
     Ok(output)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::device::COPY_UNIT;
 use crate::error::TensorError;
-use crate::pool::Download;
+use crate::pool::{Download, Storage};
 use crate::tensor::{DType, Element, HostTensor, IntoHostError, Tensor, arithmetic, shown_sizes, text};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -21,8 +21,11 @@ impl Tensor {
     /// [`TensorError::Device`].
     pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
-        let download = source.begin_read()?;
-        source.collected(&download.finish().await?)
+        let mut bytes = Vec::new();
+        for download in source.begin_read()? {
+            bytes.push(download.finish().await?);
+        }
+        source.collected(&bytes)
     }
 
     /// As [`Tensor::read`], but blocks the calling thread until the device has executed the commands recorded so far.
@@ -33,8 +36,8 @@ impl Tensor {
     #[track_caller]
     pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
-        let download = source.begin_read()?;
-        source.collected(&download.finish_blocking()?)
+        let bytes = source.begin_read()?.into_iter().map(Download::finish_blocking);
+        source.collected(&bytes.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Reads the only element of a tensor with one element, of any shape. Waits as [`Tensor::read`]. Equals
@@ -146,7 +149,7 @@ impl Tensor {
     }
 
     fn check_sole(&self) -> Result<(), TensorError> {
-        match self.storage().handles() - 1 {
+        match self.other_handles() {
             0 => Ok(()),
             others => Err(TensorError::Shared { others }),
         }
@@ -176,34 +179,41 @@ impl Tensor {
         }
     }
 
-    fn begin_read(&self) -> Result<Download<crate::device::Gpu>, TensorError> {
-        let Range { start, end } = self.span_in_units();
-        let mut download = self.pool().download(end - start)?;
-        if end > start {
-            download.add(self.storage(), start, end - start)?;
-        }
-        Ok(download)
+    /// Records the reads of all bytes from the first element to the last, one for each block.
+    fn begin_read(&self) -> Result<Vec<Download<crate::device::Gpu>>, TensorError> {
+        let pool = self.pool();
+        let begin = |(storage, part): (&Storage, Range<usize>)| {
+            let Range { start, end } = self.in_units(&part);
+            let mut download = pool.download(end - start)?;
+            if end > start {
+                download.add(storage, start, end - start)?;
+            }
+            Ok(download)
+        };
+        self.spans().into_iter().map(begin).collect()
     }
 
-    /// The bytes from its first to its last element, and what copies take with them on both sides.
-    fn span_in_units(&self) -> Range<u64> {
-        let span = self.layout().span();
-        if span.is_empty() {
+    /// The bytes of a range of elements, and what copies take with them on both sides.
+    fn in_units(&self, part: &Range<usize>) -> Range<u64> {
+        if part.is_empty() {
             return 0..0;
         }
-        let [start, end] = [span.start, span.end].map(|element| arithmetic::bytes(element, self.dtype().bytes()));
+        let [start, end] = [part.start, part.end].map(|element| arithmetic::bytes(element, self.dtype().bytes()));
         start / COPY_UNIT * COPY_UNIT..end.next_multiple_of(COPY_UNIT)
     }
 
-    /// The tensor's elements out of the bytes of its span.
-    fn collected<T: Element>(&self, bytes: &[u8]) -> Result<Vec<T>, TensorError> {
+    /// The tensor's elements out of the bytes of its blocks.
+    fn collected<T: Element>(&self, blocks: &[Vec<u8>]) -> Result<Vec<T>, TensorError> {
         let Range { start, end } = self.layout().span();
         let mut span = reserved::<T>(end - start)?;
-        span.resize(end - start, T::default());
-        let own: &mut [u8] = bytemuck::cast_slice_mut(&mut span);
         let unit = usize::try_from(COPY_UNIT).expect("four");
-        let before = if own.is_empty() { 0 } else { start * size_of::<T>() % unit };
-        own.copy_from_slice(&bytes[before..before + own.len()]);
+        for ((_, part), bytes) in self.spans().into_iter().zip(blocks) {
+            let before = if part.is_empty() { 0 } else { part.start * size_of::<T>() % unit };
+            let first = span.len();
+            span.resize(first + part.len(), T::default());
+            let own: &mut [u8] = bytemuck::cast_slice_mut(&mut span[first..]);
+            own.copy_from_slice(&bytes[before..before + own.len()]);
+        }
         if self.is_contiguous() {
             return Ok(span);
         }
@@ -250,7 +260,8 @@ mod tests {
             let source = view.without_gaps::<i32>()?;
             let own = (0..view.rank()).filter(|&axis| view.strides()[axis] > 0).map(|axis| view.shape()[axis]);
             let bytes = arithmetic::bytes(arithmetic::elements(&own.collect::<Vec<_>>()), 4);
-            assert_eq!(source.span_in_units().end - source.span_in_units().start, bytes, "{view:?}");
+            let units = source.in_units(&source.layout().span());
+            assert_eq!(units.end - units.start, bytes, "{view:?}");
             assert_eq!(source.shape(), view.shape());
         }
         Ok(())

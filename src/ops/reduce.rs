@@ -1,5 +1,7 @@
 //! Sums, means, and the largest and smallest elements.
 
+mod blocks;
+
 use super::launch::{KERNEL_RANK, grid, index, iterations, launch, padded, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{
@@ -249,7 +251,7 @@ impl Tensor {
         output.reshape(&full)
     }
 
-    /// Reduces the axes from `kept_rank` on, in as many passes as it takes; no axis is empty.
+    /// Reduces the axes from `kept_rank` on; no axis is empty. Has as many elements as the kept axes.
     #[track_caller]
     fn reduce_last(
         &self,
@@ -257,15 +259,14 @@ impl Tensor {
         [operation, last]: [Specialization; 2],
         kept_rank: usize,
     ) -> Result<Self, TensorError> {
-        let count = arithmetic::elements(&self.shape()[kept_rank..]);
-        let divisor = count as f32;
-        let mut pass = Pass::new(self.clone(), kept_rank)?;
-        while pass.split() > 1 {
-            // Intermediate results are not rounded.
-            let joined = pass.run(name, operation, self.dtype().number(), divisor)?;
-            pass = Pass::new(joined, 1)?;
+        let divisor = arithmetic::elements(&self.shape()[kept_rank..]) as f32;
+        let pass = if self.is_divided() { None } else { Some(Pass::new(self.clone(), kept_rank)?) };
+        if let Some(pass) = pass.filter(Pass::fits_a_block) {
+            return pass.run_all(name, [operation, last], self.dtype(), divisor);
         }
-        pass.run(name, last, self.dtype(), divisor)
+        // Intermediate results are not rounded.
+        let joined = self.reduce_blocks(name, operation, kept_rank)?;
+        if operation == last { joined.to(self.dtype()) } else { joined.finish(name, last, self.dtype(), divisor) }
     }
 }
 
@@ -319,6 +320,30 @@ impl Pass {
             Kernel::ShortRow => iterations(each(FOUR * TEAM as usize), 0) + iterations(u64::from(TEAM), 0),
             Kernel::Columns => iterations(each(FOUR), 0) + iterations(each(1), walk),
         }
+    }
+
+    /// Whether the result, and those of parts, are in one block each.
+    fn fits_a_block(&self) -> bool {
+        let elements = self.kept.elements().saturating_mul(self.split());
+        let bytes = arithmetic::bytes(elements, self.input.dtype().number().bytes());
+        bytes <= self.input.any_storage().largest_block()
+    }
+
+    /// Runs this pass and as many further ones as it takes; the last one by the last operation, to elements of a dtype.
+    #[track_caller]
+    fn run_all(
+        mut self,
+        name: &'static str,
+        [operation, last]: [Specialization; 2],
+        written: DType,
+        divisor: f32,
+    ) -> Result<Tensor, TensorError> {
+        while self.split() > 1 {
+            // Intermediate results are not rounded.
+            let joined = self.run(name, operation, self.input.dtype().number(), divisor)?;
+            self = Self::new(joined, 1)?;
+        }
+        self.run(name, last, written, divisor)
     }
 
     /// Parts of an output.

@@ -7,7 +7,7 @@ use super::shader::{
     AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, SOFTMAX, SOFTMAX_LONG, Shader, Specialization, Variant,
 };
 use crate::error::TensorError;
-use crate::tensor::{Axis, Tensor};
+use crate::tensor::{Axis, Tensor, any_divided, pieces, several_blocks};
 use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
 
@@ -127,7 +127,7 @@ impl Tensor {
         let Some(axis) = axis else { return self.reshape([1])?.softmax_along(name, operation, Some(0))?.reshape([]) };
         let columns = self.shape()[axis];
         let many_short = columns <= FEW_COLUMNS && self.elements() >= columns * MANY_ROWS;
-        if axis + 1 == self.rank() && !many_short && suits_a_workgroup(self, columns) {
+        if axis + 1 == self.rank() && !many_short && suits_a_workgroup(self, columns) && self.has_whole_rows() {
             return self.contiguous()?.over_rows(name, SOFTMAXES, operation, &[], 0.0);
         }
         if self.elements() == 0 {
@@ -163,7 +163,7 @@ impl Tensor {
         let rows = self.contiguous()?;
         let weight = self.row_operand(name, weight, columns, 1.0)?;
         let bias = self.row_operand(name, bias, columns, 0.0)?;
-        if !suits_a_workgroup(self, columns) {
+        if !suits_a_workgroup(self, columns) || !rows.has_whole_rows() || any_divided([&weight, &bias]) {
             return rows.norm_in_steps(operation, &weight, &bias, epsilon);
         }
         // One storage bound twice would be two writable bindings of the same bytes.
@@ -204,7 +204,7 @@ impl Tensor {
     /// Returns the tensor itself, or a copy if it shares the storage of another operand.
     #[track_caller]
     pub(super) fn in_other_storage_than(&self, other: &Self) -> Result<Self, TensorError> {
-        if self.storage().is_same(other.storage()) { self.copied() } else { Ok(self.clone()) }
+        if self.shares_memory_with(other) { self.copied() } else { Ok(self.clone()) }
     }
 
     /// Returns a weight or bias as a contiguous tensor, filled with `default` if there is none.
@@ -225,7 +225,7 @@ impl Tensor {
         tensor.contiguous()
     }
 
-    /// Runs a kernel over the rows of a contiguous tensor; the operands are contiguous rows.
+    /// Runs a kernel over the rows of a contiguous tensor; the operands are contiguous rows. Each row is in one block.
     #[track_caller]
     fn over_rows(
         &self,
@@ -239,12 +239,40 @@ impl Tensor {
         if output.elements() == 0 {
             return Ok(output);
         }
+        if !any_divided([self, &output]) {
+            self.over_rows_into(name, kernels, operation, operands, epsilon, &output)?;
+            return Ok(output);
+        }
+        let Some(pieces) = pieces(&[&output, self], self.rank() - 1) else {
+            return Err(several_blocks(name, &[self]));
+        };
+        for piece in pieces {
+            let [output, rows] = &*piece.operands else { continue };
+            if output.is_whole() {
+                rows.over_rows_into(name, kernels, operation, operands, epsilon, output)?;
+            } else {
+                output.copy_(&rows.contiguous()?.over_rows(name, kernels, operation, operands, epsilon)?)?;
+            }
+        }
+        Ok(output)
+    }
+
+    /// As [`over_rows`](Self::over_rows), of rows in one block, into a new tensor.
+    fn over_rows_into(
+        &self,
+        name: &'static str,
+        kernels: Kernels,
+        operation: Specialization,
+        operands: &[&Self],
+        epsilon: f32,
+        output: &Self,
+    ) -> Result<(), TensorError> {
         let columns = self.shape()[self.rank() - 1];
         let inputs = || std::iter::once(self).chain(operands.iter().copied());
         let in_vec4s = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
         let workgroup_size = workgroup_size(self) as usize;
         let is_held = in_vec4s && columns <= HELD_EACH * workgroup_size;
-        let written = Placed::of(&output).bind_whole(name)?;
+        let written = Placed::of(output).bind_whole(name)?;
         let unit = if is_held { FOUR } else { 1 };
         let bound = inputs().map(|input| Placed::of(input).bind_contiguous(name, unit));
         let bound: Vec<(Binding<'_>, u32)> = bound.collect::<Result<_, TensorError>>()?;
@@ -262,11 +290,15 @@ impl Tensor {
         };
         let shader = if is_held { kernels.held } else { kernels.long };
         let variant = Variant { operation, ..Variant::plain(self.dtype()) };
-        let program = with_gpu(&output, |gpu| shader.program(gpu, variant))?;
+        let program = with_gpu(output, |gpu| shader.program(gpu, variant))?;
         let bindings: Vec<_> = std::iter::once(written).chain(bound.iter().map(|&(binding, _)| binding)).collect();
         let loops = if is_held { JOINED } else { long(columns, workgroup_size) };
-        launch(name, &program, &bindings, bytemuck::bytes_of(&params), grid(rows), loops)?;
-        Ok(output)
+        launch(name, &program, &bindings, bytemuck::bytes_of(&params), grid(rows), loops)
+    }
+
+    /// Whether each row of the last axis is in one block.
+    fn has_whole_rows(&self) -> bool {
+        !self.is_divided() || pieces(&[self], self.rank() - 1).is_some()
     }
 
     fn check_float(&self, name: &'static str) -> Result<(), TensorError> {

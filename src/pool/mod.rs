@@ -101,6 +101,9 @@ pub struct Pool<M: Memory = Gpu> {
 pub(crate) struct Inner<M: Memory> {
     memory: M,
     growth: Growth,
+    /// The largest block of a tensor in bytes.
+    #[cfg_attr(not(feature = "tensor"), allow(dead_code, reason = "only tensors are divided"))]
+    largest_block: u64,
     compaction_share: f64,
     /// Whether freed bytes are cleared.
     scrubs: bool,
@@ -157,6 +160,7 @@ impl<M: Memory> Pool<M> {
         let limits = memory.limits();
         let granule = options.granule_for(&limits)?;
         let growth = options.growth_for(&limits, granule)?;
+        let largest_block = options.largest_block_for(&limits, &growth)?;
         options.check_release()?;
         let heap = Heap::new(HeapOptions { granule, small_limit: options.small_limit })
             .map_err(|_| OptionsError::Granule { granule, least: limits.alignment, most: HeapOptions::MOST_GRANULE })?;
@@ -181,6 +185,7 @@ impl<M: Memory> Pool<M> {
         let inner = Inner {
             memory,
             growth,
+            largest_block,
             compaction_share: options.compaction_share,
             scrubs: options.scrub_on_free,
             release_above: options.release_above,
@@ -205,6 +210,12 @@ impl<M: Memory> Pool<M> {
     #[must_use]
     pub fn memory(&self) -> &M {
         &self.inner.memory
+    }
+
+    /// Returns the largest block of a tensor in bytes.
+    #[cfg(feature = "tensor")]
+    pub(crate) fn largest_block(&self) -> u64 {
+        self.inner.largest_block
     }
 
     /// Returns the counters: current values, peaks and totals. O(1).
@@ -409,6 +420,7 @@ impl<M: Memory> fmt::Debug for Pool<M> {
         let Inner {
             memory,
             growth,
+            largest_block,
             compaction_share,
             scrubs,
             release_above,
@@ -423,6 +435,7 @@ impl<M: Memory> fmt::Debug for Pool<M> {
         f.debug_struct("Pool")
             .field("memory", memory)
             .field("growth", growth)
+            .field("largest_block", largest_block)
             .field("compaction_share", compaction_share)
             .field("scrubs", scrubs)
             .field("release_above", release_above)

@@ -6,6 +6,9 @@ use crate::error::OptionsError;
 use crate::heap::HeapOptions;
 use std::time::Duration;
 
+/// The smallest value of [`PoolOptions::largest_block`].
+const LEAST_BLOCK: u64 = 64;
+
 /// The options of a pool. Sizes are in bytes; the defaults suit most programs.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
@@ -30,6 +33,10 @@ pub struct PoolOptions {
     /// block, which is freed when the segment is destroyed. A size of at most 4 MiB is also the usual size of the pool's
     /// segments, unless a block needs a larger one.
     pub smallest_segment: Option<u64>,
+    /// The largest block of a tensor in bytes. Larger tensors consist of several blocks; see
+    /// [`guide::large_tensors`](crate::guide::large_tensors). By default, and at most, what the device can bind: 128 MiB with
+    /// WebGPU's default limits, 2 GiB on most GPUs. At least 64 bytes. Smaller blocks need smaller holes, and more launches.
+    pub largest_block: Option<u64>,
     /// The limit on the bytes that the pool moves to avoid growing, as a fraction of all bytes allocated so far. 0.1 by
     /// default; 0 disables these moves. Before an out-of-memory error the pool may move more, unless this is 0: the guarantee
     /// of [`Pool::allocate`](super::Pool::allocate) holds for every fraction above 0.
@@ -94,6 +101,7 @@ impl Default for PoolOptions {
             granule: None,
             small_limit: 1 << 20,
             smallest_segment: None,
+            largest_block: None,
             compaction_share: 0.1,
             scrub_on_free: false,
             release_after: Some(Duration::from_secs(1)),
@@ -122,6 +130,17 @@ impl PoolOptions {
             Ok(())
         } else {
             Err(OptionsError::ReleaseAbove { fraction: fraction.to_string() })
+        }
+    }
+
+    /// Returns the largest block of a tensor on a memory with these limits, where `largest_segment` is the pool's.
+    pub(super) fn largest_block_for(&self, limits: &MemoryLimits, growth: &Growth) -> Result<u64, OptionsError> {
+        // A block is rounded up to the granule, and is bound as a whole.
+        let bindable = limits.largest_binding - limits.largest_binding % growth.granule;
+        let most = growth.maximum_segment.min(bindable);
+        match self.largest_block {
+            Some(bytes @ ..LEAST_BLOCK) => Err(OptionsError::Block { bytes, least: LEAST_BLOCK }),
+            wanted => Ok(wanted.map_or(most, |bytes| bytes.min(most))),
         }
     }
 

@@ -79,6 +79,12 @@ impl<M: Memory> Storage<M> {
         &self.inner.memory
     }
 
+    /// Returns the largest block of a tensor of the pool in bytes.
+    #[cfg(feature = "tensor")]
+    pub(crate) fn largest_block(&self) -> u64 {
+        self.inner.largest_block
+    }
+
     /// Returns whether two handles share one block.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

@@ -1,9 +1,10 @@
 //! Creation of tensors: empty, filled with zeros, and from elements on the host.
 
+use super::blocks::{Blocks, division};
 use super::{DType, Element, Layout, MAX_RANK, Tensor, arithmetic};
 use crate::device::{Gpu, Memory};
-use crate::error::TensorError;
-use crate::pool::{Content, Pool};
+use crate::error::{AllocateError, TensorError};
+use crate::pool::{Content, Pool, Storage};
 
 const _: () = assert!(MAX_RANK == Content::MAX_RANK, "the shape of every tensor is recorded");
 
@@ -12,19 +13,17 @@ impl Tensor {
     /// `torch.empty`.
     ///
     /// # Errors
-    /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`]; [`TensorError::Unsupported`] for f16 on a
-    /// device without f16.
+    /// [`TensorError::Rank`], [`TensorError::Overflow`], [`TensorError::Allocate`], also above 4,096 of the largest blocks;
+    /// [`TensorError::Unsupported`] for f16 on a device without f16.
     #[track_caller]
     pub fn empty(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
-        let (layout, bytes, content) = contiguous(shape.as_ref(), dtype, pool.memory())?;
-        Ok(Self::over(pool.allocate_as(bytes, &content)?, layout, dtype))
+        create(shape.as_ref(), dtype, Source::Pool(pool))
     }
 
     /// Returns a tensor of the same pool, as [`Tensor::empty`].
     #[track_caller]
     pub(crate) fn new_empty(&self, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
-        let (layout, bytes, content) = contiguous(shape.as_ref(), dtype, self.storage.memory())?;
-        Ok(Self::over(self.storage.allocate_in_same_pool(bytes, &content)?, layout, dtype))
+        create(shape.as_ref(), dtype, Source::PoolOf(self.any_storage()))
     }
 
     /// Creates a tensor of zeros. Equals `torch.zeros`.
@@ -34,7 +33,7 @@ impl Tensor {
     #[track_caller]
     pub fn zeros(pool: &Pool, shape: impl AsRef<[usize]>, dtype: DType) -> Result<Self, TensorError> {
         let tensor = Self::empty(pool, shape, dtype)?;
-        tensor.storage.clear()?;
+        tensor.clear()?;
         Ok(tensor)
     }
 
@@ -81,20 +80,78 @@ impl Tensor {
             return Err(TensorError::Length { given: elements.len(), wanted, shape: shape.to_vec() });
         }
         let tensor = Self::empty(pool, shape, T::DTYPE)?;
-        tensor.storage.write(0, bytemuck::cast_slice(elements))?;
+        let mut rest = elements;
+        for (storage, part) in tensor.spans() {
+            let (own, others) = rest.split_at(part.len());
+            storage.write(0, bytemuck::cast_slice(own))?;
+            rest = others;
+        }
         Ok(tensor)
     }
 }
 
-/// Whether the device's kernels know the dtype.
-/// Returns the layout of a new contiguous tensor, the bytes to allocate for the tensor, and the record of its block.
-fn contiguous(shape: &[usize], dtype: DType, gpu: &Gpu) -> Result<(Layout, u64, Content), TensorError> {
-    check_supported(dtype, gpu)?;
-    let layout = Layout::contiguous(shape, dtype.bytes())?;
-    let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
-    Ok((layout, bytes, Content::tensor(dtype.name_ref(), shape)))
+/// The most blocks of a tensor, about: the size of a larger tensor is taken for an error of the program.
+const MOST_BLOCKS: u64 = 4096;
+
+/// The pool of a new tensor.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Pool(&'a Pool),
+    PoolOf(&'a Storage),
 }
 
+impl Source<'_> {
+    fn gpu(&self) -> &Gpu {
+        match self {
+            Self::Pool(pool) => pool.memory(),
+            Self::PoolOf(storage) => storage.memory(),
+        }
+    }
+
+    fn largest_block(self) -> u64 {
+        match self {
+            Self::Pool(pool) => pool.largest_block(),
+            Self::PoolOf(storage) => storage.largest_block(),
+        }
+    }
+
+    #[track_caller]
+    fn allocate(self, bytes: u64, content: &Content) -> Result<Storage, AllocateError> {
+        match self {
+            Self::Pool(pool) => pool.allocate_as(bytes, content),
+            Self::PoolOf(storage) => storage.allocate_in_same_pool(bytes, content),
+        }
+    }
+}
+
+/// Creates a contiguous tensor: of one block, or of several if one would exceed the pool's largest block.
+#[track_caller]
+fn create(shape: &[usize], dtype: DType, source: Source<'_>) -> Result<Tensor, TensorError> {
+    check_supported(dtype, source.gpu())?;
+    let layout = Layout::contiguous(shape, dtype.bytes())?;
+    let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
+    let largest = source.largest_block();
+    if bytes <= largest {
+        let content = Content::tensor(dtype.name_ref(), shape);
+        return Ok(Tensor::over(source.allocate(bytes, &content)?, layout, dtype));
+    }
+    if bytes / MOST_BLOCKS >= largest {
+        // Some drivers refuse no allocation, and the system ends the program when it uses the memory.
+        return Err(AllocateError::TooLarge { requested: bytes, limit: largest * MOST_BLOCKS }.into());
+    }
+    let most = usize::try_from(largest / dtype.bytes()).unwrap_or(usize::MAX).max(1);
+    let (mut storages, mut starts) = (Vec::new(), Vec::new());
+    for (block, start) in division(shape, most).blocks(shape) {
+        let bytes = arithmetic::bytes(arithmetic::elements(&block), dtype.bytes());
+        // An error drops the blocks so far.
+        storages.push(source.allocate(bytes, &Content::tensor(dtype.name_ref(), &block))?);
+        starts.push(start);
+    }
+    starts.push(layout.elements());
+    Ok(Tensor { blocks: Blocks::of(storages, starts), layout, dtype })
+}
+
+/// Checks that the device's kernels have the dtype.
 fn check_supported(dtype: DType, gpu: &Gpu) -> Result<(), TensorError> {
     if dtype != DType::F16 || gpu.has_f16() {
         return Ok(());

@@ -2,6 +2,7 @@
 
 pub(crate) mod arithmetic;
 mod axis;
+mod blocks;
 mod create;
 mod dtype;
 mod format;
@@ -10,6 +11,7 @@ mod index;
 mod layout;
 mod operand;
 mod overlap;
+mod pieces;
 mod residence;
 mod view;
 
@@ -23,10 +25,13 @@ pub(crate) use layout::{Layout, collapse, collapse_in_place};
 pub use operand::TensorOrScalar;
 pub(crate) use operand::sealed::TensorOrScalar as AsOperand;
 pub(crate) use operand::{Number, Operand, result_type};
+pub use pieces::Part;
+pub(crate) use pieces::{Piece, any_divided, elementwise_pieces, pieces, several_blocks};
 pub use view::IndexRange;
 
 use crate::error::TensorError;
-use crate::pool::{Pinned, Pool, Storage, WeakStorage};
+use crate::pool::{Pinned, Pool, Storage};
+use blocks::{Blocks, WeakBlocks};
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,9 +39,13 @@ use std::sync::Arc;
 ///
 /// Clones and views share the memory. Dropping the last handle returns the memory to the pool immediately, without waiting for
 /// the device.
+///
+/// A tensor above the largest block of the pool, by default the largest binding of the device, consists of several blocks, each of
+/// which contains whole indices of the outermost axes. Operations work block by block. See
+/// [`guide::large_tensors`](crate::guide::large_tensors).
 #[derive(Clone)]
 pub struct Tensor {
-    storage: Storage,
+    blocks: Blocks,
     layout: Layout,
     dtype: DType,
 }
@@ -44,7 +53,7 @@ pub struct Tensor {
 impl Tensor {
     /// Creates a tensor over a storage, which contains the layout.
     pub(crate) fn over(storage: Storage, layout: Layout, dtype: DType) -> Self {
-        Self { storage, layout, dtype }
+        Self { blocks: Blocks::One(storage), layout, dtype }
     }
 
     /// Returns the size of each dimension, outermost first.
@@ -78,7 +87,8 @@ impl Tensor {
     }
 
     /// Returns the number of elements from the start of the storage to the tensor's first element: element (i, j, …) is at
-    /// `offset + i · strides[0] + j · strides[1] + …` elements of [`Tensor::binding`]. Equals `torch.Tensor.storage_offset`.
+    /// `offset + i · strides[0] + j · strides[1] + …` elements of [`Tensor::binding`]. Of a tensor in several blocks, the
+    /// elements of the blocks count as one range. Equals `torch.Tensor.storage_offset`.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.layout.offset
@@ -92,7 +102,8 @@ impl Tensor {
 
     /// Sets the label of the memory, for reports, errors and the viewer. Views and clones share the label.
     pub fn set_label(&self, label: impl Into<Arc<str>>) {
-        self.storage.set_label(label);
+        let label = label.into();
+        self.storages().iter().for_each(|storage| storage.set_label(Arc::clone(&label)));
     }
 
     /// Returns the tensor after setting the label of its memory, as [`set_label`](Self::set_label).
@@ -105,19 +116,74 @@ impl Tensor {
     /// Returns a handle that does not keep the memory allocated; see [`Storage::downgrade`].
     #[must_use]
     pub fn downgrade(&self) -> WeakTensor {
-        WeakTensor { storage: self.storage.downgrade(), layout: self.layout, dtype: self.dtype }
+        WeakTensor { blocks: self.blocks.downgrade(), layout: self.layout, dtype: self.dtype }
     }
 
     /// Returns the tensor's storage, which views share.
-    #[must_use]
-    pub fn storage(&self) -> &Storage {
-        &self.storage
+    ///
+    /// # Errors
+    /// [`TensorError::SeveralBlocks`] if the tensor's elements are in several storages; see [`Tensor::parts`].
+    pub fn storage(&self) -> Result<&Storage, TensorError> {
+        self.in_one_block("storage")
     }
 
     /// Returns the pool of the tensor.
     #[must_use]
     pub fn pool(&self) -> Pool {
-        self.storage.pool()
+        self.any_storage().pool()
+    }
+
+    /// Returns the storage of the tensor's only block.
+    ///
+    /// # Errors
+    /// [`TensorError::SeveralBlocks`].
+    pub(crate) fn in_one_block(&self, operation: &'static str) -> Result<&Storage, TensorError> {
+        match self.storages() {
+            [storage] => Ok(storage),
+            several => Err(TensorError::SeveralBlocks { operation, blocks: several.len() }),
+        }
+    }
+
+    /// Returns the storages of all blocks, some of which a view may not use.
+    pub(crate) fn storages(&self) -> &[Storage] {
+        self.blocks.storages()
+    }
+
+    /// Returns a storage of the tensor: for facts about its pool and its device.
+    pub(crate) fn any_storage(&self) -> &Storage {
+        &self.storages()[0]
+    }
+
+    /// Returns whether the elements are in several blocks.
+    pub(crate) fn is_divided(&self) -> bool {
+        matches!(self.blocks, Blocks::Several(_))
+    }
+
+    /// Returns the parts of the range from the first element to the last that are in one block each.
+    pub(crate) fn spans(&self) -> Vec<(&Storage, std::ops::Range<usize>)> {
+        self.blocks.spans(self.layout.span())
+    }
+
+    /// Returns the number of other handles to the memory.
+    pub(crate) fn other_handles(&self) -> usize {
+        self.blocks.other_handles()
+    }
+
+    /// Fills the memory with zero bytes.
+    pub(crate) fn clear(&self) -> Result<(), TensorError> {
+        Ok(self.storages().iter().try_for_each(Storage::clear)?)
+    }
+
+    /// Returns whether the two tensors have a block in common.
+    pub(crate) fn shares_memory_with(&self, other: &Self) -> bool {
+        self.blocks.common(&other.blocks).is_some()
+    }
+
+    /// Returns the layouts of two tensors in one range of memory, for a layout of each. `None` if they share no memory.
+    pub(crate) fn layouts_in_common(&self, own: &Layout, other: &Self, others: &Layout) -> Option<[Layout; 2]> {
+        let [before, before_other] = self.blocks.common(&other.blocks)?;
+        let (offset, other_offset) = (own.offset + before_other, others.offset + before);
+        Some([Layout { offset, ..*own }, Layout { offset: other_offset, ..*others }])
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -171,21 +237,23 @@ impl Tensor {
     /// [`strides`](Self::strides), all counted in elements. Waits as [`Storage::pin`].
     ///
     /// # Errors
-    /// As [`Storage::pin`]. A tensor without elements has no binding, unless it is a view of a storage with elements.
+    /// As [`Storage::pin`]; [`TensorError::SeveralBlocks`], see [`Tensor::parts`]. A tensor without elements has no binding, unless
+    /// it is a view of a storage with elements.
     #[track_caller]
     pub fn binding(&self) -> Result<Pinned, TensorError> {
-        Ok(self.storage.pin()?)
+        Ok(self.in_one_block("binding")?.pin()?)
     }
 
     fn view(&self, layout: Layout) -> Self {
-        Self { storage: self.storage.clone(), layout, dtype: self.dtype }
+        let (blocks, layout) = self.blocks.narrowed_to(layout);
+        Self { blocks, layout, dtype: self.dtype }
     }
 }
 
 /// A handle to a tensor that does not keep the memory allocated. Created by [`Tensor::downgrade`].
 #[derive(Clone, Debug)]
 pub struct WeakTensor {
-    storage: WeakStorage,
+    blocks: WeakBlocks,
     layout: Layout,
     dtype: DType,
 }
@@ -194,13 +262,13 @@ impl WeakTensor {
     /// Returns the tensor, or `None` after the last handle to its memory was dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<Tensor> {
-        Some(Tensor { storage: self.storage.upgrade()?, layout: self.layout, dtype: self.dtype })
+        Some(Tensor { blocks: self.blocks.upgrade()?, layout: self.layout, dtype: self.dtype })
     }
 }
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { storage: _, layout, dtype } = self;
+        let Self { blocks: _, layout, dtype } = self;
         f.debug_struct("Tensor").field("dtype", dtype).field("layout", layout).finish_non_exhaustive()
     }
 }

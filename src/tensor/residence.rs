@@ -2,7 +2,7 @@
 
 use super::Tensor;
 use crate::error::TensorError;
-use crate::pool::Residence;
+use crate::pool::{Residence, Storage};
 
 impl Tensor {
     /// Moves the tensor's memory to the host, and returns the device memory to the pool. Views and clones share the memory,
@@ -13,7 +13,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Device`] with an error of [`Storage::offload`](crate::Storage::offload). The bytes then stay on the
-    /// device.
+    /// device; of a tensor in several blocks, some may have moved.
     ///
     /// # Examples
     /// ```no_run
@@ -29,7 +29,7 @@ impl Tensor {
     /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     pub fn offload(&self) -> Result<(), TensorError> {
-        Ok(self.storage().offload()?)
+        Ok(self.storages().iter().try_for_each(Storage::offload)?)
     }
 
     /// Returns the tensor's memory to the device if it is in host memory, before a command needs it. May move other tensors
@@ -38,13 +38,15 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Device`] with an error of [`Storage::prefetch`](crate::Storage::prefetch).
     pub fn prefetch(&self) -> Result<(), TensorError> {
-        Ok(self.storage().prefetch()?)
+        Ok(self.storages().iter().try_for_each(Storage::prefetch)?)
     }
 
-    /// Returns the place of the tensor's memory. Other threads, and requests of this one, may change it at any time.
+    /// Returns the place of the tensor's memory: of several blocks, of the first that is not on the device. Other threads, and
+    /// requests of this one, may change it at any time.
     #[must_use]
     pub fn residence(&self) -> Residence {
-        self.storage().residence()
+        let places = self.storages().iter().map(Storage::residence);
+        places.into_iter().find(|&place| place != Residence::Device).unwrap_or(Residence::Device)
     }
 
     /// Returns the tensor's memory to the device if necessary, and keeps it there until [`Tensor::offload`] is called or the
@@ -53,6 +55,6 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Device`] with an error of [`Storage::prefetch`](crate::Storage::prefetch).
     pub fn keep_on_device(&self) -> Result<(), TensorError> {
-        Ok(self.storage().keep_on_device()?)
+        Ok(self.storages().iter().try_for_each(Storage::keep_on_device)?)
     }
 }

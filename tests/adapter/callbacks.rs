@@ -45,7 +45,12 @@ fn callback_during(what: &str, pool: Pool, act: impl Fn(&Pool) + Send + 'static)
 
 /// Records and submits a command, so that `submit` has work to do.
 fn submit_something(pool: &Pool) {
-    Tensor::full(pool, [10], 3.0_f32).expect("there is room").storage().clear().expect("it can be recorded");
+    Tensor::full(pool, [10], 3.0_f32)
+        .expect("there is room")
+        .storage()
+        .expect("one block")
+        .clear()
+        .expect("it can be recorded");
     pool.submit().expect("the device works");
 }
 

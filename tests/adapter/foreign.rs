@@ -53,7 +53,7 @@ fn dispatches_between_copies_have_all_their_bindings() -> Outcome {
         let y = Tensor::from_slice(&pool, &[step; 64], [64])?;
         x.add_(&y)?;
         let copy = Tensor::empty(&pool, [64], DType::U32)?;
-        x.storage().copy_to(copy.storage())?;
+        x.storage()?.copy_to(copy.storage()?)?;
         x.copy_(&copy.add(1_u32)?)?;
     }
     assert_eq!(x.read_blocking::<u32>()?, [1 + 50 * 49 / 2 + 50; 64]);
@@ -189,15 +189,15 @@ fn a_dropped_pool_holds_no_reference_to_the_device() -> Outcome {
         assert_eq!(y.read_blocking::<f32>()?.len(), 1000);
         assert_eq!(pollster::block_on(x.read::<f32>())?, [1.0; 1000]);
         for _ in 0..3 {
-            x.storage().write(0, &[7; 4000])?;
+            x.storage()?.write(0, &[7; 4000])?;
             pool.synchronize_blocking()?;
         }
         drop(pool.download(100)?);
         drop(x.read::<f32>());
         // Submitted but not completed, and recorded but not submitted.
-        x.storage().write(0, &[8; 4000])?;
+        x.storage()?.write(0, &[8; 4000])?;
         pool.submit()?;
-        x.storage().write(0, &[9; 4000])?;
+        x.storage()?.write(0, &[9; 4000])?;
         drop((x, y, pool));
         assert_eq!(Arc::strong_count(&handler), 1, "the device on {name} lives on");
     }

@@ -48,7 +48,7 @@ const CALLS: [Call; 27] = [
     ("download", |pool, _| Ok(drop(pool.download(100)?))),
     ("download, add and finish", |pool, made| {
         let mut download = pool.download(100)?;
-        download.add(made.tensor.storage(), 0, 100)?;
+        download.add(made.tensor.storage()?, 0, 100)?;
         Ok(drop(download.finish_blocking()?))
     }),
     ("compile a kernel", |pool, _| {
@@ -69,14 +69,14 @@ const CALLS: [Call; 27] = [
     ("sum", |_, made| Ok(drop(made.tensor.sum([0])?))),
     ("read_blocking", |_, made| Ok(drop(made.tensor.read_blocking::<f32>()?))),
     ("read", |_, made| Ok(drop(pollster::block_on(made.tensor.read::<f32>())?))),
-    ("write", |_, made| Ok(made.tensor.storage().write(0, &[1; 8])?)),
-    ("clear", |_, made| Ok(made.tensor.storage().clear()?)),
-    ("pin", |_, made| Ok(drop(made.tensor.storage().pin()?))),
+    ("write", |_, made| Ok(made.tensor.storage()?.write(0, &[1; 8])?)),
+    ("clear", |_, made| Ok(made.tensor.storage()?.clear()?)),
+    ("pin", |_, made| Ok(drop(made.tensor.storage()?.pin()?))),
     ("binding", |_, made| Ok(drop(made.tensor.binding()?))),
     ("copied", |_, made| Ok(drop(made.tensor.copied()?))),
     ("copy_to", |pool, made| {
-        let other = pool.allocate(made.tensor.storage().bytes())?;
-        Ok(made.tensor.storage().copy_to(&other)?)
+        let other = pool.allocate(made.tensor.storage()?.bytes())?;
+        Ok(made.tensor.storage()?.copy_to(&other)?)
     }),
     ("profile", |pool, made| {
         let profiled = pool.profile_blocking(|| made.tensor.add(&made.tensor).map(drop));
@@ -181,7 +181,7 @@ fn every_call_on_a_lost_device_returns_an_error() -> Outcome {
             let tensor = Tensor::full(&pool, [1000], 1.0_f32).expect("there is room");
             let recorded = tensor.add(&tensor).expect("it can be recorded");
             let mut download = pool.download(400).expect("there is room");
-            download.add(tensor.storage(), 0, 400).expect("it can be recorded");
+            download.add(tensor.storage().expect("one block"), 0, 400).expect("it can be recorded");
             let pinned = tensor.binding().expect("the device works");
             pool.memory().device().destroy();
             // For a device that the application owns, wgpu notifies the application, and the application notifies the

@@ -87,18 +87,18 @@ fn offsets_or_none(pool: &Pool) -> Vec<u64> {
 fn clears_fills_copies_and_reads_execute_in_program_order() -> Outcome {
     for pool in adapter::all_shared() {
         let (x, y) = (Tensor::full(pool, [64], 1_u32)?, Tensor::full(pool, [64], 10_u32)?);
-        x.storage().copy_to(y.storage())?;
+        x.storage()?.copy_to(y.storage()?)?;
         let first = y.add(1_u32)?;
-        x.storage().clear()?;
+        x.storage()?.clear()?;
         let second = x.add(&y)?;
-        x.storage().write(0, bytemuck::cast_slice(&[7_u32; 64]))?;
+        x.storage()?.write(0, bytemuck::cast_slice(&[7_u32; 64]))?;
         y.fill_(5_u32)?;
         let third = x.mul(&y)?;
         let mut download = pool.download(3 * 256)?;
-        download.add(first.storage(), 0, 256)?;
+        download.add(first.storage()?, 0, 256)?;
         first.fill_(0_u32)?;
-        download.add(second.storage(), 0, 256)?;
-        download.add(third.storage(), 0, 256)?;
+        download.add(second.storage()?, 0, 256)?;
+        download.add(third.storage()?, 0, 256)?;
         let bytes = download.finish_blocking()?;
         let mut found = [0_u32; 192];
         bytemuck::cast_slice_mut(&mut found).copy_from_slice(&bytes);
@@ -146,7 +146,7 @@ fn more_bind_groups_than_the_cache_holds_give_correct_results() -> Outcome {
     }
     let mut download = pool.download(8 * 4500)?;
     for tensor in &tensors {
-        download.add(tensor.storage(), 0, 8)?;
+        download.add(tensor.storage()?, 0, 8)?;
     }
     let bytes = download.finish_blocking()?;
     let found: Vec<u32> =
@@ -163,7 +163,7 @@ fn a_large_upload_is_in_order_with_the_kernels_around_it() -> Outcome {
         let elements: Vec<u32> = (0..(12 << 20) + 3).collect();
         let x = Tensor::full(&pool, [elements.len()], 9_u32)?;
         let before = x.narrow(0, elements.len() - 5, 5)?.add(1_u32)?;
-        x.storage().write(0, bytemuck::cast_slice(&elements))?;
+        x.storage()?.write(0, bytemuck::cast_slice(&elements))?;
         let after = x.mul(2_u32)?;
         x.fill_(0_u32)?;
         assert_eq!(before.read_blocking::<u32>()?, [10; 5]);
@@ -190,7 +190,7 @@ fn copies_within_a_segment_are_in_order_with_kernels() -> Outcome {
         let y = Tensor::zeros(&pool, [elements], DType::U32)?;
         assert_eq!(offsets(&pool).len(), 2);
         for _ in 0..3 {
-            x.storage().copy_to(y.storage())?;
+            x.storage()?.copy_to(y.storage()?)?;
             x.add_(&y)?;
         }
         let found = x.read_blocking::<u32>()?;

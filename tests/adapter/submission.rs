@@ -103,7 +103,7 @@ fn an_error_of_the_applications_callback_reaches_only_the_applications_handler()
             // Submitted by the submission thread.
             let x = Tensor::zeros(pool, [10], DType::F32).expect("there is room");
             for _ in 0..200 {
-                x.storage().clear().expect("the error is not the pool's");
+                x.storage().expect("one block").clear().expect("the error is not the pool's");
             }
         },
     ];
@@ -217,7 +217,7 @@ fn a_loop_that_submits_each_step_without_reading_uses_bounded_memory() {
             let x = Tensor::zeros(&pool, [256 << 10], DType::F32).expect("there is room");
             let bytes = vec![1_u8; 1 << 20];
             for _ in 0..150 {
-                x.storage().write(0, &bytes).expect("it can be recorded");
+                x.storage().expect("one block").write(0, &bytes).expect("it can be recorded");
                 pool.submit().expect("the device works");
                 // 32 batches of 1 MiB, and the buffers that are kept for reuse.
                 let own = pool.memory().driver_holdings().map_or(0, |holdings| holdings.own);

@@ -97,6 +97,11 @@ pub(crate) fn shared() -> Option<&'static Pool> {
     POOL.get_or_init(fresh).as_ref()
 }
 
+/// Opens a new pool whose tensors have blocks of at most so many bytes.
+pub(crate) fn fresh_divided(bytes: u64) -> Option<Pool> {
+    open(PoolOptions { largest_block: Some(bytes), ..crate::common::options() })
+}
+
 /// The pool that the tests of this process share on GL. `None` if GL is not available or is the best adapter; never
 /// required.
 pub(crate) fn shared_gl() -> Option<&'static Pool> {

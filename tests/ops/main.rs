@@ -54,6 +54,7 @@ mod promotion;
 mod reduce;
 mod refusal;
 mod rows;
+mod several_blocks;
 mod shapes;
 mod sites;
 mod slices;

@@ -2,7 +2,9 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{Activation, Corners, CrossEntropy, DType, EventKind, Pool, Reduction, Tensor, TensorError, fuse};
+use wgpu_pool::{
+    Activation, Corners, CrossEntropy, DType, EventKind, Pool, PoolOptions, Reduction, Tensor, TensorError, fuse,
+};
 
 type Call = fn(&Pool, &Tensor, &Tensor) -> Result<Tensor, TensorError>;
 
@@ -95,14 +97,20 @@ const CALLS: [Call; 58] = [
     },
     |_, x, _| x.reshape([1, 4, 32, 32])?.avg_pool2d(Window::square(2).avg()),
     |_, x, _| Ok(x.reshape([1, 4, 32, 32])?.max_pool2d(Window::square(2).max())?.0),
-    |_, x, _| x.reshape([1, 4, 32, 32])?.upsample_bilinear([64, 64], Corners::Outer),
+    |_, x, _| x.reshape([1, 4, 32, 32])?.upsample_bilinear([64, 32], Corners::Outer),
 ];
 const LAST_LINE: u32 = line!();
 
 #[test]
 fn whatever_an_operation_allocates_names_the_line_that_called_it() -> Outcome {
+    // The operands, of 16 KiB, in one block, and in several.
+    [None, Some(8 << 10)].into_iter().try_for_each(names_the_line)
+}
+
+fn names_the_line(largest_block: Option<u64>) -> Outcome {
     let (device, queue) = adapter::noop();
-    let pool = Pool::from_device(device, queue, crate::common::options())?;
+    let options = PoolOptions { largest_block, ..crate::common::options() };
+    let pool = Pool::from_device(device, queue, options)?;
     let x = Tensor::zeros(&pool, [64, 64], DType::F32)?;
     let y = x.transpose(0, 1)?;
     for (number, call) in CALLS.iter().enumerate() {

@@ -118,7 +118,7 @@ fn views_share_the_memory_and_free_it_with_the_last_of_them() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let tensor = Tensor::from_slice(&pool, &[1, 2, 3, 4, 5, 6], [2, 3])?;
     let view = tensor.t()?.narrow(0, 1, 2)?;
-    assert!(view.storage().is_same(tensor.storage()));
+    assert!(view.storage()?.is_same(tensor.storage()?));
     assert_eq!((view.shape(), view.strides(), view.is_contiguous()), (&[2, 2][..], &[1, 3][..], false));
     tensor.fill_(7)?;
     assert_eq!(view.read_blocking::<i32>()?, [7; 4]);
@@ -134,11 +134,11 @@ fn views_share_the_memory_and_free_it_with_the_last_of_them() -> Outcome {
 fn contiguous_copies_only_what_is_not() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let tensor = Tensor::from_slice(pool, &[1, 2, 3, 4, 5, 6], [2, 3])?;
-    assert!(tensor.contiguous()?.storage().is_same(tensor.storage()));
-    assert!(tensor.narrow(0, 1, 1)?.contiguous()?.storage().is_same(tensor.storage()));
+    assert!(tensor.contiguous()?.storage()?.is_same(tensor.storage()?));
+    assert!(tensor.narrow(0, 1, 1)?.contiguous()?.storage()?.is_same(tensor.storage()?));
     let copy = tensor.t()?.contiguous()?;
-    assert!(!copy.storage().is_same(tensor.storage()));
+    assert!(!copy.storage()?.is_same(tensor.storage()?));
     assert_eq!((copy.strides(), copy.read_blocking::<i32>()?), (&[2, 1][..], vec![1, 4, 2, 5, 3, 6]));
-    assert!(!tensor.copied()?.storage().is_same(tensor.storage()));
+    assert!(!tensor.copied()?.storage()?.is_same(tensor.storage()?));
     Ok(())
 }

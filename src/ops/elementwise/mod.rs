@@ -16,16 +16,15 @@ mod wgsl;
 
 pub(super) use graph::{Graph, MOST_OPERANDS, Node, Place};
 pub(super) use operation::{Code, IDENTITY, IN_REAL, OnIntegers, Operation, Typed, UNDEFINED, Value, computed};
+pub(super) use pack::distinct;
 pub use variant::MOST_INPUTS;
 
-use super::launch::{
-    MOST_BINDINGS, check_pools, each_walk, grid, index, is_in_place, launch, with_gpu, workgroup_size,
-};
+use super::launch::{MOST_BINDINGS, check_pools, each_walk, grid, index, launch, relation, with_gpu, workgroup_size};
 use super::placed::Placed;
 use crate::device::Gpu;
 use crate::device::gpu::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
 use crate::error::{DeviceError, TensorError};
-use crate::tensor::{DType, Layout, Tensor};
+use crate::tensor::{DType, Layout, Piece, Tensor, any_divided, elementwise_pieces};
 use form::{Form, LANES};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -120,18 +119,37 @@ impl<'a> Elementwise<'a> {
         for input in self.inputs {
             check_pools(name, output, input)?;
             let layout = input.layout().expand(name, output.shape())?;
-            is_in_place(name, (output.storage(), output.layout()), (input.storage(), &layout))?;
+            relation(name, (output, output.layout()), (input, &layout))?;
         }
         self.launch(output)
     }
 
     /// Writes the results to `output`, whose elements do not overlap other elements of the inputs.
     pub(super) fn launch(&self, output: &Tensor) -> Result<(), TensorError> {
+        if any_divided(self.inputs.iter().copied().chain([output])) {
+            return self.launch_pieces(output);
+        }
         // Most kernels have few operands, and layouts are large.
         match self.inputs.len() {
             ..3 => self.launch_of::<3>(output),
             _ => self.launch_packed(output),
         }
+    }
+
+    /// Launches for each piece of operands in several blocks. An input of rank 0 remains one, because it matters less for the
+    /// dtype.
+    fn launch_pieces(&self, output: &Tensor) -> Result<(), TensorError> {
+        let is_scalar = |input: &Tensor| input.rank() == 0;
+        let widened = self.inputs.iter().filter(|input| !is_scalar(input));
+        let widened: Vec<Tensor> = widened.map(|input| input.expand(output.shape())).collect::<Result<_, _>>()?;
+        let operands: Vec<&Tensor> = std::iter::once(output).chain(&widened).collect();
+        for Piece { operands, .. } in elementwise_pieces(self.name, &operands)? {
+            let mut own = operands[1..].iter();
+            let inputs = self.inputs.iter().map(|&input| if is_scalar(input) { Some(input) } else { own.next() });
+            let inputs: Vec<&Tensor> = inputs.flatten().collect();
+            Elementwise { inputs: &inputs, ..*self }.launch(&operands[0])?;
+        }
+        Ok(())
     }
 
     /// Launches with any number of inputs; on devices with few storage buffers in a shader, with inputs that share some.
@@ -183,7 +201,7 @@ impl<'a> Elementwise<'a> {
         let constants;
         if parameters.binds_constants {
             constants = output.new_empty([numbers.len()], DType::U32)?;
-            constants.storage().write(0, bytemuck::cast_slice(numbers))?;
+            constants.in_one_block(name)?.write(0, bytemuck::cast_slice(numbers))?;
             bindings[bound] = Placed::of(&constants).bind_whole(name)?;
             bound += 1;
         } else {

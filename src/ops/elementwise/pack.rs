@@ -18,9 +18,9 @@ struct Bound<'a> {
 /// copies as few elements as possible. `None` if they do already, or if they have too many dtypes: a binding has one dtype.
 pub(super) fn packed(inputs: &[&Tensor], output: &Tensor, most: usize) -> Result<Option<Vec<Tensor>>, TensorError> {
     let mut bound: Vec<Bound<'_>> = Vec::with_capacity(MOST_INPUTS);
-    for &input in inputs.iter().filter(|input| !input.storage().is_same(output.storage())) {
+    for &input in inputs.iter().filter(|input| !input.any_storage().is_same(output.any_storage())) {
         let elements = distinct(input)?.elements();
-        match bound.iter_mut().find(|known| known.input.storage().is_same(input.storage())) {
+        match bound.iter_mut().find(|known| known.input.any_storage().is_same(input.any_storage())) {
             Some(known) => known.elements += elements,
             None => bound.push(Bound { input, elements }),
         }
@@ -33,8 +33,8 @@ pub(super) fn packed(inputs: &[&Tensor], output: &Tensor, most: usize) -> Result
     let Some(counts) = counts(&bound, most) else { return Ok(None) };
     let mut all: Vec<Tensor> = inputs.iter().map(|&input| input.clone()).collect();
     for (dtype, count) in counts {
-        let storages: Vec<_> = of_dtype(&bound, dtype).take(count).map(|bound| bound.input.storage()).collect();
-        let is_packed = |input: &&mut Tensor| storages.iter().any(|storage| storage.is_same(input.storage()));
+        let storages: Vec<_> = of_dtype(&bound, dtype).take(count).map(|bound| bound.input.any_storage()).collect();
+        let is_packed = |input: &&mut Tensor| storages.iter().any(|storage| storage.is_same(input.any_storage()));
         copy_together(all.iter_mut().filter(is_packed), output, dtype)?;
     }
     Ok(Some(all))
@@ -88,7 +88,7 @@ fn copy_together<'a>(
 }
 
 /// A view without the elements that are repeated by a stride of 0.
-fn distinct(input: &Tensor) -> Result<Tensor, TensorError> {
+pub(in crate::ops) fn distinct(input: &Tensor) -> Result<Tensor, TensorError> {
     let mut view = input.clone();
     for axis in 0..input.rank() {
         if input.strides()[axis] == 0 && input.shape()[axis] > 1 {

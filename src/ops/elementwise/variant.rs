@@ -45,15 +45,15 @@ impl Variant {
         let written = moved_as.map_or(output.dtype(), |[_, written]| written);
         let mut variant = Self::of_form(form, rank, inputs.len(), written);
         let mut storages: [Option<&Storage>; OPERANDS] = [None; OPERANDS];
-        storages[0] = Some(output.storage());
+        storages[0] = Some(output.any_storage());
         let is_mixed = inputs.iter().any(|input| input.dtype() != inputs[0].dtype());
         for (number, input) in inputs.iter().enumerate() {
             variant.dtypes[number] = moved_as.map_or(input.dtype(), |[read, _]| read);
             variant.scalars[number] = is_mixed && input.rank() == 0;
             let is_known =
-                |&known: &u8| storages[usize::from(known)].is_some_and(|known| known.is_same(input.storage()));
+                |&known: &u8| storages[usize::from(known)].is_some_and(|known| known.is_same(input.any_storage()));
             let binding = (0..variant.bound).find(is_known).unwrap_or(variant.bound);
-            storages[usize::from(binding)] = Some(input.storage());
+            storages[usize::from(binding)] = Some(input.any_storage());
             variant.bound = variant.bound.max(binding + 1);
             variant.bindings[number + 1] = binding;
         }

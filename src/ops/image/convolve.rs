@@ -3,6 +3,7 @@
 use super::super::activation::Activation;
 use super::super::launch::{check_kinds, index, iterations, loop_limit, with_gpu, workgroup_size};
 use super::super::shader::CONV2D;
+use super::blocks::{Blocks, in_one_block};
 use super::correlate::{Correlation, Finish};
 use super::correlation_kernel;
 use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};
@@ -66,7 +67,12 @@ impl Tensor {
         }
         let finish = Finish { bias, activation };
         finish.operation(name, self.dtype())?;
+        let weight = &in_one_block(weight)?;
         let shape = shape_like(self.shape(), convolution.output());
+        if self.exceeds_a_block(&shape) {
+            let blocks = convolution.blocks(name, options, weight.shape());
+            return blocks.convolve(&self.as_batch()?, weight, bias, activation)?.reshape(&shape);
+        }
         if convolution.is_direct(self) {
             let rows = weight.contiguous()?.reshape([groups, outputs / groups, lines])?.permute([2, 0, 1])?;
             return self.convolved(name, &convolution, &rows, finish)?.reshape(&shape);
@@ -89,7 +95,7 @@ impl Tensor {
         let taken = weights.narrow(2, 0, of_group)?;
         match finish.bias {
             Some(bias) => taken.narrow(0, lines, 1)?.copy_(&bias.reshape([groups, of_group])?)?,
-            None => weights.storage().clear()?,
+            None => weights.clear()?,
         }
         taken.narrow(0, 0, lines)?.copy_(rows)?;
         let output = self.new_empty(convolution.output(), self.dtype())?;
@@ -133,6 +139,11 @@ impl Tensor {
         let convolution = Convolution::new(name, input, weight.shape(), options)?;
         check_kinds(name, self, weight)?;
         self.check_shape(name, &shape_like(input, convolution.output()))?;
+        let weight = &in_one_block(weight)?;
+        if self.exceeds_a_block(input) {
+            let blocks = convolution.blocks(name, options, weight.shape());
+            return blocks.gradient(&self.as_batch()?, weight)?.reshape(input);
+        }
         let Convolution { planes, outputs, groups, window, .. } = convolution;
         if let Some(reversed) = convolution.reversed().filter(|reversed| reversed.is_direct(self)) {
             // The same taps in reverse order, outputs and channels exchanged.
@@ -170,6 +181,10 @@ impl Tensor {
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
         if [planes.batch, windows, outputs, lines].contains(&0) {
             return Self::zeros(&self.pool(), weight, self.dtype());
+        }
+        if self.exceeds_a_block(input.shape()) || input.is_divided() {
+            let blocks = convolution.blocks(name, options, weight);
+            return blocks.weight_gradient(&self.as_batch()?, &input.as_batch()?)?.to(self.dtype());
         }
         convolution.weight_gradient(name, self, input)?.reshape(weight)
     }
@@ -209,6 +224,12 @@ impl Convolution {
         arithmetic::size_of(&[outputs, channels, rows, columns], 1)?;
         arithmetic::size_of(&[planes.channels, rows, columns], 1)?;
         Ok(Self { planes, outputs, groups, lines, windows: arithmetic::size_of(&out, 1)?, out, window })
+    }
+
+    /// The convolution of images in several blocks, with a weight of this shape.
+    fn blocks<'a>(&self, name: &'static str, options: Conv2d, weight: &'a [usize]) -> Blocks<'a> {
+        let images = self.planes.shape(self.planes.size);
+        Blocks { name, options, window: self.window, images, result: self.output(), weight }
     }
 
     fn output(&self) -> [usize; 4] {

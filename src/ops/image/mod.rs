@@ -1,5 +1,6 @@
 //! Kernels over images, (batch, channels, height, width): convolution, pooling, unfolding, and resizing.
 
+mod blocks;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod convolution_tests;
 mod convolve;
@@ -190,6 +191,18 @@ fn shape_like(images: &[usize], shape: [usize; 4]) -> Vec<usize> {
 }
 
 impl Tensor {
+    /// Whether this tensor or a contiguous copy of it, or results of this shape, take more than one block.
+    fn exceeds_a_block(&self, results: &[usize]) -> bool {
+        let elements = self.elements().max(arithmetic::elements(results));
+        let bytes = arithmetic::bytes(elements, self.dtype().number().bytes());
+        self.is_divided() || bytes > self.any_storage().largest_block()
+    }
+
+    /// The tensor with four axes: an image without a batch axis becomes a batch of one.
+    fn as_batch(&self) -> Result<Self, TensorError> {
+        if self.rank() == 3 { self.unsqueeze(0) } else { Ok(self.clone()) }
+    }
+
     fn check_real(&self, name: &'static str) -> Result<(), TensorError> {
         if self.dtype().is_floating_point() {
             return Ok(());

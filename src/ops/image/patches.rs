@@ -1,6 +1,7 @@
 //! Patches of images as columns, and back.
 
 use super::super::shader::{FOLD, UNFOLD};
+use super::blocks::plane_pieces;
 use super::{KernelWindow, Planes, Run, Unfold};
 use crate::error::TensorError;
 use crate::tensor::{Tensor, arithmetic};
@@ -27,6 +28,16 @@ impl Tensor {
         let windows = arithmetic::size_of(&out, bytes)?;
         let shape = [planes.batch, lines, windows];
         let columns = self.new_empty(&shape[4 - self.rank()..], self.dtype())?;
+        if self.exceeds_a_block(columns.shape()) {
+            let (images, columns) = (
+                self.as_batch()?,
+                columns.reshape([planes.batch, planes.channels, lines / planes.channels.max(1), windows])?,
+            );
+            for piece in plane_pieces(name, 2, &[&columns], &[&images])? {
+                piece[0].copy_(&piece[1].unfolded(name, window)?.reshape(piece[0].shape())?)?;
+            }
+            return columns.reshape(&shape[4 - self.rank()..]);
+        }
         let input = self.contiguous()?;
         let run = Run { planes, out, window, ..Run::new(name, &UNFOLD, &input) };
         run.over(&[&columns, &input], columns.elements(), 0)?;
@@ -68,9 +79,28 @@ impl Tensor {
             return Err(TensorError::Shape { operation: name, left, right });
         }
         let planes = Planes { batch, channels: lines / taps, size };
+        let shape = planes.shape(size);
+        if self.exceeds_a_block(&shape) {
+            let image = self.new_empty(shape, self.dtype())?;
+            let columns = self.reshape_or_copy(&[batch, planes.channels, taps, windows])?;
+            for piece in plane_pieces(name, 2, &[&image], &[&columns])? {
+                let [batch, channels] = [piece[1].shape()[0], piece[1].shape()[1]];
+                let columns = piece[1].reshape_or_copy(&[batch, channels * taps, windows])?;
+                piece[0].copy_(&columns.folded(name, size, window)?)?;
+            }
+            return image.reshape(&shape[3 - self.rank()..]);
+        }
         let input = self.contiguous()?;
         let run = Run { planes, out, window, ..Run::new(name, &FOLD, &input) };
-        let shape = planes.shape(size);
         run.sums(&shape[3 - self.rank()..], &[&input], window.windows_over(out), 0)
+    }
+
+    /// The elements in another shape: a view, or a view of a copy.
+    #[track_caller]
+    fn reshape_or_copy(&self, shape: &[usize]) -> Result<Self, TensorError> {
+        match self.reshape(shape) {
+            Err(TensorError::NotViewable { .. }) => self.copied()?.reshape(shape),
+            view => view,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::launch::check_pools;
 use super::super::shader::{AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
+use super::blocks::plane_pieces;
 use super::{AvgPool2d, KernelWindow, MaxPool2d, Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor, arithmetic};
@@ -35,6 +36,15 @@ impl Tensor {
         let shape = shape_like(self.shape(), planes.shape(out));
         let largest = self.new_empty(&shape, self.dtype())?;
         let places = self.new_empty(&shape, DType::U32)?;
+        if self.exceeds_a_block(&shape) {
+            let outputs = [&largest, &places];
+            for piece in plane_pieces(name, self.rank() - 2, &outputs, &[self])? {
+                let (largest, places) = piece[2].max_pool2d(options)?;
+                piece[0].copy_(&largest)?;
+                piece[1].copy_(&places)?;
+            }
+            return Ok((largest, places));
+        }
         let input = self.contiguous()?;
         let run = Run { planes, out, window, ..Run::new(name, &MAX_POOL, &input) };
         run.in_passes(&[&largest, &places, &input], largest.elements(), window.taps_inside(planes.size), 0)?;
@@ -64,6 +74,13 @@ impl Tensor {
             return Err(TensorError::DType { operation: name, left, right });
         }
         check_pools(name, self, places)?;
+        if self.exceeds_a_block(shape) || places.is_divided() {
+            let output = self.new_empty(shape, self.dtype())?;
+            for piece in plane_pieces(name, self.rank() - 2, &[&output], &[self, places])? {
+                piece[0].copy_(&piece[1].max_pool2d_backward(&piece[2], piece[0].shape(), options)?)?;
+            }
+            return Ok(output);
+        }
         let gradient = self.contiguous()?;
         let places = places.whole()?;
         let run = Run { planes, out, window, ..Run::new(name, &MAX_POOL_BACK, &gradient) };
@@ -80,9 +97,16 @@ impl Tensor {
     pub fn avg_pool2d(&self, options: AvgPool2d) -> Result<Self, TensorError> {
         let name = "avg_pool2d";
         let Average { planes, window, out, scale, counted } = self.average(name, self.shape(), options)?;
+        let shape = shape_like(self.shape(), planes.shape(out));
+        if self.exceeds_a_block(&shape) {
+            let output = self.new_empty(&shape, self.dtype())?;
+            for piece in plane_pieces(name, self.rank() - 2, &[&output], &[self])? {
+                piece[0].copy_(&piece[1].avg_pool2d(options)?)?;
+            }
+            return Ok(output);
+        }
         let input = self.contiguous()?;
         let run = Run { planes, out, window, scale, counted, ..Run::new(name, &AVERAGE_POOL, &input) };
-        let shape = shape_like(self.shape(), planes.shape(out));
         run.sums(&shape, &[&input], window.taps_inside(planes.size), 0)
     }
 
@@ -97,6 +121,13 @@ impl Tensor {
         let (name, shape) = ("avg_pool2d_backward", input.as_ref());
         let Average { planes, window, out, scale, counted } = self.average(name, shape, options)?;
         self.check_shape(name, &shape_like(shape, planes.shape(out)))?;
+        if self.exceeds_a_block(shape) {
+            let output = self.new_empty(shape, self.dtype())?;
+            for piece in plane_pieces(name, self.rank() - 2, &[&output], &[self])? {
+                piece[0].copy_(&piece[1].avg_pool2d_backward(piece[0].shape(), options)?)?;
+            }
+            return Ok(output);
+        }
         let gradient = self.contiguous()?;
         let run = Run { planes, out, window, scale, counted, ..Run::new(name, &AVERAGE_POOL_BACK, &gradient) };
         run.sums(shape, &[&gradient], window.windows_over(out), 0)

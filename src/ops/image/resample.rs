@@ -2,6 +2,7 @@
 
 use super::super::launch::iterations;
 use super::super::shader::{AS_IT_IS, Specialization, UPSAMPLE, UPSAMPLE_BACK};
+use super::blocks::plane_pieces;
 use super::{Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
@@ -108,6 +109,12 @@ impl Tensor {
     fn resampled(&self, name: &'static str, operation: Specialization, out: [usize; 2]) -> Result<Self, TensorError> {
         let planes = self.check_sizes(name, out)?;
         let result = self.new_empty(shape_like(self.shape(), planes.shape(out)), self.dtype())?;
+        if self.exceeds_a_block(result.shape()) {
+            for piece in plane_pieces(name, self.rank() - 2, &[&result], &[self])? {
+                piece[0].copy_(&piece[1].resampled(name, operation, out)?)?;
+            }
+            return Ok(result);
+        }
         let input = self.contiguous()?;
         let run = Run { operation, planes, out, ..Run::new(name, &UPSAMPLE, &input) };
         run.over(&[&result, &input], result.elements(), 2 * DIVISION)?;
@@ -123,6 +130,14 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let own = self.check_sizes(name, size)?;
         let (planes, out) = (Planes { size, ..own }, own.size);
+        let shape = shape_like(self.shape(), planes.shape(size));
+        if self.exceeds_a_block(&shape) {
+            let result = self.new_empty(&shape, self.dtype())?;
+            for piece in plane_pieces(name, self.rank() - 2, &[&result], &[self])? {
+                piece[0].copy_(&piece[1].gathered_back(name, operation, size)?)?;
+            }
+            return Ok(result);
+        }
         let input = self.contiguous()?;
         let run = Run { operation, planes, out, ..Run::new(name, &UPSAMPLE_BACK, &input) };
         // An upper bound of the number of outputs that read one input element: out / size for nearest, twice as many for
@@ -136,7 +151,7 @@ impl Tensor {
             };
             each.saturating_add(2).min(out)
         };
-        run.sums(&shape_like(self.shape(), planes.shape(size)), &[&input], [takers(0), takers(1)], 4 * DIVISION)
+        run.sums(&shape, &[&input], [takers(0), takers(1)], 4 * DIVISION)
     }
 
     fn check_sizes(&self, name: &'static str, size: [usize; 2]) -> Result<Planes, TensorError> {

@@ -1,5 +1,6 @@
 //! Products of matrices.
 
+mod blocks;
 mod choice;
 mod in_parts;
 mod product;
@@ -10,7 +11,7 @@ use super::activation::Activation;
 use super::launch::{check_kinds, index};
 use super::placed::Placed;
 use crate::error::TensorError;
-use crate::tensor::{DType, Layout, Tensor, arithmetic, collapse};
+use crate::tensor::{DType, Layout, Tensor, any_divided, arithmetic, collapse};
 use choice::{Kernel, MANY};
 use product::{Finish, Product};
 
@@ -111,37 +112,62 @@ impl Tensor {
         // An expanded operand occupies little memory, so the length of K has to be checked separately.
         index(NAME, depth)?;
         // Sums that continue in the next dispatch are not rounded.
-        let written =
-            if depth > DEEPEST || !depth.is_multiple_of(MANY.slice) { self.dtype().number() } else { self.dtype() };
+        let in_one_dispatch = depth <= DEEPEST && depth.is_multiple_of(MANY.slice) && !any_divided([&left, &right]);
+        let written = if in_one_dispatch { self.dtype() } else { self.dtype().number() };
         let output = self.new_empty(shape, written)?;
         if output.elements() == 0 {
             return output.to(self.dtype());
         }
-        let batches = arithmetic::elements(&batch);
+        if any_divided([&left, &right, &output]) {
+            let matrices = output.reshape([&*batch, &[rows, columns]].concat())?;
+            blocks::multiply([&left, &right, &matrices], bias.as_ref(), activation)?;
+        } else {
+            left.multiply_into(&right, &batch, &output, finish)?;
+        }
+        output.to(self.dtype())
+    }
+
+    /// Multiplies matrices in one block each, whose batch dimensions broadcast to `batch`, into a new tensor of the products.
+    #[track_caller]
+    fn multiply_into(
+        &self,
+        right: &Self,
+        batch: &[usize],
+        output: &Self,
+        finish: Finish<'_>,
+    ) -> Result<(), TensorError> {
+        let left = self;
+        let [rows, depth] = left.last_two();
+        let [_, columns] = right.last_two();
+        let batches = arithmetic::elements(batch);
         if depth == 0 {
             // A single zero on each side gives the sum of no elements, 0.
             let left = Self::zeros(&self.pool(), [rows * batches, 1], self.dtype())?;
             let right = Self::zeros(&self.pool(), [1, columns], self.dtype())?;
             let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth: 1 };
-            multiply(sizes, left.matrices(0), right.matrices(0), &output, finish)?;
-            return output.to(self.dtype());
+            return multiply(sizes, left.matrices(0), right.matrices(0), output, finish);
         }
         if right.rank() == 2 {
             // Merges the batch into the rows of one matrix, if the strides permit.
             if let Ok(tall) = left.reshape([batches * rows, depth]) {
                 let sizes = Sizes { batches: 1, rows: batches * rows, columns, depth };
-                multiply(sizes, tall.matrices(0), right.matrices(0), &output, finish)?;
-                return output.to(self.dtype());
+                return multiply(sizes, tall.matrices(0), right.matrices(0), output, finish);
             }
         }
-        let expand = |tensor: &Self, sides: [usize; 2]| tensor.expand([&*batch, &sides].concat());
-        let (left, right) = (expand(&left, [rows, depth])?, expand(&right, [depth, columns])?);
+        let lead = |tensor: &Self| tensor.layout().part(0..tensor.rank() - 2);
+        let expand = |tensor: &Self, sides: [usize; 2]| tensor.expand([batch, &sides].concat());
+        let (left, right) = (expand(left, [rows, depth])?, expand(right, [depth, columns])?);
         let (left, right) = in_one_stride(left, right)?;
         let [of_left, of_right] = collapse([&lead(&left), &lead(&right)]);
         let stride = |layout: &Layout| layout.strides.first().copied().unwrap_or(0);
         let sizes = Sizes { batches, rows, columns, depth };
-        multiply(sizes, left.matrices(stride(&of_left)), right.matrices(stride(&of_right)), &output, finish)?;
-        output.to(self.dtype())
+        multiply(sizes, left.matrices(stride(&of_left)), right.matrices(stride(&of_right)), output, finish)
+    }
+
+    /// The sizes of the last two dimensions.
+    fn last_two(&self) -> [usize; 2] {
+        let shape = self.shape();
+        [shape[shape.len() - 2], shape[shape.len() - 1]]
     }
 
     /// Applies a linear map to the last axis: (…, inputs), a weight of shape (outputs, inputs), and a bias of shape
@@ -198,20 +224,24 @@ impl Tensor {
     }
 }
 
+/// Whether all batches of each operand are at the same distance.
+fn have_one_stride(left: &Tensor, right: &Tensor) -> bool {
+    let lead = |tensor: &Tensor| tensor.layout().part(0..tensor.rank() - 2);
+    collapse([&lead(left), &lead(right)])[0].rank() <= 1
+}
+
 /// The operands with one stride for all batches each: copies those that have several.
 #[track_caller]
 fn in_one_stride(left: Tensor, right: Tensor) -> Result<(Tensor, Tensor), TensorError> {
-    let lead = |tensor: &Tensor| tensor.layout().part(0..tensor.rank() - 2);
-    let fit = |left: &Tensor, right: &Tensor| collapse([&lead(left), &lead(right)])[0].rank() <= 1;
-    if fit(&left, &right) {
+    if have_one_stride(&left, &right) {
         return Ok((left, right));
     }
     let copy = left.contiguous()?;
-    if fit(&copy, &right) {
+    if have_one_stride(&copy, &right) {
         return Ok((copy, right));
     }
     let other = right.contiguous()?;
-    if fit(&left, &other) { Ok((left, other)) } else { Ok((copy, other)) }
+    if have_one_stride(&left, &other) { Ok((left, other)) } else { Ok((copy, other)) }
 }
 
 /// Writes the products to `output`, which is contiguous and new.

@@ -11,7 +11,7 @@ use crate::heap::SegmentId;
 use crate::ops::launch::{check_kinds, check_pools, grid, index, with_gpu};
 use crate::ops::shader::{Listed, Shader, Variant};
 use crate::pool::{Storage, record};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Piece, Tensor, any_divided, elementwise_pieces};
 
 /// The largest number of segments that a kernel binds.
 const MOST_WINDOWS: usize = 4;
@@ -61,8 +61,13 @@ impl<const N: usize> List<'_, N> {
         for entry in entries {
             check(name, entry)?;
             check_pools(name, entries[0][0], entry[0])?;
+        }
+        if entries.iter().any(|entry| any_divided(entry.iter().copied())) {
+            return self.run_pieces();
+        }
+        for entry in entries {
             index(name, entry[0].elements())?;
-            check_bindings(entry)?;
+            check_bindings(name, entry)?;
         }
         for dtype in [DType::F32, DType::F16] {
             let of_dtype = |entry: &&[&Tensor; N]| entry[0].dtype() == dtype && entry[0].elements() > 0;
@@ -70,6 +75,15 @@ impl<const N: usize> List<'_, N> {
             self.record(&entries, dtype)?;
         }
         Ok(())
+    }
+
+    /// Runs the kernel over the pieces of entries with tensors in several blocks.
+    fn run_pieces(&self) -> Result<(), TensorError> {
+        let pieces = self.entries.iter().map(|entry| elementwise_pieces(self.name, entry));
+        let pieces: Vec<Vec<Piece>> = pieces.collect::<Result<_, _>>()?;
+        let entries = pieces.iter().flatten().map(|piece| std::array::from_fn(|number| &piece.operands[number]));
+        let entries: Vec<[&Tensor; N]> = entries.collect();
+        List { entries: &entries, ..*self }.run()
     }
 
     /// Dispatches entries of one dtype, none of which is empty.
@@ -96,7 +110,7 @@ impl<const N: usize> List<'_, N> {
         variant: Variant,
         gpu: &Gpu,
     ) -> Result<(usize, Option<&'static Shader>), DeviceError> {
-        let storages: Vec<&Storage> = entries.iter().flat_map(|entry| entry.map(Tensor::storage)).collect();
+        let storages: Vec<&Storage> = entries.iter().flat_map(|entry| entry.map(Tensor::any_storage)).collect();
         let (mut done, mut lacking) = (0, None);
         record(&storages, |commands, places| {
             while done < entries.len() && lacking.is_none() {
@@ -222,12 +236,13 @@ fn overlap(one: &Location<GpuSegment>, other: &Location<GpuSegment>) -> bool {
 }
 
 /// Checks that the memory of each tensor can be bound, and that its offset fits the parameters.
-fn check_bindings<const N: usize>(tensors: &[&Tensor; N]) -> Result<(), DeviceError> {
+fn check_bindings<const N: usize>(operation: &'static str, tensors: &[&Tensor; N]) -> Result<(), TensorError> {
     for tensor in tensors {
-        let limit = most_bytes(tensor.storage().memory(), tensor.dtype());
-        let bytes = tensor.storage().bytes();
+        let storage = tensor.in_one_block(operation)?;
+        let limit = most_bytes(storage.memory(), tensor.dtype());
+        let bytes = storage.bytes();
         if bytes > limit {
-            return Err(DeviceError::BindingTooLarge { bytes, limit });
+            return Err(DeviceError::BindingTooLarge { bytes, limit }.into());
         }
     }
     Ok(())
@@ -256,8 +271,10 @@ fn check<const N: usize>(name: &'static str, tensors: &[&Tensor; N]) -> Result<(
             let (left, right) = (first.shape().to_vec(), tensor.shape().to_vec());
             return Err(TensorError::Shape { operation: name, left, right });
         }
-        let meets =
-            |other: &&Tensor| other.storage().is_same(tensor.storage()) && other.layout().overlaps(tensor.layout());
+        let meets = |other: &&Tensor| {
+            let layouts = other.layouts_in_common(other.layout(), tensor, tensor.layout());
+            layouts.is_some_and(|[one, other]| one.overlaps(&other))
+        };
         if tensors[..place].iter().any(meets) {
             return Err(TensorError::Overlap { operation: name, other: "another tensor of the step" });
         }

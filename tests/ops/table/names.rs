@@ -10,7 +10,7 @@ use std::path::Path;
 const TYPES: [&str; 4] = ["Tensor", "Fused", "Sgd", "AdamW"];
 
 /// Public methods that compute nothing from elements, with the reason.
-const NOT_OPERATIONS: [(&str, &str); 21] = [
+const NOT_OPERATIONS: [(&str, &str); 22] = [
     ("Tensor::offload", "moves the memory, not the elements"),
     ("Tensor::prefetch", "moves the memory, not the elements"),
     ("Tensor::keep_on_device", "moves the memory, not the elements"),
@@ -25,6 +25,7 @@ const NOT_OPERATIONS: [(&str, &str); 21] = [
     ("Tensor::dtype", "tells of the handle"),
     ("Tensor::is_contiguous", "tells of the handle"),
     ("Tensor::storage", "gives a handle"),
+    ("Tensor::parts", "gives handles"),
     ("Tensor::pool", "gives a handle"),
     ("Tensor::set_label", "names the memory"),
     ("Tensor::labelled", "names the memory"),

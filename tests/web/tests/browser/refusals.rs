@@ -203,7 +203,7 @@ async fn a_read_too_large_for_the_device_is_an_error_of_that_read_alone() -> Out
     let others = innocents(&pool).await?;
     let wide = Tensor::zeros(&pool, [1 << 16], DType::F32)?;
     let mut download = pool.download(REFUSED_BYTES)?;
-    download.add(wide.storage(), 0, 1 << 18)?;
+    download.add(wide.storage()?, 0, 1 << 18)?;
     assert_eq!(download.finish().await, Err(refused(REFUSED_BYTES)));
     assert_eq!(pool.fault(), None);
     check_innocents(&others).await
@@ -214,7 +214,7 @@ async fn a_download_that_is_dropped_takes_nothing_with_it() -> Outcome {
     let pool = pool().await;
     let others = innocents(&pool).await?;
     let mut download = pool.download(4)?;
-    download.add(others[0].storage(), 0, 4)?;
+    download.add(others[0].storage()?, 0, 4)?;
     drop(download);
     check_innocents(&others).await
 }

@@ -1,0 +1,251 @@
+//! Tensors in several blocks: their parts, their views, and results that do not depend on the blocks. `table/divided.rs` runs every
+//! operation on such tensors.
+
+use crate::common::{Outcome, adapter};
+use crate::window::Window;
+use wgpu_pool::{AllocateError, DType, IntoHostError, KernelError, Pool, PoolOptions, Tensor, TensorError, fuse};
+
+/// Runs a test on a pool with blocks of at most so many bytes.
+fn divided(bytes: u64, act: impl FnOnce(&Pool) -> Outcome) -> Outcome {
+    adapter::fresh_divided(bytes).map_or(Ok(()), |pool| act(&pool))
+}
+
+/// Asserts that every element of two tensors of different pools has the same bits.
+#[track_caller]
+fn assert_same(found: &Tensor, wanted: &Tensor, what: &str) {
+    assert_eq!((found.shape(), found.dtype()), (wanted.shape(), wanted.dtype()), "{what}");
+    let bits = |tensor: &Tensor| -> Vec<u32> {
+        let elements = tensor.read_blocking::<f32>().unwrap_or_else(|error| panic!("{what}: {error}"));
+        elements.into_iter().map(f32::to_bits).collect()
+    };
+    assert_eq!(bits(found), bits(wanted), "{what}");
+}
+
+#[test]
+fn parts_are_ordinary_tensors_that_cover_the_tensor() -> Outcome {
+    divided(256, |pool| {
+        // 64 f32 a block: rows of 7 in blocks of 8, and the last 5.
+        let x = Tensor::arange(pool, 21 * 7, 0_i32, 1)?.reshape([21, 7])?.copied()?;
+        let parts = x.parts();
+        let sizes: Vec<_> = parts.iter().map(|part| (part.start.clone(), part.tensor.shape().to_vec())).collect();
+        assert_eq!(sizes, [(vec![0, 0], vec![8, 7]), (vec![8, 0], vec![8, 7]), (vec![16, 0], vec![5, 7])]);
+        for part in &parts {
+            assert!(part.tensor.storage()?.bytes() <= 256 && part.tensor.parts().len() == 1);
+            part.tensor.mul_(2)?;
+        }
+        let wanted: Vec<i32> = (0..21 * 7).map(|index| 2 * index).collect();
+        assert_eq!(x.read_blocking::<i32>()?, wanted, "kernels on parts write to the tensor");
+        // A view of rows in one block is an ordinary tensor, whether its own block or another one has the first row.
+        let view = x.narrow(0, 9, 3)?;
+        assert!(view.storage()?.is_same(parts[1].tensor.storage()?) && view.parts().len() == 1);
+        assert_eq!(view.read_blocking::<i32>()?, &wanted[63..84]);
+        let across = x.narrow(0, 7, 2)?;
+        assert_eq!(across.parts().iter().map(|part| part.start[0]).collect::<Vec<_>>(), [0, 1]);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_needs_one_block_is_refused_by_name_each_time() -> Outcome {
+    divided(256, |pool| {
+        let x = Tensor::zeros(pool, [100, 2], DType::F32)?;
+        let refused = |operation| Some(TensorError::SeveralBlocks { operation, blocks: 4 });
+        for _ in 0..2 {
+            assert_eq!(x.storage().err(), refused("storage"));
+            assert_eq!(x.binding().err(), refused("binding"));
+        }
+        let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+            @compute @workgroup_size(64) fn add_one(@builtin(global_invocation_id) id: vec3<u32>) {
+                if id.x < arrayLength(&x) { x[id.x] += 1.0; }
+            }";
+        let kernel = pool.kernel(wgsl, "add_one")?;
+        for _ in 0..2 {
+            let error = kernel.dispatch(&[&x], &[], [4, 1, 1]).expect_err("it is in four blocks");
+            assert!(error.to_string().contains("parts()"), "{error}");
+            assert_eq!(Some(error), refused("dispatch").map(KernelError::Tensor));
+        }
+        for part in x.parts() {
+            kernel.dispatch(&[&part.tensor], &[], [1, 1, 1])?;
+        }
+        assert_eq!(x.read_blocking::<f32>()?, [1.0; 200]);
+        Ok(())
+    })
+}
+
+#[test]
+fn numbers_do_not_depend_on_the_blocks() -> Outcome {
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    // Rows of 5, of which 3 fit a block, so that blocks begin between groups of four random numbers; and divided rows.
+    divided(64, |pool| {
+        for shape in [&[40, 5][..], &[3, 50], &[200], &[2, 3, 31]] {
+            assert_same(&Tensor::rand(pool, shape, 7)?, &Tensor::rand(whole, shape, 7)?, "rand");
+            assert_same(&Tensor::randn(pool, shape, 8)?, &Tensor::randn(whole, shape, 8)?, "randn");
+        }
+        assert_same(&Tensor::arange(pool, 77, 0.5_f32, 0.25)?, &Tensor::arange(whole, 77, 0.5_f32, 0.25)?, "arange");
+        Ok(())
+    })
+}
+
+/// Random numbers of two pools, which are the same.
+fn both(pools: [&Pool; 2], shape: &[usize], seed: u64) -> Result<[Tensor; 2], TensorError> {
+    let [one, other] = pools.map(|pool| Tensor::randn(pool, shape, seed));
+    Ok([one?, other?])
+}
+
+#[test]
+fn results_do_not_depend_on_the_blocks() -> Outcome {
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    divided(16 << 10, |pool| {
+        let pools = [pool, whole];
+        let x = both(pools, &[60, 301], 1)?;
+        let y = both(pools, &[301, 60], 2)?;
+        let row = both(pools, &[301], 3)?;
+        assert!(x[0].parts().len() > 3 && x[1].parts().len() == 1);
+        let same = |what: &str, act: &dyn Fn(usize) -> Result<Tensor, TensorError>| -> Outcome {
+            assert_same(&act(0)?, &act(1)?, what);
+            Ok(())
+        };
+        same("a sum with a transposed matrix", &|of| x[of].add(&y[of].t()?)?.t()?.contiguous())?;
+        same("a fused expression with a row", &|of| fuse(|[x, row]| x * row + 1.0).run([&x[of], &row[of]]))?;
+        same("operations on rows", &|of| x[of].softmax(1)?.layer_norm(Some(&row[of]), None, 1e-5))?;
+        same("sums of rows", &|of| x[of].sum([1]))?;
+        same("the largest of columns", &|of| x[of].amax([0]))?;
+        let index = pools.map(|pool| Tensor::arange(pool, 50, 59_u32, u32::MAX));
+        let index = index.into_iter().collect::<Result<Vec<_>, _>>()?;
+        same("rows by index", &|of| x[of].index_select(0, &index[of]))
+    })
+}
+
+/// Convolutions of images that exceed a block, in bands of rows: windows with strides, dilation and padding on one side.
+#[test]
+fn convolutions_of_large_images_give_what_undivided_ones_give() -> Outcome {
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    divided(12 << 10, |pool| {
+        let windows = [
+            Window::new([3, 3], [1, 1], [1, 1]),
+            Window { padding: [[0, 3], [2, 0]], ..Window::new([4, 3], [3, 2], [0, 0]) },
+            Window { dilation: [3, 1], ..Window::new([3, 2], [2, 1], [2, 1]) },
+            Window::new([1, 1], [4, 1], [0, 0]),
+        ];
+        for (number, window) in windows.into_iter().enumerate() {
+            let pools = [pool, whole];
+            let [height, width] = window.kernel;
+            let shape = [2, 3, 67, 40];
+            let images = both(pools, &shape, 1)?;
+            let weight = both(pools, &[5, 3, height, width], 2)?;
+            let bias = both(pools, &[5], 3)?;
+            let near = |found: &Tensor, wanted: &Tensor, what: &str| -> Outcome {
+                let (found, wanted) = (found.read_blocking::<f32>()?, wanted.read_blocking::<f32>()?);
+                for (at, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+                    let is_near = (found - wanted).abs() <= 1e-4 * wanted.abs().max(1.0);
+                    assert!(is_near, "{what} of window {number}: element {at} is {found}, not {wanted}");
+                }
+                assert_eq!(found.len(), wanted.len());
+                Ok(())
+            };
+            let results = [0, 1].map(|of| images[of].conv2d(&weight[of], Some(&bias[of]), window.conv()));
+            let [result, undivided] = results;
+            let (result, undivided) = (result?, undivided?);
+            near(&result, &undivided, "the convolution")?;
+            let by_images = result.conv2d_input(shape, &weight[0], window.conv())?;
+            near(&by_images, &undivided.conv2d_input(shape, &weight[1], window.conv())?, "the gradient by the images")?;
+            let by_weight = result.conv2d_weight(&images[0], weight[0].shape(), window.conv())?;
+            let wanted = undivided.conv2d_weight(&images[1], weight[1].shape(), window.conv())?;
+            // Sums of thousands of products.
+            let size = wanted.abs()?.amax(..)?.item_blocking::<f32>()?;
+            near(&by_weight.div(size)?, &wanted.div(size)?, "the gradient by the weight")?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_plane_that_exceeds_a_block_is_refused_by_name() -> Outcome {
+    divided(256, |pool| {
+        let images = Tensor::zeros(pool, [1, 2, 20, 20], DType::F32)?;
+        let error = images.avg_pool2d(Window::square(2).avg()).expect_err("a plane has 1,600 bytes");
+        assert!(matches!(error, TensorError::SeveralBlocks { operation: "avg_pool2d", .. }), "{error}");
+        let pooled = images.narrow(2, 0, 3)?.narrow(3, 0, 20)?.avg_pool2d(Window::square(2).avg())?;
+        assert_eq!(pooled.read_blocking::<f32>()?, [0.0; 20]);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_memory_of_all_blocks_is_freed_counted_and_named() -> Outcome {
+    divided(256, |pool| {
+        let x = Tensor::zeros(pool, [100, 2], DType::F32)?.labelled("table");
+        assert_eq!(pool.stats().requested.current, 800);
+        let holders = pool.snapshot().holders();
+        assert!(holders.iter().all(|holder| holder.label.as_deref() == Some("table")), "{holders:?}");
+        let weak = x.downgrade();
+        assert_eq!(weak.upgrade().map(|tensor| tensor.shape().to_vec()), Some(vec![100, 2]));
+        let part = x.parts().remove(2).tensor;
+        let Err(IntoHostError { tensor, error }) = x.into_host_blocking::<f32>() else { panic!("a part shares it") };
+        assert_eq!(error, TensorError::Shared { others: 1 });
+        let view = tensor.narrow(0, 0, 60)?;
+        let error = tensor.into_host_blocking::<f32>().expect_err("a part and a view share it").error;
+        assert_eq!(error, TensorError::Shared { others: 2 });
+        drop(view);
+        assert!(weak.upgrade().is_none(), "no handle to the tensor is left");
+        assert_eq!(pool.stats().requested.current, part.storage()?.bytes(), "the part keeps its block");
+        drop(part);
+        assert_eq!(pool.stats().requested.current, 0);
+        let host = Tensor::ones(pool, [100, 2], DType::F32)?.into_host_blocking::<f32>()?;
+        assert_eq!((host.elements, pool.stats().requested.current), (vec![1.0; 200], 0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_refused_block_leaves_none_of_the_others() -> Outcome {
+    let options = PoolOptions { largest_block: Some(1 << 20), limit: Some(4 << 20), ..crate::common::options() };
+    let Some(pool) = adapter::open(options) else { return Ok(()) };
+    for _ in 0..2 {
+        let error = Tensor::zeros(&pool, [6 << 10, 256], DType::F32).expect_err("6 MiB exceed the limit");
+        assert!(matches!(error, TensorError::Allocate(AllocateError::OutOfMemory(_))), "{error}");
+        assert_eq!(pool.stats().requested.current, 0);
+    }
+    // More than any hole has, since a block of 512 KiB is in the middle of the memory.
+    let rows = Tensor::zeros(&pool, [3 << 10, 256], DType::F32)?;
+    assert_eq!((rows.parts().len(), pool.stats().requested.current), (3, 3 << 20));
+    Ok(())
+}
+
+#[test]
+fn elements_that_overlap_at_other_indices_are_refused_in_parts_too() -> Outcome {
+    divided(256, |pool| {
+        let x = Tensor::arange(pool, 200, 0_i32, 1)?.reshape([100, 2])?;
+        let part = x.parts().remove(1);
+        let rows = part.tensor.shape()[0];
+        let own = x.narrow(0, part.start[0], rows)?;
+        let doubled: Vec<i32> = own.read_blocking::<i32>()?.into_iter().map(|element| 2 * element).collect();
+        part.tensor.add_(&own)?;
+        assert_eq!(own.read_blocking::<i32>()?, doubled, "the same elements at the same indices");
+        let before = x.narrow(0, part.start[0] - 1, rows)?;
+        let overlap = Some(TensorError::Overlap { operation: "add_", other: "an input" });
+        assert_eq!(part.tensor.add_(&before).err(), overlap);
+        assert_eq!(before.add_(&part.tensor).err(), overlap);
+        let [upper, lower] = [x.narrow(0, 0, 50)?, x.narrow(0, 50, 50)?];
+        lower.copy_(&upper)?;
+        assert_eq!(lower.read_blocking::<i32>()?, upper.read_blocking::<i32>()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_device_that_binds_64_kib_holds_larger_tensors() -> Outcome {
+    let limits =
+        wgpu_pool::wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu_pool::wgpu::Limits::default() };
+    let Some((device, queue)) = adapter::foreign_with(limits) else { return Ok(()) };
+    let pool = &Pool::from_device(device, queue, crate::common::options())?;
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    let x = both([pool, whole], &[300, 200], 5)?;
+    assert_eq!(x[0].parts().len(), 4);
+    let [found, wanted] = [0, 1].map(|of| x[of].t()?.contiguous()?.softmax(1)?.mul(&x[of].t()?));
+    assert_same(&found?, &wanted?, "a softmax of a transposed matrix");
+    let [found, wanted] = [0, 1].map(|of| x[of].matmul(&x[of].t()?)?.sum([1]));
+    let (found, wanted) = (found?.read_blocking::<f32>()?, wanted?.read_blocking::<f32>()?);
+    assert!(found.iter().zip(&wanted).all(|(x, y)| (x - y).abs() <= 1e-3 * y.abs().max(1.0)), "{found:?} {wanted:?}");
+    Ok(())
+}
