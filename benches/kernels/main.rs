@@ -12,6 +12,8 @@
 //! single-threaded Rust loops, and products and convolutions also with the crate matrixmultiply, alternating between
 //! them; the share is the speed-up.
 //!
+//! For operations on tensors in several blocks the share is relative to tensors in one block.
+//!
 //! For the tiny additions, the host part is the time of the program's own thread from the first call to the end of the
 //! last: allocation and recording. The pool encodes and submits on its submission thread.
 //!
@@ -23,6 +25,7 @@ mod layers;
 mod plain;
 mod plain_products;
 mod products;
+mod several_blocks;
 
 use clap::Parser;
 use convolutions::Images;
@@ -74,6 +77,19 @@ enum Worth {
     Operations(f64),
 }
 
+impl Worth {
+    fn amount(self) -> f64 {
+        let (Self::Bytes(amount) | Self::Operations(amount)) = self;
+        amount
+    }
+
+    /// The rate for a run of this time, and its unit.
+    fn rate(self, seconds: f64) -> (f64, &'static str) {
+        let unit = if matches!(self, Self::Bytes(_)) { "GB/s" } else { "GFLOP/s" };
+        (self.amount() / seconds / 1e9, unit)
+    }
+}
+
 struct Work<'a> {
     name: String,
     worth: Worth,
@@ -102,6 +118,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     bench.convolutions(if discrete { many } else { few })?;
     bench.layers(if discrete { 1 } else { 8 })?;
     bench.launches()?;
+    bench.several_blocks(if discrete { 8192 } else { 256 })?;
     if options.plain || adapter.device_type == wgpu::DeviceType::Cpu {
         plain::compare(&bench, options.mebi.unwrap_or(16))?;
         plain_products::compare(&bench)?;
@@ -208,11 +225,7 @@ impl Bench<'_> {
             }
             let share = (!shares.is_empty()).then(|| median(shares));
             let time = median(times);
-            let (rate, unit) = match work.worth {
-                Worth::Bytes(bytes) => (bytes / time / 1e9, "GB/s"),
-                Worth::Operations(operations) => (operations / time / 1e9, "GFLOP/s"),
-            };
-            self.print(&name, time, Some((rate, unit)), share);
+            self.print(&name, time, Some(work.worth.rate(time)), share);
         }
         Ok(())
     }

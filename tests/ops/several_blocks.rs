@@ -3,7 +3,9 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
-use wgpu_pool::{AllocateError, DType, IntoHostError, KernelError, Pool, PoolOptions, Tensor, TensorError, fuse};
+use wgpu_pool::{
+    AllocateError, Corners, DType, IntoHostError, KernelError, Pool, PoolOptions, Tensor, TensorError, fuse,
+};
 
 /// Runs a test on a pool with blocks of at most so many bytes.
 fn divided(bytes: u64, act: impl FnOnce(&Pool) -> Outcome) -> Outcome {
@@ -159,14 +161,36 @@ fn convolutions_of_large_images_give_what_undivided_ones_give() -> Outcome {
     })
 }
 
+/// Planes that exceed a block, in bands of rows.
 #[test]
-fn a_plane_that_exceeds_a_block_is_refused_by_name() -> Outcome {
-    divided(256, |pool| {
-        let images = Tensor::zeros(pool, [1, 2, 20, 20], DType::F32)?;
-        let error = images.avg_pool2d(Window::square(2).avg()).expect_err("a plane has 1,600 bytes");
-        assert!(matches!(error, TensorError::SeveralBlocks { operation: "avg_pool2d", .. }), "{error}");
-        let pooled = images.narrow(2, 0, 3)?.narrow(3, 0, 20)?.avg_pool2d(Window::square(2).avg())?;
-        assert_eq!(pooled.read_blocking::<f32>()?, [0.0; 20]);
+fn planes_that_exceed_a_block_are_pooled_and_resized_in_bands() -> Outcome {
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    divided(2 << 10, |pool| {
+        let pools = [pool, whole];
+        let x = both(pools, &[2, 3, 67, 40], 1)?;
+        let same = |what: &str, act: &dyn Fn(usize) -> Result<Tensor, TensorError>| -> Outcome {
+            assert_same(&act(0)?, &act(1)?, what);
+            Ok(())
+        };
+        let windows = [
+            Window::square(2),
+            Window { ceil_mode: true, ..Window::new([5, 3], [3, 2], [2, 1]) },
+            Window { ceil_mode: true, count_include_pad: false, ..Window::new([4, 2], [5, 1], [2, 0]) },
+        ];
+        for (number, window) in windows.into_iter().enumerate() {
+            same(&format!("averages {number}"), &|of| x[of].avg_pool2d(window.avg()))?;
+            same(&format!("largest {number}"), &|of| Ok(x[of].max_pool2d(window.max())?.0))?;
+            same(&format!("places {number}"), &|of| x[of].max_pool2d(window.max())?.1.to(DType::F32))?;
+        }
+        let dilated = Window { dilation: [3, 1], ..Window::new([3, 2], [2, 2], [1, 0]) };
+        same("places of dilated windows", &|of| x[of].max_pool2d(dilated.max())?.1.to(DType::F32))?;
+        same("a nearest neighbour", &|of| x[of].upsample_nearest([201, 50]))?;
+        same("one image", &|of| x[of].select(0, 1)?.avg_pool2d(Window::square(3).avg()))?;
+        // The rows of other resizings depend on the whole plane.
+        let error = x[0].upsample_bilinear([134, 80], Corners::Outer).expect_err("a plane has 10 KiB");
+        assert!(matches!(error, TensorError::SeveralBlocks { operation: "upsample_bilinear", .. }), "{error}");
+        let error = x[0].upsample_nearest([100, 40]).expect_err("the factor is not whole");
+        assert!(matches!(error, TensorError::SeveralBlocks { operation: "upsample_nearest", .. }), "{error}");
         Ok(())
     })
 }

@@ -69,13 +69,91 @@ fn halve(
 
 /// Rows of an image for a band of windows, and the padding before and after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Band {
-    rows: Range<usize>,
-    padding: [usize; 2],
+pub(super) struct Band {
+    pub(super) rows: Range<usize>,
+    pub(super) padding: [usize; 2],
+}
+
+/// A band of an operation whose planes exceed a block.
+pub(super) struct BandPiece {
+    /// The rows of each output, which may be in several blocks.
+    pub(super) outputs: Vec<Tensor>,
+    /// The rows of the input that these need, in one block.
+    pub(super) input: Tensor,
+    /// The rows of the outputs.
+    pub(super) windows: Range<usize>,
+    pub(super) band: Band,
+}
+
+/// Divides an operation that computes each plane by itself, and rows of the outputs from `needed` rows of the input, into bands of rows
+/// that fit a block each. Bands begin at multiples of `unit` rows of the outputs.
+///
+/// # Errors
+/// [`TensorError::SeveralBlocks`] if `unit` rows exceed a block, or need no rows of the input.
+#[track_caller]
+pub(super) fn band_pieces(
+    name: &'static str,
+    outputs: &[&Tensor],
+    input: &Tensor,
+    unit: usize,
+    needed: &dyn Fn(&Range<usize>) -> Option<Band>,
+) -> Result<Vec<BandPiece>, TensorError> {
+    let axis = input.rank() - 2;
+    let rows = outputs.first().map_or(0, |output| output.shape()[axis]);
+    let mut bands = Vec::new();
+    let whole = (outputs.iter().map(|&output| output.clone()).collect(), input.clone(), 0..rows);
+    add_bands(name, unit, needed, whole, &mut bands)?;
+    let mut pieces = Vec::new();
+    for (outputs, input, windows, band) in bands {
+        pieces.push(BandPiece { outputs, input: in_one_block(&input)?, windows, band });
+    }
+    Ok(pieces)
+}
+
+/// Outputs, the input, and rows of the outputs.
+type Planes = (Vec<Tensor>, Tensor, Range<usize>);
+
+/// Adds the bands of some rows of all outputs.
+fn add_bands(
+    name: &'static str,
+    unit: usize,
+    needed: &dyn Fn(&Range<usize>) -> Option<Band>,
+    (outputs, input, windows): Planes,
+    found: &mut Vec<(Vec<Tensor>, Tensor, Range<usize>, Band)>,
+) -> Result<(), TensorError> {
+    let axis = input.rank() - 2;
+    let refused = || several_blocks(name, &[&input]);
+    let band = needed(&windows).ok_or_else(refused)?;
+    let rows = |tensor: &Tensor, rows: &Range<usize>| tensor.narrow(axis, rows.start, rows.len());
+    let own: Vec<Tensor> = outputs.iter().map(|output| rows(output, &windows)).collect::<Result<_, _>>()?;
+    let needs = rows(&input, &band.rows)?;
+    let bytes = |tensor: &Tensor| arithmetic::bytes(tensor.elements(), tensor.dtype().number().bytes());
+    if own.iter().chain([&needs]).map(bytes).max() <= Some(input.any_storage().largest_block()) {
+        found.push((own, needs, windows, band));
+        return Ok(());
+    }
+    let longest = (0..axis).max_by_key(|&axis| input.shape()[axis]).filter(|&axis| input.shape()[axis] > 1);
+    if let Some(axis) = longest {
+        let size = input.shape()[axis];
+        for half in [0..size / 2, size / 2..size] {
+            let narrow = |tensor: &Tensor| tensor.narrow(axis, half.start, half.len());
+            let outputs = outputs.iter().map(narrow).collect::<Result<_, _>>()?;
+            add_bands(name, unit, needed, (outputs, narrow(&input)?, windows.clone()), found)?;
+        }
+        return Ok(());
+    }
+    let middle = windows.start + (windows.len() / 2 / unit).max(1) * unit;
+    if middle >= windows.end {
+        return Err(refused());
+    }
+    for half in [windows.start..middle, middle..windows.end] {
+        add_bands(name, unit, needed, (outputs.clone(), input.clone(), half), found)?;
+    }
+    Ok(())
 }
 
 /// Returns the rows under the windows of a band. `None` if all of them are in the padding.
-fn under(window: &KernelWindow, height: usize, windows: &Range<usize>) -> Option<Band> {
+pub(super) fn under(window: &KernelWindow, height: usize, windows: &Range<usize>) -> Option<Band> {
     let before = window.padding[0][0];
     // In the padded image, whose rows were checked when the windows were counted.
     let first = windows.start * window.stride[0];

@@ -1,11 +1,12 @@
 //! Pooling: one number for each position of a kernel window.
 
-use super::super::launch::check_pools;
+use super::super::launch::{check_pools, index};
 use super::super::shader::{AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
-use super::blocks::plane_pieces;
+use super::blocks::{BandPiece, band_pieces, plane_pieces, under};
 use super::{AvgPool2d, KernelWindow, MaxPool2d, Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor, arithmetic};
+use std::ops::Range;
 
 impl Tensor {
     /// Returns the largest element in the window at each position, and its index in the plane, as u32. (n, c, h, w), or
@@ -38,17 +39,53 @@ impl Tensor {
         let places = self.new_empty(&shape, DType::U32)?;
         if self.exceeds_a_block(&shape) {
             let outputs = [&largest, &places];
-            for piece in plane_pieces(name, self.rank() - 2, &outputs, &[self])? {
-                let (largest, places) = piece[2].max_pool2d(options)?;
-                piece[0].copy_(&largest)?;
-                piece[1].copy_(&places)?;
+            match plane_pieces(name, self.rank() - 2, &outputs, &[self]) {
+                Ok(pieces) => {
+                    for piece in pieces {
+                        piece[2].max_pool_into(window, &piece[0], &piece[1], 0)?;
+                    }
+                }
+                Err(TensorError::SeveralBlocks { .. }) => {
+                    let needed = |windows: &Range<usize>| under(&window, planes.size[0], windows);
+                    for BandPiece { outputs, input, band, .. } in band_pieces(name, &outputs, self, 1, &needed)? {
+                        let window = KernelWindow { padding: [band.padding, window.padding[1]], ..window };
+                        let before = index(name, band.rows.start * planes.size[1])?;
+                        input.max_pool_into(window, &outputs[0], &outputs[1], before)?;
+                    }
+                }
+                Err(error) => return Err(error),
             }
             return Ok((largest, places));
         }
-        let input = self.contiguous()?;
-        let run = Run { planes, out, window, ..Run::new(name, &MAX_POOL, &input) };
-        run.in_passes(&[&largest, &places, &input], largest.elements(), window.taps_inside(planes.size), 0)?;
+        self.contiguous()?.max_pool(window, &largest, &places)?;
         Ok((largest, places))
+    }
+
+    /// Pools planes in one block, and copies the results to rows of tensors in several; `before` elements of each plane come before.
+    #[track_caller]
+    fn max_pool_into(
+        &self,
+        window: KernelWindow,
+        largest: &Self,
+        places: &Self,
+        before: u32,
+    ) -> Result<(), TensorError> {
+        let [found, at] = [self.new_empty(largest.shape(), self.dtype())?, self.new_empty(places.shape(), DType::U32)?];
+        self.contiguous()?.max_pool(window, &found, &at)?;
+        if before > 0 {
+            at.add_(i64::from(before))?;
+        }
+        largest.copy_(&found)?;
+        places.copy_(&at)
+    }
+
+    /// Pools contiguous planes into new tensors.
+    fn max_pool(&self, window: KernelWindow, largest: &Self, places: &Self) -> Result<(), TensorError> {
+        let name = "max_pool2d";
+        let planes = Planes::of(name, self.shape())?;
+        let [.., rows, columns] = largest.shape() else { return Ok(()) };
+        let run = Run { planes, out: [*rows, *columns], window, ..Run::new(name, &MAX_POOL, self) };
+        run.in_passes(&[largest, places, self], largest.elements(), window.taps_inside(planes.size), 0)
     }
 
     /// Returns the gradient of [`Tensor::max_pool2d`] with respect to its input, which has the given shape. `self` is
@@ -96,18 +133,43 @@ impl Tensor {
     #[track_caller]
     pub fn avg_pool2d(&self, options: AvgPool2d) -> Result<Self, TensorError> {
         let name = "avg_pool2d";
-        let Average { planes, window, out, scale, counted } = self.average(name, self.shape(), options)?;
+        let average = self.average(name, self.shape(), options)?;
+        let Average { planes, window, out, counted, .. } = average;
         let shape = shape_like(self.shape(), planes.shape(out));
-        if self.exceeds_a_block(&shape) {
-            let output = self.new_empty(&shape, self.dtype())?;
-            for piece in plane_pieces(name, self.rank() - 2, &[&output], &[self])? {
-                piece[0].copy_(&piece[1].avg_pool2d(options)?)?;
-            }
-            return Ok(output);
+        if !self.exceeds_a_block(&shape) {
+            return self.contiguous()?.averages(average);
         }
-        let input = self.contiguous()?;
-        let run = Run { planes, out, window, scale, counted, ..Run::new(name, &AVERAGE_POOL, &input) };
-        run.sums(&shape, &[&input], window.taps_inside(planes.size), 0)
+        let output = self.new_empty(&shape, self.dtype())?;
+        match plane_pieces(name, self.rank() - 2, &[&output], &[self]) {
+            Ok(pieces) => {
+                for piece in pieces {
+                    piece[0].copy_(&piece[1].contiguous()?.averages(average)?)?;
+                }
+            }
+            Err(TensorError::SeveralBlocks { .. }) => {
+                let needed = |windows: &Range<usize>| under(&window, planes.size[0], windows);
+                for BandPiece { outputs, input, band, windows } in band_pieces(name, &[&output], self, 1, &needed)? {
+                    let window = KernelWindow { padding: [band.padding, window.padding[1]], ..window };
+                    // Counted from the first row of the band in the padded image.
+                    let first = windows.start * window.stride[0];
+                    let counted = counted.map(|[row, column]| [row.saturating_sub(first), column]);
+                    let of_band = Average { window, out: [windows.len(), out[1]], counted, ..average };
+                    outputs[0].copy_(&input.contiguous()?.averages(of_band)?)?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(output)
+    }
+
+    /// The averages of contiguous planes.
+    #[track_caller]
+    fn averages(&self, Average { window, out, scale, counted, .. }: Average) -> Result<Self, TensorError> {
+        let name = "avg_pool2d";
+        let planes = Planes::of(name, self.shape())?;
+        let run = Run { planes, out, window, scale, counted, ..Run::new(name, &AVERAGE_POOL, self) };
+        let shape = shape_like(self.shape(), planes.shape(out));
+        run.sums(&shape, &[self], window.taps_inside(planes.size), 0)
     }
 
     /// Returns the gradient of [`Tensor::avg_pool2d`] with respect to its input, which has the given shape. `self` is
@@ -175,6 +237,7 @@ impl Tensor {
 }
 
 /// What an average is over.
+#[derive(Clone, Copy, Debug)]
 struct Average {
     planes: Planes,
     window: KernelWindow,

@@ -2,10 +2,11 @@
 
 use super::super::launch::iterations;
 use super::super::shader::{AS_IT_IS, Specialization, UPSAMPLE, UPSAMPLE_BACK};
-use super::blocks::plane_pieces;
+use super::blocks::{Band, BandPiece, band_pieces, plane_pieces};
 use super::{Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
+use std::ops::Range;
 
 /// The longest axis of which `lib/resample.wgsl` gives places exactly. In f32 such an axis alone has 4 GiB.
 const LONGEST_AXIS: usize = (1 << 30) - 1;
@@ -110,8 +111,26 @@ impl Tensor {
         let planes = self.check_sizes(name, out)?;
         let result = self.new_empty(shape_like(self.shape(), planes.shape(out)), self.dtype())?;
         if self.exceeds_a_block(result.shape()) {
-            for piece in plane_pieces(name, self.rank() - 2, &[&result], &[self])? {
-                piece[0].copy_(&piece[1].resampled(name, operation, out)?)?;
+            // Rows of nearest neighbours at a whole factor do not depend on each other.
+            let factor = out[0] / planes.size[0];
+            let is_whole = operation == AS_IT_IS && factor * planes.size[0] == out[0];
+            match plane_pieces(name, self.rank() - 2, &[&result], &[self]) {
+                Ok(pieces) => {
+                    for piece in pieces {
+                        piece[0].copy_(&piece[1].resampled(name, operation, out)?)?;
+                    }
+                }
+                Err(TensorError::SeveralBlocks { .. }) if is_whole => {
+                    let needed = |rows: &Range<usize>| {
+                        Some(Band { rows: rows.start / factor..rows.end / factor, padding: [0; 2] })
+                    };
+                    for BandPiece { outputs, input, windows, .. } in
+                        band_pieces(name, &[&result], self, factor, &needed)?
+                    {
+                        outputs[0].copy_(&input.resampled(name, operation, [windows.len(), out[1]])?)?;
+                    }
+                }
+                Err(error) => return Err(error),
             }
             return Ok(result);
         }
