@@ -16,14 +16,12 @@ pub(crate) mod linear;
 mod parameter;
 // Terminals and files.
 #[cfg(not(target_arch = "wasm32"))]
-mod plot;
+pub(crate) mod plot;
 #[cfg(not(target_arch = "wasm32"))]
-mod training;
+pub(crate) mod training;
 
 pub(crate) use activation::Activation;
 pub(crate) use parameter::{Parameter, Seeds, Trainer};
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use training::{Course, Progress};
 
 /// An error that ends a training program: of the pool, of a file, or of a plot.
 pub(crate) type Failure = Box<dyn std::error::Error>;

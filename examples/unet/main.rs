@@ -17,7 +17,8 @@ use clap::Parser;
 use common::Report;
 use fastrand::Rng;
 use model::UNet;
-use nn::{Course, Failure, Progress, Trainer};
+use nn::training::{Course, Progress};
+use nn::{Failure, Trainer};
 use shapes::{CLASSES, NAMES, Overlap, Picture};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -218,13 +219,13 @@ fn compare(report: &mut Report, model: &UNet, options: &Options) -> Result<(), F
     let (image, _) = large(&pool, size, options.seed + 1)?;
     let whole = model.infer(&Tensor::from_slice(&pool, &image, [1, 1, size, size])?)?.argmax(1)?;
     let whole = whole.read_blocking::<u32>()?;
-    let stitched = tiles::classes_exactly(model, &pool, &image, size, core, || {})?;
+    let stitched = tiles::classes_exactly(model, &pool, &image, [size; 2], core, || {})?;
     let other = whole.iter().zip(&stitched).filter(|(one, other)| one != other).count();
     report.claim(
         other == 0,
         format!(
             "of {size}×{size} pixels, {other} get another class in {} tiles than at once",
-            tiles::count(size, core)
+            tiles::count([size; 2], core)
         ),
     );
     Ok(())
@@ -251,8 +252,8 @@ fn tile(report: &mut Report, model: &UNet, options: &Options) -> Result<(), Fail
     pool.synchronize_blocking()?;
     pool.trim();
     pool.reset_peaks();
-    let progress = Progress::new("tiles", tiles::count(size, options.tile));
-    let found = tiles::classes_exactly(model, &pool, &image, size, options.tile, || {
+    let progress = Progress::new("tiles", tiles::count([size; 2], options.tile));
+    let found = tiles::classes_exactly(model, &pool, &image, [size; 2], options.tile, || {
         progress.advance("");
         report.watch.look(&pool);
     })?;
@@ -264,7 +265,7 @@ fn tile(report: &mut Report, model: &UNet, options: &Options) -> Result<(), Fail
     pool.set_limit(None);
     report.claim(
         most <= limit,
-        format!("{} tiles take {} at most, below {}", tiles::count(size, options.tile), Bytes(most), Bytes(limit)),
+        format!("{} tiles take {} at most, below {}", tiles::count([size; 2], options.tile), Bytes(most), Bytes(limit)),
     );
     report.claim(
         overlap.of_shapes() >= WANTED,

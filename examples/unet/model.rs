@@ -115,21 +115,31 @@ impl UNet {
 
     /// Returns the scores only: each intermediate image returns to the pool as soon as it was used.
     pub(crate) fn infer(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        self.infer_with(x.clone(), || ())
+    }
+
+    /// As [`infer`](Self::infer), and calls `after` after each block and the head: six times.
+    pub(crate) fn infer_with(&self, x: Tensor, mut after: impl FnMut()) -> Result<Tensor, TensorError> {
         let mut skips = Vec::new();
-        let mut x = x.clone();
+        let mut x = x;
         for block in &self.down {
             let y = block.forward(x)?.y;
             x = y.max_pool2d(HALF)?.0;
             skips.push(y);
+            after();
         }
         x = self.bottom.forward(x)?.y;
+        after();
         for block in &self.up {
             if let Some(skip) = skips.pop() {
                 x = upsample_and_concatenate(&x, &skip)?;
             }
             x = block.forward(x)?.y;
+            after();
         }
-        self.head.forward(&x)
+        let scores = self.head.forward(&x)?;
+        after();
+        Ok(scores)
     }
 
     /// Adds to every parameter's gradient.

@@ -41,7 +41,7 @@ fn tiles_with_a_halo_match_the_whole_image_and_tiles_without_do_not() -> Result<
     let (image, _) = crate::large(&pool, size, 9)?;
     let whole = Tensor::from_slice(&pool, &image, [1, 1, size, size])?;
     let whole = model.infer(&whole)?.argmax(1)?.read_blocking::<u32>()?;
-    assert_eq!(tiles::classes_exactly(&model, &pool, &image, size, core, || {})?, whole);
-    assert_ne!(tiles::classes(&model, &pool, &image, size, core, SIGHT / 8, || {})?, whole);
+    assert_eq!(tiles::classes_exactly(&model, &pool, &image, [size; 2], core, || {})?, whole);
+    assert_ne!(tiles::classes(&model, &pool, &image, [size; 2], core, SIGHT / 8, || {})?, whole);
     Ok(())
 }

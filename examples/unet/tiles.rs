@@ -21,9 +21,9 @@ fn parts(size: usize, core: usize, halo: usize) -> impl Iterator<Item = Part> {
     })
 }
 
-/// The number of tiles of an image.
-pub(crate) fn count(size: usize, core: usize) -> usize {
-    size.div_ceil(core).pow(2)
+/// The number of tiles of an image of this height and width.
+pub(crate) fn count([height, width]: [usize; 2], core: usize) -> usize {
+    height.div_ceil(core) * width.div_ceil(core)
 }
 
 /// Returns the class of each pixel of an image on the host, row by row, computed tile by tile: the pool holds one tile
@@ -32,23 +32,23 @@ pub(crate) fn classes(
     model: &UNet,
     pool: &Pool,
     image: &[f32],
-    size: usize,
+    [height, width]: [usize; 2],
     core: usize,
     halo: usize,
     mut after: impl FnMut(),
 ) -> Result<Vec<u32>, TensorError> {
-    let mut stitched = vec![0; size * size];
-    for rows in parts(size, core, halo) {
-        for columns in parts(size, core, halo) {
+    let mut stitched = vec![0; height * width];
+    for rows in parts(height, core, halo) {
+        for columns in parts(width, core, halo) {
             let seen: Vec<f32> =
-                rows.seen.clone().flat_map(|row| &image[row * size..][columns.seen.clone()]).copied().collect();
+                rows.seen.clone().flat_map(|row| &image[row * width..][columns.seen.clone()]).copied().collect();
             let tile = Tensor::from_slice(pool, &seen, [1, 1, rows.seen.len(), columns.seen.len()])?;
             let found = model.infer(&tile)?.argmax(1)?;
             let inner = |part: &Part| (part.kept.start - part.seen.start, part.kept.len());
-            let ((top, height), (left, width)) = (inner(&rows), inner(&columns));
-            let found = found.narrow(1, top, height)?.narrow(2, left, width)?.contiguous()?.read_blocking::<u32>()?;
-            for (row, line) in rows.kept.clone().zip(found.chunks(width)) {
-                stitched[row * size..][columns.kept.clone()].copy_from_slice(line);
+            let ((top, tall), (left, wide)) = (inner(&rows), inner(&columns));
+            let found = found.narrow(1, top, tall)?.narrow(2, left, wide)?.contiguous()?.read_blocking::<u32>()?;
+            for (row, line) in rows.kept.clone().zip(found.chunks(wide)) {
+                stitched[row * width..][columns.kept.clone()].copy_from_slice(line);
             }
             after();
         }
@@ -61,7 +61,7 @@ pub(crate) fn classes_exactly(
     model: &UNet,
     pool: &Pool,
     image: &[f32],
-    size: usize,
+    size: [usize; 2],
     core: usize,
     after: impl FnMut(),
 ) -> Result<Vec<u32>, TensorError> {

@@ -250,6 +250,13 @@ fn elements_that_overlap_at_other_indices_are_refused_in_parts_too() -> Outcome 
         let overlap = Some(TensorError::Overlap { operation: "add_", other: "an input" });
         assert_eq!(part.tensor.add_(&before).err(), overlap);
         assert_eq!(before.add_(&part.tensor).err(), overlap);
+        // Of the last block and of two earlier ones, at offsets that are equal in their blocks and not in the tensor.
+        let [last, earlier] = [x.parts().remove(3).tensor, x.narrow(0, 13, 16)?];
+        assert_eq!((last.shape(), earlier.parts().len()), (&[16, 2][..], 2));
+        let pairs = last.read_blocking::<i32>()?.into_iter().zip(earlier.read_blocking::<i32>()?);
+        let sums: Vec<i32> = pairs.map(|(last, earlier)| last + earlier).collect();
+        last.add_(&earlier)?;
+        assert_eq!(last.read_blocking::<i32>()?, sums);
         let [upper, lower] = [x.narrow(0, 0, 50)?, x.narrow(0, 50, 50)?];
         lower.copy_(&upper)?;
         assert_eq!(lower.read_blocking::<i32>()?, upper.read_blocking::<i32>()?);
