@@ -104,6 +104,15 @@ impl Run {
         &self.folder
     }
 
+    /// The folder that cargo builds into, with what the commands download and install.
+    pub(crate) fn target(&self) -> PathBuf {
+        self.target_of(env::var_os("CARGO_TARGET_DIR"))
+    }
+
+    fn target_of(&self, variable: Option<OsString>) -> PathBuf {
+        self.folder.join(variable.unwrap_or_else(|| OsString::from("target")))
+    }
+
     /// Prints a message.
     pub(crate) fn note(&self, text: &str) {
         println!("==> {text}");
@@ -166,6 +175,24 @@ mod tests {
         let times = [("fmt".to_string(), Duration::from_millis(400)), ("tests".to_string(), Duration::from_secs(61))];
         assert_eq!(closing_line("test", &times), "xtask test: all good in 61.4 s: fmt 0.4 s, tests 61.0 s");
         assert_eq!(closing_line("driver", &[]), "xtask driver: all good in 0.0 s");
+    }
+
+    #[test]
+    fn the_folder_of_builds_is_the_one_that_the_environment_names() {
+        let run = Run::new("test", PathBuf::from("checkout"));
+        assert_eq!(run.target_of(None), Path::new("checkout/target"));
+        assert_eq!(run.target_of(Some("builds".into())), Path::new("checkout/builds"));
+        assert_eq!(run.target_of(Some("/builds".into())), Path::new("/builds"));
+    }
+
+    /// Cargo builds into another folder if the environment names one: a file in the checkout's own folder is then missing or old.
+    #[test]
+    fn every_command_asks_for_the_folder_of_builds() {
+        let folder = crate::checkout().join("xtask/src");
+        for entry in folder.read_dir().expect("the sources are there").flatten() {
+            let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
+            assert!(!text.contains(concat!(".join(\"", "target\")")), "{}: use `Run::target`", entry.path().display());
+        }
     }
 
     #[cfg(unix)]

@@ -36,7 +36,7 @@ const SECONDS: &str = "900";
 pub(crate) fn run(run: &mut Run, is_short: bool) -> Result<(), String> {
     run.task("browser", viewer::ensure)?;
     run.task(&format!("standard library of {TARGET}"), || platforms::ensure(TARGET))?;
-    let folder = run.folder().join("target").join("web");
+    let folder = run.target().join("web");
     let mut runner = PathBuf::new();
     let lock = run.folder().join("Cargo.lock");
     run.task("wasm-bindgen", || {
@@ -52,14 +52,9 @@ pub(crate) fn run(run: &mut Run, is_short: bool) -> Result<(), String> {
     run.step(&collect(&kernels))?;
     run.step(&tests(&runner, &options))?;
     run.step(&Step::cargo("driver of the suites", &format!("build --package {DRIVER}")))?;
-    let driver = target_folder(run.folder()).join("debug").join(format!("{DRIVER}{}", env::consts::EXE_SUFFIX));
+    let driver = run.target().join("debug").join(format!("{DRIVER}{}", env::consts::EXE_SUFFIX));
     let flags = env::var(platforms::variable(TARGET)).unwrap_or_default();
     run.step(&suites(&driver, &runner.with_file_name("wasm-bindgen"), &flags, is_short))
-}
-
-/// The folder that cargo builds into.
-fn target_folder(checkout: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), |folder| checkout.join(folder))
 }
 
 /// Compiles the suites, and runs them with the driver as cargo's test runner. Without optimization the models on the host would

@@ -28,7 +28,7 @@ pub(crate) fn run(run: &mut Run, is_check: bool) -> Result<(), String> {
 /// Builds the page into a folder of static files, and returns the folder.
 fn build(run: &mut Run) -> Result<PathBuf, String> {
     run.task(&format!("standard library of {TARGET}"), || platforms::ensure(TARGET))?;
-    let tools = run.folder().join("target").join("web");
+    let tools = run.target().join("web");
     let lock = run.folder().join("Cargo.lock");
     let mut runner = PathBuf::new();
     run.task("wasm-bindgen", || {
@@ -38,7 +38,7 @@ fn build(run: &mut Run) -> Result<PathBuf, String> {
     let bindgen = runner.with_file_name("wasm-bindgen");
     run.step(&Step::cargo("module", &format!("build --release --package {PACKAGE} --lib --target {TARGET}")))?;
     let folder = tools.join("demo");
-    let module = run.folder().join("target").join(TARGET).join("release").join("wgpu_pool_web_demo.wasm");
+    let module = run.target().join(TARGET).join("release").join("wgpu_pool_web_demo.wasm");
     run.step(&bind(&bindgen, &module, &folder))?;
     copy(run.folder(), &folder)?;
     let size = bytes(&folder.join(format!("{MODULE}_bg.wasm")))?;

@@ -32,7 +32,7 @@ pub(crate) fn run(run: &mut Run, is_short: bool) -> Result<(), String> {
     run.task("driver", driver::ensure)?;
     run.task("Wine", ensure)?;
     run.task(&format!("standard library of {TARGET}"), || platforms::ensure(TARGET))?;
-    let folder = run.folder().join("target").join("wine");
+    let folder = run.target().join("wine");
     let source = run.folder().join("xtask").join("src").join("prng.c");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     run.step(&library(&source, &folder.join(LIBRARY)))?;
