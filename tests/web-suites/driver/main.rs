@@ -2,7 +2,7 @@
 //!
 //! wasm-bindgen turns the program into a module that a page loads. A test that panics or hangs ends the page, so that the next test
 //! begins with a new one. The environment variable `WASM_BINDGEN` names the program of that name, and `WGPU_POOL_WEB_SECONDS` the
-//! duration after which a test hangs.
+//! duration without a call of the device after which a test hangs.
 
 #[path = "../../viewer/browser.rs"]
 #[expect(dead_code, reason = "the tests of the viewer also use a pointer and a keyboard")]
@@ -20,7 +20,8 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use wgpu_pool_web_suites::{EXCLUDED, SLOW, excluded, matches};
 
-/// The time after which a test hangs, if the environment names no other: far above what any test takes.
+/// The time without a call of the device after which a test hangs, if the environment names no other: far above what the compilation
+/// of a kernel takes.
 const SECONDS: u64 = 300;
 
 struct Arguments {

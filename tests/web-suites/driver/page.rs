@@ -32,12 +32,12 @@ pub(crate) struct Page {
 pub(crate) enum End {
     Passed,
     Failed(String),
-    /// No end after the time limit.
+    /// No end, and no call of the device for as long as the time limit.
     Hung,
 }
 
 impl Page {
-    /// Creates a page. A test that takes longer than `limit` hangs.
+    /// Creates a page. A test that calls the device no more and has not ended after `limit` hangs.
     pub(crate) fn new(address: String, limit: Duration) -> Self {
         Self { address, limit, browser: None, left: 0 }
     }
@@ -65,18 +65,21 @@ impl Page {
 
     /// Runs a test. Returns how it ended, and its duration.
     pub(crate) fn execute(&mut self, name: &str) -> Answer<(End, Duration)> {
+        let limit = self.limit;
         let browser = self.browser()?;
         let begun = Instant::now();
-        let outcome = settled(browser, "return await execute(arguments[0])", &[json!(name)]);
+        let outcome = outcome(browser, name, limit);
         self.left -= 1;
         let outcome = match outcome {
-            Ok(outcome) => outcome,
-            // Also if the page does not answer, or the browser has ended.
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => {
+                self.browser = None;
+                return Ok((End::Hung, begun.elapsed()));
+            }
+            // Also if the page computes without a pause and does not answer, or the browser has ended.
             Err(error) => {
                 self.browser = None;
-                let duration = begun.elapsed();
-                let end = if duration >= self.limit { End::Hung } else { End::Failed(error.to_string()) };
-                return Ok((end, duration));
+                return Ok((End::Failed(error.to_string()), begun.elapsed()));
             }
         };
         let error = outcome["error"].as_str().ok_or("a test ends with a text")?;
@@ -87,6 +90,38 @@ impl Page {
         // Also after an error: it may have left the device that the suite shares without memory.
         self.left = 0;
         Ok((End::Failed(error.to_string()), duration))
+    }
+}
+
+/// Runs a test, and returns its outcome. `None` if the test calls the device no more and has not ended after `limit`.
+fn outcome(browser: &Browser, name: &str, limit: Duration) -> Answer<Option<Value>> {
+    settled(browser, "begin(arguments[0])", &[json!(name)])?;
+    let mut progress = Progress { calls: 0, since: Instant::now() };
+    loop {
+        let mut state = settled(browser, "return await state()", &[])?;
+        if state["outcome"].is_object() {
+            return Ok(Some(state["outcome"].take()));
+        }
+        let calls = state["calls"].as_u64().ok_or("calls are counted")?;
+        if progress.idle(calls, Instant::now()) >= limit {
+            return Ok(None);
+        }
+    }
+}
+
+/// The calls of the device that a page has made, and since when there are as many.
+struct Progress {
+    calls: u64,
+    since: Instant,
+}
+
+impl Progress {
+    /// Notes the calls so far. Returns the time since the last one was noted.
+    fn idle(&mut self, calls: u64, now: Instant) -> Duration {
+        if calls != self.calls {
+            *self = Self { calls, since: now };
+        }
+        now.duration_since(self.since)
     }
 }
 
@@ -110,5 +145,22 @@ fn settled(browser: &Browser, script: &str, arguments: &[Value]) -> Answer<Value
     match outcome["error"].as_str() {
         Some(error) => Err(error.into()),
         None => Ok(outcome["value"].take()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_test_that_calls_the_device_does_not_hang() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut progress = Progress { calls: 0, since: begin };
+        for call in 1..10 {
+            assert_eq!(progress.idle(call, after(200 * call)), Duration::ZERO);
+            assert_eq!(progress.idle(call, after(200 * call + 100)), Duration::from_secs(100));
+        }
+        assert_eq!(progress.idle(9, after(2100)), Duration::from_secs(300));
     }
 }
