@@ -257,7 +257,7 @@ mod tests {
         const WORD: f64 = 1.0 / 4_294_967_296.0;
         let radius = (-2.0 * ((f64::from(radius_word) + 0.5) * WORD).ln()).sqrt();
         let way = f64::from((angle_word << 2) | 2) * WORD;
-        let (sine, cosine) = ((way * FRAC_PI_2).sin(), ((1.0 - way) * FRAC_PI_2).sin());
+        let (sine, cosine) = (libm::sin(way * FRAC_PI_2), libm::sin((1.0 - way) * FRAC_PI_2));
         let (x, y) = match angle_word >> 30 {
             0 => (cosine, sine),
             1 => (-sine, cosine),

@@ -17,7 +17,7 @@ const LONGEST_FILE: usize = 600;
 const LONGEST_COMMENT: usize = 145;
 
 /// The permitted names at the top level of the checkout, in addition to names that git ignores.
-const TOP_LEVEL: [&str; 25] = [
+const TOP_LEVEL: [&str; 26] = [
     ".cargo",
     ".ci",
     ".config",
@@ -33,6 +33,7 @@ const TOP_LEVEL: [&str; 25] = [
     "LICENSE-MIT",
     "README.md",
     "benches",
+    "clippy.toml",
     "conformance",
     "deny.toml",
     "docs",

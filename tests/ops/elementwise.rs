@@ -35,8 +35,8 @@ const ANYWHERE: [Unary; 13] = [
 
 /// For numbers up to pi in magnitude, where the table has bounds.
 const UP_TO_PI: [Unary; 3] = [
-    ("sin", Tensor::sin, f64::sin, |_, _| f64::from(1.0_f32 / 2048.0)),
-    ("cos", Tensor::cos, f64::cos, |_, _| f64::from(1.0_f32 / 2048.0)),
+    ("sin", Tensor::sin, libm::sin, |_, _| f64::from(1.0_f32 / 2048.0)),
+    ("cos", Tensor::cos, libm::cos, |_, _| f64::from(1.0_f32 / 2048.0)),
     ("exp", Tensor::exp, f64::exp, |x, y| (4.0 + 2.0 * x.abs()) * ulp(y)),
 ];
 

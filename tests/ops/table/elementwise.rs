@@ -44,8 +44,8 @@ const UNARY: [UnaryRow; 19] = unary! {
     rsqrt rsqrt_, EVERY, FLOATS, positive, |x| 1.0 / x.sqrt();
     reciprocal reciprocal_, EVERY, FLOATS, positive, |x| 1.0 / x;
     square square_, EVERY, EVERY, any, |x| x * x;
-    sin sin_, EVERY, FLOATS, any, f64::sin;
-    cos cos_, EVERY, FLOATS, any, f64::cos;
+    sin sin_, EVERY, FLOATS, any, libm::sin;
+    cos cos_, EVERY, FLOATS, any, libm::cos;
     tanh tanh_, EVERY, FLOATS, any, f64::tanh;
     sigmoid sigmoid_, EVERY, FLOATS, any, |x| 1.0 / (1.0 + (-x).exp());
     relu relu_, EVERY, EVERY, any, |x| x.max(0.0);
