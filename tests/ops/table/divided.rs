@@ -1,7 +1,7 @@
 //! The table of operations with operands and results in several blocks.
 
 use super::{check_divided, elementwise, images, indices, products, reductions, whole};
-use crate::common::Outcome;
+use crate::common::{Outcome, adapter};
 
 macro_rules! tables {
     ($($test:ident, $bytes:literal: $($rows:path),*;)*) => {
@@ -27,10 +27,17 @@ tables! {
     operations_on_rows, 64: reductions::rows_of_rows;
     losses, 64: reductions::losses;
     products_of_matrices, 512: products::products, products::epilogues;
-    convolutions, 2048: images::convolutions;
     patches_of_images, 4096: images::patches;
     pools_and_sizes_of_images, 512: images::pools, images::sizes;
     lookups, 64: indices::lookups;
     views_and_copies, 64: whole::views, whole::copies, whole::items;
     new_tensors_and_optimizers, 64: whole::new, whole::steps;
+}
+
+/// Blocks that hold the reordered weight, which on GPUs is larger; `several_blocks.rs` divides larger images there.
+#[test]
+fn convolutions() -> Outcome {
+    let is_software = adapter::shared()
+        .is_some_and(|pool| pool.memory().device().adapter_info().device_type == wgpu_pool::wgpu::DeviceType::Cpu);
+    check_divided(if is_software { 2048 } else { 32 << 10 }, &images::convolutions())
 }
