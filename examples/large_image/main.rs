@@ -54,8 +54,8 @@ struct Options {
     /// The pool's limit on device memory, in MiB
     #[arg(long, default_value_t = 512)]
     limit: u64,
-    /// The largest block of a tensor, in MiB
-    #[arg(long, default_value_t = 64)]
+    /// The largest block of a tensor, in MiB: a band of an image touches a block of each channel, and all of them should fit on the device
+    #[arg(long, default_value_t = 8)]
     block: u64,
     /// The limit on host memory, in MiB
     #[arg(long, default_value_t = 96 << 10)]

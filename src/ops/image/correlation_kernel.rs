@@ -4,7 +4,7 @@ use super::correlate::Correlation;
 use crate::ops::launch::{iterations, loop_limit, with_gpu};
 use crate::ops::parts::parts_that_fill;
 use crate::ops::shader::{CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_SINGLE, CONV2D_TILED, Shader};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, arithmetic};
 
 /// Outputs and windows of a workgroup of `conv2d_narrow.wgsl`, and the channels of a unit of its packed weights.
 const NARROW: [usize; 2] = [8, 512];
@@ -157,7 +157,10 @@ impl Correlation {
             true => 1,
             false => parts_that_fill(outputs * windows, self.workgroups([outputs, windows])),
         };
-        let wanted = wanted.min(units / LEAST_UNITS);
+        // The sums of all parts are in one block.
+        let sum = arithmetic::bytes(arithmetic::elements(&self.shape()), image.dtype().number().bytes());
+        let fitting = usize::try_from(image.any_storage().largest_block() / sum.max(1)).unwrap_or(usize::MAX);
+        let wanted = wanted.min(units / LEAST_UNITS).min(fitting);
         #[cfg(test)]
         let wanted = forced::PARTS.get().unwrap_or(wanted);
         // As many as parts of equal length fill, so that none is empty.

@@ -188,7 +188,8 @@ impl Convolution {
         // Slices of a part: parts for all of a large GPU, of bounded memory, and loops of bounded length.
         let slices = count.div_ceil(slice);
         let bytes = (outputs as u64).saturating_mul(lines as u64).saturating_mul(dtype.number().bytes());
-        let most = usize::try_from(MOST_PARTS / bytes.max(1)).unwrap_or(usize::MAX);
+        let most_bytes = MOST_PARTS.min(gradient.any_storage().largest_block());
+        let most = usize::try_from(most_bytes / bytes.max(1)).unwrap_or(usize::MAX);
         let parts = (least / tiles).min(most).max(1);
         let slices = slices.div_ceil(parts).clamp(LEAST_SLICES, MOST_SLICES);
         let span = slices * slice;

@@ -29,7 +29,7 @@ struct Params {
 }
 
 /// Computes the products in parts if this is faster. Returns `false` if it is not, or if the pool has no memory for the sums of the
-/// parts, at most 16 MiB; the output is then as before.
+/// parts, at most 16 MiB, or they exceed a block; the output is then as before.
 #[track_caller]
 pub(super) fn multiply(whole: Product<'_>, kernel: Kernel) -> Result<bool, TensorError> {
     let Product { sizes, left, right, output, finish, .. } = whole;
@@ -39,7 +39,10 @@ pub(super) fn multiply(whole: Product<'_>, kernel: Kernel) -> Result<bool, Tenso
     }
     let length = length_of_part(sizes.depth, parts);
     let shape = [sizes.depth.div_ceil(length), sizes.rows, sizes.columns];
-    let Ok(sums) = output.new_empty(shape, left.dtype.number()) else { return Ok(false) };
+    let sums = match output.new_empty(shape, left.dtype.number()) {
+        Ok(sums) if !sums.is_divided() => sums,
+        _ => return Ok(false),
+    };
     for batch in 0..sizes.batches {
         let full = Product {
             sizes: Sizes { batches: sizes.depth / length, depth: length, ..sizes },
