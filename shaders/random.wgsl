@@ -1,7 +1,7 @@
 // Seeded random numbers: the same bits on every backend, and in src/ops/philox.rs.
 //
 // Formula    words   = philox4x32_10(counter, key), one call for each group of four elements, with
-//                      counter = (group, 0, stream.x, stream.y) and key = (seed.x, seed.y);
+//                      counter = (group low, group high, stream.x, stream.y), key = (seed.x, seed.y);
 //                      element i takes lane i % 4 of group i / 4. A dispatch may begin at any element.
 //            uniform = (word >> 8) * 2^-24, so in [0, 1), exactly.
 //            normal  = sqrt(-2 ln u) * cos(2 pi v) in lanes 0 and 2, the same with sin in lanes 1 and 3, where
@@ -18,7 +18,8 @@
 //            4 * params.first + params.lead and following ones of the sequence.
 // Bindings   group 0: 0 output, f32 as bit patterns. group 1: 0 params.
 // Dispatch   at least ceil(ceil((lead + count) / 4) / WORKGROUP) workgroups, in x or in x times y; four elements an invocation.
-// Indices:   offset + count lies within the binding, lead + count < 2^32; fewer than 2^32 invocations in a dispatch, see src/ops/launch.rs.
+// Indices:   offset + count lies within the binding, lead + count < 2^32; fewer than 2^32 invocations in a dispatch, see
+//            src/ops/launch.rs.
 // Loops:     11 for uniforms, and 45 for normals.
 
 struct Params {

@@ -6,7 +6,7 @@ use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
-use crate::tensor::{Axis, DType, Element, IndexRange, Tensor, arithmetic};
+use crate::tensor::{Axis, DType, Element, IndexRange, Part, Tensor, arithmetic};
 use std::sync::LazyLock;
 
 /// Among the elements that equal the extreme, or are NaN, the index; a number above all indices for other elements.
@@ -29,14 +29,12 @@ impl Tensor {
             return Ok(output);
         }
         let program = with_gpu(&output, |gpu| ARANGE.program(gpu, Variant::plain(T::DTYPE)))?;
-        let mut first = 0;
-        for block in output.blocks() {
+        for Part { start: first, tensor: block } in output.parts() {
             let elements = index("arange", block.elements())?;
-            let params = [elements, start.bits(), step.bits(), first];
+            let params = [elements, start.bits(), step.bits(), index("arange", first[0])?];
             let workgroups = grid(elements.div_ceil(workgroup_size(&block)));
             let written = Placed::of(&block).bind_whole("arange")?;
             launch("arange", &program, &[written], bytemuck::bytes_of(&params), workgroups, 0)?;
-            first += elements;
         }
         Ok(output)
     }

@@ -5,7 +5,7 @@ use super::placed::Placed;
 use super::shader::{NORMAL, Shader, UNIFORM, Variant};
 use crate::error::TensorError;
 use crate::pool::Pool;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Part, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// The parameters of `random.wgsl`.
@@ -88,9 +88,8 @@ fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], see
     }
     let program = with_gpu(&output, |gpu| shader.program(gpu, Variant::plain(DType::F32)))?;
     // The number of an element depends on its index in the whole tensor.
-    let mut next = 0;
-    for block in output.blocks() {
-        let elements = block.elements();
+    for Part { start, tensor: block } in output.reshape([output.elements()])?.parts() {
+        let (next, elements) = (start[0] as u64, block.elements());
         let count = index(name, elements)?;
         let lead = u32::try_from(next % u64::from(GROUP)).expect("below four");
         let first = halves(next / u64::from(GROUP));
@@ -98,7 +97,6 @@ fn random(name: &'static str, shader: &Shader, pool: &Pool, shape: &[usize], see
         let workgroups = grid(index(name, elements + lead as usize)?.div_ceil(GROUP).div_ceil(workgroup_size(&block)));
         let written = Placed::of(&block).bind_whole(name)?;
         launch(name, &program, &[written], bytemuck::bytes_of(&params), workgroups, LOOPS)?;
-        next += elements as u64;
     }
     Ok(output)
 }

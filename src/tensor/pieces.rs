@@ -1,8 +1,7 @@
 //! The division of an operation into pieces whose operands are in one block each.
 
-use super::{Layout, Tensor};
+use super::Tensor;
 use crate::error::TensorError;
-use crate::pool::Storage;
 use std::ops::Range;
 
 /// A piece of an operation: an ordinary tensor for each operand, and the indices of the common axes.
@@ -90,16 +89,6 @@ impl Tensor {
             start = end;
         }
         runs
-    }
-
-    /// Returns the elements of each block of a new tensor as a tensor of one axis, in row-major order.
-    pub(crate) fn blocks(&self) -> Vec<Self> {
-        let block = |(storage, part): (&Storage, Range<usize>)| {
-            let layout = Layout::contiguous(&[part.len()], self.dtype().bytes())?;
-            Ok::<_, TensorError>(Self::over(storage.clone(), Layout { offset: part.start, ..layout }, self.dtype()))
-        };
-        // The size of each is below that of the whole tensor, which has been checked.
-        self.spans().into_iter().filter_map(|span| block(span).ok()).collect()
     }
 
     /// Returns the ordinary tensors of which a tensor above the largest block consists, each with the index of its first element:

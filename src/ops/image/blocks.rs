@@ -8,7 +8,7 @@
 use super::super::activation::Activation;
 use super::{Conv2d, KernelWindow, Padding};
 use crate::error::TensorError;
-use crate::tensor::{Tensor, any_divided, arithmetic, pieces, several_blocks};
+use crate::tensor::{Tensor, arithmetic, pieces, several_blocks};
 use std::ops::Range;
 
 /// Divides an operation that computes each index of the first `axes` axes by itself into pieces: the outputs and the inputs, in one block
@@ -29,7 +29,7 @@ pub(super) fn plane_pieces(
         // Planes of a view may be in several blocks where those of a copy are not.
         let mut copies = Vec::new();
         for input in inputs {
-            copies.push(in_one_block(input)?);
+            copies.push(gathered(input)?);
         }
         let operands: Vec<&Tensor> = outputs.iter().copied().chain(&copies).collect();
         found = pieces(&operands, axes);
@@ -105,7 +105,7 @@ pub(super) fn band_pieces(
     add_bands(name, unit, needed, whole, &mut bands)?;
     let mut pieces = Vec::new();
     for (outputs, input, windows, band) in bands {
-        pieces.push(BandPiece { outputs, input: in_one_block(&input)?, windows, band });
+        pieces.push(BandPiece { outputs, input: gathered(&input)?, windows, band });
     }
     Ok(pieces)
 }
@@ -201,7 +201,7 @@ impl Blocks<'_> {
         let output = images.new_empty(self.result, images.dtype())?;
         for (batch, windows) in self.bands(&output, images)? {
             let (output, band) = (part(&output, &batch, &windows)?, self.under(&windows)?);
-            let images = in_one_block(&part(images, &batch, &band.rows)?)?;
+            let images = gathered(&part(images, &batch, &band.rows)?)?;
             output.copy_(&images.conv2d_then(weight, bias, self.padded(band.padding), activation)?)?;
         }
         Ok(output)
@@ -218,7 +218,7 @@ impl Blocks<'_> {
                 continue;
             }
             let band = self.under(&windows)?;
-            let gradient = in_one_block(&part(gradient, &batch, &windows)?)?;
+            let gradient = gathered(&part(gradient, &batch, &windows)?)?;
             let shape = [batch.len(), self.images[1], band.rows.len(), self.images[3]];
             let found = gradient.conv2d_input(shape, weight, self.padded(band.padding))?;
             // Other rows of the band have windows that are not in it.
@@ -236,8 +236,8 @@ impl Blocks<'_> {
         let sums = Tensor::zeros(&gradient.pool(), self.weight, number)?;
         for (batch, windows) in self.bands(gradient, images)? {
             let band = self.under(&windows)?;
-            let gradient = in_one_block(&part(gradient, &batch, &windows)?)?.to(number)?;
-            let images = in_one_block(&part(images, &batch, &band.rows)?)?.to(number)?;
+            let gradient = gathered(&part(gradient, &batch, &windows)?)?.to(number)?;
+            let images = gathered(&part(images, &batch, &band.rows)?)?.to(number)?;
             sums.add_(&gradient.conv2d_weight(&images, self.weight, self.padded(band.padding))?)?;
         }
         Ok(sums)
@@ -314,10 +314,10 @@ fn part(images: &Tensor, batch: &Range<usize>, rows: &Range<usize>) -> Result<Te
     images.narrow(0, batch.start, batch.len())?.narrow(2, rows.start, rows.len())
 }
 
-/// The tensor itself, or a copy if it is in several blocks.
+/// The tensor itself, or a copy if it is in several blocks, whose elements one block may hold.
 #[track_caller]
-pub(super) fn in_one_block(tensor: &Tensor) -> Result<Tensor, TensorError> {
-    if any_divided([tensor]) { tensor.copied() } else { Ok(tensor.clone()) }
+pub(super) fn gathered(tensor: &Tensor) -> Result<Tensor, TensorError> {
+    if tensor.is_divided() { tensor.copied() } else { Ok(tensor.clone()) }
 }
 
 #[cfg(test)]

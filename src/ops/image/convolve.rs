@@ -3,7 +3,7 @@
 use super::super::activation::Activation;
 use super::super::launch::{check_kinds, index, iterations, loop_limit, with_gpu, workgroup_size};
 use super::super::shader::CONV2D;
-use super::blocks::{Blocks, in_one_block};
+use super::blocks::{Blocks, gathered};
 use super::correlate::{Correlation, Finish};
 use super::correlation_kernel;
 use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};
@@ -67,7 +67,7 @@ impl Tensor {
         }
         let finish = Finish { bias, activation };
         finish.operation(name, self.dtype())?;
-        let weight = &in_one_block(weight)?;
+        let weight = &gathered(weight)?;
         let shape = shape_like(self.shape(), convolution.output());
         if self.exceeds_a_block(&shape) {
             let blocks = convolution.blocks(name, options, weight.shape());
@@ -139,7 +139,7 @@ impl Tensor {
         let convolution = Convolution::new(name, input, weight.shape(), options)?;
         check_kinds(name, self, weight)?;
         self.check_shape(name, &shape_like(input, convolution.output()))?;
-        let weight = &in_one_block(weight)?;
+        let weight = &gathered(weight)?;
         if self.exceeds_a_block(input) {
             let blocks = convolution.blocks(name, options, weight.shape());
             return blocks.gradient(&self.as_batch()?, weight)?.reshape(input);
