@@ -62,6 +62,16 @@ struct Kernels {
     long: &'static Shader,
 }
 
+/// A run of these kernels over the rows of a tensor; the other operands are rows.
+#[derive(Clone, Copy)]
+struct OnRows<'a> {
+    name: &'static str,
+    kernels: Kernels,
+    operation: Specialization,
+    operands: &'a [&'a Tensor],
+    epsilon: f32,
+}
+
 const SOFTMAXES: Kernels = Kernels { held: &SOFTMAX, long: &SOFTMAX_LONG };
 const NORMS: Kernels = Kernels { held: &NORMALIZE, long: &NORMALIZE_LONG };
 
@@ -128,7 +138,8 @@ impl Tensor {
         let columns = self.shape()[axis];
         let many_short = columns <= FEW_COLUMNS && self.elements() >= columns * MANY_ROWS;
         if axis + 1 == self.rank() && !many_short && suits_a_workgroup(self, columns) && self.has_whole_rows() {
-            return self.contiguous()?.over_rows(name, SOFTMAXES, operation, &[], 0.0);
+            let rows = OnRows { name, kernels: SOFTMAXES, operation, operands: &[], epsilon: 0.0 };
+            return self.contiguous()?.over_rows(rows);
         }
         if self.elements() == 0 {
             return self.new_empty(self.shape(), self.dtype());
@@ -169,7 +180,7 @@ impl Tensor {
         // One storage bound twice would be two writable bindings of the same bytes.
         let weight = weight.in_other_storage_than(&rows)?;
         let bias = bias.in_other_storage_than(&rows)?.in_other_storage_than(&weight)?;
-        rows.over_rows(name, NORMS, operation, &[&weight, &bias], epsilon)
+        rows.over_rows(OnRows { name, kernels: NORMS, operation, operands: &[&weight, &bias], epsilon })
     }
 
     /// The norm by reductions of several passes, for rows of any length.
@@ -227,46 +238,32 @@ impl Tensor {
 
     /// Runs a kernel over the rows of a contiguous tensor; the operands are contiguous rows. Each row is in one block.
     #[track_caller]
-    fn over_rows(
-        &self,
-        name: &'static str,
-        kernels: Kernels,
-        operation: Specialization,
-        operands: &[&Self],
-        epsilon: f32,
-    ) -> Result<Self, TensorError> {
+    fn over_rows(&self, rows: OnRows<'_>) -> Result<Self, TensorError> {
         let output = self.new_empty(self.shape(), self.dtype())?;
         if output.elements() == 0 {
             return Ok(output);
         }
         if !any_divided([self, &output]) {
-            self.over_rows_into(name, kernels, operation, operands, epsilon, &output)?;
+            self.over_rows_into(rows, &output)?;
             return Ok(output);
         }
         let Some(pieces) = pieces(&[&output, self], self.rank() - 1) else {
-            return Err(several_blocks(name, &[self]));
+            return Err(several_blocks(rows.name, &[self]));
         };
         for piece in pieces {
-            let [output, rows] = &*piece.operands else { continue };
+            let [output, own] = &*piece.operands else { continue };
             if output.is_whole() {
-                rows.over_rows_into(name, kernels, operation, operands, epsilon, output)?;
+                own.over_rows_into(rows, output)?;
             } else {
-                output.copy_(&rows.contiguous()?.over_rows(name, kernels, operation, operands, epsilon)?)?;
+                output.copy_(&own.contiguous()?.over_rows(rows)?)?;
             }
         }
         Ok(output)
     }
 
     /// As [`over_rows`](Self::over_rows), of rows in one block, into a new tensor.
-    fn over_rows_into(
-        &self,
-        name: &'static str,
-        kernels: Kernels,
-        operation: Specialization,
-        operands: &[&Self],
-        epsilon: f32,
-        output: &Self,
-    ) -> Result<(), TensorError> {
+    fn over_rows_into(&self, rows: OnRows<'_>, output: &Self) -> Result<(), TensorError> {
+        let OnRows { name, kernels, operation, operands, epsilon } = rows;
         let columns = self.shape()[self.rank() - 1];
         let inputs = || std::iter::once(self).chain(operands.iter().copied());
         let in_vec4s = columns.is_multiple_of(FOUR) && inputs().all(|input| input.layout().offset.is_multiple_of(FOUR));
