@@ -243,8 +243,7 @@ pub enum TensorError {
     },
     /// The tensor consists of several blocks, and the operation needs one.
     #[error(
-        "{operation}: the tensor is in {blocks} blocks, and one is needed; use its parts(), narrow it to fewer indices, or \
-         raise PoolOptions::largest_block"
+        "{operation}: the tensor is in {blocks} blocks, and one is needed; use its parts(), or narrow it to fewer indices"
     )]
     SeveralBlocks {
         /// The operation.

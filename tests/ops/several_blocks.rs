@@ -230,7 +230,7 @@ fn a_refused_block_leaves_none_of_the_others() -> Outcome {
         assert!(matches!(error, TensorError::Allocate(AllocateError::OutOfMemory(_))), "{error}");
         assert_eq!(pool.stats().requested.current, 0);
     }
-    // More than any hole has, since a block of 512 KiB is in the middle of the memory.
+    // What fits still does.
     let rows = Tensor::zeros(&pool, [3 << 10, 256], DType::F32)?;
     assert_eq!((rows.parts().len(), pool.stats().requested.current), (3, 3 << 20));
     Ok(())
