@@ -19,12 +19,15 @@ impl Embedding {
         self.table.value.index_select(0, indices)
     }
 
-    /// Indices have no gradient.
+    /// Indices have no gradient. A product with the one-hot matrix of the indices, (n, rows), adds in a fixed order. `index_add_`
+    /// needs no such matrix, and would be better for large tables, but adds in any order: losses would differ between runs.
     pub(crate) fn backward(&mut self, indices: &Tensor, gradient: &Tensor) -> Result<(), TensorError> {
         let table = &self.table.value;
-        let by_table = Tensor::zeros(&table.pool(), table.shape(), DType::F32)?;
-        by_table.index_add_(0, indices, gradient)?;
-        self.table.add_gradient(by_table)
+        let (n, rows) = (indices.elements(), table.shape()[0]);
+        let one_hot = Tensor::zeros(&table.pool(), [n, rows], DType::F32)?;
+        let ones = Tensor::ones(&table.pool(), [n, 1], DType::F32)?;
+        one_hot.scatter_add_(1, &indices.reshape([n, 1])?, &ones)?;
+        self.table.add_gradient(one_hot.transpose(0, 1)?.matmul(gradient)?)
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Parameter> {

@@ -2,27 +2,33 @@
 //!
 //! The sequence length differs in each step, so that hardly any two steps allocate the same sizes. This pattern makes
 //! other allocators grow.
+//!
+//! With `--limit-percent 50` the program trains twice instead: on the whole device, and with half of the memory that the
+//! training needs (`limited.rs`).
 
 #[path = "../common/mod.rs"]
 mod common;
+mod limited;
 mod model;
 #[path = "../nn/mod.rs"]
 mod nn;
 #[cfg(test)]
 mod tests;
 mod text;
+mod training;
 
 use clap::Parser;
 use common::Report;
 use fastrand::Rng;
 use model::{Sizes, Transformer};
+use nn::Failure;
 use nn::attention::Cache;
 use nn::training::{Course, Progress};
-use nn::{Failure, Trainer};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use text::Text;
-use wgpu_pool::{AdamW, Bytes, CrossEntropy, Pool, Tensor, TensorError};
+use training::Training;
+use wgpu_pool::{Bytes, Pool, Tensor, TensorError};
 
 /// The training text, which is part of the crate.
 const TEXT: &str = include_str!("../../README.md");
@@ -51,6 +57,9 @@ struct Options {
     /// The width of the model, a multiple of 4, the number of heads
     #[arg(long, default_value_t = 96)]
     width: usize,
+    /// Trains twice, the second time within so many percent of the memory that the first training needed, and compares the losses
+    #[arg(long)]
+    limit_percent: Option<u64>,
     /// The seed of all random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -78,12 +87,15 @@ fn transformer(options: &Options) -> Result<ExitCode, Failure> {
     if options.batch == 0 {
         return Err("--batch 0 has nothing to learn from".into());
     }
+    if let Some(percent) = options.limit_percent {
+        return limited::compare(&text, sizes, options, percent);
+    }
     let mut report = Report::open(options.watch)?;
     let before = report.warm_up()?;
     {
-        let mut model = Transformer::new(&report.pool, sizes, options.seed << 32)?;
-        train(&mut report, &mut model, &text, options)?;
-        decode(&mut report, &model, &text, options)?;
+        let mut training = Training::new(&report.pool, &text, sizes, options)?;
+        train(&mut report, &mut training, options)?;
+        decode(&mut report, &training.model, &text, options)?;
     }
     report.pool.trim();
     report.pool.synchronize_blocking()?;
@@ -99,10 +111,8 @@ fn upload(pool: &Pool, numbers: &[u32], count: usize) -> Result<Tensor, TensorEr
 }
 
 /// Trains until the mean loss of some steps is low enough.
-fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Options) -> Result<(), Failure> {
+fn train(report: &mut Report, training: &mut Training<'_>, options: &Options) -> Result<(), Failure> {
     let pool = report.pool.clone();
-    let mut random = Rng::with_seed(options.seed);
-    let mut trainer = Trainer::new(AdamW { learning_rate: 2e-3, weight_decay: 0.05, ..AdamW::default() });
     let mut course = Course::default();
     let (mut mean, mut lengths) = (f32::INFINITY, Vec::new());
     let total = Tensor::full(&pool, [], 0.0_f32)?;
@@ -110,19 +120,10 @@ fn train(report: &mut Report, model: &mut Transformer, text: &Text, options: &Op
     // By then every length, or a similar one, has occurred.
     let (mut settled, warm) = (0, options.steps.min(200));
     while course.steps() < options.steps && mean > WANTED {
-        let length = random.usize(options.context / 8..=options.context);
+        let (length, loss) = training.step()?;
         lengths.push(length);
-        let [numbers, next] = text.batch(options.batch, length, &mut random);
-        let numbers = upload(&pool, &numbers, options.batch)?;
-        let targets = Tensor::from_slice(&pool, &next, [next.len()])?;
-        let (scores, kept) = model.forward(&numbers)?;
-        total.add_scaled_(&scores.cross_entropy(&targets, CrossEntropy::default())?, 1.0 / BETWEEN as f32)?;
-        let gradient = scores.cross_entropy_backward(&targets, CrossEntropy::default())?;
-        drop(scores);
-        let gradient = gradient.reshape([options.batch, length, text.characters()])?;
-        model.backward(kept, &gradient)?;
-        trainer.step(model.parameters())?;
-        drop((numbers, targets, gradient));
+        total.add_scaled_(&loss, 1.0 / BETWEEN as f32)?;
+        drop(loss);
         course.look(&pool);
         report.watch.look(&pool);
         if course.steps() == warm {

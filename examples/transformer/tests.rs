@@ -1,9 +1,13 @@
 //! Compares the model's gradients with finite differences, and decoding with a cache with the full forward pass.
 
+use crate::limited;
 use crate::model::{Sizes, Transformer};
 use crate::nn::attention::Cache;
 use crate::nn::differences;
-use crate::{chosen, upload};
+use crate::text::Text;
+use crate::{Options, TEXT, chosen, upload};
+use clap::Parser;
+use std::process::ExitCode;
 use wgpu_pool::{CrossEntropy, Pool, PoolOptions, Tensor, TensorError};
 
 const SIZES: Sizes = Sizes { characters: 11, context: 9, width: 16, heads: 2, layers: 2 };
@@ -70,4 +74,16 @@ fn decoding_with_a_cache_matches_the_full_forward_pass_at_every_position() -> Re
 fn sampling_follows_the_probabilities() {
     let likely = [0.1, 0.0, 0.6, 0.3];
     assert_eq!([0.05, 0.1, 0.69, 0.71, 1.0].map(|place| chosen(&likely, place)), [0, 2, 2, 3, 3]);
+}
+
+#[test]
+fn half_of_the_memory_gives_the_same_losses() -> Result<(), crate::Failure> {
+    if pool().is_none() {
+        return Ok(());
+    }
+    let text = Text::new(TEXT);
+    let sizes = Sizes { characters: text.characters(), context: 32, width: 32, heads: 2, layers: 2 };
+    let options = Options::parse_from(["transformer", "--steps", "8", "--batch", "4"]);
+    assert_eq!(limited::compare(&text, sizes, &options, 50)?, ExitCode::SUCCESS);
+    Ok(())
 }

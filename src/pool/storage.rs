@@ -273,7 +273,7 @@ impl<M: Memory> Drop for Storage<M> {
             if let Some(spilling) = spilling {
                 let size = heap.detached(block).map_or(0, |detached| detached.size);
                 let used = if size > 0 { heap.stats().spilled.current - size } else { 0 };
-                spilled = spilling.forget(block, size, used);
+                spilled = spilling.forget(block, used);
             }
             heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
             if state.references.len() < MAX_REFERENCES {

@@ -71,7 +71,7 @@ impl<M: Memory> Pool<M> {
             log::debug!("wgpu-pool: trim: {segments} segments, {reclaimed:?}");
         }
         let mut state = self.inner.state();
-        let host_segments = state.spilling.as_mut().map(|spilling| spilling.drop_idle());
+        let host_segments = state.spilling.as_mut().map(|spilling| spilling.take_idle());
         if segments > 0 {
             state.attribution.record_amount(EventKind::Trim, bytes, None);
         }

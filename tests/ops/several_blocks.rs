@@ -280,3 +280,26 @@ fn a_device_that_binds_64_kib_holds_larger_tensors() -> Outcome {
     assert!(found.iter().zip(&wanted).all(|(x, y)| (x - y).abs() <= 1e-3 * y.abs().max(1.0)), "{found:?} {wanted:?}");
     Ok(())
 }
+
+/// Where no hole is large enough for a tensor, several holes are, before anything moves.
+#[test]
+fn a_tensor_above_every_hole_is_placed_in_several() -> Outcome {
+    const BLOCK: usize = 64 << 10;
+    divided(BLOCK as u64, |pool| {
+        let tensors: Vec<_> =
+            (0..16).map(|_| Tensor::zeros(pool, [BLOCK / 4], DType::F32)).collect::<Result<_, _>>()?;
+        pool.set_limit(Some(pool.stats().reserved.current));
+        // Every second block is freed: holes of one block each.
+        let kept: Vec<_> = tensors.into_iter().step_by(2).collect();
+        let (before, reserved) = (pool.remedies(), pool.stats().reserved.current);
+        let x = Tensor::full(pool, [8, BLOCK / 4], 3.0_f32)?;
+        assert_eq!(x.parts().len(), 8);
+        let after = pool.remedies();
+        assert_eq!((after.bytes_moved, after.segments_created), (before.bytes_moved, before.segments_created));
+        assert_eq!(pool.stats().reserved.current, reserved);
+        pool.set_limit(None);
+        assert_eq!(x.sum(..)?.item_blocking::<f32>()?, 3.0 * (2 * BLOCK) as f32);
+        assert!(kept.iter().all(|tensor| tensor.read_blocking::<f32>().is_ok_and(|all| all.iter().all(|&x| x == 0.0))));
+        Ok(())
+    })
+}

@@ -43,6 +43,7 @@ mod scrub;
 mod spill;
 mod spill_faults;
 mod spill_programs;
+mod spill_ranges;
 #[cfg(feature = "tensor")]
 mod spill_tensors;
 mod spill_threads;

@@ -3,7 +3,7 @@
 use crate::common::{Outcome, adapter};
 use crate::spill::AdapterMapped;
 use crate::subjects::{Subject, assert_consistent, options};
-use wgpu_pool::{DType, DeviceError, Gpu, KernelError, Pool, PoolOptions, Residence, Tensor};
+use wgpu_pool::{AdamW, AdamWParameter, DType, DeviceError, Gpu, KernelError, Pool, PoolOptions, Residence, Tensor};
 
 const SIZE: usize = 64;
 /// The bytes of a matrix of the tests.
@@ -121,6 +121,39 @@ fn a_tensor_without_elements_has_a_place() -> Outcome {
         empty.offload()?;
         empty.prefetch()?;
         assert_eq!(empty.residence(), Residence::Device);
+    }
+    Ok(())
+}
+
+/// One call of an optimizer takes all parameters of a model. Those of one parameter have to fit.
+#[test]
+fn an_optimizer_steps_over_more_parameters_than_fit() -> Outcome {
+    let train = |pool: &Pool| -> Result<Vec<Vec<f32>>, Box<dyn std::error::Error>> {
+        // Every parameter: the value, the gradient and two averages.
+        let random = |seed| Tensor::randn(pool, [SIZE, SIZE], seed);
+        let zeros = || Tensor::zeros(pool, [SIZE, SIZE], DType::F32);
+        let models = (0..7).map(|seed| Ok([random(seed)?, random(seed + 10)?, zeros()?, zeros()?]));
+        let models = models.collect::<Result<Vec<_>, wgpu_pool::TensorError>>()?;
+        let parameters =
+            models.iter().map(|[x, gradient, mean, mean_square]| AdamWParameter { x, gradient, mean, mean_square });
+        let parameters: Vec<_> = parameters.collect();
+        for step in 1..4 {
+            AdamW::default().step(step, &parameters)?;
+        }
+        Ok(models.iter().flatten().map(Tensor::read_blocking::<f32>).collect::<Result<_, _>>()?)
+    };
+    for matrices in [4, 5, 9, 13] {
+        for (gpu, reference) in devices().into_iter().zip(devices()) {
+            let wanted = train(&Pool::new(reference, options())?)?;
+            let pool = spilling(gpu, matrices)?;
+            assert!(train(&pool)? == wanted, "{matrices} matrices fit: spilling changed bits");
+            assert_consistent(&pool);
+        }
+    }
+    for gpu in devices() {
+        // One parameter alone does not fit.
+        let refused = train(&spilling(gpu, 3)?).expect_err("a parameter has four tensors");
+        assert!(refused.to_string().contains("the tensors of one command take 64.0 KiB"), "{refused}");
     }
     Ok(())
 }

@@ -86,18 +86,23 @@ impl<const N: usize> List<'_, N> {
         List { entries: &entries, ..*self }.run()
     }
 
-    /// Dispatches entries of one dtype, none of which is empty.
+    /// Dispatches entries of one dtype, none of which is empty. In a pool with spilling, the tensors of all entries may need more
+    /// memory than the device has: the list is halved until those of a part fit together.
     fn record(&self, entries: &[&[&Tensor; N]], dtype: DType) -> Result<(), TensorError> {
         let variant = Variant::plain(dtype);
-        let mut rest = entries;
+        let (mut rest, mut most) = (entries, entries.len());
         while let Some(first) = rest.first() {
-            with_gpu(first[0], |gpu| -> Result<(), TensorError> {
-                let (done, lacking) = self.record_known(rest, variant, gpu)?;
-                rest = &rest[done..];
+            let part = &rest[..most.min(rest.len())];
+            let recorded = with_gpu(first[0], |gpu| -> Result<usize, TensorError> {
+                let (done, lacking) = self.record_known(part, variant, gpu)?;
                 // Compiled before the recorder is locked.
                 lacking.map_or(Ok(()), |shader| shader.program(gpu, variant).map(drop))?;
-                Ok(())
-            })?;
+                Ok(done)
+            });
+            match recorded {
+                Err(TensorError::Device(DeviceError::WorkingSet(_))) if part.len() > 1 => most = part.len() / 2,
+                recorded => rest = &rest[recorded?..],
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::super::EventKind;
 use super::super::ladder::Sizing;
 use super::super::spill::{RESTORE_ATTEMPTS, STAGED_BYTES, WRITE_BYTES};
-use super::{ClaimGuard, HostCopy, Inner, State, host_location};
+use super::{ClaimGuard, HostCopy, Inner, State};
 use crate::device::{CacheLevel, Commands, Location, Memory, Submit};
 use crate::error::{AllocateError, DeviceError, OutOfMemory, WorkingSet};
 use crate::heap::BlockId;
@@ -42,8 +42,8 @@ impl<M: Memory> Inner<M> {
             if !matches!(filled, Ok(true)) {
                 // Not attached: the target is still a separate block.
                 let mut state = self.state();
-                let used = state.host_bytes();
-                let copy = state.spilling.as_mut().and_then(|spilling| spilling.forget(target, 0, used));
+                let used = state.heap.stats().spilled.current;
+                let copy = state.spilling.as_mut().and_then(|spilling| spilling.forget(target, used));
                 let _ = state.heap.free(target);
                 drop(state);
                 drop(copy);
@@ -81,7 +81,7 @@ impl<M: Memory> Inner<M> {
         let (Some(detached), Some(to)) = (state.heap.detached(block), to) else { return Ok(false) };
         match &copy {
             HostCopy::Segment(host) => {
-                let host = host_location(host.clone(), detached.size);
+                let host = host.location(detached.size);
                 commands.copy(&host, &to)?;
                 if self.scrubs {
                     commands.clear(&host)?;
@@ -183,13 +183,13 @@ impl<M: Memory> State<M> {
     /// Attaches a block whose bytes were copied to the location of `target`. Returns bytes to drop without the lock.
     fn attach(&mut self, block: BlockId, target: BlockId) -> Option<HostCopy<M::Segment>> {
         let place = self.heap.attach(block, target).expect("the target was allocated for the block");
-        let used = self.host_bytes();
+        let used = self.heap.stats().spilled.current;
         let spilling = self.spilling.as_mut()?;
         spilling.order.touched(block.key());
         spilling.counts.moved_in += place.size;
         spilling.counts.blocks_in += 1;
         let kept = spilling.kept.contains(&block);
-        let freed = spilling.forget(block, place.size, used);
+        let freed = spilling.forget(block, used);
         if kept {
             spilling.kept.insert(block);
         }

@@ -6,7 +6,7 @@ use super::order::NextUse;
 use super::{Inner, PATIENCE, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
-use crate::heap::{BlockId, SubPool};
+use crate::heap::{BlockId, SegmentView, SubPool};
 use rustc_hash::FxHashSet;
 use std::num::NonZeroU64;
 
@@ -17,7 +17,7 @@ const MAX_ROUNDS: u32 = 256;
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::pool) struct Effort {
     /// The claim of the command for which a block returns.
-    claim: Option<u64>,
+    pub(super) claim: Option<u64>,
     /// Bytes to move to host memory in addition to those that the request lacks, because holes were not sufficient.
     extra: u64,
     rounds: u32,
@@ -34,14 +34,14 @@ impl Effort {
 
 /// A block that may move to host memory.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
-    block: BlockId,
-    size: u64,
+pub(super) struct Candidate {
+    pub(super) block: BlockId,
+    pub(super) size: u64,
     next_use: NextUse,
 }
 
 /// The state of one use of the rung.
-struct Search {
+pub(super) struct Search {
     /// The rest of [`Effort::extra`].
     extra: u64,
     /// The blocks that have moved, and their bytes.
@@ -59,7 +59,7 @@ impl Search {
     }
 
     /// Notes the result of an attempt to move a block.
-    fn note<M: Memory>(&mut self, state: &mut State<M>, victim: BlockId, moved: MovedOut) {
+    pub(super) fn note<M: Memory>(&mut self, state: &mut State<M>, victim: BlockId, moved: MovedOut) {
         match moved {
             MovedOut::Done(bytes) => {
                 self.blocks += 1;
@@ -134,11 +134,13 @@ impl<M: Memory> Inner<M> {
         }
         if search.blocks > 0 {
             log::debug!("wgpu-pool: {} blocks of {} moved to host memory", search.blocks, Bytes(search.bytes));
-            if self.compaction_share > 0.0 {
-                return self.move_within_segments(requested);
-            }
         }
-        Ok(None)
+        if self.compaction_share > 0.0
+            && let Some(block) = self.move_within_segments(requested)?
+        {
+            return Ok(Some(block));
+        }
+        self.clear_range(requested, refused, effort, &mut search)
     }
 
     /// Called before a climb.
@@ -197,31 +199,14 @@ impl<M: Memory> State<M> {
     /// last, and none whose size the others make unnecessary. Also returns their sum. The host has room for all of them, if
     /// it may exceed its limit by `allowance` bytes. O(blocks).
     fn victims(&self, lacking: u64, allowance: u64, effort: &Effort, search: &Search) -> (Vec<BlockId>, u64) {
-        let Some(spilling) = self.spilling.as_ref().filter(|_| lacking > 0) else { return (Vec::new(), 0) };
-        let mut host_room = spilling.limit.saturating_add(allowance).saturating_sub(self.host_bytes());
-        let ignores_others = effort.waits > PATIENCE;
-        let period = spilling.order.period();
-        let has_pins = self.heap.stats().pinned.current > 0;
-        let mut candidates = Vec::new();
-        for segment in self.heap.segments().filter(|segment| self.has_memory(segment.id)) {
-            // Next to a pinned block, a hole does not make the segment smaller.
-            if has_pins && effort.extra == 0 && segment.blocks().any(|block| block.pins > 0) {
-                continue;
-            }
-            for block in segment.blocks().filter(|block| block.state.is_allocated() && block.pins == 0) {
-                let Some(id) = block.id else { continue };
-                let stays = block.size >= search.refused_from
-                    || search.skipped.contains(&id)
-                    || spilling.kept.contains(&id)
-                    || spilling.transit.iter().any(|transit| transit.block == id)
-                    || spilling.is_claimed(id, effort.claim, ignores_others);
-                if !stays {
-                    let next_use = spilling.order.next_use(id.key(), period);
-                    candidates.push(Candidate { block: id, size: block.size, next_use });
-                }
-            }
+        if lacking == 0 {
+            return (Vec::new(), 0);
         }
-        candidates.sort_by_key(|candidate| (candidate.next_use, candidate.block.key()));
+        let mut host_room = self.host_room(allowance);
+        // Next to a pinned block, a hole does not make the segment smaller.
+        let has_pins = self.heap.stats().pinned.current > 0 && effort.extra == 0;
+        let is_useful = |segment: &SegmentView<'_>| !has_pins || segment.blocks().all(|block| block.pins == 0);
+        let mut candidates = self.candidates(is_useful, effort, search);
         let mut sum = 0;
         candidates.retain(|candidate| {
             let is_chosen = sum < lacking && candidate.size <= host_room;
@@ -244,5 +229,41 @@ impl<M: Memory> State<M> {
         }
         victims.reverse();
         (victims, sum)
+    }
+
+    /// Returns the blocks that may move to host memory, in segments for which `is_useful` holds: first the block that is needed
+    /// last. O(blocks).
+    pub(super) fn candidates(
+        &self,
+        is_useful: impl Fn(&SegmentView<'_>) -> bool,
+        effort: &Effort,
+        search: &Search,
+    ) -> Vec<Candidate> {
+        let Some(spilling) = &self.spilling else { return Vec::new() };
+        let ignores_others = effort.waits > PATIENCE;
+        let period = spilling.order.period();
+        let mut candidates = Vec::new();
+        for segment in self.heap.segments().filter(|segment| self.has_memory(segment.id) && is_useful(segment)) {
+            for block in segment.blocks().filter(|block| block.state.is_allocated() && block.pins == 0) {
+                let Some(id) = block.id else { continue };
+                let stays = block.size >= search.refused_from
+                    || search.skipped.contains(&id)
+                    || spilling.kept.contains(&id)
+                    || spilling.transit.iter().any(|transit| transit.block == id)
+                    || spilling.is_claimed(id, effort.claim, ignores_others);
+                if !stays {
+                    let next_use = spilling.order.next_use(id.key(), period);
+                    candidates.push(Candidate { block: id, size: block.size, next_use });
+                }
+            }
+        }
+        candidates.sort_by_key(|candidate| (candidate.next_use, candidate.block.key()));
+        candidates
+    }
+
+    /// Returns the bytes that may move to host memory, if its limit may be exceeded by `allowance` bytes.
+    pub(super) fn host_room(&self, allowance: u64) -> u64 {
+        let limit = self.spilling.as_ref().map_or(0, |spilling| spilling.limit);
+        limit.saturating_add(allowance).saturating_sub(self.host_bytes())
     }
 }

@@ -22,7 +22,7 @@
 //! # Moving out
 //! - *Recorded* ([`Memory::create_host_segment`]): the copy to a host segment is a command. From the next command on, the
 //!   old location is a hole: a command that reuses the location executes after the copy. Nothing waits. Host segments
-//!   are kept for reuse by size, because creating one takes 170 ms per GiB on an H100; they count towards the limit.
+//!   are kept for reuse (`host_segments.rs`), because creating one takes 170 ms per GiB on an H100; they count towards the limit.
 //! - *Read back* (GL, devices without the feature `MAPPABLE_PRIMARY_BUFFERS`): the block stays on the device while a
 //!   read-back copies its bytes, without any lock. A command that uses the block meanwhile invalidates the copy. The
 //!   block leaves the device in the step that finds the copy complete and valid.
@@ -55,8 +55,10 @@
 //! Whatever can be refused (host segments, read-backs, device memory) is created before the heap changes, so a refusal
 //! leaves every block where it was. After the loss of the device all commands fail, and the states stay consistent.
 
+mod clear_range;
 mod control;
 mod copy_back;
+mod host_segments;
 mod make_space;
 mod move_out;
 mod order;
@@ -72,9 +74,11 @@ use super::{Inner, State};
 use crate::device::{Location, Memory};
 #[cfg(doc)]
 use crate::error::DeviceError;
-use crate::heap::{BlockId, SegmentId};
+use crate::heap::BlockId;
+use host_segments::{HostSegment, HostSegments};
 use order::Order;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
@@ -84,8 +88,8 @@ const PATIENCE: u32 = 1000;
 /// The bytes of a detached block.
 #[derive(Clone, Debug)]
 pub(super) enum HostCopy<S> {
-    /// In a host segment of exactly the block's size, which commands copy from and to.
-    Segment(S),
+    /// In a host segment, which commands copy from and to.
+    Segment(HostSegment<S>),
     /// Read back. Empty on a memory without bytes.
     Bytes(Arc<Vec<u8>>),
 }
@@ -115,9 +119,8 @@ pub(super) struct Spilling<S> {
     limit: u64,
     /// The bytes of each detached block.
     copies: FxHashMap<BlockId, HostCopy<S>>,
-    /// Host segments without a block, by size, and the sum of their sizes.
-    idle: FxHashMap<u64, Vec<S>>,
-    idle_bytes: u64,
+    /// Host segments that are not in use, and the bytes of those in use beyond their blocks.
+    host: HostSegments<S>,
     transit: Vec<Transit>,
     /// Blocks that stay on the device.
     kept: FxHashSet<BlockId>,
@@ -132,8 +135,7 @@ impl<S: Clone> Spilling<S> {
         Self {
             limit,
             copies: FxHashMap::default(),
-            idle: FxHashMap::default(),
-            idle_bytes: 0,
+            host: HostSegments::default(),
             transit: Vec::new(),
             kept: FxHashSet::default(),
             claims: Vec::new(),
@@ -165,45 +167,20 @@ impl<S: Clone> Spilling<S> {
 
     /// Removes everything about a block that is freed or returns. Its host segment is kept for reuse if the limit permits it
     /// next to `used` bytes of other blocks. Returns the bytes otherwise, to be dropped without the lock.
-    pub(super) fn forget(&mut self, block: BlockId, size: u64, used: u64) -> Option<HostCopy<S>> {
+    pub(super) fn forget(&mut self, block: BlockId, used: u64) -> Option<HostCopy<S>> {
         self.kept.remove(&block);
         self.invalidate(block);
         match self.copies.remove(&block)? {
-            HostCopy::Segment(segment) if used + self.idle_bytes + size <= self.limit => {
-                self.keep_idle(size, segment);
-                None
+            HostCopy::Segment(segment) => {
+                self.host.put_back(segment, self.limit.saturating_sub(used)).map(HostCopy::Segment)
             }
-            copy => Some(copy),
+            copy @ HostCopy::Bytes(_) => Some(copy),
         }
     }
 
-    fn keep_idle(&mut self, size: u64, segment: S) {
-        self.idle.entry(size).or_default().push(segment);
-        self.idle_bytes += size;
-    }
-
-    fn take_idle(&mut self, size: u64) -> Option<S> {
-        let segments = self.idle.get_mut(&size)?;
-        let segment = segments.pop()?;
-        if segments.is_empty() {
-            self.idle.remove(&size);
-        }
-        self.idle_bytes -= size;
-        Some(segment)
-    }
-
-    /// Drops idle host segments until all host bytes, with `used` bytes of blocks, are within the limit.
-    fn trim_idle(&mut self, used: u64) {
-        while self.idle_bytes > 0 && used.saturating_add(self.idle_bytes) > self.limit {
-            let Some(&largest) = self.idle.keys().max() else { break };
-            drop(self.take_idle(largest));
-        }
-    }
-
-    /// Removes all idle host segments.
-    pub(super) fn drop_idle(&mut self) -> FxHashMap<u64, Vec<S>> {
-        self.idle_bytes = 0;
-        std::mem::take(&mut self.idle)
+    /// Removes all idle host segments, to be dropped without the lock.
+    pub(super) fn take_idle(&mut self) -> BTreeMap<u64, Vec<S>> {
+        self.host.take_all_idle()
     }
 
     fn claim(&self, number: u64) -> Option<&Claim> {
@@ -243,21 +220,19 @@ impl<M: Memory> State<M> {
     pub(super) fn host_location(&self, block: BlockId) -> Option<Location<M::Segment>> {
         let size = self.heap.detached(block)?.size;
         match self.spilling.as_ref()?.copies.get(&block)? {
-            HostCopy::Segment(segment) => Some(host_location(segment.clone(), size)),
+            HostCopy::Segment(host) => Some(host.location(size)),
             HostCopy::Bytes(_) => None,
         }
     }
 
-    /// Returns the bytes in host memory, including those that are being read back.
+    /// Returns the bytes in host memory, including those that are being read back, without idle host segments.
     fn host_bytes(&self) -> u64 {
-        let transit = self.spilling.as_ref().map_or(0, |spilling| spilling.transit.iter().map(|one| one.size).sum());
-        self.heap.stats().spilled.current + transit
+        let others = self.spilling.as_ref().map_or(0, |spilling| {
+            let transit: u64 = spilling.transit.iter().map(|one| one.size).sum();
+            transit + spilling.host.excess()
+        });
+        self.heap.stats().spilled.current + others
     }
-}
-
-/// Returns the whole of a host segment.
-fn host_location<S>(segment: S, size: u64) -> Location<S> {
-    Location { id: SegmentId::NEVER, segment, offset: 0, size }
 }
 
 /// A registered claim, until dropped.

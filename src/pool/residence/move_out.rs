@@ -1,7 +1,8 @@
 //! Moving blocks to host memory.
 
 use super::super::EventKind;
-use super::{HostCopy, Inner, State, host_location};
+use super::host_segments::{self, HostSegment};
+use super::{HostCopy, Inner, State};
 use crate::device::{Commands, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, Place, SegmentId};
@@ -40,17 +41,16 @@ impl<M: Memory> Inner<M> {
     ) -> Result<MovedOut, DeviceError> {
         let Some(place) = state.movable_place(block) else { return Ok(MovedOut::Stays) };
         if !self.memory.holds_bytes() {
-            if !state.make_host_room(place.size, false, allowance) {
+            if state.make_host_room(place.size, false, allowance).is_none() {
                 return Ok(MovedOut::HostLimit);
             }
             state.detach(block, HostCopy::Bytes(Arc::default()));
             return Ok(MovedOut::Done(place.size));
         }
-        if !state.make_host_room(place.size, true, allowance) {
-            return Ok(MovedOut::HostLimit);
-        }
-        let idle = state.spilling.as_mut().and_then(|spilling| spilling.take_idle(place.size));
-        let host = match idle.map_or_else(|| self.create_host_segment(state, place.size), |idle| Ok(Some(idle))) {
+        let Some(room) = state.make_host_room(place.size, true, allowance) else { return Ok(MovedOut::HostLimit) };
+        let idle = state.spilling.as_mut().and_then(|spilling| spilling.host.take(place.size, room));
+        let created = || self.create_host_segment(state, place.size, room);
+        let host = match idle.map_or_else(created, |idle| Ok(Some(idle))) {
             Ok(Some(host)) => host,
             Ok(None) => return Ok(MovedOut::NeedsReadback),
             Err(DeviceError::Refused { .. }) => {
@@ -60,11 +60,11 @@ impl<M: Memory> Inner<M> {
             Err(error) => return Err(error),
         };
         let from = state.location(place.segment, place.offset, place.size);
-        let copied = commands.copy(&from, &host_location(host.clone(), place.size));
+        let copied = commands.copy(&from, &host.location(place.size));
         let copied = copied.and_then(|()| if self.scrubs { commands.clear(&from) } else { Ok(()) });
         if let Err(error) = copied {
             if let Some(spilling) = &mut state.spilling {
-                spilling.keep_idle(place.size, host);
+                spilling.host.add_idle(host);
             }
             return Err(error);
         }
@@ -72,14 +72,23 @@ impl<M: Memory> Inner<M> {
         Ok(MovedOut::Done(place.size))
     }
 
-    /// Creates a host segment, if necessary after freeing the idle ones.
-    fn create_host_segment(&self, state: &mut State<M>, bytes: u64) -> Result<Option<M::Segment>, DeviceError> {
-        match self.memory.create_host_segment(bytes) {
+    /// Creates a host segment for a block of `size` bytes, of at most `room` bytes, if necessary after freeing the idle ones.
+    fn create_host_segment(
+        &self,
+        state: &mut State<M>,
+        size: u64,
+        room: u64,
+    ) -> Result<Option<HostSegment<M::Segment>>, DeviceError> {
+        let idle = state.spilling.as_ref().map_or(0, |spilling| spilling.host.idle_bytes());
+        let bytes = host_segments::new_bytes(size, room.saturating_sub(idle));
+        let create =
+            |bytes| Ok(self.memory.create_host_segment(bytes)?.map(|segment| HostSegment::new(segment, bytes)));
+        match create(bytes) {
             Err(DeviceError::Refused { .. }) => {
                 if let Some(spilling) = &mut state.spilling {
-                    spilling.drop_idle();
+                    spilling.host.take_all_idle();
                 }
-                self.memory.create_host_segment(bytes)
+                create(size)
             }
             created => created,
         }
@@ -105,25 +114,14 @@ impl<M: Memory> State<M> {
         self.segments.contains_key(&segment) && !self.unanswered.contains(&segment)
     }
 
-    /// Returns whether the limit on host bytes has room for a block, and frees idle host segments that are in the way. With
-    /// `reuses`, an idle segment of the size serves the block.
-    pub(super) fn make_host_room(&mut self, size: u64, reuses: bool, allowance: u64) -> bool {
-        let used = self.host_bytes();
-        let Some(spilling) = &mut self.spilling else { return false };
-        if used.saturating_add(size) > spilling.limit.saturating_add(allowance) {
-            return false;
-        }
-        if !reuses || !spilling.idle.contains_key(&size) {
-            spilling.trim_idle(used + size);
-        }
-        true
-    }
-
     /// Moves a block out of the heap's segments, after its bytes were copied.
-    pub(super) fn detach(&mut self, block: BlockId, copy: HostCopy<M::Segment>) {
+    pub(super) fn detach(&mut self, block: BlockId, mut copy: HostCopy<M::Segment>) {
         let place = self.heap.detach(block).expect("the block is allocated and not pinned");
         if let Some(spilling) = &mut self.spilling {
             spilling.transit.retain(|transit| transit.block != block);
+            if let HostCopy::Segment(host) = &mut copy {
+                spilling.host.put_in_use(host, place.size);
+            }
             spilling.copies.insert(block, copy);
             spilling.counts.moved_out += place.size;
             spilling.counts.blocks_out += 1;

@@ -36,7 +36,7 @@ impl<M: Memory> Inner<M> {
             if state.spilling.iter().flat_map(|spilling| &spilling.transit).any(|transit| transit.block == block) {
                 return Ok(MovedOut::Contended);
             }
-            if !state.make_host_room(place.size, false, allowance) {
+            if state.make_host_room(place.size, false, allowance).is_none() {
                 return Ok(MovedOut::HostLimit);
             }
             let transit = Transit { block, size: place.size, valid: true };

@@ -27,7 +27,8 @@ pub struct SpillStats {
     pub host_blocks: u64,
     /// Bytes of the blocks that are being read back. They are still on the device.
     pub in_transit: u64,
-    /// Bytes of host buffers that are kept for reuse. [`Pool::trim`](crate::Pool::trim) frees them.
+    /// Bytes of host buffers that no block uses. [`Pool::trim`](crate::Pool::trim) frees the buffers without a block; others exceed
+    /// their blocks by a quarter at most.
     pub idle: u64,
     /// Bytes of the blocks that stay on the device, by [`Storage::keep_on_device`](crate::Storage::keep_on_device).
     pub kept: u64,
@@ -56,7 +57,7 @@ impl<M: Memory> State<M> {
             host: stats.spilled.current,
             host_blocks: stats.spilled_blocks.current,
             in_transit: spilling.transit.iter().map(|transit| transit.size).sum(),
-            idle: spilling.idle_bytes,
+            idle: spilling.host.idle_bytes() + spilling.host.excess(),
             kept: kept.map(|place| place.size).sum(),
             moved_out,
             moved_in,

@@ -1,0 +1,88 @@
+//! Ranges that are cleared by moving blocks to host memory: programs with varying sizes wait for nothing.
+
+use crate::common::Outcome;
+use crate::spill::{AdapterMapped, NoopMapped};
+use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, stamp};
+use wgpu_pool::{HostMemory, Pool, PoolOptions};
+
+/// Training steps whose sizes differ: parameters that every step uses, and activations that are used in the reverse order.
+/// Verifies all contents, and returns the pool's peak of allocated bytes.
+fn train<S: Subject>(pool: &Pool<S::Memory>, steps: u64) -> Result<u64, Box<dyn std::error::Error>> {
+    let size = |step: u64, layer: u64| SEGMENT / 16 + (step * 7 + layer * 5) % 13 * (SEGMENT / 40) + step % 3 * 100;
+    let parameters: Vec<_> = (0..6).map(|_| pool.allocate(SEGMENT / 5)).collect::<Result<_, _>>()?;
+    for (parameter, number) in parameters.iter().zip(0..) {
+        stamp(parameter, number)?;
+    }
+    for step in 0..steps {
+        let mut activations = Vec::new();
+        for (parameter, layer) in parameters.iter().zip(0..) {
+            assert_stamp::<S>(parameter, layer);
+            for part in 0..3 {
+                let activation = pool.allocate(size(step, 3 * layer + part))?;
+                stamp(&activation, 100 * layer + part)?;
+                activations.push((activation, 100 * layer + part));
+            }
+        }
+        while let Some((activation, number)) = activations.pop() {
+            assert_stamp::<S>(&activation, number);
+        }
+    }
+    assert_consistent(pool);
+    Ok(pool.stats().allocated.peak)
+}
+
+fn varying_sizes_move_by_recorded_copies_only<S: Subject>(memory: S::Memory, small: S::Memory) -> Outcome {
+    let need = train::<S>(&Pool::new(memory, options())?, 12)?;
+    let limited = PoolOptions { limit: Some(need / 2), spill: Some(u64::MAX), ..options() };
+    let pool = Pool::new(small, limited)?;
+    train::<S>(&pool, 12)?;
+    let remedies = pool.remedies();
+    assert!(remedies.spilled > 0, "{remedies:?}");
+    assert_eq!((remedies.waits, remedies.host_copies), (0, 0), "{remedies:?}");
+    assert!(pool.stats().reserved.peak <= need / 2);
+    Ok(())
+}
+
+macro_rules! on {
+    ($($name:ident $subject:ty),*) => {
+        $(
+            #[test]
+            fn $name() -> Outcome {
+                let (Some(memory), Some(small)) = (<$subject>::memory(), <$subject>::memory()) else { return Ok(()) };
+                varying_sizes_move_by_recorded_copies_only::<$subject>(memory, small)
+            }
+        )*
+    };
+}
+
+on! {
+    varying_sizes_on_an_accounting_memory crate::subjects::Accounting,
+    varying_sizes_on_the_host crate::subjects::Host,
+    varying_sizes_without_a_driver NoopMapped
+}
+
+#[test]
+fn varying_sizes_on_the_adapter() -> Outcome {
+    let (Some(memory), Some(small)) = (AdapterMapped::memory(), AdapterMapped::memory()) else { return Ok(()) };
+    // Without the feature, the device copies to host memory by read-backs, which wait.
+    if !memory.device().features().contains(wgpu_pool::wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) {
+        return Ok(());
+    }
+    varying_sizes_move_by_recorded_copies_only::<AdapterMapped>(memory, small)
+}
+
+/// Host buffers are reused although no size occurs twice, so host memory does not grow with the number of sizes.
+#[test]
+fn host_buffers_serve_other_sizes() -> Outcome {
+    let pool =
+        Pool::new(HostMemory::default(), PoolOptions { limit: Some(8 * SEGMENT), spill: Some(u64::MAX), ..options() })?;
+    for step in 0..400 {
+        let storage = pool.allocate(SEGMENT - step % 250 * 1000)?;
+        stamp(&storage, step)?;
+        storage.offload()?;
+        assert_stamp::<crate::subjects::Host>(&storage, step);
+    }
+    let stats = pool.spill_stats();
+    assert!(stats.host == 0 && stats.idle <= 2 * (SEGMENT + SEGMENT / 8), "{stats:?}");
+    Ok(())
+}
