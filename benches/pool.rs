@@ -3,6 +3,7 @@
 //! - A warm pair: one block is allocated and one is freed, among others, through [`Storage`]; the same within a scope,
 //!   and with history recording. Measuring the cost of attribution needs a build that can disable it: `RUSTFLAGS="--cfg
 //!   wgpu_pool_bench" cargo bench --bench pool`.
+//! - Dry runs: the same pair, the start and the result of a dry run, and an operation on small tensors.
 //! - A trim with nothing to release, and a trim of one segment, on every memory of the machine.
 //! - The reserved bytes after a trim of programs with few live blocks.
 //! - Eight threads on one pool, compared with one thread that interleaves their steps.
@@ -44,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Err(error) => println!("no adapter: {error}"),
     }
+    dry_runs(options.rounds)?;
     sparse()?;
     threads(options.rounds);
     Ok(())
@@ -145,6 +147,47 @@ fn measured(
         }
     }
     Ok(median(times))
+}
+
+/// The cost of dry runs, on a device without a driver.
+fn dry_runs(rounds: u32) -> Result<(), Box<dyn Error>> {
+    const CALLS: usize = 2000;
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let pool = Pool::from_device(device, queue, PoolOptions::default())?;
+    let mut random = Random::new(1);
+    let _live = (0..1000).map(|_| pool.allocate(random.size(MIB))).collect::<Result<Vec<_>, _>>()?;
+    println!("dry runs (no driver)");
+    let (pair, _) = pool.dry_run(|| {
+        let mut live = (0..1000).map(|_| pool.allocate(random.size(MIB))).collect::<Result<Vec<_>, _>>()?;
+        measured(rounds, CALLS, || {
+            let place = random.below(live.len());
+            live[place] = pool.allocate(random.size(MIB))?;
+            Ok(())
+        })
+    })?;
+    println!("  a warm pair among 1,000 blocks    {:>12.1} ns", pair?);
+    #[cfg(feature = "tensor")]
+    {
+        let one = wgpu_pool::Tensor::full(&pool, [16, 16], 1.0_f32)?;
+        let mut sum = || {
+            drop(one.add(&one)?);
+            Ok(())
+        };
+        let (dry, _) = pool.dry_run(|| measured(rounds, CALLS, &mut sum))?;
+        println!("  an addition of tensors            {:>12.1} ns", dry?);
+        println!("    the same, recorded              {:>12.1} ns", measured(rounds, CALLS, &mut sum)?);
+    }
+    let empty = measured(rounds, 20, || {
+        pool.dry_run(|| ())?;
+        Ok(())
+    })?;
+    println!("  an empty one among 1,000 blocks   {:>12.1} µs", empty / 1000.0);
+    let (events, trace) = (100_000, Instant::now());
+    let (result, _) = pool.dry_run(|| (0..events).try_for_each(|_| pool.allocate(1000).map(drop)))?;
+    result?;
+    let nanoseconds = trace.elapsed().as_secs_f64() * 1e9 / f64::from(events);
+    println!("  a pair, with start and result     {nanoseconds:>12.1} ns");
+    Ok(())
 }
 
 /// The reserved bytes of programs with few live blocks.

@@ -46,6 +46,7 @@ pub mod guide {
         #[cfg(feature = "tensor")]
         from_cubecl: "guide/from_cubecl.md";
         planning: "guide/planning.md";
+        dry_run: "guide/dry_run.md";
         why_an_arena_works: "guide/why_an_arena_works.md";
         #[cfg(feature = "tensor")]
         limitations: "guide/limitations.md";
@@ -87,8 +88,8 @@ pub use device::{
 #[cfg(feature = "serde")]
 pub use error::SnapshotFileError;
 pub use error::{
-    Advice, AllocateError, Bytes, DeviceError, Error, GrowthError, Holder, HolderGrowth, OpenError, OptionsError,
-    OutOfMemory, Result, Site,
+    Advice, AllocateError, BudgetError, Bytes, DeviceError, DryRunError, Error, GrowthError, Holder, HolderGrowth,
+    MaxBatchError, OpenError, OptionsError, OutOfMemory, Result, Site,
 };
 #[cfg(feature = "tensor")]
 pub use error::{KernelError, TensorError};
@@ -103,11 +104,11 @@ pub use ops::{
 #[cfg(feature = "tensor")]
 pub use pool::Profile;
 pub use pool::{
-    Compacted, Download, Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock, Leaks, Mark, MemoryPressure, Pin,
-    Pinned, Pool, PoolOptions, Relief, Remedies, Report, Residence, Scope, ScopeCounts, Snapshot, SpillStats, Storage,
-    Trimmed, WeakPool, WeakStorage,
+    Compacted, Download, DryRun, Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock, Leaks, Mark, MaxBatch,
+    MemoryPressure, Peak, Pin, Pinned, Pool, PoolOptions, Refusal, Relief, Remedies, Report, Residence, Scope,
+    ScopeCounts, Snapshot, SpillStats, Storage, Trimmed, WeakPool, WeakStorage,
 };
-pub use report::{Breakdown, DriverBreakdown, Fragmentation, MemoryTable};
+pub use report::{Breakdown, Budget, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]
 pub use tensor::{
     Axes, Axis, DType, Element, HostTensor, IndexRange, IntoHostError, MAX_RANK, Part, Tensor, TensorIndex,

@@ -28,3 +28,5 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 
 #[cfg(test)]
 pub(crate) mod differences;
+#[cfg(test)]
+pub(crate) mod dry_runs;

@@ -3,12 +3,12 @@
 use crate::limited;
 use crate::model::{Sizes, Transformer};
 use crate::nn::attention::Cache;
-use crate::nn::differences;
+use crate::nn::{Trainer, differences, dry_runs};
 use crate::text::Text;
 use crate::{Options, TEXT, chosen, upload};
 use clap::Parser;
 use std::process::ExitCode;
-use wgpu_pool::{CrossEntropy, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{AdamW, CrossEntropy, Pool, PoolOptions, Tensor, TensorError};
 
 const SIZES: Sizes = Sizes { characters: 11, context: 9, width: 16, heads: 2, layers: 2 };
 const NUMBERS: [u32; 14] = [1, 5, 2, 2, 10, 0, 7, 3, 9, 4, 4, 8, 6, 1];
@@ -86,4 +86,25 @@ fn half_of_the_memory_gives_the_same_losses() -> Result<(), crate::Failure> {
     let options = Options::parse_from(["transformer", "--steps", "8", "--batch", "4"]);
     assert_eq!(limited::compare(&text, sizes, &options, 50)?, ExitCode::SUCCESS);
     Ok(())
+}
+
+/// Creates a model and trains it for some steps.
+fn train(pool: &Pool, steps: usize) -> Result<(), TensorError> {
+    let mut model = Transformer::new(pool, SIZES, 3)?;
+    let mut trainer = Trainer::new(AdamW::default());
+    for step in 0..steps {
+        let length = NUMBERS.len() - 2 * step;
+        let numbers = upload(pool, &NUMBERS[..length], 2)?;
+        let targets = Tensor::from_slice(pool, &NUMBERS[..length], [length])?;
+        let (scores, kept) = model.forward(&numbers)?;
+        let gradient = scores.cross_entropy_backward(&targets, CrossEntropy::default())?;
+        model.backward(kept, &gradient.reshape([2, length / 2, SIZES.characters])?)?;
+        trainer.step(model.parameters())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_of_the_training_reaches_the_peaks_of_the_training() -> Result<(), Box<dyn std::error::Error>> {
+    dry_runs::check(|pool| train(pool, 3))
 }

@@ -1,11 +1,11 @@
 //! Compares the model's gradients with finite differences, and tiles with the whole image.
 
 use crate::model::{SIGHT, UNet};
-use crate::nn::differences;
+use crate::nn::{Trainer, differences, dry_runs};
 use crate::shapes::{CLASSES, Picture};
 use crate::{batch, tiles};
 use fastrand::Rng;
-use wgpu_pool::{CrossEntropy, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{AdamW, CrossEntropy, Pool, PoolOptions, Tensor, TensorError};
 
 fn pool() -> Option<Pool> {
     Pool::request_blocking(PoolOptions::default()).inspect_err(|error| eprintln!("skipped: {error}")).ok()
@@ -44,4 +44,23 @@ fn tiles_with_a_halo_match_the_whole_image_and_tiles_without_do_not() -> Result<
     assert_eq!(tiles::classes_exactly(&model, &pool, &image, [size; 2], core, || {})?, whole);
     assert_ne!(tiles::classes(&model, &pool, &image, [size; 2], core, SIGHT / 8, || {})?, whole);
     Ok(())
+}
+
+/// Creates a model and trains it for some steps.
+fn train(pool: &Pool, steps: u64) -> Result<(), TensorError> {
+    let mut model = UNet::new(pool, 3)?;
+    let mut trainer = Trainer::new(AdamW::default());
+    for step in 0..steps {
+        let [images, classes] = batch(pool, &[Picture::random(32, &mut Rng::with_seed(step))], step)?;
+        let (scores, kept) = model.forward(&images)?;
+        let gradient = scores.cross_entropy_backward(&classes, CrossEntropy::default())?;
+        model.backward(kept, &gradient)?;
+        trainer.step(model.parameters())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_of_the_training_reaches_the_peaks_of_the_training() -> Result<(), Box<dyn std::error::Error>> {
+    dry_runs::check(|pool| train(pool, 3))
 }

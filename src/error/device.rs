@@ -105,6 +105,18 @@ pub enum DeviceError {
     /// The memory stores no bytes: it is the accounting memory.
     #[error("the accounting memory holds no bytes")]
     NoBytes,
+    /// The call needs the bytes of a tensor, and this thread is in a [dry run](crate::Pool::dry_run), which executes nothing.
+    #[error("a dry run executes nothing, so there is nothing to read or to pin in {}: leave the call out of it", Bytes(*bytes))]
+    DryRun {
+        /// The bytes to read or to pin.
+        bytes: u64,
+    },
+    /// The storage was allocated in a [dry run](crate::Pool::dry_run) that has ended, or that is on another thread. It has no memory.
+    #[error("a storage of {} was allocated in a dry run and has no memory outside of it: allocate it again", Bytes(*bytes))]
+    DryStorage {
+        /// The bytes of the storage.
+        bytes: u64,
+    },
     /// The adapter lacks a required feature.
     #[error("the adapter has no {feature}")]
     Unsupported {

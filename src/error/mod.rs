@@ -5,8 +5,10 @@
 
 mod advice;
 mod allocate;
+mod budget;
 mod bytes;
 mod device;
+mod dry_run;
 mod growth;
 mod heap;
 mod holder;
@@ -25,8 +27,10 @@ mod working_set;
 
 pub use advice::Advice;
 pub use allocate::AllocateError;
+pub use budget::BudgetError;
 pub use bytes::Bytes;
 pub use device::DeviceError;
+pub use dry_run::{DryRunError, MaxBatchError};
 pub use growth::GrowthError;
 pub use heap::*;
 pub use holder::{Holder, HolderGrowth, Site};

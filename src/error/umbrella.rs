@@ -2,7 +2,10 @@
 
 #[cfg(feature = "serde")]
 use super::SnapshotFileError;
-use super::{AllocateError, DeviceError, GrowthError, HeapError, InvariantBroken, OpenError, OptionsError, PlanError};
+use super::{
+    AllocateError, BudgetError, DeviceError, DryRunError, GrowthError, HeapError, InvariantBroken, OpenError,
+    OptionsError, PlanError,
+};
 #[cfg(feature = "tensor")]
 use super::{KernelError, TensorError};
 
@@ -52,6 +55,12 @@ pub enum Error {
     /// The memory of a loop grew in an iteration.
     #[error(transparent)]
     Growth(#[from] GrowthError),
+    /// A dry run did not start.
+    #[error(transparent)]
+    DryRun(#[from] DryRunError),
+    /// A dry run does not match its budget.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// A list of buffers cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),

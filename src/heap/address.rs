@@ -43,6 +43,9 @@ impl fmt::Display for SubPool {
     }
 }
 
+/// The largest number of slots.
+pub(super) const MOST_SLOTS: u32 = 1 << 31;
+
 /// Identifies an active block until the block is freed and its last pin is removed. After that the id is stale, and
 /// every use of it is refused.
 ///
@@ -61,6 +64,16 @@ impl BlockId {
     #[must_use]
     pub const fn key(self) -> usize {
         self.key as usize
+    }
+
+    /// Returns an id that no block of a heap has, for a number below 2³¹.
+    pub(crate) const fn outside(number: u32) -> Option<Self> {
+        if number < MOST_SLOTS { Some(Self { key: number | MOST_SLOTS, generation: u32::MAX }) } else { None }
+    }
+
+    /// Returns the number of an id that no block of a heap has.
+    pub(crate) const fn outside_number(self) -> Option<u32> {
+        if self.key < MOST_SLOTS { None } else { Some(self.key - MOST_SLOTS) }
     }
 
     /// Returns the generation, which counts the blocks in this slot.

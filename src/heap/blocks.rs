@@ -1,6 +1,6 @@
 //! The records of all blocks, in reusable slots.
 
-use super::address::BlockId;
+use super::address::{BlockId, MOST_SLOTS};
 
 /// The slot of a block's record.
 pub(super) type Key = u32;
@@ -76,7 +76,7 @@ impl Block {
 const _: () = assert!(size_of::<Block>() == 32);
 
 /// All records. Grows to the largest number of blocks so far, and then allocates no more host memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Blocks {
     slots: Vec<Block>,
     /// The vacant record to use next: the most recently vacated one, which is likely in the cache.
@@ -93,12 +93,12 @@ impl Blocks {
     /// Stores a record in a slot, and keeps the slot's generation.
     ///
     /// # Panics
-    /// At 2³² − 1 blocks, whose records alone are 128 GiB.
+    /// At 2³¹ blocks, whose records alone are 64 GiB.
     #[inline]
     pub(super) fn insert(&mut self, block: Block) -> Key {
         if self.vacant == NONE {
-            let key = u32::try_from(self.slots.len()).expect("fewer than 2^32 blocks fit the host's memory");
-            assert_ne!(key, NONE, "fewer than 2^32 - 1 blocks fit the host's memory");
+            let key = u32::try_from(self.slots.len()).ok().filter(|&key| key < MOST_SLOTS);
+            let key = key.expect("fewer than 2^31 blocks fit the host's memory");
             self.slots.push(Block { generation: 0, ..block });
             return key;
         }

@@ -22,7 +22,7 @@ pub(super) struct Entry {
 ///
 /// Invariant: a block is in exactly one list iff it is inactive: a list of `whole` if it spans a segment, otherwise of
 /// `split`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FreeLists {
     split: ListSet,
     whole: ListSet,
@@ -107,7 +107,7 @@ impl FreeLists {
 ///
 /// Invariants: a block is in the list of its class, and its record contains its position there; a bit of `bins` is set
 /// iff the list is not empty; a bit of `octaves` is set iff the octave's `bins` are not 0.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ListSet {
     /// One bit for each octave.
     octaves: u32,

@@ -130,7 +130,7 @@ impl Default for HeapOptions {
 /// assert_eq!(heap.release_inactive().len(), 1);
 /// # Ok::<(), wgpu_pool::error::HeapError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Heap {
     /// The base-2 logarithm of the granule.
     granule_bits: u32,

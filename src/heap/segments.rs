@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The record of a segment. Sizes are in granules.
 ///
 /// Invariant: `active` is the sum of the active blocks' sizes; the segment is in the idle list iff this is 0.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Segment {
     /// The segment's id.
     pub(super) id: SegmentId,
@@ -29,7 +29,7 @@ pub(super) struct Segment {
 /// All segments.
 ///
 /// Invariant: the idle list is ordered by the time at which the segments became idle.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Segments {
     slots: Slab<Segment>,
     by_number: BTreeMap<SegmentId, u32>,

@@ -39,6 +39,9 @@ impl<M: Memory> Pool<M> {
     /// Idle segments stay; [`Pool::trim`] returns them to the driver. [`Pool::pressure`] drops all caches except
     /// compiled kernels.
     pub fn clear_caches(&self) {
+        if let Some(dry) = self.dry() {
+            return dry.clear_caches();
+        }
         let references = std::mem::take(&mut self.inner.state().references);
         drop(references);
         self.inner.memory.drop_caches(CacheLevel::Kernels);

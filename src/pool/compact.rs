@@ -60,6 +60,9 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// As [`Pool::compact`].
     pub fn compact_up_to(&self, max_bytes: u64) -> Result<Compacted, DeviceError> {
+        if let Some(dry) = self.dry() {
+            return dry.compact_up_to(max_bytes);
+        }
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
             // A plan moves each block at most once; the next plan may move it again.

@@ -18,8 +18,11 @@ impl<M: Memory> Pool<M> {
     /// Starts a download with room for `bytes` bytes.
     ///
     /// # Errors
-    /// [`DeviceError::Refused`] if the memory cannot be allocated.
+    /// [`DeviceError::Refused`] if the memory cannot be allocated; [`DeviceError::DryRun`] in a dry run.
     pub fn download(&self, bytes: u64) -> Result<Download<M>, DeviceError> {
+        if self.inner.shadow().is_some() {
+            return Err(DeviceError::DryRun { bytes });
+        }
         Ok(Download { inner: Arc::clone(&self.inner), readback: self.inner.memory.readback(bytes)? })
     }
 }
@@ -29,7 +32,8 @@ impl<M: Memory> Download<M> {
     /// [`COPY_UNIT`](crate::COPY_UNIT). Does not wait for the read; waits as [`Storage::write`].
     ///
     /// # Errors
-    /// [`DeviceError::OutOfRange`] if the range exceeds the storage or the remaining room; [`DeviceError::Misaligned`].
+    /// [`DeviceError::OutOfRange`] if the range exceeds the storage or the remaining room; [`DeviceError::Misaligned`];
+    /// [`DeviceError::DryRun`] in a dry run; [`DeviceError::DryStorage`] for a storage of a dry run that has ended.
     ///
     /// # Panics
     /// If the storage belongs to a different pool.
@@ -37,7 +41,9 @@ impl<M: Memory> Download<M> {
         assert!(Arc::ptr_eq(&self.inner, storage.inner()), "the storage belongs to a different pool");
         check_alignment(offset, length)?;
         check_range(offset, length, storage.bytes().next_multiple_of(crate::device::COPY_UNIT))?;
-        let (mut commands, places) = self.inner.resolve([storage])?;
+        let Some((mut commands, places)) = self.inner.resolve([storage])? else {
+            return Err(DeviceError::DryRun { bytes: length });
+        };
         if let Some(place) = places.first() {
             commands.read(&place.part(offset, length)?, &mut self.readback)?;
         }

@@ -112,6 +112,11 @@ pub(super) fn allocate<M: Memory>(
     let Some(requested) = NonZeroU64::new(bytes) else {
         return Ok(Storage::new(inner, None, None, 0));
     };
+    if !inner.dry_runs.none()
+        && let Some(allocated) = inner.allocate_in_dry_run(bytes, content, site, sizing)
+    {
+        return allocated;
+    }
     inner.memory.check()?;
     let limit = inner.growth.maximum_segment;
     if bytes > limit {
@@ -385,6 +390,9 @@ impl<M: Memory> Pool<M> {
     /// spilling, if other blocks can move to host memory. O(1) while no block is pinned, otherwise O(blocks).
     #[must_use]
     pub fn largest_request(&self) -> Option<u64> {
+        if let Some(dry) = self.dry() {
+            return dry.largest_request();
+        }
         let state = self.inner.state();
         Some(self.inner.largest_in_room(&state)?.max(state.heap.largest_hole()))
     }

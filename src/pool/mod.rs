@@ -15,6 +15,7 @@ mod compact;
 mod compensate;
 mod create;
 mod download;
+mod dry_run;
 mod growth;
 #[cfg(not(target_arch = "wasm32"))]
 mod host_copy;
@@ -45,6 +46,7 @@ pub(crate) use attribution::Content;
 pub use attribution::{Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock, Leaks, Mark, Scope, ScopeCounts};
 pub use compact::Compacted;
 pub use download::Download;
+pub use dry_run::{DryRun, MaxBatch, Peak, Refusal};
 pub use options::PoolOptions;
 pub use pin::{Pin, Pinned};
 pub use pressure::{MemoryPressure, Relief};
@@ -64,6 +66,7 @@ use crate::error::{DeviceError, InvariantBroken, OpenError, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use append::AppendLoops;
 use attribution::Attribution;
+use dry_run::DryRuns;
 use growth::Growth;
 use pressure::Callback;
 use references::References;
@@ -119,6 +122,7 @@ pub(crate) struct Inner<M: Memory> {
     /// The number of host copies that delay the commands of other threads.
     #[cfg(not(target_arch = "wasm32"))]
     host_copies: AtomicUsize,
+    dry_runs: DryRuns,
     state: Mutex<State<M>>,
 }
 
@@ -195,6 +199,7 @@ impl<M: Memory> Pool<M> {
             growing: Mutex::new(()),
             #[cfg(not(target_arch = "wasm32"))]
             host_copies: AtomicUsize::new(0),
+            dry_runs: DryRuns::default(),
             state: Mutex::new(state),
         };
         Ok(Self::of(&Arc::new(inner)))
@@ -221,22 +226,34 @@ impl<M: Memory> Pool<M> {
     /// Returns the counters: current values, peaks and totals. O(1).
     #[must_use]
     pub fn stats(&self) -> Stats {
+        if let Some(dry) = self.dry() {
+            return dry.stats();
+        }
         self.inner.state().heap.stats()
     }
 
     /// Returns how often each measure was taken for a request that no hole could serve. O(1).
     #[must_use]
     pub fn remedies(&self) -> Remedies {
+        if let Some(dry) = self.dry() {
+            return dry.remedies();
+        }
         self.inner.state().remedies
     }
 
     /// Sets every peak to the current value. Equals `torch.cuda.reset_peak_memory_stats`.
     pub fn reset_peaks(&self) {
+        if let Some(shadow) = self.inner.shadow() {
+            return shadow.reset_peaks();
+        }
         self.inner.state().heap.reset_peaks();
     }
 
     /// Sets every total to zero. Equals `torch.cuda.reset_accumulated_memory_stats`.
     pub fn reset_accumulated(&self) {
+        if let Some(dry) = self.dry() {
+            return dry.reset_accumulated();
+        }
         self.inner.state().heap.reset_accumulated();
     }
 
@@ -245,18 +262,27 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// The first violated invariant.
     pub fn check(&self) -> Result<(), InvariantBroken> {
+        if let Some(dry) = self.dry() {
+            return dry.check();
+        }
         self.inner.state().heap.check()
     }
 
     /// Returns the limit on reserved bytes, if one is set.
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
+        if let Some(dry) = self.dry() {
+            return dry.limit();
+        }
         self.inner.state().limit
     }
 
     /// Sets or removes the limit on reserved bytes. A limit below the reserved bytes frees nothing: requests that need
     /// a new segment fail until reserved bytes have fallen.
     pub fn set_limit(&self, limit: Option<u64>) {
+        if let Some(dry) = self.dry() {
+            return dry.set_limit(limit);
+        }
         self.inner.state().limit = limit;
     }
 
@@ -294,6 +320,9 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// The error of a failed batch; [`DeviceError::Lost`].
     pub fn submit(&self) -> Result<(), DeviceError> {
+        if let Some(dry) = self.dry() {
+            return dry.submit();
+        }
         self.inner.memory.submit(Submit::Now)?;
         self.inner.note_submission();
         Ok(())
@@ -305,6 +334,9 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// As [`Pool::submit`].
     pub async fn synchronize(&self) -> Result<(), DeviceError> {
+        if let Some(dry) = self.dry() {
+            return dry.submit();
+        }
         let finished = self.inner.memory.finished().await;
         self.inner.settle();
         self.inner.note_submission();
@@ -317,6 +349,9 @@ impl<M: Memory> Pool<M> {
     /// As [`Pool::submit`].
     #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn synchronize_blocking(&self) -> Result<(), DeviceError> {
+        if let Some(dry) = self.dry() {
+            return dry.submit();
+        }
         #[cfg(wgpu_pool_suspend)]
         return crate::device::block_on(self.synchronize());
         #[cfg(not(wgpu_pool_suspend))]
@@ -430,6 +465,7 @@ impl<M: Memory> fmt::Debug for Pool<M> {
             growing: _,
             #[cfg(not(target_arch = "wasm32"))]
                 host_copies: _,
+            dry_runs: _,
             state: _,
         } = &*self.inner;
         f.debug_struct("Pool")

@@ -1,5 +1,6 @@
 //! Pins: guards that keep a block at its location, with the call sites that created them.
 
+use super::dry_run::Target;
 use super::{Inner, Pool, Storage};
 use crate::device::{COPY_UNIT, Gpu, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
@@ -31,6 +32,9 @@ impl<M: Memory> Pool<M> {
     /// free. O(pins).
     #[must_use]
     pub fn pins(&self) -> Vec<Pin> {
+        if let Some(dry) = self.dry() {
+            return dry.pins();
+        }
         let state = self.inner.state();
         let pins = state.pins.iter().filter_map(|(_, &(block, site))| {
             let place = state.heap.active_place(block)?;
@@ -57,10 +61,15 @@ impl<M: Memory> Storage<M> {
     ///
     /// # Errors
     /// [`DeviceError::ZeroBytes`] for a storage of zero bytes, which no command can use; the error of a failed batch;
+    /// [`DeviceError::DryRun`] in a dry run; [`DeviceError::DryStorage`] for a storage of a dry run that has ended;
     /// [`DeviceError::Lost`].
     #[track_caller]
     pub fn pin(&self) -> Result<Pinned<M>, DeviceError> {
-        let block = self.block().ok_or(DeviceError::ZeroBytes)?;
+        let block = match self.target()? {
+            Target::Nothing if self.bytes() == 0 => return Err(DeviceError::ZeroBytes),
+            Target::Nothing | Target::Shadow(..) => return Err(DeviceError::DryRun { bytes: self.bytes() }),
+            Target::Device(_, block) => block,
+        };
         let inner = self.inner();
         let site = Location::caller();
         let (place, number) = loop {
@@ -118,10 +127,20 @@ impl Pinned<Gpu> {
 
 impl<M: Memory> Drop for Pinned<M> {
     fn drop(&mut self) {
+        if let Some(shadow) = self.inner.shadow() {
+            shadow.unpin(self.number, self.block);
+        }
+        self.inner.unpin(self.number, self.block);
+    }
+}
+
+impl<M: Memory> Inner<M> {
+    /// Removes a pin, and frees the block if it was the last pin of a freed block.
+    pub(super) fn unpin(self: &Arc<Self>, number: usize, block: BlockId) {
         let last = |heap: &Heap, block| heap.pins(block) == 1 && heap.allocated_place(block).is_none();
-        self.inner.release_block(self.block, last, &mut |state| {
-            state.pins.remove(self.number);
-            state.heap.unpin(self.block).expect("the guard pinned the block");
+        self.release_block(block, last, &mut |state| {
+            state.pins.remove(number);
+            state.heap.unpin(block).expect("the guard pinned the block");
         });
     }
 }

@@ -83,6 +83,9 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// The error of a failed batch during compaction. The other steps are executed nevertheless.
     pub fn pressure(&self, level: MemoryPressure) -> Result<Relief, DeviceError> {
+        if let Some(dry) = self.dry() {
+            return dry.pressure(level);
+        }
         log::debug!("wgpu-pool: memory pressure: {level:?}");
         let compacted = if level == MemoryPressure::Critical { self.compact() } else { Ok(Compacted::default()) };
         let trimmed = self.trim();

@@ -30,17 +30,28 @@ type Resolved<'a, M> = (<M as Memory>::Commands<'a>, Vec<Location<<M as Memory>:
 
 impl<M: Memory> Inner<M> {
     /// Returns the recorder's guard, and the locations of the storages while it is held. Storages of zero bytes have no
-    /// location and are omitted.
+    /// location and are omitted. `None` in a dry run of this thread, in which no command is recorded.
     ///
     /// Returns blocks in host memory to the device first ([`residence`](super::residence)). Waits only if the device has no
     /// room for them.
     ///
     /// # Errors
     /// [`DeviceError::WorkingSet`] if the device has no room for all storages together, [`DeviceError::Refused`] if it
-    /// refuses memory; the bytes stay in host memory.
+    /// refuses memory; the bytes stay in host memory. [`DeviceError::DryStorage`] for a storage of another dry run.
     pub(crate) fn resolve<'s>(
         &self,
-        storages: impl IntoIterator<Item = &'s Storage<M>> + Clone,
+        storages: impl IntoIterator<Item = &'s Storage<M>, IntoIter: Clone> + Clone,
+    ) -> Result<Option<Resolved<'_, M>>, DeviceError> {
+        if !self.records(storages.clone())? {
+            return Ok(None);
+        }
+        self.resolve_blocks(storages.into_iter().filter_map(Storage::block)).map(Some)
+    }
+
+    /// As [`Inner::resolve`], for blocks of this heap.
+    pub(super) fn resolve_blocks(
+        &self,
+        blocks: impl Iterator<Item = BlockId> + Clone,
     ) -> Result<Resolved<'_, M>, DeviceError> {
         let mut refusals = 0;
         let mut claim = None;
@@ -48,16 +59,15 @@ impl<M: Memory> Inner<M> {
             #[cfg(not(target_arch = "wasm32"))]
             self.wait_for_host_copy();
             let mut commands = self.memory.commands();
-            match self.locate(&mut commands, storages.clone()) {
+            match self.locate(&mut commands, blocks.clone()) {
                 Ok(Located::Places(places)) => return Ok((commands, places)),
                 Ok(Located::Detached) => {
                     drop(commands);
                     if claim.is_none() {
                         self.count_stall();
                     }
-                    let blocks = || storages.clone().into_iter().filter_map(Storage::block);
                     // Dropped when the command can be recorded: until then the blocks stay on the device.
-                    let claim = claim.get_or_insert_with(|| self.claim(blocks()));
+                    let claim = claim.get_or_insert_with(|| self.claim(blocks.clone()));
                     self.return_blocks(claim)?;
                 }
                 Err(DeviceError::Refused { .. }) if refusals < RESTORE_ATTEMPTS => {
@@ -70,12 +80,12 @@ impl<M: Memory> Inner<M> {
         }
     }
 
-    /// Returns the current locations of the storages. The caller holds the recorder, so that no block moves before the
+    /// Returns the current locations of the blocks. The caller holds the recorder, so that no block moves before the
     /// caller's command is recorded.
-    fn locate<'s>(
+    fn locate(
         &self,
         commands: &mut M::Commands<'_>,
-        storages: impl IntoIterator<Item = &'s Storage<M>> + Clone,
+        blocks: impl Iterator<Item = BlockId> + Clone,
     ) -> Result<Located<M::Segment>, DeviceError> {
         loop {
             let mut state = self.state();
@@ -85,12 +95,11 @@ impl<M: Memory> Inner<M> {
                 self.settle_with(commands);
                 state = self.state();
             }
-            let blocks = || storages.clone().into_iter().filter_map(Storage::block);
-            let places: Result<Vec<_>, NoPlace> = blocks().map(|block| state.place(block)).collect();
+            let places: Result<Vec<_>, NoPlace> = blocks.clone().map(|block| state.place(block)).collect();
             match places {
                 Ok(places) => {
                     if let Some(spilling) = &mut state.spilling {
-                        blocks().for_each(|block| spilling.used(block));
+                        blocks.for_each(|block| spilling.used(block));
                     }
                     return Ok(Located::Places(places));
                 }

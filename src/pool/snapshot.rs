@@ -273,6 +273,9 @@ impl<M: Memory> Pool<M> {
     /// meanwhile. Does not wait for the device, but polls it, which may run application callbacks.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        if let Some(dry) = self.dry() {
+            return dry.snapshot();
+        }
         let memory = &self.inner.memory;
         // Queried before the lock is taken, so the driver's values may be slightly older.
         let (name, driver, reclaimed) = (memory.name(), memory.driver_holdings(), memory.reclaim());

@@ -40,6 +40,9 @@ impl<M: Memory> Pool<M> {
     /// choose segments above that size.
     #[expect(clippy::must_use_candidate, reason = "the result is for reports, and not the purpose of the call")]
     pub fn trim(&self) -> Trimmed {
+        if let Some(dry) = self.dry() {
+            return dry.trim();
+        }
         self.trim_by(|state| state.heap.release_inactive())
     }
 
@@ -48,6 +51,9 @@ impl<M: Memory> Pool<M> {
     /// `bytes`.
     #[expect(clippy::must_use_candidate, reason = "the result is for reports, and not the purpose of the call")]
     pub fn trim_to(&self, bytes: u64) -> Trimmed {
+        if let Some(dry) = self.dry() {
+            return dry.trim_to(bytes);
+        }
         self.trim_by(|state| state.release_longest_idle(bytes))
     }
 

@@ -1,6 +1,8 @@
 //! Reports on a pool's memory, for people and for other tools. Reads counters and snapshots only.
 
 mod breakdown;
+mod budget;
+mod dry_run;
 #[cfg(feature = "serde")]
 mod file;
 #[cfg(feature = "report")]
@@ -10,4 +12,5 @@ mod summary;
 mod table;
 
 pub use breakdown::{Breakdown, DriverBreakdown, Fragmentation};
+pub use budget::Budget;
 pub use table::MemoryTable;

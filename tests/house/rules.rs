@@ -207,14 +207,14 @@ fn follows_the_layering(path: &str, layer: &str, paths: &[Path]) -> Vec<String> 
     inside.filter_map(|named| judge(named).map(|text| complaint(path, named.line, &text))).collect()
 }
 
-/// `report` may use errors, statistics and snapshots only.
+/// `report` may use errors, statistics, snapshots and the results of dry runs only.
 fn judge_side(named: &Path) -> Option<String> {
     let [layer, rest @ ..] = named.segments.as_slice() else {
         return None;
     };
     let published = |name: &String| {
         let lower = name.to_lowercase();
-        ["stats", "snapshot", "counter"].iter().any(|word| lower.contains(word))
+        ["stats", "snapshot", "counter", "dryrun"].iter().any(|word| lower.contains(word))
     };
     let may = match layer.as_str() {
         "error" => true,

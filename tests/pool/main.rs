@@ -19,6 +19,8 @@ mod downloads;
 #[cfg(feature = "tensor")]
 mod driver;
 mod dry_run;
+mod dry_run_batch;
+mod dry_run_handles;
 mod faults;
 mod fuzz;
 mod guarantee;

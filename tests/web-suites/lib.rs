@@ -28,6 +28,8 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "adapter::threads::threads_on_gl_wait_for_each_other_however_long_a_kernel_is_compiled",
             "adapter::threads::threads_that_record_at_once_each_get_their_own_results",
             "adapter::threads::waits_on_several_threads_end_when_the_device_is_done",
+            "pool::dry_run_handles::a_block_of_another_thread_is_never_freed_in_place_of_a_block_with_the_same_id",
+            "pool::dry_run_handles::other_threads_and_other_pools_are_not_part_of_a_dry_run",
             "pool::host_copies::a_thread_that_writes_continuously_does_not_prevent_requests_from_succeeding",
             "pool::last_rungs::a_limit_that_changes_while_threads_grow_the_pool_holds",
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_and_are_never_refused",
@@ -45,6 +47,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
         &[
             "adapter::kernel_refusal::a_panic_of_the_compiler_is_an_error",
             "ops::profile::more_dispatches_than_there_are_timestamps_are_counted_and_a_panic_ends_the_profile",
+            "pool::dry_run_handles::*::a_panic_ends_the_dry_run_and_leaves_the_pool_intact",
             "pool::host_copies::a_panic_in_a_callback_during_a_host_copy_loses_no_data",
             "pool::marks::asserting_an_iteration_that_grows_panics_with_the_call_site",
             "pool::pressure::*::a_panicking_callback_leaves_the_pool_consistent",
@@ -56,6 +59,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
         "needs a process of its own",
         &[
             "adapter::exit::*",
+            "pool::dry_run_batch::a_budget_*",
             "adapter::open::what_is_missing_is_said_in_one_sentence",
             "pool::driver::a_device_without_free_memory_returns_an_error_and_stays_usable",
         ],

@@ -116,8 +116,8 @@ impl<const N: usize> List<'_, N> {
         gpu: &Gpu,
     ) -> Result<(usize, Option<&'static Shader>), DeviceError> {
         let storages: Vec<&Storage> = entries.iter().flat_map(|entry| entry.map(Tensor::any_storage)).collect();
-        let (mut done, mut lacking) = (0, None);
-        record(&storages, |commands, places| {
+        let recorded = record(&storages, |commands, places| {
+            let (mut done, mut lacking) = (0, None);
             while done < entries.len() && lacking.is_none() {
                 let launch = Launch::of(&entries[done..], &places[done * N..], gpu);
                 let shader = &self.shaders[launch.windows.len() - 1];
@@ -128,9 +128,10 @@ impl<const N: usize> List<'_, N> {
                 launch.run(self, &program, commands)?;
                 done += launch.entries;
             }
-            Ok(())
+            Ok((done, lacking))
         })?;
-        Ok((done, lacking))
+        // A dry run dispatches nothing.
+        Ok(recorded.unwrap_or((entries.len(), None)))
     }
 }
 

@@ -177,12 +177,18 @@ impl<M: Memory> Pool<M> {
     /// to fewer if host memory cannot be allocated. The first call in a program calibrates the CPU's clock, which can
     /// take 0.2 s.
     pub fn start_history(&self, max_events: usize) {
+        if let Some(dry) = self.dry() {
+            return dry.start_history(max_events);
+        }
         let history = (max_events > 0).then(|| Box::new(History::new(max_events)));
         self.replace_history(history);
     }
 
     /// Stops recording, and discards the records. Equals `torch.cuda.memory._record_memory_history(enabled=None)`.
     pub fn stop_history(&self) {
+        if let Some(dry) = self.dry() {
+            return dry.stop_history();
+        }
         self.replace_history(None);
     }
 
@@ -194,6 +200,9 @@ impl<M: Memory> Pool<M> {
     /// Returns the recorded events, oldest first; empty unless [`Pool::start_history`] was called. O(events).
     #[must_use]
     pub fn history(&self) -> Vec<Event> {
+        if let Some(dry) = self.dry() {
+            return dry.history();
+        }
         let state = self.inner.state();
         state.attribution.history().map_or_else(Vec::new, |history| history.events().collect())
     }

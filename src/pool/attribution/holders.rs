@@ -59,6 +59,9 @@ impl<M: Memory> Pool<M> {
     /// scope. O(blocks).
     #[must_use]
     pub fn top_holders(&self, most: usize) -> Vec<Holder> {
+        if let Some(dry) = self.dry() {
+            return dry.top_holders(most);
+        }
         let mut holders = self.inner.state().holders();
         holders.truncate(most);
         holders
@@ -67,6 +70,9 @@ impl<M: Memory> Pool<M> {
     /// Returns the blocks that prevent a segment from being trimmed, largest first. O(blocks).
     #[must_use]
     pub fn holders_of(&self, segment: SegmentId) -> Vec<HeldBlock> {
+        if let Some(dry) = self.dry() {
+            return dry.holders_of(segment);
+        }
         let mut blocks = self.inner.state().held_blocks(|_, _| true);
         blocks.retain(|block| block.segment == segment);
         blocks
@@ -152,7 +158,8 @@ impl<M: Memory> State<M> {
         }
     }
 
-    fn each_allocated(&self, mut act: impl FnMut(SegmentId, BlockId, &BlockView, &Origin)) {
+    /// Calls `act` for each allocated block, on the device and in host memory.
+    pub(in crate::pool) fn each_allocated(&self, mut act: impl FnMut(SegmentId, BlockId, &BlockView, &Origin)) {
         for segment in self.heap.segments() {
             for block in segment.blocks() {
                 let Some(id) = block.id.filter(|_| block.state.is_allocated()) else { continue };

@@ -36,6 +36,9 @@ impl<M: Memory> Pool<M> {
     /// a warning: the remaining storages keep the pool alive, but no handle is left with which to query it.
     #[must_use]
     pub fn leaks(&self) -> Leaks {
+        if let Some(dry) = self.dry() {
+            return dry.leaks();
+        }
         self.inner.leaks()
     }
 }

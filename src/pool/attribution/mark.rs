@@ -59,6 +59,9 @@ impl<M: Memory> Pool<M> {
     /// Records the holders of the pool's memory. O(blocks).
     #[must_use]
     pub fn mark(&self) -> Mark {
+        if let Some(dry) = self.dry() {
+            return dry.mark();
+        }
         Mark { holders: self.inner.state().holders() }
     }
 
@@ -129,20 +132,19 @@ impl<M: Memory> GrowthCheck<M> {
     /// size, so that each growth is reported once.
     pub fn check_iteration(&mut self) -> Result<(), GrowthError> {
         self.iterations += 1;
-        let state = self.inner.state();
-        let now = state.heap.stats().requested.current;
+        let pool = Pool::of(&self.inner);
+        let now = pool.stats().requested.current;
         if self.iterations <= self.warm_up {
             self.allowed = if self.iterations == 1 { now } else { self.allowed.max(now) };
             if self.iterations == self.warm_up {
-                self.mark = Some(Mark { holders: state.holders() });
+                self.mark = Some(pool.mark());
             }
             return Ok(());
         }
         if now <= self.allowed {
             return Ok(());
         }
-        let later = Mark { holders: state.holders() };
-        drop(state);
+        let later = pool.mark();
         let growth = self.mark.replace(later.clone()).map(|mark| mark.growth_to(&later)).unwrap_or_default();
         let error = GrowthError {
             iteration: self.iterations,

@@ -98,6 +98,18 @@ impl Attribution {
         std::mem::replace(&mut self.history, history)
     }
 
+    /// Returns the number of the scope in which a block was allocated.
+    pub(super) fn scope_of(&self, block: BlockId) -> Option<u32> {
+        self.origins.of(block).and_then(origins::Origin::scope)
+    }
+
+    /// Returns a copy that records no history.
+    pub(super) fn without_history(&self) -> Self {
+        let Self { tracking, origins, scopes, history: _ } = self;
+        let tracking = Tracking { history: false, ..*tracking };
+        Self { tracking, origins: origins.clone(), scopes: scopes.clone(), history: None }
+    }
+
     pub(super) fn scopes(&self) -> &Scopes {
         &self.scopes
     }

@@ -82,7 +82,7 @@ impl Origin {
 }
 
 /// The origins of all blocks, indexed by heap slot.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::pool) struct Origins {
     slots: Vec<Option<Origin>>,
     /// By slot. The label of a freed block stays until its slot is reused.

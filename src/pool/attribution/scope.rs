@@ -1,6 +1,8 @@
 //! Scopes: named sections of a program with separate counters.
 
-use super::super::{Inner, Pool, Storage};
+use super::super::dry_run::{Shadow, Target};
+use super::super::{Inner, Pool, State, Storage};
+use super::Attribution;
 use super::holders::HeldBlock;
 use crate::device::Memory;
 use crate::heap::BlockId;
@@ -90,7 +92,7 @@ struct OpenEntry {
 }
 
 /// All scopes of a pool. Scopes with the same name and the same parent are the same scope.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::pool) struct Scopes {
     totals: Vec<ScopeTotals>,
     /// The open entries of all threads; those of one thread are in the order of entering.
@@ -204,6 +206,8 @@ impl Scopes {
 /// A guard for a named section of the program. Created by [`Pool::scope`].
 pub struct Scope<M: Memory> {
     inner: Arc<Inner<M>>,
+    /// The dry run in which the scope was entered.
+    shadow: Option<Arc<Shadow>>,
     entry: u64,
     scope: u32,
     /// The number of allocations before the scope was entered.
@@ -240,11 +244,13 @@ impl<M: Memory> Pool<M> {
     /// ```
     #[must_use = "a scope ends when its guard is dropped"]
     pub fn scope(&self, name: &str) -> Scope<M> {
-        let mut state = self.inner.state();
-        let (entry, scope) = state.attribution.change_scopes(|scopes| scopes.enter(name));
-        let since = state.attribution.origins.allocations();
-        let (outputs, of_thread) = (Vec::new(), PhantomData);
-        Scope { inner: Arc::clone(&self.inner), entry, scope, since, outputs, of_thread }
+        let (inner, shadow) = (Arc::clone(&self.inner), self.inner.shadow());
+        let enter = |attribution: &mut Attribution| {
+            let (entry, scope) = attribution.change_scopes(|scopes| scopes.enter(name));
+            (entry, scope, attribution.origins.allocations())
+        };
+        let (entry, scope, since) = with_attribution(&inner, shadow.as_deref(), enter);
+        Scope { inner, shadow, entry, scope, since, outputs: Vec::new(), of_thread: PhantomData }
     }
 }
 
@@ -252,25 +258,38 @@ impl<M: Memory> Scope<M> {
     /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> ScopeCounts {
-        self.inner.state().attribution.scopes().counts(self.entry)
+        self.with_attribution(|attribution| attribution.scopes.counts(self.entry))
     }
 
     /// Marks a block as intended to outlive the scope.
     pub fn mark_output(&mut self, storage: &Storage<M>) {
-        self.outputs.extend(storage.block());
+        match storage.target() {
+            Ok(Target::Device(_, block) | Target::Shadow(_, block)) => self.outputs.push(block),
+            Ok(Target::Nothing) | Err(_) => {}
+        }
     }
 
     /// Returns the blocks that were allocated in the scope, are still allocated, and were not marked with
     /// [`Scope::mark_output`]. These are the blocks that `tf.tidy` would dispose of. Largest first. O(blocks).
     #[must_use]
     pub fn retained(&self) -> Vec<HeldBlock> {
-        let state = self.inner.state();
+        match &self.shadow {
+            Some(shadow) => self.retained_in(&shadow.inner().state()),
+            None => self.retained_in(&self.inner.state()),
+        }
+    }
+
+    fn retained_in<N: Memory>(&self, state: &State<N>) -> Vec<HeldBlock> {
         let scopes = state.attribution.scopes();
         state.held_blocks(|block, origin| {
             origin.serial() >= self.since
                 && origin.scope().is_some_and(|scope| scopes.is_within(scope, self.scope))
                 && !self.outputs.contains(&block)
         })
+    }
+
+    fn with_attribution<R>(&self, act: impl FnOnce(&mut Attribution) -> R) -> R {
+        with_attribution(&self.inner, self.shadow.as_deref(), act)
     }
 
     /// Ends the scope and returns its counts.
@@ -284,13 +303,32 @@ impl<M: Memory> Scope<M> {
 
 impl<M: Memory> Drop for Scope<M> {
     fn drop(&mut self) {
-        self.inner.state().attribution.change_scopes(|scopes| scopes.exit(self.entry));
+        let exit = |attribution: &mut Attribution| attribution.change_scopes(|scopes| scopes.exit(self.entry));
+        self.with_attribution(exit);
+        if self.shadow.is_none() {
+            // A scope from before a dry run that ends in it.
+            if let Some(shadow) = self.inner.shadow() {
+                exit(&mut shadow.inner().state().attribution);
+            }
+        }
+    }
+}
+
+/// Calls `act` with the attribution of a dry run, if there is one, or of the pool.
+fn with_attribution<M: Memory, R>(
+    inner: &Inner<M>,
+    shadow: Option<&Shadow>,
+    act: impl FnOnce(&mut Attribution) -> R,
+) -> R {
+    match shadow {
+        Some(shadow) => act(&mut shadow.inner().state().attribution),
+        None => act(&mut inner.state().attribution),
     }
 }
 
 impl<M: Memory> fmt::Debug for Scope<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner: _, entry, scope, since: _, outputs: _, of_thread: _ } = self;
+        let Self { inner: _, shadow: _, entry, scope, since: _, outputs: _, of_thread: _ } = self;
         f.debug_struct("Scope").field("entry", entry).field("scope", scope).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! Manual control of the place of a block.
 
 use super::super::Storage;
+use super::super::dry_run::Target;
 use super::move_out::MovedOut;
 use super::{Inner, State};
 use crate::device::{Commands, Memory, Submit};
@@ -47,51 +48,12 @@ impl<M: Memory> Storage<M> {
     /// [`DeviceError::HostRefused`] if the host has no memory; [`DeviceError::InUse`] if other threads keep using the
     /// storage during read-backs; [`DeviceError::Lost`]. The bytes stay on the device.
     pub fn offload(&self) -> Result<(), DeviceError> {
-        let inner = self.inner();
-        if !inner.spills() {
-            return Err(DeviceError::SpillingOff);
+        match self.target()? {
+            Target::Device(inner, block) => inner.offload(block, self.bytes()),
+            Target::Shadow(shadow, block) => shadow.inner().offload(block, self.bytes()),
+            Target::Nothing if self.inner().spills() => Ok(()),
+            Target::Nothing => Err(DeviceError::SpillingOff),
         }
-        let Some(block) = self.block() else { return Ok(()) };
-        for _ in 0..MAX_ATTEMPTS {
-            let mut commands = inner.memory.commands();
-            let mut state = inner.state();
-            if let Some(spilling) = &mut state.spilling {
-                spilling.kept.remove(&block);
-            }
-            let Some(place) = state.heap.allocated_place(block) else { return Ok(()) };
-            let pins = state.heap.pins(block);
-            if pins > 0 {
-                return Err(DeviceError::Pinned { bytes: self.bytes(), pins });
-            }
-            if !state.has_memory(place.segment) {
-                drop(state);
-                drop(commands);
-                // Creates the memory of the block's segment.
-                drop(inner.resolve([self])?);
-                continue;
-            }
-            let mut moved = inner.move_out(&mut commands, &mut state, block, 0)?;
-            drop(state);
-            let due = commands.due();
-            drop(commands);
-            if due {
-                inner.memory.submit(Submit::Soon)?;
-            }
-            if moved == MovedOut::NeedsReadback {
-                if !inner.memory.can_wait() {
-                    return Err(DeviceError::Unsupported { feature: "MAPPABLE_PRIMARY_BUFFERS" });
-                }
-                moved = inner.read_out(block, 0)?;
-            }
-            match moved {
-                MovedOut::Done(_) => return Ok(()),
-                MovedOut::HostLimit => return Err(inner.state().host_limit_error(place.size)),
-                MovedOut::HostRefused => return Err(DeviceError::HostRefused { bytes: place.size }),
-                // Used, pinned or moved by another thread.
-                MovedOut::Contended | MovedOut::Stays | MovedOut::NeedsReadback => {}
-            }
-        }
-        Err(DeviceError::InUse { bytes: self.bytes() })
     }
 
     /// Returns the bytes to the device if they are in host memory, so that the next command need not. May move other blocks
@@ -111,8 +73,12 @@ impl<M: Memory> Storage<M> {
     /// Returns the place of the bytes. Other threads, and requests of this one, may change it at any time.
     #[must_use]
     pub fn residence(&self) -> Residence {
-        let Some(block) = self.block() else { return Residence::Device };
-        self.inner().state().residence_of(block)
+        match self.target() {
+            Ok(Target::Device(inner, block)) => inner.state().residence_of(block),
+            Ok(Target::Shadow(shadow, block)) => shadow.inner().state().residence_of(block),
+            // A storage without a block, or of a dry run that has ended.
+            Ok(Target::Nothing) | Err(_) => Residence::Device,
+        }
     }
 
     /// Returns the bytes to the device if necessary, and keeps them there until [`Storage::offload`] is called or the memory
@@ -121,15 +87,11 @@ impl<M: Memory> Storage<M> {
     /// # Errors
     /// As [`Storage::prefetch`].
     pub fn keep_on_device(&self) -> Result<(), DeviceError> {
-        let inner = self.inner();
-        let Some(block) = self.block().filter(|_| inner.spills()) else { return Ok(()) };
-        // While the recorder is held, no block moves to host memory.
-        let (commands, _) = inner.resolve([self])?;
-        if let Some(spilling) = &mut inner.state().spilling {
-            spilling.kept.insert(block);
+        match self.target()? {
+            Target::Device(inner, block) => inner.keep_on_device(block),
+            Target::Shadow(shadow, block) => shadow.inner().keep_on_device(block),
+            Target::Nothing => Ok(()),
         }
-        drop(commands);
-        Ok(())
     }
 }
 
@@ -154,6 +116,67 @@ impl<M: Memory> State<M> {
 }
 
 impl<M: Memory> Inner<M> {
+    /// Moves the bytes of a block to host memory: [`Storage::offload`].
+    fn offload(&self, block: BlockId, bytes: u64) -> Result<(), DeviceError> {
+        if !self.spills() {
+            return Err(DeviceError::SpillingOff);
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            let mut commands = self.memory.commands();
+            let mut state = self.state();
+            if let Some(spilling) = &mut state.spilling {
+                spilling.kept.remove(&block);
+            }
+            let Some(place) = state.heap.allocated_place(block) else { return Ok(()) };
+            let pins = state.heap.pins(block);
+            if pins > 0 {
+                return Err(DeviceError::Pinned { bytes, pins });
+            }
+            if !state.has_memory(place.segment) {
+                drop(state);
+                drop(commands);
+                // Creates the memory of the block's segment.
+                drop(self.resolve_blocks(std::iter::once(block))?);
+                continue;
+            }
+            let mut moved = self.move_out(&mut commands, &mut state, block, 0)?;
+            drop(state);
+            let due = commands.due();
+            drop(commands);
+            if due {
+                self.memory.submit(Submit::Soon)?;
+            }
+            if moved == MovedOut::NeedsReadback {
+                if !self.memory.can_wait() {
+                    return Err(DeviceError::Unsupported { feature: "MAPPABLE_PRIMARY_BUFFERS" });
+                }
+                moved = self.read_out(block, 0)?;
+            }
+            match moved {
+                MovedOut::Done(_) => return Ok(()),
+                MovedOut::HostLimit => return Err(self.state().host_limit_error(place.size)),
+                MovedOut::HostRefused => return Err(DeviceError::HostRefused { bytes: place.size }),
+                // Used, pinned or moved by another thread.
+                MovedOut::Contended | MovedOut::Stays | MovedOut::NeedsReadback => {}
+            }
+        }
+        Err(DeviceError::InUse { bytes })
+    }
+
+    /// Returns the bytes of a block to the device and keeps them there: [`Storage::keep_on_device`].
+    fn keep_on_device(&self, block: BlockId) -> Result<(), DeviceError> {
+        if !self.spills() {
+            return Ok(());
+        }
+        // While the recorder is held, no block moves to host memory.
+        let (commands, _) = self.resolve_blocks(std::iter::once(block))?;
+        if let Some(spilling) = &mut self.state().spilling {
+            spilling.kept.insert(block);
+        }
+        drop(commands);
+        Ok(())
+    }
+
     /// Counts a command that had to wait until a block had returned.
     pub(in crate::pool) fn count_stall(&self) {
         if let Some(spilling) = &mut self.state().spilling {

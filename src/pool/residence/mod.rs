@@ -87,7 +87,7 @@ const PATIENCE: u32 = 1000;
 
 /// The bytes of a detached block.
 #[derive(Clone, Debug)]
-pub(super) enum HostCopy<S> {
+pub(in crate::pool) enum HostCopy<S> {
     /// In a host segment, which commands copy from and to.
     Segment(HostSegment<S>),
     /// Read back. Empty on a memory without bytes.
@@ -142,6 +142,22 @@ impl<S: Clone> Spilling<S> {
             claims_made: 0,
             order: Order::new(),
             counts: statistics::Counts::default(),
+        }
+    }
+
+    /// Returns a copy for a dry run, in which blocks in host memory have no bytes.
+    pub(super) fn shadow<T>(&self) -> Spilling<T> {
+        let copies = self.copies.keys().map(|&block| (block, HostCopy::Bytes(Arc::default()))).collect();
+        Spilling {
+            limit: self.limit,
+            copies,
+            host: HostSegments::default(),
+            transit: Vec::new(),
+            kept: self.kept.clone(),
+            claims: Vec::new(),
+            claims_made: 0,
+            order: self.order.clone(),
+            counts: self.counts,
         }
     }
 

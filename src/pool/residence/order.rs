@@ -37,7 +37,7 @@ pub(super) enum NextUse {
     Imminent,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Order {
     /// The number of uses so far.
     clock: u64,

@@ -74,6 +74,9 @@ impl<M: Memory> Pool<M> {
     /// that are kept on the device).
     #[must_use]
     pub fn spill_stats(&self) -> SpillStats {
+        if let Some(dry) = self.dry() {
+            return dry.spill_stats();
+        }
         self.inner.state().spill_stats()
     }
 }

@@ -1,0 +1,38 @@
+//! The errors of dry runs.
+
+use thiserror::Error;
+
+/// The reason why a dry run did not start.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DryRunError {
+    /// This thread is in a dry run of the same pool.
+    #[error("this thread is already in a dry run of this pool: end it before the next one starts")]
+    Nested,
+}
+
+/// The reason why the search for a batch has no result.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MaxBatchError<E> {
+    /// The range is empty.
+    #[error("the range {first}..={last} is empty: the first number is at most the last one")]
+    Empty {
+        /// The first number of the range.
+        first: usize,
+        /// The last number of the range.
+        last: usize,
+    },
+    /// This thread is in a dry run of the same pool.
+    #[error("this thread is already in a dry run of this pool: end it before the search starts")]
+    Nested,
+    /// The program failed for a reason other than a lack of memory.
+    #[error("the program failed with n = {n}, and no request was refused")]
+    Program {
+        /// The number for which the program failed.
+        n: usize,
+        /// The error of the program.
+        #[source]
+        error: E,
+    },
+}

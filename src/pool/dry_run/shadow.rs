@@ -1,0 +1,202 @@
+//! The copy of a pool on which a dry run acts.
+
+use super::super::ladder::{self, Sizing};
+use super::super::pressure::Callback;
+use super::super::release::{Decay, Schedule};
+use super::super::{Content, Inner, Pool, State, Storage};
+use super::held::DryBlock;
+use super::log::{Allocated, Log};
+use super::{DryRun, DryRuns, Refusal};
+use crate::device::{AccountingMemory, Memory};
+use crate::error::{AllocateError, DeviceError};
+use crate::heap::{BlockId, Heap, SegmentId};
+use rustc_hash::FxHashMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A copy of a pool, over a memory that only counts bytes.
+pub(in crate::pool) struct Shadow {
+    inner: Arc<Inner<AccountingMemory>>,
+    /// `None` after the end of the dry run.
+    log: Mutex<Option<Log>>,
+}
+
+impl Shadow {
+    /// Copies the current state of a pool.
+    pub(super) fn of<M: Memory>(inner: &Inner<M>) -> Self {
+        let memory = AccountingMemory::with_limits(inner.memory.limits());
+        let mut log = Log::default();
+        let state = {
+            let real = inner.state();
+            real.each_allocated(|_, block, view, origin| {
+                let allocated = Allocated { bytes: view.requested, site: origin.site, scope: origin.scope() };
+                log.existing(block, allocated, real.attribution.origins.label_of(block));
+            });
+            real.shadow(&memory)
+        };
+        log.begin(&state.heap.stats());
+        let inner = Inner {
+            memory,
+            growth: inner.growth,
+            largest_block: inner.largest_block,
+            compaction_share: inner.compaction_share,
+            scrubs: false,
+            release_above: inner.release_above,
+            // Not modelled: a dry run takes less time than the program.
+            schedule: Schedule::new(false),
+            pools: AtomicUsize::new(0),
+            // Storages that outlive the dry run are no leaks.
+            has_warned_of_leaks: AtomicBool::new(true),
+            growing: Mutex::new(()),
+            #[cfg(not(target_arch = "wasm32"))]
+            host_copies: AtomicUsize::new(0),
+            dry_runs: DryRuns::default(),
+            state: Mutex::new(state),
+        };
+        Self { inner: Arc::new(inner), log: Mutex::new(Some(log)) }
+    }
+
+    /// Returns a handle to the copy.
+    pub(super) fn pool(&self) -> Pool<AccountingMemory> {
+        Pool::of(&self.inner)
+    }
+
+    pub(in crate::pool) fn inner(&self) -> &Arc<Inner<AccountingMemory>> {
+        &self.inner
+    }
+
+    /// Calls `act` with the log, until the end of the dry run.
+    fn with_log<R>(&self, act: impl FnOnce(&mut Log) -> R) -> Option<R> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
+    }
+
+    /// Allocates a block in the copy, for a storage of the pool `inner`.
+    pub(in crate::pool) fn allocate<M: Memory>(
+        self: Arc<Self>,
+        inner: &Arc<Inner<M>>,
+        bytes: u64,
+        content: &Content,
+        site: &'static Location<'static>,
+        sizing: Sizing,
+    ) -> Result<Storage<M>, AllocateError> {
+        let storage = ladder::allocate(&self.inner, bytes, content, site, sizing).inspect_err(|error| {
+            let refusal = || Refusal { site: site.into(), error: error.clone() };
+            self.with_log(|log| log.refused(refusal));
+        })?;
+        let block = storage.block().expect("at least one byte is requested");
+        let (scope, stats) = {
+            let state = self.inner.state();
+            (state.attribution.scope_of(block), state.heap.stats())
+        };
+        let allocated = Allocated { bytes, site, scope };
+        let number = self.with_log(|log| log.allocated(allocated, &stats)).unwrap_or(0);
+        let id = inner.dry_runs.add_block(DryBlock::new(self, number, block, storage));
+        Ok(Storage::new(inner, None, Some(id), bytes))
+    }
+
+    /// Records that the block of this number is freed.
+    pub(super) fn freed(&self, number: u64) {
+        self.with_log(|log| log.freed(number));
+    }
+
+    /// Frees the copy of a block from before the dry run, whose last handle this thread drops.
+    pub(in crate::pool) fn free_existing(&self, block: BlockId, requested: u64) {
+        if self.with_log(|log| log.freed_existing(block)) == Some(true) {
+            self.inner.free(block, requested);
+        }
+    }
+
+    /// Removes the copy of a pin from before the dry run.
+    pub(in crate::pool) fn unpin(&self, number: usize, block: BlockId) {
+        let is_copy = self.inner.state().pins.get(number).is_some_and(|&(pinned, _)| pinned == block);
+        if is_copy {
+            self.inner.unpin(number, block);
+        }
+    }
+
+    /// Returns whether a block of the real heap existed before the dry run, and is still allocated in it.
+    pub(super) fn contains(&self, block: BlockId) -> bool {
+        self.number_of(block).is_some()
+    }
+
+    /// Returns the number of a block from before the dry run.
+    pub(super) fn number_of(&self, block: BlockId) -> Option<u64> {
+        self.with_log(|log| log.number_of(block)).flatten()
+    }
+
+    /// Notes that a command uses blocks, in a pool with spilling.
+    pub(super) fn use_blocks(&self, blocks: &[BlockId]) -> Result<(), DeviceError> {
+        if self.inner.spills() {
+            drop(self.inner.resolve_blocks(blocks.iter().copied())?);
+        }
+        Ok(())
+    }
+
+    /// Labels a block.
+    pub(in crate::pool) fn set_label<M: Memory>(
+        self: &Arc<Self>,
+        storage: &Storage<M>,
+        block: BlockId,
+        label: Arc<str>,
+    ) {
+        if let Some(number) = storage.number_in(self) {
+            self.with_log(|log| log.label(number, Arc::clone(&label)));
+        }
+        self.inner.state().attribution.origins.label(block, label);
+    }
+
+    /// Resets the peaks of the copy's statistics, but not those of the dry run.
+    pub(in crate::pool) fn reset_peaks(&self) {
+        let mut state = self.inner.state();
+        let stats = state.heap.stats();
+        state.heap.reset_peaks();
+        drop(state);
+        self.with_log(|log| log.note(&stats, None));
+    }
+
+    /// Ends the dry run and returns its result.
+    pub(super) fn finish(&self) -> DryRun {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut log = log.expect("a dry run ends once");
+        let state = self.inner.state();
+        log.note(&state.heap.stats(), None);
+        let scopes = state.attribution.scopes();
+        DryRun::of(&mut log, |scope| scopes.path(scope), state.limit)
+    }
+}
+
+impl<M: Memory> State<M> {
+    /// Returns a copy over another memory, in which the segments have the same ids.
+    fn shadow(&self, memory: &AccountingMemory) -> State<AccountingMemory> {
+        let mut heap = self.heap.clone();
+        heap.reset_peaks();
+        let segment = |(id, bytes): (SegmentId, u64)| {
+            (id, memory.create_segment(bytes).expect("a segment of the device is within its limits"))
+        };
+        let segments = sizes(&heap).map(segment).collect();
+        State {
+            attribution: self.attribution.without_history(),
+            segments,
+            unanswered: Vec::new(),
+            spilled: FxHashMap::default(),
+            valid_host_copies: Vec::new(),
+            spilling: self.spilling.as_ref().map(|spilling| Box::new(spilling.shadow())),
+            references: Vec::new(),
+            limit: self.limit,
+            remedies: self.remedies,
+            callback: Callback::none(),
+            pins: self.pins.clone(),
+            unfinished: self.unfinished,
+            unreported: 0,
+            append_loops: self.append_loops.clone(),
+            decay: Decay::new(None),
+            heap,
+        }
+    }
+}
+
+/// Returns the segments of a heap and their sizes.
+fn sizes(heap: &Heap) -> impl Iterator<Item = (SegmentId, u64)> {
+    heap.segments().map(|segment| (segment.id, segment.bytes))
+}
