@@ -124,7 +124,7 @@ mod tests {
     use crate::pool::{Pool, PoolOptions};
 
     #[test]
-    fn after_the_last_handle_of_a_dry_run_no_call_searches_for_one() -> crate::Result<()> {
+    fn after_the_last_handle_of_a_dry_run_no_call_searches_for_one() -> crate::error::Result<()> {
         let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
         let none = || pool.inner.dry_runs.none();
         assert!(none());
