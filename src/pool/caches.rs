@@ -1,7 +1,7 @@
 //! The caches of a pool and its memory: usage, bounds, and clearing.
 
-use super::Pool;
 use super::references::References;
+use super::{Pool, State};
 use crate::device::{CacheLevel, CacheUse, Memory};
 
 /// The largest number of reference counts of dropped storages that are kept for reuse. The rest is returned to the host
@@ -28,13 +28,13 @@ impl<M: Memory> Pool<M> {
     #[must_use]
     pub fn caches(&self) -> Vec<CacheUse> {
         let mut caches = self.inner.memory.caches();
-        caches.push(references(self.inner.state().references.len()));
+        caches.extend(self.inner.state().caches());
         caches
     }
 
-    /// Empties every cache: bind groups, staging buffers, reference counts of dropped storages, and compiled kernels,
-    /// which take milliseconds each to compile again. Objects that recorded commands use live until the device has
-    /// finished with them. Does not wait.
+    /// Empties every cache: bind groups, staging buffers, reference counts of dropped storages, idle host buffers of
+    /// [spilling](crate::PoolOptions::spill), and compiled kernels, which take milliseconds each to compile again. Objects that
+    /// recorded commands use live until the device has finished with them. Does not wait.
     ///
     /// Idle segments stay; [`Pool::trim`] returns them to the driver. [`Pool::pressure`] drops all caches except
     /// compiled kernels.
@@ -42,14 +42,25 @@ impl<M: Memory> Pool<M> {
         if let Some(dry) = self.dry() {
             return dry.clear_caches();
         }
-        let references = std::mem::take(&mut self.inner.state().references);
-        drop(references);
+        let mut state = self.inner.state();
+        let references = std::mem::take(&mut state.references);
+        let host_segments = state.spilling.as_mut().map(|spilling| spilling.take_idle());
+        drop(state);
+        drop((references, host_segments));
         self.inner.memory.drop_caches(CacheLevel::Kernels);
     }
 }
 
+impl<M: Memory> State<M> {
+    /// Returns the usage of the pool's own caches.
+    pub(super) fn caches(&self) -> impl Iterator<Item = CacheUse> {
+        let host = self.spilling.as_ref().map(|spilling| spilling.host_cache());
+        std::iter::once(references(self.references.len())).chain(host)
+    }
+}
+
 /// Returns the usage of the cache of reference counts.
-pub(super) fn references(entries: usize) -> CacheUse {
+fn references(entries: usize) -> CacheUse {
     /// Including the two counters of the `Arc`.
     const BYTES: usize = size_of::<References>() + 2 * size_of::<usize>();
     CacheUse {

@@ -282,7 +282,7 @@ impl<M: Memory> Pool<M> {
         let mut caches = memory.caches();
         let mut state = self.inner.state();
         state.unreported += reclaimed.freed;
-        caches.push(super::caches::references(state.references.len()));
+        caches.extend(state.caches());
         let mut snapshot = Builder::default().of(&state);
         drop(state);
         snapshot.memory = name;

@@ -40,6 +40,10 @@ use std::sync::Arc;
 /// Clones and views share the memory. Dropping the last handle returns the memory to the pool immediately, without waiting for
 /// the device.
 ///
+/// Operations record commands and return before the device executes them. They wait in three cases only: for another thread that
+/// is recording, for microseconds; while the device is more than 32 batches behind; and for a new tensor that finds no room, as
+/// [`Pool::allocate`]. Reads wait for their result. See [`guide::threads`](crate::guide::threads).
+///
 /// A tensor above the largest block of the pool, by default the largest binding of the device, consists of several blocks, each of
 /// which contains whole indices of the outermost axes. Operations work block by block. See
 /// [`guide::large_tensors`](crate::guide::large_tensors).

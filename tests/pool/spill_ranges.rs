@@ -84,5 +84,9 @@ fn host_buffers_serve_other_sizes() -> Outcome {
     }
     let stats = pool.spill_stats();
     assert!(stats.host == 0 && stats.idle <= 2 * (SEGMENT + SEGMENT / 8), "{stats:?}");
+    let cache = || pool.caches().into_iter().find(|cache| cache.name == "idle host buffers").expect("it is listed");
+    assert!(cache().entries > 0 && cache().bytes == Some(stats.idle) && cache().bytes <= cache().most_bytes);
+    pool.clear_caches();
+    assert_eq!((cache().entries, pool.spill_stats().idle), (0, 0));
     Ok(())
 }

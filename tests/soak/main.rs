@@ -3,7 +3,7 @@
 //!
 //! As ordinary tests they are short. `cargo xtask soak --minutes N` runs a release build for N minutes: it sets
 //! `WGPU_POOL_SOAK_MINUTES`, which the parts share, and `WGPU_POOL_SOAK_SEED`, the first seed. The message of a failure
-//! contains the seed and a short program.
+//! contains the seed; that of a random program also contains a short program that fails.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -6,7 +6,7 @@
 //! dropped until all segments have at most twice the bytes that were ever in use at once.
 
 use super::super::State;
-use crate::device::{Location, Memory};
+use crate::device::{CacheUse, Location, Memory};
 use crate::heap::SegmentId;
 use std::collections::BTreeMap;
 
@@ -54,6 +54,16 @@ impl<S> Default for HostSegments<S> {
 impl<S> HostSegments<S> {
     pub(super) const fn idle_bytes(&self) -> u64 {
         self.idle_bytes
+    }
+
+    /// Returns the usage of the cache of idle segments, of at most `limit` bytes.
+    pub(super) fn cache_use(&self, limit: u64) -> CacheUse {
+        CacheUse {
+            entries: self.idle.values().map(Vec::len).sum::<usize>() as u64,
+            bytes: Some(self.idle_bytes),
+            most_bytes: Some(self.most_in_use.saturating_mul(2).min(limit)),
+            ..CacheUse::named("idle host buffers")
+        }
     }
 
     pub(super) const fn excess(&self) -> u64 {

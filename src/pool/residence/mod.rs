@@ -71,7 +71,7 @@ pub(super) use make_space::Effort;
 pub use statistics::SpillStats;
 
 use super::{Inner, State};
-use crate::device::{Location, Memory};
+use crate::device::{CacheUse, Location, Memory};
 #[cfg(doc)]
 use crate::error::DeviceError;
 use crate::heap::BlockId;
@@ -197,6 +197,11 @@ impl<S: Clone> Spilling<S> {
     /// Removes all idle host segments, to be dropped without the lock.
     pub(super) fn take_idle(&mut self) -> BTreeMap<u64, Vec<S>> {
         self.host.take_all_idle()
+    }
+
+    /// Returns the usage of the cache of idle host segments.
+    pub(super) fn host_cache(&self) -> CacheUse {
+        self.host.cache_use(self.limit)
     }
 
     fn claim(&self, number: u64) -> Option<&Claim> {
