@@ -3,7 +3,7 @@
 use crate::common::Outcome;
 use crate::spill::{AdapterMapped, NoopMapped};
 use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, stamp};
-use wgpu_pool::{HostMemory, Pool, PoolOptions};
+use wgpu_pool::{HostMemory, Pool, PoolOptions, Residence};
 
 /// Training steps whose sizes differ: parameters that every step uses, and activations that are used in the reverse order.
 /// Verifies all contents, and returns the pool's peak of allocated bytes.
@@ -88,5 +88,32 @@ fn host_buffers_serve_other_sizes() -> Outcome {
     assert!(cache().entries > 0 && cache().bytes == Some(stats.idle) && cache().bytes <= cache().most_bytes);
     pool.clear_caches();
     assert_eq!((cache().entries, pool.spill_stats().idle), (0, 0));
+    Ok(())
+}
+
+/// A range ends at a block that may not move, and the other blocks of the segment stay.
+#[test]
+fn a_range_lies_between_blocks_that_stay() -> Outcome {
+    const BLOCK: u64 = SEGMENT / 8;
+    let limited = PoolOptions { limit: Some(SEGMENT), spill: Some(u64::MAX), compaction_share: 0.0, ..options() };
+    let pool = Pool::new(HostMemory::default(), limited)?;
+    let blocks = (0..8).map(|_| pool.allocate(BLOCK)).collect::<Result<Vec<_>, _>>()?;
+    for (block, number) in blocks.iter().zip(0..) {
+        stamp(block, number)?;
+    }
+    // 0 1 [2] 3 4 5 [6] 7: only 3, 4 and 5 are three in sequence.
+    let pinned = blocks[2].pin()?;
+    blocks[6].keep_on_device()?;
+    let request = pool.allocate(3 * BLOCK)?;
+    let away: Vec<usize> = (0..8).filter(|&number| blocks[number].residence() == Residence::Host).collect();
+    assert_eq!(away, [3, 4, 5]);
+    stamp(&request, 100)?;
+    drop(pinned);
+    assert_stamp::<crate::subjects::Host>(&request, 100);
+    drop(request);
+    for (block, number) in blocks.iter().zip(0..) {
+        assert_stamp::<crate::subjects::Host>(block, number);
+    }
+    assert_consistent(&pool);
     Ok(())
 }

@@ -11,10 +11,10 @@ use super::move_out::MovedOut;
 use super::{Inner, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::DeviceError;
-use crate::heap::{BlockId, SegmentView};
+use crate::heap::{BlockId, BlockView, SegmentView};
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::ops::Range;
 
 /// Blocks that leave a range of addresses empty, their bytes, and the cost of moving them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,8 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Returns the cheapest way to make room for a request by moving at most `host_room` bytes to host memory. O(blocks).
+    /// Returns the cheapest way to make room for a request by moving at most `host_room` bytes to host memory. O(blocks · log
+    /// blocks).
     fn clearance(
         &self,
         requested: NonZeroU64,
@@ -104,40 +105,38 @@ impl Costs {
         Self(costs.collect())
     }
 
-    /// Returns the cheapest range of a segment of at least `size` bytes whose blocks may all move.
+    /// Returns the cheapest range of a segment of at least `size` bytes whose blocks may all move. O(blocks of the segment).
     fn range(&self, segment: &SegmentView<'_>, size: u64) -> Option<Clearance> {
-        // The blocks of the range that ends at the current block: the size, and the id and the cost of an active block.
-        let mut range: VecDeque<(u64, Option<(BlockId, u128)>)> = VecDeque::new();
-        let (mut length, mut cost, mut best) = (0, 0, None::<Clearance>);
-        for block in segment.blocks() {
-            let moved = match block.id {
-                None => None,
-                Some(id) => match self.0.get(&id) {
-                    Some(&cost) => Some((id, cost)),
-                    None => {
-                        (length, cost) = (0, 0);
-                        range.clear();
-                        continue;
-                    }
-                },
+        let blocks: Vec<BlockView> = segment.blocks().collect();
+        // The cost of an inactive block is 0; a block without a cost stays.
+        let cost_of = |block: &BlockView| block.id.map_or(Some(0), |id| self.0.get(&id).copied());
+        let (mut range, mut length, mut cost) = (0..0, 0, 0);
+        let mut best: Option<(u128, Range<usize>)> = None;
+        for (number, block) in blocks.iter().enumerate() {
+            let Some(added) = cost_of(block) else {
+                (range, length, cost) = (number + 1..number + 1, 0, 0);
+                continue;
             };
-            range.push_back((block.size, moved));
+            range.end = number + 1;
             length += block.size;
-            cost += moved.map_or(0, |(_, cost)| cost);
-            while let Some(&(first, moved)) = range.front()
-                && length - first >= size
-            {
-                range.pop_front();
-                length -= first;
-                cost -= moved.map_or(0, |(_, cost)| cost);
+            cost += added;
+            // The shortest range that ends at this block.
+            while length - blocks[range.start].size >= size {
+                length -= blocks[range.start].size;
+                cost -= cost_of(&blocks[range.start]).unwrap_or(0);
+                range.start += 1;
             }
-            if length >= size && best.as_ref().is_none_or(|best| cost < best.cost) {
-                let moved = || range.iter().filter_map(|&(size, moved)| Some((size, moved?.0)));
-                let blocks = moved().map(|(_, block)| block).collect();
-                best = Some(Clearance { blocks, bytes: moved().map(|(size, _)| size).sum(), cost });
+            if length >= size && best.as_ref().is_none_or(|&(least, _)| cost < least) {
+                best = Some((cost, range.clone()));
             }
         }
-        best
+        let (cost, range) = best?;
+        let moved = || blocks[range.clone()].iter().filter_map(|block| Some((block.id?, block.size)));
+        Some(Clearance {
+            blocks: moved().map(|(id, _)| id).collect(),
+            bytes: moved().map(|(_, size)| size).sum(),
+            cost,
+        })
     }
 }
 

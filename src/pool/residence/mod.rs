@@ -39,7 +39,7 @@
 //!
 //! # Which blocks move
 //! The ladder moves blocks out before its expensive rungs: those whose next use is last in the learned [`Order`], or the
-//! least recently used. Never moved: pinned blocks, blocks kept by [`Storage::keep_on_device`], blocks in a segment
+//! least recently used. If no hole results, the cheapest range of addresses is cleared (`clear_range.rs`). Never moved: pinned blocks, blocks kept by [`Storage::keep_on_device`], blocks in a segment
 //! without device memory, and claimed blocks.
 //!
 //! # What waits for what
