@@ -39,8 +39,8 @@
 //!
 //! # Which blocks move
 //! The ladder moves blocks out before its expensive rungs: those whose next use is last in the learned [`Order`], or the
-//! least recently used. If no hole results, the cheapest range of addresses is cleared (`clear_range.rs`). Never moved: pinned blocks, blocks kept by [`Storage::keep_on_device`], blocks in a segment
-//! without device memory, and claimed blocks.
+//! least recently used. If no hole results, the cheapest range of addresses is cleared (`clear_range.rs`). Never moved: pinned
+//! blocks, blocks kept by [`Storage::keep_on_device`], blocks in a segment without device memory, and claimed blocks.
 //!
 //! # What waits for what
 //! No lock is held while anything waits. Claims replace a lock: while a thread returns the blocks of a command, other
