@@ -113,9 +113,9 @@ pub(super) fn allocate<M: Memory>(
         return Ok(Storage::new(inner, None, None, 0));
     };
     if !inner.dry_runs.none()
-        && let Some(allocated) = inner.allocate_in_dry_run(bytes, content, site, sizing)
+        && let Some(shadow) = inner.shadow()
     {
-        return allocated;
+        return shadow.allocate(inner, bytes, content, site, sizing);
     }
     inner.memory.check()?;
     let limit = inner.growth.maximum_segment;

@@ -108,7 +108,10 @@ impl<M: Memory> Storage<M> {
     /// Returns the block in the heap of the pool. `None` for zero bytes, and for a block of a dry run.
     #[inline]
     pub(super) fn block(&self) -> Option<BlockId> {
-        self.block.filter(|block| block.outside_number().is_none())
+        match self.held() {
+            Held::Block(block) => Some(block),
+            Held::Nothing | Held::Dry(_) => None,
+        }
     }
 
     pub(super) fn held(&self) -> Held {
@@ -276,10 +279,9 @@ impl<M: Memory> Drop for Storage<M> {
             return;
         }
         let Some(block) = self.block else { return };
-        let unpinned = |heap: &Heap, block| heap.pins(block) == 0;
         // Bytes in host memory, dropped without the lock.
         let mut spilled = None;
-        self.inner.release_block(block, unpinned, &mut |state| {
+        self.inner.release_block(block, is_unpinned, &mut |state| {
             state.free(block, self.requested, &mut spilled);
             if state.references.len() < MAX_REFERENCES {
                 let unused = self.references.take_if(|references| references.is_unused());
@@ -312,10 +314,14 @@ impl<M: Memory> Storage<M> {
 impl<M: Memory> Inner<M> {
     /// Frees a block that has no handles.
     pub(super) fn free(self: &Arc<Self>, block: BlockId, requested: u64) {
-        let unpinned = |heap: &Heap, block| heap.pins(block) == 0;
         let mut spilled = None;
-        self.release_block(block, unpinned, &mut |state| state.free(block, requested, &mut spilled));
+        self.release_block(block, is_unpinned, &mut |state| state.free(block, requested, &mut spilled));
     }
+}
+
+/// Returns whether freeing a block makes the block inactive.
+fn is_unpinned(heap: &Heap, block: BlockId) -> bool {
+    heap.pins(block) == 0
 }
 
 impl<M: Memory> State<M> {

@@ -32,12 +32,10 @@ pub(super) use current::DryRuns;
 pub(super) use held::{Held, Target};
 pub(super) use shadow::Shadow;
 
-use super::ladder::Sizing;
-use super::{Content, Inner, Pool, Storage};
+use super::{Inner, Pool};
 use crate::device::{AccountingMemory, Memory};
-use crate::error::{AllocateError, DryRunError};
+use crate::error::DryRunError;
 use current::Running;
-use std::panic::Location;
 use std::sync::Arc;
 
 impl<M: Memory> Pool<M> {
@@ -117,17 +115,5 @@ impl<M: Memory> Inner<M> {
     #[inline]
     pub(super) fn shadow(&self) -> Option<Arc<Shadow>> {
         if self.dry_runs.none() { None } else { current::find(self) }
-    }
-
-    /// Allocates in the dry run of this thread. `None` if there is none.
-    #[cold]
-    pub(super) fn allocate_in_dry_run(
-        self: &Arc<Self>,
-        bytes: u64,
-        content: &Content,
-        site: &'static Location<'static>,
-        sizing: Sizing,
-    ) -> Option<Result<Storage<M>, AllocateError>> {
-        self.shadow().map(|shadow| shadow.allocate(self, bytes, content, site, sizing))
     }
 }

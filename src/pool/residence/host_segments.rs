@@ -142,13 +142,18 @@ pub(super) fn new_bytes(size: u64, room: u64) -> u64 {
 }
 
 impl<M: Memory> State<M> {
+    /// Returns the bytes that may move to host memory, if its limit may be exceeded by `allowance` bytes.
+    pub(super) fn host_room(&self, allowance: u64) -> u64 {
+        let limit = self.spilling.as_ref().map_or(0, |spilling| spilling.limit);
+        limit.saturating_add(allowance).saturating_sub(self.host_bytes())
+    }
+
     /// Returns the bytes that the limit on host bytes leaves for a block, if it has room for one of `size` bytes. With
     /// `reuses`, an idle segment of a suitable size serves the block; otherwise idle segments that are in the way are dropped.
     /// `allowance` is the number of bytes by which the host may exceed the limit.
     pub(super) fn make_host_room(&mut self, size: u64, reuses: bool, allowance: u64) -> Option<u64> {
-        let used = self.host_bytes();
+        let (used, room) = (self.host_bytes(), self.host_room(allowance));
         let spilling = self.spilling.as_mut()?;
-        let room = spilling.limit.saturating_add(allowance).saturating_sub(used);
         if size > room {
             return None;
         }

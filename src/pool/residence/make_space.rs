@@ -260,10 +260,4 @@ impl<M: Memory> State<M> {
         candidates.sort_by_key(|candidate| (candidate.next_use, candidate.block.key()));
         candidates
     }
-
-    /// Returns the bytes that may move to host memory, if its limit may be exceeded by `allowance` bytes.
-    pub(super) fn host_room(&self, allowance: u64) -> u64 {
-        let limit = self.spilling.as_ref().map_or(0, |spilling| spilling.limit);
-        limit.saturating_add(allowance).saturating_sub(self.host_bytes())
-    }
 }
