@@ -5,6 +5,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "house/dry_runs.rs"]
+mod dry_runs;
 #[path = "house/pages.rs"]
 mod pages;
 #[path = "house/rule_tests.rs"]
@@ -125,6 +127,17 @@ fn every_source_follows_the_house_rules() {
     }
     let complaints: Vec<String> = sources.iter().flat_map(|(path, text)| rules::complaints(path, text)).collect();
     assert_none(&complaints);
+}
+
+#[test]
+fn every_method_of_a_pool_says_what_it_does_in_a_dry_run() {
+    let mut sources = Vec::new();
+    collect("src", &mut sources);
+    let methods: Vec<_> = sources.iter().flat_map(|(_, text)| dry_runs::methods(text)).collect();
+    for expected in ["stats", "trim", "synchronize", "allocate"] {
+        assert!(methods.iter().any(|(name, _)| name == expected), "{expected} was not read");
+    }
+    assert_none(&dry_runs::complaints(&methods));
 }
 
 #[test]

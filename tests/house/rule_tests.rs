@@ -251,3 +251,28 @@ fn a_kernel_without_stated_bounds_is_refused() {
     refused("shaders/a.wgsl", &format!("{indices}\n{loops}{code}"), &lacks("Loops"));
     refused("shaders/a.wgsl", &format!("{indices}// Loops: none.\n{code}"), " the header says that there are no loops");
 }
+
+#[test]
+fn a_method_of_a_pool_that_ignores_dry_runs_is_refused() {
+    let source = "\nimpl<M: Memory> Pool<M> {
+    pub fn forgets(&self) -> u64 {
+        1
+    }
+
+    #[must_use]
+    pub async fn asks(&self) {
+        if let Some(dry) = self.dry() {
+            return;
+        }
+    }
+
+    fn is_private(&self) {}
+}
+";
+    let found = crate::dry_runs::methods(source);
+    assert_eq!(found, [("forgets".to_owned(), false), ("asks".to_owned(), true)]);
+    let complaints = crate::dry_runs::complaints(&found);
+    assert!(complaints.iter().any(|line| line.starts_with("Pool::forgets does not ask")), "{complaints:?}");
+    assert!(complaints.iter().all(|line| !line.starts_with("Pool::asks")), "{complaints:?}");
+    assert!(complaints.iter().any(|line| line.starts_with("Pool::report is listed")), "no stale entry remains");
+}
