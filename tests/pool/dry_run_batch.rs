@@ -104,6 +104,12 @@ fn a_budget_passes_until_a_peak_changes_and_then_lists_the_call_sites() -> Outco
         assert!(removed.starts_with("- 100000 bytes in 1 block") && removed.ends_with("(activations) in step"));
         assert!(added.starts_with(&format!("+ {bytes} bytes in 1 block")));
     }
+    // The same requests from a pool with larger segments.
+    let larger = Pool::new(AccountingMemory::new(), PoolOptions { smallest_segment: Some(1 << 20), ..options() })?;
+    let (_, now) = larger.dry_run(|| drop((larger.allocate(10_000), larger.allocate(100_000))))?;
+    let error = budget.check(&now).err().ok_or("the reserved bytes differ")?;
+    let BudgetError::Changed { requested, reserved, .. } = error else { return Err(error.into()) };
+    assert!(requested == [110_000; 2] && reserved[0] < reserved[1], "{reserved:?}");
     let (_, refused) = step(2 << 20, "activations")?;
     assert!(matches!(budget.check(&refused), Err(BudgetError::DoesNotFit { .. })));
     assert!(matches!(budget.record(&refused), Err(BudgetError::DoesNotFit { .. })));

@@ -5,7 +5,7 @@ use crate::dry_run::MOST;
 use crate::subjects::{Subject, assert_consistent, assert_stamp, currents, options, over_every_memory, stamp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgpu_pool::error::DryRunError;
-use wgpu_pool::{DeviceError, HostMemory, Pool};
+use wgpu_pool::{AccountingMemory, DeviceError, HostMemory, Memory, MemoryLimits, Pool, PoolOptions};
 
 fn a_storage_that_outlives_its_dry_run_is_refused_everywhere<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
@@ -172,5 +172,73 @@ fn a_pin_from_before_is_a_pin_in_the_copy_until_its_guard_is_dropped() -> Outcom
         pool.check().expect("the invariants hold");
     })?;
     assert_eq!(pool.stats().active.current, 0);
+    Ok(())
+}
+
+#[test]
+fn a_scope_from_before_that_ends_in_the_closure_ends_in_the_copy() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), options())?;
+    let scope = pool.scope("outer");
+    let (allocated, dry_run) = pool.dry_run(|| {
+        let within = pool.allocate(1000)?;
+        drop(scope);
+        let after = pool.allocate(2000)?;
+        Ok::<_, wgpu_pool::AllocateError>((within, after))
+    })?;
+    let scopes: Vec<_> = dry_run.holders().iter().map(|holder| (holder.bytes, holder.scope.as_deref())).collect();
+    assert_eq!(scopes, [(2000, None), (1000, Some("outer"))]);
+    drop(allocated);
+    Ok(())
+}
+
+/// A device may have larger segments than an accounting memory by default.
+#[test]
+fn the_copy_has_the_limits_of_the_device() -> Outcome {
+    let default = AccountingMemory::new().limits();
+    let limits = MemoryLimits { largest_segment: 1 << 40, largest_binding: 1 << 40, ..default };
+    let pool = Pool::new(AccountingMemory::with_limits(limits), PoolOptions::default())?;
+    let above = default.largest_segment + (1 << 20);
+    let before = pool.allocate(above)?;
+    let ((), dry_run) = pool.dry_run(|| drop(pool.allocate(above)))?;
+    assert!(dry_run.fits(), "{dry_run}");
+    assert_eq!(dry_run.requested_peak().bytes, 2 * above);
+    drop(before);
+    Ok(())
+}
+
+/// The order of uses, what is in host memory, and what stays on the device are those of the pool.
+#[test]
+fn blocks_move_to_host_memory_as_in_the_program() -> Outcome {
+    const BLOCK: u64 = 64 << 10;
+    let limited = PoolOptions { limit: Some(6 * BLOCK), spill: Some(u64::MAX), ..options() };
+    let pool = Pool::new(HostMemory::default(), limited)?;
+    let blocks = (0..9).map(|_| pool.allocate(BLOCK)).collect::<Result<Vec<_>, _>>()?;
+    blocks[8].keep_on_device()?;
+    let step = || -> Result<_, Box<dyn std::error::Error>> {
+        let before = pool.spill_stats();
+        let activations = (0..3).map(|_| pool.allocate(BLOCK + 100)).collect::<Result<Vec<_>, _>>()?;
+        for block in blocks.iter().step_by(2).chain(&activations) {
+            block.clear()?;
+        }
+        let after = pool.spill_stats();
+        let places: Vec<_> = blocks.iter().map(wgpu_pool::Storage::residence).collect();
+        let counts =
+            [after.blocks_out - before.blocks_out, after.blocks_in - before.blocks_in, after.stalls - before.stalls];
+        Ok((places, counts, after.host))
+    };
+    for _ in 0..3 {
+        let (predicted, dry_run) = pool.dry_run(step)?;
+        let predicted = predicted?;
+        pool.reset_peaks();
+        assert_eq!(step()?, predicted);
+        assert_eq!(pool.stats().reserved.peak, dry_run.reserved_peak().bytes);
+        assert!(predicted.1.iter().all(|&count| count > 0), "{predicted:?}");
+    }
+    // A command whose blocks do not fit together is refused, as in the program.
+    let large = pool.allocate(4 * BLOCK)?;
+    let other = pool.allocate(4 * BLOCK)?;
+    let (copied, _) = pool.dry_run(|| large.copy_to(&other))?;
+    assert!(matches!(copied, Err(DeviceError::WorkingSet(_))), "{copied:?}");
+    assert_eq!(large.copy_to(&other), copied);
     Ok(())
 }

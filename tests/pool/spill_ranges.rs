@@ -3,7 +3,7 @@
 use crate::common::Outcome;
 use crate::spill::{AdapterMapped, NoopMapped};
 use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, stamp};
-use wgpu_pool::{HostMemory, Pool, PoolOptions, Residence};
+use wgpu_pool::{HostMemory, Pool, PoolOptions, Residence, Storage};
 
 /// Training steps whose sizes differ: parameters that every step uses, and activations that are used in the reverse order.
 /// Verifies all contents, and returns the pool's peak of allocated bytes.
@@ -115,5 +115,77 @@ fn a_range_lies_between_blocks_that_stay() -> Outcome {
         assert_stamp::<crate::subjects::Host>(block, number);
     }
     assert_consistent(&pool);
+    Ok(())
+}
+
+/// Returns a pool of so many full segments, and its blocks: in each segment those of so many units.
+fn full(segments: u64, host: u64, units: &[u64]) -> Result<(Pool<HostMemory>, Vec<Storage<HostMemory>>), Failure> {
+    let pool = Pool::new(HostMemory::default(), PoolOptions { spill: Some(host), ..options() })?;
+    let mut blocks = Vec::new();
+    for segment in 1..=segments {
+        pool.set_limit(Some(segment * SEGMENT));
+        for units in units {
+            blocks.push(pool.allocate(units * UNIT)?);
+        }
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.allocated.current, stats.segments.current), (segments * SEGMENT, segments), "all are full");
+    Ok((pool, blocks))
+}
+
+/// Uses blocks in an order, and requests so many units. Returns the blocks that have moved to host memory.
+fn away(
+    pool: &Pool<HostMemory>,
+    blocks: &[Storage<HostMemory>],
+    order: &[usize],
+    units: u64,
+) -> Result<Vec<usize>, Failure> {
+    for &number in order {
+        blocks[number].clear()?;
+    }
+    let request = pool.allocate(units * UNIT)?;
+    drop(request);
+    Ok((0..blocks.len()).filter(|&number| blocks[number].residence() == Residence::Host).collect())
+}
+
+type Failure = Box<dyn std::error::Error>;
+const UNIT: u64 = SEGMENT / 16;
+
+/// All ranges of four units have two blocks of two units: those that are needed last move.
+#[test]
+fn of_equal_ranges_the_one_that_is_needed_last_is_cleared() -> Outcome {
+    for (order, wanted) in [
+        ([4, 5, 0, 1, 2, 6, 7], [4, 5]),
+        ([7, 0, 6, 1, 2, 4, 5], [6, 7]),
+        ([2, 6, 1, 5, 0, 4, 7], [1, 2]),
+        ([6, 0, 5, 2, 1, 4, 7], [5, 6]),
+    ] {
+        let (pool, blocks) = full(1, u64::MAX, &[2; 8])?;
+        let pinned = blocks[3].pin()?;
+        assert_eq!(away(&pool, &blocks, &order, 4)?, wanted, "used in the order {order:?}");
+        drop(pinned);
+    }
+    Ok(())
+}
+
+/// The cheapest range exceeds the room of the host, so the next one is cleared.
+#[test]
+fn a_range_has_room_in_host_memory() -> Outcome {
+    for (host, wanted) in [(5, [0, 1]), (4, [3, 4])] {
+        let (pool, blocks) = full(1, host * UNIT, &[3, 2, 2, 2, 2, 5])?;
+        let pinned = [blocks[2].pin()?, blocks[5].pin()?];
+        assert_eq!(away(&pool, &blocks, &[0, 1, 3, 4], 4)?, wanted, "with {host} units of host memory");
+        drop(pinned);
+    }
+    Ok(())
+}
+
+/// No segment is large enough: the least recently used blocks move, and then the rest of the two segments with the least
+/// bytes. The other segment stays as it is.
+#[test]
+fn segments_are_cleared_for_a_larger_one() -> Outcome {
+    let (pool, blocks) = full(3, u64::MAX, &[8, 8])?;
+    // Blocks 0 and 1 are in one segment.
+    assert_eq!(away(&pool, &blocks, &[0, 2, 1, 4, 3, 5], 24)?, [0, 1, 2, 3]);
     Ok(())
 }

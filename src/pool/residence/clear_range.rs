@@ -72,15 +72,17 @@ impl<M: Memory> State<M> {
         let size = self.heap.block_size(requested);
         let costs = Costs::of(self, effort, search);
         let segments = || self.heap.segments().filter(|segment| self.has_memory(segment.id));
-        let ranges =
-            segments().filter(|segment| segment.bytes >= size).filter_map(|segment| costs.range(&segment, size));
-        if let Some(range) = ranges.filter(|range| range.bytes <= host_room).min_by_key(|range| range.cost) {
+        let ranges = segments()
+            .filter(|segment| segment.bytes >= size)
+            .filter_map(|segment| costs.range(&segment, size, host_room));
+        if let Some(range) = ranges.min_by_key(|range| range.cost) {
             return range;
         }
         // A new segment needs the bytes of others.
         let room = if refused { 0 } else { self.room() };
         let mut missing = size.saturating_sub(room);
-        let whole = segments().filter_map(|segment| Some((costs.range(&segment, segment.bytes)?, segment.bytes)));
+        let whole =
+            segments().filter_map(|segment| Some((costs.range(&segment, segment.bytes, host_room)?, segment.bytes)));
         let mut whole: Vec<_> = whole.collect();
         // By the cost of a byte gained.
         whole.sort_by(|(one, bytes), (other, more)| {
@@ -105,38 +107,37 @@ impl Costs {
         Self(costs.collect())
     }
 
-    /// Returns the cheapest range of a segment of at least `size` bytes whose blocks may all move. O(blocks of the segment).
-    fn range(&self, segment: &SegmentView<'_>, size: u64) -> Option<Clearance> {
+    /// Returns the cheapest range of a segment of at least `size` bytes whose blocks may all move, and have at most `host_room`
+    /// bytes. O(blocks of the segment).
+    fn range(&self, segment: &SegmentView<'_>, size: u64, host_room: u64) -> Option<Clearance> {
         let blocks: Vec<BlockView> = segment.blocks().collect();
-        // The cost of an inactive block is 0; a block without a cost stays.
-        let cost_of = |block: &BlockView| block.id.map_or(Some(0), |id| self.0.get(&id).copied());
-        let (mut range, mut length, mut cost) = (0..0, 0, 0);
-        let mut best: Option<(u128, Range<usize>)> = None;
+        // The bytes that move and their cost: none of an inactive block. `None` for a block that stays.
+        let moved = |block: &BlockView| match block.id {
+            None => Some((0, 0)),
+            Some(id) => self.0.get(&id).map(|&cost| (block.size, cost)),
+        };
+        let (mut range, mut length, mut bytes, mut cost) = (0..0, 0, 0, 0);
+        let mut best: Option<(u128, u64, Range<usize>)> = None;
         for (number, block) in blocks.iter().enumerate() {
-            let Some(added) = cost_of(block) else {
-                (range, length, cost) = (number + 1..number + 1, 0, 0);
+            let Some((added, cost_added)) = moved(block) else {
+                (range, length, bytes, cost) = (number + 1..number + 1, 0, 0, 0);
                 continue;
             };
             range.end = number + 1;
-            length += block.size;
-            cost += added;
+            (length, bytes, cost) = (length + block.size, bytes + added, cost + cost_added);
             // The shortest range that ends at this block.
             while length - blocks[range.start].size >= size {
-                length -= blocks[range.start].size;
-                cost -= cost_of(&blocks[range.start]).unwrap_or(0);
+                let first = &blocks[range.start];
+                let (removed, cost_removed) = moved(first).unwrap_or_default();
+                (length, bytes, cost) = (length - first.size, bytes - removed, cost - cost_removed);
                 range.start += 1;
             }
-            if length >= size && best.as_ref().is_none_or(|&(least, _)| cost < least) {
-                best = Some((cost, range.clone()));
+            if length >= size && bytes <= host_room && best.as_ref().is_none_or(|&(least, ..)| cost < least) {
+                best = Some((cost, bytes, range.clone()));
             }
         }
-        let (cost, range) = best?;
-        let moved = || blocks[range.clone()].iter().filter_map(|block| Some((block.id?, block.size)));
-        Some(Clearance {
-            blocks: moved().map(|(id, _)| id).collect(),
-            bytes: moved().map(|(_, size)| size).sum(),
-            cost,
-        })
+        let (cost, bytes, range) = best?;
+        Some(Clearance { blocks: blocks[range].iter().filter_map(|block| block.id).collect(), bytes, cost })
     }
 }
 
