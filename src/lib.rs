@@ -47,6 +47,7 @@ pub mod guide {
         from_cubecl: "guide/from_cubecl.md";
         planning: "guide/planning.md";
         dry_run: "guide/dry_run.md";
+        repeated_steps: "guide/repeated_steps.md";
         why_an_arena_works: "guide/why_an_arena_works.md";
         #[cfg(feature = "tensor")]
         limitations: "guide/limitations.md";
@@ -89,7 +90,7 @@ pub use device::{
 pub use error::SnapshotFileError;
 pub use error::{
     Advice, AllocateError, BudgetError, Bytes, DeviceError, DryRunError, Error, GrowthError, Holder, HolderGrowth,
-    MaxBatchError, OpenError, OptionsError, OutOfMemory, Result, Site,
+    MaxBatchError, OpenError, OptionsError, OutOfMemory, RepeatError, Result, Site,
 };
 #[cfg(feature = "tensor")]
 pub use error::{KernelError, TensorError};
@@ -104,9 +105,10 @@ pub use ops::{
 #[cfg(feature = "tensor")]
 pub use pool::Profile;
 pub use pool::{
-    Compacted, Download, DryRun, Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock, Leaks, Mark, MaxBatch,
-    MemoryPressure, Peak, Pin, Pinned, Pool, PoolOptions, Refusal, Relief, Remedies, Report, Residence, Scope,
-    ScopeCounts, Snapshot, SpillStats, Storage, Trimmed, WeakPool, WeakStorage,
+    Compacted, Deviation, DeviationCause, Download, DryRun, Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock,
+    Leaks, Mark, MaxBatch, MemoryPressure, Peak, Pin, Pinned, Pool, PoolOptions, Refusal, Relief, Remedies, Repeat,
+    RepeatOptions, RepeatStats, Report, Residence, Scope, ScopeCounts, Snapshot, SpillStats, Storage, Trimmed,
+    WeakPool, WeakStorage,
 };
 pub use report::{Breakdown, Budget, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]

@@ -6,6 +6,7 @@
 mod fault;
 mod import;
 mod options;
+mod plan;
 mod progress;
 mod replay;
 mod stamp;
@@ -146,12 +147,16 @@ fn measure(trace: &Trace, name: &str, options: &Options) -> Result<Figures, Repl
         pool_options.compaction_share = 0.0;
     }
     let pool_options = || pool_options.clone();
-    let progress = Progress::new(name, trace.events.len() * REPLAYS, options.watch);
+    let progress = Progress::new(
+        name,
+        trace.events.len() * (REPLAYS + if options.plans() { plan::REPLAYS } else { 0 }),
+        options.watch,
+    );
     match options.memory {
         MemoryKind::None => {
             let open = || Ok(Pool::new(AccountingMemory::new(), pool_options())?);
             let driver = |memory: &AccountingMemory| Some(memory.driver_peak());
-            replay::measure(trace, options.trims(), open, driver, &mut Unstamped, &progress)
+            replay::measure(trace, (options.trims(), options.plans()), open, driver, &mut Unstamped, &progress)
         }
         MemoryKind::Host => {
             stamped(trace, options, || Ok(Pool::new(HostMemory::default(), pool_options())?), &progress)
@@ -169,9 +174,9 @@ fn stamped<M: Memory>(
 ) -> Result<Figures, ReplayError> {
     let driver = |memory: &M| memory.driver_holdings().map(|held| held.reserved);
     if options.time {
-        replay::measure(trace, options.trims(), open, driver, &mut Unstamped, progress)
+        replay::measure(trace, (options.trims(), options.plans()), open, driver, &mut Unstamped, progress)
     } else {
-        replay::measure(trace, options.trims(), open, driver, &mut Stamps::new(), progress)
+        replay::measure(trace, (options.trims(), options.plans()), open, driver, &mut Stamps::new(), progress)
     }
 }
 

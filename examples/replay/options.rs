@@ -28,6 +28,11 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     pub(crate) compact: Switch,
 
+    /// Whether each trace is also replayed as a repeated step (`Pool::repeat`), in another pool: with the time of observed runs and of planned
+    /// ones, each in turns with runs that are neither.
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub(crate) plan: Switch,
+
     /// The pool's limit on the sum of all segments: a number of bytes, or a number with a unit (KiB, MiB, GiB, TiB).
     /// Unlimited by default.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
@@ -74,6 +79,10 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn compacts(&self) -> bool {
         self.compact == Switch::On
+    }
+
+    pub(crate) fn plans(&self) -> bool {
+        self.plan == Switch::On
     }
 
     /// Returns these options with compaction enabled or disabled.

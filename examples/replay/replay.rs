@@ -1,6 +1,7 @@
 //! Replays a trace in a pool, and measures memory use and time.
 
 use crate::fault::ReplayError;
+use crate::plan::{self, Planned};
 use crate::progress::Progress;
 use crate::stamp::Witness;
 use crate::trace::{Event, Trace};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use wgpu_pool::{Memory, Pool, Stats, Storage};
 
 /// The number of replays in the same pool after the first; their median is the warm time.
-const WARM_REPLAYS: usize = 7;
+pub(crate) const WARM_REPLAYS: usize = 7;
 
 /// The number of replays of a trace: the cold replay, the warm replays, and the trimmed replay.
 pub(crate) const REPLAYS: usize = 1 + WARM_REPLAYS + 1;
@@ -49,6 +50,9 @@ pub(crate) struct Figures {
     pub(crate) trim_residue: f64,
     pub(crate) ns_per_event_cold: f64,
     pub(crate) ns_per_event_warm: f64,
+    /// The trace as a repeated step, with `--plan on`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) planned: Option<Planned>,
 }
 
 /// The trimming of the last replay.
@@ -60,10 +64,11 @@ pub(crate) struct Trims {
     pub(crate) compact: bool,
 }
 
-/// Replays a trace in pools that `open` creates: several times in one pool, and once in another, which is trimmed.
+/// Replays a trace in pools that `open` creates: several times in one pool, in another one as a repeated step if `plans`, and once in another,
+/// which is trimmed.
 pub(crate) fn measure<M: Memory>(
     trace: &Trace,
-    trims: Trims,
+    (trims, plans): (Trims, bool),
     open: impl Fn() -> wgpu_pool::Result<Pool<M>>,
     driver: impl Fn(&M) -> Option<u64>,
     witness: &mut impl Witness<M>,
@@ -81,6 +86,7 @@ pub(crate) fn measure<M: Memory>(
     }
     check(trace, &pool, &pool.stats())?;
     drop(pool);
+    let planned = if plans { Some(plan::measure(trace, &open, witness, progress)?) } else { None };
     let trim_residue = residue(trace, trims, &open().map_err(ReplayError::Pool)?, witness, progress)?;
 
     warm.sort();
@@ -101,16 +107,17 @@ pub(crate) fn measure<M: Memory>(
         trim_residue,
         ns_per_event_cold: per_event(cold),
         ns_per_event_warm: per_event(warm[WARM_REPLAYS / 2]),
+        planned,
     })
 }
 
-fn quotient(dividend: f64, divisor: f64, of_zero: f64) -> f64 {
+pub(crate) fn quotient(dividend: f64, divisor: f64, of_zero: f64) -> f64 {
     if divisor == 0.0 { of_zero } else { dividend / divisor }
 }
 
 /// Replays the events once, then drops the live blocks. Calls `after` after each event, and `look` at the start and after
 /// each part. Returns the time of the events, without `look`.
-fn replay<M: Memory>(
+pub(crate) fn replay<M: Memory>(
     trace: &Trace,
     pool: &Pool<M>,
     witness: &mut impl Witness<M>,

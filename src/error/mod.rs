@@ -18,6 +18,7 @@ mod open;
 mod options;
 mod out_of_memory;
 mod plan;
+mod repeat;
 #[cfg(feature = "serde")]
 mod snapshot_file;
 #[cfg(feature = "tensor")]
@@ -40,6 +41,7 @@ pub use open::OpenError;
 pub use options::OptionsError;
 pub use out_of_memory::{Gains, OutOfMemory};
 pub use plan::{BufferFault, EventFault, LineFault, PlanError};
+pub use repeat::RepeatError;
 #[cfg(feature = "serde")]
 pub use snapshot_file::SnapshotFileError;
 #[cfg(feature = "tensor")]

@@ -4,7 +4,7 @@
 use super::SnapshotFileError;
 use super::{
     AllocateError, BudgetError, DeviceError, DryRunError, GrowthError, HeapError, InvariantBroken, OpenError,
-    OptionsError, PlanError,
+    OptionsError, PlanError, RepeatError,
 };
 #[cfg(feature = "tensor")]
 use super::{KernelError, TensorError};
@@ -64,6 +64,9 @@ pub enum Error {
     /// A list of buffers cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A repeated step did not run.
+    #[error(transparent)]
+    Repeat(#[from] RepeatError),
     /// A snapshot file was refused.
     #[cfg(feature = "serde")]
     #[error(transparent)]

@@ -47,14 +47,7 @@ impl Heap {
         let id = BlockId { key, generation };
         self.occupy(segment, size);
 
-        let tallies = &mut self.tallies;
-        tallies.requested.add(requested.get());
-        tallies.allocated.add(bytes);
-        tallies.active.add(bytes);
-        tallies.recent_active = tallies.recent_active.max(tallies.active.current);
-        tallies.blocks.add(1);
-        tallies.active_blocks.add(1);
-        tallies.pools[pool.index()].active += bytes;
+        self.tallies.count_allocated(requested.get(), bytes, pool);
         Ok(id)
     }
 
@@ -150,6 +143,12 @@ impl Heap {
         self.place_of(self.blocks.active(id)?)
     }
 
+    /// Returns whether the block is active: allocated, or freed and still pinned. O(1).
+    #[inline]
+    pub(crate) fn is_active(&self, id: BlockId) -> bool {
+        self.blocks.active(id).is_some()
+    }
+
     /// Returns the number of pins of an active block; 0 for any other block. O(1).
     #[must_use]
     pub fn pins(&self, id: BlockId) -> u32 {
@@ -200,7 +199,11 @@ impl Heap {
         self.tallies.active.subtract(bytes);
         self.tallies.active_blocks.subtract(1);
         self.tallies.pools[pool.index()].active -= bytes;
-        self.join_neighbours(key, pool);
+        if self.segments[segment].planned {
+            self.blocks.remove(key);
+        } else {
+            self.join_neighbours(key, pool);
+        }
     }
 
     /// Makes a block of the first `size` granules of a larger hole. The hole keeps its record and the remaining
@@ -277,7 +280,9 @@ impl Heap {
         segment.active += size;
         let rest = segment.size - size;
         if idle {
-            self.segments.unlink_idle(slot);
+            if !segment.held {
+                self.segments.unlink_idle(slot);
+            }
             self.tallies.inactive_split.add(self.bytes(rest));
         } else {
             self.tallies.inactive_split.subtract(self.bytes(size));
@@ -292,7 +297,9 @@ impl Heap {
         let pool = segment.pool;
         let rest = segment.size - size;
         if segment.active == 0 {
-            self.segments.push_idle(slot);
+            if !segment.held {
+                self.segments.push_idle(slot);
+            }
             self.tallies.inactive_split.subtract(self.bytes(rest));
         } else {
             self.tallies.inactive_split.add(self.bytes(size));

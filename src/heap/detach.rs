@@ -41,8 +41,13 @@ impl Heap {
             return Err(HeapError::PinnedBlock { key, generation, pins });
         }
         self.version += 1;
-        let hole = self.blocks.insert(Block { state: State::UNLISTED, ..old });
-        self.relink(hole);
+        let hole = if self.segments[old.segment].planned {
+            None
+        } else {
+            let hole = self.blocks.insert(Block { state: State::UNLISTED, ..old });
+            self.relink(hole);
+            Some(hole)
+        };
         let state = State::Detached { slack };
         self.blocks[key] = Block { offset: 0, before: NONE, after: NONE, segment: NONE, state, ..old };
         let pool = self.vacate(old.segment, old.size);
@@ -56,7 +61,9 @@ impl Heap {
         tallies.spilled.add(place.size);
         tallies.spilled_requested.add(place.requested);
         tallies.spilled_blocks.add(1);
-        self.join_neighbours(hole, pool);
+        if let Some(hole) = hole {
+            self.join_neighbours(hole, pool);
+        }
         Ok(place)
     }
 

@@ -68,6 +68,7 @@ mod class;
 pub mod compaction;
 mod detach;
 mod lists;
+mod planned;
 mod segment;
 mod segments;
 mod stats;
@@ -75,6 +76,7 @@ mod view;
 
 pub use address::{BlockId, Place, SegmentId, Shortfall, SubPool};
 pub use detach::Detached;
+pub(crate) use planned::PlannedSegment;
 pub use stats::{Counter, Stats, SubPoolStats};
 pub use view::{BlockState, BlockView, SegmentView};
 
@@ -261,12 +263,20 @@ impl Heap {
         }
         for (_, slot) in self.segments.by_number() {
             let segment = &self.segments[slot];
-            if !self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive()) {
+            if self.has_pinned_block(slot) {
                 sums.reserved += self.bytes(segment.size);
                 sums.active += self.bytes(segment.active);
             }
         }
         sums
+    }
+
+    fn has_pinned_block(&self, slot: u32) -> bool {
+        let segment = &self.segments[slot];
+        if segment.planned {
+            return self.planned_blocks(slot).into_iter().any(|key| !self.blocks[key].is_movable_or_inactive());
+        }
+        !self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
     }
 
     /// Returns the size of the largest inactive block of both sub-pools, in bytes; 0 if there is none.

@@ -78,6 +78,7 @@ impl Heap {
     /// [`HeapError::UnknownSegment`], or [`HeapError::SegmentInUse`] if it has an active block.
     pub fn adopt(&mut self, id: SegmentId, pool: SubPool) -> Result<(), HeapError> {
         let slot = self.idle_slot(id)?;
+        self.unplan_segment(id);
         let segment = &mut self.segments[slot];
         let (key, size) = (segment.first, segment.size);
         self.version += 1;
@@ -91,7 +92,7 @@ impl Heap {
     }
 
     /// Returns the slot of a segment that must be idle.
-    fn idle_slot(&self, id: SegmentId) -> Result<u32, HeapError> {
+    pub(super) fn idle_slot(&self, id: SegmentId) -> Result<u32, HeapError> {
         let slot = self.segments.slot(id).ok_or(HeapError::UnknownSegment { segment: id.number() })?;
         match self.segments[slot].active {
             0 => Ok(slot),
@@ -99,12 +100,14 @@ impl Heap {
         }
     }
 
-    /// Removes an idle segment and its single block.
+    /// Removes an idle segment and its single block; a planned segment has none.
     fn remove_segment(&mut self, slot: u32) -> (SegmentId, u64) {
         self.version += 1;
         let segment = self.segments.remove(slot);
-        self.lists[segment.pool.index()].remove(&mut self.blocks, segment.first);
-        self.blocks.remove(segment.first);
+        if !segment.planned {
+            self.lists[segment.pool.index()].remove(&mut self.blocks, segment.first);
+            self.blocks.remove(segment.first);
+        }
         let bytes = self.bytes(segment.size);
         self.tallies.reserved.subtract(bytes);
         self.tallies.segments.subtract(1);

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 /// The record of a segment. Sizes are in granules.
 ///
-/// Invariant: `active` is the sum of the active blocks' sizes; the segment is in the idle list iff this is 0.
+/// Invariant: `active` is the sum of the active blocks' sizes; the segment is in the idle list iff this is 0 and the segment is not
+/// held.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
     /// The segment's id.
@@ -18,8 +19,12 @@ pub(super) struct Segment {
     pub(super) size: u32,
     /// The sum of the active blocks.
     pub(super) active: u32,
-    /// The block at the segment's start.
+    /// The block at the segment's start. [`NONE`] in a planned segment, whose blocks are not linked.
     pub(super) first: Key,
+    /// Whether the blocks are at the offsets of a plan (`planned.rs`).
+    pub(super) planned: bool,
+    /// Whether a planned segment stays although it has no active block.
+    pub(super) held: bool,
     /// The segment that became idle before this one.
     pub(super) older: u32,
     /// The segment that became idle after this one.
@@ -50,7 +55,8 @@ impl Segments {
     pub(super) fn insert(&mut self, pool: SubPool, size: u32) -> u32 {
         let id = SegmentId(self.next_number);
         self.next_number += 1;
-        let segment = Segment { id, pool, size, active: 0, first: NONE, older: NONE, younger: NONE };
+        let (planned, held) = (false, false);
+        let segment = Segment { id, pool, size, active: 0, first: NONE, planned, held, older: NONE, younger: NONE };
         let slot = u32::try_from(self.slots.insert(segment)).expect("fewer than 2^32 segments fit the host's memory");
         self.by_number.insert(id, slot);
         self.push_idle(slot);

@@ -184,6 +184,18 @@ impl Tallies {
         ]
     }
 
+    /// Counts a block that was allocated.
+    #[inline]
+    pub(super) fn count_allocated(&mut self, requested: u64, size: u64, pool: SubPool) {
+        self.requested.add(requested);
+        self.allocated.add(size);
+        self.active.add(size);
+        self.recent_active = self.recent_active.max(self.active.current);
+        self.blocks.add(1);
+        self.active_blocks.add(1);
+        self.pools[pool.index()].active += size;
+    }
+
     /// Returns the counters, with the number of inactive blocks.
     pub(super) const fn stats(&self, holes: u64) -> Stats {
         Stats {

@@ -18,6 +18,8 @@ pub struct SegmentView<'a> {
     pub active: u64,
     heap: &'a Heap,
     first: Key,
+    /// The slot of a planned segment.
+    planned: Option<u32>,
 }
 
 /// A block. Offset and sizes are in bytes.
@@ -66,18 +68,31 @@ impl BlockState {
     }
 }
 
+impl BlockView {
+    pub(super) const fn inactive(offset: u64, size: u64) -> Self {
+        Self { offset, size, requested: 0, state: BlockState::Inactive, pins: 0, id: None }
+    }
+}
+
 impl<'a> SegmentView<'a> {
+    /// Returns whether the blocks are at the offsets of the plan of a repeated step, and no other request uses the segment.
+    #[must_use]
+    pub const fn is_planned(&self) -> bool {
+        self.planned.is_some()
+    }
+
     /// Returns the blocks in the order of their offsets. They tile the segment.
     pub fn blocks(&self) -> impl Iterator<Item = BlockView> + use<'a> {
         let heap = self.heap;
-        heap.blocks_of(self.first).map(|(key, block)| heap.view(key, block))
+        let planned = self.planned.map_or_else(Vec::new, |slot| heap.planned_views(slot));
+        heap.blocks_of(self.first).map(|(key, block)| heap.view(key, block)).chain(planned)
     }
 }
 
 /// As the fields and the list of blocks.
 impl fmt::Debug for SegmentView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, pool, bytes, active, heap: _, first: _ } = self;
+        let Self { id, pool, bytes, active, heap: _, first: _, planned: _ } = self;
         f.debug_struct("SegmentView")
             .field("id", id)
             .field("pool", pool)
@@ -102,11 +117,12 @@ impl Heap {
                 active: self.bytes(segment.active),
                 heap: self,
                 first: segment.first,
+                planned: segment.planned.then_some(slot),
             }
         })
     }
 
-    fn view(&self, key: Key, block: &Block) -> BlockView {
+    pub(super) fn view(&self, key: Key, block: &Block) -> BlockView {
         let size = self.bytes(block.size);
         let (state, requested, pins, id) = match block.state {
             State::Active { pins, slack, freed } => (

@@ -4,16 +4,17 @@
 //! 1. an idle segment of the other sub-pool;
 //! 2. a hole made by moving few blocks;
 //! 3. a new segment, compensated for by evacuating and releasing others (`compensate.rs`);
-//! 4. in a pool with spilling: blocks move to host memory (`residence`);
-//! 5. at the limit, or when the device refuses: release all idle segments, wait for the device, and repeat rungs 1 to 3;
-//! 6. a hole of either sub-pool, or a hole made by moving all blocks out of a range of a segment;
-//! 7. segments are emptied and replaced by smaller segments until there is room (`make_room.rs`), at last through host
+//! 4. the arenas of repeated steps (`repeat`) become ordinary segments, and rungs 1 to 3 are repeated;
+//! 5. in a pool with spilling: blocks move to host memory (`residence`);
+//! 6. at the limit, or when the device refuses: release all idle segments, wait for the device, and repeat rungs 1 to 3;
+//! 7. a hole of either sub-pool, or a hole made by moving all blocks out of a range of a segment;
+//! 8. segments are emptied and replaced by smaller segments until there is room (`make_room.rs`), at last through host
 //!    memory (`host_copy.rs`);
-//! 8. in a pool with spilling: more blocks move to host memory, and the ladder is repeated;
-//! 9. the application's pressure callback (`pressure.rs`), repeated while the callback frees memory;
-//! 10. an error with the numbers.
+//! 9. in a pool with spilling: more blocks move to host memory, and the ladder is repeated;
+//! 10. the application's pressure callback (`pressure.rs`), repeated while the callback frees memory;
+//! 11. an error with the numbers.
 //!
-//! Only the rungs from 5 on wait for the device, and rung 4 where the device cannot copy to host memory by command. A rung
+//! Only the rungs from 6 on wait for the device, and rung 5 where the device cannot copy to host memory by command. A rung
 //! that cannot allocate its own memory (a bounce buffer, a readback buffer) is skipped.
 
 use super::compensate::Compensation;
@@ -128,7 +129,10 @@ pub(super) fn allocate<M: Memory>(
         inner.settle();
         state = inner.state();
     }
-    let block = if let Ok(block) = state.heap.allocate(requested) {
+    let planned = state.allocate_in_step(requested, site);
+    let block = if let Some(block) = planned {
+        block
+    } else if let Ok(block) = state.heap.allocate(requested) {
         block
     } else {
         drop(state);
@@ -136,7 +140,10 @@ pub(super) fn allocate<M: Memory>(
         state = inner.state();
         block
     };
-    let State { attribution, heap, spilling, .. } = &mut *state;
+    let State { attribution, heap, spilling, steps, .. } = &mut *state;
+    if steps.observes() {
+        steps.allocated(heap, block, requested, site);
+    }
     attribution.allocated(heap, block, bytes, site, content);
     if let Some(spilling) = spilling {
         spilling.allocated(block);
@@ -184,6 +191,12 @@ impl<M: Memory> Inner<M> {
             Ok(block) => return Ok(block),
             Err(NoGrowth::Failed(error)) => return Err(explain(error)),
             Err(refusal @ (NoGrowth::Limit | NoGrowth::Refused(_))) => refusal,
+        };
+        let refusal = match self.grow_without_arenas(requested, sizing) {
+            None => refusal,
+            Some(Ok(block)) => return Ok(block),
+            Some(Err(NoGrowth::Failed(error))) => return Err(explain(error)),
+            Some(Err(refusal)) => refusal,
         };
         let is_refused = matches!(refusal, NoGrowth::Refused(_));
         if let Some(block) = self.make_space(requested, is_refused, effort).map_err(explain)? {
@@ -267,6 +280,12 @@ impl<M: Memory> Inner<M> {
             }
         }
         Ok(None)
+    }
+
+    /// As [`Inner::grow`], after the arenas of repeated steps have become ordinary segments. `None` if there is no arena.
+    fn grow_without_arenas(&self, requested: NonZeroU64, sizing: Sizing) -> Option<Result<BlockId, NoGrowth>> {
+        let any = self.state().give_up_arenas();
+        any.then(|| self.grow(requested, sizing))
     }
 
     /// Serves a request without waiting: from an idle segment of the other sub-pool, by moving few blocks, or from a new

@@ -137,7 +137,7 @@ impl<M: Memory> Inner<M> {
     /// Releases all idle segments. Returns whether there were any.
     pub(super) fn release_idle(&self) -> Result<bool, DeviceError> {
         let release = |state: &mut State<M>| {
-            let segments = state.heap.release_inactive();
+            let segments = state.release_idle_segments();
             state.remedies.count_released(&segments);
             segments
         };

@@ -29,6 +29,7 @@ mod profile;
 mod references;
 mod release;
 mod remedies;
+mod repeat;
 mod reserve;
 mod residence;
 mod resolve;
@@ -53,6 +54,7 @@ pub use pressure::{MemoryPressure, Relief};
 #[cfg(feature = "tensor")]
 pub use profile::{Dispatch, Profile};
 pub use remedies::Remedies;
+pub use repeat::{Deviation, DeviationCause, Repeat, RepeatOptions, RepeatStats};
 pub use residence::{Residence, SpillStats};
 pub use snapshot::{Report, Snapshot};
 pub use storage::Storage;
@@ -71,6 +73,7 @@ use growth::Growth;
 use pressure::Callback;
 use references::References;
 use release::{Decay, Schedule};
+use repeat::Steps;
 use residence::Spilling;
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -153,6 +156,8 @@ struct State<M: Memory> {
     unreported: u64,
     append_loops: AppendLoops,
     decay: Decay,
+    /// The runs of repeated steps in progress.
+    steps: Steps,
 }
 
 impl<M: Memory> Pool<M> {
@@ -185,6 +190,7 @@ impl<M: Memory> Pool<M> {
             unreported: 0,
             append_loops: AppendLoops::default(),
             decay: Decay::new(options.release_after),
+            steps: Steps::default(),
         };
         let inner = Inner {
             memory,

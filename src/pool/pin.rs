@@ -141,6 +141,7 @@ impl<M: Memory> Inner<M> {
         self.release_block(block, last, &mut |state| {
             state.pins.remove(number);
             state.heap.unpin(block).expect("the guard pinned the block");
+            state.note_end_in_steps(block);
         });
     }
 }

@@ -236,7 +236,7 @@ impl<M: Memory> Inner<M> {
 
     /// Moves blocks out of sparse segments and releases these segments, until at most `target` bytes are reserved or the
     /// allowance for moves is exhausted. Returns the number of released segments.
-    fn compact_down_to(&self, target: u64) -> Result<usize, DeviceError> {
+    pub(super) fn compact_down_to(&self, target: u64) -> Result<usize, DeviceError> {
         let mut released = 0;
         if self.compaction_share <= 0.0 {
             return Ok(released);
@@ -261,11 +261,19 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> State<M> {
-    /// Removes idle segments from the heap, longest idle first, until at most `bytes` bytes are reserved.
+    /// Removes idle segments from the heap, longest idle first, until at most `bytes` bytes are reserved; then the arenas of plans that no
+    /// run uses.
     pub(super) fn release_longest_idle(&mut self, bytes: u64) -> Vec<(SegmentId, u64)> {
         let mut released = Vec::new();
+        let mut has_arenas = true;
         while self.heap.held().reserved > bytes {
-            let Some((id, size)) = self.heap.inactive_segments().next() else { break };
+            let Some((id, size)) = self.heap.inactive_segments().next() else {
+                if std::mem::take(&mut has_arenas) {
+                    self.let_go_of_arenas();
+                    continue;
+                }
+                break;
+            };
             self.heap.release_segment(id).expect("an idle segment may leave");
             released.push((id, size));
         }

@@ -101,6 +101,9 @@ pub struct SegmentSnapshot {
     pub bytes: u64,
     /// The bytes of the segment's active blocks.
     pub active: u64,
+    /// Whether the segment is part of the arena of a [`Repeat`](crate::Repeat): no other request uses its free bytes, so they are no holes.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "std::ops::Not::not"))]
+    pub planned: bool,
     /// The segment's blocks in the order of their offsets. They tile the segment.
     pub blocks: Vec<BlockSnapshot>,
 }
@@ -238,6 +241,12 @@ impl Snapshot {
         })
     }
 
+    /// Returns the inactive blocks that a request can use: not those of the arenas of repeated steps.
+    pub fn holes(&self) -> impl Iterator<Item = &BlockSnapshot> {
+        let blocks = self.segments.iter().filter(|segment| !segment.planned).flat_map(|segment| &segment.blocks);
+        blocks.filter(|block| !block.state.is_active())
+    }
+
     /// Returns the allocated blocks on the device.
     pub fn allocated_blocks(&self) -> impl Iterator<Item = &BlockSnapshot> {
         let blocks = self.segments.iter().flat_map(|segment| &segment.blocks);
@@ -312,7 +321,14 @@ impl Builder {
                 origin: block.id.and_then(|id| self.origin(state, id)),
             });
             let blocks = blocks.collect();
-            SegmentSnapshot { id: segment.id, pool: segment.pool, bytes: segment.bytes, active: segment.active, blocks }
+            SegmentSnapshot {
+                id: segment.id,
+                pool: segment.pool,
+                bytes: segment.bytes,
+                active: segment.active,
+                planned: segment.is_planned(),
+                blocks,
+            }
         });
         let segments = segments.collect();
         let host_blocks = state.heap.detached_blocks().map(|(id, block)| {

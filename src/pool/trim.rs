@@ -38,12 +38,11 @@ impl<M: Memory> Pool<M> {
     /// dispatch has executed. On an [existing device](crate::Gpu::from_device) with wgpu's default memory hints, the
     /// driver places buffers in blocks of 128 MiB and more, which are freed only when all buffers inside are destroyed:
     /// choose segments above that size.
-    #[expect(clippy::must_use_candidate, reason = "the result is for reports, and not the purpose of the call")]
     pub fn trim(&self) -> Trimmed {
         if let Some(dry) = self.dry() {
             return dry.trim();
         }
-        self.trim_by(|state| state.heap.release_inactive())
+        self.trim_by(State::release_idle_segments)
     }
 
     /// As [`Pool::trim`], but destroys only as many segments as necessary for the pool's reserved bytes to be at most
@@ -91,6 +90,11 @@ impl<M: Memory> Pool<M> {
 }
 
 impl<M: Memory> State<M> {
+    /// Returns whether there may be an idle segment: also the arena of a plan.
+    fn has_idle(&self) -> bool {
+        self.heap.inactive_segments().next().is_some() || !self.heap.planned_segments().is_empty()
+    }
+
     /// Returns the number of segments with a pinned block. O(pins).
     fn pinned_segments(&self) -> usize {
         let places = self.pins.iter().filter_map(|(_, &(block, _))| self.heap.active_place(block));
@@ -103,7 +107,7 @@ impl<M: Memory> Inner<M> {
     /// Returns their number. The recorder is held throughout, so that no command can use a segment between the two
     /// steps.
     pub(super) fn destroy_idle(&self, release: impl FnOnce(&mut State<M>) -> Vec<(SegmentId, u64)>) -> usize {
-        if self.state().heap.inactive_segments().next().is_none() {
+        if !self.state().has_idle() {
             return 0;
         }
         let mut commands = self.memory.commands();

@@ -94,7 +94,7 @@ impl Breakdown {
 /// Fragmentation of a pool's free memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fragmentation {
-    /// Free bytes in holes of all sizes.
+    /// Free bytes in holes of all sizes. Does not include the free bytes in the arenas of repeated steps.
     pub free: u64,
     /// The number of holes.
     pub holes: u64,
@@ -108,8 +108,7 @@ pub struct Fragmentation {
 
 impl Fragmentation {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let blocks = || snapshot.segments.iter().flat_map(|segment| &segment.blocks);
-        let holes = || blocks().filter(|block| !block.state.is_active()).map(|block| block.size);
+        let holes = || snapshot.holes().map(|block| block.size);
         Self {
             free: holes().sum(),
             holes: holes().count() as u64,

@@ -50,7 +50,8 @@ impl Snapshot {
         let largest = self.segments.iter().map(|segment| segment.bytes).max().unwrap_or(0);
         let shown = if self.segments.len() > rows { rows - 1 } else { rows };
         for segment in self.segments.iter().take(shown) {
-            let name = format!("{:>6} {:<6}{:>11}  ", segment.id.to_string(), segment.pool, Bytes(segment.bytes));
+            let kind = if segment.planned { "arena".into() } else { segment.pool.to_string() };
+            let name = format!("{:>6} {kind:<6}{:>11}  ", segment.id.to_string(), Bytes(segment.bytes));
             text.push_str(&name);
             text.extend(cells(segment, width, largest));
             text.push('\n');

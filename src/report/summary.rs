@@ -146,6 +146,12 @@ impl Report {
         let [largest, free] = [fragmentation.largest_hole, fragmentation.free].map(Bytes);
         writeln!(f, "\nfragmentation")?;
         writeln!(f, "  largest hole {largest} of {free} free in {} holes", fragmentation.holes)?;
+        let arenas = || self.snapshot.segments.iter().filter(|segment| segment.planned);
+        if arenas().next().is_some() {
+            let sums = [arenas().map(|segment| segment.active).sum(), arenas().map(|segment| segment.bytes).sum()];
+            let [active, bytes] = sums.map(Bytes);
+            writeln!(f, "  arenas of repeated steps: {active} used of {bytes}")?;
+        }
         let [external, unused] = [fragmentation.external(), fragmentation.unused()];
         writeln!(f, "  1 - largest / free = {external:.3}, 1 - live / reserved = {unused:.3}")
     }

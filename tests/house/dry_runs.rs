@@ -1,9 +1,10 @@
 //! Every public method of a pool says what it does in a dry run: it asks for the dry run of the thread, or is listed here.
 
 /// Methods that do not ask for the dry run, and why.
-const DECIDED: [(&str, &str); 18] = [
+const DECIDED: [(&str, &str); 19] = [
     ("new", "creates a pool"),
     ("memory", "the device is the same"),
+    ("repeat", "creates a loop, whose runs ask for the dry run"),
     ("is_same", "the pool is the same"),
     ("downgrade", "the pool is the same"),
     ("dry_run", "refuses to start twice"),

@@ -37,6 +37,8 @@ mod marks;
 mod pressure;
 mod refusal;
 mod release;
+mod repeat;
+mod repeat_programs;
 mod report;
 mod requests;
 mod reuse;

@@ -33,12 +33,13 @@ struct Sums {
 impl Heap {
     /// Checks every invariant of the heap.
     ///
-    /// - The blocks of a segment tile it without gap or overlap, and refer to their neighbours.
+    /// - The blocks of a segment tile it without gap or overlap, and refer to their neighbours. Those of a planned segment do not
+    ///   overlap.
     /// - No two neighbours are both inactive.
     /// - A block is in exactly one free list iff it is inactive: the list of its class in its segment's sub-pool, where
     ///   blocks that span a whole segment have separate lists. Its record contains its position in the list, and the
     ///   bitmaps show which lists are empty.
-    /// - A segment is in the list of idle segments iff it has no active block.
+    /// - A segment is in the list of idle segments iff it has no active block and is not held.
     /// - A freed block is active only while it is pinned.
     /// - requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
     /// - Every counter is the sum over the blocks, and allocated − freed = current ≤ peak.
@@ -73,8 +74,11 @@ impl Heap {
 
     /// Walks one segment from its start to its end, and adds it to the sums.
     fn check_segment(&self, slot: u32, segment: &Segment, sums: &mut Sums) -> Result<(), InvariantBroken> {
+        if segment.planned {
+            return self.check_planned(slot, segment, sums);
+        }
         let number = segment.id.number();
-        let (mut active, mut inactive) = (0, 0);
+        let mut active = 0;
         let mut before: (Key, u64, bool) = (NONE, 0, false);
         let mut key = segment.first;
         while key != NONE {
@@ -94,11 +98,8 @@ impl Heap {
             if is_inactive && was_inactive {
                 return Err(InvariantBroken::Uncoalesced { segment: number, offset: self.bytes(block.offset) });
             }
-            let size = self.bytes(block.size);
-            if is_inactive {
-                inactive += size;
-            } else {
-                active += size;
+            if !is_inactive {
+                active += self.bytes(block.size);
             }
             before = (key, end + u64::from(block.size), is_inactive);
             key = block.after;
@@ -106,14 +107,38 @@ impl Heap {
         if before.1 != u64::from(segment.size) {
             return Err(self.untiled(number, u64::from(segment.size), before.1));
         }
-        equal("active of a segment", self.bytes(segment.active), active)?;
+        self.count_segment(segment, active, sums)
+    }
 
+    /// Checks a planned segment, whose blocks must not overlap, and adds it to the sums.
+    fn check_planned(&self, slot: u32, segment: &Segment, sums: &mut Sums) -> Result<(), InvariantBroken> {
+        let number = segment.id.number();
+        let (mut active, mut end) = (0, 0);
+        for key in self.planned_blocks(slot) {
+            let block = &self.blocks[key];
+            if u64::from(block.offset) < end || segment.first != NONE {
+                return Err(self.untiled(number, u64::from(block.offset), end));
+            }
+            self.check_block(number, key, block, sums)?;
+            active += self.bytes(block.size);
+            end = u64::from(block.offset) + u64::from(block.size);
+        }
+        if end > u64::from(segment.size) {
+            return Err(self.untiled(number, u64::from(segment.size), end));
+        }
+        self.count_segment(segment, active, sums)
+    }
+
+    /// Adds the bytes of a segment to the sums.
+    fn count_segment(&self, segment: &Segment, active: u64, sums: &mut Sums) -> Result<(), InvariantBroken> {
+        equal("active of a segment", self.bytes(segment.active), active)?;
+        let size = self.bytes(segment.size);
         sums.active += active;
-        sums.reserved += self.bytes(segment.size);
-        sums.inactive_split += if active == 0 { 0 } else { inactive };
+        sums.reserved += size;
+        sums.inactive_split += if active == 0 { 0 } else { size - active };
         let pool = &mut sums.pools[segment.pool.index()];
         pool.active += active;
-        pool.reserved += self.bytes(segment.size);
+        pool.reserved += size;
         Ok(())
     }
 
@@ -221,13 +246,17 @@ impl Heap {
         let mut listed = 0;
         for slot in self.segments.idle() {
             let segment = &self.segments[slot];
-            if segment.active != 0 || segment.older != last {
+            if segment.active != 0 || segment.held || segment.older != last {
                 return Err(InvariantBroken::Idle { segment: segment.id.number() });
             }
             listed += 1;
             last = slot;
         }
-        let idle = self.segments.by_number().filter(|&(_, slot)| self.segments[slot].active == 0).count();
+        let idle = self
+            .segments
+            .by_number()
+            .filter(|&(_, slot)| self.segments[slot].active == 0 && !self.segments[slot].held)
+            .count();
         if listed != idle || self.segments.youngest_idle() != last {
             let segment = self.segments.get(last).map_or(u64::MAX, |segment| segment.id.number());
             return Err(InvariantBroken::Idle { segment });

@@ -49,11 +49,9 @@ impl Heap {
 
     /// Returns the segments with active blocks, none of which is pinned.
     fn movable_segments(&self, pool: SubPool) -> impl Iterator<Item = u32> {
-        self.segments.by_number().map(|(_, slot)| slot).filter(move |&slot| {
+        self.segments_of(pool).filter(move |&slot| {
             let segment = &self.segments[slot];
-            segment.pool == pool
-                && segment.active > 0
-                && self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
+            segment.active > 0 && self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
         })
     }
 

@@ -39,9 +39,9 @@ impl Holes {
     /// Returns all holes of a sub-pool, except whole segments.
     pub(super) fn of(heap: &Heap, pool: SubPool) -> Self {
         let mut holes = BTreeSet::new();
-        let segments = heap.segments.by_number().map(|(_, slot)| &heap.segments[slot]);
+        let segments = heap.segments_of(pool).map(|slot| &heap.segments[slot]);
         // An idle segment is more useful as a whole.
-        for segment in segments.filter(|segment| segment.pool == pool && segment.active > 0) {
+        for segment in segments.filter(|segment| segment.active > 0) {
             let blocks = heap.blocks_of(segment.first).map(|(_, block)| block);
             holes.extend(blocks.filter(|block| !block.is_active()).map(Hole::of));
         }

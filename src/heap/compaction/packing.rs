@@ -84,13 +84,11 @@ impl Heap {
     fn select(&self, pool: SubPool, bounds: &PackingBounds) -> Selection {
         let sparse = |slot: u32| {
             let segment = &self.segments[slot];
-            segment.pool == pool
-                && segment.active > 0
+            segment.active > 0
                 && segment.size.checked_div(bounds.dense).is_some_and(|part| segment.size - segment.active > part)
                 && self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
         };
-        let mut candidates: Vec<u32> =
-            self.segments.by_number().map(|(_, slot)| slot).filter(|&slot| sparse(slot)).collect();
+        let mut candidates: Vec<u32> = self.segments_of(pool).filter(|&slot| sparse(slot)).collect();
         candidates.sort_by_key(|&slot| {
             let segment = &self.segments[slot];
             ((u64::from(segment.active) << 32) / u64::from(segment.size), segment.id)

@@ -39,7 +39,8 @@ impl Heap {
     /// Cost: O(blocks).
     #[must_use]
     pub fn repackable_segments(&self) -> Vec<Repackable> {
-        let segments = self.segments.by_number().map(|(_, slot)| &self.segments[slot]);
+        let segments =
+            SubPool::ALL.into_iter().flat_map(|pool| self.segments_of(pool)).map(|slot| &self.segments[slot]);
         let sparse = segments.filter(|segment| 0 < segment.active && segment.active < segment.size);
         let movable =
             sparse.filter(|segment| self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive()));
@@ -74,6 +75,7 @@ impl Heap {
     /// Cost: O(blocks of the segment).
     #[must_use = "the blocks have moved, and the memory behind the old segment is still there"]
     pub fn repack_segment(&mut self, id: SegmentId, most: u64) -> Option<Repacked> {
+        self.unplan_segment(id);
         let slot = self.segments.slot(id)?;
         let segment = &self.segments[slot];
         let (pool, size, active) = (segment.pool, segment.size, segment.active);

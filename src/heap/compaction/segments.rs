@@ -14,12 +14,7 @@ impl Heap {
     /// Cost: O(blocks of the pool), times the segments that are evacuated.
     #[must_use]
     pub fn plan_evacuation(&self, pool: SubPool, goal: u64, budget: u64) -> Option<Plan> {
-        let mut candidates: Vec<u32> = self
-            .segments
-            .by_number()
-            .map(|(_, slot)| slot)
-            .filter(|&slot| self.segments[slot].pool == pool && self.segments[slot].active > 0)
-            .collect();
+        let mut candidates: Vec<u32> = self.segments_of(pool).filter(|&slot| self.segments[slot].active > 0).collect();
         // The gain is the segment's size and the cost its active bytes: ordered by the ratio, then youngest first.
         candidates.sort_by_cached_key(|&slot| {
             let segment = &self.segments[slot];

@@ -46,9 +46,9 @@ impl Heap {
         let Ok(needed) = u32::try_from(bytes.div_ceil(self.granule())) else { return Vec::new() };
         let mut most_active = u32::try_from(budget / self.granule()).unwrap_or(u32::MAX);
         let mut windows: Vec<Window> = Vec::new();
-        for (_, slot) in self.segments.by_number() {
+        for slot in self.segments_of(pool) {
             let segment = &self.segments[slot];
-            let fits = segment.pool == pool && segment.size >= needed && segment.active > 0;
+            let fits = segment.size >= needed && segment.active > 0;
             let least_active = needed.saturating_sub(segment.size - segment.active);
             if fits && least_active <= most_active {
                 self.windows(segment.first, needed, |window| {

@@ -3,6 +3,7 @@
 use super::super::ladder::{self, Sizing};
 use super::super::pressure::Callback;
 use super::super::release::{Decay, Schedule};
+use super::super::repeat::Steps;
 use super::super::{Content, Inner, Pool, State, Storage};
 use super::held::DryBlock;
 use super::log::{Allocated, Log};
@@ -170,6 +171,10 @@ impl<M: Memory> State<M> {
     /// Returns a copy over another memory, in which the segments have the same ids.
     fn shadow(&self, memory: &AccountingMemory) -> State<AccountingMemory> {
         let mut heap = self.heap.clone();
+        // In a dry run, steps are not planned: the heap uses the memory of their arenas.
+        for id in heap.planned_segments() {
+            heap.unplan_segment(id);
+        }
         heap.reset_peaks();
         let segment = |(id, bytes): (SegmentId, u64)| {
             (id, memory.create_segment(bytes).expect("a segment of the device is within its limits"))
@@ -191,6 +196,7 @@ impl<M: Memory> State<M> {
             unreported: 0,
             append_loops: self.append_loops.clone(),
             decay: Decay::new(None),
+            steps: Steps::default(),
             heap,
         }
     }

@@ -136,7 +136,7 @@ fn check_counters(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
         ("spilled", stats.spilled.current, snapshot.host_blocks.iter().map(|block| block.size).sum()),
         ("spilled requested", stats.spilled_requested.current, host_requested),
         ("spilled blocks", stats.spilled_blocks.current, snapshot.host_blocks.len() as u64),
-        ("holes", stats.holes, count(|state| !state.is_active())),
+        ("holes", stats.holes, snapshot.holes().count() as u64),
     ];
     for (counter, stated, sum) in sums {
         if stated != sum {

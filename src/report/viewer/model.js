@@ -27,7 +27,7 @@ class Model {
         this.of[at] = block;
         at += 1;
       }
-      this.segments.push({ id: segment.id, pool: segment.pool, bytes: segment.bytes, active: segment.active, first, end: at });
+      this.segments.push({ id: segment.id, pool: segment.planned ? "arena" : segment.pool, bytes: segment.bytes, active: segment.active, first, end: at });
     }
     this.largest = this.segments.reduce((most, segment) => Math.max(most, segment.bytes), 1);
     this.groups = {};

@@ -1,0 +1,140 @@
+//! The arena of a loop: planned segments of the heap.
+//!
+//! The arena counts as reserved memory like every segment. It stays between the runs, and is released where idle segments are: by a trim, by
+//! the release policy, and when the limit or the device refuses memory. A refusal during a run makes it an ordinary segment, so that every
+//! request can use what the plan does not. The next run creates the arena again.
+
+use super::step_plan::StepPlan;
+use crate::device::Memory;
+use crate::error::{DeviceError, RepeatError};
+use crate::heap::{PlannedSegment, SegmentId, SubPool};
+use crate::pool::{Inner, State};
+
+impl<M: Memory> State<M> {
+    /// Removes all idle segments from the heap, with the arenas that no run uses.
+    pub(in crate::pool) fn release_idle_segments(&mut self) -> Vec<(SegmentId, u64)> {
+        self.let_go_of_arenas();
+        self.heap.release_inactive()
+    }
+
+    /// Makes the arenas that no run uses idle segments, unless they have blocks.
+    pub(in crate::pool) fn let_go_of_arenas(&mut self) {
+        for id in self.heap.planned_segments() {
+            if !self.steps.uses(id) {
+                self.heap.let_go(id);
+            }
+        }
+    }
+
+    /// Makes all arenas ordinary segments, and returns whether there was one.
+    pub(in crate::pool) fn give_up_arenas(&mut self) -> bool {
+        let arenas = self.heap.planned_segments();
+        for &id in &arenas {
+            log::debug!("wgpu-pool: segment {id} is no longer the arena of a plan, because memory is scarce");
+            self.heap.unplan_segment(id);
+        }
+        !arenas.is_empty()
+    }
+}
+
+impl<M: Memory> Inner<M> {
+    /// Returns the size of an arena in bytes.
+    pub(super) fn arena_bytes(&self, arena: &[PlannedSegment]) -> u64 {
+        let state = self.state();
+        arena.iter().filter_map(|planned| state.heap.segment_bytes(planned.id())).sum()
+    }
+
+    /// Prepares the arena for a run: creates it if it does not exist or is too small for one of the plans.
+    ///
+    /// # Errors
+    /// Why there is none. The run is then not planned.
+    pub(super) fn prepare_arena(
+        &self,
+        arena: &mut Vec<PlannedSegment>,
+        plans: impl Iterator<Item = impl AsRef<StepPlan>>,
+    ) -> Result<bool, RepeatError> {
+        let needed = sizes(plans, self.growth.granule);
+        if self.holds(arena, &needed) {
+            return Ok(false);
+        }
+        self.give_up(arena);
+        let total: u64 = needed.iter().sum();
+        // The segments that served the observed run are idle now.
+        let prepared = self.release_idle().and_then(|_| {
+            let active = self.state().heap.held().active;
+            self.compact_down_to(active)
+        });
+        if let Err(error) = prepared {
+            log::warn!("wgpu-pool: preparing the arena of a plan: {error}");
+        }
+        let room = self.refreshed_room();
+        let limit = self.state().limit;
+        if let Some(limit) = limit
+            && room < total
+        {
+            return Err(RepeatError::ArenaAboveLimit { arena: total, limit, room });
+        }
+        for bytes in needed {
+            match self.create_planned(bytes) {
+                Some(planned) => arena.push(planned),
+                None => {
+                    self.give_up(arena);
+                    return Err(RepeatError::ArenaRefused { bytes });
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes an arena ordinary segments.
+    pub(super) fn give_up(&self, arena: &mut Vec<PlannedSegment>) {
+        let mut state = self.state();
+        for planned in arena.drain(..) {
+            if state.heap.is_planned(planned) {
+                state.heap.unplan_segment(planned.id());
+            }
+        }
+    }
+
+    /// Returns whether the segments of an arena exist and have the sizes, and holds them.
+    fn holds(&self, arena: &[PlannedSegment], needed: &[u64]) -> bool {
+        let mut state = self.state();
+        let suits = |(planned, bytes): (&PlannedSegment, &u64)| {
+            state.heap.is_planned(*planned) && state.heap.segment_bytes(planned.id()).is_some_and(|size| size >= *bytes)
+        };
+        arena.len() >= needed.len()
+            && arena.iter().zip(needed).all(suits)
+            && arena.iter().all(|&planned| state.heap.hold(planned, true))
+    }
+
+    fn create_planned(&self, bytes: u64) -> Option<PlannedSegment> {
+        let growing = self.lock_growth();
+        let segment = match self.memory.create_segment(bytes) {
+            Ok(segment) => segment,
+            Err(error) => {
+                if matches!(error, DeviceError::Refused { .. }) {
+                    self.state().remedies.refusals += 1;
+                }
+                log::debug!("wgpu-pool: no arena for a plan: {error}");
+                return None;
+            }
+        };
+        let plan = |state: &mut State<M>, id: SegmentId| state.heap.plan_segment(id).expect("the segment is new");
+        let added = self.add(SubPool::Large, bytes, segment, plan);
+        drop(growing);
+        added.ok().flatten()
+    }
+}
+
+/// Returns the sizes of the segments of an arena for several plans, in bytes.
+fn sizes(plans: impl Iterator<Item = impl AsRef<StepPlan>>, granule: u64) -> Vec<u64> {
+    let mut sizes: Vec<u64> = Vec::new();
+    for plan in plans {
+        let segments = plan.as_ref().segments();
+        sizes.resize(sizes.len().max(segments.len()), 0);
+        for (size, &granules) in sizes.iter_mut().zip(segments) {
+            *size = (*size).max(u64::from(granules) * granule);
+        }
+    }
+    sizes
+}

@@ -1,0 +1,312 @@
+//! A run of a step: which location each request gets.
+
+use super::live::LiveBlocks;
+use super::log::{Log, Request};
+use super::statistics::{Deviation, DeviationCause};
+use super::step_plan::{Slot, StepPlan};
+use crate::error::Site;
+use crate::heap::{BlockId, Heap, PlannedSegment};
+use std::num::NonZeroU64;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// How far from its place in the plan a request is searched for.
+const WINDOW: usize = 32;
+
+type CallSite = &'static Location<'static>;
+
+/// The runs in progress in a pool: at most one of each thread.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct Steps {
+    runs: Vec<Run>,
+    /// The number of runs that are observed.
+    observed: usize,
+}
+
+/// A run in progress.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    /// The key of the thread.
+    pub(super) thread: usize,
+    /// The plans of the loop, the expected one first. Empty for a run that is only observed.
+    pub(super) plans: Vec<Arc<StepPlan>>,
+    /// The number of the plan that the run follows.
+    pub(super) plan: usize,
+    pub(super) arena: Vec<PlannedSegment>,
+    /// The heap's granule in bytes.
+    granule: u64,
+    /// The number of the next request in the plan.
+    cursor: usize,
+    /// The blocks of the plan's slots that this run has used.
+    placed: Vec<BlockId>,
+    /// `None` while every request so far was placed by the plan in its order, in an arena that was empty before.
+    live: Option<LiveBlocks>,
+    pub(super) log: Option<Log>,
+    pub(super) counts: Counts,
+}
+
+/// What a run has done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) planned: u64,
+    pub(super) by_heap: u64,
+    pub(super) deviation: Option<Deviation>,
+    /// Whether blocks of an earlier run were in the arena at the start.
+    pub(super) leftover: bool,
+}
+
+impl Steps {
+    #[inline]
+    pub(in crate::pool) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Returns whether a thread is in a run.
+    pub(super) fn contains(&self, thread: usize) -> bool {
+        self.runs.iter().any(|run| run.thread == thread)
+    }
+
+    /// Returns whether a run is observed.
+    #[inline]
+    pub(in crate::pool) fn observes(&self) -> bool {
+        self.observed > 0
+    }
+
+    pub(super) fn begin(&mut self, run: Run) {
+        self.observed += usize::from(run.log.is_some());
+        self.runs.push(run);
+    }
+
+    pub(super) fn end(&mut self, thread: usize) -> Option<Run> {
+        let index = self.runs.iter().position(|run| run.thread == thread)?;
+        let run = self.runs.swap_remove(index);
+        self.observed -= usize::from(run.log.is_some());
+        Some(run)
+    }
+
+    /// Returns whether a run uses a segment.
+    pub(super) fn uses(&self, segment: crate::heap::SegmentId) -> bool {
+        self.runs.iter().any(|run| run.arena.iter().any(|planned| planned.id() == segment))
+    }
+
+    /// Allocates the block of a request by the plan of the calling thread's run. `None` if the heap has to place the block.
+    #[inline]
+    pub(in crate::pool) fn allocate(
+        &mut self,
+        heap: &mut Heap,
+        requested: NonZeroU64,
+        site: CallSite,
+    ) -> Option<BlockId> {
+        let thread = thread();
+        let run = self.runs.iter_mut().find(|run| run.thread == thread)?;
+        run.allocate(heap, requested, site)
+    }
+
+    /// Notes a block that the calling thread has allocated.
+    #[inline]
+    pub(in crate::pool) fn allocated(&mut self, heap: &Heap, block: BlockId, requested: NonZeroU64, site: CallSite) {
+        let thread = thread();
+        let Some(run) = self.runs.iter_mut().find(|run| run.thread == thread) else { return };
+        if let Some(log) = &mut run.log {
+            log.allocated(block, granules(heap, requested), site);
+        }
+    }
+
+    /// Notes that a block is not active any more.
+    #[inline]
+    pub(in crate::pool) fn freed(&mut self, block: BlockId) {
+        for run in &mut self.runs {
+            if let Some(log) = &mut run.log {
+                log.freed(block);
+            }
+        }
+    }
+}
+
+impl Run {
+    pub(super) fn new(thread: usize, arena: Vec<PlannedSegment>) -> Self {
+        Self { thread, arena, ..Self::default() }
+    }
+
+    /// Prepares the run for its start. `leftover`: the arena contains blocks of an earlier run.
+    pub(super) fn prepare(&mut self, heap: &Heap, leftover: bool) {
+        (self.plan, self.cursor, self.granule) = (0, 0, heap.granule());
+        self.placed.clear();
+        self.counts = Counts { leftover, ..Counts::default() };
+        self.live = leftover.then(|| LiveBlocks::of(heap, &self.arena));
+    }
+
+    /// Returns the plan that the run followed from its first request to its last, although locations may have been in use.
+    pub(super) fn followed(&self) -> Option<&Arc<StepPlan>> {
+        let plan = self.plans.get(self.plan).filter(|plan| plan.len() == self.cursor)?;
+        let cause = self.counts.deviation.as_ref().map(|deviation| deviation.cause);
+        matches!(cause, None | Some(DeviationCause::InUse)).then_some(plan)
+    }
+
+    /// Returns whether every request was placed as a plan says.
+    pub(super) fn has_agreed(&self) -> bool {
+        self.counts.deviation.is_none() && self.followed().is_some()
+    }
+
+    /// Notes the end of a run that made fewer requests than planned, unless another plan ends there.
+    pub(super) fn finish(&mut self) {
+        if self.counts.deviation.is_none()
+            && let Some(current) = self.plans.get(self.plan)
+            && let Some(other) = self.plans.iter().position(|plan| plan.len() == self.cursor && plan.begins(current))
+        {
+            self.plan = other;
+        }
+        let planned = self.plans.get(self.plan).and_then(|plan| plan.request(self.cursor)).copied();
+        if let Some(planned) = planned {
+            self.deviate(DeviationCause::Missing, Some(&planned), None);
+        }
+    }
+
+    fn allocate(&mut self, heap: &mut Heap, requested: NonZeroU64, site: CallSite) -> Option<BlockId> {
+        let plan = self.plans.get(self.plan)?;
+        let size = granules(heap, requested);
+        let mut index = self.cursor;
+        match plan.slot(index) {
+            Some(slot) if slot.size == size => self.cursor += 1,
+            _ => match self.search(heap, size, requested, site) {
+                Some(found) => index = found,
+                None => {
+                    self.counts.by_heap += 1;
+                    return None;
+                }
+            },
+        }
+        let block = self.place(heap, index, requested, site);
+        match block {
+            Some(_) => self.counts.planned += 1,
+            None => self.counts.by_heap += 1,
+        }
+        block
+    }
+
+    /// Allocates the block at a slot, if the slot is inside the arena and none of its bytes are in use.
+    #[inline]
+    fn place(&mut self, heap: &mut Heap, index: usize, requested: NonZeroU64, site: CallSite) -> Option<BlockId> {
+        let plan = &self.plans[self.plan];
+        let slot = *plan.slot(index)?;
+        if slot.segment == Slot::OUTSIDE {
+            return None;
+        }
+        let is_free = match &mut self.live {
+            // All slots before this one were used by this run, in their order.
+            None => plan.earlier(&slot).iter().all(|&before| !heap.is_active(self.placed[before as usize])),
+            Some(live) => live.is_free(heap, slot.segment, &slot.range()),
+        };
+        if !is_free {
+            let planned = plan.request(index).copied();
+            self.deviate(DeviationCause::InUse, planned.as_ref(), Some((requested.get(), site)));
+            self.follow_inexactly(heap);
+            return None;
+        }
+        let planned = *self.arena.get(slot.segment as usize)?;
+        let Some(block) = heap.allocate_at(planned, slot.offset, requested) else {
+            // The pool needed the memory of the arena.
+            let request = plan.request(index).copied();
+            self.deviate(DeviationCause::ArenaReleased, request.as_ref(), Some((requested.get(), site)));
+            self.plans.clear();
+            return None;
+        };
+        match &mut self.live {
+            None => {
+                if self.placed.len() <= index {
+                    self.placed.resize(index + 1, block);
+                }
+                self.placed[index] = block;
+            }
+            Some(live) => live.insert(slot.segment, &slot.range(), block),
+        }
+        Some(block)
+    }
+
+    /// Finds the planned request that a request with another size than the next one may be.
+    #[cold]
+    fn search(&mut self, heap: &Heap, size: u32, requested: NonZeroU64, site: CallSite) -> Option<usize> {
+        if self.counts.deviation.is_none()
+            && let Some(other) = self.other_plan(size)
+        {
+            self.plan = other;
+            if self.cursor > 0 {
+                // The blocks so far are where the other plan has them.
+                self.follow_inexactly(heap);
+            }
+            self.cursor += 1;
+            return Some(self.cursor - 1);
+        }
+        let plan = &self.plans[self.plan];
+        let planned = plan.request(self.cursor).copied();
+        let is_same = |index: &usize| plan.slot(*index).is_some_and(|slot| slot.size == size);
+        let ahead = (self.cursor..self.cursor + WINDOW).find(is_same);
+        let behind = || (self.cursor.saturating_sub(WINDOW)..self.cursor).find(is_same);
+        let found = ahead.or_else(behind);
+        if let Some(ahead) = ahead {
+            self.cursor = ahead + 1;
+        }
+        self.deviate(DeviationCause::Size, planned.as_ref(), Some((requested.get(), site)));
+        self.follow_inexactly(heap);
+        found
+    }
+
+    /// Returns another plan that has the same sizes so far and continues with `size`.
+    fn other_plan(&self, size: u32) -> Option<usize> {
+        let current = &self.plans[self.plan];
+        (0..self.plans.len())
+            .find(|&other| other != self.plan && self.plans[other].continues(current, self.cursor, size))
+    }
+
+    /// From now on, compares with all blocks in the arena before a slot is used.
+    fn follow_inexactly(&mut self, heap: &Heap) {
+        if self.live.is_none() {
+            self.live = Some(LiveBlocks::of(heap, &self.arena));
+        }
+    }
+
+    /// Notes a request that differs from the plan, if it is the first one.
+    #[cold]
+    fn deviate(&mut self, cause: DeviationCause, planned: Option<&Request>, made: Option<(u64, CallSite)>) {
+        self.counts.deviation.get_or_insert_with(|| Deviation {
+            request: self.cursor,
+            cause,
+            planned_site: planned.map(|request| Site::from(request.site)),
+            planned_bytes: planned.map(|request| u64::from(request.size) * self.granule),
+            bytes: made.map(|(bytes, _)| bytes),
+            site: made.map(|(_, site)| site.into()),
+        });
+    }
+}
+
+/// The size of a block in granules.
+#[inline]
+fn granules(heap: &Heap, requested: NonZeroU64) -> u32 {
+    let size = heap.block_size(requested) / heap.granule();
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// Returns a number that identifies the calling thread while it exists.
+#[inline]
+pub(super) fn thread() -> usize {
+    thread_local! {
+        static KEY: u8 = const { 0 };
+    }
+    // Without a destructor, the variable exists as long as the thread.
+    KEY.with(|key| std::ptr::from_ref(key).addr())
+}
+
+impl<M: crate::device::Memory> crate::pool::State<M> {
+    /// Allocates the block of a request by the plan of the calling thread's step, if it is in one. `None` if the heap has to place the block.
+    #[inline]
+    pub(in crate::pool) fn allocate_in_step(&mut self, requested: NonZeroU64, site: CallSite) -> Option<BlockId> {
+        if self.steps.is_empty() { None } else { self.steps.allocate(&mut self.heap, requested, site) }
+    }
+
+    /// Notes in the observed steps that a block was freed, unless a pin keeps it active.
+    pub(in crate::pool) fn note_end_in_steps(&mut self, block: BlockId) {
+        if self.steps.observes() && !self.heap.is_active(block) {
+            self.steps.freed(block);
+        }
+    }
+}
