@@ -18,7 +18,7 @@ fn counted_with(trace: &Trace, trims: Trims, options: &PoolOptions) -> Result<Fi
     let open = || Ok(Pool::new(AccountingMemory::new(), options.clone())?);
     measure(
         trace,
-        trims,
+        (trims, false),
         open,
         |memory| Some(memory.driver_peak()),
         &mut Unstamped,
@@ -142,7 +142,7 @@ fn mixed_sizes() -> Trace {
 fn stamped<M: Memory>(open: impl Fn() -> wgpu_pool::Result<Pool<M>>) -> Figures {
     let figures = measure(
         &mixed_sizes(),
-        Trims { points: 7, compact: true },
+        (Trims { points: 7, compact: true }, false),
         open,
         |_| None,
         &mut Stamps::new(),
@@ -206,7 +206,7 @@ fn a_damaged_block_ends_the_replay_even_if_it_is_never_freed() {
     let mut vandal = Vandal { stamps: Stamps::new(), allocations: 0 };
     let error = measure(
         &trace,
-        Trims { points: 1, compact: false },
+        (Trims { points: 1, compact: false }, false),
         open,
         |_| None,
         &mut vandal,
@@ -291,4 +291,18 @@ fn without_compaction_small_programs_are_as_tight_as_large_ones() {
             "sizes divided by {scale}: {mean:.3} in the mean, {worst:.3} at worst"
         );
     }
+}
+
+#[test]
+fn a_trace_as_a_repeated_step_has_the_peak_of_its_plan_and_keeps_every_byte() {
+    let trace = mixed_sizes();
+    let open = || Ok(Pool::new(HostMemory::default(), PoolOptions::default())?);
+    let trims = Trims { points: 1, compact: true };
+    let progress = Progress::new("test", 0, false);
+    let figures =
+        measure(&trace, (trims, true), open, |_| None, &mut Stamps::new(), &progress).expect("nothing limits it");
+    let planned = figures.planned.expect("with a plan");
+    assert_eq!((planned.agreeing, planned.segments_created, planned.bytes_moved), (8, 0, 0));
+    assert!(planned.lower_bound <= planned.arena && planned.peak_reserved == planned.arena, "{planned:?}");
+    assert!(planned.ratio < figures.ratio, "{planned:?}");
 }

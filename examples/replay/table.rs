@@ -104,6 +104,7 @@ mod tests {
             trim_residue: 1.0,
             ns_per_event_cold: 80.0,
             ns_per_event_warm: 60.4,
+            planned: None,
         };
         Row { trace: trace.into(), compacting: figures(ratio), rigid: figures(2.0 * ratio) }
     }

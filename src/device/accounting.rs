@@ -2,7 +2,8 @@
 
 use super::driver_model::{DriverModel, Place};
 use super::{
-    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit, check_part_of_unit, check_transfer,
+    Acceptance, Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit, check_part_of_unit,
+    check_transfer,
 };
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -23,11 +24,17 @@ pub struct AccountingMemory {
     budget: AtomicU64,
     used: AtomicU64,
     driver: Mutex<DriverModel>,
+    /// `None` if the device answers at once. Otherwise, as in a browser while the program does not return to the event loop: bytes of destroyed
+    /// segments that the device still uses.
+    unfinished: Option<AtomicU64>,
 }
 
-/// A segment of a memory without bytes: its location in the model of the driver's blocks.
+/// A segment of a memory without bytes: its location in the model of the driver's blocks, and whether the device has accepted it.
 #[derive(Clone, Copy, Debug)]
-pub struct AccountingSegment(Place);
+pub struct AccountingSegment {
+    place: Place,
+    accepted: bool,
+}
 
 impl AccountingMemory {
     /// Creates a memory whose largest segment is 64 GiB, with an alignment of 32 bytes.
@@ -44,7 +51,21 @@ impl AccountingMemory {
     /// Creates a memory that models a device with these limits.
     #[must_use]
     pub fn with_limits(limits: MemoryLimits) -> Self {
-        Self { limits, budget: AtomicU64::new(u64::MAX), used: AtomicU64::new(0), driver: Mutex::default() }
+        let (budget, used) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
+        Self { limits, budget, used, driver: Mutex::default(), unfinished: None }
+    }
+
+    /// Creates a memory that models another one from now on. If nothing can wait for the other one's device, this one does not answer either: new
+    /// segments are not accepted yet, and the device uses destroyed ones until it has answered.
+    pub(crate) fn modelling(memory: &impl Memory) -> Self {
+        let unfinished = (!memory.can_wait()).then(AtomicU64::default);
+        Self { unfinished, ..Self::with_limits(memory.limits()) }
+    }
+
+    /// Creates a segment that exists in the memory that this one models.
+    pub(crate) fn existing_segment(&self, bytes: u64, accepted: bool) -> AccountingSegment {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        AccountingSegment { place: self.driver().allocate(bytes), accepted }
     }
 
     /// Sets a budget: a segment is refused if all segments together would exceed `bytes` bytes, as on a full device.
@@ -100,7 +121,7 @@ impl Memory for AccountingMemory {
         let room = |used: u64| used.checked_add(bytes).filter(|&after| after <= budget);
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
         taken.map_err(|_| DeviceError::Refused { bytes })?;
-        Ok(AccountingSegment(self.driver().allocate(bytes)))
+        Ok(AccountingSegment { place: self.driver().allocate(bytes), accepted: self.unfinished.is_none() })
     }
 
     fn commands(&self) -> NoCommands<'_> {
@@ -119,8 +140,17 @@ impl Memory for AccountingMemory {
         Ok(())
     }
 
+    fn can_wait(&self) -> bool {
+        self.unfinished.is_none()
+    }
+
+    fn acceptance(&self, segment: &AccountingSegment) -> Acceptance {
+        if segment.accepted { Acceptance::Accepted } else { Acceptance::Pending }
+    }
+
     fn reclaim(&self) -> Reclaimed {
-        Reclaimed::default()
+        let pending = self.unfinished.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed));
+        Reclaimed { pending, ..Reclaimed::default() }
     }
 
     fn readback(&self, _bytes: u64) -> Result<NoReadback, DeviceError> {
@@ -179,7 +209,10 @@ impl Commands<AccountingMemory> for NoCommands<'_> {
 
     fn destroy(&mut self, _id: SegmentId, segment: AccountingSegment, bytes: u64) {
         self.0.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.0.driver().free(segment.0, bytes);
+        self.0.driver().free(segment.place, bytes);
+        if let Some(unfinished) = &self.0.unfinished {
+            unfinished.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 }
 

@@ -12,7 +12,11 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
     ("there is no GL in a browser", &["pool::*::gl::*"]),
     (
         "a device without a driver is not one of a browser: `adapter` is tested instead",
-        &["pool::*::noop::*", "pool::ladder::on_the_noop_device_a_fully_pinned_pool_neither_deadlocks_nor_loses_data"],
+        &[
+            "pool::*::noop::*",
+            "pool::ladder::on_the_noop_device_a_fully_pinned_pool_neither_deadlocks_nor_loses_data",
+            "pool::spill_ranges::varying_sizes_without_a_driver",
+        ],
     ),
     (
         "needs a second thread",
@@ -35,6 +39,8 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_and_are_never_refused",
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_without_compaction",
             "pool::pressure::concurrent_callbacks_do_not_block_each_other",
+            "pool::repeat::a_step_in_a_step_and_a_step_of_another_thread_are_refused",
+            "pool::repeat::two_loops_on_two_threads_have_an_arena_each",
             "pool::scopes::a_scope_counts_its_own_thread_only",
             "pool::spill_threads::*",
             "pool::threads::*",
@@ -51,6 +57,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::host_copies::a_panic_in_a_callback_during_a_host_copy_loses_no_data",
             "pool::marks::asserting_an_iteration_that_grows_panics_with_the_call_site",
             "pool::pressure::*::a_panicking_callback_leaves_the_pool_consistent",
+            "pool::repeat::a_panic_ends_the_run_and_loses_nothing",
             "pool::refusal::a_copy_between_two_pools_panics",
             "pool::refusal::a_download_from_another_pool_panics",
         ],
@@ -167,12 +174,26 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
     ),
     (
         "WebGPU gives no device less than its default limits",
-        &["ops::optimize::what_no_kernel_can_bind_is_refused_before_any_is_changed", "ops::small_devices::*"],
+        &[
+            "ops::optimize::a_parameter_above_the_largest_binding_is_stepped_in_parts",
+            "ops::several_blocks::a_device_that_binds_64_kib_holds_larger_tensors",
+            "ops::small_devices::*",
+        ],
     ),
 ];
 
 /// Tests that the short version leaves out: they take half of the time, and their kernels are tested by others at fewer sizes.
 pub const SLOW: &[&str] = &[
+    "ops::table::divided::binary_operations",
+    "ops::table::divided::binary_operations_in_place",
+    "ops::table::divided::comparisons_and_choices",
+    "ops::table::divided::lookups",
+    "ops::table::divided::operations_with_numbers",
+    "ops::table::divided::reductions",
+    "ops::table::divided::unary_operations",
+    "ops::table::divided::views_and_copies",
+    "ops::table::products::products_of_matrices",
+    "ops::table::products::products_with_a_bias_and_an_activation",
     "ops::table::elementwise::elementwise_operations_of_one_operand",
     "ops::batches::as_many_batches_as_there_are_go_through",
     "ops::batches::products_in_tiles_equal_the_model_in_every_layout",

@@ -26,7 +26,7 @@ pub(in crate::pool) struct Shadow {
 impl Shadow {
     /// Copies the current state of a pool.
     pub(super) fn of<M: Memory>(inner: &Inner<M>) -> Self {
-        let memory = AccountingMemory::with_limits(inner.memory.limits());
+        let memory = AccountingMemory::modelling(&inner.memory);
         let mut log = Log::default();
         let state = {
             let real = inner.state();
@@ -176,14 +176,13 @@ impl<M: Memory> State<M> {
             heap.unplan_segment(id);
         }
         heap.reset_peaks();
-        let segment = |(id, bytes): (SegmentId, u64)| {
-            (id, memory.create_segment(bytes).expect("a segment of the device is within its limits"))
-        };
+        let segment =
+            |(id, bytes): (SegmentId, u64)| (id, memory.existing_segment(bytes, !self.unanswered.contains(&id)));
         let segments = sizes(&heap).map(segment).collect();
         State {
             attribution: self.attribution.without_history(),
             segments,
-            unanswered: Vec::new(),
+            unanswered: self.unanswered.clone(),
             spilled: FxHashMap::default(),
             valid_host_copies: Vec::new(),
             spilling: self.spilling.as_ref().map(|spilling| Box::new(spilling.shadow())),

@@ -186,6 +186,8 @@ fn check_on(pool: &Pool, rows: &[Row]) -> Outcome {
     for row in rows.iter().filter(|row| row.needs.is_none_or(has)) {
         for &dtype in row.dtypes.iter().filter(|&&dtype| has(dtype)) {
             check_row(pool, row, dtype)?;
+            // In a browser, a program that does not wait is too far ahead of the device after 512 batches.
+            pool.synchronize_blocking()?;
         }
     }
     Ok(())
