@@ -55,8 +55,8 @@ impl AccountingMemory {
         Self { limits, budget, used, driver: Mutex::default(), unfinished: None }
     }
 
-    /// Creates a memory that models another one from now on. If nothing can wait for the other one's device, this one does not answer either: new
-    /// segments are not accepted yet, and the device uses destroyed ones until it has answered.
+    /// Creates a memory that models another one from now on. If nothing can wait for the other one's device, this one does not answer
+    /// either: new segments are not accepted yet, and the device uses destroyed ones until it has answered.
     pub(crate) fn modelling(memory: &impl Memory) -> Self {
         let unfinished = (!memory.can_wait()).then(AtomicU64::default);
         Self { unfinished, ..Self::with_limits(memory.limits()) }
