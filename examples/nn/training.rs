@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use wgpu_pool::Pool;
+use wgpu_pool::{Bytes, Pool, RepeatStats};
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -71,6 +71,25 @@ impl Course {
     /// Records the result of a validation.
     pub(crate) fn validated(&mut self, value: f32) {
         self.validated.push((self.most.len() as f64, f64::from(value)));
+    }
+
+    /// Describes the memory of the steps and what was planned.
+    pub(crate) fn planned(&self, stats: &RepeatStats) -> String {
+        let RepeatStats { runs, agreeing, deviating, plans, arena, lower_bound, arenas_created, .. } = *stats;
+        let most = |values: &[(f64, f64)]| values[values.len() / 2..].iter().map(|value| value.1).fold(0.0, f64::max);
+        let ratio = most(&self.reserved) / most(&self.most).max(f64::MIN_POSITIVE);
+        let memory = format!(
+            "In the second half of the steps the peak of the reserved bytes is {ratio:.3} times that of the allocated bytes."
+        );
+        if runs == 0 {
+            return memory;
+        }
+        format!(
+            "{agreeing} of {runs} steps followed one of {plans} plans and {deviating} deviated; the arena of {} for a peak of {} was \
+             created {arenas_created} times. {memory}",
+            Bytes(arena),
+            Bytes(lower_bound),
+        )
     }
 
     /// The number of steps so far.

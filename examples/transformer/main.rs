@@ -26,9 +26,10 @@ use nn::attention::Cache;
 use nn::training::{Course, Progress};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use text::Text;
 use training::Training;
-use wgpu_pool::{Bytes, Pool, Tensor, TensorError};
+use wgpu_pool::{Bytes, Pool, RepeatOptions, Tensor, TensorError};
 
 /// The training text, which is part of the crate.
 const TEXT: &str = include_str!("../../README.md");
@@ -60,6 +61,9 @@ struct Options {
     /// Trains twice, the second time within so many percent of the memory that the first training needed, and compares the losses
     #[arg(long)]
     limit_percent: Option<u64>,
+    /// Train without plans for the memory of the steps
+    #[arg(long)]
+    unplanned: bool,
     /// The seed of all random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -119,8 +123,11 @@ fn train(report: &mut Report, training: &mut Training<'_>, options: &Options) ->
     let progress = Progress::new("training", options.steps);
     // By then every length, or a similar one, has occurred.
     let (mut settled, warm) = (0, options.steps.min(200));
+    // Each length has a plan of its own.
+    let kinds = RepeatOptions { kinds: options.context, planning_time: Duration::from_millis(10) };
+    let repeat = pool.repeat(kinds);
     while course.steps() < options.steps && mean > WANTED {
-        let (length, loss) = training.step()?;
+        let (length, loss) = if options.unplanned { training.step()? } else { repeat.run(|| training.step())?? };
         lengths.push(length);
         total.add_scaled_(&loss, 1.0 / BETWEEN as f32)?;
         drop(loss);
@@ -139,6 +146,7 @@ fn train(report: &mut Report, training: &mut Training<'_>, options: &Options) ->
     drop(progress);
     drop(total);
     report.step("trained");
+    report.note(course.planned(&repeat.stats()));
     for path in course.write(&options.plots, "transformer", "")? {
         report.note(format!("Plot: {}", path.display()));
     }

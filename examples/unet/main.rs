@@ -22,7 +22,7 @@ use nn::{Failure, Trainer};
 use shapes::{CLASSES, NAMES, Overlap, Picture};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use wgpu_pool::{AdamW, AllocateError, Bytes, CrossEntropy, Pool, Tensor, TensorError};
+use wgpu_pool::{AdamW, AllocateError, Bytes, CrossEntropy, Pool, RepeatOptions, Tensor, TensorError};
 
 /// The accuracy at which the training ends.
 const WANTED: f32 = 0.90;
@@ -58,6 +58,9 @@ struct Options {
     /// The pool's limit for the large image, in MiB
     #[arg(long, default_value_t = 256)]
     limit: u64,
+    /// Train without plans for the memory of the steps
+    #[arg(long)]
+    unplanned: bool,
     /// The seed of all random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -123,18 +126,24 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
     let found = |overlap: &Option<Overlap>| overlap.map_or(0.0, |overlap| overlap.of_shapes());
     let progress = Progress::new("training", options.steps);
     let mut reserved = Vec::new();
+    let repeat = pool.repeat(RepeatOptions::default());
+    let planned = !options.unplanned;
     while course.steps() < options.steps && found(&overlap) < WANTED {
         let step = course.steps();
-        let [images, classes] = batch(&pool, &pictures(options.batch), step as u64)?;
-        let (scores, kept) = model.forward(&images)?;
-        #[cfg(feature = "report")]
-        page(&pool, step, options)?;
-        let loss = scores.cross_entropy(&classes, CrossEntropy::default())?;
-        let gradient = scores.cross_entropy_backward(&classes, CrossEntropy::default())?;
-        drop(scores);
-        model.backward(kept, &gradient)?;
-        trainer.step(model.parameters())?;
-        drop((images, classes, gradient));
+        // The first steps are observed, and the later ones allocated by a plan.
+        let mut training_step = || -> Result<Tensor, Failure> {
+            let [images, classes] = batch(&pool, &pictures(options.batch), step as u64)?;
+            let (scores, kept) = model.forward(&images)?;
+            #[cfg(feature = "report")]
+            page(&pool, step, options)?;
+            let loss = scores.cross_entropy(&classes, CrossEntropy::default())?;
+            let gradient = scores.cross_entropy_backward(&classes, CrossEntropy::default())?;
+            drop(scores);
+            model.backward(kept, &gradient)?;
+            trainer.step(model.parameters())?;
+            Ok(loss)
+        };
+        let loss = if planned { repeat.run(training_step)?? } else { training_step()? };
         course.look(&pool);
         report.watch.look(&pool);
         reserved.push(pool.stats().reserved.current);
@@ -153,6 +162,7 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
     }
     drop(progress);
     report.step("trained");
+    report.note(course.planned(&repeat.stats()));
     for path in course.write(&options.plots, "unet", "intersection over union")? {
         report.note(format!("Plot: {}", path.display()));
     }

@@ -142,7 +142,7 @@ pub(super) fn allocate<M: Memory>(
     };
     let State { attribution, heap, spilling, steps, .. } = &mut *state;
     if steps.observes() {
-        steps.allocated(heap, block, requested, site);
+        steps.allocated(block, requested, site);
     }
     attribution.allocated(heap, block, bytes, site, content);
     if let Some(spilling) = spilling {

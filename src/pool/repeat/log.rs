@@ -9,8 +9,8 @@ pub(super) const NEVER: u32 = u32::MAX;
 /// A request, and the lifetime of its block in numbers of events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
-    /// The size of the block in granules.
-    pub(super) size: u32,
+    /// The requested bytes.
+    pub(super) bytes: u64,
     /// The event that allocated the block.
     pub(super) lower: u32,
     /// The event that freed the block. [`NEVER`] if the block outlives the run.
@@ -21,7 +21,7 @@ pub(super) struct Request {
 impl Request {
     /// Returns whether a run with the other request can have the same plan.
     pub(super) fn agrees(&self, other: &Self) -> bool {
-        (self.size, self.lower, self.upper) == (other.size, other.lower, other.upper)
+        (self.bytes, self.lower, self.upper) == (other.bytes, other.lower, other.upper)
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Log {
 
 impl Log {
     #[inline]
-    pub(super) fn allocated(&mut self, block: BlockId, size: u32, site: &'static Location<'static>) {
+    pub(super) fn allocated(&mut self, block: BlockId, bytes: u64, site: &'static Location<'static>) {
         // A run of 2^31 requests is not planned completely: the rest goes to the heap.
         let Ok(number) = u32::try_from(self.requests.len()) else { return };
         if self.events >= NEVER - 1 {
@@ -47,7 +47,7 @@ impl Log {
             self.numbers.resize(key + 1, NEVER);
         }
         self.numbers[key] = number;
-        self.requests.push(Request { size, lower: self.events, upper: NEVER, site });
+        self.requests.push(Request { bytes, lower: self.events, upper: NEVER, site });
         self.events += 1;
     }
 
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(fourth.key(), first.key());
         log.allocated(fourth, 3, site);
         let lifetimes: Vec<_> =
-            log.into_requests().iter().map(|request| (request.size, request.lower, request.upper)).collect();
+            log.into_requests().iter().map(|request| (request.bytes, request.lower, request.upper)).collect();
         assert_eq!(lifetimes, [(3, 0, 2), (5, 1, NEVER), (3, 3, NEVER)]);
     }
 }

@@ -359,11 +359,11 @@ impl Progress {
         if self.kinds.iter().any(|kind| kind.plan.is_of(&requests)) {
             return;
         }
-        let largest = inner.growth.maximum_segment / inner.growth.granule;
+        let granule = inner.growth.granule;
+        let largest = inner.growth.maximum_segment / granule;
         let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let same_sizes = self.kinds.iter().position(|kind| kind.plan.has_sizes_of(&requests));
-        let Some(plan) = StepPlan::new(requests, largest, self.options.planning_time) else { return };
-        let granule = inner.growth.granule;
+        let Some(plan) = StepPlan::new(requests, granule, largest, self.options.planning_time) else { return };
         let (peak, bytes) = (plan.peak() * granule, plan.segments().iter().map(|&size| u64::from(size)).sum::<u64>());
         debug!(
             "wgpu-pool: planned {} requests in {} for a peak of {}",

@@ -33,8 +33,6 @@ pub(super) struct Run {
     /// The number of the plan that the run follows.
     pub(super) plan: usize,
     pub(super) arena: Vec<PlannedSegment>,
-    /// The heap's granule in bytes.
-    granule: u64,
     /// The number of the next request in the plan.
     cursor: usize,
     /// The blocks of the plan's slots that this run has used.
@@ -104,11 +102,11 @@ impl Steps {
 
     /// Notes a block that the calling thread has allocated.
     #[inline]
-    pub(in crate::pool) fn allocated(&mut self, heap: &Heap, block: BlockId, requested: NonZeroU64, site: CallSite) {
+    pub(in crate::pool) fn allocated(&mut self, block: BlockId, requested: NonZeroU64, site: CallSite) {
         let thread = thread();
         let Some(run) = self.runs.iter_mut().find(|run| run.thread == thread) else { return };
         if let Some(log) = &mut run.log {
-            log.allocated(block, granules(heap, requested), site);
+            log.allocated(block, requested.get(), site);
         }
     }
 
@@ -130,7 +128,7 @@ impl Run {
 
     /// Prepares the run for its start. `leftover`: the arena contains blocks of an earlier run.
     pub(super) fn prepare(&mut self, heap: &Heap, leftover: bool) {
-        (self.plan, self.cursor, self.granule) = (0, 0, heap.granule());
+        (self.plan, self.cursor) = (0, 0);
         self.placed.clear();
         self.counts = Counts { leftover, ..Counts::default() };
         self.live = leftover.then(|| LiveBlocks::of(heap, &self.arena));
@@ -164,11 +162,10 @@ impl Run {
 
     fn allocate(&mut self, heap: &mut Heap, requested: NonZeroU64, site: CallSite) -> Option<BlockId> {
         let plan = self.plans.get(self.plan)?;
-        let size = granules(heap, requested);
         let mut index = self.cursor;
         match plan.slot(index) {
-            Some(slot) if slot.size == size => self.cursor += 1,
-            _ => match self.search(heap, size, requested, site) {
+            Some(slot) if slot.bytes == requested.get() => self.cursor += 1,
+            _ => match self.search(heap, requested, site) {
                 Some(found) => index = found,
                 None => {
                     self.counts.by_heap += 1;
@@ -225,9 +222,9 @@ impl Run {
 
     /// Finds the planned request that a request with another size than the next one may be.
     #[cold]
-    fn search(&mut self, heap: &Heap, size: u32, requested: NonZeroU64, site: CallSite) -> Option<usize> {
+    fn search(&mut self, heap: &Heap, requested: NonZeroU64, site: CallSite) -> Option<usize> {
         if self.counts.deviation.is_none()
-            && let Some(other) = self.other_plan(size)
+            && let Some(other) = self.other_plan(requested.get())
         {
             self.plan = other;
             if self.cursor > 0 {
@@ -238,8 +235,14 @@ impl Run {
             return Some(self.cursor - 1);
         }
         let plan = &self.plans[self.plan];
+        let size = granules(heap, requested);
         let planned = plan.request(self.cursor).copied();
         let is_same = |index: &usize| plan.slot(*index).is_some_and(|slot| slot.size == size);
+        if is_same(&self.cursor) {
+            // Other bytes, but a block of the same size.
+            self.cursor += 1;
+            return Some(self.cursor - 1);
+        }
         let ahead = (self.cursor..self.cursor + WINDOW).find(is_same);
         let behind = || (self.cursor.saturating_sub(WINDOW)..self.cursor).find(is_same);
         let found = ahead.or_else(behind);
@@ -251,11 +254,11 @@ impl Run {
         found
     }
 
-    /// Returns another plan that has the same sizes so far and continues with `size`.
-    fn other_plan(&self, size: u32) -> Option<usize> {
+    /// Returns another plan that has the same sizes so far and continues with `bytes`.
+    fn other_plan(&self, bytes: u64) -> Option<usize> {
         let current = &self.plans[self.plan];
         (0..self.plans.len())
-            .find(|&other| other != self.plan && self.plans[other].continues(current, self.cursor, size))
+            .find(|&other| other != self.plan && self.plans[other].continues(current, self.cursor, bytes))
     }
 
     /// From now on, compares with all blocks in the arena before a slot is used.
@@ -272,7 +275,7 @@ impl Run {
             request: self.cursor,
             cause,
             planned_site: planned.map(|request| Site::from(request.site)),
-            planned_bytes: planned.map(|request| u64::from(request.size) * self.granule),
+            planned_bytes: planned.map(|request| request.bytes),
             bytes: made.map(|(bytes, _)| bytes),
             site: made.map(|(_, site)| site.into()),
         });

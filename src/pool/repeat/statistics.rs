@@ -43,7 +43,7 @@ pub struct Deviation {
     pub request: usize,
     /// How it differs.
     pub cause: DeviationCause,
-    /// The size of the planned block in bytes. `None` behind the last planned request.
+    /// The bytes of the planned request. `None` behind the last planned request.
     pub planned_bytes: Option<u64>,
     /// The call site of the planned request.
     pub planned_site: Option<Site>,

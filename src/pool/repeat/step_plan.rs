@@ -10,6 +10,8 @@ use std::time::Duration;
 /// The location of a planned block. Offset and size are in granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
+    /// The requested bytes.
+    pub(super) bytes: u64,
     pub(super) size: u32,
     pub(super) offset: u32,
     /// The number of the arena's segment. [`Slot::OUTSIDE`] for a block that outlives the run, which the heap places.
@@ -44,24 +46,29 @@ pub(super) struct StepPlan {
 }
 
 impl StepPlan {
-    /// Plans the blocks that end within the run, in segments of at most `largest` granules. Takes at most about `time`, and at least one
+    /// Plans the blocks that end within the run, in segments of at most `largest` granules of `granule` bytes. Takes at most about `time`, and at least one
     /// greedy pass. `None` if the sizes add up to 2⁶⁴ granules or more.
-    pub(super) fn new(requests: Vec<Request>, largest: u32, time: Duration) -> Option<Self> {
-        let buffer = |(id, request): (u64, &Request)| Buffer {
+    pub(super) fn new(requests: Vec<Request>, granule: u64, largest: u32, time: Duration) -> Option<Self> {
+        let size = |request: &Request| u32::try_from(request.bytes.div_ceil(granule)).ok();
+        let sizes: Vec<u32> = requests.iter().map(size).collect::<Option<_>>()?;
+        let buffer = |(id, (request, &size)): (u64, (&Request, &u32))| Buffer {
             id,
             lower: request.lower.into(),
             upper: request.upper.into(),
-            bytes: request.size.into(),
+            bytes: size.into(),
         };
-        let planned = (0..).zip(&requests).filter(|(_, request)| request.upper != NEVER).map(buffer);
+        let planned =
+            (0..).zip(requests.iter().zip(&sizes)).filter(|(_, (request, _))| request.upper != NEVER).map(buffer);
         let plan = Problem::new(planned.collect()).ok()?.plan(&PlanOptions::default().time(time)).ok()?;
         // The plan has the order of its problem.
         let planned = (0..requests.len()).filter(|&number| requests[number].upper != NEVER);
         let placements = planned.zip(plan.placements()).map(|(number, placed)| (number, placed.offset));
-        let (places, segments) = divide(placements.collect(), &requests, largest);
+        let (places, segments) = divide(placements.collect(), &sizes, largest);
         let mut slots: Vec<Slot> = requests
             .iter()
-            .map(|&Request { size, .. }| Slot {
+            .zip(&sizes)
+            .map(|(request, &size)| Slot {
+                bytes: request.bytes,
                 size,
                 offset: 0,
                 segment: Slot::OUTSIDE,
@@ -114,18 +121,18 @@ impl StepPlan {
     /// Returns whether the requests have the sizes of this plan's.
     pub(super) fn has_sizes_of(&self, requests: &[Request]) -> bool {
         self.requests.len() == requests.len()
-            && self.requests.iter().zip(requests).all(|(one, other)| one.size == other.size)
+            && self.requests.iter().zip(requests).all(|(one, other)| one.bytes == other.bytes)
     }
 
     /// Returns whether this plan has the same sizes as the beginning of another.
     pub(super) fn begins(&self, other: &Self) -> bool {
-        self.len() <= other.len() && self.slots.iter().zip(&other.slots).all(|(one, other)| one.size == other.size)
+        self.len() <= other.len() && self.slots.iter().zip(&other.slots).all(|(one, other)| one.bytes == other.bytes)
     }
 
-    /// Returns whether two plans have the same sizes up to a request, and this one continues with `size`.
-    pub(super) fn continues(&self, other: &Self, index: usize, size: u32) -> bool {
-        self.slots.get(index).is_some_and(|slot| slot.size == size)
-            && self.slots[..index].iter().zip(&other.slots).all(|(one, other)| one.size == other.size)
+    /// Returns whether two plans have the same sizes up to a request, and this one continues with `bytes`.
+    pub(super) fn continues(&self, other: &Self, index: usize, bytes: u64) -> bool {
+        self.slots.get(index).is_some_and(|slot| slot.bytes == bytes)
+            && self.slots[..index].iter().zip(&other.slots).all(|(one, other)| one.bytes == other.bytes)
     }
 }
 
@@ -145,9 +152,9 @@ struct Cut {
 ///
 /// A segment contains the blocks that begin in one part of the range. It also contains the ends of those blocks, so a cut that few bytes cross
 /// is chosen: of the offsets in the upper half of what fits, the one with the fewest.
-fn divide(mut placements: Vec<(usize, u64)>, requests: &[Request], largest: u32) -> (Vec<(usize, u32, u32)>, Vec<u32>) {
+fn divide(mut placements: Vec<(usize, u64)>, sizes: &[u32], largest: u32) -> (Vec<(usize, u32, u32)>, Vec<u32>) {
     placements.sort_unstable_by_key(|&(_, offset)| offset);
-    let end = |&(number, offset): &(usize, u64)| offset + u64::from(requests[number].size);
+    let end = |&(number, offset): &(usize, u64)| offset + u64::from(sizes[number]);
     let (mut places, mut segments) = (Vec::with_capacity(placements.len()), Vec::new());
     let mut rest = placements.as_slice();
     while let Some(&(_, start)) = rest.first() {
@@ -244,8 +251,8 @@ mod tests {
                 continue;
             }
             live.push(requests.len());
-            let size = 1 + random(40) as u32;
-            requests.push(Request { size, lower: event, upper: NEVER, site: Location::caller() });
+            let bytes = 1 + random(4000);
+            requests.push(Request { bytes, lower: event, upper: NEVER, site: Location::caller() });
             event += 1;
         }
         requests
@@ -256,7 +263,7 @@ mod tests {
         for seed in 0..40 {
             let requests = requests(seed, 120);
             for largest in [u32::MAX, 100, 41] {
-                let plan = StepPlan::new(requests.clone(), largest, TIME).expect("small sizes");
+                let plan = StepPlan::new(requests.clone(), 100, largest, TIME).expect("small sizes");
                 assert!(plan.segments().iter().all(|&size| size <= largest));
                 assert_eq!(plan.len(), requests.len());
                 let placed = (0..plan.len()).map(|number| (*plan.slot(number).expect("in range"), requests[number]));
@@ -279,7 +286,7 @@ mod tests {
     #[test]
     fn every_earlier_slot_at_the_bytes_of_a_slot_is_found_through_the_last_ones() {
         for seed in 0..40 {
-            let plan = StepPlan::new(requests(seed, 80), 200, TIME).expect("small sizes");
+            let plan = StepPlan::new(requests(seed, 80), 100, 200, TIME).expect("small sizes");
             // The slots that are known to be free when a slot is used: the last ones before it, and those before them.
             for number in 0..plan.len() {
                 let slot = *plan.slot(number).expect("in range");
@@ -309,9 +316,9 @@ mod tests {
     fn a_divided_plan_wastes_little() {
         for seed in 0..20 {
             let requests = requests(seed, 400);
-            let whole = StepPlan::new(requests.clone(), u32::MAX, TIME).expect("small sizes");
+            let whole = StepPlan::new(requests.clone(), 100, u32::MAX, TIME).expect("small sizes");
             let whole: u32 = whole.segments().iter().sum();
-            let divided = StepPlan::new(requests, whole / 2, TIME).expect("small sizes");
+            let divided = StepPlan::new(requests, 100, whole / 2, TIME).expect("small sizes");
             let divided: u32 = divided.segments().iter().sum();
             assert!(divided <= whole + 2 * 40, "{divided} instead of {whole}");
         }
@@ -319,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_run_without_requests_needs_no_arena() {
-        let plan = StepPlan::new(Vec::new(), 10, TIME).expect("small sizes");
+        let plan = StepPlan::new(Vec::new(), 100, 10, TIME).expect("small sizes");
         assert_eq!((plan.len(), plan.segments().len(), plan.peak()), (0, 0, 0));
         assert!(plan.is_of(&[]) && plan.slot(0).is_none());
     }
