@@ -5,7 +5,7 @@
 //! request can use what the plan does not. The next run creates the arena again.
 
 use super::step_plan::StepPlan;
-use crate::device::Memory;
+use crate::device::{Memory, Submit};
 use crate::error::{DeviceError, RepeatError};
 use crate::heap::{PlannedSegment, SegmentId, SubPool};
 use crate::pool::{Inner, State};
@@ -59,11 +59,14 @@ impl<M: Memory> Inner<M> {
         }
         self.give_up(arena);
         let total: u64 = needed.iter().sum();
-        // The segments that served the observed run are idle now.
-        let prepared = self.release_idle().and_then(|_| {
-            let active = self.state().heap.held().active;
-            self.compact_down_to(active)
+        // The segments that served the observed run are idle now. The arenas of other loops stay.
+        self.destroy_idle(|state| {
+            let segments = state.heap.release_inactive();
+            state.remedies.count_released(&segments);
+            segments
         });
+        let active = self.state().heap.held().active;
+        let prepared = self.memory.submit(Submit::Now).and_then(|()| self.compact_down_to(active));
         if let Err(error) = prepared {
             log::warn!("wgpu-pool: preparing the arena of a plan: {error}");
         }

@@ -43,6 +43,8 @@ use step_plan::StepPlan;
 
 /// The largest number of runs, as a power of two, for which a loop that follows none of its plans is not planned again.
 const LONGEST_PAUSE: u32 = 10;
+/// The number of times that an arena is created again because another thread has released it before the run begins.
+const ATTEMPTS: u32 = 3;
 /// The number of plans that are made at once although no run has followed the ones before.
 const FUTILE: u32 = 3;
 
@@ -228,17 +230,26 @@ struct Running<'a, M: Memory> {
 impl<'a, M: Memory> Running<'a, M> {
     fn start(repeat: &'a Repeat<M>, mut progress: MutexGuard<'a, Progress>, thread: usize) -> Self {
         let inner = &*repeat.inner;
-        let refusal = progress.prepare(inner, &mut repeat.counts());
-        let mut run = Run::new(thread, progress.arena.clone());
-        if !run.arena.is_empty() || progress.needs_no_arena() {
-            run.plans = progress.expected();
-        }
-        run.log = (progress.observed > 0).then(Log::default);
-        let mut state = inner.state();
-        let leftover = run.arena.iter().any(|&planned| state.heap.active_of_planned(planned) > 0);
-        run.prepare(&state.heap, leftover);
-        state.steps.begin(run);
-        drop(state);
+        let log = (progress.observed > 0).then(Log::default);
+        let mut run = Run::new(thread, log);
+        let mut attempts = 0;
+        let refusal = loop {
+            let refusal = progress.prepare(inner, &mut repeat.counts());
+            run.arena.clone_from(&progress.arena);
+            if !run.arena.is_empty() || progress.needs_no_arena() {
+                run.plans = progress.expected();
+            }
+            match inner.begin_run(run) {
+                None => break refusal,
+                // Another thread has released the arena meanwhile.
+                Some(refused) if attempts < ATTEMPTS => run = refused,
+                Some(mut refused) => {
+                    (refused.arena, refused.plans) = (Vec::new(), Vec::new());
+                    run = refused;
+                }
+            }
+            attempts += 1;
+        };
         Self { repeat, progress, thread, refusal, completed: false }
     }
 

@@ -70,7 +70,7 @@ impl Steps {
         self.observed > 0
     }
 
-    pub(super) fn begin(&mut self, run: Run) {
+    fn begin(&mut self, run: Run) {
         self.observed += usize::from(run.log.is_some());
         self.runs.push(run);
     }
@@ -122,12 +122,12 @@ impl Steps {
 }
 
 impl Run {
-    pub(super) fn new(thread: usize, arena: Vec<PlannedSegment>) -> Self {
-        Self { thread, arena, ..Self::default() }
+    pub(super) fn new(thread: usize, log: Option<Log>) -> Self {
+        Self { thread, log, ..Self::default() }
     }
 
     /// Prepares the run for its start. `leftover`: the arena contains blocks of an earlier run.
-    pub(super) fn prepare(&mut self, heap: &Heap, leftover: bool) {
+    fn prepare(&mut self, heap: &Heap, leftover: bool) {
         (self.plan, self.cursor) = (0, 0);
         self.placed.clear();
         self.counts = Counts { leftover, ..Counts::default() };
@@ -297,6 +297,21 @@ pub(super) fn thread() -> usize {
     }
     // Without a destructor, the variable exists as long as the thread.
     KEY.with(|key| std::ptr::from_ref(key).addr())
+}
+
+impl<M: crate::device::Memory> crate::pool::Inner<M> {
+    /// Begins a run, and holds its arena. Returns the run if its arena does not exist any more.
+    pub(super) fn begin_run(&self, mut run: Run) -> Option<Run> {
+        let mut state = self.state();
+        // In one step: from now on the arena stays.
+        if !run.arena.iter().all(|&planned| state.heap.hold(planned, true)) {
+            return Some(run);
+        }
+        let leftover = run.arena.iter().any(|&planned| state.heap.active_of_planned(planned) > 0);
+        run.prepare(&state.heap, leftover);
+        state.steps.begin(run);
+        None
+    }
 }
 
 impl<M: crate::device::Memory> crate::pool::State<M> {

@@ -46,8 +46,8 @@ pub(super) struct StepPlan {
 }
 
 impl StepPlan {
-    /// Plans the blocks that end within the run, in segments of at most `largest` granules of `granule` bytes. Takes at most about `time`, and at least one
-    /// greedy pass. `None` if the sizes add up to 2⁶⁴ granules or more.
+    /// Plans the blocks that end within the run, in segments of at most `largest` granules of `granule` bytes. Takes at most about `time`, and
+    /// at least one greedy pass. `None` if the sizes add up to 2⁶⁴ granules or more.
     pub(super) fn new(requests: Vec<Request>, granule: u64, largest: u32, time: Duration) -> Option<Self> {
         let size = |request: &Request| u32::try_from(request.bytes.div_ceil(granule)).ok();
         let sizes: Vec<u32> = requests.iter().map(size).collect::<Option<_>>()?;

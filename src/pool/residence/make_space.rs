@@ -241,7 +241,7 @@ impl<M: Memory> State<M> {
     ) -> Vec<Candidate> {
         let Some(spilling) = &self.spilling else { return Vec::new() };
         let ignores_others = effort.waits > PATIENCE;
-        let period = spilling.order.period();
+        let forecast = spilling.order.forecast();
         let mut candidates = Vec::new();
         for segment in self.heap.segments().filter(|segment| self.has_memory(segment.id) && is_useful(segment)) {
             for block in segment.blocks().filter(|block| block.state.is_allocated() && block.pins == 0) {
@@ -252,7 +252,7 @@ impl<M: Memory> State<M> {
                     || spilling.transit.iter().any(|transit| transit.block == id)
                     || spilling.is_claimed(id, effort.claim, ignores_others);
                 if !stays {
-                    let next_use = spilling.order.next_use(id.key(), period);
+                    let next_use = forecast.next_use(id.key());
                     candidates.push(Candidate { block: id, size: block.size, next_use });
                 }
             }
