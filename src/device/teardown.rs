@@ -10,8 +10,15 @@
 //! kept from beginning only every other [`TURN`] while a device waits. The destructors of Rust's thread-local values run before the
 //! driver's, so the former can wait; the end of the latter cannot be observed, and they take far less than [`QUIET`]. Not covered are calls
 //! and threads that use the driver without the crate, and a device that the application keeps longer than the pool.
+//!
+//! On every driver, a thread of the application that has used the crate and ends waits until no other thread is dropping a memory. It may
+//! be ending the process: `exit` runs the destructors of its thread-local values before those of libraries. Without the wait, Mesa's
+//! software driver compiles kernels with LLVM while LLVM is being destroyed, and crashes. The pool's own threads do not wait, because they
+//! end before the memory is dropped.
 
 use std::cell::Cell;
+#[cfg(not(target_arch = "wasm32"))]
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +42,12 @@ thread_local! {
 thread_local! {
     /// The calls of this thread that are in progress: one in an application callback is inside another.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
+
+    /// The memories that this thread is dropping.
+    static OWN_DROPS: Cell<usize> = const { Cell::new(0) };
+
+    /// Whether this is a thread of a pool.
+    static IS_OF_POOL: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A reference to the device, which is destroyed as described above when the last one is dropped. Every object of the device
@@ -115,6 +128,19 @@ pub(crate) fn note_thread() {
     let _ = ENDS.try_with(|_| ());
 }
 
+/// As [`note_thread`], for a thread of a pool.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn note_thread_of_pool() {
+    IS_OF_POOL.set(true);
+    note_thread();
+}
+
+/// Makes the ends of other threads of the application wait until the result is dropped, on this thread, which drops a memory.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn dropping() -> Dropping<'static> {
+    GATE.drop_memory()
+}
+
 /// Keeps destructions apart from calls and from the ends of threads.
 struct Gate {
     state: Mutex<State>,
@@ -135,6 +161,8 @@ struct State {
     destructions: usize,
     /// Devices that wait for calls to end, and whose turn keeps new calls from beginning.
     closing: usize,
+    /// Memories that are being dropped.
+    drops: usize,
     last_end: Option<Instant>,
 }
 
@@ -148,9 +176,29 @@ impl Drop for InCall<'_> {
     }
 }
 
+/// The drop of a memory, on one thread.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) struct Dropping<'a>(&'a Gate);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Dropping<'_> {
+    fn drop(&mut self) {
+        OWN_DROPS.set(OWN_DROPS.get() - 1);
+        self.0.state().drops -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl fmt::Debug for Dropping<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dropping")
+    }
+}
+
 impl Gate {
     const fn new(times: Times) -> Self {
-        let state = State { calls: 0, destructions: 0, closing: 0, last_end: None };
+        let state = State { calls: 0, destructions: 0, closing: 0, drops: 0, last_end: None };
         Self { state: Mutex::new(state), changed: Condvar::new(), times }
     }
 
@@ -230,10 +278,19 @@ impl Gate {
         act()
     }
 
-    /// Notes the end of the calling thread. Waits for a destruction, at most the longest wait.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn drop_memory(&self) -> Dropping<'_> {
+        self.state().drops += 1;
+        OWN_DROPS.set(OWN_DROPS.get() + 1);
+        Dropping(self)
+    }
+
+    /// Notes the end of the calling thread. Waits for a destruction, and on a thread of the application for the drop of a memory on
+    /// another thread; at most the longest wait.
     fn end_thread(&self) {
-        let waited =
-            self.changed.wait_timeout_while(self.state(), self.times.longest_wait, |state| state.destructions > 0);
+        let drops = if IS_OF_POOL.get() { usize::MAX } else { OWN_DROPS.get() };
+        let blocks = |state: &mut State| state.destructions > 0 || state.drops > drops;
+        let waited = self.changed.wait_timeout_while(self.state(), self.times.longest_wait, blocks);
         waited.unwrap_or_else(PoisonError::into_inner).0.last_end = Some(Instant::now());
     }
 }
@@ -339,9 +396,35 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_of_the_application_ends_after_the_drop_of_a_memory_on_another_thread() {
+        let gate = &gate(Duration::ZERO, LONG, LONG);
+        thread::scope(|scope| {
+            let dropping = gate.drop_memory();
+            // Neither waits: the thread that drops a memory waits for the pool's threads.
+            gate.end_thread();
+            let of_pool = scope.spawn(|| {
+                note_thread_of_pool();
+                gate.end_thread();
+            });
+            of_pool.join().expect("no panic");
+            let end = scope.spawn(|| {
+                // Its own drop is not awaited either.
+                let _own = gate.drop_memory();
+                gate.end_thread();
+            });
+            thread::sleep(WHILE);
+            assert!(!end.is_finished());
+            drop(dropping);
+            end.join().expect("no panic");
+        });
+        assert_eq!(gate.state().drops, 0);
+    }
+
+    #[test]
     fn no_wait_lasts_longer_than_the_longest() {
         let gate = &gate(LONG, LONG, Duration::from_millis(20));
-        gate.end_thread();
+        let _dropping = gate.drop_memory();
+        thread::scope(|scope| scope.spawn(|| gate.end_thread()).join()).expect("no panic");
         let _opening = gate.enter(false);
         // Without a timeout these would last for ever.
         gate.destroy(|| {

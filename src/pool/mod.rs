@@ -105,7 +105,6 @@ pub struct Pool<M: Memory = Gpu> {
 }
 
 pub(crate) struct Inner<M: Memory> {
-    memory: M,
     growth: Growth,
     /// The largest block of a tensor in bytes.
     #[cfg_attr(not(feature = "tensor"), allow(dead_code, reason = "only tensors are divided"))]
@@ -127,6 +126,8 @@ pub(crate) struct Inner<M: Memory> {
     host_copies: AtomicUsize,
     dry_runs: DryRuns,
     state: Mutex<State<M>>,
+    /// The last field: its drop ends with the destruction of the device, so no other field may hold an object of the device by then.
+    memory: M,
 }
 
 /// The data behind the heap's lock.

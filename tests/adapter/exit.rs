@@ -3,10 +3,15 @@
 use crate::common::adapter;
 use std::process::{Command, exit};
 use std::sync::OnceLock;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 use wgpu_pool::{Pool, Tensor};
 
 /// Tells a child process how to end.
 const WAY: &str = "WGPU_POOL_TEST_EXIT";
+
+/// Tells a child process the number of the run of its way.
+const RUN: &str = "WGPU_POOL_TEST_EXIT_RUN";
 
 /// Never dropped.
 static KEPT: OnceLock<(Pool, Tensor)> = OnceLock::new();
@@ -48,7 +53,7 @@ fn exit_slowly() {
         fn atexit(handler: extern "C" fn()) -> std::ffi::c_int;
     }
     extern "C" fn wait() {
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
     // SAFETY: the handler neither unwinds nor uses anything that is destroyed.
     assert_eq!(unsafe { atexit(wait) }, 0);
@@ -57,10 +62,25 @@ fn exit_slowly() {
 #[cfg(not(unix))]
 fn exit_slowly() {}
 
+/// Drops the last handle of a pool, that of its last tensor, on another thread. Returns while that is in progress: after a time that
+/// is different in each run.
+fn drop_on_another_thread((pool, x): (Pool, Tensor)) {
+    pool.submit().expect("the device works");
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        sender.send(()).expect("the test waits");
+        drop(pool);
+        drop(x);
+    });
+    receiver.recv().expect("the thread sends");
+    let run: u64 = std::env::var(RUN).map_or(0, |run| run.parse().expect("a number"));
+    std::thread::sleep(Duration::from_millis(run * 7 % 200));
+}
+
 /// Runs in the child process.
 fn end(way: &str) {
     exit_slowly();
-    let begin = if way == "return before kernels are compiled" { begin_kernels } else { begin_work };
+    let begin = if way.ends_with("before kernels are compiled") { begin_kernels } else { begin_work };
     let Some(work) = begin() else { return };
     match way {
         // Returns from the main function of the test program.
@@ -80,12 +100,11 @@ fn end(way: &str) {
             pool.submit().expect("the device works");
             exit(0);
         }
-        "exit during a drop" => {
-            let dropping = std::thread::spawn(move || drop(work));
-            std::thread::sleep(std::time::Duration::from_millis(u64::from(std::process::id()) % 400));
-            drop(dropping);
+        "exit during a drop before kernels are compiled" => {
+            drop_on_another_thread(work);
             exit(0);
         }
+        "return during a drop before kernels are compiled" => drop_on_another_thread(work),
         other => panic!("no such way: {other}"),
     }
 }
@@ -96,7 +115,7 @@ fn a_process_may_end_with_work_in_flight() {
     if let Ok(way) = std::env::var(WAY) {
         return end(&way);
     }
-    let runs = std::env::var("WGPU_POOL_TEST_EXITS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(2);
+    let runs = std::env::var("WGPU_POOL_TEST_EXITS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(2_u64);
     let program = std::env::current_exe().expect("the test program is a file");
     let ways = [
         "after a drop",
@@ -105,13 +124,18 @@ fn a_process_may_end_with_work_in_flight() {
         "return before kernels are compiled",
         "exit",
         "exit while a read is awaited",
+        "exit during a drop before kernels are compiled",
+        "return during a drop before kernels are compiled",
     ];
     for way in ways {
         let mut failed = Vec::new();
-        for _ in 0..runs {
+        for run in 0..runs {
             let name = "exit::a_process_may_end_with_work_in_flight";
             let mut child = Command::new(&program);
-            let ended = child.args(["--exact", name, "--nocapture"]).env(WAY, way).output().expect("it starts");
+            child.args(["--exact", name, "--nocapture"]).env(WAY, way).env(RUN, run.to_string());
+            // Mesa would take kernels from an earlier run.
+            child.env("MESA_SHADER_CACHE_DISABLE", "true");
+            let ended = child.output().expect("it starts");
             if !ended.status.success() {
                 failed.push((ended.status, String::from_utf8_lossy(&ended.stderr).into_owned()));
             }

@@ -134,8 +134,11 @@ pub struct Gpu {
     kernels: Kernels,
     /// The device's total memory in bytes, if the application has set it.
     total_bytes: OnceLock<u64>,
-    /// The last field, so that it is dropped after every other object of the device.
+    /// Dropped after every other object of the device.
     _kept: KeptDevice,
+    /// The last field, so that the drop ends with the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    dropping: Option<teardown::Dropping<'static>>,
 }
 
 impl Gpu {
@@ -172,6 +175,8 @@ impl Gpu {
             kernels: Kernels::new(&device, &info),
             total_bytes: OnceLock::new(),
             _kept: checked.kept().clone(),
+            #[cfg(not(target_arch = "wasm32"))]
+            dropping: None,
             checked,
             device,
             queue,
@@ -458,6 +463,7 @@ impl Memory for Gpu {
 #[cfg(not(target_arch = "wasm32"))]
 impl Drop for Gpu {
     fn drop(&mut self) {
+        self.dropping = Some(teardown::dropping());
         self.submission.close();
     }
 }

@@ -48,7 +48,7 @@ impl Threads {
         let mut state = lock(&self.state);
         let registration = Running(Arc::clone(self));
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-            teardown::note_thread();
+            teardown::note_thread_of_pool();
             let _registration = registration;
             act();
         })?;
