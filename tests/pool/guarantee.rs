@@ -2,8 +2,8 @@
 //! segments with pinned blocks and the request together fit within the limit and within the free memory of the device.
 //! `requests.rs` has the programs; `cargo xtask soak` runs them for any time.
 //!
-//! `WGPU_POOL_SEEDS` sets the number of programs, and `WGPU_POOL_FIRST_SEED` the first seed. A failure prints its seed;
-//! running that seed alone with `WGPU_POOL_TELL=1` prints the whole program.
+//! `WGPU_POOL_SEEDS` sets the number of programs, and `WGPU_POOL_FIRST_SEED` the first seed. A failure prints its seed and a short
+//! program that fails.
 
 use crate::requests::{Budgeted, run_programs};
 use crate::subjects::{Accounting, Host};

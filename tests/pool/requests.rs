@@ -1,12 +1,13 @@
 //! Random programs at a limit and on a device with little memory, in which every refusal is checked against the guarantee of
 //! `Pool::allocate`, by the program's own accounting.
 //!
-//! `WGPU_POOL_TELL=1` prints the programs.
+//! A program is a list of numbers, one for each step, and every sublist is a valid program, so that a failing program can be
+//! reduced to the relevant steps.
 
 use crate::common::Outcome;
 use crate::common::random::Random;
+use crate::program::{Failure, caught, minimized};
 use crate::subjects::{Accounting, Host, Subject, assert_stamp, stamp};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wgpu_pool::{
     AccountingMemory, AllocateError, BlockState, HostMemory, HostOptions, Memory, MemoryLimits, Pinned, Pool,
     PoolOptions, Storage,
@@ -60,6 +61,7 @@ impl Budgeted for Host {
 /// The state of a program, tracked independently of the pool.
 struct Program<S: Budgeted> {
     pool: Pool<S::Memory>,
+    /// Decides what the current step does.
     random: Random,
     live: Vec<(u64, Storage<S::Memory>)>,
     pins: Vec<Pinned<S::Memory>>,
@@ -71,7 +73,8 @@ struct Program<S: Budgeted> {
     budget: u64,
     /// The numbers of correct refusals and of served requests.
     counts: (u64, u64),
-    tells: bool,
+    /// What each step does, unless the list is not wanted.
+    listing: Option<String>,
 }
 
 impl<S: Budgeted> Program<S> {
@@ -99,10 +102,17 @@ impl<S: Budgeted> Program<S> {
         };
         let pool = Pool::new(memory, options).expect("the options suit");
         let granule = pool.snapshot().granule;
-        let tells = std::env::var_os("WGPU_POOL_TELL").is_some();
         let largest = largest_segment / granule * granule;
         let (live, pins) = (Vec::new(), Vec::new());
-        Self { pool, random, live, pins, most_pins, granule, largest, limit, budget, counts: (0, 0), tells }
+        Self { pool, random, live, pins, most_pins, granule, largest, limit, budget, counts: (0, 0), listing: None }
+    }
+
+    /// Adds a step to the listing.
+    fn list(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.listing.is_some() {
+            let line = line(self);
+            self.listing.iter_mut().for_each(|listing| *listing += &format!("  {line}\n"));
+        }
     }
 
     fn room(&self) -> u64 {
@@ -121,9 +131,7 @@ impl<S: Budgeted> Program<S> {
     fn free(&mut self) {
         let index = self.random.below(self.live.len());
         let (number, storage) = self.live.swap_remove(index);
-        if self.tells {
-            eprintln!("free {} bytes", storage.bytes());
-        }
+        self.list(|_| format!("free {} bytes", storage.bytes()));
         assert_stamp::<S>(&storage, number);
     }
 
@@ -158,6 +166,7 @@ impl<S: Budgeted> Program<S> {
         let bytes = self.size();
         let fits = self.counted() + bytes.next_multiple_of(self.granule) <= self.room();
         let before = self.pool.stats().reserved.current;
+        self.list(|program| format!("allocate {bytes} bytes, {} counted of {}", program.counted(), program.room()));
         match self.pool.allocate(bytes) {
             Ok(storage) => {
                 self.stamped(storage)?;
@@ -175,9 +184,6 @@ impl<S: Budgeted> Program<S> {
                 assert_eq!((numbers.requested, numbers.limit), (bytes, self.limit));
             }
             Err(error) => return Err(error.into()),
-        }
-        if self.tells {
-            eprintln!("allocate {bytes} bytes of {}: {:?}", self.room(), self.pool.remedies());
         }
         let after = self.pool.stats().reserved.current;
         if let Some(limit) = self.limit {
@@ -199,12 +205,15 @@ impl<S: Budgeted> Program<S> {
     fn pin_or_unpin(&mut self) -> Outcome {
         if self.pins.len() < self.most_pins && !self.live.is_empty() && self.random.below(2) == 0 {
             let storage = &self.live[self.random.below(self.live.len())].1;
-            self.pins.push(storage.pin()?);
+            let (pin, bytes) = (storage.pin()?, storage.bytes());
+            self.pins.push(pin);
+            self.list(|_| format!("pin {bytes} bytes"));
             // From now on, the holes of the segment count too.
             self.raise_budget();
         } else if !self.pins.is_empty() {
             let index = self.random.below(self.pins.len());
-            self.pins.swap_remove(index);
+            let pin = self.pins.swap_remove(index);
+            self.list(|_| format!("unpin the block at {:?}", pin.place()));
         }
         let places = self.pool.pins();
         let stayed = |pin: &Pinned<S::Memory>| places.iter().any(|place| place.segment == pin.place().0);
@@ -214,24 +223,34 @@ impl<S: Budgeted> Program<S> {
 
     fn step(&mut self) -> Outcome {
         match self.random.below(64) {
-            0 => drop(self.pool.trim()),
+            0 => {
+                self.list(|_| "trim".into());
+                self.pool.trim();
+            }
             29..=34 if self.most_pins > 0 => self.pin_or_unpin()?,
-            1 => drop(self.pool.compact_up_to(self.random.next() % self.room().min(1 << 30))?),
-            2 => self.pool.reset_accumulated(),
+            1 => {
+                let most = self.random.next() % self.room().min(1 << 30);
+                self.list(|_| format!("compact up to {most} bytes"));
+                self.pool.compact_up_to(most)?;
+            }
+            2 => {
+                self.list(|_| "reset the accumulated statistics".into());
+                self.pool.reset_accumulated();
+            }
             3 => {
                 let room = self.room();
                 let changed = room / 2 + self.random.next() % room + 1;
                 // Keeps a budget that fits the live blocks: a device does not take back memory in use.
                 let changed = changed.max(self.counted());
-                if self.tells {
-                    eprintln!("room for {changed} bytes");
-                }
-                if let (Some(limit), true) = (&mut self.limit, self.random.below(2) == 0 || self.budget == u64::MAX) {
+                let is_limit = self.random.below(2) == 0 || self.budget == u64::MAX;
+                if let (Some(limit), true) = (&mut self.limit, is_limit) {
                     *limit = changed;
                     self.pool.set_limit(Some(changed));
+                    self.list(|_| format!("set the limit to {changed} bytes"));
                 } else {
                     self.budget = changed;
                     S::set_budget(self.pool.memory(), changed);
+                    self.list(|_| format!("set the device's budget to {changed} bytes"));
                 }
             }
             4..=8 => {
@@ -247,9 +266,10 @@ impl<S: Budgeted> Program<S> {
         Ok(())
     }
 
-    fn run(&mut self, steps: usize, at: &mut usize) -> Outcome {
-        while *at < steps {
+    fn run(&mut self, steps: &[u64], at: &mut usize) -> Outcome {
+        for &number in steps {
             *at += 1;
+            self.random = Random::new(number);
             self.step()?;
             if at.is_multiple_of(CHECKED_STEPS) {
                 self.pool.check()?;
@@ -275,19 +295,19 @@ pub(crate) struct Counts {
     pub(crate) copied: u64,
 }
 
-/// Runs a program for each seed, with at most `most_pins` blocks pinned at a time.
+/// Runs a program for each seed, with at most `most_pins` blocks pinned at a time. The message of a failure contains the seed and a
+/// short program that also fails.
+///
+/// # Panics
+/// If a program fails.
 pub(crate) fn run_programs<S: Budgeted>(seeds: impl Iterator<Item = u64>, steps: usize, most_pins: usize) -> Counts {
     let mut counts = Counts::default();
     for seed in seeds {
-        let mut at = 0;
+        let mut random = Random::new(!seed);
+        let steps: Vec<u64> = std::iter::repeat_with(|| random.next()).take(steps).collect();
         let mut program = Program::<S>::new(seed, most_pins);
-        match catch_unwind(AssertUnwindSafe(|| program.run(steps, &mut at))) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => panic!("seed {seed}, step {at}: {error}"),
-            Err(panic) => {
-                eprintln!("seed {seed}, step {at}");
-                resume_unwind(panic);
-            }
+        if let Err(first) = caught(|at| program.run(&steps, at)) {
+            fail::<S>(seed, most_pins, steps, first);
         }
         counts.programs += 1;
         counts.refused += program.counts.0;
@@ -295,6 +315,25 @@ pub(crate) fn run_programs<S: Budgeted>(seeds: impl Iterator<Item = u64>, steps:
         counts.copied += program.pool.remedies().host_copies;
     }
     counts
+}
+
+/// Panics with a short program that also fails.
+fn fail<S: Budgeted>(seed: u64, most_pins: usize, mut steps: Vec<u64>, first: Failure) -> ! {
+    eprintln!("seed {seed}, step {}: {}; looking for a shorter program", first.step, first.reason);
+    steps.truncate(first.step);
+    let run = |steps: &[u64]| caught(|at| Program::<S>::new(seed, most_pins).run(steps, at)).err();
+    let (steps, reason) = minimized(steps, first.reason, run);
+    let mut program = Program::<S>::new(seed, most_pins);
+    program.listing = Some(String::new());
+    let Program { limit, budget, granule, largest, .. } = program;
+    let _ = caught(|at| program.run(&steps, at));
+    panic!(
+        "seed {seed}, step {}, at most {most_pins} pins: {reason}\n{} steps that fail, on segments of at most {largest} bytes with \
+         granules of {granule} bytes, a limit of {limit:?} and a device's budget of {budget} bytes:\n{}",
+        first.step,
+        steps.len(),
+        program.listing.unwrap_or_default()
+    );
 }
 
 /// The bytes of the segments with a pinned block, and of the active blocks of all other segments.

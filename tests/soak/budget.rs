@@ -60,6 +60,12 @@ impl Budget {
         self.time.is_some()
     }
 
+    /// Says whether a long run has reached its goal, for the summary. Empty in a short run.
+    pub(crate) fn compared(&self, done: u64, goal: u64) -> String {
+        let reached = if done >= goal { "reached" } else { "not reached" };
+        if self.is_long() { format!(", the goal of {goal} {reached}") } else { String::new() }
+    }
+
     /// The seeds of the rounds, until the time is over. The rounds of a short run always take place.
     pub(crate) fn seeds(&self) -> impl Iterator<Item = u64> + '_ {
         let goes_on = |round: &u64| *round < self.rounds || self.time.is_some_and(|time| self.began.elapsed() < time);

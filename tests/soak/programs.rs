@@ -24,9 +24,7 @@ fn soak<S: Subject>(budget: &Budget, goal: u64, extent: impl Fn(u64) -> Extent, 
         run_seed(seed, extent, &world);
         (programs, steps) = (programs + 1, steps + extent.steps as u64);
     }
-    let reached = if steps >= goal { "reached" } else { "not reached" };
-    let goal = if budget.is_long() { format!(", the goal of {goal} {reached}") } else { String::new() };
-    budget.report(&format!("{steps} steps of {programs} programs{goal}"));
+    budget.report(&format!("{steps} steps of {programs} programs{}", budget.compared(steps, goal)));
 }
 
 fn no_fault<M>(_: &M, _: u64) {}

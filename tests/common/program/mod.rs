@@ -9,6 +9,7 @@ mod world;
 pub(crate) use content::Text;
 pub(crate) use world::{Abilities, World};
 
+use crate::common::Outcome;
 use crate::common::random::Random;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -176,16 +177,20 @@ pub(crate) fn run<M: Memory>(
     world: &dyn Fn() -> Option<World<M>>,
     steps: impl Iterator<Item = Step>,
 ) -> Result<(), Failure> {
-    let mut done = 0;
-    let act = || {
+    caught(|done| {
         let Some(mut world) = world() else { return Ok(()) };
         for step in steps {
-            done += 1;
+            *done += 1;
             world.take(step)?;
         }
         world.end()
-    };
-    match catch_unwind(AssertUnwindSafe(act)) {
+    })
+}
+
+/// Calls `act`, which counts its steps in its argument. A panic is a failure.
+pub(crate) fn caught(act: impl FnOnce(&mut usize) -> Outcome) -> Result<(), Failure> {
+    let mut done = 0;
+    match catch_unwind(AssertUnwindSafe(|| act(&mut done))) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Failure { step: done, reason: error.to_string() }),
         Err(panic) => {
@@ -228,18 +233,18 @@ pub(crate) fn run_program<M: Memory>(
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Removes parts of a failing program as long as the rest still fails: halves first, single steps last.
-fn minimized(
-    mut program: Vec<Step>,
+pub(crate) fn minimized<T: Copy>(
+    mut program: Vec<T>,
     mut reason: String,
-    fails: impl Fn(&[Step]) -> Option<Failure>,
-) -> (Vec<Step>, String) {
+    fails: impl Fn(&[T]) -> Option<Failure>,
+) -> (Vec<T>, String) {
     let began = Instant::now();
     let mut length = program.len().div_ceil(2);
     while length > 0 {
         let (before, mut start) = (program.len(), 0);
         while start < program.len() && began.elapsed() < PATIENCE {
             let end = program.len().min(start + length);
-            let rest: Vec<Step> = program[..start].iter().chain(&program[end..]).copied().collect();
+            let rest: Vec<T> = program[..start].iter().chain(&program[end..]).copied().collect();
             match fails(&rest) {
                 Some(failure) => {
                     // Steps after the failing one are irrelevant.
