@@ -6,7 +6,7 @@
 //
 // Indices: positions of the walk and selected elements lie within their storages; `first` + the invocation index < count + 2^24.
 // Loops: 7 of the walk, and for floating-point elements one retry for each concurrent addition of the dispatch, so fewer than
-// count - first. On software drivers, which bound loops, the host dispatches at most as many elements at a time as the limit.
+// count - first. Software drivers bound loops: there the host states the retries, and dispatches as many elements at a time as they allow.
 
 @group(0) @binding(0) var<storage, read_write> table: array<atomic<u32>>;
 @group(0) @binding(1) var<storage, read_write> value: array<Element>;

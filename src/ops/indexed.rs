@@ -303,16 +303,19 @@ impl<'a> Table<'a> {
         let tries = shader.name == SCATTER_ADD.name && dtype.is_floating_point();
         let walk = iterations(KERNEL_RANK as u64, 0);
         // Only software drivers limit the iterations of loops; they lose no time with several smaller dispatches.
-        let most = if tries && with_gpu(self.tensor, crate::device::Gpu::is_software) {
-            u32::try_from(loop_limit() - walk - 1).unwrap_or(u32::MAX)
+        let is_limited = tries && with_gpu(self.tensor, crate::device::Gpu::is_software);
+        let most = if is_limited {
+            u32::try_from(loop_limit().saturating_sub(walk + 1).max(1)).unwrap_or(u32::MAX)
         } else {
             count
         };
         for first in (0..count).step_by(most as usize) {
             params.first = first;
             params.count = count.min(first.saturating_add(most));
-            let workgroups = grid((params.count - first).div_ceil(workgroup_size(self.tensor)));
-            launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, walk)?;
+            let elements = params.count - first;
+            let workgroups = grid(elements.div_ceil(workgroup_size(self.tensor)));
+            let loops = walk + if is_limited { iterations(u64::from(elements), 0) } else { 0 };
+            launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, loops)?;
         }
         Ok(())
     }

@@ -184,16 +184,61 @@ pub(super) fn relation(
 /// A lower limit of loop iterations, for tests on one thread.
 #[cfg(test)]
 pub(super) mod lowered {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
 
     thread_local! {
         pub(in crate::ops) static LIMIT: Cell<u64> = const { Cell::new(super::LOOP_LIMIT) };
+        static IN_LOOPS: Cell<Option<u64>> = const { Cell::new(None) };
+        /// The files of the kernels that were launched.
+        static USED: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     }
 
     /// Runs `act` with a lower limit.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops) fn with_loop_limit<R>(limit: u64, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&LIMIT, limit, act)
+    }
+
+    /// Runs `act`. The loops of kernels that are compiled meanwhile end at this number of iterations of an invocation, as on Mesa's
+    /// software drivers at their limit.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::ops) fn with_loops_ended_at<R>(limit: u64, act: impl FnOnce() -> R) -> R {
+        crate::device::with_choice(&IN_LOOPS, Some(limit), act)
+    }
+
+    /// Returns the texts of the files of the kernels that `act` launches, or compiles if they have no file of their own.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::ops) fn used<R>(act: impl FnOnce() -> R) -> (R, Vec<&'static str>) {
+        USED.take();
+        let result = act();
+        (result, USED.take())
+    }
+
+    /// Registers files that a kernel uses.
+    pub(in crate::ops) fn note(files: impl IntoIterator<Item = &'static str>) {
+        USED.with_borrow_mut(|used| used.extend(files));
+    }
+
+    /// Returns a kernel's text, with the limit of [`with_loops_ended_at`] in its loops.
+    pub(in crate::ops) fn limited(wgsl: String) -> String {
+        let Some(limit) = IN_LOOPS.get() else { return wgsl };
+        let mut text = String::new();
+        for line in wgsl.lines() {
+            match line.trim_start() {
+                loops if loops.starts_with("for (") => {
+                    let parts: Vec<&str> = loops.split(';').collect();
+                    let &[begin, condition, step] = &parts[..] else { panic!("not the head of a loop: {line}") };
+                    let condition = if condition.trim().is_empty() { "true" } else { condition };
+                    text += &format!("{begin}; is_within_limit() && ({condition});{step}\n");
+                }
+                "loop {" => text += "loop {\nif !is_within_limit() { break; }\n",
+                _ => text += &format!("{line}\n"),
+            }
+        }
+        text + &format!(
+            "var<private> loop_iterations: u32;
+             fn is_within_limit() -> bool {{ loop_iterations += 1u; return loop_iterations <= {limit}u; }}\n"
+        )
     }
 }
 

@@ -246,9 +246,16 @@ impl Computation<'_> {
         };
         let build = || {
             let steps = self.steps(variant, numbers);
+            let source = wgsl::kernel(&steps, variant, parameters, gpu.workgroup_size());
+            #[cfg(test)]
+            let source = {
+                let codes = steps.kinds.iter().filter_map(|kind| kind.code);
+                super::launch::lowered::note(codes.flat_map(|code| code.functions.iter().copied()));
+                super::launch::lowered::limited(source)
+            };
             gpu.program(&ProgramDescriptor {
                 label,
-                source: &wgsl::kernel(&steps, variant, parameters, gpu.workgroup_size()),
+                source: &source,
                 entry: wgsl::ENTRY,
                 tensors: usize::from(variant.bound) + usize::from(parameters.binds_constants),
                 parameter_bytes: u32::try_from(parameters.words() * 4).expect("no more than fit a slot of parameters"),

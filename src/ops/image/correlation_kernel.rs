@@ -27,7 +27,7 @@ const TILE_OF_FEW: usize = 2;
 
 /// The kernel that computes a correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kernel {
+pub(in crate::ops) enum Kernel {
     /// `conv2d_single.wgsl`.
     Single,
     /// `conv2d_narrow.wgsl`.
@@ -178,7 +178,7 @@ pub(super) fn is_forced() -> bool {
 
 /// A kernel for all sizes and devices, for tests on one thread.
 #[cfg(test)]
-pub(super) mod forced {
+pub(in crate::ops) mod forced {
     use super::Kernel;
     use std::cell::Cell;
 
@@ -189,7 +189,7 @@ pub(super) mod forced {
 
     /// Runs `act` with this kernel for every correlation.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::ops::image) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
+    pub(in crate::ops) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&KERNEL, Some(kernel), act)
     }
 

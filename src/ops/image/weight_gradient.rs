@@ -59,7 +59,7 @@ struct Params {
 
 /// The kernel that computes a gradient by the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kernel {
+pub(in crate::ops) enum Kernel {
     /// `conv2d_weight.wgsl`.
     Direct,
     /// `conv2d_weight_single.wgsl`.
@@ -241,7 +241,7 @@ impl Convolution {
 
 /// A kernel for all sizes and devices, for tests on one thread.
 #[cfg(test)]
-pub(super) mod forced {
+pub(in crate::ops) mod forced {
     use super::Kernel;
     use std::cell::Cell;
 
@@ -251,7 +251,7 @@ pub(super) mod forced {
 
     /// Runs `act` with this kernel for every gradient by the weight.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::ops::image) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
+    pub(in crate::ops) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&KERNEL, Some(kernel), act)
     }
 }

@@ -14,7 +14,7 @@ const COOPERATIVE_SLICE: usize = 32;
 
 /// The kernels of one size of `matmul_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tiling {
+pub(in crate::ops) struct Tiling {
     pub(super) shaders: &'static Tiled,
     /// Rows and columns of a workgroup.
     pub(super) tile: [usize; 2],
@@ -23,7 +23,7 @@ pub(super) struct Tiling {
 }
 
 pub(super) const MANY: Tiling = Tiling { shaders: &TILED_MANY, tile: [128, 128], slice: 16 };
-pub(super) const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: [64, 64], slice: 8 };
+pub(in crate::ops) const FEW: Tiling = Tiling { shaders: &TILED_FEW, tile: [64, 64], slice: 8 };
 pub(super) const FEW_ROWS: Tiling = Tiling { shaders: &TILED_FEW_ROWS, tile: [32, 128], slice: 8 };
 
 /// From this many large tiles on, a large GPU has work for all of it.
@@ -183,7 +183,7 @@ fn parts_on_gpu(sizes: &Sizes, tile: [usize; 2]) -> usize {
 
 /// A choice for all sizes and devices, for tests on one thread: the tiles, or `None` for `matmul.wgsl`, and the parts of K.
 #[cfg(test)]
-pub(super) mod forced {
+pub(in crate::ops) mod forced {
     use super::Tiling;
     use std::cell::Cell;
 
@@ -193,7 +193,7 @@ pub(super) mod forced {
 
     /// Runs `act` with these tiles and parts for every product.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::ops::matmul) fn with<R>(tiling: Option<Tiling>, parts: usize, act: impl FnOnce() -> R) -> R {
+    pub(in crate::ops) fn with<R>(tiling: Option<Tiling>, parts: usize, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&CHOICE, Some((tiling, parts)), act)
     }
 }

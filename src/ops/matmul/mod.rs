@@ -7,6 +7,9 @@ mod product;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(super) use choice::{FEW, Tiling, forced};
+
 use super::activation::Activation;
 use super::launch::{check_kinds, index};
 use super::placed::Placed;

@@ -8,7 +8,9 @@ use crate::device::gpu::{GpuCommands, Program};
 use crate::device::{Gpu, GpuSegment, Location, Memory};
 use crate::error::{DeviceError, TensorError};
 use crate::heap::SegmentId;
-use crate::ops::launch::{check_kinds, check_pools, grid, index, with_gpu};
+use crate::ops::launch::{
+    check_iterations, check_kinds, check_pools, grid, index, iterations, with_gpu, workgroup_size,
+};
 use crate::ops::shader::{Listed, Shader, Variant};
 use crate::pool::{Storage, record};
 use crate::tensor::{DType, Piece, Tensor, any_divided, elementwise_pieces};
@@ -19,6 +21,8 @@ const MOST_WINDOWS: usize = 4;
 const WORDS: usize = 56;
 /// The number of parameter words before them.
 const NUMBERS: usize = 8;
+/// The most entries of a dispatch: four words each.
+const MOST_ENTRIES: u64 = WORDS as u64 / 4;
 /// The elements of an entry for each workgroup, as in `lib/list.wgsl`.
 const CHUNK: usize = 1024;
 /// No device requires a larger alignment of bindings.
@@ -64,6 +68,11 @@ impl<const N: usize> List<'_, N> {
         }
         if entries.iter().any(|entry| any_divided(entry.iter().copied())) {
             return self.run_pieces();
+        }
+        if let Some(entry) = entries.first() {
+            // A search of the list, and the elements of a chunk.
+            let each = CHUNK.div_ceil(workgroup_size(entry[0]) as usize);
+            check_iterations(name, iterations(MOST_ENTRIES, 0) + iterations(each as u64, 0))?;
         }
         for entry in entries {
             index(name, entry[0].elements())?;

@@ -3,6 +3,8 @@
 mod catalog;
 #[cfg(test)]
 mod epilogue_tests;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod loop_tests;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -216,6 +218,8 @@ impl Shader {
         gpu.cached_program(self.key(variant), || {
             let in_pairs = moves_pairs(gpu, &[variant.dtype, variant.output]);
             let source = self.wgsl(variant, Target { in_pairs, workgroup_size: gpu.workgroup_size() })?;
+            #[cfg(test)]
+            let source = super::launch::lowered::limited(source);
             let Interface { entry, tensors, parameter_bytes } = self.interface(&source)?;
             gpu.program(&ProgramDescriptor {
                 label: self.name,
@@ -235,6 +239,8 @@ impl Shader {
     }
 
     fn key(&self, Variant { operation, dtype, output, shared, bias, loads_output }: Variant) -> ProgramKey {
+        #[cfg(test)]
+        super::launch::lowered::note(self.parts.iter().copied());
         ProgramKey::Shader {
             shader: self.name,
             operation: operation.name,

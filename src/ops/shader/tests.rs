@@ -95,6 +95,12 @@ fn variants() -> Vec<(Shader, Variant)> {
     all
 }
 
+/// The files of all kernels.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn parts() -> std::collections::BTreeSet<&'static str> {
+    variants().iter().flat_map(|(shader, _)| shader.parts).copied().collect()
+}
+
 // One test for each input dtype, so that they run in parallel.
 
 #[test]
