@@ -9,6 +9,8 @@ use std::{fs, path::Path};
 mod dry_runs;
 #[path = "house/pages.rs"]
 mod pages;
+#[path = "house/products.rs"]
+mod products;
 #[path = "house/rule_tests.rs"]
 mod rule_tests;
 #[path = "house/rules.rs"]
@@ -127,6 +129,7 @@ fn every_source_follows_the_house_rules() {
     }
     let complaints: Vec<String> = sources.iter().flat_map(|(path, text)| rules::complaints(path, text)).collect();
     assert_none(&complaints);
+    assert_none(&products::unneeded(&sources));
 }
 
 #[test]

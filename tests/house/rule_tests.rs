@@ -233,6 +233,11 @@ fn an_unchecked_product_of_sizes_is_refused() {
     refused("src/ops/reduce.rs", "fn f() {\n    let n: usize = shape.iter().product();\n}", &format!("2: {text}"));
     refused("src/tensor/layout.rs", "fn f() -> u64 { sizes.product::<u64>() }", &format!("1: {text}"));
     accepted("src/tensor/arithmetic.rs", "fn f() -> u64 { sizes.product::<u64>() }");
+    let text = "2: 2 products of sizes with `*`, in lines [1, 2], of which tests/house/products.rs lists 0 as bounded; \
+                src/tensor/arithmetic.rs has checked ones";
+    refused("src/ops/image/new.rs", "let all = rows * columns; // a * b\nall *= 2;\nlet x = *y;\n", text);
+    accepted("src/ops/unary.rs", "let all = rows * columns;");
+    accepted("src/ops/image/new.rs", "$(f($x),)*\nmod tests {\nlet all = rows * columns;\n}");
     accepted("src/ops/reduce.rs", "fn f() -> usize { arithmetic::product(&shape) }");
     accepted("src/heap/mod.rs", "fn f() -> u64 { sizes.product::<u64>() }");
 }

@@ -155,9 +155,9 @@ fn add_bands(
 /// Returns the rows under the windows of a band. `None` if all of them are in the padding.
 pub(super) fn under(window: &KernelWindow, height: usize, windows: &Range<usize>) -> Option<Band> {
     let before = window.padding[0][0];
-    // In the padded image, whose rows were checked when the windows were counted.
+    // In the padded image, whose rows were checked when the windows were counted. In `ceil_mode` the last window may end beyond it.
     let first = windows.start * window.stride[0];
-    let end = (windows.end - 1) * window.stride[0] + window.extent(0)?;
+    let end = window.extent(0)?.saturating_add((windows.end - 1) * window.stride[0]);
     let rows = first.saturating_sub(before)..end.saturating_sub(before).min(height);
     let padding = [before.saturating_sub(first), end.saturating_sub(before + height)];
     (!rows.is_empty()).then_some(Band { rows, padding })

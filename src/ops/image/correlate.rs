@@ -246,7 +246,8 @@ impl Correlation {
             if is_one { 1 } else { window.stride[axis] }
         });
         let before = pair(window.padding.map(|[before, _]| before))?;
-        let moves = pair([0, 1].map(|axis| dilation[axis] * tap_step[axis] / phases[axis]))?;
+        // dilation · tap_step / phases, whose product may exceed 32 bits.
+        let moves = pair([0, 1].map(|axis| dilation[axis] / divisor(phases[axis], dilation[axis])))?;
         // The gradient's taps go backwards, and the convolution starts before the image.
         let (origin, tap_move) = match self.is_gradient {
             true => (before, moves.map(u32::wrapping_neg)),
