@@ -9,6 +9,11 @@
 //! Then `L - A - P` bytes are available for the request, which gets a separate segment. Hence a request succeeds
 //! whenever `A + P + r <= L`. The same holds for a device with room for `L` bytes.
 //!
+//! `P` counts whole segments: a sum of the pinned bytes alone bounds nothing. A segment with a pinned block can neither be released nor
+//! shrink, since its buffer must stay, and a pinned block in its middle leaves two halves, each for requests of at most that size. Whether
+//! other blocks fill such holes exactly is a packing problem, which no sum of sizes decides. Moves into the holes are therefore tried, and not
+//! promised.
+//!
 //! Evacuation goes first, because it needs no new segment. It can only lower `A`, when blocks move into holes of
 //! segments with pinned blocks. Replacement starts with the sparsest segment and stops as soon as the request succeeds.
 //!

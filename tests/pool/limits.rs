@@ -19,6 +19,7 @@ over_every_memory! {
     growth_releases_no_more_idle_segments_than_compensate_for_the_new_one,
     a_lifted_limit_lets_the_pool_grow,
     a_request_of_the_size_that_the_error_states_as_available_succeeds,
+    next_to_a_pinned_block_its_whole_segment_is_counted,
 }
 
 fn limited(limit: u64) -> PoolOptions {
@@ -219,5 +220,26 @@ fn a_request_of_the_size_that_the_error_states_as_available_succeeds<S: Subject>
     assert!(numbers.largest_request > 0);
     refusal(pool.allocate(numbers.largest_request + pool.snapshot().granule));
     pool.allocate(numbers.largest_request)?;
+    Ok(())
+}
+
+// Why the guarantee does not count the pinned bytes alone. Case 44.
+fn next_to_a_pinned_block_its_whole_segment_is_counted<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, limited(SEGMENT))?;
+    let piece = SEGMENT / 4;
+    let [before, middle, behind] =
+        [pool.allocate(3 * piece / 2)?, pool.allocate(piece)?, pool.allocate(3 * piece / 2)?];
+    stamp(&middle, 1)?;
+    let pinned = middle.pin()?;
+    drop((before, behind));
+    assert_eq!((pool.stats().pinned.current, pool.stats().reserved.current), (piece, SEGMENT));
+    // Three pieces are free, and the bytes of a buffer do not move past a pinned block.
+    let numbers = refusal(pool.allocate(2 * piece));
+    assert_eq!(numbers.largest_request, 3 * piece / 2);
+    let [left, right] = [pool.allocate(3 * piece / 2)?, pool.allocate(3 * piece / 2)?];
+    drop((left, right, pinned));
+    let large = pool.allocate(3 * piece)?;
+    assert_stamp::<S>(&middle, 1);
+    drop(large);
     Ok(())
 }
