@@ -221,6 +221,12 @@ fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
+/// Returns the largest binding whose bytes 32-bit numbers count: kernels count elements so, and wgpu's shaders for Metal check accesses
+/// against such a size. Metal has larger bindings, up to the largest buffer (wgpu 30); Vulkan, DX12 and GL have at most 2 GiB.
+pub(super) fn largest_binding(limits: &wgpu::Limits) -> u64 {
+    limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX)) & !3
+}
+
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
@@ -250,5 +256,13 @@ mod tests {
         assert!(!needs_gl(Some(info("card", Backend::Dx12, DeviceType::IntegratedGpu))));
         assert!(needs_gl(Some(info("llvmpipe (LLVM 15)", Backend::Vulkan, DeviceType::Cpu))));
         assert!(needs_gl(None));
+    }
+
+    #[test]
+    fn a_binding_has_no_more_bytes_than_32_bits_count() {
+        for (limit, wanted) in [(1 << 27, 1 << 27), (u64::from(u32::MAX), (1 << 32) - 4), (1 << 36, (1 << 32) - 4)] {
+            let limits = wgpu::Limits { max_storage_buffer_binding_size: limit, ..wgpu::Limits::default() };
+            assert_eq!(largest_binding(&limits), wanted, "{limit}");
+        }
     }
 }

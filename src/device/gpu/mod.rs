@@ -165,7 +165,7 @@ impl Gpu {
             limits: MemoryLimits {
                 alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
                 largest_segment: limits.max_buffer_size & !255,
-                largest_binding: limits.max_storage_buffer_binding_size & !3,
+                largest_binding: adapter::largest_binding(&limits),
                 shared_below: adapter::DRIVER_BLOCK,
             },
             #[cfg(feature = "tensor")]
