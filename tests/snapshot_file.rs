@@ -2,7 +2,7 @@
 //! tools. Inconsistent files are refused with an error that names the problem.
 
 use serde_json::{Value, json};
-use wgpu_pool::{AccountingMemory, HostMemory, Pool, PoolOptions, Snapshot, Storage};
+use wgpu_pool::{AccountingMemory, HostMemory, Pool, PoolOptions, RepeatOptions, Snapshot, Storage};
 
 #[path = "common/mod.rs"]
 mod common;
@@ -52,6 +52,40 @@ fn a_file_is_read_as_it_was_written() -> Outcome {
     let text = snapshot.to_json();
     assert!(text.starts_with(r#"{"format":"wgpu-pool snapshot","version":1,"#), "{}", &text[..80]);
     assert_eq!(Snapshot::from_json(&text)?, snapshot);
+    Ok(())
+}
+
+#[test]
+fn a_plan_of_a_repeated_step_is_part_of_the_file() -> Outcome {
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let step = pool.repeat(RepeatOptions::default());
+    let mut snapshot = Snapshot::default();
+    let mut kept = None;
+    for _ in 0..3 {
+        step.run(|| -> Outcome {
+            let first = pool.allocate(3 << 20)?;
+            let second = pool.allocate(1 << 20)?;
+            snapshot = pool.snapshot();
+            drop(first);
+            kept = Some(second);
+            Ok(())
+        })??;
+    }
+    let [plan] = snapshot.plans.as_slice() else { return Err("there is one loop".into()) };
+    assert_eq!((plan.runs, plan.agreeing, plan.segments.as_slice()), (2, 1, &[3 << 20][..]));
+    let ends: Vec<_> = plan.requests.iter().map(|request| (request.lower, request.upper, request.segment)).collect();
+    assert_eq!(ends, [(0, Some(2), Some(0)), (1, None, None)]);
+    assert!(snapshot.segments.iter().any(|segment| segment.planned && plan.arena == [segment.id]));
+    let text = snapshot.to_json();
+    assert_eq!(Snapshot::from_json(&text)?, snapshot);
+    // A request outside of its segment, one that ends before it begins, and a site that does not exist.
+    for (field, value) in [("offset", 1 << 20), ("upper", 0), ("size", 1), ("site", 99), ("segment", 1)] {
+        let mut file: Value = serde_json::from_str(&text)?;
+        file["plans"][0]["requests"][0][field] = json!(value);
+        Snapshot::from_json(&file.to_string()).expect_err(field);
+    }
+    drop((kept, step));
+    assert!(pool.snapshot().plans.is_empty());
     Ok(())
 }
 

@@ -94,6 +94,14 @@ pub enum SnapshotFileError {
         /// The offset of the pin.
         offset: u64,
     },
+    /// A request of a plan ends before it begins, is outside of its segment, or is larger than its block.
+    #[error("plan {plan}: request {request} is not within its segment or its block")]
+    Plan {
+        /// The number of the plan, from 0.
+        plan: usize,
+        /// The number of the request in the plan, from 0.
+        request: usize,
+    },
     /// The granule is not a power of two.
     #[error("granule of {granule} B is not a power of two")]
     Granule {

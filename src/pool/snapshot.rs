@@ -5,6 +5,7 @@
 
 pub use super::attribution::{EventKind, ScopeCounts};
 use super::attribution::{History, HolderTotals};
+pub use super::repeat::{PlanSnapshot, PlannedRequest};
 use super::{Event, Pool, Remedies, SpillStats, State};
 use crate::device::{CacheUse, DriverHoldings, Memory};
 use crate::error::Holder;
@@ -55,6 +56,9 @@ pub struct Snapshot {
     /// The blocks in host memory, in the order of their slots. The blocks of the segments are on the device.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub host_blocks: Vec<HostBlockSnapshot>,
+    /// The loops of [`Repeat`](crate::Repeat) that have a plan.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub plans: Vec<PlanSnapshot>,
     /// The most recent events, oldest first; empty unless the history is recorded.
     pub events: Vec<EventSnapshot>,
     /// The number of events that the history has overwritten.
@@ -342,6 +346,8 @@ impl Builder {
         });
         let mut pins: Vec<PinSnapshot> = pins.collect();
         pins.sort_by_key(|pin| (pin.segment, pin.offset));
+        let granule = state.heap.granule();
+        let plans = state.steps.loops().filter_map(|view| view.snapshot(granule, |site| self.site(site))).collect();
         let scopes = state.attribution.scopes().totals().into_iter().map(|totals| ScopeSnapshot {
             name: totals.name.to_string(),
             parent: totals.parent,
@@ -359,6 +365,7 @@ impl Builder {
             scopes: scopes.collect(),
             pins,
             segments,
+            plans,
             spill: state.spill_stats(),
             host_blocks,
             events,

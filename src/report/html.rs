@@ -5,13 +5,14 @@ use crate::pool::snapshot::Snapshot;
 const PAGE: &str = include_str!("viewer/page.html");
 const STYLE: &str = include_str!("viewer/style.css");
 /// In the order of their dependencies.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("viewer/format.js"),
     include_str!("viewer/model.js"),
     include_str!("viewer/colours.js"),
     include_str!("viewer/map.js"),
     include_str!("viewer/timeline.js"),
     include_str!("viewer/tables.js"),
+    include_str!("viewer/plans.js"),
     include_str!("viewer/main.js"),
 ];
 

@@ -14,7 +14,7 @@ use common::Outcome;
 use common::random::Random;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use wgpu_pool::{AccountingMemory, AllocateError, Bytes, Pool, PoolOptions, Snapshot, Storage};
+use wgpu_pool::{AccountingMemory, AllocateError, Bytes, Pool, PoolOptions, RepeatOptions, Snapshot, Storage};
 
 const HOSTILE: &str =
     "</script><script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\">";
@@ -193,6 +193,64 @@ fn tables_sort_by_pointer_and_keyboard_and_the_range_selects_the_growth() -> Out
     assert_eq!(column(&browser, "#growth", 1)?, ["+4.0 MiB"]);
     assert_eq!(column(&browser, "#growth", 2)?, ["4"]);
     assert_eq!(column(&browser, "#growth", 3)?, ["8"]);
+    assert_silent(&browser);
+    Ok(())
+}
+
+/// A pool with planned steps, and a snapshot in one of them.
+fn planned() -> Result<Snapshot, Box<dyn std::error::Error>> {
+    let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+    let step = pool.repeat(RepeatOptions::default());
+    let mut snapshot = Snapshot::default();
+    let mut state = None;
+    for run in 0..5 {
+        step.run(|| -> Result<(), AllocateError> {
+            let mut layers = Vec::new();
+            for layer in 1..=6_u64 {
+                layers.push(weights(&pool, layer << 20)?);
+            }
+            if run == 4 {
+                snapshot = pool.snapshot();
+            }
+            while let Some(layer) = layers.pop() {
+                drop(pool.allocate(layer.bytes() / 2)?);
+            }
+            state = Some(pool.allocate(3 << 20)?);
+            Ok(())
+        })??;
+    }
+    Ok(snapshot)
+}
+
+#[test]
+fn the_plan_of_a_step_is_drawn_next_to_the_blocks_in_its_arena() -> Outcome {
+    let Some(browser) = Browser::open(1280, 1400)? else { return Ok(()) };
+    let snapshot = planned()?;
+    let [plan] = snapshot.plans.as_slice() else { return Err("there is one loop".into()) };
+    assert_eq!((plan.requests.len(), plan.arena.len(), plan.lower_bound), (13, 1, 24 << 20));
+    let file = output("planned.html")?;
+    std::fs::write(&file, snapshot.to_html())?;
+    browser.prefer("light")?;
+    browser.show(&file)?;
+    browser.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")?;
+    let heading = browser.text("#plans h3")?;
+    assert!(
+        heading.starts_with("Loop 1: 13 requests, 1 of them outside the arena; 24.0 MiB for a peak of 24.0 MiB"),
+        "{heading}"
+    );
+    assert_eq!(column(&browser, "#tables .table:nth-of-type(2)", 1)?.len(), 13);
+    // A point of the plan, and the block that is at the same address in the arena.
+    let width = browser.run("return page.plans[0].planWidth()")?.as_f64().ok_or("pixels")?;
+    let events = browser.run("return page.plans[0].events")?.as_f64().ok_or("a number")?;
+    let wanted = plan.requests.iter().find(|request| request.segment.is_some() && request.offset == 0).ok_or("none")?;
+    browser.point("#plans canvas", width * (f64::from(wanted.lower) + 0.5) / events, 215.0)?;
+    let details = browser.text("#plan-details")?;
+    assert!(details.starts_with(&format!("{} planned at 0 B of the arena", Bytes(wanted.bytes))), "{details}");
+    assert!(details.contains("allocated by tests/viewer/main.rs:"), "{details}");
+    browser.point("#plans canvas", width + 50.0, 215.0)?;
+    let details = browser.text("#plan-details")?;
+    assert!(details.contains("MiB, segment ") && details.contains("allocated by"), "{details}");
+    browser.screenshot(&output("planned.png")?)?;
     assert_silent(&browser);
     Ok(())
 }

@@ -22,9 +22,11 @@ mod arena;
 mod live;
 mod log;
 mod run;
+mod snapshot;
 mod statistics;
 mod step_plan;
 
+pub use snapshot::{PlanSnapshot, PlannedRequest};
 pub use statistics::{Deviation, DeviationCause, RepeatStats};
 
 pub(super) use run::Steps;
@@ -36,6 +38,7 @@ use crate::heap::PlannedSegment;
 use ::log::debug;
 use log::{Log, Request};
 use run::Run;
+use snapshot::LoopView;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -72,6 +75,8 @@ pub struct Repeat<M: Memory = Gpu> {
     progress: Mutex<Progress>,
     /// The counts at the end of the last run.
     stats: Mutex<RepeatStats>,
+    /// The number of the loop in the pool.
+    number: usize,
 }
 
 /// The plans of a loop, and what is decided between its runs.
@@ -149,7 +154,8 @@ impl<M: Memory> Pool<M> {
             arena_pause: 0,
             refusals: 0,
         };
-        Repeat { inner: Arc::clone(&self.inner), progress: Mutex::new(progress), stats: Mutex::default() }
+        let number = self.inner.state().steps.loops.insert(LoopView::default());
+        Repeat { inner: Arc::clone(&self.inner), progress: Mutex::new(progress), stats: Mutex::default(), number }
     }
 }
 
@@ -269,6 +275,10 @@ impl<M: Memory> Drop for Running<'_, M> {
         let mut stats = self.repeat.counts();
         stats.refusal = self.refusal.take();
         self.progress.conclude(inner, &run, log, &mut stats);
+        let view = self.progress.view(&stats);
+        if let Some(old) = inner.state().steps.loops.get_mut(self.repeat.number) {
+            *old = view;
+        }
     }
 }
 
@@ -348,6 +358,17 @@ impl Progress {
         self.pause = self.pause.saturating_sub(1);
     }
 
+    /// Returns what a snapshot shows.
+    fn view(&self, stats: &RepeatStats) -> LoopView {
+        LoopView {
+            arena: self.arena.iter().map(|planned| planned.id()).collect(),
+            plan: self.kinds.iter().max_by_key(|kind| kind.used).map(|kind| Arc::clone(&kind.plan)),
+            runs: stats.runs,
+            agreeing: stats.agreeing,
+            deviating: stats.deviating,
+        }
+    }
+
     /// Notes that a run followed a plan.
     fn follow(&mut self, plan: &Arc<StepPlan>, run: u64) {
         let Some(now) = self.kinds.iter().position(|kind| Arc::ptr_eq(&kind.plan, plan)) else { return };
@@ -412,6 +433,7 @@ impl<M: Memory> Drop for Repeat<M> {
     fn drop(&mut self) {
         let progress = self.progress.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.inner.give_up(&mut progress.arena);
+        self.inner.state().steps.loops.try_remove(self.number);
     }
 }
 

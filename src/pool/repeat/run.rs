@@ -2,6 +2,7 @@
 
 use super::live::LiveBlocks;
 use super::log::{Log, Request};
+use super::snapshot::{LoopView, Loops};
 use super::statistics::{Deviation, DeviationCause};
 use super::step_plan::{Slot, StepPlan};
 use crate::error::Site;
@@ -21,6 +22,8 @@ pub(in crate::pool) struct Steps {
     runs: Vec<Run>,
     /// The number of runs that are observed.
     observed: usize,
+    /// The loops of the pool, for snapshots.
+    pub(super) loops: Loops,
 }
 
 /// A run in progress.
@@ -62,6 +65,11 @@ impl Steps {
     /// Returns whether a thread is in a run.
     pub(super) fn contains(&self, thread: usize) -> bool {
         self.runs.iter().any(|run| run.thread == thread)
+    }
+
+    /// Returns the loops of the pool.
+    pub(in crate::pool) fn loops(&self) -> impl Iterator<Item = &LoopView> {
+        self.loops.iter().map(|(_, view)| view)
     }
 
     /// Returns whether a run is observed.

@@ -96,6 +96,11 @@ impl StepPlan {
         self.requests.get(index)
     }
 
+    /// Returns the requests with their slots.
+    pub(super) fn requests(&self) -> impl Iterator<Item = (&Request, &Slot)> {
+        self.requests.iter().zip(&self.slots)
+    }
+
     /// Returns the slots that may still be in use at the bytes of a slot.
     #[inline]
     pub(super) fn earlier(&self, slot: &Slot) -> &[u32] {

@@ -1,7 +1,9 @@
 //! The invariants of a snapshot file.
 
 use super::SnapshotFileError;
-use crate::pool::snapshot::{BlockState, EventSnapshot, SegmentSnapshot, Snapshot, SubPool};
+use crate::pool::snapshot::{
+    BlockState, EventSnapshot, PlanSnapshot, PlannedRequest, SegmentSnapshot, Snapshot, SubPool,
+};
 use std::collections::HashSet;
 
 /// Integers from here on are not exact in programs that store them as floating point, such as JavaScript programs.
@@ -31,6 +33,7 @@ pub(super) fn check(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     }
     check_numbers(snapshot)?;
     check_pins(snapshot)?;
+    snapshot.plans.iter().enumerate().try_for_each(|(number, plan)| check_plan(number, plan))?;
     snapshot.events.iter().enumerate().try_for_each(|(place, event)| check_event(place, event))?;
     check_counters(snapshot)
 }
@@ -80,6 +83,8 @@ fn check_numbers(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
         scope(origin.scope)?;
     }
     snapshot.pins.iter().try_for_each(|pin| site(Some(pin.site)))?;
+    let planned = snapshot.plans.iter().flat_map(|plan| &plan.requests);
+    planned.map(|request| Some(request.site)).try_for_each(site)?;
     for event in &snapshot.events {
         site(event.site)?;
         scope(event.scope)?;
@@ -101,6 +106,27 @@ fn check_pins(snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
         }
     }
     Ok(())
+}
+
+/// Checks that every planned request lies in a segment of the plan.
+fn check_plan(number: usize, plan: &PlanSnapshot) -> Result<(), SnapshotFileError> {
+    let is_exact = plan.segments.iter().try_fold(plan.lower_bound, |sum, &size| sum.checked_add(size));
+    let fits = |request: &PlannedRequest| {
+        let end = request.offset.checked_add(request.size).filter(|&end| end < EXACT);
+        let inside = match request.segment.map(|segment| plan.segments.get(segment as usize)) {
+            None => true,
+            Some(size) => size.zip(end).is_some_and(|(&size, end)| end <= size) && request.upper.is_some(),
+        };
+        inside
+            && end.is_some()
+            && request.bytes <= request.size
+            && request.upper.is_none_or(|upper| request.lower < upper)
+    };
+    let wrong = plan.requests.iter().position(|request| !fits(request));
+    match wrong {
+        None if is_exact.is_some_and(|sum| sum < EXACT) => Ok(()),
+        wrong => Err(SnapshotFileError::Plan { plan: number, request: wrong.unwrap_or(0) }),
+    }
 }
 
 fn check_event(place: usize, event: &EventSnapshot) -> Result<(), SnapshotFileError> {

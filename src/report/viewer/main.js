@@ -2,7 +2,7 @@
 
 const snapshots = JSON.parse(byId("data").textContent);
 const models = snapshots.map((snapshot) => new Model(snapshot));
-const page = { model: models[models.length - 1], maps: [], by: "site", filter: "", timeline: null, history: null };
+const page = { model: models[models.length - 1], maps: [], plans: [], by: "site", filter: "", timeline: null, history: null };
 
 function showTotals() {
   const { model } = page;
@@ -120,6 +120,13 @@ function showRange() {
   if (old) old.replaceWith(table);
 }
 
+function showPlans() {
+  const { model } = page;
+  page.plans = model.plans.map((plan, number) => new PlanView(model, plan, number, (text) => { byId("plan-details").textContent = text; }));
+  byId("plans-section").hidden = page.plans.length === 0;
+  byId("plans").replaceChildren(...page.plans.map((view) => view.holder));
+}
+
 function showTables() {
   const { model } = page;
   const tables = [holdersTable(model)];
@@ -133,6 +140,7 @@ function showTables() {
   if (model.snapshot.pins.length > 0) tables.push(pinsTable(model));
   const spill = spillTable(model);
   if (spill) tables.push(spill);
+  if (model.plans.length > 0) tables.push(plansTable(model));
   tables.push(segmentsTable(model), countersTable(model), remediesTable(model));
   byId("tables").replaceChildren(...tables);
 }
@@ -143,6 +151,7 @@ function showAll() {
   showTotals();
   colourBy();
   filterBy(page.filter);
+  showPlans();
   showTime();
   showTables();
   showRange();
@@ -154,6 +163,7 @@ function setTheme(theme) {
 }
 
 function repaint() {
+  for (const view of page.plans) view.draw();
   showSplit();
   colourBy();
   if (page.timeline) {

@@ -8,6 +8,7 @@ const DISTINCT = 11;
 class Model {
   constructor(snapshot) {
     this.snapshot = snapshot;
+    this.plans = snapshot.plans || [];
     this.sites = snapshot.sites.map((site) => plain(`${site.file}:${site.line}`));
     this.scopes = snapshot.scopes.map((_, number) => this.scopePath(number));
     let blocks = 0;
