@@ -19,6 +19,7 @@ over_every_memory! {
     a_block_that_is_kept_is_never_overwritten,
     at_the_limit_the_arena_serves_every_request,
     a_trim_releases_the_arena_between_runs_only,
+    planned_blocks_have_handles_origins_and_events_like_others,
 }
 
 fn step<M: Memory>(pool: &Pool<M>) -> Repeat<M> {
@@ -258,6 +259,53 @@ fn a_trim_releases_the_arena_between_runs_only<S: Subject>(memory: S::Memory) ->
     assert_eq!(pool.stats().reserved.current, 0);
     step.run(|| chain(&pool, &[400, 300, 200]))??;
     assert_eq!((step.stats().agreeing, step.stats().arenas_created), (3, 2));
+    Ok(())
+}
+
+/// The same program in a pool with planned steps and in one without: all that a program can see of its blocks is equal.
+fn planned_blocks_have_handles_origins_and_events_like_others<S: Subject>(memory: S::Memory) -> Outcome {
+    let other = S::memory().ok_or("there was one before")?;
+    let mut seen = Vec::new();
+    for (memory, planned) in [(memory, true), (other, false)] {
+        let pool = Pool::new(memory, options())?;
+        let step = step(&pool);
+        let body = || -> wgpu_pool::Result<_> {
+            let scope = pool.scope("step");
+            let first = pool.allocate(100 * KIB + 7)?;
+            first.set_label("first");
+            let weak = first.downgrade();
+            let clone = first.clone();
+            let second = pool.allocate(300 * KIB)?;
+            drop(first);
+            let is_kept = weak.upgrade().is_some();
+            let pin = clone.pin()?;
+            drop(clone);
+            let counts = pool.stats();
+            let holders = pool.top_holders(5).into_iter().map(|held| (held.label, held.scope, held.bytes));
+            let holders: Vec<_> = holders.collect();
+            drop(pin);
+            drop(second);
+            drop(scope);
+            let counts = [counts.requested, counts.allocated, counts.active, counts.blocks, counts.pinned];
+            Ok((is_kept, weak.upgrade().is_none(), counts.map(|counter| counter.current), holders))
+        };
+        for _ in 0..3 {
+            if planned {
+                step.run(body)??
+            } else {
+                body()?
+            };
+        }
+        pool.start_history(100);
+        let result = if planned { step.run(body)?? } else { body()? };
+        let events: Vec<_> =
+            pool.history().iter().map(|event| (event.kind, event.size, event.requested, event.scope)).collect();
+        assert_eq!(step.stats().agreeing, if planned { 3 } else { 0 });
+        seen.push((result, events, pool.stats().requested.allocated));
+        assert_consistent(&pool);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0].1.len(), 4);
     Ok(())
 }
 
