@@ -86,6 +86,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "adapter::foreign::errors_of_the_pool_do_not_reach_the_applications_handler",
             "adapter::kernel_refusal::unsupported_features_are_refused_when_the_kernel_is_created",
             "adapter::submission::a_fault_is_reported_cleared_and_distinguished_from_the_next",
+            "pool::dry_run::adapter::a_dry_run_is_exact_and_changes_nothing",
         ],
     ),
     (
@@ -126,6 +127,10 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::last_rungs::adapter::small_blocks_are_moved_for_a_large_request_and_large_blocks_for_small_requests",
             "pool::last_rungs::blocks_whose_segment_no_longer_fits_are_restored_in_smaller_segments",
             "pool::last_rungs::blocks_without_device_memory_stay_in_host_memory_until_there_is_room",
+            "pool::dry_run_batch::the_largest_batch_is_the_largest_that_the_real_pool_serves",
+            "pool::repeat::*::at_the_limit_the_arena_serves_every_request",
+            "pool::repeat_programs::accounting::random_loops",
+            "pool::repeat_programs::host::random_loops",
             "pool::last_rungs::without_memory_for_a_readback_the_error_states_that_free_bytes_could_not_be_joined",
         ],
     ),

@@ -29,6 +29,9 @@ impl Request {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     requests: Vec<Request>,
+    /// The numbers of the requests whose blocks have ended, and the events. Not stored in the requests until the end, because those are rarely
+    /// in the cache by then.
+    ends: Vec<(u32, u32)>,
     /// The number of the request of a block, by the slot of the block. [`NEVER`] if the run has not allocated the block.
     numbers: Vec<u32>,
     events: u32,
@@ -56,15 +59,16 @@ impl Log {
     pub(super) fn freed(&mut self, block: BlockId) {
         let Some(number) = self.numbers.get_mut(block.key()) else { return };
         let number = std::mem::replace(number, NEVER);
-        if let Some(request) = self.requests.get_mut(number as usize)
-            && self.events < NEVER - 1
-        {
-            request.upper = self.events;
+        if number != NEVER && self.events < NEVER - 1 {
+            self.ends.push((number, self.events));
             self.events += 1;
         }
     }
 
-    pub(super) fn into_requests(self) -> Vec<Request> {
+    pub(super) fn into_requests(mut self) -> Vec<Request> {
+        for (number, event) in self.ends {
+            self.requests[number as usize].upper = event;
+        }
         self.requests
     }
 }

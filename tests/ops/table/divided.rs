@@ -26,7 +26,7 @@ tables! {
     indices_of_extremes, 64: reductions::indices_of_extremes;
     operations_on_rows, 64: reductions::rows_of_rows;
     losses, 64: reductions::losses;
-    products_of_matrices, 512: products::products, products::epilogues;
+    products_of_matrices, 1024: products::products, products::epilogues;
     patches_of_images, 4096: images::patches;
     pools_and_sizes_of_images, 512: images::pools, images::sizes;
     lookups, 64: indices::lookups;
