@@ -103,6 +103,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::ladder::adapter::at_the_limit_blocks_are_moved_before_the_pool_waits",
             "pool::ladder::adapter::blocks_are_moved_to_form_a_hole_before_a_segment_is_created",
             "pool::ladder::on_the_adapter_a_fully_pinned_pool_neither_deadlocks_nor_loses_data",
+            "pool::limits::adapter::next_to_a_pinned_block_its_whole_segment_is_counted",
             "pool::pressure::adapter::critical_pressure_shrinks_the_pool_to_its_live_blocks",
             "pool::scrub::adapter::the_old_location_of_a_moved_block_is_cleared",
         ],
