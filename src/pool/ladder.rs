@@ -337,6 +337,12 @@ impl<M: Memory> Inner<M> {
             }
             Err(shortfall) => shortfall,
         };
+        if shortfall.pool == SubPool::Large
+            && state.give_up_unneeded_arenas(shortfall.bytes)
+            && let Ok(block) = state.heap.allocate(requested)
+        {
+            return Step::Served(block);
+        }
         let hole = state.heap.largest_hole();
         let additional = *additional.get_or_insert_with(|| state.append_loops.additional_bytes(shortfall.bytes, hole));
         let demand = Demand { additional, ..state.demand(&shortfall, self.compaction_share) };

@@ -18,6 +18,7 @@ over_every_memory! {
     kinds_of_steps_share_one_arena,
     a_block_that_is_kept_is_never_overwritten,
     at_the_limit_the_arena_serves_every_request,
+    the_arena_serves_other_requests_before_the_pool_grows,
     a_trim_releases_the_arena_between_runs_only,
     planned_blocks_have_handles_origins_and_events_like_others,
 }
@@ -117,12 +118,12 @@ fn a_step_that_differs_loses_nothing_and_is_planned_again<S: Subject>(memory: S:
     }
     assert_eq!(step.stats().agreeing, 2);
     // One request more: only this one goes to the heap.
-    run(&[100, 30, 200, 999, 60, 10, 90])?;
+    run(&[100, 30, 200, 55, 60, 10, 90])?;
     let stats = step.stats();
     assert_eq!((stats.agreeing, stats.deviating, stats.planned_requests, stats.heap_requests), (2, 1, 18, 1));
     let deviation = stats.last_deviation.expect("a deviation");
     assert_eq!((deviation.request, deviation.cause), (3, DeviationCause::Size));
-    assert_eq!((deviation.planned_bytes, deviation.bytes), (Some(60 * KIB), Some(999 * KIB)));
+    assert_eq!((deviation.planned_bytes, deviation.bytes), (Some(60 * KIB), Some(55 * KIB)));
     assert!(deviation.site.is_some_and(|site| site.file.ends_with("repeat.rs")));
     // Back to the plan: nothing is planned again.
     run(&usual)?;
@@ -235,6 +236,35 @@ fn at_the_limit_the_arena_serves_every_request<S: Subject>(memory: S::Memory) ->
         step.run(|| chain(&pool, &[400, 300, 200]))??;
     }
     assert_eq!((step.stats().refusal, step.stats().arena), (None, 700 * KIB));
+    assert_consistent(&pool);
+    Ok(())
+}
+
+/// What a step does not need between and in its runs serves other requests before the pool grows.
+fn the_arena_serves_other_requests_before_the_pool_grows<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let [step, other] = [0, 1].map(|_| step(&pool));
+    for _ in 0..3 {
+        step.run(|| chain(&pool, &[400, 300, 200]))??;
+    }
+    let reserved = pool.stats().reserved.current;
+    assert_eq!(reserved, 700 * KIB);
+    pool.reset_peaks();
+    for _ in 0..5 {
+        // Between the runs, such as a validation.
+        chain(&pool, &[250, 400, 250])?;
+        step.run(|| chain(&pool, &[400, 300, 200]))??;
+    }
+    // A run of another kind, whose requests are larger than what the arena holds by then.
+    step.run(|| chain(&pool, &[30, 650, 20]))??;
+    // Another loop, in turns with the first.
+    for _ in 0..4 {
+        other.run(|| chain(&pool, &[100, 350, 80]))??;
+        step.run(|| chain(&pool, &[400, 300, 200]))??;
+    }
+    assert_eq!(pool.stats().reserved.peak, reserved);
+    let (stats, other) = (step.stats(), other.stats());
+    assert_eq!((stats.agreeing, stats.arenas_created, other.agreeing, other.arenas_created), (11, 1, 3, 0));
     assert_consistent(&pool);
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The arena of a loop: planned segments of the heap.
 //!
-//! The arena counts as reserved memory like every segment. It stays between the runs, and is released where idle segments are: by a trim, by
-//! the release policy, and when the limit or the device refuses memory. A refusal during a run makes it an ordinary segment, so that every
-//! request can use what the plan does not. The next run creates the arena again.
+//! The arena counts as reserved memory like every segment. Between the runs it stays as long as the pool needs no other memory: a request
+//! for which the pool would grow makes it an ordinary segment, and idle segments are released by a trim, by the release policy, and when the
+//! limit or the device refuses memory. In a run the arena becomes an ordinary segment if memory is refused, or if the pool would grow for a
+//! request that deviates from the plan and is larger than all blocks in the arena together. The next run plans the segment again if it is idle, or uses the idle arena of another loop, or creates an arena.
 
 use super::step_plan::StepPlan;
 use crate::device::{Memory, Submit};
@@ -35,6 +36,46 @@ impl<M: Memory> State<M> {
         }
         !arenas.is_empty()
     }
+
+    /// Makes those arenas ordinary segments that no run needs while the pool would grow for `bytes` bytes. Returns whether there was one.
+    pub(in crate::pool) fn give_up_unneeded_arenas(&mut self, bytes: u64) -> bool {
+        let mut arenas = self.heap.planned_segments();
+        arenas.retain(|&id| !self.steps.needs(&self.heap, id, bytes));
+        for &id in &arenas {
+            log::debug!("wgpu-pool: segment {id} is no longer the arena of a plan, because the pool would grow");
+            self.heap.unplan_segment(id);
+        }
+        !arenas.is_empty()
+    }
+
+    /// Returns whether an arena has the sizes and no run uses it. Otherwise makes it of idle segments: the smallest arenas of other loops, or
+    /// segments that are at most a sixteenth larger than necessary. Returns false if there are too few.
+    fn reuse_segments(&mut self, arena: &mut Vec<PlannedSegment>, needed: &[u64]) -> bool {
+        let suits = |(planned, bytes): (&PlannedSegment, &u64)| {
+            self.heap.is_planned(*planned)
+                && !self.steps.uses(planned.id())
+                && self.heap.segment_bytes(planned.id()).is_some_and(|size| size >= *bytes)
+        };
+        if arena.len() == needed.len() && arena.iter().zip(needed).all(suits) {
+            return arena.iter().all(|&planned| self.heap.hold(planned, true));
+        }
+        let of_loops = self.heap.planned_segments().into_iter().filter(|&id| !self.steps.uses(id));
+        let of_loops = of_loops.filter_map(|id| Some((self.heap.segment_bytes(id)?, id, true)));
+        let idle = self.heap.inactive_segments().filter(|&(id, _)| !self.steps.uses(id));
+        let idle = idle.map(|(id, bytes)| (bytes, id, false));
+        let mut segments: Vec<_> = of_loops.chain(idle).collect();
+        segments.sort_unstable();
+        let mut chosen: Vec<SegmentId> = Vec::new();
+        for &bytes in needed {
+            let fits = |&&(size, id, is_arena): &&(u64, SegmentId, bool)| {
+                size >= bytes && (is_arena || size <= bytes + bytes / 16) && !chosen.contains(&id)
+            };
+            let Some(&(_, id, _)) = segments.iter().find(fits) else { return false };
+            chosen.push(id);
+        }
+        *arena = chosen.into_iter().filter_map(|id| self.heap.plan_segment(id).ok()).collect();
+        arena.len() == needed.len()
+    }
 }
 
 impl<M: Memory> Inner<M> {
@@ -54,7 +95,7 @@ impl<M: Memory> Inner<M> {
         plans: impl Iterator<Item = impl AsRef<StepPlan>>,
     ) -> Result<bool, RepeatError> {
         let needed = sizes(plans, self.growth.granule);
-        if self.holds(arena, &needed) {
+        if self.state().reuse_segments(arena, &needed) {
             return Ok(false);
         }
         self.give_up(arena);
@@ -97,17 +138,6 @@ impl<M: Memory> Inner<M> {
                 state.heap.unplan_segment(planned.id());
             }
         }
-    }
-
-    /// Returns whether the segments of an arena exist and have the sizes, and holds them.
-    fn holds(&self, arena: &[PlannedSegment], needed: &[u64]) -> bool {
-        let mut state = self.state();
-        let suits = |(planned, bytes): (&PlannedSegment, &u64)| {
-            state.heap.is_planned(*planned) && state.heap.segment_bytes(planned.id()).is_some_and(|size| size >= *bytes)
-        };
-        arena.len() >= needed.len()
-            && arena.iter().zip(needed).all(suits)
-            && arena.iter().all(|&planned| state.heap.hold(planned, true))
     }
 
     fn create_planned(&self, bytes: u64) -> Option<PlannedSegment> {

@@ -40,6 +40,8 @@ pub(super) struct Run {
     cursor: usize,
     /// The blocks of the plan's slots that this run has used.
     placed: Vec<BlockId>,
+    /// Whether the last request was not one of those that the plan leaves to the heap.
+    deviates: bool,
     /// `None` while every request so far was placed by the plan in its order, in an arena that was empty before.
     live: Option<LiveBlocks>,
     pub(super) log: Option<Log>,
@@ -93,6 +95,15 @@ impl Steps {
     /// Returns whether a run uses a segment.
     pub(super) fn uses(&self, segment: crate::heap::SegmentId) -> bool {
         self.runs.iter().any(|run| run.arena.iter().any(|planned| planned.id() == segment))
+    }
+
+    /// Returns whether an arena has to stay although the pool would grow for `bytes` bytes: a run uses it, and the bytes are not for a request of
+    /// this run that deviates from the plan and is larger than all blocks in the arena.
+    pub(super) fn needs(&self, heap: &Heap, segment: crate::heap::SegmentId, bytes: u64) -> bool {
+        let thread = thread();
+        let uses = |run: &&Run| run.arena.iter().any(|planned| planned.id() == segment);
+        let placed = |run: &Run| run.arena.iter().map(|&planned| heap.active_of_planned(planned)).sum::<u64>();
+        self.runs.iter().find(uses).is_some_and(|run| run.thread != thread || !run.deviates || placed(run) >= bytes)
     }
 
     /// Allocates the block of a request by the plan of the calling thread's run. `None` if the heap has to place the block.
@@ -169,6 +180,7 @@ impl Run {
     }
 
     fn allocate(&mut self, heap: &mut Heap, requested: NonZeroU64, site: CallSite) -> Option<BlockId> {
+        self.deviates = true;
         let plan = self.plans.get(self.plan)?;
         let mut index = self.cursor;
         match plan.slot(index) {
@@ -195,6 +207,7 @@ impl Run {
         let plan = &self.plans[self.plan];
         let slot = *plan.slot(index)?;
         if slot.segment == Slot::OUTSIDE {
+            self.deviates = false;
             return None;
         }
         let is_free = match &mut self.live {
@@ -311,8 +324,9 @@ impl<M: crate::device::Memory> crate::pool::Inner<M> {
     /// Begins a run, and holds its arena. Returns the run if its arena does not exist any more.
     pub(super) fn begin_run(&self, mut run: Run) -> Option<Run> {
         let mut state = self.state();
-        // In one step: from now on the arena stays.
-        if !run.arena.iter().all(|&planned| state.heap.hold(planned, true)) {
+        // In one step, so that no other run uses the arena, and it stays from now on.
+        let is_taken = run.arena.iter().any(|planned| state.steps.uses(planned.id()));
+        if is_taken || !run.arena.iter().all(|&planned| state.heap.hold(planned, true)) {
             return Some(run);
         }
         let leftover = run.arena.iter().any(|&planned| state.heap.active_of_planned(planned) > 0);
