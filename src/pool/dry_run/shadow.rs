@@ -171,10 +171,6 @@ impl<M: Memory> State<M> {
     /// Returns a copy over another memory, in which the segments have the same ids.
     fn shadow(&self, memory: &AccountingMemory) -> State<AccountingMemory> {
         let mut heap = self.heap.clone();
-        // In a dry run, steps are not planned: the heap uses the memory of their arenas.
-        for id in heap.planned_segments() {
-            heap.unplan_segment(id);
-        }
         heap.reset_peaks();
         let segment =
             |(id, bytes): (SegmentId, u64)| (id, memory.existing_segment(bytes, !self.unanswered.contains(&id)));

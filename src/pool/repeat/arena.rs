@@ -1,9 +1,10 @@
 //! The arena of a loop: planned segments of the heap.
 //!
 //! The arena counts as reserved memory like every segment. Between the runs it stays as long as the pool needs no other memory: a request
-//! for which the pool would grow makes it an ordinary segment, and idle segments are released by a trim, by the release policy, and when the
-//! limit or the device refuses memory. In a run the arena becomes an ordinary segment if memory is refused, or if the pool would grow for a
-//! request that deviates from the plan and is larger than all blocks in the arena together. The next run plans the segment again if it is idle, or uses the idle arena of another loop, or creates an arena.
+//! for which the pool would grow makes it an ordinary segment, and it is released where idle segments are: by a trim, by the release policy,
+//! and when the limit or the device refuses memory. In a run it becomes an ordinary segment if memory is refused, or if the pool would grow
+//! for a request that deviates from the plan and is larger than all blocks in the arena together. The next run plans the segment again if it
+//! is idle, or uses the idle arena of another loop, or creates an arena.
 
 use super::step_plan::StepPlan;
 use crate::device::{Memory, Submit};

@@ -97,8 +97,8 @@ impl Steps {
         self.runs.iter().any(|run| run.arena.iter().any(|planned| planned.id() == segment))
     }
 
-    /// Returns whether an arena has to stay although the pool would grow for `bytes` bytes: a run uses it, and the bytes are not for a request of
-    /// this run that deviates from the plan and is larger than all blocks in the arena.
+    /// Returns whether an arena has to stay although the pool would grow for `bytes` bytes: a run uses it, and the bytes are not for a
+    /// request of this run that deviates from the plan and is larger than all blocks in the arena.
     pub(super) fn needs(&self, heap: &Heap, segment: crate::heap::SegmentId, bytes: u64) -> bool {
         let thread = thread();
         let uses = |run: &&Run| run.arena.iter().any(|planned| planned.id() == segment);
@@ -157,7 +157,7 @@ impl Run {
     pub(super) fn followed(&self) -> Option<&Arc<StepPlan>> {
         let plan = self.plans.get(self.plan).filter(|plan| plan.len() == self.cursor)?;
         let cause = self.counts.deviation.as_ref().map(|deviation| deviation.cause);
-        matches!(cause, None | Some(DeviationCause::InUse)).then_some(plan)
+        matches!(cause, None | Some(DeviationCause::InUse | DeviationCause::ArenaReleased)).then_some(plan)
     }
 
     /// Returns whether every request was placed as a plan says.
@@ -175,7 +175,7 @@ impl Run {
         }
         let planned = self.plans.get(self.plan).and_then(|plan| plan.request(self.cursor)).copied();
         if let Some(planned) = planned {
-            self.deviate(DeviationCause::Missing, Some(&planned), None);
+            self.deviate(self.cursor, DeviationCause::Missing, Some(&planned), None);
         }
     }
 
@@ -217,7 +217,7 @@ impl Run {
         };
         if !is_free {
             let planned = plan.request(index).copied();
-            self.deviate(DeviationCause::InUse, planned.as_ref(), Some((requested.get(), site)));
+            self.deviate(index, DeviationCause::InUse, planned.as_ref(), Some((requested.get(), site)));
             self.follow_inexactly(heap);
             return None;
         }
@@ -225,8 +225,9 @@ impl Run {
         let Some(block) = heap.allocate_at(planned, slot.offset, requested) else {
             // The pool needed the memory of the arena.
             let request = plan.request(index).copied();
-            self.deviate(DeviationCause::ArenaReleased, request.as_ref(), Some((requested.get(), site)));
-            self.plans.clear();
+            self.deviate(index, DeviationCause::ArenaReleased, request.as_ref(), Some((requested.get(), site)));
+            // From now on the heap places all blocks, and the run still compares them with the plan.
+            self.arena.clear();
             return None;
         };
         match &mut self.live {
@@ -266,11 +267,11 @@ impl Run {
         }
         let ahead = (self.cursor..self.cursor + WINDOW).find(is_same);
         let behind = || (self.cursor.saturating_sub(WINDOW)..self.cursor).find(is_same);
-        let found = ahead.or_else(behind);
+        let (found, expected) = (ahead.or_else(behind), self.cursor);
         if let Some(ahead) = ahead {
             self.cursor = ahead + 1;
         }
-        self.deviate(DeviationCause::Size, planned.as_ref(), Some((requested.get(), site)));
+        self.deviate(expected, DeviationCause::Size, planned.as_ref(), Some((requested.get(), site)));
         self.follow_inexactly(heap);
         found
     }
@@ -291,9 +292,15 @@ impl Run {
 
     /// Notes a request that differs from the plan, if it is the first one.
     #[cold]
-    fn deviate(&mut self, cause: DeviationCause, planned: Option<&Request>, made: Option<(u64, CallSite)>) {
+    fn deviate(
+        &mut self,
+        index: usize,
+        cause: DeviationCause,
+        planned: Option<&Request>,
+        made: Option<(u64, CallSite)>,
+    ) {
         self.counts.deviation.get_or_insert_with(|| Deviation {
-            request: self.cursor,
+            request: index,
             cause,
             planned_site: planned.map(|request| Site::from(request.site)),
             planned_bytes: planned.map(|request| request.bytes),

@@ -248,7 +248,10 @@ mod tests {
         while requests.len() < count || !live.is_empty() {
             let frees = requests.len() == count || (!live.is_empty() && random(2) == 0);
             if frees {
-                let number: usize = live.swap_remove(random(live.len() as u64) as usize);
+                let number: usize = {
+                    let place = usize::try_from(random(live.len() as u64)).expect("below the length");
+                    live.swap_remove(place)
+                };
                 if random(10) > 0 {
                     requests[number].upper = event;
                     event += 1;
