@@ -1,12 +1,13 @@
 //! Repeated steps: what they do is what the heap would do, wherever the blocks are.
 
 use crate::common::Outcome;
-use crate::subjects::{Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp};
+use crate::subjects::{Host, Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp};
 use std::cell::{Cell, RefCell};
+use std::sync::Barrier;
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{
-    AccountingMemory, AllocateError, DeviationCause, Memory, Pool, PoolOptions, Repeat, RepeatError, RepeatOptions,
-    Storage,
+    AccountingMemory, AllocateError, DeviationCause, HostMemory, Memory, Pool, PoolOptions, Repeat, RepeatError,
+    RepeatOptions, Storage,
 };
 
 const KIB: u64 = 1 << 10;
@@ -435,6 +436,47 @@ fn two_loops_on_two_threads_have_an_arena_each() -> Outcome {
         }
     });
     assert_consistent(&pool);
+    pool.trim();
+    assert_eq!(pool.stats().reserved.current, 0);
+    Ok(())
+}
+
+/// Loops take each other's idle arenas, but a run has its arena for itself.
+#[test]
+fn two_runs_never_use_one_arena_at_the_same_time() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), options())?;
+    let [one, other] = [0, 1].map(|_| step(&pool));
+    let barrier = Barrier::new(2);
+    // Two blocks that are live together; `between` is called after the first is there.
+    let body = |number: u64, between: &dyn Fn()| -> Outcome {
+        let first = pool.allocate(100 * KIB)?;
+        stamp(&first, number)?;
+        between();
+        let second = pool.allocate(200 * KIB)?;
+        stamp(&second, number + 1)?;
+        between();
+        // After the last wait, since a thread that fails before it would leave the other one waiting.
+        pool.check()?;
+        assert_stamp::<Host>(&first, number);
+        assert_stamp::<Host>(&second, number + 1);
+        Ok(())
+    };
+    for _ in 0..3 {
+        one.run(|| body(1, &|| ()))??;
+        other.run(|| body(3, &|| ()))??;
+    }
+    assert_eq!((one.stats().arenas_created, other.stats().arenas_created), (1, 0), "they use one arena in turns");
+    let wait = || drop(barrier.wait());
+    std::thread::scope(|scope| {
+        let threads = [(&one, 5), (&other, 7)].map(|(step, number)| {
+            scope.spawn(move || step.run(|| body(number, &wait).map_err(|error| error.to_string())))
+        });
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic"), Ok(Ok(())));
+        }
+    });
+    assert_eq!((one.stats().agreeing, other.stats().agreeing), (3, 3));
+    drop((one, other));
     pool.trim();
     assert_eq!(pool.stats().reserved.current, 0);
     Ok(())

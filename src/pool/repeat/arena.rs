@@ -131,11 +131,11 @@ impl<M: Memory> Inner<M> {
         Ok(true)
     }
 
-    /// Makes an arena ordinary segments.
+    /// Makes an arena ordinary segments, unless a run of another loop uses it.
     pub(super) fn give_up(&self, arena: &mut Vec<PlannedSegment>) {
         let mut state = self.state();
         for planned in arena.drain(..) {
-            if state.heap.is_planned(planned) {
+            if state.heap.is_planned(planned) && !state.steps.uses(planned.id()) {
                 state.heap.unplan_segment(planned.id());
             }
         }

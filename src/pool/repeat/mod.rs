@@ -7,7 +7,7 @@
 //!
 //! A later run compares each request with the next one of the plan. If the sizes are equal, the block is allocated at its planned location: no
 //! search and no growth. The plan says which blocks had these bytes before in the same run; the run looks whether they are free. That is all as
-//! long as the run has followed its plan in its order. As soon as it has not, it compares with all blocks in the arena ([`LiveBlocks`]), so a
+//! long as the run has followed its plan in its order. As soon as it has not, it compares with all blocks in the arena (`live.rs`), so a
 //! location that is in use is never given away, whatever the program does.
 //!
 //! # Planned blocks are blocks
@@ -240,19 +240,21 @@ impl<'a, M: Memory> Running<'a, M> {
         let mut run = Run::new(thread, log);
         let mut attempts = 0;
         let refusal = loop {
-            let refusal = progress.prepare(inner, &mut repeat.counts());
-            run.arena.clone_from(&progress.arena);
-            if !run.arena.is_empty() || progress.needs_no_arena() {
-                run.plans = progress.expected();
+            let mut refusal = None;
+            if attempts < ATTEMPTS {
+                refusal = progress.prepare(inner, &mut repeat.counts());
+                run.arena.clone_from(&progress.arena);
+                if !run.arena.is_empty() || progress.needs_no_arena() {
+                    run.plans = progress.expected();
+                }
+            } else {
+                // Without an arena the run begins.
+                (run.arena, run.plans) = (Vec::new(), Vec::new());
             }
             match inner.begin_run(run) {
                 None => break refusal,
-                // Another thread has released the arena meanwhile.
-                Some(refused) if attempts < ATTEMPTS => run = refused,
-                Some(mut refused) => {
-                    (refused.arena, refused.plans) = (Vec::new(), Vec::new());
-                    run = refused;
-                }
+                // Another thread has released or taken the arena meanwhile.
+                Some(refused) => run = refused,
             }
             attempts += 1;
         };
