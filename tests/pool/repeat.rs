@@ -466,7 +466,9 @@ fn two_runs_never_use_one_arena_at_the_same_time() -> Outcome {
         other.run(|| body(3, &|| ()))??;
     }
     assert_eq!((one.stats().arenas_created, other.stats().arenas_created), (1, 0), "they use one arena in turns");
-    let wait = || drop(barrier.wait());
+    let wait = || {
+        barrier.wait();
+    };
     std::thread::scope(|scope| {
         let threads = [(&one, 5), (&other, 7)].map(|(step, number)| {
             scope.spawn(move || step.run(|| body(number, &wait).map_err(|error| error.to_string())))
