@@ -20,6 +20,7 @@ over_every_memory! {
     a_block_that_is_kept_is_never_overwritten,
     at_the_limit_the_arena_serves_every_request,
     the_arena_serves_other_requests_before_the_pool_grows,
+    a_run_goes_on_without_its_arena,
     a_trim_releases_the_arena_between_runs_only,
     planned_blocks_have_handles_origins_and_events_like_others,
 }
@@ -252,6 +253,29 @@ fn at_the_limit_the_arena_serves_every_request<S: Subject>(memory: S::Memory) ->
     Ok(())
 }
 
+/// After the arena was given up, the rest of the run goes to the heap, also where the plan would use bytes of blocks before it again.
+fn a_run_goes_on_without_its_arena<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let step = step(&pool);
+    let usual = [100, 30, 200, 60, 10, 90, 150, 40];
+    for _ in 0..3 {
+        step.run(|| chain(&pool, &usual))??;
+    }
+    for place in 1..usual.len() {
+        let mut sizes = usual.to_vec();
+        sizes.insert(place, 2000 + place as u64);
+        step.run(|| chain(&pool, &sizes))??;
+        assert_consistent(&pool);
+        for _ in 0..2 {
+            step.run(|| chain(&pool, &usual))??;
+        }
+    }
+    let agreeing = step.stats().agreeing;
+    step.run(|| chain(&pool, &usual))??;
+    assert_eq!(step.stats().agreeing, agreeing + 1);
+    Ok(())
+}
+
 /// What a step does not need between and in its runs serves other requests before the pool grows.
 fn the_arena_serves_other_requests_before_the_pool_grows<S: Subject>(memory: S::Memory) -> Outcome {
     let pool = Pool::new(memory, options())?;
@@ -481,6 +505,37 @@ fn two_runs_never_use_one_arena_at_the_same_time() -> Outcome {
     drop((one, other));
     pool.trim();
     assert_eq!(pool.stats().reserved.current, 0);
+    Ok(())
+}
+
+/// Another thread needs the memory of the arena, in a run that has followed its plan so far.
+#[test]
+fn a_run_that_loses_its_arena_to_another_thread_goes_on() -> Outcome {
+    let pool = Pool::new(HostMemory::default(), PoolOptions { limit: Some(1024 * KIB), ..options() })?;
+    let step = step(&pool);
+    let body = |other: u64| -> Outcome {
+        let first = pool.allocate(100 * KIB)?;
+        stamp(&first, 1)?;
+        let large = std::thread::scope(|scope| scope.spawn(|| pool.allocate(other * KIB)).join().expect("no panic"))?;
+        stamp(&large, 2)?;
+        assert_stamp::<Host>(&first, 1);
+        drop(large);
+        chain(&pool, &[10, 20, 30, 10, 20, 30])?;
+        assert_stamp::<Host>(&first, 1);
+        Ok(())
+    };
+    for _ in 0..3 {
+        step.run(|| body(0))??;
+    }
+    assert_eq!(step.stats().agreeing, 2);
+    step.run(|| body(900))??;
+    let deviation = step.stats().last_deviation.ok_or("a deviation")?;
+    assert_eq!((deviation.request, deviation.cause), (1, DeviationCause::ArenaReleased));
+    assert_consistent(&pool);
+    for _ in 0..2 {
+        step.run(|| body(0))??;
+    }
+    assert_eq!(step.stats().agreeing, 4);
     Ok(())
 }
 

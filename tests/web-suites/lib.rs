@@ -40,6 +40,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_without_compaction",
             "pool::pressure::concurrent_callbacks_do_not_block_each_other",
             "pool::repeat::a_step_in_a_step_and_a_step_of_another_thread_are_refused",
+            "pool::repeat::a_run_that_loses_its_arena_to_another_thread_goes_on",
             "pool::repeat::two_runs_never_use_one_arena_at_the_same_time",
             "pool::repeat::two_loops_on_two_threads_have_an_arena_each",
             "pool::scopes::a_scope_counts_its_own_thread_only",

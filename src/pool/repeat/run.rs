@@ -210,18 +210,19 @@ impl Run {
             self.deviates = false;
             return None;
         }
+        // None after the arena was given up: the blocks of the slots before this one are unknown then.
+        let planned = *self.arena.get(slot.segment as usize)?;
         let is_free = match &mut self.live {
             // All slots before this one were used by this run, in their order.
             None => plan.earlier(&slot).iter().all(|&before| !heap.is_active(self.placed[before as usize])),
             Some(live) => live.is_free(heap, slot.segment, &slot.range()),
         };
         if !is_free {
-            let planned = plan.request(index).copied();
-            self.deviate(index, DeviationCause::InUse, planned.as_ref(), Some((requested.get(), site)));
+            let request = plan.request(index).copied();
+            self.deviate(index, DeviationCause::InUse, request.as_ref(), Some((requested.get(), site)));
             self.follow_inexactly(heap);
             return None;
         }
-        let planned = *self.arena.get(slot.segment as usize)?;
         let Some(block) = heap.allocate_at(planned, slot.offset, requested) else {
             // The pool needed the memory of the arena.
             let request = plan.request(index).copied();
