@@ -323,6 +323,7 @@ mod tests {
         let (mut heap, planned) = heap();
         let id = heap.allocate_at(planned, 5, request(64)).expect("planned");
         heap.pin(id)?;
+        assert_eq!(heap.active_blocks_of(planned.id()), [(id, 5 * GRANULE, GRANULE)]);
         let pinned = heap.pinned_segments();
         assert_eq!((pinned.reserved, pinned.active), (16 * GRANULE, GRANULE));
         assert_eq!(heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX), None);

@@ -141,16 +141,23 @@ impl<M: Memory> Inner<M> {
 
     /// Releases all idle segments. Returns whether there were any.
     pub(super) fn release_idle(&self) -> Result<bool, DeviceError> {
-        let release = |state: &mut State<M>| {
-            let segments = state.release_idle_segments();
+        self.release_segments(State::release_idle_segments)
+    }
+
+    /// Removes segments from the heap by `release`, counts and destroys them, and submits. Returns whether there was one.
+    pub(super) fn release_segments(
+        &self,
+        release: impl FnOnce(&mut State<M>) -> Vec<(SegmentId, u64)>,
+    ) -> Result<bool, DeviceError> {
+        let any = self.destroy_idle(|state| {
+            let segments = release(state);
             state.remedies.count_released(&segments);
             segments
-        };
-        let any = self.destroy_idle(release) > 0;
-        if any {
+        });
+        if any > 0 {
             self.memory.submit(Submit::Now)?;
         }
-        Ok(any)
+        Ok(any > 0)
     }
 
     /// Empties segments, or replaces a segment by a smaller one, with the cheapest method first.

@@ -338,9 +338,7 @@ impl<M: Memory> State<M> {
             *spilled = spilling.forget(block, used);
         }
         heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
-        if self.steps.observes() {
-            self.note_end_in_steps(block);
-        }
+        self.note_end_in_steps(block);
     }
 }
 

@@ -58,12 +58,19 @@ impl Heap {
     /// Returns the active blocks of a segment with their offsets and sizes in bytes, in the order of the offsets. Empty
     /// if the segment is not in the heap.
     ///
-    /// Cost: O(blocks of the segment).
+    /// Cost: O(blocks of the segment); of a segment in the arena of a repeated step O(blocks).
     #[must_use]
     pub fn active_blocks_of(&self, id: SegmentId) -> Vec<(BlockId, u64, u64)> {
         let Some(slot) = self.segments.slot(id) else { return Vec::new() };
-        let active = self.blocks_of(self.segments[slot].first).filter(|(_, block)| block.is_active());
-        active.map(|(key, block)| (self.id_of(key), self.bytes(block.offset), self.bytes(block.size))).collect()
+        let segment = &self.segments[slot];
+        let keys = if segment.planned {
+            self.planned_blocks(slot)
+        } else {
+            self.blocks_of(segment.first).filter(|(_, block)| block.is_active()).map(|(key, _)| key).collect()
+        };
+        let place =
+            |key: Key| (self.id_of(key), self.bytes(self.blocks[key].offset), self.bytes(self.blocks[key].size));
+        keys.into_iter().map(place).collect()
     }
 
     /// Replaces a segment by segments without holes that contain its active blocks in the same order: each of at most

@@ -7,7 +7,7 @@
 //! is idle, or uses the idle arena of another loop, or creates an arena.
 
 use super::step_plan::StepPlan;
-use crate::device::{Memory, Submit};
+use crate::device::Memory;
 use crate::error::{DeviceError, RepeatError};
 use crate::heap::{PlannedSegment, SegmentId, SubPool};
 use crate::pool::{Inner, State};
@@ -102,13 +102,9 @@ impl<M: Memory> Inner<M> {
         self.give_up(arena);
         let total: u64 = needed.iter().sum();
         // The segments that served the observed run are idle now. The arenas of other loops stay.
-        self.destroy_idle(|state| {
-            let segments = state.heap.release_inactive();
-            state.remedies.count_released(&segments);
-            segments
-        });
+        let released = self.release_segments(|state| state.heap.release_inactive());
         let active = self.state().heap.held().active;
-        let prepared = self.memory.submit(Submit::Now).and_then(|()| self.compact_down_to(active));
+        let prepared = released.and_then(|_| self.compact_down_to(active));
         if let Err(error) = prepared {
             log::warn!("wgpu-pool: preparing the arena of a plan: {error}");
         }

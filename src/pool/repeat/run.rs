@@ -145,14 +145,6 @@ impl Run {
         Self { thread, log, ..Self::default() }
     }
 
-    /// Prepares the run for its start. `leftover`: the arena contains blocks of an earlier run.
-    fn prepare(&mut self, heap: &Heap, leftover: bool) {
-        (self.plan, self.cursor) = (0, 0);
-        self.placed.clear();
-        self.counts = Counts { leftover, ..Counts::default() };
-        self.live = leftover.then(|| LiveBlocks::of(heap, &self.arena));
-    }
-
     /// Returns the plan that the run followed from its first request to its last, although locations may have been in use.
     pub(super) fn followed(&self) -> Option<&Arc<StepPlan>> {
         let plan = self.plans.get(self.plan).filter(|plan| plan.len() == self.cursor)?;
@@ -337,8 +329,10 @@ impl<M: crate::device::Memory> crate::pool::Inner<M> {
         if is_taken || !run.arena.iter().all(|&planned| state.heap.hold(planned, true)) {
             return Some(run);
         }
-        let leftover = run.arena.iter().any(|&planned| state.heap.active_of_planned(planned) > 0);
-        run.prepare(&state.heap, leftover);
+        run.counts.leftover = run.arena.iter().any(|&planned| state.heap.active_of_planned(planned) > 0);
+        if run.counts.leftover {
+            run.follow_inexactly(&state.heap);
+        }
         state.steps.begin(run);
         None
     }
@@ -352,6 +346,7 @@ impl<M: crate::device::Memory> crate::pool::State<M> {
     }
 
     /// Notes in the observed steps that a block was freed, unless a pin keeps it active.
+    #[inline]
     pub(in crate::pool) fn note_end_in_steps(&mut self, block: BlockId) {
         if self.steps.observes() && !self.heap.is_active(block) {
             self.steps.freed(block);
