@@ -22,6 +22,7 @@ over_every_memory! {
     the_arena_serves_other_requests_before_the_pool_grows,
     a_run_goes_on_without_its_arena,
     a_trim_releases_the_arena_between_runs_only,
+    requests_in_another_order_are_found_in_the_plan,
     planned_blocks_have_handles_origins_and_events_like_others,
 }
 
@@ -325,6 +326,30 @@ fn a_trim_releases_the_arena_between_runs_only<S: Subject>(memory: S::Memory) ->
     assert_eq!(pool.stats().reserved.current, 0);
     step.run(|| chain(&pool, &[400, 300, 200]))??;
     assert_eq!((step.stats().agreeing, step.stats().arenas_created), (3, 2));
+    pool.trim_to(1);
+    assert_eq!(pool.stats().reserved.current, 0);
+    Ok(())
+}
+
+/// Requests that change places keep their locations.
+fn requests_in_another_order_are_found_in_the_plan<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let step = step(&pool);
+    let all = |sizes: [u64; 4]| -> Outcome {
+        Ok(step.run(|| {
+            let blocks = sizes.into_iter().map(|size| pool.allocate(size * KIB)).collect::<Result<Vec<_>, _>>();
+            blocks.map(drop)
+        })??)
+    };
+    for _ in 0..3 {
+        all([100, 30, 200, 60])?;
+    }
+    let before = step.stats();
+    all([30, 100, 200, 60])?;
+    let stats = step.stats();
+    assert_eq!((stats.planned_requests, stats.heap_requests), (before.planned_requests + 4, before.heap_requests));
+    assert_eq!(stats.last_deviation.map(|deviation| (deviation.request, deviation.bytes)), Some((0, Some(30 * KIB))));
+    assert_consistent(&pool);
     Ok(())
 }
 
