@@ -19,6 +19,14 @@ over_every_memory_with_bytes! {
     a_write_that_ends_within_a_copy_unit_is_refused_without_effect,
 }
 
+crate::subjects::over_kernel_copies! {
+    a_copy_within_a_segment_equals_a_copy_between_segments,
+    a_copy_to_a_longer_storage_keeps_the_remaining_bytes,
+    commands_take_effect_in_program_order,
+    a_freed_block_is_reused_while_recorded_commands_still_use_it,
+    a_copy_of_any_length_changes_no_byte_after_its_range,
+}
+
 mod kernels {
     use super::a_copy_of_any_length_changes_no_byte_after_its_range;
 

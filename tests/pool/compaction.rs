@@ -2,7 +2,9 @@
 
 use crate::common::adapter as opener;
 use crate::common::{Outcome, random::Random};
-use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, over_every_memory, spots, stamp};
+use crate::subjects::{
+    SEGMENT, Subject, assert_consistent, assert_stamp, options, over_every_memory, over_kernel_copies, spots, stamp,
+};
 use wgpu_pool::{AccountingMemory, AllocateError, Memory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
@@ -17,6 +19,13 @@ over_every_memory! {
     fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum,
     a_sparse_segment_is_packed_and_released_before_the_pool_grows,
     a_pool_whose_move_budget_is_too_small_grows_without_packing,
+}
+
+over_kernel_copies! {
+    compaction_moves_alternate_blocks_of_two_segments_into_one,
+    random_programs_with_compaction_preserve_all_bytes,
+    blocks_that_fit_no_hole_slide_to_the_front_of_their_segment,
+    fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum,
 }
 
 const BLOCK: u64 = SEGMENT / 8;
@@ -327,5 +336,37 @@ fn sparse_large_segments_shrink_to_their_live_blocks() -> Outcome {
     pool.trim();
     let reserved = pool.stats().reserved.current;
     assert!(reserved <= 40 * MIB, "{reserved} bytes for {} of 1 MiB", kept.len());
+    Ok(())
+}
+
+/// A device with bindings of 64 KiB, so that a copy takes several dispatches.
+#[test]
+fn blocks_above_the_largest_binding_move_in_pieces_and_keep_their_bytes() -> Outcome {
+    let required_limits = wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..wgpu::Limits::default() };
+    let Some((device, queue)) = opener::foreign_with(required_limits) else { return Ok(()) };
+    for smallest in [Some(0), Some(4096), None] {
+        let limit = 2 * SEGMENT;
+        let one_segment =
+            PoolOptions { limit: Some(limit), smallest_segment: Some(limit), small_limit: 0, ..options() };
+        let pool = Pool::from_device(device.clone(), queue.clone(), one_segment)?;
+        pool.memory().set_kernel_copies(smallest);
+        // Two blocks of odd lengths slide by 1 KiB, by less than a piece, and by more.
+        for hole in [1 << 10, 40 << 10, 150 << 10] {
+            let first = pool.allocate(hole)?;
+            let blocks = [pool.allocate(200_001)?, pool.allocate(77_777)?];
+            (0..).zip(&blocks).try_for_each(|(number, block)| stamp(block, number))?;
+            pool.synchronize_blocking()?;
+            drop(first);
+            let rest = pool.allocate(limit - pool.stats().active.current)?;
+            assert!(pool.remedies().compactions > 0, "{hole}");
+            for (number, block) in (0..).zip(&blocks) {
+                assert_stamp::<crate::subjects::KernelCopies>(block, number);
+            }
+            drop(rest);
+            let copy = pool.allocate(200_001)?;
+            blocks[0].copy_to(&copy)?;
+            assert_stamp::<crate::subjects::KernelCopies>(&copy, 0);
+        }
+    }
     Ok(())
 }

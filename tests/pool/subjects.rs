@@ -37,6 +37,8 @@ pub(crate) struct Host;
 pub(crate) struct Noop;
 pub(crate) struct Adapter;
 pub(crate) struct Gl;
+/// The best adapter, with a kernel for every copy that it can make.
+pub(crate) struct KernelCopies;
 
 impl Subject for Accounting {
     type Memory = AccountingMemory;
@@ -87,6 +89,15 @@ impl Subject for Gl {
     }
 }
 
+impl Subject for KernelCopies {
+    type Memory = Gpu;
+    const HOLDS_BYTES: bool = true;
+
+    fn memory() -> Option<Gpu> {
+        adapter::gpu().inspect(|gpu| gpu.set_kernel_copies(Some(0)))
+    }
+}
+
 /// Defines a test for each case, a function of a new memory, and each kind of memory.
 macro_rules! over_every_memory {
     ($($case:ident),* $(,)?) => {
@@ -109,6 +120,13 @@ macro_rules! over_every_memory_that_runs_kernels {
     };
 }
 
+/// As `over_every_memory`, on the best adapter with a kernel for every copy.
+macro_rules! over_kernel_copies {
+    ($($case:ident),* $(,)?) => {
+        $crate::subjects::over_memories! { [kernel_copies KernelCopies] $($case)* }
+    };
+}
+
 macro_rules! over_memories {
     ([] $($case:ident)*) => {};
     ([$module:ident $subject:ident $(, $rest:ident $rest_subject:ident)*] $($case:ident)*) => {
@@ -128,7 +146,10 @@ macro_rules! over_memories {
     };
 }
 
-pub(crate) use {over_every_memory, over_every_memory_that_runs_kernels, over_every_memory_with_bytes, over_memories};
+pub(crate) use {
+    over_every_memory, over_every_memory_that_runs_kernels, over_every_memory_with_bytes, over_kernel_copies,
+    over_memories,
+};
 
 /// Options with small segments, so that few bytes need many segments.
 pub(crate) fn options() -> PoolOptions {

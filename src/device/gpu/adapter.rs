@@ -95,10 +95,16 @@ impl Gpu {
     }
 }
 
+/// NVIDIA's PCI number.
+const NVIDIA: u32 = 0x10de;
+
+/// The number of bytes from which a kernel copies faster than `copy_buffer_to_buffer`, on adapters where that is known.
+pub(super) fn kernel_copies(info: &wgpu::AdapterInfo) -> Option<u64> {
+    (info.vendor == NVIDIA && info.backend == wgpu::Backend::Vulkan).then_some(1 << 20)
+}
+
 /// Whether the driver is NVIDIA's for Linux, whose destructors of threads have defects.
 pub(super) fn is_of_nvidia_for_linux(info: &wgpu::AdapterInfo) -> bool {
-    /// The vendor's PCI number.
-    const NVIDIA: u32 = 0x10de;
     cfg!(all(unix, not(target_vendor = "apple"))) && info.vendor == NVIDIA
 }
 

@@ -4,12 +4,14 @@
 //! freed while the open batch uses it may be allocated to the next command, because commands execute in order.
 
 mod commands;
+mod copies;
 #[cfg(feature = "tensor")]
 mod dispatch;
 
 pub use commands::GpuCommands;
 
 use super::super::CacheUse;
+use super::copier::Copier;
 use super::open::Open;
 use super::own::OwnBuffer;
 use super::staging::Staging;
@@ -62,6 +64,7 @@ pub(super) struct Recorder {
     /// Segments of the open batch whose buffers were returned to the application.
     exposed: Vec<GpuSegment>,
     merger: Option<UnitMerger>,
+    copier: Option<Copier>,
     #[cfg(feature = "tensor")]
     dispatches: Dispatches,
 }
@@ -83,6 +86,7 @@ impl Recorder {
             kept: Vec::new(),
             exposed: Vec::new(),
             merger: None,
+            copier: None,
             #[cfg(feature = "tensor")]
             dispatches: Dispatches::default(),
         }
@@ -185,6 +189,11 @@ impl Recorder {
         }
     }
 
+    /// Drops the kernel that copies.
+    pub(super) fn drop_copier(&mut self) {
+        self.copier = None;
+    }
+
     #[cfg(feature = "tensor")]
     pub(super) fn drop_groups(&mut self) {
         self.dispatches.drop_groups();
@@ -200,7 +209,12 @@ impl Recorder {
             most_bytes: Some(BOUNCE_BUFFER_BYTES),
             ..CacheUse::named("bounce buffer")
         };
-        let caches = vec![self.staging.usage(), bounce];
+        let copier = CacheUse {
+            entries: u64::from(self.copier.is_some()),
+            most_entries: Some(1),
+            ..CacheUse::named("kernel for copies")
+        };
+        let caches = vec![self.staging.usage(), bounce, copier];
         #[cfg(feature = "tensor")]
         let caches = [self.dispatches.caches().to_vec(), caches].concat();
         caches

@@ -6,7 +6,7 @@ use super::super::submission::RecorderGuard;
 use super::super::unit::UnitMerger;
 use super::super::verdict::Verdict;
 use super::super::{Gpu, GpuReadback, GpuSegment};
-use super::{BOUNCE_BUFFER_BYTES, DUE_BYTES, Open, Recorder};
+use super::{DUE_BYTES, Open, Recorder};
 use crate::device::{Commands, Location, check_alignment, check_part_of_unit, check_range, check_transfer};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -22,24 +22,6 @@ pub struct GpuCommands<'a> {
 impl<'a> GpuCommands<'a> {
     pub(in super::super) fn new(gpu: &'a Gpu) -> Self {
         Self { gpu, recorder: gpu.submission.recorder() }
-    }
-
-    fn bounce(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
-        self.make_bounce_buffer(from.size)?;
-        let bounce_buffer = self.recorder.bounce_buffer.clone().expect("the bounce buffer was just created");
-        self.recorder.depend_on(self.gpu, [from.segment.verdict(), bounce_buffer.verdict()].into_iter())?;
-        self.recorder.uses(&from.segment);
-        self.recorder.keep(&bounce_buffer);
-        let encoder = self.recorder.encoder(self.gpu)?;
-        // In ascending order, so that a chunk never overwrites bytes that are copied later.
-        let mut done = 0;
-        while done < from.size {
-            let bytes = (from.size - done).min(bounce_buffer.size());
-            encoder.copy_buffer_to_buffer(from.segment.own_buffer(), from.offset + done, &bounce_buffer, 0, bytes);
-            encoder.copy_buffer_to_buffer(&bounce_buffer, 0, to.segment.own_buffer(), to.offset + done, bytes);
-            done += bytes;
-        }
-        Ok(())
     }
 }
 
@@ -88,35 +70,6 @@ impl GpuCommands<'_> {
         self.recorder.depend_on(self.gpu, std::iter::once(to.segment.verdict()))?;
         self.recorder.uses(&to.segment);
         self.recorder.encoder(self.gpu)?.clear_buffer(to.segment.own_buffer(), to.offset, Some(to.size));
-        Ok(())
-    }
-
-    /// Creates a bounce buffer of at least `bytes` bytes or of the largest size, unless there is one.
-    fn make_bounce_buffer(&mut self, bytes: u64) -> Result<(), DeviceError> {
-        let piece = bytes.min(BOUNCE_BUFFER_BYTES);
-        if self.recorder.bounce_buffer.as_ref().is_some_and(|buffer| buffer.verdict().refusal().is_some()) {
-            self.recorder.bounce_buffer = None;
-        }
-        if self.recorder.bounce_buffer_bytes() < piece {
-            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            let buffer = self.gpu.buffer("wgpu-pool bounce buffer", piece, usage, false)?;
-            self.recorder.bounce_buffer = Some(Arc::new(buffer));
-        }
-        Ok(())
-    }
-
-    fn record_copy(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> Result<(), DeviceError> {
-        check_transfer(from, from.size)?;
-        check_transfer(to, from.size)?;
-        if from.id == to.id {
-            return self.bounce(from, to);
-        }
-        self.recorder.depend_on(self.gpu, [from.segment.verdict(), to.segment.verdict()].into_iter())?;
-        self.recorder.uses(&from.segment);
-        self.recorder.uses(&to.segment);
-        let encoder = self.recorder.encoder(self.gpu)?;
-        let (source, target) = (from.segment.own_buffer(), to.segment.own_buffer());
-        encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.size);
         Ok(())
     }
 
