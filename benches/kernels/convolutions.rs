@@ -2,7 +2,7 @@
 
 use super::{Bench, Work, Worth};
 use std::error::Error;
-use wgpu_pool::{Conv2d, DType, Padding};
+use wgpu_pool::{Conv2d, DType, Padding, TensorError};
 
 /// Sizes of the images.
 #[derive(Clone, Copy, Debug)]
@@ -80,18 +80,30 @@ impl Bench<'_> {
         let copy = self.random(&image, 16)?;
         let terms = inputs / groups * kernel * kernel;
         let worth = Worth::Operations(2.0 * gradient.elements() as f64 * terms as f64);
-        let [forward, by_input, by_weight] = names.map(String::from);
-        let works = [
-            Work { name: forward, worth, run: Box::new(|| x.conv2d(&weights, None, options).map(drop)) },
-            Work { name: by_input, worth, run: Box::new(|| gradient.conv2d_input(image, &weights, options).map(drop)) },
-            Work { name: by_weight, worth, run: Box::new(|| gradient.conv2d_weight(&x, weight, options).map(drop)) },
+        type Run<'a> = Box<dyn Fn() -> Result<(), TensorError> + 'a>;
+        let peer = |pass, dtype| {
+            Some(serde_json::json!({
+                "operation": "conv2d", "pass": pass, "dtype": dtype, "image": image, "weight": weight,
+                "stride": stride, "padding": (kernel - 1) * dilation / 2, "dilation": dilation, "groups": groups,
+            }))
+        };
+        let runs: [(&str, Run<'_>); 3] = [
+            ("forward", Box::new(|| x.conv2d(&weights, None, options).map(drop))),
+            ("input", Box::new(|| gradient.conv2d_input(image, &weights, options).map(drop))),
+            ("weight", Box::new(|| gradient.conv2d_weight(&x, weight, options).map(drop))),
         ];
+        let works: Vec<Work<'_>> = names
+            .into_iter()
+            .zip(runs)
+            .map(|(name, (pass, run))| Work { name: name.into(), worth, run, peer: peer(pass, "f32") })
+            .collect();
         self.compare(&works, &size, &x, &copy)?;
         if groups > 1 || !self.pool.memory().device().features().contains(wgpu::Features::SHADER_F16) {
             return Ok(());
         }
         let (x_half, weights_half) = (x.to(DType::F16)?, weights.to(DType::F16)?);
         let run = || x_half.conv2d(&weights_half, None, options).map(drop);
-        self.compare(&[Work { name: "conv2d of f16".into(), worth, run: Box::new(run) }], &size, &x, &copy)
+        let half = Work { name: "conv2d of f16".into(), worth, run: Box::new(run), peer: peer("forward", "f16") };
+        self.compare(&[half], &size, &x, &copy)
     }
 }

@@ -12,6 +12,12 @@
 //! single-threaded Rust loops, and products and convolutions also with the crate matrixmultiply, alternating between
 //! them; the share is the speed-up.
 //!
+//! Copies of blocks (`Storage::copy_to`) and moves by compaction are measured with the driver's copy and with the crate's
+//! kernel, and the share of the kernel is relative to the driver.
+//!
+//! `cargo bench --bench kernels -- --json conv | python3 benches/kernels/pytorch.py` measures the same convolutions and
+//! products in PyTorch, in one run (the filter may also be `m`, which selects both).
+//!
 //! For operations on tensors in several blocks the share is relative to tensors in one block.
 //!
 //! For the tiny additions, the host part is the time of the program's own thread from the first call to the end of the
@@ -21,6 +27,7 @@
 //! multiplication and an addition as two operations.
 
 mod convolutions;
+mod copies;
 mod layers;
 mod plain;
 mod plain_products;
@@ -94,6 +101,19 @@ struct Work<'a> {
     name: String,
     worth: Worth,
     run: Box<dyn Fn() -> Result<(), TensorError> + 'a>,
+    /// The operation and its sizes as `pytorch.py` reads them, if it can measure the same.
+    peer: Option<serde_json::Value>,
+}
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row<'a> {
+    name: &'a str,
+    seconds: f64,
+    rate: Option<(f64, &'static str)>,
+    /// Relative to a copy, or to a peer that the bench itself runs.
+    share: Option<f64>,
+    peer: Option<&'a serde_json::Value>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -118,6 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     bench.convolutions(if discrete { many } else { few })?;
     bench.layers(if discrete { 1 } else { 8 })?;
     bench.launches()?;
+    bench.copies(if discrete { 1 << 30 } else { 64 << 20 })?;
     bench.several_blocks(if discrete { 8192 } else { 256 })?;
     if options.plain || adapter.device_type == wgpu::DeviceType::Cpu {
         plain::compare(&bench, options.mebi.unwrap_or(16))?;
@@ -225,7 +246,8 @@ impl Bench<'_> {
             }
             let share = (!shares.is_empty()).then(|| median(shares));
             let time = median(times);
-            self.print(&name, time, Some(work.worth.rate(time)), share);
+            let (rate, peer) = (Some(work.worth.rate(time)), work.peer.as_ref());
+            self.print(&Row { name: &name, seconds: time, rate, share, peer });
         }
         Ok(())
     }
@@ -256,7 +278,7 @@ impl Bench<'_> {
         }
         for (name, times) in [(name, times), (recording, host_times)] {
             if self.wanted(&name) {
-                self.print(&name, median(times), None, None);
+                self.print(&Row { name: &name, seconds: median(times), ..Row::default() });
             }
         }
         Ok(())
@@ -289,11 +311,12 @@ impl Bench<'_> {
         Ok(start.elapsed().as_secs_f64() / f64::from(runs))
     }
 
-    fn print(&self, name: &str, seconds: f64, rate: Option<(f64, &str)>, share: Option<f64>) {
+    fn print(&self, row: &Row<'_>) {
+        let &Row { name, seconds, rate, share, peer } = row;
         if self.options.json {
             let (rate, unit) = rate.unzip();
             let line = serde_json::json!({
-                "work": name, "seconds": seconds, "rate": rate, "unit": unit, "share_of_copy": share,
+                "work": name, "seconds": seconds, "rate": rate, "unit": unit, "share_of_copy": share, "peer": peer,
             });
             println!("{line}");
             return;
@@ -305,7 +328,7 @@ impl Bench<'_> {
 }
 
 fn work<'a>(name: &str, bytes: f64, run: impl Fn() -> Result<(), TensorError> + 'a) -> Work<'a> {
-    Work { name: name.into(), worth: Worth::Bytes(bytes), run: Box::new(run) }
+    Work { name: name.into(), worth: Worth::Bytes(bytes), run: Box::new(run), peer: None }
 }
 
 /// The middle of an odd number of samples, otherwise the upper of the two middle samples.

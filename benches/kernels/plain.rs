@@ -1,7 +1,7 @@
 //! Elementwise operations and reductions compared with single-threaded Rust loops over a `Vec<f32>`. The loop writes
 //! into an existing vector; the device allocates its result.
 
-use super::{Bench, median};
+use super::{Bench, Row, median};
 use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
@@ -132,6 +132,6 @@ pub(super) fn contest(
             ours.push(own);
         }
     }
-    bench.print(name, median(ours), None, Some(median(ratios)));
+    bench.print(&Row { name, seconds: median(ours), share: Some(median(ratios)), ..Row::default() });
     Ok(())
 }

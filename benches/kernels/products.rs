@@ -40,18 +40,18 @@ impl Bench<'_> {
     /// Products of square matrices, in f32 and f16.
     pub(crate) fn products(&self, sizes: &[u32]) -> Result<(), Box<dyn Error>> {
         for &size in self.options.matmul.as_deref().unwrap_or(sizes) {
-            let shape = [size as usize; 2];
+            let side = size as usize;
+            let shape = [side; 2];
             let (left, right, copy) = (self.random(&shape, 8)?, self.random(&shape, 9)?, self.random(&shape, 10)?);
             let label = format!("{size}³");
-            let worth = Worth::Operations(2.0 * f64::from(size).powi(3));
             let (left_transposed, right_transposed) = (left.t()?, right.t()?);
+            let sizes = [1, side, side, side];
             let works = [
-                ("matmul", multiplied(&left, &right)),
-                ("matmul by a transposed", multiplied(&left, &right_transposed)),
-                ("matmul of a transposed", multiplied(&left_transposed, &right)),
-                ("matmul of two transposed", multiplied(&left_transposed, &right_transposed)),
+                work(sizes, "matmul", [&left, &right], [false; 2], "f32"),
+                work(sizes, "matmul by a transposed", [&left, &right_transposed], [false, true], "f32"),
+                work(sizes, "matmul of a transposed", [&left_transposed, &right], [true, false], "f32"),
+                work(sizes, "matmul of two transposed", [&left_transposed, &right_transposed], [true; 2], "f32"),
             ];
-            let works = works.map(|(name, run)| Work { name: name.into(), worth, run });
             self.compare(&works, &label, &left, &copy)?;
             if !self.pool.memory().device().features().contains(wgpu::Features::SHADER_F16) {
                 continue;
@@ -59,10 +59,9 @@ impl Bench<'_> {
             let (left_half, right_half) = (left.to(DType::F16)?, right.to(DType::F16)?);
             let transposed_half = right_half.t()?;
             let works = [
-                ("matmul of f16", multiplied(&left_half, &right_half)),
-                ("matmul of f16 by a transposed", multiplied(&left_half, &transposed_half)),
+                work(sizes, "matmul of f16", [&left_half, &right_half], [false; 2], "f16"),
+                work(sizes, "matmul of f16 by a transposed", [&left_half, &transposed_half], [false, true], "f16"),
             ];
-            let works = works.map(|(name, run)| Work { name: name.into(), worth, run });
             self.compare(&works, &label, &left, &copy)?;
         }
         Ok(())
@@ -89,10 +88,27 @@ impl Bench<'_> {
             };
             let worth =
                 Worth::Operations(2.0 * [batch, rows, inner, columns].iter().map(|&n| n as f64).product::<f64>());
-            self.compare(&[Work { name: case.name.into(), worth, run }], &label, &left, &copy)?;
+            let peer = Some(peer([batch, rows, inner, columns], [false; 2], "f32"));
+            self.compare(&[Work { name: case.name.into(), worth, run, peer }], &label, &left, &copy)?;
         }
         Ok(())
     }
+}
+
+fn work<'a>(
+    sizes: [usize; 4],
+    name: &str,
+    [left, right]: [&'a Tensor; 2],
+    transposed: [bool; 2],
+    dtype: &str,
+) -> Work<'a> {
+    let worth = Worth::Operations(2.0 * sizes.iter().map(|&size| size as f64).product::<f64>());
+    Work { name: name.into(), worth, run: multiplied(left, right), peer: Some(peer(sizes, transposed, dtype)) }
+}
+
+/// A product as `pytorch.py` reads it; `transposed` says which operands are transposed views.
+fn peer(sizes: [usize; 4], transposed: [bool; 2], dtype: &str) -> serde_json::Value {
+    serde_json::json!({"operation": "matmul", "sizes": sizes, "transposed": transposed, "dtype": dtype})
 }
 
 fn multiplied<'a>(left: &'a Tensor, right: &'a Tensor) -> Multiply<'a> {

@@ -1,7 +1,7 @@
 //! Operations on tensors in several blocks, compared with tensors in one block: the share is the ratio of the two rates, alternating
 //! between them.
 
-use super::{Bench, Work, Worth, median, work};
+use super::{Bench, Row, Work, Worth, median, work};
 use std::error::Error;
 use wgpu_pool::Tensor;
 
@@ -49,7 +49,8 @@ impl Bench<'_> {
                 times.push(time);
             }
             let time = median(times);
-            self.print(&name, time, Some(several.worth.rate(time)), Some(median(shares)));
+            let (rate, share) = (Some(several.worth.rate(time)), Some(median(shares)));
+            self.print(&Row { name: &name, seconds: time, rate, share, peer: None });
         }
         Ok(())
     }

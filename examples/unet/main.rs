@@ -61,6 +61,9 @@ struct Options {
     /// Train without plans for the memory of the steps
     #[arg(long)]
     unplanned: bool,
+    /// Print the execution time of each kernel in this training step
+    #[arg(long, value_name = "STEP")]
+    profile: Option<usize>,
     /// The seed of all random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -143,7 +146,14 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
             trainer.step(model.parameters())?;
             Ok(loss)
         };
-        let loss = if planned { repeat.run(training_step)?? } else { training_step()? };
+        let mut planned_step = || if planned { repeat.run(&mut training_step)? } else { training_step() };
+        let loss = if options.profile == Some(step) {
+            let (loss, profile) = pool.profile_blocking(planned_step)?;
+            println!("{profile}");
+            loss?
+        } else {
+            planned_step()?
+        };
         course.look(&pool);
         report.watch.look(&pool);
         reserved.push(pool.stats().reserved.current);
