@@ -84,7 +84,7 @@ pub mod tensor;
 
 pub use device::{
     AccountingMemory, COPY_UNIT, CacheLevel, CacheUse, DriverHoldings, Fault, Gpu, GpuOptions, HostMemory, HostOptions,
-    Memory, MemoryLimits, Submit,
+    Memory, MemoryLimits, Startup, Submit,
 };
 #[cfg(feature = "serde")]
 pub use error::SnapshotFileError;
@@ -93,7 +93,7 @@ pub use error::{
     MaxBatchError, OpenError, OptionsError, OutOfMemory, RepeatError, Result, Site,
 };
 #[cfg(feature = "tensor")]
-pub use error::{KernelError, TensorError};
+pub use error::{KernelError, TensorError, WarmUpError};
 #[cfg(feature = "tensor")]
 pub use half::f16;
 pub use heap::{BlockState, Counter, Stats};
@@ -102,14 +102,14 @@ pub use ops::{
     Activation, AdamW, AdamWParameter, AvgPool2d, Conv2d, Corners, CrossEntropy, Expression, Fused, Kernel, MaxPool2d,
     Operand, Padding, Reduction, Scalar, Sgd, SgdParameter, Unfold, fuse,
 };
-#[cfg(feature = "tensor")]
-pub use pool::Profile;
 pub use pool::{
     Compacted, Deviation, DeviationCause, Download, DryRun, Event, EventKind, GrowthBetween, GrowthCheck, HeldBlock,
     Leaks, Mark, MaxBatch, MemoryPressure, Peak, Pin, Pinned, Pool, PoolOptions, Refusal, Relief, Remedies, Repeat,
     RepeatOptions, RepeatStats, Report, Residence, Scope, ScopeCounts, Snapshot, SpillStats, Storage, Trimmed,
     WeakPool, WeakStorage,
 };
+#[cfg(feature = "tensor")]
+pub use pool::{Profile, WarmUp};
 pub use report::{Breakdown, Budget, DriverBreakdown, Fragmentation, MemoryTable};
 #[cfg(feature = "tensor")]
 pub use tensor::{

@@ -37,6 +37,8 @@ examples! {
     out_of_memory: "../examples/out_of_memory.rs";
     #[cfg(feature = "tensor")]
     own_kernel: "../examples/own_kernel.rs";
+    #[cfg(feature = "tensor")]
+    pipeline_cache: "../examples/pipeline_cache.rs";
     weak_cache: "../examples/weak_cache.rs";
 }
 

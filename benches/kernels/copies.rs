@@ -26,12 +26,14 @@ impl Bench<'_> {
             let name = format!("{} KiB within a segment", bytes >> 10);
             self.both(&name, 3 * bytes, bytes, |pool| {
                 let mut seconds = 0.0;
+                // One segment as long as the limit.
+                drop(pool.allocate(3 * bytes)?);
                 for is_timed in [false, true] {
                     let [hole, block] = [pool.allocate(bytes)?, pool.allocate(bytes)?];
                     drop(hole);
                     pool.synchronize_blocking()?;
                     let start = Instant::now();
-                    // The segment is as long as the limit, so the block moves to its start.
+                    // The block moves to the start of the segment.
                     let rest = pool.allocate(2 * bytes)?;
                     pool.synchronize_blocking()?;
                     if is_timed {

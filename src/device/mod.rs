@@ -26,7 +26,7 @@ mod teardown;
 pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback};
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(crate) use choice::with_choice;
-pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment};
+pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment, Startup};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
 
 #[cfg(not(target_arch = "wasm32"))]

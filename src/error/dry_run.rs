@@ -1,5 +1,7 @@
 //! The errors of dry runs.
 
+#[cfg(feature = "tensor")]
+use super::DeviceError;
 use thiserror::Error;
 
 /// The reason why a dry run did not start.
@@ -9,6 +11,28 @@ pub enum DryRunError {
     /// This thread is in a dry run of the same pool.
     #[error("this thread is already in a dry run of this pool: end it before the next one starts")]
     Nested,
+}
+
+/// The reason why a warm-up is incomplete.
+#[cfg(feature = "tensor")]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WarmUpError {
+    /// This thread is in a dry run or a warm-up of the same pool.
+    #[error("this thread is already in a dry run of this pool: end it before the warm-up starts")]
+    Nested,
+    /// A kernel cannot be compiled, or the device is lost.
+    #[error("a kernel of the warm-up cannot be compiled: {0}")]
+    Compile(#[from] DeviceError),
+}
+
+#[cfg(feature = "tensor")]
+impl From<DryRunError> for WarmUpError {
+    fn from(error: DryRunError) -> Self {
+        match error {
+            DryRunError::Nested => Self::Nested,
+        }
+    }
 }
 
 /// The reason why the search for a batch has no result.

@@ -31,6 +31,8 @@ pub use allocate::AllocateError;
 pub use budget::BudgetError;
 pub use bytes::Bytes;
 pub use device::DeviceError;
+#[cfg(feature = "tensor")]
+pub use dry_run::WarmUpError;
 pub use dry_run::{DryRunError, MaxBatchError};
 pub use growth::GrowthError;
 pub use heap::*;

@@ -7,7 +7,7 @@ use super::{
     OptionsError, PlanError, RepeatError,
 };
 #[cfg(feature = "tensor")]
-use super::{KernelError, TensorError};
+use super::{KernelError, TensorError, WarmUpError};
 
 /// Any error of the crate.
 ///
@@ -58,6 +58,10 @@ pub enum Error {
     /// A dry run did not start.
     #[error(transparent)]
     DryRun(#[from] DryRunError),
+    /// A warm-up is incomplete.
+    #[cfg(feature = "tensor")]
+    #[error(transparent)]
+    WarmUp(#[from] WarmUpError),
     /// A dry run does not match its budget.
     #[error(transparent)]
     Budget(#[from] BudgetError),

@@ -39,6 +39,8 @@ pub mod snapshot;
 mod spill;
 mod storage;
 mod trim;
+#[cfg(feature = "tensor")]
+mod warm_up;
 mod weak;
 
 #[cfg(wgpu_pool_bench)]
@@ -61,6 +63,8 @@ pub use storage::Storage;
 #[cfg(feature = "tensor")]
 pub(crate) use storage::record;
 pub use trim::Trimmed;
+#[cfg(feature = "tensor")]
+pub use warm_up::WarmUp;
 pub use weak::{WeakPool, WeakStorage};
 
 use crate::device::{ContextGuard, Fault, Gpu, Memory, Submit};

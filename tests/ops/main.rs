@@ -65,6 +65,7 @@ mod table;
 mod text;
 mod transposed;
 mod views;
+mod warm_up;
 mod window;
 
 /// Sizes around a workgroup of 256 invocations, and of 64.

@@ -32,6 +32,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "adapter::threads::threads_on_gl_wait_for_each_other_however_long_a_kernel_is_compiled",
             "adapter::threads::threads_that_record_at_once_each_get_their_own_results",
             "adapter::threads::waits_on_several_threads_end_when_the_device_is_done",
+            "ops::warm_up::another_thread_runs_the_same_kernels_during_a_warm_up",
             "pool::dry_run_handles::a_block_of_another_thread_is_never_freed_in_place_of_a_block_with_the_same_id",
             "pool::dry_run_handles::other_threads_and_other_pools_are_not_part_of_a_dry_run",
             "pool::host_copies::a_thread_that_writes_continuously_does_not_prevent_requests_from_succeeding",
@@ -55,6 +56,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
         &[
             "adapter::kernel_refusal::a_panic_of_the_compiler_is_an_error",
             "ops::profile::more_dispatches_than_there_are_timestamps_are_counted_and_a_panic_ends_the_profile",
+            "ops::warm_up::after_a_panic_in_a_warm_up_kernels_are_compiled_when_they_are_used",
             "pool::dry_run_handles::*::a_panic_ends_the_dry_run_and_leaves_the_pool_intact",
             "pool::host_copies::a_panic_in_a_callback_during_a_host_copy_loses_no_data",
             "pool::marks::asserting_an_iteration_that_grows_panics_with_the_call_site",

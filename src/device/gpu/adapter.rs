@@ -1,5 +1,6 @@
 //! Opening an adapter and a device for the pool alone.
 
+use super::startup::Opening;
 use super::{Gpu, missing};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::device::teardown;
@@ -41,6 +42,7 @@ impl Default for GpuOptions {
 const USED_FEATURES: wgpu::Features = wgpu::Features::IMMEDIATES
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::TIMESTAMP_QUERY);
 
 impl Gpu {
@@ -57,9 +59,11 @@ impl Gpu {
     pub async fn open(options: &GpuOptions) -> Result<Self, OpenError> {
         #[cfg(not(target_arch = "wasm32"))]
         let _opening = teardown::opening();
+        let mut opening = Opening::begin();
         let selected = wgpu::Backends::from_env().unwrap_or(options.backends);
         let name = environment("WGPU_ADAPTER_NAME").or_else(|| options.adapter_name.clone());
         let adapter = choose(selected, name.as_deref()).await?;
+        opening.found();
         let mut used = USED_FEATURES;
         used.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, options.experimental.is_enabled());
         used.set(wgpu::Features::SHADER_INT64, is_software(&adapter.get_info()));
@@ -78,6 +82,8 @@ impl Gpu {
             reason: error.to_string(),
         })?;
         let gpu = Self::from_device(device, queue);
+        opening.created();
+        gpu.checked.stages().opened(opening);
         #[cfg(feature = "tensor")]
         gpu.use_cooperative_matrices(&adapter);
         // No application uses the device, so the pool may install the device's only lost callback.
@@ -100,7 +106,7 @@ const NVIDIA: u32 = 0x10de;
 
 /// The number of bytes from which a kernel copies faster than `copy_buffer_to_buffer`, on adapters where that is known.
 pub(super) fn kernel_copies(info: &wgpu::AdapterInfo) -> Option<u64> {
-    (info.vendor == NVIDIA && info.backend == wgpu::Backend::Vulkan).then_some(1 << 20)
+    (info.vendor == NVIDIA && info.backend == wgpu::Backend::Vulkan).then_some(2 << 20)
 }
 
 /// Whether the driver is NVIDIA's for Linux, whose destructors of threads have defects.

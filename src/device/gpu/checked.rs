@@ -16,6 +16,7 @@ use super::super::context::{ContextLock, InContext};
 use super::super::teardown::{self, KeptDevice};
 use super::adapter;
 use super::own::OwnBuffer;
+use super::startup::Stages;
 use super::submission::Health;
 use super::verdict::Verdict;
 use crate::error::DeviceError;
@@ -28,6 +29,7 @@ pub(super) struct CheckedDevice {
     /// Held during every call.
     context: ContextLock,
     kept: KeptDevice,
+    stages: Arc<Stages>,
     #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "native errors are returned at once"))]
     health: Arc<Health>,
 }
@@ -69,12 +71,23 @@ impl CheckedDevice {
     pub(super) fn new(device: wgpu::Device, health: Arc<Health>, info: &wgpu::AdapterInfo) -> Self {
         let context = ContextLock::new(info.backend == wgpu::Backend::Gl);
         let kept = KeptDevice::new(&device, adapter::is_of_nvidia_for_linux(info) || teardown::is_assumed());
-        Self { device, context, kept, health }
+        Self { device, context, kept, stages: Arc::new(Stages::new()), health }
     }
 
     /// A reference to the device, to be dropped after all others.
     pub(super) fn kept(&self) -> &KeptDevice {
         &self.kept
+    }
+
+    /// The times of the device's stages.
+    pub(super) fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// Wraps an object of the device that the application created.
+    #[cfg(feature = "tensor")]
+    pub(super) fn in_context<T>(&self, object: T) -> InContext<T> {
+        InContext::new(object, &self.context, &self.kept)
     }
 
     /// The lock that excludes other threads on GL.
@@ -171,7 +184,7 @@ impl CheckedDevice {
         &self,
         descriptor: wgpu::ShaderModuleDescriptor<'_>,
     ) -> Result<(wgpu::ShaderModule, Verdict), DeviceError> {
-        self.judged(&Call::default(), || self.device.create_shader_module(descriptor))
+        self.stages.shader(|| self.judged(&Call::default(), || self.device.create_shader_module(descriptor)))
     }
 
     /// Creates a pipeline from a shader module with this verdict. Returns the verdicts on the module and the pipeline.
@@ -181,7 +194,8 @@ impl CheckedDevice {
         module: Verdict,
     ) -> Result<(InContext<wgpu::ComputePipeline>, [Verdict; 2]), DeviceError> {
         let call = Call { dependencies: std::slice::from_ref(&module), ..Call::default() };
-        let (pipeline, verdict) = self.judged(&call, || self.device.create_compute_pipeline(descriptor))?;
+        let create = || self.judged(&call, || self.device.create_compute_pipeline(descriptor));
+        let (pipeline, verdict) = self.stages.pipeline(create)?;
         Ok((InContext::new(pipeline, &self.context, &self.kept), [module, verdict]))
     }
 

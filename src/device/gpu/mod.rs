@@ -26,6 +26,7 @@ mod own;
 mod readback;
 mod recorder;
 mod staging;
+mod startup;
 mod submission;
 mod unit;
 mod verdict;
@@ -33,6 +34,7 @@ mod verdict;
 pub use adapter::GpuOptions;
 pub use readback::GpuReadback;
 pub use recorder::GpuCommands;
+pub use startup::Startup;
 pub use submission::Fault;
 
 #[cfg(feature = "tensor")]
@@ -232,6 +234,13 @@ impl Gpu {
         }
     }
 
+    /// Returns the time from the opening of the device to its first result, by stage. The first read also writes it to the log
+    /// as a debug message.
+    #[must_use]
+    pub fn startup(&self) -> Startup {
+        self.checked.stages().times()
+    }
+
     /// Checks that the device is not marked as lost and that no batch of commands has failed since the last fault was
     /// cleared. Costs about a nanosecond, because the device is not queried.
     ///
@@ -421,12 +430,16 @@ impl Memory for Gpu {
     }
 
     async fn collect(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
-        readback.collect(self).await.map_err(|error| self.explain(error))
+        let bytes = readback.collect(self).await.map_err(|error| self.explain(error))?;
+        self.checked.stages().result();
+        Ok(bytes)
     }
 
     #[cfg(not(target_arch = "wasm32"))]
     fn collect_blocking(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
-        readback.collect_blocking(self).map_err(|error| self.explain(error))
+        let bytes = readback.collect_blocking(self).map_err(|error| self.explain(error))?;
+        self.checked.stages().result();
+        Ok(bytes)
     }
 
     fn driver_holdings(&self) -> Option<DriverHoldings> {

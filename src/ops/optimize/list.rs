@@ -139,6 +139,12 @@ impl<const N: usize> List<'_, N> {
             }
             Ok((done, lacking))
         })?;
+        if recorded.is_none() && gpu.is_warming_up() {
+            // The number of segments is not known before the tensors have memory.
+            for shader in self.shaders.iter().take(storages.len()) {
+                shader.program(gpu, variant)?;
+            }
+        }
         // A dry run dispatches nothing.
         Ok(recorded.unwrap_or((entries.len(), None)))
     }

@@ -40,8 +40,8 @@ use std::sync::Arc;
 
 impl<M: Memory> Pool<M> {
     /// Calls `act` without executing it on the device, and returns its result with the memory that it needs. No kernel is launched, no byte
-    /// is copied, and nothing waits; kernels are compiled and cached as in a real run. Works on every memory, without a GPU, and after the
-    /// device was lost.
+    /// is copied, and nothing waits; kernels are compiled and cached as in a real run, apart from those of the optimizers (`Pool::warm_up`
+    /// compiles all). Works on every memory, without a GPU, and after the device was lost.
     ///
     /// # In the closure
     /// Calls of this thread on this pool act on a copy of the pool's state: requests, frees, compaction, trims, the limit, scopes, labels and

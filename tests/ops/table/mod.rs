@@ -17,6 +17,7 @@ mod names;
 pub(crate) mod placing;
 mod products;
 mod reductions;
+mod warm_ups;
 mod whole;
 
 use crate::common::random::Random;

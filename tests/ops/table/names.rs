@@ -67,7 +67,7 @@ const GENERATED_AS: [(&str, &str); 5] = [
 ];
 
 /// All rows.
-fn rows() -> Vec<Row> {
+pub(super) fn rows() -> Vec<Row> {
     let tables: [fn() -> Vec<Row>; 26] = [
         elementwise::bounds,
         reductions::variances,

@@ -1,6 +1,7 @@
 //! A cache of bind groups, keyed by what they bind. The pool reuses the same blocks, so most look-ups succeed.
 
 use super::super::checked::CheckedDevice;
+use super::super::own::OwnBuffer;
 use super::super::{Gpu, GpuSegment, lock};
 use super::cache::Cache;
 use crate::device::{CacheUse, Location};
@@ -93,6 +94,24 @@ fn create(gpu: &Gpu, locations: &[Location<GpuSegment>]) -> Result<wgpu::BindGro
     let verdicts: Vec<_> = locations.iter().map(|place| place.segment.verdict().clone()).collect();
     gpu.checked.bind_group(&descriptor, &verdicts).map_err(|error| gpu.loss_or(error))
 }
+
+/// Returns a group of `count` dummy tensors, each of [`DUMMY_BYTES`] in this buffer.
+pub(crate) fn dummies(gpu: &Gpu, buffer: &OwnBuffer, count: usize) -> Result<wgpu::BindGroup, DeviceError> {
+    let layout = gpu.kernels.layouts.tensors(&gpu.checked, count)?;
+    let entries: Vec<_> = (0_u32..)
+        .take(count)
+        .map(|binding| {
+            let (offset, size) = (u64::from(binding) * DUMMY_BYTES, wgpu::BufferSize::new(DUMMY_BYTES));
+            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
+            wgpu::BindGroupEntry { binding, resource }
+        })
+        .collect();
+    let descriptor = wgpu::BindGroupDescriptor { label: Some("wgpu-pool dummies"), layout: &layout, entries: &entries };
+    gpu.checked.bind_group(&descriptor, &[buffer.verdict().clone()]).map_err(|error| gpu.loss_or(error))
+}
+
+/// The size of a dummy tensor: the largest offset alignment that WebGPU permits.
+pub(crate) const DUMMY_BYTES: u64 = 256;
 
 /// The two kinds of bind-group layout: a number of tensors, and one parameter slot.
 #[derive(Debug)]

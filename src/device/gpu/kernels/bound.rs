@@ -1,6 +1,6 @@
 //! The bindings of the open pass, so that a dispatch sets only those that differ.
 
-use super::Program;
+use super::program::{Compiled, Program};
 
 /// The program, the bind group of tensors and the immediates that were set last in the open pass. A number is 0 if nothing
 /// is bound.
@@ -20,9 +20,9 @@ impl Bound {
     }
 
     /// Binds a program, unless it is bound.
-    pub(crate) fn program(&mut self, pass: &mut wgpu::ComputePass<'_>, program: &Program) {
+    pub(crate) fn program(&mut self, pass: &mut wgpu::ComputePass<'_>, program: &Program, compiled: &Compiled) {
         if self.program != program.number {
-            pass.set_pipeline(&program.pipeline);
+            pass.set_pipeline(&compiled.pipeline);
             // Group 0 stays bound after a change of pipeline only if the layouts agree; binding it again is cheap.
             (self.program, self.group) = (program.number, 0);
             self.immediates.clear();

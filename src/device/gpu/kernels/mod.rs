@@ -10,6 +10,7 @@ mod profile;
 mod program;
 mod timing;
 mod unbind;
+mod warm_up;
 
 pub(super) use bind_groups::BindGroups;
 pub(super) use bound::Bound;
@@ -21,11 +22,16 @@ pub(super) use unbind::Unbinder;
 pub(crate) use parameters::SLOT_BYTES;
 pub(crate) use program::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
 
-use super::{Gpu, adapter};
+use super::super::context::InContext;
+use super::{Gpu, adapter, lock};
 use crate::device::CacheUse;
+use crate::error::DeviceError;
 use bind_groups::Layouts;
 use program::Programs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use warm_up::WarmUps;
 
 /// The device's capabilities for kernels, and the kernels that were compiled for the device.
 #[derive(Debug)]
@@ -49,6 +55,9 @@ pub(super) struct Kernels {
     moves_pairs: bool,
     layouts: Layouts,
     programs: Programs,
+    warm_ups: WarmUps,
+    /// The driver's cache of compiled pipelines, if the application has one.
+    pipeline_cache: Mutex<Option<Arc<InContext<wgpu::PipelineCache>>>>,
 }
 
 impl Kernels {
@@ -68,6 +77,8 @@ impl Kernels {
             moves_pairs: is_software && features.contains(wgpu::Features::SHADER_INT64),
             layouts: Layouts::default(),
             programs: Programs::default(),
+            warm_ups: WarmUps::default(),
+            pipeline_cache: Mutex::new(None),
         }
     }
 
@@ -149,5 +160,56 @@ impl Gpu {
         let has = self.device.features().contains(needed) && adapter::has_cooperative_matrices(adapter);
         self.kernels.has_cooperative_matrices.store(has, Ordering::Relaxed);
         has
+    }
+
+    /// Uses a cache of compiled pipelines for the kernels that are compiled from now on; `None` for no cache. The application
+    /// creates it from the data of an earlier run of the program ([`wgpu::Device::create_pipeline_cache`], which is unsafe because
+    /// wgpu does not check the data), and saves [`wgpu::PipelineCache::get_data`] afterwards. `examples/pipeline_cache.rs` does both.
+    ///
+    /// Drivers for PCs have caches of their own on disk, which are on by default. A pipeline cache helps where there is none, as
+    /// on many phones, and where the application's data is deleted separately.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unsupported`] if the device does not have the feature `PIPELINE_CACHE`, which only Vulkan has. [`Gpu::open`]
+    /// requests it. [`DeviceError::Validation`] if the cache is of another device: it is tried with an empty kernel, for which wgpu
+    /// may panic; the panic is caught. The previous cache stays in use then.
+    pub fn set_pipeline_cache(&self, cache: Option<wgpu::PipelineCache>) -> Result<(), DeviceError> {
+        if cache.is_some() && !self.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return Err(DeviceError::Unsupported { feature: "PIPELINE_CACHE" });
+        }
+        let cache = cache.map(|cache| Arc::new(self.checked.in_context(cache)));
+        if let Some(cache) = &cache {
+            self.check()?;
+            self.try_cache(cache)?;
+        }
+        let previous = std::mem::replace(&mut *lock(&self.kernels.pipeline_cache), cache);
+        drop(previous);
+        Ok(())
+    }
+
+    /// Compiles an empty kernel with a cache.
+    fn try_cache(&self, cache: &wgpu::PipelineCache) -> Result<(), DeviceError> {
+        let refused = |reason: &str| DeviceError::Validation {
+            message: format!("a pipeline cache, which must be of the pool's device: {reason}"),
+        };
+        let compile = || {
+            let source = wgpu::ShaderSource::Wgsl("@compute @workgroup_size(1) fn empty() {}".into());
+            let label = Some("wgpu-pool pipeline cache");
+            let (module, verdict) = self.checked.shader_module(wgpu::ShaderModuleDescriptor { label, source })?;
+            let pipeline = wgpu::ComputePipelineDescriptor {
+                label,
+                layout: None,
+                module: &module,
+                entry_point: Some("empty"),
+                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                cache: Some(cache),
+            };
+            self.checked.pipeline(&pipeline, verdict).map(drop)
+        };
+        match catch_unwind(AssertUnwindSafe(compile)) {
+            Ok(Err(DeviceError::Validation { message })) => Err(refused(&message)),
+            Ok(outcome) => outcome.map_err(|error| self.loss_or(error)),
+            Err(_) => Err(refused("wgpu does not know it")),
+        }
     }
 }

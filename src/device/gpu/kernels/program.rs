@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The declaration of a shader's parameters. On devices with immediates it is replaced by [`IMMEDIATE`].
 const UNIFORM: &str = "@group(1) @binding(0) var<uniform> params";
@@ -36,19 +36,81 @@ pub(crate) struct ProgramDescriptor<'a> {
     pub(crate) zeroes_workgroup_memory: bool,
 }
 
+impl ProgramDescriptor<'_> {
+    fn to_text(self) -> Text {
+        let Self { label, source, entry, tensors, parameter_bytes, immediates, zeroes_workgroup_memory } = self;
+        let [label, source, entry] = [label, source, entry].map(Box::from);
+        Text { label, source, entry, tensors, parameter_bytes, immediates, zeroes_workgroup_memory }
+    }
+}
+
+/// As [`ProgramDescriptor`], for a compilation at a later time.
+#[derive(Debug)]
+struct Text {
+    label: Box<str>,
+    source: Box<str>,
+    entry: Box<str>,
+    tensors: usize,
+    parameter_bytes: u32,
+    immediates: bool,
+    zeroes_workgroup_memory: bool,
+}
+
+impl Text {
+    fn descriptor(&self) -> ProgramDescriptor<'_> {
+        let &Self { ref label, ref source, ref entry, tensors, parameter_bytes, immediates, zeroes_workgroup_memory } =
+            self;
+        ProgramDescriptor { label, source, entry, tensors, parameter_bytes, immediates, zeroes_workgroup_memory }
+    }
+}
+
+/// A kernel. Compiled, except between a look-up in a warm-up and the end of the warm-up.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) number: u64,
     /// The kernel's name in profiles.
     pub(crate) name: Arc<str>,
+    /// Number of tensors.
+    pub(crate) tensors: usize,
+    pub(crate) parameter_bytes: u32,
+    compiled: OnceLock<Compiled>,
+    /// What is compiled later. On GL, the context comes before this lock.
+    text: Mutex<Option<Text>>,
+}
+
+/// The result of a compilation.
+#[derive(Debug)]
+pub(crate) struct Compiled {
     pub(crate) pipeline: InContext<wgpu::ComputePipeline>,
     pub(crate) passing: Passing,
     /// On the shader and on the pipeline.
     pub(in super::super) verdicts: [Verdict; 2],
-    parameter_bytes: u32,
 }
 
 impl Program {
+    fn new(descriptor: &ProgramDescriptor<'_>, compiled: OnceLock<Compiled>, text: Option<Text>) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            name: descriptor.label.into(),
+            tensors: descriptor.tensors,
+            parameter_bytes: descriptor.parameter_bytes,
+            compiled,
+            text: Mutex::new(text),
+        }
+    }
+
+    /// Returns the result of the compilation.
+    ///
+    /// # Errors
+    /// [`DeviceError::Validation`] if the kernel was looked up in a warm-up and then could not be compiled.
+    #[inline]
+    pub(crate) fn compiled(&self) -> Result<&Compiled, DeviceError> {
+        self.compiled.get().ok_or_else(|| DeviceError::Validation {
+            message: format!("the kernel {} was looked up in a warm-up and is not compiled", self.name),
+        })
+    }
+
     /// Checks the size of the parameters of a dispatch against what the kernel declares.
     ///
     /// # Errors
@@ -180,7 +242,7 @@ pub(crate) enum Passing {
 }
 
 impl Gpu {
-    /// Compiles a kernel. May take milliseconds; holds no lock.
+    /// Compiles a kernel. May take milliseconds; holds no lock. In a warm-up of this thread the kernel is compiled at its end.
     ///
     /// # Errors
     /// [`DeviceError::Validation`] with naga's message when the shader or its bindings are wrong.
@@ -198,17 +260,54 @@ impl Gpu {
         if descriptor.tensors > limit as usize {
             return Err(DeviceError::TooManyBindings { tensors: descriptor.tensors, limit });
         }
+        if self.kernels.warm_ups.is_of_this_thread() {
+            return Ok(Program::new(descriptor, OnceLock::new(), Some(descriptor.to_text())));
+        }
+        let compiled = self.compile(descriptor)?;
+        Ok(Program::new(descriptor, compiled.into(), None))
+    }
+
+    /// Compiles a program of a warm-up, unless that is done. Another thread that does so is waited for.
+    ///
+    /// # Errors
+    /// As [`Gpu::program`], each time.
+    pub(super) fn finish_program(&self, program: &Program) -> Result<(), DeviceError> {
+        let _context = self.checked.context().lock();
+        let mut text = lock(&program.text);
+        if let Some(waiting) = &*text {
+            self.check()?;
+            let compiled = self.compile(&waiting.descriptor())?;
+            program.compiled.get_or_init(|| compiled);
+            *text = None;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a program is compiled when it is used: at the end of the warm-up of this thread, or now.
+    #[inline]
+    fn ready(&self, program: Arc<Program>) -> Result<Arc<Program>, DeviceError> {
+        if program.compiled.get().is_none() {
+            self.prepare(&program)?;
+        }
+        Ok(program)
+    }
+
+    #[cold]
+    fn prepare(&self, program: &Arc<Program>) -> Result<(), DeviceError> {
+        if self.kernels.warm_ups.add(program) { Ok(()) } else { self.finish_program(program) }
+    }
+
+    fn compile(&self, descriptor: &ProgramDescriptor<'_>) -> Result<Compiled, DeviceError> {
         let passing = self.passing(descriptor);
-        let compiled = self.compile(descriptor, passing);
+        let compiled = self.compile_with(descriptor, passing);
         if compiled.is_err() && passing == Passing::Immediates {
             // The text that was replaced may have been in a comment.
-            return self.compile(descriptor, Passing::Uniform);
+            return self.compile_with(descriptor, Passing::Uniform);
         }
         compiled
     }
 
-    fn compile(&self, descriptor: &ProgramDescriptor<'_>, passing: Passing) -> Result<Program, DeviceError> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    fn compile_with(&self, descriptor: &ProgramDescriptor<'_>, passing: Passing) -> Result<Compiled, DeviceError> {
         let source = match passing {
             Passing::Immediates => Cow::from(descriptor.source.replacen(UNIFORM, IMMEDIATE, 1)),
             Passing::None | Passing::Uniform => Cow::from(descriptor.source),
@@ -217,19 +316,13 @@ impl Gpu {
         // wgpu does not report that a pipeline is invalid because the device is lost.
         self.submission.check_for_loss();
         self.check()?;
-        Ok(Program {
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            name: descriptor.label.into(),
-            pipeline,
-            passing,
-            verdicts,
-            parameter_bytes: descriptor.parameter_bytes,
-        })
+        Ok(Compiled { pipeline, passing, verdicts })
     }
 
-    /// Returns the program for a key if the cache has it.
+    /// Returns the program for a key if the cache has it and it is compiled.
     pub(crate) fn known_program(&self, key: ProgramKey) -> Option<Arc<Program>> {
-        lock(&self.kernels.programs.own).get(&key).cloned()
+        let program = lock(&self.kernels.programs.own).get(&key).cloned()?;
+        program.compiled.get().is_some().then_some(program)
     }
 
     /// Returns the program for a key; calls `build` if the cache has none.
@@ -238,7 +331,7 @@ impl Gpu {
         key: ProgramKey,
         build: impl FnOnce() -> Result<Program, DeviceError>,
     ) -> Result<Arc<Program>, DeviceError> {
-        cached(&self.kernels.programs.own, key, build)
+        self.ready(cached(&self.kernels.programs.own, key, build)?)
     }
 
     /// Returns the program of a fused expression; calls `build` if the cache has none.
@@ -247,7 +340,7 @@ impl Gpu {
         key: ExpressionKey,
         build: impl FnOnce() -> Result<Program, DeviceError>,
     ) -> Result<Arc<Program>, DeviceError> {
-        cached(&self.kernels.programs.expressions, key, build)
+        self.ready(cached(&self.kernels.programs.expressions, key, build)?)
     }
 
     fn passing(&self, descriptor: &ProgramDescriptor<'_>) -> Passing {
@@ -284,6 +377,7 @@ impl Gpu {
             immediate_size: if passing == Passing::Immediates { descriptor.parameter_bytes } else { 0 },
         };
         let layout = self.checked.pipeline_layout(&layout)?;
+        let cache = lock(&self.kernels.pipeline_cache).clone();
         let pipeline = wgpu::ComputePipelineDescriptor {
             label: Some(descriptor.label),
             layout: Some(&layout),
@@ -293,7 +387,7 @@ impl Gpu {
                 zero_initialize_workgroup_memory: descriptor.zeroes_workgroup_memory,
                 ..Default::default()
             },
-            cache: None,
+            cache: cache.as_deref().map(|cache| &**cache),
         };
         self.checked.pipeline(&pipeline, verdict)
     }

@@ -108,6 +108,7 @@ impl GpuCommands<'_> {
         workgroups: [u32; 3],
     ) -> Result<(), DeviceError> {
         program.check_parameters(parameters)?;
+        let compiled = program.compiled()?;
         self.checked(|commands| {
             let gpu = commands.gpu;
             let recorder = &mut *commands.recorder;
@@ -115,11 +116,11 @@ impl GpuCommands<'_> {
                 check_binding(place, &gpu.limits)?;
             }
             let segments = tensors.iter().map(|place| place.segment.verdict());
-            recorder.depend_on(gpu, segments.chain(&program.verdicts))?;
+            recorder.depend_on(gpu, segments.chain(&compiled.verdicts))?;
             for place in tensors {
                 recorder.uses(&place.segment);
             }
-            let slot = match program.passing {
+            let slot = match compiled.passing {
                 Passing::Uniform => Some(recorder.parameter_slot(gpu, parameters)?),
                 Passing::None | Passing::Immediates => None,
             };
@@ -134,9 +135,9 @@ impl GpuCommands<'_> {
                 open.timed_pass(timing.next(&program.name));
             }
             let (pass, bound) = open.pass_and_bound();
-            bound.program(pass, program);
+            bound.program(pass, program, compiled);
             bound.group(pass, group, number);
-            match (program.passing, ring, slot) {
+            match (compiled.passing, ring, slot) {
                 (Passing::Immediates, ..) => bound.immediates(pass, parameters),
                 (Passing::Uniform, Some(ring), Some(slot)) => pass.set_bind_group(1, &ring.group, &[slot.offset]),
                 _ => {}
@@ -148,6 +149,43 @@ impl GpuCommands<'_> {
                 // Ends the pass, whose end timestamp is that of the dispatch.
                 open.pass = None;
             }
+            Ok(())
+        })
+    }
+}
+
+impl GpuCommands<'_> {
+    /// Records a dispatch of no workgroups, with a group of dummy tensors: a driver that compiles a kernel at its first dispatch
+    /// compiles it then.
+    pub(in super::super) fn dispatch_nothing(
+        &mut self,
+        program: &Program,
+        dummies: &wgpu::BindGroup,
+    ) -> Result<(), DeviceError> {
+        let compiled = program.compiled()?;
+        self.checked(|commands| {
+            let gpu = commands.gpu;
+            let recorder = &mut *commands.recorder;
+            recorder.depend_on(gpu, compiled.verdicts.iter())?;
+            let parameters = vec![0; program.parameter_bytes as usize];
+            let slot = match compiled.passing {
+                Passing::Uniform => Some(recorder.parameter_slot(gpu, &parameters)?),
+                Passing::None | Passing::Immediates => None,
+            };
+            recorder.open(gpu)?;
+            let Recorder { open: Some(open), dispatches: Dispatches { ring, .. }, .. } = recorder else {
+                unreachable!("a batch was just opened");
+            };
+            let pass = open.pass();
+            pass.set_pipeline(&compiled.pipeline);
+            pass.set_bind_group(0, dummies, &[]);
+            match (compiled.passing, ring, slot) {
+                (Passing::Immediates, ..) => pass.set_immediates(0, &parameters),
+                (Passing::Uniform, Some(ring), Some(slot)) => pass.set_bind_group(1, &ring.group, &[slot.offset]),
+                _ => {}
+            }
+            pass.dispatch_workgroups(0, 0, 0);
+            open.commands += 1;
             Ok(())
         })
     }
