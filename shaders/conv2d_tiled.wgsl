@@ -6,15 +6,15 @@
 // contiguous from `image_offset` on, 2 weights, packed by conv2d_pack.wgsl with PACK channels in a unit, 3 biases.
 //
 // A workgroup of OUTPUTS / 8 × WINDOWS / 8 invocations computes a tile of OUTPUTS × WINDOWS, of which lib/block.wgsl multiplies the
-// slices. The host sets OUTPUTS, WINDOWS and SLICE to 128, 128, 16, to 64, 128, 16, or to 32, 256, 8. The slices of both operands
-// take at most 16 KiB of workgroup memory; the next slice is loaded into registers during the computation on the current one.
-// Each invocation gathers one or two packs: the PACK channels of a unit of one window, whose position is checked once. A tile
-// past the last output or window computes sums that are not stored. Dispatch parts * phases * tiles * groups * ceil(outputs / OUTPUTS)
-// workgroups.
+// slices. The host sets OUTPUTS, WINDOWS and SLICE to 128, 128, 16, to 64, 64, 8, or to 32, 256, 8. With few channels, in the last two
+// tiles, lib/lines.wgsl replaces lib/channels.wgsl. The slices of both operands take at most 16 KiB of workgroup memory; the next
+// slice is loaded into registers during the computation on the current one. Each invocation gathers one or two packs: the PACK
+// channels of a unit of one window, whose position is checked once. A tile past the last output or window computes sums that are
+// not stored. Dispatch parts * phases * tiles * groups * ceil(outputs / OUTPUTS) workgroups.
 //
 // Indices: lib/convolution.wgsl. Vec4s of weights past the last output are of the next row, or past the binding, where WebGPU
 // makes reads harmless.
-// Loops: units / (SLICE / 8) + 2, and lib/convolution.wgsl.
+// Loops: units / (SLICE / 8) + 2, and lib/convolution.wgsl and lib/lines.wgsl.
 
 const OUTPUTS: u32 = 128u;
 const WINDOWS: u32 = 128u;
@@ -116,6 +116,7 @@ fn conv2d_tiled(
     }
     let phase = phase_of(tile.phase);
     let end = end_of_units(tile.part, phase.taps);
+    prepare_units(local);
 
     // The window and the unit of each pack.
     let window_0 = local % WINDOWS;

@@ -5,16 +5,17 @@
 // Parameters and bindings: lib/weight_gradient.wgsl.
 //
 // A workgroup of OUTPUTS / 8 × LINES / 8 invocations computes a tile of OUTPUTS × LINES of a part, of which lib/block.wgsl multiplies
-// the slices. Lines are channels and taps in units of lib/channels.wgsl. The host sets OUTPUTS, LINES and SLICE to 64, 128, 16, to
-// 64, 64, 16, or to 32, 64, 8. The slices of both operands take at most 12.5 KiB of workgroup memory; their rows are a vec4 longer,
-// so that invocations that stage adjacent windows use different banks. The next slice is loaded into registers during the
-// computation on the current one. All packs of an invocation are of one window. Windows past the end of the part count as zeros,
-// lines and outputs past the last one are not stored. Dispatch parts * groups * ceil(outputs / OUTPUTS) * ceil(lines / LINES)
-// workgroups, where lines are ceil(channels / 8) * 8 * taps.
+// the slices. Lines are channels and taps in units of lib/channels.wgsl. The host sets OUTPUTS, LINES and SLICE to 128, 128, 16, to
+// 64, 64, 16, or to 32, 64, 8. With few channels, in the last two tiles, lib/lines.wgsl replaces lib/channels.wgsl. The slices of
+// both operands take at most 16.5 KiB of workgroup memory; their rows are a vec4 longer, so that invocations that stage adjacent
+// windows use different banks. The next slice is loaded into registers during the computation on the current one. All packs of an
+// invocation are of one window. Windows past the end of the part count as zeros, lines and outputs past the last one are not
+// stored. Dispatch parts * groups * ceil(outputs / OUTPUTS) * ceil(lines / LINES) workgroups, where lines are ceil(channels / 8) * 8
+// * taps, or channels * taps rounded up to 8.
 //
 // Indices: lib/weight_gradient.wgsl. Gradients of outputs past the last one are others, or past the binding, where WebGPU makes
 // reads harmless.
-// Loops: span / SLICE + 2.
+// Loops: span / SLICE + 2, and lib/lines.wgsl.
 
 const OUTPUTS: u32 = 64u;
 const LINES: u32 = 128u;
@@ -64,35 +65,32 @@ fn load_gradient(window: Window, exists: bool, row: u32) -> Pack {
     return pack;
 }
 
-// Four adjacent channels of one tap in a part: the element of output 0, and how many of them exist.
+// Four adjacent lines in a part: the element of output 0 of the first one, and how many of them exist.
 struct Target {
     at: u32,
-    channels: u32,
+    count: u32,
 }
 
 fn target_of(line: u32, part: u32) -> Target {
-    let unit = unit_at(line / PACK, params.kernel);
-    let channel = unit.chunk * PACK + line % PACK;
-    let taps = params.kernel.x * params.kernel.y;
-    let lines = params.channels * taps;
-    let at = part * params.groups * params.outputs * lines + channel * taps + unit.tap.x * params.kernel.y + unit.tap.y;
-    return Target(at, max(params.channels, channel) - channel);
+    let lines_of_output = params.channels * params.kernel.x * params.kernel.y;
+    let found = lines_from(line);
+    return Target(part * params.groups * params.outputs * lines_of_output + found.first, found.count);
 }
 
 fn store_vec4(target_place: Target, row: u32, sum: Vec4) {
-    let taps = params.kernel.x * params.kernel.y;
-    let at = target_place.at + row * params.channels * taps;
-    if target_place.channels > 0u {
+    let at = target_place.at + row * params.channels * params.kernel.x * params.kernel.y;
+    let distance = line_distance();
+    if target_place.count > 0u {
         parts[at] = Output(sum.x);
     }
-    if target_place.channels > 1u {
-        parts[at + taps] = Output(sum.y);
+    if target_place.count > 1u {
+        parts[at + distance] = Output(sum.y);
     }
-    if target_place.channels > 2u {
-        parts[at + 2u * taps] = Output(sum.z);
+    if target_place.count > 2u {
+        parts[at + 2u * distance] = Output(sum.z);
     }
-    if target_place.channels > 3u {
-        parts[at + 3u * taps] = Output(sum.w);
+    if target_place.count > 3u {
+        parts[at + 3u * distance] = Output(sum.w);
     }
 }
 
@@ -110,7 +108,7 @@ fn conv2d_weight_tiled(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let across = ((params.channels + PACK - 1u) / PACK * params.kernel.x * params.kernel.y * PACK + LINES - 1u) / LINES;
+    let across = (units_of(params.kernel) * PACK + LINES - 1u) / LINES;
     let down = (params.outputs + OUTPUTS - 1u) / OUTPUTS;
     let tile = workgroup.y * workgroups.x + workgroup.x;
     let part = tile / across / down / params.groups;
@@ -122,6 +120,7 @@ fn conv2d_weight_tiled(
     let first_line = tile % across * LINES;
     let start = part * params.span;
     let end = min(start + params.span, params.count);
+    prepare_units(local);
 
     // The window of the invocation in a slice, and the units of its packs.
     let k = local % SLICE;

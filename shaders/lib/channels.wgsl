@@ -2,8 +2,9 @@
 // by chunk of channels, then by tap, so that consecutive units read neighbouring elements of the same channels. Channels past the
 // last one count as zeros.
 //
-// The kernel declares PACK (4 or 8), `image` and the parameters: `size` of the image, (height, width), `tap_move` from the
-// position of one tap to that of the next, `channels` of a group. Offsets are in elements.
+// The kernel declares PACK (4 or 8), `image` and the parameters: `size` of the image, (height, width), `kernel`, the numbers of taps,
+// `tap_move` from the position of one tap to that of the next, `channels` of a group. Offsets are in elements. lib/lines.wgsl has
+// the same functions for few channels.
 //
 // Indices: positions are computed modulo 2^32. The host checks that the padded size of the image and the extent of the window are
 // below 2^32 - 2^24. A position before the image is at most one extent or the padding before it, so it wraps to a number above
@@ -14,6 +15,37 @@
 struct Unit {
     chunk: u32,
     tap: vec2<u32>,
+}
+
+// Prepares the functions below. All invocations of a workgroup call it.
+fn prepare_units(local: u32) {}
+
+// Returns the number of units of these taps.
+fn units_of(taps: vec2<u32>) -> u32 {
+    return (params.channels + PACK - 1u) / PACK * taps.x * taps.y;
+}
+
+// Returns the row of a unit in a matrix whose rows are ordered as the units are; `tap` is its tap in the kernel.
+fn row_of(unit: Unit, tap: vec2<u32>) -> u32 {
+    return ((unit.chunk * params.kernel.x + tap.x) * params.kernel.y + tap.y) * PACK;
+}
+
+// Four adjacent lines of the units: the first one's element in (channels, taps), and how many of them exist.
+struct Lines {
+    first: u32,
+    count: u32,
+}
+
+fn lines_from(line: u32) -> Lines {
+    let unit = unit_at(line / PACK, params.kernel);
+    let channel = unit.chunk * PACK + line % PACK;
+    let element = channel * params.kernel.x * params.kernel.y + unit.tap.x * params.kernel.y + unit.tap.y;
+    return Lines(element, max(params.channels, channel) - channel);
+}
+
+// Returns the elements from one of four adjacent lines to the next.
+fn line_distance() -> u32 {
+    return params.kernel.x * params.kernel.y;
 }
 
 fn unit_at(number: u32, taps: vec2<u32>) -> Unit {

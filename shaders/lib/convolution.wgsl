@@ -141,7 +141,7 @@ fn first_of_units(part: u32) -> u32 {
 
 // Returns the end of the units of a part.
 fn end_of_units(part: u32, taps: vec2<u32>) -> u32 {
-    let end = min(params.end_unit, (params.channels + PACK - 1u) / PACK * taps.x * taps.y);
+    let end = min(params.end_unit, units_of(taps));
     if IN_PARTS {
         return min(end, first_of_units(part + 1u));
     }
@@ -153,10 +153,9 @@ fn weights_start(group: u32) -> u32 {
     return group * params.weights_rows;
 }
 
-// Returns the row of a unit's first channel in the packed weights.
+// Returns the row of a unit's first line in the packed weights.
 fn weights_row(unit: Unit, phase: Phase) -> u32 {
-    let tap = phase.tap + unit.tap * params.tap_step;
-    return ((unit.chunk * params.kernel.x + tap.x) * params.kernel.y + tap.y) * PACK;
+    return row_of(unit, phase.tap + unit.tap * params.tap_step);
 }
 
 // Splits the number of a window of a phase into image, row and column.

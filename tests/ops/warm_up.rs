@@ -125,7 +125,10 @@ fn the_times_of_the_first_use_grow_with_the_kernels_and_end_with_the_first_read(
     assert_eq!((opened.kernels, opened.first_result), (0, None));
     let sum = Tensor::ones(&pool, [3], DType::F32)?.exp()?;
     let recorded = pool.memory().startup();
-    assert!(recorded.kernels > 0 && recorded.shaders > opened.shaders && recorded.pipelines > opened.pipelines);
+    // The clock of a browser may be coarse.
+    let is_exact = !cfg!(target_arch = "wasm32");
+    assert!(recorded.kernels > 0 && (!is_exact || recorded.shaders > opened.shaders));
+    assert!(!is_exact || recorded.pipelines > opened.pipelines);
     assert_eq!(recorded.first_result, None);
     sum.read_blocking::<f32>()?;
     let first = pool.memory().startup().first_result.ok_or("a result was read")?;

@@ -342,13 +342,13 @@ fn sparse_large_segments_shrink_to_their_live_blocks() -> Outcome {
 /// A device with bindings of 64 KiB, so that a copy takes several dispatches.
 #[test]
 fn blocks_above_the_largest_binding_move_in_pieces_and_keep_their_bytes() -> Outcome {
-    let required_limits = wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..wgpu::Limits::default() };
-    let Some((device, queue)) = opener::foreign_with(required_limits) else { return Ok(()) };
     for smallest in [Some(0), Some(4096), None] {
         let limit = 2 * SEGMENT;
         let one_segment =
             PoolOptions { limit: Some(limit), smallest_segment: Some(limit), small_limit: 0, ..options() };
-        let pool = Pool::from_device(device.clone(), queue.clone(), one_segment)?;
+        let required_limits = wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..wgpu::Limits::default() };
+        let Some((device, queue)) = opener::foreign_with(required_limits) else { return Ok(()) };
+        let pool = Pool::from_device(device, queue, one_segment)?;
         pool.memory().set_kernel_copies(smallest);
         // Two blocks of odd lengths slide by 1 KiB, by less than a piece, and by more.
         for hole in [1 << 10, 40 << 10, 150 << 10] {

@@ -184,10 +184,12 @@ impl Correlation {
     fn packed(&self, weight: &Tensor, kernel: Kernel) -> Result<Tensor, TensorError> {
         let Self { name, groups, channels, outputs, window, .. } = *self;
         let number = |value| index(name, value);
-        let pack = kernel.pack();
         let bytes = weight.dtype().bytes();
         let across = outputs.next_multiple_of(FOUR);
+        // Lines have the order of the weight, and are rounded up as a whole.
+        let (pack, whole) = if kernel.is_by_lines() { (1, kernel.pack()) } else { (kernel.pack(), 1) };
         let rows = arithmetic::size_of(&[channels.next_multiple_of(pack), window.kernel[0], window.kernel[1]], bytes)?;
+        let rows = rows.next_multiple_of(whole);
         let packed = weight.new_empty([groups, rows, across], weight.dtype())?;
         let count = number(packed.elements())?;
         let &[of_output, of_channel, of_row, of_column] = weight.strides() else {
@@ -313,7 +315,7 @@ impl Correlation {
         let slices = (units.len().div_ceil(kernel.units_at_once())) as u64;
         let loops = match kernel {
             Kernel::Single => self.single_iterations(),
-            _ => iterations(slices, 0) + 1 + self.other_iterations(),
+            _ => iterations(slices, 0) + 1 + kernel.preparation() + self.other_iterations(),
         };
         launch(name, &program, bound, bytemuck::bytes_of(&params), grid(workgroups), loops)
     }

@@ -3,7 +3,7 @@
 use super::correlate::Correlation;
 use crate::ops::launch::{iterations, loop_limit, with_gpu};
 use crate::ops::parts::parts_that_fill;
-use crate::ops::shader::{CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_SINGLE, CONV2D_TILED, Shader};
+use crate::ops::shader::{CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_SINGLE, CONV2D_TILED, MOST_LINES, Shader};
 use crate::tensor::{DType, Tensor, arithmetic};
 
 /// Outputs and windows of a workgroup of `conv2d_narrow.wgsl`, and the channels of a unit of its packed weights.
@@ -24,6 +24,9 @@ const LEAST_UNITS: usize = 16;
 const TILE_OF_MANY: usize = 0;
 pub(super) const TILE_OF_SOME: usize = 1;
 const TILE_OF_FEW: usize = 2;
+/// The same two for few channels.
+const LINES_OF_SOME: usize = 3;
+const LINES_OF_FEW: usize = 4;
 
 /// The kernel that computes a correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,17 @@ impl Kernel {
         }
     }
 
+    /// Whether units are those of `lib/lines.wgsl`.
+    pub(super) fn is_by_lines(self) -> bool {
+        matches!(self, Self::Tiled(number) if CONV2D_TILED[number].by_lines)
+    }
+
+    /// Loop iterations of an invocation that prepares the units.
+    pub(super) fn preparation(self) -> u64 {
+        let [outputs, windows] = self.tile();
+        if self.is_by_lines() { iterations((MOST_LINES * 64 / (outputs * windows)) as u64, 0) } else { 0 }
+    }
+
     pub(super) fn shader(self, in_parts: bool, is_vec4: bool) -> &'static Shader {
         match self {
             Self::Single => &CONV2D_SINGLE,
@@ -81,6 +95,9 @@ impl Kernel {
 impl Correlation {
     /// Units along the K dimension, of the phase with the most taps.
     pub(super) fn units(&self, kernel: Kernel) -> usize {
+        if kernel.is_by_lines() {
+            return self.lines().div_ceil(kernel.pack());
+        }
         let (step, size) = (self.tap_step(), self.window.kernel);
         let taps = [0, 1].map(|axis| size[axis].div_ceil(step[axis]));
         self.channels.div_ceil(kernel.pack()).saturating_mul(taps[0]).saturating_mul(taps[1])
@@ -94,7 +111,7 @@ impl Correlation {
 
     /// Units that one dispatch can add up.
     pub(super) fn most_units(&self, kernel: Kernel) -> usize {
-        let left = loop_limit().saturating_sub(self.other_iterations() + 3);
+        let left = loop_limit().saturating_sub(self.other_iterations() + kernel.preparation() + 3);
         usize::try_from(left).unwrap_or(usize::MAX).saturating_mul(kernel.units_at_once()).max(kernel.units_at_once())
     }
 
@@ -106,6 +123,7 @@ impl Correlation {
         match chosen {
             // These have a single pass over the K dimension.
             Kernel::Single if self.single_iterations() > loop_limit() => Kernel::Narrow,
+            Kernel::Tiled(_) if chosen.is_by_lines() && !self.can_be_by_lines() => Kernel::Tiled(TILE_OF_SOME),
             Kernel::Cooperative if self.units(chosen) > self.most_units(chosen) => Kernel::Tiled(TILE_OF_SOME),
             _ => chosen,
         }
@@ -113,12 +131,15 @@ impl Correlation {
 
     /// The fastest kernel. On an H100 with images of 16 × 128 × 128 and kernels of 3 × 3, the narrow one reaches 3.6 TFLOP/s
     /// with 4 channels and 9.2 with 8, tiles of 32 × 256 1.5 and 5.6. With 16 channels they reach 11.5 and 12.6, with 32 12
-    /// and 27. With 64 channels tiles of 32 × 256 reach 30, of 64 × 128 35, of 128 × 128 19; with 128 channels 31, 36 and 39.
+    /// and 27. With 64 channels tiles of 32 × 256 reach 30, of 64 × 64 35, of 128 × 128 19; with 128 channels 31, 36 and 39. So the
+    /// large tile is chosen if it computes at most 39 / 36 times as many outputs, rounded up to tiles.
     fn fastest(&self, image: &Tensor) -> Kernel {
+        let is_by_lines = self.can_be_by_lines() && self.is_faster_by_lines();
         match self.outputs {
             1 => return Kernel::Single,
             2..=8 => return Kernel::Narrow,
-            9..=32 => return Kernel::Tiled(TILE_OF_FEW),
+            9..=32 => return Kernel::Tiled(if is_by_lines { LINES_OF_FEW } else { TILE_OF_FEW }),
+            _ if is_by_lines => return Kernel::Tiled(LINES_OF_SOME),
             _ => {}
         }
         let (is_large, is_cooperative) =
@@ -126,8 +147,28 @@ impl Correlation {
         if is_cooperative && image.dtype() == DType::F16 {
             return Kernel::Cooperative;
         }
-        let suits_large = self.outputs > 64 && self.workgroups(CONV2D_TILED[TILE_OF_MANY].tile) >= MANY_WORKGROUPS;
+        let padded = |tile: usize| self.outputs.next_multiple_of(CONV2D_TILED[tile].tile[0]);
+        let suits_large = padded(TILE_OF_MANY) / 13 <= padded(TILE_OF_SOME) / 12
+            && self.workgroups(CONV2D_TILED[TILE_OF_MANY].tile) >= MANY_WORKGROUPS;
         Kernel::Tiled(if is_large && suits_large { TILE_OF_MANY } else { TILE_OF_SOME })
+    }
+
+    /// Channels and taps of a group; saturates.
+    fn lines(&self) -> usize {
+        self.window.kernel.into_iter().fold(self.channels, usize::saturating_mul)
+    }
+
+    /// Whether `lib/lines.wgsl` has room for the lines. It needs one phase.
+    fn can_be_by_lines(&self) -> bool {
+        self.phases() == [1, 1] && self.lines() <= MOST_LINES
+    }
+
+    /// Whether so few channels are rounded up to a unit that lines make the K dimension shorter by a quarter.
+    fn is_faster_by_lines(&self) -> bool {
+        let lines = self.lines().next_multiple_of(TILED_PACK);
+        let taps =
+            self.window.kernel.into_iter().fold(self.channels.next_multiple_of(TILED_PACK), usize::saturating_mul);
+        lines + taps / 4 <= taps
     }
 
     /// Loop iterations of an invocation of `conv2d_single.wgsl`.

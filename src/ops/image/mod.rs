@@ -6,6 +6,7 @@ mod convolution_tests;
 mod convolve;
 mod correlate;
 mod correlation_kernel;
+mod few_channels;
 mod options;
 mod passes;
 mod patches;

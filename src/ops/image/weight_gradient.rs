@@ -5,7 +5,9 @@ use super::{Convolved, Run};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
 use crate::ops::placed::Placed;
-use crate::ops::shader::{CONV2D_WEIGHT, CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_TILED, Shader, Variant, WeightTile};
+use crate::ops::shader::{
+    CONV2D_WEIGHT, CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_TILED, MOST_LINES, Shader, Variant, WeightTile,
+};
 use crate::tensor::{Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
@@ -27,6 +29,9 @@ const MOST_SLICES: usize = 1 << 14;
 const TILE_OF_MANY: usize = 0;
 const TILE_OF_SOME: usize = 1;
 const TILE_OF_FEW: usize = 2;
+/// The same two for few channels.
+const LINES_OF_SOME: usize = 3;
+const LINES_OF_FEW: usize = 4;
 /// Blocks of `conv2d_weight_single.wgsl` that take as long as the smallest tile of `conv2d_weight_tiled.wgsl`: on an H100 with
 /// 262,144 windows, 64 blocks take 0.22 ms and three tiles 0.19 ms.
 const SINGLES_OF_A_TILE: usize = 16;
@@ -76,13 +81,16 @@ struct Tile {
     tile: [usize; 2],
     /// Channels of a unit, to which lines are rounded up.
     pack: usize,
+    /// Whether units are of lines, to which all lines are rounded up together.
+    by_lines: bool,
     /// Windows of a step of the loop.
     slice: usize,
     /// Workgroups that occupy a large GPU.
     least: usize,
 }
 
-const SINGLE: Tile = Tile { shader: &CONV2D_WEIGHT_SINGLE, tile: [1, 12], pack: 1, slice: 64, least: 4096 };
+const SINGLE: Tile =
+    Tile { shader: &CONV2D_WEIGHT_SINGLE, tile: [1, 12], pack: 1, by_lines: false, slice: 64, least: 4096 };
 
 impl Convolution {
     /// The gradient by the weight of a gradient with at least one window, and a weight with at least one element.
@@ -98,9 +106,9 @@ impl Convolution {
             Kernel::Direct => self.direct_parts(name, gradient, image)?,
             Kernel::Single => self.parts(name, gradient, image, SINGLE)?,
             Kernel::Tiled(number) => {
-                let WeightTile { tile, slice, shader } = &CONV2D_WEIGHT_TILED[number];
+                let &WeightTile { tile, slice, by_lines, ref shader } = &CONV2D_WEIGHT_TILED[number];
                 let least = MANY_INVOCATIONS / CONV2D_WEIGHT_TILED[number].invocations();
-                self.parts(name, gradient, image, Tile { shader, tile: *tile, pack: PACK, slice: *slice, least })?
+                self.parts(name, gradient, image, Tile { shader, tile, pack: PACK, by_lines, slice, least })?
             }
         };
         let sum = if parts.shape()[0] == 1 { parts } else { parts.sum(0)? };
@@ -110,7 +118,12 @@ impl Convolution {
     fn weight_kernel(&self, gradient: &Tensor) -> Kernel {
         #[cfg(test)]
         if let Some(forced) = forced::KERNEL.get() {
-            return forced;
+            return match forced {
+                Kernel::Tiled(number) if CONV2D_WEIGHT_TILED[number].by_lines && self.lines > MOST_LINES => {
+                    Kernel::Tiled(TILE_OF_SOME)
+                }
+                forced => forced,
+            };
         }
         if with_gpu(gradient, crate::device::Gpu::is_software) {
             return Kernel::Direct;
@@ -120,7 +133,10 @@ impl Convolution {
         let padded = channels.next_multiple_of(PACK).saturating_mul(arithmetic::elements(&self.window.kernel));
         let singles = outputs.saturating_mul(self.lines.div_ceil(SINGLE.tile[1]));
         let [of_outputs, of_lines] = CONV2D_WEIGHT_TILED[TILE_OF_FEW].tile;
-        let tiles = outputs.div_ceil(of_outputs).saturating_mul(padded.div_ceil(of_lines));
+        let lines = self.lines.next_multiple_of(PACK);
+        let is_by_lines = self.lines <= MOST_LINES && lines + padded / 4 <= padded;
+        let all_lines = if is_by_lines { lines } else { padded };
+        let tiles = outputs.div_ceil(of_outputs).saturating_mul(all_lines.div_ceil(of_lines));
         if singles <= tiles.saturating_mul(SINGLES_OF_A_TILE) {
             return Kernel::Single;
         }
@@ -131,6 +147,8 @@ impl Convolution {
         };
         let suits_large = outputs > 64 && padded >= 512;
         Kernel::Tiled(match outputs {
+            ..=32 if is_by_lines => LINES_OF_FEW,
+            _ if is_by_lines => LINES_OF_SOME,
             ..=32 => TILE_OF_FEW,
             _ if suits_large && with_gpu(gradient, fits) => TILE_OF_MANY,
             _ => TILE_OF_SOME,
@@ -171,7 +189,7 @@ impl Convolution {
         name: &'static str,
         gradient: &Tensor,
         image: &Tensor,
-        Tile { shader, tile, pack, slice, least }: Tile,
+        Tile { shader, tile, pack, by_lines, slice, least }: Tile,
     ) -> Result<Tensor, TensorError> {
         let Self { planes, outputs, groups, lines, windows, out, window } = *self;
         let number = |value| index(name, value);
@@ -180,7 +198,10 @@ impl Convolution {
         let dtype = gradient.dtype();
         let [channels, of_group] = [planes.channels, outputs].map(|all| all / groups);
         let taps = arithmetic::elements(&window.kernel);
-        let all_lines = arithmetic::size_of(&[channels.next_multiple_of(pack), taps], 1)?;
+        let all_lines = match by_lines {
+            true => lines.next_multiple_of(pack),
+            false => arithmetic::size_of(&[channels.next_multiple_of(pack), taps], 1)?,
+        };
         let tiles = [groups, of_group.div_ceil(tile[0]), all_lines.div_ceil(tile[1])];
         let tiles = arithmetic::size_of(&tiles, 1)?;
         let count = arithmetic::size_of(&[planes.batch, windows], 1)?;
@@ -194,7 +215,9 @@ impl Convolution {
         let slices = slices.div_ceil(parts).clamp(LEAST_SLICES, MOST_SLICES);
         let span = slices * slice;
         let parts = count.div_ceil(span);
-        let loops = iterations(slices as u64, 0) + 9;
+        // Lines are prepared by 32 or more invocations.
+        let preparation = if by_lines { iterations((MOST_LINES / 32) as u64, 0) } else { 0 };
+        let loops = iterations(slices as u64, 0) + preparation + 9;
         for axis in [0, 1] {
             number(arithmetic::padded_size(planes.size[axis], window.padding[axis]).unwrap_or(usize::MAX))?;
             number(window.extent(axis).unwrap_or(usize::MAX))?;

@@ -115,33 +115,39 @@ pub(in crate::ops) struct ConvolutionTile {
     pub(in crate::ops) tile: [usize; 2],
     /// The tile size along the K dimension.
     pub(in crate::ops) slice: usize,
+    /// Whether its units are those of `lib/lines.wgsl`, for few channels.
+    pub(in crate::ops) by_lines: bool,
     /// By whether K is divided into parts, and by whether windows are stored as vec4s.
     pub(in crate::ops) shaders: [[Shader; 2]; 2],
 }
 
+/// The largest number of lines of `lib/lines.wgsl`.
+pub(in crate::ops) const MOST_LINES: usize = 256;
+
 macro_rules! convolution {
-    ($outputs:literal, $windows:literal, $slice:literal) => {
+    ($outputs:literal, $windows:literal, $slice:literal, $units:literal) => {
         ConvolutionTile {
             tile: [$outputs, $windows],
             slice: $slice,
+            by_lines: is_by_lines($units),
             shaders: [
                 [
-                    convolution!($outputs, $windows, $slice, "windows_scalar", "false"),
-                    convolution!($outputs, $windows, $slice, "windows_vec4", "false"),
+                    convolution!($outputs, $windows, $slice, $units, "windows_scalar", "false"),
+                    convolution!($outputs, $windows, $slice, $units, "windows_vec4", "false"),
                 ],
                 [
-                    convolution!($outputs, $windows, $slice, "windows_scalar", "true"),
-                    convolution!($outputs, $windows, $slice, "windows_vec4", "true"),
+                    convolution!($outputs, $windows, $slice, $units, "windows_scalar", "true"),
+                    convolution!($outputs, $windows, $slice, $units, "windows_vec4", "true"),
                 ],
             ],
         }
     };
-    ($outputs:literal, $windows:literal, $slice:literal, $target:literal, $in_parts:literal) => {
+    ($outputs:literal, $windows:literal, $slice:literal, $units:literal, $target:literal, $in_parts:literal) => {
         Shader::new(
-            concat!("conv2d_tiled_", $outputs, "_", $windows, "_", $target, "_", $in_parts),
+            concat!("conv2d_tiled_", $units, "_", $outputs, "_", $windows, "_", $target, "_", $in_parts),
             &[
                 source!("lib/convolution"),
-                source!("lib/channels"),
+                include_str!(concat!("../../../shaders/lib/", $units, ".wgsl")),
                 source!("conv2d_tiled"),
                 source!("lib/block"),
                 include_str!(concat!("../../../shaders/lib/", $target, ".wgsl")),
@@ -158,9 +164,19 @@ macro_rules! convolution {
     };
 }
 
-/// Convolutions with many outputs, by the size of the tile.
-pub(in crate::ops) static CONV2D_TILED: [ConvolutionTile; 3] =
-    [convolution!(128, 128, 16), convolution!(64, 64, 8), convolution!(32, 256, 8)];
+/// Whether a file of units is `lib/lines.wgsl`.
+const fn is_by_lines(file: &str) -> bool {
+    matches!(file.as_bytes(), b"lines")
+}
+
+/// Convolutions with many outputs, by the size of the tile; the last two are for few channels.
+pub(in crate::ops) static CONV2D_TILED: [ConvolutionTile; 5] = [
+    convolution!(128, 128, 16, "channels"),
+    convolution!(64, 64, 8, "channels"),
+    convolution!(32, 256, 8, "channels"),
+    convolution!(64, 64, 8, "lines"),
+    convolution!(32, 256, 8, "lines"),
+];
 
 macro_rules! cooperative_convolution {
     ($target:literal, $in_parts:literal) => {
@@ -193,19 +209,22 @@ pub(in crate::ops) struct WeightTile {
     pub(in crate::ops) tile: [usize; 2],
     /// The tile size along the K dimension.
     pub(in crate::ops) slice: usize,
+    /// Whether its units are those of `lib/lines.wgsl`, for few channels.
+    pub(in crate::ops) by_lines: bool,
     pub(in crate::ops) shader: Shader,
 }
 
 macro_rules! weight_gradient {
-    ($outputs:literal, $lines:literal, $slice:literal) => {
+    ($outputs:literal, $lines:literal, $slice:literal, $units:literal) => {
         WeightTile {
             tile: [$outputs, $lines],
             slice: $slice,
+            by_lines: is_by_lines($units),
             shader: Shader::new(
-                concat!("conv2d_weight_tiled_", $outputs, "_", $lines),
+                concat!("conv2d_weight_tiled_", $units, "_", $outputs, "_", $lines),
                 &[
                     source!("lib/weight_gradient"),
-                    source!("lib/channels"),
+                    include_str!(concat!("../../../shaders/lib/", $units, ".wgsl")),
                     source!("conv2d_weight_tiled"),
                     source!("lib/block"),
                 ],
@@ -219,9 +238,14 @@ macro_rules! weight_gradient {
     };
 }
 
-/// Gradients of convolutions by the weight, by the size of the tile.
-pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 3] =
-    [weight_gradient!(128, 128, 16), weight_gradient!(64, 64, 16), weight_gradient!(32, 64, 8)];
+/// Gradients of convolutions by the weight, by the size of the tile; the last two are for few channels.
+pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 5] = [
+    weight_gradient!(128, 128, 16, "channels"),
+    weight_gradient!(64, 64, 16, "channels"),
+    weight_gradient!(32, 64, 8, "channels"),
+    weight_gradient!(64, 64, 16, "lines"),
+    weight_gradient!(32, 64, 8, "lines"),
+];
 
 impl WeightTile {
     /// Invocations of a workgroup, of 8 × 8 elements each.
@@ -229,7 +253,7 @@ impl WeightTile {
         self.tile[0] * self.tile[1] / 64
     }
 
-    /// Bytes of workgroup memory: lines of both operands, a vec4 longer.
+    /// Bytes of workgroup memory, without those of `lib/lines.wgsl`: lines of both operands, a vec4 longer.
     pub(in crate::ops) const fn workgroup_bytes(&self) -> usize {
         self.slice * (self.tile[0] + self.tile[1] + 8) * 4
     }

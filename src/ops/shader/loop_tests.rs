@@ -151,7 +151,7 @@ const PRODUCTS: [Row; 3] = [
     ("matmul_parts", |pool| product(pool, Some(FEW), 11)),
 ];
 
-const CONVOLUTIONS: [Row; 7] = [
+const CONVOLUTIONS: [Row; 9] = [
     ("conv2d", |pool| convolution(pool, None)),
     ("conv2d_narrow", |pool| convolution(pool, Some(CorrelationKernel::Narrow))),
     ("conv2d_single", |pool| convolution(pool, Some(CorrelationKernel::Single))),
@@ -159,6 +159,13 @@ const CONVOLUTIONS: [Row; 7] = [
     ("conv2d_weight", |pool| by_weight(pool, WeightKernel::Direct, 32)),
     ("conv2d_weight_single", |pool| by_weight(pool, WeightKernel::Single, 32)),
     ("conv2d_weight_tiled", |pool| by_weight(pool, WeightKernel::Tiled(1), 8)),
+    ("lib/lines", |pool| {
+        // 225 lines, so that the last of those that an invocation prepares matter.
+        let (image, weight) = (numbers(pool, &[1, 1, 15, 18])?, numbers(pool, &[9, 1, 15, 15])?);
+        let act = || image.conv2d(&weight, None, Conv2d::default());
+        forced_correlation::with(CorrelationKernel::Tiled(3), act)?.read_blocking()
+    }),
+    ("lib/lines", |pool| by_weight(pool, WeightKernel::Tiled(4), 4)),
 ];
 
 const OF_IMAGES: [Row; 7] = [

@@ -166,6 +166,8 @@ impl Gpu {
     /// creates it from the data of an earlier run of the program ([`wgpu::Device::create_pipeline_cache`], which is unsafe because
     /// wgpu does not check the data), and saves [`wgpu::PipelineCache::get_data`] afterwards. `examples/pipeline_cache.rs` does both.
     ///
+    /// A handle to the cache keeps the device: drop it before the pool.
+    ///
     /// Drivers for PCs have caches of their own on disk, which are on by default. A pipeline cache helps where there is none, as
     /// on many phones, and where the application's data is deleted separately.
     ///
