@@ -10,6 +10,8 @@
 //!    bind-group layouts, the latched fault, the destroyed segments, the wakers of reads, the poller's state, the
 //!    timer's state, the list of threads, the program cache.
 //!
+//! A kernel that a warm-up has looked up is compiled under a lock of its own, by a thread that holds no other lock.
+//!
 //! wgpu runs the application's callbacks inside `Queue::submit` and `Device::poll`, on the calling thread. A callback
 //! may drop a tensor, read, or record. Therefore no lock is held across either call: a batch is appended to the
 //! [submission] queue under the recorder's lock, and submitted without that lock.

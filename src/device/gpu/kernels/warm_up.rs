@@ -96,7 +96,7 @@ fn run_empty(gpu: &Gpu, programs: &[Arc<Program>]) -> Result<(), DeviceError> {
     let groups = (0..=most).map(|count| dummies(gpu, &buffer, count)).collect::<Result<Vec<_>, _>>()?;
     for program in programs {
         let mut commands = gpu.commands();
-        commands.dispatch_nothing(program, &groups[program.tensors])?;
+        commands.dispatch_nothing(program, &groups[program.tensors], &buffer)?;
         let is_due = commands.due();
         drop(commands);
         if is_due {

@@ -51,6 +51,10 @@ impl GpuCommands<'_> {
     /// refuses the kernel or a bind group, the driver copies the rest.
     fn copy_by_kernel(&mut self, from: &Location<GpuSegment>, to: &Location<GpuSegment>) -> u64 {
         let Some(piece) = self.gpu.kernel_copies.piece(from, to, &self.gpu.limits) else { return 0 };
+        // Segments in host memory cannot be bound.
+        if ![from, to].iter().all(|place| place.segment.own_buffer().usage().contains(wgpu::BufferUsages::STORAGE)) {
+            return 0;
+        }
         let (whole, mut start) = (from.size / UNIT * UNIT, 0);
         while start < whole {
             let bytes = piece.min(whole - start);
@@ -155,6 +159,26 @@ mod tests {
         assert_eq!(copy(&at(1024, 10_240), &at(0, 10_240))?, Some((true, 10)));
         gpu.set_kernel_copies(None);
         assert_eq!(copy(&one, &other)?, Some((false, 1)));
+        Ok(())
+    }
+
+    /// Copies by spilling, which would otherwise try to bind the segment each time.
+    #[test]
+    fn the_driver_copies_to_and_from_host_memory() -> Outcome<()> {
+        let required_features = wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor { required_features, ..Default::default() });
+        let gpu = Gpu::from_device(device, queue);
+        gpu.set_kernel_copies(Some(0));
+        let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
+        let [one, other] = [heap.add_segment(SubPool::Small, 4096)?, heap.add_segment(SubPool::Small, 4096)?];
+        let host = gpu.create_host_segment(4096)?.ok_or("the device has the feature")?;
+        let place = Location { id: one, segment: gpu.create_segment(4096)?, offset: 0, size: 4096 };
+        let host = Location { id: other, segment: host, ..place.clone() };
+        for (from, to) in [(&place, &host), (&host, &place)] {
+            gpu.commands().copy(from, to)?;
+            assert_eq!(recorded(&gpu), Some((false, 1)));
+            assert!(gpu.submission.recorder().copier.is_none(), "the kernel was not considered");
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Dispatches, and the recorder's state for them.
 
 use super::super::kernels::{BindGroups, Passing, Program, Ring, Slot, Timing, Unbinder};
+use super::super::own::OwnBuffer;
 use super::super::{Gpu, GpuSegment};
 use super::{GpuCommands, Recorder};
 use crate::device::{CacheUse, Location, MemoryLimits};
@@ -155,18 +156,20 @@ impl GpuCommands<'_> {
 }
 
 impl GpuCommands<'_> {
-    /// Records a dispatch of no workgroups, with a group of dummy tensors: a driver that compiles a kernel at its first dispatch
-    /// compiles it then.
+    /// Records a dispatch of no workgroups, with a group of dummy tensors in a buffer: a driver that compiles a kernel at its first
+    /// dispatch compiles it then.
     pub(in super::super) fn dispatch_nothing(
         &mut self,
         program: &Program,
         dummies: &wgpu::BindGroup,
+        buffer: &Arc<OwnBuffer>,
     ) -> Result<(), DeviceError> {
         let compiled = program.compiled()?;
         self.checked(|commands| {
             let gpu = commands.gpu;
             let recorder = &mut *commands.recorder;
-            recorder.depend_on(gpu, compiled.verdicts.iter())?;
+            recorder.depend_on(gpu, compiled.verdicts.iter().chain([buffer.verdict()]))?;
+            recorder.keep(buffer);
             let parameters = vec![0; program.parameter_bytes as usize];
             let slot = match compiled.passing {
                 Passing::Uniform => Some(recorder.parameter_slot(gpu, &parameters)?),
