@@ -21,8 +21,11 @@ const MOST_SPAN: usize = 1 << 18;
 const PARTS: usize = 2048;
 /// Channels of a unit of `conv2d_weight_tiled.wgsl`.
 const PACK: usize = 8;
-/// Invocations of `conv2d_weight_tiled.wgsl` that occupy a large GPU, and the least and most slices of a part.
+/// Invocations of `conv2d_weight_tiled.wgsl` that occupy a large GPU, and the workgroups that are distributed evenly over its
+/// multiprocessors: with 144 tiles of 128 × 128 in one part, an H100 with 132 of them is half idle.
 const MANY_INVOCATIONS: usize = 1 << 16;
+const MANY_WORKGROUPS: usize = 512;
+/// The least and most slices of a part.
 const LEAST_SLICES: usize = 16;
 const MOST_SLICES: usize = 1 << 14;
 /// Tiles of [`CONV2D_WEIGHT_TILED`] by the number of outputs of a group.
@@ -107,7 +110,7 @@ impl Convolution {
             Kernel::Single => self.parts(name, gradient, image, SINGLE)?,
             Kernel::Tiled(number) => {
                 let &WeightTile { tile, slice, by_lines, ref shader } = &CONV2D_WEIGHT_TILED[number];
-                let least = MANY_INVOCATIONS / CONV2D_WEIGHT_TILED[number].invocations();
+                let least = (MANY_INVOCATIONS / CONV2D_WEIGHT_TILED[number].invocations()).max(MANY_WORKGROUPS);
                 self.parts(name, gradient, image, Tile { shader, tile, pack: PACK, by_lines, slice, least })?
             }
         };
