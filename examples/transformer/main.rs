@@ -97,6 +97,11 @@ fn transformer(options: &Options) -> Result<ExitCode, Failure> {
     let mut report = Report::open(options.watch)?;
     let before = report.warm_up()?;
     {
+        // The kernels of a step are compiled on all processors. The model of this step has no memory.
+        let pool = &report.pool;
+        let (ahead, warm_up) = pool.warm_up(|| Training::new(pool, &text, sizes, options)?.step().map(drop))?;
+        ahead?;
+        report.note(format!("{} kernels were compiled before the first step.", warm_up.kernels));
         let mut training = Training::new(&report.pool, &text, sizes, options)?;
         train(&mut report, &mut training, options)?;
         decode(&mut report, &training.model, &text, options)?;

@@ -116,6 +116,23 @@ fn batch(pool: &Pool, pictures: &[Picture], seed: u64) -> Result<[Tensor; 2], Te
     Ok([images, Tensor::from_slice(pool, &classes, [pictures.len(), size, size])?])
 }
 
+/// Trains on one batch, and returns the loss, a scalar. `between` is called after the forward pass.
+fn learn(
+    model: &mut UNet,
+    trainer: &mut Trainer,
+    [images, classes]: &[Tensor; 2],
+    between: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Tensor, Failure> {
+    let (scores, kept) = model.forward(images)?;
+    between()?;
+    let loss = scores.cross_entropy(classes, CrossEntropy::default())?;
+    let gradient = scores.cross_entropy_backward(classes, CrossEntropy::default())?;
+    drop(scores);
+    model.backward(kept, &gradient)?;
+    trainer.step(model.parameters())?;
+    Ok(loss)
+}
+
 /// Trains until the accuracy on validation images is high enough.
 fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(), Failure> {
     let pool = report.pool.clone();
@@ -123,7 +140,16 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
     let mut pictures =
         |count: usize| -> Vec<Picture> { (0..count).map(|_| Picture::random(options.size, &mut random)).collect() };
     let unseen = batch(&pool, &pictures(UNSEEN), u64::MAX)?;
-    let mut trainer = Trainer::new(AdamW { learning_rate: 3e-3, ..AdamW::default() });
+    let trainer = || Trainer::new(AdamW { learning_rate: 3e-3, ..AdamW::default() });
+    // The kernels of a step are compiled on all processors. The model of this step has no memory.
+    let ahead = || -> Result<(), Failure> {
+        let images = batch(&pool, &[Picture::random(options.size, &mut Rng::with_seed(options.seed))], 0)?;
+        learn(&mut UNet::new(&pool, 0)?, &mut trainer(), &images, || Ok(())).map(drop)
+    };
+    let (ahead, warm_up) = pool.warm_up(ahead)?;
+    ahead?;
+    report.note(format!("{} kernels were compiled before the first step.", warm_up.kernels));
+    let mut trainer = trainer();
     let mut course = Course::default();
     let mut overlap: Option<Overlap> = None;
     let found = |overlap: &Option<Overlap>| overlap.map_or(0.0, |overlap| overlap.of_shapes());
@@ -135,16 +161,12 @@ fn train(report: &mut Report, model: &mut UNet, options: &Options) -> Result<(),
         let step = course.steps();
         // The first steps are observed, and the later ones allocated by a plan.
         let mut training_step = || -> Result<Tensor, Failure> {
-            let [images, classes] = batch(&pool, &pictures(options.batch), step as u64)?;
-            let (scores, kept) = model.forward(&images)?;
-            #[cfg(feature = "report")]
-            page(&pool, step, options)?;
-            let loss = scores.cross_entropy(&classes, CrossEntropy::default())?;
-            let gradient = scores.cross_entropy_backward(&classes, CrossEntropy::default())?;
-            drop(scores);
-            model.backward(kept, &gradient)?;
-            trainer.step(model.parameters())?;
-            Ok(loss)
+            let images = batch(&pool, &pictures(options.batch), step as u64)?;
+            learn(model, &mut trainer, &images, || {
+                #[cfg(feature = "report")]
+                page(&pool, step, options)?;
+                Ok(())
+            })
         };
         let mut planned_step = || if planned { repeat.run(&mut training_step)? } else { training_step() };
         let loss = if options.profile == Some(step) {
