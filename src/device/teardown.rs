@@ -103,8 +103,16 @@ pub(crate) fn is_destroying() -> bool {
     GATE.state().destructions > 0
 }
 
-/// Registers that the calling thread uses a driver.
+/// Registers that the calling thread uses a driver, so that its end waits for destructions and drops on other threads.
+///
+/// Not on Windows. There a thread ends with the lock of the system's loader held, which other threads need to begin and to end, among
+/// them those that a drop waits for; with this wait each drop of a pool took ten seconds. The drivers with the defect are of Linux, and
+/// the end of a process stops all other threads first.
 pub(crate) fn note_thread() {
+    if cfg!(windows) {
+        return;
+    }
+
     struct Ends;
 
     impl Drop for Ends {

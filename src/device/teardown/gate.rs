@@ -166,7 +166,9 @@ impl Gate {
     /// Notes the end of the calling thread. Waits for a destruction, and on a thread of the application for the drop of a memory on
     /// another thread; at most the longest wait.
     pub(super) fn end_thread(&self) {
-        let drops = if IS_OF_POOL.with(Cell::get) { usize::MAX } else { OWN_DROPS.with(Cell::get) };
+        // Where thread-local values are gone by now, the thread does not wait.
+        let own = || OWN_DROPS.try_with(Cell::get).unwrap_or(usize::MAX);
+        let drops = if IS_OF_POOL.try_with(Cell::get).unwrap_or(true) { usize::MAX } else { own() };
         let blocks = |state: &mut State| state.destructions > 0 || state.drops > drops;
         wait_while(&self.changed, self.state(), self.times.longest_wait, blocks).last_end = Some(Instant::now());
     }

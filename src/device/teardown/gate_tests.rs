@@ -153,9 +153,12 @@ fn a_panic_does_not_block_later_calls() {
     assert_eq!(calls_of_this_thread(), 0);
 }
 
+/// On Windows the end of a thread must not wait, so none is registered.
 #[test]
-fn the_end_of_a_registered_thread_is_noted() {
+fn the_end_of_a_registered_thread_is_noted_except_on_windows() {
     let before = Instant::now();
+    let dropping = cfg!(windows).then(|| GATE.drop_memory());
     thread::spawn(note_thread).join().expect("no panic");
-    assert!(GATE.state().last_end.is_some_and(|end| end >= before));
+    drop(dropping);
+    assert_eq!(GATE.state().last_end.is_some_and(|end| end >= before), !cfg!(windows));
 }
