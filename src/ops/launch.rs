@@ -2,6 +2,7 @@
 
 use super::placed::Binding;
 use crate::device::gpu::Program;
+pub(super) use crate::device::gpu::grid;
 use crate::error::TensorError;
 use crate::pool::record;
 use crate::tensor::{Layout, Tensor, collapse_in_place};
@@ -10,9 +11,6 @@ use crate::tensor::{Layout, Tensor, collapse_in_place};
 pub(super) fn workgroup_size(tensor: &Tensor) -> u32 {
     with_gpu(tensor, crate::device::Gpu::workgroup_size)
 }
-
-/// The largest number of workgroups in one dimension of a dispatch: WebGPU's minimum limit, so that no query is necessary.
-const MOST_WORKGROUPS: u32 = 65_535;
 
 /// The largest number of loop iterations of one invocation, the sum over all its loops. Mesa's software drivers (22.3, LLVM) end
 /// every loop of an invocation after 65,536 iterations in total, without an error: the remaining elements keep stale bytes. The
@@ -31,15 +29,6 @@ pub(super) fn loop_limit() -> u64 {
 /// that ends a loop counts as one iteration.
 pub(super) const fn iterations(times: u64, inside: u64) -> u64 {
     times.saturating_mul(inside.saturating_add(1)).saturating_add(1)
-}
-
-/// Returns a grid of at least `count` workgroups in two dimensions. Kernels number the workgroups row by row and skip the excess.
-pub(super) fn grid(count: u32) -> [u32; 3] {
-    if count <= MOST_WORKGROUPS {
-        return [count, 1, 1];
-    }
-    let rows = count.div_ceil(MOST_WORKGROUPS);
-    [count.div_ceil(rows), rows, 1]
 }
 
 /// Returns a number of elements as u32. The index of an invocation is below the number of workgroups in a grid times their size,
@@ -308,15 +297,5 @@ mod tests {
         assert_eq!(check_iterations("test", 65_535), Ok(()));
         let refused = TensorError::TooManyIterations { operation: "test", iterations: 65_536, limit: 65_535 };
         assert_eq!(check_iterations("test", 65_536), Err(refused));
-    }
-
-    #[test]
-    fn a_grid_covers_its_count_and_wastes_less_than_a_row() {
-        for count in [0, 1, 65_535, 65_536, 1 << 20, (1 << 24) + 1] {
-            let [x, y, z] = grid(count);
-            let covered = u64::from(x) * u64::from(y) * u64::from(z);
-            assert!(covered >= u64::from(count) && covered < u64::from(count) + u64::from(x).max(1), "{count}");
-            assert!(x <= 65_535 && y <= 65_535);
-        }
     }
 }

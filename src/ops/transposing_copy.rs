@@ -30,8 +30,8 @@ const BATCH_RANK: usize = KERNEL_RANK - 2;
 const TILE: usize = 32;
 /// Below this size of either dimension, most of a tile would be empty.
 const LEAST: usize = 8;
-/// The largest number of workgroups in one dimension of a dispatch: WebGPU's minimum limit.
-const MOST_WORKGROUPS: usize = 65_535;
+/// The largest number of workgroups in one dimension of a dispatch.
+const MOST_WORKGROUPS: usize = crate::device::gpu::MOST_WORKGROUPS as usize;
 
 /// A copy in tiles.
 #[derive(Clone, Copy, Debug)]

@@ -107,14 +107,22 @@ fn a_warm_up_on_a_lost_device_returns_the_loss_and_the_operation_too() -> Outcom
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     pool.memory().notify_lost("test");
     let lost = DeviceError::Lost { reason: "test".into() };
-    let (dry, warm_up) = match pool.warm_up(|| Tensor::ones(&pool, [3], DType::F32)?.exp().map(drop)) {
-        Ok(done) => done,
-        Err(error) => {
-            assert_eq!(error, WarmUpError::Compile(lost));
-            return Ok(());
-        }
-    };
-    assert_eq!((dry, warm_up.kernels), (Err(TensorError::Device(lost)), 0));
+    let ones = || Tensor::ones(&pool, [3], DType::F32)?.exp().map(drop);
+    let (dry, warm_up) = pool.warm_up(ones)?;
+    assert_eq!((dry, warm_up.kernels), (Err(TensorError::Device(lost.clone())), 0));
+    assert_eq!(ones(), Err(TensorError::Allocate(wgpu_pool::AllocateError::Device(lost))));
+    Ok(())
+}
+
+#[test]
+fn a_device_that_is_lost_during_a_warm_up_fails_it() -> Outcome {
+    let Some(pool) = adapter::fresh() else { return Ok(()) };
+    let warm_up = pool.warm_up(|| -> Result<(), TensorError> {
+        Tensor::ones(&pool, [3], DType::F32)?.exp()?;
+        pool.memory().notify_lost("test");
+        Ok(())
+    });
+    assert_eq!(warm_up.map(drop), Err(WarmUpError::Compile(DeviceError::Lost { reason: "test".into() })));
     Ok(())
 }
 

@@ -199,6 +199,29 @@ impl CheckedDevice {
         Ok((InContext::new(pipeline, &self.context, &self.kept), [module, verdict]))
     }
 
+    /// Compiles a kernel of the device layer, whose layout wgpu derives from the shader. Returns the verdicts on the shader and on the
+    /// pipeline.
+    pub(super) fn kernel(
+        &self,
+        label: &'static str,
+        wgsl: &str,
+        entry: &str,
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Result<(InContext<wgpu::ComputePipeline>, [Verdict; 2]), DeviceError> {
+        let label = Some(label);
+        let source = wgpu::ShaderSource::Wgsl(wgsl.into());
+        let (module, verdict) = self.shader_module(wgpu::ShaderModuleDescriptor { label, source })?;
+        let descriptor = wgpu::ComputePipelineDescriptor {
+            label,
+            layout: None,
+            module: &module,
+            entry_point: Some(entry),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache,
+        };
+        self.pipeline(&descriptor, verdict)
+    }
+
     /// Returns the layout of a pipeline's group 0, which wgpu derived from the shader.
     pub(super) fn derived_layout(
         &self,

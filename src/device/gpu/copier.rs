@@ -6,6 +6,7 @@
 //! overwrites only bytes that were copied before it, and wgpu's barriers keep the dispatches in order.
 
 use super::super::context::InContext;
+use super::grid::grid;
 use super::verdict::Verdict;
 use super::{Gpu, GpuSegment};
 use crate::device::{Location, MemoryLimits};
@@ -18,8 +19,6 @@ pub(super) const UNIT: u64 = 16;
 /// WebGPU's default limits permit 256 invocations, and the crate's smallest device 128.
 const UNITS: u64 = 4;
 const INVOCATIONS: u64 = 128;
-/// The most workgroups in one dimension of a dispatch: WebGPU's minimum limit.
-const MOST_WORKGROUPS: u64 = 65_535;
 /// The most bytes of one dispatch, so that indices stay below 2³².
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -62,18 +61,7 @@ pub(super) struct Copier {
 
 impl Copier {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
-        let label = Some("wgpu-pool copy");
-        let source = wgpu::ShaderSource::Wgsl(SOURCE.into());
-        let (module, verdict) = gpu.checked.shader_module(wgpu::ShaderModuleDescriptor { label, source })?;
-        let pipeline = wgpu::ComputePipelineDescriptor {
-            label,
-            layout: None,
-            module: &module,
-            entry_point: Some("copy_units"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        };
-        let (pipeline, verdicts) = gpu.checked.pipeline(&pipeline, verdict)?;
+        let (pipeline, verdicts) = gpu.checked.kernel("wgpu-pool copy", SOURCE, "copy_units", None)?;
         let layout = gpu.checked.derived_layout(&pipeline)?;
         Ok(Self { pipeline, layout, verdicts })
     }
@@ -96,18 +84,16 @@ impl Copier {
     }
 
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, bytes: u64) {
-        let [x, y] = grid(bytes);
+        let [x, y, z] = grid(workgroups(bytes));
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, group, &[]);
-        pass.dispatch_workgroups(x, y, 1);
+        pass.dispatch_workgroups(x, y, z);
     }
 }
 
-/// Returns the workgroups, in two dimensions, that copy this many bytes, at most [`MOST_BYTES`].
-fn grid(bytes: u64) -> [u32; 2] {
-    let count = bytes.div_ceil(UNIT * UNITS * INVOCATIONS);
-    let rows = count.div_ceil(MOST_WORKGROUPS).max(1);
-    [count.div_ceil(rows), rows].map(|size| u32::try_from(size).expect("at most 2^17 workgroups"))
+/// Returns the workgroups that copy this many bytes, at most [`MOST_BYTES`].
+fn workgroups(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT * UNITS * INVOCATIONS)).expect("at most 2^17 workgroups")
 }
 
 /// The part of a copy that one dispatch makes.
@@ -164,12 +150,10 @@ mod tests {
     use crate::heap::{Heap, HeapOptions, SubPool};
 
     #[test]
-    fn a_grid_copies_every_unit_and_stays_within_the_limit_of_each_dimension() {
-        for bytes in [UNIT, 8192, 8208, 65_535 * 8192, 65_536 * 8192, MOST_BYTES] {
-            let [x, y] = grid(bytes).map(u64::from);
-            assert!(x <= MOST_WORKGROUPS && y <= MOST_WORKGROUPS, "{bytes}");
-            let copied = x * y * UNIT * UNITS * INVOCATIONS;
-            assert!(copied >= bytes && copied < bytes + x * UNIT * UNITS * INVOCATIONS, "{bytes}");
+    fn workgroups_copy_every_unit_and_fewer_than_one_of_them_is_idle() {
+        for bytes in [UNIT, 8192, 8208, 65_535 * 8192, MOST_BYTES] {
+            let copied = u64::from(workgroups(bytes)) * UNIT * UNITS * INVOCATIONS;
+            assert!(copied >= bytes && copied < bytes + UNIT * UNITS * INVOCATIONS, "{bytes}");
         }
     }
 

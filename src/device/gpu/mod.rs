@@ -20,6 +20,7 @@ pub(crate) mod adapter;
 mod checked;
 mod copier;
 mod driver;
+mod grid;
 #[cfg(feature = "tensor")]
 mod kernels;
 mod missing;
@@ -39,6 +40,8 @@ pub use recorder::GpuCommands;
 pub use startup::Startup;
 pub use submission::Fault;
 
+#[cfg(feature = "tensor")]
+pub(crate) use grid::{MOST_WORKGROUPS, grid};
 #[cfg(feature = "tensor")]
 pub(crate) use kernels::{
     ExpressionKey, LARGEST_WORKGROUP, Program, ProgramDescriptor, ProgramKey, SLOT_BYTES, Structure,

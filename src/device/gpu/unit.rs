@@ -26,6 +26,8 @@ fn merge(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) b
 }
 ";
 
+const LABEL: &str = "wgpu-pool unit merger";
+
 /// The pipeline and the buffer of a merge.
 #[derive(Debug)]
 pub(super) struct UnitMerger {
@@ -39,22 +41,11 @@ pub(super) struct UnitMerger {
 
 impl UnitMerger {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
-        let label = Some("wgpu-pool unit merger");
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let units = Arc::new(gpu.buffer("wgpu-pool unit merger", 2 * COPY_UNIT, usage, false)?.trusted());
-        let source = wgpu::ShaderSource::Wgsl(SOURCE.into());
-        let (module, verdict) = gpu.checked.shader_module(wgpu::ShaderModuleDescriptor { label, source })?;
-        let pipeline = wgpu::ComputePipelineDescriptor {
-            label,
-            layout: None,
-            module: &module,
-            entry_point: Some("merge"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        };
-        let (pipeline, verdicts) = gpu.checked.pipeline(&pipeline, verdict)?;
+        let units = Arc::new(gpu.buffer(LABEL, 2 * COPY_UNIT, usage, false)?.trusted());
+        let (pipeline, verdicts) = gpu.checked.kernel(LABEL, SOURCE, "merge", None)?;
         let group = wgpu::BindGroupDescriptor {
-            label,
+            label: Some(LABEL),
             layout: &gpu.checked.derived_layout(&pipeline)?,
             entries: &[wgpu::BindGroupEntry { binding: 0, resource: units.as_entire_binding() }],
         };

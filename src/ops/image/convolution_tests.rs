@@ -256,6 +256,25 @@ fn every_kernel_gives_every_convolution_and_its_gradient_by_the_input() -> Resul
     Ok(())
 }
 
+/// The columns have 3.1 MiB, the operands and the result 1.1.
+#[test]
+fn without_room_for_columns_the_gradient_by_the_input_is_computed_without_them() -> Result<(), TensorError> {
+    let options = PoolOptions { limit: Some(3 << 20), ..PoolOptions::default() };
+    let Ok(pool) = Pool::request_blocking(options) else { return Ok(()) };
+    let options = Conv2d { padding: 3.into(), ..Conv2d::default() };
+    let (gradient, weight) = (Tensor::randn(&pool, [1, 64, 64, 64], 1)?, Tensor::randn(&pool, [64, 4, 7, 7], 2)?);
+    let run = || gradient.conv2d_input([1, 4, 64, 64], &weight, options)?.read_blocking::<f32>();
+    let wanted = run()?;
+    let refused = pool.remedies().out_of_memory;
+    let found = few_channels::forced::with(1000, run)?;
+    assert!(pool.remedies().out_of_memory > refused, "the columns do not fit");
+    assert_eq!(found, wanted, "by the same kernel");
+    pool.set_limit(None);
+    let folded = few_channels::forced::with(1000, run)?;
+    assert!(folded.iter().zip(&wanted).all(|(one, other)| (one - other).abs() < 1e-2));
+    Ok(())
+}
+
 /// Kernels round channels up, and multiply what they read there by zeros: it must not be an element of the next group or image.
 #[test]
 fn no_kernel_reads_elements_of_another_group_or_image() -> Result<(), TensorError> {

@@ -194,20 +194,9 @@ impl Gpu {
         let refused = |reason: &str| DeviceError::Validation {
             message: format!("a pipeline cache, which must be of the pool's device: {reason}"),
         };
-        let compile = || {
-            let source = wgpu::ShaderSource::Wgsl("@compute @workgroup_size(1) fn empty() {}".into());
-            let label = Some("wgpu-pool pipeline cache");
-            let (module, verdict) = self.checked.shader_module(wgpu::ShaderModuleDescriptor { label, source })?;
-            let pipeline = wgpu::ComputePipelineDescriptor {
-                label,
-                layout: None,
-                module: &module,
-                entry_point: Some("empty"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                cache: Some(cache),
-            };
-            self.checked.pipeline(&pipeline, verdict).map(drop)
-        };
+        const EMPTY: &str = "@compute @workgroup_size(1) fn empty() {}";
+
+        let compile = || self.checked.kernel("wgpu-pool pipeline cache", EMPTY, "empty", Some(cache)).map(drop);
         match catch_unwind(AssertUnwindSafe(compile)) {
             Ok(Err(DeviceError::Validation { message })) => Err(refused(&message)),
             Ok(outcome) => outcome.map_err(|error| self.loss_or(error)),

@@ -23,21 +23,7 @@ impl Unbinder {
         let slots = gpu.device.limits().max_storage_buffers_per_shader_stage.min(MAX_SLOTS);
         let usage = wgpu::BufferUsages::STORAGE;
         let buffer = gpu.buffer("wgpu-pool unbinder", u64::from(slots) * STRIDE, usage, false)?;
-        let source = source(slots);
-        let module = wgpu::ShaderModuleDescriptor {
-            label: Some("wgpu-pool unbinder"),
-            source: wgpu::ShaderSource::Wgsl(source.into()),
-        };
-        let (module, verdict) = gpu.checked.shader_module(module)?;
-        let pipeline = wgpu::ComputePipelineDescriptor {
-            label: Some("wgpu-pool unbinder"),
-            layout: None,
-            module: &module,
-            entry_point: Some("unbind"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        };
-        let (pipeline, _) = gpu.checked.pipeline(&pipeline, verdict)?;
+        let (pipeline, _) = gpu.checked.kernel("wgpu-pool unbinder", &source(slots), "unbind", None)?;
         let entries: Vec<_> = (0..slots).map(|slot| entry(&buffer, slot)).collect();
         let group = wgpu::BindGroupDescriptor {
             label: Some("wgpu-pool unbinder"),
