@@ -9,36 +9,8 @@
 #[path = "../src/device/gpu/submission/queue.rs"]
 mod queue;
 
-/// The equivalent of `src/device/gpu/submission/sync.rs`.
-mod sync {
-    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
-    pub(crate) use shuttle::thread::ThreadId;
-    use std::sync::PoisonError;
-    use std::time::Duration;
-
-    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The checker may end a pause at any time.
-    pub(crate) fn wait<'a, T>(
-        condvar: &Condvar,
-        mutex: &'a Mutex<T>,
-        guard: MutexGuard<'a, T>,
-        pause: Option<Duration>,
-    ) -> MutexGuard<'a, T> {
-        if pause.is_some() {
-            drop(guard);
-            shuttle::thread::yield_now();
-            return lock(mutex);
-        }
-        condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn this_thread() -> ThreadId {
-        shuttle::thread::current().id()
-    }
-}
+#[path = "model/sync.rs"]
+mod sync;
 
 use queue::{Driver, Queue};
 use shuttle::rand::{Rng, thread_rng};
@@ -47,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, Weak};
 use std::time::Duration;
-use sync::lock;
+use sync::{check, lock};
 
 /// What happens when an item is submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,24 +276,6 @@ fn act_at_random(world: &World, steps: usize) {
     }
 }
 
-/// Far more steps than any of these programs takes: exceeding the number means an infinite loop.
-fn config() -> shuttle::Config {
-    let mut config = shuttle::Config::new();
-    config.max_steps = shuttle::MaxSteps::FailAfter(100_000);
-    config
-}
-
-fn check(iterations: usize, act: impl Fn() + Send + Sync + 'static) {
-    let scheduler = shuttle::scheduler::RandomScheduler::new(iterations);
-    shuttle::Runner::new(scheduler, config()).run(act);
-}
-
-/// PCT scheduling: few context switches at random places, which finds most rare interleavings.
-fn check_rare(iterations: usize, act: impl Fn() + Send + Sync + 'static) {
-    let scheduler = shuttle::scheduler::PctScheduler::new(3, iterations);
-    shuttle::Runner::new(scheduler, config()).run(act);
-}
-
 fn random_program(threads: usize, steps: usize, is_served: bool) {
     let world = World::new();
     let service = is_served.then(|| world.serve());
@@ -361,13 +315,11 @@ fn random_program(threads: usize, steps: usize, is_served: bool) {
 #[test]
 fn items_arrive_in_order_for_every_interleaving_of_two_threads() {
     check(3000, || random_program(2, 4, true));
-    check_rare(1000, || random_program(2, 4, true));
 }
 
 #[test]
 fn items_arrive_in_order_for_every_interleaving_of_three_threads() {
     check(1500, || random_program(3, 3, true));
-    check_rare(500, || random_program(3, 3, true));
 }
 
 #[test]
@@ -393,7 +345,6 @@ fn an_open_batch_is_submitted_without_a_further_call() {
         service.join().expect("nothing panics");
     };
     check(2000, program);
-    check_rare(500, program);
 }
 
 /// The last handle of a pool is dropped at any time, possibly in a callback.
@@ -423,5 +374,4 @@ fn a_queue_can_be_closed_at_any_time_and_drops_its_items() {
         assert_eq!(world.alive.load(Ordering::Relaxed), 0, "items outlive the queue");
     };
     check(2000, program);
-    check_rare(500, program);
 }

@@ -1,74 +1,12 @@
 //! A model checker runs the gate that destroys devices apart from calls and from the ends of threads
 //! (`src/device/teardown/gate.rs`), in thousands of random interleavings. A lost wake-up is a deadlock, which the checker reports.
-//!
-//! Time advances only while a thread waits for time, so that no wait ends because of the longest wait.
 
 // The same source file as in the crate, with the checker's locks and threads.
 #[path = "../src/device/teardown/gate.rs"]
 mod gate;
 
-/// The equivalent of `src/device/teardown/sync.rs`.
-mod sync {
-    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
-    pub(super) use shuttle::thread_local;
-    use std::cell::Cell;
-    use std::ops::Add;
-    use std::sync::PoisonError;
-    use std::time::Duration;
-
-    std::thread_local! {
-        /// The time of the model, whose threads are run by one thread of the system.
-        static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    }
-
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub(super) struct Instant(Duration);
-
-    impl Instant {
-        pub(super) fn now() -> Self {
-            Self(NOW.get())
-        }
-
-        pub(super) fn saturating_duration_since(self, earlier: Self) -> Duration {
-            self.0.saturating_sub(earlier.0)
-        }
-    }
-
-    impl Add<Duration> for Instant {
-        type Output = Self;
-
-        fn add(self, time: Duration) -> Self {
-            Self(self.0 + time)
-        }
-    }
-
-    pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Without a longest wait: whatever ends only because of it is a deadlock.
-    pub(super) fn wait_while<'a, T>(
-        condvar: &Condvar,
-        guard: MutexGuard<'a, T>,
-        _longest: Duration,
-        blocks: impl FnMut(&mut T) -> bool,
-    ) -> MutexGuard<'a, T> {
-        condvar.wait_while(guard, blocks).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The time passes while other threads take a step.
-    pub(super) fn wait<'a, T>(
-        _condvar: &Condvar,
-        mutex: &'a Mutex<T>,
-        guard: MutexGuard<'a, T>,
-        time: Duration,
-    ) -> MutexGuard<'a, T> {
-        drop(guard);
-        NOW.set(NOW.get() + time);
-        shuttle::thread::yield_now();
-        lock(mutex)
-    }
-}
+#[path = "model/sync.rs"]
+mod sync;
 
 use gate::{Gate, Times};
 use shuttle::rand::{Rng, thread_rng};
@@ -77,7 +15,7 @@ use shuttle::thread::{spawn, yield_now};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
-use sync::Instant;
+use sync::{Instant, check};
 
 const QUIET: Duration = Duration::from_millis(20);
 
@@ -168,17 +106,6 @@ impl World {
             }
         }
     }
-}
-
-fn check(iterations: usize, act: impl Fn() + Send + Sync + Copy + 'static) {
-    let mut config = shuttle::Config::new();
-    // Far more than any of these programs takes.
-    config.max_steps = shuttle::MaxSteps::FailAfter(100_000);
-    let random = shuttle::scheduler::RandomScheduler::new(iterations);
-    shuttle::Runner::new(random, config.clone()).run(act);
-    // Few context switches at random places, which finds most rare interleavings.
-    let rare = shuttle::scheduler::PctScheduler::new(3, iterations / 3);
-    shuttle::Runner::new(rare, config).run(act);
 }
 
 fn random_program(threads: usize, steps: usize) {

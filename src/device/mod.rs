@@ -21,6 +21,7 @@ mod context;
 mod driver_model;
 pub(crate) mod gpu;
 mod host;
+mod sync;
 mod teardown;
 
 pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback};

@@ -19,8 +19,8 @@
 mod gate;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod gate_tests;
-mod sync;
 
+use super::sync;
 use gate::{Gate, Times};
 #[cfg(all(test, not(target_arch = "wasm32")))]
 use std::cell::Cell;

@@ -147,7 +147,7 @@ impl Gate {
             }
             let time = if is_busy { left } else { quiet.min(left) };
             let time = time.min(turn_ends.saturating_duration_since(now));
-            state = wait(&self.changed, &self.state, state, time);
+            state = wait(&self.changed, &self.state, state, Some(time));
         }
         state.closing -= usize::from(is_closing);
         state.destructions += 1;

@@ -7,6 +7,8 @@ use super::super::staging::Chunk;
 use super::super::verdict::Verdict;
 use super::fence::{Fence, Ticket};
 use super::health::Health;
+#[cfg(not(target_arch = "wasm32"))]
+use super::poller;
 use super::queue;
 use crate::error::DeviceError;
 use std::any::Any;
@@ -156,6 +158,21 @@ impl Handover {
                 "wgpu creates no more buffers on the device, and the application reported no reason".into()
             });
         }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl poller::Device for Handover {
+    fn poll(&self) {
+        self.checked.poll();
+    }
+
+    fn is_lost(&self) -> bool {
+        self.health.is_lost()
+    }
+
+    fn check_for_loss(&self) {
+        Handover::check_for_loss(self);
     }
 }
 

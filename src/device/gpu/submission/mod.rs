@@ -41,7 +41,6 @@ mod health;
 #[cfg(not(target_arch = "wasm32"))]
 mod poller;
 mod queue;
-mod sync;
 #[cfg(test)]
 mod tests;
 #[cfg(not(target_arch = "wasm32"))]
@@ -50,6 +49,8 @@ mod thread_end;
 mod threads;
 #[cfg(not(target_arch = "wasm32"))]
 mod timer;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod timer_tests;
 #[cfg(not(target_arch = "wasm32"))]
 mod wait;
 
@@ -70,6 +71,7 @@ use super::recorder::Recorder;
 #[cfg(not(target_arch = "wasm32"))]
 use super::try_lock;
 use super::{GpuSegment, lock};
+use crate::device::sync;
 #[cfg(target_arch = "wasm32")]
 use crate::error::DeviceError;
 use batch::{Destruction, Handover};
@@ -287,7 +289,9 @@ impl Submission {
     pub(super) fn note_thread(self: &Arc<Self>) {
         // First, so that its end is noted last.
         teardown::note_thread();
-        if !self.is_inline {
+        // On Windows the wait would hold the lock of the loader, which the submission thread needs to begin, and a process that exits
+        // ends its other threads first.
+        if !self.is_inline && !cfg!(windows) {
             thread_end::note(self);
         }
     }

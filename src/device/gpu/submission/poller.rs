@@ -1,12 +1,23 @@
 //! The poller thread. Callbacks of a native device run only while a thread polls the device; this thread polls while a
 //! read is pending. Browsers poll by themselves and have no threads.
 
-use super::super::lock;
-use super::batch::{Handover, message_of};
+use super::batch::message_of;
+use super::sync::{Mutex, lock, sleep, yield_now};
 use super::threads::Threads;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The device that is polled.
+pub(super) trait Device: Send + Sync + 'static {
+    /// Runs callbacks that are due, which may panic.
+    fn poll(&self);
+
+    fn is_lost(&self) -> bool;
+
+    /// Checks whether the device is lost, after a panic.
+    fn check_for_loss(&self);
+}
 
 /// The delay between two polls of a device: none at first, since most waits are short, then increasing.
 ///
@@ -28,8 +39,8 @@ impl Backoff {
     pub(super) fn pause(&mut self) {
         self.polls += 1;
         match self.polls.checked_sub(Self::YIELDS) {
-            None => std::thread::yield_now(),
-            Some(late) => std::thread::sleep((Self::SHORTEST * (1 + late / 8)).min(Self::LONGEST)),
+            None => yield_now(),
+            Some(late) => sleep((Self::SHORTEST * (1 + late / 8)).min(Self::LONGEST)),
         }
     }
 }
@@ -51,7 +62,7 @@ struct State {
 
 /// Keeps the poller thread polling until dropped.
 #[derive(Debug)]
-pub(in super::super) struct Polled(Arc<Mutex<State>>);
+pub(crate) struct Polled(Arc<Mutex<State>>);
 
 impl Drop for Polled {
     fn drop(&mut self) {
@@ -61,21 +72,20 @@ impl Drop for Polled {
 
 impl Poller {
     /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait.
-    pub(super) fn watch(&self, handover: &Arc<Handover>, threads: &Arc<Threads>) -> Polled {
-        let was_running = {
-            let mut state = lock(&self.state);
-            state.awaited += 1;
-            std::mem::replace(&mut state.is_running, true)
-        };
-        if !was_running {
-            let (handover, state) = (Arc::clone(handover), Arc::clone(&self.state));
-            if let Err(error) = threads.spawn("wgpu-pool poller", move || poll_while_awaited(&handover, &state)) {
-                log::warn!(
+    pub(super) fn watch(&self, device: &Arc<impl Device>, threads: &Arc<Threads>) -> Polled {
+        let mut state = lock(&self.state);
+        state.awaited += 1;
+        if !state.is_running {
+            // With the lock, so that no other read relies on a thread that is then refused.
+            let (device, shared) = (Arc::clone(device), Arc::clone(&self.state));
+            match threads.spawn("wgpu-pool poller", move || poll_while_awaited(&*device, &shared)) {
+                Ok(()) => state.is_running = true,
+                Err(error) => log::warn!(
                     "wgpu-pool: cannot spawn the poller thread, so the application must poll the device: {error}"
-                );
-                lock(&self.state).is_running = false;
+                ),
             }
         }
+        drop(state);
         Polled(Arc::clone(&self.state))
     }
 
@@ -90,21 +100,21 @@ impl Poller {
 }
 
 /// The main loop of the poller thread: polls until no read is pending, or the device is lost.
-fn poll_while_awaited(handover: &Handover, state: &Mutex<State>) {
+fn poll_while_awaited(device: &impl Device, state: &Mutex<State>) {
     let mut pause = Backoff::default();
     loop {
         {
             let mut state = lock(state);
-            if state.awaited == 0 || state.is_closed || handover.health.is_lost() {
+            if state.awaited == 0 || state.is_closed || device.is_lost() {
                 state.is_running = false;
                 break;
             }
         }
         // A panic comes from an application callback, or from wgpu if the device is lost.
-        let polled = catch_unwind(AssertUnwindSafe(|| handover.checked.poll()));
+        let polled = catch_unwind(AssertUnwindSafe(|| device.poll()));
         if let Err(panic) = polled {
             log::error!("wgpu-pool: a callback panicked on the poller thread: {}", message_of(&*panic));
-            handover.check_for_loss();
+            device.check_for_loss();
         }
         pause.pause();
     }

@@ -1,5 +1,5 @@
 //! The core of the submission queue: numbered items, handed over in order by one thread at a time. It uses neither wgpu
-//! nor clocks, so that a model checker can run it (`tests/submission_model`).
+//! nor clocks, so that a model checker can run it (`tests/submission_model.rs`).
 //!
 //! The parent module documents the states of an item and the guarantee.
 

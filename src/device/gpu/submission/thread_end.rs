@@ -11,6 +11,9 @@
 //! the ending thread also waits until the commands have been executed. A hardware driver needs no such wait: the
 //! operating system stops the device.
 //!
+//! Not on Windows: thread-local destructors hold the lock of the loader there, which other threads need to begin and to end, and a process
+//! that exits ends its other threads before it runs any destructor.
+//!
 //! Meanwhile the ending thread keeps the submission queue, and with it the device. A program may exit while a thread ends, even
 //! after it has joined the thread (`std::thread::scope` does not wait for the destructors of thread-local values). NVIDIA's driver crashes
 //! if a device is then destroyed. Therefore a pool that is dropped waits until ending threads have dropped the queue, so that the

@@ -1,11 +1,11 @@
 //! The pool's own threads. Dropping the pool waits for them to end, so that none is inside the driver at process exit,
-//! which crashes Mesa's software Vulkan driver.
+//! which crashes Mesa's software Vulkan driver. `tests/threads_model.rs` runs this file, the timer and the poller with the locks, threads and
+//! clock of a model checker.
 
-use super::super::lock;
+use super::sync::{Condvar, Mutex, ThreadId, lock, spawn, this_thread, wait_while};
 use crate::device::teardown;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::ThreadId;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest wait for the threads to end. A thread ends after its current submission or poll. On a software driver a
@@ -33,8 +33,11 @@ pub(super) struct Running(Arc<Threads>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let this_thread = std::thread::current().id();
-        lock(&self.0.state).running.retain(|&thread| thread != this_thread);
+        let this_thread = this_thread();
+        let running = &mut lock(&self.0.state).running;
+        if let Some(index) = running.iter().position(|&thread| thread == this_thread) {
+            running.swap_remove(index);
+        }
         self.0.ended.notify_all();
     }
 }
@@ -45,14 +48,15 @@ impl Threads {
     /// # Errors
     /// The system's error if it cannot create a thread.
     pub(super) fn spawn(self: &Arc<Self>, name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        // The thread registers its end with this lock, so its start is registered before.
         let mut state = lock(&self.state);
-        let registration = Running(Arc::clone(self));
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        let this = Arc::clone(self);
+        let thread = spawn(name, move || {
+            let _registration = Running(this);
             teardown::note_thread_of_pool();
-            let _registration = registration;
             act();
         })?;
-        state.running.push(thread.thread().id());
+        state.running.push(thread);
         Ok(())
     }
 
@@ -63,7 +67,7 @@ impl Threads {
         if state.is_closed {
             return None;
         }
-        state.running.push(std::thread::current().id());
+        state.running.push(this_thread());
         Some(Running(Arc::clone(self)))
     }
 
@@ -71,12 +75,11 @@ impl Threads {
     /// callback that drops the last handle of a pool may run on one of these threads, which then must not wait for
     /// itself.
     pub(super) fn join(&self) {
-        let this_thread = std::thread::current().id();
+        let this_thread = this_thread();
         let mut state = lock(&self.state);
         state.is_closed = true;
         let others = |state: &mut State| state.running.iter().any(|&thread| thread != this_thread);
-        let waited = self.ended.wait_timeout_while(state, JOIN_TIMEOUT, others);
-        if waited.is_ok_and(|(_, outcome)| outcome.timed_out()) {
+        if others(&mut wait_while(&self.ended, state, JOIN_TIMEOUT, others)) {
             log::warn!(
                 "wgpu-pool: a thread of a dropped pool is still in a callback or in the driver after {JOIN_TIMEOUT:?}"
             );
