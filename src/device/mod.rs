@@ -120,6 +120,7 @@ pub struct DriverHoldings {
 /// The usage of one cache. Every cached object can be created again, at a cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct CacheUse {
     /// The kind of the cached objects, such as `pipelines`.
     pub name: Cow<'static, str>,

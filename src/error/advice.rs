@@ -96,9 +96,13 @@ impl OutOfMemory {
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::DeviceFull => write!(f, "the device is full, and not of this pool: end other programs that use it"),
+            Self::DeviceFull => write!(f, "other programs or pools use the device's memory: close them"),
             Self::FreeOnDevice { allocated } => {
-                write!(f, "the device has no more: free some of the {} that this pool has allocated", Bytes(allocated))
+                write!(
+                    f,
+                    "the device is out of memory: free some of the {} that this pool has allocated",
+                    Bytes(allocated)
+                )
             }
             Self::AboveLimit { least_limit } => {
                 write!(f, "raise the limit to {} or more, or ask for less at a time", Bytes(least_limit))

@@ -48,7 +48,7 @@ pub enum DeviceError {
         unit: u64,
     },
     /// A transfer exceeds the range of its block.
-    #[error("bytes {offset}..{} are outside of the {size} bytes that are there", offset.saturating_add(*length))]
+    #[error("bytes {offset}..{} are outside of the {size} bytes of the storage", offset.saturating_add(*length))]
     OutOfRange {
         /// Offset of the transfer, in bytes.
         offset: u64,
@@ -91,7 +91,7 @@ pub enum DeviceError {
         pins: u32,
     },
     /// Other threads kept using a storage while its bytes were read back.
-    #[error("{} are in use by other threads and stay on the device", Bytes(*bytes))]
+    #[error("{} are in use by other threads and stay on the device: try again later", Bytes(*bytes))]
     InUse {
         /// The bytes of the storage.
         bytes: u64,
@@ -103,7 +103,7 @@ pub enum DeviceError {
     #[error("a storage of zero bytes has no buffer range; skip the command")]
     ZeroBytes,
     /// The memory stores no bytes: it is the accounting memory.
-    #[error("the accounting memory holds no bytes")]
+    #[error("the accounting memory stores no contents: use `HostMemory` or a GPU")]
     NoBytes,
     /// The call needs the bytes of a tensor, and this thread is in a [dry run](crate::Pool::dry_run), which executes nothing.
     #[error("a dry run executes nothing, so there is nothing to read or to pin in {}: leave the call out of it", Bytes(*bytes))]
@@ -118,7 +118,7 @@ pub enum DeviceError {
         bytes: u64,
     },
     /// The adapter lacks a required feature.
-    #[error("the adapter has no {feature}")]
+    #[error("{feature} is not available: the adapter lacks it, or the device was created without it")]
     Unsupported {
         /// The feature, by wgpu's name.
         feature: &'static str,

@@ -30,7 +30,7 @@ pub struct WorkingSet {
 impl fmt::Display for WorkingSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes, missing, limit, refused, pinned_segments, kept, reserved, host, host_limit } = *self;
-        write!(f, "the tensors of one command take {}, and {} of them find no room: ", Bytes(bytes), Bytes(missing))?;
+        write!(f, "the tensors of one command take {}, and {} of that do not fit: ", Bytes(bytes), Bytes(missing))?;
         match (limit, refused) {
             (_, Some(refused)) => write!(f, "the device refused {}", Bytes(refused))?,
             (Some(limit), None) => write!(f, "limit {}", Bytes(limit))?,
@@ -78,7 +78,7 @@ mod tests {
         };
         assert_eq!(
             set.to_string(),
-            "the tensors of one command take 96.0 MiB, and 32.0 MiB of them find no room: limit 64.0 MiB, reserved 64.0 MiB, \
+            "the tensors of one command take 96.0 MiB, and 32.0 MiB of that do not fit: limit 64.0 MiB, reserved 64.0 MiB, \
              in segments with pins 0 B, kept on the device 0 B, in host memory 32.0 MiB of at most 512.0 MiB; raise the \
              limit, or divide the command"
         );

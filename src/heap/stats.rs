@@ -33,6 +33,7 @@ pub struct SubPoolStats {
 /// Invariant: requested ≤ allocated ≤ active ≤ reserved, and active + inactive = reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Stats {
     /// Requested bytes of the allocated blocks.
     pub requested: Counter,

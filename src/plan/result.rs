@@ -97,13 +97,13 @@ impl Plan {
         self.height - self.lower_bound
     }
 
-    /// Tells whether no plan is lower: the gap is 0.
+    /// Returns whether no plan is lower: the gap is 0.
     #[must_use]
     pub fn is_optimal(&self) -> bool {
         self.gap() == 0
     }
 
-    /// Tells whether the plan fits this many bytes.
+    /// Returns whether the plan fits this many bytes.
     #[must_use]
     pub fn fits(&self, capacity: u64) -> bool {
         self.height <= capacity

@@ -332,7 +332,7 @@ impl<M: Memory> Inner<M> {
         let shortfall = match state.heap.allocate(requested) {
             Ok(block) => {
                 state.remedies.served_late += 1;
-                log::debug!("wgpu-pool: a hole came in for a request of {}", Bytes(requested.get()));
+                log::debug!("wgpu-pool: another thread freed memory for a request of {}", Bytes(requested.get()));
                 return Step::Served(block);
             }
             Err(shortfall) => shortfall,

@@ -222,7 +222,7 @@ impl<M: Memory> Pool<M> {
         Self { inner: Arc::clone(inner) }
     }
 
-    /// Returns the memory below the pool.
+    /// Returns the [`Memory`] that the pool allocates from.
     #[must_use]
     pub fn memory(&self) -> &M {
         &self.inner.memory

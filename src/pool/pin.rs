@@ -89,6 +89,7 @@ impl<M: Memory> Storage<M> {
 }
 
 /// A guard that keeps a block at its location, for commands outside the pool's recorder. Created by [`Storage::pin`].
+#[must_use = "the block is unpinned when the guard is dropped"]
 pub struct Pinned<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     block: BlockId,

@@ -96,6 +96,7 @@ pub struct PinSnapshot {
 /// A segment with its blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct SegmentSnapshot {
     /// The segment's id.
     pub id: SegmentId,

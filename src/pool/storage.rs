@@ -75,7 +75,7 @@ impl<M: Memory> Storage<M> {
         Pool::of(&self.inner)
     }
 
-    /// Returns the memory below the pool.
+    /// Returns the [`Memory`] that the pool allocates from.
     #[cfg(feature = "tensor")]
     pub(crate) fn memory(&self) -> &M {
         &self.inner.memory

@@ -107,6 +107,7 @@ fn replaying_the_events_yields_the_counters<S: Subject>(memory: S::Memory) -> Ou
             EventKind::SegmentCreated => reserved += event.size,
             EventKind::SegmentReleased => reserved -= event.size,
             EventKind::Move | EventKind::Trim | EventKind::OutOfMemory => {}
+            kind => panic!("the effect of {kind:?} on the totals is not stated"),
         }
     }
     let stats = pool.stats();

@@ -232,7 +232,7 @@ impl Gpu {
     /// device cannot bind.
     ///
     /// On adapters where it is known to be faster, the default is a measured number. NVIDIA's Vulkan driver copies 1 GiB at a
-    /// third of the rate of the kernel on an H100. `cargo bench --bench kernels -- copy` shows both rates on any adapter.
+    /// third of the rate of the kernel on an H100. `cargo bench --bench kernels -- "copy by"` shows both rates on any adapter.
     pub fn set_kernel_copies(&self, smallest: Option<u64>) {
         if self.device.adapter_info().backend != wgpu::Backend::Gl {
             self.kernel_copies.set(smallest);

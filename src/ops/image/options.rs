@@ -14,7 +14,7 @@ pub struct Padding {
     pub bottom: usize,
     /// Before the first column.
     pub left: usize,
-    /// Behind the last column.
+    /// After the last column.
     pub right: usize,
 }
 
@@ -64,11 +64,11 @@ impl From<[usize; 2]> for Padding {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2d {
-    /// Places from one position of the kernel to the next.
+    /// Stride in elements.
     pub stride: [usize; 2],
     /// Zeros around the images.
     pub padding: Padding,
-    /// Places from one element of the kernel to the next.
+    /// Dilation in elements.
     pub dilation: [usize; 2],
     /// The number of groups into which input and output channels are divided; each group is convolved separately. A depthwise
     /// convolution has as many groups as channels.
@@ -86,13 +86,13 @@ impl Default for Conv2d {
 pub struct MaxPool2d {
     /// Size of the window.
     pub kernel: [usize; 2],
-    /// Places from one position of the window to the next.
+    /// Stride in elements.
     pub stride: [usize; 2],
     /// Padding with −∞; at most half of the window's extent.
     pub padding: [usize; 2],
-    /// Places from one element of the window to the next.
+    /// Dilation in elements.
     pub dilation: [usize; 2],
-    /// Whether there is a last position that begins within the padded image and ends beyond it.
+    /// Whether the output size is rounded up, which allows a last window that extends past the padded image (PyTorch's `ceil_mode`).
     pub ceil_mode: bool,
 }
 
@@ -109,12 +109,12 @@ impl MaxPool2d {
 pub struct AvgPool2d {
     /// Size of the window.
     pub kernel: [usize; 2],
-    /// Places from one position of the window to the next.
+    /// Stride in elements.
     pub stride: [usize; 2],
     /// Zeros around the images; at most half of the window with `ceil_mode` or without `count_include_pad`.
     pub padding: [usize; 2],
-    /// Whether there is a last position that begins within the padded image and ends beyond it. Elements beyond the
-    /// padded image do not count.
+    /// Whether the output size is rounded up, which allows a last window that extends past the padded image (PyTorch's `ceil_mode`).
+    /// Elements beyond the padded image do not count.
     pub ceil_mode: bool,
     /// Whether the zeros of the padding count in the mean.
     pub count_include_pad: bool,
@@ -133,11 +133,11 @@ impl AvgPool2d {
 pub struct Unfold {
     /// Size of the window.
     pub kernel: [usize; 2],
-    /// Places from one position of the window to the next.
+    /// Stride in elements.
     pub stride: [usize; 2],
     /// Zeros around the images.
     pub padding: Padding,
-    /// Places from one element of the window to the next.
+    /// Dilation in elements.
     pub dilation: [usize; 2],
 }
 

@@ -236,7 +236,7 @@ impl Tensor {
     }
 }
 
-/// What an average is over.
+/// The divisor of an average.
 #[derive(Clone, Copy, Debug)]
 struct Average {
     planes: Planes,

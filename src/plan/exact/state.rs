@@ -240,7 +240,7 @@ impl<'a> State<'a> {
         self.capacity.saturating_sub(left)
     }
 
-    /// Tells whether a piece must be placed before any piece that is above it or has a larger rank: passing over the piece would waste more
+    /// Returns whether a piece must be placed before any piece that is above it or has a larger rank: passing over the piece would waste more
     /// than a section can spare.
     pub(super) fn must_be_placed(&self, index: u32) -> bool {
         let (piece, index) = (self.piece(index), index as usize);

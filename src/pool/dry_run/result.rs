@@ -55,7 +55,7 @@ impl DryRun {
         &self.reserved
     }
 
-    /// Returns who holds memory at the peak of requested bytes, largest first: one holder for each call site, label and scope. Their bytes
+    /// Returns the holders of memory at the peak of requested bytes, largest first: one holder for each call site, label and scope. Their bytes
     /// add up to the peak, except in a pool with spilling, where blocks in host memory are holders too.
     #[must_use]
     pub fn holders(&self) -> &[Holder] {

@@ -9,7 +9,7 @@ use std::fmt;
 pub struct RepeatStats {
     /// The number of runs.
     pub runs: u64,
-    /// Runs whose requests were all placed as a plan says.
+    /// Runs whose requests were all placed at their planned locations.
     pub agreeing: u64,
     /// Runs that differed from every plan in at least one request.
     pub deviating: u64,
@@ -25,7 +25,7 @@ pub struct RepeatStats {
     pub heap_requests: u64,
     /// The size of the arena.
     pub arena: u64,
-    /// The largest peak of the planned blocks of a kind, which no arena can undercut.
+    /// The largest peak of the planned blocks of a kind: a lower bound of the arena's size.
     pub lower_bound: u64,
     /// The number of times that the arena was created.
     pub arenas_created: u64,
