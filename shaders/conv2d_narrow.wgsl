@@ -1,4 +1,4 @@
-// conv2d_narrow: a convolution or its gradient by the input with few outputs: output[o, window] = sum over k of weights[k, o] *
+// conv2d_narrow: a convolution or its input gradient with few outputs: output[o, window] = sum over k of weights[k, o] *
 // image[k, window], where k is a channel and a tap, plus the previous output if `accumulate` is 1, then the epilogue of
 // lib/epilogue.wgsl.
 //

@@ -1,4 +1,4 @@
-// conv2d_single: a convolution or its gradient by the input with one output in a group, as a depthwise one has: output[o, window] =
+// conv2d_single: a convolution or its input gradient with one output in a group, as a depthwise one has: output[o, window] =
 // sum over the channels of the group and the taps of image[c, position] * weights[k, o], then the epilogue of
 // lib/row_epilogue.wgsl.
 //

@@ -1,4 +1,4 @@
-// conv2d_tiled: a convolution or its gradient by the input as an implicit matrix product: output[o, window] = sum over k of
+// conv2d_tiled: a convolution or its input gradient as an implicit matrix product: output[o, window] = sum over k of
 // weights[k, o] * image[k, window], where k is a channel and a tap, plus the previous output if `accumulate` is 1, then the
 // epilogue of lib/row_epilogue.wgsl. The matrix of the image is never stored: each tile of it is gathered from the image.
 //

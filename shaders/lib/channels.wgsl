@@ -1,4 +1,4 @@
-// The K dimension of convolutions, or the lines of the gradient by the weight: units of PACK adjacent channels of one tap, ordered
+// The K dimension of convolutions, or the lines of the weight gradient: units of PACK adjacent channels of one tap, ordered
 // by chunk of channels, then by tap, so that consecutive units read neighbouring elements of the same channels. Channels past the
 // last one count as zeros.
 //

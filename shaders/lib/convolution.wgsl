@@ -1,11 +1,11 @@
-// Common part of the kernels for convolutions and for their gradients by the input. Both are
+// Common part of the kernels for convolutions and for their input gradients. Both are
 //   output[n, o, place] = sum over channels c and taps t of image[n, c, position] * weight[o, c, t]
 // over the taps whose position exists and is inside the image:
 //   convolution:           position = place * stride - padding + t * dilation
-//   gradient by the input: position * stride = place + padding - t * dilation
+//   input gradient: position * stride = place + padding - t * dilation
 //
 // The places of an output are divided into phases by their remainder: place = first + window * phases. A convolution has one
-// phase; the gradient by the input has as many as the stride on each axis. In each phase the taps that have a position are an
+// phase; the input gradient has as many as the stride on each axis. In each phase the taps that have a position are an
 // arithmetic progression, number i is tap + i * tap_step, and
 //   position = corner + window * stride + i * tap_move
 // with a stride of 1 in the gradient. So the zeros between the elements of a strided gradient are never multiplied or stored.

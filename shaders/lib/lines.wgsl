@@ -1,4 +1,4 @@
-// The K dimension of convolutions, or the lines of the gradient by the weight, with few channels: units of PACK adjacent lines, where
+// The K dimension of convolutions, or the lines of the weight gradient, with few channels: units of PACK adjacent lines, where
 // a line is a channel and a tap, in the order of the weight. Nothing is rounded up to PACK channels: with 3 channels and 3 × 3 taps
 // there are 32 lines instead of the 72 of lib/channels.wgsl, whose functions this file replaces. The positions of the taps are
 // computed once, in workgroup memory, since divisions by the number of taps would take longer than the sums.

@@ -181,7 +181,7 @@ pub(super) struct Blocks<'a> {
     pub(super) name: &'static str,
     pub(super) options: Conv2d,
     pub(super) window: KernelWindow,
-    /// The images, or their shape for the gradient by the images.
+    /// The images, or their shape for the input gradient.
     pub(super) images: [usize; 4],
     /// The shape of the result of the convolution.
     pub(super) result: [usize; 4],
@@ -207,7 +207,7 @@ impl Blocks<'_> {
         Ok(output)
     }
 
-    /// The gradient by the images.
+    /// The input gradient.
     #[track_caller]
     pub(super) fn gradient(&self, gradient: &Tensor, weight: &Tensor) -> Result<Tensor, TensorError> {
         let output = gradient.new_empty(self.images, gradient.dtype())?;
@@ -229,7 +229,7 @@ impl Blocks<'_> {
         Ok(output)
     }
 
-    /// The gradient by the weight, in the dtype of sums.
+    /// The weight gradient, in the dtype of sums.
     #[track_caller]
     pub(super) fn weight_gradient(&self, gradient: &Tensor, images: &Tensor) -> Result<Tensor, TensorError> {
         let number = gradient.dtype().number();

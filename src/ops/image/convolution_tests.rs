@@ -180,7 +180,7 @@ fn with<R>(kernel: Option<Kernel>, limit: u64, act: impl FnOnce() -> R) -> R {
     }
 }
 
-/// The convolution and its gradient by the input.
+/// The convolution and its input gradient.
 fn check(pool: &Pool, dtype: DType, case: Case, kernel: Option<Kernel>, limit: u64) -> Result<(), TensorError> {
     let context = format!("{dtype} {case:?} {kernel:?} {limit}");
     let [of_image, of_weight, of_result] = case.shapes();

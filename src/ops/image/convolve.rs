@@ -270,7 +270,7 @@ impl Convolution {
         }
     }
 
-    /// The gradient by the input as sums over the gradient of the result.
+    /// The input gradient as sums over the gradient of the result.
     fn gradient(&self, name: &'static str) -> Correlation {
         let Correlation { channels, outputs, size, written, .. } = self.correlation(name);
         Correlation {
@@ -291,7 +291,7 @@ impl Convolution {
         windows + iterations(4, 0) + iterations(BLOCK as u64, iterations(FOUR as u64, 0))
     }
 
-    /// The convolution that makes the gradient by the input out of that of the result, if there is one.
+    /// The convolution that makes the input gradient out of that of the result, if there is one.
     fn reversed(&self) -> Option<Self> {
         let Self { planes, outputs, groups, out, window, .. } = *self;
         if window.stride != [1, 1] {

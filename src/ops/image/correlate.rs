@@ -1,4 +1,4 @@
-//! Convolutions and their gradients by the input as one kernel: the kernels of `lib/convolution.wgsl`, which are given the image
+//! Convolutions and their input gradients as one kernel: the kernels of `lib/convolution.wgsl`, which are given the image
 //! and the packed weights, and never an unfolded image.
 
 use super::KernelWindow;
@@ -61,7 +61,7 @@ struct PackParams {
     tap_stride: [u32; 2],
 }
 
-/// The sums that both a convolution and its gradient by the input are, as stated in `lib/convolution.wgsl`.
+/// The sums that both a convolution and its input gradient are, as stated in `lib/convolution.wgsl`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Correlation {
     pub(super) name: &'static str,
@@ -75,7 +75,7 @@ pub(super) struct Correlation {
     pub(super) written: [usize; 2],
     /// The window of the convolution, also for its gradient.
     pub(super) window: KernelWindow,
-    /// Whether this is the gradient by the input of the convolution.
+    /// Whether this is the input gradient of the convolution.
     pub(super) is_gradient: bool,
 }
 

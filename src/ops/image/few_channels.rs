@@ -46,7 +46,7 @@ impl Convolution {
         (bytes <= largest).then_some(rows)
     }
 
-    /// The gradient by the input, of images with at least one window.
+    /// The input gradient, of images with at least one window.
     #[track_caller]
     pub(super) fn folded_gradient(
         &self,
@@ -102,7 +102,7 @@ pub(in crate::ops) mod forced {
         pub(super) static ROWS: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
-    /// Runs `act` with the columns of so many rows of windows for every gradient by the input of a convolution without groups.
+    /// Runs `act` with the columns of so many rows of windows for every input gradient of a convolution without groups.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops) fn with<R>(rows: usize, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&ROWS, Some(rows), act)

@@ -1,4 +1,4 @@
-//! Gradients of convolutions by the weight, in parts of the windows that are added up in a fixed order.
+//! Weight gradients of convolutions, in parts of the windows that are added up in a fixed order.
 
 use super::convolve::Convolution;
 use super::{Convolved, Run};
@@ -68,7 +68,7 @@ struct Params {
     unused: u32,
 }
 
-/// The kernel that computes a gradient by the weight.
+/// The kernel that computes a weight gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum Kernel {
     /// `conv2d_weight.wgsl`.
@@ -99,7 +99,7 @@ const SINGLE: Tile =
     Tile { shader: &CONV2D_WEIGHT_SINGLE, tile: [1, 12], pack: 1, by_lines: false, slice: 64, least: 4096 };
 
 impl Convolution {
-    /// The gradient by the weight of a gradient with at least one window, and a weight with at least one element.
+    /// The weight gradient of a gradient with at least one window, and a weight with at least one element.
     #[track_caller]
     pub(super) fn weight_gradient(
         &self,
@@ -278,7 +278,7 @@ pub(in crate::ops) mod forced {
         pub(super) static KERNEL: Cell<Option<Kernel>> = const { Cell::new(None) };
     }
 
-    /// Runs `act` with this kernel for every gradient by the weight.
+    /// Runs `act` with this kernel for every weight gradient.
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&KERNEL, Some(kernel), act)

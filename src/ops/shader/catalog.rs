@@ -238,7 +238,7 @@ macro_rules! weight_gradient {
     };
 }
 
-/// Gradients of convolutions by the weight, by the size of the tile; the last two are for few channels.
+/// Weight gradients of convolutions, by the size of the tile; the last two are for few channels.
 pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 5] = [
     weight_gradient!(128, 128, 16, "channels"),
     weight_gradient!(64, 64, 16, "channels"),

@@ -70,7 +70,7 @@ fn conv2d_options() -> Conv2d {
     Conv2d { stride: [2, 1], padding: [1, 2].into(), dilation: [1, 2], groups: 1 }
 }
 
-/// A convolution and its gradient by the input, which has more loops.
+/// A convolution and its input gradient, which has more loops.
 fn convolution(pool: &Pool, kernel: Option<CorrelationKernel>) -> Found {
     let (image, weight) = (numbers(pool, &IMAGE)?, numbers(pool, &WEIGHT)?);
     let Some(kernel) = kernel else { return image.conv2d(&weight, None, conv2d_options())?.read_blocking() };
