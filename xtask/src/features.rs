@@ -52,8 +52,8 @@ fn steps() -> Vec<Step> {
             steps.push(Step::cargo(&label, &arguments));
         }
     }
-    // The tests of the allocator alone, with and without files. `cargo xtask test` runs those of the whole crate.
-    for contents in [&[][..], &["report"][..]] {
+    // `cargo xtask test` runs the tests of the whole crate, which is the last.
+    for contents in &CONTENTS[..CONTENTS.len() - 1] {
         let features = joined(all, contents);
         for (kind, which) in [("tests", "--lib --tests"), ("documentation tests", "--doc")] {
             let arguments = format!("test --package wgpu-pool {which} --no-default-features --features={features}");
