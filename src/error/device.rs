@@ -117,6 +117,9 @@ pub enum DeviceError {
         /// The bytes of the storage.
         bytes: u64,
     },
+    /// The storages belong to different pools, whose commands have no common order. Read from one and write to the other.
+    #[error("the storages belong to different pools: read from one and write to the other")]
+    Pools,
     /// The adapter lacks a required feature.
     #[error("{feature} is not available: the adapter lacks it, or the device was created without it")]
     Unsupported {

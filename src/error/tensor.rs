@@ -252,7 +252,7 @@ pub enum TensorError {
         blocks: usize,
     },
     /// The tensors belong to different pools.
-    #[error("{operation}: the tensors belong to different pools")]
+    #[error("{operation}: the tensors belong to different pools: read one and upload it to the pool of the other")]
     Pools {
         /// The operation.
         operation: &'static str,

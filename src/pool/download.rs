@@ -34,11 +34,11 @@ impl<M: Memory> Download<M> {
     /// # Errors
     /// [`DeviceError::OutOfRange`] if the range exceeds the storage or the remaining room; [`DeviceError::Misaligned`];
     /// [`DeviceError::DryRun`] in a dry run; [`DeviceError::DryStorage`] for a storage of a dry run that has ended.
-    ///
-    /// # Panics
-    /// If the storage belongs to a different pool.
+    /// [`DeviceError::Pools`] if the storage belongs to a different pool.
     pub fn add(&mut self, storage: &Storage<M>, offset: u64, length: u64) -> Result<(), DeviceError> {
-        assert!(Arc::ptr_eq(&self.inner, storage.inner()), "the storage belongs to a different pool");
+        if !Arc::ptr_eq(&self.inner, storage.inner()) {
+            return Err(DeviceError::Pools);
+        }
         check_alignment(offset, length)?;
         check_range(offset, length, storage.bytes().next_multiple_of(crate::device::COPY_UNIT))?;
         let Some((mut commands, places)) = self.inner.resolve([storage])? else {

@@ -180,11 +180,11 @@ impl<M: Memory> Storage<M> {
     /// # Errors
     /// [`DeviceError::OutOfRange`] if `target` is shorter. [`DeviceError::Refused`] if the bounce buffer for a copy
     /// within one segment, or the buffer for merging the last unit, cannot be allocated; nothing is recorded then.
-    ///
-    /// # Panics
-    /// If the storages belong to different pools, whose commands have no common order.
+    /// [`DeviceError::Pools`] if the storages belong to different pools.
     pub fn copy_to(&self, target: &Self) -> Result<(), DeviceError> {
-        assert!(Arc::ptr_eq(&self.inner, &target.inner), "the storages belong to different pools");
+        if !Arc::ptr_eq(&self.inner, &target.inner) {
+            return Err(DeviceError::Pools);
+        }
         check_range(0, self.bytes(), target.bytes())?;
         if self.is_same(target) {
             return Ok(());

@@ -181,10 +181,19 @@ fn a_tensor_above_the_largest_binding_is_written_and_read() -> Outcome {
 fn tensors_of_two_pools_are_refused() -> Outcome {
     let (Some(pool), Some(other)) = (adapter::fresh(), adapter::fresh()) else { return Ok(()) };
     let (x, y) = (Tensor::full(&pool, [2, 2], 1.0_f32)?, Tensor::full(&other, [2, 2], 2.0_f32)?);
-    refused(x.add(&y), "add: the tensors belong to different pools");
-    refused(x.matmul(&y), "matmul: the tensors belong to different pools");
-    refused(x.add_scaled_(&y, 1.0_f32), "add_scaled_: the tensors belong to different pools");
-    refused(x.copy_(&y), "copy_: the tensors belong to different pools");
+    refused(x.add(&y), "add: the tensors belong to different pools: read one and upload it to the pool of the other");
+    refused(
+        x.matmul(&y),
+        "matmul: the tensors belong to different pools: read one and upload it to the pool of the other",
+    );
+    refused(
+        x.add_scaled_(&y, 1.0_f32),
+        "add_scaled_: the tensors belong to different pools: read one and upload it to the pool of the other",
+    );
+    refused(
+        x.copy_(&y),
+        "copy_: the tensors belong to different pools: read one and upload it to the pool of the other",
+    );
     assert_usable(&pool, 1)?;
     assert_usable(&other, 1)
 }

@@ -93,19 +93,24 @@ fn blocks_are_aligned_for_any_device() -> Outcome {
 }
 
 #[test]
-#[should_panic(expected = "the storages belong to different pools")]
-fn a_copy_between_two_pools_panics() {
-    let pools = [(); 2].map(|()| Pool::new(HostMemory::default(), options()).expect("the options suit"));
-    let [from, to] = pools.map(|pool| pool.allocate(100).expect("there is room"));
-    let _ = from.copy_to(&to);
-}
-
-#[test]
-#[should_panic(expected = "the storage belongs to a different pool")]
-fn a_download_from_another_pool_panics() {
-    let pools = [(); 2].map(|()| Pool::new(HostMemory::default(), options()).expect("the options suit"));
-    let storage = pools[0].allocate(100).expect("there is room");
-    let _ = pools[1].download(100).expect("there is room").add(&storage, 0, 4);
+fn commands_with_storages_of_two_pools_are_refused_and_change_nothing() -> Outcome {
+    let pools = [(); 2].map(|()| Pool::new(HostMemory::default(), options()));
+    let [first, second] = pools;
+    let (first, second) = (first?, second?);
+    let (from, to) = (first.allocate(100)?, second.allocate(100)?);
+    to.write(0, &[7; 100])?;
+    for _ in 0..2 {
+        assert_eq!(from.copy_to(&to), Err(DeviceError::Pools));
+        assert_eq!(to.copy_to(&from), Err(DeviceError::Pools));
+        let mut download = second.download(104)?;
+        assert_eq!(download.add(&from, 0, 4), Err(DeviceError::Pools));
+        // The download goes on.
+        download.add(&to, 0, 100)?;
+        assert_eq!(download.finish_blocking()?[..100], [7; 100]);
+    }
+    let error = from.copy_to(&to).unwrap_err().to_string();
+    assert_eq!(error, "the storages belong to different pools: read from one and write to the other");
+    Ok(())
 }
 
 // Case 34, where the device runs out of memory and not the limit.
