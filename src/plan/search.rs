@@ -65,7 +65,8 @@ fn pack(count: usize, pieces: Vec<Piece>, sections: u32, capacity: Option<u64>, 
         if job.best <= goal || budget.is_over() {
             break;
         }
-        job.improve(goal, capacity.is_some(), budget);
+        // A capacity at the lower bound may be as far out of reach as the bound itself.
+        job.improve(goal, capacity.is_some_and(|capacity| capacity > bound), budget);
     }
     for job in &high {
         bound = bound.max(job.bound);
