@@ -8,13 +8,13 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum DeviceError {
     /// The memory has no room for a buffer of this size. The device stays usable.
-    #[error("the device refused {}", Bytes(*bytes))]
+    #[error("the device refused {}: free memory, or transfer in smaller pieces", Bytes(*bytes))]
     Refused {
         /// The requested bytes.
         bytes: u64,
     },
     /// The size is above the device's largest buffer, independent of the free memory.
-    #[error("{} is above the device's largest buffer, {}", Bytes(*bytes), Bytes(*limit))]
+    #[error("{} is above the device's largest buffer, {}: divide the data", Bytes(*bytes), Bytes(*limit))]
     TooLarge {
         /// The requested bytes.
         bytes: u64,
@@ -22,7 +22,7 @@ pub enum DeviceError {
         limit: u64,
     },
     /// The tensor is above the largest binding of the device.
-    #[error("{} is above the device's largest binding, {}", Bytes(*bytes), Bytes(*limit))]
+    #[error("{} is above the device's largest binding, {}: divide the data", Bytes(*bytes), Bytes(*limit))]
     BindingTooLarge {
         /// Bytes to bind.
         bytes: u64,

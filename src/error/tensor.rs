@@ -60,7 +60,9 @@ pub enum TensorError {
         dtype: &'static str,
     },
     /// The device does not support the dtype.
-    #[error("{dtype}: {device} has no such numbers in kernels (wgpu's feature SHADER_F16)")]
+    #[error(
+        "{dtype} needs wgpu's feature SHADER_F16, which {device} lacks or did not enable: use f32, or request the feature"
+    )]
     Unsupported {
         /// The dtype.
         dtype: &'static str,
@@ -76,7 +78,7 @@ pub enum TensorError {
         problem: &'static str,
     },
     /// There are no elements from which to choose one.
-    #[error("{operation}: shape {shape:?} leaves no elements to choose from")]
+    #[error("{operation}: shape {shape:?} has no elements to choose from")]
     Empty {
         /// The operation.
         operation: &'static str,
@@ -232,7 +234,9 @@ pub enum TensorError {
         wanted: Vec<usize>,
     },
     /// The operation requires contiguous tensors.
-    #[error("{operation}: a tensor of shape {shape:?} and strides {strides:?} is not contiguous")]
+    #[error(
+        "{operation}: a tensor of shape {shape:?} and strides {strides:?} is not contiguous: call `contiguous` first"
+    )]
     NotContiguous {
         /// The operation.
         operation: &'static str,
@@ -258,7 +262,7 @@ pub enum TensorError {
         operation: &'static str,
     },
     /// The output overlaps an input, or elements of the output overlap each other.
-    #[error("{operation}: the output overlaps {other}")]
+    #[error("{operation}: the output overlaps {other}: use the form that returns a new tensor")]
     Overlap {
         /// The operation.
         operation: &'static str,
@@ -266,7 +270,9 @@ pub enum TensorError {
         other: &'static str,
     },
     /// The tensor has more elements than a kernel can index or a dispatch can cover.
-    #[error("{operation}: {elements} elements are above the {limit} that a kernel can index")]
+    #[error(
+        "{operation}: {elements} elements are above the {limit} that a kernel can index: divide the tensor with `chunk`"
+    )]
     TooManyElements {
         /// The operation.
         operation: &'static str,
@@ -287,7 +293,7 @@ pub enum TensorError {
         limit: u64,
     },
     /// The host has too little memory for the elements.
-    #[error("{operation}: the host has no room for {bytes} bytes")]
+    #[error("{operation}: the host has no room for {bytes} bytes: read parts of the tensor")]
     HostMemory {
         /// The operation.
         operation: &'static str,
@@ -295,7 +301,7 @@ pub enum TensorError {
         bytes: u64,
     },
     /// Other handles share the tensor's memory, so the tensor cannot be moved to the host.
-    #[error("into_host: {others} other handles share the tensor's memory")]
+    #[error("into_host: {others} other handles share the tensor's memory: drop them first")]
     Shared {
         /// The number of other handles.
         others: usize,

@@ -44,13 +44,13 @@ impl Tensor {
     /// [`copy_`](Tensor::copy_) on a [`narrow`](Tensor::narrow) view.
     ///
     /// # Errors
-    /// [`TensorError::Empty`] without tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`] of
+    /// [`TensorError::Zero`] without tensors, [`TensorError::Axis`], [`TensorError::Shape`], [`TensorError::DType`] of
     /// i32 and u32, [`TensorError::Pools`], [`TensorError::Overflow`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn cat(tensors: &[&Self], axis: impl Into<Axis>) -> Result<Self, TensorError> {
         let name = "cat";
         let Some((first, others)) = tensors.split_first() else {
-            return Err(TensorError::Empty { operation: name, shape: Vec::new() });
+            return Err(TensorError::Zero { operation: name, argument: "number of tensors" });
         };
         let axis = first.layout().axis(name, axis)?;
         let mut shape = first.shape().to_vec();
@@ -82,12 +82,12 @@ impl Tensor {
     /// Joins tensors of one shape along a new axis before the given axis; −1 appends the axis. Equals `torch.stack`.
     ///
     /// # Errors
-    /// [`TensorError::Empty`] without tensors, [`TensorError::Axis`], [`TensorError::Rank`]; as [`Tensor::cat`].
+    /// [`TensorError::Zero`] without tensors, [`TensorError::Axis`], [`TensorError::Rank`]; as [`Tensor::cat`].
     #[track_caller]
     pub fn stack(tensors: &[&Self], axis: impl Into<Axis>) -> Result<Self, TensorError> {
         let name = "stack";
         let Some(first) = tensors.first() else {
-            return Err(TensorError::Empty { operation: name, shape: Vec::new() });
+            return Err(TensorError::Zero { operation: name, argument: "number of tensors" });
         };
         if let Some(other) = tensors.iter().find(|other| other.shape() != first.shape()) {
             let (left, right) = (first.shape().to_vec(), other.shape().to_vec());

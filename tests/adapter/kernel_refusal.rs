@@ -153,7 +153,10 @@ fn tensors_that_do_not_fit_the_bindings_are_refused_by_binding() -> Outcome {
     assert!(matches!(error, KernelError::TooShort { binding: 0, wanted: 4, given: 0, .. }));
     let square = zeros(&[8, 8], DType::F32)?;
     let error = dispatch(&[&square.t()?, &x]);
-    assert_eq!(error.to_string(), "dispatch: a tensor of shape [8, 8] and strides [1, 8] is not contiguous");
+    assert_eq!(
+        error.to_string(),
+        "dispatch: a tensor of shape [8, 8] and strides [1, 8] is not contiguous: call `contiguous` first"
+    );
     let alignment = pool.memory().limits().alignment;
     let error = dispatch(&[&x.narrow(0, 1, 10)?, &y]);
     assert_eq!(

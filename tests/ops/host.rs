@@ -80,7 +80,7 @@ fn a_shared_tensor_stays_and_is_given_back() -> Outcome {
     let (clone, view) = (tensor.clone(), tensor.narrow(0, 2, 3)?);
     let refused = tensor.into_host_blocking::<f32>().expect_err("a clone and a view live");
     assert_eq!(refused.error, TensorError::Shared { others: 2 });
-    assert_eq!(refused.to_string(), "into_host: 2 other handles share the tensor's memory");
+    assert_eq!(refused.to_string(), "into_host: 2 other handles share the tensor's memory: drop them first");
     drop(clone);
     let refused = pollster::block_on(refused.tensor.into_host::<f32>()).expect_err("a view lives");
     assert_eq!(refused.error, TensorError::Shared { others: 1 });

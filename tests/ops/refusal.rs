@@ -102,15 +102,27 @@ fn outputs_that_overlap_an_input_or_themselves_are_refused() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let x = Tensor::from_slice(&pool, &[1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 3])?;
     let (top, bottom) = (x.narrow(0, 0, 2)?, x.narrow(0, 1, 2)?);
-    refused(top.add_scaled_(&bottom, 1), "add_scaled_: the output overlaps an input");
-    refused(top.copy_(&bottom), "copy_: the output overlaps an input");
-    refused(x.add_scaled_(&x.t()?, 1), "add_scaled_: the output overlaps an input");
-    refused(x.copy_(&x.t()?), "copy_: the output overlaps an input");
-    refused(x.add_scaled_(&x.narrow(0, 0, 1)?, 1), "add_scaled_: the output overlaps an input");
+    refused(
+        top.add_scaled_(&bottom, 1),
+        "add_scaled_: the output overlaps an input: use the form that returns a new tensor",
+    );
+    refused(top.copy_(&bottom), "copy_: the output overlaps an input: use the form that returns a new tensor");
+    refused(
+        x.add_scaled_(&x.t()?, 1),
+        "add_scaled_: the output overlaps an input: use the form that returns a new tensor",
+    );
+    refused(x.copy_(&x.t()?), "copy_: the output overlaps an input: use the form that returns a new tensor");
+    refused(
+        x.add_scaled_(&x.narrow(0, 0, 1)?, 1),
+        "add_scaled_: the output overlaps an input: use the form that returns a new tensor",
+    );
     let wide = Tensor::full(&pool, [1], 1)?.expand([3])?;
     let other = Tensor::full(&pool, [3], 1)?;
-    refused(wide.add_scaled_(&other, 1), "add_scaled_: the output overlaps itself");
-    refused(wide.copy_(&other), "copy_: the output overlaps itself");
+    refused(
+        wide.add_scaled_(&other, 1),
+        "add_scaled_: the output overlaps itself: use the form that returns a new tensor",
+    );
+    refused(wide.copy_(&other), "copy_: the output overlaps itself: use the form that returns a new tensor");
     assert_eq!(x.read_blocking::<i32>()?, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_usable(&pool, 3)
 }

@@ -71,7 +71,7 @@ fn parts_that_are_not_there_are_refused_with_numbers() -> Outcome {
     refused(x.unsqueeze(-4), "unsqueeze: axis -4 is not one of the 2 of shape [2, 3]");
     refused(x.squeeze(2), "squeeze: axis 2 is not one of the 2 of shape [2, 3]");
     refused(x.flatten(1..4), "flatten: 1..4 by 1 is no range of axis 0, which holds 2");
-    refused(Tensor::stack(&[], 0), "stack: shape [] leaves no elements to choose from");
+    refused(Tensor::stack(&[], 0), "stack: the number of tensors is 0; it has to be 1 or more");
     refused(Tensor::stack(&[&x, &x.t()?], 0), "stack: shapes [2, 3] and [3, 2] do not match");
     refused(x.item_blocking::<f32>(), "item: shape [2, 3] has 6 elements, not one");
     refused(x.fill_(&x), "fill_: shape [2, 3] has 2 dimensions; 0 are needed");
