@@ -33,9 +33,9 @@ pub enum BudgetError {
     },
     /// The program does not fit the limit, so there is no peak to compare or to record.
     DoesNotFit {
-        /// The call site of the refused request.
-        site: Site,
-        /// The error of the request.
+        /// The call site of the refused request. `None` for a command.
+        site: Option<Site>,
+        /// The error of the request or of the command.
         error: AllocateError,
     },
     /// A peak has changed. Sizes are in bytes.
@@ -64,7 +64,10 @@ impl fmt::Display for BudgetError {
             Self::Malformed { path, line, expected } => {
                 write!(f, "{}, line {line}: expected `{expected}` and a number of bytes", path.display())
             }
-            Self::DoesNotFit { site, error } => write!(f, "the program does not fit: {error}, at {site}"),
+            Self::DoesNotFit { site, error } => {
+                write!(f, "the program does not fit: {error}")?;
+                site.as_ref().map_or(Ok(()), |site| write!(f, ", at {site}"))
+            }
             Self::Changed { path, requested, reserved, holders, variable } => {
                 write!(f, "the peak differs from {}: set {variable}=1 to record the new one", path.display())?;
                 write_change(f, "requested", *requested)?;

@@ -24,7 +24,9 @@ impl fmt::Display for DryRun {
             write_peak(f, start, peak.bytes, peak.site.as_ref())?;
         }
         if let Some(refusal) = self.refusal() {
-            writeln!(f, "refused: {}, {}", refusal.error, refusal.site)?;
+            write!(f, "refused: {}", refusal.error)?;
+            refusal.site.as_ref().map_or(Ok(()), |site| write!(f, ", {site}"))?;
+            writeln!(f)?;
         }
         writeln!(f, "{HOLDERS}")?;
         self.holders().iter().try_for_each(|holder| write_holder(f, holder))

@@ -115,6 +115,15 @@ impl Source<'_> {
         }
     }
 
+    /// Records in a dry run that a request was refused.
+    #[track_caller]
+    fn refuse(self, error: &AllocateError) {
+        match self {
+            Self::Pool(pool) => pool.refuse(error),
+            Self::PoolOf(storage) => storage.refuse(error),
+        }
+    }
+
     #[track_caller]
     fn allocate(self, bytes: u64, content: &Content) -> Result<Storage, AllocateError> {
         match self {
@@ -137,7 +146,9 @@ fn create(shape: &[usize], dtype: DType, source: Source<'_>) -> Result<Tensor, T
     }
     if bytes / MOST_BLOCKS >= largest {
         // Some drivers refuse no allocation, and the system ends the program when it uses the memory.
-        return Err(AllocateError::TooLarge { requested: bytes, limit: largest * MOST_BLOCKS }.into());
+        let error = AllocateError::TooLarge { requested: bytes, limit: largest * MOST_BLOCKS };
+        source.refuse(&error);
+        return Err(error.into());
     }
     let most = usize::try_from(largest / dtype.bytes()).unwrap_or(usize::MAX).max(1);
     let (mut storages, mut starts) = (Vec::new(), Vec::new());

@@ -15,7 +15,8 @@ fn a_program_above_the_limit_is_refused_as_in_reality_and_measured_without_the_l
     assert_eq!(Some(&refusal.error), result.as_ref().err());
     let real = program().err().ok_or("the request is above the limit")?;
     assert_eq!(refusal.error.to_string(), real.to_string());
-    assert!(refusal.site.file.ends_with("dry_run_batch.rs") && !dry_run.fits());
+    let site = refusal.site.as_ref().ok_or("a request has a call site")?;
+    assert!(site.file.ends_with("dry_run_batch.rs") && !dry_run.fits());
     let (result, dry_run) = pool.dry_run(|| {
         pool.set_limit(None);
         program()
@@ -47,6 +48,59 @@ fn the_largest_batch_is_the_largest_that_the_real_pool_serves() -> Outcome {
         assert_eq!((found.largest, found.dry_run.fits()), (expected, expected.is_some()), "{range:?}");
     }
     drop(weights);
+    Ok(())
+}
+
+/// Each block fits, and from n = 5 on the two of them do not fit together.
+#[test]
+fn a_command_that_finds_no_room_does_not_fit() -> Outcome {
+    const MIB: u64 = 1 << 20;
+    let limited = PoolOptions { limit: Some(8 * MIB), spill: Some(1 << 30), ..options() };
+    let pool = Pool::new(HostMemory::default(), limited)?;
+    let act = |n: usize| -> Result<(), wgpu_pool::Error> {
+        let (from, to) = (pool.allocate(n as u64 * MIB)?, pool.allocate(n as u64 * MIB)?);
+        Ok(from.copy_to(&to)?)
+    };
+    let found = pool.max_batch(1..=100, act)?;
+    assert_eq!(found.largest, Some(4));
+    act(4)?;
+    let (predicted, dry_run) = pool.dry_run(|| act(6))?;
+    let real = act(6).err().ok_or("12 MiB are above the limit")?;
+    assert_eq!(predicted.err().ok_or("as in reality")?.to_string(), real.to_string());
+    let refusal = dry_run.refusal().ok_or("12 MiB are above the limit")?;
+    assert!(!dry_run.fits() && refusal.site.is_none(), "{refusal:?}");
+    assert!(matches!(&refusal.error, AllocateError::Device(DeviceError::WorkingSet(set)) if set.bytes == 12 * MIB));
+    assert!(dry_run.to_string().contains(&format!("\nrefused: {real}\n")), "{dry_run}");
+    let budget = Budget::at(std::env::temp_dir().join("wgpu-pool-never-written.txt"));
+    let error = budget.record(&dry_run).err().ok_or("there is no peak to record")?;
+    assert_eq!(error.to_string(), format!("the program does not fit: {real}"));
+    Ok(())
+}
+
+/// Moves that the program asks for, and that find no room on one side.
+#[test]
+fn a_move_that_finds_no_room_does_not_fit() -> Outcome {
+    const BLOCK: u64 = 64 << 10;
+    let limited = PoolOptions { limit: Some(4 * BLOCK), spill: Some(2 * BLOCK), ..options() };
+    let pool = Pool::new(HostMemory::default(), limited)?;
+    let blocks = (0..4).map(|_| pool.allocate(BLOCK)).collect::<Result<Vec<_>, _>>()?;
+    let (moved, dry_run) = pool.dry_run(|| blocks.iter().try_for_each(wgpu_pool::Storage::offload))?;
+    let limit = DeviceError::HostLimit { bytes: BLOCK, held: 2 * BLOCK, limit: 2 * BLOCK };
+    assert_eq!(moved, Err(limit.clone()));
+    assert_eq!(dry_run.refusal().map(|refusal| refusal.error.clone()), Some(AllocateError::Device(limit)));
+    let (stayed, dry_run) = pool.dry_run(|| {
+        blocks[0].offload()?;
+        let taken = pool.allocate(BLOCK);
+        blocks[1..].iter().try_for_each(wgpu_pool::Storage::keep_on_device)?;
+        taken.iter().try_for_each(wgpu_pool::Storage::keep_on_device)?;
+        blocks[0].keep_on_device()
+    })?;
+    assert!(matches!(stayed, Err(DeviceError::WorkingSet(_))) && !dry_run.fits(), "{stayed:?}");
+    // Not a lack of memory.
+    let pinned = blocks[0].pin()?;
+    let (moved, dry_run) = pool.dry_run(|| blocks[0].offload())?;
+    assert!(matches!(moved, Err(DeviceError::Pinned { .. })) && dry_run.fits(), "{moved:?}");
+    drop(pinned);
     Ok(())
 }
 

@@ -157,3 +157,45 @@ fn an_optimizer_steps_over_more_parameters_than_fit() -> Outcome {
     }
     Ok(())
 }
+
+/// A dry run of a step that is served in parts fits, and one of a parameter that cannot be divided does not.
+#[test]
+fn a_dry_run_of_an_optimizer_fits_if_the_tensors_of_each_parameter_do() -> Outcome {
+    for (matrices, fits) in [(3, false), (4, true), (9, true)] {
+        let (device, queue) = adapter::noop();
+        let limit = Some(matrices * BYTES);
+        let limited = PoolOptions { limit, smallest_segment: Some(BYTES), spill: Some(u64::MAX), ..options() };
+        let pool = Pool::from_device(device, queue, limited)?;
+        let (done, dry_run) = pool.dry_run(|| {
+            let zeros = || Tensor::zeros(&pool, [SIZE, SIZE], DType::F32);
+            let models = (0..7).map(|_| Ok([zeros()?, zeros()?, zeros()?, zeros()?]));
+            let models = models.collect::<Result<Vec<_>, wgpu_pool::TensorError>>()?;
+            let parameters =
+                models.iter().map(|[x, gradient, mean, mean_square]| AdamWParameter { x, gradient, mean, mean_square });
+            AdamW::default().step(1, &parameters.collect::<Vec<_>>())
+        })?;
+        assert_eq!((done.is_ok(), dry_run.fits()), (fits, fits), "{matrices} matrices fit: {done:?}");
+        // A command after the optimizer is not divided.
+        let copied = || -> Result<(), wgpu_pool::Error> {
+            let (from, to) = (pool.allocate(6 * BYTES)?, pool.allocate(6 * BYTES)?);
+            Ok(from.copy_to(&to)?)
+        };
+        let (copied, dry_run) = pool.dry_run(copied)?;
+        assert!(copied.is_err() && !dry_run.fits(), "{copied:?}");
+    }
+    Ok(())
+}
+
+/// A tensor that is refused before the pool is asked.
+#[test]
+fn a_tensor_above_the_largest_number_of_blocks_does_not_fit() -> Outcome {
+    let (device, queue) = adapter::noop();
+    let pool = Pool::from_device(device, queue, PoolOptions { largest_block: Some(4096), ..options() })?;
+    let found = pool.max_batch(1..=1 << 20, |n| Tensor::empty(&pool, [n, 1 << 20], DType::F32))?;
+    assert_eq!(found.largest, Some(3), "4,096 blocks of 4 KiB are 16 MiB, and are refused");
+    let (refused, dry_run) = pool.dry_run(|| Tensor::empty(&pool, [4, 1 << 20], DType::F32))?;
+    let refusal = dry_run.refusal().ok_or("the tensor is refused")?;
+    assert_eq!(refused.err().map(|error| error.to_string()), Some(refusal.error.to_string()));
+    assert!(refusal.site.as_ref().is_some_and(|site| site.file.ends_with("spill_tensors.rs")), "{refusal:?}");
+    Ok(())
+}

@@ -102,12 +102,14 @@ impl<const N: usize> List<'_, N> {
         let (mut rest, mut most) = (entries, entries.len());
         while let Some(first) = rest.first() {
             let part = &rest[..most.min(rest.len())];
+            let dividing = (part.len() > 1).then(|| first[0].any_storage().dividing());
             let recorded = with_gpu(first[0], |gpu| -> Result<usize, TensorError> {
                 let (done, lacking) = self.record_known(part, variant, gpu)?;
                 // Compiled before the recorder is locked.
                 lacking.map_or(Ok(()), |shader| shader.program(gpu, variant).map(drop))?;
                 Ok(done)
             });
+            drop(dividing);
             match recorded {
                 Err(TensorError::Device(DeviceError::WorkingSet(_))) if part.len() > 1 => most = part.len() / 2,
                 recorded => rest = &rest[recorded?..],

@@ -19,7 +19,8 @@ pub struct MaxBatch {
 
 impl<M: Memory> Pool<M> {
     /// Returns the largest `n` of a range for which `act(n)` fits into the limit: all its requests are served in a
-    /// [dry run](Pool::dry_run). Nothing is executed. Each dry run starts from the pool's present state.
+    /// [dry run](Pool::dry_run), and the tensors of each command fit on the device together. Nothing is executed.
+    /// Each dry run starts from the pool's present state.
     ///
     /// Assumes that the program needs no less memory for a larger `n`: the search doubles the step from the first number of the range until a
     /// number does not fit, and halves it from there. At most 2 · log₂(length) + 2 dry runs, none with more than twice the distance of the

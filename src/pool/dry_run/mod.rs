@@ -24,6 +24,8 @@ mod held;
 mod log;
 mod result;
 mod shadow;
+#[cfg(feature = "tensor")]
+mod tensors;
 
 pub use batch::MaxBatch;
 pub use result::{DryRun, Peak, Refusal};
@@ -62,7 +64,8 @@ impl<M: Memory> Pool<M> {
     ///
     /// # Exactness
     /// The real program reaches the same peaks of requested and of reserved bytes if it makes the same requests from the same state, on one
-    /// thread, and if the device refuses no memory below the limit. Not modelled: release by time
+    /// thread, and if the device refuses no memory below the limit. Not modelled: the plans of repeated steps
+    /// ([`Pool::repeat`]), whose requests go to the heap; release by time
     /// ([`PoolOptions::release_after`](crate::PoolOptions::release_after)), the pressure callback, which is not called, and buffers outside the
     /// pool such as staging memory.
     ///

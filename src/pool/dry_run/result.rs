@@ -14,12 +14,13 @@ pub struct Peak {
     pub site: Option<Site>,
 }
 
-/// A request that a dry run refused.
+/// A request or a command that a dry run refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The call site of the request.
-    pub site: Site,
-    /// The error that the request returned.
+    /// The call site of the request. `None` for a command, and for a call that moves a tensor between device and host.
+    pub site: Option<Site>,
+    /// The error that the request returned. For a command whose tensors do not fit on the device together,
+    /// [`AllocateError::Device`] with [`DeviceError::WorkingSet`](crate::DeviceError::WorkingSet).
     pub error: AllocateError,
 }
 
@@ -74,13 +75,15 @@ impl DryRun {
         self.limit
     }
 
-    /// Returns whether the program fits: no request was refused.
+    /// Returns whether the program fits: no request was refused, and the tensors of each command fit on the device together.
     #[must_use]
     pub const fn fits(&self) -> bool {
         self.refusal.is_none()
     }
 
-    /// Returns the first request that was refused, with the error that it returned: above the limit, or above the device's largest buffer.
+    /// Returns the first request that was refused, with the error that it returned: above the limit, or above the device's largest buffer. In
+    /// a pool with spilling also a command whose tensors do not fit together, unless the crate divides it, or a tensor for which the limit on
+    /// host bytes has no room.
     #[must_use]
     pub const fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()

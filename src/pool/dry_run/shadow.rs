@@ -9,11 +9,11 @@ use super::held::DryBlock;
 use super::log::{Allocated, Log};
 use super::{DryRun, DryRuns, Refusal};
 use crate::device::{AccountingMemory, Memory};
-use crate::error::{AllocateError, DeviceError};
+use crate::error::{AllocateError, DeviceError, Site};
 use crate::heap::{BlockId, Heap, SegmentId};
 use rustc_hash::FxHashMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A copy of a pool, over a memory that only counts bytes.
@@ -21,6 +21,8 @@ pub(in crate::pool) struct Shadow {
     inner: Arc<Inner<AccountingMemory>>,
     /// `None` after the end of the dry run.
     log: Mutex<Option<Log>>,
+    /// Whether the crate divides a command that finds no room, so that this is no refusal.
+    pub(super) divides: AtomicBool,
 }
 
 impl Shadow {
@@ -55,7 +57,7 @@ impl Shadow {
             dry_runs: DryRuns::default(),
             state: Mutex::new(state),
         };
-        Self { inner: Arc::new(inner), log: Mutex::new(Some(log)) }
+        Self { inner: Arc::new(inner), log: Mutex::new(Some(log)), divides: AtomicBool::new(false) }
     }
 
     /// Returns a handle to the copy.
@@ -81,10 +83,8 @@ impl Shadow {
         site: &'static Location<'static>,
         sizing: Sizing,
     ) -> Result<Storage<M>, AllocateError> {
-        let storage = ladder::allocate(&self.inner, bytes, content, site, sizing).inspect_err(|error| {
-            let refusal = || Refusal { site: site.into(), error: error.clone() };
-            self.with_log(|log| log.refused(refusal));
-        })?;
+        let storage = ladder::allocate(&self.inner, bytes, content, site, sizing)
+            .inspect_err(|error| self.refuse(Some(site), error))?;
         let block = storage.block().expect("at least one byte is requested");
         let (scope, stats) = {
             let state = self.inner.state();
@@ -94,6 +94,24 @@ impl Shadow {
         let number = self.with_log(|log| log.allocated(allocated, &stats)).unwrap_or(0);
         let id = inner.dry_runs.add_block(DryBlock::new(self, number, block, storage));
         Ok(Storage::new(inner, None, Some(id), bytes))
+    }
+
+    /// Records that a request of this call site, or a command, was refused.
+    pub(in crate::pool) fn refuse(&self, site: Option<&'static Location<'static>>, error: &AllocateError) {
+        self.with_log(|log| log.refused(|| Refusal { site: site.map(Site::from), error: error.clone() }));
+    }
+
+    /// Returns the result of a command, or of a call that moves a block, and records a lack of memory.
+    pub(in crate::pool) fn with_room<T>(&self, result: Result<T, DeviceError>) -> Result<T, DeviceError> {
+        result.inspect_err(|error| match error {
+            DeviceError::WorkingSet(_) if self.divides.load(Ordering::Relaxed) => {}
+            DeviceError::WorkingSet(_)
+            | DeviceError::HostLimit { .. }
+            | DeviceError::HostRefused { .. }
+            | DeviceError::Refused { .. }
+            | DeviceError::TooLarge { .. } => self.refuse(None, &AllocateError::Device(error.clone())),
+            _ => {}
+        })
     }
 
     /// Records that the block of this number is freed.
@@ -129,7 +147,7 @@ impl Shadow {
     /// Notes that a command uses blocks, in a pool with spilling.
     pub(super) fn use_blocks(&self, blocks: &[BlockId]) -> Result<(), DeviceError> {
         if self.inner.spills() {
-            drop(self.inner.resolve_blocks(blocks.iter().copied())?);
+            drop(self.with_room(self.inner.resolve_blocks(blocks.iter().copied()))?);
         }
         Ok(())
     }

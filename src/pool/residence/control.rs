@@ -50,7 +50,7 @@ impl<M: Memory> Storage<M> {
     pub fn offload(&self) -> Result<(), DeviceError> {
         match self.target()? {
             Target::Device(inner, block) => inner.offload(block, self.bytes()),
-            Target::Shadow(shadow, block) => shadow.inner().offload(block, self.bytes()),
+            Target::Shadow(shadow, block) => shadow.with_room(shadow.inner().offload(block, self.bytes())),
             Target::Nothing if self.inner().spills() => Ok(()),
             Target::Nothing => Err(DeviceError::SpillingOff),
         }
@@ -89,7 +89,7 @@ impl<M: Memory> Storage<M> {
     pub fn keep_on_device(&self) -> Result<(), DeviceError> {
         match self.target()? {
             Target::Device(inner, block) => inner.keep_on_device(block),
-            Target::Shadow(shadow, block) => shadow.inner().keep_on_device(block),
+            Target::Shadow(shadow, block) => shadow.with_room(shadow.inner().keep_on_device(block)),
             Target::Nothing => Ok(()),
         }
     }
