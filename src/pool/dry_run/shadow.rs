@@ -23,6 +23,8 @@ pub(in crate::pool) struct Shadow {
     log: Mutex<Option<Log>>,
     /// Whether the crate divides a command that finds no room, so that this is no refusal.
     pub(super) divides: AtomicBool,
+    /// Whether the thread is in a repeated step.
+    steps: AtomicBool,
 }
 
 impl Shadow {
@@ -57,7 +59,12 @@ impl Shadow {
             dry_runs: DryRuns::default(),
             state: Mutex::new(state),
         };
-        Self { inner: Arc::new(inner), log: Mutex::new(Some(log)), divides: AtomicBool::new(false) }
+        Self {
+            inner: Arc::new(inner),
+            log: Mutex::new(Some(log)),
+            divides: AtomicBool::new(false),
+            steps: AtomicBool::new(false),
+        }
     }
 
     /// Returns a handle to the copy.
@@ -112,6 +119,11 @@ impl Shadow {
             | DeviceError::TooLarge { .. } => self.refuse(None, &AllocateError::Device(error.clone())),
             _ => {}
         })
+    }
+
+    /// Begins a repeated step, which ends when the result is dropped. `None` in another step of the dry run.
+    pub(in crate::pool) fn begin_step(&self) -> Option<Stepping<'_>> {
+        (!self.steps.swap(true, Ordering::Relaxed)).then_some(Stepping(&self.steps))
     }
 
     /// Records that the block of this number is freed.
@@ -182,6 +194,15 @@ impl Shadow {
         log.note(&state.heap.stats(), None);
         let scopes = state.attribution.scopes();
         DryRun::of(&mut log, |scope| scopes.path(scope), state.limit)
+    }
+}
+
+/// A repeated step in a dry run. Ends when dropped, also during a panic.
+pub(in crate::pool) struct Stepping<'a>(&'a AtomicBool);
+
+impl Drop for Stepping<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

@@ -179,7 +179,7 @@ impl<M: Memory> Repeat<M> {
     ///
     /// # What is part of a step
     /// Requests of the calling thread. Those of other threads go to the heap. Frees count on every thread. In a dry run the step runs
-    /// unplanned.
+    /// unplanned, and is no run of the loop.
     ///
     /// # Cost
     /// A planned request costs less than one of the heap; `cargo run --release --example replay -- --plan on` measures it. Before the
@@ -190,15 +190,16 @@ impl<M: Memory> Repeat<M> {
     /// If `step` panics, the run ends and the panic unwinds to the caller; no block is lost.
     ///
     /// # Errors
-    /// [`RepeatError::Nested`] in a step of this pool on this thread, [`RepeatError::Running`] while another thread runs this loop;
-    /// `step` is not called.
+    /// [`RepeatError::Nested`] in a step of this pool on this thread, also in a dry run, [`RepeatError::Running`] while another thread runs
+    /// this loop; `step` is not called.
     pub fn run<T>(&self, step: impl FnOnce() -> T) -> Result<T, RepeatError> {
-        if self.inner.shadow().is_some() {
-            return Ok(step());
-        }
         let thread = run::thread();
         if self.inner.state().steps.contains(thread) {
             return Err(RepeatError::Nested);
+        }
+        if let Some(shadow) = self.inner.shadow() {
+            let _stepping = shadow.begin_step().ok_or(RepeatError::Nested)?;
+            return Ok(step());
         }
         let progress = match self.progress.try_lock() {
             Ok(progress) => progress,
@@ -355,7 +356,7 @@ impl Progress {
             stats.kinds = self.kinds.len();
         } else if was_planned && self.pause == 0 {
             // The same kind of step may come after several of other kinds.
-            self.observed = u32::try_from(2 * self.options.kinds.max(1)).unwrap_or(u32::MAX);
+            self.observed = u32::try_from(self.options.kinds.max(1).saturating_mul(2)).unwrap_or(u32::MAX);
         }
         self.pause = self.pause.saturating_sub(1);
     }

@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// How far from its place in the plan a request is searched for.
+/// How far from its place in the plan a request is searched for first.
 const WINDOW: usize = 32;
 
 type CallSite = &'static Location<'static>;
@@ -38,6 +38,9 @@ pub(super) struct Run {
     pub(super) arena: Vec<PlannedSegment>,
     /// The number of the next request in the plan.
     cursor: usize,
+    /// The place where the plan may go on, and that of `cursor` when it was found: behind the slot of the last request, which was beyond the
+    /// window. The run goes on there if its next request has the size that is planned there.
+    distant: Option<(usize, usize)>,
     /// The blocks of the plan's slots that this run has used.
     placed: Vec<BlockId>,
     /// Whether the last request was not one of those that the plan leaves to the heap.
@@ -258,12 +261,23 @@ impl Run {
             self.cursor += 1;
             return Some(self.cursor - 1);
         }
-        let ahead = (self.cursor..self.cursor + WINDOW).find(is_same);
-        let behind = || (self.cursor.saturating_sub(WINDOW)..self.cursor).find(is_same);
-        let (found, expected) = (ahead.or_else(behind), self.cursor);
-        if let Some(ahead) = ahead {
-            self.cursor = ahead + 1;
-        }
+        let expected = self.cursor;
+        let is_near = |index: &usize| index.abs_diff(expected) <= WINDOW;
+        let goes_on = |(place, from): (usize, usize)| (from == expected && is_same(&place)).then_some(place);
+        let ahead = plan.next_of_size(size, expected);
+        let behind = plan.last_of_size(size, expected);
+        let found = match (self.distant.take().and_then(goes_on), ahead.filter(is_near)) {
+            (Some(next), _) | (None, Some(next)) => {
+                self.cursor = next + 1;
+                Some(next)
+            }
+            // The place in the plan stays.
+            (None, None) => behind.filter(is_near).or_else(|| {
+                self.distant = ahead.map(|ahead| (ahead + 1, expected));
+                // A wrong guess at a block that the plan leaves to the heap would count as no deviation.
+                ahead.or(behind).filter(|&found| plan.slot(found).is_some_and(|slot| slot.segment != Slot::OUTSIDE))
+            }),
+        };
         self.deviate(expected, DeviationCause::Size, planned.as_ref(), Some((requested.get(), site)));
         self.follow_inexactly(heap);
         found

@@ -39,6 +39,8 @@ pub(super) struct StepPlan {
     /// For each slot, the slots that were the last ones before it at some of its bytes. In a run that has used every slot in its order, these
     /// are the only ones that can still be in use there.
     earlier: Vec<u32>,
+    /// The numbers of the slots by their sizes, and by their order.
+    by_size: Vec<u32>,
     /// The sizes of the arena's segments in granules.
     segments: Vec<u32>,
     /// The peak of the planned blocks in granules, which no arena undercuts.
@@ -80,8 +82,10 @@ impl StepPlan {
             (slots[number].segment, slots[number].offset) = (segment, offset);
         }
         let earlier = link(&mut slots);
+        let mut by_size: Vec<u32> = (0..narrow(slots.len())).collect();
+        by_size.sort_by_key(|&number| slots[number as usize].size);
         let peak = plan.lower_bound();
-        Some(Self { requests, slots, earlier, segments, peak })
+        Some(Self { requests, slots, earlier, by_size, segments, peak })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -94,6 +98,23 @@ impl StepPlan {
 
     pub(super) fn request(&self, index: usize) -> Option<&Request> {
         self.requests.get(index)
+    }
+
+    /// Returns the first slot of this size from a place on. O(log n).
+    pub(super) fn next_of_size(&self, size: u32, from: usize) -> Option<usize> {
+        let next = *self.by_size.get(self.before(size, from))? as usize;
+        (self.slots[next].size == size).then_some(next)
+    }
+
+    /// Returns the last slot of this size before a place. O(log n).
+    pub(super) fn last_of_size(&self, size: u32, until: usize) -> Option<usize> {
+        let last = *self.by_size.get(self.before(size, until).checked_sub(1)?)? as usize;
+        (self.slots[last].size == size).then_some(last)
+    }
+
+    /// Returns the number of the slots that are smaller, or of this size and before a place.
+    fn before(&self, size: u32, place: usize) -> usize {
+        self.by_size.partition_point(|&number| (self.slots[number as usize].size, number as usize) < (size, place))
     }
 
     /// Returns the requests with their slots.
