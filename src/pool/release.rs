@@ -93,7 +93,7 @@ impl Decay {
         self.quiet = if has_grown { 0 } else { self.quiet + 1 };
         if has_grown && self.has_released {
             // Memory was needed again after its release.
-            self.period = (self.period * 2).min(shortest * LONGEST);
+            self.period = self.period.saturating_mul(2).min(shortest.saturating_mul(LONGEST));
         } else if self.quiet >= QUIET {
             self.period = (self.period / 2).max(shortest);
             self.quiet = 0;
@@ -312,6 +312,19 @@ mod tests {
             let (reserved, peak) = (reserved * MIB, peak * MIB);
             let usage = Usage { reserved, peak, created: self.created, smallest_segment: 8 * MIB };
             self.decay.end_period(self.now, &usage)
+        }
+    }
+
+    #[test]
+    fn the_longest_periods_do_not_overflow() {
+        for shortest in [Duration::MAX, Duration::MAX / 2] {
+            let mut decay = Decay::new(Some(shortest));
+            for created in 0..100 {
+                decay.has_released = true;
+                let usage = Usage { reserved: 9 * MIB, peak: MIB, created: created / 10, smallest_segment: MIB };
+                decay.end_period(Instant::now(), &usage);
+                assert!(decay.period >= shortest);
+            }
         }
     }
 

@@ -164,3 +164,18 @@ fn a_fraction_that_is_none_is_refused() {
         assert_eq!(error, OptionsError::ReleaseAbove { fraction: fraction.to_string() });
     }
 }
+
+/// The longest periods, which end at no moment that the system can represent.
+#[test]
+fn the_longest_period_releases_nothing_and_overflows_nowhere() -> Outcome {
+    for release_after in [Duration::MAX, Duration::MAX / 2, Duration::from_secs(u64::MAX / 64)] {
+        let (device, queue) = crate::common::adapter::noop();
+        let released_late = PoolOptions { release_after: Some(release_after), ..options() };
+        let pool = Pool::from_device(device, queue, released_late)?;
+        for _ in 0..20 {
+            drop((pool.allocate(8 << 20)?, pool.allocate(3 << 20)?));
+        }
+        assert!(pool.stats().reserved.current >= 11 << 20, "{release_after:?}");
+    }
+    Ok(())
+}

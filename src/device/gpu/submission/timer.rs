@@ -14,6 +14,9 @@ use std::time::Duration;
 /// while a call is in the driver.
 pub(super) const HOLD: Duration = Duration::from_secs(1);
 
+/// The longest delay, ten years: a moment after a longer one may be more than the system's clock can represent.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 type Call = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
@@ -52,7 +55,7 @@ impl Timer {
             }
             state.has_thread = true;
         }
-        let replaced = state.pending.replace((Instant::now() + delay, act));
+        let replaced = state.pending.replace((Instant::now() + delay.min(LONGEST), act));
         drop(state);
         drop(replaced);
         self.changed.notify_all();
