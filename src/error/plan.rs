@@ -69,7 +69,9 @@ pub enum PlanError {
 #[non_exhaustive]
 pub enum LineFault {
     /// The header does not name each column exactly once.
-    #[error("the header `{found}` does not name the columns id, lower, upper and size, each once")]
+    #[error(
+        "the header `{found}` does not name the columns id, lower, upper and size, each once, with or without offset"
+    )]
     Header {
         /// The header, shortened.
         found: String,
@@ -96,7 +98,13 @@ pub enum LineFault {
         /// The field, shortened.
         found: String,
     },
-    /// The fields describe an invalid buffer.
+    /// The text id of an earlier line.
+    #[error("the field `id` is `{found}`, as in an earlier line")]
+    DuplicateName {
+        /// The id, shortened.
+        found: String,
+    },
+    /// The fields describe an invalid buffer. Buffers with text ids are numbered from 0.
     #[error(transparent)]
     Buffer(#[from] BufferFault),
 }

@@ -1,5 +1,6 @@
 //! The input of planning: buffers with lifetimes and sizes.
 
+use super::csv::Names;
 use super::{Plan, PlanOptions, search};
 use crate::error::{BufferFault, PlanError};
 use rustc_hash::FxHashSet;
@@ -42,6 +43,7 @@ pub(super) const MOST_BUFFERS: usize = 1 << 30;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
     buffers: Vec<Buffer>,
+    pub(super) names: Names,
 }
 
 impl Problem {
@@ -111,6 +113,6 @@ impl Builder {
         }
         let total = buffers.iter().try_fold(0_u64, |total, buffer| total.checked_add(buffer.bytes));
         total.ok_or(PlanError::TotalTooLarge { alignment: 1 })?;
-        Ok(Problem { buffers })
+        Ok(Problem { buffers, names: Names::default() })
     }
 }

@@ -1,6 +1,7 @@
 //! The output of planning, and the options.
 
 use super::Buffer;
+use super::csv::Names;
 use crate::error::PlanError;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -69,6 +70,7 @@ pub struct Plan {
     pub(super) height: u64,
     pub(super) lower_bound: u64,
     pub(super) nodes: u64,
+    pub(super) names: Names,
 }
 
 impl Plan {

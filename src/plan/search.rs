@@ -29,6 +29,7 @@ pub(super) fn plan(problem: &Problem, options: &PlanOptions) -> Result<Plan, Pla
         height: packed.height * alignment,
         lower_bound: packed.bound * alignment,
         nodes: budget.used(),
+        names: problem.names.clone(),
     })
 }
 

@@ -38,13 +38,14 @@ fn a_malformed_line_is_refused_with_its_number_and_field() {
         ("1,,3,4", "the field `lower` is missing".into()),
         ("1,2,3,4,5", "`5` is a field too many; the header has 4 columns".into()),
         ("1,2,3,4,", "`` is a field too many; the header has 4 columns".into()),
-        ("x,2,3,4", format!("the field `id` is `x`, {number}")),
         ("1,-2,3,4", format!("the field `lower` is `-2`, {number}")),
         ("1,2,+3,4", format!("the field `upper` is `+3`, {number}")),
         ("1,2,3,4.0", format!("the field `size` is `4.0`, {number}")),
         ("1,2,3,\"4\"", format!("the field `size` is `\\\"4\\\"`, {number}")),
         ("1,2,3,18446744073709551616", format!("the field `size` is `18446744073709551616`, {number}")),
-        ("1;2;3;4", format!("the field `id` is `1;2;3;4`, {number}")),
+        ("1;2;3;4", "the field `lower` is missing".into()),
+        ("x,2,y,4", format!("the field `upper` is `y`, {number}")),
+        ("0 ,2,3,4", "id 0 is used twice".into()),
         ("1,3,3,4", "buffer 1 has lower 3 and upper 3; upper is exclusive and must be above lower".into()),
         ("1,2,3,0", "buffer 1 has size 0; leave out buffers without bytes".into()),
         ("0,2,3,4", "id 0 is used twice".into()),
@@ -58,12 +59,20 @@ fn a_malformed_line_is_refused_with_its_number_and_field() {
 
 #[test]
 fn a_header_without_exactly_the_four_columns_is_refused() {
-    for header in
-        ["", "id,lower,upper", "id,lower,upper,bytes", "id,lower,upper,size,size", "id,id,upper,size", "0,1,2,3"]
-    {
+    for header in [
+        "",
+        "id,lower,upper",
+        "id,lower,upper,offset",
+        "id,lower,upper,size,offset,offset",
+        "id,lower,upper,bytes",
+        "id,lower,upper,size,size",
+        "id,id,upper,size",
+        "0,1,2,3",
+    ] {
         let refused = Problem::from_csv(&format!("{header}\n0,0,1,1\n")).map_err(|error| error.to_string());
-        let expected =
-            format!("line 1: the header `{header}` does not name the columns id, lower, upper and size, each once");
+        let expected = format!(
+            "line 1: the header `{header}` does not name the columns id, lower, upper and size, each once, with or without offset"
+        );
         assert_eq!(refused, Err(expected));
     }
     let long = Problem::from_csv(&"x".repeat(10_000)).expect_err("it names no column").to_string();
@@ -82,4 +91,58 @@ fn a_plan_is_written_with_its_offsets_in_the_order_of_the_problem() {
     let problem = Problem::from_csv("id,lower,upper,size\n9,0,5,10\n3,5,8,20\n").expect("the text is valid");
     let plan = problem.plan(&unhurried(1000)).expect("the problem is valid");
     assert_eq!(plan.to_csv(), "id,lower,upper,size,offset\n9,0,5,10,0\n3,5,8,20,0\n");
+}
+
+/// The example of MiniMalloc's own documentation, in which the ids are texts.
+#[test]
+fn ids_may_be_any_text_and_stay_in_the_problem_and_in_its_plans() {
+    let text = "id,lower,upper,size\nb1,0,3,4\nb2,3,9,4\nb3,0,9,4\nb4,9,21,4\nb5,0,21,4\n";
+    let problem = Problem::from_csv(text).expect("ids may be texts");
+    let ids: Vec<u64> = problem.buffers().iter().map(|buffer| buffer.id).collect();
+    assert_eq!((ids, problem.name(1), problem.name(5)), (vec![0, 1, 2, 3, 4], Some("b2"), None));
+    assert_eq!(problem.to_csv(), text);
+    assert_eq!(Problem::from_csv(&problem.to_csv()).as_ref(), Ok(&problem));
+    let plan = problem.plan(&unhurried(1000)).expect("the problem is valid");
+    assert_eq!(plan.height(), 12);
+    assert!(plan.to_csv().starts_with("id,lower,upper,size,offset\nb1,0,3,4,"), "{}", plan.to_csv());
+    // Numbers next to texts are texts: they stay as they are written.
+    let mixed = "id,lower,upper,size\n007,0,1,1\n7,0,1,1\n18446744073709551616,0,1,1\n-1,0,1,1\nlayer 3/\"w\",0,1,1\n";
+    let problem = Problem::from_csv(mixed).expect("ids may be texts");
+    assert_eq!((problem.to_csv().as_str(), problem.name(4)), (mixed, Some("layer 3/\"w\"")));
+    // Numbers alone are the ids.
+    let numbers = Problem::from_csv("id,lower,upper,size\n007,0,1,1\n3,0,1,1\n").expect("the text is valid");
+    assert_eq!((numbers.buffers()[0].id, numbers.name(7), numbers.name(0)), (7, None, None));
+}
+
+#[test]
+fn a_malformed_line_among_text_ids_is_refused_with_its_number_and_field() {
+    let cases = [
+        ("b2,2,3", "the field `size` is missing"),
+        (" ,2,3,4", "the field `id` is missing"),
+        ("b2,2,b,4", "the field `upper` is `b`, which is no whole number below 2^64"),
+        ("b2,2,3,4,5", "`5` is a field too many; the header has 4 columns"),
+        ("b1,2,3,4", "the field `id` is `b1`, as in an earlier line"),
+        ("b2,3,3,4", "buffer 1 has lower 3 and upper 3; upper is exclusive and must be above lower"),
+    ];
+    for (line, expected) in cases {
+        let refused = Problem::from_csv(&format!("id,lower,upper,size\nb1,0,1,1\n{line}\n"));
+        assert_eq!(refused.map_err(|error| error.to_string()), Err(format!("line 3: {expected}")), "{line}");
+    }
+}
+
+#[test]
+fn the_buffers_of_a_plan_are_read_without_their_offsets() {
+    for text in ["id,lower,upper,size\n9,0,5,10\n3,5,8,20\n", "id,lower,upper,size\nx,0,5,10\ny,5,8,20\n"] {
+        let problem = Problem::from_csv(text).expect("the text is valid");
+        let plan = problem.plan(&unhurried(1000)).expect("the problem is valid");
+        assert_eq!(Problem::from_csv(&plan.to_csv()), Ok(problem));
+    }
+    let refused = |line: &str| {
+        let refused =
+            Problem::from_csv(&format!("offset,id,lower,upper,size\n{line}\n")).map_err(|error| error.to_string());
+        refused.expect_err("the line is malformed")
+    };
+    assert_eq!(refused("x,0,0,1,1"), "line 2: the field `offset` is `x`, which is no whole number below 2^64");
+    assert_eq!(refused("0,0,0,1"), "line 2: the field `size` is missing");
+    assert_eq!(refused("0,0,0,1,1,1"), "line 2: `1` is a field too many; the header has 5 columns");
 }
