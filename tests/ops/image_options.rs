@@ -42,6 +42,42 @@ fn positions_beyond_the_edge_count_as_in_pytorch() -> Outcome {
     Ok(())
 }
 
+/// Window, position and padding together exceed 32 bits.
+#[test]
+fn windows_of_almost_32_bits_average_the_elements_under_them() -> Outcome {
+    for pool in adapter::all_shared() {
+        let x = Tensor::full(pool, [1, 1, 1, 10], 1.0_f32)?;
+        for ceil_mode in [true, false] {
+            let options = AvgPool2d {
+                kernel: [1, 4_250_000_000],
+                stride: [1, 2_100_000_000],
+                padding: [0, 2_125_000_000],
+                ceil_mode,
+                count_include_pad: false,
+            };
+            let means = x.avg_pool2d(options)?;
+            let shape = means.shape().to_vec();
+            assert!(means.read_blocking::<f32>()?.iter().all(|&mean| mean == 1.0), "{ceil_mode}: {means:?}");
+            let back = Tensor::full(pool, shape.clone(), 1.0_f32)?.avg_pool2d_backward([1, 1, 1, 10], options)?;
+            let wanted = 0.1 * shape[3] as f32;
+            let back = back.read_blocking::<f32>()?;
+            assert!(back.iter().all(|slope| (slope - wanted).abs() < 1e-6), "{ceil_mode}: {back:?}");
+            let max = MaxPool2d {
+                kernel: options.kernel,
+                stride: options.stride,
+                padding: options.padding,
+                dilation: [1, 1],
+                ceil_mode,
+            };
+            let (largest, places) = x.max_pool2d(max)?;
+            assert!(largest.read_blocking::<f32>()?.iter().all(|&largest| largest == 1.0), "{ceil_mode}");
+            let back = largest.max_pool2d_backward(&places, [1, 1, 1, 10], max)?.read_blocking::<f32>()?;
+            assert_eq!(back.iter().sum::<f32>(), shape[3] as f32, "{ceil_mode}: {back:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_convolution_in_groups_is_that_of_each_group() -> Outcome {
     for pool in adapter::all_shared() {
