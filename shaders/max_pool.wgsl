@@ -1,5 +1,5 @@
 // max_pool: the largest element of each kernel window, and its position in the plane: the first one of several; NaN counts as the
-// largest.
+// largest, and the last one of several NaN is taken, as in PyTorch.
 //
 // Parameters: lib/image.wgsl. Bindings: 0 largest, 1 positions, both contiguous, 2 image. Dispatch one invocation per window.
 //
@@ -10,10 +10,12 @@
 @group(0) @binding(1) var<storage, read_write> places: array<u32>;
 @group(0) @binding(2) var<storage, read_write> image: array<Element>;
 
+const NAN_KEY: u32 = 0xffffffffu;
+
 // An integer with the same order as the numbers, equal for both zeros, and the largest of all for NaN.
 fn key_of(bits: u32) -> u32 {
     let key = select(bits | 0x80000000u, ~bits, bits > 0x80000000u);
-    return select(key, 0xffffffffu, (bits & 0x7fffffffu) > 0x7f800000u);
+    return select(key, NAN_KEY, (bits & 0x7fffffffu) > 0x7f800000u);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -40,7 +42,7 @@ fn max_pool(
                 let at = position_of(corner, vec2(row, column));
                 let value = image[params.input_offset + place(own.x, at, params.size)];
                 let key = key_of(bitcast<u32>(f32(value)));
-                if key > best {
+                if key > best || key == NAN_KEY {
                     best = key;
                     best_place = at.x * params.size.y + at.y;
                     best_value = value;

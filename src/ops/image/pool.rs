@@ -11,8 +11,8 @@ use std::ops::Range;
 impl Tensor {
     /// Returns the largest element in the window at each position, and its index in the plane, as u32. (n, c, h, w), or
     /// (c, h, w) without a batch axis, gives twice (n, c, rows, columns). The first of several equal elements; NaN
-    /// counts as the largest. For f32 and f16. Equals `torch.nn.functional.max_pool2d(return_indices=True)`, whose
-    /// indices are int64.
+    /// counts as the largest, and the last NaN of several is taken. For f32 and f16. Equals
+    /// `torch.nn.functional.max_pool2d(return_indices=True)`, whose indices are int64.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`] unless there are three or four dimensions, [`TensorError::KernelWindow`] if the

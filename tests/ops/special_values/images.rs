@@ -3,7 +3,7 @@
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
 use wgpu_pool::{
-    AdamW, AdamWParameter, Corners, CrossEntropy, DType, Reduction, Sgd, SgdParameter, Tensor, TensorError,
+    AdamW, AdamWParameter, Corners, CrossEntropy, DType, MaxPool2d, Reduction, Sgd, SgdParameter, Tensor, TensorError,
 };
 
 const INF: f32 = f32::INFINITY;
@@ -18,13 +18,16 @@ fn assert_same(found: Result<Tensor, TensorError>, wanted: &[f32], what: &str) -
 }
 
 #[test]
-fn windows_take_the_first_of_equal_maxima_and_pass_on_nan() -> Outcome {
+fn windows_take_the_first_of_equal_maxima_and_the_last_nan() -> Outcome {
     for pool in adapter::all_shared() {
         for (image, largest, place) in [
             ([-0.0, 0.0, -0.0, 0.0], 0.0, 0),
             ([0.0, -0.0, 0.0, -0.0], 0.0, 0),
             ([-1.0, -0.0, 0.0, -1.0], 0.0, 1),
-            ([1.0, NAN, 3.0, NAN], NAN, 1),
+            // As PyTorch, which takes every NaN as larger than what came before it.
+            ([1.0, NAN, 3.0, NAN], NAN, 3),
+            ([NAN, -NAN, 3.0, INF], NAN, 1),
+            ([NAN; 4], NAN, 3),
             ([-NAN, INF, 1.0, 0.0], NAN, 0),
             ([-INF; 4], -INF, 0),
             ([1.0, INF, INF, 2.0], INF, 1),
@@ -41,6 +44,17 @@ fn windows_take_the_first_of_equal_maxima_and_pass_on_nan() -> Outcome {
             assert_same(back, &wanted, "max_pool2d_backward")?;
             let mean = image.iter().sum::<f32>() / 4.0;
             assert_same(tensor.avg_pool2d(Window::square(2).avg()), &[mean], "avg_pool2d")?;
+            // With a dilation: the same elements, with others between them.
+            let spread = Tensor::full(pool, [1, 1, 3, 3], INF)?;
+            spread.slice(2, .., 2)?.slice(3, .., 2)?.copy_(&tensor)?;
+            let dilated = MaxPool2d { dilation: [2, 2], ..MaxPool2d::new(2) };
+            let (_, places) = spread.max_pool2d(dilated)?;
+            assert_eq!(places.read_blocking::<u32>()?, [place / 2 * 6 + place % 2 * 2], "{image:?}");
+            if adapter::has_f16(pool) {
+                let (_, places) = tensor.to(DType::F16)?.max_pool2d(Window::square(2).max())?;
+                let of_first = if largest == f32::MIN { 0 } else { place };
+                assert_eq!(places.read_blocking::<u32>()?, [of_first], "{image:?}");
+            }
         }
         let gradient = Tensor::from_slice(pool, &[NAN, 8.0], [1, 1, 1, 2])?;
         let back = gradient.avg_pool2d_backward([1, 1, 2, 4], Window::square(2).avg());
