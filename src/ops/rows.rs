@@ -202,9 +202,8 @@ impl Tensor {
             return steps.to(self.dtype());
         }
         let last = self.rank() - 1;
-        let less_mean = |x: &Self| x.sub(&x.mean_keepdim(last)?);
-        // Centred twice: the rounding error of the first mean would remain in a row of equal elements.
-        let centered = if operation == ROOT_MEAN_SQUARE { self.clone() } else { less_mean(&less_mean(self)?)? };
+        let is_centered = operation != ROOT_MEAN_SQUARE;
+        let centered = if is_centered { self.deviations("layer_norm", &[last])? } else { self.clone() };
         let variance = centered.square()?.mean_keepdim(last)?.add(epsilon)?;
         let normal = centered.div(&variance.sqrt()?)?;
         normal.mul_(weight)?;
@@ -342,6 +341,21 @@ mod tests {
                         assert!(error <= tolerance * whole.abs().max(1.0), "{number} of {columns}: {whole} {steps}");
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// By the kernels for one workgroup a row, and by reductions.
+    #[test]
+    fn rows_of_equal_elements_give_the_bias() -> Result<(), TensorError> {
+        let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+        for (number, columns) in [(0.1_f32, 1000), (1e20, 1000), (-3e30, 5000), (3e38, 5000)] {
+            let x = Tensor::full(&pool, [3, columns], number)?;
+            let bias = Tensor::full(&pool, [columns], 0.25_f32)?;
+            for limit in [45, loop_limit()] {
+                let found = with_loop_limit(limit, || x.layer_norm(None, Some(&bias), 1e-5))?.read_blocking::<f32>()?;
+                assert!(found.iter().all(|&found| found == 0.25), "{number}, {limit}: {:?}", found[0]);
             }
         }
         Ok(())

@@ -1,11 +1,29 @@
 //! Variance and standard deviation.
 
-use super::fuse::{Fused, fuse};
+use super::fuse::{Expression, Fused, fuse};
 use crate::error::TensorError;
 use crate::tensor::{Axes, Tensor};
 use std::sync::LazyLock;
 
-static SQUARED_DISTANCE: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, mean]| (x - mean).square()));
+/// The factor of what is summed for a mean: no sum of so many finite numbers overflows. A power of two, so that products are exact.
+/// Differences that it makes subnormal are below 2^-81, and their squares are 0.
+const SHARE: f32 = 1.0 / (1_u64 << SHARE_BITS) as f32;
+const SHARE_BITS: u32 = 45;
+
+/// The differences to the first element, for their sum. 0 for equal numbers, exactly; no difference overflows.
+static DISTANCE: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, first]| x * SHARE - first * SHARE));
+static MEAN: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[first, half_rest]| (first * 0.5_f32 + half_rest) * 2.0_f32));
+static DEVIATION: LazyLock<Fused<4>> = LazyLock::new(|| fuse(deviation));
+static SQUARED_DEVIATION: LazyLock<Fused<4>> = LazyLock::new(|| fuse(|inputs| deviation(inputs).square()));
+
+/// The difference to the mean, which is the first element plus twice `half_rest`; `mean` is that sum, rounded. Its rounding error is
+/// subtracted, too: compilers would assume that it is 0 in the kernel that computes the mean. They also rearrange sums, but not
+/// across the limits, which are for differences that overflow: a sum of infinities of both signs would be NaN.
+fn deviation([x, first, half_rest, mean]: [Expression<'_>; 4]) -> Expression<'_> {
+    let [distance, rest] = [first - mean, half_rest * 2.0_f32].map(|x| x.maximum(f32::MIN).minimum(f32::MAX));
+    let error = distance + rest;
+    (x - mean) - error
+}
 
 impl Tensor {
     /// Returns the variance along axes, which are removed from the shape: one axis, a list of axes, or `..` for all.
@@ -14,7 +32,11 @@ impl Tensor {
     /// and f16; f16 is computed in f32 and rounded once. NaN if n is 0, or if n and the correction are 1. Equals
     /// `torch.var`.
     ///
-    /// Cost: three kernels that read the elements twice, and a temporary tensor of the same size.
+    /// Exactly 0 for equal numbers. Accuracy in f32: a relative error of e + e² · (1 + r²), where e is (k + 10) · 2⁻²³ for the k
+    /// sequential additions of [`Tensor::sum`], and r is the distance of the first element from the mean in standard
+    /// deviations, at most √n. Infinite if the sum of the squared deviations is 3.4e38 or more.
+    ///
+    /// Cost: four kernels over all elements, which read them twice and write and read a temporary tensor of the same size twice.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
@@ -67,11 +89,33 @@ impl Tensor {
             return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
         }
         let x = self.as_dtype(self.dtype().number())?;
-        let squares = SQUARED_DISTANCE.run_as(name, [&x, &x.mean_keepdim(axes)?])?;
+        let squares = x.from_mean(name, &SQUARED_DEVIATION, axes)?;
         let sum = if keep_dims { squares.sum_keepdim(axes)? } else { squares.sum(axes)? };
         // The number of elements in each sum. If there are no sums, the divisor is not used.
         let count = self.elements() / sum.elements().max(1);
         sum.div_(count.saturating_sub(correction) as f64)?;
         Ok(sum)
+    }
+
+    /// The differences of f32 elements to their mean along axes: exactly 0 for equal numbers.
+    #[track_caller]
+    pub(super) fn deviations(&self, name: &'static str, axes: &[usize]) -> Result<Self, TensorError> {
+        self.from_mean(name, &DEVIATION, axes)
+    }
+
+    #[track_caller]
+    fn from_mean(&self, name: &'static str, result: &Fused<4>, axes: &[usize]) -> Result<Self, TensorError> {
+        if self.elements() == 0 {
+            return Ok(self.clone());
+        }
+        let mut first = self.clone();
+        for axis in (0..self.rank()).filter(|axis| axes.is_empty() || axes.contains(axis)) {
+            first = first.narrow(axis, 0, 1)?;
+        }
+        let half_rest = DISTANCE.run_as(name, [self, &first])?.sum_keepdim(axes)?;
+        let count = self.elements() / half_rest.elements();
+        half_rest.mul_((1_u64 << (SHARE_BITS - 1)) as f64 / count as f64)?;
+        let mean = MEAN.run_as(name, [&first, &half_rest])?;
+        result.run_as(name, [self, &first, &half_rest, &mean])
     }
 }

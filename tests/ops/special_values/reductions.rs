@@ -105,11 +105,8 @@ fn variances_are_nan_of_what_has_no_mean_and_0_of_equal_numbers() -> Outcome {
                             || found == wanted
                             || (found - wanted).abs() <= 1e-5 * wanted
                     };
-                    // The mean of 0.1 four times is 0.1 but for its last bit.
-                    let is_tiny = *variance == 0.0 && (found < 1e-15 || correction > 3);
-                    assert!(near(found, wanted) || is_tiny, "{row:?}, {correction}: {found}, not {wanted}");
-                    let is_tiny = *variance == 0.0 && (root < 1e-7 || correction > 3);
-                    assert!(near(root, wanted.sqrt()) || is_tiny, "{row:?}, {correction}: {root}");
+                    assert!(near(found, wanted), "{row:?}, {correction}: {found}, not {wanted}");
+                    assert!(near(root, wanted.sqrt()), "{row:?}, {correction}: {root}");
                 }
             }
         }
@@ -119,6 +116,52 @@ fn variances_are_nan_of_what_has_no_mean_and_0_of_equal_numbers() -> Outcome {
         let none = Tensor::zeros(pool, [2, 0], wgpu_pool::DType::F32)?;
         assert!(none.var(1, 0)?.read_blocking::<f32>()?.iter().all(|x| x.is_nan()));
         assert_eq!(none.std_keepdim(0, 1)?.shape(), [1, 0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn variances_of_equal_numbers_are_exactly_0() -> Outcome {
+    for pool in adapter::all_shared() {
+        for number in [0.1_f32, -1e-30, 10_000.001, 16_777_215.0, 1e20, -3e30, 3e38, f32::MAX] {
+            for count in [1, 2, 3, 5, 7, 31, 100, 1000, 4097, 70_001] {
+                let x = Tensor::full(pool, [count], number)?;
+                let found = [x.var(.., 0)?, x.std(.., 0)?, x.reshape([count, 1])?.expand([count, 2])?.var(.., 1)?];
+                for found in &found {
+                    assert_eq!(found.item_blocking::<f32>()?, 0.0, "{count} times {number}");
+                }
+            }
+            let x = Tensor::full(pool, [13, 37, 3], number)?;
+            for found in [x.std(0, 1)?, x.std([0, 2], 0)?, x.std([1], 0)?, x.transpose(0, 1)?.var([-1], 0)?] {
+                assert!(found.read_blocking::<f32>()?.iter().all(|&found| found == 0.0), "{number}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bound of `docs/guide/numerical_accuracy.md`, against float64.
+#[test]
+fn variances_of_numbers_far_from_0_are_accurate() -> Outcome {
+    for pool in adapter::all_shared() {
+        let near = |number: usize| 10_000.0 + f32::from(u8::from((number * 7).is_multiple_of(3))) * 0.001;
+        let rows: [(&str, Vec<f32>); 6] = [
+            ("two numbers far from 0", (0..1_000_000).map(near).collect()),
+            ("few of them", (0..1000).map(near).collect()),
+            ("after an outlier", (0..100_000).map(|i| if i == 0 { 1e6 } else { (i % 5) as f32 }).collect()),
+            ("before an outlier", (0..100_000).map(|i| if i == 99_999 { 1e6 } else { (i % 5) as f32 }).collect()),
+            ("whose sum overflows", (0..1000).map(|i| 1e38 + (i % 2) as f32 * 1e18).map(|x| x * 2.0).collect()),
+            ("whose squares are large", (0..1000).map(|i| ((i % 4) as f32 - 1.5) * 3e17).collect()),
+        ];
+        for (what, row) in rows {
+            let count = row.len() as f64;
+            let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+            let wanted = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+            let x = Tensor::from_slice(pool, &row, [row.len()])?;
+            let found = f64::from(x.var(.., 0)?.item_blocking::<f32>()?);
+            let error = (found - wanted).abs() / wanted;
+            assert!(found == wanted || error < 2e-5, "{what}: {found}, not {wanted}: {error:e}");
+        }
     }
     Ok(())
 }
