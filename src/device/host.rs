@@ -2,7 +2,7 @@
 
 use super::{
     Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit, check_alignment, check_part_of_unit,
-    check_range, check_transfer,
+    check_range, check_transfer, received,
 };
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -286,8 +286,7 @@ impl Commands<HostMemory> for HostCommands<'_> {
         check_alignment(from.offset, from.size)?;
         check_range(into.content.len() as u64, from.size, into.capacity)?;
         let length = usize::try_from(from.size).map_err(|_| DeviceError::Refused { bytes: from.size })?;
-        into.content.extend_from_slice(&from.segment.bytes()[indices(from, length)?]);
-        Ok(())
+        received::append(&from.segment.bytes()[indices(from, length)?], &mut into.content)
     }
 
     fn destroy(&mut self, _id: SegmentId, segment: HostSegment, bytes: u64) {

@@ -21,6 +21,7 @@ mod context;
 mod driver_model;
 pub(crate) mod gpu;
 mod host;
+mod received;
 mod sync;
 mod teardown;
 
@@ -29,6 +30,8 @@ pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback
 pub(crate) use choice::with_choice;
 pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment, Startup};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) use received::most as most_received;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use block_on::block_on;

@@ -76,10 +76,10 @@ pub enum DeviceError {
         /// The limit on them.
         limit: u64,
     },
-    /// The host has no memory for a block.
+    /// The host has no memory for a block, or for the bytes of a read.
     #[error("the host has no memory for {}", Bytes(*bytes))]
     HostRefused {
-        /// The size of the block in bytes.
+        /// The size of the block or of the read in bytes.
         bytes: u64,
     },
     /// A pinned storage cannot leave the device.

@@ -183,6 +183,16 @@ pub enum TensorError {
         /// The argument.
         argument: &'static str,
     },
+    /// More views than an operation makes at once, which a view that repeats elements permits without memory for them.
+    #[error("{operation}: {views} views are above the limit of {limit}: narrow to one part after the other")]
+    TooManyViews {
+        /// The operation.
+        operation: &'static str,
+        /// The number of views.
+        views: usize,
+        /// The largest number of them.
+        limit: usize,
+    },
     /// A tensor that was read as one number does not have exactly one element.
     #[error("item: shape {shape:?} has {elements} elements, not one")]
     Item {

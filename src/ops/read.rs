@@ -1,7 +1,7 @@
 //! Reading tensors to the host.
 
 use crate::device::COPY_UNIT;
-use crate::error::TensorError;
+use crate::error::{DeviceError, TensorError};
 use crate::pool::{Download, Storage};
 use crate::tensor::{DType, Element, HostTensor, IntoHostError, Tensor, arithmetic, shown_sizes, text};
 use std::borrow::Cow;
@@ -16,14 +16,14 @@ impl Tensor {
     /// executed the commands recorded so far; a thread that is submitting is waited for during the first poll.
     ///
     /// # Errors
-    /// [`TensorError::DType`] if `T` is not the tensor's dtype; [`TensorError::TooManyElements`] for an expanded view
-    /// of more than 2^32 elements; [`TensorError::HostMemory`] if the host has too little memory;
-    /// [`TensorError::Device`].
+    /// [`TensorError::DType`] if `T` is not the tensor's dtype; [`TensorError::TooManyElements`] for more than 2^32
+    /// elements, or for more than 2^28 if an expanded view repeats its elements more than 16 times;
+    /// [`TensorError::HostMemory`] if the host has too little memory; [`TensorError::Device`].
     pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
         let mut bytes = Vec::new();
         for download in source.begin_read()? {
-            bytes.push(download.finish().await?);
+            bytes.push(download.finish().await.map_err(of_read)?);
         }
         source.collected(&bytes)
     }
@@ -36,7 +36,7 @@ impl Tensor {
     #[track_caller]
     pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
-        let bytes = source.begin_read()?.into_iter().map(Download::finish_blocking);
+        let bytes = source.begin_read()?.into_iter().map(|download| download.finish_blocking().map_err(of_read));
         source.collected(&bytes.collect::<Result<Vec<_>, _>>()?)
     }
 
@@ -160,14 +160,15 @@ impl Tensor {
         if T::DTYPE != self.dtype() {
             return Err(TensorError::DType { operation: "read", left: self.dtype().name(), right: T::DTYPE.name() });
         }
-        let elements = self.elements() as u64;
-        if elements > MOST_READ {
-            return Err(TensorError::TooManyElements { operation: "read", elements, limit: MOST_READ });
-        }
         let repeated = (0..self.rank()).filter(|&axis| self.strides()[axis] == 0 && self.shape()[axis] > 1);
         let once = repeated
             .into_iter()
             .try_fold(Cow::Borrowed(self), |once, axis| Ok::<_, TensorError>(Cow::Owned(once.narrow(axis, 0, 1)?)))?;
+        let elements = self.elements() as u64;
+        let limit = (once.elements() as u64).saturating_mul(MOST_REPEATS).clamp(MOST_REPEATED, MOST_READ);
+        if elements > limit {
+            return Err(TensorError::TooManyElements { operation: "read", elements, limit });
+        }
         if once.layout().span().len() <= once.elements() {
             return Ok(Cow::Borrowed(self));
         }
@@ -223,8 +224,19 @@ impl Tensor {
     }
 }
 
-/// The most elements that are read at once: a view may repeat elements, so that their number isn't bounded by any memory.
+/// The most elements that are read at once, and the most of a view that repeats its elements more than a few times: their number is
+/// not bounded by the device's memory, and systems that commit memory at the first access end a process that asks for too much.
 const MOST_READ: u64 = 1 << 32;
+const MOST_REPEATED: u64 = 1 << 28;
+const MOST_REPEATS: u64 = 16;
+
+/// The error of a read.
+fn of_read(error: DeviceError) -> TensorError {
+    match error {
+        DeviceError::HostRefused { bytes } => TensorError::HostMemory { operation: "read", bytes },
+        error => TensorError::Device(error),
+    }
+}
 
 /// Memory of the host for some elements.
 ///
@@ -240,7 +252,23 @@ fn reserved<T>(elements: usize) -> Result<Vec<T>, TensorError> {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
+    use crate::device::most_received;
     use crate::pool::{Pool, PoolOptions};
+
+    #[test]
+    fn a_host_without_memory_for_the_elements_is_an_error() -> Result<(), TensorError> {
+        let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+        let x = Tensor::arange(&pool, 1000, 0, 1)?;
+        let read = most_received::with(3999, || x.read_blocking::<i32>());
+        assert_eq!(read, Err(TensorError::HostMemory { operation: "read", bytes: 4000 }));
+        let storage = x.storage()?;
+        let mut download = pool.download(4000)?;
+        download.add(&storage, 0, 4000)?;
+        let read = most_received::with(3999, || download.finish_blocking());
+        assert_eq!(read, Err(DeviceError::HostRefused { bytes: 4000 }));
+        assert_eq!(most_received::with(4000, || x.read_blocking::<i32>())?.len(), 1000);
+        Ok(())
+    }
 
     #[test]
     fn a_view_is_read_without_the_elements_in_its_gaps() -> Result<(), TensorError> {

@@ -54,7 +54,8 @@ impl<M: Memory> Download<M> {
     /// concatenated. A thread that is submitting is waited for during the first poll.
     ///
     /// # Errors
-    /// [`DeviceError::Lost`], or the error of a failed batch.
+    /// [`DeviceError::HostRefused`] if the host has no memory for the bytes; [`DeviceError::Lost`], or the error of a
+    /// failed batch.
     pub async fn finish(self) -> Result<Vec<u8>, DeviceError> {
         self.inner.memory.collect(self.readback).await
     }

@@ -166,7 +166,7 @@ impl<M: Memory> Inner<M> {
             };
             let bytes = match self.memory.collect_blocking(readback) {
                 Ok(bytes) => bytes,
-                Err(DeviceError::Refused { .. }) => return Ok(Copied::Refused),
+                Err(DeviceError::Refused { .. } | DeviceError::HostRefused { .. }) => return Ok(Copied::Refused),
                 Err(error) => return Err(error),
             };
             let mut rest = bytes.as_slice();

@@ -199,13 +199,18 @@ impl Tensor {
     /// one view. Equals `torch.split`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Zero`] if `size` is 0.
+    /// [`TensorError::Axis`]; [`TensorError::Zero`] if `size` is 0; [`TensorError::TooManyViews`] for more than 2^20 views.
     pub fn split(&self, size: usize, axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
         let axis = self.layout.axis("split", axis)?;
         if size == 0 {
             return Err(TensorError::Zero { operation: "split", argument: "size" });
         }
+        self.in_views("split", size, axis)
+    }
+
+    fn in_views(&self, name: &'static str, size: usize, axis: usize) -> Result<Vec<Self>, TensorError> {
         let all = self.layout.shape[axis];
+        check_views(name, all.div_ceil(size))?;
         let starts = (0..all.max(1)).step_by(size);
         starts.map(|start| self.narrow(axis, start, size.min(all - start))).collect()
     }
@@ -213,7 +218,8 @@ impl Tensor {
     /// Splits an axis into consecutive views of the given sizes. Equals `torch.split` with a list.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Shape`] unless the sum of the sizes is the size of the axis.
+    /// [`TensorError::Axis`]; [`TensorError::Shape`] unless the sum of the sizes is the size of the axis;
+    /// [`TensorError::TooManyViews`] for more than 2^20 views.
     pub fn split_with_sizes(&self, sizes: &[usize], axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
         let name = "split_with_sizes";
         let axis = self.layout.axis(name, axis)?;
@@ -222,6 +228,7 @@ impl Tensor {
         if sum != Some(all) {
             return Err(TensorError::Shape { operation: name, left: sizes.to_vec(), right: vec![all] });
         }
+        check_views(name, sizes.len())?;
         let mut start = 0;
         let parts = sizes.iter().map(|&size| {
             let part = self.narrow(axis, start, size);
@@ -235,12 +242,21 @@ impl Tensor {
     /// `torch.chunk`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Zero`] if `chunks` is 0.
+    /// [`TensorError::Axis`]; [`TensorError::Zero`] if `chunks` is 0; [`TensorError::TooManyViews`] for more than 2^20 views.
     pub fn chunk(&self, chunks: usize, axis: impl Into<Axis>) -> Result<Vec<Self>, TensorError> {
         let axis = self.layout.axis("chunk", axis)?;
         if chunks == 0 {
             return Err(TensorError::Zero { operation: "chunk", argument: "number of chunks" });
         }
-        self.split(self.layout.shape[axis].div_ceil(chunks).max(1), axis)
+        self.in_views("chunk", self.layout.shape[axis].div_ceil(chunks).max(1), axis)
     }
+}
+
+/// The most views that a call returns. A view takes about 200 bytes of the host, whatever it shows, and an axis of repeated elements
+/// can have any size.
+const MOST_VIEWS: usize = 1 << 20;
+
+fn check_views(operation: &'static str, views: usize) -> Result<(), TensorError> {
+    let limit = MOST_VIEWS;
+    if views > limit { Err(TensorError::TooManyViews { operation, views, limit }) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! Transfers from the device to the host.
 
-use super::super::{COPY_UNIT, check_range};
+use super::super::{COPY_UNIT, check_range, received};
 use super::own::OwnBuffer;
 use super::submission::Health;
 use super::verdict::Verdict;
@@ -113,7 +113,9 @@ impl GpuReadback {
             return Ok(Vec::new());
         }
         let view = self.buffer.get_mapped_range(..self.used).map_err(|error| refused(error.to_string()))?;
-        Ok(view.to_vec())
+        let mut bytes = Vec::new();
+        received::append(&view, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Submits the recorded commands and starts mapping. Waits as

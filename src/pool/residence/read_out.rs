@@ -71,7 +71,7 @@ impl<M: Memory> Inner<M> {
                     let message = format!("a readback of {length} bytes returned {} bytes", read.len());
                     return Err(DeviceError::Validation { message });
                 }
-                Err(DeviceError::Refused { .. }) => return Ok(MovedOut::HostRefused),
+                Err(DeviceError::Refused { .. } | DeviceError::HostRefused { .. }) => return Ok(MovedOut::HostRefused),
                 Err(error) => return Err(error),
             }
             offset += length;
