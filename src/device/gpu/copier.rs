@@ -24,7 +24,7 @@ const MOST_BYTES: u64 = 1 << 30;
 
 /// `copy[i] = source[i]` for units of 16 bytes. A workgroup copies 512 consecutive units; workgroups are numbered row by row.
 /// Bound: memory, each byte read once and written once. There are no loops, and an index is below 2²⁶ + 65,535 · 512 < 2³².
-const SOURCE: &str = "
+pub(super) const SOURCE: &str = "
 @group(0) @binding(0) var<storage, read_write> source: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read_write> copy: array<vec4<u32>>;
 

@@ -510,6 +510,14 @@ impl Drop for Gpu {
     }
 }
 
+/// The kernels of this layer, with a name for each.
+#[cfg(all(test, feature = "tensor"))]
+pub(crate) fn kernel_texts() -> Vec<(&'static str, String)> {
+    let mut texts = vec![("unit merger", unit::SOURCE.to_string()), ("copy", copier::SOURCE.to_string())];
+    texts.extend(kernels::texts());
+    texts
+}
+
 /// As [`lock`], but returns `None` if another thread holds the lock.
 #[cfg(not(target_arch = "wasm32"))]
 fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {

@@ -14,7 +14,7 @@ use crate::error::DeviceError;
 use std::sync::Arc;
 
 /// The number of workgroups is the number of bytes taken from the source unit, `units[1]`.
-const SOURCE: &str = "
+pub(super) const SOURCE: &str = "
 @group(0) @binding(0) var<storage, read_write> units: array<u32, 2>;
 
 @compute @workgroup_size(1)

@@ -17,6 +17,8 @@ mod wgsl;
 pub(super) use graph::{Graph, MOST_OPERANDS, Node, Place};
 pub(super) use operation::{Code, IDENTITY, IN_REAL, OnIntegers, Operation, Typed, UNDEFINED, Value, computed};
 pub(super) use pack::distinct;
+#[cfg(test)]
+pub(super) use tests::check_texts;
 pub use variant::MOST_INPUTS;
 
 use super::launch::{MOST_BINDINGS, check_pools, each_walk, grid, index, launch, relation, with_gpu, workgroup_size};

@@ -49,6 +49,35 @@ fn variants([read, written]: [DType; 2], inputs: usize) -> Vec<Variant> {
     all
 }
 
+/// Checks the kernels of a computation on inputs of some dtypes, in every form, also in small workgroups and in pairs. Each operand is
+/// in its own storage: the tests of single operations share them.
+pub(in crate::ops) fn check_texts(
+    name: &str,
+    computation: Computation<'_>,
+    read: &[DType],
+    written: DType,
+    numbers: usize,
+) {
+    let of_first = variants([read[0], written], read.len()).into_iter();
+    for mut variant in of_first.filter(|variant| usize::from(variant.bound) > read.len()) {
+        variant.dtypes[..read.len()].copy_from_slice(read);
+        let parameters = Parameters::new(&variant, numbers);
+        let text =
+            |variant: &Variant, size| wgsl::kernel(&computation.steps(variant, numbers), variant, &parameters, size);
+        let what = format!("{name} {variant:?}");
+        // The browser's compiler gets one form of each.
+        if variant.form == Form::Flat {
+            crate::ops::shader::translate::check(&what, &text(&variant, LARGEST_WORKGROUP));
+            crate::ops::shader::translate::check_without_collecting(&what, &text(&variant, 128));
+        } else {
+            crate::ops::shader::translate::check_without_collecting(&what, &text(&variant, LARGEST_WORKGROUP));
+        }
+        if variant.form != Form::Strided && read.iter().chain([&written]).all(|dtype| dtype.bytes() == 4) {
+            validate(&text(&Variant { in_pairs: true, ..variant }, LARGEST_WORKGROUP));
+        }
+    }
+}
+
 #[test]
 fn every_operation_compiles_for_every_dtype_form_and_binding() {
     let required_features = wgpu::Features::SHADER_F16;
@@ -83,6 +112,7 @@ fn every_operation_compiles_for_every_dtype_form_and_binding() {
 
 /// Validates numbers of 64 bits, which the device doesn't have.
 fn validate(wgsl: &str) {
+    crate::ops::shader::translate::check_grammar("in pairs", wgsl);
     let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));
     let capabilities = naga::valid::Capabilities::all();
     let validated = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities).validate(&module);

@@ -5,6 +5,8 @@
 
 mod expression;
 mod kinds;
+#[cfg(test)]
+mod tests;
 
 pub(super) use expression::Constant;
 pub use expression::{Expression, Operand};

@@ -131,6 +131,7 @@ fn compile_all(dtype: DType) -> usize {
     let gpu = Gpu::from_device(device, queue);
     let variants = variants().into_iter().filter(|(_, variant)| variant.dtype == dtype);
     let (mut compiled_any, mut paired) = (false, 0);
+    let mut small = std::collections::BTreeSet::new();
     for (shader, variant) in variants {
         compiled_any = true;
         if [variant.dtype, variant.output].iter().all(|dtype| dtype.bytes() == 4) {
@@ -138,21 +139,30 @@ fn compile_all(dtype: DType) -> usize {
                 shader.wgsl(variant, Target { in_pairs, ..Target::USUAL }).expect("every changed declaration is there")
             };
             if wgsl(true) != wgsl(false) {
+                super::translate::check_grammar(shader.name, &wgsl(true));
                 validate(&wgsl(true));
                 paired += 1;
             }
         }
         if shader.name.contains("_cooperative") {
-            let (module, info) =
-                validate(&shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there"));
+            let wgsl = shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there");
+            super::translate::check_grammar(shader.name, &wgsl);
+            let (module, info) = validate(&wgsl);
             let options = naga::back::spv::Options { lang_version: (1, 5), ..Default::default() };
             naga::back::spv::write_vec(&module, &info, &options, None).expect("it can be written as SPIR-V");
             continue;
         }
         let wgsl = shader.wgsl(variant, Target::USUAL).expect("every changed declaration is there");
-        super::translate::check(&format!("{} {variant:?}", shader.name), &wgsl);
+        let what = format!("{} {variant:?}", shader.name);
+        super::translate::check(&what, &wgsl);
+        // That the texts of a kernel differ in no other way is another test.
+        if small.insert((shader.name, variant.output.name(), variant.shared)) {
+            let target = Target { workgroup_size: 128, ..Target::USUAL };
+            let wgsl = shader.wgsl(variant, target).expect("every changed declaration is there");
+            super::translate::check_without_collecting(&format!("{what} in small workgroups"), &wgsl);
+        }
         let compiled = shader.program(&gpu, variant);
-        compiled.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name));
+        compiled.unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     assert!(compiled_any, "no shader of {dtype}");
     paired

@@ -1,5 +1,6 @@
 //! Translation of the crate's kernels for the platforms that this machine does not have.
 
+use super::grammar;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{back, proc};
 use std::io::Write;
@@ -8,13 +9,23 @@ use std::sync::Mutex;
 /// The variable with the file to which `cargo xtask test --target web` collects the kernels for the browser's compiler.
 const FILE: &str = "WGPU_POOL_KERNELS";
 
-/// Checks that a kernel can be written in the languages of Metal (MSL 2.4), DX12 (HLSL, shader model 5.1, and 6.2 for f16)
-/// and GL ES 3.1, which has no f16. Appends the kernel to the file for the browser's compiler, if there is one.
+/// Checks that a kernel follows WGSL's grammar where naga does not check it, and can be written in the languages of Vulkan (SPIR-V
+/// 1.3), Metal (MSL 2.4), DX12 (HLSL, shader model 5.1, and 6.2 for f16) and GL ES 3.1, which has no f16. Appends the kernel to the
+/// file for the browser's compiler, if there is one.
 ///
 /// # Panics
-/// If the kernel cannot be written.
+/// If the kernel breaks the grammar or cannot be written.
 pub(in crate::ops) fn check(name: &str, wgsl: &str) {
     collect(name, wgsl);
+    check_without_collecting(name, wgsl);
+}
+
+/// As `check`, for a text that tells the browser's compiler nothing new.
+///
+/// # Panics
+/// As `check`.
+pub(in crate::ops) fn check_without_collecting(name: &str, wgsl: &str) {
+    check_grammar(name, wgsl);
     let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));
     let has_f16 = wgsl.contains("enable f16");
     let validate = |language: &str, capabilities: Capabilities| {
@@ -34,6 +45,12 @@ pub(in crate::ops) fn check(name: &str, wgsl: &str) {
     let written = back::hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
     written.unwrap_or_else(|error| panic!("{name} in HLSL: {error}"));
 
+    let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let info_of_vulkan = validate("SPIR-V", capabilities);
+    let options = back::spv::Options { lang_version: (1, 3), fake_missing_bindings: true, ..Default::default() };
+    let written = back::spv::write_vec(&module, &info_of_vulkan, &options, None);
+    written.unwrap_or_else(|error| panic!("{name} in SPIR-V: {error}"));
+
     if !has_f16 {
         validate("GLSL", back::glsl::supported_capabilities());
         let options = back::glsl::Options { version: back::glsl::Version::new_gles(310), ..Default::default() };
@@ -47,6 +64,14 @@ pub(in crate::ops) fn check(name: &str, wgsl: &str) {
     }
 }
 
+/// Checks the part of the grammar that naga does not check.
+///
+/// # Panics
+/// If the kernel breaks it.
+pub(in crate::ops) fn check_grammar(name: &str, wgsl: &str) {
+    grammar::check(wgsl).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+}
+
 /// Appends a kernel to the file, as one line of JSON.
 fn collect(name: &str, wgsl: &str) {
     static LOCK: Mutex<()> = Mutex::new(());
@@ -55,6 +80,19 @@ fn collect(name: &str, wgsl: &str) {
     let _lock = LOCK.lock().expect("no test panics with this lock");
     let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
     file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file can be written");
+}
+
+#[test]
+#[should_panic(expected = "mixed: line 1: WGSL needs parentheses")]
+fn operators_that_browsers_do_not_mix_are_found() {
+    check("mixed", "@compute @workgroup_size(1) fn main() { let x = 1u | 2u & 3u; }");
+}
+
+#[test]
+fn the_kernels_of_the_device_layer_compile_on_every_platform() {
+    for (name, wgsl) in crate::device::gpu::kernel_texts() {
+        check(name, &wgsl);
+    }
 }
 
 #[test]

@@ -33,6 +33,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use warm_up::WarmUps;
 
+/// A kernel that does nothing, to try a cache with.
+const EMPTY: &str = "@compute @workgroup_size(1) fn empty() {}";
+
+/// The kernels of this module, with a name for each.
+#[cfg(test)]
+pub(super) fn texts() -> Vec<(&'static str, String)> {
+    // No device has fewer buffers than 4, and those of WebGPU's default limits have 8.
+    let unbinders = [4, 8].map(|slots| ("unbinder", unbind::source(slots)));
+    [("pipeline cache", EMPTY.to_string())].into_iter().chain(unbinders).collect()
+}
+
 /// The device's capabilities for kernels, and the kernels that were compiled for the device.
 #[derive(Debug)]
 pub(super) struct Kernels {
@@ -194,8 +205,6 @@ impl Gpu {
         let refused = |reason: &str| DeviceError::Validation {
             message: format!("a pipeline cache, which must be of the pool's device: {reason}"),
         };
-        const EMPTY: &str = "@compute @workgroup_size(1) fn empty() {}";
-
         let compile = || self.checked.kernel("wgpu-pool pipeline cache", EMPTY, "empty", Some(cache)).map(drop);
         match catch_unwind(AssertUnwindSafe(compile)) {
             Ok(Err(DeviceError::Validation { message })) => Err(refused(&message)),

@@ -6,8 +6,6 @@ use super::super::Gpu;
 use crate::error::DeviceError;
 use std::fmt::Write;
 
-/// The largest number of tensors that a kernel binds.
-const MAX_SLOTS: u32 = 16;
 /// Bytes between the bindings of two slots: the largest offset alignment that WebGPU permits.
 const STRIDE: u64 = 256;
 
@@ -16,11 +14,16 @@ const STRIDE: u64 = 256;
 pub(crate) struct Unbinder {
     pipeline: InContext<wgpu::ComputePipeline>,
     group: wgpu::BindGroup,
+    #[cfg(test)]
+    slots: u32,
 }
 
 impl Unbinder {
     pub(crate) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
-        let slots = gpu.device.limits().max_storage_buffers_per_shader_stage.min(MAX_SLOTS);
+        // As many as a kernel of the application can bind.
+        let limits = gpu.device.limits();
+        let slots = limits.max_storage_buffers_per_shader_stage;
+        let slots = slots.min(limits.max_buffers_and_acceleration_structures_per_shader_stage);
         let usage = wgpu::BufferUsages::STORAGE;
         let buffer = gpu.buffer("wgpu-pool unbinder", u64::from(slots) * STRIDE, usage, false)?;
         let (pipeline, _) = gpu.checked.kernel("wgpu-pool unbinder", &source(slots), "unbind", None)?;
@@ -31,7 +34,12 @@ impl Unbinder {
             entries: &entries,
         };
         let group = gpu.checked.bind_group(&group, &[])?;
-        Ok(Self { pipeline, group })
+        Ok(Self {
+            pipeline,
+            group,
+            #[cfg(test)]
+            slots,
+        })
     }
 
     pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
@@ -48,7 +56,7 @@ fn entry(buffer: &wgpu::Buffer, slot: u32) -> wgpu::BindGroupEntry<'_> {
 }
 
 /// Returns a shader that writes to every slot, so that the compiler cannot remove a binding.
-fn source(slots: u32) -> String {
+pub(super) fn source(slots: u32) -> String {
     let mut declarations = String::new();
     let mut statements = String::new();
     for slot in 0..slots {
@@ -58,4 +66,21 @@ fn source(slots: u32) -> String {
         declared.and(stated).expect("a string takes any text");
     }
     format!("{declarations}\n@compute @workgroup_size(1)\nfn unbind() {{\n{statements}}}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_that_a_kernel_can_bind_is_bound_to_the_small_buffer() -> Result<(), Box<dyn std::error::Error>> {
+        for (slots, bound) in [(4, 4), (8, 8), (16, 16), (17, 17), (28, 28), (64, 28)] {
+            let required_limits =
+                wgpu::Limits { max_storage_buffers_per_shader_stage: slots, ..wgpu::Limits::default() };
+            let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+            let (device, queue) = wgpu::Device::noop(&descriptor);
+            assert_eq!(Unbinder::new(&Gpu::from_device(device, queue))?.slots, bound);
+        }
+        Ok(())
+    }
 }
