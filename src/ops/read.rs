@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(read, Err(TensorError::HostMemory { operation: "read", bytes: 4000 }));
         let storage = x.storage()?;
         let mut download = pool.download(4000)?;
-        download.add(&storage, 0, 4000)?;
+        download.add(storage, 0, 4000)?;
         let read = most_received::with(3999, || download.finish_blocking());
         assert_eq!(read, Err(DeviceError::HostRefused { bytes: 4000 }));
         assert_eq!(most_received::with(4000, || x.read_blocking::<i32>())?.len(), 1000);

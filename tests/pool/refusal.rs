@@ -108,8 +108,8 @@ fn commands_with_storages_of_two_pools_are_refused_and_change_nothing() -> Outco
         download.add(&to, 0, 100)?;
         assert_eq!(download.finish_blocking()?[..100], [7; 100]);
     }
-    let error = from.copy_to(&to).unwrap_err().to_string();
-    assert_eq!(error, "the storages belong to different pools: read from one and write to the other");
+    let error = from.copy_to(&to).expect_err("the pools differ");
+    assert_eq!(error.to_string(), "the storages belong to different pools: read from one and write to the other");
     Ok(())
 }
 
