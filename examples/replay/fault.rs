@@ -71,6 +71,8 @@ pub(crate) enum Fault {
     OtherSize { address: u64, found: u64, allocated: u64 },
     #[error("not a snapshot of PyTorch: {0}")]
     NoSnapshot(String),
+    #[error("not a snapshot of PyTorch: its values are nested in more than {most} levels")]
+    TooDeep { most: u32 },
     #[error("event {event} of device {device}: {fault}")]
     Event { event: usize, device: usize, fault: Box<Fault> },
     #[error(

@@ -1,5 +1,6 @@
 //! Traces of other programs, whose events name a block by its address.
 
+mod nesting;
 pub(crate) mod snapshot;
 pub(crate) mod stalloc;
 
@@ -56,6 +57,10 @@ impl Addresses {
         self.reader.allocate(self.next_id, bytes)?;
         self.next_id += 1;
         Ok(())
+    }
+
+    pub(crate) fn is_in_use(&self, address: u64) -> bool {
+        self.in_use.contains_key(&address)
     }
 
     /// Frees the block at an address. Returns its bytes.

@@ -4,9 +4,9 @@
 //! The history (`device_traces`) is a list of events for each device, the newest of which are kept. A block was therefore allocated before
 //! the first event if it is freed without having been allocated, or is in use at the end and was not allocated. Such blocks come first, by
 //! address. A block is freed by the event `free_requested`, not by `free_completed`: in the pool all commands have one order, so it need not
-//! wait for other streams as PyTorch does.
+//! wait for other streams as PyTorch does. A history without `free_requested` (`skip_actions`) frees by `free_completed`.
 
-use super::Addresses;
+use super::{Addresses, nesting};
 use crate::fault::Fault;
 use crate::trace::Trace;
 use serde::Deserialize;
@@ -24,9 +24,11 @@ impl Format {
     pub(crate) fn of(start: &[u8]) -> Option<Self> {
         /// The operation code that begins each pickle since protocol 2.
         const PROTOCOL: u8 = 0x80;
-        match start.iter().find(|byte| !byte.is_ascii_whitespace())? {
-            b'{' => Some(Self::Json),
-            &PROTOCOL => Some(Self::Pickle),
+        match start.trim_ascii_start() {
+            [b'{', ..] => Some(Self::Json),
+            [PROTOCOL, ..] => Some(Self::Pickle),
+            // A dictionary in the protocols 0 and 1.
+            [b'(', b'd', ..] | [b'}', b'q', ..] => Some(Self::Pickle),
             _ => None,
         }
     }
@@ -68,6 +70,9 @@ pub(crate) fn read(format: Format, bytes: &[u8], device: Option<usize>) -> Resul
     let snapshot: Snapshot = match format {
         Format::Json => serde_json::from_slice(bytes).map_err(|error| Fault::NoSnapshot(error.to_string()))?,
         Format::Pickle => {
+            if !nesting::is_bounded(bytes) {
+                return Err(Fault::TooDeep { most: nesting::MOST });
+            }
             // The library takes a value that is referred to inside several copies of another for a recursive structure. Only frames are,
             // which are ignored.
             let options = serde_pickle::DeOptions::new().replace_unresolved_globals().replace_recursive_structures();
@@ -85,6 +90,8 @@ pub(crate) fn read(format: Format, bytes: &[u8], device: Option<usize>) -> Resul
         let done = match entry.action.as_str() {
             "alloc" => addresses.allocate(address, entry.size),
             "free_requested" | "free" => addresses.free(address).map(drop),
+            // Frees only where the history lacks the request.
+            "free_completed" if addresses.is_in_use(address) => addresses.free(address).map(drop),
             _ => Ok(()),
         };
         done.map_err(|fault| Fault::Event { event, device, fault: Box::new(fault) })?;
@@ -108,13 +115,17 @@ impl Snapshot {
     /// The addresses and bytes of the blocks that were in use before the first event.
     fn allocated_before(&self, device: usize) -> BTreeMap<u64, u64> {
         let mut before = BTreeMap::new();
+        let history = &self.device_traces[device];
+        let has_requests = history.iter().any(|entry| entry.action == "free_requested");
         // Addresses with an event so far.
         let mut seen = HashSet::new();
-        for entry in &self.device_traces[device] {
+        for entry in history {
             let Some(address) = entry.addr else { continue };
             let frees = match entry.action.as_str() {
                 "free_requested" | "free" => true,
-                "alloc" | "free_completed" => false,
+                // The request came before the history, unless no request is in it.
+                "free_completed" => !has_requests,
+                "alloc" => false,
                 _ => continue,
             };
             if seen.insert(address) && frees {

@@ -188,3 +188,78 @@ const SHARED_FRAMES: &[u8] =
 fn a_pickle_whose_events_share_frames_is_read() {
     same_as(SHARED_FRAMES, "a 0 100\na 1 101\na 2 102\nf 0\na 3 7\n");
 }
+
+/// With `skip_actions=["free_requested"]`.
+#[test]
+fn a_history_without_the_requests_frees_where_they_are_completed() {
+    let events = [
+        entry("free_completed", 5120, 30),
+        entry("alloc", 4096, 1000),
+        entry("free_completed", 4096, 1000),
+        entry("alloc", 4096, 7),
+        entry("alloc", 5120, 8),
+    ];
+    for bytes in both(&snapshot(&[], &[&events])) {
+        same_as(&bytes, "a 0 30\nf 0\na 1 1000\nf 1\na 2 7\na 3 8\n");
+    }
+}
+
+/// What `pickle.dumps(…, protocol=0)` and `protocol=1` write.
+#[test]
+fn a_pickle_of_the_first_protocols_is_read() {
+    let zero = b"(dp0\nVsegments\np1\n(lp2\nsVdevice_traces\np3\n(lp4\n(lp5\n(dp6\nVaction\np7\nValloc\np8\nsVaddr\np9\nI4096\nsVsize\n\
+                 p10\nL100L\nsaas.";
+    let one = b"}q\x00(X\x08\x00\x00\x00segmentsq\x01]q\x02X\r\x00\x00\x00device_tracesq\x03]q\x04]q\x05}q\x06(X\x06\x00\x00\x00actionq\x07\
+                X\x05\x00\x00\x00allocq\x08X\x04\x00\x00\x00addrq\tM\x00\x10X\x04\x00\x00\x00sizeq\nKduaau.";
+    same_as(zero, "a 0 100\n");
+    same_as(one, "a 0 100\n");
+}
+
+/// The dictionary `{"x": value}`.
+fn pickle_of(value: &[u8]) -> Vec<u8> {
+    [b"\x80\x02}X\x01\0\0\0x", value, b"s."].concat()
+}
+
+#[test]
+fn deeply_nested_values_are_refused_and_end_no_program() {
+    const DEEP: usize = 200_000;
+    let number = |count: usize| u32::try_from(count).expect("it is small").to_le_bytes();
+    // Lists that are finished one after the other, the last one first.
+    let lists = |depth: usize| [b"]".repeat(depth), b"a".repeat(depth - 1)].concat();
+    let tuples = |depth: usize| [b"N".to_vec(), b"\x85".repeat(depth - 1)].concat();
+    let marked = |depth: usize| [b"(".repeat(depth), b"l".repeat(depth)].concat();
+    // Each list has a number, and a reference to the one before.
+    let referring = |depth: usize| {
+        let one = |level: usize| [b"]r".as_slice(), &number(level), b"j", &number(level - 1), b"a0"].concat();
+        let first = [b"]r".as_slice(), &number(0), b"0"].concat();
+        let lists: Vec<u8> = (1..depth).flat_map(one).collect();
+        [first, lists, [b"j".as_slice(), &number(depth - 1)].concat()].concat()
+    };
+    // The same, but each list is empty when the one before refers to it.
+    let growing = |depth: usize| {
+        let empty = (0..depth).flat_map(|level| [b"]r".as_slice(), &number(level), b"0"].concat());
+        let grown =
+            (1..depth).flat_map(|level| [b"j".as_slice(), &number(level - 1), b"j", &number(level), b"a0"].concat());
+        let lists: Vec<u8> = empty.chain(grown).collect();
+        [lists, [b"j".as_slice(), &number(0)].concat()].concat()
+    };
+    // A number that is given to a deeper list each time, of which the one before is a part.
+    let renumbering = |depth: usize| [b"]q\0".to_vec(), b"\x85q\0".repeat(depth - 1)].concat();
+    let of_depth: [&dyn Fn(usize) -> Vec<u8>; 6] = [&lists, &tuples, &marked, &referring, &growing, &renumbering];
+    for (kind, values) in of_depth.iter().enumerate() {
+        let text = |depth| read(&pickle_of(&values(depth)), None).expect_err("it has no history").1;
+        assert_eq!(text(DEEP), "not a snapshot of PyTorch: its values are nested in more than 128 levels", "{kind}");
+        assert!(text(60).contains("missing field `device_traces`"), "{kind}: {}", text(60));
+    }
+    // Cut off, and with what follows the end.
+    let mut cut = pickle_of(&lists(DEEP));
+    cut.pop();
+    assert!(read(&cut, None).expect_err("it is cut off").1.ends_with("more than 128 levels"));
+    // In JSON, unknown fields are skipped without nested calls, and known ones are bounded.
+    for (start, end) in [("{\"x\":", "}"), ("{\"device_traces\":[[{\"frames\":", "}]]}")] {
+        let json = [start, &"[".repeat(DEEP), &"]".repeat(DEEP), end].concat();
+        assert!(read(json.as_bytes(), None).expect_err("a field is missing").1.contains("missing field"), "{start}");
+    }
+    let known = format!("{{\"segments\":[{{\"blocks\":{}", "[".repeat(DEEP));
+    assert!(read(known.as_bytes(), None).expect_err("it is cut off").1.starts_with("not a snapshot of PyTorch: "));
+}
