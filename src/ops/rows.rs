@@ -105,7 +105,9 @@ impl Tensor {
     /// Returns (x − mean) / √(variance + epsilon) · weight + bias along the last axis, with the mean and the variance
     /// (correction 0) of each row. Weight and bias have shape (n), and default to ones and zeros. For f32 and f16. A
     /// row of equal elements gives the bias. Accuracy in f32: within 100 ULP of the larger of 1 and the result before
-    /// weight and bias. Equals `torch.nn.functional.layer_norm` over the last axis.
+    /// weight and bias, if the sum of the squared differences to the mean is below 3.4e38, and their mean plus epsilon
+    /// above 1e-30. Above the range the normalized row is 0 or NaN, as PyTorch's in f32. Equals
+    /// `torch.nn.functional.layer_norm` over the last axis.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers, [`TensorError::Dimensions`] for a scalar, [`TensorError::Shape`],
@@ -115,8 +117,8 @@ impl Tensor {
         self.norm("layer_norm", AS_IT_IS, weight, bias, epsilon)
     }
 
-    /// Returns x / √(mean of x² + epsilon) · weight along the last axis, as [`Tensor::layer_norm`]. Equals
-    /// `torch.nn.functional.rms_norm` over the last axis.
+    /// Returns x / √(mean of x² + epsilon) · weight along the last axis, as [`Tensor::layer_norm`], whose range applies to the
+    /// sum of the squares: a row with a larger sum gives 0. Equals `torch.nn.functional.rms_norm` over the last axis.
     ///
     /// # Errors
     /// As [`Tensor::layer_norm`].
