@@ -9,7 +9,8 @@
 // of eight outputs of a group. Dispatch batch * groups * ceil(outputs / groups / 8) * rows * span invocations.
 //
 // Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + the extent of the window, including the
-// padding, is below 2^32. Positions of outputs past the last one may wrap; they are not stored.
+// padding, is below 2^32. Positions of outputs past the last one may wrap; they are not stored. So may the lines of the padding,
+// which are not read.
 // Loops: channels of a group * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a kernel
 // of lib/convolution.wgsl.
 
@@ -75,13 +76,14 @@ fn conv2d(
         let plane = batch * params.channels + group * channels + channel;
         for (var y = 0u; y < params.kernel.x; y += 1u) {
             let at = row * params.stride.x + y * params.dilation.x;
-            if at < params.padding.x || at >= params.padding.x + params.size.x {
-                weight += params.kernel.y * row_of_weights;
-                continue;
-            }
+            // The zeros of the padding are multiplied, too: infinite weights and NaN give NaN there.
+            let is_image = at >= params.padding.x && at < params.padding.x + params.size.x;
             let line = params.input_offset + place(plane, vec2(at - params.padding.x, 0u), params.size);
             for (var x = 0u; x < params.kernel.y; x += 1u) {
-                let values = load_windows(line, column * params.stride.y + x * params.dilation.y);
+                var values = vec4<Number>();
+                if is_image {
+                    values = load_windows(line, column * params.stride.y + x * params.dilation.y);
+                }
                 let low = vec4<Number>(weights[weight]);
                 let high = vec4<Number>(weights[weight + 1u]);
                 sums[0] += low.x * values;

@@ -407,3 +407,46 @@ fn an_activation_in_the_kernel_is_that_after_it() -> Result<(), TensorError> {
     }
     Ok(())
 }
+
+/// As PyTorch's matrix product of unfolded images, which contains the zeros of the padding.
+#[test]
+fn every_kernel_multiplies_the_weight_by_the_zeros_of_the_padding() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let size = [6, 11];
+    for (kernel, dtype) in kernels_and_dtypes(&pool)? {
+        for (groups, stride) in [(1, 1), (1, 2), (3, 1)] {
+            let options = Conv2d { padding: 2.into(), stride: [stride; 2], groups, ..Conv2d::default() };
+            let image = Tensor::full(&pool, [2, 3, size[0], size[1]], 2.0_f32)?.to(dtype)?;
+            // Of the three outputs the first is finite, the second has an infinite tap at the top left, the third NaN.
+            let weight = Tensor::full(&pool, [3, 3 / groups, 3, 3], 1.0_f32)?;
+            let tap = |output: usize| weight.narrow(0, output, 1)?.narrow(2, 0, 1)?.narrow(3, 0, 1);
+            tap(1)?.fill_(f32::INFINITY)?;
+            tap(2)?.fill_(f32::NAN)?;
+            let weight = weight.to(dtype)?;
+            let context = format!("{kernel:?} {dtype} {groups} {stride}");
+            let found = with(kernel, 65_535, || image.conv2d(&weight, None, options))?;
+            let out = [found.shape()[2], found.shape()[3]];
+            let elements = found.to(DType::F32)?.read_blocking::<f32>()?;
+            for (at, &element) in elements.iter().enumerate() {
+                let (row, column) = (at / out[1] % out[0] * stride, at % out[1] * stride);
+                let is_inside = (2..size[0] + 2).contains(&row) && (2..size[1] + 2).contains(&column);
+                let is_right = match at / (out[0] * out[1]) % 3 {
+                    0 => element.is_finite(),
+                    1 if is_inside => element == f32::INFINITY,
+                    _ => element.is_nan(),
+                };
+                assert!(is_right, "{context}: {element} at {row}, {column} of output {}", at / (out[0] * out[1]) % 3);
+            }
+            // The gradient by the weight: every tap under which the gradient is NaN, also those in the padding.
+            let gradient = Tensor::full(&pool, found.shape(), 1.0_f32)?.to(dtype)?;
+            gradient.narrow(0, 0, 1)?.narrow(1, 1, 1)?.narrow(2, 0, 1)?.narrow(3, 0, 1)?.fill_(f32::NAN)?;
+            let by_weight = gradient.conv2d_weight(&image, weight.shape(), options)?;
+            let by_weight = by_weight.to(DType::F32)?.read_blocking::<f32>()?;
+            let taps = by_weight.len() / 3;
+            for (at, element) in by_weight.iter().enumerate() {
+                assert_eq!(element.is_nan(), at / taps == 1, "{context}, by weight: {element} at {at}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -16,7 +16,8 @@ const FOUR: usize = 4;
 impl Tensor {
     /// Convolves (cross-correlates) images with `weight`: (n, c, h, w), or (c, h, w) without a batch axis, and a weight
     /// of shape (o, c / groups, kernel) give (n, o, rows, columns), plus a bias of shape (o). For every dtype; sums are
-    /// computed in that dtype, for f16 in f32. Equals `torch.nn.functional.conv2d`.
+    /// computed in that dtype, for f16 in f32. The zeros of the padding are multiplied, too, so that an infinite weight or NaN
+    /// gives NaN there. Equals `torch.nn.functional.conv2d`.
     ///
     /// Cost: one kernel that reorders the weight, and one over the images (an implicit matrix product; images are never
     /// unfolded). Apart from the result the operation allocates the reordered weight, whose numbers of channels and of
