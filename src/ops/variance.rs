@@ -89,7 +89,7 @@ impl Tensor {
             return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
         }
         let x = self.as_dtype(self.dtype().number())?;
-        let squares = x.about_mean(name, &SQUARED_DEVIATION, axes)?;
+        let squares = x.mean_differences(name, &SQUARED_DEVIATION, axes)?;
         let sum = if keep_dims { squares.sum_keepdim(axes)? } else { squares.sum(axes)? };
         // The number of elements in each sum. If there are no sums, the divisor is not used.
         let count = self.elements() / sum.elements().max(1);
@@ -100,11 +100,11 @@ impl Tensor {
     /// The differences of f32 elements to their mean along axes: exactly 0 for equal numbers.
     #[track_caller]
     pub(super) fn deviations(&self, name: &'static str, axes: &[usize]) -> Result<Self, TensorError> {
-        self.about_mean(name, &DEVIATION, axes)
+        self.mean_differences(name, &DEVIATION, axes)
     }
 
     #[track_caller]
-    fn about_mean(&self, name: &'static str, result: &Fused<4>, axes: &[usize]) -> Result<Self, TensorError> {
+    fn mean_differences(&self, name: &'static str, result: &Fused<4>, axes: &[usize]) -> Result<Self, TensorError> {
         if self.elements() == 0 {
             return Ok(self.clone());
         }
