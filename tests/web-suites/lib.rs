@@ -179,6 +179,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
     (
         "its sizes need addresses of 64 bits",
         &[
+            "ops::limits::more_views_than_the_limit_are_refused",
             "ops::limits::sizes_that_overflow_are_refused_by_every_operation",
             "ops::limits::views_of_more_elements_than_kernels_can_index_are_refused",
             "ops::refusal::a_repeated_view_of_too_many_elements_is_refused",
