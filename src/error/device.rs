@@ -126,8 +126,8 @@ pub enum DeviceError {
         /// The feature, by wgpu's name.
         feature: &'static str,
     },
-    /// In a browser: too many batches of commands wait for the device, and nothing can wait for them here. The command
-    /// was not recorded. Await [`Pool::synchronize`](crate::Pool::synchronize) and try again.
+    /// In a browser: too many batches of commands wait for the device, and nothing can wait for them here. A write above 64 KiB
+    /// counts as a batch. The command was not recorded. Await [`Pool::synchronize`](crate::Pool::synchronize) and try again.
     #[error("{batches} batches of commands wait for the device, and the limit is {limit}: await `synchronize` first")]
     Backlog {
         /// Submitted batches that the device has not finished.

@@ -234,9 +234,9 @@ impl CheckedDevice {
     pub(super) fn query_set(
         &self,
         descriptor: &wgpu::QuerySetDescriptor<'_>,
-    ) -> Result<InContext<wgpu::QuerySet>, DeviceError> {
-        self.checked(|| self.device.create_query_set(descriptor))
-            .map(|set| InContext::new(set, &self.context, &self.kept))
+    ) -> Result<(InContext<wgpu::QuerySet>, Verdict), DeviceError> {
+        self.judged(&Call::default(), || self.device.create_query_set(descriptor))
+            .map(|(set, verdict)| (InContext::new(set, &self.context, &self.kept), verdict))
     }
 
     pub(super) fn encoder(&self) -> Result<wgpu::CommandEncoder, DeviceError> {

@@ -79,7 +79,8 @@ impl Copier {
             wgpu::BindGroupEntry { binding: 1, resource: target },
         ];
         let group = wgpu::BindGroupDescriptor { label: Some("wgpu-pool copy"), layout: &self.layout, entries };
-        let dependencies = [copy.from, copy.to].map(|place| place.segment.verdict().clone());
+        let places = [copy.from, copy.to].map(|place| place.segment.verdict().clone());
+        let dependencies = [self.verdicts.clone(), places].concat();
         gpu.checked.bind_group(&group, &dependencies)
     }
 

@@ -31,8 +31,8 @@ impl OwnBuffer {
         self
     }
 
-    /// Treats the buffer as accepted: for a buffer so small that commands need not be separated because of it. Its
-    /// refusal is still latched.
+    /// Treats the buffer as accepted: for a buffer so small that commands need not be separated because of it, and that no later
+    /// batch uses if it was refused. Its refusal is still latched.
     pub(super) fn trusted(mut self) -> Self {
         self.verdict = Verdict::ACCEPTED;
         self

@@ -98,7 +98,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The refusal of an object, which no command can use.
-    fn depend_on<'v>(
+    pub(super) fn depend_on<'v>(
         &mut self,
         gpu: &Gpu,
         verdicts: impl Iterator<Item = &'v Verdict> + Clone,
@@ -147,6 +147,13 @@ impl Recorder {
             submission.push_batch(Batch { number, encoder, staged, exposed, kept, pending });
             self.number += 1;
         }
+    }
+
+    /// Returns the number of the next batch for something else that the device finishes. No batch is open.
+    #[cfg(any(target_arch = "wasm32", test))]
+    fn take_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number - 1
     }
 
     /// The number of the batch that was appended last.
@@ -329,6 +336,49 @@ mod tests {
         let refused = DeviceError::Refused { bytes: 256 };
         answer_other.give(Err(refused.clone()), drop);
         assert_eq!([&other, &place].map(clear), [Err(refused), Ok(7)]);
+        Ok(())
+    }
+
+    /// The case of browsers.
+    #[test]
+    fn a_refused_unit_merger_is_alone_in_its_batch_and_is_replaced() -> Result<(), Box<dyn std::error::Error>> {
+        let (gpu, place) = gpu_and_place()?;
+        gpu.submission.recorder().due_age = Duration::MAX;
+        let (verdict, ruling) = gpu.submission.health().verdicts().open();
+        let mut merger = UnitMerger::new(&gpu)?;
+        let units = Arc::into_inner(merger.units).ok_or("nothing uses it yet")?;
+        merger.units = Arc::new(units.with_verdict(verdict));
+        gpu.submission.recorder().merger = Some(merger);
+        let [from, to] = [place.part(0, 4)?, place.part(8, 4)?];
+        let numbers = || -> Result<[u64; 2], DeviceError> {
+            gpu.commands().copy_part_of_unit(&from, &to, 3)?;
+            let first = gpu.submission.recorder().number;
+            gpu.commands().clear(&place)?;
+            Ok([first, gpu.submission.recorder().number])
+        };
+        assert_eq!(numbers()?, [1, 2]);
+        let refused = DeviceError::Refused { bytes: 8 };
+        ruling.give(Err(refused.clone()), |error| gpu.submission.health().latch(error));
+        assert_eq!(numbers(), Err(refused));
+        assert!(gpu.clear_fault().is_some());
+        assert_eq!(numbers()?, [2, 2]);
+        Ok(())
+    }
+
+    /// Of more than 64 KiB, in browsers.
+    #[test]
+    fn a_write_through_the_queue_counts_as_a_batch_until_the_device_has_finished_it()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (gpu, place) = gpu_and_place()?;
+        gpu.commands().clear(&place)?;
+        gpu.submit(Submit::Now)?;
+        let number = gpu.submission.recorder().take_number();
+        assert_eq!((number, gpu.submission.recorder().newest_batch()), (2, 2));
+        gpu.submission.note_write(number);
+        gpu.poll();
+        assert_eq!(gpu.submission.fence().finished(), 2);
+        gpu.commands().clear(&place)?;
+        assert_eq!(gpu.submission.recorder().number, 3);
         Ok(())
     }
 

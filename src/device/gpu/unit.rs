@@ -36,21 +36,33 @@ pub(super) struct UnitMerger {
     /// The target unit, then the source unit, which is replaced by the result.
     pub(super) units: Arc<OwnBuffer>,
     /// On the shader and on the pipeline.
-    pub(super) verdicts: [Verdict; 2],
+    verdicts: [Verdict; 2],
 }
 
 impl UnitMerger {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let units = Arc::new(gpu.buffer(LABEL, 2 * COPY_UNIT, usage, false)?.trusted());
+        let units = Arc::new(gpu.buffer(LABEL, 2 * COPY_UNIT, usage, false)?);
         let (pipeline, verdicts) = gpu.checked.kernel(LABEL, SOURCE, "merge", None)?;
         let group = wgpu::BindGroupDescriptor {
             label: Some(LABEL),
             layout: &gpu.checked.derived_layout(&pipeline)?,
             entries: &[wgpu::BindGroupEntry { binding: 0, resource: units.as_entire_binding() }],
         };
-        let group = gpu.checked.bind_group(&group, &[])?;
+        let [shader, compiled] = verdicts.clone();
+        let group = gpu.checked.bind_group(&group, &[shader, compiled, units.verdict().clone()])?;
         Ok(Self { pipeline, group, units, verdicts })
+    }
+
+    /// The verdicts on the shader, on the pipeline and on the buffer.
+    pub(super) fn verdicts(&self) -> [Verdict; 3] {
+        let [shader, pipeline] = &self.verdicts;
+        [shader, pipeline, self.units.verdict()].map(Verdict::clone)
+    }
+
+    /// Whether the device has refused one of them. The merger is then replaced.
+    pub(super) fn is_refused(&self) -> bool {
+        self.verdicts().iter().any(|verdict| verdict.refusal().is_some())
     }
 
     /// Copies both units to the buffer.

@@ -39,13 +39,14 @@ impl Ring {
     pub(crate) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
         let size = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let buffer = Arc::new(gpu.buffer("wgpu-pool parameters", size, usage, false)?.trusted());
+        let buffer = Arc::new(gpu.buffer("wgpu-pool parameters", size, usage, false)?);
         let layout = gpu.kernels.layouts.parameters(&gpu.checked)?;
         let binding = wgpu::BufferBinding { buffer: &buffer, offset: 0, size: wgpu::BufferSize::new(SLOT_BYTES) };
         let entry = wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) };
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some("wgpu-pool parameters"), layout: &layout, entries: &[entry] };
-        let group = gpu.checked.bind_group(&descriptor, &[]).map_err(|error| gpu.loss_or(error))?;
+        let group = gpu.checked.bind_group(&descriptor, std::slice::from_ref(buffer.verdict()));
+        let group = group.map_err(|error| gpu.loss_or(error))?;
         Ok(Self { buffer, group, slot: 0, staged: None })
     }
 

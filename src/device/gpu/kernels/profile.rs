@@ -31,8 +31,8 @@ impl Gpu {
             ty: wgpu::QueryType::Timestamp,
             count: 2 * MAX_DISPATCHES,
         };
-        let queries = self.checked.query_set(&descriptor).map_err(|error| self.loss_or(error))?;
-        self.submission.recorder().set_timing(Some(Timing { queries, kernels: Vec::new(), untimed: 0 }));
+        let (queries, verdict) = self.checked.query_set(&descriptor).map_err(|error| self.loss_or(error))?;
+        self.submission.recorder().set_timing(Some(Timing { queries, verdict, kernels: Vec::new(), untimed: 0 }));
         Ok(())
     }
 
@@ -44,7 +44,7 @@ impl Gpu {
     /// Stops timing, waits for the device and returns the timestamps.
     ///
     /// # Errors
-    /// [`DeviceError::Lost`], or the error of a failed batch.
+    /// [`DeviceError::Lost`], the error of a failed batch, or the refusal of an object of the profile.
     pub(crate) async fn end_timing(&self) -> Result<Timed, DeviceError> {
         let Some(timing) = self.submission.recorder().set_timing(None) else { return Ok(Timed::default()) };
         if timing.kernels.is_empty() {
@@ -53,9 +53,14 @@ impl Gpu {
         let bytes = timing.kernels.len() as u64 * 16;
         let mut readback = self.readback(bytes)?;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = Arc::new(self.buffer("wgpu-pool profile", bytes, usage, false)?);
+        let create = || self.buffer("wgpu-pool profile", bytes, usage, false);
+        // As that of the readback, its refusal is the profile's error and no fault.
+        let resolved = Arc::new(self.submission.health().verdicts().defer(create).0?);
         self.record_timestamps(&timing, &resolved, &mut readback)?;
         let bytes = self.collect(readback).await?;
+        if let Some(refusal) = resolved.verdict().refusal() {
+            return Err(refusal.clone());
+        }
         let period = f64::from(self.queue.get_timestamp_period());
         #[expect(
             clippy::cast_possible_truncation,
@@ -80,8 +85,10 @@ impl Gpu {
         readback: &mut GpuReadback,
     ) -> Result<(), DeviceError> {
         let bytes = resolved.size();
-        let (buffer, offset) = readback.take(bytes)?;
         let mut recorder = self.submission.recorder();
+        // Refused, they would discard the commands of the same batch.
+        recorder.depend_on(self, [&timing.verdict, resolved.verdict(), readback.verdict()].into_iter())?;
+        let (buffer, offset) = readback.take(bytes)?;
         recorder.keep(resolved);
         recorder.keep(&buffer);
         let encoder = recorder.encoder(self)?;

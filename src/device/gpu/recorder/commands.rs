@@ -81,10 +81,10 @@ impl GpuCommands<'_> {
     ) -> Result<(), DeviceError> {
         check_part_of_unit(from, to, bytes)?;
         let Self { gpu, recorder } = self;
-        if recorder.merger.is_none() {
+        if recorder.merger.as_ref().is_none_or(UnitMerger::is_refused) {
             recorder.merger = Some(UnitMerger::new(gpu)?);
         }
-        let merging = recorder.merger.as_ref().map_or_else(Default::default, |merger| merger.verdicts.clone());
+        let merging = recorder.merger.as_ref().map_or_else(Default::default, UnitMerger::verdicts);
         recorder.depend_on(gpu, [from.segment.verdict(), to.segment.verdict()].into_iter().chain(&merging))?;
         recorder.uses(&from.segment);
         recorder.uses(&to.segment);
@@ -125,7 +125,10 @@ impl Recorder {
         let dependencies = self.pending.clone();
         self.close(&gpu.submission);
         gpu.submission.hand_over_all();
-        gpu.checked.write_buffer(&gpu.queue, to.segment.own_buffer(), to.offset, bytes, &dependencies)
+        gpu.checked.write_buffer(&gpu.queue, to.segment.own_buffer(), to.offset, bytes, &dependencies)?;
+        // The browser holds the bytes until the device has them, so the write counts as a batch.
+        gpu.submission.note_write(self.take_number());
+        Ok(())
     }
 }
 

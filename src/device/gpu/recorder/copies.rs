@@ -2,6 +2,7 @@
 
 use super::super::GpuSegment;
 use super::super::copier::{Copier, Piece, UNIT};
+use super::super::verdict::Verdict;
 use super::{BOUNCE_BUFFER_BYTES, GpuCommands, Recorder};
 use crate::device::{Location, check_transfer};
 use crate::error::DeviceError;
@@ -74,6 +75,10 @@ impl GpuCommands<'_> {
             None => Copier::new(gpu)?,
         };
         let copier = recorder.copier.insert(copier);
+        // Of a refused kernel not even a group can be made.
+        if let Some(refusal) = copier.verdicts.iter().find_map(Verdict::refusal) {
+            return Err(refusal.clone());
+        }
         let (group, verdicts) = (copier.group(gpu, piece)?, copier.verdicts.clone());
         recorder
             .depend_on(gpu, [piece.from.segment.verdict(), piece.to.segment.verdict()].into_iter().chain(&verdicts))?;

@@ -2,6 +2,7 @@
 
 use super::super::kernels::{BindGroups, Passing, Program, Ring, Slot, Timing, Unbinder};
 use super::super::own::OwnBuffer;
+use super::super::verdict::Verdict;
 use super::super::{Gpu, GpuSegment};
 use super::{GpuCommands, Recorder};
 use crate::device::{CacheUse, Location, MemoryLimits};
@@ -79,16 +80,33 @@ impl Recorder {
         Ok(())
     }
 
-    fn parameter_slot(&mut self, gpu: &Gpu, parameters: &[u8]) -> Result<Slot, DeviceError> {
-        if self.dispatches.ring.is_none() {
-            self.dispatches.ring = Some(Ring::new(gpu)?);
+    /// Returns the verdict on the ring if parameters are passed in one. Creates the ring if there is none, or if the device has
+    /// refused it.
+    fn ring_verdict(&mut self, gpu: &Gpu, passing: Passing) -> Result<Verdict, DeviceError> {
+        if !matches!(passing, Passing::Uniform) {
+            return Ok(Verdict::ACCEPTED);
         }
+        let ring = match self.dispatches.ring.take().filter(|ring| ring.buffer.verdict().refusal().is_none()) {
+            Some(ring) => ring,
+            None => Ring::new(gpu)?,
+        };
+        Ok(self.dispatches.ring.insert(ring).buffer.verdict().clone())
+    }
+
+    /// Returns the verdict on the queries if dispatches are timed. Dispatches are not timed by queries that the device has refused.
+    fn timing_verdict(&self) -> Verdict {
+        let timing = self.dispatches.timing.as_ref().filter(|timing| timing.verdict.refusal().is_none());
+        timing.map_or(Verdict::ACCEPTED, |timing| timing.verdict.clone())
+    }
+
+    /// Writes parameters to the ring, after `ring_verdict` has created it.
+    fn parameter_slot(&mut self, gpu: &Gpu, parameters: &[u8]) -> Result<Slot, DeviceError> {
         self.open(gpu)?;
         if let Some(buffer) = self.dispatches.ring.as_ref().map(|ring| Arc::clone(&ring.buffer)) {
             self.keep(&buffer);
         }
         let Self { open: Some(open), dispatches: Dispatches { ring: Some(ring), .. }, staging, .. } = self else {
-            unreachable!("the batch and the ring were just created");
+            unreachable!("the batch was just opened, and the ring was created before");
         };
         if ring.needs_group() {
             open.pass = None;
@@ -117,7 +135,8 @@ impl GpuCommands<'_> {
                 check_binding(place, &gpu.limits)?;
             }
             let segments = tensors.iter().map(|place| place.segment.verdict());
-            recorder.depend_on(gpu, segments.chain(&compiled.verdicts))?;
+            let others = [recorder.ring_verdict(gpu, compiled.passing)?, recorder.timing_verdict()];
+            recorder.depend_on(gpu, segments.chain(&compiled.verdicts).chain(&others))?;
             for place in tensors {
                 recorder.uses(&place.segment);
             }
@@ -168,7 +187,8 @@ impl GpuCommands<'_> {
         self.checked(|commands| {
             let gpu = commands.gpu;
             let recorder = &mut *commands.recorder;
-            recorder.depend_on(gpu, compiled.verdicts.iter().chain([buffer.verdict()]))?;
+            let ring = recorder.ring_verdict(gpu, compiled.passing)?;
+            recorder.depend_on(gpu, compiled.verdicts.iter().chain([buffer.verdict(), &ring]))?;
             recorder.keep(buffer);
             let parameters = vec![0; program.parameter_bytes as usize];
             let slot = match compiled.passing {
@@ -202,5 +222,88 @@ fn check_binding(place: &Location<GpuSegment>, limits: &MemoryLimits) -> Result<
         Ok(())
     } else {
         Err(DeviceError::Misaligned { offset: place.offset, length: place.size, unit: limits.alignment })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::ProgramDescriptor;
+    use crate::device::{Commands, Memory, Submit};
+    use crate::heap::{Heap, HeapOptions, SubPool};
+    use std::time::Duration;
+
+    type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+    const SOURCE: &str = "
+        @group(0) @binding(0) var<storage, read_write> values: array<u32>;
+        @group(1) @binding(0) var<uniform> words: vec4<u32>;
+        @compute @workgroup_size(1) fn main() { values[0] = words.x; }";
+
+    /// A device without immediates, with or without timestamps, a kernel with parameters, and a tensor.
+    fn parts(required_features: wgpu::Features) -> Outcome<(Gpu, Program, Location<GpuSegment>)> {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor { required_features, ..Default::default() });
+        let gpu = Gpu::from_device(device, queue);
+        gpu.submission.recorder().set_due_age(Duration::MAX);
+        let program = gpu.program(&ProgramDescriptor {
+            label: "words",
+            source: SOURCE,
+            entry: "main",
+            tensors: 1,
+            parameter_bytes: 16,
+            immediates: true,
+            zeroes_workgroup_memory: false,
+        })?;
+        let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
+        let id = heap.add_segment(SubPool::Small, 256)?;
+        let place = Location { id, segment: gpu.create_segment(256)?, offset: 0, size: 256 };
+        Ok((gpu, program, place))
+    }
+
+    /// The number of the batch of a dispatch, and of a clear after it.
+    fn numbers(gpu: &Gpu, program: &Program, place: &Location<GpuSegment>) -> Result<[u64; 2], DeviceError> {
+        gpu.commands().dispatch(program, std::slice::from_ref(place), &[0; 16], [1; 3])?;
+        let first = gpu.submission.recorder().newest_batch() + 1;
+        gpu.commands().clear(place)?;
+        Ok([first, gpu.submission.recorder().newest_batch() + 1])
+    }
+
+    /// As in a browser, where the device answers later.
+    #[test]
+    fn a_refused_parameter_ring_is_alone_in_its_batch_and_is_replaced() -> Outcome<()> {
+        let (gpu, program, place) = parts(wgpu::Features::empty())?;
+        let refused = DeviceError::Refused { bytes: 64 << 10 };
+        let (verdict, ruling) = gpu.submission.health().verdicts().open();
+        let mut ring = Ring::new(&gpu)?;
+        let buffer = Arc::into_inner(ring.buffer).ok_or("nothing uses it yet")?;
+        ring.buffer = Arc::new(buffer.with_verdict(verdict));
+        gpu.submission.recorder().dispatches.ring = Some(ring);
+        assert_eq!(numbers(&gpu, &program, &place)?, [1, 2], "other commands are in another batch");
+        ruling.give(Err(refused.clone()), |error| gpu.submission.health().latch(error));
+        assert_eq!(numbers(&gpu, &program, &place), Err(refused.clone()));
+        assert_eq!(gpu.clear_fault().map(|fault| fault.error), Some(refused));
+        assert_eq!(numbers(&gpu, &program, &place)?, [2, 2]);
+        gpu.submit(Submit::Now)?;
+        Ok(())
+    }
+
+    #[test]
+    fn dispatches_that_refused_queries_time_are_alone_in_their_batch_and_later_ones_are_not_timed() -> Outcome<()> {
+        let (gpu, program, place) = parts(wgpu::Features::TIMESTAMP_QUERY)?;
+        let (verdict, ruling) = gpu.submission.health().verdicts().open();
+        gpu.begin_timing()?;
+        if let Some(timing) = &mut gpu.submission.recorder().dispatches.timing {
+            timing.verdict = verdict;
+        }
+        assert_eq!(numbers(&gpu, &program, &place)?, [1, 2]);
+        let refused = DeviceError::Refused { bytes: 0 };
+        ruling.give(Err(refused.clone()), drop);
+        assert_eq!(numbers(&gpu, &program, &place)?, [2, 2]);
+        // The profile alone fails.
+        assert_eq!(pollster::block_on(gpu.end_timing()).map(|timed| timed.untimed), Err(refused));
+        assert_eq!(numbers(&gpu, &program, &place)?, [2, 2]);
+        assert_eq!(gpu.fault(), None);
+        gpu.submit(Submit::Now)?;
+        Ok(())
     }
 }

@@ -237,6 +237,13 @@ impl Submission {
         newest
     }
 
+    /// Counts a write that was made through wgpu's queue as the batch with this number. Every batch before it has been handed over.
+    #[cfg(any(target_arch = "wasm32", test))]
+    pub(super) fn note_write(&self, number: u64) {
+        let ticket = self.handover.fence.ticket(number);
+        self.handover.queue.on_submitted_work_done(move || drop(ticket));
+    }
+
     /// Checks that the device is not too many batches behind.
     ///
     /// # Errors

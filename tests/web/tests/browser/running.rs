@@ -43,6 +43,20 @@ async fn launches_ahead_of_the_device_are_bounded_and_none_is_lost() -> Outcome 
 }
 
 #[wasm_bindgen_test]
+async fn large_writes_ahead_of_the_device_are_bounded() -> Outcome {
+    let pool = pool().await;
+    let storage = pool.allocate(1 << 20)?;
+    let bytes = vec![7; 1 << 20];
+    let refused = (0..10_000).find_map(|done| storage.write(0, &bytes).err().map(|error| (done, error)));
+    let Some((done, DeviceError::Backlog { batches, limit })) = refused else { panic!("{refused:?}") };
+    assert!(batches == limit && done <= limit, "{done}: {batches} of {limit}");
+    pool.synchronize().await?;
+    storage.write(0, &bytes)?;
+    pool.synchronize().await?;
+    Ok(())
+}
+
+#[wasm_bindgen_test]
 async fn staging_memory_is_bounded_and_reported() -> Outcome {
     let pool = pool().await;
     let x = Tensor::zeros(&pool, [1 << 16], DType::F32)?;
