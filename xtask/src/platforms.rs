@@ -17,32 +17,53 @@ pub(crate) const TARGETS: [&str; 5] = [
     "wasm32-unknown-unknown",
 ];
 
+/// The backends that a target has, each of which an application may choose alone.
+fn own_backends(target: &str) -> &'static [&'static str] {
+    match target {
+        _ if target.contains("apple") => &["metal"],
+        _ if target.contains("android") => &["vulkan", "gles"],
+        _ if target.contains("windows") => &["dx12", "vulkan"],
+        _ if target.starts_with("wasm32") => &["webgpu"],
+        _ => &["vulkan", "gles"],
+    }
+}
+
+/// The steps for a target: every set of features with all backends, and each backend of the target alone with and without tensors.
+fn steps(target: &str) -> Vec<Step> {
+    let together = CONTENTS.iter().map(|contents| step(Some(target), &BACKENDS, contents));
+    let alone = own_backends(target)
+        .chunks(1)
+        .flat_map(|backend| [&[][..], &["tensor"]].map(|contents| step(Some(target), backend, contents)));
+    together.chain(alone).collect()
+}
+
 /// Checks the crate for this platform, or for all of them.
 pub(crate) fn run(run: &mut Run, all_platforms: bool) -> Result<(), String> {
     for contents in CONTENTS {
-        run.step(&step(None, contents))?;
+        run.step(&step(None, &BACKENDS, contents))?;
     }
     if !all_platforms {
         return Ok(());
     }
     for target in TARGETS {
         run.task(&format!("standard library of {target}"), || ensure(target))?;
-        for contents in CONTENTS {
-            run.step(&step(Some(target), contents))?;
+        for step in steps(target) {
+            run.step(&step)?;
         }
     }
     Ok(())
 }
 
 /// With the profile `check`, cargo passes lint levels to the crate only, and not to its dependencies.
-fn step(target: Option<&str>, contents: &[&str]) -> Step {
+fn step(target: Option<&str>, backends: &[&str], contents: &[&str]) -> Step {
     let platform = target.unwrap_or("this platform");
     let place = target.map(|target| format!("--target {target} ")).unwrap_or_default();
-    let features = joined(&BACKENDS, contents);
+    let features = joined(backends, contents);
     let arguments = format!(
         "rustc --package wgpu-pool --lib --profile check {place}--no-default-features --features={features} -- -D warnings"
     );
-    Step::cargo(&format!("{} for {platform}", name(contents)), &arguments)
+    let on = if backends.len() == 1 { format!(" on {} alone", backends[0]) } else { String::new() };
+    Step::cargo(&format!("{}{on} for {platform}", name(contents)), &arguments)
 }
 
 /// Makes sure that the standard library of a target is there, and says where.
@@ -86,10 +107,22 @@ mod tests {
     #[test]
     fn a_step_denies_warnings_of_the_crate_alone() {
         assert_eq!(
-            step(Some("wasm32-unknown-unknown"), &["tensor"]).to_string(),
+            step(Some("wasm32-unknown-unknown"), &BACKENDS, &["tensor"]).to_string(),
             "cargo rustc --package wgpu-pool --lib --profile check --target wasm32-unknown-unknown --no-default-features \
              --features=vulkan,gles,metal,dx12,webgpu,tensor -- -D warnings"
         );
+    }
+
+    #[test]
+    fn each_backend_of_a_target_is_checked_alone_with_and_without_tensors() {
+        for (target, backend) in TARGETS.iter().zip(["metal", "metal", "gles", "dx12", "webgpu"]) {
+            let lines: Vec<String> = steps(target).iter().map(Step::to_string).collect();
+            for contents in ["", ",tensor"] {
+                let alone = format!("--target {target} --no-default-features --features={backend}{contents} -- -D");
+                assert_eq!(lines.iter().filter(|line| line.contains(&alone)).count(), 1, "{alone}: {lines:#?}");
+            }
+            assert!(own_backends(target).iter().all(|backend| BACKENDS.contains(backend)), "{target}");
+        }
     }
 
     #[test]
