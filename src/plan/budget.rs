@@ -33,6 +33,12 @@ impl Budget {
         !self.is_over
     }
 
+    /// Reads the clock and counts no nodes. Returns whether the search has to end.
+    pub(super) fn is_over_now(&mut self) -> bool {
+        self.is_over = self.is_over || self.begun.elapsed() >= self.time;
+        self.is_over
+    }
+
     pub(super) const fn is_over(&self) -> bool {
         self.is_over
     }

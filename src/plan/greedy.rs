@@ -1,10 +1,14 @@
 //! Places pieces one after the other, each at the lowest offset where it fits.
 
+use super::budget::Budget;
 use super::components::Component;
 use super::sections::Piece;
 
 /// The least number of pieces that begin in a block.
 const SHORTEST_BLOCK: u32 = 32;
+
+/// The placements between two readings of the clock.
+const PLACED_PER_READING: usize = 64;
 
 /// A placed piece.
 #[derive(Clone, Copy, Debug)]
@@ -127,11 +131,21 @@ impl<'a> Placer<'a> {
         }
     }
 
-    /// Places all pieces in this order. Returns the height, or nothing as soon as the height is not below `limit`.
-    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: u64) -> Option<u64> {
+    /// Places all pieces in this order. Returns the height, or nothing as soon as the height is not below `limit`, or the time of a budget is
+    /// over.
+    pub(super) fn place(
+        &mut self,
+        order: &[u32],
+        fit: Fit,
+        limit: u64,
+        mut budget: Option<&mut Budget>,
+    ) -> Option<u64> {
         self.clear();
         let mut height = 0;
-        for &index in order {
+        for (placed, &index) in order.iter().enumerate() {
+            if placed % PLACED_PER_READING == 0 && budget.as_mut().is_some_and(|budget| budget.is_over_now()) {
+                return None;
+            }
             let offset = match fit {
                 Fit::Lowest => self.lowest(index),
                 Fit::Tightest => self.tightest(index),
@@ -144,5 +158,30 @@ impl<'a> Placer<'a> {
             self.put(index, offset);
         }
         Some(height)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::components::decompose;
+    use super::super::sections::sections;
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_placement_ends_with_the_time_and_one_without_a_budget_completes() {
+        let (pieces, count) = sections((0..1000).map(|index| (index, index + 10, 1 + index % 7)));
+        let components = decompose(pieces, count).components;
+        let component = &components[0];
+        let order: Vec<u32> = (0..component.len()).collect();
+        let mut placer = Placer::new(component);
+        let mut over = Budget::new(Duration::ZERO, u64::MAX);
+        assert_eq!(placer.place(&order, Fit::Lowest, u64::MAX, Some(&mut over)), None);
+        assert!(over.is_over());
+        let height = placer.place(&order, Fit::Lowest, u64::MAX, None);
+        assert!(height.is_some_and(|height| height >= component.load));
+        let mut unlimited = Budget::new(Duration::MAX, u64::MAX);
+        assert_eq!(placer.place(&order, Fit::Lowest, u64::MAX, Some(&mut unlimited)), height);
+        assert_eq!(unlimited.used(), 0, "the caller counts nodes");
     }
 }

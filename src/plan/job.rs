@@ -77,7 +77,9 @@ impl<'a> Job<'a> {
         for greedy in &PORTFOLIO {
             let order = greedy.order(component);
             let limit = job.best.saturating_sub(component.base);
-            if let Some(height) = job.placer.place(&order, greedy.fit, limit) {
+            // The first one completes.
+            let within = (job.best < u64::MAX).then_some(&mut *budget);
+            if let Some(height) = job.placer.place(&order, greedy.fit, limit, within) {
                 (job.best, job.best_greedy) = (component.base + height, component.base + height);
                 job.offsets = job.placer.offsets().to_vec();
                 job.best_order = order;
@@ -190,8 +192,8 @@ impl<'a> Job<'a> {
                 self.order.clone_from(&self.best_order);
                 self.since_better = 0;
             }
-            let height = self.placer.place(&self.order, Fit::Lowest, u64::MAX).unwrap_or(u64::MAX);
-            let height = height.saturating_add(self.component.base);
+            let placed = self.placer.place(&self.order, Fit::Lowest, u64::MAX, Some(&mut *budget));
+            let height = placed.map_or(u64::MAX, |height| height.saturating_add(self.component.base));
             self.since_better += 1;
             if height < self.best_greedy {
                 (self.best_greedy, self.since_better) = (height, 0);
