@@ -57,6 +57,27 @@ fn a_dry_run_of_a_recorded_sequence_predicts_the_peak_of_reserved_bytes_exactly(
         assert_eq!(dry.0.reserved.peak, real.0.reserved.peak, "seed {seed}");
         assert_eq!(dry, real, "seed {seed}");
         assert!(real.1.segments_created > 2, "seed {seed}: the program needs several segments");
+        // The same sequence, in a dry run and then in the program, from the state that the first part has left.
+        let sequence = || -> Result<(), AllocateError> {
+            let mut random = Random::new(seed + 1000);
+            let mut live = Vec::new();
+            for _ in 0..400 {
+                if live.is_empty() || random.below(5) < 3 {
+                    live.push(pool.allocate(random.size(256 << 10))?);
+                } else {
+                    live.swap_remove(random.below(live.len()));
+                }
+            }
+            Ok(())
+        };
+        let (predicted, dry_run) = pool.dry_run(sequence)?;
+        predicted?;
+        pool.reset_peaks();
+        let before = pool.stats().reserved.peak;
+        sequence()?;
+        let peaks = (pool.stats().requested.peak, pool.stats().reserved.peak);
+        assert_eq!((dry_run.requested_peak().bytes, dry_run.reserved_peak().bytes), peaks, "seed {seed}");
+        assert!(peaks.1 > before, "seed {seed}: the sequence needs more segments");
     }
     Ok(())
 }
