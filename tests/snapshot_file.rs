@@ -11,6 +11,8 @@ use common::Outcome;
 use common::random::Random;
 
 const SEGMENT: u64 = 256 << 10;
+/// The largest number that the page of memory_viz computes with exactly.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
 
 fn options() -> PoolOptions {
     PoolOptions { small_limit: 16 << 10, smallest_segment: Some(SEGMENT), ..PoolOptions::default() }
@@ -171,6 +173,27 @@ fn no_integer_of_a_pickle_exceeds_what_the_page_can_compute_with() -> Outcome {
     assert!(pickle.windows(size.len()).any(|window| window == size));
     let reads: Value = serde_pickle::from_slice(&pickle, serde_pickle::DeOptions::new())?;
     assert_eq!(reads["segments"][0]["total_size"], json!(5_u64 << 30));
+    Ok(())
+}
+
+/// Nine bytes are what the page's library reads as a `BigInt`.
+#[test]
+fn a_limit_of_2_to_the_63_and_above_has_no_integer_of_nine_bytes() -> Outcome {
+    for limit in [1 << 53, 1 << 63, u64::MAX] {
+        let pool = Pool::new(
+            AccountingMemory::new().with_budget(1 << 20),
+            PoolOptions { limit: Some(limit), ..PoolOptions::default() },
+        )?;
+        pool.start_history(100);
+        pool.allocate(1 << 30).expect_err("the budget is exceeded");
+        let pickle = pool.snapshot().to_memory_viz_pickle()?;
+        let reads: Value = serde_pickle::from_slice(&pickle, serde_pickle::DeOptions::new())?;
+        assert_eq!(reads["allocator_settings"]["limit"], json!(MAX_NUMBER), "{limit}");
+        let traces = reads["device_traces"][0].as_array().ok_or("no events")?;
+        let free: Vec<_> = traces.iter().filter_map(|entry| entry.get("device_free")).collect();
+        assert!(free.iter().all(|free| free.as_u64().is_some_and(|free| free <= MAX_NUMBER)), "{free:?}");
+        assert!(!free.is_empty(), "the out-of-memory error is an event");
+    }
     Ok(())
 }
 

@@ -112,8 +112,8 @@ impl Snapshot {
             allocator: "wgpu-pool",
             version: env!("CARGO_PKG_VERSION"),
             memory: &self.memory,
-            granule: self.granule,
-            limit: self.limit,
+            granule: number(self.granule),
+            limit: self.limit.map(number),
         };
         let segments = self.segments.iter().map(|segment| self.page_segment(&addresses, segment)).collect();
         let events = timeline(self).into_iter().zip(event_labels(self));
@@ -164,7 +164,7 @@ impl Snapshot {
             action,
             addr,
             device_free: None,
-            size: event.size,
+            size: number(event.size),
             stream: 0,
             time_us: event.time / 1000,
             frames: frames(),
@@ -185,7 +185,7 @@ impl Snapshot {
             EventKind::OutOfMemory => {
                 // The remaining bytes below the limit. Without a limit the free device memory is unknown.
                 let device_free = self.limit.map_or(0, |limit| limit.saturating_sub(memory_use.reserved));
-                vec![TraceEntry { device_free: Some(device_free), ..entry("oom", None) }]
+                vec![TraceEntry { device_free: Some(number(device_free)), ..entry("oom", None) }]
             }
             // The released segments have separate entries.
             EventKind::Trim => Vec::new(),
@@ -204,6 +204,15 @@ impl Snapshot {
         let scopes = scopes.into_iter().map(|name| Frame { filename: SCOPE, line: 0, name });
         site.map(line).into_iter().chain(scopes).collect()
     }
+}
+
+/// The largest number of the page that is exact: 2^53 − 1.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// Returns a number that the page can load: a pickle stores 2^63 and above in nine bytes, which the page's library reads as a `BigInt`,
+/// and the page's arithmetic on that throws.
+fn number(value: u64) -> u64 {
+    value.min(MAX_NUMBER)
 }
 
 /// PyTorch's name for a block's state.
