@@ -46,8 +46,10 @@ impl<M: Memory> Pool<M> {
     /// Blocks move into holes of other segments. Blocks that fit no hole are packed into new segments of exactly their
     /// size, one segment at a time, and the emptied segments are released immediately. This step is skipped if the
     /// limit or the device does not permit a new segment, and in browsers, where the device could refuse the segment
-    /// after blocks have moved. Does not wait for the device. The contents of the blocks do not change, and pinned
-    /// blocks do not move.
+    /// after blocks have moved. The contents of the blocks do not change, and pinned blocks do not move.
+    ///
+    /// Waits neither for the device nor for a thread that is submitting: the moves are submitted, and the emptied segments
+    /// destroyed, on the submission thread. Where there is none (GL, browsers), the calling thread submits.
     ///
     /// # Errors
     /// [`DeviceError::Lost`], or the error of a failed batch. Moves that were recorded before the error are complete.
@@ -63,6 +65,8 @@ impl<M: Memory> Pool<M> {
         if let Some(dry) = self.dry() {
             return dry.compact_up_to(max_bytes);
         }
+        // With nothing to move, no step below would return the error.
+        self.inner.memory.check()?;
         let mut done = Compacted::default();
         for pool in SubPool::ALL {
             // A plan moves each block at most once; the next plan may move it again.
@@ -163,7 +167,7 @@ impl<M: Memory> Inner<M> {
         let packed = self.pack_within(&growing, pool, bounds)?;
         drop(growing);
         if let Some(plan) = &packed {
-            self.release_emptied(plan)?;
+            self.release_emptied(plan, Submit::WithoutWaiting)?;
         }
         Ok(packed)
     }
@@ -226,12 +230,12 @@ impl<M: Memory> Inner<M> {
         Ok(self.carry_out(|heap| heap.plan_packing(into, &bounds), count_evacuation)?.map(|(plan, ())| plan))
     }
 
-    /// Releases the segments that a plan has emptied. Application callbacks may run inside, so the caller must hold no
-    /// lock.
-    pub(super) fn release_emptied(&self, plan: &Plan) -> Result<(), DeviceError> {
+    /// Releases the segments that a plan has emptied, and submits. Application callbacks may run inside, so the caller must
+    /// hold no lock.
+    pub(super) fn release_emptied(&self, plan: &Plan, when: Submit) -> Result<(), DeviceError> {
         if let Gain::Idle { segments, .. } = plan.gain() {
             self.destroy_idle(|state| state.release(segments));
-            self.memory.submit(Submit::Now)?;
+            self.memory.submit(when)?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! Works in rounds. Sparse segments are evacuated into holes of other segments; idle segments are released, up to the
 //! size of the new segment; blocks that fit no hole are packed into a segment of exactly their size. All of this ends
-//! before the new segment is created, which keeps the pool's peak low. Does not wait for the device.
+//! before the new segment is created, which keeps the pool's peak low: what is released is submitted first, which waits for
+//! another thread that is submitting, and for the device while it is too many batches behind.
 
 use super::growth::share_of;
 use super::{GrowthGuard, Inner, State};
@@ -62,7 +63,7 @@ impl<M: Memory> Inner<M> {
             compensation.released += bytes - plan.bytes();
         }
         drop(growing);
-        self.release_emptied(&plan)?;
+        self.release_emptied(&plan, Submit::Now)?;
         Ok(None)
     }
 }

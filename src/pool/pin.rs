@@ -53,8 +53,9 @@ impl<M: Memory> Storage<M> {
     /// buffer range.
     ///
     /// Keep the guard until the commands are submitted; from then on the order of the queue protects the bytes.
-    /// [`Pool::pins`] lists the pins with the callers of this function. Does not wait for the device; may wait for a
-    /// thread that is submitting.
+    /// [`Pool::pins`] lists the pins with the callers of this function. Waits as [`Pool::submit`]: for a thread that is
+    /// submitting, and for the device while it is more than 32 batches behind. If the block's bytes are in host memory, waits as
+    /// [`Storage::prefetch`].
     ///
     /// A pin does not keep the block allocated: after the last handle is dropped, its bytes count as active but not as
     /// allocated, and [`WeakStorage::upgrade`](super::WeakStorage::upgrade) returns `None`.

@@ -59,8 +59,9 @@ impl<M: Memory> Callback<M> {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Frees memory in response to a memory warning. Never waits: bytes that the device still uses are reported as
-    /// pending, and a later trim reports them as freed.
+    /// Frees memory in response to a memory warning. Waits neither for the device nor for a thread that is submitting: bytes
+    /// that the device still uses are reported as pending, and a later trim reports them as freed. Without a submission thread
+    /// (GL, browsers) the calling thread submits.
     ///
     /// # When to call this
     ///
@@ -81,7 +82,8 @@ impl<M: Memory> Pool<M> {
     /// a [limit](Pool::set_limit) when the program starts.
     ///
     /// # Errors
-    /// The error of a failed batch during compaction. The other steps are executed nevertheless.
+    /// At `Critical`, the errors of [`Pool::compact`]: [`DeviceError::Lost`], or the error of a failed batch. The other steps
+    /// are executed nevertheless. The other levels return no error.
     pub fn pressure(&self, level: MemoryPressure) -> Result<Relief, DeviceError> {
         if let Some(dry) = self.dry() {
             return dry.pressure(level);

@@ -252,7 +252,7 @@ impl<M: Memory> Inner<M> {
                 let packed = self.pack_before_growth(&growing, pool, excess(), self.move_allowance())?;
                 drop(growing);
                 let Some(plan) = packed else { break };
-                self.release_emptied(&plan)?;
+                self.release_emptied(&plan, Submit::WithoutWaiting)?;
                 released += 1;
             }
         }
@@ -375,6 +375,18 @@ mod tests {
             assert!(periods.end(1000, 10).is_some());
         }
         assert_eq!(periods.decay.period, PERIOD);
+    }
+
+    #[test]
+    fn the_longest_period_does_not_overflow() {
+        let mut decay = Decay::new(Some(Duration::MAX));
+        let now = Instant::now();
+        assert!(!decay.is_over(now));
+        let usage = Usage { reserved: MIB, peak: MIB, created: 1, smallest_segment: MIB };
+        decay.has_released = true;
+        decay.end_period(now, &usage);
+        assert_eq!(decay.period, Duration::MAX);
+        assert!(!decay.is_over(now));
     }
 
     #[test]

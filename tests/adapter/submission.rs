@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use wgpu_pool::{DType, Memory, Pool, Tensor};
+use wgpu_pool::{DType, Memory, MemoryPressure, Pool, PoolOptions, Tensor};
 
 const MIB: u64 = 1 << 20;
 /// The largest block of these tests.
@@ -64,6 +64,37 @@ fn a_trim_while_the_submission_thread_is_busy_completes_without_a_further_call()
         go_on.send(()).expect("the callback waits");
         until(&pool, "the segment is destroyed", || held(&pool) == 0);
     });
+}
+
+/// Compaction, alone and as the response to a memory warning, packs a block into a new segment and releases the old one.
+#[test]
+fn compaction_does_not_wait_for_a_thread_that_submits() {
+    let compact: fn(&Pool) -> usize = |pool| pool.compact().expect("the device works").moves;
+    let respond: fn(&Pool) -> usize = |pool| {
+        let relief = pool.pressure(MemoryPressure::Critical).expect("the device works");
+        relief.compacted.moves
+    };
+    for act in [compact, respond] {
+        let pool = noop();
+        watchdog::guarded("a compaction during a submission", move || {
+            drop(pool.allocate(LARGE).expect("it fits"));
+            let block = pool.allocate(8 * MIB).expect("it fits");
+            assert_eq!(pool.stats().reserved.current, LARGE, "the block is in the large segment");
+            let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+            pool.memory().queue().on_submitted_work_done(move || {
+                arrived.send(()).expect("the test listens");
+                may_go_on.recv().expect("the test goes on");
+            });
+            for _ in 0..16 {
+                block.clear().expect("it can be recorded");
+            }
+            arrival.recv_timeout(SOON).expect("the batch is submitted");
+            assert_eq!(act(&pool), 1);
+            assert!(pool.stats().reserved.current < LARGE, "the emptied segment is released");
+            go_on.send(()).expect("the callback waits");
+            until(&pool, "the segment is destroyed", || held(&pool) == 0);
+        });
+    }
 }
 
 /// The program records, drops and trims, and makes no further call.
@@ -223,6 +254,21 @@ fn a_loop_that_submits_each_step_without_reading_uses_bounded_memory() {
                 let own = pool.memory().driver_holdings().map_or(0, |holdings| holdings.own);
                 assert!(own <= 48 * MIB, "{own} bytes of staging");
             }
+        });
+    }
+}
+
+#[test]
+fn a_pool_that_releases_memory_after_the_longest_time_works() {
+    for release_after in [Duration::MAX, Duration::MAX / 3, Duration::from_secs(u64::MAX / 100)] {
+        let (device, queue) = adapter::noop();
+        let options = PoolOptions { release_after: Some(release_after), ..PoolOptions::default() };
+        let pool = Pool::from_device(device, queue, options).expect("the options suit every device");
+        watchdog::guarded("a release in the far future", move || {
+            for _ in 0..3 {
+                drop(pool.allocate(LARGE).expect("it fits"));
+            }
+            assert_eq!(pool.stats().reserved.current, LARGE, "nothing is released");
         });
     }
 }

@@ -24,6 +24,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "adapter::lost::a_pending_read_ends_when_the_device_is_lost",
             "adapter::submission::a_panic_in_a_callback_on_the_poller_thread_ends_no_read",
             "adapter::submission::a_trim_does_not_wait_for_a_thread_that_polls",
+            "adapter::submission::compaction_does_not_wait_for_a_thread_that_submits",
             "adapter::submission::a_trim_while_the_submission_thread_is_busy_completes_without_a_further_call",
             "adapter::submission::dropped_and_trimmed_memory_is_released_without_a_further_call",
             "adapter::threads::callbacks_on_gl_may_use_the_pool_while_other_threads_do",

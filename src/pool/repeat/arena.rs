@@ -7,7 +7,7 @@
 //! is idle, or uses the idle arena of another loop, or creates an arena.
 
 use super::step_plan::StepPlan;
-use crate::device::Memory;
+use crate::device::{Memory, Submit};
 use crate::error::{DeviceError, RepeatError};
 use crate::heap::{PlannedSegment, SegmentId, SubPool};
 use crate::pool::{Inner, State};
@@ -104,7 +104,9 @@ impl<M: Memory> Inner<M> {
         // The segments that served the observed run are idle now. The arenas of other loops stay.
         let released = self.release_segments(|state| state.heap.release_inactive());
         let active = self.state().heap.held().active;
-        let prepared = released.and_then(|_| self.compact_down_to(active));
+        // The memory should be freed before more is allocated.
+        let prepared =
+            released.and_then(|_| self.compact_down_to(active)).and_then(|_| self.memory.submit(Submit::Now));
         if let Err(error) = prepared {
             log::warn!("wgpu-pool: preparing the arena of a plan: {error}");
         }

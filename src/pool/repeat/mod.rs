@@ -185,7 +185,9 @@ impl<M: Memory> Repeat<M> {
     /// A planned request costs less than one of the heap; `cargo run --release --example replay -- --plan on` measures it. Before the
     /// first planned run, and after a change, planning takes up to [`RepeatOptions::planning_time`] on the calling thread, and creating
     /// the arena may release idle segments and move blocks within
-    /// [`PoolOptions::compaction_share`](crate::PoolOptions::compaction_share). Does not wait for the device.
+    /// [`PoolOptions::compaction_share`](crate::PoolOptions::compaction_share). For the arena the call waits as an allocation that
+    /// creates a segment does: for the driver, for a thread that is submitting, and for the device while it is more than 32 batches
+    /// behind.
     ///
     /// If `step` panics, the run ends and the panic unwinds to the caller; no block is lost.
     ///
