@@ -1,11 +1,15 @@
 //! Device loss: every call returns an error, drops are safe, and nothing panics or hangs.
 
 use crate::common::{Outcome, adapter, watchdog};
-use wgpu_pool::{AllocateError, DType, DeviceError, Kernel, KernelError, Memory, Pool, Tensor, TensorError};
+use wgpu_pool::{
+    AdamW, AdamWParameter, AllocateError, DType, DeviceError, Kernel, KernelError, Memory, MemoryPressure, Pool,
+    PoolOptions, Sgd, SgdParameter, Tensor, TensorError, WarmUpError, fuse,
+};
 
 fn noop() -> Pool {
     let (device, queue) = adapter::noop();
-    Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device")
+    let options = PoolOptions { spill: Some(64 << 20), ..crate::common::options() };
+    Pool::from_device(device, queue, options).expect("the options suit every device")
 }
 
 /// Pools on devices to lose: opened by the pool, created by the application, and without a driver.
@@ -21,13 +25,14 @@ fn large(pool: &Pool) -> u64 {
 }
 
 /// Objects that were created before the loss.
-struct Made {
+pub(super) struct Made {
     tensor: Tensor,
     kernel: Option<Kernel>,
+    other: [Tensor; 4],
 }
 
 /// A call that needs the device: its name, and a function that returns its result.
-type Call = (&'static str, fn(&Pool, &Made) -> Result<(), TensorError>);
+pub(super) type Call = (&'static str, fn(&Pool, &Made) -> Result<(), TensorError>);
 
 fn of_kernel(error: KernelError) -> TensorError {
     match error {
@@ -36,49 +41,106 @@ fn of_kernel(error: KernelError) -> TensorError {
     }
 }
 
-/// Every fallible call that needs the device.
+/// A pool without spilling refuses to move bytes to host memory before any call to the device.
+fn spilling_or_lost(outcome: Result<(), TensorError>) -> Result<(), TensorError> {
+    match outcome {
+        Err(TensorError::Device(DeviceError::SpillingOff)) => Err(DeviceError::Lost { reason: String::new() }.into()),
+        other => other,
+    }
+}
+
+/// Every fallible call that needs the device. A name begins with the function, as `lost_calls` expects.
 #[expect(clippy::unit_arg, reason = "what a call returns does not matter here")]
-const CALLS: [Call; 27] = [
-    ("allocate a cached block", |pool, _| Ok(drop(pool.allocate(10)?))),
-    ("allocate a new segment", |pool, _| Ok(drop(pool.allocate(large(pool))?))),
-    ("reserve", |pool, _| Ok(pool.reserve_blocking(large(pool))?)),
-    ("submit", |pool, _| Ok(pool.submit()?)),
-    ("synchronize", |pool, _| Ok(pool.synchronize_blocking()?)),
-    ("check", |pool, _| Ok(pool.memory().check()?)),
-    ("download", |pool, _| Ok(drop(pool.download(100)?))),
-    ("download, add and finish", |pool, made| {
+pub(super) const CALLS: [Call; 48] = [
+    ("Pool::allocate a cached block", |pool, _| Ok(drop(pool.allocate(10)?))),
+    ("Pool::allocate a new segment", |pool, _| Ok(drop(pool.allocate(large(pool))?))),
+    ("Pool::reserve_blocking", |pool, _| Ok(pool.reserve_blocking(large(pool))?)),
+    ("Pool::submit", |pool, _| Ok(pool.submit()?)),
+    ("Pool::synchronize_blocking", |pool, _| Ok(pool.synchronize_blocking()?)),
+    ("Gpu::check", |pool, _| Ok(pool.memory().check()?)),
+    ("Pool::download", |pool, _| Ok(drop(pool.download(100)?))),
+    ("Download::finish_blocking", |pool, made| {
         let mut download = pool.download(100)?;
         download.add(made.tensor.storage()?, 0, 100)?;
         Ok(drop(download.finish_blocking()?))
     }),
-    ("compile a kernel", |pool, _| {
+    ("Pool::kernel", |pool, _| {
         let wgsl = "@compute @workgroup_size(1) fn main() {}";
         pool.kernel(wgsl, "main").map(drop).map_err(of_kernel)
     }),
-    ("dispatch a kernel", |_, made| {
+    ("Pool::kernel_async", |pool, _| {
+        let wgsl = "@compute @workgroup_size(1) fn main() {}";
+        pollster::block_on(pool.kernel_async(wgsl, "main")).map(drop).map_err(of_kernel)
+    }),
+    ("Pool::allocate_async", |pool, _| Ok(drop(pollster::block_on(pool.allocate_async(10))?))),
+    ("Pool::reserve", |pool, _| Ok(pollster::block_on(pool.reserve(large(pool)))?)),
+    ("Pool::synchronize", |pool, _| Ok(pollster::block_on(pool.synchronize())?)),
+    ("Pool::compact", |pool, _| pool.compact().map(|_| ()).map_err(TensorError::from)),
+    ("Pool::compact_up_to", |pool, _| pool.compact_up_to(1 << 20).map(|_| ()).map_err(TensorError::from)),
+    ("Pool::pressure", |pool, _| pool.pressure(MemoryPressure::Critical).map(|_| ()).map_err(TensorError::from)),
+    ("Pool::warm_up", |pool, made| {
+        let warmed = pool.warm_up(|| made.tensor.tanh().map(drop));
+        match warmed {
+            Ok((result, _)) => result,
+            Err(WarmUpError::Compile(error)) => Err(error.into()),
+            Err(error) => panic!("an error of another kind: {error}"),
+        }
+    }),
+    ("Download::add", |pool, made| {
+        let mut download = pool.download(100)?;
+        Ok(download.add(made.tensor.storage()?, 0, 100)?)
+    }),
+    ("Download::finish", |pool, made| {
+        let mut download = pool.download(100)?;
+        download.add(made.tensor.storage()?, 0, 100)?;
+        Ok(drop(pollster::block_on(download.finish())?))
+    }),
+    ("Storage::prefetch", |_, made| Ok(made.tensor.storage()?.prefetch()?)),
+    ("Storage::keep_on_device", |_, made| Ok(made.tensor.storage()?.keep_on_device()?)),
+    ("Storage::offload", |_, made| spilling_or_lost(made.tensor.storage()?.offload().map_err(TensorError::from))),
+    ("Tensor::prefetch", |_, made| made.tensor.prefetch()),
+    ("Tensor::keep_on_device", |_, made| made.tensor.keep_on_device()),
+    ("Tensor::offload", |_, made| spilling_or_lost(made.tensor.offload())),
+    ("Fused::run", |_, made| Ok(drop(fuse(|[x]| x * 2.0_f32 + 1.0_f32).run([&made.tensor])?))),
+    ("Fused::run_into", |_, made| fuse(|[x]| x * 2.0_f32 + 1.0_f32).run_into([&made.tensor], &made.other[0])),
+    ("Sgd::step", |_, made| {
+        let [x, gradient, velocity, _] = &made.other;
+        Sgd::default().step(&[SgdParameter { x, gradient, velocity }])
+    }),
+    ("AdamW::step", |_, made| {
+        let [x, gradient, mean, mean_square] = &made.other;
+        AdamW::default().step(1, &[AdamWParameter { x, gradient, mean, mean_square }])
+    }),
+    ("Pool::profile", |pool, made| {
+        match pollster::block_on(pool.profile(|| made.tensor.add(&made.tensor).map(drop))) {
+            Err(DeviceError::Unsupported { .. }) => Err(DeviceError::Lost { reason: String::new() }.into()),
+            other => Ok(other.map(drop)?),
+        }
+    }),
+    ("Kernel::dispatch", |_, made| {
         let dispatched = made.kernel.as_ref().map(|kernel| kernel.dispatch(&[&made.tensor], &[], [1, 1, 1]));
         dispatched.unwrap_or(Err(KernelError::Device(DeviceError::Lost { reason: String::new() }))).map_err(of_kernel)
     }),
-    ("full", |pool, _| Ok(drop(Tensor::full(pool, [10], 1.0_f32)?))),
-    ("zeros", |pool, _| Ok(drop(Tensor::zeros(pool, [10], DType::F32)?))),
-    ("from_slice", |pool, _| Ok(drop(Tensor::from_slice(pool, &[1.0_f32; 100], [100])?))),
-    ("randn", |pool, _| Ok(drop(Tensor::randn(pool, [10], 1)?))),
-    ("add", |_, made| Ok(drop(made.tensor.add(&made.tensor)?))),
-    ("a kernel that was never compiled", |_, made| Ok(drop(made.tensor.exp()?))),
-    ("in place", |_, made| made.tensor.add_(&made.tensor)),
-    ("sum", |_, made| Ok(drop(made.tensor.sum([0])?))),
-    ("read_blocking", |_, made| Ok(drop(made.tensor.read_blocking::<f32>()?))),
-    ("read", |_, made| Ok(drop(pollster::block_on(made.tensor.read::<f32>())?))),
-    ("write", |_, made| Ok(made.tensor.storage()?.write(0, &[1; 8])?)),
-    ("clear", |_, made| Ok(made.tensor.storage()?.clear()?)),
-    ("pin", |_, made| Ok(drop(made.tensor.storage()?.pin()?))),
-    ("binding", |_, made| Ok(drop(made.tensor.binding()?))),
-    ("copied", |_, made| Ok(drop(made.tensor.copied()?))),
-    ("copy_to", |pool, made| {
+    ("Tensor::full", |pool, _| Ok(drop(Tensor::full(pool, [10], 1.0_f32)?))),
+    ("Tensor::zeros", |pool, _| Ok(drop(Tensor::zeros(pool, [10], DType::F32)?))),
+    ("Tensor::from_slice", |pool, _| Ok(drop(Tensor::from_slice(pool, &[1.0_f32; 100], [100])?))),
+    ("Tensor::randn", |pool, _| Ok(drop(Tensor::randn(pool, [10], 1)?))),
+    ("Tensor::add", |_, made| Ok(drop(made.tensor.add(&made.tensor)?))),
+    ("Tensor::exp a kernel that was never compiled", |_, made| Ok(drop(made.tensor.exp()?))),
+    ("Tensor::add_", |_, made| made.tensor.add_(&made.tensor)),
+    ("Tensor::sum", |_, made| Ok(drop(made.tensor.sum([0])?))),
+    ("Tensor::read_blocking", |_, made| Ok(drop(made.tensor.read_blocking::<f32>()?))),
+    ("Tensor::read", |_, made| Ok(drop(pollster::block_on(made.tensor.read::<f32>())?))),
+    ("Storage::write", |_, made| Ok(made.tensor.storage()?.write(0, &[1; 8])?)),
+    ("Storage::clear", |_, made| Ok(made.tensor.storage()?.clear()?)),
+    ("Storage::pin", |_, made| Ok(drop(made.tensor.storage()?.pin()?))),
+    ("Tensor::binding", |_, made| Ok(drop(made.tensor.binding()?))),
+    ("Tensor::copied", |_, made| Ok(drop(made.tensor.copied()?))),
+    ("Storage::copy_to", |pool, made| {
         let other = pool.allocate(made.tensor.storage()?.bytes())?;
         Ok(made.tensor.storage()?.copy_to(&other)?)
     }),
-    ("profile", |pool, made| {
+    ("Pool::profile_blocking", |pool, made| {
         let profiled = pool.profile_blocking(|| made.tensor.add(&made.tensor).map(drop));
         // A device without timestamps is refused before any call to it.
         let is_unsupported = |error: &DeviceError| matches!(error, DeviceError::Unsupported { .. });
@@ -104,8 +166,9 @@ fn made(pool: &Pool) -> Made {
     let wgsl = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
         @compute @workgroup_size(1) fn main() { x[0] = 2.0; }";
     let kernel = pool.kernel(wgsl, "main").ok();
+    let other = [(); 4].map(|()| Tensor::zeros(pool, [1000], DType::F32).expect("there is room"));
     pool.synchronize_blocking().expect("the device works");
-    Made { tensor, kernel }
+    Made { tensor, kernel, other }
 }
 
 // Case 60.

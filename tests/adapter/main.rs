@@ -15,6 +15,7 @@ mod foreign;
 mod kernel_refusal;
 mod kernels;
 mod lost;
+mod lost_calls;
 mod open;
 mod order;
 mod submission;

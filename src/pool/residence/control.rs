@@ -66,6 +66,10 @@ impl<M: Memory> Storage<M> {
     /// [`DeviceError::WorkingSet`] if the device has no room; [`DeviceError::Refused`] if staging memory cannot be
     /// allocated; [`DeviceError::Lost`]. The bytes stay in host memory.
     pub fn prefetch(&self) -> Result<(), DeviceError> {
+        if let Target::Device(inner, _) = self.target()? {
+            // For a block on the device no step below would return the error.
+            inner.memory.check()?;
+        }
         drop(self.inner().resolve([self])?);
         Ok(())
     }
@@ -88,7 +92,10 @@ impl<M: Memory> Storage<M> {
     /// As [`Storage::prefetch`].
     pub fn keep_on_device(&self) -> Result<(), DeviceError> {
         match self.target()? {
-            Target::Device(inner, block) => inner.keep_on_device(block),
+            Target::Device(inner, block) => {
+                inner.memory.check()?;
+                inner.keep_on_device(block)
+            }
             Target::Shadow(shadow, block) => shadow.with_room(shadow.inner().keep_on_device(block)),
             Target::Nothing => Ok(()),
         }
@@ -121,6 +128,7 @@ impl<M: Memory> Inner<M> {
         if !self.spills() {
             return Err(DeviceError::SpillingOff);
         }
+        self.memory.check()?;
         for _ in 0..MAX_ATTEMPTS {
             let mut commands = self.memory.commands();
             let mut state = self.state();
