@@ -4,7 +4,10 @@
 //! A separate binary with one test, because the logger is global to the process.
 
 use std::sync::{Mutex, PoisonError};
-use wgpu_pool::{HostMemory, HostOptions, MemoryPressure, Pool, PoolOptions};
+use wgpu_pool::{HostMemory, HostOptions, MemoryPressure, Pool, PoolOptions, WeakPool};
+
+/// The pool that the logger reads.
+static POOL: Mutex<Option<WeakPool<HostMemory>>> = Mutex::new(None);
 
 struct Notes(Mutex<Vec<(log::Level, String)>>);
 
@@ -16,6 +19,11 @@ impl log::Log for Notes {
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        // A logger may read the pool.
+        let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(pool) = pool.and_then(|pool| pool.upgrade()) {
+            assert!(pool.stats().reserved.current <= pool.stats().reserved.peak);
+        }
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         notes.push((record.level(), record.args().to_string()));
     }
@@ -53,6 +61,7 @@ fn every_measure_of_the_ladder_is_logged_and_reuse_is_not() -> Result<(), Box<dy
     log::set_logger(&NOTES)?;
     log::set_max_level(log::LevelFilter::Trace);
     let pool = Pool::new(HostMemory::new(HostOptions { budget: 2 * SEGMENT, ..HostOptions::default() }), options())?;
+    *POOL.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool.downgrade());
     let quarter = SEGMENT / 4;
 
     drop(pool.allocate(quarter)?);
@@ -101,6 +110,8 @@ fn every_measure_of_the_ladder_is_logged_and_reuse_is_not() -> Result<(), Box<dy
     pool.trim();
     assert_noted(&[]);
 
+    // The logger's own handle would be the last one.
+    *POOL.lock().unwrap_or_else(PoisonError::into_inner) = None;
     // Case 51, at the end of the pool: one line for each block that is still alive, once.
     let kept = pool.allocate(1000)?;
     kept.set_label("kept");

@@ -26,13 +26,13 @@ impl<M: Memory> Inner<M> {
         if state.unanswered.is_empty() {
             return;
         }
-        let mut refused = Vec::new();
+        let (mut refused, mut errors) = (Vec::new(), Vec::new());
         for id in std::mem::take(&mut state.unanswered) {
             match state.segments.get(&id).map(|segment| self.memory.acceptance(segment)) {
                 Some(Acceptance::Accepted) => {}
                 Some(Acceptance::Pending) => state.unanswered.push(id),
                 Some(Acceptance::Refused(error)) => {
-                    log::debug!("wgpu-pool: segment {id} was refused after its creation: {error}");
+                    errors.push((id, error));
                     state.remedies.refusals += 1;
                     refused.extend(state.remove_refused(id).map(|segment| (id, segment)));
                 }
@@ -44,6 +44,9 @@ impl<M: Memory> Inner<M> {
             }
         }
         drop(state);
+        for (id, error) in errors {
+            log::debug!("wgpu-pool: segment {id} was refused after its creation: {error}");
+        }
         for (id, segment) in refused {
             // The segment takes no bytes of the device.
             commands.destroy(id, segment, 0);

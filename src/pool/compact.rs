@@ -273,6 +273,8 @@ impl<M: Memory> Inner<M> {
             Ok(()) => return Ok(None),
             Err(DeviceError::Refused { bytes }) => {
                 state.remedies.refusals += 1;
+                drop(state);
+                drop(commands);
                 log::debug!("wgpu-pool: the device refused a bounce buffer of {}", Bytes(bytes));
                 return Ok(None);
             }

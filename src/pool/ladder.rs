@@ -218,7 +218,7 @@ impl<M: Memory> Inner<M> {
             Err(NoGrowth::Limit) => None,
             Err(NoGrowth::Refused(bytes)) => Some(bytes),
         };
-        if let Some(block) = self.state().any_hole(requested) {
+        if let Some(block) = self.any_hole(requested) {
             return Ok(block);
         }
         if self.compaction_share > 0.0 {
@@ -284,8 +284,11 @@ impl<M: Memory> Inner<M> {
 
     /// As [`Inner::grow`], after the arenas of repeated steps have become ordinary segments. `None` if there is no arena.
     fn grow_without_arenas(&self, requested: NonZeroU64, sizing: Sizing) -> Option<Result<BlockId, NoGrowth>> {
-        let any = self.state().give_up_arenas();
-        any.then(|| self.grow(requested, sizing))
+        let arenas = self.state().give_up_arenas();
+        for id in &arenas {
+            log::debug!("wgpu-pool: segment {id} is no longer the arena of a plan, because memory is scarce");
+        }
+        (!arenas.is_empty()).then(|| self.grow(requested, sizing))
     }
 
     /// Serves a request without waiting: from an idle segment of the other sub-pool, by moving few blocks, or from a new
@@ -305,6 +308,7 @@ impl<M: Memory> Inner<M> {
                 return Ok(block);
             }
             let Some(bytes) = bytes else {
+                drop(growing);
                 self.state().remedies.limit_hits += 1;
                 log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
                 return Err(NoGrowth::Limit);
@@ -332,16 +336,27 @@ impl<M: Memory> Inner<M> {
         let shortfall = match state.heap.allocate(requested) {
             Ok(block) => {
                 state.remedies.served_late += 1;
+                drop(state);
                 log::debug!("wgpu-pool: another thread freed memory for a request of {}", Bytes(requested.get()));
                 return Step::Served(block);
             }
             Err(shortfall) => shortfall,
         };
-        if shortfall.pool == SubPool::Large
-            && state.give_up_unneeded_arenas(shortfall.bytes)
-            && let Ok(block) = state.heap.allocate(requested)
-        {
-            return Step::Served(block);
+        if shortfall.pool == SubPool::Large {
+            let arenas = state.give_up_unneeded_arenas(shortfall.bytes);
+            if !arenas.is_empty() {
+                let served = state.heap.allocate(requested);
+                drop(state);
+                for id in arenas {
+                    log::debug!(
+                        "wgpu-pool: segment {id} is no longer the arena of a plan, because the pool would grow"
+                    );
+                }
+                if let Ok(block) = served {
+                    return Step::Served(block);
+                }
+                state = self.state();
+            }
         }
         let hole = state.heap.largest_hole();
         let additional = *additional.get_or_insert_with(|| state.append_loops.additional_bytes(shortfall.bytes, hole));
@@ -356,8 +371,10 @@ impl<M: Memory> Inner<M> {
         if let Some(idle) = state.smallest_idle(shortfall.bytes..=most) {
             state.heap.adopt(idle, shortfall.pool).expect("an idle segment may change pools");
             state.remedies.adopted += 1;
+            let block = state.heap.allocate(requested).expect("the adopted segment is large enough");
+            drop(state);
             log::debug!("wgpu-pool: segment {idle} adopted by the {:?} pool", shortfall.pool);
-            return Step::Served(state.heap.allocate(requested).expect("the adopted segment is large enough"));
+            return Step::Served(block);
         }
         Step::Create { bytes: created, shortfall }
     }

@@ -127,7 +127,10 @@ impl<M: Memory> Inner<M> {
         let growing = self.lock_growth();
         let wanted = {
             let mut state = self.state();
-            if let Some(block) = state.any_hole(requested) {
+            if let Some((block, pool)) = state.any_hole(requested) {
+                drop(state);
+                drop(growing);
+                log_hole(pool, requested);
                 return Ok(block);
             }
             let (pool, least) = (state.heap.pool_for(requested), state.heap.block_size(requested));
@@ -205,19 +208,28 @@ impl<M: Memory> Inner<M> {
     }
 }
 
-impl<M: Memory> State<M> {
+impl<M: Memory> Inner<M> {
     /// Allocates a hole of either sub-pool, trying the request's own sub-pool first.
-    pub(super) fn any_hole(&mut self, requested: NonZeroU64) -> Option<BlockId> {
+    pub(super) fn any_hole(&self, requested: NonZeroU64) -> Option<BlockId> {
+        let (block, pool) = self.state().any_hole(requested)?;
+        log_hole(pool, requested);
+        Some(block)
+    }
+}
+
+fn log_hole(pool: SubPool, requested: NonZeroU64) {
+    log::debug!("wgpu-pool: served from a hole of the {pool} sub-pool: a request of {}", Bytes(requested.get()));
+}
+
+impl<M: Memory> State<M> {
+    /// As [`Inner::any_hole`]. Also returns the sub-pool.
+    fn any_hole(&mut self, requested: NonZeroU64) -> Option<(BlockId, SubPool)> {
         let own = self.heap.pool_for(requested);
         for pool in [own, own.other()] {
             if let Ok(block) = self.heap.allocate_from(pool, requested) {
                 let remedies = &mut self.remedies;
                 *(if pool == own { &mut remedies.served_late } else { &mut remedies.cross_pool }) += 1;
-                log::debug!(
-                    "wgpu-pool: served from a hole of the {pool} sub-pool: a request of {}",
-                    Bytes(requested.get())
-                );
-                return Some(block);
+                return Some((block, pool));
             }
         }
         None

@@ -47,16 +47,17 @@ impl<M: Memory> Inner<M> {
     ) -> bool {
         let mut commands = self.memory.commands();
         let mut state = self.state();
+        let mut failures = Vec::new();
         if let Some(host) = state.host_location(block) {
             if let Err(error) = commands.clear(&host) {
-                log::error!("wgpu-pool: {host:?} cannot be cleared: {error}");
+                failures.push(format!("{host:?} cannot be cleared: {error}"));
             }
         }
         if vacates(&state.heap, block) {
             if let Some(place) = state.heap.active_place(block).and_then(|place| state.location_before_free(place)) {
                 if let Err(error) = commands.clear(&place) {
                     // Stale bytes must not be exposed: the block stays active, with a pin that is never removed.
-                    log::error!("wgpu-pool: {place:?} cannot be cleared and is not reused: {error}");
+                    failures.push(format!("{place:?} cannot be cleared and is not reused: {error}"));
                     let _ = state.heap.pin(block);
                 }
             }
@@ -67,6 +68,9 @@ impl<M: Memory> Inner<M> {
         if let Err(error) = finish(self, commands) {
             // The error is latched: the next fallible call returns it.
             log::warn!("wgpu-pool: scrubbing: {error}");
+        }
+        for failure in failures {
+            log::error!("wgpu-pool: {failure}");
         }
         leaves_excess
     }

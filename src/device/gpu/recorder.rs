@@ -35,6 +35,8 @@ const FIRST_DUE_COMMANDS: u32 = 16;
 const DUE_BYTES: u64 = 16 << 20;
 /// The largest size of the bounce buffer for copies within one segment.
 const BOUNCE_BUFFER_BYTES: u64 = 8 << 20;
+/// The largest number of messages that wait for the end of a batch.
+const MAX_MESSAGES: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -63,6 +65,8 @@ pub(super) struct Recorder {
     kept: Vec<Arc<OwnBuffer>>,
     /// Segments of the open batch whose buffers were returned to the application.
     exposed: Vec<GpuSegment>,
+    /// Messages for the log. A `log` implementation may call the pool, so they wait until no lock is held.
+    messages: Vec<String>,
     merger: Option<UnitMerger>,
     copier: Option<Copier>,
     #[cfg(feature = "tensor")]
@@ -85,6 +89,7 @@ impl Recorder {
             bounce_buffer: None,
             kept: Vec::new(),
             exposed: Vec::new(),
+            messages: Vec::new(),
             merger: None,
             copier: None,
             #[cfg(feature = "tensor")]
@@ -123,6 +128,18 @@ impl Recorder {
     /// Returns whether a batch was ended before it was due since the last call: it must be submitted soon.
     pub(super) fn take_split(&mut self) -> bool {
         std::mem::take(&mut self.was_split)
+    }
+
+    /// Notes a message for the log, unless many wait.
+    fn note(&mut self, message: impl FnOnce() -> String) {
+        if self.messages.len() < MAX_MESSAGES && log::log_enabled!(log::Level::Debug) {
+            self.messages.push(message());
+        }
+    }
+
+    /// Returns the messages since the last call.
+    pub(super) fn take_messages(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.messages)
     }
 
     /// Ends the open batch, if there is one, and appends it to the submission queue.

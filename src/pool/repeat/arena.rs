@@ -28,25 +28,23 @@ impl<M: Memory> State<M> {
         }
     }
 
-    /// Makes all arenas ordinary segments, and returns whether there was one.
-    pub(in crate::pool) fn give_up_arenas(&mut self) -> bool {
+    /// Makes all arenas ordinary segments, and returns them.
+    pub(in crate::pool) fn give_up_arenas(&mut self) -> Vec<SegmentId> {
         let arenas = self.heap.planned_segments();
         for &id in &arenas {
-            log::debug!("wgpu-pool: segment {id} is no longer the arena of a plan, because memory is scarce");
             self.heap.unplan_segment(id);
         }
-        !arenas.is_empty()
+        arenas
     }
 
-    /// Makes those arenas ordinary segments that no run needs while the pool would grow for `bytes` bytes. Returns whether there was one.
-    pub(in crate::pool) fn give_up_unneeded_arenas(&mut self, bytes: u64) -> bool {
+    /// Makes those arenas ordinary segments that no run needs while the pool would grow for `bytes` bytes, and returns them.
+    pub(in crate::pool) fn give_up_unneeded_arenas(&mut self, bytes: u64) -> Vec<SegmentId> {
         let mut arenas = self.heap.planned_segments();
         arenas.retain(|&id| !self.steps.needs(&self.heap, id, bytes));
         for &id in &arenas {
-            log::debug!("wgpu-pool: segment {id} is no longer the arena of a plan, because the pool would grow");
             self.heap.unplan_segment(id);
         }
-        !arenas.is_empty()
+        arenas
     }
 
     /// Returns whether an arena has the sizes and no run uses it. Otherwise makes it of idle segments: the smallest arenas of other loops, or

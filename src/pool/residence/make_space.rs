@@ -132,6 +132,9 @@ impl<M: Memory> Inner<M> {
                 search.note(&mut self.state(), victim, moved);
             }
         }
+        if search.refused_from < u64::MAX {
+            log::debug!("wgpu-pool: the host has no memory for a block of {}", Bytes(search.refused_from));
+        }
         if search.blocks > 0 {
             log::debug!("wgpu-pool: {} blocks of {} moved to host memory", search.blocks, Bytes(search.bytes));
         }

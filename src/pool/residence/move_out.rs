@@ -4,7 +4,7 @@ use super::super::EventKind;
 use super::host_segments::{self, HostSegment};
 use super::{HostCopy, Inner, State};
 use crate::device::{Commands, Memory};
-use crate::error::{Bytes, DeviceError};
+use crate::error::DeviceError;
 use crate::heap::{BlockId, Place, SegmentId};
 use std::sync::Arc;
 
@@ -53,10 +53,7 @@ impl<M: Memory> Inner<M> {
         let host = match idle.map_or_else(created, |idle| Ok(Some(idle))) {
             Ok(Some(host)) => host,
             Ok(None) => return Ok(MovedOut::NeedsReadback),
-            Err(DeviceError::Refused { .. }) => {
-                log::debug!("wgpu-pool: the host has no memory for a block of {}", Bytes(place.size));
-                return Ok(MovedOut::HostRefused);
-            }
+            Err(DeviceError::Refused { .. }) => return Ok(MovedOut::HostRefused),
             Err(error) => return Err(error),
         };
         let from = state.location(place.segment, place.offset, place.size);

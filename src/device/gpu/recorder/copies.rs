@@ -60,7 +60,8 @@ impl GpuCommands<'_> {
         while start < whole {
             let bytes = piece.min(whole - start);
             if let Err(error) = self.copy_piece(&Piece { from, to, start, bytes }) {
-                log::debug!("wgpu-pool: the driver copies {} bytes, not the kernel: {error}", from.size - start);
+                let rest = from.size - start;
+                self.recorder.note(|| format!("the driver copies {rest} bytes, not the kernel: {error}"));
                 break;
             }
             start += bytes;

@@ -58,7 +58,7 @@ impl Recorder {
         if gpu.is_gl && self.dispatches.binds_segments {
             if let Err(error) = self.unbind(gpu) {
                 // The memory of the destroyed segment is then freed after the next dispatch.
-                log::debug!("wgpu-pool: cannot unbind segments from their binding slots: {error}");
+                self.note(|| format!("cannot unbind segments from their binding slots: {error}"));
             }
         }
     }

@@ -225,7 +225,13 @@ impl Submission {
         let mut recorder = self.recorder();
         recorder.close(self);
         recorder.take_split();
-        Newest { item: self.queue.newest(), batch: recorder.newest_batch() }
+        let newest = Newest { item: self.queue.newest(), batch: recorder.newest_batch() };
+        let messages = recorder.take_messages();
+        drop(recorder);
+        for message in messages {
+            log::debug!("wgpu-pool: {message}");
+        }
+        newest
     }
 
     /// Ends the open batch and hands over every item up to it. Waits for other threads that have taken items, and for
