@@ -10,10 +10,12 @@ const MOST_STEPS = 20;
 // Validations begin so many milliseconds apart or more: on a slow device so that they take a fifth of the time.
 const PAUSE = 2000;
 const SHARE = 5;
+// Milliseconds between the states that a screen reader speaks.
+const SPOKEN = 10000;
 const LEAK = 16;
 const NAMES = ["background", "circle", "box", "line"];
 
-const page = { calls: 0, step: 0, steps: 1, overlap: 0, running: true, looping: false, map: null, pictures: null, validated: -Infinity, validation: 0, seed: 1 };
+const page = { calls: 0, step: 0, steps: 1, overlap: 0, running: true, looping: false, map: null, pictures: null, validated: -Infinity, validation: 0, spoken: -Infinity, seed: 1 };
 const plots = {
   loss: new Plot(byId("loss-plot"), "Loss", ["--accent"], (value) => value.toFixed(3)),
   overlap: new Plot(byId("overlap-plot"), "Intersection over union", ["--accent"], (value) => value.toFixed(3), 1),
@@ -72,13 +74,12 @@ function showMemory(demo) {
 function showSnapshot(demo) {
   const model = new Model(JSON.parse(demo.snapshot()));
   if (page.map) {
-    page.map.model = model;
-    page.map.selected = Math.min(page.map.selected, model.of.length - 1);
+    page.map.replace(model);
   } else {
     page.map = new BlockMap(model, "", (text) => { byId("details").textContent = text; });
+    page.map.plan();
     byId("maps").replaceChildren(page.map.holder);
   }
-  page.map.plan();
   legend(byId("legend"), model.grouped("site").totals, (group) => `${bytes(group.bytes)} in ${count(group.blocks)}`);
   // A table in use is not replaced.
   const place = byId("holders-place");
@@ -140,10 +141,16 @@ function showClasses() {
 function showState() {
   const { step, overlap } = page;
   const done = overlap >= WANTED;
-  byId("state").textContent = done
+  const text = done
     ? `Trained: step ${count(step)}, the overlap on unseen images is ${overlap.toFixed(3)}.`
     : `Step ${count(step)}: the overlap on unseen images is ${overlap.toFixed(3)} of ${WANTED.toFixed(2)} wanted.`;
+  byId("state").textContent = text;
   byId("state").dataset.step = String(step);
+  // The text changes several times a second.
+  if (performance.now() - page.spoken > SPOKEN) {
+    page.spoken = performance.now();
+    byId("spoken").textContent = text;
+  }
   byId("progress").value = Math.min(1, overlap / WANTED);
 }
 
@@ -205,8 +212,15 @@ async function restart() {
   page.seed += 1;
   await turns.open(page.seed);
   Object.values(plots).forEach((plot) => plot.clear());
-  Object.assign(page, { validated: -Infinity, overlap: 0, pictures: null });
+  Object.assign(page, { step: 0, overlap: 0, pictures: null, spoken: -Infinity });
   byId("limit-input").value = "";
+  byId("loss").textContent = "";
+  plots.loss.draw();
+  // Also while the training is paused, which then draws nothing.
+  await inTurn(async (demo) => {
+    await validate(demo);
+    showMemory(demo);
+  });
 }
 
 async function act(name, ...values) {
@@ -306,7 +320,8 @@ async function open() {
   }
   // A page in the background gives its idle memory back.
   document.addEventListener("visibilitychange", () => { if (document.hidden) inTurn((demo) => { demo.trim(); }); });
-  for (const id of ["pause", "restart", "benchmark"]) byId(id).disabled = false;
+  // There is no table to copy yet.
+  for (const control of document.querySelectorAll("main button:not(#copy), main input")) control.disabled = false;
   loop();
 }
 

@@ -146,6 +146,7 @@ fn the_page_trains_and_shows_and_frees_the_pools_memory() -> Outcome {
     let shot = |name: &str| browser.screenshot(&folder.with_file_name(name));
     browser.prefer("light")?;
     browser.load(&server.url)?;
+    enabled_when_opened(&browser)?;
     until(&browser, "the first step", SOON, &text_of("loss"), |loss| *loss != json!(""));
     let first = number(&browser, "#loss")?;
 
@@ -166,6 +167,7 @@ fn the_page_trains_and_shows_and_frees_the_pools_memory() -> Outcome {
     shot("demo-light.png")?;
     stays_flat(&browser)?;
 
+    a_new_model_while_paused(&browser)?;
     let rows = benchmarks(&browser)?;
     assert_eq!(rows.len(), 8);
     for row in rows {
@@ -180,6 +182,40 @@ fn the_page_trains_and_shows_and_frees_the_pools_memory() -> Outcome {
     assert!(wide? <= width?, "the page scrolls sideways on a phone");
     shot("demo-phone.png")?;
     assert_no_errors(&browser);
+    Ok(())
+}
+
+/// No control of the page can be used before it has an effect: the file has each of them disabled.
+fn enabled_when_opened(browser: &Browser) -> Outcome {
+    let enabled = "return fetch(location.href).then((page) => page.text()).then((text) => Array.from(
+        new DOMParser().parseFromString(text, 'text/html').querySelectorAll('main button:enabled, main input:enabled'),
+        (control) => control.outerHTML))";
+    assert_eq!(browser.run(enabled)?, json!([]));
+    let disabled = "Array.from(document.querySelectorAll('main :disabled'), (control) => control.id)";
+    until(browser, "the controls", SOON, disabled, |disabled| *disabled == json!(["copy"]));
+    Ok(())
+}
+
+/// A new model is shown also while the training is paused, and the map is described as it is drawn.
+fn a_new_model_while_paused(browser: &Browser) -> Outcome {
+    browser.run("document.getElementById('pause').click()")?;
+    browser.run("document.getElementById('restart').click()")?;
+    let shown = format!("[{STEPS}, {}, {}]", text_of("loss"), text_of("spoken"));
+    until(browser, "the new model", SOON, &shown, |shown| {
+        shown[0] == json!(0)
+            && shown[1] == json!("")
+            && shown[2].as_str().is_some_and(|text| text.starts_with("Step 0:"))
+    });
+    let described = "document.querySelector('#maps canvas').getAttribute('aria-label')";
+    let before = value(browser, described)[0].clone();
+    // The first may fill a hole, so that there are as many blocks as before.
+    for _ in 0..4 {
+        click(browser, "[data-action=leak]")?;
+    }
+    until(browser, "the description of the map with more blocks", SOON, described, |now| *now != before);
+    click(browser, "[data-action=drop_leaks]")?;
+    browser.run("document.getElementById('pause').click()")?;
+    until(browser, "steps of the new model", SOON, STEPS, |steps| steps.as_u64() > Some(0));
     Ok(())
 }
 

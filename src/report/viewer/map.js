@@ -7,7 +7,7 @@ const NAME_WIDTH = 150;
 
 class BlockMap {
   constructor(model, title, onSelect) {
-    this.model = model;
+    this.title = title;
     this.onSelect = onSelect;
     this.zoom = 1;
     this.left = 0;
@@ -21,7 +21,7 @@ class BlockMap {
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute("role", "application");
     this.canvas.setAttribute("aria-roledescription", "map of segments");
-    this.canvas.setAttribute("aria-label", `${title || "Map"}: ${model.segments.length} segments with ${model.of.length} blocks; the tables below list the same`);
+    this.describe(model);
     this.canvas.setAttribute("aria-describedby", "details");
     this.tall = element("div", undefined, "tall");
     this.frame.append(this.tall, this.canvas);
@@ -33,6 +33,18 @@ class BlockMap {
     this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.plan()).observe(this.frame);
+  }
+
+  describe(model) {
+    this.model = model;
+    this.canvas.setAttribute("aria-label", `${this.title || "Map"}: ${model.segments.length} segments with ${model.of.length} blocks; the tables below list the same`);
+  }
+
+  // Shows another snapshot in the same place.
+  replace(model) {
+    this.describe(model);
+    this.selected = Math.min(this.selected, model.of.length - 1);
+    this.plan();
   }
 
   // Schedules one redraw before the next frame.
