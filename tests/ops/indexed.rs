@@ -134,7 +134,7 @@ fn even_steps_and_joins_equal_the_model() -> Outcome {
         let transposed = tensors[0].transpose(0, 2)?;
         let twice = Tensor::cat(&[&transposed, &transposed], 0)?;
         assert_equal(&twice.narrow(0, 4, 4)?, &parts[0].permute(&[2, 1, 0]), "a view twice");
-        assert!(matches!(Tensor::cat(&[], 0), Err(TensorError::Empty { .. })));
+        assert!(matches!(Tensor::cat(&[], 0), Err(TensorError::Zero { .. })));
         assert!(matches!(Tensor::cat(&[&tensors[0], &twice], 0), Err(TensorError::Shape { .. })));
         assert!(matches!(Tensor::cat(&[&tensors[0]], 3), Err(TensorError::Axis { .. })));
 
