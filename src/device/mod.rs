@@ -30,7 +30,7 @@ pub use accounting::{AccountingMemory, AccountingSegment, NoCommands, NoReadback
 pub(crate) use choice::with_choice;
 pub use gpu::{Fault, Gpu, GpuCommands, GpuOptions, GpuReadback, GpuSegment, Startup};
 pub use host::{HostCommands, HostMemory, HostOptions, HostReadback, HostSegment};
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(all(test, feature = "tensor", not(target_arch = "wasm32")))]
 pub(crate) use received::most as most_received;
 
 #[cfg(not(target_arch = "wasm32"))]

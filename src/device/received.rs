@@ -27,7 +27,7 @@ pub(crate) mod most {
     }
 
     /// Runs `act` on a host without memory for more than this many bytes of one read.
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(all(feature = "tensor", not(target_arch = "wasm32")))]
     pub(crate) fn with<R>(bytes: usize, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&BYTES, bytes, act)
     }
