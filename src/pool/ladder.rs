@@ -14,7 +14,8 @@
 //! 10. the application's pressure callback (`pressure.rs`), repeated while the callback frees memory;
 //! 11. an error with the numbers.
 //!
-//! Only the rungs from 6 on wait for the device, and rung 5 where the device cannot copy to host memory by command. A rung
+//! Only the rungs from 6 on wait until the device has finished; rung 3 submits after it has released segments, which waits for a thread that
+//! submits and for a device that is more than 32 batches behind, and rung 5 where the device cannot copy to host memory by command. A rung
 //! that cannot allocate its own memory (a bounce buffer, a readback buffer) is skipped.
 
 use super::compensate::Compensation;
@@ -52,7 +53,8 @@ impl<M: Memory> Pool<M> {
     /// Allocates a block of at least `bytes` bytes, whose content is stale. Zero bytes are valid and take no memory.
     ///
     /// If a hole is large enough, this takes constant time and makes no call to the device. Otherwise the pool grows. Growing
-    /// waits for the device only if the request would fail otherwise.
+    /// waits for the device only if the request would fail otherwise; where it releases segments first, it also waits for a thread that
+    /// submits, and for the device while that is more than 32 batches behind.
     ///
     /// # When a request is served
     /// With compaction enabled ([`PoolOptions::compaction_share`](crate::PoolOptions::compaction_share) above 0), a request
