@@ -14,9 +14,9 @@
 //! 10. the application's pressure callback (`pressure.rs`), repeated while the callback frees memory;
 //! 11. an error with the numbers.
 //!
-//! Only the rungs from 6 on wait until the device has finished; rung 3 submits after it has released segments, which waits for a thread that
-//! submits and for a device that is more than 32 batches behind, and rung 5 where the device cannot copy to host memory by command. A rung
-//! that cannot allocate its own memory (a bounce buffer, a readback buffer) is skipped.
+//! Only the rungs from 6 on wait until the device has finished, and rung 5 where the device cannot copy to host memory by command. Rung 3
+//! submits after it has released segments, which waits for a thread that submits, and for a device that is more than 32 batches behind. A
+//! rung that cannot allocate its own memory (a bounce buffer, a readback buffer) is skipped.
 
 use super::compensate::Compensation;
 use super::create::{NoGrowth, Wanted};
