@@ -67,6 +67,30 @@ fn join_all(threads: Vec<JoinHandle<()>>) {
     }
 }
 
+/// Wakes threads that wait for something in an account.
+struct Signal {
+    lock: sync::Mutex<()>,
+    changed: Condvar,
+}
+
+impl Signal {
+    fn new() -> Self {
+        Self { lock: sync::Mutex::new(()), changed: Condvar::new() }
+    }
+
+    fn notify(&self) {
+        drop(lock(&self.lock));
+        self.changed.notify_all();
+    }
+
+    fn wait_while(&self, blocks: impl Fn() -> bool) {
+        let mut guard = lock(&self.lock);
+        while blocks() {
+            guard = sync::wait(&self.changed, &self.lock, guard, None);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Calls {
     /// Calls that exist: pending, or being made.
@@ -86,7 +110,7 @@ struct Timed {
     calls: Account<Calls>,
     /// Gives calls an order.
     asking: sync::Mutex<()>,
-    made: (sync::Mutex<()>, Condvar),
+    made: Signal,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,7 +143,7 @@ impl Timed {
             threads: Arc::default(),
             calls: Account(Mutex::default()),
             asking: sync::Mutex::new(()),
-            made: (sync::Mutex::new(()), Condvar::new()),
+            made: Signal::new(),
         })
     }
 
@@ -156,8 +180,7 @@ impl Timed {
             }
         }
         self.calls.update(|calls| calls.is_calling = false);
-        drop(lock(&self.made.0));
-        self.made.1.notify_all();
+        self.made.notify();
         if act == Act::Panics {
             resume_unwind(Box::new("on purpose"));
         }
@@ -165,10 +188,7 @@ impl Timed {
 
     /// Waits until this call or a later one has been made, without calling the timer.
     fn await_call(&self, number: u32) {
-        let mut guard = lock(&self.made.0);
-        while self.calls.update(|calls| calls.made < number) {
-            guard = sync::wait(&self.made.1, &self.made.0, guard, None);
-        }
+        self.made.wait_while(|| self.calls.update(|calls| calls.made < number));
     }
 
     fn hold(&self) {
@@ -258,7 +278,7 @@ struct Polled {
     poller: Poller,
     threads: Arc<Threads>,
     reads: Account<Reads>,
-    finished: (sync::Mutex<()>, Condvar),
+    finished: Signal,
 }
 
 impl poller::Device for Polled {
@@ -270,8 +290,7 @@ impl poller::Device for Polled {
                 reads.pending.swap_remove(0);
             }
         });
-        drop(lock(&self.finished.0));
-        self.finished.1.notify_all();
+        self.finished.notify();
         if panics {
             resume_unwind(Box::new("on purpose"));
         }
@@ -288,8 +307,7 @@ impl poller::Device for Polled {
                 reads.is_lost = true;
                 reads.pending.clear();
             });
-            drop(lock(&self.finished.0));
-            self.finished.1.notify_all();
+            self.finished.notify();
         }
     }
 }
@@ -301,7 +319,7 @@ impl Polled {
             poller: Poller::default(),
             threads: Arc::default(),
             reads: Account(Mutex::default()),
-            finished: (sync::Mutex::new(()), Condvar::new()),
+            finished: Signal::new(),
         }
     }
 
@@ -325,10 +343,7 @@ impl Polled {
             }
             return;
         }
-        let mut guard = lock(&self.finished.0);
-        while self.is_pending(number) {
-            guard = sync::wait(&self.finished.1, &self.finished.0, guard, None);
-        }
+        self.finished.wait_while(|| self.is_pending(number));
     }
 
     fn is_pending(&self, number: usize) -> bool {

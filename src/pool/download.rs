@@ -2,14 +2,14 @@
 
 use super::storage::finish;
 use super::{Inner, Pool, Storage};
-use crate::device::{Commands, Memory, check_alignment, check_range};
+use crate::device::{Commands, Gpu, Memory, check_alignment, check_range};
 use crate::error::DeviceError;
 use std::fmt;
 use std::sync::Arc;
 
 /// A read of several ranges. Each range is read in program order, at the time of its [`Download::add`]; a single wait
 /// at the end returns all bytes.
-pub struct Download<M: Memory> {
+pub struct Download<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     readback: M::Readback,
 }

@@ -2,6 +2,7 @@
 //! program may call: the pool holds no lock meanwhile.
 
 use crate::common::{Outcome, adapter, watchdog};
+use crate::submission::during_a_submission;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use wgpu_pool::{DType, Pool, PoolOptions, Tensor};
@@ -117,25 +118,18 @@ fn a_trim_does_not_wait_for_a_callback_on_another_thread() -> Outcome {
     let (device, queue) = adapter::noop();
     let pool = Pool::from_device(device, queue, crate::common::options())?;
     watchdog::guarded("a trim during a callback", move || {
-        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
         let small = pool.allocate(1024).expect("there is room");
         let large = pool.allocate(8 << 20).expect("there is room");
-        pool.memory().queue().on_submitted_work_done(move || {
-            arrived.send(()).expect("the test listens");
-            may_go_on.recv().expect("the test goes on");
+        let mut pending = 0;
+        during_a_submission(&pool, &small, || {
+            drop(large);
+            let trimmed = pool.trim();
+            assert_eq!((trimmed.segments, trimmed.freed), (1, 0));
+            assert!(trimmed.pending >= 8 << 20);
+            pending = trimmed.pending;
         });
-        // Enough for the pool to submit on its own, which happens on the submission thread.
-        for _ in 0..16 {
-            small.clear().expect("it can be recorded");
-        }
-        arrival.recv_timeout(SOON).expect("the batch is submitted");
-        drop(large);
-        let trimmed = pool.trim();
-        assert_eq!((trimmed.segments, trimmed.freed), (1, 0));
-        assert!(trimmed.pending >= 8 << 20);
-        go_on.send(()).expect("the callback waits");
         pool.synchronize_blocking().expect("the device works");
-        assert_eq!(pool.trim().freed, trimmed.pending);
+        assert_eq!(pool.trim().freed, pending);
     });
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Device loss: every call returns an error, drops are safe, and nothing panics or hangs.
 
 use crate::common::{Outcome, adapter, watchdog};
+use std::cell::RefCell;
 use wgpu_pool::{
-    AdamW, AdamWParameter, AllocateError, DType, DeviceError, Kernel, KernelError, Memory, MemoryPressure, Pool,
-    PoolOptions, Sgd, SgdParameter, Tensor, TensorError, WarmUpError, fuse,
+    AdamW, AdamWParameter, AllocateError, DType, DeviceError, Download, Kernel, KernelError, Memory, MemoryPressure,
+    Pool, PoolOptions, Sgd, SgdParameter, Tensor, TensorError, WarmUpError, fuse,
 };
 
 fn noop() -> Pool {
@@ -29,6 +30,14 @@ pub(super) struct Made {
     tensor: Tensor,
     kernel: Option<Kernel>,
     other: [Tensor; 4],
+    /// One for each call that uses a download. A new one would be refused before.
+    downloads: RefCell<Vec<Download>>,
+}
+
+impl Made {
+    fn download(&self) -> Download {
+        self.downloads.borrow_mut().pop().expect("there is one for each call")
+    }
 }
 
 /// A call that needs the device: its name, and a function that returns its result.
@@ -59,11 +68,7 @@ pub(super) const CALLS: [Call; 48] = [
     ("Pool::synchronize_blocking", |pool, _| Ok(pool.synchronize_blocking()?)),
     ("Gpu::check", |pool, _| Ok(pool.memory().check()?)),
     ("Pool::download", |pool, _| Ok(drop(pool.download(100)?))),
-    ("Download::finish_blocking", |pool, made| {
-        let mut download = pool.download(100)?;
-        download.add(made.tensor.storage()?, 0, 100)?;
-        Ok(drop(download.finish_blocking()?))
-    }),
+    ("Download::finish_blocking", |_, made| Ok(drop(made.download().finish_blocking()?))),
     ("Pool::kernel", |pool, _| {
         let wgsl = "@compute @workgroup_size(1) fn main() {}";
         pool.kernel(wgsl, "main").map(drop).map_err(of_kernel)
@@ -86,15 +91,8 @@ pub(super) const CALLS: [Call; 48] = [
             Err(error) => panic!("an error of another kind: {error}"),
         }
     }),
-    ("Download::add", |pool, made| {
-        let mut download = pool.download(100)?;
-        Ok(download.add(made.tensor.storage()?, 0, 100)?)
-    }),
-    ("Download::finish", |pool, made| {
-        let mut download = pool.download(100)?;
-        download.add(made.tensor.storage()?, 0, 100)?;
-        Ok(drop(pollster::block_on(download.finish())?))
-    }),
+    ("Download::add", |_, made| Ok(made.download().add(made.tensor.storage()?, 0, 100)?)),
+    ("Download::finish", |_, made| Ok(drop(pollster::block_on(made.download().finish())?))),
     ("Storage::prefetch", |_, made| Ok(made.tensor.storage()?.prefetch()?)),
     ("Storage::keep_on_device", |_, made| Ok(made.tensor.storage()?.keep_on_device()?)),
     ("Storage::offload", |_, made| spilling_or_lost(made.tensor.storage()?.offload().map_err(TensorError::from))),
@@ -167,8 +165,13 @@ fn made(pool: &Pool) -> Made {
         @compute @workgroup_size(1) fn main() { x[0] = 2.0; }";
     let kernel = pool.kernel(wgsl, "main").ok();
     let other = [(); 4].map(|()| Tensor::zeros(pool, [1000], DType::F32).expect("there is room"));
+    let downloads = [(); 3].map(|()| {
+        let mut download = pool.download(200).expect("there is room");
+        download.add(tensor.storage().expect("one block"), 0, 100).expect("it can be recorded");
+        download
+    });
     pool.synchronize_blocking().expect("the device works");
-    Made { tensor, kernel, other }
+    Made { tensor, kernel, other, downloads: RefCell::new(downloads.into()) }
 }
 
 // Case 60.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use wgpu_pool::{DType, Memory, MemoryPressure, Pool, PoolOptions, Tensor};
+use wgpu_pool::{DType, Memory, MemoryPressure, Pool, Storage, Tensor};
 
 const MIB: u64 = 1 << 20;
 /// The largest block of these tests.
@@ -43,25 +43,33 @@ fn held(pool: &Pool) -> u64 {
     pool.memory().reclaim().pending
 }
 
+/// Calls `act` while the submission thread is inside of a submission, in a callback that waits until `act` has returned.
+pub(super) fn during_a_submission(pool: &Pool, used: &Storage, act: impl FnOnce()) {
+    let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    pool.memory().queue().on_submitted_work_done(move || {
+        arrived.send(()).expect("the test listens");
+        may_go_on.recv().expect("the test goes on");
+    });
+    // Enough for the pool to submit on its own, which happens on the submission thread.
+    for _ in 0..16 {
+        used.clear().expect("it can be recorded");
+    }
+    arrival.recv_timeout(SOON).expect("the batch is submitted");
+    act();
+    go_on.send(()).expect("the callback waits");
+}
+
 // Case 58.
 #[test]
 fn a_trim_while_the_submission_thread_is_busy_completes_without_a_further_call() {
     let pool = noop();
     watchdog::guarded("a trim during a submission", move || {
         let (small, large) = (pool.allocate(1024).expect("it fits"), pool.allocate(8 * MIB).expect("it fits"));
-        let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
-        pool.memory().queue().on_submitted_work_done(move || {
-            arrived.send(()).expect("the test listens");
-            may_go_on.recv().expect("the test goes on");
+        during_a_submission(&pool, &small, || {
+            drop(large);
+            let trimmed = pool.trim();
+            assert_eq!((trimmed.segments, trimmed.freed), (1, 0));
         });
-        for _ in 0..16 {
-            small.clear().expect("it can be recorded");
-        }
-        arrival.recv_timeout(SOON).expect("the batch is submitted");
-        drop(large);
-        let trimmed = pool.trim();
-        assert_eq!((trimmed.segments, trimmed.freed), (1, 0));
-        go_on.send(()).expect("the callback waits");
         until(&pool, "the segment is destroyed", || held(&pool) == 0);
     });
 }
@@ -80,18 +88,10 @@ fn compaction_does_not_wait_for_a_thread_that_submits() {
             drop(pool.allocate(LARGE).expect("it fits"));
             let block = pool.allocate(8 * MIB).expect("it fits");
             assert_eq!(pool.stats().reserved.current, LARGE, "the block is in the large segment");
-            let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
-            pool.memory().queue().on_submitted_work_done(move || {
-                arrived.send(()).expect("the test listens");
-                may_go_on.recv().expect("the test goes on");
+            during_a_submission(&pool, &block, || {
+                assert_eq!(act(&pool), 1);
+                assert!(pool.stats().reserved.current < LARGE, "the emptied segment is released");
             });
-            for _ in 0..16 {
-                block.clear().expect("it can be recorded");
-            }
-            arrival.recv_timeout(SOON).expect("the batch is submitted");
-            assert_eq!(act(&pool), 1);
-            assert!(pool.stats().reserved.current < LARGE, "the emptied segment is released");
-            go_on.send(()).expect("the callback waits");
             until(&pool, "the segment is destroyed", || held(&pool) == 0);
         });
     }
@@ -254,21 +254,6 @@ fn a_loop_that_submits_each_step_without_reading_uses_bounded_memory() {
                 let own = pool.memory().driver_holdings().map_or(0, |holdings| holdings.own);
                 assert!(own <= 48 * MIB, "{own} bytes of staging");
             }
-        });
-    }
-}
-
-#[test]
-fn a_pool_that_releases_memory_after_the_longest_time_works() {
-    for release_after in [Duration::MAX, Duration::MAX / 3, Duration::from_secs(u64::MAX / 100)] {
-        let (device, queue) = adapter::noop();
-        let options = PoolOptions { release_after: Some(release_after), ..PoolOptions::default() };
-        let pool = Pool::from_device(device, queue, options).expect("the options suit every device");
-        watchdog::guarded("a release in the far future", move || {
-            for _ in 0..3 {
-                drop(pool.allocate(LARGE).expect("it fits"));
-            }
-            assert_eq!(pool.stats().reserved.current, LARGE, "nothing is released");
         });
     }
 }

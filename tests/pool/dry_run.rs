@@ -34,6 +34,19 @@ fn repeated(events: &[wgpu_pool::Event], memory: AccountingMemory, options: Pool
     (pool.stats(), pool.remedies())
 }
 
+/// Allocates blocks and drops some of them. Returns those that are left.
+fn churn<M: Memory>(pool: &Pool<M>, random: &mut Random) -> Result<Vec<Storage<M>>, AllocateError> {
+    let mut live = Vec::new();
+    for _ in 0..400 {
+        if live.is_empty() || random.below(5) < 3 {
+            live.push(pool.allocate(random.size(256 << 10))?);
+        } else {
+            live.swap_remove(random.below(live.len()));
+        }
+    }
+    Ok(live)
+}
+
 // Case 52.
 #[test]
 fn a_dry_run_of_a_recorded_sequence_predicts_the_peak_of_reserved_bytes_exactly() -> Outcome {
@@ -44,32 +57,14 @@ fn a_dry_run_of_a_recorded_sequence_predicts_the_peak_of_reserved_bytes_exactly(
         let limits = memory.limits();
         let pool = Pool::new(memory, options.clone())?;
         pool.start_history(10_000);
-        let mut live = Vec::new();
-        for _ in 0..400 {
-            if live.is_empty() || random.below(5) < 3 {
-                live.push(pool.allocate(random.size(256 << 10))?);
-            } else {
-                live.swap_remove(random.below(live.len()));
-            }
-        }
+        let _live = churn(&pool, &mut random)?;
         let dry = repeated(&pool.history(), AccountingMemory::with_limits(limits), options);
         let real = (pool.stats(), pool.remedies());
         assert_eq!(dry.0.reserved.peak, real.0.reserved.peak, "seed {seed}");
         assert_eq!(dry, real, "seed {seed}");
         assert!(real.1.segments_created > 2, "seed {seed}: the program needs several segments");
         // The same sequence, in a dry run and then in the program, from the state that the first part has left.
-        let sequence = || -> Result<(), AllocateError> {
-            let mut random = Random::new(seed + 1000);
-            let mut live = Vec::new();
-            for _ in 0..400 {
-                if live.is_empty() || random.below(5) < 3 {
-                    live.push(pool.allocate(random.size(256 << 10))?);
-                } else {
-                    live.swap_remove(random.below(live.len()));
-                }
-            }
-            Ok(())
-        };
+        let sequence = || churn(&pool, &mut Random::new(seed + 1000)).map(drop);
         let (predicted, dry_run) = pool.dry_run(sequence)?;
         predicted?;
         pool.reset_peaks();

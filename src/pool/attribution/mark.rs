@@ -1,7 +1,7 @@
 //! Memory growth between two points in time.
 
 use super::super::{Inner, Pool};
-use crate::device::Memory;
+use crate::device::{Gpu, Memory};
 use crate::error::{GrowthError, Holder, HolderGrowth};
 use rustc_hash::FxHashMap;
 use std::fmt;
@@ -114,7 +114,7 @@ impl<M: Memory> Pool<M> {
 }
 
 /// A growth check for a loop. Created by [`Pool::growth_check`].
-pub struct GrowthCheck<M: Memory> {
+pub struct GrowthCheck<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     warm_up: u64,
     iterations: u64,

@@ -4,7 +4,7 @@ use super::super::dry_run::{Shadow, Target};
 use super::super::{Inner, Pool, State, Storage};
 use super::Attribution;
 use super::holders::HeldBlock;
-use crate::device::Memory;
+use crate::device::{Gpu, Memory};
 use crate::heap::BlockId;
 use std::fmt;
 use std::marker::PhantomData;
@@ -204,7 +204,7 @@ impl Scopes {
 }
 
 /// A guard for a named section of the program. Created by [`Pool::scope`].
-pub struct Scope<M: Memory> {
+pub struct Scope<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     /// The dry run in which the scope was entered.
     shadow: Option<Arc<Shadow>>,

@@ -86,11 +86,11 @@ impl Recorder {
         if !matches!(passing, Passing::Uniform) {
             return Ok(Verdict::ACCEPTED);
         }
-        let ring = match self.dispatches.ring.take().filter(|ring| ring.buffer.verdict().refusal().is_none()) {
-            Some(ring) => ring,
-            None => Ring::new(gpu)?,
-        };
-        Ok(self.dispatches.ring.insert(ring).buffer.verdict().clone())
+        let ring = &mut self.dispatches.ring;
+        if ring.as_ref().is_none_or(|ring| ring.buffer.verdict().refusal().is_some()) {
+            *ring = Some(Ring::new(gpu)?);
+        }
+        Ok(ring.as_ref().map_or(Verdict::ACCEPTED, |ring| ring.buffer.verdict().clone()))
     }
 
     /// Returns the verdict on the queries if dispatches are timed. Dispatches are not timed by queries that the device has refused.

@@ -75,17 +75,19 @@ impl Poller {
     pub(super) fn watch(&self, device: &Arc<impl Device>, threads: &Arc<Threads>) -> Polled {
         let mut state = lock(&self.state);
         state.awaited += 1;
+        let mut refusal = None;
         if !state.is_running {
             // With the lock, so that no other read relies on a thread that is then refused.
             let (device, shared) = (Arc::clone(device), Arc::clone(&self.state));
             match threads.spawn("wgpu-pool poller", move || poll_while_awaited(&*device, &shared)) {
                 Ok(()) => state.is_running = true,
-                Err(error) => log::warn!(
-                    "wgpu-pool: cannot spawn the poller thread, so the application must poll the device: {error}"
-                ),
+                Err(error) => refusal = Some(error),
             }
         }
         drop(state);
+        if let Some(error) = refusal {
+            log::warn!("wgpu-pool: cannot spawn the poller thread, so the application must poll the device: {error}");
+        }
         Polled(Arc::clone(&self.state))
     }
 
