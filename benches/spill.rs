@@ -39,6 +39,9 @@ struct Options {
     /// Working sets in percent of the limit
     #[arg(long, value_delimiter = ',', default_value = "50,75,100,110,125,150,200,300,400")]
     percent: Vec<u64>,
+    /// The numbers of small blocks for which the cost of a command is printed
+    #[arg(long, value_delimiter = ',', default_value = "1000,8000,32000,128000")]
+    blocks: Vec<u64>,
     /// The rate of the link in GB/s; measured with copies in both directions if absent
     #[arg(long)]
     link: Option<f64>,
@@ -68,6 +71,7 @@ struct Row {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     record_of_uses()?;
+    choice_of_blocks(&options)?;
     let pool = pool(&options, Some(u64::MAX))?;
     let adapter = pool.memory().device().adapter_info();
     println!("\n{} ({:?})", adapter.name, adapter.backend);
@@ -193,6 +197,44 @@ fn record_of_uses() -> Result<(), Box<dyn Error>> {
         "a command on one tensor without a device: {off:.1} ns, with spilling {on:.1} ns, {:.1} ns more",
         on - off
     );
+    Ok(())
+}
+
+/// Prints the time of a command by the number of blocks, in passes over 1.5 times the limit on a memory without storage: a third
+/// of the commands or more return a block and move another one to the host.
+fn choice_of_blocks(options: &Options) -> Result<(), Box<dyn Error>> {
+    const BLOCK: u64 = 4096;
+    println!(
+        "\n| blocks of 4 to 12 KiB, 1.5 × the limit | equal sizes, µs per command | moved ÷ at best | mixed sizes, µs per command |"
+    );
+    println!("| --- | --- | --- | --- |");
+    for &blocks in &options.blocks {
+        let pass = |granules: fn(u64) -> u64| -> Result<(f64, f64), Box<dyn Error>> {
+            let bytes: u64 = (0..blocks).map(|number| granules(number) * BLOCK).sum();
+            let limit = bytes / 3 * 2;
+            let spill = Some(u64::MAX);
+            let pool = Pool::new(
+                AccountingMemory::new(),
+                PoolOptions { limit: Some(limit), spill, release_after: None, ..PoolOptions::default() },
+            )?;
+            let storages =
+                (0..blocks).map(|number| pool.allocate(granules(number) * BLOCK)).collect::<Result<Vec<_>, _>>()?;
+            for _ in 0..3 {
+                storages.iter().try_for_each(Storage::clear)?;
+            }
+            let before = pool.spill_stats();
+            let start = Instant::now();
+            storages.iter().try_for_each(Storage::clear)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let after = pool.spill_stats();
+            let moved = (after.moved_out - before.moved_out) + (after.moved_in - before.moved_in);
+            let best = 2.0 * to_f64(blocks) * to_f64(bytes - limit) / to_f64(blocks - 1);
+            Ok((seconds * 1e6 / to_f64(blocks), to_f64(moved) / best))
+        };
+        let (equal, moved) = pass(|_| 1)?;
+        let (mixed, _) = pass(|number| 1 + ((number * 40_503) >> 4) % 3)?;
+        println!("| {blocks} | {equal:.2} | {moved:.3} | {mixed:.2} |");
+    }
     Ok(())
 }
 

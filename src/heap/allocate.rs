@@ -96,6 +96,7 @@ impl Heap {
         self.version += 1;
         *pins = pins.checked_add(1).ok_or(HeapError::TooManyPins { key, generation, pins: *pins })?;
         if *pins == 1 {
+            self.segments[block.segment].pinned += 1;
             self.tallies.pinned.add(u64::from(block.size) << self.granule_bits);
         }
         Ok(())
@@ -115,6 +116,7 @@ impl Heap {
         let (left, freed) = (*pins, *freed);
         self.version += 1;
         if left == 0 {
+            self.segments[block.segment].pinned -= 1;
             self.tallies.pinned.subtract(u64::from(block.size) << self.granule_bits);
             if freed {
                 self.deactivate(key);

@@ -124,6 +124,19 @@ impl Heap {
         Some(Detached { size, requested: NonZeroU64::new(size - u64::from(slack))? })
     }
 
+    /// Returns the bytes of the hole that a block on the device would leave with the holes next to it. 0 in a planned segment, and
+    /// for a block that is not active. O(1).
+    pub(crate) fn hole_without(&self, id: BlockId) -> u64 {
+        let Some(block) = self.blocks.active(id).filter(|block| !self.segments[block.segment].planned) else {
+            return 0;
+        };
+        let inactive = |key: super::blocks::Key| match self.blocks.get(key) {
+            Some(Block { state: State::Inactive { .. }, size, .. }) => self.bytes(*size),
+            _ => 0,
+        };
+        self.bytes(block.size) + inactive(block.before) + inactive(block.after)
+    }
+
     /// Returns the detached blocks in the order of their slots.
     ///
     /// Cost: O(the largest number of blocks so far).

@@ -263,7 +263,7 @@ impl Heap {
         }
         for (_, slot) in self.segments.by_number() {
             let segment = &self.segments[slot];
-            if self.has_pinned_block(slot) {
+            if segment.pinned > 0 {
                 sums.reserved += self.bytes(segment.size);
                 sums.active += self.bytes(segment.active);
             }
@@ -271,12 +271,9 @@ impl Heap {
         sums
     }
 
-    fn has_pinned_block(&self, slot: u32) -> bool {
-        let segment = &self.segments[slot];
-        if segment.planned {
-            return self.planned_blocks(slot).into_iter().any(|key| !self.blocks[key].is_movable_or_inactive());
-        }
-        !self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
+    /// Returns whether a segment has a pinned block. O(1).
+    pub(crate) fn has_pinned_block(&self, id: SegmentId) -> bool {
+        self.segments.slot(id).is_some_and(|slot| self.segments[slot].pinned > 0)
     }
 
     /// Returns the size of the largest inactive block of both sub-pools, in bytes; 0 if there is none.

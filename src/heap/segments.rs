@@ -19,6 +19,8 @@ pub(super) struct Segment {
     pub(super) size: u32,
     /// The sum of the active blocks.
     pub(super) active: u32,
+    /// The number of pinned blocks.
+    pub(super) pinned: u32,
     /// The block at the segment's start. [`NONE`] in a planned segment, whose blocks are not linked.
     pub(super) first: Key,
     /// Whether the blocks are at the offsets of a plan (`planned.rs`).
@@ -56,7 +58,8 @@ impl Segments {
         let id = SegmentId(self.next_number);
         self.next_number += 1;
         let (planned, held) = (false, false);
-        let segment = Segment { id, pool, size, active: 0, first: NONE, planned, held, older: NONE, younger: NONE };
+        let segment =
+            Segment { id, pool, size, active: 0, pinned: 0, first: NONE, planned, held, older: NONE, younger: NONE };
         let slot = u32::try_from(self.slots.insert(segment)).expect("fewer than 2^32 segments fit the host's memory");
         self.by_number.insert(id, slot);
         self.push_idle(slot);

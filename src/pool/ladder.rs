@@ -305,7 +305,8 @@ impl<M: Memory> Inner<M> {
                 Step::Served(block) => return Ok(block),
                 Step::Create { bytes, shortfall } => (bytes, shortfall),
             };
-            let allowance = self.move_allowance();
+            let is_futile = bytes.is_none() && self.state().is_compaction_futile(requested);
+            let allowance = if is_futile { 0 } else { self.move_allowance() };
             if let Some(block) = self.compact_for(shortfall.pool, requested, allowance).map_err(NoGrowth::Failed)? {
                 return Ok(block);
             }

@@ -268,7 +268,8 @@ impl<M: Memory> Pool<M> {
         self.inner.state().heap.reset_accumulated();
     }
 
-    /// Checks every invariant of the heap. O(blocks); for tests.
+    /// Checks every invariant of the heap, and in a pool with spilling the list of blocks that may move to host memory. O(blocks);
+    /// for tests.
     ///
     /// # Errors
     /// The first violated invariant.
@@ -276,7 +277,9 @@ impl<M: Memory> Pool<M> {
         if let Some(dry) = self.dry() {
             return dry.check();
         }
-        self.inner.state().heap.check()
+        let state = self.inner.state();
+        state.heap.check()?;
+        state.check_residence()
     }
 
     /// Returns the limit on reserved bytes, if one is set.

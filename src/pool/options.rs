@@ -86,6 +86,8 @@ pub struct PoolOptions {
     /// loop over slightly more than fits on the device moves little more than the excess. All tensors of one command must
     /// fit on the device together. Pinned blocks stay. See [`guide::spilling`](crate::guide::spilling).
     ///
+    /// The record of uses takes 256 KiB of host memory, and up to 32 MiB if blocks return only after many thousand uses.
+    ///
     /// Blocks count as reserved and allocated only while they are on the device; [`Stats::spilled`](crate::Stats::spilled)
     /// counts the others. The limit includes host buffers that are kept for reuse, which [`Pool::trim`](super::Pool::trim)
     /// frees. In browsers no thread can wait for the bytes, so blocks do not move.

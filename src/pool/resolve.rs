@@ -68,7 +68,7 @@ impl<M: Memory> Inner<M> {
                     }
                     // Dropped when the command can be recorded: until then the blocks stay on the device.
                     let claim = claim.get_or_insert_with(|| self.claim(blocks.clone()));
-                    self.return_blocks(claim)?;
+                    self.return_blocks(claim, blocks.clone())?;
                 }
                 Err(DeviceError::Refused { .. }) if refusals < RESTORE_ATTEMPTS => {
                     refusals += 1;

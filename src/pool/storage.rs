@@ -335,7 +335,7 @@ impl<M: Memory> State<M> {
         if let Some(spilling) = spilling {
             let size = heap.detached(block).map_or(0, |detached| detached.size);
             let used = if size > 0 { heap.stats().spilled.current - size } else { 0 };
-            *spilled = spilling.forget(block, used);
+            *spilled = spilling.forget(block, size, used);
         }
         heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
         self.note_end_in_steps(block);

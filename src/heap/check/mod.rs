@@ -24,6 +24,7 @@ struct Sums {
     inactive_split: u64,
     reserved: u64,
     pinned: u64,
+    pinned_blocks: u64,
     blocks: u64,
     active_blocks: u64,
     inactive_blocks: u64,
@@ -79,6 +80,7 @@ impl Heap {
         }
         let number = segment.id.number();
         let mut active = 0;
+        let pinned = sums.pinned_blocks;
         let mut before: (Key, u64, bool) = (NONE, 0, false);
         let mut key = segment.first;
         while key != NONE {
@@ -107,13 +109,14 @@ impl Heap {
         if before.1 != u64::from(segment.size) {
             return Err(self.untiled(number, u64::from(segment.size), before.1));
         }
-        self.count_segment(segment, active, sums)
+        self.count_segment(segment, active, sums.pinned_blocks - pinned, sums)
     }
 
     /// Checks a planned segment, whose blocks must not overlap, and adds it to the sums.
     fn check_planned(&self, slot: u32, segment: &Segment, sums: &mut Sums) -> Result<(), InvariantBroken> {
         let number = segment.id.number();
         let (mut active, mut end) = (0, 0);
+        let pinned = sums.pinned_blocks;
         for key in self.planned_blocks(slot) {
             let block = &self.blocks[key];
             if u64::from(block.offset) < end || segment.first != NONE {
@@ -126,11 +129,18 @@ impl Heap {
         if end > u64::from(segment.size) {
             return Err(self.untiled(number, u64::from(segment.size), end));
         }
-        self.count_segment(segment, active, sums)
+        self.count_segment(segment, active, sums.pinned_blocks - pinned, sums)
     }
 
     /// Adds the bytes of a segment to the sums.
-    fn count_segment(&self, segment: &Segment, active: u64, sums: &mut Sums) -> Result<(), InvariantBroken> {
+    fn count_segment(
+        &self,
+        segment: &Segment,
+        active: u64,
+        pinned: u64,
+        sums: &mut Sums,
+    ) -> Result<(), InvariantBroken> {
+        equal("pinned blocks of a segment", u64::from(segment.pinned), pinned)?;
         equal("active of a segment", self.bytes(segment.active), active)?;
         let size = self.bytes(segment.size);
         sums.active += active;
@@ -167,6 +177,7 @@ impl Heap {
                 sums.active_blocks += 1;
                 if pins > 0 {
                     sums.pinned += size;
+                    sums.pinned_blocks += 1;
                 }
                 if !freed {
                     sums.blocks += 1;

@@ -51,7 +51,7 @@ impl Heap {
     fn movable_segments(&self, pool: SubPool) -> impl Iterator<Item = u32> {
         self.segments_of(pool).filter(move |&slot| {
             let segment = &self.segments[slot];
-            segment.active > 0 && self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
+            segment.active > 0 && segment.pinned == 0
         })
     }
 

@@ -86,7 +86,7 @@ impl Heap {
             let segment = &self.segments[slot];
             segment.active > 0
                 && segment.size.checked_div(bounds.dense).is_some_and(|part| segment.size - segment.active > part)
-                && self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive())
+                && segment.pinned == 0
         };
         let mut candidates: Vec<u32> = self.segments_of(pool).filter(|&slot| sparse(slot)).collect();
         candidates.sort_by_key(|&slot| {

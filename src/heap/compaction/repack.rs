@@ -36,14 +36,13 @@ pub struct Repackable {
 impl Heap {
     /// Returns the segments with holes and active blocks and without pinned blocks, sparsest first.
     ///
-    /// Cost: O(blocks).
+    /// Cost: O(segments · log segments).
     #[must_use]
     pub fn repackable_segments(&self) -> Vec<Repackable> {
         let segments =
             SubPool::ALL.into_iter().flat_map(|pool| self.segments_of(pool)).map(|slot| &self.segments[slot]);
         let sparse = segments.filter(|segment| 0 < segment.active && segment.active < segment.size);
-        let movable =
-            sparse.filter(|segment| self.blocks_of(segment.first).all(|(_, block)| block.is_movable_or_inactive()));
+        let movable = sparse.filter(|segment| segment.pinned == 0);
         let mut found: Vec<Repackable> = movable
             .map(|segment| Repackable {
                 segment: segment.id,
@@ -86,10 +85,10 @@ impl Heap {
         let slot = self.segments.slot(id)?;
         let segment = &self.segments[slot];
         let (pool, size, active) = (segment.pool, segment.size, segment.active);
-        let blocks: Vec<(Key, Block)> = self.blocks_of(segment.first).map(|(key, block)| (key, *block)).collect();
-        if active == 0 || !blocks.iter().all(|(_, block)| block.is_movable_or_inactive()) {
+        if active == 0 || segment.pinned > 0 {
             return None;
         }
+        let blocks: Vec<(Key, Block)> = self.blocks_of(segment.first).map(|(key, block)| (key, *block)).collect();
         self.version += 1;
         for &(key, _) in blocks.iter().filter(|(_, block)| !block.is_active()) {
             self.lists[pool.index()].remove(&mut self.blocks, key);

@@ -11,7 +11,7 @@ use super::move_out::MovedOut;
 use super::{Inner, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::DeviceError;
-use crate::heap::{BlockId, BlockView, SegmentView};
+use crate::heap::{BlockId, BlockView, Place, SegmentView};
 use rustc_hash::FxHashMap;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -40,6 +40,7 @@ impl<M: Memory> Inner<M> {
         let mut commands = self.memory.commands();
         let mut state = self.state();
         let allowance = state.returning_bytes(effort.claim);
+        state.rank();
         for block in state.clearance(requested, refused, state.host_room(allowance), effort, search).blocks {
             let moved = self.move_out(&mut commands, &mut state, block, allowance)?;
             if moved == MovedOut::NeedsReadback {
@@ -101,9 +102,9 @@ impl<M: Memory> State<M> {
 
 impl Costs {
     fn of<M: Memory>(state: &State<M>, effort: &Effort, search: &Search) -> Self {
-        let candidates = state.candidates(|_| true, effort, search);
-        let count = candidates.len() as u128;
-        let costs = candidates.iter().zip(count..).map(|(one, weight)| (one.block, u128::from(one.size) * weight));
+        let candidates: Vec<(BlockId, Place)> = state.candidates(effort, search).collect();
+        let weighted = candidates.iter().zip(candidates.len() as u128..);
+        let costs = weighted.map(|(&(block, place), weight)| (block, u128::from(place.size) * weight));
         Self(costs.collect())
     }
 

@@ -133,7 +133,7 @@ impl<M: Memory> Inner<M> {
             let mut commands = self.memory.commands();
             let mut state = self.state();
             if let Some(spilling) = &mut state.spilling {
-                spilling.kept.remove(&block);
+                spilling.keep(block, false);
             }
             let Some(place) = state.heap.allocated_place(block) else { return Ok(()) };
             let pins = state.heap.pins(block);
@@ -179,7 +179,7 @@ impl<M: Memory> Inner<M> {
         // While the recorder is held, no block moves to host memory.
         let (commands, _) = self.resolve_blocks(std::iter::once(block))?;
         if let Some(spilling) = &mut self.state().spilling {
-            spilling.kept.insert(block);
+            spilling.keep(block, true);
         }
         drop(commands);
         Ok(())

@@ -5,22 +5,46 @@ use super::super::ladder::Sizing;
 use super::super::spill::{RESTORE_ATTEMPTS, STAGED_BYTES, WRITE_BYTES};
 use super::{ClaimGuard, HostCopy, Inner, State};
 use crate::device::{CacheLevel, Commands, Location, Memory, Submit};
-use crate::error::{AllocateError, DeviceError, OutOfMemory, WorkingSet};
+use crate::error::{AllocateError, DeviceError, WorkingSet};
 use crate::heap::BlockId;
+use rustc_hash::FxHashSet;
 
 impl<M: Memory> Inner<M> {
-    /// Returns all detached blocks of a claim to the device. May move other blocks to host memory, and waits for the
-    /// device only where the ladder does. The caller must hold no lock.
+    /// Returns all detached blocks of a claim to the device, in the order of `blocks`, which are those of the claim. May move
+    /// other blocks to host memory, and waits for the device only where the ladder does. The caller must hold no lock.
     ///
     /// # Errors
     /// [`DeviceError::WorkingSet`] if the device has no room for all blocks of the claim together;
     /// [`DeviceError::Refused`] if staging memory cannot be allocated; [`DeviceError::Lost`]. The bytes of each block stay
     /// where they are.
-    pub(in crate::pool) fn return_blocks(&self, claim: &ClaimGuard<'_, M>) -> Result<(), DeviceError> {
-        for block in claim.blocks() {
-            self.return_block(claim, block)?;
+    pub(in crate::pool) fn return_blocks(
+        &self,
+        claim: &ClaimGuard<'_, M>,
+        mut blocks: impl Iterator<Item = BlockId> + Clone,
+    ) -> Result<(), DeviceError> {
+        self.check_working_set(claim, blocks.clone())?;
+        blocks.try_for_each(|block| self.return_block(claim, block))
+    }
+
+    /// Refuses a command whose blocks exceed the limit by themselves, before any block moves.
+    fn check_working_set(
+        &self,
+        claim: &ClaimGuard<'_, M>,
+        mut blocks: impl Iterator<Item = BlockId>,
+    ) -> Result<(), DeviceError> {
+        let state = self.state();
+        let Some(limit) = state.limit else { return Ok(()) };
+        if claim.bytes_in(&state) <= limit {
+            return Ok(());
         }
-        Ok(())
+        let mut seen = FxHashSet::default();
+        let mut sum: u64 = 0;
+        let missing = blocks.find(|&block| {
+            sum = sum.saturating_add(if seen.insert(block) { state.size_of(block) } else { 0 });
+            sum > limit
+        });
+        let missing = missing.map_or(0, |block| state.size_of(block));
+        Err(state.working_set_error(claim, missing, None))
     }
 
     fn return_block(&self, claim: &ClaimGuard<'_, M>, block: BlockId) -> Result<(), DeviceError> {
@@ -43,7 +67,7 @@ impl<M: Memory> Inner<M> {
                 // Not attached: the target is still a separate block.
                 let mut state = self.state();
                 let used = state.heap.stats().spilled.current;
-                let copy = state.spilling.as_mut().and_then(|spilling| spilling.forget(target, used));
+                let copy = state.spilling.as_mut().and_then(|spilling| spilling.forget(target, 0, used));
                 let _ = state.heap.free(target);
                 drop(state);
                 drop(copy);
@@ -133,32 +157,14 @@ impl<M: Memory> Inner<M> {
 
     /// Returns the error of a command whose blocks do not fit on the device together.
     fn working_set_error(&self, error: AllocateError, claim: &ClaimGuard<'_, M>) -> DeviceError {
-        let numbers = match error {
-            AllocateError::OutOfMemory(numbers) => numbers,
-            AllocateError::Device(error) => return error,
-            AllocateError::TooLarge { requested, limit } => return DeviceError::TooLarge { bytes: requested, limit },
-            AllocateError::Unfinished { requested, .. } => return DeviceError::Refused { bytes: requested },
-        };
-        let OutOfMemory { rounded, limit, refused, pinned_segments, reserved, host, host_limit, .. } = *numbers;
-        let state = self.state();
-        let size = |&block: &BlockId| {
-            let on_device = state.heap.allocated_place(block).map(|place| place.size);
-            on_device.or_else(|| Some(state.heap.detached(block)?.size)).unwrap_or(0)
-        };
-        let bytes = claim.blocks_in(&state).iter().map(size).sum::<u64>();
-        let kept = state.spill_stats().kept;
-        let set = WorkingSet {
-            bytes,
-            missing: rounded,
-            limit,
-            refused,
-            pinned_segments,
-            kept,
-            reserved,
-            host,
-            host_limit: host_limit.unwrap_or(0),
-        };
-        DeviceError::WorkingSet(Box::new(set))
+        match error {
+            AllocateError::OutOfMemory(numbers) => {
+                self.state().working_set_error(claim, numbers.rounded, numbers.refused)
+            }
+            AllocateError::Device(error) => error,
+            AllocateError::TooLarge { requested, limit } => DeviceError::TooLarge { bytes: requested, limit },
+            AllocateError::Unfinished { requested, .. } => DeviceError::Refused { bytes: requested },
+        }
     }
 }
 
@@ -180,18 +186,36 @@ fn write_pieces<M: Memory>(
 }
 
 impl<M: Memory> State<M> {
+    /// Returns the error of a command whose blocks do not fit on the device together: there is no room for `missing` bytes.
+    fn working_set_error(&self, claim: &ClaimGuard<'_, M>, missing: u64, refused: Option<u64>) -> DeviceError {
+        let stats = self.heap.stats();
+        let spilling = self.spill_stats();
+        DeviceError::WorkingSet(Box::new(WorkingSet {
+            bytes: claim.bytes_in(self),
+            missing,
+            limit: self.limit,
+            refused,
+            pinned_segments: self.heap.pinned_segments().reserved,
+            kept: spilling.kept,
+            reserved: stats.reserved.current,
+            host: stats.spilled.current,
+            host_limit: spilling.limit.unwrap_or(0),
+        }))
+    }
+
     /// Attaches a block whose bytes were copied to the location of `target`. Returns bytes to drop without the lock.
     fn attach(&mut self, block: BlockId, target: BlockId) -> Option<HostCopy<M::Segment>> {
         let place = self.heap.attach(block, target).expect("the target was allocated for the block");
         let used = self.heap.stats().spilled.current;
         let spilling = self.spilling.as_mut()?;
-        spilling.order.touched(block.key());
         spilling.counts.moved_in += place.size;
         spilling.counts.blocks_in += 1;
-        let kept = spilling.kept.contains(&block);
-        let freed = spilling.forget(block, used);
-        if kept {
-            spilling.kept.insert(block);
+        let stays = spilling.kept.contains(&block);
+        let freed = spilling.forget(block, place.size, used);
+        spilling.order.touched(block);
+        spilling.order.include(block);
+        if stays {
+            spilling.keep(block, true);
         }
         self.attribution.moved_between(EventKind::Return, block, place);
         freed

@@ -2,16 +2,19 @@
 
 use super::super::make_room::pause;
 use super::move_out::MovedOut;
-use super::order::NextUse;
 use super::{Inner, PATIENCE, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
-use crate::heap::{BlockId, SegmentView, SubPool};
+use crate::heap::{BlockId, Place, SubPool};
 use rustc_hash::FxHashSet;
 use std::num::NonZeroU64;
 
 /// The number of times that a request moves more blocks to host memory after the ladder has failed.
 const MAX_ROUNDS: u32 = 256;
+
+/// The part of the blocks, one in so many, among which a victim may be chosen by its location, and for as many changes of which a
+/// failed compaction is not repeated.
+const PART: u64 = 16;
 
 /// The part of spilling in a climb of the ladder.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,14 +33,6 @@ impl Effort {
     pub(in crate::pool) fn new(claim: Option<u64>) -> Self {
         Self { claim, ..Self::default() }
     }
-}
-
-/// A block that may move to host memory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
-    pub(super) block: BlockId,
-    pub(super) size: u64,
-    next_use: NextUse,
 }
 
 /// The state of one use of the rung.
@@ -109,6 +104,9 @@ impl<M: Memory> Inner<M> {
                 allowance = 0;
                 victims = state.victims(lacking, allowance, effort, &search).0;
             }
+            if lacking == 0 && state.is_compaction_futile(requested) {
+                victims.extend(state.replaceable(requested, allowance, effort, &search));
+            }
             if victims.is_empty() {
                 break;
             }
@@ -138,10 +136,12 @@ impl<M: Memory> Inner<M> {
         if search.blocks > 0 {
             log::debug!("wgpu-pool: {} blocks of {} moved to host memory", search.blocks, Bytes(search.bytes));
         }
-        if self.compaction_share > 0.0
-            && let Some(block) = self.move_within_segments(requested)?
-        {
-            return Ok(Some(block));
+        if self.compaction_share > 0.0 && !self.state().is_compaction_futile(requested) {
+            let served = self.move_within_segments(requested)?;
+            self.state().note_compaction(requested, served.is_some());
+            if served.is_some() {
+                return Ok(served);
+            }
         }
         self.clear_range(requested, refused, effort, &mut search)
     }
@@ -200,67 +200,105 @@ impl<M: Memory> State<M> {
 
     /// Returns blocks of `lacking` bytes or more in total to move to host memory, or all that may move: those that are needed
     /// last, and none whose size the others make unnecessary. Also returns their sum. The host has room for all of them, if
-    /// it may exceed its limit by `allowance` bytes. O(blocks).
-    fn victims(&self, lacking: u64, allowance: u64, effort: &Effort, search: &Search) -> (Vec<BlockId>, u64) {
+    /// it may exceed its limit by `allowance` bytes.
+    ///
+    /// Cost: O(1) for each victim and for each block before it that must stay, after [`Order::rank`](super::order::Order::rank).
+    fn victims(&mut self, lacking: u64, allowance: u64, effort: &Effort, search: &Search) -> (Vec<BlockId>, u64) {
         if lacking == 0 {
             return (Vec::new(), 0);
         }
         let mut host_room = self.host_room(allowance);
         // Next to a pinned block, a hole does not make the segment smaller.
         let has_pins = self.heap.stats().pinned.current > 0 && effort.extra == 0;
-        let is_useful = |segment: &SegmentView<'_>| !has_pins || segment.blocks().all(|block| block.pins == 0);
-        let mut candidates = self.candidates(is_useful, effort, search);
+        self.rank();
         let mut sum = 0;
-        candidates.retain(|candidate| {
-            let is_chosen = sum < lacking && candidate.size <= host_room;
-            if is_chosen {
-                sum += candidate.size;
-                host_room -= candidate.size;
+        let mut chosen = Vec::new();
+        for (block, Place { size, segment, .. }) in self.candidates(effort, search) {
+            if sum >= lacking || host_room == 0 {
+                break;
             }
-            is_chosen
-        });
+            if size <= host_room && !(has_pins && self.heap.has_pinned_block(segment)) {
+                sum += size;
+                host_room -= size;
+                chosen.push((block, size));
+            }
+        }
         // The last block may be large enough to replace earlier ones. Blocks that are needed soonest stay first.
         let mut excess = sum.saturating_sub(lacking);
-        let mut victims = Vec::with_capacity(candidates.len());
-        for candidate in candidates.into_iter().rev() {
-            if candidate.size <= excess {
-                excess -= candidate.size;
-                sum -= candidate.size;
+        let mut victims = Vec::with_capacity(chosen.len());
+        for (block, size) in chosen.into_iter().rev() {
+            if size <= excess {
+                excess -= size;
+                sum -= size;
             } else {
-                victims.push(candidate.block);
+                victims.push(block);
             }
         }
         victims.reverse();
         (victims, sum)
     }
 
-    /// Returns the blocks that may move to host memory, in segments for which `is_useful` holds: first the block that is needed
-    /// last. O(blocks).
-    pub(super) fn candidates(
-        &self,
-        is_useful: impl Fn(&SegmentView<'_>) -> bool,
+    /// Returns a block whose move leaves a hole for the request, of the blocks that are needed last.
+    fn replaceable(
+        &mut self,
+        requested: NonZeroU64,
+        allowance: u64,
         effort: &Effort,
         search: &Search,
-    ) -> Vec<Candidate> {
-        let Some(spilling) = &self.spilling else { return Vec::new() };
-        let ignores_others = effort.waits > PATIENCE;
-        let forecast = spilling.order.forecast();
-        let mut candidates = Vec::new();
-        for segment in self.heap.segments().filter(|segment| self.has_memory(segment.id) && is_useful(segment)) {
-            for block in segment.blocks().filter(|block| block.state.is_allocated() && block.pins == 0) {
-                let Some(id) = block.id else { continue };
-                let stays = block.size >= search.refused_from
-                    || search.skipped.contains(&id)
-                    || spilling.kept.contains(&id)
-                    || spilling.transit.iter().any(|transit| transit.block == id)
-                    || spilling.is_claimed(id, effort.claim, ignores_others);
-                if !stays {
-                    let next_use = forecast.next_use(id.key());
-                    candidates.push(Candidate { block: id, size: block.size, next_use });
-                }
-            }
+    ) -> Option<BlockId> {
+        let (size, host_room) = (self.heap.block_size(requested), self.host_room(allowance));
+        self.rank();
+        let few = usize::try_from(self.part_of_blocks()).unwrap_or(usize::MAX);
+        let mut last = self.candidates(effort, search).take(few);
+        let found = last.find(|(block, place)| place.size <= host_room && self.heap.hole_without(*block) >= size);
+        found.map(|(block, _)| block)
+    }
+
+    /// Returns whether an attempt to make a hole for the request by moving blocks within the device failed a short time ago. Such
+    /// an attempt costs O(blocks), so that it is repeated only after as many changes of the heap as a part of its blocks.
+    pub(in crate::pool) fn is_compaction_futile(&self, requested: NonZeroU64) -> bool {
+        let futile = self.spilling.as_ref().and_then(|spilling| spilling.futile);
+        futile.is_some_and(|(version, bytes)| {
+            self.heap.block_size(requested) >= bytes && self.heap.version() - version < self.part_of_blocks()
+        })
+    }
+
+    fn note_compaction(&mut self, requested: NonZeroU64, served: bool) {
+        let failed = (self.heap.version(), self.heap.block_size(requested));
+        if let Some(spilling) = &mut self.spilling {
+            spilling.futile = (!served).then_some(failed);
         }
-        candidates.sort_by_key(|candidate| (candidate.next_use, candidate.block.key()));
-        candidates
+    }
+
+    /// Returns a part of the number of blocks on the device: none of few blocks.
+    fn part_of_blocks(&self) -> u64 {
+        self.heap.stats().active_blocks.current / PART
+    }
+
+    /// Brings the order of blocks that may move to host memory up to date.
+    pub(super) fn rank(&mut self) {
+        if let Some(spilling) = &mut self.spilling {
+            spilling.order.rank();
+        }
+    }
+
+    /// Returns the blocks that may move to host memory, as of the last call of [`State::rank`], and their locations: first the
+    /// block that is needed last.
+    pub(super) fn candidates<'s>(
+        &'s self,
+        effort: &'s Effort,
+        search: &'s Search,
+    ) -> impl Iterator<Item = (BlockId, Place)> + 's {
+        let ignores_others = effort.waits > PATIENCE;
+        self.spilling.iter().flat_map(move |spilling| {
+            spilling.order.ranked().filter_map(move |block| {
+                let place = self.movable_place(block)?;
+                let stays = place.size >= search.refused_from
+                    || search.skipped.contains(&block)
+                    || spilling.transit.iter().any(|transit| transit.block == block)
+                    || spilling.is_claimed(block, effort.claim, ignores_others);
+                (!stays).then_some((block, place))
+            })
+        })
     }
 }

@@ -39,7 +39,8 @@
 //!
 //! # Which blocks move
 //! The ladder moves blocks out before its expensive rungs: those whose next use is last in the learned [`Order`], or the
-//! least recently used. If no hole results, the cheapest range of addresses is cleared (`clear_range.rs`). Never moved: pinned
+//! least recently used. The order of the blocks is kept while the program runs (`ranking.rs`), so that a move costs
+//! O(log blocks). If no hole results, the cheapest range of addresses is cleared (`clear_range.rs`). Never moved: pinned
 //! blocks, blocks kept by [`Storage::keep_on_device`], blocks in a segment without device memory, and claimed blocks.
 //!
 //! # What waits for what
@@ -62,9 +63,12 @@ mod host_segments;
 mod make_space;
 mod move_out;
 mod order;
+mod ranking;
 #[cfg(not(target_arch = "wasm32"))]
 mod read_out;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 pub use control::Residence;
 pub(super) use make_space::Effort;
@@ -74,6 +78,7 @@ use super::{Inner, State};
 use crate::device::{CacheUse, Location, Memory};
 #[cfg(doc)]
 use crate::error::DeviceError;
+use crate::error::InvariantBroken;
 use crate::heap::BlockId;
 use host_segments::{HostSegment, HostSegments};
 use order::Order;
@@ -109,7 +114,9 @@ pub(super) struct Claim {
     /// Numbers count up, so a lower number is an older claim.
     number: u64,
     thread: ThreadId,
-    blocks: Vec<BlockId>,
+    blocks: FxHashSet<BlockId>,
+    /// The bytes of those blocks that are detached.
+    detached: u64,
 }
 
 /// The data of a pool with spilling.
@@ -127,6 +134,8 @@ pub(super) struct Spilling<S> {
     claims: Vec<Claim>,
     claims_made: u64,
     order: Order,
+    /// The heap's version when the last attempt to make a hole by moving blocks within the device failed, and the bytes of the hole.
+    futile: Option<(u64, u64)>,
     counts: statistics::Counts,
 }
 
@@ -141,6 +150,7 @@ impl<S: Clone> Spilling<S> {
             claims: Vec::new(),
             claims_made: 0,
             order: Order::new(),
+            futile: None,
             counts: statistics::Counts::default(),
         }
     }
@@ -157,6 +167,7 @@ impl<S: Clone> Spilling<S> {
             claims: Vec::new(),
             claims_made: 0,
             order: self.order.clone(),
+            futile: self.futile,
             counts: self.counts,
         }
     }
@@ -170,7 +181,25 @@ impl<S: Clone> Spilling<S> {
     /// Records that a block was allocated.
     #[inline]
     pub(super) fn allocated(&mut self, block: BlockId) {
-        self.order.touched(block.key());
+        self.order.touched(block);
+        self.order.include(block);
+    }
+
+    /// Records that a block on the device stays there, or no longer has to.
+    fn keep(&mut self, block: BlockId, stays: bool) {
+        if stays {
+            self.kept.insert(block);
+            self.order.exclude(block);
+        } else if self.kept.remove(&block) && !self.copies.contains_key(&block) {
+            self.order.include(block);
+        }
+    }
+
+    /// Records that a block of `size` bytes has left the device or returned, for the claims on it.
+    fn count_detached(&mut self, block: BlockId, change: impl Fn(u64) -> u64) {
+        for claim in self.claims.iter_mut().filter(|claim| claim.blocks.contains(&block)) {
+            claim.detached = change(claim.detached);
+        }
     }
 
     /// Invalidates a copy of the block that is being made.
@@ -181,11 +210,14 @@ impl<S: Clone> Spilling<S> {
         }
     }
 
-    /// Removes everything about a block that is freed or returns. Its host segment is kept for reuse if the limit permits it
-    /// next to `used` bytes of other blocks. Returns the bytes otherwise, to be dropped without the lock.
-    pub(super) fn forget(&mut self, block: BlockId, used: u64) -> Option<HostCopy<S>> {
+    /// Removes everything about a block that is freed or returns, of which `size` bytes are in host memory. Its host segment is
+    /// kept for reuse if the limit permits it next to `used` bytes of other blocks. Returns the bytes otherwise, to be dropped
+    /// without the lock.
+    pub(super) fn forget(&mut self, block: BlockId, size: u64, used: u64) -> Option<HostCopy<S>> {
         self.kept.remove(&block);
+        self.order.exclude(block);
         self.invalidate(block);
+        self.count_detached(block, |bytes| bytes - size);
         match self.copies.remove(&block)? {
             HostCopy::Segment(segment) => {
                 self.host.put_back(segment, self.limit.saturating_sub(used)).map(HostCopy::Segment)
@@ -233,8 +265,31 @@ impl<M: Memory> State<M> {
     /// Returns the bytes of the detached blocks of a claim, which return in exchange for blocks that move out.
     fn returning_bytes(&self, claim: Option<u64>) -> u64 {
         let claim = claim.and_then(|number| self.spilling.as_ref()?.claim(number));
-        let sizes = claim.into_iter().flat_map(|claim| &claim.blocks).filter_map(|&block| self.heap.detached(block));
-        sizes.map(|detached| detached.size).sum()
+        claim.map_or(0, |claim| claim.detached)
+    }
+
+    /// Returns the size of a block on the device or in host memory.
+    fn size_of(&self, block: BlockId) -> u64 {
+        let on_device = self.heap.allocated_place(block).map(|place| place.size);
+        on_device.or_else(|| Some(self.heap.detached(block)?.size)).unwrap_or(0)
+    }
+
+    /// Checks that the blocks that may move to host memory are allocated, on the device, and not kept there, and that the claims
+    /// have counted their blocks in host memory. O(blocks).
+    pub(super) fn check_residence(&self) -> Result<(), InvariantBroken> {
+        let Some(spilling) = &self.spilling else { return Ok(()) };
+        let equal = |metric, counted, sum| match counted == sum {
+            true => Ok(()),
+            false => Err(InvariantBroken::Stats { metric, counted, sum }),
+        };
+        let listed = || spilling.order.slots().iter().filter_map(|slot| slot.block);
+        let moves = |block: &BlockId| self.heap.allocated_place(*block).is_some() && !spilling.kept.contains(block);
+        equal("blocks that may move to host memory", listed().count() as u64, listed().filter(moves).count() as u64)?;
+        for claim in &spilling.claims {
+            let detached = claim.blocks.iter().filter_map(|&block| self.heap.detached(block));
+            equal("detached bytes of a claim", claim.detached, detached.map(|detached| detached.size).sum())?;
+        }
+        Ok(())
     }
 
     /// Returns the host segment of a detached block, as the source or the target of a command.
@@ -268,27 +323,23 @@ impl<M: Memory> ClaimGuard<'_, M> {
         self.number
     }
 
-    /// Returns the blocks of the claim.
-    fn blocks(&self) -> Vec<BlockId> {
-        self.blocks_in(&self.inner.state()).to_vec()
-    }
-
-    fn blocks_in<'s>(&self, state: &'s State<M>) -> &'s [BlockId] {
+    /// Returns the bytes of all blocks of the claim. O(blocks of the claim).
+    fn bytes_in(&self, state: &State<M>) -> u64 {
         let claim = state.spilling.as_ref().and_then(|spilling| spilling.claim(self.number));
-        claim.map_or(&[], |claim| &claim.blocks)
+        claim.map_or(0, |claim| claim.blocks.iter().map(|&block| state.size_of(block)).sum())
     }
 
-    /// Adds a block to the claim.
+    /// Adds a block on the device to the claim.
     fn add(&self, block: BlockId) {
-        self.change(|blocks| blocks.push(block));
+        self.change(|blocks| _ = blocks.insert(block));
     }
 
     /// Removes a block from the claim.
     fn remove(&self, block: BlockId) {
-        self.change(|blocks| blocks.retain(|&one| one != block));
+        self.change(|blocks| _ = blocks.remove(&block));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<BlockId>)) {
+    fn change(&self, change: impl FnOnce(&mut FxHashSet<BlockId>)) {
         let mut state = self.inner.state();
         let claims = state.spilling.iter_mut().flat_map(|spilling| &mut spilling.claims);
         if let Some(claim) = claims.into_iter().find(|claim| claim.number == self.number) {
@@ -308,13 +359,15 @@ impl<M: Memory> Drop for ClaimGuard<'_, M> {
 impl<M: Memory> Inner<M> {
     /// Registers a claim on blocks of a command.
     pub(super) fn claim(&self, blocks: impl Iterator<Item = BlockId>) -> ClaimGuard<'_, M> {
+        let blocks: FxHashSet<BlockId> = blocks.collect();
         let mut state = self.state();
         let mut number = 0;
-        if let Some(spilling) = &mut state.spilling {
+        let State { spilling, heap, .. } = &mut *state;
+        if let Some(spilling) = spilling {
             spilling.claims_made += 1;
             number = spilling.claims_made;
-            let claim = Claim { number, thread: std::thread::current().id(), blocks: blocks.collect() };
-            spilling.claims.push(claim);
+            let detached = blocks.iter().filter_map(|&block| heap.detached(block)).map(|detached| detached.size).sum();
+            spilling.claims.push(Claim { number, thread: std::thread::current().id(), blocks, detached });
         }
         drop(state);
         ClaimGuard { inner: self, number }

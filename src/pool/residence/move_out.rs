@@ -120,6 +120,8 @@ impl<M: Memory> State<M> {
                 spilling.host.put_in_use(host, place.size);
             }
             spilling.copies.insert(block, copy);
+            spilling.order.exclude(block);
+            spilling.count_detached(block, |bytes| bytes + place.size);
             spilling.counts.moved_out += place.size;
             spilling.counts.blocks_out += 1;
         }
