@@ -286,8 +286,9 @@ impl Report {
         part(f, "host buffers, idle", spill.idle, "freed by trim")?;
         part(f, "moved to the host", spill.moved_out, &format!("in {} blocks", spill.blocks_out))?;
         part(f, "returned", spill.moved_in, &format!("in {} blocks", spill.blocks_in))?;
-        let period = spill.period.map_or_else(|| "no repetition found".into(), |uses| format!("period {uses} uses"));
-        writeln!(f, "  {:<24}{:>11}  commands that a return preceded; {period}", "stalls", spill.stalls)
+        writeln!(f, "  {:<24}{:>11}  commands that a return preceded", "stalls", spill.stalls)?;
+        let period = spill.period.map_or_else(|| "none".into(), |uses| uses.to_string());
+        writeln!(f, "  {:<24}{period:>11}  uses of blocks until they repeat", "period")
     }
 
     fn site(&self, number: u32) -> String {

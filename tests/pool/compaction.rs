@@ -9,16 +9,17 @@ use wgpu_pool::{AccountingMemory, AllocateError, Memory, Pool, PoolOptions, Stor
 
 over_every_memory! {
     compaction_moves_alternate_blocks_of_two_segments_into_one,
-    a_request_that_fits_no_hole_succeeds_with_compaction_and_fails_without,
     a_single_segment_is_compacted,
     random_programs_with_compaction_preserve_all_bytes,
     a_pool_moves_no_more_than_its_share_before_it_grows,
     a_single_block_in_a_large_segment_is_packed_into_a_segment_of_its_size,
     packing_is_skipped_when_the_limit_permits_no_new_segment,
+    a_sparse_segment_is_packed_and_released_before_the_pool_grows,
+    a_pool_whose_move_budget_is_too_small_grows_without_packing;
+    without spilling:
+    a_request_that_fits_no_hole_succeeds_with_compaction_and_fails_without,
     blocks_that_fit_no_hole_slide_to_the_front_of_their_segment,
     fragmented_free_bytes_of_two_segments_serve_a_request_of_their_sum,
-    a_sparse_segment_is_packed_and_released_before_the_pool_grows,
-    a_pool_whose_move_budget_is_too_small_grows_without_packing,
 }
 
 over_kernel_copies! {

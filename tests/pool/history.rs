@@ -6,9 +6,10 @@ use wgpu_pool::{EventKind, Pool, PoolOptions};
 
 over_every_memory! {
     nothing_is_recorded_until_recording_is_enabled,
-    every_kind_of_event_is_recorded_in_order,
     a_full_ring_buffer_overwrites_the_oldest_events_and_counts_them,
-    replaying_the_events_yields_the_counters,
+    replaying_the_events_yields_the_counters;
+    without spilling:
+    every_kind_of_event_is_recorded_in_order,
 }
 
 fn nothing_is_recorded_until_recording_is_enabled<S: Subject>(memory: S::Memory) -> Outcome {

@@ -12,7 +12,8 @@ over_every_memory! {
     blocks_are_moved_to_form_a_hole_before_a_segment_is_created,
     at_the_limit_blocks_are_moved_before_the_pool_waits,
     idle_segments_that_are_too_small_are_released_longest_idle_first_before_the_pool_grows,
-    at_the_limit_a_small_request_uses_a_hole_of_the_large_sub_pool,
+    at_the_limit_a_small_request_uses_a_hole_of_the_large_sub_pool;
+    without spilling:
     a_failed_request_is_counted_once,
 }
 

@@ -16,8 +16,9 @@ use wgpu_pool::{
 
 over_every_memory! {
     one_small_block_in_each_segment_does_not_block_a_large_request,
+    small_blocks_are_moved_for_a_large_request_and_large_blocks_for_small_requests;
+    without spilling:
     blocks_too_large_for_any_hole_are_moved_through_host_memory,
-    small_blocks_are_moved_for_a_large_request_and_large_blocks_for_small_requests,
     a_limit_below_the_reserved_bytes_is_met_by_shrinking_segments,
     a_limit_below_the_smallest_segment_is_usable_to_the_last_granule,
     one_live_byte_costs_one_granule_of_the_limit,

@@ -7,19 +7,20 @@ use crate::subjects::{
 use wgpu_pool::{AllocateError, BlockState, Memory, OutOfMemory, Pool, PoolOptions, Storage};
 
 over_every_memory! {
+    cached_segments_are_released_before_the_limit_refuses_a_request,
+    at_the_limit_a_hole_of_the_other_sub_pool_is_used,
+    a_lowered_limit_applies_to_the_next_segment,
+    growth_releases_no_more_idle_segments_than_compensate_for_the_new_one,
+    a_lifted_limit_lets_the_pool_grow,
+    next_to_a_pinned_block_its_whole_segment_is_counted;
+    without spilling:
     live_bytes_can_reach_the_limit_but_not_exceed_it,
     an_error_at_the_limit_contains_every_number,
     a_failed_allocation_changes_nothing,
     a_smaller_request_is_served_after_an_error,
     two_halves_fit_and_a_third_fits_after_one_is_dropped,
-    cached_segments_are_released_before_the_limit_refuses_a_request,
-    at_the_limit_a_hole_of_the_other_sub_pool_is_used,
     a_limit_below_the_live_bytes_loses_no_data,
-    a_lowered_limit_applies_to_the_next_segment,
-    growth_releases_no_more_idle_segments_than_compensate_for_the_new_one,
-    a_lifted_limit_lets_the_pool_grow,
     a_request_of_the_size_that_the_error_states_as_available_succeeds,
-    next_to_a_pinned_block_its_whole_segment_is_counted,
 }
 
 fn limited(limit: u64) -> PoolOptions {

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use wgpu_pool::{HostMemory, HostOptions, Memory, MemoryPressure, OptionsError, Pool, PoolOptions};
 
 over_every_memory! {
+    trimming_to_a_target_releases_the_longest_idle_segments_until_the_target,
+    critical_pressure_shrinks_the_pool_to_its_live_blocks;
+    without spilling:
     the_callback_is_called_while_it_returns_true,
     a_callback_that_always_returns_true_is_called_a_bounded_number_of_times,
     memory_freed_by_the_callback_serves_the_request,
     a_callback_may_allocate_trim_compact_and_change_the_limit,
     a_panicking_callback_leaves_the_pool_consistent,
-    trimming_to_a_target_releases_the_longest_idle_segments_until_the_target,
-    critical_pressure_shrinks_the_pool_to_its_live_blocks,
     reserved_memory_serves_the_next_request,
 }
 

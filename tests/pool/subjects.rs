@@ -2,6 +2,8 @@
 
 use crate::common::adapter;
 use crate::program::Abilities;
+use std::cell::Cell;
+use std::marker::PhantomData;
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{
     AccountingMemory, AllocateError, BlockState, Counter, DeviceError, Gpu, HostMemory, Memory, Pool, PoolOptions,
@@ -98,10 +100,43 @@ impl Subject for KernelCopies {
     }
 }
 
-/// Defines a test for each case, a function of a new memory, and each kind of memory.
+thread_local! {
+    /// The limit on host bytes of the pools of this test.
+    static SPILL: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// A memory whose pools move blocks to host memory: see [`options`].
+pub(crate) struct Spilling<S>(PhantomData<S>);
+pub(crate) type SpillingHost = Spilling<Host>;
+pub(crate) type SpillingNoop = Spilling<Noop>;
+pub(crate) type SpillingAdapter = Spilling<Adapter>;
+pub(crate) type SpillingGl = Spilling<Gl>;
+
+impl<S: Subject> Subject for Spilling<S> {
+    type Memory = S::Memory;
+    const HOLDS_BYTES: bool = S::HOLDS_BYTES;
+    const RUNS_KERNELS: bool = S::RUNS_KERNELS;
+    const SHOWS_PLACES: bool = S::SHOWS_PLACES;
+
+    fn memory() -> Option<Self::Memory> {
+        SPILL.set(Some(u64::MAX));
+        S::memory()
+    }
+}
+
+/// Defines a test for each case, a function of a new memory, and each kind of memory, with spilling and without. Cases after
+/// `without spilling:` expect that the limit leaves no room.
 macro_rules! over_every_memory {
-    ($($case:ident),* $(,)?) => {
-        $crate::subjects::over_memories! { [accounting Accounting, host Host, noop Noop, adapter Adapter, gl Gl] $($case)* }
+    ($($case:ident),* $(,)? $(; without spilling: $($full:ident),* $(,)?)?) => {
+        $crate::subjects::over_memories! {
+            [accounting Accounting, host Host, noop Noop, adapter Adapter, gl Gl] $($case)* $($($full)*)?
+        }
+        // In a browser no block moves to host memory.
+        #[cfg(not(target_arch = "wasm32"))]
+        $crate::subjects::over_memories! {
+            [spilling_host SpillingHost, spilling_noop SpillingNoop, spilling_adapter SpillingAdapter, spilling_gl SpillingGl]
+            $($case)*
+        }
     };
 }
 
@@ -151,9 +186,10 @@ pub(crate) use {
     over_memories,
 };
 
-/// Options with small segments, so that few bytes need many segments.
+/// Options with small segments, so that few bytes need many segments, and with spilling on the memories whose name says so.
 pub(crate) fn options() -> PoolOptions {
-    PoolOptions { small_limit: SMALL_LIMIT, smallest_segment: Some(SEGMENT), ..crate::common::options() }
+    let spill = SPILL.get();
+    PoolOptions { small_limit: SMALL_LIMIT, smallest_segment: Some(SEGMENT), spill, ..crate::common::options() }
 }
 
 /// Returns the location of a block.

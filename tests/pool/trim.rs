@@ -14,7 +14,8 @@ over_every_memory! {
     a_second_trim_releases_nothing,
     trimming_an_empty_pool_does_nothing,
     requests_succeed_after_a_trim,
-    every_released_byte_is_reported_once,
+    every_released_byte_is_reported_once;
+    without spilling:
     bytes_released_at_the_limit_are_reported_by_the_next_trim,
 }
 

@@ -108,9 +108,12 @@ impl Log {
     /// Raises the peaks to those of the heap, which a call at `site` has reached.
     pub(super) fn note(&mut self, stats: &Stats, site: Option<CallSite>) {
         let events = self.events.len();
-        for (reached, counter) in [(&mut self.requested, &stats.requested), (&mut self.reserved, &stats.reserved)] {
-            if counter.peak > reached.bytes {
-                *reached = Reached { bytes: counter.peak, site, events };
+        // Only requests raise the sum of the blocks on the device and in host memory.
+        let requested = stats.requested.current + stats.spilled_requested.current;
+        let requested = requested.max(stats.requested.peak);
+        for (reached, bytes) in [(&mut self.requested, requested), (&mut self.reserved, stats.reserved.peak)] {
+            if bytes > reached.bytes {
+                *reached = Reached { bytes, site, events };
             }
         }
     }

@@ -44,7 +44,8 @@ impl DryRun {
         Self { requested, reserved, holders, trace, limit, refusal: log.take_refusal() }
     }
 
-    /// Returns the peak of requested bytes, which includes the blocks that existed before: what the program asks for.
+    /// Returns the peak of requested bytes, which includes the blocks that existed before: what the program asks for. In a pool with
+    /// spilling it also includes the blocks in host memory, which [`Stats::requested`](crate::Stats::requested) does not.
     #[must_use]
     pub const fn requested_peak(&self) -> &Peak {
         &self.requested

@@ -5,7 +5,7 @@ use super::move_out::MovedOut;
 use super::{Inner, PATIENCE, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
-use crate::heap::{BlockId, Place, SubPool};
+use crate::heap::{BlockId, Place};
 use rustc_hash::FxHashSet;
 use std::num::NonZeroU64;
 
@@ -178,7 +178,12 @@ impl<M: Memory> State<M> {
     /// Allocates a hole of either sub-pool, trying the request's own sub-pool first.
     pub(super) fn take_hole(&mut self, requested: NonZeroU64) -> Option<BlockId> {
         let own = self.heap.pool_for(requested);
-        [own, own.other()].into_iter().find_map(|pool: SubPool| self.heap.allocate_from(pool, requested).ok())
+        let own_hole = self.heap.allocate_from(own, requested).ok();
+        own_hole.or_else(|| {
+            let block = self.heap.allocate_from(own.other(), requested).ok()?;
+            self.remedies.cross_pool += 1;
+            Some(block)
+        })
     }
 
     /// Returns the bytes by which active bytes must fall so that the other rungs can serve the request.
