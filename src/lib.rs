@@ -69,6 +69,7 @@ pub mod prelude {
     pub use crate::{Bytes, Error, Memory, Pool, PoolOptions, Result, Storage};
     #[cfg(feature = "tensor")]
     pub use crate::{DType, Element, Kernel, Scalar, Tensor, f16, fuse};
+    pub use crate::{DeviceResources as _, DeviceStatus as _};
 }
 
 pub mod device;
@@ -83,8 +84,8 @@ pub mod report;
 pub mod tensor;
 
 pub use device::{
-    AccountingMemory, COPY_UNIT, CacheLevel, CacheUse, DriverHoldings, Fault, Gpu, GpuOptions, HostMemory, HostOptions,
-    Memory, MemoryLimits, Startup, Submit,
+    AccountingMemory, COPY_UNIT, CacheLevel, CacheUse, DeviceResources, DeviceStatus, DriverHoldings, Fault, Gpu,
+    GpuOptions, HostMemory, HostOptions, Memory, MemoryLimits, Startup, Submit,
 };
 #[cfg(feature = "serde")]
 pub use error::SnapshotFileError;

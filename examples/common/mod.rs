@@ -4,7 +4,7 @@ mod watch;
 
 use std::process::ExitCode;
 use watch::Watch;
-use wgpu_pool::{Bytes, Memory, MemoryTable, OpenError, Pool, PoolOptions, Tensor};
+use wgpu_pool::{Bytes, DeviceResources, MemoryTable, OpenError, Pool, PoolOptions, Tensor};
 
 /// The pool of a program, the table of its memory, and the verified claims.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
-use wgpu_pool::{DType, Memory, Pool, PoolOptions, Tensor};
+use wgpu_pool::{DType, DeviceResources, Pool, PoolOptions, Tensor};
 
 #[derive(Debug, Parser)]
 #[command(about = "Runs cases of PyTorch's operator database and ONNX's node tests")]

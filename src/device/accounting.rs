@@ -2,8 +2,8 @@
 
 use super::driver_model::{DriverModel, Place};
 use super::{
-    Acceptance, Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit, check_part_of_unit,
-    check_transfer,
+    Acceptance, Commands, DeviceResources, DeviceStatus, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed,
+    Submit, check_part_of_unit, check_transfer,
 };
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Segments of any size cost nothing. Writes and copies are checked and have no effect. Reads return
 /// [`DeviceError::NoBytes`].
 ///
-/// [`Memory::driver_holdings`] returns the bytes that the driver of a GPU would hold for these segments, according to a
+/// [`DeviceResources::driver_holdings`] returns the bytes that the driver of a GPU would hold for these segments, according to a
 /// model: segments up to 4 MiB share blocks of 4 MiB, as wgpu places them on Vulkan and DX12 with this crate's memory hints.
 #[derive(Debug)]
 pub struct AccountingMemory {
@@ -86,7 +86,7 @@ impl AccountingMemory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns the peak of the reserved bytes in [`Memory::driver_holdings`].
+    /// Returns the peak of the reserved bytes in [`DeviceResources::driver_holdings`].
     #[must_use]
     pub fn driver_peak(&self) -> u64 {
         self.driver().peak()
@@ -108,6 +108,8 @@ impl Memory for AccountingMemory {
     type Commands<'a> = NoCommands<'a>;
     type Readback = NoReadback;
 
+    const HOLDS_BYTES: bool = false;
+
     fn limits(&self) -> MemoryLimits {
         self.limits
     }
@@ -128,10 +130,6 @@ impl Memory for AccountingMemory {
         NoCommands(self)
     }
 
-    fn holds_bytes(&self) -> bool {
-        false
-    }
-
     fn submit(&self, _when: Submit) -> Result<(), DeviceError> {
         Ok(())
     }
@@ -140,6 +138,16 @@ impl Memory for AccountingMemory {
         Ok(())
     }
 
+    fn readback(&self, _bytes: u64) -> Result<NoReadback, DeviceError> {
+        Err(DeviceError::NoBytes)
+    }
+
+    async fn collect(&self, _readback: NoReadback) -> Result<Vec<u8>, DeviceError> {
+        Err(DeviceError::NoBytes)
+    }
+}
+
+impl DeviceStatus for AccountingMemory {
     fn can_wait(&self) -> bool {
         self.unfinished.is_none()
     }
@@ -152,15 +160,9 @@ impl Memory for AccountingMemory {
         let pending = self.unfinished.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed));
         Reclaimed { pending, ..Reclaimed::default() }
     }
+}
 
-    fn readback(&self, _bytes: u64) -> Result<NoReadback, DeviceError> {
-        Err(DeviceError::NoBytes)
-    }
-
-    async fn collect(&self, _readback: NoReadback) -> Result<Vec<u8>, DeviceError> {
-        Err(DeviceError::NoBytes)
-    }
-
+impl DeviceResources for AccountingMemory {
     fn driver_holdings(&self) -> Option<DriverHoldings> {
         let driver = self.driver();
         let (reserved, segments) = (driver.held(), self.used_bytes().min(driver.held()));
@@ -176,7 +178,10 @@ impl Memory for AccountingMemory {
 #[derive(Debug)]
 pub struct NoCommands<'a>(&'a AccountingMemory);
 
-impl Commands<AccountingMemory> for NoCommands<'_> {
+impl Commands for NoCommands<'_> {
+    type Segment = AccountingSegment;
+    type Readback = NoReadback;
+
     fn write(&mut self, to: &Location<AccountingSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
         check_transfer(to, bytes.len() as u64)
     }

@@ -1,8 +1,8 @@
 //! The memory in host RAM.
 
 use super::{
-    Commands, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit, check_alignment, check_part_of_unit,
-    check_range, check_transfer, received,
+    Commands, DeviceResources, DeviceStatus, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit,
+    check_alignment, check_part_of_unit, check_range, check_transfer, received,
 };
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
@@ -90,13 +90,13 @@ impl HostMemory {
         self.fail_each.store(k, Ordering::Relaxed);
     }
 
-    /// Injects failures of the host: while `refuses` is true, [`Memory::create_host_segment`] fails, as if the host had no
+    /// Injects failures of the host: while `refuses` is true, [`DeviceResources::create_host_segment`] fails, as if the host had no
     /// room.
     pub fn refuse_host_segments(&self, refuses: bool) {
         self.refuses_host_segments.store(refuses, Ordering::Relaxed);
     }
 
-    /// Sets whether [`Memory::create_host_segment`] returns `None`, as on a device that cannot copy to host memory by
+    /// Sets whether [`DeviceResources::create_host_segment`] returns `None`, as on a device that cannot copy to host memory by
     /// command. Bytes then move through read-backs and uploads.
     pub fn lack_host_segments(&self, lacks: bool) {
         self.lacks_host_segments.store(lacks, Ordering::Relaxed);
@@ -162,19 +162,6 @@ impl Memory for HostMemory {
         })
     }
 
-    /// Not counted in the budget, which is that of the simulated device.
-    fn create_host_segment(&self, bytes: u64) -> Result<Option<HostSegment>, DeviceError> {
-        if self.lacks_host_segments.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let refused = DeviceError::Refused { bytes };
-        if self.refuses_host_segments.load(Ordering::Relaxed) {
-            return Err(refused);
-        }
-        let content = usize::try_from(bytes).ok().and_then(zeroed).ok_or(refused)?;
-        Ok(Some(HostSegment(Arc::new(Mutex::new(content)))))
-    }
-
     fn commands(&self) -> HostCommands<'_> {
         HostCommands { memory: self, _order: self.order.lock().unwrap_or_else(PoisonError::into_inner) }
     }
@@ -187,10 +174,6 @@ impl Memory for HostMemory {
         Ok(())
     }
 
-    fn reclaim(&self) -> Reclaimed {
-        Reclaimed { freed: self.freed.swap(0, Ordering::Relaxed), pending: 0 }
-    }
-
     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
         let capacity = usize::try_from(bytes).map_err(|_| DeviceError::Refused { bytes })?;
         let mut content = Vec::new();
@@ -200,6 +183,27 @@ impl Memory for HostMemory {
 
     async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
         Ok(readback.content)
+    }
+}
+
+impl DeviceStatus for HostMemory {
+    fn reclaim(&self) -> Reclaimed {
+        Reclaimed { freed: self.freed.swap(0, Ordering::Relaxed), pending: 0 }
+    }
+}
+
+impl DeviceResources for HostMemory {
+    /// Not counted in the budget, which is that of the simulated device.
+    fn create_host_segment(&self, bytes: u64) -> Result<Option<HostSegment>, DeviceError> {
+        if self.lacks_host_segments.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let refused = DeviceError::Refused { bytes };
+        if self.refuses_host_segments.load(Ordering::Relaxed) {
+            return Err(refused);
+        }
+        let content = usize::try_from(bytes).ok().and_then(zeroed).ok_or(refused)?;
+        Ok(Some(HostSegment(Arc::new(Mutex::new(content)))))
     }
 
     fn driver_holdings(&self) -> Option<DriverHoldings> {
@@ -241,7 +245,10 @@ fn indices(place: &Location<HostSegment>, length: usize) -> Result<std::ops::Ran
     Ok(start..start + length)
 }
 
-impl Commands<HostMemory> for HostCommands<'_> {
+impl Commands for HostCommands<'_> {
+    type Segment = HostSegment;
+    type Readback = HostReadback;
+
     fn write(&mut self, to: &Location<HostSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
         check_transfer(to, bytes.len() as u64)?;
         to.segment.bytes()[indices(to, bytes.len())?].copy_from_slice(bytes);

@@ -3,7 +3,7 @@
 use super::compile::{check_nesting, check_text, guarded};
 use super::reflect::{Interface, TensorSlot, reflect};
 use crate::device::gpu::{Program, ProgramDescriptor};
-use crate::device::{COPY_UNIT, Memory};
+use crate::device::{COPY_UNIT, DeviceStatus, Memory};
 use crate::error::{DeviceError, KernelError, TensorError};
 use crate::pool::{Pool, Storage, record};
 use crate::tensor::{DType, Element, Tensor};

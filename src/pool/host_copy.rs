@@ -145,11 +145,11 @@ impl<M: Memory> Inner<M> {
         let blocks = self.state().heap.active_blocks_of(id);
         let mut contents = Vec::with_capacity(blocks.len());
         for &(block, _, size) in &blocks {
-            let wanted = if self.memory.holds_bytes() { size } else { 0 };
+            let wanted = if M::HOLDS_BYTES { size } else { 0 };
             let Some(bytes) = host_buffer(wanted) else { return Ok(Copied::Refused) };
             contents.push(BlockBytes::new(block, bytes));
         }
-        if !self.memory.holds_bytes() {
+        if !M::HOLDS_BYTES {
             return Ok(Copied::Contents(contents));
         }
         let (mut at, mut read_bytes) = ((0, 0), READBACK_BYTES);

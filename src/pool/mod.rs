@@ -303,7 +303,8 @@ impl<M: Memory> Pool<M> {
     /// Sets the limit to a fraction of the device's total memory, and returns the limit in bytes. Equals
     /// `torch.cuda.set_per_process_memory_fraction`.
     ///
-    /// Only some memories report their total memory: see [`Memory::total_bytes`]. wgpu has no safe query on any
+    /// Only some memories report their total memory: see
+    /// [`DeviceResources::total_bytes`](crate::DeviceResources::total_bytes). wgpu has no safe query on any
     /// backend, so the application must call [`Gpu::set_total_bytes`] first.
     ///
     /// # Errors

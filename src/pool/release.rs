@@ -6,7 +6,7 @@
 //!
 //! Periods end on the memory's timer thread. When a block is freed and reserved bytes exceed the current need, a call is
 //! scheduled; the call is repeated until reserved bytes no longer exceed the need. On a memory without a timer
-//! ([`Memory::call_after`]) periods end when commands are submitted.
+//! ([`call_after`](crate::device::DeviceResources::call_after)) periods end when commands are submitted.
 
 use super::{Inner, State};
 use crate::device::{CacheLevel, Memory, Submit};

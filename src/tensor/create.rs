@@ -2,7 +2,7 @@
 
 use super::blocks::{Blocks, division};
 use super::{DType, Element, Layout, MAX_RANK, Tensor, arithmetic};
-use crate::device::{Gpu, Memory};
+use crate::device::{DeviceResources, Gpu};
 use crate::error::{AllocateError, TensorError};
 use crate::pool::{Content, Pool, Storage};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use wgpu_pool::{DType, Memory, MemoryPressure, Pool, Storage, Tensor};
+use wgpu_pool::{DType, DeviceResources, DeviceStatus, MemoryPressure, Pool, Storage, Tensor};
 
 const MIB: u64 = 1 << 20;
 /// The largest block of these tests.

@@ -3,8 +3,8 @@
 use crate::common::{Outcome, adapter};
 use std::process::Command;
 use wgpu_pool::{
-    AllocateError, DType, DeviceError, Gpu, Kernel, KernelError, Memory, MemoryPressure, Pool, PoolOptions, Tensor,
-    Trimmed,
+    AllocateError, DType, DeviceError, DeviceResources, Gpu, Kernel, KernelError, Memory, MemoryPressure, Pool,
+    PoolOptions, Tensor, Trimmed,
 };
 
 /// Creates a kernel that runs for at least a few milliseconds on any GPU and adds one to each element.

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use wgpu_pool::device::{
-    Commands, HostCommands, HostReadback, HostSegment, Location, Memory, MemoryLimits, Reclaimed, Submit,
+    Commands, DeviceResources, DeviceStatus, HostCommands, HostReadback, HostSegment, Location, Memory, MemoryLimits,
+    Reclaimed, Submit,
 };
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{DeviceError, DriverHoldings, HostMemory, HostOptions};
@@ -100,10 +101,6 @@ impl Memory for Hostile {
         self.host.wait()
     }
 
-    fn reclaim(&self) -> Reclaimed {
-        self.host.reclaim()
-    }
-
     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
         let largest = self.refuses.largest_readback.load(Ordering::Relaxed);
         if self.refuses.readbacks.load(Ordering::Relaxed) || (largest > 0 && bytes > largest) {
@@ -116,7 +113,15 @@ impl Memory for Hostile {
         act(&self.meanwhile.collecting);
         self.host.collect(readback).await
     }
+}
 
+impl DeviceStatus for Hostile {
+    fn reclaim(&self) -> Reclaimed {
+        self.host.reclaim()
+    }
+}
+
+impl DeviceResources for Hostile {
     fn driver_holdings(&self) -> Option<DriverHoldings> {
         self.host.driver_holdings()
     }
@@ -126,7 +131,10 @@ impl Memory for Hostile {
     }
 }
 
-impl Commands<Hostile> for HostileCommands<'_> {
+impl Commands for HostileCommands<'_> {
+    type Segment = HostSegment;
+    type Readback = HostReadback;
+
     fn write(&mut self, to: &Location<HostSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
         match self.refuses.writes_left.load(Ordering::Relaxed) {
             0 => {}

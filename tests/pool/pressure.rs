@@ -4,7 +4,7 @@ use crate::common::{Outcome, watchdog};
 use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, over_every_memory, stamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use wgpu_pool::{HostMemory, HostOptions, Memory, MemoryPressure, OptionsError, Pool, PoolOptions};
+use wgpu_pool::{DeviceResources, HostMemory, HostOptions, MemoryPressure, OptionsError, Pool, PoolOptions};
 
 over_every_memory! {
     trimming_to_a_target_releases_the_longest_idle_segments_until_the_target,

@@ -7,7 +7,8 @@ use crate::subjects::{SEGMENT, Subject, assert_consistent, options, pattern, rea
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use wgpu_pool::{
-    AllocateError, DeviceError, Gpu, HostMemory, HostOptions, Memory, Pinned, Pool, PoolOptions, Residence, Storage,
+    AllocateError, DeviceError, DeviceResources, Gpu, HostMemory, HostOptions, Memory, Pinned, Pool, PoolOptions,
+    Residence, Storage,
 };
 
 const BLOCK: u64 = SEGMENT / 2;

@@ -42,7 +42,7 @@ fn program(pool: &Pool) -> Result<Vec<u32>, Box<dyn std::error::Error>> {
 #[test]
 fn a_program_over_more_than_fits_computes_the_same_bits() -> Outcome {
     for (gpu, reference) in devices().into_iter().zip(devices()) {
-        let name = wgpu_pool::Memory::name(&gpu);
+        let name = wgpu_pool::DeviceResources::name(&gpu);
         let wanted = program(&Pool::new(reference, options())?)?;
         let pool = spilling(gpu, 5)?;
         let found = program(&pool)?;

@@ -5,7 +5,9 @@ use crate::budget::Budget;
 use crate::program::{Abilities, Extent, Text, World, run_seed};
 use crate::subjects::assert_consistent;
 use std::sync::atomic::{AtomicU64, Ordering};
-use wgpu_pool::device::{Commands, HostCommands, HostReadback, HostSegment, Location, Reclaimed};
+use wgpu_pool::device::{
+    Commands, DeviceResources, DeviceStatus, HostCommands, HostReadback, HostSegment, Location, Reclaimed,
+};
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{DeviceError, DriverHoldings, HostMemory, Memory, MemoryLimits, Submit};
 
@@ -52,10 +54,6 @@ impl Memory for Failing {
         self.host.wait()
     }
 
-    fn reclaim(&self) -> Reclaimed {
-        self.host.reclaim()
-    }
-
     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
         self.turn(bytes)?;
         self.host.readback(bytes)
@@ -64,7 +62,15 @@ impl Memory for Failing {
     async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
         self.host.collect(readback).await
     }
+}
 
+impl DeviceStatus for Failing {
+    fn reclaim(&self) -> Reclaimed {
+        self.host.reclaim()
+    }
+}
+
+impl DeviceResources for Failing {
     fn driver_holdings(&self) -> Option<DriverHoldings> {
         self.host.driver_holdings()
     }
@@ -74,7 +80,10 @@ impl Memory for Failing {
     }
 }
 
-impl Commands<Failing> for FailingCommands<'_> {
+impl Commands for FailingCommands<'_> {
+    type Segment = HostSegment;
+    type Readback = HostReadback;
+
     fn write(&mut self, to: &Location<HostSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
         self.0.turn(bytes.len() as u64)?;
         self.1.write(to, bytes)

@@ -5,7 +5,7 @@ use crate::common::Outcome;
 use crate::program::{Extent, Step, Text, World, steps};
 use crate::subjects::{Adapter, Subject, assert_consistent};
 use crate::training::{decode, train};
-use wgpu_pool::{Memory, MemoryPressure, Pool};
+use wgpu_pool::{DeviceResources, MemoryPressure, Pool};
 
 /// The permitted growth of the resident memory in bytes: host allocators keep freed memory.
 const RESIDENT_SLACK: u64 = 16 << 20;

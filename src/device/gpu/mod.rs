@@ -51,7 +51,10 @@ use super::context::ContextGuard;
 #[cfg(not(target_arch = "wasm32"))]
 use super::teardown;
 use super::teardown::KeptDevice;
-use super::{Acceptance, CacheLevel, CacheUse, Deferred, DriverHoldings, Memory, MemoryLimits, Reclaimed, Submit};
+use super::{
+    Acceptance, CacheLevel, CacheUse, Deferred, DeviceResources, DeviceStatus, DriverHoldings, Memory, MemoryLimits,
+    Reclaimed, Submit,
+};
 use crate::error::DeviceError;
 use checked::CheckedDevice;
 use copier::KernelCopies;
@@ -341,16 +344,54 @@ impl Memory for Gpu {
         self.segment(driver::SEGMENT, bytes, wgpu::BufferUsages::STORAGE)
     }
 
-    /// A buffer with these usages is in host memory, and copies to and from it run at the rate of the bus. With
-    /// `MAP_WRITE` in place of `MAP_READ`, some drivers place it in device memory. Measured on an H100: 51 GB/s in each
-    /// direction.
-    fn create_host_segment(&self, bytes: u64) -> Result<Option<GpuSegment>, DeviceError> {
-        if !self.device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) || cfg!(target_arch = "wasm32") {
-            return Ok(None);
-        }
-        self.segment("wgpu-pool host copy", bytes, wgpu::BufferUsages::MAP_READ).map(Some)
+    fn commands(&self) -> GpuCommands<'_> {
+        GpuCommands::new(self)
     }
 
+    fn submit(&self, when: Submit) -> Result<(), DeviceError> {
+        let newest = match when {
+            Submit::Now => self.flush()?,
+            Submit::Soon => {
+                self.check()?;
+                self.submission.request()
+            }
+            Submit::WithoutWaiting => {
+                // A destruction does not need a working device.
+                self.submission.request_without_waiting();
+                return self.check();
+            }
+        };
+        self.throttle(newest)
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        let newest = self.flush()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.submission.wait_for(newest);
+        #[cfg(target_arch = "wasm32")]
+        let _ = newest;
+        self.check()
+    }
+
+    fn readback(&self, bytes: u64) -> Result<GpuReadback, DeviceError> {
+        GpuReadback::new(self, bytes).map_err(|error| self.explain(error))
+    }
+
+    async fn collect(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
+        let bytes = readback.collect(self).await.map_err(|error| self.explain(error))?;
+        self.checked.stages().result();
+        Ok(bytes)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn collect_blocking(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
+        let bytes = readback.collect_blocking(self).map_err(|error| self.explain(error))?;
+        self.checked.stages().result();
+        Ok(bytes)
+    }
+}
+
+impl DeviceStatus for Gpu {
     fn acceptance(&self, segment: &GpuSegment) -> Acceptance {
         let verdict = segment.verdict();
         match (verdict.pending(), verdict.refusal()) {
@@ -371,46 +412,13 @@ impl Memory for Gpu {
         (result, Deferred::new(outcome))
     }
 
-    fn exclude_threads(&self) -> ContextGuard<'_> {
-        self.checked.context().lock()
-    }
-
-    fn commands(&self) -> GpuCommands<'_> {
-        GpuCommands::new(self)
-    }
-
     fn check(&self) -> Result<(), DeviceError> {
         Self::check(self)
-    }
-
-    fn submit(&self, when: Submit) -> Result<(), DeviceError> {
-        let newest = match when {
-            Submit::Now => self.flush()?,
-            Submit::Soon => {
-                self.check()?;
-                self.submission.request()
-            }
-            Submit::WithoutWaiting => {
-                // A destruction does not need a working device.
-                self.submission.request_without_waiting();
-                return self.check();
-            }
-        };
-        self.throttle(newest)
     }
 
     fn explain(&self, error: DeviceError) -> DeviceError {
         self.poll();
         self.loss_or(error)
-    }
-
-    fn wait(&self) -> Result<(), DeviceError> {
-        let newest = self.flush()?;
-        #[cfg(not(target_arch = "wasm32"))]
-        self.submission.wait_for(newest);
-        #[cfg(target_arch = "wasm32")]
-        let _ = newest;
-        self.check()
     }
 
     fn can_wait(&self) -> bool {
@@ -430,21 +438,26 @@ impl Memory for Gpu {
         self.submission.reclaim()
     }
 
-    fn readback(&self, bytes: u64) -> Result<GpuReadback, DeviceError> {
-        GpuReadback::new(self, bytes).map_err(|error| self.explain(error))
+    fn poll(&self) {
+        if !self.submission.health().is_lost() {
+            self.checked.poll();
+        }
+    }
+}
+
+impl DeviceResources for Gpu {
+    /// A buffer with these usages is in host memory, and copies to and from it run at the rate of the bus. With
+    /// `MAP_WRITE` in place of `MAP_READ`, some drivers place it in device memory. Measured on an H100: 51 GB/s in each
+    /// direction.
+    fn create_host_segment(&self, bytes: u64) -> Result<Option<GpuSegment>, DeviceError> {
+        if !self.device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) || cfg!(target_arch = "wasm32") {
+            return Ok(None);
+        }
+        self.segment("wgpu-pool host copy", bytes, wgpu::BufferUsages::MAP_READ).map(Some)
     }
 
-    async fn collect(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
-        let bytes = readback.collect(self).await.map_err(|error| self.explain(error))?;
-        self.checked.stages().result();
-        Ok(bytes)
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn collect_blocking(&self, readback: GpuReadback) -> Result<Vec<u8>, DeviceError> {
-        let bytes = readback.collect_blocking(self).map_err(|error| self.explain(error))?;
-        self.checked.stages().result();
-        Ok(bytes)
+    fn exclude_threads(&self) -> ContextGuard<'_> {
+        self.checked.context().lock()
     }
 
     fn driver_holdings(&self) -> Option<DriverHoldings> {
@@ -493,12 +506,6 @@ impl Memory for Gpu {
     #[cfg(not(target_arch = "wasm32"))]
     fn call_after(&self, delay: Duration, act: impl FnOnce() + Send + 'static) -> bool {
         self.submission.call_after(delay, act)
-    }
-
-    fn poll(&self) {
-        if !self.submission.health().is_lost() {
-            self.checked.poll();
-        }
     }
 }
 

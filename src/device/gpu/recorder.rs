@@ -287,7 +287,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Commands, Location, Memory, Submit};
+    use crate::device::{Commands, DeviceStatus, Location, Memory, Submit};
     use crate::heap::{Heap, HeapOptions, SubPool};
 
     fn gpu_and_place() -> Result<(Gpu, Location<GpuSegment>), Box<dyn std::error::Error>> {

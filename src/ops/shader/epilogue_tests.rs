@@ -2,7 +2,7 @@
 //! without the loops of the product. Mesa's software GL compiles it at once, and takes 20 seconds for a matrix product.
 
 use super::*;
-use crate::device::{Gpu, GpuOptions, Memory};
+use crate::device::{DeviceResources, Gpu, GpuOptions};
 use crate::error::TensorError;
 use crate::ops::activation::Activation;
 use crate::ops::launch::{launch, with_gpu};

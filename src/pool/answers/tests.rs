@@ -2,8 +2,8 @@
 //! else is lost with it.
 
 use crate::device::{
-    Acceptance, Commands, Deferred, HostCommands, HostMemory, HostReadback, HostSegment, Location, Memory,
-    MemoryLimits, Reclaimed, Submit,
+    Acceptance, Commands, Deferred, DeviceResources, DeviceStatus, HostCommands, HostMemory, HostReadback, HostSegment,
+    Location, Memory, MemoryLimits, Reclaimed, Submit,
 };
 use crate::error::{AllocateError, DeviceError, Error};
 use crate::heap::SegmentId;
@@ -88,6 +88,30 @@ impl Memory for LateMemory {
         Ok(segment)
     }
 
+    fn commands(&self) -> LateCommands<'_> {
+        LateCommands { memory: self, host: self.host.commands() }
+    }
+
+    fn submit(&self, _when: Submit) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
+        self.host.readback(bytes)
+    }
+
+    async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
+        // A refused segment that the read does not use would be a fault, and this memory reports no faults.
+        let _ = self.answer();
+        self.host.collect(readback).await
+    }
+}
+
+impl DeviceStatus for LateMemory {
     fn acceptance(&self, segment: &LateSegment) -> Acceptance {
         segment.acceptance()
     }
@@ -105,32 +129,12 @@ impl Memory for LateMemory {
         self.answer()
     }
 
-    fn commands(&self) -> LateCommands<'_> {
-        LateCommands { memory: self, host: self.host.commands() }
-    }
-
-    fn submit(&self, _when: Submit) -> Result<(), DeviceError> {
-        Ok(())
-    }
-
-    fn wait(&self) -> Result<(), DeviceError> {
-        Ok(())
-    }
-
     fn reclaim(&self) -> Reclaimed {
         Reclaimed { pending: self.pending.load(Ordering::Relaxed), ..self.host.reclaim() }
     }
+}
 
-    fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
-        self.host.readback(bytes)
-    }
-
-    async fn collect(&self, readback: HostReadback) -> Result<Vec<u8>, DeviceError> {
-        // A refused segment that the read does not use would be a fault, and this memory reports no faults.
-        let _ = self.answer();
-        self.host.collect(readback).await
-    }
-
+impl DeviceResources for LateMemory {
     fn name(&self) -> String {
         "late".into()
     }
@@ -153,7 +157,10 @@ impl LateCommands<'_> {
     }
 }
 
-impl Commands<LateMemory> for LateCommands<'_> {
+impl Commands for LateCommands<'_> {
+    type Segment = LateSegment;
+    type Readback = HostReadback;
+
     fn write(&mut self, to: &Location<LateSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
         self.host.write(&self.place(to)?, bytes)
     }

@@ -20,7 +20,7 @@
 //! its weak handles do not change. Views and offsets share the storage, so they move together.
 //!
 //! # Moving out
-//! - *Recorded* ([`Memory::create_host_segment`]): the copy to a host segment is a command. From the next command on, the
+//! - *Recorded* (`DeviceResources::create_host_segment`): the copy to a host segment is a command. From the next command on, the
 //!   old location is a hole: a command that reuses the location executes after the copy. Nothing waits. Host segments
 //!   are kept for reuse (`host_segments.rs`), because creating one takes 170 ms per GiB on an H100; they count towards the limit.
 //! - *Read back* (GL, devices without the feature `MAPPABLE_PRIMARY_BUFFERS`): the block stays on the device while a

@@ -40,7 +40,7 @@ impl<M: Memory> Inner<M> {
         allowance: u64,
     ) -> Result<MovedOut, DeviceError> {
         let Some(place) = state.movable_place(block) else { return Ok(MovedOut::Stays) };
-        if !self.memory.holds_bytes() {
+        if !M::HOLDS_BYTES {
             if state.make_host_room(place.size, false, allowance).is_none() {
                 return Ok(MovedOut::HostLimit);
             }

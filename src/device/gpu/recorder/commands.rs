@@ -132,7 +132,10 @@ impl Recorder {
     }
 }
 
-impl Commands<Gpu> for GpuCommands<'_> {
+impl Commands for GpuCommands<'_> {
+    type Segment = GpuSegment;
+    type Readback = GpuReadback;
+
     fn write(&mut self, to: &Location<GpuSegment>, bytes: &[u8]) -> Result<(), DeviceError> {
         self.checked(|commands| commands.record_write(to, bytes))
     }

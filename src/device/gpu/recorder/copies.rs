@@ -117,7 +117,7 @@ impl GpuCommands<'_> {
 mod tests {
     use super::*;
     use crate::device::gpu::Gpu;
-    use crate::device::{Commands, Memory};
+    use crate::device::{Commands, DeviceResources, Memory};
     use crate::heap::{Heap, HeapOptions, SubPool};
 
     type Outcome<T> = Result<T, Box<dyn std::error::Error>>;

@@ -3,7 +3,7 @@
 
 use super::wait::MAX_IN_FLIGHT;
 use super::{Fault, MAX_RECORDED};
-use crate::device::{Commands, Gpu, GpuSegment, Location, Memory, Submit, teardown};
+use crate::device::{Commands, DeviceResources, DeviceStatus, Gpu, GpuSegment, Location, Memory, Submit, teardown};
 use crate::error::DeviceError;
 use crate::heap::{Heap, HeapOptions, SubPool};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,7 +9,7 @@ use wgpu_pool::{
 #[wasm_bindgen_test]
 async fn the_adapter_has_a_name() -> Outcome {
     let pool = pool().await;
-    let name = wgpu_pool::Memory::name(pool.memory());
+    let name = wgpu_pool::DeviceResources::name(pool.memory());
     assert!(name.starts_with("WebGPU adapter") && name.ends_with("(BrowserWebGpu)"), "{name}");
     Ok(())
 }
@@ -84,7 +84,7 @@ async fn staging_memory_is_bounded_and_reported() -> Outcome {
 }
 
 fn staging(pool: &Pool) -> CacheUse {
-    let caches = wgpu_pool::Memory::caches(pool.memory());
+    let caches = wgpu_pool::DeviceResources::caches(pool.memory());
     caches.into_iter().find(|cache| cache.name == "staging buffers").expect("the report has it")
 }
 
