@@ -170,9 +170,9 @@ def plan(n, a, x, y):
                 pads[i], pads[i + 2] = low, total - low
         reach = [out[i] + pads[i] + pads[i + 2] - (k[i] - 1) * d[i] - 1 for i in range(2)]
         if not why and any(reach[i] // stride[i] + 1 != x[0].shape[2 + i] for i in range(2)): why.append("output_padding of conv_transpose")
-        if len(x) > 2 and x[2] is not None: why.append("bias of conv2d_input")
+        if len(x) > 2 and x[2] is not None: why.append("bias of conv2d_backward_input")
         if why: raise NE(*why)
-        return Case("conv2d_input", [arr(x[0]), arr(x[1])], {"kernel": k, "stride": stride, "padding": pads, "dilation": d, "groups": a.get("group", 1), "input": list(y[0].shape)})
+        return Case("conv2d_backward_input", [arr(x[0]), arr(x[1])], {"kernel": k, "stride": stride, "padding": pads, "dilation": d, "groups": a.get("group", 1), "input": list(y[0].shape)})
     if o == "MaxPool":
         p = arr(x[0])
         if p.dtype.kind in "iu": raise NE("max_pool2d of integers")

@@ -37,8 +37,8 @@ def conv2d(o, s):
         gx, gw = torch.autograd.grad(y, (xd, wd), g.double())
         xf, wf = x.float().requires_grad_(), w.float().requires_grad_()
         fx, fw = torch.autograd.grad(f(xf, wf), (xf, wf), g.float())
-        cases.append(Case("conv2d_input", [g, w], {**win, "input": list(x.shape)}, want=lambda: gx, alt=lambda: fx.to(x.dtype)))
-        cases.append(Case("conv2d_weight", [g, x], {**win, "weight": list(w.shape)}, want=lambda: gw, alt=lambda: fw.to(x.dtype)))
+        cases.append(Case("conv2d_backward_input", [g, w], {**win, "input": list(x.shape)}, want=lambda: gx, alt=lambda: fx.to(x.dtype)))
+        cases.append(Case("conv2d_backward_weight", [g, x], {**win, "weight": list(w.shape)}, want=lambda: gw, alt=lambda: fw.to(x.dtype)))
     return cases
 
 

@@ -7,6 +7,8 @@ use std::{fs, path::Path};
 
 #[path = "house/dry_runs.rs"]
 mod dry_runs;
+#[path = "house/names.rs"]
+mod names;
 #[path = "house/pages.rs"]
 mod pages;
 #[path = "house/products.rs"]
@@ -76,13 +78,40 @@ fn pages_that_exist_without_tensors_link_to_none_that_does_not() {
 fn the_page_of_errors_mentions_every_variant() {
     let page = read("docs/guide/errors.md");
     let mut complaints = Vec::new();
-    for family in ["allocate", "device", "kernel", "open", "options", "tensor"] {
+    for family in [
+        "allocate",
+        "budget",
+        "device",
+        "dry_run",
+        "kernel",
+        "open",
+        "options",
+        "plan",
+        "repeat",
+        "snapshot_file",
+        "tensor",
+    ] {
         let text = read(&format!("src/error/{family}.rs"));
         let variants = pages::variants(&text);
         assert!(!variants.is_empty(), "{family} has variants");
         complaints.extend(pages::unmentioned(&page, variants));
     }
     assert_none(&complaints);
+}
+
+#[test]
+fn the_lock_order_is_the_same_wherever_it_is_stated() {
+    let lists =
+        ["ARCHITECTURE.md", "docs/threads.md", "src/device/gpu/mod.rs"].map(|path| pages::lock_order(&read(path)));
+    assert!(lists[0].len() == 5 && lists[0][0].starts_with("the GL context"), "{:?}", lists[0]);
+    for list in &lists[1..] {
+        assert_eq!(list, &lists[0]);
+    }
+}
+
+#[test]
+fn asynchronous_calls_have_the_plain_name() {
+    assert_none(&names::complaints(&read("docs/public-api.txt")));
 }
 
 #[test]
@@ -100,6 +129,19 @@ fn every_public_function_that_waits_says_for_what() {
     for (file, _) in pages::WAITING {
         assert!(sources.iter().any(|(path, _)| path == file), "{file} was not read");
     }
+}
+
+#[test]
+fn every_documentation_starts_with_a_sentence_of_its_own() {
+    let mut sources = Vec::new();
+    collect("src", &mut sources);
+    let complaints = sources.iter().flat_map(|(path, text)| {
+        let numbers = pages::references_in_place_of_sentences(text);
+        numbers
+            .into_iter()
+            .map(move |number| format!("{path}:{number}: say what the item does, then refer to the other one"))
+    });
+    assert_none(&complaints.collect::<Vec<_>>());
 }
 
 #[test]

@@ -89,8 +89,8 @@ impl Bench<'_> {
         };
         let runs: [(&str, Run<'_>); 3] = [
             ("forward", Box::new(|| x.conv2d(&weights, None, options).map(drop))),
-            ("input", Box::new(|| gradient.conv2d_input(image, &weights, options).map(drop))),
-            ("weight", Box::new(|| gradient.conv2d_weight(&x, weight, options).map(drop))),
+            ("input", Box::new(|| gradient.conv2d_backward_input(image, &weights, options).map(drop))),
+            ("weight", Box::new(|| gradient.conv2d_backward_weight(&x, weight, options).map(drop))),
         ];
         let works: Vec<Work<'_>> = names
             .into_iter()

@@ -33,14 +33,14 @@ impl Convolution {
 
     /// The gradients of the parameters only, for a first layer, whose input needs no gradient.
     pub(crate) fn backward_parameters(&mut self, x: &Tensor, gradient: &Tensor) -> Result<(), TensorError> {
-        let by_weight = gradient.conv2d_weight(x, self.weight.value.shape(), self.options)?;
+        let by_weight = gradient.conv2d_backward_weight(x, self.weight.value.shape(), self.options)?;
         self.weight.add_gradient(by_weight)?;
         self.bias.add_gradient(gradient.sum([0, 2, 3])?)
     }
 
     pub(crate) fn backward(&mut self, x: &Tensor, gradient: &Tensor) -> Result<Tensor, TensorError> {
         self.backward_parameters(x, gradient)?;
-        gradient.conv2d_input(x.shape(), &self.weight.value, self.options)
+        gradient.conv2d_backward_input(x.shape(), &self.weight.value, self.options)
     }
 
     pub(crate) fn parameters(&mut self) -> Vec<&mut Parameter> {

@@ -58,7 +58,7 @@ impl AccountingMemory {
     /// Creates a memory that models another one from now on. If nothing can wait for the other one's device, this one does not answer
     /// either: new segments are not accepted yet, and the device uses destroyed ones until it has answered.
     pub(crate) fn modelling(memory: &impl Memory) -> Self {
-        let unfinished = (!memory.can_wait()).then(AtomicU64::default);
+        let unfinished = (!memory.can_block()).then(AtomicU64::default);
         Self { unfinished, ..Self::with_limits(memory.limits()) }
     }
 
@@ -134,7 +134,7 @@ impl Memory for AccountingMemory {
         Ok(())
     }
 
-    fn wait(&self) -> Result<(), DeviceError> {
+    fn wait_blocking(&self) -> Result<(), DeviceError> {
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl Memory for AccountingMemory {
 }
 
 impl DeviceStatus for AccountingMemory {
-    fn can_wait(&self) -> bool {
+    fn can_block(&self) -> bool {
         self.unfinished.is_none()
     }
 

@@ -170,7 +170,7 @@ impl Memory for HostMemory {
         Ok(())
     }
 
-    fn wait(&self) -> Result<(), DeviceError> {
+    fn wait_blocking(&self) -> Result<(), DeviceError> {
         Ok(())
     }
 

@@ -14,13 +14,13 @@ pub enum Submit {
     Now,
     /// Possibly on another thread, after the call. Waits only while the device is more than a fixed number of batches behind.
     Soon,
-    /// As `Soon`, but never waits, neither for the device nor for another thread.
+    /// Possibly on another thread, after the call. Never waits, neither for the device nor for another thread.
     WithoutWaiting,
 }
 
 /// A source of segments.
 ///
-/// The methods of this trait are required, except [`Memory::collect_blocking`]. The supertraits [`DeviceStatus`] and
+/// Seven methods are required. The supertraits [`DeviceStatus`] and
 /// [`DeviceResources`] have only methods with a default, so that an implementation for a device that answers at once
 /// has two empty blocks. Methods wait for the device only where their documentation says so.
 ///
@@ -51,8 +51,8 @@ pub enum Submit {
 ///     fn submit(&self, when: Submit) -> Result<(), DeviceError> {
 ///         self.0.submit(when)
 ///     }
-///     fn wait(&self) -> Result<(), DeviceError> {
-///         self.0.wait()
+///     fn wait_blocking(&self) -> Result<(), DeviceError> {
+///         self.0.wait_blocking()
 ///     }
 ///     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
 ///         self.0.readback(bytes)
@@ -106,11 +106,20 @@ pub trait Memory: DeviceStatus + DeviceResources {
     fn submit(&self, when: Submit) -> Result<(), DeviceError>;
 
     /// Submits, then waits until the device has finished all commands. Only submits where
-    /// [`can_wait`](DeviceStatus::can_wait) is false.
+    /// [`can_block`](DeviceStatus::can_block) is false.
     ///
     /// # Errors
     /// As [`Memory::submit`].
-    fn wait(&self) -> Result<(), DeviceError>;
+    fn wait_blocking(&self) -> Result<(), DeviceError>;
+
+    /// Submits, and waits asynchronously until the device has finished all commands. By default, calls
+    /// [`Memory::wait_blocking`].
+    ///
+    /// # Errors
+    /// As [`Memory::submit`].
+    fn wait(&self) -> impl Future<Output = Result<(), DeviceError>> + wgpu::WasmNotSend {
+        std::future::ready(self.wait_blocking())
+    }
 
     /// Creates a host-visible buffer for reads of `bytes` bytes in total.
     ///
@@ -128,7 +137,7 @@ pub trait Memory: DeviceStatus + DeviceResources {
         readback: Self::Readback,
     ) -> impl Future<Output = Result<Vec<u8>, DeviceError>> + wgpu::WasmNotSend;
 
-    /// As [`Memory::collect`], but blocks the calling thread.
+    /// Submits, blocks the calling thread until the device has finished all reads into `readback`, and returns their bytes.
     ///
     /// # Errors
     /// As [`Memory::submit`].

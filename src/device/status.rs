@@ -65,7 +65,7 @@ impl Future for Deferred {
 ///
 /// Each method has a default, which is right for a memory that cannot fail and answers at once. A GPU can be lost
 /// ([`DeviceStatus::check`], [`DeviceStatus::explain`]), frees destroyed segments later ([`DeviceStatus::reclaim`]), and in
-/// a browser answers only after the program has returned to the event loop ([`DeviceStatus::can_wait`] and the methods
+/// a browser answers only after the program has returned to the event loop ([`DeviceStatus::can_block`] and the methods
 /// below it).
 pub trait DeviceStatus: WasmNotSendSync + fmt::Debug + 'static {
     /// Checks that the memory is not known to have failed. Must be cheap, because every allocation calls this.
@@ -87,16 +87,8 @@ pub trait DeviceStatus: WasmNotSendSync + fmt::Debug + 'static {
 
     /// Returns whether the calling thread can wait for the device. False in browsers, where the device's answers arrive
     /// after the program has returned to the event loop.
-    fn can_wait(&self) -> bool {
+    fn can_block(&self) -> bool {
         true
-    }
-
-    /// As [`Memory::wait`], but asynchronous, and possible in browsers.
-    fn finished(&self) -> impl Future<Output = Result<(), DeviceError>> + wgpu::WasmNotSend
-    where
-        Self: Memory,
-    {
-        std::future::ready(self.wait())
     }
 
     /// Returns whether the device has accepted a segment of [`Memory::create_segment`].

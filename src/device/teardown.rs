@@ -129,7 +129,7 @@ pub(crate) fn note_thread() {
     let _ = ENDS.try_with(|_| ());
 }
 
-/// As [`note_thread`], for a thread of a pool.
+/// Registers that the calling thread, which is a thread of a pool, uses a driver. See [`note_thread`].
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn note_thread_of_pool() {
     gate::mark_thread_of_pool();

@@ -22,7 +22,7 @@ pub enum AllocateError {
     },
     /// In a browser: the limit has room only after the device has finished with released segments, for which nothing can
     /// wait here. Await [`Pool::synchronize`](crate::Pool::synchronize) and try again, or use
-    /// [`Pool::allocate_async`](crate::Pool::allocate_async).
+    /// [`Pool::allocate_accepted`](crate::Pool::allocate_accepted).
     #[error(
         "requested {}, and the device still uses {} of released segments: await `synchronize` and try again",
         Bytes(*requested),

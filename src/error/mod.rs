@@ -14,6 +14,7 @@ mod heap;
 mod holder;
 #[cfg(feature = "tensor")]
 mod kernel;
+mod number;
 mod open;
 mod options;
 mod out_of_memory;
@@ -39,6 +40,7 @@ pub use heap::*;
 pub use holder::{Holder, HolderGrowth, Site};
 #[cfg(feature = "tensor")]
 pub use kernel::KernelError;
+pub use number::Number;
 pub use open::OpenError;
 pub use options::OptionsError;
 pub use out_of_memory::{Gains, OutOfMemory};

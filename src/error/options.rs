@@ -1,6 +1,6 @@
 //! The errors of pool options.
 
-use super::Bytes;
+use super::{Bytes, Number};
 use thiserror::Error;
 
 /// The reason why a pool cannot be created with the given options.
@@ -37,13 +37,13 @@ pub enum OptionsError {
     #[error("a limit of {fraction} of the device's memory is not above 0 and at most 1")]
     Fraction {
         /// The requested share.
-        fraction: String,
+        fraction: Number,
     },
     /// [`PoolOptions::release_above`](crate::PoolOptions::release_above) is not above 0 and at most 1.
     #[error("release_above is {fraction}, a fraction of the limit that must be above 0 and at most 1")]
     ReleaseAbove {
         /// The requested fraction.
-        fraction: String,
+        fraction: Number,
     },
     /// The limit is a share of the device's memory, and the backend does not report the size of that memory.
     #[error("the backend doesn't tell how much memory the device has: set the limit in bytes")]
@@ -52,11 +52,11 @@ pub enum OptionsError {
 
 #[cfg(test)]
 mod tests {
-    use super::OptionsError;
+    use super::{Number, OptionsError};
 
     #[test]
     fn a_limit_by_share_says_why_it_is_refused() {
-        let error = OptionsError::Fraction { fraction: "1.5".into() };
+        let error = OptionsError::Fraction { fraction: Number(1.5) };
         assert_eq!(error.to_string(), "a limit of 1.5 of the device's memory is not above 0 and at most 1");
         let untold = "the backend doesn't tell how much memory the device has: set the limit in bytes";
         assert_eq!(OptionsError::TotalUnknown.to_string(), untold);

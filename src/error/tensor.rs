@@ -1,6 +1,6 @@
 //! The errors of tensor operations.
 
-use super::{AllocateError, DeviceError};
+use super::{AllocateError, DeviceError, Number};
 use thiserror::Error;
 
 /// The error of creating, viewing, reading or computing with tensors. The failed call has changed nothing.
@@ -47,7 +47,7 @@ pub enum TensorError {
         /// The argument's name.
         argument: &'static str,
         /// The number.
-        value: String,
+        value: Number,
         /// The range, as in "from 0 to 1".
         range: &'static str,
     },

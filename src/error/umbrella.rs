@@ -3,8 +3,8 @@
 #[cfg(feature = "serde")]
 use super::SnapshotFileError;
 use super::{
-    AllocateError, BudgetError, DeviceError, DryRunError, GrowthError, HeapError, InvariantBroken, OpenError,
-    OptionsError, PlanError, RepeatError,
+    AllocateError, BudgetError, DeviceError, DryRunError, GrowthError, HeapError, InvariantBroken, MaxBatchError,
+    OpenError, OptionsError, PlanError, RepeatError,
 };
 #[cfg(feature = "tensor")]
 use super::{KernelError, TensorError, WarmUpError};
@@ -58,6 +58,9 @@ pub enum Error {
     /// A dry run did not start.
     #[error(transparent)]
     DryRun(#[from] DryRunError),
+    /// The search for a batch has no result. Contains the error of the program in its umbrella form.
+    #[error(transparent)]
+    MaxBatch(MaxBatchError<Box<Error>>),
     /// A warm-up is incomplete.
     #[cfg(feature = "tensor")]
     #[error(transparent)]
@@ -83,6 +86,16 @@ pub enum Error {
     Invariant(#[from] InvariantBroken),
 }
 
+impl<E: Into<Error>> From<MaxBatchError<E>> for Error {
+    fn from(error: MaxBatchError<E>) -> Self {
+        Self::MaxBatch(match error {
+            MaxBatchError::Empty { first, last } => MaxBatchError::Empty { first, last },
+            MaxBatchError::Nested => MaxBatchError::Nested,
+            MaxBatchError::Program { n, error } => MaxBatchError::Program { n, error: Box::new(error.into()) },
+        })
+    }
+}
+
 /// A result whose error is [`Error`] unless another one is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -97,5 +110,15 @@ mod tests {
         let error = Error::from(AllocateError::from(refused.clone()));
         assert_eq!(error.to_string(), refused.to_string());
         assert!(error.source().is_none(), "transparent errors have the source of what they hold");
+    }
+
+    #[test]
+    fn the_error_of_a_search_keeps_the_number_and_the_cause() {
+        let cause = DeviceError::Refused { bytes: 1 << 20 };
+        let of_program = MaxBatchError::Program { n: 7, error: cause.clone() };
+        let error = Error::from(of_program.clone());
+        assert_eq!(error.to_string(), of_program.to_string());
+        let source = error.source().map(ToString::to_string);
+        assert_eq!(source, Some(cause.to_string()));
     }
 }

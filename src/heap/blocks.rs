@@ -128,7 +128,7 @@ impl Blocks {
         (block.generation == id.generation && matches!(block.state, State::Active { .. })).then_some(block)
     }
 
-    /// As [`Blocks::active`], mutable.
+    /// Returns the record of an id if the block is active, for changes.
     #[inline]
     pub(super) fn active_mut(&mut self, id: BlockId) -> Option<&mut Block> {
         let block = self.slots.get_mut(id.key())?;

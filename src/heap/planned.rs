@@ -168,7 +168,7 @@ impl Heap {
         keys.into_iter().map(|key| (self.id_of(key), self.blocks[key].offset, self.blocks[key].size)).collect()
     }
 
-    /// As [`Heap::blocks_of_planned`]: the slots.
+    /// Returns the slots of the active blocks of a planned segment, in the order of the offsets.
     pub(super) fn planned_blocks(&self, slot: u32) -> Vec<Key> {
         let is_inside = |&key: &Key| {
             let block = &self.blocks[key];

@@ -138,7 +138,8 @@ impl Tensor {
         }
     }
 
-    /// As [`Tensor::argmax`], with the axis kept in the shape, with size 1. Equals `torch.argmax(keepdim=True)`.
+    /// Returns the index, as u32, of the largest element along an axis, which keeps size 1 in the shape. See [`Tensor::argmax`]. Equals
+    /// `torch.argmax(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::argmax`].
@@ -150,7 +151,8 @@ impl Tensor {
         }
     }
 
-    /// Returns the index of the smallest element along an axis, as [`Tensor::argmax`]. Equals `torch.argmin`.
+    /// Returns the index, as u32, of the smallest element along an axis, which is removed from the shape. The first of several
+    /// equal elements; NaN counts as the smallest. Cost: see [`Tensor::argmax`]. Equals `torch.argmin`.
     ///
     /// # Errors
     /// As [`Tensor::argmax`].
@@ -162,7 +164,8 @@ impl Tensor {
         }
     }
 
-    /// As [`Tensor::argmin`], with the axis kept in the shape, with size 1. Equals `torch.argmin(keepdim=True)`.
+    /// Returns the index, as u32, of the smallest element along an axis, which keeps size 1 in the shape. See [`Tensor::argmin`]. Equals
+    /// `torch.argmin(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::argmax`].

@@ -39,7 +39,7 @@ impl Tensor {
         }
     }
 
-    /// As [`Tensor::clamp`], in place. Equals `torch.Tensor.clamp_`.
+    /// Limits each element to the range from `low` to `high`, in place. See [`Tensor::clamp`]. Equals `torch.Tensor.clamp_`.
     ///
     /// # Errors
     /// As [`Tensor::maximum_`].

@@ -3,7 +3,7 @@
 use super::fuse::fuse;
 use super::launch::check_pools;
 use super::loss::Reduction;
-use crate::error::TensorError;
+use crate::error::{Number, TensorError};
 use crate::tensor::{DType, Tensor};
 
 /// The options of [`Tensor::cross_entropy`], with PyTorch's defaults.
@@ -124,7 +124,7 @@ impl Classification {
             return Err(TensorError::DType { operation: name, left, right });
         }
         if !(0.0..=1.0).contains(&smoothing) {
-            let (argument, value) = ("label_smoothing", smoothing.to_string());
+            let (argument, value) = ("label_smoothing", Number(smoothing.into()));
             return Err(TensorError::Argument { operation: name, argument, value, range: "from 0 to 1" });
         }
         let mismatch = |right: &Tensor| {

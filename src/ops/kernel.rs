@@ -98,15 +98,15 @@ impl Pool {
         Ok(Kernel { pool: self.clone(), program, interface })
     }
 
-    /// As [`Pool::kernel`], but waits asynchronously until the device has accepted the kernel.
+    /// Compiles a WGSL entry point, and returns the kernel when the device has accepted it, for which it waits asynchronously.
     ///
-    /// On native targets this is [`Pool::kernel`]. A browser compiles the shader later and by stricter rules than naga:
+    /// On native targets this is [`Pool::kernel`], which returns the answer. Browsers compile the shader later and by stricter rules than naga:
     /// a kernel that only the browser refuses is an error here, and a [`Fault`](crate::Fault) of the pool after
     /// [`Pool::kernel`].
     ///
     /// # Errors
     /// As [`Pool::kernel`]; [`DeviceError::Validation`] with the browser's message.
-    pub async fn kernel_async(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
+    pub async fn kernel_accepted(&self, wgsl: &str, entry: &str) -> Result<Kernel, KernelError> {
         let (kernel, answer) = self.memory().defer_refusals(|| self.kernel(wgsl, entry));
         let kernel = kernel?;
         answer.await.map_err(TensorError::from)?;

@@ -69,7 +69,8 @@ impl<'a> Placed<'a> {
         Ok((Binding(self.tensor.in_one_block(operation)?), index(operation, self.offset / unit)?))
     }
 
-    /// As [`Placed::bind`], for a kernel without parameters for strides.
+    /// Returns the storage as a binding and the offset of the first element, for a kernel without parameters for strides. See
+    /// [`Placed::bind`].
     ///
     /// # Errors
     /// [`TensorError::NotContiguous`]: the kernel would access other elements. See [`Tensor::contiguous`].

@@ -28,7 +28,8 @@ impl Tensor {
         source.collected(&bytes)
     }
 
-    /// As [`Tensor::read`], but blocks the calling thread until the device has executed the commands recorded so far.
+    /// Copies the elements to the host, in row-major order, and blocks the calling thread until the device has executed the
+    /// commands recorded so far. Transfers what [`Tensor::read`] does.
     ///
     /// # Errors
     /// As [`Tensor::read`].
@@ -51,7 +52,8 @@ impl Tensor {
         elements.first().copied().ok_or_else(|| self.not_an_item())
     }
 
-    /// As [`Tensor::item`], but blocks the calling thread, which waits as by [`Tensor::read_blocking`].
+    /// Reads the only element of a tensor with one element, of any shape. Blocks the calling thread as
+    /// [`Tensor::read_blocking`]. Equals `torch.Tensor.item`.
     ///
     /// # Errors
     /// As [`Tensor::item`].
@@ -87,7 +89,7 @@ impl Tensor {
         })
     }
 
-    /// As [`Tensor::to_text`], but blocks the calling thread, which waits as by [`Tensor::read_blocking`].
+    /// Returns the elements as text, as [`Tensor::to_text`]. Blocks the calling thread as [`Tensor::read_blocking`].
     ///
     /// # Errors
     /// As [`Tensor::to_text`].
@@ -136,7 +138,8 @@ impl Tensor {
         }
     }
 
-    /// As [`Tensor::into_host`], but blocks the calling thread, which waits as by [`Tensor::read_blocking`].
+    /// Moves the tensor to the host, and returns its device memory to the pool: see [`Tensor::into_host`]. Blocks the calling
+    /// thread as [`Tensor::read_blocking`].
     ///
     /// # Errors
     /// As [`Tensor::into_host`].

@@ -134,7 +134,8 @@ impl Tensor {
         self.reduce("sum", [AS_IT_IS; 2], &axes, false, EmptyReduction::Zero)
     }
 
-    /// As [`Tensor::sum`], with the axes kept in the shape, with size 1. Equals `torch.sum(keepdim=True)`.
+    /// Returns the sum along axes, which keep size 1 in the shape. See [`Tensor::sum`]. Equals
+    /// `torch.sum(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::sum`].
@@ -154,7 +155,8 @@ impl Tensor {
         self.mean_along(&axes, false)
     }
 
-    /// As [`Tensor::mean`], with the axes kept in the shape, with size 1. Equals `torch.mean(keepdim=True)`.
+    /// Returns the mean along axes, which keep size 1 in the shape. See [`Tensor::mean`]. Equals
+    /// `torch.mean(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::mean`].
@@ -175,7 +177,8 @@ impl Tensor {
         self.reduce(AMAX, [largest(self.dtype()); 2], &axes, false, EmptyReduction::Refused)
     }
 
-    /// As [`Tensor::amax`], with the axes kept in the shape, with size 1. Equals `torch.amax(keepdim=True)`.
+    /// Returns the largest element along axes, which keep size 1 in the shape. See [`Tensor::amax`]. Equals
+    /// `torch.amax(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::amax`].
@@ -195,7 +198,8 @@ impl Tensor {
         self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, false, EmptyReduction::Refused)
     }
 
-    /// As [`Tensor::amin`], with the axes kept in the shape, with size 1. Equals `torch.amin(keepdim=True)`.
+    /// Returns the smallest element along axes, which keep size 1 in the shape. See [`Tensor::amin`]. Equals
+    /// `torch.amin(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::amax`].

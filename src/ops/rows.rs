@@ -262,7 +262,7 @@ impl Tensor {
         Ok(output)
     }
 
-    /// As [`over_rows`](Self::over_rows), of rows in one block, into a new tensor.
+    /// Runs a kernel over the rows of a contiguous tensor in one block, into a new tensor.
     fn over_rows_into(&self, rows: OnRows<'_>, output: &Self) -> Result<(), TensorError> {
         let OnRows { name, kernels, operation, operands, epsilon } = rows;
         let columns = self.shape()[self.rank() - 1];

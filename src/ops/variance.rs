@@ -46,7 +46,8 @@ impl Tensor {
         self.variance("var", &axes, correction, false)?.to(self.dtype())
     }
 
-    /// As [`Tensor::var`], with the axes kept in the shape, with size 1. Equals `torch.var(keepdim=True)`.
+    /// Returns the variance along axes, which keep size 1 in the shape. See [`Tensor::var`]. Equals
+    /// `torch.var(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::var`].
@@ -66,7 +67,8 @@ impl Tensor {
         self.variance("std", &axes, correction, false)?.sqrt()?.to(self.dtype())
     }
 
-    /// As [`Tensor::std`], with the axes kept in the shape, with size 1. Equals `torch.std(keepdim=True)`.
+    /// Returns the standard deviation along axes, which keep size 1 in the shape. See [`Tensor::std`]. Equals
+    /// `torch.std(keepdim=True)`.
     ///
     /// # Errors
     /// As [`Tensor::var`].

@@ -20,7 +20,7 @@ impl<M: Memory> Inner<M> {
         }
     }
 
-    /// As [`Inner::settle`], for a caller that holds the recorder.
+    /// Removes refused segments from the pool, for a caller that holds the recorder. See [`Inner::settle`].
     pub(super) fn settle_with(&self, commands: &mut M::Commands<'_>) {
         let mut state = self.state();
         if state.unanswered.is_empty() {

@@ -57,7 +57,8 @@ impl<M: Memory> Pool<M> {
         self.compact_up_to(u64::MAX)
     }
 
-    /// As [`Pool::compact`], but moves at most `max_bytes` bytes: for a program that compacts a little in each frame.
+    /// Moves at most `max_bytes` bytes of live blocks out of the sparsest segments, for a program that compacts a little in each
+    /// frame. See [`Pool::compact`].
     ///
     /// # Errors
     /// As [`Pool::compact`].
@@ -127,8 +128,8 @@ impl<M: Memory> Inner<M> {
         Ok(self.carry_out(plan, serve)?.and_then(|(_, block)| block.ok()))
     }
 
-    /// As [`Inner::gather`], and compacts segments with several holes until the request fits: blocks that fit no small
-    /// hole may fit a large one. Each step leaves one segment fewer with several holes.
+    /// Creates a hole for a request by compacting segments with several holes until [`Inner::gather`] serves the request: blocks
+    /// that fit no small hole may fit a large one. Each step leaves one segment fewer with several holes.
     pub(super) fn slide_and_gather(
         &self,
         pool: SubPool,
@@ -213,7 +214,7 @@ impl<M: Memory> Inner<M> {
             (bounds, state.heap.packing_bytes(pool, &bounds))
         };
         let Some(bytes) = bytes else { return Ok(None) };
-        if !self.memory.can_wait() {
+        if !self.memory.can_block() {
             // The new segment might be refused after blocks have moved into it.
             return Ok(None);
         }

@@ -92,9 +92,9 @@ impl<M: Memory> Inner<M> {
 }
 
 impl<M: Memory> Inner<M> {
-    /// As [`State::room`], after querying which released segments the device has finished with.
+    /// Returns the room below the limit, after querying which released segments the device has finished with. See [`State::room`].
     pub(super) fn refreshed_room(&self) -> u64 {
-        if !self.memory.can_wait() {
+        if !self.memory.can_block() {
             let unfinished = self.reclaim();
             self.state().unfinished = unfinished;
         }

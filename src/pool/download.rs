@@ -60,7 +60,8 @@ impl<M: Memory> Download<M> {
         self.inner.memory.collect(self.readback).await
     }
 
-    /// As [`Download::finish`], but blocks the calling thread until the device has finished the reads.
+    /// Submits, blocks the calling thread until the device has finished the reads, and returns the bytes of all ranges,
+    /// concatenated.
     ///
     /// # Errors
     /// As [`Download::finish`].

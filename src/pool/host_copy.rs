@@ -119,7 +119,7 @@ impl<M: Memory> Inner<M> {
                     if self.spill(id, contents) {
                         drop(tracker);
                         self.memory.drop_caches(CacheLevel::Buffers);
-                        self.memory.wait()?;
+                        self.memory.wait_blocking()?;
                         self.restore_all()?;
                         return Ok(Progress::Made);
                     }

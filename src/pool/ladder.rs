@@ -86,7 +86,7 @@ impl<M: Memory> Pool<M> {
         allocate(&self.inner, bytes, &Content::BYTES, Location::caller(), Sizing::Planned)
     }
 
-    /// As [`Pool::allocate`], with the dtype and shape of the tensor for the block's record.
+    /// Allocates a block of `bytes` bytes for a tensor, whose dtype and shape are in the block's record. See [`Pool::allocate`].
     #[cfg(feature = "tensor")]
     #[track_caller]
     pub(crate) fn allocate_as(&self, bytes: u64, content: &Content) -> Result<Storage<M>, AllocateError> {
@@ -211,7 +211,7 @@ impl<M: Memory> Inner<M> {
             self.count_wait();
             log::debug!("wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
             self.memory.drop_caches(CacheLevel::Buffers);
-            self.memory.wait()?;
+            self.memory.wait_blocking()?;
             self.reclaim();
         }
         let mut refused = match self.grow(requested, sizing) {
@@ -237,7 +237,7 @@ impl<M: Memory> Inner<M> {
                 }
             }
         }
-        if !self.memory.can_wait() {
+        if !self.memory.can_block() {
             let pending = self.reclaim();
             let state = self.state();
             let fits = |limit: u64| {
@@ -260,7 +260,7 @@ impl<M: Memory> Inner<M> {
 
     /// Counts a wait for the device, on a memory that can wait.
     pub(super) fn count_wait(&self) {
-        self.state().remedies.waits += u64::from(self.memory.can_wait());
+        self.state().remedies.waits += u64::from(self.memory.can_block());
     }
 
     /// Adds the bytes that the driver has freed to the report of the next trim. Returns the destroyed bytes that the driver
@@ -284,7 +284,8 @@ impl<M: Memory> Inner<M> {
         Ok(None)
     }
 
-    /// As [`Inner::grow`], after the arenas of repeated steps have become ordinary segments. `None` if there is no arena.
+    /// Turns the arenas of repeated steps into ordinary segments, and then serves the request as [`Inner::grow`]. `None` if
+    /// there is no arena.
     fn grow_without_arenas(&self, requested: NonZeroU64, sizing: Sizing) -> Option<Result<BlockId, NoGrowth>> {
         let arenas = self.state().give_up_arenas();
         for id in &arenas {

@@ -84,7 +84,7 @@ impl<M: Memory> Inner<M> {
             let released = self.release_idle()?;
             if refused.is_some() && (released || !waited) {
                 self.memory.drop_caches(CacheLevel::Buffers);
-                self.memory.wait()?;
+                self.memory.wait_blocking()?;
                 self.reclaim();
                 self.count_wait();
                 waited = true;
@@ -181,7 +181,7 @@ impl<M: Memory> Inner<M> {
                 return Ok(Progress::Made);
             }
         }
-        if !self.memory.can_wait() {
+        if !self.memory.can_block() {
             return Ok(progress);
         }
         for segment in self.shrinkable() {
@@ -222,7 +222,7 @@ fn log_hole(pool: SubPool, requested: NonZeroU64) {
 }
 
 impl<M: Memory> State<M> {
-    /// As [`Inner::any_hole`]. Also returns the sub-pool.
+    /// Allocates a hole of either sub-pool, trying the request's own sub-pool first. Also returns the sub-pool.
     fn any_hole(&mut self, requested: NonZeroU64) -> Option<(BlockId, SubPool)> {
         let own = self.heap.pool_for(requested);
         for pool in [own, own.other()] {

@@ -68,7 +68,7 @@ pub use warm_up::WarmUp;
 pub use weak::{WeakPool, WeakStorage};
 
 use crate::device::{ContextGuard, Fault, Gpu, Memory, Submit};
-use crate::error::{DeviceError, InvariantBroken, OpenError, OptionsError};
+use crate::error::{DeviceError, InvariantBroken, Number, OpenError, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
 use append::AppendLoops;
 use attribution::Attribution;
@@ -312,7 +312,7 @@ impl<M: Memory> Pool<M> {
     /// memory does not report its total. The limit is then unchanged.
     pub fn set_limit_fraction(&self, fraction: f64) -> Result<u64, OptionsError> {
         if !(fraction > 0.0 && fraction <= 1.0) {
-            return Err(OptionsError::Fraction { fraction: fraction.to_string() });
+            return Err(OptionsError::Fraction { fraction: Number(fraction) });
         }
         let total = self.inner.memory.total_bytes().ok_or(OptionsError::TotalUnknown)?;
         #[expect(clippy::cast_precision_loss, reason = "a share of bytes needs no more than 53 bits")]
@@ -352,13 +352,14 @@ impl<M: Memory> Pool<M> {
         if let Some(dry) = self.dry() {
             return dry.submit();
         }
-        let finished = self.inner.memory.finished().await;
+        let finished = self.inner.memory.wait().await;
         self.inner.settle();
         self.inner.note_submission();
         finished
     }
 
-    /// As [`Pool::synchronize`], but blocks the calling thread. Application callbacks run inside.
+    /// Submits, then blocks the calling thread until the device has finished everything recorded so far. Application callbacks
+    /// run inside. Equals `torch.cuda.synchronize`.
     ///
     /// # Errors
     /// As [`Pool::submit`].
@@ -371,7 +372,7 @@ impl<M: Memory> Pool<M> {
         return crate::device::block_on(self.synchronize());
         #[cfg(not(wgpu_pool_suspend))]
         {
-            self.inner.memory.wait()?;
+            self.inner.memory.wait_blocking()?;
             self.inner.note_submission();
             Ok(())
         }
@@ -399,7 +400,8 @@ impl Pool<Gpu> {
         Ok(Self::new(gpu, options)?)
     }
 
-    /// As [`Pool::request`], but blocks the calling thread.
+    /// Opens the best adapter with a device configured for pooling, and creates a pool on it. Blocks the calling thread until the
+    /// driver has answered.
     ///
     /// # Errors
     /// As [`Pool::request`].

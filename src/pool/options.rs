@@ -2,7 +2,7 @@
 
 use super::growth::{Growth, SMALLEST};
 use crate::device::{GpuOptions, MemoryLimits};
-use crate::error::OptionsError;
+use crate::error::{Number, OptionsError};
 use crate::heap::HeapOptions;
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ impl PoolOptions {
         if fraction > 0.0 && fraction <= 1.0 {
             Ok(())
         } else {
-            Err(OptionsError::ReleaseAbove { fraction: fraction.to_string() })
+            Err(OptionsError::ReleaseAbove { fraction: Number(fraction) })
         }
     }
 

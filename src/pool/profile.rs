@@ -58,7 +58,8 @@ impl Pool<Gpu> {
         Ok((result, Profile { dispatches: dispatches.collect(), untimed: timed.untimed }))
     }
 
-    /// As [`Pool::profile`], but blocks the calling thread.
+    /// Calls `act`, and returns the execution time of each kernel that any thread recorded meanwhile, as [`Pool::profile`]. Blocks
+    /// the calling thread while the device executes earlier commands and these.
     ///
     /// # Errors
     /// As [`Pool::profile`].

@@ -8,9 +8,9 @@ use std::num::NonZeroU64;
 use std::panic::Location;
 
 impl<M: Memory> Pool<M> {
-    /// As [`Pool::allocate`], but returns when the device has answered: the block's memory exists.
+    /// Allocates a block of `bytes` bytes, and returns it when the device has accepted the segment: the block's memory exists.
     ///
-    /// On native targets this is [`Pool::allocate`]. In a browser [`Pool::allocate`] cannot know whether the device
+    /// On native targets this is [`Pool::allocate`], which returns the answer. In a browser [`Pool::allocate`] cannot report whether the device
     /// refuses a new buffer; a refusal is reported later, as the [`Fault`](crate::Fault) of the pool. This call returns
     /// the refusal and no fault. Before that it releases all idle segments, waits for the device, and tries once more with a
     /// segment of exactly the size of the request.
@@ -18,7 +18,7 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// As [`Pool::allocate`].
     #[track_caller]
-    pub fn allocate_async(
+    pub fn allocate_accepted(
         &self,
         bytes: u64,
     ) -> impl Future<Output = Result<Storage<M>, AllocateError>> + wgpu::WasmNotSend {
@@ -27,7 +27,7 @@ impl<M: Memory> Pool<M> {
     }
 
     /// Ensures that a block of `bytes` bytes can be allocated without growing the pool, and that its memory exists on
-    /// the device. Waits as [`Pool::allocate_async`]. In a browser, blocks that fit into reserved memory cannot be
+    /// the device. Waits as [`Pool::allocate_accepted`]. In a browser, blocks that fit into reserved memory cannot be
     /// refused later.
     ///
     /// Another thread may allocate the reserved block first.
@@ -35,10 +35,11 @@ impl<M: Memory> Pool<M> {
     /// # Errors
     /// As [`Pool::allocate`].
     pub async fn reserve(&self, bytes: u64) -> Result<(), AllocateError> {
-        self.allocate_async(bytes).await.map(drop)
+        self.allocate_accepted(bytes).await.map(drop)
     }
 
-    /// As [`Pool::reserve`], but blocks the calling thread.
+    /// Ensures that a block of `bytes` bytes can be allocated without growing the pool, as [`Pool::reserve`], and blocks the
+    /// calling thread until the device has answered.
     ///
     /// # Errors
     /// As [`Pool::reserve`].

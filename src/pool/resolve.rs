@@ -48,7 +48,7 @@ impl<M: Memory> Inner<M> {
         self.resolve_blocks(storages.into_iter().filter_map(Storage::block)).map(Some)
     }
 
-    /// As [`Inner::resolve`], for blocks of this heap.
+    /// Locks the recorder and returns the locations of blocks of this heap. See [`Inner::resolve`].
     pub(super) fn resolve_blocks(
         &self,
         blocks: impl Iterator<Item = BlockId> + Clone,
@@ -73,7 +73,7 @@ impl<M: Memory> Inner<M> {
                 Err(DeviceError::Refused { .. }) if refusals < RESTORE_ATTEMPTS => {
                     refusals += 1;
                     drop(commands);
-                    self.memory.wait()?;
+                    self.memory.wait_blocking()?;
                 }
                 Err(error) => return Err(error),
             }

@@ -198,7 +198,7 @@ impl<M: Memory> Inner<M> {
                 Err(error) => return Err(error),
             }
             // Waiting frees staging memory and destroyed segments.
-            self.memory.wait()?;
+            self.memory.wait_blocking()?;
             let progressed = self.spilled_after(refused).is_none_or(|(_, left)| left < unwritten);
             attempts = if progressed { 0 } else { attempts + 1 };
             if attempts < RESTORE_ATTEMPTS {

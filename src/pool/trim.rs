@@ -45,8 +45,8 @@ impl<M: Memory> Pool<M> {
         self.trim_by(State::release_idle_segments)
     }
 
-    /// As [`Pool::trim`], but destroys only as many segments as necessary for the pool's reserved bytes to be at most
-    /// `bytes`, longest idle first. Segments with active blocks are never destroyed, so reserved bytes may stay above
+    /// Destroys segments without an active block, longest idle first, until the pool's reserved bytes are at most `bytes`. See
+    /// [`Pool::trim`]. Segments with active blocks are never destroyed, so reserved bytes may stay above
     /// `bytes`.
     #[expect(clippy::must_use_candidate, reason = "the result is for reports, and not the purpose of the call")]
     pub fn trim_to(&self, bytes: u64) -> Trimmed {

@@ -73,7 +73,7 @@ impl Budget {
         Err(BudgetError::Changed { path: self.path.clone(), requested, reserved, holders, variable: Self::UPDATE })
     }
 
-    /// As [`Budget::check`], for tests.
+    /// Compares the peaks with the file, in a test: a difference panics. See [`Budget::check`].
     ///
     /// # Panics
     /// With the message of the error.

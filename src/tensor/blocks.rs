@@ -26,7 +26,7 @@ pub(super) struct Several {
     starts: Vec<usize>,
 }
 
-/// As [`Blocks`], without keeping the memory allocated.
+/// The blocks of a tensor, without keeping the memory allocated.
 #[derive(Clone, Debug)]
 pub(super) enum WeakBlocks {
     One(WeakStorage),

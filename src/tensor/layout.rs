@@ -317,7 +317,7 @@ pub(crate) fn collapse<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
     collapsed
 }
 
-/// As [`collapse`], in place.
+/// Merges dimensions of several layouts of one shape in place, so that one iteration serves all of them.
 pub(crate) fn collapse_in_place(layouts: &mut [Layout]) {
     let Some(rank) = layouts.first().map(Layout::rank) else { return };
     let mut kept = 0;

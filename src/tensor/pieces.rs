@@ -24,7 +24,7 @@ pub(crate) fn pieces(operands: &[&Tensor], axes: usize) -> Option<Vec<Piece>> {
     divide(whole, &mut found).then_some(found)
 }
 
-/// As [`pieces`], along all axes of operands of one shape.
+/// Divides operands of one shape into pieces along all axes, such that each operand of a piece is in one block. See [`pieces`].
 ///
 /// # Errors
 /// [`TensorError::SeveralBlocks`] never occurs: a single element is in one block.

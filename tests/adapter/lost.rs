@@ -73,11 +73,11 @@ pub(super) const CALLS: [Call; 48] = [
         let wgsl = "@compute @workgroup_size(1) fn main() {}";
         pool.kernel(wgsl, "main").map(drop).map_err(of_kernel)
     }),
-    ("Pool::kernel_async", |pool, _| {
+    ("Pool::kernel_accepted", |pool, _| {
         let wgsl = "@compute @workgroup_size(1) fn main() {}";
-        pollster::block_on(pool.kernel_async(wgsl, "main")).map(drop).map_err(of_kernel)
+        pollster::block_on(pool.kernel_accepted(wgsl, "main")).map(drop).map_err(of_kernel)
     }),
-    ("Pool::allocate_async", |pool, _| Ok(drop(pollster::block_on(pool.allocate_async(10))?))),
+    ("Pool::allocate_accepted", |pool, _| Ok(drop(pollster::block_on(pool.allocate_accepted(10))?))),
     ("Pool::reserve", |pool, _| Ok(pollster::block_on(pool.reserve(large(pool)))?)),
     ("Pool::synchronize", |pool, _| Ok(pollster::block_on(pool.synchronize())?)),
     ("Pool::compact", |pool, _| pool.compact().map(|_| ()).map_err(TensorError::from)),

@@ -12,7 +12,7 @@ const TYPES: [&str; 10] = ["AdamW", "Download", "Fused", "Gpu", "Kernel", "Pool"
 /// Functions that the list of calls leaves out: why, the type, and the names.
 const EXCEPTIONS: [(&str, &str, &str); 12] = [
     ("takes no device that exists", "Gpu", "open"),
-    ("called by the functions of a pool", "Gpu", "collect collect_blocking submit wait finished readback"),
+    ("called by the functions of a pool", "Gpu", "collect collect_blocking submit wait wait_blocking readback"),
     ("called by an allocation", "Gpu", "create_segment create_host_segment"),
     ("stores a setting", "Gpu", "set_pipeline_cache"),
     ("takes no device that is in use", "Pool", "new from_device request request_blocking"),
@@ -34,8 +34,8 @@ const EXCEPTIONS: [(&str, &str, &str); 12] = [
         "launched as `add`, `add_` or `sum` is",
         "Tensor",
         "abs abs_ add_scaled_ amax amax_keepdim amin amin_keepdim argmax argmax_keepdim argmin argmin_keepdim avg_pool2d \
-         avg_pool2d_backward bmm cat ceil ceil_ clamp clamp_ conv2d conv2d_input conv2d_then conv2d_weight cos cos_ cross_entropy \
-         cross_entropy_backward div div_ div_floor div_floor_ div_trunc div_trunc_ eq exp_ floor floor_ fmod fmod_ fold gather ge gelu \
+         avg_pool2d_backward bmm cat ceil ceil_ clamp clamp_ conv2d conv2d_backward_input conv2d_backward_weight conv2d_then cos \
+         cos_ cross_entropy cross_entropy_backward div div_ div_floor div_floor_ div_trunc div_trunc_ eq exp_ floor floor_ fmod fmod_ fold gather ge gelu \
          gelu_ gelu_tanh gelu_tanh_ gt index_add_ index_select layer_norm le linear log log_ log_softmax lt matmul matmul_then max_pool2d \
          max_pool2d_backward maximum maximum_ mean mean_keepdim minimum minimum_ mse_loss mse_loss_backward mul mul_ ne neg neg_ pow pow_ \
          reciprocal reciprocal_ relu relu_ remainder remainder_ rms_norm round round_ rsqrt rsqrt_ scatter_add_ sigmoid sigmoid_ silu \

@@ -10,7 +10,7 @@ const DECIDED: [(&str, &str); 19] = [
     ("dry_run", "refuses to start twice"),
     ("max_batch", "by dry_run"),
     ("allocate", "by the ladder"),
-    ("allocate_async", "by the ladder"),
+    ("allocate_accepted", "by the ladder"),
     ("reserve", "by the ladder"),
     ("reserve_blocking", "by reserve"),
     ("compact", "by compact_up_to"),

@@ -34,6 +34,21 @@ pub(crate) fn links_to_missing_pages(library: &str, read: impl Fn(&str) -> Strin
     found
 }
 
+/// Returns the items of the lock order in a page or in the header of a source file, without line breaks.
+pub(crate) fn lock_order(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.strip_prefix("//!").unwrap_or(line).trim());
+    let list = lines.skip_while(|line| !line.starts_with("1. the GL context")).take_while(|line| !line.is_empty());
+    let mut items: Vec<String> = Vec::new();
+    for line in list {
+        match (line.split_once(". "), items.last_mut()) {
+            (Some((number, rest)), _) if number.parse::<u32>().is_ok() => items.push(rest.to_string()),
+            (_, Some(item)) => *item = format!("{item} {line}"),
+            (_, None) => {}
+        }
+    }
+    items
+}
+
 /// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read`
 /// returns the text of a file of the checkout.
 pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
@@ -128,7 +143,7 @@ pub(crate) fn unmentioned<'a>(page: &str, names: impl IntoIterator<Item = &'a st
 /// `docs/threads.md`.
 pub(crate) const WAITING: [(&str, &str); 15] = [
     ("src/pool/ladder.rs", "allocate"),
-    ("src/pool/reserve.rs", "allocate_async"),
+    ("src/pool/reserve.rs", "allocate_accepted"),
     ("src/pool/mod.rs", "submit"),
     ("src/pool/trim.rs", "trim"),
     ("src/pool/compact.rs", "compact"),
@@ -145,7 +160,7 @@ pub(crate) const WAITING: [(&str, &str); 15] = [
 ];
 
 /// The public functions of a source that are asynchronous or named `…_blocking`, and those of `also`, whose documentation does
-/// not say for what the function waits, and does not refer to another function.
+/// not say for what the function waits.
 pub(crate) fn silent_about_waiting(text: &str, also: &[&str]) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let mut missing: Vec<&str> = also.to_vec();
@@ -162,14 +177,36 @@ pub(crate) fn silent_about_waiting(text: &str, also: &[&str]) -> Vec<String> {
             continue;
         }
         let above = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with("#["));
-        let docs: Vec<&str> = above.filter_map(|line| line.strip_prefix("///")).collect();
-        let first = docs.last().map_or("", |line| line.trim());
-        if !first.starts_with("As [`") && !docs.iter().any(|line| line.to_lowercase().contains("wait")) {
+        let mut docs: Vec<&str> = above.filter_map(|line| line.strip_prefix("/// ")).collect();
+        docs.reverse();
+        let docs = docs.join(" ").to_lowercase();
+        if !docs.contains("wait") && !docs.contains("blocks the calling thread") {
             silent.push(format!("`{name}` does not say for what it waits"));
         }
     }
     silent.extend(missing.iter().map(|name| format!("there is no public function `{name}`")));
     silent
+}
+
+/// The numbers of the lines in which a documentation starts with a reference to another item, in place of a sentence that says what
+/// this item does.
+pub(crate) fn references_in_place_of_sentences(text: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut before = "";
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if (line.starts_with("/// As [`") || line.starts_with("/// As `")) && !before.starts_with("///") {
+            found.push(number);
+        }
+        before = line;
+    }
+    found
+}
+
+#[test]
+fn a_documentation_that_only_refers_is_noticed() {
+    let text =
+        "/// As [`read`], but blocks.\nfn a() {}\n\n/// Reads.\n///\n/// # Errors\n/// As [`read`].\nfn b() {}\n";
+    assert_eq!(references_in_place_of_sentences(text), [1]);
 }
 
 #[test]
@@ -181,7 +218,7 @@ fn a_function_that_waits_and_does_not_say_so_is_noticed() {
     for right in [
         "/// Waits for the device.",
         "/// One.\n    /// Blocks and\n    /// waits.",
-        "/// As [`Tensor::read`], but blocks.",
+        "/// Reads, and blocks the\n    /// calling thread.",
     ] {
         assert_eq!(of(&source(right, "pub fn write(&self)")), Vec::<String>::new(), "{right}");
     }

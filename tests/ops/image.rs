@@ -119,12 +119,12 @@ fn convolutions_of_no_channels_are_their_bias_and_of_no_outputs_empty() -> Outco
         let found = image.conv2d(&weight, Some(&bias), window.conv())?.read_blocking::<f32>()?;
         assert_eq!(found, [vec![1.0; 63], vec![2.0; 63]].concat());
         let gradient = zeros(&[1, 2, 7, 9])?;
-        assert_eq!(gradient.conv2d_input([1, 0, 7, 9], &weight, window.conv())?.shape(), [1, 0, 7, 9]);
-        assert_eq!(gradient.conv2d_weight(&image, [2, 0, 3, 3], window.conv())?.shape(), [2, 0, 3, 3]);
+        assert_eq!(gradient.conv2d_backward_input([1, 0, 7, 9], &weight, window.conv())?.shape(), [1, 0, 7, 9]);
+        assert_eq!(gradient.conv2d_backward_weight(&image, [2, 0, 3, 3], window.conv())?.shape(), [2, 0, 3, 3]);
         let (image, weight) = (zeros(&[1, 3, 7, 9])?, zeros(&[0, 3, 3, 3])?);
         let none = image.conv2d(&weight, None, window.conv())?;
         assert_eq!(none.shape(), [1, 0, 7, 9]);
-        let back = none.conv2d_input([1, 3, 7, 9], &weight, window.conv())?;
+        let back = none.conv2d_backward_input([1, 3, 7, 9], &weight, window.conv())?;
         assert_eq!(back.read_blocking::<f32>()?, vec![0.0; 189]);
     }
     Ok(())
@@ -142,8 +142,8 @@ fn gradients_of_convolutions_are_their_transposes() -> Outcome {
             let forward = image.conv2d(&weight, None, window.conv())?;
             let gradient = real(forward.shape(), &mut random).to_device(pool)?;
             let through = product(&forward, &gradient)?;
-            let by_input = product(&image, &gradient.conv2d_input(size, &weight, window.conv())?)?;
-            let by_weight = product(&weight, &gradient.conv2d_weight(&image, shape, window.conv())?)?;
+            let by_input = product(&image, &gradient.conv2d_backward_input(size, &weight, window.conv())?)?;
+            let by_weight = product(&weight, &gradient.conv2d_backward_weight(&image, shape, window.conv())?)?;
             assert!(
                 (through - by_input).abs() < 1e-4 && (through - by_weight).abs() < 1e-4,
                 "{window:?}: {through} {by_input} {by_weight}"
@@ -173,8 +173,8 @@ fn gradients_of_views_are_those_of_copies() -> Outcome {
         let part = |seed, channels| Tensor::randn(pool, [3, channels, 8, 7], seed)?.narrow(0, 1, 2);
         let (images, gradient) = (part(1, 2)?, part(2, 4)?);
         assert!(images.is_contiguous() && gradient.is_contiguous());
-        let of_views = gradient.conv2d_weight(&images, [4, 2, 3, 3], window.conv())?;
-        let of_copies = gradient.copied()?.conv2d_weight(&images.copied()?, [4, 2, 3, 3], window.conv())?;
+        let of_views = gradient.conv2d_backward_weight(&images, [4, 2, 3, 3], window.conv())?;
+        let of_copies = gradient.copied()?.conv2d_backward_weight(&images.copied()?, [4, 2, 3, 3], window.conv())?;
         assert_eq!(of_views.read_blocking::<f32>()?, of_copies.read_blocking::<f32>()?);
     }
     Ok(())
@@ -191,18 +191,18 @@ fn a_batch_on_a_device_that_binds_little_gives_what_its_images_give() -> Outcome
     let images = Tensor::rand(pool, size, 1)?;
     let weight = Tensor::rand(pool, shape, 2)?;
     let forward = images.conv2d(&weight, None, window.conv())?;
-    let by_input = forward.conv2d_input(size, &weight, window.conv())?;
-    let by_weight = forward.conv2d_weight(&images, shape, window.conv())?;
+    let by_input = forward.conv2d_backward_input(size, &weight, window.conv())?;
+    let by_weight = forward.conv2d_backward_weight(&images, shape, window.conv())?;
     let mut sum = vec![0.0_f64; 180];
     for image in 0..3 {
         let one = images.narrow(0, image, 1)?;
         let alone = one.conv2d(&weight, None, window.conv())?;
         let differs = fuse(|[x, y]| x.ne(y)).run([&alone, &forward.narrow(0, image, 1)?])?.sum(..)?;
         assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
-        let input = alone.conv2d_input([1, 4, 19, 20], &weight, window.conv())?;
+        let input = alone.conv2d_backward_input([1, 4, 19, 20], &weight, window.conv())?;
         let differs = fuse(|[x, y]| x.ne(y)).run([&input, &by_input.narrow(0, image, 1)?])?.sum(..)?;
         assert_eq!(differs.read_blocking::<u32>()?, [0], "image {image}");
-        let part = alone.conv2d_weight(&one, shape, window.conv())?.read_blocking::<f32>()?;
+        let part = alone.conv2d_backward_weight(&one, shape, window.conv())?.read_blocking::<f32>()?;
         sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(part));
     }
     for (found, wanted) in by_weight.read_blocking::<f32>()?.into_iter().zip(sum) {

@@ -89,8 +89,8 @@ fn a_convolution_in_groups_is_that_of_each_group() -> Outcome {
             let bias = Tensor::randn(pool, [outputs], 3)?;
             let found = x.conv2d(&weight, Some(&bias), options)?;
             let gradient = Tensor::randn(pool, found.shape(), 4)?;
-            let by_input = gradient.conv2d_input(x.shape(), &weight, options)?;
-            let by_weight = gradient.conv2d_weight(&x, weight.shape(), options)?;
+            let by_input = gradient.conv2d_backward_input(x.shape(), &weight, options)?;
+            let by_weight = gradient.conv2d_backward_weight(&x, weight.shape(), options)?;
             let alone = Conv2d { groups: 1, ..options };
             for group in 0..groups {
                 let (of_inputs, of_outputs) = (channels / groups, outputs / groups);
@@ -99,8 +99,8 @@ fn a_convolution_in_groups_is_that_of_each_group() -> Outcome {
                 let (weight, bias) = (part(&weight, 0, of_outputs)?, part(&bias, 0, of_outputs)?);
                 for (found, wanted) in [
                     (part(&found, 1, of_outputs)?, x.conv2d(&weight, Some(&bias), alone)?),
-                    (part(&by_input, 1, of_inputs)?, gradient.conv2d_input(x.shape(), &weight, alone)?),
-                    (part(&by_weight, 0, of_outputs)?, gradient.conv2d_weight(&x, weight.shape(), alone)?),
+                    (part(&by_input, 1, of_inputs)?, gradient.conv2d_backward_input(x.shape(), &weight, alone)?),
+                    (part(&by_weight, 0, of_outputs)?, gradient.conv2d_backward_weight(&x, weight.shape(), alone)?),
                 ] {
                     let far = found.sub(&wanted)?.abs()?.amax(..)?.item_blocking::<f32>()?;
                     assert!(found.shape() == wanted.shape() && far < 1e-3, "{channels} {groups}, {group}: {far}");
@@ -123,9 +123,9 @@ fn an_image_without_a_batch_axis_gives_what_a_batch_of_it_gives() -> Outcome {
     type Run<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TensorError>;
     let runs: [Run<'_>; 12] = [
         &|x| x.conv2d(&weight, None, options),
-        &|x| x.conv2d(&weight, None, options)?.conv2d_input(x.shape(), &weight, options),
-        &|x| x.conv2d(&weight, None, strided)?.conv2d_input(x.shape(), &weight, strided),
-        &|x| x.conv2d(&weight, None, options)?.conv2d_weight(x, weight.shape(), options)?.unsqueeze(0),
+        &|x| x.conv2d(&weight, None, options)?.conv2d_backward_input(x.shape(), &weight, options),
+        &|x| x.conv2d(&weight, None, strided)?.conv2d_backward_input(x.shape(), &weight, strided),
+        &|x| x.conv2d(&weight, None, options)?.conv2d_backward_weight(x, weight.shape(), options)?.unsqueeze(0),
         &|x| Ok(x.max_pool2d(max)?.0),
         &|x| {
             let (largest, places) = x.max_pool2d(max)?;

@@ -292,8 +292,8 @@ fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {
                 images.avg_pool2d(window.avg()).expect_err("no such window");
                 images.avg_pool2d_backward([1, 1, 4, 4], window.avg()).expect_err("no such window");
                 images.conv2d(&images, None, window.conv()).expect_err("no such window");
-                images.conv2d_input([1, 1, 4, 4], &images, window.conv()).expect_err("no such window");
-                images.conv2d_weight(&images, [1, 1, kernel, 1], window.conv()).expect_err("no such window");
+                images.conv2d_backward_input([1, 1, 4, 4], &images, window.conv()).expect_err("no such window");
+                images.conv2d_backward_weight(&images, [1, 1, kernel, 1], window.conv()).expect_err("no such window");
                 images.reshape([1, 4, 4])?.fold([4, 4], window.unfold()).expect_err("no such window");
             }
         }

@@ -149,10 +149,14 @@ fn convolutions_of_large_images_give_what_undivided_ones_give() -> Outcome {
             let [result, undivided] = results;
             let (result, undivided) = (result?, undivided?);
             near(&result, &undivided, "the convolution")?;
-            let by_images = result.conv2d_input(shape, &weight[0], window.conv())?;
-            near(&by_images, &undivided.conv2d_input(shape, &weight[1], window.conv())?, "the input gradient")?;
-            let by_weight = result.conv2d_weight(&images[0], weight[0].shape(), window.conv())?;
-            let wanted = undivided.conv2d_weight(&images[1], weight[1].shape(), window.conv())?;
+            let by_images = result.conv2d_backward_input(shape, &weight[0], window.conv())?;
+            near(
+                &by_images,
+                &undivided.conv2d_backward_input(shape, &weight[1], window.conv())?,
+                "the input gradient",
+            )?;
+            let by_weight = result.conv2d_backward_weight(&images[0], weight[0].shape(), window.conv())?;
+            let wanted = undivided.conv2d_backward_weight(&images[1], weight[1].shape(), window.conv())?;
             // Sums of thousands of products.
             let size = wanted.abs()?.amax(..)?.item_blocking::<f32>()?;
             near(&by_weight.div(size)?, &wanted.div(size)?, "the weight gradient")?;

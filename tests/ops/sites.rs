@@ -82,14 +82,14 @@ const CALLS: [Call; 58] = [
         )
     },
     |_, x, _| {
-        x.reshape([1, 4, 32, 32])?.conv2d_input(
+        x.reshape([1, 4, 32, 32])?.conv2d_backward_input(
             [1, 1, 33, 33],
             &x.narrow(1, 0, 1)?.narrow(0, 0, 16)?.reshape([4, 1, 2, 2])?,
             SLIDING.conv(),
         )
     },
     |_, x, _| {
-        x.reshape([1, 4, 32, 32])?.conv2d_weight(
+        x.reshape([1, 4, 32, 32])?.conv2d_backward_weight(
             &x.narrow(0, 0, 18)?.reshape([1, 1152])?.narrow(1, 0, 1089)?.reshape([1, 1, 33, 33])?,
             [4, 1, 2, 2],
             SLIDING.conv(),

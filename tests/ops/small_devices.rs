@@ -54,12 +54,20 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
         ("matmul_then", read(x.matmul_then(&x.t()?, Some(&row.narrow(0, 0, 20)?), Some(Activation::Relu)))),
         ("conv2d", read(images.conv2d(&kernel, Some(&row.narrow(0, 0, 4)?), window.conv()))),
         (
-            "conv2d_input",
-            read(images.conv2d(&kernel, None, window.conv())?.conv2d_input([2, 3, 8, 8], &kernel, window.conv())),
+            "conv2d_backward_input",
+            read(images.conv2d(&kernel, None, window.conv())?.conv2d_backward_input(
+                [2, 3, 8, 8],
+                &kernel,
+                window.conv(),
+            )),
         ),
         (
-            "conv2d_weight",
-            read(images.conv2d(&kernel, None, window.conv())?.conv2d_weight(&images, [4, 3, 3, 3], window.conv())),
+            "conv2d_backward_weight",
+            read(images.conv2d(&kernel, None, window.conv())?.conv2d_backward_weight(
+                &images,
+                [4, 3, 3, 3],
+                window.conv(),
+            )),
         ),
         ("max_pool2d", read(images.max_pool2d(Window::square(2).max()).map(|(largest, _)| largest))),
         ("upsample_bilinear", read(images.upsample_bilinear([5, 17], Corners::Outer))),

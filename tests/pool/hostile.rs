@@ -92,13 +92,13 @@ impl Memory for Hostile {
         self.host.submit(when)
     }
 
-    fn wait(&self) -> Result<(), DeviceError> {
+    fn wait_blocking(&self) -> Result<(), DeviceError> {
         act(&self.meanwhile.waiting);
         let budget = self.refuses.budget_after_wait.swap(0, Ordering::Relaxed);
         if budget > 0 {
             self.host.set_budget(budget);
         }
-        self.host.wait()
+        self.host.wait_blocking()
     }
 
     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {

@@ -3,6 +3,7 @@
 use crate::common::{Outcome, watchdog};
 use crate::subjects::{Adapter, SEGMENT, Subject, options, over_every_memory};
 use std::time::{Duration, Instant};
+use wgpu_pool::error::Number;
 use wgpu_pool::{AccountingMemory, Memory, OptionsError, Pool, PoolOptions, Storage};
 
 /// Short enough to be waited for.
@@ -161,7 +162,7 @@ fn a_fraction_that_is_none_is_refused() {
     for fraction in [0.0, -1.0, 1.01, f64::NAN, f64::INFINITY] {
         let options = PoolOptions { release_above: fraction, ..options() };
         let error = Pool::new(AccountingMemory::new(), options).expect_err("refused");
-        assert_eq!(error, OptionsError::ReleaseAbove { fraction: fraction.to_string() });
+        assert_eq!(error, OptionsError::ReleaseAbove { fraction: Number(fraction) });
     }
 }
 

@@ -94,7 +94,7 @@ impl<M: Memory> Loop<M> {
                             let limit = self.pool.limit().ok_or("without a limit nothing is refused")?;
                             let room = limit.saturating_sub(before.active.current) / 256 * 256;
                             // The guarantee of `Pool::allocate`.
-                            let is_due = self.pool.memory().can_wait()
+                            let is_due = self.pool.memory().can_block()
                                 && pins.is_empty()
                                 && bytes.next_multiple_of(256) <= room
                                 && bytes <= self.largest;

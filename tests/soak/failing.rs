@@ -50,8 +50,8 @@ impl Memory for Failing {
         self.host.submit(when)
     }
 
-    fn wait(&self) -> Result<(), DeviceError> {
-        self.host.wait()
+    fn wait_blocking(&self) -> Result<(), DeviceError> {
+        self.host.wait_blocking()
     }
 
     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {

@@ -120,7 +120,7 @@ impl Demo {
     /// # Errors
     /// Out of memory.
     pub async fn leak(&mut self, mib: u32) -> Answer<String> {
-        let block = self.pool.allocate_async(u64::from(mib) << 20).await.map_err(told)?;
+        let block = self.pool.allocate_accepted(u64::from(mib) << 20).await.map_err(told)?;
         block.set_label("deliberate leak");
         self.leaked.push(block);
         Ok(memory::leaked(&self.leaked))

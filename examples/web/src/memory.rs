@@ -91,7 +91,7 @@ pub(crate) async fn refuse(pool: &Pool) -> String {
     let limit = pool.limit();
     let highest = limit.unwrap_or_else(|| pool.stats().reserved.current);
     pool.set_limit(Some(highest));
-    let answer = pool.allocate_async(highest + BEYOND).await;
+    let answer = pool.allocate_accepted(highest + BEYOND).await;
     pool.set_limit(limit);
     match answer {
         Ok(_) => "The request was served.".into(),

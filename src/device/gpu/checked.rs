@@ -142,7 +142,8 @@ impl CheckedDevice {
         Ok((result, verdict))
     }
 
-    /// As `judged`, for a call whose failure makes every later use of its result fail.
+    /// Calls wgpu and returns the result if there was no error. For a call whose failure makes every later use of its result fail, so
+    /// that no verdict is needed.
     fn checked<T>(&self, act: impl FnOnce() -> T) -> Result<T, DeviceError> {
         self.judged(&Call::default(), act).map(|(result, _)| result)
     }

@@ -3,17 +3,20 @@
 //! # Locks
 //! This is the lock order of the whole crate, outermost first. A thread that holds a lock takes only locks further down
 //! the list:
-//! 1. the pool's growth lock (`pool/ladder.rs`): one thread at a time creates segments;
-//! 2. the recorder (here): the open encoder and its caches. Held while blocks are resolved and commands are recorded;
-//! 3. the heap (`pool/mod.rs`): arithmetic; with the recorder, also commands and buffers for moves, which run no callbacks;
-//! 4. leaf locks, whose holders take no other lock: the state of the submission queue, the idle staging buffers, the
-//!    bind-group layouts, the latched fault, the destroyed segments, the wakers of reads, the poller's state, the
-//!    timer's state, the list of threads, the program cache.
+//! 1. the GL context, on GL only: one thread at a time uses the context. This lock is reentrant, and the only one
+//!    that is held during calls of wgpu that run callbacks of the application;
+//! 2. the growth lock of a pool: one thread at a time creates segments;
+//! 3. the recorder of a device: the open batch and its caches. Held while blocks are resolved to locations and
+//!    commands are recorded;
+//! 4. the heap of a pool: arithmetic on blocks. For moves, also commands and buffers, with the recorder;
+//! 5. leaf locks, whose holders take no other lock: the state of the submission queue, idle staging buffers,
+//!    bind-group layouts, compiled programs, the latched fault, destroyed segments, the wakers of reads, the states
+//!    of the poller and the timer, the list of threads, the statistics of repeated steps, and the log of a dry run.
 //!
 //! A kernel that a warm-up has looked up is compiled under a lock of its own, by a thread that holds no other lock.
 //!
 //! wgpu runs the application's callbacks inside `Queue::submit` and `Device::poll`, on the calling thread. A callback
-//! may drop a tensor, read, or record. Therefore no lock is held across either call: a batch is appended to the
+//! may drop a tensor, read, or record. Therefore no lock but the first is held across either call: a batch is appended to the
 //! [submission] queue under the recorder's lock, and submitted without that lock.
 
 pub(crate) mod adapter;
@@ -364,12 +367,18 @@ impl Memory for Gpu {
         self.throttle(newest)
     }
 
-    fn wait(&self) -> Result<(), DeviceError> {
+    fn wait_blocking(&self) -> Result<(), DeviceError> {
         let newest = self.flush()?;
         #[cfg(not(target_arch = "wasm32"))]
         self.submission.wait_for(newest);
         #[cfg(target_arch = "wasm32")]
         let _ = newest;
+        self.check()
+    }
+
+    async fn wait(&self) -> Result<(), DeviceError> {
+        self.flush()?;
+        readback::finished(self).await;
         self.check()
     }
 
@@ -421,14 +430,8 @@ impl DeviceStatus for Gpu {
         self.loss_or(error)
     }
 
-    fn can_wait(&self) -> bool {
+    fn can_block(&self) -> bool {
         !cfg!(target_arch = "wasm32")
-    }
-
-    async fn finished(&self) -> Result<(), DeviceError> {
-        self.flush()?;
-        readback::finished(self).await;
-        self.check()
     }
 
     fn reclaim(&self) -> Reclaimed {
@@ -525,7 +528,7 @@ pub(crate) fn kernel_texts() -> Vec<(&'static str, String)> {
     texts
 }
 
-/// As [`lock`], but returns `None` if another thread holds the lock.
+/// Locks a mutex, ignoring poisoning, unless another thread holds the lock.
 #[cfg(not(target_arch = "wasm32"))]
 fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {

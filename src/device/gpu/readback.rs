@@ -140,7 +140,8 @@ impl GpuReadback {
         self.bytes()
     }
 
-    /// As `collect`, but blocks the calling thread, which polls the device itself, so that no thread has to be woken.
+    /// Returns the bytes of all reads. Blocks the calling thread, which polls the device itself, so that no thread has to be
+    /// woken.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn collect_blocking(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;

@@ -89,7 +89,7 @@ impl<const N: usize> Fused<N> {
         self.elementwise(name, &inputs, &kinds).run(self.dtype(&kinds))
     }
 
-    /// As [`Fused::run`], in the dtype of the computation, for callers that continue with the result: f16 is not rounded.
+    /// Evaluates the expression in the dtype of the computation, for callers that continue with the result: f16 is not rounded.
     #[track_caller]
     pub(super) fn run_unrounded_as(&self, name: &'static str, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
         let kinds = self.kinds(name, &inputs)?;

@@ -220,7 +220,7 @@ impl Blocks<'_> {
             let band = self.under(&windows)?;
             let gradient = gathered(&part(gradient, &batch, &windows)?)?;
             let shape = [batch.len(), self.images[1], band.rows.len(), self.images[3]];
-            let found = gradient.conv2d_input(shape, weight, self.padded(band.padding))?;
+            let found = gradient.conv2d_backward_input(shape, weight, self.padded(band.padding))?;
             // Other rows of the band have windows that are not in it.
             let own = rows.start.max(band.rows.start)..rows.end.min(band.rows.end);
             let found = found.narrow(2, own.start - band.rows.start, own.len())?;
@@ -238,7 +238,7 @@ impl Blocks<'_> {
             let band = self.under(&windows)?;
             let gradient = gathered(&part(gradient, &batch, &windows)?)?.to(number)?;
             let images = gathered(&part(images, &batch, &band.rows)?)?.to(number)?;
-            sums.add_(&gradient.conv2d_weight(&images, self.weight, self.padded(band.padding))?)?;
+            sums.add_(&gradient.conv2d_backward_weight(&images, self.weight, self.padded(band.padding))?)?;
         }
         Ok(sums)
     }

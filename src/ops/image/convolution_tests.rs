@@ -203,11 +203,12 @@ fn check(pool: &Pool, dtype: DType, case: Case, kernel: Option<Kernel>, limit: u
     forward.check(&found, spacing(dtype), &format!("forward {context}"));
     // A weight whose axes are permuted, as packing takes any strides.
     let permuted = weight.permute([3, 1, 0, 2])?.contiguous()?.permute([2, 1, 3, 0])?;
-    let found = with(kernel, limit, || gradient.conv2d_input(of_image, &permuted, options))?;
+    let found = with(kernel, limit, || gradient.conv2d_backward_input(of_image, &permuted, options))?;
     by_input.check(&found, spacing(dtype), &format!("by input {context}"));
     if kernel.is_none() && dtype == DType::F32 {
         for rows in [1, 2, of_result[2], 2 * of_result[2], 1000] {
-            let found = few_channels::forced::with(rows, || gradient.conv2d_input(of_image, &permuted, options))?;
+            let found =
+                few_channels::forced::with(rows, || gradient.conv2d_backward_input(of_image, &permuted, options))?;
             by_input.check(&found, spacing(dtype), &format!("by input, folded, {rows} rows, {context}"));
         }
     }
@@ -263,7 +264,7 @@ fn without_room_for_columns_the_gradient_by_the_input_is_computed_without_them()
     let Ok(pool) = Pool::request_blocking(options) else { return Ok(()) };
     let options = Conv2d { padding: 3.into(), ..Conv2d::default() };
     let (gradient, weight) = (Tensor::randn(&pool, [1, 64, 64, 64], 1)?, Tensor::randn(&pool, [64, 4, 7, 7], 2)?);
-    let run = || gradient.conv2d_input([1, 4, 64, 64], &weight, options)?.read_blocking::<f32>();
+    let run = || gradient.conv2d_backward_input([1, 4, 64, 64], &weight, options)?.read_blocking::<f32>();
     let wanted = run()?;
     let refused = pool.remedies().out_of_memory;
     let found = few_channels::forced::with(1000, run)?;
@@ -297,13 +298,13 @@ fn no_kernel_reads_elements_of_another_group_or_image() -> Result<(), TensorErro
     for kernel in KERNELS {
         let forward = with(kernel, 65_535, || image.conv2d(&weight, None, options))?;
         assert!(is_finite(&forward, 2)?, "forward {kernel:?}");
-        let by_input = with(kernel, 65_535, || gradient.conv2d_input([2, 6, 6, 7], &weight, options))?;
+        let by_input = with(kernel, 65_535, || gradient.conv2d_backward_input([2, 6, 6, 7], &weight, options))?;
         assert!(is_finite(&by_input, 2)?, "by input {kernel:?}");
     }
     let [image, gradient] = [&image, &gradient].map(|tensor| tensor.narrow(0, 0, 1));
     let (image, gradient) = (image?, gradient?);
     for kernel in [WeightKernel::Direct, WeightKernel::Single].into_iter().chain((0..5).map(WeightKernel::Tiled)) {
-        let run = || gradient.conv2d_weight(&image, [10, 3, 3, 3], options);
+        let run = || gradient.conv2d_backward_weight(&image, [10, 3, 3, 3], options);
         let found = weight_gradient::forced::with(kernel, run)?.narrow(0, 0, 5)?;
         assert!(found.read_blocking::<f32>()?.iter().all(|value| value.is_finite()), "{kernel:?}");
     }
@@ -365,7 +366,7 @@ fn every_kernel_gives_every_gradient_by_the_weight() -> Result<(), TensorError> 
             let mut wanted = Sums::new(of_weight);
             case.each(|from, tap, to| wanted.add(tap, g[to] * x[from]));
             for &kernel in &kernels {
-                let run = || gradient.conv2d_weight(&image, of_weight, case.options());
+                let run = || gradient.conv2d_backward_weight(&image, of_weight, case.options());
                 let found = weight_gradient::forced::with(kernel, run)?;
                 wanted.check(&found, spacing(dtype), &format!("{dtype} {case:?} {kernel:?}"));
             }
@@ -381,7 +382,7 @@ fn a_gradient_of_the_image_itself_is_possible() -> Result<(), TensorError> {
     let x = Tensor::randn(&pool, [2, 4, 6, 6], 1)?;
     let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
     let run = |x: &Tensor, y: &Tensor| -> Result<Vec<f32>, TensorError> {
-        let act = || y.conv2d_weight(x, [4, 4, 3, 3], options);
+        let act = || y.conv2d_backward_weight(x, [4, 4, 3, 3], options);
         weight_gradient::forced::with(WeightKernel::Tiled(1), act)?.read_blocking()
     };
     assert_eq!(run(&x, &x)?, run(&x, &x.copied()?)?);
@@ -440,7 +441,7 @@ fn every_kernel_multiplies_the_weight_by_the_zeros_of_the_padding() -> Result<()
             // The gradient by the weight: every tap under which the gradient is NaN, also those in the padding.
             let gradient = Tensor::full(&pool, found.shape(), 1.0_f32)?.to(dtype)?;
             gradient.narrow(0, 0, 1)?.narrow(1, 1, 1)?.narrow(2, 0, 1)?.narrow(3, 0, 1)?.fill_(f32::NAN)?;
-            let by_weight = gradient.conv2d_weight(&image, weight.shape(), options)?;
+            let by_weight = gradient.conv2d_backward_weight(&image, weight.shape(), options)?;
             let by_weight = by_weight.to(DType::F32)?.read_blocking::<f32>()?;
             let taps = by_weight.len() / 3;
             for (at, element) in by_weight.iter().enumerate() {

@@ -131,13 +131,13 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::conv2d`].
     #[track_caller]
-    pub fn conv2d_input(
+    pub fn conv2d_backward_input(
         &self,
         input: impl AsRef<[usize]>,
         weight: &Self,
         options: Conv2d,
     ) -> Result<Self, TensorError> {
-        let (name, input) = ("conv2d_input", input.as_ref());
+        let (name, input) = ("conv2d_backward_input", input.as_ref());
         let convolution = Convolution::new(name, input, weight.shape(), options)?;
         check_kinds(name, self, weight)?;
         self.check_shape(name, &shape_like(input, convolution.output()))?;
@@ -179,13 +179,13 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::conv2d`].
     #[track_caller]
-    pub fn conv2d_weight(
+    pub fn conv2d_backward_weight(
         &self,
         input: &Self,
         weight: impl AsRef<[usize]>,
         options: Conv2d,
     ) -> Result<Self, TensorError> {
-        let (name, weight) = ("conv2d_weight", weight.as_ref());
+        let (name, weight) = ("conv2d_backward_weight", weight.as_ref());
         let convolution = Convolution::new(name, input.shape(), weight, options)?;
         check_kinds(name, self, input)?;
         self.check_shape(name, &shape_like(input.shape(), convolution.output()))?;

@@ -173,7 +173,7 @@ pub(super) fn parts(sizes: &Sizes, kernel: Kernel, output: &Tensor) -> usize {
     }
 }
 
-/// As [`parts`], on a GPU: more than one where it would otherwise have too few workgroups for a long sum.
+/// Returns the parts of the K dimension on a GPU: more than one if the product would otherwise have too few workgroups for a long sum.
 fn parts_on_gpu(sizes: &Sizes, tile: [usize; 2]) -> usize {
     let parts = parts_that_fill(arithmetic::elements(&tile), sizes.tiles(tile));
     let parts = parts.min(sizes.depth / LEAST_PART).min(MOST_PARTS);

@@ -76,7 +76,7 @@ fn convolution(pool: &Pool, kernel: Option<CorrelationKernel>) -> Found {
     let Some(kernel) = kernel else { return image.conv2d(&weight, None, conv2d_options())?.read_blocking() };
     forced_correlation::with(kernel, || {
         let result = image.conv2d(&weight, None, conv2d_options())?;
-        let gradient = result.conv2d_input(IMAGE, &weight, conv2d_options())?;
+        let gradient = result.conv2d_backward_input(IMAGE, &weight, conv2d_options())?;
         Ok([result.read_blocking::<f32>()?, gradient.read_blocking()?].concat())
     })
 }
@@ -85,7 +85,7 @@ fn convolution(pool: &Pool, kernel: Option<CorrelationKernel>) -> Found {
 fn by_weight(pool: &Pool, kernel: WeightKernel, rows: usize) -> Found {
     let image = numbers(pool, &[1, 6, 2 * rows, 30])?;
     let result = numbers(pool, &[1, 9, rows, 32])?;
-    forced_weight::with(kernel, || result.conv2d_weight(&image, WEIGHT, conv2d_options()))?.read_blocking()
+    forced_weight::with(kernel, || result.conv2d_backward_weight(&image, WEIGHT, conv2d_options()))?.read_blocking()
 }
 
 fn max_pool() -> MaxPool2d {

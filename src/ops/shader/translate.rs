@@ -20,10 +20,10 @@ pub(in crate::ops) fn check(name: &str, wgsl: &str) {
     check_without_collecting(name, wgsl);
 }
 
-/// As `check`, for a text that tells the browser's compiler nothing new.
+/// Checks a kernel as [`check`] does, and does not append it to the file: for a text that tells the browser's compiler nothing new.
 ///
 /// # Panics
-/// As `check`.
+/// If the kernel breaks the grammar or cannot be written.
 pub(in crate::ops) fn check_without_collecting(name: &str, wgsl: &str) {
     check_grammar(name, wgsl);
     let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{}", error.emit_to_string(wgsl)));

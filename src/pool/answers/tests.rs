@@ -96,8 +96,12 @@ impl Memory for LateMemory {
         Ok(())
     }
 
-    fn wait(&self) -> Result<(), DeviceError> {
+    fn wait_blocking(&self) -> Result<(), DeviceError> {
         Ok(())
+    }
+
+    async fn wait(&self) -> Result<(), DeviceError> {
+        self.answer()
     }
 
     fn readback(&self, bytes: u64) -> Result<HostReadback, DeviceError> {
@@ -121,12 +125,8 @@ impl DeviceStatus for LateMemory {
         (result, Deferred::new(std::future::ready(self.answer())))
     }
 
-    fn can_wait(&self) -> bool {
+    fn can_block(&self) -> bool {
         false
-    }
-
-    async fn finished(&self) -> Result<(), DeviceError> {
-        self.answer()
     }
 
     fn reclaim(&self) -> Reclaimed {
@@ -224,7 +224,7 @@ fn a_refused_segment_leaves_the_pool_as_soon_as_it_is_idle() -> Outcome {
     let refusal = Err(DeviceError::Refused { bytes: 100 * MIB });
     assert_eq!(pool.memory().answer(), refusal);
     // A request that would fit in the refused segment is served from another one.
-    let other = pollster::block_on(pool.allocate_async(MIB))?;
+    let other = pollster::block_on(pool.allocate_accepted(MIB))?;
     other.write(0, b"more")?;
     check(&pool);
     assert_eq!(pool.stats().allocated.current, 102 * MIB);
@@ -265,11 +265,11 @@ fn using_a_refused_block_asks_the_device_again() -> Outcome {
 #[test]
 fn an_allocation_that_waits_for_the_answer_releases_what_is_idle_and_tries_again() -> Outcome {
     let pool = pool(8 * MIB)?;
-    drop(pollster::block_on(pool.allocate_async(6 * MIB))?);
+    drop(pollster::block_on(pool.allocate_accepted(6 * MIB))?);
     // The idle segment occupies the rest of the limit.
-    let block = pollster::block_on(pool.allocate_async(7 * MIB))?;
+    let block = pollster::block_on(pool.allocate_accepted(7 * MIB))?;
     block.write(0, b"here")?;
-    let error = pollster::block_on(pool.allocate_async(7 * MIB)).expect_err("there is no more");
+    let error = pollster::block_on(pool.allocate_accepted(7 * MIB)).expect_err("there is no more");
     let AllocateError::OutOfMemory(error) = error else { panic!("{error}") };
     assert_eq!((error.requested, error.refused), (7 * MIB, Some(7 * MIB)));
     assert_eq!(read(&pool, &block)?, b"here");
@@ -283,7 +283,7 @@ fn an_allocation_that_waits_for_the_answer_releases_what_is_idle_and_tries_again
 fn what_the_limit_lacks_is_an_error_of_its_own_only_if_released_segments_provide_it() -> Outcome {
     let options = PoolOptions { release_after: None, limit: Some(64 * MIB), ..PoolOptions::default() };
     let pool = Pool::new(LateMemory::new(u64::MAX), options)?;
-    drop(pollster::block_on(pool.allocate_async(40 * MIB))?);
+    drop(pollster::block_on(pool.allocate_accepted(40 * MIB))?);
     let error = pool.allocate(44 * MIB).expect_err("the device still uses the first segment");
     let AllocateError::Unfinished { requested, pending } = error else { panic!("{error}") };
     assert_eq!(requested, 44 * MIB);
@@ -292,7 +292,7 @@ fn what_the_limit_lacks_is_an_error_of_its_own_only_if_released_segments_provide
     let kept = pool.allocate(20 * MIB)?;
     let error = pool.allocate(60 * MIB).expect_err("the limit has no room");
     assert!(matches!(error, AllocateError::OutOfMemory(_)), "{error}");
-    drop(pollster::block_on(pool.allocate_async(44 * MIB))?);
+    drop(pollster::block_on(pool.allocate_accepted(44 * MIB))?);
     drop(kept);
     check(&pool);
     Ok(())
@@ -311,7 +311,7 @@ fn no_block_moves_from_or_to_a_segment_without_an_answer() -> Outcome {
             match random.u32(0..10) {
                 0..=4 => {
                     let bytes = 4 * random.u64(1..MIB);
-                    if let Ok(storage) = pollster::block_on(pool.allocate_async(bytes)) {
+                    if let Ok(storage) = pollster::block_on(pool.allocate_accepted(bytes)) {
                         let stamp = step.to_le_bytes();
                         storage.write(0, &stamp)?;
                         live.push((storage, stamp));

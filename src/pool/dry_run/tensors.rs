@@ -44,7 +44,7 @@ impl<M: Memory> Pool<M> {
 }
 
 impl<M: Memory> Storage<M> {
-    /// As [`Pool::refuse`].
+    /// Records in a dry run that a request for the storage's pool was refused before it reached the pool.
     #[track_caller]
     pub(crate) fn refuse(&self, error: &AllocateError) {
         self.inner().refuse(error);

@@ -155,7 +155,7 @@ impl<M: Memory> Inner<M> {
                 self.memory.submit(Submit::Soon)?;
             }
             if moved == MovedOut::NeedsReadback {
-                if !self.memory.can_wait() {
+                if !self.memory.can_block() {
                     return Err(DeviceError::Unsupported { feature: "MAPPABLE_PRIMARY_BUFFERS" });
                 }
                 moved = self.read_out(block, 0)?;

@@ -77,7 +77,7 @@ impl<M: Memory> Inner<M> {
                 Err(DeviceError::Refused { .. }) if refused < RESTORE_ATTEMPTS => {
                     refused += 1;
                     self.memory.drop_caches(CacheLevel::Buffers);
-                    self.memory.wait()?;
+                    self.memory.wait_blocking()?;
                 }
                 Err(error) => return Err(error),
             }
@@ -133,7 +133,7 @@ impl<M: Memory> Inner<M> {
             let Some(to) = self.location_of(&mut commands, target)? else { return Ok(written) };
             written = write_pieces::<M>(&mut commands, &to, bytes, written, STAGED_BYTES)?;
             drop(commands);
-            self.memory.wait()?;
+            self.memory.wait_blocking()?;
         }
         Ok(written)
     }

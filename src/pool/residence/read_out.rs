@@ -30,7 +30,7 @@ impl<M: Memory> Inner<M> {
     pub(super) fn read_out(&self, block: BlockId, allowance: u64) -> Result<MovedOut, DeviceError> {
         let size = {
             let mut state = self.state();
-            let Some(place) = state.movable_place(block).filter(|_| self.memory.can_wait()) else {
+            let Some(place) = state.movable_place(block).filter(|_| self.memory.can_block()) else {
                 return Ok(MovedOut::Stays);
             };
             if state.spilling.iter().flat_map(|spilling| &spilling.transit).any(|transit| transit.block == block) {

@@ -177,11 +177,13 @@ fn images_are_computed_in_f32() -> Outcome {
             let all = [image.clone(), weight.clone(), bias];
             on_both("conv2d", &all.each_ref(), 1, |x| x[0].conv2d(x[1], Some(x[2]), window.conv()))?;
             let gradient = some(pool, image.conv2d(&weight, None, window.conv())?.shape(), &mut random)?;
-            on_both("conv2d_input", &[&gradient, &weight], 1, |x| {
-                x[0].conv2d_input([2, 3, 9, 11], x[1], window.conv())
+            on_both("conv2d_backward_input", &[&gradient, &weight], 1, |x| {
+                x[0].conv2d_backward_input([2, 3, 9, 11], x[1], window.conv())
             })?;
             let shape = [5, 3, window.kernel[0], window.kernel[1]];
-            on_both("conv2d_weight", &[&gradient, &image], 1, |x| x[0].conv2d_weight(x[1], shape, window.conv()))?;
+            on_both("conv2d_backward_weight", &[&gradient, &image], 1, |x| {
+                x[0].conv2d_backward_weight(x[1], shape, window.conv())
+            })?;
             let window = Window::new(window.kernel, window.stride, [1, 0]);
             on_both("avg_pool2d", &[&image], 1, |x| x[0].avg_pool2d(window.avg()))?;
             on_both("max_pool2d", &[&image], 1, |x| Ok(x[0].max_pool2d(window.max())?.0))?;

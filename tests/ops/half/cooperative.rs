@@ -91,8 +91,8 @@ fn convolutions_by_cooperative_matrices_are_those_of_f32() -> Outcome {
             let wide_bias = bias.map(wide).transpose()?;
             let wanted = wide(&image)?.conv2d_then(&wide(&weight)?, wide_bias.as_ref(), options, activation)?;
             assert_rounded(&found, &wanted, 1, &format!("{channels} {outputs} {size:?} {kernel:?} {options:?}"));
-            let by_input = found.conv2d_input(image.shape(), &weight, options)?;
-            let wanted = wide(&found)?.conv2d_input(image.shape(), &wide(&weight)?, options)?;
+            let by_input = found.conv2d_backward_input(image.shape(), &weight, options)?;
+            let wanted = wide(&found)?.conv2d_backward_input(image.shape(), &wide(&weight)?, options)?;
             assert_rounded(&by_input, &wanted, 2, "by input");
         }
     }

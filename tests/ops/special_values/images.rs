@@ -105,12 +105,16 @@ fn products_and_convolutions_pass_on_nan_and_infinities() -> Outcome {
         assert_same(columns.fold([1, 5], window.unfold()), &[1.0, NAN, 3.0, INF, 1.0], "fold")?;
         let gradient = Tensor::from_slice(pool, &[1.0, NAN, 0.0, 1.0], [1, 1, 1, 4])?;
         assert_same(
-            gradient.conv2d_input([1, 1, 1, 5], &weight, window.conv()),
+            gradient.conv2d_backward_input([1, 1, 1, 5], &weight, window.conv()),
             &[1.0, NAN, NAN, 1.0, 1.0],
-            "conv2d_input",
+            "conv2d_backward_input",
         )?;
         let plain = Tensor::from_slice(pool, &[1.0_f32, 2.0, 3.0, 4.0, 5.0], [1, 1, 1, 5])?;
-        assert_same(gradient.conv2d_weight(&plain, [1, 1, 1, 2], window.conv()), &[NAN, NAN], "conv2d_weight")?;
+        assert_same(
+            gradient.conv2d_backward_weight(&plain, [1, 1, 1, 2], window.conv()),
+            &[NAN, NAN],
+            "conv2d_backward_weight",
+        )?;
     }
     // Mesa's software GL takes 20 seconds to compile a product.
     if let Some(pool) = adapter::shared() {

@@ -107,20 +107,20 @@ pub(super) fn convolutions() -> Vec<Row> {
         rows.push(
             Row::new("conv2d_then", ALL, vec![any(&size), any(&weight), any(&[outputs])], run, model).within(1e-5),
         );
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_input(size, x[1], window.conv())?]);
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_backward_input(size, x[1], window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&size);
             convolve(size, outputs, window, |i, w, r| add(&mut sums, &i, x[0].at(&r) * x[1].at(&w)));
             vec![sums]
         };
-        rows.push(Row::new("conv2d_input", ALL, vec![any(&result), any(&weight)], run, model).within(1e-5));
-        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_weight(x[1], weight, window.conv())?]);
+        rows.push(Row::new("conv2d_backward_input", ALL, vec![any(&result), any(&weight)], run, model).within(1e-5));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_backward_weight(x[1], weight, window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&weight);
             convolve(size, outputs, window, |i, w, r| add(&mut sums, &w, x[0].at(&r) * x[1].at(&i)));
             vec![sums]
         };
-        rows.push(Row::new("conv2d_weight", ALL, vec![any(&result), any(&size)], run, model).within(1e-5));
+        rows.push(Row::new("conv2d_backward_weight", ALL, vec![any(&result), any(&size)], run, model).within(1e-5));
     }
     rows
 }

@@ -44,7 +44,7 @@ impl ProgramDescriptor<'_> {
     }
 }
 
-/// As [`ProgramDescriptor`], for a compilation at a later time.
+/// The contents of a [`ProgramDescriptor`], owned, for a compilation at a later time.
 #[derive(Debug)]
 struct Text {
     label: Box<str>,

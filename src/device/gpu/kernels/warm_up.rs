@@ -103,7 +103,7 @@ fn run_empty(gpu: &Gpu, programs: &[Arc<Program>]) -> Result<(), DeviceError> {
             gpu.submit(Submit::Soon)?;
         }
     }
-    gpu.wait()
+    gpu.wait_blocking()
 }
 
 /// Compiles programs, on as many threads as the machine has processors; on GL, which serves one thread at a time, on this one.

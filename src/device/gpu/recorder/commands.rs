@@ -37,7 +37,8 @@ impl GpuCommands<'_> {
         self.checked_read(record)
     }
 
-    /// As `checked`, for a read, which is itself a way to wait for the device.
+    /// Records if the device is not known to have failed, however many batches wait for it: a read is itself a way to wait
+    /// for the device.
     fn checked_read(&mut self, record: impl FnOnce(&mut Self) -> Result<(), DeviceError>) -> Result<(), DeviceError> {
         self.gpu.check()?;
         record(self).map_err(|error| self.gpu.loss_or(error))

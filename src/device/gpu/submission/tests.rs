@@ -30,7 +30,7 @@ impl Program {
         Ok(Self { gpu, place })
     }
 
-    /// As `new`, with batches that never become old.
+    /// Creates a program whose batches never become old.
     fn without_age_limit() -> Result<Self, Box<dyn std::error::Error>> {
         let program = Self::new()?;
         program.gpu.submission.recorder().set_due_age(Duration::MAX);
@@ -95,7 +95,7 @@ fn a_program_far_ahead_of_the_submission_thread_encodes_batches_and_does_not_wai
     }
     assert_eq!(program.waiting(), [MAX_RECORDED, 5]);
     unblock.send(())?;
-    program.gpu.wait()?;
+    program.gpu.wait_blocking()?;
     assert_eq!(program.waiting(), [0, 0]);
     assert_eq!(program.finished(), MAX_RECORDED as u64 + 6);
     Ok(())
@@ -119,7 +119,7 @@ fn assert_throttled(when: Submit) -> Tested {
         unblock.send(())?;
         Ok(submissions.join().expect("the loop does not panic")?)
     })?;
-    program.gpu.wait()?;
+    program.gpu.wait_blocking()?;
     assert_eq!(program.finished(), 1001);
     Ok(())
 }
@@ -186,7 +186,7 @@ fn a_thread_that_waits_for_the_submission_thread_encodes_batches() -> Tested {
     }
     assert_eq!(program.waiting(), [3, 0]);
     std::thread::scope(|scope| -> Tested {
-        let waiting = scope.spawn(|| program.gpu.wait());
+        let waiting = scope.spawn(|| program.gpu.wait_blocking());
         until(|| program.waiting() == [0, 3] || program.waiting() == [0, 0]);
         unblock.send(())?;
         Ok(waiting.join().expect("waiting does not panic")?)
@@ -201,7 +201,7 @@ fn a_panicking_callback_does_not_end_the_submission_thread() -> Tested {
     for round in 1..4 {
         program.on_submission_thread(|| panic!("an intended panic in an application callback"))?;
         until(|| program.waiting() == [0, 0]);
-        program.gpu.wait()?;
+        program.gpu.wait_blocking()?;
         assert_eq!(program.finished(), round);
     }
     assert_eq!(program.gpu.check(), Ok(()));
@@ -220,7 +220,7 @@ fn a_panicking_callback_on_the_callers_thread_unwinds_to_the_caller_and_leaves_t
     let panic = std::panic::catch_unwind(submit).expect_err("the panic is the program's");
     assert_eq!(super::batch::message_of(&*panic), "an intended panic in an application callback");
     program.clear()?;
-    program.gpu.wait()?;
+    program.gpu.wait_blocking()?;
     assert_eq!((program.finished(), program.gpu.check()), (3, Ok(())));
     Ok(())
 }
@@ -245,7 +245,7 @@ fn an_invalid_batch_is_a_fault_that_can_be_cleared() -> Tested {
         assert_eq!(program.gpu.fault(), Some(fault.clone()));
         assert_eq!(program.gpu.clear_fault(), Some(fault));
         program.clear()?;
-        program.gpu.wait()?;
+        program.gpu.wait_blocking()?;
     }
     assert_eq!(seen.load(Ordering::Relaxed), 0, "the pool's error reached the application's handler");
     Ok(())
@@ -331,7 +331,7 @@ fn every_call_on_a_destroyed_device_returns_lost_without_a_notification() -> Tes
     type Call = fn(&Program) -> Result<(), DeviceError>;
     let calls: [Call; 5] = [
         |program| program.clear().and_then(|()| program.gpu.submit(Submit::Now)),
-        |program| program.clear().and_then(|()| program.gpu.wait()),
+        |program| program.clear().and_then(|()| program.gpu.wait_blocking()),
         |program| program.gpu.create_segment(256).map(drop),
         |program| program.gpu.readback(256).and_then(|readback| program.gpu.collect_blocking(readback)).map(drop),
         |program| {
@@ -395,7 +395,7 @@ fn the_device_is_destroyed_apart_from_calls_whichever_of_its_objects_is_dropped_
         let witness = Witness(sender);
         program.gpu.device.set_device_lost_callback(move |_, _| _ = &witness);
         program.batch()?;
-        program.gpu.wait()?;
+        program.gpu.wait_blocking()?;
         assert!(receiver.try_recv().is_err(), "the device still exists");
         end(program);
         assert_eq!(receiver.try_recv(), Ok(true));

@@ -130,9 +130,9 @@ async fn an_allocation_that_waits_for_the_answer_returns_memory_that_exists() ->
     let pool = pool().await;
     let mut held = Vec::new();
     for _ in 0..6 {
-        held.push(pool.allocate_async(256 << 20).await?);
+        held.push(pool.allocate_accepted(256 << 20).await?);
     }
-    let error = pool.allocate_async(REFUSED_BYTES).await.expect_err("there is no such memory");
+    let error = pool.allocate_accepted(REFUSED_BYTES).await.expect_err("there is no such memory");
     assert!(matches!(error, AllocateError::OutOfMemory(_)), "{error}");
     assert_eq!(pool.fault(), None);
     for (storage, byte) in held.iter().zip(1_u8..) {
@@ -145,7 +145,7 @@ async fn an_allocation_that_waits_for_the_answer_returns_memory_that_exists() ->
     }
     // Released memory serves the next request.
     held.clear();
-    pool.allocate_async(300 << 20).await?;
+    pool.allocate_accepted(300 << 20).await?;
     Ok(())
 }
 
@@ -183,7 +183,7 @@ async fn a_kernel_that_only_the_browser_refuses_is_reported_with_the_browsers_me
 async fn an_asynchronous_kernel_constructor_gives_the_verdict() -> Outcome {
     let pool = pool().await;
     let others = innocents(&pool).await?;
-    let error = pool.kernel_async(NOT_UNIFORM, "go").await.expect_err("the kernel is refused");
+    let error = pool.kernel_accepted(NOT_UNIFORM, "go").await.expect_err("the kernel is refused");
     assert!(error.to_string().contains("uniform control flow"), "{error}");
     assert_eq!(pool.fault(), None);
     check_innocents(&others).await?;
@@ -191,7 +191,7 @@ async fn an_asynchronous_kernel_constructor_gives_the_verdict() -> Outcome {
         @compute @workgroup_size(64) fn double(@builtin(global_invocation_id) id: vec3<u32>) {
             if id.x < arrayLength(&x) { x[id.x] *= 2.0; }
         }";
-    let kernel = pool.kernel_async(double, "double").await?;
+    let kernel = pool.kernel_accepted(double, "double").await?;
     kernel.dispatch(&[&others[0]], &[], [16, 1, 1])?;
     assert_eq!(others[0].read::<f32>().await?, vec![6.0; 1000]);
     Ok(())

@@ -138,7 +138,7 @@ async fn the_limit_holds_without_a_return_to_the_event_loop() -> Outcome {
     assert_eq!(pool.remedies().waits, 0, "nothing waited");
     // Awaiting needs no second try.
     for round in 0..6_u64 {
-        drop(pool.allocate_async((40 + 4 * (round % 3)) << 20).await?);
+        drop(pool.allocate_accepted((40 + 4 * (round % 3)) << 20).await?);
     }
     Ok(())
 }
