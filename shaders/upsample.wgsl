@@ -13,9 +13,11 @@ fn at(plane: u32, row: u32, column: u32) -> f32 {
     return f32(image[params.input_offset + place(plane, vec2(row, column), params.size)]);
 }
 
-// Exact for equal numbers; with weight 0 the result is `low`, even if `high` is NaN or infinite.
+// Exact for equal numbers; with weight 0 the result is `low`, even if `high` is NaN or infinite. Not `mix`, for which some
+// drivers subtract one number from the other: NaN of one infinite number, and an overflow of large ones.
 fn blend(low: f32, high: f32, weight: f32) -> f32 {
-    return select(mix(low, high, weight), low, (low == high) | (weight == 0.0));
+    let sum = low * (1.0 - weight) + high * weight;
+    return select(sum, low, (low == high) | (weight == 0.0));
 }
 
 @compute @workgroup_size(WORKGROUP)

@@ -221,6 +221,14 @@ impl Classification {
             });
             return gradient.run_as(self.name, [&likely, &self.targets, &classes, &count]);
         };
+        if self.smoothing == 0.0 {
+            // Weights of other classes than the target's have no part, not even times 0.
+            let gradient = fuse(|[likely, of_target, target, class, count]| {
+                let wanted = target.eq(class).select(of_target, 0.0_f32);
+                target.eq(ignored).select(0.0_f32, (likely * of_target - wanted) / count)
+            });
+            return gradient.run_as(self.name, [&likely, &of_targets, &self.targets, &classes, &count]);
+        }
         let scale = fuse(|[of_target, sum]| of_target * own + sum * other);
         let scale = scale.run_as(self.name, [&of_targets, &weights.sum(..)?])?;
         let gradient = fuse(|[likely, scale, weight, target, class, count]| {

@@ -68,6 +68,11 @@ impl<T: Copy> Array<T> {
         Array { shape: self.shape.clone(), elements: self.elements.iter().map(|&element| apply(element)).collect() }
     }
 
+    /// Element by element, in order.
+    pub(crate) fn map_each<R>(&self, apply: impl FnMut(T) -> R) -> Array<R> {
+        Array { shape: self.shape.clone(), elements: self.elements.iter().copied().map(apply).collect() }
+    }
+
     /// Element by element, the shapes broadcast to each other.
     pub(crate) fn zip(&self, other: &Self, apply: impl Fn(T, T) -> T) -> Self {
         let rank = self.shape.len().max(other.shape.len());

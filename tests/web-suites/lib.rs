@@ -76,7 +76,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::driver::a_device_without_free_memory_returns_an_error_and_stays_usable",
         ],
     ),
-    ("reads the files of the checkout", &["ops::special_values::coverage::*", "ops::table::names::*"]),
+    ("reads the files of the checkout", &["ops::table::special::every_*", "ops::table::names::*"]),
     (
         "callbacks run inside calls of the crate, whereas a browser runs them between tasks",
         &[

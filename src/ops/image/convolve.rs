@@ -122,7 +122,8 @@ impl Tensor {
     }
 
     /// Returns the gradient of [`Tensor::conv2d`] with respect to its input, which has the given shape. `self` is the
-    /// gradient of the result. Equals `torch.nn.grad.conv2d_input`.
+    /// gradient of the result. Equals `torch.nn.grad.conv2d_input`. Where taps of the window lie beyond the gradient, an infinite
+    /// weight or NaN may give NaN, which depends on the kernel: some multiply zeros there.
     ///
     /// Cost: as [`Tensor::conv2d`] of the gradient with as many multiplications as the convolution has: a stride adds
     /// neither zeros nor columns. The same memory. On GPUs, the gradient of an f32 input of at most 4 channels is the fold of matrix

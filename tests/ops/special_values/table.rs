@@ -102,22 +102,22 @@ macro_rules! binary {
 }
 
 /// The larger and the smaller number as `torch.maximum` and `torch.minimum`: f64's own drop a NaN.
-fn larger(x: f64, y: f64) -> f64 {
+pub(crate) fn larger(x: f64, y: f64) -> f64 {
     if x.is_nan() || y.is_nan() { f64::NAN } else { x.max(y) }
 }
 
-fn smaller(x: f64, y: f64) -> f64 {
+pub(crate) fn smaller(x: f64, y: f64) -> f64 {
     if x.is_nan() || y.is_nan() { f64::NAN } else { x.min(y) }
 }
 
 /// x - y · floor(x / y), of the exact quotient.
-fn remainder(x: f64, y: f64) -> f64 {
+pub(crate) fn remainder(x: f64, y: f64) -> f64 {
     let found = x % y;
     if found != 0.0 && (found < 0.0) != (y < 0.0) { found + y } else { found }
 }
 
 /// As Python's `x // y`, which has no value for an infinite x.
-fn floored(x: f64, y: f64) -> f64 {
+pub(crate) fn floored(x: f64, y: f64) -> f64 {
     if y == 0.0 {
         x / y
     } else if !x.is_finite() {
@@ -131,7 +131,7 @@ fn floored(x: f64, y: f64) -> f64 {
 
 /// Of the quotient rounded to f32.
 #[expect(clippy::cast_possible_truncation, reason = "operands are values of f32")]
-fn truncated(x: f64, y: f64) -> f64 {
+pub(crate) fn truncated(x: f64, y: f64) -> f64 {
     let quotient = x / y;
     if quotient.abs() < 16_777_216.0 { f64::from((x as f32 / y as f32).trunc()) } else { quotient.trunc() }
 }

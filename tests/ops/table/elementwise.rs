@@ -2,7 +2,8 @@
 
 use super::{ALL, FLOATS, Operand, Row, any, below, check, positive};
 use crate::common::Outcome;
-use crate::model::Array;
+use crate::model::{Array, gelu, gelu_tanh};
+use crate::special_values::table::{floored, larger, remainder, smaller, truncated};
 use wgpu_pool::{DType, Tensor, TensorError, f16, fuse};
 
 /// Shapes with odd sizes, with rows that kernels move as vec4, and with more dimensions than a kernel supports.
@@ -48,7 +49,7 @@ const UNARY: [UnaryRow; 19] = unary! {
     cos cos_, EVERY, FLOATS, any, libm::cos;
     tanh tanh_, EVERY, FLOATS, any, f64::tanh;
     sigmoid sigmoid_, EVERY, FLOATS, any, |x| 1.0 / (1.0 + (-x).exp());
-    relu relu_, EVERY, EVERY, any, |x| x.max(0.0);
+    relu relu_, EVERY, EVERY, any, |x| if x < 0.0 { 0.0 } else { x };
     silu silu_, FLOATS, FLOATS, any, |x| x / (1.0 + (-x).exp());
     gelu gelu_, FLOATS, FLOATS, any, gelu;
     gelu_tanh gelu_tanh_, FLOATS, FLOATS, any, gelu_tanh;
@@ -57,26 +58,55 @@ const UNARY: [UnaryRow; 19] = unary! {
     round round_, EVERY, FLOATS, any, f64::round_ties_even;
 };
 
-/// x / 2 · (1 + erf(x / √2)), with the error function by its series, which is exact for small x.
-pub(super) fn gelu(x: f64) -> f64 {
-    let z = x * std::f64::consts::FRAC_1_SQRT_2;
-    let (mut term, mut sum) = (z, z);
-    for n in 1..60 {
-        let n = f64::from(n);
-        term *= -z * z / n;
-        sum += term / (2.0 * n + 1.0);
-    }
-    0.5 * x * (1.0 + sum * std::f64::consts::FRAC_2_SQRT_PI)
+/// The model of an operation on one operand, of integers exact.
+pub(super) fn unary_on_dtype(name: &str, model: fn(f64) -> f64, dtype: DType) -> impl Fn(f64) -> f64 + use<> {
+    let squares = name == "square" && !dtype.is_floating_point();
+    move |x| if squares { power_of_integers(x, 2.0) } else { model(x) }
 }
 
-fn gelu_tanh(x: f64) -> f64 {
-    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
+/// The model of an operation on two operands, of integers exact: products modulo 2^32.
+pub(super) fn on_dtype(name: &str, model: fn(f64, f64) -> f64, dtype: DType) -> fn(f64, f64) -> f64 {
+    match name {
+        _ if dtype.is_floating_point() => model,
+        "mul" => product_of_integers,
+        "pow" => power_of_integers,
+        "div_trunc" => |x, y| (x / y).trunc(),
+        _ => model,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "integers of 32 bits")]
+fn product_of_integers(x: f64, y: f64) -> f64 {
+    let product = (x as i64).wrapping_mul(y as i64);
+    f64::from(product as i32)
+}
+
+/// x to the y, modulo 2^32; of a negative exponent the integer part.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integers of 32 bits")]
+fn power_of_integers(x: f64, y: f64) -> f64 {
+    if y < 0.0 {
+        return if x.abs() == 1.0 { x.powf(y) } else { 0.0 };
+    }
+    f64::from((x as i64 as i32).wrapping_pow(y as u32))
+}
+
+/// The dtypes of an operation that returns its result.
+pub(super) fn dtypes_of(name: &str) -> &'static [DType] {
+    let unary = UNARY.iter().map(|row| (row.0, row.1[0]));
+    let mut all = unary.chain(BINARY.iter().map(|row| (row.0, row.1[0])));
+    all.find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name} is not in the table")).1
+}
+
+/// Makes an operand of an operation on two.
+pub(super) fn operand_of(name: &str) -> fn(&[usize]) -> Operand {
+    BINARY.iter().find(|row| row.0 == name).unwrap_or_else(|| panic!("{name} is not in the table")).2
 }
 
 pub(super) fn unary() -> Vec<Row> {
     let all = UNARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
     all.map(|(&(name, [dtypes, _], of, run, _, model), shape)| {
-        Row::new(name, dtypes, vec![of(shape)], move |x| Ok(vec![run(x[0])?]), move |x, _| vec![x[0].map(model)])
+        let model = move |x: &[&Array<f64>], dtype: DType| vec![x[0].map(unary_on_dtype(name, model, dtype))];
+        Row::new(name, dtypes, vec![of(shape)], move |x| Ok(vec![run(x[0])?]), model)
     })
     .collect()
 }
@@ -88,7 +118,7 @@ pub(super) fn unary_in_place() -> Vec<Row> {
             run(x[0])?;
             Ok(vec![x[0].clone()])
         };
-        let model = move |x: &[&Array<f64>], _: DType| vec![x[0].map(model)];
+        let model = move |x: &[&Array<f64>], dtype: DType| vec![x[0].map(unary_on_dtype(name, model, dtype))];
         Row::new(&format!("{name}_"), dtypes_for(shape, dtypes), vec![of(shape)], run, model).writes(&[0])
     })
     .collect()
@@ -136,20 +166,20 @@ const BINARY: [BinaryRow; 11] = binary! {
     mul mul_, EVERY, EVERY, any, |x, y| x * y;
     div div_, EVERY, FLOATS, positive, |x, y| x / y;
     pow pow_, EVERY, EVERY, positive, f64::powf;
-    div_floor div_floor_, EVERY, EVERY, positive, |x, y| (x / y).floor();
-    div_trunc div_trunc_, EVERY, EVERY, positive, |x, y| (x / y).trunc();
-    remainder remainder_, EVERY, EVERY, positive, |x, y| x.rem_euclid(y);
+    div_floor div_floor_, EVERY, EVERY, positive, floored;
+    div_trunc div_trunc_, EVERY, EVERY, positive, truncated;
+    remainder remainder_, EVERY, EVERY, positive, remainder;
     fmod fmod_, EVERY, EVERY, positive, |x, y| x % y;
-    maximum maximum_, EVERY, EVERY, any, f64::max;
-    minimum minimum_, EVERY, EVERY, any, f64::min;
+    maximum maximum_, EVERY, EVERY, any, larger;
+    minimum minimum_, EVERY, EVERY, any, smaller;
 };
 
 pub(super) fn binary() -> Vec<Row> {
     let all = BINARY.iter().flat_map(|row| PAIRS.map(|pair| (row, pair)));
     all.map(|(&(name, [dtypes, _], of, (run, _), _, model), [left, right])| {
         let run = move |x: &[&Tensor]| Ok(vec![run(x[0], x[1])?]);
-        Row::new(name, dtypes_for(left, dtypes), vec![of(left), of(right)], run, move |x, _| {
-            vec![x[0].zip(x[1], model)]
+        Row::new(name, dtypes_for(left, dtypes), vec![of(left), of(right)], run, move |x, dtype| {
+            vec![x[0].zip(x[1], on_dtype(name, model, dtype))]
         })
         .detail(format_args!("{left:?} {right:?}"))
     })
@@ -165,7 +195,7 @@ pub(super) fn binary_in_place() -> Vec<Row> {
                 run(x[0], x[1])?;
                 Ok(vec![x[0].clone()])
             };
-            let model = move |x: &[&Array<f64>], _| vec![x[0].zip(x[1], model)];
+            let model = move |x: &[&Array<f64>], dtype| vec![x[0].zip(x[1], on_dtype(name, model, dtype))];
             let row = Row::new(&format!("{name}_"), dtypes_for(left, dtypes), vec![of(left), of(right)], run, model);
             row.writes(&[0]).detail(format_args!("{left:?} {right:?}"))
         })
@@ -197,7 +227,10 @@ pub(super) fn binary_in_place() -> Vec<Row> {
 pub(super) fn scalars() -> Vec<Row> {
     let all = BINARY.iter().flat_map(|row| SHAPES.map(|shape| (row, shape)));
     all.flat_map(|(&(name, [dtypes, in_place_dtypes], of, _, (run, in_place), model), shape)| {
-        let model = move |x: &[&Array<f64>], _| vec![x[0].map(|x| model(x, SCALAR))];
+        let model = move |x: &[&Array<f64>], dtype: DType| {
+            let model = on_dtype(name, model, dtype);
+            vec![x[0].map(|x| model(x, SCALAR))]
+        };
         let returning = move |x: &[&Tensor]| Ok(vec![run(x[0], x[0].dtype())?]);
         let changing = move |x: &[&Tensor]| {
             in_place(x[0], x[0].dtype())?;
@@ -216,7 +249,7 @@ pub(super) fn scalars() -> Vec<Row> {
 pub(super) fn bounds() -> Vec<Row> {
     let mut rows = Vec::new();
     for [shape, bound] in PAIRS {
-        let between = |x: f64, low: f64, high: f64| x.max(low).min(high);
+        let between = |x: f64, low: f64, high: f64| smaller(larger(x, low), high);
         let numbers = move |x: &[&Array<f64>], _: DType| vec![x[0].map(|x| between(x, 1.0, 2.0))];
         rows.push(Row::new(
             "clamp",
@@ -231,8 +264,8 @@ pub(super) fn bounds() -> Vec<Row> {
         };
         rows.push(Row::new("clamp_", dtypes_for(shape, ALL), vec![any(shape)], run, numbers).writes(&[0]));
         let tensors = move |x: &[&Array<f64>], _: DType| {
-            let low = x[0].zip(x[1], f64::max);
-            vec![low.zip(x[2], f64::min)]
+            let low = x[0].zip(x[1], larger);
+            vec![low.zip(x[2], smaller)]
         };
         let operands = || vec![any(shape), any(bound), any(shape)];
         rows.push(
@@ -327,12 +360,12 @@ pub(super) fn choices() -> Vec<Row> {
 }
 
 pub(super) fn casts() -> Vec<Row> {
-    fn to(number: f64, dtype: DType) -> f64 {
-        match dtype {
-            DType::I32 => number.trunc(),
-            // Negative integers keep their bits, and negative numbers become 0.
-            DType::U32 if number.fract() == 0.0 && number < 0.0 => number,
-            DType::U32 => number.trunc().max(0.0),
+    // Numbers saturate, integers keep their bits, and NaN becomes 0.
+    fn to(number: f64, from: DType, to: DType) -> f64 {
+        let whole = if number.is_nan() { 0.0 } else { number.trunc() };
+        match to {
+            DType::I32 if from.is_floating_point() => whole.clamp(f64::from(i32::MIN), f64::from(i32::MAX)),
+            DType::U32 if from.is_floating_point() => whole.clamp(0.0, f64::from(u32::MAX)),
             _ => number,
         }
     }
@@ -340,10 +373,7 @@ pub(super) fn casts() -> Vec<Row> {
     for target in ALL.iter().copied() {
         for (shape, source) in SHAPES.into_iter().flat_map(|shape| ALL.iter().map(move |&source| (shape, source))) {
             let run = move |x: &[&Tensor]| Ok(vec![x[0].to(target)?]);
-            let model = move |x: &[&Array<f64>], from: DType| {
-                let saturates = from.is_floating_point() && target == DType::U32;
-                vec![x[0].map(|x| to(if saturates { x.max(0.0) } else { x }, target))]
-            };
+            let model = move |x: &[&Array<f64>], from: DType| vec![x[0].map(|x| to(x, from, target))];
             rows.push(Row::new("to", &[source], vec![any(shape)], run, model).detail(target.name()).needs(target));
         }
     }

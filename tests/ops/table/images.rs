@@ -1,6 +1,6 @@
 //! Rows of operations on images, and of their gradients.
 
-use super::{ALL, FLOATS, Row, any, below, check};
+use super::{ALL, FLOATS, Row, any, below, check, rectified};
 use crate::common::Outcome;
 use crate::model::{Array, indices};
 use crate::window::Window;
@@ -38,13 +38,19 @@ fn stops(size: [usize; 4], window: Window) -> [usize; 2] {
 
 /// Every place of an image under every stop of a window: the stop, the tap of the window, and the place in the image.
 fn under(size: [usize; 4], window: Window) -> Vec<([usize; 2], [usize; 2], [usize; 2])> {
+    taps_of(size, window).into_iter().filter_map(|(stop, tap, place)| Some((stop, tap, place?))).collect()
+}
+
+/// A position of a window, a tap, and the place in the image.
+type Tap = ([usize; 2], [usize; 2], Option<[usize; 2]>);
+
+/// As [`under`], with the taps over the padding, which have no place.
+fn taps_of(size: [usize; 4], window: Window) -> Vec<Tap> {
     let mut found = Vec::new();
     for stop in indices(&stops(size, window)) {
         for tap in indices(&window.kernel) {
             let (stop, tap) = ([stop[0], stop[1]], [tap[0], tap[1]]);
-            if let Some(place) = window.under([size[2], size[3]], stop, tap) {
-                found.push((stop, tap, place));
-            }
+            found.push((stop, tap, window.under([size[2], size[3]], stop, tap)));
         }
     }
     found
@@ -64,20 +70,21 @@ fn zeros(shape: &[usize]) -> Array<f64> {
     Array::new(shape, || 0.0)
 }
 
-/// Calls `each` with the indices of an image, a weight and a result that a convolution multiplies and adds up.
+/// Calls `each` with the indices of an image, a weight and a result that a convolution multiplies and adds up; with none of an
+/// image for the zeros of the padding.
 fn convolve(
     size: [usize; 4],
     outputs: usize,
     window: Window,
-    mut each: impl FnMut([usize; 4], [usize; 4], [usize; 4]),
+    mut each: impl FnMut(Option<[usize; 4]>, [usize; 4], [usize; 4]),
 ) {
-    let under = under(size, window);
+    let taps = taps_of(size, window);
     for n in 0..size[0] {
         let channels = size[1] / window.groups;
         for (o, c) in (0..outputs).flat_map(|o| (0..channels).map(move |c| (o, c))) {
             let first = o / (outputs / window.groups) * channels;
-            for &(stop, within, place) in &under {
-                let image = [n, first + c, place[0], place[1]];
+            for &(stop, within, place) in &taps {
+                let image = place.map(|place| [n, first + c, place[0], place[1]]);
                 each(image, [o, c, within[0], within[1]], [n, o, stop[0], stop[1]]);
             }
         }
@@ -94,7 +101,7 @@ pub(super) fn convolutions() -> Vec<Row> {
         let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d(x[1], Some(x[2]), window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&result);
-            convolve(size, outputs, window, |i, w, r| add(&mut sums, &r, x[0].at(&i) * x[1].at(&w)));
+            convolve(size, outputs, window, |i, w, r| add(&mut sums, &r, i.map_or(0.0, |i| x[0].at(&i)) * x[1].at(&w)));
             vec![sums.zip(&x[2].reshape(&[outputs, 1, 1]), |sum, bias| sum + bias)]
         };
         rows.push(Row::new("conv2d", ALL, vec![any(&size), any(&weight), any(&[outputs])], run, model).within(1e-5));
@@ -102,7 +109,7 @@ pub(super) fn convolutions() -> Vec<Row> {
         let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_then(x[1], Some(x[2]), window.conv(), relu)?]);
         let model = move |x: &[&Array<f64>], dtype: DType| {
             let sums = model(x, dtype).remove(0);
-            vec![sums.map(|sum| if dtype == DType::U32 { sum } else { sum.max(0.0) })]
+            vec![sums.map(|sum| rectified(sum, dtype))]
         };
         rows.push(
             Row::new("conv2d_then", ALL, vec![any(&size), any(&weight), any(&[outputs])], run, model).within(1e-5),
@@ -110,14 +117,29 @@ pub(super) fn convolutions() -> Vec<Row> {
         let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_backward_input(size, x[1], window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&size);
-            convolve(size, outputs, window, |i, w, r| add(&mut sums, &i, x[0].at(&r) * x[1].at(&w)));
+            let product = |r: [usize; 4], w: [usize; 4]| x[0].at(&r) * x[1].at(&w);
+            convolve(size, outputs, window, |i, w, r| i.into_iter().for_each(|i| add(&mut sums, &i, product(r, w))));
             vec![sums]
         };
-        rows.push(Row::new("conv2d_backward_input", ALL, vec![any(&result), any(&weight)], run, model).within(1e-5));
+        // Every tap at every place, with zeros beyond the edges and between the strides: kernels may multiply some of them.
+        let beyond = move |x: &[&Array<f64>], dtype: DType| {
+            let mut sums = model(x, dtype).remove(0);
+            let channels = size[1] / window.groups;
+            for (index, w) in
+                indices(&size).iter().flat_map(|index| indices(&weight).into_iter().map(move |w| (index, w)))
+            {
+                if index[1] % channels == w[1] && index[1] / channels == w[0] / (outputs / window.groups) {
+                    add(&mut sums, index, 0.0 * x[1].at(&w));
+                }
+            }
+            vec![sums]
+        };
+        let row = Row::new("conv2d_backward_input", ALL, vec![any(&result), any(&weight)], run, model).within(1e-5);
+        rows.push(row.or(beyond));
         let run = move |x: &[&Tensor]| Ok(vec![x[0].conv2d_backward_weight(x[1], weight, window.conv())?]);
         let model = move |x: &[&Array<f64>], _: DType| {
             let mut sums = zeros(&weight);
-            convolve(size, outputs, window, |i, w, r| add(&mut sums, &w, x[0].at(&r) * x[1].at(&i)));
+            convolve(size, outputs, window, |i, w, r| add(&mut sums, &w, x[0].at(&r) * i.map_or(0.0, |i| x[1].at(&i))));
             vec![sums]
         };
         rows.push(Row::new("conv2d_backward_weight", ALL, vec![any(&result), any(&size)], run, model).within(1e-5));
@@ -170,11 +192,14 @@ pub(super) fn pools() -> Vec<Row> {
             Ok(vec![values, places])
         };
         let model = move |x: &[&Array<f64>], _: DType| {
-            let (mut most, mut places) = (Array::new(&result, || f64::NEG_INFINITY), zeros(&result));
+            let (mut most, mut places) = (Array::new(&result, || f64::NAN), zeros(&result));
+            let mut is_first = Array::new(&result, || true);
             for (n, c) in planes() {
                 for (stop, _, [row, column]) in under(size, window) {
                     let (at, value) = (place(&result, &[n, c, stop[0], stop[1]]), x[0].at(&[n, c, row, column]));
-                    if value > most.elements[at] {
+                    // As PyTorch: the first of equal elements, and the last NaN.
+                    if is_first.elements[at] || value > most.elements[at] || value.is_nan() {
+                        is_first.elements[at] = false;
                         most.elements[at] = value;
                         places.elements[at] = (row * width + column) as f64;
                     }
@@ -292,7 +317,9 @@ pub(super) fn sizes() -> Vec<Row> {
             let run = move |x: &[&Tensor]| Ok(vec![run(x[0], [down, across])?]);
             let model = move |x: &[&Array<f64>], _: DType| {
                 let mut found = zeros(&large);
-                each(Box::new(|from, to, weight| add(&mut found, &to, weight * x[0].at(&from))));
+                // An element next to the place has no part, not even times zero.
+                let part = |x: f64, weight: f64| if weight == 0.0 { 0.0 } else { x * weight };
+                each(Box::new(|from, to, weight| add(&mut found, &to, part(x[0].at(&from), weight))));
                 vec![found]
             };
             let detail = format!("{resampling:?}");
@@ -300,7 +327,8 @@ pub(super) fn sizes() -> Vec<Row> {
             let run = move |x: &[&Tensor]| Ok(vec![back(x[0], [height, width])?]);
             let model = move |x: &[&Array<f64>], _: DType| {
                 let mut found = zeros(&small);
-                each(Box::new(|from, to, weight| add(&mut found, &from, weight * x[0].at(&to))));
+                let part = |x: f64, weight: f64| if weight == 0.0 { 0.0 } else { x * weight };
+                each(Box::new(|from, to, weight| add(&mut found, &from, part(x[0].at(&to), weight))));
                 vec![found]
             };
             let row = Row::new(&format!("{name}_backward"), FLOATS, vec![any(&large)], run, model);

@@ -17,6 +17,7 @@ mod names;
 pub(crate) mod placing;
 mod products;
 mod reductions;
+mod special;
 mod warm_ups;
 mod whole;
 
@@ -89,6 +90,8 @@ pub(crate) struct Row {
     tolerance: f64,
     run: Run,
     model: Model,
+    /// What else an element may be if operands are not finite, by the choice of kernel.
+    other: Option<Model>,
 }
 
 impl Row {
@@ -111,6 +114,7 @@ impl Row {
             tolerance: 4e-6,
             run: Box::new(run),
             model: Box::new(model),
+            other: None,
         }
     }
 
@@ -141,6 +145,11 @@ impl Row {
         Self { same: false, ..self }
     }
 
+    /// Which results there may be instead if operands are infinite or NaN.
+    pub(crate) fn or(self, other: impl Fn(&[&Array<f64>], DType) -> Vec<Array<f64>> + 'static) -> Self {
+        Self { other: Some(Box::new(other)), ..self }
+    }
+
     pub(crate) fn within(self, tolerance: f64) -> Self {
         Self { tolerance, ..self }
     }
@@ -153,6 +162,22 @@ impl Row {
         let is_writable = !place.is_expanded() || !self.written.contains(&operand);
         is_writable && (place.is_contiguous() || !self.contiguous)
     }
+}
+
+/// A sum or product of integers as its dtype has it.
+fn wrapped(x: f64, dtype: DType) -> f64 {
+    let modulus = f64::from(u32::MAX) + 1.0;
+    match dtype {
+        DType::I32 => (x + modulus / 2.0).rem_euclid(modulus) - modulus / 2.0,
+        DType::U32 => x.rem_euclid(modulus),
+        _ => x,
+    }
+}
+
+/// max(x, 0), of a sum or product of integers as its dtype has it; NaN stays.
+fn rectified(x: f64, dtype: DType) -> f64 {
+    let x = wrapped(x, dtype);
+    if x < 0.0 { 0.0 } else { x }
 }
 
 /// New elements for an operand.

@@ -1,6 +1,6 @@
 //! Rows of products of matrices.
 
-use super::{ALL, FLOATS, Operand, Row, any, check};
+use super::{ALL, FLOATS, Operand, Row, any, check, rectified};
 use crate::common::Outcome;
 use crate::model::Array;
 use wgpu_pool::{Activation, DType, Tensor};
@@ -21,7 +21,7 @@ const SHAPES: [[&[usize]; 2]; 10] = [
 ];
 
 /// The product of matrices by its definition. Vectors become matrices, and batches broadcast.
-fn product(left: &Array<f64>, right: &Array<f64>) -> Array<f64> {
+pub(super) fn product(left: &Array<f64>, right: &Array<f64>) -> Array<f64> {
     let (is_row, is_column) = (left.shape.len() == 1, right.shape.len() == 1);
     let left = if is_row { left.reshape(&[1, left.shape[0]]) } else { left.clone() };
     let right = if is_column { right.reshape(&[right.shape[0], 1]) } else { right.clone() };
@@ -51,7 +51,7 @@ fn product(left: &Array<f64>, right: &Array<f64>) -> Array<f64> {
 }
 
 /// Sums of up to 64 products of numbers up to 2.
-const TOLERANCE: f64 = 4e-5;
+pub(super) const TOLERANCE: f64 = 4e-5;
 
 /// Kernels of tiles take a software driver a second each to compile, and are the same for integers.
 fn dtypes(shapes: [&[usize]; 2]) -> &'static [DType] {
@@ -84,7 +84,7 @@ pub(super) fn epilogues() -> Vec<Row> {
         let run = |x: &[&Tensor]| Ok(vec![x[0].matmul_then(x[1], Some(x[2]), Some(Activation::Relu))?]);
         let model = |x: &[&Array<f64>], dtype: DType| {
             let sums = product(x[0], x[1]).zip(x[2], |x, bias| x + bias);
-            vec![if dtype == DType::U32 { sums } else { sums.map(|x| x.max(0.0)) }]
+            vec![sums.map(|x| rectified(x, dtype))]
         };
         rows.push(Row::new("matmul_then", dtypes(shapes), operands.clone(), run, model).within(TOLERANCE));
         if shapes[1].len() == 2 {

@@ -4,6 +4,7 @@ use super::elementwise::dtypes_for;
 use super::{ALL, FLOATS, Row, any, below, check, positive};
 use crate::common::Outcome;
 use crate::model::{Array, indices};
+use crate::special_values::table::{larger, smaller};
 use wgpu_pool::{CrossEntropy, DType, Reduction, Tensor, TensorError};
 
 /// Shapes and the axes along which they are reduced, for each of the ways in which reductions go over their operand:
@@ -37,10 +38,10 @@ pub(super) fn reductions() -> Vec<Row> {
         ("sum_keepdim", ALL, true, |x, axes| x.sum_keepdim(axes), 0.0, |sum, x| sum + x),
         ("mean", FLOATS, false, |x, axes| x.mean(axes), 0.0, |sum, x| sum + x),
         ("mean_keepdim", FLOATS, true, |x, axes| x.mean_keepdim(axes), 0.0, |sum, x| sum + x),
-        ("amax", ALL, false, |x, axes| x.amax(axes), f64::NEG_INFINITY, f64::max),
-        ("amax_keepdim", ALL, true, |x, axes| x.amax_keepdim(axes), f64::NEG_INFINITY, f64::max),
-        ("amin", ALL, false, |x, axes| x.amin(axes), f64::INFINITY, f64::min),
-        ("amin_keepdim", ALL, true, |x, axes| x.amin_keepdim(axes), f64::INFINITY, f64::min),
+        ("amax", ALL, false, |x, axes| x.amax(axes), f64::NEG_INFINITY, larger),
+        ("amax_keepdim", ALL, true, |x, axes| x.amax_keepdim(axes), f64::NEG_INFINITY, larger),
+        ("amin", ALL, false, |x, axes| x.amin(axes), f64::INFINITY, smaller),
+        ("amin_keepdim", ALL, true, |x, axes| x.amin_keepdim(axes), f64::INFINITY, smaller),
     ];
     let mut rows = Vec::new();
     for (name, dtypes, keep, run, start, join) in kinds {
@@ -80,7 +81,7 @@ pub(super) fn variances() -> Vec<Row> {
     rows
 }
 
-/// The first index of the best element of each line along an axis.
+/// The first index of the best element, or of the first NaN, of each line along an axis.
 fn index_of_best(x: &Array<f64>, axis: usize, keep: bool, is_better: fn(&f64, &f64) -> bool) -> Array<f64> {
     let mut shape = x.shape.clone();
     shape[axis] = 1;
@@ -90,7 +91,10 @@ fn index_of_best(x: &Array<f64>, axis: usize, keep: bool, is_better: fn(&f64, &f
             index[axis] = along;
             x.at(&index)
         };
-        let better = |best: usize, along: usize| if is_better(&at(along), &at(best)) { along } else { best };
+        let better = |best: usize, along: usize| {
+            let (best_yet, next) = (at(best), at(along));
+            if !best_yet.is_nan() && (next.is_nan() || is_better(&next, &best_yet)) { along } else { best }
+        };
         (1..x.shape[axis]).fold(0, better) as f64
     });
     if keep {
@@ -124,8 +128,16 @@ pub(super) fn indices_of_extremes() -> Vec<Row> {
 
 /// exp(x) over its sum along an axis.
 fn softmax(x: &Array<f64>, axis: usize) -> Array<f64> {
-    let raised = x.map(f64::exp);
+    let most = x.fold(&[axis], true, f64::NEG_INFINITY, f64::max);
+    let raised = x.zip(&most, |x, most| (x - most).exp());
     raised.zip(&raised.fold(&[axis], true, 0.0, |sum, x| sum + x), |x, sum| x / sum)
+}
+
+/// The logarithm of softmax, which is finite where that is 0.
+fn log_softmax(x: &Array<f64>, axis: usize) -> Array<f64> {
+    let less = x.zip(&x.fold(&[axis], true, f64::NEG_INFINITY, f64::max), |x, most| x - most);
+    let sums = less.map(f64::exp).fold(&[axis], true, 0.0, |sum, x| sum + x);
+    less.zip(&sums, |x, sum| x - sum.ln())
 }
 
 /// (x - mean) / √(variance + epsilon), or x / √(mean of squares + epsilon), along the last axis.
@@ -153,7 +165,7 @@ pub(super) fn rows_of_rows() -> Vec<Row> {
         let model = move |x: &[&Array<f64>], _| vec![softmax(x[0], axis)];
         rows.push(Row::new("softmax", FLOATS, vec![any(shape)], run, model).detail(format_args!("{shape:?}")));
         let run = move |x: &[&Tensor]| Ok(vec![x[0].log_softmax(axis)?]);
-        let model = move |x: &[&Array<f64>], _| vec![softmax(x[0], axis).map(f64::ln)];
+        let model = move |x: &[&Array<f64>], _| vec![log_softmax(x[0], axis)];
         rows.push(Row::new("log_softmax", FLOATS, vec![any(shape)], run, model).within(2e-5));
     }
     for shape in [&[5, 7][..], &[3, 8], &[2, 2, 2, 2, 2, 2, 5], &[2, 1, 2, 2, 2, 3, 2, 4]] {
@@ -183,7 +195,7 @@ fn class_of(targets: &Array<f64>, index: &[usize]) -> usize {
 
 /// The losses of a classification and its gradient by the logits, by PyTorch's formulas.
 fn classification(x: &[&Array<f64>], ignored: usize, smoothing: f64, reduction: Reduction) -> [Array<f64>; 2] {
-    let (likely, targets) = (softmax(x[0], 1), x[1]);
+    let (likely, logarithms, targets) = (softmax(x[0], 1), log_softmax(x[0], 1), x[1]);
     let classes = likely.shape[1];
     let weight = |class: usize| x.get(2).map_or(1.0, |weights| weights.elements[class]);
     let at = |index: &[usize], class: usize| {
@@ -204,7 +216,11 @@ fn classification(x: &[&Array<f64>], ignored: usize, smoothing: f64, reduction: 
     };
     let loss = |index: &[usize]| {
         let target = class_of(targets, index);
-        let of_class = |class| -likely.at(&at(index, class)).ln() * weight(class) * part(target, class);
+        let of_class = |class| {
+            // A class without a part has none, not even times infinity.
+            let part = part(target, class);
+            if part == 0.0 { 0.0 } else { -logarithms.at(&at(index, class)) * weight(class) * part }
+        };
         if is_counted(index) { (0..classes).map(of_class).sum() } else { 0.0 }
     };
     let losses = Array::by_index(&targets.shape, loss);
@@ -212,8 +228,10 @@ fn classification(x: &[&Array<f64>], ignored: usize, smoothing: f64, reduction: 
         let mut index = full.to_vec();
         let class = index.remove(1);
         let target = class_of(targets, &index);
-        let total: f64 = (0..classes).map(|class| weight(class) * part(target, class)).sum();
-        let slope = likely.at(full) * total - weight(class) * part(target, class);
+        // Nor has its weight.
+        let weighed = |class: usize| if part(target, class) == 0.0 { 0.0 } else { weight(class) * part(target, class) };
+        let total: f64 = (0..classes).map(weighed).sum();
+        let slope = likely.at(full) * total - weighed(class);
         if is_counted(&index) { slope / count } else { 0.0 }
     };
     let result = match reduction {

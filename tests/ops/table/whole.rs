@@ -295,7 +295,7 @@ pub(super) fn steps() -> Vec<Row> {
                 let mean = 0.5 * mean + 0.5 * gradient;
                 let mean_square = 0.75 * mean_square + 0.25 * gradient * gradient;
                 let [unbiased, unbiased_square] = [mean / (1.0 - 0.25), mean_square / (1.0 - 0.5625)];
-                let x = x - 0.125 * 0.25 * x;
+                let x = x * (1.0 - 0.125 * 0.25);
                 [x - 0.125 * unbiased / (unbiased_square.sqrt() + 0.5), mean, mean_square]
             })
         };
