@@ -10,13 +10,13 @@ use crate::tensor::DType;
 
 /// A convolution: channels and outputs are those of a group.
 #[derive(Clone, Copy, Debug)]
-struct Case {
+pub(super) struct Case {
     batch: usize,
-    groups: usize,
-    channels: usize,
-    outputs: usize,
-    size: [usize; 2],
-    kernel: [usize; 2],
+    pub(super) groups: usize,
+    pub(super) channels: usize,
+    pub(super) outputs: usize,
+    pub(super) size: [usize; 2],
+    pub(super) kernel: [usize; 2],
     stride: [usize; 2],
     padding: [[usize; 2]; 2],
     dilation: [usize; 2],
@@ -35,7 +35,7 @@ const PLAIN: Case = Case {
 };
 
 /// Odd sizes, sizes around the tiles, and each option alone and with others.
-const CASES: [Case; 20] = [
+pub(super) const CASES: [Case; 20] = [
     PLAIN,
     // Windows in vec4s, and exactly a tile of outputs and of windows.
     Case { channels: 16, outputs: 64, size: [8, 8], ..PLAIN },
@@ -73,7 +73,7 @@ const CASES: [Case; 20] = [
 ];
 
 impl Case {
-    fn options(&self) -> Conv2d {
+    pub(super) fn options(&self) -> Conv2d {
         let [[top, bottom], [left, right]] = self.padding;
         let padding = Padding { top, bottom, left, right };
         Conv2d { stride: self.stride, padding, dilation: self.dilation, groups: self.groups }
@@ -86,7 +86,7 @@ impl Case {
         })
     }
 
-    fn shapes(&self) -> [[usize; 4]; 3] {
+    pub(super) fn shapes(&self) -> [[usize; 4]; 3] {
         let Self { batch, groups, channels, outputs, size, kernel, .. } = *self;
         let out = self.out();
         [
@@ -98,6 +98,11 @@ impl Case {
 
     /// Calls the function with the elements of image, weight and result of each product of the definition.
     fn each(&self, mut visit: impl FnMut(usize, usize, usize)) {
+        self.each_tap(|from, tap, to| from.into_iter().for_each(|from| visit(from, tap, to)));
+    }
+
+    /// As `each`, with the products of the padding, which have no element of an image.
+    pub(super) fn each_tap(&self, mut visit: impl FnMut(Option<usize>, usize, usize)) {
         let [image, weight, result] = self.shapes();
         let at = |shape: [usize; 4], index: [usize; 4]| {
             index.iter().zip(shape).fold(0, |element, (&index, size)| element * size + index)
@@ -112,12 +117,10 @@ impl Case {
                                     .checked_sub(self.padding[axis][0])
                                     .filter(|&place| place < self.size[axis])
                             };
-                            let (Some(from_row), Some(from_column)) = (under(0, row, y), under(1, column, x)) else {
-                                continue;
-                            };
                             let channel = o / self.outputs * self.channels + c;
+                            let place = under(0, row, y).zip(under(1, column, x));
                             visit(
-                                at(image, [n, channel, from_row, from_column]),
+                                place.map(|(row, column)| at(image, [n, channel, row, column])),
                                 at(weight, [o, c, y, x]),
                                 at(result, [n, o, row, column]),
                             );
@@ -172,7 +175,7 @@ fn operand(pool: &Pool, dtype: DType, shape: [usize; 4], seed: u64) -> Result<(T
 }
 
 /// Runs `act` with a kernel, if one is given, and a limit of loop iterations.
-fn with<R>(kernel: Option<Kernel>, limit: u64, act: impl FnOnce() -> R) -> R {
+pub(super) fn with<R>(kernel: Option<Kernel>, limit: u64, act: impl FnOnce() -> R) -> R {
     let act = || with_loop_limit(limit, act);
     match kernel {
         Some(kernel) => forced::with(kernel, act),
@@ -220,7 +223,7 @@ fn spacing(dtype: DType) -> f64 {
     if dtype == DType::F16 { 1.0 / 1024.0 } else { 0.0 }
 }
 
-fn dtypes(pool: &Pool) -> Result<&'static [DType], TensorError> {
+pub(super) fn dtypes(pool: &Pool) -> Result<&'static [DType], TensorError> {
     let has_f16 = with_gpu(&Tensor::zeros(pool, [1], DType::F32)?, crate::device::Gpu::has_f16);
     Ok(if has_f16 { &[DType::F32, DType::F16] } else { &[DType::F32] })
 }
@@ -237,7 +240,7 @@ const KERNELS: [Option<Kernel>; 8] = [
 ];
 
 /// Kernels and dtypes. Software drivers take seconds to compile a tiled kernel; there only one tile has f16.
-fn kernels_and_dtypes(pool: &Pool) -> Result<Vec<(Option<Kernel>, DType)>, TensorError> {
+pub(super) fn kernels_and_dtypes(pool: &Pool) -> Result<Vec<(Option<Kernel>, DType)>, TensorError> {
     let is_software = with_gpu(&Tensor::zeros(pool, [1], DType::F32)?, crate::device::Gpu::is_software);
     let all = dtypes(pool)?.iter().flat_map(|&dtype| KERNELS.map(|kernel| (kernel, dtype)));
     let is_slow = |(kernel, dtype): &(Option<Kernel>, DType)| {

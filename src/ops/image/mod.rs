@@ -13,6 +13,8 @@ mod patches;
 mod pool;
 mod resample;
 #[cfg(all(test, not(target_arch = "wasm32")))]
+mod special_tests;
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 mod weight_gradient;
 

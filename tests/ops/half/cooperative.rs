@@ -98,3 +98,45 @@ fn convolutions_by_cooperative_matrices_are_those_of_f32() -> Outcome {
     }
     Ok(())
 }
+
+/// Where the result in f32 is NaN or infinite, that of f16 is, and nowhere else: by the zeros of the padding as well.
+#[test]
+fn special_values_go_where_they_go_in_f32() -> Outcome {
+    let Some(pool) = pool() else { return Ok(()) };
+    let mut random = Random::new(173);
+    let mut operand = |shape: &[usize], one_in: usize| -> Result<Tensor, TensorError> {
+        let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        let number = |random: &mut Random| Array::<f32>::whole(&[1], random).elements[0];
+        let mut each = || if random.below(one_in) == 0 { special[random.below(3)] } else { number(&mut random) };
+        Array::new(shape, &mut each).to_device(&pool)?.to(DType::F16)
+    };
+    let assert_alike = |found: &Tensor, wanted: &Tensor, what: &str| -> Outcome {
+        let [found, wanted] = [found.to(DType::F32)?.read_blocking::<f32>()?, wanted.read_blocking::<f32>()?];
+        let class = |x: f32| (x.is_nan(), if x.is_infinite() { x } else { 0.0 });
+        let wrong = found.iter().zip(&wanted).position(|(&found, &wanted)| class(found) != class(wanted));
+        assert!(wrong.is_none(), "{what}: element {wrong:?}");
+        Ok(())
+    };
+    let wide = |tensor: &Tensor| tensor.to(DType::F32);
+    for (channels, outputs, padding, groups) in [(33, 129, 1, 1), (16, 128, 2, 1), (68, 80, 1, 2)] {
+        let options = Conv2d { padding: padding.into(), groups, ..Conv2d::default() };
+        let image = operand(&[2, channels, 9, 11], 3000)?;
+        let weight = operand(&[outputs, channels / groups, 3, 3], 3000)?;
+        let found = image.conv2d(&weight, None, options)?;
+        let wanted = wide(&image)?.conv2d(&wide(&weight)?, None, options)?;
+        assert_alike(&found, &wanted, &format!("{channels} {outputs} {options:?}"))?;
+        let gradient = operand(found.shape(), 20_000)?;
+        let found = gradient.conv2d_input(image.shape(), &weight, options)?;
+        let wanted = wide(&gradient)?.conv2d_input(image.shape(), &wide(&weight)?, options)?;
+        assert_alike(&found, &wanted, &format!("by input {channels} {outputs} {options:?}"))?;
+        let found = gradient.conv2d_weight(&image, weight.shape(), options)?;
+        let wanted = wide(&gradient)?.conv2d_weight(&wide(&image)?, weight.shape(), options)?;
+        assert_alike(&found, &wanted, &format!("by weight {channels} {outputs} {options:?}"))?;
+    }
+    for [rows, depth, columns] in [[128, 128, 128], [136, 160, 264], [33, 96, 48]] {
+        let (left, right) = (operand(&[rows, depth], 4000)?, operand(&[depth, columns], 4000)?);
+        let wanted = wide(&left)?.matmul(&wide(&right)?)?;
+        assert_alike(&left.matmul(&right)?, &wanted, &format!("{rows} {depth} {columns}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! NaN and infinities in the operands of every kernel for convolutions: they go where the definition with the zeros of the padding
+//! says, and nowhere else.
+
+use super::convolution_tests::{CASES, Case, dtypes, kernels_and_dtypes, with};
+use super::few_channels;
+use super::weight_gradient::{self, Kernel as WeightKernel};
+use crate::error::TensorError;
+use crate::pool::{Pool, PoolOptions};
+use crate::tensor::{DType, Tensor, arithmetic};
+
+/// Numbers of which one in so many is special: NaN and infinities of both signs.
+fn operand(pool: &Pool, dtype: DType, shape: [usize; 4], seed: usize) -> Result<(Tensor, Vec<f64>), TensorError> {
+    // Few enough that some sums have one, and others none.
+    let one_in = arithmetic::elements(&shape).clamp(4, 40);
+    let each = |at: usize| {
+        let mixed = (at + 7 * seed + 1).wrapping_mul(2_654_435_761) % 65_521;
+        match mixed % one_in {
+            0 => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][mixed / one_in % 3],
+            _ => (mixed % 7) as f32 - 3.0,
+        }
+    };
+    let elements: Vec<f32> = (0..arithmetic::elements(&shape)).map(each).collect();
+    let tensor = Tensor::from_slice(pool, &elements, shape)?.to(dtype)?;
+    Ok((tensor, elements.into_iter().map(f64::from).collect()))
+}
+
+/// Whether two numbers are both finite, both NaN, or the same infinity.
+fn is_alike(found: f32, wanted: f64) -> bool {
+    let class = |x: f64| (x.is_nan(), if x.is_infinite() { x } else { 0.0 });
+    class(f64::from(found)) == class(wanted)
+}
+
+#[track_caller]
+fn check(found: &Tensor, wanted: &[f64], others: &[f64], context: &str) -> Result<(), TensorError> {
+    let found = found.to(DType::F32)?.read_blocking::<f32>()?;
+    assert_eq!(found.len(), wanted.len(), "{context}");
+    for (at, &found) in found.iter().enumerate() {
+        let is_right = is_alike(found, wanted[at]) || is_alike(found, others[at]);
+        assert!(is_right, "{context}: element {at} is {found}, not {} or {}", wanted[at], others[at]);
+    }
+    Ok(())
+}
+
+fn zeros(shape: [usize; 4]) -> Vec<f64> {
+    vec![0.0; arithmetic::elements(&shape)]
+}
+
+#[test]
+fn convolutions_of_special_values_multiply_the_zeros_of_the_padding() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    for case in CASES {
+        let [of_image, of_weight, of_result] = case.shapes();
+        for (kernel, dtype) in kernels_and_dtypes(&pool)? {
+            let context = format!("{dtype} {case:?} {kernel:?}");
+            let (image, x) = operand(&pool, dtype, of_image, 1)?;
+            let (weight, w) = operand(&pool, dtype, of_weight, 2)?;
+            let (gradient, g) = operand(&pool, dtype, of_result, 3)?;
+            let (mut forward, mut by_input) = (zeros(of_result), zeros(of_image));
+            case.each_tap(|from, tap, to| {
+                forward[to] += from.map_or(0.0, |from| x[from]) * w[tap];
+                from.into_iter().for_each(|from| by_input[from] += g[to] * w[tap]);
+            });
+            let found = with(kernel, 65_535, || image.conv2d(&weight, None, case.options()))?;
+            check(&found, &forward, &forward, &format!("forward {context}"))?;
+            let beyond = with_every_tap(&case, &by_input, &w);
+            let found = with(kernel, 65_535, || gradient.conv2d_input(of_image, &weight, case.options()))?;
+            check(&found, &by_input, &beyond, &format!("by input {context}"))?;
+            if kernel.is_none() && dtype == DType::F32 {
+                let run = || gradient.conv2d_input(of_image, &weight, case.options());
+                // With groups it is computed by another kernel.
+                let others = if case.groups > 1 { &beyond } else { &by_input };
+                check(&few_channels::forced::with(2, run)?, &by_input, others, &format!("folded {context}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The input gradient, with the products of each weight and 0 for taps beyond the gradient and between its strides.
+fn with_every_tap(case: &Case, by_input: &[f64], weight: &[f64]) -> Vec<f64> {
+    let Case { groups, channels, outputs, size, kernel, .. } = *case;
+    let (plane, taps) = (size[0] * size[1], kernel[0] * kernel[1]);
+    let each = by_input.iter().enumerate().map(|(at, sum)| {
+        let channel = at / plane % (groups * channels);
+        let (group, channel) = (channel / channels, channel % channels);
+        let of_output = |output: usize| ((group * outputs + output) * channels + channel) * taps;
+        let zeros = (0..outputs).flat_map(|output| &weight[of_output(output)..][..taps]).map(|weight| 0.0 * weight);
+        sum + zeros.sum::<f64>()
+    });
+    each.collect()
+}
+
+#[test]
+fn weight_gradients_of_special_values_multiply_the_zeros_of_the_padding() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let kernels = [WeightKernel::Direct, WeightKernel::Single].into_iter().chain((0..5).map(WeightKernel::Tiled));
+    for (kernel, &dtype) in
+        kernels.flat_map(|kernel| dtypes(&pool).unwrap_or_default().iter().map(move |dtype| (kernel, dtype)))
+    {
+        for case in CASES {
+            let [of_image, of_weight, of_result] = case.shapes();
+            let (image, x) = operand(&pool, dtype, of_image, 1)?;
+            let (gradient, g) = operand(&pool, dtype, of_result, 3)?;
+            let mut wanted = zeros(of_weight);
+            case.each_tap(|from, tap, to| wanted[tap] += g[to] * from.map_or(0.0, |from| x[from]));
+            let run = || gradient.conv2d_weight(&image, of_weight, case.options());
+            let found = weight_gradient::forced::with(kernel, run)?;
+            check(&found, &wanted, &wanted, &format!("{dtype} {case:?} {kernel:?}"))?;
+        }
+    }
+    Ok(())
+}
