@@ -4,11 +4,8 @@
 use crate::common::{Outcome, adapter, watchdog};
 use crate::submission::during_a_submission;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use wgpu_pool::{DType, Pool, PoolOptions, Tensor};
-
-/// Far more than the time until a callback runs.
-const SOON: Duration = Duration::from_secs(30);
 
 /// Registers a callback for completed work that drops a tensor, allocates, records, reads and trims. Then repeats `act`
 /// until the callback has run.
@@ -35,7 +32,7 @@ fn callback_during(what: &str, pool: Pool, act: impl Fn(&Pool) + Send + 'static)
             act(&pool);
             match receiver.try_recv() {
                 Ok(found) => break found,
-                Err(_) => assert!(start.elapsed() < SOON, "the callback never came"),
+                Err(_) => assert!(start.elapsed() < watchdog::DEADLOCK, "the callback never came"),
             }
         };
         assert_eq!((found, same), (vec![4.0; 1000], vec![5.0; 10]));
@@ -162,7 +159,7 @@ fn a_map_callback_of_the_applications_buffer_may_use_the_pool() {
             submit_something(&pool);
             match receiver.try_recv() {
                 Ok(found) => break found,
-                Err(_) => assert!(start.elapsed() < SOON, "the callback never came"),
+                Err(_) => assert!(start.elapsed() < watchdog::DEADLOCK, "the callback never came"),
             }
         };
         assert_eq!(bytes, bytemuck::cast_slice::<f32, u8>(&[6.0; 100]));
@@ -217,7 +214,7 @@ fn a_pool_can_be_dropped_inside_a_callback_without_a_deadlock() -> Outcome {
             sender.send(()).expect("the test waits");
         });
         device.poll(wgpu::PollType::wait_indefinitely()).expect("the device works");
-        receiver.recv_timeout(SOON).expect("the callback came");
+        receiver.recv_timeout(watchdog::DEADLOCK).expect("the callback came");
     });
     Ok(())
 }

@@ -13,9 +13,6 @@ const MIB: u64 = 1 << 20;
 /// The largest block of these tests.
 const LARGE: u64 = 64 * MIB;
 
-/// Far more than any of these tests takes.
-const SOON: Duration = Duration::from_secs(30);
-
 fn noop() -> Pool {
     let (device, queue) = adapter::noop();
     Pool::from_device(device, queue, crate::common::options()).expect("the options suit every device")
@@ -32,7 +29,7 @@ fn pools() -> Vec<Pool> {
 fn until(pool: &Pool, what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < SOON, "{what}: it never came");
+        assert!(start.elapsed() < watchdog::DEADLOCK, "{what}: it never came");
         pool.memory().device().poll(wgpu::PollType::Poll).expect("a poll does not wait");
         std::thread::yield_now();
     }
@@ -54,7 +51,7 @@ pub(super) fn during_a_submission(pool: &Pool, used: &Storage, act: impl FnOnce(
     for _ in 0..16 {
         used.clear().expect("it can be recorded");
     }
-    arrival.recv_timeout(SOON).expect("the batch is submitted");
+    arrival.recv_timeout(watchdog::DEADLOCK).expect("the batch is submitted");
     act();
     go_on.send(()).expect("the callback waits");
 }
