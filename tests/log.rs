@@ -3,11 +3,23 @@
 //!
 //! A separate binary with one test, because the logger is global to the process.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use wgpu_pool::{HostMemory, HostOptions, MemoryPressure, Pool, PoolOptions, WeakPool};
+use wgpu_pool::{HostMemory, HostOptions, MemoryPressure, Pool, PoolOptions, RepeatOptions, WeakPool};
 
 /// The pool that the logger reads.
 static POOL: Mutex<Option<WeakPool<HostMemory>>> = Mutex::new(None);
+
+/// The pool that the logger allocates from, while [`ALLOCATES`].
+static OTHER: Mutex<Option<WeakPool<HostMemory>>> = Mutex::new(None);
+static ALLOCATES: AtomicBool = AtomicBool::new(false);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Whether the logger's own calls of the pool log.
+    static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
+}
 
 struct Notes(Mutex<Vec<(log::Level, String)>>);
 
@@ -23,6 +35,18 @@ impl log::Log for Notes {
         let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(pool) = pool.and_then(|pool| pool.upgrade()) {
             assert!(pool.stats().reserved.current <= pool.stats().reserved.peak);
+        }
+        if ALLOCATES.load(Ordering::Relaxed) && !IS_INSIDE.replace(true) {
+            // One that keeps its messages in the pool, and makes room for them.
+            let pool = OTHER.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(pool) = pool.and_then(|pool| pool.upgrade()) {
+                drop(pool.allocate(1 << 10));
+                drop(pool.allocate(SEGMENT / 2));
+                let _ = pool.compact();
+                pool.trim();
+                CALLS.fetch_add(1, Ordering::Relaxed);
+            }
+            IS_INSIDE.set(false);
         }
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         notes.push((record.level(), record.args().to_string()));
@@ -123,5 +147,45 @@ fn every_measure_of_the_ladder_is_logged_and_reuse_is_not() -> Result<(), Box<dy
     assert_noted(&["was dropped; blocks still allocated: 1\n1000 B kept, 0 allocations old, tests/log.rs:"]);
     drop(kept.pool());
     assert_noted(&[]);
+    a_logger_may_allocate_from_the_pool_and_compact_it()
+}
+
+/// Every step of the ladder, of compaction and of a planned loop, with a logger that calls the same pool for each message. With a lock held,
+/// it would wait for itself.
+fn a_logger_may_allocate_from_the_pool_and_compact_it() -> Result<(), Box<dyn std::error::Error>> {
+    let mut calls = 0;
+    for scrub_on_free in [false, true] {
+        let memory = HostMemory::new(HostOptions { budget: 4 * SEGMENT, ..HostOptions::default() });
+        let pool = Pool::new(memory, PoolOptions { scrub_on_free, ..options() })?;
+        *OTHER.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool.downgrade());
+        ALLOCATES.store(true, Ordering::Relaxed);
+        for limit in [Some(2 * SEGMENT), None, Some(3 * SEGMENT)] {
+            pool.set_limit(limit);
+            let quarter = SEGMENT / 4;
+            let mut live: Vec<_> = (0..8).filter_map(|_| pool.allocate(quarter).ok()).collect();
+            for index in [6, 4, 2, 0] {
+                if index < live.len() {
+                    live.swap_remove(index);
+                }
+            }
+            // Compacts, packs, or copies through host memory; then more than there is.
+            live.extend(
+                [pool.allocate(2 * quarter), pool.allocate(1000), pool.allocate(SEGMENT)].into_iter().flatten(),
+            );
+            pool.allocate(16 * SEGMENT).expect_err("it exceeds every limit");
+            let step = pool.repeat(RepeatOptions::default());
+            for _ in 0..4 {
+                step.run(|| drop((pool.allocate(3000), pool.allocate(quarter))))?;
+            }
+            drop(live);
+            pool.pressure(MemoryPressure::Critical)?;
+            pool.check()?;
+        }
+        ALLOCATES.store(false, Ordering::Relaxed);
+        let now = CALLS.load(Ordering::Relaxed);
+        assert!(now > calls + 20, "{now}");
+        calls = now;
+        *OTHER.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
     Ok(())
 }

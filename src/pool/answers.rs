@@ -10,12 +10,14 @@ mod tests;
 use super::{Inner, State};
 use crate::device::{Acceptance, Commands, Memory};
 use crate::heap::{BlockId, SegmentId};
+use crate::pool::messages::{Postponed, note};
 
 impl<M: Memory> Inner<M> {
     /// Removes segments from the pool that the device has refused since the last call, and the segments in their place that
     /// have become idle. Cheap if there are none. The caller must hold no lock.
     pub(super) fn settle(&self) {
         if !self.state().unanswered.is_empty() {
+            let _later = Postponed::new();
             self.settle_with(&mut self.memory.commands());
         }
     }
@@ -45,7 +47,7 @@ impl<M: Memory> Inner<M> {
         }
         drop(state);
         for (id, error) in errors {
-            log::debug!("wgpu-pool: segment {id} was refused after its creation: {error}");
+            note!(Debug, "wgpu-pool: segment {id} was refused after its creation: {error}");
         }
         for (id, segment) in refused {
             // The segment takes no bytes of the device.

@@ -11,6 +11,7 @@ use crate::device::{Commands, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::{Gain, PackingBounds, Plan};
 use crate::heap::{BlockId, Heap, Place, SegmentId, SubPool};
+use crate::pool::messages::{Postponed, note};
 use std::num::NonZeroU64;
 
 /// The usual size limit of a segment into which blocks are packed, in bytes: the pool temporarily holds this much more
@@ -222,7 +223,7 @@ impl<M: Memory> Inner<M> {
             Ok(segment) => segment,
             Err(DeviceError::Refused { .. }) => {
                 self.state().remedies.refusals += 1;
-                log::debug!("wgpu-pool: the device refused a segment of {} to pack", Bytes(bytes));
+                note!(Debug, "wgpu-pool: the device refused a segment of {} to pack", Bytes(bytes));
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -254,6 +255,7 @@ impl<M: Memory> Inner<M> {
         plan: impl FnOnce(&Heap) -> Option<Plan>,
         then: impl FnOnce(&mut State<M>) -> R,
     ) -> Result<Option<(Plan, R)>, DeviceError> {
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let mut state = self.state();
         if !state.spilled.is_empty() {
@@ -276,7 +278,7 @@ impl<M: Memory> Inner<M> {
                 state.remedies.refusals += 1;
                 drop(state);
                 drop(commands);
-                log::debug!("wgpu-pool: the device refused a bounce buffer of {}", Bytes(bytes));
+                note!(Debug, "wgpu-pool: the device refused a bounce buffer of {}", Bytes(bytes));
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -295,8 +297,8 @@ impl<M: Memory> Inner<M> {
         drop(state);
         // Not submitted here, even if due: the caller may hold the growth lock, and callbacks run inside a submission.
         drop(commands);
-        log::debug!("wgpu-pool: compaction: {} moves of {}", plan.moves().len(), Bytes(plan.bytes()));
-        log::trace!("wgpu-pool: {plan}");
+        note!(Debug, "wgpu-pool: compaction: {} moves of {}", plan.moves().len(), Bytes(plan.bytes()));
+        note!(Trace, "wgpu-pool: {plan}");
         Ok(Some((plan, result)))
     }
 }

@@ -8,6 +8,7 @@ use super::{EventKind, GrowthGuard, Inner, State};
 use crate::device::{Commands, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, Place, SegmentId, SubPool};
+use crate::pool::messages::note;
 use std::num::NonZeroU64;
 
 /// The reason why no segment was created.
@@ -47,7 +48,7 @@ impl<M: Memory> Inner<M> {
                 Ok(segment) => segment,
                 Err(DeviceError::Refused { .. }) => {
                     self.state().remedies.refusals += 1;
-                    log::debug!("wgpu-pool: the device refused a segment of {}", Bytes(bytes));
+                    note!(Debug, "wgpu-pool: the device refused a segment of {}", Bytes(bytes));
                     continue;
                 }
                 Err(error) => return Err(NoGrowth::Failed(error)),
@@ -60,7 +61,13 @@ impl<M: Memory> Inner<M> {
             let added = self.add(wanted.pool, bytes, segment, serve).map_err(NoGrowth::Failed)?;
             let Some((id, block, reserved)) = added else { return Ok(None) };
             let sizes = [bytes, requested.get(), reserved].map(Bytes);
-            log::debug!("wgpu-pool: segment {id} of {} for a request of {}, reserved {}", sizes[0], sizes[1], sizes[2]);
+            note!(
+                Debug,
+                "wgpu-pool: segment {id} of {} for a request of {}, reserved {}",
+                sizes[0],
+                sizes[1],
+                sizes[2]
+            );
             return Ok(Some(block));
         }
         Err(NoGrowth::Refused(wanted.least))

@@ -10,6 +10,7 @@ use super::spill::BlockBytes;
 use crate::device::{CacheLevel, Commands, Location, Memory};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, SegmentId};
+use crate::pool::messages::{Postponed, note};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ pub(super) fn host_buffer(size: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let reserved = usize::try_from(size).ok().map(|size| bytes.try_reserve_exact(size));
     if !matches!(reserved, Some(Ok(()))) {
-        log::debug!("wgpu-pool: no host memory for a copy of {}", Bytes(size));
+        note!(Debug, "wgpu-pool: no host memory for a copy of {}", Bytes(size));
         return None;
     }
     Some(bytes)
@@ -206,6 +207,7 @@ impl<M: Memory> Inner<M> {
         pieces: &[Piece],
         mut readback: M::Readback,
     ) -> Result<Option<M::Readback>, DeviceError> {
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let state = self.state();
         if !state.valid_host_copies.contains(&id) {
@@ -227,6 +229,7 @@ impl<M: Memory> Inner<M> {
     /// Replaces a segment whose blocks were copied to host memory, and destroys its device memory. Returns whether the
     /// copy was still valid.
     fn spill(&self, id: SegmentId, contents: Vec<BlockBytes>) -> bool {
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let mut state = self.state();
         if !state.valid_host_copies.contains(&id) || !state.segments.contains_key(&id) {
@@ -246,12 +249,12 @@ impl<M: Memory> Inner<M> {
             let whole = Location { id, segment: memory.clone(), offset: 0, size };
             if let Err(error) = commands.clear(&whole) {
                 // The segment is returned to the driver nevertheless.
-                log::error!("wgpu-pool: cannot clear segment {id}: {error}");
+                note!(Error, "wgpu-pool: cannot clear segment {id}: {error}");
             }
         }
         commands.destroy(id, memory, size);
         drop(commands);
-        log::debug!("wgpu-pool: {} of segment {id} copied through host memory", Bytes(copied));
+        note!(Debug, "wgpu-pool: {} of segment {id} copied through host memory", Bytes(copied));
         true
     }
 }

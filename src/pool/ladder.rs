@@ -27,6 +27,7 @@ use super::{Content, Inner, Pool, Remedies, State, Storage};
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
 use crate::heap::{BlockId, SegmentId, Shortfall, SubPool};
+use crate::pool::messages::note;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::panic::Location;
@@ -209,7 +210,7 @@ impl<M: Memory> Inner<M> {
         let wait = self.release_idle().map_err(explain)? || self.reclaim() > 0;
         if wait || is_refused {
             self.count_wait();
-            log::debug!("wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
+            note!(Debug, "wgpu-pool: waiting for the device, for a request of {}", Bytes(requested.get()));
             self.memory.drop_caches(CacheLevel::Buffers);
             self.memory.wait_blocking()?;
             self.reclaim();
@@ -289,7 +290,7 @@ impl<M: Memory> Inner<M> {
     fn grow_without_arenas(&self, requested: NonZeroU64, sizing: Sizing) -> Option<Result<BlockId, NoGrowth>> {
         let arenas = self.state().give_up_arenas();
         for id in &arenas {
-            log::debug!("wgpu-pool: segment {id} is no longer the arena of a plan, because memory is scarce");
+            note!(Debug, "wgpu-pool: segment {id} is no longer the arena of a plan, because memory is scarce");
         }
         (!arenas.is_empty()).then(|| self.grow(requested, sizing))
     }
@@ -314,7 +315,7 @@ impl<M: Memory> Inner<M> {
             let Some(bytes) = bytes else {
                 drop(growing);
                 self.state().remedies.limit_hits += 1;
-                log::debug!("wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
+                note!(Debug, "wgpu-pool: the limit leaves no room for a request of {}", Bytes(requested.get()));
                 return Err(NoGrowth::Limit);
             };
             compensation.skips_packing = additional.is_some_and(|bytes| bytes > 0);
@@ -341,7 +342,7 @@ impl<M: Memory> Inner<M> {
             Ok(block) => {
                 state.remedies.served_late += 1;
                 drop(state);
-                log::debug!("wgpu-pool: another thread freed memory for a request of {}", Bytes(requested.get()));
+                note!(Debug, "wgpu-pool: another thread freed memory for a request of {}", Bytes(requested.get()));
                 return Step::Served(block);
             }
             Err(shortfall) => shortfall,
@@ -352,7 +353,8 @@ impl<M: Memory> Inner<M> {
                 let served = state.heap.allocate(requested);
                 drop(state);
                 for id in arenas {
-                    log::debug!(
+                    note!(
+                        Debug,
                         "wgpu-pool: segment {id} is no longer the arena of a plan, because the pool would grow"
                     );
                 }
@@ -377,7 +379,7 @@ impl<M: Memory> Inner<M> {
             state.remedies.adopted += 1;
             let block = state.heap.allocate(requested).expect("the adopted segment is large enough");
             drop(state);
-            log::debug!("wgpu-pool: segment {idle} adopted by the {:?} pool", shortfall.pool);
+            note!(Debug, "wgpu-pool: segment {idle} adopted by the {:?} pool", shortfall.pool);
             return Step::Served(block);
         }
         Step::Create { bytes: created, shortfall }

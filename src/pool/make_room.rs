@@ -26,6 +26,7 @@ use super::{Inner, State};
 use crate::device::{CacheLevel, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, SegmentId, SubPool};
+use crate::pool::messages::note;
 use std::num::NonZeroU64;
 
 /// The number of retries after other threads have changed the pool.
@@ -188,7 +189,7 @@ impl<M: Memory> Inner<M> {
             match self.shrink_through_host(segment)? {
                 Progress::Made => return Ok(Progress::Made),
                 Progress::Contended => progress = Progress::Contended,
-                Progress::None => log::debug!("wgpu-pool: no memory for a copy of segment {segment} on the host"),
+                Progress::None => note!(Debug, "wgpu-pool: no memory for a copy of segment {segment} on the host"),
             }
         }
         Ok(progress)
@@ -218,7 +219,7 @@ impl<M: Memory> Inner<M> {
 }
 
 fn log_hole(pool: SubPool, requested: NonZeroU64) {
-    log::debug!("wgpu-pool: served from a hole of the {pool} sub-pool: a request of {}", Bytes(requested.get()));
+    note!(Debug, "wgpu-pool: served from a hole of the {pool} sub-pool: a request of {}", Bytes(requested.get()));
 }
 
 impl<M: Memory> State<M> {

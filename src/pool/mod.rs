@@ -21,6 +21,7 @@ mod growth;
 mod host_copy;
 mod ladder;
 mod make_room;
+mod messages;
 mod options;
 mod pin;
 mod pressure;
@@ -74,6 +75,7 @@ use append::AppendLoops;
 use attribution::Attribution;
 use dry_run::DryRuns;
 use growth::Growth;
+use messages::Postponed;
 use pressure::Callback;
 use references::References;
 use release::{Decay, Schedule};
@@ -435,8 +437,10 @@ impl Pool<Gpu> {
 impl<M: Memory> Inner<M> {
     /// Waits for the thread that creates a segment.
     fn lock_growth(&self) -> GrowthGuard<'_> {
+        let later = Postponed::new();
         let memory = self.memory.exclude_threads();
-        GrowthGuard { _growing: self.growing.lock().unwrap_or_else(PoisonError::into_inner), _memory: memory }
+        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        GrowthGuard { _growing: growing, _memory: memory, _later: later }
     }
 
     fn state(&self) -> MutexGuard<'_, State<M>> {
@@ -451,6 +455,7 @@ struct GrowthGuard<'a> {
     // Dropped in this order.
     _growing: MutexGuard<'a, ()>,
     _memory: ContextGuard<'a>,
+    _later: Postponed,
 }
 
 impl<M: Memory> Clone for Pool<M> {

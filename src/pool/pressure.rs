@@ -5,6 +5,7 @@ use super::{Compacted, EventKind, Inner, Pool, Trimmed};
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, DeviceError, OutOfMemory};
 use crate::heap::BlockId;
+use crate::pool::messages::note;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl<M: Memory> Pool<M> {
         if let Some(dry) = self.dry() {
             return dry.pressure(level);
         }
-        log::debug!("wgpu-pool: memory pressure: {level:?}");
+        note!(Debug, "wgpu-pool: memory pressure: {level:?}");
         let compacted = if level == MemoryPressure::Critical { self.compact() } else { Ok(Compacted::default()) };
         let trimmed = self.trim();
         if level >= MemoryPressure::Moderate {
@@ -179,7 +180,7 @@ impl<M: Memory> Pool<M> {
             error.gains = state.remedies.gains_since(&before);
             state.attribution.record_amount(EventKind::OutOfMemory, requested.get(), Some(site));
             drop(state);
-            log::warn!("wgpu-pool: {error}, at {site}");
+            note!(Warn, "wgpu-pool: {error}, at {site}");
             return Err(AllocateError::OutOfMemory(error));
         }
     }
@@ -203,7 +204,7 @@ impl<M: Memory> Pool<M> {
         let mut state = self.inner.state();
         state.remedies.relieved += error.allocated.saturating_sub(state.heap.stats().allocated.current);
         drop(state);
-        log::debug!("wgpu-pool: the pressure callback freed {}", if freed { "something" } else { "nothing" });
+        note!(Debug, "wgpu-pool: the pressure callback freed {}", if freed { "something" } else { "nothing" });
         freed
     }
 }

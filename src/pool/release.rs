@@ -12,6 +12,7 @@ use super::{Inner, State};
 use crate::device::{CacheLevel, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{SegmentId, SubPool};
+use crate::pool::messages::note;
 use quanta::Instant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,7 +207,7 @@ impl<M: Memory> Inner<M> {
         let before = self.state().heap.held().reserved;
         let released = self.release_idle_to(target)
             + self.compact_down_to(target).unwrap_or_else(|error| {
-                log::warn!("wgpu-pool: unneeded memory is not compacted: {error}");
+                note!(Warn, "wgpu-pool: unneeded memory is not compacted: {error}");
                 0
             });
         if released == 0 {
@@ -218,11 +219,11 @@ impl<M: Memory> Inner<M> {
         }
         if let Err(error) = self.memory.submit(Submit::WithoutWaiting) {
             // The error is latched: the next fallible call returns it.
-            log::warn!("wgpu-pool: releasing unneeded memory: {error}");
+            note!(Warn, "wgpu-pool: releasing unneeded memory: {error}");
         }
         self.reclaim();
         let sizes = [before, self.state().heap.held().reserved, target].map(Bytes);
-        log::debug!("wgpu-pool: reserved {} to {} for a need of {}", sizes[0], sizes[1], sizes[2]);
+        note!(Debug, "wgpu-pool: reserved {} to {} for a need of {}", sizes[0], sizes[1], sizes[2]);
         true
     }
 

@@ -8,6 +8,7 @@ use super::{Inner, State, Storage};
 use crate::device::{Location, Memory};
 use crate::error::DeviceError;
 use crate::heap::{BlockId, Place, SegmentId};
+use crate::pool::messages::Postponed;
 
 /// The locations of the storages of a command, if all of them are on the device.
 enum Located<S> {
@@ -58,6 +59,7 @@ impl<M: Memory> Inner<M> {
         loop {
             #[cfg(not(target_arch = "wasm32"))]
             self.wait_for_host_copy();
+            let _later = Postponed::new();
             let mut commands = self.memory.commands();
             match self.locate(&mut commands, blocks.clone()) {
                 Ok(Located::Places(places)) => return Ok((commands, places)),

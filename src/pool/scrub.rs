@@ -10,6 +10,7 @@ use crate::device::{Commands, Memory};
 use crate::error::DeviceError;
 use crate::heap::compaction::{Move, Plan};
 use crate::heap::{BlockId, Heap, SegmentId};
+use crate::pool::messages::{Postponed, note};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ impl<M: Memory> Inner<M> {
         vacates: fn(&Heap, BlockId) -> bool,
         release: &mut impl FnMut(&mut State<M>),
     ) -> bool {
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let mut state = self.state();
         let mut failures = Vec::new();
@@ -67,10 +69,10 @@ impl<M: Memory> Inner<M> {
         drop(state);
         if let Err(error) = finish(self, commands) {
             // The error is latched: the next fallible call returns it.
-            log::warn!("wgpu-pool: scrubbing: {error}");
+            note!(Warn, "wgpu-pool: scrubbing: {error}");
         }
         for failure in failures {
-            log::error!("wgpu-pool: {failure}");
+            note!(Error, "wgpu-pool: {failure}");
         }
         leaves_excess
     }

@@ -19,6 +19,7 @@ use crate::device::{CacheLevel, Commands, Location, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::compaction::Repacked;
 use crate::heap::{BlockId, Place, SegmentId};
+use crate::pool::messages::{Postponed, note};
 
 /// The size of a single write to the device in bytes, which bounds the size of a staging buffer.
 pub(super) const WRITE_BYTES: usize = 16 << 20;
@@ -158,7 +159,7 @@ impl<M: Memory> Inner<M> {
             Ok(memory) => memory,
             Err(error) => {
                 self.state().remedies.refusals += 1;
-                log::debug!("wgpu-pool: the device refused {} for a segment in host memory", Bytes(bytes));
+                note!(Debug, "wgpu-pool: the device refused {} for a segment in host memory", Bytes(bytes));
                 return Err(error);
             }
         };
@@ -184,6 +185,7 @@ impl<M: Memory> Inner<M> {
         let mut refused = 0;
         let mut attempts = 0;
         while let Some((id, unwritten)) = self.spilled_after(refused) {
+            let _later = Postponed::new();
             let mut commands = self.memory.commands();
             let restored = self.restore_some(&mut commands, id, STAGED_BYTES);
             drop(commands);
@@ -228,6 +230,7 @@ impl<M: Memory> Inner<M> {
     /// Shrinks a spilled segment whose memory was refused: removes its holes, or, without holes, divides it into
     /// segments of at most half its size or of one block each. Returns whether the segment was changed.
     fn shrink_spilled(&self, id: SegmentId) -> bool {
+        let _later = Postponed::new();
         let _recorder = self.memory.commands();
         let mut state = self.state();
         let has_memory = state.spilled.get(&id).is_none_or(|spilled| spilled.memory.is_some());

@@ -3,6 +3,7 @@
 use super::{EventKind, Inner, Pool, State};
 use crate::device::{CacheLevel, Commands, Memory, Submit};
 use crate::heap::{Place, SegmentId};
+use crate::pool::messages::{Postponed, note};
 use std::collections::HashSet;
 
 /// The result of [`Pool::trim`]. Sizes are in bytes.
@@ -68,12 +69,12 @@ impl<M: Memory> Pool<M> {
             memory.drop_caches(CacheLevel::Buffers);
             if let Err(error) = memory.submit(Submit::WithoutWaiting) {
                 // The error is latched: the next fallible call returns it.
-                log::warn!("wgpu-pool: trim: {error}");
+                note!(Warn, "wgpu-pool: trim: {error}");
             }
         }
         let reclaimed = memory.reclaim();
         if segments > 0 {
-            log::debug!("wgpu-pool: trim: {segments} segments, {reclaimed:?}");
+            note!(Debug, "wgpu-pool: trim: {segments} segments, {reclaimed:?}");
         }
         let mut state = self.inner.state();
         let host_segments = state.spilling.as_mut().map(|spilling| spilling.take_idle());
@@ -110,6 +111,7 @@ impl<M: Memory> Inner<M> {
         if !self.state().has_idle() {
             return 0;
         }
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         self.settle_with(&mut commands);
         let mut state = self.state();

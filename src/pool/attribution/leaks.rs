@@ -3,6 +3,7 @@
 use super::super::{Inner, Pool};
 use super::holders::HeldBlock;
 use crate::device::Memory;
+use crate::pool::messages::note;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -57,7 +58,8 @@ impl<M: Memory> Inner<M> {
             return;
         }
         let leaks = self.leaks();
-        log::warn!(
+        note!(
+            Warn,
             "wgpu-pool: the last handle of the pool was dropped; blocks still allocated: {}\n{leaks}",
             leaks.blocks.len()
         );

@@ -12,6 +12,7 @@ use super::{Inner, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::DeviceError;
 use crate::heap::{BlockId, BlockView, Place, SegmentView};
+use crate::pool::messages::Postponed;
 use rustc_hash::FxHashMap;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -37,6 +38,7 @@ impl<M: Memory> Inner<M> {
         effort: &Effort,
         search: &mut Search,
     ) -> Result<Option<BlockId>, DeviceError> {
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let mut state = self.state();
         let allowance = state.returning_bytes(effort.claim);

@@ -7,6 +7,7 @@ use super::{Inner, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::DeviceError;
 use crate::heap::BlockId;
+use crate::pool::messages::Postponed;
 use std::fmt;
 
 /// The number of read-backs of a block that other threads keep using, before [`Storage::offload`] fails.
@@ -130,6 +131,7 @@ impl<M: Memory> Inner<M> {
         }
         self.memory.check()?;
         for _ in 0..MAX_ATTEMPTS {
+            let _later = Postponed::new();
             let mut commands = self.memory.commands();
             let mut state = self.state();
             if let Some(spilling) = &mut state.spilling {

@@ -7,6 +7,7 @@ use super::{ClaimGuard, HostCopy, Inner, State};
 use crate::device::{CacheLevel, Commands, Location, Memory, Submit};
 use crate::error::{AllocateError, DeviceError, WorkingSet};
 use crate::heap::BlockId;
+use crate::pool::messages::Postponed;
 use rustc_hash::FxHashSet;
 
 impl<M: Memory> Inner<M> {
@@ -99,6 +100,7 @@ impl<M: Memory> Inner<M> {
             HostCopy::Bytes(bytes) => self.upload(bytes, target)?,
             HostCopy::Segment(_) => 0,
         };
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let to = self.location_of(&mut commands, target)?;
         let mut state = self.state();
@@ -129,6 +131,7 @@ impl<M: Memory> Inner<M> {
     fn upload(&self, bytes: &[u8], target: BlockId) -> Result<usize, DeviceError> {
         let mut written = 0;
         while bytes.len() - written > STAGED_BYTES {
+            let _later = Postponed::new();
             let mut commands = self.memory.commands();
             let Some(to) = self.location_of(&mut commands, target)? else { return Ok(written) };
             written = write_pieces::<M>(&mut commands, &to, bytes, written, STAGED_BYTES)?;

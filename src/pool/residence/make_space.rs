@@ -6,6 +6,7 @@ use super::{Inner, PATIENCE, State};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::{Bytes, DeviceError};
 use crate::heap::{BlockId, Place};
+use crate::pool::messages::{Postponed, note};
 use rustc_hash::FxHashSet;
 use std::num::NonZeroU64;
 
@@ -90,6 +91,7 @@ impl<M: Memory> Inner<M> {
         }
         let mut search = Search::new(effort.extra);
         loop {
+            let _later = Postponed::new();
             let mut commands = self.memory.commands();
             let mut state = self.state();
             if let Some(block) = state.take_hole(requested) {
@@ -131,10 +133,10 @@ impl<M: Memory> Inner<M> {
             }
         }
         if search.refused_from < u64::MAX {
-            log::debug!("wgpu-pool: the host has no memory for a block of {}", Bytes(search.refused_from));
+            note!(Debug, "wgpu-pool: the host has no memory for a block of {}", Bytes(search.refused_from));
         }
         if search.blocks > 0 {
-            log::debug!("wgpu-pool: {} blocks of {} moved to host memory", search.blocks, Bytes(search.bytes));
+            note!(Debug, "wgpu-pool: {} blocks of {} moved to host memory", search.blocks, Bytes(search.bytes));
         }
         if self.compaction_share > 0.0 && !self.state().is_compaction_futile(requested) {
             let served = self.move_within_segments(requested)?;

@@ -6,6 +6,7 @@ use super::{HostCopy, Inner, State, Transit};
 use crate::device::{Commands, Location, Memory};
 use crate::error::DeviceError;
 use crate::heap::{BlockId, Place};
+use crate::pool::messages::Postponed;
 use std::sync::Arc;
 
 /// Removes the entry of a block that is being read back, when dropped.
@@ -57,6 +58,7 @@ impl<M: Memory> Inner<M> {
                 Granted::Refused => return Ok(MovedOut::HostRefused),
             };
             {
+                let _later = Postponed::new();
                 let mut commands = self.memory.commands();
                 let state = self.state();
                 let Some(place) = state.valid_transit(block) else { return Ok(MovedOut::Contended) };
@@ -76,6 +78,7 @@ impl<M: Memory> Inner<M> {
             }
             offset += length;
         }
+        let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let mut state = self.state();
         // A move within the device does not change the bytes, so the block may be at another location.
