@@ -33,11 +33,12 @@ impl<M: Memory> Pool<M> {
     }
 
     /// Empties every cache: bind groups, staging buffers, reference counts of dropped storages, idle host buffers of
-    /// [spilling](crate::PoolOptions::spill), and compiled kernels, which take milliseconds each to compile again. Objects that
-    /// recorded commands use live until the device has finished with them. Does not wait.
+    /// [spilling](crate::PoolOptions::spill), the plans of [repeated steps](Pool::repeat), whose next runs are observed again, and
+    /// compiled kernels, which take milliseconds each to compile again. Objects that recorded commands use live until the device has
+    /// finished with them, and the plans of a step in progress until its end. Does not wait.
     ///
     /// Idle segments stay; [`Pool::trim`] returns them to the driver. [`Pool::pressure`] drops all caches except
-    /// compiled kernels.
+    /// compiled kernels and plans.
     pub fn clear_caches(&self) {
         if let Some(dry) = self.dry() {
             return dry.clear_caches();
@@ -47,6 +48,7 @@ impl<M: Memory> Pool<M> {
         let host_segments = state.spilling.as_mut().map(|spilling| spilling.take_idle());
         drop(state);
         drop((references, host_segments));
+        self.inner.forget_plans();
         self.inner.memory.drop_caches(CacheLevel::Kernels);
     }
 }
@@ -55,7 +57,7 @@ impl<M: Memory> State<M> {
     /// Returns the usage of the pool's own caches.
     pub(super) fn caches(&self) -> impl Iterator<Item = CacheUse> {
         let host = self.spilling.as_ref().map(|spilling| spilling.host_cache());
-        std::iter::once(references(self.references.len())).chain(host)
+        [references(self.references.len()), self.steps.cache_use()].into_iter().chain(host)
     }
 }
 

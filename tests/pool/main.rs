@@ -38,6 +38,7 @@ mod pressure;
 mod refusal;
 mod release;
 mod repeat;
+mod repeat_caches;
 mod repeat_edges;
 mod repeat_programs;
 mod report;

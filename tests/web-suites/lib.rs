@@ -45,6 +45,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::repeat::a_run_that_loses_its_arena_to_another_thread_goes_on",
             "pool::repeat::two_runs_never_use_one_arena_at_the_same_time",
             "pool::repeat::two_loops_on_two_threads_have_an_arena_each",
+            "pool::repeat_caches::no_run_is_refused_because_another_thread_drops_plans",
             "pool::scopes::a_scope_counts_its_own_thread_only",
             "pool::spill_threads::*",
             "pool::threads::*",

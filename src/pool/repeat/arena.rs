@@ -10,6 +10,7 @@ use super::step_plan::StepPlan;
 use crate::device::{Memory, Submit};
 use crate::error::{DeviceError, RepeatError};
 use crate::heap::{PlannedSegment, SegmentId, SubPool};
+use crate::pool::messages::note;
 use crate::pool::{Inner, State};
 
 impl<M: Memory> State<M> {
@@ -47,16 +48,17 @@ impl<M: Memory> State<M> {
         arenas
     }
 
-    /// Returns whether an arena has the sizes and no run uses it. Otherwise makes it of idle segments: the smallest arenas of other loops, or
-    /// segments that are at most a sixteenth larger than necessary. Returns false if there are too few.
-    fn reuse_segments(&mut self, arena: &mut Vec<PlannedSegment>, needed: &[u64]) -> bool {
+    /// Prepares an arena for a run if it has the sizes and no run uses it. Otherwise makes it of idle segments: the smallest arenas of other
+    /// loops, or segments that are at most a sixteenth larger than necessary. Returns false if there are too few.
+    fn reuse_segments(&mut self, number: usize, arena: &mut Vec<PlannedSegment>, needed: &[u64]) -> bool {
         let suits = |(planned, bytes): (&PlannedSegment, &u64)| {
             self.heap.is_planned(*planned)
                 && !self.steps.uses(planned.id())
                 && self.heap.segment_bytes(planned.id()).is_some_and(|size| size >= *bytes)
         };
         if arena.len() == needed.len() && arena.iter().zip(needed).all(suits) {
-            return arena.iter().all(|&planned| self.heap.hold(planned, true));
+            self.prepare(number, arena);
+            return true;
         }
         let of_loops = self.heap.planned_segments().into_iter().filter(|&id| !self.steps.uses(id));
         let of_loops = of_loops.filter_map(|id| Some((self.heap.segment_bytes(id)?, id, true)));
@@ -73,7 +75,19 @@ impl<M: Memory> State<M> {
             chosen.push(id);
         }
         *arena = chosen.into_iter().filter_map(|id| self.heap.plan_segment(id).ok()).collect();
-        arena.len() == needed.len()
+        if arena.len() < needed.len() {
+            return false;
+        }
+        self.prepare(number, arena);
+        true
+    }
+
+    /// Keeps an arena until the run of the loop begins.
+    fn prepare(&mut self, number: usize, arena: &[PlannedSegment]) {
+        for &planned in arena {
+            self.heap.hold(planned, true);
+            self.steps.prepare(number, planned);
+        }
     }
 }
 
@@ -84,20 +98,22 @@ impl<M: Memory> Inner<M> {
         arena.iter().filter_map(|planned| state.heap.segment_bytes(planned.id())).sum()
     }
 
-    /// Prepares the arena for a run: creates it if it does not exist or is too small for one of the plans.
+    /// Prepares the arena for a run of a loop: creates it if it does not exist or is too small for one of the plans. It stays until
+    /// [`Inner::begin_run`], as in a run.
     ///
     /// # Errors
     /// Why there is none. The run is then not planned.
     pub(super) fn prepare_arena(
         &self,
+        number: usize,
         arena: &mut Vec<PlannedSegment>,
         plans: impl Iterator<Item = impl AsRef<StepPlan>>,
     ) -> Result<bool, RepeatError> {
         let needed = sizes(plans, self.growth.granule);
-        if self.state().reuse_segments(arena, &needed) {
+        if self.state().reuse_segments(number, arena, &needed) {
             return Ok(false);
         }
-        self.give_up(arena);
+        self.give_up(number, arena);
         let total: u64 = needed.iter().sum();
         // The segments that served the observed run are idle now. The arenas of other loops stay.
         let released = self.release_segments(|state| state.heap.release_inactive());
@@ -106,7 +122,7 @@ impl<M: Memory> Inner<M> {
         let prepared =
             released.and_then(|_| self.compact_down_to(active)).and_then(|_| self.memory.submit(Submit::Now));
         if let Err(error) = prepared {
-            log::warn!("wgpu-pool: preparing the arena of a plan: {error}");
+            note!(Warn, "wgpu-pool: preparing the arena of a plan: {error}");
         }
         let room = self.refreshed_room();
         let limit = self.state().limit;
@@ -116,10 +132,10 @@ impl<M: Memory> Inner<M> {
             return Err(RepeatError::ArenaAboveLimit { arena: total, limit, room });
         }
         for bytes in needed {
-            match self.create_planned(bytes) {
+            match self.create_planned(number, bytes) {
                 Some(planned) => arena.push(planned),
                 None => {
-                    self.give_up(arena);
+                    self.give_up(number, arena);
                     return Err(RepeatError::ArenaRefused { bytes });
                 }
             }
@@ -127,9 +143,10 @@ impl<M: Memory> Inner<M> {
         Ok(true)
     }
 
-    /// Makes an arena ordinary segments, unless a run of another loop uses it.
-    pub(super) fn give_up(&self, arena: &mut Vec<PlannedSegment>) {
+    /// Makes the arena of a loop ordinary segments, unless a run of another loop uses it.
+    pub(super) fn give_up(&self, number: usize, arena: &mut Vec<PlannedSegment>) {
         let mut state = self.state();
+        state.steps.end_preparation(number);
         for planned in arena.drain(..) {
             if state.heap.is_planned(planned) && !state.steps.uses(planned.id()) {
                 state.heap.unplan_segment(planned.id());
@@ -137,7 +154,7 @@ impl<M: Memory> Inner<M> {
         }
     }
 
-    fn create_planned(&self, bytes: u64) -> Option<PlannedSegment> {
+    fn create_planned(&self, number: usize, bytes: u64) -> Option<PlannedSegment> {
         let growing = self.lock_growth();
         let segment = match self.memory.create_segment(bytes) {
             Ok(segment) => segment,
@@ -145,11 +162,16 @@ impl<M: Memory> Inner<M> {
                 if matches!(error, DeviceError::Refused { .. }) {
                     self.state().remedies.refusals += 1;
                 }
-                log::debug!("wgpu-pool: no arena for a plan: {error}");
+                note!(Debug, "wgpu-pool: no arena for a plan: {error}");
                 return None;
             }
         };
-        let plan = |state: &mut State<M>, id: SegmentId| state.heap.plan_segment(id).expect("the segment is new");
+        // In the same critical section, so that no other thread takes the new segment.
+        let plan = |state: &mut State<M>, id: SegmentId| {
+            let planned = state.heap.plan_segment(id).expect("the segment is new");
+            state.prepare(number, &[planned]);
+            planned
+        };
         let added = self.add(SubPool::Large, bytes, segment, plan);
         drop(growing);
         added.ok().flatten()
@@ -167,4 +189,52 @@ fn sizes(plans: impl Iterator<Item = impl AsRef<StepPlan>>, granule: u64) -> Vec
         }
     }
     sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::device::AccountingMemory;
+    use crate::error::AllocateError;
+    use crate::pool::{Pool, PoolOptions, RepeatOptions};
+
+    /// What other threads may do between the preparation of an arena and the begin of its run.
+    #[test]
+    fn a_prepared_arena_stays_until_its_run_begins() -> Result<(), Box<dyn std::error::Error>> {
+        let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;
+        let [one, other] = [(); 2].map(|()| pool.repeat(RepeatOptions::default()));
+        let step = || -> Result<(), AllocateError> {
+            let (first, second) = (pool.allocate(3 << 20)?, pool.allocate(2 << 20)?);
+            drop((first, second));
+            Ok(())
+        };
+        for each in [&one, &other, &one, &other] {
+            each.run(step)??;
+        }
+        for is_trimmed_before in [false, true] {
+            if is_trimmed_before {
+                // The arena is created again.
+                pool.trim();
+            }
+            let mut progress = one.progress.lock().map_err(|_| "a panic")?;
+            let mut arena = std::mem::take(&mut progress.arena);
+            let plans: Vec<_> = progress.kinds.iter().map(|kind| kind.plan.clone()).collect();
+            pool.inner.prepare_arena(one.number, &mut arena, plans.iter())?;
+            let is_planned = || arena.iter().all(|&planned| pool.inner.state().heap.is_planned(planned));
+            assert!(!arena.is_empty() && is_planned());
+            pool.trim();
+            pool.compact()?;
+            other.run(step)??;
+            // The pool grows.
+            drop(pool.allocate(64 << 20)?);
+            assert!(is_planned(), "trimmed before: {is_trimmed_before}");
+            pool.inner.state().steps.end_preparation(one.number);
+            pool.trim();
+            assert!(!is_planned(), "nothing uses it");
+            progress.arena = arena;
+            drop(progress);
+            one.run(step)??;
+            assert_eq!(one.stats().last_deviation, None);
+        }
+        Ok(())
+    }
 }

@@ -16,9 +16,10 @@
 //!
 //! # Locks
 //! The runs are part of the state behind the heap's lock. [`Repeat`] has a lock of its own, held during a run by the thread that runs it, and
-//! never waited for.
+//! for a moment by a thread that drops the plans ([`Pool::clear_caches`]). Only the drop of the loop waits for it.
 
 mod arena;
+mod forget;
 mod live;
 mod log;
 mod run;
@@ -35,19 +36,18 @@ use super::{Inner, Pool};
 use crate::device::{Gpu, Memory};
 use crate::error::{Bytes, RepeatError};
 use crate::heap::PlannedSegment;
-use ::log::debug;
+use crate::pool::messages::note;
 use log::{Log, Request};
 use run::Run;
-use snapshot::LoopView;
+use snapshot::{Loop, LoopView, PlanUse};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use step_plan::StepPlan;
 
 /// The largest number of runs, as a power of two, for which a loop that follows none of its plans is not planned again.
 const LONGEST_PAUSE: u32 = 10;
-/// The number of times that an arena is created again because another thread has released it before the run begins.
-const ATTEMPTS: u32 = 3;
 /// The number of plans that are made at once although no run has followed the ones before.
 const FUTILE: u32 = 3;
 
@@ -72,7 +72,8 @@ impl Default for RepeatOptions {
 pub struct Repeat<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     /// Locked during a run.
-    progress: Mutex<Progress>,
+    progress: Arc<Mutex<Progress>>,
+    is_running: AtomicBool,
     /// The counts at the end of the last run.
     stats: Mutex<RepeatStats>,
     /// The number of the loop in the pool.
@@ -142,20 +143,13 @@ impl<M: Memory> Pool<M> {
     /// ```
     #[must_use]
     pub fn repeat(&self, options: RepeatOptions) -> Repeat<M> {
-        let progress = Progress {
-            options,
-            kinds: Vec::new(),
-            arena: Vec::new(),
-            observed: 1,
-            last: None,
-            has_leftover: false,
-            futile: 0,
-            pause: 0,
-            arena_pause: 0,
-            refusals: 0,
-        };
-        let number = self.inner.state().steps.loops.insert(LoopView::default());
-        Repeat { inner: Arc::clone(&self.inner), progress: Mutex::new(progress), stats: Mutex::default(), number }
+        let progress = Progress::new(options);
+        let view = progress.view(&RepeatStats::default());
+        let progress = Arc::new(Mutex::new(progress));
+        let one = Loop { view, progress: Arc::downgrade(&progress), forgets: false };
+        let number = self.inner.state().steps.loops.insert(one);
+        let (inner, is_running) = (Arc::clone(&self.inner), AtomicBool::new(false));
+        Repeat { inner, progress, is_running, stats: Mutex::default(), number }
     }
 }
 
@@ -203,12 +197,11 @@ impl<M: Memory> Repeat<M> {
             let _stepping = shadow.begin_step().ok_or(RepeatError::Nested)?;
             return Ok(step());
         }
-        let progress = match self.progress.try_lock() {
-            Ok(progress) => progress,
-            // A panic ends a run in order.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(RepeatError::Running),
-        };
+        if self.is_running.swap(true, Ordering::Acquire) {
+            return Err(RepeatError::Running);
+        }
+        // A panic ends a run in order.
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let running = Running::start(self, progress, thread);
         let output = step();
         running.finish();
@@ -237,31 +230,20 @@ struct Running<'a, M: Memory> {
 }
 
 impl<'a, M: Memory> Running<'a, M> {
-    fn start(repeat: &'a Repeat<M>, mut progress: MutexGuard<'a, Progress>, thread: usize) -> Self {
-        let inner = &*repeat.inner;
-        let log = (progress.observed > 0).then(Log::default);
-        let mut run = Run::new(thread, log);
-        let mut attempts = 0;
-        let refusal = loop {
-            let mut refusal = None;
-            if attempts < ATTEMPTS {
-                refusal = progress.prepare(inner, &mut repeat.counts());
-                run.arena.clone_from(&progress.arena);
-                if !run.arena.is_empty() || progress.needs_no_arena() {
-                    run.plans = progress.expected();
-                }
-            } else {
-                // Without an arena the run begins.
-                (run.arena, run.plans) = (Vec::new(), Vec::new());
-            }
-            match inner.begin_run(run) {
-                None => break refusal,
-                // Another thread has released or taken the arena meanwhile.
-                Some(refused) => run = refused,
-            }
-            attempts += 1;
-        };
-        Self { repeat, progress, thread, refusal, completed: false }
+    fn start(repeat: &'a Repeat<M>, progress: MutexGuard<'a, Progress>, thread: usize) -> Self {
+        let (inner, number) = (&*repeat.inner, repeat.number);
+        let mut running = Self { repeat, progress, thread, refusal: None, completed: false };
+        let progress = &mut *running.progress;
+        inner.forget_on_request(number, &repeat.progress, progress);
+        let refusal = progress.prepare(inner, number, &mut repeat.counts());
+        let mut run = Run::new(thread, (progress.observed > 0).then(Log::default));
+        if !progress.arena.is_empty() || progress.needs_no_arena() {
+            run.arena.clone_from(&progress.arena);
+            run.plans = progress.expected();
+        }
+        inner.begin_run(number, run);
+        running.refusal = refusal;
+        running
     }
 
     fn finish(mut self) {
@@ -271,25 +253,44 @@ impl<'a, M: Memory> Running<'a, M> {
 
 impl<M: Memory> Drop for Running<'_, M> {
     fn drop(&mut self) {
-        let inner = &*self.repeat.inner;
-        let Some(mut run) = inner.state().steps.end(self.thread) else { return };
+        let (inner, number) = (&*self.repeat.inner, self.repeat.number);
+        let ended = {
+            let mut state = inner.state();
+            // Of a run that has not begun, after a panic.
+            state.steps.end_preparation(number);
+            state.steps.end(self.thread)
+        };
+        if let Some(run) = ended {
+            self.conclude(run);
+        }
+        self.repeat.is_running.store(false, Ordering::Release);
+    }
+}
+
+impl<M: Memory> Running<'_, M> {
+    fn conclude(&mut self, mut run: Run) {
+        let (inner, number) = (&*self.repeat.inner, self.repeat.number);
         if self.completed {
             run.finish();
         }
         let log = run.log.take().filter(|_| self.completed).map(Log::into_requests);
         let mut stats = self.repeat.counts();
         stats.refusal = self.refusal.take();
-        self.progress.conclude(inner, &run, log, &mut stats);
+        self.progress.conclude((inner, number), &run, log, &mut stats);
+        // The run has references to its plans.
+        drop(run);
+        inner.forget_on_request(number, &self.repeat.progress, &mut self.progress);
+        stats.kinds = self.progress.kinds.len();
         let view = self.progress.view(&stats);
-        if let Some(old) = inner.state().steps.loops.get_mut(self.repeat.number) {
-            *old = view;
+        if let Some(one) = inner.state().steps.loops.get_mut(number) {
+            one.view = view;
         }
     }
 }
 
 impl Progress {
     /// Prepares the arena. Returns why there is none.
-    fn prepare<M: Memory>(&mut self, inner: &Inner<M>, stats: &mut RepeatStats) -> Option<RepeatError> {
+    fn prepare<M: Memory>(&mut self, inner: &Inner<M>, number: usize, stats: &mut RepeatStats) -> Option<RepeatError> {
         if self.kinds.is_empty() {
             return None;
         }
@@ -297,14 +298,14 @@ impl Progress {
             self.arena_pause -= 1;
             return stats.refusal.clone();
         }
-        match inner.prepare_arena(&mut self.arena, self.kinds.iter().map(|kind| &kind.plan)) {
+        match inner.prepare_arena(number, &mut self.arena, self.kinds.iter().map(|kind| &kind.plan)) {
             Ok(is_new) => {
                 stats.arenas_created += u64::from(is_new);
                 stats.arena = inner.arena_bytes(&self.arena);
                 None
             }
             Err(error) => {
-                debug!("wgpu-pool: {error}");
+                note!(Debug, "wgpu-pool: {error}");
                 self.refusals = (self.refusals + 1).min(LONGEST_PAUSE);
                 self.arena_pause = (1 << self.refusals) - 1;
                 stats.arena = 0;
@@ -331,12 +332,18 @@ impl Progress {
     }
 
     /// Decides after a run what the next one does. `log` contains the requests of an observed run that was completed.
-    fn conclude<M: Memory>(&mut self, inner: &Inner<M>, run: &Run, log: Option<Vec<Request>>, stats: &mut RepeatStats) {
+    fn conclude<M: Memory>(
+        &mut self,
+        (inner, number): (&Inner<M>, usize),
+        run: &Run,
+        log: Option<Vec<Request>>,
+        stats: &mut RepeatStats,
+    ) {
         stats.runs += 1;
         stats.planned_requests += run.counts.planned;
         stats.heap_requests += run.counts.by_heap;
         stats.observed += u64::from(log.is_some());
-        self.discard_leftover(inner, run);
+        self.discard_leftover(inner, number, run);
         match run.followed() {
             Some(plan) => self.follow(plan, stats.runs),
             None => self.last = None,
@@ -355,7 +362,6 @@ impl Progress {
         if let Some(requests) = log {
             self.observed = self.observed.saturating_sub(1);
             self.learn(requests, inner, stats);
-            stats.kinds = self.kinds.len();
         } else if was_planned && self.pause == 0 {
             // The same kind of step may come after several of other kinds.
             self.observed = u32::try_from(self.options.kinds.max(1).saturating_mul(2)).unwrap_or(u32::MAX);
@@ -371,6 +377,27 @@ impl Progress {
             runs: stats.runs,
             agreeing: stats.agreeing,
             deviating: stats.deviating,
+            usage: PlanUse {
+                plans: self.kinds.len() as u64,
+                most: self.options.kinds.max(1) as u64,
+                bytes: self.kinds.iter().map(|kind| kind.plan.host_bytes()).sum(),
+                made: stats.plans,
+            },
+        }
+    }
+
+    fn new(options: RepeatOptions) -> Self {
+        Self {
+            options,
+            kinds: Vec::new(),
+            arena: Vec::new(),
+            observed: 1,
+            last: None,
+            has_leftover: false,
+            futile: 0,
+            pause: 0,
+            arena_pause: 0,
+            refusals: 0,
         }
     }
 
@@ -384,9 +411,9 @@ impl Progress {
     }
 
     /// Gives up an arena in which blocks of two runs in turn were left: it would never be empty again.
-    fn discard_leftover<M: Memory>(&mut self, inner: &Inner<M>, run: &Run) {
+    fn discard_leftover<M: Memory>(&mut self, inner: &Inner<M>, number: usize, run: &Run) {
         if run.counts.leftover && self.has_leftover {
-            inner.give_up(&mut self.arena);
+            inner.give_up(number, &mut self.arena);
         }
         self.has_leftover = run.counts.leftover;
     }
@@ -402,7 +429,8 @@ impl Progress {
         let same_sizes = self.kinds.iter().position(|kind| kind.plan.has_sizes_of(&requests));
         let Some(plan) = StepPlan::new(requests, granule, largest, self.options.planning_time) else { return };
         let (peak, bytes) = (plan.peak() * granule, plan.segments().iter().map(|&size| u64::from(size)).sum::<u64>());
-        debug!(
+        note!(
+            Debug,
             "wgpu-pool: planned {} requests in {} for a peak of {}",
             plan.len(),
             Bytes(bytes * granule),
@@ -436,8 +464,8 @@ impl Progress {
 
 impl<M: Memory> Drop for Repeat<M> {
     fn drop(&mut self) {
-        let progress = self.progress.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.inner.give_up(&mut progress.arena);
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.give_up(self.number, &mut progress.arena);
         self.inner.state().steps.loops.try_remove(self.number);
     }
 }

@@ -6,7 +6,7 @@ use super::snapshot::{LoopView, Loops};
 use super::statistics::{Deviation, DeviationCause};
 use super::step_plan::{Slot, StepPlan};
 use crate::error::Site;
-use crate::heap::{BlockId, Heap, PlannedSegment};
+use crate::heap::{BlockId, Heap, PlannedSegment, SegmentId};
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ type CallSite = &'static Location<'static>;
 #[derive(Debug, Default)]
 pub(in crate::pool) struct Steps {
     runs: Vec<Run>,
+    /// The segments of arenas that are prepared for a run that has not begun yet, each with the number of its loop. They stay as if the run
+    /// had begun.
+    prepared: Vec<(usize, PlannedSegment)>,
     /// The number of runs that are observed.
     observed: usize,
     /// The loops of the pool, for snapshots.
@@ -74,7 +77,17 @@ impl Steps {
 
     /// Returns the loops of the pool.
     pub(in crate::pool) fn loops(&self) -> impl Iterator<Item = &LoopView> {
-        self.loops.iter().map(|(_, view)| view)
+        self.loops.iter().map(|(_, one)| &one.view)
+    }
+
+    /// Keeps a segment of an arena until the run of the loop begins.
+    pub(super) fn prepare(&mut self, number: usize, planned: PlannedSegment) {
+        self.prepared.push((number, planned));
+    }
+
+    /// Ends what [`Steps::prepare`] began.
+    pub(super) fn end_preparation(&mut self, number: usize) {
+        self.prepared.retain(|&(of, _)| of != number);
     }
 
     /// Returns whether a run is observed.
@@ -95,14 +108,21 @@ impl Steps {
         Some(run)
     }
 
-    /// Returns whether a run uses a segment.
-    pub(super) fn uses(&self, segment: crate::heap::SegmentId) -> bool {
-        self.runs.iter().any(|run| run.arena.iter().any(|planned| planned.id() == segment))
+    /// Returns whether a run uses a segment, or is about to.
+    pub(super) fn uses(&self, segment: SegmentId) -> bool {
+        self.is_prepared(segment) || self.runs.iter().any(|run| run.arena.iter().any(|planned| planned.id() == segment))
+    }
+
+    fn is_prepared(&self, segment: SegmentId) -> bool {
+        self.prepared.iter().any(|(_, planned)| planned.id() == segment)
     }
 
     /// Returns whether an arena has to stay although the pool would grow for `bytes` bytes: a run uses it, and the bytes are not for a
     /// request of this run that deviates from the plan and is larger than all blocks in the arena.
-    pub(super) fn needs(&self, heap: &Heap, segment: crate::heap::SegmentId, bytes: u64) -> bool {
+    pub(super) fn needs(&self, heap: &Heap, segment: SegmentId, bytes: u64) -> bool {
+        if self.is_prepared(segment) {
+            return true;
+        }
         let thread = thread();
         let uses = |run: &&Run| run.arena.iter().any(|planned| planned.id() == segment);
         let placed = |run: &Run| run.arena.iter().map(|&planned| heap.active_of_planned(planned)).sum::<u64>();
@@ -335,20 +355,16 @@ pub(super) fn thread() -> usize {
 }
 
 impl<M: crate::device::Memory> crate::pool::Inner<M> {
-    /// Begins a run, and holds its arena. Returns the run if its arena does not exist any more.
-    pub(super) fn begin_run(&self, mut run: Run) -> Option<Run> {
+    /// Begins a run of a loop. If the pool needed the memory of a prepared arena meanwhile, the run finds that as if it had happened later.
+    pub(super) fn begin_run(&self, number: usize, mut run: Run) {
         let mut state = self.state();
-        // In one step, so that no other run uses the arena, and it stays from now on.
-        let is_taken = run.arena.iter().any(|planned| state.steps.uses(planned.id()));
-        if is_taken || !run.arena.iter().all(|&planned| state.heap.hold(planned, true)) {
-            return Some(run);
-        }
+        // In one step, so that the arena stays.
+        state.steps.end_preparation(number);
         run.counts.leftover = run.arena.iter().any(|&planned| state.heap.active_of_planned(planned) > 0);
         if run.counts.leftover {
             run.follow_inexactly(&state.heap);
         }
         state.steps.begin(run);
-        None
     }
 }
 

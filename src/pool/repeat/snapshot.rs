@@ -1,11 +1,14 @@
 //! The plans of repeated steps in a snapshot.
 
+use super::Progress;
 use super::log::{NEVER, Request};
+use super::run::Steps;
 use super::step_plan::{Slot, StepPlan};
+use crate::device::CacheUse;
 use crate::heap::SegmentId;
 use slab::Slab;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 /// A loop with planned steps: its arena, and the plan that it followed last. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +53,18 @@ pub struct PlannedRequest {
 }
 
 /// The loops of a pool.
-pub(super) type Loops = Slab<LoopView>;
+pub(super) type Loops = Slab<Loop>;
 
-/// What a snapshot shows of a loop.
+/// A loop, as its pool has it.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct Loop {
+    pub(super) view: LoopView,
+    pub(super) progress: Weak<Mutex<Progress>>,
+    /// Whether the plans are dropped at the end of the run in progress.
+    pub(super) forgets: bool,
+}
+
+/// What a snapshot shows of a loop, and what its plans use.
 #[derive(Clone, Debug, Default)]
 pub(in crate::pool) struct LoopView {
     pub(super) arena: Vec<SegmentId>,
@@ -60,6 +72,30 @@ pub(in crate::pool) struct LoopView {
     pub(super) runs: u64,
     pub(super) agreeing: u64,
     pub(super) deviating: u64,
+    pub(super) usage: PlanUse,
+}
+
+/// The usage of the plans of loops as a cache.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::pool) struct PlanUse {
+    pub(super) plans: u64,
+    pub(super) most: u64,
+    pub(super) bytes: u64,
+    pub(super) made: u64,
+}
+
+impl Steps {
+    /// Returns the usage of the plans of all loops, each of which keeps at most [`RepeatOptions::kinds`](super::RepeatOptions::kinds).
+    pub(in crate::pool) fn cache_use(&self) -> CacheUse {
+        let sum = |part: fn(&PlanUse) -> u64| self.loops().map(|view| part(&view.usage)).fold(0, u64::saturating_add);
+        CacheUse {
+            entries: sum(|usage| usage.plans),
+            most_entries: Some(sum(|usage| usage.most)),
+            bytes: Some(sum(|usage| usage.bytes)),
+            made: sum(|usage| usage.made),
+            ..CacheUse::named("plans of repeated steps")
+        }
+    }
 }
 
 impl LoopView {

@@ -92,6 +92,18 @@ impl StepPlan {
         self.slots.len()
     }
 
+    /// Returns the host memory of the plan in bytes.
+    pub(super) fn host_bytes(&self) -> u64 {
+        let numbers = self.earlier.capacity() + self.by_size.capacity() + self.segments.capacity();
+        let parts = [
+            (self.requests.capacity(), size_of::<Request>()),
+            (self.slots.capacity(), size_of::<Slot>()),
+            (numbers, size_of::<u32>()),
+            (1, size_of::<Self>()),
+        ];
+        parts.into_iter().map(|(count, size)| count as u64 * size as u64).sum()
+    }
+
     pub(super) fn slot(&self, index: usize) -> Option<&Slot> {
         self.slots.get(index)
     }
