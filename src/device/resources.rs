@@ -43,6 +43,10 @@ pub struct CacheUse {
     pub bytes: Option<u64>,
     /// The capacity in bytes, if the cache is bounded by bytes.
     pub most_bytes: Option<u64>,
+    /// Bytes of the objects of this kind that recorded or submitted commands use, where known. These objects are not in the
+    /// cache now: they return to it, or are freed, when the device has finished with them.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub in_use: Option<u64>,
     /// Entries created so far. For pipelines, this counts compilations.
     pub made: u64,
 }

@@ -222,9 +222,10 @@ impl Report {
         Ok(())
     }
 
-    /// Lists the caches that are not empty.
+    /// Lists the caches that are not empty, or whose objects commands use.
     fn caches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut used = self.snapshot.caches.iter().filter(|cache| cache.entries > 0).peekable();
+        let caches = self.snapshot.caches.iter().map(|cache| (cache, cache.in_use.unwrap_or(0)));
+        let mut used = caches.filter(|(cache, in_use)| cache.entries > 0 || *in_use > 0).peekable();
         if used.peek().is_none() {
             return Ok(());
         }
@@ -234,7 +235,7 @@ impl Report {
             "caches", "entries", "at most", "bytes", "at most", "made"
         )?;
         let bytes = |amount: Option<u64>| amount.map_or_else(|| "-".into(), |amount| Bytes(amount).to_string());
-        for cache in used {
+        for (cache, in_use) in used {
             let most = cache.most_entries.map_or_else(|| "-".into(), |most| most.to_string());
             let [current, most_bytes] = [cache.bytes, cache.most_bytes].map(bytes);
             let made = if cache.made == 0 { "-".into() } else { cache.made.to_string() };
@@ -244,6 +245,9 @@ impl Report {
                 cut(&cache.name, 25),
                 cache.entries
             )?;
+            if in_use > 0 {
+                writeln!(f, "    {:<42}{:>11}", "in use by commands", Bytes(in_use).to_string())?;
+            }
         }
         Ok(())
     }

@@ -281,3 +281,41 @@ fn a_fault_is_reported_cleared_and_distinguished_from_the_next() -> Outcome {
     assert!(pool.fault().is_some_and(|second| second.number > first.number));
     Ok(())
 }
+
+#[test]
+fn staging_and_readback_memory_that_commands_use_is_reported() -> Outcome {
+    for pool in pools() {
+        let found = |name: &str| pool.caches().into_iter().find(|cache| cache.name == name).expect("it is listed");
+        let in_use = |name: &str| found(name).in_use.expect("it is counted");
+        let shown = || pool.report().to_string().matches("\n    in use by commands ").count();
+        // In a browser the buffers return while the stack is suspended.
+        let until_idle = || {
+            until(&pool, "idle staging buffers", || {
+                pool.synchronize_blocking().expect("the device works");
+                in_use("staging buffers") == 0
+            });
+        };
+        let storage = pool.allocate(MIB)?;
+        until_idle();
+        assert_eq!((in_use("readback buffers"), shown()), (0, 0));
+
+        let download = pool.download(2 * MIB)?;
+        // The device may finish with a write before the report is taken.
+        let is_shown = (0..100).any(|_| {
+            storage.write(0, &[1; 40_000]).expect("it can be recorded");
+            shown() == 2
+        });
+        assert!(is_shown, "{}", pool.report());
+        assert_eq!(in_use("readback buffers"), 2 * MIB);
+        drop(download);
+        assert_eq!(in_use("readback buffers"), 0);
+
+        // What the device has finished with is idle, and is then freed.
+        until_idle();
+        let idle = found("staging buffers").bytes.expect("it is known");
+        assert!((40_000..=8 * MIB).contains(&idle), "{idle} bytes are kept");
+        pool.clear_caches();
+        assert_eq!((found("staging buffers").bytes, in_use("staging buffers")), (Some(0), 0));
+    }
+    Ok(())
+}

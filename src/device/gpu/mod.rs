@@ -63,7 +63,7 @@ use checked::CheckedDevice;
 use copier::KernelCopies;
 #[cfg(feature = "tensor")]
 use kernels::Kernels;
-use own::OwnBuffer;
+use own::{OwnBuffer, TotalBytes};
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -148,6 +148,8 @@ pub struct Gpu {
     kernel_copies: KernelCopies,
     #[cfg(feature = "tensor")]
     kernels: Kernels,
+    /// The bytes of the buffers of reads that have not ended.
+    readbacks: TotalBytes,
     /// The device's total memory in bytes, if the application has set it.
     total_bytes: OnceLock<u64>,
     /// Dropped after every other object of the device.
@@ -190,6 +192,7 @@ impl Gpu {
             kernel_copies: KernelCopies::new(adapter::kernel_copies(&info)),
             #[cfg(feature = "tensor")]
             kernels: Kernels::new(&device, &info),
+            readbacks: TotalBytes::default(),
             total_bytes: OnceLock::new(),
             _kept: checked.kept().clone(),
             #[cfg(not(target_arch = "wasm32"))]
@@ -496,7 +499,10 @@ impl DeviceResources for Gpu {
     }
 
     fn caches(&self) -> Vec<CacheUse> {
-        let caches = self.submission.recorder().caches();
+        let mut caches = self.submission.recorder().caches();
+        // Each read creates a buffer and drops it.
+        let in_use = Some(self.readbacks.get());
+        caches.push(CacheUse { most_entries: Some(0), in_use, ..CacheUse::named("readback buffers") });
         #[cfg(feature = "tensor")]
         let caches = [caches, self.kernels.usage()].concat();
         caches

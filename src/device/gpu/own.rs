@@ -3,6 +3,37 @@
 use super::super::context::InContext;
 use super::verdict::Verdict;
 use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The total size of the buffers of one purpose that exist. wgpu's allocator report has the same sum only on some backends,
+/// and not in browsers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TotalBytes(Arc<AtomicU64>);
+
+impl TotalBytes {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: u64) -> Counted {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Counted { total: self.clone(), bytes }
+    }
+}
+
+/// The part of a buffer in a total, until the buffer is dropped.
+#[derive(Debug)]
+struct Counted {
+    total: TotalBytes,
+    bytes: u64,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.total.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// A buffer that the crate has created, with the device's verdict on it.
 ///
@@ -13,11 +44,12 @@ use std::ops::Deref;
 pub(super) struct OwnBuffer {
     buffer: InContext<wgpu::Buffer>,
     verdict: Verdict,
+    _counted: Option<Counted>,
 }
 
 impl OwnBuffer {
     pub(super) fn new(buffer: InContext<wgpu::Buffer>, verdict: Verdict) -> Self {
-        Self { buffer, verdict }
+        Self { buffer, verdict, _counted: None }
     }
 
     /// Whether the device has accepted the buffer.
@@ -28,6 +60,12 @@ impl OwnBuffer {
     #[cfg(test)]
     pub(super) fn with_verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
+        self
+    }
+
+    /// Counts the buffer in a total until it is dropped.
+    pub(super) fn counted(mut self, total: &TotalBytes) -> Self {
+        self._counted = Some(total.add(self.buffer.size()));
         self
     }
 

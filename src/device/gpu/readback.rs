@@ -67,7 +67,8 @@ impl GpuReadback {
         // At least one copy unit, so that an empty read needs no special case.
         let capacity = bytes.max(COPY_UNIT);
         let create = || gpu.buffer("wgpu-pool readback", capacity, usage, false);
-        let buffer = Arc::new(gpu.submission.health().verdicts().defer(create).0?);
+        let buffer = gpu.submission.health().verdicts().defer(create).0?;
+        let buffer = Arc::new(buffer.counted(&gpu.readbacks));
         Ok(Self { buffer, capacity, used: 0, health: Arc::clone(gpu.submission.health()), mapping: Arc::default() })
     }
 

@@ -6,7 +6,7 @@
 
 use super::super::CacheUse;
 use super::checked::CheckedDevice;
-use super::own::OwnBuffer;
+use super::own::{OwnBuffer, TotalBytes};
 use super::{Gpu, lock};
 use crate::error::DeviceError;
 use std::sync::{Arc, Mutex, Weak};
@@ -89,6 +89,8 @@ pub(super) struct Staging {
     idle: Arc<Mutex<Vec<Chunk>>>,
     /// The number of chunks created so far.
     made: u64,
+    /// The bytes of all chunks: of the open batch, of batches that the device has not finished, and idle.
+    total: TotalBytes,
 }
 
 impl Staging {
@@ -118,13 +120,16 @@ impl Staging {
         self.current.iter().map(|chunk| chunk.used).sum()
     }
 
-    /// Returns the usage of the idle list.
+    /// Returns the usage of the idle list, and the bytes of the chunks that commands use.
     pub(super) fn usage(&self) -> CacheUse {
         let idle = lock(&self.idle);
+        let idle_bytes = idle.iter().map(|chunk| chunk.size).sum();
         CacheUse {
             entries: idle.len() as u64,
-            bytes: Some(idle.iter().map(|chunk| chunk.size).sum()),
+            bytes: Some(idle_bytes),
             most_bytes: Some(IDLE_BYTES),
+            // Another thread may drop a chunk in between.
+            in_use: Some(self.total.get().saturating_sub(idle_bytes)),
             made: self.made,
             ..CacheUse::named("staging buffers")
         }
@@ -147,6 +152,7 @@ impl Staging {
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let buffer = gpu.buffer("wgpu-pool staging", size, usage, true)?;
         self.made += 1;
-        Ok(Chunk { buffer: Arc::new(buffer.trusted()), size, used: 0, idle: Arc::downgrade(&self.idle) })
+        let buffer = buffer.trusted().counted(&self.total);
+        Ok(Chunk { buffer: Arc::new(buffer), size, used: 0, idle: Arc::downgrade(&self.idle) })
     }
 }

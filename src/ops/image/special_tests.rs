@@ -63,10 +63,10 @@ fn convolutions_of_special_values_multiply_the_zeros_of_the_padding() -> Result<
             let found = with(kernel, 65_535, || image.conv2d(&weight, None, case.options()))?;
             check(&found, &forward, &forward, &format!("forward {context}"))?;
             let beyond = with_every_tap(&case, &by_input, &w);
-            let found = with(kernel, 65_535, || gradient.conv2d_input(of_image, &weight, case.options()))?;
+            let found = with(kernel, 65_535, || gradient.conv2d_backward_input(of_image, &weight, case.options()))?;
             check(&found, &by_input, &beyond, &format!("by input {context}"))?;
             if kernel.is_none() && dtype == DType::F32 {
-                let run = || gradient.conv2d_input(of_image, &weight, case.options());
+                let run = || gradient.conv2d_backward_input(of_image, &weight, case.options());
                 // With groups it is computed by another kernel.
                 let others = if case.groups > 1 { &beyond } else { &by_input };
                 check(&few_channels::forced::with(2, run)?, &by_input, others, &format!("folded {context}"))?;
@@ -103,7 +103,7 @@ fn weight_gradients_of_special_values_multiply_the_zeros_of_the_padding() -> Res
             let (gradient, g) = operand(&pool, dtype, of_result, 3)?;
             let mut wanted = zeros(of_weight);
             case.each_tap(|from, tap, to| wanted[tap] += g[to] * from.map_or(0.0, |from| x[from]));
-            let run = || gradient.conv2d_weight(&image, of_weight, case.options());
+            let run = || gradient.conv2d_backward_weight(&image, of_weight, case.options());
             let found = weight_gradient::forced::with(kernel, run)?;
             check(&found, &wanted, &wanted, &format!("{dtype} {case:?} {kernel:?}"))?;
         }

@@ -126,11 +126,11 @@ fn special_values_go_where_they_go_in_f32() -> Outcome {
         let wanted = wide(&image)?.conv2d(&wide(&weight)?, None, options)?;
         assert_alike(&found, &wanted, &format!("{channels} {outputs} {options:?}"))?;
         let gradient = operand(found.shape(), 20_000)?;
-        let found = gradient.conv2d_input(image.shape(), &weight, options)?;
-        let wanted = wide(&gradient)?.conv2d_input(image.shape(), &wide(&weight)?, options)?;
+        let found = gradient.conv2d_backward_input(image.shape(), &weight, options)?;
+        let wanted = wide(&gradient)?.conv2d_backward_input(image.shape(), &wide(&weight)?, options)?;
         assert_alike(&found, &wanted, &format!("by input {channels} {outputs} {options:?}"))?;
-        let found = gradient.conv2d_weight(&image, weight.shape(), options)?;
-        let wanted = wide(&gradient)?.conv2d_weight(&wide(&image)?, weight.shape(), options)?;
+        let found = gradient.conv2d_backward_weight(&image, weight.shape(), options)?;
+        let wanted = wide(&gradient)?.conv2d_backward_weight(&wide(&image)?, weight.shape(), options)?;
         assert_alike(&found, &wanted, &format!("by weight {channels} {outputs} {options:?}"))?;
     }
     for [rows, depth, columns] in [[128, 128, 128], [136, 160, 264], [33, 96, 48]] {

@@ -90,8 +90,8 @@ const PLAIN_PRODUCTS: &[&str] = &[
     "Tensor::bmm",
     "Tensor::linear",
     "Tensor::conv2d",
-    "Tensor::conv2d_input",
-    "Tensor::conv2d_weight",
+    "Tensor::conv2d_backward_input",
+    "Tensor::conv2d_backward_weight",
 ];
 /// Products and convolutions with an epilogue.
 const THEN: &[&str] = &["Tensor::matmul_then", "Tensor::conv2d_then"];
