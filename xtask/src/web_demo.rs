@@ -65,7 +65,8 @@ fn bind(bindgen: &Path, module: &Path, folder: &Path) -> Step {
     Step::program(
         "bindings",
         &bindgen.display().to_string(),
-        &format!("--target web --no-typescript --out-name {MODULE}"),
+        // The names of functions are a tenth of the module.
+        &format!("--target web --no-typescript --remove-name-section --out-name {MODULE}"),
     )
     .argument("--out-dir")
     .argument(folder.display().to_string())

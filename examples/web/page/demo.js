@@ -13,9 +13,11 @@ const SHARE = 5;
 // Milliseconds between the states that a screen reader speaks.
 const SPOKEN = 10000;
 const LEAK = 16;
+// Milliseconds that a saved report can be read for.
+const REVOKED = 60000;
 const NAMES = ["background", "circle", "box", "line"];
 
-const page = { calls: 0, step: 0, steps: 1, overlap: 0, running: true, looping: false, map: null, pictures: null, validated: -Infinity, validation: 0, spoken: -Infinity, seed: 1 };
+const page = { calls: 0, step: 0, steps: 1, overlap: 0, running: true, looping: false, map: null, reserved: 0, mapped: 0, pictures: null, validated: -Infinity, validation: 0, spoken: -Infinity, seed: 1 };
 const plots = {
   loss: new Plot(byId("loss-plot"), "Loss", ["--accent"], (value) => value.toFixed(3)),
   overlap: new Plot(byId("overlap-plot"), "Intersection over union", ["--accent"], (value) => value.toFixed(3), 1),
@@ -54,17 +56,18 @@ function classColour(number) {
 function missing(text) {
   byId("missing").hidden = false;
   byId("missing-text").textContent = text;
-  byId("state").textContent = "Not running";
-  for (const button of document.querySelectorAll("main button, main input")) button.disabled = true;
+  for (const section of document.querySelectorAll("main section:not(#missing)")) section.hidden = true;
 }
 
 function showMemory(demo) {
   const memory = demo.memory();
+  page.reserved = memory.reserved;
   byId("allocated").textContent = bytes(memory.allocated);
   byId("reserved").textContent = bytes(memory.reserved);
   byId("reserved").dataset.bytes = String(memory.reserved);
   byId("peak").textContent = bytes(memory.peak);
   byId("segments").textContent = count(memory.segments);
+  byId("staging").textContent = bytes(memory.staging);
   byId("limit").textContent = memory.limit > 0 ? bytes(memory.limit) : "none";
   plots.memory.add(page.step, [memory.reserved, memory.allocated]);
   memory.free();
@@ -72,6 +75,7 @@ function showMemory(demo) {
 }
 
 function showSnapshot(demo) {
+  page.mapped = page.reserved;
   const model = new Model(JSON.parse(demo.snapshot()));
   if (page.map) {
     page.map.replace(model);
@@ -164,12 +168,13 @@ function showProgress({ step, loss }) {
 
 async function validate(demo) {
   page.validated = performance.now();
-  page.overlap = await demo.validate();
-  byId("overlap").textContent = page.overlap.toFixed(3);
-  plots.overlap.add(page.step, [page.overlap]);
+  const overlap = await demo.validate();
+  await showPictures(demo);
+  page.overlap = overlap;
+  byId("overlap").textContent = overlap.toFixed(3);
+  plots.overlap.add(page.step, [overlap]);
   plots.overlap.draw();
   showSnapshot(demo);
-  await showPictures(demo);
   showState();
   page.validation = performance.now() - page.validated;
 }
@@ -182,6 +187,8 @@ async function frame(demo) {
   showProgress(progress);
   progress.free();
   showMemory(demo);
+  // So that the map has the segments that the totals count.
+  if (page.reserved !== page.mapped) showSnapshot(demo);
   if (performance.now() - page.validated > Math.max(PAUSE, SHARE * page.validation)) await validate(demo);
 }
 
@@ -266,8 +273,9 @@ async function copy() {
   try {
     await navigator.clipboard.writeText(text);
     byId("benchmark-state").textContent = "The table is on the clipboard.";
-  } catch (error) {
-    byId("benchmark-state").textContent = `The browser refused the clipboard: ${error.message}`;
+  } catch {
+    getSelection().selectAllChildren(byId("benchmark-table"));
+    byId("benchmark-state").textContent = "The browser refused the clipboard. The table is selected instead.";
   }
 }
 
@@ -276,7 +284,8 @@ function save(text) {
   link.href = URL.createObjectURL(new Blob([text], { type: "text/html" }));
   link.download = "wgpu-pool.html";
   link.click();
-  URL.revokeObjectURL(link.href);
+  // The browser may read it after the click.
+  setTimeout(() => URL.revokeObjectURL(link.href), REVOKED);
 }
 
 function setTheme(theme) {

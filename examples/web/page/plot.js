@@ -66,6 +66,11 @@ class Plot {
       context.beginPath();
       points.forEach((point) => context.lineTo(x(point.at), y(point.values[place])));
       context.stroke();
+      // A line of one point is not visible.
+      context.beginPath();
+      context.arc(x(last.at), y(last.values[place]), 3, 0, 2 * Math.PI);
+      context.fillStyle = context.strokeStyle;
+      context.fill();
     });
     context.lineWidth = 1;
     const values = last.values.map(this.text).join(" and ");

@@ -46,11 +46,18 @@ pub(crate) async fn run(pool: &Pool, row: usize) -> Result<Vec<String>> {
     let (size, work, run) = (row.prepare)(pool, is_fast)?;
     let milliseconds = measured(pool, &run).await?;
     let rate = match work {
-        Work::Bytes(bytes) => format!("{:.1} GB/s", bytes as f64 / milliseconds / 1e6),
-        Work::Operations(operations) => format!("{:.1} GFLOP/s", operations as f64 / milliseconds / 1e6),
+        Work::Bytes(bytes) => rate(1e3 * bytes as f64 / milliseconds, "B/s"),
+        Work::Operations(operations) => rate(1e3 * operations as f64 / milliseconds, "FLOP/s"),
         Work::Launches(count) => format!("{:.2} µs each", milliseconds * 1e3 / count as f64),
     };
     Ok(vec![row.name.into(), size, format!("{milliseconds:.3}"), rate])
+}
+
+/// An amount per second with the prefix in which it is 1 or more: a renderer in software is a thousand times as slow as a GPU.
+fn rate(amount: f64, unit: &str) -> String {
+    let prefixes = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
+    let (scale, prefix) = prefixes.into_iter().find(|(scale, _)| amount >= *scale).unwrap_or((1e3, "k"));
+    format!("{:.1} {prefix}{unit}", amount / scale)
 }
 
 /// The milliseconds of a run: the mean of as many as fit in [`LONG`], after one that compiles the kernels.

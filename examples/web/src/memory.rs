@@ -17,17 +17,21 @@ pub struct Memory {
     pub segments: f64,
     /// 0 if there is no limit.
     pub limit: f64,
+    /// Bytes of the staging buffers, in use and idle. They are not segments.
+    pub staging: f64,
 }
 
 impl Memory {
     pub(crate) fn of(pool: &Pool) -> Self {
         let stats = pool.stats();
+        let staging = pool.caches().into_iter().find(|cache| cache.name == "staging buffers").unwrap_or_default();
         Self {
             allocated: stats.allocated.current as f64,
             reserved: stats.reserved.current as f64,
             peak: stats.reserved.peak as f64,
             segments: stats.segments.current as f64,
             limit: pool.limit().unwrap_or(0) as f64,
+            staging: (staging.bytes.unwrap_or(0) + staging.in_use.unwrap_or(0)) as f64,
         }
     }
 }
