@@ -27,6 +27,7 @@ pub struct AccountingMemory {
     /// `None` if the device answers at once. Otherwise, as in a browser while the program does not return to the event loop: bytes of destroyed
     /// segments that the device still uses.
     unfinished: Option<AtomicU64>,
+    has_host_segments: bool,
 }
 
 /// A segment of a memory without bytes: its location in the model of the driver's blocks, and whether the device has accepted it.
@@ -52,14 +53,20 @@ impl AccountingMemory {
     #[must_use]
     pub fn with_limits(limits: MemoryLimits) -> Self {
         let (budget, used) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
-        Self { limits, budget, used, driver: Mutex::default(), unfinished: None }
+        Self { limits, budget, used, driver: Mutex::default(), unfinished: None, has_host_segments: true }
     }
 
     /// Creates a memory that models another one from now on. If nothing can wait for the other one's device, this one does not answer
     /// either: new segments are not accepted yet, and the device uses destroyed ones until it has answered.
     pub(crate) fn modelling(memory: &impl Memory) -> Self {
         let unfinished = (!memory.can_block()).then(AtomicU64::default);
-        Self { unfinished, ..Self::with_limits(memory.limits()) }
+        let has_host_segments = memory.has_host_segments();
+        Self { unfinished, has_host_segments, ..Self::with_limits(memory.limits()) }
+    }
+
+    /// Creates a segment in host memory, which the driver's model does not count and which is not destroyed.
+    pub(crate) const fn host_segment() -> AccountingSegment {
+        AccountingSegment { place: Place::Dedicated, accepted: true }
     }
 
     /// Creates a segment that exists in the memory that this one models.
@@ -167,6 +174,18 @@ impl DeviceResources for AccountingMemory {
         let driver = self.driver();
         let (reserved, segments) = (driver.held(), self.used_bytes().min(driver.held()));
         Some(DriverHoldings { reserved, segments, unused: reserved - segments, ..DriverHoldings::default() })
+    }
+
+    fn has_host_segments(&self) -> bool {
+        self.has_host_segments
+    }
+
+    fn create_host_segment(&self, _bytes: u64) -> Result<AccountingSegment, DeviceError> {
+        if self.has_host_segments {
+            Ok(Self::host_segment())
+        } else {
+            Err(DeviceError::Unsupported { feature: "copies to host memory by command" })
+        }
     }
 
     fn name(&self) -> String {

@@ -96,7 +96,7 @@ impl HostMemory {
         self.refuses_host_segments.store(refuses, Ordering::Relaxed);
     }
 
-    /// Sets whether [`DeviceResources::create_host_segment`] returns `None`, as on a device that cannot copy to host memory by
+    /// Sets whether [`DeviceResources::has_host_segments`] is false, as on a device that cannot copy to host memory by
     /// command. Bytes then move through read-backs and uploads.
     pub fn lack_host_segments(&self, lacks: bool) {
         self.lacks_host_segments.store(lacks, Ordering::Relaxed);
@@ -193,17 +193,18 @@ impl DeviceStatus for HostMemory {
 }
 
 impl DeviceResources for HostMemory {
+    fn has_host_segments(&self) -> bool {
+        !self.lacks_host_segments.load(Ordering::Relaxed)
+    }
+
     /// Not counted in the budget, which is that of the simulated device.
-    fn create_host_segment(&self, bytes: u64) -> Result<Option<HostSegment>, DeviceError> {
-        if self.lacks_host_segments.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
+    fn create_host_segment(&self, bytes: u64) -> Result<HostSegment, DeviceError> {
         let refused = DeviceError::Refused { bytes };
         if self.refuses_host_segments.load(Ordering::Relaxed) {
             return Err(refused);
         }
         let content = usize::try_from(bytes).ok().and_then(zeroed).ok_or(refused)?;
-        Ok(Some(HostSegment(Arc::new(Mutex::new(content)))))
+        Ok(HostSegment(Arc::new(Mutex::new(content))))
     }
 
     fn driver_holdings(&self) -> Option<DriverHoldings> {

@@ -88,21 +88,25 @@ pub trait DeviceResources: WasmNotSendSync + fmt::Debug + 'static {
         None
     }
 
+    /// Returns whether commands can copy to host memory: whether [`DeviceResources::create_host_segment`] is supported. Bytes reach
+    /// the host through [`Memory::readback`] otherwise, which is the default.
+    fn has_host_segments(&self) -> bool {
+        false
+    }
+
     /// Creates a segment of `bytes` bytes in host memory that [`Commands::copy`] and [`Commands::clear`] accept, with the
     /// id [`SegmentId::NEVER`]. It does not count as a segment of the device, and is freed when
     /// the last handle is dropped and the device has finished with it.
     ///
-    /// `None` if the device cannot copy to host memory by command, which is the default. Bytes then reach the host
-    /// through [`Memory::readback`].
-    ///
     /// # Errors
-    /// [`DeviceError::Refused`] when the host has no room. The memory stays usable.
-    fn create_host_segment(&self, bytes: u64) -> Result<Option<Self::Segment>, DeviceError>
+    /// [`DeviceError::Refused`] when the host has no room. The memory stays usable. [`DeviceError::Unsupported`] without
+    /// [`DeviceResources::has_host_segments`], which is the default.
+    fn create_host_segment(&self, bytes: u64) -> Result<Self::Segment, DeviceError>
     where
         Self: Memory,
     {
         let _ = bytes;
-        Ok(None)
+        Err(DeviceError::Unsupported { feature: "copies to host memory by command" })
     }
 
     /// Returns the usage of each cache. Every cache is bounded.

@@ -32,7 +32,7 @@ impl Drop for Postponed {
             return;
         }
         // A logger that calls the pool may have messages of its own.
-        for (level, module, text) in WAITING.take() {
+        for (level, module, text) in WAITING.try_with(RefCell::take).unwrap_or_default() {
             send(level, module, format_args!("{text}"));
         }
     }
@@ -46,8 +46,9 @@ pub(super) fn write(level: Level, module: &'static str, message: fmt::Arguments<
     if HOLDERS.get() == 0 {
         send(level, module, message);
     } else {
-        WAITING.with_borrow_mut(|waiting| waiting.push((level, module, message.to_string())));
-        WAITS.set(true);
+        // At the end of a thread the list may be gone already, and the message is lost.
+        let push = |waiting: &RefCell<Vec<_>>| waiting.borrow_mut().push((level, module, message.to_string()));
+        WAITS.set(WAITING.try_with(push).is_ok());
     }
 }
 

@@ -108,6 +108,7 @@ thread_local! {
 /// A memory whose pools move blocks to host memory: see [`options`].
 pub(crate) struct Spilling<S>(PhantomData<S>);
 pub(crate) type SpillingHost = Spilling<Host>;
+pub(crate) type SpillingReadback = Spilling<crate::spill::HostReadback>;
 pub(crate) type SpillingNoop = Spilling<Noop>;
 pub(crate) type SpillingAdapter = Spilling<Adapter>;
 pub(crate) type SpillingGl = Spilling<Gl>;
@@ -134,7 +135,10 @@ macro_rules! over_every_memory {
         // In a browser no block moves to host memory.
         #[cfg(not(target_arch = "wasm32"))]
         $crate::subjects::over_memories! {
-            [spilling_host SpillingHost, spilling_noop SpillingNoop, spilling_adapter SpillingAdapter, spilling_gl SpillingGl]
+            [
+                spilling_host SpillingHost, spilling_readback SpillingReadback, spilling_noop SpillingNoop,
+                spilling_adapter SpillingAdapter, spilling_gl SpillingGl
+            ]
             $($case)*
         }
     };

@@ -452,14 +452,18 @@ impl DeviceStatus for Gpu {
 }
 
 impl DeviceResources for Gpu {
+    fn has_host_segments(&self) -> bool {
+        self.device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) && !cfg!(target_arch = "wasm32")
+    }
+
     /// A buffer with these usages is in host memory, and copies to and from it run at the rate of the bus. With
     /// `MAP_WRITE` in place of `MAP_READ`, some drivers place it in device memory. Measured on an H100: 51 GB/s in each
     /// direction.
-    fn create_host_segment(&self, bytes: u64) -> Result<Option<GpuSegment>, DeviceError> {
-        if !self.device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) || cfg!(target_arch = "wasm32") {
-            return Ok(None);
+    fn create_host_segment(&self, bytes: u64) -> Result<GpuSegment, DeviceError> {
+        if !self.has_host_segments() {
+            return Err(DeviceError::Unsupported { feature: "MAPPABLE_PRIMARY_BUFFERS" });
         }
-        self.segment("wgpu-pool host copy", bytes, wgpu::BufferUsages::MAP_READ).map(Some)
+        self.segment("wgpu-pool host copy", bytes, wgpu::BufferUsages::MAP_READ)
     }
 
     fn exclude_threads(&self) -> ContextGuard<'_> {

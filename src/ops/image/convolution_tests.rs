@@ -101,7 +101,7 @@ impl Case {
         self.each_tap(|from, tap, to| from.into_iter().for_each(|from| visit(from, tap, to)));
     }
 
-    /// As `each`, with the products of the padding, which have no element of an image.
+    /// Calls the function with the same elements, and for the products of the padding, which have no element of an image, with `None`.
     pub(super) fn each_tap(&self, mut visit: impl FnMut(Option<usize>, usize, usize)) {
         let [image, weight, result] = self.shapes();
         let at = |shape: [usize; 4], index: [usize; 4]| {

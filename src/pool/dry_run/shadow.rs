@@ -220,7 +220,7 @@ impl<M: Memory> State<M> {
             unanswered: self.unanswered.clone(),
             spilled: FxHashMap::default(),
             valid_host_copies: Vec::new(),
-            spilling: self.spilling.as_ref().map(|spilling| Box::new(spilling.shadow())),
+            spilling: self.spilling.as_ref().map(|spilling| Box::new(spilling.shadow(AccountingMemory::host_segment))),
             references: Vec::new(),
             limit: self.limit,
             remedies: self.remedies,

@@ -51,7 +51,22 @@ impl<S> Default for HostSegments<S> {
     }
 }
 
+impl<S> HostSegment<S> {
+    /// Returns a copy in another memory.
+    pub(super) fn in_memory<T>(&self, segment: T) -> HostSegment<T> {
+        HostSegment { segment, bytes: self.bytes, block: self.block }
+    }
+}
+
 impl<S> HostSegments<S> {
+    /// Returns a copy in another memory, in which `create` creates segments.
+    pub(super) fn in_memory<T>(&self, create: impl Fn() -> T) -> HostSegments<T> {
+        let copies = |segments: &Vec<S>| segments.iter().map(|_| create()).collect();
+        let idle = self.idle.iter().map(|(&bytes, segments)| (bytes, copies(segments))).collect();
+        let Self { idle: _, idle_bytes, in_use, most_in_use, excess } = *self;
+        HostSegments { idle, idle_bytes, in_use, most_in_use, excess }
+    }
+
     pub(super) const fn idle_bytes(&self) -> u64 {
         self.idle_bytes
     }

@@ -155,13 +155,17 @@ impl<S: Clone> Spilling<S> {
         }
     }
 
-    /// Returns a copy for a dry run, in which blocks in host memory have no bytes.
-    pub(super) fn shadow<T>(&self) -> Spilling<T> {
-        let copies = self.copies.keys().map(|&block| (block, HostCopy::Bytes(Arc::default()))).collect();
+    /// Returns a copy for a dry run, in which blocks in host memory have no bytes, and `create` creates host segments.
+    pub(super) fn shadow<T>(&self, create: impl Fn() -> T) -> Spilling<T> {
+        let copy = |copy: &HostCopy<S>| match copy {
+            HostCopy::Segment(segment) => HostCopy::Segment(segment.in_memory(create())),
+            HostCopy::Bytes(_) => HostCopy::Bytes(Arc::default()),
+        };
+        let copies = self.copies.iter().map(|(&block, bytes)| (block, copy(bytes))).collect();
         Spilling {
             limit: self.limit,
             copies,
-            host: HostSegments::default(),
+            host: self.host.in_memory(&create),
             transit: Vec::new(),
             kept: self.kept.clone(),
             claims: Vec::new(),

@@ -6,7 +6,6 @@ use super::{HostCopy, Inner, State};
 use crate::device::{Commands, Memory};
 use crate::error::DeviceError;
 use crate::heap::{BlockId, Place, SegmentId};
-use std::sync::Arc;
 
 /// The result of an attempt to move a block to host memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +39,16 @@ impl<M: Memory> Inner<M> {
         allowance: u64,
     ) -> Result<MovedOut, DeviceError> {
         let Some(place) = state.movable_place(block) else { return Ok(MovedOut::Stays) };
-        if !M::HOLDS_BYTES {
-            if state.make_host_room(place.size, false, allowance).is_none() {
-                return Ok(MovedOut::HostLimit);
-            }
-            state.detach(block, HostCopy::Bytes(Arc::default()));
-            return Ok(MovedOut::Done(place.size));
+        let is_recorded = self.memory.has_host_segments();
+        let room = state.make_host_room(place.size, is_recorded, allowance);
+        let Some(room) = room else { return Ok(MovedOut::HostLimit) };
+        if !is_recorded {
+            return Ok(MovedOut::NeedsReadback);
         }
-        let Some(room) = state.make_host_room(place.size, true, allowance) else { return Ok(MovedOut::HostLimit) };
         let idle = state.spilling.as_mut().and_then(|spilling| spilling.host.take(place.size, room));
         let created = || self.create_host_segment(state, place.size, room);
-        let host = match idle.map_or_else(created, |idle| Ok(Some(idle))) {
-            Ok(Some(host)) => host,
-            Ok(None) => return Ok(MovedOut::NeedsReadback),
+        let host = match idle.map_or_else(created, Ok) {
+            Ok(host) => host,
             Err(DeviceError::Refused { .. }) => return Ok(MovedOut::HostRefused),
             Err(error) => return Err(error),
         };
@@ -75,11 +71,10 @@ impl<M: Memory> Inner<M> {
         state: &mut State<M>,
         size: u64,
         room: u64,
-    ) -> Result<Option<HostSegment<M::Segment>>, DeviceError> {
+    ) -> Result<HostSegment<M::Segment>, DeviceError> {
         let idle = state.spilling.as_ref().map_or(0, |spilling| spilling.host.idle_bytes());
         let bytes = host_segments::new_bytes(size, room.saturating_sub(idle));
-        let create =
-            |bytes| Ok(self.memory.create_host_segment(bytes)?.map(|segment| HostSegment::new(segment, bytes)));
+        let create = |bytes| Ok(HostSegment::new(self.memory.create_host_segment(bytes)?, bytes));
         match create(bytes) {
             Err(DeviceError::Refused { .. }) => {
                 if let Some(spilling) = &mut state.spilling {

@@ -47,37 +47,10 @@ impl<M: Memory> Inner<M> {
             place.size
         };
         let _in_transit = InTransit { inner: self, block };
-        let Some(mut bytes) = host_buffer(size) else { return Ok(MovedOut::HostRefused) };
-        let mut piece_bytes = READBACK_BYTES;
-        let mut offset = 0;
-        while offset < size {
-            let length = piece_bytes.min(size - offset);
-            let mut readback = match self.readback_or_halve(length, &mut piece_bytes)? {
-                Granted::Readback(readback) => readback,
-                Granted::Halved => continue,
-                Granted::Refused => return Ok(MovedOut::HostRefused),
-            };
-            {
-                let _later = Postponed::new();
-                let mut commands = self.memory.commands();
-                let state = self.state();
-                let Some(place) = state.valid_transit(block) else { return Ok(MovedOut::Contended) };
-                let Some(segment) = state.segments.get(&place.segment) else { return Ok(MovedOut::Contended) };
-                let offset = place.offset + offset;
-                let from = Location { id: place.segment, segment: segment.clone(), offset, size: length };
-                commands.read(&from, &mut readback)?;
-            }
-            match self.memory.collect_blocking(readback) {
-                Ok(read) if read.len() as u64 == length => bytes.extend_from_slice(&read),
-                Ok(read) => {
-                    let message = format!("a readback of {length} bytes returned {} bytes", read.len());
-                    return Err(DeviceError::Validation { message });
-                }
-                Err(DeviceError::Refused { .. } | DeviceError::HostRefused { .. }) => return Ok(MovedOut::HostRefused),
-                Err(error) => return Err(error),
-            }
-            offset += length;
-        }
+        let bytes = match self.read_block(block, if M::HOLDS_BYTES { size } else { 0 })? {
+            Ok(bytes) => bytes,
+            Err(moved) => return Ok(moved),
+        };
         let _later = Postponed::new();
         let mut commands = self.memory.commands();
         let mut state = self.state();
@@ -92,6 +65,44 @@ impl<M: Memory> Inner<M> {
         }
         state.detach(block, HostCopy::Bytes(Arc::new(bytes)));
         Ok(MovedOut::Done(size))
+    }
+
+    /// Reads the first `size` bytes of a block in transit, in pieces. An inner error is the reason why the block stays.
+    fn read_block(&self, block: BlockId, size: u64) -> Result<Result<Vec<u8>, MovedOut>, DeviceError> {
+        let Some(mut bytes) = host_buffer(size) else { return Ok(Err(MovedOut::HostRefused)) };
+        let mut piece_bytes = READBACK_BYTES;
+        let mut offset = 0;
+        while offset < size {
+            let length = piece_bytes.min(size - offset);
+            let mut readback = match self.readback_or_halve(length, &mut piece_bytes)? {
+                Granted::Readback(readback) => readback,
+                Granted::Halved => continue,
+                Granted::Refused => return Ok(Err(MovedOut::HostRefused)),
+            };
+            {
+                let _later = Postponed::new();
+                let mut commands = self.memory.commands();
+                let state = self.state();
+                let Some(place) = state.valid_transit(block) else { return Ok(Err(MovedOut::Contended)) };
+                let Some(segment) = state.segments.get(&place.segment) else { return Ok(Err(MovedOut::Contended)) };
+                let offset = place.offset + offset;
+                let from = Location { id: place.segment, segment: segment.clone(), offset, size: length };
+                commands.read(&from, &mut readback)?;
+            }
+            match self.memory.collect_blocking(readback) {
+                Ok(read) if read.len() as u64 == length => bytes.extend_from_slice(&read),
+                Ok(read) => {
+                    let message = format!("a readback of {length} bytes returned {} bytes", read.len());
+                    return Err(DeviceError::Validation { message });
+                }
+                Err(DeviceError::Refused { .. } | DeviceError::HostRefused { .. }) => {
+                    return Ok(Err(MovedOut::HostRefused));
+                }
+                Err(error) => return Err(error),
+            }
+            offset += length;
+        }
+        Ok(Ok(bytes))
     }
 }
 
