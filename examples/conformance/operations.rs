@@ -314,7 +314,8 @@ fn sgd(pool: &Pool, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
     let velocities = zeros(pool, &xs)?;
     for gradients in gradients.chunks(xs.len()) {
         let with = xs.iter().zip(gradients).zip(&velocities);
-        let list: Vec<_> = with.map(|((x, gradient), velocity)| SgdParameter { x, gradient, velocity }).collect();
+        let list: Vec<_> =
+            with.map(|((x, gradient), velocity)| SgdParameter { value: x, gradient, velocity }).collect();
         e(step.step(&list))?;
     }
     Ok(xs)
@@ -334,7 +335,7 @@ fn adamw(pool: &Pool, i: &[Tensor], a: &Value) -> R<Vec<Tensor>> {
     for (number, gradients) in (1..).zip(gradients.chunks(xs.len())) {
         let with = xs.iter().zip(gradients).zip(means.iter().zip(&squares));
         let list: Vec<_> = with
-            .map(|((x, gradient), (mean, mean_square))| AdamWParameter { x, gradient, mean, mean_square })
+            .map(|((x, gradient), (mean, mean_square))| AdamWParameter { value: x, gradient, mean, mean_square })
             .collect();
         e(step.step(number, &list))?;
     }

@@ -89,7 +89,7 @@ impl Trainer {
             .iter()
             .zip(&gradients)
             .filter_map(|(Parameter { value, mean, mean_square, .. }, gradient)| {
-                Some(AdamWParameter { x: value, gradient: gradient.as_ref()?, mean, mean_square })
+                Some(AdamWParameter { value, gradient: gradient.as_ref()?, mean, mean_square })
             })
             .collect();
         self.optimizer.step(self.steps, &learned)

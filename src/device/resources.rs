@@ -94,8 +94,9 @@ pub trait DeviceResources: WasmNotSendSync + fmt::Debug + 'static {
         false
     }
 
-    /// Creates a segment of `bytes` bytes in host memory that [`Commands::copy`] and [`Commands::clear`] accept, with the
-    /// id [`SegmentId::NEVER`]. It does not count as a segment of the device, and is freed when
+    /// Creates a segment of `bytes` bytes in host memory that [`Commands::copy`](super::Commands::copy) and
+    /// [`Commands::clear`](super::Commands::clear) accept, with the id
+    /// [`SegmentId::NEVER`](crate::heap::SegmentId::NEVER). It does not count as a segment of the device, and is freed when
     /// the last handle is dropped and the device has finished with it.
     ///
     /// # Errors

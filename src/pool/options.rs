@@ -33,8 +33,8 @@ pub struct PoolOptions {
     /// block, which is freed when the segment is destroyed. A size of at most 4 MiB is also the usual size of the pool's
     /// segments, unless a block needs a larger one.
     pub smallest_segment: Option<u64>,
-    /// The largest block of a tensor in bytes. Larger tensors consist of several blocks; see
-    /// [`guide::large_tensors`](crate::guide::large_tensors). By default, and at most, what the device can bind: 128 MiB with
+    /// The largest block of a tensor in bytes. Larger tensors consist of several blocks; see the guide
+    /// (`docs/guide/large_tensors.md`). By default, and at most, what the device can bind: 128 MiB with
     /// WebGPU's default limits, 2 GiB on most GPUs. At least 64 bytes. Smaller blocks need smaller holes, and more launches.
     pub largest_block: Option<u64>,
     /// The limit on the bytes that the pool moves to avoid growing, as a fraction of all bytes allocated so far. 0.1 by

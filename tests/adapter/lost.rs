@@ -103,11 +103,11 @@ pub(super) const CALLS: [Call; 48] = [
     ("Fused::run_into", |_, made| fuse(|[x]| x * 2.0_f32 + 1.0_f32).run_into([&made.tensor], &made.other[0])),
     ("Sgd::step", |_, made| {
         let [x, gradient, velocity, _] = &made.other;
-        Sgd::default().step(&[SgdParameter { x, gradient, velocity }])
+        Sgd::default().step(&[SgdParameter { value: x, gradient, velocity }])
     }),
     ("AdamW::step", |_, made| {
         let [x, gradient, mean, mean_square] = &made.other;
-        AdamW::default().step(1, &[AdamWParameter { x, gradient, mean, mean_square }])
+        AdamW::default().step(1, &[AdamWParameter { value: x, gradient, mean, mean_square }])
     }),
     ("Pool::profile", |pool, made| {
         match pollster::block_on(pool.profile(|| made.tensor.add(&made.tensor).map(drop))) {

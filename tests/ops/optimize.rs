@@ -47,7 +47,7 @@ fn gradient_descent_equals_its_definition() -> Outcome {
                     .iter()
                     .zip(&gradients)
                     .zip(&velocities)
-                    .map(|((x, gradient), velocity)| SgdParameter { x, gradient, velocity })
+                    .map(|((x, gradient), velocity)| SgdParameter { value: x, gradient, velocity })
                     .collect();
                 sgd.step(&all)?;
                 let [rate, momentum, decay] = [sgd.learning_rate, sgd.momentum, sgd.weight_decay].map(f64::from);
@@ -82,7 +82,7 @@ fn adamw_equals_its_definition() -> Outcome {
             let gradient = slopes.to_device(pool)?;
             adamw.step(
                 number,
-                &[AdamWParameter { x: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square }],
+                &[AdamWParameter { value: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square }],
             )?;
             let [rate, decay, epsilon] = [adamw.learning_rate, adamw.weight_decay, adamw.epsilon].map(f64::from);
             let [b1, b2] = adamw.betas.map(f64::from);
@@ -106,11 +106,11 @@ fn tensors_that_cannot_take_a_step_together_are_refused_before_any_is_changed() 
     for pool in adapter::all_shared() {
         let ones = |shape: &[usize]| Tensor::full(pool, shape, 1.0_f32);
         let (x, gradient, velocity) = (ones(&[4, 4])?, ones(&[4, 4])?, ones(&[4, 4])?);
-        let good = SgdParameter { x: &x, gradient: &gradient, velocity: &velocity };
+        let good = SgdParameter { value: &x, gradient: &gradient, velocity: &velocity };
         let (short, transposed) = (ones(&[4])?, ones(&[4, 4])?.narrow(1, 0, 2)?);
         let step = |bad: SgdParameter<'_>| Sgd::default().step(&[good, bad]);
         assert!(matches!(step(SgdParameter { gradient: &short, ..good }), Err(TensorError::Shape { .. })));
-        assert!(matches!(step(SgdParameter { x: &transposed, ..good }), Err(TensorError::NotContiguous { .. })));
+        assert!(matches!(step(SgdParameter { value: &transposed, ..good }), Err(TensorError::NotContiguous { .. })));
         assert!(matches!(step(SgdParameter { velocity: &x, ..good }), Err(TensorError::Overlap { .. })));
         let integers = Tensor::zeros(pool, [4, 4], DType::I32)?;
         assert!(matches!(step(SgdParameter { gradient: &integers, ..good }), Err(TensorError::NotDefined { .. })));
@@ -136,7 +136,7 @@ fn quadruples(pool: &Pool, sizes: &[usize]) -> Result<Vec<Four>, TensorError> {
 
 fn adamw_of(four: &Four) -> AdamWParameter<'_> {
     let [x, gradient, mean, mean_square] = four.each_ref();
-    AdamWParameter { x, gradient, mean, mean_square }
+    AdamWParameter { value: x, gradient, mean, mean_square }
 }
 
 /// A pool with small segments, so that the tensors of a list are in more segments than a kernel binds.
@@ -196,7 +196,7 @@ fn a_list_is_one_kernel_and_parts_of_one_memory_may_be_in_it() -> Outcome {
     let rows = |tensor: &Tensor| (0..14).map(|row| tensor.narrow(0, row, 1)).collect::<Result<Vec<_>, _>>();
     let (xs, velocities, gradients) = (rows(&all)?, rows(&moving)?, rows(&slopes)?);
     let list: Vec<SgdParameter<'_>> = (0..14)
-        .map(|row| SgdParameter { x: &xs[row], gradient: &gradients[row], velocity: &velocities[row] })
+        .map(|row| SgdParameter { value: &xs[row], gradient: &gradients[row], velocity: &velocities[row] })
         .collect();
     if let Ok((outcome, profile)) = pool.profile_blocking(|| sgd.step(&list)) {
         outcome?;
@@ -205,11 +205,11 @@ fn a_list_is_one_kernel_and_parts_of_one_memory_may_be_in_it() -> Outcome {
     } else {
         sgd.step(&list)?;
     }
-    sgd.step(&[SgdParameter { x: &whole, gradient: &slopes, velocity: &whole_moving }])?;
+    sgd.step(&[SgdParameter { value: &whole, gradient: &slopes, velocity: &whole_moving }])?;
     assert_eq!((bits(&all)?, bits(&moving)?), (bits(&whole)?, bits(&whole_moving)?));
 
     // The same parameter twice takes two steps, one after the other.
-    let once = SgdParameter { x: &whole, gradient: &slopes, velocity: &whole_moving };
+    let once = SgdParameter { value: &whole, gradient: &slopes, velocity: &whole_moving };
     sgd.step(&[once, once])?;
     sgd.step(&list)?;
     sgd.step(&list)?;
@@ -224,13 +224,13 @@ fn a_parameter_above_the_largest_binding_is_stepped_in_parts() -> Outcome {
     let sgd = Sgd { learning_rate: 0.25, ..Sgd::default() };
     let [x, gradient, velocity] = [(); 3].map(|()| Tensor::ones(&pool, [700_001], DType::F32));
     let (x, gradient, velocity) = (x?, gradient?, velocity?);
-    sgd.step(&[SgdParameter { x: &x, gradient: &gradient, velocity: &velocity }])?;
+    sgd.step(&[SgdParameter { value: &x, gradient: &gradient, velocity: &velocity }])?;
     assert!(x.parts().len() == 3 && x.read_blocking::<f32>()?.iter().all(|&x| x == 0.75));
     // Nothing is changed where one of a list is refused.
     let before = bits(&x)?;
     let integers = Tensor::ones(&pool, [700_001], DType::I32)?;
     let list = [[&x, &gradient, &velocity], [&integers, &gradient, &velocity]];
-    let list = list.map(|[x, gradient, velocity]| SgdParameter { x, gradient, velocity });
+    let list = list.map(|[x, gradient, velocity]| SgdParameter { value: x, gradient, velocity });
     sgd.step(&list).expect_err("integers have no gradient");
     assert_eq!(bits(&x)?, before);
     Ok(())

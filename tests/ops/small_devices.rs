@@ -22,7 +22,7 @@ fn results(pool: &Pool) -> Result<Vec<Named>, TensorError> {
     let optimized = || -> Result<Tensor, TensorError> {
         let [x, gradient, mean, mean_square] = std::array::from_fn(|seed| Tensor::rand(pool, [500], seed as u64));
         let (x, gradient, mean, mean_square) = (x?, gradient?, mean?, mean_square?);
-        let one = AdamWParameter { x: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square };
+        let one = AdamWParameter { value: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square };
         AdamW::default().step(1, &[one])?;
         Ok(x)
     };

@@ -20,7 +20,7 @@ fn step(pool: &Pool) -> Result<Vec<Tensor>, TensorError> {
     let parameter = Tensor::zeros(pool, [5, 4 * 17 * 13], DType::F32)?;
     let gradient = layer.mul(0.5_f32)?;
     let velocity = Tensor::zeros(pool, [5, 4 * 17 * 13], DType::F32)?;
-    Sgd::default().step(&[SgdParameter { x: &parameter, gradient: &gradient, velocity: &velocity }])?;
+    Sgd::default().step(&[SgdParameter { value: &parameter, gradient: &gradient, velocity: &velocity }])?;
     Ok(vec![scores, fused, loss.reshape([1])?, parameter, features.transpose(1, 3)?.contiguous()?])
 }
 

@@ -134,8 +134,12 @@ fn an_optimizer_steps_over_more_parameters_than_fit() -> Outcome {
         let zeros = || Tensor::zeros(pool, [SIZE, SIZE], DType::F32);
         let models = (0..7).map(|seed| Ok([random(seed)?, random(seed + 10)?, zeros()?, zeros()?]));
         let models = models.collect::<Result<Vec<_>, wgpu_pool::TensorError>>()?;
-        let parameters =
-            models.iter().map(|[x, gradient, mean, mean_square]| AdamWParameter { x, gradient, mean, mean_square });
+        let parameters = models.iter().map(|[x, gradient, mean, mean_square]| AdamWParameter {
+            value: x,
+            gradient,
+            mean,
+            mean_square,
+        });
         let parameters: Vec<_> = parameters.collect();
         for step in 1..4 {
             AdamW::default().step(step, &parameters)?;
@@ -170,8 +174,12 @@ fn a_dry_run_of_an_optimizer_fits_if_the_tensors_of_each_parameter_do() -> Outco
             let zeros = || Tensor::zeros(&pool, [SIZE, SIZE], DType::F32);
             let models = (0..7).map(|_| Ok([zeros()?, zeros()?, zeros()?, zeros()?]));
             let models = models.collect::<Result<Vec<_>, wgpu_pool::TensorError>>()?;
-            let parameters =
-                models.iter().map(|[x, gradient, mean, mean_square]| AdamWParameter { x, gradient, mean, mean_square });
+            let parameters = models.iter().map(|[x, gradient, mean, mean_square]| AdamWParameter {
+                value: x,
+                gradient,
+                mean,
+                mean_square,
+            });
             AdamW::default().step(1, &parameters.collect::<Vec<_>>())
         })?;
         assert_eq!((done.is_ok(), dry_run.fits()), (fits, fits), "{matrices} matrices fit: {done:?}");

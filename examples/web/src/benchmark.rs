@@ -154,7 +154,7 @@ fn adamw(pool: &Pool, is_fast: bool) -> Result<(String, Work, Run)> {
     let zeros = || Tensor::zeros(pool, [count], DType::F32);
     let (x, gradient, mean, mean_square) = (random(pool, &[count])?, random(pool, &[count])?, zeros()?, zeros()?);
     let run: Run = Box::new(move || {
-        let parameter = AdamWParameter { x: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square };
+        let parameter = AdamWParameter { value: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square };
         Ok(AdamW::default().step(1, &[parameter])?)
     });
     Ok((mib(count), Work::Bytes(7 * 4 * count), run))

@@ -9,8 +9,27 @@ use list::List;
 
 /// Gradient descent with momentum, as `torch.optim.SGD` without dampening.
 ///
-/// g = gradient + weight_decay · x; v = momentum · v + g; x −= learning_rate · v, or in Nesterov's form −= learning_rate · (g +
-/// momentum · v).
+/// With x for the value of a parameter and v for its velocity: g = gradient + weight_decay · x; v = momentum · v + g;
+/// x −= learning_rate · v, or in Nesterov's form −= learning_rate · (g + momentum · v).
+///
+/// # Examples
+/// A step for two parameters. The velocities start as zeros and belong to the program:
+///
+/// ```no_run
+/// use wgpu_pool::{DType, Pool, PoolOptions, Sgd, SgdParameter, Tensor};
+///
+/// let pool = Pool::request_blocking(PoolOptions::default())?;
+/// let [weight, bias] = [Tensor::ones(&pool, [10, 4], DType::F32)?, Tensor::ones(&pool, [4], DType::F32)?];
+/// let [of_weight, of_bias] = [weight.zeros_like()?, bias.zeros_like()?];
+/// let [by_weight, by_bias] = [weight.ones_like()?, bias.ones_like()?];
+/// let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, ..Sgd::default() };
+/// sgd.step(&[
+///     SgdParameter { value: &weight, gradient: &by_weight, velocity: &of_weight },
+///     SgdParameter { value: &bias, gradient: &by_bias, velocity: &of_bias },
+/// ])?;
+/// assert_eq!(bias.read_blocking::<f32>()?, [0.9; 4]);
+/// # Ok::<(), wgpu_pool::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Learning rate.
@@ -33,8 +52,8 @@ impl Default for Sgd {
 /// A parameter and its state for [`Sgd`]: contiguous tensors of one shape, all f32 or all f16, that share no memory.
 #[derive(Clone, Copy, Debug)]
 pub struct SgdParameter<'a> {
-    /// The parameter, changed in place.
-    pub x: &'a Tensor,
+    /// The elements of the parameter, changed in place.
+    pub value: &'a Tensor,
     /// The gradient.
     pub gradient: &'a Tensor,
     /// The velocity, changed in place; zeros before the first step.
@@ -64,8 +83,8 @@ impl Default for AdamW {
 /// A parameter and its state for [`AdamW`]: contiguous tensors of one shape, all f32 or all f16, that share no memory.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWParameter<'a> {
-    /// The parameter, changed in place.
-    pub x: &'a Tensor,
+    /// The elements of the parameter, changed in place.
+    pub value: &'a Tensor,
     /// The gradient.
     pub gradient: &'a Tensor,
     /// The running mean of the gradients, changed in place; zeros before the first step.
@@ -82,7 +101,7 @@ impl Sgd {
     /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::NotDefined`] of integers, [`TensorError::NotContiguous`],
     /// [`TensorError::Overlap`], [`TensorError::Pools`]. All parameters are checked before the first is changed.
     pub fn step(&self, parameters: &[SgdParameter<'_>]) -> Result<(), TensorError> {
-        let entries: Vec<_> = parameters.iter().map(|one| [one.x, one.velocity, one.gradient]).collect();
+        let entries: Vec<_> = parameters.iter().map(|one| [one.value, one.velocity, one.gradient]).collect();
         let nesterov = f32::from(u8::from(self.nesterov));
         let numbers = [self.learning_rate, self.momentum, self.weight_decay, nesterov];
         List { name: "sgd", shaders: &SGD, entries: &entries, numbers: &numbers }.run()
@@ -96,7 +115,8 @@ impl AdamW {
     /// # Errors
     /// As [`Sgd::step`].
     pub fn step(&self, number: u32, parameters: &[AdamWParameter<'_>]) -> Result<(), TensorError> {
-        let entries: Vec<_> = parameters.iter().map(|one| [one.x, one.mean, one.mean_square, one.gradient]).collect();
+        let entries: Vec<_> =
+            parameters.iter().map(|one| [one.value, one.mean, one.mean_square, one.gradient]).collect();
         // In float64: in the first steps, 1 − β^step has no correct digits in f32 if β is near 1.
         let unbiased = self.betas.map(|beta| 1.0 - f64::from(beta).powf(f64::from(number.max(1))));
         #[expect(clippy::cast_possible_truncation, reason = "the kernel takes f32")]

@@ -115,7 +115,7 @@ fn sgd(pool: &Pool) -> Found {
     let of = || -> Result<Vec<Tensor>, TensorError> { (1..15).map(|size| numbers(pool, &[99 * size])).collect() };
     let (x, gradient, velocity) = (of()?, of()?, of()?);
     let parameters: Vec<_> =
-        (0..14).map(|at| SgdParameter { x: &x[at], gradient: &gradient[at], velocity: &velocity[at] }).collect();
+        (0..14).map(|at| SgdParameter { value: &x[at], gradient: &gradient[at], velocity: &velocity[at] }).collect();
     Sgd { momentum: 0.5, ..Sgd::default() }.step(&parameters)?;
     Ok(x.iter().map(Tensor::read_blocking::<f32>).collect::<Result<Vec<_>, _>>()?.concat())
 }
@@ -125,7 +125,7 @@ fn adamw(pool: &Pool) -> Found {
     let (x, gradient, mean, mean_square) = (of()?, of()?, of()?, of()?);
     let squares = mean_square.iter().map(|one| one.mul(one)).collect::<Result<Vec<_>, _>>()?;
     let parameters: Vec<_> = (0..11)
-        .map(|at| AdamWParameter { x: &x[at], gradient: &gradient[at], mean: &mean[at], mean_square: &squares[at] })
+        .map(|at| AdamWParameter { value: &x[at], gradient: &gradient[at], mean: &mean[at], mean_square: &squares[at] })
         .collect();
     AdamW::default().step(1, &parameters)?;
     Ok(x.iter().map(Tensor::read_blocking::<f32>).collect::<Result<Vec<_>, _>>()?.concat())

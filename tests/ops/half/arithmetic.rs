@@ -233,13 +233,13 @@ fn optimizers_step_in_f32() -> Outcome {
         let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01, nesterov: true };
         on_both("sgd", &four.iter().collect::<Vec<_>>(), 1, |x| {
             let (x, gradient, velocity) = (&x[0].copied()?, x[1], &x[2].copied()?);
-            sgd.step(&[SgdParameter { x, gradient, velocity }])?;
+            sgd.step(&[SgdParameter { value: x, gradient, velocity }])?;
             Tensor::cat(&[x, velocity], 0)
         })?;
         let adamw = AdamW { learning_rate: 0.1, ..AdamW::default() };
         on_both("adamw", &four.iter().collect::<Vec<_>>(), 1, |x| {
             let (x, gradient, mean, mean_square) = (&x[0].copied()?, x[1], &x[2].copied()?, &x[3].abs()?);
-            adamw.step(3, &[AdamWParameter { x, gradient, mean, mean_square }])?;
+            adamw.step(3, &[AdamWParameter { value: x, gradient, mean, mean_square }])?;
             Tensor::cat(&[x, mean, mean_square], 0)
         })?;
     }

@@ -199,12 +199,12 @@ fn optimizers_change_what_has_a_special_gradient_and_nothing_else() -> Outcome {
             let (x, velocity) = (tensor([1.0, 1.0, 1.0, INF])?, tensor([0.0; 4])?);
             let momentum = if nesterov { 0.5 } else { 0.0 };
             let sgd = Sgd { learning_rate: 0.5, momentum, nesterov, ..Sgd::default() };
-            sgd.step(&[SgdParameter { x: &x, gradient: &gradient, velocity: &velocity }])?;
+            sgd.step(&[SgdParameter { value: &x, gradient: &gradient, velocity: &velocity }])?;
             assert_same(Ok(x), &[if nesterov { 0.25 } else { 0.5 }, NAN, -INF, INF], "step of SGD")?;
         }
         let (x, mean, mean_square) = (tensor([1.0; 4])?, tensor([0.0; 4])?, tensor([0.0; 4])?);
         let adamw = AdamW { weight_decay: 0.0, ..AdamW::default() };
-        let parameter = AdamWParameter { x: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square };
+        let parameter = AdamWParameter { value: &x, gradient: &gradient, mean: &mean, mean_square: &mean_square };
         adamw.step(1, &[parameter])?;
         let found = x.read_blocking::<f32>()?;
         assert!((found[0] - 0.999).abs() < 1e-6 && found[1].is_nan() && found[2].is_nan(), "{found:?}");

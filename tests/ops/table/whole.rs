@@ -273,7 +273,7 @@ pub(super) fn steps() -> Vec<Row> {
         let operands = |count: usize| -> Vec<Operand> { vec![any(shape); count] };
         let sgd = Sgd { learning_rate: 0.125, momentum: 0.5, weight_decay: 0.25, nesterov: true };
         let run = move |x: &[&Tensor]| {
-            sgd.step(&[SgdParameter { x: x[0], gradient: x[1], velocity: x[2] }])?;
+            sgd.step(&[SgdParameter { value: x[0], gradient: x[1], velocity: x[2] }])?;
             Ok(vec![x[0].clone(), x[2].clone()])
         };
         let model = |x: &[&Array<f64>], _: DType| {
@@ -287,7 +287,7 @@ pub(super) fn steps() -> Vec<Row> {
         rows.push(row.writes(&[0, 2]).contiguous().apart());
         let adamw = AdamW { learning_rate: 0.125, betas: [0.5, 0.75], epsilon: 0.5, weight_decay: 0.25 };
         let run = move |x: &[&Tensor]| {
-            adamw.step(2, &[AdamWParameter { x: x[0], gradient: x[1], mean: x[2], mean_square: x[3] }])?;
+            adamw.step(2, &[AdamWParameter { value: x[0], gradient: x[1], mean: x[2], mean_square: x[3] }])?;
             Ok(vec![x[0].clone(), x[2].clone(), x[3].clone()])
         };
         let model = |x: &[&Array<f64>], _: DType| {
@@ -337,7 +337,7 @@ fn optimizers_refuse_operands_that_are_not_contiguous() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let [x, other] = [Tensor::zeros(pool, [5, 7], DType::F32)?, Tensor::zeros(pool, [5, 7], DType::F32)?];
     let transposed = Tensor::zeros(pool, [7, 5], DType::F32)?.t()?;
-    let refused = Sgd::default().step(&[SgdParameter { x: &x, gradient: &transposed, velocity: &other }]);
+    let refused = Sgd::default().step(&[SgdParameter { value: &x, gradient: &transposed, velocity: &other }]);
     assert!(matches!(refused, Err(TensorError::NotContiguous { .. })), "{refused:?}");
     Ok(())
 }

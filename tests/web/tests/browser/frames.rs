@@ -42,7 +42,8 @@ async fn memory_stays_flat_over_frames_of_training() -> Outcome {
         for _ in 0..5 {
             let error = x.matmul(&weights)?.sub(&target)?;
             let gradient = x.t()?.matmul(&error)?;
-            let parameter = AdamWParameter { x: &weights, gradient: &gradient, mean: &mean, mean_square: &mean_square };
+            let parameter =
+                AdamWParameter { value: &weights, gradient: &gradient, mean: &mean, mean_square: &mean_square };
             optimizer.step(frame, &[parameter])?;
         }
         // An upload of a frame's data, small and large, and a number that the page shows.
