@@ -89,11 +89,11 @@ impl fmt::Display for OutOfMemory {
         }
         write!(
             f,
-            ", allocated {}, reserved {}, largest hole {} of {}, largest request that fits {}",
+            ", allocated {}, reserved {}, {} holes of up to {}, largest request that fits {}",
             Bytes(self.allocated),
             Bytes(self.reserved),
-            Bytes(self.largest_hole),
             self.holes,
+            Bytes(self.largest_hole),
             Bytes(self.largest_request)
         )?;
         if let Some(limit) = self.host_limit {
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(
             example().to_string(),
             "out of memory: requested 100.0 MiB, limit 128.0 MiB, allocated 64.0 MiB, reserved 96.0 MiB, \
-             largest hole 16.0 MiB of 3, largest request that fits 32.0 MiB\n  \
+             3 holes of up to 16.0 MiB, largest request that fits 32.0 MiB\n  \
              tried: segments of the other pool 0, compactions 2 of 3.0 MiB, idle segments released 0 of 0 B, segments created 0 \
              and refused 0, segments copied through the host 0, waits 0, pressure callbacks 1 of 512 B\n  \
              advice: free 36.0 MiB or more, or raise the limit by as much"
