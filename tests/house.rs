@@ -19,6 +19,8 @@ mod rule_tests;
 mod rules;
 #[path = "house/source.rs"]
 mod source;
+#[path = "house/sums.rs"]
+mod sums;
 #[path = "house/vocabulary.rs"]
 mod vocabulary;
 
@@ -172,6 +174,7 @@ fn every_source_follows_the_house_rules() {
     let complaints: Vec<String> = sources.iter().flat_map(|(path, text)| rules::complaints(path, text)).collect();
     assert_none(&complaints);
     assert_none(&products::unneeded(&sources));
+    assert_none(&sums::unneeded(&sources));
 }
 
 #[test]

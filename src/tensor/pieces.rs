@@ -84,7 +84,7 @@ impl Tensor {
             let first = span.start + start * stride;
             let room = self.blocks.end_of_block(first) - first;
             let more = room.checked_sub(extent).map_or(0, |rest| rest.checked_div(stride).unwrap_or(size));
-            let end = size.min(start + more + 1);
+            let end = size.min(start.saturating_add(more).saturating_add(1));
             runs.push(start..end);
             start = end;
         }

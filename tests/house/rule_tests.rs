@@ -243,6 +243,16 @@ fn an_unchecked_product_of_sizes_is_refused() {
 }
 
 #[test]
+fn an_unchecked_sum_of_sizes_is_refused() {
+    let text = "2: 3 sums and shifts of sizes with `+` and `<<`, in lines [1, 1, 2], of which tests/house/sums.rs lists 0 as bounded; \
+                src/tensor/arithmetic.rs has checked ones";
+    refused("src/ops/image/new.rs", "let all = rows + columns + 1; // a + b\nall += 2;\n", text);
+    accepted("src/ops/unary.rs", "let all = rows + columns;");
+    accepted("src/ops/image/new.rs", "mod tests {\nlet all = rows + columns;\n}");
+    accepted("src/tensor/arithmetic.rs", "let all = rows + columns;");
+}
+
+#[test]
 fn a_kernel_without_stated_bounds_is_refused() {
     let (indices, loops) = ("// Indices: below count.\n", "// Loops: 6.\n");
     let code = "fn f() { for (var i = 0u; i < 5u; i += 1u) {} }";

@@ -1,8 +1,8 @@
 //! The rules. Each is a function from the path and the text of a file to complaints, so that each can be tested on made-up
 //! sources.
 
-use crate::products;
 use crate::source::{Kind, Path, Token, module_of, paths, tokens};
+use crate::{products, sums};
 
 /// The layers, from the lowest to the highest. A file may use its own layer and lower layers.
 const LAYERS: [&str; 7] = ["error", "heap", "plan", "device", "pool", "tensor", "ops"];
@@ -113,12 +113,14 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
             found.extend(uses_no_byte_address(path, &tokens));
             found.extend(multiplies_no_shape(path, &tokens));
             found.extend(products::complaints(path, text));
+            found.extend(sums::complaints(path, text));
         }
         "ops" => {
             found.extend(binds_in_permitted_files_only(path, &paths));
             found.extend(names_its_caller(path, text));
             found.extend(multiplies_no_shape(path, &tokens));
             found.extend(products::complaints(path, text));
+            found.extend(sums::complaints(path, text));
         }
         _ => {}
     }

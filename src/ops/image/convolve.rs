@@ -290,7 +290,8 @@ impl Convolution {
         let (channels, [rows, columns]) = (self.planes.channels / self.groups, self.window.kernel);
         let row = iterations(columns as u64, iterations(FOUR as u64, 0));
         let windows = iterations(channels as u64, iterations(rows as u64, row));
-        windows + iterations(4, 0) + iterations(BLOCK as u64, iterations(FOUR as u64, 0))
+        let stores = iterations(4, 0) + iterations(BLOCK as u64, iterations(FOUR as u64, 0));
+        windows.saturating_add(stores)
     }
 
     /// The convolution that makes the input gradient out of that of the result, if there is one.
@@ -299,7 +300,8 @@ impl Convolution {
         if window.stride != [1, 1] {
             return None;
         }
-        let padding = |axis: usize, side: usize| window.extent(axis)?.checked_sub(1 + window.padding[axis][side]);
+        let padding =
+            |axis: usize, side: usize| window.extent(axis)?.checked_sub(window.padding[axis][side].checked_add(1)?);
         let padding = [[padding(0, 0)?, padding(0, 1)?], [padding(1, 0)?, padding(1, 1)?]];
         let lines = arithmetic::size_of(&[outputs / groups, window.kernel[0], window.kernel[1]], 1).ok()?;
         Some(Self {

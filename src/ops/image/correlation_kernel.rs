@@ -174,7 +174,8 @@ impl Correlation {
     /// Loop iterations of an invocation of `conv2d_single.wgsl`.
     pub(super) fn single_iterations(&self) -> u64 {
         let [rows, columns] = self.window.kernel.map(|size| size as u64);
-        iterations(self.channels as u64, iterations(rows, iterations(columns, 0))) + self.other_iterations()
+        let taps = iterations(self.channels as u64, iterations(rows, iterations(columns, 0)));
+        taps.saturating_add(self.other_iterations())
     }
 
     /// Workgroups of a kernel with these outputs and windows in a tile; saturates.

@@ -43,7 +43,8 @@ pub(super) fn tiles(extent: [usize; 2], budget: u64) -> impl Iterator<Item = Pas
     let budget = usize::try_from(budget).unwrap_or(usize::MAX);
     // of_tile([r, c]) = r (c + 2) + 1
     let most_columns = budget.saturating_sub(3).clamp(1, columns.max(1));
-    let most_rows = if most_columns < columns { 1 } else { (budget.saturating_sub(1) / (columns + 2)).max(1) };
+    let most_rows =
+        if most_columns < columns { 1 } else { (budget.saturating_sub(1) / columns.saturating_add(2)).max(1) };
     let rows_of = (0..rows.max(1)).step_by(most_rows);
     rows_of.flat_map(move |row| {
         (0..columns.max(1)).step_by(most_columns).map(move |column| {

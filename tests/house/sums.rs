@@ -1,0 +1,117 @@
+//! Sums and shifts of sizes written with `+` and `<<`, which wrap silently in release builds. Each file over the shapes of the caller has as
+//! many of them as are listed here, with the reason why they cannot overflow. Others go through `src/tensor/arithmetic.rs`, are checked, or
+//! saturate.
+
+use crate::products::{CHECKED, OVER_SHAPES};
+
+/// Further files whose sizes come from the caller.
+const MORE: [&str; 5] =
+    ["src/ops/fill.rs", "src/ops/launch.rs", "src/ops/placed.rs", "src/ops/random.rs", "src/ops/read.rs"];
+
+/// The number of sums and shifts in a file, and why each is bounded.
+const BOUNDED: [(&str, usize, &str); 27] = [
+    ("src/ops/arrange.rs", 1, "sizes of an axis, whose sum was checked"),
+    (
+        "src/ops/image/blocks.rs",
+        9,
+        "rows and positions within the padded size, which was checked; ranges within a batch",
+    ),
+    (
+        "src/ops/image/convolve.rs",
+        3,
+        "the lines of a weight for which loops are within the limit; iterations of loops over constants",
+    ),
+    ("src/ops/image/correlate.rs", 4, "units of the K dimension; iterations of loops whose numbers were checked"),
+    (
+        "src/ops/image/correlation_kernel.rs",
+        3,
+        "iterations of loops over the taps of a window, below 2^63; channels and taps of a group, at most 2^61",
+    ),
+    ("src/ops/image/few_channels.rs", 3, "positions within the padded size, which was checked"),
+    ("src/ops/image/passes.rs", 1, "a flag"),
+    ("src/ops/image/weight_gradient.rs", 6, "lines of a weight; iterations of loops over spans of at most 2^18"),
+    ("src/ops/indexed.rs", 3, "a rank and a flag; iterations of loops over six dimensions"),
+    ("src/ops/launch.rs", 8, "constants, bounds of types, and texts"),
+    ("src/ops/matmul/in_parts.rs", 3, "lengths of at most a quarter more than K; iterations of loops"),
+    ("src/ops/matmul/mod.rs", 1, "lengths of parts of K"),
+    ("src/ops/matmul/product.rs", 3, "iterations of loops over a slice; a number of dimensions"),
+    ("src/ops/placed.rs", 1, "an element of the tensor"),
+    ("src/ops/random.rs", 1, "elements of a block, which exists, and at most three more"),
+    ("src/ops/read.rs", 2, "places of a tensor in the host's memory"),
+    ("src/ops/reduce.rs", 13, "constants; ranks; iterations of loops over parts, which are bounded"),
+    ("src/ops/rows.rs", 2, "iterations of loops over columns of a tensor; an axis"),
+    ("src/tensor/axis.rs", 1, "a number of axes"),
+    ("src/tensor/blocks.rs", 5, "numbers of blocks and of references; elements of the tensor"),
+    ("src/tensor/format.rs", 17, "columns of a line, axes, and elements that are printed"),
+    ("src/tensor/index.rs", 1, "a number of axes"),
+    ("src/tensor/layout.rs", 10, "axes; places of elements, below 2^61"),
+    ("src/tensor/mod.rs", 2, "places of elements, below 2^61"),
+    ("src/tensor/overlap.rs", 2, "numbers of 128 bits"),
+    ("src/tensor/pieces.rs", 3, "indices within an axis; places of elements"),
+    ("src/tensor/view.rs", 2, "a rank; sizes whose sum was checked"),
+];
+
+/// Complains about a file with more sums than are listed.
+pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
+    let (lines, listed) = (sums(path, text), bounded(path));
+    match lines.last() {
+        Some(last) if lines.len() > listed => vec![format!(
+            "{path}:{last}: {} sums and shifts of sizes with `+` and `<<`, in lines {lines:?}, of which tests/house/sums.rs lists {listed} \
+             as bounded; src/tensor/arithmetic.rs has checked ones",
+            lines.len()
+        )],
+        _ => Vec::new(),
+    }
+}
+
+/// Complains about entries of the list for more sums than the file has.
+pub(crate) fn unneeded(sources: &[(String, String)]) -> Vec<String> {
+    let found =
+        |file: &str| sources.iter().find(|(path, _)| path == file).map_or(0, |(path, text)| sums(path, text).len());
+    let listed = BOUNDED.iter().filter(|(file, count, _)| found(file) < *count);
+    listed.map(|(file, count, _)| format!("{file}: {} sums of {count} in tests/house/sums.rs", found(file))).collect()
+}
+
+/// The lines of the sums and shifts.
+pub(crate) fn sums(path: &str, text: &str) -> Vec<usize> {
+    let is_over_shapes = OVER_SHAPES.iter().chain(&MORE).any(|one| path.starts_with(one));
+    if !is_over_shapes || path.starts_with(CHECKED) || path.ends_with("tests.rs") {
+        return Vec::new();
+    }
+    let code = text.lines().enumerate().take_while(|(_, line)| *line != "mod tests {");
+    let lines = code.flat_map(|(index, line)| {
+        let code = without_texts(line.split("//").next().unwrap_or_default());
+        let count = if is_of_types(&code) { 0 } else { count(&code) };
+        std::iter::repeat_n(index + 1, count)
+    });
+    lines.collect()
+}
+
+/// As rustfmt writes an operator. A constant is evaluated by the compiler, which refuses an overflow.
+fn count(code: &str) -> usize {
+    let is_constant = code.trim_start().trim_start_matches("pub(super) ").starts_with("const ");
+    let operators = [" + ", " += ", " << "];
+    if is_constant { 0 } else { operators.map(|operator| code.matches(operator).count()).into_iter().sum() }
+}
+
+/// Whether a line has bounds of types.
+fn is_of_types(code: &str) -> bool {
+    ["impl ", "impl<", "dyn ", "trait ", "where "].iter().any(|word| code.contains(word)) || code.contains(": Copy + ")
+}
+
+/// The code of a line with its texts empty.
+fn without_texts(code: &str) -> String {
+    let parts = code.split('"').enumerate();
+    parts.filter(|(number, _)| number % 2 == 0).map(|(_, part)| part).collect::<Vec<_>>().join("\"\"")
+}
+
+fn bounded(path: &str) -> usize {
+    BOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, count, _)| *count)
+}
+
+#[test]
+fn sums_and_shifts_are_found_and_bounds_of_types_are_not() {
+    let text = "let x = a + b + 1;\nx += 1;\nfn f(x: impl Copy + Send) {}\nconst N: usize = 1 << 4;\n// a + b\nlet t = \"a + b\";\nlet y = 1 << x;\n";
+    assert_eq!(sums("src/tensor/view.rs", text), [1, 1, 2, 7]);
+    assert!(sums("src/tensor/arithmetic.rs", text).is_empty() && sums("src/heap/mod.rs", text).is_empty());
+}
