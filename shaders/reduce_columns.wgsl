@@ -20,7 +20,9 @@ fn reduce_columns(
     let wide = params.kept_count / 4u;
     let part = index / wide;
     if part < params.split {
-        let base = input_of((index - part * wide) * 4u) / 4u;
+        let column = (index - part * wide) * 4u;
+        begin(column + vec4(0u, 1u, 2u, 3u));
+        let base = input_of(column) / 4u;
         let end = min((part + 1u) * params.part, params.reduced_count);
         let step = dim(params.kept_rank + 6u) / 4u;
         var at = part * params.part;

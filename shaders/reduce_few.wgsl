@@ -16,6 +16,7 @@ fn reduce_few(
 ) {
     let index = (workgroup.y * workgroups.x + workgroup.x) * WORKGROUP + local;
     if index < params.kept_count * params.split {
+        begin(vec4(index / params.split));
         let base = input_of(index / params.split);
         let start = index % params.split * params.part;
         let end = min(start + params.part, params.reduced_count);

@@ -18,6 +18,7 @@ fn reduce_part(
     let is_inside = index < params.kept_count * params.split;
     var accumulator = identity();
     if is_inside {
+        begin(vec4(index / params.split));
         let base = input_of(index / params.split);
         let start = index % params.split * params.part;
         let end = min(start + params.part, params.reduced_count);

@@ -20,6 +20,7 @@ fn reduce_row(
     let is_inside = index < params.kept_count * params.split;
     var accumulator = identity();
     if is_inside {
+        begin(vec4(index / params.split));
         let base = input_of(index / params.split) / 4u;
         let start = index % params.split * params.part;
         let end = min(start + params.part, params.reduced_count);

@@ -21,6 +21,7 @@ fn reduce_short_row(
     let is_inside = index < params.kept_count;
     var stripe = vec4(identity());
     if is_inside {
+        begin(vec4(index));
         let base = input_of(index) / 4u;
         for (var at = local % TEAM; at < params.reduced_count / 4u; at += TEAM) {
             stripe = combine(stripe, prepare(unpack(input[base + at])));

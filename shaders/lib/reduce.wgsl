@@ -44,6 +44,11 @@ fn identity() -> Accumulator {
     return Accumulator(0);
 }
 
+// Called before `prepare` is, with the output that the elements belong to: in reduce_columns one for each component, in the other
+// kernels four times the same.
+fn begin(outputs: vec4<u32>) {
+}
+
 fn prepare(x: vec4<Element>) -> vec4<Accumulator> {
     return vec4<Accumulator>(x);
 }

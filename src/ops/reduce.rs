@@ -1,6 +1,9 @@
 //! Sums, means, and the largest and smallest elements.
 
 mod blocks;
+mod centered;
+
+pub(super) use centered::{DISTANCES, SQUARES};
 
 use super::launch::{KERNEL_RANK, grid, index, iterations, launch, padded, with_gpu, workgroup_size};
 use super::placed::Placed;
@@ -70,7 +73,9 @@ fn smallest(dtype: DType) -> Specialization {
 #[cfg(test)]
 pub(super) fn operations(dtype: DType) -> Vec<Specialization> {
     let mean = dtype.is_floating_point().then_some(MEAN);
-    [AS_IT_IS, largest(dtype), smallest(dtype)].into_iter().chain(mean).collect()
+    let centered = dtype.is_floating_point().then_some([centered::DISTANCES, centered::SQUARES]);
+    let of_every_dtype = [AS_IT_IS, largest(dtype), smallest(dtype)].into_iter();
+    of_every_dtype.chain(mean).chain(centered.into_iter().flatten()).collect()
 }
 
 /// The parameters of `lib/reduce.wgsl`.
@@ -364,6 +369,19 @@ impl Pass {
         written: DType,
         divisor: f32,
     ) -> Result<Tensor, TensorError> {
+        self.run_with(name, operation, written, divisor, &[])
+    }
+
+    /// As [`Pass::run`], with more tensors of an element for each output, which the operation reads.
+    #[track_caller]
+    fn run_with(
+        &self,
+        name: &'static str,
+        operation: Specialization,
+        written: DType,
+        divisor: f32,
+        more: &[&Tensor],
+    ) -> Result<Tensor, TensorError> {
         let Self { input, kept, reduced, kernel } = self;
         let (outputs, count, split) = (kept.elements(), reduced.elements(), self.split());
         let shape = if *kernel == Kernel::Columns { [split, outputs] } else { [outputs, split] };
@@ -397,7 +415,11 @@ impl Pass {
         };
         let variant = Variant { operation, output: written, ..Variant::plain(input.dtype()) };
         let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;
-        launch(name, &program, &[written_to, read], bytemuck::bytes_of(&params), grid(workgroups), self.iterations())?;
+        let mut bindings = vec![written_to, read];
+        for &tensor in more {
+            bindings.push(Placed::of(tensor).bind_whole(name)?);
+        }
+        launch(name, &program, &bindings, bytemuck::bytes_of(&params), grid(workgroups), self.iterations())?;
         if *kernel == Kernel::Columns { output.t() } else { Ok(output) }
     }
 }

@@ -1,8 +1,9 @@
 //! Variance and standard deviation.
 
 use super::fuse::{Expression, Fused, fuse};
+use super::reduce::{DISTANCES, SQUARES};
 use crate::error::TensorError;
-use crate::tensor::{Axes, Tensor};
+use crate::tensor::{Axes, DType, Tensor};
 use std::sync::LazyLock;
 
 /// The factor of what is summed for a mean: no sum of so many finite numbers overflows. A power of two, so that products are exact.
@@ -10,15 +11,15 @@ use std::sync::LazyLock;
 const SHARE: f32 = 1.0 / (1_u64 << SHARE_BITS) as f32;
 const SHARE_BITS: u32 = 45;
 
-/// The differences to the first element, for their sum. 0 for equal numbers, exactly; no difference overflows.
+/// The differences to the first element, for their sum; as `lib/distance.wgsl`. 0 for equal numbers, exactly; no difference overflows.
 static DISTANCE: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[x, first]| x * SHARE - first * SHARE));
 static MEAN: LazyLock<Fused<2>> = LazyLock::new(|| fuse(|[first, half_rest]| (first * 0.5_f32 + half_rest) * 2.0_f32));
 static DEVIATION: LazyLock<Fused<4>> = LazyLock::new(|| fuse(deviation));
 static SQUARED_DEVIATION: LazyLock<Fused<4>> = LazyLock::new(|| fuse(|inputs| deviation(inputs).square()));
 
-/// The difference to the mean, which is the first element plus twice `half_rest`; `mean` is that sum, rounded. Its rounding error is
-/// subtracted, too: compilers would assume that it is 0 in the kernel that computes the mean. They also rearrange sums, but not
-/// across the limits, which are for differences that overflow: a sum of infinities of both signs would be NaN.
+/// The difference to the mean, as in `lib/deviation.wgsl`: the mean is the first element plus twice `half_rest`, and `mean` is that sum,
+/// rounded. Its rounding error is subtracted, too: compilers would assume that it is 0 in the kernel that computes the mean. They also
+/// rearrange sums, but not across the limits, which are for differences that overflow: a sum of infinities of both signs would be NaN.
 fn deviation([x, first, half_rest, mean]: [Expression<'_>; 4]) -> Expression<'_> {
     let [distance, rest] = [first - mean, half_rest * 2.0_f32].map(|x| x.maximum(f32::MIN).minimum(f32::MAX));
     let error = distance + rest;
@@ -36,7 +37,8 @@ impl Tensor {
     /// sequential additions of [`Tensor::sum`], and r is the distance of the first element from the mean in standard
     /// deviations, at most √n. Infinite if the sum of the squared deviations is 3.4e38 or more.
     ///
-    /// Cost: four kernels over all elements, which read them twice and write and read a temporary tensor of the same size twice.
+    /// Cost: two kernels over all elements, which read them once each, and a few over the results. Of a tensor in several blocks, four
+    /// kernels that also write and read a temporary tensor of the same size twice.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
@@ -90,13 +92,60 @@ impl Tensor {
         if !self.dtype().is_floating_point() {
             return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
         }
-        let x = self.as_dtype(self.dtype().number())?;
-        let squares = x.mean_differences(name, &SQUARED_DEVIATION, axes)?;
-        let sum = if keep_dims { squares.sum_keepdim(axes)? } else { squares.sum(axes)? };
+        let sum = match self.squared_deviations(name, axes)? {
+            Some(sum) if keep_dims => sum,
+            Some(sum) => sum.without_axes(axes)?,
+            None => {
+                let x = self.as_dtype(self.dtype().number())?;
+                let squares = x.mean_differences(name, &SQUARED_DEVIATION, axes)?;
+                if keep_dims { squares.sum_keepdim(axes)? } else { squares.sum(axes)? }
+            }
+        };
         // The number of elements in each sum. If there are no sums, the divisor is not used.
         let count = self.elements() / sum.elements().max(1);
         sum.div_(count.saturating_sub(correction) as f64)?;
         Ok(sum)
+    }
+
+    /// The sum of the squared deviations from the mean in f32, with the axes kept, by kernels that store nothing for an element.
+    /// `None` if the elements or the outputs are in several blocks, or there are none.
+    #[track_caller]
+    fn squared_deviations(&self, name: &'static str, axes: &[usize]) -> Result<Option<Self>, TensorError> {
+        if self.elements() == 0 {
+            return Ok(None);
+        }
+        let first = self.first_along(axes)?;
+        let first = if first.dtype() == DType::F32 { first.copied()? } else { first.to(DType::F32)? };
+        let Some(half_rest) = self.sum_with(name, DISTANCES, axes, &[&first])? else { return Ok(None) };
+        let mean = self.mean_of_distances(name, &first, &half_rest)?;
+        let (half_rest, mean) = (half_rest.whole()?, mean.whole()?);
+        self.sum_with(name, SQUARES, axes, &[&first, &half_rest, &mean])
+    }
+
+    /// The first element along axes, which are kept with size 1.
+    #[track_caller]
+    fn first_along(&self, axes: &[usize]) -> Result<Self, TensorError> {
+        let mut first = self.clone();
+        for axis in (0..self.rank()).filter(|axis| axes.is_empty() || axes.contains(axis)) {
+            first = first.narrow(axis, 0, 1)?;
+        }
+        Ok(first)
+    }
+
+    /// Makes half of the mean's distance to the first element out of the sum of distances, and returns the mean.
+    #[track_caller]
+    fn mean_of_distances(&self, name: &'static str, first: &Self, half_rest: &Self) -> Result<Self, TensorError> {
+        let count = self.elements() / half_rest.elements();
+        half_rest.mul_((1_u64 << (SHARE_BITS - 1)) as f64 / count as f64)?;
+        MEAN.run_as(name, [first, half_rest])
+    }
+
+    /// The tensor without axes of size 1.
+    #[track_caller]
+    fn without_axes(&self, axes: &[usize]) -> Result<Self, TensorError> {
+        let is_kept = |axis: &usize| !axes.is_empty() && !axes.contains(axis);
+        let shape: Vec<usize> = (0..self.rank()).filter(is_kept).map(|axis| self.shape()[axis]).collect();
+        self.reshape(&shape)
     }
 
     /// The differences of f32 elements to their mean along axes: exactly 0 for equal numbers.
@@ -110,14 +159,9 @@ impl Tensor {
         if self.elements() == 0 {
             return Ok(self.clone());
         }
-        let mut first = self.clone();
-        for axis in (0..self.rank()).filter(|axis| axes.is_empty() || axes.contains(axis)) {
-            first = first.narrow(axis, 0, 1)?;
-        }
+        let first = self.first_along(axes)?;
         let half_rest = DISTANCE.run_as(name, [self, &first])?.sum_keepdim(axes)?;
-        let count = self.elements() / half_rest.elements();
-        half_rest.mul_((1_u64 << (SHARE_BITS - 1)) as f64 / count as f64)?;
-        let mean = MEAN.run_as(name, [&first, &half_rest])?;
+        let mean = self.mean_of_distances(name, &first, &half_rest)?;
         result.run_as(name, [self, &first, &half_rest, &mean])
     }
 }
