@@ -27,7 +27,13 @@ fn a_step_in_a_step_is_refused_in_a_dry_run_as_in_the_program() -> Outcome {
     // A step in a dry run in a step.
     let between = outer.run(|| pool.dry_run(|| inner.run(|| ())).map(|(result, _)| result))?;
     assert_eq!(between, Ok(Err(RepeatError::Nested)));
-    // After a panic no step is in progress.
+    Ok(())
+}
+
+#[test]
+fn after_a_panic_in_a_dry_run_no_step_is_in_progress() -> Outcome {
+    let pool = accounting();
+    let outer = pool.repeat(RepeatOptions::default());
     let (after, _) = pool.dry_run(|| {
         let step = || outer.run(|| std::panic::panic_any("expected"));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).is_err();

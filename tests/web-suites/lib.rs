@@ -64,8 +64,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::marks::asserting_an_iteration_that_grows_panics_with_the_call_site",
             "pool::pressure::*::a_panicking_callback_leaves_the_pool_consistent",
             "pool::repeat::a_panic_ends_the_run_and_loses_nothing",
-            "pool::refusal::a_copy_between_two_pools_panics",
-            "pool::refusal::a_download_from_another_pool_panics",
+            "pool::repeat_edges::after_a_panic_in_a_dry_run_no_step_is_in_progress",
         ],
     ),
     (
@@ -293,6 +292,101 @@ mod tests {
             let suite = pattern.split("::").next().unwrap_or_default();
             assert!(["ops", "pool", "adapter"].contains(&suite), "{pattern}: begin with the name of a suite");
         }
+    }
+
+    /// The functions of a source, each with its attributes and its text, by the indentation that `rustfmt` gives them.
+    fn functions(text: &str) -> Vec<(&str, String)> {
+        let mut found: Vec<(&str, String)> = Vec::new();
+        let (mut attributes, mut is_inside) = (String::new(), false);
+        for line in text.lines() {
+            if let Some((name, _)) = line.strip_prefix("fn ").and_then(|rest| rest.split_once(['(', '<'])) {
+                found.push((name, std::mem::take(&mut attributes)));
+                is_inside = true;
+            }
+            match found.last_mut() {
+                Some((_, text)) if is_inside => *text += &format!("{line}\n"),
+                _ if line.starts_with("#[") => attributes += line,
+                _ => attributes.clear(),
+            }
+            is_inside &= line != "}";
+        }
+        found
+    }
+
+    /// The sources of all suites, and what they share: the names of the modules, and the text.
+    fn of_all_suites() -> Vec<(Vec<String>, String)> {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files = Vec::new();
+        for suite in ["ops", "pool", "adapter", "common"] {
+            sources(&tests.join(suite), &mut files);
+        }
+        let source = |file: PathBuf| {
+            let text = fs::read_to_string(&file).expect("sources are text");
+            let place = file.strip_prefix(&tests).expect("it is in the folder").with_extension("");
+            let modules = place.iter().map(|part| part.to_string_lossy().into_owned());
+            (modules.filter(|name| name != "mod" && name != "main").collect(), text)
+        };
+        files.into_iter().map(source).collect()
+    }
+
+    /// Divides a pattern into the modules and the name of a function. Between them there may be the name of a memory.
+    fn parts(pattern: &str) -> (Vec<&str>, &str) {
+        let mut parts: Vec<&str> = pattern.split("::").collect();
+        let name = parts.pop().expect("a pattern has parts");
+        (parts, name)
+    }
+
+    fn is_in(before: &[&str], modules: &[String]) -> bool {
+        before.iter().zip(modules).all(|(part, module)| matches(part, module) || module == "common")
+    }
+
+    /// The driver finds this out, too, but only in a browser. A macro may create a function of a name.
+    #[test]
+    fn every_pattern_matches_a_name_in_a_source_of_the_suite() {
+        let all = of_all_suites();
+        for pattern in EXCLUDED.iter().flat_map(|(_, patterns)| patterns.iter()).chain(SLOW) {
+            let (before, name) = parts(pattern);
+            let known = name.split('*').max_by_key(|part| part.len()).unwrap_or_default();
+            let is_known = |(modules, text): &(Vec<String>, String)| is_in(&before, modules) && text.contains(known);
+            assert!(all.iter().any(is_known), "{pattern} matches nothing");
+        }
+    }
+
+    /// What the standard library has no equivalent of in a browser.
+    const MISSING: [&str; 7] = [
+        "thread::spawn(",
+        "thread::scope(",
+        "catch_unwind(",
+        "current_exe(",
+        "temp_dir(",
+        "Instant::now(",
+        "SystemTime::now(",
+    ];
+
+    /// Tests that call such a function themselves; those that call one through another function fail in a browser only.
+    #[test]
+    fn tests_of_what_a_browser_lacks_are_excluded() {
+        let mut seen = 0;
+        for (modules, text) in of_all_suites() {
+            for (name, text) in functions(&text) {
+                // One that runs on each memory is listed by a macro.
+                let is_test = text.starts_with("#[test]") || text.contains("<S: Subject>(memory: S::Memory) ->");
+                seen += usize::from(is_test);
+                let missing = MISSING.iter().find(|missing| text.contains(*missing));
+                let mut patterns =
+                    EXCLUDED.iter().flat_map(|(_, patterns)| patterns.iter().map(|pattern| parts(pattern)));
+                if let (true, Some(missing)) = (is_test, missing) {
+                    let is_excluded = patterns.any(|(before, pattern)| {
+                        // Not a pattern for one of the memories.
+                        let is_for_all = before.iter().skip(modules.len()).all(|memory| *memory == "*");
+                        is_for_all && is_in(&before, &modules) && matches(pattern, name)
+                    });
+                    let path = modules.join("::");
+                    assert!(is_excluded, "{path}::{name} calls {missing}..): enter it in `EXCLUDED`, with a reason");
+                }
+            }
+        }
+        assert!(seen > 500, "{seen} tests were found");
     }
 
     #[test]
