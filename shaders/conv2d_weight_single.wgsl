@@ -18,6 +18,9 @@ const PACK: u32 = 1u;
 
 alias Vec4 = vec4<Number>;
 
+@group(0) @binding(1) var<storage, read_write> image: array<Element>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
+
 var<workgroup> sums: array<array<Vec4, 3>, SLICE>;
 
 // The element of an image under a line: its position in the window, and the first element of its channel.

@@ -32,6 +32,9 @@ const GRADIENT_PACKS: u32 = SLICE * 8u / LINES;
 
 alias Vec4 = vec4<Number>;
 
+@group(0) @binding(1) var<storage, read_write> image: array<Element>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
+
 var<workgroup> left_slice: array<array<Vec4, LEFT_HALF * 2u + 1u>, SLICE>;
 var<workgroup> right_slice: array<array<Vec4, RIGHT_HALF * 2u + 1u>, SLICE>;
 

@@ -50,9 +50,29 @@ const DEEPLAB: [Case; 15] = [
     layer("DeepLab, classes,", [256, 21], 1, 128),
 ];
 
+/// The layers of the example `unet` in a training step: 8 images of 48 × 48.
+const EXAMPLE: [Case; 9] = [
+    of_example([1, 8], 3, 48),
+    of_example([8, 8], 3, 48),
+    of_example([8, 16], 3, 24),
+    of_example([16, 16], 3, 24),
+    of_example([16, 32], 3, 12),
+    of_example([32, 32], 3, 12),
+    of_example([48, 16], 3, 24),
+    of_example([24, 8], 3, 48),
+    of_example([8, 4], 1, 48),
+];
+
+const fn of_example(channels: [usize; 2], kernel: usize, side: usize) -> Case {
+    Case { batch: 8, ..layer("example,", channels, kernel, side) }
+}
+
 impl Bench<'_> {
-    /// The layers of both networks, for images whose sides are divided by `divisor`.
+    /// The layers of both networks, for images whose sides are divided by `divisor`, and those of the example `unet`.
     pub(crate) fn layers(&self, divisor: usize) -> Result<(), Box<dyn Error>> {
+        for case in EXAMPLE {
+            self.convolution(case)?;
+        }
         for case in U_NET.into_iter().chain(DEEPLAB) {
             self.convolution(Case { side: case.side / divisor, ..case })?;
         }

@@ -1,7 +1,7 @@
 //! Every kernel for convolutions, forced on every size, against the definition in float64.
 
 use super::correlation_kernel::{Kernel, TILE_OF_SOME, forced};
-use super::weight_gradient::{self, Kernel as WeightKernel};
+use super::weight_kernel::{Kernel as WeightKernel, forced as forced_weight};
 use super::*;
 use crate::ops::activation::Activation;
 use crate::ops::launch::lowered::with_loop_limit;
@@ -70,6 +70,14 @@ pub(super) const CASES: [Case; 20] = [
     Case { groups: 2, channels: 17, outputs: 33, size: [6, 6], stride: [2, 1], ..PLAIN },
     Case { groups: 7, channels: 1, outputs: 1, size: [10, 35], stride: [1, 2], ..PLAIN },
     Case { groups: 3, channels: 1, outputs: 5, size: [9, 8], dilation: [2, 1], ..PLAIN },
+];
+
+/// Weight gradients of rows of vec4s: several parts, one vec4 in a row, strides and dilations of rows, and groups.
+const ROWS_IN_VEC4S: [Case; 4] = [
+    Case { batch: 3, channels: 9, outputs: 17, size: [43, 20], ..PLAIN },
+    Case { batch: 5, channels: 3, outputs: 9, size: [5, 4], padding: [[4, 0], [1, 1]], ..PLAIN },
+    Case { groups: 2, channels: 5, outputs: 11, size: [9, 12], stride: [2, 1], dilation: [3, 1], ..PLAIN },
+    Case { channels: 1, outputs: 2, size: [1, 8], padding: [[2, 1], [1, 1]], ..PLAIN },
 ];
 
 impl Case {
@@ -239,6 +247,12 @@ const KERNELS: [Option<Kernel>; 8] = [
     Some(Kernel::Tiled(4)),
 ];
 
+fn weight_kernels() -> Vec<WeightKernel> {
+    let few = (0..2).map(WeightKernel::Few);
+    let tiled = (0..5).map(WeightKernel::Tiled);
+    [WeightKernel::Direct, WeightKernel::Single, WeightKernel::Rows].into_iter().chain(few).chain(tiled).collect()
+}
+
 /// Kernels and dtypes. Software drivers take seconds to compile a tiled kernel; there only one tile has f16.
 pub(super) fn kernels_and_dtypes(pool: &Pool) -> Result<Vec<(Option<Kernel>, DType)>, TensorError> {
     let is_software = with_gpu(&Tensor::zeros(pool, [1], DType::F32)?, crate::device::Gpu::is_software);
@@ -306,9 +320,9 @@ fn no_kernel_reads_elements_of_another_group_or_image() -> Result<(), TensorErro
     }
     let [image, gradient] = [&image, &gradient].map(|tensor| tensor.narrow(0, 0, 1));
     let (image, gradient) = (image?, gradient?);
-    for kernel in [WeightKernel::Direct, WeightKernel::Single].into_iter().chain((0..5).map(WeightKernel::Tiled)) {
+    for kernel in weight_kernels() {
         let run = || gradient.conv2d_backward_weight(&image, [10, 3, 3, 3], options);
-        let found = weight_gradient::forced::with(kernel, run)?.narrow(0, 0, 5)?;
+        let found = forced_weight::with(kernel, run)?.narrow(0, 0, 5)?;
         assert!(found.read_blocking::<f32>()?.iter().all(|value| value.is_finite()), "{kernel:?}");
     }
     Ok(())
@@ -356,13 +370,12 @@ fn sums_in_parts_are_those_of_the_whole() -> Result<(), TensorError> {
 #[test]
 fn every_kernel_gives_every_gradient_by_the_weight() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-    let tiled = (0..5).map(WeightKernel::Tiled);
-    let kernels: Vec<_> = [WeightKernel::Direct, WeightKernel::Single].into_iter().chain(tiled).collect();
+    let kernels = weight_kernels();
     // Several parts, and windows that cross rows and images within a slice.
     let long = Case { batch: 3, channels: 9, outputs: 5, size: [30, 21], ..PLAIN };
     let narrow = Case { batch: 70, channels: 3, outputs: 4, size: [3, 2], ..PLAIN };
     for &dtype in dtypes(&pool)? {
-        for case in CASES.into_iter().chain([long, narrow]) {
+        for case in CASES.into_iter().chain([long, narrow]).chain(ROWS_IN_VEC4S) {
             let [of_image, of_weight, of_result] = case.shapes();
             let (image, x) = operand(&pool, dtype, of_image, 1)?;
             let (gradient, g) = operand(&pool, dtype, of_result, 3)?;
@@ -370,11 +383,32 @@ fn every_kernel_gives_every_gradient_by_the_weight() -> Result<(), TensorError> 
             case.each(|from, tap, to| wanted.add(tap, g[to] * x[from]));
             for &kernel in &kernels {
                 let run = || gradient.conv2d_backward_weight(&image, of_weight, case.options());
-                let found = weight_gradient::forced::with(kernel, run)?;
+                let found = forced_weight::with(kernel, run)?;
                 wanted.check(&found, spacing(dtype), &format!("{dtype} {case:?} {kernel:?}"));
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn gradients_by_the_weight_of_rows_that_begin_between_vec4s_are_those_of_copies() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let shape = [2, 3, 4, 8];
+    let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
+    let run = |gradient: &Tensor, image: &Tensor| -> Result<Vec<f32>, TensorError> {
+        let act = || gradient.conv2d_backward_weight(image, [3, 3, 3, 3], options);
+        forced_weight::with(WeightKernel::Rows, act)?.read_blocking()
+    };
+    let at = |offset: usize, seed| Tensor::randn(&pool, [200], seed)?.narrow(0, offset, 192)?.reshape(shape);
+    for offsets in [[0, 0], [1, 0], [0, 2], [4, 3], [8, 4]] {
+        let (gradient, image) = (at(offsets[0], 1)?, at(offsets[1], 2)?);
+        let (found, wanted) = (run(&gradient, &image)?, run(&gradient.copied()?, &image.copied()?)?);
+        assert!(found.iter().zip(&wanted).all(|(one, other)| (one - other).abs() < 1e-4), "{offsets:?}");
+    }
+    // Columns that are not contiguous are copied.
+    let swapped = Tensor::randn(&pool, [2, 3, 8, 4], 3)?.permute([0, 1, 3, 2])?;
+    assert_eq!(run(&swapped, &swapped)?, run(&swapped.copied()?, &swapped.copied()?)?);
     Ok(())
 }
 
@@ -386,7 +420,7 @@ fn a_gradient_of_the_image_itself_is_possible() -> Result<(), TensorError> {
     let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
     let run = |x: &Tensor, y: &Tensor| -> Result<Vec<f32>, TensorError> {
         let act = || y.conv2d_backward_weight(x, [4, 4, 3, 3], options);
-        weight_gradient::forced::with(WeightKernel::Tiled(1), act)?.read_blocking()
+        forced_weight::with(WeightKernel::Tiled(1), act)?.read_blocking()
     };
     assert_eq!(run(&x, &x)?, run(&x, &x.copied()?)?);
     let weight = x.narrow(0, 0, 1)?.reshape([4, 4, 3, 3])?;

@@ -216,7 +216,12 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
-    fn new(name: &'static str, input: &[usize], weight: &[usize], options: Conv2d) -> Result<Self, TensorError> {
+    pub(super) fn new(
+        name: &'static str,
+        input: &[usize],
+        weight: &[usize],
+        options: Conv2d,
+    ) -> Result<Self, TensorError> {
         let planes = Planes::of(name, input)?;
         let &[outputs, channels, rows, columns] = weight else {
             return Err(TensorError::Dimensions { operation: name, wanted: "4", shape: weight.to_vec() });

@@ -17,13 +17,14 @@ mod special_tests;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 mod weight_gradient;
+mod weight_kernel;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as forced_correlation};
 #[cfg(test)]
 pub(super) use resample::ALL as RESAMPLING;
 #[cfg(all(test, not(target_arch = "wasm32")))]
-pub(super) use weight_gradient::{Kernel as WeightKernel, forced as forced_weight};
+pub(super) use weight_kernel::{Kernel as WeightKernel, forced as forced_weight};
 
 use super::launch::{grid, index, launch, with_gpu, workgroup_size};
 use super::placed::Placed;

@@ -1,13 +1,12 @@
 //! Weight gradients of convolutions, in parts of the windows that are added up in a fixed order.
 
 use super::convolve::Convolution;
+use super::weight_kernel::{Kernel, ROWS, SINGLE, Tile};
 use super::{Convolved, Run};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
 use crate::ops::placed::Placed;
-use crate::ops::shader::{
-    CONV2D_WEIGHT, CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_TILED, MOST_LINES, Shader, Variant, WeightTile,
-};
+use crate::ops::shader::{CONV2D_WEIGHT, MOST_LINES, Variant};
 use crate::tensor::{Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
@@ -19,28 +18,8 @@ const FOUR: usize = 4;
 const LEAST_SPAN: usize = 1024;
 const MOST_SPAN: usize = 1 << 18;
 const PARTS: usize = 2048;
-/// Channels of a unit of `conv2d_weight_tiled.wgsl`.
-const PACK: usize = 8;
-/// Invocations of `conv2d_weight_tiled.wgsl` that occupy a large GPU, and the workgroups that are distributed evenly over its
-/// multiprocessors: with 144 tiles of 128 × 128 in one part, an H100 with 132 of them is half idle.
-const MANY_INVOCATIONS: usize = 1 << 16;
-const MANY_WORKGROUPS: usize = 512;
-/// The least and most slices of a part.
-const LEAST_SLICES: usize = 16;
+/// The most slices of a part.
 const MOST_SLICES: usize = 1 << 14;
-/// Tiles of [`CONV2D_WEIGHT_TILED`] by the number of outputs of a group.
-const TILE_OF_MANY: usize = 0;
-const TILE_OF_SOME: usize = 1;
-const TILE_OF_FEW: usize = 2;
-/// The same two for few channels.
-const LINES_OF_SOME: usize = 3;
-const LINES_OF_FEW: usize = 4;
-/// The most outputs for which `conv2d_weight.wgsl` is as fast as tiles on Mesa's software driver: for 3 × 3 taps with 64 channels of
-/// 16 × 16 it takes 11 ms, a tile 4.2; with 1,024 channels of 4 × 4 3.3 s, a tile 0.1.
-const MOST_OF_SOFTWARE: usize = 32;
-/// Blocks of `conv2d_weight_single.wgsl` that take as long as the smallest tile of `conv2d_weight_tiled.wgsl`: on an H100 with
-/// 262,144 windows, 64 blocks take 0.22 ms and three tiles 0.19 ms.
-const SINGLES_OF_A_TILE: usize = 16;
 /// Bytes of the parts of a gradient, unless one part has more.
 const MOST_PARTS: u64 = 32 << 20;
 
@@ -68,36 +47,6 @@ struct Params {
     unused: u32,
 }
 
-/// The kernel that computes a weight gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ops) enum Kernel {
-    /// `conv2d_weight.wgsl`.
-    Direct,
-    /// `conv2d_weight_single.wgsl`.
-    Single,
-    /// `conv2d_weight_tiled.wgsl` with one of its tiles: see [`CONV2D_WEIGHT_TILED`].
-    Tiled(usize),
-}
-
-/// A kernel of `lib/weight_gradient.wgsl`.
-#[derive(Clone, Copy, Debug)]
-struct Tile {
-    shader: &'static Shader,
-    /// Outputs and lines of a workgroup.
-    tile: [usize; 2],
-    /// Channels of a unit, to which lines are rounded up.
-    pack: usize,
-    /// Whether units are of lines, to which all lines are rounded up together.
-    by_lines: bool,
-    /// Windows of a step of the loop.
-    slice: usize,
-    /// Workgroups that occupy a large GPU.
-    least: usize,
-}
-
-const SINGLE: Tile =
-    Tile { shader: &CONV2D_WEIGHT_SINGLE, tile: [1, 12], pack: 1, by_lines: false, slice: 64, least: 4096 };
-
 impl Convolution {
     /// The weight gradient of a gradient with at least one window, and a weight with at least one element.
     #[track_caller]
@@ -107,58 +56,16 @@ impl Convolution {
         gradient: &Tensor,
         image: &Tensor,
     ) -> Result<Tensor, TensorError> {
-        let kernel = self.weight_kernel(gradient);
+        let kernel = self.weight_kernel(gradient, image);
         let parts = match kernel {
             Kernel::Direct => self.direct_parts(name, gradient, image)?,
             Kernel::Single => self.parts(name, gradient, image, SINGLE)?,
-            Kernel::Tiled(number) => {
-                let &WeightTile { tile, slice, by_lines, ref shader } = &CONV2D_WEIGHT_TILED[number];
-                let least = (MANY_INVOCATIONS / CONV2D_WEIGHT_TILED[number].invocations()).max(MANY_WORKGROUPS);
-                self.parts(name, gradient, image, Tile { shader, tile, pack: PACK, by_lines, slice, least })?
-            }
+            Kernel::Rows => self.parts(name, gradient, image, ROWS)?,
+            Kernel::Few(number) => self.parts(name, gradient, image, Tile::few(number))?,
+            Kernel::Tiled(number) => self.parts(name, gradient, image, Tile::tiled(number))?,
         };
         let sum = if parts.shape()[0] == 1 { parts } else { parts.sum(0)? };
         sum.to(gradient.dtype())
-    }
-
-    fn weight_kernel(&self, gradient: &Tensor) -> Kernel {
-        #[cfg(test)]
-        if let Some(forced) = forced::KERNEL.get() {
-            return match forced {
-                Kernel::Tiled(number) if CONV2D_WEIGHT_TILED[number].by_lines && self.lines > MOST_LINES => {
-                    Kernel::Tiled(TILE_OF_SOME)
-                }
-                forced => forced,
-            };
-        }
-        let outputs = self.outputs / self.groups;
-        if outputs <= MOST_OF_SOFTWARE && with_gpu(gradient, crate::device::Gpu::is_software) {
-            return Kernel::Direct;
-        }
-        let channels = self.planes.channels / self.groups;
-        let padded = channels.next_multiple_of(PACK).saturating_mul(arithmetic::elements(&self.window.kernel));
-        let singles = outputs.saturating_mul(self.lines.div_ceil(SINGLE.tile[1]));
-        let [of_outputs, of_lines] = CONV2D_WEIGHT_TILED[TILE_OF_FEW].tile;
-        let lines = self.lines.next_multiple_of(PACK);
-        let is_by_lines = self.lines <= MOST_LINES && lines + padded / 4 <= padded;
-        let all_lines = if is_by_lines { lines } else { padded };
-        let tiles = outputs.div_ceil(of_outputs).saturating_mul(all_lines.div_ceil(of_lines));
-        if singles <= tiles.saturating_mul(SINGLES_OF_A_TILE) {
-            return Kernel::Single;
-        }
-        let large = &CONV2D_WEIGHT_TILED[TILE_OF_MANY];
-        let fits = |gpu: &crate::device::Gpu| {
-            gpu.workgroup_size() as usize >= large.invocations()
-                && gpu.workgroup_bytes() as usize >= large.workgroup_bytes()
-        };
-        let suits_large = outputs > 64 && padded >= 512;
-        Kernel::Tiled(match outputs {
-            ..=32 if is_by_lines => LINES_OF_FEW,
-            _ if is_by_lines => LINES_OF_SOME,
-            ..=32 => TILE_OF_FEW,
-            _ if suits_large && with_gpu(gradient, fits) => TILE_OF_MANY,
-            _ => TILE_OF_SOME,
-        })
     }
 
     /// The parts of `conv2d_weight.wgsl`.
@@ -195,8 +102,9 @@ impl Convolution {
         name: &'static str,
         gradient: &Tensor,
         image: &Tensor,
-        Tile { shader, tile, pack, by_lines, slice, least }: Tile,
+        of_tile: Tile,
     ) -> Result<Tensor, TensorError> {
+        let Tile { shader, tile, pack, by_lines, slice, column, least_slices, whole, more_iterations, least } = of_tile;
         let Self { planes, outputs, groups, lines, windows, out, window } = *self;
         let number = |value| index(name, value);
         let pair =
@@ -204,26 +112,32 @@ impl Convolution {
         let dtype = gradient.dtype();
         let [channels, of_group] = [planes.channels, outputs].map(|all| all / groups);
         let taps = arithmetic::elements(&window.kernel);
-        let all_lines = match by_lines {
-            true => lines.next_multiple_of(pack),
-            false => arithmetic::size_of(&[channels.next_multiple_of(pack), taps], 1)?,
+        let down = of_group.div_ceil(tile[0]);
+        let across = match (column, by_lines) {
+            (FOUR, _) => arithmetic::size_of(&[down, channels], 1)?.div_ceil(tile[1]),
+            (_, true) => arithmetic::size_of(&[down, lines.next_multiple_of(pack).div_ceil(tile[1])], 1)?,
+            _ => {
+                let lines = arithmetic::size_of(&[channels.next_multiple_of(pack), taps], 1)?;
+                arithmetic::size_of(&[down, lines.div_ceil(tile[1])], 1)?
+            }
         };
-        let tiles = [groups, of_group.div_ceil(tile[0]), all_lines.div_ceil(tile[1])];
-        let tiles = arithmetic::size_of(&tiles, 1)?;
-        let count = arithmetic::size_of(&[planes.batch, windows], 1)?;
-        number(count)?;
+        let tiles = arithmetic::size_of(&[groups, across], 1)?;
+        number(arithmetic::size_of(&[planes.batch, windows], 1)?)?;
+        let [size, out] = [planes.size, out].map(|[rows, columns]| [rows, columns / column]);
+        let count = arithmetic::elements(&[planes.batch, out[0], out[1]]);
         // Slices of a part: parts for all of a large GPU, of bounded memory, and loops of bounded length.
         let slices = count.div_ceil(slice);
         let bytes = (outputs as u64).saturating_mul(lines as u64).saturating_mul(dtype.number().bytes());
         let most_bytes = MOST_PARTS.min(gradient.any_storage().largest_block());
         let most = usize::try_from(most_bytes / bytes.max(1)).unwrap_or(usize::MAX);
         let parts = (least / tiles).min(most).max(1);
-        let slices = slices.div_ceil(parts).clamp(LEAST_SLICES, MOST_SLICES);
+        let least_slices = if slices <= whole { slices } else { least_slices };
+        let slices = slices.div_ceil(parts).clamp(least_slices, MOST_SLICES);
         let span = slices * slice;
         let parts = count.div_ceil(span);
         // Lines are prepared by 32 or more invocations.
         let preparation = if by_lines { iterations((MOST_LINES / 32) as u64, 0) } else { 0 };
-        let loops = iterations(slices as u64, 0) + preparation + 9;
+        let loops = iterations(slices as u64, 0) + preparation + more_iterations;
         for axis in [0, 1] {
             number(arithmetic::padded_size(planes.size[axis], window.padding[axis]).unwrap_or(usize::MAX))?;
             number(window.extent(axis).unwrap_or(usize::MAX))?;
@@ -236,11 +150,11 @@ impl Convolution {
         number(sums.elements())?;
         let gradient = gradient.contiguous()?;
         let image = image.contiguous()?.in_other_storage_than(&gradient)?;
-        let (of_image, image_offset) = Placed::of(&image).bind_contiguous(name, 1)?;
-        let (of_gradient, gradient_offset) = Placed::of(&gradient).bind_contiguous(name, 1)?;
+        let (of_image, image_offset) = Placed::of(&image).bind_contiguous(name, column)?;
+        let (of_gradient, gradient_offset) = Placed::of(&gradient).bind_contiguous(name, column)?;
         let (rows, columns_step) = (slice / out[1], slice % out[1]);
         let params = Params {
-            size: pair(planes.size)?,
+            size: pair(size)?,
             windows: pair(out)?,
             kernel: pair(window.kernel)?,
             stride: pair(stride)?,
@@ -265,22 +179,5 @@ impl Convolution {
         let workgroups = grid(number(arithmetic::size_of(&[tiles, parts], 1)?)?);
         launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, loops)?;
         Ok(sums)
-    }
-}
-
-/// A kernel for all sizes and devices, for tests on one thread.
-#[cfg(test)]
-pub(in crate::ops) mod forced {
-    use super::Kernel;
-    use std::cell::Cell;
-
-    thread_local! {
-        pub(super) static KERNEL: Cell<Option<Kernel>> = const { Cell::new(None) };
-    }
-
-    /// Runs `act` with this kernel for every weight gradient.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(in crate::ops) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
-        crate::device::with_choice(&KERNEL, Some(kernel), act)
     }
 }

@@ -39,6 +39,7 @@ shaders! {
     CONV2D_PACK = "conv2d_pack";
     CONV2D_NARROW = "conv2d_narrow", "lib/convolution", "lib/channels", "lib/epilogue", "lib/activation";
     CONV2D_SINGLE = "conv2d_single", "lib/convolution", "lib/channels", "lib/row_epilogue", "lib/activation";
+    CONV2D_WEIGHT_ROWS = "conv2d_weight_rows", "lib/weight_gradient";
     CONV2D_WEIGHT_SINGLE = "conv2d_weight_single", "lib/weight_gradient", "lib/channels";
     UNFOLD = "unfold", "lib/image";
     FOLD = "fold", "lib/image";
@@ -246,6 +247,29 @@ pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 5] = [
     weight_gradient!(64, 64, 16, "lines"),
     weight_gradient!(32, 64, 8, "lines"),
 ];
+
+macro_rules! weight_gradient_of_few {
+    ($count:literal, $lines:literal, $units:literal) => {
+        WeightTile {
+            tile: [8, $lines],
+            slice: 32,
+            by_lines: is_by_lines($units),
+            shader: Shader::new(
+                concat!("conv2d_weight_few_", $units),
+                &[
+                    source!("lib/weight_gradient"),
+                    include_str!(concat!("../../../shaders/lib/", $units, ".wgsl")),
+                    source!("conv2d_weight_few"),
+                ],
+            )
+            .edited(&[["UNITS", $count]]),
+        }
+    };
+}
+
+/// Weight gradients with few outputs or few lines; the last one is for few channels.
+pub(in crate::ops) static CONV2D_WEIGHT_FEW: [WeightTile; 2] =
+    [weight_gradient_of_few!("3u", 24, "channels"), weight_gradient_of_few!("4u", 32, "lines")];
 
 impl WeightTile {
     /// Invocations of a workgroup, of 8 × 8 elements each.

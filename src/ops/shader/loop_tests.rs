@@ -151,13 +151,20 @@ const PRODUCTS: [Row; 3] = [
     ("matmul_parts", |pool| product(pool, Some(FEW), 11)),
 ];
 
-const CONVOLUTIONS: [Row; 9] = [
+const CONVOLUTIONS: [Row; 11] = [
     ("conv2d", |pool| convolution(pool, None)),
     ("conv2d_narrow", |pool| convolution(pool, Some(CorrelationKernel::Narrow))),
     ("conv2d_single", |pool| convolution(pool, Some(CorrelationKernel::Single))),
     ("conv2d_tiled", |pool| convolution(pool, Some(CorrelationKernel::Tiled(1)))),
     ("conv2d_weight", |pool| by_weight(pool, WeightKernel::Direct, 32)),
     ("conv2d_weight_single", |pool| by_weight(pool, WeightKernel::Single, 32)),
+    ("conv2d_weight_rows", |pool| {
+        let (image, gradient) = (numbers(pool, &[1, 6, 256, 64])?, numbers(pool, &[1, 9, 256, 64])?);
+        let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
+        let act = || gradient.conv2d_weight(&image, [9, 6, 3, 3], options);
+        forced_weight::with(WeightKernel::Rows, act)?.read_blocking()
+    }),
+    ("conv2d_weight_few", |pool| by_weight(pool, WeightKernel::Few(0), 128)),
     ("conv2d_weight_tiled", |pool| by_weight(pool, WeightKernel::Tiled(1), 8)),
     ("lib/lines", |pool| {
         // 225 lines, so that the last of those that an invocation prepares matter.

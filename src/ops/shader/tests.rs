@@ -34,7 +34,8 @@ fn variants() -> Vec<(Shader, Variant)> {
     let convolutions: Vec<_> = [CONV2D_NARROW, CONV2D_SINGLE].into_iter().chain(tiled).collect();
     for dtype in DType::ALL {
         all.push((CONV2D_PACK, Variant::plain(dtype)));
-        let weights = CONV2D_WEIGHT_TILED.iter().map(|tile| tile.shader).chain([CONV2D_WEIGHT_SINGLE]);
+        let weights = CONV2D_WEIGHT_TILED.iter().chain(&CONV2D_WEIGHT_FEW).map(|tile| tile.shader);
+        let weights = weights.chain([CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_ROWS]);
         all.extend(weights.map(|shader| (shader, Variant { output: dtype.number(), ..Variant::plain(dtype) })));
         let outputs = if dtype == DType::F16 { vec![dtype, DType::F32] } else { vec![dtype] };
         for output in outputs {

@@ -1,0 +1,264 @@
+//! The kernels of weight gradients, and which of them suits the sizes and the device.
+
+use super::KernelWindow;
+use super::convolve::Convolution;
+use crate::ops::launch::with_gpu;
+use crate::ops::shader::{
+    CONV2D_WEIGHT_FEW, CONV2D_WEIGHT_ROWS, CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_TILED, MOST_LINES, Shader, WeightTile,
+};
+use crate::tensor::{Tensor, arithmetic};
+
+/// Elements of a vec4.
+const FOUR: usize = 4;
+/// Channels of a unit of `conv2d_weight_tiled.wgsl`.
+const PACK: usize = 8;
+/// Invocations of `conv2d_weight_tiled.wgsl` that occupy a large GPU, and the workgroups that are distributed evenly over its
+/// multiprocessors: with 144 tiles of 128 × 128 in one part, an H100 with 132 of them is half idle.
+const MANY_INVOCATIONS: usize = 1 << 16;
+const MANY_WORKGROUPS: usize = 512;
+/// Workgroups of `conv2d_weight_few.wgsl` and of `conv2d_weight_rows.wgsl` that occupy a large GPU. For 16 channels of 16 × 128 × 128
+/// the latter takes 45 µs on an H100 with 512 workgroups and 60 with 2,048, since each adds up the sums of its invocations.
+const MANY_OF_FEW: usize = 1024;
+const MANY_OF_ROWS: usize = 512;
+/// Tiles of [`CONV2D_WEIGHT_TILED`] by the number of outputs of a group.
+const TILE_OF_MANY: usize = 0;
+const TILE_OF_SOME: usize = 1;
+const TILE_OF_FEW: usize = 2;
+/// The same two for few channels.
+const LINES_OF_SOME: usize = 3;
+const LINES_OF_FEW: usize = 4;
+/// Units of [`CONV2D_WEIGHT_FEW`].
+const FEW_CHANNELS: usize = 0;
+const FEW_LINES: usize = 1;
+/// The most outputs for which `conv2d_weight.wgsl` is as fast as tiles on Mesa's software driver: for 3 × 3 taps with 64 channels of
+/// 16 × 16 it takes 11 ms, a tile 4.2; with 1,024 channels of 4 × 4 3.3 s, a tile 0.1.
+const MOST_OF_SOFTWARE: usize = 32;
+/// Times that an element of a gradient takes in each kernel, relative to each other, with padding to whole tiles. On an H100 with 3 × 3
+/// taps and images of 16 × 128 × 128: rows 25 TFLOP/s, 8 × 8 elements for few outputs 10, or 8 by lines; tiles of 32 × 64 17, of 64 × 64
+/// 30, of 128 × 128 39; single outputs 1.4.
+const COST_OF_ROWS: usize = 40;
+const COST_OF_FEW: [usize; 2] = [100, 125];
+const COST_OF_TILES: [usize; 5] = [26, 33, 60, 33, 60];
+const COST_OF_SINGLE: usize = 740;
+
+/// The kernel that computes a weight gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) enum Kernel {
+    /// `conv2d_weight.wgsl`.
+    Direct,
+    /// `conv2d_weight_single.wgsl`.
+    Single,
+    /// `conv2d_weight_rows.wgsl`.
+    Rows,
+    /// `conv2d_weight_few.wgsl` with units of channels or of lines: see [`CONV2D_WEIGHT_FEW`].
+    Few(usize),
+    /// `conv2d_weight_tiled.wgsl` with one of its tiles: see [`CONV2D_WEIGHT_TILED`].
+    Tiled(usize),
+}
+
+/// A kernel of `lib/weight_gradient.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    pub(super) shader: &'static Shader,
+    /// Outputs and lines of a workgroup.
+    pub(super) tile: [usize; 2],
+    /// Channels of a unit, to which lines are rounded up.
+    pub(super) pack: usize,
+    /// Whether units are of lines, to which all lines are rounded up together.
+    pub(super) by_lines: bool,
+    /// Windows of a step of the loop; of rows vec4s of windows.
+    pub(super) slice: usize,
+    /// Elements of a column.
+    pub(super) column: usize,
+    /// The least slices of a part.
+    pub(super) least_slices: usize,
+    /// The most slices in one part, which need no sum of the parts, if these would be more. A dispatch takes as long as some slices.
+    pub(super) whole: usize,
+    /// Loop iterations in addition to those over the slices, without those of `lib/lines.wgsl`.
+    pub(super) more_iterations: u64,
+    /// Workgroups that occupy a large GPU.
+    pub(super) least: usize,
+}
+
+pub(super) const SINGLE: Tile = Tile {
+    shader: &CONV2D_WEIGHT_SINGLE,
+    tile: [1, 12],
+    pack: 1,
+    by_lines: false,
+    slice: 64,
+    column: 1,
+    least_slices: 16,
+    whole: 16,
+    more_iterations: 9,
+    least: 4096,
+};
+
+/// A line of a tile is a channel of eight outputs.
+pub(super) const ROWS: Tile = Tile {
+    shader: &CONV2D_WEIGHT_ROWS,
+    tile: [8, 4],
+    slice: 32,
+    column: FOUR,
+    least_slices: 4,
+    whole: 12,
+    more_iterations: 4 * 33 + 1,
+    least: MANY_OF_ROWS,
+    ..SINGLE
+};
+
+impl Tile {
+    pub(super) fn few(number: usize) -> Self {
+        let &WeightTile { tile, slice, by_lines, ref shader } = &CONV2D_WEIGHT_FEW[number];
+        Self { shader, tile, pack: PACK, by_lines, slice, least_slices: 8, column: 1, least: MANY_OF_FEW, ..ROWS }
+    }
+
+    pub(super) fn tiled(number: usize) -> Self {
+        let of_tile = &CONV2D_WEIGHT_TILED[number];
+        let &WeightTile { tile, slice, by_lines, ref shader } = of_tile;
+        let least = (MANY_INVOCATIONS / of_tile.invocations()).max(MANY_WORKGROUPS);
+        Self { shader, tile, pack: PACK, by_lines, slice, least, ..SINGLE }
+    }
+}
+
+impl Convolution {
+    /// The kernel that suits the sizes and the device.
+    pub(super) fn weight_kernel(&self, gradient: &Tensor, image: &Tensor) -> Kernel {
+        #[cfg(test)]
+        if let Some(forced) = forced::KERNEL.get() {
+            return match forced {
+                Kernel::Tiled(number) if CONV2D_WEIGHT_TILED[number].by_lines && self.lines > MOST_LINES => {
+                    Kernel::Tiled(TILE_OF_SOME)
+                }
+                Kernel::Few(FEW_LINES) if self.lines > MOST_LINES => Kernel::Few(FEW_CHANNELS),
+                Kernel::Rows if !self.has_rows(gradient, image) => Kernel::Few(FEW_CHANNELS),
+                forced => forced,
+            };
+        }
+        let outputs = self.outputs / self.groups;
+        if outputs <= MOST_OF_SOFTWARE && with_gpu(gradient, crate::device::Gpu::is_software) {
+            return Kernel::Direct;
+        }
+        let tiled = self.tile_of_weight(gradient);
+        if with_gpu(gradient, crate::device::Gpu::is_software) {
+            return tiled;
+        }
+        let has_lines = self.lines <= MOST_LINES;
+        let has_rows = self.has_rows(gradient, image);
+        [
+            Some(tiled),
+            Some(Kernel::Single),
+            Some(Kernel::Few(FEW_CHANNELS)),
+            has_lines.then_some(Kernel::Few(FEW_LINES)),
+            has_rows.then_some(Kernel::Rows),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|&kernel| self.cost(kernel))
+        .unwrap_or(tiled)
+    }
+
+    /// The tile of `conv2d_weight_tiled.wgsl` that suits the sizes and the device.
+    fn tile_of_weight(&self, gradient: &Tensor) -> Kernel {
+        let outputs = self.outputs / self.groups;
+        let channels = self.planes.channels / self.groups;
+        let padded = channels.next_multiple_of(PACK).saturating_mul(arithmetic::elements(&self.window.kernel));
+        let lines = self.lines.next_multiple_of(PACK);
+        let is_by_lines = self.lines <= MOST_LINES && lines + padded / 4 <= padded;
+        let large = &CONV2D_WEIGHT_TILED[TILE_OF_MANY];
+        let fits = |gpu: &crate::device::Gpu| {
+            gpu.workgroup_size() as usize >= large.invocations()
+                && gpu.workgroup_bytes() as usize >= large.workgroup_bytes()
+        };
+        let suits_large = outputs > 64 && padded >= 512;
+        Kernel::Tiled(match outputs {
+            ..=32 if is_by_lines => LINES_OF_FEW,
+            _ if is_by_lines => LINES_OF_SOME,
+            ..=32 => TILE_OF_FEW,
+            _ if suits_large && with_gpu(gradient, fits) => TILE_OF_MANY,
+            _ => TILE_OF_SOME,
+        })
+    }
+
+    /// The relative time that a kernel takes for the gradient of a group; saturates.
+    fn cost(&self, kernel: Kernel) -> usize {
+        let (outputs, channels) = (self.outputs / self.groups, self.planes.channels / self.groups);
+        let taps = arithmetic::elements(&self.window.kernel);
+        let (tile, cost) = match kernel {
+            Kernel::Direct => return usize::MAX,
+            Kernel::Rows => {
+                let pairs = outputs.div_ceil(ROWS.tile[0]).saturating_mul(channels);
+                return pairs
+                    .div_ceil(ROWS.tile[1])
+                    .saturating_mul(arithmetic::elements(&ROWS.tile) * 9 * COST_OF_ROWS);
+            }
+            Kernel::Single => (SINGLE, COST_OF_SINGLE),
+            Kernel::Few(number) => (Tile::few(number), COST_OF_FEW[number]),
+            Kernel::Tiled(number) => (Tile::tiled(number), COST_OF_TILES[number]),
+        };
+        let lines = match tile.by_lines {
+            true => self.lines.next_multiple_of(tile.pack),
+            false => channels.next_multiple_of(tile.pack).saturating_mul(taps),
+        };
+        let [outputs, lines] = [outputs.div_ceil(tile.tile[0]), lines.div_ceil(tile.tile[1])];
+        outputs.saturating_mul(lines).saturating_mul(arithmetic::elements(&tile.tile) * cost)
+    }
+
+    /// Whether `conv2d_weight_rows.wgsl` can compute the gradient of these operands.
+    fn has_rows(&self, gradient: &Tensor, image: &Tensor) -> bool {
+        let KernelWindow { kernel, stride, dilation, padding, .. } = self.window;
+        // A copy starts at the start of its storage.
+        let is_aligned = |tensor: &Tensor| !tensor.is_contiguous() || tensor.layout().offset.is_multiple_of(FOUR);
+        kernel == [3, 3]
+            && [stride[1], dilation[1]] == [1, 1]
+            && padding[1] == [1, 1]
+            && self.out[1].is_multiple_of(FOUR)
+            && is_aligned(gradient)
+            && is_aligned(image)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Conv2d;
+
+    #[test]
+    fn the_cheapest_kernel_has_tiles_that_the_gradient_fills() {
+        let kernels = [Kernel::Rows, Kernel::Few(0), Kernel::Few(1), Kernel::Single];
+        let cheapest = |[outputs, channels, groups]: [usize; 3], kernel: usize, tile: usize| {
+            let options = Conv2d { groups, padding: (kernel / 2).into(), ..Conv2d::default() };
+            let weight = [outputs, channels / groups, kernel, kernel];
+            let convolution = Convolution::new("test", &[1, channels, 64, 64], &weight, options).expect("it exists");
+            let all = kernels.into_iter().filter(|&one| one != Kernel::Rows || kernel == 3);
+            let all = all.chain([Kernel::Tiled(tile)]);
+            all.min_by_key(|&one| convolution.cost(one)).expect("there are kernels")
+        };
+        assert_eq!(cheapest([8, 8, 1], 3, TILE_OF_FEW), Kernel::Rows);
+        assert_eq!(cheapest([32, 32, 1], 3, TILE_OF_FEW), Kernel::Rows);
+        assert_eq!(cheapest([64, 3, 1], 3, LINES_OF_SOME), Kernel::Rows);
+        assert_eq!(cheapest([64, 64, 1], 3, TILE_OF_SOME), Kernel::Tiled(TILE_OF_SOME));
+        assert_eq!(cheapest([128, 128, 1], 3, TILE_OF_MANY), Kernel::Tiled(TILE_OF_MANY));
+        assert_eq!(cheapest([64, 64, 64], 3, TILE_OF_FEW), Kernel::Single);
+        assert_eq!(cheapest([8, 8, 1], 5, TILE_OF_FEW), Kernel::Few(0));
+        assert_eq!(cheapest([8, 3, 1], 7, LINES_OF_FEW), Kernel::Few(1));
+        assert_eq!(cheapest([32, 32, 1], 5, TILE_OF_FEW), Kernel::Tiled(TILE_OF_FEW));
+        assert_eq!(cheapest([usize::MAX >> 8, 1, 1], 3, TILE_OF_FEW), Kernel::Rows, "saturates");
+    }
+}
+
+/// A kernel for all sizes and devices, for tests on one thread.
+#[cfg(test)]
+pub(in crate::ops) mod forced {
+    use super::Kernel;
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(super) static KERNEL: Cell<Option<Kernel>> = const { Cell::new(None) };
+    }
+
+    /// Runs `act` with this kernel for every weight gradient.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::ops) fn with<R>(kernel: Kernel, act: impl FnOnce() -> R) -> R {
+        crate::device::with_choice(&KERNEL, Some(kernel), act)
+    }
+}
