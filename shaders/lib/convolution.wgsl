@@ -43,7 +43,7 @@ struct Params {
     count: u32,
     image_offset: u32,
     bias_offset: u32,
-    // The vec4s of a row of the packed weights.
+    // The vec4s of a row of the packed weights; of weights that are not packed the elements from one output to the next.
     weights_across: u32,
     // The range of the K dimension that this dispatch adds up, in units, and the units of a part of it.
     first_unit: u32,
@@ -53,10 +53,11 @@ struct Params {
     tiles: u32,
     // 1 if the output contains the sums of earlier dispatches.
     accumulate: u32,
-    // The rows of a group in the packed weights. Computed here, they cost 6 % of the rate with 64 channels on an H100.
+    // The rows of a group in the packed weights. Computed here, they cost 6 % of the rate with 64 channels on an H100. Of weights that
+    // are not packed the elements from one channel to the next.
     weights_rows: u32,
-    // Structures with vec2s have a multiple of 8 bytes.
-    unused: u32,
+    // Of weights that are not packed.
+    weights_offset: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;

@@ -236,10 +236,11 @@ pub(super) fn dtypes(pool: &Pool) -> Result<&'static [DType], TensorError> {
     Ok(if has_f16 { &[DType::F32, DType::F16] } else { &[DType::F32] })
 }
 
-const KERNELS: [Option<Kernel>; 8] = [
+const KERNELS: [Option<Kernel>; 9] = [
     None,
     Some(Kernel::Single),
     Some(Kernel::Narrow),
+    Some(Kernel::Small),
     Some(Kernel::Tiled(0)),
     Some(Kernel::Tiled(1)),
     Some(Kernel::Tiled(2)),
@@ -333,7 +334,9 @@ fn no_kernel_reads_elements_of_another_group_or_image() -> Result<(), TensorErro
 fn convolutions_do_not_depend_on_the_limit_of_loop_iterations() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
     for &dtype in dtypes(&pool)? {
-        for kernel in [Kernel::Single, Kernel::Narrow, Kernel::Tiled(TILE_OF_SOME), Kernel::Tiled(3)].map(Some) {
+        for kernel in
+            [Kernel::Single, Kernel::Narrow, Kernel::Small, Kernel::Tiled(TILE_OF_SOME), Kernel::Tiled(3)].map(Some)
+        {
             for case in [CASES[0], CASES[8], CASES[14], CASES[17]] {
                 check(&pool, dtype, case, kernel, 16)?;
             }
@@ -436,7 +439,7 @@ fn an_activation_in_the_kernel_is_that_after_it() -> Result<(), TensorError> {
     let (weight, bias) = (Tensor::randn(&pool, [4, 3, 3, 3], 2)?, Tensor::randn(&pool, [4], 3)?);
     let options = Conv2d { padding: 1.into(), groups: 2, ..Conv2d::default() };
     let run = |activation| image.conv2d_then(&weight, Some(&bias), options, activation);
-    for kernel in [None, Some(Kernel::Single), Some(Kernel::Narrow), Some(Kernel::Tiled(1))] {
+    for kernel in [None, Some(Kernel::Single), Some(Kernel::Narrow), Some(Kernel::Small), Some(Kernel::Tiled(1))] {
         let fused = with(kernel, 65_535, || run(Some(Activation::Silu)))?.read_blocking::<f32>()?;
         let plain = with(kernel, 65_535, || run(None))?.silu()?.read_blocking::<f32>()?;
         for (fused, plain) in fused.iter().zip(plain) {

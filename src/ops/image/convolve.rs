@@ -19,10 +19,10 @@ impl Tensor {
     /// computed in that dtype, for f16 in f32. The zeros of the padding are multiplied, too, so that an infinite weight or NaN
     /// gives NaN there. Equals `torch.nn.functional.conv2d`.
     ///
-    /// Cost: one kernel that reorders the weight, and one over the images (an implicit matrix product; images are never
-    /// unfolded). Apart from the result the operation allocates the reordered weight, whose numbers of channels and of
-    /// outputs of a group are rounded up to 8, copies of images that are not contiguous, and, where a long sum has few
-    /// outputs, up to 16 MiB for parts of the sum.
+    /// Cost: one kernel over the images (an implicit matrix product; images are never unfolded), and, unless the convolution is small,
+    /// one that reorders the weight. Apart from the result the operation allocates the
+    /// reordered weight, whose numbers of channels and of outputs of a group are rounded up to 8, copies of images and weights that are
+    /// not contiguous, and, where a long sum has few outputs, up to 16 MiB for parts of the sum.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::KernelWindow`], [`TensorError::Groups`],

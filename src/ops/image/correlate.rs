@@ -40,7 +40,7 @@ struct Params {
     tiles: u32,
     accumulate: u32,
     weights_rows: u32,
-    unused: u32,
+    weights_offset: u32,
 }
 
 /// The parameters of `conv2d_pack.wgsl`.
@@ -59,6 +59,17 @@ struct PackParams {
     output_stride: u32,
     channel_stride: u32,
     tap_stride: [u32; 2],
+}
+
+/// The weights that a kernel reads.
+#[derive(Debug)]
+struct Weights {
+    tensor: Tensor,
+    /// Vectors of a row of packed weights; otherwise elements from one output to the next.
+    across: usize,
+    /// Rows of a group of packed weights; otherwise elements from one channel to the next.
+    rows: usize,
+    offset: u32,
 }
 
 /// The sums that both a convolution and its input gradient are, as stated in `lib/convolution.wgsl`.
@@ -124,20 +135,25 @@ impl Correlation {
             return Self { channels: 1, size: [1, 1], ..*self }.run(&image, &weight, finish);
         }
         let image = &image.contiguous()?;
+        let kernel = self.kernel(image);
+        let weights = match kernel {
+            Kernel::Small => self.unpacked(&weight.contiguous()?.in_other_storage_than(image)?)?,
+            _ => self.packed(weight, kernel)?,
+        };
         let bias = match finish.bias {
-            Some(bias) => Some(bias.contiguous()?.in_other_storage_than(image)?),
+            Some(bias) => {
+                Some(bias.contiguous()?.in_other_storage_than(image)?.in_other_storage_than(&weights.tensor)?)
+            }
             None => None,
         };
         let finish = Finish { bias: bias.as_ref(), ..finish };
-        let kernel = self.kernel(image);
-        let packed = self.packed(weight, kernel)?;
         let units = self.units(kernel);
         let parts = self.parts(kernel, image);
         if parts > 1 {
             let shape = [&[parts], &self.shape()[..]].concat();
             let sums = image.new_empty(shape, dtype.number())?;
             index(self.name, sums.elements())?;
-            self.dispatch(kernel, [&sums, image, &packed], Finish::NONE, 0..units, parts)?;
+            self.dispatch(kernel, [&sums, image], &weights, Finish::NONE, 0..units, parts)?;
             let sum = sums.sum(0)?;
             let sum = match finish.bias {
                 Some(bias) => sum.add(&bias.to(dtype.number())?.reshape([1, self.groups * self.outputs, 1, 1])?)?,
@@ -145,14 +161,15 @@ impl Correlation {
             };
             return finish.activation.map_or(Ok(sum.clone()), |activation| activation.apply(&sum))?.to(dtype);
         }
-        let most = if kernel == Kernel::Single { units } else { self.most_units(kernel) };
+        let has_one_pass = matches!(kernel, Kernel::Single | Kernel::Small);
+        let most = if has_one_pass { units.max(1) } else { self.most_units(kernel) };
         let is_whole = units <= most;
         // Sums that continue in the next dispatch are not rounded.
         let output = image.new_empty(self.shape(), if is_whole { dtype } else { dtype.number() })?;
         for first in (0..units).step_by(most) {
             let end = units.min(first + most);
             let finish = if end == units { finish } else { Finish::NONE };
-            self.dispatch(kernel, [&output, image, &packed], finish, first..end, 1)?;
+            self.dispatch(kernel, [&output, image], &weights, finish, first..end, 1)?;
         }
         output.to(dtype)
     }
@@ -181,7 +198,7 @@ impl Correlation {
 
     /// Weights in the order in which a kernel reads them.
     #[track_caller]
-    fn packed(&self, weight: &Tensor, kernel: Kernel) -> Result<Tensor, TensorError> {
+    fn packed(&self, weight: &Tensor, kernel: Kernel) -> Result<Weights, TensorError> {
         let Self { name, groups, channels, outputs, window, .. } = *self;
         let number = |value| index(name, value);
         let bytes = weight.dtype().bytes();
@@ -219,7 +236,17 @@ impl Correlation {
         let program = with_gpu(weight, |gpu| CONV2D_PACK.program(gpu, Variant::plain(weight.dtype())))?;
         let workgroups = grid(count.div_ceil(workgroup_size(weight)));
         launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, 0)?;
-        Ok(packed)
+        Ok(Weights { tensor: packed, across: across / FOUR, rows, offset: 0 })
+    }
+
+    /// Contiguous weights as they are, for `conv2d_small.wgsl`.
+    fn unpacked(&self, weight: &Tensor) -> Result<Weights, TensorError> {
+        let &[of_output, of_channel, ..] = weight.strides() else {
+            return Err(TensorError::Dimensions { operation: self.name, wanted: "4", shape: weight.shape().to_vec() });
+        };
+        let [across, rows] = if self.is_gradient { [of_channel, of_output] } else { [of_output, of_channel] };
+        let (_, offset) = Placed::of(weight).bind_contiguous(self.name, 1)?;
+        Ok(Weights { tensor: weight.clone(), across, rows, offset })
     }
 
     /// Adds up a range of the K dimension, in parts; the first tensor is written.
@@ -227,7 +254,8 @@ impl Correlation {
     fn dispatch(
         &self,
         kernel: Kernel,
-        [output, image, packed]: [&Tensor; 3],
+        [output, image]: [&Tensor; 2],
+        weights: &Weights,
         finish: Finish<'_>,
         units: std::ops::Range<usize>,
         parts: usize,
@@ -286,14 +314,14 @@ impl Correlation {
             count,
             image_offset,
             bias_offset: bias.map_or(0, |(_, offset)| offset),
-            weights_across: number(packed.shape()[2] / FOUR)?,
+            weights_across: number(weights.across)?,
             first_unit: number(units.start)?,
             end_unit: number(units.end)?,
             span: number(units.len().div_ceil(parts))?,
             tiles,
             accumulate: u32::from(units.start > 0),
-            weights_rows: number(packed.shape()[1])?,
-            unused: 0,
+            weights_rows: number(weights.rows)?,
+            weights_offset: weights.offset,
         };
         let is_vec4 = phases == [1, 1] && (written[0] * written[1]).is_multiple_of(FOUR);
         let variant = Variant {
@@ -304,7 +332,8 @@ impl Correlation {
         };
         let program = with_gpu(image, |gpu| kernel.shader(parts > 1, is_vec4).program(gpu, variant))?;
         let output = Placed::of(output).bind_whole(name)?;
-        let mut bindings = [output, source, Placed::of(packed).bind_whole(name)?, output];
+        let (of_weights, _) = Placed::of(&weights.tensor).bind_contiguous(name, 1)?;
+        let mut bindings = [output, source, of_weights, output];
         let bound = match bias {
             Some((bias, _)) => {
                 bindings[3] = bias;
@@ -315,6 +344,7 @@ impl Correlation {
         let slices = (units.len().div_ceil(kernel.units_at_once())) as u64;
         let loops = match kernel {
             Kernel::Single => self.single_iterations(),
+            Kernel::Small => self.small_iterations(),
             _ => iterations(slices, 0) + 1 + kernel.preparation() + self.other_iterations(),
         };
         launch(name, &program, bound, bytemuck::bytes_of(&params), grid(workgroups), loops)

@@ -3,12 +3,18 @@
 use super::correlate::Correlation;
 use crate::ops::launch::{iterations, loop_limit, with_gpu};
 use crate::ops::parts::parts_that_fill;
-use crate::ops::shader::{CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_SINGLE, CONV2D_TILED, MOST_LINES, Shader};
+use crate::ops::shader::{
+    CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_SINGLE, CONV2D_SMALL, CONV2D_TILED, MOST_LINES, Shader,
+};
 use crate::tensor::{DType, Tensor, arithmetic};
 
 /// Outputs and windows of a workgroup of `conv2d_narrow.wgsl`, and the channels of a unit of its packed weights.
 const NARROW: [usize; 2] = [8, 512];
 const NARROW_PACK: usize = 4;
+/// Outputs and windows of a workgroup of `conv2d_small.wgsl`, and the lines of a chunk and of an iteration.
+const SMALL: [usize; 2] = [8, 32];
+const SMALL_CHUNK: usize = 256;
+const SMALL_LINES: usize = 32;
 /// Channels of a unit of the packed weights of `conv2d_tiled.wgsl`.
 const TILED_PACK: usize = 8;
 /// Rows of windows of an invocation of `conv2d_single.wgsl`.
@@ -16,6 +22,14 @@ pub(super) const SINGLE_ROWS: usize = 8;
 /// Outputs and windows of a workgroup of `conv2d_cooperative.wgsl`, and the units of a slice.
 const COOPERATIVE: [usize; 2] = [128, 128];
 const COOPERATIVE_UNITS: usize = 4;
+/// The most sums, of outputs rounded up to 8, and the most products for which `conv2d_small.wgsl` is chosen. Timed on an H100 in CUDA:
+/// 8 outputs of 18,432 windows take 4.5 to 9 µs with 9 to 216 lines, 32 of 1,152 windows with 288 lines 7 µs; `conv2d_narrow.wgsl` and
+/// tiles take 27 to 35 µs for these sizes, and 7 more for packing. 8 outputs of 262,144 windows with 72 lines take 52 and 34 µs.
+const MOST_SUMS_OF_SMALL: usize = 1 << 20;
+const MOST_PRODUCTS_OF_SMALL: usize = 1 << 27;
+/// Invocations, and bytes of workgroup memory, of `conv2d_small.wgsl`.
+const SMALL_INVOCATIONS: u32 = 256;
+const SMALL_BYTES: u32 = 12 << 10;
 /// Workgroups that occupy a large GPU.
 const MANY_WORKGROUPS: usize = 128;
 /// The least units of a part of the K dimension.
@@ -35,6 +49,8 @@ pub(in crate::ops) enum Kernel {
     Single,
     /// `conv2d_narrow.wgsl`.
     Narrow,
+    /// `conv2d_small.wgsl`.
+    Small,
     /// `conv2d_tiled.wgsl` with one of its tiles: see [`CONV2D_TILED`].
     Tiled(usize),
     /// `conv2d_cooperative.wgsl`.
@@ -47,6 +63,7 @@ impl Kernel {
         match self {
             Self::Single => [1, 1],
             Self::Narrow => NARROW,
+            Self::Small => SMALL,
             Self::Tiled(number) => CONV2D_TILED[number].tile,
             Self::Cooperative => COOPERATIVE,
         }
@@ -55,7 +72,7 @@ impl Kernel {
     /// Channels of a unit.
     pub(super) fn pack(self) -> usize {
         match self {
-            Self::Single => 1,
+            Self::Single | Self::Small => 1,
             Self::Narrow => NARROW_PACK,
             Self::Tiled(_) | Self::Cooperative => TILED_PACK,
         }
@@ -64,7 +81,7 @@ impl Kernel {
     /// Units of one iteration of the loop along the K dimension.
     pub(super) fn units_at_once(self) -> usize {
         match self {
-            Self::Single | Self::Narrow => 1,
+            Self::Single | Self::Narrow | Self::Small => 1,
             Self::Tiled(number) => CONV2D_TILED[number].slice / TILED_PACK,
             Self::Cooperative => COOPERATIVE_UNITS,
         }
@@ -85,6 +102,7 @@ impl Kernel {
         match self {
             Self::Single => &CONV2D_SINGLE,
             Self::Narrow => &CONV2D_NARROW,
+            Self::Small => &CONV2D_SMALL,
             Self::Tiled(number) => &CONV2D_TILED[number].shaders[usize::from(in_parts)][usize::from(is_vec4)],
             Self::Cooperative => &CONV2D_COOPERATIVE[usize::from(in_parts)][usize::from(is_vec4)],
         }
@@ -123,6 +141,7 @@ impl Correlation {
         match chosen {
             // These have a single pass over the K dimension.
             Kernel::Single if self.single_iterations() > loop_limit() => Kernel::Narrow,
+            Kernel::Small if self.small_iterations() > loop_limit() => Kernel::Narrow,
             Kernel::Tiled(_) if chosen.is_by_lines() && !self.can_be_by_lines() => Kernel::Tiled(TILE_OF_SOME),
             Kernel::Cooperative if self.units(chosen) > self.most_units(chosen) => Kernel::Tiled(TILE_OF_SOME),
             _ => chosen,
@@ -137,6 +156,7 @@ impl Correlation {
         let is_by_lines = self.can_be_by_lines() && self.is_faster_by_lines();
         match self.outputs {
             1 => return Kernel::Single,
+            _ if self.is_small(image) => return Kernel::Small,
             2..=8 => return Kernel::Narrow,
             9..=32 => return Kernel::Tiled(if is_by_lines { LINES_OF_FEW } else { TILE_OF_FEW }),
             _ if is_by_lines => return Kernel::Tiled(LINES_OF_SOME),
@@ -151,6 +171,19 @@ impl Correlation {
         let suits_large = padded(TILE_OF_MANY) / 13 <= padded(TILE_OF_SOME) / 12
             && self.workgroups(CONV2D_TILED[TILE_OF_MANY].tile) >= MANY_WORKGROUPS;
         Kernel::Tiled(if is_large && suits_large { TILE_OF_MANY } else { TILE_OF_SOME })
+    }
+
+    /// Whether there are so few windows, and so few products, that `conv2d_small.wgsl` is faster than kernels with larger tiles.
+    fn is_small(&self, image: &Tensor) -> bool {
+        self.has_few_products()
+            && with_gpu(image, |gpu| {
+                !gpu.is_software() && gpu.workgroup_size() >= SMALL_INVOCATIONS && gpu.workgroup_bytes() >= SMALL_BYTES
+            })
+    }
+
+    fn has_few_products(&self) -> bool {
+        let sums = self.workgroups(SMALL).saturating_mul(arithmetic::elements(&SMALL));
+        sums <= MOST_SUMS_OF_SMALL && sums.saturating_mul(self.units(Kernel::Small)) <= MOST_PRODUCTS_OF_SMALL
     }
 
     /// Channels and taps of a group; saturates.
@@ -178,6 +211,13 @@ impl Correlation {
         taps.saturating_add(self.other_iterations())
     }
 
+    /// Loop iterations of an invocation of `conv2d_small.wgsl`.
+    pub(super) fn small_iterations(&self) -> u64 {
+        let lines = self.units(Kernel::Small);
+        let chunks = lines.div_ceil(SMALL_CHUNK) as u64;
+        (lines.div_ceil(SMALL_LINES) as u64 + 2 * chunks).saturating_add(1 + 4) + self.other_iterations()
+    }
+
     /// Workgroups of a kernel with these outputs and windows in a tile; saturates.
     pub(super) fn workgroups(&self, [outputs, windows]: [usize; 2]) -> usize {
         let ([rows, columns], phases) = (self.windows(), self.phases());
@@ -192,7 +232,7 @@ impl Correlation {
     pub(super) fn parts(&self, kernel: Kernel, image: &Tensor) -> usize {
         let units = self.units(kernel);
         let [outputs, windows] = kernel.tile();
-        if matches!(kernel, Kernel::Single | Kernel::Narrow) || units > self.most_units(kernel) {
+        if matches!(kernel, Kernel::Single | Kernel::Narrow | Kernel::Small) || units > self.most_units(kernel) {
             return 1;
         }
         let wanted = match with_gpu(image, crate::device::Gpu::is_software) {
@@ -239,5 +279,31 @@ pub(in crate::ops) mod forced {
     #[cfg(not(target_arch = "wasm32"))]
     pub(in crate::ops::image) fn with_parts<R>(parts: usize, act: impl FnOnce() -> R) -> R {
         crate::device::with_choice(&PARTS, Some(parts), act)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::image::KernelWindow;
+
+    #[test]
+    fn small_convolutions_have_few_windows_and_few_products() {
+        let is_small = |[batch, channels, outputs, side]: [usize; 4], kernel: usize| {
+            let padding = [[kernel / 2; 2]; 2];
+            let window =
+                KernelWindow { kernel: [kernel; 2], stride: [1, 1], dilation: [1, 1], padding, ceil_mode: false };
+            let (size, written) = ([side; 2], [side; 2]);
+            let name = "test";
+            Correlation { name, batch, groups: 1, channels, outputs, size, written, window, is_gradient: false }
+                .has_few_products()
+        };
+        // The example `unet`.
+        for [channels, outputs, side] in [[1, 8, 48], [24, 8, 48], [8, 24, 48], [48, 16, 24], [32, 32, 12]] {
+            assert!(is_small([8, channels, outputs, side], 3), "{channels} {outputs} {side}");
+        }
+        assert!(!is_small([16, 8, 8, 128], 3), "many windows");
+        assert!(!is_small([1, 256, 256, 32], 3), "many products");
+        assert!(!is_small([1, usize::MAX >> 4, usize::MAX >> 4, 32], 3), "saturates");
     }
 }
