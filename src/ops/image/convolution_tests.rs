@@ -236,11 +236,12 @@ pub(super) fn dtypes(pool: &Pool) -> Result<&'static [DType], TensorError> {
     Ok(if has_f16 { &[DType::F32, DType::F16] } else { &[DType::F32] })
 }
 
-const KERNELS: [Option<Kernel>; 9] = [
+const KERNELS: [Option<Kernel>; 10] = [
     None,
     Some(Kernel::Single),
     Some(Kernel::Narrow),
     Some(Kernel::Small),
+    Some(Kernel::Rows),
     Some(Kernel::Tiled(0)),
     Some(Kernel::Tiled(1)),
     Some(Kernel::Tiled(2)),
@@ -271,6 +272,34 @@ fn every_kernel_gives_every_convolution_and_its_gradient_by_the_input() -> Resul
         for case in CASES {
             check(&pool, dtype, case, kernel, 65_535)?;
         }
+    }
+    Ok(())
+}
+
+/// One vec4 in a row, one row, odd rows, channels and outputs past chunks and tiles, groups, and padding of rows.
+#[test]
+fn rows_of_vec4s_give_every_convolution_and_its_gradient_by_the_input() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let cases = [
+        Case { batch: 3, channels: 9, outputs: 17, size: [23, 20], ..PLAIN },
+        Case { batch: 5, channels: 3, outputs: 9, size: [5, 4], padding: [[4, 0], [1, 1]], ..PLAIN },
+        Case { groups: 2, channels: 5, outputs: 11, size: [9, 12], padding: [[0, 0], [1, 1]], ..PLAIN },
+        Case { channels: 1, outputs: 2, size: [1, 8], padding: [[2, 1], [1, 1]], ..PLAIN },
+        Case { channels: 4, outputs: 8, size: [2, 256], padding: [[0, 3], [1, 1]], ..PLAIN },
+    ];
+    for &dtype in dtypes(&pool)? {
+        for case in cases {
+            check(&pool, dtype, case, Some(Kernel::Rows), 65_535)?;
+        }
+    }
+    // An image that begins between vec4s is computed by another kernel.
+    let weight = Tensor::randn(&pool, [5, 3, 3, 3], 2)?;
+    let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
+    for offset in [0, 1, 2, 4, 8] {
+        let image = Tensor::randn(&pool, [200], 1)?.narrow(0, offset, 192)?.reshape([2, 3, 4, 8])?;
+        let run = |image: &Tensor| image.conv2d(&weight, None, options)?.read_blocking::<f32>();
+        let (found, wanted) = (with(Some(Kernel::Rows), 65_535, || run(&image))?, run(&image.copied()?)?);
+        assert!(found.iter().zip(&wanted).all(|(one, other)| (one - other).abs() < 1e-4), "{offset}");
     }
     Ok(())
 }
@@ -335,7 +364,8 @@ fn convolutions_do_not_depend_on_the_limit_of_loop_iterations() -> Result<(), Te
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
     for &dtype in dtypes(&pool)? {
         for kernel in
-            [Kernel::Single, Kernel::Narrow, Kernel::Small, Kernel::Tiled(TILE_OF_SOME), Kernel::Tiled(3)].map(Some)
+            [Kernel::Single, Kernel::Narrow, Kernel::Small, Kernel::Rows, Kernel::Tiled(TILE_OF_SOME), Kernel::Tiled(3)]
+                .map(Some)
         {
             for case in [CASES[0], CASES[8], CASES[14], CASES[17]] {
                 check(&pool, dtype, case, kernel, 16)?;
@@ -435,11 +465,18 @@ fn a_gradient_of_the_image_itself_is_possible() -> Result<(), TensorError> {
 #[test]
 fn an_activation_in_the_kernel_is_that_after_it() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-    let image = Tensor::randn(&pool, [2, 6, 7, 9], 1)?;
+    let image = Tensor::randn(&pool, [2, 6, 7, 8], 1)?;
     let (weight, bias) = (Tensor::randn(&pool, [4, 3, 3, 3], 2)?, Tensor::randn(&pool, [4], 3)?);
     let options = Conv2d { padding: 1.into(), groups: 2, ..Conv2d::default() };
     let run = |activation| image.conv2d_then(&weight, Some(&bias), options, activation);
-    for kernel in [None, Some(Kernel::Single), Some(Kernel::Narrow), Some(Kernel::Small), Some(Kernel::Tiled(1))] {
+    for kernel in [
+        None,
+        Some(Kernel::Single),
+        Some(Kernel::Narrow),
+        Some(Kernel::Small),
+        Some(Kernel::Rows),
+        Some(Kernel::Tiled(1)),
+    ] {
         let fused = with(kernel, 65_535, || run(Some(Activation::Silu)))?.read_blocking::<f32>()?;
         let plain = with(kernel, 65_535, || run(None))?.silu()?.read_blocking::<f32>()?;
         for (fused, plain) in fused.iter().zip(plain) {

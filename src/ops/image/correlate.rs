@@ -2,7 +2,7 @@
 //! and the packed weights, and never an unfolded image.
 
 use super::KernelWindow;
-use super::correlation_kernel::{Kernel, SINGLE_ROWS};
+use super::correlation_kernel::{COLUMNS_OF_ROWS, Kernel, SINGLE_ROWS};
 use crate::error::TensorError;
 use crate::ops::activation::Activation;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu, workgroup_size};
@@ -137,7 +137,7 @@ impl Correlation {
         let image = &image.contiguous()?;
         let kernel = self.kernel(image);
         let weights = match kernel {
-            Kernel::Small => self.unpacked(&weight.contiguous()?.in_other_storage_than(image)?)?,
+            Kernel::Small | Kernel::Rows => self.unpacked(&weight.contiguous()?.in_other_storage_than(image)?)?,
             _ => self.packed(weight, kernel)?,
         };
         let bias = match finish.bias {
@@ -161,7 +161,7 @@ impl Correlation {
             };
             return finish.activation.map_or(Ok(sum.clone()), |activation| activation.apply(&sum))?.to(dtype);
         }
-        let has_one_pass = matches!(kernel, Kernel::Single | Kernel::Small);
+        let has_one_pass = matches!(kernel, Kernel::Single | Kernel::Small | Kernel::Rows);
         let most = if has_one_pass { units.max(1) } else { self.most_units(kernel) };
         let is_whole = units <= most;
         // Sums that continue in the next dispatch are not rounded.
@@ -239,7 +239,7 @@ impl Correlation {
         Ok(Weights { tensor: packed, across: across / FOUR, rows, offset: 0 })
     }
 
-    /// Contiguous weights as they are, for `conv2d_small.wgsl`.
+    /// Contiguous weights as they are, for `conv2d_small.wgsl` and `conv2d_rows.wgsl`.
     fn unpacked(&self, weight: &Tensor) -> Result<Weights, TensorError> {
         let &[of_output, of_channel, ..] = weight.strides() else {
             return Err(TensorError::Dimensions { operation: self.name, wanted: "4", shape: weight.shape().to_vec() });
@@ -283,6 +283,9 @@ impl Correlation {
             true => (before, moves.map(u32::wrapping_neg)),
             false => (before.map(u32::wrapping_neg), moves),
         };
+        // A column of `conv2d_rows.wgsl` is a vec4.
+        let column = if kernel == Kernel::Rows { COLUMNS_OF_ROWS } else { 1 };
+        let windows = if kernel == Kernel::Rows { self.windows_of_rows() } else { windows };
         let count = number(arithmetic::size_of(&[batch, windows[0], windows[1]], 1)?)?;
         let tile = kernel.tile();
         let (tiles, workgroups) = match kernel {
@@ -293,13 +296,14 @@ impl Correlation {
                 let invocations = number(arithmetic::size_of(&[tiles, phases[0], phases[1]], 1)?)?;
                 (number(tiles)?, invocations.div_ceil(workgroup_size(image)))
             }
+            Kernel::Rows => (count.div_ceil(number(tile[1])?), number(self.workgroups_of_rows())?),
             _ => (count.div_ceil(number(tile[1])?), number(self.workgroups(tile).saturating_mul(parts))?),
         };
         let bias = finish.bias.map(|bias| Placed::of(bias).bind_contiguous(name, 1)).transpose()?;
-        let (source, image_offset) = Placed::of(image).bind_contiguous(name, 1)?;
+        let (source, image_offset) = Placed::of(image).bind_contiguous(name, column)?;
         let params = Params {
-            size: pair(size)?,
-            written: pair(written)?,
+            size: pair([size[0], size[1] / column])?,
+            written: pair([written[0], written[1] / column])?,
             windows: pair(windows)?,
             kernel: pair(window.kernel)?,
             dilation: pair(dilation)?,
@@ -345,6 +349,7 @@ impl Correlation {
         let loops = match kernel {
             Kernel::Single => self.single_iterations(),
             Kernel::Small => self.small_iterations(),
+            Kernel::Rows => self.rows_iterations(),
             _ => iterations(slices, 0) + 1 + kernel.preparation() + self.other_iterations(),
         };
         launch(name, &program, bound, bytemuck::bytes_of(&params), grid(workgroups), loops)

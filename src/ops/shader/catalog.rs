@@ -38,6 +38,7 @@ shaders! {
     CONV2D_WEIGHT = "conv2d_weight", "lib/image";
     CONV2D_PACK = "conv2d_pack";
     CONV2D_NARROW = "conv2d_narrow", "lib/convolution", "lib/channels", "lib/epilogue", "lib/activation";
+    CONV2D_ROWS = "conv2d_rows", "lib/convolution", "lib/row_epilogue", "lib/activation";
     CONV2D_SMALL = "conv2d_small", "lib/convolution", "lib/channels", "lib/epilogue", "lib/activation";
     CONV2D_SINGLE = "conv2d_single", "lib/convolution", "lib/channels", "lib/row_epilogue", "lib/activation";
     CONV2D_WEIGHT_ROWS = "conv2d_weight_rows", "lib/weight_gradient";

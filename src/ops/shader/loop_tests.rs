@@ -151,9 +151,14 @@ const PRODUCTS: [Row; 3] = [
     ("matmul_parts", |pool| product(pool, Some(FEW), 11)),
 ];
 
-const CONVOLUTIONS: [Row; 12] = [
+const CONVOLUTIONS: [Row; 13] = [
     ("conv2d", |pool| convolution(pool, None)),
     ("conv2d_narrow", |pool| convolution(pool, Some(CorrelationKernel::Narrow))),
+    ("conv2d_rows", |pool| {
+        let (image, weight) = (numbers(pool, &[1, 70, 5, 8])?, numbers(pool, &[9, 70, 3, 3])?);
+        let act = || image.conv2d(&weight, None, Conv2d { padding: 1.into(), ..Conv2d::default() });
+        forced_correlation::with(CorrelationKernel::Rows, act)?.read_blocking()
+    }),
     ("conv2d_small", |pool| {
         // Three chunks of lines.
         let (image, weight) = (numbers(pool, &[1, 70, 5, 6])?, numbers(pool, &[9, 70, 3, 3])?);

@@ -31,7 +31,8 @@ fn variants() -> Vec<(Shader, Variant)> {
             .flat_map(|dtype| [UNFOLD, FOLD, CONV2D, CONV2D_WEIGHT].map(|shader| (shader, Variant::plain(dtype)))),
     );
     let tiled = CONV2D_TILED.iter().flat_map(|tile| tile.shaders.into_iter().flatten());
-    let convolutions: Vec<_> = [CONV2D_NARROW, CONV2D_SINGLE, CONV2D_SMALL].into_iter().chain(tiled).collect();
+    let convolutions: Vec<_> =
+        [CONV2D_NARROW, CONV2D_ROWS, CONV2D_SINGLE, CONV2D_SMALL].into_iter().chain(tiled).collect();
     for dtype in DType::ALL {
         all.push((CONV2D_PACK, Variant::plain(dtype)));
         let weights = CONV2D_WEIGHT_TILED.iter().chain(&CONV2D_WEIGHT_FEW).map(|tile| tile.shader);
