@@ -1,7 +1,7 @@
 //! A convolution that preserves the image size.
 
 use super::parameter::{Parameter, Seeds};
-use wgpu_pool::{Conv2d, Padding, Pool, Tensor, TensorError};
+use wgpu_pool::{Activation, Conv2d, Padding, Pool, Tensor, TensorError};
 
 /// (n, inputs, h, w) gives (n, outputs, h, w): a square kernel of odd size with zero padding.
 #[derive(Debug)]
@@ -29,6 +29,11 @@ impl Convolution {
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TensorError> {
         x.conv2d(&self.weight.value, Some(&self.bias.value), self.options)
+    }
+
+    /// `forward` and ReLU, in one kernel.
+    pub(crate) fn forward_relu(&self, x: &Tensor) -> Result<Tensor, TensorError> {
+        x.conv2d_then(&self.weight.value, Some(&self.bias.value), self.options, Some(Activation::Relu))
     }
 
     /// The gradients of the parameters only, for a first layer, whose input needs no gradient.

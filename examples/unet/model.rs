@@ -41,10 +41,8 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor) -> Result<Kept, TensorError> {
-        let between = self.first.forward(&x)?;
-        between.relu_()?;
-        let y = self.second.forward(&between)?;
-        y.relu_()?;
+        let between = self.first.forward_relu(&x)?;
+        let y = self.second.forward_relu(&between)?;
         Ok(Kept { x, between, y })
     }
 
