@@ -372,7 +372,7 @@ impl Pass {
         self.run_with(name, operation, written, divisor, &[])
     }
 
-    /// As [`Pass::run`], with more tensors of an element for each output, which the operation reads.
+    /// Runs the pass with more tensors of an element for each output, which the operation reads. Otherwise as [`Pass::run`].
     #[track_caller]
     fn run_with(
         &self,

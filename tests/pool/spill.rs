@@ -4,27 +4,13 @@
 use crate::common::{Outcome, adapter};
 use crate::subjects::{SEGMENT, Subject, assert_consistent, assert_stamp, options, stamp};
 use wgpu_pool::{
-    AllocateError, DeviceError, EventKind, Gpu, GpuOptions, HostMemory, Memory, Pool, PoolOptions, Residence, Storage,
+    AllocateError, DeviceError, EventKind, Gpu, GpuOptions, Memory, Pool, PoolOptions, Residence, Storage,
 };
 
-/// Host memory without recorded copies.
-pub(crate) struct HostReadback;
 /// wgpu without a driver, with recorded copies.
 pub(crate) struct NoopMapped;
 /// The best adapter, with recorded copies if it has the feature.
 pub(crate) struct AdapterMapped;
-
-impl Subject for HostReadback {
-    type Memory = HostMemory;
-    const HOLDS_BYTES: bool = true;
-    const SHOWS_PLACES: bool = true;
-
-    fn memory() -> Option<HostMemory> {
-        let memory = HostMemory::default();
-        memory.lack_host_segments(true);
-        Some(memory)
-    }
-}
 
 impl Subject for NoopMapped {
     type Memory = Gpu;
@@ -55,7 +41,7 @@ impl Subject for AdapterMapped {
 macro_rules! over_spilling_memories {
     ($($case:ident),* $(,)?) => {
         over_spilling_memories! { @ [
-            accounting $crate::subjects::Accounting, host $crate::subjects::Host, host_readback $crate::spill::HostReadback,
+            accounting $crate::subjects::Accounting, host $crate::subjects::Host, host_readback $crate::subjects::HostReadback,
             noop $crate::subjects::Noop, noop_mapped $crate::spill::NoopMapped, on_adapter $crate::subjects::Adapter,
             on_adapter_mapped $crate::spill::AdapterMapped, gl $crate::subjects::Gl
         ] $($case)* }

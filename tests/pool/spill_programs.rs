@@ -2,8 +2,8 @@
 //! that are pinned or kept, and faults of the device and of the host.
 
 use crate::program::{Extent, Step, Text, World, run_program, spilling_steps};
-use crate::spill::{AdapterMapped, HostReadback, NoopMapped};
-use crate::subjects::{Accounting, Adapter, Gl, Host, Noop, Subject, assert_consistent};
+use crate::spill::{AdapterMapped, NoopMapped};
+use crate::subjects::{Accounting, Adapter, Gl, Host, HostReadback, Noop, Subject, assert_consistent};
 use std::ops::Range;
 use wgpu_pool::{HostMemory, Memory, Pool, PoolOptions};
 

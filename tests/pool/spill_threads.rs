@@ -2,8 +2,8 @@
 
 use crate::common::random::Random;
 use crate::common::{Outcome, watchdog};
-use crate::spill::{HostReadback, NoopMapped};
-use crate::subjects::{Host, Noop, SEGMENT, Subject, assert_consistent, options, pattern, read, stamp};
+use crate::spill::NoopMapped;
+use crate::subjects::{Host, HostReadback, Noop, SEGMENT, Subject, assert_consistent, options, pattern, read, stamp};
 use std::sync::Arc;
 use wgpu_pool::{DeviceError, Pool, PoolOptions, Storage};
 

@@ -36,6 +36,8 @@ pub(crate) trait Subject {
 
 pub(crate) struct Accounting;
 pub(crate) struct Host;
+/// Host memory without recorded copies.
+pub(crate) struct HostReadback;
 pub(crate) struct Noop;
 pub(crate) struct Adapter;
 pub(crate) struct Gl;
@@ -59,6 +61,18 @@ impl Subject for Host {
 
     fn memory() -> Option<HostMemory> {
         Some(HostMemory::default())
+    }
+}
+
+impl Subject for HostReadback {
+    type Memory = HostMemory;
+    const HOLDS_BYTES: bool = true;
+    const SHOWS_PLACES: bool = true;
+
+    fn memory() -> Option<HostMemory> {
+        let memory = HostMemory::default();
+        memory.lack_host_segments(true);
+        Some(memory)
     }
 }
 
@@ -108,7 +122,7 @@ thread_local! {
 /// A memory whose pools move blocks to host memory: see [`options`].
 pub(crate) struct Spilling<S>(PhantomData<S>);
 pub(crate) type SpillingHost = Spilling<Host>;
-pub(crate) type SpillingReadback = Spilling<crate::spill::HostReadback>;
+pub(crate) type SpillingReadback = Spilling<HostReadback>;
 pub(crate) type SpillingNoop = Spilling<Noop>;
 pub(crate) type SpillingAdapter = Spilling<Adapter>;
 pub(crate) type SpillingGl = Spilling<Gl>;

@@ -249,7 +249,7 @@ const KERNELS: [Option<Kernel>; 10] = [
     Some(Kernel::Tiled(4)),
 ];
 
-fn weight_kernels() -> Vec<WeightKernel> {
+pub(super) fn weight_kernels() -> Vec<WeightKernel> {
     let few = (0..2).map(WeightKernel::Few);
     let tiled = (0..5).map(WeightKernel::Tiled);
     [WeightKernel::Direct, WeightKernel::Single, WeightKernel::Rows].into_iter().chain(few).chain(tiled).collect()

@@ -1,9 +1,9 @@
 //! NaN and infinities in the operands of every kernel for convolutions: they go where the definition with the zeros of the padding
 //! says, and nowhere else.
 
-use super::convolution_tests::{CASES, Case, dtypes, kernels_and_dtypes, with};
+use super::convolution_tests::{CASES, Case, dtypes, kernels_and_dtypes, weight_kernels, with};
 use super::few_channels;
-use super::weight_gradient::{self, Kernel as WeightKernel};
+use super::weight_kernel::forced as forced_weight;
 use crate::error::TensorError;
 use crate::pool::{Pool, PoolOptions};
 use crate::tensor::{DType, Tensor, arithmetic};
@@ -93,9 +93,9 @@ fn with_every_tap(case: &Case, by_input: &[f64], weight: &[f64]) -> Vec<f64> {
 #[test]
 fn weight_gradients_of_special_values_multiply_the_zeros_of_the_padding() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-    let kernels = [WeightKernel::Direct, WeightKernel::Single].into_iter().chain((0..5).map(WeightKernel::Tiled));
-    for (kernel, &dtype) in
-        kernels.flat_map(|kernel| dtypes(&pool).unwrap_or_default().iter().map(move |dtype| (kernel, dtype)))
+    for (kernel, &dtype) in weight_kernels()
+        .into_iter()
+        .flat_map(|kernel| dtypes(&pool).unwrap_or_default().iter().map(move |dtype| (kernel, dtype)))
     {
         for case in CASES {
             let [of_image, of_weight, of_result] = case.shapes();
@@ -104,7 +104,7 @@ fn weight_gradients_of_special_values_multiply_the_zeros_of_the_padding() -> Res
             let mut wanted = zeros(of_weight);
             case.each_tap(|from, tap, to| wanted[tap] += g[to] * from.map_or(0.0, |from| x[from]));
             let run = || gradient.conv2d_backward_weight(&image, of_weight, case.options());
-            let found = weight_gradient::forced::with(kernel, run)?;
+            let found = forced_weight::with(kernel, run)?;
             check(&found, &wanted, &wanted, &format!("{dtype} {case:?} {kernel:?}"))?;
         }
     }

@@ -172,7 +172,7 @@ const CONVOLUTIONS: [Row; 13] = [
     ("conv2d_weight_rows", |pool| {
         let (image, gradient) = (numbers(pool, &[1, 6, 256, 64])?, numbers(pool, &[1, 9, 256, 64])?);
         let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
-        let act = || gradient.conv2d_weight(&image, [9, 6, 3, 3], options);
+        let act = || gradient.conv2d_backward_weight(&image, [9, 6, 3, 3], options);
         forced_weight::with(WeightKernel::Rows, act)?.read_blocking()
     }),
     ("conv2d_weight_few", |pool| by_weight(pool, WeightKernel::Few(0), 128)),
