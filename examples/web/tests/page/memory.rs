@@ -145,7 +145,8 @@ fn limits(browser: &Browser) -> Outcome {
         assert!(leaks < 3, "{told}");
     };
     assert!(leaks > 0 && told.contains("16.0 MiB") && told.contains("limit"), "{told}");
-    until(browser, "the leaks that fit", SOON, &holder("deliberate leak"), |row| row[3] == leaks.to_string());
+    let wanted = leaks.to_string();
+    until(browser, "the leaks that fit", SOON, &holder("deliberate leak"), |row| row[3].as_str() == Some(&wanted));
     assert!(shown(browser, "reserved")? <= 48.0 * MIB);
     click(browser, "[data-action=drop_leaks]")?;
     click(browser, "[data-action=trim]")?;
