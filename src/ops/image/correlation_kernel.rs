@@ -251,28 +251,25 @@ impl Correlation {
         [self.written[0].div_ceil(ROWS_AT_ONCE), self.written[1] / COLUMNS_OF_ROWS]
     }
 
-    /// Whether `conv2d_rows.wgsl` is faster than tiles. Timed on an H100 in CUDA, with 16 × 128 × 128 windows it takes 14 µs with 8 channels
-    /// and outputs, where the narrow kernel takes 34, with 16 34 and the tile 90, with 32 134 and 174, with 64 478 and 541, with 128 1,853
-    /// and 1,970.
+    /// Whether `conv2d_rows.wgsl` is faster than the other kernels. On an H100, with 16 × 128 × 128 windows it takes 21 µs with 8 channels
+    /// and outputs, where the narrow kernel takes 34, with 16 53 and the tile 97, with 32 197 and 173, with 64 723 and 543; with 3 channels
+    /// and 64 outputs of 512 × 512 55 and 75, and with 64 channels and 3 outputs 160, where a matrix product and its fold take 99.
     pub(super) fn is_faster_in_rows(&self, image: &Tensor) -> bool {
         let has_many = self.channels <= FEW_CHANNELS_OF_ROWS || self.workgroups_of_rows() >= MANY_OF_ROWS;
         has_many
-            && self.rows_suit_outputs(image.dtype())
+            && self.sizes_suit_rows(image.dtype())
             && self.can_be_rows(image)
             && with_gpu(image, |gpu| !gpu.is_software())
     }
 
-    /// Whether tiles with as high a rate would compute more outputs, or have a lower rate.
-    fn rows_suit_outputs(&self, dtype: DType) -> bool {
-        match self.outputs {
-            ..=32 => true,
+    /// Whether the outputs would leave half of a tile empty, or the channels most of a unit.
+    fn sizes_suit_rows(&self, dtype: DType) -> bool {
+        match (self.channels, self.outputs) {
+            (17.., ..=4) => false,
+            (_, ..=16) => true,
             // Cooperative matrices are faster.
-            _ if dtype == DType::F16 => false,
-            33..=64 => true,
-            outputs => {
-                outputs.next_multiple_of(ROWS[0])
-                    < outputs.next_multiple_of(CONV2D_TILED[TILE_OF_MANY].tile[0]) / 16 * 15
-            }
+            (..=4, _) => dtype == DType::F32,
+            _ => false,
         }
     }
 
