@@ -290,18 +290,23 @@ pub(super) fn steps() -> Vec<Row> {
             adamw.step(2, &[AdamWParameter { value: x[0], gradient: x[1], mean: x[2], mean_square: x[3] }])?;
             Ok(vec![x[0].clone(), x[2].clone(), x[3].clone()])
         };
-        let model = |x: &[&Array<f64>], _: DType| {
+        let by = |kept: fn(f64) -> f64, x: &[&Array<f64>]| {
             each(x, |[x, gradient, mean, mean_square]| {
                 let mean = 0.5 * mean + 0.5 * gradient;
-                let mean_square = 0.75 * mean_square + 0.25 * gradient * gradient;
+                let mean_square = kept(0.75 * mean_square) + 0.25 * gradient * gradient;
                 let [unbiased, unbiased_square] = [mean / (1.0 - 0.25), mean_square / (1.0 - 0.5625)];
                 let x = x * (1.0 - 0.125 * 0.25);
                 [x - 0.125 * unbiased / (unbiased_square.sqrt() + 0.5), mean, mean_square]
             })
         };
+        let model = move |x: &[&Array<f64>], _: DType| by(|product| product, x);
+        // A driver may take a subnormal product for 0: of a square below 0, the root is no number otherwise.
+        let flushing = move |x: &[&Array<f64>], _: DType| {
+            by(|product| if product.abs() < f64::from(f32::MIN_POSITIVE) { 0.0 } else { product }, x)
+        };
         let mut all = operands(4);
         all[3] = positive(shape);
-        let row = Row::new("", FLOATS, all, run, model).of_type("AdamW::step");
+        let row = Row::new("", FLOATS, all, run, model).of_type("AdamW::step").or(flushing);
         rows.push(row.writes(&[0, 2, 3]).contiguous().apart());
     }
     rows
