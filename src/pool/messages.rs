@@ -23,6 +23,12 @@ impl Postponed {
         HOLDERS.set(HOLDERS.get() + 1);
         Self(())
     }
+
+    /// Returns whether dropping this logs messages.
+    pub(super) fn has_messages(&self) -> bool {
+        let Self(()) = self;
+        HOLDERS.get() == 1 && WAITS.get()
+    }
 }
 
 impl Drop for Postponed {

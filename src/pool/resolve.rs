@@ -59,9 +59,12 @@ impl<M: Memory> Inner<M> {
         loop {
             #[cfg(not(target_arch = "wasm32"))]
             self.wait_for_host_copy();
-            let _later = Postponed::new();
+            // Dropped after the recorder.
+            let mut later = None;
             let mut commands = self.memory.commands();
-            match self.locate(&mut commands, blocks.clone()) {
+            match self.locate(&mut commands, &mut later, blocks.clone()) {
+                // The messages are logged without the recorder, which the caller would hold.
+                Ok(Located::Places(_)) if later.as_ref().is_some_and(Postponed::has_messages) => {}
                 Ok(Located::Places(places)) => return Ok((commands, places)),
                 Ok(Located::Detached) => {
                     drop(commands);
@@ -83,10 +86,11 @@ impl<M: Memory> Inner<M> {
     }
 
     /// Returns the current locations of the blocks. The caller holds the recorder, so that no block moves before the
-    /// caller's command is recorded.
+    /// caller's command is recorded. Sets `later` before anything that may log.
     fn locate(
         &self,
         commands: &mut M::Commands<'_>,
+        later: &mut Option<Postponed>,
         blocks: impl Iterator<Item = BlockId> + Clone,
     ) -> Result<Located<M::Segment>, DeviceError> {
         loop {
@@ -94,6 +98,7 @@ impl<M: Memory> Inner<M> {
             if !state.unanswered.is_empty() {
                 // Taken again by the call.
                 drop(state);
+                later.get_or_insert_with(Postponed::new);
                 self.settle_with(commands);
                 state = self.state();
             }
@@ -108,6 +113,7 @@ impl<M: Memory> Inner<M> {
                 Err(NoPlace::Detached) => return Ok(Located::Detached),
                 Err(NoPlace::Spilled(segment)) => {
                     drop(state);
+                    later.get_or_insert_with(Postponed::new);
                     self.restore(commands, segment)?;
                 }
             }

@@ -146,8 +146,6 @@ macro_rules! over_every_memory {
         $crate::subjects::over_memories! {
             [accounting Accounting, host Host, noop Noop, adapter Adapter, gl Gl] $($case)* $($($full)*)?
         }
-        // In a browser no block moves to host memory.
-        #[cfg(not(target_arch = "wasm32"))]
         $crate::subjects::over_memories! {
             [
                 spilling_host SpillingHost, spilling_readback SpillingReadback, spilling_noop SpillingNoop,

@@ -10,6 +10,7 @@
 /// The tests that cannot run in a browser: a reason, and patterns of names in which `*` matches any text.
 pub const EXCLUDED: &[(&str, &[&str])] = &[
     ("there is no GL in a browser", &["pool::*::gl::*"]),
+    ("no block moves to host memory in a browser", &["pool::*::spilling_*::*"]),
     (
         "a device without a driver is not one of a browser: `adapter` is tested instead",
         &[
