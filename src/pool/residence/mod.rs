@@ -96,6 +96,7 @@ pub(in crate::pool) enum HostCopy<S> {
     /// In a host segment, which commands copy from and to.
     Segment(HostSegment<S>),
     /// Read back. Empty on a memory without bytes.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only read-backs make it, which wait"))]
     Bytes(Arc<Vec<u8>>),
 }
 
