@@ -5,7 +5,7 @@ mod centered;
 
 pub(super) use centered::{DISTANCES, SQUARES};
 
-use super::launch::{KERNEL_RANK, grid, index, iterations, launch, padded, with_gpu, workgroup_size};
+use super::launch::{KERNEL_RANK, MOST_BINDINGS, grid, index, iterations, launch, padded, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{
     AS_IT_IS, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader, Specialization,
@@ -415,11 +415,13 @@ impl Pass {
         };
         let variant = Variant { operation, output: written, ..Variant::plain(input.dtype()) };
         let program = with_gpu(input, |gpu| shader.program(gpu, variant))?;
-        let mut bindings = vec![written_to, read];
-        for &tensor in more {
-            bindings.push(Placed::of(tensor).bind_whole(name)?);
+        let mut bindings = [written_to; MOST_BINDINGS];
+        bindings[1] = read;
+        for (binding, tensor) in bindings[2..].iter_mut().zip(more) {
+            *binding = Placed::of(tensor).bind_whole(name)?;
         }
-        launch(name, &program, &bindings, bytemuck::bytes_of(&params), grid(workgroups), self.iterations())?;
+        let bindings = &bindings[..2 + more.len()];
+        launch(name, &program, bindings, bytemuck::bytes_of(&params), grid(workgroups), self.iterations())?;
         if *kernel == Kernel::Columns { output.t() } else { Ok(output) }
     }
 }

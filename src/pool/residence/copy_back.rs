@@ -215,8 +215,7 @@ impl<M: Memory> State<M> {
         spilling.counts.blocks_in += 1;
         let stays = spilling.kept.contains(&block);
         let freed = spilling.forget(block, place.size, used);
-        spilling.order.touched(block);
-        spilling.order.include(block);
+        spilling.order.entered(block);
         if stays {
             spilling.keep(block, true);
         }

@@ -186,8 +186,7 @@ impl<S: Clone> Spilling<S> {
     /// Records that a block was allocated.
     #[inline]
     pub(super) fn allocated(&mut self, block: BlockId) {
-        self.order.touched(block);
-        self.order.include(block);
+        self.order.entered(block);
     }
 
     /// Records that a block on the device stays there, or no longer has to.

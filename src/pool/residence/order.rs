@@ -107,15 +107,11 @@ impl Order {
         self.uses = longer;
     }
 
-    /// Records that a block was allocated, or that it has returned to the device.
+    /// Records that a block was allocated, or that it has returned to the device: it may move to host memory.
     #[inline]
-    pub(super) fn touched(&mut self, block: BlockId) {
-        let slot = block.key();
-        if slot >= self.slots.len() {
-            self.grow(slot);
-        }
-        self.slots[slot].touched = self.clock + 1;
-        self.ranking.note_change(slot);
+    pub(super) fn entered(&mut self, block: BlockId) {
+        self.include(block);
+        self.slots[block.key()].touched = self.clock + 1;
     }
 
     /// Records that a block may move to host memory from now on: that it is on the device, and need not stay there.

@@ -75,7 +75,7 @@ fn blocks_that_are_used_several_times_in_a_period_count_by_their_next_use() {
 #[test]
 fn a_block_outside_the_loop_is_first_and_a_new_block_is_last() {
     let mut program = Program::of(10, [9].into_iter().chain((0..20).flat_map(|_| 0..3)));
-    program.order.touched(program.blocks[5]);
+    program.order.entered(program.blocks[5]);
     let ranking = program.ranking();
     assert_eq!((ranking.first(), ranking.last()), (Some(&3), Some(&5)), "{ranking:?}");
     let place = |block| ranking.iter().position(|&other| other == block);
@@ -166,7 +166,7 @@ enum Part {
         blocks: Vec<usize>,
         passes: usize,
     },
-    Touch(usize),
+    Enter(usize),
     Include(usize),
     Exclude(usize),
     Rank,
@@ -176,7 +176,7 @@ fn part() -> impl Strategy<Value = Part> {
     let block = || 0..12_usize;
     prop_oneof![
         (prop::collection::vec(block(), 1..20), 1..12_usize).prop_map(|(blocks, passes)| Part::Loop { blocks, passes }),
-        block().prop_map(Part::Touch),
+        block().prop_map(Part::Enter),
         block().prop_map(Part::Include),
         block().prop_map(Part::Exclude),
         Just(Part::Rank),
@@ -200,9 +200,10 @@ proptest! {
                         }
                     }
                 }
-                Part::Touch(block) => {
-                    program.order.touched(program.blocks[block]);
+                Part::Enter(block) => {
+                    program.order.entered(program.blocks[block]);
                     touched[block] = uses.len() + 1;
+                    on_device[block] = true;
                 }
                 Part::Include(block) => {
                     program.order.include(program.blocks[block]);
