@@ -39,7 +39,11 @@ const BOUNDED: [(&str, usize, &str); 28] = [
     ("src/ops/placed.rs", 1, "an element of the tensor"),
     ("src/ops/random.rs", 1, "elements of a block, which exists, and at most three more"),
     ("src/ops/read.rs", 2, "places of a tensor in the host's memory"),
-    ("src/ops/reduce.rs", 14, "constants; ranks; a number of bindings; iterations of loops over parts, which are bounded"),
+    (
+        "src/ops/reduce.rs",
+        14,
+        "constants; ranks; a number of bindings; iterations of loops over parts, which are bounded",
+    ),
     ("src/ops/rows.rs", 2, "iterations of loops over columns of a tensor; an axis"),
     ("src/tensor/axis.rs", 1, "a number of axes"),
     ("src/tensor/blocks.rs", 5, "numbers of blocks and of references; elements of the tensor"),

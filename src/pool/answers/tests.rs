@@ -7,7 +7,8 @@ use crate::device::{
 };
 use crate::error::{AllocateError, DeviceError, Error};
 use crate::heap::SegmentId;
-use crate::pool::{Pool, PoolOptions, Storage};
+use crate::pool::{Pool, PoolOptions, Storage, WeakPool};
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -24,6 +25,8 @@ struct LateMemory {
     questions: Mutex<Vec<LateSegment>>,
     /// Whether a command has used a refused segment, and so was lost.
     has_lost_commands: AtomicBool,
+    /// Whether a guard for commands exists.
+    is_recording: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ impl LateMemory {
             pending: AtomicU64::new(0),
             questions: Mutex::default(),
             has_lost_commands: AtomicBool::new(false),
+            is_recording: AtomicBool::new(false),
         }
     }
 
@@ -89,7 +93,9 @@ impl Memory for LateMemory {
     }
 
     fn commands(&self) -> LateCommands<'_> {
-        LateCommands { memory: self, host: self.host.commands() }
+        let host = self.host.commands();
+        self.is_recording.store(true, Ordering::Relaxed);
+        LateCommands { memory: self, host }
     }
 
     fn submit(&self, _when: Submit) -> Result<(), DeviceError> {
@@ -154,6 +160,12 @@ impl LateCommands<'_> {
         }
         let segment = place.segment.segment.clone();
         Ok(Location { id: place.id, segment, offset: place.offset, size: place.size })
+    }
+}
+
+impl Drop for LateCommands<'_> {
+    fn drop(&mut self) {
+        self.memory.is_recording.store(false, Ordering::Relaxed);
     }
 }
 
@@ -335,5 +347,44 @@ fn no_block_moves_from_or_to_a_segment_without_an_answer() -> Outcome {
         }
         assert!(!pool.memory().has_lost_commands.load(Ordering::Relaxed), "seed {seed}");
     }
+    Ok(())
+}
+
+thread_local! {
+    /// The pool that the logger looks at on this thread, and for each message whether the pool was recording meanwhile.
+    static WATCHED: RefCell<Option<(WeakPool<LateMemory>, Vec<bool>)>> = const { RefCell::new(None) };
+}
+
+/// Notes whether a message is logged while a guard for commands exists: a logger that records would wait for itself.
+struct Watcher;
+
+impl log::Log for Watcher {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &log::Record<'_>) {
+        WATCHED.with_borrow_mut(|watched| {
+            let Some((pool, found)) = watched else { return };
+            found.extend(pool.upgrade().map(|pool| pool.memory().is_recording.load(Ordering::Relaxed)));
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_command_that_learns_of_a_refusal_logs_without_the_recorder() -> Outcome {
+    log::set_logger(&Watcher).expect("no other test of the library has a logger");
+    log::set_max_level(log::LevelFilter::Debug);
+    let pool = pool(8 * MIB)?;
+    let block = pool.allocate(100 * MIB)?;
+    WATCHED.set(Some((pool.downgrade(), Vec::new())));
+    for _ in 0..2 {
+        assert!(pool.memory().answer().is_err(), "the device has no room");
+        block.write(0, b"lost")?;
+    }
+    let (_, found) = WATCHED.take().expect("it was set");
+    assert_eq!(found, [false; 2]);
     Ok(())
 }
