@@ -46,31 +46,6 @@ fn step(at: u32, low: Vec4, high: Vec4, sums: ptr<function, array<Vec4, 16>>) {
     (*sums)[15] += high.w * right;
 }
 
-fn store_element(at: u32, exists: bool, sum: Number) {
-    if exists {
-        output[at] = Output(sum);
-    }
-}
-
-// Stores four outputs of a window.
-fn store(target_place: Target, group: u32, first: u32, sum: Vec4) {
-    if !target_place.exists || first >= params.outputs {
-        return;
-    }
-    let plane = params.written.x * params.written.y;
-    let row = group * params.outputs + first;
-    let at = target_place.at + row * plane;
-    var sums = sum;
-    if params.accumulate == 1u {
-        sums += Vec4(vec4(output[at], output[at + plane], output[at + 2u * plane], output[at + 3u * plane]));
-    }
-    sums = finished(sums, row);
-    store_element(at, true, sums.x);
-    store_element(at + plane, first + 1u < params.outputs, sums.y);
-    store_element(at + 2u * plane, first + 2u < params.outputs, sums.z);
-    store_element(at + 3u * plane, first + 3u < params.outputs, sums.w);
-}
-
 fn store_window(number: u32, tile: Tile, phase: Phase, low: Vec4, high: Vec4) {
     let target_place = target_of(number, phase, tile.part);
     store(target_place, tile.group, tile.first_output, low);

@@ -65,20 +65,9 @@ struct Row {
 
 // Loads a row of a channel that begins at `start`, with zero padding.
 fn load_row(start: u32, row: u32, column: u32) -> Row {
-    var before = Number();
-    var own = Vec4();
-    var after = Number();
-    if row < params.size.x {
-        let at = start + row * params.size.y + column;
-        own = Vec4(image[at]);
-        if column > 0u {
-            before = Number(image[at - 1u].w);
-        }
-        if column + 1u < params.size.y {
-            after = Number(image[at + 1u].x);
-        }
-    }
-    return Row(Vec4(before, own.x, own.y, own.z), own, Vec4(own.y, own.z, own.w, after));
+    let found = load_padded(start, row, column);
+    let own = found.own;
+    return Row(Vec4(found.before, own.x, own.y, own.z), own, Vec4(own.y, own.z, own.w, found.after));
 }
 
 // One tap of a channel, of which `upper` and `lower` are under the taps of the two rows of windows.

@@ -75,27 +75,6 @@ fn load_line(source: Source, at: u32) -> Number {
     return found;
 }
 
-fn store_element(at: u32, exists: bool, sum: Number) {
-    if exists {
-        output[at] = Output(sum);
-    }
-}
-
-// Stores four outputs of a window.
-fn store(goal: Target, group: u32, first: u32, sum: Vec4) {
-    if !goal.exists || first >= params.outputs {
-        return;
-    }
-    let plane = params.written.x * params.written.y;
-    let row = group * params.outputs + first;
-    let at = goal.at + row * plane;
-    let sums = finished(sum, row);
-    store_element(at, true, sums.x);
-    store_element(at + plane, first + 1u < params.outputs, sums.y);
-    store_element(at + 2u * plane, first + 2u < params.outputs, sums.z);
-    store_element(at + 3u * plane, first + 3u < params.outputs, sums.w);
-}
-
 @compute @workgroup_size(INVOCATIONS)
 fn conv2d_small(
     @builtin(workgroup_id) workgroup: vec3<u32>,

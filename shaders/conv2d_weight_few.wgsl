@@ -22,7 +22,7 @@ const PACK: u32 = 8u;
 const SLICE: u32 = 32u;
 const OUTPUTS: u32 = 8u;
 const INVOCATIONS: u32 = UNITS * SLICE;
-// Sums that are added up at a time, and the distance of those of two invocations, which keeps them in different banks.
+// Sums that are added up at a time, and the distance of those of two invocations in lib/lane_sums.wgsl.
 const AT_ONCE: u32 = 16u;
 const DISTANCE: u32 = 17u;
 
@@ -30,8 +30,6 @@ alias Vec4 = vec4<Number>;
 
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
-
-var<workgroup> sums_of_all: array<Number, INVOCATIONS * DISTANCE>;
 
 // Four adjacent outputs of a window.
 fn load_gradient(at: u32, plane: u32) -> Vec4 {
@@ -77,12 +75,7 @@ fn store(goal: Target, local: u32, first: u32, low_0: Vec4, high_0: Vec4, low_1:
     let lane = local % SLICE;
     let output = goal.first_output + first + lane / 8u;
     if lane < AT_ONCE && output < params.outputs && goal.line.count > 0u {
-        var at = (local - lane) * DISTANCE + lane;
-        var sum = Number();
-        for (var other = 0u; other < SLICE; other += 1u) {
-            sum += sums_of_all[at];
-            at += DISTANCE;
-        }
+        let sum = sum_of_lanes(local, lane);
         let row = goal.group * params.outputs + output;
         parts[goal.at + row * params.channels * params.kernel.x * params.kernel.y + goal.line.first] = Output(sum);
     }

@@ -23,7 +23,7 @@ const OUTPUTS: u32 = 8u;
 const PAIRS: u32 = 4u;
 const INVOCATIONS: u32 = SLICE * PAIRS;
 const TAPS: u32 = 9u;
-// Sums that are added up at a time, and the distance of those of two invocations, which keeps them in different banks.
+// Sums that are added up at a time, and the distance of those of two invocations in lib/lane_sums.wgsl.
 const AT_ONCE: u32 = 18u;
 const DISTANCE: u32 = 19u;
 
@@ -32,8 +32,6 @@ alias Vec4 = vec4<Number>;
 
 @group(0) @binding(1) var<storage, read_write> image: array<vec4<Element>>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<vec4<Element>>;
-
-var<workgroup> sums_of_all: array<Number, INVOCATIONS * DISTANCE>;
 
 // The elements of a row under the three taps of each of four windows.
 struct Row {
@@ -45,20 +43,9 @@ struct Row {
 
 // Loads a row of a channel that begins at `start`, with zero padding.
 fn load_row(start: u32, row: u32, column: u32) -> Row {
-    var left = Number();
-    var middle = Vec4();
-    var right = Number();
-    if row < params.size.x {
-        let at = start + row * params.size.y + column;
-        middle = Vec4(image[at]);
-        if column > 0u {
-            left = Number(image[at - 1u].w);
-        }
-        if column + 1u < params.size.y {
-            right = Number(image[at + 1u].x);
-        }
-    }
-    return Row(Vec3(left, middle.x, middle.y), middle.xyz, middle.yzw, Vec3(middle.z, middle.w, right));
+    let found = load_padded(start, row, column);
+    let own = found.own;
+    return Row(Vec3(found.before, own.x, own.y), own.xyz, own.yzw, Vec3(own.z, own.w, found.after));
 }
 
 fn added(sum: Vec3, slope: Vec4, row: Row) -> Vec3 {
@@ -92,12 +79,7 @@ fn store(goal: Target, local: u32, first: u32, s0: Vec3, s1: Vec3, s2: Vec3, s3:
     let lane = local % SLICE;
     let output = goal.first_output + first + lane / TAPS;
     if lane < AT_ONCE && goal.exists && output < params.outputs {
-        var at = (local - lane) * DISTANCE + lane;
-        var sum = Number();
-        for (var other = 0u; other < SLICE; other += 1u) {
-            sum += sums_of_all[at];
-            at += DISTANCE;
-        }
+        let sum = sum_of_lanes(local, lane);
         parts[goal.at + output * params.channels * TAPS + lane % TAPS] = Output(sum);
     }
 }

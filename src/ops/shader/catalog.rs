@@ -37,11 +37,11 @@ shaders! {
     CONV2D = "conv2d", "lib/image", "lib/activation";
     CONV2D_WEIGHT = "conv2d_weight", "lib/image";
     CONV2D_PACK = "conv2d_pack";
-    CONV2D_NARROW = "conv2d_narrow", "lib/convolution", "lib/channels", "lib/epilogue", "lib/activation";
-    CONV2D_ROWS = "conv2d_rows", "lib/convolution", "lib/row_epilogue", "lib/activation";
-    CONV2D_SMALL = "conv2d_small", "lib/convolution", "lib/channels", "lib/epilogue", "lib/activation";
+    CONV2D_NARROW = "conv2d_narrow", "lib/convolution", "lib/channels", "lib/four_outputs", "lib/epilogue", "lib/activation";
+    CONV2D_ROWS = "conv2d_rows", "lib/convolution", "lib/padded_row", "lib/row_epilogue", "lib/activation";
+    CONV2D_SMALL = "conv2d_small", "lib/convolution", "lib/channels", "lib/four_outputs", "lib/epilogue", "lib/activation";
     CONV2D_SINGLE = "conv2d_single", "lib/convolution", "lib/channels", "lib/row_epilogue", "lib/activation";
-    CONV2D_WEIGHT_ROWS = "conv2d_weight_rows", "lib/weight_gradient";
+    CONV2D_WEIGHT_ROWS = "conv2d_weight_rows", "lib/weight_gradient", "lib/padded_row", "lib/lane_sums";
     CONV2D_WEIGHT_SINGLE = "conv2d_weight_single", "lib/weight_gradient", "lib/channels";
     UNFOLD = "unfold", "lib/image";
     FOLD = "fold", "lib/image";
@@ -262,6 +262,7 @@ macro_rules! weight_gradient_of_few {
                     source!("lib/weight_gradient"),
                     include_str!(concat!("../../../shaders/lib/", $units, ".wgsl")),
                     source!("conv2d_weight_few"),
+                    source!("lib/lane_sums"),
                 ],
             )
             .edited(&[["UNITS", $count]]),
