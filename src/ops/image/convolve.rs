@@ -19,10 +19,11 @@ impl Tensor {
     /// computed in that dtype, for f16 in f32. The zeros of the padding are multiplied, too, so that an infinite weight or NaN
     /// gives NaN there. Equals `torch.nn.functional.conv2d`.
     ///
-    /// Cost: one kernel over the images (an implicit matrix product; images are never unfolded), and, unless the convolution is small
-    /// or has 3 × 3 taps without stride and dilation, one that reorders the weight. Apart from the result the operation allocates the
-    /// reordered weight, whose numbers of channels and of outputs of a group are rounded up to 8, copies of images and weights that are
-    /// not contiguous, and, where a long sum has few outputs, up to 16 MiB for parts of the sum.
+    /// Cost: one kernel over the images (an implicit matrix product; images are never unfolded), and one that reorders the weight,
+    /// unless the convolution is small, or has 3 × 3 taps without stride and dilation and a group has at most 16 outputs or 4
+    /// channels. Apart from the result the operation allocates the reordered weight, whose numbers of channels and of outputs of a
+    /// group are rounded up to 8, copies of images and weights that are not contiguous, and, where a long sum has few outputs, up to
+    /// 16 MiB for parts of the sum.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::KernelWindow`], [`TensorError::Groups`],
@@ -127,8 +128,7 @@ impl Tensor {
     ///
     /// Cost: as [`Tensor::conv2d`] of the gradient with as many multiplications as the convolution has: a stride adds
     /// neither zeros nor columns. The same memory. On GPUs, the gradient of an f32 input of at most 4 channels is the fold of matrix
-    /// products of at most 64 MiB each, or of one row of windows if that has more, except with 3 × 3 taps without stride and dilation;
-    /// without room for these, a slower kernel runs.
+    /// products of at most 64 MiB each, or of one row of windows if that has more; without room for these, a slower kernel runs.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].
@@ -279,7 +279,7 @@ impl Convolution {
     }
 
     /// The input gradient as sums over the gradient of the result.
-    pub(super) fn gradient(&self, name: &'static str) -> Correlation {
+    fn gradient(&self, name: &'static str) -> Correlation {
         let Correlation { channels, outputs, size, written, .. } = self.correlation(name);
         Correlation {
             channels: outputs,

@@ -69,7 +69,6 @@ struct Weights {
     across: usize,
     /// Rows of a group of packed weights; otherwise elements from one channel to the next.
     rows: usize,
-    offset: u32,
 }
 
 /// The sums that both a convolution and its input gradient are, as stated in `lib/convolution.wgsl`.
@@ -236,7 +235,7 @@ impl Correlation {
         let program = with_gpu(weight, |gpu| CONV2D_PACK.program(gpu, Variant::plain(weight.dtype())))?;
         let workgroups = grid(count.div_ceil(workgroup_size(weight)));
         launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, 0)?;
-        Ok(Weights { tensor: packed, across: across / FOUR, rows, offset: 0 })
+        Ok(Weights { tensor: packed, across: across / FOUR, rows })
     }
 
     /// Contiguous weights as they are, for `conv2d_small.wgsl` and `conv2d_rows.wgsl`.
@@ -245,8 +244,7 @@ impl Correlation {
             return Err(TensorError::Dimensions { operation: self.name, wanted: "4", shape: weight.shape().to_vec() });
         };
         let [across, rows] = if self.is_gradient { [of_channel, of_output] } else { [of_output, of_channel] };
-        let (_, offset) = Placed::of(weight).bind_contiguous(self.name, 1)?;
-        Ok(Weights { tensor: weight.clone(), across, rows, offset })
+        Ok(Weights { tensor: weight.clone(), across, rows })
     }
 
     /// Adds up a range of the K dimension, in parts; the first tensor is written.
@@ -301,6 +299,7 @@ impl Correlation {
         };
         let bias = finish.bias.map(|bias| Placed::of(bias).bind_contiguous(name, 1)).transpose()?;
         let (source, image_offset) = Placed::of(image).bind_contiguous(name, column)?;
+        let (of_weights, weights_offset) = Placed::of(&weights.tensor).bind_contiguous(name, 1)?;
         let params = Params {
             size: pair([size[0], size[1] / column])?,
             written: pair([written[0], written[1] / column])?,
@@ -325,7 +324,7 @@ impl Correlation {
             tiles,
             accumulate: u32::from(units.start > 0),
             weights_rows: number(weights.rows)?,
-            weights_offset: weights.offset,
+            weights_offset,
         };
         let is_vec4 = phases == [1, 1] && (written[0] * written[1]).is_multiple_of(FOUR);
         let variant = Variant {
@@ -336,7 +335,6 @@ impl Correlation {
         };
         let program = with_gpu(image, |gpu| kernel.shader(parts > 1, is_vec4).program(gpu, variant))?;
         let output = Placed::of(output).bind_whole(name)?;
-        let (of_weights, _) = Placed::of(&weights.tensor).bind_contiguous(name, 1)?;
         let mut bindings = [output, source, of_weights, output];
         let bound = match bias {
             Some((bias, _)) => {

@@ -253,8 +253,8 @@ impl Correlation {
 
     /// Whether `conv2d_rows.wgsl` is faster than the other kernels. On an H100, with 16 × 128 × 128 windows it takes 21 µs with 8 channels
     /// and outputs, where the narrow kernel takes 34, with 16 53 and the tile 97, with 32 197 and 173, with 64 723 and 543; with 3 channels
-    /// and 64 outputs of 512 × 512 55 and 75, and with 64 channels and 3 outputs 160, where a matrix product and its fold take 99.
-    pub(super) fn is_faster_in_rows(&self, image: &Tensor) -> bool {
+    /// and 64 outputs of 512 × 512 55 and 75, and with 64 channels and 3 outputs 160, where the narrow kernel takes 193.
+    fn is_faster_in_rows(&self, image: &Tensor) -> bool {
         let has_many = self.channels <= FEW_CHANNELS_OF_ROWS || self.workgroups_of_rows() >= MANY_OF_ROWS;
         has_many
             && self.sizes_suit_rows(image.dtype())
@@ -264,13 +264,8 @@ impl Correlation {
 
     /// Whether the outputs would leave half of a tile empty, or the channels most of a unit.
     fn sizes_suit_rows(&self, dtype: DType) -> bool {
-        match (self.channels, self.outputs) {
-            (17.., ..=4) => false,
-            (_, ..=16) => true,
-            // Cooperative matrices are faster.
-            (..=4, _) => dtype == DType::F32,
-            _ => false,
-        }
+        // With more outputs cooperative matrices are faster.
+        self.outputs <= 16 || (self.channels <= 4 && dtype == DType::F32)
     }
 
     /// Loop iterations of an invocation of `conv2d_rows.wgsl`.

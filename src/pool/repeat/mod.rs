@@ -16,7 +16,7 @@
 //!
 //! # Locks
 //! The runs are part of the state behind the heap's lock. [`Repeat`] has a lock of its own, held during a run by the thread that runs it, and
-//! for a moment by a thread that drops the plans ([`Pool::clear_caches`]). Only the drop of the loop waits for it.
+//! for a moment by a thread that drops the plans ([`Pool::clear_caches`]). A run and the drop of the loop wait for that moment.
 
 mod arena;
 mod forget;

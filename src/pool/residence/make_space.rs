@@ -50,7 +50,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    fn new(extra: u64) -> Self {
+    pub(super) fn new(extra: u64) -> Self {
         Self { extra, blocks: 0, bytes: 0, skipped: FxHashSet::default(), refused_from: u64::MAX }
     }
 
@@ -246,7 +246,7 @@ impl<M: Memory> State<M> {
     }
 
     /// Returns a block whose move leaves a hole for the request, of the blocks that are needed last.
-    fn replaceable(
+    pub(super) fn replaceable(
         &mut self,
         requested: NonZeroU64,
         allowance: u64,
@@ -270,7 +270,7 @@ impl<M: Memory> State<M> {
         })
     }
 
-    fn note_compaction(&mut self, requested: NonZeroU64, served: bool) {
+    pub(super) fn note_compaction(&mut self, requested: NonZeroU64, served: bool) {
         let failed = (self.heap.version(), self.heap.block_size(requested));
         if let Some(spilling) = &mut self.spilling {
             spilling.futile = (!served).then_some(failed);

@@ -1,8 +1,11 @@
-//! The list of blocks that may move, in random programs.
+//! The list of blocks that may move, in random programs, and the choice of one by its place.
 
-use crate::device::{HostMemory, HostOptions};
+use super::make_space::{Effort, Search};
+use crate::device::{AccountingMemory, HostMemory, HostOptions};
+use crate::error::Error;
 use crate::pool::{Pool, PoolOptions, Storage};
 use proptest::prelude::*;
+use std::num::NonZeroU64;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -62,4 +65,40 @@ proptest! {
             prop_assert_eq!(listed + kept, usize::try_from(state.heap.stats().blocks.current)?);
         }
     }
+}
+
+/// After a compaction that failed, until a sixteenth of the blocks has changed.
+#[test]
+fn a_block_next_to_a_hole_makes_room_in_place_of_another_attempt_to_compact() -> Result<(), Error> {
+    const BLOCK: u64 = 4096;
+    let (limit, spill) = (Some(64 * BLOCK), Some(u64::MAX));
+    let options = PoolOptions { limit, spill, ..PoolOptions::default() };
+    let pool = Pool::new(AccountingMemory::new(), options)?;
+    let mut storages = Vec::new();
+    for _ in 0..64 {
+        storages.push(pool.allocate(BLOCK)?);
+    }
+    storages.iter().try_for_each(Storage::clear)?;
+    drop(storages.remove(2));
+    // A hole of two blocks, next to blocks that are needed sooner.
+    drop([storages.remove(40), storages.remove(40)]);
+    let request = |blocks: u64| NonZeroU64::new(blocks * BLOCK).expect("not zero");
+    let mut state = pool.inner.state();
+    let mut replaceable = |blocks| {
+        let found = state.replaceable(request(blocks), 0, &Effort::new(None), &Search::new(0));
+        found.and_then(|block| storages.iter().position(|storage| storage.block() == Some(block)))
+    };
+    // The least recently used block leaves a hole of its own size; the second one is next to the hole; the third and last one of a
+    // sixteenth of the blocks, too. None has two holes.
+    assert_eq!([replaceable(1), replaceable(2), replaceable(3)], [Some(0), Some(1), None]);
+
+    assert!(!state.is_compaction_futile(request(2)));
+    state.note_compaction(request(2), false);
+    assert_eq!([1, 2, 3].map(|blocks| state.is_compaction_futile(request(blocks))), [false, true, true]);
+    drop(state);
+    for _ in 0..3 {
+        drop(storages.pop());
+    }
+    assert!(!pool.inner.state().is_compaction_futile(request(2)), "blocks were freed");
+    Ok(())
 }
