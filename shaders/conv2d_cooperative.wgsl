@@ -40,39 +40,27 @@ fn right_piece(k: u32, column: u32) -> Right {
     return coopLoad<Right>(&right_slice[column][k / 8u][0], 2u * (K_EIGHTS + 1u));
 }
 
-// Eight elements.
-struct Pack {
+// The weights of eight outputs as they were loaded, and whether they exist.
+struct Weights {
     low: vec4<Element>,
     high: vec4<Element>,
+    exist: bool,
 }
 
-fn load_image(unit: Unit, exists: bool, source: Source) -> Pack {
-    var pack: Pack;
-    if exists {
-        pack.low = load_channels(source, unit, 0u);
-        pack.high = load_channels(source, unit, 4u);
-    }
-    return pack;
+fn load_weights(unit: Unit, exists: bool, phase: Phase, at: u32) -> Weights {
+    let place = at + weights_row(unit, phase) * params.weights_across;
+    return Weights(weights[place], weights[place + 1u], exists);
 }
 
-fn load_weights(unit: Unit, exists: bool, phase: Phase, at: u32) -> Pack {
-    var pack: Pack;
-    if exists {
-        let place = at + weights_row(unit, phase) * params.weights_across;
-        pack.low = weights[place];
-        pack.high = weights[place + 1u];
-    }
-    return pack;
-}
-
-fn stage_image(window: u32, unit: u32, pack: Pack) {
+fn stage_image(window: u32, unit: u32, loaded: Pack) {
+    let pack = padded(loaded);
     right_slice[window][unit][0] = pack.low;
     right_slice[window][unit][1] = pack.high;
 }
 
-fn stage_weights(k: u32, eight: u32, pack: Pack) {
-    left_slice[k][eight][0] = pack.low;
-    left_slice[k][eight][1] = pack.high;
+fn stage_weights(k: u32, eight: u32, loaded: Weights) {
+    left_slice[k][eight][0] = select(vec4<Element>(), loaded.low, loaded.exist);
+    left_slice[k][eight][1] = select(vec4<Element>(), loaded.high, loaded.exist);
 }
 
 // Stores a fragment: an invocation stores two vec4s of one output.
@@ -118,10 +106,10 @@ fn conv2d_cooperative(
     var unit_1 = next_unit(unit_0, phase.taps);
     var unit_2 = next_unit(unit_1, phase.taps);
     var unit_3 = next_unit(unit_2, phase.taps);
-    var image_0 = load_image(unit_0, number < end, source);
-    var image_1 = load_image(unit_1, number + 1u < end, source);
-    var image_2 = load_image(unit_2, number + 2u < end, source);
-    var image_3 = load_image(unit_3, number + 3u < end, source);
+    var image_0 = load_pack(source, unit_0, number < end);
+    var image_1 = load_pack(source, unit_1, number + 1u < end);
+    var image_2 = load_pack(source, unit_2, number + 2u < end);
+    var image_3 = load_pack(source, unit_3, number + 3u < end);
     var weights_0 = load_weights(unit_0, number < end, phase, weights_at);
     var weights_1 = load_weights(unit_1, number + 1u < end, phase, weights_at);
     var weights_2 = load_weights(unit_2, number + 2u < end, phase, weights_at);
@@ -142,10 +130,10 @@ fn conv2d_cooperative(
             unit_1 = next_unit(unit_0, phase.taps);
             unit_2 = next_unit(unit_1, phase.taps);
             unit_3 = next_unit(unit_2, phase.taps);
-            image_0 = load_image(unit_0, true, source);
-            image_1 = load_image(unit_1, number + 1u < end, source);
-            image_2 = load_image(unit_2, number + 2u < end, source);
-            image_3 = load_image(unit_3, number + 3u < end, source);
+            image_0 = load_pack(source, unit_0, true);
+            image_1 = load_pack(source, unit_1, number + 1u < end);
+            image_2 = load_pack(source, unit_2, number + 2u < end);
+            image_3 = load_pack(source, unit_3, number + 3u < end);
             weights_0 = load_weights(unit_0, true, phase, weights_at);
             weights_1 = load_weights(unit_1, number + 1u < end, phase, weights_at);
             weights_2 = load_weights(unit_2, number + 2u < end, phase, weights_at);

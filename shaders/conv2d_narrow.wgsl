@@ -24,6 +24,12 @@ alias Vec4 = vec4<Number>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
 @group(0) @binding(2) var<storage, read_write> weights: array<vec4<Element>>;
 
+// Loads four channels of a unit of a window, with zero padding.
+fn load_padded(source: Source, unit: Unit) -> Vec4 {
+    let exist = vec4(0u, 1u, 2u, 3u) < vec4(existing(source, unit));
+    return select(Vec4(), Vec4(load_channels(source, unit, 0u)), exist);
+}
+
 // One channel: its elements of eight windows, and its weights of eight outputs.
 fn step(at: u32, low: Vec4, high: Vec4, sums: ptr<function, array<Vec4, 16>>) {
     let left = Vec4(weights[at]);
@@ -78,14 +84,14 @@ fn conv2d_narrow(
     var sums: array<Vec4, 16>;
     var unit = unit_at(first_of_units(tile.part), phase.taps);
     for (var number = first_of_units(tile.part); number < end; number += 1u) {
-        let x0 = Vec4(load_channels(source_0, unit, 0u));
-        let x1 = Vec4(load_channels(source_1, unit, 0u));
-        let x2 = Vec4(load_channels(source_2, unit, 0u));
-        let x3 = Vec4(load_channels(source_3, unit, 0u));
-        let x4 = Vec4(load_channels(source_4, unit, 0u));
-        let x5 = Vec4(load_channels(source_5, unit, 0u));
-        let x6 = Vec4(load_channels(source_6, unit, 0u));
-        let x7 = Vec4(load_channels(source_7, unit, 0u));
+        let x0 = load_padded(source_0, unit);
+        let x1 = load_padded(source_1, unit);
+        let x2 = load_padded(source_2, unit);
+        let x3 = load_padded(source_3, unit);
+        let x4 = load_padded(source_4, unit);
+        let x5 = load_padded(source_5, unit);
+        let x6 = load_padded(source_6, unit);
+        let x7 = load_padded(source_7, unit);
         let at = weights_at + weights_row(unit, phase) * params.weights_across;
         step(at, Vec4(x0.x, x1.x, x2.x, x3.x), Vec4(x4.x, x5.x, x6.x, x7.x), &sums);
         step(at + params.weights_across, Vec4(x0.y, x1.y, x2.y, x3.y), Vec4(x4.y, x5.y, x6.y, x7.y), &sums);

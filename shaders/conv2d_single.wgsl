@@ -26,22 +26,9 @@ alias Vec4 = vec4<Number>;
 
 // Loads an element of each of four rows, which begin at `starts`, with zero padding.
 fn load_rows(starts: vec4<u32>, inside: vec4<bool>, column: u32) -> Vec4 {
-    var found = Vec4();
-    if column < params.size.y {
-        if inside.x {
-            found.x = Number(image[starts.x + column]);
-        }
-        if inside.y {
-            found.y = Number(image[starts.y + column]);
-        }
-        if inside.z {
-            found.z = Number(image[starts.z + column]);
-        }
-        if inside.w {
-            found.w = Number(image[starts.w + column]);
-        }
-    }
-    return found;
+    let places = starts + column;
+    let found = Vec4(vec4(image[places.x], image[places.y], image[places.z], image[places.w]));
+    return select(Vec4(), found, inside & vec4(column < params.size.y));
 }
 
 // Stores four rows of a column, `next` elements apart.

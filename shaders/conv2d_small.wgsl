@@ -68,11 +68,8 @@ fn stage_line(at: u32, number: u32, phase: Phase, tile: Tile) {
 // Loads a line of a window, with zero padding.
 fn load_line(source: Source, at: u32) -> Number {
     let line = lines[at];
-    var found = Number();
-    if all(source.corner + line.xy < params.size) && line.w == 1u {
-        found = Number(image[source.start + source.corner.x * params.size.y + source.corner.y + line.z]);
-    }
-    return found;
+    let found = Number(image[source.start + source.corner.x * params.size.y + source.corner.y + line.z]);
+    return select(Number(), found, all(source.corner + line.xy < params.size) && line.w == 1u);
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -113,10 +113,9 @@ fn conv2d_weight_few(
         let source = Source(params.origin + window.at * params.stride, image_of(window, group));
         let slope_0 = load_gradient(at, plane);
         let slope_1 = load_gradient(at + 4u * plane, plane);
-        let low = Vec4(load_channels(source, unit, 0u));
-        let high = Vec4(load_channels(source, unit, 4u));
-        step(slope_0, low, high, &upper);
-        step(slope_1, low, high, &lower);
+        let pack = padded(load_pack(source, unit, true));
+        step(slope_0, Vec4(pack.low), Vec4(pack.high), &upper);
+        step(slope_1, Vec4(pack.low), Vec4(pack.high), &lower);
         window = next_window(window);
     }
 

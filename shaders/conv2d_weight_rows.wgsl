@@ -12,7 +12,7 @@
 // A workgroup has four pairs of a channel and eight outputs, all channels of eight outputs first. Outputs past the last one are not
 // stored. Dispatch parts * groups * ceil(ceil(outputs / 8) * channels / 4) workgroups.
 //
-// Bound: 288 of about 400 instructions are products, and the loads need as many cycles of the cache.
+// Bound: 288 of 466 instructions are products in NVIDIA's machine code, and the loads need as many cycles of the cache.
 //
 // Indices: lib/weight_gradient.wgsl. Gradients of outputs past the last one are others, or past the binding, where WebGPU makes reads
 // harmless.

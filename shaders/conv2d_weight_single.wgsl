@@ -36,11 +36,8 @@ fn line_at(number: u32, lines: u32) -> Line {
 
 fn load_element(line: Line, corner: vec2<u32>, start: u32) -> Number {
     let at = corner + line.place;
-    var found = Number();
-    if all(at < params.size) {
-        found = Number(image[start + line.start + at.x * params.size.y + at.y]);
-    }
-    return found;
+    let found = Number(image[start + line.start + at.x * params.size.y + at.y]);
+    return select(Number(), found, all(at < params.size));
 }
 
 fn store_line(at: u32, exists: bool, sum: Number) {

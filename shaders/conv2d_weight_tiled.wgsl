@@ -38,34 +38,38 @@ alias Vec4 = vec4<Number>;
 var<workgroup> left_slice: array<array<Vec4, LEFT_HALF * 2u + 1u>, SLICE>;
 var<workgroup> right_slice: array<array<Vec4, RIGHT_HALF * 2u + 1u>, SLICE>;
 
-// Eight adjacent channels, or eight adjacent outputs, of a window.
-struct Pack {
+// Eight adjacent outputs of a window as they were loaded, and whether the window exists.
+struct Slopes {
     low: vec4<Element>,
     high: vec4<Element>,
+    exist: bool,
 }
 
 fn load_image(window: Window, exists: bool, group: u32, unit: Unit) -> Pack {
-    var pack: Pack;
-    if exists {
-        let source = Source(params.origin + window.at * params.stride, image_of(window, group));
-        pack.low = load_channels(source, unit, 0u);
-        pack.high = load_channels(source, unit, 4u);
-    }
-    return pack;
+    return load_pack(Source(params.origin + window.at * params.stride, image_of(window, group)), unit, exists);
 }
 
-fn load_gradient(window: Window, exists: bool, row: u32) -> Pack {
-    var pack: Pack;
-    if exists {
-        let plane = params.windows.x * params.windows.y;
-        let line = window.image * params.groups * params.outputs + row;
-        let at = params.gradient_offset + line * plane + window.at.x * params.windows.y + window.at.y;
-        pack.low = vec4(gradient[at], gradient[at + plane], gradient[at + 2u * plane], gradient[at + 3u * plane]);
-        let next = at + 4u * plane;
-        pack.high =
-            vec4(gradient[next], gradient[next + plane], gradient[next + 2u * plane], gradient[next + 3u * plane]);
-    }
-    return pack;
+fn load_gradient(window: Window, exists: bool, row: u32) -> Slopes {
+    let plane = params.windows.x * params.windows.y;
+    let line = window.image * params.groups * params.outputs + row;
+    let at = params.gradient_offset + line * plane + window.at.x * params.windows.y + window.at.y;
+    let next = at + 4u * plane;
+    return Slopes(
+        vec4(gradient[at], gradient[at + plane], gradient[at + 2u * plane], gradient[at + 3u * plane]),
+        vec4(gradient[next], gradient[next + plane], gradient[next + 2u * plane], gradient[next + 3u * plane]),
+        exists,
+    );
+}
+
+fn stage_image(k: u32, number: u32, loaded: Pack) {
+    let pack = padded(loaded);
+    right_slice[k][number * 2u] = Vec4(pack.low);
+    right_slice[k][number * 2u + 1u] = Vec4(pack.high);
+}
+
+fn stage_gradient(k: u32, number: u32, loaded: Slopes) {
+    left_slice[k][number * 2u] = select(Vec4(), Vec4(loaded.low), loaded.exist);
+    left_slice[k][number * 2u + 1u] = select(Vec4(), Vec4(loaded.high), loaded.exist);
 }
 
 // Four adjacent lines in a part: the element of output 0 of the first one, and how many of them exist.
@@ -143,23 +147,19 @@ fn conv2d_weight_tiled(
         image_1 = load_image(window, number < end, group, unit_1);
     }
     var gradient_0 = load_gradient(window, number < end, row_0);
-    var gradient_1: Pack;
+    var gradient_1: Slopes;
     if GRADIENT_PACKS == 2u {
         gradient_1 = load_gradient(window, number < end, row_1);
     }
     var sums: array<Vec4, 16>;
     for (var slice = start + SLICE; ; slice += SLICE) {
-        right_slice[k][pack_0 * 2u] = Vec4(image_0.low);
-        right_slice[k][pack_0 * 2u + 1u] = Vec4(image_0.high);
+        stage_image(k, pack_0, image_0);
         if IMAGE_PACKS == 2u {
-            right_slice[k][pack_1 * 2u] = Vec4(image_1.low);
-            right_slice[k][pack_1 * 2u + 1u] = Vec4(image_1.high);
+            stage_image(k, pack_1, image_1);
         }
-        left_slice[k][pack_0 * 2u] = Vec4(gradient_0.low);
-        left_slice[k][pack_0 * 2u + 1u] = Vec4(gradient_0.high);
+        stage_gradient(k, pack_0, gradient_0);
         if GRADIENT_PACKS == 2u {
-            left_slice[k][pack_1 * 2u] = Vec4(gradient_1.low);
-            left_slice[k][pack_1 * 2u + 1u] = Vec4(gradient_1.high);
+            stage_gradient(k, pack_1, gradient_1);
         }
         workgroupBarrier();
         if slice < end {
@@ -175,7 +175,7 @@ fn conv2d_weight_tiled(
             }
         }
         first_steps(block.down, block.along, &sums);
-        other_steps(block.down, block.along, &sums);
+        other_steps(block.down, block.along, true, &sums);
         if slice >= end {
             break;
         }

@@ -215,7 +215,7 @@ fn matmul_tiled(
                 right_at_3 += right_step;
             }
         }
-        other_steps(down, along, &sums);
+        other_steps(down, along, true, &sums);
         if k_start >= params.k_size {
             break;
         }

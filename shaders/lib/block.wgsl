@@ -49,12 +49,13 @@ fn first_steps(down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
     step(3u, down, along, sums);
 }
 
-fn other_steps(down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
+// `has_second`: whether a slice of 16 values of k has the last eight.
+fn other_steps(down: u32, along: u32, has_second: bool, sums: ptr<function, array<Vec4, 16>>) {
     step(4u, down, along, sums);
     step(5u, down, along, sums);
     step(6u, down, along, sums);
     step(7u, down, along, sums);
-    if SLICE == 16u {
+    if SLICE == 16u && has_second {
         step(8u, down, along, sums);
         step(9u, down, along, sums);
         step(10u, down, along, sums);

@@ -6,7 +6,7 @@
 // The kernel declares what lib/channels.wgsl needs, and INVOCATIONS. The host checks that there are at most MOST_LINES lines, that
 // tiles of lines divide MOST_LINES, and that a phase has all taps.
 //
-// Indices: as lib/channels.wgsl. A line is below MOST_LINES.
+// Indices: as lib/channels.wgsl. A line is below MOST_LINES; the element of one that does not exist may be past the binding.
 // Loops: MOST_LINES / INVOCATIONS + 1 in `prepare_units`.
 
 const MOST_LINES: u32 = 256u;
@@ -69,21 +69,48 @@ struct Source {
     start: u32,
 }
 
-fn load_line(source: Source, number: u32) -> Element {
-    let line = lines[number];
-    if all(source.corner + line.xy < params.size) && line.w == 1u {
-        return image[source.start + source.corner.x * params.size.y + source.corner.y + line.z];
-    }
-    return Element();
+// Eight lines of a unit of a window as they were loaded, and which of them exist, as bits.
+struct Pack {
+    low: vec4<Element>,
+    high: vec4<Element>,
+    exist: u32,
 }
 
-// Loads four lines of a unit of a window, with zero padding.
-fn load_channels(source: Source, unit: Unit, first: u32) -> vec4<Element> {
-    let line = unit.chunk * PACK + first;
+fn load_lines(source: Source, first: u32) -> vec4<Element> {
+    let start = source.start + source.corner.x * params.size.y + source.corner.y;
     return vec4(
-        load_line(source, line),
-        load_line(source, line + 1u),
-        load_line(source, line + 2u),
-        load_line(source, line + 3u),
+        image[start + lines[first].z],
+        image[start + lines[first + 1u].z],
+        image[start + lines[first + 2u].z],
+        image[start + lines[first + 3u].z],
     );
+}
+
+fn line_exists(source: Source, number: u32) -> bool {
+    let line = lines[number];
+    return all(source.corner + line.xy < params.size) && line.w == 1u;
+}
+
+// Returns which of four lines exist, as bits.
+fn existing_lines(source: Source, first: u32) -> u32 {
+    return select(0u, 1u, line_exists(source, first))
+        | select(0u, 2u, line_exists(source, first + 1u))
+        | select(0u, 4u, line_exists(source, first + 2u))
+        | select(0u, 8u, line_exists(source, first + 3u));
+}
+
+fn existing(source: Source, unit: Unit) -> u32 {
+    let line = unit.chunk * PACK;
+    return existing_lines(source, line) | (existing_lines(source, line + 4u) << 4u);
+}
+
+fn load_pack(source: Source, unit: Unit, exists: bool) -> Pack {
+    let line = unit.chunk * PACK;
+    return Pack(load_lines(source, line), load_lines(source, line + 4u), select(0u, existing(source, unit), exists));
+}
+
+fn padded(pack: Pack) -> Pack {
+    let low = (vec4(pack.exist) & vec4(1u, 2u, 4u, 8u)) != vec4(0u);
+    let high = (vec4(pack.exist) & vec4(16u, 32u, 64u, 128u)) != vec4(0u);
+    return Pack(select(vec4<Element>(), pack.low, low), select(vec4<Element>(), pack.high, high), pack.exist);
 }

@@ -251,9 +251,8 @@ impl Correlation {
         [self.written[0].div_ceil(ROWS_AT_ONCE), self.written[1] / COLUMNS_OF_ROWS]
     }
 
-    /// Whether `conv2d_rows.wgsl` is faster than the other kernels. On an H100, with 16 × 128 × 128 windows it takes 21 µs with 8 channels
-    /// and outputs, where the narrow kernel takes 34, with 16 53 and the tile 97, with 32 197 and 173, with 64 723 and 543; with 3 channels
-    /// and 64 outputs of 512 × 512 55 and 75, and with 64 channels and 3 outputs 160, where the narrow kernel takes 193.
+    /// Whether `conv2d_rows.wgsl` is faster than the other kernels. On an H100, with 16 × 128 × 128 windows and 32 channels and outputs it
+    /// takes 148 µs, where the tile takes 162, with 64 548 and 524, and in f16 144 and 176 with 32. Its time grows with the outputs.
     fn is_faster_in_rows(&self, image: &Tensor) -> bool {
         let has_many = self.channels <= FEW_CHANNELS_OF_ROWS || self.workgroups_of_rows() >= MANY_OF_ROWS;
         has_many
@@ -264,8 +263,8 @@ impl Correlation {
 
     /// Whether the outputs would leave half of a tile empty, or the channels most of a unit.
     fn sizes_suit_rows(&self, dtype: DType) -> bool {
-        // With more outputs cooperative matrices are faster.
-        self.outputs <= 16 || (self.channels <= 4 && dtype == DType::F32)
+        // With more outputs of f16 cooperative matrices are faster.
+        self.outputs <= 32 || (dtype == DType::F32 && (self.outputs <= 56 || self.channels <= 4))
     }
 
     /// Loop iterations of an invocation of `conv2d_rows.wgsl`.

@@ -34,12 +34,12 @@ const FEW_LINES: usize = 1;
 /// 16 × 16 it takes 11 ms, a tile 4.2; with 1,024 channels of 4 × 4 3.3 s, a tile 0.1.
 const MOST_OF_SOFTWARE: usize = 32;
 /// Times that an element of a gradient takes in each kernel, relative to each other, with padding to whole tiles. On an H100 with 3 × 3
-/// taps and images of 16 × 128 × 128: rows 10.5 TFLOP/s, and more with few windows; 8 × 8 elements for few outputs 10, or 8 by lines;
-/// tiles of 32 × 64 17, of 64 × 64 30, of 128 × 128 39; single outputs 1.4. Tiles by lines take 1.8 times as long.
-const COST_OF_ROWS: usize = 78;
-const COST_OF_FEW: [usize; 2] = [100, 125];
-const COST_OF_TILES: [usize; 5] = [26, 33, 60, 60, 108];
-const COST_OF_SINGLE: usize = 740;
+/// taps and images of 16 × 128 × 128: rows 12.6 TFLOP/s, and more with few windows; 8 × 8 elements for few outputs 9, or 8 by lines;
+/// tiles of 32 × 64 22, of 64 × 64 33, of 128 × 128 39; single outputs 1.7. Tiles by lines take 1.3 times as long.
+const COST_OF_ROWS: usize = 82;
+const COST_OF_FEW: [usize; 2] = [118, 135];
+const COST_OF_TILES: [usize; 5] = [26, 33, 45, 43, 58];
+const COST_OF_SINGLE: usize = 600;
 
 /// The kernel that computes a weight gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
