@@ -19,11 +19,13 @@ impl Tensor {
     /// computed in that dtype, for f16 in f32. The zeros of the padding are multiplied, too, so that an infinite weight or NaN
     /// gives NaN there. Equals `torch.nn.functional.conv2d`.
     ///
-    /// Cost: one kernel over the images (an implicit matrix product; images are never unfolded), and one that reorders the weight,
-    /// unless the convolution is small, or has 3 × 3 taps without stride and dilation and a group has at most 16 outputs or 4
-    /// channels. Apart from the result the operation allocates the reordered weight, whose numbers of channels and of outputs of a
-    /// group are rounded up to 8, copies of images and weights that are not contiguous, and, where a long sum has few outputs, up to
-    /// 16 MiB for parts of the sum.
+    /// Cost: one kernel over the images (an implicit matrix product; images are never unfolded), and one that reorders the
+    /// weight, unless the convolution is small, or has 3 × 3 taps without stride and dilation and a group has at most 32
+    /// outputs (56 of f32) or 4 channels. With 1 × 1 taps, one group, a multiple of 16 channels, more than 16 outputs, and
+    /// neither bias nor activation each image is multiplied by the weight, as by [`Tensor::matmul`]. Apart from the result the
+    /// operation allocates the reordered weight, whose numbers of channels and of outputs of a group are rounded up to 8,
+    /// copies of images and weights that are not contiguous, and, where a long sum has few outputs, up to 16 MiB for parts of
+    /// the sum.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`], [`TensorError::Shape`], [`TensorError::KernelWindow`], [`TensorError::Groups`],

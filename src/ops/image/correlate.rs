@@ -134,6 +134,9 @@ impl Correlation {
             return Self { channels: 1, size: [1, 1], ..*self }.run(&image, &weight, finish);
         }
         let image = &image.contiguous()?;
+        if self.is_matrix_product(finish) {
+            return self.multiplied(image, weight);
+        }
         let kernel = self.kernel(image);
         let weights = match kernel {
             Kernel::Small | Kernel::Rows => self.unpacked(&weight.contiguous()?.in_other_storage_than(image)?)?,

@@ -10,6 +10,7 @@ mod few_channels;
 mod options;
 mod passes;
 mod patches;
+mod pointwise;
 mod pool;
 mod resample;
 #[cfg(all(test, not(target_arch = "wasm32")))]
