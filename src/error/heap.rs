@@ -98,6 +98,14 @@ pub enum HeapError {
         /// The heap's largest segment with this granule, in bytes.
         limit: u64,
     },
+    /// The bytes of all segments and detached blocks together would exceed the largest number of 64 bits.
+    #[error("{} more than {} of segments and detached blocks are above the heap's most, 2^64 - 1 B", Bytes(*bytes), Bytes(*total))]
+    TotalBytes {
+        /// The size of the segment or of the block to detach, in bytes.
+        bytes: u64,
+        /// The bytes of all segments and detached blocks so far.
+        total: u64,
+    },
     /// The heap has no segment with this number: the segment was released, or belongs to another heap.
     #[error("segment {segment} is not in the heap")]
     UnknownSegment {
@@ -283,6 +291,10 @@ mod tests {
             (
                 HeapError::SegmentTooLarge { bytes: 1 << 40, limit: 64 << 30 },
                 "segment of 1.0 TiB is above the heap's largest, 64.0 GiB",
+            ),
+            (
+                HeapError::TotalBytes { bytes: 4 << 40, total: u64::MAX - 4095 },
+                "4.0 TiB more than 15.9 EiB of segments and detached blocks are above the heap's most, 2^64 - 1 B",
             ),
             (HeapError::UnknownSegment { segment: 3 }, "segment 3 is not in the heap"),
             (HeapError::SegmentInUse { segment: 3, active: 4096 }, "segment 3 holds 4.0 KiB in active blocks"),

@@ -86,7 +86,9 @@ pub struct HolderGrowth {
 impl HolderGrowth {
     /// Returns the growth from the earlier to the later record of the same holder.
     pub(crate) fn between(earlier: Option<&Holder>, later: Holder) -> Self {
-        let change = |now: u64, then: u64| i64::try_from(i128::from(now) - i128::from(then)).expect("far below 2^63");
+        let change = |now: u64, then: u64| {
+            0_i64.saturating_add_unsigned(now.saturating_sub(then)).saturating_sub_unsigned(then.saturating_sub(now))
+        };
         let (blocks, bytes) = earlier.map_or((0, 0), |earlier| (earlier.blocks, earlier.bytes));
         Self { bytes: change(later.bytes, bytes), blocks: change(later.blocks, blocks), holder: later }
     }
@@ -98,5 +100,21 @@ impl fmt::Display for HolderGrowth {
         let sign = if self.bytes < 0 { '-' } else { '+' };
         write!(f, "{sign}{} in {:+} blocks, ", Bytes(self.bytes.unsigned_abs()), self.blocks)?;
         self.holder.write_key(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growth_beyond_63_bits_stops_at_the_end_of_the_range() {
+        let holder =
+            |bytes| Holder { bytes, blocks: 1, site: std::panic::Location::caller().into(), label: None, scope: None };
+        let growth = |earlier, later| HolderGrowth::between(Some(&holder(earlier)), holder(later)).bytes;
+        assert_eq!(
+            [growth(0, u64::MAX), growth(u64::MAX, 0), growth(u64::MAX, u64::MAX - 5)],
+            [i64::MAX, i64::MIN, -5]
+        );
     }
 }

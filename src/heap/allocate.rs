@@ -93,8 +93,8 @@ impl Heap {
         if *freed {
             return Err(HeapError::FreedBlock { key, generation, pins: *pins });
         }
-        self.version += 1;
         *pins = pins.checked_add(1).ok_or(HeapError::TooManyPins { key, generation, pins: *pins })?;
+        self.version += 1;
         if *pins == 1 {
             self.segments[block.segment].pinned += 1;
             self.tallies.pinned.add(u64::from(block.size) << self.granule_bits);

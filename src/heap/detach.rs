@@ -27,7 +27,8 @@ impl Heap {
     ///
     /// # Errors
     /// [`HeapError::StaleBlock`] if the block is not active, which includes a detached block; [`HeapError::FreedBlock`]
-    /// if it was freed; [`HeapError::PinnedBlock`] if it is pinned. The heap is then unchanged.
+    /// if it was freed; [`HeapError::PinnedBlock`] if it is pinned; [`HeapError::TotalBytes`] if all segments and detached
+    /// blocks would exceed 2⁶⁴ − 1 bytes. The heap is then unchanged.
     pub fn detach(&mut self, id: BlockId) -> Result<Place, HeapError> {
         let BlockId { key, generation } = id;
         let stale = HeapError::StaleBlock { key, generation };
@@ -40,6 +41,7 @@ impl Heap {
         if pins > 0 {
             return Err(HeapError::PinnedBlock { key, generation, pins });
         }
+        self.check_total(place.size)?;
         self.version += 1;
         let hole = if self.segments[old.segment].planned {
             None

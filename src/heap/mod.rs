@@ -230,7 +230,8 @@ impl Heap {
 
     /// Resets the totals of every counter: `allocated` becomes the current value and `freed` 0.
     pub fn reset_accumulated(&mut self) {
-        self.forgotten += self.tallies.allocated.allocated - self.tallies.allocated.current;
+        let forgotten = self.tallies.allocated.allocated - self.tallies.allocated.current;
+        self.forgotten = self.forgotten.saturating_add(forgotten);
         self.tallies.each().into_iter().for_each(stats::Tally::reset_accumulated);
     }
 
@@ -250,7 +251,7 @@ impl Heap {
     /// it. O(1).
     #[must_use]
     pub const fn lifetime_allocated(&self) -> u64 {
-        self.forgotten + self.tallies.allocated.allocated
+        self.forgotten.saturating_add(self.tallies.allocated.allocated)
     }
 
     /// Returns the size and active bytes of the segments with a pinned block. O(1) if nothing is pinned, otherwise

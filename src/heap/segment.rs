@@ -10,13 +10,14 @@ impl Heap {
     ///
     /// # Errors
     /// [`HeapError::SegmentSize`] unless `bytes` is a positive multiple of the granule, [`HeapError::SegmentTooLarge`] above
-    /// [`Heap::largest_segment`].
+    /// [`Heap::largest_segment`], [`HeapError::TotalBytes`] if all segments and detached blocks would exceed 2⁶⁴ − 1 bytes.
     pub fn add_segment(&mut self, pool: SubPool, bytes: u64) -> Result<SegmentId, HeapError> {
         if bytes == 0 || !bytes.is_multiple_of(self.granule()) {
             return Err(HeapError::SegmentSize { bytes, granule: self.granule() });
         }
         let size = u32::try_from(bytes >> self.granule_bits)
             .map_err(|_| HeapError::SegmentTooLarge { bytes, limit: self.largest_segment() })?;
+        self.check_total(bytes)?;
         self.version += 1;
         let slot = self.segments.insert(pool, size);
         let state = State::UNLISTED;
@@ -89,6 +90,26 @@ impl Heap {
         self.tallies.pools[previous.index()].reserved -= bytes;
         self.tallies.pools[pool.index()].reserved += bytes;
         Ok(())
+    }
+
+    /// Checks that the bytes of all segments and detached blocks can still be counted with `bytes` more bytes. No other sum of sizes is
+    /// larger than this one.
+    pub(super) const fn check_total(&self, bytes: u64) -> Result<(), HeapError> {
+        let total = self.total_bytes();
+        match total.checked_add(bytes) {
+            Some(_) => Ok(()),
+            None => Err(HeapError::TotalBytes { bytes, total }),
+        }
+    }
+
+    /// Returns whether a block of `bytes` bytes may be detached: whether the bytes of all segments and detached blocks can be counted.
+    pub(crate) const fn may_detach(&self, bytes: u64) -> bool {
+        self.check_total(bytes).is_ok()
+    }
+
+    /// Returns the bytes of all segments and detached blocks. Every increase was checked.
+    const fn total_bytes(&self) -> u64 {
+        self.tallies.reserved.current + self.tallies.spilled.current
     }
 
     /// Returns the slot of a segment that must be idle.

@@ -4,7 +4,8 @@ use super::SubPool;
 
 /// One metric with its peak and totals.
 ///
-/// Invariant: `allocated - freed = current`, and `current <= peak`, after every operation.
+/// Invariant: `allocated - freed = current`, and `current <= peak`, after every operation. A total that exceeds the largest number
+/// stays there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counter {
@@ -85,7 +86,7 @@ impl Stats {
     /// Returns the current bytes that are cached and free.
     #[must_use]
     pub const fn inactive(&self) -> u64 {
-        self.reserved.current - self.active.current
+        self.reserved.current.saturating_sub(self.active.current)
     }
 }
 
@@ -101,7 +102,7 @@ impl Tally {
     #[inline]
     pub(super) fn add(&mut self, amount: u64) {
         self.current += amount;
-        self.allocated += amount;
+        self.allocated = self.allocated.saturating_add(amount);
         self.peak = self.peak.max(self.current);
     }
 

@@ -292,7 +292,7 @@ impl<M: Memory> Inner<M> {
         state.heap.commit(&plan).expect("the heap was locked since the plan was made");
         state.record_moves(&plan);
         state.remedies.compactions += 1;
-        state.remedies.bytes_moved += plan.bytes();
+        state.remedies.bytes_moved = state.remedies.bytes_moved.saturating_add(plan.bytes());
         let result = then(&mut state);
         drop(state);
         // Not submitted here, even if due: the caller may hold the growth lock, and callbacks run inside a submission.

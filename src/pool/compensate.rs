@@ -25,6 +25,12 @@ pub(super) struct Compensation {
     pub(super) skips_packing: bool,
 }
 
+impl Compensation {
+    fn add(&mut self, released: u64) {
+        self.released = self.released.saturating_add(released);
+    }
+}
+
 impl<M: Memory> Inner<M> {
     /// Executes one round of compensation for a segment of `bytes` bytes in `pool`. Returns the growth lock if no round
     /// is left to do. Otherwise the lock was released, and the caller must plan the growth again.
@@ -43,7 +49,7 @@ impl<M: Memory> Inner<M> {
         let release = |state: &mut State<M>| {
             let segments = state.release_for(bytes, compensation.released, release_above);
             state.remedies.count_released(&segments);
-            compensation.released += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
+            compensation.add(segments.iter().map(|&(_, bytes)| bytes).sum());
             segments
         };
         if self.destroy_idle(release) > 0 {
@@ -60,7 +66,7 @@ impl<M: Memory> Inner<M> {
             return Ok(Some(growing));
         };
         if let Gain::Idle { bytes, .. } = plan.gain() {
-            compensation.released += bytes - plan.bytes();
+            compensation.add(bytes - plan.bytes());
         }
         drop(growing);
         self.release_emptied(&plan, Submit::Now)?;
@@ -75,12 +81,12 @@ impl<M: Memory> State<M> {
         let mut segments = Vec::new();
         let mut sum = released;
         let limit = self.limit.map(|limit| share_of(limit, share));
-        let is_above = |heap: &Heap, limit: u64| heap.held().reserved + bytes > limit;
+        let is_above = |heap: &Heap, limit: u64| heap.held().reserved.saturating_add(bytes) > limit;
         while sum < bytes || limit.is_some_and(|limit| is_above(&self.heap, limit)) {
             let Some((id, size)) = self.heap.inactive_segments().next() else { break };
             self.heap.release_segment(id).expect("an idle segment may leave");
             segments.push((id, size));
-            sum += size;
+            sum = sum.saturating_add(size);
         }
         segments
     }

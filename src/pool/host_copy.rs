@@ -240,7 +240,7 @@ impl<M: Memory> Inner<M> {
         let copied: u64 = repacked.moves.iter().map(|one| one.size).sum();
         state.note_repacked(id, &repacked);
         state.remedies.host_copies += 1;
-        state.remedies.bytes_moved += copied;
+        state.remedies.bytes_moved = state.remedies.bytes_moved.saturating_add(copied);
         // A block that was allocated during the copy was never written, so it has no contents.
         state.keep_in_host_memory(&repacked, contents);
         drop(state);

@@ -268,7 +268,7 @@ impl<M: Memory> Inner<M> {
     /// has not freed yet.
     pub(super) fn reclaim(&self) -> u64 {
         let reclaimed = self.memory.reclaim();
-        self.state().unreported += reclaimed.freed;
+        self.state().count_freed(reclaimed.freed);
         reclaimed.pending
     }
 

@@ -252,7 +252,7 @@ impl<M: Memory> State<M> {
         }
         let pinned = self.heap.pinned_segments();
         let least = active - pinned.active + pinned.reserved;
-        let lacking = (reserved + bytes).saturating_sub(limit);
+        let lacking = reserved.saturating_add(bytes).saturating_sub(limit);
         Some(Shortfall { bytes: lacking, replaceable: least.saturating_add(bytes) <= limit })
     }
 }

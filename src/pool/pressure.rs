@@ -202,7 +202,8 @@ impl<M: Memory> Pool<M> {
         let freed = act.call(self, error);
         drop(inside);
         let mut state = self.inner.state();
-        state.remedies.relieved += error.allocated.saturating_sub(state.heap.stats().allocated.current);
+        let relieved = error.allocated.saturating_sub(state.heap.stats().allocated.current);
+        state.remedies.relieved = state.remedies.relieved.saturating_add(relieved);
         drop(state);
         note!(Debug, "wgpu-pool: the pressure callback freed {}", if freed { "something" } else { "nothing" });
         freed

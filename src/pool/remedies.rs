@@ -54,7 +54,8 @@ pub struct Remedies {
 impl Remedies {
     pub(super) fn count_released(&mut self, segments: &[(SegmentId, u64)]) {
         self.segments_released += segments.len() as u64;
-        self.bytes_released += segments.iter().map(|&(_, bytes)| bytes).sum::<u64>();
+        let bytes: u64 = segments.iter().map(|&(_, bytes)| bytes).sum();
+        self.bytes_released = self.bytes_released.saturating_add(bytes);
     }
 
     /// Returns the differences from the counters `before`.

@@ -295,7 +295,7 @@ impl<M: Memory> Pool<M> {
         let (name, driver, reclaimed) = (memory.name(), memory.driver_holdings(), memory.reclaim());
         let mut caches = memory.caches();
         let mut state = self.inner.state();
-        state.unreported += reclaimed.freed;
+        state.count_freed(reclaimed.freed);
         caches.extend(state.caches());
         let mut snapshot = Builder::default().of(&state);
         drop(state);

@@ -86,7 +86,8 @@ impl<M: Memory> Pool<M> {
         let pinned_segments = state.pinned_segments();
         drop(state);
         drop(host_segments);
-        Trimmed { segments, freed: reclaimed.freed + unreported, pending: reclaimed.pending, pinned, pinned_segments }
+        let freed = reclaimed.freed.saturating_add(unreported);
+        Trimmed { segments, freed, pending: reclaimed.pending, pinned, pinned_segments }
     }
 }
 
@@ -94,6 +95,11 @@ impl<M: Memory> State<M> {
     /// Returns whether there may be an idle segment: also the arena of a plan.
     fn has_idle(&self) -> bool {
         self.heap.inactive_segments().next().is_some() || !self.heap.planned_segments().is_empty()
+    }
+
+    /// Adds the bytes that the driver has freed to the report of the next trim.
+    pub(super) const fn count_freed(&mut self, bytes: u64) {
+        self.unreported = self.unreported.saturating_add(bytes);
     }
 
     /// Returns the number of segments with a pinned block. O(pins).

@@ -1,6 +1,6 @@
 //! Misuse: each kind returns its own error and changes nothing in the heap.
 
-use super::{GRANULE, allocate, empty, free, heap, place};
+use super::{GRANULE, allocate, bytes, empty, free, heap, place};
 use wgpu_pool::error::HeapError;
 use wgpu_pool::heap::compaction::PackingBounds;
 use wgpu_pool::heap::{Heap, HeapOptions, SubPool};
@@ -51,4 +51,68 @@ fn packing_changes_nothing_if_no_segment_is_sparse_enough() {
     assert_eq!(heap.packing_bytes(SubPool::Large, &bounds(0)), None);
     assert_eq!(heap.packing_bytes(SubPool::Large, &bounds(1)), None, "no segment has more holes than its size");
     assert!(heap.packing_bytes(SubPool::Large, &bounds(u32::MAX)).is_some());
+}
+
+/// A heap whose largest segment has 2⁴⁴ − 4096 bytes, so that 2²⁰ of them reach 2⁶⁴.
+fn of_large_granules() -> Heap {
+    Heap::new(HeapOptions { granule: 4096, small_limit: 0 }).expect("a valid granule")
+}
+
+#[test]
+fn segments_of_more_bytes_than_can_be_counted_are_refused() {
+    let mut heap = of_large_granules();
+    let largest = heap.largest_segment();
+    let fit = u64::MAX / largest;
+    for _ in 0..fit {
+        heap.add_segment(SubPool::Large, largest).expect("the sum can be counted");
+    }
+    let total = fit * largest;
+    let refusal = HeapError::TotalBytes { bytes: largest, total };
+    assert_eq!(heap.add_segment(SubPool::Small, largest), Err(refusal));
+    assert_eq!(heap.stats().reserved.current, total);
+    let rest = u64::MAX - total;
+    heap.add_segment(SubPool::Small, rest - rest % 4096).expect("the sum can be counted");
+    assert_eq!(heap.stats().segments.current, fit + 1);
+}
+
+#[test]
+fn detached_blocks_of_more_bytes_than_can_be_counted_with_the_segments_are_refused() {
+    let mut heap = of_large_granules();
+    let largest = heap.largest_segment();
+    heap.add_segment(SubPool::Large, largest).expect("the largest there can be");
+    let fit = u64::MAX / largest - 1;
+    let mut detach = || {
+        let id = heap.allocate(bytes(largest)).expect("the segment is idle");
+        let refused = heap.detach(id).err();
+        if refused.is_some() {
+            heap.free(id).expect("the refusal changed nothing");
+        }
+        refused
+    };
+    assert_eq!((0..fit).find_map(|_| detach()), None);
+    assert_eq!(detach(), Some(HeapError::TotalBytes { bytes: largest, total: (fit + 1) * largest }));
+    assert_eq!(heap.stats().spilled.current, fit * largest);
+}
+
+#[test]
+fn totals_that_exceed_64_bits_stop_at_the_largest_number() {
+    let mut heap = of_large_granules();
+    let largest = heap.largest_segment();
+    heap.add_segment(SubPool::Large, largest).expect("the largest there can be");
+    let mut reset = of_large_granules();
+    reset.add_segment(SubPool::Large, largest).expect("the largest there can be");
+    for step in 0..u64::MAX / largest + 2 {
+        for heap in [&mut heap, &mut reset] {
+            let id = heap.allocate(bytes(largest)).expect("the segment is idle");
+            heap.free(id).expect("active");
+        }
+        if step % 1000 == 0 {
+            reset.reset_accumulated();
+        }
+    }
+    let id = allocate(&mut heap, 4096);
+    let counter = heap.stats().allocated;
+    assert_eq!((counter.allocated, counter.current, counter.freed), (u64::MAX, 4096, u64::MAX - 4096));
+    assert_eq!([heap.lifetime_allocated(), reset.lifetime_allocated()], [u64::MAX; 2]);
+    free(&mut heap, id);
 }

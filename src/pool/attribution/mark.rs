@@ -24,7 +24,7 @@ impl GrowthBetween {
     /// Returns the sum of the changes in bytes.
     #[must_use]
     pub fn bytes(&self) -> i64 {
-        self.holders.iter().map(|growth| growth.bytes).sum()
+        self.holders.iter().fold(0, |sum: i64, growth| sum.saturating_add(growth.bytes))
     }
 }
 

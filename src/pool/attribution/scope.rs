@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 
 /// The allocations and frees of a scope on its thread, in requested bytes. Frees of blocks that were allocated before
-/// the scope count too, so a scope that frees more than it allocates has a negative balance.
+/// the scope count too, so a scope that frees more than it allocates has a negative balance. A count that exceeds the range of its
+/// type stays at the end of the range.
 ///
 /// Equals the counters of RMM's `statistics_resource_adaptor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,40 +33,37 @@ pub struct ScopeCounts {
 
 impl ScopeCounts {
     fn allocate(&mut self, bytes: u64) {
-        self.allocated += bytes;
+        self.allocated = self.allocated.saturating_add(bytes);
         self.blocks += 1;
-        self.current += signed(bytes);
+        self.current = self.current.saturating_add_unsigned(bytes);
         self.peak = self.peak.max(self.current);
     }
 
     fn free(&mut self, bytes: u64) {
-        self.freed += bytes;
+        self.freed = self.freed.saturating_add(bytes);
         self.blocks -= 1;
-        self.current -= signed(bytes);
+        self.current = self.current.saturating_sub_unsigned(bytes);
     }
 
     /// Adds the counts of another entry of the same scope. The entries are separate in time, so the peak is the larger
     /// of the two.
     fn add(&mut self, other: &Self) {
         self.peak = self.peak.max(other.peak);
-        self.current += other.current;
-        self.allocated += other.allocated;
-        self.freed += other.freed;
-        self.blocks += other.blocks;
+        self.add_totals(other);
     }
 
     /// Adds the counts of an inner scope, whose events follow the events counted so far.
     fn append(&mut self, inner: &Self) {
-        self.peak = self.peak.max(self.current + inner.peak);
-        self.current += inner.current;
-        self.allocated += inner.allocated;
-        self.freed += inner.freed;
-        self.blocks += inner.blocks;
+        self.peak = self.peak.max(self.current.saturating_add(inner.peak));
+        self.add_totals(inner);
     }
-}
 
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).expect("a block is far below 2^63 bytes")
+    fn add_totals(&mut self, other: &Self) {
+        self.current = self.current.saturating_add(other.current);
+        self.allocated = self.allocated.saturating_add(other.allocated);
+        self.freed = self.freed.saturating_add(other.freed);
+        self.blocks = self.blocks.saturating_add(other.blocks);
+    }
 }
 
 /// The largest number of scope names. Later names are counted as [`OTHERS`], which exists at most once in each scope.
@@ -330,5 +328,27 @@ impl<M: Memory> fmt::Debug for Scope<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner: _, shadow: _, entry, scope, since: _, outputs: _, of_thread: _ } = self;
         f.debug_struct("Scope").field("entry", entry).field("scope", scope).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_beyond_64_bits_stop_at_the_end_of_the_range() {
+        let mut counts = ScopeCounts::default();
+        for _ in 0..3 {
+            counts.allocate(u64::MAX - 1);
+        }
+        let inner = counts;
+        counts.append(&inner);
+        assert_eq!((counts.current, counts.peak, counts.allocated, counts.blocks), (i64::MAX, i64::MAX, u64::MAX, 6));
+        for _ in 0..6 {
+            counts.free(u64::MAX - 1);
+        }
+        let other = counts;
+        counts.add(&other);
+        assert_eq!((counts.current, counts.freed, counts.blocks), (i64::MIN, u64::MAX, 0));
     }
 }

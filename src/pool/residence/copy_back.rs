@@ -211,7 +211,7 @@ impl<M: Memory> State<M> {
         let place = self.heap.attach(block, target).expect("the target was allocated for the block");
         let used = self.heap.stats().spilled.current;
         let spilling = self.spilling.as_mut()?;
-        spilling.counts.moved_in += place.size;
+        spilling.counts.moved_in = spilling.counts.moved_in.saturating_add(place.size);
         spilling.counts.blocks_in += 1;
         let stays = spilling.kept.contains(&block);
         let freed = spilling.forget(block, place.size, used);

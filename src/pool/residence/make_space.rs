@@ -59,10 +59,10 @@ impl Search {
         match moved {
             MovedOut::Done(bytes) => {
                 self.blocks += 1;
-                self.bytes += bytes;
+                self.bytes = self.bytes.saturating_add(bytes);
                 self.extra = self.extra.saturating_sub(bytes);
                 state.remedies.spilled += 1;
-                state.remedies.bytes_spilled += bytes;
+                state.remedies.bytes_spilled = state.remedies.bytes_spilled.saturating_add(bytes);
             }
             MovedOut::HostRefused => {
                 // A block that was freed meanwhile has no size.

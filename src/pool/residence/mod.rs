@@ -309,9 +309,9 @@ impl<M: Memory> State<M> {
     fn host_bytes(&self) -> u64 {
         let others = self.spilling.as_ref().map_or(0, |spilling| {
             let transit: u64 = spilling.transit.iter().map(|one| one.size).sum();
-            transit + spilling.host.excess()
+            transit.saturating_add(spilling.host.excess())
         });
-        self.heap.stats().spilled.current + others
+        self.heap.stats().spilled.current.saturating_add(others)
     }
 }
 

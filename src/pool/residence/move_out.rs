@@ -98,7 +98,8 @@ impl<M: Memory> State<M> {
     /// the device has accepted.
     pub(super) fn movable_place(&self, block: BlockId) -> Option<Place> {
         let place = self.heap.allocated_place(block)?;
-        (self.heap.pins(block) == 0 && self.has_memory(place.segment)).then_some(place)
+        let may_move = self.heap.pins(block) == 0 && self.heap.may_detach(place.size);
+        (may_move && self.has_memory(place.segment)).then_some(place)
     }
 
     /// Whether a segment has device memory that the device has accepted.
@@ -117,7 +118,7 @@ impl<M: Memory> State<M> {
             spilling.copies.insert(block, copy);
             spilling.order.exclude(block);
             spilling.count_detached(block, |bytes| bytes + place.size);
-            spilling.counts.moved_out += place.size;
+            spilling.counts.moved_out = spilling.counts.moved_out.saturating_add(place.size);
             spilling.counts.blocks_out += 1;
         }
         self.attribution.moved_between(EventKind::Spill, block, place);

@@ -57,7 +57,7 @@ impl<M: Memory> State<M> {
             host: stats.spilled.current,
             host_blocks: stats.spilled_blocks.current,
             in_transit: spilling.transit.iter().map(|transit| transit.size).sum(),
-            idle: spilling.host.idle_bytes() + spilling.host.excess(),
+            idle: spilling.host.idle_bytes().saturating_add(spilling.host.excess()),
             kept: kept.map(|place| place.size).sum(),
             moved_out,
             moved_in,
