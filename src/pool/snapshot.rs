@@ -3,11 +3,13 @@
 //! Call sites and scopes are stored once and referenced by number, so that a snapshot of many blocks stays small, in
 //! memory and in a file.
 
+pub(crate) use super::Remedies;
 pub use super::attribution::{EventKind, ScopeCounts};
 use super::attribution::{History, HolderTotals};
 pub use super::repeat::{PlanSnapshot, PlannedRequest};
-use super::{Event, Pool, Remedies, SpillStats, State};
-use crate::device::{CacheUse, DriverHoldings, Memory};
+use super::{Event, Pool, SpillStats, State};
+use crate::device::Memory;
+pub(crate) use crate::device::{CacheUse, DriverHoldings};
 use crate::error::Holder;
 pub use crate::error::Site;
 use crate::heap::{BlockId, Stats};
@@ -20,9 +22,9 @@ use std::sync::Arc;
 /// The complete state of a pool at one point in time. Sizes are in bytes. Taking a snapshot costs O(blocks + events).
 ///
 /// Invariants: the blocks of a segment tile it, every site number and scope number exists, and the counters equal the
-/// sums over the blocks.
+/// sums over the blocks. Deserializing a snapshot checks them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The memory's name: for a GPU, the adapter and its backend.
@@ -38,7 +40,6 @@ pub struct Snapshot {
     /// The bytes that the driver holds, if the backend reports them.
     pub driver: Option<DriverHoldings>,
     /// The usage of the caches of the pool and its memory.
-    #[cfg_attr(feature = "serde", serde(default))]
     pub caches: Vec<CacheUse>,
     /// Bytes of released segments that the driver has not freed yet.
     pub pending: u64,
@@ -51,13 +52,13 @@ pub struct Snapshot {
     /// The segments in the order of their ids.
     pub segments: Vec<SegmentSnapshot>,
     /// The use of host memory by spilling. All values are 0 in a pool without spilling.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_zero"))]
     pub spill: SpillStats,
     /// The blocks in host memory, in the order of their slots. The blocks of the segments are on the device.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub host_blocks: Vec<HostBlockSnapshot>,
     /// The loops of [`Repeat`](crate::Repeat) that have a plan.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub plans: Vec<PlanSnapshot>,
     /// The most recent events, oldest first; empty unless the history is recorded.
     pub events: Vec<EventSnapshot>,

@@ -6,6 +6,7 @@ mod chrome;
 mod labels;
 mod memory_viz;
 mod pickle;
+mod read;
 mod timeline;
 mod trace;
 
@@ -55,7 +56,9 @@ impl Snapshot {
         if header.version > VERSION {
             return Err(SnapshotFileError::LaterVersion { found: header.version, known: VERSION });
         }
-        let snapshot: Self = serde_json::from_str(text).map_err(|error| refused(&error))?;
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let snapshot = read::unchecked(&mut reader).and_then(|snapshot| reader.end().map(|()| snapshot));
+        let snapshot = snapshot.map_err(|error| refused(&error))?;
         check::check(&snapshot)?;
         Ok(snapshot)
     }
