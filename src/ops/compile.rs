@@ -4,6 +4,8 @@
 //! Then it is compiled on a thread with a large stack, and a panic becomes an error. On the web there are no threads,
 //! and a panic ends the program; the bounds are lower there.
 
+mod expansion;
+
 use crate::error::KernelError;
 
 /// The longest WGSL text of a user's kernel, in bytes.
@@ -15,6 +17,8 @@ const MOST_NESTING: usize = if SMALL { 100 } else { 1000 };
 const MOST_OPERATORS: usize = if SMALL { 250 } else { 1000 };
 /// The largest number of declarations in a module. Each may refer to the next, and compiling takes quadratic time.
 const MOST_DECLARATIONS: usize = if SMALL { 1000 } else { 4000 };
+/// The largest number of words of a declaration with all names replaced by their declarations: more than any text has without this.
+const MOST_WORDS: usize = if SMALL { 1 << 19 } else { 1 << 22 };
 /// The largest value of a `@size` or `@align` attribute in bytes: naga 30 adds these without checking for overflow. More than any
 /// tensor has.
 const MOST_ATTRIBUTE: u64 = 1 << 30;
@@ -75,6 +79,13 @@ pub(super) fn check_text(wgsl: &str) -> Result<(), KernelError> {
     }
     if found.declarations > MOST_DECLARATIONS {
         return above(&format!("{} declarations are", found.declarations), MOST_DECLARATIONS);
+    }
+    let words = expansion::words(wgsl);
+    if words > MOST_WORDS {
+        return above(
+            &format!("{words} words of a declaration with the structures and functions that it uses are"),
+            MOST_WORDS,
+        );
     }
     if found.attribute > MOST_ATTRIBUTE {
         let limit = usize::try_from(MOST_ATTRIBUTE).unwrap_or(usize::MAX);
@@ -269,6 +280,17 @@ mod tests {
         refused(&format!("x{}", ".y".repeat(MOST_OPERATORS + 1)), "operators of one expression");
         check_text(&"array(1, 2), x = 1; ".repeat(MOST_DECLARATIONS / 2)).expect("within");
         refused(&"const a = b;".repeat(MOST_DECLARATIONS + 1), "declarations");
+        let twice = |levels: usize| {
+            let structs = (0..levels).map(|level| format!("struct S{} {{ a: S{level}, b: S{level} }} ", level + 1));
+            let functions = (0..levels).map(|level| format!("fn f{}() {{ f{level}(); f{level}(); }} ", level + 1));
+            [structs.collect::<String>(), functions.collect()]
+        };
+        for text in twice(10) {
+            check_text(&text).expect("within");
+        }
+        for text in twice(27) {
+            refused(&text, "words of a declaration with the structures and functions that it uses are above the limit");
+        }
         refused("struct S { @size(4294967292) a: u32 }", "4294967292 bytes of a @size or @align");
     }
 

@@ -48,8 +48,9 @@ impl Pool {
     /// parameters are the members of one `var<uniform>` at group 1, binding 0.
     ///
     /// Limits of the text: 1 MiB, 1,000 nested brackets and `else` branches, 1,000 operators in an expression, and
-    /// 4,000 declarations; on the web and on 32-bit targets 128 KiB, 100, 250 and 1,000. On a software driver,
-    /// conditions and loops may be nested up to 64 deep. The shader is compiled on a separate thread with a large
+    /// 4,000 declarations; on the web and on 32-bit targets 128 KiB, 100, 250 and 1,000. A declaration with the
+    /// structures and functions that it uses, each as often as it is used, has at most 4 Mi words (512 Ki). On a
+    /// software driver, conditions and loops may be nested up to 64 deep. The shader is compiled on a separate thread with a large
     /// stack, for which this call waits; a panic of the compiler is returned as an error.
     ///
     /// # Errors
