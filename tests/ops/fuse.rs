@@ -4,7 +4,7 @@ use crate::SIZES;
 use crate::common::random::Random;
 use crate::common::{Outcome, adapter};
 use crate::model::{Array, assert_equal};
-use wgpu_pool::{DType, EventKind, Tensor, TensorError, fuse};
+use wgpu_pool::{DType, EventKind, Fused, Tensor, TensorError, fuse};
 
 #[test]
 fn a_chain_equals_its_steps_at_sizes_around_the_workgroup_and_in_views() -> Outcome {
@@ -258,5 +258,47 @@ fn an_expression_of_very_many_steps_is_refused() -> Outcome {
     assert_eq!(steps(50).run([&x])?.read_blocking::<f32>()?, [51.0; 4]);
     let error = steps(2048).run([&x]).expect_err("4,097 steps");
     assert_eq!(error.to_string(), "fused: the expression can't be a kernel: it has more than 4,096 steps");
+    Ok(())
+}
+
+/// The numbers of a test of values that an algebraic simplification changes: differences and quotients of them are NaN, or round.
+const ENDS: [f32; 9] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 16_777_216.0, -1.0, -0.0, 0.0, 1.5];
+
+// Mesa replaces x - x by 0 and (x + y) - x by y, although x may be infinite or NaN.
+#[test]
+fn expressions_that_use_a_value_twice_are_not_simplified() -> Outcome {
+    let truth = |is: bool| if is { 1.0 } else { 0.0 };
+    type Case<'a> = (&'a str, Fused<2>, &'a dyn Fn(f32, f32) -> f32);
+    let cases: [Case<'_>; 11] = [
+        ("x - x", fuse(|[x, y]| (x - x) + y), &|x, y| (x - x) + y),
+        ("(x + y) - x", fuse(|[x, y]| (x + y) - x), &|x, y| (x + y) - x),
+        ("x - (x + y)", fuse(|[x, y]| x - (x + y)), &|x, y| x - (x + y)),
+        ("(x - y) + y", fuse(|[x, y]| (x - y) + y), &|x, y| (x - y) + y),
+        ("-x + x", fuse(|[x, y]| (-x + x) * y), &|x, y| (-x + x) * y),
+        ("x / x", fuse(|[x, y]| x / x + y), &|x, y| x / x + y),
+        ("(x * y) / y", fuse(|[x, y]| (x * y) / y), &|x, y| (x * y) / y),
+        ("sqrt(x) * sqrt(x)", fuse(|[x, y]| x.sqrt() * x.sqrt() + y), &|x, y| x.sqrt() * x.sqrt() + y),
+        ("x * y + x * x", fuse(|[x, y]| x * y - x * x), &|x, y| x * y - x * x),
+        ("x + y == x", fuse(|[x, y]| (x + y).eq(x)), &|x, y| truth(x + y == x)),
+        ("x + y < x", fuse(|[x, y]| (x + y).lt(x)), &|x, y| truth(x + y < x)),
+    ];
+    let pairs: Vec<(f32, f32)> = ENDS.iter().flat_map(|&x| ENDS.map(|y| (x, y))).collect();
+    for pool in adapter::all_shared() {
+        let operand = |of: fn(&(f32, f32)) -> f32| {
+            Tensor::from_vec(pool, pairs.iter().map(of).collect::<Vec<f32>>(), [pairs.len()])
+        };
+        let (x, y) = (operand(|pair| pair.0)?, operand(|pair| pair.1)?);
+        for (name, kernel, model) in &cases {
+            let found = kernel.run([&x, &y])?.to(DType::F32)?.read_blocking::<f32>()?;
+            for (&(x, y), found) in pairs.iter().zip(found) {
+                let wanted = model(x, y);
+                let is_close = (found - wanted).abs() <= 1e-6 * wanted.abs();
+                assert!(
+                    found == wanted || found.is_nan() && wanted.is_nan() || is_close,
+                    "{name} of {x} and {y}: {found} instead of {wanted}"
+                );
+            }
+        }
+    }
     Ok(())
 }

@@ -15,10 +15,16 @@ use super::variant::{Parameters, Variant};
 use crate::ops::shader::{NUMBER, PAIRS};
 use crate::tensor::DType;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The entry point of every kernel.
 pub(super) const ENTRY: &str = "elementwise";
+
+/// Hides from compilers that a value is that of another expression. Mesa replaces `x - x` by 0 and `(x + y) - x` by y, although x may be
+/// infinite or NaN. The number of workgroups along z is 1, but only at run time.
+const OPAQUE: &str =
+    "fn opaque(x: Real, one: u32) -> Real { return bitcast<Real>(bitcast<Bits>(x) ^ Bits(one ^ 1u)); }";
 
 /// The computation of a kernel: nodes, their types, and the index of the result.
 #[derive(Debug)]
@@ -79,6 +85,10 @@ pub(super) fn kernel(steps: &Steps<'_>, variant: &Variant, parameters: &Paramete
     for function in functions(steps, variant.form) {
         line(&function);
     }
+    let lets = lets(steps, variant, parameters);
+    if lets.contains("opaque(") {
+        line(OPAQUE);
+    }
     line("@compute @workgroup_size(WORKGROUP)");
     line(&format!("fn {ENTRY}("));
     line("    @builtin(workgroup_id) workgroup: vec3<u32>,");
@@ -94,7 +104,7 @@ pub(super) fn kernel(steps: &Steps<'_>, variant: &Variant, parameters: &Paramete
             line(&store(&load(input as usize + 1, variant), variant));
         }
         _ => {
-            line(&lets(steps, variant, parameters));
+            line(&lets);
             let result = as_number(steps.result, &steps.kinds);
             line(&store(&format!("{}({result})", element(variant.written, variant.form)), variant));
         }
@@ -179,6 +189,7 @@ fn places(variant: &Variant) -> String {
 fn lets(steps: &Steps<'_>, variant: &Variant, parameters: &Parameters) -> String {
     let mut text = String::new();
     let kinds = &*steps.kinds;
+    let leaves = leaves(&steps.nodes);
     for (place, (node, kind)) in steps.nodes.iter().zip(kinds).enumerate() {
         let of = value(*kind, variant.form);
         let number = |operand: Place| converted(operand, kind.operands, kinds, variant.form);
@@ -194,7 +205,18 @@ fn lets(steps: &Steps<'_>, variant: &Variant, parameters: &Parameters) -> String
                 format!("{of}(bitcast<{}>({bits}))", kind.dtype().number())
             }
             Node::Apply(operation, operands) => {
-                let operands: Vec<_> = operands[..operation.arity].iter().map(|&operand| number(operand)).collect();
+                let operands = &operands[..operation.arity];
+                let is_real = kind.operands.number() == DType::F32;
+                let of_earlier = |index: usize| {
+                    let shared =
+                        |&earlier: &Place| !leaves[earlier as usize].is_disjoint(&leaves[operands[index] as usize]);
+                    is_real && operands[..index].iter().any(shared)
+                };
+                let operand = |(index, &operand): (usize, &Place)| {
+                    let number = number(operand);
+                    if of_earlier(index) { format!("opaque({number}, workgroups.z)") } else { number }
+                };
+                let operands: Vec<_> = operands.iter().enumerate().map(operand).collect();
                 match kind.code {
                     Some(_) => format!("{}({})", function_name(operation, *kind), operands.join(", ")),
                     None => operands.join(", "),
@@ -212,6 +234,23 @@ fn lets(steps: &Steps<'_>, variant: &Variant, parameters: &Parameters) -> String
         writeln!(text, "    let v{place}: {of} = {expression};").expect("a String takes every text");
     }
     text
+}
+
+/// Returns the inputs and constants on which each step depends.
+fn leaves(nodes: &[Node]) -> Vec<BTreeSet<Place>> {
+    let mut leaves: Vec<BTreeSet<Place>> = Vec::with_capacity(nodes.len());
+    for (place, node) in (0..).zip(nodes) {
+        let operands: &[Place] = match node {
+            Node::Input(_) | Node::Constant { .. } | Node::Foreign => &[],
+            Node::Apply(operation, operands) => &operands[..operation.arity],
+            Node::Both(x, y) | Node::Either(x, y) => &[*x, *y],
+            Node::Not(x) => &[*x],
+            Node::Select(which, this, other) => &[*which, *this, *other],
+        };
+        let own = if operands.is_empty() { Some(place) } else { None };
+        leaves.push(operands.iter().flat_map(|&operand| leaves[operand as usize].iter().copied()).chain(own).collect());
+    }
+    leaves
 }
 
 /// The element, or the four, of an input.
