@@ -51,16 +51,22 @@ impl<M: Memory> Inner<M> {
         let mut state = self.state();
         let mut failures = Vec::new();
         if let Some(host) = state.host_location(block) {
-            if let Err(error) = commands.clear(&host) {
-                failures.push(format!("{host:?} cannot be cleared: {error}"));
+            match commands.clear(&host) {
+                // No command reads the bytes on a lost device.
+                Ok(()) | Err(DeviceError::Lost { .. }) => {}
+                Err(error) => failures.push(format!("{host:?} cannot be cleared: {error}")),
             }
         }
         if vacates(&state.heap, block) {
             if let Some(place) = state.heap.active_place(block).and_then(|place| state.location_before_free(place)) {
-                if let Err(error) = commands.clear(&place) {
-                    // Stale bytes must not be exposed: the block stays active, with a pin that is never removed.
-                    failures.push(format!("{place:?} cannot be cleared and is not reused: {error}"));
-                    let _ = state.heap.pin(block);
+                match commands.clear(&place) {
+                    // No command reads the bytes on a lost device.
+                    Ok(()) | Err(DeviceError::Lost { .. }) => {}
+                    Err(error) => {
+                        // Stale bytes must not be exposed: the block stays active, with a pin that is never removed.
+                        failures.push(format!("{place:?} cannot be cleared and is not reused: {error}"));
+                        let _ = state.heap.pin(block);
+                    }
                 }
             }
         }

@@ -32,6 +32,7 @@ mod ladder;
 mod last_rungs;
 mod leaks;
 mod limits;
+mod losing;
 mod maps;
 mod marks;
 mod pressure;
@@ -48,6 +49,7 @@ mod scopes;
 mod scrub;
 mod spill;
 mod spill_faults;
+mod spill_losses;
 mod spill_programs;
 mod spill_ranges;
 #[cfg(feature = "tensor")]

@@ -146,7 +146,13 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
     ),
     (
         "blocks do not move to host memory when there is no room: nothing can wait for the device",
-        &["pool::spill::*", "pool::spill_faults::*", "pool::spill_programs::*", "pool::spill_tensors::*"],
+        &[
+            "pool::spill::*",
+            "pool::spill_faults::*",
+            "pool::spill_losses::*",
+            "pool::spill_programs::*",
+            "pool::spill_tensors::*",
+        ],
     ),
     (
         "the standard library has no clock and no sleep there",
