@@ -93,6 +93,12 @@ impl<M: Memory> Storage<M> {
         Arc::ptr_eq(self.references(), other.references())
     }
 
+    /// Returns a number that two handles have in common only if they share one block, as long as both exist.
+    #[cfg(feature = "tensor")]
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(self.references()).addr()
+    }
+
     /// Returns whether the storage belongs to a pool.
     #[cfg(feature = "tensor")]
     pub(crate) fn is_of(&self, pool: &Pool<M>) -> bool {

@@ -9,6 +9,8 @@
 
 use super::{Layout, arithmetic};
 use crate::pool::{Storage, WeakStorage};
+use rustc_hash::FxHashMap;
+use std::hash::Hash;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
@@ -101,15 +103,14 @@ impl Blocks {
             (Self::One(one), Self::One(other)) => one.is_same(other).then_some([0, 0]),
             (Self::Several(one), Self::Several(other)) if Arc::ptr_eq(one, other) => Some([0, 0]),
             _ => {
-                let pairs = self.starts().zip(self.storages()).flat_map(|(start, storage)| {
-                    let others = other.starts().zip(other.storages());
-                    others.filter_map(move |(at, other)| storage.is_same(other).then_some([start, at]))
-                });
-                pairs.into_iter().next()
+                let identities = |blocks: &Self| blocks.storages().iter().map(Storage::identity).collect::<Vec<_>>();
+                let [own, others] = first_common(&identities(self), &identities(other))?;
+                Some([self.starts().nth(own)?, other.starts().nth(others)?])
             }
         }
     }
 
+    /// Returns the first element of each block, and the end of several.
     fn starts(&self) -> impl Iterator<Item = usize> + '_ {
         match self {
             Self::One(_) => [0].iter().copied(),
@@ -123,6 +124,23 @@ impl Blocks {
             Self::Several(several) => WeakBlocks::Several(Arc::downgrade(several)),
         }
     }
+}
+
+/// Compared one by one up to this many pairs, which costs less than a table.
+const FEW_PAIRS: usize = 64;
+
+/// Returns the first key that another list has, too, and its first place in that list. O(keys of both).
+fn first_common<K: Eq + Hash>(own: &[K], others: &[K]) -> Option<[usize; 2]> {
+    let place =
+        |find: &dyn Fn(&K) -> Option<usize>| own.iter().enumerate().find_map(|(at, key)| Some([at, find(key)?]));
+    if own.len().saturating_mul(others.len()) <= FEW_PAIRS || own.len() == 1 || others.len() == 1 {
+        return place(&|key| others.iter().position(|other| other == key));
+    }
+    let mut places = FxHashMap::default();
+    for (at, key) in others.iter().enumerate() {
+        places.entry(key).or_insert(at);
+    }
+    place(&|key| places.get(key).copied())
 }
 
 impl Several {
@@ -203,8 +221,49 @@ impl Division {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::cell::Cell;
+    use std::hash::Hasher;
+
+    /// A key that counts how often it is compared.
+    struct Counted<'a>(usize, &'a Cell<usize>);
+
+    impl PartialEq for Counted<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.1.set(self.1.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    impl Eq for Counted<'_> {}
+
+    impl Hash for Counted<'_> {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+
+    #[test]
+    fn the_blocks_of_two_tensors_are_compared_about_once_each() {
+        let compared = Cell::new(0);
+        let keys = |range: Range<usize>| range.map(|key| Counted(0x1000 + 96 * key, &compared)).collect::<Vec<_>>();
+        let (own, others) = (keys(0..5000), keys(5000..9000));
+        assert_eq!(first_common(&own, &others), None);
+        assert_eq!(first_common(&own, &keys(4999..9000)), Some([4999, 0]));
+        assert_eq!(first_common(&own[..1], &keys(1..9000)), None);
+        assert!(compared.get() < 3 * 9000, "{} comparisons", compared.get());
+    }
 
     proptest! {
+        #[test]
+        fn the_first_common_block_is_that_of_all_pairs(
+            own in prop::collection::vec(0_usize..60, 0..20),
+            others in prop::collection::vec(0_usize..60, 0..20),
+        ) {
+            let pairs = (0..own.len()).flat_map(|at| (0..others.len()).map(move |other| [at, other]));
+            let wanted = pairs.into_iter().find(|&[at, other]| own[at] == others[other]);
+            prop_assert_eq!(first_common(&own, &others), wanted);
+        }
+
         #[test]
         fn blocks_cover_a_shape_without_gaps_and_fit(
             shape in prop::collection::vec(1_usize..12, 1..5),
