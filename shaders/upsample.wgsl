@@ -10,7 +10,7 @@
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
 
 fn at(plane: u32, row: u32, column: u32) -> f32 {
-    return f32(image[params.input_offset + place(plane, vec2(row, column), params.size)]);
+    return f32(image[params.input_offset + place(plane, vec2(row - first_rows().x, column), params.size)]);
 }
 
 // Exact for equal numbers; with weight 0 the result is `low`, even if `high` is NaN or infinite. Not `mix`, for which some
@@ -29,7 +29,7 @@ fn upsample(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.out);
-        let rows = taps(own.y, params.size.x, params.out.x);
+        let rows = taps(own.y + first_rows().y, heights().x, heights().y);
         let columns = taps(own.z, params.size.y, params.out.y);
         if BILINEAR {
             let upper = blend(at(own.x, rows.low, columns.low), at(own.x, rows.low, columns.high), columns.weight);

@@ -20,7 +20,8 @@ fn upsample_back(
     let step = step_of(workgroup, workgroups, local);
     if step < params.count {
         let own = split(step, params.size);
-        let rows = output_range(own.y, params.size.x, params.out.x);
+        let own_row = own.y + first_rows().x;
+        let rows = output_range(own_row, heights().x, heights().y);
         let columns = output_range(own.z, params.size.y, params.out.y);
         let part = tile_of(vec2(rows.x, columns.x), vec2(rows.y, columns.y));
         var sum = 0.0;
@@ -28,10 +29,11 @@ fn upsample_back(
             sum = f32(image[step]);
         }
         for (var row = part.first.x; row < part.end.x; row += 1u) {
-            let of_row = contribution(own.y, row, params.size.x, params.out.x);
+            let of_row = contribution(own_row, row, heights().x, heights().y);
             for (var column = part.first.y; column < part.end.y; column += 1u) {
                 let of_column = contribution(own.z, column, params.size.y, params.out.y);
-                let slope = f32(gradient[params.input_offset + place(own.x, vec2(row, column), params.out)]);
+                let at = place(own.x, vec2(row - first_rows().y, column), params.out);
+                let slope = f32(gradient[params.input_offset + at]);
                 // A gradient with weight 0 is skipped: 0 times infinity would be NaN.
                 let weight = of_row * of_column;
                 sum += select(weight * slope, 0.0, weight == 0.0);

@@ -35,7 +35,7 @@ struct Params {
     // Of convolutions: the number of groups of channels and outputs.
     groups: u32,
     dilation: vec2<u32>,
-    // Of averages without a `scale`: the range of the padded image that counts.
+    // Of averages without a `scale`: the range of the padded image that counts. Of resampling: lib/resample.wgsl.
     counted_first: vec2<u32>,
     counted_end: vec2<u32>,
 }

@@ -8,12 +8,23 @@
 // With ALIGNED corners, the centers of the first and of the last elements of both images coincide: source = at * (size
 // - 1) / (out - 1), and 0 if `out` is 1.
 //
+// The operands may be bands of rows of larger images: `counted_first` is the first row of the smaller image's band and of the other
+// one's, and `counted_end` has the heights of both images, from which positions are computed.
+//
 // Indices: the host checks that axis sizes are below 2^30. Quotients are then below 2^31, and the values in `contribution` are
 // below 4 out < 2^32, so that wrapping products are exact.
 
 const BILINEAR: bool = false;
 // Only for bilinear resampling.
 const ALIGNED: bool = false;
+
+fn first_rows() -> vec2<u32> {
+    return params.counted_first;
+}
+
+fn heights() -> vec2<u32> {
+    return params.counted_end;
+}
 
 // A 64-bit integer.
 struct U64 {

@@ -20,7 +20,10 @@ fn assert_same(found: &Tensor, wanted: &Tensor, what: &str) {
         let elements = tensor.read_blocking::<f32>().unwrap_or_else(|error| panic!("{what}: {error}"));
         elements.into_iter().map(f32::to_bits).collect()
     };
-    assert_eq!(bits(found), bits(wanted), "{what}");
+    let (found, wanted) = (bits(found), bits(wanted));
+    let differs = found.iter().zip(&wanted).position(|(found, wanted)| found != wanted);
+    let [found, wanted] = [&found, &wanted].map(|bits| differs.map(|at| f32::from_bits(bits[at])));
+    assert_eq!((differs, found), (None, wanted), "{what}");
 }
 
 #[test]
@@ -165,13 +168,14 @@ fn convolutions_of_large_images_give_what_undivided_ones_give() -> Outcome {
     })
 }
 
-/// Planes that exceed a block, in bands of rows.
+/// Planes that exceed a block, in bands of rows: pooling and resizing, and their gradients.
 #[test]
 fn planes_that_exceed_a_block_are_pooled_and_resized_in_bands() -> Outcome {
     let Some(whole) = adapter::shared() else { return Ok(()) };
     divided(2 << 10, |pool| {
         let pools = [pool, whole];
-        let x = both(pools, &[2, 3, 67, 40], 1)?;
+        let shape = [2, 3, 67, 40];
+        let x = both(pools, &shape, 1)?;
         let same = |what: &str, act: &dyn Fn(usize) -> Result<Tensor, TensorError>| -> Outcome {
             assert_same(&act(0)?, &act(1)?, what);
             Ok(())
@@ -180,21 +184,108 @@ fn planes_that_exceed_a_block_are_pooled_and_resized_in_bands() -> Outcome {
             Window::square(2),
             Window { ceil_mode: true, ..Window::new([5, 3], [3, 2], [2, 1]) },
             Window { ceil_mode: true, count_include_pad: false, ..Window::new([4, 2], [5, 1], [2, 0]) },
+            // Windows further apart than their extent: rows that none covers.
+            Window::new([2, 3], [9, 1], [1, 1]),
         ];
         for (number, window) in windows.into_iter().enumerate() {
             same(&format!("averages {number}"), &|of| x[of].avg_pool2d(window.avg()))?;
             same(&format!("largest {number}"), &|of| Ok(x[of].max_pool2d(window.max())?.0))?;
             same(&format!("places {number}"), &|of| x[of].max_pool2d(window.max())?.1.to(DType::F32))?;
+            let gradient = both(pools, x[1].avg_pool2d(window.avg())?.shape(), 2)?;
+            same(&format!("gradients of averages {number}"), &|of| {
+                gradient[of].avg_pool2d_backward(shape, window.avg())
+            })?;
+            same(&format!("gradients of the largest {number}"), &|of| {
+                let (_, places) = x[of].max_pool2d(window.max())?;
+                gradient[of].max_pool2d_backward(&places, shape, window.max())
+            })?;
         }
         let dilated = Window { dilation: [3, 1], ..Window::new([3, 2], [2, 2], [1, 0]) };
         same("places of dilated windows", &|of| x[of].max_pool2d(dilated.max())?.1.to(DType::F32))?;
-        same("a nearest neighbour", &|of| x[of].upsample_nearest([201, 50]))?;
+        for size in [[201, 50], [100, 40], [134, 80], [33, 20], [1, 30], [67, 40]] {
+            same(&format!("nearest neighbours {size:?}"), &|of| x[of].upsample_nearest(size))?;
+            if size[0] > 1 {
+                let back = |of: usize| x[of].upsample_nearest_backward(size);
+                same(&format!("gradients of nearest neighbours {size:?}"), &back)?;
+            }
+            for corners in [Corners::Outer, Corners::Centers] {
+                let what = format!("{size:?} {corners:?}");
+                same(&format!("interpolation {what}"), &|of| x[of].upsample_bilinear(size, corners))?;
+                if size[0] > 1 {
+                    let back = |of: usize| x[of].upsample_bilinear_backward(size, corners);
+                    same(&format!("gradients of an interpolation {what}"), &back)?;
+                }
+            }
+        }
         same("one image", &|of| x[of].select(0, 1)?.avg_pool2d(Window::square(3).avg()))?;
-        // The rows of other resizings depend on the whole plane.
-        let error = x[0].upsample_bilinear([134, 80], Corners::Outer).expect_err("a plane has 10 KiB");
-        assert!(matches!(error, TensorError::SeveralBlocks { operation: "upsample_bilinear", .. }), "{error}");
-        let error = x[0].upsample_nearest([100, 40]).expect_err("the factor is not whole");
-        assert!(matches!(error, TensorError::SeveralBlocks { operation: "upsample_nearest", .. }), "{error}");
+        same("a transposed image", &|of| x[of].transpose(2, 3)?.upsample_bilinear([77, 31], Corners::Outer))?;
+        // One row of the gradient takes every row of the plane.
+        let error = x[0].upsample_bilinear_backward([1, 30], Corners::Outer).expect_err("a plane has 10 KiB");
+        let refused = TensorError::SeveralBlocks { operation: "upsample_bilinear_backward", blocks: 36 };
+        assert_eq!(error, refused);
+        Ok(())
+    })
+}
+
+/// Patches of planes that exceed a block, and images of patches.
+#[test]
+fn planes_that_exceed_a_block_are_unfolded_and_folded_in_bands() -> Outcome {
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    divided(8 << 10, |pool| {
+        let pools = [pool, whole];
+        let x = both(pools, &[2, 3, 67, 40], 1)?;
+        let same = |what: &str, act: &dyn Fn(usize) -> Result<Tensor, TensorError>| -> Outcome {
+            assert_same(&act(0)?, &act(1)?, what);
+            Ok(())
+        };
+        let unfolded = [
+            Window { dilation: [3, 1], ..Window::new([3, 2], [2, 2], [1, 0]) },
+            Window::new([3, 3], [1, 1], [1, 1]),
+            Window::new([2, 1], [5, 3], [0, 0]),
+            // Windows that are in the padding.
+            Window { padding: [[9, 14], [2, 0]], ..Window::new([3, 2], [2, 1], [0, 0]) },
+        ];
+        for (number, window) in unfolded.into_iter().enumerate() {
+            same(&format!("patches {number}"), &|of| x[of].unfold(window.unfold()))?;
+            let columns = both(pools, x[1].unfold(window.unfold())?.shape(), 3)?;
+            same(&format!("images of patches {number}"), &|of| columns[of].fold([67, 40], window.unfold()))?;
+        }
+        same("patches of one image", &|of| x[of].select(0, 1)?.unfold(unfolded[1].unfold()))?;
+        same("patches of integers", &|of| {
+            x[of].mul(100)?.to(DType::I32)?.unfold(unfolded[3].unfold())?.to(DType::F32)
+        })?;
+        Ok(())
+    })
+}
+
+/// Convolutions with bands that are in the padding alone, whose zeros are multiplied.
+#[test]
+fn bands_of_convolutions_in_the_padding_alone_multiply_its_zeros() -> Outcome {
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    divided(2 << 10, |pool| {
+        let pools = [pool, whole];
+        let window = Window { padding: [[20, 31], [1, 1]], ..Window::new([2, 3], [3, 1], [0, 0]) };
+        let images = both(pools, &[1, 2, 30, 40], 1)?;
+        let weight = both(pools, &[3, 2, 2, 3], 2)?;
+        let bias = both(pools, &[3], 3)?;
+        let results = [0, 1].map(|of| images[of].conv2d(&weight[of], Some(&bias[of]), window.conv()));
+        let [result, undivided] = results;
+        let (result, undivided) = (result?, undivided?);
+        let near = |found: &Tensor, wanted: &Tensor| -> Outcome {
+            let (found, wanted) = (found.read_blocking::<f32>()?, wanted.read_blocking::<f32>()?);
+            let is_near = |(x, y): (&f32, &f32)| (x - y).abs() <= 1e-4 * y.abs().max(1.0);
+            assert!(found.len() == wanted.len() && found.iter().zip(&wanted).all(is_near), "{found:?} {wanted:?}");
+            Ok(())
+        };
+        near(&result, &undivided)?;
+        let gradients = [(&result, 0), (&undivided, 1)]
+            .map(|(result, of)| result.conv2d_backward_weight(&images[of], weight[of].shape(), window.conv()));
+        let [found, wanted] = gradients;
+        near(&found?, &wanted?)?;
+        // Infinity times zero.
+        let infinite = Tensor::full(pool, [3, 2, 2, 3], f32::INFINITY)?;
+        let result = images[0].conv2d(&infinite, None, window.conv())?;
+        assert!(result.narrow(2, 0, 3)?.read_blocking::<f32>()?.iter().all(|x| x.is_nan()));
         Ok(())
     })
 }

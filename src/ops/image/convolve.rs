@@ -3,7 +3,8 @@
 use super::super::activation::Activation;
 use super::super::launch::{check_kinds, index, iterations, loop_limit, with_gpu, workgroup_size};
 use super::super::shader::CONV2D;
-use super::blocks::{Blocks, gathered};
+use super::bands::gathered;
+use super::blocks::Blocks;
 use super::correlate::{Correlation, Finish};
 use super::correlation_kernel;
 use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};

@@ -1,5 +1,6 @@
 //! Kernels over images, (batch, channels, height, width): convolution, pooling, unfolding, and resizing.
 
+mod bands;
 mod blocks;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod convolution_tests;
@@ -95,7 +96,7 @@ struct Run<'a> {
     window: KernelWindow,
     /// The divisor of sums; 0 for the number of elements that count.
     scale: f32,
-    /// The range of the padded image that counts in an average.
+    /// The range of the padded image that counts in an average. Of resampling: the first rows of the band, and the heights.
     counted: [[usize; 2]; 2],
     /// The input, which may have an offset in its storage. All other tensors start at the start of their storages.
     input: &'a Tensor,

@@ -2,7 +2,7 @@
 
 use super::super::launch::{check_pools, index};
 use super::super::shader::{AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
-use super::blocks::{BandPiece, band_pieces, plane_pieces, under};
+use super::bands::{Band, ByPlane, back, under};
 use super::{AvgPool2d, KernelWindow, MaxPool2d, Planes, Run, shape_like};
 use crate::error::TensorError;
 use crate::tensor::{DType, Tensor, arithmetic};
@@ -38,22 +38,14 @@ impl Tensor {
         let largest = self.new_empty(&shape, self.dtype())?;
         let places = self.new_empty(&shape, DType::U32)?;
         if self.exceeds_a_block(&shape) {
-            let outputs = [&largest, &places];
-            match plane_pieces(name, self.rank() - 2, &outputs, &[self]) {
-                Ok(pieces) => {
-                    for piece in pieces {
-                        piece[2].max_pool_into(window, &piece[0], &piece[1], 0)?;
-                    }
-                }
-                Err(TensorError::SeveralBlocks { .. }) => {
-                    let needed = |windows: &Range<usize>| under(&window, planes.size[0], windows);
-                    for BandPiece { outputs, input, band, .. } in band_pieces(name, &outputs, self, 1, &needed)? {
-                        let window = KernelWindow { padding: [band.padding, window.padding[1]], ..window };
-                        let before = index(name, band.rows.start * planes.size[1])?;
-                        input.max_pool_into(window, &outputs[0], &outputs[1], before)?;
-                    }
-                }
-                Err(error) => return Err(error),
+            let needed = |windows: &Range<usize>| under(&window, planes.size[0], windows);
+            let whole = Band { rows: 0..planes.size[0], padding: window.padding[0] };
+            let (axes, outputs) = (self.rank() - 2, [&largest, &places]);
+            let by_plane = ByPlane { name, axes, outputs: &outputs, inputs: &[self], needed: &needed, whole };
+            for piece in by_plane.pieces()? {
+                let [largest, places] = &piece.outputs[..] else { continue };
+                let before = index(name, piece.band.rows.start * planes.size[1])?;
+                piece.input(0)?.max_pool_into(piece.band.window(window), largest, places, before)?;
             }
             return Ok((largest, places));
         }
@@ -111,17 +103,39 @@ impl Tensor {
             return Err(TensorError::DType { operation: name, left, right });
         }
         check_pools(name, self, places)?;
-        if self.exceeds_a_block(shape) || places.is_divided() {
-            let output = self.new_empty(shape, self.dtype())?;
-            for piece in plane_pieces(name, self.rank() - 2, &[&output], &[self, places])? {
-                piece[0].copy_(&piece[1].max_pool2d_backward(&piece[2], piece[0].shape(), options)?)?;
-            }
-            return Ok(output);
+        if !self.exceeds_a_block(shape) && !places.is_divided() {
+            return self.max_pooled_back(places, planes, out, window);
         }
-        let gradient = self.contiguous()?;
-        let places = places.whole()?;
-        let run = Run { planes, out, window, ..Run::new(name, &MAX_POOL_BACK, &gradient) };
-        run.sums(shape, &[&gradient, &places], window.windows_over(out), 0)
+        let output = self.new_empty(shape, self.dtype())?;
+        let needed = |rows: &Range<usize>| back(&window, rows, out[0]);
+        let whole = Band { rows: 0..out[0], padding: window.padding[0] };
+        let axes = self.rank() - 2;
+        let by_plane = ByPlane { name, axes, outputs: &[&output], inputs: &[self, places], needed: &needed, whole };
+        for piece in by_plane.pieces()? {
+            let (gradient, places) = (piece.input(0)?, piece.input(1)?);
+            // Places are counted from the first row of the plane. Those in earlier rows become larger than those of the band.
+            let before = index(name, piece.rows.start * planes.size[1])?;
+            let places = if before > 0 { places.sub(i64::from(before))? } else { places };
+            let planes = Planes { size: [piece.rows.len(), planes.size[1]], ..Planes::of(name, gradient.shape())? };
+            let (out, window) = ([piece.band.rows.len(), out[1]], piece.band.window(window));
+            piece.outputs[0].copy_(&gradient.max_pooled_back(&places, planes, out, window)?)?;
+        }
+        Ok(output)
+    }
+
+    /// The gradient of [`Tensor::max_pool2d`], with operands in one block each.
+    #[track_caller]
+    fn max_pooled_back(
+        &self,
+        places: &Self,
+        planes: Planes,
+        out: [usize; 2],
+        window: KernelWindow,
+    ) -> Result<Self, TensorError> {
+        let (gradient, places) = (self.contiguous()?, places.whole()?);
+        let run = Run { planes, out, window, ..Run::new("max_pool2d_backward", &MAX_POOL_BACK, &gradient) };
+        let shape = shape_like(self.shape(), planes.shape(planes.size));
+        run.sums(&shape, &[&gradient, &places], window.windows_over(out), 0)
     }
 
     /// Returns the mean of the window at each position, including the zeros of the padding unless the options exclude
@@ -134,30 +148,19 @@ impl Tensor {
     pub fn avg_pool2d(&self, options: AvgPool2d) -> Result<Self, TensorError> {
         let name = "avg_pool2d";
         let average = self.average(name, self.shape(), options)?;
-        let Average { planes, window, out, counted, .. } = average;
+        let Average { planes, window, out, .. } = average;
         let shape = shape_like(self.shape(), planes.shape(out));
         if !self.exceeds_a_block(&shape) {
             return self.contiguous()?.averages(average);
         }
         let output = self.new_empty(&shape, self.dtype())?;
-        match plane_pieces(name, self.rank() - 2, &[&output], &[self]) {
-            Ok(pieces) => {
-                for piece in pieces {
-                    piece[0].copy_(&piece[1].contiguous()?.averages(average)?)?;
-                }
-            }
-            Err(TensorError::SeveralBlocks { .. }) => {
-                let needed = |windows: &Range<usize>| under(&window, planes.size[0], windows);
-                for BandPiece { outputs, input, band, windows } in band_pieces(name, &[&output], self, 1, &needed)? {
-                    let window = KernelWindow { padding: [band.padding, window.padding[1]], ..window };
-                    // Counted from the first row of the band in the padded image.
-                    let first = windows.start * window.stride[0];
-                    let counted = counted.map(|[row, column]| [row.saturating_sub(first), column]);
-                    let of_band = Average { window, out: [windows.len(), out[1]], counted, ..average };
-                    outputs[0].copy_(&input.contiguous()?.averages(of_band)?)?;
-                }
-            }
-            Err(error) => return Err(error),
+        let needed = |windows: &Range<usize>| under(&window, planes.size[0], windows);
+        let whole = Band { rows: 0..planes.size[0], padding: window.padding[0] };
+        let axes = self.rank() - 2;
+        let by_plane = ByPlane { name, axes, outputs: &[&output], inputs: &[self], needed: &needed, whole };
+        for piece in by_plane.pieces()? {
+            let of_band = average.of_band(&piece.band, piece.rows.start, [piece.rows.len(), out[1]]);
+            piece.outputs[0].copy_(&piece.input(0)?.contiguous()?.averages(of_band)?)?;
         }
         Ok(output)
     }
@@ -181,18 +184,41 @@ impl Tensor {
     #[track_caller]
     pub fn avg_pool2d_backward(&self, input: impl AsRef<[usize]>, options: AvgPool2d) -> Result<Self, TensorError> {
         let (name, shape) = ("avg_pool2d_backward", input.as_ref());
-        let Average { planes, window, out, scale, counted } = self.average(name, shape, options)?;
+        let average = self.average(name, shape, options)?;
+        let Average { planes, window, out, .. } = average;
         self.check_shape(name, &shape_like(shape, planes.shape(out)))?;
-        if self.exceeds_a_block(shape) {
-            let output = self.new_empty(shape, self.dtype())?;
-            for piece in plane_pieces(name, self.rank() - 2, &[&output], &[self])? {
-                piece[0].copy_(&piece[1].avg_pool2d_backward(piece[0].shape(), options)?)?;
-            }
-            return Ok(output);
+        if !self.exceeds_a_block(shape) {
+            return self.averaged_back(average);
         }
+        let output = self.new_empty(shape, self.dtype())?;
+        let needed = |rows: &Range<usize>| back(&window, rows, out[0]);
+        let whole = Band { rows: 0..out[0], padding: window.padding[0] };
+        let axes = self.rank() - 2;
+        let by_plane = ByPlane { name, axes, outputs: &[&output], inputs: &[self], needed: &needed, whole };
+        for piece in by_plane.pieces()? {
+            let gradient = piece.input(0)?;
+            let planes = Planes { size: [piece.rows.len(), planes.size[1]], ..Planes::of(name, gradient.shape())? };
+            let of_band = average.of_band(&piece.band, piece.band.rows.start, [piece.band.rows.len(), out[1]]);
+            piece.outputs[0].copy_(&gradient.averaged_back(Average { planes, ..of_band })?)?;
+        }
+        Ok(output)
+    }
+
+    /// The gradient of [`Tensor::avg_pool2d`], with operands in one block each.
+    #[track_caller]
+    fn averaged_back(&self, average: Average) -> Result<Self, TensorError> {
+        let Average { planes, window, out, scale, counted } = average;
         let gradient = self.contiguous()?;
-        let run = Run { planes, out, window, scale, counted, ..Run::new(name, &AVERAGE_POOL_BACK, &gradient) };
-        run.sums(shape, &[&gradient], window.windows_over(out), 0)
+        let run = Run {
+            planes,
+            out,
+            window,
+            scale,
+            counted,
+            ..Run::new("avg_pool2d_backward", &AVERAGE_POOL_BACK, &gradient)
+        };
+        let shape = shape_like(self.shape(), planes.shape(planes.size));
+        run.sums(&shape, &[&gradient], window.windows_over(out), 0)
     }
 
     /// Checks a maximum's window: each of its positions has an element of the image.
@@ -245,6 +271,16 @@ struct Average {
     /// The divisor of all positions, or 0 for that of the places that count.
     scale: f32,
     counted: [[usize; 2]; 2],
+}
+
+impl Average {
+    /// The average of a band of windows, of which the first one has this number.
+    fn of_band(self, band: &Band, first: usize, out: [usize; 2]) -> Self {
+        // Counted from the first row of the band in the padded image.
+        let first = first * self.window.stride[0];
+        let counted = self.counted.map(|[row, column]| [row.saturating_sub(first), column]);
+        Self { window: band.window(self.window), out, counted, ..self }
+    }
 }
 
 /// Places of a window, by which its mean divides.

@@ -29,6 +29,9 @@ tables! {
     products_of_matrices, 1024: products::products, products::epilogues;
     patches_of_images, 4096: images::patches;
     pools_and_sizes_of_images, 512: images::pools, images::sizes;
+    pools_of_images_by_rows, 192: images::pools;
+    sizes_of_images_by_rows, 320: images::sizes;
+    patches_of_images_by_rows, 768: images::patches;
     lookups, 64: indices::lookups;
     views_and_copies, 64: whole::views, whole::copies, whole::items;
     new_tensors_and_optimizers, 64: whole::new, whole::steps;
