@@ -59,10 +59,6 @@ impl<M: Lose> Losing<M> {
         Self { beneath, report, at, points, is_lost, is_reported }
     }
 
-    pub(crate) const fn beneath(&self) -> &M {
-        &self.beneath
-    }
-
     /// The number of points so far.
     pub(crate) fn points(&self) -> u64 {
         self.points.load(Ordering::Relaxed)
@@ -118,7 +114,12 @@ impl<M: Lose> Memory for Losing<M> {
     }
 
     fn create_segment(&self, bytes: u64) -> Result<M::Segment, DeviceError> {
-        self.call(false, || self.beneath.create_segment(bytes))
+        self.point();
+        self.refusal(false)?;
+        let created = self.beneath.create_segment(bytes);
+        // A segment that was created is not refused: nobody would destroy it.
+        self.point();
+        created
     }
 
     fn commands(&self) -> LosingCommands<'_, M> {

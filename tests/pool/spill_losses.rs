@@ -6,7 +6,8 @@ use crate::losing::{Lose, Losing, Report};
 use crate::spill::{AdapterMapped, NoopMapped};
 use crate::subjects::{Adapter, Gl, Host, HostReadback, Noop, SEGMENT, Subject, assert_consistent, options};
 use wgpu_pool::{
-    AllocateError, DeviceError, Memory, MemoryPressure, Pool, PoolOptions, Residence, Storage, WeakStorage,
+    AllocateError, DeviceError, DeviceResources, Memory, MemoryPressure, Pool, PoolOptions, Residence, Storage,
+    WeakStorage,
 };
 
 const BLOCK: u64 = SEGMENT / 2;
@@ -149,6 +150,10 @@ fn assert_lost<M: Lose>(pool: &Pool<Losing<M>>, held: Held<Losing<M>>) {
     let (stats, spilled) = (pool.stats(), pool.spill_stats());
     assert_eq!((stats.requested.current, stats.active.current, stats.reserved.current), (0, 0, 0));
     assert_eq!((spilled.host, spilled.host_blocks, spilled.idle, spilled.kept), (0, 0, 0, 0), "{spilled:?}");
+    if M::IS_SIMULATED {
+        // A driver frees segments when it notices that their commands have ended.
+        assert_eq!(pool.memory().driver_holdings().map(|held| held.reserved), Some(0));
+    }
     assert_consistent(pool);
 }
 
