@@ -12,7 +12,7 @@ const MORE: [&str; 5] =
 const BOUNDED: [(&str, usize, &str); 30] = [
     ("src/ops/arrange.rs", 1, "sizes of an axis, whose sum was checked"),
     ("src/ops/image/bands.rs", 7, "rows and positions within the padded size, which was checked"),
-    ("src/ops/image/blocks.rs", 4, "ranges within a batch and rows"),
+    ("src/ops/image/blocks.rs", 3, "ranges within a batch and rows"),
     (
         "src/ops/image/convolve.rs",
         3,

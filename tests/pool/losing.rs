@@ -117,7 +117,7 @@ impl<M: Lose> Memory for Losing<M> {
         self.point();
         self.refusal(false)?;
         let created = self.beneath.create_segment(bytes);
-        // A segment that was created is not refused: nobody would destroy it.
+        // A segment that was created is returned, so that the pool destroys it.
         self.point();
         created
     }

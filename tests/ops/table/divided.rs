@@ -1,10 +1,17 @@
 //! The table of operations with operands and results in several blocks.
 
-use super::{check_divided, elementwise, images, indices, products, reductions, whole};
+use super::{Row, check_divided, check_once, elementwise, images, indices, products, reductions, whole};
 use crate::common::{Outcome, adapter};
+use wgpu_pool::{Pool, PoolOptions};
 
+/// Rows of the table, and the bytes of the blocks with which they run.
+type Table = (u64, fn() -> Vec<Row>);
+
+/// Defines a test of each line, and the list of all tables.
 macro_rules! tables {
     ($($test:ident, $bytes:literal: $($rows:path),*;)*) => {
+        const TABLES: &[Table] = &[$($(($bytes, $rows)),*),*];
+
         $(
             #[test]
             fn $test() -> Outcome {
@@ -37,10 +44,27 @@ tables! {
     new_tensors_and_optimizers, 64: whole::new, whole::steps;
 }
 
-/// Blocks that hold the reordered weight, which on GPUs is larger; `several_blocks.rs` divides larger images there.
+/// The bytes of blocks that hold the reordered weight, which on GPUs is larger; `several_blocks.rs` divides larger images there.
+fn for_convolutions(pool: &Pool) -> u64 {
+    let kind = pool.memory().device().adapter_info().device_type;
+    if kind == wgpu_pool::wgpu::DeviceType::Cpu { 2048 } else { 32 << 10 }
+}
+
 #[test]
 fn convolutions() -> Outcome {
-    let is_software = adapter::shared()
-        .is_some_and(|pool| pool.memory().device().adapter_info().device_type == wgpu_pool::wgpu::DeviceType::Cpu);
-    check_divided(if is_software { 2048 } else { 32 << 10 }, &images::convolutions())
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    check_divided(for_convolutions(pool), &images::convolutions())
+}
+
+/// Each operation once. With the environment variable `WGPU_BACKEND=gl`, the tests above run in every way on GL.
+#[test]
+fn every_operation_runs_on_gl() -> Outcome {
+    let Some(whole) = adapter::shared_gl() else { return Ok(()) };
+    let convolutions: Table = (for_convolutions(whole), images::convolutions);
+    for (bytes, rows) in TABLES.iter().chain([&convolutions]) {
+        let Some(gpu) = adapter::gl() else { return Ok(()) };
+        let options = PoolOptions { largest_block: Some(*bytes), ..crate::common::options() };
+        check_once(&Pool::new(gpu, options)?, &rows())?;
+    }
+    Ok(())
 }

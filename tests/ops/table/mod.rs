@@ -207,6 +207,35 @@ pub(crate) fn check_divided(bytes: u64, rows: &[Row]) -> Outcome {
     check_on(&pool, rows)
 }
 
+/// Runs rows once each, in the first dtype that the device has, with fresh operands.
+fn check_once(pool: &Pool, rows: &[Row]) -> Outcome {
+    let has = |dtype| dtype != DType::F16 || adapter::has_f16(pool);
+    for row in rows.iter().filter(|row| row.needs.is_none_or(has)) {
+        let Some(&dtype) = row.dtypes.iter().find(|&&dtype| has(dtype)) else { continue };
+        let models = models(row, dtype, &mut Random::new(1));
+        run(row, dtype, put(pool, row, dtype, &models, &|_| Place::Fresh)?, "all fresh")?;
+    }
+    Ok(())
+}
+
+/// New elements for each operand of a row.
+fn models(row: &Row, dtype: DType, random: &mut Random) -> Vec<Array<f64>> {
+    let each = row.operands.iter().enumerate();
+    each.map(|(number, operand)| elements(operand, row.dtype_of(number, dtype), random)).collect()
+}
+
+/// Creates the operands of a row.
+fn put(
+    pool: &Pool,
+    row: &Row,
+    dtype: DType,
+    models: &[Array<f64>],
+    place: &dyn Fn(usize) -> Place,
+) -> Result<Vec<Placed>, TensorError> {
+    let each = models.iter().enumerate();
+    each.map(|(number, model)| Placed::new(pool, model, row.dtype_of(number, dtype), place(number))).collect()
+}
+
 fn check_on(pool: &Pool, rows: &[Row]) -> Outcome {
     let has = |dtype| dtype != DType::F16 || adapter::has_f16(pool);
     for row in rows.iter().filter(|row| row.needs.is_none_or(has)) {
@@ -222,16 +251,9 @@ fn check_on(pool: &Pool, rows: &[Row]) -> Outcome {
 fn check_row(pool: &Pool, row: &Row, dtype: DType) -> Outcome {
     let seed = row.name.bytes().fold(dtype.bytes(), |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
     let mut random = Random::new(seed);
-    let fresh = |random: &mut Random| -> Vec<Array<f64>> {
-        let each = row.operands.iter().enumerate();
-        each.map(|(number, operand)| elements(operand, row.dtype_of(number, dtype), random)).collect()
-    };
-    let put = |models: &[Array<f64>], place: &dyn Fn(usize) -> Place| -> Result<Vec<Placed>, TensorError> {
-        let each = models.iter().enumerate();
-        each.map(|(number, model)| Placed::new(pool, model, row.dtype_of(number, dtype), place(number))).collect()
-    };
+    let put = |models: &[Array<f64>], place: &dyn Fn(usize) -> Place| put(pool, row, dtype, models, place);
     let count = row.operands.len();
-    let models = fresh(&mut random);
+    let models = models(row, dtype, &mut random);
     run(row, dtype, put(&models, &|_| Place::Fresh)?, "all fresh")?;
     for place in PLACES.into_iter().filter(|&place| place != Place::Fresh) {
         for operand in (0..count).filter(|&operand| row.suits(operand, place)) {
