@@ -258,6 +258,55 @@ fn planes_that_exceed_a_block_are_unfolded_and_folded_in_bands() -> Outcome {
     })
 }
 
+/// Convolutions and gradients whose weight exceeds a block, or whose reordered weight does: outputs or channels by themselves, and
+/// groups.
+#[test]
+fn convolutions_of_large_weights_give_what_undivided_ones_give() -> Outcome {
+    let Some(whole) = adapter::shared() else { return Ok(()) };
+    let bytes = if whole.memory().device().adapter_info().device_type == wgpu_pool::wgpu::DeviceType::Cpu {
+        8 << 10
+    } else {
+        // Kernels of GPUs reorder more outputs together.
+        64 << 10
+    };
+    let more = usize::try_from(bytes)? >> 13;
+    divided(bytes, |pool| {
+        let pools = [pool, whole];
+        for (groups, channels, outputs) in [(1, 10, 37 * more), (1, 41 * more, 5), (4, 8, 60 * more), (2, 32 * more, 6)]
+        {
+            for dtype in if groups == 4 { vec![DType::F32, DType::I32] } else { vec![DType::F32] } {
+                let window = Window { groups, ..Window::new([3, 2], [2, 1], [1, 1]) };
+                let shape = [2, channels, 5, 4];
+                let whole_numbers = |shape: &[usize], seed| -> Result<[Tensor; 2], TensorError> {
+                    let [x, y] = both(pools, shape, seed)?;
+                    Ok([x.mul(3)?.round()?.to(dtype)?, y.mul(3)?.round()?.to(dtype)?])
+                };
+                let images = whole_numbers(&shape, 1)?;
+                let weight = whole_numbers(&[outputs, channels / groups, 3, 2], 2)?;
+                let bias = whole_numbers(&[outputs], 3)?;
+                // Sums of small whole numbers are exact in any order.
+                let same = |what: &str, act: &dyn Fn(usize) -> Result<Tensor, TensorError>| -> Outcome {
+                    let what = format!("{what} of {dtype}, {groups} groups, {channels} channels, {outputs} outputs");
+                    assert_same(&act(0)?.to(DType::F32)?, &act(1)?.to(DType::F32)?, &what);
+                    Ok(())
+                };
+                same("the convolution", &|of| images[of].conv2d(&weight[of], Some(&bias[of]), window.conv()))?;
+                same("the convolution of one image", &|of| {
+                    images[of].select(0, 1)?.conv2d(&weight[of], None, window.conv())
+                })?;
+                let gradient = whole_numbers(&[2, outputs, 3, 5], 4)?;
+                same("the input gradient", &|of| {
+                    gradient[of].conv2d_backward_input(shape, &weight[of], window.conv())
+                })?;
+                same("the weight gradient", &|of| {
+                    gradient[of].conv2d_backward_weight(&images[of], weight[of].shape(), window.conv())
+                })?;
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Convolutions with bands that are in the padding alone, whose zeros are multiplied.
 #[test]
 fn bands_of_convolutions_in_the_padding_alone_multiply_its_zeros() -> Outcome {

@@ -12,7 +12,7 @@ const SLIDING: Window = Window::new([2, 2], [1, 1], [0, 0]);
 
 const FIRST_LINE: u32 = line!();
 /// Every operation that allocates, on a square f32 matrix and a view of it that is not contiguous.
-const CALLS: [Call; 58] = [
+const CALLS: [Call; 67] = [
     |pool, _, _| Tensor::empty(pool, [3], DType::U32),
     |pool, _, _| Tensor::zeros(pool, [3], DType::U32),
     |pool, _, _| Tensor::full(pool, [3], 1.0_f32),
@@ -98,6 +98,33 @@ const CALLS: [Call; 58] = [
     |_, x, _| x.reshape([1, 4, 32, 32])?.avg_pool2d(Window::square(2).avg()),
     |_, x, _| Ok(x.reshape([1, 4, 32, 32])?.max_pool2d(Window::square(2).max())?.0),
     |_, x, _| x.reshape([1, 4, 32, 32])?.upsample_bilinear([64, 32], Corners::Outer),
+    // Planes that exceed a block.
+    |_, x, _| x.reshape([1, 64, 64])?.upsample_bilinear([70, 64], Corners::Outer),
+    |_, x, _| x.reshape([1, 64, 64])?.upsample_nearest_backward([30, 33]),
+    |_, x, _| x.reshape([1, 64, 64])?.unfold(Window::square(2).unfold()),
+    |_, x, _| x.reshape([1, 4, 1024])?.fold([64, 64], Window::square(2).unfold()),
+    |_, x, _| {
+        let (largest, places) = x.reshape([1, 64, 64])?.max_pool2d(Window::square(2).max())?;
+        largest.max_pool2d_backward(&places, [1, 64, 64], Window::square(2).max())
+    },
+    |_, x, _| {
+        let averages = x.reshape([1, 64, 64])?.avg_pool2d(Window::square(2).avg())?;
+        averages.avg_pool2d_backward([1, 64, 64], Window::square(2).avg())
+    },
+    // A weight that exceeds a block.
+    |pool, x, _| {
+        let images = Tensor::zeros(pool, [1, 16, 4, 4], DType::F32)?;
+        images.conv2d(&x.reshape([64, 16, 2, 2])?, None, Window::square(2).conv())
+    },
+    |pool, x, _| {
+        let gradient = Tensor::zeros(pool, [1, 16, 2, 2], DType::F32)?;
+        gradient.conv2d_backward_input([1, 64, 4, 4], &x.reshape([16, 64, 2, 2])?, Window::square(2).conv())
+    },
+    |pool, _, _| {
+        let images = Tensor::zeros(pool, [1, 16, 4, 4], DType::F32)?;
+        let gradient = Tensor::zeros(pool, [1, 64, 2, 2], DType::F32)?;
+        gradient.conv2d_backward_weight(&images, [64, 16, 2, 2], Window::square(2).conv())
+    },
 ];
 const LAST_LINE: u32 = line!();
 

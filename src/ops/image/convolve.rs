@@ -72,8 +72,11 @@ impl Tensor {
         }
         let finish = Finish { bias, activation };
         finish.operation(name, self.dtype())?;
-        let weight = &gathered(weight)?;
         let shape = shape_like(self.shape(), convolution.output());
+        if let Some(result) = convolution.by_outputs([self, weight], bias, options, activation)? {
+            return result.reshape(&shape);
+        }
+        let weight = &gathered(weight)?;
         if self.exceeds_a_block(&shape) {
             let blocks = convolution.blocks(name, options, weight.shape());
             return blocks.convolve(&self.as_batch()?, weight, bias, activation)?.reshape(&shape);
@@ -146,6 +149,9 @@ impl Tensor {
         let convolution = Convolution::new(name, input, weight.shape(), options)?;
         check_kinds(name, self, weight)?;
         self.check_shape(name, &shape_like(input, convolution.output()))?;
+        if let Some(result) = convolution.gradient_by_channels([self, weight], options)? {
+            return result.reshape(input);
+        }
         let weight = &gathered(weight)?;
         if self.exceeds_a_block(input) {
             let blocks = convolution.blocks(name, options, weight.shape());
@@ -197,6 +203,9 @@ impl Tensor {
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
         if [planes.batch, windows, outputs, lines].contains(&0) {
             return Self::zeros(&self.pool(), weight, self.dtype());
+        }
+        if let Some(result) = convolution.weight_gradient_by_outputs([self, input], options)? {
+            return Ok(result);
         }
         if self.exceeds_a_block(input.shape()) || input.is_divided() {
             let blocks = convolution.blocks(name, options, weight);
@@ -253,7 +262,7 @@ impl Convolution {
         Blocks { name, options, window: self.window, images, result: self.output(), weight }
     }
 
-    fn output(&self) -> [usize; 4] {
+    pub(super) fn output(&self) -> [usize; 4] {
         [self.planes.batch, self.outputs, self.out[0], self.out[1]]
     }
 

@@ -20,6 +20,7 @@ mod special_tests;
 mod tests;
 mod weight_gradient;
 mod weight_kernel;
+mod weight_parts;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as forced_correlation};
