@@ -3,7 +3,10 @@
 use crate::common::{Outcome, adapter};
 use crate::spill::AdapterMapped;
 use crate::subjects::{Subject, assert_consistent, options};
-use wgpu_pool::{AdamW, AdamWParameter, DType, DeviceError, Gpu, KernelError, Pool, PoolOptions, Residence, Tensor};
+use wgpu_pool::{
+    AdamW, AdamWParameter, Conv2d, Corners, DType, DeviceError, Gpu, KernelError, MaxPool2d, Padding, Pool,
+    PoolOptions, RepeatOptions, Residence, Tensor, Unfold,
+};
 
 const SIZE: usize = 64;
 /// The bytes of a matrix of the tests.
@@ -50,6 +53,48 @@ fn a_program_over_more_than_fits_computes_the_same_bits() -> Outcome {
         let stats = pool.spill_stats();
         assert!(stats.blocks_out > 6 && stats.blocks_in > 6 && stats.stalls > 6, "{name}: {stats:?}");
         assert_consistent(&pool);
+    }
+    Ok(())
+}
+
+/// A step on images of which each plane exceeds a block of 4 KiB.
+fn step(pool: &Pool, seed: u64) -> Result<Vec<u32>, Box<dyn std::error::Error>> {
+    let x = Tensor::randn(pool, [2, 2, 65, 41], seed)?;
+    let resized = x.upsample_bilinear([101, 33], Corners::Outer)?;
+    let window = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ..MaxPool2d::new(3) };
+    let (largest, places) = resized.max_pool2d(window)?;
+    let gradient = largest.max_pool2d_backward(&places, resized.shape(), window)?;
+    let folded = x.unfold(Unfold::new(2))?.fold([65, 41], Unfold::new(2))?;
+    let sums = gradient.upsample_bilinear_backward([65, 41], Corners::Outer)?.add(&folded)?.softmax(3)?;
+    let weight = Tensor::randn(pool, [3, 2, 3, 3], seed + 1)?;
+    let convolved = x.conv2d(&weight, None, Conv2d { padding: Padding::all(1), ..Conv2d::default() })?.amax([1])?;
+    let mut found = sums.read_blocking::<f32>()?;
+    found.extend(convolved.read_blocking::<f32>()?);
+    Ok(found.into_iter().map(f32::to_bits).collect())
+}
+
+#[test]
+fn operations_in_bands_compute_the_same_bits_in_less_memory_and_in_planned_steps() -> Outcome {
+    let divided = PoolOptions { largest_block: Some(4 << 10), smallest_segment: Some(16 << 10), ..options() };
+    let Some(gpu) = adapter::gpu() else { return Ok(()) };
+    let pool = Pool::new(gpu, divided.clone())?;
+    let (_, predicted) = pool.dry_run(|| step(&pool, 0).map(drop))?;
+    let wanted = (0..4).map(|seed| step(&pool, seed)).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(predicted.requested_peak().bytes, pool.stats().requested.peak);
+    let limit = Some(pool.stats().reserved.peak / 3);
+    for gpu in devices() {
+        let name = wgpu_pool::DeviceResources::name(&gpu);
+        let pool = Pool::new(gpu, PoolOptions { limit, spill: Some(u64::MAX), ..divided.clone() })?;
+        let planned = pool.repeat(RepeatOptions::default());
+        for (seed, wanted) in (0..).zip(&wanted) {
+            let found = if seed == 0 { step(&pool, seed) } else { planned.run(|| step(&pool, seed))? };
+            assert!(&found? == wanted, "{name}: step {seed} has other bits");
+            assert_consistent(&pool);
+        }
+        assert!(pool.spill_stats().blocks_out > 20, "{name}: {:?}", pool.spill_stats());
+        drop(planned);
+        pool.trim();
+        assert_eq!((pool.stats().requested.current, pool.spill_stats().host), (0, 0), "{name}");
     }
     Ok(())
 }
