@@ -171,7 +171,12 @@ impl<M: Memory> Inner<M> {
             self.begin_climb(&mut effort);
             match self.climb_once(requested, sizing, before, &effort) {
                 Err(AllocateError::OutOfMemory(_)) if self.may_climb_again(requested, &mut effort) => {}
-                result => return result,
+                Err(error) => {
+                    // The loss of the device may have been noticed meanwhile, by another thread.
+                    self.memory.check()?;
+                    return Err(error);
+                }
+                served => return served,
             }
         }
     }

@@ -225,3 +225,55 @@ fn an_adapter_lost_inside_moves_leaves_consistent_places() -> Outcome {
     lost_at_every_point::<Adapter>(Report::AtOnce, 20)?;
     lost_at_every_point::<Gl>(Report::AtOnce, 20)
 }
+
+/// Threads with competing working sets, until each of them has got the loss.
+fn lost_with_threads<S: Subject>(at: u64)
+where
+    S::Memory: Lose + Send + Sync,
+    Storage<Losing<S::Memory>>: Send + Sync,
+    Pool<Losing<S::Memory>>: Send + Sync,
+{
+    let Some(memory) = S::memory() else { return };
+    let options = PoolOptions { limit: Some(2 * SEGMENT), spill: Some(u64::MAX), ..options() };
+    let pool = Pool::new(Losing::new(memory, Report::AtOnce, at), options).expect("the options suit every memory");
+    let mut held = Held { storages: Vec::new(), weak: Vec::new() };
+    for _ in 0..8 {
+        stamped(&pool, &mut held, BLOCK).expect("the device is lost later");
+    }
+    std::thread::scope(|scope| {
+        for (thread, storages) in held.storages.chunks(2).enumerate() {
+            scope.spawn(move || {
+                let [first, second] = storages else { panic!("there are two for each thread") };
+                // A thread that is behind gets the loss at a later command.
+                for round in 0..100_000 {
+                    let outcome = match (thread + round) % 4 {
+                        0 => first.copy_to(second),
+                        1 => second.offload().and_then(|()| second.prefetch()),
+                        2 => read(first).map(drop),
+                        _ => stamp(second, 7),
+                    };
+                    match outcome {
+                        Ok(()) | Err(DeviceError::InUse { .. }) => {}
+                        error => return is_lost("a command of a thread", error),
+                    }
+                }
+                panic!("no command of thread {thread} got the loss");
+            });
+        }
+    });
+    assert!(pool.memory().is_lost());
+    assert_lost(&pool, held);
+}
+
+#[test]
+fn threads_whose_blocks_move_all_get_the_loss() {
+    watchdog::guarded("threads on a lost device", || {
+        // The last ones are late, so that the threads' commands compete for a while.
+        for at in [150, 151, 190, 233, 300, 500, 801, 4000, 8000] {
+            lost_with_threads::<Host>(at);
+            lost_with_threads::<HostReadback>(at);
+            lost_with_threads::<NoopMapped>(at);
+            lost_with_threads::<Noop>(at);
+        }
+    });
+}

@@ -156,7 +156,9 @@ impl<M: Memory> Inner<M> {
     }
 
     /// Called after a climb that ended with an out-of-memory error. Returns whether another climb may succeed: with more
-    /// blocks in host memory, or after other threads have recorded their commands.
+    /// blocks in host memory, after other threads with older claims have recorded their commands, or after the moves of other
+    /// threads, younger ones too: a block that is being read back, and the location of a block that is about to return, cannot be
+    /// moved out.
     pub(in crate::pool) fn may_climb_again(&self, requested: NonZeroU64, effort: &mut Effort) -> bool {
         let state = self.state();
         let Some(spilling) = &state.spilling else { return false };
@@ -166,7 +168,7 @@ impl<M: Memory> Inner<M> {
             effort.extra = effort.extra.saturating_mul(2).max(state.heap.block_size(requested));
             return true;
         }
-        if effort.waits <= PATIENCE && spilling.has_older_claims(effort.claim) {
+        if effort.waits <= PATIENCE && spilling.others_move() {
             effort.waits += 1;
             drop(state);
             pause();

@@ -45,10 +45,11 @@
 //!
 //! # What waits for what
 //! No lock is held while anything waits. Claims replace a lock: while a thread returns the blocks of a command, other
-//! threads do not move them out. If two claims conflict, the older one wins, so one thread always makes progress; the
-//! younger one waits for at most [`PATIENCE`] steps, and then ignores other threads' claims, because the older thread may
-//! be waiting for a callback of the younger. A claim does not block claims of the same thread: a callback that records a
-//! command may move out a block of the command below it on the call stack, which then returns the block again.
+//! threads do not move them out. If two claims conflict, the older one wins, so one thread always makes progress. A thread
+//! that finds no block to move out waits for the others, for at most [`PATIENCE`] steps: for an older claim, or while a
+//! younger one moves a block. It then ignores other threads' claims, because the older thread may be waiting for a callback
+//! of the younger. A claim does not block claims of the same thread: a callback that records a command may move out a block
+//! of the command below it on the call stack, which then returns the block again.
 //!
 //! Locks are acquired in the order of `device/gpu/mod.rs`. The data of this module belongs to the heap's lock.
 //!
@@ -258,10 +259,10 @@ impl<S: Clone> Spilling<S> {
         })
     }
 
-    /// Returns whether another thread has a claim that precedes the claim `own`.
-    fn has_older_claims(&self, own: Option<u64>) -> bool {
+    /// Returns whether another thread has a claim, so that it may be returning blocks, or reads a block back.
+    fn others_move(&self) -> bool {
         let this_thread = std::thread::current().id();
-        self.claims.iter().any(|claim| claim.thread != this_thread && own.is_none_or(|own| claim.number < own))
+        !self.transit.is_empty() || self.claims.iter().any(|claim| claim.thread != this_thread)
     }
 }
 
