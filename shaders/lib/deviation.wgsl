@@ -9,7 +9,8 @@
 @group(0) @binding(3) var<storage, read_write> half_rests: array<f32>;
 @group(0) @binding(4) var<storage, read_write> means: array<f32>;
 
-const MOST: f32 = 3.40282347e+38;
+// The largest finite number. Browsers refuse a literal above it, also one that is rounded to it.
+const MOST: f32 = 3.4028234e38;
 
 var<private> mean: vec4<f32>;
 var<private> error_of_mean: vec4<f32>;

@@ -1,21 +1,26 @@
-//! A rule of WGSL's grammar that naga does not enforce, and browsers do: which binary operators may stand together without
-//! parentheses.
+//! Rules of WGSL that naga does not enforce, and browsers do: which binary operators may stand together without parentheses, and
+//! which numbers there are.
 //!
 //! - The operands of `|`, `&`, `^`, `<<` and `>>` are unary expressions. Only an operator of the first three may be repeated.
 //! - `&&` and `||` are not mixed.
 //! - Comparisons have no comparisons as operands.
+//! - No number with a decimal point or exponent is above the largest of f32 (of f16, with the suffix `h`), not even one that would be
+//!   rounded to it. A number without a suffix may be larger if it is not converted to f32, which no kernel needs.
 
-/// Checks that no text between two delimiters mixes operators that WGSL does not mix.
+/// Checks that no text between two delimiters mixes operators that WGSL does not mix, and that no number is too large.
 ///
 /// # Errors
-/// The operators, and the line that they end on.
+/// The operators, and the line that they end on; or the number, and its line.
 pub(super) fn check(wgsl: &str) -> Result<(), String> {
     let mut levels: Vec<Vec<&str>> = vec![Vec::new()];
     let mut ends_operand = false;
     for Token { text, kind, line } in tokens(wgsl) {
         let check = |operators: &[&str]| rule(operators).map_err(|problem| format!("line {line}: {problem}"));
         match kind {
-            Kind::Operand => ends_operand = true,
+            Kind::Operand => {
+                magnitude(text).map_err(|problem| format!("line {line}: {problem}"))?;
+                ends_operand = true;
+            }
             // An operator without an operand before it has one operand.
             Kind::Operator if ends_operand => {
                 levels.last_mut().expect("the outermost level is never removed").push(text);
@@ -41,6 +46,18 @@ pub(super) fn check(wgsl: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Checks that an operand is not a decimal number above the largest of its type. naga rounds first and compares afterwards.
+fn magnitude(operand: &str) -> Result<(), String> {
+    let is_hexadecimal = operand.starts_with("0x") || operand.starts_with("0X");
+    // Whole numbers with the suffix `i` or `u` are none of f64's, and names neither.
+    let digits = operand.strip_suffix(['f', 'h']).unwrap_or(operand);
+    let Some(number) = digits.parse::<f64>().ok().filter(|_| starts_number(operand) && !is_hexadecimal) else {
+        return Ok(());
+    };
+    let (dtype, largest) = if operand.ends_with('h') { ("f16", 65504.0) } else { ("f32", f64::from(f32::MAX)) };
+    if number <= largest { Ok(()) } else { Err(format!("{operand} exceeds {largest:e}, the largest {dtype}")) }
 }
 
 /// Checks the operators of one level between two delimiters.
@@ -285,9 +302,33 @@ mod tests {
         assert_eq!(check(text), Ok(()));
     }
 
+    #[test]
+    fn numbers_that_are_rounded_to_the_largest_are_found() {
+        for wrong in ["3.40282347e+38", "3.4028235e38", "3.4028235e38f", "-3.41e38", "65519.0h", "7e4h", "1e400"] {
+            let text = format!("fn f() {{\n    let x = {wrong};\n}}\n");
+            assert!(check(&text).is_err_and(|problem| problem.contains("line 2: ")), "{wrong}");
+        }
+        for right in [
+            "3.4028234e38",
+            "-3.4028234e38f",
+            "65504.0h",
+            "65519.0",
+            "0x1.fffffep+127",
+            "0x7fffffff",
+            "4294967295u",
+            "inf",
+        ] {
+            assert_eq!(check(&format!("fn f() {{ let x = {right}; }}")), Ok(()), "{right}");
+        }
+        assert_eq!("3.4028234e38".parse(), Ok(f32::MAX));
+    }
+
     /// The reason for this file.
     #[test]
     fn naga_accepts_what_the_grammar_does_not() {
+        let text = "const MOST: f32 = 3.40282347e+38;";
+        assert!(naga::front::wgsl::parse_str(text).is_ok());
+        assert!(check(text).is_err());
         let text = "fn f(a: u32, b: u32, c: u32) -> u32 { return a | b & c + b << c; }";
         assert!(naga::front::wgsl::parse_str(text).is_ok());
         assert!(check(text).is_err());
