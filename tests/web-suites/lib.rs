@@ -9,7 +9,16 @@
 
 /// The tests that cannot run in a browser: a reason, and patterns of names in which `*` matches any text.
 pub const EXCLUDED: &[(&str, &[&str])] = &[
-    ("there is no GL in a browser", &["pool::*::gl::*"]),
+    (
+        "there is no GL in a browser",
+        &[
+            "ops::table::divided::every_operation_runs_on_gl",
+            "ops::table::special::*_on_gl",
+            "pool::*::gl::*",
+            "pool::driver::on_gl_*",
+            "pool::fuzz::*_on_gl",
+        ],
+    ),
     ("no block moves to host memory in a browser", &["pool::*::spilling_*::*"]),
     (
         "a device without a driver is not one of a browser: `adapter` is tested instead",
