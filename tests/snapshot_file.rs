@@ -383,7 +383,7 @@ fn invalid_files_are_refused_with_the_violated_invariant() -> Outcome {
         ),
         (|file| file["stats"]["holes"] = json!(7), "counter `holes` is 7, and the segments and blocks sum to 1"),
         (
-            |file| file["events"][1]["time"] = json!(1_u64 << 53),
+            |file| file["events"][1]["requested"] = json!(1_u64 << 53),
             "event 1 has a number above 2^53 - 1, which a viewer cannot represent exactly",
         ),
     ];
@@ -403,6 +403,21 @@ fn invalid_files_are_refused_with_the_violated_invariant() -> Outcome {
     ] {
         let text = refusal(change)?;
         assert!(text.starts_with("not a snapshot file: "), "{text}");
+    }
+    Ok(())
+}
+
+// From 2^53 ns on, after 104 days, viewers round times.
+#[test]
+fn the_history_of_an_old_pool_is_read_and_exported() -> Outcome {
+    for time in [1_u64 << 53, u64::MAX] {
+        let file = modified(|file| file["events"][1]["time"] = json!(time))?;
+        let snapshot = Snapshot::from_json(&file.to_string())?;
+        assert_eq!(snapshot.events[1].time, time);
+        assert_eq!(snapshot.to_json(), Snapshot::from_json(&snapshot.to_json())?.to_json());
+        assert!(snapshot.to_chrome_trace().contains("\"ts\""));
+        assert!(snapshot.to_memory_viz_json()?.contains("time_us"));
+        assert!(!snapshot.to_memory_viz_pickle()?.is_empty());
     }
     Ok(())
 }

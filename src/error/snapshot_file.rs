@@ -140,7 +140,7 @@ pub enum SnapshotFileError {
         /// The sum over the segments and blocks.
         sum: u64,
     },
-    /// A number of an event is 2^53 or more, so a viewer cannot represent it exactly.
+    /// A size or an offset of an event is 2^53 or more, so a viewer cannot represent it exactly.
     #[error("event {event} has a number above 2^53 - 1, which a viewer cannot represent exactly")]
     Event {
         /// The event's index in the file, counted from 0.

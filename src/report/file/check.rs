@@ -130,10 +130,11 @@ fn check_plan(number: usize, plan: &PlanSnapshot) -> Result<(), SnapshotFileErro
 }
 
 fn check_event(place: usize, event: &EventSnapshot) -> Result<(), SnapshotFileError> {
-    let &EventSnapshot { time, offset, size, requested, to, .. } = event;
+    // Times above 2^53 ns, those of a pool of more than 104 days, are rounded by such programs, which changes no order.
+    let &EventSnapshot { offset, size, requested, to, .. } = event;
     let ends = [Some(offset), to.map(|(_, offset)| offset)].into_iter().flatten();
     let mut ends = ends.map(|offset| offset.checked_add(size));
-    let fits = ends.all(|end| end.is_some_and(|end| end < EXACT)) && time < EXACT && requested < EXACT;
+    let fits = ends.all(|end| end.is_some_and(|end| end < EXACT)) && requested < EXACT;
     if fits { Ok(()) } else { Err(SnapshotFileError::Event { event: place }) }
 }
 

@@ -43,10 +43,7 @@ impl Snapshot {
         let name = format!("wgpu-pool on {}", self.memory);
         let mut events = vec![instant("process_name", "M", 0.0, Arguments::Name { name })];
         for (event, memory_use) in timeline(self) {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a file's times are below 2^53, and other histories' are young"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "times are rounded from 2^53 ns on, which are 104 days")]
             let ts = event.time as f64 / 1000.0;
             let name = match event.kind {
                 EventKind::Allocate | EventKind::Free => None,
