@@ -528,3 +528,39 @@ fn every_kernel_multiplies_the_weight_by_the_zeros_of_the_padding() -> Result<()
     }
     Ok(())
 }
+
+// In integers, so that the results are equal. Software drivers choose another kernel before.
+#[test]
+fn convolutions_with_one_tap_are_products_of_matrices() -> Result<(), TensorError> {
+    let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
+    let numbers = |seed: i32, shape: [usize; 4]| {
+        let count = i32::try_from(arithmetic::elements(&shape)).expect("few elements");
+        Tensor::from_vec(&pool, (0..count).map(|at| (at * 7 + seed) % 23 - 11).collect::<Vec<i32>>(), shape)
+    };
+    let images = numbers(1, [3, 18, 5, 7])?.narrow(1, 1, 16)?.contiguous()?;
+    for weight in [numbers(5, [19, 16, 1, 1])?, numbers(5, [16, 19, 1, 1])?.transpose(0, 1)?] {
+        let kernel = [1, 1];
+        let window = KernelWindow { kernel, stride: [1, 1], dilation: [1, 1], padding: [[0, 0]; 2], ceil_mode: false };
+        let (size, written) = ([5, 7], [5, 7]);
+        let (name, batch, groups, channels, outputs) = ("test", 3, 1, 16, 19);
+        for is_gradient in [false, true] {
+            let sums = super::correlate::Correlation {
+                name,
+                batch,
+                groups,
+                channels,
+                outputs,
+                size,
+                written,
+                window,
+                is_gradient,
+            };
+            assert!(sums.is_matrix_product(super::correlate::Finish::NONE));
+            let weight = if is_gradient { weight.transpose(0, 1)? } else { weight.clone() };
+            let found = sums.multiplied(&images, &weight)?.read_blocking::<i32>()?;
+            let wanted = forced::with(Kernel::Narrow, || sums.run(&images, &weight, super::correlate::Finish::NONE))?;
+            assert_eq!(found, wanted.read_blocking::<i32>()?, "gradient: {is_gradient}");
+        }
+    }
+    Ok(())
+}
