@@ -17,6 +17,9 @@ const MOST_NESTING: usize = if SMALL { 100 } else { 1000 };
 const MOST_OPERATORS: usize = if SMALL { 250 } else { 1000 };
 /// The largest number of declarations in a module. Each may refer to the next, and compiling takes quadratic time.
 const MOST_DECLARATIONS: usize = if SMALL { 1000 } else { 4000 };
+/// The largest number of statements of a function: its semicolons, its blocks, and the commas of its `case` clauses. naga takes
+/// quadratic time for them, in debug builds 4 s for as many assignments to a buffer as this, 20 s for 40,000.
+const MOST_STATEMENTS: usize = if SMALL { 1 << 12 } else { 1 << 14 };
 /// The largest number of words of a declaration with all names replaced by their declarations: more than any text has without this.
 const MOST_WORDS: usize = if SMALL { 1 << 19 } else { 1 << 22 };
 /// The largest value of a `@size` or `@align` attribute in bytes: naga 30 adds these without checking for overflow. More than any
@@ -80,6 +83,9 @@ pub(super) fn check_text(wgsl: &str) -> Result<(), KernelError> {
     if found.declarations > MOST_DECLARATIONS {
         return above(&format!("{} declarations are", found.declarations), MOST_DECLARATIONS);
     }
+    if found.statements > MOST_STATEMENTS {
+        return above(&format!("{} statements of one function are", found.statements), MOST_STATEMENTS);
+    }
     let words = expansion::words(wgsl);
     if words > MOST_WORDS {
         return above(
@@ -117,6 +123,7 @@ struct Scan {
     nesting: usize,
     operators: usize,
     declarations: usize,
+    statements: usize,
     attribute: u64,
 }
 
@@ -132,7 +139,9 @@ impl Scan {
         let mut scan = Self::default();
         // The number of `else` branches in the current chain, for each open bracket.
         let mut chains = vec![0_usize];
-        let (mut depth, mut operators) = (0, 0);
+        let (mut depth, mut operators, mut statements) = (0, 0, 0);
+        // Open round and square brackets: their commas separate no values of `case` clauses.
+        let mut lists = 0_usize;
         let mut last = [Token::Symbol(' '); 3];
         for token in tokens(wgsl) {
             let after_block = last[2] == Token::Symbol('}');
@@ -171,8 +180,17 @@ impl Scan {
                 }
                 _ => {}
             }
+            match token {
+                Token::Symbol('(' | '[') => lists += 1,
+                Token::Symbol(')' | ']') => lists = lists.saturating_sub(1),
+                Token::Symbol(';' | '{') => statements += 1,
+                Token::Symbol(',') if lists == 0 => statements += 1,
+                _ => {}
+            }
+            scan.statements = scan.statements.max(statements);
             if chains.len() == 1 && matches!(token, Token::Symbol(';' | '}')) {
                 scan.declarations += 1;
+                statements = 0;
             }
             scan.nesting = scan.nesting.max(depth);
             scan.operators = scan.operators.max(operators);
@@ -280,6 +298,14 @@ mod tests {
         refused(&format!("x{}", ".y".repeat(MOST_OPERATORS + 1)), "operators of one expression");
         check_text(&"array(1, 2), x = 1; ".repeat(MOST_DECLARATIONS / 2)).expect("within");
         refused(&"const a = b;".repeat(MOST_DECLARATIONS + 1), "declarations");
+        let body = |statement: &str, count: usize| format!("fn f() {{ {} }} ", statement.repeat(count));
+        for (statement, counted) in [("x = 1;", 1), ("if x { x = f(1, 2); }", 2), ("case 1, 2, 3: { y[a, b] = 1; }", 4)]
+        {
+            // The block of the function is counted, too.
+            let most = (MOST_STATEMENTS - 1) / counted;
+            check_text(&body(statement, most).repeat(2)).expect("within, in each function");
+            refused(&body(statement, most + 1), "statements of one function are above the limit");
+        }
         let twice = |levels: usize| {
             let structs = (0..levels).map(|level| format!("struct S{} {{ a: S{level}, b: S{level} }} ", level + 1));
             let functions = (0..levels).map(|level| format!("fn f{}() {{ f{level}(); f{level}(); }} ", level + 1));

@@ -47,11 +47,11 @@ impl Pool {
     /// Tensors are the storage variables of group 0, from binding 0 on, all declared `var<storage, read_write>`. Scalar
     /// parameters are the members of one `var<uniform>` at group 1, binding 0.
     ///
-    /// Limits of the text: 1 MiB, 1,000 nested brackets and `else` branches, 1,000 operators in an expression, and
-    /// 4,000 declarations; on the web and on 32-bit targets 128 KiB, 100, 250 and 1,000. A declaration with the
-    /// structures and functions that it uses, each as often as it is used, has at most 4 Mi words (512 Ki). On a
-    /// software driver, conditions and loops may be nested up to 64 deep. The shader is compiled on a separate thread with a large
-    /// stack, for which this call waits; a panic of the compiler is returned as an error.
+    /// Limits of the text: 1 MiB, 1,000 nested brackets and `else` branches, 1,000 operators in an expression,
+    /// 4,000 declarations, and 16,384 statements in a function; on the web and 32-bit targets 128 KiB, 100, 250, 1,000 and
+    /// 4,096. A declaration with the structures and functions that it uses, each as often as it is used, has at most 4 Mi words
+    /// (512 Ki). On a software driver, conditions and loops may be nested up to 64 deep. The shader is compiled on a separate
+    /// thread with a large stack, for which this call waits; a panic of the compiler is returned as an error.
     ///
     /// # Errors
     /// [`KernelError::Compile`] with naga's message and the source line, or the limit that the text exceeds;

@@ -15,6 +15,10 @@ use wgpu::WasmNotSendSync;
 /// The number of consecutive callback results of `true` without effect after which a request fails.
 const MAX_INEFFECTIVE_CALLS: u32 = 16;
 
+/// The number of threads that may be inside the callback at the same time. A callback may wait for a thread that allocates, whose
+/// request may call the callback again: without a bound, there would be a new thread in each call.
+const MAX_THREADS_INSIDE: usize = 64;
+
 /// The severity of a memory warning, for [`Pool::pressure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemoryPressure {
@@ -106,7 +110,8 @@ impl<M: Memory> Pool<M> {
     ///
     /// The pool holds no lock during the call. The callback may allocate, drop, compact, trim, change the limit, set
     /// another callback, or panic; a panic unwinds to the caller of [`Pool::allocate`]. A request that fails inside the
-    /// callback does not call it again on the same thread. Several threads may be inside the callback at the same time.
+    /// callback does not call it again on the same thread. Up to 64 threads may be inside the callback at the same time; a
+    /// request of another thread meanwhile fails without a call. So a callback may wait for a thread that allocates.
     ///
     /// The callback is called repeatedly while it returns `true`. After 16 consecutive calls that neither lowered the
     /// pool's allocated bytes nor raised its limit, the request fails.
@@ -185,13 +190,14 @@ impl<M: Memory> Pool<M> {
         }
     }
 
-    /// Calls the callback. Returns false if there is none or if this thread is inside it.
+    /// Calls the callback. Returns false if there is none, if this thread is inside it, or if too many threads are.
     fn relieve(&self, error: &OutOfMemory) -> bool {
         let this_thread = std::thread::current().id();
         let act = {
             let mut state = self.inner.state();
             let Some(act) = state.callback.act.clone() else { return false };
-            if state.callback.inside.contains(&this_thread) {
+            let inside = &state.callback.inside;
+            if inside.len() >= MAX_THREADS_INSIDE || inside.contains(&this_thread) {
                 return false;
             }
             state.callback.inside.push(this_thread);

@@ -160,6 +160,28 @@ fn reserved_memory_serves_the_next_request<S: Subject>(memory: S::Memory) -> Out
 }
 
 #[test]
+fn a_callback_may_wait_for_a_thread_whose_request_calls_it() -> Outcome {
+    let calls = watchdog::guarded("callbacks that wait for threads", || {
+        let pool = Pool::new(HostMemory::default(), limited(SEGMENT)).expect("the options suit");
+        let live = pool.allocate(SEGMENT).expect("there is room");
+        pool.set_pressure_callback(|pool, _| {
+            let pool = pool.clone();
+            std::thread::spawn(move || pool.allocate(SEGMENT).is_ok()).join().expect("no thread panics")
+        });
+        let calls = [(); 2].map(|()| {
+            pool.allocate(SEGMENT).expect_err("nothing was freed");
+            pool.remedies().callbacks
+        });
+        drop(live);
+        pool.allocate(SEGMENT).expect("no thread is inside the callback any more");
+        pool.clear_pressure_callback();
+        calls
+    });
+    assert_eq!(calls, [64, 128]);
+    Ok(())
+}
+
+#[test]
 fn concurrent_callbacks_do_not_block_each_other() -> Outcome {
     let callbacks = watchdog::guarded("four threads in the callback", || {
         let pool = Pool::new(HostMemory::default(), limited(SEGMENT)).expect("the options suit");

@@ -50,6 +50,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::last_rungs::a_limit_that_changes_while_threads_grow_the_pool_holds",
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_and_are_never_refused",
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_without_compaction",
+            "pool::pressure::a_callback_may_wait_for_a_thread_whose_request_calls_it",
             "pool::pressure::concurrent_callbacks_do_not_block_each_other",
             "pool::repeat::a_step_in_a_step_and_a_step_of_another_thread_are_refused",
             "pool::repeat::a_run_that_loses_its_arena_to_another_thread_goes_on",
