@@ -103,55 +103,20 @@ struct Token<'a> {
     line: usize,
 }
 
-/// The longest first.
-const SYMBOLS: [(&str, Kind); 43] = {
-    use Kind::{Close, Open, Operator, Separator};
-    [
-        ("<<=", Separator),
-        (">>=", Separator),
-        ("<<", Operator),
-        (">>", Operator),
-        ("<=", Operator),
-        (">=", Operator),
-        ("==", Operator),
-        ("!=", Operator),
-        ("&&", Operator),
-        ("||", Operator),
-        ("->", Separator),
-        ("++", Separator),
-        ("--", Separator),
-        ("+=", Separator),
-        ("-=", Separator),
-        ("*=", Separator),
-        ("/=", Separator),
-        ("%=", Separator),
-        ("&=", Separator),
-        ("|=", Separator),
-        ("^=", Separator),
-        ("(", Open),
-        ("[", Open),
-        (")", Close),
-        ("]", Close),
-        ("<", Operator),
-        (">", Operator),
-        ("+", Operator),
-        ("-", Operator),
-        ("*", Operator),
-        ("/", Operator),
-        ("%", Operator),
-        ("&", Operator),
-        ("|", Operator),
-        ("^", Operator),
-        ("!", Operator),
-        ("~", Operator),
-        ("{", Separator),
-        ("}", Separator),
-        (";", Separator),
-        (",", Separator),
-        (":", Separator),
-        ("=", Separator),
-    ]
-};
+/// Returns the length and the kind of the longest operator or delimiter at the start of a text. Other characters have no meaning here.
+fn symbol(rest: &str) -> (usize, Kind) {
+    match rest.as_bytes() {
+        [b'<', b'<', b'=', ..] | [b'>', b'>', b'=', ..] => (3, Kind::Separator),
+        [b'<', b'<', ..] | [b'>', b'>', ..] | [b'&', b'&', ..] | [b'|', b'|', ..] => (2, Kind::Operator),
+        [b'<' | b'>' | b'=' | b'!', b'=', ..] => (2, Kind::Operator),
+        [b'-', b'>', ..] | [b'+', b'+', ..] | [b'-', b'-', ..] => (2, Kind::Separator),
+        [b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^', b'=', ..] => (2, Kind::Separator),
+        [b'(' | b'[', ..] => (1, Kind::Open),
+        [b')' | b']', ..] => (1, Kind::Close),
+        [b'<' | b'>' | b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'!' | b'~', ..] => (1, Kind::Operator),
+        _ => (rest.chars().next().map_or(0, char::len_utf8), Kind::Separator),
+    }
+}
 
 /// Words that stand before an expression.
 const BEFORE: [&str; 9] = ["return", "if", "while", "switch", "case", "else", "break", "const_assert", "in"];
@@ -164,15 +129,16 @@ fn tokens(wgsl: &str) -> Vec<Token<'_>> {
     let (mut at, mut line) = (0, 1);
     while let Some(first) = wgsl[at..].chars().next() {
         let rest = &wgsl[at..];
-        let comment = match rest.get(..2) {
-            Some("//") => rest.find('\n').unwrap_or(rest.len()),
-            Some("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+        let skipped = match rest.as_bytes() {
+            [b'/', b'/', ..] => rest.find('\n').unwrap_or(rest.len()),
+            [b'/', b'*', ..] => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            [b'.', ..] if !starts_number(rest) => 1,
+            _ if first.is_whitespace() || first == '@' => first.len_utf8(),
             _ => 0,
         };
-        if comment > 0 || first.is_whitespace() || first == '@' || first == '.' && !starts_number(rest) {
-            let length = comment.max(first.len_utf8());
-            line += rest[..length].matches('\n').count();
-            at += length;
+        if skipped > 0 {
+            line += rest.as_bytes()[..skipped].iter().filter(|&&byte| byte == b'\n').count();
+            at += skipped;
             continue;
         }
         let (length, kind) = if starts_number(rest) {
@@ -181,9 +147,7 @@ fn tokens(wgsl: &str) -> Vec<Token<'_>> {
             let length = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
             (length, if BEFORE.contains(&&rest[..length]) { Kind::Separator } else { Kind::Operand })
         } else {
-            let found = SYMBOLS.iter().find(|(symbol, _)| rest.starts_with(symbol));
-            // Tokens of other characters have no meaning here.
-            found.map_or((first.len_utf8(), Kind::Separator), |(symbol, kind)| (symbol.len(), *kind))
+            symbol(rest)
         };
         let (mut text, mut kind) = (&rest[..length], kind);
         let after_name = tokens.last().is_some_and(|last| {
