@@ -51,7 +51,7 @@ pub enum MaxBatchError<E> {
     #[error("this thread is already in a dry run of this pool: end it before the search starts")]
     Nested,
     /// The program failed for a reason other than a lack of memory.
-    #[error("the program failed with n = {n}, and no request was refused")]
+    #[error("the program failed with n = {n}, and no request was refused: {error}")]
     Program {
         /// The number for which the program failed.
         n: usize,

@@ -67,7 +67,8 @@ pub enum KernelError {
     },
     /// The device cannot bind the view at its start.
     #[error(
-        "binding {binding} `{name}`: the view starts {offset} bytes into its memory, not a multiple of {alignment}"
+        "binding {binding} `{name}`: the view starts {offset} bytes into its memory, not a multiple of {alignment}: pass \
+         a copy (`copied`)"
     )]
     Unaligned {
         /// The binding.

@@ -112,7 +112,7 @@ pub enum TensorError {
         limit: usize,
     },
     /// The tensor has no such axis. The axes of shape [n, m] are 0 and 1, or −2 and −1.
-    #[error("{operation}: axis {axis} is not one of the {} of shape {shape:?}", shape.len())]
+    #[error("{operation}: axis {axis} is outside of shape {shape:?}, {}", valid_axes(operation, shape.len()))]
     Axis {
         /// The operation.
         operation: &'static str,
@@ -156,6 +156,18 @@ pub enum TensorError {
         start: usize,
         /// Number of indices.
         length: usize,
+        /// The axis's size.
+        size: usize,
+    },
+    /// The axis has no such index.
+    #[error("{operation}: index {index} is outside of axis {axis}, which holds {size}")]
+    Index {
+        /// The operation.
+        operation: &'static str,
+        /// The axis.
+        axis: usize,
+        /// The index as given; negative indices are counted from the end.
+        index: i64,
         /// The axis's size.
         size: usize,
     },
@@ -204,8 +216,8 @@ pub enum TensorError {
     /// A kernel window has no position on the image, or a position without an element of the image; or a size, a stride or a
     /// dilation is 0. Pairs of numbers are (height, width).
     #[error(
-        "{operation}: a kernel of {kernel:?} with stride {stride:?}, dilation {dilation:?} and padding {padding:?} does not \
-         fit images of {size:?}"
+        "{operation}: a kernel of {kernel:?} with stride {stride:?}, dilation {dilation:?} and padding {padding:?} {}",
+        window_problem(*size, *kernel, *stride, *dilation, **padding)
     )]
     KernelWindow {
         /// The operation.
@@ -234,7 +246,9 @@ pub enum TensorError {
         groups: usize,
     },
     /// The strides do not permit a view of this shape; make the tensor contiguous first.
-    #[error("reshape: a tensor of shape {shape:?} and strides {strides:?} has no view of shape {wanted:?}")]
+    #[error(
+        "reshape: a tensor of shape {shape:?} and strides {strides:?} has no view of shape {wanted:?}: call `contiguous` first"
+    )]
     NotViewable {
         /// The tensor's shape.
         shape: Vec<usize>,
@@ -272,7 +286,9 @@ pub enum TensorError {
         operation: &'static str,
     },
     /// The output overlaps an input, or elements of the output overlap each other.
-    #[error("{operation}: the output overlaps {other}: use the form that returns a new tensor")]
+    #[error(
+        "{operation}: the output overlaps {other}: use the form that returns a new tensor, or pass a copy (`copied`)"
+    )]
     Overlap {
         /// The operation.
         operation: &'static str,
@@ -322,6 +338,40 @@ pub enum TensorError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+/// The axes that an operation takes for a tensor of this rank. A new axis has one place more than the tensor has axes.
+fn valid_axes(operation: &str, rank: usize) -> String {
+    match rank + usize::from(operation == "unsqueeze") {
+        0 => "which has no axes".to_owned(),
+        1 => "whose only axis is 0 or -1".to_owned(),
+        axes if axes > rank => format!("where the places of a new axis are 0 to {rank}, or -{axes} to -1"),
+        axes => format!("whose axes are 0 to {}, or -{axes} to -1", axes - 1),
+    }
+}
+
+/// The reason why a kernel window has no result on images of a size. `padding` is that before and after each axis.
+fn window_problem(
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    padding: [[usize; 2]; 2],
+) -> String {
+    if [kernel, stride, dilation].concat().contains(&0) {
+        return "is not defined: kernel, stride and dilation have to be 1 or more".to_owned();
+    }
+    let fits = |axis: usize| {
+        let extent = (kernel[axis] - 1).checked_mul(dilation[axis]).and_then(|steps| steps.checked_add(1));
+        let padded = padding[axis].iter().try_fold(size[axis], |sum, &side| sum.checked_add(side));
+        matches!((extent, padded), (Some(extent), Some(padded)) if extent <= padded)
+    };
+    if (0..2).all(fits) {
+        return format!(
+            "has a position with all taps in the padding on images of {size:?}: reduce the padding or the dilation"
+        );
+    }
+    format!("does not fit images of {size:?}")
 }
 
 #[cfg(test)]

@@ -92,7 +92,11 @@ impl Layout {
             let Ok(before) = &view else { return };
             view = self.axis(name, number).and_then(|axis| {
                 let size = self.shape[axis];
-                let (start, end) = range.resolve(size).ok_or_else(|| range.error(name, axis, 1, size))?;
+                let error = || match is_dropped {
+                    true => range.index_error(name, axis, size),
+                    false => range.error(name, axis, 1, size),
+                };
+                let (start, end) = range.resolve(size).ok_or_else(error)?;
                 if is_dropped {
                     dropped.push(axis);
                 }
@@ -110,8 +114,8 @@ impl Tensor {
     /// step 1. Negative indices are counted from the end. Axes without an index are complete. Copies nothing.
     ///
     /// # Errors
-    /// [`TensorError::Axis`] for more indices than axes; [`TensorError::Slice`] if an axis has no such index, or if a range
-    /// exceeds the axis or ends before its start, where PyTorch would truncate the range.
+    /// [`TensorError::Axis`] for more indices than axes; [`TensorError::Index`] if an axis has no such index;
+    /// [`TensorError::Slice`] if a range exceeds the axis or ends before its start, where PyTorch would truncate the range.
     ///
     /// # Examples
     ///

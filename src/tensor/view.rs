@@ -79,6 +79,11 @@ impl Given {
         (start <= end && end <= size).then_some((start, end))
     }
 
+    /// The error of an index, in place of a range, that the axis does not have.
+    pub(super) fn index_error(self, operation: &'static str, axis: usize, size: usize) -> TensorError {
+        TensorError::Index { operation, axis, index: self.start.unwrap_or(0), size }
+    }
+
     pub(crate) fn error(self, operation: &'static str, axis: usize, step: usize, size: usize) -> TensorError {
         let (start, end) = (self.start.unwrap_or(0), self.end.unwrap_or(i64::try_from(size).unwrap_or(i64::MAX)));
         let end = end.saturating_add(i64::from(self.is_inclusive));
@@ -170,11 +175,11 @@ impl Tensor {
     /// `torch.select`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`]; [`TensorError::Slice`] if the axis has no such index.
+    /// [`TensorError::Axis`]; [`TensorError::Index`] if the axis has no such index.
     pub fn select(&self, axis: impl Into<Axis>, index: impl Into<Axis>) -> Result<Self, TensorError> {
         let axis = self.layout.axis("select", axis)?;
         let (given, size) = (Given::one(index.into()), self.layout.shape[axis]);
-        let (start, end) = given.resolve(size).ok_or_else(|| given.error("select", axis, 1, size))?;
+        let (start, end) = given.resolve(size).ok_or_else(|| given.index_error("select", axis, size))?;
         self.view(self.layout.narrow(axis, start, end - start)?).squeeze(axis)
     }
 

@@ -350,7 +350,9 @@ fn what_does_not_fit_an_image_is_refused() -> Outcome {
         let flat = Tensor::zeros(pool, [1, 1, 0, 4], DType::F32)?;
         let wide = Window::new([2; 2], [2; 2], [1; 2]);
         assert!(matches!(flat.avg_pool2d(wide.avg()), Err(TensorError::KernelWindow { .. })));
-        assert!(matches!(image.upsample_nearest([0, 2]), Err(TensorError::Empty { .. })));
+        let sizes = image.upsample_nearest([0, 2]).map(drop);
+        assert_eq!(sizes, Err(TensorError::Zero { operation: "upsample_nearest", argument: "size" }));
+        assert!(matches!(flat.upsample_nearest([2, 2]), Err(TensorError::Empty { .. })));
         let integers = Tensor::zeros(pool, [1, 1, 4, 4], DType::I32)?;
         assert!(matches!(integers.avg_pool2d(Window::square(2).avg()), Err(TensorError::NotDefined { .. })));
         let none = Tensor::zeros(pool, [0, 2, 4, 4], DType::F32)?;

@@ -170,10 +170,14 @@ fn options_that_fit_no_image_are_refused_with_numbers() -> Outcome {
                   [5, 5]";
     refused(x.conv2d(&weight([4, 6, 3, 3])?, None, wide), wanted);
     let none = Conv2d { dilation: [0, 1], ..Conv2d::default() };
-    assert!(matches!(x.conv2d(&weight([4, 6, 3, 3])?, None, none), Err(TensorError::KernelWindow { .. })));
+    let wanted = "conv2d: a kernel of [3, 3] with stride [1, 1], dilation [0, 1] and padding [[0, 0], [0, 0]] is not defined: kernel, \
+                  stride and dilation have to be 1 or more";
+    refused(x.conv2d(&weight([4, 6, 3, 3])?, None, none), wanted);
     // Windows that lie within the padding alone, or whose taps step over the image.
     let padded = MaxPool2d { padding: [2, 0], ..MaxPool2d::new(3) };
-    assert!(matches!(x.max_pool2d(padded), Err(TensorError::KernelWindow { .. })));
+    let wanted = "max_pool2d: a kernel of [3, 3] with stride [3, 3], dilation [1, 1] and padding [[2, 2], [0, 0]] has a position with \
+                  all taps in the padding on images of [5, 5]: reduce the padding or the dilation";
+    refused(x.max_pool2d(padded), wanted);
     let over = MaxPool2d { padding: [3, 0], dilation: [6, 1], ..MaxPool2d::new(2) };
     assert!(matches!(x.max_pool2d(over), Err(TensorError::KernelWindow { .. })));
     let own = AvgPool2d { padding: [2, 0], count_include_pad: false, ..AvgPool2d::new(3) };

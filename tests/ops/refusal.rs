@@ -41,7 +41,10 @@ fn shapes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
     refused(x.expand([2, 4]), "expand: shapes [2, 3] and [2, 4] do not match");
     refused(x.expand([3]), "expand: shapes [2, 3] and [3] do not match");
     refused(x.permute([0]), "permute: axes [0] are not all 2 of shape [2, 3]");
-    refused(x.t()?.reshape([6]), "reshape: a tensor of shape [3, 2] and strides [1, 3] has no view of shape [6]");
+    refused(
+        x.t()?.reshape([6]),
+        "reshape: a tensor of shape [3, 2] and strides [1, 3] has no view of shape [6]: call `contiguous` first",
+    );
     refused(Tensor::from_slice(&pool, &[1.0_f32; 5], [2, 3]), "5 elements were given for shape [2, 3], which holds 6");
     assert_usable(&pool, 2)
 }
@@ -50,25 +53,31 @@ fn shapes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
 fn axes_and_ranges_that_are_not_there_are_refused() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let x = Tensor::zeros(&pool, [2, 3], DType::F32)?;
-    refused(x.sum([2]), "sum: axis 2 is not one of the 2 of shape [2, 3]");
-    refused(x.mean_keepdim([0, 5]), "mean: axis 5 is not one of the 2 of shape [2, 3]");
+    refused(x.sum([2]), "sum: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
+    refused(x.mean_keepdim([0, 5]), "mean: axis 5 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
     refused(x.sum([1, 0, 1]), "sum: axis 1 is named twice");
     refused(x.permute([0, 0]), "permute: axis 0 is named twice");
-    refused(x.permute([0, 2]), "permute: axis 2 is not one of the 2 of shape [2, 3]");
-    refused(x.transpose(0, 2), "transpose: axis 2 is not one of the 2 of shape [2, 3]");
-    refused(x.sum(-3), "sum: axis -3 is not one of the 2 of shape [2, 3]");
+    refused(x.permute([0, 2]), "permute: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
+    refused(x.transpose(0, 2), "transpose: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
+    refused(x.sum(-3), "sum: axis -3 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
     refused(x.sum([1, -1]), "sum: axis -1 is named twice");
     let last = i64::try_from(usize::MAX).unwrap_or(i64::MAX);
-    refused(x.amax(usize::MAX), &format!("amax: axis {last} is not one of the 2 of shape [2, 3]"));
+    refused(
+        x.amax(usize::MAX),
+        &format!("amax: axis {last} is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1"),
+    );
     let scalar = x.sum(..)?;
-    refused(scalar.sum(1), "sum: axis 1 is not one of the 0 of shape []");
+    refused(scalar.sum(1), "sum: axis 1 is outside of shape [], which has no axes");
     refused(scalar.sum([0, -1]), "sum: axis -1 is named twice");
-    refused(scalar.narrow(0, 0, 1), "narrow: axis 0 is not one of the 0 of shape []");
-    refused(x.narrow(2, 0, 1), "narrow: axis 2 is not one of the 2 of shape [2, 3]");
+    refused(scalar.narrow(0, 0, 1), "narrow: axis 0 is outside of shape [], which has no axes");
+    refused(x.narrow(2, 0, 1), "narrow: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
     refused(x.narrow(1, 2, 2), "narrow: 2..4 is outside of axis 1, which holds 3");
     let end = usize::MAX;
     refused(x.narrow(1, end, 2), &format!("narrow: {end}..{end} is outside of axis 1, which holds 3"));
-    refused(Tensor::zeros(&pool, [3], DType::F32)?.t(), "transpose: axis 1 is not one of the 1 of shape [3]");
+    refused(
+        Tensor::zeros(&pool, [3], DType::F32)?.t(),
+        "transpose: axis 1 is outside of shape [3], whose only axis is 0 or -1",
+    );
     assert_usable(&pool, 2)
 }
 
@@ -104,25 +113,34 @@ fn outputs_that_overlap_an_input_or_themselves_are_refused() -> Outcome {
     let (top, bottom) = (x.narrow(0, 0, 2)?, x.narrow(0, 1, 2)?);
     refused(
         top.add_scaled_(&bottom, 1),
-        "add_scaled_: the output overlaps an input: use the form that returns a new tensor",
+        "add_scaled_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
-    refused(top.copy_(&bottom), "copy_: the output overlaps an input: use the form that returns a new tensor");
+    refused(
+        top.copy_(&bottom),
+        "copy_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
+    );
     refused(
         x.add_scaled_(&x.t()?, 1),
-        "add_scaled_: the output overlaps an input: use the form that returns a new tensor",
+        "add_scaled_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
-    refused(x.copy_(&x.t()?), "copy_: the output overlaps an input: use the form that returns a new tensor");
+    refused(
+        x.copy_(&x.t()?),
+        "copy_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
+    );
     refused(
         x.add_scaled_(&x.narrow(0, 0, 1)?, 1),
-        "add_scaled_: the output overlaps an input: use the form that returns a new tensor",
+        "add_scaled_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
     let wide = Tensor::full(&pool, [1], 1)?.expand([3])?;
     let other = Tensor::full(&pool, [3], 1)?;
     refused(
         wide.add_scaled_(&other, 1),
-        "add_scaled_: the output overlaps itself: use the form that returns a new tensor",
+        "add_scaled_: the output overlaps itself: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
-    refused(wide.copy_(&other), "copy_: the output overlaps itself: use the form that returns a new tensor");
+    refused(
+        wide.copy_(&other),
+        "copy_: the output overlaps itself: use the form that returns a new tensor, or pass a copy (`copied`)",
+    );
     assert_eq!(x.read_blocking::<i32>()?, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_usable(&pool, 3)
 }

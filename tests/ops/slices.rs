@@ -54,12 +54,12 @@ fn parts_that_are_not_there_are_refused_with_numbers() -> Outcome {
     let before = -5;
     refused(x.slice(-1, 1..=before, 1), "slice: 1..-4 by 1 is no range of axis 1, which holds 3");
     refused(x.slice(1, .., 0), "slice: 0..3 by 0 is no range of axis 1, which holds 3");
-    refused(x.slice(2, .., 1), "slice: axis 2 is not one of the 2 of shape [2, 3]");
+    refused(x.slice(2, .., 1), "slice: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
     let far = i64::MAX;
     refused(x.slice(0, far..=far, 1), &format!("slice: {far}..{far} by 1 is no range of axis 0, which holds 2"));
     refused(x.slice(0, i64::MIN.., 1), &format!("slice: {}..2 by 1 is no range of axis 0, which holds 2", i64::MIN));
-    refused(x.select(0, 2), "select: 2..3 by 1 is no range of axis 0, which holds 2");
-    refused(x.select(0, -3), "select: -3..-2 by 1 is no range of axis 0, which holds 2");
+    refused(x.select(0, 2), "select: index 2 is outside of axis 0, which holds 2");
+    refused(x.select(0, -3), "select: index -3 is outside of axis 0, which holds 2");
     refused(x.split(0, 1), "split: the size is 0; it has to be 1 or more");
     refused(x.chunk(0, 1), "chunk: the number of chunks is 0; it has to be 1 or more");
     refused(x.split_with_sizes(&[1, 1], 1), "split_with_sizes: shapes [1, 1] and [3] do not match");
@@ -67,9 +67,15 @@ fn parts_that_are_not_there_are_refused_with_numbers() -> Outcome {
         x.split_with_sizes(&[usize::MAX, 4], 1),
         &format!("split_with_sizes: shapes [{}, 4] and [3] do not match", usize::MAX),
     );
-    refused(x.unsqueeze(3), "unsqueeze: axis 3 is not one of the 2 of shape [2, 3]");
-    refused(x.unsqueeze(-4), "unsqueeze: axis -4 is not one of the 2 of shape [2, 3]");
-    refused(x.squeeze(2), "squeeze: axis 2 is not one of the 2 of shape [2, 3]");
+    refused(
+        x.unsqueeze(3),
+        "unsqueeze: axis 3 is outside of shape [2, 3], where the places of a new axis are 0 to 2, or -3 to -1",
+    );
+    refused(
+        x.unsqueeze(-4),
+        "unsqueeze: axis -4 is outside of shape [2, 3], where the places of a new axis are 0 to 2, or -3 to -1",
+    );
+    refused(x.squeeze(2), "squeeze: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
     refused(x.flatten(1..4), "flatten: 1..4 by 1 is no range of axis 0, which holds 2");
     refused(Tensor::stack(&[], 0), "stack: the number of tensors is 0; it has to be 1 or more");
     refused(Tensor::stack(&[&x, &x.t()?], 0), "stack: shapes [2, 3] and [3, 2] do not match");
@@ -154,10 +160,10 @@ fn an_index_of_several_axes_is_a_chain_of_selections_and_slices() -> Outcome {
     same(x.i((1..2, 1..2)), x.narrow(0, 1, 1)?.narrow(1, 1, 1))?;
     same(x.i((.., 1, ..))?.i((.., 1)), x.select(1, 1)?.select(1, 1))?;
     assert_eq!(x.i((.., 3..))?.shape(), [2, 0, 4, 5]);
-    refused(x.i((0, 3)), "i: 3..4 by 1 is no range of axis 1, which holds 3");
-    refused(x.i((0, .., -5)), "i: -5..-4 by 1 is no range of axis 2, which holds 4");
+    refused(x.i((0, 3)), "i: index 3 is outside of axis 1, which holds 3");
+    refused(x.i((0, .., -5)), "i: index -5 is outside of axis 2, which holds 4");
     refused(x.i((.., 2..4)), "i: 2..4 by 1 is no range of axis 1, which holds 3");
-    refused(x.i((0, 0, 0, 0, 0)), "i: axis 4 is not one of the 4 of shape [2, 3, 4, 5]");
-    refused(Tensor::zeros(pool, [], DType::I32)?.i(0), "i: axis 0 is not one of the 0 of shape []");
+    refused(x.i((0, 0, 0, 0, 0)), "i: axis 4 is outside of shape [2, 3, 4, 5], whose axes are 0 to 3, or -4 to -1");
+    refused(Tensor::zeros(pool, [], DType::I32)?.i(0), "i: axis 0 is outside of shape [], which has no axes");
     Ok(())
 }

@@ -50,9 +50,9 @@ impl Tensor {
     /// `torch.nn.functional.interpolate(size, mode="nearest")`.
     ///
     /// # Errors
-    /// [`TensorError::Dimensions`] unless there are three or four dimensions, [`TensorError::Empty`] for images without elements,
-    /// [`TensorError::NotDefined`] for integers, [`TensorError::TooManyElements`] for an axis of 2^30 elements or more; as
-    /// [`Tensor::empty`].
+    /// [`TensorError::Dimensions`] unless there are three or four dimensions, [`TensorError::Zero`] for a size of 0,
+    /// [`TensorError::Empty`] for images without elements, [`TensorError::NotDefined`] for integers,
+    /// [`TensorError::TooManyElements`] for an axis of 2^30 elements or more; as [`Tensor::empty`].
     #[track_caller]
     pub fn upsample_nearest(&self, size: [usize; 2]) -> Result<Self, TensorError> {
         self.resampled("upsample_nearest", AS_IT_IS, size)
@@ -198,7 +198,10 @@ impl Tensor {
     fn check_sizes(&self, name: &'static str, size: [usize; 2]) -> Result<Planes, TensorError> {
         self.check_real(name)?;
         let planes = Planes::of(name, self.shape())?;
-        if planes.size.contains(&0) || size.contains(&0) {
+        if size.contains(&0) {
+            return Err(TensorError::Zero { operation: name, argument: "size" });
+        }
+        if planes.size.contains(&0) {
             return Err(TensorError::Empty { operation: name, shape: self.shape().to_vec() });
         }
         for axis in planes.size.into_iter().chain(size) {
