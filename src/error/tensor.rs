@@ -29,6 +29,18 @@ pub enum TensorError {
         /// The right dtype, or the required dtype.
         right: &'static str,
     },
+    /// A tensor of indices or classes has another dtype than the operation takes.
+    #[error("{operation}: {argument} of dtype {dtype}, where {wanted} is needed: convert with `to`")]
+    IndexDType {
+        /// The operation.
+        operation: &'static str,
+        /// The argument: `index`, `targets` or `places`.
+        argument: &'static str,
+        /// Its dtype.
+        dtype: &'static str,
+        /// The dtypes that the operation takes.
+        wanted: &'static str,
+    },
     /// An integer is beyond the range of the dtype to which it is converted.
     #[error("{operation}: {value} is beyond the range of {dtype}")]
     Scalar {

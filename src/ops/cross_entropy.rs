@@ -47,7 +47,7 @@ impl Tensor {
     /// after waiting for the device. f16 is computed in f32, in a copy of the logits, and rounded once.
     ///
     /// # Errors
-    /// [`TensorError::Shape`], [`TensorError::DType`] unless targets are u32 or i32, [`TensorError::NotDefined`] of integers for
+    /// [`TensorError::Shape`], [`TensorError::IndexDType`] unless targets are u32 or i32, [`TensorError::NotDefined`] of integers for
     /// logits or weights, [`TensorError::Argument`] unless the label smoothing is from 0 to 1, [`TensorError::Pools`]; as
     /// [`Tensor::empty`].
     ///
@@ -120,8 +120,8 @@ impl Classification {
             }
         }
         if targets.dtype().is_floating_point() {
-            let (left, right) = (targets.dtype().name(), DType::U32.name());
-            return Err(TensorError::DType { operation: name, left, right });
+            let dtype = targets.dtype().name();
+            return Err(TensorError::IndexDType { operation: name, argument: "targets", dtype, wanted: "u32 or i32" });
         }
         if !(0.0..=1.0).contains(&smoothing) {
             let (argument, value) = ("label_smoothing", Number(smoothing.into()));

@@ -37,13 +37,19 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Axis`], [`TensorError::Shape`] if the index has another rank or is larger along another axis,
-    /// [`TensorError::DType`] unless it is u32, [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::IndexDType`] unless it is u32, [`TensorError::Pools`]; as [`Tensor::empty`].
     #[track_caller]
     pub fn gather(&self, axis: impl Into<Axis>, index: &Self) -> Result<Self, TensorError> {
         let name = "gather";
-        let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
-            return self.reshape([1])?.gather(0, &index.of_scalar()?)?.reshape(index.shape());
-        };
+        match self.layout().axis_or_scalar(name, axis)? {
+            Some(axis) => self.gathered(name, axis, index),
+            None => self.reshape([1])?.gathered(name, 0, &index.of_scalar()?)?.reshape(index.shape()),
+        }
+    }
+
+    /// Gathers elements for the operation `name`, which errors have.
+    #[track_caller]
+    fn gathered(&self, name: &'static str, axis: usize, index: &Self) -> Result<Self, TensorError> {
         self.check_index(name, axis, index)?;
         let output = self.new_empty(index.shape(), self.dtype())?;
         if self.elements() == 0 {
@@ -63,17 +69,18 @@ impl Tensor {
     /// along axis 0 `torch.nn.functional.embedding`.
     ///
     /// # Errors
-    /// [`TensorError::Axis`], [`TensorError::Shape`] if the index has a higher rank, or for a scalar not exactly one element,
-    /// [`TensorError::DType`] unless the index is u32, [`TensorError::Pools`]; as [`Tensor::empty`].
+    /// [`TensorError::Axis`], [`TensorError::Dimensions`] if the index has a higher rank, [`TensorError::Shape`] if an index into a
+    /// scalar has not exactly one element, [`TensorError::IndexDType`] unless the index is u32, [`TensorError::Pools`]; as
+    /// [`Tensor::empty`].
     #[track_caller]
     pub fn index_select(&self, axis: impl Into<Axis>, index: &Self) -> Result<Self, TensorError> {
         let name = "index_select";
         let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
             let index = self.index_into_scalar(name, index)?;
-            return self.reshape([1])?.gather(0, &index)?.reshape([]);
+            return self.reshape([1])?.gathered(name, 0, &index)?.reshape([]);
         };
         let all = self.index_of_slices(name, axis, index)?;
-        self.gather(axis, &all)
+        self.gathered(name, axis, &all)
     }
 
     /// Adds the elements of `source` to the elements that the index selects along an axis, in place: the gradient of
@@ -88,8 +95,14 @@ impl Tensor {
     pub fn scatter_add_(&self, axis: impl Into<Axis>, index: &Self, source: &Self) -> Result<(), TensorError> {
         let name = "scatter_add_";
         let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
-            return self.reshape([1])?.scatter_add_(0, &index.of_scalar()?, &source.of_scalar()?);
+            return self.reshape([1])?.scatter_added(name, 0, &index.of_scalar()?, &source.of_scalar()?);
         };
+        self.scatter_added(name, axis, index, source)
+    }
+
+    /// Adds elements for the operation `name`, which errors have.
+    #[track_caller]
+    fn scatter_added(&self, name: &'static str, axis: usize, index: &Self, source: &Self) -> Result<(), TensorError> {
         check_kinds(name, self, source)?;
         self.check_index(name, axis, index)?;
         self.check_writable(name)?;
@@ -104,7 +117,7 @@ impl Tensor {
         if self.dtype() != number {
             // Each element is rounded once, not after each addition.
             let table = self.to(number)?;
-            table.scatter_add_(axis, index, &source.to(number)?)?;
+            table.scatter_added(name, axis, index, &source.to(number)?)?;
             return self.copy_(&table);
         }
         let source = source.in_other_storage_than(self)?;
@@ -122,10 +135,10 @@ impl Tensor {
         let name = "index_add_";
         let Some(axis) = self.layout().axis_or_scalar(name, axis)? else {
             let index = self.index_into_scalar(name, index)?;
-            return self.reshape([1])?.scatter_add_(0, &index, &source.of_scalar()?);
+            return self.reshape([1])?.scatter_added(name, 0, &index, &source.of_scalar()?);
         };
         let all = self.index_of_slices(name, axis, index)?;
-        self.scatter_add_(axis, &all, source)
+        self.scatter_added(name, axis, &all, source)
     }
 
     /// A scalar with one dimension, as a view; another tensor as it is.
@@ -148,8 +161,8 @@ impl Tensor {
             [] => 1,
             [count] => count,
             _ => {
-                let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
-                return Err(TensorError::Shape { operation: name, left, right });
+                let shape = index.shape().to_vec();
+                return Err(TensorError::Dimensions { operation: name, wanted: "0 or 1", shape });
             }
         };
         let mut shape = self.shape().to_vec();
@@ -162,8 +175,8 @@ impl Tensor {
     fn check_index(&self, name: &'static str, axis: usize, index: &Self) -> Result<(), TensorError> {
         check_pools(name, self, index)?;
         if index.dtype() != DType::U32 {
-            let (left, right) = (index.dtype().name(), DType::U32.name());
-            return Err(TensorError::DType { operation: name, left, right });
+            let dtype = index.dtype().name();
+            return Err(TensorError::IndexDType { operation: name, argument: "index", dtype, wanted: "u32" });
         }
         let fits = |(other, (&own, &wanted)): (usize, (&usize, &usize))| other == axis || wanted <= own;
         let pairs = self.shape().iter().zip(index.shape()).enumerate();

@@ -102,9 +102,27 @@ fn what_does_not_fit_an_index_is_refused() -> Outcome {
         assert!(matches!(table.gather(2, &index(&[3, 4])?), Err(TensorError::Axis { .. })));
         assert!(matches!(table.gather(0, &index(&[3, 5])?), Err(TensorError::Shape { .. })));
         assert!(matches!(table.gather(0, &index(&[3])?), Err(TensorError::Shape { .. })));
-        assert!(matches!(table.gather(0, &table), Err(TensorError::DType { .. })));
-        assert!(matches!(table.index_select(0, &index(&[1, 1])?), Err(TensorError::Shape { .. })));
-        assert!(matches!(table.scatter_add_(0, &index(&[2, 4])?, &table), Err(TensorError::Shape { .. })));
+        // Errors name the operation that the program called, also where another one does the work.
+        let refused = |found: Result<(), TensorError>, text: &str| {
+            assert_eq!(found.map_err(|error| error.to_string()), Err(text.into()));
+        };
+        let of_dtype = ": index of dtype f32, where u32 is needed: convert with `to`";
+        let floats = table.select(1, 0)?;
+        refused(table.gather(0, &table).map(drop), &format!("gather{of_dtype}"));
+        refused(table.scatter_add_(0, &table, &table), &format!("scatter_add_{of_dtype}"));
+        refused(table.index_select(0, &floats).map(drop), &format!("index_select{of_dtype}"));
+        refused(table.index_add_(0, &floats, &table), &format!("index_add_{of_dtype}"));
+        let of_rank = ": shape [1, 1] has 2 dimensions; 0 or 1 are needed";
+        refused(table.index_select(0, &index(&[1, 1])?).map(drop), &format!("index_select{of_rank}"));
+        refused(table.index_add_(0, &index(&[1, 1])?, &table), &format!("index_add_{of_rank}"));
+        refused(table.scatter_add_(0, &index(&[2, 4])?, &table), "scatter_add_: shapes [3, 4] and [2, 4] do not match");
+        refused(table.index_add_(0, &index(&[2])?, &table), "index_add_: shapes [3, 4] and [2, 4] do not match");
+        let (scalar, integer) = (table.select(0, 0)?.select(0, 0)?, Tensor::zeros(pool, [], DType::I32)?);
+        let of_dtype = ": index of dtype i32, where u32 is needed: convert with `to`";
+        refused(scalar.gather(0, &integer).map(drop), &format!("gather{of_dtype}"));
+        refused(scalar.index_select(0, &integer).map(drop), &format!("index_select{of_dtype}"));
+        refused(scalar.scatter_add_(0, &integer, &scalar), &format!("scatter_add_{of_dtype}"));
+        refused(scalar.index_add_(0, &integer, &scalar), &format!("index_add_{of_dtype}"));
         assert_eq!(table.gather(0, &index(&[0, 4])?)?.shape(), [0, 4]);
         let none = table.narrow(0, 0, 0)?.copied()?;
         assert_eq!(none.gather(0, &index(&[2, 4])?)?.read_blocking::<f32>()?, [0.0; 8]);

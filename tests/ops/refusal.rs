@@ -82,6 +82,23 @@ fn axes_and_ranges_that_are_not_there_are_refused() -> Outcome {
 }
 
 #[test]
+fn products_are_refused_with_their_own_names_and_the_shapes_that_were_given() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let (x, y) = (Tensor::zeros(pool, [2, 3], DType::F32)?, Tensor::zeros(pool, [4], DType::F32)?);
+    let weight = Tensor::zeros(pool, [5, 4], DType::F32)?;
+    refused(x.linear(&weight, None), "linear: shapes [2, 3] and [5, 4] do not match");
+    refused(x.linear(&weight.narrow(1, 0, 3)?, Some(&y)), "linear: shapes [4] and [5] do not match");
+    refused(x.linear(&y, None), "linear: shape [4] has 1 dimensions; 2 are needed");
+    refused(x.linear(&weight.unsqueeze(0)?, None), "linear: shape [1, 5, 4] has 3 dimensions; 2 are needed");
+    refused(x.matmul_then(&weight, None, None), "matmul_then: shapes [2, 3] and [5, 4] do not match");
+    let integers = weight.to(DType::I32)?;
+    refused(x.linear(&integers, None), "linear: dtypes f32 and i32 do not match");
+    let batch = |sizes: [usize; 3]| Tensor::zeros(pool, sizes, DType::F32);
+    refused(batch([2, 3, 4])?.bmm(&batch([2, 3, 4])?), "bmm: shapes [2, 3, 4] and [2, 3, 4] do not match");
+    Ok(())
+}
+
+#[test]
 fn dtypes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let zeros = |dtype| Tensor::zeros(&pool, [2, 2], dtype);

@@ -85,7 +85,7 @@ impl Tensor {
     /// `torch.nn.functional.max_pool2d(x, …).backward(gradient)`.
     ///
     /// # Errors
-    /// As [`Tensor::max_pool2d`]; [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::Pools`].
+    /// As [`Tensor::max_pool2d`]; [`TensorError::Shape`], [`TensorError::IndexDType`], [`TensorError::Pools`].
     #[track_caller]
     pub fn max_pool2d_backward(
         &self,
@@ -99,8 +99,8 @@ impl Tensor {
         self.check_shape(name, &result)?;
         places.check_shape(name, &result)?;
         if places.dtype() != DType::U32 {
-            let (left, right) = (places.dtype().name(), DType::U32.name());
-            return Err(TensorError::DType { operation: name, left, right });
+            let dtype = places.dtype().name();
+            return Err(TensorError::IndexDType { operation: name, argument: "places", dtype, wanted: "u32" });
         }
         check_pools(name, self, places)?;
         if !self.exceeds_a_block(shape) && !places.is_divided() {

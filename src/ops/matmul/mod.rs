@@ -68,7 +68,7 @@ impl Tensor {
     /// [`Tensor::empty`].
     #[track_caller]
     pub fn matmul(&self, other: &Self) -> Result<Self, TensorError> {
-        self.matmul_then(other, None, None)
+        self.multiplied("matmul", [other, other], None, None)
     }
 
     /// Multiplies matrices as [`Tensor::matmul`], adds a bias of shape (n), and applies an activation, all in one
@@ -85,8 +85,20 @@ impl Tensor {
         bias: Option<&Self>,
         activation: Option<Activation>,
     ) -> Result<Self, TensorError> {
-        check_kinds(NAME, self, other)?;
-        let mismatch = || self.shape_mismatch(NAME, other);
+        self.multiplied("matmul_then", [other, other], bias, activation)
+    }
+
+    /// Multiplies matrices for the operation `name`. Errors have this name, and the shape of `given`, of which `other` is a view.
+    #[track_caller]
+    fn multiplied(
+        &self,
+        name: &'static str,
+        [other, given]: [&Self; 2],
+        bias: Option<&Self>,
+        activation: Option<Activation>,
+    ) -> Result<Self, TensorError> {
+        check_kinds(name, self, other)?;
+        let mismatch = || self.shape_mismatch(name, given);
         let left = if self.rank() == 1 { self.reshape([1, self.elements()])? } else { self.clone() };
         let right = if other.rank() == 1 { other.reshape([other.elements(), 1])? } else { other.clone() };
         let ([.., rows, depth], [.., inner, columns]) = (left.shape(), right.shape()) else {
@@ -97,14 +109,14 @@ impl Tensor {
         }
         let (rows, depth, columns) = (*rows, *depth, *columns);
         let bias = match bias {
-            Some(bias) => Some(self.bias(bias, columns, other)?),
+            Some(bias) => Some(self.bias(name, bias, columns, other)?),
             None => None,
         };
         let operation =
-            activation.map_or(Ok(Finish::NONE.operation), |activation| activation.on(NAME, self.dtype()))?;
+            activation.map_or(Ok(Finish::NONE.operation), |activation| activation.on(name, self.dtype()))?;
         let finish = Finish { bias: bias.as_ref(), operation };
         let lead = |tensor: &Self| tensor.layout().part(0..tensor.rank() - 2);
-        let batch = lead(&left).broadcast_shape(NAME, &lead(&right)).map_err(|_| mismatch())?;
+        let batch = lead(&left).broadcast_shape(name, &lead(&right)).map_err(|_| mismatch())?;
         let mut shape = batch.to_vec();
         if self.rank() > 1 {
             shape.push(rows);
@@ -113,7 +125,7 @@ impl Tensor {
             shape.push(columns);
         }
         // An expanded operand occupies little memory, so the length of K has to be checked separately.
-        index(NAME, depth)?;
+        index(name, depth)?;
         // Sums that continue in the next dispatch are not rounded.
         let in_one_dispatch = depth <= DEEPEST && depth.is_multiple_of(MANY.slice) && !any_divided([&left, &right]);
         let written = if in_one_dispatch { self.dtype() } else { self.dtype().number() };
@@ -177,19 +189,23 @@ impl Tensor {
     /// (outputs) give (…, outputs). One kernel. Equals `torch.nn.functional.linear`.
     ///
     /// # Errors
-    /// As [`Tensor::matmul_then`]; [`TensorError::Axis`] unless the weight is a matrix.
+    /// As [`Tensor::matmul_then`]; [`TensorError::Dimensions`] unless the weight is a matrix.
     #[track_caller]
     pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Result<Self, TensorError> {
-        self.matmul_then(&weight.t()?, bias, None)
+        let name = "linear";
+        if weight.rank() != 2 {
+            return Err(TensorError::Dimensions { operation: name, wanted: "2", shape: weight.shape().to_vec() });
+        }
+        self.multiplied(name, [&weight.t()?, weight], bias, None)
     }
 
     /// Returns a bias for kernels: contiguous, and not in the storage of an operand.
     #[track_caller]
-    fn bias(&self, bias: &Self, columns: usize, other: &Self) -> Result<Self, TensorError> {
-        check_kinds(NAME, self, bias)?;
+    fn bias(&self, name: &'static str, bias: &Self, columns: usize, other: &Self) -> Result<Self, TensorError> {
+        check_kinds(name, self, bias)?;
         if bias.shape() != [columns] {
-            let (left, right) = (vec![columns], bias.shape().to_vec());
-            return Err(TensorError::Shape { operation: NAME, left, right });
+            let (left, right) = (bias.shape().to_vec(), vec![columns]);
+            return Err(TensorError::Shape { operation: name, left, right });
         }
         bias.contiguous()?.in_other_storage_than(self)?.in_other_storage_than(other)
     }
@@ -201,7 +217,9 @@ impl Tensor {
     #[track_caller]
     pub fn bmm(&self, other: &Self) -> Result<Self, TensorError> {
         match (self.shape(), other.shape()) {
-            ([left, ..], [right, ..]) if self.rank() == 3 && other.rank() == 3 && left == right => self.matmul(other),
+            ([left, ..], [right, ..]) if self.rank() == 3 && other.rank() == 3 && left == right => {
+                self.multiplied("bmm", [other, other], None, None)
+            }
             _ => Err(self.shape_mismatch("bmm", other)),
         }
     }
