@@ -66,7 +66,12 @@ struct Readme;
 
 /// The items that a typical program imports: `use wgpu_pool::prelude::*`.
 pub mod prelude {
-    pub use crate::{Bytes, Error, Memory, Pool, PoolOptions, Result, Storage};
+    #[cfg(feature = "tensor")]
+    pub use crate::{
+        Activation, AdamW, AdamWParameter, AvgPool2d, Conv2d, Corners, CrossEntropy, MaxPool2d, Padding, Reduction,
+        Sgd, SgdParameter, Unfold,
+    };
+    pub use crate::{Bytes, Error, HostMemory, Memory, Pool, PoolOptions, Result, Storage};
     #[cfg(feature = "tensor")]
     pub use crate::{DType, Element, Kernel, Scalar, Tensor, f16, fuse};
     pub use crate::{DeviceResources as _, DeviceStatus as _};

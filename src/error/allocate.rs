@@ -39,6 +39,13 @@ pub enum AllocateError {
     Device(#[from] DeviceError),
 }
 
+impl AllocateError {
+    /// Returns the details of an out-of-memory error; `None` for all other errors.
+    pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
+        if let Self::OutOfMemory(details) = self { Some(details) } else { None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -208,4 +208,25 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn every_error_that_contains_the_details_returns_them() {
+        use crate::error::{AllocateError, Error, MaxBatchError};
+        let refused = || AllocateError::OutOfMemory(Box::new(example()));
+        let search = |error| Error::from(MaxBatchError::Program { n: 7, error });
+        let mut errors = vec![Error::from(refused()), search(Error::from(refused()))];
+        #[cfg(feature = "tensor")]
+        {
+            use crate::error::{KernelError, TensorError};
+            let tensor = || TensorError::from(refused());
+            errors.extend([Error::from(tensor()), search(Error::from(tensor()))]);
+            errors.push(Error::from(KernelError::from(tensor())));
+            assert_eq!(tensor().out_of_memory(), Some(&example()));
+        }
+        for error in errors {
+            assert_eq!(error.out_of_memory(), Some(&example()), "{error:?}");
+        }
+        let other = Error::from(AllocateError::TooLarge { requested: 2, limit: 1 });
+        assert_eq!(other.out_of_memory(), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! The errors of tensor operations.
 
-use super::{AllocateError, DeviceError, Number};
+use super::{AllocateError, DeviceError, Number, OutOfMemory};
 use thiserror::Error;
 
 /// The error of creating, viewing, reading or computing with tensors. The failed call has changed nothing.
@@ -350,6 +350,13 @@ pub enum TensorError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+impl TensorError {
+    /// Returns the details if the pool had no memory for the result; `None` for all other errors.
+    pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
+        if let Self::Allocate(error) = self { error.out_of_memory() } else { None }
+    }
 }
 
 /// The axes that an operation takes for a tensor of this rank. A new axis has one place more than the tensor has axes.

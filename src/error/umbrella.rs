@@ -4,7 +4,7 @@
 use super::SnapshotFileError;
 use super::{
     AllocateError, BudgetError, DeviceError, DryRunError, GrowthError, HeapError, InvariantBroken, MaxBatchError,
-    OpenError, OptionsError, PlanError, RepeatError,
+    OpenError, OptionsError, OutOfMemory, PlanError, RepeatError,
 };
 #[cfg(feature = "tensor")]
 use super::{KernelError, TensorError, WarmUpError};
@@ -84,6 +84,31 @@ pub enum Error {
     /// An invariant of the heap does not hold, which is a defect of this crate.
     #[error(transparent)]
     Invariant(#[from] InvariantBroken),
+}
+
+impl Error {
+    /// Returns the details if this is an out-of-memory error of a pool, whichever function returned it: an allocation, a tensor
+    /// operation, a kernel, or the program of a search for a batch. `None` for all other errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wgpu_pool::{Error, HostMemory, Pool, PoolOptions};
+    ///
+    /// let pool = Pool::new(HostMemory::default(), PoolOptions { limit: Some(1 << 20), ..PoolOptions::default() })?;
+    /// let error = Error::from(pool.allocate(2 << 20).unwrap_err());
+    /// assert_eq!(error.out_of_memory().map(|details| details.requested), Some(2 << 20));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
+        match self {
+            Self::Allocate(error) => error.out_of_memory(),
+            #[cfg(feature = "tensor")]
+            Self::Tensor(error) | Self::Kernel(KernelError::Tensor(error)) => error.out_of_memory(),
+            Self::MaxBatch(MaxBatchError::Program { error, .. }) => error.out_of_memory(),
+            _ => None,
+        }
+    }
 }
 
 impl<E: Into<Error>> From<MaxBatchError<E>> for Error {
