@@ -41,6 +41,7 @@ pub enum AllocateError {
 
 impl AllocateError {
     /// Returns the details of an out-of-memory error; `None` for all other errors.
+    #[must_use]
     pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
         if let Self::OutOfMemory(details) = self { Some(details) } else { None }
     }

@@ -354,6 +354,7 @@ pub enum TensorError {
 
 impl TensorError {
     /// Returns the details if the pool had no memory for the result; `None` for all other errors.
+    #[must_use]
     pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
         if let Self::Allocate(error) = self { error.out_of_memory() } else { None }
     }

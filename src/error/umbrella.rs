@@ -100,6 +100,7 @@ impl Error {
     /// assert_eq!(error.out_of_memory().map(|details| details.requested), Some(2 << 20));
     /// # Ok::<(), Error>(())
     /// ```
+    #[must_use]
     pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
         match self {
             Self::Allocate(error) => error.out_of_memory(),

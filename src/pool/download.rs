@@ -15,7 +15,21 @@ pub struct Download<M: Memory = Gpu> {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Starts a download with room for `bytes` bytes.
+    /// Starts a download with room for `bytes` bytes: the way to read the bytes of a [`Storage`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wgpu_pool::{HostMemory, Pool, PoolOptions};
+    ///
+    /// let pool = Pool::new(HostMemory::default(), PoolOptions::default())?;
+    /// let storage = pool.allocate(8)?;
+    /// storage.write(0, &[1, 2, 3, 4, 5, 6, 7, 8])?;
+    /// let mut download = pool.download(4)?;
+    /// download.add(&storage, 4, 4)?; // offset and length in bytes
+    /// assert_eq!(download.finish_blocking()?, [5, 6, 7, 8]);
+    /// # Ok::<(), wgpu_pool::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`DeviceError::Refused`] if the memory cannot be allocated; [`DeviceError::DryRun`] in a dry run.

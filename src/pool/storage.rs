@@ -23,7 +23,8 @@ const _: () = assert!(UNIT as u64 == COPY_UNIT);
 /// immediately, without waiting for the device: commands that were already recorded execute before any command that
 /// reuses the block.
 ///
-/// A new storage is not initialized: it contains the previous contents of its bytes.
+/// A new storage is not initialized: it contains the previous contents of its bytes. [`Storage::write`] writes bytes, and
+/// [`Pool::download`] reads them.
 pub struct Storage<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     /// The block's reference count. `None` only while the handle is dropped, when the count may be returned to the

@@ -112,6 +112,9 @@ fn tensors_that_cannot_take_a_step_together_are_refused_before_any_is_changed() 
         assert!(matches!(step(SgdParameter { gradient: &short, ..good }), Err(TensorError::Shape { .. })));
         assert!(matches!(step(SgdParameter { value: &transposed, ..good }), Err(TensorError::NotContiguous { .. })));
         assert!(matches!(step(SgdParameter { velocity: &x, ..good }), Err(TensorError::Overlap { .. })));
+        let adamw = AdamWParameter { value: &x, gradient: &gradient, mean: &velocity, mean_square: &ones(&[4, 4])? };
+        let text = AdamW::default().step(0, &[adamw]).map_err(|error| error.to_string());
+        assert_eq!(text, Err("adamw: the number of the step is 0; it has to be 1 or more".into()));
         let integers = Tensor::zeros(pool, [4, 4], DType::I32)?;
         assert!(matches!(step(SgdParameter { gradient: &integers, ..good }), Err(TensorError::NotDefined { .. })));
         assert_eq!(x.read_blocking::<f32>()?, [1.0; 16]);

@@ -61,6 +61,24 @@ pub struct SgdParameter<'a> {
 }
 
 /// Adam with decoupled weight decay, as `torch.optim.AdamW`.
+///
+/// # Examples
+/// The first step for a parameter. The running means, PyTorch's `exp_avg` and `exp_avg_sq`, start as zeros and belong to the program:
+///
+/// ```no_run
+/// use wgpu_pool::{AdamW, AdamWParameter, DType, Pool, PoolOptions, Tensor};
+///
+/// let pool = Pool::request_blocking(PoolOptions::default())?;
+/// let weight = Tensor::ones(&pool, [4], DType::F32)?;
+/// let (mean, mean_square) = (weight.zeros_like()?, weight.zeros_like()?);
+/// let adam = AdamW { learning_rate: 0.1, weight_decay: 0.0, ..AdamW::default() };
+/// for number in 1..=3 {
+///     let gradient = weight.mul(2.0_f32)?; // of the sum of squares
+///     adam.step(number, &[AdamWParameter { value: &weight, gradient: &gradient, mean: &mean, mean_square: &mean_square }])?;
+/// }
+/// assert!(weight.amax(..)?.item_blocking::<f32>()? < 0.8);
+/// # Ok::<(), wgpu_pool::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Learning rate.
@@ -113,17 +131,21 @@ impl AdamW {
     /// parameters. Equals `torch.optim.AdamW.step`.
     ///
     /// # Errors
-    /// As [`Sgd::step`].
+    /// [`TensorError::Zero`] for the number 0; as [`Sgd::step`].
     pub fn step(&self, number: u32, parameters: &[AdamWParameter<'_>]) -> Result<(), TensorError> {
+        let name = "adamw";
+        if number == 0 {
+            return Err(TensorError::Zero { operation: name, argument: "number of the step" });
+        }
         let entries: Vec<_> =
             parameters.iter().map(|one| [one.value, one.mean, one.mean_square, one.gradient]).collect();
         // In float64: in the first steps, 1 − β^step has no correct digits in f32 if β is near 1.
-        let unbiased = self.betas.map(|beta| 1.0 - f64::from(beta).powf(f64::from(number.max(1))));
+        let unbiased = self.betas.map(|beta| 1.0 - f64::from(beta).powf(f64::from(number)));
         #[expect(clippy::cast_possible_truncation, reason = "the kernel takes f32")]
         let [rate, second_scale] =
             [f64::from(self.learning_rate) / unbiased[0], 1.0 / unbiased[1].sqrt()].map(|factor| factor as f32);
         let kept = 1.0 - self.learning_rate * self.weight_decay;
         let numbers = [rate, kept, self.betas[0], self.betas[1], second_scale, self.epsilon];
-        List { name: "adamw", shaders: &ADAMW, entries: &entries, numbers: &numbers }.run()
+        List { name, shaders: &ADAMW, entries: &entries, numbers: &numbers }.run()
     }
 }
