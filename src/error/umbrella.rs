@@ -8,11 +8,15 @@ use super::{
 };
 #[cfg(feature = "tensor")]
 use super::{KernelError, TensorError, WarmUpError};
+use std::fmt;
 
 /// Any error of the crate.
 ///
 /// Each function returns the error of its own family; `?` converts each of them into this error. The message and the
 /// source are those of the family's error.
+///
+/// `Debug` writes the message, too, because a program whose `main` returns [`Result`] prints an error that way: the
+/// advice of an out-of-memory error would be lost among its fields. `{:#?}` writes the fields.
 ///
 /// # Examples
 ///
@@ -29,7 +33,7 @@ use super::{KernelError, TensorError, WarmUpError};
 /// assert_eq!(allocated()?, 1024);
 /// # Ok::<(), wgpu_pool::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A device could not be opened.
@@ -86,6 +90,37 @@ pub enum Error {
     Invariant(#[from] InvariantBroken),
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
+        let (name, fields): (_, &dyn fmt::Debug) = match self {
+            Self::Open(error) => ("Open", error),
+            Self::Options(error) => ("Options", error),
+            Self::Allocate(error) => ("Allocate", error),
+            Self::Device(error) => ("Device", error),
+            #[cfg(feature = "tensor")]
+            Self::Tensor(error) => ("Tensor", error),
+            #[cfg(feature = "tensor")]
+            Self::Kernel(error) => ("Kernel", error),
+            Self::Growth(error) => ("Growth", error),
+            Self::DryRun(error) => ("DryRun", error),
+            Self::MaxBatch(error) => ("MaxBatch", error),
+            #[cfg(feature = "tensor")]
+            Self::WarmUp(error) => ("WarmUp", error),
+            Self::Budget(error) => ("Budget", error),
+            Self::Plan(error) => ("Plan", error),
+            Self::Repeat(error) => ("Repeat", error),
+            #[cfg(feature = "serde")]
+            Self::SnapshotFile(error) => ("SnapshotFile", error),
+            Self::Heap(error) => ("Heap", error),
+            Self::Invariant(error) => ("Invariant", error),
+        };
+        f.debug_tuple(name).field(fields).finish()
+    }
+}
+
 impl Error {
     /// Returns the details if this is an out-of-memory error of a pool, whichever function returned it: an allocation, a tensor
     /// operation, a kernel, or the program of a search for a batch. `None` for all other errors.
@@ -136,6 +171,14 @@ mod tests {
         let error = Error::from(AllocateError::from(refused.clone()));
         assert_eq!(error.to_string(), refused.to_string());
         assert!(error.source().is_none(), "transparent errors have the source of what they hold");
+    }
+
+    #[test]
+    fn a_program_that_ends_with_an_error_prints_its_message() {
+        let too_large = AllocateError::TooLarge { requested: 2, limit: 1 };
+        let error = Error::from(too_large.clone());
+        assert_eq!(format!("{error:?}"), too_large.to_string());
+        assert_eq!(format!("{error:#?}"), format!("{:#?}", Some(too_large)).replacen("Some", "Allocate", 1));
     }
 
     #[test]
