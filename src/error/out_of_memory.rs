@@ -214,16 +214,18 @@ mod tests {
         use crate::error::{AllocateError, Error, MaxBatchError};
         let refused = || AllocateError::OutOfMemory(Box::new(example()));
         let search = |error| Error::from(MaxBatchError::Program { n: 7, error });
-        let mut errors = vec![Error::from(refused()), search(Error::from(refused()))];
-        #[cfg(feature = "tensor")]
-        {
-            use crate::error::{KernelError, TensorError};
-            let tensor = || TensorError::from(refused());
-            errors.extend([Error::from(tensor()), search(Error::from(tensor()))]);
-            errors.push(Error::from(KernelError::from(tensor())));
-            assert_eq!(tensor().out_of_memory(), Some(&example()));
-        }
-        for error in errors {
+        let of_tensors = {
+            #[cfg(feature = "tensor")]
+            {
+                use crate::error::{KernelError, TensorError};
+                let tensor = || TensorError::from(refused());
+                assert_eq!(tensor().out_of_memory(), Some(&example()));
+                vec![Error::from(tensor()), search(Error::from(tensor())), Error::from(KernelError::from(tensor()))]
+            }
+            #[cfg(not(feature = "tensor"))]
+            Vec::new()
+        };
+        for error in [Error::from(refused()), search(Error::from(refused()))].into_iter().chain(of_tensors) {
             assert_eq!(error.out_of_memory(), Some(&example()), "{error:?}");
         }
         let other = Error::from(AllocateError::TooLarge { requested: 2, limit: 1 });
