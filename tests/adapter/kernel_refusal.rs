@@ -161,7 +161,9 @@ fn tensors_that_do_not_fit_the_bindings_are_refused_by_binding() -> Outcome {
     let error = dispatch(&[&x.narrow(0, 1, 10)?, &y]);
     assert_eq!(
         error.to_string(),
-        format!("binding 0 `output`: the view starts 4 bytes into its memory, not a multiple of {alignment}")
+        format!(
+            "binding 0 `output`: the view starts 4 bytes into its memory, not a multiple of {alignment}: pass a copy (`copied`)"
+        )
     );
     assert!(matches!(error, KernelError::Unaligned { binding: 0, offset: 4, .. }));
     assert_usable(&pool)
