@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_error_that_contains_the_details_returns_them() {
-        use crate::error::{AllocateError, Error, MaxBatchError};
+        use crate::error::{AllocateError, BudgetError, Error, MaxBatchError};
         let refused = || AllocateError::OutOfMemory(Box::new(example()));
         let search = |error| Error::from(MaxBatchError::Program { n: 7, error });
         let of_tensors = {
@@ -225,7 +225,9 @@ mod tests {
             #[cfg(not(feature = "tensor"))]
             Vec::new()
         };
-        for error in [Error::from(refused()), search(Error::from(refused()))].into_iter().chain(of_tensors) {
+        let of_budget = Error::from(BudgetError::DoesNotFit { site: None, error: refused() });
+        let errors = [Error::from(refused()), search(Error::from(refused())), of_budget];
+        for error in errors.into_iter().chain(of_tensors) {
             assert_eq!(error.out_of_memory(), Some(&example()), "{error:?}");
         }
         let other = Error::from(AllocateError::TooLarge { requested: 2, limit: 1 });

@@ -123,7 +123,7 @@ impl fmt::Debug for Error {
 
 impl Error {
     /// Returns the details if this is an out-of-memory error of a pool, whichever function returned it: an allocation, a tensor
-    /// operation, a kernel, or the program of a search for a batch. `None` for all other errors.
+    /// operation, a kernel, a budget, or the program of a search for a batch. `None` for all other errors.
     ///
     /// # Examples
     ///
@@ -142,6 +142,7 @@ impl Error {
             #[cfg(feature = "tensor")]
             Self::Tensor(error) | Self::Kernel(KernelError::Tensor(error)) => error.out_of_memory(),
             Self::MaxBatch(MaxBatchError::Program { error, .. }) => error.out_of_memory(),
+            Self::Budget(BudgetError::DoesNotFit { error, .. }) => error.out_of_memory(),
             _ => None,
         }
     }
