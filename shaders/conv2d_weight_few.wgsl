@@ -28,6 +28,7 @@ const DISTANCE: u32 = 17u;
 
 alias Vec4 = vec4<Number>;
 
+@group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<Element>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<Element>;
 

@@ -30,6 +30,7 @@ const DISTANCE: u32 = 19u;
 alias Vec3 = vec3<Number>;
 alias Vec4 = vec4<Number>;
 
+@group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<vec4<Element>>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<vec4<Element>>;
 

@@ -1,8 +1,9 @@
-// conv2d_weight_tiled: parts[part, o, c, tap] = sum over the windows of a part of gradient[o, window] * image[c, window * stride -
+// conv2d_weight_tiled: parts[part, o, line] = sum over the windows of a part of gradient[o, window] * image[c, window * stride -
 // padding + tap * dilation]: the gradient of conv2d with respect to its weight, in parts, as an implicit matrix product whose K
 // dimension is that of the windows of all images. The gradient is the sum of all parts, in a fixed order.
 //
-// Parameters and bindings: lib/weight_gradient.wgsl.
+// Parameters and bindings: lib/weight_gradient.wgsl. The order of the elements of a part is that of lib/parts_in_order.wgsl or of
+// lib/parts_in_units.wgsl.
 //
 // A workgroup of OUTPUTS / 8 × LINES / 8 invocations computes a tile of OUTPUTS × LINES of a part, of which lib/block.wgsl multiplies
 // the slices. Lines are channels and taps in units of lib/channels.wgsl. The host sets OUTPUTS, LINES and SLICE to 128, 128, 16, to
@@ -70,43 +71,6 @@ fn stage_image(k: u32, number: u32, loaded: Pack) {
 fn stage_gradient(k: u32, number: u32, loaded: Slopes) {
     left_slice[k][number * 2u] = select(Vec4(), Vec4(loaded.low), loaded.exist);
     left_slice[k][number * 2u + 1u] = select(Vec4(), Vec4(loaded.high), loaded.exist);
-}
-
-// Four adjacent lines in a part: the element of output 0 of the first one, and how many of them exist.
-struct Target {
-    at: u32,
-    count: u32,
-}
-
-fn target_of(line: u32, part: u32) -> Target {
-    let lines_of_output = params.channels * params.kernel.x * params.kernel.y;
-    let found = lines_from(line);
-    return Target(part * params.groups * params.outputs * lines_of_output + found.first, found.count);
-}
-
-fn store_vec4(target_place: Target, row: u32, sum: Vec4) {
-    let at = target_place.at + row * params.channels * params.kernel.x * params.kernel.y;
-    let distance = line_distance();
-    if target_place.count > 0u {
-        parts[at] = Output(sum.x);
-    }
-    if target_place.count > 1u {
-        parts[at + distance] = Output(sum.y);
-    }
-    if target_place.count > 2u {
-        parts[at + 2u * distance] = Output(sum.z);
-    }
-    if target_place.count > 3u {
-        parts[at + 3u * distance] = Output(sum.w);
-    }
-}
-
-fn store(first: Target, second: Target, group: u32, output_of_group: u32, sum_0: Vec4, sum_1: Vec4) {
-    if output_of_group < params.outputs {
-        let row = group * params.outputs + output_of_group;
-        store_vec4(first, row, sum_0);
-        store_vec4(second, row, sum_1);
-    }
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -182,16 +146,16 @@ fn conv2d_weight_tiled(
         workgroupBarrier();
     }
 
-    let first = target_of(first_line + block.along * 4u, part);
-    let second = target_of(first_line + (block.along + RIGHT_HALF) * 4u, part);
+    let first = first_line / 4u + block.along;
+    let goal = target_of(part * params.groups + group, first, first + RIGHT_HALF);
     let top = first_output + block.down * 4u;
     let bottom = top + OUTPUTS / 2u;
-    store(first, second, group, top, sums[0], sums[1]);
-    store(first, second, group, top + 1u, sums[2], sums[3]);
-    store(first, second, group, top + 2u, sums[4], sums[5]);
-    store(first, second, group, top + 3u, sums[6], sums[7]);
-    store(first, second, group, bottom, sums[8], sums[9]);
-    store(first, second, group, bottom + 1u, sums[10], sums[11]);
-    store(first, second, group, bottom + 2u, sums[12], sums[13]);
-    store(first, second, group, bottom + 3u, sums[14], sums[15]);
+    store(goal, top, sums[0], sums[1]);
+    store(goal, top + 1u, sums[2], sums[3]);
+    store(goal, top + 2u, sums[4], sums[5]);
+    store(goal, top + 3u, sums[6], sums[7]);
+    store(goal, bottom, sums[8], sums[9]);
+    store(goal, bottom + 1u, sums[10], sums[11]);
+    store(goal, bottom + 2u, sums[12], sums[13]);
+    store(goal, bottom + 3u, sums[14], sums[15]);
 }

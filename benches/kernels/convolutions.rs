@@ -68,9 +68,10 @@ impl Bench<'_> {
         let padding = Padding::all((kernel - 1) * dilation / 2);
         let options = Conv2d { stride: [stride; 2], padding, dilation: [dilation; 2], groups };
         let names = ["conv2d", "conv2d's gradient by its input", "conv2d's gradient by its weight"];
+        let of_f16 = "conv2d of f16";
         let outputs_differ = if outputs == inputs { String::new() } else { format!("→{outputs}") };
         let size = format!("{name} {batch}×{inputs}{outputs_differ}×{side}²");
-        if !names.iter().any(|name| self.wanted(&format!("{name} {size}"))) {
+        if !names.iter().chain([&of_f16]).any(|name| self.wanted(&format!("{name} {size}"))) {
             return Ok(());
         }
         let image = [batch, inputs, side, side];
@@ -103,7 +104,7 @@ impl Bench<'_> {
         }
         let (x_half, weights_half) = (x.to(DType::F16)?, weights.to(DType::F16)?);
         let run = || x_half.conv2d(&weights_half, None, options).map(drop);
-        let half = Work { name: "conv2d of f16".into(), worth, run: Box::new(run), peer: peer("forward", "f16") };
+        let half = Work { name: of_f16.into(), worth, run: Box::new(run), peer: peer("forward", "f16") };
         self.compare(&[half], &size, &x, &copy)
     }
 }

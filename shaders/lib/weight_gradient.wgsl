@@ -2,8 +2,8 @@
 // The windows are divided into parts of `span` adjacent windows.
 //
 // Bindings: 0 parts, (parts, groups * outputs, channels, taps), contiguous, 1 image, contiguous from `image_offset` on, 2 gradient,
-// (batch, groups * outputs, windows), contiguous from `gradient_offset` on. The kernel declares the last two, and SLICE, the windows
-// from one step of an invocation to the next. Vectors are (height, width).
+// (batch, groups * outputs, windows), contiguous from `gradient_offset` on. The kernel declares them, and SLICE, the windows from one
+// step of an invocation to the next. Vectors are (height, width).
 //
 // Indices: lib/channels.wgsl; the host checks that parts * span < count + span, count, and the number of elements of `parts` are
 // below 2^32 - 2^24.
@@ -35,8 +35,6 @@ struct Params {
 }
 
 @group(1) @binding(0) var<uniform> params: Params;
-
-@group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 
 struct Window {
     image: u32,

@@ -185,7 +185,7 @@ impl Tensor {
     /// channels. Equals `torch.nn.grad.conv2d_weight`.
     ///
     /// Cost: one kernel, and a sum of its parts in a fixed order. Apart from the result the operation allocates the parts:
-    /// at most 32 MiB, or one part for each 131,072 windows if these are more.
+    /// at most 64 MiB, or one part for each 131,072 windows if these are more.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].

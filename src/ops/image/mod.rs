@@ -21,6 +21,7 @@ mod tests;
 mod weight_gradient;
 mod weight_kernel;
 mod weight_parts;
+mod weight_sum;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as forced_correlation};
@@ -28,6 +29,8 @@ pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as force
 pub(super) use resample::ALL as RESAMPLING;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use weight_kernel::{Kernel as WeightKernel, forced as forced_weight};
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(super) use weight_sum::sum_of_parts;
 
 use super::launch::{grid, index, launch, with_gpu, workgroup_size};
 use super::placed::Placed;

@@ -2,6 +2,7 @@
 
 use super::convolve::Convolution;
 use super::weight_kernel::{Kernel, ROWS, SINGLE, Tile};
+use super::weight_sum::Parts;
 use super::{Convolved, Run};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};
@@ -21,7 +22,7 @@ const PARTS: usize = 2048;
 /// The most slices of a part.
 const MOST_SLICES: usize = 1 << 14;
 /// Bytes of the parts of a gradient, unless one part has more.
-const MOST_PARTS: u64 = 32 << 20;
+const MOST_PARTS: u64 = 64 << 20;
 
 /// The parameters of `conv2d_weight_tiled.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -64,13 +65,12 @@ impl Convolution {
             Kernel::Few(number) => self.parts(name, gradient, image, Tile::few(number))?,
             Kernel::Tiled(number) => self.parts(name, gradient, image, Tile::tiled(number))?,
         };
-        let sum = if parts.shape()[0] == 1 { parts } else { parts.sum(0)? };
-        sum.to(gradient.dtype())
+        self.sum(name, &parts, gradient.dtype())
     }
 
     /// The parts of `conv2d_weight.wgsl`.
     #[track_caller]
-    fn direct_parts(&self, name: &'static str, gradient: &Tensor, image: &Tensor) -> Result<Tensor, TensorError> {
+    fn direct_parts(&self, name: &'static str, gradient: &Tensor, image: &Tensor) -> Result<Parts, TensorError> {
         let Self { planes, outputs, groups, lines, windows, out, window } = *self;
         let bytes = gradient.dtype().bytes();
         let all = arithmetic::size_of(&[planes.batch, windows], bytes)?;
@@ -92,7 +92,7 @@ impl Convolution {
             workgroups,
             loops,
         )?;
-        Ok(sums)
+        Ok(Parts { sums, in_units: false })
     }
 
     /// The parts of a kernel of `lib/weight_gradient.wgsl`.
@@ -103,23 +103,19 @@ impl Convolution {
         gradient: &Tensor,
         image: &Tensor,
         of_tile: Tile,
-    ) -> Result<Tensor, TensorError> {
-        let Tile { shader, tile, pack, by_lines, slice, column, least_slices, whole, more_iterations, least } = of_tile;
-        let Self { planes, outputs, groups, lines, windows, out, window } = *self;
+    ) -> Result<Parts, TensorError> {
+        let Tile { tile, by_lines, slice, column, least_slices, whole, more_iterations, .. } = of_tile;
+        let Self { planes, outputs, groups, windows, out, window, .. } = *self;
         let number = |value| index(name, value);
         let pair =
             |[rows, columns]: [usize; 2]| -> Result<[u32; 2], TensorError> { Ok([number(rows)?, number(columns)?]) };
         let dtype = gradient.dtype();
         let [channels, of_group] = [planes.channels, outputs].map(|all| all / groups);
-        let taps = arithmetic::elements(&window.kernel);
         let down = of_group.div_ceil(tile[0]);
-        let across = match (column, by_lines) {
-            (FOUR, _) => arithmetic::size_of(&[down, channels], 1)?.div_ceil(tile[1]),
-            (_, true) => arithmetic::size_of(&[down, lines.next_multiple_of(pack).div_ceil(tile[1])], 1)?,
-            _ => {
-                let lines = arithmetic::size_of(&[channels.next_multiple_of(pack), taps], 1)?;
-                arithmetic::size_of(&[down, lines.div_ceil(tile[1])], 1)?
-            }
+        let lines_of_units = self.lines_of_units(of_tile)?;
+        let across = match column {
+            FOUR => arithmetic::size_of(&[down, channels], 1)?.div_ceil(tile[1]),
+            _ => arithmetic::size_of(&[down, lines_of_units.div_ceil(tile[1])], 1)?,
         };
         let tiles = arithmetic::size_of(&[groups, across], 1)?;
         number(arithmetic::size_of(&[planes.batch, windows], 1)?)?;
@@ -127,14 +123,17 @@ impl Convolution {
         let count = arithmetic::elements(&[planes.batch, out[0], out[1]]);
         // Slices of a part: parts for all of a large GPU, of bounded memory, and loops of bounded length.
         let slices = count.div_ceil(slice);
-        let bytes = (outputs as u64).saturating_mul(lines as u64).saturating_mul(dtype.number().bytes());
+        let bytes = (outputs as u64).saturating_mul(lines_of_units as u64).saturating_mul(dtype.number().bytes());
         let most_bytes = MOST_PARTS.min(gradient.any_storage().largest_block());
         let most = usize::try_from(most_bytes / bytes.max(1)).unwrap_or(usize::MAX);
-        let parts = (least / tiles).min(most).max(1);
+        let parts = of_tile.parts(tiles, slices, most);
         let least_slices = if slices <= whole { slices } else { least_slices };
         let slices = slices.div_ceil(parts).clamp(least_slices, MOST_SLICES);
         let span = slices * slice;
         let parts = count.div_ceil(span);
+        // A single part is not added up, and has the order of the gradient.
+        let in_units = of_tile.in_units.filter(|_| parts > 1);
+        let (shader, lines) = in_units.map_or((of_tile.shader, self.lines), |shader| (shader, lines_of_units));
         // Lines are prepared by 32 or more invocations.
         let preparation = if by_lines { iterations((MOST_LINES / 32) as u64, 0) } else { 0 };
         let loops = iterations(slices as u64, 0) + preparation + more_iterations;
@@ -178,6 +177,6 @@ impl Convolution {
         let bindings = [Placed::of(&sums).bind_whole(name)?, of_image, of_gradient];
         let workgroups = grid(number(arithmetic::size_of(&[tiles, parts], 1)?)?);
         launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, loops)?;
-        Ok(sums)
+        Ok(Parts { sums, in_units: in_units.is_some() })
     }
 }

@@ -16,6 +16,10 @@ const PACK: usize = 8;
 /// multiprocessors: with 144 tiles of 128 × 128 in one part, an H100 with 132 of them is half idle.
 const MANY_INVOCATIONS: usize = 1 << 16;
 const MANY_WORKGROUPS: usize = 512;
+/// Multiprocessors of a large GPU, the most waves of workgroups that are considered, and the least slices of a part of the large tile.
+const MANY_MULTIPROCESSORS: usize = 128;
+const MOST_WAVES: usize = 12;
+const LEAST_SLICES_OF_LARGE: usize = 4;
 /// Workgroups of `conv2d_weight_few.wgsl` and of `conv2d_weight_rows.wgsl` that occupy a large GPU. For 16 channels of 16 × 128 × 128
 /// the latter takes 45 µs on an H100 with 512 workgroups and 60 with 2,048, since each adds up the sums of its invocations.
 const MANY_OF_FEW: usize = 1024;
@@ -78,6 +82,10 @@ pub(super) struct Tile {
     pub(super) more_iterations: u64,
     /// Workgroups that occupy a large GPU.
     pub(super) least: usize,
+    /// Whether workgroups take so long that a wave of them, [`MANY_MULTIPROCESSORS`], should be full: see [`Tile::even_parts`].
+    pub(super) is_large: bool,
+    /// The shader that stores more than one part in the order of the units, and `conv2d_weight_sum.wgsl` adds them up.
+    pub(super) in_units: Option<&'static Shader>,
 }
 
 pub(super) const SINGLE: Tile = Tile {
@@ -91,6 +99,8 @@ pub(super) const SINGLE: Tile = Tile {
     whole: 16,
     more_iterations: 9,
     least: 4096,
+    is_large: false,
+    in_units: None,
 };
 
 /// A line of a tile is a channel of eight outputs.
@@ -108,16 +118,42 @@ pub(super) const ROWS: Tile = Tile {
 
 impl Tile {
     pub(super) fn few(number: usize) -> Self {
-        let &WeightTile { tile, slice, by_lines, ref shader } = &CONV2D_WEIGHT_FEW[number];
+        let &WeightTile { tile, slice, by_lines, ref shader, .. } = &CONV2D_WEIGHT_FEW[number];
         Self { shader, tile, pack: PACK, by_lines, slice, least_slices: 8, column: 1, least: MANY_OF_FEW, ..ROWS }
     }
 
     pub(super) fn tiled(number: usize) -> Self {
         let of_tile = &CONV2D_WEIGHT_TILED[number];
-        let &WeightTile { tile, slice, by_lines, ref shader } = of_tile;
+        let &WeightTile { tile, slice, by_lines, ref shader, ref in_units } = of_tile;
         let least = (MANY_INVOCATIONS / of_tile.invocations()).max(MANY_WORKGROUPS);
-        Self { shader, tile, pack: PACK, by_lines, slice, least, ..SINGLE }
+        let is_large = number == TILE_OF_MANY;
+        let least_slices = if is_large { LEAST_SLICES_OF_LARGE } else { SINGLE.least_slices };
+        let in_units = in_units.as_ref();
+        Self { shader, tile, pack: PACK, by_lines, slice, least, least_slices, is_large, in_units, ..SINGLE }
     }
+
+    /// The parts of a sum of so many slices, at most `most`, with so many tiles.
+    pub(super) fn parts(&self, tiles: usize, slices: usize, most: usize) -> usize {
+        let parts = if self.is_large { even_parts(tiles, slices, most) } else { self.least / tiles };
+        parts.min(most).max(1)
+    }
+}
+
+/// The parts with which the workgroups of the large tile take the least time, in slices: as many as fill whole waves of one workgroup
+/// for each multiprocessor, of which a wave takes as long as a part has slices, and each part takes the time of storing it and of
+/// adding it up. On an H100, 256 channels of 32 × 32 take 70 µs in 4 parts, 144 workgroups, of which 12 multiprocessors have two, 52
+/// in 3 parts and 49 in 7. Two workgroups on a multiprocessor take nearly twice as long as one.
+fn even_parts(tiles: usize, slices: usize, most: usize) -> usize {
+    let tiles = tiles.max(1);
+    let cost = |parts: usize| {
+        let waves = tiles.saturating_mul(parts).div_ceil(MANY_MULTIPROCESSORS);
+        // A single workgroup hides a little less latency.
+        let slice = if waves == 1 { 33 } else { 32 };
+        let stored = if parts == 1 { 0 } else { tiles.saturating_mul(parts).saturating_mul(64) / MANY_MULTIPROCESSORS };
+        waves.saturating_mul(slices.div_ceil(parts)).saturating_mul(slice).saturating_add(stored)
+    };
+    let full = (1..=MOST_WAVES).map(|waves| (waves.saturating_mul(MANY_MULTIPROCESSORS) / tiles).clamp(1, most.max(1)));
+    full.min_by_key(|&parts| cost(parts)).unwrap_or(1)
 }
 
 impl Convolution {
@@ -221,6 +257,19 @@ impl Convolution {
 mod tests {
     use super::*;
     use crate::ops::Conv2d;
+
+    #[test]
+    fn parts_of_the_large_tile_fill_waves_of_workgroups() {
+        let many = usize::MAX;
+        // 256 channels of 32 × 32: 252 workgroups of 10 slices.
+        assert_eq!(even_parts(36, 64, many), 7);
+        // 128 channels of 256 × 256: 252 workgroups, twice as many as one wave has.
+        assert_eq!(even_parts(9, 4096, many), 28);
+        // 512 channels of 64 × 64: 1,152 workgroups in nine waves, and fewer where the parts have no room.
+        assert_eq!([many, 3, 1].map(|most| even_parts(144, 256, most)), [8, 3, 1]);
+        assert_eq!(even_parts(1 << 20, 1 << 20, many), 1, "many tiles need no parts");
+        assert_eq!([even_parts(0, 0, 0), even_parts(many, many, many)], [1, 1]);
+    }
 
     #[test]
     fn the_cheapest_kernel_has_tiles_that_the_gradient_fills() {

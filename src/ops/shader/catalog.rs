@@ -205,7 +205,7 @@ pub(in crate::ops) static CONV2D_COOPERATIVE: [[Shader; 2]; 2] = [
     [cooperative_convolution!("windows_scalar", "true"), cooperative_convolution!("windows_vec4", "true")],
 ];
 
-/// The kernel of one tile of `conv2d_weight_tiled.wgsl`.
+/// The kernels of one tile of `conv2d_weight_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ops) struct WeightTile {
     /// Outputs and lines of a tile.
@@ -214,41 +214,65 @@ pub(in crate::ops) struct WeightTile {
     pub(in crate::ops) slice: usize,
     /// Whether its units are those of `lib/lines.wgsl`, for few channels.
     pub(in crate::ops) by_lines: bool,
+    /// Stores parts in the order of the gradient.
     pub(in crate::ops) shader: Shader,
+    /// Stores parts in the order of the units, which [`CONV2D_WEIGHT_SUM`] adds up.
+    pub(in crate::ops) in_units: Option<Shader>,
 }
 
 macro_rules! weight_gradient {
-    ($outputs:literal, $lines:literal, $slice:literal, $units:literal) => {
+    ($outputs:literal, $lines:literal, $slice:literal, $units:literal, $order:literal) => {
+        Shader::new(
+            concat!("conv2d_weight_tiled_", $units, "_", $outputs, "_", $lines, "_", $order),
+            &[
+                source!("lib/weight_gradient"),
+                include_str!(concat!("../../../shaders/lib/", $units, ".wgsl")),
+                source!("conv2d_weight_tiled"),
+                source!("lib/block"),
+                include_str!(concat!("../../../shaders/lib/", $order, ".wgsl")),
+            ],
+        )
+        .edited(&[
+            ["OUTPUTS", concat!($outputs, "u")],
+            ["LINES", concat!($lines, "u")],
+            ["SLICE", concat!($slice, "u")],
+        ])
+    };
+    ($outputs:literal, $lines:literal, $slice:literal, $units:literal, in units: $in_units:expr) => {
         WeightTile {
             tile: [$outputs, $lines],
             slice: $slice,
             by_lines: is_by_lines($units),
-            shader: Shader::new(
-                concat!("conv2d_weight_tiled_", $units, "_", $outputs, "_", $lines),
-                &[
-                    source!("lib/weight_gradient"),
-                    include_str!(concat!("../../../shaders/lib/", $units, ".wgsl")),
-                    source!("conv2d_weight_tiled"),
-                    source!("lib/block"),
-                ],
-            )
-            .edited(&[
-                ["OUTPUTS", concat!($outputs, "u")],
-                ["LINES", concat!($lines, "u")],
-                ["SLICE", concat!($slice, "u")],
-            ]),
+            shader: weight_gradient!($outputs, $lines, $slice, $units, "parts_in_order"),
+            in_units: $in_units,
         }
     };
 }
 
-/// Weight gradients of convolutions, by the size of the tile; the last two are for few channels.
+/// Weight gradients of convolutions, by the size of the tile; the last two are for few channels. Parts of few outputs are too small for
+/// their order to matter.
 pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 5] = [
-    weight_gradient!(128, 128, 16, "channels"),
-    weight_gradient!(64, 64, 16, "channels"),
-    weight_gradient!(32, 64, 8, "channels"),
-    weight_gradient!(64, 64, 16, "lines"),
-    weight_gradient!(32, 64, 8, "lines"),
+    weight_gradient!(
+        128,
+        128,
+        16,
+        "channels",
+        in units: Some(weight_gradient!(128, 128, 16, "channels", "parts_in_units"))
+    ),
+    weight_gradient!(64, 64, 16, "channels", in units: Some(weight_gradient!(64, 64, 16, "channels", "parts_in_units"))),
+    weight_gradient!(32, 64, 8, "channels", in units: None),
+    weight_gradient!(64, 64, 16, "lines", in units: None),
+    weight_gradient!(32, 64, 8, "lines", in units: None),
 ];
+
+macro_rules! weight_sum {
+    ($lanes:literal) => {
+        Shader::new(concat!("conv2d_weight_sum_", $lanes), &[source!("conv2d_weight_sum")]).edited(&[["LANES", $lanes]])
+    };
+}
+
+/// Sums of the parts of a weight gradient in the order of the units: for few parts, and for more.
+pub(in crate::ops) static CONV2D_WEIGHT_SUM: [Shader; 2] = [weight_sum!("1u"), weight_sum!("8u")];
 
 macro_rules! weight_gradient_of_few {
     ($count:literal, $lines:literal, $units:literal) => {
@@ -266,6 +290,7 @@ macro_rules! weight_gradient_of_few {
                 ],
             )
             .edited(&[["UNITS", $count]]),
+            in_units: None,
         }
     };
 }

@@ -3,7 +3,7 @@
 //! else.
 
 use crate::error::TensorError;
-use crate::ops::image::{CorrelationKernel, WeightKernel, forced_correlation, forced_weight};
+use crate::ops::image::{CorrelationKernel, WeightKernel, forced_correlation, forced_weight, sum_of_parts};
 use crate::ops::launch::lowered::{used, with_loop_limit, with_loops_ended_at};
 use crate::ops::matmul::{FEW, Tiling, forced};
 use crate::ops::optimize::{AdamW, AdamWParameter, Sgd, SgdParameter};
@@ -151,7 +151,7 @@ const PRODUCTS: [Row; 3] = [
     ("matmul_parts", |pool| product(pool, Some(FEW), 11)),
 ];
 
-const CONVOLUTIONS: [Row; 13] = [
+const CONVOLUTIONS: [Row; 14] = [
     ("conv2d", |pool| convolution(pool, None)),
     ("conv2d_narrow", |pool| convolution(pool, Some(CorrelationKernel::Narrow))),
     ("conv2d_rows", |pool| {
@@ -177,6 +177,7 @@ const CONVOLUTIONS: [Row; 13] = [
     }),
     ("conv2d_weight_few", |pool| by_weight(pool, WeightKernel::Few(0), 128)),
     ("conv2d_weight_tiled", |pool| by_weight(pool, WeightKernel::Tiled(1), 8)),
+    ("conv2d_weight_sum", |pool| sum_of_parts(&numbers(pool, &[700, 2, 72])?)?.read_blocking()),
     ("lib/lines", |pool| {
         // 225 lines, so that the last of those that an invocation prepares matter.
         let (image, weight) = (numbers(pool, &[1, 1, 15, 18])?, numbers(pool, &[9, 1, 15, 15])?);

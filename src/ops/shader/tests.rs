@@ -35,9 +35,12 @@ fn variants() -> Vec<(Shader, Variant)> {
         [CONV2D_NARROW, CONV2D_ROWS, CONV2D_SINGLE, CONV2D_SMALL].into_iter().chain(tiled).collect();
     for dtype in DType::ALL {
         all.push((CONV2D_PACK, Variant::plain(dtype)));
-        let weights = CONV2D_WEIGHT_TILED.iter().chain(&CONV2D_WEIGHT_FEW).map(|tile| tile.shader);
+        let tiles = || CONV2D_WEIGHT_TILED.iter().chain(&CONV2D_WEIGHT_FEW);
+        let weights = tiles().map(|tile| tile.shader).chain(tiles().filter_map(|tile| tile.in_units));
         let weights = weights.chain([CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_ROWS]);
         all.extend(weights.map(|shader| (shader, Variant { output: dtype.number(), ..Variant::plain(dtype) })));
+        let sum = Variant { output: dtype, ..Variant::plain(dtype.number()) };
+        all.extend(CONV2D_WEIGHT_SUM.map(|shader| (shader, sum)));
         let outputs = if dtype == DType::F16 { vec![dtype, DType::F32] } else { vec![dtype] };
         for output in outputs {
             all.extend(convolutions.iter().map(|&shader| (shader, Variant { output, ..Variant::plain(dtype) })));
