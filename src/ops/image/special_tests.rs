@@ -1,27 +1,30 @@
 //! NaN and infinities in the operands of every kernel for convolutions: they go where the definition with the zeros of the padding
 //! says, and nowhere else.
 
-use super::convolution_tests::{CASES, Case, dtypes, kernels_and_dtypes, weight_kernels, with};
+use super::convolution_tests::{CASES, Case, dtypes, kernels, weight_kernels, with};
 use super::few_channels;
 use super::weight_kernel::forced as forced_weight;
 use crate::error::TensorError;
 use crate::pool::{Pool, PoolOptions};
 use crate::tensor::{DType, Tensor, arithmetic};
 
-/// Numbers of which one in so many is special: NaN and infinities of both signs.
-fn operand(pool: &Pool, dtype: DType, shape: [usize; 4], seed: usize) -> Result<(Tensor, Vec<f64>), TensorError> {
+/// Numbers of which one in so many is special: NaN and infinities of both signs. Each dtype has them.
+fn elements(shape: [usize; 4], seed: usize) -> Vec<f64> {
     // Few enough that some sums have one, and others none.
     let one_in = arithmetic::elements(&shape).clamp(4, 40);
     let each = |at: usize| {
         let mixed = (at + 7 * seed + 1).wrapping_mul(2_654_435_761) % 65_521;
         match mixed % one_in {
-            0 => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][mixed / one_in % 3],
-            _ => (mixed % 7) as f32 - 3.0,
+            0 => [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][mixed / one_in % 3],
+            _ => (mixed % 7) as f64 - 3.0,
         }
     };
-    let elements: Vec<f32> = (0..arithmetic::elements(&shape)).map(each).collect();
-    let tensor = Tensor::from_slice(pool, &elements, shape)?.to(dtype)?;
-    Ok((tensor, elements.into_iter().map(f64::from).collect()))
+    (0..arithmetic::elements(&shape)).map(each).collect()
+}
+
+fn tensor(pool: &Pool, dtype: DType, elements: &[f64], shape: [usize; 4]) -> Result<Tensor, TensorError> {
+    let elements: Vec<f32> = elements.iter().map(|&element| element as f32).collect();
+    Tensor::from_slice(pool, &elements, shape)?.to(dtype)
 }
 
 /// Whether two numbers are both finite, both NaN, or the same infinity.
@@ -50,26 +53,28 @@ fn convolutions_of_special_values_multiply_the_zeros_of_the_padding() -> Result<
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
     for case in CASES {
         let [of_image, of_weight, of_result] = case.shapes();
-        for (kernel, dtype) in kernels_and_dtypes(&pool)? {
-            let context = format!("{dtype} {case:?} {kernel:?}");
-            let (image, x) = operand(&pool, dtype, of_image, 1)?;
-            let (weight, w) = operand(&pool, dtype, of_weight, 2)?;
-            let (gradient, g) = operand(&pool, dtype, of_result, 3)?;
-            let (mut forward, mut by_input) = (zeros(of_result), zeros(of_image));
-            case.each_tap(|from, tap, to| {
-                forward[to] += from.map_or(0.0, |from| x[from]) * w[tap];
-                from.into_iter().for_each(|from| by_input[from] += g[to] * w[tap]);
-            });
-            let found = with(kernel, 65_535, || image.conv2d(&weight, None, case.options()))?;
-            check(&found, &forward, &forward, &format!("forward {context}"))?;
-            let beyond = with_every_tap(&case, &by_input, &w);
-            let found = with(kernel, 65_535, || gradient.conv2d_backward_input(of_image, &weight, case.options()))?;
-            check(&found, &by_input, &beyond, &format!("by input {context}"))?;
-            if kernel.is_none() && dtype == DType::F32 {
+        let [x, w, g] = [(of_image, 1), (of_weight, 2), (of_result, 3)].map(|(shape, seed)| elements(shape, seed));
+        let (mut forward, mut by_input) = (zeros(of_result), zeros(of_image));
+        case.each_tap(|from, tap, to| {
+            forward[to] += from.map_or(0.0, |from| x[from]) * w[tap];
+            from.into_iter().for_each(|from| by_input[from] += g[to] * w[tap]);
+        });
+        let beyond = with_every_tap(&case, &by_input, &w);
+        for &dtype in dtypes(&pool)? {
+            let image = tensor(&pool, dtype, &x, of_image)?;
+            let weight = tensor(&pool, dtype, &w, of_weight)?;
+            let gradient = tensor(&pool, dtype, &g, of_result)?;
+            for kernel in kernels(&pool, dtype)? {
+                let context = format!("{dtype} {case:?} {kernel:?}");
+                let found = with(kernel, 65_535, || image.conv2d(&weight, None, case.options()))?;
+                check(&found, &forward, &forward, &format!("forward {context}"))?;
                 let run = || gradient.conv2d_backward_input(of_image, &weight, case.options());
-                // With groups it is computed by another kernel.
-                let others = if case.groups > 1 { &beyond } else { &by_input };
-                check(&few_channels::forced::with(2, run)?, &by_input, others, &format!("folded {context}"))?;
+                check(&with(kernel, 65_535, run)?, &by_input, &beyond, &format!("by input {context}"))?;
+                if kernel.is_none() && dtype == DType::F32 {
+                    // With groups it is computed by another kernel.
+                    let others = if case.groups > 1 { &beyond } else { &by_input };
+                    check(&few_channels::forced::with(2, run)?, &by_input, others, &format!("folded {context}"))?;
+                }
             }
         }
     }
@@ -93,19 +98,18 @@ fn with_every_tap(case: &Case, by_input: &[f64], weight: &[f64]) -> Vec<f64> {
 #[test]
 fn weight_gradients_of_special_values_multiply_the_zeros_of_the_padding() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-    for (kernel, &dtype) in weight_kernels()
-        .into_iter()
-        .flat_map(|kernel| dtypes(&pool).unwrap_or_default().iter().map(move |dtype| (kernel, dtype)))
-    {
-        for case in CASES {
-            let [of_image, of_weight, of_result] = case.shapes();
-            let (image, x) = operand(&pool, dtype, of_image, 1)?;
-            let (gradient, g) = operand(&pool, dtype, of_result, 3)?;
-            let mut wanted = zeros(of_weight);
-            case.each_tap(|from, tap, to| wanted[tap] += g[to] * from.map_or(0.0, |from| x[from]));
-            let run = || gradient.conv2d_backward_weight(&image, of_weight, case.options());
-            let found = forced_weight::with(kernel, run)?;
-            check(&found, &wanted, &wanted, &format!("{dtype} {case:?} {kernel:?}"))?;
+    for case in CASES {
+        let [of_image, of_weight, of_result] = case.shapes();
+        let (x, g) = (elements(of_image, 1), elements(of_result, 3));
+        let mut wanted = zeros(of_weight);
+        case.each_tap(|from, tap, to| wanted[tap] += g[to] * from.map_or(0.0, |from| x[from]));
+        for &dtype in dtypes(&pool)? {
+            let (image, gradient) = (tensor(&pool, dtype, &x, of_image)?, tensor(&pool, dtype, &g, of_result)?);
+            for kernel in weight_kernels() {
+                let run = || gradient.conv2d_backward_weight(&image, of_weight, case.options());
+                let found = forced_weight::with(kernel, run)?;
+                check(&found, &wanted, &wanted, &format!("{dtype} {case:?} {kernel:?}"))?;
+            }
         }
     }
     Ok(())

@@ -72,6 +72,11 @@ pub(in crate::ops) fn check_grammar(name: &str, wgsl: &str) {
     grammar::check(wgsl).unwrap_or_else(|problem| panic!("{name}: {problem}"));
 }
 
+/// Whether kernels are collected for the browser's compiler.
+pub(super) fn is_collecting() -> bool {
+    std::env::var_os(FILE).is_some()
+}
+
 /// Appends a kernel to the file, as one line of JSON.
 fn collect(name: &str, wgsl: &str) {
     static LOCK: Mutex<()> = Mutex::new(());
