@@ -37,6 +37,17 @@ pub enum DeviceError {
         /// The device's `max_storage_buffers_per_shader_stage`.
         limit: u32,
     },
+    /// An operation on tensors of these sizes needs more workgroups than the device runs in one dimension of a dispatch: its limit is below
+    /// WebGPU's minimum of 65,535. No command was recorded.
+    #[error(
+        "{workgroups:?} workgroups are above the {limit} that the device runs in one dimension: request the device with 65535"
+    )]
+    TooManyWorkgroups {
+        /// The workgroups in each dimension.
+        workgroups: [u32; 3],
+        /// The device's `max_compute_workgroups_per_dimension`.
+        limit: u32,
+    },
     /// The offset or the length of a transfer is not a multiple of the unit of copies.
     #[error("offset {offset} and length {length} are not both multiples of {unit} bytes")]
     Misaligned {

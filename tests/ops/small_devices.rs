@@ -159,3 +159,58 @@ fn expressions_of_more_inputs_than_bindings_equal_those_of_a_large_device() -> O
     }
     Ok(())
 }
+
+// Such a device has to be requested: WebGPU's minimum is 65,535.
+#[test]
+fn a_dispatch_of_more_workgroups_than_the_device_runs_is_refused_and_fails_no_other_command() -> Outcome {
+    const LIMIT: u32 = 16;
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: LIMIT, ..wgpu::Limits::default() };
+    let Some((device, queue)) = adapter::foreign_with(limits) else { return Ok(()) };
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
+    let one = Tensor::ones(&pool, [3, 5], DType::F32)?;
+    let large = Tensor::zeros(&pool, [1 << 20], DType::F32)?;
+    let [columns, images, many] =
+        [vec![700, 900], vec![1, 3, 300, 300], vec![20_000, 2]].map(|shape| Tensor::zeros(&pool, shape, DType::F32));
+    let (columns, images, many) = (columns?, images?, many?);
+    let kernel = Tensor::zeros(&pool, [8, 3, 3, 3], DType::F32)?;
+    for _ in 0..2 {
+        let refused = [
+            ("add", large.add(1.0_f32)),
+            ("randn", Tensor::randn(&pool, [1 << 20], 1)),
+            ("transposed", columns.t()?.contiguous()),
+            ("softmax", columns.softmax(1)),
+            ("sum", many.sum([1])),
+            ("matmul", columns.matmul(&columns.t()?)),
+            ("conv2d", images.conv2d(&kernel, None, Window::new([3, 3], [1, 1], [1, 1]).conv())),
+        ];
+        for (name, result) in refused {
+            let Err(TensorError::Device(DeviceError::TooManyWorkgroups { workgroups, limit })) = &result else {
+                panic!("{name}: {result:?}")
+            };
+            assert!(*limit == LIMIT && workgroups.iter().any(|count| count > limit), "{name}: {workgroups:?}");
+        }
+        assert_eq!(one.add(&one)?.read_blocking::<f32>()?, [2.0; 15]);
+        assert_eq!(pool.fault(), None);
+    }
+    // A copy is not refused.
+    pool.memory().set_kernel_copies(Some(0));
+    let (source, target) = (Tensor::from_vec(&pool, vec![7_u32; 1 << 20], [1 << 20])?, pool.allocate(4 << 20)?);
+    source.storage()?.copy_to(&target)?;
+    pool.synchronize_blocking()?;
+    assert_eq!((pool.fault(), pool.memory().kernel_copies()), (None, None));
+    Ok(())
+}
+
+#[test]
+fn parameters_that_the_device_cannot_bind_are_an_error_each_time_and_fail_no_other_command() -> Outcome {
+    let limits = wgpu::Limits { min_uniform_buffer_offset_alignment: 512, ..wgpu::Limits::default() };
+    let Some((device, queue)) = adapter::foreign_with(limits) else { return Ok(()) };
+    let pool = Pool::from_device(device, queue, crate::common::options())?;
+    let x = Tensor::from_slice(&pool, &[1.0_f32, 2.0, 3.0], [3])?;
+    for _ in 0..2 {
+        let error = x.add(&x).expect_err("the offset of its parameters is a multiple of 256");
+        assert!(error.to_string().contains("min_uniform_buffer_offset_alignment is 512"), "{error}");
+        assert_eq!((x.read_blocking::<f32>()?, pool.fault()), (vec![1.0, 2.0, 3.0], None));
+    }
+    Ok(())
+}

@@ -6,7 +6,7 @@
 //! overwrites only bytes that were copied before it, and wgpu's barriers keep the dispatches in order.
 
 use super::super::context::InContext;
-use super::grid::grid;
+use super::grid::{MOST_WORKGROUPS, grid};
 use super::verdict::Verdict;
 use super::{Gpu, GpuSegment};
 use crate::device::{Location, MemoryLimits};
@@ -104,6 +104,14 @@ pub(super) struct Piece<'a> {
     pub(super) to: &'a Location<GpuSegment>,
     pub(super) start: u64,
     pub(super) bytes: u64,
+}
+
+/// Returns whether a device with these limits can run the kernel.
+pub(super) fn suits(limits: &wgpu::Limits) -> bool {
+    let invocations = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    limits.max_storage_buffers_per_shader_stage >= 2
+        && u64::from(invocations) >= INVOCATIONS
+        && limits.max_compute_workgroups_per_dimension >= MOST_WORKGROUPS
 }
 
 /// Which copies are made by the kernel.

@@ -189,7 +189,7 @@ impl Gpu {
             #[cfg(feature = "tensor")]
             is_gl: info.backend == wgpu::Backend::Gl,
             submission,
-            kernel_copies: KernelCopies::new(adapter::kernel_copies(&info)),
+            kernel_copies: KernelCopies::new(adapter::kernel_copies(&info).filter(|_| copier::suits(&limits))),
             #[cfg(feature = "tensor")]
             kernels: Kernels::new(&device, &info),
             readbacks: TotalBytes::default(),
@@ -237,13 +237,13 @@ impl Gpu {
     }
 
     /// Sets the number of bytes from which copies within the device are made by a kernel: moves by compaction, and
-    /// [`Storage::copy_to`](crate::Storage::copy_to). `None` for no copy. Has no effect on GL, and on copies whose ranges the
-    /// device cannot bind.
+    /// [`Storage::copy_to`](crate::Storage::copy_to). `None` for no copy. Has no effect on GL, on devices whose
+    /// limits are below WebGPU's minimum, and on copies whose ranges the device cannot bind.
     ///
     /// On adapters where it is known to be faster, the default is a measured number. NVIDIA's Vulkan driver copies 1 GiB at a
     /// third of the rate of the kernel on an H100. `cargo bench --bench kernels -- "copy by"` shows both rates on any adapter.
     pub fn set_kernel_copies(&self, smallest: Option<u64>) {
-        if self.device.adapter_info().backend != wgpu::Backend::Gl {
+        if self.device.adapter_info().backend != wgpu::Backend::Gl && copier::suits(&self.device.limits()) {
             self.kernel_copies.set(smallest);
         }
     }

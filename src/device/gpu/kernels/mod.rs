@@ -55,6 +55,8 @@ pub(super) struct Kernels {
     storage_buffers: u32,
     /// Bytes of workgroup memory that a workgroup may have.
     workgroup_bytes: u32,
+    /// The largest number of workgroups in one dimension of a dispatch.
+    workgroups: u32,
     /// Whether shaders may use f16.
     has_f16: bool,
     /// Whether f16 matrix products use cooperative matrices.
@@ -81,6 +83,7 @@ impl Kernels {
             workgroup_size: workgroup_size(&device.limits()),
             storage_buffers: device.limits().max_storage_buffers_per_shader_stage,
             workgroup_bytes: device.limits().max_compute_workgroup_storage_size,
+            workgroups: device.limits().max_compute_workgroups_per_dimension,
             has_f16: features.contains(wgpu::Features::SHADER_F16),
             has_cooperative_matrices: AtomicBool::new(false),
             is_software,
@@ -130,6 +133,16 @@ impl Gpu {
     /// Returns whether workgroups may have [`LARGEST_WORKGROUP`] invocations, which some kernels need.
     pub(crate) fn has_large_workgroups(&self) -> bool {
         self.workgroup_size() == LARGEST_WORKGROUP
+    }
+
+    /// Returns an error for a dispatch that the device cannot run. wgpu would refuse the whole batch, and with it the commands of others.
+    pub(super) fn check_workgroups(&self, workgroups: [u32; 3]) -> Result<(), DeviceError> {
+        let limit = self.kernels.workgroups;
+        if workgroups.iter().all(|&count| count <= limit) {
+            Ok(())
+        } else {
+            Err(DeviceError::TooManyWorkgroups { workgroups, limit })
+        }
     }
 
     /// Returns the bytes of workgroup memory that a workgroup may have.

@@ -37,6 +37,14 @@ pub(crate) struct Slot {
 
 impl Ring {
     pub(crate) fn new(gpu: &Gpu) -> Result<Self, DeviceError> {
+        // wgpu would refuse the whole batch, and with it the commands of others.
+        let alignment = gpu.device.limits().min_uniform_buffer_offset_alignment;
+        if u64::from(alignment) > SLOT_BYTES {
+            let message = format!(
+                "the device's min_uniform_buffer_offset_alignment is {alignment}, and kernels need at most {SLOT_BYTES}, WebGPU's default"
+            );
+            return Err(DeviceError::Validation { message });
+        }
         let size = SLOT_BYTES * u64::from(SLOTS_IN_GROUP * GROUPS);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = Arc::new(gpu.buffer("wgpu-pool parameters", size, usage, false)?);

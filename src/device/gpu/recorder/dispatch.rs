@@ -127,6 +127,7 @@ impl GpuCommands<'_> {
         workgroups: [u32; 3],
     ) -> Result<(), DeviceError> {
         program.check_parameters(parameters)?;
+        self.gpu.check_workgroups(workgroups)?;
         let compiled = program.compiled()?;
         self.checked(|commands| {
             let gpu = commands.gpu;
