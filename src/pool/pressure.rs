@@ -19,6 +19,11 @@ const MAX_INEFFECTIVE_CALLS: u32 = 16;
 /// request may call the callback again: without a bound, there would be a new thread in each call.
 const MAX_THREADS_INSIDE: usize = 64;
 
+/// The number of calls after calls without effect that the requests of all threads may make together while other threads are inside the
+/// callback. Without this bound each of the threads that wait for each other would make [`MAX_INEFFECTIVE_CALLS`] calls for each
+/// call of the thread before it.
+const MAX_REPEATS_INSIDE: u32 = 64;
+
 /// The severity of a memory warning, for [`Pool::pressure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemoryPressure {
@@ -55,11 +60,13 @@ impl<M: Memory, F: Fn(&Pool<M>, &OutOfMemory) -> bool + WasmNotSendSync> Pressur
 pub(super) struct Callback<M: Memory> {
     act: Option<Arc<dyn PressureCallback<M>>>,
     inside: Vec<ThreadId>,
+    /// The calls that count against [`MAX_REPEATS_INSIDE`] since no thread was inside.
+    repeats: u32,
 }
 
 impl<M: Memory> Callback<M> {
     pub(super) const fn none() -> Self {
-        Self { act: None, inside: Vec::new() }
+        Self { act: None, inside: Vec::new(), repeats: 0 }
     }
 }
 
@@ -114,7 +121,8 @@ impl<M: Memory> Pool<M> {
     /// request of another thread meanwhile fails without a call. So a callback may wait for a thread that allocates.
     ///
     /// The callback is called repeatedly while it returns `true`. After 16 consecutive calls that neither lowered the
-    /// pool's allocated bytes nor raised its limit, the request fails.
+    /// pool's allocated bytes nor raised its limit, the request fails. While other threads are inside the callback, it also fails
+    /// if no byte of the pool was freed since its last call, and 64 such calls were made already.
     ///
     /// A callback that owns a handle to this pool keeps the pool alive; use the handle that is passed to it instead.
     ///
@@ -152,7 +160,11 @@ struct Inside<'a, M: Memory>(&'a Inner<M>);
 impl<M: Memory> Drop for Inside<'_, M> {
     fn drop(&mut self) {
         let this_thread = std::thread::current().id();
-        self.0.state().callback.inside.retain(|&thread| thread != this_thread);
+        let callback = &mut self.0.state().callback;
+        callback.inside.retain(|&thread| thread != this_thread);
+        if callback.inside.is_empty() {
+            callback.repeats = 0;
+        }
     }
 }
 
@@ -166,6 +178,8 @@ impl<M: Memory> Pool<M> {
     ) -> Result<BlockId, AllocateError> {
         let before = self.remedies();
         let mut ineffective = 0;
+        // The bytes that were freed so far when the callback was called.
+        let mut freed_before = None;
         let (mut least_live, mut highest_limit) = (u64::MAX, 0);
         loop {
             let mut error = match self.inner.climb(requested, sizing, &before, None) {
@@ -176,7 +190,10 @@ impl<M: Memory> Pool<M> {
             let limit = error.limit.unwrap_or(u64::MAX);
             ineffective = if error.allocated < least_live || limit > highest_limit { 0 } else { ineffective + 1 };
             (least_live, highest_limit) = (least_live.min(error.allocated), highest_limit.max(limit));
-            if ineffective < MAX_INEFFECTIVE_CALLS && self.relieve(&error) {
+            if ineffective == 0 {
+                freed_before = None;
+            }
+            if ineffective < MAX_INEFFECTIVE_CALLS && self.relieve(&error, &mut freed_before) {
                 continue;
             }
             let mut state = self.inner.state();
@@ -190,17 +207,25 @@ impl<M: Memory> Pool<M> {
         }
     }
 
-    /// Calls the callback. Returns false if there is none, if this thread is inside it, or if too many threads are.
-    fn relieve(&self, error: &OutOfMemory) -> bool {
+    /// Calls the callback. Returns false if there is none, if this thread is inside it, if too many threads are, or after too many calls
+    /// without effect. `freed_before` is what this function stored there at the last call, or `None` if that call had an effect.
+    fn relieve(&self, error: &OutOfMemory, freed_before: &mut Option<u64>) -> bool {
         let this_thread = std::thread::current().id();
         let act = {
             let mut state = self.inner.state();
-            let Some(act) = state.callback.act.clone() else { return false };
-            let inside = &state.callback.inside;
-            if inside.len() >= MAX_THREADS_INSIDE || inside.contains(&this_thread) {
+            let freed = state.heap.stats().allocated.freed;
+            let callback = &mut state.callback;
+            let Some(act) = callback.act.clone() else { return false };
+            if callback.inside.len() >= MAX_THREADS_INSIDE || callback.inside.contains(&this_thread) {
                 return false;
             }
-            state.callback.inside.push(this_thread);
+            if freed_before.replace(freed) == Some(freed) && !callback.inside.is_empty() {
+                if callback.repeats >= MAX_REPEATS_INSIDE {
+                    return false;
+                }
+                callback.repeats += 1;
+            }
+            callback.inside.push(this_thread);
             state.remedies.callbacks += 1;
             act
         };

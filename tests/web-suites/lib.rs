@@ -51,6 +51,8 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_and_are_never_refused",
             "pool::last_rungs::threads_at_the_limit_never_exceed_it_without_compaction",
             "pool::pressure::a_callback_may_wait_for_a_thread_whose_request_calls_it",
+            "pool::pressure::a_callback_without_effect_that_waits_for_such_threads_is_called_a_bounded_number_of_times",
+            "pool::pressure::calls_that_free_memory_are_repeated_while_another_thread_is_inside",
             "pool::pressure::concurrent_callbacks_do_not_block_each_other",
             "pool::repeat::a_step_in_a_step_and_a_step_of_another_thread_are_refused",
             "pool::repeat::a_run_that_loses_its_arena_to_another_thread_goes_on",
