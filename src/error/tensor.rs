@@ -288,7 +288,7 @@ pub enum TensorError {
     SeveralBlocks {
         /// The operation.
         operation: &'static str,
-        /// The number of blocks.
+        /// The number of blocks, of the tensor or of a copy with the 32-bit elements with which kernels compute.
         blocks: usize,
     },
     /// The tensors belong to different pools.

@@ -1,6 +1,6 @@
 //! The division of an operation into pieces whose operands are in one block each.
 
-use super::Tensor;
+use super::{Tensor, arithmetic};
 use crate::error::TensorError;
 use std::ops::Range;
 
@@ -33,9 +33,15 @@ pub(crate) fn elementwise_pieces(operation: &'static str, operands: &[&Tensor]) 
     pieces(operands, axes).ok_or_else(|| several_blocks(operation, operands))
 }
 
-/// Returns the error of an operation that cannot be divided into pieces.
+/// Returns the error of an operation that cannot be divided into pieces. An operand of f16 in one block may need several for its copy in
+/// f32, with which kernels compute.
 pub(crate) fn several_blocks(operation: &'static str, operands: &[&Tensor]) -> TensorError {
-    let blocks = operands.iter().map(|operand| operand.storages().len()).max().unwrap_or(0);
+    let blocks_of = |operand: &&Tensor| {
+        let bytes = arithmetic::bytes(operand.elements(), operand.dtype().number().bytes());
+        let of_copy = bytes.div_ceil(operand.any_storage().largest_block().max(1));
+        operand.storages().len().max(usize::try_from(of_copy).unwrap_or(usize::MAX))
+    };
+    let blocks = operands.iter().map(blocks_of).max().unwrap_or(0);
     TensorError::SeveralBlocks { operation, blocks }
 }
 

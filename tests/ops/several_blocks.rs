@@ -227,6 +227,21 @@ fn planes_that_exceed_a_block_are_pooled_and_resized_in_bands() -> Outcome {
     })
 }
 
+/// Kernels compute with f32, of which a row takes two blocks.
+#[test]
+fn a_row_of_halves_that_exceeds_a_block_in_f32_is_not_said_to_be_in_one() -> Outcome {
+    divided(256, |pool| {
+        if !adapter::has_f16(pool) {
+            return Ok(());
+        }
+        let x = Tensor::zeros(pool, [1, 1, 1, 100], DType::F16)?;
+        assert_eq!(x.parts().len(), 1);
+        let error = x.upsample_bilinear_backward([1, 50], Corners::Outer).expect_err("a row has 400 bytes");
+        assert_eq!(error, TensorError::SeveralBlocks { operation: "upsample_bilinear_backward", blocks: 2 });
+        Ok(())
+    })
+}
+
 /// Patches of planes that exceed a block, and images of patches.
 #[test]
 fn planes_that_exceed_a_block_are_unfolded_and_folded_in_bands() -> Outcome {
