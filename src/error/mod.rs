@@ -7,6 +7,7 @@ mod advice;
 mod allocate;
 mod budget;
 mod bytes;
+mod count;
 mod device;
 mod dry_run;
 mod growth;
@@ -20,6 +21,8 @@ mod options;
 mod out_of_memory;
 mod plan;
 mod repeat;
+#[cfg(feature = "tensor")]
+mod shape;
 #[cfg(feature = "serde")]
 mod snapshot_file;
 #[cfg(feature = "tensor")]
@@ -31,6 +34,7 @@ pub use advice::Advice;
 pub use allocate::AllocateError;
 pub use budget::BudgetError;
 pub use bytes::Bytes;
+pub(crate) use count::Count;
 pub use device::DeviceError;
 #[cfg(feature = "tensor")]
 pub use dry_run::WarmUpError;
@@ -46,6 +50,8 @@ pub use options::OptionsError;
 pub use out_of_memory::{Gains, OutOfMemory};
 pub use plan::{BufferFault, EventFault, LineFault, PlanError};
 pub use repeat::RepeatError;
+#[cfg(feature = "tensor")]
+pub use shape::{Argument, ShapeRequirement};
 #[cfg(feature = "serde")]
 pub use snapshot_file::SnapshotFileError;
 #[cfg(feature = "tensor")]

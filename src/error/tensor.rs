@@ -1,6 +1,6 @@
 //! The errors of tensor operations.
 
-use super::{AllocateError, DeviceError, Number, OutOfMemory};
+use super::{AllocateError, Argument, Count, DeviceError, Number, OutOfMemory, ShapeRequirement};
 use thiserror::Error;
 
 /// The error of creating, viewing, reading or computing with tensors. The failed call has changed nothing.
@@ -9,15 +9,17 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// Two shapes do not match.
-    #[error("{operation}: shapes {left:?} and {right:?} do not match")]
+    /// The shape of an argument does not fit the operation.
+    #[error("{operation}: the {argument} {shape:?} {required}")]
     Shape {
         /// The operation.
         operation: &'static str,
-        /// The left shape, or the given shape.
-        left: Vec<usize>,
-        /// The right shape, or the required shape.
-        right: Vec<usize>,
+        /// The argument with the wrong shape.
+        argument: Argument,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The shape that the operation requires; boxed, so that the enum stays small.
+        required: Box<ShapeRequirement>,
     },
     /// Two dtypes do not match.
     #[error("{operation}: dtypes {left} and {right} do not match")]
@@ -30,12 +32,12 @@ pub enum TensorError {
         right: &'static str,
     },
     /// A tensor of indices or classes has another dtype than the operation takes.
-    #[error("{operation}: {argument} of dtype {dtype}, where {wanted} is needed: convert with `to`")]
+    #[error("{operation}: the {argument} has dtype {dtype}, and {wanted} is needed: convert with `to`")]
     IndexDType {
         /// The operation.
         operation: &'static str,
-        /// The argument: `index`, `targets` or `places`.
-        argument: &'static str,
+        /// The argument: `index`, `target` or `places`.
+        argument: Argument,
         /// Its dtype.
         dtype: &'static str,
         /// The dtypes that the operation takes.
@@ -142,10 +144,12 @@ pub enum TensorError {
         shape: Vec<usize>,
     },
     /// The tensor's number of dimensions is not one that the operation supports.
-    #[error("{operation}: shape {shape:?} has {} dimensions; {wanted} are needed", shape.len())]
+    #[error("{operation}: the {argument} {shape:?} has {}, and {wanted} are needed", Count(shape.len(), "dimension"))]
     Dimensions {
         /// The operation.
         operation: &'static str,
+        /// The argument with the wrong number of dimensions.
+        argument: Argument,
         /// The supported numbers of dimensions.
         wanted: &'static str,
         /// The tensor's shape.
@@ -353,6 +357,26 @@ pub enum TensorError {
 }
 
 impl TensorError {
+    /// The error of an argument's shape.
+    pub(crate) fn shape(
+        operation: &'static str,
+        argument: impl Into<Argument>,
+        shape: &[usize],
+        required: ShapeRequirement,
+    ) -> Self {
+        Self::Shape { operation, argument: argument.into(), shape: shape.to_vec(), required: Box::new(required) }
+    }
+
+    /// The error of an argument's number of dimensions.
+    pub(crate) fn dimensions(
+        operation: &'static str,
+        argument: impl Into<Argument>,
+        shape: &[usize],
+        wanted: &'static str,
+    ) -> Self {
+        Self::Dimensions { operation, argument: argument.into(), wanted, shape: shape.to_vec() }
+    }
+
     /// Returns the details if the pool had no memory for the result; `None` for all other errors.
     #[must_use]
     pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
@@ -400,8 +424,6 @@ mod tests {
 
     #[test]
     fn a_mismatch_shows_both_sides() {
-        let shapes = TensorError::Shape { operation: "add", left: vec![2, 3], right: vec![4] };
-        assert_eq!(shapes.to_string(), "add: shapes [2, 3] and [4] do not match");
         let dtypes = TensorError::DType { operation: "mul", left: "f32", right: "u32" };
         assert_eq!(dtypes.to_string(), "mul: dtypes f32 and u32 do not match");
         let narrow = TensorError::Narrow { axis: 1, start: 2, length: 5, size: 4 };

@@ -4,7 +4,7 @@ use super::fuse::{Fused, fuse};
 use super::launch::{check_pools, grid, index, launch, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{ARANGE, Variant};
-use crate::error::TensorError;
+use crate::error::{Argument, ShapeRequirement, TensorError};
 use crate::pool::Pool;
 use crate::tensor::{Axis, DType, Element, IndexRange, Part, Tensor, arithmetic};
 use std::sync::LazyLock;
@@ -12,6 +12,11 @@ use std::sync::LazyLock;
 /// Among the elements that equal the extreme, or are NaN, the index; a number above all indices for other elements.
 static INDEX_OF_EXTREME: LazyLock<Fused<3>> =
     LazyLock::new(|| fuse(|[x, extreme, index]| (x.eq(extreme) | x.ne(x)).select(index, u32::MAX)));
+
+/// One of the tensors of a list.
+const fn tensor(index: usize) -> Argument {
+    Argument::Nth { name: "tensor", index }
+}
 
 impl Tensor {
     /// Creates a tensor of `count` numbers: `start`, `start + step`, … Equals
@@ -55,7 +60,7 @@ impl Tensor {
         let axis = first.layout().axis(name, axis)?;
         let mut shape = first.shape().to_vec();
         let mut dtype = first.dtype();
-        for other in others {
+        for (index, other) in (1..).zip(others) {
             check_pools(name, first, other)?;
             let mismatch = TensorError::DType { operation: name, left: dtype.name(), right: other.dtype().name() };
             dtype = dtype.promote(other.dtype()).ok_or(mismatch)?;
@@ -65,8 +70,8 @@ impl Tensor {
                 alike[axis] = shape[axis];
             }
             if alike != shape {
-                let (left, right) = (first.shape().to_vec(), other.shape().to_vec());
-                return Err(TensorError::Shape { operation: name, left, right });
+                let required = ShapeRequirement::SameExcept { axis, by: tensor(0), of: first.shape().to_vec() };
+                return Err(TensorError::shape(name, tensor(index), other.shape(), required));
             }
         }
         let output = first.new_empty(shape, dtype)?;
@@ -89,9 +94,9 @@ impl Tensor {
         let Some(first) = tensors.first() else {
             return Err(TensorError::Zero { operation: name, argument: "number of tensors" });
         };
-        if let Some(other) = tensors.iter().find(|other| other.shape() != first.shape()) {
-            let (left, right) = (first.shape().to_vec(), other.shape().to_vec());
-            return Err(TensorError::Shape { operation: name, left, right });
+        if let Some((index, other)) = (0..).zip(tensors).find(|(_, other)| other.shape() != first.shape()) {
+            let required = ShapeRequirement::Same { by: tensor(0), of: first.shape().to_vec() };
+            return Err(TensorError::shape(name, tensor(index), other.shape(), required));
         }
         let axis = axis.into();
         let wide: Vec<Self> = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<_, _>>()?;

@@ -4,7 +4,7 @@ use super::elementwise::{Code, Elementwise, IN_REAL, OnIntegers, Operation, Sing
 use super::fuse::{Expression, Operand as ExpressionOperand};
 use super::launch::check_pools;
 use super::shader::{DIVIDED, INTEGER, MODULO, NUMBER, POWER, UPPER_PRODUCT};
-use crate::error::TensorError;
+use crate::error::{Argument, ShapeRequirement, TensorError};
 use crate::tensor::{DType, Element, Number, Operand, Tensor, TensorOrScalar, result_type};
 use std::borrow::Cow;
 
@@ -150,8 +150,8 @@ impl Tensor {
     #[track_caller]
     fn write_converted(&self, name: &'static str, result: &Self) -> Result<(), TensorError> {
         if result.shape() != self.shape() {
-            let (left, right) = (self.shape().to_vec(), result.shape().to_vec());
-            return Err(TensorError::Shape { operation: name, left, right });
+            let required = ShapeRequirement::BroadcastTo { shape: self.shape().to_vec() };
+            return Err(TensorError::shape(name, Argument::operand(1), result.shape(), required));
         }
         self.copy_(result)
     }

@@ -55,7 +55,7 @@ impl Tensor {
             }
             return fuse(|[x]| x.maximum(low).minimum(high)).run_into_as(name, [self], self);
         }
-        for operand in operands {
+        for (argument, operand) in ["low", "high"].into_iter().zip(operands) {
             // Both bounds are checked before an element is changed.
             let dtype = result_type(name, Operand::Tensor(self), operand)?;
             if dtype.is_floating_point() && !self.dtype().is_floating_point() {
@@ -66,7 +66,7 @@ impl Tensor {
                 Operand::Scalar(number) => drop(number.bits(name, self.dtype())?),
                 Operand::Tensor(bound) => {
                     check_pools(name, self, bound)?;
-                    bound.layout().expand(name, self.shape())?;
+                    bound.layout().expand(name, argument, self.shape())?;
                 }
             }
         }

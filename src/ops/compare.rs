@@ -71,9 +71,11 @@ impl Tensor {
     pub fn where_cond(&self, this: impl TensorOrScalar, other: impl TensorOrScalar) -> Result<Self, TensorError> {
         let name = "where_cond";
         let (this, other) = (this.operand(), other.operand());
-        for operand in [this, other] {
+        let mut broadcast = *self.layout();
+        for (argument, operand) in [("this", this), ("other", other)] {
             if let Operand::Tensor(tensor) = operand {
                 check_pools(name, self, tensor)?;
+                broadcast = broadcast.broadcast(name, argument, tensor.layout())?;
             }
         }
         let dtype = result_type(name, this, other)?;

@@ -43,7 +43,7 @@ impl Tensor {
         let name = "copy_";
         check_pools(name, self, source)?;
         self.check_writable(name)?;
-        let layout = source.layout().expand(name, self.shape())?;
+        let layout = source.layout().expand(name, "source", self.shape())?;
         match relation(name, (self, self.layout()), (source, &layout))? {
             Relation::Same => return Ok(()),
             // One storage bound twice would be two writable bindings of the same bytes, so the source is copied first.

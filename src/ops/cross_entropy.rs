@@ -3,7 +3,7 @@
 use super::fuse::fuse;
 use super::launch::check_pools;
 use super::loss::Reduction;
-use crate::error::{Number, TensorError};
+use crate::error::{Number, ShapeRequirement, TensorError};
 use crate::tensor::{DType, Tensor};
 
 /// The options of [`Tensor::cross_entropy`], with PyTorch's defaults.
@@ -34,7 +34,7 @@ impl Default for CrossEntropy<'_> {
 
 impl Tensor {
     /// Returns the negative log-likelihood of classes: for logits of shape (n, classes, …), dtype f32 or f16, and
-    /// targets of shape (n, …), dtype u32 or i32, the loss of target i is −w\[t\] · log softmax(logits)\[i, t\] for its
+    /// a target of shape (n, …), dtype u32 or i32, the loss of element i of the target is −w\[t\] · log softmax(logits)\[i, t\] for its
     /// class t, with the softmax along axis 1 and the weights w of the options. Logits of shape (classes,) take a
     /// scalar target.
     ///
@@ -47,7 +47,7 @@ impl Tensor {
     /// after waiting for the device. f16 is computed in f32, in a copy of the logits, and rounded once.
     ///
     /// # Errors
-    /// [`TensorError::Shape`], [`TensorError::IndexDType`] unless targets are u32 or i32, [`TensorError::NotDefined`] of integers for
+    /// [`TensorError::Shape`], [`TensorError::IndexDType`] unless the target is u32 or i32, [`TensorError::NotDefined`] of integers for
     /// logits or weights, [`TensorError::Argument`] unless the label smoothing is from 0 to 1, [`TensorError::Pools`]; as
     /// [`Tensor::empty`].
     ///
@@ -65,11 +65,11 @@ impl Tensor {
     /// # Ok::<(), wgpu_pool::Error>(())
     /// ```
     #[track_caller]
-    pub fn cross_entropy(&self, targets: &Self, options: CrossEntropy<'_>) -> Result<Self, TensorError> {
-        let classification = Classification::new("cross_entropy", self, targets, options)?;
+    pub fn cross_entropy(&self, target: &Self, options: CrossEntropy<'_>) -> Result<Self, TensorError> {
+        let classification = Classification::new("cross_entropy", self, target, options)?;
         let losses = classification.losses()?;
         let result = match options.reduction {
-            Reduction::None => losses.reshape(targets.shape())?,
+            Reduction::None => losses.reshape(target.shape())?,
             Reduction::Sum => losses.sum(..)?,
             Reduction::Mean => losses.sum(..)?.div(&classification.count()?)?,
         };
@@ -84,8 +84,8 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::cross_entropy`].
     #[track_caller]
-    pub fn cross_entropy_backward(&self, targets: &Self, options: CrossEntropy<'_>) -> Result<Self, TensorError> {
-        let classification = Classification::new("cross_entropy_backward", self, targets, options)?;
+    pub fn cross_entropy_backward(&self, target: &Self, options: CrossEntropy<'_>) -> Result<Self, TensorError> {
+        let classification = Classification::new("cross_entropy_backward", self, target, options)?;
         classification.gradient(options.reduction)?.reshape(self.shape())?.to(self.dtype())
     }
 }
@@ -121,21 +121,28 @@ impl Classification {
         }
         if targets.dtype().is_floating_point() {
             let dtype = targets.dtype().name();
-            return Err(TensorError::IndexDType { operation: name, argument: "targets", dtype, wanted: "u32 or i32" });
+            return Err(TensorError::IndexDType {
+                operation: name,
+                argument: "target".into(),
+                dtype,
+                wanted: "u32 or i32",
+            });
         }
         if !(0.0..=1.0).contains(&smoothing) {
             let (argument, value) = ("label_smoothing", Number(smoothing.into()));
             return Err(TensorError::Argument { operation: name, argument, value, range: "from 0 to 1" });
         }
-        let mismatch = |right: &Tensor| {
-            let (left, right) = (logits.shape().to_vec(), right.shape().to_vec());
-            Err(TensorError::Shape { operation: name, left, right })
+        let mismatch = |argument: &'static str, given: &Tensor, shape: Vec<usize>| {
+            let required = ShapeRequirement::Exactly { shape, by: "logits".into(), of: logits.shape().to_vec() };
+            Err(TensorError::shape(name, argument, given.shape(), required))
         };
         let rows = if logits.rank() == 1 { logits.unsqueeze(0)? } else { logits.clone() };
         let one_each = match (logits.shape(), targets.shape()) {
             ([_], []) => vec![1, 1],
             ([n, _, inner @ ..], [of, of_inner @ ..]) if n == of && inner == of_inner => [&[*n, 1], inner].concat(),
-            _ => return mismatch(targets),
+            ([], _) => return Err(TensorError::dimensions(name, "logits", &[], "1 or more")),
+            ([_], _) => return mismatch("target", targets, Vec::new()),
+            ([n, _, inner @ ..], _) => return mismatch("target", targets, [&[*n], inner].concat()),
         };
         let classes = rows.shape()[1];
         let along_classes = along_classes(&rows);
@@ -143,7 +150,7 @@ impl Classification {
             Some(weights) if weights.shape() == [classes] => {
                 Some(weights.contiguous()?.reshape(along_classes)?.to(DType::F32)?)
             }
-            Some(weights) => return mismatch(weights),
+            Some(weights) => return mismatch("weight", weights, vec![classes]),
             None => None,
         };
         let targets = targets.contiguous()?.reshape(one_each)?.to(DType::U32)?;

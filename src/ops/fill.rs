@@ -88,8 +88,7 @@ impl Tensor {
             Operand::Scalar(number) => self.fill_with_bits(number.bits(name, dtype)?),
             Operand::Tensor(value) => {
                 if value.rank() > 0 {
-                    let shape = value.shape().to_vec();
-                    return Err(TensorError::Dimensions { operation: name, wanted: "0", shape });
+                    return Err(TensorError::dimensions(name, "value", value.shape(), "0"));
                 }
                 check_pools(name, self, value)?;
                 if value.dtype().is_floating_point() && !dtype.is_floating_point() {

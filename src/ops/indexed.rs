@@ -7,7 +7,7 @@ use super::launch::{
 };
 use super::placed::Placed;
 use super::shader::{AS_IT_IS, GATHER, SCATTER_ADD, Shader, Specialization, Variant};
-use crate::error::TensorError;
+use crate::error::{ShapeRequirement, TensorError};
 use crate::tensor::{Axis, DType, Layout, MAX_RANK, Tensor, any_divided, elementwise_pieces};
 use bytemuck::{Pod, Zeroable};
 
@@ -107,8 +107,8 @@ impl Tensor {
         self.check_index(name, axis, index)?;
         self.check_writable(name)?;
         if source.shape() != index.shape() {
-            let (left, right) = (source.shape().to_vec(), index.shape().to_vec());
-            return Err(TensorError::Shape { operation: name, left, right });
+            let required = ShapeRequirement::Same { by: "index".into(), of: index.shape().to_vec() };
+            return Err(TensorError::shape(name, "source", source.shape(), required));
         }
         if self.elements() == 0 {
             return Ok(());
@@ -151,8 +151,9 @@ impl Tensor {
         if index.rank() <= 1 && index.elements() == 1 {
             return index.of_scalar();
         }
-        let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
-        Err(TensorError::Shape { operation: name, left, right })
+        let (elements, shape) = (index.elements(), self.shape().to_vec());
+        let required = ShapeRequirement::Elements { elements, shape, wanted: Some(1) };
+        Err(TensorError::shape(name, "index", index.shape(), required))
     }
 
     /// An index of one dimension for all lines of an axis, as a view.
@@ -160,10 +161,7 @@ impl Tensor {
         let count = match *index.shape() {
             [] => 1,
             [count] => count,
-            _ => {
-                let shape = index.shape().to_vec();
-                return Err(TensorError::Dimensions { operation: name, wanted: "0 or 1", shape });
-            }
+            _ => return Err(TensorError::dimensions(name, "index", index.shape(), "0 or 1")),
         };
         let mut shape = self.shape().to_vec();
         shape[axis] = count;
@@ -176,15 +174,15 @@ impl Tensor {
         check_pools(name, self, index)?;
         if index.dtype() != DType::U32 {
             let dtype = index.dtype().name();
-            return Err(TensorError::IndexDType { operation: name, argument: "index", dtype, wanted: "u32" });
+            return Err(TensorError::IndexDType { operation: name, argument: "index".into(), dtype, wanted: "u32" });
         }
         let fits = |(other, (&own, &wanted)): (usize, (&usize, &usize))| other == axis || wanted <= own;
         let pairs = self.shape().iter().zip(index.shape()).enumerate();
         if index.rank() == self.rank() && pairs.into_iter().all(fits) {
             return Ok(());
         }
-        let (left, right) = (self.shape().to_vec(), index.shape().to_vec());
-        Err(TensorError::Shape { operation: name, left, right })
+        let required = ShapeRequirement::Within { axis, by: "tensor".into(), of: self.shape().to_vec() };
+        Err(TensorError::shape(name, "index", index.shape(), required))
     }
 }
 

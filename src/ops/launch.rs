@@ -251,7 +251,7 @@ mod tests {
             order.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
             let permuted = Layout::contiguous(&permuted, 4)?.permute(&back)?;
             let lone: Vec<usize> = sizes.iter().zip(&expanded).map(|(&size, &lone)| if lone { 1 } else { size }).collect();
-            let repeated = Layout::contiguous(&lone, 4)?.expand("test", &sizes)?;
+            let repeated = Layout::contiguous(&lone, 4)?.expand("test", "tensor", &sizes)?;
             let mut layouts = [plain, permuted, repeated];
             let mut wanted: Vec<[usize; 3]> = Vec::new();
             let indices = layouts.map(|layout| layout.indices().collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use super::fuse::{Fused, fuse};
 use super::launch::check_pools;
-use crate::error::TensorError;
+use crate::error::{ShapeRequirement, TensorError};
 use crate::tensor::{DType, Operand, Tensor, result_type};
 use std::sync::LazyLock;
 
@@ -85,7 +85,7 @@ impl Tensor {
         if self.shape() == target.shape() {
             return Ok(dtype);
         }
-        let (left, right) = (self.shape().to_vec(), target.shape().to_vec());
-        Err(TensorError::Shape { operation: name, left, right })
+        let required = ShapeRequirement::Same { by: "input".into(), of: self.shape().to_vec() };
+        Err(TensorError::shape(name, "target", target.shape(), required))
     }
 }

@@ -6,7 +6,7 @@ use super::placed::{Binding, Placed};
 use super::shader::{
     AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, SOFTMAX, SOFTMAX_LONG, Shader, Specialization, Variant,
 };
-use crate::error::TensorError;
+use crate::error::{ShapeRequirement, TensorError};
 use crate::tensor::{Axis, Tensor, any_divided, pieces, several_blocks};
 use bytemuck::{Pod, Zeroable};
 use std::sync::LazyLock;
@@ -171,11 +171,11 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         self.check_float(name)?;
         let Some(&columns) = self.shape().last() else {
-            return Err(TensorError::Dimensions { operation: name, wanted: "1 or more", shape: Vec::new() });
+            return Err(TensorError::dimensions(name, "input", &[], "1 or more"));
         };
         let rows = self.contiguous()?;
-        let weight = self.row_operand(name, weight, columns, 1.0)?;
-        let bias = self.row_operand(name, bias, columns, 0.0)?;
+        let weight = self.row_operand((name, "weight"), weight, columns, 1.0)?;
+        let bias = self.row_operand((name, "bias"), bias, columns, 0.0)?;
         if !suits_a_workgroup(self, columns) || !rows.has_whole_rows() || any_divided([&weight, &bias]) {
             return rows.norm_in_steps(operation, &weight, &bias, epsilon);
         }
@@ -223,7 +223,7 @@ impl Tensor {
     #[track_caller]
     fn row_operand(
         &self,
-        name: &'static str,
+        (name, argument): (&'static str, &'static str),
         given: Option<&Self>,
         columns: usize,
         default: f32,
@@ -231,8 +231,9 @@ impl Tensor {
         let Some(tensor) = given else { return self.filled(&[columns], default) };
         check_kinds(name, self, tensor)?;
         if tensor.shape() != [columns] {
-            let (left, right) = (self.shape().to_vec(), tensor.shape().to_vec());
-            return Err(TensorError::Shape { operation: name, left, right });
+            let (shape, of) = (vec![columns], self.shape().to_vec());
+            let required = ShapeRequirement::Exactly { shape, by: "input".into(), of };
+            return Err(TensorError::shape(name, argument, tensor.shape(), required));
         }
         tensor.contiguous()
     }

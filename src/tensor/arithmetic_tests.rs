@@ -75,7 +75,7 @@ proptest! {
             let rank = layout.rank().max(1);
             let seen = match kind {
                 0 => layout.reshape(&other),
-                1 => layout.expand("expand", &other),
+                1 => layout.expand("expand", "tensor", &other),
                 2 => layout.narrow(first % rank, second, first),
                 // A range within the axis, which has no elements in half of the cases.
                 3 => {
@@ -93,7 +93,7 @@ proptest! {
                 assert_valid(&layout, storage);
             }
             if let Ok(with) = Layout::contiguous(&other, 4) {
-                let _ = layout.broadcast_shape("add", &with).and_then(|shape| layout.expand("add", &shape));
+                let _ = layout.broadcast("add", "tensor", &with);
                 let _ = layout.overlaps(&with);
             }
         }
@@ -161,7 +161,7 @@ fn the_largest_shapes_are_accepted_and_the_next_ones_refused() {
     ] {
         assert_eq!(Layout::contiguous(shape, 4).is_ok(), is_accepted, "{shape:?}");
         let one = Layout::contiguous(&[1], 4).expect("one element");
-        let expanded = one.expand("expand", shape);
+        let expanded = one.expand("expand", "tensor", shape);
         assert_eq!(expanded.is_ok(), is_accepted, "{shape:?}");
         if shape.contains(&0) {
             let none = Layout::contiguous(&[0], 4).expect("no element");

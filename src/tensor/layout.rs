@@ -3,7 +3,7 @@
 use super::arithmetic;
 use super::axis::{Axes, Axis};
 use super::overlap::overlap;
-use crate::error::TensorError;
+use crate::error::{Argument, ShapeRequirement, TensorError};
 use std::fmt;
 use std::ops::Deref;
 
@@ -139,8 +139,10 @@ impl Layout {
     /// Returns the layout of the same elements in another shape, if the strides permit a view.
     pub(crate) fn reshape(&self, shape: &[usize]) -> Result<Self, TensorError> {
         let target = Dims::new(shape)?;
-        if arithmetic::product(&target) != Some(self.elements()) {
-            return Err(TensorError::Shape { operation: "reshape", left: self.shape.to_vec(), right: target.to_vec() });
+        let (elements, wanted) = (self.elements(), arithmetic::product(&target));
+        if wanted != Some(elements) {
+            let required = ShapeRequirement::Elements { elements, shape: target.to_vec(), wanted };
+            return Err(TensorError::shape("reshape", "tensor", &self.shape, required));
         }
         arithmetic::check_view(&target)?;
         let strides = if self.elements() == 0 { Some(row_major(&target)) } else { self.view_strides(&target) };
@@ -254,10 +256,18 @@ impl Layout {
         Ok(view)
     }
 
-    /// Broadcasts the layout to a larger shape, by the rules of PyTorch and NumPy.
-    pub(crate) fn expand(&self, operation: &'static str, shape: &[usize]) -> Result<Self, TensorError> {
-        let target = Dims::new(shape)?;
-        let mismatch = || TensorError::Shape { operation, left: self.shape.to_vec(), right: target.to_vec() };
+    /// Broadcasts the layout, that of an argument of the operation, to a larger shape, by the rules of PyTorch and NumPy.
+    pub(crate) fn expand(
+        &self,
+        operation: &'static str,
+        argument: impl Into<Argument>,
+        shape: &[usize],
+    ) -> Result<Self, TensorError> {
+        let (target, argument) = (Dims::new(shape)?, argument.into());
+        let mismatch = || {
+            let required = ShapeRequirement::BroadcastTo { shape: target.to_vec() };
+            TensorError::shape(operation, argument, &self.shape, required)
+        };
         let lead = target.len().checked_sub(self.rank()).ok_or_else(mismatch)?;
         let mut strides = target;
         strides.as_mut_slice().fill(0);
@@ -272,8 +282,24 @@ impl Layout {
         Ok(Self { shape: target, strides, offset: self.offset })
     }
 
-    /// Returns the shape to which two shapes broadcast.
-    pub(crate) fn broadcast_shape(&self, operation: &'static str, other: &Self) -> Result<Dims, TensorError> {
+    /// Broadcasts the layout to the shape to which it broadcasts with that of a further argument of the operation.
+    pub(crate) fn broadcast(
+        &self,
+        operation: &'static str,
+        argument: impl Into<Argument>,
+        other: &Self,
+    ) -> Result<Self, TensorError> {
+        let argument = argument.into();
+        let mismatch = || {
+            let required = ShapeRequirement::BroadcastWith { shape: self.shape.to_vec() };
+            TensorError::shape(operation, argument, &other.shape, required)
+        };
+        let shape = self.broadcast_shape(other).ok_or_else(mismatch)?;
+        self.expand(operation, argument, &shape)
+    }
+
+    /// Returns the shape to which two shapes broadcast, if they do.
+    pub(crate) fn broadcast_shape(&self, other: &Self) -> Option<Dims> {
         let rank = self.rank().max(other.rank());
         let at = |layout: &Self, axis: usize| {
             let lead = rank - layout.rank();
@@ -284,16 +310,10 @@ impl Layout {
             shape.push(match (at(self, axis), at(other, axis)) {
                 (left, right) if left == right => left,
                 (1, size) | (size, 1) => size,
-                _ => {
-                    return Err(TensorError::Shape {
-                        operation,
-                        left: self.shape.to_vec(),
-                        right: other.shape.to_vec(),
-                    });
-                }
+                _ => return None,
             });
         }
-        Ok(shape)
+        Some(shape)
     }
 
     /// Returns the storage index of each element, in row-major order of the tensor.

@@ -233,7 +233,7 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Shape`] if the shapes do not broadcast, [`TensorError::Overflow`] if the number of elements overflows.
     pub fn expand(&self, shape: impl AsRef<[usize]>) -> Result<Self, TensorError> {
-        Ok(self.view(self.layout.expand("expand", shape.as_ref())?))
+        Ok(self.view(self.layout.expand("expand", "tensor", shape.as_ref())?))
     }
 
     /// Pins the tensor's memory for commands that the application records itself, and returns a guard with the storage's

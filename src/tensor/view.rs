@@ -3,7 +3,7 @@
 use super::axis::{Axes, Axis};
 use super::layout::{Dims, Layout};
 use super::{MAX_RANK, Tensor};
-use crate::error::TensorError;
+use crate::error::{ShapeRequirement, TensorError};
 
 /// A range of indices: `1..3`, `..-1`, `-2..`, `0..=1`, `..`. Negative indices are counted from the end.
 ///
@@ -231,7 +231,7 @@ impl Tensor {
         let all = self.layout.shape[axis];
         let sum = sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size));
         if sum != Some(all) {
-            return Err(TensorError::Shape { operation: name, left: sizes.to_vec(), right: vec![all] });
+            return Err(TensorError::shape(name, "sizes", sizes, ShapeRequirement::Sum { axis, size: all }));
         }
         check_views(name, sizes.len())?;
         let mut start = 0;

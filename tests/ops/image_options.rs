@@ -163,7 +163,7 @@ fn options_that_fit_no_image_are_refused_with_numbers() -> Outcome {
     refused(x.conv2d(&weight([4, 3, 1, 1])?, None, groups(0)), "conv2d: 6 channels and 4 outputs can't be in 0 groups");
     refused(
         x.conv2d(&weight([4, 6, 1, 1])?, None, groups(2)),
-        "conv2d: shapes [4, 6, 1, 1] and [4, 3, 1, 1] do not match",
+        "conv2d: the weight [4, 6, 1, 1] has 6 input channels per group, but the input [2, 6, 5, 5] has 3 with groups = 2",
     );
     let wide = Conv2d { dilation: [1, 3], ..Conv2d::default() };
     let wanted = "conv2d: a kernel of [3, 3] with stride [1, 1], dilation [1, 3] and padding [[0, 0], [0, 0]] does not fit images of \
@@ -184,7 +184,7 @@ fn options_that_fit_no_image_are_refused_with_numbers() -> Outcome {
     assert!(matches!(x.avg_pool2d(own), Err(TensorError::KernelWindow { .. })));
     refused(
         x.flatten(1..)?.avg_pool2d(AvgPool2d::new(1)),
-        "avg_pool2d: shape [2, 150] has 2 dimensions; 3 or 4 are needed",
+        "avg_pool2d: the input [2, 150] has 2 dimensions, and 3 or 4 are needed",
     );
     Ok(())
 }

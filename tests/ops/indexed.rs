@@ -106,19 +106,28 @@ fn what_does_not_fit_an_index_is_refused() -> Outcome {
         let refused = |found: Result<(), TensorError>, text: &str| {
             assert_eq!(found.map_err(|error| error.to_string()), Err(text.into()));
         };
-        let of_dtype = ": index of dtype f32, where u32 is needed: convert with `to`";
+        let of_dtype = ": the index has dtype f32, and u32 is needed: convert with `to`";
         let floats = table.select(1, 0)?;
         refused(table.gather(0, &table).map(drop), &format!("gather{of_dtype}"));
         refused(table.scatter_add_(0, &table, &table), &format!("scatter_add_{of_dtype}"));
         refused(table.index_select(0, &floats).map(drop), &format!("index_select{of_dtype}"));
         refused(table.index_add_(0, &floats, &table), &format!("index_add_{of_dtype}"));
-        let of_rank = ": shape [1, 1] has 2 dimensions; 0 or 1 are needed";
+        let of_rank = ": the index [1, 1] has 2 dimensions, and 0 or 1 are needed";
         refused(table.index_select(0, &index(&[1, 1])?).map(drop), &format!("index_select{of_rank}"));
         refused(table.index_add_(0, &index(&[1, 1])?, &table), &format!("index_add_{of_rank}"));
-        refused(table.scatter_add_(0, &index(&[2, 4])?, &table), "scatter_add_: shapes [3, 4] and [2, 4] do not match");
-        refused(table.index_add_(0, &index(&[2])?, &table), "index_add_: shapes [3, 4] and [2, 4] do not match");
+        let of_source = ": the source [3, 4] must have the shape of the index, [2, 4]";
+        refused(table.scatter_add_(0, &index(&[2, 4])?, &table), &format!("scatter_add_{of_source}"));
+        refused(table.index_add_(0, &index(&[2])?, &table), &format!("index_add_{of_source}"));
+        refused(
+            table.gather(0, &index(&[3, 5])?).map(drop),
+            "gather: the index [3, 5] must have the rank of the tensor [3, 4] and no larger sizes, except along axis 0",
+        );
+        refused(
+            table.select(0, 0)?.select(0, 0)?.index_select(0, &index(&[2])?).map(drop),
+            "index_select: the index [2] has 2 elements, but shape [] has 1",
+        );
         let (scalar, integer) = (table.select(0, 0)?.select(0, 0)?, Tensor::zeros(pool, [], DType::I32)?);
-        let of_dtype = ": index of dtype i32, where u32 is needed: convert with `to`";
+        let of_dtype = ": the index has dtype i32, and u32 is needed: convert with `to`";
         refused(scalar.gather(0, &integer).map(drop), &format!("gather{of_dtype}"));
         refused(scalar.index_select(0, &integer).map(drop), &format!("index_select{of_dtype}"));
         refused(scalar.scatter_add_(0, &integer, &scalar), &format!("scatter_add_{of_dtype}"));

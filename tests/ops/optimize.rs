@@ -109,12 +109,14 @@ fn tensors_that_cannot_take_a_step_together_are_refused_before_any_is_changed() 
         let good = SgdParameter { value: &x, gradient: &gradient, velocity: &velocity };
         let (short, transposed) = (ones(&[4])?, ones(&[4, 4])?.narrow(1, 0, 2)?);
         let step = |bad: SgdParameter<'_>| Sgd::default().step(&[good, bad]);
-        assert!(matches!(step(SgdParameter { gradient: &short, ..good }), Err(TensorError::Shape { .. })));
+        let text = step(SgdParameter { gradient: &short, ..good }).map_err(|error| error.to_string());
+        let wanted = "Sgd::step: the gradient of the 2nd parameter [4] must have the shape of the value of the 2nd parameter, [4, 4]";
+        assert_eq!(text, Err(wanted.into()));
         assert!(matches!(step(SgdParameter { value: &transposed, ..good }), Err(TensorError::NotContiguous { .. })));
         assert!(matches!(step(SgdParameter { velocity: &x, ..good }), Err(TensorError::Overlap { .. })));
         let adamw = AdamWParameter { value: &x, gradient: &gradient, mean: &velocity, mean_square: &ones(&[4, 4])? };
         let text = AdamW::default().step(0, &[adamw]).map_err(|error| error.to_string());
-        assert_eq!(text, Err("adamw: the number of the step is 0; it has to be 1 or more".into()));
+        assert_eq!(text, Err("AdamW::step: the number of the step is 0; it has to be 1 or more".into()));
         let integers = Tensor::zeros(pool, [4, 4], DType::I32)?;
         assert!(matches!(step(SgdParameter { gradient: &integers, ..good }), Err(TensorError::NotDefined { .. })));
         assert_eq!(x.read_blocking::<f32>()?, [1.0; 16]);

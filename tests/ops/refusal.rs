@@ -1,7 +1,9 @@
 //! Invalid arguments of tensor operations: each gives a specific error with both values, and the pool stays usable.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{AllocateError, DType, Memory, Pool, PoolOptions, Tensor, TensorError};
+use wgpu_pool::{
+    AllocateError, Conv2d, DType, MaxPool2d, Memory, Pool, PoolOptions, Tensor, TensorError, Unfold, fuse,
+};
 
 /// Asserts that a call returns an error with this text.
 #[track_caller]
@@ -29,17 +31,21 @@ fn shapes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let zeros = |shape: &[usize]| Tensor::zeros(&pool, shape, DType::F32);
     let (x, y) = (zeros(&[2, 3])?, zeros(&[4])?);
-    refused(x.add(&y), "add: shapes [2, 3] and [4] do not match");
-    refused(y.sub(&x), "sub: shapes [4] and [2, 3] do not match");
-    refused(x.add_scaled_(&y, 1.0_f32), "add_scaled_: shapes [4] and [2, 3] do not match");
-    refused(y.copy_(&x), "copy_: shapes [2, 3] and [4] do not match");
-    refused(zeros(&[1])?.add_scaled_(&y, 1.0_f32), "add_scaled_: shapes [4] and [1] do not match");
-    refused(x.matmul(&x), "matmul: shapes [2, 3] and [2, 3] do not match");
-    refused(x.matmul(&y), "matmul: shapes [2, 3] and [4] do not match");
-    refused(x.reshape([4, 2]), "reshape: shapes [2, 3] and [4, 2] do not match");
-    refused(x.reshape([usize::MAX, 3]), &format!("reshape: shapes [2, 3] and [{}, 3] do not match", usize::MAX));
-    refused(x.expand([2, 4]), "expand: shapes [2, 3] and [2, 4] do not match");
-    refused(x.expand([3]), "expand: shapes [2, 3] and [3] do not match");
+    refused(x.add(&y), "add: the 2nd operand [4] does not broadcast with [2, 3]");
+    refused(y.sub(&x), "sub: the 2nd operand [2, 3] does not broadcast with [4]");
+    refused(x.add_scaled_(&y, 1.0_f32), "add_scaled_: the 2nd operand [4] does not broadcast to [2, 3]");
+    refused(y.copy_(&x), "copy_: the source [2, 3] does not broadcast to [4]");
+    refused(zeros(&[1])?.add_scaled_(&y, 1.0_f32), "add_scaled_: the 2nd operand [4] does not broadcast to [1]");
+    refused(x.matmul(&x), "matmul: the right operand [2, 3] has inner size 2, but the left operand [2, 3] has 3");
+    refused(x.matmul(&y), "matmul: the right operand [4] has inner size 4, but the left operand [2, 3] has 3");
+    refused(x.reshape([4, 2]), "reshape: the tensor [2, 3] has 6 elements, but shape [4, 2] has 8");
+    let most = usize::MAX;
+    refused(
+        x.reshape([most, 3]),
+        &format!("reshape: the tensor [2, 3] has 6 elements, but shape [{most}, 3] has more than {most}"),
+    );
+    refused(x.expand([2, 4]), "expand: the tensor [2, 3] does not broadcast to [2, 4]");
+    refused(x.expand([3]), "expand: the tensor [2, 3] does not broadcast to [3]");
     refused(x.permute([0]), "permute: axes [0] are not all 2 of shape [2, 3]");
     refused(
         x.t()?.reshape([6]),
@@ -86,15 +92,92 @@ fn products_are_refused_with_their_own_names_and_the_shapes_that_were_given() ->
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let (x, y) = (Tensor::zeros(pool, [2, 3], DType::F32)?, Tensor::zeros(pool, [4], DType::F32)?);
     let weight = Tensor::zeros(pool, [5, 4], DType::F32)?;
-    refused(x.linear(&weight, None), "linear: shapes [2, 3] and [5, 4] do not match");
-    refused(x.linear(&weight.narrow(1, 0, 3)?, Some(&y)), "linear: shapes [4] and [5] do not match");
-    refused(x.linear(&y, None), "linear: shape [4] has 1 dimensions; 2 are needed");
-    refused(x.linear(&weight.unsqueeze(0)?, None), "linear: shape [1, 5, 4] has 3 dimensions; 2 are needed");
-    refused(x.matmul_then(&weight, None, None), "matmul_then: shapes [2, 3] and [5, 4] do not match");
+    refused(x.linear(&weight, None), "linear: the weight [5, 4] has inner size 4, but the input [2, 3] has 3");
+    refused(
+        x.linear(&weight.narrow(1, 0, 3)?, Some(&y)),
+        "linear: the bias [4] must have shape [5] for the weight [5, 3]",
+    );
+    refused(x.linear(&y, None), "linear: the weight [4] has 1 dimension, and 2 are needed");
+    refused(x.linear(&weight.unsqueeze(0)?, None), "linear: the weight [1, 5, 4] has 3 dimensions, and 2 are needed");
+    refused(
+        x.matmul_then(&weight, None, None),
+        "matmul_then: the right operand [5, 4] has inner size 5, but the left operand [2, 3] has 3",
+    );
     let integers = weight.to(DType::I32)?;
     refused(x.linear(&integers, None), "linear: dtypes f32 and i32 do not match");
     let batch = |sizes: [usize; 3]| Tensor::zeros(pool, sizes, DType::F32);
-    refused(batch([2, 3, 4])?.bmm(&batch([2, 3, 4])?), "bmm: shapes [2, 3, 4] and [2, 3, 4] do not match");
+    refused(
+        batch([2, 3, 4])?.bmm(&batch([3, 4, 1])?),
+        "bmm: the right operand [3, 4, 1] has batch size 3, but the left operand [2, 3, 4] has 2",
+    );
+    refused(
+        batch([2, 3, 4])?.bmm(&batch([2, 4, 1])?.select(0, 0)?),
+        "bmm: the right operand [4, 1] has 2 dimensions, and 3 are needed",
+    );
+    refused(
+        batch([2, 3, 4])?.matmul(&batch([3, 4, 1])?),
+        "matmul: the right operand [3, 4, 1] has leading dimensions that do not broadcast with those of the left operand [2, 3, 4]",
+    );
+    refused(x.matmul(&y.select(0, 0)?), "matmul: the right operand [] has 0 dimensions, and 1 or more are needed");
+    refused(y.select(0, 0)?.matmul(&x), "matmul: the left operand [] has 0 dimensions, and 1 or more are needed");
+    refused(
+        batch([2, 3, 4])?.bmm(&batch([2, 3, 4])?),
+        "bmm: the right operand [2, 3, 4] has inner size 3, but the left operand [2, 3, 4] has 4",
+    );
+    Ok(())
+}
+
+#[test]
+fn an_argument_with_a_wrong_shape_is_named() -> Outcome {
+    let Some(pool) = adapter::shared() else { return Ok(()) };
+    let zeros = |shape: &[usize]| Tensor::zeros(pool, shape, DType::F32);
+    let (x, weight, bias) = (zeros(&[1, 16, 6, 6])?, zeros(&[8, 16, 3, 3])?, zeros(&[4])?);
+    let conv2d = Conv2d::default();
+    refused(
+        x.conv2d(&zeros(&[8, 1, 3, 3])?, None, conv2d),
+        "conv2d: the weight [8, 1, 3, 3] has 1 input channel per group, but the input [1, 16, 6, 6] has 16 with groups = 1",
+    );
+    refused(
+        x.conv2d(&weight, Some(&bias), conv2d),
+        "conv2d: the bias [4] must have shape [8] for the weight [8, 16, 3, 3]",
+    );
+    refused(x.conv2d(&bias, None, conv2d), "conv2d: the weight [4] has 1 dimension, and 4 are needed");
+    refused(bias.conv2d(&weight, None, conv2d), "conv2d: the input [4] has 1 dimension, and 3 or 4 are needed");
+    refused(
+        x.conv2d_backward_input([1, 16, 6, 6], &weight, conv2d),
+        "conv2d_backward_input: the gradient [1, 16, 6, 6] must have shape [1, 8, 4, 4] for the input [1, 16, 6, 6]",
+    );
+    refused(
+        x.conv2d_backward_weight(&x, [8, 16, 3, 3], conv2d),
+        "conv2d_backward_weight: the gradient [1, 16, 6, 6] must have shape [1, 8, 4, 4] for the input [1, 16, 6, 6]",
+    );
+    let pool2d = MaxPool2d::new(2);
+    let (largest, places) = x.max_pool2d(pool2d)?;
+    refused(
+        x.max_pool2d_backward(&places, [1, 16, 6, 6], pool2d),
+        "max_pool2d_backward: the gradient [1, 16, 6, 6] must have shape [1, 16, 3, 3] for the input [1, 16, 6, 6]",
+    );
+    refused(
+        largest.max_pool2d_backward(&places.narrow(3, 0, 2)?, [1, 16, 6, 6], pool2d),
+        "max_pool2d_backward: the places [1, 16, 3, 2] must have shape [1, 16, 3, 3] for the input [1, 16, 6, 6]",
+    );
+    refused(
+        zeros(&[1, 7, 9])?.fold([4, 4], Unfold::new(2)),
+        "fold: the tensor [1, 7, 9] must have shape [1, 8, 9] for the image size [4, 4]",
+    );
+    refused(
+        zeros(&[8, 8])?.fold([4, 4], Unfold::new(2)),
+        "fold: the tensor [8, 8] must have shape [8, 9] for the image size [4, 4]",
+    );
+    let condition = zeros(&[2, 1])?;
+    refused(condition.where_cond(1.0, &zeros(&[3, 4])?), "where_cond: the other [3, 4] does not broadcast with [2, 1]");
+    refused(condition.where_cond(&zeros(&[3])?, &bias), "where_cond: the other [4] does not broadcast with [2, 3]");
+    refused(bias.clamp_(0.0, &condition), "clamp_: the high [2, 1] does not broadcast to [4]");
+    let three = fuse(|[x, y, z]| x + y + z);
+    refused(
+        three.run([&bias, &bias.narrow(0, 0, 1)?, &condition.narrow(1, 0, 0)?]),
+        "fused: the 3rd operand [2, 0] does not broadcast with [4]",
+    );
     Ok(())
 }
 

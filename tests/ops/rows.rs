@@ -185,14 +185,26 @@ fn rows_that_cannot_be_are_refused() -> Outcome {
             refused(x.softmax(2)),
             "softmax: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1"
         );
-        assert_eq!(refused(x.layer_norm(Some(&x), None, 0.1)), "layer_norm: shapes [2, 3] and [2, 3] do not match");
+        assert_eq!(
+            refused(x.layer_norm(Some(&x), None, 0.1)),
+            "layer_norm: the weight [2, 3] must have shape [3] for the input [2, 3]"
+        );
+        let bias = Tensor::zeros(pool, [2], DType::F32)?;
+        assert_eq!(
+            refused(x.layer_norm(None, Some(&bias), 0.1)),
+            "layer_norm: the bias [2] must have shape [3] for the input [2, 3]"
+        );
+        assert_eq!(
+            refused(x.rms_norm(Some(&bias), 0.1)),
+            "rms_norm: the weight [2] must have shape [3] for the input [2, 3]"
+        );
         let whole = Tensor::zeros(pool, [2, 3], DType::I32)?;
         assert_eq!(refused(whole.log_softmax(0)), "log_softmax is not defined for i32");
         assert_eq!(refused(whole.rms_norm(None, 0.1)), "rms_norm is not defined for i32");
         let scalar = Tensor::zeros(pool, [], DType::F32)?;
         assert_eq!(
             refused(scalar.layer_norm(None, None, 0.1)),
-            "layer_norm: shape [] has 0 dimensions; 1 or more are needed"
+            "layer_norm: the input [] has 0 dimensions, and 1 or more are needed"
         );
         assert_eq!(Tensor::zeros(pool, [0, 3], DType::F32)?.softmax(1)?.shape(), [0, 3]);
         assert_eq!(Tensor::zeros(pool, [3, 0], DType::F32)?.softmax(1)?.shape(), [3, 0]);

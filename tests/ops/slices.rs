@@ -62,10 +62,13 @@ fn parts_that_are_not_there_are_refused_with_numbers() -> Outcome {
     refused(x.select(0, -3), "select: index -3 is outside of axis 0, which holds 2");
     refused(x.split(0, 1), "split: the size is 0; it has to be 1 or more");
     refused(x.chunk(0, 1), "chunk: the number of chunks is 0; it has to be 1 or more");
-    refused(x.split_with_sizes(&[1, 1], 1), "split_with_sizes: shapes [1, 1] and [3] do not match");
+    refused(
+        x.split_with_sizes(&[1, 1], 1),
+        "split_with_sizes: the sizes [1, 1] must have the sum 3, the size of axis 1",
+    );
     refused(
         x.split_with_sizes(&[usize::MAX, 4], 1),
-        &format!("split_with_sizes: shapes [{}, 4] and [3] do not match", usize::MAX),
+        &format!("split_with_sizes: the sizes [{}, 4] must have the sum 3, the size of axis 1", usize::MAX),
     );
     refused(
         x.unsqueeze(3),
@@ -78,9 +81,16 @@ fn parts_that_are_not_there_are_refused_with_numbers() -> Outcome {
     refused(x.squeeze(2), "squeeze: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
     refused(x.flatten(1..4), "flatten: 1..4 by 1 is no range of axis 0, which holds 2");
     refused(Tensor::stack(&[], 0), "stack: the number of tensors is 0; it has to be 1 or more");
-    refused(Tensor::stack(&[&x, &x.t()?], 0), "stack: shapes [2, 3] and [3, 2] do not match");
+    refused(
+        Tensor::stack(&[&x, &x, &x.t()?], 0),
+        "stack: the 3rd tensor [3, 2] must have the shape of the 1st tensor, [2, 3]",
+    );
+    refused(
+        Tensor::cat(&[&x, &x.t()?], -1),
+        "cat: the 2nd tensor [3, 2] must have the shape of the 1st tensor, [2, 3], except along axis 1",
+    );
     refused(x.item_blocking::<f32>(), "item: shape [2, 3] has 6 elements, not one");
-    refused(x.fill_(&x), "fill_: shape [2, 3] has 2 dimensions; 0 are needed");
+    refused(x.fill_(&x), "fill_: the value [2, 3] has 2 dimensions, and 0 are needed");
     refused(x.rand_like(1)?.to(DType::I32)?.randn_like(1), "randn_like is not defined for i32");
     let most = (0..wgpu_pool::MAX_RANK - 2).try_fold(x.clone(), |x, _| x.unsqueeze(0))?;
     let limit = wgpu_pool::MAX_RANK;

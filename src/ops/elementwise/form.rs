@@ -43,8 +43,8 @@ mod tests {
     }
 
     fn form_of(left: &Layout, right: &Layout) -> Form {
-        let shape = left.broadcast_shape("add", right).expect("the shapes match");
-        let expand = |layout: &Layout| layout.expand("add", &shape).expect("the shapes match");
+        let shape = left.broadcast_shape(right).expect("the shapes match");
+        let expand = |layout: &Layout| layout.expand("add", "tensor", &shape).expect("the shapes match");
         form(&collapse([&layout(&shape), &expand(left), &expand(right)]))
     }
 

@@ -25,7 +25,7 @@ use super::launch::{MOST_BINDINGS, check_pools, each_walk, grid, index, launch, 
 use super::placed::Placed;
 use crate::device::Gpu;
 use crate::device::gpu::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
-use crate::error::{DeviceError, TensorError};
+use crate::error::{Argument, DeviceError, TensorError};
 use crate::tensor::{DType, Layout, Piece, Tensor, any_divided, elementwise_pieces};
 use form::{Form, LANES};
 use std::borrow::Cow;
@@ -92,11 +92,10 @@ impl<'a> Elementwise<'a> {
     pub(super) fn run(&self, written: DType) -> Result<Tensor, TensorError> {
         let [first, others @ ..] = self.inputs else { unreachable!("a result has the pool of an input") };
         let mut layout = *first.layout();
-        for other in others {
+        for (number, other) in (1..).zip(others) {
             check_pools(self.name, first, other)?;
             if other.shape() != &*layout.shape {
-                let shape = layout.broadcast_shape(self.name, other.layout())?;
-                layout = layout.expand(self.name, &shape)?;
+                layout = layout.broadcast(self.name, Argument::operand(number), other.layout())?;
             }
         }
         let output = first.new_empty(&*layout.shape, written)?;
@@ -118,9 +117,9 @@ impl<'a> Elementwise<'a> {
             return Err(TensorError::DType { operation: name, left, right });
         }
         output.check_writable(name)?;
-        for input in self.inputs {
+        for (number, input) in self.inputs.iter().enumerate() {
             check_pools(name, output, input)?;
-            let layout = input.layout().expand(name, output.shape())?;
+            let layout = input.layout().expand(name, Argument::operand(number), output.shape())?;
             relation(name, (output, output.layout()), (input, &layout))?;
         }
         self.launch(output)
@@ -173,11 +172,11 @@ impl<'a> Elementwise<'a> {
             return Ok(());
         }
         let mut layouts = Layouts { all: [*output.layout(); N], count: 1 + self.inputs.len() };
-        for (layout, input) in layouts.all[1..].iter_mut().zip(self.inputs) {
+        for (number, (layout, input)) in layouts.all[1..].iter_mut().zip(self.inputs).enumerate() {
             if input.shape() == output.shape() {
                 *layout = *input.layout();
             } else {
-                *layout = input.layout().expand(self.name, output.shape())?;
+                *layout = input.layout().expand(self.name, Argument::operand(number), output.shape())?;
             }
         }
         each_walk(&mut layouts, |walk| self.launch_walk(output, &walk.all[..walk.count]))

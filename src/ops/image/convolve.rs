@@ -8,7 +8,7 @@ use super::blocks::Blocks;
 use super::correlate::{Correlation, Finish};
 use super::correlation_kernel;
 use super::{Conv2d, Convolved, KernelWindow, Planes, Run, shape_like};
-use crate::error::TensorError;
+use crate::error::{ShapeRequirement, TensorError};
 use crate::tensor::{Tensor, arithmetic};
 
 /// Outputs that a convolution's kernels make at once, and windows or lines.
@@ -68,7 +68,7 @@ impl Tensor {
         let Convolution { outputs, groups, lines, .. } = convolution;
         if let Some(bias) = bias {
             check_kinds(name, self, bias)?;
-            bias.check_shape(name, &[outputs])?;
+            bias.check_shape((name, "bias"), &[outputs], ("weight", weight.shape()))?;
         }
         let finish = Finish { bias, activation };
         finish.operation(name, self.dtype())?;
@@ -148,7 +148,7 @@ impl Tensor {
         let (name, input) = ("conv2d_backward_input", input.as_ref());
         let convolution = Convolution::new(name, input, weight.shape(), options)?;
         check_kinds(name, self, weight)?;
-        self.check_shape(name, &shape_like(input, convolution.output()))?;
+        self.check_shape((name, "gradient"), &shape_like(input, convolution.output()), ("input", input))?;
         if let Some(result) = convolution.gradient_by_channels([self, weight], options)? {
             return result.reshape(input);
         }
@@ -199,7 +199,8 @@ impl Tensor {
         let (name, weight) = ("conv2d_backward_weight", weight.as_ref());
         let convolution = Convolution::new(name, input.shape(), weight, options)?;
         check_kinds(name, self, input)?;
-        self.check_shape(name, &shape_like(input.shape(), convolution.output()))?;
+        let result = shape_like(input.shape(), convolution.output());
+        self.check_shape((name, "gradient"), &result, ("input", input.shape()))?;
         let Convolution { planes, outputs, lines, windows, .. } = convolution;
         if [planes.batch, windows, outputs, lines].contains(&0) {
             return Self::zeros(&self.pool(), weight, self.dtype());
@@ -237,15 +238,16 @@ impl Convolution {
     ) -> Result<Self, TensorError> {
         let planes = Planes::of(name, input)?;
         let &[outputs, channels, rows, columns] = weight else {
-            return Err(TensorError::Dimensions { operation: name, wanted: "4", shape: weight.to_vec() });
+            return Err(TensorError::dimensions(name, "weight", weight, "4"));
         };
         let groups = options.groups;
         if groups == 0 || !planes.channels.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
             return Err(TensorError::Groups { operation: name, channels: planes.channels, outputs, groups });
         }
-        if channels != planes.channels / groups {
-            let right = vec![outputs, planes.channels / groups, rows, columns];
-            return Err(TensorError::Shape { operation: name, left: weight.to_vec(), right });
+        let wanted = planes.channels / groups;
+        if channels != wanted {
+            let required = ShapeRequirement::Channels { channels, input: input.to_vec(), wanted, groups };
+            return Err(TensorError::shape(name, "weight", weight, required));
         }
         let window = options.window([rows, columns]);
         let out = window.out(name, planes.size)?;

@@ -212,7 +212,7 @@ impl Correlation {
         let packed = weight.new_empty([groups, rows, across], weight.dtype())?;
         let count = number(packed.elements())?;
         let &[of_output, of_channel, of_row, of_column] = weight.strides() else {
-            return Err(TensorError::Dimensions { operation: name, wanted: "4", shape: weight.shape().to_vec() });
+            return Err(TensorError::dimensions(name, "weight", weight.shape(), "4"));
         };
         // In the gradient the convolution's outputs are summed over. They are what its groups divide.
         let (group_stride, output_stride, channel_stride) = match self.is_gradient {
@@ -244,7 +244,7 @@ impl Correlation {
     /// Contiguous weights as they are, for `conv2d_small.wgsl` and `conv2d_rows.wgsl`.
     fn unpacked(&self, weight: &Tensor) -> Result<Weights, TensorError> {
         let &[of_output, of_channel, ..] = weight.strides() else {
-            return Err(TensorError::Dimensions { operation: self.name, wanted: "4", shape: weight.shape().to_vec() });
+            return Err(TensorError::dimensions(self.name, "weight", weight.shape(), "4"));
         };
         let [across, rows] = if self.is_gradient { [of_channel, of_output] } else { [of_output, of_channel] };
         Ok(Weights { tensor: weight.clone(), across, rows })

@@ -35,7 +35,7 @@ pub(super) use weight_sum::sum_of_parts;
 use super::launch::{grid, index, launch, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{AS_IT_IS, Shader, Specialization, Variant};
-use crate::error::TensorError;
+use crate::error::{ShapeRequirement, TensorError};
 use crate::tensor::{Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 use options::KernelWindow;
@@ -81,7 +81,7 @@ impl Planes {
         match *shape {
             [channels, height, width] => Ok(Self { batch: 1, channels, size: [height, width] }),
             [batch, channels, height, width] => Ok(Self { batch, channels, size: [height, width] }),
-            _ => Err(TensorError::Dimensions { operation: name, wanted: "3 or 4", shape: shape.to_vec() }),
+            _ => Err(TensorError::dimensions(name, "input", shape, "3 or 4")),
         }
     }
 
@@ -224,10 +224,17 @@ impl Tensor {
         Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
     }
 
-    fn check_shape(&self, name: &'static str, wanted: &[usize]) -> Result<(), TensorError> {
+    /// Checks the shape of an argument of the operation `name`, which follows from the shape of the argument `by`.
+    fn check_shape(
+        &self,
+        (name, argument): (&'static str, &'static str),
+        wanted: &[usize],
+        (by, of): (&'static str, &[usize]),
+    ) -> Result<(), TensorError> {
         if self.shape() == wanted {
             return Ok(());
         }
-        Err(TensorError::Shape { operation: name, left: self.shape().to_vec(), right: wanted.to_vec() })
+        let required = ShapeRequirement::Exactly { shape: wanted.to_vec(), by: by.into(), of: of.to_vec() };
+        Err(TensorError::shape(name, argument, self.shape(), required))
     }
 }

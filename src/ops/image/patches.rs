@@ -3,7 +3,7 @@
 use super::super::shader::{FOLD, UNFOLD};
 use super::bands::{Band, ByPlane, back, under};
 use super::{KernelWindow, Planes, Run, Unfold};
-use crate::error::TensorError;
+use crate::error::{ShapeRequirement, TensorError};
 use crate::tensor::{Tensor, arithmetic};
 use std::ops::Range;
 
@@ -90,15 +90,13 @@ impl Tensor {
         let (batch, lines, count) = match *self.shape() {
             [batch, lines, count] => (batch, lines, count),
             [lines, count] => (1, lines, count),
-            _ => {
-                let (left, right) = (self.shape().to_vec(), vec![0, taps, windows]);
-                return Err(TensorError::Shape { operation: name, left, right });
-            }
+            _ => return Err(TensorError::dimensions(name, "tensor", self.shape(), "2 or 3")),
         };
         if lines % taps != 0 || count != windows {
             let wanted = lines.checked_next_multiple_of(taps).unwrap_or(taps);
-            let (left, right) = (self.shape().to_vec(), vec![batch, wanted, windows]);
-            return Err(TensorError::Shape { operation: name, left, right });
+            let shape = [batch, wanted, windows][3 - self.rank()..].to_vec();
+            let required = ShapeRequirement::Exactly { shape, by: "image size".into(), of: size.to_vec() };
+            return Err(TensorError::shape(name, "tensor", self.shape(), required));
         }
         let planes = Planes { batch, channels: lines / taps, size };
         let shape = planes.shape(size);

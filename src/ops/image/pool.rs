@@ -96,11 +96,11 @@ impl Tensor {
         let (name, shape) = ("max_pool2d_backward", input.as_ref());
         let (planes, window, out) = self.max_window(name, shape, options)?;
         let result = shape_like(shape, planes.shape(out));
-        self.check_shape(name, &result)?;
-        places.check_shape(name, &result)?;
+        self.check_shape((name, "gradient"), &result, ("input", shape))?;
+        places.check_shape((name, "places"), &result, ("input", shape))?;
         if places.dtype() != DType::U32 {
             let dtype = places.dtype().name();
-            return Err(TensorError::IndexDType { operation: name, argument: "places", dtype, wanted: "u32" });
+            return Err(TensorError::IndexDType { operation: name, argument: "places".into(), dtype, wanted: "u32" });
         }
         check_pools(name, self, places)?;
         if !self.exceeds_a_block(shape) && !places.is_divided() {
@@ -186,7 +186,7 @@ impl Tensor {
         let (name, shape) = ("avg_pool2d_backward", input.as_ref());
         let average = self.average(name, shape, options)?;
         let Average { planes, window, out, .. } = average;
-        self.check_shape(name, &shape_like(shape, planes.shape(out)))?;
+        self.check_shape((name, "gradient"), &shape_like(shape, planes.shape(out)), ("input", shape))?;
         if !self.exceeds_a_block(shape) {
             return self.averaged_back(average);
         }

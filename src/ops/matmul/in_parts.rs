@@ -81,7 +81,7 @@ fn add_parts(
     finish: Finish<'_>,
 ) -> Result<(), TensorError> {
     let &[parts, rows, columns] = sums.shape() else {
-        return Err(TensorError::Dimensions { operation: NAME, wanted: "3", shape: sums.shape().to_vec() });
+        return Err(TensorError::dimensions(NAME, "sums", sums.shape(), "3"));
     };
     number(sums.elements())?;
     number(output.elements())?;

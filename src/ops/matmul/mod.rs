@@ -13,7 +13,7 @@ pub(super) use choice::{FEW, Tiling, forced};
 use super::activation::Activation;
 use super::launch::{check_kinds, index};
 use super::placed::Placed;
-use crate::error::TensorError;
+use crate::error::{Argument, ShapeRequirement, TensorError};
 use crate::tensor::{DType, Layout, Tensor, any_divided, arithmetic, collapse};
 use choice::{Kernel, MANY};
 use product::{Finish, Product};
@@ -98,25 +98,32 @@ impl Tensor {
         activation: Option<Activation>,
     ) -> Result<Self, TensorError> {
         check_kinds(name, self, other)?;
-        let mismatch = || self.shape_mismatch(name, given);
+        let (own_name, other_name) = operand_names(name);
+        let mismatch = |required| TensorError::shape(name, other_name, given.shape(), required);
+        let (by, of) = (Argument::from(own_name), || self.shape().to_vec());
         let left = if self.rank() == 1 { self.reshape([1, self.elements()])? } else { self.clone() };
         let right = if other.rank() == 1 { other.reshape([other.elements(), 1])? } else { other.clone() };
-        let ([.., rows, depth], [.., inner, columns]) = (left.shape(), right.shape()) else {
-            return Err(mismatch());
+        let [.., rows, depth] = left.shape() else {
+            return Err(TensorError::dimensions(name, own_name, self.shape(), "1 or more"));
+        };
+        let [.., inner, columns] = right.shape() else {
+            return Err(TensorError::dimensions(name, other_name, given.shape(), "1 or more"));
         };
         if depth != inner {
-            return Err(mismatch());
+            let (dimension, size, wanted) = ("inner size", *inner, *depth);
+            return Err(mismatch(ShapeRequirement::Size { dimension, size, by, of: of(), wanted }));
         }
         let (rows, depth, columns) = (*rows, *depth, *columns);
         let bias = match bias {
-            Some(bias) => Some(self.bias(name, bias, columns, other)?),
+            Some(bias) => Some(self.bias((name, bias), columns, (other_name, given), other)?),
             None => None,
         };
         let operation =
             activation.map_or(Ok(Finish::NONE.operation), |activation| activation.on(name, self.dtype()))?;
         let finish = Finish { bias: bias.as_ref(), operation };
         let lead = |tensor: &Self| tensor.layout().part(0..tensor.rank() - 2);
-        let batch = lead(&left).broadcast_shape(name, &lead(&right)).map_err(|_| mismatch())?;
+        let batch = lead(&left).broadcast_shape(&lead(&right));
+        let batch = batch.ok_or_else(|| mismatch(ShapeRequirement::LeadingDimensions { by, of: of() }))?;
         let mut shape = batch.to_vec();
         if self.rank() > 1 {
             shape.push(rows);
@@ -194,18 +201,25 @@ impl Tensor {
     pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Result<Self, TensorError> {
         let name = "linear";
         if weight.rank() != 2 {
-            return Err(TensorError::Dimensions { operation: name, wanted: "2", shape: weight.shape().to_vec() });
+            return Err(TensorError::dimensions(name, "weight", weight.shape(), "2"));
         }
         self.multiplied(name, [&weight.t()?, weight], bias, None)
     }
 
     /// Returns a bias for kernels: contiguous, and not in the storage of an operand.
     #[track_caller]
-    fn bias(&self, name: &'static str, bias: &Self, columns: usize, other: &Self) -> Result<Self, TensorError> {
+    fn bias(
+        &self,
+        (name, bias): (&'static str, &Self),
+        columns: usize,
+        (by, given): (&'static str, &Self),
+        other: &Self,
+    ) -> Result<Self, TensorError> {
         check_kinds(name, self, bias)?;
         if bias.shape() != [columns] {
-            let (left, right) = (bias.shape().to_vec(), vec![columns]);
-            return Err(TensorError::Shape { operation: name, left, right });
+            let (shape, of) = (vec![columns], given.shape().to_vec());
+            let required = ShapeRequirement::Exactly { shape, by: by.into(), of };
+            return Err(TensorError::shape(name, "bias", bias.shape(), required));
         }
         bias.contiguous()?.in_other_storage_than(self)?.in_other_storage_than(other)
     }
@@ -216,12 +230,20 @@ impl Tensor {
     /// [`TensorError::Shape`] unless both have three dimensions and the same batch size; as [`Tensor::matmul`].
     #[track_caller]
     pub fn bmm(&self, other: &Self) -> Result<Self, TensorError> {
-        match (self.shape(), other.shape()) {
-            ([left, ..], [right, ..]) if self.rank() == 3 && other.rank() == 3 && left == right => {
-                self.multiplied("bmm", [other, other], None, None)
+        let name = "bmm";
+        let (own_name, other_name) = operand_names(name);
+        for (argument, tensor) in [(own_name, self), (other_name, other)] {
+            if tensor.rank() != 3 {
+                return Err(TensorError::dimensions(name, argument, tensor.shape(), "3"));
             }
-            _ => Err(self.shape_mismatch("bmm", other)),
         }
+        let (wanted, size) = (self.shape()[0], other.shape()[0]);
+        if size != wanted {
+            let (by, of) = (own_name.into(), self.shape().to_vec());
+            let required = ShapeRequirement::Size { dimension: "batch size", size, by, of, wanted };
+            return Err(TensorError::shape(name, other_name, other.shape(), required));
+        }
+        self.multiplied(name, [other, other], None, None)
     }
 
     /// Transposes a matrix: exchanges the first two axes. Returns a view. Equals `torch.t` of a matrix.
@@ -239,10 +261,11 @@ impl Tensor {
         let [row, column] = [layout.rank() - 2, layout.rank() - 1].map(|axis| layout.strides[axis]);
         Matrices { operand: Placed::of(self), dtype: self.dtype(), row, column, batch }
     }
+}
 
-    fn shape_mismatch(&self, operation: &'static str, other: &Self) -> TensorError {
-        TensorError::Shape { operation, left: self.shape().to_vec(), right: other.shape().to_vec() }
-    }
+/// The names of the operands of a product in errors.
+fn operand_names(operation: &'static str) -> (&'static str, &'static str) {
+    if operation == "linear" { ("input", "weight") } else { ("left operand", "right operand") }
 }
 
 /// Whether all batches of each operand are at the same distance.

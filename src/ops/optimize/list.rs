@@ -6,7 +6,7 @@
 
 use crate::device::gpu::{GpuCommands, Program};
 use crate::device::{Gpu, GpuSegment, Location, Memory};
-use crate::error::{DeviceError, TensorError};
+use crate::error::{Argument, DeviceError, ShapeRequirement, TensorError};
 use crate::heap::SegmentId;
 use crate::ops::launch::{
     check_iterations, check_kinds, check_pools, grid, index, iterations, with_gpu, workgroup_size,
@@ -34,6 +34,8 @@ const PLACE_BITS: u32 = 30;
 pub(super) struct List<'a, const N: usize> {
     pub(super) name: &'static str,
     pub(super) shaders: &'static Listed,
+    /// The names of an entry's tensors, as of the fields of the parameter.
+    pub(super) fields: [&'static str; N],
     pub(super) entries: &'a [[&'a Tensor; N]],
     pub(super) numbers: &'a [f32],
 }
@@ -62,8 +64,8 @@ impl<const N: usize> List<'_, N> {
     /// Checks all entries, then runs the kernel over them.
     pub(super) fn run(&self) -> Result<(), TensorError> {
         let Self { name, entries, .. } = *self;
-        for entry in entries {
-            check(name, entry)?;
+        for (index, entry) in entries.iter().enumerate() {
+            check(name, self.fields, index, entry)?;
             check_pools(name, entries[0][0], entry[0])?;
         }
         if entries.iter().any(|entry| any_divided(entry.iter().copied())) {
@@ -276,8 +278,14 @@ fn most_bytes(gpu: &Gpu, dtype: DType) -> u64 {
     gpu.limits().largest_binding.min(dtype.bytes() << PLACE_BITS)
 }
 
-/// Checks the tensors of one entry.
-fn check<const N: usize>(name: &'static str, tensors: &[&Tensor; N]) -> Result<(), TensorError> {
+/// Checks the tensors of the entry with an index.
+fn check<const N: usize>(
+    name: &'static str,
+    fields: [&'static str; N],
+    index: usize,
+    tensors: &[&Tensor; N],
+) -> Result<(), TensorError> {
+    let argument = |place: usize| Argument::OfParameter { name: fields[place], index };
     let first = tensors[0];
     for tensor in tensors {
         if !tensor.dtype().is_floating_point() {
@@ -291,8 +299,8 @@ fn check<const N: usize>(name: &'static str, tensors: &[&Tensor; N]) -> Result<(
     for (place, tensor) in tensors.iter().enumerate() {
         check_kinds(name, first, tensor)?;
         if tensor.shape() != first.shape() {
-            let (left, right) = (first.shape().to_vec(), tensor.shape().to_vec());
-            return Err(TensorError::Shape { operation: name, left, right });
+            let required = ShapeRequirement::Same { by: argument(0), of: first.shape().to_vec() };
+            return Err(TensorError::shape(name, argument(place), tensor.shape(), required));
         }
         let meets = |other: &&Tensor| {
             let layouts = other.layouts_in_common(other.layout(), tensor, tensor.layout());

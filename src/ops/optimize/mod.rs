@@ -119,10 +119,11 @@ impl Sgd {
     /// [`TensorError::Shape`], [`TensorError::DType`], [`TensorError::NotDefined`] of integers, [`TensorError::NotContiguous`],
     /// [`TensorError::Overlap`], [`TensorError::Pools`]. All parameters are checked before the first is changed.
     pub fn step(&self, parameters: &[SgdParameter<'_>]) -> Result<(), TensorError> {
+        let fields = ["value", "velocity", "gradient"];
         let entries: Vec<_> = parameters.iter().map(|one| [one.value, one.velocity, one.gradient]).collect();
         let nesterov = f32::from(u8::from(self.nesterov));
         let numbers = [self.learning_rate, self.momentum, self.weight_decay, nesterov];
-        List { name: "sgd", shaders: &SGD, entries: &entries, numbers: &numbers }.run()
+        List { name: "Sgd::step", shaders: &SGD, fields, entries: &entries, numbers: &numbers }.run()
     }
 }
 
@@ -133,10 +134,11 @@ impl AdamW {
     /// # Errors
     /// [`TensorError::Zero`] for the number 0; as [`Sgd::step`].
     pub fn step(&self, number: u32, parameters: &[AdamWParameter<'_>]) -> Result<(), TensorError> {
-        let name = "adamw";
+        let name = "AdamW::step";
         if number == 0 {
             return Err(TensorError::Zero { operation: name, argument: "number of the step" });
         }
+        let fields = ["value", "mean", "mean_square", "gradient"];
         let entries: Vec<_> =
             parameters.iter().map(|one| [one.value, one.mean, one.mean_square, one.gradient]).collect();
         // In float64: in the first steps, 1 − β^step has no correct digits in f32 if β is near 1.
@@ -146,6 +148,6 @@ impl AdamW {
             [f64::from(self.learning_rate) / unbiased[0], 1.0 / unbiased[1].sqrt()].map(|factor| factor as f32);
         let kept = 1.0 - self.learning_rate * self.weight_decay;
         let numbers = [rate, kept, self.betas[0], self.betas[1], second_scale, self.epsilon];
-        List { name, shaders: &ADAMW, entries: &entries, numbers: &numbers }.run()
+        List { name, shaders: &ADAMW, fields, entries: &entries, numbers: &numbers }.run()
     }
 }
