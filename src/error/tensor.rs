@@ -222,8 +222,10 @@ pub enum TensorError {
         limit: usize,
     },
     /// A tensor that was read as one number does not have exactly one element.
-    #[error("item: shape {shape:?} has {elements} elements, not one")]
+    #[error("{operation}: shape {shape:?} has {}, not one", Count(*elements, "element"))]
     Item {
+        /// The operation: `item` or `item_blocking`.
+        operation: &'static str,
         /// The tensor's shape.
         shape: Vec<usize>,
         /// The number of its elements.
@@ -343,8 +345,10 @@ pub enum TensorError {
         bytes: u64,
     },
     /// Other handles share the tensor's memory, so the tensor cannot be moved to the host.
-    #[error("into_host: {others} other handles share the tensor's memory: drop them first")]
+    #[error("{operation}: {} of the tensor's memory must be dropped first", Count(*others, "other handle"))]
     Shared {
+        /// The operation: `into_host` or `into_host_blocking`.
+        operation: &'static str,
         /// The number of other handles.
         others: usize,
     },
@@ -365,6 +369,56 @@ impl TensorError {
         required: ShapeRequirement,
     ) -> Self {
         Self::Shape { operation, argument: argument.into(), shape: shape.to_vec(), required: Box::new(required) }
+    }
+
+    /// Returns the error with the name of the operation that the program called, which ran the operation that failed.
+    pub(crate) fn of_operation(mut self, name: &'static str) -> Self {
+        if let Some(operation) = self.operation_mut() {
+            *operation = name;
+        }
+        self
+    }
+
+    /// The name of the operation. Each variant is listed, so that a new one cannot be forgotten.
+    fn operation_mut(&mut self) -> Option<&mut &'static str> {
+        match self {
+            Self::Shape { operation, .. }
+            | Self::DType { operation, .. }
+            | Self::IndexDType { operation, .. }
+            | Self::Scalar { operation, .. }
+            | Self::Argument { operation, .. }
+            | Self::NotDefined { operation, .. }
+            | Self::Expression { operation, .. }
+            | Self::Empty { operation, .. }
+            | Self::Axis { operation, .. }
+            | Self::Dimensions { operation, .. }
+            | Self::RepeatedAxis { operation, .. }
+            | Self::Index { operation, .. }
+            | Self::Slice { operation, .. }
+            | Self::Zero { operation, .. }
+            | Self::TooManyViews { operation, .. }
+            | Self::Item { operation, .. }
+            | Self::KernelWindow { operation, .. }
+            | Self::Groups { operation, .. }
+            | Self::NotContiguous { operation, .. }
+            | Self::SeveralBlocks { operation, .. }
+            | Self::Pools { operation }
+            | Self::Overlap { operation, .. }
+            | Self::TooManyElements { operation, .. }
+            | Self::TooManyIterations { operation, .. }
+            | Self::HostMemory { operation, .. }
+            | Self::Shared { operation, .. } => Some(operation),
+            // Of one operation each, or of a shape or the device.
+            Self::Permutation { .. }
+            | Self::Narrow { .. }
+            | Self::NotViewable { .. }
+            | Self::Unsupported { .. }
+            | Self::Length { .. }
+            | Self::Overflow { .. }
+            | Self::Rank { .. }
+            | Self::Allocate(_)
+            | Self::Device(_) => None,
+        }
     }
 
     /// The error of an argument's number of dimensions.

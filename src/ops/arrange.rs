@@ -99,10 +99,11 @@ impl Tensor {
             return Err(TensorError::shape(name, tensor(index), other.shape(), required));
         }
         let axis = axis.into();
-        let wide: Vec<Self> = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<_, _>>()?;
+        let wide: Result<Vec<Self>, TensorError> = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect();
+        let wide = wide.map_err(|error| error.of_operation(name))?;
         let references: Vec<&Self> = wide.iter().collect();
         // A negative axis counts the axes of the result, which include the new axis.
-        Self::cat(&references, axis)
+        Self::cat(&references, axis).map_err(|error| error.of_operation(name))
     }
 
     /// Merges a range of axes into one axis: `x.flatten(1..)` of shape (n, c, h, w) gives (n, c · h · w). `..` merges all axes; a
@@ -138,7 +139,7 @@ impl Tensor {
     #[track_caller]
     pub fn argmax(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
         match self.layout().axis_or_scalar("argmax", axis)? {
-            Some(axis) => self.index_of(&self.amax_keepdim(axis)?, axis, false),
+            Some(axis) => self.index_of("argmax", self.amax_keepdim(axis), axis, false),
             None => self.index_in_scalar(),
         }
     }
@@ -150,8 +151,8 @@ impl Tensor {
     /// As [`Tensor::argmax`].
     #[track_caller]
     pub fn argmax_keepdim(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
-        match self.layout().axis_or_scalar("argmax", axis)? {
-            Some(axis) => self.index_of(&self.amax_keepdim(axis)?, axis, true),
+        match self.layout().axis_or_scalar("argmax_keepdim", axis)? {
+            Some(axis) => self.index_of("argmax_keepdim", self.amax_keepdim(axis), axis, true),
             None => self.index_in_scalar(),
         }
     }
@@ -164,7 +165,7 @@ impl Tensor {
     #[track_caller]
     pub fn argmin(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
         match self.layout().axis_or_scalar("argmin", axis)? {
-            Some(axis) => self.index_of(&self.amin_keepdim(axis)?, axis, false),
+            Some(axis) => self.index_of("argmin", self.amin_keepdim(axis), axis, false),
             None => self.index_in_scalar(),
         }
     }
@@ -176,8 +177,8 @@ impl Tensor {
     /// As [`Tensor::argmax`].
     #[track_caller]
     pub fn argmin_keepdim(&self, axis: impl Into<Axis>) -> Result<Self, TensorError> {
-        match self.layout().axis_or_scalar("argmin", axis)? {
-            Some(axis) => self.index_of(&self.amin_keepdim(axis)?, axis, true),
+        match self.layout().axis_or_scalar("argmin_keepdim", axis)? {
+            Some(axis) => self.index_of("argmin_keepdim", self.amin_keepdim(axis), axis, true),
             None => self.index_in_scalar(),
         }
     }
@@ -190,11 +191,18 @@ impl Tensor {
 
     /// Returns the index of an extreme along an axis.
     #[track_caller]
-    fn index_of(&self, extreme: &Self, axis: usize, keep_dims: bool) -> Result<Self, TensorError> {
+    fn index_of(
+        &self,
+        name: &'static str,
+        extreme: Result<Self, TensorError>,
+        axis: usize,
+        keep_dims: bool,
+    ) -> Result<Self, TensorError> {
+        let extreme = extreme.map_err(|error| error.of_operation(name))?;
         let mut lone = vec![1; self.rank()];
         lone[axis] = self.shape()[axis];
         let indices = Self::arange(&self.pool(), lone[axis], 0_u32, 1_u32)?.reshape(lone)?;
-        let found = INDEX_OF_EXTREME.run_as("index of an extreme", [self, extreme, &indices])?;
+        let found = INDEX_OF_EXTREME.run_as(name, [self, &extreme, &indices])?;
         if keep_dims { found.amin_keepdim(axis) } else { found.amin(axis) }
     }
 }

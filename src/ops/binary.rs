@@ -42,7 +42,21 @@ pub(super) static ADD_SCALED: Operation = {
 impl Tensor {
     #[track_caller]
     pub(super) fn binary(&self, operation: &'static Operation, other: Operand<'_>) -> Result<Self, TensorError> {
-        self.binary_ordered(operation, other, false)
+        self.binary_ordered(operation.name, operation, other, false)
+    }
+
+    /// Runs an operation with an argument of the operation `name`, whose errors name the argument.
+    #[track_caller]
+    pub(super) fn binary_as(
+        &self,
+        name: &'static str,
+        operation: &'static Operation,
+        (argument, other): (&'static str, Operand<'_>),
+    ) -> Result<Self, TensorError> {
+        if let Operand::Tensor(other) = other {
+            self.layout().broadcast(name, argument, other.layout())?;
+        }
+        self.binary_ordered(name, operation, other, false)
     }
 
     /// Runs the operation with a number on the left.
@@ -52,22 +66,22 @@ impl Tensor {
         operation: &'static Operation,
         left: Operand<'_>,
     ) -> Result<Self, TensorError> {
-        self.binary_ordered(operation, left, true)
+        self.binary_ordered(operation.name, operation, left, true)
     }
 
     #[track_caller]
     fn binary_ordered(
         &self,
+        name: &'static str,
         operation: &'static Operation,
         other: Operand<'_>,
         is_reversed: bool,
     ) -> Result<Self, TensorError> {
-        let name = operation.name;
         if let Operand::Tensor(other) = other {
             check_pools(name, self, other)?;
         }
         let dtype = result_type(name, Operand::Tensor(self), other)?;
-        let typed = operation.defined_on(dtype)?;
+        let typed = operation.defined_on(name, dtype)?;
         let single = Single { is_reversed, ..Single::of(operation, typed) };
         let own = self.as_dtype(dtype)?;
         match other {
@@ -113,7 +127,7 @@ impl Tensor {
             (None, Some(number)) => self.result_type_in_place(name, Operand::Scalar(number))?,
             (None, None) => self.dtype(),
         };
-        let typed = operation.defined_on(dtype)?;
+        let typed = operation.defined_on(name, dtype)?;
         let number = match number {
             Some(number) => Some(number.bits(name, typed.operands)?),
             None => None,

@@ -35,7 +35,10 @@ impl Tensor {
                 let (dtype, [low, high]) = self.bounds("clamp", low, high)?;
                 fuse(|[x]| x.maximum(low).minimum(high)).run_as("clamp", [&*self.as_dtype(dtype)?])
             }
-            _ => self.binary(&MAXIMUM, low)?.binary(&MINIMUM, high),
+            _ => {
+                let raised = self.binary_as("clamp", &MAXIMUM, ("low", low))?;
+                raised.binary_as("clamp", &MINIMUM, ("high", high))
+            }
         }
     }
 
@@ -71,7 +74,7 @@ impl Tensor {
             }
         }
         self.check_writable(name)?;
-        let result = self.clamp(low, high)?;
+        let result = self.clamp(low, high).map_err(|error| error.of_operation(name))?;
         self.copy_(&result)
     }
 

@@ -71,7 +71,7 @@ impl Tensor {
     #[track_caller]
     pub fn full_like(&self, value: impl TensorOrScalar) -> Result<Self, TensorError> {
         let tensor = self.new_empty(self.shape(), self.dtype())?;
-        tensor.fill_(value)?;
+        tensor.fill_(value).map_err(|error| error.of_operation("full_like"))?;
         Ok(tensor)
     }
 
@@ -95,7 +95,7 @@ impl Tensor {
                     let (left, right) = (dtype.name(), value.dtype().name());
                     return Err(TensorError::DType { operation: name, left, right });
                 }
-                self.copy_(value)
+                self.copy_(value).map_err(|error| error.of_operation(name))
             }
         }
     }

@@ -36,6 +36,12 @@ impl Tensor {
     #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     #[track_caller]
     pub fn read_blocking<T: Element>(&self) -> Result<Vec<T>, TensorError> {
+        self.read_on_this_thread().map_err(|error| error.of_operation("read_blocking"))
+    }
+
+    #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
+    #[track_caller]
+    fn read_on_this_thread<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
         let bytes = source.begin_read()?.into_iter().map(|download| download.finish_blocking().map_err(of_read));
         source.collected(&bytes.collect::<Result<Vec<_>, _>>()?)
@@ -47,9 +53,10 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Item`] unless there is one element; as [`Tensor::read`].
     pub async fn item<T: Element>(&self) -> Result<T, TensorError> {
-        self.check_item()?;
-        let elements = self.read().await?;
-        elements.first().copied().ok_or_else(|| self.not_an_item())
+        let name = "item";
+        self.check_item(name)?;
+        let elements = self.read().await.map_err(|error| error.of_operation(name))?;
+        elements.first().copied().ok_or_else(|| self.not_an_item(name))
     }
 
     /// Reads the only element of a tensor with one element, of any shape. Blocks the calling thread as
@@ -60,17 +67,18 @@ impl Tensor {
     #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     #[track_caller]
     pub fn item_blocking<T: Element>(&self) -> Result<T, TensorError> {
-        self.check_item()?;
-        let elements = self.read_blocking()?;
-        elements.first().copied().ok_or_else(|| self.not_an_item())
+        let name = "item_blocking";
+        self.check_item(name)?;
+        let elements = self.read_blocking().map_err(|error| error.of_operation(name))?;
+        elements.first().copied().ok_or_else(|| self.not_an_item(name))
     }
 
-    fn check_item(&self) -> Result<(), TensorError> {
-        if self.elements() == 1 { Ok(()) } else { Err(self.not_an_item()) }
+    fn check_item(&self, name: &'static str) -> Result<(), TensorError> {
+        if self.elements() == 1 { Ok(()) } else { Err(self.not_an_item(name)) }
     }
 
-    fn not_an_item(&self) -> TensorError {
-        TensorError::Item { shape: self.shape().to_vec(), elements: self.elements() }
+    fn not_an_item(&self, operation: &'static str) -> TensorError {
+        TensorError::Item { operation, shape: self.shape().to_vec(), elements: self.elements() }
     }
 
     /// Returns the elements as text, as PyTorch prints a tensor; see the `Display` of [`HostTensor`]. Of more than 1000
@@ -80,12 +88,13 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::read`]; as [`Tensor::empty`].
     pub async fn to_text(&self) -> Result<String, TensorError> {
-        let shown = self.shown()?;
+        let named = |error: TensorError| error.of_operation("to_text");
+        let shown = self.shown().map_err(named)?;
         Ok(match self.dtype() {
-            DType::F32 => self.text_of(&shown, &shown.read::<f32>().await?),
-            DType::I32 => self.text_of(&shown, &shown.read::<i32>().await?),
-            DType::U32 => self.text_of(&shown, &shown.read::<u32>().await?),
-            DType::F16 => self.text_of(&shown, &shown.read::<half::f16>().await?),
+            DType::F32 => self.text_of(&shown, &shown.read::<f32>().await.map_err(named)?),
+            DType::I32 => self.text_of(&shown, &shown.read::<i32>().await.map_err(named)?),
+            DType::U32 => self.text_of(&shown, &shown.read::<u32>().await.map_err(named)?),
+            DType::F16 => self.text_of(&shown, &shown.read::<half::f16>().await.map_err(named)?),
         })
     }
 
@@ -96,12 +105,13 @@ impl Tensor {
     #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     #[track_caller]
     pub fn to_text_blocking(&self) -> Result<String, TensorError> {
-        let shown = self.shown()?;
+        let named = |error: TensorError| error.of_operation("to_text_blocking");
+        let shown = self.shown().map_err(named)?;
         Ok(match self.dtype() {
-            DType::F32 => self.text_of(&shown, &shown.read_blocking::<f32>()?),
-            DType::I32 => self.text_of(&shown, &shown.read_blocking::<i32>()?),
-            DType::U32 => self.text_of(&shown, &shown.read_blocking::<u32>()?),
-            DType::F16 => self.text_of(&shown, &shown.read_blocking::<half::f16>()?),
+            DType::F32 => self.text_of(&shown, &shown.read_blocking::<f32>().map_err(named)?),
+            DType::I32 => self.text_of(&shown, &shown.read_blocking::<i32>().map_err(named)?),
+            DType::U32 => self.text_of(&shown, &shown.read_blocking::<u32>().map_err(named)?),
+            DType::F16 => self.text_of(&shown, &shown.read_blocking::<half::f16>().map_err(named)?),
         })
     }
 
@@ -129,13 +139,12 @@ impl Tensor {
     /// [`IntoHostError`], which contains the tensor: [`TensorError::Shared`] if a clone or a view shares the memory; as
     /// [`Tensor::read`].
     pub async fn into_host<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
-        match self.check_sole() {
-            Ok(()) => match self.read().await {
-                Ok(elements) => Ok(HostTensor { shape: self.shape().to_vec(), elements }),
-                Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
-            },
-            Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
-        }
+        let name = "into_host";
+        let read = match self.check_sole(name) {
+            Ok(()) => self.read().await,
+            Err(error) => Err(error),
+        };
+        self.into_host_with(name, read)
     }
 
     /// Moves the tensor to the host, and returns its device memory to the pool: see [`Tensor::into_host`]. Blocks the calling
@@ -145,16 +154,27 @@ impl Tensor {
     /// As [`Tensor::into_host`].
     #[cfg(any(not(target_arch = "wasm32"), wgpu_pool_suspend))]
     pub fn into_host_blocking<T: Element>(self) -> Result<HostTensor<T>, IntoHostError> {
-        match self.check_sole().and_then(|()| self.read_blocking()) {
+        let name = "into_host_blocking";
+        let read = self.check_sole(name).and_then(|()| self.read_blocking());
+        self.into_host_with(name, read)
+    }
+
+    /// The elements that were read, or the tensor and the error.
+    fn into_host_with<T>(
+        self,
+        name: &'static str,
+        read: Result<Vec<T>, TensorError>,
+    ) -> Result<HostTensor<T>, IntoHostError> {
+        match read {
             Ok(elements) => Ok(HostTensor { shape: self.shape().to_vec(), elements }),
-            Err(error) => Err(IntoHostError { tensor: Box::new(self), error }),
+            Err(error) => Err(IntoHostError { tensor: Box::new(self), error: error.of_operation(name) }),
         }
     }
 
-    fn check_sole(&self) -> Result<(), TensorError> {
+    fn check_sole(&self, operation: &'static str) -> Result<(), TensorError> {
         match self.other_handles() {
             0 => Ok(()),
-            others => Err(TensorError::Shared { others }),
+            others => Err(TensorError::Shared { operation, others }),
         }
     }
 
@@ -263,7 +283,7 @@ mod tests {
         let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
         let x = Tensor::arange(&pool, 1000, 0, 1)?;
         let read = most_received::with(3999, || x.read_blocking::<i32>());
-        assert_eq!(read, Err(TensorError::HostMemory { operation: "read", bytes: 4000 }));
+        assert_eq!(read, Err(TensorError::HostMemory { operation: "read_blocking", bytes: 4000 }));
         let storage = x.storage()?;
         let mut download = pool.download(4000)?;
         download.add(storage, 0, 4000)?;

@@ -146,8 +146,8 @@ impl Tensor {
     /// As [`Tensor::sum`].
     #[track_caller]
     pub fn sum_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
-        let axes = self.layout().axes("sum", &axes)?;
-        self.reduce("sum", [AS_IT_IS; 2], &axes, true, EmptyReduction::Zero)
+        let axes = self.layout().axes("sum_keepdim", &axes)?;
+        self.reduce("sum_keepdim", [AS_IT_IS; 2], &axes, true, EmptyReduction::Zero)
     }
 
     /// Returns the mean along axes, as [`Tensor::sum`]. For f32 and f16. The mean of no elements is NaN. Equals `torch.mean`.
@@ -157,7 +157,7 @@ impl Tensor {
     #[track_caller]
     pub fn mean(&self, axes: impl Axes) -> Result<Self, TensorError> {
         let axes = self.layout().axes("mean", &axes)?;
-        self.mean_along(&axes, false)
+        self.mean_along("mean", &axes, false)
     }
 
     /// Returns the mean along axes, which keep size 1 in the shape. See [`Tensor::mean`]. Equals
@@ -167,8 +167,8 @@ impl Tensor {
     /// As [`Tensor::mean`].
     #[track_caller]
     pub fn mean_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
-        let axes = self.layout().axes("mean", &axes)?;
-        self.mean_along(&axes, true)
+        let axes = self.layout().axes("mean_keepdim", &axes)?;
+        self.mean_along("mean_keepdim", &axes, true)
     }
 
     /// Returns the largest element along axes, which are removed from the shape: one axis, a list of axes, or `..` for
@@ -189,8 +189,8 @@ impl Tensor {
     /// As [`Tensor::amax`].
     #[track_caller]
     pub fn amax_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
-        let axes = self.layout().axes(AMAX, &axes)?;
-        self.reduce(AMAX, [largest(self.dtype()); 2], &axes, true, EmptyReduction::Refused)
+        let axes = self.layout().axes("amax_keepdim", &axes)?;
+        self.reduce("amax_keepdim", [largest(self.dtype()); 2], &axes, true, EmptyReduction::Refused)
     }
 
     /// Returns the smallest element along axes, as [`Tensor::amax`]. Equals `torch.amin`.
@@ -210,16 +210,16 @@ impl Tensor {
     /// As [`Tensor::amax`].
     #[track_caller]
     pub fn amin_keepdim(&self, axes: impl Axes) -> Result<Self, TensorError> {
-        let axes = self.layout().axes(AMIN, &axes)?;
-        self.reduce(AMIN, [smallest(self.dtype()); 2], &axes, true, EmptyReduction::Refused)
+        let axes = self.layout().axes("amin_keepdim", &axes)?;
+        self.reduce("amin_keepdim", [smallest(self.dtype()); 2], &axes, true, EmptyReduction::Refused)
     }
 
     #[track_caller]
-    fn mean_along(&self, axes: &[usize], keep_dims: bool) -> Result<Self, TensorError> {
+    fn mean_along(&self, name: &'static str, axes: &[usize], keep_dims: bool) -> Result<Self, TensorError> {
         if !self.dtype().is_floating_point() {
-            return Err(TensorError::NotDefined { operation: "mean", dtype: self.dtype().name() });
+            return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
         }
-        self.reduce("mean", [AS_IT_IS, MEAN], axes, keep_dims, EmptyReduction::NotANumber)
+        self.reduce(name, [AS_IT_IS, MEAN], axes, keep_dims, EmptyReduction::NotANumber)
     }
 
     /// Reduces by the first operation, in the last pass by the second. `nothing` is the result for no elements.

@@ -22,7 +22,7 @@ const fn sine(expression: &'static str) -> Code {
 impl Tensor {
     #[track_caller]
     fn unary(&self, operation: &'static Operation) -> Result<Self, TensorError> {
-        let typed = operation.defined_on(self.dtype())?;
+        let typed = operation.defined_on(operation.name, self.dtype())?;
         if typed.code.is_none() {
             return self.copied();
         }
@@ -31,7 +31,7 @@ impl Tensor {
 
     /// Under the name of the operation in place, which is that of errors.
     fn unary_in_place(&self, name: &'static str, operation: &'static Operation) -> Result<(), TensorError> {
-        let typed = operation.defined_on(self.dtype())?;
+        let typed = operation.defined_on(name, self.dtype())?;
         Elementwise::single(name, Single::of(operation, typed), &[self], &[]).run_into(typed.dtype(), self)
     }
 }

@@ -55,8 +55,8 @@ impl Tensor {
     /// As [`Tensor::var`].
     #[track_caller]
     pub fn var_keepdim(&self, axes: impl Axes, correction: usize) -> Result<Self, TensorError> {
-        let axes = self.layout().axes("var", &axes)?;
-        self.variance("var", &axes, correction, true)?.to(self.dtype())
+        let axes = self.layout().axes("var_keepdim", &axes)?;
+        self.variance("var_keepdim", &axes, correction, true)?.to(self.dtype())
     }
 
     /// Returns the standard deviation along axes: the square root of [`Tensor::var`]. Equals `torch.std`.
@@ -76,8 +76,8 @@ impl Tensor {
     /// As [`Tensor::var`].
     #[track_caller]
     pub fn std_keepdim(&self, axes: impl Axes, correction: usize) -> Result<Self, TensorError> {
-        let axes = self.layout().axes("std", &axes)?;
-        self.variance("std", &axes, correction, true)?.sqrt()?.to(self.dtype())
+        let axes = self.layout().axes("std_keepdim", &axes)?;
+        self.variance("std_keepdim", &axes, correction, true)?.sqrt()?.to(self.dtype())
     }
 
     /// The variance in f32.

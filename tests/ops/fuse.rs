@@ -241,7 +241,7 @@ fn a_value_of_another_expression_is_refused() -> Outcome {
         ];
         for inner in inner {
             let problem = "it uses a value of another expression";
-            assert_eq!(inner.run([&x]).map(drop), Err(TensorError::Expression { operation: "fused", problem }));
+            assert_eq!(inner.run([&x]).map(drop), Err(TensorError::Expression { operation: "Fused::run", problem }));
         }
         a
     });
@@ -257,7 +257,7 @@ fn an_expression_of_very_many_steps_is_refused() -> Outcome {
     // Each round is two steps, and the input one.
     assert_eq!(steps(50).run([&x])?.read_blocking::<f32>()?, [51.0; 4]);
     let error = steps(2048).run([&x]).expect_err("4,097 steps");
-    assert_eq!(error.to_string(), "fused: the expression can't be a kernel: it has more than 4,096 steps");
+    assert_eq!(error.to_string(), "Fused::run: the expression can't be a kernel: it has more than 4,096 steps");
     Ok(())
 }
 

@@ -79,14 +79,14 @@ fn a_shared_tensor_stays_and_is_given_back() -> Outcome {
     let tensor = Tensor::full(&pool, [10], 2.0_f32)?;
     let (clone, view) = (tensor.clone(), tensor.narrow(0, 2, 3)?);
     let refused = tensor.into_host_blocking::<f32>().expect_err("a clone and a view live");
-    assert_eq!(refused.error, TensorError::Shared { others: 2 });
-    assert_eq!(refused.to_string(), "into_host: 2 other handles share the tensor's memory: drop them first");
+    assert_eq!(refused.error, TensorError::Shared { operation: "into_host_blocking", others: 2 });
+    assert_eq!(refused.to_string(), "into_host_blocking: 2 other handles of the tensor's memory must be dropped first");
     drop(clone);
     let refused = pollster::block_on(refused.tensor.into_host::<f32>()).expect_err("a view lives");
-    assert_eq!(refused.error, TensorError::Shared { others: 1 });
+    assert_eq!(refused.error, TensorError::Shared { operation: "into_host", others: 1 });
     drop(view);
     let refused = refused.tensor.into_host_blocking::<u32>().expect_err("the dtype is another");
-    assert_eq!(refused.error, TensorError::DType { operation: "read", left: "f32", right: "u32" });
+    assert_eq!(refused.error, TensorError::DType { operation: "into_host_blocking", left: "f32", right: "u32" });
     assert_eq!(pool.stats().blocks.current, 1);
     assert_eq!(refused.tensor.into_host_blocking::<f32>()?.elements, [2.0; 10]);
     assert_eq!(pool.stats().blocks.current, 0);

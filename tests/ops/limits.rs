@@ -330,7 +330,7 @@ fn a_view_that_repeats_an_element_is_read_up_to_a_limit() -> Outcome {
     let x = Tensor::full(pool, [2, 1], 3_u32)?;
     let limit = 1 << 28;
     let read = x.expand([2, (1 << 27) + 1])?.read_blocking::<u32>();
-    assert_eq!(read, Err(TensorError::TooManyElements { operation: "read", elements: (1 << 28) + 2, limit }));
+    assert_eq!(read, Err(TensorError::TooManyElements { operation: "read_blocking", elements: (1 << 28) + 2, limit }));
     assert_eq!(x.expand([2, 100_000])?.read_blocking::<u32>()?, [3; 200_000]);
     Ok(())
 }
@@ -348,7 +348,7 @@ fn views_of_more_elements_than_kernels_can_index_are_refused() -> Outcome {
         let wide = one.expand(shape)?;
         let elements = (shape[0] * shape[1]) as u64;
         let read = wide.read_blocking::<f32>().expect_err("no host has so much memory");
-        assert_eq!(read, TensorError::TooManyElements { operation: "read", elements, limit: 1 << 28 });
+        assert_eq!(read, TensorError::TooManyElements { operation: "read_blocking", elements, limit: 1 << 28 });
         for (what, result) in [
             ("sum", wide.sum(..)),
             ("amax", wide.amax([1])),

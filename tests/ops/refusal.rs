@@ -60,7 +60,10 @@ fn axes_and_ranges_that_are_not_there_are_refused() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let x = Tensor::zeros(&pool, [2, 3], DType::F32)?;
     refused(x.sum([2]), "sum: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
-    refused(x.mean_keepdim([0, 5]), "mean: axis 5 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
+    refused(
+        x.mean_keepdim([0, 5]),
+        "mean_keepdim: axis 5 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1",
+    );
     refused(x.sum([1, 0, 1]), "sum: axis 1 is named twice");
     refused(x.permute([0, 0]), "permute: axis 0 is named twice");
     refused(x.permute([0, 2]), "permute: axis 2 is outside of shape [2, 3], whose axes are 0 to 1, or -2 to -1");
@@ -82,7 +85,7 @@ fn axes_and_ranges_that_are_not_there_are_refused() -> Outcome {
     refused(x.narrow(1, end, 2), &format!("narrow: {end}..{end} is outside of axis 1, which holds 3"));
     refused(
         Tensor::zeros(&pool, [3], DType::F32)?.t(),
-        "transpose: axis 1 is outside of shape [3], whose only axis is 0 or -1",
+        "t: axis 1 is outside of shape [3], whose only axis is 0 or -1",
     );
     assert_usable(&pool, 2)
 }
@@ -176,7 +179,7 @@ fn an_argument_with_a_wrong_shape_is_named() -> Outcome {
     let three = fuse(|[x, y, z]| x + y + z);
     refused(
         three.run([&bias, &bias.narrow(0, 0, 1)?, &condition.narrow(1, 0, 0)?]),
-        "fused: the 3rd operand [2, 0] does not broadcast with [4]",
+        "Fused::run: the 3rd operand [2, 0] does not broadcast with [4]",
     );
     Ok(())
 }
@@ -198,7 +201,7 @@ fn dtypes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
     refused(signed.add_scaled_(&unsigned, 1), "add_scaled_: dtypes i32 and u32 do not match");
     refused(signed.add_scaled_(&signed, u32::MAX), "add_scaled_: 4294967295 is beyond the range of i32");
     refused(signed.fill_(1.0_f32), "fill_: dtypes i32 and f32 do not match");
-    refused(unsigned.read_blocking::<i32>(), "read: dtypes u32 and i32 do not match");
+    refused(unsigned.read_blocking::<i32>(), "read_blocking: dtypes u32 and i32 do not match");
     refused(signed.div_(&signed), "div_: dtypes f32 and i32 do not match");
     refused(signed.exp_(), "exp_: dtypes f32 and i32 do not match");
     refused(unsigned.neg(), "neg is not defined for u32");

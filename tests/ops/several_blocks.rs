@@ -365,10 +365,10 @@ fn the_memory_of_all_blocks_is_freed_counted_and_named() -> Outcome {
         assert_eq!(weak.upgrade().map(|tensor| tensor.shape().to_vec()), Some(vec![100, 2]));
         let part = x.parts().remove(2).tensor;
         let Err(IntoHostError { tensor, error }) = x.into_host_blocking::<f32>() else { panic!("a part shares it") };
-        assert_eq!(error, TensorError::Shared { others: 1 });
+        assert_eq!(error, TensorError::Shared { operation: "into_host_blocking", others: 1 });
         let view = tensor.narrow(0, 0, 60)?;
         let error = tensor.into_host_blocking::<f32>().expect_err("a part and a view share it").error;
-        assert_eq!(error, TensorError::Shared { others: 2 });
+        assert_eq!(error, TensorError::Shared { operation: "into_host_blocking", others: 2 });
         drop(view);
         assert!(weak.upgrade().is_none(), "no handle to the tensor is left");
         assert_eq!(pool.stats().requested.current, part.storage()?.bytes(), "the part keeps its block");

@@ -89,7 +89,7 @@ fn parts_that_are_not_there_are_refused_with_numbers() -> Outcome {
         Tensor::cat(&[&x, &x.t()?], -1),
         "cat: the 2nd tensor [3, 2] must have the shape of the 1st tensor, [2, 3], except along axis 1",
     );
-    refused(x.item_blocking::<f32>(), "item: shape [2, 3] has 6 elements, not one");
+    refused(x.item_blocking::<f32>(), "item_blocking: shape [2, 3] has 6 elements, not one");
     refused(x.fill_(&x), "fill_: the value [2, 3] has 2 dimensions, and 0 are needed");
     refused(x.rand_like(1)?.to(DType::I32)?.randn_like(1), "randn_like is not defined for i32");
     let most = (0..wgpu_pool::MAX_RANK - 2).try_fold(x.clone(), |x, _| x.unsqueeze(0))?;

@@ -165,11 +165,11 @@ impl Operation {
         Some(Typed { operands, code, result })
     }
 
-    /// The operation on operands of a dtype.
+    /// The operation on operands of a dtype. `name` is that of the method, for errors.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`].
-    pub(in crate::ops) fn defined_on(&'static self, dtype: DType) -> Result<Typed, TensorError> {
-        self.on(dtype).ok_or(TensorError::NotDefined { operation: self.name, dtype: dtype.name() })
+    pub(in crate::ops) fn defined_on(&'static self, name: &'static str, dtype: DType) -> Result<Typed, TensorError> {
+        self.on(dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[Input]) -> Result
                     let other = (dtype(other), rank(other));
                     common = (common_dtype(name, common, other)?, common.1.max(other.1));
                 }
-                (operation.defined_on(common.0)?, common.1)
+                (operation.defined_on(operation.name, common.0)?, common.1)
             }
             Node::Both(left, right) | Node::Either(left, right) => (Typed::TRUTH, rank(left).max(rank(right))),
             Node::Not(x) => (Typed::TRUTH, rank(x)),

@@ -17,8 +17,6 @@ use crate::tensor::{DType, Tensor};
 use expression::Nodes;
 use std::sync::Arc;
 
-const NAME: &str = "fused";
-
 /// An expression over the elements of `N` inputs, as one kernel. Created by [`fuse`].
 #[derive(Clone, Debug)]
 pub struct Fused<const N: usize> {
@@ -79,7 +77,7 @@ impl<const N: usize> Fused<N> {
     /// than about 40 constants, need more than the device's storage buffers; as [`Tensor::empty`].
     #[track_caller]
     pub fn run(&self, inputs: [&Tensor; N]) -> Result<Tensor, TensorError> {
-        self.run_as(NAME, inputs)
+        self.run_as("Fused::run", inputs)
     }
 
     /// The same, under a name of its own in errors.
@@ -103,7 +101,7 @@ impl<const N: usize> Fused<N> {
     /// As [`Fused::run`]; [`TensorError::Overlap`] if the output shares elements with an input at different indices, or
     /// if elements of the output overlap each other.
     pub fn run_into(&self, inputs: [&Tensor; N], output: &Tensor) -> Result<(), TensorError> {
-        self.run_into_as(NAME, inputs, output)
+        self.run_into_as("Fused::run_into", inputs, output)
     }
 
     /// The same, under a name of its own in errors.

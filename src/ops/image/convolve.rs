@@ -46,7 +46,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, options: Conv2d) -> Result<Self, TensorError> {
-        self.conv2d_then(weight, bias, options, None)
+        self.convolve_for("conv2d", weight, bias, options, None)
     }
 
     /// Convolves images as [`Tensor::conv2d`] and applies an activation, all in one kernel over the images. Equals
@@ -62,7 +62,19 @@ impl Tensor {
         options: Conv2d,
         activation: Option<Activation>,
     ) -> Result<Self, TensorError> {
-        let name = "conv2d";
+        self.convolve_for("conv2d_then", weight, bias, options, activation)
+    }
+
+    /// Convolves images for the operation `name`, which errors have.
+    #[track_caller]
+    fn convolve_for(
+        &self,
+        name: &'static str,
+        weight: &Self,
+        bias: Option<&Self>,
+        options: Conv2d,
+        activation: Option<Activation>,
+    ) -> Result<Self, TensorError> {
         let convolution = Convolution::new(name, self.shape(), weight.shape(), options)?;
         check_kinds(name, self, weight)?;
         let Convolution { outputs, groups, lines, .. } = convolution;

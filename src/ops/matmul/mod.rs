@@ -93,6 +93,18 @@ impl Tensor {
     fn multiplied(
         &self,
         name: &'static str,
+        operands: [&Self; 2],
+        bias: Option<&Self>,
+        activation: Option<Activation>,
+    ) -> Result<Self, TensorError> {
+        // Kernels have the name of `matmul` in their errors.
+        self.product_with(name, operands, bias, activation).map_err(|error| error.of_operation(name))
+    }
+
+    #[track_caller]
+    fn product_with(
+        &self,
+        name: &'static str,
         [other, given]: [&Self; 2],
         bias: Option<&Self>,
         activation: Option<Activation>,
@@ -252,7 +264,7 @@ impl Tensor {
     /// [`TensorError::Axis`] if there are fewer than two axes.
     #[track_caller]
     pub fn t(&self) -> Result<Self, TensorError> {
-        self.transpose(0, 1)
+        self.transpose(0, 1).map_err(|error| error.of_operation("t"))
     }
 
     /// The matrices of the last two dimensions.

@@ -11,6 +11,7 @@
 
 mod divided;
 mod elementwise;
+mod error_names;
 mod images;
 mod indices;
 mod names;

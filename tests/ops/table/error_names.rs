@@ -1,0 +1,164 @@
+//! The names of operations in errors: each public method that refuses its operands names itself, not an operation inside.
+//!
+//! A row of each method runs with operands that do not fit: each operand, and all of them, of another dtype, of other shapes, of
+//! another pool, and with elements that overlap. What the row's other arguments make of these operands does not matter: every
+//! error that has the name of an operation must have the name of the method. Methods without such an error are listed below.
+
+use super::{Row, names};
+use crate::common::{Outcome, adapter};
+use std::collections::BTreeSet;
+use wgpu_pool::{DType, Pool, Tensor, TensorError};
+
+/// Public methods whose operands cannot make them return an error with a name.
+const NEVER_NAMED: [(&str, &str); 30] = [
+    ("Tensor::abs", DEFINED),
+    ("Tensor::arange", NEW),
+    ("Tensor::ceil", DEFINED),
+    ("Tensor::contiguous", COPY),
+    ("Tensor::copied", COPY),
+    ("Tensor::cos", DEFINED),
+    ("Tensor::empty", NEW),
+    ("Tensor::empty_like", LIKE),
+    ("Tensor::exp", DEFINED),
+    ("Tensor::floor", DEFINED),
+    ("Tensor::from_slice", NEW),
+    ("Tensor::from_vec", NEW),
+    ("Tensor::full", NEW),
+    ("Tensor::log", DEFINED),
+    ("Tensor::ones", NEW),
+    ("Tensor::ones_like", LIKE),
+    ("Tensor::rand", NEW),
+    ("Tensor::randn", NEW),
+    ("Tensor::reciprocal", DEFINED),
+    ("Tensor::relu", DEFINED),
+    ("Tensor::round", DEFINED),
+    ("Tensor::rsqrt", DEFINED),
+    ("Tensor::sigmoid", DEFINED),
+    ("Tensor::sin", DEFINED),
+    ("Tensor::sqrt", DEFINED),
+    ("Tensor::square", DEFINED),
+    ("Tensor::tanh", DEFINED),
+    ("Tensor::to", DEFINED),
+    ("Tensor::zeros", NEW),
+    ("Tensor::zeros_like", LIKE),
+];
+const DEFINED: &str = "defined for every dtype and shape";
+const NEW: &str = "has no tensor among its arguments, and no other that can be outside of a range";
+const LIKE: &str = "takes any tensor";
+const COPY: &str = "takes any tensor; one with too many elements needs more memory than there is";
+
+/// Errors by arguments that rows do not have.
+fn by_arguments(pool: &Pool) -> Result<Vec<(&'static str, Option<TensorError>)>, TensorError> {
+    let (x, one) = (Tensor::ones(pool, [2, 3], DType::F32)?, Tensor::ones(pool, [1], DType::F32)?);
+    let alone = || Tensor::ones(pool, [1], DType::F32);
+    let (host, host_blocking) = (alone()?.into_host::<i32>(), alone()?.into_host_blocking::<i32>());
+    Ok(vec![
+        ("Tensor::read", pollster::block_on(x.read::<i32>()).err()),
+        ("Tensor::read_blocking", x.read_blocking::<i32>().err()),
+        ("Tensor::item", pollster::block_on(one.item::<i32>()).err()),
+        ("Tensor::item_blocking", one.item_blocking::<i32>().err()),
+        ("Tensor::into_host", pollster::block_on(host).err().map(|error| error.error)),
+        ("Tensor::into_host_blocking", host_blocking.err().map(|error| error.error)),
+        ("Tensor::unsqueeze", x.unsqueeze(4).err()),
+        ("Tensor::flatten", x.flatten(1..4).err()),
+        ("Tensor::full_like", one.to(DType::U32)?.full_like(1_i64 << 32).err()),
+    ])
+}
+
+/// The name of the operation in an error's message: what is before the colon, or before "is not defined for".
+fn named(error: &TensorError) -> Option<String> {
+    match error {
+        // These are about a shape or the device.
+        TensorError::Allocate(_)
+        | TensorError::Device(_)
+        | TensorError::Unsupported { .. }
+        | TensorError::Overflow { .. }
+        | TensorError::Length { .. }
+        | TensorError::Rank { .. } => None,
+        error => {
+            let text = error.to_string();
+            let end = text.find(": ").into_iter().chain(text.find(" is not defined for")).min();
+            Some(end.map_or(text.clone(), |end| text[..end].to_string()))
+        }
+    }
+}
+
+/// Tensors in place of an operand of this shape and dtype.
+fn unfit(pools: [&Pool; 2], shape: &[usize], dtype: DType, dtypes: &[DType]) -> Result<Vec<Tensor>, TensorError> {
+    let [pool, other_pool] = pools;
+    let mut longer = shape.to_vec();
+    if let Some(last) = longer.last_mut() {
+        *last += 1;
+    }
+    let shapes: [&[usize]; 7] = [&[], &[1], &[0], &[7, 9], &[3, 2, 5, 5, 3], &[1; 8], &longer];
+    let mut tensors = Vec::new();
+    for &dtype in dtypes {
+        tensors.push(Tensor::ones(pool, shape, dtype)?);
+    }
+    for shape in shapes {
+        tensors.push(Tensor::ones(pool, shape, dtype)?);
+    }
+    tensors.push(Tensor::ones(other_pool, shape, dtype)?);
+    tensors.push(Tensor::ones(pool, vec![1; shape.len()], dtype)?.expand(shape)?);
+    Ok(tensors)
+}
+
+/// Runs a row with operands that do not fit, and returns the names in its errors.
+fn names_of(pools: [&Pool; 2], row: &Row, dtypes: &[DType]) -> Result<BTreeSet<String>, TensorError> {
+    let mut found = BTreeSet::new();
+    for &dtype in row.dtypes.iter().filter(|dtype| dtypes.contains(dtype)).take(1) {
+        let of = |operand: usize| (&row.operands[operand].shape[..], row.dtype_of(operand, dtype));
+        let fit = |operand: usize| Tensor::ones(pools[0], of(operand).0, of(operand).1);
+        let fit: Vec<Tensor> = (0..row.operands.len()).map(fit).collect::<Result<_, _>>()?;
+        for operand in 0..fit.len() {
+            for tensor in unfit(pools, of(operand).0, of(operand).1, dtypes)? {
+                let one: Vec<&Tensor> =
+                    fit.iter().enumerate().map(|(at, fit)| if at == operand { &tensor } else { fit }).collect();
+                let all = vec![&tensor; fit.len()];
+                for operands in [one, all] {
+                    found.extend((row.run)(&operands).err().as_ref().and_then(named));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn every_method_that_refuses_its_operands_names_itself() -> Outcome {
+    let (Some(pool), Some(other)) = (adapter::shared(), adapter::fresh()) else { return Ok(()) };
+    let dtypes: Vec<DType> =
+        super::ALL.iter().copied().filter(|&d| d != DType::F16 || adapter::has_f16(pool)).collect();
+    let (mut wrong, mut refusing) = (BTreeSet::new(), BTreeSet::new());
+    let mut note = |method: &str, name: &str| {
+        refusing.insert(method.to_string());
+        // Of methods of other types, the name has the type.
+        if method.strip_prefix("Tensor::").unwrap_or(method) != name {
+            wrong.insert(format!("{method} is named {name}"));
+        }
+    };
+    let mut seen = BTreeSet::new();
+    // Rows of one method differ in shapes and options, which do not matter here.
+    for row in names::rows().into_iter().filter(|row| seen.insert((row.name.clone(), row.operands.len()))) {
+        // Operands that fit after all are not computed with.
+        let (names, _) = pool.dry_run(|| names_of([pool, &other], &row, &dtypes))?;
+        for name in names.map_err(|error| format!("{}: {error}", row.name))? {
+            note(&row.name, &name);
+        }
+    }
+    for (method, error) in by_arguments(pool)? {
+        let error = error.ok_or_else(|| format!("{method} accepts the arguments"))?;
+        note(method, &named(&error).unwrap_or_default());
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let is_listed = |method: &String| NEVER_NAMED.iter().any(|(name, _)| name == method);
+    let methods = names::all_methods();
+    let missing: Vec<&String> = methods
+        .iter()
+        .filter(|method| !refusing.contains(*method) && !names::excused(method) && !is_listed(method))
+        .collect();
+    assert!(missing.is_empty(), "methods whose errors no row shows: {missing:#?}");
+    let stale: Vec<&&str> = NEVER_NAMED.iter().map(|(name, _)| name).filter(|name| refusing.contains(**name)).collect();
+    assert!(stale.is_empty(), "listed, and named in an error: {stale:?}");
+    Ok(())
+}
