@@ -54,8 +54,7 @@ def window(a, rank, size, kernel, name, out=None):
             low = total // 2 if auto == "SAME_UPPER" else total - total // 2
             pads[i], pads[i + 2] = low, total - low
     ceil = bool(a.get("ceil_mode", 0))
-    if "pool" in name and pads[:2] != pads[2:]: raise NE(f"uneven padding of {name}")
-    window = {"kernel": list(kernel), "stride": stride, "padding": pads[:2] if "pool" in name else pads}
+    window = {"kernel": list(kernel), "stride": stride, "padding": pads}
     if name != "avg_pool2d": window["dilation"] = d
     elif d != [1, 1]: raise NE(f"dilation of {name}")
     return {**window, "ceil_mode": ceil} if "pool" in name else window

@@ -106,13 +106,13 @@ pub(crate) fn convolution(a: &Value) -> Conv2d {
     Conv2d { stride, padding: padding(&a["padding"]), dilation, groups: num(&a["groups"]) }
 }
 pub(crate) fn max_pool(a: &Value) -> MaxPool2d {
-    let [kernel, stride, padding, dilation] = ["kernel", "stride", "padding", "dilation"].map(|name| pair(&a[name]));
-    MaxPool2d { kernel, stride, padding, dilation, ceil_mode: boolean(&a["ceil_mode"]) }
+    let [kernel, stride, dilation] = ["kernel", "stride", "dilation"].map(|name| pair(&a[name]));
+    MaxPool2d { kernel, stride, padding: padding(&a["padding"]), dilation, ceil_mode: boolean(&a["ceil_mode"]) }
 }
 pub(crate) fn avg_pool(a: &Value) -> AvgPool2d {
-    let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|name| pair(&a[name]));
+    let [kernel, stride] = ["kernel", "stride"].map(|name| pair(&a[name]));
     let [ceil_mode, count_include_pad] = ["ceil_mode", "count_include_pad"].map(|name| boolean(&a[name]));
-    AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad }
+    AvgPool2d { kernel, stride, padding: padding(&a["padding"]), ceil_mode, count_include_pad }
 }
 pub(crate) fn patches(a: &Value) -> Unfold {
     let [kernel, stride, dilation] = ["kernel", "stride", "dilation"].map(|name| pair(&a[name]));

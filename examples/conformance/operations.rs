@@ -357,7 +357,7 @@ fn reduction(a: &Value) -> Reduction {
 /// The options of a cross-entropy, whose weights are the third input.
 fn classification<'a>(i: &'a [Tensor], a: &Value) -> CrossEntropy<'a> {
     CrossEntropy {
-        weights: i.get(2),
+        weight: i.get(2),
         ignore_index: a["ignore_index"].as_i64().unwrap_or(-100) as i32,
         reduction: reduction(a),
         label_smoothing: if a["label_smoothing"].is_null() { 0.0 } else { real(&a["label_smoothing"]) as f32 },

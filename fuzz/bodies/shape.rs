@@ -37,12 +37,12 @@ fn convolution(input: &mut Input<'_>) -> Conv2d {
 
 fn maximum(input: &mut Input<'_>) -> MaxPool2d {
     let ceil_mode = input.byte() & 1 == 1;
-    MaxPool2d { kernel: two(input), stride: two(input), padding: two(input), dilation: two(input), ceil_mode }
+    MaxPool2d { kernel: two(input), stride: two(input), padding: padding(input), dilation: two(input), ceil_mode }
 }
 
 fn average(input: &mut Input<'_>) -> AvgPool2d {
     let [ceil_mode, count_include_pad] = [input.byte() & 1 == 1, input.byte() & 1 == 1];
-    AvgPool2d { kernel: two(input), stride: two(input), padding: two(input), ceil_mode, count_include_pad }
+    AvgPool2d { kernel: two(input), stride: two(input), padding: padding(input), ceil_mode, count_include_pad }
 }
 
 fn four(input: &mut Input<'_>) -> [usize; 4] {

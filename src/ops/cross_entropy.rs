@@ -17,7 +17,7 @@ use crate::tensor::{DType, Tensor};
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy<'a> {
     /// The weight of each class: one dimension, f32 or f16, an element for each class. `None` gives every class weight 1.
-    pub weights: Option<&'a Tensor>,
+    pub weight: Option<&'a Tensor>,
     /// Targets of this class have loss 0 and do not count in the mean. −100 by default, which is 4294967196 in u32 targets.
     pub ignore_index: i32,
     /// The reduction of the losses of all targets.
@@ -28,7 +28,7 @@ pub struct CrossEntropy<'a> {
 
 impl Default for CrossEntropy<'_> {
     fn default() -> Self {
-        Self { weights: None, ignore_index: -100, reduction: Reduction::Mean, label_smoothing: 0.0 }
+        Self { weight: None, ignore_index: -100, reduction: Reduction::Mean, label_smoothing: 0.0 }
     }
 }
 
@@ -111,7 +111,7 @@ impl Classification {
         targets: &Tensor,
         options: CrossEntropy<'_>,
     ) -> Result<Self, TensorError> {
-        let CrossEntropy { weights, ignore_index, reduction: _, label_smoothing: smoothing } = options;
+        let CrossEntropy { weight: weights, ignore_index, reduction: _, label_smoothing: smoothing } = options;
         check_pools(name, logits, targets)?;
         for tensor in [Some(logits), weights].into_iter().flatten() {
             check_pools(name, logits, tensor)?;

@@ -28,12 +28,12 @@ fn positions_beyond_the_edge_count_as_in_pytorch() -> Outcome {
     let dilated = MaxPool2d { dilation: [2, 2], stride: [1, 1], ..MaxPool2d::new(2) };
     assert_eq!(largest(dilated)?, [13.0, 14.0, 15.0, 18.0, 19.0, 20.0, 23.0, 24.0, 25.0]);
     // A last position that would begin in the padding behind the image is none.
-    let padded = MaxPool2d { kernel: [2, 2], stride: [3, 3], padding: [1, 1], ..ceil };
+    let padded = MaxPool2d { kernel: [2, 2], stride: [3, 3], padding: [1, 1].into(), ..ceil };
     assert_eq!(x.narrow(2, 0, 5)?.max_pool2d(padded)?.0.shape(), [1, 1, 2, 2]);
     let mean = |options: AvgPool2d| x.avg_pool2d(options)?.read_blocking::<f32>();
     let ceil = AvgPool2d { ceil_mode: true, ..AvgPool2d::new(2) };
     assert_eq!(mean(ceil)?, [4.0, 6.0, 7.5, 14.0, 16.0, 17.5, 21.5, 23.5, 25.0]);
-    let padded = AvgPool2d { padding: [1, 1], ..AvgPool2d::new(3) };
+    let padded = AvgPool2d { padding: [1, 1].into(), ..AvgPool2d::new(3) };
     for (found, sum) in mean(padded)?.into_iter().zip([16.0, 39.0, 99.0, 171.0]) {
         assert!((found - sum / 9.0).abs() < 1e-5, "{found}");
     }
@@ -51,7 +51,7 @@ fn windows_of_almost_32_bits_average_the_elements_under_them() -> Outcome {
             let options = AvgPool2d {
                 kernel: [1, 4_250_000_000],
                 stride: [1, 2_100_000_000],
-                padding: [0, 2_125_000_000],
+                padding: [0, 2_125_000_000].into(),
                 ceil_mode,
                 count_include_pad: false,
             };
@@ -174,13 +174,17 @@ fn options_that_fit_no_image_are_refused_with_numbers() -> Outcome {
                   stride and dilation have to be 1 or more";
     refused(x.conv2d(&weight([4, 6, 3, 3])?, None, none), wanted);
     // Windows that lie within the padding alone, or whose taps step over the image.
-    let padded = MaxPool2d { padding: [2, 0], ..MaxPool2d::new(3) };
+    let padded = MaxPool2d { padding: [2, 0].into(), ..MaxPool2d::new(3) };
     let wanted = "max_pool2d: a kernel of [3, 3] with stride [3, 3], dilation [1, 1] and padding [[2, 2], [0, 0]] has a position with \
                   all taps in the padding on images of [5, 5]: reduce the padding or the dilation";
     refused(x.max_pool2d(padded), wanted);
-    let over = MaxPool2d { padding: [3, 0], dilation: [6, 1], ..MaxPool2d::new(2) };
+    let after = MaxPool2d { padding: [[0, 0], [1, 2]].into(), ..MaxPool2d::new(3) };
+    assert!(matches!(x.max_pool2d(after), Err(TensorError::KernelWindow { .. })));
+    let over_after = MaxPool2d { padding: [[0, 3], [0, 0]].into(), dilation: [6, 1], ..MaxPool2d::new(2) };
+    assert!(matches!(x.max_pool2d(over_after), Err(TensorError::KernelWindow { .. })));
+    let over = MaxPool2d { padding: [3, 0].into(), dilation: [6, 1], ..MaxPool2d::new(2) };
     assert!(matches!(x.max_pool2d(over), Err(TensorError::KernelWindow { .. })));
-    let own = AvgPool2d { padding: [2, 0], count_include_pad: false, ..AvgPool2d::new(3) };
+    let own = AvgPool2d { padding: [2, 0].into(), count_include_pad: false, ..AvgPool2d::new(3) };
     assert!(matches!(x.avg_pool2d(own), Err(TensorError::KernelWindow { .. })));
     refused(
         x.flatten(1..)?.avg_pool2d(AvgPool2d::new(1)),

@@ -140,8 +140,7 @@ fn ignored_targets_count_nowhere_and_bad_options_are_refused() -> Outcome {
         assert_eq!(error.to_string(), wanted);
     }
     let weights = [Tensor::ones(pool, [3], DType::F32)?, Tensor::ones(pool, [2], DType::I32)?];
-    let [long, integers] =
-        weights.each_ref().map(|weights| refused(CrossEntropy { weights: Some(weights), ..default }));
+    let [long, integers] = weights.each_ref().map(|weight| refused(CrossEntropy { weight: Some(weight), ..default }));
     assert_eq!(long.to_string(), "cross_entropy: the weight [3] must have shape [2] for the logits [3, 2]");
     assert!(matches!(integers, TensorError::NotDefined { .. }), "{integers}");
     Ok(())

@@ -183,6 +183,7 @@ fn planes_that_exceed_a_block_are_pooled_and_resized_in_bands() -> Outcome {
         let windows = [
             Window::square(2),
             Window { ceil_mode: true, ..Window::new([5, 3], [3, 2], [2, 1]) },
+            Window { padding: [[0, 2], [1, 0]], count_include_pad: false, ..Window::new([4, 3], [3, 2], [0, 0]) },
             Window { ceil_mode: true, count_include_pad: false, ..Window::new([4, 2], [5, 1], [2, 0]) },
             // Windows further apart than their extent: rows that none covers.
             Window::new([2, 3], [9, 1], [1, 1]),

@@ -26,8 +26,7 @@ impl Window {
     }
 
     fn pad(self) -> Padding {
-        let [[top, bottom], [left, right]] = self.padding;
-        Padding { top, bottom, left, right }
+        self.padding.into()
     }
 
     pub(crate) fn conv(self) -> Conv2d {
@@ -38,15 +37,14 @@ impl Window {
         Unfold { kernel: self.kernel, stride: self.stride, padding: self.pad(), dilation: self.dilation }
     }
 
-    /// Of pooling the padding is the same before and behind: that before.
     pub(crate) fn max(self) -> MaxPool2d {
         let Self { kernel, stride, padding, dilation, ceil_mode, .. } = self;
-        MaxPool2d { kernel, stride, padding: padding.map(|[before, _]| before), dilation, ceil_mode }
+        MaxPool2d { kernel, stride, padding: padding.into(), dilation, ceil_mode }
     }
 
     pub(crate) fn avg(self) -> AvgPool2d {
         let Self { kernel, stride, padding, ceil_mode, count_include_pad, .. } = self;
-        AvgPool2d { kernel, stride, padding: padding.map(|[before, _]| before), ceil_mode, count_include_pad }
+        AvgPool2d { kernel, stride, padding: padding.into(), ceil_mode, count_include_pad }
     }
 
     /// The padded image's places along an axis, and the window's.

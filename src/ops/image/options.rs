@@ -5,7 +5,16 @@ use crate::tensor::arithmetic;
 
 /// The padding at each edge of an image.
 ///
-/// Converts from one number for all edges, and from (height, width), each for both edges of the axis.
+/// Converts from one number for all edges, from (height, width), each for both edges of the axis, and from
+/// ((top, bottom), (left, right)).
+///
+/// ```
+/// use wgpu_pool::{MaxPool2d, Padding};
+///
+/// let options = MaxPool2d { stride: [2, 2], padding: 1.into(), ..MaxPool2d::new(3) };
+/// assert_eq!(options.padding, Padding { top: 1, bottom: 1, left: 1, right: 1 });
+/// assert_eq!(Padding::from([[0, 1], [2, 3]]), Padding { top: 0, bottom: 1, left: 2, right: 3 });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Padding {
     /// Above the first row.
@@ -52,6 +61,12 @@ impl From<[usize; 2]> for Padding {
     }
 }
 
+impl From<[[usize; 2]; 2]> for Padding {
+    fn from([[top, bottom], [left, right]]: [[usize; 2]; 2]) -> Self {
+        Self { top, bottom, left, right }
+    }
+}
+
 /// The options of a convolution. The weight determines the kernel size. Pairs of numbers are (height, width).
 ///
 /// The default is PyTorch's: a stride of 1, no padding, a dilation of 1, one group.
@@ -88,8 +103,8 @@ pub struct MaxPool2d {
     pub kernel: [usize; 2],
     /// Stride in elements.
     pub stride: [usize; 2],
-    /// Padding with −∞; at most half of the window's extent.
-    pub padding: [usize; 2],
+    /// Padding with −∞; at each edge at most half of the window's extent.
+    pub padding: Padding,
     /// Dilation in elements.
     pub dilation: [usize; 2],
     /// Whether the output size is rounded up, which allows a last window that extends past the padded image (PyTorch's `ceil_mode`).
@@ -100,7 +115,7 @@ impl MaxPool2d {
     /// Returns a square window whose stride is its size, with PyTorch's defaults: no padding, dilation 1, no `ceil_mode`.
     #[must_use]
     pub const fn new(kernel: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2], dilation: [1; 2], ceil_mode: false }
+        Self { kernel: [kernel; 2], stride: [kernel; 2], padding: Padding::all(0), dilation: [1; 2], ceil_mode: false }
     }
 }
 
@@ -111,8 +126,8 @@ pub struct AvgPool2d {
     pub kernel: [usize; 2],
     /// Stride in elements.
     pub stride: [usize; 2],
-    /// Zeros around the images; at most half of the window with `ceil_mode` or without `count_include_pad`.
-    pub padding: [usize; 2],
+    /// Zeros around the images; at each edge at most half of the window with `ceil_mode` or without `count_include_pad`.
+    pub padding: Padding,
     /// Whether the output size is rounded up, which allows a last window that extends past the padded image (PyTorch's `ceil_mode`).
     /// Elements beyond the padded image do not count.
     pub ceil_mode: bool,
@@ -124,7 +139,13 @@ impl AvgPool2d {
     /// Returns a square window whose stride is its size, with PyTorch's defaults: no padding, no `ceil_mode`, zeros count.
     #[must_use]
     pub const fn new(kernel: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2], ceil_mode: false, count_include_pad: true }
+        Self {
+            kernel: [kernel; 2],
+            stride: [kernel; 2],
+            padding: Padding::all(0),
+            ceil_mode: false,
+            count_include_pad: true,
+        }
     }
 }
 
@@ -184,7 +205,8 @@ impl KernelWindow {
 
     /// Whether no padding is more than half of the window's extent, so that no position lies within the padding alone.
     pub(super) fn is_padded_by_half(&self) -> bool {
-        (0..2).all(|axis| self.extent(axis).is_some_and(|extent| self.padding[axis][0] <= extent / 2))
+        let is_half = |axis: usize, extent: usize| self.padding[axis].iter().all(|&places| places <= extent / 2);
+        (0..2).all(|axis| self.extent(axis).is_some_and(|extent| is_half(axis, extent)))
     }
 
     pub(super) fn error(&self, operation: &'static str, size: [usize; 2]) -> TensorError {
@@ -220,14 +242,14 @@ impl Conv2d {
 impl From<MaxPool2d> for KernelWindow {
     fn from(options: MaxPool2d) -> Self {
         let MaxPool2d { kernel, stride, padding, dilation, ceil_mode } = options;
-        Self { kernel, stride, dilation, padding: padding.map(|places| [places; 2]), ceil_mode }
+        Self { kernel, stride, dilation, padding: padding.by_axis(), ceil_mode }
     }
 }
 
 impl From<AvgPool2d> for KernelWindow {
     fn from(options: AvgPool2d) -> Self {
         let AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad: _ } = options;
-        Self { kernel, stride, dilation: [1; 2], padding: padding.map(|places| [places; 2]), ceil_mode }
+        Self { kernel, stride, dilation: [1; 2], padding: padding.by_axis(), ceil_mode }
     }
 }
 

@@ -232,7 +232,7 @@ impl Tensor {
         let (planes, window) = (Planes::of(name, shape)?, KernelWindow::from(options));
         let out = window.out(name, planes.size)?;
         // With a dilation above the image's size, all taps of a window can be in the padding.
-        let is_stepped_over = |axis: usize| window.dilation[axis] > planes.size[axis] && options.padding[axis] > 0;
+        let is_stepped_over = |axis: usize| window.dilation[axis] > planes.size[axis] && window.padding[axis] != [0; 2];
         if !window.is_padded_by_half() || (0..2).any(is_stepped_over) {
             return Err(window.error(name, planes.size));
         }
@@ -245,7 +245,7 @@ impl Tensor {
         let out = window.out(name, planes.size)?;
         let padded = |axis: usize| arithmetic::padded_size(planes.size[axis], window.padding[axis]);
         let padded = [0, 1].map(|axis| padded(axis).unwrap_or(usize::MAX));
-        let is_padded = options.padding != [0, 0];
+        let is_padded = window.padding != [[0; 2]; 2];
         // The divisor varies only if windows can extend beyond the elements that count.
         if !options.ceil_mode && (options.count_include_pad || !is_padded) {
             return Ok(Average { planes, window, out, scale: area_of(&window), counted: [[0; 2]; 2] });
@@ -253,7 +253,7 @@ impl Tensor {
         if !window.is_padded_by_half() {
             return Err(window.error(name, planes.size));
         }
-        let before = options.padding;
+        let before = window.padding.map(|[before, _]| before);
         let counted = match options.count_include_pad {
             true => [[0; 2], padded],
             false => [before, [0, 1].map(|axis| before[axis].saturating_add(planes.size[axis]))],

@@ -35,13 +35,13 @@ struct Window {
 impl Window {
     fn max(self) -> MaxPool2d {
         let Self { kernel, stride, padding } = self;
-        MaxPool2d { kernel, stride, padding, ..MaxPool2d::new(1) }
+        MaxPool2d { kernel, stride, padding: padding.into(), ..MaxPool2d::new(1) }
     }
 
     /// Counts the places under each position.
     fn avg(self) -> AvgPool2d {
         let Self { kernel, stride, padding } = self;
-        AvgPool2d { kernel, stride, padding, count_include_pad: false, ceil_mode: true }
+        AvgPool2d { kernel, stride, padding: padding.into(), count_include_pad: false, ceil_mode: true }
     }
 
     fn unfold(self) -> Unfold {

@@ -89,11 +89,11 @@ fn by_weight(pool: &Pool, kernel: WeightKernel, rows: usize) -> Found {
 }
 
 fn max_pool() -> MaxPool2d {
-    MaxPool2d { kernel: [5, 4], stride: [2, 1], padding: [2, 1], ..MaxPool2d::new(1) }
+    MaxPool2d { kernel: [5, 4], stride: [2, 1], padding: [2, 1].into(), ..MaxPool2d::new(1) }
 }
 
 fn average_pool() -> AvgPool2d {
-    AvgPool2d { kernel: [5, 4], stride: [2, 1], padding: [2, 1], count_include_pad: false, ceil_mode: true }
+    AvgPool2d { kernel: [5, 4], stride: [2, 1], padding: [2, 1].into(), count_include_pad: false, ceil_mode: true }
 }
 
 fn max_pool_back(pool: &Pool) -> Found {

@@ -22,11 +22,25 @@ const CONVOLVED: [([usize; 4], usize, Window); 3] = [
 const UNFOLDED: [([usize; 4], usize, Window); 1] =
     [([2, 3, 7, 6], 1, Window { dilation: [2, 3], padding: [[1, 0], [2, 1]], ..Window::new([3, 2], [2, 1], [0, 0]) })];
 /// Windows of pooling alone: a dilation, and positions that reach beyond the edge.
-const POOLED: [([usize; 4], usize, Window); 2] = [
+const POOLED: [([usize; 4], usize, Window); 4] = [
+    ([2, 3, 7, 9], 1, Window { padding: [[0, 1], [2, 0]], ..Window::new([3, 4], [2, 3], [0, 0]) }),
+    ([1, 2, 8, 7], 1, Window { padding: [[1, 2], [0, 2]], ceil_mode: true, ..Window::new([4, 4], [3, 2], [0, 0]) }),
     ([2, 3, 7, 9], 1, Window { dilation: [2, 1], ceil_mode: true, ..Window::new([3, 2], [2, 3], [1, 1]) }),
     ([1, 2, 8, 7], 1, Window { dilation: [1, 2], ceil_mode: true, ..Window::new([3, 3], [2, 2], [0, 1]) }),
 ];
-const AVERAGED: [([usize; 4], usize, Window); 3] = [
+const AVERAGED: [([usize; 4], usize, Window); 7] = [
+    (
+        [1, 2, 8, 7],
+        1,
+        Window { padding: [[0, 2], [0, 1]], count_include_pad: false, ..Window::new([4, 3], [2, 1], [0, 0]) },
+    ),
+    ([2, 3, 7, 9], 1, Window { padding: [[0, 1], [2, 0]], ..Window::new([3, 4], [2, 3], [0, 0]) }),
+    ([1, 2, 8, 7], 1, Window { padding: [[1, 2], [0, 2]], ceil_mode: true, ..Window::new([4, 4], [3, 2], [0, 0]) }),
+    (
+        [1, 2, 8, 7],
+        1,
+        Window { padding: [[2, 0], [1, 2]], count_include_pad: false, ..Window::new([4, 5], [3, 2], [0, 0]) },
+    ),
     ([2, 3, 7, 9], 1, Window { ceil_mode: true, ..Window::new([3, 2], [2, 3], [1, 1]) }),
     ([1, 2, 8, 7], 1, Window { count_include_pad: false, ..Window::new([3, 3], [2, 2], [0, 1]) }),
     ([2, 1, 6, 8], 1, Window { ceil_mode: true, count_include_pad: false, ..Window::new([3, 4], [2, 3], [1, 2]) }),

@@ -290,9 +290,9 @@ pub(super) fn losses() -> Vec<Row> {
         operands.extend(weighted.then(|| positive(&[classes])));
         let options =
             move |x: &[&Tensor], run: fn(&Tensor, &Tensor, CrossEntropy<'_>) -> Result<Tensor, TensorError>| {
-                let weights = x.get(2).copied();
+                let weight = x.get(2).copied();
                 let (ignore_index, label_smoothing) = (ignored, smoothing);
-                Ok(vec![run(x[0], x[1], CrossEntropy { weights, ignore_index, reduction, label_smoothing })?])
+                Ok(vec![run(x[0], x[1], CrossEntropy { weight, ignore_index, reduction, label_smoothing })?])
             };
         let model = move |x: &[&Array<f64>]| {
             let ignored = usize::try_from(ignored).expect("a class");
