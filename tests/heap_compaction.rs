@@ -285,6 +285,6 @@ fn a_plan_displays_its_moves() {
     heap.free(freed).expect("live");
     heap.free(other).expect("live");
     let text = heap.plan_evacuation(SubPool::Large, u64::MAX, u64::MAX).expect("one block to move").to_string();
-    assert!(text.starts_with("1 idle segments of 2.0 KiB for 1 moves of 1.0 KiB\n"), "{text}");
+    assert!(text.starts_with("1 idle segment of 2.0 KiB for 1 move of 1.0 KiB\n"), "{text}");
     assert!(text.contains(&format!("{kept:?} 1.0 KiB: 0+0x")) && text.contains(" -> 1+0x"), "{text}");
 }

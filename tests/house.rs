@@ -5,6 +5,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "house/counts.rs"]
+mod counts;
 #[path = "house/dry_runs.rs"]
 mod dry_runs;
 #[path = "house/names.rs"]
@@ -214,6 +216,13 @@ fn prose_and_names_use_standard_terms() {
         assert!(texts.iter().any(|(path, _)| path == expected), "{expected} was not read");
     }
     assert_none(&vocabulary::complaints(&texts, &vocabulary::EXCEPTIONS));
+}
+
+#[test]
+fn numbers_in_messages_agree_with_their_nouns() {
+    let mut sources = Vec::new();
+    collect_files("src", &[".rs", ".js"], &mut sources);
+    assert_none(&counts::complaints(&sources, &counts::EXCEPTIONS));
 }
 
 #[test]

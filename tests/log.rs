@@ -104,7 +104,7 @@ fn every_measure_of_the_ladder_is_logged_and_reuse_is_not() -> Result<(), Box<dy
         live.swap_remove(index);
     }
     let half = pool.allocate(2 * quarter)?;
-    assert_noted(&["compaction: 1 moves of 64.0 KiB"]);
+    assert_noted(&["compaction: 1 move of 64.0 KiB"]);
 
     let small = pool.allocate(1000)?;
     let found = notes();

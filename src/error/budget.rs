@@ -1,6 +1,6 @@
 //! The errors of memory budgets.
 
-use super::{AllocateError, Bytes, Site};
+use super::{AllocateError, Bytes, Count, Site};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ impl fmt::Display for BudgetError {
 }
 
 fn write_change(f: &mut fmt::Formatter<'_>, name: &str, [recorded, now]: [u64; 2]) -> fmt::Result {
-    write!(f, "\n  {name}: {recorded} bytes recorded, {now} bytes now")?;
+    write!(f, "\n  {name}: {} recorded, {} now", Count(recorded, "byte"), Count(now, "byte"))?;
     match now.checked_sub(recorded) {
         Some(0) => Ok(()),
         Some(more) => write!(f, ", {} more", Bytes(more)),

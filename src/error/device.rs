@@ -1,6 +1,6 @@
 //! The errors of the device layer: segments, commands, transfers.
 
-use super::{Bytes, WorkingSet};
+use super::{Bytes, Count, WorkingSet};
 use thiserror::Error;
 
 /// The reason why a device or a memory refused a call.
@@ -30,7 +30,7 @@ pub enum DeviceError {
         limit: u64,
     },
     /// A kernel has more tensors than the device can bind to one shader.
-    #[error("a kernel over {tensors} tensors is above the {limit} storage buffers that the device binds to a shader")]
+    #[error("a kernel over {} is above the {} that the device binds to a shader", Count(*tensors, "tensor"), Count(*limit, "storage buffer"))]
     TooManyBindings {
         /// Tensors of the kernel.
         tensors: usize,
@@ -49,7 +49,7 @@ pub enum DeviceError {
         limit: u32,
     },
     /// The offset or the length of a transfer is not a multiple of the unit of copies.
-    #[error("offset {offset} and length {length} are not both multiples of {unit} bytes")]
+    #[error("offset {offset} and length {length} are not both multiples of {unit} B")]
     Misaligned {
         /// Offset of the transfer, in bytes.
         offset: u64,
@@ -59,7 +59,7 @@ pub enum DeviceError {
         unit: u64,
     },
     /// A transfer exceeds the range of its block.
-    #[error("bytes {offset}..{} are outside of the {size} bytes of the storage", offset.saturating_add(*length))]
+    #[error("bytes {offset}..{} are outside of the {size} B of the storage", offset.saturating_add(*length))]
     OutOfRange {
         /// Offset of the transfer, in bytes.
         offset: u64,
@@ -94,7 +94,7 @@ pub enum DeviceError {
         bytes: u64,
     },
     /// A pinned storage cannot leave the device.
-    #[error("{} are pinned by {pins} guards and cannot leave the device: drop the guards first", Bytes(*bytes))]
+    #[error("{} are pinned by {} and cannot leave the device: drop the guards first", Bytes(*bytes), Count(*pins, "guard"))]
     Pinned {
         /// The bytes of the storage.
         bytes: u64,
@@ -139,7 +139,7 @@ pub enum DeviceError {
     },
     /// In a browser: too many batches of commands wait for the device, and nothing can wait for them here. A write above 64 KiB
     /// counts as a batch. The command was not recorded. Await [`Pool::synchronize`](crate::Pool::synchronize) and try again.
-    #[error("{batches} batches of commands wait for the device, and the limit is {limit}: await `synchronize` first")]
+    #[error("commands wait for the device in {}, and the limit is {limit}: await `synchronize` first", Count(*batches, "batch"))]
     Backlog {
         /// Submitted batches that the device has not finished.
         batches: u64,

@@ -1,6 +1,6 @@
 //! The errors of the heap: misuse of ids and sizes, and broken invariants.
 
-use super::Bytes;
+use super::{Bytes, Count};
 use thiserror::Error;
 
 /// The reason why the heap refused a call. A refusal changes nothing.
@@ -37,7 +37,7 @@ pub enum HeapError {
         generation: u32,
     },
     /// The block was freed, and is active only because it is still pinned.
-    #[error("block {key}.{generation} was freed, {pins} pins are left on it")]
+    #[error("block {key}.{generation} was freed, and has {} left", Count(*pins, "pin"))]
     FreedBlock {
         /// The slot in the id.
         key: u32,
@@ -47,7 +47,7 @@ pub enum HeapError {
         pins: u32,
     },
     /// The block is pinned, so it cannot leave its segment.
-    #[error("block {key}.{generation} is pinned {pins} times and stays in its segment")]
+    #[error("block {key}.{generation} is pinned {} and stays in its segment", Count(*pins, "time"))]
     PinnedBlock {
         /// The slot in the id.
         key: u32,
@@ -73,7 +73,7 @@ pub enum HeapError {
         generation: u32,
     },
     /// The block has the maximum number of pins.
-    #[error("block {key}.{generation} is pinned {pins} times, the most that can be counted")]
+    #[error("block {key}.{generation} is pinned {}, the most that can be counted", Count(*pins, "time"))]
     TooManyPins {
         /// The slot in the id.
         key: u32,
@@ -225,7 +225,7 @@ pub enum InvariantBroken {
         filled: bool,
     },
     /// The inactive blocks are not exactly those in the free lists.
-    #[error("{inactive} blocks are inactive, {listed} are in the free lists")]
+    #[error("inactive blocks: {inactive} in the segments, {listed} in the free lists")]
     Unlisted {
         /// Inactive blocks in the segments.
         inactive: u64,
@@ -281,7 +281,7 @@ mod tests {
                 "granule of 48 B is not a power of two from 16 B to 4096 B",
             ),
             (HeapError::StaleBlock { key: 7, generation: 2 }, "block 7.2 is not active any more"),
-            (HeapError::FreedBlock { key: 7, generation: 2, pins: 1 }, "block 7.2 was freed, 1 pins are left on it"),
+            (HeapError::FreedBlock { key: 7, generation: 2, pins: 1 }, "block 7.2 was freed, and has 1 pin left"),
             (HeapError::NotPinned { key: 7, generation: 2 }, "block 7.2 is not pinned"),
             (
                 HeapError::TooManyPins { key: 7, generation: 2, pins: u32::MAX },

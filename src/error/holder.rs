@@ -1,6 +1,6 @@
 //! The holders of memory: the one record behind errors, lists of holders and leaks, marks, snapshots and reports.
 
-use super::Bytes;
+use super::{Bytes, Count};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -66,8 +66,7 @@ impl Holder {
 /// Formats as `4.0 MiB in 3 blocks, src/main.rs:12:5 (weights) in step/forward`.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let blocks = if self.blocks == 1 { "block" } else { "blocks" };
-        write!(f, "{} in {} {blocks}, ", Bytes(self.bytes), self.blocks)?;
+        write!(f, "{} in {}, ", Bytes(self.bytes), Count(self.blocks, "block"))?;
         self.write_key(f)
     }
 }
@@ -98,7 +97,7 @@ impl HolderGrowth {
 impl fmt::Display for HolderGrowth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.bytes < 0 { '-' } else { '+' };
-        write!(f, "{sign}{} in {:+} blocks, ", Bytes(self.bytes.unsigned_abs()), self.blocks)?;
+        write!(f, "{sign}{} in {:+}, ", Bytes(self.bytes.unsigned_abs()), Count(self.blocks, "block"))?;
         self.holder.write_key(f)
     }
 }

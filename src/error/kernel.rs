@@ -1,6 +1,6 @@
 //! The errors of kernels that the application provides.
 
-use super::{DeviceError, TensorError};
+use super::{Count, DeviceError, TensorError};
 use thiserror::Error;
 
 /// The reason why a kernel was not built or not dispatched. The failure changes nothing.
@@ -34,7 +34,7 @@ pub enum KernelError {
         problem: String,
     },
     /// The number of tensors is not the number of bindings.
-    #[error("the kernel binds {wanted} tensors, {given} were given")]
+    #[error("the kernel binds {}, not {given}", Count(*wanted, "tensor"))]
     TensorCount {
         /// Bindings that the shader declares.
         wanted: usize,
@@ -54,7 +54,7 @@ pub enum KernelError {
         given: &'static str,
     },
     /// A tensor is shorter than the declaration in the shader, or has no elements.
-    #[error("binding {binding} `{name}` needs {wanted} bytes, the tensor holds {given}")]
+    #[error("binding {binding} `{name}` needs {}, the tensor holds {given}", Count(*wanted, "byte"))]
     TooShort {
         /// The binding.
         binding: usize,
@@ -67,8 +67,9 @@ pub enum KernelError {
     },
     /// The device cannot bind the view at its start.
     #[error(
-        "binding {binding} `{name}`: the view starts {offset} bytes into its memory, not a multiple of {alignment}: pass \
-         a copy (`copied`)"
+        "binding {binding} `{name}`: the view starts {} into its memory, not a multiple of {alignment}: pass \
+         a copy (`copied`)",
+        Count(*offset, "byte")
     )]
     Unaligned {
         /// The binding.
@@ -83,8 +84,9 @@ pub enum KernelError {
     /// A view that the kernel writes ends within a unit of four bytes that also contains elements after the view.
     /// Concerns only f16 views with an odd number of elements that do not end with their tensor's memory.
     #[error(
-        "binding {binding} `{name}` is written, and the view's {elements} elements of {bytes} bytes end within a unit of \
-         {unit} bytes that holds other elements; use an even number of elements, or a copy"
+        "binding {binding} `{name}` is written, and the view's {} of {bytes} B end within a unit of \
+         {unit} B that holds other elements; use an even number of elements, or a copy",
+        Count(*elements, "element")
     )]
     HalfUnit {
         /// The binding.
@@ -111,7 +113,7 @@ pub enum KernelError {
         other_name: String,
     },
     /// The number of scalar parameters is not the number that the shader declares.
-    #[error("the kernel takes {wanted} scalar parameters, {given} were given")]
+    #[error("the kernel takes {}, not {given}", Count(*wanted, "scalar parameter"))]
     ParameterCount {
         /// Scalars that the shader declares.
         wanted: usize,
@@ -153,6 +155,6 @@ mod tests {
     #[test]
     fn a_wrong_number_of_tensors_shows_both_numbers() {
         let error = KernelError::TensorCount { wanted: 3, given: 2 };
-        assert_eq!(error.to_string(), "the kernel binds 3 tensors, 2 were given");
+        assert_eq!(error.to_string(), "the kernel binds 3 tensors, not 2");
     }
 }

@@ -1,6 +1,6 @@
 //! The error of a request that failed for lack of memory.
 
-use super::{Bytes, Holder};
+use super::{Bytes, Count, Holder};
 use std::fmt;
 
 /// The numbers at the time when a request failed for lack of memory. Sizes are in bytes.
@@ -89,10 +89,10 @@ impl fmt::Display for OutOfMemory {
         }
         write!(
             f,
-            ", allocated {}, reserved {}, {} holes of up to {}, largest request that fits {}",
+            ", allocated {}, reserved {}, {} of up to {}, largest request that fits {}",
             Bytes(self.allocated),
             Bytes(self.reserved),
-            self.holes,
+            Count(self.holes, "hole"),
             Bytes(self.largest_hole),
             Bytes(self.largest_request)
         )?;

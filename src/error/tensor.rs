@@ -1,6 +1,6 @@
 //! The errors of tensor operations.
 
-use super::{AllocateError, Argument, Count, DeviceError, Number, OutOfMemory, ShapeRequirement};
+use super::{AllocateError, Argument, Bytes, Count, DeviceError, Number, OutOfMemory, ShapeRequirement};
 use thiserror::Error;
 
 /// The error of creating, viewing, reading or computing with tensors. The failed call has changed nothing.
@@ -100,7 +100,7 @@ pub enum TensorError {
         shape: Vec<usize>,
     },
     /// The length of a slice differs from the shape's number of elements.
-    #[error("{given} elements were given for shape {shape:?}, which holds {wanted}")]
+    #[error("{} for shape {shape:?}, which holds {wanted}", Count(*given, "element"))]
     Length {
         /// The length of the slice.
         given: usize,
@@ -252,7 +252,7 @@ pub enum TensorError {
         padding: Box<[[usize; 2]; 2]>,
     },
     /// The channels or outputs of a convolution are not divisible by the number of groups.
-    #[error("{operation}: {channels} channels and {outputs} outputs can't be in {groups} groups")]
+    #[error("{operation}: {} and {} can't be in {}", Count(*channels, "channel"), Count(*outputs, "output"), Count(*groups, "group"))]
     Groups {
         /// The operation.
         operation: &'static str,
@@ -289,7 +289,8 @@ pub enum TensorError {
     },
     /// The tensor consists of several blocks, and the operation needs one.
     #[error(
-        "{operation}: the tensor is in {blocks} blocks, and one is needed; use its parts(), or narrow it to fewer indices"
+        "{operation}: the tensor is in {}, and one is needed; use its parts(), or narrow it to fewer indices",
+        Count(*blocks, "block")
     )]
     SeveralBlocks {
         /// The operation.
@@ -337,7 +338,7 @@ pub enum TensorError {
         limit: u64,
     },
     /// The host has too little memory for the elements.
-    #[error("{operation}: the host has no room for {bytes} bytes: read parts of the tensor")]
+    #[error("{operation}: the host has no room for {}: read parts of the tensor", Bytes(*bytes))]
     HostMemory {
         /// The operation.
         operation: &'static str,

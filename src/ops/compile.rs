@@ -45,7 +45,7 @@ pub(super) fn guarded<R: Send>(compile: impl FnOnce() -> Result<R, KernelError> 
         match builder.spawn_scoped(scope, compile).map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => failed(format!("the compiler panicked: {}", message_of(&*panic))),
-            Err(error) => failed(format!("there is no thread with a stack of {STACK_BYTES} bytes: {error}")),
+            Err(error) => failed(format!("there is no thread with a stack of {STACK_BYTES} B: {error}")),
         }
     })
 }

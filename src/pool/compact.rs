@@ -8,7 +8,7 @@
 use super::growth::share_of;
 use super::{GrowthGuard, Inner, Pool, State};
 use crate::device::{Commands, Memory, Submit};
-use crate::error::{Bytes, DeviceError};
+use crate::error::{Bytes, Count, DeviceError};
 use crate::heap::compaction::{Gain, PackingBounds, Plan};
 use crate::heap::{BlockId, Heap, Place, SegmentId, SubPool};
 use crate::pool::messages::{Postponed, note};
@@ -297,7 +297,7 @@ impl<M: Memory> Inner<M> {
         drop(state);
         // Not submitted here, even if due: the caller may hold the growth lock, and callbacks run inside a submission.
         drop(commands);
-        note!(Debug, "wgpu-pool: compaction: {} moves of {}", plan.moves().len(), Bytes(plan.bytes()));
+        note!(Debug, "wgpu-pool: compaction: {} of {}", Count(plan.moves().len(), "move"), Bytes(plan.bytes()));
         note!(Trace, "wgpu-pool: {plan}");
         Ok(Some((plan, result)))
     }

@@ -174,7 +174,7 @@ impl<M: Memory> Inner<M> {
             for piece in &pieces {
                 let length = usize::try_from(piece.length).unwrap_or(usize::MAX);
                 let Some((read, after)) = rest.split_at_checked(length) else {
-                    let message = format!("a readback of {length} bytes returned {} bytes", rest.len());
+                    let message = format!("a readback of {length} B returned {} B", rest.len());
                     return Err(DeviceError::Validation { message });
                 };
                 contents[piece.index].bytes.extend_from_slice(read);

@@ -2,7 +2,7 @@
 
 use super::Pool;
 use crate::device::Gpu;
-use crate::error::DeviceError;
+use crate::error::{Count, DeviceError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl fmt::Display for Profile {
             writeln!(f, "{name:<36}{calls:>8}{total:>13.1}{:>13.2}{share:>7.1} %", total / calls as f64)?;
         }
         if self.untimed > 0 {
-            writeln!(f, "and {} dispatches without timestamps", self.untimed)?;
+            writeln!(f, "and {} without timestamps", Count(self.untimed, "dispatch"))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::{EventKind, Inner, Pool, State};
 use crate::device::{CacheLevel, Commands, Memory, Submit};
+use crate::error::Count;
 use crate::heap::{Place, SegmentId};
 use crate::pool::messages::{Postponed, note};
 use std::collections::HashSet;
@@ -74,7 +75,7 @@ impl<M: Memory> Pool<M> {
         }
         let reclaimed = memory.reclaim();
         if segments > 0 {
-            note!(Debug, "wgpu-pool: trim: {segments} segments, {reclaimed:?}");
+            note!(Debug, "wgpu-pool: trim: {}, {reclaimed:?}", Count(segments, "segment"));
         }
         let mut state = self.inner.state();
         let host_segments = state.spilling.as_mut().map(|spilling| spilling.take_idle());

@@ -1,6 +1,6 @@
 //! The text of a dry run.
 
-use crate::error::{Bytes, Holder, Site};
+use crate::error::{Bytes, Count, Holder, Site};
 use crate::pool::DryRun;
 use std::fmt;
 
@@ -42,8 +42,7 @@ fn write_peak(f: &mut fmt::Formatter<'_>, start: &str, bytes: u64, site: Option<
 }
 
 fn write_holder(f: &mut fmt::Formatter<'_>, holder: &Holder) -> fmt::Result {
-    let blocks = if holder.blocks == 1 { "block" } else { "blocks" };
-    write!(f, "  {} bytes in {} {blocks}, {}", holder.bytes, holder.blocks, holder.site)?;
+    write!(f, "  {} bytes in {}, {}", holder.bytes, Count(holder.blocks, "block"), holder.site)?;
     if let Some(label) = &holder.label {
         write!(f, " ({})", label.escape_debug())?;
     }

@@ -1,6 +1,6 @@
 //! A text map of a pool, for terminals and logs.
 
-use crate::error::Bytes;
+use crate::error::{Bytes, Count};
 use crate::pool::snapshot::{SegmentSnapshot, Snapshot};
 use std::fmt::Write;
 
@@ -42,7 +42,7 @@ impl Snapshot {
         let stats = &self.stats;
         let [requested, reserved] = [stats.requested.current, stats.reserved.current].map(Bytes);
         let limit = self.limit.map(|limit| format!(", limit {}", Bytes(limit))).unwrap_or_default();
-        let heading = format!("{requested} requested of {reserved} reserved, {} holes{limit}", stats.holes);
+        let heading = format!("{requested} requested of {reserved} reserved, {}{limit}", Count(stats.holes, "hole"));
         text.extend(heading.chars().take(columns));
         text.push('\n');
         let rows = rows.max(2) - 1;
@@ -59,7 +59,8 @@ impl Snapshot {
         if self.segments.len() > rows {
             let left = &self.segments[shown..];
             let bytes = left.iter().map(|segment| segment.bytes).sum();
-            writeln!(text, "and {} more segments of {}", left.len(), Bytes(bytes)).expect("a String takes every text");
+            writeln!(text, "and {} of {}", Count(left.len(), "more segment"), Bytes(bytes))
+                .expect("a String takes every text");
         }
         text
     }

@@ -1,7 +1,7 @@
 //! The report: a pool's memory use, its causes, and possible remedies, for a terminal of 80 columns.
 
 use super::breakdown::{Breakdown, Fragmentation};
-use crate::error::{Bytes, Holder};
+use crate::error::{Bytes, Count, Holder};
 use crate::heap::Counter;
 use crate::pool::SpillStats;
 use crate::pool::snapshot::{BlockOrigin, Report, SegmentSnapshot, Snapshot};
@@ -145,7 +145,7 @@ impl Report {
         let fragmentation = self.fragmentation();
         let [largest, free] = [fragmentation.largest_hole, fragmentation.free].map(Bytes);
         writeln!(f, "\nfragmentation")?;
-        writeln!(f, "  largest hole {largest} of {free} free in {} holes", fragmentation.holes)?;
+        writeln!(f, "  largest hole {largest} of {free} free in {}", Count(fragmentation.holes, "hole"))?;
         let arenas = || self.snapshot.segments.iter().filter(|segment| segment.planned);
         if arenas().next().is_some() {
             let sums = [arenas().map(|segment| segment.active).sum(), arenas().map(|segment| segment.bytes).sum()];
@@ -285,11 +285,11 @@ impl Report {
         writeln!(f, "\nspilling")?;
         let limit = if limit == u64::MAX { "no limit".into() } else { format!("limit {}", Bytes(limit)) };
         part(f, "on the device", self.snapshot.stats.allocated.current, &format!("{} kept there", Bytes(spill.kept)))?;
-        part(f, "in host memory", spill.host, &format!("{} blocks, {limit}", spill.host_blocks))?;
+        part(f, "in host memory", spill.host, &format!("{}, {limit}", Count(spill.host_blocks, "block")))?;
         part(f, "in transit", spill.in_transit, "being read back, still on the device")?;
         part(f, "host buffers, idle", spill.idle, "freed by trim")?;
-        part(f, "moved to the host", spill.moved_out, &format!("in {} blocks", spill.blocks_out))?;
-        part(f, "returned", spill.moved_in, &format!("in {} blocks", spill.blocks_in))?;
+        part(f, "moved to the host", spill.moved_out, &format!("in {}", Count(spill.blocks_out, "block")))?;
+        part(f, "returned", spill.moved_in, &format!("in {}", Count(spill.blocks_in, "block")))?;
         writeln!(f, "  {:<24}{:>11}  commands that a return preceded", "stalls", spill.stalls)?;
         let period = spill.period.map_or_else(|| "none".into(), |uses| uses.to_string());
         writeln!(f, "  {:<24}{period:>11}  uses of blocks until they repeat", "period")
@@ -338,7 +338,7 @@ fn part(f: &mut fmt::Formatter<'_>, name: &str, bytes: u64, what: &str) -> fmt::
 }
 
 fn blocks(count: usize) -> String {
-    format!("{count} {}", if count == 1 { "block" } else { "blocks" })
+    Count(count, "block").to_string()
 }
 
 fn more(f: &mut fmt::Formatter<'_>, all: usize) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 use super::arithmetic;
 use super::dtype::{DType, Element};
+use crate::error::Count;
 
 /// Up to this many elements all are shown; of more, this many at each end of an axis.
 const THRESHOLD: usize = 1000;
@@ -20,7 +21,7 @@ pub(crate) fn shown_sizes(shape: &[usize]) -> Vec<usize> {
 /// The text of a tensor of this shape. The elements are those of the sizes `held`: all, or those that are shown.
 pub(crate) fn text<T: Element>(shape: &[usize], elements: &[T], held: &[usize]) -> String {
     if arithmetic::product(held) != Some(elements.len()) {
-        return format!("{PREFIX}{} elements for shape {shape:?})", elements.len());
+        return format!("{PREFIX}{} for shape {shape:?})", Count(elements.len(), "element"));
     }
     let mut suffixes = Vec::new();
     if elements.is_empty() && shape.len() != 1 {

@@ -128,7 +128,7 @@ fn unsupported_features_are_refused_when_the_kernel_is_created() -> Outcome {
             "struct S {{ {members} }} @group(1) @binding(0) var<uniform> s: S; @compute @workgroup_size(1) fn main() {{}}"
         ),
     );
-    assert!(error.to_string().contains("260 bytes of parameters, and the limit is 256"), "{error}");
+    assert!(error.to_string().contains("260 B of parameters, and the limit is 256"), "{error}");
     assert_usable(&pool)
 }
 
@@ -143,7 +143,7 @@ fn tensors_that_do_not_fit_the_bindings_are_refused_by_binding() -> Outcome {
         Err(error) => error,
     };
     assert_eq!(dispatch(&[&x]), KernelError::TensorCount { wanted: 2, given: 1 });
-    assert_eq!(dispatch(&[]).to_string(), "the kernel binds 2 tensors, 0 were given");
+    assert_eq!(dispatch(&[]).to_string(), "the kernel binds 2 tensors, not 0");
     assert_eq!(dispatch(&[&x, &y, &y]), KernelError::TensorCount { wanted: 2, given: 3 });
     let error = dispatch(&[&x, &zeros(&[64], DType::I32)?]);
     assert_eq!(error.to_string(), "binding 1 `input` holds f32, the tensor holds i32");
@@ -227,7 +227,7 @@ fn scalars_that_do_not_fit_are_refused_by_name() -> Outcome {
     assert_eq!(dispatch(&[]), KernelError::ParameterCount { wanted: 2, given: 0 });
     assert_eq!(
         dispatch(&[1.0_f32.into(), 2_u32.into(), 3_u32.into()]).to_string(),
-        "the kernel takes 2 scalar parameters, 3 were given"
+        "the kernel takes 2 scalar parameters, not 3"
     );
     let error = dispatch(&[1.0_f32.into(), 64_i32.into()]);
     assert_eq!(error.to_string(), "parameter 1 `count` is u32, i32 was given");

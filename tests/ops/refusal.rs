@@ -51,7 +51,7 @@ fn shapes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
         x.t()?.reshape([6]),
         "reshape: a tensor of shape [3, 2] and strides [1, 3] has no view of shape [6]: call `contiguous` first",
     );
-    refused(Tensor::from_slice(&pool, &[1.0_f32; 5], [2, 3]), "5 elements were given for shape [2, 3], which holds 6");
+    refused(Tensor::from_slice(&pool, &[1.0_f32; 5], [2, 3]), "5 elements for shape [2, 3], which holds 6");
     assert_usable(&pool, 2)
 }
 

@@ -16,7 +16,7 @@ fn a_map_draws_segments_to_one_scale_and_fits_its_frame<S: Subject>(memory: S::M
     live.remove(1);
     let map = pool.snapshot().to_map(58, 24);
     let lines: Vec<&str> = map.lines().collect();
-    assert_eq!(lines[0], "704.0 KiB requested of 768.0 KiB reserved, 1 holes");
+    assert_eq!(lines[0], "704.0 KiB requested of 768.0 KiB reserved, 1 hole");
     assert_eq!(lines[1], "     0 large   256.0 KiB  ████····████████");
     assert_eq!(lines[2], format!("     1 large   512.0 KiB  {}", "█".repeat(32)));
     assert_eq!(lines.len(), 3);

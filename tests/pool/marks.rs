@@ -26,7 +26,7 @@ fn growth_between_two_marks_is_reported_by_call_site<S: Subject>(memory: S::Memo
     assert_eq!(growth.bytes(), -3000);
     let text = growth.to_string();
     assert!(text.starts_with(&format!("+1.9 KiB in +2 blocks, {}:", file!())), "{text}");
-    assert!(text.contains("\n-4.8 KiB in -1 blocks, "), "{text}");
+    assert!(text.contains("\n-4.8 KiB in -1 block, "), "{text}");
     assert_eq!(pool.growth_since(&later).bytes(), 1);
     assert_eq!(mark.growth_to(&mark).to_string(), "no growth\n");
     Ok(())
@@ -57,7 +57,7 @@ fn growth_after_the_warm_up_is_reported_with_the_call_site<S: Subject>(memory: S
     let at = line!() - 1;
     let error = check.check_iteration().err().ok_or("it has grown")?;
     assert_eq!((error.iteration, error.allowed, error.requested), (3, 1000, 1500));
-    let wanted = format!("+500 B in +1 blocks, {}:{at}:", file!());
+    let wanted = format!("+500 B in +1 block, {}:{at}:", file!());
     assert!(error.holders.len() == 1 && error.holders[0].to_string().starts_with(&wanted), "{error}");
     assert_eq!((error.holders[0].holder.blocks, error.holders[0].holder.bytes), (1, 500));
     check.check_iteration()?;
@@ -73,7 +73,7 @@ fn asserting_an_iteration_that_grows_panics_with_the_call_site() -> Outcome {
     let text = panic.downcast_ref::<String>().ok_or("a text")?;
     assert!(
         text.starts_with(
-            "iteration 1 ends with 500 B requested, 500 B more than allowed\n  +500 B in +1 blocks, tests/"
+            "iteration 1 ends with 500 B requested, 500 B more than allowed\n  +500 B in +1 block, tests/"
         ),
         "{text}"
     );

@@ -41,7 +41,7 @@ fn a_range_outside_the_storage_is_refused_with_both_numbers<S: Subject>(memory: 
     stamp(&storage, 1)?;
     let error = storage.write(96, &[0; 8]).expect_err("it ends at 104");
     assert_eq!(error, DeviceError::OutOfRange { offset: 96, length: 8, size: 100 });
-    assert_eq!(error.to_string(), "bytes 96..104 are outside of the 100 bytes of the storage");
+    assert_eq!(error.to_string(), "bytes 96..104 are outside of the 100 B of the storage");
     let error = storage.write(u64::MAX, &[0; 8]).expect_err("its end overflows");
     assert_eq!(error, DeviceError::OutOfRange { offset: u64::MAX, length: 8, size: 100 });
     assert_stamp::<S>(&storage, 1);

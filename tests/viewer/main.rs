@@ -140,7 +140,7 @@ fn the_page_shows_the_pools_numbers_and_answers() -> Outcome {
     // A filter shows the number of matches, and dims the other blocks.
     browser.run("const box = document.getElementById('filter'); box.value = 'activation'; box.dispatchEvent(new Event('input'))")?;
     let matching: u64 = live[1..].iter().map(Storage::bytes).sum();
-    assert_eq!(browser.text("#matching")?, format!("{} in 4 blocks match", Bytes(matching)));
+    assert_eq!(browser.text("#matching")?, format!("Matching: {} in 4 blocks", Bytes(matching)));
     assert_eq!(
         browser.run("return Array.from(page.maps[0].filter.matches).reduce((sum, one) => sum + one)")?,
         json!(4)

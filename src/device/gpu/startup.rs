@@ -1,5 +1,6 @@
 //! The time from the opening of a device to its first result, by stage.
 
+use crate::error::Count;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,9 +39,9 @@ impl fmt::Display for Startup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [adapter, device, shaders, pipelines] =
             [self.adapter, self.device, self.shaders, self.pipelines].map(|time| time.as_secs_f64() * 1e3);
-        let kernels = self.kernels;
+        let kernels = Count(self.kernels, "kernel");
         write!(f, "adapter {adapter:.3} ms, device {device:.3} ms, ")?;
-        write!(f, "{kernels} kernels (shaders {shaders:.3} ms, pipelines {pipelines:.3} ms), ")?;
+        write!(f, "{kernels} (shaders {shaders:.3} ms, pipelines {pipelines:.3} ms), ")?;
         match self.first_result {
             Some(time) => write!(f, "first result after {:.3} ms", time.as_secs_f64() * 1e3),
             None => f.write_str("no result yet"),

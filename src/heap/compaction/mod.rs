@@ -19,7 +19,7 @@ pub use packing::PackingBounds;
 pub use repack::{Repackable, Repacked};
 
 use super::address::{BlockId, SegmentId, SubPool};
-use crate::error::Bytes;
+use crate::error::{Bytes, Count};
 use std::fmt;
 
 /// The move of one block. Sizes are in bytes.
@@ -91,14 +91,14 @@ impl Plan {
 /// Formats one line for the effect, and one line for each move.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, bytes) = (self.moves.len(), Bytes(self.bytes()));
+        let (moves, bytes) = (Count(self.moves.len(), "move"), Bytes(self.bytes()));
         match &self.gain {
             Gain::Hole { segment, bytes: hole } => {
-                writeln!(f, "a hole of {} in segment {segment} for {count} moves of {bytes}", Bytes(*hole))?;
+                writeln!(f, "a hole of {} in segment {segment} for {moves} of {bytes}", Bytes(*hole))?;
             }
             Gain::Idle { segments, bytes: idle } => {
-                let count_idle = segments.len();
-                writeln!(f, "{count_idle} idle segments of {} for {count} moves of {bytes}", Bytes(*idle))?;
+                let idle_segments = Count(segments.len(), "idle segment");
+                writeln!(f, "{idle_segments} of {} for {moves} of {bytes}", Bytes(*idle))?;
             }
         }
         for Move { block, size, from_segment, from_offset, to_segment, to_offset } in &self.moves {

@@ -34,7 +34,7 @@ pub(super) use run::Steps;
 
 use super::{Inner, Pool};
 use crate::device::{Gpu, Memory};
-use crate::error::{Bytes, RepeatError};
+use crate::error::{Bytes, Count, RepeatError};
 use crate::heap::PlannedSegment;
 use crate::pool::messages::note;
 use log::{Log, Request};
@@ -431,8 +431,8 @@ impl Progress {
         let (peak, bytes) = (plan.peak() * granule, plan.segments().iter().map(|&size| u64::from(size)).sum::<u64>());
         note!(
             Debug,
-            "wgpu-pool: planned {} requests in {} for a peak of {}",
-            plan.len(),
+            "wgpu-pool: planned {} in {} for a peak of {}",
+            Count(plan.len(), "request"),
             Bytes(bytes * granule),
             Bytes(peak)
         );

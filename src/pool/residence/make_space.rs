@@ -4,7 +4,7 @@ use super::super::make_room::pause;
 use super::move_out::MovedOut;
 use super::{Inner, PATIENCE, State};
 use crate::device::{Commands, Memory, Submit};
-use crate::error::{Bytes, DeviceError};
+use crate::error::{Bytes, Count, DeviceError};
 use crate::heap::{BlockId, Place};
 use crate::pool::messages::{Postponed, note};
 use rustc_hash::FxHashSet;
@@ -136,7 +136,12 @@ impl<M: Memory> Inner<M> {
             note!(Debug, "wgpu-pool: the host has no memory for a block of {}", Bytes(search.refused_from));
         }
         if search.blocks > 0 {
-            note!(Debug, "wgpu-pool: {} blocks of {} moved to host memory", search.blocks, Bytes(search.bytes));
+            note!(
+                Debug,
+                "wgpu-pool: {} of {} moved to host memory",
+                Count(search.blocks, "block"),
+                Bytes(search.bytes)
+            );
         }
         if self.compaction_share > 0.0 && !self.state().is_compaction_futile(requested) {
             let served = self.move_within_segments(requested)?;

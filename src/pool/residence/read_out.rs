@@ -92,7 +92,7 @@ impl<M: Memory> Inner<M> {
             match self.memory.collect_blocking(readback) {
                 Ok(read) if read.len() as u64 == length => bytes.extend_from_slice(&read),
                 Ok(read) => {
-                    let message = format!("a readback of {length} bytes returned {} bytes", read.len());
+                    let message = format!("a readback of {length} B returned {} B", read.len());
                     return Err(DeviceError::Validation { message });
                 }
                 Err(DeviceError::Refused { .. } | DeviceError::HostRefused { .. }) => {

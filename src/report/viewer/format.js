@@ -22,6 +22,11 @@ function count(number) {
   return String(Math.abs(number)).replace(/\B(?=(\d{3})+$)/g, "\u202f").replace(/^/, number < 0 ? "−" : "");
 }
 
+// A number and its noun, which is given in the singular.
+function counted(number, noun) {
+  return `${count(number)} ${noun}${Math.abs(number) === 1 ? "" : "s"}`;
+}
+
 function seconds(nanoseconds) {
   if (nanoseconds < 1e3) return `${nanoseconds} ns`;
   if (nanoseconds < 1e6) return `${(nanoseconds / 1e3).toFixed(1)} µs`;

@@ -57,7 +57,7 @@ function showMaps() {
     model.largest = largest;
     const title = models.length > 1 ? ["Before", "After"][place] : "";
     const { reserved, requested } = model.snapshot.stats;
-    const sizes = `${count(model.segments.length)} segments, ${bytes(reserved.current)} reserved for ${bytes(requested.current)}`;
+    const sizes = `${counted(model.segments.length, "segment")}, ${bytes(reserved.current)} reserved for ${bytes(requested.current)}`;
     return new BlockMap(model, title ? `${title}: ${sizes}` : "", (text) => { byId("details").textContent = text; });
   });
   byId("maps").replaceChildren(...page.maps.map((map) => map.holder));
@@ -80,7 +80,7 @@ function filterBy(text) {
     return map.filter;
   });
   const found = filters[models.indexOf(page.model)];
-  byId("matching").textContent = found ? `${bytes(found.total)} in ${count(found.blocks)} blocks match` : "";
+  byId("matching").textContent = found ? `Matching: ${bytes(found.total)} in ${counted(found.blocks, "block")}` : "";
 }
 
 function showTime() {
@@ -93,8 +93,8 @@ function showTime() {
   }
   page.history = new History(page.model);
   byId("time-note").textContent = dropped > 0
-    ? `The last ${count(events.length)} events; ${count(dropped)} earlier events were dropped.`
-    : `All ${count(events.length)} events since recording began.`;
+    ? `The last ${counted(events.length, "event")}; ${counted(dropped, "earlier event")} dropped.`
+    : `${counted(events.length, "event")} since recording began, none dropped.`;
   page.timeline = new Timeline(page.history, (text) => { byId("time-details").textContent = text; });
   page.timeline.across = byId("across").value;
   byId("time-details").textContent = page.timeline.describe(events.length - 1);
@@ -147,7 +147,7 @@ function showTables() {
 
 function showAll() {
   byId("memory").textContent = plain(page.model.snapshot.memory);
-  byId("subtitle").textContent = `${count(page.model.segments.length)} segments, ${count(page.model.snapshot.allocations)} allocations so far, granule ${bytes(page.model.snapshot.granule)}`;
+  byId("subtitle").textContent = `${counted(page.model.segments.length, "segment")}, ${counted(page.model.snapshot.allocations, "allocation")} so far, granule ${bytes(page.model.snapshot.granule)}`;
   showTotals();
   colourBy();
   filterBy(page.filter);

@@ -37,7 +37,7 @@ class BlockMap {
 
   describe(model) {
     this.model = model;
-    this.canvas.setAttribute("aria-label", `${this.title || "Map"}: ${model.segments.length} segments with ${model.of.length} blocks; the tables below list the same`);
+    this.canvas.setAttribute("aria-label", `${this.title || "Map"}: ${counted(model.segments.length, "segment")} with ${counted(model.of.length, "block")}; the tables below list the same`);
   }
 
   // Shows another snapshot in the same place.

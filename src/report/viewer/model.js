@@ -131,7 +131,7 @@ class Model {
       if (origin.dtype !== undefined) what.push(plain(origin.dtype));
       if (origin.shape !== undefined) what.push(`[${origin.shape.join(", ")}]`);
       if (origin.scope !== undefined) what.push(`in ${this.scopes[origin.scope]}`);
-      what.push(`${count(origin.age)} allocations old`);
+      what.push(`${counted(origin.age, "allocation")} old`);
       lines.push(what.join(", "), `allocated by ${this.sites[origin.site]}`);
     }
     return lines.join("\n");

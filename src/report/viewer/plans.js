@@ -37,8 +37,8 @@ class PlanView {
   summary() {
     const { plan } = this;
     const rest = plan.requests.length - plan.requests.filter((request) => request.segment !== undefined).length;
-    return `${count(plan.requests.length)} requests, ${count(rest)} of them outside the arena; ${bytes(this.height)} for a peak of ${bytes(plan.lower_bound)}; `
-      + `${count(plan.agreeing)} of ${count(plan.runs)} steps agreed, ${count(plan.deviating)} deviated`;
+    return `${counted(plan.requests.length, "request")}, ${count(rest)} of them outside the arena; ${bytes(this.height)} for a peak of ${bytes(plan.lower_bound)}; `
+      + `${count(plan.agreeing)} of ${counted(plan.runs, "step")} agreed, ${count(plan.deviating)} deviated`;
   }
 
   // Colours by call site: those of the map, then others.

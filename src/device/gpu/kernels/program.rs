@@ -120,7 +120,7 @@ impl Program {
             return Ok(());
         }
         let (name, given, wanted) = (&self.name, parameters.len(), self.parameter_bytes);
-        let message = format!("{given} bytes of parameters for the kernel {name}, which declares {wanted}");
+        let message = format!("{given} B of parameters for the kernel {name}, which declares {wanted}");
         Err(DeviceError::Validation { message })
     }
 }
@@ -249,10 +249,8 @@ impl Gpu {
     pub(crate) fn program(&self, descriptor: &ProgramDescriptor<'_>) -> Result<Program, DeviceError> {
         self.check()?;
         if u64::from(descriptor.parameter_bytes) > SLOT_BYTES {
-            let message = format!(
-                "the kernel has {} bytes of parameters, and the limit is {SLOT_BYTES}",
-                descriptor.parameter_bytes
-            );
+            let message =
+                format!("the kernel has {} B of parameters, and the limit is {SLOT_BYTES}", descriptor.parameter_bytes);
             return Err(DeviceError::Validation { message });
         }
         // Checked before the bind-group layout is created: an invalid layout would stay in the cache.

@@ -61,7 +61,7 @@ impl GpuCommands<'_> {
             let bytes = piece.min(whole - start);
             if let Err(error) = self.copy_piece(&Piece { from, to, start, bytes }) {
                 let rest = from.size - start;
-                self.recorder.note(|| format!("the driver copies {rest} bytes, not the kernel: {error}"));
+                self.recorder.note(|| format!("the driver copies {rest} B, not the kernel: {error}"));
                 break;
             }
             start += bytes;
