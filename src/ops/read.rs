@@ -1,8 +1,7 @@
 //! Reading tensors to the host.
 
-use crate::device::COPY_UNIT;
 use crate::error::{DeviceError, TensorError};
-use crate::pool::{Download, Storage};
+use crate::pool::{RangeRead, Storage};
 use crate::tensor::{DType, Element, HostTensor, IntoHostError, Tensor, arithmetic, shown_sizes, text};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,9 +9,9 @@ use std::ops::Range;
 impl Tensor {
     /// Copies the elements to the host, in row-major order. The tensor remains on the device.
     ///
-    /// Reads the elements at this point of the program order, and submits recorded commands. Only the tensor's own
-    /// elements are transferred: a view with gaps is first copied to contiguous memory on the device, if memory is
-    /// available, and each element of an expanded view is transferred once. Waits asynchronously until the device has
+    /// Reads the elements at the point of the program order at which the future is first polled, and submits recorded commands.
+    /// Only the tensor's own elements are transferred: a view with gaps is first copied to contiguous memory on the device, if
+    /// memory is available, and each element of an expanded view is transferred once. Waits asynchronously until the device has
     /// executed the commands recorded so far; a thread that is submitting is waited for during the first poll.
     ///
     /// # Errors
@@ -22,8 +21,8 @@ impl Tensor {
     pub async fn read<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
         let mut bytes = Vec::new();
-        for download in source.begin_read()? {
-            bytes.push(download.finish().await.map_err(of_read)?);
+        for read in source.begin_read()? {
+            bytes.push(read.finish().await.map_err(of_read)?);
         }
         source.collected(&bytes)
     }
@@ -43,7 +42,7 @@ impl Tensor {
     #[track_caller]
     fn read_on_this_thread<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         let source = self.without_gaps::<T>()?;
-        let bytes = source.begin_read()?.into_iter().map(|download| download.finish_blocking().map_err(of_read));
+        let bytes = source.begin_read()?.into_iter().map(|read| read.finish_blocking().map_err(of_read));
         source.collected(&bytes.collect::<Result<Vec<_>, _>>()?)
     }
 
@@ -204,39 +203,24 @@ impl Tensor {
     }
 
     /// Records the reads of all bytes from the first element to the last, one for each block.
-    fn begin_read(&self) -> Result<Vec<Download<crate::device::Gpu>>, TensorError> {
-        let pool = self.pool();
+    fn begin_read(&self) -> Result<Vec<RangeRead>, TensorError> {
         let begin = |(storage, part): (&Storage, Range<usize>)| {
-            let Range { start, end } = self.in_units(&part);
-            let mut download = pool.download(end - start)?;
-            if end > start {
-                download.add(storage, start, end - start)?;
-            }
-            Ok(download)
+            let [start, length] =
+                [part.start, part.len()].map(|element| arithmetic::bytes(element, self.dtype().bytes()));
+            storage.begin_read(start, length)
         };
-        self.spans().into_iter().map(begin).collect()
-    }
-
-    /// The bytes of a range of elements, and what copies take with them on both sides.
-    fn in_units(&self, part: &Range<usize>) -> Range<u64> {
-        if part.is_empty() {
-            return 0..0;
-        }
-        let [start, end] = [part.start, part.end].map(|element| arithmetic::bytes(element, self.dtype().bytes()));
-        start / COPY_UNIT * COPY_UNIT..end.next_multiple_of(COPY_UNIT)
+        Ok(self.spans().into_iter().map(begin).collect::<Result<_, _>>()?)
     }
 
     /// The tensor's elements out of the bytes of its blocks.
     fn collected<T: Element>(&self, blocks: &[Vec<u8>]) -> Result<Vec<T>, TensorError> {
         let Range { start, end } = self.layout().span();
         let mut span = reserved::<T>(end - start)?;
-        let unit = usize::try_from(COPY_UNIT).expect("four");
         for ((_, part), bytes) in self.spans().into_iter().zip(blocks) {
-            let before = if part.is_empty() { 0 } else { part.start * size_of::<T>() % unit };
             let first = span.len();
             span.resize(first + part.len(), T::default());
             let own: &mut [u8] = bytemuck::cast_slice_mut(&mut span[first..]);
-            own.copy_from_slice(&bytes[before..before + own.len()]);
+            own.copy_from_slice(bytes);
         }
         if self.is_contiguous() {
             return Ok(span);
@@ -311,8 +295,11 @@ mod tests {
             let source = view.without_gaps::<i32>()?;
             let own = (0..view.rank()).filter(|&axis| view.strides()[axis] > 0).map(|axis| view.shape()[axis]);
             let bytes = arithmetic::bytes(arithmetic::elements(&own.collect::<Vec<_>>()), 4);
-            let units = source.in_units(&source.layout().span());
-            assert_eq!(units.end - units.start, bytes, "{view:?}");
+            let mut read = 0;
+            for range in source.begin_read()? {
+                read += range.finish_blocking()?.len() as u64;
+            }
+            assert_eq!(read, bytes, "{view:?}");
             assert_eq!(source.shape(), view.shape());
         }
         Ok(())

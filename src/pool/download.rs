@@ -15,7 +15,7 @@ pub struct Download<M: Memory = Gpu> {
 }
 
 impl<M: Memory> Pool<M> {
-    /// Starts a download with room for `bytes` bytes: the way to read the bytes of a [`Storage`].
+    /// Starts a download with room for `bytes` bytes: reads of several ranges with one wait. See [`Storage::read`] for one range.
     ///
     /// # Examples
     ///

@@ -27,6 +27,7 @@ mod pin;
 mod pressure;
 #[cfg(feature = "tensor")]
 mod profile;
+mod read;
 mod references;
 mod release;
 mod remedies;
@@ -56,6 +57,8 @@ pub use pin::{Pin, Pinned};
 pub use pressure::{MemoryPressure, Relief};
 #[cfg(feature = "tensor")]
 pub use profile::{Dispatch, Profile};
+#[cfg(feature = "tensor")]
+pub(crate) use read::RangeRead;
 pub use remedies::Remedies;
 pub use repeat::{Deviation, DeviationCause, Repeat, RepeatOptions, RepeatStats};
 pub use residence::{Residence, SpillStats};

@@ -24,7 +24,7 @@ const _: () = assert!(UNIT as u64 == COPY_UNIT);
 /// reuses the block.
 ///
 /// A new storage is not initialized: it contains the previous contents of its bytes. [`Storage::write`] writes bytes, and
-/// [`Pool::download`] reads them.
+/// [`Storage::read`] reads them; [`Pool::download`] reads several ranges with one wait.
 pub struct Storage<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
     /// The block's reference count. `None` only while the handle is dropped, when the count may be returned to the

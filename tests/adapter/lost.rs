@@ -62,7 +62,7 @@ fn spilling_or_lost(outcome: Result<(), TensorError>) -> Result<(), TensorError>
 
 /// Every fallible call that needs the device. A name begins with the function, as `lost_calls` expects.
 #[expect(clippy::unit_arg, reason = "what a call returns does not matter here")]
-pub(super) const CALLS: [Call; 48] = [
+pub(super) const CALLS: [Call; 50] = [
     ("Pool::allocate a cached block", |pool, _| Ok(drop(pool.allocate(10)?))),
     ("Pool::allocate a new segment", |pool, _| Ok(drop(pool.allocate(large(pool))?))),
     ("Pool::reserve_blocking", |pool, _| Ok(pool.reserve_blocking(large(pool))?)),
@@ -95,6 +95,8 @@ pub(super) const CALLS: [Call; 48] = [
     }),
     ("Download::add", |_, made| Ok(made.download().add(made.tensor.storage()?, 0, 100)?)),
     ("Download::finish", |_, made| Ok(drop(pollster::block_on(made.download().finish())?))),
+    ("Storage::read", |_, made| Ok(drop(pollster::block_on(made.tensor.storage()?.read(3, 50))?))),
+    ("Storage::read_blocking", |_, made| Ok(drop(made.tensor.storage()?.read_blocking(3, 50)?))),
     ("Storage::prefetch", |_, made| Ok(made.tensor.storage()?.prefetch()?)),
     ("Storage::keep_on_device", |_, made| Ok(made.tensor.storage()?.keep_on_device()?)),
     ("Storage::offload", |_, made| spilling_or_lost(made.tensor.storage()?.offload().map_err(TensorError::from))),

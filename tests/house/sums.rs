@@ -37,7 +37,7 @@ const BOUNDED: [(&str, usize, &str); 31] = [
     ("src/ops/matmul/product.rs", 3, "iterations of loops over a slice; a number of dimensions"),
     ("src/ops/placed.rs", 1, "an element of the tensor"),
     ("src/ops/random.rs", 1, "elements of a block, which exists, and at most three more"),
-    ("src/ops/read.rs", 2, "places of a tensor in the host's memory"),
+    ("src/ops/read.rs", 1, "places of a tensor in the host's memory"),
     (
         "src/ops/reduce.rs",
         14,

@@ -1,4 +1,4 @@
-//! Downloads of several ranges with one wait.
+//! Downloads of several ranges with one wait, and reads of one range.
 
 use crate::common::Outcome;
 use crate::subjects::{Subject, assert_stamp, options, over_every_memory_with_bytes, pattern, stamp};
@@ -12,6 +12,9 @@ over_every_memory_with_bytes! {
     dropping_a_download_leaves_the_pool_usable,
     a_download_outlives_its_storage,
     a_download_can_be_awaited,
+    any_range_of_bytes_is_read,
+    a_read_has_the_contents_at_its_first_poll,
+    a_read_beyond_the_storage_is_refused_with_numbers,
 }
 
 fn ranges_are_returned_in_the_order_in_which_they_were_added<S: Subject>(memory: S::Memory) -> Outcome {
@@ -110,11 +113,60 @@ fn a_download_can_be_awaited<S: Subject>(memory: S::Memory) -> Outcome {
     Ok(())
 }
 
+/// At any offset and of any length, in both forms; of a storage whose length is not a multiple of the unit of copies.
+fn any_range_of_bytes_is_read<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let (before, storage, after) = (pool.allocate(300)?, pool.allocate(1003)?, pool.allocate(300)?);
+    for (number, storage) in (1..).zip([&before, &storage, &after]) {
+        stamp(storage, number)?;
+    }
+    let content = pattern(2, 1003);
+    for (offset, length) in
+        [(0, 1003), (0, 0), (1003, 0), (0, 1), (3, 2), (5, 8), (4, 4), (999, 4), (1001, 2), (1, 1002)]
+    {
+        let wanted = &content[offset..offset + length];
+        let (offset, length) = (offset as u64, length as u64);
+        assert_eq!(storage.read_blocking(offset, length)?, wanted, "{offset} {length}");
+        assert_eq!(pollster::block_on(storage.read(offset, length))?, wanted, "{offset} {length}");
+    }
+    let nothing = pool.allocate(0)?;
+    assert_eq!(nothing.read_blocking(0, 0)?, Vec::<u8>::new());
+    assert_eq!(pollster::block_on(nothing.read(0, 0))?, Vec::<u8>::new());
+    Ok(())
+}
+
+fn a_read_has_the_contents_at_its_first_poll<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let storage = pool.allocate(8)?;
+    storage.write(0, &[1; 8])?;
+    let read = storage.read(2, 4);
+    storage.write(0, &[2; 8])?;
+    assert_eq!(pollster::block_on(read)?, [2; 4], "nothing is recorded before the first poll");
+    Ok(())
+}
+
+fn a_read_beyond_the_storage_is_refused_with_numbers<S: Subject>(memory: S::Memory) -> Outcome {
+    let pool = Pool::new(memory, options())?;
+    let storage = pool.allocate(101)?;
+    stamp(&storage, 1)?;
+    for (offset, length) in [(0, 102), (101, 1), (102, 0), (u64::MAX, 2), (3, u64::MAX)] {
+        let refused = DeviceError::OutOfRange { offset, length, size: 101 };
+        assert_eq!(storage.read_blocking(offset, length), Err(refused.clone()));
+        assert_eq!(pollster::block_on(storage.read(offset, length)), Err(refused));
+    }
+    let (dry, _) = pool.dry_run(|| storage.read_blocking(1, 5))?;
+    assert!(matches!(dry, Err(DeviceError::DryRun { .. })), "{dry:?}");
+    assert_stamp::<S>(&storage, 1);
+    Ok(())
+}
+
 #[test]
 fn reading_a_memory_without_storage_is_an_error() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), options())?;
     let storage = pool.allocate(100)?;
     stamp(&storage, 1)?;
     assert_eq!(pool.download(100).err(), Some(DeviceError::NoBytes));
+    assert_eq!(storage.read_blocking(0, 100), Err(DeviceError::NoBytes));
+    assert_eq!(pollster::block_on(storage.read(0, 100)), Err(DeviceError::NoBytes));
     Ok(())
 }

@@ -254,12 +254,7 @@ pub(crate) fn stamp<M: Memory>(storage: &Storage<M>, number: u64) -> Result<(), 
 
 /// Reads all bytes of a storage.
 pub(crate) fn read<M: Memory>(storage: &Storage<M>) -> Result<Vec<u8>, DeviceError> {
-    let whole = storage.bytes().next_multiple_of(wgpu_pool::COPY_UNIT);
-    let mut download = storage.pool().download(whole)?;
-    download.add(storage, 0, whole)?;
-    let mut bytes = download.finish_blocking()?;
-    bytes.truncate(length(storage));
-    Ok(bytes)
+    storage.read_blocking(0, storage.bytes())
 }
 
 /// Asserts that a storage still contains its stamp, if the memory of `S` stores bytes.
