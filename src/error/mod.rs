@@ -28,6 +28,8 @@ mod snapshot_file;
 #[cfg(feature = "tensor")]
 mod tensor;
 mod umbrella;
+#[cfg(feature = "tensor")]
+mod window;
 mod working_set;
 
 pub use advice::Advice;
@@ -57,4 +59,6 @@ pub use snapshot_file::SnapshotFileError;
 #[cfg(feature = "tensor")]
 pub use tensor::TensorError;
 pub use umbrella::{Error, Result};
+#[cfg(feature = "tensor")]
+pub use window::WindowFault;
 pub use working_set::WorkingSet;

@@ -1,6 +1,6 @@
 //! The errors of tensor operations.
 
-use super::{AllocateError, Argument, Bytes, Count, DeviceError, Number, OutOfMemory, ShapeRequirement};
+use super::{AllocateError, Argument, Bytes, Count, DeviceError, Number, OutOfMemory, ShapeRequirement, WindowFault};
 use thiserror::Error;
 
 /// The error of creating, viewing, reading or computing with tensors. The failed call has changed nothing.
@@ -126,7 +126,7 @@ pub enum TensorError {
         limit: usize,
     },
     /// The tensor has no such axis. The axes of shape [n, m] are 0 and 1, or −2 and −1.
-    #[error("{operation}: axis {axis} is outside of shape {shape:?}, {}", valid_axes(operation, shape.len()))]
+    #[error("{operation}: axis {axis} is outside of shape {shape:?}, {}", valid_axes(*places, shape.len()))]
     Axis {
         /// The operation.
         operation: &'static str,
@@ -134,6 +134,8 @@ pub enum TensorError {
         axis: i64,
         /// The tensor's shape.
         shape: Vec<usize>,
+        /// The number of valid places: the rank, or one more for a new axis.
+        places: usize,
     },
     /// The number of axes for a permutation differs from the tensor's number of axes.
     #[error("permute: axes {axes:?} are not all {} of shape {shape:?}", shape.len())]
@@ -235,7 +237,7 @@ pub enum TensorError {
     /// dilation is 0. Pairs of numbers are (height, width).
     #[error(
         "{operation}: a kernel of {kernel:?} with stride {stride:?}, dilation {dilation:?} and padding {padding:?} {}",
-        window_problem(*size, *kernel, *stride, *dilation, **padding)
+        fault.on(*size)
     )]
     KernelWindow {
         /// The operation.
@@ -250,6 +252,8 @@ pub enum TensorError {
         dilation: [usize; 2],
         /// The padding before and after the image on each axis; boxed, so that the enum stays small.
         padding: Box<[[usize; 2]; 2]>,
+        /// The reason.
+        fault: WindowFault,
     },
     /// The channels or outputs of a convolution are not divisible by the number of groups.
     #[error("{operation}: {} and {} can't be in {}", Count(*channels, "channel"), Count(*outputs, "output"), Count(*groups, "group"))]
@@ -439,38 +443,14 @@ impl TensorError {
     }
 }
 
-/// The axes that an operation takes for a tensor of this rank. A new axis has one place more than the tensor has axes.
-fn valid_axes(operation: &str, rank: usize) -> String {
-    match rank + usize::from(operation == "unsqueeze") {
+/// The valid axes among a number of places, which is larger than the rank where a new axis is inserted.
+fn valid_axes(places: usize, rank: usize) -> String {
+    match places {
         0 => "which has no axes".to_owned(),
         1 => "whose only axis is 0 or -1".to_owned(),
-        axes if axes > rank => format!("where the places of a new axis are 0 to {rank}, or -{axes} to -1"),
-        axes => format!("whose axes are 0 to {}, or -{axes} to -1", axes - 1),
+        _ if places > rank => format!("where the places of a new axis are 0 to {rank}, or -{places} to -1"),
+        _ => format!("whose axes are 0 to {}, or -{places} to -1", places - 1),
     }
-}
-
-/// The reason why a kernel window has no result on images of a size. `padding` is that before and after each axis.
-fn window_problem(
-    size: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
-    padding: [[usize; 2]; 2],
-) -> String {
-    if [kernel, stride, dilation].concat().contains(&0) {
-        return "is not defined: kernel, stride and dilation have to be 1 or more".to_owned();
-    }
-    let fits = |axis: usize| {
-        let extent = (kernel[axis] - 1).checked_mul(dilation[axis]).and_then(|steps| steps.checked_add(1));
-        let padded = padding[axis].iter().try_fold(size[axis], |sum, &side| sum.checked_add(side));
-        matches!((extent, padded), (Some(extent), Some(padded)) if extent <= padded)
-    };
-    if (0..2).all(fits) {
-        return format!(
-            "has a position with all taps in the padding on images of {size:?}: reduce the padding or the dilation"
-        );
-    }
-    format!("does not fit images of {size:?}")
 }
 
 #[cfg(test)]

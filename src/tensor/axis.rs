@@ -123,7 +123,7 @@ impl Layout {
         let place = if axis < 0 { axis.saturating_add(self.rank() as i64) } else { axis };
         match usize::try_from(place) {
             Ok(place) if place < self.rank() => Ok(place),
-            _ => Err(TensorError::Axis { operation, axis, shape: self.shape.to_vec() }),
+            _ => Err(TensorError::Axis { operation, axis, shape: self.shape.to_vec(), places: self.rank() }),
         }
     }
 

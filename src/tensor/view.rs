@@ -135,7 +135,7 @@ impl Layout {
         (0..rank).for_each(|_| widened.push(1));
         // Among the axes of the view.
         let axis = Self { shape: widened, strides: widened, offset: 0 }.axis("unsqueeze", axis).map_err(|_| {
-            TensorError::Axis { operation: "unsqueeze", axis: axis.number(), shape: self.shape.to_vec() }
+            TensorError::Axis { operation: "unsqueeze", axis: axis.number(), shape: self.shape.to_vec(), places: rank }
         })?;
         let mut view = Self { shape: Dims::EMPTY, strides: Dims::EMPTY, offset: self.offset };
         for place in 0..rank {

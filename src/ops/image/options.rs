@@ -1,6 +1,6 @@
 //! Options of operations that move a kernel window over images, with PyTorch's defaults.
 
-use crate::error::TensorError;
+use crate::error::{TensorError, WindowFault};
 use crate::tensor::arithmetic;
 
 /// The padding at each edge of an image.
@@ -199,7 +199,10 @@ impl KernelWindow {
         };
         match (along(0), along(1)) {
             (Some(rows), Some(columns)) => Ok([rows, columns]),
-            _ => Err(self.error(name, size)),
+            _ => {
+                let is_zero = [self.kernel, self.stride, self.dilation].as_flattened().contains(&0);
+                Err(self.error(name, size, if is_zero { WindowFault::Zero } else { WindowFault::TooLarge }))
+            }
         }
     }
 
@@ -209,9 +212,9 @@ impl KernelWindow {
         (0..2).all(|axis| self.extent(axis).is_some_and(|extent| is_half(axis, extent)))
     }
 
-    pub(super) fn error(&self, operation: &'static str, size: [usize; 2]) -> TensorError {
+    pub(super) fn error(&self, operation: &'static str, size: [usize; 2], fault: WindowFault) -> TensorError {
         let Self { kernel, stride, dilation, padding, .. } = *self;
-        TensorError::KernelWindow { operation, size, kernel, stride, dilation, padding: Box::new(padding) }
+        TensorError::KernelWindow { operation, size, kernel, stride, dilation, padding: Box::new(padding), fault }
     }
 
     /// Taps of the window within the image, at most, on each axis.

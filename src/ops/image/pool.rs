@@ -4,7 +4,7 @@ use super::super::launch::{check_pools, index};
 use super::super::shader::{AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
 use super::bands::{Band, ByPlane, back, under};
 use super::{AvgPool2d, KernelWindow, MaxPool2d, Planes, Run, shape_like};
-use crate::error::TensorError;
+use crate::error::{TensorError, WindowFault};
 use crate::tensor::{DType, Tensor, arithmetic};
 use std::ops::Range;
 
@@ -234,7 +234,7 @@ impl Tensor {
         // With a dilation above the image's size, all taps of a window can be in the padding.
         let is_stepped_over = |axis: usize| window.dilation[axis] > planes.size[axis] && window.padding[axis] != [0; 2];
         if !window.is_padded_by_half() || (0..2).any(is_stepped_over) {
-            return Err(window.error(name, planes.size));
+            return Err(window.error(name, planes.size, WindowFault::InPadding));
         }
         Ok((planes, window, out))
     }
@@ -251,7 +251,7 @@ impl Tensor {
             return Ok(Average { planes, window, out, scale: area_of(&window), counted: [[0; 2]; 2] });
         }
         if !window.is_padded_by_half() {
-            return Err(window.error(name, planes.size));
+            return Err(window.error(name, planes.size, WindowFault::InPadding));
         }
         let before = window.padding.map(|[before, _]| before);
         let counted = match options.count_include_pad {
