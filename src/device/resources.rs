@@ -69,7 +69,7 @@ pub enum CacheLevel {
     Kernels,
 }
 
-/// What a device has apart from its segments: host memory that commands can reach, caches, a timer, and figures for reports.
+/// The resources of a device apart from its segments: host memory that commands can reach, caches, a timer, and figures for reports.
 ///
 /// Each method has a default, which stands for a device that has none of these.
 pub trait DeviceResources: WasmNotSendSync + fmt::Debug + 'static {

@@ -215,7 +215,7 @@ pub enum InvariantBroken {
         block: u32,
     },
     /// A bit of the bitmap does not match whether its list is empty.
-    #[error("the bit of class {class} says {bit}, its list holds a block: {filled}")]
+    #[error("the bit of class {class} is {bit}, and whether its list has a block is {filled}")]
     Bitmap {
         /// The class of the list.
         class: u16,

@@ -3,7 +3,7 @@
 use super::OptionsError;
 use thiserror::Error;
 
-/// Where drivers come from, for messages.
+/// The sources of drivers, for messages.
 const DRIVERS: &str = if cfg!(target_os = "linux") {
     "install the GPU's driver, or Mesa's software driver (on Debian and Ubuntu: apt-get install mesa-vulkan-drivers)"
 } else if cfg!(windows) {
@@ -14,7 +14,7 @@ const DRIVERS: &str = if cfg!(target_os = "linux") {
     "use a machine with a GPU that the system supports"
 };
 
-/// Why no device was opened. Each message says what is missing and what to do.
+/// The reason why no device was opened. Each message names the missing part and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {

@@ -11,7 +11,7 @@ pub enum PlanError {
     Line {
         /// The line, counted from 1; the header is line 1.
         line: u64,
-        /// What is wrong with the line.
+        /// The reason.
         fault: LineFault,
     },
     /// A buffer is invalid.
@@ -22,7 +22,7 @@ pub enum PlanError {
     Event {
         /// The event, counted from 0.
         event: u64,
-        /// What is wrong with the event.
+        /// The reason.
         fault: EventFault,
     },
     /// The sizes of all buffers, rounded up to the alignment, add up to 2⁶⁴ bytes or more.
@@ -64,7 +64,7 @@ pub enum PlanError {
     },
 }
 
-/// What is wrong with a line of a CSV text of buffers.
+/// The reason why a line of a CSV text of buffers is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LineFault {
@@ -109,7 +109,7 @@ pub enum LineFault {
     Buffer(#[from] BufferFault),
 }
 
-/// What is wrong with a buffer.
+/// The reason why a buffer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BufferFault {
@@ -137,7 +137,7 @@ pub enum BufferFault {
     },
 }
 
-/// What is wrong with an event of a trace.
+/// The reason why an event of a trace is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EventFault {

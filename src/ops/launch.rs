@@ -141,7 +141,7 @@ pub(super) fn padded(operation: &'static str, values: &[usize]) -> Result<[u32; 
     Ok(padded)
 }
 
-/// How the elements of an output lie relative to those of an input.
+/// The relation between the memory of an output and that of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Relation {
     /// In separate memory.

@@ -33,7 +33,7 @@ use std::ops::RangeInclusive;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// How the size of a new segment is chosen for a request.
+/// The choice of the size of a new segment for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sizing {
     /// By the growth policy.

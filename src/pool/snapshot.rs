@@ -35,7 +35,7 @@ pub struct Snapshot {
     pub limit: Option<u64>,
     /// The counters.
     pub stats: Stats,
-    /// How often each measure against out-of-memory was taken.
+    /// Counts of the measures against out-of-memory errors.
     pub remedies: Remedies,
     /// The bytes that the driver holds, if the backend reports them.
     pub driver: Option<DriverHoldings>,

@@ -19,7 +19,7 @@ impl Pool<Gpu> {
     /// [dry run](Pool::dry_run), which launches nothing, and collects the kernels that it would launch. Then compiles those that the
     /// pool does not have, on as many threads as the machine has processors, and waits for them.
     ///
-    /// What the documentation of dry runs says of the closure and of tensors that outlive it applies here, too. In particular a read
+    /// The same rules apply to the closure, and to tensors that outlive it, as in dry runs. In particular a read
     /// in the closure returns an error: leave it out, or the kernels after it are not found. Kernels that only some sizes or dtypes
     /// need are compiled if the closure uses these.
     ///

@@ -10,7 +10,7 @@ const NAME: usize = 26;
 const SHORTEST_BAR: usize = 10;
 /// The longest line, in columns: more than any screen has, and little memory.
 const MAX_COLUMNS: usize = 4096;
-/// How full a cell is: empty, up to a third, up to two thirds, less than full, full.
+/// The fill levels of a cell: empty, up to a third, up to two thirds, less than full, full.
 const FILLS: [char; 5] = ['·', '░', '▒', '▓', '█'];
 /// A cell that contains a pinned block.
 const PINNED: char = '#';

@@ -80,7 +80,7 @@ impl<T: Element> Values<'_, T> {
     }
 }
 
-/// How all elements are written.
+/// The format of all elements.
 struct Style {
     kind: Kind,
     width: usize,

@@ -149,7 +149,8 @@ impl AvgPool2d {
     }
 }
 
-/// How a window moves over images whose patches become columns. Numbers are (height, width).
+/// The options of [`Tensor::unfold`](crate::Tensor::unfold) and [`Tensor::fold`](crate::Tensor::fold). Pairs of numbers are
+/// (height, width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfold {
     /// Size of the window.
@@ -163,14 +164,14 @@ pub struct Unfold {
 }
 
 impl Unfold {
-    /// A square window with PyTorch's defaults: a stride of 1, no padding, a dilation of 1.
+    /// Returns a square window with PyTorch's defaults: a stride of 1, no padding, a dilation of 1.
     #[must_use]
     pub const fn new(kernel: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [1; 2], padding: Padding::all(0), dilation: [1; 2] }
     }
 }
 
-/// A kernel window: its size and how it moves, of every operation.
+/// A kernel window of any operation: its size, stride, dilation and padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KernelWindow {
     pub(super) kernel: [usize; 2],
@@ -182,7 +183,7 @@ pub(super) struct KernelWindow {
 }
 
 impl KernelWindow {
-    /// Of operations that move none.
+    /// The window of operations without one.
     pub(super) const ONE: Self =
         Self { kernel: [1; 2], stride: [1; 2], dilation: [1; 2], padding: [[0; 2]; 2], ceil_mode: false };
 

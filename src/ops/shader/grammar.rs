@@ -92,7 +92,7 @@ enum Kind {
     Operator,
     Open,
     Close,
-    /// What ends an expression, and words before one.
+    /// The symbols that end an expression, and the words before one.
     Separator,
 }
 

@@ -5,7 +5,7 @@ use super::super::narrow;
 use super::super::sections::Piece;
 use super::lists::Lists;
 
-/// What is placed, and the lowest offsets of the rest. All changes can be undone in reverse order.
+/// The placed buffers, and the lowest offsets of the rest. All changes can be undone in reverse order.
 ///
 /// Invariant: `low` of a piece that is not placed is at least the end of every placed piece that is live with it. Offsets of placements do
 /// not decrease along a branch, so everything that follows is above what is placed.

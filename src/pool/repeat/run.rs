@@ -54,7 +54,7 @@ pub(super) struct Run {
     pub(super) counts: Counts,
 }
 
-/// What a run has done.
+/// The progress of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     pub(super) planned: u64,
@@ -175,7 +175,7 @@ impl Run {
         matches!(cause, None | Some(DeviationCause::InUse | DeviationCause::ArenaReleased)).then_some(plan)
     }
 
-    /// Returns whether every request was placed as a plan says.
+    /// Returns whether every request was placed at the offset of a plan.
     pub(super) fn has_agreed(&self) -> bool {
         self.counts.deviation.is_none() && self.followed().is_some()
     }

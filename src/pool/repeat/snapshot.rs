@@ -64,7 +64,7 @@ pub(in crate::pool) struct Loop {
     pub(super) forgets: bool,
 }
 
-/// What a snapshot shows of a loop, and what its plans use.
+/// The part of a snapshot about a loop, and the memory of its plans.
 #[derive(Clone, Debug, Default)]
 pub(in crate::pool) struct LoopView {
     pub(super) arena: Vec<SegmentId>,

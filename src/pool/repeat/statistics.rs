@@ -41,7 +41,7 @@ pub struct RepeatStats {
 pub struct Deviation {
     /// The number of the request in the plan, from 0.
     pub request: usize,
-    /// How it differs.
+    /// The kind of the difference.
     pub cause: DeviationCause,
     /// The bytes of the planned request. `None` behind the last planned request.
     pub planned_bytes: Option<u64>,
@@ -53,7 +53,7 @@ pub struct Deviation {
     pub site: Option<Site>,
 }
 
-/// How a run differs from its plan.
+/// A difference of a run from its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviationCause {

@@ -74,7 +74,7 @@ pub(crate) struct Program {
     pub(crate) tensors: usize,
     pub(crate) parameter_bytes: u32,
     compiled: OnceLock<Compiled>,
-    /// What is compiled later. On GL, the context comes before this lock.
+    /// The parts that are compiled later. On GL, the context comes before this lock.
     text: Mutex<Option<Text>>,
 }
 
@@ -233,7 +233,7 @@ fn cached<K: Hash + Eq>(
     Ok(program)
 }
 
-/// How parameters are passed to the kernel.
+/// The way in which parameters are passed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passing {
     None,
