@@ -39,10 +39,11 @@ const NOUNS: [&str; 34] = [
 ];
 
 /// Messages whose number is never 1, and forms of files: the path, a part of the line, and the reason.
-pub(crate) const EXCEPTIONS: [(&str, &str, &str); 8] = [
+pub(crate) const EXCEPTIONS: [(&str, &str, &str); 9] = [
     ("src/error/plan.rs", "{count} buffers are more than", "above a limit"),
     ("src/error/tensor.rs", "{views} views are above", "above a limit"),
     ("src/error/tensor.rs", "{elements} elements are above", "above a limit"),
+    ("src/error/device.rs", "{workgroups:?} workgroups are above", "three numbers"),
     ("src/error/kernel.rs", "{given:?} workgroups are above", "three numbers"),
     ("src/ops/compile.rs", "{} bytes of text are", "above a limit"),
     ("src/ops/compile.rs", "{} bytes of a @size", "above a limit"),

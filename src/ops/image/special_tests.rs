@@ -9,22 +9,21 @@ use crate::pool::{Pool, PoolOptions};
 use crate::tensor::{DType, Tensor, arithmetic};
 
 /// Numbers of which one in so many is special: NaN and infinities of both signs. Each dtype has them.
-fn elements(shape: [usize; 4], seed: usize) -> Vec<f64> {
+fn elements(shape: [usize; 4], seed: usize) -> Vec<f32> {
     // Few enough that some sums have one, and others none.
     let one_in = arithmetic::elements(&shape).clamp(4, 40);
     let each = |at: usize| {
         let mixed = (at + 7 * seed + 1).wrapping_mul(2_654_435_761) % 65_521;
         match mixed % one_in {
-            0 => [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][mixed / one_in % 3],
-            _ => (mixed % 7) as f64 - 3.0,
+            0 => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][mixed / one_in % 3],
+            _ => (mixed % 7) as f32 - 3.0,
         }
     };
     (0..arithmetic::elements(&shape)).map(each).collect()
 }
 
-fn tensor(pool: &Pool, dtype: DType, elements: &[f64], shape: [usize; 4]) -> Result<Tensor, TensorError> {
-    let elements: Vec<f32> = elements.iter().map(|&element| element as f32).collect();
-    Tensor::from_slice(pool, &elements, shape)?.to(dtype)
+fn as_f64(elements: &[f32]) -> Vec<f64> {
+    elements.iter().copied().map(f64::from).collect()
 }
 
 /// Whether two numbers are both finite, both NaN, or the same infinity.
@@ -54,16 +53,17 @@ fn convolutions_of_special_values_multiply_the_zeros_of_the_padding() -> Result<
     for case in CASES {
         let [of_image, of_weight, of_result] = case.shapes();
         let [x, w, g] = [(of_image, 1), (of_weight, 2), (of_result, 3)].map(|(shape, seed)| elements(shape, seed));
+        let [image_f64, weight_f64, gradient_f64] = [&x, &w, &g].map(|elements| as_f64(elements));
         let (mut forward, mut by_input) = (zeros(of_result), zeros(of_image));
         case.each_tap(|from, tap, to| {
-            forward[to] += from.map_or(0.0, |from| x[from]) * w[tap];
-            from.into_iter().for_each(|from| by_input[from] += g[to] * w[tap]);
+            forward[to] += from.map_or(0.0, |from| image_f64[from]) * weight_f64[tap];
+            from.into_iter().for_each(|from| by_input[from] += gradient_f64[to] * weight_f64[tap]);
         });
-        let beyond = with_every_tap(&case, &by_input, &w);
+        let beyond = with_every_tap(&case, &by_input, &weight_f64);
         for &dtype in dtypes(&pool)? {
-            let image = tensor(&pool, dtype, &x, of_image)?;
-            let weight = tensor(&pool, dtype, &w, of_weight)?;
-            let gradient = tensor(&pool, dtype, &g, of_result)?;
+            let image = Tensor::from_slice(&pool, &x, of_image)?.to(dtype)?;
+            let weight = Tensor::from_slice(&pool, &w, of_weight)?.to(dtype)?;
+            let gradient = Tensor::from_slice(&pool, &g, of_result)?.to(dtype)?;
             for kernel in kernels(&pool, dtype)? {
                 let context = format!("{dtype} {case:?} {kernel:?}");
                 let found = with(kernel, 65_535, || image.conv2d(&weight, None, case.options()))?;
@@ -102,9 +102,13 @@ fn weight_gradients_of_special_values_multiply_the_zeros_of_the_padding() -> Res
         let [of_image, of_weight, of_result] = case.shapes();
         let (x, g) = (elements(of_image, 1), elements(of_result, 3));
         let mut wanted = zeros(of_weight);
-        case.each_tap(|from, tap, to| wanted[tap] += g[to] * from.map_or(0.0, |from| x[from]));
+        let [image_f64, gradient_f64] = [&x, &g].map(|elements| as_f64(elements));
+        case.each_tap(|from, tap, to| wanted[tap] += gradient_f64[to] * from.map_or(0.0, |from| image_f64[from]));
         for &dtype in dtypes(&pool)? {
-            let (image, gradient) = (tensor(&pool, dtype, &x, of_image)?, tensor(&pool, dtype, &g, of_result)?);
+            let (image, gradient) = (
+                Tensor::from_slice(&pool, &x, of_image)?.to(dtype)?,
+                Tensor::from_slice(&pool, &g, of_result)?.to(dtype)?,
+            );
             for kernel in weight_kernels() {
                 let run = || gradient.conv2d_backward_weight(&image, of_weight, case.options());
                 let found = forced_weight::with(kernel, run)?;
