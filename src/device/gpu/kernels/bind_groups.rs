@@ -67,7 +67,7 @@ impl BindGroups {
 
     /// Removes the groups that bind a segment.
     pub(crate) fn remove_segment(&mut self, id: SegmentId) {
-        self.groups.remove_if(|bound| bound.iter().any(|range| range.segment == id));
+        drop(self.groups.take_if(|bound| bound.iter().any(|range| range.segment == id)));
     }
 
     /// Removes all groups. Numbers continue, so that they remain unique.
@@ -134,7 +134,8 @@ impl Layouts {
 
     /// Empties the cache.
     pub(crate) fn clear(&self) {
-        drop(lock(&self.tensors).take_all());
+        let layouts = lock(&self.tensors).take_all();
+        drop(layouts);
     }
 
     /// Returns the layout of group 0 of a kernel with `count` tensors. All bindings are `read_write`: wgpu refuses a

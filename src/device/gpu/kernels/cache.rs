@@ -1,5 +1,8 @@
 //! A bounded cache: when it is full, the least recently used half is evicted.
 //!
+//! No method drops a value: the methods that remove values return them, so that the caller drops them without a lock. On GL
+//! the drop of a pipeline waits for the thread that has the context, and a callback on that thread may need the lock.
+//!
 //! Evicting half at once costs O(1) per entry on average and needs no linked list. An evicted value is created again at
 //! its next use; current users hold their own reference.
 
@@ -49,25 +52,37 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         self.entries.contains_key(key)
     }
 
-    /// Inserts or replaces an entry. Returns the evicted values, so that the caller can drop them without holding a
-    /// lock.
-    #[must_use = "evicted values may be dropped under no lock"]
+    /// Inserts or replaces an entry. Returns the evicted values and the replaced one.
+    #[must_use = "removed values may be dropped under no lock"]
     pub(crate) fn insert(&mut self, key: K, value: V) -> Vec<V> {
-        let evicted =
+        let mut removed =
             if self.entries.len() >= self.capacity { self.take_least_recently_used_half() } else { Vec::new() };
         self.uses += 1;
         self.made += 1;
-        self.entries.insert(key, Entry { value, last_use: self.uses });
-        evicted
+        let replaced = self.entries.insert(key, Entry { value, last_use: self.uses });
+        removed.extend(replaced.map(|entry| entry.value));
+        removed
     }
 
-    /// Removes the entries whose keys satisfy `should_remove`.
-    pub(crate) fn remove_if(&mut self, should_remove: impl Fn(&K) -> bool) {
-        self.entries.retain(|key, _| !should_remove(key));
+    /// Removes the entries whose keys satisfy `should_remove`, and returns their values.
+    #[must_use = "removed values may be dropped under no lock"]
+    pub(crate) fn take_if(&mut self, should_remove: impl Fn(&K) -> bool) -> Vec<V> {
+        if !self.entries.keys().any(&should_remove) {
+            return Vec::new();
+        }
+        let mut removed = Vec::new();
+        for (key, entry) in std::mem::take(&mut self.entries) {
+            if should_remove(&key) {
+                removed.push(entry.value);
+            } else {
+                self.entries.insert(key, entry);
+            }
+        }
+        removed
     }
 
     /// Removes and returns all values.
-    #[must_use = "evicted values may be dropped under no lock"]
+    #[must_use = "removed values may be dropped under no lock"]
     pub(crate) fn take_all(&mut self) -> Vec<V> {
         std::mem::take(&mut self.entries).into_values().map(|entry| entry.value).collect()
     }
@@ -99,6 +114,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn the_least_recently_used_entries_are_evicted_first() {
@@ -114,6 +130,37 @@ mod tests {
         assert_eq!(evicted, [2, 3, 4, 5]);
         assert_eq!([2, 0, 8].map(|key| cache.get(&key).copied()), [None, Some(0), Some(8)]);
         assert_eq!(cache.usage("numbers").entries, 5);
+    }
+
+    /// A number, and whether the cache may not drop it.
+    struct Value<'a>(u32, &'a Cell<bool>);
+
+    impl Drop for Value<'_> {
+        fn drop(&mut self) {
+            assert!(!self.1.get(), "value {} is dropped inside", self.0);
+        }
+    }
+
+    /// Two threads may build the same value at the same time.
+    #[test]
+    fn no_value_is_dropped_inside() {
+        fn inside<'a>(is_inside: &Cell<bool>, act: impl FnOnce() -> Vec<Value<'a>>) -> Vec<u32> {
+            is_inside.set(true);
+            let removed = act();
+            is_inside.set(false);
+            removed.iter().map(|value| value.0).collect()
+        }
+        let is_inside = Cell::new(false);
+        let mut cache = Cache::new(4);
+        let mut removed = Vec::new();
+        for (key, number) in [(1, 10), (1, 11), (2, 20), (3, 30), (3, 31), (4, 40), (5, 50)] {
+            removed.extend(inside(&is_inside, || cache.insert(key, Value(number, &is_inside))));
+        }
+        removed.extend(inside(&is_inside, || cache.take_if(|&key| key == 5)));
+        removed.extend(inside(&is_inside, || cache.take_if(|&key| key == 6)));
+        removed.extend(inside(&is_inside, || cache.take_all()));
+        removed.sort_unstable();
+        assert_eq!(removed, [10, 11, 20, 30, 31, 40, 50]);
     }
 
     #[test]
