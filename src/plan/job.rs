@@ -19,8 +19,8 @@ const REORDERINGS: u64 = 32;
 /// The number of exact runs whose order depends on the component alone.
 const STATIC_ORDERS: u64 = 4;
 
-/// How far the random factors of the following runs are from 1: small changes suit some instances, and large ones others. Every sixth run
-/// makes large ones.
+/// The largest distance of the random factors of the following runs from 1: small changes suit some instances, and large ones
+/// others. Every sixth run makes large ones.
 const NARROW_SPREAD: f64 = 0.1;
 const WIDE_SPREAD: f64 = 0.5;
 

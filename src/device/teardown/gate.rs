@@ -29,7 +29,7 @@ pub(super) struct Gate {
 pub(super) struct Times {
     /// The time after the end of a thread within which no device is destroyed.
     pub(super) quiet: Duration,
-    /// How long a device that waits keeps calls from beginning, and then lets them begin.
+    /// The time for which a device that waits delays new calls, and then the time for which it admits them.
     pub(super) turn: Duration,
     pub(super) longest_wait: Duration,
 }

@@ -167,7 +167,7 @@ fn places(variant: &Variant) -> String {
     }
     text.push_str("    var rest = index;\n");
     for axis in (0..rank).rev() {
-        // What remains of the index is the coordinate of the outermost dimension, without a division.
+        // The rest of the index is the coordinate of the outermost dimension, without a division.
         let coordinate = if axis == 0 { "rest" } else { "coordinate" };
         if axis > 0 {
             let size = word(1 + axis);

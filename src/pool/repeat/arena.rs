@@ -197,7 +197,7 @@ mod tests {
     use crate::error::AllocateError;
     use crate::pool::{Pool, PoolOptions, RepeatOptions};
 
-    /// What other threads may do between the preparation of an arena and the begin of its run.
+    /// The actions of other threads between the preparation of an arena and the begin of its run.
     #[test]
     fn a_prepared_arena_stays_until_its_run_begins() -> Result<(), Box<dyn std::error::Error>> {
         let pool = Pool::new(AccountingMemory::new(), PoolOptions::default())?;

@@ -6,7 +6,7 @@
 //! [`StepPlan`] assigns a location in the arena to each block that ends within the run (`crate::plan`).
 //!
 //! A later run compares each request with the next one of the plan. If the sizes are equal, the block is allocated at its planned location: no
-//! search and no growth. The plan says which blocks had these bytes before in the same run; the run looks whether they are free. That is all as
+//! search and no growth. The plan lists blocks that had these bytes before in the same run; the run checks that these are free. That is all as
 //! long as the run has followed its plan in its order. As soon as it has not, it compares with all blocks in the arena (`live.rs`), so a
 //! location that is in use is never given away, whatever the program does.
 //!

@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// How far from its place in the plan a request is searched for first.
+/// The distance from its place in the plan within which a request is searched for first.
 const WINDOW: usize = 32;
 
 type CallSite = &'static Location<'static>;

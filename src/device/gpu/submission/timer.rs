@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long no call is made after a thread that used the pool has ended: the thread may be ending the process, which must not happen
+/// The time without a call after a thread that used the pool has ended: the thread may be ending the process, which must not happen
 /// while a call is in the driver.
 pub(super) const HOLD: Duration = Duration::from_secs(1);
 

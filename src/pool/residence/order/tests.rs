@@ -136,7 +136,7 @@ fn looping_over_more_than_fits_moves_the_excess_only() {
     }
 }
 
-/// What the ranking is, computed from all uses.
+/// The ranking, computed from all uses.
 fn expected(program: &Program, uses: &[usize], touched: &[usize], on_device: &[bool]) -> Vec<usize> {
     let window = program.order.window();
     let cursor = program.order.period().map(|period| uses.len() - 1 - usize::try_from(period).expect("small"));
