@@ -112,7 +112,7 @@ impl Convolution {
         let dtype = gradient.dtype();
         let [channels, of_group] = [planes.channels, outputs].map(|all| all / groups);
         let down = of_group.div_ceil(tile[0]);
-        let lines_of_units = self.lines_of_units(of_tile)?;
+        let lines_of_units = self.lines_of_units(&of_tile);
         let across = match column {
             FOUR => arithmetic::size_of(&[down, channels], 1)?.div_ceil(tile[1]),
             _ => arithmetic::size_of(&[down, lines_of_units.div_ceil(tile[1])], 1)?,

@@ -60,6 +60,15 @@ pub(in crate::ops) enum Kernel {
     Tiled(usize),
 }
 
+/// The workgroups that occupy a large GPU, by which sums are divided into parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fill {
+    /// About so many.
+    About(usize),
+    /// Whole waves of [`MANY_MULTIPROCESSORS`]: see [`even_parts`].
+    Waves,
+}
+
 /// A kernel of `lib/weight_gradient.wgsl`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
@@ -80,10 +89,7 @@ pub(super) struct Tile {
     pub(super) whole: usize,
     /// Loop iterations in addition to those over the slices, without those of `lib/lines.wgsl`.
     pub(super) more_iterations: u64,
-    /// Workgroups that occupy a large GPU.
-    pub(super) least: usize,
-    /// Whether workgroups take so long that a wave of them, [`MANY_MULTIPROCESSORS`], should be full: see [`Tile::even_parts`].
-    pub(super) is_large: bool,
+    pub(super) fill: Fill,
     /// The shader that stores more than one part in the order of the units, and `conv2d_weight_sum.wgsl` adds them up.
     pub(super) in_units: Option<&'static Shader>,
 }
@@ -98,8 +104,7 @@ pub(super) const SINGLE: Tile = Tile {
     least_slices: 16,
     whole: 16,
     more_iterations: 9,
-    least: 4096,
-    is_large: false,
+    fill: Fill::About(4096),
     in_units: None,
 };
 
@@ -112,29 +117,46 @@ pub(super) const ROWS: Tile = Tile {
     least_slices: 4,
     whole: 12,
     more_iterations: 4 * 33 + 1,
-    least: MANY_OF_ROWS,
+    fill: Fill::About(MANY_OF_ROWS),
     ..SINGLE
 };
 
 impl Tile {
     pub(super) fn few(number: usize) -> Self {
         let &WeightTile { tile, slice, by_lines, ref shader, .. } = &CONV2D_WEIGHT_FEW[number];
-        Self { shader, tile, pack: PACK, by_lines, slice, least_slices: 8, column: 1, least: MANY_OF_FEW, ..ROWS }
+        Self {
+            shader,
+            tile,
+            pack: PACK,
+            by_lines,
+            slice,
+            least_slices: 8,
+            column: 1,
+            fill: Fill::About(MANY_OF_FEW),
+            ..ROWS
+        }
     }
 
     pub(super) fn tiled(number: usize) -> Self {
         let of_tile = &CONV2D_WEIGHT_TILED[number];
         let &WeightTile { tile, slice, by_lines, ref shader, ref in_units } = of_tile;
-        let least = (MANY_INVOCATIONS / of_tile.invocations()).max(MANY_WORKGROUPS);
-        let is_large = number == TILE_OF_MANY;
-        let least_slices = if is_large { LEAST_SLICES_OF_LARGE } else { SINGLE.least_slices };
+        let (fill, least_slices) = match number {
+            TILE_OF_MANY => (Fill::Waves, LEAST_SLICES_OF_LARGE),
+            _ => {
+                let about = (MANY_INVOCATIONS / of_tile.invocations()).max(MANY_WORKGROUPS);
+                (Fill::About(about), SINGLE.least_slices)
+            }
+        };
         let in_units = in_units.as_ref();
-        Self { shader, tile, pack: PACK, by_lines, slice, least, least_slices, is_large, in_units, ..SINGLE }
+        Self { shader, tile, pack: PACK, by_lines, slice, fill, least_slices, in_units, ..SINGLE }
     }
 
     /// The parts of a sum of so many slices, at most `most`, with so many tiles.
     pub(super) fn parts(&self, tiles: usize, slices: usize, most: usize) -> usize {
-        let parts = if self.is_large { even_parts(tiles, slices, most) } else { self.least / tiles };
+        let parts = match self.fill {
+            Fill::About(workgroups) => workgroups / tiles,
+            Fill::Waves => even_parts(tiles, slices, most),
+        };
         parts.min(most).max(1)
     }
 }
@@ -215,10 +237,18 @@ impl Convolution {
         })
     }
 
+    /// Lines of an output in the order of the units of a tile; saturates.
+    pub(super) fn lines_of_units(&self, &Tile { pack, by_lines, .. }: &Tile) -> usize {
+        let (channels, taps) = (self.planes.channels / self.groups, arithmetic::elements(&self.window.kernel));
+        match by_lines {
+            true => self.lines.next_multiple_of(pack),
+            false => channels.next_multiple_of(pack).saturating_mul(taps),
+        }
+    }
+
     /// The relative time that a kernel takes for the gradient of a group; saturates.
     fn cost(&self, kernel: Kernel) -> usize {
         let (outputs, channels) = (self.outputs / self.groups, self.planes.channels / self.groups);
-        let taps = arithmetic::elements(&self.window.kernel);
         let (tile, cost) = match kernel {
             Kernel::Direct => return usize::MAX,
             Kernel::Rows => {
@@ -231,10 +261,7 @@ impl Convolution {
             Kernel::Few(number) => (Tile::few(number), COST_OF_FEW[number]),
             Kernel::Tiled(number) => (Tile::tiled(number), COST_OF_TILES[number]),
         };
-        let lines = match tile.by_lines {
-            true => self.lines.next_multiple_of(tile.pack),
-            false => channels.next_multiple_of(tile.pack).saturating_mul(taps),
-        };
+        let lines = self.lines_of_units(&tile);
         let [outputs, lines] = [outputs.div_ceil(tile.tile[0]), lines.div_ceil(tile.tile[1])];
         outputs.saturating_mul(lines).saturating_mul(arithmetic::elements(&tile.tile) * cost)
     }

@@ -1,7 +1,6 @@
 //! The sum of the parts of a weight gradient.
 
 use super::convolve::Convolution;
-use super::weight_kernel::Tile;
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu, workgroup_size};
 use crate::ops::placed::Placed;
@@ -37,15 +36,6 @@ pub(super) struct Parts {
 }
 
 impl Convolution {
-    /// Lines of an output in the order of the units of a tile.
-    pub(super) fn lines_of_units(&self, Tile { pack, by_lines, .. }: Tile) -> Result<usize, TensorError> {
-        let (channels, taps) = (self.planes.channels / self.groups, arithmetic::elements(&self.window.kernel));
-        if by_lines {
-            return Ok(self.lines.next_multiple_of(pack));
-        }
-        arithmetic::size_of(&[channels.next_multiple_of(pack), taps], 1)
-    }
-
     /// The sum of the parts, of shape (outputs, lines), in the order of the gradient.
     #[track_caller]
     pub(super) fn sum(&self, name: &'static str, parts: &Parts, dtype: DType) -> Result<Tensor, TensorError> {

@@ -13,7 +13,8 @@ use std::hash::Hash;
 
 #[derive(Debug)]
 struct Entry<V> {
-    value: V,
+    /// `None` only while the entry is removed.
+    value: Option<V>,
     last_use: u64,
 }
 
@@ -41,7 +42,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         self.uses += 1;
         let entry = self.entries.get_mut(key)?;
         entry.last_use = self.uses;
-        Some(&entry.value)
+        entry.value.as_ref()
     }
 
     /// Returns whether there is an entry for a key. Does not mark it as used.
@@ -59,32 +60,21 @@ impl<K: Hash + Eq, V> Cache<K, V> {
             if self.entries.len() >= self.capacity { self.take_least_recently_used_half() } else { Vec::new() };
         self.uses += 1;
         self.made += 1;
-        let replaced = self.entries.insert(key, Entry { value, last_use: self.uses });
-        removed.extend(replaced.map(|entry| entry.value));
+        let replaced = self.entries.insert(key, Entry { value: Some(value), last_use: self.uses });
+        removed.extend(replaced.and_then(|entry| entry.value));
         removed
     }
 
     /// Removes the entries whose keys satisfy `should_remove`, and returns their values.
     #[must_use = "removed values may be dropped under no lock"]
     pub(crate) fn take_if(&mut self, should_remove: impl Fn(&K) -> bool) -> Vec<V> {
-        if !self.entries.keys().any(&should_remove) {
-            return Vec::new();
-        }
-        let mut removed = Vec::new();
-        for (key, entry) in std::mem::take(&mut self.entries) {
-            if should_remove(&key) {
-                removed.push(entry.value);
-            } else {
-                self.entries.insert(key, entry);
-            }
-        }
-        removed
+        self.take_entries(|key, _| should_remove(key))
     }
 
     /// Removes and returns all values.
     #[must_use = "removed values may be dropped under no lock"]
     pub(crate) fn take_all(&mut self) -> Vec<V> {
-        std::mem::take(&mut self.entries).into_values().map(|entry| entry.value).collect()
+        std::mem::take(&mut self.entries).into_values().filter_map(|entry| entry.value).collect()
     }
 
     /// Returns the cache's usage, for reports.
@@ -99,15 +89,20 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         let mut ages: Vec<u64> = self.entries.values().map(|entry| entry.last_use).collect();
         let middle = ages.len() / 2;
         let (_, &mut median, _) = ages.select_nth_unstable(middle);
-        let mut older = Vec::with_capacity(middle);
-        for (key, entry) in std::mem::take(&mut self.entries) {
-            if entry.last_use < median {
-                older.push(entry.value);
-            } else {
-                self.entries.insert(key, entry);
+        self.take_entries(|_, last_use| last_use < median)
+    }
+
+    /// Removes the entries for whose keys and last uses `should_remove` returns true, and returns their values.
+    fn take_entries(&mut self, should_remove: impl Fn(&K, u64) -> bool) -> Vec<V> {
+        let mut removed = Vec::new();
+        self.entries.retain(|key, entry| {
+            let is_removed = should_remove(key, entry.last_use);
+            if is_removed {
+                removed.extend(entry.value.take());
             }
-        }
-        older
+            !is_removed
+        });
+        removed
     }
 }
 
