@@ -1,6 +1,7 @@
 //! The memory that counts bytes and stores none.
 
 use super::driver_model::{DriverModel, Place};
+use super::lock::{Guard, Lock};
 use super::{
     Acceptance, Commands, DeviceResources, DeviceStatus, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed,
     Submit, check_part_of_unit, check_transfer,
@@ -8,7 +9,6 @@ use super::{
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A memory without storage, for replaying or planning a program's memory use on any machine.
 ///
@@ -23,7 +23,7 @@ pub struct AccountingMemory {
     /// The upper limit on the bytes of all segments together.
     budget: AtomicU64,
     used: AtomicU64,
-    driver: Mutex<DriverModel>,
+    driver: Lock<DriverModel>,
     /// `None` if the device answers at once. Otherwise, as in a browser while the program does not return to the event loop: bytes of destroyed
     /// segments that the device still uses.
     unfinished: Option<AtomicU64>,
@@ -53,7 +53,7 @@ impl AccountingMemory {
     #[must_use]
     pub fn with_limits(limits: MemoryLimits) -> Self {
         let (budget, used) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
-        Self { limits, budget, used, driver: Mutex::default(), unfinished: None, has_host_segments: true }
+        Self { limits, budget, used, driver: Lock::default(), unfinished: None, has_host_segments: true }
     }
 
     /// Creates a memory that models another one from now on. If nothing can wait for the other one's device, this one does not answer
@@ -99,8 +99,8 @@ impl AccountingMemory {
         self.driver().peak()
     }
 
-    fn driver(&self) -> MutexGuard<'_, DriverModel> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    fn driver(&self) -> Guard<'_, DriverModel> {
+        self.driver.lock()
     }
 }
 

@@ -11,6 +11,7 @@
 //! context would block that callback. The lock is reentrant, so that such a callback may use the context. A callback
 //! must not wait for another thread that uses the pool (`docs/threads.md`).
 
+use super::lock::{Held, check_no_lock_is_held, check_order, rank};
 use super::teardown::KeptDevice;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -39,6 +40,8 @@ struct User {
 #[must_use]
 pub struct ContextGuard<'a> {
     context: Option<&'a Context>,
+    /// Also on other backends, so that every test checks the order.
+    _held: Option<Held<rank::Context>>,
     /// A guard stays on its thread.
     _of_this_thread: PhantomData<MutexGuard<'a, ()>>,
 }
@@ -51,12 +54,14 @@ impl ContextLock {
     /// Waits until no other thread uses the context. The caller must hold no lock that a callback may need, unless it
     /// acquired this one first.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn lock(&self) -> ContextGuard<'_> {
+        check_order::<rank::Context>();
         let context = self.0.as_deref();
         if let Some(context) = context {
             context.acquire(1);
         }
-        ContextGuard { context, _of_this_thread: PhantomData }
+        ContextGuard { context, _held: Some(Held::new()), _of_this_thread: PhantomData }
     }
 
     /// Whether the calling thread has the context. Outside the crate's calls it has it only in a callback inside `submit`
@@ -80,6 +85,7 @@ impl ContextLock {
             }
         }
 
+        check_no_lock_is_held("a wait for another thread");
         let released = self.0.as_deref().and_then(|context| Some(Again(context, context.release_all()?)));
         let result = act();
         drop(released);

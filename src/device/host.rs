@@ -1,13 +1,14 @@
 //! The memory in host RAM.
 
+use super::lock::{Guard, Lock, rank};
 use super::{
     Commands, DeviceResources, DeviceStatus, DriverHoldings, Location, Memory, MemoryLimits, Reclaimed, Submit,
     check_alignment, check_part_of_unit, check_range, check_transfer, received,
 };
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The options of a [`HostMemory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct HostMemory {
     refuses_host_segments: AtomicBool,
     /// Whether there are no segments in host memory, as on GL.
     lacks_host_segments: AtomicBool,
-    order: Mutex<()>,
+    order: Lock<(), rank::Recorder>,
 }
 
 impl HostMemory {
@@ -68,7 +69,7 @@ impl HostMemory {
             freed: AtomicU64::new(0),
             refuses_host_segments: AtomicBool::new(false),
             lacks_host_segments: AtomicBool::new(false),
-            order: Mutex::new(()),
+            order: Lock::new(()),
         }
     }
 
@@ -123,11 +124,11 @@ impl Default for HostMemory {
 
 /// A segment in host RAM, shared by its handles.
 #[derive(Clone, Debug)]
-pub struct HostSegment(Arc<Mutex<Vec<u8>>>);
+pub struct HostSegment(Arc<Lock<Vec<u8>>>);
 
 impl HostSegment {
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bytes(&self) -> Guard<'_, Vec<u8>> {
+        self.0.lock()
     }
 }
 
@@ -156,14 +157,14 @@ impl Memory for HostMemory {
             return Err(refused);
         }
         let content = usize::try_from(bytes).ok().and_then(zeroed);
-        content.map(|content| HostSegment(Arc::new(Mutex::new(content)))).ok_or_else(|| {
+        content.map(|content| HostSegment(Arc::new(Lock::new(content)))).ok_or_else(|| {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
             refused
         })
     }
 
     fn commands(&self) -> HostCommands<'_> {
-        HostCommands { memory: self, _order: self.order.lock().unwrap_or_else(PoisonError::into_inner) }
+        HostCommands { memory: self, _order: self.order.lock() }
     }
 
     fn submit(&self, _when: Submit) -> Result<(), DeviceError> {
@@ -204,7 +205,7 @@ impl DeviceResources for HostMemory {
             return Err(refused);
         }
         let content = usize::try_from(bytes).ok().and_then(zeroed).ok_or(refused)?;
-        Ok(HostSegment(Arc::new(Mutex::new(content))))
+        Ok(HostSegment(Arc::new(Lock::new(content))))
     }
 
     fn driver_holdings(&self) -> Option<DriverHoldings> {
@@ -235,7 +236,7 @@ fn zeroed(bytes: usize) -> Option<Vec<u8>> {
 #[derive(Debug)]
 pub struct HostCommands<'a> {
     memory: &'a HostMemory,
-    _order: MutexGuard<'a, ()>,
+    _order: Guard<'a, (), rank::Recorder>,
 }
 
 /// Returns the index range of the first `length` bytes of a location. Both ends fit `usize`, because the segment
@@ -271,7 +272,10 @@ impl Commands for HostCommands<'_> {
         if from.id == to.id {
             from.segment.bytes().copy_within(source, target.start);
         } else {
-            to.segment.bytes()[target].copy_from_slice(&from.segment.bytes()[source]);
+            // Taken out, so that the thread holds one of the two locks at a time: other threads wait for the order of commands.
+            let mut content = std::mem::take(&mut *to.segment.bytes());
+            content[target].copy_from_slice(&from.segment.bytes()[source]);
+            *to.segment.bytes() = content;
         }
         Ok(())
     }

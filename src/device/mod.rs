@@ -23,6 +23,7 @@ mod context;
 mod driver_model;
 pub(crate) mod gpu;
 mod host;
+pub(crate) mod lock;
 mod memory;
 mod received;
 mod resources;

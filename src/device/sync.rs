@@ -1,44 +1,50 @@
 //! The locks, threads and clock of the modules that a model checker runs: the core of the submission queue, the pool's threads, the gate of
 //! destructions. `tests/model/sync.rs` is the checker's equivalent.
 
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use std::sync::Condvar;
 pub(crate) use std::thread::ThreadId;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use std::thread::{sleep, yield_now};
 pub(crate) use std::thread_local;
 pub(crate) use std::time::Instant;
 
+use super::lock::{Guard, Lock, Rank, rank};
 #[cfg(not(target_arch = "wasm32"))]
 use std::io;
-use std::sync::PoisonError;
 use std::time::Duration;
 
-/// Locks a mutex and ignores poisoning: no critical section calls foreign code.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) type Mutex<T> = Lock<T>;
+pub(crate) type MutexGuard<'a, T> = Guard<'a, T>;
+
+/// A lock whose holder may start a thread of a pool.
+pub(crate) type ServiceMutex<T> = Lock<T, rank::Service>;
+
+/// Locks a mutex.
+#[cfg_attr(debug_assertions, track_caller)]
+pub(crate) fn lock<T, R: Rank>(mutex: &Lock<T, R>) -> Guard<'_, T, R> {
+    mutex.lock()
 }
 
 /// Waits until the condition variable is notified, or until `time` is over. May return early. `guard` is that of `mutex`.
-pub(crate) fn wait<'a, T>(
+#[cfg_attr(debug_assertions, track_caller)]
+pub(crate) fn wait<'a, T, R: Rank>(
     condvar: &Condvar,
-    _mutex: &'a Mutex<T>,
-    guard: MutexGuard<'a, T>,
+    _mutex: &'a Lock<T, R>,
+    guard: Guard<'a, T, R>,
     time: Option<Duration>,
-) -> MutexGuard<'a, T> {
-    match time {
-        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        Some(time) => condvar.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0,
-    }
+) -> Guard<'a, T, R> {
+    guard.wait(condvar, time)
 }
 
 /// Waits while `blocks` returns true, at most `longest`.
-pub(crate) fn wait_while<'a, T>(
+#[cfg_attr(debug_assertions, track_caller)]
+pub(crate) fn wait_while<'a, T, R: Rank>(
     condvar: &Condvar,
-    guard: MutexGuard<'a, T>,
+    guard: Guard<'a, T, R>,
     longest: Duration,
     blocks: impl FnMut(&mut T) -> bool,
-) -> MutexGuard<'a, T> {
-    condvar.wait_timeout_while(guard, longest, blocks).unwrap_or_else(PoisonError::into_inner).0
+) -> Guard<'a, T, R> {
+    guard.wait_while(condvar, longest, blocks)
 }
 
 /// The id of the calling thread.

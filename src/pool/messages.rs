@@ -3,6 +3,7 @@
 //! A thread that takes the growth lock, or the recorder for longer than one call, holds a [`Postponed`]. What it logs meanwhile is logged when
 //! the last one is dropped, which is after the locks.
 
+use crate::device::lock::check_no_lock_is_held;
 use log::{Level, Record};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -59,6 +60,7 @@ pub(super) fn write(level: Level, module: &'static str, message: fmt::Arguments<
 }
 
 fn send(level: Level, module: &'static str, message: fmt::Arguments<'_>) {
+    check_no_lock_is_held("a log message");
     let record = Record::builder().level(level).target(module).module_path_static(Some(module)).args(message).build();
     log::logger().log(&record);
 }

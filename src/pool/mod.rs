@@ -71,6 +71,7 @@ pub use trim::Trimmed;
 pub use warm_up::WarmUp;
 pub use weak::{WeakPool, WeakStorage};
 
+use crate::device::lock::{Guard, Lock, rank};
 use crate::device::{ContextGuard, Fault, Gpu, Memory, Submit};
 use crate::error::{DeviceError, InvariantBroken, Number, OpenError, OptionsError};
 use crate::heap::{BlockId, Heap, HeapOptions, SegmentId, Stats};
@@ -88,8 +89,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use spill::Spilled;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A caching memory pool. A clone is another handle to the same pool. The pool lives as long as any of its handles or
 /// storages.
@@ -129,12 +130,12 @@ pub(crate) struct Inner<M: Memory> {
     /// Whether the leak warning was logged.
     has_warned_of_leaks: AtomicBool,
     /// Held by the thread that creates a segment; never while waiting for the device.
-    growing: Mutex<()>,
+    growing: Lock<(), rank::Growth>,
     /// The number of host copies that delay the commands of other threads.
     #[cfg(not(target_arch = "wasm32"))]
     host_copies: AtomicUsize,
     dry_runs: DryRuns,
-    state: Mutex<State<M>>,
+    state: Lock<State<M>, rank::Heap>,
     /// The last field: its drop ends with the destruction of the device, so no other field may hold an object of the device by then.
     memory: M,
 }
@@ -212,11 +213,11 @@ impl<M: Memory> Pool<M> {
             schedule: Schedule::new(options.release_after.is_some()),
             pools: AtomicUsize::new(0),
             has_warned_of_leaks: AtomicBool::new(false),
-            growing: Mutex::new(()),
+            growing: Lock::new(()),
             #[cfg(not(target_arch = "wasm32"))]
             host_copies: AtomicUsize::new(0),
             dry_runs: DryRuns::default(),
-            state: Mutex::new(state),
+            state: Lock::new(state),
         };
         Ok(Self::of(&Arc::new(inner)))
     }
@@ -442,13 +443,12 @@ impl<M: Memory> Inner<M> {
     fn lock_growth(&self) -> GrowthGuard<'_> {
         let later = Postponed::new();
         let memory = self.memory.exclude_threads();
-        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let growing = self.growing.lock();
         GrowthGuard { _growing: growing, _memory: memory, _later: later }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<M>> {
-        // Ignores poisoning: every critical section leaves the state consistent, even when its thread panics.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> Guard<'_, State<M>, rank::Heap> {
+        self.state.lock()
     }
 }
 
@@ -456,7 +456,7 @@ impl<M: Memory> Inner<M> {
 #[derive(Debug)]
 struct GrowthGuard<'a> {
     // Dropped in this order.
-    _growing: MutexGuard<'a, ()>,
+    _growing: Guard<'a, (), rank::Growth>,
     _memory: ContextGuard<'a>,
     _later: Postponed,
 }

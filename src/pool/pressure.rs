@@ -2,6 +2,7 @@
 
 use super::ladder::Sizing;
 use super::{Compacted, EventKind, Inner, Pool, Trimmed};
+use crate::device::lock::check_no_lock_is_held;
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, DeviceError, OutOfMemory};
 use crate::heap::BlockId;
@@ -230,6 +231,7 @@ impl<M: Memory> Pool<M> {
             act
         };
         let inside = Inside(&self.inner);
+        check_no_lock_is_held("a pressure callback");
         let freed = act.call(self, error);
         drop(inside);
         let mut state = self.inner.state();

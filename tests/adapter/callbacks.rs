@@ -3,9 +3,9 @@
 
 use crate::common::{Outcome, adapter, watchdog};
 use crate::submission::during_a_submission;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
-use wgpu_pool::{DType, Pool, PoolOptions, Tensor};
+use wgpu_pool::{DType, Pool, PoolOptions, RepeatOptions, Tensor};
 
 /// Registers a callback for completed work that drops a tensor, allocates, records, reads and trims. Then repeats `act`
 /// until the callback has run.
@@ -56,6 +56,36 @@ fn submit_something(pool: &Pool) {
 fn a_callback_inside_submit_may_use_the_pool() {
     let Some(pool) = adapter::fresh() else { return };
     callback_during("a callback inside submit", pool, submit_something);
+}
+
+/// The preparation of a step's arena submits, so callbacks run inside.
+#[test]
+fn a_callback_inside_a_step_may_ask_for_the_counts_of_the_step() {
+    let Some(pool) = adapter::fresh() else { return };
+    watchdog::guarded("a callback inside the preparation of a step", move || {
+        let step = Arc::new(pool.repeat(RepeatOptions::default()));
+        let body = || drop((pool.allocate(3 << 20), pool.allocate(2 << 20)));
+        step.run(body).expect("no step is inside another");
+        step.run(body).expect("no step is inside another");
+        for round in 0..3 {
+            // The arena is created again, and something is submitted before.
+            pool.trim();
+            submit_something(&pool);
+            pool.synchronize_blocking().expect("the device works");
+            let block = pool.allocate(1 << 10).expect("there is room");
+            let (sender, receiver) = mpsc::channel();
+            let inside = Arc::clone(&step);
+            pool.memory().queue().on_submitted_work_done(move || {
+                let refused = inside.run(|| ()).is_err();
+                sender.send((inside.stats().runs, refused)).expect("the test waits");
+            });
+            block.clear().expect("it can be recorded");
+            step.run(body).expect("no step is inside another");
+            let found = receiver.recv_timeout(watchdog::DEADLOCK).expect("the step submitted");
+            assert_eq!(found, (2 + round, true), "the run before was the last that has ended");
+        }
+        assert_eq!(step.stats().agreeing, 4);
+    });
 }
 
 #[test]

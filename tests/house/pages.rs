@@ -34,10 +34,10 @@ pub(crate) fn links_to_missing_pages(library: &str, read: impl Fn(&str) -> Strin
     found
 }
 
-/// Returns the items of the lock order in a page or in the header of a source file, without line breaks.
+/// Returns the items of the lock order in a page, without line breaks and final punctuation.
 pub(crate) fn lock_order(text: &str) -> Vec<String> {
-    let lines = text.lines().map(|line| line.strip_prefix("//!").unwrap_or(line).trim());
-    let list = lines.skip_while(|line| !line.starts_with("1. the GL context")).take_while(|line| !line.is_empty());
+    let list = text.lines().map(str::trim);
+    let list = list.skip_while(|line| !line.starts_with("1. the GL context")).take_while(|line| !line.is_empty());
     let mut items: Vec<String> = Vec::new();
     for line in list {
         match (line.split_once(". "), items.last_mut()) {
@@ -46,7 +46,26 @@ pub(crate) fn lock_order(text: &str) -> Vec<String> {
             (_, None) => {}
         }
     }
-    items
+    items.into_iter().map(|item| item.trim_end_matches([';', '.']).to_string()).collect()
+}
+
+/// Returns the documentation of each place of a lock in `src/device/lock.rs`, in the form of [`lock_order`].
+pub(crate) fn places_of_locks(source: &str) -> Vec<String> {
+    let declaration = source.lines().map(str::trim).skip_while(|line| *line != "pub(crate) enum Place {").skip(1);
+    let mut places = Vec::new();
+    let mut text = String::new();
+    for line in declaration.take_while(|line| *line != "}") {
+        match line.strip_prefix("/// ") {
+            Some(part) if text.is_empty() => text = part.to_string(),
+            Some(part) => text = format!("{text} {part}"),
+            None => places.push(std::mem::take(&mut text)),
+        }
+    }
+    let in_list = |text: String| {
+        let (first, rest) = text.split_at_checked(1).unwrap_or_default();
+        format!("{}{}", first.to_lowercase(), rest.trim_end_matches('.'))
+    };
+    places.into_iter().map(in_list).collect()
 }
 
 /// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read`

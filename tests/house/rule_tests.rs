@@ -61,6 +61,16 @@ fn only_one_file_makes_the_calls_of_wgpu_that_can_fail() {
 }
 
 #[test]
+fn every_lock_has_a_rank() {
+    accepted("src/device/lock.rs", "use std::sync::{Mutex, MutexGuard};");
+    accepted("src/pool/mod.rs", "use crate::device::lock::Lock;\nuse std::sync::Arc;");
+    accepted("src/pool/answers/tests.rs", "use std::sync::{Arc, Mutex};");
+    let text = "1: a lock without a rank; src/device/lock.rs has one";
+    refused("src/pool/mod.rs", "use std::sync::{Arc, Mutex};", text);
+    refused("src/ops/kernel.rs", "fn f() { let lock = std::sync::RwLock::new(0); }", text);
+}
+
+#[test]
 fn the_error_layer_uses_no_other_layer() {
     accepted("src/error/heap.rs", "use super::Bytes;\nuse crate::error::DeviceError;");
     refused("src/error/mod.rs", "use crate::heap::BlockId;", "1: error names heap, which is above it");
@@ -131,7 +141,7 @@ fn the_heap_is_pure() {
     refused("src/heap/mod.rs", "use core::*;", "1: the heap names core::*");
     refused("src/heap/mod.rs", "fn f() { println!(); }", "1: the heap prints (println!)");
     accepted("src/heap/mod.rs", "use std::{collections::BTreeMap, fmt, num::NonZeroU64};");
-    accepted("src/device/gpu/mod.rs", "use std::{sync::Mutex, time::Duration};\nuse wgpu::Buffer;");
+    accepted("src/device/gpu/mod.rs", "use std::{sync::Arc, time::Duration};\nuse wgpu::Buffer;");
 }
 
 #[test]

@@ -84,6 +84,12 @@ const BYTE_ADDRESSES: [&str; 3] = ["Location", "Place", "SegmentId"];
 /// limited, so each of these files passes the offset of a view to the kernel, or binds only the range of the view.
 const MAY_BIND: [&str; 3] = ["src/ops/kernel.rs", "src/ops/launch.rs", "src/ops/optimize/list.rs"];
 
+/// Where the standard library's locks may be named. All others are `Lock`, whose order is checked.
+const LOCKS: [&str; 3] = ["src/device/context.rs", "src/device/lock.rs", "src/device/sync.rs"];
+
+/// The standard library's locks.
+const LOCK_TYPES: [&str; 4] = ["Condvar", "Mutex", "ReentrantLock", "RwLock"];
+
 /// All complaints about one file. `path` is relative to the root of the checkout.
 pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     let mut found = length(path, text);
@@ -106,6 +112,10 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     }
     let layer = file.split('/').next().unwrap_or_default();
     let paths = paths(&tokens, &module_of(file));
+    // The heap has none at all.
+    if layer != "heap" && !LOCKS.contains(&path) && !path.ends_with("tests.rs") {
+        found.extend(takes_no_unranked_lock(path, &paths));
+    }
     found.extend(follows_the_layering(path, layer, &paths));
     match layer {
         "heap" => found.extend(is_pure(path, &tokens, &paths)),
@@ -253,6 +263,18 @@ fn is_pure(path: &str, tokens: &[Token], paths: &[Path]) -> Vec<String> {
         }
     }
     found
+}
+
+/// A lock without a rank escapes the check of the lock order.
+fn takes_no_unranked_lock(path: &str, paths: &[Path]) -> Vec<String> {
+    let unranked = |named: &&Path| match named.segments.as_slice() {
+        [library, module, name, ..] => {
+            !named.inside && library == "std" && module == "sync" && LOCK_TYPES.contains(&name.as_str())
+        }
+        _ => false,
+    };
+    let found = paths.iter().filter(unranked);
+    found.map(|named| complaint(path, named.line, "a lock without a rank; src/device/lock.rs has one")).collect()
 }
 
 fn binds_in_permitted_files_only(path: &str, paths: &[Path]) -> Vec<String> {

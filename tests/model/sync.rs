@@ -4,7 +4,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each program uses a part")]
 
-pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use shuttle::sync::{Condvar, Mutex, Mutex as ServiceMutex, MutexGuard};
 pub(crate) use shuttle::thread::{ThreadId, yield_now};
 pub(crate) use shuttle::thread_local;
 

@@ -1,19 +1,7 @@
 //! The memory on a GPU: each segment is one wgpu buffer.
 //!
 //! # Locks
-//! This is the lock order of the whole crate, outermost first. A thread that holds a lock takes only locks further down
-//! the list:
-//! 1. the GL context, on GL only: one thread at a time uses the context. This lock is reentrant, and the only one
-//!    that is held during calls of wgpu that run callbacks of the application;
-//! 2. the growth lock of a pool: one thread at a time creates segments;
-//! 3. the recorder of a device: the open batch and its caches. Held while blocks are resolved to locations and
-//!    commands are recorded;
-//! 4. the heap of a pool: arithmetic on blocks. For moves, also commands and buffers, with the recorder;
-//! 5. leaf locks, whose holders take no other lock: the state of the submission queue, idle staging buffers,
-//!    bind-group layouts, compiled programs, the latched fault, destroyed segments, the wakers of reads, the states
-//!    of the poller and the timer, the list of threads, the statistics of repeated steps, and the log of a dry run.
-//!
-//! A kernel that a warm-up has looked up is compiled under a lock of its own, by a thread that holds no other lock.
+//! [`lock`](super::lock) has the order.
 //!
 //! wgpu runs the application's callbacks inside `Queue::submit` and `Device::poll`, on the calling thread. A callback
 //! may drop a tensor, read, or record. Therefore no lock but the first is held across either call: a batch is appended to the
@@ -65,9 +53,8 @@ use copier::KernelCopies;
 use kernels::Kernels;
 use own::{OwnBuffer, TotalBytes};
 #[cfg(not(target_arch = "wasm32"))]
-use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 use submission::{Newest, Submission};
@@ -536,20 +523,4 @@ pub(crate) fn kernel_texts() -> Vec<(&'static str, String)> {
     let mut texts = vec![("unit merger", unit::SOURCE.to_string()), ("copy", copier::SOURCE.to_string())];
     texts.extend(kernels::texts());
     texts
-}
-
-/// Locks a mutex, ignoring poisoning, unless another thread holds the lock.
-#[cfg(not(target_arch = "wasm32"))]
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
-/// Locks a mutex and ignores poisoning: every critical section of the crate leaves its data consistent, even when a
-/// thread panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,15 @@
 //! Transfers from the device to the host.
 
 use super::super::{COPY_UNIT, check_range, received};
+use super::Gpu;
 use super::own::OwnBuffer;
 use super::submission::Health;
 use super::verdict::Verdict;
-use super::{Gpu, lock};
+use crate::device::lock::{Lock, check_no_lock_is_held};
 use crate::error::DeviceError;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// A mappable buffer that commands copy into, created by [`Memory::readback`](super::super::Memory::readback).
@@ -19,7 +20,7 @@ pub struct GpuReadback {
     capacity: u64,
     used: u64,
     health: Arc<Health>,
-    mapping: Arc<Mutex<Mapping>>,
+    mapping: Arc<Lock<Mapping>>,
 }
 
 /// The state shared by the map callback and the future of the read.
@@ -40,22 +41,23 @@ enum Outcome {
 
 /// Stores the outcome when dropped, whether or not wgpu called the callback.
 struct OutcomeGuard {
-    mapping: Arc<Mutex<Mapping>>,
+    mapping: Arc<Lock<Mapping>>,
     outcome: Outcome,
 }
 
 impl Drop for OutcomeGuard {
     fn drop(&mut self) {
-        lock(&self.mapping).outcome = Some(self.outcome.clone());
+        self.mapping.lock().outcome = Some(self.outcome.clone());
         Mapping::wake(&self.mapping);
     }
 }
 
 impl Mapping {
     /// Wakes the future, which then checks the outcome again.
-    pub(super) fn wake(mapping: &Mutex<Self>) {
-        let waker = lock(mapping).waker.take();
+    pub(super) fn wake(mapping: &Lock<Self>) {
+        let waker = mapping.lock().waker.take();
         if let Some(waker) = waker {
+            check_no_lock_is_held("a waker");
             waker.wake();
         }
     }
@@ -99,7 +101,7 @@ impl GpuReadback {
     }
 
     fn bytes(&self) -> Result<Vec<u8>, DeviceError> {
-        let outcome = lock(&self.mapping).outcome.clone();
+        let outcome = self.mapping.lock().outcome.clone();
         self.health.check()?;
         if let Some(refusal) = self.verdict().refusal() {
             return Err(refusal.clone());
@@ -133,7 +135,7 @@ impl GpuReadback {
     pub(super) async fn collect(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
         #[cfg(not(target_arch = "wasm32"))]
-        let _polled = gpu.submission.polled(|| lock(&self.mapping).outcome.is_some());
+        let _polled = gpu.submission.polled(|| self.mapping.lock().outcome.is_some());
         self.health.await_read(&self.mapping);
         Mapped { mapping: Arc::clone(&self.mapping), health: Arc::clone(&self.health) }.await;
         // A fault in an earlier batch makes the bytes undefined.
@@ -146,7 +148,7 @@ impl GpuReadback {
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn collect_blocking(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
-        gpu.submission.poll_until(|| lock(&self.mapping).outcome.is_some());
+        gpu.submission.poll_until(|| self.mapping.lock().outcome.is_some());
         self.bytes()
     }
 }
@@ -155,12 +157,12 @@ impl GpuReadback {
 /// lost. The poller thread polls the device while the future is pending.
 pub(super) async fn finished(gpu: &Gpu) {
     let health = Arc::clone(gpu.submission.health());
-    let mapping: Arc<Mutex<Mapping>> = Arc::default();
+    let mapping: Arc<Lock<Mapping>> = Arc::default();
     let note = OutcomeGuard { mapping: Arc::clone(&mapping), outcome: Outcome::Mapped };
     gpu.queue.on_submitted_work_done(move || drop(note));
     run_callbacks(gpu);
     #[cfg(not(target_arch = "wasm32"))]
-    let _polled = gpu.submission.polled(|| lock(&mapping).outcome.is_some());
+    let _polled = gpu.submission.polled(|| mapping.lock().outcome.is_some());
     health.await_read(&mapping);
     Mapped { mapping, health: Arc::clone(&health) }.await;
     health.verdicts().given().await;
@@ -176,7 +178,7 @@ fn run_callbacks(gpu: &Gpu) {
 
 /// Ready when the buffer is mapped, or when mapping has failed.
 struct Mapped {
-    mapping: Arc<Mutex<Mapping>>,
+    mapping: Arc<Lock<Mapping>>,
     health: Arc<Health>,
 }
 
@@ -184,7 +186,7 @@ impl Future for Mapped {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut mapping = lock(&self.mapping);
+        let mut mapping = self.mapping.lock();
         if mapping.outcome.is_some() || self.health.is_lost() {
             return Poll::Ready(());
         }

@@ -5,11 +5,12 @@
 //! running out of memory is an error.
 
 use super::super::CacheUse;
+use super::Gpu;
 use super::checked::CheckedDevice;
 use super::own::{OwnBuffer, TotalBytes};
-use super::{Gpu, lock};
+use crate::device::lock::Lock;
 use crate::error::DeviceError;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 /// The size of a chunk in bytes, unless a single request is larger. In a browser most batches stage only parameters, and
 /// a chunk can be reused only after the program has returned to the event loop.
@@ -24,7 +25,7 @@ pub(super) struct Chunk {
     size: u64,
     used: u64,
     /// The list to which the chunk returns when the device has copied from it. Weak, because the list owns idle chunks.
-    idle: Weak<Mutex<Vec<Chunk>>>,
+    idle: Weak<Lock<Vec<Chunk>>>,
 }
 
 /// A range of a chunk, the source of a copy.
@@ -70,7 +71,7 @@ impl Chunk {
         let note = move |mapped: Result<(), wgpu::BufferAsyncError>| {
             // The pool may have been dropped.
             let Some(list) = self.idle.upgrade() else { return };
-            let mut idle = lock(&list);
+            let mut idle = list.lock();
             let kept: u64 = idle.iter().map(|chunk| chunk.size).sum();
             if mapped.is_ok() && kept + self.size <= IDLE_BYTES {
                 idle.push(Chunk { used: 0, ..self });
@@ -86,7 +87,7 @@ pub(super) struct Staging {
     /// Chunks of the open batch, still mapped.
     current: Vec<Chunk>,
     /// Chunks that can be reused.
-    idle: Arc<Mutex<Vec<Chunk>>>,
+    idle: Arc<Lock<Vec<Chunk>>>,
     /// The number of chunks created so far.
     made: u64,
     /// The bytes of all chunks: of the open batch, of batches that the device has not finished, and idle.
@@ -122,7 +123,7 @@ impl Staging {
 
     /// Returns the usage of the idle list, and the bytes of the chunks that commands use.
     pub(super) fn usage(&self) -> CacheUse {
-        let idle = lock(&self.idle);
+        let idle = self.idle.lock();
         let idle_bytes = idle.iter().map(|chunk| chunk.size).sum();
         CacheUse {
             entries: idle.len() as u64,
@@ -137,12 +138,12 @@ impl Staging {
 
     /// Returns the idle chunks to the driver.
     pub(super) fn drop_idle(&mut self) {
-        let idle = std::mem::take(&mut *lock(&self.idle));
+        let idle = std::mem::take(&mut *self.idle.lock());
         drop(idle);
     }
 
     fn take_idle(&mut self, bytes: u64) -> Option<Chunk> {
-        let mut idle = lock(&self.idle);
+        let mut idle = self.idle.lock();
         let index = idle.iter().position(|chunk| chunk.size >= bytes)?;
         Some(idle.swap_remove(index))
     }

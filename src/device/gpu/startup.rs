@@ -1,5 +1,6 @@
 //! The time from the opening of a device to its first result, by stage.
 
+use crate::device::lock::log_unlocked;
 use crate::error::Count;
 use std::fmt;
 use std::sync::OnceLock;
@@ -121,7 +122,7 @@ impl Stages {
         }
         let began = self.opened.get().map_or(self.created, |opening| opening.began);
         self.first_result.get_or_init(|| began.elapsed());
-        log::debug!("wgpu-pool: {}", self.times());
+        log_unlocked!(debug, "wgpu-pool: {}", self.times());
     }
 
     pub(super) fn times(&self) -> Startup {

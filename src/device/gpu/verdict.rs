@@ -11,12 +11,12 @@
 //!
 //! On native backends every object has the verdict [`Verdict::ACCEPTED`], which allocates nothing.
 
-use super::lock;
+use crate::device::lock::Lock;
 use crate::error::DeviceError;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 /// Whether the device has accepted an object. A clone has the same verdict.
@@ -60,7 +60,7 @@ impl Verdict {
 /// The pending verdicts of a device.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Verdicts {
     /// Opens a verdict: returns the verdict, and the right to give it.
     #[cfg_attr(not(any(target_arch = "wasm32", test)), expect(dead_code, reason = "native verdicts are immediate"))]
     pub(super) fn open(self: &Arc<Self>) -> (Verdict, Ruling) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.last += 1;
         let number = state.last;
         state.pending.insert(number);
@@ -93,15 +93,15 @@ impl Verdicts {
     /// Calls `act`, and returns the verdicts of the objects that `act` created. Their refusals are not latched: the
     /// caller returns them.
     pub(super) fn defer<R>(&self, act: impl FnOnce() -> R) -> (R, Vec<Verdict>) {
-        let outer = lock(&self.state).deferred.replace(Vec::new());
+        let outer = self.state.lock().deferred.replace(Vec::new());
         let result = act();
-        let inner = std::mem::replace(&mut lock(&self.state).deferred, outer);
+        let inner = std::mem::replace(&mut self.state.lock().deferred, outer);
         (result, inner.unwrap_or_default())
     }
 
     /// Waits until all verdicts that are pending now have been given.
     pub(super) fn given(self: &Arc<Self>) -> Given {
-        Given { verdicts: Arc::clone(self), last: lock(&self.state).last }
+        Given { verdicts: Arc::clone(self), last: self.state.lock().last }
     }
 }
 
@@ -127,7 +127,7 @@ impl Ruling {
 impl Drop for Ruling {
     fn drop(&mut self) {
         self.case.outcome.get_or_init(|| Ok(()));
-        let mut state = lock(&self.verdicts.state);
+        let mut state = self.verdicts.state.lock();
         state.pending.remove(&self.case.number);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
@@ -146,7 +146,7 @@ impl Future for Given {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.verdicts.state);
+        let mut state = self.verdicts.state.lock();
         if state.pending.range(..=self.last).next().is_none() {
             return Poll::Ready(());
         }

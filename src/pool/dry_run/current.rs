@@ -4,12 +4,13 @@ use super::super::Inner;
 use super::held::{DryBlock, DryId, DryPlace};
 use super::{DryRun, Shadow};
 use crate::device::Memory;
+use crate::device::lock::{Guard, Lock};
 use crate::error::DryRunError;
 use crate::heap::BlockId;
 use slab::Slab;
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 thread_local! {
     /// The dry runs of this thread, each with the address of its pool. A pool has at most one of them.
@@ -22,7 +23,7 @@ pub(in crate::pool) struct DryRuns {
     /// The number of dry runs in progress, and of blocks in `blocks`.
     count: AtomicUsize,
     /// The blocks of current and ended dry runs that have a handle.
-    blocks: Mutex<Slab<DryBlock>>,
+    blocks: Lock<Slab<DryBlock>>,
 }
 
 impl DryRuns {
@@ -58,8 +59,8 @@ impl DryRuns {
         self.blocks().get(id.0 as usize).map(DryBlock::place)
     }
 
-    fn blocks(&self) -> MutexGuard<'_, Slab<DryBlock>> {
-        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn blocks(&self) -> Guard<'_, Slab<DryBlock>> {
+        self.blocks.lock()
     }
 }
 

@@ -8,19 +8,20 @@ use super::super::{Content, Inner, Pool, State, Storage};
 use super::held::DryBlock;
 use super::log::{Allocated, Log};
 use super::{DryRun, DryRuns, Refusal};
+use crate::device::lock::Lock;
 use crate::device::{AccountingMemory, Memory};
 use crate::error::{AllocateError, DeviceError, Site};
 use crate::heap::{BlockId, Heap, SegmentId};
 use rustc_hash::FxHashMap;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// A copy of a pool, over a memory that only counts bytes.
 pub(in crate::pool) struct Shadow {
     inner: Arc<Inner<AccountingMemory>>,
     /// `None` after the end of the dry run.
-    log: Mutex<Option<Log>>,
+    log: Lock<Option<Log>>,
     /// Whether the crate divides a command that finds no room, so that this is no refusal.
     pub(super) divides: AtomicBool,
     /// Whether the thread is in a repeated step.
@@ -53,15 +54,15 @@ impl Shadow {
             pools: AtomicUsize::new(0),
             // Storages that outlive the dry run are no leaks.
             has_warned_of_leaks: AtomicBool::new(true),
-            growing: Mutex::new(()),
+            growing: Lock::new(()),
             #[cfg(not(target_arch = "wasm32"))]
             host_copies: AtomicUsize::new(0),
             dry_runs: DryRuns::default(),
-            state: Mutex::new(state),
+            state: Lock::new(state),
         };
         Self {
             inner: Arc::new(inner),
-            log: Mutex::new(Some(log)),
+            log: Lock::new(Some(log)),
             divides: AtomicBool::new(false),
             steps: AtomicBool::new(false),
         }
@@ -78,7 +79,7 @@ impl Shadow {
 
     /// Calls `act` with the log, until the end of the dry run.
     fn with_log<R>(&self, act: impl FnOnce(&mut Log) -> R) -> Option<R> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
+        self.log.lock().as_mut().map(act)
     }
 
     /// Allocates a block in the copy, for a storage of the pool `inner`.
@@ -188,7 +189,7 @@ impl Shadow {
 
     /// Ends the dry run and returns its result.
     pub(super) fn finish(&self) -> DryRun {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let log = self.log.lock().take();
         let mut log = log.expect("a dry run ends once");
         let state = self.inner.state();
         log.note(&state.heap.stats(), None);

@@ -215,7 +215,7 @@ mod tests {
                 // The arena is created again.
                 pool.trim();
             }
-            let mut progress = one.progress.lock().map_err(|_| "a panic")?;
+            let mut progress = one.progress.lock().take().ok_or("a run")?;
             let mut arena = std::mem::take(&mut progress.arena);
             let plans: Vec<_> = progress.kinds.iter().map(|kind| kind.plan.clone()).collect();
             pool.inner.prepare_arena(one.number, &mut arena, plans.iter())?;
@@ -231,7 +231,7 @@ mod tests {
             pool.trim();
             assert!(!is_planned(), "nothing uses it");
             progress.arena = arena;
-            drop(progress);
+            *one.progress.lock() = Some(progress);
             one.run(step)??;
             assert_eq!(one.stats().last_deviation, None);
         }

@@ -1,10 +1,10 @@
 //! Dropping the plans of loops: as a cache, which the program may empty at any time.
 
-use super::Progress;
 use super::snapshot::{Loop, LoopView, PlanUse};
+use super::{Progress, SharedProgress};
 use crate::device::Memory;
 use crate::pool::Inner;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::Arc;
 
 impl<M: Memory> Inner<M> {
     /// Drops the plans of all loops. Those of a loop in a run are dropped when the run ends.
@@ -19,19 +19,14 @@ impl<M: Memory> Inner<M> {
         };
         for (number, progress) in loops {
             let Some(shared) = progress.upgrade() else { continue };
-            let locked = match shared.try_lock() {
-                Ok(progress) => Some(progress),
-                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            };
-            if let Some(mut progress) = locked {
-                self.forget_on_request(number, &shared, &mut progress);
+            if let Some(progress) = &mut *shared.lock() {
+                self.forget_on_request(number, &shared, progress);
             }
         }
     }
 
-    /// Drops the plans of a loop if [`Inner::forget_plans`] was called since the last time. `progress` is that in `shared`, which is locked.
-    pub(super) fn forget_on_request(&self, number: usize, shared: &Arc<Mutex<Progress>>, progress: &mut Progress) {
+    /// Drops the plans of a loop if [`Inner::forget_plans`] was called since the last time. `progress` is that of `shared`, which is locked.
+    pub(super) fn forget_on_request(&self, number: usize, shared: &Arc<SharedProgress>, progress: &mut Progress) {
         // The number may be that of another loop by now.
         let is_own = |one: &&mut Loop| std::ptr::eq(one.progress.as_ptr(), Arc::as_ptr(shared));
         let requested = {

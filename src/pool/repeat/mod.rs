@@ -15,8 +15,8 @@
 //! attribution, scopes, history, snapshots, pins, weak handles, scrubbing, spilling and the limit need no rule of their own.
 //!
 //! # Locks
-//! The runs are part of the state behind the heap's lock. [`Repeat`] has a lock of its own, held during a run by the thread that runs it, and
-//! for a moment by a thread that drops the plans ([`Pool::clear_caches`]). A run and the drop of the loop wait for that moment.
+//! The runs are part of the state behind the heap's lock. The plans of a loop have a lock of their own, which is held for a moment: a run
+//! takes the plans out of it, and another thread that drops them ([`Pool::clear_caches`]) meanwhile leaves that to the end of the run.
 
 mod arena;
 mod forget;
@@ -33,6 +33,7 @@ pub use statistics::{Deviation, DeviationCause, RepeatStats};
 pub(super) use run::Steps;
 
 use super::{Inner, Pool};
+use crate::device::lock::{Lock, rank};
 use crate::device::{Gpu, Memory};
 use crate::error::{Bytes, Count, RepeatError};
 use crate::heap::PlannedSegment;
@@ -41,8 +42,7 @@ use log::{Log, Request};
 use run::Run;
 use snapshot::{Loop, LoopView, PlanUse};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use step_plan::StepPlan;
 
@@ -71,14 +71,15 @@ impl Default for RepeatOptions {
 /// A loop whose steps repeat themselves, created by [`Pool::repeat`].
 pub struct Repeat<M: Memory = Gpu> {
     inner: Arc<Inner<M>>,
-    /// Locked during a run.
-    progress: Arc<Mutex<Progress>>,
-    is_running: AtomicBool,
+    progress: Arc<SharedProgress>,
     /// The counts at the end of the last run.
-    stats: Mutex<RepeatStats>,
+    stats: Lock<RepeatStats>,
     /// The number of the loop in the pool.
     number: usize,
 }
+
+/// The plans of a loop. `None` during a run, which has them.
+type SharedProgress = Lock<Option<Progress>, rank::Plans>;
 
 /// The plans of a loop, and what is decided between its runs.
 #[derive(Debug)]
@@ -145,11 +146,10 @@ impl<M: Memory> Pool<M> {
     pub fn repeat(&self, options: RepeatOptions) -> Repeat<M> {
         let progress = Progress::new(options);
         let view = progress.view(&RepeatStats::default());
-        let progress = Arc::new(Mutex::new(progress));
+        let progress = Arc::new(SharedProgress::new(Some(progress)));
         let one = Loop { view, progress: Arc::downgrade(&progress), forgets: false };
         let number = self.inner.state().steps.loops.insert(one);
-        let (inner, is_running) = (Arc::clone(&self.inner), AtomicBool::new(false));
-        Repeat { inner, progress, is_running, stats: Mutex::default(), number }
+        Repeat { inner: Arc::clone(&self.inner), progress, stats: Lock::default(), number }
     }
 }
 
@@ -197,11 +197,7 @@ impl<M: Memory> Repeat<M> {
             let _stepping = shadow.begin_step().ok_or(RepeatError::Nested)?;
             return Ok(step());
         }
-        if self.is_running.swap(true, Ordering::Acquire) {
-            return Err(RepeatError::Running);
-        }
-        // A panic ends a run in order.
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = self.progress.lock().take().ok_or(RepeatError::Running)?;
         let running = Running::start(self, progress, thread);
         let output = step();
         running.finish();
@@ -211,18 +207,14 @@ impl<M: Memory> Repeat<M> {
     /// Returns the counts of all runs so far. Does not include a run in progress.
     #[must_use]
     pub fn stats(&self) -> RepeatStats {
-        self.counts().clone()
-    }
-
-    fn counts(&self) -> MutexGuard<'_, RepeatStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stats.lock().clone()
     }
 }
 
 /// A run in progress. Ends when dropped, also during a panic.
 struct Running<'a, M: Memory> {
     repeat: &'a Repeat<M>,
-    progress: MutexGuard<'a, Progress>,
+    progress: Progress,
     thread: usize,
     refusal: Option<RepeatError>,
     /// Whether the end of the run may be planned: not after a panic.
@@ -230,12 +222,13 @@ struct Running<'a, M: Memory> {
 }
 
 impl<'a, M: Memory> Running<'a, M> {
-    fn start(repeat: &'a Repeat<M>, progress: MutexGuard<'a, Progress>, thread: usize) -> Self {
+    fn start(repeat: &'a Repeat<M>, progress: Progress, thread: usize) -> Self {
         let (inner, number) = (&*repeat.inner, repeat.number);
         let mut running = Self { repeat, progress, thread, refusal: None, completed: false };
-        let progress = &mut *running.progress;
-        inner.forget_on_request(number, &repeat.progress, progress);
-        let refusal = progress.prepare(inner, number, &mut repeat.counts());
+        let progress = &mut running.progress;
+        let mut stats = repeat.stats();
+        let refusal = progress.prepare(inner, number, &mut stats);
+        *repeat.stats.lock() = stats;
         let mut run = Run::new(thread, (progress.observed > 0).then(Log::default));
         if !progress.arena.is_empty() || progress.needs_no_arena() {
             run.arena.clone_from(&progress.arena);
@@ -263,7 +256,11 @@ impl<M: Memory> Drop for Running<'_, M> {
         if let Some(run) = ended {
             self.conclude(run);
         }
-        self.repeat.is_running.store(false, Ordering::Release);
+        let mut progress = std::mem::replace(&mut self.progress, Progress::new(RepeatOptions::default()));
+        let mut shared = self.repeat.progress.lock();
+        inner.forget_on_request(number, &self.repeat.progress, &mut progress);
+        self.repeat.stats.lock().kinds = progress.kinds.len();
+        *shared = Some(progress);
     }
 }
 
@@ -274,14 +271,13 @@ impl<M: Memory> Running<'_, M> {
             run.finish();
         }
         let log = run.log.take().filter(|_| self.completed).map(Log::into_requests);
-        let mut stats = self.repeat.counts();
+        let mut stats = self.repeat.stats();
         stats.refusal = self.refusal.take();
         self.progress.conclude((inner, number), &run, log, &mut stats);
         // The run has references to its plans.
         drop(run);
-        inner.forget_on_request(number, &self.repeat.progress, &mut self.progress);
-        stats.kinds = self.progress.kinds.len();
         let view = self.progress.view(&stats);
+        *self.repeat.stats.lock() = stats;
         if let Some(one) = inner.state().steps.loops.get_mut(number) {
             one.view = view;
         }
@@ -464,8 +460,10 @@ impl Progress {
 
 impl<M: Memory> Drop for Repeat<M> {
     fn drop(&mut self) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.give_up(self.number, &mut progress.arena);
+        // Not during a run, which borrows the loop.
+        if let Some(mut progress) = self.progress.lock().take() {
+            self.inner.give_up(self.number, &mut progress.arena);
+        }
         self.inner.state().steps.loops.try_remove(self.number);
     }
 }

@@ -1,6 +1,6 @@
 //! The plans of repeated steps in a snapshot.
 
-use super::Progress;
+use super::SharedProgress;
 use super::log::{NEVER, Request};
 use super::run::Steps;
 use super::step_plan::{Slot, StepPlan};
@@ -8,7 +8,7 @@ use crate::device::CacheUse;
 use crate::heap::SegmentId;
 use slab::Slab;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 /// A loop with planned steps: its arena, and the plan that it followed last. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) type Loops = Slab<Loop>;
 #[derive(Debug, Default)]
 pub(in crate::pool) struct Loop {
     pub(super) view: LoopView,
-    pub(super) progress: Weak<Mutex<Progress>>,
+    pub(super) progress: Weak<SharedProgress>,
     /// Whether the plans are dropped at the end of the run in progress.
     pub(super) forgets: bool,
 }

@@ -2,12 +2,12 @@
 
 use super::super::checked::CheckedDevice;
 use super::super::own::OwnBuffer;
-use super::super::{Gpu, GpuSegment, lock};
+use super::super::{Gpu, GpuSegment};
 use super::cache::Cache;
+use crate::device::lock::Lock;
 use crate::device::{CacheUse, Location};
 use crate::error::DeviceError;
 use crate::heap::SegmentId;
-use std::sync::Mutex;
 
 /// The most bind groups in the cache. Some drivers fail with tens of thousands of live bind groups.
 const CAPACITY: usize = 4096;
@@ -116,50 +116,50 @@ pub(crate) const DUMMY_BYTES: u64 = 256;
 /// The two kinds of bind-group layout: a number of tensors, and one parameter slot.
 #[derive(Debug)]
 pub(crate) struct Layouts {
-    tensors: Mutex<Cache<usize, wgpu::BindGroupLayout>>,
-    parameters: Mutex<Option<wgpu::BindGroupLayout>>,
+    tensors: Lock<Cache<usize, wgpu::BindGroupLayout>>,
+    parameters: Lock<Option<wgpu::BindGroupLayout>>,
 }
 
 impl Default for Layouts {
     fn default() -> Self {
-        Self { tensors: Mutex::new(Cache::new(LAYOUT_CAPACITY)), parameters: Mutex::default() }
+        Self { tensors: Lock::new(Cache::new(LAYOUT_CAPACITY)), parameters: Lock::default() }
     }
 }
 
 impl Layouts {
     /// Returns the cache's usage, for reports.
     pub(crate) fn usage(&self) -> CacheUse {
-        lock(&self.tensors).usage("bind group layouts")
+        self.tensors.lock().usage("bind group layouts")
     }
 
     /// Empties the cache.
     pub(crate) fn clear(&self) {
-        let layouts = lock(&self.tensors).take_all();
+        let layouts = self.tensors.lock().take_all();
         drop(layouts);
     }
 
     /// Returns the layout of group 0 of a kernel with `count` tensors. All bindings are `read_write`: wgpu refuses a
     /// dispatch that binds one buffer both for reading and for writing, and all tensors of a segment share one buffer.
     pub(crate) fn tensors(&self, device: &CheckedDevice, count: usize) -> Result<wgpu::BindGroupLayout, DeviceError> {
-        if let Some(layout) = lock(&self.tensors).get(&count) {
+        if let Some(layout) = self.tensors.lock().get(&count) {
             return Ok(layout.clone());
         }
         let storage = wgpu::BufferBindingType::Storage { read_only: false };
         let entries: Vec<_> = (0u32..).take(count).map(|binding| entry(binding, storage, false)).collect();
         let layout = layout(device, "wgpu-pool tensors", &entries)?;
         // Another thread may have created the same layout meanwhile; either will do.
-        let replaced = lock(&self.tensors).insert(count, layout.clone());
+        let replaced = self.tensors.lock().insert(count, layout.clone());
         drop(replaced);
         Ok(layout)
     }
 
     /// Returns the layout of group 1 of a kernel with parameters.
     pub(crate) fn parameters(&self, device: &CheckedDevice) -> Result<wgpu::BindGroupLayout, DeviceError> {
-        if let Some(known) = &*lock(&self.parameters) {
+        if let Some(known) = &*self.parameters.lock() {
             return Ok(known.clone());
         }
         let made = layout(device, "wgpu-pool parameters", &[entry(0, wgpu::BufferBindingType::Uniform, true)])?;
-        Ok(lock(&self.parameters).get_or_insert(made).clone())
+        Ok(self.parameters.lock().get_or_insert(made).clone())
     }
 }
 

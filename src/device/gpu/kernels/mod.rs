@@ -23,14 +23,15 @@ pub(crate) use parameters::SLOT_BYTES;
 pub(crate) use program::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, Structure};
 
 use super::super::context::InContext;
-use super::{Gpu, adapter, lock};
+use super::{Gpu, adapter};
 use crate::device::CacheUse;
+use crate::device::lock::Lock;
 use crate::error::DeviceError;
 use bind_groups::Layouts;
 use program::Programs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use warm_up::WarmUps;
 
 /// A kernel that does nothing, to try a cache with.
@@ -70,7 +71,7 @@ pub(super) struct Kernels {
     programs: Programs,
     warm_ups: WarmUps,
     /// The driver's cache of compiled pipelines, if the application has one.
-    pipeline_cache: Mutex<Option<Arc<InContext<wgpu::PipelineCache>>>>,
+    pipeline_cache: Lock<Option<Arc<InContext<wgpu::PipelineCache>>>>,
 }
 
 impl Kernels {
@@ -92,7 +93,7 @@ impl Kernels {
             layouts: Layouts::default(),
             programs: Programs::default(),
             warm_ups: WarmUps::default(),
-            pipeline_cache: Mutex::new(None),
+            pipeline_cache: Lock::new(None),
         }
     }
 
@@ -208,7 +209,7 @@ impl Gpu {
             self.check()?;
             self.try_cache(cache)?;
         }
-        let previous = std::mem::replace(&mut *lock(&self.kernels.pipeline_cache), cache);
+        let previous = std::mem::replace(&mut *self.kernels.pipeline_cache.lock(), cache);
         drop(previous);
         Ok(())
     }

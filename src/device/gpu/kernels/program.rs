@@ -1,18 +1,19 @@
 //! Compiled kernels: a pipeline and the layout of its bindings.
 
 use super::super::super::context::InContext;
+use super::super::Gpu;
 use super::super::verdict::Verdict;
-use super::super::{Gpu, lock};
 use super::cache::Cache;
 use super::parameters::SLOT_BYTES;
 use crate::device::CacheUse;
+use crate::device::lock::{Lock, rank};
 use crate::error::DeviceError;
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 /// The declaration of a shader's parameters. On devices with immediates it is replaced by [`IMMEDIATE`].
 const UNIFORM: &str = "@group(1) @binding(0) var<uniform> params";
@@ -75,7 +76,7 @@ pub(crate) struct Program {
     pub(crate) parameter_bytes: u32,
     compiled: OnceLock<Compiled>,
     /// The parts that are compiled later. On GL, the context comes before this lock.
-    text: Mutex<Option<Text>>,
+    text: Lock<Option<Text>, rank::Compilation>,
 }
 
 /// The result of a compilation.
@@ -96,7 +97,7 @@ impl Program {
             tensors: descriptor.tensors,
             parameter_bytes: descriptor.parameter_bytes,
             compiled,
-            text: Mutex::new(text),
+            text: Lock::new(text),
         }
     }
 
@@ -192,26 +193,27 @@ const CAPACITY: usize = 512;
 /// drop it.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    own: Mutex<Cache<ProgramKey, Arc<Program>>>,
-    expressions: Mutex<Cache<ExpressionKey, Arc<Program>>>,
+    own: Lock<Cache<ProgramKey, Arc<Program>>>,
+    expressions: Lock<Cache<ExpressionKey, Arc<Program>>>,
 }
 
 impl Default for Programs {
     fn default() -> Self {
-        Self { own: Mutex::new(Cache::new(CAPACITY)), expressions: Mutex::new(Cache::new(CAPACITY)) }
+        Self { own: Lock::new(Cache::new(CAPACITY)), expressions: Lock::new(Cache::new(CAPACITY)) }
     }
 }
 
 impl Programs {
     /// Returns the usage of the caches.
     pub(crate) fn usage(&self) -> Vec<CacheUse> {
-        vec![lock(&self.own).usage("pipelines"), lock(&self.expressions).usage("pipelines of expressions")]
+        let own = self.own.lock().usage("pipelines");
+        vec![own, self.expressions.lock().usage("pipelines of expressions")]
     }
 
     /// Empties the caches.
     pub(crate) fn clear(&self) {
-        let own = lock(&self.own).take_all();
-        let expressions = lock(&self.expressions).take_all();
+        let own = self.own.lock().take_all();
+        let expressions = self.expressions.lock().take_all();
         // Dropped without a lock, because dropping frees the driver's compiled code.
         drop((own, expressions));
     }
@@ -220,15 +222,15 @@ impl Programs {
 /// Returns the program for a key; calls `build` if the cache has none. Two threads may compile the same program at the
 /// same time; one result is kept.
 fn cached<K: Hash + Eq>(
-    cache: &Mutex<Cache<K, Arc<Program>>>,
+    cache: &Lock<Cache<K, Arc<Program>>>,
     key: K,
     build: impl FnOnce() -> Result<Program, DeviceError>,
 ) -> Result<Arc<Program>, DeviceError> {
-    if let Some(program) = lock(cache).get(&key) {
+    if let Some(program) = cache.lock().get(&key) {
         return Ok(Arc::clone(program));
     }
     let program = Arc::new(build()?);
-    let evicted = lock(cache).insert(key, Arc::clone(&program));
+    let evicted = cache.lock().insert(key, Arc::clone(&program));
     drop(evicted);
     Ok(program)
 }
@@ -271,7 +273,7 @@ impl Gpu {
     /// As [`Gpu::program`], each time.
     pub(super) fn finish_program(&self, program: &Program) -> Result<(), DeviceError> {
         let _context = self.checked.context().lock();
-        let mut text = lock(&program.text);
+        let mut text = program.text.lock();
         if let Some(waiting) = &*text {
             self.check()?;
             let compiled = self.compile(&waiting.descriptor())?;
@@ -319,7 +321,7 @@ impl Gpu {
 
     /// Returns the program for a key if the cache has it and it is compiled.
     pub(crate) fn known_program(&self, key: ProgramKey) -> Option<Arc<Program>> {
-        let program = lock(&self.kernels.programs.own).get(&key).cloned()?;
+        let program = self.kernels.programs.own.lock().get(&key).cloned()?;
         program.compiled.get().is_some().then_some(program)
     }
 
@@ -375,7 +377,7 @@ impl Gpu {
             immediate_size: if passing == Passing::Immediates { descriptor.parameter_bytes } else { 0 },
         };
         let layout = self.checked.pipeline_layout(&layout)?;
-        let cache = lock(&self.kernels.pipeline_cache).clone();
+        let cache = self.kernels.pipeline_cache.lock().clone();
         let pipeline = wgpu::ComputePipelineDescriptor {
             label: Some(descriptor.label),
             layout: Some(&layout),

@@ -4,29 +4,30 @@
 //! list of the warm-up. At the end several threads compile the list. Other threads get compiled kernels only: the first one that
 //! looks up a kernel of the list compiles it.
 
-use super::super::{Gpu, lock};
+use super::super::Gpu;
 use super::bind_groups::{DUMMY_BYTES, dummies};
 use super::program::Program;
+use crate::device::lock::{Lock, log_unlocked};
 use crate::device::{Commands, Memory, Submit};
 use crate::error::DeviceError;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::ThreadId;
 
 /// The warm-ups in progress, each with its thread and the kernels that it has looked up.
 #[derive(Debug, Default)]
-pub(super) struct WarmUps(Mutex<Vec<(ThreadId, Vec<Arc<Program>>)>>);
+pub(super) struct WarmUps(Lock<Vec<(ThreadId, Vec<Arc<Program>>)>>);
 
 impl WarmUps {
     /// Whether the calling thread warms the device up.
     pub(super) fn is_of_this_thread(&self) -> bool {
         let thread = std::thread::current().id();
-        lock(&self.0).iter().any(|(of, _)| *of == thread)
+        self.0.lock().iter().any(|(of, _)| *of == thread)
     }
 
     /// Adds a kernel to the warm-up of the calling thread. Returns whether there is one.
     pub(super) fn add(&self, program: &Arc<Program>) -> bool {
         let thread = std::thread::current().id();
-        let mut running = lock(&self.0);
+        let mut running = self.0.lock();
         let Some((_, programs)) = running.iter_mut().find(|(of, _)| *of == thread) else { return false };
         if !programs.iter().any(|known| Arc::ptr_eq(known, program)) {
             programs.push(Arc::clone(program));
@@ -36,7 +37,7 @@ impl WarmUps {
 
     fn take(&self) -> Vec<Arc<Program>> {
         let thread = std::thread::current().id();
-        let mut running = lock(&self.0);
+        let mut running = self.0.lock();
         let place = running.iter().position(|(of, _)| *of == thread);
         place.map(|place| running.swap_remove(place).1).unwrap_or_default()
     }
@@ -67,7 +68,7 @@ impl WarmingUp<'_> {
         if self.gpu.is_software() {
             // The kernels are compiled in any case.
             if let Err(error) = run_empty(self.gpu, &programs) {
-                log::debug!("wgpu-pool: no empty dispatches of the kernels of a warm-up: {error}");
+                log_unlocked!(debug, "wgpu-pool: no empty dispatches of the kernels of a warm-up: {error}");
             }
         }
         Ok(programs.len() as u64)
@@ -82,7 +83,7 @@ impl Gpu {
 
     /// Starts a warm-up of the calling thread, which has none.
     pub(crate) fn begin_warm_up(&self) -> WarmingUp<'_> {
-        lock(&self.kernels.warm_ups.0).push((std::thread::current().id(), Vec::new()));
+        self.kernels.warm_ups.0.lock().push((std::thread::current().id(), Vec::new()));
         WarmingUp { gpu: self }
     }
 }
@@ -115,13 +116,13 @@ fn compile(gpu: &Gpu, programs: &[Arc<Program>]) -> Result<(), DeviceError> {
     const STACK_BYTES: usize = 8 << 20;
 
     let next = AtomicUsize::new(0);
-    let outcomes = Mutex::new(Vec::new());
+    let outcomes: Lock<_> = Lock::new(Vec::new());
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(program) = programs.get(number) else { return };
             if let Err(error) = gpu.finish_program(program) {
-                lock(&outcomes).push((number, error));
+                outcomes.lock().push((number, error));
             }
         }
     };
@@ -130,13 +131,13 @@ fn compile(gpu: &Gpu, programs: &[Arc<Program>]) -> Result<(), DeviceError> {
         for _ in 1..processors.min(programs.len()) {
             let builder = std::thread::Builder::new().name("wgpu-pool compiler".into()).stack_size(STACK_BYTES);
             if let Err(error) = builder.spawn_scoped(scope, work) {
-                log::debug!("wgpu-pool: no thread for compilation: {error}");
+                log_unlocked!(debug, "wgpu-pool: no thread for compilation: {error}");
                 break;
             }
         }
         work();
     });
-    let failed = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let failed = outcomes.into_inner();
     failed.into_iter().min_by_key(|&(number, _)| number).map_or(Ok(()), |(_, error)| Err(error))
 }
 

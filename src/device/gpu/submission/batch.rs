@@ -10,6 +10,7 @@ use super::health::Health;
 #[cfg(not(target_arch = "wasm32"))]
 use super::poller;
 use super::queue;
+use crate::device::lock::log_unlocked;
 use crate::error::DeviceError;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -114,7 +115,7 @@ impl queue::Driver for Handover {
         self.check_for_loss();
         if let Err(panic) = outcome {
             if self.health.is_lost() {
-                log::error!("wgpu-pool: submitting to a lost device panicked: {}", message_of(&*panic));
+                log_unlocked!(error, "wgpu-pool: submitting to a lost device panicked: {}", message_of(&*panic));
             } else {
                 resume_unwind(panic);
             }

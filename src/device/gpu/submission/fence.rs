@@ -1,16 +1,16 @@
 //! Counts finished batches and tracks when the driver frees destroyed segments.
 
 use super::super::super::Reclaimed;
-use super::super::lock;
+use crate::device::lock::Lock;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// Counts finished batches, like a Vulkan timeline semaphore. Shared with wgpu's callbacks.
 #[derive(Debug, Default)]
 pub(in super::super) struct Fence {
     /// The device has finished every batch up to this number.
     finished: AtomicU64,
-    destroyed: Mutex<Destroyed>,
+    destroyed: Lock<Destroyed>,
 }
 
 /// Destroyed segments that the driver has not freed yet.
@@ -41,25 +41,25 @@ impl Fence {
     }
 
     pub(super) fn queue_destruction(&self, bytes: u64) {
-        lock(&self.destroyed).queued += bytes;
+        self.destroyed.lock().queued += bytes;
     }
 
     pub(super) fn destroy(&self, bytes: u64, last_batch: u64) {
-        let mut destroyed = lock(&self.destroyed);
+        let mut destroyed = self.destroyed.lock();
         destroyed.queued -= bytes;
         destroyed.destroyed_segments.push((bytes, last_batch));
     }
 
     /// Returns whether a destroyed segment is not freed yet.
     pub(in super::super) fn has_destroyed(&self) -> bool {
-        let destroyed = lock(&self.destroyed);
+        let destroyed = self.destroyed.lock();
         destroyed.queued > 0 || !destroyed.destroyed_segments.is_empty()
     }
 
     /// Returns the bytes that were freed since the last call, and the bytes that are not freed yet.
     pub(in super::super) fn reclaim(&self) -> Reclaimed {
         let finished = self.finished();
-        let mut destroyed = lock(&self.destroyed);
+        let mut destroyed = self.destroyed.lock();
         let mut reclaimed = Reclaimed { freed: 0, pending: destroyed.queued };
         destroyed.destroyed_segments.retain(|&(bytes, last_batch)| {
             let is_back = last_batch <= finished;

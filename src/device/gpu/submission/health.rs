@@ -1,11 +1,11 @@
 //! The state of the device: working, faulty, or lost.
 
-use super::super::lock;
 use super::super::readback::Mapping;
 use super::super::verdict::Verdicts;
+use crate::device::lock::{Lock, log_unlocked};
 use crate::error::DeviceError;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// The first error in a batch of commands since the last call of [`Gpu::clear_fault`](crate::Gpu::clear_fault).
 ///
@@ -36,9 +36,9 @@ pub(in super::super) struct Health {
     /// The worst of the three states. The details are in `lost` and `faults`.
     state: AtomicU8,
     lost: OnceLock<String>,
-    faults: Mutex<Faults>,
+    faults: Lock<Faults>,
     /// Pending reads. Losing the device wakes them, because their map callbacks may never run.
-    awaited: Mutex<Vec<Weak<Mutex<Mapping>>>>,
+    awaited: Lock<Vec<Weak<Lock<Mapping>>>>,
     verdicts: Arc<Verdicts>,
 }
 
@@ -66,7 +66,7 @@ impl Health {
         if let Some(reason) = self.lost.get() {
             return Err(DeviceError::Lost { reason: reason.clone() });
         }
-        lock(&self.faults).current.as_ref().map_or(Ok(()), |fault| Err(fault.error.clone()))
+        self.faults.lock().current.as_ref().map_or(Ok(()), |fault| Err(fault.error.clone()))
     }
 
     /// Returns the loss of the device, if it is lost, in place of an error that the loss may have caused.
@@ -78,13 +78,13 @@ impl Health {
     pub(in super::super) fn mark_lost(&self, reason: impl FnOnce() -> String) {
         self.lost.get_or_init(reason);
         self.state.store(LOST, Ordering::Release);
-        let awaited = std::mem::take(&mut *lock(&self.awaited));
+        let awaited = std::mem::take(&mut *self.awaited.lock());
         awaited.iter().filter_map(Weak::upgrade).for_each(|mapping| Mapping::wake(&mapping));
     }
 
     /// Registers a pending read. Must be called before the read's future first checks whether the device is lost.
-    pub(in super::super) fn await_read(&self, mapping: &Arc<Mutex<Mapping>>) {
-        let mut awaited = lock(&self.awaited);
+    pub(in super::super) fn await_read(&self, mapping: &Arc<Lock<Mapping>>) {
+        let mut awaited = self.awaited.lock();
         awaited.retain(|mapping| mapping.strong_count() > 0);
         awaited.push(Arc::downgrade(mapping));
     }
@@ -95,8 +95,8 @@ impl Health {
         if self.is_lost() {
             return;
         }
-        log::error!("wgpu-pool: the device refused work: {error}");
-        let mut faults = lock(&self.faults);
+        log_unlocked!(error, "wgpu-pool: the device refused work: {error}");
+        let mut faults = self.faults.lock();
         faults.count += 1;
         if faults.current.is_none() {
             faults.current = Some(Fault { number: faults.count, error });
@@ -105,11 +105,11 @@ impl Health {
     }
 
     pub(in super::super) fn fault(&self) -> Option<Fault> {
-        lock(&self.faults).current.clone()
+        self.faults.lock().current.clone()
     }
 
     pub(in super::super) fn clear_fault(&self) -> Option<Fault> {
-        let mut faults = lock(&self.faults);
+        let mut faults = self.faults.lock();
         // A lost device stays lost.
         let _ = self.state.compare_exchange(FAULTY, WORKING, Ordering::AcqRel, Ordering::Acquire);
         faults.current.take()

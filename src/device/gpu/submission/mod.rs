@@ -66,18 +66,17 @@ use super::super::Reclaimed;
 use super::super::context::ContextGuard;
 #[cfg(not(target_arch = "wasm32"))]
 use super::super::teardown;
+use super::GpuSegment;
 use super::checked::CheckedDevice;
 use super::recorder::Recorder;
-#[cfg(not(target_arch = "wasm32"))]
-use super::try_lock;
-use super::{GpuSegment, lock};
+use crate::device::lock::{Guard, Lock, log_unlocked, rank};
 use crate::device::sync;
 #[cfg(target_arch = "wasm32")]
 use crate::error::DeviceError;
 use batch::{Destruction, Handover};
 use queue::Queue;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The age at which an open batch is submitted, so that slow recording does not starve the device. A submission costs
@@ -100,7 +99,7 @@ const MAX_RECORDED: usize = 8;
 /// Owns everything between the recorder and wgpu's queue. Shared with the pool's threads.
 #[derive(Debug)]
 pub(super) struct Submission {
-    recorder: Mutex<Recorder>,
+    recorder: Lock<Recorder, rank::Recorder>,
     queue: Queue<Handover>,
     handover: Arc<Handover>,
     /// Whether calling threads hand items over, without a submission thread. Browsers have no threads. On GL, buffer
@@ -122,7 +121,7 @@ pub(super) struct Submission {
 #[derive(Debug)]
 pub(super) struct RecorderGuard<'a> {
     // Dropped in this order.
-    recorder: MutexGuard<'a, Recorder>,
+    recorder: Guard<'a, Recorder, rank::Recorder>,
     _context: ContextGuard<'a>,
 }
 
@@ -156,7 +155,7 @@ impl Submission {
         let health = Arc::default();
         let checked = CheckedDevice::new(device, Arc::clone(&health), info);
         Self {
-            recorder: Mutex::new(Recorder::new(is_inline)),
+            recorder: Lock::new(Recorder::new(is_inline)),
             queue: Queue::new(),
             handover: Arc::new(Handover { checked, queue, health, fence: Arc::default() }),
             is_inline,
@@ -174,7 +173,7 @@ impl Submission {
     /// Locks the recorder. Waits for the thread that is recording, which holds the lock for one operation.
     pub(super) fn recorder(&self) -> RecorderGuard<'_> {
         let context = self.checked().context().lock();
-        RecorderGuard { recorder: lock(&self.recorder), _context: context }
+        RecorderGuard { recorder: self.recorder.lock(), _context: context }
     }
 
     /// Hands over every item up to `item`.
@@ -229,7 +228,7 @@ impl Submission {
         let messages = recorder.take_messages();
         drop(recorder);
         for message in messages {
-            log::debug!("wgpu-pool: {message}");
+            log_unlocked!(debug, "wgpu-pool: {message}");
         }
         newest
     }
@@ -329,7 +328,10 @@ impl Submission {
         if self.queue.start() {
             let this = Arc::clone(self);
             if let Err(error) = self.threads.spawn("wgpu-pool submission", move || this.serve()) {
-                log::warn!("wgpu-pool: cannot spawn the submission thread, so calling threads submit: {error}");
+                log_unlocked!(
+                    warn,
+                    "wgpu-pool: cannot spawn the submission thread, so calling threads submit: {error}"
+                );
                 self.queue.refuse();
                 return false;
             }
@@ -345,7 +347,7 @@ impl Submission {
         let tick = || {
             // A recording thread may hold the lock for as long as a large upload takes. Requested items must not wait
             // for that.
-            let Some(mut recorder) = try_lock(&self.recorder) else { return Some(DUE_AGE) };
+            let Some(mut recorder) = self.recorder.try_lock() else { return Some(DUE_AGE) };
             let (has_closed, pause) = recorder.close_if_old(self);
             drop(recorder);
             if has_closed {
@@ -356,7 +358,7 @@ impl Submission {
         let serve = || self.queue.serve(&self.handover, tick);
         while let Err(panic) = catch_unwind(AssertUnwindSafe(serve)) {
             let message = batch::message_of(&*panic);
-            log::error!("wgpu-pool: a callback panicked on the submission thread: {message}");
+            log_unlocked!(error, "wgpu-pool: a callback panicked on the submission thread: {message}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! read is pending. Browsers poll by themselves and have no threads.
 
 use super::batch::message_of;
-use super::sync::{Mutex, lock, sleep, yield_now};
+use super::sync::{ServiceMutex, lock, sleep, yield_now};
 use super::threads::Threads;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Backoff {
 /// Polls the device while a read is pending. The thread starts with the first pending read and ends after the last.
 #[derive(Debug, Default)]
 pub(super) struct Poller {
-    state: Arc<Mutex<State>>,
+    state: Arc<ServiceMutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ struct State {
 
 /// Keeps the poller thread polling until dropped.
 #[derive(Debug)]
-pub(crate) struct Polled(Arc<Mutex<State>>);
+pub(crate) struct Polled(Arc<ServiceMutex<State>>);
 
 impl Drop for Polled {
     fn drop(&mut self) {
@@ -102,7 +102,7 @@ impl Poller {
 }
 
 /// The main loop of the poller thread: polls until no read is pending, or the device is lost.
-fn poll_while_awaited(device: &impl Device, state: &Mutex<State>) {
+fn poll_while_awaited(device: &impl Device, state: &ServiceMutex<State>) {
     let mut pause = Backoff::default();
     loop {
         {

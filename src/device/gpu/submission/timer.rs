@@ -3,7 +3,7 @@
 //! The thread starts with the first call and ends with the pool. At most one call is pending.
 
 use super::batch::message_of;
-use super::sync::{Condvar, Instant, Mutex, lock, wait, wait_while};
+use super::sync::{Condvar, Instant, ServiceMutex, lock, wait, wait_while};
 use super::threads::{JOIN_TIMEOUT, Threads};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +31,7 @@ struct State {
 
 #[derive(Default)]
 pub(super) struct Timer {
-    state: Mutex<State>,
+    state: ServiceMutex<State>,
     changed: Condvar,
 }
 
