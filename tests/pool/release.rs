@@ -1,8 +1,9 @@
 //! Release of unneeded memory after a period.
 
-use crate::common::{Outcome, watchdog};
+use crate::common::{Outcome, sleep, watchdog};
 use crate::subjects::{Adapter, SEGMENT, Subject, options, over_every_memory};
-use std::time::{Duration, Instant};
+use quanta::Instant;
+use std::time::Duration;
 use wgpu_pool::error::Number;
 use wgpu_pool::{AccountingMemory, Memory, OptionsError, Pool, PoolOptions, Storage};
 
@@ -14,7 +15,7 @@ fn wait_until<M: Memory>(pool: &Pool<M>, what: &str, done: impl Fn(&Pool<M>) -> 
     let begun = Instant::now();
     while !done(pool) {
         assert!(begun.elapsed() < watchdog::DEADLOCK, "{what}: {:?}", pool.stats());
-        std::thread::sleep(PERIOD / 4);
+        sleep(PERIOD / 4);
         if begun.elapsed() > 2 * PERIOD {
             pool.submit().expect("the device works");
         }
@@ -130,7 +131,7 @@ fn a_loop_whose_iterations_are_alike_creates_no_segment_again() -> Outcome {
 fn without_the_option_memory_stays_reserved() -> Outcome {
     let pool = Pool::new(AccountingMemory::new(), options())?;
     drop(pool.allocate(10 * SEGMENT)?);
-    std::thread::sleep(3 * PERIOD);
+    sleep(3 * PERIOD);
     pool.submit()?;
     assert!(reserved(&pool) >= 10 * SEGMENT);
     Ok(())

@@ -167,18 +167,6 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "the standard library has no clock and no sleep there",
-        &[
-            "pool::release::*::a_need_that_falls_keeps_what_is_still_needed_and_a_margin",
-            "pool::release::*::idle_memory_is_released_without_a_call",
-            "pool::release::*::pinned_blocks_stay_where_they_are",
-            "pool::release::*::sparse_segments_are_emptied_and_no_byte_is_lost",
-            "pool::release::a_loop_whose_iterations_are_alike_creates_no_segment_again",
-            "pool::release::without_the_option_memory_stays_reserved",
-            "pool::program::a_program_that_fails_is_cut_down_to_the_steps_that_matter",
-        ],
-    ),
-    (
         "launches so far ahead of the device are refused (`DeviceError::Backlog`): nothing can wait there",
         &[
             "adapter::order::a_chain_longer_than_a_batch_is_in_order",

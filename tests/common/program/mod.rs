@@ -11,9 +11,10 @@ pub(crate) use world::{Abilities, World};
 
 use crate::common::Outcome;
 use crate::common::random::Random;
+use quanta::Instant;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wgpu_pool::Memory;
 
 /// A step of a program.
