@@ -1,6 +1,8 @@
 //! Work in a browser that nothing refuses: limits on what runs ahead, waiting, memory of the page, the end of the device.
 
 use crate::common::{Outcome, pause, pool, pool_with};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use wasm_bindgen_test::wasm_bindgen_test;
 use wgpu_pool::{
     AllocateError, CacheUse, DType, DeviceError, Kernel, KernelError, Pool, PoolOptions, Tensor, TensorError,
@@ -168,6 +170,43 @@ async fn a_copy_within_a_segment_needs_no_second_attempt() -> Outcome {
     Ok(())
 }
 
+#[wasm_bindgen_test]
+async fn an_upload_of_half_a_gibibyte_arrives() -> Outcome {
+    let pool = pool().await;
+    let bytes = 512_usize << 20;
+    let mut data = vec![0_u8; bytes];
+    data[bytes / 2..][..4].copy_from_slice(b"half");
+    data[bytes - 4..].copy_from_slice(b"last");
+    let storage = pool.allocate_accepted(bytes as u64).await?;
+    storage.write(0, &data)?;
+    drop(data);
+    assert_eq!(storage.read(bytes as u64 / 2, 4).await?, b"half");
+    assert_eq!(storage.read(bytes as u64 - 6, 6).await?, b"\0\0last");
+    Ok(())
+}
+
+/// Polls a future once, with a waker that does nothing.
+fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[wasm_bindgen_test]
+async fn tensors_outlive_the_handle_of_their_pool_and_dropped_reads_take_nothing_with_them() -> Outcome {
+    let pool = pool().await;
+    let x = Tensor::full(&pool, [1000], 4.0_f32)?;
+    drop(pool);
+    let y = x.add(1.0_f32)?;
+    drop(x);
+    drop(y.read::<f32>());
+    let mut begun = Box::pin(y.read::<f32>());
+    assert!(poll_once(&mut begun).is_pending());
+    drop(begun);
+    let (first, second) = (y.read::<f32>(), y.read::<f32>());
+    let last = second.await?;
+    assert_eq!((first.await?, last), (vec![5.0; 1000], vec![5.0; 1000]));
+    Ok(())
+}
+
 fn kernel_of_two(pool: &Pool) -> Result<Kernel, KernelError> {
     pool.kernel(
         "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
@@ -233,6 +272,18 @@ async fn every_error_after_the_loss_of_the_device_says_so() -> Outcome {
     assert!(matches!(pool.reserve(1 << 20).await, Err(AllocateError::Device(DeviceError::Lost { .. }))));
     drop(x);
     pool.trim();
+    Ok(())
+}
+
+#[wasm_bindgen_test]
+async fn a_read_that_is_pending_when_the_device_is_lost_ends() -> Outcome {
+    let pool = pool().await;
+    let x = Tensor::full(&pool, [1000], 4.0_f32)?;
+    let mut reading = Box::pin(x.read::<f32>());
+    assert!(poll_once(&mut reading).is_pending());
+    pool.memory().device().destroy();
+    let error = reading.await.expect_err("the device is lost");
+    assert!(error.to_string().starts_with("the device is lost: "), "{error}");
     Ok(())
 }
 
