@@ -2,7 +2,11 @@
 //!
 //! It shows that the crate's calls, paths and threads work as a Windows program. It shows nothing about a driver of Windows: Wine
 //! passes Vulkan's functions through to the driver of this machine.
+//!
+//! With `WGPU_POOL_D3DCOMPILER=FILE` the suites run on Wine's DX12, by Microsoft's shader compiler in that file, which is not free and
+//! therefore neither part of the project nor of its continuous integration.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,10 +23,19 @@ const PROGRAMS: [&str; 3] = ["wine", COMPILER, "xvfb-run"];
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 /// A library that the standard library needs, and Wine before version 9 does not have. Wine finds its own first.
 const LIBRARY: &str = "bcryptprimitives.dll";
+/// The variable with the path of Microsoft's shader compiler, and the name by which programs load it from their own folder.
+const D3DCOMPILER: (&str, &str) = ("WGPU_POOL_D3DCOMPILER", "d3dcompiler_47.dll");
 /// Tests that do not run under Wine: loom's coroutines unwind stacks that Wine does not know. Their models are of no platform.
 const SKIPPED: &str = "pool::references::tests";
 /// The suites, the slow one last.
 const SUITES: [&str; 4] = ["--lib", "--test pool", "--test adapter", "--test ops"];
+
+/// The graphics API of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Api {
+    Vulkan,
+    Dx12,
+}
 
 /// Ensures that the tools are there, then runs the suites; without `ops` if the run is short.
 pub(crate) fn run(run: &mut Run, is_short: bool) -> Result<(), String> {
@@ -37,7 +50,21 @@ pub(crate) fn run(run: &mut Run, is_short: bool) -> Result<(), String> {
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     run.step(&library(&source, &folder.join(LIBRARY)))?;
     run.step(&build(is_short))?;
-    run.step(&suites(is_short, &folder))
+    let mut api = Api::Vulkan;
+    if let Some(compiler) = env::var_os(D3DCOMPILER.0) {
+        let programs = run.target().join(TARGET).join("debug").join("deps");
+        run.task("shader compiler", || add_compiler(Path::new(&compiler), &programs))?;
+        api = Api::Dx12;
+    }
+    run.step(&suites(is_short, &folder, api))
+}
+
+/// Copies Microsoft's shader compiler into the folder of the programs, where Wine looks for it first.
+fn add_compiler(compiler: &Path, programs: &Path) -> Result<String, String> {
+    fs::copy(compiler, programs.join(D3DCOMPILER.1)).map_err(|error| {
+        format!("{}: {error}; {} is the path of {}", compiler.display(), D3DCOMPILER.0, D3DCOMPILER.1)
+    })?;
+    Ok(compiler.display().to_string())
 }
 
 fn library(source: &Path, library: &Path) -> Step {
@@ -76,19 +103,23 @@ fn build(is_short: bool) -> Step {
 }
 
 /// Runs the suites on one display: Wine's processes outlive a test program.
-fn suites(is_short: bool, folder: &Path) -> Step {
+fn suites(is_short: bool, folder: &Path, api: Api) -> Step {
     let arguments = format!("-a cargo {} --no-fail-fast -- --skip {SKIPPED}", arguments(is_short));
     let prefix: PathBuf = folder.join("prefix");
+    // Without `mscoree` and `mshtml` Wine asks in a window whether to fetch .NET and a browser. Its own shader compiler does not
+    // compile naga's shaders, and its GL has the limits of the display.
+    let (backend, libraries) = match api {
+        Api::Vulkan => ("vulkan", "mscoree=;mshtml="),
+        Api::Dx12 => ("dx12", "mscoree=;mshtml=;d3dcompiler_47=n"),
+    };
     Step::program("suites under Wine", "xvfb-run", &arguments)
         .variable("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
-        // Wine's own DX12 does not compile naga's shaders, and its GL has the limits of the display.
-        .variable("WGPU_BACKEND", "vulkan")
+        .variable("WGPU_BACKEND", backend)
         .variable("WGPU_POOL_REQUIRE_ADAPTER", "1")
         .variable("WINEPREFIX", &prefix.display().to_string())
         .variable("WINEPATH", &folder.display().to_string())
         .variable("WINEDEBUG", "-all")
-        // Else Wine asks in a window whether to fetch .NET and a browser.
-        .variable("WINEDLLOVERRIDES", "mscoree=;mshtml=")
+        .variable("WINEDLLOVERRIDES", libraries)
 }
 
 #[cfg(test)]
@@ -97,15 +128,25 @@ mod tests {
 
     #[test]
     fn the_suites_run_as_windows_programs_with_an_adapter_required() {
-        let line = suites(false, Path::new("wine")).to_string();
+        let line = suites(false, Path::new("wine"), Api::Vulkan).to_string();
         assert!(line.contains("_RUNNER=wine WGPU_BACKEND=vulkan WGPU_POOL_REQUIRE_ADAPTER=1 "), "{line}");
         assert!(line.contains(" WINEPREFIX=wine/prefix WINEPATH=wine "), "{line}");
         let command = "xvfb-run -a cargo test --package wgpu-pool --all-features --target x86_64-pc-windows-gnu \
                        --lib --test pool --test adapter --test ops --no-fail-fast -- --skip pool::references::tests";
         assert!(line.ends_with(command), "{line}");
-        let short = suites(true, Path::new("wine")).to_string();
+        let short = suites(true, Path::new("wine"), Api::Vulkan).to_string();
         assert!(short.contains("--test adapter --no-fail-fast"), "{short}");
         assert!(build(true).to_string().ends_with("--test adapter --no-run"));
+    }
+
+    #[test]
+    fn on_dx12_the_suites_load_the_shader_compiler_from_their_own_folder() {
+        let line = suites(false, Path::new("wine"), Api::Dx12).to_string();
+        assert!(line.contains(" WGPU_BACKEND=dx12 "), "{line}");
+        assert!(line.contains(" WINEDLLOVERRIDES=mscoree=;mshtml=;d3dcompiler_47=n "), "{line}");
+        let refused = add_compiler(Path::new("no/such.dll"), &env::temp_dir()).expect_err("there is no such file");
+        assert!(refused.starts_with("no/such.dll: "), "{refused}");
+        assert!(refused.ends_with("WGPU_POOL_D3DCOMPILER is the path of d3dcompiler_47.dll"), "{refused}");
     }
 
     #[test]
