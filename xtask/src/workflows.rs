@@ -4,17 +4,24 @@ use std::{fs, path::Path};
 
 use crate::{Command, Target};
 
-/// Each line of the workflows, with the name of its file.
-fn lines() -> Vec<(String, String)> {
+/// The names and texts of the workflows.
+fn files() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows");
-    let mut lines = Vec::new();
+    let mut files = Vec::new();
     for file in fs::read_dir(folder).expect("there are workflows") {
         let path = file.expect("a file of the checkout").path();
         let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path).expect("workflows are text");
-        lines.extend(text.lines().map(|line| (name.clone(), line.trim().to_string())));
+        files.push((name, fs::read_to_string(&path).expect("workflows are text")));
     }
-    lines
+    files
+}
+
+/// Each line of the workflows, with the name of its file.
+fn lines() -> Vec<(String, String)> {
+    let lines = |(name, text): (String, String)| {
+        text.lines().map(|line| (name.clone(), line.trim().to_string())).collect::<Vec<_>>()
+    };
+    files().into_iter().flat_map(lines).collect()
 }
 
 /// Returns the text after `key:` in a line of a step.
@@ -34,6 +41,30 @@ fn every_action_is_pinned_by_its_commit_and_names_the_version() {
         pinned += 1;
     }
     assert!(pinned > 0, "no workflow uses an action");
+}
+
+/// Returns what a workflow has beyond the right to read: other permissions, or credentials that a checkout keeps.
+fn excess(text: &str) -> Option<&'static str> {
+    if text.matches("permissions:").count() != 1 || !text.contains("\npermissions:\n  contents: read\n\n") {
+        return Some("permissions other than `contents: read` for all jobs");
+    }
+    let mut checkouts = text.split("uses: actions/checkout@").skip(1).map(|rest| rest.lines().nth(1));
+    let keeps = checkouts.any(|next| next.is_none_or(|line| line.trim() != "with: { persist-credentials: false }"));
+    keeps.then_some("a checkout that keeps its credentials")
+}
+
+#[test]
+fn workflows_may_read_alone_and_keep_no_credentials() {
+    for (file, text) in files() {
+        assert_eq!(excess(&text), None, "{file}");
+        for (right, wrong) in [
+            ("contents: read", "contents: write"),
+            ("persist-credentials: false", "persist-credentials: true"),
+            ("    steps:", "    permissions: write-all\n    steps:"),
+        ] {
+            assert!(excess(&text.replacen(right, wrong, 1)).is_some(), "{file}: {wrong} is not noticed");
+        }
+    }
 }
 
 #[test]
