@@ -17,7 +17,7 @@ const LEAK = 16;
 const REVOKED = 60000;
 const NAMES = ["background", "circle", "box", "line"];
 
-const page = { calls: 0, step: 0, steps: 1, overlap: 0, running: true, looping: false, map: null, reserved: 0, mapped: 0, pictures: null, validated: -Infinity, validation: 0, spoken: -Infinity, seed: 1 };
+const page = { calls: 0, step: 0, steps: 1, overlap: 0, running: true, looping: false, map: null, counted: "", mapped: "", pictures: null, validated: -Infinity, validation: 0, spoken: -Infinity, seed: 1 };
 const plots = {
   loss: new Plot(byId("loss-plot"), "Loss", ["--accent"], (value) => value.toFixed(3)),
   overlap: new Plot(byId("overlap-plot"), "Intersection over union", ["--accent"], (value) => value.toFixed(3), 1),
@@ -61,7 +61,7 @@ function missing(text) {
 
 function showMemory(demo) {
   const memory = demo.memory();
-  page.reserved = memory.reserved;
+  page.counted = `${memory.reserved} bytes in ${memory.segments} segments`;
   byId("allocated").textContent = bytes(memory.allocated);
   byId("reserved").textContent = bytes(memory.reserved);
   byId("reserved").dataset.bytes = String(memory.reserved);
@@ -74,8 +74,9 @@ function showMemory(demo) {
   plots.memory.draw();
 }
 
+// Shows the snapshot of the moment that `showMemory` has counted.
 function showSnapshot(demo) {
-  page.mapped = page.reserved;
+  page.mapped = page.counted;
   const model = new Model(JSON.parse(demo.snapshot()));
   if (page.map) {
     page.map.replace(model);
@@ -174,6 +175,8 @@ async function validate(demo) {
   byId("overlap").textContent = overlap.toFixed(3);
   plots.overlap.add(page.step, [overlap]);
   plots.overlap.draw();
+  // The validation has changed both.
+  showMemory(demo);
   showSnapshot(demo);
   showState();
   page.validation = performance.now() - page.validated;
@@ -188,7 +191,7 @@ async function frame(demo) {
   progress.free();
   showMemory(demo);
   // So that the map has the segments that the totals count.
-  if (page.reserved !== page.mapped) showSnapshot(demo);
+  if (page.counted !== page.mapped) showSnapshot(demo);
   if (performance.now() - page.validated > Math.max(PAUSE, SHARE * page.validation)) await validate(demo);
 }
 
@@ -224,10 +227,7 @@ async function restart() {
   byId("loss").textContent = "";
   plots.loss.draw();
   // Also while the training is paused, which then draws nothing.
-  await inTurn(async (demo) => {
-    await validate(demo);
-    showMemory(demo);
-  });
+  await inTurn(validate);
 }
 
 async function act(name, ...values) {

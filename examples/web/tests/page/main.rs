@@ -157,6 +157,7 @@ fn the_page_trains_and_shows_and_frees_the_pools_memory() -> Outcome {
     // The training has an effect that the plots, the bar and the pictures show.
     until(&browser, "20 steps", 100, STEPS, |steps| steps.as_u64() >= Some(20));
     assert!(number(&browser, "#loss")? < first, "{first}");
+    memory::the_map_follows_the_totals(&browser);
     let right = "Number(document.getElementById('pictures').dataset.right)";
     until(&browser, "pictures that are mostly right", 200, right, |right| right.as_f64() > Some(0.5));
     // The bar shows the overlap as a part of the wanted one.

@@ -93,6 +93,17 @@ fn leaks_and_trims(browser: &Browser) -> Outcome {
     Ok(())
 }
 
+/// While the page trains and validates, which changes the segments, the map has as many of them as the totals count.
+pub(crate) fn the_map_follows_the_totals(browser: &Browser) {
+    let begin = value(browser, STEPS)[0].as_u64().unwrap_or_default();
+    let shown = format!("[{}, {MAP}, {STEPS}]", text_of("segments"));
+    until(browser, "20 further steps", 100, &shown, |shown| {
+        let [segments, map] = [0, 1].map(|place| shown[place].as_str().unwrap_or_default());
+        assert!(map.starts_with(&format!("Map: {segments} segments")), "{segments} segments are counted. {map}");
+        shown[2].as_u64() >= Some(begin + 20)
+    });
+}
+
 /// The description of the map, as an expression.
 pub(crate) const MAP: &str = "document.querySelector('#maps canvas').getAttribute('aria-label')";
 
