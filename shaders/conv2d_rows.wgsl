@@ -37,7 +37,7 @@ alias Vec4 = vec4<Number>;
 // done once.
 var<workgroup> staged: array<array<Vec4, TAPS * 2u>, CHANNELS>;
 
-// What lib/convolution.wgsl needs of lib/channels.wgsl, whose loads are of single elements. A unit is a channel.
+// The parts of lib/channels.wgsl that lib/convolution.wgsl needs; the loads of that file are of single elements. A unit is a channel.
 struct Unit {
     channel: u32,
     tap: vec2<u32>,

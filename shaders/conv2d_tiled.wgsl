@@ -26,7 +26,7 @@ const INVOCATIONS: u32 = OUTPUTS * WINDOWS / 64u;
 const LEFT_HALF: u32 = OUTPUTS / 8u;
 const RIGHT_HALF: u32 = WINDOWS / 8u;
 const ACROSS: u32 = RIGHT_HALF / 8u;
-// What each invocation stages: packs of the image, and vec4s of the weights.
+// The loads of each invocation into workgroup memory: packs of the image, and vec4s of the weights.
 const PACKS: u32 = SLICE * WINDOWS / PACK / INVOCATIONS;
 const VECTORS: u32 = SLICE * OUTPUTS / 4u;
 const UNITS: u32 = SLICE / PACK;

@@ -56,7 +56,7 @@ fn stage(at: u32, sum: Vec4) {
     sums_of_all[at + 3u] = sum.w;
 }
 
-// Where a workgroup's sums go: the element of output 0 of all groups, the first output of the group, and the line of the invocation.
+// The destination of a workgroup's sums: the element of output 0 of all groups, the first output of the group, and the line of the invocation.
 struct Target {
     at: u32,
     first_output: u32,

@@ -59,7 +59,7 @@ fn stage(at: u32, sum: Vec3) {
     sums_of_all[at + 2u] = sum.z;
 }
 
-// Where the sums of an invocation's channel and eight outputs go: the element of output 0 of the group, and the first output.
+// The destination of the sums of an invocation's channel and eight outputs: the element of output 0 of the group, and the first output.
 struct Target {
     at: u32,
     first_output: u32,

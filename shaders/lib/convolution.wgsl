@@ -64,7 +64,7 @@ struct Params {
 
 const IN_PARTS: bool = false;
 
-// What a workgroup computes: a tile of windows of one phase and a tile of outputs of one group, summed over one part of the K
+// The results of a workgroup: a tile of windows of one phase and a tile of outputs of one group, summed over one part of the K
 // dimension.
 struct Tile {
     part: u32,
@@ -174,7 +174,7 @@ fn source_of(number: u32, group: u32, phase: Phase) -> Source {
     return Source(phase.corner + window.yz * params.stride, start);
 }
 
-// Where a window's sums go: the element of output 0 of all groups. Each part has an output of its own.
+// The destination of a window's sums: the element of output 0 of all groups. Each part has an output of its own.
 struct Target {
     at: u32,
     exists: bool,

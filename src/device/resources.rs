@@ -1,4 +1,4 @@
-//! What a device has apart from segments: host memory, caches, a timer, and figures for reports.
+//! The resources of a device apart from segments: host memory, caches, a timer, and figures for reports.
 
 use super::Memory;
 use super::context::ContextGuard;
@@ -129,7 +129,7 @@ pub trait DeviceResources: WasmNotSendSync + fmt::Debug + 'static {
         false
     }
 
-    /// Where one thread at a time can use the memory (GL), waits for the others, and excludes them until the guard is
+    /// On a memory that one thread at a time can use (GL), waits for the others, and excludes them until the guard is
     /// dropped. Called before a lock is acquired that is held during calls of the memory, because callbacks of the
     /// application run with the others excluded and may need that lock.
     #[doc(hidden)]

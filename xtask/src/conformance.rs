@@ -12,7 +12,7 @@ use std::{
 
 use crate::step::{Run, Step};
 
-/// Where everything is that this command makes.
+/// The folder of all files that this command makes.
 const FOLDER: &str = "target/conformance";
 /// The page with the counts.
 const PAGE: &str = "docs/CONFORMANCE.md";

@@ -89,7 +89,7 @@ struct Arguments {
     short: bool,
 }
 
-/// Where the tests run.
+/// The platform on which the tests run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Target {
     #[default]

@@ -1,4 +1,4 @@
-//! What keeps destructions of devices apart from calls of the driver and from the ends of threads. `tests/teardown_model.rs` runs this
+//! The gate that keeps destructions of devices apart from calls of the driver and from the ends of threads. `tests/teardown_model.rs` runs this
 //! file with the locks, threads and clock of a model checker.
 
 use super::sync::{Condvar, Instant, Mutex, MutexGuard, lock, thread_local, wait, wait_while};
@@ -166,7 +166,7 @@ impl Gate {
     /// Notes the end of the calling thread. Waits for a destruction, and on a thread of the application for the drop of a memory on
     /// another thread; at most the longest wait.
     pub(super) fn end_thread(&self) {
-        // Where thread-local values are gone by now, the thread does not wait.
+        // A thread whose thread-local values are already destroyed does not wait.
         let own = || OWN_DROPS.try_with(Cell::get).unwrap_or(usize::MAX);
         let drops = if IS_OF_POOL.try_with(Cell::get).unwrap_or(true) { usize::MAX } else { own() };
         let blocks = |state: &mut State| state.destructions > 0 || state.drops > drops;

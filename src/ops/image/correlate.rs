@@ -183,7 +183,7 @@ impl Correlation {
     }
 
     pub(super) fn phases(&self) -> [usize; 2] {
-        // Where there is one window only, no stride matters.
+        // The stride of a single window has no effect.
         [0, 1].map(|axis| if self.is_gradient && self.size[axis] != 1 { self.window.stride[axis] } else { 1 })
     }
 

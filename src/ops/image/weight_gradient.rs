@@ -141,7 +141,7 @@ impl Convolution {
             number(arithmetic::padded_size(planes.size[axis], window.padding[axis]).unwrap_or(usize::MAX))?;
             number(window.extent(axis).unwrap_or(usize::MAX))?;
         }
-        // Where there is one window only, no stride matters, nor a dilation where there is one tap.
+        // The stride of a single window and the dilation of a single tap have no effect.
         let stride = [0, 1].map(|axis| if out[axis] == 1 { 1 } else { window.stride[axis] });
         let dilation = [0, 1].map(|axis| if window.kernel[axis] == 1 { 1 } else { window.dilation[axis] });
         // The parts of a sum of f16 are not rounded.

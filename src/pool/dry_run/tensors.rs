@@ -1,4 +1,4 @@
-//! What tensors tell a dry run.
+//! The calls of tensors that a dry run registers.
 
 use super::super::{Inner, Pool, Storage};
 use super::Shadow;

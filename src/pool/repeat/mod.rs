@@ -6,9 +6,9 @@
 //! [`StepPlan`] assigns a location in the arena to each block that ends within the run (`crate::plan`).
 //!
 //! A later run compares each request with the next one of the plan. If the sizes are equal, the block is allocated at its planned location: no
-//! search and no growth. The plan lists blocks that had these bytes before in the same run; the run checks that these are free. That is all as
-//! long as the run has followed its plan in its order. As soon as it has not, it compares with all blocks in the arena (`live.rs`), so a
-//! location that is in use is never given away, whatever the program does.
+//! search and no growth. The plan lists blocks that had these bytes before in the same run; the run checks that these are free. Nothing else is
+//! compared as long as the run has followed its plan in its order. After a deviation it compares with all blocks in the arena (`live.rs`), so
+//! a location in use is never assigned twice, whatever the program does.
 //!
 //! # Planned blocks are blocks
 //! The arena consists of [planned segments](crate::heap) of the heap. A planned block has a [`BlockId`](crate::heap::BlockId) as every other, so

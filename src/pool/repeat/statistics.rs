@@ -1,4 +1,4 @@
-//! What the runs of a loop did.
+//! The statistics of a loop: its runs, plans, deviations and refusals.
 
 use crate::error::{Bytes, RepeatError, Site};
 use std::fmt;
