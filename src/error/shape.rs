@@ -6,7 +6,8 @@ use std::fmt;
 /// An argument of an operation, as named in errors: `weight`, `2nd operand`, `gradient of the 1st parameter`.
 ///
 /// The tensor whose method was called is `input` of operations that PyTorch has as functions with that parameter, `gradient` of the
-/// functions that compute gradients, and `tensor` otherwise. Indices count from 0, and are displayed from 1.
+/// functions that compute gradients, `1st operand` of elementwise operations, `output` of elementwise operations in place, and `tensor`
+/// otherwise. Indices count from 0, and are displayed from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Argument {

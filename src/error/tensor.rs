@@ -21,15 +21,19 @@ pub enum TensorError {
         /// The shape that the operation requires; boxed, so that the enum stays small.
         required: Box<ShapeRequirement>,
     },
-    /// Two dtypes do not match.
-    #[error("{operation}: dtypes {left} and {right} do not match")]
+    /// The dtypes of two arguments do not match.
+    #[error("{operation}: the {argument} has dtype {dtype}, and the {by} {by_dtype}: convert one with `to`")]
     DType {
         /// The operation.
         operation: &'static str,
-        /// The left dtype, or the given dtype.
-        left: &'static str,
-        /// The right dtype, or the required dtype.
-        right: &'static str,
+        /// The argument; `result` if an operation in place would give a dtype that its output does not have.
+        argument: Argument,
+        /// Its dtype.
+        dtype: &'static str,
+        /// The other argument.
+        by: Argument,
+        /// The dtype of the other argument.
+        by_dtype: &'static str,
     },
     /// A tensor of indices or classes has another dtype than the operation takes.
     #[error("{operation}: the {argument} has dtype {dtype}, and {wanted} is needed: convert with `to`")]
@@ -44,10 +48,12 @@ pub enum TensorError {
         wanted: &'static str,
     },
     /// An integer is beyond the range of the dtype to which it is converted.
-    #[error("{operation}: {value} is beyond the range of {dtype}")]
+    #[error("{operation}: the {argument} {value} is beyond the range of {dtype}")]
     Scalar {
         /// The operation.
         operation: &'static str,
+        /// The argument.
+        argument: Argument,
         /// The integer.
         value: i64,
         /// The dtype.
@@ -65,12 +71,14 @@ pub enum TensorError {
         /// The range, as in "from 0 to 1".
         range: &'static str,
     },
-    /// The operation is not defined for this dtype.
-    #[error("{operation} is not defined for {dtype}")]
+    /// The operation is not defined for the dtype of an argument.
+    #[error("{operation}: the {argument} has dtype {dtype}, for which {operation} is not defined: convert with `to`")]
     NotDefined {
         /// The operation.
         operation: &'static str,
-        /// The dtype.
+        /// The argument.
+        argument: Argument,
+        /// Its dtype.
         dtype: &'static str,
     },
     /// The device does not support the dtype.
@@ -281,42 +289,55 @@ pub enum TensorError {
     },
     /// The operation requires contiguous tensors.
     #[error(
-        "{operation}: a tensor of shape {shape:?} and strides {strides:?} is not contiguous: call `contiguous` first"
+        "{operation}: the {argument} {shape:?} with strides {strides:?} is not contiguous: call `contiguous` first"
     )]
     NotContiguous {
         /// The operation.
         operation: &'static str,
-        /// The tensor's shape.
+        /// The argument that is not contiguous.
+        argument: Argument,
+        /// Its shape.
         shape: Vec<usize>,
-        /// The tensor's strides, in elements.
+        /// Its strides, in elements.
         strides: Vec<usize>,
     },
     /// The tensor consists of several blocks, and the operation needs one.
     #[error(
-        "{operation}: the tensor is in {}, and one is needed; use its parts(), or narrow it to fewer indices",
+        "{operation}: the {argument} is in {}, and one is needed; use its parts(), or narrow it to fewer indices",
         Count(*blocks, "block")
     )]
     SeveralBlocks {
         /// The operation.
         operation: &'static str,
-        /// The number of blocks, of the tensor or of a copy with the 32-bit elements with which kernels compute.
+        /// The argument that is in several blocks.
+        argument: Argument,
+        /// The number of blocks, of the argument or of a copy with the 32-bit elements with which kernels compute.
         blocks: usize,
     },
-    /// The tensors belong to different pools.
-    #[error("{operation}: the tensors belong to different pools: read one and upload it to the pool of the other")]
+    /// Two arguments belong to different pools.
+    #[error(
+        "{operation}: the {argument} and the {by} belong to different pools: read one and upload it to the pool of the other"
+    )]
     Pools {
         /// The operation.
         operation: &'static str,
+        /// The argument.
+        argument: Argument,
+        /// The argument with another pool; `kernel` where a kernel of the program was compiled for another pool.
+        by: Argument,
     },
-    /// The output overlaps an input, or elements of the output overlap each other.
+    /// A tensor to which the operation writes overlaps another argument, or its elements overlap each other.
     #[error(
-        "{operation}: the output overlaps {other}: use the form that returns a new tensor, or pass a copy (`copied`)"
+        "{operation}: the {argument} overlaps {}: use the form that returns a new tensor, or pass a copy (`copied`)",
+        overlapped(other.as_ref())
     )]
     Overlap {
         /// The operation.
         operation: &'static str,
-        /// `an input` or `itself`.
-        other: &'static str,
+        /// The tensor that is written: `output` of elementwise operations in place.
+        argument: Argument,
+        /// The other argument; `None` if elements of the argument overlap each other.
+        other: Option<Argument>,
     },
     /// The tensor has more elements than a kernel can index or a dispatch can cover.
     #[error(
@@ -407,7 +428,7 @@ impl TensorError {
             | Self::Groups { operation, .. }
             | Self::NotContiguous { operation, .. }
             | Self::SeveralBlocks { operation, .. }
-            | Self::Pools { operation }
+            | Self::Pools { operation, .. }
             | Self::Overlap { operation, .. }
             | Self::TooManyElements { operation, .. }
             | Self::TooManyIterations { operation, .. }
@@ -424,6 +445,20 @@ impl TensorError {
             | Self::Allocate(_)
             | Self::Device(_) => None,
         }
+    }
+
+    /// The error of two arguments of different dtypes.
+    pub(crate) fn dtypes(
+        operation: &'static str,
+        (argument, dtype): (impl Into<Argument>, &'static str),
+        (by, by_dtype): (impl Into<Argument>, &'static str),
+    ) -> Self {
+        Self::DType { operation, argument: argument.into(), dtype, by: by.into(), by_dtype }
+    }
+
+    /// The error of an argument's dtype for which the operation is not defined.
+    pub(crate) fn not_defined(operation: &'static str, argument: impl Into<Argument>, dtype: &'static str) -> Self {
+        Self::NotDefined { operation, argument: argument.into(), dtype }
     }
 
     /// The error of an argument's number of dimensions.
@@ -443,6 +478,11 @@ impl TensorError {
     }
 }
 
+/// The object of the sentence about an overlap.
+fn overlapped(other: Option<&Argument>) -> String {
+    other.map_or_else(|| "itself".to_owned(), |other| format!("the {other}"))
+}
+
 /// The valid axes among a number of places, which is larger than the rank where a new axis is inserted.
 fn valid_axes(places: usize, rank: usize) -> String {
     match places {
@@ -459,8 +499,8 @@ mod tests {
 
     #[test]
     fn a_mismatch_shows_both_sides() {
-        let dtypes = TensorError::DType { operation: "mul", left: "f32", right: "u32" };
-        assert_eq!(dtypes.to_string(), "mul: dtypes f32 and u32 do not match");
+        let dtypes = TensorError::dtypes("mul", ("left", "f32"), ("right", "u32"));
+        assert_eq!(dtypes.to_string(), "mul: the left has dtype f32, and the right u32: convert one with `to`");
         let narrow = TensorError::Narrow { axis: 1, start: 2, length: 5, size: 4 };
         assert_eq!(narrow.to_string(), "narrow: 2..7 is outside of axis 1, which holds 4");
     }

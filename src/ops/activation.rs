@@ -54,7 +54,7 @@ impl Activation {
         // Sigmoid and tanh of integers would be f32, but the result of an integer product is an integer.
         let typed = row.on(dtype).filter(|typed| typed.operands == dtype);
         let code = typed.and_then(|typed| typed.code);
-        let code = code.ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })?;
+        let code = code.ok_or_else(|| TensorError::not_defined(name, "input", dtype.name()))?;
         Ok(Specialization::applying(row.name, code.expression, code.functions))
     }
 }

@@ -61,8 +61,11 @@ impl Tensor {
         let mut shape = first.shape().to_vec();
         let mut dtype = first.dtype();
         for (index, other) in (1..).zip(others) {
-            check_pools(name, first, other)?;
-            let mismatch = TensorError::DType { operation: name, left: dtype.name(), right: other.dtype().name() };
+            check_pools(name, (tensor(0), first), (tensor(index), other))?;
+            // The dtype of the tensors before is that of one of them, or the floating-point dtype to which they are promoted.
+            let by = if first.dtype() == dtype { tensor(0) } else { tensor(index - 1) };
+            let of_other = other.dtype().name();
+            let mismatch = TensorError::dtypes(name, (tensor(index), of_other), (by, dtype.name()));
             dtype = dtype.promote(other.dtype()).ok_or(mismatch)?;
             let mut alike = other.shape().to_vec();
             if alike.len() == shape.len() {

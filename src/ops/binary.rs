@@ -1,6 +1,6 @@
 //! The rows of elementwise operations on two operands, on tensors and numbers, in place, and in expressions.
 
-use super::elementwise::{Code, Elementwise, IN_REAL, OnIntegers, Operation, Single, computed};
+use super::elementwise::{Code, Elementwise, IN_REAL, OUTPUT, OnIntegers, Operation, Single, computed};
 use super::fuse::{Expression, Operand as ExpressionOperand};
 use super::launch::check_pools;
 use super::shader::{DIVIDED, INTEGER, MODULO, NUMBER, POWER, UPPER_PRODUCT};
@@ -42,7 +42,7 @@ pub(super) static ADD_SCALED: Operation = {
 impl Tensor {
     #[track_caller]
     pub(super) fn binary(&self, operation: &'static Operation, other: Operand<'_>) -> Result<Self, TensorError> {
-        self.binary_ordered(operation.name, operation, other, false)
+        self.binary_ordered(operation.name, operation, (Argument::operand(1), other), false)
     }
 
     /// Runs an operation with an argument of the operation `name`, whose errors name the argument.
@@ -56,7 +56,7 @@ impl Tensor {
         if let Operand::Tensor(other) = other {
             self.layout().broadcast(name, argument, other.layout())?;
         }
-        self.binary_ordered(name, operation, other, false)
+        self.binary_ordered(name, operation, (argument.into(), other), false)
     }
 
     /// Runs the operation with a number on the left.
@@ -66,7 +66,7 @@ impl Tensor {
         operation: &'static Operation,
         left: Operand<'_>,
     ) -> Result<Self, TensorError> {
-        self.binary_ordered(operation.name, operation, left, true)
+        self.binary_ordered(operation.name, operation, (Argument::operand(0), left), true)
     }
 
     #[track_caller]
@@ -74,14 +74,15 @@ impl Tensor {
         &self,
         name: &'static str,
         operation: &'static Operation,
-        other: Operand<'_>,
+        (argument, other): (Argument, Operand<'_>),
         is_reversed: bool,
     ) -> Result<Self, TensorError> {
+        let own_argument = Argument::operand(usize::from(is_reversed));
         if let Operand::Tensor(other) = other {
-            check_pools(name, self, other)?;
+            check_pools(name, (own_argument, self), (argument, other))?;
         }
-        let dtype = result_type(name, Operand::Tensor(self), other)?;
-        let typed = operation.defined_on(name, dtype)?;
+        let dtype = result_type(name, (own_argument, Operand::Tensor(self)), (argument, other))?;
+        let typed = operation.defined_on(name, own_argument, dtype)?;
         let single = Single { is_reversed, ..Single::of(operation, typed) };
         let own = self.as_dtype(dtype)?;
         match other {
@@ -90,7 +91,7 @@ impl Tensor {
                 Elementwise::single(name, single, &[&own, &other], &[]).run(typed.dtype())
             }
             Operand::Scalar(number) => {
-                let number = number.bits(name, typed.operands)?;
+                let number = number.bits(name, argument, typed.operands)?;
                 Elementwise::single(name, single, &[&own], &[number]).run(typed.dtype())
             }
         }
@@ -120,16 +121,17 @@ impl Tensor {
         number: Option<Number>,
     ) -> Result<(), TensorError> {
         if let Some(other) = other {
-            check_pools(name, self, other)?;
+            check_pools(name, (OUTPUT, self), (Argument::operand(1), other))?;
         }
         let dtype = match (other, number) {
             (Some(other), _) => self.result_type_in_place(name, Operand::Tensor(other))?,
             (None, Some(number)) => self.result_type_in_place(name, Operand::Scalar(number))?,
             (None, None) => self.dtype(),
         };
-        let typed = operation.defined_on(name, dtype)?;
+        let typed = operation.defined_on(name, OUTPUT, dtype)?;
+        let argument = if other.is_some() { "alpha".into() } else { Argument::operand(1) };
         let number = match number {
-            Some(number) => Some(number.bits(name, typed.operands)?),
+            Some(number) => Some(number.bits(name, argument, typed.operands)?),
             None => None,
         };
         let own = self.as_dtype(dtype)?;
@@ -143,7 +145,7 @@ impl Tensor {
         if dtype == self.dtype() {
             return run.run_into(typed.dtype(), self);
         }
-        self.check_writable(name)?;
+        self.check_writable(name, OUTPUT)?;
         self.write_converted(name, &run.run(typed.dtype())?)
     }
 
@@ -153,9 +155,9 @@ impl Tensor {
     /// [`TensorError::DType`] of i32 and u32, and if the promoted dtype is floating point and this tensor's is not.
     fn result_type_in_place(&self, name: &'static str, other: Operand<'_>) -> Result<DType, TensorError> {
         let own = self.dtype();
-        let dtype = result_type(name, Operand::Tensor(self), other)?;
+        let dtype = result_type(name, (OUTPUT, Operand::Tensor(self)), (Argument::operand(1), other))?;
         if dtype.is_floating_point() && !own.is_floating_point() {
-            return Err(TensorError::DType { operation: name, left: own.name(), right: dtype.name() });
+            return Err(TensorError::dtypes(name, ("result", dtype.name()), (OUTPUT, own.name())));
         }
         Ok(dtype)
     }

@@ -34,11 +34,12 @@ static BY_F32: Operation = of_half("by_f32", Code::new("x"));
 /// [`TensorError::NotDefined`]; does not occur for the existing dtypes.
 pub(super) fn conversion(from: DType, to: DType) -> Result<(Single, [DType; 2]), TensorError> {
     let bits = |operation: &'static Operation| {
-        Ok((Single::of(operation, operation.defined_on(operation.name, DType::U32)?), [DType::U32; 2]))
+        Ok((Single::of(operation, operation.defined_on(operation.name, "tensor", DType::U32)?), [DType::U32; 2]))
     };
     // f32 has too few bits for the largest integers, so the result of the operation has the integer dtype.
     let half = |operation: &'static Operation, computed: DType| {
-        let typed = Typed { result: Value::Number(computed), ..operation.defined_on(operation.name, DType::F32)? };
+        let typed =
+            Typed { result: Value::Number(computed), ..operation.defined_on(operation.name, "tensor", DType::F32)? };
         Ok((Single::of(operation, typed), [from, to]))
     };
     match (from, to) {

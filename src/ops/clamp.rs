@@ -53,39 +53,38 @@ impl Tensor {
         if let [Operand::Scalar(low), Operand::Scalar(high)] = operands {
             let (dtype, [low, high]) = self.bounds(name, low, high)?;
             if dtype != self.dtype() {
-                let (left, right) = (self.dtype().name(), dtype.name());
-                return Err(TensorError::DType { operation: name, left, right });
+                return Err(TensorError::dtypes(name, ("result", dtype.name()), ("tensor", self.dtype().name())));
             }
             return fuse(|[x]| x.maximum(low).minimum(high)).run_into_as(name, [self], self);
         }
         for (argument, operand) in ["low", "high"].into_iter().zip(operands) {
             // Both bounds are checked before an element is changed.
-            let dtype = result_type(name, Operand::Tensor(self), operand)?;
+            let dtype = result_type(name, ("tensor", Operand::Tensor(self)), (argument, operand))?;
             if dtype.is_floating_point() && !self.dtype().is_floating_point() {
-                let (left, right) = (self.dtype().name(), dtype.name());
-                return Err(TensorError::DType { operation: name, left, right });
+                return Err(TensorError::dtypes(name, ("result", dtype.name()), ("tensor", self.dtype().name())));
             }
             match operand {
-                Operand::Scalar(number) => drop(number.bits(name, self.dtype())?),
+                Operand::Scalar(number) => drop(number.bits(name, argument, self.dtype())?),
                 Operand::Tensor(bound) => {
-                    check_pools(name, self, bound)?;
+                    check_pools(name, ("tensor", self), (argument, bound))?;
                     bound.layout().expand(name, argument, self.shape())?;
                 }
             }
         }
-        self.check_writable(name)?;
+        self.check_writable(name, "tensor")?;
         let result = self.clamp(low, high).map_err(|error| error.of_operation(name))?;
         self.copy_(&result)
     }
 
     /// Returns the dtype of the result for two numbers as bounds, and the bounds.
     fn bounds(&self, name: &'static str, low: Number, high: Number) -> Result<(DType, [Constant; 2]), TensorError> {
-        let own = Operand::Tensor(self);
-        let of_low = result_type(name, own, Operand::Scalar(low))?;
-        let dtype = if of_low == self.dtype() { result_type(name, own, Operand::Scalar(high))? } else { of_low };
-        let constant = |number: Number| -> Result<Constant, TensorError> {
-            Ok(Constant { bits: number.bits(name, dtype)?, dtype: dtype.number() })
+        let own = ("tensor", Operand::Tensor(self));
+        let of_low = result_type(name, own, ("low", Operand::Scalar(low)))?;
+        let dtype =
+            if of_low == self.dtype() { result_type(name, own, ("high", Operand::Scalar(high)))? } else { of_low };
+        let constant = |argument: &'static str, number: Number| -> Result<Constant, TensorError> {
+            Ok(Constant { bits: number.bits(name, argument, dtype)?, dtype: dtype.number() })
         };
-        Ok((dtype, [constant(low)?, constant(high)?]))
+        Ok((dtype, [constant("low", low)?, constant("high", high)?]))
     }
 }

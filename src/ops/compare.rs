@@ -74,28 +74,28 @@ impl Tensor {
         let mut broadcast = *self.layout();
         for (argument, operand) in [("this", this), ("other", other)] {
             if let Operand::Tensor(tensor) = operand {
-                check_pools(name, self, tensor)?;
+                check_pools(name, ("condition", self), (argument, tensor))?;
                 broadcast = broadcast.broadcast(name, argument, tensor.layout())?;
             }
         }
-        let dtype = result_type(name, this, other)?;
-        let constant = |number: Number| -> Result<Constant, TensorError> {
-            Ok(Constant { bits: number.bits(name, dtype)?, dtype: dtype.number() })
+        let dtype = result_type(name, ("this", this), ("other", other))?;
+        let constant = |argument: &'static str, number: Number| -> Result<Constant, TensorError> {
+            Ok(Constant { bits: number.bits(name, argument, dtype)?, dtype: dtype.number() })
         };
         match (this, other) {
             (Operand::Tensor(this), Operand::Tensor(other)) => {
                 WHERE.run_as(name, [self, &*this.as_dtype(dtype)?, &*other.as_dtype(dtype)?])
             }
             (Operand::Tensor(this), Operand::Scalar(other)) => {
-                let other = constant(other)?;
+                let other = constant("other", other)?;
                 fuse(|[condition, this]| condition.select(this, other)).run_as(name, [self, &*this.as_dtype(dtype)?])
             }
             (Operand::Scalar(this), Operand::Tensor(other)) => {
-                let this = constant(this)?;
+                let this = constant("this", this)?;
                 fuse(|[condition, other]| condition.select(this, other)).run_as(name, [self, &*other.as_dtype(dtype)?])
             }
             (Operand::Scalar(this), Operand::Scalar(other)) => {
-                let (this, other) = (constant(this)?, constant(other)?);
+                let (this, other) = (constant("this", this)?, constant("other", other)?);
                 fuse(|[condition]| condition.select(this, other)).run_as(name, [self])
             }
         }

@@ -4,7 +4,7 @@ use super::cast::conversion;
 use super::elementwise::{Code, Elementwise, IDENTITY, Operation};
 use super::launch::{Relation, check_pools, relation};
 use super::transposing_copy::TransposingCopy;
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 use crate::tensor::{Tensor, any_divided, elementwise_pieces};
 
 /// The operand, by its bits.
@@ -41,10 +41,10 @@ impl Tensor {
     #[track_caller]
     pub fn copy_(&self, source: &Self) -> Result<(), TensorError> {
         let name = "copy_";
-        check_pools(name, self, source)?;
-        self.check_writable(name)?;
+        check_pools(name, ("tensor", self), ("source", source))?;
+        self.check_writable(name, "tensor")?;
         let layout = source.layout().expand(name, "source", self.shape())?;
-        match relation(name, (self, self.layout()), (source, &layout))? {
+        match relation(name, ["tensor", "source"].map(Argument::from), (self, self.layout()), (source, &layout))? {
             Relation::Same => return Ok(()),
             // One storage bound twice would be two writable bindings of the same bytes, so the source is copied first.
             Relation::InOneMemory => return self.copy_(&source.copied()?),
@@ -68,7 +68,14 @@ impl Tensor {
     }
 
     /// Checks that elements do not overlap each other, so that each can be written.
-    pub(super) fn check_writable(&self, operation: &'static str) -> Result<(), TensorError> {
-        if self.layout().overlaps_itself() { Err(TensorError::Overlap { operation, other: "itself" }) } else { Ok(()) }
+    pub(super) fn check_writable(
+        &self,
+        operation: &'static str,
+        argument: impl Into<Argument>,
+    ) -> Result<(), TensorError> {
+        if self.layout().overlaps_itself() {
+            return Err(TensorError::Overlap { operation, argument: argument.into(), other: None });
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Cross entropy, and its gradient.
 
 use super::fuse::fuse;
-use super::launch::check_pools;
+use super::launch::{check_floating_point, check_pools};
 use super::loss::Reduction;
 use crate::error::{Number, ShapeRequirement, TensorError};
 use crate::tensor::{DType, Tensor};
@@ -112,12 +112,11 @@ impl Classification {
         options: CrossEntropy<'_>,
     ) -> Result<Self, TensorError> {
         let CrossEntropy { weight: weights, ignore_index, reduction: _, label_smoothing: smoothing } = options;
-        check_pools(name, logits, targets)?;
-        for tensor in [Some(logits), weights].into_iter().flatten() {
-            check_pools(name, logits, tensor)?;
-            if !tensor.dtype().is_floating_point() {
-                return Err(TensorError::NotDefined { operation: name, dtype: tensor.dtype().name() });
-            }
+        check_pools(name, ("input", logits), ("target", targets))?;
+        for (argument, tensor) in [("input", Some(logits)), ("weight", weights)] {
+            let Some(tensor) = tensor else { continue };
+            check_pools(name, ("input", logits), (argument, tensor))?;
+            check_floating_point(name, (argument, tensor))?;
         }
         if targets.dtype().is_floating_point() {
             let dtype = targets.dtype().name();

@@ -85,15 +85,15 @@ impl Tensor {
     pub fn fill_(&self, value: impl TensorOrScalar) -> Result<(), TensorError> {
         let (name, dtype) = ("fill_", self.dtype());
         match value.operand() {
-            Operand::Scalar(number) => self.fill_with_bits(number.bits(name, dtype)?),
+            Operand::Scalar(number) => self.fill_with_bits(number.bits(name, "value", dtype)?),
             Operand::Tensor(value) => {
                 if value.rank() > 0 {
                     return Err(TensorError::dimensions(name, "value", value.shape(), "0"));
                 }
-                check_pools(name, self, value)?;
+                check_pools(name, ("tensor", self), ("value", value))?;
                 if value.dtype().is_floating_point() && !dtype.is_floating_point() {
-                    let (left, right) = (dtype.name(), value.dtype().name());
-                    return Err(TensorError::DType { operation: name, left, right });
+                    let of_value = value.dtype().name();
+                    return Err(TensorError::dtypes(name, ("value", of_value), ("tensor", dtype.name())));
                 }
                 self.copy_(value).map_err(|error| error.of_operation(name))
             }

@@ -103,9 +103,9 @@ impl Tensor {
     /// Adds elements for the operation `name`, which errors have.
     #[track_caller]
     fn scatter_added(&self, name: &'static str, axis: usize, index: &Self, source: &Self) -> Result<(), TensorError> {
-        check_kinds(name, self, source)?;
+        check_kinds(name, ("tensor", self), ("source", source))?;
         self.check_index(name, axis, index)?;
-        self.check_writable(name)?;
+        self.check_writable(name, "tensor")?;
         if source.shape() != index.shape() {
             let required = ShapeRequirement::Same { by: "index".into(), of: index.shape().to_vec() };
             return Err(TensorError::shape(name, "source", source.shape(), required));
@@ -171,7 +171,7 @@ impl Tensor {
     }
 
     fn check_index(&self, name: &'static str, axis: usize, index: &Self) -> Result<(), TensorError> {
-        check_pools(name, self, index)?;
+        check_pools(name, ("tensor", self), ("index", index))?;
         if index.dtype() != DType::U32 {
             let dtype = index.dtype().name();
             return Err(TensorError::IndexDType { operation: name, argument: "index".into(), dtype, wanted: "u32" });

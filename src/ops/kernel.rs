@@ -4,7 +4,7 @@ use super::compile::{check_nesting, check_text, guarded};
 use super::reflect::{Interface, TensorSlot, reflect};
 use crate::device::gpu::{Program, ProgramDescriptor};
 use crate::device::{COPY_UNIT, DeviceStatus, Memory};
-use crate::error::{DeviceError, KernelError, TensorError};
+use crate::error::{Argument, DeviceError, KernelError, TensorError};
 use crate::pool::{Pool, Storage, record};
 use crate::tensor::{DType, Element, Tensor};
 
@@ -175,8 +175,9 @@ impl Kernel {
 
     fn bind_one<'a>(&self, binding: usize, slot: &TensorSlot, tensor: &'a Tensor) -> Result<Bound<'a>, KernelError> {
         let name = || slot.name.clone();
+        let argument = Argument::Nth { name: "tensor", index: binding };
         if !tensor.any_storage().is_of(&self.pool) {
-            return Err(TensorError::Pools { operation: "dispatch" }.into());
+            return Err(TensorError::Pools { operation: "dispatch", argument, by: "kernel".into() }.into());
         }
         if let Some(dtype) = slot.dtype.filter(|&dtype| dtype != tensor.dtype()) {
             let (wanted, given) = (dtype.to_string(), tensor.dtype().name());
@@ -184,9 +185,9 @@ impl Kernel {
         }
         if !tensor.is_contiguous() {
             let (shape, strides) = (tensor.shape().to_vec(), tensor.strides().to_vec());
-            return Err(TensorError::NotContiguous { operation: "dispatch", shape, strides }.into());
+            return Err(TensorError::NotContiguous { operation: "dispatch", argument, shape, strides }.into());
         }
-        let storage = tensor.in_one_block("dispatch")?;
+        let storage = tensor.in_one_block("dispatch", argument)?;
         let element = tensor.dtype().bytes();
         let size = tensor.elements() as u64 * element;
         if size < slot.least_bytes {

@@ -3,7 +3,7 @@
 use super::placed::Binding;
 use crate::device::gpu::Program;
 pub(super) use crate::device::gpu::grid;
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 use crate::pool::record;
 use crate::tensor::{Layout, Tensor, collapse_in_place};
 
@@ -42,18 +42,43 @@ pub(super) fn index(operation: &'static str, elements: usize) -> Result<u32, Ten
     u32::try_from(elements).ok().filter(|&count| count <= limit).ok_or(too_many)
 }
 
-/// Checks that tensors belong to one pool.
-pub(super) fn check_pools(operation: &'static str, left: &Tensor, right: &Tensor) -> Result<(), TensorError> {
-    if left.any_storage().is_of_same_pool(right.any_storage()) { Ok(()) } else { Err(TensorError::Pools { operation }) }
-}
+/// An argument of an operation, with its name in errors.
+pub(super) type Given<'a, N> = (N, &'a Tensor);
 
-/// Checks that tensors belong to one pool and have one dtype.
-pub(super) fn check_kinds(operation: &'static str, left: &Tensor, right: &Tensor) -> Result<(), TensorError> {
-    check_pools(operation, left, right)?;
-    if left.dtype() == right.dtype() {
+/// Checks that arguments belong to one pool.
+pub(super) fn check_pools(
+    operation: &'static str,
+    (by, other): Given<'_, impl Into<Argument>>,
+    (argument, tensor): Given<'_, impl Into<Argument>>,
+) -> Result<(), TensorError> {
+    if other.any_storage().is_of_same_pool(tensor.any_storage()) {
         return Ok(());
     }
-    Err(TensorError::DType { operation, left: left.dtype().name(), right: right.dtype().name() })
+    Err(TensorError::Pools { operation, argument: argument.into(), by: by.into() })
+}
+
+/// Checks that arguments belong to one pool and have one dtype.
+pub(super) fn check_kinds(
+    operation: &'static str,
+    (by, other): Given<'_, impl Into<Argument> + Copy>,
+    (argument, tensor): Given<'_, impl Into<Argument> + Copy>,
+) -> Result<(), TensorError> {
+    check_pools(operation, (by, other), (argument, tensor))?;
+    if other.dtype() == tensor.dtype() {
+        return Ok(());
+    }
+    Err(TensorError::dtypes(operation, (argument, tensor.dtype().name()), (by, other.dtype().name())))
+}
+
+/// Checks that an argument has a floating-point dtype, for operations that are not defined for integers.
+pub(super) fn check_floating_point(
+    operation: &'static str,
+    (argument, tensor): Given<'_, impl Into<Argument>>,
+) -> Result<(), TensorError> {
+    if tensor.dtype().is_floating_point() {
+        return Ok(());
+    }
+    Err(TensorError::not_defined(operation, argument, tensor.dtype().name()))
 }
 
 /// Checks a number of loop iterations against the limit of drivers.
@@ -159,13 +184,16 @@ pub(super) enum Relation {
 /// [`TensorError::Overlap`] when they partly overlap.
 pub(super) fn relation(
     operation: &'static str,
+    [argument, other]: [Argument; 2],
     (output, output_layout): (&Tensor, &Layout),
     (input, input_layout): (&Tensor, &Layout),
 ) -> Result<Relation, TensorError> {
     match output.layouts_in_common(output_layout, input, input_layout) {
         None => Ok(Relation::Apart),
         Some([output, input]) if output == input => Ok(Relation::Same),
-        Some([output, input]) if output.overlaps(&input) => Err(TensorError::Overlap { operation, other: "an input" }),
+        Some([output, input]) if output.overlaps(&input) => {
+            Err(TensorError::Overlap { operation, argument, other: Some(other) })
+        }
         Some(_) => Ok(Relation::InOneMemory),
     }
 }

@@ -1,7 +1,7 @@
 //! Losses, and their gradients.
 
 use super::fuse::{Fused, fuse};
-use super::launch::check_pools;
+use super::launch::{check_floating_point, check_pools};
 use crate::error::{ShapeRequirement, TensorError};
 use crate::tensor::{DType, Operand, Tensor, result_type};
 use std::sync::LazyLock;
@@ -77,11 +77,9 @@ impl Tensor {
 
     /// The dtype that an input and its target are computed in.
     fn check_target(&self, name: &'static str, target: &Self) -> Result<DType, TensorError> {
-        check_pools(name, self, target)?;
-        let dtype = result_type(name, Operand::Tensor(self), Operand::Tensor(target))?;
-        if !dtype.is_floating_point() || !self.dtype().is_floating_point() {
-            return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
-        }
+        check_pools(name, ("input", self), ("target", target))?;
+        let dtype = result_type(name, ("input", Operand::Tensor(self)), ("target", Operand::Tensor(target)))?;
+        check_floating_point(name, ("input", self))?;
         if self.shape() == target.shape() {
             return Ok(dtype);
         }

@@ -66,7 +66,7 @@ impl<'a> Placed<'a> {
     /// rule for divided tensors.
     pub(super) fn bind(self, operation: &'static str, unit: usize) -> Result<(Binding<'a>, u32), TensorError> {
         debug_assert!(self.offset.is_multiple_of(unit), "{operation}: {} is between vectors of {unit}", self.offset);
-        Ok((Binding(self.tensor.in_one_block(operation)?), index(operation, self.offset / unit)?))
+        Ok((Binding(self.tensor.in_one_block(operation, "tensor")?), index(operation, self.offset / unit)?))
     }
 
     /// Returns the storage as a binding and the offset of the first element, for a kernel without parameters for strides. See
@@ -88,12 +88,16 @@ impl<'a> Placed<'a> {
     /// [`TensorError::NotContiguous`], also for a view with an offset. See [`Tensor::whole`].
     pub(super) fn bind_whole(self, operation: &'static str) -> Result<Binding<'a>, TensorError> {
         let is_whole = self.offset == 0 && self.tensor.is_contiguous();
-        if is_whole { Ok(Binding(self.tensor.in_one_block(operation)?)) } else { Err(self.not_contiguous(operation)) }
+        if is_whole {
+            Ok(Binding(self.tensor.in_one_block(operation, "tensor")?))
+        } else {
+            Err(self.not_contiguous(operation))
+        }
     }
 
     fn not_contiguous(self, operation: &'static str) -> TensorError {
         let (shape, strides) = (self.tensor.shape().to_vec(), self.tensor.strides().to_vec());
-        TensorError::NotContiguous { operation, shape, strides }
+        TensorError::NotContiguous { operation, argument: "tensor".into(), shape, strides }
     }
 }
 

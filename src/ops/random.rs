@@ -1,6 +1,6 @@
 //! Seeded random tensors.
 
-use super::launch::{grid, index, iterations, launch, with_gpu, workgroup_size};
+use super::launch::{check_floating_point, grid, index, iterations, launch, with_gpu, workgroup_size};
 use super::placed::Placed;
 use super::shader::{NORMAL, Shader, UNIFORM, Variant};
 use crate::error::TensorError;
@@ -69,10 +69,7 @@ impl Tensor {
     }
 
     fn check_random(&self, name: &'static str) -> Result<(), TensorError> {
-        if self.dtype().is_floating_point() {
-            return Ok(());
-        }
-        Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
+        check_floating_point(name, ("input", self))
     }
 }
 

@@ -180,7 +180,8 @@ impl Tensor {
     /// A view of the same elements whose span has no others in it: itself, or of a copy.
     fn without_gaps<T: Element>(&self) -> Result<Cow<'_, Self>, TensorError> {
         if T::DTYPE != self.dtype() {
-            return Err(TensorError::DType { operation: "read", left: self.dtype().name(), right: T::DTYPE.name() });
+            let (of_element, own) = (T::DTYPE.name(), self.dtype().name());
+            return Err(TensorError::dtypes("read", ("element type", of_element), ("tensor", own)));
         }
         let repeated = (0..self.rank()).filter(|&axis| self.strides()[axis] == 0 && self.shape()[axis] > 1);
         let once = repeated

@@ -5,7 +5,9 @@ mod centered;
 
 pub(super) use centered::{DISTANCES, SQUARES};
 
-use super::launch::{KERNEL_RANK, MOST_BINDINGS, grid, index, iterations, launch, padded, with_gpu, workgroup_size};
+use super::launch::{
+    KERNEL_RANK, MOST_BINDINGS, check_floating_point, grid, index, iterations, launch, padded, with_gpu, workgroup_size,
+};
 use super::placed::Placed;
 use super::shader::{
     AS_IT_IS, QUOTIENT, REDUCE_COLUMNS, REDUCE_FEW, REDUCE_PART, REDUCE_ROW, REDUCE_SHORT_ROW, Shader, Specialization,
@@ -216,9 +218,7 @@ impl Tensor {
 
     #[track_caller]
     fn mean_along(&self, name: &'static str, axes: &[usize], keep_dims: bool) -> Result<Self, TensorError> {
-        if !self.dtype().is_floating_point() {
-            return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
-        }
+        check_floating_point(name, ("input", self))?;
         self.reduce(name, [AS_IT_IS, MEAN], axes, keep_dims, EmptyReduction::NotANumber)
     }
 

@@ -1,7 +1,9 @@
 //! Softmax and norms: operations on whole rows.
 
 use super::fuse::{Fused, fuse};
-use super::launch::{check_kinds, grid, index, iterations, launch, loop_limit, with_gpu, workgroup_size};
+use super::launch::{
+    check_floating_point, check_kinds, grid, index, iterations, launch, loop_limit, with_gpu, workgroup_size,
+};
 use super::placed::{Binding, Placed};
 use super::shader::{
     AS_IT_IS, LOGARITHM, NORMALIZE, NORMALIZE_LONG, SOFTMAX, SOFTMAX_LONG, Shader, Specialization, Variant,
@@ -134,7 +136,7 @@ impl Tensor {
         operation: Specialization,
         axis: Option<usize>,
     ) -> Result<Self, TensorError> {
-        self.check_float(name)?;
+        check_floating_point(name, ("input", self))?;
         // A scalar is a row of one element.
         let Some(axis) = axis else { return self.reshape([1])?.softmax_along(name, operation, Some(0))?.reshape([]) };
         let columns = self.shape()[axis];
@@ -169,7 +171,7 @@ impl Tensor {
         bias: Option<&Self>,
         epsilon: f32,
     ) -> Result<Self, TensorError> {
-        self.check_float(name)?;
+        check_floating_point(name, ("input", self))?;
         let Some(&columns) = self.shape().last() else {
             return Err(TensorError::dimensions(name, "input", &[], "1 or more"));
         };
@@ -229,7 +231,7 @@ impl Tensor {
         default: f32,
     ) -> Result<Self, TensorError> {
         let Some(tensor) = given else { return self.filled(&[columns], default) };
-        check_kinds(name, self, tensor)?;
+        check_kinds(name, ("input", self), (argument, tensor))?;
         if tensor.shape() != [columns] {
             let (shape, of) = (vec![columns], self.shape().to_vec());
             let required = ShapeRequirement::Exactly { shape, by: "input".into(), of };
@@ -250,7 +252,7 @@ impl Tensor {
             return Ok(output);
         }
         let Some(pieces) = pieces(&[&output, self], self.rank() - 1) else {
-            return Err(several_blocks(rows.name, &[self]));
+            return Err(several_blocks(rows.name, &[("input", self)]));
         };
         for piece in pieces {
             let [output, own] = &*piece.operands else { continue };
@@ -298,13 +300,6 @@ impl Tensor {
     /// Whether each row of the last axis is in one block.
     fn has_whole_rows(&self) -> bool {
         !self.is_divided() || pieces(&[self], self.rank() - 1).is_some()
-    }
-
-    fn check_float(&self, name: &'static str) -> Result<(), TensorError> {
-        if self.dtype().is_floating_point() {
-            return Ok(());
-        }
-        Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The rows of elementwise operations on one operand, on tensors, in place, and in expressions.
 
-use super::elementwise::{Code, Elementwise, IDENTITY, IN_REAL, OnIntegers, Operation, Single, UNDEFINED, computed};
+use super::elementwise::{
+    Code, Elementwise, IDENTITY, IN_REAL, OUTPUT, OnIntegers, Operation, Single, UNDEFINED, computed,
+};
 use super::fuse::Expression;
 use super::shader::{ERROR_FUNCTION, EXPONENTIAL, LOGARITHM, NUMBER, SINE, UPPER_PRODUCT};
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 use crate::tensor::Tensor;
 
 const fn real(expression: &'static str) -> Code {
@@ -22,7 +24,7 @@ const fn sine(expression: &'static str) -> Code {
 impl Tensor {
     #[track_caller]
     fn unary(&self, operation: &'static Operation) -> Result<Self, TensorError> {
-        let typed = operation.defined_on(operation.name, self.dtype())?;
+        let typed = operation.defined_on(operation.name, Argument::operand(0), self.dtype())?;
         if typed.code.is_none() {
             return self.copied();
         }
@@ -31,7 +33,7 @@ impl Tensor {
 
     /// Under the name of the operation in place, which is that of errors.
     fn unary_in_place(&self, name: &'static str, operation: &'static Operation) -> Result<(), TensorError> {
-        let typed = operation.defined_on(name, self.dtype())?;
+        let typed = operation.defined_on(name, OUTPUT, self.dtype())?;
         Elementwise::single(name, Single::of(operation, typed), &[self], &[]).run_into(typed.dtype(), self)
     }
 }

@@ -1,6 +1,7 @@
 //! Variance and standard deviation.
 
 use super::fuse::{Expression, Fused, fuse};
+use super::launch::check_floating_point;
 use super::reduce::{DISTANCES, SQUARES};
 use crate::error::TensorError;
 use crate::tensor::{Axes, DType, Tensor};
@@ -89,9 +90,7 @@ impl Tensor {
         correction: usize,
         keep_dims: bool,
     ) -> Result<Self, TensorError> {
-        if !self.dtype().is_floating_point() {
-            return Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() });
-        }
+        check_floating_point(name, ("input", self))?;
         let sum = match self.squared_deviations(name, axes)? {
             Some(sum) if keep_dims => sum,
             Some(sum) => sum.without_axes(axes)?,

@@ -29,7 +29,7 @@ pub use pieces::Part;
 pub(crate) use pieces::{Piece, any_divided, elementwise_pieces, pieces, several_blocks};
 pub use view::IndexRange;
 
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 use crate::pool::{Pinned, Pool, Storage};
 use blocks::{Blocks, WeakBlocks};
 use std::fmt;
@@ -128,7 +128,7 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::SeveralBlocks`] if the tensor's elements are in several storages; see [`Tensor::parts`].
     pub fn storage(&self) -> Result<&Storage, TensorError> {
-        self.in_one_block("storage")
+        self.in_one_block("storage", "tensor")
     }
 
     /// Returns the pool of the tensor.
@@ -141,10 +141,14 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::SeveralBlocks`].
-    pub(crate) fn in_one_block(&self, operation: &'static str) -> Result<&Storage, TensorError> {
+    pub(crate) fn in_one_block(
+        &self,
+        operation: &'static str,
+        argument: impl Into<Argument>,
+    ) -> Result<&Storage, TensorError> {
         match self.storages() {
             [storage] => Ok(storage),
-            several => Err(TensorError::SeveralBlocks { operation, blocks: several.len() }),
+            several => Err(TensorError::SeveralBlocks { operation, argument: argument.into(), blocks: several.len() }),
         }
     }
 
@@ -245,7 +249,7 @@ impl Tensor {
     /// it is a view of a storage with elements.
     #[track_caller]
     pub fn binding(&self) -> Result<Pinned, TensorError> {
-        Ok(self.in_one_block("binding")?.pin()?)
+        Ok(self.in_one_block("binding", "tensor")?.pin()?)
     }
 
     fn view(&self, layout: Layout) -> Self {

@@ -1,7 +1,7 @@
 //! Operands of elementwise operations: tensors and numbers, and the promotion of their dtypes.
 
 use super::{DType, Element, Tensor};
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 
 /// An operand of an elementwise operation: a tensor, or a number.
 ///
@@ -75,7 +75,12 @@ impl Number {
     /// # Errors
     /// [`TensorError::Scalar`] for an integer beyond the dtype's range; [`TensorError::DType`] for a floating-point number
     /// and an integer dtype.
-    pub(crate) fn bits(self, operation: &'static str, dtype: DType) -> Result<u32, TensorError> {
+    pub(crate) fn bits(
+        self,
+        operation: &'static str,
+        argument: impl Into<Argument>,
+        dtype: DType,
+    ) -> Result<u32, TensorError> {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "numbers are rounded to f32 where the tensor is of floating point"
@@ -88,9 +93,11 @@ impl Number {
             (Self::Integer(number), DType::U32) if i32::try_from(number).is_ok() || u32::try_from(number).is_ok() => {
                 Ok(number as u32)
             }
-            (Self::Integer(value), _) => Err(TensorError::Scalar { operation, value, dtype: dtype.name() }),
+            (Self::Integer(value), _) => {
+                Err(TensorError::Scalar { operation, argument: argument.into(), value, dtype: dtype.name() })
+            }
             (Self::Single(_) | Self::Double(_), _) => {
-                Err(TensorError::DType { operation, left: dtype.name(), right: DType::F32.name() })
+                Err(TensorError::dtypes(operation, (argument, DType::F32.name()), ("tensor", dtype.name())))
             }
         }
     }
@@ -125,8 +132,8 @@ impl DType {
 /// [`TensorError::DType`] for i32 and u32.
 pub(crate) fn result_type(
     operation: &'static str,
-    left: Operand<'_>,
-    right: Operand<'_>,
+    (by, left): (impl Into<Argument>, Operand<'_>),
+    (argument, right): (impl Into<Argument>, Operand<'_>),
 ) -> Result<DType, TensorError> {
     let (left, right) = match (left, right) {
         (Operand::Tensor(left), Operand::Tensor(right)) => (left, right),
@@ -142,7 +149,7 @@ pub(crate) fn result_type(
         (0, 1..) => (of_right, of_left),
         (1.., 0) => (of_left, of_right),
         _ => {
-            let mismatch = TensorError::DType { operation, left: of_left.name(), right: of_right.name() };
+            let mismatch = TensorError::dtypes(operation, (argument, of_right.name()), (by, of_left.name()));
             return of_left.promote(of_right).ok_or(mismatch);
         }
     };

@@ -1,7 +1,7 @@
 //! The division of an operation into pieces whose operands are in one block each.
 
 use super::{Tensor, arithmetic};
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 use std::ops::Range;
 
 /// A piece of an operation: an ordinary tensor for each operand, and the indices of the common axes.
@@ -30,19 +30,26 @@ pub(crate) fn pieces(operands: &[&Tensor], axes: usize) -> Option<Vec<Piece>> {
 /// [`TensorError::SeveralBlocks`] never occurs: a single element is in one block.
 pub(crate) fn elementwise_pieces(operation: &'static str, operands: &[&Tensor]) -> Result<Vec<Piece>, TensorError> {
     let axes = operands.first().map_or(0, |first| first.rank());
-    pieces(operands, axes).ok_or_else(|| several_blocks(operation, operands))
+    pieces(operands, axes).ok_or_else(|| {
+        let named: Vec<(Argument, &Tensor)> = (0..).map(Argument::operand).zip(operands.iter().copied()).collect();
+        several_blocks(operation, &named)
+    })
 }
 
 /// Returns the error of an operation that cannot be divided into pieces. An operand of f16 in one block may need several for its copy in
 /// f32, with which kernels compute.
-pub(crate) fn several_blocks(operation: &'static str, operands: &[&Tensor]) -> TensorError {
-    let blocks_of = |operand: &&Tensor| {
+pub(crate) fn several_blocks(
+    operation: &'static str,
+    operands: &[(impl Into<Argument> + Copy, &Tensor)],
+) -> TensorError {
+    let blocks_of = |operand: &Tensor| {
         let bytes = arithmetic::bytes(operand.elements(), operand.dtype().number().bytes());
         let of_copy = bytes.div_ceil(operand.any_storage().largest_block().max(1));
         operand.storages().len().max(usize::try_from(of_copy).unwrap_or(usize::MAX))
     };
-    let blocks = operands.iter().map(blocks_of).max().unwrap_or(0);
-    TensorError::SeveralBlocks { operation, blocks }
+    let counted = operands.iter().map(|&(argument, operand)| (argument.into(), blocks_of(operand)));
+    let (argument, blocks) = counted.max_by_key(|&(_, blocks)| blocks).unwrap_or(("tensor".into(), 0));
+    TensorError::SeveralBlocks { operation, argument, blocks }
 }
 
 /// Returns whether any of the tensors has several blocks.

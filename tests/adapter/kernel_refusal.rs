@@ -1,7 +1,7 @@
 //! Incorrect use of the application's own kernels: each mistake has its own error, and the pool stays usable.
 
 use crate::common::{Outcome, adapter};
-use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, Scalar, Tensor, TensorError};
+use wgpu_pool::{DType, DeviceError, KernelError, Memory, Pool, Scalar, Tensor};
 
 /// Adds a scalar to each element of the first tensor and writes the result to the second.
 const RIGHT: &str = "
@@ -155,7 +155,7 @@ fn tensors_that_do_not_fit_the_bindings_are_refused_by_binding() -> Outcome {
     let error = dispatch(&[&square.t()?, &x]);
     assert_eq!(
         error.to_string(),
-        "dispatch: a tensor of shape [8, 8] and strides [1, 8] is not contiguous: call `contiguous` first"
+        "dispatch: the 1st tensor [8, 8] with strides [1, 8] is not contiguous: call `contiguous` first"
     );
     let alignment = pool.memory().limits().alignment;
     let error = dispatch(&[&x.narrow(0, 1, 10)?, &y]);
@@ -256,7 +256,8 @@ fn tensors_of_another_pool_are_refused() -> Outcome {
     let kernel = pool.kernel(RIGHT, "shift")?;
     let (x, y) = (Tensor::zeros(&other, [64], DType::F32)?, Tensor::zeros(&pool, [64], DType::F32)?);
     let error = kernel.dispatch(&[&y, &x], &scalars(1.0, 64), [1, 1, 1]).expect_err("the pools differ");
-    assert_eq!(error, KernelError::Tensor(TensorError::Pools { operation: "dispatch" }));
+    let text = "dispatch: the 2nd tensor and the kernel belong to different pools: read one and upload it to the pool of the other";
+    assert_eq!(error.to_string(), text);
     assert_usable(&pool)?;
     assert_usable(&other)
 }

@@ -185,7 +185,10 @@ fn an_output_may_be_an_input_and_no_more_than_that() -> Outcome {
         assert!(matches!(kernel.run_into([&left, &right], &integers), Err(TensorError::DType { .. })));
         assert!(matches!(fuse(|[x]| x.gelu()).run([&integers]), Err(TensorError::NotDefined { .. })));
         let exponential = fuse(|[x]| x.exp()).run_into([&integers], &integers);
-        assert!(matches!(exponential, Err(TensorError::DType { left: "f32", right: "i32", .. })), "{exponential:?}");
+        assert!(
+            matches!(exponential, Err(TensorError::DType { dtype: "f32", by_dtype: "i32", .. })),
+            "{exponential:?}"
+        );
         // What comes after the last element is another's.
         let line = Tensor::full(pool, [8], 1.0_f32)?;
         fuse(|[x]| x + 1.0_f32).run_into([&line.narrow(0, 0, 5)?], &line.narrow(0, 0, 5)?)?;

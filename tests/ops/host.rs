@@ -86,7 +86,8 @@ fn a_shared_tensor_stays_and_is_given_back() -> Outcome {
     assert_eq!(refused.error, TensorError::Shared { operation: "into_host", others: 1 });
     drop(view);
     let refused = refused.tensor.into_host_blocking::<u32>().expect_err("the dtype is another");
-    assert_eq!(refused.error, TensorError::DType { operation: "into_host_blocking", left: "f32", right: "u32" });
+    let text = "into_host_blocking: the element type has dtype u32, and the tensor f32: convert one with `to`";
+    assert_eq!(refused.error.to_string(), text);
     assert_eq!(pool.stats().blocks.current, 1);
     assert_eq!(refused.tensor.into_host_blocking::<f32>()?.elements, [2.0; 10]);
     assert_eq!(pool.stats().blocks.current, 0);

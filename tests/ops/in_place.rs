@@ -195,7 +195,10 @@ fn each_form_in_place_leaves_what_the_other_form_returns() -> Outcome {
         let few = Tensor::full(pool, [3], 1.0_f32)?;
         assert!(matches!(few.sub_(&whole), Err(TensorError::Shape { operation: "sub_", .. })));
         let whole = Tensor::full(pool, [3], 1_i32)?;
-        assert!(matches!(whole.mul_(2.5), Err(TensorError::DType { operation: "mul_", left: "i32", right: "f32" })));
+        assert!(matches!(
+            whole.mul_(2.5),
+            Err(TensorError::DType { operation: "mul_", dtype: "f32", by_dtype: "i32", .. })
+        ));
         assert!(matches!(few.expand([2, 3])?.exp_(), Err(TensorError::Overlap { operation: "exp_", .. })));
     }
     Ok(())

@@ -107,7 +107,7 @@ fn products_are_refused_with_their_own_names_and_the_shapes_that_were_given() ->
         "matmul_then: the right operand [5, 4] has inner size 5, but the left operand [2, 3] has 3",
     );
     let integers = weight.to(DType::I32)?;
-    refused(x.linear(&integers, None), "linear: dtypes f32 and i32 do not match");
+    refused(x.linear(&integers, None), "linear: the weight has dtype i32, and the input f32: convert one with `to`");
     let batch = |sizes: [usize; 3]| Tensor::zeros(pool, sizes, DType::F32);
     refused(
         batch([2, 3, 4])?.bmm(&batch([3, 4, 1])?),
@@ -189,23 +189,41 @@ fn dtypes_that_do_not_match_are_refused_with_both_sides() -> Outcome {
     let Some(pool) = adapter::fresh() else { return Ok(()) };
     let zeros = |dtype| Tensor::zeros(&pool, [2, 2], dtype);
     let (floats, signed, unsigned) = (zeros(DType::F32)?, zeros(DType::I32)?, zeros(DType::U32)?);
-    refused(signed.add(&unsigned), "add: dtypes i32 and u32 do not match");
-    refused(signed.lt(&unsigned), "lt: dtypes i32 and u32 do not match");
-    refused(signed.add_(&floats), "add_: dtypes i32 and f32 do not match");
-    refused(signed.mul_(0.5), "mul_: dtypes i32 and f32 do not match");
-    refused(signed.add(i64::from(i32::MAX) + 1), "add: 2147483648 is beyond the range of i32");
-    refused(unsigned.gt(1_i64 << 32), "gt: 4294967296 is beyond the range of u32");
-    refused(signed.matmul(&unsigned), "matmul: dtypes i32 and u32 do not match");
-    refused(signed.add_scaled_(&floats, 1), "add_scaled_: dtypes i32 and f32 do not match");
-    refused(signed.add_scaled_(&signed, 0.5_f32), "add_scaled_: dtypes i32 and f32 do not match");
-    refused(signed.add_scaled_(&unsigned, 1), "add_scaled_: dtypes i32 and u32 do not match");
-    refused(signed.add_scaled_(&signed, u32::MAX), "add_scaled_: 4294967295 is beyond the range of i32");
-    refused(signed.fill_(1.0_f32), "fill_: dtypes i32 and f32 do not match");
-    refused(unsigned.read_blocking::<i32>(), "read_blocking: dtypes u32 and i32 do not match");
-    refused(signed.div_(&signed), "div_: dtypes f32 and i32 do not match");
-    refused(signed.exp_(), "exp_: dtypes f32 and i32 do not match");
-    refused(unsigned.neg(), "neg is not defined for u32");
-    refused(signed.mean(..), "mean is not defined for i32");
+    refused(
+        signed.add(&unsigned),
+        "add: the 2nd operand has dtype u32, and the 1st operand i32: convert one with `to`",
+    );
+    refused(signed.lt(&unsigned), "lt: the 2nd operand has dtype u32, and the 1st operand i32: convert one with `to`");
+    refused(signed.add_(&floats), "add_: the result has dtype f32, and the output i32: convert one with `to`");
+    refused(signed.mul_(0.5), "mul_: the result has dtype f32, and the output i32: convert one with `to`");
+    refused(signed.add(i64::from(i32::MAX) + 1), "add: the 2nd operand 2147483648 is beyond the range of i32");
+    refused(unsigned.gt(1_i64 << 32), "gt: the 2nd operand 4294967296 is beyond the range of u32");
+    refused(
+        signed.matmul(&unsigned),
+        "matmul: the right operand has dtype u32, and the left operand i32: convert one with `to`",
+    );
+    refused(
+        signed.add_scaled_(&floats, 1),
+        "add_scaled_: the result has dtype f32, and the output i32: convert one with `to`",
+    );
+    refused(
+        signed.add_scaled_(&signed, 0.5_f32),
+        "add_scaled_: the alpha has dtype f32, and the tensor i32: convert one with `to`",
+    );
+    refused(
+        signed.add_scaled_(&unsigned, 1),
+        "add_scaled_: the 2nd operand has dtype u32, and the output i32: convert one with `to`",
+    );
+    refused(signed.add_scaled_(&signed, u32::MAX), "add_scaled_: the alpha 4294967295 is beyond the range of i32");
+    refused(signed.fill_(1.0_f32), "fill_: the value has dtype f32, and the tensor i32: convert one with `to`");
+    refused(
+        unsigned.read_blocking::<i32>(),
+        "read_blocking: the element type has dtype i32, and the tensor u32: convert one with `to`",
+    );
+    refused(signed.div_(&signed), "div_: the result has dtype f32, and the output i32: convert one with `to`");
+    refused(signed.exp_(), "exp_: the result has dtype f32, and the output i32: convert one with `to`");
+    refused(unsigned.neg(), "neg: the 1st operand has dtype u32, for which neg is not defined: convert with `to`");
+    refused(signed.mean(..), "mean: the input has dtype i32, for which mean is not defined: convert with `to`");
     assert_usable(&pool, 3)
 }
 
@@ -216,23 +234,23 @@ fn outputs_that_overlap_an_input_or_themselves_are_refused() -> Outcome {
     let (top, bottom) = (x.narrow(0, 0, 2)?, x.narrow(0, 1, 2)?);
     refused(
         top.add_scaled_(&bottom, 1),
-        "add_scaled_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
+        "add_scaled_: the output overlaps the 2nd operand: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
     refused(
         top.copy_(&bottom),
-        "copy_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
+        "copy_: the tensor overlaps the source: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
     refused(
         x.add_scaled_(&x.t()?, 1),
-        "add_scaled_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
+        "add_scaled_: the output overlaps the 2nd operand: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
     refused(
         x.copy_(&x.t()?),
-        "copy_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
+        "copy_: the tensor overlaps the source: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
     refused(
         x.add_scaled_(&x.narrow(0, 0, 1)?, 1),
-        "add_scaled_: the output overlaps an input: use the form that returns a new tensor, or pass a copy (`copied`)",
+        "add_scaled_: the output overlaps the 2nd operand: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
     let wide = Tensor::full(&pool, [1], 1)?.expand([3])?;
     let other = Tensor::full(&pool, [3], 1)?;
@@ -242,7 +260,7 @@ fn outputs_that_overlap_an_input_or_themselves_are_refused() -> Outcome {
     );
     refused(
         wide.copy_(&other),
-        "copy_: the output overlaps itself: use the form that returns a new tensor, or pass a copy (`copied`)",
+        "copy_: the tensor overlaps itself: use the form that returns a new tensor, or pass a copy (`copied`)",
     );
     assert_eq!(x.read_blocking::<i32>()?, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_usable(&pool, 3)
@@ -314,18 +332,21 @@ fn a_tensor_above_the_largest_binding_is_written_and_read() -> Outcome {
 fn tensors_of_two_pools_are_refused() -> Outcome {
     let (Some(pool), Some(other)) = (adapter::fresh(), adapter::fresh()) else { return Ok(()) };
     let (x, y) = (Tensor::full(&pool, [2, 2], 1.0_f32)?, Tensor::full(&other, [2, 2], 2.0_f32)?);
-    refused(x.add(&y), "add: the tensors belong to different pools: read one and upload it to the pool of the other");
+    refused(
+        x.add(&y),
+        "add: the 2nd operand and the 1st operand belong to different pools: read one and upload it to the pool of the other",
+    );
     refused(
         x.matmul(&y),
-        "matmul: the tensors belong to different pools: read one and upload it to the pool of the other",
+        "matmul: the right operand and the left operand belong to different pools: read one and upload it to the pool of the other",
     );
     refused(
         x.add_scaled_(&y, 1.0_f32),
-        "add_scaled_: the tensors belong to different pools: read one and upload it to the pool of the other",
+        "add_scaled_: the 2nd operand and the output belong to different pools: read one and upload it to the pool of the other",
     );
     refused(
         x.copy_(&y),
-        "copy_: the tensors belong to different pools: read one and upload it to the pool of the other",
+        "copy_: the source and the tensor belong to different pools: read one and upload it to the pool of the other",
     );
     assert_usable(&pool, 1)?;
     assert_usable(&other, 1)

@@ -199,8 +199,14 @@ fn rows_that_cannot_be_are_refused() -> Outcome {
             "rms_norm: the weight [2] must have shape [3] for the input [2, 3]"
         );
         let whole = Tensor::zeros(pool, [2, 3], DType::I32)?;
-        assert_eq!(refused(whole.log_softmax(0)), "log_softmax is not defined for i32");
-        assert_eq!(refused(whole.rms_norm(None, 0.1)), "rms_norm is not defined for i32");
+        assert_eq!(
+            refused(whole.log_softmax(0)),
+            "log_softmax: the input has dtype i32, for which log_softmax is not defined: convert with `to`"
+        );
+        assert_eq!(
+            refused(whole.rms_norm(None, 0.1)),
+            "rms_norm: the input has dtype i32, for which rms_norm is not defined: convert with `to`"
+        );
         let scalar = Tensor::zeros(pool, [], DType::F32)?;
         assert_eq!(
             refused(scalar.layer_norm(None, None, 0.1)),

@@ -3,6 +3,7 @@
 
 use crate::common::{Outcome, adapter};
 use crate::window::Window;
+use wgpu_pool::error::Argument;
 use wgpu_pool::{
     AllocateError, Corners, DType, IntoHostError, KernelError, Pool, PoolOptions, Tensor, TensorError, fuse,
 };
@@ -54,7 +55,8 @@ fn parts_are_ordinary_tensors_that_cover_the_tensor() -> Outcome {
 fn what_needs_one_block_is_refused_by_name_each_time() -> Outcome {
     divided(256, |pool| {
         let x = Tensor::zeros(pool, [100, 2], DType::F32)?;
-        let refused = |operation| Some(TensorError::SeveralBlocks { operation, blocks: 4 });
+        let refused_as = |operation, argument| Some(TensorError::SeveralBlocks { operation, argument, blocks: 4 });
+        let refused = |operation| refused_as(operation, "tensor".into());
         for _ in 0..2 {
             assert_eq!(x.storage().err(), refused("storage"));
             assert_eq!(x.binding().err(), refused("binding"));
@@ -67,7 +69,10 @@ fn what_needs_one_block_is_refused_by_name_each_time() -> Outcome {
         for _ in 0..2 {
             let error = kernel.dispatch(&[&x], &[], [4, 1, 1]).expect_err("it is in four blocks");
             assert!(error.to_string().contains("parts()"), "{error}");
-            assert_eq!(Some(error), refused("dispatch").map(KernelError::Tensor));
+            assert_eq!(
+                Some(error),
+                refused_as("dispatch", Argument::Nth { name: "tensor", index: 0 }).map(KernelError::Tensor)
+            );
         }
         for part in x.parts() {
             kernel.dispatch(&[&part.tensor], &[], [1, 1, 1])?;
@@ -222,7 +227,8 @@ fn planes_that_exceed_a_block_are_pooled_and_resized_in_bands() -> Outcome {
         same("a transposed image", &|of| x[of].transpose(2, 3)?.upsample_bilinear([77, 31], Corners::Outer))?;
         // One row of the gradient takes every row of the plane.
         let error = x[0].upsample_bilinear_backward([1, 30], Corners::Outer).expect_err("a plane has 10 KiB");
-        let refused = TensorError::SeveralBlocks { operation: "upsample_bilinear_backward", blocks: 36 };
+        let (operation, argument) = ("upsample_bilinear_backward", Argument::from("gradient"));
+        let refused = TensorError::SeveralBlocks { operation, argument, blocks: 36 };
         assert_eq!(error, refused);
         Ok(())
     })
@@ -238,7 +244,14 @@ fn a_row_of_halves_that_exceeds_a_block_in_f32_is_not_said_to_be_in_one() -> Out
         let x = Tensor::zeros(pool, [1, 1, 1, 100], DType::F16)?;
         assert_eq!(x.parts().len(), 1);
         let error = x.upsample_bilinear_backward([1, 50], Corners::Outer).expect_err("a row has 400 bytes");
-        assert_eq!(error, TensorError::SeveralBlocks { operation: "upsample_bilinear_backward", blocks: 2 });
+        assert_eq!(
+            error,
+            TensorError::SeveralBlocks {
+                operation: "upsample_bilinear_backward",
+                argument: "gradient".into(),
+                blocks: 2,
+            }
+        );
         Ok(())
     })
 }
@@ -407,7 +420,8 @@ fn elements_that_overlap_at_other_indices_are_refused_in_parts_too() -> Outcome 
         part.tensor.add_(&own)?;
         assert_eq!(own.read_blocking::<i32>()?, doubled, "the same elements at the same indices");
         let before = x.narrow(0, part.start[0] - 1, rows)?;
-        let overlap = Some(TensorError::Overlap { operation: "add_", other: "an input" });
+        let (argument, other) = ("output".into(), Some(Argument::Nth { name: "operand", index: 1 }));
+        let overlap = Some(TensorError::Overlap { operation: "add_", argument, other });
         assert_eq!(part.tensor.add_(&before).err(), overlap);
         assert_eq!(before.add_(&part.tensor).err(), overlap);
         // Of the last block and of two earlier ones, at offsets that are equal in their blocks and not in the tensor.

@@ -91,7 +91,10 @@ fn parts_that_are_not_there_are_refused_with_numbers() -> Outcome {
     );
     refused(x.item_blocking::<f32>(), "item_blocking: shape [2, 3] has 6 elements, not one");
     refused(x.fill_(&x), "fill_: the value [2, 3] has 2 dimensions, and 0 are needed");
-    refused(x.rand_like(1)?.to(DType::I32)?.randn_like(1), "randn_like is not defined for i32");
+    refused(
+        x.rand_like(1)?.to(DType::I32)?.randn_like(1),
+        "randn_like: the input has dtype i32, for which randn_like is not defined: convert with `to`",
+    );
     let most = (0..wgpu_pool::MAX_RANK - 2).try_fold(x.clone(), |x, _| x.unsqueeze(0))?;
     let limit = wgpu_pool::MAX_RANK;
     refused(most.unsqueeze(0), &format!("rank {} is above the largest, {limit}", limit + 1));

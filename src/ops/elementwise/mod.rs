@@ -76,6 +76,9 @@ impl<const N: usize> AsMut<[Layout]> for Layouts<N> {
     }
 }
 
+/// The tensor that an operation in place writes, in errors.
+pub(super) const OUTPUT: Argument = Argument::Named("output");
+
 impl<'a> Elementwise<'a> {
     /// Creates a run of an operation of the table on the inputs, then the numbers.
     pub(super) const fn single(
@@ -93,7 +96,7 @@ impl<'a> Elementwise<'a> {
         let [first, others @ ..] = self.inputs else { unreachable!("a result has the pool of an input") };
         let mut layout = *first.layout();
         for (number, other) in (1..).zip(others) {
-            check_pools(self.name, first, other)?;
+            check_pools(self.name, (Argument::operand(0), first), (Argument::operand(number), other))?;
             if other.shape() != &*layout.shape {
                 layout = layout.broadcast(self.name, Argument::operand(number), other.layout())?;
             }
@@ -113,14 +116,14 @@ impl<'a> Elementwise<'a> {
     pub(super) fn run_into(&self, written: DType, output: &Tensor) -> Result<(), TensorError> {
         let name = self.name;
         if written != output.dtype() {
-            let (left, right) = (written.name(), output.dtype().name());
-            return Err(TensorError::DType { operation: name, left, right });
+            return Err(TensorError::dtypes(name, ("result", written.name()), (OUTPUT, output.dtype().name())));
         }
-        output.check_writable(name)?;
+        output.check_writable(name, OUTPUT)?;
         for (number, input) in self.inputs.iter().enumerate() {
-            check_pools(name, output, input)?;
-            let layout = input.layout().expand(name, Argument::operand(number), output.shape())?;
-            relation(name, (output, output.layout()), (input, &layout))?;
+            let operand = Argument::operand(number);
+            check_pools(name, (OUTPUT, output), (operand, input))?;
+            let layout = input.layout().expand(name, operand, output.shape())?;
+            relation(name, [OUTPUT, operand], (output, output.layout()), (input, &layout))?;
         }
         self.launch(output)
     }
@@ -202,7 +205,7 @@ impl<'a> Elementwise<'a> {
         let constants;
         if parameters.binds_constants {
             constants = output.new_empty([numbers.len()], DType::U32)?;
-            constants.in_one_block(name)?.write(0, bytemuck::cast_slice(numbers))?;
+            constants.in_one_block(name, "constants")?.write(0, bytemuck::cast_slice(numbers))?;
             bindings[bound] = Placed::of(&constants).bind_whole(name)?;
             bound += 1;
         } else {

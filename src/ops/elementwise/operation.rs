@@ -1,7 +1,7 @@
 //! The row type of the table of elementwise operations: the name of an operation and, for each dtype, its formula and the dtype
 //! of its result. The rows are in `unary.rs`, `binary.rs`, `compare.rs`, `cast.rs`, `copy.rs` and `fill.rs`.
 
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 use crate::tensor::DType;
 use std::hash::{Hash, Hasher};
 
@@ -169,7 +169,12 @@ impl Operation {
     ///
     /// # Errors
     /// [`TensorError::NotDefined`].
-    pub(in crate::ops) fn defined_on(&'static self, name: &'static str, dtype: DType) -> Result<Typed, TensorError> {
-        self.on(dtype).ok_or(TensorError::NotDefined { operation: name, dtype: dtype.name() })
+    pub(in crate::ops) fn defined_on(
+        &'static self,
+        name: &'static str,
+        argument: impl Into<Argument>,
+        dtype: DType,
+    ) -> Result<Typed, TensorError> {
+        self.on(dtype).ok_or_else(|| TensorError::not_defined(name, argument, dtype.name()))
     }
 }

@@ -1,6 +1,6 @@
 //! The dtype of each step of an expression, for given dtypes of the inputs.
 
-use crate::error::TensorError;
+use crate::error::{Argument, TensorError};
 use crate::ops::elementwise::{Node, Typed};
 use crate::tensor::DType;
 
@@ -35,9 +35,20 @@ fn promoted(left: (DType, Rank), right: (DType, Rank)) -> Option<DType> {
     })
 }
 
-fn common_dtype(name: &'static str, left: (DType, Rank), right: (DType, Rank)) -> Result<DType, TensorError> {
-    let mismatch = TensorError::DType { operation: name, left: left.0.name(), right: right.0.name() };
-    promoted(left, right).ok_or(mismatch)
+/// One of the operands of a step of an expression.
+const fn operand(index: usize) -> Argument {
+    Argument::Nth { name: "operand of a step", index }
+}
+
+/// Returns the common dtype of the operands of a step before the operand with an index, and of that operand.
+fn common_dtype(
+    name: &'static str,
+    before: (DType, Rank),
+    (index, other): (usize, (DType, Rank)),
+) -> Result<DType, TensorError> {
+    let [of_other, of_before] = [other.0, before.0].map(DType::name);
+    let mismatch = TensorError::dtypes(name, (operand(index), of_other), (operand(index - 1), of_before));
+    promoted(before, other).ok_or(mismatch)
 }
 
 /// The largest number of steps of an expression, which bounds the text of its kernel and the time to compile it.
@@ -65,16 +76,16 @@ pub(super) fn of(name: &'static str, nodes: &[Node], inputs: &[Input]) -> Result
             Node::Constant { dtype, .. } => (Typed::number(dtype), Rank::Number),
             Node::Apply(operation, operands) => {
                 let mut common = (dtype(operands[0]), rank(operands[0]));
-                for &other in &operands[1..operation.arity] {
+                for (index, &other) in (1..).zip(&operands[1..operation.arity]) {
                     let other = (dtype(other), rank(other));
-                    common = (common_dtype(name, common, other)?, common.1.max(other.1));
+                    common = (common_dtype(name, common, (index, other))?, common.1.max(other.1));
                 }
-                (operation.defined_on(operation.name, common.0)?, common.1)
+                (operation.defined_on(operation.name, operand(0), common.0)?, common.1)
             }
             Node::Both(left, right) | Node::Either(left, right) => (Typed::TRUTH, rank(left).max(rank(right))),
             Node::Not(x) => (Typed::TRUTH, rank(x)),
             Node::Select(_, this, other) => {
-                let common = common_dtype(name, (dtype(this), rank(this)), (dtype(other), rank(other)))?;
+                let common = common_dtype(name, (dtype(this), rank(this)), (1, (dtype(other), rank(other))))?;
                 (Typed::number(common), rank(this).max(rank(other)))
             }
             Node::Foreign => {

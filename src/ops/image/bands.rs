@@ -4,8 +4,8 @@
 //! the rows of the inputs that these need, of which neighbouring bands have some in common. Kernels compute an element of a band from
 //! the same numbers in the same order as without the division, so that results have the same bits.
 
-use super::KernelWindow;
-use crate::error::TensorError;
+use super::{KernelWindow, receiver};
+use crate::error::{Argument, TensorError};
 use crate::tensor::{Tensor, arithmetic, pieces, several_blocks};
 use std::ops::Range;
 
@@ -111,7 +111,10 @@ impl ByPlane<'_> {
             return Ok(());
         }
         if rows.len() < 2 {
-            let operands: Vec<&Tensor> = operands.iter().collect();
+            let outputs = (0..outputs.len()).map(|index| Argument::Nth { name: "result", index });
+            let inputs =
+                (0..).map(|index| if index == 0 { receiver(self.name).into() } else { Argument::operand(index) });
+            let operands: Vec<(Argument, &Tensor)> = outputs.chain(inputs).zip(operands).collect();
             return Err(several_blocks(self.name, &operands));
         }
         let middle = rows.start + rows.len() / 2;

@@ -6,6 +6,7 @@
 //! compute each plane by itself are in `bands.rs`.
 
 use super::super::activation::Activation;
+use super::super::launch::Given;
 use super::bands::{gathered, over, under};
 use super::{Conv2d, KernelWindow, Padding};
 use crate::error::TensorError;
@@ -39,7 +40,7 @@ impl Blocks<'_> {
         activation: Option<Activation>,
     ) -> Result<Tensor, TensorError> {
         let output = images.new_empty(self.result, images.dtype())?;
-        for (batch, windows) in self.bands(&output, images)? {
+        for (batch, windows) in self.bands(("result", &output), ("input", images))? {
             let output = part(&output, &batch, &windows)?;
             let (images, options) = self.under(images, &batch, &windows)?;
             output.copy_(&images.conv2d_then(weight, bias, options, activation)?)?;
@@ -52,7 +53,7 @@ impl Blocks<'_> {
     pub(super) fn gradient(&self, gradient: &Tensor, weight: &Tensor) -> Result<Tensor, TensorError> {
         let output = gradient.new_empty(self.images, gradient.dtype())?;
         output.clear()?;
-        for (batch, rows) in self.bands(&output, gradient)? {
+        for (batch, rows) in self.bands(("result", &output), ("gradient", gradient))? {
             let windows = over(&self.window, &rows, self.result[2]);
             if windows.is_empty() {
                 continue;
@@ -74,7 +75,7 @@ impl Blocks<'_> {
     pub(super) fn weight_gradient(&self, gradient: &Tensor, images: &Tensor) -> Result<Tensor, TensorError> {
         let number = gradient.dtype().number();
         let sums = Tensor::zeros(&gradient.pool(), self.weight, number)?;
-        for (batch, windows) in self.bands(gradient, images)? {
+        for (batch, windows) in self.bands(("gradient", gradient), ("input", images))? {
             let gradient = gathered(&part(gradient, &batch, &windows)?)?.to(number)?;
             let (images, options) = self.under(images, &batch, &windows)?;
             sums.add_(&gradient.conv2d_backward_weight(&images.to(number)?, self.weight, options)?)?;
@@ -106,19 +107,21 @@ impl Blocks<'_> {
     }
 
     /// Divides the images and rows of `own` until a part of it, and the rows of `other` that it needs, fit a block each.
-    fn bands(&self, own: &Tensor, other: &Tensor) -> Result<Vec<Rows>, TensorError> {
+    fn bands(&self, own: Given<'_, &'static str>, other: Given<'_, &'static str>) -> Result<Vec<Rows>, TensorError> {
         let mut found = Vec::new();
-        self.add_bands([own, other], 0..own.shape()[0], 0..own.shape()[2], &mut found)?;
+        let shape = own.1.shape();
+        self.add_bands([own, other], 0..shape[0], 0..shape[2], &mut found)?;
         Ok(found)
     }
 
     fn add_bands(
         &self,
-        [own, other]: [&Tensor; 2],
+        operands: [Given<'_, &'static str>; 2],
         batch: Range<usize>,
         rows: Range<usize>,
         found: &mut Vec<Rows>,
     ) -> Result<(), TensorError> {
+        let [own, other] = operands.map(|(_, operand)| operand);
         let others = self.rows_of_other(own, &rows);
         let bytes = |tensor: &Tensor, rows: usize| {
             let shape = tensor.shape();
@@ -138,16 +141,16 @@ impl Blocks<'_> {
             }
             for range in ranges {
                 let batch = batch.start + range.start..batch.start + range.end;
-                self.add_bands([own, other], batch, rows.clone(), found)?;
+                self.add_bands(operands, batch, rows.clone(), found)?;
             }
             return Ok(());
         }
         if rows.len() > 1 {
             let middle = rows.start + rows.len() / 2;
-            self.add_bands([own, other], batch.clone(), rows.start..middle, found)?;
-            return self.add_bands([own, other], batch, middle..rows.end, found);
+            self.add_bands(operands, batch.clone(), rows.start..middle, found)?;
+            return self.add_bands(operands, batch, middle..rows.end, found);
         }
-        Err(several_blocks(self.name, &[own, other]))
+        Err(several_blocks(self.name, &operands))
     }
 
     /// The rows of the other tensor for a band of `own`, which is the result of the convolution, its gradient, or that of the images.

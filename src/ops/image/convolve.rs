@@ -76,10 +76,10 @@ impl Tensor {
         activation: Option<Activation>,
     ) -> Result<Self, TensorError> {
         let convolution = Convolution::new(name, self.shape(), weight.shape(), options)?;
-        check_kinds(name, self, weight)?;
+        check_kinds(name, ("input", self), ("weight", weight))?;
         let Convolution { outputs, groups, lines, .. } = convolution;
         if let Some(bias) = bias {
-            check_kinds(name, self, bias)?;
+            check_kinds(name, ("input", self), ("bias", bias))?;
             bias.check_shape((name, "bias"), &[outputs], ("weight", weight.shape()))?;
         }
         let finish = Finish { bias, activation };
@@ -159,7 +159,7 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let (name, input) = ("conv2d_backward_input", input.as_ref());
         let convolution = Convolution::new(name, input, weight.shape(), options)?;
-        check_kinds(name, self, weight)?;
+        check_kinds(name, ("gradient", self), ("weight", weight))?;
         self.check_shape((name, "gradient"), &shape_like(input, convolution.output()), ("input", input))?;
         if let Some(result) = convolution.gradient_by_channels([self, weight], options)? {
             return result.reshape(input);
@@ -210,7 +210,7 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let (name, weight) = ("conv2d_backward_weight", weight.as_ref());
         let convolution = Convolution::new(name, input.shape(), weight, options)?;
-        check_kinds(name, self, input)?;
+        check_kinds(name, ("gradient", self), ("input", input))?;
         let result = shape_like(input.shape(), convolution.output());
         self.check_shape((name, "gradient"), &result, ("input", input.shape()))?;
         let Convolution { planes, outputs, lines, windows, .. } = convolution;

@@ -90,6 +90,11 @@ impl Planes {
     }
 }
 
+/// The name of the tensor whose method was called, in the errors of an operation on images.
+fn receiver(name: &str) -> &'static str {
+    if name.contains("_backward") { "gradient" } else { "input" }
+}
+
 /// One run of a kernel over images.
 struct Run<'a> {
     name: &'static str,
@@ -215,13 +220,6 @@ impl Tensor {
     /// The tensor with four axes: an image without a batch axis becomes a batch of one.
     fn as_batch(&self) -> Result<Self, TensorError> {
         if self.rank() == 3 { self.unsqueeze(0) } else { Ok(self.clone()) }
-    }
-
-    fn check_real(&self, name: &'static str) -> Result<(), TensorError> {
-        if self.dtype().is_floating_point() {
-            return Ok(());
-        }
-        Err(TensorError::NotDefined { operation: name, dtype: self.dtype().name() })
     }
 
     /// Checks the shape of an argument of the operation `name`, which follows from the shape of the argument `by`.

@@ -1,9 +1,9 @@
 //! Pooling: one number for each position of a kernel window.
 
-use super::super::launch::{check_pools, index};
+use super::super::launch::{check_floating_point, check_pools, index};
 use super::super::shader::{AVERAGE_POOL, AVERAGE_POOL_BACK, MAX_POOL, MAX_POOL_BACK};
 use super::bands::{Band, ByPlane, back, under};
-use super::{AvgPool2d, KernelWindow, MaxPool2d, Planes, Run, shape_like};
+use super::{AvgPool2d, KernelWindow, MaxPool2d, Planes, Run, receiver, shape_like};
 use crate::error::{TensorError, WindowFault};
 use crate::tensor::{DType, Tensor, arithmetic};
 use std::ops::Range;
@@ -102,7 +102,7 @@ impl Tensor {
             let dtype = places.dtype().name();
             return Err(TensorError::IndexDType { operation: name, argument: "places".into(), dtype, wanted: "u32" });
         }
-        check_pools(name, self, places)?;
+        check_pools(name, ("gradient", self), ("places", places))?;
         if !self.exceeds_a_block(shape) && !places.is_divided() {
             return self.max_pooled_back(places, planes, out, window);
         }
@@ -228,7 +228,7 @@ impl Tensor {
         shape: &[usize],
         options: MaxPool2d,
     ) -> Result<(Planes, KernelWindow, [usize; 2]), TensorError> {
-        self.check_real(name)?;
+        check_floating_point(name, (receiver(name), self))?;
         let (planes, window) = (Planes::of(name, shape)?, KernelWindow::from(options));
         let out = window.out(name, planes.size)?;
         // With a dilation above the image's size, all taps of a window can be in the padding.
@@ -240,7 +240,7 @@ impl Tensor {
     }
 
     fn average(&self, name: &'static str, shape: &[usize], options: AvgPool2d) -> Result<Average, TensorError> {
-        self.check_real(name)?;
+        check_floating_point(name, (receiver(name), self))?;
         let (planes, window) = (Planes::of(name, shape)?, KernelWindow::from(options));
         let out = window.out(name, planes.size)?;
         let padded = |axis: usize| arithmetic::padded_size(planes.size[axis], window.padding[axis]);

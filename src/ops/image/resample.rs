@@ -1,9 +1,9 @@
 //! Resizing of images.
 
-use super::super::launch::iterations;
+use super::super::launch::{check_floating_point, iterations};
 use super::super::shader::{AS_IT_IS, Specialization, UPSAMPLE, UPSAMPLE_BACK};
 use super::bands::{Band, ByPlane};
-use super::{Planes, Run, shape_like};
+use super::{Planes, Run, receiver, shape_like};
 use crate::error::TensorError;
 use crate::tensor::Tensor;
 use std::ops::Range;
@@ -196,7 +196,7 @@ impl Tensor {
     }
 
     fn check_sizes(&self, name: &'static str, size: [usize; 2]) -> Result<Planes, TensorError> {
-        self.check_real(name)?;
+        check_floating_point(name, (receiver(name), self))?;
         let planes = Planes::of(name, self.shape())?;
         if size.contains(&0) {
             return Err(TensorError::Zero { operation: name, argument: "size" });

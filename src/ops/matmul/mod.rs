@@ -109,8 +109,8 @@ impl Tensor {
         bias: Option<&Self>,
         activation: Option<Activation>,
     ) -> Result<Self, TensorError> {
-        check_kinds(name, self, other)?;
         let (own_name, other_name) = operand_names(name);
+        check_kinds(name, (own_name, self), (other_name, other))?;
         let mismatch = |required| TensorError::shape(name, other_name, given.shape(), required);
         let (by, of) = (Argument::from(own_name), || self.shape().to_vec());
         let left = if self.rank() == 1 { self.reshape([1, self.elements()])? } else { self.clone() };
@@ -227,7 +227,7 @@ impl Tensor {
         (by, given): (&'static str, &Self),
         other: &Self,
     ) -> Result<Self, TensorError> {
-        check_kinds(name, self, bias)?;
+        check_kinds(name, (operand_names(name).0, self), ("bias", bias))?;
         if bias.shape() != [columns] {
             let (shape, of) = (vec![columns], given.shape().to_vec());
             let required = ShapeRequirement::Exactly { shape, by: by.into(), of };

@@ -9,7 +9,7 @@ use crate::device::{Gpu, GpuSegment, Location, Memory};
 use crate::error::{Argument, DeviceError, ShapeRequirement, TensorError};
 use crate::heap::SegmentId;
 use crate::ops::launch::{
-    check_iterations, check_kinds, check_pools, grid, index, iterations, with_gpu, workgroup_size,
+    check_floating_point, check_iterations, check_kinds, check_pools, grid, index, iterations, with_gpu, workgroup_size,
 };
 use crate::ops::shader::{Listed, Shader, Variant};
 use crate::pool::{Storage, record};
@@ -66,7 +66,8 @@ impl<const N: usize> List<'_, N> {
         let Self { name, entries, .. } = *self;
         for (index, entry) in entries.iter().enumerate() {
             check(name, self.fields, index, entry)?;
-            check_pools(name, entries[0][0], entry[0])?;
+            let value = |index| Argument::OfParameter { name: self.fields[0], index };
+            check_pools(name, (value(0), entries[0][0]), (value(index), entry[0]))?;
         }
         if entries.iter().any(|entry| any_divided(entry.iter().copied())) {
             return self.run_pieces();
@@ -263,7 +264,7 @@ fn overlap(one: &Location<GpuSegment>, other: &Location<GpuSegment>) -> bool {
 /// Checks that the memory of each tensor can be bound, and that its offset fits the parameters.
 fn check_bindings<const N: usize>(operation: &'static str, tensors: &[&Tensor; N]) -> Result<(), TensorError> {
     for tensor in tensors {
-        let storage = tensor.in_one_block(operation)?;
+        let storage = tensor.in_one_block(operation, "tensor")?;
         let limit = most_bytes(storage.memory(), tensor.dtype());
         let bytes = storage.bytes();
         if bytes > limit {
@@ -287,17 +288,15 @@ fn check<const N: usize>(
 ) -> Result<(), TensorError> {
     let argument = |place: usize| Argument::OfParameter { name: fields[place], index };
     let first = tensors[0];
-    for tensor in tensors {
-        if !tensor.dtype().is_floating_point() {
-            return Err(TensorError::NotDefined { operation: name, dtype: tensor.dtype().name() });
-        }
+    for (place, tensor) in tensors.iter().enumerate() {
+        check_floating_point(name, (argument(place), tensor))?;
         if !tensor.is_contiguous() {
             let (shape, strides) = (tensor.shape().to_vec(), tensor.strides().to_vec());
-            return Err(TensorError::NotContiguous { operation: name, shape, strides });
+            return Err(TensorError::NotContiguous { operation: name, argument: argument(place), shape, strides });
         }
     }
     for (place, tensor) in tensors.iter().enumerate() {
-        check_kinds(name, first, tensor)?;
+        check_kinds(name, (argument(0), first), (argument(place), tensor))?;
         if tensor.shape() != first.shape() {
             let required = ShapeRequirement::Same { by: argument(0), of: first.shape().to_vec() };
             return Err(TensorError::shape(name, argument(place), tensor.shape(), required));
@@ -306,8 +305,12 @@ fn check<const N: usize>(
             let layouts = other.layouts_in_common(other.layout(), tensor, tensor.layout());
             layouts.is_some_and(|[one, other]| one.overlaps(&other))
         };
-        if tensors[..place].iter().any(meets) {
-            return Err(TensorError::Overlap { operation: name, other: "another tensor of the step" });
+        if let Some(before) = tensors[..place].iter().position(meets) {
+            return Err(TensorError::Overlap {
+                operation: name,
+                argument: argument(place),
+                other: Some(argument(before)),
+            });
         }
     }
     Ok(())

@@ -32,7 +32,7 @@ impl Tensor {
             let axis = (0..self.rank()).max_by_key(|&axis| self.shape()[axis]);
             (axis, axis.map_or(Vec::new(), |axis| halves(self.shape()[axis])))
         };
-        let Some(axis) = axis else { return Err(several_blocks(name, &[self])) };
+        let Some(axis) = axis else { return Err(several_blocks(name, &[("input", self)])) };
         let mut parts = Vec::new();
         for range in ranges {
             parts.push(self.narrow(axis, range.start, range.len())?.reduce_blocks(name, operation, kept_rank)?);
@@ -41,7 +41,7 @@ impl Tensor {
             return Self::cat(&parts.iter().collect::<Vec<_>>(), axis);
         }
         let mut parts = parts.into_iter();
-        let Some(mut joined) = parts.next() else { return Err(several_blocks(name, &[self])) };
+        let Some(mut joined) = parts.next() else { return Err(several_blocks(name, &[("input", self)])) };
         for part in parts {
             joined = match operation.name {
                 AMAX => joined.maximum(&part)?,

@@ -265,7 +265,7 @@ fn a_device_without_halves_refuses_them_by_name() {
 fn other_dtypes_are_refused_where_nothing_promotes_them() -> Outcome {
     for pool in pools() {
         let (half, whole) = (Tensor::full(pool, [3], f16::ONE)?, Tensor::full(pool, [3], 1.0_f32)?);
-        assert!(matches!(half.matmul(&whole), Err(TensorError::DType { left: "f16", right: "f32", .. })));
+        assert!(matches!(half.matmul(&whole), Err(TensorError::DType { dtype: "f32", by_dtype: "f16", .. })));
         assert!(matches!(half.read_blocking::<f32>(), Err(TensorError::DType { .. })));
     }
     Ok(())
