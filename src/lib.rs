@@ -71,7 +71,7 @@ pub mod prelude {
         Activation, AdamW, AdamWParameter, AvgPool2d, Conv2d, Corners, CrossEntropy, MaxPool2d, Padding, Reduction,
         Sgd, SgdParameter, Unfold,
     };
-    pub use crate::{Bytes, Error, HostMemory, Memory, Pool, PoolOptions, Result, Storage};
+    pub use crate::{Bytes, Error, GpuOptions, HostMemory, Memory, Pool, PoolOptions, RepeatOptions, Result, Storage};
     #[cfg(feature = "tensor")]
     pub use crate::{DType, Element, Kernel, Scalar, Tensor, f16, fuse};
     pub use crate::{DeviceResources as _, DeviceStatus as _};

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 /// The places of locks in the order, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(debug_assertions), allow(dead_code, reason = "the order is checked with debug assertions"))]
 pub(crate) enum Place {
     /// The GL context, on GL only: one thread at a time uses the context. This lock is reentrant, and the only one that is held during calls
     /// of wgpu that run callbacks of the application.
@@ -45,6 +46,7 @@ const ALL: [Place; 8] = {
 
 /// The place of a lock in the order, as a type.
 pub(crate) trait Rank {
+    #[cfg_attr(not(debug_assertions), allow(dead_code, reason = "the order is checked with debug assertions"))]
     const PLACE: Place;
 }
 
