@@ -134,7 +134,7 @@ async fn choose(selected: wgpu::Backends, name: Option<&str>) -> Result<wgpu::Ad
     let (mut found, mut unsuitable, mut best) = (Vec::new(), Vec::new(), None::<wgpu::Adapter>);
     for backends in [usable & !wgpu::Backends::GL, usable & wgpu::Backends::GL] {
         if backends.is_empty()
-            || (backends == wgpu::Backends::GL && !needs_gl(best.as_ref().map(wgpu::Adapter::get_info), may_have_gpu))
+            || (backends == wgpu::Backends::GL && !needs_gl(best.as_ref().map(wgpu::Adapter::get_info)))
         {
             continue;
         }
@@ -158,20 +158,10 @@ async fn choose(selected: wgpu::Backends, name: Option<&str>) -> Result<wgpu::Ad
     })
 }
 
-/// Returns whether GL has to be initialized: the other backends have no adapter, or the best one is not a GPU, and GL may have one.
-/// Mesa's GL prints errors where there is no window system.
+/// Returns whether GL has to be initialized: the best adapter of the other backends is not a GPU, and GL may have one.
 #[cfg(not(target_arch = "wasm32"))]
-fn needs_gl(best: Option<wgpu::AdapterInfo>, may_have_gpu: impl FnOnce() -> bool) -> bool {
-    best.is_none_or(|info| is_software(&info) && may_have_gpu())
-}
-
-/// Returns whether the system may have a GPU. On Linux and Android every driver of a GPU has a device file: that of the kernel's Direct
-/// Rendering Manager, of NVIDIA's driver, of Windows' subsystem for Linux, or of the drivers for Adreno and Mali.
-#[cfg(not(target_arch = "wasm32"))]
-fn may_have_gpu() -> bool {
-    const FILES: [&str; 5] = ["/dev/dri", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"];
-    let has_files = cfg!(any(target_os = "linux", target_os = "android"));
-    !has_files || FILES.iter().any(|file| std::path::Path::new(file).exists())
+fn needs_gl(best: Option<wgpu::AdapterInfo>) -> bool {
+    best.is_none_or(|info| is_software(&info))
 }
 
 /// Returns the adapter that the browser prefers.
@@ -274,12 +264,10 @@ mod tests {
     #[test]
     fn gl_is_only_initialized_where_no_other_backend_has_a_gpu() {
         use wgpu::{Backend, DeviceType};
-        assert!(!needs_gl(Some(info("card", Backend::Vulkan, DeviceType::DiscreteGpu)), || true));
-        assert!(!needs_gl(Some(info("card", Backend::Dx12, DeviceType::IntegratedGpu)), || true));
-        let lavapipe = || Some(info("llvmpipe (LLVM 15)", Backend::Vulkan, DeviceType::Cpu));
-        assert!(needs_gl(lavapipe(), || true));
-        assert!(!needs_gl(lavapipe(), || false), "GL would have a software renderer, too");
-        assert!(needs_gl(None, || false));
+        assert!(!needs_gl(Some(info("card", Backend::Vulkan, DeviceType::DiscreteGpu))));
+        assert!(!needs_gl(Some(info("card", Backend::Dx12, DeviceType::IntegratedGpu))));
+        assert!(needs_gl(Some(info("llvmpipe (LLVM 15)", Backend::Vulkan, DeviceType::Cpu))));
+        assert!(needs_gl(None));
     }
 
     #[test]
