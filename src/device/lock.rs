@@ -284,6 +284,7 @@ mod tests {
 
     #[test]
     fn locks_are_taken_from_the_outermost_to_the_innermost() {
+        assert!(ALL.is_sorted() && ALL.len() == Place::Leaf as usize + 1, "places are their own indices in {ALL:?}");
         let (recorder, heap, leaf) = (Lock::<_, rank::Recorder>::new(1), Lock::<_, rank::Heap>::new(2), Lock::new(3));
         let other: Lock<i32> = Lock::new(4);
         let leaf: Lock<i32> = leaf;
