@@ -38,8 +38,8 @@ impl Tensor {
     /// sequential additions of [`Tensor::sum`], and r is the distance of the first element from the mean in standard
     /// deviations, at most √n. Infinite if the sum of the squared deviations is 3.4e38 or more.
     ///
-    /// Cost: two kernels over all elements, which read them once each, and a few over the results. Of a tensor in several blocks, four
-    /// kernels that also write and read a temporary tensor of the same size twice.
+    /// Cost: two kernels over all elements, which read them once each, and a few over the results. Of a tensor in several blocks,
+    /// and on a device with four storage buffers in a shader, four kernels that also write and read a temporary tensor of the same size twice.
     ///
     /// # Errors
     /// [`TensorError::NotDefined`] for integers; as [`Tensor::sum`].
@@ -107,7 +107,7 @@ impl Tensor {
     }
 
     /// The sum of the squared deviations from the mean in f32, with the axes kept, by kernels that store nothing for an element.
-    /// `None` if the elements or the outputs are in several blocks, or there are none.
+    /// `None` if the elements or the outputs are in several blocks, or there are none, and on devices with few storage buffers in a shader.
     #[track_caller]
     fn squared_deviations(&self, name: &'static str, axes: &[usize]) -> Result<Option<Self>, TensorError> {
         if self.elements() == 0 {

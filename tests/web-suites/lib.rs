@@ -200,6 +200,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "ops::optimize::a_parameter_above_the_largest_binding_is_stepped_in_parts",
             "ops::several_blocks::a_device_that_binds_64_kib_holds_larger_tensors",
             "ops::small_devices::*",
+            "ops::table::divided::every_operation_runs_on_a_device_of_the_least_limits",
         ],
     ),
 ];

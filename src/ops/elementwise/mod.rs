@@ -28,6 +28,7 @@ use crate::device::gpu::{ExpressionKey, Program, ProgramDescriptor, ProgramKey, 
 use crate::error::{Argument, DeviceError, TensorError};
 use crate::tensor::{DType, Layout, Piece, Tensor, any_divided, elementwise_pieces};
 use form::{Form, LANES};
+use pack::Packed;
 use std::borrow::Cow;
 use std::sync::Arc;
 use variant::{OPERANDS, Parameters, Variant, Words};
@@ -161,12 +162,30 @@ impl<'a> Elementwise<'a> {
         let most = with_gpu(output, Gpu::storage_buffers);
         if most < MOST_BINDINGS && output.elements() > 0 {
             let constants = usize::from(Parameters::may_bind(self.inputs.len(), self.numbers.len()));
-            if let Some(packed) = pack::packed(self.inputs, output, most.saturating_sub(constants))? {
-                let inputs: Vec<&Tensor> = packed.iter().collect();
-                return Elementwise { inputs: &inputs, ..*self }.launch_of::<OPERANDS>(output);
+            match pack::packed(self.inputs, output, most.saturating_sub(constants))? {
+                Packed::AsGiven => {}
+                Packed::Shared(inputs) => {
+                    let inputs: Vec<&Tensor> = inputs.iter().collect();
+                    return Elementwise { inputs: &inputs, ..*self }.launch_of::<OPERANDS>(output);
+                }
+                Packed::AboveABlock if output.elements() > 1 => return self.launch_halves(output),
+                Packed::AboveABlock => {}
             }
         }
         self.launch_of::<OPERANDS>(output)
+    }
+
+    /// Launches for each half of the output, which has several elements.
+    fn launch_halves(&self, output: &Tensor) -> Result<(), TensorError> {
+        let axis = output.shape().iter().position(|&size| size > 1).unwrap_or(0);
+        let (size, half) = (output.shape()[axis], output.shape()[axis] / 2);
+        for [start, size] in [[0, half], [half, size - half]] {
+            let part = |tensor: &Tensor| tensor.expand(output.shape())?.narrow(axis, start, size);
+            let inputs: Vec<Tensor> = self.inputs.iter().map(|&input| part(input)).collect::<Result<_, _>>()?;
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            Elementwise { inputs: &inputs, ..*self }.launch(&part(output)?)?;
+        }
+        Ok(())
     }
 
     /// Up to `N` operands.

@@ -4,7 +4,7 @@
 use super::form::LANES;
 use super::variant::MOST_INPUTS;
 use crate::error::TensorError;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, arithmetic};
 
 /// A storage that a kernel binds for some of its inputs.
 struct Bound<'a> {
@@ -14,9 +14,19 @@ struct Bound<'a> {
     elements: usize,
 }
 
+/// The inputs of a kernel on a device with few storage buffers in a shader.
+pub(super) enum Packed {
+    /// They have few enough bindings, or too many dtypes: a binding has one dtype.
+    AsGiven,
+    /// Some are copied into shared storages.
+    Shared(Vec<Tensor>),
+    /// A shared storage would be larger than a block.
+    AboveABlock,
+}
+
 /// Returns the inputs with some of them copied into shared storages, such that they and the output have at most `most` bindings;
-/// copies as few elements as possible. `None` if they do already, or if they have too many dtypes: a binding has one dtype.
-pub(super) fn packed(inputs: &[&Tensor], output: &Tensor, most: usize) -> Result<Option<Vec<Tensor>>, TensorError> {
+/// copies as few elements as possible.
+pub(super) fn packed(inputs: &[&Tensor], output: &Tensor, most: usize) -> Result<Packed, TensorError> {
     let mut bound: Vec<Bound<'_>> = Vec::with_capacity(MOST_INPUTS);
     for &input in inputs.iter().filter(|input| !input.any_storage().is_same(output.any_storage())) {
         let elements = distinct(input)?.elements();
@@ -27,17 +37,19 @@ pub(super) fn packed(inputs: &[&Tensor], output: &Tensor, most: usize) -> Result
     }
     let bindings = 1 + bound.len();
     if bindings <= most {
-        return Ok(None);
+        return Ok(Packed::AsGiven);
     }
     bound.sort_by_key(|bound| bound.elements);
-    let Some(counts) = counts(&bound, most) else { return Ok(None) };
+    let Some(counts) = counts(&bound, most) else { return Ok(Packed::AsGiven) };
     let mut all: Vec<Tensor> = inputs.iter().map(|&input| input.clone()).collect();
     for (dtype, count) in counts {
         let storages: Vec<_> = of_dtype(&bound, dtype).take(count).map(|bound| bound.input.any_storage()).collect();
         let is_packed = |input: &&mut Tensor| storages.iter().any(|storage| storage.is_same(input.any_storage()));
-        copy_together(all.iter_mut().filter(is_packed), output, dtype)?;
+        if !copy_together(all.iter_mut().filter(is_packed), output, dtype)? {
+            return Ok(Packed::AboveABlock);
+        }
     }
-    Ok(Some(all))
+    Ok(Packed::Shared(all))
 }
 
 fn of_dtype<'b, 'a>(bound: &'b [Bound<'a>], dtype: DType) -> impl Iterator<Item = &'b Bound<'a>> {
@@ -63,12 +75,12 @@ fn counts(bound: &[Bound<'_>], most: usize) -> Option<Vec<(DType, usize)>> {
     Some(counts.into_iter().filter(|(_, count)| *count > 1).collect())
 }
 
-/// Replaces tensors by views of one new tensor with the same elements.
+/// Replaces tensors by views of one new tensor with the same elements. Returns whether it fits a block; if not, nothing is replaced.
 fn copy_together<'a>(
     tensors: impl Iterator<Item = &'a mut Tensor>,
     output: &Tensor,
     dtype: DType,
-) -> Result<(), TensorError> {
+) -> Result<bool, TensorError> {
     let mut replaced = Vec::with_capacity(MOST_INPUTS);
     let mut total = 0;
     for tensor in tensors {
@@ -78,13 +90,16 @@ fn copy_together<'a>(
         total += elements.elements().next_multiple_of(LANES);
         replaced.push((tensor, elements, start));
     }
+    if arithmetic::bytes(total, dtype.bytes()) > output.any_storage().largest_block() {
+        return Ok(false);
+    }
     let together = output.new_empty([total], dtype)?;
     for (tensor, elements, start) in replaced {
         let own = together.narrow(0, start, elements.elements())?.reshape(elements.shape())?;
         own.copy_(&elements)?;
         *tensor = own.expand(tensor.shape())?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A view without the elements that are repeated by a stride of 0.

@@ -1,8 +1,9 @@
 //! Sums of differences to a number of each output, in one kernel over the elements.
 
 use super::Pass;
+use crate::device::Gpu;
 use crate::error::TensorError;
-use crate::ops::launch::index;
+use crate::ops::launch::{index, with_gpu};
 use crate::ops::shader::{AS_IT_IS, DEVIATION, DISTANCE, Specialization};
 use crate::tensor::{DType, Tensor};
 
@@ -20,10 +21,13 @@ pub(in crate::ops) const SQUARES: Specialization = Specialization::new(
 )
 .calling(&[DEVIATION]);
 
+/// The storage buffers of a reduction: its input and its output.
+const BINDINGS: usize = 2;
+
 impl Tensor {
     /// Returns the sums in f32 of what an operation makes of the elements along axes, which are kept with size 1. `numbers` are whole
     /// tensors of f32 with an element for each output. `None` if there are no elements, or more than one launch can go over, or in
-    /// several blocks.
+    /// several blocks, and on devices with too few storage buffers in a shader.
     #[track_caller]
     pub(in crate::ops) fn sum_with(
         &self,
@@ -34,7 +38,8 @@ impl Tensor {
     ) -> Result<Option<Self>, TensorError> {
         let is_reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
         let is_divided = self.is_divided() || numbers.iter().any(|numbers| numbers.is_divided());
-        if is_divided || self.elements() == 0 || index(name, self.elements()).is_err() {
+        let has_bindings = numbers.len() <= with_gpu(self, Gpu::storage_buffers).saturating_sub(BINDINGS);
+        if !has_bindings || is_divided || self.elements() == 0 || index(name, self.elements()).is_err() {
             return Ok(None);
         }
         let (reduced, kept): (Vec<usize>, Vec<usize>) = (0..self.rank()).partition(is_reduced);

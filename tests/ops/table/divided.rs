@@ -1,6 +1,6 @@
 //! The table of operations with operands and results in several blocks.
 
-use super::{Row, check_divided, check_once, elementwise, images, indices, products, reductions, whole};
+use super::{Row, check_divided, check_once, elementwise, images, indices, names, products, reductions, whole};
 use crate::common::{Outcome, adapter};
 use wgpu_pool::{Pool, PoolOptions};
 
@@ -65,6 +65,22 @@ fn every_operation_runs_on_gl() -> Outcome {
         let Some(gpu) = adapter::gl() else { return Ok(()) };
         let options = PoolOptions { largest_block: Some(*bytes), ..crate::common::options() };
         check_once(&Pool::new(gpu, options)?, &rows())?;
+    }
+    Ok(())
+}
+
+/// Each operation once, whole and divided, with the least of each limit that the small devices of the tests have.
+#[test]
+fn every_operation_runs_on_a_device_of_the_least_limits() -> Outcome {
+    let Some((device, queue)) = adapter::foreign_with(adapter::least_limits()) else { return Ok(()) };
+    let whole = Pool::from_device(device.clone(), queue.clone(), crate::common::options())?;
+    check_once(&whole, &names::rows())?;
+    let convolutions: Table = (for_convolutions(&whole), images::convolutions);
+    for (bytes, rows) in TABLES.iter().chain([&convolutions]) {
+        let options = PoolOptions { largest_block: Some(*bytes), ..crate::common::options() };
+        let divided = Pool::from_device(device.clone(), queue.clone(), options)?;
+        check_once(&divided, &rows())?;
+        assert_eq!(divided.fault(), None);
     }
     Ok(())
 }
