@@ -40,9 +40,15 @@ fn steps(nextest: bool) -> Vec<Step> {
         require_adapter(Step::cargo("tests", tests)),
         require_adapter(shapes_without_overflow_checks()),
         require_adapter(Step::cargo("documentation tests", "test --doc --package wgpu-pool --all-features")),
-        Step::cargo("documentation", "doc --no-deps --package wgpu-pool --all-features")
-            .variable("RUSTDOCFLAGS", "-Dwarnings"),
+        documentation(),
     ]
+}
+
+/// The documentation of the crate. With an example cargo selects the features of the development dependencies, as the linter has them:
+/// otherwise it would check most dependencies a second time.
+fn documentation() -> Step {
+    Step::cargo("documentation", "doc --no-deps --package wgpu-pool --all-features --lib --example first_tensors")
+        .variable("RUSTDOCFLAGS", "-Dwarnings")
 }
 
 /// The tests of shapes as a release build runs them: arithmetic that overflows wraps, and does not panic. Only the crate is built again,
