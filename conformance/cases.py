@@ -102,7 +102,7 @@ def documented(op, inputs, want, args):
     u = ulp(want)
     with np.errstate(all="ignore"):
         if op in ("neg", "abs", "relu", "floor", "ceil", "round", "maximum", "minimum", "maximum_scalar", "minimum_scalar",
-                  "amax", "amin", "clamp", "clamp_scalar", "where", "gather", "index_select", "cat", "max_pool2d"):
+                  "amax", "amin", "clamp", "clamp_scalar", "where", "gather", "index_select", "cat", "max_pool2d", "max_pool2d_with_indices"):
             b = 0 * u
         elif op == "exp": b = (4 + 2 * np.abs(x)) * u
         elif op == "log": b = 3 * u

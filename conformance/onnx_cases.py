@@ -177,7 +177,8 @@ def plan(n, a, x, y):
         if p.dtype.kind in "iu": raise NE("max_pool2d of integers")
         w = window(a, rank, x[0].shape[2:], a["kernel_shape"], "max_pool2d")
         flat = len(y) > 1 and x[0].shape[:2] == (1, 1) and not a.get("storage_order")
-        return Case("max_pool2d", [p], w, want=[arr(y[0]), np.asarray(y[1]).astype(np.uint32) if flat else None])
+        if len(y) == 1: return Case("max_pool2d", [p], w)
+        return Case("max_pool2d_with_indices", [p], w, want=[arr(y[0]), np.asarray(y[1]).astype(np.uint32) if flat else None])
     if o == "AveragePool":
         w = window(a, rank, x[0].shape[2:], a["kernel_shape"], "avg_pool2d")
         return Case("avg_pool2d", [arr(x[0])], {**w, "count_include_pad": bool(a.get("count_include_pad", 0))})

@@ -56,7 +56,7 @@ for dt in DT:
         for k, s, p in [(2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 1, 1)]:
             win = {"kernel": [k, k], "stride": [s, s], "padding": [p, p], "dilation": [1, 1], "groups": 1, "ceil_mode": False, "count_include_pad": True}
             y, i = F.max_pool2d(x, k, s, p, return_indices=True)
-            put(id, "max_pool2d", [x], win, [y, i])
+            put(id, "max_pool2d_with_indices", [x], win, [y, i])
             put(id, "avg_pool2d", [x], win, [F.avg_pool2d(xd, k, s, p)], F.avg_pool2d(x, k, s, p))
             put(id, "unfold", [x], win, [F.unfold(xd, k, 1, p, s)])
             w = torch.randn(3, 2, k, k).to(dt)

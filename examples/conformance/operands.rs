@@ -107,16 +107,22 @@ pub(crate) fn convolution(a: &Value) -> Conv2d {
 }
 pub(crate) fn max_pool(a: &Value) -> MaxPool2d {
     let [kernel, stride, dilation] = ["kernel", "stride", "dilation"].map(|name| pair(&a[name]));
-    MaxPool2d { kernel, stride, padding: padding(&a["padding"]), dilation, ceil_mode: boolean(&a["ceil_mode"]) }
+    MaxPool2d {
+        kernel_size: kernel,
+        stride,
+        padding: padding(&a["padding"]),
+        dilation,
+        ceil_mode: boolean(&a["ceil_mode"]),
+    }
 }
 pub(crate) fn avg_pool(a: &Value) -> AvgPool2d {
     let [kernel, stride] = ["kernel", "stride"].map(|name| pair(&a[name]));
     let [ceil_mode, count_include_pad] = ["ceil_mode", "count_include_pad"].map(|name| boolean(&a[name]));
-    AvgPool2d { kernel, stride, padding: padding(&a["padding"]), ceil_mode, count_include_pad }
+    AvgPool2d { kernel_size: kernel, stride, padding: padding(&a["padding"]), ceil_mode, count_include_pad }
 }
 pub(crate) fn patches(a: &Value) -> Unfold {
     let [kernel, stride, dilation] = ["kernel", "stride", "dilation"].map(|name| pair(&a[name]));
-    Unfold { kernel, stride, padding: padding(&a["padding"]), dilation }
+    Unfold { kernel_size: kernel, stride, padding: padding(&a["padding"]), dilation }
 }
 
 /// Creates the tensor of a case: with its strides, if they are possible with the crate's views.

@@ -131,8 +131,9 @@ pub(crate) fn run(pool: &Pool, op: &str, way: Way, i: &[Tensor], a: &Value) -> R
         "conv2d" => one(e(i[0].conv2d(&i[1], i.get(2), convolution(a)))),
         "conv2d_backward_input" => one(e(i[0].conv2d_backward_input(list(&a["input"]), &i[1], convolution(a)))),
         "conv2d_backward_weight" => one(e(i[0].conv2d_backward_weight(&i[1], list(&a["weight"]), convolution(a)))),
-        "max_pool2d" => {
-            let (most, places) = e(i[0].max_pool2d(max_pool(a)))?;
+        "max_pool2d" => one(e(i[0].max_pool2d(max_pool(a)))),
+        "max_pool2d_with_indices" => {
+            let (most, places) = e(i[0].max_pool2d_with_indices(max_pool(a)))?;
             Ok(vec![most, places])
         }
         "max_pool2d_backward" => one(e(i[0].max_pool2d_backward(&i[1], list(&a["input"]), max_pool(a)))),

@@ -97,7 +97,7 @@ impl UNet {
         let mut x = x.clone();
         for block in &self.down {
             let kept = block.forward(x)?;
-            let (halved, places) = kept.y.max_pool2d(HALF)?;
+            let (halved, places) = kept.y.max_pool2d_with_indices(HALF)?;
             x = halved;
             down.push((kept, places));
         }
@@ -122,7 +122,7 @@ impl UNet {
         let mut x = x;
         for block in &self.down {
             let y = block.forward(x)?.y;
-            x = y.max_pool2d(HALF)?.0;
+            x = y.max_pool2d(HALF)?;
             skips.push(y);
             after();
         }

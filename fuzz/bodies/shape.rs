@@ -28,7 +28,7 @@ fn padding(input: &mut Input<'_>) -> Padding {
 }
 
 fn patches(input: &mut Input<'_>) -> Unfold {
-    Unfold { kernel: two(input), stride: two(input), padding: padding(input), dilation: two(input) }
+    Unfold { kernel_size: two(input), stride: two(input), padding: padding(input), dilation: two(input) }
 }
 
 fn convolution(input: &mut Input<'_>) -> Conv2d {
@@ -37,12 +37,12 @@ fn convolution(input: &mut Input<'_>) -> Conv2d {
 
 fn maximum(input: &mut Input<'_>) -> MaxPool2d {
     let ceil_mode = input.byte() & 1 == 1;
-    MaxPool2d { kernel: two(input), stride: two(input), padding: padding(input), dilation: two(input), ceil_mode }
+    MaxPool2d { kernel_size: two(input), stride: two(input), padding: padding(input), dilation: two(input), ceil_mode }
 }
 
 fn average(input: &mut Input<'_>) -> AvgPool2d {
     let [ceil_mode, count_include_pad] = [input.byte() & 1 == 1, input.byte() & 1 == 1];
-    AvgPool2d { kernel: two(input), stride: two(input), padding: padding(input), ceil_mode, count_include_pad }
+    AvgPool2d { kernel_size: two(input), stride: two(input), padding: padding(input), ceil_mode, count_include_pad }
 }
 
 fn four(input: &mut Input<'_>) -> [usize; 4] {
@@ -98,7 +98,7 @@ fn step(pool: &Pool, tensor: &Tensor, input: &mut Input<'_>) -> Result<Tensor, T
         13 => tensor.softmax(input.extreme()),
         14 => tensor.unfold(patches(input)),
         15 => tensor.fold([input.extreme(), input.extreme()], patches(input)),
-        16 => tensor.max_pool2d(maximum(input)).map(|pooled| pooled.0),
+        16 => tensor.max_pool2d_with_indices(maximum(input)).map(|pooled| pooled.0),
         17 => tensor.avg_pool2d_backward(four(input), average(input)),
         18 => tensor.upsample_bilinear([input.extreme(), input.extreme()], Corners::Outer),
         19 => tensor.conv2d(tensor, None, convolution(input)),

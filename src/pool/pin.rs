@@ -115,13 +115,25 @@ impl<M: Memory> Pinned<M> {
 }
 
 impl Pinned<Gpu> {
+    /// Returns the wgpu buffer that contains the block. Its other bytes belong to other tensors.
+    #[must_use]
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        self.place.segment.buffer()
+    }
+
+    /// Returns the offset of the block's first byte in [`Pinned::buffer`].
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.place.offset
+    }
+
     /// Returns the block's range of the wgpu buffer. Do not write outside the range: adjacent bytes belong to other
     /// tensors.
     #[must_use]
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
         wgpu::BufferBinding {
-            buffer: self.place.segment.buffer(),
-            offset: self.place.offset,
+            buffer: self.buffer(),
+            offset: self.offset(),
             size: wgpu::BufferSize::new(self.bytes.next_multiple_of(COPY_UNIT)),
         }
     }

@@ -124,6 +124,7 @@ fn a_pinned_block_is_reused_only_after_its_guard_is_dropped() -> Outcome {
     let again = tensor.binding()?;
     let (buffer, offset, size) = {
         let binding = pinned.binding();
+        assert_eq!((binding.buffer, binding.offset), (pinned.buffer(), pinned.offset()));
         (binding.buffer.clone(), binding.offset, binding.size)
     };
     assert_eq!(size.map(u64::from), Some(4000));

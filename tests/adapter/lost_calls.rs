@@ -37,7 +37,7 @@ const EXCEPTIONS: [(&str, &str, &str); 12] = [
          avg_pool2d_backward bmm cat ceil ceil_ clamp clamp_ conv2d conv2d_backward_input conv2d_backward_weight conv2d_then cos \
          cos_ cross_entropy cross_entropy_backward div div_ div_floor div_floor_ div_trunc div_trunc_ eq exp_ floor floor_ fmod fmod_ fold gather ge gelu \
          gelu_ gelu_tanh gelu_tanh_ gt index_add_ index_select layer_norm le linear log log_ log_softmax lt matmul matmul_then max_pool2d \
-         max_pool2d_backward maximum maximum_ mean mean_keepdim minimum minimum_ mse_loss mse_loss_backward mul mul_ ne neg neg_ pow pow_ \
+         max_pool2d_backward max_pool2d_with_indices maximum maximum_ mean mean_keepdim minimum minimum_ mse_loss mse_loss_backward mul mul_ ne neg neg_ pow pow_ \
          reciprocal reciprocal_ relu relu_ remainder remainder_ rms_norm round round_ rsqrt rsqrt_ scatter_add_ sigmoid sigmoid_ silu \
          silu_ sin sin_ softmax sqrt sqrt_ square square_ stack std std_keepdim sub sub_ sum_keepdim tanh tanh_ unfold \
          upsample_bilinear upsample_bilinear_backward upsample_nearest upsample_nearest_backward var var_keepdim where_cond",

@@ -78,7 +78,7 @@ fn step(pool: &Pool, x: &Tensor, random: &mut Random) -> Result<Tensor, TensorEr
         18 => x.layer_norm(None, None, 1e-5),
         19 => x.unfold(window(random).unfold()),
         20 => x.fold(numbers(random), window(random).unfold()),
-        21 => x.max_pool2d(window(random).max()).map(|(largest, _)| largest),
+        21 => x.max_pool2d_with_indices(window(random).max()).map(|(largest, _)| largest),
         22 => x.avg_pool2d(window(random).avg()),
         23 => x.avg_pool2d_backward(numbers::<4>(random), window(random).avg()),
         24 => x.upsample_nearest(numbers(random)),

@@ -244,10 +244,10 @@ fn pooling_equals_its_definition_and_its_gradients_their_transposes() -> Outcome
                 (product(&average, &gradient)?, product(&tensor, &gradient.avg_pool2d_backward(size, window.avg())?)?);
             assert!((there - here).abs() < 1e-2, "{window:?}: {there} {here}");
             if (0..2).any(|axis| window.padding[axis][0] * 2 > window.kernel[axis]) {
-                assert!(matches!(tensor.max_pool2d(window.max()), Err(TensorError::KernelWindow { .. })));
+                assert!(matches!(tensor.max_pool2d_with_indices(window.max()), Err(TensorError::KernelWindow { .. })));
                 continue;
             }
-            let (found, at) = tensor.max_pool2d(window.max())?;
+            let (found, at) = tensor.max_pool2d_with_indices(window.max())?;
             assert_eq!((found.read_blocking::<f32>()?, at.read_blocking::<u32>()?), (largest, chosen), "{window:?}");
             let back = gradient.max_pool2d_backward(&at, size, window.max())?;
             let mut wanted = vec![0.0; size.iter().product()];
@@ -259,7 +259,7 @@ fn pooling_equals_its_definition_and_its_gradients_their_transposes() -> Outcome
             assert_near(&back, &wanted, 1.0);
         }
         let odd = Tensor::from_slice(pool, &[1.0_f32, f32::NAN, 9.0, f32::NEG_INFINITY], [1, 1, 2, 2])?;
-        let (most, at) = odd.max_pool2d(Window::square(2).max())?;
+        let (most, at) = odd.max_pool2d_with_indices(Window::square(2).max())?;
         assert!(most.read_blocking::<f32>()?[0].is_nan());
         assert_eq!(at.read_blocking::<u32>()?, [1]);
     }

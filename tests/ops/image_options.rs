@@ -21,15 +21,15 @@ fn options_have_the_defaults_of_pytorch() {
 fn positions_beyond_the_edge_count_as_in_pytorch() -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
     let x = Tensor::arange(pool, 25, 1.0_f32, 1.0_f32)?.reshape([1, 1, 5, 5])?;
-    let largest = |options: MaxPool2d| x.max_pool2d(options)?.0.read_blocking::<f32>();
+    let largest = |options: MaxPool2d| x.max_pool2d(options)?.read_blocking::<f32>();
     let ceil = MaxPool2d { ceil_mode: true, ..MaxPool2d::new(2) };
     assert_eq!(largest(ceil)?, [7.0, 9.0, 10.0, 17.0, 19.0, 20.0, 22.0, 24.0, 25.0]);
     assert_eq!(largest(MaxPool2d::new(2))?, [7.0, 9.0, 17.0, 19.0]);
     let dilated = MaxPool2d { dilation: [2, 2], stride: [1, 1], ..MaxPool2d::new(2) };
     assert_eq!(largest(dilated)?, [13.0, 14.0, 15.0, 18.0, 19.0, 20.0, 23.0, 24.0, 25.0]);
     // A last position that would begin in the padding behind the image is none.
-    let padded = MaxPool2d { kernel: [2, 2], stride: [3, 3], padding: [1, 1].into(), ..ceil };
-    assert_eq!(x.narrow(2, 0, 5)?.max_pool2d(padded)?.0.shape(), [1, 1, 2, 2]);
+    let padded = MaxPool2d { kernel_size: [2, 2], stride: [3, 3], padding: [1, 1].into(), ..ceil };
+    assert_eq!(x.narrow(2, 0, 5)?.max_pool2d(padded)?.shape(), [1, 1, 2, 2]);
     let mean = |options: AvgPool2d| x.avg_pool2d(options)?.read_blocking::<f32>();
     let ceil = AvgPool2d { ceil_mode: true, ..AvgPool2d::new(2) };
     assert_eq!(mean(ceil)?, [4.0, 6.0, 7.5, 14.0, 16.0, 17.5, 21.5, 23.5, 25.0]);
@@ -49,7 +49,7 @@ fn windows_of_almost_32_bits_average_the_elements_under_them() -> Outcome {
         let x = Tensor::full(pool, [1, 1, 1, 10], 1.0_f32)?;
         for ceil_mode in [true, false] {
             let options = AvgPool2d {
-                kernel: [1, 4_250_000_000],
+                kernel_size: [1, 4_250_000_000],
                 stride: [1, 2_100_000_000],
                 padding: [0, 2_125_000_000].into(),
                 ceil_mode,
@@ -63,13 +63,13 @@ fn windows_of_almost_32_bits_average_the_elements_under_them() -> Outcome {
             let back = back.read_blocking::<f32>()?;
             assert!(back.iter().all(|slope| (slope - wanted).abs() < 1e-6), "{ceil_mode}: {back:?}");
             let max = MaxPool2d {
-                kernel: options.kernel,
+                kernel_size: options.kernel_size,
                 stride: options.stride,
                 padding: options.padding,
                 dilation: [1, 1],
                 ceil_mode,
             };
-            let (largest, places) = x.max_pool2d(max)?;
+            let (largest, places) = x.max_pool2d_with_indices(max)?;
             assert!(largest.read_blocking::<f32>()?.iter().all(|&largest| largest == 1.0), "{ceil_mode}");
             let back = largest.max_pool2d_backward(&places, [1, 1, 1, 10], max)?.read_blocking::<f32>()?;
             assert_eq!(back.iter().sum::<f32>(), shape[3] as f32, "{ceil_mode}: {back:?}");
@@ -126,9 +126,9 @@ fn an_image_without_a_batch_axis_gives_what_a_batch_of_it_gives() -> Outcome {
         &|x| x.conv2d(&weight, None, options)?.conv2d_backward_input(x.shape(), &weight, options),
         &|x| x.conv2d(&weight, None, strided)?.conv2d_backward_input(x.shape(), &weight, strided),
         &|x| x.conv2d(&weight, None, options)?.conv2d_backward_weight(x, weight.shape(), options)?.unsqueeze(0),
-        &|x| Ok(x.max_pool2d(max)?.0),
+        &|x| x.max_pool2d(max),
         &|x| {
-            let (largest, places) = x.max_pool2d(max)?;
+            let (largest, places) = x.max_pool2d_with_indices(max)?;
             largest.max_pool2d_backward(&places, x.shape(), max)
         },
         &|x| x.avg_pool2d(avg)?.avg_pool2d_backward(x.shape(), avg),
@@ -179,11 +179,11 @@ fn options_that_fit_no_image_are_refused_with_numbers() -> Outcome {
                   all taps in the padding on images of [5, 5]: reduce the padding or the dilation";
     refused(x.max_pool2d(padded), wanted);
     let after = MaxPool2d { padding: [[0, 0], [1, 2]].into(), ..MaxPool2d::new(3) };
-    assert!(matches!(x.max_pool2d(after), Err(TensorError::KernelWindow { .. })));
+    assert!(matches!(x.max_pool2d_with_indices(after), Err(TensorError::KernelWindow { .. })));
     let over_after = MaxPool2d { padding: [[0, 3], [0, 0]].into(), dilation: [6, 1], ..MaxPool2d::new(2) };
-    assert!(matches!(x.max_pool2d(over_after), Err(TensorError::KernelWindow { .. })));
+    assert!(matches!(x.max_pool2d_with_indices(over_after), Err(TensorError::KernelWindow { .. })));
     let over = MaxPool2d { padding: [3, 0].into(), dilation: [6, 1], ..MaxPool2d::new(2) };
-    assert!(matches!(x.max_pool2d(over), Err(TensorError::KernelWindow { .. })));
+    assert!(matches!(x.max_pool2d_with_indices(over), Err(TensorError::KernelWindow { .. })));
     let own = AvgPool2d { padding: [2, 0].into(), count_include_pad: false, ..AvgPool2d::new(3) };
     assert!(matches!(x.avg_pool2d(own), Err(TensorError::KernelWindow { .. })));
     refused(

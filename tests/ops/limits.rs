@@ -130,7 +130,7 @@ fn windows_and_shares_of_any_size_are_summed_whole() -> Outcome {
             let x = Tensor::full(pool, shape, 1.0_f32)?;
             x.reshape([count])?.narrow(0, count - 1, 1)?.fill_(5.0_f32)?;
             leave_stale_bytes(pool, count)?;
-            let (largest, places) = x.max_pool2d(window.max())?;
+            let (largest, places) = x.max_pool2d_with_indices(window.max())?;
             assert_eq!(largest.read_blocking::<f32>()?, [5.0], "{what}");
             assert_eq!(places.read_blocking::<u32>()?, [u32::try_from(count - 1)?], "{what}");
             let mean = (count + 4) as f64 / count as f64;
@@ -288,7 +288,7 @@ fn sizes_that_overflow_are_refused_by_every_operation() -> Outcome {
             for stride in [0, 1, usize::MAX] {
                 let window = Window::new([kernel, 1], [stride, 1], [padding, 0]);
                 images.unfold(window.unfold()).expect_err("no such window");
-                images.max_pool2d(window.max()).expect_err("no such window");
+                images.max_pool2d_with_indices(window.max()).expect_err("no such window");
                 images.avg_pool2d(window.avg()).expect_err("no such window");
                 images.avg_pool2d_backward([1, 1, 4, 4], window.avg()).expect_err("no such window");
                 images.conv2d(&images, None, window.conv()).expect_err("no such window");

@@ -155,7 +155,7 @@ fn an_argument_with_a_wrong_shape_is_named() -> Outcome {
         "conv2d_backward_weight: the gradient [1, 16, 6, 6] must have shape [1, 8, 4, 4] for the input [1, 16, 6, 6]",
     );
     let pool2d = MaxPool2d::new(2);
-    let (largest, places) = x.max_pool2d(pool2d)?;
+    let (largest, places) = x.max_pool2d_with_indices(pool2d)?;
     refused(
         x.max_pool2d_backward(&places, [1, 16, 6, 6], pool2d),
         "max_pool2d_backward: the gradient [1, 16, 6, 6] must have shape [1, 16, 3, 3] for the input [1, 16, 6, 6]",

@@ -195,19 +195,19 @@ fn planes_that_exceed_a_block_are_pooled_and_resized_in_bands() -> Outcome {
         ];
         for (number, window) in windows.into_iter().enumerate() {
             same(&format!("averages {number}"), &|of| x[of].avg_pool2d(window.avg()))?;
-            same(&format!("largest {number}"), &|of| Ok(x[of].max_pool2d(window.max())?.0))?;
-            same(&format!("places {number}"), &|of| x[of].max_pool2d(window.max())?.1.to(DType::F32))?;
+            same(&format!("largest {number}"), &|of| x[of].max_pool2d(window.max()))?;
+            same(&format!("places {number}"), &|of| x[of].max_pool2d_with_indices(window.max())?.1.to(DType::F32))?;
             let gradient = both(pools, x[1].avg_pool2d(window.avg())?.shape(), 2)?;
             same(&format!("gradients of averages {number}"), &|of| {
                 gradient[of].avg_pool2d_backward(shape, window.avg())
             })?;
             same(&format!("gradients of the largest {number}"), &|of| {
-                let (_, places) = x[of].max_pool2d(window.max())?;
+                let (_, places) = x[of].max_pool2d_with_indices(window.max())?;
                 gradient[of].max_pool2d_backward(&places, shape, window.max())
             })?;
         }
         let dilated = Window { dilation: [3, 1], ..Window::new([3, 2], [2, 2], [1, 0]) };
-        same("places of dilated windows", &|of| x[of].max_pool2d(dilated.max())?.1.to(DType::F32))?;
+        same("places of dilated windows", &|of| x[of].max_pool2d_with_indices(dilated.max())?.1.to(DType::F32))?;
         for size in [[201, 50], [100, 40], [134, 80], [33, 20], [1, 30], [67, 40]] {
             same(&format!("nearest neighbours {size:?}"), &|of| x[of].upsample_nearest(size))?;
             if size[0] > 1 {

@@ -96,7 +96,7 @@ const CALLS: [Call; 67] = [
         )
     },
     |_, x, _| x.reshape([1, 4, 32, 32])?.avg_pool2d(Window::square(2).avg()),
-    |_, x, _| Ok(x.reshape([1, 4, 32, 32])?.max_pool2d(Window::square(2).max())?.0),
+    |_, x, _| x.reshape([1, 4, 32, 32])?.max_pool2d(Window::square(2).max()),
     |_, x, _| x.reshape([1, 4, 32, 32])?.upsample_bilinear([64, 32], Corners::Outer),
     // Planes that exceed a block.
     |_, x, _| x.reshape([1, 64, 64])?.upsample_bilinear([70, 64], Corners::Outer),
@@ -104,7 +104,7 @@ const CALLS: [Call; 67] = [
     |_, x, _| x.reshape([1, 64, 64])?.unfold(Window::square(2).unfold()),
     |_, x, _| x.reshape([1, 4, 1024])?.fold([64, 64], Window::square(2).unfold()),
     |_, x, _| {
-        let (largest, places) = x.reshape([1, 64, 64])?.max_pool2d(Window::square(2).max())?;
+        let (largest, places) = x.reshape([1, 64, 64])?.max_pool2d_with_indices(Window::square(2).max())?;
         largest.max_pool2d_backward(&places, [1, 64, 64], Window::square(2).max())
     },
     |_, x, _| {

@@ -34,17 +34,17 @@ impl Window {
     }
 
     pub(crate) fn unfold(self) -> Unfold {
-        Unfold { kernel: self.kernel, stride: self.stride, padding: self.pad(), dilation: self.dilation }
+        Unfold { kernel_size: self.kernel, stride: self.stride, padding: self.pad(), dilation: self.dilation }
     }
 
     pub(crate) fn max(self) -> MaxPool2d {
         let Self { kernel, stride, padding, dilation, ceil_mode, .. } = self;
-        MaxPool2d { kernel, stride, padding: padding.into(), dilation, ceil_mode }
+        MaxPool2d { kernel_size: kernel, stride, padding: padding.into(), dilation, ceil_mode }
     }
 
     pub(crate) fn avg(self) -> AvgPool2d {
         let Self { kernel, stride, padding, ceil_mode, count_include_pad, .. } = self;
-        AvgPool2d { kernel, stride, padding: padding.into(), ceil_mode, count_include_pad }
+        AvgPool2d { kernel_size: kernel, stride, padding: padding.into(), ceil_mode, count_include_pad }
     }
 
     /// The padded image's places along an axis, and the window's.

@@ -61,8 +61,8 @@ fn a_program_over_more_than_fits_computes_the_same_bits() -> Outcome {
 fn step(pool: &Pool, seed: u64) -> Result<Vec<u32>, Box<dyn std::error::Error>> {
     let x = Tensor::randn(pool, [2, 2, 65, 41], seed)?;
     let resized = x.upsample_bilinear([101, 33], Corners::Outer)?;
-    let window = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: 1.into(), ..MaxPool2d::new(3) };
-    let (largest, places) = resized.max_pool2d(window)?;
+    let window = MaxPool2d { kernel_size: [3, 3], stride: [2, 2], padding: 1.into(), ..MaxPool2d::new(3) };
+    let (largest, places) = resized.max_pool2d_with_indices(window)?;
     let gradient = largest.max_pool2d_backward(&places, resized.shape(), window)?;
     let folded = x.unfold(Unfold::new(2))?.fold([65, 41], Unfold::new(2))?;
     let sums = gradient.upsample_bilinear_backward([65, 41], Corners::Outer)?.add(&folded)?.softmax(3)?;

@@ -100,7 +100,7 @@ impl Default for Conv2d {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool2d {
     /// Size of the window.
-    pub kernel: [usize; 2],
+    pub kernel_size: [usize; 2],
     /// Stride in elements.
     pub stride: [usize; 2],
     /// Padding with −∞; at each edge at most half of the window's extent.
@@ -114,8 +114,14 @@ pub struct MaxPool2d {
 impl MaxPool2d {
     /// Returns a square window whose stride is its size, with PyTorch's defaults: no padding, dilation 1, no `ceil_mode`.
     #[must_use]
-    pub const fn new(kernel: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [kernel; 2], padding: Padding::all(0), dilation: [1; 2], ceil_mode: false }
+    pub const fn new(kernel_size: usize) -> Self {
+        Self {
+            kernel_size: [kernel_size; 2],
+            stride: [kernel_size; 2],
+            padding: Padding::all(0),
+            dilation: [1; 2],
+            ceil_mode: false,
+        }
     }
 }
 
@@ -123,7 +129,7 @@ impl MaxPool2d {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AvgPool2d {
     /// Size of the window.
-    pub kernel: [usize; 2],
+    pub kernel_size: [usize; 2],
     /// Stride in elements.
     pub stride: [usize; 2],
     /// Zeros around the images; at each edge at most half of the window with `ceil_mode` or without `count_include_pad`.
@@ -138,10 +144,10 @@ pub struct AvgPool2d {
 impl AvgPool2d {
     /// Returns a square window whose stride is its size, with PyTorch's defaults: no padding, no `ceil_mode`, zeros count.
     #[must_use]
-    pub const fn new(kernel: usize) -> Self {
+    pub const fn new(kernel_size: usize) -> Self {
         Self {
-            kernel: [kernel; 2],
-            stride: [kernel; 2],
+            kernel_size: [kernel_size; 2],
+            stride: [kernel_size; 2],
             padding: Padding::all(0),
             ceil_mode: false,
             count_include_pad: true,
@@ -154,7 +160,7 @@ impl AvgPool2d {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfold {
     /// Size of the window.
-    pub kernel: [usize; 2],
+    pub kernel_size: [usize; 2],
     /// Stride in elements.
     pub stride: [usize; 2],
     /// Zeros around the images.
@@ -166,8 +172,8 @@ pub struct Unfold {
 impl Unfold {
     /// Returns a square window with PyTorch's defaults: a stride of 1, no padding, a dilation of 1.
     #[must_use]
-    pub const fn new(kernel: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [1; 2], padding: Padding::all(0), dilation: [1; 2] }
+    pub const fn new(kernel_size: usize) -> Self {
+        Self { kernel_size: [kernel_size; 2], stride: [1; 2], padding: Padding::all(0), dilation: [1; 2] }
     }
 }
 
@@ -245,20 +251,20 @@ impl Conv2d {
 
 impl From<MaxPool2d> for KernelWindow {
     fn from(options: MaxPool2d) -> Self {
-        let MaxPool2d { kernel, stride, padding, dilation, ceil_mode } = options;
+        let MaxPool2d { kernel_size: kernel, stride, padding, dilation, ceil_mode } = options;
         Self { kernel, stride, dilation, padding: padding.by_axis(), ceil_mode }
     }
 }
 
 impl From<AvgPool2d> for KernelWindow {
     fn from(options: AvgPool2d) -> Self {
-        let AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad: _ } = options;
+        let AvgPool2d { kernel_size: kernel, stride, padding, ceil_mode, count_include_pad: _ } = options;
         Self { kernel, stride, dilation: [1; 2], padding: padding.by_axis(), ceil_mode }
     }
 }
 
 impl From<Unfold> for KernelWindow {
-    fn from(Unfold { kernel, stride, padding, dilation }: Unfold) -> Self {
+    fn from(Unfold { kernel_size: kernel, stride, padding, dilation }: Unfold) -> Self {
         Self { kernel, stride, dilation, padding: padding.by_axis(), ceil_mode: false }
     }
 }

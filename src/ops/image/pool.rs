@@ -9,10 +9,10 @@ use crate::tensor::{DType, Tensor, arithmetic};
 use std::ops::Range;
 
 impl Tensor {
-    /// Returns the largest element in the window at each position, and its index in the plane, as u32. (n, c, h, w), or
-    /// (c, h, w) without a batch axis, gives twice (n, c, rows, columns). The first of several equal elements; NaN
-    /// counts as the largest, and the last NaN of several is taken. For f32 and f16. Equals
-    /// `torch.nn.functional.max_pool2d(return_indices=True)`, whose indices are int64.
+    /// Returns the largest element in the window at each position. (n, c, h, w), or (c, h, w) without a batch axis, gives
+    /// (n, c, rows, columns). NaN counts as the largest. For f32 and f16. Equals `torch.nn.functional.max_pool2d`.
+    ///
+    /// Cost: that of [`Tensor::max_pool2d_with_indices`], whose indices are computed in temporary memory.
     ///
     /// # Errors
     /// [`TensorError::Dimensions`] unless there are three or four dimensions, [`TensorError::KernelWindow`] if the
@@ -26,13 +26,30 @@ impl Tensor {
     ///
     /// let pool = Pool::request_blocking(PoolOptions::default())?;
     /// let images = Tensor::zeros(&pool, [8, 3, 32, 48], DType::F32)?;
-    /// let (halves, _) = images.max_pool2d(MaxPool2d::new(2))?;
+    /// let halves = images.max_pool2d(MaxPool2d::new(2))?;
     /// assert_eq!(halves.shape(), [8, 3, 16, 24]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn max_pool2d(&self, options: MaxPool2d) -> Result<(Self, Self), TensorError> {
-        let name = "max_pool2d";
+    pub fn max_pool2d(&self, options: MaxPool2d) -> Result<Self, TensorError> {
+        let (largest, _) = self.max_pooled("max_pool2d", options)?;
+        Ok(largest)
+    }
+
+    /// Returns the results of [`Tensor::max_pool2d`], and the index of each in its plane, as u32, for
+    /// [`Tensor::max_pool2d_backward`]. Both have shape (n, c, rows, columns). The index is that of the first of several equal
+    /// elements, and of the last NaN of several. Equals `torch.nn.functional.max_pool2d(return_indices=True)` and
+    /// `aten::max_pool2d_with_indices`, whose indices are int64.
+    ///
+    /// # Errors
+    /// As [`Tensor::max_pool2d`].
+    #[track_caller]
+    pub fn max_pool2d_with_indices(&self, options: MaxPool2d) -> Result<(Self, Self), TensorError> {
+        self.max_pooled("max_pool2d_with_indices", options)
+    }
+
+    #[track_caller]
+    fn max_pooled(&self, name: &'static str, options: MaxPool2d) -> Result<(Self, Self), TensorError> {
         let (planes, window, out) = self.max_window(name, self.shape(), options)?;
         let shape = shape_like(self.shape(), planes.shape(out));
         let largest = self.new_empty(&shape, self.dtype())?;
@@ -45,11 +62,11 @@ impl Tensor {
             for piece in by_plane.pieces()? {
                 let [largest, places] = &piece.outputs[..] else { continue };
                 let before = index(name, piece.band.rows.start * planes.size[1])?;
-                piece.input(0)?.max_pool_into(piece.band.window(window), largest, places, before)?;
+                piece.input(0)?.max_pool_into(name, piece.band.window(window), largest, places, before)?;
             }
             return Ok((largest, places));
         }
-        self.contiguous()?.max_pool(window, &largest, &places)?;
+        self.contiguous()?.max_pool(name, window, &largest, &places)?;
         Ok((largest, places))
     }
 
@@ -57,13 +74,14 @@ impl Tensor {
     #[track_caller]
     fn max_pool_into(
         &self,
+        name: &'static str,
         window: KernelWindow,
         largest: &Self,
         places: &Self,
         before: u32,
     ) -> Result<(), TensorError> {
         let [found, at] = [self.new_empty(largest.shape(), self.dtype())?, self.new_empty(places.shape(), DType::U32)?];
-        self.contiguous()?.max_pool(window, &found, &at)?;
+        self.contiguous()?.max_pool(name, window, &found, &at)?;
         if before > 0 {
             at.add_(i64::from(before))?;
         }
@@ -72,8 +90,13 @@ impl Tensor {
     }
 
     /// Pools contiguous planes into new tensors.
-    fn max_pool(&self, window: KernelWindow, largest: &Self, places: &Self) -> Result<(), TensorError> {
-        let name = "max_pool2d";
+    fn max_pool(
+        &self,
+        name: &'static str,
+        window: KernelWindow,
+        largest: &Self,
+        places: &Self,
+    ) -> Result<(), TensorError> {
         let planes = Planes::of(name, self.shape())?;
         let [.., rows, columns] = largest.shape() else { return Ok(()) };
         let run = Run { planes, out: [*rows, *columns], window, ..Run::new(name, &MAX_POOL, self) };
@@ -81,7 +104,7 @@ impl Tensor {
     }
 
     /// Returns the gradient of [`Tensor::max_pool2d`] with respect to its input, which has the given shape. `self` is
-    /// the gradient of the first result, `places` the second result. For f32 and f16. Equals `x.grad` after
+    /// the gradient of the result, `places` the second result of [`Tensor::max_pool2d_with_indices`]. For f32 and f16. Equals `x.grad` after
     /// `torch.nn.functional.max_pool2d(x, …).backward(gradient)`.
     ///
     /// # Errors

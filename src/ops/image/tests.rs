@@ -35,18 +35,18 @@ struct Window {
 impl Window {
     fn max(self) -> MaxPool2d {
         let Self { kernel, stride, padding } = self;
-        MaxPool2d { kernel, stride, padding: padding.into(), ..MaxPool2d::new(1) }
+        MaxPool2d { kernel_size: kernel, stride, padding: padding.into(), ..MaxPool2d::new(1) }
     }
 
     /// Counts the places under each position.
     fn avg(self) -> AvgPool2d {
         let Self { kernel, stride, padding } = self;
-        AvgPool2d { kernel, stride, padding: padding.into(), count_include_pad: false, ceil_mode: true }
+        AvgPool2d { kernel_size: kernel, stride, padding: padding.into(), count_include_pad: false, ceil_mode: true }
     }
 
     fn unfold(self) -> Unfold {
         let Self { kernel, stride, padding } = self;
-        Unfold { kernel, stride, padding: padding.into(), ..Unfold::new(1) }
+        Unfold { kernel_size: kernel, stride, padding: padding.into(), ..Unfold::new(1) }
     }
 }
 
@@ -55,7 +55,7 @@ fn results<T: Element + PartialEq>(pool: &Pool, dtype: DType, window: Window) ->
     let averages = [AvgPool2d { ceil_mode: false, count_include_pad: true, ..window.avg() }, window.avg()];
     let shape = [2, 3, 13, 11];
     let x = Tensor::randn(pool, shape, 1)?.to(dtype)?;
-    let (largest, places) = x.max_pool2d(window.max())?;
+    let (largest, places) = x.max_pool2d_with_indices(window.max())?;
     let gradient = Tensor::randn(pool, largest.shape(), 2)?.to(dtype)?;
     let columns = x.unfold(window.unfold())?;
     let all = [
@@ -110,7 +110,7 @@ fn a_pass_may_be_a_single_place() -> Result<(), TensorError> {
     let window = Window { kernel: [5, 4], stride: [3, 2], padding: [2, 1] };
     let x = Tensor::randn(&pool, [1, 2, 9, 8], 3)?;
     let pooled = || -> Result<_, TensorError> {
-        let (largest, places) = x.max_pool2d(window.max())?;
+        let (largest, places) = x.max_pool2d_with_indices(window.max())?;
         Ok((
             largest.read_blocking::<f32>()?,
             places.read_blocking::<u32>()?,

@@ -89,15 +89,15 @@ fn by_weight(pool: &Pool, kernel: WeightKernel, rows: usize) -> Found {
 }
 
 fn max_pool() -> MaxPool2d {
-    MaxPool2d { kernel: [5, 4], stride: [2, 1], padding: [2, 1].into(), ..MaxPool2d::new(1) }
+    MaxPool2d { kernel_size: [5, 4], stride: [2, 1], padding: [2, 1].into(), ..MaxPool2d::new(1) }
 }
 
 fn average_pool() -> AvgPool2d {
-    AvgPool2d { kernel: [5, 4], stride: [2, 1], padding: [2, 1].into(), count_include_pad: false, ceil_mode: true }
+    AvgPool2d { kernel_size: [5, 4], stride: [2, 1], padding: [2, 1].into(), count_include_pad: false, ceil_mode: true }
 }
 
 fn max_pool_back(pool: &Pool) -> Found {
-    let (largest, places) = numbers(pool, &IMAGE)?.max_pool2d(max_pool())?;
+    let (largest, places) = numbers(pool, &IMAGE)?.max_pool2d_with_indices(max_pool())?;
     largest.max_pool2d_backward(&places, IMAGE, max_pool())?.read_blocking()
 }
 
@@ -107,7 +107,7 @@ fn average_pool_back(pool: &Pool) -> Found {
 }
 
 fn fold(pool: &Pool) -> Found {
-    let options = Unfold { kernel: [5, 4], stride: [2, 1], padding: [2, 1].into(), ..Unfold::new(1) };
+    let options = Unfold { kernel_size: [5, 4], stride: [2, 1], padding: [2, 1].into(), ..Unfold::new(1) };
     numbers(pool, &IMAGE)?.unfold(options)?.fold([9, 8], options)?.read_blocking()
 }
 
@@ -189,7 +189,7 @@ const CONVOLUTIONS: [Row; 14] = [
 
 const OF_IMAGES: [Row; 7] = [
     ("fold", fold),
-    ("max_pool", |pool| numbers(pool, &IMAGE)?.max_pool2d(max_pool())?.0.read_blocking()),
+    ("max_pool", |pool| numbers(pool, &IMAGE)?.max_pool2d(max_pool())?.read_blocking()),
     ("max_pool_back", max_pool_back),
     ("average_pool", |pool| numbers(pool, &IMAGE)?.avg_pool2d(average_pool())?.read_blocking()),
     ("average_pool_back", average_pool_back),

@@ -1,6 +1,6 @@
 //! The statistics of a loop: its runs, plans, deviations and refusals.
 
-use crate::error::{Bytes, RepeatError, Site};
+use crate::error::{Bytes, Count, RepeatError, Site};
 use std::fmt;
 
 /// The counts of the runs of a [`Repeat`](super::Repeat). Sizes are in bytes.
@@ -33,6 +33,32 @@ pub struct RepeatStats {
     pub last_deviation: Option<Deviation>,
     /// The reason why the last run had no arena although a plan exists.
     pub refusal: Option<RepeatError>,
+}
+
+/// In one paragraph: the runs, the plans, the requests of planned runs and the arena; then the last deviation and the last refusal, each in
+/// a line.
+impl fmt::Display for RepeatStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, agreeing, deviating, observed, plans, kinds, planned_requests, heap_requests, .. } = self;
+        let Self { arena, lower_bound, arenas_created, last_deviation, refusal, .. } = self;
+        write!(f, "{}: {agreeing} as planned, {deviating} deviating, {observed} observed; ", Count(*runs, "run"))?;
+        write!(f, "{} made, {} now; ", Count(*plans, "plan"), Count(*kinds, "kind"))?;
+        write!(f, "{} in the arena, {heap_requests} in the heap; ", Count(*planned_requests, "request"))?;
+        write!(
+            f,
+            "arena {}, lower bound {}, created {}",
+            Bytes(*arena),
+            Bytes(*lower_bound),
+            Count(*arenas_created, "time")
+        )?;
+        if let Some(deviation) = last_deviation {
+            write!(f, "\nlast deviation: {deviation}")?;
+        }
+        if let Some(refusal) = refusal {
+            write!(f, "\nno arena in the last run: {refusal}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A request that differs from the plan.
@@ -85,5 +111,42 @@ impl fmt::Display for Deviation {
             DeviationCause::Missing => ", the step ended before it",
             DeviationCause::ArenaReleased => ", the arena was released",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deviation, DeviationCause, RepeatStats};
+
+    #[test]
+    fn statistics_are_one_line_and_a_line_for_the_last_deviation() {
+        let stats = RepeatStats {
+            runs: 6,
+            agreeing: 4,
+            deviating: 1,
+            observed: 2,
+            plans: 1,
+            kinds: 1,
+            planned_requests: 20,
+            heap_requests: 3,
+            arena: 350 << 10,
+            lower_bound: 350 << 10,
+            arenas_created: 1,
+            ..RepeatStats::default()
+        };
+        let line = "6 runs: 4 as planned, 1 deviating, 2 observed; 1 plan made, 1 kind now; 20 requests in the arena, 3 in the heap; \
+                    arena 350.0 KiB, lower bound 350.0 KiB, created 1 time";
+        assert_eq!(stats.to_string(), line);
+        let deviation = Deviation {
+            request: 2,
+            cause: DeviationCause::Missing,
+            planned_bytes: None,
+            planned_site: None,
+            bytes: None,
+            site: None,
+        };
+        let deviated = RepeatStats { last_deviation: Some(deviation), ..stats };
+        let wanted = format!("{line}\nlast deviation: request 2: none, none planned, the step ended before it");
+        assert_eq!(deviated.to_string(), wanted);
     }
 }

@@ -34,7 +34,7 @@ fn windows_take_the_first_of_equal_maxima_and_the_last_nan() -> Outcome {
             ([f32::MIN, f32::MIN, f32::MIN, f32::MIN], f32::MIN, 0),
         ] {
             let tensor = Tensor::from_slice(pool, &image, [1, 1, 2, 2])?;
-            let (found, places) = tensor.max_pool2d(Window::square(2).max())?;
+            let (found, places) = tensor.max_pool2d_with_indices(Window::square(2).max())?;
             assert_eq!(places.read_blocking::<u32>()?, [place], "{image:?}");
             assert_same(Ok(found), &[largest], "max_pool2d")?;
             let gradient = Tensor::full(pool, [1, 1, 1, 1], 2.0_f32)?;
@@ -48,10 +48,10 @@ fn windows_take_the_first_of_equal_maxima_and_the_last_nan() -> Outcome {
             let spread = Tensor::full(pool, [1, 1, 3, 3], INF)?;
             spread.slice(2, .., 2)?.slice(3, .., 2)?.copy_(&tensor)?;
             let dilated = MaxPool2d { dilation: [2, 2], ..MaxPool2d::new(2) };
-            let (_, places) = spread.max_pool2d(dilated)?;
+            let (_, places) = spread.max_pool2d_with_indices(dilated)?;
             assert_eq!(places.read_blocking::<u32>()?, [place / 2 * 6 + place % 2 * 2], "{image:?}");
             if adapter::has_f16(pool) {
-                let (_, places) = tensor.to(DType::F16)?.max_pool2d(Window::square(2).max())?;
+                let (_, places) = tensor.to(DType::F16)?.max_pool2d_with_indices(Window::square(2).max())?;
                 let of_first = if largest == f32::MIN { 0 } else { place };
                 assert_eq!(places.read_blocking::<u32>()?, [of_first], "{image:?}");
             }

@@ -202,7 +202,7 @@ pub(super) fn pools() -> Vec<Row> {
         let result = [batch, channels, down, across];
         let planes = move || (0..batch).flat_map(move |n| (0..channels).map(move |c| (n, c)));
         let run = move |x: &[&Tensor]| {
-            let (values, places) = x[0].max_pool2d(window.max())?;
+            let (values, places) = x[0].max_pool2d_with_indices(window.max())?;
             Ok(vec![values, places])
         };
         let model = move |x: &[&Array<f64>], _: DType| {
@@ -221,6 +221,9 @@ pub(super) fn pools() -> Vec<Row> {
             }
             vec![most, places]
         };
+        rows.push(Row::new("max_pool2d_with_indices", FLOATS, vec![any(&size)], run, model));
+        let run = move |x: &[&Tensor]| Ok(vec![x[0].max_pool2d(window.max())?]);
+        let model = move |x: &[&Array<f64>], dtype: DType| vec![model(x, dtype).swap_remove(0)];
         rows.push(Row::new("max_pool2d", FLOATS, vec![any(&size)], run, model));
         let run = move |x: &[&Tensor]| Ok(vec![x[0].max_pool2d_backward(x[1], size, window.max())?]);
         let model = move |x: &[&Array<f64>], _: DType| {

@@ -78,6 +78,7 @@ const REAL_SUMS: &[&str] = &[
     "Tensor::avg_pool2d",
     "Tensor::avg_pool2d_backward",
     "Tensor::max_pool2d",
+    "Tensor::max_pool2d_with_indices",
     "Tensor::max_pool2d_backward",
     "Tensor::upsample_bilinear",
     "Tensor::upsample_bilinear_backward",
