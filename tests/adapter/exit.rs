@@ -1,6 +1,8 @@
 //! A process may end at any time, whatever the device is doing.
 
 use crate::common::adapter;
+#[cfg(target_os = "linux")]
+use std::collections::BTreeSet;
 use std::process::{Command, exit};
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
@@ -143,5 +145,29 @@ fn a_process_may_end_with_work_in_flight() {
         }
         let first = failed.first().map(|(status, text)| format!("{status}\n{text}")).unwrap_or_default();
         assert!(failed.is_empty(), "{way}: {} of {runs} processes crashed: {first}", failed.len());
+    }
+}
+
+/// The libraries that are loaded now.
+#[cfg(target_os = "linux")]
+fn libraries() -> BTreeSet<String> {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
+    let files = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    files.filter(|file| file.contains(".so")).map(str::to_string).collect()
+}
+
+// A library that is unloaded while the main thread calls its destructors crashes the process, seldom.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_libraries_of_a_driver_stay_loaded_until_the_process_ends() {
+    for pool in [adapter::fresh(), adapter::fresh_gl()].into_iter().flatten() {
+        let x = Tensor::full(&pool, [100], 1.0_f32).expect("there is room");
+        assert_eq!(x.exp().and_then(|x| x.read_blocking::<f32>()).expect("the device works").len(), 100);
+        let used = libraries();
+        assert!(used.len() > 4, "{used:?}");
+        drop(x);
+        drop(pool);
+        let unloaded: Vec<String> = used.difference(&libraries()).cloned().collect();
+        assert!(unloaded.is_empty(), "{unloaded:?}");
     }
 }

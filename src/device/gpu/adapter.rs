@@ -114,15 +114,32 @@ pub(super) fn is_of_nvidia_for_linux(info: &wgpu::AdapterInfo) -> bool {
     cfg!(all(unix, not(target_vendor = "apple"))) && info.vendor == NVIDIA
 }
 
-/// Keeps the driver's library loaded until the process ends, where necessary. NVIDIA's Vulkan driver on Linux registers
-/// destructors for every thread that uses the driver. Dropping the last instance unloads the library; a thread that ends
-/// afterwards would jump to the unloaded destructors.
+/// Keeps the libraries of a Vulkan or GL driver loaded until the process ends, except on Windows and Apple's systems. Dropping the last
+/// instance would unload them, with two defects:
+/// - The last handle may be dropped by any thread while the main thread ends the process, which calls the destructors of
+///   libraries. Those of a library that is unloaded meanwhile are no longer there.
+/// - NVIDIA's driver registers destructors for every thread that uses it. A thread that ends later would jump to them.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn keep_driver_loaded(info: &wgpu::AdapterInfo) {
-    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+pub(super) fn keep_driver_loaded(backend: wgpu::Backend, opened: impl FnOnce() -> wgpu::Instance) {
+    static VULKAN: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+    static GL: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
 
-    if info.backend == wgpu::Backend::Vulkan && is_of_nvidia_for_linux(info) {
-        INSTANCE.get_or_init(|| instance(wgpu::Backends::VULKAN));
+    let kept = match backend {
+        wgpu::Backend::Vulkan => &VULKAN,
+        wgpu::Backend::Gl => &GL,
+        _ => return,
+    };
+    if cfg!(all(unix, not(target_vendor = "apple"))) {
+        kept.get_or_init(opened);
+    }
+}
+
+/// Keeps the libraries of the Vulkan driver of an application's device loaded, as [`keep_driver_loaded`], by an instance of its own. Not those
+/// of GL: the crate opens no second display.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn keep_driver_of_application_loaded(info: &wgpu::AdapterInfo) {
+    if info.backend == wgpu::Backend::Vulkan {
+        keep_driver_loaded(info.backend, || instance(wgpu::Backends::VULKAN));
     }
 }
 
@@ -138,7 +155,8 @@ async fn choose(selected: wgpu::Backends, name: Option<&str>) -> Result<wgpu::Ad
         {
             continue;
         }
-        for adapter in instance(backends).enumerate_adapters(backends).await {
+        let instance = instance(backends);
+        for adapter in instance.enumerate_adapters(backends).await {
             let info = adapter.get_info();
             found.push(describe(&info));
             if name.is_some_and(|part| !info.name.to_lowercase().contains(&part.to_lowercase())) {
@@ -149,6 +167,9 @@ async fn choose(selected: wgpu::Backends, name: Option<&str>) -> Result<wgpu::Ad
                 None if best.as_ref().is_none_or(|best| rank(&info) < rank(&best.get_info())) => best = Some(adapter),
                 None => {}
             }
+        }
+        if let Some(best) = &best {
+            keep_driver_loaded(best.get_info().backend, || instance);
         }
     }
     best.ok_or_else(|| match (unsuitable.into_iter().next(), name) {

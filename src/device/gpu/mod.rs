@@ -153,13 +153,16 @@ impl Gpu {
     /// With wgpu's default memory hints the driver allocates blocks of 128 to 256 MiB and places smaller segments
     /// inside them, so trimming may return nothing to the driver. Create the device with `MemoryHints::Manual` and
     /// blocks of 4 MiB, or choose large segments.
+    ///
+    /// The first call for a device of Vulkan on Unix creates a Vulkan instance, which keeps the driver's libraries loaded until the
+    /// process ends (see the guide's page on threads): some 10 ms.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let limits = device.limits();
         let info = device.adapter_info();
         #[cfg(not(target_arch = "wasm32"))]
         {
-            adapter::keep_driver_loaded(&info);
+            adapter::keep_driver_of_application_loaded(&info);
             teardown::note_thread();
         }
         let submission = Arc::new(Submission::new(device.clone(), queue.clone(), &info));
