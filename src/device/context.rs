@@ -11,7 +11,7 @@
 //! context would block that callback. The lock is reentrant, so that such a callback may use the context. A callback
 //! must not wait for another thread that uses the pool (`docs/threads.md`).
 
-use super::lock::{Held, check_no_lock_is_held, check_order, rank};
+use super::lock::{Held, check_order, rank};
 use super::teardown::KeptDevice;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -85,7 +85,7 @@ impl ContextLock {
             }
         }
 
-        check_no_lock_is_held("a wait for another thread");
+        super::lock::check_no_lock_is_held("a wait for another thread");
         let released = self.0.as_deref().and_then(|context| Some(Again(context, context.release_all()?)));
         let result = act();
         drop(released);

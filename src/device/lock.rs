@@ -10,7 +10,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::TryLockError;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The places of locks in the order, outermost first.
@@ -196,7 +198,7 @@ impl<T, R: Rank> Lock<T, R> {
         Some(Guard { guard, held: Held::new() })
     }
 
-    #[cfg(any(feature = "tensor", test))]
+    #[cfg(any(all(feature = "tensor", not(target_arch = "wasm32")), test))]
     pub(crate) fn into_inner(self) -> T {
         self.value.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

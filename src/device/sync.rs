@@ -8,7 +8,9 @@ pub(crate) use std::thread::{sleep, yield_now};
 pub(crate) use std::thread_local;
 pub(crate) use std::time::Instant;
 
-use super::lock::{Guard, Lock, Rank, rank};
+#[cfg(not(target_arch = "wasm32"))]
+use super::lock::rank;
+use super::lock::{Guard, Lock, Rank};
 #[cfg(not(target_arch = "wasm32"))]
 use std::io;
 use std::time::Duration;
@@ -17,6 +19,7 @@ pub(crate) type Mutex<T> = Lock<T>;
 pub(crate) type MutexGuard<'a, T> = Guard<'a, T>;
 
 /// A lock whose holder may start a thread of a pool.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) type ServiceMutex<T> = Lock<T, rank::Service>;
 
 /// Locks a mutex.

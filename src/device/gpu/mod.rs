@@ -52,7 +52,6 @@ use copier::KernelCopies;
 #[cfg(feature = "tensor")]
 use kernels::Kernels;
 use own::{OwnBuffer, TotalBytes};
-#[cfg(not(target_arch = "wasm32"))]
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 #[cfg(not(target_arch = "wasm32"))]
