@@ -110,7 +110,7 @@ impl Tensor {
     /// `None` if the elements or the outputs are in several blocks, or there are none, and on devices with few storage buffers in a shader.
     #[track_caller]
     fn squared_deviations(&self, name: &'static str, axes: &[usize]) -> Result<Option<Self>, TensorError> {
-        if self.elements() == 0 {
+        if self.elements() == 0 || !self.sums_bind(3) {
             return Ok(None);
         }
         let first = self.first_along(axes)?;

@@ -25,6 +25,11 @@ pub(in crate::ops) const SQUARES: Specialization = Specialization::new(
 const BINDINGS: usize = 2;
 
 impl Tensor {
+    /// Whether the device has the storage buffers in a shader for [`Tensor::sum_with`] of so many `numbers`.
+    pub(in crate::ops) fn sums_bind(&self, numbers: usize) -> bool {
+        numbers <= with_gpu(self, Gpu::storage_buffers).saturating_sub(BINDINGS)
+    }
+
     /// Returns the sums in f32 of what an operation makes of the elements along axes, which are kept with size 1. `numbers` are whole
     /// tensors of f32 with an element for each output. `None` if there are no elements, or more than one launch can go over, or in
     /// several blocks, and on devices with too few storage buffers in a shader.
@@ -38,8 +43,8 @@ impl Tensor {
     ) -> Result<Option<Self>, TensorError> {
         let is_reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
         let is_divided = self.is_divided() || numbers.iter().any(|numbers| numbers.is_divided());
-        let has_bindings = numbers.len() <= with_gpu(self, Gpu::storage_buffers).saturating_sub(BINDINGS);
-        if !has_bindings || is_divided || self.elements() == 0 || index(name, self.elements()).is_err() {
+        if !self.sums_bind(numbers.len()) || is_divided || self.elements() == 0 || index(name, self.elements()).is_err()
+        {
             return Ok(None);
         }
         let (reduced, kept): (Vec<usize>, Vec<usize>) = (0..self.rank()).partition(is_reduced);
