@@ -53,8 +53,14 @@ pub(crate) fn small_limits(name: &str) -> wgpu::Limits {
 
 /// The least storage buffers, invocations and workgroup memory of the small devices.
 pub(crate) fn least_limits() -> wgpu::Limits {
-    let few_buffers = small_limits("downlevel").max_storage_buffers_per_shader_stage;
-    wgpu::Limits { max_storage_buffers_per_shader_stage: few_buffers, ..small_limits("workgroups") }
+    let [few, small] = ["downlevel", "workgroups"].map(small_limits);
+    wgpu::Limits {
+        max_storage_buffers_per_shader_stage: few.max_storage_buffers_per_shader_stage,
+        max_compute_workgroup_storage_size: few
+            .max_compute_workgroup_storage_size
+            .min(small.max_compute_workgroup_storage_size),
+        ..small
+    }
 }
 
 /// The limits that the environment variable `WGPU_POOL_TEST_LIMITS` names. The device then has no optional features

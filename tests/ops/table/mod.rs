@@ -198,29 +198,14 @@ fn elements(operand: &Operand, dtype: DType, random: &mut Random) -> Array<f64> 
 #[track_caller]
 pub(crate) fn check(rows: &[Row]) -> Outcome {
     let Some(pool) = adapter::shared() else { return Ok(()) };
-    check_on(pool, rows, |_, _| Layouts::Every)
+    check_on(pool, rows)
 }
 
 /// Runs rows with operands in blocks of at most so many bytes: each gives the same results, or, if it has no rule for them, is refused by name.
-/// Elements of one size are divided alike, so every layout runs in the first dtype of each size; and so is the operand of an operation that
-/// keeps the reduced axes, whose result has another shape than that of the operation without them.
 #[track_caller]
 pub(crate) fn check_divided(bytes: u64, rows: &[Row]) -> Outcome {
     let Some(pool) = adapter::fresh_divided(bytes) else { return Ok(()) };
-    check_on(&pool, rows, |row, dtype| {
-        let mut earlier = row.dtypes.iter().take_while(|&&earlier| earlier != dtype);
-        let is_tested = row.name.ends_with("_keepdim") || earlier.any(|earlier| earlier.bytes() == dtype.bytes());
-        if is_tested { Layouts::Two } else { Layouts::Every }
-    })
-}
-
-/// The layouts in which a row runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layouts {
-    /// As the table's documentation says.
-    Every,
-    /// All operands fresh, and all operands in another layout that the row's name selects.
-    Two,
+    check_on(&pool, rows)
 }
 
 /// Runs rows once each, in the first dtype that the device has, with fresh operands.
@@ -252,11 +237,11 @@ fn put(
     each.map(|(number, model)| Placed::new(pool, model, row.dtype_of(number, dtype), place(number))).collect()
 }
 
-fn check_on(pool: &Pool, rows: &[Row], layouts: impl Fn(&Row, DType) -> Layouts) -> Outcome {
+fn check_on(pool: &Pool, rows: &[Row]) -> Outcome {
     let has = |dtype| dtype != DType::F16 || adapter::has_f16(pool);
     for row in rows.iter().filter(|row| row.needs.is_none_or(has)) {
         for &dtype in row.dtypes.iter().filter(|&&dtype| has(dtype)) {
-            check_row(pool, row, dtype, layouts(row, dtype))?;
+            check_row(pool, row, dtype)?;
             // In a browser, a program that does not wait is too far ahead of the device after 512 batches.
             pool.synchronize_blocking()?;
         }
@@ -264,25 +249,21 @@ fn check_on(pool: &Pool, rows: &[Row], layouts: impl Fn(&Row, DType) -> Layouts)
     Ok(())
 }
 
-fn check_row(pool: &Pool, row: &Row, dtype: DType, layouts: Layouts) -> Outcome {
+fn check_row(pool: &Pool, row: &Row, dtype: DType) -> Outcome {
     let seed = row.name.bytes().fold(dtype.bytes(), |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
     let mut random = Random::new(seed);
     let put = |models: &[Array<f64>], place: &dyn Fn(usize) -> Place| put(pool, row, dtype, models, place);
     let count = row.operands.len();
     let models = models(row, dtype, &mut random);
     run(row, dtype, put(&models, &|_| Place::Fresh)?, "all fresh")?;
-    let all = |place| move |number| if row.suits(number, place) { place } else { Place::Fresh };
-    if layouts == Layouts::Two {
-        let place = PLACES[random.below(PLACES.len())];
-        return run(row, dtype, put(&models, &all(place))?, &format!("all {place:?}"));
-    }
     for place in PLACES.into_iter().filter(|&place| place != Place::Fresh) {
         for operand in (0..count).filter(|&operand| row.suits(operand, place)) {
             let one = |number| if number == operand { place } else { Place::Fresh };
             run(row, dtype, put(&models, &one)?, &format!("operand {operand} {place:?}"))?;
         }
         if count > 1 {
-            run(row, dtype, put(&models, &all(place))?, &format!("all {place:?}"))?;
+            let all = |number| if row.suits(number, place) { place } else { Place::Fresh };
+            run(row, dtype, put(&models, &all)?, &format!("all {place:?}"))?;
         }
     }
     for (first, second) in (0..count).flat_map(|first| (first + 1..count).map(move |second| (first, second))) {
