@@ -300,13 +300,22 @@ impl poller::Device for Polled {
         self.reads.update(|reads| reads.is_lost)
     }
 
+    /// A thread that holds locks calls this, too, so it wakes no task.
     fn check_for_loss(&self) {
-        // A lost device ends all reads.
         if self.can_be_lost && flip(0.3) {
-            self.reads.update(|reads| {
-                reads.is_lost = true;
+            self.reads.update(|reads| reads.is_lost = true);
+        }
+    }
+
+    fn wake_if_lost(&self) {
+        // A lost device ends all reads.
+        let was_lost = self.reads.update(|reads| {
+            if reads.is_lost {
                 reads.pending.clear();
-            });
+            }
+            reads.is_lost
+        });
+        if was_lost {
             self.finished.notify();
         }
     }
@@ -325,6 +334,7 @@ impl Polled {
 
     /// Reads, and waits until the poller thread has run the callback.
     fn read(self: &Arc<Self>, number: usize) {
+        let _polled = self.poller.watch(self, &self.threads);
         let is_lost = self.reads.update(|reads| {
             if !reads.is_lost {
                 reads.pending.push(number);
@@ -334,12 +344,12 @@ impl Polled {
         if is_lost {
             return;
         }
-        let _polled = self.poller.watch(self, &self.threads);
         if was_refused_a_thread() {
-            // The application polls the device.
+            // The application polls the device, and its next submission wakes reads that a loss has ended.
             while self.is_pending(number) {
                 let polled = std::panic::AssertUnwindSafe(|| poller::Device::poll(&**self));
                 drop(std::panic::catch_unwind(polled));
+                poller::Device::wake_if_lost(&**self);
             }
             return;
         }
@@ -357,7 +367,12 @@ fn every_read_is_polled_until_it_ends_and_then_the_poller_ends() {
         refuse_some_threads(true);
         let polled = Arc::new(Polled::new(flip(0.5)));
         let all = Arc::clone(&polled);
-        join_all(spawn_all(3, move |thread| {
+        join_all(spawn_all(4, move |thread| {
+            if thread == 3 {
+                // A call that fails while its thread holds locks.
+                poller::Device::check_for_loss(&*all);
+                return;
+            }
             for read in 0..2 {
                 all.read(thread * 2 + read);
             }

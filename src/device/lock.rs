@@ -5,7 +5,8 @@
 //! backend, without the two threads that a deadlock takes. A violation panics with both ranks. Without debug assertions a rank costs nothing.
 //!
 //! Code of others — a callback of the application, a logger, a waker, wgpu where it runs callbacks — may call the pool or wait for a thread
-//! that does. [`check_no_lock_is_held`] stands before each such call.
+//! that does. [`check_no_lock_is_held`] stands before each such call, and at the start of a function that makes one under rare conditions,
+//! so that every call of the function is checked.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,6 +14,7 @@ use std::ops::{Deref, DerefMut};
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::TryLockError;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 /// The places of locks in the order, outermost first.
@@ -263,6 +265,13 @@ impl<T: fmt::Debug, R: Rank> fmt::Debug for Guard<'_, T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.guard.fmt(f)
     }
+}
+
+/// Wakes tasks. A waker may poll its task at once, and the task may call the pool.
+#[cfg_attr(debug_assertions, track_caller)]
+pub(super) fn wake_unlocked(wakers: impl IntoIterator<Item = Waker>) {
+    check_no_lock_is_held("a waker");
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 /// Logs a message at a level, such as `warn`: a logger may call the pool.

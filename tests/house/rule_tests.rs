@@ -45,6 +45,17 @@ fn a_layer_may_not_use_a_higher_layer() {
 }
 
 #[test]
+fn tasks_are_woken_after_a_check_of_the_locks() {
+    let complaint = "1: a task is woken outside of wake_unlocked";
+    accepted("src/device/lock.rs", "fn f() { wakers.for_each(Waker::wake); }");
+    accepted("src/device/gpu/readback.rs", "fn f() { let waker = state.waker.take(); wake_unlocked(waker); }");
+    accepted("src/device/gpu/readback.rs", "fn f() { Mapping::wake(&mapping); }");
+    refused("src/device/gpu/readback.rs", "fn f() { waker.wake(); }", complaint);
+    refused("src/device/gpu/readback.rs", "fn f() { waker.wake_by_ref(); }", complaint);
+    refused("src/pool/read.rs", "fn f() { wakers.into_iter().for_each(Waker::wake); }", complaint);
+}
+
+#[test]
 fn only_one_file_makes_the_calls_of_wgpu_that_can_fail() {
     accepted("src/device/gpu/checked.rs", "fn f() { device.create_buffer(&descriptor); buffer.unmap(); }");
     accepted("src/device/gpu/mod.rs", "fn f() { checked::buffer(&device, &descriptor); self.create_segment(8); }");

@@ -87,6 +87,9 @@ const MAY_BIND: [&str; 3] = ["src/ops/kernel.rs", "src/ops/launch.rs", "src/ops/
 /// Where the standard library's locks may be named. All others are `Lock`, whose order is checked.
 const LOCKS: [&str; 3] = ["src/device/context.rs", "src/device/lock.rs", "src/device/sync.rs"];
 
+/// Where tasks are woken: after the check that the thread holds no lock, and in a waker of the crate itself.
+const WAKING: [&str; 2] = ["src/device/block_on.rs", "src/device/lock.rs"];
+
 /// The standard library's locks.
 const LOCK_TYPES: [&str; 4] = ["Condvar", "Mutex", "ReentrantLock", "RwLock"];
 
@@ -109,6 +112,9 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
     }
     if path != CHECKED_CALLS {
         found.extend(leaves_fallible_calls_to_one_file(path, &tokens));
+    }
+    if !WAKING.contains(&path) {
+        found.extend(wakes_no_task_itself(path, &tokens));
     }
     let layer = file.split('/').next().unwrap_or_default();
     let paths = paths(&tokens, &module_of(file));
@@ -275,6 +281,17 @@ fn takes_no_unranked_lock(path: &str, paths: &[Path]) -> Vec<String> {
     };
     let found = paths.iter().filter(unranked);
     found.map(|named| complaint(path, named.line, "a lock without a rank; src/device/lock.rs has one")).collect()
+}
+
+/// `waker.wake()` and `Waker::wake`.
+fn wakes_no_task_itself(path: &str, tokens: &[Token]) -> Vec<String> {
+    let wakes = |window: &&[Token]| {
+        let [owner, before, name] = window else { return false };
+        let of_waker = owner.is_word("Waker") && before.kind == Kind::Separator;
+        (of_waker || before.is_symbol('.')) && ["wake", "wake_by_ref"].iter().any(|word| name.is_word(word))
+    };
+    let found = tokens.windows(3).filter(wakes);
+    found.map(|window| complaint(path, window[2].line, "a task is woken outside of wake_unlocked")).collect()
 }
 
 fn binds_in_permitted_files_only(path: &str, paths: &[Path]) -> Vec<String> {

@@ -32,6 +32,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
         "needs a second thread",
         &[
             "adapter::lost::a_pending_read_ends_when_the_device_is_lost",
+            "adapter::submission::a_call_that_notices_a_loss_wakes_no_task_inside",
             "adapter::submission::a_panic_in_a_callback_on_the_poller_thread_ends_no_read",
             "adapter::submission::a_trim_does_not_wait_for_a_thread_that_polls",
             "adapter::submission::compaction_does_not_wait_for_a_thread_that_submits",

@@ -289,7 +289,7 @@ impl Gpu {
     }
 
     /// Returns the loss of the device, if it is lost, in place of an error that the loss may have caused. Runs no
-    /// callbacks, so the caller may hold locks.
+    /// callbacks and wakes no task, so the caller may hold locks.
     fn loss_or(&self, error: DeviceError) -> DeviceError {
         self.submission.check_for_loss();
         self.submission.health().loss_or(error)

@@ -5,7 +5,7 @@ use super::Gpu;
 use super::own::OwnBuffer;
 use super::submission::Health;
 use super::verdict::Verdict;
-use crate::device::lock::{Lock, check_no_lock_is_held};
+use crate::device::lock::{Lock, wake_unlocked};
 use crate::error::DeviceError;
 use std::future::Future;
 use std::pin::Pin;
@@ -53,13 +53,10 @@ impl Drop for OutcomeGuard {
 }
 
 impl Mapping {
-    /// Wakes the future, which then checks the outcome again.
+    /// Wakes the future, which then checks the outcome again. The caller must hold no lock.
     pub(super) fn wake(mapping: &Lock<Self>) {
         let waker = mapping.lock().waker.take();
-        if let Some(waker) = waker {
-            check_no_lock_is_held("a waker");
-            waker.wake();
-        }
+        wake_unlocked(waker);
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! On native backends every object has the verdict [`Verdict::ACCEPTED`], which allocates nothing.
 
-use crate::device::lock::Lock;
+use crate::device::lock::{Lock, wake_unlocked};
 use crate::error::DeviceError;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -131,7 +131,7 @@ impl Drop for Ruling {
         state.pending.remove(&self.case.number);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_unlocked(wakers);
     }
 }
 

@@ -113,6 +113,7 @@ impl queue::Driver for Handover {
         }
         // wgpu reports no error when a submission is refused because the device is lost.
         self.check_for_loss();
+        self.health.wake_if_lost();
         if let Err(panic) = outcome {
             if self.health.is_lost() {
                 log_unlocked!(error, "wgpu-pool: submitting to a lost device panicked: {}", message_of(&*panic));
@@ -152,10 +153,11 @@ impl Handover {
         }
     }
 
-    /// Checks whether wgpu considers the device lost, and if so marks it as lost. Runs no callbacks.
+    /// Checks whether wgpu considers the device lost, and if so marks it as lost. Runs no callbacks and wakes no task, so the caller may
+    /// hold locks.
     pub(in super::super) fn check_for_loss(&self) {
         if !self.health.is_lost() && self.checked.is_lost() {
-            self.health.mark_lost(|| {
+            self.health.note_lost(|| {
                 "wgpu creates no more buffers on the device, and the application reported no reason".into()
             });
         }
@@ -174,6 +176,10 @@ impl poller::Device for Handover {
 
     fn check_for_loss(&self) {
         Handover::check_for_loss(self);
+    }
+
+    fn wake_if_lost(&self) {
+        self.health.wake_if_lost();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::readback::Mapping;
 use super::super::verdict::Verdicts;
-use crate::device::lock::{Lock, log_unlocked};
+use crate::device::lock::{Lock, check_no_lock_is_held, log_unlocked};
 use crate::error::DeviceError;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -37,7 +37,7 @@ pub(in super::super) struct Health {
     state: AtomicU8,
     lost: OnceLock<String>,
     faults: Lock<Faults>,
-    /// Pending reads. Losing the device wakes them, because their map callbacks may never run.
+    /// Pending reads. The loss of the device wakes them, because their map callbacks may never run.
     awaited: Lock<Vec<Weak<Lock<Mapping>>>>,
     verdicts: Arc<Verdicts>,
 }
@@ -74,12 +74,34 @@ impl Health {
         self.lost.get().map_or(error, |reason| DeviceError::Lost { reason: reason.clone() })
     }
 
-    /// Marks the device as lost and wakes pending reads. Only the first reason is kept.
+    /// Marks the device as lost, and wakes pending reads. Only the first reason is kept. The caller must hold no lock.
     pub(in super::super) fn mark_lost(&self, reason: impl FnOnce() -> String) {
+        self.note_lost(reason);
+        self.wake_if_lost();
+    }
+
+    /// Marks the device as lost. The caller may hold locks, so that pending reads are not woken: the poller thread, which polls while
+    /// there are any, and the next submission do that.
+    pub(super) fn note_lost(&self, reason: impl FnOnce() -> String) {
         self.lost.get_or_init(reason);
         self.state.store(LOST, Ordering::Release);
-        let awaited = std::mem::take(&mut *self.awaited.lock());
-        awaited.iter().filter_map(Weak::upgrade).for_each(|mapping| Mapping::wake(&mapping));
+    }
+
+    /// Wakes pending reads if the device is lost. The caller must hold no lock.
+    pub(in super::super) fn wake_if_lost(&self) {
+        check_no_lock_is_held("the wakers of reads");
+        if !self.is_lost() {
+            return;
+        }
+        // One by one: a waker that panics leaves the others for the next call.
+        while let Some(mapping) = self.next_awaited() {
+            Mapping::wake(&mapping);
+        }
+    }
+
+    fn next_awaited(&self) -> Option<Arc<Lock<Mapping>>> {
+        let mut awaited = self.awaited.lock();
+        std::iter::from_fn(|| awaited.pop()).find_map(|mapping| mapping.upgrade())
     }
 
     /// Registers a pending read. Must be called before the read's future first checks whether the device is lost.
@@ -90,8 +112,9 @@ impl Health {
     }
 
     /// Records the failure of a batch, or in a browser the refusal of an object. The first error is kept until it is
-    /// cleared. Does nothing on a lost device.
+    /// cleared. Does nothing on a lost device. The caller must hold no lock.
     pub(in super::super) fn latch(&self, error: DeviceError) {
+        check_no_lock_is_held("the message of a fault");
         if self.is_lost() {
             return;
         }

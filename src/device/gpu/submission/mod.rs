@@ -195,7 +195,7 @@ impl Submission {
         &self.handover.fence
     }
 
-    /// Checks whether the device is lost, and if so marks it as lost. Runs no callbacks.
+    /// Checks whether the device is lost, and if so marks it as lost. Runs no callbacks and wakes no task, so the caller may hold locks.
     pub(super) fn check_for_loss(&self) {
         self.handover.check_for_loss();
     }

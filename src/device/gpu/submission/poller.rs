@@ -17,6 +17,9 @@ pub(super) trait Device: Send + Sync + 'static {
 
     /// Checks whether the device is lost, after a panic.
     fn check_for_loss(&self);
+
+    /// Wakes pending reads if the device is lost.
+    fn wake_if_lost(&self);
 }
 
 /// The delay between two polls of a device: none at first, since most waits are short, then increasing.
@@ -101,7 +104,7 @@ impl Poller {
     }
 }
 
-/// The main loop of the poller thread: polls until no read is pending, or the device is lost.
+/// The main loop of the poller thread: polls until no read is pending, or until the device is lost, and then wakes the reads.
 fn poll_while_awaited(device: &impl Device, state: &ServiceMutex<State>) {
     let mut pause = Backoff::default();
     loop {
@@ -120,4 +123,6 @@ fn poll_while_awaited(device: &impl Device, state: &ServiceMutex<State>) {
         }
         pause.pause();
     }
+    // The thread that noticed the loss may have held locks.
+    device.wake_if_lost();
 }
