@@ -161,6 +161,16 @@ pub(crate) fn check_no_lock_is_held(what: &str) {
     let _ = what;
 }
 
+/// Checks that the thread holds no lock, before `what`: a call in which wgpu runs the callbacks of the application. In browsers the event
+/// loop runs them.
+#[inline]
+#[cfg_attr(debug_assertions, track_caller)]
+pub(super) fn check_callbacks_may_run(what: &str) {
+    if !cfg!(target_arch = "wasm32") {
+        check_no_lock_is_held(what);
+    }
+}
+
 /// A value that one thread at a time uses, with a rank. Ignores poisoning: every critical section of the crate leaves its value
 /// consistent, even when its thread panics.
 pub(crate) struct Lock<T, R: Rank = rank::Leaf> {

@@ -25,17 +25,27 @@ impl Postponed {
         Self(())
     }
 
-    /// Returns whether dropping this logs messages.
-    pub(super) fn has_messages(&self) -> bool {
-        let Self(()) = self;
-        HOLDERS.get() == 1 && WAITS.get()
+    /// Drops the value, unless that would log messages. Returns whether there is none left. The caller may hold locks.
+    pub(super) fn end_if_empty(later: &mut Option<Self>) -> bool {
+        if HOLDERS.get() == 1 && WAITS.get() {
+            return later.is_none();
+        }
+        if let Some(later) = later.take() {
+            std::mem::forget(later);
+            HOLDERS.set(HOLDERS.get() - 1);
+        }
+        true
     }
 }
 
 impl Drop for Postponed {
     fn drop(&mut self) {
         HOLDERS.set(HOLDERS.get() - 1);
-        if HOLDERS.get() > 0 || !WAITS.replace(false) {
+        if HOLDERS.get() > 0 {
+            return;
+        }
+        check_no_lock_is_held("a log message");
+        if !WAITS.replace(false) {
             return;
         }
         // A logger that calls the pool may have messages of its own.
@@ -47,20 +57,23 @@ impl Drop for Postponed {
 
 /// Logs a message now, or when this thread has dropped its locks.
 pub(super) fn write(level: Level, module: &'static str, message: fmt::Arguments<'_>) {
+    let is_postponed = HOLDERS.get() > 0;
+    if !is_postponed {
+        check_no_lock_is_held("a log message");
+    }
     if level > log::STATIC_MAX_LEVEL || level > log::max_level() {
         return;
     }
-    if HOLDERS.get() == 0 {
-        send(level, module, message);
-    } else {
+    if is_postponed {
         // At the end of a thread the list may be gone already, and the message is lost.
         let push = |waiting: &RefCell<Vec<_>>| waiting.borrow_mut().push((level, module, message.to_string()));
         WAITS.set(WAITING.try_with(push).is_ok());
+    } else {
+        send(level, module, message);
     }
 }
 
 fn send(level: Level, module: &'static str, message: fmt::Arguments<'_>) {
-    check_no_lock_is_held("a log message");
     let record = Record::builder().level(level).target(module).module_path_static(Some(module)).args(message).build();
     log::logger().log(&record);
 }

@@ -211,6 +211,7 @@ impl<M: Memory> Pool<M> {
     /// Calls the callback. Returns false if there is none, if this thread is inside it, if too many threads are, or after too many calls
     /// without effect. `freed_before` is what this function stored there at the last call, or `None` if that call had an effect.
     fn relieve(&self, error: &OutOfMemory, freed_before: &mut Option<u64>) -> bool {
+        check_no_lock_is_held("a pressure callback");
         let this_thread = std::thread::current().id();
         let act = {
             let mut state = self.inner.state();
@@ -231,7 +232,6 @@ impl<M: Memory> Pool<M> {
             act
         };
         let inside = Inside(&self.inner);
-        check_no_lock_is_held("a pressure callback");
         let freed = act.call(self, error);
         drop(inside);
         let mut state = self.inner.state();

@@ -63,9 +63,9 @@ impl<M: Memory> Inner<M> {
             let mut later = None;
             let mut commands = self.memory.commands();
             match self.locate(&mut commands, &mut later, blocks.clone()) {
+                Ok(Located::Places(places)) if Postponed::end_if_empty(&mut later) => return Ok((commands, places)),
                 // The messages are logged without the recorder, which the caller would hold.
-                Ok(Located::Places(_)) if later.as_ref().is_some_and(Postponed::has_messages) => {}
-                Ok(Located::Places(places)) => return Ok((commands, places)),
+                Ok(Located::Places(_)) => {}
                 Ok(Located::Detached) => {
                     drop(commands);
                     if claim.is_none() {

@@ -19,7 +19,7 @@ use super::own::OwnBuffer;
 use super::startup::Stages;
 use super::submission::Health;
 use super::verdict::Verdict;
-use crate::device::lock::check_no_lock_is_held;
+use crate::device::lock::check_callbacks_may_run;
 use crate::error::DeviceError;
 use std::sync::Arc;
 
@@ -301,7 +301,7 @@ impl CheckedDevice {
     /// Submits a command buffer. Application callbacks may run inside, so there is no error scope.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn submit(&self, queue: &wgpu::Queue, commands: wgpu::CommandBuffer, _dependencies: &[Verdict]) {
-        check_no_lock_is_held("a submission");
+        check_callbacks_may_run("a submission");
         let _context = self.context.lock();
         self.kept.call(|| queue.submit([commands]));
     }
@@ -332,10 +332,7 @@ impl CheckedDevice {
     /// Runs the callbacks of finished work, and returns whether the device is idle. Does not wait. Application callbacks
     /// run inside, so there is no error scope and the caller must hold no lock.
     pub(super) fn poll(&self) -> bool {
-        // In browsers a poll calls nothing: the event loop calls the callbacks.
-        if !cfg!(target_arch = "wasm32") {
-            check_no_lock_is_held("a poll");
-        }
+        check_callbacks_may_run("a poll");
         let _context = self.context.lock();
         // The only error is a timeout, which cannot occur without waiting.
         let polled = self.kept.call(|| self.device.poll(wgpu::PollType::Poll));

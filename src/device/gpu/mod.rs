@@ -39,6 +39,7 @@ pub(crate) use kernels::{
 };
 
 use super::context::ContextGuard;
+use super::lock::check_callbacks_may_run;
 #[cfg(not(target_arch = "wasm32"))]
 use super::teardown;
 use super::teardown::KeptDevice;
@@ -344,6 +345,7 @@ impl Memory for Gpu {
     }
 
     fn submit(&self, when: Submit) -> Result<(), DeviceError> {
+        check_callbacks_may_run("a submission");
         let newest = match when {
             Submit::Now => self.flush()?,
             Submit::Soon => {
@@ -434,6 +436,7 @@ impl DeviceStatus for Gpu {
     }
 
     fn poll(&self) {
+        check_callbacks_may_run("a poll");
         if !self.submission.health().is_lost() {
             self.checked.poll();
         }

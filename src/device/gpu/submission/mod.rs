@@ -69,7 +69,7 @@ use super::super::teardown;
 use super::GpuSegment;
 use super::checked::CheckedDevice;
 use super::recorder::Recorder;
-use crate::device::lock::{Guard, Lock, log_unlocked, rank};
+use crate::device::lock::{Guard, Lock, check_callbacks_may_run, log_unlocked, rank};
 use crate::device::sync;
 #[cfg(target_arch = "wasm32")]
 use crate::error::DeviceError;
@@ -178,6 +178,7 @@ impl Submission {
 
     /// Hands over every item up to `item`.
     fn hand_over(&self, item: u64) {
+        check_callbacks_may_run("a submission");
         // First: a thread that took an item and then waited for the context would block a callback that waits for the item.
         let _context = self.checked().context().lock();
         self.queue.flush(&self.handover, item);

@@ -2,6 +2,7 @@
 
 use super::poller::Backoff;
 use super::{Newest, Submission};
+use crate::device::lock::check_callbacks_may_run;
 
 /// The number of batches that the device may be behind. Without a bound, a loop that never reads would accumulate
 /// commands and staging memory. CUDA blocks a program that is 1,024 launches ahead; 32 batches are up to 4,096
@@ -11,6 +12,7 @@ pub(in super::super) const MAX_IN_FLIGHT: u64 = 32;
 impl Submission {
     /// Waits until the device is at most [`MAX_IN_FLIGHT`] batches behind.
     pub(in super::super) fn throttle(&self, newest: Newest) {
+        check_callbacks_may_run("a wait for the device");
         let Some(due) = newest.batch.checked_sub(MAX_IN_FLIGHT) else { return };
         if self.fence().finished() < due {
             // The items up to `newest.item - MAX_IN_FLIGHT` include the batch `due`, which cannot finish before it is
@@ -28,6 +30,7 @@ impl Submission {
     /// Polls the device until `done` returns true or the device is lost. The awaited callback must already be
     /// registered.
     pub(in super::super) fn poll_until(&self, mut done: impl FnMut() -> bool) {
+        check_callbacks_may_run("a wait for the device");
         let mut pause = Backoff::default();
         while !self.health().is_lost() && !done() {
             self.handover.checked.poll();
@@ -41,6 +44,7 @@ impl Submission {
     }
 
     fn wait_for_batch(&self, last: u64) {
+        check_callbacks_may_run("a wait for the device");
         let mut pause = Backoff::default();
         while !self.health().is_lost() && self.fence().finished() < last {
             if self.handover.checked.poll() {
