@@ -113,6 +113,8 @@ impl queue::Driver for Handover {
         }
         // wgpu reports no error when a submission is refused because the device is lost.
         self.check_for_loss();
+        // In a browser only a task of its own notices a loss, and the caller may hold the recorder.
+        #[cfg(not(target_arch = "wasm32"))]
         self.health.wake_if_lost();
         if let Err(panic) = outcome {
             if self.health.is_lost() {
