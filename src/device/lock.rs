@@ -73,41 +73,66 @@ pub(crate) mod rank {
     ranks!(Context Growth Compilation Recorder Plans Heap Service Leaf);
 }
 
-/// The locks that each thread holds.
+/// The locks that each thread holds. Every operation of the crate comes here several times, in builds without optimization: hence the mask.
 #[cfg(debug_assertions)]
 mod held {
     use super::{ALL, Place};
     use std::cell::Cell;
     use std::panic::Location;
 
+    struct Held {
+        /// A bit for each place of which the thread holds a lock.
+        mask: Cell<u8>,
+        counts: [Cell<u32>; ALL.len()],
+        /// Where the thread took the last lock of each place.
+        taken_at: [Cell<Option<&'static Location<'static>>>; ALL.len()],
+    }
+
     thread_local! {
-        /// The number of locks of each place that this thread holds, and where it took the last of them.
-        static HELD: [Cell<(u32, Option<&'static Location<'static>>)>; ALL.len()] = const { [const { Cell::new((0, None)) }; ALL.len()] };
+        static HELD: Held = const {
+            Held {
+                mask: Cell::new(0),
+                counts: [const { Cell::new(0) }; ALL.len()],
+                taken_at: [const { Cell::new(None) }; ALL.len()],
+            }
+        };
     }
 
     pub(super) fn add(place: Place, taken_at: &'static Location<'static>) {
         HELD.with(|held| {
-            let (count, _) = held[place as usize].get();
-            held[place as usize].set((count + 1, Some(taken_at)));
+            let place = place as usize;
+            held.mask.set(held.mask.get() | 1 << place);
+            held.counts[place].set(held.counts[place].get() + 1);
+            held.taken_at[place].set(Some(taken_at));
         });
     }
 
     pub(super) fn remove(place: Place) {
         HELD.with(|held| {
-            let (count, taken_at) = held[place as usize].get();
-            held[place as usize].set((count - 1, taken_at));
+            let place = place as usize;
+            let left = held.counts[place].get() - 1;
+            held.counts[place].set(left);
+            if left == 0 {
+                held.mask.set(held.mask.get() & !(1 << place));
+            }
         });
     }
 
     pub(super) fn holds(place: Place) -> bool {
-        HELD.with(|held| held[place as usize].get().0 > 0)
+        HELD.with(|held| held.mask.get() & 1 << place as usize != 0)
     }
 
     /// Returns the innermost place of which the thread holds a lock and where it took the lock, unless the thread panics: the check would
     /// end the process.
     pub(super) fn innermost() -> Option<(Place, &'static Location<'static>)> {
-        let innermost = ALL.into_iter().rev().find(|&place| holds(place)).filter(|_| !std::thread::panicking())?;
-        HELD.with(|held| Some((innermost, held[innermost as usize].get().1?)))
+        HELD.with(|held| {
+            let mask = held.mask.get();
+            if mask == 0 || std::thread::panicking() {
+                return None;
+            }
+            let place = mask.ilog2() as usize;
+            Some((ALL[place], held.taken_at[place].get()?))
+        })
     }
 }
 
@@ -137,10 +162,10 @@ impl<R: Rank> Drop for Held<R> {
 pub(super) fn check_order<R: Rank>() {
     #[cfg(debug_assertions)]
     if let Some((innermost, taken_at)) = held::innermost() {
-        let has_context = R::PLACE == Place::Context && held::holds(Place::Context);
         let wanted = R::PLACE;
+        let has_context = || wanted == Place::Context && held::holds(Place::Context);
         assert!(
-            innermost < wanted || has_context,
+            (innermost as u8) < wanted as u8 || has_context(),
             "lock order: a thread that holds a lock of rank {innermost:?}, taken at {taken_at}, waits for one of rank {wanted:?}"
         );
     }

@@ -11,11 +11,54 @@ pub(crate) struct Array<T> {
     pub(crate) elements: Vec<T>,
 }
 
+/// Calls `act` with every index of a shape, in row-major order. Loops of integers, because tests are compiled without optimization and spend
+/// much of their time here.
+pub(crate) fn each_index(shape: &[usize], mut act: impl FnMut(&[usize])) {
+    let mut index = vec![0; shape.len()];
+    if shape.contains(&0) {
+        return;
+    }
+    loop {
+        act(&index);
+        let mut axis = shape.len();
+        loop {
+            if axis == 0 {
+                return;
+            }
+            axis -= 1;
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+}
+
 /// Every index of a shape, in row-major order.
 pub(crate) fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
-    shape.iter().fold(vec![Vec::new()], |prefixes, &size| {
-        prefixes.iter().flat_map(|prefix| (0..size).map(move |index| [prefix.as_slice(), &[index]].concat())).collect()
-    })
+    let mut all = Vec::new();
+    each_index(shape, |index| all.push(index.to_vec()));
+    all
+}
+
+/// The place of an index in an array whose axes have these strides.
+fn dot(index: &[usize], strides: &[usize]) -> usize {
+    let (mut place, mut axis) = (0, 0);
+    while axis < index.len() {
+        place += index[axis] * strides[axis];
+        axis += 1;
+    }
+    place
+}
+
+/// The strides of a contiguous array.
+fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    strides
 }
 
 impl<T: Copy> Array<T> {
@@ -25,39 +68,44 @@ impl<T: Copy> Array<T> {
     }
 
     pub(crate) fn by_index(shape: &[usize], element: impl Fn(&[usize]) -> T) -> Self {
-        Self { shape: shape.to_vec(), elements: indices(shape).iter().map(|index| element(index)).collect() }
+        let mut elements = Vec::with_capacity(shape.iter().product());
+        each_index(shape, |index| elements.push(element(index)));
+        Self { shape: shape.to_vec(), elements }
     }
 
     pub(crate) fn at(&self, index: &[usize]) -> T {
-        self.elements[index.iter().zip(&self.shape).fold(0, |place, (index, size)| place * size + index)]
+        let (mut place, mut axis) = (0, 0);
+        while axis < index.len() {
+            place = place * self.shape[axis] + index[axis];
+            axis += 1;
+        }
+        self.elements[place]
+    }
+
+    /// The elements from `start` on, with these strides.
+    fn view(&self, shape: &[usize], strides: &[usize], start: usize) -> Self {
+        Self::by_index(shape, |index| self.elements[start + dot(index, strides)])
     }
 
     pub(crate) fn permute(&self, axes: &[usize]) -> Self {
-        let shape: Vec<usize> = axes.iter().map(|&axis| self.shape[axis]).collect();
-        Self::by_index(&shape, |index| {
-            let mut source = vec![0; axes.len()];
-            axes.iter().zip(index).for_each(|(&axis, &at)| source[axis] = at);
-            self.at(&source)
-        })
+        let own = strides(&self.shape);
+        let [shape, strides] = [&self.shape, &own].map(|of| axes.iter().map(|&axis| of[axis]).collect::<Vec<_>>());
+        self.view(&shape, &strides, 0)
     }
 
     pub(crate) fn narrow(&self, axis: usize, start: usize, length: usize) -> Self {
-        let mut shape = self.shape.clone();
+        let (mut shape, strides) = (self.shape.clone(), strides(&self.shape));
         shape[axis] = length;
-        Self::by_index(&shape, |index| {
-            let mut source = index.to_vec();
-            source[axis] += start;
-            self.at(&source)
-        })
+        self.view(&shape, &strides, start * strides[axis])
     }
 
     pub(crate) fn expand(&self, shape: &[usize]) -> Self {
-        let lead = shape.len() - self.shape.len();
-        Self::by_index(shape, |index| {
-            let places = self.shape.iter().zip(&index[lead..]);
-            let source: Vec<usize> = places.map(|(&size, &at)| if size == 1 { 0 } else { at }).collect();
-            self.at(&source)
-        })
+        if self.shape == shape {
+            return self.clone();
+        }
+        let own = self.shape.iter().zip(strides(&self.shape)).map(|(&size, stride)| if size == 1 { 0 } else { stride });
+        let strides: Vec<usize> = vec![0; shape.len() - self.shape.len()].into_iter().chain(own).collect();
+        self.view(shape, &strides, 0)
     }
 
     pub(crate) fn reshape(&self, shape: &[usize]) -> Self {
@@ -65,12 +113,16 @@ impl<T: Copy> Array<T> {
     }
 
     pub(crate) fn map<R>(&self, apply: impl Fn(T) -> R) -> Array<R> {
-        Array { shape: self.shape.clone(), elements: self.elements.iter().map(|&element| apply(element)).collect() }
+        self.map_each(apply)
     }
 
     /// Element by element, in order.
-    pub(crate) fn map_each<R>(&self, apply: impl FnMut(T) -> R) -> Array<R> {
-        Array { shape: self.shape.clone(), elements: self.elements.iter().copied().map(apply).collect() }
+    pub(crate) fn map_each<R>(&self, mut apply: impl FnMut(T) -> R) -> Array<R> {
+        let mut elements = Vec::with_capacity(self.elements.len());
+        for &element in &self.elements {
+            elements.push(apply(element));
+        }
+        Array { shape: self.shape.clone(), elements }
     }
 
     /// Element by element, the shapes broadcast to each other.
@@ -79,9 +131,13 @@ impl<T: Copy> Array<T> {
         let padded = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
         let sizes = padded(&self.shape).into_iter().zip(padded(&other.shape));
         let shape: Vec<usize> = sizes.map(|(left, right)| if left == 1 { right } else { left }).collect();
-        let (left, right) = (self.expand(&shape), other.expand(&shape));
-        let elements = left.elements.iter().zip(&right.elements).map(|(&left, &right)| apply(left, right)).collect();
-        Self { shape, elements }
+        let (mut result, right) = (self.expand(&shape), other.expand(&shape));
+        let mut place = 0;
+        while place < result.elements.len() {
+            result.elements[place] = apply(result.elements[place], right.elements[place]);
+            place += 1;
+        }
+        result
     }
 
     /// All elements along some axes, joined from `start` on; the axes are kept with size 1 or dropped.
@@ -89,15 +145,26 @@ impl<T: Copy> Array<T> {
         let is_reduced = |axis: usize| axes.is_empty() || axes.contains(&axis);
         let ones = self.shape.iter().enumerate().map(|(axis, &size)| if is_reduced(axis) { 1 } else { size });
         let kept: Vec<usize> = ones.collect();
+        let mut into = strides(&kept);
+        (0..kept.len()).filter(|&axis| is_reduced(axis)).for_each(|axis| into[axis] = 0);
         let mut sums = vec![start; kept.iter().product()];
-        for (index, &element) in indices(&self.shape).iter().zip(&self.elements) {
-            let place =
-                index.iter().zip(&kept).fold(0, |place, (&at, &size)| place * size + if size == 1 { 0 } else { at });
-            sums[place] = join(sums[place], element);
-        }
+        let mut next = 0;
+        each_index(&self.shape, |index| {
+            let place = dot(index, &into);
+            sums[place] = join(sums[place], self.elements[next]);
+            next += 1;
+        });
         let axes_left = (0..self.shape.len()).filter(|&axis| !is_reduced(axis));
         let shape = if keep { kept } else { axes_left.map(|axis| self.shape[axis]).collect() };
         Array { shape, elements: sums }
+    }
+}
+
+impl Array<f64> {
+    /// Whether shape and elements are the same, to the last bit.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let mut pairs = self.elements.iter().zip(&other.elements);
+        self.shape == other.shape && pairs.all(|(one, other)| one.to_bits() == other.to_bits())
     }
 }
 
