@@ -3,7 +3,9 @@
 use std::process::Stdio;
 
 use crate::features;
+use crate::platforms;
 use crate::step::{Run, Step};
+use crate::web;
 
 /// Subcommands of cargo that may be missing, each with the command that installs it.
 const COMPONENTS: [(&str, &str); 2] =
@@ -19,7 +21,18 @@ pub(crate) fn run(run: &mut Run) -> Result<(), String> {
     for step in steps(answers(run, "nextest --version")) {
         run.step(&step)?;
     }
-    Ok(())
+    types_in_browsers(run)
+}
+
+/// The type check for browsers, whose conditions of compilation no other step sees, if the standard library is there. It is no part of a
+/// plain installation of Rust, and this command installs nothing but a driver.
+fn types_in_browsers(run: &mut Run) -> Result<(), String> {
+    if platforms::library(web::TARGET)?.is_none() {
+        return run.task("types in browsers", || {
+            Ok(format!("not checked; `rustup target add {}` lets this command check them", web::TARGET))
+        });
+    }
+    platforms::browser_steps().iter().try_for_each(|step| run.step(step))
 }
 
 /// The checks in order. All except the lints of the allocator alone use the dev profile and the features of the whole

@@ -7,6 +7,7 @@ use std::{env, ffi::OsString, path::Path, process::Command};
 
 use crate::features::{BACKENDS, CONTENTS, joined, name};
 use crate::step::{Run, Step};
+use crate::web;
 
 /// The targets of `--all-platforms`: Metal on macOS and iOS, Vulkan and GL ES on Android, DX12 on Windows, WebGPU in browsers.
 pub(crate) const TARGETS: [&str; 5] = [
@@ -35,6 +36,12 @@ fn steps(target: &str) -> Vec<Step> {
         .chunks(1)
         .flat_map(|backend| [&[][..], &["tensor"]].map(|contents| step(Some(target), backend, contents)));
     together.chain(alone).collect()
+}
+
+/// The type checks for browsers that `cargo xtask test` makes: the allocator, tensors, and everything.
+pub(crate) fn browser_steps() -> Vec<Step> {
+    let everything = CONTENTS[CONTENTS.len() - 1];
+    [&[][..], &["tensor"], everything].map(|contents| step(Some(web::TARGET), &["webgpu"], contents)).to_vec()
 }
 
 /// Checks the crate for this platform, or for all of them.
@@ -83,7 +90,7 @@ pub(crate) fn ensure(target: &str) -> Result<String, String> {
 }
 
 /// The folder of the standard library that the compiler uses for a target, if it has one.
-fn library(target: &str) -> Result<Option<String>, String> {
+pub(crate) fn library(target: &str) -> Result<Option<String>, String> {
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let flags = env::var(variable(target)).unwrap_or_default();
     let mut command = Command::new(compiler);
