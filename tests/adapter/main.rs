@@ -20,3 +20,4 @@ mod open;
 mod order;
 mod submission;
 mod threads;
+mod wakers;

@@ -5,16 +5,13 @@ use crate::common::{Outcome, adapter, watchdog};
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use wgpu_pool::{
-    AllocateError, DType, DeviceError, DeviceResources, DeviceStatus, MemoryPressure, Pool, Storage, Tensor,
-    TensorError,
-};
+use wgpu_pool::{DType, DeviceResources, DeviceStatus, MemoryPressure, Pool, Storage, Tensor};
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 /// The largest block of these tests.
-const LARGE: u64 = 64 * MIB;
+pub(super) const LARGE: u64 = 64 * MIB;
 
 fn noop() -> Pool {
     let (device, queue) = adapter::noop();
@@ -22,7 +19,7 @@ fn noop() -> Pool {
 }
 
 /// Every kind of device: without a driver, opened by the pool, created by the application, and on GL.
-fn pools() -> Vec<Pool> {
+pub(super) fn pools() -> Vec<Pool> {
     let gl = adapter::fresh_gl();
     let pools = [noop()].into_iter().chain(adapter::fresh()).chain(adapter::foreign_pool()).chain(gl);
     pools.filter(|pool| adapter::holds(pool, LARGE)).collect()
@@ -199,72 +196,6 @@ fn a_panic_in_a_callback_on_the_poller_thread_ends_no_read() {
                 assert_eq!(await_read(&x), [3; 1000]);
                 assert_eq!(x.read_blocking::<u32>().expect("it can be read"), [3; 1000]);
             }
-        });
-    }
-}
-
-/// A task that uses the pool as soon as it is woken, on the thread that wakes it.
-struct UsesPool {
-    pool: Pool,
-    woken: mpsc::Sender<()>,
-}
-
-impl Wake for UsesPool {
-    fn wake(self: Arc<Self>) {
-        drop(self.pool.allocate(4 * MIB));
-        drop(self.pool.submit());
-        self.pool.trim();
-        self.woken.send(()).expect("the test listens");
-    }
-}
-
-/// Keeps the poller thread, which must be polling, in a callback until told to go on.
-fn hold_the_poller(queue: &wgpu::Queue, arrived: mpsc::Sender<()>, may_go_on: mpsc::Receiver<()>) {
-    let again = queue.clone();
-    queue.on_submitted_work_done(move || {
-        if std::thread::current().name() == Some("wgpu-pool poller") {
-            arrived.send(()).expect("the test listens");
-            may_go_on.recv().expect("the test goes on");
-        } else {
-            hold_the_poller(&again, arrived, may_go_on);
-        }
-    });
-}
-
-/// A call that fails because the device is lost holds locks, and a waker may call the pool.
-#[test]
-fn a_call_that_notices_a_loss_wakes_no_task_inside() {
-    // On GL a callback on the poller thread has the context, for which other threads wait.
-    let is_gl = |pool: &Pool| pool.memory().adapter_info().backend == wgpu::Backend::Gl;
-    for pool in pools().into_iter().filter(|pool| !is_gl(pool)) {
-        watchdog::guarded("a loss while a read is pending", move || {
-            let x = Tensor::from_slice(&pool, &[3_u32; 1000], [1000]).expect("there is room");
-            let storage = pool.allocate(100).expect("there is room");
-            let mut first = Box::pin(x.read::<u32>());
-            if first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-                // Without a pending read nothing polls.
-                return;
-            }
-            let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
-            hold_the_poller(pool.memory().queue(), arrived, may_go_on);
-            arrival
-                .recv_timeout(watchdog::DEADLOCK)
-                .expect("the thread polls until the first read has been polled again");
-            let (sender, woken) = mpsc::channel();
-            let waker = Waker::from(Arc::new(UsesPool { pool: pool.clone(), woken: sender }));
-            let mut second = Box::pin(x.read::<u32>());
-            assert!(second.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "no thread polls");
-
-            pool.memory().device().destroy();
-            assert!(woken.try_recv().is_err(), "a call has to notice the loss");
-            // Some of these fail with the recorder locked, others while they create a segment.
-            while storage.write(0, &[1; 100]).is_ok() {}
-            let refused = pool.allocate(LARGE);
-            assert!(matches!(refused, Err(AllocateError::Device(DeviceError::Lost { .. }))), "{refused:?}");
-            go_on.send(()).expect("the callback waits");
-            woken.recv_timeout(watchdog::DEADLOCK).expect("the loss wakes the read");
-            let read = pollster::block_on(second);
-            assert!(matches!(read, Err(TensorError::Device(DeviceError::Lost { .. }))), "{read:?}");
         });
     }
 }

@@ -32,7 +32,6 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
         "needs a second thread",
         &[
             "adapter::lost::a_pending_read_ends_when_the_device_is_lost",
-            "adapter::submission::a_call_that_notices_a_loss_wakes_no_task_inside",
             "adapter::submission::a_panic_in_a_callback_on_the_poller_thread_ends_no_read",
             "adapter::submission::a_trim_does_not_wait_for_a_thread_that_polls",
             "adapter::submission::compaction_does_not_wait_for_a_thread_that_submits",
@@ -44,6 +43,7 @@ pub const EXCLUDED: &[(&str, &[&str])] = &[
             "adapter::threads::threads_on_gl_wait_for_each_other_however_long_a_kernel_is_compiled",
             "adapter::threads::threads_that_record_at_once_each_get_their_own_results",
             "adapter::threads::waits_on_several_threads_end_when_the_device_is_done",
+            "adapter::wakers::*",
             "ops::warm_up::another_thread_runs_the_same_kernels_during_a_warm_up",
             "pool::dry_run_handles::a_block_of_another_thread_is_never_freed_in_place_of_a_block_with_the_same_id",
             "pool::dry_run_handles::other_threads_and_other_pools_are_not_part_of_a_dry_run",

@@ -183,11 +183,15 @@ impl Future for Mapped {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Cloned and dropped without the lock: a waker may own tensors.
+        let waker = context.waker().clone();
         let mut mapping = self.mapping.lock();
         if mapping.outcome.is_some() || self.health.is_lost() {
             return Poll::Ready(());
         }
-        mapping.waker = Some(context.waker().clone());
+        let previous = mapping.waker.replace(waker);
+        drop(mapping);
+        drop(previous);
         Poll::Pending
     }
 }

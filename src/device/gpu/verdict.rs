@@ -146,11 +146,16 @@ impl Future for Given {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Cloned and dropped without the lock: a waker may own tensors.
+        let waker = context.waker().clone();
         let mut state = self.verdicts.state.lock();
         if state.pending.range(..=self.last).next().is_none() {
             return Poll::Ready(());
         }
-        state.wakers.push(context.waker().clone());
+        // However often a task is polled, it is woken once.
+        if !state.wakers.iter().any(|known| known.will_wake(&waker)) {
+            state.wakers.push(waker);
+        }
         Poll::Pending
     }
 }
@@ -209,6 +214,8 @@ mod tests {
         let (_, later) = verdicts.open();
         drop(second);
         assert!(!is_ready(&mut given));
+        assert!(!is_ready(&mut given));
+        assert_eq!(verdicts.state.lock().wakers.len(), 1, "one for the task");
         drop(first);
         assert!(is_ready(&mut given));
         drop(later);
