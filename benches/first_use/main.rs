@@ -55,7 +55,7 @@ struct Options {
     bench: bool,
 }
 
-/// How a step is prepared.
+/// The preparation of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Way {
     Plain,

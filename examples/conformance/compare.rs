@@ -47,9 +47,9 @@ pub(crate) fn check(data: &Data, case: &Value, results: &[Tensor]) -> R<Value> {
     Ok(json!({"status": "right", "beyond_torch": is_beyond_torch}))
 }
 
-/// How a result differs.
+/// The difference between a result and the expected one.
 enum Difference {
-    /// Not. `beyond_torch`: but it would by PyTorch's tolerance.
+    /// Within the tolerance; with `beyond_torch`, beyond that of PyTorch.
     None {
         beyond_torch: bool,
     },

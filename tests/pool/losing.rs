@@ -10,7 +10,7 @@ use wgpu_pool::device::{
 use wgpu_pool::heap::SegmentId;
 use wgpu_pool::{DeviceError, DriverHoldings, Gpu, HostMemory};
 
-/// How the memory beneath loses its device.
+/// A memory that can lose its device.
 pub(crate) trait Lose: Memory {
     /// Whether the memory has no device to lose, so that [`Losing`] returns the errors.
     const IS_SIMULATED: bool;

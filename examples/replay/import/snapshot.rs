@@ -12,7 +12,7 @@ use crate::trace::Trace;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 
-/// How a snapshot is written.
+/// The format of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Pickle,

@@ -14,7 +14,7 @@ pub(crate) struct Unary {
     /// As the end of a product, where there is one.
     pub(crate) activation: Option<Activation>,
     pub(crate) model: fn(f64) -> f64,
-    /// How far it may be off at `(x, result)`, as its docs say.
+    /// The largest error at `(x, result)` that its docs permit.
     pub(crate) allowed: fn(f64, f64) -> f64,
 }
 

@@ -4,7 +4,7 @@ use crate::model::Array;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wgpu_pool::{DType, Pool, Tensor, TensorError, f16};
 
-/// How an operand lies.
+/// The layout of an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Contiguous, from the start of a storage of its own.

@@ -10,7 +10,7 @@ use std::{
 
 use super::{machine::Machine, search::Interface};
 
-/// How often, and how far apart, the package lists are fetched again while another program holds their lock. Only the
+/// The number of times that the package lists are fetched again while another program holds their lock, and the time between two. Only the
 /// lock on the packages themselves has a waiting time of its own in apt.
 const LIST_ATTEMPTS: u32 = 12;
 const LIST_PAUSE: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use std::{
 /// The default folders of the dynamic linker, also on systems without `ld.so.conf`.
 const LINKER_FOLDERS: [&str; 5] = ["/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64"];
 
-/// How deep `ld.so.conf` files may include one another before it is taken for a circle.
+/// The depth to which `ld.so.conf` files may include one another before it is taken for a circle.
 const INCLUDE_DEPTH: u32 = 8;
 
 /// A machine's files, under a root folder, and its environment variables.

@@ -47,7 +47,7 @@ impl log::Log for Log {
     fn flush(&self) {}
 }
 
-/// How many faults were logged since the last call of [`logged`]. A fault may be cleared together with one that followed from it.
+/// The number of faults that were logged since the last call of [`logged`]. A fault may be cleared together with one that followed from it.
 pub(crate) fn faults() -> usize {
     logged().iter().filter(|line| line.starts_with("wgpu-pool: the device refused work")).count()
 }
