@@ -32,7 +32,7 @@ fn types_in_browsers(run: &mut Run) -> Result<(), String> {
             Ok(format!("not checked; `rustup target add {}` lets this command check them", web::TARGET))
         });
     }
-    platforms::browser_steps().iter().try_for_each(|step| run.step(step))
+    run.step(&platforms::browser_step())
 }
 
 /// The checks in order. All except the lints of the allocator alone use the dev profile and the features of the whole
