@@ -5,7 +5,7 @@ use crate::submission::{LARGE, MIB, pools};
 use std::future::Future;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
-use wgpu_pool::{AllocateError, DType, DeviceError, Pool, Tensor, TensorError};
+use wgpu_pool::{AllocateError, DType, DeviceError, Memory, Pool, Tensor, TensorError};
 
 /// A task that uses the pool as soon as it is woken, on the thread that wakes it.
 struct UsesPool {
@@ -79,6 +79,33 @@ fn a_call_that_notices_a_loss_wakes_no_task_inside() {
             woken.recv_timeout(watchdog::DEADLOCK).expect("the loss wakes the read");
             let read = pollster::block_on(read);
             assert!(matches!(read, Err(TensorError::Device(DeviceError::Lost { .. }))), "{read:?}");
+        });
+    }
+}
+
+/// wgpu calls the device-lost callback inside of the call that notices the loss, which may be made with locks held. A device-lost callback
+/// tells the pool.
+#[test]
+fn a_loss_that_is_told_while_locks_are_held_wakes_the_read_later() {
+    for pool in pools_without_gl() {
+        watchdog::guarded("a loss that is told inside a call", move || {
+            let x = Tensor::from_slice(&pool, &[3_u32; 1000], [1000]).expect("there is room");
+            let mut read = Box::pin(x.read::<u32>());
+            let (sender, woken) = mpsc::channel();
+            let waker = Waker::from(Arc::new(UsesPool { pool: pool.clone(), woken: sender }));
+            while_nothing_polls(&pool, &x, || {
+                assert!(read.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "nothing polls");
+                let recording = pool.memory().commands();
+                pool.memory().notify_lost("inside a call");
+                drop(recording);
+            });
+            if pool.memory().check().is_ok() {
+                return;
+            }
+            woken.recv_timeout(watchdog::DEADLOCK).expect("the loss wakes the read");
+            let read = pollster::block_on(read);
+            let lost = DeviceError::Lost { reason: "inside a call".into() };
+            assert!(matches!(&read, Err(TensorError::Device(error)) if *error == lost), "{read:?}");
         });
     }
 }

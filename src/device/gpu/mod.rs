@@ -207,7 +207,8 @@ impl Gpu {
         &self.queue
     }
 
-    /// Marks the device as lost: from now on every call returns [`DeviceError::Lost`]. Only the first reason is kept.
+    /// Marks the device as lost: from now on every call returns [`DeviceError::Lost`]. Only the first reason is kept. Takes no lock and,
+    /// except in a browser, calls no waker, so that a device-lost callback may call it, wherever wgpu runs that callback.
     pub fn notify_lost(&self, reason: impl Into<String>) {
         self.submission.health().mark_lost(|| reason.into());
     }

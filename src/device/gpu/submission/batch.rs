@@ -159,7 +159,7 @@ impl Handover {
     /// hold locks.
     pub(in super::super) fn check_for_loss(&self) {
         if !self.health.is_lost() && self.checked.is_lost() {
-            self.health.note_lost(|| {
+            self.health.mark_lost(|| {
                 "wgpu creates no more buffers on the device, and the application reported no reason".into()
             });
         }

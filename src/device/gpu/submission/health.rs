@@ -74,21 +74,20 @@ impl Health {
         self.lost.get().map_or(error, |reason| DeviceError::Lost { reason: reason.clone() })
     }
 
-    /// Marks the device as lost, and wakes pending reads. Only the first reason is kept. The caller must hold no lock.
+    /// Marks the device as lost. Only the first reason is kept.
+    ///
+    /// The caller may hold locks: wgpu calls the device-lost callback inside of the call that notices the loss, whichever it is. Therefore
+    /// pending reads are not woken here: the poller thread, which polls while there are any, and the next submission do that. A browser
+    /// tells of the loss in a task of its own, and has no poller: there this wakes them.
     pub(in super::super) fn mark_lost(&self, reason: impl FnOnce() -> String) {
-        self.note_lost(reason);
+        self.lost.get_or_init(reason);
+        self.state.store(LOST, Ordering::Release);
+        #[cfg(target_arch = "wasm32")]
         self.wake_if_lost();
     }
 
-    /// Marks the device as lost. The caller may hold locks, so that pending reads are not woken: the poller thread, which polls while
-    /// there are any, and the next submission do that.
-    pub(super) fn note_lost(&self, reason: impl FnOnce() -> String) {
-        self.lost.get_or_init(reason);
-        self.state.store(LOST, Ordering::Release);
-    }
-
     /// Wakes pending reads if the device is lost. The caller must hold no lock.
-    pub(in super::super) fn wake_if_lost(&self) {
+    pub(super) fn wake_if_lost(&self) {
         check_no_lock_is_held("the wakers of reads");
         if !self.is_lost() {
             return;
