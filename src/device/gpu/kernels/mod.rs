@@ -48,7 +48,7 @@ pub(super) fn texts() -> Vec<(&'static str, String)> {
 /// The device's capabilities for kernels, and the kernels that were compiled for the device.
 #[derive(Debug)]
 pub(super) struct Kernels {
-    /// The largest size of a shader's immediates, in bytes; 0 if the device does not support immediates.
+    /// The largest size of a shader's immediates, in bytes; 0 if parameters are passed in uniform buffers.
     immediate_bytes: u32,
     /// The number of invocations in a workgroup of most kernels.
     workgroup_size: u32,
@@ -74,13 +74,21 @@ pub(super) struct Kernels {
     pipeline_cache: Lock<Option<Arc<InContext<wgpu::PipelineCache>>>>,
 }
 
+/// Returns the largest size of the immediates of the crate's shaders, in bytes; 0 if they are passed in uniform buffers.
+///
+/// On DX12 immediates are root constants, in which arrays are not permitted: indices that are no constants read anything ("Using
+/// Constants Directly in the Root Signature" in Microsoft's documentation). Most parameters contain an array.
+fn immediate_bytes(backend: wgpu::Backend, features: wgpu::Features, limits: &wgpu::Limits) -> u32 {
+    let are_usable = features.contains(wgpu::Features::IMMEDIATES) && backend != wgpu::Backend::Dx12;
+    if are_usable { limits.max_immediate_size } else { 0 }
+}
+
 impl Kernels {
     pub(super) fn new(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Self {
         let features = device.features();
-        let immediates = features.contains(wgpu::Features::IMMEDIATES);
         let is_software = adapter::is_software(info);
         Self {
-            immediate_bytes: if immediates { device.limits().max_immediate_size } else { 0 },
+            immediate_bytes: immediate_bytes(info.backend, features, &device.limits()),
             workgroup_size: workgroup_size(&device.limits()),
             storage_buffers: device.limits().max_storage_buffers_per_shader_stage,
             workgroup_bytes: device.limits().max_compute_workgroup_storage_size,
@@ -225,5 +233,19 @@ impl Gpu {
             Ok(outcome) => outcome.map_err(|error| self.loss_or(error)),
             Err(_) => Err(refused("wgpu does not know it")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::immediate_bytes;
+
+    #[test]
+    fn parameters_with_arrays_are_no_root_constants_of_dx12() {
+        let limits = wgpu::Limits { max_immediate_size: 128, ..wgpu::Limits::default() };
+        let of = |backend, features| immediate_bytes(backend, features, &limits);
+        assert_eq!(of(wgpu::Backend::Vulkan, wgpu::Features::IMMEDIATES), 128);
+        assert_eq!(of(wgpu::Backend::Dx12, wgpu::Features::IMMEDIATES), 0);
+        assert_eq!(of(wgpu::Backend::Vulkan, wgpu::Features::empty()), 0);
     }
 }
