@@ -3,8 +3,9 @@
 //! It shows that the crate's calls, paths and threads work as a Windows program. It shows nothing about a driver of Windows: Wine
 //! passes Vulkan's functions through to the driver of this machine.
 //!
-//! With `WGPU_POOL_D3DCOMPILER=FILE` the suites run on Wine's DX12, by Microsoft's shader compiler in that file, which is not free and
-//! therefore neither part of the project nor of its continuous integration.
+//! With `WGPU_POOL_D3DCOMPILER=FILE` the suites run on Wine's DX12, by Microsoft's shader compiler (FXC) in that file, which is not free
+//! and therefore neither part of the project nor of its continuous integration. That needs Wine 10: DX12 of Wine 8 binds no buffer of
+//! wgpu's descriptor heap, so that shaders write nothing.
 
 use std::env;
 use std::fs;
@@ -25,6 +26,8 @@ const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const LIBRARY: &str = "bcryptprimitives.dll";
 /// The variable with the path of Microsoft's shader compiler, and the name by which programs load it from their own folder.
 const D3DCOMPILER: (&str, &str) = ("WGPU_POOL_D3DCOMPILER", "d3dcompiler_47.dll");
+/// The first version of Wine on whose DX12 wgpu's bindings are known to work.
+const FIRST_WITH_DX12: u32 = 10;
 /// Tests that do not run under Wine: loom's coroutines unwind stacks that Wine does not know. Their models are of no platform.
 const SKIPPED: &str = "pool::references::tests";
 /// The suites, the slow one last.
@@ -53,10 +56,30 @@ pub(crate) fn run(run: &mut Run, is_short: bool) -> Result<(), String> {
     let mut api = Api::Vulkan;
     if let Some(compiler) = env::var_os(D3DCOMPILER.0) {
         let programs = run.target().join(TARGET).join("debug").join("deps");
+        run.task("Wine's DX12", check_dx12)?;
         run.task("shader compiler", || add_compiler(Path::new(&compiler), &programs))?;
         api = Api::Dx12;
     }
     run.step(&suites(is_short, &folder, api))
+}
+
+/// Checks that Wine's DX12 is new enough.
+fn check_dx12() -> Result<String, String> {
+    let output = Command::new("wine").arg("--version").output().map_err(|error| format!("wine --version: {error}"))?;
+    has_dx12(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Returns what `wine --version` wrote if that version's DX12 can run the suites.
+fn has_dx12(version: &str) -> Result<String, String> {
+    let version = version.lines().find(|line| line.starts_with("wine-")).unwrap_or("an unknown version of Wine").trim();
+    let number = version.trim_start_matches("wine-").split(|sign: char| !sign.is_ascii_digit()).next();
+    match number.and_then(|digits| digits.parse::<u32>().ok()) {
+        Some(major) if major >= FIRST_WITH_DX12 => Ok(version.to_string()),
+        _ => Err(format!(
+            "{version}: the suites on DX12 need Wine {FIRST_WITH_DX12} or later; without {} they run on Vulkan",
+            D3DCOMPILER.0
+        )),
+    }
 }
 
 /// Copies Microsoft's shader compiler into the folder of the programs, where Wine looks for it first.
@@ -147,6 +170,20 @@ mod tests {
         let refused = add_compiler(Path::new("no/such.dll"), &env::temp_dir()).expect_err("there is no such file");
         assert!(refused.starts_with("no/such.dll: "), "{refused}");
         assert!(refused.ends_with("WGPU_POOL_D3DCOMPILER is the path of d3dcompiler_47.dll"), "{refused}");
+    }
+
+    #[test]
+    fn dx12_needs_a_wine_that_binds_its_buffers() {
+        assert_eq!(has_dx12("wine-10.0 (Debian 10.0~repack-6)\n").as_deref(), Ok("wine-10.0 (Debian 10.0~repack-6)"));
+        // Debian's script writes a hint about 32-bit programs, to the same place in some versions.
+        assert_eq!(has_dx12("a hint\nwine-11.4\n").as_deref(), Ok("wine-11.4"));
+        for version in ["wine-8.0 (Debian 8.0~repack-4)", "wine-9.22", "", "wine-?"] {
+            let refused = has_dx12(version).expect_err(version);
+            assert!(
+                refused.ends_with("need Wine 10 or later; without WGPU_POOL_D3DCOMPILER they run on Vulkan"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]
