@@ -11,7 +11,7 @@
 // Indices: lib/image.wgsl; the host also checks that (4 span + 4) * stride.y + the extent of the window, including the
 // padding, is below 2^32. Positions of outputs past the last one may wrap; they are not stored. So may the lines of the padding,
 // which are not read.
-// Loops: channels of a group * (kernel.x * (kernel.y * 6 + 2) + 2) + 55; above the limit the host uses a kernel
+// Loops: channels of a group * (kernel.x * (kernel.y + 2) + 2) + 15; above the limit the host uses a kernel
 // of lib/convolution.wgsl.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Element>;
@@ -22,23 +22,43 @@ const BLOCK: u32 = 8u;
 
 alias Sums = array<vec4<Number>, 8>;
 
+// Loads an element of a line of the image, or a zero of the padding.
+fn load_window(line: u32, column: u32) -> Number {
+    var value = Number(0);
+    if column >= params.padding.y && column < params.padding.y + params.size.y {
+        value = Number(image[line + column - params.padding.y]);
+    }
+    return value;
+}
+
 // Loads the image elements of four adjacent windows at one kernel position, with zero padding.
 fn load_windows(line: u32, first: u32) -> vec4<Number> {
-    let end = params.padding.y + params.size.y;
-    let last = first + 3u * params.stride.y;
-    if first >= params.padding.y && last < end {
+    let stride = params.stride.y;
+    if first >= params.padding.y && first + 3u * stride < params.padding.y + params.size.y {
         let at = line + first - params.padding.y;
-        let stride = params.stride.y;
         return vec4<Number>(vec4(image[at], image[at + stride], image[at + 2u * stride], image[at + 3u * stride]));
     }
-    var found = vec4<Number>();
-    for (var lane = 0u; lane < 4u; lane += 1u) {
-        let column = first + lane * params.stride.y;
-        if column >= params.padding.y && column < end {
-            found[lane] = Number(image[line + column - params.padding.y]);
-        }
+    return vec4(
+        load_window(line, first),
+        load_window(line, first + stride),
+        load_window(line, first + 2u * stride),
+        load_window(line, first + 3u * stride),
+    );
+}
+
+// Stores four adjacent windows of an output.
+fn store(plane: u32, row: u32, column: u32, values: vec4<Number>) {
+    let start = place(plane, vec2(row, column), params.out);
+    output[start] = Element(values.x);
+    if column + 1u < params.out.y {
+        output[start + 1u] = Element(values.y);
     }
-    return found;
+    if column + 2u < params.out.y {
+        output[start + 2u] = Element(values.z);
+    }
+    if column + 3u < params.out.y {
+        output[start + 3u] = Element(values.w);
+    }
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -99,12 +119,8 @@ fn conv2d(
         }
     }
     for (var o = 0u; o < BLOCK; o += 1u) {
-        let finished = apply(sums[o]);
-        let start = place(batch * params.outputs + group * outputs + block + o, vec2(row, column), params.out);
-        for (var lane = 0u; lane < 4u; lane += 1u) {
-            if block + o < outputs && column + lane < params.out.y {
-                output[start + lane] = Element(finished[lane]);
-            }
+        if block + o < outputs {
+            store(batch * params.outputs + group * outputs + block + o, row, column, apply(sums[o]));
         }
     }
 }

@@ -27,7 +27,7 @@ alias Vec4 = vec4<Number>;
 // Loads four channels of a unit of a window, with zero padding.
 fn load_padded(source: Source, unit: Unit) -> Vec4 {
     let exist = vec4(0u, 1u, 2u, 3u) < vec4(existing(source, unit));
-    return select(Vec4(), Vec4(load_channels(source, unit, 0u)), exist);
+    return select(vec4<Number>(), Vec4(load_channels(source, unit, 0u)), exist);
 }
 
 // One channel: its elements of eight windows, and its weights of eight outputs.

@@ -28,7 +28,7 @@ alias Vec4 = vec4<Number>;
 fn load_rows(starts: vec4<u32>, inside: vec4<bool>, column: u32) -> Vec4 {
     let places = starts + column;
     let found = Vec4(vec4(image[places.x], image[places.y], image[places.z], image[places.w]));
-    return select(Vec4(), found, inside & vec4(column < params.size.y));
+    return select(vec4<Number>(), found, inside & vec4(column < params.size.y));
 }
 
 // Stores four rows of a column, `next` elements apart.
@@ -80,8 +80,8 @@ fn conv2d_single(
     let first_rows = FOUR * params.stride.x + (phase.corner.x + row * params.stride.x);
     let first_column = phase.corner.y + column * params.stride.y;
 
-    var low = Vec4();
-    var high = Vec4();
+    var low = vec4<Number>();
+    var high = vec4<Number>();
     for (var channel = 0u; channel < params.channels; channel += 1u) {
         for (var y = 0u; y < phase.taps.x; y += 1u) {
             let rows_low = first_rows + y * params.tap_move.x;

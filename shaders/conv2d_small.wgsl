@@ -49,8 +49,8 @@ fn stage_line(at: u32, number: u32, phase: Phase, tile: Tile) {
     let moved = tap * params.tap_move;
     if channel >= params.channels || taps == 0u {
         lines[at] = vec4(0u);
-        staged[at * 2u] = Vec4();
-        staged[at * 2u + 1u] = Vec4();
+        staged[at * 2u] = vec4<Number>();
+        staged[at * 2u + 1u] = vec4<Number>();
         return;
     }
     lines[at] = vec4(moved, (channel * params.size.x + moved.x) * params.size.y + moved.y, 1u);
@@ -89,8 +89,8 @@ fn conv2d_small(
     let source = source_of(window, tile.group, phase);
     let count = units_of(phase.taps);
 
-    var low = Vec4();
-    var high = Vec4();
+    var low = vec4<Number>();
+    var high = vec4<Number>();
     for (var first = 0u; first < count; first += CHUNK) {
         workgroupBarrier();
         stage_line(local, first + local, phase, tile);

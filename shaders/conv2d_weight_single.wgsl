@@ -87,9 +87,9 @@ fn conv2d_weight_single(
     let line_10 = line_at(first_line + 10u, lines);
     let line_11 = line_at(first_line + 11u, lines);
 
-    var low = Vec4();
-    var middle = Vec4();
-    var high = Vec4();
+    var low = vec4<Number>();
+    var middle = vec4<Number>();
+    var high = vec4<Number>();
     var window = window_at(start + local);
     let windows = params.windows.x * params.windows.y;
     for (var number = start + local; number < end; number += SLICE) {

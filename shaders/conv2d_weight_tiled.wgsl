@@ -69,8 +69,8 @@ fn stage_image(k: u32, number: u32, loaded: Pack) {
 }
 
 fn stage_gradient(k: u32, number: u32, loaded: Slopes) {
-    left_slice[k][number * 2u] = select(Vec4(), Vec4(loaded.low), loaded.exist);
-    left_slice[k][number * 2u + 1u] = select(Vec4(), Vec4(loaded.high), loaded.exist);
+    left_slice[k][number * 2u] = select(vec4<Number>(), Vec4(loaded.low), loaded.exist);
+    left_slice[k][number * 2u + 1u] = select(vec4<Number>(), Vec4(loaded.high), loaded.exist);
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -34,10 +34,11 @@ struct Params {
 var<workgroup> tile: array<Element, 1056>;
 
 fn read(start: u32, outer: u32, inner: u32) -> Element {
+    var value = Element(0);
     if outer < params.outer && inner < params.inner {
-        return left[start + outer * params.left_stride + inner];
+        value = left[start + outer * params.left_stride + inner];
     }
-    return Element(0);
+    return value;
 }
 
 fn write(start: u32, outer: u32, inner: u32, value: Element) {

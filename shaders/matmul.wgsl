@@ -10,7 +10,7 @@
 // more, batches) workgroups.
 //
 // Indices: elements are read and written only within their storages; tiles * TILE rounds each side of the output up.
-// Loops: K / 16 * 27 + 21 at most; the host accumulates slices of 32,768 along K, below the limit of 65,535 iterations.
+// Loops: K / 16 * 27 + 1 at most; the host accumulates slices of 32,768 along K, below the limit of 65,535 iterations.
 
 struct Params {
     rows: u32,
@@ -93,10 +93,17 @@ fn store(batch: u32, row: u32, column: u32, values: vec4<Number>) {
         sums += vec4<Number>(vec4(output[start], output[start + 1u], output[start + 2u], output[start + 3u]));
     }
     sums = finished(sums, column);
-    for (var n = 0u; n < 4u; n += 1u) {
-        if column + n < params.columns {
-            output[start + n] = Output(sums[n]);
-        }
+    if column < params.columns {
+        output[start] = Output(sums.x);
+    }
+    if column + 1u < params.columns {
+        output[start + 1u] = Output(sums.y);
+    }
+    if column + 2u < params.columns {
+        output[start + 2u] = Output(sums.z);
+    }
+    if column + 3u < params.columns {
+        output[start + 3u] = Output(sums.w);
     }
 }
 

@@ -108,28 +108,30 @@ struct Phase {
 }
 
 fn phase_of(number: u32) -> Phase {
-    if all(params.phases == vec2(1u)) {
-        // Without the divisions below, which take longer than a short sum.
-        return Phase(vec2(0u), vec2(0u), params.kernel, params.origin);
+    var phase = Phase(vec2(0u), vec2(0u), params.kernel, params.origin);
+    // With one phase, the divisions would take longer than a short sum.
+    if any(params.phases != vec2(1u)) {
+        let across = min(params.phases.y, params.written.y);
+        phase.first = vec2(number / across, number % across);
+        let at = phase.first + params.origin;
+        let remainder = at % params.phases;
+        phase.tap = vec2(first_tap(remainder.x, 0u), first_tap(remainder.y, 1u));
+        phase.taps = (params.kernel - phase.tap + params.tap_step - 1u) / params.tap_step;
+        phase.corner = at / params.phases - phase.tap * params.dilation / params.phases;
     }
-    let across = min(params.phases.y, params.written.y);
-    let first = vec2(number / across, number % across);
-    let at = first + params.origin;
-    let remainder = at % params.phases;
-    let tap = vec2(first_tap(remainder.x, 0u), first_tap(remainder.y, 1u));
-    let taps = (params.kernel - tap + params.tap_step - 1u) / params.tap_step;
-    return Phase(first, tap, taps, at / params.phases - tap * params.dilation / params.phases);
+    return phase;
 }
 
 // Returns the first tap of a phase, or the size of the kernel if there is none. They repeat after tap_step.
 fn first_tap(remainder: u32, axis: u32) -> u32 {
     let end = min(params.kernel[axis], params.tap_step[axis]);
-    for (var tap = 0u; tap < end; tap += 1u) {
-        if tap * params.dilation[axis] % params.phases[axis] == remainder {
-            return tap;
+    var first = params.kernel[axis];
+    for (var tap = end; tap > 0u; tap -= 1u) {
+        if (tap - 1u) * params.dilation[axis] % params.phases[axis] == remainder {
+            first = tap - 1u;
         }
     }
-    return params.kernel[axis];
+    return first;
 }
 
 // Returns the first unit of a part.

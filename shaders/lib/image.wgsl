@@ -127,9 +127,10 @@ struct Found {
 // Returns the element of a window at a position, relative to the padded image, that its extent contains.
 fn element_at(at: vec2<u32>, window: vec2<u32>) -> Found {
     let distance = at - window * params.stride;
-    if all(params.dilation == vec2(1u)) {
-        return Found(true, distance);
+    var found = Found(true, distance);
+    if any(params.dilation != vec2(1u)) {
+        found.element = distance / params.dilation;
+        found.exists = all(found.element * params.dilation == distance);
     }
-    let element = distance / params.dilation;
-    return Found(all(element * params.dilation == distance), element);
+    return found;
 }

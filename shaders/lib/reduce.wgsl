@@ -76,18 +76,18 @@ fn dim(position: u32) -> u32 {
 
 // Returns the element offset of `index`, counted over the dimensions from `first` up to `end`.
 fn place(index: u32, first: u32, end: u32) -> u32 {
-    if first == end {
-        return 0u;
-    }
-    var rest = index;
     var found = 0u;
-    for (var axis = end; axis > first + 1u; axis -= 1u) {
-        let size = dim(axis - 1u);
-        let outer = rest / size;
-        found += (rest - outer * size) * dim(axis + 5u);
-        rest = outer;
+    if first < end {
+        var rest = index;
+        for (var axis = end; axis > first + 1u; axis -= 1u) {
+            let size = dim(axis - 1u);
+            let outer = rest / size;
+            found += (rest - outer * size) * dim(axis + 5u);
+            rest = outer;
+        }
+        found += rest * dim(first + 6u);
     }
-    return found + rest * dim(first + 6u);
+    return found;
 }
 
 // Combines the accumulators of all invocations in the workgroup; the result is valid in invocation 0.

@@ -285,6 +285,8 @@ fn a_deeply_nested_kernel_runs_and_a_deeper_one_is_refused() -> Outcome {
                     assert_eq!(message, format!("{count} {wanted}"));
                     continue;
                 }
+                // FXC, the compiler of DX12 where there is no DXC, permits fewer.
+                Err(KernelError::Device(DeviceError::Validation { message })) if message.contains("FXC") => continue,
                 Err(error) => return Err(error.into()),
             };
             for branch in [0, 1, count / 2, count - 1] {

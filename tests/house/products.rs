@@ -45,7 +45,7 @@ const BOUNDED: [(&str, usize, &str); 25] = [
     ("src/ops/matmul/choice.rs", 6, "tiles of an output, which exists, in 64 bits; their sizes are constants"),
     ("src/ops/matmul/in_parts.rs", 7, "parts of the operands and of the output, which exist"),
     ("src/ops/matmul/mod.rs", 6, "rows of the output, and parts of the operands, which exist"),
-    ("src/ops/matmul/product.rs", 3, "iterations of loops; the sides of a tile; tiles of the output, which exists"),
+    ("src/ops/matmul/product.rs", 2, "iterations of loops; the sides of a tile; tiles of the output, which exists"),
     ("src/ops/reduce.rs", 5, "constants; parts of the outputs, fewer than elements, whose number was checked"),
     (
         "src/ops/rows.rs",

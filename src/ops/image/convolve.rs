@@ -320,9 +320,9 @@ impl Convolution {
     /// Loop iterations of an invocation of `conv2d.wgsl`.
     fn iterations(&self) -> u64 {
         let (channels, [rows, columns]) = (self.planes.channels / self.groups, self.window.kernel);
-        let row = iterations(columns as u64, iterations(FOUR as u64, 0));
+        let row = iterations(columns as u64, 0);
         let windows = iterations(channels as u64, iterations(rows as u64, row));
-        let stores = iterations(4, 0) + iterations(BLOCK as u64, iterations(FOUR as u64, 0));
+        let stores = iterations(4, 0) + iterations(BLOCK as u64, 0);
         windows.saturating_add(stores)
     }
 

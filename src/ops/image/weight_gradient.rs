@@ -84,7 +84,7 @@ impl Convolution {
         let image = image.contiguous()?.in_other_storage_than(&gradient)?;
         let run = Run { planes, out, window, ..Run::new(name, &CONV2D_WEIGHT, &image) };
         let workgroups = arithmetic::size_of(&[blocks, parts], bytes)?;
-        let loops = iterations((span / 64) as u64 + 1, iterations(4, 0) + iterations(BLOCK as u64, 0)) + 55;
+        let loops = iterations((span / 64) as u64 + 1, iterations(BLOCK as u64, 0)) + 50;
         run.convolving(
             &[&sums, &image, &gradient],
             Convolved { outputs, span, groups, ..Convolved::default() },

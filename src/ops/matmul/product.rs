@@ -144,8 +144,7 @@ impl Product<'_> {
     fn iterations(&self, shader: &Shader) -> u64 {
         let slices = |slice: usize| self.sizes.depth.div_ceil(slice) as u64;
         if shader.name == MATMUL.name {
-            return iterations(slices(16), iterations(64 / self.side() as u64, 0) + iterations(16, 0))
-                + 4 * iterations(4, 0);
+            return iterations(slices(16), iterations(64 / self.side() as u64, 0) + iterations(16, 0));
         }
         // The tiled kernels have one loop along K, whose smallest tile is 8.
         iterations(slices(8), 0)

@@ -316,6 +316,13 @@ pub(in crate::ops) type Listed = [Shader; 4];
 
 /// `load` and `store` of `lib/list.wgsl` with windows 0 and these.
 macro_rules! windows {
+    () => {{
+        const EDITS: &[Edit] = &[
+            ["load", "return f32(memory_0[at & 0x3fffffffu]);"],
+            ["store", "memory_0[at & 0x3fffffffu] = Element(value);"],
+        ];
+        EDITS
+    }};
     ($($window:literal),*) => {{
         const EDITS: &[Edit] = &[
             [

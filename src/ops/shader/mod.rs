@@ -4,6 +4,8 @@ mod catalog;
 #[cfg(test)]
 mod epilogue_tests;
 #[cfg(test)]
+mod fxc;
+#[cfg(test)]
 mod grammar;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod loop_tests;

@@ -1,6 +1,6 @@
 //! Translation of the crate's kernels for the platforms that this machine does not have.
 
-use super::grammar;
+use super::{fxc, grammar};
 use crate::device::lock::Lock;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{back, proc};
@@ -10,8 +10,8 @@ use std::io::Write;
 const FILE: &str = "WGPU_POOL_KERNELS";
 
 /// Checks that a kernel follows WGSL's grammar where naga does not check it, and can be written in the languages of Vulkan (SPIR-V
-/// 1.3), Metal (MSL 2.4), DX12 (HLSL, shader model 5.1, and 6.2 for f16) and GL ES 3.1, which has no f16. Appends the kernel to the
-/// file for the browser's compiler, if there is one.
+/// 1.3), Metal (MSL 2.4), DX12 (HLSL, shader model 5.1 by the rules of [`fxc`], and 6.2 for f16) and GL ES 3.1, which has no f16.
+/// Appends the kernel to the file for the browser's compiler, if there is one.
 ///
 /// # Panics
 /// If the kernel breaks the grammar or cannot be written.
@@ -44,6 +44,7 @@ pub(in crate::ops) fn check_without_collecting(name: &str, wgsl: &str) {
     let (mut text, pipeline) = (String::new(), back::hlsl::PipelineOptions::default());
     let written = back::hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
     written.unwrap_or_else(|error| panic!("{name} in HLSL: {error}"));
+    fxc::check(&module, &info, &text).unwrap_or_else(|problem| panic!("{name}: {problem}"));
 
     let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     let info_of_vulkan = validate("SPIR-V", capabilities);
