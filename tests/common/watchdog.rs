@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// After this time a test counts as deadlocked. The tests take a second or two; a factor of several hundred makes the
 /// result independent of the speed and the load of the machine. The timeout is below that of the test runner, whose
-/// message would not name the deadlock.
-pub(crate) const DEADLOCK: Duration = Duration::from_secs(20 * 60);
+/// message would not name the deadlock, and leaves a run with one deadlock within half an hour.
+pub(crate) const DEADLOCK: Duration = Duration::from_secs(8 * 60);
 
 /// Runs `act` on another thread and returns its result.
 ///
