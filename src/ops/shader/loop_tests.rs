@@ -242,8 +242,10 @@ fn has_loop(text: &str) -> bool {
     text.lines().any(|line| line.trim_start().starts_with("for (") || line.trim() == "loop {")
 }
 
+/// A pool on a device whose compiler permits barriers behind a count of iterations. FXC, of DX12, does not.
 fn fresh() -> Option<Pool> {
-    Pool::request_blocking(PoolOptions::default()).ok()
+    let pool = Pool::request_blocking(PoolOptions::default()).ok()?;
+    (pool.memory().device().adapter_info().backend != wgpu::Backend::Dx12).then_some(pool)
 }
 
 /// Finds the lowest limit at which the host accepts a run that uses the file. Runs the kernel with loops that end at this limit, and at
