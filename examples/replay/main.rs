@@ -70,9 +70,8 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
             }
         };
         let name = name(path);
-        if let Some(folder) = &options.intervals
-            && let Err(error) = write_intervals(&trace, &folder.join(format!("{name}.csv")))
-        {
+        let intervals = options.intervals.as_ref().map(|folder| folder.join(format!("{name}.csv")));
+        if let Some(Err(error)) = intervals.map(|file| write_intervals(&trace, &file)) {
             complain(&format_args!("{}: {error}", path.display()));
             outcome = outcome.max(Outcome::Failed);
             continue;
@@ -97,10 +96,8 @@ fn run(options: &Options, out: &mut impl Write, err: &mut impl Write) -> Outcome
             }
         }
     }
-    if options.table
-        && !table.rows.is_empty()
-        && let Err(error) = write!(out, "{table}").and_then(|()| out.flush())
-    {
+    let has_table = options.table && !table.rows.is_empty();
+    if let Some(Err(error)) = has_table.then(|| write!(out, "{table}").and_then(|()| out.flush())) {
         return outcome.max(unwritten(&error, complain));
     }
     outcome

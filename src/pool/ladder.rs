@@ -116,9 +116,8 @@ pub(super) fn allocate<M: Memory>(
     let Some(requested) = NonZeroU64::new(bytes) else {
         return Ok(Storage::new(inner, None, None, 0));
     };
-    if !inner.dry_runs.none()
-        && let Some(shadow) = inner.shadow()
-    {
+    let shadow = if inner.dry_runs.none() { None } else { inner.shadow() };
+    if let Some(shadow) = shadow {
         return shadow.allocate(inner, bytes, content, site, sizing);
     }
     inner.memory.check()?;

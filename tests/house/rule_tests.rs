@@ -45,6 +45,21 @@ fn a_layer_may_not_use_a_higher_layer() {
 }
 
 #[test]
+fn conditions_do_not_combine_let_and_and() {
+    let complaint = "1: `let` and `&&` in one condition need Rust 1.88";
+    for path in ["src/pool/mod.rs", "examples/replay/main.rs", "xtask/src/main.rs"] {
+        refused(path, "fn f() { if a && let Some(b) = c { d() } }", complaint);
+        refused(path, "fn f() { if let Some(b) = c(|x| x) && b { d() } }", complaint);
+        refused(path, "fn f() { while let Some(Part { a, .. }) = c[0] && a { d() } }", complaint);
+        refused(path, "fn f() { if let 1..=2 = c && a { d() } }", complaint);
+        accepted(path, "fn f() { if let Some(b) = c.filter(|b| a && *b) { d(e && f) } }");
+        accepted(path, "fn f() { let a = b && c; let d = e; if let Some(f) = d { a && g } }");
+        accepted(path, "fn f() { if let Part { a, .. } = &&b { c() } else if a && b { d() } }");
+        accepted(path, "fn f() { let Some(a) = b else { return c && d }; }");
+    }
+}
+
+#[test]
 fn tasks_are_woken_after_a_check_of_the_locks() {
     let complaint = "1: a task is woken outside of wake_unlocked";
     accepted("src/device/lock.rs", "fn f() { wakers.for_each(Waker::wake); }");

@@ -102,10 +102,14 @@ pub(crate) fn complaints(path: &str, text: &str) -> Vec<String> {
         found.extend(bindings(path, &code));
         found.extend(states_its_bounds(path, text, &code));
     }
+    if !path.ends_with(".rs") {
+        return found;
+    }
+    let tokens = tokens(text);
+    found.extend(chains_no_let(path, &tokens));
     let Some(file) = path.strip_prefix("src/") else {
         return found;
     };
-    let tokens = tokens(text);
     if file == "lib.rs" {
         found.extend(forbids_unsafe_code(path, &tokens));
         return found;
@@ -281,6 +285,41 @@ fn takes_no_unranked_lock(path: &str, paths: &[Path]) -> Vec<String> {
     };
     let found = paths.iter().filter(unranked);
     found.map(|named| complaint(path, named.line, "a lock without a rank; src/device/lock.rs has one")).collect()
+}
+
+/// Conditions that combine `let` and `&&` need Rust 1.88, and the manifest states 1.87. No lint of a newer Rust finds them.
+fn chains_no_let(path: &str, tokens: &[Token]) -> Vec<String> {
+    let is_and = |at: usize| tokens.get(at..at + 2).is_some_and(|pair| pair.iter().all(|token| token.is_symbol('&')));
+    let is_chained = |at: usize| {
+        let follows = at.checked_sub(2).is_some_and(is_and);
+        let begins =
+            at.checked_sub(1).is_some_and(|before| ["if", "while"].iter().any(|word| tokens[before].is_word(word)));
+        follows || begins && ends_with_and(&tokens[at..])
+    };
+    let found = tokens.iter().enumerate().filter(|&(at, token)| token.is_word("let") && is_chained(at));
+    found.map(|(_, token)| complaint(path, token.line, "`let` and `&&` in one condition need Rust 1.88")).collect()
+}
+
+/// Whether `&&` follows the expression of the `let` with which the tokens begin, before its block.
+fn ends_with_and(tokens: &[Token]) -> bool {
+    let (mut depth, mut in_pattern) = (0_u32, true);
+    for at in 1..tokens.len() {
+        let is = |place: usize, symbol: char| tokens.get(place).is_some_and(|token| token.is_symbol(symbol));
+        if is(at, '{') && depth == 0 && !in_pattern {
+            return false;
+        }
+        if ['(', '[', '{'].iter().any(|&symbol| is(at, symbol)) {
+            depth += 1;
+        } else if [')', ']', '}'].iter().any(|&symbol| is(at, symbol)) {
+            depth = depth.saturating_sub(1);
+        } else if depth == 0 && in_pattern {
+            // Not `..=` in the pattern.
+            in_pattern = !is(at, '=') || is(at - 1, '.');
+        } else if depth == 0 && is(at, '&') && is(at + 1, '&') && !is(at - 1, '=') {
+            return true;
+        }
+    }
+    false
 }
 
 /// `waker.wake()` and `Waker::wake`.

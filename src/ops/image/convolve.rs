@@ -169,9 +169,7 @@ impl Tensor {
             let blocks = convolution.blocks(name, options, weight.shape());
             return blocks.gradient(&self.as_batch()?, weight)?.reshape(input);
         }
-        if let Some(rows) = convolution.rows_of_columns(self)
-            && !self.shape().contains(&0)
-        {
+        if let Some(rows) = convolution.rows_of_columns(self).filter(|_| !self.shape().contains(&0)) {
             match convolution.folded_gradient(name, self, weight, rows) {
                 // Without room for the columns, the kernels that need none are used.
                 Err(TensorError::Allocate(_)) => {}

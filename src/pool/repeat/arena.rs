@@ -126,9 +126,7 @@ impl<M: Memory> Inner<M> {
         }
         let room = self.refreshed_room();
         let limit = self.state().limit;
-        if let Some(limit) = limit
-            && room < total
-        {
+        if let Some(limit) = limit.filter(|_| room < total) {
             return Err(RepeatError::ArenaAboveLimit { arena: total, limit, room });
         }
         for bytes in needed {

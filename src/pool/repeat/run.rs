@@ -182,10 +182,13 @@ impl Run {
 
     /// Notes the end of a run that made fewer requests than planned, unless another plan ends there.
     pub(super) fn finish(&mut self) {
-        if self.counts.deviation.is_none()
-            && let Some(current) = self.plans.get(self.plan)
-            && let Some(other) = self.plans.iter().position(|plan| plan.len() == self.cursor && plan.begins(current))
-        {
+        let other = match self.plans.get(self.plan) {
+            Some(current) if self.counts.deviation.is_none() => {
+                self.plans.iter().position(|plan| plan.len() == self.cursor && plan.begins(current))
+            }
+            _ => None,
+        };
+        if let Some(other) = other {
             self.plan = other;
         }
         let planned = self.plans.get(self.plan).and_then(|plan| plan.request(self.cursor)).copied();
@@ -261,9 +264,8 @@ impl Run {
     /// Finds the planned request that a request with another size than the next one may be.
     #[cold]
     fn search(&mut self, heap: &Heap, requested: NonZeroU64, site: CallSite) -> Option<usize> {
-        if self.counts.deviation.is_none()
-            && let Some(other) = self.other_plan(requested.get())
-        {
+        let agrees = self.counts.deviation.is_none();
+        if let Some(other) = agrees.then(|| self.other_plan(requested.get())).flatten() {
             self.plan = other;
             if self.cursor > 0 {
                 // The blocks so far are where the other plan has them.

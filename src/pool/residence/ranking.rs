@@ -118,11 +118,12 @@ impl Ranking {
         self.distances[order.index(number)] = 0;
         let ranked = &mut self.slots[order.at(number) as usize];
         let seen = std::mem::replace(&mut ranked.seen, number + 1);
-        if let Some(previous) = seen.checked_sub(1)
-            && let Ok(distance) = u32::try_from(number.saturating_sub(previous))
-            && u64::from(distance) < order.window()
-        {
-            self.distances[order.index(previous)] = distance;
+        if let Some(previous) = seen.checked_sub(1) {
+            let distance = number.saturating_sub(previous);
+            match u32::try_from(distance) {
+                Ok(narrow) if distance < order.window() => self.distances[order.index(previous)] = narrow,
+                _ => {}
+            }
         }
         if let Some(period) = period {
             let like = number - period;
