@@ -6,8 +6,6 @@ use crate::device::{DeviceResources, Gpu};
 use crate::error::{AllocateError, TensorError};
 use crate::pool::{Content, Pool, Storage};
 
-const _: () = assert!(MAX_RANK == Content::MAX_RANK, "the shape of every tensor is recorded");
-
 impl Tensor {
     /// Creates a contiguous tensor whose elements are not initialized: they are the previous contents of the memory. Equals
     /// `torch.empty`.
@@ -136,6 +134,8 @@ impl Source<'_> {
 /// Creates a contiguous tensor: of one block, or of several if one would exceed the pool's largest block.
 #[track_caller]
 fn create(shape: &[usize], dtype: DType, source: Source<'_>) -> Result<Tensor, TensorError> {
+    // In the function: Rust 1.87 does not count the uses in a constant without a name.
+    const { assert!(MAX_RANK == Content::MAX_RANK, "the shape of every tensor is recorded") };
     check_supported(dtype, source.gpu())?;
     let layout = Layout::contiguous(shape, dtype.bytes())?;
     let bytes = arithmetic::bytes(layout.elements(), dtype.bytes());
