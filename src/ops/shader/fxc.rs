@@ -14,11 +14,12 @@ use std::collections::HashSet;
 pub(super) fn check(module: &Module, info: &ModuleInfo, hlsl: &str) -> Result<(), String> {
     let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle]));
     let entries = module.entry_points.iter().enumerate().map(|(at, entry)| (&entry.function, info.get_entry_point(at)));
+    let mut has_barrier = false;
     for (function, info) in functions.chain(entries) {
         check_components(module, function, info)?;
+        has_barrier |= any(&function.body, &|part| matches!(part, Statement::ControlBarrier(_)));
     }
-    let has_barrier = |function: &Function| any(&function.body, &|part| matches!(part, Statement::ControlBarrier(_)));
-    if module.entry_points.iter().any(|entry| has_barrier(&entry.function)) {
+    if has_barrier {
         module.functions.iter().try_for_each(|(_, function)| check_returns(function))?;
     }
     check_definitions(hlsl)?;
@@ -174,6 +175,11 @@ fn functions_of_kernels_with_barriers_return_at_their_end() {
         kernel(early, "workgroupBarrier();")
     );
     assert!(kernel(in_loop, "workgroupBarrier();").contains("(X4026)"));
+    let in_function = problem(&format!(
+        "fn found(x: f32) -> f32 {{ {early} }}\nfn wait() {{ workgroupBarrier(); }}
+         @compute @workgroup_size(1) fn main() {{ data[0] = found(data[0]); wait(); }}"
+    ));
+    assert!(in_function.contains("(X4026)"), "{in_function}");
     assert_eq!(kernel(early, ""), "");
     assert_eq!(kernel("var y = x; if x > 0.0 { y = 1.0; } return y;", "workgroupBarrier();"), "");
     assert_eq!(kernel("if YES { return 1.0; } return x;", "workgroupBarrier();"), "");
