@@ -42,5 +42,14 @@ fn an_image_in_one_piece_with_blocks_in_host_memory_gives_what_tiles_give() -> R
     assert!(pool.spill_stats().moved_out > 0, "blocks were in host memory");
     let tiled = tiles::classes_exactly(&model, &pool, &image.light, [256; 2], 64, || ())?;
     assert_eq!(whole, tiled);
+    let gaps = |one: &[u32]| tiles::gaps(&model, &pool, &image.light, [256; 2], 64, [one, &tiled]);
+    assert!(gaps(&whole)?.is_empty());
+    // The other class of two pixels, in the first and the last tile.
+    let mut wrong = whole;
+    for pixel in [3, 256 * 256 - 5] {
+        wrong[pixel] = (wrong[pixel] + 1) % 2;
+    }
+    let gaps = gaps(&wrong)?;
+    assert!(gaps.len() == 2 && gaps.iter().all(|gap| *gap > crate::TIE), "{gaps:?}");
     Ok(())
 }

@@ -11,6 +11,7 @@ mod nn;
 mod shapes;
 #[cfg(test)]
 mod tests;
+#[allow(dead_code, reason = "scores of single pixels are not needed")]
 mod tiles;
 
 use clap::Parser;

@@ -40,9 +40,7 @@ pub(crate) fn classes(
     let mut stitched = vec![0; height * width];
     for rows in parts(height, core, halo) {
         for columns in parts(width, core, halo) {
-            let seen: Vec<f32> =
-                rows.seen.clone().flat_map(|row| &image[row * width..][columns.seen.clone()]).copied().collect();
-            let tile = Tensor::from_slice(pool, &seen, [1, 1, rows.seen.len(), columns.seen.len()])?;
+            let tile = cut(pool, image, width, [&rows, &columns])?;
             let found = model.infer(&tile)?.argmax(1)?;
             let inner = |part: &Part| (part.kept.start - part.seen.start, part.kept.len());
             let ((top, tall), (left, wide)) = (inner(&rows), inner(&columns));
@@ -56,6 +54,13 @@ pub(crate) fn classes(
     Ok(stitched)
 }
 
+/// Returns the pixels that a tile sees, as one image.
+fn cut(pool: &Pool, image: &[f32], width: usize, [rows, columns]: [&Part; 2]) -> Result<Tensor, TensorError> {
+    let seen = rows.seen.clone().flat_map(|row| &image[row * width..][columns.seen.clone()]);
+    let seen: Vec<f32> = seen.copied().collect();
+    Tensor::from_slice(pool, &seen, [1, 1, rows.seen.len(), columns.seen.len()])
+}
+
 /// Returns the same with the full receptive field around each tile.
 pub(crate) fn classes_exactly(
     model: &UNet,
@@ -66,6 +71,31 @@ pub(crate) fn classes_exactly(
     after: impl FnMut(),
 ) -> Result<Vec<u32>, TensorError> {
     classes(model, pool, image, size, core, SIGHT, after)
+}
+
+/// Returns for each pixel with two different classes in `one` and `other` how far apart the scores of the two classes are in the tile of
+/// [`classes_exactly`], as a part of the pixel's largest score. Computes one tile for each such pixel.
+pub(crate) fn gaps(
+    model: &UNet,
+    pool: &Pool,
+    image: &[f32],
+    [height, width]: [usize; 2],
+    core: usize,
+    [one, other]: [&[u32]; 2],
+) -> Result<Vec<f32>, TensorError> {
+    let differing = (0..one.len()).filter(|&pixel| one[pixel] != other[pixel]);
+    let gap = |pixel: usize| {
+        let [row, column] = [pixel / width, pixel % width];
+        let part = |size: usize, at: usize| parts(size, core, SIGHT).nth(at / core).expect("a pixel is in a tile");
+        let (rows, columns) = (part(height, row), part(width, column));
+        let scores = model.infer(&cut(pool, image, width, [&rows, &columns])?)?;
+        let scores = scores.narrow(2, row - rows.seen.start, 1)?.narrow(3, column - columns.seen.start, 1)?;
+        let scores = scores.contiguous()?.read_blocking::<f32>()?;
+        let [one, other] = [one, other].map(|classes| scores[classes[pixel] as usize]);
+        let largest = scores.iter().fold(0.0_f32, |largest, score| largest.max(score.abs()));
+        Ok((one - other).abs() / largest)
+    };
+    differing.map(gap).collect()
 }
 
 #[cfg(test)]
