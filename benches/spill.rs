@@ -177,22 +177,26 @@ fn link_rate(options: &Options, pool: &Pool) -> Result<f64, Box<dyn Error>> {
     Ok(to_f64(2 * count * options.tensor_mib * MIB) / times[times.len() / 2])
 }
 
-/// Prints the time of a command on a memory without storage, with and without spilling.
+/// Prints the time of a command on a memory without storage, with and without spilling: the shortest of rounds that alternate, so that a
+/// change of the processor's speed affects both.
 fn record_of_uses() -> Result<(), Box<dyn Error>> {
     const BLOCKS: usize = 1000;
-    const ROUNDS: usize = 200;
-    let command = |spill| -> Result<f64, Box<dyn Error>> {
+    const ROUNDS: usize = 400;
+    let storages = [None, Some(u64::MAX)].map(|spill| {
         let pool = Pool::new(AccountingMemory::new(), PoolOptions { spill, ..PoolOptions::default() })?;
-        let storages = (0..BLOCKS).map(|_| pool.allocate(4096)).collect::<Result<Vec<_>, _>>()?;
-        let mut best = f64::INFINITY;
-        for _ in 0..ROUNDS {
+        (0..BLOCKS).map(|_| Ok(pool.allocate(4096)?)).collect::<wgpu_pool::Result<Vec<_>>>()
+    });
+    let [off, on] = storages;
+    let storages = [off?, on?];
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..ROUNDS {
+        for (storages, best) in storages.iter().zip(&mut best) {
             let start = Instant::now();
             storages.iter().try_for_each(Storage::clear)?;
-            best = best.min(start.elapsed().as_secs_f64());
+            *best = best.min(start.elapsed().as_secs_f64());
         }
-        Ok(best * 1e9 / to_f64(BLOCKS as u64))
-    };
-    let (off, on) = (command(None)?, command(Some(u64::MAX))?);
+    }
+    let [off, on] = best.map(|seconds| seconds * 1e9 / to_f64(BLOCKS as u64));
     println!(
         "a command on one tensor without a device: {off:.1} ns, with spilling {on:.1} ns, {:.1} ns more",
         on - off

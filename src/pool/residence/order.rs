@@ -6,8 +6,8 @@
 //! program repeats with the period *now − cursor*, and the uses between the cursor and now are the prediction for the coming
 //! period. A use that differs moves the cursor to the previous occurrence of its block.
 //!
-//! A use costs an entry of the list and the number of the block's last use. What follows from them is computed when blocks have to
-//! move, by a [`Ranking`].
+//! A use that is predicted costs an entry of the list. The number of each block's last use follows from the list, and is brought up to date
+//! when a use differs from the prediction and when blocks have to move. The rest is computed when blocks have to move, by a [`Ranking`].
 //!
 //! Blocks are identified by the slot of their record. A loop that frees and allocates blocks reuses the same slots in
 //! the same order, so that the prediction applies to the next occupant of a slot as well.
@@ -29,7 +29,7 @@ const LEAST_MATCHES: u64 = 32;
 /// The uses of one block slot.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
-    /// One more than the number of the slot's last use; 0 if it was never used.
+    /// One more than the number of the slot's last use; 0 if it was never used. Does not include the uses since [`Order::noted`].
     pub(super) last: u64,
     /// The number of uses of all slots before the slot's block was allocated or returned to the device, and 1 more.
     pub(super) touched: u64,
@@ -46,6 +46,9 @@ pub(super) struct Order {
     /// The number of the oldest use that was stored when the list last became longer.
     oldest: u64,
     slots: Vec<Slot>,
+    /// The number of uses that the slots' last uses include. The uses since were all predicted, so that each of their slots is among the uses
+    /// of the last period, which are stored.
+    noted: u64,
     /// The number of the earlier use that corresponds to the last use. `None` if the last use was its slot's first.
     cursor: Option<u64>,
     /// The number of uses for which the cursor has advanced by one.
@@ -60,28 +63,53 @@ impl Order {
 
     fn with_window(window: usize) -> Self {
         let uses = vec![u32::MAX; window];
-        Self { clock: 0, uses, oldest: 0, slots: Vec::new(), cursor: None, matched: 0, ranking: Ranking::default() }
+        Self {
+            clock: 0,
+            uses,
+            oldest: 0,
+            slots: Vec::new(),
+            noted: 0,
+            cursor: None,
+            matched: 0,
+            ranking: Ranking::default(),
+        }
     }
 
     /// Records that a command uses the block in a slot.
     #[inline]
     pub(super) fn used(&mut self, slot: usize) {
-        if slot >= self.slots.len() {
-            self.grow(slot);
-        }
         let now = self.clock;
         let key = u32::try_from(slot).unwrap_or(u32::MAX);
-        let previous = std::mem::replace(&mut self.slots[slot].last, now + 1);
         match self.cursor {
             Some(cursor) if now - cursor <= self.window() && self.at(cursor + 1) == key => {
                 self.cursor = Some(cursor + 1);
                 self.matched += 1;
             }
-            _ => self.look_for_cursor(previous),
+            _ => self.used_unpredicted(slot),
         }
         let index = self.index(now);
         self.uses[index] = key;
         self.clock = now + 1;
+    }
+
+    /// Notes a use that differs from the prediction, or without one.
+    fn used_unpredicted(&mut self, slot: usize) {
+        self.note_last_uses();
+        if slot >= self.slots.len() {
+            self.grow(slot);
+        }
+        let previous = std::mem::replace(&mut self.slots[slot].last, self.clock + 1);
+        self.noted = self.clock + 1;
+        self.look_for_cursor(previous);
+    }
+
+    /// Brings the slots' last uses up to date. O(uses since the last call), at most the window.
+    fn note_last_uses(&mut self) {
+        for number in self.noted.max(self.oldest())..self.clock {
+            let slot = self.at(number) as usize;
+            self.slots[slot].last = number + 1;
+        }
+        self.noted = self.clock;
     }
 
     /// Moves the cursor to the previous use of the current slot: one less than `previous`. If the list no longer has that use, the
@@ -147,6 +175,7 @@ impl Order {
     /// Cost: O(log blocks) for each use, allocation, free and move since the last call. O(period · log blocks) if the period has
     /// changed.
     pub(super) fn rank(&mut self) {
+        self.note_last_uses();
         let mut ranking = std::mem::take(&mut self.ranking);
         ranking.update(self);
         self.ranking = ranking;
