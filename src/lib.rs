@@ -7,13 +7,15 @@
 ///
 /// Without the feature `tensor` only the pages about the allocator exist.
 pub mod guide {
-    /// Declares one module for each page; the text of a page is its documentation.
+    /// Declares one module for each page; the text of a page is its documentation. The pages below a page follow in braces.
     macro_rules! pages {
-        ($($(#[$condition:meta])? $page:ident: $file:literal;)*) => {
+        ($($(#[$attribute:meta])* $page:ident: $file:literal $({ $($below:tt)* })?;)*) => {
             $(
-                $(#[$condition])?
+                $(#[$attribute])*
                 #[doc = include_str!(concat!("../docs/", $file))]
-                pub mod $page {}
+                pub mod $page {
+                    $(pages! { $($below)* })?
+                }
             )*
         };
     }
@@ -32,8 +34,41 @@ pub mod guide {
         large_tensors: "guide/large_tensors.md";
         spilling: "guide/spilling.md";
         finding_leaks: "guide/finding_leaks.md";
-        #[cfg(feature = "tensor")]
-        errors: "guide/errors.md";
+        // Targets of links in the page's table: pages that do not exist with these features are read on docs.rs.
+        #[cfg_attr(feature = "tensor", doc = "[tensor]: crate::guide::errors::tensor")]
+        #[cfg_attr(not(feature = "tensor"), doc = "[tensor]: https://docs.rs/wgpu-pool/latest/wgpu_pool/guide/errors/tensor/")]
+        #[cfg_attr(feature = "tensor", doc = "[into_host]: crate::guide::errors::into_host")]
+        #[cfg_attr(not(feature = "tensor"), doc = "[into_host]: https://docs.rs/wgpu-pool/latest/wgpu_pool/guide/errors/into_host/")]
+        #[cfg_attr(feature = "tensor", doc = "[kernel]: crate::guide::errors::kernel")]
+        #[cfg_attr(not(feature = "tensor"), doc = "[kernel]: https://docs.rs/wgpu-pool/latest/wgpu_pool/guide/errors/kernel/")]
+        #[cfg_attr(feature = "tensor", doc = "[warm_up]: crate::guide::errors::warm_up")]
+        #[cfg_attr(not(feature = "tensor"), doc = "[warm_up]: https://docs.rs/wgpu-pool/latest/wgpu_pool/guide/errors/warm_up/")]
+        #[cfg_attr(feature = "serde", doc = "[snapshot_file]: crate::guide::errors::snapshot_file")]
+        #[cfg_attr(not(feature = "serde"), doc = "[snapshot_file]: https://docs.rs/wgpu-pool/latest/wgpu_pool/guide/errors/snapshot_file/")]
+        errors: "guide/errors.md" {
+            open: "guide/errors/open.md";
+            options: "guide/errors/options.md";
+            allocate: "guide/errors/allocate.md";
+            device: "guide/errors/device.md";
+            #[cfg(feature = "tensor")]
+            tensor: "guide/errors/tensor.md";
+            #[cfg(feature = "tensor")]
+            into_host: "guide/errors/into_host.md";
+            #[cfg(feature = "tensor")]
+            kernel: "guide/errors/kernel.md";
+            growth: "guide/errors/growth.md";
+            dry_run: "guide/errors/dry_run.md";
+            max_batch: "guide/errors/max_batch.md";
+            #[cfg(feature = "tensor")]
+            warm_up: "guide/errors/warm_up.md";
+            budget: "guide/errors/budget.md";
+            plan: "guide/errors/plan.md";
+            repeat: "guide/errors/repeat.md";
+            #[cfg(feature = "serde")]
+            snapshot_file: "guide/errors/snapshot_file.md";
+            heap: "guide/errors/heap.md";
+            invariant: "guide/errors/invariant.md";
+        };
         threads: "threads.md";
         #[cfg(feature = "tensor")]
         performance: "guide/performance.md";

@@ -4,6 +4,8 @@ use super::{Bytes, OutOfMemory};
 use std::fmt;
 
 /// The measure that helps a request which failed for lack of memory. `Display` writes a sentence. Sizes are in bytes.
+///
+/// Cause and remedy of each variant: [`guide::errors::allocate`](crate::guide::errors::allocate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advice {

@@ -5,6 +5,8 @@ use thiserror::Error;
 
 /// The reason why an allocation failed. No block is lost or changed by the failure, although blocks may have moved, and
 /// the pool stays usable.
+///
+/// Cause and remedy of each variant: [`guide::errors::allocate`](crate::guide::errors::allocate).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AllocateError {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The reason why a dry run does not match its recorded [`Budget`](crate::Budget).
+///
+/// Cause and remedy of each variant: [`guide::errors::budget`](crate::guide::errors::budget).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BudgetError {

@@ -4,6 +4,8 @@ use super::{Bytes, Count, WorkingSet};
 use thiserror::Error;
 
 /// The reason why a device or a memory refused a call.
+///
+/// Cause and remedy of each variant: [`guide::errors::device`](crate::guide::errors::device).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DeviceError {

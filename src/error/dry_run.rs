@@ -5,6 +5,8 @@ use super::DeviceError;
 use thiserror::Error;
 
 /// The reason why a dry run did not start.
+///
+/// Cause and remedy of each variant: [`guide::errors::dry_run`](crate::guide::errors::dry_run).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DryRunError {
@@ -14,6 +16,8 @@ pub enum DryRunError {
 }
 
 /// The reason why a warm-up is incomplete.
+///
+/// Cause and remedy of each variant: [`guide::errors::warm_up`](crate::guide::errors::warm_up).
 #[cfg(feature = "tensor")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -36,6 +40,8 @@ impl From<DryRunError> for WarmUpError {
 }
 
 /// The reason why the search for a batch has no result.
+///
+/// Cause and remedy of each variant: [`guide::errors::max_batch`](crate::guide::errors::max_batch).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MaxBatchError<E> {

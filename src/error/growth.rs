@@ -5,6 +5,8 @@ use std::fmt;
 
 /// The error of an iteration of a [`GrowthCheck`](crate::GrowthCheck): more bytes are requested than at the end of the
 /// warm-up.
+///
+/// Cause and remedy: [`guide::errors::growth`](crate::guide::errors::growth).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrowthError {
     /// The number of the iteration, counted from 1.

@@ -7,6 +7,8 @@ use thiserror::Error;
 ///
 /// Running out of memory is not among these errors: an allocation that finds no block returns the segment that is
 /// missing.
+///
+/// Cause and remedy of each variant: [`guide::errors::heap`](crate::guide::errors::heap).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeapError {
@@ -125,6 +127,8 @@ pub enum HeapError {
 /// An invariant of the heap that does not hold: a defect of the crate, with the location where it was found.
 ///
 /// `segment` is the number of a segment, `offset` and `size` are in bytes, and `block` is the slot of a block.
+///
+/// What each variant says about the heap, and what to do: [`guide::errors::invariant`](crate::guide::errors::invariant).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvariantBroken {

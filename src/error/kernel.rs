@@ -4,6 +4,8 @@ use super::{Count, DeviceError, TensorError};
 use thiserror::Error;
 
 /// The reason why a kernel was not built or not dispatched. The failure changes nothing.
+///
+/// Cause and remedy of each variant: [`guide::errors::kernel`](crate::guide::errors::kernel).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KernelError {

@@ -2,6 +2,8 @@
 //!
 //! Each family of operations has an enum, whose variants contain the numbers that explain the failure. This is the
 //! lowest layer: it uses no other module of the crate, so every other layer can return these errors.
+//!
+//! [`guide::errors`](crate::guide::errors) has a page for each error type: the message, the cause and the remedy of each variant.
 
 mod advice;
 mod allocate;

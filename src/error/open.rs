@@ -15,6 +15,8 @@ const DRIVERS: &str = if cfg!(target_os = "linux") {
 };
 
 /// The reason why no device was opened. Each message names the missing part and the remedy.
+///
+/// Cause and remedy of each variant: [`guide::errors::open`](crate::guide::errors::open).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {

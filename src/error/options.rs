@@ -4,6 +4,8 @@ use super::{Bytes, Number};
 use thiserror::Error;
 
 /// The reason why a pool cannot be created with the given options.
+///
+/// Cause and remedy of each variant: [`guide::errors::options`](crate::guide::errors::options).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OptionsError {

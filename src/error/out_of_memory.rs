@@ -7,6 +7,8 @@ use std::fmt;
 ///
 /// `Display` writes a line with the numbers, a line with the gain of each remedy, a line for each of the largest
 /// holders, and a line with the [advice](OutOfMemory::advice).
+///
+/// Cause and remedy: [`guide::errors::allocate`](crate::guide::errors::allocate).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutOfMemory {

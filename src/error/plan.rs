@@ -3,6 +3,8 @@
 use thiserror::Error;
 
 /// The reason why a list of buffers cannot be planned.
+///
+/// Cause and remedy of each variant: [`guide::errors::plan`](crate::guide::errors::plan).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
@@ -65,6 +67,8 @@ pub enum PlanError {
 }
 
 /// The reason why a line of a CSV text of buffers is refused.
+///
+/// Cause and remedy of each variant: [`guide::errors::plan`](crate::guide::errors::plan).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LineFault {
@@ -110,6 +114,8 @@ pub enum LineFault {
 }
 
 /// The reason why a buffer is refused.
+///
+/// Cause and remedy of each variant: [`guide::errors::plan`](crate::guide::errors::plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BufferFault {
@@ -138,6 +144,8 @@ pub enum BufferFault {
 }
 
 /// The reason why an event of a trace is refused.
+///
+/// Cause and remedy of each variant: [`guide::errors::plan`](crate::guide::errors::plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EventFault {

@@ -4,6 +4,8 @@ use super::Bytes;
 use thiserror::Error;
 
 /// The reason why a step did not run, or why its requests were not planned.
+///
+/// Cause and remedy of each variant: [`guide::errors::repeat`](crate::guide::errors::repeat).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RepeatError {

@@ -69,6 +69,8 @@ impl fmt::Display for Ordinal {
 }
 
 /// The shape that an argument must have. Displayed as the predicate of a sentence about the argument.
+///
+/// Cause and remedy of each variant: [`guide::errors::tensor`](crate::guide::errors::tensor).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShapeRequirement {

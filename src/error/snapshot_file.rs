@@ -3,6 +3,8 @@
 use thiserror::Error;
 
 /// The error of reading or writing a snapshot file.
+///
+/// Cause and remedy of each variant: [`guide::errors::snapshot_file`](crate::guide::errors::snapshot_file).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SnapshotFileError {

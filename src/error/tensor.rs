@@ -6,6 +6,8 @@ use thiserror::Error;
 /// The error of creating, viewing, reading or computing with tensors. The failed call has changed nothing.
 ///
 /// Shapes are listed outermost dimension first; dtypes by their WGSL name.
+///
+/// Cause and remedy of each variant: [`guide::errors::tensor`](crate::guide::errors::tensor).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TensorError {

@@ -13,7 +13,8 @@ use std::fmt;
 /// Any error of the crate.
 ///
 /// Each function returns the error of its own family; `?` converts each of them into this error. The message and the
-/// source are those of the family's error.
+/// source are those of the family's error. [`guide::errors`](crate::guide::errors) has a page for each family, with the cause and the
+/// remedy of each variant.
 ///
 /// `Debug` writes the message, too, because a program whose `main` returns [`Result`] prints an error that way: the
 /// advice of an out-of-memory error would be lost among its fields. `{:#?}` writes the fields.

@@ -1,6 +1,8 @@
 //! The reasons why a kernel window has no result.
 
 /// The reason why a kernel window has no result on images of a size.
+///
+/// Cause and remedy of each variant: [`guide::errors::tensor`](crate::guide::errors::tensor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WindowFault {

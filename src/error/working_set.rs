@@ -4,6 +4,8 @@ use super::Bytes;
 use std::fmt;
 
 /// The numbers at the time when the tensors of a command did not fit on the device. Sizes are in bytes.
+///
+/// Cause and remedy: [`guide::errors::device`](crate::guide::errors::device).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkingSet {

@@ -43,6 +43,8 @@ impl<T: Element> HostTensor<T> {
 }
 
 /// The error of moving a tensor to the host, with the unchanged tensor.
+///
+/// Cause and remedy: [`guide::errors::into_host`](crate::guide::errors::into_host).
 #[derive(Debug)]
 pub struct IntoHostError {
     /// The unchanged tensor.

@@ -8,26 +8,49 @@ pub(crate) const WITHOUT_A_TEST: [(u32, &str); 1] = [(
     "a time: measured by `cargo bench --bench heap` and `--bench pool`, since no test depends on the machine's speed",
 )];
 
-/// Complaints about links from pages of the guide that exist without the feature `tensor` to pages that do not. `library` is the
-/// file that declares the pages, and `read` returns the text of a page.
-pub(crate) fn links_to_missing_pages(library: &str, read: impl Fn(&str) -> String) -> Vec<String> {
-    let declarations = library.lines().map(str::trim);
+/// A page of the guide, as `src/lib.rs` declares it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The path of the module below `guide`.
+    pub(crate) path: String,
+    /// The file below `docs`.
+    pub(crate) file: String,
+    /// The features without which there is no such page.
+    features: BTreeSet<String>,
+}
+
+/// Returns the pages that a library declares. The pages below a page follow it in braces.
+pub(crate) fn declared(library: &str) -> Vec<Page> {
     let mut pages = Vec::new();
-    let mut condition = "";
-    for line in declarations {
-        if let Some((page, file)) =
-            line.split_once(": \"").and_then(|(page, rest)| Some((page, rest.strip_suffix("\";")?)))
-        {
-            pages.push((page, file, condition.contains("feature = \"tensor\"")));
+    let mut above: Vec<&str> = Vec::new();
+    let mut features = BTreeSet::new();
+    for line in library.lines().map(str::trim) {
+        if let Some(condition) = line.strip_prefix("#[cfg(feature = \"") {
+            features.extend(condition.split('"').next().map(str::to_string));
+        } else if line == "};" {
+            above.pop();
+        } else if let Some((name, rest)) = line.split_once(": \"") {
+            let Some((file, end)) = rest.split_once('"').filter(|(_, end)| [";", " {"].contains(end)) else { continue };
+            let path = above.iter().chain(&[name]).copied().collect::<Vec<_>>().join("::");
+            pages.push(Page { path, file: file.to_string(), features: std::mem::take(&mut features) });
+            if end == " {" {
+                above.push(name);
+            }
         }
-        condition = line;
     }
+    pages
+}
+
+/// Complaints about links from pages of the guide to pages that do not exist in every build that has the page with the link. `read`
+/// returns the text of a page.
+pub(crate) fn links_to_missing_pages(pages: &[Page], read: impl Fn(&str) -> String) -> Vec<String> {
     let mut found = Vec::new();
-    for &(_, file, _) in pages.iter().filter(|(.., is_conditional)| !is_conditional) {
+    for Page { file, features, .. } in pages {
         let text = read(file);
-        for (page, ..) in pages.iter().filter(|(.., is_conditional)| *is_conditional) {
-            if text.contains(&format!("crate::guide::{page})")) {
-                found.push(format!("docs/{file}: without the feature `tensor` there is no page `{page}`"));
+        for target in pages {
+            let missing = target.features.difference(features).next();
+            if let Some(missing) = missing.filter(|_| text.contains(&format!("crate::guide::{})", target.path))) {
+                found.push(format!("docs/{file}: without the feature `{missing}` there is no page `{}`", target.path));
             }
         }
     }
@@ -126,17 +149,6 @@ pub(crate) fn cited(text: &str) -> BTreeSet<u32> {
         numbers.flatten().collect::<Vec<u32>>()
     };
     comments.flat_map(numbers).collect()
-}
-
-/// The variants of the enums in a source of the error layer: names at the first level of indentation.
-pub(crate) fn variants(text: &str) -> Vec<&str> {
-    let inside = text.lines().skip_while(|line| !line.starts_with("pub enum "));
-    let names = inside.filter_map(|line| {
-        let rest = line.strip_prefix("    ").filter(|rest| rest.starts_with(char::is_uppercase))?;
-        let end = rest.find(|character: char| !character.is_alphanumeric())?;
-        matches!(rest.as_bytes()[end], b' ' | b'(' | b',').then(|| &rest[..end])
-    });
-    names.collect()
 }
 
 /// The functions in a table of operations: rows of a macro such as `    add, add_, ADD, same("x + y"), …`.
@@ -249,9 +261,30 @@ fn a_function_that_waits_and_does_not_say_so_is_noticed() {
 }
 
 #[test]
-fn variants_and_operations_are_read_from_sources() {
-    let text = "/// A.\npub enum Error {\n    /// B.\n    #[error(\"c\")]\n    First,\n    Second(Box<A>),\n    Third {\n        a: u64,\n    },\n}\n";
-    assert_eq!(variants(text), ["First", "Second", "Third"]);
+fn pages_below_pages_are_read_with_their_features() {
+    let library = "#[cfg(feature = \"b\")]\na: \"a.md\";\n    #[doc = \"[x]: y\"]\nc: \"c.md\" {\n#[cfg(feature = \"d\")]\n\
+         e: \"c/e.md\";\n};\nf: \"f.md\";\n";
+    let page = |path: &str, file: &str, features: &[&str]| Page {
+        path: path.into(),
+        file: file.into(),
+        features: features.iter().map(|feature| (*feature).to_string()).collect(),
+    };
+    let pages =
+        [page("a", "a.md", &["b"]), page("c", "c.md", &[]), page("c::e", "c/e.md", &["d"]), page("f", "f.md", &[])];
+    assert_eq!(declared(library), pages);
+    let linked = |from: &'static str, to: &'static str| {
+        links_to_missing_pages(
+            &pages,
+            |file| if file == from { format!("[x](crate::guide::{to})") } else { String::new() },
+        )
+    };
+    assert_eq!(linked("c.md", "c::e"), ["docs/c.md: without the feature `d` there is no page `c::e`"]);
+    assert_eq!(linked("c/e.md", "a"), ["docs/c/e.md: without the feature `b` there is no page `a`"]);
+    assert_eq!([linked("c/e.md", "c"), linked("f.md", "c"), linked("a.md", "a")], [const { Vec::<String>::new() }; 3]);
+}
+
+#[test]
+fn operations_are_read_from_sources() {
     let text = "table! {\n    add, add_, ADD, same(\"x + y\"),\n        \"exact\";\n    div_floor, div_floor_, DIV_FLOOR, division(\n        \"x\");\n    let a, b, C, d;\n}\n";
     assert_eq!(operations(text), ["add", "div_floor"]);
     assert_eq!(unmentioned("`add`, `adds`", ["add", "div"]), ["`div` is not mentioned"]);
