@@ -21,6 +21,8 @@ mod number;
 mod open;
 mod options;
 mod out_of_memory;
+#[cfg(test)]
+mod page_tests;
 mod plan;
 mod repeat;
 #[cfg(feature = "tensor")]
