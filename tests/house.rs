@@ -13,6 +13,8 @@ mod dry_runs;
 mod errors;
 #[path = "house/names.rs"]
 mod names;
+#[path = "house/package.rs"]
+mod package;
 #[path = "house/pages.rs"]
 mod pages;
 #[path = "house/products.rs"]
@@ -234,6 +236,21 @@ fn every_fuzz_target_has_inputs_and_runs_every_night() {
         count += 1;
     }
     assert_eq!(count, nightly.len(), "targets and jobs");
+}
+
+#[test]
+fn the_package_contains_every_file_that_its_sources_include() {
+    let manifest = read("Cargo.toml");
+    let patterns = package::patterns(&manifest);
+    let mut sources = Vec::new();
+    for folder in FOLDERS {
+        collect(folder, &mut sources);
+    }
+    for expected in ["src/lib.rs", "examples/transformer/main.rs", "shaders/lib/pairs.wgsl"] {
+        assert!(package::contains(&patterns, expected), "{expected} is not in the package");
+        assert!(sources.iter().any(|(path, _)| path == expected), "{expected} was not read");
+    }
+    assert_none(&package::complaints(&patterns, &sources));
 }
 
 #[test]
