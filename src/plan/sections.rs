@@ -23,6 +23,11 @@ impl Piece {
         u64::from(self.last - self.first) + 1
     }
 
+    /// The sections that the piece is live in, as a range without its end.
+    pub(super) const fn range(&self) -> std::ops::Range<usize> {
+        self.first as usize..self.last as usize + 1
+    }
+
     /// The sections that the piece is live in.
     pub(super) const fn sections(&self) -> std::ops::RangeInclusive<usize> {
         self.first as usize..=self.last as usize

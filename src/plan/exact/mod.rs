@@ -120,7 +120,7 @@ impl<'a> Search<'a> {
                 // Every placement of the rest also exists with this piece here, so there is no need to try it later.
                 frame.candidates.truncate(frame.next);
             }
-            if !effect.is_possible {
+            if effect.refuted_by.is_some() {
                 continue;
             }
             let mut parts = self.split(&frame.pieces);

@@ -4,6 +4,9 @@ use super::super::components::Component;
 use super::super::narrow;
 use super::super::sections::Piece;
 use super::lists::Lists;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
 
 /// The placed buffers, and the lowest offsets of the rest. All changes can be undone in reverse order.
 ///
@@ -22,6 +25,10 @@ pub(super) struct State<'a> {
     /// By piece: its offset if it is placed, otherwise a lower bound of it.
     pub(super) low: Vec<u64>,
     pub(super) is_placed: Vec<bool>,
+    /// By piece: `low` if it is not placed, otherwise the largest number. The loops over neighbours read this one number of each.
+    open: Vec<u64>,
+    /// By piece.
+    size: Vec<u64>,
     /// By section: the sum of the sizes that are not placed.
     left: Vec<u64>,
     /// By section: the smallest `low` of what is not placed.
@@ -34,6 +41,8 @@ pub(super) struct State<'a> {
     passed: Vec<u32>,
     is_passed: Vec<bool>,
     rest: Vec<u64>,
+    /// The pieces whose shortest path is not settled. Empty between placements.
+    queue: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 /// A change to undo.
@@ -46,8 +55,8 @@ enum Change {
 
 /// The result of a placement.
 pub(super) struct Effect {
-    /// Whether the state may lead to a placement of all pieces.
-    pub(super) is_possible: bool,
+    /// Sections that rule out a placement of all pieces: the one with too little room, or those of the piece that fits nowhere.
+    pub(super) refuted_by: Option<Range<usize>>,
     /// Whether the placement raised another piece.
     pub(super) raised: bool,
 }
@@ -75,6 +84,8 @@ impl<'a> State<'a> {
             rank: vec![0; count],
             low: vec![0; count],
             is_placed: vec![false; count],
+            open: vec![0; count],
+            size: pieces.iter().map(|piece| piece.size).collect(),
             left: vec![0; sections],
             floor: vec![0; sections],
             refutations: vec![0; sections],
@@ -83,6 +94,7 @@ impl<'a> State<'a> {
             passed: Vec::new(),
             is_passed: vec![false; count],
             rest: vec![0; count],
+            queue: BinaryHeap::new(),
         }
     }
 
@@ -91,6 +103,7 @@ impl<'a> State<'a> {
         self.capacity = capacity;
         self.low.fill(0);
         self.is_placed.fill(false);
+        self.open.fill(0);
         self.left.copy_from_slice(&self.component.loads);
         self.floor.fill(0);
         self.trail.clear();
@@ -113,10 +126,14 @@ impl<'a> State<'a> {
     pub(super) fn undo(&mut self, mark: usize) {
         for change in self.trail.drain(mark..).rev() {
             match change {
-                Change::Low { piece, before } => self.low[piece as usize] = before,
+                Change::Low { piece, before } => {
+                    self.low[piece as usize] = before;
+                    self.open[piece as usize] = before;
+                }
                 Change::Floor { section, before } => self.floor[section as usize] = before,
                 Change::Placed { piece } => {
                     self.is_placed[piece as usize] = false;
+                    self.open[piece as usize] = self.low[piece as usize];
                     let piece = &self.component.pieces[piece as usize];
                     self.left[piece.sections()].iter_mut().for_each(|left| *left += piece.size);
                 }
@@ -125,95 +142,113 @@ impl<'a> State<'a> {
     }
 
     /// Places a piece at its lowest offset. `pieces` are those of the part of the component that is being placed, in the sections of `range`.
-    pub(super) fn place(&mut self, index: u32, range: std::ops::Range<usize>, pieces: &[u32]) -> Effect {
+    pub(super) fn place(&mut self, index: u32, range: Range<usize>, pieces: &[u32]) -> Effect {
         let piece = *self.piece(index);
         let index = index as usize;
         let offset = self.low[index];
         self.trail.push(Change::Placed { piece: narrow(index) });
-        self.is_placed[index] = true;
+        (self.is_placed[index], self.open[index]) = (true, u64::MAX);
         for section in piece.sections() {
             self.left[section] -= piece.size;
-            self.is_dirty[section] = true;
+            self.is_dirty[section] |= self.floor[section] == offset;
         }
-        let (mut raised, mut possible) = (false, true);
+        let (mut raised, mut misfit) = (false, None);
         for position in self.neighbours.range(index) {
             let other = self.neighbours.item(position);
-            if !self.is_placed[other] && self.low[other] < offset + piece.size {
+            if self.open[other] < offset + piece.size {
                 raised = true;
-                possible &= self.raise(other, offset + piece.size);
+                if !self.raise(other, offset + piece.size) {
+                    misfit = Some(other);
+                    break;
+                }
             }
         }
-        let possible = possible && self.raise_passed((offset, self.rank[index]), pieces);
-        let is_possible = self.update_floors(offset, range, possible);
-        Effect { is_possible, raised }
+        let misfit = misfit.or_else(|| self.raise_passed((offset, self.rank[index]), pieces));
+        let scarce = self.update_floors(offset, range, misfit.is_none());
+        let of_misfit = misfit.map(|misfit| self.component.pieces[misfit].range());
+        Effect { refuted_by: of_misfit.or(scarce.map(|section| section..section + 1)), raised }
     }
 
     /// Raises the lower bound of a piece. Returns false if it cannot fit any more.
     fn raise(&mut self, index: usize, low: u64) -> bool {
         let before = std::mem::replace(&mut self.low[index], low);
+        self.open[index] = low;
         self.trail.push(Change::Low { piece: narrow(index), before });
         let piece = &self.component.pieces[index];
-        self.is_dirty[piece.sections()].fill(true);
+        // A section whose floor is lower than the piece was keeps it.
+        for section in piece.sections() {
+            self.is_dirty[section] |= self.floor[section] == before;
+        }
         low <= self.capacity && piece.size <= self.capacity - low
     }
 
     /// Raises the pieces that the placement passed over: those that could have been placed lower, or at the same offset with a smaller rank.
-    /// In a placement in which no piece can be lowered, each of them now rests on a piece that is placed later.
-    fn raise_passed(&mut self, cursor: (u64, u32), pieces: &[u32]) -> bool {
+    /// In a placement in which no piece can be lowered, each of them now rests on a piece that is placed later. Returns a piece that cannot.
+    fn raise_passed(&mut self, cursor: (u64, u32), pieces: &[u32]) -> Option<usize> {
         self.passed.clear();
         for &piece in pieces {
             let index = piece as usize;
             if !self.is_placed[index] && (self.low[index], self.rank[index]) <= cursor {
                 self.passed.push(piece);
                 self.is_passed[index] = true;
-                self.rest[index] = u64::MAX;
+                // Excludes it from the paths of one step.
+                self.open[index] = u64::MAX;
             }
         }
-        // Shortest paths from the pieces that are not passed over; each round settles at least one.
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for at in 0..self.passed.len() {
-                let index = self.passed[at] as usize;
-                let rest = self.lowest_top(index, cursor.0);
-                if rest < self.rest[index] {
-                    self.rest[index] = rest;
-                    changed = true;
+        // Shortest paths from the pieces that are not passed over, in the order of their lengths (Dijkstra). First the paths of one step.
+        let (mut highest, mut shortest) = (0, u64::MAX);
+        for at in 0..self.passed.len() {
+            let index = self.passed[at] as usize;
+            let tops = self.neighbours.of(index).map(|other| self.open[other].saturating_add(self.size[other]));
+            let rest = tops.min().unwrap_or(u64::MAX);
+            self.rest[index] = rest;
+            highest = highest.max(rest);
+            shortest = shortest.min(rest.saturating_add(self.size[index]));
+        }
+        // Mostly no path of two steps is shorter than the longest of one.
+        if shortest < highest {
+            self.queue.extend(self.passed.iter().map(|index| Reverse((self.rest[*index as usize], *index))));
+        }
+        while let Some(Reverse((rest, index))) = self.queue.pop() {
+            let index = index as usize;
+            let top = rest.saturating_add(self.size[index]);
+            if rest > self.rest[index] || top >= highest {
+                continue;
+            }
+            for position in self.neighbours.range(index) {
+                let other = self.neighbours.item(position);
+                if self.is_passed[other] && top < self.rest[other] {
+                    self.rest[other] = top;
+                    self.queue.push(Reverse((top, narrow(other))));
                 }
             }
         }
-        let mut possible = true;
+        let mut misfit = None;
         for at in 0..self.passed.len() {
             let index = self.passed[at] as usize;
-            self.is_passed[index] = false;
+            (self.is_passed[index], self.open[index]) = (false, self.low[index]);
             let rest = self.rest[index];
-            possible &= rest != u64::MAX;
-            if possible && rest > self.low[index] {
-                possible &= self.raise(index, rest);
+            if misfit.is_none() && (rest == u64::MAX || !self.raise(index, rest)) {
+                misfit = Some(index);
             }
         }
-        possible
+        misfit
     }
 
-    /// The lowest end of a piece that is live with `index` and not placed, if all of them are at `offset` or above.
-    fn lowest_top(&self, index: usize, offset: u64) -> u64 {
-        let others = self.neighbours.of(index).filter(|other| !self.is_placed[*other]);
-        let top = |other: usize| {
-            let low = if self.is_passed[other] { self.rest[other] } else { self.low[other].max(offset) };
-            low.saturating_add(self.component.pieces[other].size)
-        };
-        others.map(top).min().unwrap_or(u64::MAX)
-    }
-
-    /// Updates the floors of the sections that changed, and checks that in each section what is not placed fits above its floor.
-    fn update_floors(&mut self, offset: u64, range: std::ops::Range<usize>, mut possible: bool) -> bool {
+    /// Updates the floors of the sections that changed. Returns a section whose remaining pieces do not fit above its floor.
+    fn update_floors(&mut self, offset: u64, range: Range<usize>, is_possible: bool) -> Option<usize> {
+        if !is_possible {
+            self.is_dirty[range].fill(false);
+            return None;
+        }
+        let mut scarce = None;
         for section in range {
             let is_dirty = std::mem::take(&mut self.is_dirty[section]);
-            if !possible {
+            if scarce.is_some() {
                 continue;
             }
             if is_dirty {
-                let floor = self.lowest_member(section, usize::MAX, 0);
+                let floor = self.lowest_member(section);
                 let before = std::mem::replace(&mut self.floor[section], floor);
                 if before != floor {
                     self.trail.push(Change::Floor { section: narrow(section), before });
@@ -222,20 +257,26 @@ impl<'a> State<'a> {
             let left = self.left[section];
             if left > 0 && self.floor[section].max(offset).saturating_add(left) > self.capacity {
                 self.refutations[section] += 1;
-                possible = false;
+                scarce = Some(section);
             }
         }
-        possible
+        scarce
     }
 
-    /// The smallest `low` of the pieces of a section that are not placed, except for one, and at least `least`.
-    fn lowest_member(&self, section: usize, except: usize, least: u64) -> u64 {
-        let others = self.members.of(section).filter(|other| *other != except && !self.is_placed[*other]);
-        others.map(|other| self.low[other].max(least)).min().unwrap_or(u64::MAX)
+    /// The smallest `low` of the pieces of a section that are not placed. The floor before is a lower bound, with which the scan ends.
+    fn lowest_member(&self, section: usize) -> u64 {
+        let (least, mut lowest) = (self.floor[section], u64::MAX);
+        for other in self.members.of(section) {
+            lowest = lowest.min(self.open[other]);
+            if lowest == least {
+                break;
+            }
+        }
+        lowest
     }
 
     /// The highest offset at which a next placement leaves enough room above in each section of the range.
-    pub(super) fn highest_start(&self, range: std::ops::Range<usize>) -> u64 {
+    pub(super) fn highest_start(&self, range: Range<usize>) -> u64 {
         let left = self.left[range].iter().copied().max().unwrap_or(0);
         self.capacity.saturating_sub(left)
     }
@@ -245,13 +286,22 @@ impl<'a> State<'a> {
     pub(super) fn must_be_placed(&self, index: u32) -> bool {
         let (piece, index) = (self.piece(index), index as usize);
         let offset = self.low[index];
-        let rest = self.lowest_top(index, offset);
+        // The remaining sizes of a section include the piece's, so no offset from here on is too high for the piece alone.
+        let least = self.capacity - self.left[piece.range()].iter().copied().max().unwrap_or(0);
+        let mut rest = u64::MAX;
+        for other in self.neighbours.of(index) {
+            rest = rest.min(self.open[other].max(offset).saturating_add(self.size[other]));
+            if rest <= least {
+                return false;
+            }
+        }
         if rest > self.capacity - piece.size {
             return true;
         }
         piece.sections().any(|section| {
             let most = self.capacity - self.left[section];
-            rest > most && self.lowest_member(section, index, offset) > most
+            let others = || self.members.of(section).filter(|other| *other != index);
+            rest > most && others().all(|other| self.open[other].max(offset) > most)
         })
     }
 }
