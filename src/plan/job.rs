@@ -139,8 +139,10 @@ impl<'a> Job<'a> {
             let Some(search) = &mut self.search else { return false };
             let shortest = SHORTEST_RUN.max(2 * u64::from(self.component.len()));
             let nodes = shortest * luby(self.runs / STATIC_ORDERS + 1);
+            // Every second run with a random order.
+            let jumps = self.runs >= STATIC_ORDERS && self.runs % 2 == 1;
             self.runs += 1;
-            match search.run(target - self.component.base, &order, nodes, budget) {
+            match search.run(target - self.component.base, &order, jumps, nodes, budget) {
                 Outcome::Found(offsets) => {
                     let ends = self.component.pieces.iter().zip(&offsets).map(|(piece, offset)| offset + piece.size);
                     self.best = self.component.base + ends.max().unwrap_or(0);

@@ -2,12 +2,14 @@
 //!
 //! The module [`plan`](crate::plan) describes the method.
 
+mod conflict;
 mod lists;
 mod state;
 
 use super::budget::Budget;
 use super::components::Component;
 use super::orders::peaks;
+use conflict::Conflict;
 use rustc_hash::{FxHashMap, FxHashSet};
 use state::State;
 
@@ -37,6 +39,9 @@ pub(super) struct Search<'a> {
     /// Hashes of refuted states at `capacity`. They hold for every order.
     refuted: FxHashSet<u128>,
     capacity: u64,
+    /// Whether the current run jumps back over placements, and whether it has done so.
+    jumps: bool,
+    has_jumped: bool,
 }
 
 /// Pieces that remain to be placed, independently of all others.
@@ -53,6 +58,10 @@ struct Frame {
     hash: u128,
     /// Waits until the sibling after it is placed.
     is_waiting: bool,
+    /// The sections that refuted the candidates so far, in runs that jump.
+    conflict: Conflict,
+    /// Whether no placement was jumped over in what was searched of the frame.
+    is_complete: bool,
 }
 
 impl<'a> Search<'a> {
@@ -71,7 +80,8 @@ impl<'a> Search<'a> {
             *classes.entry((piece.first, piece.last, piece.size)).or_insert(next)
         });
         let class = class.collect();
-        Some(Self { state: State::new(component), class, refuted: FxHashSet::default(), capacity: 0 })
+        let state = State::new(component);
+        Some(Self { state, class, refuted: FxHashSet::default(), capacity: 0, jumps: false, has_jumped: false })
     }
 
     /// By piece: the largest load of its sections, where a section that refuted more placements than others counts up to twice. The weights
@@ -88,7 +98,18 @@ impl<'a> Search<'a> {
     }
 
     /// Searches for a placement of at most this height, in which ties between equal offsets are broken by the order.
-    pub(super) fn run(&mut self, capacity: u64, order: &[u32], nodes: u64, budget: &mut Budget) -> Outcome {
+    ///
+    /// With `jumps`, a failure ends the search below every placement since the last one that touches the sections of the failure, and these
+    /// placements are not tried differently. Such a run finds more where parts of the component hardly influence each other. It proves
+    /// nothing where it jumped.
+    pub(super) fn run(
+        &mut self,
+        capacity: u64,
+        order: &[u32],
+        jumps: bool,
+        nodes: u64,
+        budget: &mut Budget,
+    ) -> Outcome {
         if capacity < self.state.load() {
             return Outcome::Infeasible;
         }
@@ -96,6 +117,7 @@ impl<'a> Search<'a> {
             self.capacity = capacity;
             self.refuted.clear();
         }
+        (self.jumps, self.has_jumped) = (jumps, false);
         self.state.reset(capacity);
         for (rank, &index) in (0..).zip(order) {
             self.state.rank[index as usize] = rank;
@@ -105,7 +127,9 @@ impl<'a> Search<'a> {
         let stop = budget.used().saturating_add(nodes);
         loop {
             // The changes of a failed candidate are undone before the next one is tried.
-            let Some(frame) = stack.last_mut() else { return Outcome::Infeasible };
+            let Some(frame) = stack.last_mut() else {
+                return if self.has_jumped { Outcome::Unknown } else { Outcome::Infeasible };
+            };
             self.state.undo(frame.mark);
             let Some(&candidate) = frame.candidates.get(frame.next) else {
                 self.refute(&mut stack);
@@ -120,7 +144,11 @@ impl<'a> Search<'a> {
                 // Every placement of the rest also exists with this piece here, so there is no need to try it later.
                 frame.candidates.truncate(frame.next);
             }
-            if effect.refuted_by.is_some() {
+            if let Some(sections) = effect.refuted_by {
+                if jumps {
+                    frame.conflict.add(sections);
+                    frame.conflict.add(self.state.piece(candidate).range());
+                }
                 continue;
             }
             let mut parts = self.split(&frame.pieces);
@@ -137,13 +165,27 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Removes a frame whose candidates all failed, and the siblings that wait for it.
+    /// Removes a frame whose candidates all failed, the siblings that wait for it, and what the run jumps over.
     fn refute(&mut self, stack: &mut Vec<Frame>) {
+        let Some(Frame { conflict, mut is_complete, hash, .. }) = stack.pop() else { return };
         if self.refuted.len() >= MOST_REFUTED {
             self.refuted.clear();
         }
-        self.refuted.extend(stack.pop().map(|frame| frame.hash));
-        while stack.pop_if(|frame| frame.is_waiting).is_some() {}
+        if is_complete {
+            self.refuted.insert(hash);
+        }
+        while let Some(frame) = stack.last_mut() {
+            if !frame.is_waiting {
+                let placed = self.state.piece(frame.candidates[frame.next - 1]);
+                if !self.jumps || conflict.contains_any(placed.range()) {
+                    frame.conflict.merge(&conflict);
+                    frame.is_complete &= is_complete;
+                    return;
+                }
+                (self.has_jumped, is_complete) = (true, false);
+            }
+            stack.pop();
+        }
     }
 
     /// Continues with the next waiting sibling after all pieces of a frame were placed. Returns false if there is none.
@@ -196,13 +238,22 @@ impl<'a> Search<'a> {
                 candidates.truncate(at + 1);
             }
         }
-        Frame { pieces, range, candidates, next: 0, mark: state.mark(), hash, is_waiting: false }
+        let mut conflict = Conflict::default();
+        if self.jumps {
+            conflict = Conflict::new(&range);
+            if candidates.is_empty() {
+                conflict.add(range.clone());
+            }
+        }
+        let mark = state.mark();
+        Frame { pieces, range, candidates, next: 0, mark, hash, is_waiting: false, conflict, is_complete: true }
     }
 }
 
 impl Frame {
     fn waiting(pieces: Vec<u32>, mark: usize) -> Self {
-        Self { pieces, range: 0..0, candidates: Vec::new(), next: 0, mark, hash: 0, is_waiting: true }
+        let (candidates, conflict) = (Vec::new(), Conflict::default());
+        Self { pieces, range: 0..0, candidates, next: 0, mark, hash: 0, is_waiting: true, conflict, is_complete: true }
     }
 }
 

@@ -31,12 +31,12 @@ fn cut(random: &mut Random, count: usize, moments: u64, height: u64) -> Vec<(u64
 }
 
 /// Runs a search with a shuffled order.
-fn search(search: &mut Search<'_>, capacity: u64, random: &mut Random, nodes: u64) -> Outcome {
+fn search(search: &mut Search<'_>, capacity: u64, jumps: bool, random: &mut Random, nodes: u64) -> Outcome {
     let mut order: Vec<u32> = (0..super::super::narrow(search.class.len())).collect();
     for index in (1..order.len()).rev() {
         order.swap(index, usize::try_from(below(random, index as u64 + 1)).expect("it is an index"));
     }
-    search.run(capacity, &order, nodes, &mut Budget::new(Duration::MAX, u64::MAX))
+    search.run(capacity, &order, jumps, nodes, &mut Budget::new(Duration::MAX, u64::MAX))
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn what_is_known_to_fit_is_never_refuted_and_found_placements_are_valid() {
             // The pieces were cut out of a rectangle of height 60, so they fit in its part above the base.
             let capacity = 60 - component.base;
             let mut exact = Search::new(&component).expect("the component is small");
-            for _ in 0..6 {
-                match search(&mut exact, capacity, &mut random, 1500) {
+            for run in 0..8 {
+                match search(&mut exact, capacity, run % 2 == 1, &mut random, 1500) {
                     Outcome::Infeasible => panic!("{component:?} fits {capacity}"),
                     Outcome::Unknown => {}
                     Outcome::Found(offsets) => {
@@ -73,6 +73,21 @@ fn what_is_known_to_fit_is_never_refuted_and_found_placements_are_valid() {
 }
 
 #[test]
+fn a_run_that_jumped_over_all_placements_proves_nothing() {
+    let (mut unknown, mut random) = (0, Random::new(3));
+    for case in 0..1500 {
+        let (pieces, count) = sections(cut(&mut random, 20 + case % 20, 16, 60).into_iter());
+        for component in decompose(pieces, count).components {
+            let mut exact = Search::new(&component).expect("the component is small");
+            let outcome = search(&mut exact, 60 - component.base, true, &mut random, 20_000);
+            assert_ne!(outcome, Outcome::Infeasible, "{component:?} fits");
+            unknown += u32::from(outcome == Outcome::Unknown && exact.has_jumped);
+        }
+    }
+    assert!(unknown > 0, "no run ended without a placement");
+}
+
+#[test]
 fn a_capacity_that_nothing_fits_is_refuted_with_every_order() {
     let chain =
         [(1, 4, 3), (1, 4, 3), (0, 3, 2), (2, 5, 1), (2, 5, 3), (3, 4, 3), (0, 1, 11), (1, 2, 5), (2, 3, 1), (4, 5, 9)];
@@ -84,9 +99,9 @@ fn a_capacity_that_nothing_fits_is_refuted_with_every_order() {
         // Without the states that an earlier run refuted.
         let mut exact = Search::new(component).expect("the component is small");
         for capacity in [0, component.load - 1, component.load] {
-            assert_eq!(search(&mut exact, capacity, &mut random, 100_000), Outcome::Infeasible, "{capacity}");
+            assert_eq!(search(&mut exact, capacity, false, &mut random, 100_000), Outcome::Infeasible, "{capacity}");
         }
-        assert!(matches!(search(&mut exact, component.load + 1, &mut random, 100_000), Outcome::Found(_)));
+        assert!(matches!(search(&mut exact, component.load + 1, false, &mut random, 100_000), Outcome::Found(_)));
     }
 }
 
