@@ -90,6 +90,17 @@ fn no_page_links_to_a_page_that_another_feature_adds() {
 }
 
 #[test]
+fn code_on_the_pages_of_the_guide_is_as_narrow_as_the_page() {
+    let mut complaints = Vec::new();
+    let files = pages::declared(&read("src/lib.rs")).into_iter().map(|page| page.file);
+    for file in files.chain(["crate.md", "crate_allocator.md"].map(str::to_string)) {
+        let wide = pages::wide_code(&page(&file));
+        complaints.extend(wide.iter().map(|line| format!("docs/{file}:{line}: the code is wider than the page")));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
 fn every_error_type_has_a_page_that_mentions_every_variant() {
     let mut sources = Vec::new();
     collect("src", &mut sources);

@@ -91,6 +91,23 @@ pub(crate) fn places_of_locks(source: &str) -> Vec<String> {
     places.into_iter().map(in_list).collect()
 }
 
+/// The columns of code that a rendered page shows without a scroll bar.
+const COLUMNS: usize = 94;
+
+/// Returns the numbers of the lines in blocks of code that are wider than a rendered page. Hidden lines do not count.
+pub(crate) fn wide_code(page: &str) -> Vec<usize> {
+    let mut in_code = false;
+    let mut wide = Vec::new();
+    for (number, line) in (1..).zip(page.lines()) {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        } else if in_code && !line.starts_with("# ") && line.chars().count() > COLUMNS {
+            wide.push(number);
+        }
+    }
+    wide
+}
+
 /// Complaints about a page of guarantees: rows without a test, and tests that do not exist in the named file. `read`
 /// returns the text of a file of the checkout.
 pub(crate) fn guarantees(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
@@ -315,4 +332,13 @@ fn citations_are_read_from_comments_only() {
     let text = "// Case 3.\n    // Cases 24 and 25, and the driver's own report.\n// Case 8: every alignment of 16.\nlet case = 9; // Case\n";
     assert_eq!(cited(text).into_iter().collect::<Vec<_>>(), [3, 8, 24, 25]);
     assert_eq!(listed("**x**\n1. One.\n2. Two. 3. no\nno. 4\n"), [1, 2]);
+}
+
+#[test]
+fn code_that_is_wider_than_a_page_is_found() {
+    let page = |line: &str| format!("{}\n```rust\n{line}\n```\n", "a".repeat(COLUMNS + 1));
+    let arrows = "→".repeat(COLUMNS);
+    assert_eq!(wide_code(&page(&arrows)), Vec::<usize>::new());
+    assert_eq!(wide_code(&page(&format!("{arrows}→"))), [3]);
+    assert_eq!(wide_code(&page(&format!("# {arrows}→"))), Vec::<usize>::new());
 }
