@@ -2,22 +2,26 @@
 
 use std::ops::Range;
 
-/// A set of sections out of a range.
+/// A set of sections out of a range. Takes no memory while it is empty.
 #[derive(Debug, Default)]
 pub(super) struct Conflict {
     /// The first section of the range, divided by 64.
     first: usize,
+    /// The number of words of the range.
+    length: usize,
+    /// Empty until a section is added.
     words: Vec<u64>,
 }
 
 impl Conflict {
     pub(super) fn new(range: &Range<usize>) -> Self {
         let first = range.start / 64;
-        Self { first, words: vec![0; range.end.div_ceil(64) - first] }
+        Self { first, length: range.end.div_ceil(64) - first, words: Vec::new() }
     }
 
     /// Adds sections of the range.
     pub(super) fn add(&mut self, sections: Range<usize>) {
+        self.words.resize(self.length, 0);
         for (word, mask) in masks(sections) {
             self.words[word - self.first] |= mask;
         }
@@ -28,6 +32,7 @@ impl Conflict {
         if other.words.is_empty() {
             return;
         }
+        self.words.resize(self.length, 0);
         for (word, added) in self.words[other.first - self.first..].iter_mut().zip(&other.words) {
             *word |= added;
         }

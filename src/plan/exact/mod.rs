@@ -12,6 +12,7 @@ use super::orders::peaks;
 use conflict::Conflict;
 use rustc_hash::{FxHashMap, FxHashSet};
 use state::State;
+use std::rc::Rc;
 
 /// Components with more pairs of live pieces and sections, or of pieces that are live together, are not searched: the search stores them.
 const MOST_PAIRS: u64 = 4_000_000;
@@ -47,8 +48,9 @@ pub(super) struct Search<'a> {
 /// Pieces that remain to be placed, independently of all others.
 #[derive(Debug)]
 struct Frame {
-    /// Sorted by their first sections.
-    pieces: Vec<u32>,
+    /// Sorted by their first sections. Includes pieces that are placed: frames share a list until a quarter of it is placed, so that a search
+    /// of n pieces stores O(n log n) numbers, and not a list for each of n frames.
+    pieces: Rc<[u32]>,
     /// The sections of the pieces.
     range: std::ops::Range<usize>,
     /// The pieces that may be placed next, in the order in which they are tried. Empty as long as the frame waits for a sibling.
@@ -122,7 +124,7 @@ impl<'a> Search<'a> {
         for (rank, &index) in (0..).zip(order) {
             self.state.rank[index as usize] = rank;
         }
-        let all = (0..super::narrow(order.len())).collect();
+        let all = (0..super::narrow(order.len())).collect::<Rc<[u32]>>();
         let mut stack = vec![self.frame(all)];
         let stop = budget.used().saturating_add(nodes);
         loop {
@@ -192,8 +194,7 @@ impl<'a> Search<'a> {
     fn resume(&mut self, stack: &mut Vec<Frame>) -> bool {
         while let Some(frame) = stack.pop() {
             if frame.is_waiting {
-                let frame = self.frame(frame.pieces);
-                stack.push(frame);
+                stack.push(self.frame(frame.pieces));
                 return true;
             }
         }
@@ -201,7 +202,7 @@ impl<'a> Search<'a> {
     }
 
     /// The pieces that are not placed, divided where no piece is live in two neighbouring sections. The smallest part is the last.
-    fn split(&self, pieces: &[u32]) -> Vec<Vec<u32>> {
+    fn split(&self, pieces: &Rc<[u32]>) -> Vec<Rc<[u32]>> {
         let mut parts: Vec<Vec<u32>> = Vec::new();
         let mut end = 0;
         for &index in pieces.iter().filter(|index| !self.state.is_placed[**index as usize]) {
@@ -212,25 +213,30 @@ impl<'a> Search<'a> {
             }
             end = end.max(piece.last + 1);
         }
+        if let [part] = &parts[..] {
+            if part.len() > pieces.len() / 4 * 3 {
+                return vec![Rc::clone(pieces)];
+            }
+        }
         parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
-        parts
+        parts.into_iter().map(Rc::from).collect()
     }
 
     /// A frame with its candidates: none if the same state was refuted before.
-    fn frame(&mut self, pieces: Vec<u32>) -> Frame {
+    fn frame(&mut self, pieces: Rc<[u32]>) -> Frame {
         let state = &self.state;
-        let first = pieces.iter().map(|index| state.piece(*index).first as usize).min().unwrap_or(0);
-        let last = pieces.iter().map(|index| state.piece(*index).last as usize).max().unwrap_or(0);
+        let open = || pieces.iter().filter(|index| !state.is_placed[**index as usize]);
+        let first = open().map(|index| state.piece(*index).first as usize).min().unwrap_or(0);
+        let last = open().map(|index| state.piece(*index).last as usize).max().unwrap_or(0);
         let range = first..last + 1;
         let low = |index: &u32| state.low[*index as usize];
-        let hash =
-            pieces.iter().fold(0_u128, |sum, index| sum.wrapping_add(mix(self.class[*index as usize], low(index))));
+        let hash = open().fold(0_u128, |sum, index| sum.wrapping_add(mix(self.class[*index as usize], low(index))));
         let mut candidates = Vec::new();
         if !self.refuted.contains(&hash) {
             // A piece above the end of another one could be exchanged with it: the other one fits below.
-            let top = pieces.iter().map(|index| low(index) + state.piece(*index).size).min().unwrap_or(0);
+            let top = open().map(|index| low(index) + state.piece(*index).size).min().unwrap_or(0);
             let highest = state.highest_start(range.clone());
-            candidates.extend(pieces.iter().copied().filter(|index| low(index) < top && low(index) <= highest));
+            candidates.extend(open().copied().filter(|index| low(index) < top && low(index) <= highest));
             candidates.sort_unstable_by_key(|index| (low(index), state.rank[*index as usize]));
             // Interchangeable pieces are adjacent unless their ranks differ; trying one of them is enough.
             candidates.dedup_by_key(|index| (low(index), self.class[*index as usize]));
@@ -251,7 +257,7 @@ impl<'a> Search<'a> {
 }
 
 impl Frame {
-    fn waiting(pieces: Vec<u32>, mark: usize) -> Self {
+    fn waiting(pieces: Rc<[u32]>, mark: usize) -> Self {
         let (candidates, conflict) = (Vec::new(), Conflict::default());
         Self { pieces, range: 0..0, candidates, next: 0, mark, hash: 0, is_waiting: true, conflict, is_complete: true }
     }

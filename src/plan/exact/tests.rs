@@ -111,11 +111,36 @@ fn states_of_the_same_pieces_with_different_offsets_have_different_hashes() {
     let components = decompose(pieces, count).components;
     let mut exact = Search::new(&components[0]).expect("the component is small");
     exact.state.reset(100);
-    let all = vec![0, 1, 2, 3];
-    let before = exact.frame(all.clone()).hash;
+    let all: Rc<[u32]> = [0, 1, 2, 3].into();
+    let before = exact.frame(Rc::clone(&all)).hash;
     exact.state.low[2] = 1;
-    assert_ne!(exact.frame(all.clone()).hash, before);
+    assert_ne!(exact.frame(Rc::clone(&all)).hash, before);
     exact.state.low[2] = 0;
     assert_eq!(exact.frame(all).hash, before);
-    assert_ne!(exact.frame(vec![0, 1, 2]).hash, before);
+    assert_ne!(exact.frame([0, 1, 2].into()).hash, before);
+}
+
+#[test]
+fn a_deep_search_does_not_store_all_pieces_at_each_depth() {
+    const COUNT: u64 = 4000;
+    let mut random = Random::new(5);
+    let pieces = (0..COUNT).map(|_| {
+        let first = below(&mut random, COUNT);
+        (first, first + 1 + below(&mut random, 100), 1 + below(&mut random, 1000))
+    });
+    let (pieces, count) = sections(pieces.collect::<Vec<_>>().into_iter());
+    let decomposition = decompose(pieces, count);
+    let component = decomposition.components.iter().max_by_key(|component| component.pieces.len());
+    let component = component.expect("not every piece is settled");
+    assert!(component.pieces.len() > 1000, "{} pieces", component.pieces.len());
+    for jumps in [false, true] {
+        let mut exact = Search::new(component).expect("the component is small");
+        let mut outcome = Outcome::Unknown;
+        let run = || outcome = search(&mut exact, 2 * component.load, jumps, &mut random, 100_000);
+        let most = allocation_counter::measure(run).bytes_max;
+        assert!(matches!(outcome, Outcome::Found(_)), "twice the load is enough");
+        // The candidates and the changes to undo remain.
+        let lists = 4 * u64::from(component.len()).pow(2) / 2;
+        assert!(most < lists / 4 * 3, "{most} bytes, and {lists} in lists of all remaining pieces alone");
+    }
 }
