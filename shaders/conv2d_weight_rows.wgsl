@@ -27,30 +27,16 @@ const TAPS: u32 = 9u;
 const AT_ONCE: u32 = 18u;
 const DISTANCE: u32 = 19u;
 
-alias Vec3 = vec3<Number>;
 alias Vec4 = vec4<Number>;
 
 @group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<vec4<Element>>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<vec4<Element>>;
 
-// The elements of a row under the three taps of each of four windows.
-struct Row {
-    first: Vec3,
-    second: Vec3,
-    third: Vec3,
-    fourth: Vec3,
-}
-
 // Loads a row of a channel that begins at `start`, with zero padding.
 fn load_row(start: u32, row: u32, column: u32) -> Row {
     let found = load_padded(start, row, column);
-    let own = found.own;
-    return Row(Vec3(found.before, own.x, own.y), own.xyz, own.yzw, Vec3(own.z, own.w, found.after));
-}
-
-fn added(sum: Vec3, slope: Vec4, row: Row) -> Vec3 {
-    return sum + slope.x * row.first + slope.y * row.second + slope.z * row.third + slope.w * row.fourth;
+    return row_from(Vec4(found.before, found.own.xyz), vec2(found.own.w, found.after));
 }
 
 fn stage(at: u32, sum: Vec3) {

@@ -73,7 +73,8 @@ pub(super) const CASES: [Case; 20] = [
 ];
 
 /// Weight gradients of rows of vec4s: several parts, one vec4 in a row, strides and dilations of rows, and groups.
-const ROWS_IN_VEC4S: [Case; 4] = [
+const ROWS_IN_VEC4S: [Case; 5] = [
+    Case { channels: 33, outputs: 130, size: [3, 12], ..PLAIN },
     Case { batch: 3, channels: 9, outputs: 17, size: [43, 20], ..PLAIN },
     Case { batch: 5, channels: 3, outputs: 9, size: [5, 4], padding: [[4, 0], [1, 1]], ..PLAIN },
     Case { groups: 2, channels: 5, outputs: 11, size: [9, 12], stride: [2, 1], dilation: [3, 1], ..PLAIN },
@@ -254,6 +255,7 @@ const KERNELS: [Option<Kernel>; 10] = [
 pub(super) fn weight_kernels() -> Vec<WeightKernel> {
     let few = (0..2).map(WeightKernel::Few);
     let tiled = (0..5).map(WeightKernel::Tiled);
+    let tiled = tiled.chain((0..2).map(WeightKernel::RowsTiled));
     [WeightKernel::Direct, WeightKernel::Single, WeightKernel::Rows].into_iter().chain(few).chain(tiled).collect()
 }
 

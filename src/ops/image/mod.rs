@@ -28,7 +28,7 @@ pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as force
 #[cfg(test)]
 pub(super) use resample::ALL as RESAMPLING;
 #[cfg(all(test, not(target_arch = "wasm32")))]
-pub(super) use weight_kernel::{Kernel as WeightKernel, forced as forced_weight};
+pub(super) use weight_kernel::{BYTES_OF_ROWS, Kernel as WeightKernel, forced as forced_weight};
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use weight_sum::sum_of_parts;
 

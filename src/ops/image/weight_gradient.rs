@@ -1,7 +1,7 @@
 //! Weight gradients of convolutions, in parts of the windows that are added up in a fixed order.
 
 use super::convolve::Convolution;
-use super::weight_kernel::{Kernel, ROWS, SINGLE, Tile};
+use super::weight_kernel::{InUnits, Kernel, Lines, ROWS, SINGLE, Tile};
 use super::weight_sum::Parts;
 use super::{Convolved, Run};
 use crate::error::TensorError;
@@ -62,6 +62,7 @@ impl Convolution {
             Kernel::Direct => self.direct_parts(name, gradient, image)?,
             Kernel::Single => self.parts(name, gradient, image, SINGLE)?,
             Kernel::Rows => self.parts(name, gradient, image, ROWS)?,
+            Kernel::RowsTiled(number) => self.parts(name, gradient, image, Tile::rows_tiled(number))?,
             Kernel::Few(number) => self.parts(name, gradient, image, Tile::few(number))?,
             Kernel::Tiled(number) => self.parts(name, gradient, image, Tile::tiled(number))?,
         };
@@ -104,20 +105,16 @@ impl Convolution {
         image: &Tensor,
         of_tile: Tile,
     ) -> Result<Parts, TensorError> {
-        let Tile { tile, by_lines, slice, column, least_slices, whole, more_iterations, .. } = of_tile;
+        let Tile { lines: divided, slice, least_slices, whole, more_iterations, .. } = of_tile;
+        let column = divided.column();
         let Self { planes, outputs, groups, windows, out, window, .. } = *self;
         let number = |value| index(name, value);
         let pair =
             |[rows, columns]: [usize; 2]| -> Result<[u32; 2], TensorError> { Ok([number(rows)?, number(columns)?]) };
         let dtype = gradient.dtype();
         let [channels, of_group] = [planes.channels, outputs].map(|all| all / groups);
-        let down = of_group.div_ceil(tile[0]);
-        let lines_of_units = self.lines_of_units(&of_tile);
-        let across = match column {
-            FOUR => arithmetic::size_of(&[down, channels], 1)?.div_ceil(tile[1]),
-            _ => arithmetic::size_of(&[down, lines_of_units.div_ceil(tile[1])], 1)?,
-        };
-        let tiles = arithmetic::size_of(&[groups, across], 1)?;
+        let lines_of_units = self.lines_of_units(divided);
+        let tiles = arithmetic::size_of(&[groups, self.tiles_of_group(&of_tile)], 1)?;
         number(arithmetic::size_of(&[planes.batch, windows], 1)?)?;
         let [size, out] = [planes.size, out].map(|[rows, columns]| [rows, columns / column]);
         let count = arithmetic::elements(&[planes.batch, out[0], out[1]]);
@@ -131,11 +128,15 @@ impl Convolution {
         let slices = slices.div_ceil(parts).clamp(least_slices, MOST_SLICES);
         let span = slices * slice;
         let parts = count.div_ceil(span);
-        // A single part is not added up, and has the order of the gradient.
-        let in_units = of_tile.in_units.filter(|_| parts > 1);
-        let (shader, lines) = in_units.map_or((of_tile.shader, self.lines), |shader| (shader, lines_of_units));
+        let (shader, in_units) = match of_tile.in_units {
+            InUnits::Several(shader) if parts > 1 => (shader, true),
+            InUnits::All => (of_tile.shader, true),
+            InUnits::None | InUnits::Several(_) => (of_tile.shader, false),
+        };
+        let lines = if in_units { lines_of_units } else { self.lines };
         // Lines are prepared by 32 or more invocations.
-        let preparation = if by_lines { iterations((MOST_LINES / 32) as u64, 0) } else { 0 };
+        let preparation =
+            if matches!(divided, Lines::Together(_)) { iterations((MOST_LINES / 32) as u64, 0) } else { 0 };
         let loops = iterations(slices as u64, 0) + preparation + more_iterations;
         for axis in [0, 1] {
             number(arithmetic::padded_size(planes.size[axis], window.padding[axis]).unwrap_or(usize::MAX))?;
@@ -177,6 +178,6 @@ impl Convolution {
         let bindings = [Placed::of(&sums).bind_whole(name)?, of_image, of_gradient];
         let workgroups = grid(number(arithmetic::size_of(&[tiles, parts], 1)?)?);
         launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, loops)?;
-        Ok(Parts { sums, in_units: in_units.is_some() })
+        Ok(Parts { sums, in_units })
     }
 }

@@ -4,7 +4,8 @@ use super::KernelWindow;
 use super::convolve::Convolution;
 use crate::ops::launch::with_gpu;
 use crate::ops::shader::{
-    CONV2D_WEIGHT_FEW, CONV2D_WEIGHT_ROWS, CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_TILED, MOST_LINES, Shader, WeightTile,
+    CONV2D_WEIGHT_FEW, CONV2D_WEIGHT_ROWS, CONV2D_WEIGHT_ROWS_TILED, CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_TILED,
+    MOST_LINES, Shader, WeightTile,
 };
 use crate::tensor::{Tensor, arithmetic};
 
@@ -16,8 +17,9 @@ const PACK: usize = 8;
 /// multiprocessors: with 144 tiles of 128 × 128 in one part, an H100 with 132 of them is half idle.
 const MANY_INVOCATIONS: usize = 1 << 16;
 const MANY_WORKGROUPS: usize = 512;
-/// Multiprocessors of a large GPU, the most waves of workgroups that are considered, and the least slices of a part of the large tile.
-const MANY_MULTIPROCESSORS: usize = 128;
+/// Multiprocessors of a large GPU (an H100 and an H200), the most waves of workgroups that are considered, and the least slices of a part
+/// of the large tile.
+const MANY_MULTIPROCESSORS: usize = 132;
 const MOST_WAVES: usize = 12;
 const LEAST_SLICES_OF_LARGE: usize = 4;
 /// Workgroups of `conv2d_weight_few.wgsl` and of `conv2d_weight_rows.wgsl` that occupy a large GPU. For 16 channels of 16 × 128 × 128
@@ -39,11 +41,21 @@ const FEW_LINES: usize = 1;
 const MOST_OF_SOFTWARE: usize = 32;
 /// Times that an element of a gradient takes in each kernel, relative to each other, with padding to whole tiles. On an H100 with 3 × 3
 /// taps and images of 16 × 128 × 128: rows 12.6 TFLOP/s, and more with few windows; 8 × 8 elements for few outputs 9, or 8 by lines;
-/// tiles of 32 × 64 22, of 64 × 64 33, of 128 × 128 39; single outputs 1.7. Tiles by lines take 1.3 times as long.
-const COST_OF_ROWS: usize = 82;
+/// tiles of 32 × 64 22, of 64 × 64 33, of 128 × 128 39; rows in tiles of 128 outputs 44 and of 64 41; single outputs 1.7. Tiles by lines
+/// take 1.3 times as long. Those of rows are of all nine taps.
+const COST_OF_ROWS: usize = 738;
 const COST_OF_FEW: [usize; 2] = [118, 135];
 const COST_OF_TILES: [usize; 5] = [26, 33, 45, 43, 58];
 const COST_OF_SINGLE: usize = 600;
+const COST_OF_ROWS_TILED: [usize; 2] = [207, 234];
+/// Tiles of [`CONV2D_WEIGHT_ROWS_TILED`], by their outputs and channels, and the vec4s of windows of a slice.
+const ROWS_OF_MANY: usize = 0;
+const ROWS_OF_SOME: usize = 1;
+const TILES_OF_ROWS: [[usize; 2]; 2] = [[128, 16], [64, 32]];
+const SLICE_OF_ROWS: usize = 4;
+/// Invocations of a workgroup of these tiles, and bytes of its workgroup memory.
+const INVOCATIONS_OF_ROWS: u32 = 256;
+pub(in crate::ops) const BYTES_OF_ROWS: u32 = 30_528;
 
 /// The kernel that computes a weight gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +66,8 @@ pub(in crate::ops) enum Kernel {
     Single,
     /// `conv2d_weight_rows.wgsl`.
     Rows,
+    /// `conv2d_weight_rows_tiled.wgsl` with one of its tiles: see [`CONV2D_WEIGHT_ROWS_TILED`].
+    RowsTiled(usize),
     /// `conv2d_weight_few.wgsl` with units of channels or of lines: see [`CONV2D_WEIGHT_FEW`].
     Few(usize),
     /// `conv2d_weight_tiled.wgsl` with one of its tiles: see [`CONV2D_WEIGHT_TILED`].
@@ -69,20 +83,38 @@ pub(super) enum Fill {
     Waves,
 }
 
+/// How a kernel divides the lines of a group into tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// Taps of units of so many channels, to which channels are rounded up.
+    OfChannels(usize),
+    /// Units of so many lines, to which all lines are rounded up together.
+    Together(usize),
+    /// All taps of a channel of eight outputs, with windows in vec4s.
+    Pairs,
+    /// All taps of a channel, with windows in vec4s.
+    Channels,
+}
+
+/// Which parts are stored in the order of the units of a tile, and not in that of the gradient.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum InUnits {
+    None,
+    /// More than one part, with another shader.
+    Several(&'static Shader),
+    All,
+}
+
 /// A kernel of `lib/weight_gradient.wgsl`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
     pub(super) shader: &'static Shader,
-    /// Outputs and lines of a workgroup.
+    /// Outputs and lines of a workgroup, of rows outputs and channels.
     pub(super) tile: [usize; 2],
-    /// Channels of a unit, to which lines are rounded up.
-    pub(super) pack: usize,
-    /// Whether units are of lines, to which all lines are rounded up together.
-    pub(super) by_lines: bool,
+    /// How lines are divided into tiles.
+    pub(super) lines: Lines,
     /// Windows of a step of the loop; of rows vec4s of windows.
     pub(super) slice: usize,
-    /// Elements of a column.
-    pub(super) column: usize,
     /// The least slices of a part.
     pub(super) least_slices: usize,
     /// The most slices in one part, which need no sum of the parts, if these would be more. A dispatch takes as long as some slices.
@@ -90,30 +122,28 @@ pub(super) struct Tile {
     /// Loop iterations in addition to those over the slices, without those of `lib/lines.wgsl`.
     pub(super) more_iterations: u64,
     pub(super) fill: Fill,
-    /// The shader that stores more than one part in the order of the units, and `conv2d_weight_sum.wgsl` adds them up.
-    pub(super) in_units: Option<&'static Shader>,
+    /// Which parts have the order of the units, which `conv2d_weight_sum.wgsl` changes as it adds them up.
+    pub(super) in_units: InUnits,
 }
 
 pub(super) const SINGLE: Tile = Tile {
     shader: &CONV2D_WEIGHT_SINGLE,
     tile: [1, 12],
-    pack: 1,
-    by_lines: false,
+    lines: Lines::OfChannels(1),
     slice: 64,
-    column: 1,
     least_slices: 16,
     whole: 16,
     more_iterations: 9,
     fill: Fill::About(4096),
-    in_units: None,
+    in_units: InUnits::None,
 };
 
 /// A line of a tile is a channel of eight outputs.
 pub(super) const ROWS: Tile = Tile {
     shader: &CONV2D_WEIGHT_ROWS,
     tile: [8, 4],
+    lines: Lines::Pairs,
     slice: 32,
-    column: FOUR,
     least_slices: 4,
     whole: 12,
     more_iterations: 4 * 33 + 1,
@@ -121,19 +151,46 @@ pub(super) const ROWS: Tile = Tile {
     ..SINGLE
 };
 
+impl Lines {
+    const fn of(by_lines: bool) -> Self {
+        if by_lines { Self::Together(PACK) } else { Self::OfChannels(PACK) }
+    }
+
+    /// Elements of a column of windows.
+    pub(super) const fn column(self) -> usize {
+        match self {
+            Self::OfChannels(_) | Self::Together(_) => 1,
+            Self::Pairs | Self::Channels => FOUR,
+        }
+    }
+}
+
 impl Tile {
     pub(super) fn few(number: usize) -> Self {
         let &WeightTile { tile, slice, by_lines, ref shader, .. } = &CONV2D_WEIGHT_FEW[number];
         Self {
             shader,
             tile,
-            pack: PACK,
-            by_lines,
+            lines: Lines::of(by_lines),
             slice,
             least_slices: 8,
-            column: 1,
             fill: Fill::About(MANY_OF_FEW),
             ..ROWS
+        }
+    }
+
+    pub(super) fn rows_tiled(number: usize) -> Self {
+        let shader = &CONV2D_WEIGHT_ROWS_TILED[number];
+        Self {
+            shader,
+            tile: TILES_OF_ROWS[number],
+            lines: Lines::Channels,
+            slice: SLICE_OF_ROWS,
+            fill: Fill::Waves,
+            least_slices: 2 * LEAST_SLICES_OF_LARGE,
+            more_iterations: 2,
+            in_units: InUnits::All,
+            ..SINGLE
         }
     }
 
@@ -147,8 +204,8 @@ impl Tile {
                 (Fill::About(about), SINGLE.least_slices)
             }
         };
-        let in_units = in_units.as_ref();
-        Self { shader, tile, pack: PACK, by_lines, slice, fill, least_slices, in_units, ..SINGLE }
+        let in_units = in_units.as_ref().map_or(InUnits::None, InUnits::Several);
+        Self { shader, tile, lines: Lines::of(by_lines), slice, fill, least_slices, in_units, ..SINGLE }
     }
 
     /// The parts of a sum of so many slices, at most `most`, with so many tiles.
@@ -189,6 +246,7 @@ impl Convolution {
                 }
                 Kernel::Few(FEW_LINES) if self.lines > MOST_LINES => Kernel::Few(FEW_CHANNELS),
                 Kernel::Rows if !self.has_rows(gradient, image) => Kernel::Few(FEW_CHANNELS),
+                Kernel::RowsTiled(_) if !self.has_rows_in_tiles(gradient, image) => Kernel::Few(FEW_CHANNELS),
                 forced => forced,
             };
         }
@@ -202,12 +260,15 @@ impl Convolution {
         }
         let has_lines = self.lines <= MOST_LINES;
         let has_rows = self.has_rows(gradient, image);
+        let has_rows_in_tiles = self.has_rows_in_tiles(gradient, image);
         [
             Some(tiled),
             Some(Kernel::Single),
             Some(Kernel::Few(FEW_CHANNELS)),
             has_lines.then_some(Kernel::Few(FEW_LINES)),
             has_rows.then_some(Kernel::Rows),
+            has_rows_in_tiles.then_some(Kernel::RowsTiled(ROWS_OF_MANY)),
+            has_rows_in_tiles.then_some(Kernel::RowsTiled(ROWS_OF_SOME)),
         ]
         .into_iter()
         .flatten()
@@ -238,32 +299,47 @@ impl Convolution {
     }
 
     /// Lines of an output in the order of the units of a tile; saturates.
-    pub(super) fn lines_of_units(&self, &Tile { pack, by_lines, .. }: &Tile) -> usize {
+    pub(super) fn lines_of_units(&self, lines: Lines) -> usize {
         let (channels, taps) = (self.planes.channels / self.groups, arithmetic::elements(&self.window.kernel));
-        match by_lines {
-            true => self.lines.next_multiple_of(pack),
-            false => channels.next_multiple_of(pack).saturating_mul(taps),
+        match lines {
+            Lines::OfChannels(unit) => channels.next_multiple_of(unit).saturating_mul(taps),
+            Lines::Together(unit) => self.lines.next_multiple_of(unit),
+            Lines::Pairs => self.lines,
+            Lines::Channels => channels.next_multiple_of(PACK).saturating_mul(taps),
+        }
+    }
+
+    /// Workgroups of one part of a group; saturates.
+    pub(super) fn tiles_of_group(&self, of_tile: &Tile) -> usize {
+        let [channels, outputs] = [self.planes.channels, self.outputs].map(|all| all / self.groups);
+        let [tall, wide] = of_tile.tile;
+        let down = outputs.div_ceil(tall);
+        match of_tile.lines {
+            Lines::Pairs => down.saturating_mul(channels).div_ceil(wide),
+            Lines::Channels => down.saturating_mul(channels.div_ceil(wide)),
+            lines => down.saturating_mul(self.lines_of_units(lines).div_ceil(wide)),
         }
     }
 
     /// The relative time that a kernel takes for the gradient of a group; saturates.
     fn cost(&self, kernel: Kernel) -> usize {
-        let (outputs, channels) = (self.outputs / self.groups, self.planes.channels / self.groups);
         let (tile, cost) = match kernel {
             Kernel::Direct => return usize::MAX,
-            Kernel::Rows => {
-                let pairs = outputs.div_ceil(ROWS.tile[0]).saturating_mul(channels);
-                return pairs
-                    .div_ceil(ROWS.tile[1])
-                    .saturating_mul(arithmetic::elements(&ROWS.tile) * 9 * COST_OF_ROWS);
-            }
             Kernel::Single => (SINGLE, COST_OF_SINGLE),
+            Kernel::Rows => (ROWS, COST_OF_ROWS),
             Kernel::Few(number) => (Tile::few(number), COST_OF_FEW[number]),
             Kernel::Tiled(number) => (Tile::tiled(number), COST_OF_TILES[number]),
+            Kernel::RowsTiled(number) => (Tile::rows_tiled(number), COST_OF_ROWS_TILED[number]),
         };
-        let lines = self.lines_of_units(&tile);
-        let [outputs, lines] = [outputs.div_ceil(tile.tile[0]), lines.div_ceil(tile.tile[1])];
-        outputs.saturating_mul(lines).saturating_mul(arithmetic::elements(&tile.tile) * cost)
+        self.tiles_of_group(&tile).saturating_mul(arithmetic::elements(&tile.tile) * cost)
+    }
+
+    /// Whether `conv2d_weight_rows_tiled.wgsl` can compute the gradient of these operands on their device.
+    fn has_rows_in_tiles(&self, gradient: &Tensor, image: &Tensor) -> bool {
+        let fits = |gpu: &crate::device::Gpu| {
+            gpu.workgroup_size() >= INVOCATIONS_OF_ROWS && gpu.workgroup_bytes() >= BYTES_OF_ROWS
+        };
+        self.has_rows(gradient, image) && with_gpu(gradient, fits)
     }
 
     /// Whether `conv2d_weight_rows.wgsl` can compute the gradient of these operands.
@@ -290,8 +366,8 @@ mod tests {
         let many = usize::MAX;
         // 256 channels of 32 × 32: 252 workgroups of 10 slices.
         assert_eq!(even_parts(36, 64, many), 7);
-        // 128 channels of 256 × 256: 252 workgroups, twice as many as one wave has.
-        assert_eq!(even_parts(9, 4096, many), 28);
+        // 128 channels of 256 × 256: 261 workgroups, twice as many as one wave has.
+        assert_eq!(even_parts(9, 4096, many), 29);
         // 512 channels of 64 × 64: 1,152 workgroups in nine waves, and fewer where the parts have no room.
         assert_eq!([many, 3, 1].map(|most| even_parts(144, 256, most)), [8, 3, 1]);
         assert_eq!(even_parts(1 << 20, 1 << 20, many), 1, "many tiles need no parts");
@@ -300,21 +376,24 @@ mod tests {
 
     #[test]
     fn the_cheapest_kernel_has_tiles_that_the_gradient_fills() {
-        let kernels = [Kernel::Rows, Kernel::Few(0), Kernel::Few(1), Kernel::Single];
+        let of_rows = [Kernel::Rows, Kernel::RowsTiled(ROWS_OF_MANY), Kernel::RowsTiled(ROWS_OF_SOME)];
+        let kernels = [Kernel::Few(0), Kernel::Few(1), Kernel::Single];
         let cheapest = |[outputs, channels, groups]: [usize; 3], kernel: usize, tile: usize| {
             let options = Conv2d { groups, padding: (kernel / 2).into(), ..Conv2d::default() };
             let weight = [outputs, channels / groups, kernel, kernel];
             let convolution = Convolution::new("test", &[1, channels, 64, 64], &weight, options).expect("it exists");
-            let all = kernels.into_iter().filter(|&one| one != Kernel::Rows || kernel == 3);
-            let all = all.chain([Kernel::Tiled(tile)]);
+            let of_rows = of_rows.into_iter().filter(|_| kernel == 3);
+            let all = of_rows.chain(kernels).chain([Kernel::Tiled(tile)]);
             all.min_by_key(|&one| convolution.cost(one)).expect("there are kernels")
         };
         assert_eq!(cheapest([8, 8, 1], 3, TILE_OF_FEW), Kernel::Rows);
         assert_eq!(cheapest([16, 16, 1], 3, TILE_OF_FEW), Kernel::Rows);
         assert_eq!(cheapest([32, 32, 1], 3, TILE_OF_FEW), Kernel::Tiled(TILE_OF_FEW));
         assert_eq!(cheapest([64, 3, 1], 3, LINES_OF_SOME), Kernel::Rows);
-        assert_eq!(cheapest([64, 64, 1], 3, TILE_OF_SOME), Kernel::Tiled(TILE_OF_SOME));
-        assert_eq!(cheapest([128, 128, 1], 3, TILE_OF_MANY), Kernel::Tiled(TILE_OF_MANY));
+        assert_eq!(cheapest([64, 64, 1], 3, TILE_OF_SOME), Kernel::RowsTiled(ROWS_OF_SOME));
+        assert_eq!(cheapest([128, 128, 1], 3, TILE_OF_MANY), Kernel::RowsTiled(ROWS_OF_MANY));
+        assert_eq!(cheapest([64, 64, 1], 5, TILE_OF_SOME), Kernel::Tiled(TILE_OF_SOME));
+        assert_eq!(cheapest([128, 128, 1], 5, TILE_OF_MANY), Kernel::Tiled(TILE_OF_MANY));
         assert_eq!(cheapest([64, 64, 64], 3, TILE_OF_FEW), Kernel::Single);
         assert_eq!(cheapest([8, 8, 1], 5, TILE_OF_FEW), Kernel::Few(0));
         assert_eq!(cheapest([8, 3, 1], 7, LINES_OF_FEW), Kernel::Few(1));

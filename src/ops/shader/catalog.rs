@@ -41,7 +41,7 @@ shaders! {
     CONV2D_ROWS = "conv2d_rows", "lib/convolution", "lib/padded_row", "lib/row_epilogue", "lib/activation";
     CONV2D_SMALL = "conv2d_small", "lib/convolution", "lib/channels", "lib/four_outputs", "lib/epilogue", "lib/activation";
     CONV2D_SINGLE = "conv2d_single", "lib/convolution", "lib/channels", "lib/row_epilogue", "lib/activation";
-    CONV2D_WEIGHT_ROWS = "conv2d_weight_rows", "lib/weight_gradient", "lib/padded_row", "lib/lane_sums";
+    CONV2D_WEIGHT_ROWS = "conv2d_weight_rows", "lib/weight_gradient", "lib/padded_row", "lib/three_taps", "lib/lane_sums";
     CONV2D_WEIGHT_SINGLE = "conv2d_weight_single", "lib/weight_gradient", "lib/channels";
     UNFOLD = "unfold", "lib/image";
     FOLD = "fold", "lib/image";
@@ -264,6 +264,20 @@ pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 5] = [
     weight_gradient!(64, 64, 16, "lines", in units: None),
     weight_gradient!(32, 64, 8, "lines", in units: None),
 ];
+
+macro_rules! weight_gradient_of_rows {
+    ($outputs:literal) => {
+        Shader::new(
+            concat!("conv2d_weight_rows_tiled_", $outputs),
+            &[source!("lib/weight_gradient"), source!("conv2d_weight_rows_tiled"), source!("lib/three_taps")],
+        )
+        .edited(&[["OUTPUTS", concat!($outputs, "u")]])
+    };
+}
+
+/// Weight gradients of 3 × 3 taps in tiles of 128 outputs and 16 channels, and of 64 and 32.
+pub(in crate::ops) static CONV2D_WEIGHT_ROWS_TILED: [Shader; 2] =
+    [weight_gradient_of_rows!(128), weight_gradient_of_rows!(64)];
 
 macro_rules! weight_sum {
     ($lanes:literal) => {

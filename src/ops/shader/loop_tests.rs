@@ -151,7 +151,7 @@ const PRODUCTS: [Row; 3] = [
     ("matmul_parts", |pool| product(pool, Some(FEW), 11)),
 ];
 
-const CONVOLUTIONS: [Row; 14] = [
+const CONVOLUTIONS: [Row; 15] = [
     ("conv2d", |pool| convolution(pool, None)),
     ("conv2d_narrow", |pool| convolution(pool, Some(CorrelationKernel::Narrow))),
     ("conv2d_rows", |pool| {
@@ -169,12 +169,8 @@ const CONVOLUTIONS: [Row; 14] = [
     ("conv2d_tiled", |pool| convolution(pool, Some(CorrelationKernel::Tiled(1)))),
     ("conv2d_weight", |pool| by_weight(pool, WeightKernel::Direct, 32)),
     ("conv2d_weight_single", |pool| by_weight(pool, WeightKernel::Single, 32)),
-    ("conv2d_weight_rows", |pool| {
-        let (image, gradient) = (numbers(pool, &[1, 6, 256, 64])?, numbers(pool, &[1, 9, 256, 64])?);
-        let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
-        let act = || gradient.conv2d_backward_weight(&image, [9, 6, 3, 3], options);
-        forced_weight::with(WeightKernel::Rows, act)?.read_blocking()
-    }),
+    ("conv2d_weight_rows", |pool| by_weight_of_rows(pool, WeightKernel::Rows)),
+    ("conv2d_weight_rows_tiled", |pool| by_weight_of_rows(pool, WeightKernel::RowsTiled(1))),
     ("conv2d_weight_few", |pool| by_weight(pool, WeightKernel::Few(0), 128)),
     ("conv2d_weight_tiled", |pool| by_weight(pool, WeightKernel::Tiled(1), 8)),
     ("conv2d_weight_sum", |pool| sum_of_parts(&numbers(pool, &[700, 2, 72])?)?.read_blocking()),
@@ -186,6 +182,12 @@ const CONVOLUTIONS: [Row; 14] = [
     }),
     ("lib/lines", |pool| by_weight(pool, WeightKernel::Tiled(4), 4)),
 ];
+
+fn by_weight_of_rows(pool: &Pool, kernel: WeightKernel) -> Result<Vec<f32>, TensorError> {
+    let (image, gradient) = (numbers(pool, &[1, 6, 256, 64])?, numbers(pool, &[1, 9, 256, 64])?);
+    let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
+    forced_weight::with(kernel, || gradient.conv2d_backward_weight(&image, [9, 6, 3, 3], options))?.read_blocking()
+}
 
 const OF_IMAGES: [Row; 7] = [
     ("fold", fold),

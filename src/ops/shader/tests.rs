@@ -37,7 +37,7 @@ fn variants() -> Vec<(Shader, Variant)> {
         all.push((CONV2D_PACK, Variant::plain(dtype)));
         let tiles = || CONV2D_WEIGHT_TILED.iter().chain(&CONV2D_WEIGHT_FEW);
         let weights = tiles().map(|tile| tile.shader).chain(tiles().filter_map(|tile| tile.in_units));
-        let weights = weights.chain([CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_ROWS]);
+        let weights = weights.chain(CONV2D_WEIGHT_ROWS_TILED).chain([CONV2D_WEIGHT_SINGLE, CONV2D_WEIGHT_ROWS]);
         all.extend(weights.map(|shader| (shader, Variant { output: dtype.number(), ..Variant::plain(dtype) })));
         let sum = Variant { output: dtype, ..Variant::plain(dtype.number()) };
         all.extend(CONV2D_WEIGHT_SUM.map(|shader| (shader, sum)));
@@ -256,5 +256,19 @@ fn every_shader_of_the_catalog_is_compiled() {
     let compiled: std::collections::BTreeSet<&str> = variants().iter().map(|(shader, _)| shader.name).collect();
     for shader in ROWS {
         assert!(compiled.contains(shader.name), "{}", shader.name);
+    }
+}
+
+#[test]
+fn the_rows_of_a_weight_gradient_take_the_workgroup_memory_that_its_choice_assumes() {
+    for shader in CONV2D_WEIGHT_ROWS_TILED {
+        let wgsl = shader.wgsl(Variant::plain(DType::F32), Target::USUAL).expect("every changed declaration is there");
+        let module = naga::front::wgsl::parse_str(&wgsl).expect("it is parsed");
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).expect("the types have sizes");
+        let variables = module.global_variables.iter().map(|(_, variable)| variable);
+        let variables = variables.filter(|variable| variable.space == naga::AddressSpace::WorkGroup);
+        let bytes: u32 = variables.map(|variable| layouter[variable.ty].size).sum();
+        assert_eq!(bytes, crate::ops::image::BYTES_OF_ROWS);
     }
 }
