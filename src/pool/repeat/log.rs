@@ -25,51 +25,71 @@ impl Request {
     }
 }
 
-/// The requests of a run, in their order.
+/// The bit of an event that distinguishes an allocation from a free. The slots of blocks are smaller.
+const ALLOCATION: u32 = 1 << 31;
+
+/// The requests and frees of a run, in their order.
+///
+/// During the run the log only appends: which request a freed block belongs to is found at the end, so that an event writes 4 bytes and a
+/// request 16 more, and none reads memory that is not in the cache.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    requests: Vec<Request>,
-    /// The numbers of the requests whose blocks have ended, and the events. Not stored in the requests until the end, because those are rarely
-    /// in the cache by then.
-    ends: Vec<(u32, u32)>,
-    /// The number of the request of a block, by the slot of the block. [`NEVER`] if the run has not allocated the block.
-    numbers: Vec<u32>,
-    events: u32,
+    /// The requested bytes and the call site of each request.
+    requests: Vec<(u64, &'static Location<'static>)>,
+    /// The slot of the block of each event, with [`ALLOCATION`] or without. The run may not have allocated a block that it frees.
+    events: Vec<u32>,
 }
 
 impl Log {
     #[inline]
     pub(super) fn allocated(&mut self, block: BlockId, bytes: u64, site: &'static Location<'static>) {
-        // A run of 2^31 requests is not planned completely: the rest goes to the heap.
-        let Ok(number) = u32::try_from(self.requests.len()) else { return };
-        if self.events >= NEVER - 1 {
-            return;
+        // A run of 2^32 events is not planned completely: the rest goes to the heap.
+        if self.push(block, ALLOCATION) {
+            self.requests.push((bytes, site));
         }
-        let key = block.key();
-        if key >= self.numbers.len() {
-            self.numbers.resize(key + 1, NEVER);
-        }
-        self.numbers[key] = number;
-        self.requests.push(Request { bytes, lower: self.events, upper: NEVER, site });
-        self.events += 1;
     }
 
     /// Notes the end of a block, which may be one that the run has not allocated.
     #[inline]
     pub(super) fn freed(&mut self, block: BlockId) {
-        let Some(number) = self.numbers.get_mut(block.key()) else { return };
-        let number = std::mem::replace(number, NEVER);
-        if number != NEVER && self.events < NEVER - 1 {
-            self.ends.push((number, self.events));
-            self.events += 1;
-        }
+        self.push(block, 0);
     }
 
-    pub(super) fn into_requests(mut self) -> Vec<Request> {
-        for (number, event) in self.ends {
-            self.requests[number as usize].upper = event;
+    #[inline]
+    fn push(&mut self, block: BlockId, kind: u32) -> bool {
+        let Ok(slot) = u32::try_from(block.key()) else { return false };
+        let has_room = self.events.len() < NEVER as usize;
+        if has_room {
+            self.events.push(slot | kind);
         }
-        self.requests
+        has_room
+    }
+
+    /// Returns the requests with the lifetimes of their blocks. Only events of the run's own blocks are counted.
+    pub(super) fn into_requests(self) -> Vec<Request> {
+        let mut requests: Vec<Request> = Vec::with_capacity(self.requests.len());
+        let mut made = self.requests.into_iter();
+        // The number of the request of a block, by the slot of the block. NEVER if the run has not allocated the block.
+        let mut numbers: Vec<u32> = Vec::new();
+        let mut now = 0;
+        for event in self.events {
+            let slot = (event & !ALLOCATION) as usize;
+            if slot >= numbers.len() {
+                numbers.resize(slot + 1, NEVER);
+            }
+            if event & ALLOCATION == 0 {
+                let number = std::mem::replace(&mut numbers[slot], NEVER);
+                if number != NEVER {
+                    requests[number as usize].upper = now;
+                    now += 1;
+                }
+            } else if let Some((bytes, site)) = made.next() {
+                numbers[slot] = u32::try_from(requests.len()).unwrap_or(NEVER);
+                requests.push(Request { bytes, lower: now, upper: NEVER, site });
+                now += 1;
+            }
+        }
+        requests
     }
 }
 
