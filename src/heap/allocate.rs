@@ -194,14 +194,16 @@ impl Heap {
     /// Makes an active block inactive: its id becomes stale, and it coalesces with inactive neighbours.
     #[inline]
     fn deactivate(&mut self, key: Key) {
-        let Block { size, segment, .. } = self.blocks[key];
-        self.blocks[key].generation = self.blocks[key].generation.wrapping_add(1);
+        let block = &mut self.blocks[key];
+        block.generation = block.generation.wrapping_add(1);
+        let (size, segment) = (block.size, block.segment);
+        let is_planned = self.segments[segment].planned;
         let pool = self.vacate(segment, size);
         let bytes = self.bytes(size);
         self.tallies.active.subtract(bytes);
         self.tallies.active_blocks.subtract(1);
         self.tallies.pools[pool.index()].active -= bytes;
-        if self.segments[segment].planned {
+        if is_planned {
             self.blocks.remove(key);
         } else {
             self.join_neighbours(key, pool);

@@ -81,14 +81,15 @@ impl Heap {
         offset: u32,
         requested: NonZeroU64,
     ) -> Option<BlockId> {
-        if !self.is_planned(planned) {
+        let segment = self.segments.get(planned.slot)?;
+        if !segment.planned || segment.id != planned.id {
             return None;
         }
         let bytes = self.block_size(requested);
         let size = u32::try_from(bytes >> self.granule_bits).ok()?;
-        let segment = &self.segments[planned.slot];
         assert!(u64::from(offset) + u64::from(size) <= u64::from(segment.size), "a plan fits its segments");
         let pool = segment.pool;
+        self.occupy(planned.slot, size);
         self.version += 1;
         #[expect(clippy::cast_possible_truncation, reason = "rounding adds less than one granule, at most 4096 bytes")]
         let slack = (bytes - requested.get()) as u16;
@@ -103,7 +104,6 @@ impl Heap {
             state,
         });
         let id = self.id_of(key);
-        self.occupy(planned.slot, size);
         self.tallies.count_allocated(requested.get(), bytes, pool);
         Some(id)
     }
