@@ -76,6 +76,17 @@ impl BlockId {
         if self.key < MOST_SLOTS { None } else { Some(self.key - MOST_SLOTS) }
     }
 
+    /// Returns the id as one number.
+    pub(crate) const fn to_bits(self) -> u64 {
+        (self.key as u64) << 32 | self.generation as u64
+    }
+
+    /// Returns the id of a number that [`BlockId::to_bits`] has returned.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of the number")]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self { key: (bits >> 32) as u32, generation: bits as u32 }
+    }
+
     /// Returns the generation, which counts the blocks in this slot.
     #[must_use]
     pub const fn generation(self) -> u32 {

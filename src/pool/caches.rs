@@ -28,14 +28,16 @@ impl<M: Memory> Pool<M> {
     #[must_use]
     pub fn caches(&self) -> Vec<CacheUse> {
         let mut caches = self.inner.memory.caches();
-        caches.extend(self.inner.state().caches());
+        let kept = self.inner.deferred.handles();
+        caches.extend(self.inner.state().caches(kept));
         caches
     }
 
     /// Empties every cache: bind groups, staging buffers, reference counts of dropped storages, idle host buffers of
     /// [spilling](crate::PoolOptions::spill), the plans of [repeated steps](Pool::repeat), whose next runs are observed again, and
     /// compiled kernels, which take milliseconds each to compile again. Objects that recorded commands use live until the device has
-    /// finished with them, and the plans of a step in progress until its end. Does not wait.
+    /// finished with them, the plans of a step in progress until its end, and so do up to 1,024 reference counts of a step on another
+    /// thread. Does not wait.
     ///
     /// Idle segments stay; [`Pool::trim`] returns them to the driver. [`Pool::pressure`] drops all caches except
     /// compiled kernels and plans.
@@ -48,16 +50,17 @@ impl<M: Memory> Pool<M> {
         let host_segments = state.spilling.as_mut().map(|spilling| spilling.take_idle());
         drop(state);
         drop((references, host_segments));
+        self.inner.drop_kept_handles();
         self.inner.forget_plans();
         self.inner.memory.drop_caches(CacheLevel::Kernels);
     }
 }
 
 impl<M: Memory> State<M> {
-    /// Returns the usage of the pool's own caches.
-    pub(super) fn caches(&self) -> impl Iterator<Item = CacheUse> {
+    /// Returns the usage of the pool's own caches. `kept` reference counts are those of the thread of a step.
+    pub(super) fn caches(&self, kept: usize) -> impl Iterator<Item = CacheUse> {
         let host = self.spilling.as_ref().map(|spilling| spilling.host_cache());
-        [references(self.references.len()), self.steps.cache_use()].into_iter().chain(host)
+        [references(self.references.len() + kept), self.steps.cache_use()].into_iter().chain(host)
     }
 }
 

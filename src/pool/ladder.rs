@@ -23,6 +23,7 @@ use super::create::{NoGrowth, Wanted};
 use super::growth::{Demand, Moved};
 use super::make_room::Room;
 use super::residence::Effort;
+use super::storage::Handle;
 use super::{Content, Inner, Pool, Remedies, State, Storage};
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, Bytes, DeviceError, OutOfMemory};
@@ -114,7 +115,7 @@ pub(super) fn allocate<M: Memory>(
     sizing: Sizing,
 ) -> Result<Storage<M>, AllocateError> {
     let Some(requested) = NonZeroU64::new(bytes) else {
-        return Ok(Storage::new(inner, None, None, 0));
+        return Ok(Storage::new(Handle::new(inner, None), None, 0));
     };
     let shadow = if inner.dry_runs.none() { None } else { inner.shadow() };
     if let Some(shadow) = shadow {
@@ -150,9 +151,11 @@ pub(super) fn allocate<M: Memory>(
     if let Some(spilling) = spilling {
         spilling.allocated(block);
     }
-    let recycled = state.references.pop();
+    let kept = inner.kept_handle();
+    let recycled = if kept.is_some() { None } else { state.references.pop() };
     drop(state);
-    Ok(Storage::new(inner, recycled, Some(block), bytes))
+    let handle = kept.unwrap_or_else(|| Handle::new(inner, recycled));
+    Ok(Storage::new(handle, Some(block), bytes))
 }
 
 impl<M: Memory> Inner<M> {

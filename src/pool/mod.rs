@@ -83,7 +83,7 @@ use messages::Postponed;
 use pressure::Callback;
 use references::References;
 use release::{Decay, Schedule};
-use repeat::Steps;
+use repeat::{DeferredFrees, Steps};
 use residence::Spilling;
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -135,6 +135,10 @@ pub(crate) struct Inner<M: Memory> {
     #[cfg(not(target_arch = "wasm32"))]
     host_copies: AtomicUsize,
     dry_runs: DryRuns,
+    /// Blocks that the thread of a step has dropped.
+    deferred: DeferredFrees,
+    /// Whether the attribution needs every free: [`Attribution::is_tracked`].
+    is_tracked: Arc<AtomicBool>,
     state: Lock<State<M>, rank::Heap>,
     /// The last field: its drop ends with the destruction of the device, so no other field may hold an object of the device by then.
     memory: M,
@@ -217,6 +221,8 @@ impl<M: Memory> Pool<M> {
             #[cfg(not(target_arch = "wasm32"))]
             host_copies: AtomicUsize::new(0),
             dry_runs: DryRuns::default(),
+            deferred: DeferredFrees::default(),
+            is_tracked: state.attribution.is_tracked(),
             state: Lock::new(state),
         };
         Ok(Self::of(&Arc::new(inner)))
@@ -447,8 +453,14 @@ impl<M: Memory> Inner<M> {
         GrowthGuard { _growing: growing, _memory: memory, _later: later }
     }
 
+    /// Waits for the thread that uses the state, and frees the blocks that the thread of a step has dropped.
+    #[inline]
     fn state(&self) -> Guard<'_, State<M>, rank::Heap> {
-        self.state.lock()
+        let mut state = self.state.lock();
+        if self.deferred.has_any() {
+            self.free_deferred(&mut state);
+        }
+        state
     }
 }
 
@@ -491,6 +503,8 @@ impl<M: Memory> fmt::Debug for Pool<M> {
             #[cfg(not(target_arch = "wasm32"))]
                 host_copies: _,
             dry_runs: _,
+            deferred: _,
+            is_tracked: _,
             state: _,
         } = &*self.inner;
         f.debug_struct("Pool")

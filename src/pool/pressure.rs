@@ -107,6 +107,7 @@ impl<M: Memory> Pool<M> {
         if level >= MemoryPressure::Moderate {
             let references = std::mem::take(&mut self.inner.state().references);
             drop(references);
+            self.inner.drop_kept_handles();
             self.inner.memory.drop_caches(CacheLevel::Bindings);
         }
         Ok(Relief { compacted: compacted?, trimmed })

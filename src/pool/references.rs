@@ -13,6 +13,8 @@
 //! | freed | 0 | 1 or more | inactive, or allocated with another count | fails | dropping the last weak handle drops the count |
 //! | recycled | - | 0 | - | there is no weak handle | the count is used for a new block |
 //!
+//! In a repeated step the thread does not wait for the lock: the next thread that takes the lock frees the block (`repeat/deferred.rs`).
+//!
 //! Two invariants follow, and a model checker verifies both for up to three threads (`tests` below):
 //! - A strong count of 0 never rises again while a handle of either kind exists. Therefore a successful upgrade refers
 //!   to its own block, which is allocated, without a query of the heap.
@@ -169,4 +171,4 @@ impl<W: Word> References<W> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -115,11 +115,17 @@ const fn kept(needed: u64, smallest_segment: u64) -> u64 {
 }
 
 impl<M: Memory> Inner<M> {
+    /// Returns whether no free has to schedule the end of a period.
+    #[inline]
+    pub(super) fn is_release_settled(&self) -> bool {
+        self.schedule.is_settled.load(Ordering::Relaxed)
+    }
+
     /// Returns whether the end of a period has to be scheduled after a block was freed: more is reserved than needed, and no
     /// call is pending. Costs about a nanosecond.
     #[inline]
     pub(super) fn note_free(self: &Arc<Self>, state: &State<M>) -> bool {
-        !self.schedule.is_settled.load(Ordering::Relaxed) && self.has_excess(state)
+        !self.is_release_settled() && self.has_excess(state)
     }
 
     /// Returns whether reserved bytes exceed the current need.

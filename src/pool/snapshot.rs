@@ -297,7 +297,7 @@ impl<M: Memory> Pool<M> {
         let mut caches = memory.caches();
         let mut state = self.inner.state();
         state.count_freed(reclaimed.freed);
-        caches.extend(state.caches());
+        caches.extend(state.caches(self.inner.deferred.handles()));
         let mut snapshot = Builder::default().of(&state);
         drop(state);
         snapshot.memory = name;

@@ -26,26 +26,32 @@ const _: () = assert!(UNIT as u64 == COPY_UNIT);
 /// A new storage is not initialized: it contains the previous contents of its bytes. [`Storage::write`] writes bytes, and
 /// [`Storage::read`] reads them; [`Pool::download`] reads several ranges with one wait.
 pub struct Storage<M: Memory = Gpu> {
-    inner: Arc<Inner<M>>,
-    /// The block's reference count. `None` only while the handle is dropped, when the count may be returned to the
-    /// pool.
-    references: Option<Arc<References>>,
+    /// `None` only while the storage is dropped, when another storage may use the handle again.
+    handle: Option<Handle<M>>,
     /// `None` for zero bytes, which need no block. See [`Held`].
     block: Option<BlockId>,
     requested: u64,
 }
 
+/// The pool of a storage, and the reference count of its block.
+pub(super) struct Handle<M: Memory> {
+    pub(super) inner: Arc<Inner<M>>,
+    pub(super) references: Arc<References>,
+}
+
+impl<M: Memory> Handle<M> {
+    /// `recycled` is a count without handles.
+    pub(super) fn new(inner: &Arc<Inner<M>>, recycled: Option<Arc<References>>) -> Self {
+        Self { inner: Arc::clone(inner), references: recycled.unwrap_or_default() }
+    }
+}
+
 impl<M: Memory> Storage<M> {
-    /// Creates the first handle of a block; `recycled` is a count without handles.
-    pub(super) fn new(
-        inner: &Arc<Inner<M>>,
-        recycled: Option<Arc<References>>,
-        block: Option<BlockId>,
-        requested: u64,
-    ) -> Self {
-        let references = recycled.unwrap_or_default();
-        references.begin();
-        Self { inner: Arc::clone(inner), references: Some(references), block, requested }
+    /// Creates the first handle of a block; the count of `handle` has none.
+    #[inline]
+    pub(super) fn new(handle: Handle<M>, block: Option<BlockId>, requested: u64) -> Self {
+        handle.references.begin();
+        Self { handle: Some(handle), block, requested }
     }
 
     /// Creates a further handle of a block, which is already counted.
@@ -55,7 +61,7 @@ impl<M: Memory> Storage<M> {
         block: Option<BlockId>,
         requested: u64,
     ) -> Self {
-        Self { inner, references: Some(references), block, requested }
+        Self { handle: Some(Handle { inner, references }), block, requested }
     }
 
     /// Returns the requested bytes.
@@ -73,19 +79,19 @@ impl<M: Memory> Storage<M> {
     /// Returns the pool of the block.
     #[must_use]
     pub fn pool(&self) -> Pool<M> {
-        Pool::of(&self.inner)
+        Pool::of(self.inner())
     }
 
     /// Returns the [`Memory`] that the pool allocates from.
     #[cfg(feature = "tensor")]
     pub(crate) fn memory(&self) -> &M {
-        &self.inner.memory
+        &self.inner().memory
     }
 
     /// Returns the largest block of a tensor of the pool in bytes.
     #[cfg(feature = "tensor")]
     pub(crate) fn largest_block(&self) -> u64 {
-        self.inner.largest_block
+        self.inner().largest_block
     }
 
     /// Returns whether two handles share one block.
@@ -103,13 +109,13 @@ impl<M: Memory> Storage<M> {
     /// Returns whether the storage belongs to a pool.
     #[cfg(feature = "tensor")]
     pub(crate) fn is_of(&self, pool: &Pool<M>) -> bool {
-        Arc::ptr_eq(&self.inner, &pool.inner)
+        Arc::ptr_eq(self.inner(), &pool.inner)
     }
 
     /// Returns whether two storages belong to the same pool.
     #[must_use]
     pub fn is_of_same_pool(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        Arc::ptr_eq(self.inner(), other.inner())
     }
 
     /// Returns the block in the heap of the pool. `None` for zero bytes, and for a block of a dry run.
@@ -125,12 +131,16 @@ impl<M: Memory> Storage<M> {
         Held::of(self.block)
     }
 
+    fn handle(&self) -> &Handle<M> {
+        self.handle.as_ref().expect("a storage has its handle until it is dropped")
+    }
+
     fn references(&self) -> &Arc<References> {
-        self.references.as_ref().expect("a handle has its count until it is dropped")
+        &self.handle().references
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner<M>> {
-        &self.inner
+        &self.handle().inner
     }
 
     /// Writes bytes at `offset`, in program order: after all commands recorded so far, and before all later ones. The
@@ -189,18 +199,18 @@ impl<M: Memory> Storage<M> {
     /// within one segment, or the buffer for merging the last unit, cannot be allocated; nothing is recorded then.
     /// [`DeviceError::Pools`] if the storages belong to different pools.
     pub fn copy_to(&self, target: &Self) -> Result<(), DeviceError> {
-        if !Arc::ptr_eq(&self.inner, &target.inner) {
+        if !Arc::ptr_eq(self.inner(), target.inner()) {
             return Err(DeviceError::Pools);
         }
         check_range(0, self.bytes(), target.bytes())?;
         if self.is_same(target) {
             return Ok(());
         }
-        let Some((mut commands, places)) = self.inner.resolve([self, target])? else { return Ok(()) };
+        let Some((mut commands, places)) = self.inner().resolve([self, target])? else { return Ok(()) };
         if let [from, to] = places.as_slice() {
             copy::<M>(&mut commands, (from, self.bytes()), (to, target.bytes()))?;
         }
-        finish(&self.inner, commands)
+        finish(self.inner(), commands)
     }
 
     fn record(
@@ -208,11 +218,11 @@ impl<M: Memory> Storage<M> {
         offset: u64,
         act: impl FnOnce(&mut M::Commands<'_>, &Location<M::Segment>) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
-        let Some((mut commands, places)) = self.inner.resolve([self])? else { return Ok(()) };
+        let Some((mut commands, places)) = self.inner().resolve([self])? else { return Ok(()) };
         if let Some(place) = places.first() {
             act(&mut commands, &place.part(offset, place.size - offset)?)?;
         }
-        finish(&self.inner, commands)
+        finish(self.inner(), commands)
     }
 }
 
@@ -258,9 +268,9 @@ pub(crate) fn record<M: Memory, R>(
     act: impl FnOnce(&mut M::Commands<'_>, &[Location<M::Segment>]) -> Result<R, DeviceError>,
 ) -> Result<Option<R>, DeviceError> {
     let Some(first) = storages.first() else { return Ok(None) };
-    let Some((mut commands, places)) = first.inner.resolve(storages.iter().copied())? else { return Ok(None) };
+    let Some((mut commands, places)) = first.inner().resolve(storages.iter().copied())? else { return Ok(None) };
     let result = act(&mut commands, &places)?;
-    finish(&first.inner, commands)?;
+    finish(first.inner(), commands)?;
     Ok(Some(result))
 }
 
@@ -268,12 +278,8 @@ impl<M: Memory> Clone for Storage<M> {
     fn clone(&self) -> Self {
         let references = Arc::clone(self.references());
         references.clone_strong();
-        Self {
-            inner: Arc::clone(&self.inner),
-            references: Some(references),
-            block: self.block,
-            requested: self.requested,
-        }
+        let handle = Handle { inner: Arc::clone(self.inner()), references };
+        Self { handle: Some(handle), block: self.block, requested: self.requested }
     }
 }
 
@@ -282,16 +288,21 @@ impl<M: Memory> Drop for Storage<M> {
         if !self.references().drop_strong() {
             return;
         }
-        if !self.inner.dry_runs.none() && self.free_in_dry_run() {
+        if !self.inner().dry_runs.none() && self.free_in_dry_run() {
             return;
         }
         let Some(block) = self.block else { return };
+        if Inner::free_later(&mut self.handle, block) {
+            return;
+        }
+        let Some(Handle { inner, references }) = self.handle.take() else { return };
         // Bytes in host memory, dropped without the lock.
         let mut spilled = None;
-        self.inner.release_block(block, is_unpinned, &mut |state| {
+        let mut references = Some(references);
+        inner.release_block(block, is_unpinned, &mut |state| {
             state.free(block, self.requested, &mut spilled);
             if state.references.len() < MAX_REFERENCES {
-                let unused = self.references.take_if(|references| references.is_unused());
+                let unused = references.take_if(|references| references.is_unused());
                 state.references.extend(unused);
             }
         });
@@ -305,12 +316,12 @@ impl<M: Memory> Storage<M> {
         match self.held() {
             Held::Nothing => {}
             Held::Block(block) => {
-                if let Some(shadow) = self.inner.shadow() {
+                if let Some(shadow) = self.inner().shadow() {
                     shadow.free_existing(block, self.requested);
                 }
             }
             Held::Dry(id) => {
-                self.inner.dry_runs.free(id);
+                self.inner().dry_runs.free(id);
                 return true;
             }
         }
@@ -349,11 +360,22 @@ impl<M: Memory> State<M> {
     }
 }
 
+impl<M: Memory> State<M> {
+    /// Frees a block whose last handle was dropped in a step. Such a pool neither spills nor scrubs.
+    #[inline]
+    pub(super) fn free_deferred(&mut self, block: BlockId) {
+        let Self { attribution, heap, .. } = self;
+        attribution.freed_later(heap, block);
+        heap.free(block).expect("the last handle of an allocated block frees it, and no other does");
+        self.note_end_in_steps(block);
+    }
+}
+
 impl<M: Memory> fmt::Debug for Storage<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner: _, references, block, requested } = self;
+        let Self { handle, block, requested } = self;
         f.debug_struct("Storage")
-            .field("references", references)
+            .field("references", &handle.as_ref().map(|handle| &handle.references))
             .field("block", block)
             .field("requested", requested)
             .finish_non_exhaustive()
@@ -379,6 +401,6 @@ impl<M: Memory> Storage<M> {
     /// At 2³¹ weak handles to one block.
     #[must_use]
     pub fn downgrade(&self) -> WeakStorage<M> {
-        WeakStorage::new(&self.inner, self.references(), self.block, self.requested)
+        WeakStorage::new(self.inner(), self.references(), self.block, self.requested)
     }
 }

@@ -23,6 +23,8 @@ pub(super) use holders::HolderTotals;
 use origins::Origins;
 use scope::Scopes;
 use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether records are written. Only in the build for benches/pool.rs, which measures their cost.
 #[cfg(wgpu_pool_bench)]
@@ -34,6 +36,8 @@ pub(super) struct Attribution {
     /// Whether scopes or the history need to be updated for each block. Checked first, so that an inactive feature
     /// costs nothing.
     tracking: Tracking,
+    /// Whether `tracking` is active, for threads without the lock.
+    is_tracked: Arc<AtomicBool>,
     pub(super) origins: Origins,
     scopes: Scopes,
     /// `None` unless the history is recorded.
@@ -87,6 +91,16 @@ impl Attribution {
         }
     }
 
+    /// Records that a block is about to be freed which a step's thread dropped before scopes or the history were active. No scope was open on
+    /// this thread.
+    #[inline]
+    pub(super) fn freed_later(&mut self, heap: &Heap, block: BlockId) {
+        if self.history.is_some() {
+            let requested = heap.allocated_place(block).map_or(0, |place| place.requested);
+            self.record_block(EventKind::Free, heap, block, requested);
+        }
+    }
+
     /// Returns the history, if it is recorded.
     pub(super) fn history(&self) -> Option<&History> {
         self.history.as_deref()
@@ -95,7 +109,18 @@ impl Attribution {
     /// Replaces the history, and returns the previous one.
     fn set_history(&mut self, history: Option<Box<History>>) -> Option<Box<History>> {
         self.tracking.history = history.is_some();
+        self.publish();
         std::mem::replace(&mut self.history, history)
+    }
+
+    fn publish(&self) {
+        self.is_tracked.store(self.tracking.is_active(), Ordering::Relaxed);
+    }
+
+    /// Returns a value that is true while scopes or the history need every allocation and every free. Changes only with the lock; the thread
+    /// that opens a scope sees it at once.
+    pub(super) fn is_tracked(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_tracked)
     }
 
     /// Returns the number of the scope in which a block was allocated.
@@ -105,9 +130,10 @@ impl Attribution {
 
     /// Returns a copy that records no history.
     pub(super) fn without_history(&self) -> Self {
-        let Self { tracking, origins, scopes, history: _ } = self;
+        let Self { tracking, is_tracked: _, origins, scopes, history: _ } = self;
         let tracking = Tracking { history: false, ..*tracking };
-        Self { tracking, origins: origins.clone(), scopes: scopes.clone(), history: None }
+        let (origins, scopes) = (origins.clone(), scopes.clone());
+        Self { tracking, is_tracked: Arc::default(), origins, scopes, history: None }
     }
 
     pub(super) fn scopes(&self) -> &Scopes {
@@ -118,6 +144,7 @@ impl Attribution {
     fn change_scopes<R>(&mut self, change: impl FnOnce(&mut Scopes) -> R) -> R {
         let result = change(&mut self.scopes);
         self.tracking.scopes = self.scopes.any_open();
+        self.publish();
         result
     }
 

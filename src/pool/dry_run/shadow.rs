@@ -3,7 +3,8 @@
 use super::super::ladder::{self, Sizing};
 use super::super::pressure::Callback;
 use super::super::release::{Decay, Schedule};
-use super::super::repeat::Steps;
+use super::super::repeat::{DeferredFrees, Steps};
+use super::super::storage::Handle;
 use super::super::{Content, Inner, Pool, State, Storage};
 use super::held::DryBlock;
 use super::log::{Allocated, Log};
@@ -58,6 +59,8 @@ impl Shadow {
             #[cfg(not(target_arch = "wasm32"))]
             host_copies: AtomicUsize::new(0),
             dry_runs: DryRuns::default(),
+            deferred: DeferredFrees::default(),
+            is_tracked: state.attribution.is_tracked(),
             state: Lock::new(state),
         };
         Self {
@@ -101,7 +104,7 @@ impl Shadow {
         let allocated = Allocated { bytes, site, scope };
         let number = self.with_log(|log| log.allocated(allocated, &stats)).unwrap_or(0);
         let id = inner.dry_runs.add_block(DryBlock::new(self, number, block, storage));
-        Ok(Storage::new(inner, None, Some(id), bytes))
+        Ok(Storage::new(Handle::new(inner, None), Some(id), bytes))
     }
 
     /// Records that a request of this call site, or a command, was refused.

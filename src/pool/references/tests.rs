@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 #[derive(Debug)]
-struct Checked(loom::sync::atomic::AtomicU64);
+pub(in crate::pool) struct Checked(loom::sync::atomic::AtomicU64);
 
 impl Default for Checked {
     fn default() -> Self {

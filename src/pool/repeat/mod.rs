@@ -19,6 +19,7 @@
 //! takes the plans out of it, and another thread that drops them ([`Pool::clear_caches`]) meanwhile leaves that to the end of the run.
 
 mod arena;
+mod deferred;
 mod forget;
 mod live;
 mod log;
@@ -30,6 +31,7 @@ mod step_plan;
 pub use snapshot::{PlanSnapshot, PlannedRequest};
 pub use statistics::{Deviation, DeviationCause, RepeatStats};
 
+pub(super) use deferred::DeferredFrees;
 pub(super) use run::Steps;
 
 use super::{Inner, Pool};
@@ -232,7 +234,7 @@ impl<'a, M: Memory> Running<'a, M> {
         let mut run = Run::new(thread, (progress.observed > 0).then(Log::default));
         if !progress.arena.is_empty() || progress.needs_no_arena() {
             run.arena.clone_from(&progress.arena);
-            run.plans = progress.expected();
+            run.expect(progress.expected());
         }
         inner.begin_run(number, run);
         running.refusal = refusal;
@@ -246,6 +248,7 @@ impl<'a, M: Memory> Running<'a, M> {
 
 impl<M: Memory> Drop for Running<'_, M> {
     fn drop(&mut self) {
+        self.repeat.inner.end_to_defer();
         let (inner, number) = (&*self.repeat.inner, self.repeat.number);
         let ended = {
             let mut state = inner.state();

@@ -168,6 +168,12 @@ impl Run {
         Self { thread, log, ..Self::default() }
     }
 
+    /// Sets the plans of the loop, the expected one first.
+    pub(super) fn expect(&mut self, plans: Vec<Arc<StepPlan>>) {
+        self.placed = Vec::with_capacity(plans.first().map_or(0, |plan| plan.len()));
+        self.plans = plans;
+    }
+
     /// Returns the plan that the run followed from its first request to its last, although locations may have been in use.
     pub(super) fn followed(&self) -> Option<&Arc<StepPlan>> {
         let plan = self.plans.get(self.plan).filter(|plan| plan.len() == self.cursor)?;
@@ -183,7 +189,7 @@ impl Run {
     /// Notes the end of a run that made fewer requests than planned, unless another plan ends there.
     pub(super) fn finish(&mut self) {
         let other = match self.plans.get(self.plan) {
-            Some(current) if self.counts.deviation.is_none() => {
+            Some(current) if self.counts.deviation.is_none() && current.len() != self.cursor => {
                 self.plans.iter().position(|plan| plan.len() == self.cursor && plan.begins(current))
             }
             _ => None,
@@ -199,18 +205,19 @@ impl Run {
 
     fn allocate(&mut self, heap: &mut Heap, requested: NonZeroU64, site: CallSite) -> Option<BlockId> {
         self.deviates = true;
-        let plan = self.plans.get(self.plan)?;
-        let mut index = self.cursor;
-        match plan.slot(index) {
-            Some(slot) if slot.bytes == requested.get() => self.cursor += 1,
+        let index = match self.plans.get(self.plan)?.slot(self.cursor) {
+            Some(slot) if slot.bytes == requested.get() => {
+                self.cursor += 1;
+                self.cursor - 1
+            }
             _ => match self.search(heap, requested, site) {
-                Some(found) => index = found,
+                Some(found) => found,
                 None => {
                     self.counts.by_heap += 1;
                     return None;
                 }
             },
-        }
+        };
         let block = self.place(heap, index, requested, site);
         match block {
             Some(_) => self.counts.planned += 1,
@@ -251,14 +258,24 @@ impl Run {
         };
         match &mut self.live {
             None => {
-                if self.placed.len() <= index {
-                    self.placed.resize(index + 1, block);
+                if self.placed.len() == index {
+                    self.placed.push(block);
+                } else {
+                    self.note_placed(index, block);
                 }
-                self.placed[index] = block;
             }
             Some(live) => live.insert(slot.segment, &slot.range(), block),
         }
         Some(block)
+    }
+
+    /// Notes a block behind a slot that the run did not use.
+    #[cold]
+    fn note_placed(&mut self, index: usize, block: BlockId) {
+        if self.placed.len() <= index {
+            self.placed.resize(index + 1, block);
+        }
+        self.placed[index] = block;
     }
 
     /// Finds the planned request that a request with another size than the next one may be.
@@ -367,6 +384,7 @@ impl<M: crate::device::Memory> crate::pool::Inner<M> {
             run.follow_inexactly(&state.heap);
         }
         state.steps.begin(run);
+        self.begin_to_defer(&state);
     }
 }
 
