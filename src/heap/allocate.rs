@@ -59,7 +59,8 @@ impl Heap {
     /// # Errors
     /// [`HeapError::StaleBlock`] if the block is neither active nor detached, [`HeapError::FreedBlock`] if it was freed
     /// and is still pinned.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs 1.5 ns of about 40 for each free, measured by `replay`")]
+    #[inline(always)]
     pub fn free(&mut self, id: BlockId) -> Result<(), HeapError> {
         let Some(block) = self.blocks.active_mut(id) else { return self.free_detached(id) };
         let State::Active { pins, slack, freed } = &mut block.state else { return Err(stale(id)) };

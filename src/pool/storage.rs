@@ -41,6 +41,7 @@ pub(super) struct Handle<M: Memory> {
 
 impl<M: Memory> Handle<M> {
     /// `recycled` is a count without handles.
+    #[inline]
     pub(super) fn new(inner: &Arc<Inner<M>>, recycled: Option<Arc<References>>) -> Self {
         Self { inner: Arc::clone(inner), references: recycled.unwrap_or_default() }
     }
@@ -285,14 +286,15 @@ impl<M: Memory> Clone for Storage<M> {
 
 impl<M: Memory> Drop for Storage<M> {
     fn drop(&mut self) {
-        if !self.references().drop_strong() {
+        let Some(Handle { inner, references }) = &self.handle else { return };
+        if !references.drop_strong() {
             return;
         }
-        if !self.inner().dry_runs.none() && self.free_in_dry_run() {
+        if !inner.dry_runs.none() && self.free_in_dry_run() {
             return;
         }
         let Some(block) = self.block else { return };
-        if Inner::free_later(&mut self.handle, block) {
+        if inner.deferred.is_open() && Inner::free_later(&mut self.handle, block) {
             return;
         }
         let Some(Handle { inner, references }) = self.handle.take() else { return };

@@ -179,11 +179,11 @@ impl<M: Memory> Inner<M> {
     }
 
     /// Frees a block in the calling thread's step without the lock, and keeps the handle, which is the last one. Returns false, and does
-    /// nothing, if the thread is in no step or more has to be done.
-    #[inline]
+    /// nothing, if the thread is in no step or more has to be done. Not inlined, so that a free outside of steps is short.
+    #[inline(never)]
     pub(in crate::pool) fn free_later(last: &mut Option<Handle<M>>, block: BlockId) -> bool {
         let Some(Handle { inner, references }) = last else { return false };
-        if !inner.deferred.is_open() || !inner.may_defer() || !references.is_unused() {
+        if !inner.may_defer() || !references.is_unused() {
             return false;
         }
         let kept = with_handles(key(inner), |handles| {

@@ -2,7 +2,7 @@
 
 use super::{CAPACITY, DeferredFrees};
 use crate::device::{AccountingMemory, HostMemory};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::heap::BlockId;
 use crate::pool::references::tests::Checked;
 use crate::pool::{EventKind, Pool, PoolOptions, Repeat, RepeatOptions, Storage};
@@ -91,7 +91,7 @@ fn every_thread_finds_the_blocks_freed_that_a_step_dropped() -> Result<()> {
             drop(second);
             pool.check()?;
             assert_eq!((pool.stats().blocks.current, kept_counts(&pool)), (0, 2));
-            Ok::<_, crate::Error>(())
+            Ok::<_, Error>(())
         })??;
         assert_eq!((pool.inner.deferred.handles(), kept_counts(&pool)), (0, 2));
     }
@@ -108,7 +108,7 @@ fn more_blocks_than_the_list_has_room_for_are_freed_with_the_lock() -> Result<()
             let blocks: std::result::Result<Vec<Storage<_>>, _> = blocks.collect();
             drop(blocks?);
             assert_eq!(pool.stats().blocks.current, 0);
-            Ok::<_, crate::Error>(())
+            Ok::<_, Error>(())
         })??;
         assert_eq!(kept_counts(&pool), CAPACITY as u64 + 10);
         pool.check()?;
@@ -133,7 +133,7 @@ fn scopes_and_the_history_see_each_free_on_its_own_thread() -> Result<()> {
         drop(third);
         let events: Vec<_> = pool.history().iter().map(|event| (event.kind, event.requested)).collect();
         assert_eq!(events, [(EventKind::Free, 3000)]);
-        Ok::<_, crate::Error>(())
+        Ok::<_, Error>(())
     })?
 }
 
@@ -172,7 +172,7 @@ fn steps_of_two_pools_and_of_two_threads_at_once_free_every_block() -> Result<()
             });
             other??;
             drop(first);
-            Ok::<_, crate::Error>(())
+            Ok::<_, Error>(())
         })??;
         assert_eq!((outer.stats().blocks.current, inner.stats().blocks.current), (0, 0));
         assert!(!outer.inner.deferred.is_open() && !inner.inner.deferred.is_open());
@@ -194,6 +194,6 @@ fn a_count_with_a_weak_handle_is_not_used_again() -> Result<()> {
         drop(second);
         pool.clear_caches();
         assert_eq!((pool.inner.deferred.handles(), kept_counts(&pool)), (0, 0));
-        Ok::<_, crate::Error>(())
+        Ok::<_, Error>(())
     })?
 }
