@@ -113,7 +113,7 @@ const OF_MEMORY: [(&str, usize, &str); 51] = [
     ("src/pool/repeat/live.rs", 1, "places in one segment"),
     ("src/pool/repeat/log.rs", 1, "the slot of a block"),
     ("src/pool/repeat/mod.rs", 8, "numbers of runs; a shift by at most 10"),
-    ("src/pool/repeat/run.rs", 7, "numbers of requests of one run"),
+    ("src/pool/repeat/run.rs", 6, "numbers of requests of one run"),
     ("src/pool/repeat/step_plan.rs", 6, "places in a plan, in granules; indices; capacities of lists"),
     (
         "src/pool/residence/clear_range.rs",
