@@ -1,7 +1,7 @@
 //! Memory pressure: responses to the system's warnings, and the application's callback before an out-of-memory error.
 
 use super::ladder::Sizing;
-use super::{Compacted, EventKind, Inner, Pool, Trimmed};
+use super::{Compacted, EventKind, Inner, Pool, State, Trimmed};
 use crate::device::lock::check_no_lock_is_held;
 use crate::device::{CacheLevel, Memory};
 use crate::error::{AllocateError, DeviceError, OutOfMemory};
@@ -20,10 +20,10 @@ const MAX_INEFFECTIVE_CALLS: u32 = 16;
 /// request may call the callback again: without a bound, there would be a new thread in each call.
 const MAX_THREADS_INSIDE: usize = 64;
 
-/// The number of calls after calls without effect that the requests of all threads may make together while other threads are inside the
-/// callback. Without this bound each of the threads that wait for each other would make [`MAX_INEFFECTIVE_CALLS`] calls for each
-/// call of the thread before it.
-const MAX_REPEATS_INSIDE: u32 = 64;
+/// The number of futile calls that the requests made during one call may make together. A call is futile if no room was gained after it,
+/// or if its request failed. Without this bound each of the threads that wait for each other would make [`MAX_INEFFECTIVE_CALLS`] calls for
+/// each call of the thread before it.
+const MAX_FUTILE_CALLS: u32 = 128;
 
 /// The severity of a memory warning, for [`Pool::pressure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,17 +57,31 @@ impl<M: Memory, F: Fn(&Pool<M>, &OutOfMemory) -> bool + WasmNotSendSync> Pressur
     }
 }
 
-/// The callback, and the threads that are inside it.
+/// The callback, and the calls that have not returned.
 pub(super) struct Callback<M: Memory> {
     act: Option<Arc<dyn PressureCallback<M>>>,
-    inside: Vec<ThreadId>,
-    /// The calls that count against [`MAX_REPEATS_INSIDE`] since no thread was inside.
-    repeats: u32,
+    inside: Vec<Call>,
+    /// The number of calls so far.
+    calls: u64,
+}
+
+/// A call that has not returned.
+struct Call {
+    thread: ThreadId,
+    number: u64,
+    /// The futile calls of requests that were made during this call.
+    futile: u32,
 }
 
 impl<M: Memory> Callback<M> {
     pub(super) const fn none() -> Self {
-        Self { act: None, inside: Vec::new(), repeats: 0 }
+        Self { act: None, inside: Vec::new(), calls: 0 }
+    }
+
+    /// The calls that have not returned and that began before a request, which may wait for it. `calls` is the number of calls before
+    /// the request.
+    fn around(&mut self, calls: u64) -> impl Iterator<Item = &mut Call> {
+        self.inside.iter_mut().filter(move |call| call.number < calls)
     }
 }
 
@@ -122,9 +136,12 @@ impl<M: Memory> Pool<M> {
     /// callback does not call it again on the same thread. Up to 64 threads may be inside the callback at the same time; a
     /// request of another thread meanwhile fails without a call. So a callback may wait for a thread that allocates.
     ///
-    /// The callback is called repeatedly while it returns `true`. After 16 consecutive calls that neither lowered the
-    /// pool's allocated bytes nor raised its limit, the request fails. While other threads are inside the callback, it also fails
-    /// if no byte of the pool was freed since its last call, and 64 such calls were made already.
+    /// The callback is called repeatedly while it returns `true`. After 16 consecutive calls without effect the request fails. A
+    /// call has an effect if afterwards the pool keeps fewer bytes, or its limit leaves more room for the request, than at any time since
+    /// the request began. A block that a call both allocates and drops has none, nor has a limit raised above what the request needs.
+    ///
+    /// During one call, requests of other threads that begin meanwhile may make 128 calls without success, which are calls without
+    /// effect and calls of requests that fail. Such requests then fail without a call until that one returns.
     ///
     /// A callback that owns a handle to this pool keeps the pool alive; use the handle that is passed to it instead.
     ///
@@ -162,10 +179,81 @@ struct Inside<'a, M: Memory>(&'a Inner<M>);
 impl<M: Memory> Drop for Inside<'_, M> {
     fn drop(&mut self) {
         let this_thread = std::thread::current().id();
-        let callback = &mut self.0.state().callback;
-        callback.inside.retain(|&thread| thread != this_thread);
-        if callback.inside.is_empty() {
-            callback.repeats = 0;
+        self.0.state().callback.inside.retain(|call| call.thread != this_thread);
+    }
+}
+
+/// The best values that a request has seen. Each improves a bounded number of times, whatever a callback does: the kept bytes fall at
+/// most to zero, and room counts up to the size of the request.
+#[derive(Clone, Copy)]
+struct Room {
+    /// The bytes of active blocks and of those in host memory.
+    kept: u64,
+    /// The same, with whole segments where a block is pinned.
+    unmovable: u64,
+    /// What the limit leaves beyond the unmovable bytes, at most the size of the request. Negative above the limit.
+    free: i128,
+}
+
+impl Room {
+    /// The values before the first attempt.
+    const NONE: Self = Self { kept: u64::MAX, unmovable: u64::MAX, free: i128::MIN };
+
+    /// The current values, for a request of `rounded` bytes.
+    fn of<M: Memory>(state: &State<M>, rounded: u64) -> Self {
+        let (stats, pinned) = (state.heap.stats(), state.heap.pinned_segments());
+        let kept = stats.active.current.saturating_add(stats.spilled.current);
+        let unmovable = (kept - pinned.active).saturating_add(pinned.reserved);
+        let limit = state.limit.unwrap_or(u64::MAX);
+        let usable = i128::from(limit - limit % state.heap.granule());
+        Self { kept, unmovable, free: (usable - i128::from(unmovable)).min(i128::from(rounded)) }
+    }
+
+    /// Takes over each value of `now` that is better. Returns whether one is.
+    fn improve(&mut self, now: Self) -> bool {
+        let is_better = now.kept < self.kept || now.unmovable < self.unmovable || now.free > self.free;
+        self.kept = self.kept.min(now.kept);
+        self.unmovable = self.unmovable.min(now.unmovable);
+        self.free = self.free.max(now.free);
+        is_better
+    }
+}
+
+/// The calls of one request.
+struct Attempts<'a, M: Memory> {
+    inner: &'a Inner<M>,
+    /// The number of calls of the pool before the request.
+    calls_before: u64,
+    best: Room,
+    /// The consecutive calls without effect.
+    ineffective: u32,
+    /// The calls that are futile if the request fails.
+    uncounted: u32,
+}
+
+impl<M: Memory> Attempts<'_, M> {
+    /// Notes the room after a failed attempt. Returns whether another call may be made.
+    fn note(&mut self, rounded: u64) -> bool {
+        let mut state = self.inner.state();
+        let now = Room::of(&state, rounded);
+        if self.best.improve(now) {
+            self.ineffective = 0;
+            return true;
+        }
+        self.ineffective += 1;
+        self.uncounted -= 1;
+        state.callback.around(self.calls_before).for_each(|call| call.futile += 1);
+        self.ineffective < MAX_INEFFECTIVE_CALLS
+    }
+}
+
+/// Counts the calls of a request that was not served, also during a panic of the callback.
+impl<M: Memory> Drop for Attempts<'_, M> {
+    fn drop(&mut self) {
+        if self.uncounted > 0 {
+            let mut state = self.inner.state();
+            let around = state.callback.around(self.calls_before);
+            around.for_each(|call| call.futile = call.futile.saturating_add(self.uncounted));
         }
     }
 }
@@ -178,24 +266,21 @@ impl<M: Memory> Pool<M> {
         site: &'static Location<'static>,
         sizing: Sizing,
     ) -> Result<BlockId, AllocateError> {
-        let before = self.remedies();
-        let mut ineffective = 0;
-        // The bytes that were freed so far when the callback was called.
-        let mut freed_before = None;
-        let (mut least_live, mut highest_limit) = (u64::MAX, 0);
+        let state = self.inner.state();
+        let (before, calls_before) = (state.remedies, state.callback.calls);
+        drop(state);
+        let inner = &self.inner;
+        let mut attempts = Attempts { inner, calls_before, best: Room::NONE, ineffective: 0, uncounted: 0 };
         loop {
             let mut error = match self.inner.climb(requested, sizing, &before, None) {
                 Err(AllocateError::OutOfMemory(error)) => error,
-                other => return other,
+                Ok(block) => {
+                    attempts.uncounted = 0;
+                    return Ok(block);
+                }
+                Err(other) => return Err(other),
             };
-            // Both values improve a bounded number of times, so the loop ends.
-            let limit = error.limit.unwrap_or(u64::MAX);
-            ineffective = if error.allocated < least_live || limit > highest_limit { 0 } else { ineffective + 1 };
-            (least_live, highest_limit) = (least_live.min(error.allocated), highest_limit.max(limit));
-            if ineffective == 0 {
-                freed_before = None;
-            }
-            if ineffective < MAX_INEFFECTIVE_CALLS && self.relieve(&error, &mut freed_before) {
+            if attempts.note(error.rounded) && self.relieve(&error, &mut attempts) {
                 continue;
             }
             let mut state = self.inner.state();
@@ -209,29 +294,26 @@ impl<M: Memory> Pool<M> {
         }
     }
 
-    /// Calls the callback. Returns false if there is none, if this thread is inside it, if too many threads are, or after too many calls
-    /// without effect. `freed_before` is what this function stored there at the last call, or `None` if that call had an effect.
-    fn relieve(&self, error: &OutOfMemory, freed_before: &mut Option<u64>) -> bool {
+    /// Calls the callback. Returns false if there is none, if this thread is inside it, if too many threads are, or after too many futile
+    /// calls during a call that may wait for this request.
+    fn relieve(&self, error: &OutOfMemory, attempts: &mut Attempts<'_, M>) -> bool {
         check_no_lock_is_held("a pressure callback");
         let this_thread = std::thread::current().id();
         let act = {
             let mut state = self.inner.state();
-            let freed = state.heap.stats().allocated.freed;
             let callback = &mut state.callback;
             let Some(act) = callback.act.clone() else { return false };
-            if callback.inside.len() >= MAX_THREADS_INSIDE || callback.inside.contains(&this_thread) {
+            let is_inside = callback.inside.iter().any(|call| call.thread == this_thread);
+            let is_futile = callback.around(attempts.calls_before).any(|call| call.futile >= MAX_FUTILE_CALLS);
+            if is_inside || is_futile || callback.inside.len() >= MAX_THREADS_INSIDE {
                 return false;
             }
-            if freed_before.replace(freed) == Some(freed) && !callback.inside.is_empty() {
-                if callback.repeats >= MAX_REPEATS_INSIDE {
-                    return false;
-                }
-                callback.repeats += 1;
-            }
-            callback.inside.push(this_thread);
+            callback.inside.push(Call { thread: this_thread, number: callback.calls, futile: 0 });
+            callback.calls += 1;
             state.remedies.callbacks += 1;
             act
         };
+        attempts.uncounted = attempts.uncounted.saturating_add(1);
         let inside = Inside(&self.inner);
         let freed = act.call(self, error);
         drop(inside);

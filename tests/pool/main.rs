@@ -36,6 +36,7 @@ mod losing;
 mod maps;
 mod marks;
 mod pressure;
+mod pressure_bounds;
 mod refusal;
 mod release;
 mod repeat;

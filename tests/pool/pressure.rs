@@ -203,52 +203,6 @@ fn a_callback_without_effect_that_waits_for_such_threads_is_called_a_bounded_num
 }
 
 #[test]
-fn calls_that_free_memory_are_repeated_while_another_thread_is_inside() -> Outcome {
-    watchdog::guarded("a thread that stays inside", || {
-        let pool = Pool::new(HostMemory::default(), limited(SEGMENT)).expect("the options suit");
-        let part = SEGMENT / 16;
-        let filled = || (0..16).map(|_| pool.allocate(part).expect("there is room")).collect::<Vec<_>>();
-        let cache = Arc::new(Mutex::new(filled()));
-        let (entered, enter) = std::sync::mpsc::channel();
-        let (leave, left) = std::sync::mpsc::channel::<()>();
-        let (entered, left) = (Mutex::new(Some(entered)), Mutex::new(left));
-        let (held, calls) = (Arc::clone(&cache), AtomicU64::new(0));
-        pool.set_pressure_callback(move |pool, error| {
-            let entered = entered.lock().expect("no panic").take();
-            if let Some(entered) = entered {
-                entered.send(()).expect("the test waits");
-                left.lock().expect("no panic").recv().ok();
-                return false;
-            }
-            // Frees a part and allocates another, and two parts in the last call.
-            let mut held = held.lock().expect("no panic");
-            held.pop();
-            if error.requested == part || calls.fetch_add(1, Ordering::Relaxed) % 15 < 14 {
-                held.push(pool.allocate(part).expect("a part was freed"));
-            } else {
-                held.pop();
-            }
-            true
-        });
-        std::thread::scope(|scope| {
-            scope.spawn(|| pool.allocate(part).expect_err("the callback frees nothing"));
-            // Dropped when the test fails, so that the thread ends.
-            let leave = leave;
-            enter.recv().expect("the thread enters the callback");
-            for _ in 0..10 {
-                pool.allocate(2 * part).expect("the last call frees two parts");
-                let mut cache = cache.lock().expect("no panic");
-                cache.extend((0..2).map(|_| pool.allocate(part).expect("there is room")));
-            }
-            leave.send(()).expect("the thread waits");
-        });
-        pool.clear_pressure_callback();
-        assert_eq!(pool.remedies().callbacks, 151);
-    });
-    Ok(())
-}
-
-#[test]
 fn concurrent_callbacks_do_not_block_each_other() -> Outcome {
     let callbacks = watchdog::guarded("four threads in the callback", || {
         let pool = Pool::new(HostMemory::default(), limited(SEGMENT)).expect("the options suit");
