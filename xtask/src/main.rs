@@ -45,7 +45,8 @@ commands:
            standard libraries come from rustup
   features build, document and test every combination of the crate's features that makes sense
   soak     random programs, threads, faults and training for --minutes N, 10 if left out
-  tsan     run the pool's tests under ThreadSanitizer; needs a nightly compiler with rust-src
+  tsan     run the tests of the pool and of the device under ThreadSanitizer; needs a nightly
+           compiler with rust-src
   web      build the live demonstration and serve it on this machine; with --check instead test
            it in Chromium
   viewer   show the viewer's page in a browser, and check what it does
@@ -57,7 +58,7 @@ commands:
            needs cargo-public-api and a nightly compiler
   driver   make sure that there is a graphics driver, and stop there
 
-demo, test, features, soak and conformance first make sure that there is a graphics driver, and install Mesa's software Vulkan
+demo, test, features, soak, tsan and conformance first make sure that there is a graphics driver, and install Mesa's software Vulkan
 driver through the system's package manager if there is none. --assume-driver leaves that step out.
 ";
 
@@ -247,7 +248,6 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
     // The viewer tests need a browser, and type checks and the list of the API a compiler; none needs a graphics driver.
     match arguments.command {
         Command::Viewer => return viewer::run(run),
-        Command::Tsan => return tsan::run(run),
         Command::Web => return web_demo::run(run, arguments.check),
         Command::Check => return platforms::run(run, arguments.all_platforms),
         Command::Api => return api::run(run, arguments.update),
@@ -266,7 +266,8 @@ fn execute(arguments: &Arguments, run: &mut Run) -> Result<(), String> {
         Command::Features => features::run(run),
         Command::Soak => soak::run(run, arguments.minutes),
         Command::Conformance => conformance::run(run, arguments.only.as_deref()),
-        Command::Web | Command::Viewer | Command::Tsan | Command::Check | Command::Api | Command::Driver => Ok(()),
+        Command::Tsan => tsan::run(run),
+        Command::Web | Command::Viewer | Command::Check | Command::Api | Command::Driver => Ok(()),
     }
 }
 
