@@ -16,6 +16,10 @@ use wgpu::WasmNotSendSync;
 /// The number of consecutive callback results of `true` without effect after which a request fails.
 const MAX_INEFFECTIVE_CALLS: u32 = 16;
 
+/// The number of calls for one request. A limit can be raised by one granule in each call, and a block be replaced by a block that is smaller
+/// by a granule, so that calls with an effect are bounded by nothing else that a program would reach.
+const MAX_CALLS: u32 = 65_536;
+
 /// The number of threads that may be inside the callback at the same time. A callback may wait for a thread that allocates, whose
 /// request may call the callback again: without a bound, there would be a new thread in each call.
 const MAX_THREADS_INSIDE: usize = 64;
@@ -136,9 +140,10 @@ impl<M: Memory> Pool<M> {
     /// callback does not call it again on the same thread. Up to 64 threads may be inside the callback at the same time; a
     /// request of another thread meanwhile fails without a call. So a callback may wait for a thread that allocates.
     ///
-    /// The callback is called repeatedly while it returns `true`. After 16 consecutive calls without effect the request fails. A
-    /// call has an effect if afterwards the pool keeps fewer bytes, or its limit leaves more room for the request, than at any time since
-    /// the request began. A block that a call both allocates and drops has none, nor has a limit raised above what the request needs.
+    /// The callback is called repeatedly while it returns `true`. After 16 consecutive calls without effect, and after 65,536 calls in
+    /// all, the request fails. A call has an effect if afterwards the pool keeps fewer bytes, or its limit leaves more room for the
+    /// request, than at any time since the request began. A block that a call both allocates and drops has none, nor has a limit raised
+    /// above what the request needs.
     ///
     /// During one call, requests of other threads that begin meanwhile may make 128 calls without success, which are calls without
     /// effect and calls of requests that fail. Such requests then fail without a call until that one returns.
@@ -225,6 +230,7 @@ struct Attempts<'a, M: Memory> {
     /// The number of calls of the pool before the request.
     calls_before: u64,
     best: Room,
+    calls: u32,
     /// The consecutive calls without effect.
     ineffective: u32,
     /// The calls that are futile if the request fails.
@@ -238,12 +244,12 @@ impl<M: Memory> Attempts<'_, M> {
         let now = Room::of(&state, rounded);
         if self.best.improve(now) {
             self.ineffective = 0;
-            return true;
+            return self.calls < MAX_CALLS;
         }
         self.ineffective += 1;
         self.uncounted -= 1;
         state.callback.around(self.calls_before).for_each(|call| call.futile += 1);
-        self.ineffective < MAX_INEFFECTIVE_CALLS
+        self.ineffective < MAX_INEFFECTIVE_CALLS && self.calls < MAX_CALLS
     }
 }
 
@@ -270,7 +276,7 @@ impl<M: Memory> Pool<M> {
         let (before, calls_before) = (state.remedies, state.callback.calls);
         drop(state);
         let inner = &self.inner;
-        let mut attempts = Attempts { inner, calls_before, best: Room::NONE, ineffective: 0, uncounted: 0 };
+        let mut attempts = Attempts { inner, calls_before, best: Room::NONE, calls: 0, ineffective: 0, uncounted: 0 };
         loop {
             let mut error = match self.inner.climb(requested, sizing, &before, None) {
                 Err(AllocateError::OutOfMemory(error)) => error,
@@ -313,7 +319,8 @@ impl<M: Memory> Pool<M> {
             state.remedies.callbacks += 1;
             act
         };
-        attempts.uncounted = attempts.uncounted.saturating_add(1);
+        attempts.calls += 1;
+        attempts.uncounted += 1;
         let inside = Inside(&self.inner);
         let freed = act.call(self, error);
         drop(inside);

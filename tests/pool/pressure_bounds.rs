@@ -1,4 +1,4 @@
-//! The number of calls of a pressure callback: bounded whatever it does, unbounded by anything but memory while it frees memory.
+//! The number of calls of a pressure callback: few if it gains nothing, and as many as it takes while it gains room for the request.
 
 use crate::common::{Outcome, watchdog};
 use crate::subjects::{SEGMENT, assert_consistent, options};
@@ -152,6 +152,26 @@ fn a_limit_that_is_raised_without_room_for_the_request_has_no_effect() -> Outcom
     pool.allocate(SEGMENT).expect_err("the callback takes what it gains");
     assert_eq!(calls.take(), 16);
     pool.clear_pressure_callback();
+    Ok(())
+}
+
+/// To the size of the request, it would take eight million steps.
+#[test]
+fn a_request_makes_65536_calls_at_most_that_gain_almost_nothing() -> Outcome {
+    let request = 1 << 31;
+    let memory = AccountingMemory::default();
+    let pool = Pool::new(memory, limited(SEGMENT))?;
+    let _live = pool.allocate(SEGMENT)?;
+    pool.set_pressure_callback(|pool, lacking| {
+        pool.set_limit(lacking.limit.map(|limit| limit + 256));
+        true
+    });
+    pool.allocate(request).expect_err("the limit is far below it");
+    assert_eq!((pool.remedies().callbacks, pool.limit()), (65_536, Some(SEGMENT + (65_536 << 8))));
+    // One step less than all of them serves the request.
+    pool.set_limit(Some(SEGMENT + request - (65_535 << 8)));
+    pool.allocate(request)?;
+    assert_eq!(pool.remedies().callbacks, 65_536 + 65_535);
     Ok(())
 }
 
