@@ -1,21 +1,22 @@
 // conv2d_weight_rows_tiled: parts[part, o, line] = sum over the windows of a part of gradient[o, window] * image[c, window * stride -
-// padding + tap * dilation] for 3 × 3 taps, where windows have the columns of the image: a stride and a dilation of 1 along the rows,
-// and a padding of 1 on both sides. The gradient of conv2d with respect to its weight is the sum of all parts, in a fixed order.
+// padding + tap * dilation] for KERNEL × KERNEL taps, where windows have the columns of the image: a stride and a dilation of 1 along
+// the rows, and a padding of KERNEL / 2 on both sides. The gradient of conv2d with respect to its weight is the sum of all parts, in a
+// fixed order.
 //
 // Parameters: lib/weight_gradient.wgsl, where a column is a vec4: sizes of rows, `count`, `span` and offsets are in vec4s. Bindings:
 // lib/weight_gradient.wgsl, both operands as vec4s. Parts have the order of lib/parts_in_units.wgsl, also if there is one alone, so that
 // eight adjacent invocations store 32 adjacent bytes.
 //
-// A workgroup of 256 invocations computes OUTPUTS outputs and all taps of CHANNELS channels of a part, an invocation eight outputs and
-// the nine taps of one channel. The host sets OUTPUTS to 128 or 64. A slice is four vec4s of windows. Workgroup memory, 29.8 KiB, has
-// two slices: while one is multiplied, the next one is loaded into registers and then stored in the place of the other, with one barrier
-// for each slice. A slice has the gradient of the windows, and of each channel the rows of the image under the taps, each with the
-// element before and after the vec4. So an invocation reads 14 vectors for 288 products, where a tile of 8 × 8 elements reads 16 for
-// 256, and an element of the image is loaded three times and not nine times. Windows past the end of the part count as zeros, channels
-// and outputs past the last one are not stored. Dispatch parts * groups * ceil(outputs / OUTPUTS) * ceil(channels / CHANNELS)
-// workgroups.
+// A workgroup of 256 invocations computes OUTPUTS outputs and all taps of CHANNELS channels of a part, an invocation AT_ONCE outputs and
+// all taps of one channel. The host sets OUTPUTS to 128 or 64, and includes lib/weight_rows_of_three.wgsl or
+// lib/weight_rows_of_five.wgsl. A slice is four vec4s of windows. Workgroup memory has two slices: while one is multiplied, the next one
+// is loaded into registers and then stored in the place of the other, with one barrier for each slice. A slice has the gradient of the
+// windows, and of each channel the rows of the image under the taps, each with the elements before and after the vec4. So with 3 × 3 taps
+// an invocation reads 14 vectors for 288 products, with 5 × 5 taps 14 for 400, where a tile of 8 × 8 elements reads 16 for 256, and an
+// element of the image is loaded KERNEL times and not for each tap. Windows past the end of the part count as zeros, channels and
+// outputs past the last one are not stored. Dispatch parts * groups * ceil(outputs / OUTPUTS) * ceil(channels / CHANNELS) workgroups.
 //
-// Bound: 1,152 of about 1,300 instructions of a slice are products in NVIDIA's machine code.
+// Bound: with 3 × 3 taps 1,152 of about 1,330 instructions of a slice are products in NVIDIA's machine code.
 //
 // Indices: lib/weight_gradient.wgsl. Gradients of outputs and channels past the last one are others, or past the binding, where WebGPU
 // makes reads harmless.
@@ -24,34 +25,33 @@
 const OUTPUTS: u32 = 128u;
 const SLICE: u32 = 4u;
 const INVOCATIONS: u32 = 256u;
-const TAPS: u32 = 9u;
-const BLOCKS: u32 = OUTPUTS / 8u;
+const TAPS: u32 = KERNEL * KERNEL;
+const BLOCKS: u32 = OUTPUTS / AT_ONCE;
 const CHANNELS: u32 = INVOCATIONS / BLOCKS;
 // Groups of eight channels: 32 consecutive invocations have one of them, and four blocks of outputs.
 const ACROSS: u32 = CHANNELS / 8u;
 // Invocations of one vec4 of the slice. Each stages one or two rows of the image and one or two outputs.
 const LANES: u32 = INVOCATIONS / SLICE;
-const ROWS: u32 = 3u * CHANNELS;
+const ROWS: u32 = KERNEL * CHANNELS;
 
-alias Vec2 = vec2<Number>;
 alias Vec4 = vec4<Number>;
 
 @group(0) @binding(0) var<storage, read_write> parts: array<Output>;
 @group(0) @binding(1) var<storage, read_write> image: array<vec4<Element>>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<vec4<Element>>;
 
-// Of each vec4 of windows and each row of taps: the element before the vec4 and its first three, the last one and the one after it.
-// Rows are an element longer, so that adjacent invocations use different banks.
-var<workgroup> heads: array<array<Vec4, CHANNELS + 1u>, 6u * SLICE>;
-var<workgroup> tails: array<array<Vec2, CHANNELS + 1u>, 6u * SLICE>;
-// Of each vec4 of windows: BLOCKS adjacent outputs in each of eight rows, and one row more, for the same reason.
-var<workgroup> slopes: array<array<array<Vec4, BLOCKS + 2u>, 9>, 2u * SLICE>;
+// Of each vec4 of windows and each row of taps: the elements under the taps of all four windows, the first four and the others. Rows are
+// an element longer, so that adjacent invocations use different banks.
+var<workgroup> heads: array<array<Vec4, CHANNELS + 1u>, 2u * KERNEL * SLICE>;
+var<workgroup> tails: array<array<Tail, CHANNELS + 1u>, 2u * KERNEL * SLICE>;
+// Of each vec4 of windows: BLOCKS adjacent outputs in each of AT_ONCE rows, and one row more, for the same reason.
+var<workgroup> slopes: array<array<array<Vec4, BLOCKS + AT_ONCE / 4u>, AT_ONCE + 1u>, 2u * SLICE>;
 
 // A vec4 of a row of the image with its neighbours as they were loaded, and which of them are within the image.
 struct Loaded {
-    before: Element,
+    before: Side,
     own: vec4<Element>,
-    after: Element,
+    after: Side,
     has_before: bool,
     exists: bool,
     has_after: bool,
@@ -72,9 +72,9 @@ fn load_row(window: Window, exists: bool, group: u32, channel: u32, tap: u32) ->
     let at = image_of(window, group) + (channel * params.size.x + row) * params.size.y + window.at.y;
     let found = exists && row < params.size.x;
     return Loaded(
-        image[at - 1u].w,
+        side_before(at),
         image[at],
-        image[at + 1u].x,
+        side_after(at),
         found && window.at.y > 0u,
         found,
         found && window.at.y + 1u < params.size.y,
@@ -86,14 +86,6 @@ fn load_output(window: Window, output: u32) -> vec4<Element> {
     return gradient[params.gradient_offset + (line * params.windows.x + window.at.x) * params.windows.y + window.at.y];
 }
 
-fn stage_row(k: u32, row: u32, loaded: Loaded) {
-    let before = select(Number(), Number(loaded.before), loaded.has_before);
-    let own = select(Vec4(), Vec4(loaded.own), loaded.exists);
-    let after = select(Number(), Number(loaded.after), loaded.has_after);
-    heads[3u * k + row % 3u][row / 3u] = Vec4(before, own.xyz);
-    tails[3u * k + row % 3u][row / 3u] = Vec2(own.w, after);
-}
-
 fn stage_output(k: u32, output: u32, loaded: vec4<Element>, exists: bool) {
     slopes[k][output / BLOCKS][output % BLOCKS] = select(Vec4(), Vec4(loaded), exists);
 }
@@ -102,39 +94,15 @@ fn stage_output(k: u32, output: u32, loaded: vec4<Element>, exists: bool) {
 fn stage(first: u32, place: Place, exists: bool, image_0: Loaded, image_1: Loaded, gradient_0: vec4<Element>, gradient_1: vec4<Element>) {
     let k = first + place.k;
     if place.lane < ROWS {
-        stage_row(k, place.row_0, image_0);
+        stage_row(KERNEL * k + place.row_0 % KERNEL, place.row_0 / KERNEL, image_0);
     }
     if ROWS > LANES && place.lane + LANES < ROWS {
-        stage_row(k, place.row_1, image_1);
+        stage_row(KERNEL * k + place.row_1 % KERNEL, place.row_1 / KERNEL, image_1);
     }
     stage_output(k, place.lane, gradient_0, exists);
     if OUTPUTS > LANES {
         stage_output(k, place.lane + LANES, gradient_1, exists);
     }
-}
-
-fn row_of(row: u32, channel: u32) -> Row {
-    return row_from(heads[row][channel], tails[row][channel]);
-}
-
-fn add_output(output: u32, slope: Vec4, row_0: Row, row_1: Row, row_2: Row, sums: ptr<function, array<Vec3, 24>>) {
-    (*sums)[3u * output] = added((*sums)[3u * output], slope, row_0);
-    (*sums)[3u * output + 1u] = added((*sums)[3u * output + 1u], slope, row_1);
-    (*sums)[3u * output + 2u] = added((*sums)[3u * output + 2u], slope, row_2);
-}
-
-fn step(k: u32, block: u32, channel: u32, sums: ptr<function, array<Vec3, 24>>) {
-    let row_0 = row_of(3u * k, channel);
-    let row_1 = row_of(3u * k + 1u, channel);
-    let row_2 = row_of(3u * k + 2u, channel);
-    add_output(0u, slopes[k][0][block], row_0, row_1, row_2, sums);
-    add_output(1u, slopes[k][1][block], row_0, row_1, row_2, sums);
-    add_output(2u, slopes[k][2][block], row_0, row_1, row_2, sums);
-    add_output(3u, slopes[k][3][block], row_0, row_1, row_2, sums);
-    add_output(4u, slopes[k][4][block], row_0, row_1, row_2, sums);
-    add_output(5u, slopes[k][5][block], row_0, row_1, row_2, sums);
-    add_output(6u, slopes[k][6][block], row_0, row_1, row_2, sums);
-    add_output(7u, slopes[k][7][block], row_0, row_1, row_2, sums);
 }
 
 // Where the sums of a channel are stored: those of output 0, and the distance of two outputs.
@@ -148,21 +116,6 @@ fn target_of(group_of_part: u32, channel: u32) -> Target {
     let width = (params.channels + 7u) / 8u * 8u * TAPS;
     let start = group_of_part * params.outputs * width + channel / 8u * 8u * TAPS;
     return Target(start + channel % 8u, width, channel < params.channels);
-}
-
-fn store_row(at: u32, sum: Vec3) {
-    parts[at] = Output(sum.x);
-    parts[at + 8u] = Output(sum.y);
-    parts[at + 16u] = Output(sum.z);
-}
-
-fn store(goal: Target, output: u32, sum_0: Vec3, sum_1: Vec3, sum_2: Vec3) {
-    if goal.exists && output < params.outputs {
-        let at = goal.at + output * goal.width;
-        store_row(at, sum_0);
-        store_row(at + 24u, sum_1);
-        store_row(at + 48u, sum_2);
-    }
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -189,8 +142,8 @@ fn conv2d_weight_rows_tiled(
     let other = lane + LANES;
     let row_0 = min(lane, ROWS - 1u);
     let row_1 = min(other, ROWS - 1u);
-    let channel_0 = first_channel + row_0 / 3u;
-    let channel_1 = first_channel + row_1 / 3u;
+    let channel_0 = first_channel + row_0 / KERNEL;
+    let channel_1 = first_channel + row_1 / KERNEL;
     let output_0 = group * params.outputs + first_output + lane;
     let output_1 = output_0 + LANES;
     let place = Place(k, lane, row_0, row_1);
@@ -200,10 +153,10 @@ fn conv2d_weight_rows_tiled(
     var number = start + k;
     var window = window_at(number);
     var exists = number < end;
-    var image_0 = load_row(window, exists, group, channel_0, row_0 % 3u);
+    var image_0 = load_row(window, exists, group, channel_0, row_0 % KERNEL);
     var image_1: Loaded;
     if ROWS > LANES {
-        image_1 = load_row(window, exists, group, channel_1, row_1 % 3u);
+        image_1 = load_row(window, exists, group, channel_1, row_1 % KERNEL);
     }
     var gradient_0 = load_output(window, output_0);
     var gradient_1: vec4<Element>;
@@ -212,15 +165,15 @@ fn conv2d_weight_rows_tiled(
     }
     stage(0u, place, exists, image_0, image_1, gradient_0, gradient_1);
     workgroupBarrier();
-    var sums: array<Vec3, 24>;
+    var sums: Sums;
     for (var next = start + SLICE; ; next += 2u * SLICE) {
         if next < end {
             number += SLICE;
             window = next_window(window);
             exists = number < end;
-            image_0 = load_row(window, exists, group, channel_0, row_0 % 3u);
+            image_0 = load_row(window, exists, group, channel_0, row_0 % KERNEL);
             if ROWS > LANES {
-                image_1 = load_row(window, exists, group, channel_1, row_1 % 3u);
+                image_1 = load_row(window, exists, group, channel_1, row_1 % KERNEL);
             }
             gradient_0 = load_output(window, output_0);
             if OUTPUTS > LANES {
@@ -240,9 +193,9 @@ fn conv2d_weight_rows_tiled(
             number += SLICE;
             window = next_window(window);
             exists = number < end;
-            image_0 = load_row(window, exists, group, channel_0, row_0 % 3u);
+            image_0 = load_row(window, exists, group, channel_0, row_0 % KERNEL);
             if ROWS > LANES {
-                image_1 = load_row(window, exists, group, channel_1, row_1 % 3u);
+                image_1 = load_row(window, exists, group, channel_1, row_1 % KERNEL);
             }
             gradient_0 = load_output(window, output_0);
             if OUTPUTS > LANES {
@@ -262,12 +215,5 @@ fn conv2d_weight_rows_tiled(
 
     let goal = target_of(part * params.groups + group, first_channel + channel);
     let own = first_output + block;
-    store(goal, own, sums[0], sums[1], sums[2]);
-    store(goal, own + BLOCKS, sums[3], sums[4], sums[5]);
-    store(goal, own + 2u * BLOCKS, sums[6], sums[7], sums[8]);
-    store(goal, own + 3u * BLOCKS, sums[9], sums[10], sums[11]);
-    store(goal, own + 4u * BLOCKS, sums[12], sums[13], sums[14]);
-    store(goal, own + 5u * BLOCKS, sums[15], sums[16], sums[17]);
-    store(goal, own + 6u * BLOCKS, sums[18], sums[19], sums[20]);
-    store(goal, own + 7u * BLOCKS, sums[21], sums[22], sums[23]);
+    store(goal, own, &sums);
 }

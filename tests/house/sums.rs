@@ -21,7 +21,7 @@ const BOUNDED: [(&str, usize, &str); 31] = [
     ("src/ops/image/correlate.rs", 4, "units of the K dimension; iterations of loops whose numbers were checked"),
     (
         "src/ops/image/correlation_kernel.rs",
-        8,
+        6,
         "iterations of loops over the taps of a window, below 2^63; channels and taps of a group, and their chunks, at most 2^61",
     ),
     ("src/ops/image/few_channels.rs", 3, "positions within the padded size, which was checked"),

@@ -2,7 +2,8 @@
 //! and the packed weights, and never an unfolded image.
 
 use super::KernelWindow;
-use super::correlation_kernel::{COLUMNS_OF_ROWS, Kernel, SINGLE_ROWS};
+use super::correlation_kernel::{Kernel, SINGLE_ROWS};
+use super::correlation_rows::COLUMNS_OF_ROWS;
 use crate::error::TensorError;
 use crate::ops::activation::Activation;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu, workgroup_size};
@@ -163,8 +164,7 @@ impl Correlation {
             };
             return finish.activation.map_or(Ok(sum.clone()), |activation| activation.apply(&sum))?.to(dtype);
         }
-        let has_one_pass = matches!(kernel, Kernel::Single | Kernel::Small | Kernel::Rows);
-        let most = if has_one_pass { units.max(1) } else { self.most_units(kernel) };
+        let most = if kernel.has_one_pass() { units.max(1) } else { self.most_units(kernel) };
         let is_whole = units <= most;
         // Sums that continue in the next dispatch are not rounded.
         let output = image.new_empty(self.shape(), if is_whole { dtype } else { dtype.number() })?;
@@ -284,9 +284,8 @@ impl Correlation {
             true => (before, moves.map(u32::wrapping_neg)),
             false => (before.map(u32::wrapping_neg), moves),
         };
-        // A column of `conv2d_rows.wgsl` is a vec4.
-        let column = if kernel == Kernel::Rows { COLUMNS_OF_ROWS } else { 1 };
-        let windows = if kernel == Kernel::Rows { self.windows_of_rows() } else { windows };
+        let (column, windows) =
+            if kernel.is_of_rows() { (COLUMNS_OF_ROWS, self.windows_of_rows()) } else { (1, windows) };
         let count = number(arithmetic::size_of(&[batch, windows[0], windows[1]], 1)?)?;
         let tile = kernel.tile();
         let (tiles, workgroups) = match kernel {
@@ -297,7 +296,7 @@ impl Correlation {
                 let invocations = number(arithmetic::size_of(&[tiles, phases[0], phases[1]], 1)?)?;
                 (number(tiles)?, invocations.div_ceil(workgroup_size(image)))
             }
-            Kernel::Rows => (count.div_ceil(number(tile[1])?), number(self.workgroups_of_rows())?),
+            _ if kernel.is_of_rows() => (count.div_ceil(number(tile[1])?), number(self.workgroups_of_rows(tile))?),
             _ => (count.div_ceil(number(tile[1])?), number(self.workgroups(tile).saturating_mul(parts))?),
         };
         let bias = finish.bias.map(|bias| Placed::of(bias).bind_contiguous(name, 1)).transpose()?;
@@ -351,6 +350,7 @@ impl Correlation {
             Kernel::Single => self.single_iterations(),
             Kernel::Small => self.small_iterations(),
             Kernel::Rows => self.rows_iterations(),
+            Kernel::RowsTiled(number) => self.rows_in_tiles_iterations(number),
             _ => iterations(slices, 0) + 1 + kernel.preparation() + self.other_iterations(),
         };
         launch(name, &program, bound, bytemuck::bytes_of(&params), grid(workgroups), loops)

@@ -1,10 +1,12 @@
 //! The kernels of correlations, and which of them suits the sizes and the device.
 
 use super::correlate::Correlation;
+use super::correlation_rows::{CHANNELS_OF_ROWS, ROWS, ROWS_TILED};
 use crate::ops::launch::{iterations, loop_limit, with_gpu};
 use crate::ops::parts::parts_that_fill;
 use crate::ops::shader::{
-    CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_ROWS, CONV2D_SINGLE, CONV2D_SMALL, CONV2D_TILED, MOST_LINES, Shader,
+    CONV2D_COOPERATIVE, CONV2D_NARROW, CONV2D_ROWS, CONV2D_ROWS_TILED, CONV2D_SINGLE, CONV2D_SMALL, CONV2D_TILED,
+    MOST_LINES, Shader,
 };
 use crate::tensor::{DType, Tensor, arithmetic};
 
@@ -30,17 +32,6 @@ const MOST_PRODUCTS_OF_SMALL: usize = 1 << 27;
 /// Invocations, and bytes of workgroup memory, of `conv2d_small.wgsl`.
 const SMALL_INVOCATIONS: u32 = 256;
 const SMALL_BYTES: u32 = 12 << 10;
-/// Outputs and windows of a workgroup of `conv2d_rows.wgsl`, where a window is a vec4 of columns in two rows, and the channels of a
-/// chunk.
-const ROWS: [usize; 2] = [8, 128];
-const ROWS_CHUNK: usize = 4;
-/// The elements of a vec4, and the rows of a window.
-pub(super) const COLUMNS_OF_ROWS: usize = 4;
-pub(super) const ROWS_AT_ONCE: usize = 2;
-/// The workgroups of `conv2d_rows.wgsl` that occupy a large GPU, and the channels for which it is as fast with fewer: an iteration takes
-/// 0.7 µs on an H100, and with 128 channels of 64 × 64 it takes 92 µs, PyTorch 51.
-const MANY_OF_ROWS: usize = 256;
-const FEW_CHANNELS_OF_ROWS: usize = 32;
 /// Workgroups that occupy a large GPU.
 const MANY_WORKGROUPS: usize = 128;
 /// The least units of a part of the K dimension.
@@ -64,6 +55,8 @@ pub(in crate::ops) enum Kernel {
     Small,
     /// `conv2d_rows.wgsl`.
     Rows,
+    /// `conv2d_rows_tiled.wgsl` with one of its sizes of windows: see [`TAPS_OF_ROWS`].
+    RowsTiled(usize),
     /// `conv2d_tiled.wgsl` with one of its tiles: see [`CONV2D_TILED`].
     Tiled(usize),
     /// `conv2d_cooperative.wgsl`.
@@ -78,6 +71,7 @@ impl Kernel {
             Self::Narrow => NARROW,
             Self::Small => SMALL,
             Self::Rows => ROWS,
+            Self::RowsTiled(_) => ROWS_TILED,
             Self::Tiled(number) => CONV2D_TILED[number].tile,
             Self::Cooperative => COOPERATIVE,
         }
@@ -88,6 +82,7 @@ impl Kernel {
         match self {
             Self::Single | Self::Small | Self::Rows => 1,
             Self::Narrow => NARROW_PACK,
+            Self::RowsTiled(number) => CHANNELS_OF_ROWS[number],
             Self::Tiled(_) | Self::Cooperative => TILED_PACK,
         }
     }
@@ -95,10 +90,20 @@ impl Kernel {
     /// Units of one iteration of the loop along the K dimension.
     pub(super) fn units_at_once(self) -> usize {
         match self {
-            Self::Single | Self::Narrow | Self::Small | Self::Rows => 1,
+            Self::Single | Self::Narrow | Self::Small | Self::Rows | Self::RowsTiled(_) => 1,
             Self::Tiled(number) => CONV2D_TILED[number].slice / TILED_PACK,
             Self::Cooperative => COOPERATIVE_UNITS,
         }
+    }
+
+    /// Whether a column is a vec4, and a window two rows of it.
+    pub(super) fn is_of_rows(self) -> bool {
+        matches!(self, Self::Rows | Self::RowsTiled(_))
+    }
+
+    /// Whether one dispatch computes the whole sums.
+    pub(super) fn has_one_pass(self) -> bool {
+        self.is_of_rows() || matches!(self, Self::Single | Self::Small)
     }
 
     /// Whether units are those of `lib/lines.wgsl`.
@@ -118,6 +123,7 @@ impl Kernel {
             Self::Narrow => &CONV2D_NARROW,
             Self::Small => &CONV2D_SMALL,
             Self::Rows => &CONV2D_ROWS,
+            Self::RowsTiled(number) => &CONV2D_ROWS_TILED[number],
             Self::Tiled(number) => &CONV2D_TILED[number].shaders[usize::from(in_parts)][usize::from(is_vec4)],
             Self::Cooperative => &CONV2D_COOPERATIVE[usize::from(in_parts)][usize::from(is_vec4)],
         }
@@ -158,6 +164,7 @@ impl Correlation {
             Kernel::Single if self.single_iterations() > loop_limit() => Kernel::Narrow,
             Kernel::Small if self.small_iterations() > loop_limit() => Kernel::Narrow,
             Kernel::Rows if !self.can_be_rows(image) => Kernel::Tiled(TILE_OF_SOME),
+            Kernel::RowsTiled(number) if !self.can_be_rows_in_tiles(number, image) => Kernel::Tiled(TILE_OF_SOME),
             Kernel::Tiled(_) if chosen.is_by_lines() && !self.can_be_by_lines() => Kernel::Tiled(TILE_OF_SOME),
             Kernel::Cooperative if self.units(chosen) > self.most_units(chosen) => Kernel::Tiled(TILE_OF_SOME),
             _ => chosen,
@@ -176,13 +183,16 @@ impl Correlation {
             _ if self.is_faster_in_rows(image) => return Kernel::Rows,
             2..=8 => return Kernel::Narrow,
             9..=32 => return Kernel::Tiled(if is_by_lines { LINES_OF_FEW } else { TILE_OF_FEW }),
-            _ if is_by_lines => return Kernel::Tiled(LINES_OF_SOME),
             _ => {}
         }
         let (is_large, is_cooperative) =
             with_gpu(image, |gpu| (!gpu.is_software() && gpu.has_large_workgroups(), gpu.has_cooperative_matrices()));
-        if is_cooperative && image.dtype() == DType::F16 {
-            return Kernel::Cooperative;
+        let is_cooperative = is_cooperative && image.dtype() == DType::F16;
+        match self.rows_in_tiles(image) {
+            Some(number) if !is_cooperative => return Kernel::RowsTiled(number),
+            _ if is_by_lines => return Kernel::Tiled(LINES_OF_SOME),
+            _ if is_cooperative => return Kernel::Cooperative,
+            _ => {}
         }
         let padded = |tile: usize| self.outputs.next_multiple_of(CONV2D_TILED[tile].tile[0]);
         let suits_large = padded(TILE_OF_MANY) / 13 <= padded(TILE_OF_SOME) / 12
@@ -228,51 +238,6 @@ impl Correlation {
         taps.saturating_add(self.other_iterations())
     }
 
-    /// Whether `conv2d_rows.wgsl` can compute the correlation of this image. A copy of one that is not contiguous starts a storage.
-    fn can_be_rows(&self, image: &Tensor) -> bool {
-        let crate::ops::image::KernelWindow { kernel, stride, dilation, padding, .. } = self.window;
-        kernel == [3, 3]
-            && [stride, dilation] == [[1, 1]; 2]
-            && padding[1] == [1, 1]
-            && self.size[1].is_multiple_of(COLUMNS_OF_ROWS)
-            && (!image.is_contiguous() || image.layout().offset.is_multiple_of(COLUMNS_OF_ROWS))
-            && self.rows_iterations() <= loop_limit()
-    }
-
-    /// Workgroups of `conv2d_rows.wgsl`; saturates.
-    pub(super) fn workgroups_of_rows(&self) -> usize {
-        let [rows, columns] = self.windows_of_rows();
-        let tiles = self.batch.saturating_mul(rows).saturating_mul(columns).div_ceil(ROWS[1]);
-        tiles.saturating_mul(self.groups).saturating_mul(self.outputs.div_ceil(ROWS[0]))
-    }
-
-    /// Windows of `conv2d_rows.wgsl` on each axis.
-    pub(super) fn windows_of_rows(&self) -> [usize; 2] {
-        [self.written[0].div_ceil(ROWS_AT_ONCE), self.written[1] / COLUMNS_OF_ROWS]
-    }
-
-    /// Whether `conv2d_rows.wgsl` is faster than the other kernels. On an H100, with 16 × 128 × 128 windows and 32 channels and outputs it
-    /// takes 148 µs, where the tile takes 162, with 64 548 and 524, and in f16 144 and 176 with 32. Its time grows with the outputs.
-    fn is_faster_in_rows(&self, image: &Tensor) -> bool {
-        let has_many = self.channels <= FEW_CHANNELS_OF_ROWS || self.workgroups_of_rows() >= MANY_OF_ROWS;
-        has_many
-            && self.sizes_suit_rows(image.dtype())
-            && self.can_be_rows(image)
-            && with_gpu(image, |gpu| !gpu.is_software())
-    }
-
-    /// Whether the outputs would leave half of a tile empty, or the channels most of a unit.
-    fn sizes_suit_rows(&self, dtype: DType) -> bool {
-        // With more outputs of f16 cooperative matrices are faster.
-        self.outputs <= 32 || (dtype == DType::F32 && (self.outputs <= 56 || self.channels <= 4))
-    }
-
-    /// Loop iterations of an invocation of `conv2d_rows.wgsl`.
-    pub(super) fn rows_iterations(&self) -> u64 {
-        let chunks = self.channels.div_ceil(ROWS_CHUNK) as u64;
-        (self.channels as u64).saturating_add(chunks * 2) + 1 + self.other_iterations()
-    }
-
     /// Loop iterations of an invocation of `conv2d_small.wgsl`.
     pub(super) fn small_iterations(&self) -> u64 {
         let lines = self.units(Kernel::Small);
@@ -294,9 +259,7 @@ impl Correlation {
     pub(super) fn parts(&self, kernel: Kernel, image: &Tensor) -> usize {
         let units = self.units(kernel);
         let [outputs, windows] = kernel.tile();
-        if matches!(kernel, Kernel::Single | Kernel::Narrow | Kernel::Small | Kernel::Rows)
-            || units > self.most_units(kernel)
-        {
+        if kernel.has_one_pass() || kernel == Kernel::Narrow || units > self.most_units(kernel) {
             return 1;
         }
         let wanted = match with_gpu(image, crate::device::Gpu::is_software) {

@@ -7,6 +7,7 @@ mod convolution_tests;
 mod convolve;
 mod correlate;
 mod correlation_kernel;
+mod correlation_rows;
 mod few_channels;
 mod options;
 mod passes;
@@ -14,6 +15,8 @@ mod patches;
 mod pointwise;
 mod pool;
 mod resample;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod rows_tests;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod special_tests;
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -26,9 +29,13 @@ mod weight_sum;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as forced_correlation};
 #[cfg(test)]
+pub(super) use correlation_rows::BYTES_OF_ROWS;
+#[cfg(test)]
 pub(super) use resample::ALL as RESAMPLING;
+#[cfg(test)]
+pub(super) use weight_kernel::BYTES_OF_WEIGHT_ROWS;
 #[cfg(all(test, not(target_arch = "wasm32")))]
-pub(super) use weight_kernel::{BYTES_OF_ROWS, Kernel as WeightKernel, forced as forced_weight};
+pub(super) use weight_kernel::{Kernel as WeightKernel, forced as forced_weight};
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use weight_sum::sum_of_parts;
 

@@ -1,7 +1,7 @@
 //! NaN and infinities in the operands of every kernel for convolutions: they go where the definition with the zeros of the padding
 //! says, and nowhere else.
 
-use super::convolution_tests::{CASES, Case, dtypes, kernels, weight_kernels, with};
+use super::convolution_tests::{CASES, Case, dtypes, kernels, rows_in_vec4s, weight_kernels, with};
 use super::few_channels;
 use super::weight_kernel::forced as forced_weight;
 use crate::error::TensorError;
@@ -50,7 +50,7 @@ fn zeros(shape: [usize; 4]) -> Vec<f64> {
 #[test]
 fn convolutions_of_special_values_multiply_the_zeros_of_the_padding() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-    for case in CASES {
+    for case in CASES.into_iter().chain(rows_in_vec4s()) {
         let [of_image, of_weight, of_result] = case.shapes();
         let [x, w, g] = [(of_image, 1), (of_weight, 2), (of_result, 3)].map(|(shape, seed)| elements(shape, seed));
         let [image_f64, weight_f64, gradient_f64] = [&x, &w, &g].map(|elements| as_f64(elements));
@@ -98,7 +98,7 @@ fn with_every_tap(case: &Case, by_input: &[f64], weight: &[f64]) -> Vec<f64> {
 #[test]
 fn weight_gradients_of_special_values_multiply_the_zeros_of_the_padding() -> Result<(), TensorError> {
     let Ok(pool) = Pool::request_blocking(PoolOptions::default()) else { return Ok(()) };
-    for case in CASES {
+    for case in CASES.into_iter().chain(rows_in_vec4s()) {
         let [of_image, of_weight, of_result] = case.shapes();
         let (x, g) = (elements(of_image, 1), elements(of_result, 3));
         let mut wanted = zeros(of_weight);

@@ -19,7 +19,7 @@ const MANY_INVOCATIONS: usize = 1 << 16;
 const MANY_WORKGROUPS: usize = 512;
 /// Multiprocessors of a large GPU (an H100 and an H200), the most waves of workgroups that are considered, and the least slices of a part
 /// of the large tile.
-const MANY_MULTIPROCESSORS: usize = 132;
+pub(super) const MANY_MULTIPROCESSORS: usize = 132;
 const MOST_WAVES: usize = 12;
 const LEAST_SLICES_OF_LARGE: usize = 4;
 /// Workgroups of `conv2d_weight_few.wgsl` and of `conv2d_weight_rows.wgsl` that occupy a large GPU. For 16 channels of 16 × 128 × 128
@@ -42,20 +42,22 @@ const MOST_OF_SOFTWARE: usize = 32;
 /// Times that an element of a gradient takes in each kernel, relative to each other, with padding to whole tiles. On an H100 with 3 × 3
 /// taps and images of 16 × 128 × 128: rows 12.6 TFLOP/s, and more with few windows; 8 × 8 elements for few outputs 9, or 8 by lines;
 /// tiles of 32 × 64 22, of 64 × 64 33, of 128 × 128 39; rows in tiles of 128 outputs 44 and of 64 41; single outputs 1.7. Tiles by lines
-/// take 1.3 times as long. Those of rows are of all nine taps.
+/// take 1.3 times as long. Those of rows are of all taps; with 5 × 5 rows in tiles reach 45 on an H200.
 const COST_OF_ROWS: usize = 738;
 const COST_OF_FEW: [usize; 2] = [118, 135];
 const COST_OF_TILES: [usize; 5] = [26, 33, 45, 43, 58];
 const COST_OF_SINGLE: usize = 600;
-const COST_OF_ROWS_TILED: [usize; 2] = [207, 234];
-/// Tiles of [`CONV2D_WEIGHT_ROWS_TILED`], by their outputs and channels, and the vec4s of windows of a slice.
+const COST_OF_ROWS_TILED: [usize; 3] = [207, 234, 562];
+/// Tiles of [`CONV2D_WEIGHT_ROWS_TILED`], by their outputs and channels, the taps of each on an axis, and the vec4s of windows of a slice.
 const ROWS_OF_MANY: usize = 0;
 const ROWS_OF_SOME: usize = 1;
-const TILES_OF_ROWS: [[usize; 2]; 2] = [[128, 16], [64, 32]];
+const ROWS_OF_FIVE: usize = 2;
+const TILES_OF_ROWS: [[usize; 2]; 3] = [[128, 16], [64, 32], [64, 16]];
+const TAPS_OF_ROWS: [usize; 3] = [3, 3, 5];
 const SLICE_OF_ROWS: usize = 4;
 /// Invocations of a workgroup of these tiles, and bytes of its workgroup memory.
 const INVOCATIONS_OF_ROWS: u32 = 256;
-pub(in crate::ops) const BYTES_OF_ROWS: u32 = 30_528;
+pub(in crate::ops) const BYTES_OF_WEIGHT_ROWS: [u32; 3] = [30_528, 30_528, 32_640];
 
 /// The kernel that computes a weight gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,8 +247,10 @@ impl Convolution {
                     Kernel::Tiled(TILE_OF_SOME)
                 }
                 Kernel::Few(FEW_LINES) if self.lines > MOST_LINES => Kernel::Few(FEW_CHANNELS),
-                Kernel::Rows if !self.has_rows(gradient, image) => Kernel::Few(FEW_CHANNELS),
-                Kernel::RowsTiled(_) if !self.has_rows_in_tiles(gradient, image) => Kernel::Few(FEW_CHANNELS),
+                Kernel::Rows if !self.has_rows(3, gradient, image) => Kernel::Few(FEW_CHANNELS),
+                Kernel::RowsTiled(number) if !self.has_rows_in_tiles(number, gradient, image) => {
+                    Kernel::Few(FEW_CHANNELS)
+                }
                 forced => forced,
             };
         }
@@ -259,16 +263,17 @@ impl Convolution {
             return tiled;
         }
         let has_lines = self.lines <= MOST_LINES;
-        let has_rows = self.has_rows(gradient, image);
-        let has_rows_in_tiles = self.has_rows_in_tiles(gradient, image);
+        let has_rows = self.has_rows(3, gradient, image);
+        let in_tiles = |number| self.has_rows_in_tiles(number, gradient, image).then_some(Kernel::RowsTiled(number));
         [
             Some(tiled),
             Some(Kernel::Single),
             Some(Kernel::Few(FEW_CHANNELS)),
             has_lines.then_some(Kernel::Few(FEW_LINES)),
             has_rows.then_some(Kernel::Rows),
-            has_rows_in_tiles.then_some(Kernel::RowsTiled(ROWS_OF_MANY)),
-            has_rows_in_tiles.then_some(Kernel::RowsTiled(ROWS_OF_SOME)),
+            in_tiles(ROWS_OF_MANY),
+            in_tiles(ROWS_OF_SOME),
+            in_tiles(ROWS_OF_FIVE),
         ]
         .into_iter()
         .flatten()
@@ -335,21 +340,21 @@ impl Convolution {
     }
 
     /// Whether `conv2d_weight_rows_tiled.wgsl` can compute the gradient of these operands on their device.
-    fn has_rows_in_tiles(&self, gradient: &Tensor, image: &Tensor) -> bool {
+    fn has_rows_in_tiles(&self, number: usize, gradient: &Tensor, image: &Tensor) -> bool {
         let fits = |gpu: &crate::device::Gpu| {
-            gpu.workgroup_size() >= INVOCATIONS_OF_ROWS && gpu.workgroup_bytes() >= BYTES_OF_ROWS
+            gpu.workgroup_size() >= INVOCATIONS_OF_ROWS && gpu.workgroup_bytes() >= BYTES_OF_WEIGHT_ROWS[number]
         };
-        self.has_rows(gradient, image) && with_gpu(gradient, fits)
+        self.has_rows(TAPS_OF_ROWS[number], gradient, image) && with_gpu(gradient, fits)
     }
 
-    /// Whether `conv2d_weight_rows.wgsl` can compute the gradient of these operands.
-    fn has_rows(&self, gradient: &Tensor, image: &Tensor) -> bool {
+    /// Whether the kernels of rows with so many taps on each axis can compute the gradient of these operands.
+    fn has_rows(&self, taps: usize, gradient: &Tensor, image: &Tensor) -> bool {
         let KernelWindow { kernel, stride, dilation, padding, .. } = self.window;
         // A copy starts at the start of its storage.
         let is_aligned = |tensor: &Tensor| !tensor.is_contiguous() || tensor.layout().offset.is_multiple_of(FOUR);
-        kernel == [3, 3]
+        kernel == [taps; 2]
             && [stride[1], dilation[1]] == [1, 1]
-            && padding[1] == [1, 1]
+            && padding[1] == [taps / 2; 2]
             && self.out[1].is_multiple_of(FOUR)
             && is_aligned(gradient)
             && is_aligned(image)
@@ -376,14 +381,15 @@ mod tests {
 
     #[test]
     fn the_cheapest_kernel_has_tiles_that_the_gradient_fills() {
-        let of_rows = [Kernel::Rows, Kernel::RowsTiled(ROWS_OF_MANY), Kernel::RowsTiled(ROWS_OF_SOME)];
+        let of_three = [Kernel::Rows, Kernel::RowsTiled(ROWS_OF_MANY), Kernel::RowsTiled(ROWS_OF_SOME)];
         let kernels = [Kernel::Few(0), Kernel::Few(1), Kernel::Single];
         let cheapest = |[outputs, channels, groups]: [usize; 3], kernel: usize, tile: usize| {
             let options = Conv2d { groups, padding: (kernel / 2).into(), ..Conv2d::default() };
             let weight = [outputs, channels / groups, kernel, kernel];
             let convolution = Convolution::new("test", &[1, channels, 64, 64], &weight, options).expect("it exists");
-            let of_rows = of_rows.into_iter().filter(|_| kernel == 3);
-            let all = of_rows.chain(kernels).chain([Kernel::Tiled(tile)]);
+            let of_three = of_three.into_iter().filter(|_| kernel == 3);
+            let of_five = (kernel == 5).then_some(Kernel::RowsTiled(ROWS_OF_FIVE));
+            let all = of_three.chain(of_five).chain(kernels).chain([Kernel::Tiled(tile)]);
             all.min_by_key(|&one| convolution.cost(one)).expect("there are kernels")
         };
         assert_eq!(cheapest([8, 8, 1], 3, TILE_OF_FEW), Kernel::Rows);
@@ -392,12 +398,13 @@ mod tests {
         assert_eq!(cheapest([64, 3, 1], 3, LINES_OF_SOME), Kernel::Rows);
         assert_eq!(cheapest([64, 64, 1], 3, TILE_OF_SOME), Kernel::RowsTiled(ROWS_OF_SOME));
         assert_eq!(cheapest([128, 128, 1], 3, TILE_OF_MANY), Kernel::RowsTiled(ROWS_OF_MANY));
-        assert_eq!(cheapest([64, 64, 1], 5, TILE_OF_SOME), Kernel::Tiled(TILE_OF_SOME));
-        assert_eq!(cheapest([128, 128, 1], 5, TILE_OF_MANY), Kernel::Tiled(TILE_OF_MANY));
+        assert_eq!(cheapest([64, 64, 1], 5, TILE_OF_SOME), Kernel::RowsTiled(ROWS_OF_FIVE));
+        assert_eq!(cheapest([128, 128, 1], 5, TILE_OF_MANY), Kernel::RowsTiled(ROWS_OF_FIVE));
         assert_eq!(cheapest([64, 64, 64], 3, TILE_OF_FEW), Kernel::Single);
         assert_eq!(cheapest([8, 8, 1], 5, TILE_OF_FEW), Kernel::Few(0));
         assert_eq!(cheapest([8, 3, 1], 7, LINES_OF_FEW), Kernel::Few(1));
-        assert_eq!(cheapest([32, 32, 1], 5, TILE_OF_FEW), Kernel::Tiled(TILE_OF_FEW));
+        assert_eq!(cheapest([32, 32, 1], 5, TILE_OF_FEW), Kernel::RowsTiled(ROWS_OF_FIVE));
+        assert_eq!(cheapest([128, 128, 1], 7, TILE_OF_MANY), Kernel::Tiled(TILE_OF_MANY));
         assert_eq!(cheapest([usize::MAX >> 8, 1, 1], 3, TILE_OF_FEW), Kernel::Rows, "saturates");
     }
 }

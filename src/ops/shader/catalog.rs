@@ -205,6 +205,26 @@ pub(in crate::ops) static CONV2D_COOPERATIVE: [[Shader; 2]; 2] = [
     [cooperative_convolution!("windows_scalar", "true"), cooperative_convolution!("windows_vec4", "true")],
 ];
 
+macro_rules! rows_in_tiles {
+    ($taps:literal, $sides:literal) => {
+        Shader::new(
+            concat!("conv2d_rows_tiled_", $taps),
+            &[
+                source!("lib/convolution"),
+                source!("conv2d_rows_tiled"),
+                source!($sides),
+                include_str!(concat!("../../../shaders/lib/", $taps, ".wgsl")),
+                source!("lib/row_epilogue"),
+                source!("lib/activation"),
+            ],
+        )
+    };
+}
+
+/// Convolutions with 3 × 3 and with 5 × 5 taps.
+pub(in crate::ops) static CONV2D_ROWS_TILED: [Shader; 2] =
+    [rows_in_tiles!("rows_of_three", "lib/sides_of_one"), rows_in_tiles!("rows_of_five", "lib/sides_of_two")];
+
 /// The kernels of one tile of `conv2d_weight_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ops) struct WeightTile {
@@ -266,18 +286,27 @@ pub(in crate::ops) static CONV2D_WEIGHT_TILED: [WeightTile; 5] = [
 ];
 
 macro_rules! weight_gradient_of_rows {
-    ($outputs:literal) => {
+    ($outputs:literal, $taps:literal $(, $lib:literal)*) => {
         Shader::new(
-            concat!("conv2d_weight_rows_tiled_", $outputs),
-            &[source!("lib/weight_gradient"), source!("conv2d_weight_rows_tiled"), source!("lib/three_taps")],
+            concat!("conv2d_", $taps, "_", $outputs),
+            &[
+                source!("lib/weight_gradient"),
+                source!("conv2d_weight_rows_tiled"),
+                include_str!(concat!("../../../shaders/lib/", $taps, ".wgsl")),
+                $(source!($lib),)*
+            ],
         )
         .edited(&[["OUTPUTS", concat!($outputs, "u")]])
     };
 }
 
-/// Weight gradients of 3 × 3 taps in tiles of 128 outputs and 16 channels, and of 64 and 32.
-pub(in crate::ops) static CONV2D_WEIGHT_ROWS_TILED: [Shader; 2] =
-    [weight_gradient_of_rows!(128), weight_gradient_of_rows!(64)];
+/// Weight gradients of 3 × 3 taps in tiles of 128 outputs and 16 channels, and of 64 and 32; and of 5 × 5 taps in tiles of 64 outputs and
+/// 16 channels.
+pub(in crate::ops) static CONV2D_WEIGHT_ROWS_TILED: [Shader; 3] = [
+    weight_gradient_of_rows!(128, "weight_rows_of_three", "lib/sides_of_one", "lib/three_taps"),
+    weight_gradient_of_rows!(64, "weight_rows_of_three", "lib/sides_of_one", "lib/three_taps"),
+    weight_gradient_of_rows!(64, "weight_rows_of_five", "lib/sides_of_two"),
+];
 
 macro_rules! weight_sum {
     ($lanes:literal) => {

@@ -151,14 +151,11 @@ const PRODUCTS: [Row; 3] = [
     ("matmul_parts", |pool| product(pool, Some(FEW), 11)),
 ];
 
-const CONVOLUTIONS: [Row; 15] = [
+const CONVOLUTIONS: [Row; 16] = [
     ("conv2d", |pool| convolution(pool, None)),
     ("conv2d_narrow", |pool| convolution(pool, Some(CorrelationKernel::Narrow))),
-    ("conv2d_rows", |pool| {
-        let (image, weight) = (numbers(pool, &[1, 70, 5, 8])?, numbers(pool, &[9, 70, 3, 3])?);
-        let act = || image.conv2d(&weight, None, Conv2d { padding: 1.into(), ..Conv2d::default() });
-        forced_correlation::with(CorrelationKernel::Rows, act)?.read_blocking()
-    }),
+    ("conv2d_rows", |pool| by_rows(pool, CorrelationKernel::Rows)),
+    ("conv2d_rows_tiled", |pool| by_rows(pool, CorrelationKernel::RowsTiled(0))),
     ("conv2d_small", |pool| {
         // Three chunks of lines.
         let (image, weight) = (numbers(pool, &[1, 70, 5, 6])?, numbers(pool, &[9, 70, 3, 3])?);
@@ -182,6 +179,12 @@ const CONVOLUTIONS: [Row; 15] = [
     }),
     ("lib/lines", |pool| by_weight(pool, WeightKernel::Tiled(4), 4)),
 ];
+
+fn by_rows(pool: &Pool, kernel: CorrelationKernel) -> Result<Vec<f32>, TensorError> {
+    let (image, weight) = (numbers(pool, &[1, 70, 5, 8])?, numbers(pool, &[9, 70, 3, 3])?);
+    let options = Conv2d { padding: 1.into(), ..Conv2d::default() };
+    forced_correlation::with(kernel, || image.conv2d(&weight, None, options))?.read_blocking()
+}
 
 fn by_weight_of_rows(pool: &Pool, kernel: WeightKernel) -> Result<Vec<f32>, TensorError> {
     let (image, gradient) = (numbers(pool, &[1, 6, 256, 64])?, numbers(pool, &[1, 9, 256, 64])?);

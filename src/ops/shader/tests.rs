@@ -31,8 +31,11 @@ fn variants() -> Vec<(Shader, Variant)> {
             .flat_map(|dtype| [UNFOLD, FOLD, CONV2D, CONV2D_WEIGHT].map(|shader| (shader, Variant::plain(dtype)))),
     );
     let tiled = CONV2D_TILED.iter().flat_map(|tile| tile.shaders.into_iter().flatten());
-    let convolutions: Vec<_> =
-        [CONV2D_NARROW, CONV2D_ROWS, CONV2D_SINGLE, CONV2D_SMALL].into_iter().chain(tiled).collect();
+    let convolutions: Vec<_> = [CONV2D_NARROW, CONV2D_ROWS, CONV2D_SINGLE, CONV2D_SMALL]
+        .into_iter()
+        .chain(CONV2D_ROWS_TILED)
+        .chain(tiled)
+        .collect();
     for dtype in DType::ALL {
         all.push((CONV2D_PACK, Variant::plain(dtype)));
         let tiles = || CONV2D_WEIGHT_TILED.iter().chain(&CONV2D_WEIGHT_FEW);
@@ -260,8 +263,9 @@ fn every_shader_of_the_catalog_is_compiled() {
 }
 
 #[test]
-fn the_rows_of_a_weight_gradient_take_the_workgroup_memory_that_its_choice_assumes() {
-    for shader in CONV2D_WEIGHT_ROWS_TILED {
+fn kernels_of_rows_in_tiles_take_the_workgroup_memory_that_their_choice_assumes() {
+    let of_weights = CONV2D_WEIGHT_ROWS_TILED.into_iter().zip(image::BYTES_OF_WEIGHT_ROWS);
+    for (shader, assumed) in of_weights.chain(CONV2D_ROWS_TILED.into_iter().zip(image::BYTES_OF_ROWS)) {
         let wgsl = shader.wgsl(Variant::plain(DType::F32), Target::USUAL).expect("every changed declaration is there");
         let module = naga::front::wgsl::parse_str(&wgsl).expect("it is parsed");
         let mut layouter = naga::proc::Layouter::default();
@@ -269,6 +273,6 @@ fn the_rows_of_a_weight_gradient_take_the_workgroup_memory_that_its_choice_assum
         let variables = module.global_variables.iter().map(|(_, variable)| variable);
         let variables = variables.filter(|variable| variable.space == naga::AddressSpace::WorkGroup);
         let bytes: u32 = variables.map(|variable| layouter[variable.ty].size).sum();
-        assert_eq!(bytes, crate::ops::image::BYTES_OF_ROWS);
+        assert_eq!(bytes, assumed, "{}", shader.name);
     }
 }
