@@ -29,7 +29,7 @@ const BOUNDED: [(&str, usize, &str); 25] = [
     ("src/ops/image/correlate.rs", 6, "sizes and strides of one weight, and of one result, which exists"),
     ("src/ops/image/correlation_kernel.rs", 4, "the sizes of a tile, and constants; iterations of loops"),
     (
-        "src/ops/image/few_channels.rs",
+        "src/ops/image/folded_gradient.rs",
         4,
         "rows of windows times their columns, which exist; windows times the stride, as in bands.rs",
     ),

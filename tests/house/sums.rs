@@ -24,7 +24,7 @@ const BOUNDED: [(&str, usize, &str); 31] = [
         6,
         "iterations of loops over the taps of a window, below 2^63; channels and taps of a group, and their chunks, at most 2^61",
     ),
-    ("src/ops/image/few_channels.rs", 3, "positions within the padded size, which was checked"),
+    ("src/ops/image/folded_gradient.rs", 3, "positions within the padded size, which was checked"),
     ("src/ops/image/passes.rs", 1, "a flag"),
     ("src/ops/image/resample.rs", 7, "in 64 bits, sizes below 2^30; rows of an image"),
     ("src/ops/image/weight_gradient.rs", 4, "lines of a weight; iterations of loops over spans of at most 2^18"),

@@ -243,7 +243,7 @@ pub(super) fn check(
         if kernel.is_none() && dtype == DType::F32 {
             for rows in [1, 2, of_result[2], 2 * of_result[2], 1000] {
                 let run = || gradient.conv2d_backward_input(of_image, &permuted, options);
-                let found = few_channels::forced::with(rows, run)?;
+                let found = folded_gradient::forced::with(rows, run)?;
                 by_input.check(&found, spacing(dtype), &format!("by input, folded, {rows} rows, {context}"));
             }
         }
@@ -322,11 +322,11 @@ fn without_room_for_columns_the_gradient_by_the_input_is_computed_without_them()
     let run = || gradient.conv2d_backward_input([1, 4, 64, 64], &weight, options)?.read_blocking::<f32>();
     let wanted = run()?;
     let refused = pool.remedies().out_of_memory;
-    let found = few_channels::forced::with(1000, run)?;
+    let found = folded_gradient::forced::with(1000, run)?;
     assert!(pool.remedies().out_of_memory > refused, "the columns do not fit");
     assert_eq!(found, wanted, "by the same kernel");
     pool.set_limit(None);
-    let folded = few_channels::forced::with(1000, run)?;
+    let folded = folded_gradient::forced::with(1000, run)?;
     assert!(folded.iter().zip(&wanted).all(|(one, other)| (one - other).abs() < 1e-2));
     Ok(())
 }

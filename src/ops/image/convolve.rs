@@ -145,8 +145,9 @@ impl Tensor {
     /// weight or NaN may give NaN, which depends on the kernel: some multiply zeros there.
     ///
     /// Cost: as [`Tensor::conv2d`] of the gradient with as many multiplications as the convolution has: a stride adds
-    /// neither zeros nor columns. The same memory. On GPUs, the gradient of an f32 input of at most 4 channels is the fold of matrix
-    /// products of at most 64 MiB each, or of one row of windows if that has more; without room for these, a slower kernel runs.
+    /// neither zeros nor columns. The same memory. On GPUs, the gradient of an f32 input of at most 4 channels, and of one whose windows do
+    /// not overlap with at least 512 outputs, is the fold of matrix products of at most 64 MiB each, or of one row of windows if that has
+    /// more; without room for these, a slower kernel runs.
     ///
     /// # Errors
     /// As [`Tensor::conv2d`].

@@ -8,7 +8,7 @@ mod convolve;
 mod correlate;
 mod correlation_kernel;
 mod correlation_rows;
-mod few_channels;
+mod folded_gradient;
 mod options;
 mod passes;
 mod patches;

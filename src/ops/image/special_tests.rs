@@ -2,7 +2,7 @@
 //! says, and nowhere else.
 
 use super::convolution_tests::{CASES, Case, dtypes, kernels, rows_in_vec4s, weight_kernels, with};
-use super::few_channels;
+use super::folded_gradient;
 use super::weight_kernel::forced as forced_weight;
 use crate::error::TensorError;
 use crate::pool::{Pool, PoolOptions};
@@ -73,7 +73,7 @@ fn convolutions_of_special_values_multiply_the_zeros_of_the_padding() -> Result<
                 if kernel.is_none() && dtype == DType::F32 {
                     // With groups it is computed by another kernel.
                     let others = if case.groups > 1 { &beyond } else { &by_input };
-                    check(&few_channels::forced::with(2, run)?, &by_input, others, &format!("folded {context}"))?;
+                    check(&folded_gradient::forced::with(2, run)?, &by_input, others, &format!("folded {context}"))?;
                 }
             }
         }

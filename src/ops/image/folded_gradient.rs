@@ -1,8 +1,9 @@
-//! The gradient of a convolution by an input with few channels: a matrix product of the weight and the gradient, whose columns are
-//! folded into the image.
+//! The gradient of a convolution by its input as a matrix product of the weight and the gradient, whose columns are folded into the image:
+//! for few channels, and for windows that do not overlap.
 //!
 //! The kernels of `lib/convolution.wgsl` compute eight outputs or more at once, which are the channels here: with three, five eighths
-//! of the products are of zeros. In the matrix product the channels and taps together are the rows.
+//! of the products are of zeros. In the matrix product the channels and taps together are the rows. Windows that do not overlap have
+//! columns of the size of the image.
 
 use super::KernelWindow;
 use super::convolve::Convolution;
@@ -15,8 +16,13 @@ use std::ops::Range;
 /// The most channels for which this is faster: with 3 channels, 64 outputs, 3 × 3 taps and 512 × 512 pixels an H100 takes 89 µs, 193 µs
 /// with the kernel for few outputs, and 160 µs with `conv2d_rows.wgsl`.
 const MOST_CHANNELS: usize = 4;
-/// The least outputs, which are the K dimension of the product.
+/// The elements of a vec4.
+const FOUR: usize = 4;
+/// The least outputs, which are the K dimension of the product, for few channels, and for windows that do not overlap. With 2 × 2 taps, a
+/// stride of 2, 512 channels, 1,024 outputs and 64 × 64 pixels an H200 takes 145 µs, 174 with tiles; with 256 and 512 of 128 × 128 153 and
+/// 153, with 128 and 256 of 256 × 256 188 and 181.
 const LEAST_OUTPUTS: usize = 32;
+const LEAST_OUTPUTS_APART: usize = 512;
 /// The most bytes of the columns, unless those of one row of windows are more. Bands take longer: with 16 MiB the product above takes
 /// 148 µs.
 const MOST_BYTES: u64 = 64 << 20;
@@ -26,8 +32,9 @@ impl Convolution {
     /// `lib/convolution.wgsl` are faster.
     pub(super) fn rows_of_columns(&self, gradient: &Tensor) -> Option<usize> {
         let taps = arithmetic::elements(&self.window.kernel);
-        let suits = self.planes.channels <= MOST_CHANNELS
-            && self.outputs >= LEAST_OUTPUTS
+        let is_apart = self.window.kernel == self.window.stride && self.window.dilation == [1, 1];
+        let has_few_channels = self.planes.channels <= MOST_CHANNELS && self.outputs >= LEAST_OUTPUTS;
+        let suits = (has_few_channels || (is_apart && self.outputs >= LEAST_OUTPUTS_APART))
             && taps > 1
             && gradient.dtype() == DType::F32
             && !correlation_kernel::is_forced()
@@ -57,6 +64,8 @@ impl Convolution {
     ) -> Result<Tensor, TensorError> {
         let Self { planes, outputs, lines, windows, out, .. } = *self;
         let weight = weight.contiguous()?.reshape([outputs, lines])?.t()?;
+        // Contiguous along K, so that products of any number of lines load vec4s.
+        let weight = if lines.is_multiple_of(FOUR) { weight } else { weight.contiguous()? };
         let gradient = gradient.contiguous()?.reshape([planes.batch, outputs, windows])?;
         if rows >= planes.batch.saturating_mul(out[0]) {
             return weight.matmul(&gradient)?.folded(name, planes.size, self.window);
