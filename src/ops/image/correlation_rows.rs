@@ -2,7 +2,7 @@
 
 use super::KernelWindow;
 use super::correlate::Correlation;
-use super::weight_kernel::MANY_MULTIPROCESSORS;
+use super::weight_tile::MANY_MULTIPROCESSORS;
 use crate::ops::launch::{iterations, loop_limit, with_gpu};
 use crate::tensor::{DType, Tensor};
 

@@ -25,6 +25,7 @@ mod weight_gradient;
 mod weight_kernel;
 mod weight_parts;
 mod weight_sum;
+mod weight_tile;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as forced_correlation};

@@ -1,8 +1,9 @@
 //! Weight gradients of convolutions, in parts of the windows that are added up in a fixed order.
 
 use super::convolve::Convolution;
-use super::weight_kernel::{InUnits, Kernel, Lines, ROWS, SINGLE, Tile};
+use super::weight_kernel::Kernel;
 use super::weight_sum::Parts;
+use super::weight_tile::{InUnits, Lines, ROWS, SINGLE, Tile};
 use super::{Convolved, Run};
 use crate::error::TensorError;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu};

@@ -1,6 +1,7 @@
 //! The shaders in files, and their specialization by the host: dtypes, changed declarations, and operands that share a binding.
 
 mod catalog;
+mod convolutions;
 #[cfg(test)]
 mod epilogue_tests;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 pub(super) mod translate;
 
 pub(super) use catalog::*;
+pub(super) use convolutions::*;
 
 use crate::device::Gpu;
 use crate::device::gpu::{LARGEST_WORKGROUP, Program, ProgramDescriptor, ProgramKey};
