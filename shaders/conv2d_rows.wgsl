@@ -37,25 +37,6 @@ alias Vec4 = vec4<Number>;
 // done once.
 var<workgroup> staged: array<array<Vec4, TAPS * 2u>, CHANNELS>;
 
-// The parts of lib/channels.wgsl that lib/convolution.wgsl needs; the loads of that file are of single elements. A unit is a channel.
-struct Unit {
-    channel: u32,
-    tap: vec2<u32>,
-}
-
-struct Source {
-    corner: vec2<u32>,
-    start: u32,
-}
-
-fn units_of(taps: vec2<u32>) -> u32 {
-    return params.channels;
-}
-
-fn row_of(unit: Unit, tap: vec2<u32>) -> u32 {
-    return unit.channel * TAPS;
-}
-
 // The four columns of a row under each of three taps.
 struct Row {
     left: Vec4,
@@ -114,18 +95,6 @@ fn stage_weight(number: u32, weight: Element) {
     }
     let output_of_tile = number / TAPS % OUTPUTS;
     staged[number / (TAPS * OUTPUTS)][tap * 2u + output_of_tile / 4u][output_of_tile % 4u] = Number(weight);
-}
-
-// Stores an output in both rows.
-fn store(at: u32, first: u32, number: u32, group: u32, has_second: bool, upper: Vec4, lower: Vec4) {
-    if first + number < params.outputs {
-        let row = group * params.outputs + first + number;
-        let place = at + row * params.written.x * params.written.y;
-        output[place] = vec4<Output>(finished(upper, row));
-        if has_second {
-            output[place + params.written.y] = vec4<Output>(finished(lower, row));
-        }
-    }
 }
 
 @compute @workgroup_size(INVOCATIONS)

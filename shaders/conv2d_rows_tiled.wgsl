@@ -41,25 +41,6 @@ var<workgroup> staged_weights: array<array<Vec4, ACROSS>, WEIGHTS>;
 // Of each row of the image and each tap of a row: the columns of the windows under the tap.
 var<workgroup> staged_image: array<array<Vec4, WINDOWS>, LINES * KERNEL>;
 
-// The parts of lib/channels.wgsl that lib/convolution.wgsl needs; the loads of that file are of single elements. A unit is a channel.
-struct Unit {
-    channel: u32,
-    tap: vec2<u32>,
-}
-
-struct Source {
-    corner: vec2<u32>,
-    start: u32,
-}
-
-fn units_of(taps: vec2<u32>) -> u32 {
-    return params.channels;
-}
-
-fn row_of(unit: Unit, tap: vec2<u32>) -> u32 {
-    return unit.channel * TAPS;
-}
-
 // What an invocation stages of each slice: a row of the image under a window, and one or two vec4s of weights, by their rows.
 struct Place {
     window: u32,
@@ -113,18 +94,6 @@ fn stage(
     staged_weights[place.weight_0][place.across] = Vec4(weight_0);
     if place.weight_1 < WEIGHTS {
         staged_weights[place.weight_1][place.across] = Vec4(weight_1);
-    }
-}
-
-// Stores an output in both rows.
-fn store(at: u32, first: u32, number: u32, group: u32, has_second: bool, upper: Vec4, lower: Vec4) {
-    if first + number < params.outputs {
-        let row = group * params.outputs + first + number;
-        let place = at + row * params.written.x * params.written.y;
-        output[place] = vec4<Output>(finished(upper, row));
-        if has_second {
-            output[place + params.written.y] = vec4<Output>(finished(lower, row));
-        }
     }
 }
 

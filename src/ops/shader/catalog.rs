@@ -39,7 +39,7 @@ shaders! {
     CONV2D_WEIGHT = "conv2d_weight", "lib/image";
     CONV2D_PACK = "conv2d_pack";
     CONV2D_NARROW = "conv2d_narrow", "lib/convolution", "lib/channels", "lib/four_outputs", "lib/epilogue", "lib/activation";
-    CONV2D_ROWS = "conv2d_rows", "lib/convolution", "lib/padded_row", "lib/row_epilogue", "lib/activation";
+    CONV2D_ROWS = "conv2d_rows", "lib/convolution", "lib/two_rows", "lib/padded_row", "lib/row_epilogue", "lib/activation";
     CONV2D_SMALL = "conv2d_small", "lib/convolution", "lib/channels", "lib/four_outputs", "lib/epilogue", "lib/activation";
     CONV2D_SINGLE = "conv2d_single", "lib/convolution", "lib/channels", "lib/row_epilogue", "lib/activation";
     CONV2D_WEIGHT_ROWS = "conv2d_weight_rows", "lib/weight_gradient", "lib/padded_row", "lib/three_taps", "lib/lane_sums";

@@ -103,6 +103,7 @@ macro_rules! rows_in_tiles {
             concat!("conv2d_rows_tiled_", $taps),
             &[
                 source!("lib/convolution"),
+                source!("lib/two_rows"),
                 source!("conv2d_rows_tiled"),
                 source!($sides),
                 include_str!(concat!("../../../shaders/lib/", $taps, ".wgsl")),
