@@ -21,7 +21,7 @@ fn stage_row(line: u32, window: u32, own: vec4<Element>, before: Side, after: Si
 }
 
 // The five taps in a column.
-fn steps(weight: u32, line: u32, down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
+fn steps(weight: u32, down: u32, line: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
     let row_0 = staged_image[line][along];
     let row_1 = staged_image[line + 5u][along];
     step(weight, down, row_0, row_1, sums);
@@ -37,9 +37,9 @@ fn steps(weight: u32, line: u32, down: u32, along: u32, sums: ptr<function, arra
 
 // Multiplies a slice, which is a channel.
 fn multiply(down: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {
-    steps(0u, 0u, down, along, sums);
-    steps(1u, 1u, down, along, sums);
-    steps(2u, 2u, down, along, sums);
-    steps(3u, 3u, down, along, sums);
-    steps(4u, 4u, down, along, sums);
+    steps(0u, down, 0u, along, sums);
+    steps(1u, down, 1u, along, sums);
+    steps(2u, down, 2u, along, sums);
+    steps(3u, down, 3u, along, sums);
+    steps(4u, down, 4u, along, sums);
 }
