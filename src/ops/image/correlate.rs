@@ -4,16 +4,18 @@
 use super::KernelWindow;
 use super::correlation_kernel::{Kernel, SINGLE_ROWS};
 use super::correlation_rows::COLUMNS_OF_ROWS;
+use super::correlation_weights::Weights;
 use crate::error::TensorError;
 use crate::ops::activation::Activation;
 use crate::ops::launch::{grid, index, iterations, launch, with_gpu, workgroup_size};
 use crate::ops::placed::Placed;
-use crate::ops::shader::{AS_IT_IS, CONV2D_PACK, Specialization, Variant};
+use crate::ops::shader::{AS_IT_IS, Specialization, Variant};
 use crate::tensor::{DType, Tensor, arithmetic};
 use bytemuck::{Pod, Zeroable};
 
-/// Elements of a vector of packed weights.
+/// Windows of a vec4.
 const FOUR: usize = 4;
+
 /// The parameters of `lib/convolution.wgsl`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -42,34 +44,6 @@ struct Params {
     accumulate: u32,
     weights_rows: u32,
     weights_offset: u32,
-}
-
-/// The parameters of `conv2d_pack.wgsl`.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-struct PackParams {
-    count: u32,
-    rows: u32,
-    across: u32,
-    pack: u32,
-    channels: u32,
-    outputs: u32,
-    kernel: [u32; 2],
-    weight_offset: u32,
-    group_stride: u32,
-    output_stride: u32,
-    channel_stride: u32,
-    tap_stride: [u32; 2],
-}
-
-/// The weights that a kernel reads.
-#[derive(Debug)]
-struct Weights {
-    tensor: Tensor,
-    /// Vectors of a row of packed weights; otherwise elements from one output to the next.
-    across: usize,
-    /// Rows of a group of packed weights; otherwise elements from one channel to the next.
-    rows: usize,
 }
 
 /// The sums that both a convolution and its input gradient are, as stated in `lib/convolution.wgsl`.
@@ -196,58 +170,6 @@ impl Correlation {
     pub(super) fn tap_step(&self) -> [usize; 2] {
         let (phases, dilation) = (self.phases(), self.dilation());
         [0, 1].map(|axis| phases[axis] / divisor(phases[axis], dilation[axis]))
-    }
-
-    /// Weights in the order in which a kernel reads them.
-    #[track_caller]
-    fn packed(&self, weight: &Tensor, kernel: Kernel) -> Result<Weights, TensorError> {
-        let Self { name, groups, channels, outputs, window, .. } = *self;
-        let number = |value| index(name, value);
-        let bytes = weight.dtype().bytes();
-        let across = outputs.next_multiple_of(FOUR);
-        // Lines have the order of the weight, and are rounded up as a whole.
-        let (pack, whole) = if kernel.is_by_lines() { (1, kernel.pack()) } else { (kernel.pack(), 1) };
-        let rows = arithmetic::size_of(&[channels.next_multiple_of(pack), window.kernel[0], window.kernel[1]], bytes)?;
-        let rows = rows.next_multiple_of(whole);
-        let packed = weight.new_empty([groups, rows, across], weight.dtype())?;
-        let count = number(packed.elements())?;
-        let &[of_output, of_channel, of_row, of_column] = weight.strides() else {
-            return Err(TensorError::dimensions(name, "weight", weight.shape(), "4"));
-        };
-        // In the gradient the convolution's outputs are summed over. They are what its groups divide.
-        let (group_stride, output_stride, channel_stride) = match self.is_gradient {
-            false => (outputs * of_output, of_output, of_channel),
-            true => (channels * of_output, of_channel, of_output),
-        };
-        let (source, weight_offset) = Placed::of(weight).bind(name, 1)?;
-        let params = PackParams {
-            count,
-            rows: number(rows)?,
-            across: number(across)?,
-            pack: number(pack)?,
-            channels: number(channels)?,
-            outputs: number(outputs)?,
-            kernel: [number(window.kernel[0])?, number(window.kernel[1])?],
-            weight_offset,
-            group_stride: number(group_stride)?,
-            output_stride: number(output_stride)?,
-            channel_stride: number(channel_stride)?,
-            tap_stride: [number(of_row)?, number(of_column)?],
-        };
-        let bindings = [Placed::of(&packed).bind_whole(name)?, source];
-        let program = with_gpu(weight, |gpu| CONV2D_PACK.program(gpu, Variant::plain(weight.dtype())))?;
-        let workgroups = grid(count.div_ceil(workgroup_size(weight)));
-        launch(name, &program, &bindings, bytemuck::bytes_of(&params), workgroups, 0)?;
-        Ok(Weights { tensor: packed, across: across / FOUR, rows })
-    }
-
-    /// Contiguous weights as they are, for `conv2d_small.wgsl` and `conv2d_rows.wgsl`.
-    fn unpacked(&self, weight: &Tensor) -> Result<Weights, TensorError> {
-        let &[of_output, of_channel, ..] = weight.strides() else {
-            return Err(TensorError::dimensions(self.name, "weight", weight.shape(), "4"));
-        };
-        let [across, rows] = if self.is_gradient { [of_channel, of_output] } else { [of_output, of_channel] };
-        Ok(Weights { tensor: weight.clone(), across, rows })
     }
 
     /// Adds up a range of the K dimension, in parts; the first tensor is written.

@@ -8,6 +8,7 @@ mod convolve;
 mod correlate;
 mod correlation_kernel;
 mod correlation_rows;
+mod correlation_weights;
 mod folded_gradient;
 mod options;
 mod passes;
