@@ -123,36 +123,57 @@ impl Case {
 
     /// Calls the function with the elements of image, weight and result of each product of the definition.
     fn each(&self, mut visit: impl FnMut(usize, usize, usize)) {
-        self.each_tap(|from, tap, to| from.into_iter().for_each(|from| visit(from, tap, to)));
+        self.each_tap(|from, tap, to| {
+            if let Some(from) = from {
+                visit(from, tap, to);
+            }
+        });
     }
 
     /// Calls the function with the same elements, and for the products of the padding, which have no element of an image, with `None`.
+    /// The inner loops are of integers, because tests are compiled without optimization and spend much of their time here.
     pub(super) fn each_tap(&self, mut visit: impl FnMut(Option<usize>, usize, usize)) {
-        let [image, weight, result] = self.shapes();
-        let at = |shape: [usize; 4], index: [usize; 4]| {
-            index.iter().zip(shape).fold(0, |element, (&index, size)| element * size + index)
-        };
+        let [_, weight, [_, _, rows, columns]] = self.shapes();
+        let mut to = 0;
         for n in 0..self.batch {
             for o in 0..weight[0] {
-                for (row, column) in (0..result[2]).flat_map(|row| (0..result[3]).map(move |column| (row, column))) {
-                    for c in 0..self.channels {
-                        for (y, x) in (0..weight[2]).flat_map(|y| (0..weight[3]).map(move |x| (y, x))) {
-                            let under = |axis: usize, window: usize, tap: usize| {
-                                (window * self.stride[axis] + tap * self.dilation[axis])
-                                    .checked_sub(self.padding[axis][0])
-                                    .filter(|&place| place < self.size[axis])
-                            };
-                            let channel = o / self.outputs * self.channels + c;
-                            let place = under(0, row, y).zip(under(1, column, x));
-                            visit(
-                                place.map(|(row, column)| at(image, [n, channel, row, column])),
-                                at(weight, [o, c, y, x]),
-                                at(result, [n, o, row, column]),
-                            );
-                        }
+                let first = n * self.channels * self.groups + o / self.outputs * self.channels;
+                for row in 0..rows {
+                    for column in 0..columns {
+                        self.each_tap_of_window([first, o], [row, column], |from, tap| visit(from, tap, to));
+                        to += 1;
                     }
                 }
             }
+        }
+    }
+
+    /// The element of the images, if it exists, and of the weight: of the channels from number `first` of all images on, output `o`
+    /// and one window.
+    fn each_tap_of_window(
+        &self,
+        [first, o]: [usize; 2],
+        window: [usize; 2],
+        mut visit: impl FnMut(Option<usize>, usize),
+    ) {
+        let Self { size, kernel, stride, dilation, padding, channels, .. } = *self;
+        let before = [padding[0][0], padding[1][0]];
+        let starts = [window[0] * stride[0], window[1] * stride[1]];
+        let (mut tap, mut c) = (o * channels * kernel[0] * kernel[1], 0);
+        while c < channels {
+            let (plane, mut y, mut row) = ((first + c) * size[0] * size[1], 0, starts[0]);
+            while y < kernel[0] {
+                let is_row = row >= before[0] && row - before[0] < size[0];
+                let (mut x, mut column) = (0, starts[1]);
+                while x < kernel[1] {
+                    let is_inside = is_row && column >= before[1] && column - before[1] < size[1];
+                    let from = is_inside.then(|| plane + (row - before[0]) * size[1] + column - before[1]);
+                    visit(from, tap);
+                    (tap, x, column) = (tap + 1, x + 1, column + dilation[1]);
+                }
+                (y, row) = (y + 1, row + dilation[0]);
+            }
+            c += 1;
         }
     }
 }
