@@ -28,13 +28,18 @@ pub(super) const FEW_ROWS: Tiling = Tiling { shaders: &TILED_FEW_ROWS, tile: [32
 
 /// From this many large tiles on, a large GPU has work for all of it.
 const MANY_TILES: usize = 128;
+/// The same of smaller tiles.
+const MANY_SMALL_TILES: usize = 256;
 /// With fewer rows or columns, `matmul.wgsl` has more parallelism than a tile.
 const LEAST_SIDE: usize = 32;
 /// The smallest K for tiles on every device and with a remainder of a slice, which takes a dispatch of its own.
 const LEAST_DEPTH: usize = 64;
-/// The least K of a part. A tile of 128 × 128 then takes about 50 µs if two on each of 132 multiprocessors share 46 TFLOP/s, longer than
-/// the start of a workgroup and the sum of the parts.
+/// The least K of a part where the device is occupied without shorter ones. A tile of 128 × 128 then takes about 50 µs if two on each of
+/// 132 multiprocessors share 46 TFLOP/s, longer than the start of a workgroup and the sum of the parts.
 const LEAST_PART: usize = 256;
+/// The least K of a part where the device is not occupied. On an H200, a product of 512³ takes 35 µs whole, and 17 in eight parts; one of
+/// 128 × 512 × 4096 takes 35 whole and 25 in four parts.
+const LEAST_SHORT_PART: usize = 64;
 /// The fewest parts for each batch that save more than their sum takes, and the most, which one invocation adds.
 const LEAST_PARTS: usize = 3;
 const MOST_PARTS: usize = 256;
@@ -176,7 +181,10 @@ pub(super) fn parts(sizes: &Sizes, kernel: Kernel, output: &Tensor) -> usize {
 /// Returns the parts of the K dimension on a GPU: more than one if the product would otherwise have too few workgroups for a long sum.
 fn parts_on_gpu(sizes: &Sizes, tile: [usize; 2]) -> usize {
     let parts = parts_that_fill(arithmetic::elements(&tile), sizes.tiles(tile));
-    let parts = parts.min(sizes.depth / LEAST_PART).min(MOST_PARTS);
+    // More parts than these would have more sums to store and to add, and no more invocations at once.
+    let occupying = if tile == MANY.tile { MANY_TILES } else { MANY_SMALL_TILES } / sizes.tiles(tile);
+    let most = occupying.min(sizes.depth / LEAST_SHORT_PART).max(sizes.depth / LEAST_PART);
+    let parts = parts.min(most).min(MOST_PARTS);
     // The batches of a divided product are computed one after the other, those of an undivided one together.
     if parts < LEAST_PARTS.saturating_mul(sizes.batches) { 1 } else { parts }
 }
@@ -259,8 +267,14 @@ mod tests {
             (1, [4096, 4096, 1], 0, 16),
             (1, [1, 1 << 20, 1], 0, 256),
             (1, [1024, 1024, 1024], 128, 4),
-            (1, [256, 768, 256], 64, 3),
-            (1, [256, 767, 256], 64, 1),
+            (1, [64, 2048, 2048], 64, 8),
+            // Shorter parts, as many as occupy the device.
+            (1, [512, 512, 512], 128, 8),
+            (1, [256, 192, 256], 64, 3),
+            (1, [256, 191, 256], 64, 1),
+            (1, [128, 512, 4096], 128, 4),
+            (1, [128, 255, 4096], 64, 1),
+            (1, [1024, 512, 1024], 64, 1),
             // Tiles that occupy the device, and a K of few parts.
             (1, [4096, 4096, 4096], 128, 1),
             (1, [2048, 4096, 11_008], 128, 1),
@@ -269,7 +283,8 @@ mod tests {
             (96, [1024, 1024, 64], 64, 1),
             // Batches: divided only if each of them occupies the device.
             (4, [256, 65_536, 256], 128, 64),
-            (4, [256, 1024, 256], 64, 1),
+            (4, [256, 1024, 256], 64, 16),
+            (4, [256, 767, 256], 64, 1),
             (64, [256, 65_536, 256], 128, 1),
         ] {
             let sizes = Sizes { batches, rows, columns, depth };
