@@ -24,6 +24,7 @@ const WINDOWS: u32 = 128u;
 const INVOCATIONS: u32 = WINDOWS;
 const CHANNELS: u32 = 4u;
 const TAPS: u32 = 9u;
+const DILATION: u32 = 1u;
 // The weights of a chunk of channels, and those that each invocation stages.
 const STAGED: u32 = CHANNELS * TAPS * OUTPUTS;
 

@@ -1,19 +1,19 @@
-// conv2d_rows_tiled: a convolution, or its input gradient, with a stride and a dilation of 1, KERNEL × KERNEL taps and a padding of
-// KERNEL / 2 on both sides of a row: output[o, window] = sum over k of weights[k, o] * image[k, window], where k is a channel and a tap,
-// then the epilogue of lib/row_epilogue.wgsl.
+// conv2d_rows_tiled: a convolution, or its input gradient, with a stride of 1, a dilation of DILATION, KERNEL × KERNEL taps and a padding
+// of KERNEL / 2 * DILATION on both sides of a row: output[o, window] = sum over k of weights[k, o] * image[k, window], where k is a
+// channel and a tap, then the epilogue of lib/row_epilogue.wgsl.
 //
 // Parameters: lib/convolution.wgsl, where a column is a vec4: sizes of rows and `image_offset` are in vec4s, and a window is a vec4 of
-// columns in two rows. Bindings: 0 output, contiguous, 1 image, contiguous from `image_offset` on, 2 weights, packed by conv2d_pack.wgsl
-// with CHANNELS channels in a unit, 3 biases. Output, image and weights are bound as vec4s.
+// columns in two rows, DILATION apart. Bindings: 0 output, contiguous, 1 image, contiguous from `image_offset` on, 2 weights, packed by
+// conv2d_pack.wgsl with CHANNELS channels in a unit, 3 biases. Output, image and weights are bound as vec4s.
 //
 // A workgroup of 256 invocations computes 64 outputs of 32 windows, an invocation eight outputs of a window: two vec4s of outputs, 32
 // apart. A slice is CHANNELS channels. Workgroup memory has its weights of 64 outputs, and of the KERNEL + 1 rows of the image under each
-// window a vec4 for each tap of a row: copies of the row moved by one column, so that every operand of a product is a component of the
-// vec4 that was loaded. So an element of the image is loaded at most four times and not for each tap, and an invocation reads
+// window a vec4 for each tap of a row: copies of the row moved by DILATION columns, so that every operand of a product is a component of
+// the vec4 that was loaded. So an element of the image is loaded at most four times and not for each tap, and an invocation reads
 // KERNEL * (3 * KERNEL + 1) vec4s of workgroup memory for 64 * KERNEL * KERNEL products, 30 for 576, where a tile of a product reads 36.
 // The next slice is loaded into registers during the computation on the current one, also after the last one, since NVIDIA's compiler
-// waits for loads in a branch. The host includes lib/rows_of_three.wgsl or lib/rows_of_five.wgsl. There is a single pass over K. Dispatch
-// tiles * groups * ceil(outputs / 64) workgroups.
+// waits for loads in a branch. The host includes lib/rows_of_three.wgsl, with adjacent taps or taps that are two apart, or
+// lib/rows_of_five.wgsl. There is a single pass over K. Dispatch tiles * groups * ceil(outputs / 64) workgroups.
 //
 // Bound: 1,152 of 1,323 instructions of a slice are products in NVIDIA's machine code with 3 × 3 taps, 1,600 of 1,810 with 5 × 5.
 //
@@ -53,7 +53,7 @@ struct Place {
 // Where a row of weights is staged. The taps of an input gradient go backwards.
 fn place_of(row: u32) -> u32 {
     let tap = row / CHANNELS;
-    return select(TAPS - 1u - tap, tap, params.tap_move.y == 1u) * CHANNELS + row % CHANNELS;
+    return select(TAPS - 1u - tap, tap, params.tap_move.y == DILATION) * CHANNELS + row % CHANNELS;
 }
 
 // Two rows of a window and eight outputs: one tap.
@@ -112,8 +112,8 @@ fn conv2d_rows_tiled(
     // go backwards.
     let line = min(local / WINDOWS, LINES - 1u);
     let source = split_window(min(tile.first_window + local % WINDOWS, params.count - 1u));
-    let backwards = select(KERNEL - 1u, 0u, params.tap_move.x == 1u);
-    let row = source.y * 2u + params.origin.x - backwards + line % ROWS;
+    let backwards = select((KERNEL - 1u) * DILATION, 0u, params.tap_move.x == DILATION);
+    let row = first_row_of(source.y) + params.origin.x - backwards + line % ROWS * DILATION;
     let image_of = (source.x * params.groups + tile.group) * params.channels + line / ROWS;
     var image_at = params.image_offset + image_of * plane + row * params.size.y + source.z;
     let exists = row < params.size.x;
@@ -163,8 +163,9 @@ fn conv2d_rows_tiled(
     let number = tile.first_window + along;
     let window = split_window(min(number, params.count - 1u));
     let outputs_before = window.x * params.groups * params.outputs;
-    let at = (outputs_before * params.written.x + window.y * 2u) * params.written.y + window.z;
-    let has_second = window.y * 2u + 1u < params.written.x;
+    let first_row = first_row_of(window.y);
+    let at = (outputs_before * params.written.x + first_row) * params.written.y + window.z;
+    let has_second = first_row + DILATION < params.written.x;
     if number < params.count {
         let top = tile.first_output + down * 4u;
         let bottom = top + OUTPUTS / 2u;

@@ -6,6 +6,7 @@
 // Indices: none outside workgroup memory. Loops: none.
 
 const KERNEL: u32 = 5u;
+const DILATION: u32 = 1u;
 const CHANNELS: u32 = 1u;
 
 // Stages a vec4 of a row of the image for each tap.

@@ -1,22 +1,13 @@
 // The rows of an image under the 3 × 3 taps of a window of four columns and two rows, for conv2d_rows_tiled.wgsl.
 //
 // The kernel declares `staged_image`, in which it stages rows of the image, and `step`, which adds a tap of both rows of a window. A row of
-// `staged_image` is a tap of a row of the image. Needs lib/sides_of_one.wgsl.
+// `staged_image` is a tap of a row of the image. Needs lib/three_adjacent.wgsl or lib/three_apart.wgsl, and the neighbours of a vec4 that
+// they need.
 //
 // Indices: none outside workgroup memory. Loops: none.
 
 const KERNEL: u32 = 3u;
 const CHANNELS: u32 = 2u;
-
-// Stages a vec4 of a row of the image for each tap.
-fn stage_row(line: u32, window: u32, own: vec4<Element>, before: Side, after: Side, exist: vec3<bool>) {
-    let middle = select(Vec4(), Vec4(own), exist.y);
-    let left = select(Number(), Number(before), exist.x);
-    let right = select(Number(), Number(after), exist.z);
-    staged_image[line][window] = Vec4(left, middle.xyz);
-    staged_image[line + 1u][window] = middle;
-    staged_image[line + 2u][window] = Vec4(middle.yzw, right);
-}
 
 // The three taps in a column.
 fn steps(weight: u32, down: u32, line: u32, along: u32, sums: ptr<function, array<Vec4, 16>>) {

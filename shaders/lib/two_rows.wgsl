@@ -1,6 +1,7 @@
-// Windows of a vec4 of columns in two rows, whose channels are the units of the K dimension.
+// Windows of a vec4 of columns in two rows, whose channels are the units of the K dimension. The rows are DILATION apart, so that they
+// have rows of the image in common: with a dilation of 2, the windows of eight rows have rows 0 and 2, 1 and 3, 4 and 6, 5 and 7.
 //
-// The kernel declares `output`, bound as vec4s, Vec4, and TAPS, the taps of a channel. Needs lib/convolution.wgsl and
+// The kernel declares `output`, bound as vec4s, Vec4, DILATION, and TAPS, the taps of a channel. Needs lib/convolution.wgsl and
 // lib/row_epilogue.wgsl.
 //
 // Indices: a place is below a quarter of the number of elements. Loops: none.
@@ -24,6 +25,11 @@ fn row_of(unit: Unit, tap: vec2<u32>) -> u32 {
     return unit.channel * TAPS;
 }
 
+// Returns the first row of the windows with this number along the rows.
+fn first_row_of(number: u32) -> u32 {
+    return number / DILATION * 2u * DILATION + number % DILATION;
+}
+
 // Stores an output in both rows.
 fn store(at: u32, first: u32, number: u32, group: u32, has_second: bool, upper: Vec4, lower: Vec4) {
     if first + number < params.outputs {
@@ -31,7 +37,7 @@ fn store(at: u32, first: u32, number: u32, group: u32, has_second: bool, upper: 
         let place = at + row * params.written.x * params.written.y;
         output[place] = vec4<Output>(finished(upper, row));
         if has_second {
-            output[place + params.written.y] = vec4<Output>(finished(lower, row));
+            output[place + DILATION * params.written.y] = vec4<Output>(finished(lower, row));
         }
     }
 }

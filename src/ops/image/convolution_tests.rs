@@ -81,9 +81,9 @@ const ROWS_IN_VEC4S: [Case; 5] = [
     Case { channels: 1, outputs: 2, size: [1, 8], padding: [[2, 1], [1, 1]], ..PLAIN },
 ];
 
-/// [`ROWS_IN_VEC4S`] with 3 × 3 and with 5 × 5 taps.
+/// [`ROWS_IN_VEC4S`] with 3 × 3 and with 5 × 5 taps, and with 3 × 3 taps that are two apart.
 pub(super) fn rows_in_vec4s() -> impl Iterator<Item = Case> {
-    ROWS_IN_VEC4S.into_iter().flat_map(|case| [case, case.with_five_taps()])
+    ROWS_IN_VEC4S.into_iter().flat_map(|case| [case, case.with_five_taps(), case.with_taps_apart()])
 }
 
 impl Case {
@@ -102,6 +102,12 @@ impl Case {
             padding: [self.padding[0], [2, 2]],
             ..self
         }
+    }
+
+    /// The same with taps that are two apart, and as many columns of windows as the image has columns.
+    pub(super) fn with_taps_apart(self) -> Self {
+        let [rows, columns] = self.size;
+        Self { size: [rows + 2, columns], dilation: [2, 2], padding: [self.padding[0], [2, 2]], ..self }
     }
 
     fn out(&self) -> [usize; 2] {
@@ -282,7 +288,7 @@ pub(super) fn dtypes(pool: &Pool) -> Result<&'static [DType], TensorError> {
     Ok(if has_f16 { &[DType::F32, DType::F16] } else { &[DType::F32] })
 }
 
-const KERNELS: [Option<Kernel>; 12] = [
+const KERNELS: [Option<Kernel>; 13] = [
     None,
     Some(Kernel::Single),
     Some(Kernel::Narrow),
@@ -290,6 +296,7 @@ const KERNELS: [Option<Kernel>; 12] = [
     Some(Kernel::Rows),
     Some(Kernel::RowsTiled(0)),
     Some(Kernel::RowsTiled(1)),
+    Some(Kernel::RowsTiled(2)),
     Some(Kernel::Tiled(0)),
     Some(Kernel::Tiled(1)),
     Some(Kernel::Tiled(2)),

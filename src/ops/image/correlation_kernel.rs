@@ -1,7 +1,7 @@
 //! The kernels of correlations, and which of them suits the sizes and the device.
 
 use super::correlate::Correlation;
-use super::correlation_rows::{CHANNELS_OF_ROWS, ROWS, ROWS_TILED};
+use super::correlation_rows::{ROWS, ROWS_KERNELS, ROWS_TILED};
 use crate::ops::launch::{iterations, loop_limit, with_gpu};
 use crate::ops::parts::parts_that_fill;
 use crate::ops::shader::{
@@ -55,7 +55,7 @@ pub(in crate::ops) enum Kernel {
     Small,
     /// `conv2d_rows.wgsl`.
     Rows,
-    /// `conv2d_rows_tiled.wgsl` with one of its sizes of windows: see [`TAPS_OF_ROWS`].
+    /// `conv2d_rows_tiled.wgsl` with one of its windows: see [`ROWS_KERNELS`].
     RowsTiled(usize),
     /// `conv2d_tiled.wgsl` with one of its tiles: see [`CONV2D_TILED`].
     Tiled(usize),
@@ -82,7 +82,7 @@ impl Kernel {
         match self {
             Self::Single | Self::Small | Self::Rows => 1,
             Self::Narrow => NARROW_PACK,
-            Self::RowsTiled(number) => CHANNELS_OF_ROWS[number],
+            Self::RowsTiled(number) => ROWS_KERNELS[number].channels,
             Self::Tiled(_) | Self::Cooperative => TILED_PACK,
         }
     }

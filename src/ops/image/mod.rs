@@ -31,7 +31,7 @@ mod weight_tile;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(super) use correlation_kernel::{Kernel as CorrelationKernel, forced as forced_correlation};
 #[cfg(test)]
-pub(super) use correlation_rows::BYTES_OF_ROWS;
+pub(super) use correlation_rows::ROWS_KERNELS;
 #[cfg(test)]
 pub(super) use resample::ALL as RESAMPLING;
 #[cfg(test)]

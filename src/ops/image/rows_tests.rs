@@ -23,6 +23,13 @@ fn rows_of_vec4s_give_every_convolution_and_its_gradient_by_the_input() -> Resul
         for case in cases {
             check(&pool, dtype, case, &[Kernel::Rows, Kernel::RowsTiled(0)].map(Some), 65_535)?;
             check(&pool, dtype, case.with_five_taps(), &[Some(Kernel::RowsTiled(1))], 65_535)?;
+            check(&pool, dtype, case.with_taps_apart(), &[Some(Kernel::RowsTiled(2))], 65_535)?;
+        }
+        // Windows whose rows are two apart, with every remainder of the rows.
+        for rows in 1..=9 {
+            let case = Case { batch: 2, channels: 3, outputs: 9, size: [rows, 8], ..PLAIN }.with_taps_apart();
+            let case = Case { size: [rows, 8], padding: [[2, 2], [2, 2]], ..case };
+            check(&pool, dtype, case, &[Some(Kernel::RowsTiled(2))], 65_535)?;
         }
         // Kernels with a single pass over K are replaced where their loop is too long.
         let long = Case { channels: 40, outputs: 9, size: [4, 8], ..PLAIN };

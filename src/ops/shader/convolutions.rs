@@ -98,15 +98,14 @@ pub(in crate::ops) static CONV2D_COOPERATIVE: [[Shader; 2]; 2] = [
 ];
 
 macro_rules! rows_in_tiles {
-    ($taps:literal, $sides:literal) => {
+    ($name:literal, $($parts:literal),+) => {
         Shader::new(
-            concat!("conv2d_rows_tiled_", $taps),
+            concat!("conv2d_rows_tiled_", $name),
             &[
                 source!("lib/convolution"),
                 source!("lib/two_rows"),
                 source!("conv2d_rows_tiled"),
-                source!($sides),
-                include_str!(concat!("../../../shaders/lib/", $taps, ".wgsl")),
+                $(source!($parts),)+
                 source!("lib/row_epilogue"),
                 source!("lib/activation"),
             ],
@@ -114,9 +113,12 @@ macro_rules! rows_in_tiles {
     };
 }
 
-/// Convolutions with 3 × 3 and with 5 × 5 taps.
-pub(in crate::ops) static CONV2D_ROWS_TILED: [Shader; 2] =
-    [rows_in_tiles!("rows_of_three", "lib/sides_of_one"), rows_in_tiles!("rows_of_five", "lib/sides_of_two")];
+/// Convolutions with 3 × 3 and with 5 × 5 taps, and with 3 × 3 taps that are two rows and columns apart.
+pub(in crate::ops) static CONV2D_ROWS_TILED: [Shader; 3] = [
+    rows_in_tiles!("of_three", "lib/sides_of_one", "lib/three_adjacent", "lib/rows_of_three"),
+    rows_in_tiles!("of_five", "lib/sides_of_two", "lib/rows_of_five"),
+    rows_in_tiles!("of_three_apart", "lib/sides_of_two", "lib/three_apart", "lib/rows_of_three"),
+];
 
 /// The kernels of one tile of `conv2d_weight_tiled.wgsl`.
 #[derive(Clone, Copy, Debug)]

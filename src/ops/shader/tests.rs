@@ -265,7 +265,8 @@ fn every_shader_of_the_catalog_is_compiled() {
 #[test]
 fn kernels_of_rows_in_tiles_take_the_workgroup_memory_that_their_choice_assumes() {
     let of_weights = CONV2D_WEIGHT_ROWS_TILED.into_iter().zip(image::BYTES_OF_WEIGHT_ROWS);
-    for (shader, assumed) in of_weights.chain(CONV2D_ROWS_TILED.into_iter().zip(image::BYTES_OF_ROWS)) {
+    let of_rows = CONV2D_ROWS_TILED.into_iter().zip(image::ROWS_KERNELS.map(|kernel| kernel.bytes));
+    for (shader, assumed) in of_weights.chain(of_rows) {
         let wgsl = shader.wgsl(Variant::plain(DType::F32), Target::USUAL).expect("every changed declaration is there");
         let module = naga::front::wgsl::parse_str(&wgsl).expect("it is parsed");
         let mut layouter = naga::proc::Layouter::default();
