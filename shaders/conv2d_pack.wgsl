@@ -10,8 +10,9 @@
 // write adjacent elements of each row, and read all elements of the weight that share a cache line. Dispatch
 // ceil(across / side) * ceil(lines / 4 / (WORKGROUP / side)) workgroups.
 //
-// Indices: the host checks that lines * across is below 2^32 - 2^24, so that the numbers of lines past the last one, fewer than
-// 4 * WORKGROUP, are below 2^32; an element of the weight is below the size of its storage.
+// Indices: the host checks that lines * across, the number of elements of `packed`, is below 2^32 - 2^24. `across` is a multiple of four,
+// so that lines have numbers below 2^30, and those of invocations past the last line are below 2^31. An element of the weight is below
+// the size of its storage.
 // Loops: none.
 
 struct Params {
