@@ -410,7 +410,7 @@ struct Uses {
 fn a_drop_waits_for_all_threads_that_use_the_device_and_no_other_begins() {
     check(1500, || {
         refuse_some_threads(true);
-        let threads = Arc::new(Threads::default());
+        let threads = Arc::new(Threads::new(flip(0.5)));
         let uses = Arc::new(Account(Mutex::new(Uses::default())));
         let use_device = {
             let uses = Arc::clone(&uses);

@@ -15,6 +15,8 @@ use super::lock::{Guard, Lock, Rank};
 use std::io;
 use std::time::Duration;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) type JoinHandle = std::thread::JoinHandle<()>;
 pub(crate) type Mutex<T> = Lock<T>;
 pub(crate) type MutexGuard<'a, T> = Guard<'a, T>;
 
@@ -55,12 +57,11 @@ pub(crate) fn this_thread() -> ThreadId {
     std::thread::current().id()
 }
 
-/// Starts a thread and returns its id.
+/// Starts a thread.
 ///
 /// # Errors
 /// The system's error if it cannot create a thread; `act` is dropped.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn spawn(name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<ThreadId> {
-    let thread = std::thread::Builder::new().name(name.into()).spawn(act)?;
-    Ok(thread.thread().id())
+pub(crate) fn spawn(name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
+    std::thread::Builder::new().name(name.into()).spawn(act)
 }

@@ -4,8 +4,11 @@ use crate::common::adapter;
 #[cfg(target_os = "linux")]
 use std::collections::BTreeSet;
 use std::process::{Command, exit};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 use wgpu_pool::{Pool, Tensor};
 
@@ -170,4 +173,61 @@ fn the_libraries_of_a_driver_stay_loaded_until_the_process_ends() {
         let unloaded: Vec<String> = used.difference(&libraries()).cloned().collect();
         assert!(unloaded.is_empty(), "{unloaded:?}");
     }
+}
+
+/// Whether a thread of a pool has a thread-local value, and whether the value's destructor has run.
+static EXISTS: AtomicBool = AtomicBool::new(false);
+static HAS_RUN: AtomicBool = AtomicBool::new(false);
+
+/// A value whose destructor takes long.
+struct Slow;
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(200));
+        HAS_RUN.store(true, Ordering::SeqCst);
+    }
+}
+
+thread_local! {
+    static SLOW: Slow = const { Slow };
+}
+
+/// Wakes a thread that reads. The thread that polls gets the value.
+struct Waking(Thread);
+
+impl Wake for Waking {
+    fn wake(self: Arc<Self>) {
+        if std::thread::current().name() == Some("wgpu-pool poller") {
+            SLOW.with(|_| EXISTS.store(true, Ordering::SeqCst));
+        }
+        self.0.unpark();
+    }
+}
+
+// GLVND's libEGL frees the data of a thread when it ends, and of all threads when the process exits: both at once crashed 15 of 2,800
+// processes. On Windows a thread is not waited for.
+#[cfg(not(windows))]
+#[test]
+fn on_gl_a_dropped_pool_has_waited_for_the_destructors_of_its_threads() {
+    let Some(pool) = adapter::fresh_gl() else { return };
+    let x = Tensor::full(&pool, [100], 1.0_f32).expect("there is room");
+    for _ in 0..1000 {
+        let y = x.exp().expect("it can be recorded");
+        let mut read = std::pin::pin!(y.read::<f32>());
+        let waker = Waker::from(Arc::new(Waking(std::thread::current())));
+        while read.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            std::thread::park();
+        }
+        if EXISTS.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    if !EXISTS.load(Ordering::SeqCst) {
+        eprintln!("skipped: no read of 1,000 was pending");
+        return;
+    }
+    drop(x);
+    drop(pool);
+    assert!(HAS_RUN.load(Ordering::SeqCst), "a thread of the pool is still ending");
 }

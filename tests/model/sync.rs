@@ -6,6 +6,8 @@
 
 pub(crate) use shuttle::sync::{Condvar, Mutex, Mutex as ServiceMutex, MutexGuard};
 pub(crate) use shuttle::thread::{ThreadId, yield_now};
+
+pub(crate) type JoinHandle = shuttle::thread::JoinHandle<()>;
 pub(crate) use shuttle::thread_local;
 
 use shuttle::rand::{Rng, thread_rng};
@@ -85,13 +87,13 @@ pub(crate) fn this_thread() -> ThreadId {
     shuttle::thread::current().id()
 }
 
-pub(crate) fn spawn(_name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<ThreadId> {
+pub(crate) fn spawn(_name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
     if REFUSES.get() && thread_rng().gen_bool(0.3) {
         drop(act);
         REFUSED.with(|refused| refused.set(true));
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    Ok(shuttle::thread::spawn(act).thread().id())
+    Ok(shuttle::thread::spawn(act))
 }
 
 /// Whether the system has refused a thread to the calling thread since it last asked.

@@ -165,8 +165,9 @@ impl Submission {
             poller: poller::Poller::default(),
             #[cfg(not(target_arch = "wasm32"))]
             timer: Arc::default(),
+            // On Windows a thread ends with the lock of the loader held, which the thread that drops the pool may have.
             #[cfg(not(target_arch = "wasm32"))]
-            threads: Arc::default(),
+            threads: Arc::new(threads::Threads::new(is_inline && !cfg!(windows))),
         }
     }
 

@@ -1,8 +1,14 @@
 //! The pool's own threads. Dropping the pool waits for them to end, so that none is inside the driver at process exit,
-//! which crashes Mesa's software Vulkan driver. `tests/threads_model.rs` runs this file, the timer and the poller with the locks, threads and
+//! which crashes Mesa's software Vulkan driver.
+//!
+//! With GL the system's end of a thread is waited for, too. The library between programs and GL drivers (GLVND's libEGL) frees its data of
+//! all threads when the process exits, and those of a thread when it ends, after the thread's Rust values; both at once free some twice. So
+//! the thread that drops the pool joins the others, and so does the next thread of the pool at its start.
+//!
+//! `tests/threads_model.rs` runs this file, the timer and the poller with the locks, threads and
 //! clock of a model checker.
 
-use super::sync::{Condvar, Mutex, ThreadId, lock, spawn, this_thread, wait_while};
+use super::sync::{Condvar, JoinHandle, Mutex, ThreadId, lock, spawn, this_thread, wait_while};
 use crate::device::teardown;
 use std::io;
 use std::sync::Arc;
@@ -17,12 +23,16 @@ pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Threads {
     state: Mutex<State>,
     ended: Condvar,
+    /// Whether threads are joined.
+    joins: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Threads that may still use the device.
     running: Vec<ThreadId>,
+    /// The pool's threads that nothing has joined, if they are to be joined.
+    unjoined: Vec<JoinHandle>,
     /// Whether the pool is being dropped.
     is_closed: bool,
 }
@@ -42,7 +52,32 @@ impl Drop for Running {
     }
 }
 
+impl State {
+    /// Takes the handles of the pool's threads that use the device no more, without that of the calling thread. What they still do, they do
+    /// not wait for another thread to join them.
+    fn take_ended(&mut self) -> Vec<JoinHandle> {
+        let this_thread = this_thread();
+        let Self { running, unjoined, .. } = self;
+        let has_ended = |id: ThreadId| id != this_thread && !running.contains(&id);
+        let (ended, others) = std::mem::take(unjoined).into_iter().partition(|handle| has_ended(handle.thread().id()));
+        *unjoined = others;
+        ended
+    }
+}
+
+/// Waits for the ends of threads. Their panics have been handled.
+fn join_all(threads: Vec<JoinHandle>) {
+    for thread in threads {
+        drop(thread.join());
+    }
+}
+
 impl Threads {
+    /// `joins`: whether the driver is one for which threads must be joined.
+    pub(super) fn new(joins: bool) -> Self {
+        Self { joins, ..Self::default() }
+    }
+
     /// Spawns a thread that calls `act` and then drops everything it owns.
     ///
     /// # Errors
@@ -51,12 +86,17 @@ impl Threads {
         // The thread registers its end with this lock, so its start is registered before.
         let mut state = lock(&self.state);
         let this = Arc::clone(self);
+        let ended = state.take_ended();
         let thread = spawn(name, move || {
             let _registration = Running(this);
+            join_all(ended);
             teardown::note_thread_of_pool();
             act();
         })?;
-        state.running.push(thread);
+        state.running.push(thread.thread().id());
+        if self.joins {
+            state.unjoined.push(thread);
+        }
         Ok(())
     }
 
@@ -79,7 +119,12 @@ impl Threads {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let others = |state: &mut State| state.running.iter().any(|&thread| thread != this_thread);
-        if others(&mut wait_while(&self.ended, state, JOIN_TIMEOUT, others)) {
+        let mut state = wait_while(&self.ended, state, JOIN_TIMEOUT, others);
+        let is_late = others(&mut state);
+        let ended = state.take_ended();
+        drop(state);
+        join_all(ended);
+        if is_late {
             log::warn!(
                 "wgpu-pool: a thread of a dropped pool is still in a callback or in the driver after {JOIN_TIMEOUT:?}"
             );
