@@ -5,8 +5,7 @@
 //! all threads when the process exits, and those of a thread when it ends, after the thread's Rust values; both at once free some twice. So
 //! the thread that drops the pool joins the others, and so does the next thread of the pool at its start.
 //!
-//! `tests/threads_model.rs` runs this file, the timer and the poller with the locks, threads and
-//! clock of a model checker.
+//! `tests/threads_model.rs` runs this file, the timer and the poller with the locks, threads and clock of a model checker.
 
 use super::sync::{Condvar, JoinHandle, Mutex, ThreadId, lock, spawn, this_thread, wait_while};
 use crate::device::teardown;
@@ -53,8 +52,8 @@ impl Drop for Running {
 }
 
 impl State {
-    /// Takes the handles of the pool's threads that use the device no more, without that of the calling thread. What they still do, they do
-    /// not wait for another thread to join them.
+    /// Takes the handles of the pool's threads that use the device no more and run their thread-local destructors, without that of the
+    /// calling thread. Each handle is taken once, and a thread that joins is not taken by those that it joins, which have ended before.
     fn take_ended(&mut self) -> Vec<JoinHandle> {
         let this_thread = this_thread();
         let Self { running, unjoined, .. } = self;
