@@ -268,8 +268,11 @@ fn a_timer_can_be_closed_at_any_time_and_drops_its_call() {
 
 #[derive(Default)]
 struct Reads {
-    pending: Vec<usize>,
+    /// The numbers of the reads whose callbacks have not run, and what keeps the poller polling for them.
+    pending: Vec<(usize, poller::Polled)>,
     is_lost: bool,
+    /// The number of threads that poll.
+    polling: usize,
 }
 
 struct Polled {
@@ -283,14 +286,17 @@ struct Polled {
 
 impl poller::Device for Polled {
     fn poll(&self) {
+        self.reads.update(|reads| reads.polling += 1);
         yield_now();
         let panics = flip(0.2);
-        self.reads.update(|reads| {
-            if !reads.pending.is_empty() && flip(0.5) {
-                reads.pending.swap_remove(0);
-            }
+        let finished = self.reads.update(|reads| {
+            let is_finished = !reads.pending.is_empty() && flip(0.5);
+            is_finished.then(|| reads.pending.swap_remove(0))
         });
+        drop(finished);
         self.finished.notify();
+        yield_now();
+        self.reads.update(|reads| reads.polling -= 1);
         if panics {
             resume_unwind(Box::new("on purpose"));
         }
@@ -309,13 +315,9 @@ impl poller::Device for Polled {
 
     fn wake_if_lost(&self) {
         // A lost device ends all reads.
-        let was_lost = self.reads.update(|reads| {
-            if reads.is_lost {
-                reads.pending.clear();
-            }
-            reads.is_lost
-        });
-        if was_lost {
+        let ended = self.reads.update(|reads| reads.is_lost.then(|| std::mem::take(&mut reads.pending)));
+        if ended.is_some() {
+            drop(ended);
             self.finished.notify();
         }
     }
@@ -332,16 +334,22 @@ impl Polled {
         }
     }
 
+    /// Begins a read. Returns false if a loss of the device has ended it.
+    fn begin(self: &Arc<Self>, number: usize) -> bool {
+        let polled = self.poller.watch(self, &self.threads);
+        let refused = self.reads.update(|reads| {
+            if reads.is_lost {
+                return Some(polled);
+            }
+            reads.pending.push((number, polled));
+            None
+        });
+        refused.is_none()
+    }
+
     /// Reads, and waits until the poller thread has run the callback.
     fn read(self: &Arc<Self>, number: usize) {
-        let _polled = self.poller.watch(self, &self.threads);
-        let is_lost = self.reads.update(|reads| {
-            if !reads.is_lost {
-                reads.pending.push(number);
-            }
-            reads.is_lost
-        });
-        if is_lost {
+        if !self.begin(number) {
             return;
         }
         if was_refused_a_thread() {
@@ -357,12 +365,12 @@ impl Polled {
     }
 
     fn is_pending(&self, number: usize) -> bool {
-        self.reads.update(|reads| reads.pending.contains(&number))
+        self.reads.update(|reads| reads.pending.iter().any(|&(pending, _)| pending == number))
     }
 }
 
 #[test]
-fn every_read_is_polled_until_it_ends_and_then_the_poller_ends() {
+fn every_read_is_polled_until_it_ends() {
     check(1500, || {
         refuse_some_threads(true);
         let polled = Arc::new(Polled::new(flip(0.5)));
@@ -377,7 +385,34 @@ fn every_read_is_polled_until_it_ends_and_then_the_poller_ends() {
                 all.read(thread * 2 + read);
             }
         }));
-        // Without `close`: the last read ends the thread.
+        // Not a deadlock, whether there are reads or none.
+        polled.poller.settle(Duration::MAX);
+        polled.poller.close();
+        polled.threads.join();
+    });
+}
+
+#[test]
+fn a_thread_that_ends_leaves_no_poll_for_its_reads() {
+    check(1500, || {
+        refuse_some_threads(false);
+        let polled = Arc::new(Polled::new(flip(0.3)));
+        let all = Arc::clone(&polled);
+        join_all(spawn_all(3, move |thread| {
+            for read in 0..2 {
+                let number = thread * 2 + read;
+                all.begin(number);
+                all.poller.settle(Duration::MAX);
+                assert!(!all.is_pending(number) || all.reads.update(|reads| reads.is_lost), "the read has not ended");
+            }
+            if thread == 0 {
+                poller::Device::check_for_loss(&*all);
+            }
+        }));
+        // No thread begins another read.
+        polled.poller.settle(Duration::MAX);
+        polled.reads.update(|reads| assert_eq!(reads.polling, 0, "the device is polled after the last read"));
+        polled.poller.close();
         polled.threads.join();
     });
 }
@@ -389,14 +424,34 @@ fn closing_the_poller_ends_it_while_a_read_is_pending() {
         let polled = Arc::new(Polled::new(false));
         let reads = spawn_all(2, {
             let polled = Arc::clone(&polled);
-            move |_| {
+            move |thread| {
                 let _polled = polled.poller.watch(&polled, &polled.threads);
+                if thread == 0 {
+                    // Both reads are pending until the other thread closes the poller.
+                    polled.poller.settle(Duration::MAX);
+                }
                 polled.poller.close();
                 polled.threads.join();
                 assert!(polled.poller.is_closed());
             }
         });
         join_all(reads);
+    });
+}
+
+#[test]
+fn a_lost_device_is_not_polled_although_its_reads_are_kept() {
+    check(500, || {
+        refuse_some_threads(false);
+        let polled = Arc::new(Polled::new(false));
+        let kept = [(); 2].map(|()| polled.poller.watch(&polled, &polled.threads));
+        yield_now();
+        polled.reads.update(|reads| reads.is_lost = true);
+        polled.poller.settle(Duration::MAX);
+        polled.reads.update(|reads| assert_eq!(reads.polling, 0, "a lost device is polled"));
+        polled.poller.close();
+        polled.threads.join();
+        drop(kept);
     });
 }
 

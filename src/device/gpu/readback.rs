@@ -4,6 +4,8 @@ use super::super::{COPY_UNIT, check_range, received};
 use super::Gpu;
 use super::own::OwnBuffer;
 use super::submission::Health;
+#[cfg(not(target_arch = "wasm32"))]
+use super::submission::Polled;
 use super::verdict::Verdict;
 use crate::device::lock::{Lock, wake_unlocked};
 use crate::error::DeviceError;
@@ -28,6 +30,9 @@ pub struct GpuReadback {
 pub(super) struct Mapping {
     outcome: Option<Outcome>,
     waker: Option<Waker>,
+    /// Until there is an outcome or the future is dropped.
+    #[cfg(not(target_arch = "wasm32"))]
+    polled: Option<Polled>,
 }
 
 /// The result of mapping the buffer.
@@ -48,11 +53,42 @@ struct OutcomeGuard {
 impl Drop for OutcomeGuard {
     fn drop(&mut self) {
         self.mapping.lock().outcome = Some(self.outcome.clone());
+        Mapping::end_polling(&self.mapping);
         Mapping::wake(&self.mapping);
     }
 }
 
 impl Mapping {
+    /// Makes the poller thread poll the device until there is an outcome.
+    fn begin_polling(mapping: &Lock<Self>, gpu: &Gpu) {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            // Another thread may have recorded the copy.
+            gpu.submission.note_thread();
+            let polled = gpu.submission.polled(|| mapping.lock().outcome.is_some());
+            let mut mapping = mapping.lock();
+            if mapping.outcome.is_none() {
+                mapping.polled = Some(polled);
+            } else {
+                drop(mapping);
+                drop(polled);
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = (mapping, gpu);
+    }
+
+    /// The caller must hold no lock.
+    fn end_polling(mapping: &Lock<Self>) {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let polled = mapping.lock().polled.take();
+            drop(polled);
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = mapping;
+    }
+
     /// Wakes the future, which then checks the outcome again. The caller must hold no lock.
     pub(super) fn wake(mapping: &Lock<Self>) {
         let waker = mapping.lock().waker.take();
@@ -131,8 +167,7 @@ impl GpuReadback {
     /// pending.
     pub(super) async fn collect(self, gpu: &Gpu) -> Result<Vec<u8>, DeviceError> {
         self.begin(gpu)?;
-        #[cfg(not(target_arch = "wasm32"))]
-        let _polled = gpu.submission.polled(|| self.mapping.lock().outcome.is_some());
+        Mapping::begin_polling(&self.mapping, gpu);
         self.health.await_read(&self.mapping);
         Mapped { mapping: Arc::clone(&self.mapping), health: Arc::clone(&self.health) }.await;
         // A fault in an earlier batch makes the bytes undefined.
@@ -158,8 +193,7 @@ pub(super) async fn finished(gpu: &Gpu) {
     let note = OutcomeGuard { mapping: Arc::clone(&mapping), outcome: Outcome::Mapped };
     gpu.queue.on_submitted_work_done(move || drop(note));
     run_callbacks(gpu);
-    #[cfg(not(target_arch = "wasm32"))]
-    let _polled = gpu.submission.polled(|| mapping.lock().outcome.is_some());
+    Mapping::begin_polling(&mapping, gpu);
     health.await_read(&mapping);
     Mapped { mapping, health: Arc::clone(&health) }.await;
     health.verdicts().given().await;
@@ -177,6 +211,12 @@ fn run_callbacks(gpu: &Gpu) {
 struct Mapped {
     mapping: Arc<Lock<Mapping>>,
     health: Arc<Health>,
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        Mapping::end_polling(&self.mapping);
+    }
 }
 
 impl Future for Mapped {

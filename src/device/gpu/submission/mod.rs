@@ -298,14 +298,14 @@ impl Submission {
         self.fence().reclaim()
     }
 
-    /// Makes the calling thread wait at its exit for the batch that it has just begun.
+    /// Makes the calling thread wait at its exit for the batch that it has just begun, or for the read that it awaits.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn note_thread(self: &Arc<Self>) {
         // First, so that its end is noted last.
         teardown::note_thread();
         // On Windows the wait would hold the lock of the loader, which the submission thread needs to begin, and a process that exits
         // ends its other threads first.
-        if !self.is_inline && !cfg!(windows) {
+        if !cfg!(windows) {
             thread_end::note(self);
         }
     }

@@ -2,7 +2,7 @@
 //! read is pending. Browsers poll by themselves and have no threads.
 
 use super::batch::message_of;
-use super::sync::{ServiceMutex, lock, sleep, yield_now};
+use super::sync::{Condvar, ServiceMutex, lock, sleep, wait, wait_while, yield_now};
 use super::threads::Threads;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -48,81 +48,149 @@ impl Backoff {
     }
 }
 
-/// Polls the device while a read is pending. The thread starts with the first pending read and ends after the last.
+/// Polls the device while a read is pending. The thread starts with the first pending read and ends with the pool: a thread that ends
+/// while the process exits crashes GLVND's libEGL (see [`super::threads`]).
 #[derive(Debug, Default)]
 pub(super) struct Poller {
-    state: Arc<ServiceMutex<State>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: ServiceMutex<State>,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number of pending reads.
-    awaited: usize,
-    /// Whether a thread is running that will check `awaited` again.
-    is_running: bool,
+    /// The numbers of the pending reads, ascending.
+    pending: Vec<u64>,
+    /// The number of reads so far.
+    newest: u64,
+    has_thread: bool,
+    /// Whether the thread may be in a poll.
+    is_polling: bool,
     is_closed: bool,
 }
 
-/// Keeps the poller thread polling until dropped.
+impl State {
+    /// Whether the thread still polls for reads up to a number, or is in its last poll for them. Not if later reads are pending.
+    fn polls_for(&self, newest: u64) -> bool {
+        let polls = self.pending.first().map_or(self.is_polling, |&oldest| oldest <= newest);
+        polls && self.has_thread && !self.is_closed
+    }
+}
+
+/// Keeps the poller thread polling until dropped. The caller must hold no lock but the context.
 #[derive(Debug)]
-pub(crate) struct Polled(Arc<ServiceMutex<State>>);
+pub(crate) struct Polled {
+    shared: Arc<Shared>,
+    number: u64,
+}
 
 impl Drop for Polled {
     fn drop(&mut self) {
-        lock(&self.0).awaited -= 1;
+        lock(&self.shared.state).pending.retain(|&number| number != self.number);
+        self.shared.changed.notify_all();
     }
+}
+
+/// What the thread does next.
+enum Step {
+    Poll,
+    /// The device is lost, and the pending reads have been removed: wake them.
+    Wake,
+    End,
 }
 
 impl Poller {
     /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait.
     pub(super) fn watch(&self, device: &Arc<impl Device>, threads: &Arc<Threads>) -> Polled {
-        let mut state = lock(&self.state);
-        state.awaited += 1;
+        let mut state = lock(&self.shared.state);
+        state.newest += 1;
+        let number = state.newest;
+        state.pending.push(number);
         let mut refusal = None;
-        if !state.is_running {
+        if !state.has_thread && !state.is_closed {
             // With the lock, so that no other read relies on a thread that is then refused.
-            let (device, shared) = (Arc::clone(device), Arc::clone(&self.state));
-            match threads.spawn("wgpu-pool poller", move || poll_while_awaited(&*device, &shared)) {
-                Ok(()) => state.is_running = true,
+            let (device, shared) = (Arc::clone(device), Arc::clone(&self.shared));
+            match threads.spawn("wgpu-pool poller", move || shared.serve(&*device)) {
+                Ok(()) => state.has_thread = true,
                 Err(error) => refusal = Some(error),
             }
         }
         drop(state);
+        self.shared.changed.notify_all();
         if let Some(error) = refusal {
             log::warn!("wgpu-pool: cannot spawn the poller thread, so the application must poll the device: {error}");
         }
-        Polled(Arc::clone(&self.state))
+        Polled { shared: Arc::clone(&self.shared), number }
+    }
+
+    /// Waits until the reads that are pending now have ended and, unless others have begun meanwhile, the thread is in no poll. At most
+    /// `longest`.
+    pub(super) fn settle(&self, longest: Duration) {
+        let state = lock(&self.shared.state);
+        let newest = state.newest;
+        // Timed out or not, the caller continues.
+        drop(wait_while(&self.shared.changed, state, longest, |state| state.polls_for(newest)));
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        lock(&self.state).is_closed
+        lock(&self.shared.state).is_closed
     }
 
     /// Stops the thread. Does not wait for its end.
     pub(super) fn close(&self) {
-        lock(&self.state).is_closed = true;
+        lock(&self.shared.state).is_closed = true;
+        self.shared.changed.notify_all();
     }
 }
 
-/// The main loop of the poller thread: polls until no read is pending, or until the device is lost, and then wakes the reads.
-fn poll_while_awaited(device: &impl Device, state: &ServiceMutex<State>) {
-    let mut pause = Backoff::default();
-    loop {
-        {
-            let mut state = lock(state);
-            if state.awaited == 0 || state.is_closed || device.is_lost() {
-                state.is_running = false;
-                break;
+impl Shared {
+    /// The poller thread.
+    fn serve(&self, device: &impl Device) {
+        let mut pause = Backoff::default();
+        loop {
+            // A panic comes from an application callback or waker, or from wgpu if the device is lost.
+            let panicked = match self.next(device, &mut pause) {
+                Step::Poll => catch_unwind(AssertUnwindSafe(|| device.poll())),
+                // Not the thread that noticed the loss, which may have held locks.
+                Step::Wake => catch_unwind(AssertUnwindSafe(|| device.wake_if_lost())),
+                Step::End => break,
+            };
+            if let Err(panic) = panicked {
+                log::error!("wgpu-pool: a callback panicked on the poller thread: {}", message_of(&*panic));
+                device.check_for_loss();
             }
+            pause.pause();
         }
-        // A panic comes from an application callback, or from wgpu if the device is lost.
-        let polled = catch_unwind(AssertUnwindSafe(|| device.poll()));
-        if let Err(panic) = polled {
-            log::error!("wgpu-pool: a callback panicked on the poller thread: {}", message_of(&*panic));
-            device.check_for_loss();
-        }
-        pause.pause();
+        device.wake_if_lost();
     }
-    // The thread that noticed the loss may have held locks.
-    device.wake_if_lost();
+
+    /// Waits until a read is pending, or until the pool is being dropped.
+    fn next(&self, device: &impl Device, pause: &mut Backoff) -> Step {
+        let mut state = lock(&self.state);
+        loop {
+            let step = if state.is_closed {
+                Some(Step::End)
+            } else if state.pending.is_empty() {
+                None
+            } else if device.is_lost() {
+                state.pending.clear();
+                Some(Step::Wake)
+            } else {
+                Some(Step::Poll)
+            };
+            state.is_polling = matches!(step, Some(Step::Poll));
+            if !state.is_polling {
+                self.changed.notify_all();
+            }
+            if let Some(step) = step {
+                return step;
+            }
+            state = wait(&self.changed, &self.state, state, None);
+            *pause = Backoff::default();
+        }
+    }
 }

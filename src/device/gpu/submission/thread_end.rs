@@ -6,6 +6,9 @@
 //! batches. It calls no wgpu function meanwhile, because wgpu's thread-local values may already be destroyed.
 //! The ending thread also waits for a call of the timer thread, and delays the next one.
 //!
+//! With GL no thread submits but the callers. There the ending thread waits until the device has finished what is being read, so that the
+//! poller is in no call of GL: `exit` tears GLVND's libEGL down, which crashes or fails calls of other threads.
+//!
 //! A software driver executes commands on threads of its own, and compiles kernels there when they first run. Mesa's
 //! Vulkan driver does so with LLVM, and crashes if it compiles while `exit` runs LLVM's destructors. On such a driver
 //! the ending thread also waits until the commands have been executed. A hardware driver needs no such wait: the
@@ -49,14 +52,16 @@ impl Drop for RecordedFor {
             timer.hold();
             // Dropped after the submission queue. `None`: the pool is being dropped, and drops what has not been handed over.
             let Some(_running) = threads.enter() else { continue };
-            if let Some(submission) = submission.upgrade() {
-                submission.wait_for_threads(JOIN_TIMEOUT);
+            match submission.upgrade() {
+                Some(submission) if submission.is_inline => submission.poller.settle(JOIN_TIMEOUT),
+                Some(submission) => submission.wait_for_threads(JOIN_TIMEOUT),
+                None => {}
             }
         }
     }
 }
 
-/// Registers that the calling thread has begun a batch that the submission thread may submit.
+/// Registers that the calling thread has begun a batch that the submission thread may submit, or a read that the poller polls for.
 pub(super) fn note(submission: &Arc<Submission>) {
     // During thread exit the thread-local value is gone and no registration is needed.
     let _ = RECORDED_FOR.try_with(|recorded_for| {

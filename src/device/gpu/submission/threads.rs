@@ -3,7 +3,7 @@
 //!
 //! With GL the system's end of a thread is waited for, too. The library between programs and GL drivers (GLVND's libEGL) frees its data of
 //! all threads when the process exits, and those of a thread when it ends, after the thread's Rust values; both at once free some twice. So
-//! the thread that drops the pool joins the others, and so does the next thread of the pool at its start.
+//! the thread that drops the pool joins the others, and these end only then: a process may exit while the pool exists.
 //!
 //! `tests/threads_model.rs` runs this file, the timer and the poller with the locks, threads and clock of a model checker.
 
@@ -53,7 +53,7 @@ impl Drop for Running {
 
 impl State {
     /// Takes the handles of the pool's threads that use the device no more and run their thread-local destructors, without that of the
-    /// calling thread. Each handle is taken once, and a thread that joins is not taken by those that it joins, which have ended before.
+    /// calling thread.
     fn take_ended(&mut self) -> Vec<JoinHandle> {
         let this_thread = this_thread();
         let Self { running, unjoined, .. } = self;
@@ -61,13 +61,6 @@ impl State {
         let (ended, others) = std::mem::take(unjoined).into_iter().partition(|handle| has_ended(handle.thread().id()));
         *unjoined = others;
         ended
-    }
-}
-
-/// Waits for the ends of threads. Their panics have been handled.
-fn join_all(threads: Vec<JoinHandle>) {
-    for thread in threads {
-        drop(thread.join());
     }
 }
 
@@ -85,10 +78,8 @@ impl Threads {
         // The thread registers its end with this lock, so its start is registered before.
         let mut state = lock(&self.state);
         let this = Arc::clone(self);
-        let ended = state.take_ended();
         let thread = spawn(name, move || {
             let _registration = Running(this);
-            join_all(ended);
             teardown::note_thread_of_pool();
             act();
         })?;
@@ -122,7 +113,10 @@ impl Threads {
         let is_late = others(&mut state);
         let ended = state.take_ended();
         drop(state);
-        join_all(ended);
+        for thread in ended {
+            // Its panics have been handled.
+            drop(thread.join());
+        }
         if is_late {
             log::warn!(
                 "wgpu-pool: a thread of a dropped pool is still in a callback or in the driver after {JOIN_TIMEOUT:?}"
