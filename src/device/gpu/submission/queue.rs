@@ -359,6 +359,13 @@ impl<D: Driver> Queue<D> {
         lock(&self.state).handed_over
     }
 
+    /// The number up to which the submission thread must hand over items.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "for the crate's own tests; the model tests compile this file too")]
+    pub(crate) fn requested(&self) -> u64 {
+        lock(&self.state).requested
+    }
+
     /// The number of batches waiting to be encoded, and of encoded batches waiting to be submitted.
     #[cfg(test)]
     #[allow(dead_code, reason = "for the crate's own tests; the model tests compile this file too")]

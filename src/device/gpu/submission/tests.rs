@@ -8,7 +8,7 @@ use crate::error::DeviceError;
 use crate::heap::{Heap, HeapOptions, SubPool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Tested = Result<(), Box<dyn std::error::Error>>;
 
@@ -79,7 +79,7 @@ impl Program {
 
 /// Yields until `condition` holds.
 fn until(condition: impl Fn() -> bool) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < TIMEOUT, "the condition did not become true within {TIMEOUT:?}");
         std::thread::yield_now();
@@ -297,6 +297,32 @@ fn dropping_the_memory_waits_until_an_ending_thread_has_dropped_the_submission_q
     Ok(())
 }
 
+// A process that exits while its last batch is being submitted crashes in NVIDIA's driver.
+#[test]
+fn an_ending_thread_waits_for_its_last_batch_although_another_thread_closes_it_meanwhile() -> Tested {
+    let program = Program::without_age_limit()?;
+    let submission = &program.gpu.submission;
+    program.clear()?;
+    std::thread::scope(|scope| -> Tested {
+        let (ended, has_ended) = mpsc::channel();
+        scope.spawn(move || {
+            submission.wait_for_handover(Instant::now() + TIMEOUT);
+            ended.send(submission.queue.handed_over()).expect("the test waits");
+        });
+        until(|| submission.queue.requested() == 1);
+        let mut recorder = submission.recorder();
+        // The thread now looks whether the batch is still open, and waits for the recorder.
+        std::thread::sleep(Duration::from_millis(5));
+        recorder.close(submission);
+        drop(recorder);
+        std::thread::sleep(Duration::from_millis(5));
+        // Wakes the submission thread.
+        submission.queue.request(1);
+        assert_eq!(has_ended.recv_timeout(TIMEOUT)?, 1, "the batch has not been submitted");
+        Ok(())
+    })
+}
+
 #[test]
 fn an_ending_thread_waits_for_the_call_of_the_timer_thread_that_drops_the_memory() -> Tested {
     let gpu = Arc::new(Program::new()?.gpu);
@@ -313,7 +339,7 @@ fn an_ending_thread_waits_for_the_call_of_the_timer_thread_that_drops_the_memory
     });
     assert!(is_scheduled);
     is_called.recv_timeout(TIMEOUT)?;
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let thread = std::thread::spawn(move || {
         gpu.submission.note_thread();
         drop(gpu);

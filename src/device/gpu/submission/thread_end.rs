@@ -22,9 +22,9 @@
 //! if a device is then destroyed. Therefore a pool that is dropped waits until ending threads have dropped the queue, so that the
 //! thread that drops the pool destroys the device.
 
-use super::Submission;
 use super::threads::{JOIN_TIMEOUT, Threads};
 use super::timer::Timer;
+use super::{Newest, Submission};
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -79,23 +79,34 @@ impl Submission {
     /// until a software driver has executed it, but at most `timeout`.
     fn wait_for_threads(&self, timeout: Duration) {
         let end = Instant::now() + timeout;
-        // The submission thread closes the open batch when it is old.
-        let (item, batch) = {
-            let recorder = self.recorder();
-            let open = u64::from(recorder.has_open_batch());
-            (self.queue.newest() + open, recorder.newest_batch() + open)
-        };
-        self.queue.request(item);
-        wait_until(end, || {
-            let newest = self.queue.newest();
-            // A queue that is closed meanwhile drops its items, so `newest` may decrease; the open batch is then never closed.
-            let is_complete = self.queue.handed_over() >= item.min(newest);
-            is_complete && (newest >= item || self.is_stopped() || !self.recorder().has_open_batch())
-        });
+        let batch = self.wait_for_handover(end);
         if self.is_software && self.fence().finished() < batch {
             let _polled = self.polled(|| true);
             wait_until(end, || self.fence().finished() >= batch || self.is_stopped());
         }
+    }
+
+    /// Waits until the submission thread has handed over everything recorded so far, including the open batch, which it closes when that
+    /// is old, but at most until `end`. Returns the number of the newest batch.
+    pub(super) fn wait_for_handover(&self, end: Instant) -> u64 {
+        let (newest, open) = self.newest_and_open();
+        let last = newest.item + open;
+        self.queue.request(last);
+        wait_until(end, || {
+            let (newest, open) = self.newest_and_open();
+            // A queue that is closed meanwhile drops its items, and the open batch is then never closed.
+            let existing = if self.is_stopped() { newest.item } else { newest.item + open };
+            self.queue.handed_over() >= last.min(existing)
+        });
+        newest.batch + open
+    }
+
+    /// The numbers of the newest item and batch, and the number of open batches, 0 or 1. With the recorder's lock, since a batch that is
+    /// closed after a look at the former and before one at the latter would be missed.
+    fn newest_and_open(&self) -> (Newest, u64) {
+        let recorder = self.recorder();
+        let newest = Newest { item: self.queue.newest(), batch: recorder.newest_batch() };
+        (newest, u64::from(recorder.has_open_batch()))
     }
 
     /// Whether batches may never finish: the device is lost, or the pool has been dropped.
