@@ -25,6 +25,8 @@ struct Progress {
     /// The threads that are in a call.
     calls: BTreeSet<usize>,
     destroys: Option<usize>,
+    /// When each destruction has ended.
+    destroyed: Vec<Instant>,
     /// Numbers of drops of memories, and the threads.
     drops: BTreeSet<(u32, usize)>,
     last_drop: u32,
@@ -66,9 +68,12 @@ impl World {
             });
             let last_end = self.gate.state().last_end;
             assert!(last_end.is_none_or(|end| Instant::now() >= end + QUIET), "a thread has just ended");
-            yield_now();
+            sync::sleep(Duration::from_millis(1));
             assert_eq!(self.gate.state().last_end, last_end, "a thread ends during a destruction");
-            self.progress(|progress| progress.destroys = None);
+            self.progress(|progress| {
+                progress.destroys = None;
+                progress.destroyed.push(Instant::now());
+            });
         });
     }
 
@@ -87,8 +92,17 @@ impl World {
     }
 
     fn end_thread(&self, thread: usize, is_of_pool: bool) {
-        let before = self.progress(|progress| progress.drops.clone());
+        let (before, in_progress) =
+            self.progress(|progress| (progress.drops.clone(), progress.destroys.map(|_| progress.destroyed.len())));
         self.gate.end_thread();
+        if let Some(number) = in_progress {
+            let destroyed = self.progress(|progress| progress.destroyed.get(number).copied());
+            assert!(destroyed.is_some(), "a thread ends during a destruction");
+            assert!(
+                self.gate.state().last_end >= destroyed,
+                "the end of a thread is noted as before a destruction for which it waited"
+            );
+        }
         let continues =
             |drop: &&(u32, usize)| drop.1 != thread && self.progress(|progress| progress.drops.contains(*drop));
         assert!(is_of_pool || !before.iter().any(|drop| continues(&drop)), "a thread ends during a drop");

@@ -170,7 +170,9 @@ impl Gate {
         let own = || OWN_DROPS.try_with(Cell::get).unwrap_or(usize::MAX);
         let drops = if IS_OF_POOL.try_with(Cell::get).unwrap_or(true) { usize::MAX } else { own() };
         let blocks = |state: &mut State| state.destructions > 0 || state.drops > drops;
-        wait_while(&self.changed, self.state(), self.times.longest_wait, blocks).last_end = Some(Instant::now());
+        let mut state = wait_while(&self.changed, self.state(), self.times.longest_wait, blocks);
+        // After the wait: an assignment evaluates its right side first.
+        state.last_end = Some(Instant::now());
     }
 }
 
