@@ -99,9 +99,29 @@ struct Calls {
     /// The numbers of the newest call that the timer was asked for, and of the newest that it has made.
     asked: u32,
     made: u32,
+    /// When the newest call has ended.
+    ended: Option<Instant>,
     /// No call begins before this time.
     held_until: Option<Instant>,
     has_joined: bool,
+    /// What has gone wrong on the timer thread, which catches panics.
+    fault: Option<&'static str>,
+}
+
+impl Calls {
+    fn note(&mut self, is_right: bool, fault: &'static str) {
+        if !is_right {
+            self.fault = Some(fault);
+        }
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.fault, None);
+        }
+    }
 }
 
 struct Timed {
@@ -164,13 +184,19 @@ impl Timed {
     fn make(self: &Arc<Self>, number: u32, act: Act) {
         let now = Instant::now();
         self.calls.update(|calls| {
-            assert!(!calls.has_joined, "a call is made after the end of the threads");
-            assert!(!std::mem::replace(&mut calls.is_calling, true), "two calls are made at once");
-            assert!(calls.held_until.is_none_or(|held| now >= held), "a call is made while the timer is held");
-            assert!(number > calls.made, "call {number} is made after call {}", calls.made);
+            let is_held = calls.held_until.is_some_and(|held| now < held);
+            calls.note(!calls.has_joined, "a call is made after the end of the threads");
+            calls.note(!calls.is_calling, "two calls are made at once");
+            calls.note(!is_held, "a call is made while the timer is held");
+            calls.note(number > calls.made, "a call is made after a later one");
+            calls.is_calling = true;
             calls.made = number;
         });
-        yield_now();
+        // Longer than a hold, or shorter.
+        let step = if flip(0.3) { HOLD / 2 } else { Duration::from_millis(1) };
+        for _ in 0..4 {
+            sync::sleep(step);
+        }
         match act {
             Act::Nothing | Act::Panics => {}
             Act::AsksAgain => drop(self.ask(Act::Nothing, false)),
@@ -179,7 +205,10 @@ impl Timed {
                 self.threads.join();
             }
         }
-        self.calls.update(|calls| calls.is_calling = false);
+        self.calls.update(|calls| {
+            calls.is_calling = false;
+            calls.ended = Some(Instant::now());
+        });
         self.made.notify();
         if act == Act::Panics {
             resume_unwind(Box::new("on purpose"));
@@ -193,10 +222,13 @@ impl Timed {
 
     fn hold(&self) {
         let until = Instant::now() + HOLD;
+        let was_calling = self.calls.update(|calls| calls.is_calling);
         self.timer.hold();
         self.calls.update(|calls| {
             assert!(!calls.is_calling || Instant::now() >= until, "a call is being made while the timer is held");
-            calls.held_until = calls.held_until.max(Some(until));
+            // Held from the end of the call for which it waited.
+            let waited = calls.ended.filter(|_| was_calling && !calls.is_calling).map(|ended| ended + HOLD);
+            calls.held_until = calls.held_until.max(Some(until)).max(waited);
         });
     }
 

@@ -45,6 +45,8 @@ mod queue;
 mod tests;
 #[cfg(not(target_arch = "wasm32"))]
 mod thread_end;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod thread_end_tests;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
 #[cfg(not(target_arch = "wasm32"))]

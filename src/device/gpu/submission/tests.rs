@@ -3,25 +3,25 @@
 
 use super::wait::MAX_IN_FLIGHT;
 use super::{Fault, MAX_RECORDED};
-use crate::device::{Commands, DeviceResources, DeviceStatus, Gpu, GpuSegment, Location, Memory, Submit, teardown};
+use crate::device::{Commands, DeviceStatus, Gpu, GpuSegment, Location, Memory, Submit, teardown};
 use crate::error::DeviceError;
 use crate::heap::{Heap, HeapOptions, SubPool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-type Tested = Result<(), Box<dyn std::error::Error>>;
+pub(super) type Tested = Result<(), Box<dyn std::error::Error>>;
 
 /// A timeout far above the duration of any step here.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
-struct Program {
-    gpu: Gpu,
+pub(super) struct Program {
+    pub(super) gpu: Gpu,
     place: Location<GpuSegment>,
 }
 
 impl Program {
-    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+    pub(super) fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let gpu = Gpu::from_device(device, queue);
         let mut heap = Heap::new(HeapOptions { granule: 256, small_limit: 1 << 20 })?;
@@ -31,13 +31,13 @@ impl Program {
     }
 
     /// Creates a program whose batches never become old.
-    fn without_age_limit() -> Result<Self, Box<dyn std::error::Error>> {
+    pub(super) fn without_age_limit() -> Result<Self, Box<dyn std::error::Error>> {
         let program = Self::new()?;
         program.gpu.submission.recorder().set_due_age(Duration::MAX);
         Ok(program)
     }
 
-    fn clear(&self) -> Result<(), DeviceError> {
+    pub(super) fn clear(&self) -> Result<(), DeviceError> {
         self.gpu.commands().clear(&self.place)
     }
 
@@ -61,7 +61,7 @@ impl Program {
 
     /// Blocks the submission thread in a callback, during a submission, until a message is sent to the returned
     /// channel.
-    fn blocked_submission_thread(&self) -> Result<mpsc::Sender<()>, Box<dyn std::error::Error>> {
+    pub(super) fn blocked_submission_thread(&self) -> Result<mpsc::Sender<()>, Box<dyn std::error::Error>> {
         let (unblock, unblocked) = mpsc::channel();
         self.on_submission_thread(move || unblocked.recv().expect("the test unblocks the thread"))?;
         Ok(unblock)
@@ -78,7 +78,7 @@ impl Program {
 }
 
 /// Yields until `condition` holds.
-fn until(condition: impl Fn() -> bool) {
+pub(super) fn until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < TIMEOUT, "the condition did not become true within {TIMEOUT:?}");
@@ -260,94 +260,6 @@ fn dropping_the_memory_ends_the_submission_thread() -> Tested {
     let submission = Arc::downgrade(&program.gpu.submission);
     drop(program);
     assert!(submission.upgrade().is_none());
-    Ok(())
-}
-
-// A thread that ends on Windows waits for nothing.
-#[cfg(not(windows))]
-#[test]
-fn dropping_the_memory_waits_until_an_ending_thread_has_dropped_the_submission_queue() -> Tested {
-    let program = Program::new()?;
-    let submission = Arc::clone(&program.gpu.submission);
-    let (end, may_end) = mpsc::channel();
-    let recorder = std::thread::scope(|scope| -> Result<_, Box<dyn std::error::Error>> {
-        let (recorded, has_recorded) = mpsc::channel();
-        let program = &program;
-        scope.spawn(move || {
-            recorded.send(program.clear()).expect("the test waits");
-            may_end.recv_timeout(TIMEOUT).expect("the test ends the thread");
-        });
-        has_recorded.recv_timeout(TIMEOUT)??;
-        // The end of the thread needs the recorder.
-        let recorder = submission.recorder();
-        let handles = Arc::strong_count(&submission);
-        end.send(())?;
-        until(|| Arc::strong_count(&submission) > handles);
-        Ok(recorder)
-    })?;
-    let (dropped, is_dropped) = mpsc::channel();
-    std::thread::spawn(move || {
-        drop(program);
-        dropped.send(()).expect("the test waits");
-    });
-    assert!(is_dropped.recv_timeout(Duration::from_millis(50)).is_err(), "the ending thread still has the queue");
-    drop(recorder);
-    is_dropped.recv_timeout(TIMEOUT)?;
-    assert_eq!(Arc::strong_count(&submission), 1);
-    Ok(())
-}
-
-// A process that exits while its last batch is being submitted crashes in NVIDIA's driver.
-#[test]
-fn an_ending_thread_waits_for_its_last_batch_although_another_thread_closes_it_meanwhile() -> Tested {
-    let program = Program::without_age_limit()?;
-    let submission = &program.gpu.submission;
-    program.clear()?;
-    std::thread::scope(|scope| -> Tested {
-        let (ended, has_ended) = mpsc::channel();
-        scope.spawn(move || {
-            submission.wait_for_handover(Instant::now() + TIMEOUT);
-            ended.send(submission.queue.handed_over()).expect("the test waits");
-        });
-        until(|| submission.queue.requested() == 1);
-        let mut recorder = submission.recorder();
-        // The thread now looks whether the batch is still open, and waits for the recorder.
-        std::thread::sleep(Duration::from_millis(5));
-        recorder.close(submission);
-        drop(recorder);
-        std::thread::sleep(Duration::from_millis(5));
-        // Wakes the submission thread.
-        submission.queue.request(1);
-        assert_eq!(has_ended.recv_timeout(TIMEOUT)?, 1, "the batch has not been submitted");
-        Ok(())
-    })
-}
-
-#[test]
-fn an_ending_thread_waits_for_the_call_of_the_timer_thread_that_drops_the_memory() -> Tested {
-    let gpu = Arc::new(Program::new()?.gpu);
-    let (called, is_called) = mpsc::channel();
-    let (proceed, may_proceed) = mpsc::channel();
-    let (dropped, is_dropped) = mpsc::channel();
-    let last = Arc::clone(&gpu);
-    let is_scheduled = gpu.call_after(Duration::ZERO, move || {
-        called.send(()).expect("the test waits");
-        may_proceed.recv_timeout(TIMEOUT).expect("the test has the call proceed");
-        until(|| Arc::strong_count(&last) == 1);
-        drop(last);
-        dropped.send(()).expect("the test waits");
-    });
-    assert!(is_scheduled);
-    is_called.recv_timeout(TIMEOUT)?;
-    let start = Instant::now();
-    let thread = std::thread::spawn(move || {
-        gpu.submission.note_thread();
-        drop(gpu);
-        proceed.send(()).expect("the call waits");
-    });
-    thread.join().expect("does not panic");
-    assert!(is_dropped.try_recv().is_ok(), "the thread ended during the call");
-    assert!(start.elapsed() < super::threads::JOIN_TIMEOUT, "the call and the thread waited for each other");
     Ok(())
 }
 

@@ -23,7 +23,7 @@
 //! thread that drops the pool destroys the device.
 
 use super::threads::{JOIN_TIMEOUT, Threads};
-use super::timer::Timer;
+use super::timer::{HOLD, Timer};
 use super::{Newest, Submission};
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -47,16 +47,31 @@ thread_local! {
 
 impl Drop for RecordedFor {
     fn drop(&mut self) {
-        for Recorded { submission, threads, timer } in self.0.take() {
-            // Before `enter`, because the call may drop the pool, which waits for threads that have entered.
-            timer.hold();
-            // Dropped after the submission queue. `None`: the pool is being dropped, and drops what has not been handed over.
-            let Some(_running) = threads.enter() else { continue };
-            match submission.upgrade() {
-                Some(submission) if submission.is_inline => submission.poller.settle(JOIN_TIMEOUT),
-                Some(submission) => submission.wait_for_threads(JOIN_TIMEOUT),
-                None => {}
+        let recorded = self.0.take();
+        let end = Instant::now() + JOIN_TIMEOUT;
+        loop {
+            let begun = Instant::now();
+            for recorded in &recorded {
+                recorded.wait();
             }
+            // During a longer wait a timer may have begun a call, and the call may have recorded commands.
+            if begun.elapsed() < HOLD / 2 || Instant::now() >= end {
+                break;
+            }
+        }
+    }
+}
+
+impl Recorded {
+    fn wait(&self) {
+        // Before `enter`, because the call may drop the pool, which waits for threads that have entered.
+        self.timer.hold();
+        // Dropped after the submission queue. `None`: the pool is being dropped, and drops what has not been handed over.
+        let Some(_running) = self.threads.enter() else { return };
+        match self.submission.upgrade() {
+            Some(submission) if submission.is_inline => submission.poller.settle(JOIN_TIMEOUT),
+            Some(submission) => submission.wait_for_threads(JOIN_TIMEOUT),
+            None => {}
         }
     }
 }

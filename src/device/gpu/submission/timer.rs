@@ -62,12 +62,14 @@ impl Timer {
         true
     }
 
-    /// Waits for the end of the call that is being made, at most [`JOIN_TIMEOUT`], and has the next one wait for [`HOLD`].
+    /// Waits for the end of the call that is being made, at most [`JOIN_TIMEOUT`], and has the next one wait for [`HOLD`] after that.
     pub(super) fn hold(&self) {
         let mut state = lock(&self.state);
+        // The next one must not begin before this thread continues.
         state.held_until = Some(Instant::now() + HOLD);
         // Timed out or not, the thread ends.
-        drop(wait_while(&self.changed, state, JOIN_TIMEOUT, |state| state.is_calling));
+        state = wait_while(&self.changed, state, JOIN_TIMEOUT, |state| state.is_calling);
+        state.held_until = Some(Instant::now() + HOLD);
     }
 
     /// Ends the thread, without a further call. Does not wait for its end.
