@@ -1,6 +1,8 @@
 //! Many threads that share one device.
 
 use crate::common::{Outcome, adapter, watchdog};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use wgpu_pool::{
     AccountingMemory, AllocateError, DType, Download, Gpu, HostMemory, Kernel, KernelError, OpenError, OptionsError,
     Pinned, Pool, Storage, Tensor, TensorError,
@@ -208,12 +210,14 @@ fn callbacks_on_gl_may_use_the_pool_while_other_threads_do() {
         return;
     };
     watchdog::guarded("callbacks on GL", move || {
+        // A panic on a thread of the pool is caught.
+        let ended = Arc::new(AtomicU32::new(0));
         std::thread::scope(|scope| {
             for thread in 0..3_u32 {
-                let pool = &pool;
+                let (pool, ended) = (&pool, &ended);
                 scope.spawn(move || {
                     for round in 0..20_u64 {
-                        let inside = pool.clone();
+                        let (inside, ended) = (pool.clone(), Arc::clone(ended));
                         pool.memory().queue().on_submitted_work_done(move || {
                             let x = Tensor::full(&inside, [1000], 1.0_f32).expect("there is room");
                             let wgsl =
@@ -224,6 +228,7 @@ fn callbacks_on_gl_may_use_the_pool_while_other_threads_do() {
                             assert_eq!(pollster::block_on(x.read::<f32>()).expect("it can be read"), [1.0; 1000]);
                             pollster::block_on(inside.synchronize()).expect("the device works");
                             inside.trim();
+                            ended.fetch_add(1, Ordering::Relaxed);
                         });
                         let x = Tensor::full(pool, [5000], thread).expect("there is room");
                         drop(pool.allocate((9 << 20) + (round << 12)).expect("there is room"));
@@ -235,5 +240,10 @@ fn callbacks_on_gl_may_use_the_pool_while_other_threads_do() {
         });
         pool.synchronize_blocking().expect("the device works");
         pool.check().expect("the invariants hold");
+        let device = pool.memory().device();
+        // Another thread may still be in the last one.
+        while device.poll(wgpu::PollType::wait_indefinitely()).is_ok() && ended.load(Ordering::Relaxed) < 60 {
+            std::thread::yield_now();
+        }
     });
 }

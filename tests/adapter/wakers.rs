@@ -5,6 +5,7 @@ use crate::submission::{LARGE, MIB, pools};
 use std::future::Future;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
 use wgpu_pool::{AllocateError, DType, DeviceError, Memory, Pool, Tensor, TensorError};
 
 /// A task that uses the pool as soon as it is woken, on the thread that wakes it.
@@ -19,6 +20,44 @@ impl Wake for UsesPool {
         drop(self.pool.submit());
         self.pool.trim();
         self.woken.send(()).expect("the test listens");
+    }
+}
+
+/// A task that awaits another read as soon as it is woken on the thread that polls.
+struct Reads {
+    x: Tensor,
+    woken: mpsc::Sender<Option<Vec<u32>>>,
+}
+
+impl Wake for Reads {
+    fn wake(self: Arc<Self>) {
+        let is_poller = std::thread::current().name() == Some("wgpu-pool poller");
+        let read = is_poller.then(|| pollster::block_on(self.x.read::<u32>()).expect("the device works"));
+        self.woken.send(read).expect("the test listens");
+    }
+}
+
+#[test]
+fn a_read_can_be_awaited_on_the_thread_that_polls() {
+    for pool in pools() {
+        watchdog::guarded("a read on the thread that polls", move || {
+            let x = Tensor::full(&pool, [1000], 7_u32).expect("there is room");
+            // A device without a driver fills nothing.
+            let filled = x.read_blocking::<u32>().expect("the device works");
+            for _ in 0..1000 {
+                let (woken, is_woken) = mpsc::channel();
+                let waker = Waker::from(Arc::new(Reads { x: x.clone(), woken }));
+                let mut read = Box::pin(x.read::<u32>());
+                if read.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                    continue;
+                }
+                if let Some(inside) = is_woken.recv().expect("the read ends") {
+                    assert_eq!(inside, filled);
+                    return;
+                }
+            }
+            eprintln!("skipped: none of 1,000 reads ended on the thread that polls");
+        });
     }
 }
 
@@ -37,14 +76,18 @@ fn hold_the_poller(queue: &wgpu::Queue, arrived: mpsc::Sender<()>, may_go_on: mp
 
 /// Calls `act` while the poller thread is in a callback, so that no read ends.
 fn while_nothing_polls(pool: &Pool, x: &Tensor, act: impl FnOnce()) {
-    let mut first = Box::pin(x.read::<u32>());
-    // A read that has ended already keeps no thread polling.
-    while first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-        first = Box::pin(x.read::<u32>());
-    }
     let ((arrived, arrival), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
     hold_the_poller(pool.memory().queue(), arrived, may_go_on);
-    arrival.recv_timeout(watchdog::DEADLOCK).expect("the thread polls until the first read has been polled again");
+    let mut reads = Vec::new();
+    let start = Instant::now();
+    // The thread polls for each read until that has ended.
+    while arrival.recv_timeout(Duration::from_millis(1)).is_err() {
+        let mut read = Box::pin(x.read::<u32>());
+        if read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            reads.push(read);
+        }
+        assert!(start.elapsed() < watchdog::DEADLOCK, "the thread polls while a read is pending");
+    }
     act();
     go_on.send(()).expect("the callback waits");
 }

@@ -384,11 +384,11 @@ impl Submission {
         !self.is_inline && self.timer.call_after(&self.threads, delay, Box::new(act))
     }
 
-    /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait, except in a callback
-    /// on GL: the poller thread would wait for the calling thread, which therefore polls until `done` returns true.
+    /// Makes the poller thread poll the device until the returned guard is dropped. Does not wait, except in a callback on the poller
+    /// thread, and on GL in every callback, for whose end the poller would wait: there the calling thread polls until `done` returns true.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn polled(&self, done: impl FnMut() -> bool) -> Polled {
-        if self.checked().context().is_held() {
+        if self.checked().context().is_held() || self.poller.is_this_thread() {
             self.poll_until(done);
         }
         self.poller.watch(&self.handover, &self.threads)

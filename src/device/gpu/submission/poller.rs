@@ -2,7 +2,7 @@
 //! read is pending. Browsers poll by themselves and have no threads.
 
 use super::batch::message_of;
-use super::sync::{Condvar, ServiceMutex, lock, sleep, wait, wait_while, yield_now};
+use super::sync::{Condvar, ServiceMutex, ThreadId, lock, sleep, this_thread, wait, wait_while, yield_now};
 use super::threads::Threads;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -68,6 +68,7 @@ struct State {
     /// The number of reads so far.
     newest: u64,
     has_thread: bool,
+    thread: Option<ThreadId>,
     /// Whether the thread may be in a poll.
     is_polling: bool,
     is_closed: bool,
@@ -136,6 +137,11 @@ impl Poller {
         drop(wait_while(&self.shared.changed, state, longest, |state| state.polls_for(newest)));
     }
 
+    /// Whether the calling thread is the one that polls: it is then in a callback inside a poll.
+    pub(super) fn is_this_thread(&self) -> bool {
+        lock(&self.shared.state).thread == Some(this_thread())
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         lock(&self.shared.state).is_closed
     }
@@ -151,6 +157,7 @@ impl Shared {
     /// The poller thread.
     fn serve(&self, device: &impl Device) {
         let mut pause = Backoff::default();
+        lock(&self.state).thread = Some(this_thread());
         loop {
             // A panic comes from an application callback or waker, or from wgpu if the device is lost.
             let panicked = match self.next(device, &mut pause) {
