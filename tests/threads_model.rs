@@ -381,6 +381,7 @@ impl Polled {
 
     /// Reads, and waits until the poller thread has run the callback.
     fn read(self: &Arc<Self>, number: usize) {
+        assert!(!self.poller.is_this_thread());
         if !self.begin(number) {
             return;
         }
