@@ -133,7 +133,7 @@ fn tokens(wgsl: &str) -> Vec<Token<'_>> {
             [b'/', b'/', ..] => rest.find('\n').unwrap_or(rest.len()),
             [b'/', b'*', ..] => rest.find("*/").map_or(rest.len(), |end| end + 2),
             [b'.', ..] if !starts_number(rest) => 1,
-            [byte, ..] if byte.is_ascii_whitespace() => run_of(rest, |byte| byte.is_ascii_whitespace()),
+            [byte, ..] if byte.is_ascii_whitespace() => run_of(rest, u8::is_ascii_whitespace),
             _ if first.is_whitespace() || first == '@' => first.len_utf8(),
             _ => 0,
         };
