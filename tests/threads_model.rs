@@ -397,6 +397,11 @@ impl Polled {
         self.finished.wait_while(|| self.is_pending(number));
     }
 
+    fn close_and_join(&self) {
+        self.poller.close();
+        self.threads.join();
+    }
+
     fn is_pending(&self, number: usize) -> bool {
         self.reads.update(|reads| reads.pending.iter().any(|&(pending, _)| pending == number))
     }
@@ -420,8 +425,7 @@ fn every_read_is_polled_until_it_ends() {
         }));
         // Not a deadlock, whether there are reads or none.
         polled.poller.settle(Duration::MAX);
-        polled.poller.close();
-        polled.threads.join();
+        polled.close_and_join();
     });
 }
 
@@ -445,8 +449,7 @@ fn a_thread_that_ends_leaves_no_poll_for_its_reads() {
         // No thread begins another read.
         polled.poller.settle(Duration::MAX);
         polled.reads.update(|reads| assert_eq!(reads.polling, 0, "the device is polled after the last read"));
-        polled.poller.close();
-        polled.threads.join();
+        polled.close_and_join();
     });
 }
 
@@ -463,8 +466,7 @@ fn closing_the_poller_ends_it_while_a_read_is_pending() {
                     // Both reads are pending until the other thread closes the poller.
                     polled.poller.settle(Duration::MAX);
                 }
-                polled.poller.close();
-                polled.threads.join();
+                polled.close_and_join();
                 assert!(polled.poller.is_closed());
             }
         });
@@ -482,8 +484,7 @@ fn a_lost_device_is_not_polled_although_its_reads_are_kept() {
         polled.reads.update(|reads| reads.is_lost = true);
         polled.poller.settle(Duration::MAX);
         polled.reads.update(|reads| assert_eq!(reads.polling, 0, "a lost device is polled"));
-        polled.poller.close();
-        polled.threads.join();
+        polled.close_and_join();
         drop(kept);
     });
 }

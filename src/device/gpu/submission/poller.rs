@@ -4,6 +4,7 @@
 use super::batch::message_of;
 use super::sync::{Condvar, ServiceMutex, ThreadId, lock, sleep, this_thread, wait, wait_while, yield_now};
 use super::threads::Threads;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,11 +64,11 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The numbers of the pending reads, ascending.
-    pending: Vec<u64>,
+    /// The numbers of the pending reads.
+    pending: BTreeSet<u64>,
     /// The number of reads so far.
     newest: u64,
-    has_thread: bool,
+    /// `None` before the first read, and if the system has refused the thread.
     thread: Option<ThreadId>,
     /// Whether the thread may be in a poll.
     is_polling: bool,
@@ -78,7 +79,7 @@ impl State {
     /// Whether the thread still polls for reads up to a number, or is in its last poll for them. Not if later reads are pending.
     fn polls_for(&self, newest: u64) -> bool {
         let polls = self.pending.first().map_or(self.is_polling, |&oldest| oldest <= newest);
-        polls && self.has_thread && !self.is_closed
+        polls && self.thread.is_some() && !self.is_closed
     }
 }
 
@@ -91,7 +92,7 @@ pub(crate) struct Polled {
 
 impl Drop for Polled {
     fn drop(&mut self) {
-        lock(&self.shared.state).pending.retain(|&number| number != self.number);
+        lock(&self.shared.state).pending.remove(&self.number);
         self.shared.changed.notify_all();
     }
 }
@@ -110,13 +111,13 @@ impl Poller {
         let mut state = lock(&self.shared.state);
         state.newest += 1;
         let number = state.newest;
-        state.pending.push(number);
+        state.pending.insert(number);
         let mut refusal = None;
-        if !state.has_thread && !state.is_closed {
+        if state.thread.is_none() && !state.is_closed {
             // With the lock, so that no other read relies on a thread that is then refused.
             let (device, shared) = (Arc::clone(device), Arc::clone(&self.shared));
             match threads.spawn("wgpu-pool poller", move || shared.serve(&*device)) {
-                Ok(()) => state.has_thread = true,
+                Ok(thread) => state.thread = Some(thread),
                 Err(error) => refusal = Some(error),
             }
         }
@@ -157,7 +158,6 @@ impl Shared {
     /// The poller thread.
     fn serve(&self, device: &impl Device) {
         let mut pause = Backoff::default();
-        lock(&self.state).thread = Some(this_thread());
         loop {
             // A panic comes from an application callback or waker, or from wgpu if the device is lost.
             let panicked = match self.next(device, &mut pause) {

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 /// The interval between two checks of the ending thread.
 const STEP: Duration = Duration::from_micros(100);
 
-/// The submission queues for which a thread has recorded batches.
+/// The submission queues for which a thread has recorded batches or awaited reads.
 struct RecordedFor(RefCell<Vec<Recorded>>);
 
 struct Recorded {

@@ -70,11 +70,11 @@ impl Threads {
         Self { joins, ..Self::default() }
     }
 
-    /// Spawns a thread that calls `act` and then drops everything it owns.
+    /// Spawns a thread that calls `act` and then drops everything it owns. Returns its id.
     ///
     /// # Errors
     /// The system's error if it cannot create a thread.
-    pub(super) fn spawn(self: &Arc<Self>, name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    pub(super) fn spawn(self: &Arc<Self>, name: &str, act: impl FnOnce() + Send + 'static) -> io::Result<ThreadId> {
         // The thread registers its end with this lock, so its start is registered before.
         let mut state = lock(&self.state);
         let this = Arc::clone(self);
@@ -83,11 +83,12 @@ impl Threads {
             teardown::note_thread_of_pool();
             act();
         })?;
-        state.running.push(thread.thread().id());
+        let id = thread.thread().id();
+        state.running.push(id);
         if self.joins {
             state.unjoined.push(thread);
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Makes [`Threads::join`] wait for the calling thread, a thread of the application, until the result is dropped. `None` if `join` has
